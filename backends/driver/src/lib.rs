@@ -1,0 +1,1 @@
+//! What all countersign backends share: link handles and the driver, for any runtime.

@@ -1,0 +1,1 @@
+//! Identities, pins and TLS around the countersign core, still without I/O.

@@ -1,0 +1,1 @@
+//! countersign for blocking code: threads and sockets, no runtime.

@@ -1,0 +1,1 @@
+//! countersign for the tokio runtime.

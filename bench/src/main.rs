@@ -1,0 +1,2 @@
+//! countersign and its peers, measured side by side.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Identities for countersign: a private key and a self-signed certificate.

@@ -1,0 +1,1 @@
+//! The protocol of countersign as a state machine without I/O.
