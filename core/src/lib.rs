@@ -1,1 +1,56 @@
 //! The protocol of countersign as a state machine without I/O.
+//!
+//! **Determinism.** The core has no clock, no randomness of its own, no sockets, no threads and no
+//! global state. The same calls with the same arguments give the same results and the same output,
+//! byte for byte. Every backend, test and simulation relies on it.
+//!
+//! One [`Link`] is one end of a link. The caller moves bytes between it and a transport, tells it
+//! the time, and passes on its events; [`Link`]'s documentation has a worked example of two ends
+//! that hand each other bytes in memory. What goes over the wire is specified in
+//! `docs/protocol.md`.
+//!
+//! # Map
+//!
+//! | to | look at |
+//! |---|---|
+//! | declare channels, limits and patience | [`Config`], [`ChannelConfig`], [`Patience`] |
+//! | drive a link | [`Link`], [`Output`], [`Event`], [`Instant`] |
+//! | know what became of a message | [`Verdict`], [`VerdictCounts`], [`ChannelReport`] |
+//! | tell errors apart, by who is to blame | [`SendError`], [`ReceiveError`], [`OutOfOrder`] (this end's caller), [`PeerMisbehaved`] (the peer), [`Incompatible`] (both ends' declarations), [`Loss`] (the transport); [`EndReason`] holds the one that ended a link |
+//! | read the table of a link's life | [`Life`], [`Input`], [`Step`] |
+//! | work with frames themselves | [`wire`], [`abort`], [`refuse`], [`reject`] |
+//!
+//! # Features
+//!
+//! `std` (default) passes `std` on to the `bytes` crate. Without it the core needs `alloc` and
+//! nothing else.
+
+#![no_std]
+
+extern crate alloc;
+
+pub mod abort;
+mod config;
+mod error;
+mod event;
+mod life;
+mod link;
+mod receive;
+pub mod refuse;
+mod rng;
+mod send;
+mod time;
+mod verdict;
+pub mod wire;
+
+pub use config::*;
+pub use error::*;
+pub use event::*;
+pub use life::{Input, Life, Step};
+pub use link::{ChannelReport, CloseMode, Link, Message, Output, PeerId};
+pub(crate) use send::SendHalf;
+pub use time::Instant;
+pub use verdict::*;
+
+/// The payload type, from the `bytes` crate: cheap to clone and to cut.
+pub use bytes::Bytes;

@@ -1,0 +1,12 @@
+//! Codes of the ABORT frame (`docs/protocol.md`, ABORT): what a peer did wrong.
+
+/// Bytes that are not a frame of this protocol.
+pub const FRAMING: u16 = 1;
+/// A handshake that can't be, or a frame before or after its time.
+pub const HANDSHAKE: u16 = 2;
+/// More than a limit that was agreed on.
+pub const LIMIT: u16 = 3;
+/// Numbers, channels or directions that can't be.
+pub const SEQUENCE: u16 = 4;
+/// A close that contradicts itself.
+pub const CLOSE: u16 = 5;

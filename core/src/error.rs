@@ -1,0 +1,477 @@
+//! Errors, split by who is to blame: this end's caller, the peer, both ends' declarations, or the
+//! transport.
+
+use alloc::string::String;
+use core::fmt;
+
+use bytes::Bytes;
+
+use crate::config::{Mode, Policy};
+
+/// The output slice does not hold the next thing to be written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BufferTooSmall {
+    /// How many bytes are needed at least.
+    pub needed: usize,
+}
+
+impl fmt::Display for BufferTooSmall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the buffer must hold {} bytes at least", self.needed)
+    }
+}
+
+impl core::error::Error for BufferTooSmall {}
+
+/// A message that was not accepted, given back with the reason.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NotSent {
+    /// The message, untouched.
+    pub message: Bytes,
+    /// Why it was not accepted.
+    pub why: SendError,
+}
+
+impl fmt::Display for NotSent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.why.fmt(f)
+    }
+}
+
+impl core::error::Error for NotSent {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.why)
+    }
+}
+
+/// Why a message was not accepted for sending.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The queue is full. [`Event::Room`](crate::Event::Room) tells when to try again.
+    Blocked,
+    /// The link has no such channel.
+    NoSuchChannel,
+    /// The channel is in receive mode here.
+    ReceiveMode,
+    /// The message is above the channel's limit.
+    TooLarge {
+        /// The message's length in bytes.
+        length: usize,
+        /// The limit in bytes, the smaller of both ends' once the link is up.
+        limit: usize,
+    },
+    /// The `tlsstream` dialect can't carry a message of length zero.
+    Empty,
+    /// The link is being closed, by this end or by the peer.
+    Closing,
+    /// The link has ended.
+    Ended,
+}
+
+impl SendError {
+    /// Whether the same message can be accepted later on this link.
+    #[must_use]
+    pub const fn can_retry(self) -> bool {
+        matches!(self, Self::Blocked)
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blocked => f.write_str("the channel's queue is full; wait for room"),
+            Self::NoSuchChannel => f.write_str("the link has no such channel"),
+            Self::ReceiveMode => f.write_str("the channel is in receive mode at this end"),
+            Self::TooLarge { length, limit } => write!(
+                f,
+                "the message has {length} bytes, the channel takes {limit} at most; raise \
+                 max_message at both ends or send less at once"
+            ),
+            Self::Empty => f.write_str("the tlsstream dialect can't carry an empty message"),
+            Self::Closing => f.write_str("the link is being closed"),
+            Self::Ended => f.write_str("the link has ended"),
+        }
+    }
+}
+
+impl core::error::Error for SendError {}
+
+/// A command about received messages that does not fit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ReceiveError {
+    /// The link has no such channel.
+    NoSuchChannel,
+    /// The channel is in send mode here.
+    SendMode,
+    /// No message of that number waits to be handled: it never came, was never taken, or was
+    /// settled before.
+    NotWaiting,
+}
+
+impl fmt::Display for ReceiveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoSuchChannel => "the link has no such channel",
+            Self::SendMode => "the channel is in send mode at this end",
+            Self::NotWaiting => "no message of that number waits to be handled",
+        })
+    }
+}
+
+impl core::error::Error for ReceiveError {}
+
+/// A `handle_*` method was called in a state in which it makes no sense, for example
+/// `handle_secured` without an open connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OutOfOrder {
+    /// What was reported to the link.
+    pub input: crate::Input,
+    /// The link's state, which it has kept.
+    pub life: crate::Life,
+}
+
+impl fmt::Display for OutOfOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "'{}' makes no sense while the link is '{}'",
+            self.input, self.life
+        )
+    }
+}
+
+impl core::error::Error for OutOfOrder {}
+
+/// Why a link ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// Both ends agreed: everything that was sent has its verdict.
+    Closed {
+        /// Whether this end asked first.
+        by_us: bool,
+    },
+    /// This end closed the link before it was up.
+    ClosedBeforeConnected,
+    /// The peer broke the protocol.
+    Peer(PeerMisbehaved),
+    /// The peer says that this end broke the protocol.
+    AccusedByPeer {
+        /// The peer's code (`docs/protocol.md`, ABORT).
+        code: u16,
+        /// The peer's words.
+        text: String,
+    },
+    /// The two ends' declarations don't fit together.
+    Incompatible(Incompatible),
+    /// The peer refused the link.
+    Refused {
+        /// The peer's code (`docs/protocol.md`, REFUSE).
+        code: u16,
+        /// The peer's words.
+        text: String,
+    },
+    /// The connection was lost.
+    Lost(Loss),
+}
+
+impl EndReason {
+    /// Whether the link ended as both ends wanted.
+    #[must_use]
+    pub const fn is_orderly(&self) -> bool {
+        matches!(self, Self::Closed { .. } | Self::ClosedBeforeConnected)
+    }
+
+    /// Whether connecting again with the same declarations can help.
+    #[must_use]
+    pub const fn can_retry(&self) -> bool {
+        match self {
+            Self::Lost(_) => true,
+            Self::Refused { code, .. } => *code == crate::refuse::BUSY,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed { by_us: true } => f.write_str("closed by this end"),
+            Self::Closed { by_us: false } => f.write_str("closed by the peer"),
+            Self::ClosedBeforeConnected => f.write_str("closed before the link was up"),
+            Self::Peer(what) => write!(f, "the peer broke the protocol: {what}"),
+            Self::AccusedByPeer { code, text } => {
+                write!(
+                    f,
+                    "the peer says that this end broke the protocol: {text} (code {code})"
+                )
+            }
+            Self::Incompatible(what) => what.fmt(f),
+            Self::Refused { code, text } => write!(f, "the peer refused: {text} (code {code})"),
+            Self::Lost(what) => write!(f, "the connection was lost: {what}"),
+        }
+    }
+}
+
+impl core::error::Error for EndReason {}
+
+/// How a connection was lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Loss {
+    /// The transport failed or was reset; the caller knows more.
+    Transport,
+    /// The peer ended the connection without closing the link.
+    PeerLeft,
+    /// The security layer refused; the caller knows more.
+    Security,
+    /// Nothing came from the peer for [`Patience::give_up`](crate::Patience::give_up).
+    Silence,
+    /// The handshake took longer than [`Patience::handshake`](crate::Patience::handshake).
+    HandshakeTooSlow,
+    /// The orderly close took longer than [`Patience::close`](crate::Patience::close).
+    CloseTooSlow,
+    /// This end let go of the connection.
+    Abandoned,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Transport => "the transport failed",
+            Self::PeerLeft => "the peer ended the connection without closing the link",
+            Self::Security => "the connection could not be secured",
+            Self::Silence => "nothing came from the peer for too long",
+            Self::HandshakeTooSlow => "the handshake took too long",
+            Self::CloseTooSlow => "the close took too long",
+            Self::Abandoned => "this end let go of it",
+        })
+    }
+}
+
+/// How two ends' declarations don't fit together.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Incompatible {
+    /// Both ends declared the channel in the same mode.
+    ModeConflict {
+        /// The channel's name.
+        channel: String,
+        /// The mode that both have.
+        both: Mode,
+    },
+    /// Only one end declared the channel.
+    ChannelMissing {
+        /// The channel's name.
+        channel: String,
+        /// Whether it is missing at this end.
+        here: bool,
+    },
+    /// The sender's policy is not the one that the receiver requires.
+    PolicyConflict {
+        /// The channel's name.
+        channel: String,
+        /// What the receiving end requires.
+        required: Policy,
+    },
+    /// The ends have no protocol version in common.
+    Version {
+        /// The lowest that the peer speaks.
+        peer_min: u16,
+        /// The highest that the peer speaks.
+        peer_max: u16,
+    },
+}
+
+impl Incompatible {
+    /// The code of the REFUSE frame that tells the peer.
+    #[must_use]
+    pub const fn refuse_code(&self) -> u16 {
+        match self {
+            Self::Version { .. } => crate::refuse::VERSION,
+            Self::ModeConflict { .. } => crate::refuse::MODE_CONFLICT,
+            Self::ChannelMissing { .. } => crate::refuse::CHANNEL_MISSING,
+            Self::PolicyConflict { .. } => crate::refuse::POLICY_CONFLICT,
+        }
+    }
+}
+
+impl fmt::Display for Incompatible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ModeConflict { channel, both } => write!(
+                f,
+                "channel '{channel}' is in {both} at both ends; declare it in {} at one of them",
+                both.opposite()
+            ),
+            Self::ChannelMissing { channel, here } => write!(
+                f,
+                "channel '{channel}' is declared at {} end only; declare it at both or at neither",
+                if *here { "the peer's" } else { "this" }
+            ),
+            Self::PolicyConflict { channel, required } => write!(
+                f,
+                "channel '{channel}': the receiving end requires the policy '{required}', the \
+                 sending end has another"
+            ),
+            Self::Version { peer_min, peer_max } => write!(
+                f,
+                "the peer speaks protocol versions {peer_min} to {peer_max}, this end version {}",
+                crate::wire::VERSION
+            ),
+        }
+    }
+}
+
+/// What a peer did that the protocol forbids. Each is a violation in `docs/protocol.md`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum PeerMisbehaved {
+    /// The first bytes are not those of `countersign/1`.
+    NotCountersign,
+    /// A frame type that must be known, and isn't.
+    UnknownFrame(u8),
+    /// Flags that the frame type does not have.
+    UnknownFlags {
+        /// The frame type.
+        kind: u8,
+        /// The flags.
+        flags: u8,
+    },
+    /// A body shorter or longer than the frame type or the frame limit allows.
+    FrameLength {
+        /// The frame type.
+        kind: u8,
+        /// The body's length in bytes.
+        length: usize,
+    },
+    /// A body that ends inside a field.
+    Truncated,
+    /// A text that is not UTF-8.
+    NotText,
+    /// A HELLO or WELCOME with fields that can't be, or a WELCOME that does not answer the HELLO.
+    Greeting,
+    /// A frame that has no place at this point of the connection.
+    Unexpected,
+    /// A channel that the handshake did not agree on.
+    UnknownChannel(u16),
+    /// A frame that only the other end of the channel may send.
+    WrongDirection(u16),
+    /// A message number that does not follow the one before.
+    SequenceGap,
+    /// A fragment that continues nothing, or a new message before the last one's end.
+    FragmentOrder,
+    /// Fragments that are empty or don't add up to the announced length.
+    FragmentLength,
+    /// A message above the receiver's limit.
+    MessageTooLarge {
+        /// The announced length in bytes.
+        length: u64,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// More messages or bytes than the receiver's window allows.
+    WindowExceeded,
+    /// An acknowledgement for what was never sent.
+    AckedTooMuch,
+    /// An acknowledgement of less than was acknowledged before.
+    AckedBackwards,
+    /// A rejection, a note or a credit for a message that does not await one.
+    NothingToSettle,
+    /// Skipped numbers that had come already.
+    SkippedBackwards,
+    /// A CLOSE that names a wrong channel or a number below one already seen.
+    CloseList,
+    /// A message, a CLOSE or a DONE after the sender had said that no more would come.
+    AfterClose,
+    /// A DONE while messages or acknowledgements were outstanding.
+    DoneTooEarly,
+    /// `tlsstream`: a length that is not one to twenty digits and `!`.
+    StreamLength,
+    /// `tlsstream`: a message of length zero.
+    StreamEmpty,
+    /// `tlsstream`: something else than `OK!`, or a confirmation of nothing.
+    StreamConfirmation,
+    /// `tlsstream`: a message before the one before it was confirmed.
+    StreamTooSoon,
+}
+
+impl PeerMisbehaved {
+    /// The code of the ABORT frame that tells the peer.
+    #[must_use]
+    pub const fn abort_code(self) -> u16 {
+        match self {
+            Self::NotCountersign
+            | Self::UnknownFrame(_)
+            | Self::UnknownFlags { .. }
+            | Self::FrameLength { .. }
+            | Self::Truncated
+            | Self::NotText => crate::abort::FRAMING,
+            Self::Greeting | Self::Unexpected => crate::abort::HANDSHAKE,
+            Self::MessageTooLarge { .. } | Self::WindowExceeded => crate::abort::LIMIT,
+            Self::CloseList | Self::AfterClose | Self::DoneTooEarly => crate::abort::CLOSE,
+            _ => crate::abort::SEQUENCE,
+        }
+    }
+}
+
+impl fmt::Display for PeerMisbehaved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotCountersign => f.write_str("its first bytes are not countersign's"),
+            Self::UnknownFrame(kind) => write!(f, "unknown frame type {kind:#04x}"),
+            Self::UnknownFlags { kind, flags } => {
+                write!(
+                    f,
+                    "unknown flags {flags:#04x} in a frame of type {kind:#04x}"
+                )
+            }
+            Self::FrameLength { kind, length } => {
+                write!(
+                    f,
+                    "a frame of type {kind:#04x} with a body of {length} bytes"
+                )
+            }
+            Self::MessageTooLarge { length, limit } => {
+                write!(f, "a message of {length} bytes where {limit} are allowed")
+            }
+            Self::UnknownChannel(channel) => write!(f, "a frame for unknown channel {channel}"),
+            Self::WrongDirection(channel) => {
+                write!(f, "a frame that goes the other way on channel {channel}")
+            }
+            other => f.write_str(other.plain()),
+        }
+    }
+}
+
+impl PeerMisbehaved {
+    /// The text of those that carry no figures.
+    const fn plain(self) -> &'static str {
+        match self {
+            Self::Truncated => "a frame that ends inside a field",
+            Self::NotText => "a text that is not UTF-8",
+            Self::Greeting => "a handshake frame with impossible fields",
+            Self::Unexpected => "a frame that has no place at this point",
+            Self::SequenceGap => "a gap in the message numbers",
+            Self::FragmentOrder => "fragments out of order",
+            Self::FragmentLength => "fragments that don't add up",
+            Self::WindowExceeded => "more than the receive window holds",
+            Self::AckedTooMuch => "an acknowledgement of what was never sent",
+            Self::AckedBackwards => "an acknowledgement that goes backwards",
+            Self::NothingToSettle => "a frame about a message that does not await it",
+            Self::SkippedBackwards => "skipped numbers that had come already",
+            Self::CloseList => "a close with impossible numbers",
+            Self::AfterClose => "something after it had closed",
+            Self::DoneTooEarly => "an end while messages were outstanding",
+            Self::StreamLength => "a length that is not a number followed by '!'",
+            Self::StreamEmpty => "a message of length zero",
+            Self::StreamConfirmation => "a confirmation that is not 'OK!'",
+            Self::StreamTooSoon => "a message before the last one was confirmed",
+            _ => "a violation",
+        }
+    }
+}
+
+impl core::error::Error for PeerMisbehaved {}

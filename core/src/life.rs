@@ -1,0 +1,195 @@
+//! The life of a link's connection, as one table.
+
+use core::fmt;
+
+/// Where a link is in its life (`docs/protocol.md`, Life of a connection).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Life {
+    /// No transport connection yet.
+    Offline,
+    /// The transport connection is open, its security is being set up.
+    Securing,
+    /// HELLO and WELCOME are under way.
+    Greeting,
+    /// Messages flow.
+    Open,
+    /// One end has asked to close; what is on the wire gets its verdicts.
+    Closing,
+    /// Both ends have said that nothing more will come; the connection is read to its end.
+    Finishing,
+    /// Over.
+    Ended,
+}
+
+/// What can happen to a link's life.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Input {
+    /// The transport connection is open.
+    Opened,
+    /// The connection is secured and its peer known.
+    Secured,
+    /// The handshake is complete.
+    Greeted,
+    /// This end's application asked to close.
+    CloseAsked,
+    /// The peer's CLOSE came.
+    CloseHeard,
+    /// DONE went and came.
+    Drained,
+    /// The transport connection ended.
+    ConnectionEnded,
+    /// A violation, a refusal or a time limit.
+    Failed,
+}
+
+/// What the table says to an input.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Go to this state.
+    To(Life),
+    /// Nothing to do.
+    Stay,
+    /// Not allowed.
+    Invalid,
+}
+
+impl Life {
+    /// All states, in the order of a life.
+    pub const ALL: [Self; 7] = [
+        Self::Offline,
+        Self::Securing,
+        Self::Greeting,
+        Self::Open,
+        Self::Closing,
+        Self::Finishing,
+        Self::Ended,
+    ];
+
+    /// The state's name in the specification.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Offline => "Offline",
+            Self::Securing => "Securing",
+            Self::Greeting => "Greeting",
+            Self::Open => "Open",
+            Self::Closing => "Closing",
+            Self::Finishing => "Finishing",
+            Self::Ended => "Ended",
+        }
+    }
+
+    /// What an input does in this state: the whole table, one row a state.
+    #[must_use]
+    pub const fn step(self, input: Input) -> Step {
+        use Step::{Invalid, Stay, To};
+        // Opened, Secured, Greeted, CloseAsked, CloseHeard, Drained, ConnectionEnded, Failed
+        let row = match self {
+            Self::Offline => [
+                To(Self::Securing),
+                Invalid,
+                Invalid,
+                To(Self::Ended),
+                Invalid,
+                Invalid,
+                Stay,
+                To(Self::Ended),
+            ],
+            Self::Securing => [
+                Invalid,
+                To(Self::Greeting),
+                Invalid,
+                To(Self::Ended),
+                Invalid,
+                Invalid,
+                To(Self::Ended),
+                To(Self::Ended),
+            ],
+            Self::Greeting => [
+                Invalid,
+                Invalid,
+                To(Self::Open),
+                To(Self::Ended),
+                Invalid,
+                Invalid,
+                To(Self::Ended),
+                To(Self::Ended),
+            ],
+            Self::Open => [
+                Invalid,
+                Invalid,
+                Invalid,
+                To(Self::Closing),
+                To(Self::Closing),
+                Invalid,
+                To(Self::Ended),
+                To(Self::Ended),
+            ],
+            Self::Closing => [
+                Invalid,
+                Invalid,
+                Invalid,
+                Stay,
+                Stay,
+                To(Self::Finishing),
+                To(Self::Ended),
+                To(Self::Ended),
+            ],
+            Self::Finishing => [
+                Invalid,
+                Invalid,
+                Invalid,
+                Stay,
+                Invalid,
+                Invalid,
+                To(Self::Ended),
+                To(Self::Ended),
+            ],
+            Self::Ended => [
+                Invalid, Invalid, Invalid, Stay, Invalid, Invalid, Stay, Stay,
+            ],
+        };
+        row[input as usize]
+    }
+}
+
+impl Input {
+    /// All inputs, in the order of the table's columns.
+    pub const ALL: [Self; 8] = [
+        Self::Opened,
+        Self::Secured,
+        Self::Greeted,
+        Self::CloseAsked,
+        Self::CloseHeard,
+        Self::Drained,
+        Self::ConnectionEnded,
+        Self::Failed,
+    ];
+
+    /// The input's name in the specification.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Secured => "secured",
+            Self::Greeted => "greeted",
+            Self::CloseAsked => "close asked",
+            Self::CloseHeard => "close heard",
+            Self::Drained => "drained",
+            Self::ConnectionEnded => "connection ended",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for Life {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

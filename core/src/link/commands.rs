@@ -1,0 +1,209 @@
+//! The application's wishes.
+
+use bytes::Bytes;
+
+use super::{CloseMode, Half, Link, Message};
+use crate::config::{Acking, Dialect};
+use crate::error::{EndReason, NotSent, ReceiveError, SendError};
+use crate::event::ChannelId;
+use crate::life::{Input, Life};
+use crate::receive::ReceiveHalf;
+use crate::{Instant, Sequence};
+
+impl Link {
+    /// Accepts a message for sending and gives its number. It is kept until its verdict, which
+    /// comes as [`Event::Handled`](crate::Event::Handled) or
+    /// [`Event::Verdict`](crate::Event::Verdict). May be called before the link is up.
+    ///
+    /// A message that is not on the wire by `expires` is dropped as `Expired`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotSent`] gives the message back. [`SendError::Blocked`] is followed by
+    /// [`Event::Room`](crate::Event::Room) when trying again makes sense.
+    #[inline]
+    pub fn send(
+        &mut self,
+        channel: ChannelId,
+        message: impl Into<Bytes>,
+        expires: Option<Instant>,
+    ) -> Result<Sequence, NotSent> {
+        let message = message.into();
+        if let Err(why) = self.may_send(&message) {
+            return Err(NotSent { message, why });
+        }
+        let half = match self.halves.get_mut(channel.index()) {
+            Some(Half::Send(half)) => half,
+            Some(Half::Receive(_)) => {
+                return Err(NotSent {
+                    message,
+                    why: SendError::ReceiveMode,
+                });
+            }
+            None => {
+                return Err(NotSent {
+                    message,
+                    why: SendError::NoSuchChannel,
+                });
+            }
+        };
+        match half.accept(message, expires.unwrap_or(Instant::FAR_FUTURE)) {
+            Ok(sequence) => {
+                self.wants_output |= half.may_write();
+                self.has_news |= half.has_news();
+                Ok(sequence)
+            }
+            Err((message, why)) => Err(NotSent { message, why }),
+        }
+    }
+
+    #[inline]
+    fn may_send(&self, message: &Bytes) -> Result<(), SendError> {
+        match self.life {
+            Life::Offline | Life::Securing | Life::Greeting | Life::Open => {}
+            Life::Closing | Life::Finishing => return Err(SendError::Closing),
+            Life::Ended => return Err(SendError::Ended),
+        }
+        if message.is_empty() && self.config.dialect == Dialect::TlsStream {
+            return Err(SendError::Empty);
+        }
+        Ok(())
+    }
+
+    /// The oldest message that waits on a channel. With `Auto` it is handled by being taken; with
+    /// `Manual` it waits for [`Link::handle`] or [`Link::reject`].
+    ///
+    /// What arrived before the link ended can still be taken afterwards.
+    ///
+    /// # Errors
+    ///
+    /// The channel does not exist or is in send mode.
+    #[inline]
+    pub fn take(&mut self, channel: ChannelId) -> Result<Option<Message>, ReceiveError> {
+        let now = self.now;
+        let half = self.receive_half(channel)?;
+        let Some((sequence, payload)) = half.take(now) else {
+            return Ok(None);
+        };
+        if half.wants_output() {
+            self.wants_output = true;
+        }
+        if self.config.dialect == Dialect::TlsStream {
+            self.stream_taken();
+        }
+        Ok(Some(Message { sequence, payload }))
+    }
+
+    /// The application has handled a message that it took from a `Manual` channel. Messages may
+    /// be handled in any order; the peer learns of them in order.
+    ///
+    /// # Errors
+    ///
+    /// [`ReceiveError::NotWaiting`] when the message does not wait to be handled, as on an `Auto`
+    /// channel, where taking was handling.
+    pub fn handle(&mut self, channel: ChannelId, sequence: Sequence) -> Result<(), ReceiveError> {
+        let now = self.now;
+        let half = self.receive_half(channel)?;
+        half.handle(now, sequence)?;
+        self.wants_output |= half.wants_output();
+        Ok(())
+    }
+
+    /// The application refuses a message that it took from a `Manual` channel, with a code of its
+    /// own (below [`reject::RESERVED`](crate::reject::RESERVED)) and a reason, which is cut to
+    /// [`MAX_REASON`](crate::MAX_REASON) bytes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Link::handle`].
+    pub fn reject(
+        &mut self,
+        channel: ChannelId,
+        sequence: Sequence,
+        code: u32,
+        reason: &str,
+    ) -> Result<(), ReceiveError> {
+        let half = self.receive_half(channel)?;
+        half.reject(sequence, ReceiveHalf::rejection(code, reason))?;
+        self.wants_output = true;
+        Ok(())
+    }
+
+    /// Nobody will take messages from this channel any more: those that wait and those that come
+    /// are rejected with [`reject::NO_RECEIVER`](crate::reject::NO_RECEIVER). The `tlsstream`
+    /// dialect has no way to say so; there the link is closed.
+    ///
+    /// # Errors
+    ///
+    /// The channel does not exist or is in send mode.
+    pub fn abandon(&mut self, channel: ChannelId) -> Result<(), ReceiveError> {
+        self.receive_half(channel)?.abandon();
+        if self.config.dialect == Dialect::TlsStream {
+            self.close(CloseMode::Withdraw);
+        }
+        self.wants_output = true;
+        Ok(())
+    }
+
+    #[inline]
+    fn receive_half(&mut self, channel: ChannelId) -> Result<&mut ReceiveHalf, ReceiveError> {
+        match self.halves.get_mut(channel.index()) {
+            Some(Half::Receive(half)) => Ok(half),
+            Some(Half::Send(_)) => Err(ReceiveError::SendMode),
+            None => Err(ReceiveError::NoSuchChannel),
+        }
+    }
+
+    /// Whether taking a message from this channel is handling it.
+    #[must_use]
+    pub fn is_auto(&self, channel: ChannelId) -> bool {
+        self.config
+            .channels
+            .get(channel.index())
+            .is_some_and(|c| c.acking == Acking::Auto)
+    }
+
+    /// Closes the link in order. No more messages are accepted at either end. What this end has
+    /// accepted is sent and gets its verdicts ([`CloseMode::Drain`]) or is withdrawn if it is not
+    /// yet on the wire ([`CloseMode::Withdraw`]); the peer withdraws what it has not yet put on
+    /// the wire. The link ends when both ends have all their verdicts, or after
+    /// [`Patience::close`](crate::Patience::close). Closing twice, or after the peer, is no error.
+    pub fn close(&mut self, mode: CloseMode) {
+        match self.life {
+            Life::Offline | Life::Securing | Life::Greeting => {
+                self.fail(Input::CloseAsked, EndReason::ClosedBeforeConnected, None);
+            }
+            Life::Open => {
+                self.closing.by_us = true;
+                self.begin_closing(Input::CloseAsked, mode);
+            }
+            Life::Closing => {
+                if mode == CloseMode::Withdraw && self.closing.by_us && !self.closing.written {
+                    self.withdraw_unbegun();
+                }
+            }
+            Life::Finishing | Life::Ended => {}
+        }
+    }
+
+    pub(super) fn begin_closing(&mut self, input: Input, mode: CloseMode) {
+        if !matches!(self.step(input), Ok(true)) {
+            return;
+        }
+        if mode == CloseMode::Withdraw {
+            self.withdraw_unbegun();
+        }
+        self.close_deadline = self.now + self.config.patience.close;
+        self.closing.to_write = self.is_native();
+        self.wants_output = true;
+    }
+
+    fn withdraw_unbegun(&mut self) {
+        for half in &mut self.halves {
+            if let Half::Send(half) = half {
+                half.withdraw_unbegun();
+                self.has_news |= half.has_news();
+            }
+        }
+    }
+}

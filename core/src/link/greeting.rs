@@ -1,0 +1,306 @@
+//! HELLO and WELCOME: what the two ends tell each other before any message, and how their
+//! declarations are compared (`docs/protocol.md`, Handshake).
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::{Farewell, Half, Link, ToGreet};
+use crate::config::{ChannelConfig, Mode, Policy, Role};
+use crate::error::{EndReason, Incompatible, PeerMisbehaved};
+use crate::event::Event;
+use crate::life::{Input, Life};
+use crate::wire::{
+    ChannelEntry, FrameType, Greeting, GreetingHead, MAX_FRAME_LIMIT, MIN_FRAME_LIMIT, NO_CHANNEL,
+    SessionOutcome, VERSION, encode_greeting,
+};
+use crate::{Instant, refuse};
+
+impl Link {
+    /// Writes the HELLO or WELCOME that is due.
+    pub(super) fn write_greeting(&mut self, out: &mut [u8]) -> Result<usize, usize> {
+        let kind = match self.to_greet {
+            ToGreet::Nothing => return Ok(0),
+            ToGreet::Hello => FrameType::Hello,
+            ToGreet::Welcome => FrameType::Welcome,
+        };
+        let head = GreetingHead {
+            version_min: VERSION,
+            version_max: VERSION,
+            outcome: SessionOutcome::New,
+            frame_limit: u32::try_from(self.config.frame_limit).unwrap_or(u32::MAX),
+            session: self.session,
+        };
+        // Channels are listed in the order of HELLO, which at the opener is its own.
+        let order: Vec<usize> = match kind {
+            FrameType::Hello => (0..self.halves.len()).collect(),
+            _ => self
+                .wire
+                .iter()
+                .map(|channel| usize::from(*channel))
+                .collect(),
+        };
+        let entries = order.iter().map(|at| entry(&self.config.channels[*at]));
+        let written = encode_greeting(kind, &head, entries, out).map_err(|small| small.needed)?;
+        self.to_greet = ToGreet::Nothing;
+        Ok(written)
+    }
+
+    /// The acceptor's side: judges HELLO and prepares the answer.
+    pub(super) fn hear_hello(&mut self, hello: &Greeting<'_>) -> Result<(), PeerMisbehaved> {
+        if self.role != Role::Acceptor || self.life != Life::Greeting {
+            return Err(PeerMisbehaved::Unexpected);
+        }
+        let head = &hello.head;
+        if head.version_max < VERSION || head.version_min > VERSION {
+            let (peer_min, peer_max) = (head.version_min, head.version_max);
+            self.refuse(Incompatible::Version { peer_min, peer_max }, NO_CHANNEL);
+            return Ok(());
+        }
+        check_head(head)?;
+        self.wire = match self.match_channels(hello) {
+            Ok(wire) => wire,
+            Err(Mismatch::Violation(violation)) => return Err(violation),
+            Err(Mismatch::Incompatible(channel, why)) => {
+                self.refuse(why, channel);
+                return Ok(());
+            }
+        };
+        // Sessions are not kept yet, so whatever HELLO names, a new one begins.
+        let (high, low) = (self.rng.next_u64(), self.rng.next_u64());
+        self.session[..8].copy_from_slice(&high.to_be_bytes());
+        self.session[8..].copy_from_slice(&low.to_be_bytes());
+        self.to_greet = ToGreet::Welcome;
+        self.agree(hello);
+        Ok(())
+    }
+
+    /// Finds this end's channel for each of HELLO's, and checks that none is left over.
+    fn match_channels(&self, hello: &Greeting<'_>) -> Result<Vec<u16>, Mismatch> {
+        let mut wire: Vec<u16> = Vec::new();
+        for (number, theirs) in (0..).zip(hello.channels()) {
+            let Some(channel) = self.channel_id(theirs.name) else {
+                let channel = theirs.name.to_string();
+                let why = Incompatible::ChannelMissing {
+                    channel,
+                    here: true,
+                };
+                return Err(Mismatch::Incompatible(number, why));
+            };
+            if wire.contains(&channel.0) {
+                return Err(Mismatch::Violation(PeerMisbehaved::Greeting));
+            }
+            let ours = &self.config.channels[channel.index()];
+            compare(ours, &theirs).map_err(|why| Mismatch::Incompatible(number, why))?;
+            check_entry(&theirs).map_err(Mismatch::Violation)?;
+            wire.push(channel.0);
+        }
+        for (at, ours) in self.config.channels.iter().enumerate() {
+            if !wire.iter().any(|channel| usize::from(*channel) == at) {
+                let channel = ours.name.clone();
+                let why = Incompatible::ChannelMissing {
+                    channel,
+                    here: false,
+                };
+                return Err(Mismatch::Incompatible(NO_CHANNEL, why));
+            }
+        }
+        Ok(wire)
+    }
+
+    /// The opener's side: judges the answer to its HELLO.
+    pub(super) fn hear_welcome(&mut self, welcome: &Greeting<'_>) -> Result<(), PeerMisbehaved> {
+        let answered = self.to_greet == ToGreet::Nothing;
+        if self.role != Role::Opener || self.life != Life::Greeting || !answered {
+            return Err(PeerMisbehaved::Unexpected);
+        }
+        let head = &welcome.head;
+        check_head(head)?;
+        let ours = &self.config.channels;
+        // HELLO offered one version and named no session.
+        if head.version_min != VERSION
+            || head.outcome != SessionOutcome::New
+            || head.session == [0; 16]
+            || welcome.channels().count() != ours.len()
+        {
+            return Err(PeerMisbehaved::Greeting);
+        }
+        for (ours, theirs) in ours.iter().zip(welcome.channels()) {
+            check_entry(&theirs)?;
+            // The acceptor has compared and agreed, so a difference now is no honest mistake.
+            if ours.name != theirs.name || compare(ours, &theirs).is_err() {
+                return Err(PeerMisbehaved::Greeting);
+            }
+        }
+        self.session = head.session;
+        self.wire = (0..).take(ours.len()).collect();
+        self.agree(welcome);
+        Ok(())
+    }
+
+    /// Takes over the peer's figures; from here on messages flow.
+    fn agree(&mut self, greeting: &Greeting<'_>) {
+        let theirs = usize::try_from(greeting.head.frame_limit).unwrap_or(usize::MAX);
+        self.frame_limit = self.config.frame_limit.min(theirs);
+        for (number, entry) in (0..).zip(greeting.channels()) {
+            let channel = usize::from(self.wire[usize::from(number)]);
+            match &mut self.halves[channel] {
+                Half::Send(half) => {
+                    let (messages, bytes) = (entry.window_messages, entry.window_bytes);
+                    half.agree(number, entry.max_message, messages, bytes);
+                    self.has_news |= half.has_news();
+                }
+                Half::Receive(half) => half.wire = number,
+            }
+        }
+        self.be_open();
+    }
+
+    /// The handshake is complete.
+    pub(super) fn be_open(&mut self) {
+        if !matches!(self.step(Input::Greeted), Ok(true)) {
+            return;
+        }
+        for half in &mut self.halves {
+            if let Half::Receive(half) = half {
+                half.open(self.now);
+            }
+        }
+        self.handshake_deadline = Instant::FAR_FUTURE;
+        self.wants_output = true;
+        self.tell(Event::Connected);
+    }
+
+    /// Ends the link because the declarations don't fit, and tells the peer.
+    fn refuse(&mut self, why: Incompatible, channel: u16) {
+        let code = why.refuse_code();
+        // The words are the peer's to read, so 'this end' and 'the peer' change places.
+        let text = for_the_peer(&why);
+        let farewell = Farewell::Refuse {
+            code,
+            channel,
+            text,
+        };
+        self.fail(Input::Failed, EndReason::Incompatible(why), Some(farewell));
+    }
+
+    /// The peer refused the link.
+    pub(super) fn hear_refusal(&mut self, channel: u16, code: u16, text: &str) {
+        let name = |config: &ChannelConfig| config.name.clone();
+        let ours = self.config.channels.get(usize::from(channel));
+        let reason = match (code, ours) {
+            (refuse::MODE_CONFLICT, Some(ours)) => {
+                EndReason::Incompatible(Incompatible::ModeConflict {
+                    channel: name(ours),
+                    both: ours.mode,
+                })
+            }
+            (refuse::CHANNEL_MISSING, Some(ours)) => {
+                EndReason::Incompatible(Incompatible::ChannelMissing {
+                    channel: name(ours),
+                    here: false,
+                })
+            }
+            (refuse::POLICY_CONFLICT, Some(ours)) => {
+                let required = match (ours.mode, ours.policy) {
+                    (Mode::Send, Some(Policy::Reliable)) => Policy::Latest,
+                    (Mode::Send, _) => Policy::Reliable,
+                    (Mode::Receive, required) => required.unwrap_or(Policy::Reliable),
+                };
+                let channel = name(ours);
+                EndReason::Incompatible(Incompatible::PolicyConflict { channel, required })
+            }
+            _ => EndReason::Refused {
+                code,
+                text: text.to_string(),
+            },
+        };
+        self.fail(Input::Failed, reason, None);
+    }
+}
+
+/// Why two declarations could not be matched.
+enum Mismatch {
+    Violation(PeerMisbehaved),
+    /// The channel's number in HELLO, and what is wrong.
+    Incompatible(u16, Incompatible),
+}
+
+/// One of this end's channels, for HELLO or WELCOME.
+fn entry(config: &ChannelConfig) -> ChannelEntry<'_> {
+    let receiving = config.mode == Mode::Receive;
+    ChannelEntry {
+        mode: config.mode,
+        policy: config.policy,
+        name: &config.name,
+        max_message: config.max_message as u64,
+        window_messages: if receiving { config.window_messages } else { 0 },
+        window_bytes: if receiving {
+            config.window_bytes as u64
+        } else {
+            0
+        },
+        handled: 0,
+        received: 0,
+        partial: 0,
+    }
+}
+
+/// Compares the two declarations of one channel.
+fn compare(ours: &ChannelConfig, theirs: &ChannelEntry<'_>) -> Result<(), Incompatible> {
+    let channel = || String::from(theirs.name);
+    if ours.mode == theirs.mode {
+        return Err(Incompatible::ModeConflict {
+            channel: channel(),
+            both: ours.mode,
+        });
+    }
+    let (sends, requires) = match ours.mode {
+        Mode::Send => (ours.policy, theirs.policy),
+        Mode::Receive => (theirs.policy, ours.policy),
+    };
+    match requires {
+        Some(required) if sends != Some(required) => Err(Incompatible::PolicyConflict {
+            channel: channel(),
+            required,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn check_head(head: &GreetingHead) -> Result<(), PeerMisbehaved> {
+    let frame_limit = usize::try_from(head.frame_limit).unwrap_or(usize::MAX);
+    if (MIN_FRAME_LIMIT..=MAX_FRAME_LIMIT).contains(&frame_limit) {
+        Ok(())
+    } else {
+        Err(PeerMisbehaved::Greeting)
+    }
+}
+
+/// Checks the figures of one channel by themselves. In a new session nothing has been received.
+fn check_entry(entry: &ChannelEntry<'_>) -> Result<(), PeerMisbehaved> {
+    let windowed = entry.window_messages > 0 && entry.window_bytes > 0;
+    let new = entry.handled == 0 && entry.received == 0 && entry.partial == 0;
+    if windowed == (entry.mode == Mode::Receive) && entry.max_message > 0 && new {
+        Ok(())
+    } else {
+        Err(PeerMisbehaved::Greeting)
+    }
+}
+
+/// The text of a REFUSE frame: the same fact as seen from the other end.
+fn for_the_peer(why: &Incompatible) -> String {
+    match why {
+        Incompatible::ChannelMissing { channel, here } => {
+            let seen = Incompatible::ChannelMissing {
+                channel: channel.clone(),
+                here: !here,
+            };
+            seen.to_string()
+        }
+        Incompatible::Version { peer_min, peer_max } => alloc::format!(
+            "the acceptor speaks protocol version {VERSION}, the opener versions {peer_min} to \
+             {peer_max}"
+        ),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,294 @@
+//! What happens outside: connections, bytes, ends.
+
+use alloc::string::ToString;
+
+use super::{CloseMode, Farewell, Half, Link, PeerId, ToGreet};
+use crate::config::Role;
+use crate::error::{EndReason, Loss, OutOfOrder, PeerMisbehaved};
+use crate::event::Event;
+use crate::life::{Input, Life};
+use crate::receive::{Pool, ReceiveHalf};
+use crate::send::SendHalf;
+use crate::verdict::Rejection;
+use crate::wire::{CloseList, Frame, Piece};
+use crate::{Instant, wire};
+
+impl Link {
+    /// A transport connection is open and is about to be secured. From here on
+    /// [`Patience::handshake`](crate::Patience::handshake) runs.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfOrder`] unless the link waits for a connection.
+    pub fn handle_opened(&mut self, now: Instant) -> Result<(), OutOfOrder> {
+        self.advance_clock(now);
+        self.step(Input::Opened)?;
+        self.connected = true;
+        self.handshake_deadline = self.now + self.config.patience.handshake;
+        Ok(())
+    }
+
+    /// The connection is secured; `peer` is who has proved to be at its other end, `None` on a
+    /// plain connection.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfOrder`] unless a connection is open and not secured yet.
+    pub fn handle_secured(&mut self, now: Instant, peer: Option<PeerId>) -> Result<(), OutOfOrder> {
+        self.advance_clock(now);
+        self.step(Input::Secured)?;
+        self.peer = peer;
+        self.hear();
+        if !self.is_native() {
+            self.stream_open();
+        } else if self.role == Role::Opener {
+            self.to_greet = ToGreet::Hello;
+            self.wants_output = true;
+        }
+        Ok(())
+    }
+
+    /// Bytes have come from the peer, already decrypted. They may be cut anywhere; the link takes
+    /// all of them. What is wrong with them shows in [`Link::end_reason`].
+    #[inline]
+    pub fn handle_input(&mut self, now: Instant, input: &[u8]) {
+        self.advance_clock(now);
+        if !matches!(self.life, Life::Greeting | Life::Open | Life::Closing) || input.is_empty() {
+            return;
+        }
+        self.hear();
+        let result = if self.is_native() {
+            self.read_frames(input)
+        } else {
+            self.read_stream(input)
+        };
+        if let Err(violation) = result {
+            self.accuse(violation);
+        }
+    }
+
+    /// Ends the link because of what the peer did, and tells the peer.
+    fn accuse(&mut self, violation: PeerMisbehaved) {
+        let code = violation.abort_code();
+        let text = violation.to_string();
+        let farewell = self.is_native().then_some(Farewell::Abort { code, text });
+        self.fail(Input::Failed, EndReason::Peer(violation), farewell);
+    }
+
+    /// The peer has ended its direction of the connection in an orderly way.
+    pub fn handle_eof(&mut self, now: Instant) {
+        self.advance_clock(now);
+        self.read_ended = true;
+        let running = matches!(self.life, Life::Open | Life::Closing);
+        if running && !self.is_native() && self.stream_may_end() {
+            self.begin_closing(Input::CloseHeard, CloseMode::Withdraw);
+            self.finish(Input::Drained);
+        }
+        if self.life == Life::Finishing || self.life == Life::Ended {
+            self.end_connection_if_done();
+        } else {
+            self.lose(Loss::PeerLeft);
+        }
+    }
+
+    /// The connection is lost, or the caller wants no more of it.
+    pub fn handle_lost(&mut self, now: Instant, loss: Loss) {
+        self.advance_clock(now);
+        if self.life == Life::Finishing || self.life == Life::Ended {
+            self.connection_ended();
+        } else {
+            self.lose(loss);
+        }
+    }
+
+    #[inline]
+    fn read_frames(&mut self, input: &[u8]) -> Result<(), PeerMisbehaved> {
+        // The decoder lends out what it gathers, so it can't stay inside `self` meanwhile.
+        let mut decoder = core::mem::replace(&mut self.decoder, wire::Decoder::new(0));
+        let result = self.read_pieces(&mut decoder, input);
+        self.decoder = decoder;
+        result
+    }
+
+    #[inline]
+    fn read_pieces(
+        &mut self,
+        decoder: &mut wire::Decoder,
+        mut input: &[u8],
+    ) -> Result<(), PeerMisbehaved> {
+        let now = self.now;
+        while let Some(piece) = decoder.next(&mut input)? {
+            self.has_news = true;
+            match piece {
+                Piece::Message { head, data } => {
+                    self.arriving = head.channel;
+                    let (half, pool) = self.receiving(head.channel)?;
+                    half.begin(now, &head, data, pool)?;
+                }
+                Piece::More(data) => self.receiving(self.arriving)?.0.more(now, data)?,
+                Piece::Frame(frame) => self.hear_frame(&frame)?,
+            }
+            if self.life == Life::Ended {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything but MESSAGE.
+    fn hear_frame(&mut self, frame: &Frame<'_>) -> Result<(), PeerMisbehaved> {
+        if self.life == Life::Greeting {
+            return match *frame {
+                Frame::Hello(ref hello) => self.hear_hello(hello),
+                Frame::Welcome(ref welcome) => self.hear_welcome(welcome),
+                Frame::Refuse {
+                    channel,
+                    code,
+                    text,
+                } if self.role == Role::Opener => {
+                    self.hear_refusal(channel, code, text);
+                    Ok(())
+                }
+                Frame::Abort { code, text } => {
+                    self.hear_abort(code, text);
+                    Ok(())
+                }
+                _ => Err(PeerMisbehaved::Unexpected),
+            };
+        }
+        let now = self.now;
+        match *frame {
+            Frame::Hello(_) | Frame::Welcome(_) | Frame::Refuse { .. } => {
+                return Err(PeerMisbehaved::Unexpected);
+            }
+            Frame::Abort { code, text } => self.hear_abort(code, text),
+            Frame::Ping(value) => self.to_pong = Some(value),
+            Frame::Pong(_) => {}
+            Frame::Close(list) => self.hear_close(list)?,
+            Frame::Done => self.hear_done()?,
+            Frame::Skip { channel, through } => self.receiving(channel)?.0.skip(now, through)?,
+            Frame::Noted { channel, sequence } => {
+                self.receiving(channel)?.0.noted(now, sequence)?;
+            }
+            Frame::Ack { channel, handled } => self.sending(channel)?.acknowledge(handled)?,
+            Frame::Reject {
+                channel,
+                sequence,
+                code,
+                reason,
+            } => {
+                let rejection = Rejection {
+                    code,
+                    reason: reason.to_string(),
+                };
+                self.sending(channel)?.rejected(sequence, rejection)?;
+            }
+            Frame::Credit {
+                channel,
+                sequence,
+                taken,
+            } => {
+                self.sending(channel)?.credit(sequence, taken)?;
+            }
+        }
+        self.wants_output = true;
+        Ok(())
+    }
+
+    fn hear_abort(&mut self, code: u16, text: &str) {
+        let reason = EndReason::AccusedByPeer {
+            code,
+            text: text.to_string(),
+        };
+        self.fail(Input::Failed, reason, None);
+    }
+
+    fn hear_close(&mut self, list: CloseList<'_>) -> Result<(), PeerMisbehaved> {
+        if self.closing.heard {
+            return Err(PeerMisbehaved::AfterClose);
+        }
+        let receiving = self
+            .halves
+            .iter()
+            .filter(|half| matches!(half, Half::Receive(_)))
+            .count();
+        if list.entries().count() != receiving {
+            return Err(PeerMisbehaved::CloseList);
+        }
+        for (at, (channel, last)) in list.entries().enumerate() {
+            if list
+                .entries()
+                .take(at)
+                .any(|(earlier, _)| earlier == channel)
+            {
+                return Err(PeerMisbehaved::CloseList);
+            }
+            self.receiving(channel)?.0.close(last)?;
+        }
+        self.closing.heard = true;
+        if self.life == Life::Open {
+            self.begin_closing(Input::CloseHeard, CloseMode::Withdraw);
+            self.tell(Event::PeerClosing);
+        }
+        Ok(())
+    }
+
+    fn hear_done(&mut self) -> Result<(), PeerMisbehaved> {
+        if self.closing.done_heard {
+            return Err(PeerMisbehaved::AfterClose);
+        }
+        if !self.is_settled() {
+            return Err(PeerMisbehaved::DoneTooEarly);
+        }
+        self.closing.done_heard = true;
+        self.finish_if_done();
+        Ok(())
+    }
+
+    /// Whether both ends have closed and everything has its verdict and its acknowledgement.
+    pub(super) fn is_settled(&self) -> bool {
+        self.closing.written
+            && self.closing.heard
+            && self.halves.iter().all(|half| match half {
+                Half::Send(half) => half.is_settled(),
+                Half::Receive(half) => half.is_settled(),
+            })
+    }
+
+    /// Moves on when DONE went and came.
+    pub(super) fn finish_if_done(&mut self) {
+        if self.closing.done_written && self.closing.done_heard {
+            self.finish(Input::Drained);
+        }
+    }
+
+    /// Nothing more will be said by either end; what is left is to end the connection.
+    pub(super) fn finish(&mut self, input: Input) {
+        if matches!(self.step(input), Ok(true)) {
+            self.close_deadline = Instant::FAR_FUTURE;
+            self.linger_deadline = self.now + self.config.patience.linger;
+            self.wants_output = true;
+        }
+    }
+
+    /// The receiving half with this number on the wire.
+    #[inline]
+    fn receiving(&mut self, channel: u16) -> Result<(&mut ReceiveHalf, &mut Pool), PeerMisbehaved> {
+        let at = self.wire.get(usize::from(channel));
+        match at.and_then(|at| self.halves.get_mut(usize::from(*at))) {
+            Some(Half::Receive(half)) => Ok((half, &mut self.pool)),
+            Some(Half::Send(_)) => Err(PeerMisbehaved::WrongDirection(channel)),
+            None => Err(PeerMisbehaved::UnknownChannel(channel)),
+        }
+    }
+
+    /// The sending half with this number on the wire.
+    fn sending(&mut self, channel: u16) -> Result<&mut SendHalf, PeerMisbehaved> {
+        let at = self.wire.get(usize::from(channel));
+        match at.and_then(|at| self.halves.get_mut(usize::from(*at))) {
+            Some(Half::Send(half)) => Ok(half),
+            Some(Half::Receive(_)) => Err(PeerMisbehaved::WrongDirection(channel)),
+            None => Err(PeerMisbehaved::UnknownChannel(channel)),
+        }
+    }
+}

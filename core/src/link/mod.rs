@@ -1,0 +1,441 @@
+//! One end of a link.
+
+mod commands;
+mod greeting;
+mod input;
+mod output;
+mod stream;
+mod timers;
+
+use alloc::collections::VecDeque;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+pub use output::Output;
+
+use self::stream::Stream;
+
+use crate::config::{ChannelConfig, Config, ConfigError, Dialect, Mode, Role};
+use crate::error::{EndReason, OutOfOrder};
+use crate::event::{ChannelId, Event};
+use crate::life::{Input, Life, Step};
+use crate::receive::{Pool, ReceiveHalf};
+use crate::rng::Rng;
+use crate::send::SendHalf;
+use crate::verdict::VerdictCounts;
+use crate::wire::Decoder;
+use crate::{Instant, Sequence};
+
+/// Who the peer is: the SHA-256 of its certificate's public key. The core only compares it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PeerId(pub [u8; 32]);
+
+/// A received message and its number.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Message {
+    /// Its number on its channel, by which a `Manual` receiver settles it.
+    pub sequence: Sequence,
+    /// What was sent. Short messages share an allocation of 16 KiB with their neighbours, so
+    /// keeping one for long keeps that.
+    pub payload: Bytes,
+}
+
+/// What became of the messages of one channel so far.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChannelReport {
+    /// The channel's name.
+    pub name: String,
+    /// This end's mode.
+    pub mode: Mode,
+    /// Send mode: how many messages got each verdict. Receive mode: all zero.
+    pub verdicts: VerdictCounts,
+    /// Receive mode: how many messages the application has taken. Send mode: zero.
+    pub delivered: u64,
+}
+
+/// How an application wants a link closed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum CloseMode {
+    /// Everything accepted is sent first.
+    #[default]
+    Drain,
+    /// What is not yet on the wire is withdrawn.
+    Withdraw,
+}
+
+#[derive(Debug)]
+enum Half {
+    Send(SendHalf),
+    Receive(ReceiveHalf),
+}
+
+/// What an opened connection still has to say before any message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum ToGreet {
+    Nothing,
+    Hello,
+    Welcome,
+}
+
+/// The last words on a connection that failed.
+#[derive(Debug)]
+enum Farewell {
+    Abort {
+        code: u16,
+        text: String,
+    },
+    Refuse {
+        code: u16,
+        channel: u16,
+        text: String,
+    },
+}
+
+#[derive(Debug, Default)]
+struct Closing {
+    /// This end asked first.
+    by_us: bool,
+    to_write: bool,
+    written: bool,
+    heard: bool,
+    done_written: bool,
+    done_heard: bool,
+}
+
+/// One end of a link, as a state machine without I/O.
+///
+/// # Methods by class
+///
+/// - **Getters** change nothing.
+/// - **`handle_*`** report what happened outside: the connection was opened, secured, ended; bytes
+///   arrived; time passed.
+/// - **Commands** ([`send`](Self::send), [`take`](Self::take), [`handle`](Self::handle),
+///   [`reject`](Self::reject), [`abandon`](Self::abandon), [`close`](Self::close),
+///   [`lose`](Self::handle_lost)) are the application's wishes.
+/// - **`poll_*`** say what is to be done: bytes to write, an event to pass on, the moment at which
+///   to call [`handle_timeout`](Self::handle_timeout).
+///
+/// All of them may be called in any order at any time. After any call that is not a getter, there
+/// may be output, events and another deadline; a caller that polls all three until they are empty
+/// and then waits for input or for the deadline never stalls.
+///
+/// ```
+/// use countersign_core::{ChannelConfig, Config, Event, Instant, Link, Output, Role};
+///
+/// let mut robot = Link::new(
+///     &Config::new().channel(ChannelConfig::send("video")), Role::Acceptor, [1; 16])?;
+/// let mut operator = Link::new(
+///     &Config::new().channel(ChannelConfig::receive("video")), Role::Opener, [2; 16])?;
+/// let now = Instant::ZERO;
+/// for end in [&mut robot, &mut operator] {
+///     end.handle_opened(now)?;
+///     end.handle_secured(now, None)?;
+/// }
+/// let video = robot.channel_id("video").unwrap();
+/// let number = robot.send(video, &b"a picture"[..], None)?;
+///
+/// let mut buffer = [0; 1024];
+/// for _ in 0..3 {
+///     while let Output::Written(n) = operator.poll_output(now, &mut buffer) {
+///         robot.handle_input(now, &buffer[..n]);
+///     }
+///     while let Output::Written(n) = robot.poll_output(now, &mut buffer) {
+///         operator.handle_input(now, &buffer[..n]);
+///     }
+///     let video = operator.channel_id("video").unwrap();
+///     if let Some(message) = operator.take(video)? {
+///         assert_eq!(&message.payload[..], b"a picture");
+///     }
+/// }
+/// assert_eq!(robot.poll_event(), Some(Event::Connected));
+/// assert_eq!(
+///     robot.poll_event(),
+///     Some(Event::Handled { channel: video, first: number, last: number })
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Link {
+    role: Role,
+    config: Config,
+    life: Life,
+    end_reason: Option<EndReason>,
+    /// The latest moment that any call has named.
+    now: Instant,
+    rng: Rng,
+    session: [u8; 16],
+    peer: Option<PeerId>,
+    /// By [`ChannelId`].
+    halves: Vec<Half>,
+    /// From a channel's number on the wire to its [`ChannelId`]; empty before the handshake.
+    wire: Vec<u16>,
+
+    decoder: Decoder,
+    /// The channel, as numbered on the wire, of the MESSAGE frame that is arriving.
+    arriving: u16,
+    stream: Stream,
+    pool: Pool,
+    /// The largest frame to write.
+    frame_limit: usize,
+    to_greet: ToGreet,
+    closing: Closing,
+    farewell: Option<Farewell>,
+    /// Whether there is a transport connection whose end has not been reported.
+    connected: bool,
+    /// The peer has ended its direction of the connection.
+    read_ended: bool,
+    /// The caller has been told to end ours.
+    write_ended: bool,
+
+    /// When the peer was last heard of.
+    heard: Instant,
+    ping_outstanding: bool,
+    to_ping: Option<u64>,
+    to_pong: Option<u64>,
+    handshake_deadline: Instant,
+    close_deadline: Instant,
+    linger_deadline: Instant,
+
+    /// Whether `poll_output` might have something to write.
+    wants_output: bool,
+    /// Whether `poll_event` might have something to give.
+    has_news: bool,
+    /// Events that concern the link as a whole, at most one of each kind in its life.
+    events: VecDeque<Event>,
+}
+
+impl Link {
+    /// A link that is not connected yet.
+    ///
+    /// `seed` is all the randomness that the link ever uses; where session ids must not be
+    /// guessed, pass sixteen bytes from a good source.
+    ///
+    /// # Errors
+    ///
+    /// What [`Config::check`] finds.
+    pub fn new(config: &Config, role: Role, seed: [u8; 16]) -> Result<Self, ConfigError> {
+        config.check()?;
+        let half = |channel: &ChannelConfig| match channel.mode {
+            Mode::Send => Half::Send(SendHalf::new(channel)),
+            Mode::Receive => Half::Receive(ReceiveHalf::new(channel, config.patience.ack_delay)),
+        };
+        Ok(Self {
+            role,
+            config: config.clone(),
+            life: Life::Offline,
+            end_reason: None,
+            now: Instant::ZERO,
+            rng: Rng::new(seed),
+            session: [0; 16],
+            peer: None,
+            halves: config.channels.iter().map(half).collect(),
+            wire: Vec::new(),
+            decoder: Decoder::new(config.frame_limit),
+            arriving: 0,
+            stream: Stream::default(),
+            pool: Pool::default(),
+            frame_limit: config.frame_limit,
+            to_greet: ToGreet::Nothing,
+            closing: Closing::default(),
+            farewell: None,
+            connected: false,
+            read_ended: false,
+            write_ended: false,
+            heard: Instant::ZERO,
+            ping_outstanding: false,
+            to_ping: None,
+            to_pong: None,
+            handshake_deadline: Instant::FAR_FUTURE,
+            close_deadline: Instant::FAR_FUTURE,
+            linger_deadline: Instant::FAR_FUTURE,
+            wants_output: false,
+            has_news: false,
+            events: VecDeque::new(),
+        })
+    }
+
+    // Getters.
+
+    /// Where the link is in its life.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        self.life
+    }
+
+    /// Why the link ended, once it has.
+    #[must_use]
+    pub fn end_reason(&self) -> Option<&EndReason> {
+        self.end_reason.as_ref()
+    }
+
+    /// Which end this is.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The declaration that this end was made with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Who the peer is, once the connection is secured; `None` on a plain one.
+    #[must_use]
+    pub fn peer(&self) -> Option<PeerId> {
+        self.peer
+    }
+
+    /// The session's id, zeros before the handshake.
+    #[must_use]
+    pub fn session(&self) -> [u8; 16] {
+        self.session
+    }
+
+    /// The channel of this name.
+    #[must_use]
+    pub fn channel_id(&self, name: &str) -> Option<ChannelId> {
+        let at = self
+            .config
+            .channels
+            .iter()
+            .position(|channel| channel.name == name)?;
+        u16::try_from(at).ok().map(ChannelId)
+    }
+
+    /// The largest message that a channel carries, in bytes; once the link is up, the smaller
+    /// figure of both ends.
+    #[must_use]
+    pub fn max_message(&self, channel: ChannelId) -> Option<usize> {
+        self.halves.get(channel.index()).map(|half| match half {
+            Half::Send(half) => half.max_message(),
+            Half::Receive(half) => half.max_message(),
+        })
+    }
+
+    /// How many messages wait to be taken from a channel; zero in send mode.
+    #[must_use]
+    pub fn waiting(&self, channel: ChannelId) -> usize {
+        match self.halves.get(channel.index()) {
+            Some(Half::Receive(half)) => half.waiting(),
+            _ => 0,
+        }
+    }
+
+    /// Whether [`Link::poll_output`] may have something to write. Whoever sends from outside of
+    /// the loop that drives the link wakes that loop when this is true.
+    #[must_use]
+    pub fn wants_output(&self) -> bool {
+        self.wants_output
+    }
+
+    /// Whether the transport connection is still of use. When false, drop it.
+    #[must_use]
+    pub fn wants_connection(&self) -> bool {
+        self.connected
+    }
+
+    /// What became of the messages so far, channel by channel in the order of declaration.
+    #[must_use]
+    pub fn report(&self) -> Vec<ChannelReport> {
+        let channels = self.config.channels.iter().zip(&self.halves);
+        let report = |(config, half): (&ChannelConfig, &Half)| ChannelReport {
+            name: config.name.to_string(),
+            mode: config.mode,
+            verdicts: match half {
+                Half::Send(half) => half.counts,
+                Half::Receive(_) => VerdictCounts::default(),
+            },
+            delivered: match half {
+                Half::Send(_) => 0,
+                Half::Receive(half) => half.delivered,
+            },
+        };
+        channels.map(report).collect()
+    }
+
+    // Events.
+
+    /// The next thing to tell the application.
+    ///
+    /// The number of events that wait is bounded: there is one of each kind for the link, one
+    /// `Readable`, `Room`, `Handled` and `Silent` for each channel, and a `Verdict` counts in its
+    /// channel's queue until it is polled here.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if !self.has_news {
+            return None;
+        }
+        // `Ended` comes last, behind every verdict.
+        if self
+            .events
+            .front()
+            .is_some_and(|event| *event != Event::Ended)
+        {
+            return self.events.pop_front();
+        }
+        for (at, half) in self.halves.iter_mut().enumerate() {
+            let channel = ChannelId(u16::try_from(at).unwrap_or(u16::MAX));
+            let event = match half {
+                Half::Send(half) => half.poll_news(channel),
+                Half::Receive(half) => half.poll_news(channel),
+            };
+            if event.is_some() {
+                return event;
+            }
+        }
+        let event = self.events.pop_front();
+        self.has_news = event.is_some();
+        event
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.events.push_back(event);
+        self.has_news = true;
+    }
+
+    // Life.
+
+    /// Applies an input to the table; true when the state changed.
+    fn step(&mut self, input: Input) -> Result<bool, OutOfOrder> {
+        match self.life.step(input) {
+            Step::To(next) => {
+                self.life = next;
+                Ok(true)
+            }
+            Step::Stay => Ok(false),
+            Step::Invalid => Err(OutOfOrder {
+                input,
+                life: self.life,
+            }),
+        }
+    }
+
+    fn advance_clock(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    /// Ends the link, if it has not ended, with a last word to the peer if there is one.
+    fn fail(&mut self, input: Input, reason: EndReason, farewell: Option<Farewell>) {
+        if !matches!(self.step(input), Ok(true)) {
+            return;
+        }
+        for half in &mut self.halves {
+            if let Half::Send(half) = half {
+                half.end();
+            }
+        }
+        self.end_reason = Some(reason);
+        self.farewell = farewell;
+        self.handshake_deadline = Instant::FAR_FUTURE;
+        self.close_deadline = Instant::FAR_FUTURE;
+        self.linger_deadline = self.now + self.config.patience.linger;
+        self.wants_output = self.connected;
+        self.tell(Event::Ended);
+    }
+
+    fn is_native(&self) -> bool {
+        self.config.dialect == Dialect::Countersign
+    }
+}

@@ -1,0 +1,226 @@
+//! What a link writes, in which order.
+
+use super::{Farewell, Half, Link};
+use crate::Instant;
+use crate::life::Life;
+use crate::send::Wrote;
+use crate::wire::{Frame, encode_close};
+
+/// What [`Link::poll_output`] did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// This many bytes were written to the front of the buffer. There may be more.
+    Written(usize),
+    /// There is nothing to write until something happens.
+    Idle,
+    /// The buffer does not hold the next frame.
+    TooSmall {
+        /// How many bytes it must hold at least.
+        needed: usize,
+    },
+    /// Nothing will be written on this connection any more: end this direction of it in an
+    /// orderly way, and go on reading until the peer has ended the other.
+    End,
+}
+
+/// The caller's buffer and how much of it is used.
+struct Out<'a> {
+    buffer: &'a mut [u8],
+    at: usize,
+}
+
+/// The output is full; the next frame needs this many bytes.
+type Full = usize;
+
+impl Out<'_> {
+    fn frame(&mut self, frame: &Frame<'_>) -> Result<(), Full> {
+        match frame.encode(&mut self.buffer[self.at..]) {
+            Ok(written) => {
+                self.at += written;
+                Ok(())
+            }
+            Err(small) => Err(small.needed),
+        }
+    }
+}
+
+impl Link {
+    /// Writes as much as there is, and as `out` holds, to the front of `out`. Call it until it
+    /// answers [`Output::Idle`] or [`Output::End`].
+    ///
+    /// Frames that bound a peer's wait (answers to pings, acknowledgements, rejections) go before
+    /// messages, and channels declared earlier before those declared later; messages above the
+    /// frame limit are cut, so that one long message holds nothing up. A buffer of 16 KiB or a
+    /// multiple of it fits TLS records; 512 bytes are enough once the handshake is over.
+    pub fn poll_output(&mut self, now: Instant, out: &mut [u8]) -> Output {
+        self.advance_clock(now);
+        let mut out = Out { buffer: out, at: 0 };
+        let full = self.write_all(&mut out).err();
+        match (out.at, full) {
+            (0, Some(needed)) => Output::TooSmall { needed },
+            (0, None) if matches!(self.life, Life::Finishing | Life::Ended) => {
+                self.wants_output = false;
+                self.write_ended = true;
+                self.end_connection_if_done();
+                Output::End
+            }
+            (0, None) => {
+                self.wants_output = false;
+                Output::Idle
+            }
+            (written, _) => Output::Written(written),
+        }
+    }
+
+    fn write_all(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
+        match self.life {
+            Life::Offline | Life::Securing | Life::Finishing => Ok(()),
+            Life::Ended => self.write_farewell(out),
+            Life::Greeting => self.greet(out),
+            Life::Open | Life::Closing if self.is_native() => self.write_frames(out),
+            Life::Open | Life::Closing => {
+                let written = self.write_stream(&mut out.buffer[out.at..])?;
+                out.at += written;
+                Ok(())
+            }
+        }
+    }
+
+    fn greet(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
+        out.at += self.write_greeting(&mut out.buffer[out.at..])?;
+        Ok(())
+    }
+
+    fn write_farewell(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
+        if let Some(farewell) = &self.farewell {
+            out.frame(&match farewell {
+                Farewell::Abort { code, text } => Frame::Abort { code: *code, text },
+                Farewell::Refuse {
+                    code,
+                    channel,
+                    text,
+                } => Frame::Refuse {
+                    channel: *channel,
+                    code: *code,
+                    text,
+                },
+            })?;
+            self.farewell = None;
+        }
+        Ok(())
+    }
+
+    fn write_frames(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
+        // The acceptor is open before its WELCOME is written.
+        self.greet(out)?;
+        self.write_pings(out)?;
+        self.write_close(out)?;
+        self.write_answers(out, false)?;
+        let messages = self.write_messages(out);
+        if out.at > 0 {
+            // Something goes out anyway, so what may wait need not.
+            self.write_answers(out, true)?;
+        }
+        messages?;
+        self.write_done(out)
+    }
+
+    fn write_pings(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
+        if let Some(value) = self.to_pong {
+            out.frame(&Frame::Pong(value))?;
+            self.to_pong = None;
+        }
+        if let Some(value) = self.to_ping {
+            out.frame(&Frame::Ping(value))?;
+            self.to_ping = None;
+        }
+        Ok(())
+    }
+
+    /// Rejections, acknowledgements and notes: everything that answers a message.
+    fn write_answers(&mut self, out: &mut Out<'_>, anyway: bool) -> Result<(), Full> {
+        for half in &mut self.halves {
+            match half {
+                Half::Receive(half) => {
+                    let channel = half.wire;
+                    while let Some((sequence, rejection)) = half.next_rejection() {
+                        let (code, reason) = (rejection.code, rejection.reason.as_str());
+                        out.frame(&Frame::Reject {
+                            channel,
+                            sequence,
+                            code,
+                            reason,
+                        })?;
+                        half.rejection_written();
+                    }
+                    if let Some(handled) = half.ack(anyway) {
+                        out.frame(&Frame::Ack { channel, handled })?;
+                        half.ack_written();
+                    }
+                }
+                Half::Send(half) => {
+                    while let Some(sequence) = half.to_note.front() {
+                        out.frame(&Frame::Noted {
+                            channel: half.wire,
+                            sequence: *sequence,
+                        })?;
+                        half.to_note.pop_front();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn write_messages(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
+        for half in &mut self.halves {
+            if let Half::Send(half) = half {
+                let wrote = half.write(out.buffer, &mut out.at, self.now, self.frame_limit);
+                self.has_news |= half.has_news();
+                if let Wrote::Full { needed } = wrote {
+                    return Err(needed);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_close(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
+        if !self.closing.to_write {
+            return Ok(());
+        }
+        let last = self.halves.iter().filter_map(|half| match half {
+            Half::Send(half) => Some((half.wire, half.closing_at())),
+            Half::Receive(_) => None,
+        });
+        let buffer = &mut out.buffer[out.at..];
+        out.at += encode_close(last, buffer).map_err(|small| small.needed)?;
+        self.closing.to_write = false;
+        self.closing.written = true;
+        for half in &mut self.halves {
+            if let Half::Send(half) = half {
+                half.close();
+            }
+        }
+        Ok(())
+    }
+
+    /// The tail of a close: numbers that will not come after all, then DONE.
+    fn write_done(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
+        if !self.closing.written || self.closing.done_written {
+            return Ok(());
+        }
+        for half in &mut self.halves {
+            if let Half::Send(half) = half {
+                half.write_last_skip(out.buffer, &mut out.at)?;
+            }
+        }
+        if self.is_settled() {
+            out.frame(&Frame::Done)?;
+            self.closing.done_written = true;
+            self.finish_if_done();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,204 @@
+//! The `tlsstream` dialect (`docs/protocol.md`, The tlsstream dialect): a length in decimal, `!`
+//! and the payload one way, `OK!` for each the other way.
+
+use super::{Half, Link};
+use crate::error::PeerMisbehaved;
+use crate::life::{Input, Life};
+use crate::receive::ReceiveHalf;
+use crate::{Instant, SendHalf};
+
+/// What confirms a message.
+const CONFIRMATION: &[u8] = b"OK!";
+/// The most digits that a length can have.
+const MAX_DIGITS: usize = 20;
+
+/// Where the stream of one connection stands.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    /// Receive mode: the length so far, and how many digits it has.
+    length: u64,
+    digits: usize,
+    /// Send mode: how much of the confirmation has come.
+    confirmed: usize,
+    /// Receive mode: a message has arrived whose confirmation is not written.
+    unconfirmed: bool,
+}
+
+impl Link {
+    /// There is no handshake: once secured, messages flow.
+    pub(super) fn stream_open(&mut self) {
+        self.wire = alloc::vec![0];
+        if let Some(Half::Send(half)) = self.halves.first_mut() {
+            half.agree(0, u64::MAX, 1, u64::MAX);
+        }
+        self.be_open();
+    }
+
+    /// Whether the peer may end the connection here without cutting anything.
+    pub(super) fn stream_may_end(&self) -> bool {
+        match self.halves.first() {
+            Some(Half::Send(half)) => half.is_off_the_wire(),
+            Some(Half::Receive(half)) => half.stream_missing() == 0 && self.stream.digits == 0,
+            None => true,
+        }
+    }
+
+    /// The application took a message: there is no acknowledgement to send, but there may be room
+    /// for the next message again.
+    pub(super) fn stream_taken(&mut self) {
+        if let Some(Half::Receive(half)) = self.halves.first_mut() {
+            half.ack_written();
+            self.wants_output |= self.stream.unconfirmed && half.has_room();
+        }
+    }
+
+    pub(super) fn read_stream(&mut self, input: &[u8]) -> Result<(), PeerMisbehaved> {
+        let now = self.now;
+        self.has_news = true;
+        self.wants_output = true;
+        match self.halves.first_mut() {
+            Some(Half::Send(half)) => self.stream.read_confirmations(half, input),
+            Some(Half::Receive(half)) => self.stream.read_messages(half, now, input),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the next part of the stream, and moves on when a close has nothing left to wait for.
+    pub(super) fn write_stream(&mut self, out: &mut [u8]) -> Result<usize, usize> {
+        let written = match self.halves.first_mut() {
+            Some(Half::Send(half)) => {
+                let written = write_message(half, self.now, out)?;
+                self.has_news |= half.has_news();
+                written
+            }
+            Some(Half::Receive(half)) => self.stream.write_confirmation(half, out)?,
+            None => 0,
+        };
+        let idle = match self.halves.first() {
+            Some(Half::Send(half)) => half.is_settled(),
+            _ => self.stream_may_end() && !self.stream.unconfirmed,
+        };
+        if self.life == Life::Closing && idle {
+            self.finish(Input::Drained);
+        }
+        Ok(written)
+    }
+}
+
+impl Stream {
+    fn read_messages(
+        &mut self,
+        half: &mut ReceiveHalf,
+        now: Instant,
+        mut input: &[u8],
+    ) -> Result<(), PeerMisbehaved> {
+        while let Some((&byte, rest)) = input.split_first() {
+            let missing = half.stream_missing();
+            if missing > 0 {
+                let (data, rest) = input.split_at(missing.min(input.len()));
+                half.more(now, data)?;
+                self.unconfirmed = half.stream_missing() == 0;
+                input = rest;
+                continue;
+            }
+            if self.unconfirmed {
+                return Err(PeerMisbehaved::StreamTooSoon);
+            }
+            self.read_length(half, byte)?;
+            input = rest;
+        }
+        Ok(())
+    }
+
+    /// One byte of a length or the `!` after it.
+    fn read_length(&mut self, half: &mut ReceiveHalf, byte: u8) -> Result<(), PeerMisbehaved> {
+        match byte {
+            b'0'..=b'9' if self.digits < MAX_DIGITS => {
+                self.digits += 1;
+                let digit = u64::from(byte - b'0');
+                self.length = self.length.saturating_mul(10).saturating_add(digit);
+                Ok(())
+            }
+            b'!' if self.digits > 0 => {
+                let (length, limit) = (self.length, half.max_message());
+                (self.length, self.digits) = (0, 0);
+                match usize::try_from(length) {
+                    Ok(0) => Err(PeerMisbehaved::StreamEmpty),
+                    Ok(total) if total <= limit => {
+                        half.stream_begin(total);
+                        Ok(())
+                    }
+                    _ => Err(PeerMisbehaved::MessageTooLarge { length, limit }),
+                }
+            }
+            _ => Err(PeerMisbehaved::StreamLength),
+        }
+    }
+
+    fn read_confirmations(
+        &mut self,
+        half: &mut SendHalf,
+        input: &[u8],
+    ) -> Result<(), PeerMisbehaved> {
+        for byte in input {
+            if CONFIRMATION[self.confirmed] != *byte {
+                return Err(PeerMisbehaved::StreamConfirmation);
+            }
+            let sequence = half
+                .oldest_written()
+                .ok_or(PeerMisbehaved::StreamConfirmation)?;
+            self.confirmed += 1;
+            if self.confirmed == CONFIRMATION.len() {
+                self.confirmed = 0;
+                half.acknowledge(sequence)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Confirms the message that has arrived, once there is room for another: the peer sends the
+    /// next one only then, so a slow application holds it back.
+    fn write_confirmation(&mut self, half: &ReceiveHalf, out: &mut [u8]) -> Result<usize, usize> {
+        if !self.unconfirmed || !half.has_room() {
+            return Ok(0);
+        }
+        let needed = CONFIRMATION.len();
+        out.get_mut(..needed)
+            .ok_or(needed)?
+            .copy_from_slice(CONFIRMATION);
+        self.unconfirmed = false;
+        Ok(needed)
+    }
+}
+
+/// Writes as much of the current message as `out` holds, its length first.
+fn write_message(half: &mut SendHalf, now: Instant, out: &mut [u8]) -> Result<usize, usize> {
+    half.expire(now);
+    if !half.may_write() {
+        return Ok(0);
+    }
+    let Some((entry, offset)) = half.current() else {
+        return Ok(0);
+    };
+    let (sequence, payload) = (entry.sequence, entry.payload.clone());
+    let mut at = 0;
+    if offset == 0 {
+        let head = alloc::format!("{}!", payload.len());
+        // At least one byte of payload goes with its length: the message has begun then.
+        let needed = head.len() + 1;
+        if out.len() < needed {
+            return Err(needed);
+        }
+        out[..head.len()].copy_from_slice(head.as_bytes());
+        at = head.len();
+        half.begin_current();
+    }
+    let data = &payload[offset..];
+    let data = &data[..data.len().min(out.len() - at)];
+    if data.is_empty() {
+        return Err(1);
+    }
+    out[at..at + data.len()].copy_from_slice(data);
+    half.advance(sequence, data.len(), offset + data.len() == payload.len());
+    Ok(at + data.len())
+}

@@ -1,0 +1,145 @@
+//! What time does to a link.
+
+use super::{Half, Link};
+use crate::Instant;
+use crate::error::{EndReason, Loss};
+use crate::event::{ChannelId, Event};
+use crate::life::{Input, Life};
+
+impl Link {
+    /// The moment at which to call [`Link::handle_timeout`], unless something else comes first;
+    /// `None` when only input or a command can change anything.
+    #[must_use]
+    pub fn poll_deadline(&self) -> Option<Instant> {
+        let mut deadline = self.handshake_deadline.min(self.close_deadline);
+        if self.life == Life::Finishing || (self.life == Life::Ended && self.connected) {
+            deadline = deadline.min(self.linger_deadline);
+        }
+        if self.is_watched() {
+            deadline = deadline.min(self.ping_at()).min(self.give_up_at());
+        }
+        if self.life != Life::Ended {
+            for half in &self.halves {
+                deadline = deadline.min(match half {
+                    Half::Send(half) => half.next_expiry(),
+                    Half::Receive(half) => half.deadline(),
+                });
+            }
+        }
+        (deadline != Instant::FAR_FUTURE).then_some(deadline)
+    }
+
+    /// Time has passed. Calling it early or often does no harm.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.advance_clock(now);
+        let now = self.now;
+        if self.handshake_deadline <= now {
+            self.lose(Loss::HandshakeTooSlow);
+        }
+        if self.close_deadline <= now {
+            self.lose(Loss::CloseTooSlow);
+        }
+        if self.linger_deadline <= now && self.connected {
+            self.connection_ended();
+        }
+        if self.is_watched() && self.give_up_at() <= now {
+            self.lose(Loss::Silence);
+        }
+        if self.is_watched() && self.ping_at() <= now {
+            self.ping();
+        }
+        if self.life != Life::Ended {
+            self.time_halves();
+        }
+    }
+
+    fn time_halves(&mut self) {
+        for (at, half) in self.halves.iter_mut().enumerate() {
+            match half {
+                Half::Send(half) => {
+                    half.expire(self.now);
+                    self.has_news |= half.has_news();
+                }
+                Half::Receive(half) => {
+                    if half.handle_timeout(self.now) {
+                        let silent =
+                            Event::Silent(ChannelId(u16::try_from(at).unwrap_or(u16::MAX)));
+                        if !self.events.contains(&silent) {
+                            self.events.push_back(silent);
+                        }
+                        self.has_news = true;
+                    }
+                    self.wants_output |= half.wants_output();
+                }
+            }
+        }
+    }
+
+    /// Whether silence counts: only `countersign/1` can ask a silent peer whether it is there.
+    fn is_watched(&self) -> bool {
+        self.is_native() && matches!(self.life, Life::Open | Life::Closing)
+    }
+
+    fn ping_at(&self) -> Instant {
+        if self.ping_outstanding {
+            Instant::FAR_FUTURE
+        } else {
+            self.heard + self.config.patience.ping
+        }
+    }
+
+    fn give_up_at(&self) -> Instant {
+        self.heard + self.config.patience.give_up
+    }
+
+    fn ping(&mut self) {
+        self.ping_outstanding = true;
+        self.to_ping = Some(self.rng.next_u64());
+        self.wants_output = true;
+        // Silence is the moment to let go of what a busy link kept for the next message.
+        self.pool.release_memory();
+        for half in &mut self.halves {
+            match half {
+                Half::Send(half) => half.release_memory(),
+                Half::Receive(half) => half.release_memory(),
+            }
+        }
+    }
+
+    /// Something came from the peer.
+    pub(super) fn hear(&mut self) {
+        self.heard = self.now;
+        self.ping_outstanding = false;
+    }
+
+    /// Ends the link because its connection is of no use any more.
+    pub(super) fn lose(&mut self, loss: Loss) {
+        let input = match loss {
+            Loss::Transport | Loss::PeerLeft | Loss::Security | Loss::Abandoned => {
+                Input::ConnectionEnded
+            }
+            Loss::Silence | Loss::HandshakeTooSlow | Loss::CloseTooSlow => Input::Failed,
+        };
+        self.fail(input, EndReason::Lost(loss), None);
+        self.connection_ended();
+    }
+
+    /// Forgets the transport connection once both of its directions have ended.
+    pub(super) fn end_connection_if_done(&mut self) {
+        if self.read_ended && self.write_ended {
+            self.connection_ended();
+        }
+    }
+
+    /// Forgets the transport connection; in `Finishing`, that is the orderly end.
+    pub(super) fn connection_ended(&mut self) {
+        self.connected = false;
+        self.wants_output = false;
+        self.farewell = None;
+        if self.life == Life::Finishing {
+            let by_us = self.closing.by_us;
+            self.fail(Input::ConnectionEnded, EndReason::Closed { by_us }, None);
+            self.wants_output = false;
+        }
+    }
+}

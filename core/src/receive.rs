@@ -1,0 +1,546 @@
+//! The receiving half of a channel: messages from the wire to the acknowledgement.
+
+use alloc::collections::VecDeque;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::config::{Acking, ChannelConfig};
+use crate::verdict::{Rejection, reject};
+use crate::wire::MessageHead;
+use crate::{ChannelId, Event, Instant, PeerMisbehaved, ReceiveError, Sequence};
+
+/// Messages up to this length share an allocation with their neighbours.
+const SHARED_MESSAGE: usize = 4096;
+/// Length of such an allocation.
+const CHUNK: usize = 16_384;
+
+/// Where short messages of all channels of a link are copied to, side by side.
+#[derive(Debug, Default)]
+pub(crate) struct Pool(BytesMut);
+
+impl Pool {
+    #[inline]
+    pub(crate) fn copy(&mut self, data: &[u8]) -> Bytes {
+        if data.is_empty() {
+            return Bytes::new();
+        }
+        if data.len() > SHARED_MESSAGE {
+            return Bytes::copy_from_slice(data);
+        }
+        if self.0.capacity() < data.len() {
+            self.0.reserve(CHUNK);
+        }
+        self.0.extend_from_slice(data);
+        self.0.split().freeze()
+    }
+
+    pub(crate) fn release_memory(&mut self) {
+        self.0 = BytesMut::new();
+    }
+}
+
+/// A message that the application has, or has rejected, and that is not yet part of the
+/// acknowledged prefix.
+#[derive(Debug)]
+struct Taken {
+    sequence: Sequence,
+    length: usize,
+    state: TakenState,
+}
+
+#[derive(Debug)]
+enum TakenState {
+    /// The application has it.
+    Waiting,
+    /// Handled, but something before it is not.
+    Handled,
+    /// Rejected; kept until the sender is known to know.
+    Rejected(Rejection),
+    /// The sender knows of the rejection.
+    Noted,
+}
+
+/// A message of which a part has arrived.
+#[derive(Debug)]
+struct Assembly {
+    total: usize,
+    data: Vec<u8>,
+    /// What is missing of the current frame.
+    frame_left: usize,
+    /// Whether the current frame is the message's last.
+    last: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct ReceiveHalf {
+    pub(crate) wire: u16,
+    acking: Acking,
+    max_message: usize,
+    window_messages: usize,
+    window_bytes: usize,
+    ack_delay: Duration,
+    silence: Option<Duration>,
+
+    /// Everything up to this number has arrived or will not come.
+    received: Sequence,
+    /// Everything up to this number is settled.
+    settled: Sequence,
+    /// Everything up to this number is acknowledged on the wire.
+    acked: Sequence,
+    /// The peer has said that nothing follows this number.
+    last: Option<Sequence>,
+    queue: VecDeque<(Sequence, Bytes)>,
+    taken: VecDeque<Taken>,
+    assembly: Option<Assembly>,
+    /// Bytes that have arrived and are not settled, parts of a message included.
+    held_bytes: usize,
+    /// Bytes settled since the last acknowledgement.
+    unacked_bytes: usize,
+    ack_due: bool,
+    /// When an acknowledgement is due for lack of company.
+    ack_at: Instant,
+    /// Rejections of which the peer has not been told on this connection.
+    to_reject: VecDeque<Sequence>,
+    /// Nobody listens any more: what comes is rejected.
+    abandoned: bool,
+    /// When the last message arrived or the link opened.
+    heard: Instant,
+    silence_told: bool,
+    news: bool,
+    /// How many messages the application has taken.
+    pub(crate) delivered: u64,
+}
+
+impl ReceiveHalf {
+    pub(crate) fn new(config: &ChannelConfig, ack_delay: Duration) -> Self {
+        Self {
+            wire: 0,
+            acking: config.acking,
+            max_message: config.max_message,
+            window_messages: usize::try_from(config.window_messages).unwrap_or(usize::MAX),
+            window_bytes: config.window_bytes,
+            ack_delay,
+            silence: config.silence,
+            received: 0,
+            settled: 0,
+            acked: 0,
+            last: None,
+            queue: VecDeque::new(),
+            taken: VecDeque::new(),
+            assembly: None,
+            held_bytes: 0,
+            unacked_bytes: 0,
+            ack_due: false,
+            ack_at: Instant::FAR_FUTURE,
+            to_reject: VecDeque::new(),
+            abandoned: false,
+            heard: Instant::FAR_FUTURE,
+            silence_told: false,
+            news: false,
+            delivered: 0,
+        }
+    }
+
+    pub(crate) fn max_message(&self) -> usize {
+        self.max_message
+    }
+
+    /// The link is up from `now` on.
+    pub(crate) fn open(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
+    // From the peer.
+
+    /// A MESSAGE frame begins; `data` is what has arrived of its payload.
+    #[inline]
+    pub(crate) fn begin(
+        &mut self,
+        now: Instant,
+        head: &MessageHead,
+        data: &[u8],
+        pool: &mut Pool,
+    ) -> Result<(), PeerMisbehaved> {
+        let sequence = self.received + 1;
+        // The wire carries the low half.
+        #[expect(clippy::cast_possible_truncation)]
+        let expected = sequence as u32;
+        if head.sequence != expected {
+            return Err(PeerMisbehaved::SequenceGap);
+        }
+        if self.last.is_some_and(|last| sequence > last) {
+            return Err(PeerMisbehaved::AfterClose);
+        }
+        let room = self.window_bytes.saturating_sub(self.held_bytes);
+        if head.length > room {
+            return Err(PeerMisbehaved::WindowExceeded);
+        }
+        if head.first && head.last && data.len() == head.length && self.assembly.is_none() {
+            self.check_begin(head.length as u64)?;
+            self.held_bytes += head.length;
+            self.arrive(now, pool.copy(data));
+            return Ok(());
+        }
+        self.begin_fragment(head)?;
+        self.held_bytes += head.length;
+        self.more(now, data)
+    }
+
+    #[inline]
+    fn check_begin(&self, total: u64) -> Result<(), PeerMisbehaved> {
+        if usize::try_from(total).map_or(true, |total| total > self.max_message) {
+            let limit = self.max_message;
+            return Err(PeerMisbehaved::MessageTooLarge {
+                length: total,
+                limit,
+            });
+        }
+        if self.queue.len() + self.taken.len() >= self.window_messages {
+            return Err(PeerMisbehaved::WindowExceeded);
+        }
+        Ok(())
+    }
+
+    fn begin_fragment(&mut self, head: &MessageHead) -> Result<(), PeerMisbehaved> {
+        if head.first {
+            if self.assembly.is_some() {
+                return Err(PeerMisbehaved::FragmentOrder);
+            }
+            let total = head.total.unwrap_or(head.length as u64);
+            self.check_begin(total)?;
+            // Checked just above to be within `max_message`.
+            let total = usize::try_from(total).unwrap_or(usize::MAX);
+            let data = Vec::with_capacity(total);
+            self.assembly = Some(Assembly {
+                total,
+                data,
+                frame_left: 0,
+                last: false,
+            });
+        }
+        let Some(assembly) = &mut self.assembly else {
+            return Err(PeerMisbehaved::FragmentOrder);
+        };
+        let through = assembly.data.len() + head.length;
+        let adds_up = if head.last {
+            through == assembly.total
+        } else {
+            through < assembly.total
+        };
+        let carries_something = head.length > 0 || (head.first && head.last);
+        if !adds_up || !carries_something {
+            return Err(PeerMisbehaved::FragmentLength);
+        }
+        assembly.frame_left = head.length;
+        assembly.last = head.last;
+        Ok(())
+    }
+
+    /// The payload of the current MESSAGE frame goes on.
+    pub(crate) fn more(&mut self, now: Instant, data: &[u8]) -> Result<(), PeerMisbehaved> {
+        let Some(assembly) = &mut self.assembly else {
+            return Err(PeerMisbehaved::FragmentOrder);
+        };
+        assembly.data.extend_from_slice(data);
+        assembly.frame_left -= data.len();
+        let complete = assembly.frame_left == 0 && assembly.last;
+        if complete && let Some(whole) = self.assembly.take() {
+            self.arrive(now, Bytes::from(whole.data));
+        }
+        Ok(())
+    }
+
+    /// A message is here whole.
+    #[inline]
+    fn arrive(&mut self, now: Instant, message: Bytes) {
+        self.received += 1;
+        self.heard = now;
+        self.silence_told = false;
+        if self.abandoned {
+            self.turn_away(self.received, message.len());
+        } else {
+            self.queue.push_back((self.received, message));
+            self.news = true;
+        }
+    }
+
+    /// The numbers up to `through` will not come.
+    pub(crate) fn skip(&mut self, now: Instant, through: Sequence) -> Result<(), PeerMisbehaved> {
+        if self.assembly.is_some() {
+            return Err(PeerMisbehaved::FragmentOrder);
+        }
+        if through <= self.received {
+            return Err(PeerMisbehaved::SkippedBackwards);
+        }
+        if self.last.is_some_and(|last| through > last) {
+            return Err(PeerMisbehaved::AfterClose);
+        }
+        self.received = through;
+        self.advance(now);
+        Ok(())
+    }
+
+    /// The peer will send nothing after `last`.
+    pub(crate) fn close(&mut self, last: Sequence) -> Result<(), PeerMisbehaved> {
+        let begun = self.received + u64::from(self.assembly.is_some());
+        if last < begun {
+            return Err(PeerMisbehaved::CloseList);
+        }
+        self.last = Some(last);
+        self.ack_due |= self.settled > self.acked;
+        Ok(())
+    }
+
+    /// The sender knows of a rejection.
+    pub(crate) fn noted(&mut self, now: Instant, sequence: Sequence) -> Result<(), PeerMisbehaved> {
+        let found = self
+            .taken
+            .binary_search_by_key(&sequence, |taken| taken.sequence);
+        let taken = found.ok().and_then(|at| self.taken.get_mut(at));
+        match taken {
+            Some(taken)
+                if matches!(taken.state, TakenState::Rejected(_))
+                    && !self.to_reject.contains(&sequence) =>
+            {
+                taken.state = TakenState::Noted;
+                self.advance(now);
+                Ok(())
+            }
+            _ => Err(PeerMisbehaved::NothingToSettle),
+        }
+    }
+
+    // Commands.
+
+    /// The oldest message that the application has not taken.
+    #[inline]
+    pub(crate) fn take(&mut self, now: Instant) -> Option<(Sequence, Bytes)> {
+        let (sequence, message) = self.queue.pop_front()?;
+        self.delivered += 1;
+        if self.acking == Acking::Auto {
+            self.held_bytes -= message.len();
+            self.unacked_bytes += message.len();
+            self.advance(now);
+        } else {
+            let length = message.len();
+            self.taken.push_back(Taken {
+                sequence,
+                length,
+                state: TakenState::Waiting,
+            });
+        }
+        Some((sequence, message))
+    }
+
+    /// How many messages wait to be taken.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// The application has handled a message.
+    pub(crate) fn handle(&mut self, now: Instant, sequence: Sequence) -> Result<(), ReceiveError> {
+        let length = self.waiting_mut(sequence).map(|taken| {
+            taken.state = TakenState::Handled;
+            taken.length
+        })?;
+        self.held_bytes -= length;
+        self.unacked_bytes += length;
+        self.advance(now);
+        Ok(())
+    }
+
+    /// The application refuses a message.
+    pub(crate) fn reject(
+        &mut self,
+        sequence: Sequence,
+        rejection: Rejection,
+    ) -> Result<(), ReceiveError> {
+        let length = self.waiting_mut(sequence).map(|taken| {
+            taken.state = TakenState::Rejected(rejection);
+            taken.length
+        })?;
+        self.held_bytes -= length;
+        self.to_reject.push_back(sequence);
+        Ok(())
+    }
+
+    fn waiting_mut(&mut self, sequence: Sequence) -> Result<&mut Taken, ReceiveError> {
+        let found = self
+            .taken
+            .binary_search_by_key(&sequence, |taken| taken.sequence);
+        found
+            .ok()
+            .and_then(|at| self.taken.get_mut(at))
+            .filter(|taken| matches!(taken.state, TakenState::Waiting))
+            .ok_or(ReceiveError::NotWaiting)
+    }
+
+    /// Nobody listens any more: what waits and what comes is rejected.
+    pub(crate) fn abandon(&mut self) {
+        self.abandoned = true;
+        while let Some((sequence, message)) = self.queue.pop_front() {
+            self.turn_away(sequence, message.len());
+        }
+    }
+
+    fn turn_away(&mut self, sequence: Sequence, length: usize) {
+        let rejection = Rejection {
+            code: reject::NO_RECEIVER,
+            reason: String::new(),
+        };
+        let state = TakenState::Rejected(rejection);
+        self.taken.push_back(Taken {
+            sequence,
+            length,
+            state,
+        });
+        self.held_bytes -= length;
+        self.to_reject.push_back(sequence);
+    }
+
+    /// Moves the settled prefix on and decides when to acknowledge it.
+    #[inline]
+    fn advance(&mut self, now: Instant) {
+        while let Some(front) = self.taken.front() {
+            if !matches!(front.state, TakenState::Handled | TakenState::Noted) {
+                break;
+            }
+            self.taken.pop_front();
+        }
+        let oldest_taken = self.taken.front().map(|taken| taken.sequence);
+        let oldest = oldest_taken.or_else(|| self.queue.front().map(|(sequence, _)| *sequence));
+        self.settled = oldest.map_or(self.received, |sequence| sequence - 1);
+        let fresh = self.settled - self.acked;
+        if fresh == 0 {
+            return;
+        }
+        // Whoever waits for the last message hears at once; in a stream, a quarter of the window
+        // is early enough for the sender never to run dry.
+        let quarter = (self.window_messages / 4).max(1);
+        self.ack_due |= self.settled == self.received
+            || self.last.is_some()
+            || usize::try_from(fresh).map_or(true, |fresh| fresh >= quarter)
+            || self.unacked_bytes >= self.window_bytes / 4;
+        if self.ack_at == Instant::FAR_FUTURE {
+            self.ack_at = now + self.ack_delay;
+        }
+    }
+
+    /// The next thing to tell the application.
+    pub(crate) fn poll_news(&mut self, channel: ChannelId) -> Option<Event> {
+        let news = self.news && !self.queue.is_empty();
+        self.news = false;
+        news.then_some(Event::Readable(channel))
+    }
+
+    // To the wire.
+
+    /// The acknowledgement to write, if one is due, or if `anyway` and there is news.
+    pub(crate) fn ack(&self, anyway: bool) -> Option<Sequence> {
+        let due = self.ack_due || (anyway && self.settled > self.acked);
+        due.then_some(self.settled)
+    }
+
+    /// The acknowledgement was written.
+    pub(crate) fn ack_written(&mut self) {
+        self.acked = self.settled;
+        self.ack_due = false;
+        self.unacked_bytes = 0;
+        self.ack_at = Instant::FAR_FUTURE;
+    }
+
+    /// Whether an acknowledgement or a rejection should go out now.
+    pub(crate) fn wants_output(&self) -> bool {
+        self.ack_due || !self.to_reject.is_empty()
+    }
+
+    /// The next rejection to write.
+    pub(crate) fn next_rejection(&self) -> Option<(Sequence, &Rejection)> {
+        let sequence = *self.to_reject.front()?;
+        let at = self
+            .taken
+            .binary_search_by_key(&sequence, |taken| taken.sequence)
+            .ok()?;
+        match &self.taken.get(at)?.state {
+            TakenState::Rejected(rejection) => Some((sequence, rejection)),
+            _ => None,
+        }
+    }
+
+    /// The next rejection was written.
+    pub(crate) fn rejection_written(&mut self) {
+        self.to_reject.pop_front();
+    }
+
+    /// Whether everything that the peer will ever send has arrived and is settled.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.last.is_some_and(|last| self.acked == last)
+    }
+
+    // Time.
+
+    /// The earliest moment at which this half has something to do.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.ack_at.min(self.silent_at())
+    }
+
+    fn silent_at(&self) -> Instant {
+        match self.silence {
+            Some(after) if !self.silence_told => self.heard + after,
+            _ => Instant::FAR_FUTURE,
+        }
+    }
+
+    /// Time has passed; true when the application is to be told of silence.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> bool {
+        if self.ack_at <= now {
+            self.ack_due = true;
+            self.ack_at = Instant::FAR_FUTURE;
+        }
+        let silent = self.silent_at() <= now;
+        self.silence_told |= silent;
+        silent
+    }
+
+    /// Lets go of memory that an idle channel does not need.
+    pub(crate) fn release_memory(&mut self) {
+        self.queue.shrink_to_fit();
+        self.taken.shrink_to_fit();
+        self.to_reject.shrink_to_fit();
+    }
+
+    // For the tlsstream dialect, which has its own way of arriving.
+
+    /// A message has begun to arrive.
+    pub(crate) fn stream_begin(&mut self, total: usize) {
+        let data = Vec::with_capacity(total);
+        self.assembly = Some(Assembly {
+            total,
+            data,
+            frame_left: total,
+            last: true,
+        });
+        self.held_bytes += total;
+    }
+
+    /// What is still missing of the message that is arriving.
+    pub(crate) fn stream_missing(&self) -> usize {
+        self.assembly
+            .as_ref()
+            .map_or(0, |assembly| assembly.frame_left)
+    }
+
+    /// Whether the window lets another message begin.
+    pub(crate) fn has_room(&self) -> bool {
+        self.queue.len() < self.window_messages && self.held_bytes < self.window_bytes
+    }
+
+    /// A rejection for the application's code and reason, cut to what the wire carries.
+    pub(crate) fn rejection(code: u32, reason: &str) -> Rejection {
+        let reason = crate::wire::cut(reason, crate::verdict::MAX_REASON).to_string();
+        Rejection { code, reason }
+    }
+}

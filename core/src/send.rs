@@ -1,0 +1,593 @@
+//! The sending half of a channel: messages from acceptance to verdict.
+
+use alloc::collections::{BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use crate::config::{ChannelConfig, Policy};
+use crate::verdict::{Rejection, Verdict, VerdictCounts, VerdictKind, reject};
+use crate::wire::{FIRST_HEAD, Frame, MESSAGE_HEAD, MessageHead};
+use crate::{ChannelId, Event, Instant, PeerMisbehaved, SendError, Sequence};
+
+/// Length of a SKIP frame.
+const SKIP_LEN: usize = 16;
+/// A message is cut only where at least this much of it fits: shorter fragments cost more in
+/// heads than they gain.
+const LEAST_FRAGMENT: usize = 256;
+
+/// A message without a verdict, or with one that the receiver's acknowledgement has yet to pass.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) sequence: Sequence,
+    pub(crate) payload: Bytes,
+    expires: Instant,
+    /// The payload's length; stays when a rejection lets go of the payload.
+    length: usize,
+    rejected: bool,
+}
+
+/// Why [`SendHalf::write`] stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wrote {
+    /// There is nothing to write until something happens.
+    Everything,
+    /// The output is full; the next frame needs this many bytes at least.
+    Full { needed: usize },
+}
+
+#[derive(Debug)]
+pub(crate) struct SendHalf {
+    /// The channel's number on the wire, known from the handshake on.
+    pub(crate) wire: u16,
+    policy: Policy,
+    queue_messages: usize,
+    queue_bytes: usize,
+    max_message: usize,
+    in_flight_limit: usize,
+    window_messages: usize,
+    window_bytes: usize,
+
+    /// All messages from the oldest that is not acknowledged, in order.
+    store: VecDeque<Entry>,
+    /// How many messages at the front of `store` are on the wire whole.
+    written: usize,
+    /// How many bytes of the message after those are on the wire.
+    offset: usize,
+    /// How many bytes of that message the receiver has taken already.
+    taken: usize,
+    /// Bytes of unacknowledged messages on the wire, parts included.
+    flight_bytes: usize,
+    /// Bytes of payload in `store`.
+    stored_bytes: usize,
+    /// The number that the next accepted message gets.
+    next: Sequence,
+    /// The receiver knows of every number up to this one.
+    announced: Sequence,
+    /// Everything up to this number is acknowledged.
+    acked: Sequence,
+    /// The last number, once CLOSE has named it.
+    last: Option<Sequence>,
+    /// Expiries of the messages that are not begun, for the next deadline.
+    expiries: BTreeSet<(Instant, Sequence)>,
+    /// Rejections of which the peer does not know that we know.
+    pub(crate) to_note: VecDeque<Sequence>,
+
+    /// Verdicts other than `Handled` that the caller has not taken.
+    verdicts: VecDeque<(Sequence, Verdict)>,
+    /// Numbers handled that the caller has not been told of.
+    handled: Option<(Sequence, Sequence)>,
+    wants_room: bool,
+    pub(crate) counts: VerdictCounts,
+}
+
+impl SendHalf {
+    pub(crate) fn new(config: &ChannelConfig) -> Self {
+        Self {
+            wire: 0,
+            policy: config.policy.unwrap_or(Policy::Reliable),
+            queue_messages: config.queue_messages,
+            queue_bytes: config.queue_bytes,
+            max_message: config.max_message,
+            in_flight_limit: usize::try_from(config.in_flight).unwrap_or(usize::MAX),
+            window_messages: 0,
+            window_bytes: 0,
+            store: VecDeque::new(),
+            written: 0,
+            offset: 0,
+            taken: 0,
+            flight_bytes: 0,
+            stored_bytes: 0,
+            next: 1,
+            announced: 0,
+            acked: 0,
+            last: None,
+            expiries: BTreeSet::new(),
+            to_note: VecDeque::new(),
+            verdicts: VecDeque::new(),
+            handled: None,
+            wants_room: false,
+            counts: VerdictCounts::default(),
+        }
+    }
+
+    /// Takes over the receiver's figures. Messages already accepted that it does not take get
+    /// their verdict now.
+    pub(crate) fn agree(&mut self, wire: u16, max: u64, messages: u32, bytes: u64) {
+        self.wire = wire;
+        self.max_message = self
+            .max_message
+            .min(usize::try_from(max).unwrap_or(usize::MAX));
+        self.window_messages = usize::try_from(messages).unwrap_or(usize::MAX);
+        self.window_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let limit = self.max_message;
+        while let Some(at) = self.store.iter().position(|entry| entry.length > limit) {
+            let rejection = Rejection {
+                code: reject::TOO_LARGE,
+                reason: alloc::format!("the peer takes messages of {limit} bytes at most"),
+            };
+            self.drop_unbegun(at, Verdict::Rejected(rejection));
+        }
+    }
+
+    /// The index in `store` of the first message of which nothing is on the wire.
+    fn unbegun(&self) -> usize {
+        self.written + usize::from(self.offset > 0)
+    }
+
+    pub(crate) fn max_message(&self) -> usize {
+        self.max_message
+    }
+
+    // Commands.
+
+    /// Accepts a message and gives it its number.
+    #[inline]
+    pub(crate) fn accept(
+        &mut self,
+        payload: Bytes,
+        expires: Instant,
+    ) -> Result<Sequence, (Bytes, SendError)> {
+        let length = payload.len();
+        if length > self.max_message {
+            let limit = self.max_message;
+            return Err((payload, SendError::TooLarge { length, limit }));
+        }
+        let replaced = match self.policy {
+            Policy::Latest if self.store.len() > self.unbegun() => Some(self.store.len() - 1),
+            _ => None,
+        };
+        if !self.has_room(length, replaced) {
+            self.wants_room = true;
+            return Err((payload, SendError::Blocked));
+        }
+        if let Some(at) = replaced {
+            self.drop_unbegun(at, Verdict::Superseded);
+        }
+        let sequence = self.next;
+        self.next += 1;
+        self.stored_bytes += length;
+        if expires != Instant::FAR_FUTURE {
+            self.expiries.insert((expires, sequence));
+        }
+        self.store.push_back(Entry {
+            sequence,
+            payload,
+            expires,
+            length,
+            rejected: false,
+        });
+        Ok(sequence)
+    }
+
+    #[inline]
+    fn has_room(&self, length: usize, replaced: Option<usize>) -> bool {
+        let freed = replaced.map_or(0, |at| self.store[at].length);
+        // A replaced message leaves its place in `store` and takes one in `verdicts`.
+        self.store.len() + self.verdicts.len() < self.queue_messages
+            && self.stored_bytes - freed + length <= self.queue_bytes
+    }
+
+    /// Whether a message of one byte would be accepted now.
+    pub(crate) fn is_roomy(&self) -> bool {
+        self.has_room(1, None)
+    }
+
+    /// Takes back everything of which nothing is on the wire.
+    pub(crate) fn withdraw_unbegun(&mut self) {
+        while self.store.len() > self.unbegun() {
+            self.drop_unbegun(self.unbegun(), Verdict::Withdrawn);
+        }
+    }
+
+    /// Drops what has expired by `now`.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        while let Some(&(expires, sequence)) = self.expiries.first() {
+            if expires > now {
+                break;
+            }
+            match self
+                .store
+                .binary_search_by_key(&sequence, |entry| entry.sequence)
+            {
+                Ok(at) => self.drop_unbegun(at, Verdict::Expired),
+                Err(_) => drop(self.expiries.pop_first()),
+            }
+        }
+    }
+
+    /// The earliest expiry of a message of which nothing is on the wire.
+    pub(crate) fn next_expiry(&self) -> Instant {
+        self.expiries
+            .first()
+            .map_or(Instant::FAR_FUTURE, |&(expires, _)| expires)
+    }
+
+    /// Gives a message of which nothing is on the wire its verdict and lets go of it.
+    fn drop_unbegun(&mut self, at: usize, verdict: Verdict) {
+        if let Some(entry) = self.store.remove(at) {
+            self.stored_bytes -= entry.length;
+            self.forget_expiry(entry.expires, entry.sequence);
+            self.settle(entry.sequence, verdict);
+        }
+    }
+
+    #[inline]
+    fn forget_expiry(&mut self, expires: Instant, sequence: Sequence) {
+        if expires != Instant::FAR_FUTURE {
+            self.expiries.remove(&(expires, sequence));
+        }
+    }
+
+    fn settle(&mut self, sequence: Sequence, verdict: Verdict) {
+        self.counts[verdict.kind()] += 1;
+        self.verdicts.push_back((sequence, verdict));
+    }
+
+    // From the peer.
+
+    /// Everything up to `through` is settled.
+    pub(crate) fn acknowledge(&mut self, through: Sequence) -> Result<(), PeerMisbehaved> {
+        if through < self.acked {
+            return Err(PeerMisbehaved::AckedBackwards);
+        }
+        if through > self.announced || self.is_partly_written(through) {
+            return Err(PeerMisbehaved::AckedTooMuch);
+        }
+        let first = self.acked + 1;
+        let mut handled = 0;
+        while let Some(entry) = self.store.front() {
+            if entry.sequence > through || self.written == 0 {
+                break;
+            }
+            if !entry.rejected {
+                handled += 1;
+                self.stored_bytes -= entry.length;
+            }
+            self.flight_bytes -= entry.length;
+            self.written -= 1;
+            self.store.pop_front();
+        }
+        self.acked = through;
+        if handled > 0 {
+            self.counts[VerdictKind::Handled] += handled;
+            let first = self.handled.map_or(first, |(earlier, _)| earlier);
+            self.handled = Some((first, through));
+        }
+        Ok(())
+    }
+
+    fn is_partly_written(&self, sequence: Sequence) -> bool {
+        self.offset > 0
+            && self
+                .store
+                .get(self.written)
+                .is_some_and(|e| e.sequence <= sequence)
+    }
+
+    /// One message was rejected.
+    pub(crate) fn rejected(
+        &mut self,
+        sequence: Sequence,
+        rejection: Rejection,
+    ) -> Result<(), PeerMisbehaved> {
+        let at = self
+            .store
+            .binary_search_by_key(&sequence, |entry| entry.sequence)
+            .map_err(|_| PeerMisbehaved::NothingToSettle)?;
+        if at >= self.written {
+            return Err(PeerMisbehaved::NothingToSettle);
+        }
+        // A rejection may come again on a later connection, but one note at a time is enough.
+        if !self.to_note.contains(&sequence) {
+            self.to_note.push_back(sequence);
+        }
+        let entry = &mut self.store[at];
+        if !entry.rejected {
+            entry.rejected = true;
+            entry.payload = Bytes::new();
+            self.stored_bytes -= entry.length;
+            self.settle(sequence, Verdict::Rejected(rejection));
+        }
+        Ok(())
+    }
+
+    /// The receiver has taken a part of the unfinished message.
+    pub(crate) fn credit(&mut self, sequence: Sequence, taken: u64) -> Result<(), PeerMisbehaved> {
+        let unfinished = self
+            .store
+            .get(self.written)
+            .filter(|entry| entry.sequence == sequence);
+        let taken = usize::try_from(taken).unwrap_or(usize::MAX);
+        match unfinished {
+            Some(_) if taken <= self.offset && taken >= self.taken => {
+                self.taken = taken;
+                Ok(())
+            }
+            Some(_) => Err(PeerMisbehaved::NothingToSettle),
+            // The credit and the message's end have crossed.
+            None if sequence <= self.announced && sequence > self.acked => Ok(()),
+            None => Err(PeerMisbehaved::NothingToSettle),
+        }
+    }
+
+    // To the wire.
+
+    /// Whether a message could go on the wire now.
+    #[inline]
+    pub(crate) fn may_write(&self) -> bool {
+        let Some(entry) = self.store.get(self.written) else {
+            return false;
+        };
+        let worthwhile = (entry.length - self.offset)
+            .min(LEAST_FRAGMENT)
+            .min(self.window_bytes);
+        let may_begin = self.written < self.in_flight_limit.min(self.window_messages);
+        (self.offset > 0 || may_begin) && self.window_left() >= worthwhile
+    }
+
+    #[inline]
+    fn window_left(&self) -> usize {
+        (self.window_bytes + self.taken).saturating_sub(self.flight_bytes)
+    }
+
+    /// Writes as many frames as `out` and the receiver's window allow, from `at` on.
+    #[inline]
+    pub(crate) fn write(
+        &mut self,
+        out: &mut [u8],
+        at: &mut usize,
+        now: Instant,
+        frame_limit: usize,
+    ) -> Wrote {
+        self.expire(now);
+        while self.may_write() {
+            if let Err(needed) = self.write_frame(out, at, frame_limit) {
+                return Wrote::Full { needed };
+            }
+        }
+        Wrote::Everything
+    }
+
+    /// Writes the next frame, and a SKIP before it where numbers are left out.
+    #[inline]
+    fn write_frame(
+        &mut self,
+        out: &mut [u8],
+        at: &mut usize,
+        frame_limit: usize,
+    ) -> Result<(), usize> {
+        let entry = &self.store[self.written];
+        let (sequence, expires) = (entry.sequence, entry.expires);
+        let skip = if sequence == self.announced + 1 || self.offset > 0 {
+            0
+        } else {
+            SKIP_LEN
+        };
+        let space = out.len() - *at;
+        let left = entry.length - self.offset;
+        let whole = skip + MESSAGE_HEAD + left;
+        let first = self.offset == 0;
+        let fits_frame = MESSAGE_HEAD + left <= frame_limit;
+        let data_len = if fits_frame && whole <= space && left <= self.window_left() {
+            left
+        } else {
+            // A message that one frame holds goes whole into the next output, if there is one.
+            if first && *at > 0 && fits_frame && whole > space {
+                return Err(whole);
+            }
+            let head_len = if first { FIRST_HEAD } else { MESSAGE_HEAD };
+            let data_len = self.fragment_len(space.saturating_sub(skip), head_len, frame_limit);
+            let least = if *at > 0 {
+                LEAST_FRAGMENT.min(left).max(1)
+            } else {
+                1
+            };
+            if data_len < least {
+                return Err(skip + head_len + least);
+            }
+            data_len
+        };
+        if skip > 0 {
+            // The space was checked.
+            let frame = Frame::Skip {
+                channel: self.wire,
+                through: sequence - 1,
+            };
+            *at += frame.encode(&mut out[*at..]).unwrap_or(0);
+        }
+        let last = data_len == left;
+        let entry = &self.store[self.written];
+        let head = MessageHead {
+            channel: self.wire,
+            first,
+            last,
+            // The low half is what goes on the wire.
+            #[expect(clippy::cast_possible_truncation)]
+            sequence: sequence as u32,
+            total: (first && !last).then_some(entry.length as u64),
+            length: data_len,
+        };
+        let frame = &mut out[*at..];
+        let head_len = head.encoded_len();
+        head.encode(frame);
+        let data = &entry.payload[self.offset..self.offset + data_len];
+        frame[head_len..head_len + data_len].copy_from_slice(data);
+        *at += head_len + data_len;
+        if first {
+            self.forget_expiry(expires, sequence);
+        }
+        self.advance(sequence, data_len, last);
+        Ok(())
+    }
+
+    /// How much of the message goes into a fragment. Never the whole rest, so that a frame with
+    /// the head of a first fragment is never also the last one.
+    fn fragment_len(&self, space: usize, head_len: usize, frame_limit: usize) -> usize {
+        let left = self.store[self.written].length - self.offset;
+        let room = space
+            .min(frame_limit)
+            .saturating_sub(head_len)
+            .min(self.window_left());
+        if head_len == FIRST_HEAD {
+            room.min(left.saturating_sub(1))
+        } else {
+            room.min(left)
+        }
+    }
+
+    /// Records that `length` bytes of the current message went on the wire.
+    #[inline]
+    pub(crate) fn advance(&mut self, sequence: Sequence, length: usize, last: bool) {
+        self.announced = sequence;
+        self.flight_bytes += length;
+        if last {
+            self.written += 1;
+            self.offset = 0;
+            self.taken = 0;
+        } else {
+            self.offset += length;
+        }
+    }
+
+    // Closing.
+
+    /// The number after which nothing more will come, if the link were closed now.
+    pub(crate) fn closing_at(&self) -> Sequence {
+        match self.store.back() {
+            Some(newest) => newest.sequence.max(self.announced),
+            None => self.announced,
+        }
+    }
+
+    /// CLOSE was written with [`SendHalf::closing_at`].
+    pub(crate) fn close(&mut self) {
+        self.last = Some(self.closing_at());
+    }
+
+    /// Writes the SKIP that is due where the last messages before a close expired.
+    pub(crate) fn write_last_skip(&mut self, out: &mut [u8], at: &mut usize) -> Result<(), usize> {
+        let Some(last) = self.last else { return Ok(()) };
+        if self.store.len() > self.written || self.announced >= last {
+            return Ok(());
+        }
+        let frame = Frame::Skip {
+            channel: self.wire,
+            through: last,
+        };
+        *at += frame
+            .encode(&mut out[*at..])
+            .map_err(|small| small.needed)?;
+        self.announced = last;
+        Ok(())
+    }
+
+    /// Whether every message has its verdict, the receiver has acknowledged all that a close
+    /// named, and it knows what we know.
+    pub(crate) fn is_settled(&self) -> bool {
+        let acknowledged = self.last.is_none_or(|last| self.acked >= last);
+        self.store.is_empty() && self.to_note.is_empty() && acknowledged
+    }
+
+    /// Whether nothing is on the wire without an acknowledgement.
+    pub(crate) fn is_off_the_wire(&self) -> bool {
+        self.written == 0 && self.offset == 0
+    }
+
+    /// The link is over: everything that is left gets its verdict.
+    pub(crate) fn end(&mut self) {
+        self.withdraw_unbegun();
+        while let Some(entry) = self.store.pop_front() {
+            if !entry.rejected {
+                self.settle(entry.sequence, Verdict::Unknown);
+            }
+        }
+        self.written = 0;
+        self.offset = 0;
+        self.flight_bytes = 0;
+        self.stored_bytes = 0;
+        self.to_note.clear();
+    }
+
+    // For the tlsstream dialect, which has its own way of writing.
+
+    /// The message that is to go on the wire or is on it in part, and how much of it is there.
+    pub(crate) fn current(&self) -> Option<(&Entry, usize)> {
+        self.store
+            .get(self.written)
+            .map(|entry| (entry, self.offset))
+    }
+
+    /// Takes the current message's expiry off the list, because it is about to be begun.
+    pub(crate) fn begin_current(&mut self) {
+        if let Some(entry) = self.store.get(self.written) {
+            let (expires, sequence) = (entry.expires, entry.sequence);
+            self.forget_expiry(expires, sequence);
+        }
+    }
+
+    /// The number of the oldest message on the wire without confirmation.
+    pub(crate) fn oldest_written(&self) -> Option<Sequence> {
+        self.store
+            .front()
+            .filter(|_| self.written > 0)
+            .map(|entry| entry.sequence)
+    }
+
+    // To the caller.
+
+    /// The next thing to tell the application. Verdicts other than `Handled` come first, so that
+    /// whoever then hears of a handled range knows the exceptions in it.
+    pub(crate) fn poll_news(&mut self, channel: ChannelId) -> Option<Event> {
+        if let Some((sequence, verdict)) = self.verdicts.pop_front() {
+            return Some(Event::Verdict {
+                channel,
+                sequence,
+                verdict,
+            });
+        }
+        if let Some((first, last)) = self.handled.take() {
+            return Some(Event::Handled {
+                channel,
+                first,
+                last,
+            });
+        }
+        if self.wants_room && self.is_roomy() {
+            self.wants_room = false;
+            return Some(Event::Room(channel));
+        }
+        None
+    }
+
+    /// Whether there is anything to poll.
+    pub(crate) fn has_news(&self) -> bool {
+        self.handled.is_some() || !self.verdicts.is_empty() || (self.wants_room && self.is_roomy())
+    }
+
+    /// Lets go of memory that an idle channel does not need.
+    pub(crate) fn release_memory(&mut self) {
+        self.store.shrink_to_fit();
+        self.verdicts.shrink_to_fit();
+        self.to_note.shrink_to_fit();
+    }
+}

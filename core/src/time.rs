@@ -1,0 +1,67 @@
+//! Time as the core sees it: a number that the caller passes in.
+
+use core::fmt;
+use core::ops::Add;
+use core::time::Duration;
+
+/// A moment, in microseconds from an epoch that the caller chooses.
+///
+/// The core has no clock. Every call that depends on time takes an `Instant`; all of them must
+/// come from one clock that never runs backwards. A moment earlier than one already seen is
+/// treated as the one already seen.
+///
+/// ```
+/// use core::time::Duration;
+/// use countersign_core::Instant;
+///
+/// let start = Instant::from_micros(5);
+/// assert_eq!(start + Duration::from_millis(1), Instant::from_micros(1_005));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The epoch.
+    pub const ZERO: Self = Self(0);
+
+    /// Later than every other moment; stands for 'never' in comparisons.
+    pub const FAR_FUTURE: Self = Self(u64::MAX);
+
+    /// The moment `micros` microseconds after the epoch.
+    #[must_use]
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since the epoch.
+    #[must_use]
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// How long after `earlier` this moment is, zero if it is not after it.
+    #[must_use]
+    pub const fn saturating_since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    /// Stops at [`Instant::FAR_FUTURE`] instead of overflowing.
+    fn add(self, rhs: Duration) -> Self {
+        let micros = u64::try_from(rhs.as_micros()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(micros))
+    }
+}
+
+impl fmt::Debug for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::FAR_FUTURE {
+            f.write_str("never")
+        } else {
+            write!(f, "{} us", self.0)
+        }
+    }
+}

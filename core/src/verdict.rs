@@ -1,0 +1,191 @@
+//! What became of a message.
+
+use alloc::string::String;
+use core::fmt;
+use core::ops::{AddAssign, Index, IndexMut};
+
+/// The longest reason a rejection can carry, in bytes of UTF-8 (`docs/protocol.md`, REJECT).
+pub const MAX_REASON: usize = 256;
+
+/// Codes of rejections that countersign itself gives. The application's own codes are those below
+/// [`reject::RESERVED`].
+pub mod reject {
+    /// Codes from here on are countersign's own.
+    pub const RESERVED: u32 = 0xFFFF_0000;
+    /// The receiving application took the message and let go of it without handling it.
+    pub const DROPPED: u32 = 0xFFFF_0001;
+    /// The receiving application no longer listens on the channel.
+    pub const NO_RECEIVER: u32 = 0xFFFF_0002;
+    /// The message is larger than the peer takes; found out only once the link was up.
+    pub const TOO_LARGE: u32 = 0xFFFF_0003;
+}
+
+/// Why a receiving application said no to a message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rejection {
+    /// The application's code, or one of [`reject`].
+    pub code: u32,
+    /// Text for people, at most [`MAX_REASON`] bytes.
+    pub reason: String,
+}
+
+/// What a receipt becomes. Every message gets exactly one verdict (`docs/protocol.md`, Verdicts).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// The receiving application handled the message.
+    Handled,
+    /// The receiving application said no.
+    Rejected(Rejection),
+    /// A newer message took its place before it was put on the wire (`Latest` only).
+    Superseded,
+    /// Its expiry came before it was put on the wire.
+    Expired,
+    /// It was never put on the wire, because the link ended first.
+    Withdrawn,
+    /// It was on the wire when the session was lost; it may or may not have been handled.
+    Unknown,
+}
+
+impl Verdict {
+    /// Which of the six this is, without the rejection's details.
+    #[must_use]
+    pub const fn kind(&self) -> VerdictKind {
+        match self {
+            Self::Handled => VerdictKind::Handled,
+            Self::Rejected(_) => VerdictKind::Rejected,
+            Self::Superseded => VerdictKind::Superseded,
+            Self::Expired => VerdictKind::Expired,
+            Self::Withdrawn => VerdictKind::Withdrawn,
+            Self::Unknown => VerdictKind::Unknown,
+        }
+    }
+
+    /// Whether the message was handled.
+    #[must_use]
+    pub const fn is_handled(&self) -> bool {
+        matches!(self, Self::Handled)
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(rejection) if rejection.reason.is_empty() => {
+                write!(f, "rejected with code {}", rejection.code)
+            }
+            Self::Rejected(rejection) => {
+                write!(
+                    f,
+                    "rejected with code {}: {}",
+                    rejection.code, rejection.reason
+                )
+            }
+            other => write!(f, "{}", other.kind()),
+        }
+    }
+}
+
+/// The six kinds of [`Verdict`], for counting.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum VerdictKind {
+    /// See [`Verdict::Handled`].
+    Handled,
+    /// See [`Verdict::Rejected`].
+    Rejected,
+    /// See [`Verdict::Superseded`].
+    Superseded,
+    /// See [`Verdict::Expired`].
+    Expired,
+    /// See [`Verdict::Withdrawn`].
+    Withdrawn,
+    /// See [`Verdict::Unknown`].
+    Unknown,
+}
+
+impl VerdictKind {
+    /// All kinds, in the order of their declaration.
+    pub const ALL: [Self; 6] = [
+        Self::Handled,
+        Self::Rejected,
+        Self::Superseded,
+        Self::Expired,
+        Self::Withdrawn,
+        Self::Unknown,
+    ];
+
+    /// The kind's name in lower case.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Handled => "handled",
+            Self::Rejected => "rejected",
+            Self::Superseded => "superseded",
+            Self::Expired => "expired",
+            Self::Withdrawn => "withdrawn",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for VerdictKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// How many messages got each verdict.
+///
+/// ```
+/// use countersign_core::{VerdictCounts, VerdictKind};
+///
+/// let mut counts = VerdictCounts::default();
+/// counts[VerdictKind::Handled] += 3;
+/// assert_eq!(counts.total(), 3);
+/// assert_eq!(counts.to_string(), "3 handled");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct VerdictCounts([u64; 6]);
+
+impl VerdictCounts {
+    /// All verdicts together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+impl Index<VerdictKind> for VerdictCounts {
+    type Output = u64;
+
+    fn index(&self, kind: VerdictKind) -> &u64 {
+        &self.0[kind as usize]
+    }
+}
+
+impl IndexMut<VerdictKind> for VerdictCounts {
+    fn index_mut(&mut self, kind: VerdictKind) -> &mut u64 {
+        &mut self.0[kind as usize]
+    }
+}
+
+impl AddAssign for VerdictCounts {
+    fn add_assign(&mut self, rhs: Self) {
+        for (mine, theirs) in self.0.iter_mut().zip(rhs.0) {
+            *mine += theirs;
+        }
+    }
+}
+
+impl fmt::Display for VerdictCounts {
+    /// The counts that are not zero, separated by commas; `none` if all are.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut any = false;
+        for kind in VerdictKind::ALL {
+            if self[kind] > 0 {
+                write!(f, "{}{} {kind}", if any { ", " } else { "" }, self[kind])?;
+                any = true;
+            }
+        }
+        if any { Ok(()) } else { f.write_str("none") }
+    }
+}

@@ -1,0 +1,379 @@
+//! Every frame but MESSAGE, between bytes and fields (`docs/protocol.md`, Frames).
+
+use crate::config::MAX_CHANNELS;
+use crate::verdict::MAX_REASON;
+use crate::wire::greeting::Greeting;
+use crate::wire::{FrameType, HEADER_LEN, Header, MAX_TEXT};
+use crate::{BufferTooSmall, PeerMisbehaved};
+
+/// A decoded frame that is not a MESSAGE.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Frame<'a> {
+    /// See [`FrameType::Hello`].
+    Hello(Greeting<'a>),
+    /// See [`FrameType::Welcome`].
+    Welcome(Greeting<'a>),
+    /// See [`FrameType::Refuse`]. `channel` counts in the order of HELLO, [`NO_CHANNEL`] for none.
+    Refuse {
+        /// The channel that it is about.
+        channel: u16,
+        /// Why.
+        code: u16,
+        /// Why, for people.
+        text: &'a str,
+    },
+    /// See [`FrameType::Skip`].
+    Skip {
+        /// The channel.
+        channel: u16,
+        /// The last sequence number that will not come.
+        through: u64,
+    },
+    /// See [`FrameType::Ack`].
+    Ack {
+        /// The channel.
+        channel: u16,
+        /// Everything up to this sequence number is settled.
+        handled: u64,
+    },
+    /// See [`FrameType::Reject`].
+    Reject {
+        /// The channel.
+        channel: u16,
+        /// The rejected message.
+        sequence: u64,
+        /// The application's code.
+        code: u32,
+        /// The application's reason.
+        reason: &'a str,
+    },
+    /// See [`FrameType::Noted`].
+    Noted {
+        /// The channel.
+        channel: u16,
+        /// The rejected message.
+        sequence: u64,
+    },
+    /// See [`FrameType::Credit`].
+    Credit {
+        /// The channel.
+        channel: u16,
+        /// The unfinished message.
+        sequence: u64,
+        /// How many bytes of it the application has taken.
+        taken: u64,
+    },
+    /// See [`FrameType::Ping`].
+    Ping(u64),
+    /// See [`FrameType::Pong`].
+    Pong(u64),
+    /// See [`FrameType::Close`].
+    Close(CloseList<'a>),
+    /// See [`FrameType::Done`].
+    Done,
+    /// See [`FrameType::Abort`].
+    Abort {
+        /// What the peer did wrong.
+        code: u16,
+        /// What the peer did wrong, for people.
+        text: &'a str,
+    },
+}
+
+/// The `channel` of a REFUSE that is about no channel in particular.
+pub const NO_CHANNEL: u16 = u16::MAX;
+
+/// The list in a CLOSE frame: for each channel that its sender sends on, the last sequence number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CloseList<'a>(&'a [u8]);
+
+impl<'a> CloseList<'a> {
+    /// Channels and their last sequence numbers.
+    pub fn entries(&self) -> impl Iterator<Item = (u16, u64)> + use<'a> {
+        let mut reader = Reader(self.0);
+        core::iter::from_fn(move || Some((reader.u16().ok()?, reader.u64().ok()?)))
+    }
+}
+
+impl<'a> Frame<'a> {
+    /// Reads the body of a frame of type `kind`.
+    pub(crate) fn decode(
+        kind: FrameType,
+        channel: u16,
+        body: &'a [u8],
+    ) -> Result<Self, PeerMisbehaved> {
+        let mut reader = Reader(body);
+        let frame = match kind {
+            // MESSAGE never comes here: its payload is not gathered.
+            FrameType::Message => return Err(PeerMisbehaved::Unexpected),
+            FrameType::Hello => return Ok(Self::Hello(Greeting::decode(body)?)),
+            FrameType::Welcome => return Ok(Self::Welcome(Greeting::decode(body)?)),
+            FrameType::Refuse => {
+                let (code, text) = reader.code_and_text()?;
+                Self::Refuse {
+                    channel,
+                    code,
+                    text,
+                }
+            }
+            FrameType::Abort => {
+                let (code, text) = reader.code_and_text()?;
+                Self::Abort { code, text }
+            }
+            FrameType::Skip => Self::Skip {
+                channel,
+                through: reader.u64()?,
+            },
+            FrameType::Ack => Self::Ack {
+                channel,
+                handled: reader.u64()?,
+            },
+            FrameType::Reject => {
+                let (sequence, code) = (reader.u64()?, reader.u32()?);
+                let reason = reader.text(reader.0.len())?;
+                Self::Reject {
+                    channel,
+                    sequence,
+                    code,
+                    reason,
+                }
+            }
+            FrameType::Noted => Self::Noted {
+                channel,
+                sequence: reader.u64()?,
+            },
+            FrameType::Credit => Self::Credit {
+                channel,
+                sequence: reader.u64()?,
+                taken: reader.u64()?,
+            },
+            FrameType::Ping => Self::Ping(reader.u64()?),
+            FrameType::Pong => Self::Pong(reader.u64()?),
+            FrameType::Close => Self::Close(reader.close_list()?),
+            FrameType::Done => Self::Done,
+        };
+        if reader.0.is_empty() {
+            Ok(frame)
+        } else {
+            let (kind, length) = (kind as u8, body.len());
+            Err(PeerMisbehaved::FrameLength { kind, length })
+        }
+    }
+
+    /// Writes a frame to the front of `out` and says how long it is.
+    ///
+    /// HELLO and WELCOME are written by [`encode_greeting`](super::encode_greeting), CLOSE by
+    /// [`encode_close`]; asking for them here writes nothing. Texts are cut at their limits.
+    ///
+    /// # Errors
+    ///
+    /// [`BufferTooSmall`] when `out` does not hold the frame.
+    pub fn encode(&self, out: &mut [u8]) -> Result<usize, BufferTooSmall> {
+        let mut number = [0; 16];
+        let (kind, channel, fixed, text): (_, _, &[u8], &str) = match *self {
+            Self::Hello(_) | Self::Welcome(_) | Self::Close(_) => return Ok(0),
+            Self::Refuse {
+                channel,
+                code,
+                text,
+            } => {
+                number[..2].copy_from_slice(&code.to_be_bytes());
+                (
+                    FrameType::Refuse,
+                    channel,
+                    &number[..4],
+                    cut(text, MAX_TEXT),
+                )
+            }
+            Self::Abort { code, text } => {
+                number[..2].copy_from_slice(&code.to_be_bytes());
+                (FrameType::Abort, 0, &number[..4], cut(text, MAX_TEXT))
+            }
+            Self::Reject {
+                channel,
+                sequence,
+                code,
+                reason,
+            } => {
+                number[..8].copy_from_slice(&sequence.to_be_bytes());
+                number[8..12].copy_from_slice(&code.to_be_bytes());
+                (
+                    FrameType::Reject,
+                    channel,
+                    &number[..12],
+                    cut(reason, MAX_REASON),
+                )
+            }
+            Self::Credit {
+                channel,
+                sequence,
+                taken,
+            } => {
+                number[..8].copy_from_slice(&sequence.to_be_bytes());
+                number[8..].copy_from_slice(&taken.to_be_bytes());
+                (FrameType::Credit, channel, &number[..], "")
+            }
+            Self::Done => (FrameType::Done, 0, &number[..0], ""),
+            Self::Skip {
+                channel,
+                through: value,
+            }
+            | Self::Ack {
+                channel,
+                handled: value,
+            }
+            | Self::Noted {
+                channel,
+                sequence: value,
+            } => {
+                number[..8].copy_from_slice(&value.to_be_bytes());
+                (self.kind(), channel, &number[..8], "")
+            }
+            Self::Ping(value) | Self::Pong(value) => {
+                number[..8].copy_from_slice(&value.to_be_bytes());
+                (self.kind(), 0, &number[..8], "")
+            }
+        };
+        let body = fixed.len() + text.len();
+        let needed = HEADER_LEN + body;
+        if out.len() < needed {
+            return Err(BufferTooSmall { needed });
+        }
+        let mut writer = Writer { out, at: 0 };
+        writer.put(&Header::encode(
+            kind,
+            0,
+            channel,
+            u32::try_from(body).unwrap_or(u32::MAX),
+        ));
+        writer.put(fixed);
+        writer.put(text.as_bytes());
+        Ok(needed)
+    }
+
+    /// The frame's type.
+    #[must_use]
+    pub const fn kind(&self) -> FrameType {
+        match self {
+            Self::Hello(_) => FrameType::Hello,
+            Self::Welcome(_) => FrameType::Welcome,
+            Self::Refuse { .. } => FrameType::Refuse,
+            Self::Skip { .. } => FrameType::Skip,
+            Self::Ack { .. } => FrameType::Ack,
+            Self::Reject { .. } => FrameType::Reject,
+            Self::Noted { .. } => FrameType::Noted,
+            Self::Credit { .. } => FrameType::Credit,
+            Self::Ping(_) => FrameType::Ping,
+            Self::Pong(_) => FrameType::Pong,
+            Self::Close(_) => FrameType::Close,
+            Self::Done => FrameType::Done,
+            Self::Abort { .. } => FrameType::Abort,
+        }
+    }
+}
+
+/// Writes a CLOSE frame to the front of `out` and says how long it is.
+///
+/// # Errors
+///
+/// [`BufferTooSmall`] when `out` does not hold the frame.
+pub fn encode_close(
+    last: impl Iterator<Item = (u16, u64)> + Clone,
+    out: &mut [u8],
+) -> Result<usize, BufferTooSmall> {
+    let count = last.clone().count();
+    let body = 2 + 10 * count;
+    let needed = HEADER_LEN + body;
+    if out.len() < needed {
+        return Err(BufferTooSmall { needed });
+    }
+    let mut writer = Writer { out, at: 0 };
+    let length = u32::try_from(body).unwrap_or(u32::MAX);
+    writer.put(&Header::encode(FrameType::Close, 0, 0, length));
+    writer.put(&u16::try_from(count).unwrap_or(u16::MAX).to_be_bytes());
+    for (channel, sequence) in last {
+        writer.put(&channel.to_be_bytes());
+        writer.put(&sequence.to_be_bytes());
+    }
+    Ok(needed)
+}
+
+/// The longest prefix of `text` that has at most `limit` bytes and ends between characters.
+pub(crate) fn cut(text: &str, limit: usize) -> &str {
+    let mut end = text.len().min(limit);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// Reads fields from the front of a body.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], PeerMisbehaved> {
+        let (field, rest) = self
+            .0
+            .split_at_checked(length)
+            .ok_or(PeerMisbehaved::Truncated)?;
+        self.0 = rest;
+        Ok(field)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], PeerMisbehaved> {
+        let (field, rest) = self
+            .0
+            .split_first_chunk::<N>()
+            .ok_or(PeerMisbehaved::Truncated)?;
+        self.0 = rest;
+        Ok(*field)
+    }
+
+    pub(crate) fn u8(&mut self) -> Result<u8, PeerMisbehaved> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    pub(crate) fn u16(&mut self) -> Result<u16, PeerMisbehaved> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    pub(crate) fn u32(&mut self) -> Result<u32, PeerMisbehaved> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    pub(crate) fn u64(&mut self) -> Result<u64, PeerMisbehaved> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    pub(crate) fn text(&mut self, length: usize) -> Result<&'a str, PeerMisbehaved> {
+        core::str::from_utf8(self.take(length)?).map_err(|_| PeerMisbehaved::NotText)
+    }
+
+    fn code_and_text(&mut self) -> Result<(u16, &'a str), PeerMisbehaved> {
+        let code = self.u16()?;
+        let _reserved = self.u16()?;
+        Ok((code, self.text(self.0.len())?))
+    }
+
+    fn close_list(&mut self) -> Result<CloseList<'a>, PeerMisbehaved> {
+        let count = usize::from(self.u16()?);
+        if count > MAX_CHANNELS {
+            return Err(PeerMisbehaved::CloseList);
+        }
+        self.take(count * 10).map(CloseList)
+    }
+}
+
+/// Writes fields one after the other into a slice that is long enough.
+pub(crate) struct Writer<'a> {
+    pub(crate) out: &'a mut [u8],
+    pub(crate) at: usize,
+}
+
+impl Writer<'_> {
+    pub(crate) fn put(&mut self, field: &[u8]) {
+        self.out[self.at..self.at + field.len()].copy_from_slice(field);
+        self.at += field.len();
+    }
+}

@@ -1,0 +1,245 @@
+//! The eight bytes that every frame begins with (`docs/protocol.md`, Frames).
+
+use crate::PeerMisbehaved;
+
+/// Length of the header of every frame, in bytes.
+pub const HEADER_LEN: usize = 8;
+/// Length of what precedes the payload in a MESSAGE frame that is not the first of several.
+pub const MESSAGE_HEAD: usize = HEADER_LEN + 4;
+/// Length of what precedes the payload in the first of several MESSAGE frames.
+pub const FIRST_HEAD: usize = MESSAGE_HEAD + 8;
+/// The smallest frame limit that an end may declare, in bytes with the header.
+pub const MIN_FRAME_LIMIT: usize = 512;
+/// The largest frame limit that an end may declare, in bytes with the header.
+pub const MAX_FRAME_LIMIT: usize = 1 << 24;
+/// The longest HELLO or WELCOME, in bytes without the header.
+pub const MAX_GREETING: usize = 8192;
+/// The longest text in REFUSE and ABORT, in bytes.
+pub const MAX_TEXT: usize = 256;
+
+/// MESSAGE flag: the message begins here.
+pub const FIRST: u8 = 0x01;
+/// MESSAGE flag: the message ends here.
+pub const LAST: u8 = 0x02;
+
+/// Types from here on may be skipped by an end that does not know them.
+const IGNORABLE: u8 = 0x80;
+
+macro_rules! frame_types {
+    ($($(#[$doc:meta])* $name:ident = $value:literal),+ $(,)?) => {
+        /// What a frame is.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[repr(u8)]
+        pub enum FrameType { $($(#[$doc])* $name = $value),+ }
+
+        impl FrameType {
+            /// Every type of `countersign/1`.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The type with this number, if there is one.
+            #[must_use]
+            pub const fn from_u8(value: u8) -> Option<Self> {
+                match value { $($value => Some(Self::$name),)+ _ => None }
+            }
+        }
+    };
+}
+
+frame_types! {
+    /// The opener's first frame.
+    Hello = 0x01,
+    /// The acceptor's answer to HELLO.
+    Welcome = 0x02,
+    /// The acceptor's or opener's no.
+    Refuse = 0x03,
+    /// A message or a fragment of one.
+    Message = 0x10,
+    /// Sequence numbers that will not come.
+    Skip = 0x11,
+    /// Everything up to a number is settled.
+    Ack = 0x12,
+    /// One message was refused by the application.
+    Reject = 0x13,
+    /// The sender knows of a rejection.
+    Noted = 0x14,
+    /// The receiver has taken a part of an unfinished message.
+    Credit = 0x15,
+    /// Are you there?
+    Ping = 0x20,
+    /// I am here.
+    Pong = 0x21,
+    /// No more messages after these numbers.
+    Close = 0x30,
+    /// Nothing more will come.
+    Done = 0x31,
+    /// The connection ends because the peer misbehaved.
+    Abort = 0x32,
+}
+
+impl FrameType {
+    /// The shortest and longest body that a frame of this type can have; MESSAGE is bounded by
+    /// the negotiated frame limit instead.
+    const fn body_bounds(self) -> (usize, usize) {
+        match self {
+            Self::Hello | Self::Welcome => (34, MAX_GREETING),
+            Self::Refuse | Self::Abort => (4, 4 + MAX_TEXT),
+            Self::Message => (4, MAX_FRAME_LIMIT - HEADER_LEN),
+            Self::Skip | Self::Ack | Self::Noted | Self::Ping | Self::Pong => (8, 8),
+            Self::Reject => (12, 12 + crate::verdict::MAX_REASON),
+            Self::Credit => (16, 16),
+            Self::Close => (2, 2 + 10 * crate::config::MAX_CHANNELS),
+            Self::Done => (0, 0),
+        }
+    }
+}
+
+/// A decoded header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// The type, `None` for one that this version does not know but may skip.
+    pub kind: Option<FrameType>,
+    /// The flags, not yet judged.
+    pub flags: u8,
+    /// The channel, zero where the frame concerns none.
+    pub channel: u16,
+    /// Length of the body in bytes.
+    pub length: usize,
+}
+
+impl Header {
+    /// Reads a header and checks all that can be checked without the body.
+    ///
+    /// # Errors
+    ///
+    /// Unknown types that may not be skipped, unknown flags, bodies outside the type's bounds or
+    /// above `frame_limit`.
+    pub fn decode(bytes: &[u8; HEADER_LEN], frame_limit: usize) -> Result<Self, PeerMisbehaved> {
+        let [kind_byte, flags, c0, c1, l0, l1, l2, l3] = *bytes;
+        let length = u32::from_be_bytes([l0, l1, l2, l3]);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let kind = FrameType::from_u8(kind_byte);
+        let allowed = match kind {
+            Some(FrameType::Message) => FIRST | LAST,
+            Some(_) => 0,
+            None if kind_byte >= IGNORABLE => u8::MAX,
+            None => return Err(PeerMisbehaved::UnknownFrame(kind_byte)),
+        };
+        if flags & !allowed != 0 {
+            return Err(PeerMisbehaved::UnknownFlags {
+                kind: kind_byte,
+                flags,
+            });
+        }
+        let (least, most) = match kind {
+            Some(FrameType::Message) | None => (0, frame_limit.saturating_sub(HEADER_LEN)),
+            Some(kind) => kind.body_bounds(),
+        };
+        let least = if kind == Some(FrameType::Message) {
+            4
+        } else {
+            least
+        };
+        if length < least || length > most {
+            return Err(PeerMisbehaved::FrameLength {
+                kind: kind_byte,
+                length,
+            });
+        }
+        Ok(Self {
+            kind,
+            flags,
+            channel: u16::from_be_bytes([c0, c1]),
+            length,
+        })
+    }
+
+    /// Writes a header.
+    #[must_use]
+    pub fn encode(kind: FrameType, flags: u8, channel: u16, length: u32) -> [u8; HEADER_LEN] {
+        let [c0, c1] = channel.to_be_bytes();
+        let [l0, l1, l2, l3] = length.to_be_bytes();
+        [kind as u8, flags, c0, c1, l0, l1, l2, l3]
+    }
+}
+
+/// What precedes the payload in a MESSAGE frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MessageHead {
+    /// The channel.
+    pub channel: u16,
+    /// Whether the message begins here.
+    pub first: bool,
+    /// Whether the message ends here.
+    pub last: bool,
+    /// The low 32 bits of the message's sequence number.
+    pub sequence: u32,
+    /// Length of the whole message in bytes, where it begins here and does not end here.
+    pub total: Option<u64>,
+    /// Length of this frame's part of the payload in bytes.
+    pub length: usize,
+}
+
+impl MessageHead {
+    /// Length of the encoded head in bytes: [`MESSAGE_HEAD`] or [`FIRST_HEAD`].
+    #[must_use]
+    pub const fn encoded_len(&self) -> usize {
+        if self.total.is_some() {
+            FIRST_HEAD
+        } else {
+            MESSAGE_HEAD
+        }
+    }
+
+    /// Writes the head to the front of `out`, which must hold [`MessageHead::encoded_len`] bytes.
+    ///
+    /// # Panics
+    ///
+    /// If `out` is too short, or if the frame is above [`MAX_FRAME_LIMIT`].
+    pub fn encode(&self, out: &mut [u8]) {
+        let body = self.encoded_len() - HEADER_LEN + self.length;
+        assert!(
+            body <= MAX_FRAME_LIMIT,
+            "a frame is bounded by the negotiated limit"
+        );
+        let flags = if self.first { FIRST } else { 0 } | if self.last { LAST } else { 0 };
+        // Bounded just above.
+        #[expect(clippy::cast_possible_truncation)]
+        let header = Header::encode(FrameType::Message, flags, self.channel, body as u32);
+        out[..HEADER_LEN].copy_from_slice(&header);
+        out[HEADER_LEN..MESSAGE_HEAD].copy_from_slice(&self.sequence.to_be_bytes());
+        if let Some(total) = self.total {
+            out[MESSAGE_HEAD..FIRST_HEAD].copy_from_slice(&total.to_be_bytes());
+        }
+    }
+
+    /// Reads the head that follows `header` from the front of `body`; `None` if `body` is still
+    /// too short.
+    pub(crate) fn decode(header: &Header, body: &[u8]) -> Option<Result<Self, PeerMisbehaved>> {
+        let first = header.flags & FIRST != 0;
+        let last = header.flags & LAST != 0;
+        let with_total = first && !last;
+        let rest = if with_total { 12 } else { 4 };
+        if header.length < rest {
+            let (kind, length) = (FrameType::Message as u8, header.length);
+            return Some(Err(PeerMisbehaved::FrameLength { kind, length }));
+        }
+        let sequence = body
+            .first_chunk::<4>()
+            .map(|bytes| u32::from_be_bytes(*bytes))?;
+        let total = if with_total {
+            let bytes = body.get(4..)?.first_chunk::<8>()?;
+            Some(u64::from_be_bytes(*bytes))
+        } else {
+            None
+        };
+        let length = header.length - rest;
+        Some(Ok(Self {
+            channel: header.channel,
+            first,
+            last,
+            sequence,
+            total,
+            length,
+        }))
+    }
+}

@@ -1,0 +1,21 @@
+//! `countersign/1` between bytes and frames, for those who fuzz, trace or write another peer.
+//!
+//! The normative text is `docs/protocol.md`. Nothing here knows of sessions or windows: a frame
+//! that this module accepts may still be a violation where it comes.
+
+mod decoder;
+mod frame;
+mod greeting;
+mod header;
+
+pub use decoder::{Decoder, Piece};
+pub(crate) use frame::cut;
+pub use frame::{CloseList, Frame, NO_CHANNEL, encode_close};
+pub use greeting::{
+    ChannelEntry, Greeting, GreetingHead, MAGIC, NOT_KNOWN, SessionOutcome, VERSION,
+    encode_greeting,
+};
+pub use header::{
+    FIRST, FIRST_HEAD, FrameType, HEADER_LEN, Header, LAST, MAX_FRAME_LIMIT, MAX_GREETING,
+    MAX_TEXT, MESSAGE_HEAD, MIN_FRAME_LIMIT, MessageHead,
+};
