@@ -1,0 +1,114 @@
+//! Memory for bytes on their way, lent by the thread for as long as there are any.
+
+use std::cell::RefCell;
+
+/// Length of a lent piece of memory: four TLS records and what TLS adds to them.
+const LENGTH: usize = 4 * 16_384 + 1024;
+/// How many pieces a thread keeps for the next borrower.
+const KEPT: usize = 4;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Bytes that have been read and not used, or written and not sent.
+///
+/// An empty buffer holds no memory once [`release`](Self::release) was called: idle links cost
+/// nothing here. What is lent has all of its length initialised, so that reading into it costs no
+/// zeroing.
+///
+/// ```
+/// use countersign_endpoint::Buffer;
+///
+/// let mut buffer = Buffer::default();
+/// buffer.space(3)[..3].copy_from_slice(b"abc");
+/// buffer.commit(3);
+/// buffer.consume(1);
+/// assert_eq!(buffer.filled(), b"bc");
+/// ```
+#[derive(Debug, Default)]
+pub struct Buffer {
+    memory: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    /// What is in the buffer.
+    #[must_use]
+    pub fn filled(&self) -> &[u8] {
+        &self.memory[self.start..self.end]
+    }
+
+    /// What is in the buffer.
+    pub fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..self.end]
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Forgets the first `count` bytes.
+    pub fn consume(&mut self, count: usize) {
+        self.start = (self.start + count).min(self.end);
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+    }
+
+    /// Room for at least `least` bytes behind what is in the buffer.
+    pub fn space(&mut self, least: usize) -> &mut [u8] {
+        if self.memory.is_empty() {
+            self.memory = SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; LENGTH]);
+        }
+        if self.memory.len() - self.end < least {
+            self.memory.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.memory.len() - self.end < least {
+            self.memory.resize(self.end + least, 0);
+        }
+        &mut self.memory[self.end..]
+    }
+
+    /// The first `count` bytes of the space are filled now.
+    pub fn commit(&mut self, count: usize) {
+        self.end = (self.end + count).min(self.memory.len());
+    }
+
+    /// Gives the memory back if there is nothing in it.
+    pub fn release(&mut self) {
+        if self.is_empty() && !self.memory.is_empty() {
+            let memory = std::mem::take(&mut self.memory);
+            SPARE.with_borrow_mut(|spare| {
+                if spare.len() < KEPT && memory.len() == LENGTH {
+                    spare.push(memory);
+                }
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grows_moves_and_gives_back() {
+        let mut buffer = Buffer::default();
+        buffer.space(1).fill(7);
+        buffer.commit(LENGTH);
+        buffer.consume(LENGTH - 2);
+        assert_eq!(buffer.space(LENGTH - 2).len(), LENGTH - 2, "what is left moves to the front");
+        assert_eq!(buffer.space(LENGTH).len(), LENGTH, "it grows past the lent length");
+        assert_eq!(buffer.filled(), [7, 7]);
+        buffer.consume(2);
+        buffer.release();
+        assert!(buffer.memory.is_empty());
+    }
+}

@@ -1,0 +1,243 @@
+//! The security of one connection and the core, put together: ciphertext in, messages out.
+
+use countersign_core::{Instant, Life, Link, Loss, Output, PeerId, Role};
+
+use crate::buffer::Buffer;
+use crate::connection::{Connection, Incoming};
+use crate::error::SecurityError;
+use crate::security::Security;
+
+/// How much plaintext [`Endpoint::write`] takes from the link at once, in bytes: four TLS records.
+const PLAINTEXT: usize = 4 * 16_384;
+
+/// Gives access to a [`Link`], for as long as a closure runs.
+///
+/// A [`Link`] gives access to itself. Whoever shares a link between threads locks it here: the
+/// [`Endpoint`] asks for it only for as long as the core works, and encrypts and decrypts outside.
+pub trait LinkAccess {
+    /// Runs `work` on the link.
+    fn with<R>(&mut self, work: impl FnOnce(&mut Link) -> R) -> R;
+}
+
+impl LinkAccess for Link {
+    fn with<R>(&mut self, work: impl FnOnce(&mut Link) -> R) -> R {
+        work(self)
+    }
+}
+
+/// What [`Endpoint::write`] did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Written {
+    /// Something was appended to the output. There may be more.
+    Some,
+    /// There is nothing to write until something happens.
+    Nothing,
+    /// Nothing will ever be written again: once the output so far is sent, end this direction of
+    /// the transport, and read on until the peer has ended the other.
+    End,
+}
+
+/// One transport connection of a link, without I/O.
+///
+/// Whoever owns the transport
+/// - hands what arrives to [`read`](Self::read), and its end to [`read_eof`](Self::read_eof) or
+///   [`failed`](Self::failed);
+/// - sends what [`write`](Self::write) gives;
+/// - calls [`Link::handle_timeout`] at [`Link::poll_deadline`];
+/// - drops the transport when [`is_over`](Self::is_over) says so and the output is sent.
+#[derive(Debug)]
+pub struct Endpoint {
+    connection: Connection,
+    failure: Option<SecurityError>,
+    read_ended: bool,
+    write_ended: bool,
+}
+
+impl Endpoint {
+    /// Begins a connection that has just been opened (or accepted, as the link's role says), and
+    /// tells the link.
+    ///
+    /// # Errors
+    ///
+    /// What [`Connection::connect`] and [`Connection::accept`] say. The link has ended then.
+    pub fn new(
+        security: &Security,
+        now: Instant,
+        link: &mut impl LinkAccess,
+    ) -> Result<Self, SecurityError> {
+        let (role, dialect) = link.with(|link| (link.role(), link.config().wire_dialect()));
+        let connection = match role {
+            Role::Opener => Connection::connect(security, dialect),
+            Role::Acceptor => Connection::accept(security, dialect),
+        };
+        let connection = match connection {
+            Ok(connection) => connection,
+            Err(error) => {
+                link.with(|link| {
+                    let _ = link.handle_opened(now);
+                    link.handle_lost(now, Loss::Security);
+                });
+                return Err(error);
+            }
+        };
+        // A link that has ended meanwhile has nothing to open; `is_over` tells.
+        let _ = link.with(|link| link.handle_opened(now));
+        let mut endpoint =
+            Self { connection, failure: None, read_ended: false, write_ended: false };
+        // A plain connection is secured before anything arrives.
+        endpoint.read(now, &mut [], link);
+        Ok(endpoint)
+    }
+
+    /// Takes what arrived, decrypts it in place and hands it to the link. Returns how many bytes
+    /// at the front were consumed; the rest must be presented again, as this call left it, with
+    /// more behind it. It is never [`MAX_RECORD`](crate::MAX_RECORD) bytes or more.
+    pub fn read(
+        &mut self,
+        now: Instant,
+        ciphertext: &mut [u8],
+        link: &mut impl LinkAccess,
+    ) -> usize {
+        if self.failure.is_some() || self.read_ended {
+            return ciphertext.len();
+        }
+        let length = ciphertext.len();
+        let mut ended = false;
+        let result = self.connection.read(ciphertext, &mut |incoming| match incoming {
+            Incoming::Secured { peer } => {
+                let peer = peer.map(|fingerprint| PeerId(*fingerprint.as_bytes()));
+                // A link that has ended meanwhile does not care.
+                let _ = link.with(|link| link.handle_secured(now, peer));
+            }
+            Incoming::Data(data) => link.with(|link| link.handle_input(now, data)),
+            Incoming::End => {
+                ended = true;
+                link.with(|link| link.handle_eof(now));
+            }
+        });
+        self.read_ended |= ended;
+        result.unwrap_or_else(|error| {
+            self.fail(now, error, link);
+            length
+        })
+    }
+
+    /// The transport says that nothing more will arrive.
+    pub fn read_eof(&mut self, now: Instant, link: &mut impl LinkAccess) {
+        if self.failure.is_some() || self.read_ended {
+            self.read_ended = true;
+            return;
+        }
+        self.read_ended = true;
+        match self.connection.read_eof() {
+            Ok(()) => link.with(|link| link.handle_eof(now)),
+            Err(error) => self.fail(now, error, link),
+        }
+    }
+
+    /// The transport has failed: nothing will arrive and nothing can be sent.
+    pub fn failed(&mut self, now: Instant, link: &mut impl LinkAccess) {
+        self.read_ended = true;
+        self.write_ended = true;
+        link.with(|link| link.handle_lost(now, Loss::Transport));
+    }
+
+    fn fail(&mut self, now: Instant, error: SecurityError, link: &mut impl LinkAccess) {
+        self.failure = Some(error);
+        link.with(|link| link.handle_lost(now, Loss::Security));
+    }
+
+    /// Appends what is to be sent to `out`, at most about 64 KiB more. `scratch` is where the
+    /// plaintext goes in between; it is empty before and after, and endpoints can share it.
+    pub fn write(
+        &mut self,
+        now: Instant,
+        out: &mut Buffer,
+        scratch: &mut Buffer,
+        link: &mut impl LinkAccess,
+    ) -> Written {
+        let pending = self.connection.pending_len();
+        if pending > 0 {
+            let written = self.connection.write_pending(out.space(pending));
+            out.commit(written);
+            return Written::Some;
+        }
+        if self.write_ended || self.failure.is_some() {
+            self.write_ended = true;
+            return Written::End;
+        }
+        if self.connection.may_write() {
+            return self.write_link(now, out, scratch, link);
+        }
+        // A link that ended during the handshake has nothing to say any more.
+        if link.with(|link| link.life() == Life::Ended) {
+            self.write_ended = true;
+            return Written::End;
+        }
+        Written::Nothing
+    }
+
+    /// Moves output of the link to `out`, encrypted.
+    fn write_link(
+        &mut self,
+        now: Instant,
+        out: &mut Buffer,
+        scratch: &mut Buffer,
+        link: &mut impl LinkAccess,
+    ) -> Written {
+        // On a plain connection what the link writes is what is sent: straight to where it goes.
+        let plain = self.connection.is_plain();
+        let buffer = if plain { &mut *out } else { &mut *scratch };
+        let space = &mut buffer.space(PLAINTEXT)[..PLAINTEXT];
+        let output = link.with(|link| link.poll_output(now, space));
+        match output {
+            Output::Written(length) if plain => out.commit(length),
+            Output::Written(length) => {
+                scratch.commit(length);
+                let encrypted = self.encrypt(scratch, out);
+                scratch.consume(length);
+                if let Err(error) = encrypted {
+                    self.fail(now, error, link);
+                }
+            }
+            Output::Idle => return Written::Nothing,
+            Output::End => {
+                self.connection.close();
+                self.write_ended = true;
+                let more = self.connection.pending_len() > 0;
+                return if more { Written::Some } else { Written::End };
+            }
+            // The buffer holds any frame, so this can't come; a link that can't write is lost.
+            Output::TooSmall { .. } => {
+                self.failed(now, link);
+                return Written::End;
+            }
+        }
+        Written::Some
+    }
+
+    fn encrypt(&mut self, plaintext: &Buffer, out: &mut Buffer) -> Result<(), SecurityError> {
+        let space = out.space(self.connection.ciphertext_len(plaintext.filled().len()));
+        let encrypted = self.connection.write(plaintext.filled(), space)?;
+        out.commit(encrypted);
+        Ok(())
+    }
+
+    /// Why the connection could not be secured or is no longer, if that is so.
+    #[must_use]
+    pub fn failure(&self) -> Option<&SecurityError> {
+        self.failure.as_ref()
+    }
+
+    /// The cipher suite in use, for people to read.
+    #[must_use]
+    pub fn cipher(&self) -> Option<&'static str> {
+        self.connection.cipher()
+    }
+
+    /// Whether both directions have ended, so that the transport is of no more use.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.read_ended && self.write_ended && self.connection.pending_len() == 0
+    }
+}
