@@ -1,1 +1,30 @@
-//! Identities for countersign: a private key and a self-signed certificate.
+//! Identities for countersign: a private key and a self-signed certificate, made in one go.
+//!
+//! ```
+//! use countersign_certs::{NewIdentity, Overwrite};
+//!
+//! let directory = tempfile::tempdir()?;
+//! let identity = NewIdentity::new("robot").generate()?;
+//! let files = identity.write(directory.path(), Overwrite::No)?;
+//! assert!(files.certificate.ends_with("robot.crt") && files.key.ends_with("robot.key"));
+//! println!("give {} to the peer, or tell it {}", files.certificate.display(), identity.fingerprint());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The certificates are taken by rustls, by OpenSSL 3 with `-x509_strict` and by Python 3.13 with
+//! `VERIFY_X509_STRICT`, also when the certificate itself is loaded as the authority to trust,
+//! which is how the Python original pins its peer.
+//!
+//! # Modules
+//! `generate` makes identities, `files` writes them, `error` is what can go wrong, and `fixtures`
+//! (with the feature of that name) makes flawed ones for tests.
+
+mod error;
+mod files;
+#[cfg(feature = "fixtures")]
+pub mod fixtures;
+mod generate;
+
+pub use error::Error;
+pub use files::{Overwrite, WrittenFiles};
+pub use generate::{Algorithm, GeneratedIdentity, NewIdentity};

@@ -1,1 +1,83 @@
 //! Identities, pins and TLS around the countersign core, still without I/O.
+//!
+//! The security half, in the order in which it is used:
+//! - [`Identity`]: who this end is. [`Pins`], or by choice an [`Authority`]: whom it lets in.
+//! - [`Security`]: both put together, for all of a link's connections.
+//! - [`Connection`]: one of them. Ciphertext in, plaintext out, and the other way round.
+//! - [`SetupError`] is what can be wrong before there is a connection, [`SecurityError`]
+//!   afterwards.
+//!
+//! TLS 1.3 only, both ends present a certificate and check the other's, and nothing accepts
+//! just anybody. rustls is hidden: none of its types shows.
+//!
+//! ```
+//! use countersign_certs::NewIdentity;
+//! use countersign_endpoint::{Connection, Identity, Incoming, Pin, Security, SecurityError};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Two machines, each with an identity and a pin of the other's.
+//! let (robot, station) = (NewIdentity::new("robot").generate()?, NewIdentity::new("station").generate()?);
+//! let identity = Identity::from_pem(robot.certificate_pem().as_bytes(), robot.key_pem().as_bytes())?;
+//! let on_robot = Security::tls(identity, Pin::certificate(station.certificate_der())?).build()?;
+//! let identity = Identity::from_der(station.certificate_der(), station.key_der())?;
+//! let on_station = Security::tls(identity, robot.fingerprint()).build()?;
+//!
+//! // Carries what one has to say to the other, as a network would, and collects the data.
+//! fn carry(from: &mut Connection, to: &mut Connection) -> Result<Vec<u8>, SecurityError> {
+//!     let mut wire = vec![0; from.pending_len()];
+//!     from.write_pending(&mut wire);
+//!     receive(to, &mut wire)
+//! }
+//! fn receive(to: &mut Connection, wire: &mut [u8]) -> Result<Vec<u8>, SecurityError> {
+//!     let mut data = Vec::new();
+//!     to.read(wire, &mut |incoming| match incoming {
+//!         Incoming::Data(bytes) => data.extend_from_slice(bytes),
+//!         Incoming::Secured { .. } | Incoming::End => {}
+//!     })?;
+//!     Ok(data)
+//! }
+//!
+//! let mut left = Connection::connect(&on_station)?;
+//! let mut right = Connection::accept(&on_robot)?;
+//! while !(left.may_write() && right.may_write()) {
+//!     carry(&mut left, &mut right)?;
+//!     carry(&mut right, &mut left)?;
+//! }
+//! let mut wire = vec![0; left.ciphertext_len(7)];
+//! let count = left.write(b"forward", &mut wire)?;
+//! assert_eq!(receive(&mut right, &mut wire[..count])?, b"forward");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Modules
+//! Each file has one subject: `fingerprint`, `identity`, `pin`, `trust` (pins or an authority),
+//! `verify` (the check rustls calls), `security` (settings of a link), `connection` over `tls`
+//! and `plain`, `error` and `alert`, `translate` (from rustls's errors), `setup_error`,
+//! `certificate` (what is read from one) and `pem`.
+
+mod alert;
+mod certificate;
+mod connection;
+mod error;
+mod fingerprint;
+mod identity;
+mod pem;
+mod pin;
+mod plain;
+mod security;
+mod setup_error;
+mod tls;
+mod translate;
+mod trust;
+mod verify;
+
+pub use alert::Alert;
+pub use connection::{Connection, Incoming, MAX_RECORD};
+pub use error::{Blame, PlainProtocol, Reason, SecurityError};
+pub use fingerprint::{Fingerprint, ParseFingerprintError};
+pub use identity::{Identity, IdentityWarning};
+pub use pin::{Pin, Pins, ValidityDates};
+pub use security::{ALPN_COUNTERSIGN, Security, TlsBuilder};
+pub use setup_error::{Origin, SetupError};
+pub use trust::{Authority, Trust};

@@ -1,0 +1,356 @@
+//! Why a connection could not be secured, or is no longer: who refused whom, and what to change.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::alert::Alert;
+use crate::certificate::utc;
+use crate::fingerprint::Fingerprint;
+
+/// Why a connection could not be secured, or is no longer.
+///
+/// `Display` is one line that says what to change. [`SecurityError::reason`] is for programs,
+/// [`SecurityError::blame`] says whose fault it is, [`SecurityError::can_retry`] whether another
+/// connection may fare better. The TLS library's own words, where there are any, are the
+/// [`source`](Error::source). No message ever holds a byte of a key.
+#[derive(Clone, Debug)]
+pub struct SecurityError {
+    reason: Box<Reason>,
+    source: Option<Arc<rustls::Error>>,
+}
+
+/// Whose fault an error is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Blame {
+    /// This end used the library, or is set up, in a way that can't work.
+    Local,
+    /// The peer broke the rules of TLS, or what arrived is not what it sent.
+    Peer,
+    /// Both ends did their part, and they do not go together, or one refused the other.
+    Refused,
+    /// The connection ended before it should have.
+    Transport,
+}
+
+/// What a peer that does not speak TLS seems to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PlainProtocol {
+    /// HTTP, as a client or as a server.
+    Http,
+    /// The tlsstream dialect in plain text: a decimal length comes first, or the confirmation.
+    Tlsstream,
+    /// SSH.
+    Ssh,
+    /// Nothing that is known here.
+    Unknown,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// We refused the peer: its certificate is not one of those pinned.
+    PinMismatch {
+        /// The fingerprint of the key it presented.
+        presented: Fingerprint,
+        /// The fingerprints of the pins. If `presented` is among them, a certificate is pinned,
+        /// and the peer has another one for the same key.
+        expected: Vec<Fingerprint>,
+    },
+    /// We refused the peer: its certificate matches and has expired.
+    PeerCertificateExpired {
+        /// The last second at which it was valid.
+        not_after: SystemTime,
+        /// This machine's time.
+        now: SystemTime,
+    },
+    /// We refused the peer: its certificate matches and is not valid yet.
+    PeerCertificateNotYetValid {
+        /// The first second at which it is valid.
+        not_before: SystemTime,
+        /// This machine's time.
+        now: SystemTime,
+    },
+    /// We refused the peer: it presented no certificate.
+    PeerCertificateMissing,
+    /// We refused the peer: the authority did not certify it, or the certificate is damaged.
+    PeerCertificateRefused,
+    /// The peer refused us, on account of our certificate.
+    RefusedByPeer {
+        /// How it said so.
+        alert: Alert,
+        /// The fingerprint of the key we presented.
+        ours: Fingerprint,
+    },
+    /// The peer does not speak TLS 1.3.
+    TlsVersion,
+    /// The peer does not speak TLS.
+    NotTls {
+        /// What it seems to speak.
+        seems: PlainProtocol,
+    },
+    /// The peer speaks TLS, and none of the protocols that we do inside it.
+    Protocol {
+        /// The protocols that we offered or would have taken.
+        ours: Vec<String>,
+    },
+    /// The peer speaks TLS 1.3 and no cipher, key exchange or signature that we do.
+    NoCommonAlgorithm,
+    /// The peer ended the connection with an alert that is not about our certificate.
+    PeerAlert {
+        /// The alert.
+        alert: Alert,
+    },
+    /// The peer broke the rules of TLS.
+    PeerMisbehaved,
+    /// What arrived is not what the peer sent: it does not decrypt.
+    Corrupted,
+    /// The peer closed the connection before the handshake was done, without saying why.
+    ClosedDuringHandshake,
+    /// The connection ended without the peer saying so (close_notify): more may have been meant
+    /// to come.
+    Truncated,
+    /// Data was to be written before the handshake was done.
+    NotSecured,
+    /// Data was to be written after this end had closed its direction.
+    AlreadyClosed,
+    /// The caller's buffer is too small. The connection is as good as before.
+    OutputTooSmall {
+        /// How many bytes it takes.
+        needed: usize,
+    },
+    /// The authority is known, and not the name of the server to connect to.
+    ServerNameMissing,
+    /// The TLS library failed, for want of random bytes or of the time, say.
+    Internal,
+}
+
+impl SecurityError {
+    pub(crate) fn new(reason: Reason) -> Self {
+        Self {
+            reason: Box::new(reason),
+            source: None,
+        }
+    }
+
+    pub(crate) fn with_source(reason: Reason, source: rustls::Error) -> Self {
+        Self {
+            reason: Box::new(reason),
+            source: Some(Arc::new(source)),
+        }
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn reason(&self) -> &Reason {
+        &self.reason
+    }
+
+    /// Whose fault it is.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        match *self.reason {
+            Reason::NotSecured
+            | Reason::AlreadyClosed
+            | Reason::OutputTooSmall { .. }
+            | Reason::ServerNameMissing
+            | Reason::Internal => Blame::Local,
+            Reason::PeerMisbehaved | Reason::Corrupted => Blame::Peer,
+            Reason::ClosedDuringHandshake | Reason::Truncated => Blame::Transport,
+            Reason::PinMismatch { .. }
+            | Reason::PeerCertificateExpired { .. }
+            | Reason::PeerCertificateNotYetValid { .. }
+            | Reason::PeerCertificateMissing
+            | Reason::PeerCertificateRefused
+            | Reason::RefusedByPeer { .. }
+            | Reason::TlsVersion
+            | Reason::NotTls { .. }
+            | Reason::Protocol { .. }
+            | Reason::NoCommonAlgorithm
+            | Reason::PeerAlert { .. } => Blame::Refused,
+        }
+    }
+
+    /// Whether another connection may fare better with nothing changed on either machine.
+    ///
+    /// True for what happens on the way and for what time alone mends: a certificate that is not
+    /// valid yet becomes so, or the clock is set. False for every refusal.
+    #[must_use]
+    pub fn can_retry(&self) -> bool {
+        match *self.reason {
+            Reason::PeerAlert { alert } => alert == Alert::INTERNAL_ERROR,
+            Reason::PeerCertificateNotYetValid { .. }
+            | Reason::Corrupted
+            | Reason::ClosedDuringHandshake
+            | Reason::Truncated
+            | Reason::Internal => true,
+            _ => false,
+        }
+    }
+}
+
+impl From<Reason> for SecurityError {
+    fn from(reason: Reason) -> Self {
+        Self::new(reason)
+    }
+}
+
+impl fmt::Display for SecurityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+impl Error for SecurityError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source
+            .as_ref()
+            .map(|source| &**source as &(dyn Error + 'static))
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PinMismatch {
+                presented,
+                expected,
+            } => pin_mismatch(f, presented, expected),
+            Self::PeerCertificateExpired { not_after, now } => write!(
+                f,
+                "we refused the peer: its certificate expired on {}, and it is {} here; renew \
+                 it, or ignore validity dates",
+                utc(*not_after),
+                utc(*now)
+            ),
+            Self::PeerCertificateNotYetValid { not_before, now } => write!(
+                f,
+                "we refused the peer: its certificate is not valid before {}, and it is {} here; \
+                 check this machine's clock, or ignore validity dates",
+                utc(*not_before),
+                utc(*now)
+            ),
+            Self::PeerCertificateMissing => {
+                f.write_str("we refused the peer: it presented no certificate; give it an identity")
+            }
+            Self::PeerCertificateRefused => f.write_str(
+                "we refused the peer: its certificate is damaged, or the authority that we trust \
+                 did not certify it, or not for this name and use; check what it presents",
+            ),
+            Self::RefusedByPeer { alert, ours } => refused_by_peer(f, *alert, ours),
+            Self::TlsVersion => f.write_str(
+                "the peer does not speak TLS 1.3; update its TLS library, or allow 1.3 there",
+            ),
+            Self::NotTls { seems } => not_tls(f, *seems),
+            Self::Protocol { ours } => write!(
+                f,
+                "the peer speaks TLS and not our protocol ({}); check the address, and that both \
+                 ends use the same dialect",
+                if ours.is_empty() {
+                    "none by name".to_owned()
+                } else {
+                    ours.join(", ")
+                }
+            ),
+            Self::NoCommonAlgorithm => f.write_str(
+                "the peer has no TLS 1.3 cipher, key exchange or signature in common with us; \
+                 update its TLS library, or relax its settings",
+            ),
+            Self::PeerAlert { alert } => {
+                write!(
+                    f,
+                    "the peer ended the connection with {alert}; see its log for why"
+                )
+            }
+            Self::PeerMisbehaved => f.write_str(
+                "the peer broke the rules of TLS; check the address, and update its TLS library",
+            ),
+            Self::Corrupted => f.write_str(
+                "what arrived was changed on the way and does not decrypt; check the network",
+            ),
+            Self::ClosedDuringHandshake => f.write_str(
+                "the peer closed the connection during the handshake without saying why; see its \
+                 log, and check that it expects TLS here",
+            ),
+            Self::Truncated => f.write_str(
+                "the connection broke off without the peer having closed it; check the network \
+                 and whether the peer still runs",
+            ),
+            Self::NotSecured => {
+                f.write_str("nothing can be sent before the handshake is done; wait for Secured")
+            }
+            Self::AlreadyClosed => {
+                f.write_str("nothing can be sent after closing; open a new connection")
+            }
+            Self::OutputTooSmall { needed } => {
+                write!(
+                    f,
+                    "the buffer for output is too small; it takes {needed} bytes"
+                )
+            }
+            Self::ServerNameMissing => f.write_str(
+                "connecting with an authority takes the name of the server; set the one to expect",
+            ),
+            Self::Internal => {
+                f.write_str("TLS failed on this machine; check its clock and its random numbers")
+            }
+        }
+    }
+}
+
+fn pin_mismatch(
+    f: &mut fmt::Formatter<'_>,
+    presented: &Fingerprint,
+    expected: &[Fingerprint],
+) -> fmt::Result {
+    /// More fingerprints in one line than this nobody compares.
+    const SHOWN: usize = 3;
+    if expected.contains(presented) {
+        return write!(
+            f,
+            "we refused the peer: it presented another certificate than the pinned one, for the \
+             same key {presented}; pin its new certificate, or that fingerprint"
+        );
+    }
+    write!(
+        f,
+        "we refused the peer: it presented the key {presented}, and pinned is "
+    )?;
+    for (index, pin) in expected.iter().take(SHOWN).enumerate() {
+        write!(f, "{}{pin}", if index == 0 { "" } else { " or " })?;
+    }
+    if expected.len() > SHOWN {
+        write!(f, " or one of {} more", expected.len() - SHOWN)?;
+    }
+    f.write_str("; if the peer's identity was renewed, pin the new one, else beware of a stranger")
+}
+
+fn refused_by_peer(f: &mut fmt::Formatter<'_>, alert: Alert, ours: &Fingerprint) -> fmt::Result {
+    write!(f, "the peer refused our certificate ({alert}); ")?;
+    match alert.0 {
+        // rustls and OpenSSL use the first for certificates that are not valid yet as well.
+        45 => write!(
+            f,
+            "check its validity dates and the peer's clock, and compare our fingerprint {ours} \
+             with the peer's pin"
+        ),
+        _ => write!(f, "compare our fingerprint {ours} with the peer's pin"),
+    }
+}
+
+fn not_tls(f: &mut fmt::Formatter<'_>, seems: PlainProtocol) -> fmt::Result {
+    f.write_str("the peer does not speak TLS")?;
+    f.write_str(match seems {
+        PlainProtocol::Http => ", but HTTP; check the address and the port",
+        PlainProtocol::Tlsstream => {
+            ", but seems to be a tlsstream peer without credentials; give it an identity and a pin"
+        }
+        PlainProtocol::Ssh => ", but SSH; check the address and the port",
+        PlainProtocol::Unknown => {
+            "; check the address and the port, and that the peer is not set to plain text"
+        }
+    })
+}

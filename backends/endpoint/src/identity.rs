@@ -1,0 +1,335 @@
+//! Who this end is: a private key and its certificate.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use zeroize::Zeroize;
+
+use crate::certificate::{Facts, utc};
+use crate::fingerprint::Fingerprint;
+use crate::pem::{Sections, read_file};
+use crate::setup_error::{Origin, SetupError};
+
+/// A private key and its certificate: what this end proves itself with.
+///
+/// The certificate may be followed by those that certify it, which are sent along for a peer
+/// that trusts an authority; a peer with pins looks at the first only. At most
+/// [`Identity::MAX_CHAIN`] certificates in all, the key's own first.
+///
+/// Keys may be in PKCS#8, SEC1 or PKCS#1, without a password: P-256, P-384, P-521, Ed25519, and
+/// RSA of at least 2048 bits. Cloning is cheap. `Debug` shows the fingerprint, never the key.
+///
+/// ```no_run
+/// use countersign_endpoint::Identity;
+///
+/// let identity = Identity::from_pem_files("robot.crt", "robot.key")?;
+/// for warning in identity.warnings() {
+///     eprintln!("warning: {warning}");
+/// }
+/// println!("we are {}", identity.fingerprint());
+/// # Ok::<(), countersign_endpoint::SetupError>(())
+/// ```
+#[derive(Clone)]
+pub struct Identity {
+    certified: Arc<CertifiedKey>,
+    facts: Facts,
+    /// The key's file, when others than its owner could read it as it was loaded.
+    exposed: Option<PathBuf>,
+}
+
+impl Identity {
+    /// The most certificates an identity may have: its own and seven that certify it.
+    pub const MAX_CHAIN: usize = 8;
+
+    /// Reads the certificate and the private key from two PEM files, or twice the same one.
+    ///
+    /// # Errors
+    /// A [`SetupError`] that names the file and says what to do: missing, unreadable, swapped,
+    /// damaged, encrypted, of an unsupported kind, or two that do not belong together.
+    pub fn from_pem_files(
+        certificate: impl AsRef<Path>,
+        key: impl AsRef<Path>,
+    ) -> Result<Self, SetupError> {
+        let (certificate, key) = (certificate.as_ref(), key.as_ref());
+        let certificate_pem = read_file(certificate)?;
+        let key_pem = read_file(key)?;
+        let mut identity =
+            Self::from_pem_at(&certificate_pem, &certificate.into(), &key_pem, &key.into())?;
+        identity.exposed = exposed(key).then(|| key.to_owned());
+        Ok(identity)
+    }
+
+    /// Takes the certificate and the private key as PEM text.
+    ///
+    /// # Errors
+    /// Those of [`Identity::from_pem_files`], but for the files.
+    pub fn from_pem(certificate: &[u8], key: &[u8]) -> Result<Self, SetupError> {
+        let certificate_origin = Origin::Memory("the certificate text");
+        let key_origin = Origin::Memory("the private key text");
+        Self::from_pem_at(certificate, &certificate_origin, key, &key_origin)
+    }
+
+    /// Takes the certificate and the private key in DER, the key in PKCS#8, SEC1 or PKCS#1.
+    ///
+    /// # Errors
+    /// Those of [`Identity::from_pem_files`], but for the files.
+    pub fn from_der(certificate: &[u8], key: &[u8]) -> Result<Self, SetupError> {
+        let origin = Origin::Memory("the certificate");
+        let key_origin = Origin::Memory("the private key");
+        let key =
+            PrivateKeyDer::try_from(key.to_vec()).map_err(|detail| SetupError::UnsupportedKey {
+                origin: key_origin.clone(),
+                detail: detail.to_owned(),
+            })?;
+        Self::assemble(vec![certificate.to_vec().into()], &origin, key, &key_origin)
+    }
+
+    fn from_pem_at(
+        certificate: &[u8],
+        certificate_origin: &Origin,
+        key: &[u8],
+        key_origin: &Origin,
+    ) -> Result<Self, SetupError> {
+        let Sections {
+            certificates,
+            mut keys,
+            encrypted_key,
+        } = Sections::read(certificate, certificate_origin)?;
+        let key_is_there = !keys.is_empty() || encrypted_key;
+        keys.iter_mut().for_each(Zeroize::zeroize);
+        if certificates.is_empty() {
+            let origin = certificate_origin.clone();
+            return Err(match key_is_there {
+                true => SetupError::KeyInsteadOfCertificate { origin },
+                false => SetupError::NoCertificate { origin },
+            });
+        }
+        let key = only_key(Sections::read(key, key_origin)?, key_origin)?;
+        Self::assemble(certificates, certificate_origin, key, key_origin)
+    }
+
+    fn assemble(
+        certificates: Vec<CertificateDer<'static>>,
+        certificate_origin: &Origin,
+        mut key: PrivateKeyDer<'static>,
+        key_origin: &Origin,
+    ) -> Result<Self, SetupError> {
+        let loaded = any_supported_type(&key);
+        key.zeroize();
+        let key = loaded.map_err(|error| SetupError::UnsupportedKey {
+            origin: key_origin.clone(),
+            detail: error.to_string(),
+        })?;
+        let count = certificates.len();
+        if count > Self::MAX_CHAIN {
+            let (origin, limit) = (certificate_origin.clone(), Self::MAX_CHAIN);
+            return Err(SetupError::ChainTooLong {
+                origin,
+                count,
+                limit,
+            });
+        }
+        let facts = read_all(&certificates, certificate_origin)?;
+        let public = key
+            .public_key()
+            .map(|spki| Fingerprint::of_public_key(&spki));
+        match facts
+            .iter()
+            .position(|facts| Some(facts.fingerprint) == public)
+        {
+            Some(0) => {}
+            Some(index) => {
+                let (certificate, number) = (certificate_origin.clone(), index + 1);
+                return Err(SetupError::ChainOrder {
+                    certificate,
+                    number,
+                });
+            }
+            None => {
+                let (certificate, key) = (certificate_origin.clone(), key_origin.clone());
+                return Err(SetupError::KeyMismatch { certificate, key });
+            }
+        }
+        let certified = Arc::new(CertifiedKey::new(certificates, key));
+        Ok(Self {
+            certified,
+            facts: facts[0],
+            exposed: None,
+        })
+    }
+
+    /// The fingerprint of this identity's public key: what the peer may pin.
+    #[must_use]
+    pub const fn fingerprint(&self) -> Fingerprint {
+        self.facts.fingerprint
+    }
+
+    /// The certificate in DER, without those that certify it.
+    #[must_use]
+    pub fn certificate_der(&self) -> &[u8] {
+        self.certified
+            .cert
+            .first()
+            .map_or(&[], |certificate| certificate.as_ref())
+    }
+
+    /// What is not wrong yet, judged by this machine's clock: show it to whoever runs this.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<IdentityWarning> {
+        self.warnings_at(SystemTime::now())
+    }
+
+    /// Those of [`Identity::warnings`] that hold at `now`.
+    #[must_use]
+    pub fn warnings_at(&self, now: SystemTime) -> Vec<IdentityWarning> {
+        let Facts {
+            not_before,
+            not_after,
+            ..
+        } = self.facts;
+        let exposed = self
+            .exposed
+            .iter()
+            .map(|path| IdentityWarning::KeyExposed { path: path.clone() });
+        let date = if now > not_after {
+            Some(IdentityWarning::Expired { not_after })
+        } else if now < not_before {
+            Some(IdentityWarning::NotYetValid { not_before })
+        } else if not_after
+            .duration_since(now)
+            .is_ok_and(|left| left < EXPIRES_SOON)
+        {
+            Some(IdentityWarning::ExpiresSoon { not_after })
+        } else {
+            None
+        };
+        exposed.chain(date).collect()
+    }
+
+    pub(crate) const fn certified(&self) -> &Arc<CertifiedKey> {
+        &self.certified
+    }
+}
+
+/// How long before its end a certificate's end is worth a warning.
+const EXPIRES_SOON: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("fingerprint", &self.fingerprint())
+            .field("certificates", &self.certified.cert.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Something about an identity that works and should not be left as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IdentityWarning {
+    /// Others than its owner may read the private key's file (Unix only).
+    KeyExposed {
+        /// The key's file.
+        path: PathBuf,
+    },
+    /// The certificate is no longer valid: a peer that checks dates refuses it.
+    Expired {
+        /// The last second at which it was.
+        not_after: SystemTime,
+    },
+    /// The certificate is not valid yet, or this machine's clock is behind.
+    NotYetValid {
+        /// The first second at which it is.
+        not_before: SystemTime,
+    },
+    /// The certificate ends in less than 30 days.
+    ExpiresSoon {
+        /// The last second at which it is valid.
+        not_after: SystemTime,
+    },
+}
+
+impl fmt::Display for IdentityWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::KeyExposed { path } => {
+                let path = path.display();
+                write!(
+                    f,
+                    "{path}: other users can read this private key; run `chmod 600 {path}`"
+                )
+            }
+            Self::Expired { not_after } => {
+                let date = utc(*not_after);
+                write!(f, "our certificate expired on {date}; make a new identity")
+            }
+            Self::NotYetValid { not_before } => {
+                let date = utc(*not_before);
+                write!(
+                    f,
+                    "our certificate is not valid before {date}; check this machine's clock"
+                )
+            }
+            Self::ExpiresSoon { not_after } => {
+                let date = utc(*not_after);
+                write!(
+                    f,
+                    "our certificate expires on {date}; make a new identity before then"
+                )
+            }
+        }
+    }
+}
+
+/// The one private key in `sections`.
+fn only_key(sections: Sections, origin: &Origin) -> Result<PrivateKeyDer<'static>, SetupError> {
+    let Sections {
+        certificates,
+        mut keys,
+        encrypted_key,
+    } = sections;
+    let origin = origin.clone();
+    match (keys.len(), encrypted_key, certificates.is_empty()) {
+        (1, false, _) => keys.pop().ok_or(SetupError::NoKey { origin }),
+        (0 | 1, true, _) => Err(SetupError::EncryptedKey { origin }),
+        (0, false, false) => Err(SetupError::CertificateInsteadOfKey { origin }),
+        (0, false, true) => Err(SetupError::NoKey { origin }),
+        (count, ..) => {
+            keys.iter_mut().for_each(Zeroize::zeroize);
+            Err(SetupError::SeveralKeys { origin, count })
+        }
+    }
+}
+
+/// Reads every certificate, so that a damaged one is found here and not by the peer.
+pub(crate) fn read_all(
+    certificates: &[CertificateDer<'_>],
+    origin: &Origin,
+) -> Result<Vec<Facts>, SetupError> {
+    let read = |(index, certificate)| {
+        Facts::read(certificate).map_err(|unusable| SetupError::BadCertificate {
+            origin: origin.clone(),
+            number: index + 1,
+            detail: unusable.0,
+        })
+    };
+    certificates.iter().enumerate().map(read).collect()
+}
+
+/// Whether others than its owner may read `file`.
+#[cfg(unix)]
+fn exposed(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
+}
+
+/// Access lists are not read: only Unix modes are judged.
+#[cfg(not(unix))]
+fn exposed(_file: &Path) -> bool {
+    false
+}

@@ -1,0 +1,43 @@
+//! A connection without security: bytes in are bytes out.
+
+use crate::connection::Incoming;
+use crate::error::{Reason, SecurityError};
+
+/// The state of a plain connection.
+#[derive(Debug, Default)]
+pub(crate) struct PlainConnection {
+    announced: bool,
+    closed: bool,
+}
+
+impl PlainConnection {
+    pub(crate) fn read(&mut self, bytes: &[u8], deliver: &mut dyn FnMut(Incoming<'_>)) -> usize {
+        if !self.announced {
+            self.announced = true;
+            deliver(Incoming::Secured { peer: None });
+        }
+        if !bytes.is_empty() {
+            deliver(Incoming::Data(bytes));
+        }
+        bytes.len()
+    }
+
+    pub(crate) const fn may_write(&self) -> bool {
+        !self.closed
+    }
+
+    pub(crate) fn write(&self, plaintext: &[u8], out: &mut [u8]) -> Result<usize, SecurityError> {
+        if self.closed {
+            return Err(Reason::AlreadyClosed.into());
+        }
+        let needed = plaintext.len();
+        out.get_mut(..needed)
+            .ok_or(Reason::OutputTooSmall { needed })?
+            .copy_from_slice(plaintext);
+        Ok(needed)
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+    }
+}

@@ -1,0 +1,212 @@
+//! What can be wrong before there is any connection: files, identities, pins, settings.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::fingerprint::ParseFingerprintError;
+
+/// Where something was read from, as error messages name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// A file.
+    File(PathBuf),
+    /// Bytes handed over in memory; the text says which.
+    Memory(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Memory(what) => f.write_str(what),
+        }
+    }
+}
+
+impl From<&Path> for Origin {
+    fn from(path: &Path) -> Self {
+        Self::File(path.to_owned())
+    }
+}
+
+/// Something about an identity, a pin or a setting that must be put right on this machine.
+///
+/// Every message is one line, names the file where there is one, and says what to change. No
+/// message ever holds a byte of a private key.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// There is no such file.
+    #[error("{}: no such file; correct the path, or make an identity first", .path.display())]
+    NotFound {
+        /// The file that is missing.
+        path: PathBuf,
+    },
+    /// The file is there and can't be read.
+    #[error("{}: cannot be read ({source}); check its owner and mode", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is longer than any certificate or key file is.
+    #[error("{}: longer than {limit} bytes, so not a certificate or key file", .path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The longest file that is read, in bytes.
+        limit: u64,
+    },
+    /// There are PEM markers, and what is between them is damaged.
+    #[error("{origin}: damaged PEM ({detail}); copy the file again, in text mode")]
+    BadPem {
+        /// Where it was read from.
+        origin: Origin,
+        /// What is damaged.
+        detail: String,
+    },
+    /// A certificate was expected, and a private key is there instead.
+    #[error(
+        "{origin}: holds a private key and no certificate; are the certificate file and the key \
+         file swapped?"
+    )]
+    KeyInsteadOfCertificate {
+        /// Where it was read from.
+        origin: Origin,
+    },
+    /// There is no certificate.
+    #[error("{origin}: holds no certificate; it needs a PEM section `BEGIN CERTIFICATE`")]
+    NoCertificate {
+        /// Where it was read from.
+        origin: Origin,
+    },
+    /// A private key was expected, and a certificate is there instead.
+    #[error(
+        "{origin}: holds a certificate and no private key; are the certificate file and the key \
+         file swapped?"
+    )]
+    CertificateInsteadOfKey {
+        /// Where it was read from.
+        origin: Origin,
+    },
+    /// There is no private key.
+    #[error("{origin}: holds no private key; it needs a PEM section `BEGIN PRIVATE KEY`")]
+    NoKey {
+        /// Where it was read from.
+        origin: Origin,
+    },
+    /// There is more than one private key, and no telling which is meant.
+    #[error("{origin}: holds {count} private keys; leave the one of the certificate")]
+    SeveralKeys {
+        /// Where it was read from.
+        origin: Origin,
+        /// How many there are.
+        count: usize,
+    },
+    /// The private key needs a password.
+    #[error(
+        "{origin}: the private key is encrypted with a password; store it without one (`openssl \
+         pkey -in FILE -out NEW`) and keep the file readable by its owner alone"
+    )]
+    EncryptedKey {
+        /// Where it was read from.
+        origin: Origin,
+    },
+    /// The private key is of a kind that can't be used, or damaged.
+    #[error(
+        "{origin}: this private key cannot be used ({detail}); take P-256, P-384, Ed25519, or \
+         RSA of at least 2048 bits"
+    )]
+    UnsupportedKey {
+        /// Where it was read from.
+        origin: Origin,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The certificate can't be used, or is damaged.
+    #[error("{origin}: certificate number {number} cannot be used ({detail}); make a new one")]
+    BadCertificate {
+        /// Where it was read from.
+        origin: Origin,
+        /// Which one, counted from 1.
+        number: usize,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// Certificate and key do not belong together.
+    #[error(
+        "{key}: this private key does not belong to the certificate in {certificate}; take the \
+         two files that were made together"
+    )]
+    KeyMismatch {
+        /// Where the certificate was read from.
+        certificate: Origin,
+        /// Where the key was read from.
+        key: Origin,
+    },
+    /// The key belongs to a certificate that does not come first.
+    #[error(
+        "{certificate}: the key's own certificate is number {number} and must come first, those \
+         that certify it after it"
+    )]
+    ChainOrder {
+        /// Where the certificates were read from.
+        certificate: Origin,
+        /// Which one the key belongs to, counted from 1.
+        number: usize,
+    },
+    /// More certificates than an identity may have.
+    #[error("{origin}: holds {count} certificates; an identity has at most {limit}")]
+    ChainTooLong {
+        /// Where they were read from.
+        origin: Origin,
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// A set of pins without a pin: nobody could ever connect.
+    #[error("there is no pin; name the peer's certificate or its fingerprint")]
+    NoPins,
+    /// More pins than a set may have.
+    #[error("there are more than {limit} pins; remove those of identities no longer in use")]
+    TooManyPins {
+        /// How many there may be.
+        limit: usize,
+    },
+    /// A line meant as a fingerprint is none.
+    #[error("{origin}: line {line}: {source}")]
+    BadFingerprint {
+        /// Where it was read from.
+        origin: Origin,
+        /// Which line, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        source: ParseFingerprintError,
+    },
+    /// An authority without a root certificate.
+    #[error("there is no certificate of an authority; name at least one")]
+    NoRoots,
+    /// The name that the server's certificate should carry is no name.
+    #[error("`{name}` is neither a DNS name nor an IP address")]
+    BadServerName {
+        /// The name.
+        name: String,
+    },
+    /// A protocol name for ALPN is empty or too long (RFC 7301, section 3.1).
+    #[error("a protocol name for ALPN has 1 to 255 bytes, and this one has {length}")]
+    BadProtocolName {
+        /// How many bytes it has.
+        length: usize,
+    },
+    /// The TLS library refused the settings.
+    #[error("the TLS library refused the settings: {detail}")]
+    Refused {
+        /// What it said.
+        detail: String,
+    },
+}

@@ -1,0 +1,145 @@
+//! From rustls's errors to countersign's, in one place: it is what changes with rustls.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError, Error, OtherError};
+
+use crate::alert::Alert;
+use crate::error::{PlainProtocol, Reason, SecurityError};
+use crate::security::Tls;
+use crate::verify::PinMismatch;
+
+/// What `error` means on a connection with the settings `tls`.
+pub(crate) fn translate(error: Error, tls: &Tls) -> SecurityError {
+    let reason = match &error {
+        Error::AlertReceived(description) => alert(*description, tls),
+        Error::InvalidCertificate(refusal) => certificate(refusal),
+        Error::NoCertificatesPresented => Reason::PeerCertificateMissing,
+        Error::PeerIncompatible(incompatible) => self::incompatible(incompatible),
+        Error::NoApplicationProtocol => protocol(tls),
+        Error::DecryptError => Reason::Corrupted,
+        Error::FailedToGetCurrentTime
+        | Error::FailedToGetRandomBytes
+        | Error::General(_)
+        | Error::EncryptError
+        | Error::Other(_) => Reason::Internal,
+        _ => Reason::PeerMisbehaved,
+    };
+    SecurityError::with_source(reason, error)
+}
+
+/// That no protocol was agreed on.
+pub(crate) fn protocol(tls: &Tls) -> Reason {
+    let ours = tls
+        .alpn
+        .iter()
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .collect();
+    Reason::Protocol { ours }
+}
+
+fn alert(description: AlertDescription, tls: &Tls) -> Reason {
+    let alert = Alert(u8::from(description));
+    match alert {
+        Alert::PROTOCOL_VERSION => Reason::TlsVersion,
+        Alert::NO_APPLICATION_PROTOCOL => protocol(tls),
+        Alert::HANDSHAKE_FAILURE | Alert::INSUFFICIENT_SECURITY => Reason::NoCommonAlgorithm,
+        _ if alert.refuses_certificate() => Reason::RefusedByPeer {
+            alert,
+            ours: tls.identity.fingerprint(),
+        },
+        _ => Reason::PeerAlert { alert },
+    }
+}
+
+fn certificate(refusal: &CertificateError) -> Reason {
+    let time = |time: &UnixTime| -> SystemTime {
+        UNIX_EPOCH
+            .checked_add(Duration::from_secs(time.as_secs()))
+            .unwrap_or(UNIX_EPOCH)
+    };
+    match refusal {
+        CertificateError::ExpiredContext {
+            time: now,
+            not_after,
+        } => Reason::PeerCertificateExpired {
+            not_after: time(not_after),
+            now: time(now),
+        },
+        CertificateError::NotValidYetContext {
+            time: now,
+            not_before,
+        } => Reason::PeerCertificateNotYetValid {
+            not_before: time(not_before),
+            now: time(now),
+        },
+        CertificateError::Other(OtherError(error)) => match error.downcast_ref::<PinMismatch>() {
+            Some(PinMismatch {
+                presented,
+                expected,
+            }) => Reason::PinMismatch {
+                presented: *presented,
+                expected: expected.clone(),
+            },
+            None => Reason::PeerCertificateRefused,
+        },
+        // The signature in the handshake is not by the certificate's key: no matter of renewal.
+        #[allow(deprecated)]
+        CertificateError::BadSignature => Reason::PeerMisbehaved,
+        _ => Reason::PeerCertificateRefused,
+    }
+}
+
+fn incompatible(incompatible: &rustls::PeerIncompatible) -> Reason {
+    use rustls::PeerIncompatible as Incompatible;
+    match incompatible {
+        Incompatible::Tls12NotOffered
+        | Incompatible::Tls12NotOfferedOrEnabled
+        | Incompatible::SupportedVersionsExtensionRequired
+        | Incompatible::ServerDoesNotSupportTls12Or13
+        | Incompatible::ServerTlsVersionIsDisabledByOurConfig => Reason::TlsVersion,
+        _ => Reason::NoCommonAlgorithm,
+    }
+}
+
+/// What the first bytes of a connection are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FirstBytes {
+    /// Too few to tell.
+    TooFew,
+    /// The header of a TLS record.
+    Tls,
+    /// Anything else.
+    Plain(PlainProtocol),
+}
+
+/// A TLS record's header: type, version, length (RFC 8446, section 5.1).
+pub(crate) const RECORD_HEADER: usize = 5;
+
+/// Judges the first bytes of a connection, and always by the same number of them, so that it
+/// does not matter in which pieces they arrive.
+pub(crate) fn recognise(bytes: &[u8]) -> FirstBytes {
+    /// How records of these types are numbered; a connection begins with one of them.
+    const ALERT_OR_HANDSHAKE: std::ops::RangeInclusive<u8> = 21..=22;
+    match bytes.get(..RECORD_HEADER) {
+        None => FirstBytes::TooFew,
+        Some([kind, 3, ..]) if ALERT_OR_HANDSHAKE.contains(kind) => FirstBytes::Tls,
+        Some(start) => FirstBytes::Plain(plain(start)),
+    }
+}
+
+fn plain(start: &[u8]) -> PlainProtocol {
+    const HTTP: [&[u8]; 9] = [
+        b"HTTP/", b"GET /", b"POST ", b"PUT /", b"HEAD ", b"OPTIO", b"DELET", b"CONNE", b"PRI *",
+    ];
+    if HTTP.contains(&start) {
+        PlainProtocol::Http
+    } else if start.starts_with(b"SSH-") {
+        PlainProtocol::Ssh
+    } else if start.first().is_some_and(u8::is_ascii_digit) || start.starts_with(b"OK!") {
+        PlainProtocol::Tlsstream
+    } else {
+        PlainProtocol::Unknown
+    }
+}

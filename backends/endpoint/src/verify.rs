@@ -1,0 +1,159 @@
+//! The certificate check that rustls calls on either side: the pins and the validity dates.
+//!
+//! This is all of it. That the peer holds the certificate's private key is checked by rustls,
+//! with the provider's own algorithms, in `verify_tls13_signature`.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError,
+    PeerIncompatible, SignatureScheme,
+};
+
+use crate::certificate::Facts;
+use crate::fingerprint::Fingerprint;
+use crate::pin::{Pins, ValidityDates};
+
+/// Lets in whoever presents a pinned certificate and holds its key.
+#[derive(Debug)]
+pub(crate) struct PinVerifier {
+    pub(crate) pins: Pins,
+    pub(crate) algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl PinVerifier {
+    /// Certificates and fingerprints are public, so comparing them in constant time would hide
+    /// nothing. What follows the first certificate has no say.
+    fn verify(&self, certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
+        let facts = Facts::read(certificate).map_err(|_| CertificateError::BadEncoding)?;
+        let presented = facts.fingerprint;
+        if self.pins.find_with(certificate, presented).is_none() {
+            let expected = self.pins.fingerprints().collect();
+            let mismatch = PinMismatch {
+                presented,
+                expected,
+            };
+            return Err(CertificateError::Other(OtherError(Arc::new(mismatch))).into());
+        }
+        match self.pins.validity_dates() {
+            ValidityDates::Check => check_dates(&facts, now),
+            ValidityDates::Ignore => Ok(()),
+        }
+    }
+}
+
+/// Both dates belong to the time of validity (RFC 5280, section 4.1.2.5).
+fn check_dates(facts: &Facts, time: UnixTime) -> Result<(), Error> {
+    let now = UNIX_EPOCH + Duration::from_secs(time.as_secs());
+    let unix = |at: std::time::SystemTime| {
+        UnixTime::since_unix_epoch(at.duration_since(UNIX_EPOCH).unwrap_or_default())
+    };
+    if now > facts.not_after {
+        let not_after = unix(facts.not_after);
+        return Err(CertificateError::ExpiredContext { time, not_after }.into());
+    }
+    if now < facts.not_before {
+        let not_before = unix(facts.not_before);
+        return Err(CertificateError::NotValidYetContext { time, not_before }.into());
+    }
+    Ok(())
+}
+
+/// The peer presented another certificate than one of those pinned.
+#[derive(Clone, Debug)]
+pub(crate) struct PinMismatch {
+    pub(crate) presented: Fingerprint,
+    pub(crate) expected: Vec<Fingerprint>,
+}
+
+impl fmt::Display for PinMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is not pinned", self.presented)
+    }
+}
+
+impl std::error::Error for PinMismatch {}
+
+impl ServerCertVerifier for PinVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.verify(end_entity, now)
+            .map(|()| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls12NotOfferedOrEnabled.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for PinVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        true
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.verify(end_entity, now)
+            .map(|()| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls12NotOfferedOrEnabled.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
