@@ -1,1 +1,37 @@
-//! What all countersign backends share: link handles and the driver, for any runtime.
+//! What all backends share: the handles of a link, and the driver that moves its bytes.
+//!
+//! Nothing here opens a socket, starts a thread or sleeps. A backend brings a [`Transport`] and a
+//! [`Timer`] of its runtime, starts a [`Connecting`], runs the [`Driver`], and re-exports the
+//! handles: [`Link`], [`Sender`], [`Receiver`], [`ManualReceiver`], [`Receipt`].
+//!
+//! The handles and the driver share one lock, held only while the core works, never while
+//! anything is encrypted, decrypted, sent or received. Whoever gives the link something to do
+//! wakes the driver, and only then; an idle link sleeps.
+//!
+//! # Map
+//!
+//! `establish` leads from a transport connection to a [`Link`]; `driver` moves bytes; `shared` is
+//! the state under the lock and decides whom to wake; `sender`, `receiver`, `receipt` and `link`
+//! are the handles; `error` says why a link ended.
+
+mod clock;
+mod driver;
+mod error;
+mod establish;
+mod link;
+mod receipt;
+mod receiver;
+mod sender;
+mod shared;
+
+pub use driver::{Driver, Timer, Transport};
+pub use error::{ChannelError, LinkError, SendError};
+pub use establish::{Connecting, Setup};
+pub use link::{Link, Report};
+pub use receipt::{BatchReceipt, Receipt};
+pub use receiver::{Delivery, ManualReceiver, Receiver};
+pub use sender::{Outgoing, Sender};
+pub use shared::LinkEvent;
+
+pub use countersign_core as core;
+pub use countersign_endpoint as endpoint;

@@ -63,7 +63,9 @@ impl Buffer {
     /// Room for at least `least` bytes behind what is in the buffer.
     pub fn space(&mut self, least: usize) -> &mut [u8] {
         if self.memory.is_empty() {
-            self.memory = SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; LENGTH]);
+            self.memory = SPARE
+                .with_borrow_mut(Vec::pop)
+                .unwrap_or_else(|| vec![0; LENGTH]);
         }
         if self.memory.len() - self.end < least {
             self.memory.copy_within(self.start..self.end, 0);
@@ -104,8 +106,16 @@ mod tests {
         buffer.space(1).fill(7);
         buffer.commit(LENGTH);
         buffer.consume(LENGTH - 2);
-        assert_eq!(buffer.space(LENGTH - 2).len(), LENGTH - 2, "what is left moves to the front");
-        assert_eq!(buffer.space(LENGTH).len(), LENGTH, "it grows past the lent length");
+        assert_eq!(
+            buffer.space(LENGTH - 2).len(),
+            LENGTH - 2,
+            "what is left moves to the front"
+        );
+        assert_eq!(
+            buffer.space(LENGTH).len(),
+            LENGTH,
+            "it grows past the lent length"
+        );
         assert_eq!(buffer.filled(), [7, 7]);
         buffer.consume(2);
         buffer.release();

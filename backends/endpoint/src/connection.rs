@@ -108,6 +108,13 @@ impl Connection {
         })
     }
 
+    /// A connection that never was.
+    pub(crate) fn closed() -> Self {
+        let mut connection = Self::plain();
+        connection.close();
+        connection
+    }
+
     fn plain() -> Self {
         Self {
             inner: Inner::Plain(PlainConnection::default()),

@@ -54,39 +54,32 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Begins a connection that has just been opened (or accepted, as the link's role says), and
-    /// tells the link.
-    ///
-    /// # Errors
-    ///
-    /// What [`Connection::connect`] and [`Connection::accept`] say. The link has ended then.
-    pub fn new(
-        security: &Security,
-        now: Instant,
-        link: &mut impl LinkAccess,
-    ) -> Result<Self, SecurityError> {
-        let (role, dialect) = link.with(|link| (link.role(), link.config().wire_dialect()));
+    /// Begins a connection that has just been opened, or accepted, as the link's role says, and
+    /// tells the link. If that fails, the link has ended and [`failure`](Self::failure) tells why.
+    pub fn new(security: &Security, now: Instant, link: &mut impl LinkAccess) -> Self {
+        let (role, opened) = link.with(|link| (link.role(), link.handle_opened(now)));
         let connection = match role {
-            Role::Opener => Connection::connect(security, dialect),
-            Role::Acceptor => Connection::accept(security, dialect),
+            Role::Opener => Connection::connect(security),
+            Role::Acceptor => Connection::accept(security),
         };
-        let connection = match connection {
-            Ok(connection) => connection,
-            Err(error) => {
-                link.with(|link| {
-                    let _ = link.handle_opened(now);
-                    link.handle_lost(now, Loss::Security);
-                });
-                return Err(error);
-            }
+        let (connection, failure) = match connection {
+            Ok(connection) => (connection, None),
+            Err(error) => (Connection::closed(), Some(error)),
         };
-        // A link that has ended meanwhile has nothing to open; `is_over` tells.
-        let _ = link.with(|link| link.handle_opened(now));
-        let mut endpoint =
-            Self { connection, failure: None, read_ended: false, write_ended: false };
-        // A plain connection is secured before anything arrives.
-        endpoint.read(now, &mut [], link);
-        Ok(endpoint)
+        let failed = failure.is_some();
+        let mut endpoint = Self {
+            connection,
+            failure,
+            read_ended: false,
+            write_ended: false,
+        };
+        if failed {
+            link.with(|link| link.handle_lost(now, Loss::Security));
+        } else if opened.is_ok() {
+            // A plain connection is secured before anything arrives.
+            endpoint.read(now, &mut [], link);
+        }
+        endpoint
     }
 
     /// Takes what arrived, decrypts it in place and hands it to the link. Returns how many bytes
@@ -103,18 +96,20 @@ impl Endpoint {
         }
         let length = ciphertext.len();
         let mut ended = false;
-        let result = self.connection.read(ciphertext, &mut |incoming| match incoming {
-            Incoming::Secured { peer } => {
-                let peer = peer.map(|fingerprint| PeerId(*fingerprint.as_bytes()));
-                // A link that has ended meanwhile does not care.
-                let _ = link.with(|link| link.handle_secured(now, peer));
-            }
-            Incoming::Data(data) => link.with(|link| link.handle_input(now, data)),
-            Incoming::End => {
-                ended = true;
-                link.with(|link| link.handle_eof(now));
-            }
-        });
+        let result = self
+            .connection
+            .read(ciphertext, &mut |incoming| match incoming {
+                Incoming::Secured { peer } => {
+                    let peer = peer.map(|fingerprint| PeerId(fingerprint.0));
+                    // A link that has ended meanwhile does not care.
+                    let _ = link.with(|link| link.handle_secured(now, peer));
+                }
+                Incoming::Data(data) => link.with(|link| link.handle_input(now, data)),
+                Incoming::End => {
+                    ended = true;
+                    link.with(|link| link.handle_eof(now));
+                }
+            });
         self.read_ended |= ended;
         result.unwrap_or_else(|error| {
             self.fail(now, error, link);
@@ -233,6 +228,12 @@ impl Endpoint {
     #[must_use]
     pub fn cipher(&self) -> Option<&'static str> {
         self.connection.cipher()
+    }
+
+    /// Whether nothing that still arrives would be looked at.
+    #[must_use]
+    pub fn is_read_ended(&self) -> bool {
+        self.read_ended
     }
 
     /// Whether both directions have ended, so that the transport is of no more use.

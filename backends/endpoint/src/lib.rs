@@ -57,8 +57,10 @@
 //! `certificate` (what is read from one) and `pem`.
 
 mod alert;
+mod buffer;
 mod certificate;
 mod connection;
+mod endpoint;
 mod error;
 mod fingerprint;
 mod identity;
@@ -73,11 +75,13 @@ mod trust;
 mod verify;
 
 pub use alert::Alert;
+pub use buffer::Buffer;
 pub use connection::{Connection, Incoming, MAX_RECORD};
+pub use endpoint::{Endpoint, LinkAccess, Written};
 pub use error::{Blame, PlainProtocol, Reason, SecurityError};
 pub use fingerprint::{Fingerprint, ParseFingerprintError};
 pub use identity::{Identity, IdentityWarning};
 pub use pin::{Pin, Pins, ValidityDates};
-pub use security::{ALPN_COUNTERSIGN, Security, TlsBuilder};
+pub use security::{ALPN_COUNTERSIGN, Security, TlsBuilder, random_seed};
 pub use setup_error::{Origin, SetupError};
 pub use trust::{Authority, Trust};

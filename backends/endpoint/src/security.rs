@@ -296,6 +296,20 @@ fn provider(fast_aes: bool) -> CryptoProvider {
     provider
 }
 
+/// Sixteen random bytes for [`Link::new`](countersign_core::Link::new), good enough for session
+/// ids that nobody guesses.
+///
+/// # Errors
+/// [`SetupError::Refused`] if the system has no randomness to give.
+pub fn random_seed() -> Result<[u8; 16], SetupError> {
+    let mut seed = [0; 16];
+    let random = aws_lc_rs::default_provider().secure_random;
+    random.fill(&mut seed).map_err(|_| SetupError::Refused {
+        detail: "the system has no random bytes to give".to_owned(),
+    })?;
+    Ok(seed)
+}
+
 /// Whether this processor has instructions for AES-GCM: both for AES and for its hash.
 fn has_aes_instructions() -> bool {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]

@@ -1,0 +1,247 @@
+//! The application's handle of a link.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use countersign_core::{Acking, ChannelId, ChannelReport, CloseMode, Mode, VerdictCounts};
+use countersign_endpoint::Fingerprint;
+
+use crate::error::{ChannelError, LinkError};
+use crate::receiver::{ManualReceiver, Receiver};
+use crate::sender::Sender;
+use crate::shared::{Handle, LinkEvent, State, register};
+
+/// One end of a link that is up.
+///
+/// Its channels are used through a [`Sender`] or a [`Receiver`] for each. When the `Link` and all
+/// of its senders and receivers are dropped, the link is closed in the background, as by
+/// [`Link::close`]; receive channels of which nobody holds the receiver then, reject what comes.
+#[derive(Debug)]
+pub struct Link {
+    handle: Arc<Handle>,
+}
+
+impl Link {
+    pub(crate) fn new(handle: Arc<Handle>) -> Self {
+        Self { handle }
+    }
+
+    /// A sender for a channel that was declared in send mode.
+    ///
+    /// # Errors
+    ///
+    /// There is no such channel, or it is in receive mode.
+    pub fn sender(&self, name: &str) -> Result<Sender, ChannelError> {
+        let channel = self.with(|state| find(state, name, Mode::Send))?;
+        Ok(Sender::new(self.handle.clone(), channel))
+    }
+
+    /// The receiver of a channel that was declared in receive mode. There is one.
+    ///
+    /// # Errors
+    ///
+    /// There is no such channel, it is in send mode or `Manual`, or its receiver was handed out
+    /// before.
+    pub fn receiver(&self, name: &str) -> Result<Receiver, ChannelError> {
+        let channel = self.take_receiver(name, Acking::Auto)?;
+        Ok(Receiver::new(self.handle.clone(), channel))
+    }
+
+    /// The receiver of a channel that was declared in receive mode with
+    /// [`manual`](countersign_core::ChannelConfig::manual). There is one.
+    ///
+    /// # Errors
+    ///
+    /// There is no such channel, it is in send mode or `Auto`, or its receiver was handed out
+    /// before.
+    pub fn manual_receiver(&self, name: &str) -> Result<ManualReceiver, ChannelError> {
+        let channel = self.take_receiver(name, Acking::Manual)?;
+        Ok(ManualReceiver::new(self.handle.clone(), channel))
+    }
+
+    fn take_receiver(&self, name: &str, acking: Acking) -> Result<ChannelId, ChannelError> {
+        self.with(|state| {
+            let channel = find(state, name, Mode::Receive)?;
+            let at = usize::from(channel.0);
+            if state.link.config().channels()[at].acking() != acking {
+                return Err(ChannelError::OtherAcking {
+                    name: name.to_owned(),
+                });
+            }
+            if std::mem::replace(&mut state.channels[at].taken, true) {
+                return Err(ChannelError::Taken {
+                    name: name.to_owned(),
+                });
+            }
+            Ok(channel)
+        })
+    }
+
+    /// Who the peer is; `None` on a plain connection.
+    #[must_use]
+    pub fn peer(&self) -> Option<Fingerprint> {
+        self.with(|state| state.link.peer())
+            .map(|peer| Fingerprint(peer.0))
+    }
+
+    /// What became of the messages so far.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.with(|state| report(state))
+    }
+
+    /// Why the link has ended, if it has.
+    #[must_use]
+    pub fn end_reason(&self) -> Option<LinkError> {
+        self.with(|state| state.error())
+    }
+
+    /// Waits for something to happen to the link; `None` once it has ended.
+    ///
+    /// Cancel-safe: an event is taken only when the future is ready.
+    pub async fn event(&self) -> Option<LinkEvent> {
+        poll_fn(|context| {
+            self.with(|state| match state.events.pop_front() {
+                None if !state.ended => {
+                    register(&mut state.wakers, context.waker());
+                    Poll::Pending
+                }
+                event => Poll::Ready(event),
+            })
+        })
+        .await
+    }
+
+    /// Waits until the link has ended, and tells why and what became of everything.
+    pub async fn ended(&self) -> Report {
+        poll_fn(|context| self.poll_ended(context)).await
+    }
+
+    fn poll_ended(&self, context: &Context<'_>) -> Poll<Report> {
+        self.with(|state| {
+            if state.ended {
+                return Poll::Ready(report(state));
+            }
+            register(&mut state.wakers, context.waker());
+            Poll::Pending
+        })
+    }
+
+    /// Closes the link in order: see [`CloseMode`] for what becomes of what is not yet on the
+    /// wire, and [`Patience::close`](countersign_core::Patience::close) for how long it may take.
+    /// Messages that still come meanwhile must be taken from their receivers, or the receivers
+    /// dropped. Receive channels whose receivers were never asked for reject what comes.
+    ///
+    /// Closing goes on when the future is dropped.
+    pub async fn close(&self, mode: CloseMode) -> Report {
+        self.start_close(mode);
+        self.ended().await
+    }
+
+    /// Begins to close the link, as [`Link::close`], without waiting for the end.
+    pub fn start_close(&self, mode: CloseMode) {
+        self.with(|state| {
+            abandon_unclaimed(state);
+            state.link.close(mode);
+            // Whoever waits for room waits in vain.
+            state.wake_all();
+        });
+    }
+
+    fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
+        self.handle.0.with(work)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // Nobody can ask for these receivers any more.
+        self.with(abandon_unclaimed);
+    }
+}
+
+/// Rejects what comes on receive channels whose receivers nobody has asked for.
+fn abandon_unclaimed(state: &mut State) {
+    let names: Vec<_> = state
+        .link
+        .config()
+        .channels()
+        .iter()
+        .map(countersign_core::ChannelConfig::mode)
+        .collect();
+    for (at, mode) in (0..).zip(names) {
+        if mode == Mode::Receive && !state.channels[usize::from(at)].taken {
+            // The channel is in receive mode, so this can't fail.
+            let _ = state.link.abandon(ChannelId(at));
+        }
+    }
+}
+
+fn find(state: &State, name: &str, mode: Mode) -> Result<ChannelId, ChannelError> {
+    let Some(channel) = state.link.channel_id(name) else {
+        return Err(ChannelError::NoSuchChannel {
+            name: name.to_owned(),
+        });
+    };
+    let actual = state.link.config().channels()[usize::from(channel.0)].mode();
+    if actual == mode {
+        Ok(channel)
+    } else {
+        Err(ChannelError::OtherMode {
+            name: name.to_owned(),
+            mode: actual,
+        })
+    }
+}
+
+fn report(state: &State) -> Report {
+    Report {
+        end: state.error(),
+        channels: state.link.report(),
+    }
+}
+
+/// What became of a link's messages.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Why the link ended; `None` while it is up.
+    pub end: Option<LinkError>,
+    /// Its channels, in the order of their declaration.
+    pub channels: Vec<ChannelReport>,
+}
+
+impl Report {
+    /// The verdicts of all channels together.
+    #[must_use]
+    pub fn verdicts(&self) -> VerdictCounts {
+        let mut counts = VerdictCounts::default();
+        for channel in &self.channels {
+            counts += channel.verdicts;
+        }
+        counts
+    }
+
+    /// Whether the link ended as both ends wanted.
+    #[must_use]
+    pub fn is_orderly(&self) -> bool {
+        self.end.as_ref().is_some_and(LinkError::is_orderly)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.end {
+            Some(end) => write!(f, "{end}")?,
+            None => f.write_str("up")?,
+        }
+        for channel in &self.channels {
+            match channel.mode {
+                Mode::Send => write!(f, "; {}: {}", channel.name, channel.verdicts)?,
+                Mode::Receive => write!(f, "; {}: {} received", channel.name, channel.delivered)?,
+            }
+        }
+        Ok(())
+    }
+}

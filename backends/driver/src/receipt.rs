@@ -1,0 +1,226 @@
+//! Receipts: what a send gives back, and how a verdict gets to it.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use countersign_core::{Sequence, Verdict, VerdictCounts, VerdictKind};
+
+/// What [`Sender::send`](crate::Sender::send) gives: a future of the message's verdict.
+///
+/// Every message gets exactly one. Dropping a receipt changes nothing for the message.
+#[derive(Debug)]
+#[must_use = "a receipt tells what became of the message"]
+pub struct Receipt {
+    cell: Arc<Cell>,
+    sequence: Sequence,
+}
+
+/// What [`Sender::send_batch`](crate::Sender::send_batch) gives: a future of all of a batch's
+/// verdicts, counted.
+#[derive(Debug)]
+#[must_use = "a receipt tells what became of the messages"]
+pub struct BatchReceipt {
+    cell: Arc<Cell>,
+}
+
+impl Receipt {
+    /// The message's number on its channel.
+    #[must_use]
+    pub fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    /// The verdict, if it is known.
+    #[must_use]
+    pub fn verdict(&self) -> Option<Verdict> {
+        let state = self.cell.lock();
+        state.is_settled().then(|| state.single())
+    }
+}
+
+impl Future for Receipt {
+    type Output = Verdict;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Verdict> {
+        self.cell.poll(context, CellState::single)
+    }
+}
+
+impl BatchReceipt {
+    /// How many messages have which verdict so far.
+    #[must_use]
+    pub fn counts(&self) -> VerdictCounts {
+        self.cell.lock().counts
+    }
+}
+
+impl Future for BatchReceipt {
+    type Output = VerdictCounts;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<VerdictCounts> {
+        self.cell.poll(context, |state| state.counts)
+    }
+}
+
+/// Where the verdicts of one message or one batch are put.
+#[derive(Debug)]
+struct Cell(Mutex<CellState>);
+
+#[derive(Debug)]
+struct CellState {
+    /// How many verdicts are missing.
+    missing: u64,
+    counts: VerdictCounts,
+    /// The last verdict other than `Handled`.
+    exception: Option<Verdict>,
+    waker: Option<Waker>,
+}
+
+impl Cell {
+    fn lock(&self) -> MutexGuard<'_, CellState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn poll<R>(&self, context: &Context<'_>, read: impl Fn(&CellState) -> R) -> Poll<R> {
+        let mut state = self.lock();
+        if state.is_settled() {
+            return Poll::Ready(read(&state));
+        }
+        match &mut state.waker {
+            Some(waker) => waker.clone_from(context.waker()),
+            empty => *empty = Some(context.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+impl CellState {
+    fn is_settled(&self) -> bool {
+        self.missing == 0
+    }
+
+    fn single(&self) -> Verdict {
+        self.exception.clone().unwrap_or(Verdict::Handled)
+    }
+
+    /// Takes the waker if the last verdict has come.
+    fn settled(&mut self) -> Option<Waker> {
+        if self.is_settled() {
+            self.waker.take()
+        } else {
+            None
+        }
+    }
+}
+
+/// The receipts of one channel whose verdicts are missing, in the order of their numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Receipts(VecDeque<Outstanding>);
+
+/// Messages with consecutive numbers and one receipt.
+#[derive(Debug)]
+struct Outstanding {
+    first: Sequence,
+    last: Sequence,
+    /// How many of them have no verdict.
+    missing: u64,
+    cell: Arc<Cell>,
+}
+
+/// A batch that is still being sent: its receipt can't be ready before it is complete.
+#[derive(Debug)]
+pub(crate) struct OpenBatch(Arc<Cell>);
+
+impl OpenBatch {
+    pub(crate) fn new() -> Self {
+        // One more than the messages, until the batch is complete.
+        Self(new_cell(1))
+    }
+
+    /// Everything was sent.
+    pub(crate) fn complete(self) -> BatchReceipt {
+        self.0.lock().missing -= 1;
+        BatchReceipt { cell: self.0 }
+    }
+}
+
+impl Receipts {
+    /// A receipt for one message that was just accepted.
+    pub(crate) fn single(&mut self, sequence: Sequence) -> Receipt {
+        let cell = new_cell(0);
+        self.add(&cell, sequence, 1);
+        Receipt { cell, sequence }
+    }
+
+    /// Adds messages that were just accepted to a batch.
+    pub(crate) fn extend(&mut self, batch: &OpenBatch, first: Sequence, count: u64) {
+        if count > 0 {
+            self.add(&batch.0, first, count);
+        }
+    }
+
+    fn add(&mut self, cell: &Arc<Cell>, first: Sequence, count: u64) {
+        cell.lock().missing += count;
+        let last = first + count - 1;
+        self.0.push_back(Outstanding {
+            first,
+            last,
+            missing: count,
+            cell: cell.clone(),
+        });
+    }
+
+    /// One message got a verdict other than `Handled`.
+    pub(crate) fn settle(&mut self, sequence: Sequence, verdict: Verdict, wakes: &mut Vec<Waker>) {
+        let at = self
+            .0
+            .partition_point(|outstanding| outstanding.last < sequence);
+        let Some(outstanding) = self.0.get_mut(at).filter(|found| found.first <= sequence) else {
+            return;
+        };
+        outstanding.missing -= 1;
+        let mut state = outstanding.cell.lock();
+        state.missing -= 1;
+        state.counts[verdict.kind()] += 1;
+        state.exception = Some(verdict);
+        wakes.extend(state.settled());
+        drop(state);
+        if outstanding.missing == 0 {
+            self.0.remove(at);
+        }
+    }
+
+    /// All messages up to this number whose verdicts are missing were handled.
+    pub(crate) fn handled(&mut self, last: Sequence, wakes: &mut Vec<Waker>) {
+        while self
+            .0
+            .front()
+            .is_some_and(|outstanding| outstanding.last <= last)
+        {
+            if let Some(outstanding) = self.0.pop_front() {
+                let mut state = outstanding.cell.lock();
+                state.missing -= outstanding.missing;
+                state.counts[VerdictKind::Handled] += outstanding.missing;
+                wakes.extend(state.settled());
+            }
+        }
+    }
+
+    /// The link has ended and every other verdict was given: what is missing was handled.
+    pub(crate) fn end(&mut self, wakes: &mut Vec<Waker>) {
+        self.handled(Sequence::MAX, wakes);
+    }
+}
+
+fn new_cell(missing: u64) -> Arc<Cell> {
+    let counts = VerdictCounts::default();
+    Arc::new(Cell(Mutex::new(CellState {
+        missing,
+        counts,
+        exception: None,
+        waker: None,
+    })))
+}

@@ -1,0 +1,254 @@
+//! The receiving end of a channel.
+
+use std::future::poll_fn;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use countersign_core::{Bytes, ChannelId, Message, ReceiveError, Sequence, reject};
+
+use crate::error::LinkError;
+use crate::shared::{Handle, State, register};
+
+/// The receiving end of a channel on which a message is handled by being received.
+///
+/// Dropping it rejects what waits and what still comes, with
+/// [`reject::NO_RECEIVER`](countersign_core::reject::NO_RECEIVER).
+#[derive(Debug)]
+pub struct Receiver(Source);
+
+/// The receiving end of a channel declared with
+/// [`manual`](countersign_core::ChannelConfig::manual): a message is handled when the application
+/// says so.
+///
+/// Dropping it rejects what waits and what still comes, with
+/// [`reject::NO_RECEIVER`](countersign_core::reject::NO_RECEIVER).
+#[derive(Debug)]
+pub struct ManualReceiver(Source);
+
+impl Receiver {
+    pub(crate) fn new(handle: Arc<Handle>, channel: ChannelId) -> Self {
+        Self(Source { handle, channel })
+    }
+
+    /// Waits for the next message; `None` when the link was closed in order and nothing is left.
+    ///
+    /// Cancel-safe: a message is taken only when the future is ready.
+    ///
+    /// # Errors
+    ///
+    /// Why the link ended, if not in order, once nothing is left to receive.
+    pub async fn recv(&mut self) -> Result<Option<Bytes>, LinkError> {
+        let message = poll_fn(|context| self.0.poll_take(context)).await?;
+        Ok(message.map(|message| message.payload))
+    }
+
+    /// Waits for at least one message, then appends all that wait, `limit` at most, to `messages`
+    /// and says how many; zero when the link was closed in order and nothing is left.
+    ///
+    /// Costs less for each message than receiving them one by one. Cancel-safe as
+    /// [`Receiver::recv`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Receiver::recv`].
+    pub async fn recv_batch(
+        &mut self,
+        messages: &mut Vec<Bytes>,
+        limit: usize,
+    ) -> Result<usize, LinkError> {
+        poll_fn(|context| self.0.poll_take_batch(context, messages, limit)).await
+    }
+
+    /// The next message, if one waits.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Receiver::recv`].
+    pub fn try_recv(&mut self) -> Result<Option<Bytes>, LinkError> {
+        let message = self.0.try_take()?;
+        Ok(message.map(|message| message.payload))
+    }
+}
+
+impl ManualReceiver {
+    pub(crate) fn new(handle: Arc<Handle>, channel: ChannelId) -> Self {
+        Self(Source { handle, channel })
+    }
+
+    /// Waits for the next message; `None` when the link was closed in order and nothing is left.
+    ///
+    /// Cancel-safe: a message is taken only when the future is ready.
+    ///
+    /// # Errors
+    ///
+    /// Why the link ended, if not in order, once nothing is left to receive.
+    pub async fn recv(&mut self) -> Result<Option<Delivery>, LinkError> {
+        let message = poll_fn(|context| self.0.poll_take(context)).await?;
+        Ok(message.map(|message| self.deliver(message)))
+    }
+
+    /// The next message, if one waits.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ManualReceiver::recv`].
+    pub fn try_recv(&mut self) -> Result<Option<Delivery>, LinkError> {
+        let message = self.0.try_take()?;
+        Ok(message.map(|message| self.deliver(message)))
+    }
+
+    fn deliver(&self, message: Message) -> Delivery {
+        Delivery {
+            handle: self.0.handle.clone(),
+            channel: self.0.channel,
+            sequence: message.sequence,
+            payload: message.payload,
+            settled: false,
+        }
+    }
+}
+
+/// A message that waits to be handled. Dropping it rejects it with
+/// [`reject::DROPPED`](countersign_core::reject::DROPPED).
+///
+/// It is its payload, for reading.
+#[derive(Debug)]
+pub struct Delivery {
+    handle: Arc<Handle>,
+    channel: ChannelId,
+    sequence: Sequence,
+    payload: Bytes,
+    settled: bool,
+}
+
+impl Delivery {
+    /// The message's number on its channel.
+    #[must_use]
+    pub fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    /// The payload, cheap to clone.
+    #[must_use]
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
+    /// The message is handled; the sender will know.
+    ///
+    /// When the link has ended meanwhile, the sender can't be told: its receipt says `Unknown`.
+    pub fn handled(mut self) -> Bytes {
+        self.settle(|state, channel, sequence| state.link.handle(channel, sequence));
+        std::mem::take(&mut self.payload)
+    }
+
+    /// The message is refused; the sender will know the code, which is the application's own and
+    /// below [`reject::RESERVED`](countersign_core::reject::RESERVED), and the reason, cut to
+    /// [`MAX_REASON`](countersign_core::MAX_REASON) bytes.
+    pub fn reject(mut self, code: u32, reason: &str) {
+        self.settle(|state, channel, sequence| state.link.reject(channel, sequence, code, reason));
+    }
+
+    fn settle(
+        &mut self,
+        command: impl FnOnce(&mut State, ChannelId, Sequence) -> Result<(), ReceiveError>,
+    ) {
+        self.settled = true;
+        let (channel, sequence) = (self.channel, self.sequence);
+        // The message waits for exactly this, so the only thing that could be wrong is that the
+        // link has ended, and then there is nobody to tell.
+        let _ = self
+            .handle
+            .0
+            .with(|state| command(state, channel, sequence));
+    }
+}
+
+impl Deref for Delivery {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.payload
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.settle(|state, channel, sequence| {
+                state.link.reject(channel, sequence, reject::DROPPED, "")
+            });
+        }
+    }
+}
+
+/// What both kinds of receiver take messages from.
+#[derive(Debug)]
+struct Source {
+    handle: Arc<Handle>,
+    channel: ChannelId,
+}
+
+impl Source {
+    fn poll_take(&self, context: &Context<'_>) -> Poll<Result<Option<Message>, LinkError>> {
+        self.handle.0.with(|state| match self.take(state) {
+            Ok(None) if !state.ended => {
+                let channel = &mut state.channels[usize::from(self.channel.0)];
+                register(&mut channel.wakers, context.waker());
+                Poll::Pending
+            }
+            result => Poll::Ready(result),
+        })
+    }
+
+    fn poll_take_batch(
+        &self,
+        context: &Context<'_>,
+        messages: &mut Vec<Bytes>,
+        limit: usize,
+    ) -> Poll<Result<usize, LinkError>> {
+        self.handle.0.with(|state| {
+            let mut count = 0;
+            while count < limit {
+                match self.take(state) {
+                    Ok(Some(message)) => messages.push(message.payload),
+                    Ok(None) => break,
+                    Err(error) if count == 0 => return Poll::Ready(Err(error)),
+                    // What was taken comes first; the error comes again.
+                    Err(_) => break,
+                }
+                count += 1;
+            }
+            if count == 0 && !state.ended && limit > 0 {
+                let channel = &mut state.channels[usize::from(self.channel.0)];
+                register(&mut channel.wakers, context.waker());
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(count))
+        })
+    }
+
+    fn try_take(&self) -> Result<Option<Message>, LinkError> {
+        self.handle.0.with(|state| self.take(state))
+    }
+
+    /// The next message; with none left, the error of a link that did not end in order.
+    fn take(&self, state: &mut State) -> Result<Option<Message>, LinkError> {
+        // The channel exists and is in receive mode: that was checked when this was made.
+        if let Ok(Some(message)) = state.link.take(self.channel) {
+            return Ok(Some(message));
+        }
+        match state.error() {
+            Some(error) if !error.is_orderly() => Err(error),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        // As above: the channel is one that can be abandoned.
+        let _ = self.handle.0.with(|state| state.link.abandon(self.channel));
+    }
+}

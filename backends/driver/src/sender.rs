@@ -1,0 +1,185 @@
+//! The sending end of a channel.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant as StdInstant;
+
+use countersign_core::{Bytes, ChannelId};
+
+use crate::error::SendError;
+use crate::receipt::{BatchReceipt, OpenBatch, Receipt};
+use crate::shared::{Channel, Handle, State, register};
+
+/// A message on its way to [`Sender::send`], with an expiry if it has one.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use countersign_driver::Outgoing;
+///
+/// let stop = Outgoing::from("stop").expires(Instant::now() + Duration::from_millis(200));
+/// # let _ = stop;
+/// ```
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    message: Bytes,
+    expires: Option<StdInstant>,
+}
+
+impl Outgoing {
+    /// Drops the message, with the verdict `Expired`, if it is not on the wire by then.
+    #[must_use]
+    pub fn expires(mut self, moment: StdInstant) -> Self {
+        self.expires = Some(moment);
+        self
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for Outgoing {
+    fn from(message: T) -> Self {
+        Self {
+            message: message.into(),
+            expires: None,
+        }
+    }
+}
+
+/// The sending end of a channel. Cloning it gives another handle of the same channel; any thread
+/// or task may use any of them.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    handle: Arc<Handle>,
+    channel: ChannelId,
+}
+
+impl Sender {
+    pub(crate) fn new(handle: Arc<Handle>, channel: ChannelId) -> Self {
+        Self { handle, channel }
+    }
+
+    /// Waits for room on the channel, then sends.
+    ///
+    /// Cancel-safe: a future that is dropped before it is ready has not sent the message, and one
+    /// that is ready has.
+    ///
+    /// # Errors
+    ///
+    /// The message comes back when the channel can't take it: too large, or the link is closing
+    /// or has ended.
+    pub async fn send(&self, message: impl Into<Outgoing>) -> Result<Receipt, SendError> {
+        let mut message = Some(message.into());
+        poll_fn(|context| self.poll_send(context, &mut message)).await
+    }
+
+    fn poll_send(
+        &self,
+        context: &Context<'_>,
+        message: &mut Option<Outgoing>,
+    ) -> Poll<Result<Receipt, SendError>> {
+        self.handle.0.with(|state| {
+            let Some(outgoing) = message.take() else {
+                return Poll::Pending;
+            };
+            let expires = outgoing.expires;
+            match self.accept(state, outgoing) {
+                Err(error) if error.is_blocked() => {
+                    *message = Some(Outgoing {
+                        message: error.into_message(),
+                        expires,
+                    });
+                    register(&mut self.channel(state).wakers, context.waker());
+                    Poll::Pending
+                }
+                result => Poll::Ready(result),
+            }
+        })
+    }
+
+    /// Sends if there is room now.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Sender::send`], and [`SendError::is_blocked`] when there is no room.
+    pub fn try_send(&self, message: impl Into<Outgoing>) -> Result<Receipt, SendError> {
+        let outgoing = message.into();
+        self.handle.0.with(|state| self.accept(state, outgoing))
+    }
+
+    /// Sends many messages, waiting for room where there is none, and gives one receipt for all.
+    /// Costs less for each message than sending them one by one.
+    ///
+    /// Messages are taken off the front of `messages` as they are accepted, so after an error, or
+    /// when the future is dropped, it holds those that were not sent. The verdicts of those that
+    /// were are in [`Link::report`](crate::Link::report) then.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Sender::send`], about the message that is now at the front of `messages`.
+    pub async fn send_batch(
+        &self,
+        messages: &mut VecDeque<Bytes>,
+    ) -> Result<BatchReceipt, SendError> {
+        let mut batch = Some(OpenBatch::new());
+        poll_fn(|context| self.poll_send_batch(context, messages, &mut batch)).await
+    }
+
+    fn poll_send_batch(
+        &self,
+        context: &Context<'_>,
+        messages: &mut VecDeque<Bytes>,
+        batch: &mut Option<OpenBatch>,
+    ) -> Poll<Result<BatchReceipt, SendError>> {
+        self.handle.0.with(|state| {
+            let mut first = 0;
+            let mut count = 0;
+            let mut refused = None;
+            while let Some(message) = messages.pop_front() {
+                match state.link.send(self.channel, message, None) {
+                    Ok(sequence) => {
+                        first = sequence - count;
+                        count += 1;
+                    }
+                    Err(not_sent) => {
+                        messages.push_front(not_sent.message.clone());
+                        refused = Some(not_sent);
+                        break;
+                    }
+                }
+            }
+            if let Some(batch) = &batch {
+                self.channel(state).receipts.extend(batch, first, count);
+            }
+            match refused {
+                Some(not_sent) if not_sent.why == countersign_core::SendError::Blocked => {
+                    register(&mut self.channel(state).wakers, context.waker());
+                    Poll::Pending
+                }
+                Some(not_sent) => Poll::Ready(Err(SendError::new(not_sent, state.error()))),
+                None => Poll::Ready(Ok(batch.take().unwrap_or_else(OpenBatch::new).complete())),
+            }
+        })
+    }
+
+    /// The largest message that the channel carries, in bytes: the smaller figure of both ends.
+    #[must_use]
+    pub fn max_message(&self) -> usize {
+        self.handle
+            .0
+            .with(|state| state.link.max_message(self.channel).unwrap_or(0))
+    }
+
+    fn accept(&self, state: &mut State, outgoing: Outgoing) -> Result<Receipt, SendError> {
+        let expires = outgoing
+            .expires
+            .map(|moment| self.handle.0.clock.at(moment));
+        match state.link.send(self.channel, outgoing.message, expires) {
+            Ok(sequence) => Ok(self.channel(state).receipts.single(sequence)),
+            Err(not_sent) => Err(SendError::new(not_sent, state.error())),
+        }
+    }
+
+    fn channel<'s>(&self, state: &'s mut State) -> &'s mut Channel {
+        &mut state.channels[usize::from(self.channel.0)]
+    }
+}

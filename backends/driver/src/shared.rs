@@ -1,0 +1,226 @@
+//! What the handles of a link and its driver share.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use countersign_core::{ChannelId, CloseMode, Event, Instant, Life, Link};
+use countersign_endpoint::LinkAccess;
+
+use crate::clock::Clock;
+use crate::error::{Detail, LinkError};
+use crate::receipt::Receipts;
+
+/// Something that happened to a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LinkEvent {
+    /// Nothing has come on this channel for the time that its declaration names.
+    Silent {
+        /// The channel's name.
+        channel: String,
+    },
+    /// The peer has begun to close the link.
+    PeerClosing,
+}
+
+/// One channel's waiting tasks and receipts.
+#[derive(Debug, Default)]
+pub(crate) struct Channel {
+    /// Whoever waits for room or for a message.
+    pub(crate) wakers: Vec<Waker>,
+    pub(crate) receipts: Receipts,
+    /// The receiver was handed out.
+    pub(crate) taken: bool,
+}
+
+/// The link and everybody who waits for it.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) link: Link,
+    pub(crate) channels: Vec<Channel>,
+    pub(crate) events: VecDeque<LinkEvent>,
+    /// Whoever waits for the link to connect, to end or to tell something.
+    pub(crate) wakers: Vec<Waker>,
+    pub(crate) connected: bool,
+    pub(crate) ended: bool,
+    pub(crate) detail: Option<Detail>,
+    /// The driver, while it sleeps.
+    pub(crate) driver: Option<Waker>,
+    /// The transport takes nothing just now, so output is no reason to wake the driver.
+    pub(crate) blocked: bool,
+    /// When the driver wakes by itself.
+    pub(crate) armed: Instant,
+    /// Whom to wake once the lock is released.
+    wakes: Vec<Waker>,
+}
+
+/// A link that several tasks or threads use.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    pub(crate) clock: Clock,
+}
+
+impl Shared {
+    pub(crate) fn new(link: Link) -> Arc<Self> {
+        let channels = link
+            .config()
+            .channels()
+            .iter()
+            .map(|_| Channel::default())
+            .collect();
+        let state = State {
+            link,
+            channels,
+            events: VecDeque::new(),
+            wakers: Vec::new(),
+            connected: false,
+            ended: false,
+            detail: None,
+            driver: None,
+            blocked: false,
+            armed: Instant::ZERO,
+            wakes: Vec::new(),
+        };
+        Arc::new(Self {
+            state: Mutex::new(state),
+            clock: Clock::start(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Works on the state, then wakes whoever that concerns: handles whose wait is over, and the
+    /// driver if there is something to write or an earlier deadline.
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.lock();
+        let result = work(&mut state);
+        state.dispatch();
+        if state.driver.is_some() && state.driver_is_needed() {
+            let driver = state.driver.take();
+            state.wakes.extend(driver);
+        }
+        if state.wakes.is_empty() {
+            return result;
+        }
+        let wakes = std::mem::take(&mut state.wakes);
+        drop(state);
+        for waker in wakes {
+            waker.wake();
+        }
+        result
+    }
+}
+
+impl State {
+    fn driver_is_needed(&self) -> bool {
+        (self.link.wants_output() && !self.blocked)
+            || self
+                .link
+                .poll_deadline()
+                .is_some_and(|deadline| deadline < self.armed)
+    }
+
+    /// Passes on what the link has to tell.
+    fn dispatch(&mut self) {
+        while let Some(event) = self.link.poll_event() {
+            match event {
+                Event::Connected => {
+                    self.connected = true;
+                    self.wakes.append(&mut self.wakers);
+                }
+                Event::Readable(channel) | Event::Room(channel) => self.wake(channel),
+                Event::Handled { channel, last, .. } => {
+                    self.channels[usize::from(channel.0)]
+                        .receipts
+                        .handled(last, &mut self.wakes);
+                }
+                Event::Verdict {
+                    channel,
+                    sequence,
+                    verdict,
+                } => {
+                    let receipts = &mut self.channels[usize::from(channel.0)].receipts;
+                    receipts.settle(sequence, verdict, &mut self.wakes);
+                }
+                Event::Silent(channel) => {
+                    let config = &self.link.config().channels()[usize::from(channel.0)];
+                    let channel = config.name().to_owned();
+                    self.tell(LinkEvent::Silent { channel });
+                }
+                Event::PeerClosing => {
+                    self.tell(LinkEvent::PeerClosing);
+                    self.wake_all();
+                }
+                Event::Ended => self.end(),
+                _ => {}
+            }
+        }
+    }
+
+    /// Keeps an event for the application, unless the same one waits already.
+    fn tell(&mut self, event: LinkEvent) {
+        if !self.events.contains(&event) {
+            self.events.push_back(event);
+        }
+        self.wakes.append(&mut self.wakers);
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        for channel in &mut self.channels {
+            channel.receipts.end(&mut self.wakes);
+        }
+        self.wake_all();
+    }
+
+    fn wake(&mut self, channel: ChannelId) {
+        self.wakes
+            .append(&mut self.channels[usize::from(channel.0)].wakers);
+    }
+
+    /// Wakes every handle: what it waits for may never come.
+    pub(crate) fn wake_all(&mut self) {
+        self.wakes.append(&mut self.wakers);
+        for channel in &mut self.channels {
+            self.wakes.append(&mut channel.wakers);
+        }
+    }
+
+    /// Why the link ended, once it has.
+    pub(crate) fn error(&self) -> Option<LinkError> {
+        let reason = self.link.end_reason()?;
+        Some(LinkError::new(reason.clone(), self.detail.clone()))
+    }
+}
+
+/// The driver's way to the link.
+impl LinkAccess for &Shared {
+    fn with<R>(&mut self, work: impl FnOnce(&mut Link) -> R) -> R {
+        Shared::with(self, |state| work(&mut state.link))
+    }
+}
+
+/// Remembers one more waker, once.
+pub(crate) fn register(wakers: &mut Vec<Waker>, waker: &Waker) {
+    if !wakers.iter().any(|known| known.will_wake(waker)) {
+        wakers.push(waker.clone());
+    }
+}
+
+/// What every handle holds: when the last one goes, the link is closed in order.
+#[derive(Debug)]
+pub(crate) struct Handle(pub(crate) Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.with(|state| {
+            if state.link.life() != Life::Ended {
+                state.link.close(CloseMode::Drain);
+            }
+        });
+    }
+}
