@@ -1,6 +1,7 @@
 //! What the contenders on tokio-rustls share: the runtime, connecting, and the codec.
 
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -11,8 +12,12 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use super::Failure;
 use crate::tls::Configs;
 
-/// How much a framed stream reads at once, and how much it collects before it writes.
-const BUFFER: usize = 128 * 1024;
+/// How much a framed stream reads at once, and how much it collects before it writes: the least
+/// and the most. Small messages gained nothing from more than the least when it was tried.
+const BUFFER: RangeInclusive<usize> = 64 * 1024..=256 * 1024;
+
+/// How long an ack is.
+const ACK: usize = size_of::<u64>();
 
 /// A runtime with two workers, and both ends' TLS.
 #[derive(Clone)]
@@ -58,9 +63,10 @@ where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite,
 {
     let codec = LengthDelimitedCodec::builder()
-        .max_frame_length(size.max(BUFFER))
+        .max_frame_length(size.max(ACK))
         .new_codec();
-    let mut framed = Framed::with_capacity(stream, codec, BUFFER);
-    framed.set_backpressure_boundary(BUFFER);
+    let buffer = size.clamp(*BUFFER.start(), *BUFFER.end());
+    let mut framed = Framed::with_capacity(stream, codec, buffer);
+    framed.set_backpressure_boundary(buffer);
     framed
 }
