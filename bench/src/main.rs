@@ -1,2 +1,136 @@
 //! countersign and its peers, measured side by side.
-fn main() {}
+//!
+//! All contenders run in this process, both ends over loopback with mutual TLS 1.3, one after the
+//! other, round by round: so what disturbs the machine disturbs them all. Run it with
+//! `cargo run --release -p countersign-bench`.
+
+mod peers;
+mod table;
+mod tls;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::peers::{Contender, Failure, Measurement};
+use crate::table::{Bytes, Results, Series};
+
+/// The warm-up is this much shorter than a measurement.
+const WARM_UP: u32 = 4;
+
+/// Measures countersign and its peers side by side and prints the figures as markdown
+#[derive(Debug, Parser)]
+#[command(name = "countersign-bench", version)]
+struct Args {
+    /// How often all contenders take their turn at each size
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+
+    /// How long one measurement takes, in seconds
+    #[arg(long, default_value = "1", value_parser = seconds, value_name = "SECONDS")]
+    seconds: Duration,
+
+    /// Only the contenders whose name contains one of these
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    filter: Vec<String>,
+
+    /// The message sizes, in bytes or with KiB or MiB
+    #[arg(long, default_value = "64,1KiB,64KiB,1MiB", value_parser = size, value_delimiter = ',')]
+    sizes: Vec<usize>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("not a number above 0".to_owned()),
+    }
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let (digits, unit) = if let Some(digits) = text.strip_suffix("MiB") {
+        (digits, 1 << 20)
+    } else if let Some(digits) = text.strip_suffix("KiB") {
+        (digits, 1 << 10)
+    } else {
+        (text, 1)
+    };
+    let count: Option<usize> = digits.trim().parse().ok();
+    // The codec's length has four bytes, and the peers here never fragment.
+    match count.and_then(|count| count.checked_mul(unit)) {
+        Some(size @ 1..=0x4000_0000) => Ok(size),
+        _ => Err("a size is from 1 to 1024MiB, such as 64 or 64KiB".to_owned()),
+    }
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), Failure> {
+    let mut contenders = peers::all()?;
+    let all: Vec<_> = contenders
+        .iter()
+        .map(|contender| contender.name())
+        .collect();
+    if !args.filter.is_empty() {
+        contenders.retain(|contender| {
+            args.filter
+                .iter()
+                .any(|part| contender.name().contains(part.as_str()))
+        });
+    }
+    if contenders.is_empty() {
+        return Err(format!("no contender matches; there are {}", all.join(", ")).into());
+    }
+    let mut results = Vec::new();
+    for &size in &args.sizes {
+        results.push(measure(&contenders, size, args)?);
+    }
+    print!("{}", table::markdown(&results));
+    Ok(())
+}
+
+/// All rounds at one size, after a round that only warms up.
+fn measure(
+    contenders: &[Box<dyn Contender>],
+    size: usize,
+    args: &Args,
+) -> Result<Results, Failure> {
+    let mut series: Vec<_> = contenders
+        .iter()
+        .map(|contender| Series {
+            name: contender.name(),
+            rounds: Vec::new(),
+        })
+        .collect();
+    for contender in contenders {
+        turn(contender.as_ref(), size, args.seconds / WARM_UP)?;
+    }
+    for round in 1..=args.rounds {
+        eprintln!("{}, round {round} of {}", Bytes(size), args.rounds);
+        for (contender, series) in contenders.iter().zip(&mut series) {
+            series
+                .rounds
+                .push(turn(contender.as_ref(), size, args.seconds)?);
+        }
+    }
+    Ok(Results { size, series })
+}
+
+fn turn(
+    contender: &dyn Contender,
+    size: usize,
+    duration: Duration,
+) -> Result<Measurement, Failure> {
+    contender
+        .run(size, duration)
+        .map_err(|failure| format!("{} at {}: {failure}", contender.name(), Bytes(size)).into())
+}

@@ -1,0 +1,278 @@
+//! The results as markdown tables.
+//!
+//! Contenders are compared round by round, since what else runs on the machine disturbs those who
+//! ran next to each other alike: a ratio is the median of the rounds' ratios, not the ratio of the
+//! medians.
+
+use std::fmt::{self, Display, Formatter};
+use std::time::Duration;
+
+use crate::peers::{Measurement, ROUND_TRIP_BASELINE, throughput_baseline};
+
+/// What one contender did at one size, round by round.
+#[derive(Debug)]
+pub(crate) struct Series {
+    pub(crate) name: &'static str,
+    pub(crate) rounds: Vec<Measurement>,
+}
+
+/// What all contenders did at one size.
+#[derive(Debug)]
+pub(crate) struct Results {
+    pub(crate) size: usize,
+    pub(crate) series: Vec<Series>,
+}
+
+impl Series {
+    /// One figure for each round; nothing for a round of the other kind.
+    fn figures(&self, figure: impl Fn(&Measurement) -> Option<f64>) -> Vec<f64> {
+        self.rounds.iter().filter_map(figure).collect()
+    }
+
+    fn rates(&self) -> Vec<f64> {
+        self.figures(|round| match round {
+            Measurement::Throughput { messages, elapsed } => {
+                Some(*messages as f64 / elapsed.as_secs_f64())
+            }
+            Measurement::RoundTrips { .. } => None,
+        })
+    }
+
+    fn medians(&self) -> Vec<f64> {
+        self.figures(|round| match round {
+            Measurement::RoundTrips { median, .. } => Some(median.as_secs_f64()),
+            Measurement::Throughput { .. } => None,
+        })
+    }
+
+    fn p99s(&self) -> Vec<f64> {
+        self.figures(|round| match round {
+            Measurement::RoundTrips { p99, .. } => Some(p99.as_secs_f64()),
+            Measurement::Throughput { .. } => None,
+        })
+    }
+}
+
+impl Results {
+    fn named(&self, name: &str) -> Option<&Series> {
+        self.series.iter().find(|series| series.name == name)
+    }
+
+    fn throughput_rows(&self, rows: &mut Vec<String>) {
+        let baseline_name = throughput_baseline(self.size);
+        let baseline = self.named(baseline_name).map(Series::rates);
+        for series in &self.series {
+            let rates = series.rates();
+            let Some(rate) = median(&rates) else { continue };
+            rows.push(format!(
+                "| {} | {} | {}/s | {}B/s | {} | {} × {} |",
+                Bytes(self.size),
+                series.name,
+                Scaled(rate),
+                Scaled(rate * self.size as f64),
+                Range(&rates),
+                Ratio(
+                    baseline
+                        .as_deref()
+                        .and_then(|baseline| median_ratio(&rates, baseline))
+                ),
+                baseline_name,
+            ));
+        }
+    }
+
+    fn round_trip_rows(&self, rows: &mut Vec<String>) {
+        let baseline = self.named(ROUND_TRIP_BASELINE).map(Series::medians);
+        for series in &self.series {
+            let medians = series.medians();
+            let (Some(middle), Some(p99)) = (median(&medians), median(&series.p99s())) else {
+                continue;
+            };
+            rows.push(format!(
+                "| {} | {} | {:.1?} | {:.1?} | {} × {} |",
+                Bytes(self.size),
+                series.name,
+                Duration::from_secs_f64(middle),
+                Duration::from_secs_f64(p99),
+                Ratio(
+                    baseline
+                        .as_deref()
+                        .and_then(|baseline| median_ratio(&medians, baseline))
+                ),
+                ROUND_TRIP_BASELINE,
+            ));
+        }
+    }
+}
+
+/// Both tables; one that would be empty is left out.
+pub(crate) fn markdown(results: &[Results]) -> String {
+    let mut throughput = Vec::new();
+    let mut round_trips = Vec::new();
+    for result in results {
+        result.throughput_rows(&mut throughput);
+        result.round_trip_rows(&mut round_trips);
+    }
+    let tables = [
+        (
+            "| size | throughput of | messages | payload | lowest to highest | rate |\n\
+             |---:|---|---:|---:|---:|---:|",
+            throughput,
+        ),
+        (
+            "| size | one at a time | median | p99 | time |\n\
+             |---:|---|---:|---:|---:|",
+            round_trips,
+        ),
+    ];
+    tables
+        .into_iter()
+        .filter(|(_, rows)| !rows.is_empty())
+        .map(|(head, rows)| format!("{head}\n{}\n", rows.join("\n")))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn median(figures: &[f64]) -> Option<f64> {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let upper = *sorted.get(sorted.len() / 2)?;
+    let lower = sorted[(sorted.len() - 1) / 2];
+    Some(f64::midpoint(lower, upper))
+}
+
+fn median_ratio(figures: &[f64], baseline: &[f64]) -> Option<f64> {
+    let ratios: Vec<f64> = figures
+        .iter()
+        .zip(baseline)
+        .map(|(own, other)| own / other)
+        .collect();
+    median(&ratios)
+}
+
+/// A message size in the largest unit that divides it.
+#[derive(Debug)]
+pub(crate) struct Bytes(pub(crate) usize);
+
+impl Display for Bytes {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            size if size >= 1 << 20 && size.is_multiple_of(1 << 20) => {
+                write!(f, "{} MiB", size >> 20)
+            }
+            size if size >= 1 << 10 && size.is_multiple_of(1 << 10) => {
+                write!(f, "{} KiB", size >> 10)
+            }
+            size => write!(f, "{size} B"),
+        }
+    }
+}
+
+/// A figure with three digits and a decimal prefix.
+struct Scaled(f64);
+
+impl Display for Scaled {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (value, prefix) = match self.0 {
+            value if value >= 1e9 => (value / 1e9, "G"),
+            value if value >= 1e6 => (value / 1e6, "M"),
+            value if value >= 1e3 => (value / 1e3, "k"),
+            value => (value, ""),
+        };
+        let decimals = if value >= 100.0 {
+            0
+        } else if value >= 10.0 {
+            1
+        } else {
+            2
+        };
+        write!(f, "{value:.decimals$} {prefix}")
+    }
+}
+
+/// The lowest and the highest of some rates.
+struct Range<'a>(&'a [f64]);
+
+impl Display for Range<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let lowest = self.0.iter().copied().fold(f64::INFINITY, f64::min);
+        let highest = self.0.iter().copied().fold(0.0, f64::max);
+        write!(f, "{} – {}", Scaled(lowest), Scaled(highest))
+    }
+}
+
+/// A ratio, or a dash where the baseline was not measured.
+struct Ratio(Option<f64>);
+
+impl Display for Ratio {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(ratio) => write!(f, "{ratio:.2}"),
+            None => f.write_str("–"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn throughput(name: &'static str, messages: [u64; 3]) -> Series {
+        let elapsed = Duration::from_secs(2);
+        let rounds = messages.map(|messages| Measurement::Throughput { messages, elapsed });
+        Series {
+            name,
+            rounds: rounds.to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_table_has_medians_and_ratios_by_round() {
+        let series = vec![
+            throughput("ldc", [2_000_000, 20_000, 4_000_000]),
+            throughput("other", [3_000_000, 20_000, 2_000_000]),
+        ];
+        assert_eq!(
+            markdown(&[Results { size: 1024, series }]),
+            "| size | throughput of | messages | payload | lowest to highest | rate |\n\
+             |---:|---|---:|---:|---:|---:|\n\
+             | 1 KiB | ldc | 1.00 M/s | 1.02 GB/s | 10.0 k – 2.00 M | 1.00 × ldc |\n\
+             | 1 KiB | other | 1.00 M/s | 1.02 GB/s | 10.0 k – 1.50 M | 1.00 × ldc |\n"
+        );
+    }
+
+    #[test]
+    fn round_trips_have_a_table_of_their_own() {
+        let micros = Duration::from_micros;
+        let rounds = vec![Measurement::RoundTrips {
+            median: micros(20),
+            p99: micros(51),
+        }];
+        let series = vec![Series {
+            name: "ldc-pingpong",
+            rounds,
+        }];
+        assert_eq!(
+            markdown(&[Results { size: 64, series }]),
+            "| size | one at a time | median | p99 | time |\n\
+             |---:|---|---:|---:|---:|\n\
+             | 64 B | ldc-pingpong | 20.0µs | 51.0µs | 1.00 × ldc-pingpong |\n"
+        );
+    }
+
+    #[test]
+    fn a_baseline_that_was_not_measured_leaves_a_dash() {
+        let series = vec![throughput("other", [2, 4, 6])];
+        let table = markdown(&[Results {
+            size: 1 << 20,
+            series,
+        }]);
+        assert!(table.ends_with("| 2.00 /s | 2.10 MB/s | 1.00  – 3.00  | – × raw-rustls |\n"));
+    }
+
+    #[test]
+    fn sizes_are_in_the_largest_unit_that_fits() {
+        let texts = [0, 64, 1024, 1500, 65536, 1 << 20].map(|size| Bytes(size).to_string());
+        assert_eq!(texts, ["0 B", "64 B", "1 KiB", "1500 B", "64 KiB", "1 MiB"]);
+    }
+}

@@ -1,0 +1,73 @@
+//! Messages put together to a stream.
+
+use super::{JoinError, Way, length, lines};
+
+/// Puts messages together to a stream of bytes, the way a [`Splitter`](super::Splitter) takes one
+/// apart.
+///
+/// A message that is in memory goes through [`join`](Self::join). One that arrives in pieces is
+/// written as [`head`](Self::head), the pieces, [`tail`](Self::tail).
+///
+/// Messages go into the stream as they are. One that holds a newline comes out of [`Way::Lines`]
+/// as several lines, and [`Way::Jpeg`] doesn't check that it was handed pictures: what the peer
+/// sent is worth more to the reader than a refusal.
+///
+/// ```
+/// use countersign_cli::split::{Joiner, Way};
+///
+/// # fn main() -> Result<(), countersign_cli::split::JoinError> {
+/// let mut joiner = Joiner::new(Way::Length);
+/// let mut out = Vec::new();
+/// joiner.join(b"abc", &mut out)?;
+/// assert_eq!(out, b"\0\0\0\x03abc");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Joiner {
+    way: Way,
+    any: bool,
+}
+
+impl Joiner {
+    /// A joiner at the start of a stream.
+    #[must_use]
+    pub fn new(way: Way) -> Self {
+        Self { way, any: false }
+    }
+
+    /// Begins a message of `length` bytes: returns what goes before it, empty for most ways.
+    ///
+    /// # Errors
+    /// The way has no room for a message of that length, or for another message.
+    pub fn head(&mut self, length: u64) -> Result<Vec<u8>, JoinError> {
+        let head = match self.way {
+            Way::Whole if self.any => return Err(JoinError::SecondMessage),
+            Way::Length => length::prefix(length)?.to_vec(),
+            Way::Lines | Way::Jpeg | Way::Whole => Vec::new(),
+        };
+        self.any = true;
+        Ok(head)
+    }
+
+    /// What goes after each message, empty for most ways.
+    #[must_use]
+    pub fn tail(&self) -> &'static [u8] {
+        match self.way {
+            Way::Lines => &[lines::NEWLINE],
+            Way::Jpeg | Way::Length | Way::Whole => &[],
+        }
+    }
+
+    /// Appends one whole message to `out`, with what goes around it.
+    ///
+    /// # Errors
+    /// As [`head`](Self::head); `out` is unchanged then.
+    pub fn join(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), JoinError> {
+        let head = self.head(message.len() as u64)?;
+        out.extend_from_slice(&head);
+        out.extend_from_slice(message);
+        out.extend_from_slice(self.tail());
+        Ok(())
+    }
+}

@@ -1,0 +1,37 @@
+//! One message for each line.
+
+use super::SplitError;
+use super::partial::Partial;
+
+/// What ends a line. It is the only thing that does.
+pub(super) const NEWLINE: u8 = b'\n';
+
+#[derive(Debug)]
+pub(super) struct Lines {
+    line: Partial,
+}
+
+impl Lines {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            line: Partial::new(limit),
+        }
+    }
+
+    pub(super) fn next_message(
+        &mut self,
+        input: &mut &[u8],
+    ) -> Result<Option<Vec<u8>>, SplitError> {
+        let Some(length) = input.iter().position(|&byte| byte == NEWLINE) else {
+            self.line.take(input, input.len())?;
+            return Ok(None);
+        };
+        self.line.take(input, length)?;
+        *input = &input[1..];
+        Ok(Some(self.line.complete(1)))
+    }
+
+    pub(super) fn finish(mut self) -> Option<Vec<u8>> {
+        (self.line.len() > 0).then(|| self.line.complete(0))
+    }
+}

@@ -1,0 +1,141 @@
+//! How a stream of bytes becomes messages, and messages a stream again.
+//!
+//! `countersign pipe` reads one stream and sends messages; at the other end it receives messages
+//! and writes one stream. A [`Way`] says where one message ends and the next begins. [`Splitter`]
+//! takes a stream apart, [`Joiner`] puts one together; neither does any I/O.
+//!
+//! ```
+//! use countersign_cli::split::{Splitter, Way};
+//!
+//! # fn main() -> Result<(), countersign_cli::split::SplitError> {
+//! let mut splitter = Splitter::new(Way::Lines, 1024);
+//! let mut messages = Vec::new();
+//! for chunk in [&b"on"[..], b"e\ntwo\nthr", b"ee"] {
+//!     let mut input = chunk;
+//!     while let Some(message) = splitter.next_message(&mut input)? {
+//!         messages.push(message);
+//!     }
+//! }
+//! messages.extend(splitter.finish()?);
+//! assert_eq!(messages, [&b"one"[..], b"two", b"three"]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What a splitter promises
+//! - The messages depend on the bytes alone, never on how they were cut into chunks. Errors too.
+//! - Every byte is looked at once, and copied once, into the message it becomes part of.
+//! - It holds the message that is under way and nothing else, so never more than the largest
+//!   message that it was told to accept. What a chunk holds beyond the message returned stays
+//!   with the caller.
+//! - A length that the input merely claims reserves no memory.
+
+mod error;
+mod join;
+mod jpeg;
+mod length;
+mod lines;
+mod partial;
+mod whole;
+
+pub use error::{JoinError, MAX_MESSAGE_FLAG, SplitError};
+pub use join::Joiner;
+
+/// Where one message of a stream ends and the next begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
+pub enum Way {
+    /// Each line is a message, without its newline
+    ///
+    /// Only `\n` ends a line. A `\r` before it belongs to the message: so a text with either kind
+    /// of line end comes out of the other machine as it went in. An empty line is a message of
+    /// length zero. What follows the last `\n` is a message too, if it is anything at all; joining
+    /// gives it the newline that it did not have.
+    Lines,
+    /// Each JPEG picture of an MJPEG stream is a message
+    ///
+    /// Pictures follow one another without anything between them. They are told apart by reading
+    /// their markers and segments, so a preview picture inside a segment is no end.
+    Jpeg,
+    /// Each message has its length before it, four bytes, the most significant first
+    ///
+    /// The four bytes are not part of the message. Length zero is a message.
+    Length,
+    /// The whole stream is one message
+    ///
+    /// An empty stream is one message of length zero.
+    Whole,
+}
+
+/// Takes a stream of bytes apart into messages.
+///
+/// After an error, every further call returns that error.
+#[derive(Debug)]
+pub struct Splitter {
+    state: State,
+    failed: Option<SplitError>,
+}
+
+#[derive(Debug)]
+enum State {
+    Lines(lines::Lines),
+    Jpeg(jpeg::Jpeg),
+    Length(length::Length),
+    Whole(whole::Whole),
+}
+
+impl Splitter {
+    /// A splitter that accepts messages of up to `max_message` bytes, at the start of a stream.
+    #[must_use]
+    pub fn new(way: Way, max_message: usize) -> Self {
+        let state = match way {
+            Way::Lines => State::Lines(lines::Lines::new(max_message)),
+            Way::Jpeg => State::Jpeg(jpeg::Jpeg::new(max_message)),
+            Way::Length => State::Length(length::Length::new(max_message)),
+            Way::Whole => State::Whole(whole::Whole::new(max_message)),
+        };
+        Self {
+            state,
+            failed: None,
+        }
+    }
+
+    /// Takes bytes off the front of `input` until a message is complete, and returns it.
+    ///
+    /// `None` means that `input` is used up (it is empty then) and more is needed. To take a chunk
+    /// apart, call this until it returns `None`.
+    ///
+    /// # Errors
+    /// A message above the maximum, or bytes that the [`Way`] does not allow. What is left in
+    /// `input` then is of no use.
+    pub fn next_message(&mut self, input: &mut &[u8]) -> Result<Option<Vec<u8>>, SplitError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let result = match &mut self.state {
+            State::Lines(lines) => lines.next_message(input),
+            State::Jpeg(jpeg) => jpeg.next_message(input),
+            State::Length(length) => length.next_message(input),
+            State::Whole(whole) => whole.next_message(input),
+        };
+        if let Err(error) = &result {
+            self.failed = Some(error.clone());
+        }
+        result
+    }
+
+    /// The stream has ended: returns the last message, if the end of the stream is what ends it.
+    ///
+    /// # Errors
+    /// The stream ended inside a message, or had failed before.
+    pub fn finish(self) -> Result<Option<Vec<u8>>, SplitError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        match self.state {
+            State::Lines(lines) => Ok(lines.finish()),
+            State::Jpeg(jpeg) => jpeg.finish().map(|()| None),
+            State::Length(length) => length.finish().map(|()| None),
+            State::Whole(whole) => Ok(Some(whole.finish())),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The message that is under way.
+
+use super::SplitError;
+
+/// The bytes of a message so far, where it starts, and how large it may get.
+#[derive(Debug)]
+pub(super) struct Partial {
+    bytes: Vec<u8>,
+    start: u64,
+    limit: usize,
+}
+
+impl Partial {
+    /// Nothing yet, at the start of the stream.
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            bytes: Vec::new(),
+            start: 0,
+            limit,
+        }
+    }
+
+    /// How many bytes there are so far.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Where in the stream the message starts.
+    pub(super) fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// The largest message that is accepted.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Moves the first `count` bytes of `input` into the message.
+    pub(super) fn take(&mut self, input: &mut &[u8], count: usize) -> Result<(), SplitError> {
+        if count > self.limit - self.bytes.len() {
+            return Err(SplitError::TooLarge {
+                offset: self.start,
+                limit: self.limit,
+            });
+        }
+        let (taken, rest) = input.split_at(count);
+        self.bytes.extend_from_slice(taken);
+        *input = rest;
+        Ok(())
+    }
+
+    /// The message is complete: hands it out and starts the next one, after `around` bytes that
+    /// the stream has for it besides its own.
+    pub(super) fn complete(&mut self, around: u64) -> Vec<u8> {
+        self.start += self.bytes.len() as u64 + around;
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// The stream ended here, `around` bytes (not in the message) and all those so far after the
+    /// message's start.
+    pub(super) fn truncated(&self, around: u64, missing: &'static str) -> SplitError {
+        let end = self.start + around + self.bytes.len() as u64;
+        SplitError::Truncated {
+            offset: self.start,
+            end,
+            missing,
+        }
+    }
+}
