@@ -256,6 +256,12 @@ impl ChannelConfig {
         self.mode
     }
 
+    /// Send mode: the policy. Receive mode: the policy required of the sender, if any.
+    #[must_use]
+    pub fn policy(&self) -> Option<Policy> {
+        self.policy
+    }
+
     /// When a received message counts as handled.
     #[must_use]
     pub fn acking(&self) -> Acking {

@@ -23,6 +23,7 @@ mod receipt;
 mod receiver;
 mod sender;
 mod shared;
+mod socket;
 
 pub use driver::{Driver, Timer, Transport};
 pub use error::{ChannelError, LinkError, SendError};
@@ -32,6 +33,7 @@ pub use receipt::{BatchReceipt, Receipt};
 pub use receiver::{Delivery, ManualReceiver, Receiver};
 pub use sender::{Outgoing, Sender};
 pub use shared::LinkEvent;
+pub use socket::prepare_socket;
 
 pub use countersign_core as core;
 pub use countersign_endpoint as endpoint;

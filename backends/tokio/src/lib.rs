@@ -1,1 +1,55 @@
 //! countersign for the tokio runtime.
+//!
+//! [`connect`] and [`Listener`] give a [`Link`] for each peer; its channels are used through a
+//! [`Sender`] or a [`Receiver`] for each. Sending gives a [`Receipt`], a future of what became of
+//! the message.
+//!
+//! ```
+//! use countersign_tokio::core::{ChannelConfig, CloseMode, Config};
+//! use countersign_tokio::endpoint::Security;
+//! use countersign_tokio::{Listener, Setup, connect};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Plain for the sake of a short example: see `Security::tls` for links that matter.
+//! let robot = Config::new().channel(ChannelConfig::receive("commands"));
+//! let robot = Setup::new(robot, Security::plaintext())?;
+//! let operator = Config::new().channel(ChannelConfig::send("commands"));
+//! let operator = Setup::new(operator, Security::plaintext())?;
+//!
+//! let listener = Listener::bind("127.0.0.1:0", robot).await?;
+//! let address = listener.local_addr();
+//! let robot = tokio::spawn(async move {
+//!     let link = listener.accept().await?;
+//!     let mut commands = link.receiver("commands")?;
+//!     while let Some(command) = commands.recv().await? {
+//!         assert_eq!(&command[..], b"forward");
+//!     }
+//!     Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+//! });
+//!
+//! let link = connect(address, &operator).await?;
+//! let commands = link.sender("commands")?;
+//! let receipt = commands.send("forward").await?;
+//! assert!(receipt.await.is_handled());
+//! let report = link.close(CloseMode::Drain).await;
+//! assert!(report.is_orderly());
+//! robot.await?.map_err(|error| error.to_string())?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Everything here must be called inside a tokio runtime with its I/O and time drivers enabled.
+//! Both flavours of runtime will do.
+
+mod connect;
+mod listener;
+mod runtime;
+
+pub use connect::{connect, link_over};
+pub use listener::{AcceptError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, Limits, Listener};
+
+pub use countersign_driver::{
+    BatchReceipt, ChannelError, Connecting, Delivery, Link, LinkError, LinkEvent, ManualReceiver,
+    Outgoing, Receipt, Receiver, Report, SendError, Sender, Setup, core, endpoint,
+};

@@ -1,0 +1,78 @@
+//! tokio's streams and timer, as the shared driver wants them.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use countersign_driver::{Timer, Transport};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+/// Any stream of tokio's.
+#[derive(Debug)]
+pub(crate) struct Stream<S>(pub(crate) S);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Transport for Stream<S> {
+    fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        Pin::new(&mut self.0)
+            .poll_read(context, &mut buffer)
+            .map_ok(|()| buffer.filled().len())
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+/// One of tokio's timers, made when it is first needed.
+#[derive(Debug, Default)]
+pub(crate) struct Alarm {
+    sleep: Option<Pin<Box<Sleep>>>,
+    /// When `sleep` is over.
+    set_to: Option<Instant>,
+}
+
+impl Timer for Alarm {
+    fn poll_until(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        // A deadline that moves away with every byte that arrives is not worth setting the timer
+        // again each time: it is left to go off early, and then set to what is true by then.
+        if self.set_to.is_none_or(|set_to| deadline < set_to) {
+            self.set(deadline);
+        }
+        let Some(sleep) = &mut self.sleep else {
+            return Poll::Pending;
+        };
+        if sleep.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        if deadline <= Instant::now() {
+            self.set_to = None;
+            return Poll::Ready(());
+        }
+        self.set(deadline);
+        self.sleep
+            .as_mut()
+            .map_or(Poll::Pending, |sleep| sleep.as_mut().poll(context))
+    }
+}
+
+impl Alarm {
+    fn set(&mut self, deadline: Instant) {
+        self.set_to = Some(deadline);
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().reset(deadline.into()),
+            None => self.sleep = Some(Box::pin(tokio::time::sleep_until(deadline.into()))),
+        }
+    }
+}
