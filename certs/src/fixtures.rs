@@ -3,6 +3,11 @@
 //! With the feature `fixtures`. Each function panics if the system has no random bytes to give,
 //! since a test has nothing better to do then.
 
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "said once, at the top of the module"
+)]
+
 use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};

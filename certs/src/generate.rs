@@ -3,12 +3,13 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use aws_lc_rs::signature::Ed25519KeyPair;
 use countersign_endpoint::Fingerprint;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
-use rustls_pki_types::DnsName;
+use rustls_pki_types::{DnsName, PrivatePkcs8KeyDer};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
@@ -127,11 +128,24 @@ impl NewIdentity {
     /// [`Error::BadName`], [`Error::BadValidity`], and [`Error::Generation`] if the system has no
     /// random bytes to give.
     pub fn generate(&self) -> Result<GeneratedIdentity, Error> {
-        let algorithm = match self.algorithm {
-            Algorithm::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
-            Algorithm::Ed25519 => &rcgen::PKCS_ED25519,
-        };
-        self.generate_with(&KeyPair::generate_for(algorithm).map_err(generation)?)
+        self.generate_with(&self.new_key()?)
+    }
+
+    fn new_key(&self) -> Result<KeyPair, Error> {
+        match self.algorithm {
+            Algorithm::P256 => {
+                KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(generation)
+            }
+            Algorithm::Ed25519 => {
+                // rcgen would write the newer form of PKCS#8 (RFC 5958) with the public key in
+                // it, which OpenSSL 3.0 and the Pythons on it can't read.
+                let key = Ed25519KeyPair::generate().map_err(generation)?;
+                let pkcs8 = key.to_pkcs8v1().map_err(generation)?;
+                let pkcs8 = PrivatePkcs8KeyDer::from(pkcs8.as_ref());
+                KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, &rcgen::PKCS_ED25519)
+                    .map_err(generation)
+            }
+        }
     }
 
     /// Makes the certificate for a key that is there already.

@@ -126,7 +126,7 @@ impl Connection {
     ///
     /// The rest is incomplete: it must be presented again, exactly as this call left it, with
     /// more bytes behind it. (It may have been decrypted in place, so it can't be fetched from
-    /// anywhere else.) It is never [`MAX_RECORD`] bytes or more.
+    /// anywhere else.) It is never [`MAX_RECORD`] bytes or more. With less than that nothing happens.
     ///
     /// Finds everything that is complete, so that there is no need to call again before more
     /// arrives. A plain connection is `Secured` at the first call, also with nothing to read.

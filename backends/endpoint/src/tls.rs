@@ -74,6 +74,8 @@ pub(crate) struct TlsConnection<E> {
     pending: Vec<u8>,
     /// The unconsumed input, while there are records in it that rustls has already processed.
     held: Vec<u8>,
+    /// How much the last `read` left.
+    left: usize,
     /// The first bytes were those of TLS.
     recognised: bool,
     /// A first byte has arrived that no TLS connection begins with.
@@ -106,6 +108,7 @@ impl<E: Engine> TlsConnection<E> {
             settings,
             pending: Vec::new(),
             held: Vec::new(),
+            left: 0,
             recognised: false,
             suspicious: false,
             secured: false,
@@ -125,6 +128,10 @@ impl<E: Engine> TlsConnection<E> {
     ) -> Result<usize, SecurityError> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
+        }
+        if ciphertext.len() < self.left {
+            // Without what was left there is nothing to go on with, and rustls would panic.
+            return Ok(0);
         }
         if !self.recognised {
             match recognise(ciphertext) {
@@ -146,6 +153,7 @@ impl<E: Engine> TlsConnection<E> {
             // ours has one: certificates take a tenth of it.
             return Err(self.fail(Reason::PeerMisbehaved.into()));
         }
+        self.left = rest.len();
         self.held.clear();
         if self.secured && has_whole_record(rest) {
             self.held.extend_from_slice(rest);
