@@ -12,8 +12,9 @@
 //!
 //! `establish` leads from a transport connection to a [`Link`]; `driver` moves bytes; `shared` is
 //! the state under the lock and decides whom to wake; `sender`, `receiver`, `receipt` and `link`
-//! are the handles; `error` says why a link ended.
+//! are the handles; `accept` is what listeners share; `error` says why a link ended.
 
+mod accept;
 mod clock;
 mod driver;
 mod error;
@@ -25,6 +26,7 @@ mod sender;
 mod shared;
 mod socket;
 
+pub use accept::{AcceptError, DEFAULT_HALF_OPEN, Limits};
 pub use driver::{Driver, Timer, Transport};
 pub use error::{ChannelError, LinkError, SendError};
 pub use establish::{Connecting, Setup};

@@ -1,6 +1,6 @@
 //! The security of one connection and the core, put together: ciphertext in, messages out.
 
-use countersign_core::{Instant, Life, Link, Loss, Output, PeerId, Role};
+use countersign_core::{Dialect, Instant, Life, Link, Loss, Output, PeerId, Role};
 
 use crate::buffer::Buffer;
 use crate::connection::{Connection, Incoming};
@@ -57,10 +57,15 @@ impl Endpoint {
     /// Begins a connection that has just been opened, or accepted, as the link's role says, and
     /// tells the link. If that fails, the link has ended and [`failure`](Self::failure) tells why.
     pub fn new(security: &Security, now: Instant, link: &mut impl LinkAccess) -> Self {
-        let (role, opened) = link.with(|link| (link.role(), link.handle_opened(now)));
+        let opened = link.with(|link| link.handle_opened(now)).is_ok();
+        let (role, dialect) = link.with(|link| (link.role(), link.config().wire_dialect()));
+        let security = match dialect {
+            Dialect::Countersign => security.clone(),
+            Dialect::TlsStream => security.without_alpn(),
+        };
         let connection = match role {
-            Role::Opener => Connection::connect(security),
-            Role::Acceptor => Connection::accept(security),
+            Role::Opener => Connection::connect(&security),
+            Role::Acceptor => Connection::accept(&security),
         };
         let (connection, failure) = match connection {
             Ok(connection) => (connection, None),
@@ -75,7 +80,7 @@ impl Endpoint {
         };
         if failed {
             link.with(|link| link.handle_lost(now, Loss::Security));
-        } else if opened.is_ok() {
+        } else if opened {
             // A plain connection is secured before anything arrives.
             endpoint.read(now, &mut [], link);
         }

@@ -27,11 +27,11 @@ pub const ALPN_COUNTERSIGN: &str = "countersign";
 /// connections from then on; one that failed to build changes nothing.
 ///
 /// ```no_run
-/// use countersign_endpoint::{ALPN_COUNTERSIGN, Identity, Pins, Security};
+/// use countersign_endpoint::{Identity, Pins, Security};
 ///
 /// let identity = Identity::from_pem_files("station.crt", "station.key")?;
 /// let pins = Pins::from_files(["robot.crt"])?;
-/// let security = Security::tls(identity, pins).alpn([ALPN_COUNTERSIGN]).build()?;
+/// let security = Security::tls(identity, pins).build()?;
 /// # Ok::<(), countersign_endpoint::SetupError>(())
 /// ```
 #[derive(Clone)]
@@ -63,7 +63,7 @@ impl Security {
         TlsBuilder {
             identity,
             trust: trust.into(),
-            alpn: Vec::new(),
+            alpn: vec![ALPN_COUNTERSIGN.as_bytes().to_vec()],
             key_log: false,
         }
     }
@@ -81,6 +81,29 @@ impl Security {
     #[must_use]
     pub const fn is_plain(&self) -> bool {
         matches!(self.choice, Choice::Plaintext)
+    }
+
+    /// The same without ALPN: what the tlsstream dialect needs, whose original knows nothing of it.
+    #[must_use]
+    pub fn without_alpn(&self) -> Self {
+        let Choice::Tls(tls) = &self.choice else {
+            return self.clone();
+        };
+        let mut client = (*tls.client).clone();
+        client.alpn_protocols.clear();
+        let mut server = (*tls.server).clone();
+        server.alpn_protocols.clear();
+        let bare = Tls {
+            client: Arc::new(client),
+            server: Arc::new(server),
+            server_name: tls.server_name.clone(),
+            identity: tls.identity.clone(),
+            alpn: Vec::new(),
+            trust: tls.trust.clone(),
+        };
+        Self {
+            choice: Choice::Tls(Arc::new(bare)),
+        }
     }
 
     /// The fingerprint of this end's identity; none in plaintext.
@@ -137,8 +160,8 @@ pub struct TlsBuilder {
 impl TlsBuilder {
     /// The protocols to agree on through ALPN (RFC 7301), the preferred one first.
     ///
-    /// With any, a peer that agrees on none of them is refused. With none, the default, nothing
-    /// is offered and nothing is asked for: what the tlsstream dialect needs.
+    /// With any, a peer that agrees on none of them is refused; [`ALPN_COUNTERSIGN`] by default.
+    /// With none, nothing is offered and nothing is asked for.
     pub fn alpn<P: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
         self.alpn = protocols
             .into_iter()

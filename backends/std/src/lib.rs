@@ -1,1 +1,54 @@
 //! countersign for blocking code: threads and sockets, no runtime.
+//!
+//! [`connect`] and [`Listener`] give a [`Link`] for each peer. Its types can be used from any
+//! thread; their methods block, most of them also with a time limit. A thread of its own drives
+//! each link, so pings are answered and acknowledgements arrive while the application is busy
+//! elsewhere. An idle link's thread sleeps in the operating system.
+//!
+//! ```
+//! use countersign_std::core::{ChannelConfig, CloseMode, Config};
+//! use countersign_std::endpoint::Security;
+//! use countersign_std::{Listener, Setup, connect};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Plain for the sake of a short example: see `Security::tls` for links that matter.
+//! let robot = Config::new().channel(ChannelConfig::receive("commands"));
+//! let robot = Setup::new(robot, Security::plaintext())?;
+//! let operator = Config::new().channel(ChannelConfig::send("commands"));
+//! let operator = Setup::new(operator, Security::plaintext())?;
+//!
+//! let listener = Listener::bind("127.0.0.1:0", robot)?;
+//! let address = listener.local_addr();
+//! let robot = std::thread::spawn(move || {
+//!     let link = listener.accept().unwrap();
+//!     let mut commands = link.receiver("commands").unwrap();
+//!     while let Some(command) = commands.recv().unwrap() {
+//!         assert_eq!(&command[..], b"forward");
+//!     }
+//! });
+//!
+//! let link = connect(address, &operator)?;
+//! let commands = link.sender("commands")?;
+//! let receipt = commands.send("forward")?;
+//! assert!(receipt.wait().is_handled());
+//! let report = link.close(CloseMode::Drain);
+//! assert!(report.is_orderly());
+//! robot.join().unwrap();
+//! # Ok(())
+//! # }
+//! ```
+
+mod block;
+mod connect;
+mod link;
+mod listener;
+mod runtime;
+
+pub use connect::{connect, link_over};
+pub use link::{BatchReceipt, Link, ManualReceiver, Receipt, Receiver, Sender};
+pub use listener::Listener;
+
+pub use countersign_driver::{
+    AcceptError, ChannelError, DEFAULT_HALF_OPEN, Delivery, Limits, LinkError, LinkEvent, Outgoing,
+    Report, SendError, Setup, core, endpoint,
+};

@@ -47,9 +47,10 @@ mod listener;
 mod runtime;
 
 pub use connect::{connect, link_over};
-pub use listener::{AcceptError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, Limits, Listener};
+pub use listener::Listener;
 
 pub use countersign_driver::{
-    BatchReceipt, ChannelError, Connecting, Delivery, Link, LinkError, LinkEvent, ManualReceiver,
-    Outgoing, Receipt, Receiver, Report, SendError, Sender, Setup, core, endpoint,
+    AcceptError, BatchReceipt, ChannelError, DEFAULT_HALF_OPEN, Delivery, Limits, Link, LinkError,
+    LinkEvent, ManualReceiver, Outgoing, Receipt, Receiver, Report, SendError, Sender, Setup, core,
+    endpoint,
 };

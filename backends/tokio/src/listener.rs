@@ -1,46 +1,21 @@
 //! Links that peers open.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_driver::core::Role;
-use countersign_driver::{Link, LinkError, Setup, prepare_socket};
+use countersign_driver::{AcceptError, Limits, Link, LinkError, Setup, prepare_socket};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
-use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::connect::link_over;
 
-/// How many connections may be in their handshake at once by default.
-pub const DEFAULT_HALF_OPEN: usize = 256;
-/// How many links, and refusals, may wait for [`Listener::accept`] by default.
-pub const DEFAULT_BACKLOG: usize = 64;
 /// How long to wait when the system has no more sockets to give.
 const OUT_OF_SOCKETS: Duration = Duration::from_millis(100);
-
-/// What a listener takes before it lets peers wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// How many connections may be in their handshake at once; [`DEFAULT_HALF_OPEN`] by default.
-    /// Further ones wait in the system's queue.
-    pub half_open: usize,
-    /// How many links and refusals may wait for [`Listener::accept`]; [`DEFAULT_BACKLOG`] by
-    /// default. While they do, their places among the half-open ones stay taken.
-    pub backlog: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            half_open: DEFAULT_HALF_OPEN,
-            backlog: DEFAULT_BACKLOG,
-        }
-    }
-}
 
 /// Accepts links from any number of peers.
 ///
@@ -50,7 +25,7 @@ impl Default for Limits {
 #[derive(Debug)]
 pub struct Listener {
     address: SocketAddr,
-    finished: Mutex<mpsc::Receiver<Result<Link, AcceptError>>>,
+    finished: Mutex<mpsc::UnboundedReceiver<Finished>>,
     accepting: JoinHandle<()>,
 }
 
@@ -76,7 +51,8 @@ impl Listener {
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let (sender, finished) = mpsc::channel(limits.backlog.max(1));
+        // Bounded by the half-open places, which go with what is in it.
+        let (sender, finished) = mpsc::unbounded_channel();
         let half_open = Arc::new(Semaphore::new(
             limits.half_open.clamp(1, Semaphore::MAX_PERMITS),
         ));
@@ -103,12 +79,14 @@ impl Listener {
     /// [`AcceptError`] tells about one connection that did not become a link. The listener goes
     /// on.
     pub async fn accept(&self) -> Result<Link, AcceptError> {
-        let next = self.finished.lock().await.recv().await;
-        // The accepting task ends only when this listener is dropped, or with the runtime.
-        next.unwrap_or_else(|| {
-            let error = LinkError::transport(io::ErrorKind::NotConnected.into());
-            Err(AcceptError { peer: None, error })
-        })
+        match self.finished.lock().await.recv().await {
+            Some((result, _place)) => result,
+            // The accepting task ends only when this listener is dropped, or with the runtime.
+            None => {
+                let error = LinkError::transport(io::ErrorKind::NotConnected.into());
+                Err(AcceptError::new(None, error))
+            }
+        }
     }
 }
 
@@ -118,51 +96,21 @@ impl Drop for Listener {
     }
 }
 
-/// A connection that did not become a link.
-#[derive(Clone, Debug)]
-pub struct AcceptError {
-    peer: Option<SocketAddr>,
-    error: LinkError,
-}
-
-impl AcceptError {
-    /// Where the connection came from, if it got that far.
-    #[must_use]
-    pub fn peer(&self) -> Option<SocketAddr> {
-        self.peer
-    }
-
-    /// Why it did not become a link.
-    #[must_use]
-    pub fn error(&self) -> &LinkError {
-        &self.error
-    }
-}
-
-impl fmt::Display for AcceptError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.peer {
-            Some(peer) => write!(f, "{peer}: {}", self.error),
-            None => self.error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for AcceptError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
-    }
-}
+/// A finished handshake, and its place among the half-open connections until it is accepted.
+type Finished = (Result<Link, AcceptError>, OwnedSemaphorePermit);
 
 /// Takes connections as they come and starts a handshake for each.
 async fn accept_all(
     listener: TcpListener,
     setup: Setup,
     half_open: Arc<Semaphore>,
-    finished: mpsc::Sender<Result<Link, AcceptError>>,
+    finished: mpsc::UnboundedSender<Finished>,
 ) {
     loop {
-        let permit = Arc::clone(&half_open).acquire_owned().await;
+        // The semaphore is never closed.
+        let Ok(place) = Arc::clone(&half_open).acquire_owned().await else {
+            return;
+        };
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -178,13 +126,9 @@ async fn accept_all(
                 result = greet(stream, &setup) => result,
                 () = finished.closed() => return,
             };
-            let result = result.map_err(|error| AcceptError {
-                peer: Some(peer),
-                error,
-            });
+            let result = result.map_err(|error| AcceptError::new(Some(peer), error));
             // The listener is gone: nobody wants to know.
-            let _ = finished.send(result).await;
-            drop(permit);
+            let _ = finished.send((result, place));
         });
     }
 }

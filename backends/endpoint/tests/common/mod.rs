@@ -33,7 +33,11 @@ pub fn certificate_pin(generated: &GeneratedIdentity) -> Pin {
 }
 
 pub fn security(own: &GeneratedIdentity, trust: impl Into<Trust>) -> Security {
-    Security::tls(identity(own), trust).build().unwrap()
+    // Without ALPN, so that peers that are not countersign can take part.
+    Security::tls(identity(own), trust)
+        .build()
+        .unwrap()
+        .without_alpn()
 }
 
 /// What a network carries bytes to and from.

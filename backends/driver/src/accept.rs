@@ -1,0 +1,68 @@
+//! What the listeners of all backends have in common.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::error::LinkError;
+
+/// How many connections a listener keeps before they are accepted by default.
+pub const DEFAULT_HALF_OPEN: usize = 256;
+
+/// What a listener takes before it lets peers wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How many connections may be in their handshake, or done with it and waiting to be
+    /// accepted by the application; [`DEFAULT_HALF_OPEN`] by default, at least one. Further ones
+    /// wait in the system's queue.
+    pub half_open: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            half_open: DEFAULT_HALF_OPEN,
+        }
+    }
+}
+
+/// A connection that did not become a link.
+#[derive(Clone, Debug)]
+pub struct AcceptError {
+    peer: Option<SocketAddr>,
+    error: LinkError,
+}
+
+impl AcceptError {
+    /// For a connection from `peer`, if it got that far.
+    #[must_use]
+    pub fn new(peer: Option<SocketAddr>, error: LinkError) -> Self {
+        Self { peer, error }
+    }
+
+    /// Where the connection came from, if it got that far.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// Why it did not become a link.
+    #[must_use]
+    pub fn error(&self) -> &LinkError {
+        &self.error
+    }
+}
+
+impl fmt::Display for AcceptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.peer {
+            Some(peer) => write!(f, "{peer}: {}", self.error),
+            None => self.error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for AcceptError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}

@@ -1,0 +1,344 @@
+//! The handles of a link, blocking.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use countersign_driver as driver;
+use countersign_driver::core::{Bytes, CloseMode, Sequence, Verdict, VerdictCounts};
+use countersign_driver::endpoint::Fingerprint;
+use countersign_driver::{
+    ChannelError, Delivery, LinkError, LinkEvent, Outgoing, Report, SendError,
+};
+
+use crate::block;
+
+/// One end of a link that is up. Usable from any thread.
+///
+/// When the `Link` and all of its senders and receivers are dropped, the link is closed in the
+/// background, as by [`Link::close`]; receive channels of which nobody holds the receiver then,
+/// reject what comes.
+#[derive(Debug)]
+pub struct Link(driver::Link);
+
+impl Link {
+    pub(crate) fn new(link: driver::Link) -> Self {
+        Self(link)
+    }
+
+    /// A sender for a channel that was declared in send mode.
+    ///
+    /// # Errors
+    ///
+    /// There is no such channel, or it is in receive mode.
+    pub fn sender(&self, name: &str) -> Result<Sender, ChannelError> {
+        self.0.sender(name).map(Sender)
+    }
+
+    /// The receiver of a channel that was declared in receive mode. There is one.
+    ///
+    /// # Errors
+    ///
+    /// There is no such channel, it is in send mode or `Manual`, or its receiver was handed out
+    /// before.
+    pub fn receiver(&self, name: &str) -> Result<Receiver, ChannelError> {
+        let inner = self.0.receiver(name)?;
+        Ok(Receiver {
+            inner,
+            exhausted: false,
+        })
+    }
+
+    /// The receiver of a channel that was declared in receive mode with
+    /// [`manual`](driver::core::ChannelConfig::manual). There is one.
+    ///
+    /// # Errors
+    ///
+    /// There is no such channel, it is in send mode or `Auto`, or its receiver was handed out
+    /// before.
+    pub fn manual_receiver(&self, name: &str) -> Result<ManualReceiver, ChannelError> {
+        self.0.manual_receiver(name).map(ManualReceiver)
+    }
+
+    /// Who the peer is; `None` on a plain connection.
+    #[must_use]
+    pub fn peer(&self) -> Option<Fingerprint> {
+        self.0.peer()
+    }
+
+    /// What became of the messages so far.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.0.report()
+    }
+
+    /// Why the link has ended, if it has.
+    #[must_use]
+    pub fn end_reason(&self) -> Option<LinkError> {
+        self.0.end_reason()
+    }
+
+    /// Waits for something to happen to the link; `None` once it has ended.
+    #[must_use]
+    pub fn event(&self) -> Option<LinkEvent> {
+        block::on(self.0.event())
+    }
+
+    /// As [`Link::event`], but no longer than `limit`; the outer `None` when that has passed.
+    #[must_use]
+    pub fn event_timeout(&self, limit: Duration) -> Option<Option<LinkEvent>> {
+        block::on_for(self.0.event(), limit)
+    }
+
+    /// Waits until the link has ended, and tells why and what became of everything.
+    #[must_use]
+    pub fn ended(&self) -> Report {
+        block::on(self.0.ended())
+    }
+
+    /// As [`Link::ended`], but no longer than `limit`; `None` when that has passed.
+    #[must_use]
+    pub fn ended_timeout(&self, limit: Duration) -> Option<Report> {
+        block::on_for(self.0.ended(), limit)
+    }
+
+    /// Closes the link in order and waits for the end: see [`CloseMode`] for what becomes of what
+    /// is not yet on the wire, and [`Patience::close`](driver::core::Patience::close) for how long
+    /// it may take. Messages that still come meanwhile must be taken from their receivers in
+    /// another thread, or the receivers dropped. Receive channels whose receivers were never asked
+    /// for reject what comes.
+    pub fn close(&self, mode: CloseMode) -> Report {
+        block::on(self.0.close(mode))
+    }
+
+    /// Begins to close the link, as [`Link::close`], without waiting for the end.
+    pub fn start_close(&self, mode: CloseMode) {
+        self.0.start_close(mode);
+    }
+}
+
+/// The sending end of a channel. Cloning it gives another handle of the same channel; any thread
+/// may use any of them.
+#[derive(Clone, Debug)]
+pub struct Sender(driver::Sender);
+
+impl Sender {
+    /// Waits for room on the channel, then sends.
+    ///
+    /// # Errors
+    ///
+    /// The message comes back when the channel can't take it: too large, or the link is closing
+    /// or has ended.
+    pub fn send(&self, message: impl Into<Outgoing>) -> Result<Receipt, SendError> {
+        block::on(self.0.send(message)).map(Receipt)
+    }
+
+    /// Waits for room on the channel, but no longer than `limit`, then sends.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Sender::send`], and [`SendError::is_blocked`] when there was no room in time.
+    pub fn send_timeout(
+        &self,
+        message: impl Into<Outgoing>,
+        limit: Duration,
+    ) -> Result<Receipt, SendError> {
+        let message = message.into();
+        // A payload is cheap to clone, and what is not sent is given back.
+        match block::on_for(self.0.send(message.clone()), limit) {
+            Some(result) => result.map(Receipt),
+            None => self.try_send(message),
+        }
+    }
+
+    /// Sends if there is room now.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Sender::send`], and [`SendError::is_blocked`] when there is no room.
+    pub fn try_send(&self, message: impl Into<Outgoing>) -> Result<Receipt, SendError> {
+        self.0.try_send(message).map(Receipt)
+    }
+
+    /// Sends many messages, waiting for room where there is none, and gives one receipt for all.
+    /// Costs less for each message than sending them one by one.
+    ///
+    /// Messages are taken off the front of `messages` as they are accepted, so after an error it
+    /// holds those that were not sent. The verdicts of those that were are in [`Link::report`]
+    /// then.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Sender::send`], about the message that is now at the front of `messages`.
+    pub fn send_batch(&self, messages: &mut VecDeque<Bytes>) -> Result<BatchReceipt, SendError> {
+        block::on(self.0.send_batch(messages)).map(BatchReceipt)
+    }
+
+    /// The largest message that the channel carries, in bytes: the smaller figure of both ends.
+    #[must_use]
+    pub fn max_message(&self) -> usize {
+        self.0.max_message()
+    }
+}
+
+/// What [`Sender::send`] gives: a way to wait for the message's verdict.
+///
+/// Every message gets exactly one. Dropping a receipt changes nothing for the message.
+#[derive(Debug)]
+#[must_use = "a receipt tells what became of the message"]
+pub struct Receipt(driver::Receipt);
+
+impl Receipt {
+    /// The message's number on its channel.
+    #[must_use]
+    pub fn sequence(&self) -> Sequence {
+        self.0.sequence()
+    }
+
+    /// The verdict, if it is known.
+    #[must_use]
+    pub fn verdict(&self) -> Option<Verdict> {
+        self.0.verdict()
+    }
+
+    /// Waits for the verdict. A lost link gives one too, so this ends.
+    #[must_use]
+    pub fn wait(self) -> Verdict {
+        block::on(self.0)
+    }
+
+    /// Waits for the verdict, but no longer than `limit`; `None` when that has passed.
+    #[must_use]
+    pub fn wait_timeout(&mut self, limit: Duration) -> Option<Verdict> {
+        block::on_for(&mut self.0, limit)
+    }
+}
+
+/// What [`Sender::send_batch`] gives: a way to wait for all of a batch's verdicts.
+#[derive(Debug)]
+#[must_use = "a receipt tells what became of the messages"]
+pub struct BatchReceipt(driver::BatchReceipt);
+
+impl BatchReceipt {
+    /// How many messages have which verdict so far.
+    #[must_use]
+    pub fn counts(&self) -> VerdictCounts {
+        self.0.counts()
+    }
+
+    /// Waits for all verdicts.
+    #[must_use]
+    pub fn wait(self) -> VerdictCounts {
+        block::on(self.0)
+    }
+
+    /// Waits for all verdicts, but no longer than `limit`; `None` when that has passed.
+    #[must_use]
+    pub fn wait_timeout(&mut self, limit: Duration) -> Option<VerdictCounts> {
+        block::on_for(&mut self.0, limit)
+    }
+}
+
+/// The receiving end of a channel on which a message is handled by being received.
+///
+/// Dropping it rejects what waits and what still comes. As an iterator it gives messages until
+/// the link is closed, and the error of a link that ended otherwise.
+#[derive(Debug)]
+pub struct Receiver {
+    inner: driver::Receiver,
+    /// The iterator has given the link's error.
+    exhausted: bool,
+}
+
+impl Receiver {
+    /// Waits for the next message; `None` when the link was closed in order and nothing is left.
+    ///
+    /// # Errors
+    ///
+    /// Why the link ended, if not in order, once nothing is left to receive.
+    pub fn recv(&mut self) -> Result<Option<Bytes>, LinkError> {
+        block::on(self.inner.recv())
+    }
+
+    /// As [`Receiver::recv`], but no longer than `limit`; the outer `None` when that has passed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Receiver::recv`].
+    pub fn recv_timeout(&mut self, limit: Duration) -> Option<Result<Option<Bytes>, LinkError>> {
+        block::on_for(self.inner.recv(), limit)
+    }
+
+    /// Waits for at least one message, then appends all that wait, `limit` at most, to `messages`
+    /// and says how many; zero when the link was closed in order and nothing is left.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Receiver::recv`].
+    pub fn recv_batch(
+        &mut self,
+        messages: &mut Vec<Bytes>,
+        limit: usize,
+    ) -> Result<usize, LinkError> {
+        block::on(self.inner.recv_batch(messages, limit))
+    }
+
+    /// The next message, if one waits.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Receiver::recv`].
+    pub fn try_recv(&mut self) -> Result<Option<Bytes>, LinkError> {
+        self.inner.try_recv()
+    }
+}
+
+impl Iterator for Receiver {
+    type Item = Result<Bytes, LinkError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.exhausted {
+            return None;
+        }
+        let next = self.recv().transpose();
+        self.exhausted = !matches!(next, Some(Ok(_)));
+        next
+    }
+}
+
+/// The receiving end of a channel declared with
+/// [`manual`](driver::core::ChannelConfig::manual): a message is handled when the application says
+/// so.
+///
+/// Dropping it rejects what waits and what still comes.
+#[derive(Debug)]
+pub struct ManualReceiver(driver::ManualReceiver);
+
+impl ManualReceiver {
+    /// Waits for the next message; `None` when the link was closed in order and nothing is left.
+    ///
+    /// # Errors
+    ///
+    /// Why the link ended, if not in order, once nothing is left to receive.
+    pub fn recv(&mut self) -> Result<Option<Delivery>, LinkError> {
+        block::on(self.0.recv())
+    }
+
+    /// As [`ManualReceiver::recv`], but no longer than `limit`; the outer `None` when that has
+    /// passed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ManualReceiver::recv`].
+    pub fn recv_timeout(&mut self, limit: Duration) -> Option<Result<Option<Delivery>, LinkError>> {
+        block::on_for(self.0.recv(), limit)
+    }
+
+    /// The next message, if one waits.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ManualReceiver::recv`].
+    pub fn try_recv(&mut self) -> Result<Option<Delivery>, LinkError> {
+        self.0.try_recv()
+    }
+}
