@@ -173,7 +173,10 @@ fn a_chain_begins_with_the_keys_own_certificate() {
     let loaded = files.load("right.crt", "robot.key").unwrap();
     assert_eq!(loaded.certificate_der(), files.robot.certificate_der());
     // And a peer with a pin looks at the first one only.
-    let ours = Security::tls(loaded, other.fingerprint()).build().unwrap().without_alpn();
+    let ours = Security::tls(loaded, other.fingerprint())
+        .build()
+        .unwrap()
+        .without_alpn();
     let (left, right) = shake(&ours, &security(&other, certificate_pin(&files.robot)), 100);
     assert!(left.error.is_none() && right.error.is_none());
 

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::tls::Configs;
 
+mod countersign;
+mod countersign_std;
+mod countersign_tokio;
 mod ldc;
 mod ldc_acked;
 mod ldc_pingpong;
@@ -126,10 +129,22 @@ pub(crate) fn batch(size: usize) -> usize {
 pub(crate) fn all() -> Result<Vec<Box<dyn Contender>>, Failure> {
     let configs = Configs::new()?;
     let tls = tokio_tls::TokioTls::new(configs.clone())?;
+    let setups = countersign::Setups::new()?;
+    let runtime = tls.runtime.clone();
     Ok(vec![
         Box::new(raw_rustls::RawRustls::new(configs)),
         Box::new(ldc::Ldc::new(tls.clone())),
         Box::new(ldc_acked::LdcAcked::new(tls.clone())),
+        Box::new(countersign_tokio::Throughput {
+            setups: setups.clone(),
+            runtime: runtime.clone(),
+        }),
+        Box::new(countersign_std::Throughput(setups.clone())),
         Box::new(ldc_pingpong::LdcPingPong::new(tls)),
+        Box::new(countersign_tokio::PingPong {
+            setups: setups.clone(),
+            runtime,
+        }),
+        Box::new(countersign_std::PingPong(setups)),
     ])
 }
