@@ -156,10 +156,7 @@ impl Endpoint {
         scratch: &mut Buffer,
         link: &mut impl LinkAccess,
     ) -> Written {
-        let pending = self.connection.pending_len();
-        if pending > 0 {
-            let written = self.connection.write_pending(out.space(pending));
-            out.commit(written);
+        if self.write_pending(out) {
             return Written::Some;
         }
         if self.write_ended || self.failure.is_some() {
@@ -175,6 +172,16 @@ impl Endpoint {
             return Written::End;
         }
         Written::Nothing
+    }
+
+    /// Moves what the security layer has to say to `out`; true when it had something.
+    fn write_pending(&mut self, out: &mut Buffer) -> bool {
+        let pending = self.connection.pending_len();
+        if pending > 0 {
+            let written = self.connection.write_pending(out.space(pending));
+            out.commit(written);
+        }
+        pending > 0
     }
 
     /// Moves output of the link to `out`, encrypted.
@@ -204,8 +211,7 @@ impl Endpoint {
             Output::End => {
                 self.connection.close();
                 self.write_ended = true;
-                let more = self.connection.pending_len() > 0;
-                return if more { Written::Some } else { Written::End };
+                return if self.write_pending(out) { Written::Some } else { Written::End };
             }
             // The buffer holds any frame, so this can't come; a link that can't write is lost.
             Output::TooSmall { .. } => {

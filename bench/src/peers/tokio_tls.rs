@@ -33,7 +33,7 @@ impl TokioTls {
     pub(super) fn new(configs: Configs) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
-            .enable_io()
+            .enable_all()
             .build()?;
         Ok(Self {
             runtime: Arc::new(runtime),
