@@ -8,7 +8,7 @@ use countersign_core::{Config, ConfigError, Role};
 use countersign_endpoint::{Endpoint, Security, SetupError, random_seed};
 
 use crate::driver::{Driver, Transport};
-use crate::error::{Detail, LinkError};
+use crate::error::LinkError;
 use crate::link::Link;
 use crate::shared::{Handle, Shared, register};
 
@@ -77,10 +77,6 @@ impl Connecting {
         let shared = Shared::new(link);
         let now = shared.clock.now();
         let endpoint = Endpoint::new(&setup.security, now, &mut &*shared);
-        if let Some(failure) = endpoint.failure() {
-            let detail = Detail::Security(failure.clone());
-            shared.with(|state| state.detail = Some(detail));
-        }
         let handle = Arc::new(Handle(shared.clone()));
         Ok((Self { handle }, Driver::new(shared, endpoint, transport)))
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use countersign_core::{ChannelId, CloseMode, Event, Instant, Life, Link};
-use countersign_endpoint::LinkAccess;
+use countersign_endpoint::{LinkAccess, SecurityError};
 
 use crate::clock::Clock;
 use crate::error::{Detail, LinkError};
@@ -201,6 +201,11 @@ impl State {
 impl LinkAccess for &Shared {
     fn with<R>(&mut self, work: impl FnOnce(&mut Link) -> R) -> R {
         Shared::with(self, |state| work(&mut state.link))
+    }
+
+    fn note(&mut self, failure: &SecurityError) {
+        // Says more than an error of the transport's that may have been seen before.
+        self.lock().detail = Some(Detail::Security(failure.clone()));
     }
 }
 

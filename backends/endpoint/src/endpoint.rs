@@ -17,6 +17,12 @@ const PLAINTEXT: usize = 4 * 16_384;
 pub trait LinkAccess {
     /// Runs `work` on the link.
     fn with<R>(&mut self, work: impl FnOnce(&mut Link) -> R) -> R;
+
+    /// Hears why the connection can't be secured, before the link hears that it is lost: whoever
+    /// is told of the link's end by [`with`](Self::with) can then be told why. Nothing by default.
+    fn note(&mut self, failure: &SecurityError) {
+        let _ = failure;
+    }
 }
 
 impl LinkAccess for Link {
@@ -71,6 +77,10 @@ impl Endpoint {
             Ok(connection) => (connection, None),
             Err(error) => (Connection::closed(), Some(error)),
         };
+        if let Some(failure) = &failure {
+            link.note(failure);
+            link.with(|link| link.handle_lost(now, Loss::Security));
+        }
         let failed = failure.is_some();
         let mut endpoint = Self {
             connection,
@@ -78,9 +88,7 @@ impl Endpoint {
             read_ended: false,
             write_ended: false,
         };
-        if failed {
-            link.with(|link| link.handle_lost(now, Loss::Security));
-        } else if opened {
+        if opened && !failed {
             // A plain connection is secured before anything arrives.
             endpoint.read(now, &mut [], link);
         }
@@ -143,6 +151,7 @@ impl Endpoint {
     }
 
     fn fail(&mut self, now: Instant, error: SecurityError, link: &mut impl LinkAccess) {
+        link.note(&error);
         self.failure = Some(error);
         link.with(|link| link.handle_lost(now, Loss::Security));
     }
@@ -211,7 +220,11 @@ impl Endpoint {
             Output::End => {
                 self.connection.close();
                 self.write_ended = true;
-                return if self.write_pending(out) { Written::Some } else { Written::End };
+                return if self.write_pending(out) {
+                    Written::Some
+                } else {
+                    Written::End
+                };
             }
             // The buffer holds any frame, so this can't come; a link that can't write is lost.
             Output::TooSmall { .. } => {

@@ -44,6 +44,8 @@ pub enum PlainProtocol {
     Tlsstream,
     /// SSH.
     Ssh,
+    /// `countersign/1` in plain text.
+    Countersign,
     /// Nothing that is known here.
     Unknown,
 }
@@ -349,6 +351,9 @@ fn not_tls(f: &mut fmt::Formatter<'_>, seems: PlainProtocol) -> fmt::Result {
             ", but seems to be a tlsstream peer without credentials; give it an identity and a pin"
         }
         PlainProtocol::Ssh => ", but SSH; check the address and the port",
+        PlainProtocol::Countersign => {
+            ", but countersign in plain text; give it an identity and a pin"
+        }
         PlainProtocol::Unknown => {
             "; check the address and the port, and that the peer is not set to plain text"
         }

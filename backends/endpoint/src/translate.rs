@@ -137,9 +137,33 @@ fn plain(start: &[u8]) -> PlainProtocol {
         PlainProtocol::Http
     } else if start.starts_with(b"SSH-") {
         PlainProtocol::Ssh
-    } else if start.first().is_some_and(u8::is_ascii_digit) || start.starts_with(b"OK!") {
+    } else if is_length(start) || start.starts_with(b"OK!") {
         PlainProtocol::Tlsstream
+    } else if is_first_frame(start) {
+        PlainProtocol::Countersign
     } else {
         PlainProtocol::Unknown
     }
+}
+
+/// Whether a tlsstream sender could begin like this: with digits, and a `!` after them.
+fn is_length(start: &[u8]) -> bool {
+    let digits = start
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    digits > 0 && start.get(digits).is_none_or(|after| *after == b'!')
+}
+
+/// Whether a `countersign/1` connection could begin like this: with a HELLO, or as its answer a
+/// WELCOME, a REFUSE or an ABORT, all without flags.
+fn is_first_frame(start: &[u8]) -> bool {
+    use countersign_core::wire::FrameType;
+    const FIRST: [FrameType; 4] = [
+        FrameType::Hello,
+        FrameType::Welcome,
+        FrameType::Refuse,
+        FrameType::Abort,
+    ];
+    matches!(start, [kind, 0, _, _, 0] if FIRST.iter().any(|first| *first as u8 == *kind))
 }
