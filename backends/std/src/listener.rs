@@ -1,14 +1,17 @@
 //! Links that peers open.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::pin::pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use countersign_driver::core::Role;
-use countersign_driver::{AcceptError, Limits, LinkError, Setup};
+use countersign_driver::{AcceptError, Connecting, Limits, LinkError, Setup};
 use mio::{Events, Interest, Poll as Poller, Token};
 
 use crate::connect::prepare;
@@ -44,6 +47,8 @@ struct HallState {
     /// Handshakes under way and results that wait.
     taken: usize,
     ready: VecDeque<Result<Link, AcceptError>>,
+    /// Handshakes under way, to be woken when the listener goes.
+    greeting: BTreeMap<SocketAddr, Waker>,
     closed: bool,
 }
 
@@ -79,6 +84,7 @@ impl Listener {
         let state = HallState {
             taken: 0,
             ready: VecDeque::new(),
+            greeting: BTreeMap::new(),
             closed: false,
         };
         let hall = Arc::new(Hall {
@@ -151,9 +157,11 @@ impl Drop for Listener {
         let mut state = self.hall.lock();
         state.closed = true;
         let unwanted = std::mem::take(&mut state.ready);
+        let greeting = std::mem::take(&mut state.greeting);
         drop(state);
         // Closes the links that nobody accepted.
         drop(unwanted);
+        greeting.into_values().for_each(Waker::wake);
         self.hall.changed.notify_all();
         if let Err(error) = self.waker.wake() {
             tracing::error!(%error, "a listener's thread could not be woken");
@@ -178,12 +186,40 @@ impl Hall {
     }
 
     /// Puts the result of a handshake where [`Listener::accept`] finds it.
-    fn finish(&self, result: Result<Link, AcceptError>) {
+    fn finish(&self, peer: SocketAddr, result: Result<Link, AcceptError>) {
         let mut state = self.lock();
+        state.greeting.remove(&peer);
         if !state.closed {
             state.ready.push_back(result);
             drop(state);
             self.changed.notify_all();
+        }
+    }
+
+    /// Whether the listener is gone; if not, the waker is woken when it goes.
+    fn is_closed(&self, peer: SocketAddr, waker: &Waker) -> bool {
+        let mut state = self.lock();
+        if !state.closed {
+            state.greeting.insert(peer, waker.clone());
+        }
+        state.closed
+    }
+
+    /// Waits for the end of a handshake; dropping it when the listener goes gives the connection
+    /// up.
+    async fn greet(&self, peer: SocketAddr, connecting: Connecting) {
+        let mut connected = pin!(connecting.connected());
+        let result = poll_fn(|context| match connected.as_mut().poll(context) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending if self.is_closed(peer, context.waker()) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        if let Some(result) = result.await {
+            let result = result.map(Link::new);
+            self.finish(
+                peer,
+                result.map_err(|error| AcceptError::new(Some(peer), error)),
+            );
         }
     }
 
@@ -230,7 +266,8 @@ impl Doorman {
     fn welcome(&self, stream: std::net::TcpStream, peer: SocketAddr) {
         self.hall.enter();
         if let Err(error) = self.start(stream, peer) {
-            self.hall.finish(Err(AcceptError::new(Some(peer), error)));
+            self.hall
+                .finish(peer, Err(AcceptError::new(Some(peer), error)));
         }
     }
 
@@ -238,10 +275,7 @@ impl Doorman {
     fn start(&self, stream: std::net::TcpStream, peer: SocketAddr) -> Result<(), LinkError> {
         let (connecting, driver, waiting) = prepare(stream, Role::Acceptor, &self.setup)?;
         let hall = self.hall.clone();
-        let greet = async move {
-            let result = connecting.connected().await.map(Link::new);
-            hall.finish(result.map_err(|error| AcceptError::new(Some(peer), error)));
-        };
+        let greet = async move { hall.greet(peer, connecting).await };
         runtime::spawn(driver, waiting, greet).map_err(LinkError::transport)
     }
 }
