@@ -1,5 +1,6 @@
 //! Two backends, a choice of security, and the links between them.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::LazyLock;
 use std::thread;
@@ -38,6 +39,25 @@ pub struct Ends {
     pub client: Box<dyn Link>,
     /// The acceptor.
     pub server: Box<dyn Link>,
+}
+
+impl fmt::Debug for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pair")
+            .field("transport", &self.transport)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Ends({}; {})",
+            self.client.report(),
+            self.server.report()
+        )
+    }
 }
 
 /// The identities that all scenarios share, of the opener and of the acceptor.

@@ -87,9 +87,18 @@ impl<T: Transport> Driver<T> {
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
             let now = self.shared.clock.now();
-            self.pass_time(now);
+            let mut read = false;
+            if self.is_due(now) {
+                // What has arrived arrived before now: a driver that was held up for long must
+                // not take that for the peer's silence. The longest record takes two reads.
+                read = self.read(context, now);
+                if read {
+                    self.read(context, now);
+                }
+                self.pass_time(now);
+            }
             let wrote = self.write(context, now);
-            let read = self.read(context, now);
+            read |= self.read(context, now);
             if self.is_over(now) {
                 return Poll::Ready(());
             }
@@ -116,18 +125,19 @@ impl<T: Transport> Driver<T> {
         earliest.and_then(|deadline| self.shared.clock.to_std(deadline))
     }
 
-    /// Lets the link know what time it is, if it wants to.
-    fn pass_time(&self, now: Instant) {
+    /// Whether the link wants to know what time it is.
+    fn is_due(&self, now: Instant) -> bool {
         self.shared.with(|state| {
             state.driver = None;
-            if state
+            state
                 .link
                 .poll_deadline()
                 .is_some_and(|deadline| deadline <= now)
-            {
-                state.link.handle_timeout(now);
-            }
-        });
+        })
+    }
+
+    fn pass_time(&self, now: Instant) {
+        self.shared.with(|state| state.link.handle_timeout(now));
     }
 
     /// Leaves a waker for those who give the link something to do; false when somebody has
@@ -220,14 +230,12 @@ impl<T: Transport> Driver<T> {
         match result {
             Ok(0) => {
                 self.endpoint.read_eof(now, &mut &*self.shared);
-                self.note_failure();
             }
             Ok(count) => {
                 self.input.commit(count);
                 let input = self.input.filled_mut();
                 let consumed = self.endpoint.read(now, input, &mut &*self.shared);
                 self.input.consume(consumed);
-                self.note_failure();
             }
             Err(error) => {
                 self.shared.with(|state| {
@@ -240,16 +248,6 @@ impl<T: Transport> Driver<T> {
             }
         }
         true
-    }
-
-    fn note_failure(&self) {
-        if let Some(failure) = self.endpoint.failure() {
-            self.shared.with(|state| {
-                if !matches!(state.detail, Some(Detail::Security(_))) {
-                    state.detail = Some(Detail::Security(failure.clone()));
-                }
-            });
-        }
     }
 
     /// Whether there is nothing left to do. A link that is done with the connection still leaves
