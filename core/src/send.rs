@@ -253,6 +253,10 @@ impl SendHalf {
         if through > self.announced || self.is_partly_written(through) {
             return Err(PeerMisbehaved::AckedTooMuch);
         }
+        // The receiver waits for the note, so it can't have passed the rejected message.
+        if self.to_note.iter().any(|sequence| *sequence <= through) {
+            return Err(PeerMisbehaved::AckedTooMuch);
+        }
         let first = self.acked + 1;
         let mut handled = 0;
         while let Some(entry) = self.store.front() {
@@ -316,7 +320,7 @@ impl SendHalf {
         let unfinished = self
             .store
             .get(self.written)
-            .filter(|entry| entry.sequence == sequence);
+            .filter(|entry| entry.sequence == sequence && self.offset > 0);
         let taken = usize::try_from(taken).unwrap_or(usize::MAX);
         match unfinished {
             Some(_) if taken <= self.offset && taken >= self.taken => {
