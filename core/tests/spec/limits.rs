@@ -165,3 +165,27 @@ fn the_senders_queue_is_bounded_and_gives_room_back() {
     });
     assert_eq!(Policy::Latest.to_string(), "latest");
 }
+
+#[test]
+fn room_is_told_when_it_is_enough() {
+    // [LIMIT-1]
+    use countersign_core::{Event, SendError};
+
+    use crate::common::bytes::ack;
+    use crate::common::peer::{MAIN, against_sender};
+
+    let channel = ChannelConfig::send("main").max_message(8).queue(99, 10);
+    against_sender(&one(channel), |peer| {
+        peer.send(&[1; 4]);
+        peer.send(&[2; 4]);
+        let refused = peer.link.send(MAIN, vec![3; 8], None).expect_err("full");
+        assert_eq!(refused.why, SendError::Blocked);
+        peer.say();
+        // Room for some message, but not for this one.
+        peer.takes(&ack(0, 1));
+        assert!(!peer.events().contains(&Event::Room(MAIN)));
+        peer.takes(&ack(0, 2));
+        assert!(peer.events().contains(&Event::Room(MAIN)));
+        peer.send(&[3; 8]);
+    });
+}
