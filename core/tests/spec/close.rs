@@ -353,12 +353,11 @@ fn both_close_with_messages_both_ways() {
     };
     let opener = ends(
         |n| ChannelConfig::send(n).in_flight(1),
-        |n| ChannelConfig::receive(n),
+        ChannelConfig::receive,
     );
-    let acceptor = ends(
-        |n| ChannelConfig::receive(n),
-        |n| ChannelConfig::send(n).in_flight(1),
-    );
+    let acceptor = ends(ChannelConfig::receive, |n| {
+        ChannelConfig::send(n).in_flight(1)
+    });
     paired(&opener, &acceptor, |pair| {
         pair.run();
         let back = pair.ends[ACCEPTOR].channel_id("back").expect("declared");

@@ -159,10 +159,10 @@ fn auto_and_manual_look_alike() {
     };
     let channel = ChannelConfig::receive("main");
     against_receiver(&Config::new().channel(channel.clone()), |peer| {
-        transcript(peer, false)
+        transcript(peer, false);
     });
     against_receiver(&Config::new().channel(channel.manual()), |peer| {
-        transcript(peer, true)
+        transcript(peer, true);
     });
 }
 
