@@ -69,9 +69,11 @@ impl Pair {
     fn moves(&mut self, from: usize) -> bool {
         let mut buffer = vec![0; self.buffer];
         let mut moved = false;
+        let wanted = self.ends[from].wants_output();
         loop {
             match self.ends[from].poll_output(self.now, &mut buffer) {
                 Output::Written(n) => {
+                    assert!(wanted, "output that was not announced");
                     for piece in self.cut.pieces(&buffer[..n]) {
                         self.ends[1 - from].handle_input(self.now, piece);
                     }
@@ -80,6 +82,9 @@ impl Pair {
                 Output::Idle => return moved,
                 Output::End => {
                     if !self.eof_told[from] {
+                        // A connection that is given up is dropped without being asked for output.
+                        let dropped = !self.ends[from].wants_connection();
+                        assert!(wanted || dropped, "an end that was not announced");
                         self.eof_told[from] = true;
                         self.ends[1 - from].handle_eof(self.now);
                         return true;

@@ -419,3 +419,42 @@ fn a_connection_that_ends_early_is_lost() {
         });
     }
 }
+
+#[test]
+fn latest_closes_while_it_is_busy() {
+    // [CLOSE-4] [CLOSE-7] [VERDICT-1]
+    for (closing, mode) in [
+        (OPENER, CloseMode::Drain),
+        (OPENER, CloseMode::Withdraw),
+        (ACCEPTOR, CloseMode::Drain),
+    ] {
+        let opener = Config::new().channel(ChannelConfig::send("main").latest());
+        paired(&opener, &receiver(), |pair| {
+            pair.run();
+            for _ in 0..50 {
+                pair.send(OPENER, MAIN, b"picture");
+            }
+            pair.run();
+            for _ in 0..49 {
+                pair.send(OPENER, MAIN, b"picture");
+            }
+            let soon = pair.now + Duration::from_millis(1);
+            let sent = pair.ends[OPENER].send(MAIN, &b"the last"[..], Some(soon));
+            assert_eq!(sent, Ok(100));
+            pair.ends[closing].close(mode);
+            pair.run();
+            pair.pass(Duration::from_millis(1));
+            let taken = pair.take_all(ACCEPTOR, MAIN).len();
+            pair.run();
+            let by_us = |end| EndReason::Closed {
+                by_us: end == closing,
+            };
+            let expected = [Some(&by_us(OPENER)), Some(&by_us(ACCEPTOR))];
+            assert_eq!(reasons(pair), expected);
+            let report = pair.ends[OPENER].report()[0].verdicts;
+            assert_eq!(report.total(), 100);
+            assert_eq!(report[VerdictKind::Handled], taken as u64);
+            assert_eq!(report[VerdictKind::Unknown], 0);
+        });
+    }
+}
