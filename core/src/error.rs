@@ -359,7 +359,7 @@ pub enum PeerMisbehaved {
     UnknownChannel(u16),
     /// A frame that only the other end of the channel may send.
     WrongDirection(u16),
-    /// A message number that does not follow the one before.
+    /// A message number that does not follow the one before, or one that can't be.
     SequenceGap,
     /// A fragment that continues nothing, or a new message before the last one's end.
     FragmentOrder,

@@ -76,7 +76,8 @@ pub(crate) struct SendHalf {
     verdicts: VecDeque<(Sequence, Verdict)>,
     /// Numbers handled that the caller has not been told of.
     handled: Option<(Sequence, Sequence)>,
-    wants_room: bool,
+    /// The length of the shortest message that was refused for lack of room.
+    wants_room: Option<usize>,
     pub(crate) counts: VerdictCounts,
 }
 
@@ -105,7 +106,7 @@ impl SendHalf {
             to_note: VecDeque::new(),
             verdicts: VecDeque::new(),
             handled: None,
-            wants_room: false,
+            wants_room: None,
             counts: VerdictCounts::default(),
         }
     }
@@ -157,7 +158,7 @@ impl SendHalf {
             _ => None,
         };
         if !self.has_room(length, replaced) {
-            self.wants_room = true;
+            self.wants_room = Some(self.wants_room.map_or(length, |least| least.min(length)));
             return Err((payload, SendError::Blocked));
         }
         if let Some(at) = replaced {
@@ -187,9 +188,10 @@ impl SendHalf {
             && self.stored_bytes - freed + length <= self.queue_bytes
     }
 
-    /// Whether a message of one byte would be accepted now.
-    pub(crate) fn is_roomy(&self) -> bool {
-        self.has_room(1, None)
+    /// Whether a message that was refused for lack of room would be accepted now.
+    fn is_roomy(&self) -> bool {
+        self.wants_room
+            .is_some_and(|length| self.has_room(length, None))
     }
 
     /// Takes back everything of which nothing is on the wire.
@@ -251,6 +253,10 @@ impl SendHalf {
             return Err(PeerMisbehaved::AckedBackwards);
         }
         if through > self.announced || self.is_partly_written(through) {
+            return Err(PeerMisbehaved::AckedTooMuch);
+        }
+        // The receiver waits for the note, so it can't have passed the rejected message.
+        if self.to_note.iter().any(|sequence| *sequence <= through) {
             return Err(PeerMisbehaved::AckedTooMuch);
         }
         let first = self.acked + 1;
@@ -316,7 +322,7 @@ impl SendHalf {
         let unfinished = self
             .store
             .get(self.written)
-            .filter(|entry| entry.sequence == sequence);
+            .filter(|entry| entry.sequence == sequence && self.offset > 0);
         let taken = usize::try_from(taken).unwrap_or(usize::MAX);
         match unfinished {
             Some(_) if taken <= self.offset && taken >= self.taken => {
@@ -572,8 +578,8 @@ impl SendHalf {
                 last,
             });
         }
-        if self.wants_room && self.is_roomy() {
-            self.wants_room = false;
+        if self.is_roomy() {
+            self.wants_room = None;
             return Some(Event::Room(channel));
         }
         None
@@ -581,7 +587,7 @@ impl SendHalf {
 
     /// Whether there is anything to poll.
     pub(crate) fn has_news(&self) -> bool {
-        self.handled.is_some() || !self.verdicts.is_empty() || (self.wants_room && self.is_roomy())
+        self.handled.is_some() || !self.verdicts.is_empty() || self.is_roomy()
     }
 
     /// Lets go of memory that an idle channel does not need.

@@ -121,23 +121,39 @@ impl Link {
             self.has_news = true;
             match piece {
                 Piece::Message { head, data } => {
+                    if self.is_greeting() {
+                        return Err(PeerMisbehaved::Unexpected);
+                    }
                     self.arriving = head.channel;
                     let (half, pool) = self.receiving(head.channel)?;
                     half.begin(now, &head, data, pool)?;
+                    // On an abandoned channel, a message is answered at once.
+                    let answers = half.wants_output();
+                    self.wants_output |= answers;
                 }
-                Piece::More(data) => self.receiving(self.arriving)?.0.more(now, data)?,
+                Piece::More(data) => {
+                    let half = self.receiving(self.arriving)?.0;
+                    half.more(now, data)?;
+                    let answers = half.wants_output();
+                    self.wants_output |= answers;
+                }
                 Piece::Frame(frame) => self.hear_frame(&frame)?,
             }
-            if self.life == Life::Ended {
+            if matches!(self.life, Life::Finishing | Life::Ended) {
                 break;
             }
         }
         Ok(())
     }
 
+    /// Whether the handshake is under way; the acceptor's is until its WELCOME is written.
+    fn is_greeting(&self) -> bool {
+        self.life == Life::Greeting || self.to_greet == ToGreet::Welcome
+    }
+
     /// Everything but MESSAGE.
     fn hear_frame(&mut self, frame: &Frame<'_>) -> Result<(), PeerMisbehaved> {
-        if self.life == Life::Greeting {
+        if self.is_greeting() {
             return match *frame {
                 Frame::Hello(ref hello) => self.hear_hello(hello),
                 Frame::Welcome(ref welcome) => self.hear_welcome(welcome),
@@ -155,6 +171,10 @@ impl Link {
                 }
                 _ => Err(PeerMisbehaved::Unexpected),
             };
+        }
+        let farewell = matches!(frame, Frame::Ping(_) | Frame::Pong(_) | Frame::Abort { .. });
+        if self.closing.done_heard && !farewell {
+            return Err(PeerMisbehaved::AfterClose);
         }
         let now = self.now;
         match *frame {
@@ -234,9 +254,6 @@ impl Link {
     }
 
     fn hear_done(&mut self) -> Result<(), PeerMisbehaved> {
-        if self.closing.done_heard {
-            return Err(PeerMisbehaved::AfterClose);
-        }
         if !self.is_settled() {
             return Err(PeerMisbehaved::DoneTooEarly);
         }

@@ -59,6 +59,8 @@ impl Link {
                 Half::Send(half) => {
                     half.expire(self.now);
                     self.has_news |= half.has_news();
+                    // What CLOSE has named and will not come after all has to be said.
+                    self.wants_output |= self.life == Life::Closing;
                 }
                 Half::Receive(half) => {
                     if half.handle_timeout(self.now) {

@@ -50,7 +50,7 @@ frame_types! {
     Hello = 0x01,
     /// The acceptor's answer to HELLO.
     Welcome = 0x02,
-    /// The acceptor's or opener's no.
+    /// The acceptor's no.
     Refuse = 0x03,
     /// A message or a fragment of one.
     Message = 0x10,
