@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use countersign_core::{
     ChannelConfig, ChannelId, Config, EndReason, Event, Instant, Link, Output, PeerMisbehaved,
-    Role, SendError,
+    Role, SendError, Verdict,
 };
 
 const NOW: Instant = Instant::from_micros(1);

@@ -211,7 +211,11 @@ impl Endpoint {
             Output::End => {
                 self.connection.close();
                 self.write_ended = true;
-                return if self.write_pending(out) { Written::Some } else { Written::End };
+                return if self.write_pending(out) {
+                    Written::Some
+                } else {
+                    Written::End
+                };
             }
             // The buffer holds any frame, so this can't come; a link that can't write is lost.
             Output::TooSmall { .. } => {
