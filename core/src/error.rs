@@ -159,7 +159,7 @@ pub enum EndReason {
     Peer(PeerMisbehaved),
     /// The peer says that this end broke the protocol.
     AccusedByPeer {
-        /// The peer's code (`docs/protocol.md`, ABORT).
+        /// The peer's code (`docs/protocol.md`, Violations).
         code: u16,
         /// The peer's words.
         text: String,
@@ -168,7 +168,7 @@ pub enum EndReason {
     Incompatible(Incompatible),
     /// The peer refused the link.
     Refused {
-        /// The peer's code (`docs/protocol.md`, REFUSE).
+        /// The peer's code (`docs/protocol.md`, Handshake).
         code: u16,
         /// The peer's words.
         text: String,

@@ -100,6 +100,16 @@ fn whoever_hears_of_a_close_withdraws() {
         peer.link.close(CloseMode::Withdraw);
         assert_eq!(peer.say(), close(&[(0, 0)]));
     });
+    // [CLOSE-4] Later, what CLOSE named is kept.
+    against_sender(&slow_sender(), |peer| {
+        peer.send(b"1");
+        peer.send(b"2");
+        peer.link.close(CloseMode::Drain);
+        assert_eq!(peer.say(), [close(&[(0, 2)]), message(0, 1, b"1")].concat());
+        peer.link.close(CloseMode::Withdraw);
+        peer.takes(&ack(0, 1));
+        assert_eq!(peer.say(), message(0, 2, b"2"));
+    });
 }
 
 #[test]

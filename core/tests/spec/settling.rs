@@ -151,6 +151,16 @@ fn acks_go_at_once_for_a_quarter_of_the_window() {
         peer.take();
         assert_eq!(peer.say(), ack(0, 25));
     });
+    // What waits when CLOSE comes waits no longer.
+    against_receiver(&auto(), |peer| {
+        peer.link.close(countersign_core::CloseMode::Drain);
+        peer.say();
+        three(peer);
+        peer.take();
+        assert_eq!(peer.say(), []);
+        peer.takes(&crate::common::bytes::close(&[(0, 3)]));
+        assert_eq!(peer.say(), ack(0, 1));
+    });
     // From CLOSE on nothing waits.
     against_receiver(&auto(), |peer| {
         three(peer);
@@ -237,7 +247,9 @@ fn a_sender_notes_rejections() {
                 verdict
             }]
         );
+        // Two that wait for one answer get one.
         peer.takes(&reject(0, 1, 0xFFFF_1234, "again"));
+        peer.takes(&reject(0, 1, 0xFFFF_1234, "and again"));
         assert_eq!(peer.say(), noted(0, 1));
         assert_eq!(peer.events(), []);
         peer.takes(&ack(0, 2));
