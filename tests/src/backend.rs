@@ -1,0 +1,144 @@
+//! What a backend is to a scenario: blocking, and behind trait objects, so that a scenario is
+//! plain sequential code and is compiled once.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use countersign_core::{Bytes, CloseMode, Sequence, Verdict, VerdictCounts};
+use countersign_driver::{
+    AcceptError, ChannelError, Delivery, Limits, LinkError, LinkEvent, Outgoing, Report, SendError,
+    Setup,
+};
+use countersign_endpoint::Fingerprint;
+
+/// A runtime's way to links.
+pub trait Backend: Send + Sync {
+    /// Listens on `address`.
+    fn listen(&self, address: SocketAddr, setup: Setup, limits: Limits) -> Box<dyn Listener>;
+
+    /// Opens a link.
+    fn connect(&self, address: SocketAddr, setup: &Setup) -> Result<Box<dyn Link>, LinkError>;
+}
+
+/// Accepts links.
+pub trait Listener: Send + Sync {
+    /// Where it listens.
+    fn address(&self) -> SocketAddr;
+
+    /// Waits for the next peer.
+    fn accept(&self) -> Result<Box<dyn Link>, AcceptError>;
+}
+
+/// One end of a link.
+pub trait Link: Send + Sync {
+    /// A sender.
+    fn sender(&self, name: &str) -> Result<Box<dyn Sender>, ChannelError>;
+    /// The receiver of an `Auto` channel.
+    fn receiver(&self, name: &str) -> Result<Box<dyn Receiver>, ChannelError>;
+    /// The receiver of a `Manual` channel.
+    fn manual_receiver(&self, name: &str) -> Result<Box<dyn ManualReceiver>, ChannelError>;
+    /// Who the peer is.
+    fn peer(&self) -> Option<Fingerprint>;
+    /// What became of the messages so far.
+    fn report(&self) -> Report;
+    /// Why the link ended.
+    fn end_reason(&self) -> Option<LinkError>;
+    /// Waits for something to happen.
+    fn event(&self) -> Option<LinkEvent>;
+    /// Waits for the end.
+    fn ended(&self) -> Report;
+    /// Closes and waits for the end.
+    fn close(&self, mode: CloseMode) -> Report;
+    /// Begins to close.
+    fn start_close(&self, mode: CloseMode);
+}
+
+/// The sending end of a channel.
+pub trait Sender: Send + Sync {
+    /// Waits for room, then sends.
+    fn send(&self, message: Outgoing) -> Result<Box<dyn Receipt>, SendError>;
+    /// Sends if there is room.
+    fn try_send(&self, message: Outgoing) -> Result<Box<dyn Receipt>, SendError>;
+    /// Sends many.
+    fn send_batch(
+        &self,
+        messages: &mut VecDeque<Bytes>,
+    ) -> Result<Box<dyn BatchReceipt>, SendError>;
+    /// The largest message.
+    fn max_message(&self) -> usize;
+    /// Another handle of the same channel.
+    fn another(&self) -> Box<dyn Sender>;
+}
+
+/// The receiving end of an `Auto` channel.
+pub trait Receiver: Send {
+    /// Waits for a message.
+    fn recv(&mut self) -> Result<Option<Bytes>, LinkError>;
+    /// Waits for at least one message.
+    fn recv_batch(&mut self, messages: &mut Vec<Bytes>, limit: usize) -> Result<usize, LinkError>;
+    /// Takes a message if one waits.
+    fn try_recv(&mut self) -> Result<Option<Bytes>, LinkError>;
+}
+
+/// The receiving end of a `Manual` channel.
+pub trait ManualReceiver: Send {
+    /// Waits for a message.
+    fn recv(&mut self) -> Result<Option<Delivery>, LinkError>;
+    /// Takes a message if one waits.
+    fn try_recv(&mut self) -> Result<Option<Delivery>, LinkError>;
+}
+
+/// What sending one message gives.
+pub trait Receipt: Send {
+    /// The message's number.
+    fn sequence(&self) -> Sequence;
+    /// The verdict, if known.
+    fn verdict(&self) -> Option<Verdict>;
+    /// Waits for the verdict.
+    fn wait(self: Box<Self>) -> Verdict;
+}
+
+/// What sending a batch gives.
+pub trait BatchReceipt: Send {
+    /// The verdicts so far.
+    fn counts(&self) -> VerdictCounts;
+    /// Waits for all verdicts.
+    fn wait(self: Box<Self>) -> VerdictCounts;
+}
+
+/// A scenario's shorthands for what every one of them does.
+impl dyn Sender {
+    /// Sends a message that must be accepted.
+    #[must_use]
+    pub fn give(&self, message: impl Into<Outgoing>) -> Box<dyn Receipt> {
+        self.send(message.into()).unwrap()
+    }
+
+    /// Sends a message and waits for its verdict.
+    #[must_use]
+    pub fn deliver(&self, message: impl Into<Outgoing>) -> Verdict {
+        self.give(message).wait()
+    }
+}
+
+impl dyn Receiver {
+    /// Receives a message that must come.
+    #[must_use]
+    pub fn take(&mut self) -> Bytes {
+        self.recv().unwrap().expect("a message, not the end")
+    }
+
+    /// Receives everything until the orderly end.
+    #[must_use]
+    pub fn take_all(&mut self) -> Vec<Bytes> {
+        std::iter::from_fn(|| self.recv().unwrap()).collect()
+    }
+}
+
+impl dyn ManualReceiver {
+    /// Receives a message that must come.
+    #[must_use]
+    pub fn take(&mut self) -> Delivery {
+        self.recv().unwrap().expect("a message, not the end")
+    }
+}

@@ -1,0 +1,134 @@
+//! The shared driver's handles, for every backend that hands out these.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use countersign_core::{Bytes, CloseMode, Sequence, Verdict, VerdictCounts};
+use countersign_driver as driver;
+use countersign_driver::{
+    ChannelError, Delivery, LinkError, LinkEvent, Outgoing, Report, SendError,
+};
+use countersign_endpoint::Fingerprint;
+
+use crate::backend::{BatchReceipt, Link, ManualReceiver, Receipt, Receiver, Sender};
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits for a future of a handle's, which needs no runtime.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        thread::park();
+    }
+}
+
+impl Link for driver::Link {
+    fn sender(&self, name: &str) -> Result<Box<dyn Sender>, ChannelError> {
+        Ok(Box::new(self.sender(name)?))
+    }
+    fn receiver(&self, name: &str) -> Result<Box<dyn Receiver>, ChannelError> {
+        Ok(Box::new(self.receiver(name)?))
+    }
+    fn manual_receiver(&self, name: &str) -> Result<Box<dyn ManualReceiver>, ChannelError> {
+        Ok(Box::new(self.manual_receiver(name)?))
+    }
+    fn peer(&self) -> Option<Fingerprint> {
+        self.peer()
+    }
+    fn report(&self) -> Report {
+        self.report()
+    }
+    fn end_reason(&self) -> Option<LinkError> {
+        self.end_reason()
+    }
+    fn event(&self) -> Option<LinkEvent> {
+        block_on(self.event())
+    }
+    fn ended(&self) -> Report {
+        block_on(self.ended())
+    }
+    fn close(&self, mode: CloseMode) -> Report {
+        block_on(self.close(mode))
+    }
+    fn start_close(&self, mode: CloseMode) {
+        self.start_close(mode);
+    }
+}
+
+impl Sender for driver::Sender {
+    fn send(&self, message: Outgoing) -> Result<Box<dyn Receipt>, SendError> {
+        Ok(Box::new(block_on(self.send(message))?))
+    }
+    fn try_send(&self, message: Outgoing) -> Result<Box<dyn Receipt>, SendError> {
+        Ok(Box::new(self.try_send(message)?))
+    }
+    fn send_batch(
+        &self,
+        messages: &mut VecDeque<Bytes>,
+    ) -> Result<Box<dyn BatchReceipt>, SendError> {
+        Ok(Box::new(block_on(self.send_batch(messages))?))
+    }
+    fn max_message(&self) -> usize {
+        self.max_message()
+    }
+    fn another(&self) -> Box<dyn Sender> {
+        Box::new(self.clone())
+    }
+}
+
+impl Receiver for driver::Receiver {
+    fn recv(&mut self) -> Result<Option<Bytes>, LinkError> {
+        block_on(self.recv())
+    }
+    fn recv_batch(&mut self, messages: &mut Vec<Bytes>, limit: usize) -> Result<usize, LinkError> {
+        block_on(self.recv_batch(messages, limit))
+    }
+    fn try_recv(&mut self) -> Result<Option<Bytes>, LinkError> {
+        self.try_recv()
+    }
+}
+
+impl ManualReceiver for driver::ManualReceiver {
+    fn recv(&mut self) -> Result<Option<Delivery>, LinkError> {
+        block_on(self.recv())
+    }
+    fn try_recv(&mut self) -> Result<Option<Delivery>, LinkError> {
+        self.try_recv()
+    }
+}
+
+impl Receipt for driver::Receipt {
+    fn sequence(&self) -> Sequence {
+        self.sequence()
+    }
+    fn verdict(&self) -> Option<Verdict> {
+        self.verdict()
+    }
+    fn wait(self: Box<Self>) -> Verdict {
+        block_on(*self)
+    }
+}
+
+impl BatchReceipt for driver::BatchReceipt {
+    fn counts(&self) -> VerdictCounts {
+        self.counts()
+    }
+    fn wait(self: Box<Self>) -> VerdictCounts {
+        block_on(*self)
+    }
+}

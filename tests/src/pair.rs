@@ -1,0 +1,151 @@
+//! Two backends, a choice of security, and the links between them.
+
+use std::net::SocketAddr;
+use std::sync::LazyLock;
+use std::thread;
+
+use countersign_certs::{GeneratedIdentity, fixtures};
+use countersign_core::Config;
+use countersign_driver::{Limits, LinkError, Setup};
+use countersign_endpoint::{Identity, Security, Trust};
+
+use crate::backend::{Backend, Link, Listener};
+use crate::proxy::Proxy;
+
+/// Whether connections are secured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Mutual TLS with pins.
+    Tls,
+    /// Plain text.
+    Plain,
+}
+
+/// What a scenario runs on.
+#[derive(Clone, Copy)]
+pub struct Pair {
+    /// The opener's backend.
+    pub client: &'static dyn Backend,
+    /// The acceptor's backend.
+    pub server: &'static dyn Backend,
+    /// How the two are secured.
+    pub transport: Transport,
+}
+
+/// The two ends of a link.
+pub struct Ends {
+    /// The opener.
+    pub client: Box<dyn Link>,
+    /// The acceptor.
+    pub server: Box<dyn Link>,
+}
+
+/// The identities that all scenarios share, of the opener and of the acceptor.
+pub static IDENTITIES: LazyLock<[GeneratedIdentity; 2]> =
+    LazyLock::new(|| [fixtures::good("client"), fixtures::good("server")]);
+
+/// TLS with an identity and a trust.
+pub fn tls(identity: &GeneratedIdentity, trust: impl Into<Trust>) -> Security {
+    let own = Identity::from_der(identity.certificate_der(), identity.key_der()).unwrap();
+    Security::tls(own, trust).build().unwrap()
+}
+
+/// `count` bytes that differ from place to place and from `seed` to `seed`.
+#[must_use]
+pub fn payload(count: usize, seed: usize) -> Vec<u8> {
+    (0..count).map(|at| ((at + seed) % 251) as u8).collect()
+}
+
+/// An address of this machine, with a free port.
+#[must_use]
+pub fn loopback() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+impl Pair {
+    /// The opener's security.
+    #[must_use]
+    pub fn client_security(&self) -> Security {
+        let [client, server] = &*IDENTITIES;
+        self.security(client, server)
+    }
+
+    /// The acceptor's security.
+    #[must_use]
+    pub fn server_security(&self) -> Security {
+        let [client, server] = &*IDENTITIES;
+        self.security(server, client)
+    }
+
+    fn security(&self, own: &GeneratedIdentity, peer: &GeneratedIdentity) -> Security {
+        match self.transport {
+            Transport::Tls => tls(own, peer.fingerprint()),
+            Transport::Plain => Security::plaintext(),
+        }
+    }
+
+    /// The opener's setup.
+    #[must_use]
+    pub fn client_setup(&self, config: Config) -> Setup {
+        Setup::new(config, self.client_security()).unwrap()
+    }
+
+    /// The acceptor's setup.
+    #[must_use]
+    pub fn server_setup(&self, config: Config) -> Setup {
+        Setup::new(config, self.server_security()).unwrap()
+    }
+
+    /// A listener with the acceptor's security.
+    #[must_use]
+    pub fn listen(&self, config: Config) -> Box<dyn Listener> {
+        let setup = self.server_setup(config);
+        self.server.listen(loopback(), setup, Limits::default())
+    }
+
+    /// Opens a link with the opener's security.
+    pub fn connect(&self, to: SocketAddr, config: Config) -> Result<Box<dyn Link>, LinkError> {
+        self.client.connect(to, &self.client_setup(config))
+    }
+
+    /// A link between an opener and an acceptor.
+    #[must_use]
+    pub fn link(&self, client: Config, server: Config) -> Ends {
+        let listener = self.listen(server);
+        self.join(&*listener, listener.address(), client)
+    }
+
+    /// A link that goes through a proxy.
+    #[must_use]
+    pub fn link_through(&self, client: Config, server: Config) -> (Ends, Proxy) {
+        let listener = self.listen(server);
+        let proxy = Proxy::to(listener.address());
+        let ends = self.join(&*listener, proxy.address(), client);
+        (ends, proxy)
+    }
+
+    /// Opens a link to `address` and accepts it.
+    #[must_use]
+    pub fn join(&self, listener: &dyn Listener, address: SocketAddr, client: Config) -> Ends {
+        thread::scope(|scope| {
+            let client = scope.spawn(|| self.connect(address, client));
+            let server = listener.accept().map_err(|error| error.to_string());
+            let client = client.join().unwrap().expect("the opener's end");
+            let server = server.expect("the acceptor's end");
+            Ends { client, server }
+        })
+    }
+
+    /// Tries to make a link that can't be, and gives both ends' errors.
+    #[must_use]
+    pub fn refused(&self, client: &Setup, server: Setup) -> (LinkError, LinkError) {
+        let listener = self.server.listen(loopback(), server, Limits::default());
+        let address = listener.address();
+        thread::scope(|scope| {
+            let client = scope.spawn(move || self.client.connect(address, client).err());
+            let server = listener.accept().err().map(|error| error.error().clone());
+            let client = client.join().unwrap().expect("the opener is refused");
+            (client, server.expect("the acceptor refuses"))
+        })
+    }
+}

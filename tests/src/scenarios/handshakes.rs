@@ -1,0 +1,285 @@
+//! Handshakes that are slow, stall or break off, and listeners that go on meanwhile.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use countersign_core::{ChannelConfig, CloseMode, Config, EndReason, Loss, VerdictKind};
+use countersign_driver::{AcceptError, Limits};
+
+use super::{one, patience};
+use crate::backend::Listener;
+use crate::pair::loopback;
+use crate::{Direction, Ends, Pair, Proxy, Transport};
+
+fn send() -> Config {
+    one(ChannelConfig::send("data"))
+}
+
+fn receive() -> Config {
+    one(ChannelConfig::receive("data"))
+}
+
+/// A listener's declaration that gives strangers little time.
+fn impatient() -> Config {
+    receive().patience(patience(|patience| {
+        patience.handshake = Duration::from_millis(100)
+    }))
+}
+
+/// A declaration that waits longer than any test takes.
+fn patient(config: Config) -> Config {
+    config.patience(patience(|patience| {
+        patience.handshake = Duration::from_secs(3600)
+    }))
+}
+
+/// The beginning of what an opener says, as short as it gets.
+fn first_byte(pair: &Pair) -> &'static [u8] {
+    match pair.transport {
+        Transport::Tls => &[22],
+        Transport::Plain => b"c",
+    }
+}
+
+fn refused(listener: &dyn Listener) -> AcceptError {
+    listener.accept().err().expect("no link")
+}
+
+fn assert_too_slow(refused: &AcceptError, from: SocketAddr) {
+    assert_eq!(refused.peer(), Some(from));
+    let error = refused.error();
+    assert_eq!(
+        *error.reason(),
+        EndReason::Lost(Loss::HandshakeTooSlow),
+        "{error}"
+    );
+    assert!(
+        refused.to_string().starts_with(&from.to_string()),
+        "{refused}"
+    );
+}
+
+/// Waits until the other end has let go of a connection, whichever way.
+fn wait_for_end(mut stream: &TcpStream) {
+    let mut buffer = [0; 1024];
+    while matches!(stream.read(&mut buffer), Ok(count) if count > 0) {}
+}
+
+/// A message goes from the opener to the acceptor.
+fn assert_works(ends: &Ends) {
+    let receipt = ends.client.sender("data").unwrap().give("hello");
+    assert_eq!(ends.server.receiver("data").unwrap().take(), "hello");
+    assert!(receipt.wait().is_handled());
+}
+
+/// Somebody connects and says nothing, or one byte: after a time it is reported and hung up.
+pub fn strangers_that_say_nothing(pair: &Pair) {
+    let listener = pair.listen(impatient());
+    for words in [&[], first_byte(pair)] {
+        let mut stranger = TcpStream::connect(listener.address()).unwrap();
+        stranger.write_all(words).unwrap();
+        assert_too_slow(&refused(&*listener), stranger.local_addr().unwrap());
+        wait_for_end(&stranger);
+    }
+}
+
+/// Somebody connects and leaves at once.
+pub fn strangers_that_leave(pair: &Pair) {
+    let listener = pair.listen(patient(receive()));
+    for words in [&[], first_byte(pair)] {
+        let mut stranger = TcpStream::connect(listener.address()).unwrap();
+        stranger.write_all(words).unwrap();
+        let from = stranger.local_addr().unwrap();
+        drop(stranger);
+        let refused = refused(&*listener);
+        assert_eq!(refused.peer(), Some(from));
+        let reason = refused.error().reason();
+        assert!(matches!(reason, EndReason::Lost(_)), "{refused}");
+    }
+}
+
+/// Somebody speaks something else.
+pub fn strangers_that_speak_something_else(pair: &Pair) {
+    let listener = pair.listen(patient(receive()));
+    let noise = [0xA5; 4000];
+    for words in [&b"GET / HTTP/1.1\r\nHost: robot\r\n\r\n"[..], &noise] {
+        let mut stranger = TcpStream::connect(listener.address()).unwrap();
+        stranger.write_all(words).unwrap();
+        let refused = refused(&*listener);
+        assert_eq!(refused.peer(), Some(stranger.local_addr().unwrap()));
+        assert!(!refused.error().can_retry(), "{refused}");
+        wait_for_end(&stranger);
+    }
+}
+
+/// An opener that stalls in the middle of its handshake.
+pub fn a_stall_in_the_middle(pair: &Pair) {
+    // After its first bytes, and after the other end has answered.
+    let stalls: &[(Direction, u64)] = match pair.transport {
+        Transport::Tls => &[(Direction::Up, 100), (Direction::Down, 100)],
+        Transport::Plain => &[(Direction::Up, 4)],
+    };
+    for (direction, bytes) in stalls {
+        let listener = pair.listen(impatient());
+        let proxy = Proxy::to(listener.address());
+        proxy.allow(*direction, *bytes);
+        thread::scope(|scope| {
+            let opening = scope.spawn(|| pair.connect(proxy.address(), patient(send())));
+            let error = refused(&*listener);
+            let reason = error.error().reason();
+            assert_eq!(*reason, EndReason::Lost(Loss::HandshakeTooSlow), "{error}");
+            proxy.resume();
+            let error = opening.join().unwrap().err().expect("no link");
+            assert!(error.can_retry(), "{error}");
+        });
+    }
+}
+
+/// An acceptor that stalls is given up by the opener.
+pub fn an_acceptor_that_stalls(pair: &Pair) {
+    let listener = std::net::TcpListener::bind(loopback()).unwrap();
+    let short = patience(|patience| patience.handshake = Duration::from_millis(100));
+    let address = listener.local_addr().unwrap();
+    let error = pair.connect(address, send().patience(short)).err().unwrap();
+    assert_eq!(
+        *error.reason(),
+        EndReason::Lost(Loss::HandshakeTooSlow),
+        "{error}"
+    );
+    assert!(error.can_retry());
+    wait_for_end(&listener.accept().unwrap().0);
+}
+
+/// An acceptor that hangs up, or resets the connection.
+pub fn an_acceptor_that_hangs_up(pair: &Pair) {
+    for read_first in [true, false] {
+        let listener = std::net::TcpListener::bind(loopback()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let hanging_up = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            if read_first {
+                let _ = stream.read(&mut [0; 4096]).unwrap();
+            }
+        });
+        let error = pair.connect(address, send()).err().unwrap();
+        hanging_up.join().unwrap();
+        assert!(matches!(error.reason(), EndReason::Lost(_)), "{error}");
+        assert!(error.can_retry(), "{error}");
+    }
+}
+
+/// Everything arrives one byte at a time, in both directions, from the first byte to the last.
+pub fn byte_by_byte(pair: &Pair) {
+    let listener = pair.listen(patient(receive()));
+    let proxy = Proxy::to(listener.address());
+    proxy.trickle();
+    let ends = pair.join(&*listener, proxy.address(), patient(send()));
+    assert_works(&ends);
+    assert!(ends.client.close(CloseMode::Drain).is_orderly());
+    assert!(ends.server.ended().is_orderly());
+}
+
+/// While strangers stall, others are let in.
+pub fn strangers_hold_up_nobody(pair: &Pair) {
+    let listener = pair.listen(patient(receive()));
+    let strangers: Vec<_> = [&[], first_byte(pair), &[]]
+        .into_iter()
+        .map(|words| {
+            let mut stranger = TcpStream::connect(listener.address()).unwrap();
+            stranger.write_all(words).unwrap();
+            stranger
+        })
+        .collect();
+    for _ in 0..3 {
+        assert_works(&pair.join(&*listener, listener.address(), send()));
+    }
+    drop(strangers);
+    for _ in 0..3 {
+        let _ = refused(&*listener);
+    }
+}
+
+/// With all half-open places taken others wait, until the strangers' time is over.
+pub fn half_open_places(pair: &Pair) {
+    let limits = Limits { half_open: 2 };
+    let setup = pair.server_setup(receive().patience(patience(|patience| {
+        patience.handshake = Duration::from_secs(2);
+    })));
+    let listener = pair.server.listen(loopback(), setup, limits);
+    let connect = || TcpStream::connect(listener.address()).unwrap();
+    let strangers = [connect(), connect()];
+    thread::scope(|scope| {
+        let opening = scope.spawn(|| pair.connect(listener.address(), patient(send())).unwrap());
+        // Had the third been let in before, it would come first.
+        let mut from: Vec<_> = (0..2)
+            .map(|_| refused(&*listener).peer().unwrap())
+            .collect();
+        let mut expected = strangers
+            .each_ref()
+            .map(|stream| stream.local_addr().unwrap());
+        expected.sort();
+        from.sort();
+        assert_eq!(from, expected);
+        let server = listener.accept().unwrap();
+        let client = opening.join().unwrap();
+        assert_works(&Ends { client, server });
+    });
+}
+
+/// One listener serves many peers at once.
+pub fn many_peers_at_once(pair: &Pair) {
+    const PEERS: usize = 20;
+    let listener = pair.listen(patient(receive()));
+    thread::scope(|scope| {
+        for peer in 0..PEERS {
+            let listener = &listener;
+            scope.spawn(move || {
+                let link = pair.connect(listener.address(), patient(send())).unwrap();
+                let sender = link.sender("data").unwrap();
+                for at in 0..10_u8 {
+                    assert!(sender.deliver(vec![peer as u8, at]).is_handled());
+                }
+                let report = link.close(CloseMode::Drain);
+                assert!(report.is_orderly(), "{report}");
+                assert_eq!(report.verdicts()[VerdictKind::Handled], 10);
+            });
+        }
+        for _ in 0..PEERS {
+            let link = listener.accept().unwrap();
+            scope.spawn(move || {
+                let messages = link.receiver("data").unwrap().take_all();
+                let peer = messages[0][0];
+                for (at, message) in messages.iter().enumerate() {
+                    assert_eq!(message[..], [peer, at as u8]);
+                }
+                assert_eq!(messages.len(), 10);
+                assert!(link.ended().is_orderly());
+            });
+        }
+    });
+}
+
+/// A listener that is dropped gives up unfinished handshakes and keeps what was accepted.
+pub fn a_dropped_listener(pair: &Pair) {
+    let listener = pair.listen(patient(receive()));
+    let ends = pair.join(&*listener, listener.address(), send());
+    let stranger = TcpStream::connect(listener.address()).unwrap();
+    // Who connects later is seen later: so the stranger has been seen by now.
+    let second = pair.join(&*listener, listener.address(), send());
+    drop(listener);
+    wait_for_end(&stranger);
+    assert_works(&ends);
+    assert_works(&second);
+}
+
+/// A link that nobody accepts is closed when its listener goes.
+pub fn a_link_that_nobody_accepts(pair: &Pair) {
+    let listener = pair.listen(patient(receive()));
+    let link = pair.connect(listener.address(), patient(send())).unwrap();
+    let receipt = link.sender("data").unwrap().give("anybody?");
+    drop(listener);
+    let report = link.ended();
+    assert!(!receipt.wait().is_handled(), "{report}");
+}

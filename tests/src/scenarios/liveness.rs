@@ -1,0 +1,103 @@
+//! Silence, pings, and peers that are no longer there.
+
+use std::time::Duration;
+
+use countersign_core::{ChannelConfig, Config, EndReason, Loss, Verdict};
+use countersign_driver::LinkEvent;
+
+use super::{both_ways, one, patience};
+use crate::{Direction, Ends, Pair, Transport};
+
+const SOON: Duration = Duration::from_millis(20);
+
+fn send() -> Config {
+    one(ChannelConfig::send("data"))
+}
+
+fn receive() -> Config {
+    one(ChannelConfig::receive("data"))
+}
+
+/// The application is told when no message comes, once for each silence.
+pub fn silence_on_a_channel(pair: &Pair) {
+    let receiving = one(ChannelConfig::receive("data").silence(SOON));
+    both_ways(pair, &send(), &receiving, |from, to| {
+        let mut receiver = to.receiver("data").unwrap();
+        let channel = "data".to_owned();
+        let silent = Some(LinkEvent::Silent { channel });
+        assert_eq!(to.event(), silent);
+        for _ in 0..3 {
+            let receipt = from.sender("data").unwrap().give("go on");
+            assert_eq!(receiver.take(), "go on");
+            assert!(receipt.wait().is_handled());
+            assert_eq!(to.event(), silent);
+        }
+    });
+}
+
+/// A peer of which nothing comes is given up, by whichever end.
+pub fn a_silent_peer_is_given_up(pair: &Pair) {
+    let short = patience(|patience| {
+        patience.ping = SOON;
+        patience.give_up = Duration::from_millis(300);
+    });
+    for client_gives_up in [true, false] {
+        let (client, server) = match client_gives_up {
+            true => (send().patience(short), receive()),
+            false => (send(), receive().patience(short)),
+        };
+        let (ends, proxy) = pair.link_through(client, server);
+        proxy.stall();
+        let receipt = ends.client.sender("data").unwrap().give("into the void");
+        let (patient, impatient) = match client_gives_up {
+            true => (ends.server, ends.client),
+            false => (ends.client, ends.server),
+        };
+        let lost = impatient.ended().end.unwrap();
+        assert_eq!(*lost.reason(), EndReason::Lost(Loss::Silence));
+        assert!(lost.can_retry());
+        proxy.cut();
+        assert!(!patient.ended().is_orderly());
+        assert_eq!(receipt.wait(), Verdict::Unknown);
+    }
+}
+
+/// What a PING or a PONG takes on the wire, in bytes, at least.
+fn ping_length(pair: &Pair) -> u64 {
+    match pair.transport {
+        Transport::Plain => 16,
+        Transport::Tls => 16 + 22,
+    }
+}
+
+/// Pings keep a link alive on which nothing is said, while the applications do something else.
+pub fn pings_keep_a_link_alive(pair: &Pair) {
+    const PINGS: u64 = 60;
+    let short = patience(|patience| {
+        patience.ping = SOON;
+        patience.give_up = SOON * 50;
+    });
+    let (ends, proxy) = pair.link_through(send().patience(short), receive());
+    let Ends { client, server } = ends;
+    for direction in [Direction::Up, Direction::Down] {
+        let bytes = proxy.passed(direction) + PINGS * ping_length(pair);
+        // The end of the link would cut it short, and this would hang.
+        proxy.wait_for(direction, bytes);
+    }
+    let receipt = client.sender("data").unwrap().give("still here");
+    assert_eq!(server.receiver("data").unwrap().take(), "still here");
+    assert!(receipt.wait().is_handled());
+}
+
+/// A connection that is cut is noticed at once by both ends, without any traffic.
+pub fn a_cut_is_noticed(pair: &Pair) {
+    let (ends, proxy) = pair.link_through(send(), receive());
+    proxy.cut();
+    for link in [&ends.client, &ends.server] {
+        let report = link.ended();
+        let lost = report.end.unwrap();
+        assert!(matches!(lost.reason(), EndReason::Lost(_)), "{lost}");
+        assert!(lost.can_retry(), "{lost}");
+        assert_eq!(link.event(), None);
+    }
+}

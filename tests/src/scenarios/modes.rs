@@ -1,0 +1,166 @@
+//! Modes and policies: what fits together, and what both ends say when it does not.
+
+use countersign_core::{ChannelConfig, Config, EndReason, Incompatible, Mode, Policy};
+use countersign_driver::{ChannelError, LinkError};
+
+use super::one;
+use crate::{Ends, Pair};
+
+fn conflict(pair: &Pair, client: ChannelConfig, server: ChannelConfig) -> (LinkError, LinkError) {
+    let server = pair.server_setup(one(server));
+    pair.refused(&pair.client_setup(one(client)), server)
+}
+
+fn assert_says(error: &LinkError, words: &[&str]) {
+    let text = error.to_string();
+    for word in words {
+        assert!(text.contains(word), "'{word}' is missing in: {text}");
+    }
+    assert!(!error.can_retry(), "{text}");
+}
+
+fn same_mode(pair: &Pair, channel: fn(&'static str) -> ChannelConfig, both: Mode) {
+    let (client, server) = conflict(pair, channel("video"), channel("video"));
+    for error in [client, server] {
+        let channel = "video".to_owned();
+        let expected = EndReason::Incompatible(Incompatible::ModeConflict { channel, both });
+        assert_eq!(*error.reason(), expected);
+        assert_says(&error, &["video", "send mode", "receive mode"]);
+    }
+}
+
+/// Both ends would send.
+pub fn both_send(pair: &Pair) {
+    same_mode(pair, |name| ChannelConfig::send(name), Mode::Send);
+}
+
+/// Both ends would receive.
+pub fn both_receive(pair: &Pair) {
+    same_mode(pair, |name| ChannelConfig::receive(name), Mode::Receive);
+}
+
+/// The opener declares a channel that the acceptor lacks.
+pub fn missing_at_the_server(pair: &Pair) {
+    let client = one(ChannelConfig::send("a")).channel(ChannelConfig::send("extra"));
+    let server = pair.server_setup(one(ChannelConfig::receive("a")));
+    let (client, server) = pair.refused(&pair.client_setup(client), server);
+    assert_says(&client, &["'extra'", "this end only"]);
+    assert_says(&server, &["'extra'", "the peer's end only"]);
+}
+
+/// The acceptor declares a channel that the opener lacks.
+pub fn missing_at_the_client(pair: &Pair) {
+    let server = one(ChannelConfig::receive("a")).channel(ChannelConfig::receive("extra"));
+    let client = pair.client_setup(one(ChannelConfig::send("a")));
+    let (client, server) = pair.refused(&client, pair.server_setup(server));
+    assert_says(&client, &["'extra'", "the peer's end only"]);
+    assert_says(&server, &["'extra'", "this end only"]);
+}
+
+/// The receiver requires another policy than the sender has, either way round.
+pub fn policies_that_conflict(pair: &Pair) {
+    let send = || ChannelConfig::send("x");
+    let receive = || ChannelConfig::receive("x");
+    for (client, server, required) in [
+        (send(), receive().latest(), Policy::Latest),
+        (send().latest(), receive().reliable(), Policy::Reliable),
+        (receive().latest(), send(), Policy::Latest),
+        (receive().reliable(), send().latest(), Policy::Reliable),
+    ] {
+        let (client, server) = conflict(pair, client, server);
+        for error in [client, server] {
+            let channel = "x".to_owned();
+            let expected = Incompatible::PolicyConflict { channel, required };
+            assert_eq!(*error.reason(), EndReason::Incompatible(expected));
+            assert_says(&error, &["'x'", &required.to_string()]);
+        }
+    }
+}
+
+/// Every combination that fits, in one link, declared in another order at the other end.
+pub fn everything_that_fits(pair: &Pair) {
+    let channels = [
+        (ChannelConfig::send("a"), ChannelConfig::receive("a")),
+        (
+            ChannelConfig::send("b"),
+            ChannelConfig::receive("b").reliable(),
+        ),
+        (
+            ChannelConfig::send("c").latest(),
+            ChannelConfig::receive("c"),
+        ),
+        (
+            ChannelConfig::send("d").latest(),
+            ChannelConfig::receive("d").latest(),
+        ),
+        (ChannelConfig::send(""), ChannelConfig::receive("")),
+    ];
+    let up =
+        |config: Config, (send, _): &(ChannelConfig, ChannelConfig)| config.channel(send.clone());
+    let down = |config: Config, (_, receive): &(ChannelConfig, ChannelConfig)| {
+        config.channel(receive.clone())
+    };
+    for turned in [false, true] {
+        let sending = channels.iter().fold(Config::new(), up);
+        let receiving = channels.iter().rev().fold(Config::new(), down);
+        let (client, server) = if turned {
+            (receiving, sending)
+        } else {
+            (sending, receiving)
+        };
+        let ends = pair.link(client, server);
+        let (from, to) = if turned {
+            (&ends.server, &ends.client)
+        } else {
+            (&ends.client, &ends.server)
+        };
+        for (send, _) in &channels {
+            let mut receiver = to.receiver(send.name()).unwrap();
+            let receipt = from
+                .sender(send.name())
+                .unwrap()
+                .give(send.name().to_owned());
+            assert_eq!(receiver.take(), send.name());
+            assert!(receipt.wait().is_handled());
+        }
+    }
+}
+
+/// Handles that can't be had.
+pub fn handles_that_can_not_be_had(pair: &Pair) {
+    let client = one(ChannelConfig::send("out")).channel(ChannelConfig::receive("in"));
+    let server = one(ChannelConfig::receive("out").manual()).channel(ChannelConfig::send("in"));
+    let Ends { client, server } = pair.link(client, server);
+    let name = |name: &str| name.to_owned();
+    assert_eq!(
+        client.sender("none").err(),
+        Some(ChannelError::NoSuchChannel { name: name("none") })
+    );
+    assert_eq!(
+        client.sender("in").err(),
+        Some(ChannelError::OtherMode {
+            name: name("in"),
+            mode: Mode::Receive
+        })
+    );
+    assert_eq!(
+        client.receiver("out").err(),
+        Some(ChannelError::OtherMode {
+            name: name("out"),
+            mode: Mode::Send
+        })
+    );
+    assert_eq!(
+        server.receiver("out").err(),
+        Some(ChannelError::OtherAcking { name: name("out") })
+    );
+    assert_eq!(
+        client.manual_receiver("in").err(),
+        Some(ChannelError::OtherAcking { name: name("in") })
+    );
+    let _receiver = client.receiver("in").unwrap();
+    assert_eq!(
+        client.receiver("in").err(),
+        Some(ChannelError::Taken { name: name("in") })
+    );
+}
