@@ -1,4 +1,4 @@
-//! Codes of the ABORT frame (`docs/protocol.md`, ABORT): what a peer did wrong.
+//! Codes of the ABORT frame (`docs/protocol.md`, Violations): what a peer did wrong.
 
 /// Bytes that are not a frame of this protocol.
 pub const FRAMING: u16 = 1;

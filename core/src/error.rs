@@ -159,7 +159,7 @@ pub enum EndReason {
     Peer(PeerMisbehaved),
     /// The peer says that this end broke the protocol.
     AccusedByPeer {
-        /// The peer's code (`docs/protocol.md`, ABORT).
+        /// The peer's code (`docs/protocol.md`, Violations).
         code: u16,
         /// The peer's words.
         text: String,
@@ -168,7 +168,7 @@ pub enum EndReason {
     Incompatible(Incompatible),
     /// The peer refused the link.
     Refused {
-        /// The peer's code (`docs/protocol.md`, REFUSE).
+        /// The peer's code (`docs/protocol.md`, Handshake).
         code: u16,
         /// The peer's words.
         text: String,
@@ -359,7 +359,7 @@ pub enum PeerMisbehaved {
     UnknownChannel(u16),
     /// A frame that only the other end of the channel may send.
     WrongDirection(u16),
-    /// A message number that does not follow the one before.
+    /// A message number that does not follow the one before, or one that can't be.
     SequenceGap,
     /// A fragment that continues nothing, or a new message before the last one's end.
     FragmentOrder,

@@ -17,6 +17,10 @@ const SHARED_MESSAGE: usize = 4096;
 /// Length of such an allocation.
 const CHUNK: usize = 16_384;
 
+/// The highest number of a message. No session gets there by sending, so only a SKIP is checked
+/// against it; counting on from there can't overflow.
+const MAX_SEQUENCE: Sequence = Sequence::MAX / 2;
+
 /// Where short messages of all channels of a link are copied to, side by side.
 #[derive(Debug, Default)]
 pub(crate) struct Pool(BytesMut);
@@ -164,7 +168,10 @@ impl ReceiveHalf {
         data: &[u8],
         pool: &mut Pool,
     ) -> Result<(), PeerMisbehaved> {
-        let sequence = self.received + 1;
+        let sequence = self
+            .received
+            .checked_add(1)
+            .ok_or(PeerMisbehaved::SequenceGap)?;
         // The wire carries the low half.
         #[expect(clippy::cast_possible_truncation)]
         let expected = sequence as u32;
@@ -274,6 +281,9 @@ impl ReceiveHalf {
         }
         if through <= self.received {
             return Err(PeerMisbehaved::SkippedBackwards);
+        }
+        if through > MAX_SEQUENCE {
+            return Err(PeerMisbehaved::SequenceGap);
         }
         if self.last.is_some_and(|last| through > last) {
             return Err(PeerMisbehaved::AfterClose);

@@ -1,4 +1,4 @@
-//! Codes of the REFUSE frame (`docs/protocol.md`, REFUSE): why a link can't be.
+//! Codes of the REFUSE frame (`docs/protocol.md`, Handshake): why a link can't be.
 
 /// No protocol version in common.
 pub const VERSION: u16 = 1;

@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::fmt;
 use core::ops::{AddAssign, Index, IndexMut};
 
-/// The longest reason a rejection can carry, in bytes of UTF-8 (`docs/protocol.md`, REJECT).
+/// The longest reason a rejection can carry, in bytes of UTF-8 (`docs/protocol.md`, Settling).
 pub const MAX_REASON: usize = 256;
 
 /// Codes of rejections that countersign itself gives. The application's own codes are those below

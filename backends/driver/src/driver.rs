@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant as StdInstant;
 
-use countersign_core::{Instant, Loss};
+use countersign_core::{Instant, Life, Loss};
 use countersign_endpoint::{Buffer, Endpoint, Written};
 
 use crate::error::Detail;
@@ -254,16 +254,16 @@ impl<T: Transport> Driver<T> {
     /// the peer some time to end it too: closing with unread input would make the operating
     /// system reset the connection, and the peer might never read our last words.
     fn is_over(&mut self, now: Instant) -> bool {
-        let wanted = self.shared.with(|state| {
-            let patience = state.link.config().waits().linger;
-            (state.link.wants_connection(), now + patience)
+        let (ended, linger) = self.shared.with(|state| {
+            let ended = state.link.life() == Life::Ended;
+            (ended, state.link.config().waits().linger)
         });
-        let done = self.output.is_empty() && (self.shut || self.endpoint.is_over());
-        match wanted {
-            (false, _) if done && self.endpoint.is_read_ended() => true,
-            (false, until) => now >= *self.linger.get_or_insert(until),
-            (true, _) => false,
+        if !ended {
+            return false;
         }
+        let said = self.output.is_empty() && (self.shut || self.endpoint.is_over());
+        let until = *self.linger.get_or_insert(now + linger);
+        (said && self.endpoint.is_read_ended()) || now >= until
     }
 
     /// Runs the driver with a timer of the runtime's, until the transport is of no more use.

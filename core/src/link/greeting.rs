@@ -57,6 +57,9 @@ impl Link {
             return Ok(());
         }
         check_head(head)?;
+        if head.outcome != SessionOutcome::New {
+            return Err(PeerMisbehaved::Greeting);
+        }
         self.wire = match self.match_channels(hello) {
             Ok(wire) => wire,
             Err(Mismatch::Violation(violation)) => return Err(violation),
@@ -117,7 +120,7 @@ impl Link {
         check_head(head)?;
         let ours = &self.config.channels;
         // HELLO offered one version and named no session.
-        if head.version_min != VERSION
+        if (head.version_min, head.version_max) != (VERSION, VERSION)
             || head.outcome != SessionOutcome::New
             || head.session == [0; 16]
             || welcome.channels().count() != ours.len()
@@ -278,9 +281,12 @@ fn check_head(head: &GreetingHead) -> Result<(), PeerMisbehaved> {
 
 /// Checks the figures of one channel by themselves. In a new session nothing has been received.
 fn check_entry(entry: &ChannelEntry<'_>) -> Result<(), PeerMisbehaved> {
-    let windowed = entry.window_messages > 0 && entry.window_bytes > 0;
+    let windows = match entry.mode {
+        Mode::Send => entry.window_messages == 0 && entry.window_bytes == 0,
+        Mode::Receive => entry.window_messages > 0 && entry.window_bytes > 0,
+    };
     let new = entry.handled == 0 && entry.received == 0 && entry.partial == 0;
-    if windowed == (entry.mode == Mode::Receive) && entry.max_message > 0 && new {
+    if windows && entry.max_message > 0 && new {
         Ok(())
     } else {
         Err(PeerMisbehaved::Greeting)

@@ -24,6 +24,8 @@ impl Link {
         self.advance_clock(now);
         self.step(Input::Opened)?;
         self.connected = true;
+        self.read_ended = false;
+        self.write_ended = false;
         self.handshake_deadline = self.now + self.config.patience.handshake;
         Ok(())
     }
@@ -121,23 +123,39 @@ impl Link {
             self.has_news = true;
             match piece {
                 Piece::Message { head, data } => {
+                    if self.is_greeting() {
+                        return Err(PeerMisbehaved::Unexpected);
+                    }
                     self.arriving = head.channel;
                     let (half, pool) = self.receiving(head.channel)?;
                     half.begin(now, &head, data, pool)?;
+                    // An abandoned channel answers at once.
+                    let answers = half.wants_output();
+                    self.wants_output |= answers;
                 }
-                Piece::More(data) => self.receiving(self.arriving)?.0.more(now, data)?,
+                Piece::More(data) => {
+                    let (half, _) = self.receiving(self.arriving)?;
+                    half.more(now, data)?;
+                    let answers = half.wants_output();
+                    self.wants_output |= answers;
+                }
                 Piece::Frame(frame) => self.hear_frame(&frame)?,
             }
-            if self.life == Life::Ended {
+            if matches!(self.life, Life::Finishing | Life::Ended) {
                 break;
             }
         }
         Ok(())
     }
 
+    /// Whether the handshake is under way; the acceptor's is until its WELCOME is written.
+    fn is_greeting(&self) -> bool {
+        self.life == Life::Greeting || self.to_greet == ToGreet::Welcome
+    }
+
     /// Everything but MESSAGE.
     fn hear_frame(&mut self, frame: &Frame<'_>) -> Result<(), PeerMisbehaved> {
-        if self.life == Life::Greeting {
+        if self.is_greeting() {
             return match *frame {
                 Frame::Hello(ref hello) => self.hear_hello(hello),
                 Frame::Welcome(ref welcome) => self.hear_welcome(welcome),
@@ -155,6 +173,10 @@ impl Link {
                 }
                 _ => Err(PeerMisbehaved::Unexpected),
             };
+        }
+        let farewell = matches!(frame, Frame::Ping(_) | Frame::Pong(_) | Frame::Abort { .. });
+        if self.closing.done_heard && !farewell {
+            return Err(PeerMisbehaved::AfterClose);
         }
         let now = self.now;
         match *frame {
@@ -234,9 +256,6 @@ impl Link {
     }
 
     fn hear_done(&mut self) -> Result<(), PeerMisbehaved> {
-        if self.closing.done_heard {
-            return Err(PeerMisbehaved::AfterClose);
-        }
         if !self.is_settled() {
             return Err(PeerMisbehaved::DoneTooEarly);
         }

@@ -51,7 +51,7 @@ impl Link {
     /// Frames that bound a peer's wait (answers to pings, acknowledgements, rejections) go before
     /// messages, and channels declared earlier before those declared later; messages above the
     /// frame limit are cut, so that one long message holds nothing up. A buffer of 16 KiB or a
-    /// multiple of it fits TLS records; 512 bytes are enough once the handshake is over.
+    /// multiple of it fits TLS records; 650 bytes are enough once the handshake is over.
     pub fn poll_output(&mut self, now: Instant, out: &mut [u8]) -> Output {
         self.advance_clock(now);
         let mut out = Out { buffer: out, at: 0 };

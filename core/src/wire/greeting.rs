@@ -80,6 +80,8 @@ pub struct ChannelEntry<'a> {
 }
 
 /// A decoded HELLO or WELCOME. The channels are numbered on the wire in the order of HELLO.
+///
+/// Of a greeting whose versions do not include [`VERSION`], only the versions are read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Greeting<'a> {
     /// What comes before the channels.
@@ -96,12 +98,18 @@ impl<'a> Greeting<'a> {
             return Err(PeerMisbehaved::NotCountersign);
         }
         let (version_min, version_max) = (reader.u16()?, reader.u16()?);
+        if version_min > version_max {
+            return Err(PeerMisbehaved::Greeting);
+        }
+        if !(version_min..=version_max).contains(&VERSION) {
+            return Ok(Self::of_other_versions(version_min, version_max));
+        }
         let outcome = SessionOutcome::from_u8(reader.u8()?).ok_or(PeerMisbehaved::Greeting)?;
         let _reserved: [u8; 3] = reader.array()?;
         let frame_limit = reader.u32()?;
         let session = reader.array()?;
         let count = reader.u16()?;
-        if usize::from(count) > MAX_CHANNELS || version_min > version_max {
+        if usize::from(count) > MAX_CHANNELS {
             return Err(PeerMisbehaved::Greeting);
         }
         let entries = reader.0;
@@ -120,6 +128,23 @@ impl<'a> Greeting<'a> {
             count,
             entries,
         })
+    }
+
+    /// What can be known of a greeting in versions that are not spoken here: nothing behind them
+    /// need have today's layout.
+    const fn of_other_versions(version_min: u16, version_max: u16) -> Self {
+        let head = GreetingHead {
+            version_min,
+            version_max,
+            outcome: SessionOutcome::New,
+            frame_limit: 0,
+            session: [0; 16],
+        };
+        Self {
+            head,
+            count: 0,
+            entries: &[],
+        }
     }
 
     /// The channels in order.

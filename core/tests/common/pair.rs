@@ -1,0 +1,143 @@
+//! Two links that hand each other bytes, in virtual time.
+
+use core::time::Duration;
+
+use countersign_core::{ChannelId, Config, Event, Instant, Life, Link, Output, Role};
+
+use super::Cut;
+
+/// Opener and acceptor, and what each of them has told.
+pub(crate) struct Pair {
+    pub(crate) ends: [Link; 2],
+    pub(crate) events: [Vec<Event>; 2],
+    pub(crate) now: Instant,
+    /// The length of the buffers that output is written to.
+    pub(crate) buffer: usize,
+    cut: Cut,
+    eof_told: [bool; 2],
+}
+
+pub(crate) const OPENER: usize = 0;
+pub(crate) const ACCEPTOR: usize = 1;
+
+/// Runs a script with two connected links twice, with input whole and byte by byte, and compares
+/// their events.
+pub(crate) fn paired(opener: &Config, acceptor: &Config, script: impl Fn(&mut Pair)) {
+    let run = |cut| {
+        let mut pair = Pair::new(opener, acceptor, cut);
+        script(&mut pair);
+        (pair.events, pair.ends.map(|end| end.end_reason().cloned()))
+    };
+    assert_eq!(run(Cut::Whole), run(Cut::Bytes));
+}
+
+impl Pair {
+    pub(crate) fn new(opener: &Config, acceptor: &Config, cut: Cut) -> Self {
+        let now = Instant::from_micros(1_000_000);
+        let mut ends = [
+            Link::new(opener, Role::Opener, [1; 16]).expect("a config that fits"),
+            Link::new(acceptor, Role::Acceptor, [2; 16]).expect("a config that fits"),
+        ];
+        for end in &mut ends {
+            end.handle_opened(now).expect("offline");
+            end.handle_secured(now, None).expect("securing");
+        }
+        Self {
+            ends,
+            events: [Vec::new(), Vec::new()],
+            now,
+            buffer: 65_536,
+            cut,
+            eof_told: [false; 2],
+        }
+    }
+
+    /// Moves bytes until neither end has any, and collects events.
+    pub(crate) fn run(&mut self) {
+        loop {
+            let moved = self.moves(OPENER) | self.moves(ACCEPTOR);
+            for (end, events) in self.ends.iter_mut().zip(&mut self.events) {
+                events.extend(core::iter::from_fn(|| end.poll_event()));
+            }
+            if !moved {
+                break;
+            }
+        }
+    }
+
+    /// Moves what one end has to say; true if there was anything.
+    fn moves(&mut self, from: usize) -> bool {
+        let mut buffer = vec![0; self.buffer];
+        let mut moved = false;
+        let wanted = self.ends[from].wants_output();
+        loop {
+            match self.ends[from].poll_output(self.now, &mut buffer) {
+                Output::Written(n) => {
+                    assert!(wanted, "output that was not announced");
+                    for piece in self.cut.pieces(&buffer[..n]) {
+                        self.ends[1 - from].handle_input(self.now, piece);
+                    }
+                    moved = true;
+                }
+                Output::Idle => return moved,
+                Output::End => {
+                    if !self.eof_told[from] {
+                        // A connection that is given up is dropped without being asked for output.
+                        let dropped = !self.ends[from].wants_connection();
+                        assert!(wanted || dropped, "an end that was not announced");
+                        self.eof_told[from] = true;
+                        self.ends[1 - from].handle_eof(self.now);
+                        return true;
+                    }
+                    return moved;
+                }
+                Output::TooSmall { needed } => buffer.resize(needed, 0),
+            }
+        }
+    }
+
+    /// Sleeps exactly until the next deadline of either end; false when there is none.
+    pub(crate) fn sleep(&mut self) -> bool {
+        let deadline = self.ends.iter().filter_map(Link::poll_deadline).min();
+        let Some(deadline) = deadline else {
+            return false;
+        };
+        self.now = self.now.max(deadline);
+        for end in &mut self.ends {
+            end.handle_timeout(self.now);
+        }
+        true
+    }
+
+    /// Lets time pass, moving bytes at every deadline on the way.
+    pub(crate) fn pass(&mut self, duration: Duration) {
+        let until = self.now + duration;
+        loop {
+            self.run();
+            let next = self.ends.iter().filter_map(Link::poll_deadline).min();
+            match next {
+                Some(next) if next <= until => self.sleep(),
+                _ => break,
+            };
+        }
+        self.now = until;
+    }
+
+    /// Takes everything that waits on a channel.
+    pub(crate) fn take_all(&mut self, end: usize, channel: ChannelId) -> Vec<Vec<u8>> {
+        let link = &mut self.ends[end];
+        core::iter::from_fn(|| link.take(channel).expect("receive mode"))
+            .map(|message| message.payload.to_vec())
+            .collect()
+    }
+
+    pub(crate) fn lives(&self) -> [Life; 2] {
+        [self.ends[0].life(), self.ends[1].life()]
+    }
+
+    pub(crate) fn send(&mut self, end: usize, channel: ChannelId, payload: &[u8]) -> u64 {
+        self.ends[end]
+            .send(channel, payload.to_vec(), None)
+            .expect("accepted")
+    }
+}

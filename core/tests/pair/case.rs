@@ -1,0 +1,303 @@
+//! What a case consists of: two declarations and a list of things that happen.
+
+use core::time::Duration;
+
+use countersign_core::{ChannelConfig, CloseMode, Config, Dialect, Patience};
+use proptest::prelude::*;
+
+/// One channel of a case, as both ends declare it.
+#[derive(Clone, Debug)]
+pub(crate) struct Chan {
+    /// Which end sends.
+    pub(crate) sender: usize,
+    pub(crate) latest: bool,
+    pub(crate) manual: bool,
+    /// The largest message at the sender and at the receiver.
+    pub(crate) max: [usize; 2],
+    pub(crate) queue: (usize, usize),
+    pub(crate) window: (u32, usize),
+    pub(crate) in_flight: Option<u32>,
+    pub(crate) silence: Option<u64>,
+}
+
+impl Chan {
+    pub(crate) fn queue_bytes(&self) -> usize {
+        self.queue.1.max(self.max[0])
+    }
+
+    pub(crate) fn window_bytes(&self) -> usize {
+        self.window.1.max(self.max[1])
+    }
+
+    pub(crate) fn flight(&self) -> u32 {
+        let default = if self.latest { 2 } else { u32::MAX };
+        self.in_flight.unwrap_or(default)
+    }
+
+    fn declare(&self, at: usize, end: usize) -> ChannelConfig {
+        let name = format!("c{at}");
+        if end == self.sender {
+            let channel = ChannelConfig::send(name)
+                .queue(self.queue.0, self.queue_bytes())
+                .max_message(self.max[0]);
+            let channel = if self.latest {
+                channel.latest()
+            } else {
+                channel
+            };
+            match self.in_flight {
+                Some(limit) => channel.in_flight(limit),
+                None => channel,
+            }
+        } else {
+            let mut channel = ChannelConfig::receive(name)
+                .window(self.window.0, self.window_bytes())
+                .max_message(self.max[1]);
+            if self.manual {
+                channel = channel.manual();
+            }
+            if let Some(millis) = self.silence {
+                channel = channel.silence(Duration::from_millis(millis));
+            }
+            channel
+        }
+    }
+}
+
+/// Something that happens. Numbers that choose among what there is are taken modulo it.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    /// Opens, then secures, one end's connection.
+    Connect(usize),
+    Send {
+        channel: usize,
+        /// In thousandths of the largest message.
+        size: usize,
+        /// Microseconds from now.
+        expires: Option<u64>,
+    },
+    Take(usize),
+    Handle {
+        channel: usize,
+        which: usize,
+    },
+    Reject {
+        channel: usize,
+        which: usize,
+        code: u32,
+        /// Length of the reason in characters of two bytes.
+        reason: usize,
+    },
+    /// Settles a number that does not wait for it.
+    HandleWrong {
+        channel: usize,
+        sequence: u64,
+    },
+    Abandon(usize),
+    Close(usize, CloseMode),
+    /// Microseconds.
+    Pass(u64),
+    /// Sleeps to the next deadline exactly.
+    Sleep,
+    /// Moves bytes from the end, cut into pieces.
+    Move {
+        from: usize,
+        bytes: usize,
+        piece: usize,
+    },
+    Poll {
+        end: usize,
+        space: usize,
+    },
+    PollEvents(usize),
+    Cut,
+}
+
+/// A whole case.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) dialect: Dialect,
+    pub(crate) channels: Vec<Chan>,
+    pub(crate) frame_limits: [usize; 2],
+    /// The acceptor declares its channels in the opposite order.
+    pub(crate) reversed: bool,
+    /// Events are polled after everything that happens.
+    pub(crate) eager: bool,
+    pub(crate) connected: bool,
+    /// No pings, which would hide a stall by waking everything up.
+    pub(crate) unwatched: bool,
+    pub(crate) ack_delay: u64,
+    pub(crate) ops: Vec<Op>,
+    /// Who closes at the end, and how.
+    pub(crate) closers: [Option<CloseMode>; 2],
+    pub(crate) last_space: usize,
+}
+
+impl Case {
+    pub(crate) fn patience(&self) -> Patience {
+        let (ping, give_up) = if self.unwatched {
+            (100_000, 200_000)
+        } else {
+            (5, 15)
+        };
+        Patience {
+            ping: Duration::from_secs(ping),
+            give_up: Duration::from_secs(give_up),
+            ack_delay: Duration::from_micros(self.ack_delay),
+            ..Patience::default()
+        }
+    }
+
+    /// The position of a channel in an end's declaration.
+    pub(crate) fn position(&self, channel: usize, end: usize) -> u16 {
+        let at = if self.reversed && end == 1 {
+            self.channels.len() - 1 - channel
+        } else {
+            channel
+        };
+        u16::try_from(at).expect("few channels")
+    }
+
+    pub(crate) fn config(&self, end: usize) -> Config {
+        let mut config = Config::new()
+            .dialect(self.dialect)
+            .frame_limit(self.frame_limits[end])
+            .patience(self.patience());
+        for at in 0..self.channels.len() {
+            // Reversing twice is the identity, so this is the inverse too.
+            let channel = usize::from(self.position(at, end));
+            config = config.channel(self.channels[channel].declare(channel, end));
+        }
+        config
+    }
+}
+
+fn chan(native: bool) -> impl Strategy<Value = Chan> {
+    let max = prop_oneof![1..40_usize, 200..600_usize, 1000..5000_usize];
+    let same = prop_oneof![4 => Just(None), 1 => (1..3000_usize).prop_map(Some)];
+    (
+        (0..2_usize, any::<bool>(), any::<bool>()),
+        (max, same),
+        (1..12_usize, 1..6000_usize),
+        (
+            prop_oneof![1..5_u32, 1..50_u32],
+            prop_oneof![1..300_usize, 1..9000_usize],
+        ),
+        prop_oneof![2 => Just(None), 1 => (1..5_u32).prop_map(Some)],
+        prop_oneof![3 => Just(None), 1 => (1..3000_u64).prop_map(Some)],
+    )
+        .prop_map(
+            move |(kind, (max, other), queue, window, in_flight, silence)| {
+                let (sender, latest, manual) = kind;
+                Chan {
+                    sender,
+                    latest,
+                    manual: manual && native,
+                    // Without a handshake, two figures that differ are a mistake of the callers'.
+                    max: [max, other.filter(|_| native).unwrap_or(max)],
+                    queue,
+                    window,
+                    in_flight,
+                    silence,
+                }
+            },
+        )
+}
+
+fn close_mode() -> impl Strategy<Value = CloseMode> {
+    prop_oneof![Just(CloseMode::Drain), Just(CloseMode::Withdraw)]
+}
+
+fn space() -> impl Strategy<Value = usize> {
+    prop_oneof![
+        2 => 0..40_usize,
+        2 => 20..320_usize,
+        2 => 300..1500_usize,
+        2 => Just(20_000_usize),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let expires = prop_oneof![
+        3 => Just(None),
+        1 => Just(Some(0)),
+        2 => (1..3_000_000_u64).prop_map(Some),
+    ];
+    let size = prop_oneof![Just(0_usize), 0..60_usize, 0..1002_usize, Just(1000_usize)];
+    let bytes = prop_oneof![0..30_usize, 0..2000_usize, Just(1_000_000_usize)];
+    let piece = prop_oneof![1..8_usize, 1..100_usize, Just(1_000_000_usize)];
+    let micros = prop_oneof![Just(0_u64), 1..2000_u64, 1..4_000_000_u64];
+    let reason = prop_oneof![Just(0_usize), 0..20_usize, 120..140_usize];
+    prop_oneof![
+        2 => (0..2_usize).prop_map(Op::Connect),
+        20 => (any::<usize>(), size, expires)
+            .prop_map(|(channel, size, expires)| Op::Send { channel, size, expires }),
+        10 => any::<usize>().prop_map(Op::Take),
+        6 => (any::<usize>(), any::<usize>())
+            .prop_map(|(channel, which)| Op::Handle { channel, which }),
+        4 => (any::<usize>(), any::<usize>(), 0..5_u32, reason).prop_map(
+            |(channel, which, code, reason)| Op::Reject { channel, which, code, reason }
+        ),
+        1 => (any::<usize>(), 0..9_u64)
+            .prop_map(|(channel, sequence)| Op::HandleWrong { channel, sequence }),
+        1 => any::<usize>().prop_map(Op::Abandon),
+        1 => (0..2_usize, close_mode()).prop_map(|(end, mode)| Op::Close(end, mode)),
+        4 => micros.prop_map(Op::Pass),
+        3 => Just(Op::Sleep),
+        16 => (0..2_usize, bytes, piece)
+            .prop_map(|(from, bytes, piece)| Op::Move { from, bytes, piece }),
+        16 => (0..2_usize, space()).prop_map(|(end, space)| Op::Poll { end, space }),
+        5 => (0..2_usize).prop_map(Op::PollEvents),
+        1 => prop_oneof![3 => Just(Op::Pass(0)), 1 => Just(Op::Cut)],
+    ]
+}
+
+fn frame_limit() -> impl Strategy<Value = usize> {
+    prop_oneof![512..600_usize, 512..3000_usize, Just(16_384_usize)]
+}
+
+fn closers() -> impl Strategy<Value = [Option<CloseMode>; 2]> {
+    prop_oneof![
+        close_mode().prop_map(|mode| [Some(mode), None]),
+        close_mode().prop_map(|mode| [None, Some(mode)]),
+        (close_mode(), close_mode()).prop_map(|(a, b)| [Some(a), Some(b)]),
+    ]
+}
+
+/// Cases of one dialect.
+pub(crate) fn case(dialect: Dialect) -> impl Strategy<Value = Case> {
+    let native = dialect == Dialect::Countersign;
+    let most = if native { 5 } else { 2 };
+    (
+        prop::collection::vec(chan(native), 1..most),
+        [frame_limit(), frame_limit()],
+        (
+            any::<bool>(),
+            any::<bool>(),
+            prop::bool::weighted(0.8),
+            any::<bool>(),
+        ),
+        prop_oneof![Just(0_u64), Just(1000_u64), 1..50_000_u64],
+        prop::collection::vec(op(), 0..150),
+        closers(),
+        prop_oneof![Just(16_384_usize), 600..2000_usize],
+    )
+        .prop_map(
+            move |(channels, frame_limits, flags, ack_delay, ops, closers, last_space)| {
+                let (reversed, eager, connected, unwatched) = flags;
+                Case {
+                    dialect,
+                    channels,
+                    frame_limits,
+                    reversed,
+                    eager,
+                    connected,
+                    unwatched,
+                    ack_delay,
+                    ops,
+                    closers,
+                    last_space,
+                }
+            },
+        )
+}

@@ -1,0 +1,6 @@
+//! Two links in virtual time, and a reference model of what must come of it.
+
+pub(crate) mod case;
+mod model;
+mod wire;
+pub(crate) mod world;

@@ -1,0 +1,176 @@
+//! An observer of the wire. It shares no code with the core: it reads what the format says.
+
+use countersign_core::Dialect;
+
+/// What an observer sees.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Seen {
+    /// HELLO or WELCOME.
+    Greeting,
+    /// A message or a part of one.
+    Data {
+        channel: usize,
+        /// Where the format has numbers.
+        number: Option<u32>,
+        first: bool,
+        last: bool,
+        length: usize,
+        total: Option<usize>,
+    },
+    Skip {
+        channel: usize,
+        through: u64,
+    },
+    Ack {
+        channel: usize,
+        /// `None`: the oldest.
+        through: Option<u64>,
+    },
+    Reject {
+        channel: usize,
+        sequence: u64,
+        code: u32,
+        reason: String,
+    },
+    Close,
+    /// NOTED, PING, PONG, DONE.
+    Other,
+    /// REFUSE or ABORT, which two honest ends never need.
+    Complaint,
+}
+
+/// Reads one direction of a connection.
+#[derive(Debug)]
+pub(crate) struct Observer {
+    dialect: Dialect,
+    /// `tlsstream`: whether this direction carries messages, not confirmations.
+    messages: bool,
+    inside: bool,
+    buffer: Vec<u8>,
+    /// The longest frame so far.
+    pub(crate) longest: usize,
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |n, byte| n << 8 | u64::from(*byte))
+}
+
+fn length(bytes: &[u8]) -> usize {
+    usize::try_from(number(bytes)).expect("lengths in tests are small")
+}
+
+impl Observer {
+    pub(crate) fn new(dialect: Dialect, messages: bool) -> Self {
+        Self {
+            dialect,
+            messages,
+            inside: false,
+            buffer: Vec::new(),
+            longest: 0,
+        }
+    }
+
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<Seen> {
+        self.buffer.extend_from_slice(bytes);
+        let mut seen = Vec::new();
+        loop {
+            let next = match (self.dialect, self.messages) {
+                (Dialect::Countersign, _) => self.frame(),
+                (Dialect::TlsStream, true) => self.stream_message(),
+                (Dialect::TlsStream, false) => self.confirmation(),
+            };
+            match next {
+                Some(next) => seen.push(next),
+                None => return seen,
+            }
+        }
+    }
+
+    fn frame(&mut self) -> Option<Seen> {
+        if self.buffer.len() < 8 {
+            return None;
+        }
+        let whole = 8 + length(&self.buffer[4..8]);
+        if self.buffer.len() < whole {
+            return None;
+        }
+        let frame: Vec<u8> = self.buffer.drain(..whole).collect();
+        self.longest = self.longest.max(whole);
+        let channel = length(&frame[2..4]);
+        let body = &frame[8..];
+        Some(match frame[0] {
+            0x01 | 0x02 => Seen::Greeting,
+            0x10 => {
+                let (first, last) = (frame[1] & 1 != 0, frame[1] & 2 != 0);
+                let head = if first && !last { 12 } else { 4 };
+                Seen::Data {
+                    channel,
+                    number: u32::try_from(number(&body[..4])).ok(),
+                    first,
+                    last,
+                    length: body.len() - head,
+                    total: (head == 12).then(|| length(&body[4..12])),
+                }
+            }
+            0x11 => Seen::Skip {
+                channel,
+                through: number(body),
+            },
+            0x12 => Seen::Ack {
+                channel,
+                through: Some(number(body)),
+            },
+            0x13 => Seen::Reject {
+                channel,
+                sequence: number(&body[..8]),
+                code: u32::try_from(number(&body[8..12])).expect("four bytes"),
+                reason: String::from_utf8(body[12..].to_vec()).expect("UTF-8"),
+            },
+            0x30 => Seen::Close,
+            0x14 | 0x20 | 0x21 | 0x31 => Seen::Other,
+            _ => Seen::Complaint,
+        })
+    }
+
+    fn stream_message(&mut self) -> Option<Seen> {
+        let end = self.buffer.iter().position(|byte| *byte == b'!')?;
+        let digits = core::str::from_utf8(&self.buffer[..end]).expect("digits");
+        let total: usize = digits.parse().expect("a length");
+        if !self.inside {
+            self.inside = true;
+            return Some(Seen::Data {
+                channel: 0,
+                number: None,
+                first: true,
+                last: false,
+                length: 0,
+                total: Some(total),
+            });
+        }
+        if self.buffer.len() <= end + total {
+            return None;
+        }
+        self.buffer.drain(..=end + total);
+        self.inside = false;
+        Some(Seen::Data {
+            channel: 0,
+            number: None,
+            first: false,
+            last: true,
+            length: total,
+            total: None,
+        })
+    }
+
+    fn confirmation(&mut self) -> Option<Seen> {
+        if self.buffer.len() < 3 {
+            return None;
+        }
+        let words: Vec<u8> = self.buffer.drain(..3).collect();
+        assert_eq!(words, b"OK!");
+        Some(Seen::Ack {
+            channel: 0,
+            through: None,
+        })
+    }
+}

@@ -1,0 +1,42 @@
+//! Whatever two ends do, in whatever order and however their bytes are cut: every message gets
+//! the one verdict that a plain model of the protocol says it must get.
+//!
+//! `PROPTEST_CASES` sets how many cases are tried; 256 by default, 10,000 before a release.
+
+mod pair;
+
+use countersign_core::Dialect;
+use pair::case::{Case, case};
+use pair::world::World;
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
+            "proptest-regressions/prop_pair.txt",
+        ))),
+        ..ProptestConfig::default()
+    }
+}
+
+/// Runs a case twice: it must hold, and come out the same.
+fn run(case: &Case) {
+    let first = World::new(case).run();
+    let second = World::new(case).run();
+    assert!(first == second, "the same calls gave something else");
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn countersign_pair_follows_the_model(case in case(Dialect::Countersign)) {
+        run(&case);
+    }
+
+    #[test]
+    fn tlsstream_pair_follows_the_model(case in case(Dialect::TlsStream)) {
+        run(&case);
+    }
+}

@@ -1,0 +1,191 @@
+//! Limits.
+
+use core::time::Duration;
+
+use countersign_core::{ChannelConfig, Config, ConfigProblem, Dialect, Patience, Policy};
+
+use crate::common::bytes::{Entry, Greeting};
+use crate::common::peer::against;
+
+fn problem(config: &Config) -> Option<ConfigProblem> {
+    config.check().err().map(|error| error.problem)
+}
+
+fn one(channel: ChannelConfig) -> Config {
+    Config::new().channel(channel)
+}
+
+fn many(count: usize) -> Config {
+    (0..count).fold(Config::new(), |config, at| {
+        config.channel(ChannelConfig::send(format!("c{at}")))
+    })
+}
+
+#[test]
+fn defaults_are_those_of_the_table() {
+    // [LIMIT-1]
+    against(countersign_core::Role::Opener, &Config::default(), |peer| {
+        let entry = Entry {
+            max_message: 16 << 20,
+            ..Entry::send("main")
+        };
+        assert_eq!(peer.say(), Greeting::hello(&[entry]).bytes());
+    });
+    let receiver = one(ChannelConfig::receive("main"));
+    against(countersign_core::Role::Opener, &receiver, |peer| {
+        let entry = Entry {
+            max_message: 16 << 20,
+            window_messages: 8192,
+            window_bytes: 16 << 20,
+            ..Entry::receive("main")
+        };
+        assert_eq!(peer.say(), Greeting::hello(&[entry]).bytes());
+    });
+    let expected = Patience {
+        handshake: Duration::from_secs(10),
+        ping: Duration::from_secs(5),
+        give_up: Duration::from_secs(15),
+        close: Duration::from_secs(10),
+        linger: Duration::from_secs(2),
+        ack_delay: Duration::from_millis(1),
+    };
+    assert_eq!(Config::new().waits(), &expected);
+    assert_eq!(countersign_core::DEFAULT_QUEUE_MESSAGES, 16_384);
+    assert_eq!(countersign_core::DEFAULT_QUEUE_BYTES, 32 << 20);
+    assert_eq!(countersign_core::DEFAULT_LATEST_IN_FLIGHT, 2);
+}
+
+#[test]
+fn links_have_bounds() {
+    // [LIMIT-1]
+    assert_eq!(problem(&many(0)), Some(ConfigProblem::NoChannels));
+    assert_eq!(problem(&many(64)), None);
+    assert_eq!(problem(&many(65)), Some(ConfigProblem::TooManyChannels));
+    for (limit, expected) in [
+        (511, Some(ConfigProblem::FrameLimit)),
+        (512, None),
+        (1 << 24, None),
+        ((1 << 24) + 1, Some(ConfigProblem::FrameLimit)),
+    ] {
+        assert_eq!(problem(&many(1).frame_limit(limit)), expected);
+    }
+    let patience = Patience {
+        ping: Duration::from_secs(15),
+        ..Patience::default()
+    };
+    let expected = Some(ConfigProblem::PingNotBeforeGivingUp);
+    assert_eq!(problem(&many(1).patience(patience)), expected);
+    let twice = many(1).channel(ChannelConfig::receive("c0"));
+    assert_eq!(problem(&twice), Some(ConfigProblem::NameTaken));
+}
+
+#[test]
+fn channels_have_bounds() {
+    // [LIMIT-1]
+    let zero = |config: &Config| matches!(problem(config), Some(ConfigProblem::Zero(_)));
+    for length in [0, 64] {
+        assert_eq!(problem(&one(ChannelConfig::send("n".repeat(length)))), None);
+    }
+    let long = one(ChannelConfig::send("n".repeat(65)));
+    assert_eq!(problem(&long), Some(ConfigProblem::NameTooLong));
+    let send = || ChannelConfig::send("main");
+    let receive = || ChannelConfig::receive("main");
+    assert!(zero(&one(send().max_message(0))));
+    assert_eq!(problem(&one(send().max_message(1))), None);
+    assert!(zero(&one(send().queue(0, 32 << 20))));
+    assert!(zero(&one(send().in_flight(0))));
+    assert!(zero(&one(receive().window(0, 16 << 20))));
+    assert!(zero(&one(receive().silence(Duration::ZERO))));
+    let expected = Some(ConfigProblem::QueueTooSmall);
+    assert_eq!(problem(&one(send().max_message(9).queue(1, 8))), expected);
+    assert_eq!(problem(&one(send().max_message(9).queue(1, 9))), None);
+    let expected = Some(ConfigProblem::WindowTooSmall);
+    assert_eq!(
+        problem(&one(receive().max_message(9).window(1, 8))),
+        expected
+    );
+    assert_eq!(problem(&one(receive().max_message(9).window(1, 9))), None);
+    assert_eq!(
+        problem(&one(send().manual())),
+        Some(ConfigProblem::ManualSender)
+    );
+    let silent = send().silence(Duration::from_secs(1));
+    assert_eq!(problem(&one(silent)), Some(ConfigProblem::SilentSender));
+}
+
+#[test]
+fn tlsstream_has_one_channel_that_confirms_on_arrival() {
+    // [LIMIT-1]
+    let stream = |config: Config| problem(&config.dialect(Dialect::TlsStream));
+    assert_eq!(stream(many(1)), None);
+    assert_eq!(stream(many(2)), Some(ConfigProblem::ManyTlsStream));
+    let manual = one(ChannelConfig::receive("main").manual());
+    assert_eq!(stream(manual), Some(ConfigProblem::ManualTlsStream));
+}
+
+#[test]
+fn the_senders_queue_is_bounded_and_gives_room_back() {
+    // [LIMIT-1]
+    use countersign_core::{Event, SendError};
+
+    use crate::common::bytes::ack;
+    use crate::common::peer::{MAIN, against_sender};
+
+    for channel in [
+        ChannelConfig::send("main").queue(2, 32 << 20),
+        ChannelConfig::send("main").max_message(4).queue(99, 8),
+    ] {
+        against_sender(&one(channel), |peer| {
+            peer.send(b"1234");
+            peer.send(b"5678");
+            let refused = peer.link.send(MAIN, &b"9"[..], None).expect_err("full");
+            assert_eq!(refused.why, SendError::Blocked);
+            assert_eq!(&refused.message[..], b"9");
+            peer.say();
+            assert_eq!(peer.events(), []);
+            peer.takes(&ack(0, 1));
+            assert!(peer.events().contains(&Event::Room(MAIN)));
+            peer.send(b"9");
+        });
+    }
+    let too_large = one(ChannelConfig::send("main").max_message(4));
+    against_sender(&too_large, |peer| {
+        let refused = peer
+            .link
+            .send(MAIN, vec![0; 5], None)
+            .expect_err("too large");
+        assert_eq!(
+            refused.why,
+            SendError::TooLarge {
+                length: 5,
+                limit: 4
+            }
+        );
+        peer.send(&[0; 4]);
+    });
+    assert_eq!(Policy::Latest.to_string(), "latest");
+}
+
+#[test]
+fn room_is_told_when_it_is_enough() {
+    // [LIMIT-1]
+    use countersign_core::{Event, SendError};
+
+    use crate::common::bytes::ack;
+    use crate::common::peer::{MAIN, against_sender};
+
+    let channel = ChannelConfig::send("main").max_message(8).queue(99, 10);
+    against_sender(&one(channel), |peer| {
+        peer.send(&[1; 4]);
+        peer.send(&[2; 4]);
+        let refused = peer.link.send(MAIN, vec![3; 8], None).expect_err("full");
+        assert_eq!(refused.why, SendError::Blocked);
+        peer.say();
+        // Room for some message, but not for this one.
+        peer.takes(&ack(0, 1));
+        assert!(!peer.events().contains(&Event::Room(MAIN)));
+        peer.takes(&ack(0, 2));
+        assert!(peer.events().contains(&Event::Room(MAIN)));
+        peer.send(&[3; 8]);
+    });
+}

@@ -1,0 +1,22 @@
+//! The specification, `docs/protocol.md`, sentence by sentence. Each test names the ids that it
+//! checks; `coverage` fails when an id has no test.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod close;
+mod coverage;
+mod frames;
+mod greeting;
+mod life;
+mod limits;
+mod liveness;
+mod messages;
+mod modes;
+mod output;
+mod refuse;
+mod settling;
+mod stream;
+mod vectors;
+mod verdicts;
+mod windows;

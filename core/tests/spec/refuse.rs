@@ -1,0 +1,177 @@
+//! Handshake: REFUSE.
+
+use countersign_core::{
+    ChannelConfig, Config, EndReason, Incompatible, Life, Mode, Policy, Role, refuse, wire,
+};
+
+use crate::common::bytes::{Entry, Greeting, coded};
+use crate::common::pair::{ACCEPTOR, OPENER, paired};
+use crate::common::peer::against;
+
+/// Both ends end for the same reason, as each of them sees it.
+fn both(opener: &Config, acceptor: &Config, at_opener: &EndReason, at_acceptor: &Incompatible) {
+    paired(opener, acceptor, |pair| {
+        pair.run();
+        assert_eq!(pair.lives(), [Life::Ended; 2]);
+        assert_eq!(pair.ends[OPENER].end_reason(), Some(at_opener));
+        let expected = EndReason::Incompatible(at_acceptor.clone());
+        assert_eq!(pair.ends[ACCEPTOR].end_reason(), Some(&expected));
+        assert!(!at_opener.can_retry());
+        assert!(pair.ends.iter().all(|end| !end.wants_connection()));
+    });
+}
+
+fn one(channel: ChannelConfig) -> Config {
+    Config::new().channel(channel)
+}
+
+#[test]
+fn both_ends_in_one_mode() {
+    // [REFUSE-1]
+    for both_in in [Mode::Send, Mode::Receive] {
+        let why = Incompatible::ModeConflict {
+            channel: "main".to_owned(),
+            both: both_in,
+        };
+        let config = one(match both_in {
+            Mode::Send => ChannelConfig::send("main"),
+            Mode::Receive => ChannelConfig::receive("main"),
+        });
+        both(
+            &config,
+            &config,
+            &EndReason::Incompatible(why.clone()),
+            &why,
+        );
+    }
+    against(
+        Role::Acceptor,
+        &one(ChannelConfig::receive("b")).channel(ChannelConfig::send("a")),
+        |peer| {
+            peer.hear(&Greeting::hello(&[Entry::receive("a"), Entry::receive("b")]).bytes());
+            let said = peer.say();
+            assert_eq!(said[..4], [3, 0, 0, 1], "the second of HELLO");
+            assert_eq!(said[8..10], refuse::MODE_CONFLICT.to_be_bytes());
+        },
+    );
+}
+
+#[test]
+fn channels_that_one_end_lacks() {
+    // [REFUSE-2]
+    let missing = |channel: &str, here| Incompatible::ChannelMissing {
+        channel: channel.to_owned(),
+        here,
+    };
+    let main = one(ChannelConfig::receive("main"));
+    let opener = one(ChannelConfig::send("main")).channel(ChannelConfig::send("more"));
+    let reason = EndReason::Incompatible(missing("more", false));
+    both(&opener, &main, &reason, &missing("more", true));
+
+    let acceptor = main.clone().channel(ChannelConfig::receive("more"));
+    paired(&one(ChannelConfig::send("main")), &acceptor, |pair| {
+        pair.run();
+        let expected = EndReason::Incompatible(missing("more", false));
+        assert_eq!(pair.ends[ACCEPTOR].end_reason(), Some(&expected));
+        let Some(EndReason::Refused { code, text }) = pair.ends[OPENER].end_reason() else {
+            panic!("{:?}", pair.ends[OPENER].end_reason());
+        };
+        assert_eq!(*code, refuse::CHANNEL_MISSING);
+        assert!(
+            text.contains("'more'") && text.contains("the peer's end only"),
+            "{text}"
+        );
+    });
+    against(Role::Acceptor, &acceptor, |peer| {
+        peer.hear(&Greeting::hello(&[Entry::send("main")]).bytes());
+        assert_eq!(peer.say()[..4], [3, 0, 0xFF, 0xFF]);
+    });
+}
+
+#[test]
+fn policies_that_the_receiver_does_not_want() {
+    // [REFUSE-3]
+    let send = |latest: bool| {
+        let channel = ChannelConfig::send("main");
+        if latest { channel.latest() } else { channel }
+    };
+    for (latest, wanted) in [(true, Policy::Reliable), (false, Policy::Latest)] {
+        let receive = ChannelConfig::receive("main");
+        let receive = match wanted {
+            Policy::Reliable => receive.reliable(),
+            Policy::Latest => receive.latest(),
+        };
+        let why = Incompatible::PolicyConflict {
+            channel: "main".to_owned(),
+            required: wanted,
+        };
+        let seen = EndReason::Incompatible(why.clone());
+        both(&one(send(latest)), &one(receive.clone()), &seen, &why);
+        both(&one(receive.clone()), &one(send(latest)), &seen, &why);
+        paired(&one(send(!latest)), &one(receive), |pair| {
+            pair.run();
+            assert_eq!(pair.lives(), [Life::Open; 2]);
+        });
+        paired(
+            &one(send(latest)),
+            &one(ChannelConfig::receive("main")),
+            |pair| {
+                pair.run();
+                assert_eq!(pair.lives(), [Life::Open; 2]);
+            },
+        );
+    }
+}
+
+#[test]
+fn a_busy_acceptor_may_say_so_at_once() {
+    // [REFUSE-4] [REFUSE-5]
+    for hello_first in [true, false] {
+        against(Role::Opener, &Config::default(), |peer| {
+            if hello_first {
+                peer.say();
+            }
+            peer.hear(&coded(0x03, 0xFFFF, refuse::BUSY, b"too many links"));
+            let reason = peer.link.end_reason().expect("ended").clone();
+            let (code, text) = (refuse::BUSY, "too many links".to_owned());
+            assert_eq!(reason, EndReason::Refused { code, text });
+            assert!(reason.can_retry());
+            assert_eq!(peer.say(), []);
+            assert!(peer.ended);
+        });
+    }
+}
+
+#[test]
+fn nothing_follows_a_refusal() {
+    // [REFUSE-5] [REFUSE-6]
+    against(Role::Acceptor, &one(ChannelConfig::send("main")), |peer| {
+        peer.hear(&Greeting::hello(&[Entry::send("main")]).bytes());
+        let said = peer.say();
+        assert_eq!(said.len(), 8 + usize::from(said[7]), "REFUSE alone");
+        assert!(core::str::from_utf8(&said[12..]).is_ok_and(|text| text.contains("'main'")));
+        assert!(peer.ended);
+        peer.hear(&coded(0x32, 0, 1, b"late"));
+        assert_eq!(peer.say(), []);
+    });
+    let (channel, code, long) = (0, 2, "ä".repeat(129));
+    let frame = wire::Frame::Refuse {
+        channel,
+        code,
+        text: &long,
+    };
+    assert_eq!(frame.encode(&mut [0; 300]), Ok(8 + 4 + 256));
+}
+
+#[test]
+fn unknown_codes_refuse_too() {
+    // [REFUSE-7]
+    against(Role::Opener, &Config::default(), |peer| {
+        peer.say();
+        peer.hear(&coded(0x03, 0, 4711, b"because"));
+        let (code, text) = (4711, "because".to_owned());
+        let expected = EndReason::Refused { code, text };
+        assert_eq!(peer.link.end_reason(), Some(&expected));
+        assert!(!expected.can_retry());
+    });
+}

@@ -1,0 +1,178 @@
+//! Whole exchanges, replayed into real links byte for byte.
+
+use std::collections::VecDeque;
+
+use countersign_core::{
+    ChannelConfig, CloseMode, Config, Dialect, EndReason, Event, Instant, Link, Output, Role,
+    Verdict,
+};
+
+use super::{Vector, bytes, parse, read};
+use crate::common::Cut;
+use crate::common::bytes::to_hex;
+
+#[test]
+fn links_say_what_the_exchanges_say() {
+    for file in ["exchanges.txt", "tlsstream.txt"] {
+        for vector in read(file) {
+            for cut in [Cut::Whole, Cut::Bytes] {
+                replay(&vector, cut);
+            }
+        }
+    }
+}
+
+struct End {
+    link: Link,
+    told: VecDeque<String>,
+}
+
+const NOW: Instant = Instant::ZERO;
+
+impl End {
+    fn new(vector: &Vector, role: Role) -> Self {
+        let (who, seed) = match role {
+            Role::Opener => ("opener", [1; 16]),
+            Role::Acceptor => ("acceptor", [2; 16]),
+        };
+        let config = vector.all(who).fold(Config::new(), |config, line| {
+            let mut words = line.split(' ');
+            let mode = words.next().expect("a mode");
+            let name = words.next().expect("a name");
+            let channel = match mode {
+                "send" => ChannelConfig::send(name),
+                _ => ChannelConfig::receive(name),
+            };
+            config.channel(words.fold(channel, |channel, word| match word {
+                "latest" => channel.latest(),
+                "manual" => channel.manual(),
+                other => panic!("'{other}' is not known"),
+            }))
+        });
+        let config = match vector.all("dialect").next() {
+            Some(_) => config.dialect(Dialect::TlsStream),
+            None => config,
+        };
+        let mut link = Link::new(&config, role, seed).expect("a config that fits");
+        link.handle_opened(NOW).expect("offline");
+        link.handle_secured(NOW, None).expect("securing");
+        let told = VecDeque::new();
+        Self { link, told }
+    }
+
+    /// All that the end says now, and whether it ends its direction.
+    fn say(&mut self) -> (Vec<u8>, bool) {
+        let mut said = Vec::new();
+        let mut buffer = [0; 4096];
+        loop {
+            match self.link.poll_output(NOW, &mut buffer) {
+                Output::Written(n) => said.extend(&buffer[..n]),
+                other => return (said, other == Output::End),
+            }
+        }
+    }
+
+    fn act(&mut self, action: &str) {
+        let words: Vec<&str> = action.split(' ').collect();
+        if words == ["close"] {
+            return self.link.close(CloseMode::Drain);
+        }
+        let channel = self.link.channel_id(words[1]).expect("a declared channel");
+        match words[0] {
+            "send" => {
+                let sent = self.link.send(channel, bytes(words[2]), None);
+                sent.expect("accepted");
+            }
+            "take" => {
+                let message = self.link.take(channel).expect("receive mode");
+                let message = message.expect("a message that waits");
+                assert_eq!(to_hex(&message.payload), words[2]);
+            }
+            "handle" => self.link.handle(channel, parse(words[2])).expect("taken"),
+            "reject" => {
+                let (number, code) = (parse(words[2]), parse(words[3]));
+                let rejected = self.link.reject(channel, number, code, words[4]);
+                rejected.expect("taken");
+            }
+            other => panic!("'{other}' is not known"),
+        }
+    }
+
+    /// The next thing that the application hears, but for what says nothing of verdicts.
+    fn hears(&mut self) -> String {
+        while let Some(event) = self.link.poll_event() {
+            let told = self.describe(&event);
+            self.told.extend(told);
+        }
+        self.told.pop_front().unwrap_or_default()
+    }
+
+    fn describe(&self, event: &Event) -> Option<String> {
+        let name = |channel: &countersign_core::ChannelId| {
+            self.link.config().channels()[usize::from(channel.0)].name()
+        };
+        match event {
+            Event::Handled {
+                channel,
+                first,
+                last,
+            } => Some(format!("handled {} {first} {last}", name(channel))),
+            Event::Verdict {
+                channel,
+                sequence,
+                verdict,
+            } => Some(match verdict {
+                Verdict::Rejected(no) => {
+                    format!(
+                        "rejected {} {sequence} {} {}",
+                        name(channel),
+                        no.code,
+                        no.reason
+                    )
+                }
+                other => format!("{} {} {sequence}", other.kind(), name(channel)),
+            }),
+            Event::Ended => Some(match self.link.end_reason() {
+                Some(EndReason::Closed { .. }) => "closed".to_owned(),
+                Some(EndReason::Incompatible(_)) => "incompatible".to_owned(),
+                other => format!("{other:?}"),
+            }),
+            _ => None,
+        }
+    }
+}
+
+fn replay(vector: &Vector, cut: Cut) {
+    let mut ends = [
+        End::new(vector, Role::Opener),
+        End::new(vector, Role::Acceptor),
+    ];
+    for line in &vector.lines {
+        let context = format!("'{}', {cut:?}: {line}", vector.name);
+        let at = line.find(['>', '!', '=', '|', ':']).expect("a step");
+        let (who, rest) = line.split_at(at);
+        let (step, rest) = rest.split_at(1);
+        let from = usize::from(who == "acceptor");
+        let to = 1 - from;
+        match step {
+            ":" => {}
+            "!" => ends[from].act(rest.trim()),
+            "=" => assert_eq!(ends[from].hears(), rest.trim(), "{context}"),
+            ">" => {
+                let (said, _) = ends[from].say();
+                assert_eq!(to_hex(&said), to_hex(&bytes(rest.trim())), "{context}");
+                for piece in cut.pieces(&said) {
+                    ends[to].link.handle_input(NOW, piece);
+                }
+            }
+            _ => {
+                assert_eq!(ends[from].say(), (Vec::new(), true), "{context}");
+                ends[to].link.handle_eof(NOW);
+            }
+        }
+    }
+    for end in &mut ends {
+        assert_eq!(end.say().0, [], "'{}' goes on", vector.name);
+        assert_eq!(end.hears(), "", "'{}' goes on", vector.name);
+    }
+}
