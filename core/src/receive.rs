@@ -164,7 +164,10 @@ impl ReceiveHalf {
         data: &[u8],
         pool: &mut Pool,
     ) -> Result<(), PeerMisbehaved> {
-        let sequence = self.received + 1;
+        let sequence = self
+            .received
+            .checked_add(1)
+            .ok_or(PeerMisbehaved::SequenceGap)?;
         // The wire carries the low half.
         #[expect(clippy::cast_possible_truncation)]
         let expected = sequence as u32;

@@ -76,7 +76,8 @@ pub(crate) struct SendHalf {
     verdicts: VecDeque<(Sequence, Verdict)>,
     /// Numbers handled that the caller has not been told of.
     handled: Option<(Sequence, Sequence)>,
-    wants_room: bool,
+    /// The shortest message that was refused for want of room since room was last told of.
+    wants_room: Option<usize>,
     pub(crate) counts: VerdictCounts,
 }
 
@@ -105,7 +106,7 @@ impl SendHalf {
             to_note: VecDeque::new(),
             verdicts: VecDeque::new(),
             handled: None,
-            wants_room: false,
+            wants_room: None,
             counts: VerdictCounts::default(),
         }
     }
@@ -152,12 +153,9 @@ impl SendHalf {
             let limit = self.max_message;
             return Err((payload, SendError::TooLarge { length, limit }));
         }
-        let replaced = match self.policy {
-            Policy::Latest if self.store.len() > self.unbegun() => Some(self.store.len() - 1),
-            _ => None,
-        };
+        let replaced = self.replaced();
         if !self.has_room(length, replaced) {
-            self.wants_room = true;
+            self.wants_room = Some(self.wants_room.map_or(length, |least| least.min(length)));
             return Err((payload, SendError::Blocked));
         }
         if let Some(at) = replaced {
@@ -187,9 +185,18 @@ impl SendHalf {
             && self.stored_bytes - freed + length <= self.queue_bytes
     }
 
-    /// Whether a message of one byte would be accepted now.
-    pub(crate) fn is_roomy(&self) -> bool {
-        self.has_room(1, None)
+    /// The index of the message whose place a new one would take.
+    #[inline]
+    fn replaced(&self) -> Option<usize> {
+        let waits = self.policy == Policy::Latest && self.store.len() > self.unbegun();
+        waits.then(|| self.store.len() - 1)
+    }
+
+    /// Whether a message was refused that would be accepted now. Room for less than that is
+    /// none: whoever was told of it would be refused again.
+    fn has_wanted_room(&self) -> bool {
+        self.wants_room
+            .is_some_and(|length| self.has_room(length, self.replaced()))
     }
 
     /// Takes back everything of which nothing is on the wire.
@@ -199,8 +206,9 @@ impl SendHalf {
         }
     }
 
-    /// Drops what has expired by `now`.
-    pub(crate) fn expire(&mut self, now: Instant) {
+    /// Drops what has expired by `now`; true if there was anything.
+    pub(crate) fn expire(&mut self, now: Instant) -> bool {
+        let mut any = false;
         while let Some(&(expires, sequence)) = self.expiries.first() {
             if expires > now {
                 break;
@@ -212,7 +220,9 @@ impl SendHalf {
                 Ok(at) => self.drop_unbegun(at, Verdict::Expired),
                 Err(_) => drop(self.expiries.pop_first()),
             }
+            any = true;
         }
+        any
     }
 
     /// The earliest expiry of a message of which nothing is on the wire.
@@ -347,7 +357,10 @@ impl SendHalf {
 
     #[inline]
     fn window_left(&self) -> usize {
-        (self.window_bytes + self.taken).saturating_sub(self.flight_bytes)
+        // Both are the peer's figures.
+        self.window_bytes
+            .saturating_add(self.taken)
+            .saturating_sub(self.flight_bytes)
     }
 
     /// Writes as many frames as `out` and the receiver's window allow, from `at` on.
@@ -403,7 +416,14 @@ impl SendHalf {
                 1
             };
             if data_len < least {
-                return Err(skip + head_len + least);
+                let needed = skip + head_len + least;
+                // A short message whole is shorter than a fragment of it with its longer head.
+                let may_go_whole = left <= self.window_left();
+                return Err(if may_go_whole {
+                    whole.min(needed)
+                } else {
+                    needed
+                });
             }
             data_len
         };
@@ -572,8 +592,8 @@ impl SendHalf {
                 last,
             });
         }
-        if self.wants_room && self.is_roomy() {
-            self.wants_room = false;
+        if self.has_wanted_room() {
+            self.wants_room = None;
             return Some(Event::Room(channel));
         }
         None
@@ -581,7 +601,7 @@ impl SendHalf {
 
     /// Whether there is anything to poll.
     pub(crate) fn has_news(&self) -> bool {
-        self.handled.is_some() || !self.verdicts.is_empty() || (self.wants_room && self.is_roomy())
+        self.handled.is_some() || !self.verdicts.is_empty() || self.has_wanted_room()
     }
 
     /// Lets go of memory that an idle channel does not need.

@@ -24,6 +24,8 @@ impl Link {
         self.advance_clock(now);
         self.step(Input::Opened)?;
         self.connected = true;
+        self.read_ended = false;
+        self.write_ended = false;
         self.handshake_deadline = self.now + self.config.patience.handshake;
         Ok(())
     }
@@ -124,8 +126,16 @@ impl Link {
                     self.arriving = head.channel;
                     let (half, pool) = self.receiving(head.channel)?;
                     half.begin(now, &head, data, pool)?;
+                    // An abandoned channel answers at once.
+                    let answers = half.wants_output();
+                    self.wants_output |= answers;
                 }
-                Piece::More(data) => self.receiving(self.arriving)?.0.more(now, data)?,
+                Piece::More(data) => {
+                    let (half, _) = self.receiving(self.arriving)?;
+                    half.more(now, data)?;
+                    let answers = half.wants_output();
+                    self.wants_output |= answers;
+                }
                 Piece::Frame(frame) => self.hear_frame(&frame)?,
             }
             if self.life == Life::Ended {

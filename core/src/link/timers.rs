@@ -33,6 +33,10 @@ impl Link {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance_clock(now);
         let now = self.now;
+        // First, so that what has expired by now is not withdrawn by an end that is found out now.
+        if self.life != Life::Ended {
+            self.time_halves();
+        }
         if self.handshake_deadline <= now {
             self.lose(Loss::HandshakeTooSlow);
         }
@@ -48,16 +52,14 @@ impl Link {
         if self.is_watched() && self.ping_at() <= now {
             self.ping();
         }
-        if self.life != Life::Ended {
-            self.time_halves();
-        }
     }
 
     fn time_halves(&mut self) {
         for (at, half) in self.halves.iter_mut().enumerate() {
             match half {
                 Half::Send(half) => {
-                    half.expire(self.now);
+                    // What is gone may have held back what follows, or leave a SKIP to write.
+                    self.wants_output |= half.expire(self.now);
                     self.has_news |= half.has_news();
                 }
                 Half::Receive(half) => {

@@ -193,7 +193,8 @@ fn chan(native: bool) -> impl Strategy<Value = Chan> {
                     sender,
                     latest,
                     manual: manual && native,
-                    max: [max, other.unwrap_or(max)],
+                    // Without a handshake, two figures that differ are a mistake of the callers'.
+                    max: [max, other.filter(|_| native).unwrap_or(max)],
                     queue,
                     window,
                     in_flight,
