@@ -147,7 +147,7 @@ impl LinkCase {
 fn promise(config: &Config) -> usize {
     let receive = WINDOW.1 + 3000 + WINDOW.0 as usize * 160;
     let send = QUEUE.1 + QUEUE.0 * (160 + 256);
-    2 * (receive + send) * config.channels().len() + 100_000
+    2 * (receive + send) * config.channels().len() + 40_000
 }
 
 fn bring(link: &mut Link, peer: &mut Link, life: Life, sent: usize) {

@@ -1,0 +1,73 @@
+//! How many instructions a message costs, both ends together.
+//!
+//! Pushes N messages of 64 bytes (first argument) from `send` to their verdicts through two links
+//! in memory, in batches. Two runs under callgrind with different N give the cost of one message
+//! without that of the start:
+//!
+//! ```sh
+//! cargo build --release --example instructions -p countersign-core
+//! valgrind --tool=callgrind target/release/examples/instructions 100000
+//! valgrind --tool=callgrind target/release/examples/instructions 200000
+//! ```
+
+use countersign_core::{
+    Bytes, ChannelConfig, ChannelId, Config, Event, Instant, Link, Output, Role,
+};
+
+const MAIN: ChannelId = ChannelId(0);
+const BATCH: u64 = 256;
+const NOW: Instant = Instant::from_micros(1);
+
+fn end(channel: ChannelConfig, role: Role) -> Link {
+    let config = Config::new().channel(channel);
+    let mut link = Link::new(&config, role, [1; 16]).expect("a sound declaration");
+    link.handle_opened(NOW).expect("offline");
+    link.handle_secured(NOW, None).expect("securing");
+    link
+}
+
+fn carry(from: &mut Link, to: &mut Link, buffer: &mut [u8]) {
+    while let Output::Written(length) = from.poll_output(NOW, buffer) {
+        to.handle_input(NOW, &buffer[..length]);
+    }
+}
+
+/// Takes what has come; gives its length, so that nobody can leave the taking out.
+fn take_all(link: &mut Link) -> usize {
+    let mut length = 0;
+    while let Ok(Some(message)) = link.take(MAIN) {
+        length += message.payload.len();
+    }
+    length
+}
+
+fn main() {
+    let argument = std::env::args().nth(1);
+    let messages: u64 = argument.map_or(100_000, |n| n.parse().expect("a number of messages"));
+    let mut sender = end(ChannelConfig::send("main"), Role::Opener);
+    let mut receiver = end(ChannelConfig::receive("main"), Role::Acceptor);
+    let mut buffer = vec![0; 65_536];
+    let payload = Bytes::from(vec![7; 64]);
+    let (mut sent, mut handled, mut taken) = (0, 0, 0);
+    carry(&mut sender, &mut receiver, &mut buffer);
+    carry(&mut receiver, &mut sender, &mut buffer);
+    while handled < messages {
+        let batch = BATCH.min(messages - sent);
+        for _ in 0..batch {
+            sender.send(MAIN, payload.clone(), None).expect("room");
+        }
+        sent += batch;
+        carry(&mut sender, &mut receiver, &mut buffer);
+        while let Some(event) = receiver.poll_event() {
+            assert!(matches!(event, Event::Connected | Event::Readable(_)));
+        }
+        taken += take_all(&mut receiver);
+        carry(&mut receiver, &mut sender, &mut buffer);
+        while let Some(event) = sender.poll_event() {
+            if let Event::Handled { first, last, .. } = event {
+                handled += last - first + 1;
+            }
+        }
+    }
+    println!("{handled} messages handled, {taken} bytes taken");
+}
