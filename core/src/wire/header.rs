@@ -212,6 +212,20 @@ impl MessageHead {
         }
     }
 
+    /// Writes the head of a message that one frame holds, [`MESSAGE_HEAD`] bytes, to the front
+    /// of `out`.
+    #[inline]
+    pub(crate) fn encode_whole(channel: u16, sequence: u32, length: usize, out: &mut [u8]) {
+        let body = MESSAGE_HEAD - HEADER_LEN + length;
+        let [c0, c1] = channel.to_be_bytes();
+        // A frame is bounded by the negotiated limit.
+        let [l0, l1, l2, l3] = u32::try_from(body).unwrap_or(u32::MAX).to_be_bytes();
+        let [s0, s1, s2, s3] = sequence.to_be_bytes();
+        let kind = FrameType::Message as u8;
+        let head = [kind, FIRST | LAST, c0, c1, l0, l1, l2, l3, s0, s1, s2, s3];
+        out[..MESSAGE_HEAD].copy_from_slice(&head);
+    }
+
     /// Reads the head that follows `header` from the front of `body`; `None` if `body` is still
     /// too short.
     pub(crate) fn decode(header: &Header, body: &[u8]) -> Option<Result<Self, PeerMisbehaved>> {
