@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::PeerMisbehaved;
-use crate::wire::{FIRST_HEAD, Frame, FrameType, HEADER_LEN, Header, MessageHead};
+use crate::wire::{FIRST_HEAD, Frame, FrameType, HEADER_LEN, Header, MESSAGE_HEAD, MessageHead};
 
 /// One thing found in the stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -146,6 +146,11 @@ impl Decoder {
         &'p mut self,
         input: &mut &'i [u8],
     ) -> Result<Option<Piece<'p>>, PeerMisbehaved> {
+        if let Some(head) = MessageHead::decode_whole(input, self.frame_limit) {
+            *input = &input[MESSAGE_HEAD..];
+            let data = self.begin_payload(head.length, input);
+            return Ok(Some(Piece::Message { head, data }));
+        }
         let Some((bytes, rest)) = input.split_first_chunk::<HEADER_LEN>() else {
             return Ok(None);
         };
@@ -203,11 +208,7 @@ impl Decoder {
         let header = self.gathered_header()?;
         if header.kind == Some(FrameType::Message) {
             let with_total = header.flags & (super::FIRST | super::LAST) == super::FIRST;
-            let needed = if with_total {
-                FIRST_HEAD
-            } else {
-                super::MESSAGE_HEAD
-            };
+            let needed = if with_total { FIRST_HEAD } else { MESSAGE_HEAD };
             // A head cut short by its own length is judged by `cut_message`.
             let needed = needed.min(HEADER_LEN + header.length);
             return Ok(fill(&mut self.gathered, needed, input));
