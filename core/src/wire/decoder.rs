@@ -140,17 +140,28 @@ impl Decoder {
         }
     }
 
+    /// The next message, if it is in one frame and all of that is at the front of `input`, which
+    /// is then taken; otherwise [`Decoder::next`] says what there is.
+    #[inline]
+    pub(crate) fn next_whole<'i>(
+        &mut self,
+        input: &mut &'i [u8],
+    ) -> Option<(MessageHead, &'i [u8])> {
+        if !matches!(self.state, State::Between) || !self.gathered.is_empty() {
+            return None;
+        }
+        let head = MessageHead::decode_whole(input, self.frame_limit)?;
+        let (data, rest) = input[MESSAGE_HEAD..].split_at_checked(head.length)?;
+        *input = rest;
+        Some((head, data))
+    }
+
     /// The common case: at least a whole head is at the front of the input.
     #[inline]
     fn whole_header<'p, 'i: 'p>(
         &'p mut self,
         input: &mut &'i [u8],
     ) -> Result<Option<Piece<'p>>, PeerMisbehaved> {
-        if let Some(head) = MessageHead::decode_whole(input, self.frame_limit) {
-            *input = &input[MESSAGE_HEAD..];
-            let data = self.begin_payload(head.length, input);
-            return Ok(Some(Piece::Message { head, data }));
-        }
         let Some((bytes, rest)) = input.split_first_chunk::<HEADER_LEN>() else {
             return Ok(None);
         };
