@@ -170,7 +170,11 @@ impl<'a> World<'a> {
                 end.heard = now;
                 if !native {
                     end.stage = Stage::Open;
-                    self.models[0].agree();
+                    if self.models[0].chan.sender == at {
+                        self.models[0].agree();
+                    } else {
+                        self.models[0].open(now);
+                    }
                 }
             }
             _ => return,
@@ -304,14 +308,14 @@ impl<'a> World<'a> {
         self.now = to;
         for at in [0, 1] {
             self.ends[at].link.handle_timeout(to);
-            // A link that ends now has given expired messages their verdict first.
+            // A link that ends now has seen to its channels first.
             if self.ends[at].stage != Stage::Over {
-                for model in self
-                    .models
-                    .iter_mut()
-                    .filter(|model| model.chan.sender == at)
-                {
-                    model.expire(to);
+                for model in &mut self.models {
+                    if model.chan.sender == at {
+                        model.expire(to);
+                    } else {
+                        model.wait(to);
+                    }
                 }
             }
             let next = self.ends[at].link.poll_deadline();
@@ -459,12 +463,12 @@ impl<'a> World<'a> {
         match seen {
             Seen::Greeting => {
                 self.ends[at].stage = Stage::Open;
-                for model in self
-                    .models
-                    .iter_mut()
-                    .filter(|model| model.chan.sender == at)
-                {
-                    model.agree();
+                for model in &mut self.models {
+                    if model.chan.sender == at {
+                        model.agree();
+                    } else {
+                        model.open(self.now);
+                    }
                 }
             }
             Seen::Close if self.ends[at].stage == Stage::Open => {
@@ -475,7 +479,7 @@ impl<'a> World<'a> {
             Seen::Ack { channel, .. } | Seen::Reject { channel, .. } => {
                 self.models[*channel].answered(seen);
             }
-            Seen::Data { channel, .. } => self.models[*channel].received(seen),
+            Seen::Data { channel, .. } => self.models[*channel].received(self.now, seen),
             _ => {}
         }
     }
@@ -527,9 +531,7 @@ impl<'a> World<'a> {
                 end.ended_told = true;
             }
             Event::Readable(channel) => self.models[of(channel)].readable(),
-            Event::Silent(channel) => {
-                assert!(self.models[of(channel)].chan.silence.is_some());
-            }
+            Event::Silent(channel) => self.models[of(channel)].silent(),
             Event::Handled { channel, .. }
             | Event::Verdict { channel, .. }
             | Event::Room(channel) => {
