@@ -229,3 +229,18 @@ fn expired_message_is_not_withdrawn_by_a_late_end() {
     assert_eq!(link.poll_event(), Some(expired));
     assert_eq!(link.poll_event(), Some(Event::Ended));
 }
+
+/// An end of stream that is reported without a connection is not the next connection's.
+#[test]
+fn early_end_of_stream_is_forgotten() {
+    let config = Config::new().channel(ChannelConfig::send("main"));
+    let mut link = Link::new(&config, Role::Acceptor, [7; 16]).expect("a sound declaration");
+    link.handle_eof(NOW);
+    link.handle_opened(NOW).expect("offline");
+    link.handle_secured(NOW, None).expect("securing");
+    link.close(countersign_core::CloseMode::Drain);
+    assert_eq!(link.poll_output(NOW, &mut [0; 100]), Output::End);
+    assert!(link.wants_connection());
+    link.handle_eof(NOW);
+    assert!(!link.wants_connection());
+}
