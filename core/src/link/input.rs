@@ -137,7 +137,8 @@ impl Link {
                 }
                 Piece::Frame(frame) => self.hear_frame(&frame)?,
             }
-            if self.life == Life::Ended {
+            // What follows would not be read in an input of its own either.
+            if matches!(self.life, Life::Finishing | Life::Ended) {
                 return Ok(());
             }
         }
