@@ -152,6 +152,9 @@ impl Link {
 
     #[inline(always)]
     fn begin_message(&mut self, head: &MessageHead, data: &[u8]) -> Result<(), PeerMisbehaved> {
+        if self.is_greeting() {
+            return Err(PeerMisbehaved::Unexpected);
+        }
         let now = self.now;
         self.has_news = true;
         self.arriving = head.channel;
