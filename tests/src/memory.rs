@@ -146,10 +146,12 @@ impl End {
 
 /// Runs both ends until neither was woken.
 pub fn settle(ends: &mut [End; 2]) {
-    while ends
-        .iter_mut()
-        .fold(false, |ran, end| end.run_if_woken() || ran)
-    {}
+    loop {
+        let ran = ends.each_mut().map(End::run_if_woken);
+        if ran == [false, false] {
+            return;
+        }
+    }
 }
 
 /// Polls a future once.

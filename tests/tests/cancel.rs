@@ -1,5 +1,7 @@
 //! Futures that are dropped before they are ready have done nothing.
 
+#![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
+
 use std::collections::VecDeque;
 use std::io::Read;
 use std::task::{Context, Poll, Waker};

@@ -1,6 +1,8 @@
 //! Against the Python peer of the `tlsstream` dialect, which has its TLS from OpenSSL and checks
 //! certificates to the letter.
 
+#![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
+
 use std::process::Command;
 
 use countersign_core::{
