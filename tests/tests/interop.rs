@@ -8,7 +8,7 @@ use std::process::Command;
 use countersign_core::{
     ChannelConfig, CloseMode, Config, Dialect, EndReason, PeerMisbehaved, Verdict,
 };
-use countersign_tests::backend::{Backend, Link};
+use countersign_tests::backend::{Backend, Link, Receipt};
 use countersign_tests::on_std::Std;
 use countersign_tests::on_tokio::Tokio;
 use countersign_tests::pair::payload;
@@ -106,7 +106,7 @@ fn leaves_midway(pair: &Pair, opener: Opener) {
     let (link, peer) = meet(pair, opener, send(), Job::Receive(&["--drop-after", "2"]));
     let sender = link.sender("data").unwrap();
     let receipts: Vec<_> = (0..3).map(|_| sender.give("message")).collect();
-    let verdicts: Vec<_> = receipts.into_iter().map(|receipt| receipt.wait()).collect();
+    let verdicts: Vec<_> = receipts.into_iter().map(Receipt::wait).collect();
     assert_eq!(
         verdicts,
         [Verdict::Handled, Verdict::Unknown, Verdict::Withdrawn]
