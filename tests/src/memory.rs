@@ -1,1 +1,189 @@
-//! Transports in memory.
+//! Two ends in memory, driven by hand: no socket, no thread, and every call is counted.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+
+use countersign_core::Role;
+use countersign_driver::{Connecting, Driver, Link, Setup, Transport};
+
+/// How much one direction holds.
+const CAPACITY: usize = 64 * 1024;
+
+/// One direction of a connection.
+#[derive(Debug, Default)]
+struct Pipe {
+    bytes: VecDeque<u8>,
+    ended: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+/// One end of a connection in memory.
+#[derive(Debug)]
+pub struct Wire {
+    reads: Arc<Mutex<Pipe>>,
+    writes: Arc<Mutex<Pipe>>,
+    calls: Arc<AtomicU64>,
+}
+
+/// Counts how often it is woken.
+#[derive(Debug, Default)]
+struct Alarm(AtomicU64);
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Transport for Wire {
+    fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let mut pipe = self.reads.lock().unwrap();
+        let count = pipe.bytes.len().min(buffer.len());
+        if count == 0 && !pipe.ended {
+            pipe.reader = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        for (place, byte) in buffer.iter_mut().zip(pipe.bytes.drain(..count)) {
+            *place = byte;
+        }
+        pipe.writer.take().into_iter().for_each(Waker::wake);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let mut pipe = self.writes.lock().unwrap();
+        let count = bytes.len().min(CAPACITY - pipe.bytes.len());
+        if count == 0 {
+            pipe.writer = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        pipe.bytes.extend(&bytes[..count]);
+        pipe.reader.take().into_iter().for_each(Waker::wake);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let mut pipe = self.writes.lock().unwrap();
+        pipe.ended = true;
+        pipe.reader.take().into_iter().for_each(Waker::wake);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// One end: its driver, and how often that was woken and polled.
+#[derive(Debug)]
+pub struct End {
+    /// The driver, until it is done.
+    pub driver: Option<Driver<Wire>>,
+    alarm: Arc<Alarm>,
+    calls: Arc<AtomicU64>,
+    /// How many of the wakes have been answered.
+    answered: u64,
+    /// How often the driver was polled.
+    pub polls: u64,
+}
+
+impl End {
+    fn new(setup: &Setup, role: Role, wire: Wire) -> (Connecting, Self) {
+        let calls = wire.calls.clone();
+        let (connecting, driver) = Connecting::start(setup, role, wire).unwrap();
+        // Woken once, as every new task is.
+        let end = Self {
+            driver: Some(driver),
+            alarm: Arc::new(Alarm(AtomicU64::new(1))),
+            calls,
+            answered: 0,
+            polls: 0,
+        };
+        (connecting, end)
+    }
+
+    /// How often the transport was called.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    /// Polls the driver if it was woken since; true if so. As a runtime does, it asks for the
+    /// deadline after every poll.
+    pub fn run_if_woken(&mut self) -> bool {
+        let woken = self.alarm.0.load(Ordering::SeqCst);
+        if woken == self.answered {
+            return false;
+        }
+        self.answered = woken;
+        self.run();
+        true
+    }
+
+    /// Polls the driver, as at its deadline.
+    pub fn run(&mut self) {
+        let Some(driver) = &mut self.driver else {
+            return;
+        };
+        self.polls += 1;
+        let waker = Waker::from(self.alarm.clone());
+        if driver.poll(&mut Context::from_waker(&waker)).is_ready() {
+            self.driver = None;
+        } else {
+            let _ = driver.deadline();
+        }
+    }
+}
+
+/// Runs both ends until neither was woken.
+pub fn settle(ends: &mut [End; 2]) {
+    loop {
+        let ran = ends.each_mut().map(End::run_if_woken);
+        if ran == [false, false] {
+            return;
+        }
+    }
+}
+
+/// Polls a future once.
+pub fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Two links over a connection in memory, and what drives them.
+#[must_use]
+pub fn link(client: &Setup, server: &Setup) -> ([Link; 2], [End; 2]) {
+    let (connecting, mut ends) = connecting(client, server);
+    settle(&mut ends);
+    let links =
+        connecting.map(
+            |connecting| match poll_once(&mut Box::pin(connecting.connected())) {
+                Poll::Ready(link) => link.unwrap(),
+                Poll::Pending => panic!("both ends sleep, and the link is not up"),
+            },
+        );
+    (links, ends)
+}
+
+/// The same, before anything has happened.
+#[must_use]
+pub fn connecting(client: &Setup, server: &Setup) -> ([Connecting; 2], [End; 2]) {
+    let (up, down) = <(Arc<Mutex<Pipe>>, Arc<Mutex<Pipe>>)>::default();
+    let wire = |reads: &Arc<Mutex<Pipe>>, writes: &Arc<Mutex<Pipe>>| Wire {
+        reads: reads.clone(),
+        writes: writes.clone(),
+        calls: Arc::default(),
+    };
+    let (opening, opener) = End::new(client, Role::Opener, wire(&down, &up));
+    let (accepting, acceptor) = End::new(server, Role::Acceptor, wire(&up, &down));
+    ([opening, accepting], [opener, acceptor])
+}

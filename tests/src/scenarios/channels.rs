@@ -8,6 +8,7 @@ use countersign_core::{
 };
 
 use super::{both_ways, one};
+use crate::backend::Receipt;
 use crate::pair::payload;
 use crate::{Direction, Ends, Pair};
 
@@ -82,7 +83,7 @@ pub fn a_full_channel_holds_up_no_other(pair: &Pair) {
         assert!(stuck.iter().all(|receipt| receipt.verdict().is_none()));
         from.start_close(CloseMode::Withdraw);
         drop(to.receiver("full").unwrap());
-        let verdicts: Vec<_> = stuck.into_iter().map(|receipt| receipt.wait()).collect();
+        let verdicts: Vec<_> = stuck.into_iter().map(Receipt::wait).collect();
         assert!(
             verdicts[2..]
                 .iter()

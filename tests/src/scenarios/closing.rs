@@ -10,7 +10,7 @@ use countersign_core::{
 use countersign_driver::{LinkEvent, Report};
 
 use super::{both_ways, one, patience};
-use crate::backend::Link;
+use crate::backend::{Link, Receipt};
 use crate::{Ends, Pair};
 
 fn send() -> Config {
@@ -101,7 +101,7 @@ pub fn the_rest_then_none(pair: &Pair) {
             assert!(from.end_reason().is_none());
             let _ = one.handled();
             two.reject(9, "no");
-            let [one, two] = receipts.map(|receipt| receipt.wait());
+            let [one, two] = receipts.map(Receipt::wait);
             assert_eq!(
                 (one.kind(), two.kind()),
                 (VerdictKind::Handled, VerdictKind::Rejected)

@@ -24,14 +24,14 @@ fn receive() -> Config {
 /// A listener's declaration that gives strangers little time.
 fn impatient() -> Config {
     receive().patience(patience(|patience| {
-        patience.handshake = Duration::from_millis(100)
+        patience.handshake = Duration::from_millis(100);
     }))
 }
 
 /// A declaration that waits longer than any test takes.
 fn patient(config: Config) -> Config {
     config.patience(patience(|patience| {
-        patience.handshake = Duration::from_secs(3600)
+        patience.handshake = Duration::from_secs(3600);
     }))
 }
 

@@ -31,12 +31,12 @@ fn same_mode(pair: &Pair, channel: fn(&'static str) -> ChannelConfig, both: Mode
 
 /// Both ends would send.
 pub fn both_send(pair: &Pair) {
-    same_mode(pair, |name| ChannelConfig::send(name), Mode::Send);
+    same_mode(pair, ChannelConfig::send, Mode::Send);
 }
 
 /// Both ends would receive.
 pub fn both_receive(pair: &Pair) {
-    same_mode(pair, |name| ChannelConfig::receive(name), Mode::Receive);
+    same_mode(pair, ChannelConfig::receive, Mode::Receive);
 }
 
 /// The opener declares a channel that the acceptor lacks.

@@ -8,6 +8,7 @@ use countersign_core::{
 };
 
 use super::{both_ways, one};
+use crate::backend::Receipt;
 use crate::pair::payload;
 use crate::{Direction, Ends, Pair, Transport};
 
@@ -150,7 +151,7 @@ pub fn a_cut_in_the_middle(pair: &Pair) {
     let receipts = [sender.give(payload(100_000, 0)), sender.give("next")];
     proxy.wait_for(Direction::Up, begun);
     proxy.cut();
-    let [first, second] = receipts.map(|receipt| receipt.wait());
+    let [first, second] = receipts.map(Receipt::wait);
     assert_eq!((first, second), (Verdict::Unknown, Verdict::Withdrawn));
     for report in [client.ended(), server.ended()] {
         assert!(

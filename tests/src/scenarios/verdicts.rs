@@ -8,7 +8,7 @@ use countersign_core::{
 use countersign_driver::{LinkEvent, Outgoing};
 
 use super::{both_ways, one};
-use crate::backend::Link;
+use crate::backend::{Link, Receipt};
 use crate::{Ends, Pair};
 
 fn send() -> ChannelConfig {
@@ -79,7 +79,7 @@ pub fn rejected_with_code_and_reason(pair: &Pair) {
                 let _ = delivery.handled();
             }
         }
-        let verdicts: Vec<_> = receipts.into_iter().map(|receipt| receipt.wait()).collect();
+        let verdicts: Vec<_> = receipts.into_iter().map(Receipt::wait).collect();
         let no = rejected(77, "disk full: größer geht nicht");
         assert_eq!(verdicts, [Verdict::Handled, no, Verdict::Handled]);
         let long = sender.give("message");
@@ -291,7 +291,7 @@ pub fn unknown_after_a_cut(pair: &Pair) {
     // Too late, and no harm.
     let _ = delivery.handled();
     second.reject(1, "too late");
-    let lost = receiver.recv().err().expect("the error of a lost link");
+    let lost = receiver.recv().unwrap_err();
     assert!(matches!(lost.reason(), EndReason::Lost(_)), "{lost}");
     let refused = sender.send("more".into()).err().unwrap();
     assert!(refused.link().is_some());
