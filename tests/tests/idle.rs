@@ -98,7 +98,7 @@ fn a_blocked_transport_does_not_keep_the_driver_awake() {
     while opener.run_if_woken() {}
     let polls = opener.polls;
     for _ in 0..100 {
-        let _ = sender.try_send("more").unwrap();
+        drop(sender.try_send("more").unwrap());
         while opener.run_if_woken() {}
     }
     assert_eq!(
