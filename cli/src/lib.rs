@@ -1,7 +1,36 @@
-//! The parts of the `countersign` program that are worth testing without running it.
+//! The parts of the `countersign` program, so that tests can use them without running it.
 //!
-//! The program itself is `main.rs`. What stands here has no I/O of its own.
+//! The program itself is `main.rs`, which reads the arguments and calls [`run`].
 //!
+//! - [`args`]: what can be said on the command line.
+//! - [`exit`]: exit codes, and what ends the program early.
+//! - [`log`]: where the log goes.
+//! - [`keygen`], [`pin`], [`pipe`], [`demo`]: the commands.
+//! - [`security`]: from files and fingerprints to a link's security.
 //! - [`split`]: how a stream of bytes becomes messages, and messages a stream again.
 
+pub mod args;
+pub mod demo;
+pub mod exit;
+pub mod keygen;
+pub mod log;
+pub mod pin;
+pub mod pipe;
+pub mod security;
 pub mod split;
+
+use args::{Args, Command};
+use exit::Failure;
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// What ended it early, with the exit code that belongs to it.
+pub fn run(args: Args) -> Result<(), Failure> {
+    match args.command {
+        Command::Keygen(args) => keygen::run(&args),
+        Command::Pin(args) => pin::run(&args),
+        Command::Pipe(args) => pipe::run(args),
+        Command::Demo(args) => demo::run(&args),
+    }
+}

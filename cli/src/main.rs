@@ -1,2 +1,21 @@
-//! The `countersign` program.
-fn main() {}
+//! The `countersign` program: see the library beside it.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use countersign_cli::args::Args;
+use countersign_cli::exit::Exit;
+use countersign_cli::{log, run};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let verbose = args.log.verbose > 0;
+    let result = log::start(&args.log).and_then(|()| run(args));
+    match result {
+        Ok(()) => Exit::Done.into(),
+        Err(failure) => {
+            failure.report(verbose);
+            failure.exit().into()
+        }
+    }
+}

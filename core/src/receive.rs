@@ -26,7 +26,7 @@ const MAX_SEQUENCE: Sequence = Sequence::MAX / 2;
 pub(crate) struct Pool(BytesMut);
 
 impl Pool {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn copy(&mut self, data: &[u8]) -> Bytes {
         if data.is_empty() {
             return Bytes::new();
@@ -116,6 +116,9 @@ pub(crate) struct ReceiveHalf {
     news: bool,
     /// How many messages the application has taken.
     pub(crate) delivered: u64,
+    /// This many fresh messages or bytes are acknowledged at once.
+    ack_messages: u64,
+    ack_bytes: usize,
 }
 
 impl ReceiveHalf {
@@ -145,6 +148,8 @@ impl ReceiveHalf {
             silence_told: false,
             news: false,
             delivered: 0,
+            ack_messages: u64::from(config.window_messages / 4).max(1),
+            ack_bytes: config.window_bytes / 4,
         }
     }
 
@@ -160,7 +165,7 @@ impl ReceiveHalf {
     // From the peer.
 
     /// A MESSAGE frame begins; `data` is what has arrived of its payload.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn begin(
         &mut self,
         now: Instant,
@@ -196,7 +201,7 @@ impl ReceiveHalf {
         self.more(now, data)
     }
 
-    #[inline]
+    #[inline(always)]
     fn check_begin(&self, total: u64) -> Result<(), PeerMisbehaved> {
         if usize::try_from(total).map_or(true, |total| total > self.max_message) {
             let limit = self.max_message;
@@ -261,7 +266,7 @@ impl ReceiveHalf {
     }
 
     /// A message is here whole.
-    #[inline]
+    #[inline(always)]
     fn arrive(&mut self, now: Instant, message: Bytes) {
         self.received += 1;
         self.heard = now;
@@ -429,11 +434,10 @@ impl ReceiveHalf {
         }
         // Whoever waits for the last message hears at once; in a stream, a quarter of the window
         // is early enough for the sender never to run dry.
-        let quarter = (self.window_messages / 4).max(1);
         self.ack_due |= self.settled == self.received
             || self.last.is_some()
-            || usize::try_from(fresh).map_or(true, |fresh| fresh >= quarter)
-            || self.unacked_bytes >= self.window_bytes / 4;
+            || fresh >= self.ack_messages
+            || self.unacked_bytes >= self.ack_bytes;
         if self.ack_at == Instant::FAR_FUTURE {
             self.ack_at = now + self.ack_delay;
         }

@@ -1,19 +1,17 @@
 //! The sending half of a channel: messages from acceptance to verdict.
 
+mod write;
+
 use alloc::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
+pub(crate) use write::Wrote;
+
 use crate::config::{ChannelConfig, Policy};
 use crate::verdict::{Rejection, Verdict, VerdictCounts, VerdictKind, reject};
-use crate::wire::{FIRST_HEAD, Frame, MESSAGE_HEAD, MessageHead};
+use crate::wire::Frame;
 use crate::{ChannelId, Event, Instant, PeerMisbehaved, SendError, Sequence};
-
-/// Length of a SKIP frame.
-const SKIP_LEN: usize = 16;
-/// A message is cut only where at least this much of it fits: shorter fragments cost more in
-/// heads than they gain.
-const LEAST_FRAGMENT: usize = 256;
 
 /// A message without a verdict, or with one that the receiver's acknowledgement has yet to pass.
 #[derive(Debug)]
@@ -24,15 +22,6 @@ pub(crate) struct Entry {
     /// The payload's length; stays when a rejection lets go of the payload.
     length: usize,
     rejected: bool,
-}
-
-/// Why [`SendHalf::write`] stopped.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Wrote {
-    /// There is nothing to write until something happens.
-    Everything,
-    /// The output is full; the next frame needs this many bytes at least.
-    Full { needed: usize },
 }
 
 #[derive(Debug)]
@@ -343,193 +332,6 @@ impl SendHalf {
             // The credit and the message's end have crossed.
             None if sequence <= self.announced && sequence > self.acked => Ok(()),
             None => Err(PeerMisbehaved::NothingToSettle),
-        }
-    }
-
-    // To the wire.
-
-    /// Whether a message could go on the wire now.
-    #[inline]
-    pub(crate) fn may_write(&self) -> bool {
-        let Some(entry) = self.store.get(self.written) else {
-            return false;
-        };
-        let worthwhile = (entry.length - self.offset)
-            .min(LEAST_FRAGMENT)
-            .min(self.window_bytes);
-        let may_begin = self.written < self.in_flight_limit.min(self.window_messages);
-        (self.offset > 0 || may_begin) && self.window_left() >= worthwhile
-    }
-
-    #[inline]
-    fn window_left(&self) -> usize {
-        // Both are the peer's figures.
-        self.window_bytes
-            .saturating_add(self.taken)
-            .saturating_sub(self.flight_bytes)
-    }
-
-    /// Writes as many frames as `out` and the receiver's window allow, from `at` on.
-    #[inline]
-    pub(crate) fn write(
-        &mut self,
-        out: &mut [u8],
-        at: &mut usize,
-        now: Instant,
-        frame_limit: usize,
-    ) -> Wrote {
-        self.expire(now);
-        self.write_whole(out, at, frame_limit);
-        while self.may_write() {
-            if let Err(needed) = self.write_frame(out, at, frame_limit) {
-                return Wrote::Full { needed };
-            }
-        }
-        Wrote::Everything
-    }
-
-    /// Writes messages for as long as each fits one frame, the output and the window, and
-    /// follows the one before. Does nothing that [`SendHalf::write_frame`] would not do, at a
-    /// fraction of its cost for short messages.
-    #[inline]
-    fn write_whole(&mut self, out: &mut [u8], at: &mut usize, frame_limit: usize) {
-        if self.offset > 0 {
-            return;
-        }
-        let most = self.in_flight_limit.min(self.window_messages);
-        let mut window = self.window_left();
-        for entry in self.store.range(self.written..) {
-            let whole = MESSAGE_HEAD + entry.length;
-            let follows = entry.sequence == self.announced + 1;
-            let may = self.written < most && entry.length <= window && whole <= frame_limit;
-            let Some(frame) = out.get_mut(*at..).and_then(|rest| rest.get_mut(..whole)) else {
-                break;
-            };
-            if !follows || !may {
-                break;
-            }
-            let (head, data) = frame.split_at_mut(MESSAGE_HEAD);
-            // The low half is what goes on the wire.
-            #[expect(clippy::cast_possible_truncation)]
-            let number = entry.sequence as u32;
-            MessageHead::encode_whole(self.wire, number, entry.length, head);
-            data.copy_from_slice(&entry.payload);
-            if entry.expires != Instant::FAR_FUTURE {
-                self.expiries.remove(&(entry.expires, entry.sequence));
-            }
-            *at += whole;
-            window -= entry.length;
-            self.flight_bytes += entry.length;
-            self.written += 1;
-            self.announced = entry.sequence;
-        }
-    }
-
-    /// Writes the next frame, and a SKIP before it where numbers are left out.
-    #[inline]
-    fn write_frame(
-        &mut self,
-        out: &mut [u8],
-        at: &mut usize,
-        frame_limit: usize,
-    ) -> Result<(), usize> {
-        let entry = &self.store[self.written];
-        let (sequence, expires) = (entry.sequence, entry.expires);
-        let skip = if sequence == self.announced + 1 || self.offset > 0 {
-            0
-        } else {
-            SKIP_LEN
-        };
-        let space = out.len() - *at;
-        let left = entry.length - self.offset;
-        let whole = skip + MESSAGE_HEAD + left;
-        let first = self.offset == 0;
-        let fits_frame = MESSAGE_HEAD + left <= frame_limit;
-        let data_len = if fits_frame && whole <= space && left <= self.window_left() {
-            left
-        } else {
-            // A message that one frame holds goes whole into the next output, if there is one.
-            if first && *at > 0 && fits_frame && whole > space {
-                return Err(whole);
-            }
-            let head_len = if first { FIRST_HEAD } else { MESSAGE_HEAD };
-            let data_len = self.fragment_len(space.saturating_sub(skip), head_len, frame_limit);
-            let least = if *at > 0 {
-                LEAST_FRAGMENT.min(left).max(1)
-            } else {
-                1
-            };
-            if data_len < least {
-                let needed = skip + head_len + least;
-                // A short message whole is shorter than a fragment of it with its longer head.
-                let may_go_whole = left <= self.window_left();
-                return Err(if may_go_whole {
-                    whole.min(needed)
-                } else {
-                    needed
-                });
-            }
-            data_len
-        };
-        if skip > 0 {
-            // The space was checked.
-            let frame = Frame::Skip {
-                channel: self.wire,
-                through: sequence - 1,
-            };
-            *at += frame.encode(&mut out[*at..]).unwrap_or(0);
-        }
-        let last = data_len == left;
-        let entry = &self.store[self.written];
-        let head = MessageHead {
-            channel: self.wire,
-            first,
-            last,
-            // The low half is what goes on the wire.
-            #[expect(clippy::cast_possible_truncation)]
-            sequence: sequence as u32,
-            total: (first && !last).then_some(entry.length as u64),
-            length: data_len,
-        };
-        let frame = &mut out[*at..];
-        let head_len = head.encoded_len();
-        head.encode(frame);
-        let data = &entry.payload[self.offset..self.offset + data_len];
-        frame[head_len..head_len + data_len].copy_from_slice(data);
-        *at += head_len + data_len;
-        if first {
-            self.forget_expiry(expires, sequence);
-        }
-        self.advance(sequence, data_len, last);
-        Ok(())
-    }
-
-    /// How much of the message goes into a fragment. Never the whole rest, so that a frame with
-    /// the head of a first fragment is never also the last one.
-    fn fragment_len(&self, space: usize, head_len: usize, frame_limit: usize) -> usize {
-        let left = self.store[self.written].length - self.offset;
-        let room = space
-            .min(frame_limit)
-            .saturating_sub(head_len)
-            .min(self.window_left());
-        if head_len == FIRST_HEAD {
-            room.min(left.saturating_sub(1))
-        } else {
-            room.min(left)
-        }
-    }
-
-    /// Records that `length` bytes of the current message went on the wire.
-    #[inline]
-    pub(crate) fn advance(&mut self, sequence: Sequence, length: usize, last: bool) {
-        self.announced = sequence;
-        self.flight_bytes += length;
-        if last {
-            self.written += 1;
-            self.offset = 0;
-            self.taken = 0;
-        } else {
-            self.offset += length;
         }
     }
 

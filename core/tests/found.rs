@@ -229,3 +229,41 @@ fn expired_message_is_not_withdrawn_by_a_late_end() {
     assert_eq!(link.poll_event(), Some(expired));
     assert_eq!(link.poll_event(), Some(Event::Ended));
 }
+
+/// An end of stream that is reported without a connection is not the next connection's.
+#[test]
+fn early_end_of_stream_is_forgotten() {
+    let config = Config::new().channel(ChannelConfig::send("main"));
+    let mut link = Link::new(&config, Role::Acceptor, [7; 16]).expect("a sound declaration");
+    link.handle_eof(NOW);
+    link.handle_opened(NOW).expect("offline");
+    link.handle_secured(NOW, None).expect("securing");
+    link.close(countersign_core::CloseMode::Drain);
+    assert_eq!(link.poll_output(NOW, &mut [0; 100]), Output::End);
+    assert!(link.wants_connection());
+    link.handle_eof(NOW);
+    assert!(!link.wants_connection());
+}
+
+/// What follows DONE is not read, whether it comes with it or after it.
+#[test]
+fn bytes_after_done_are_not_read_however_cut() {
+    let message = |number| [0x10, 3, 0, 0, 0, 0, 0, 4, 0, 0, 0, number];
+    let close = [
+        0x30, 0, 0, 0, 0, 0, 0, 12, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
+    ];
+    let done_and_more = [&[0x31, 0, 0, 0, 0, 0, 0, 0][..], &message(2)].concat();
+    for cut in [done_and_more.len(), 8, 1] {
+        let (_, mut receiver) = pair(ChannelConfig::send("main"), ChannelConfig::receive("main"));
+        receiver.handle_input(NOW, &[&message(1)[..], &close].concat());
+        receiver
+            .take(MAIN)
+            .expect("receive mode")
+            .expect("a message");
+        output(&mut receiver);
+        for piece in done_and_more.chunks(cut) {
+            receiver.handle_input(NOW, piece);
+        }
+        assert_eq!(receiver.life(), countersign_core::Life::Finishing);
+    }
+}

@@ -31,3 +31,8 @@ mod watchdog;
 pub use pair::{Ends, Pair, Transport};
 pub use proxy::{Direction, Proxy};
 pub use watchdog::watch;
+
+/// The README's examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

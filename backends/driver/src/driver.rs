@@ -166,6 +166,9 @@ impl<T: Transport> Driver<T> {
                         .write(now, &mut self.output, &mut scratch, &mut &*self.shared);
                 scratch.release();
                 match written {
+                    // What the endpoint has to say may come with the next call only: an alert that
+                    // ends the connection, say. Writing nothing would look like a dead transport.
+                    Written::Some if self.output.is_empty() => continue,
                     Written::Some => {}
                     Written::Nothing => break,
                     Written::End => {

@@ -49,8 +49,9 @@ impl Link {
         };
         match half.accept(message, expires.unwrap_or(Instant::FAR_FUTURE)) {
             Ok(sequence) => {
-                self.wants_output |= half.may_write();
-                self.has_news |= half.has_news();
+                // In a batch, the first message has settled both already.
+                self.wants_output = self.wants_output || half.may_write();
+                self.has_news = self.has_news || half.has_news();
                 Ok(sequence)
             }
             Err((message, why)) => Err(NotSent { message, why }),

@@ -10,7 +10,7 @@ use crate::life::{Input, Life};
 use crate::receive::{Pool, ReceiveHalf};
 use crate::send::SendHalf;
 use crate::verdict::Rejection;
-use crate::wire::{CloseList, Frame, Piece};
+use crate::wire::{CloseList, Frame, MessageHead, Piece};
 use crate::{Instant, wire};
 
 impl Link {
@@ -119,20 +119,16 @@ impl Link {
         mut input: &[u8],
     ) -> Result<(), PeerMisbehaved> {
         let now = self.now;
-        while let Some(piece) = decoder.next(&mut input)? {
+        loop {
+            while let Some((head, data)) = decoder.next_whole(&mut input) {
+                self.begin_message(&head, data)?;
+            }
+            let Some(piece) = decoder.next(&mut input)? else {
+                return Ok(());
+            };
             self.has_news = true;
             match piece {
-                Piece::Message { head, data } => {
-                    if self.is_greeting() {
-                        return Err(PeerMisbehaved::Unexpected);
-                    }
-                    self.arriving = head.channel;
-                    let (half, pool) = self.receiving(head.channel)?;
-                    half.begin(now, &head, data, pool)?;
-                    // An abandoned channel answers at once.
-                    let answers = half.wants_output();
-                    self.wants_output |= answers;
-                }
+                Piece::Message { head, data } => self.begin_cut(&head, data)?,
                 Piece::More(data) => {
                     let (half, _) = self.receiving(self.arriving)?;
                     half.more(now, data)?;
@@ -141,10 +137,32 @@ impl Link {
                 }
                 Piece::Frame(frame) => self.hear_frame(&frame)?,
             }
+            // What follows would not be read in an input of its own either.
             if matches!(self.life, Life::Finishing | Life::Ended) {
-                break;
+                return Ok(());
             }
         }
+    }
+
+    /// A message that comes in parts, kept out of the way of those that come whole.
+    #[inline(never)]
+    fn begin_cut(&mut self, head: &MessageHead, data: &[u8]) -> Result<(), PeerMisbehaved> {
+        self.begin_message(head, data)
+    }
+
+    #[inline(always)]
+    fn begin_message(&mut self, head: &MessageHead, data: &[u8]) -> Result<(), PeerMisbehaved> {
+        if self.is_greeting() {
+            return Err(PeerMisbehaved::Unexpected);
+        }
+        let now = self.now;
+        self.has_news = true;
+        self.arriving = head.channel;
+        let (half, pool) = self.receiving(head.channel)?;
+        half.begin(now, head, data, pool)?;
+        // An abandoned channel answers at once.
+        let answers = half.wants_output();
+        self.wants_output |= answers;
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::PeerMisbehaved;
-use crate::wire::{FIRST_HEAD, Frame, FrameType, HEADER_LEN, Header, MessageHead};
+use crate::wire::{FIRST_HEAD, Frame, FrameType, HEADER_LEN, Header, MESSAGE_HEAD, MessageHead};
 
 /// One thing found in the stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -140,6 +140,22 @@ impl Decoder {
         }
     }
 
+    /// The next message, if it is in one frame and all of that is at the front of `input`, which
+    /// is then taken; otherwise [`Decoder::next`] says what there is.
+    #[inline]
+    pub(crate) fn next_whole<'i>(
+        &mut self,
+        input: &mut &'i [u8],
+    ) -> Option<(MessageHead, &'i [u8])> {
+        if !matches!(self.state, State::Between) || !self.gathered.is_empty() {
+            return None;
+        }
+        let head = MessageHead::decode_whole(input, self.frame_limit)?;
+        let (data, rest) = input[MESSAGE_HEAD..].split_at_checked(head.length)?;
+        *input = rest;
+        Some((head, data))
+    }
+
     /// The common case: at least a whole head is at the front of the input.
     #[inline]
     fn whole_header<'p, 'i: 'p>(
@@ -203,11 +219,7 @@ impl Decoder {
         let header = self.gathered_header()?;
         if header.kind == Some(FrameType::Message) {
             let with_total = header.flags & (super::FIRST | super::LAST) == super::FIRST;
-            let needed = if with_total {
-                FIRST_HEAD
-            } else {
-                super::MESSAGE_HEAD
-            };
+            let needed = if with_total { FIRST_HEAD } else { MESSAGE_HEAD };
             // A head cut short by its own length is judged by `cut_message`.
             let needed = needed.min(HEADER_LEN + header.length);
             return Ok(fill(&mut self.gathered, needed, input));

@@ -226,6 +226,26 @@ impl MessageHead {
         out[..MESSAGE_HEAD].copy_from_slice(&head);
     }
 
+    /// Reads the head of a message that one frame holds from the front of `input`; `None` for
+    /// everything else, sound or not.
+    #[inline]
+    pub(crate) fn decode_whole(input: &[u8], frame_limit: usize) -> Option<Self> {
+        const WHOLE: [u8; 2] = [FrameType::Message as u8, FIRST | LAST];
+        let head = input.first_chunk::<MESSAGE_HEAD>()?;
+        let [k, f, c0, c1, l0, l1, l2, l3, s0, s1, s2, s3] = *head;
+        let body = usize::try_from(u32::from_be_bytes([l0, l1, l2, l3])).ok()?;
+        let length = body.checked_sub(MESSAGE_HEAD - HEADER_LEN)?;
+        let bounded = body <= frame_limit.saturating_sub(HEADER_LEN);
+        ([k, f] == WHOLE && bounded).then_some(Self {
+            channel: u16::from_be_bytes([c0, c1]),
+            first: true,
+            last: true,
+            sequence: u32::from_be_bytes([s0, s1, s2, s3]),
+            total: None,
+            length,
+        })
+    }
+
     /// Reads the head that follows `header` from the front of `body`; `None` if `body` is still
     /// too short.
     pub(crate) fn decode(header: &Header, body: &[u8]) -> Option<Result<Self, PeerMisbehaved>> {

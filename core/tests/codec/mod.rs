@@ -253,9 +253,14 @@ fn channel() -> impl Strategy<Value = u16> {
     prop_oneof![6 => 0..3_u16, 1 => any::<u16>()]
 }
 
+/// Texts of up to `limit` bytes, in characters of one or two.
 fn text(limit: usize) -> impl Strategy<Value = String> {
-    prop_oneof!["[a-zé]{0,10}", "[a-zé]{120,128}"]
-        .prop_filter("within the limit", move |text| text.len() <= limit)
+    let most = limit / 2;
+    let character = || prop::char::ranges(vec!['a'..='z', 'é'..='é'].into());
+    let lengths = prop_oneof![3 => 0..11_usize, 1 => most - most / 8..=most];
+    lengths.prop_flat_map(move |length| {
+        prop::collection::vec(character(), length).prop_map(String::from_iter)
+    })
 }
 
 fn entry() -> impl Strategy<Value = Entry> {

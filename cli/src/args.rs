@@ -1,0 +1,298 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use countersign_tokio::core::{self, DEFAULT_CHANNEL};
+
+use crate::exit::Exit;
+use crate::security::Peer;
+use crate::split::Way;
+
+/// Hand messages directly to one pinned peer, and know what became of every one of them
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, after_help = Exit::help())]
+pub struct Args {
+    /// How much is logged, and where to.
+    #[command(flatten)]
+    pub log: LogArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How much is logged, and where to.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Log")]
+pub struct LogArgs {
+    /// Log more to standard error, and show the causes of an error; repeat for still more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Log nothing but errors to standard error
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Log to this file as well, with the time, after what it holds already
+    #[arg(long, global = true, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make an identity: a private key and its certificate
+    Keygen(KeygenArgs),
+    /// Show the fingerprints of certificates, as --peer takes them
+    Pin(PinArgs),
+    /// Send standard input, or receive to standard output, as messages
+    #[command(subcommand, after_help = Exit::help())]
+    Pipe(PipeCommand),
+    /// Send a short film from a robot to an operator, commands back, and check all of it
+    #[command(after_help = Exit::help())]
+    Demo(DemoArgs),
+}
+
+/// `countersign keygen`
+#[derive(Debug, clap::Args)]
+pub struct KeygenArgs {
+    /// The name in the certificate, and of the two files: NAME.crt and NAME.key
+    pub name: String,
+    /// Make an Ed25519 key; without this, ECDSA on P-256, which every TLS library takes
+    #[arg(long)]
+    pub ed25519: bool,
+    /// Where to write the files
+    #[arg(long, default_value = ".")]
+    pub dir: PathBuf,
+    /// How many days the certificate is valid from now [default: ten years]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub days: Option<u32>,
+    /// Replace files that are there already
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `countersign pin`
+#[derive(Debug, clap::Args)]
+pub struct PinArgs {
+    /// Certificates in PEM, or lists of fingerprints
+    #[arg(required = true)]
+    pub file: Vec<PathBuf>,
+}
+
+/// `countersign pipe`
+#[derive(Debug, Subcommand)]
+pub enum PipeCommand {
+    /// Send what comes on standard input
+    ///
+    /// Reads only as fast as the peer handles messages. At the end of the input it waits for all
+    /// verdicts, closes the link and reports on standard error what became of the messages.
+    Send(SendArgs),
+    /// Write what the peer sends to standard output
+    ///
+    /// A message counts as handled once it was written and flushed, so what a receiver that was
+    /// killed had not written was never confirmed. In the tlsstream dialect, which confirms on
+    /// arrival, it counts as handled when it was taken from the connection.
+    Recv(ReceiveArgs),
+}
+
+/// `countersign pipe send`
+#[derive(Debug, clap::Args)]
+pub struct SendArgs {
+    /// What both directions have in common.
+    #[command(flatten)]
+    pub link: LinkArgs,
+    /// Of messages that wait to be sent keep the newest only; a superseded one is no failure
+    #[arg(long)]
+    pub latest: bool,
+    /// Drop a message that is not on its way after this time, 200ms say; that is no failure then
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub expire_after: Option<Duration>,
+}
+
+/// `countersign pipe recv`
+#[derive(Debug, clap::Args)]
+pub struct ReceiveArgs {
+    /// What both directions have in common.
+    #[command(flatten)]
+    pub link: LinkArgs,
+}
+
+/// What both directions of a pipe have in common.
+#[derive(Debug, clap::Args)]
+pub struct LinkArgs {
+    /// Where the peer is.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// Who the peer is, and who this end is.
+    #[command(flatten)]
+    pub security: SecurityArgs,
+    /// What ends one message of the stream and begins the next
+    #[arg(long, value_enum, default_value = "lines")]
+    pub split: Way,
+    /// The wire format
+    #[arg(long, value_enum, default_value = "countersign")]
+    pub dialect: Dialect,
+    /// The channel's name, the same at both ends (the tlsstream dialect has none)
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_CHANNEL)]
+    pub channel: String,
+    /// The largest message, 64MiB say; the smaller figure of both ends counts
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = parse_size)]
+    pub max_message: usize,
+}
+
+/// Where the peer is.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub struct PlaceArgs {
+    /// Listen here for one peer; port 0 takes a free one
+    ///
+    /// `listening on ADDR:PORT` on standard error tells when peers can connect, and where. Peers
+    /// that are refused are logged, and listening goes on.
+    #[arg(long, value_name = "ADDR:PORT", value_parser = parse_address)]
+    pub listen: Option<String>,
+    /// Connect to a peer that listens
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_address)]
+    pub connect: Option<String>,
+}
+
+/// Who the peer is, and who this end is.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Security")]
+pub struct SecurityArgs {
+    /// This end's certificate
+    #[arg(long, value_name = "FILE", required_unless_present = "plaintext")]
+    pub cert: Option<PathBuf>,
+    /// This end's private key
+    #[arg(long, value_name = "FILE", required_unless_present = "plaintext")]
+    pub key: Option<PathBuf>,
+    /// The peer's certificate or its fingerprint (sha256:...); repeat to let several in
+    #[arg(
+        long,
+        value_name = "FILE|FINGERPRINT",
+        required_unless_present = "plaintext"
+    )]
+    pub peer: Vec<Peer>,
+    /// Let the peer's certificate in although it expired or is not valid yet
+    #[arg(long)]
+    pub ignore_dates: bool,
+    /// Write the connection's keys to the file that SSLKEYLOGFILE names, for a network analyser
+    #[arg(long)]
+    pub key_log: bool,
+    /// No security at all: anybody on the way can read and change everything
+    #[arg(long, conflicts_with_all = ["cert", "key", "peer", "ignore_dates", "key_log"])]
+    pub plaintext: bool,
+}
+
+/// The wire format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Dialect {
+    /// countersign's own
+    Countersign,
+    /// That of the Python original: confirmed on arrival, no empty messages
+    Tlsstream,
+}
+
+impl From<Dialect> for core::Dialect {
+    fn from(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::Countersign => Self::Countersign,
+            Dialect::Tlsstream => Self::TlsStream,
+        }
+    }
+}
+
+/// `countersign demo`
+#[derive(Debug, clap::Args)]
+pub struct DemoArgs {
+    /// What the links run on
+    #[arg(long, value_enum, default_value = "tokio")]
+    pub backend: BackendName,
+    /// How many pictures to send; the film has 132 and starts again when they are through
+    #[arg(long, default_value_t = 132, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub frames: u32,
+    /// How many pictures a second, or `max` for as fast as they are handled
+    #[arg(long, default_value = "25")]
+    pub fps: Pace,
+}
+
+/// What links can run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BackendName {
+    /// Blocking sockets and threads
+    Std,
+    /// The tokio runtime
+    Tokio,
+}
+
+/// How fast pictures come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pace {
+    /// One each of these.
+    Every(Duration),
+    /// Each when one of the two before it was handled.
+    Max,
+}
+
+impl std::str::FromStr for Pace {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "max" {
+            return Ok(Self::Max);
+        }
+        match text.parse::<f64>() {
+            Ok(rate) if (0.1..=100_000.0).contains(&rate) => {
+                Ok(Self::Every(Duration::from_secs_f64(1.0 / rate)))
+            }
+            _ => Err("neither `max` nor a number from 0.1 to 100000".to_owned()),
+        }
+    }
+}
+
+fn parse_size(text: &str) -> Result<usize, String> {
+    let size: ByteSize = text.parse()?;
+    match usize::try_from(size.as_u64()) {
+        Ok(0) => Err("the largest message has one byte at least".to_owned()),
+        Ok(size) => Ok(size),
+        Err(_) => Err("more than this machine can address".to_owned()),
+    }
+}
+
+fn parse_address(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(_)) => Ok(text.to_owned()),
+        _ => Err("an address has a host and a port, 192.0.2.1:4433 say".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_declaration_makes_sense() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_and_addresses() {
+        assert_eq!(parse_size("64KiB"), Ok(65536));
+        assert_eq!(parse_size("1000"), Ok(1000));
+        assert!(parse_size("0").is_err() && parse_size("much").is_err());
+        assert!(parse_address("[::1]:0").is_ok() && parse_address("robot.local:4433").is_ok());
+        assert!(parse_address("robot.local").is_err() && parse_address("robot:http").is_err());
+    }
+
+    #[test]
+    fn paces() {
+        assert_eq!("max".parse(), Ok(Pace::Max));
+        assert_eq!("50".parse(), Ok(Pace::Every(Duration::from_millis(20))));
+        for text in ["0", "-1", "nan", "inf", "fast", "1e9"] {
+            assert!(text.parse::<Pace>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The operator: looks at the film, answers each picture with a command.
+
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+use std::time::Instant;
+
+use bytes::Bytes;
+use countersign_tokio::core::SendError as Why;
+use countersign_tokio::{Outgoing, SendError};
+
+use super::backend::Backend;
+use super::check::{Hash, hash};
+use super::traffic::{Traffic, Waiting, collect};
+use super::{COMMAND_LIFE, COMMANDS, VIDEO, failed, join};
+use crate::exit::Failure;
+
+/// Watches and steers until the robot closes the link.
+pub(super) fn run<B: Backend>(backend: &B, link: &B::Link) -> Result<Traffic, Failure> {
+    let wrong = |error: countersign_tokio::ChannelError| Failure::failed(error.to_string());
+    let commands = backend.sender(link, COMMANDS).map_err(wrong)?;
+    let video = backend.receiver(link, VIDEO).map_err(wrong)?;
+    let (receipts, settle) = channel();
+    let (sent, received) = thread::scope(|scope| {
+        let settling = scope.spawn(|| Ok(collect(backend, settle, || {})));
+        let received = watch(backend, video, &commands, &receipts);
+        // Nothing more is to be settled.
+        drop(receipts);
+        (join(settling), received)
+    });
+    let report = backend.ended(link);
+    match report.end {
+        Some(end) if !end.is_orderly() => Err(failed("operator", end)),
+        _ => Ok(Traffic {
+            sent: sent?,
+            received: received?,
+        }),
+    }
+}
+
+fn watch<B: Backend>(
+    backend: &B,
+    mut video: B::Receiver,
+    commands: &B::Sender,
+    receipts: &Sender<Waiting<B::Receipt>>,
+) -> Result<Vec<Hash>, Failure> {
+    let mut received = Vec::new();
+    while let Some(picture) = backend
+        .recv(&mut video)
+        .map_err(|error| failed("operator", error))?
+    {
+        received.push(hash(&picture));
+        match send(backend, commands, command(received.len(), &picture)) {
+            Ok(waiting) => drop(receipts.send(waiting)),
+            // The robot is leaving and takes no more commands; its last pictures still come.
+            Err(error) if matches!(error.why(), Why::Closing | Why::Ended) => {}
+            Err(error) => return Err(Failure::failed(error.to_string())),
+        }
+    }
+    Ok(received)
+}
+
+/// What the operator makes of a picture. A real one would look at it.
+fn command(number: usize, picture: &[u8]) -> Bytes {
+    let turn = picture.len() % 91;
+    format!("picture {number}: turn {turn} degrees, go on").into()
+}
+
+fn send<B: Backend>(
+    backend: &B,
+    commands: &B::Sender,
+    command: Bytes,
+) -> Result<Waiting<B::Receipt>, SendError> {
+    let (hash, bytes) = (hash(&command), command.len());
+    let at = Instant::now();
+    let message = Outgoing::from(command).expires(at + COMMAND_LIFE);
+    let receipt = backend.send(commands, message)?;
+    Ok(Waiting {
+        hash,
+        bytes,
+        at,
+        receipt,
+    })
+}

@@ -1,0 +1,108 @@
+//! The robot: sends its film, obeys commands.
+
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+use std::time::Instant;
+
+use bytes::Bytes;
+use countersign_tokio::{Outgoing, SendError};
+use indicatif::ProgressBar;
+
+use super::backend::Backend;
+use super::check::{Hash, hash};
+use super::film::Film;
+use super::traffic::{Traffic, Waiting, collect};
+use super::{COMMANDS, VIDEO, failed, join};
+use crate::args::{DemoArgs, Pace};
+use crate::exit::Failure;
+
+/// How many pictures wait for their verdicts at most when they come at a fixed pace. The channel
+/// supersedes all but a few, so this is never reached unless verdicts stay away.
+const WAITING: usize = 1024;
+
+/// Sends the film, waits for all verdicts, and closes the link.
+pub(super) fn run<B: Backend>(
+    backend: &B,
+    link: &B::Link,
+    film: &Film,
+    args: &DemoArgs,
+    progress: &ProgressBar,
+) -> Result<Traffic, Failure> {
+    let wrong = |error: countersign_tokio::ChannelError| Failure::failed(error.to_string());
+    let video = backend.sender(link, VIDEO).map_err(wrong)?;
+    let commands = backend.receiver(link, COMMANDS).map_err(wrong)?;
+    // Without a pace, handing a receipt over waits until the one before is settled.
+    let waiting = match args.fps {
+        Pace::Every(_) => WAITING,
+        Pace::Max => 0,
+    };
+    let (receipts, settle) = sync_channel(waiting);
+    let (sent, received) = thread::scope(|scope| {
+        let obeying = scope.spawn(|| obey(backend, commands));
+        let settling = scope.spawn(|| Ok(collect(backend, settle, || progress.inc(1))));
+        let filmed = show(backend, &video, film, args, &receipts);
+        // Nothing more is to be settled.
+        drop(receipts);
+        let sent = join(settling);
+        let report = backend.close(link);
+        let received = join(obeying);
+        // Why the link was lost tells more than what could not be sent then.
+        match report.end {
+            Some(end) if !end.is_orderly() => Err(failed("robot", end)),
+            _ => filmed.map_err(|error| Failure::failed(error.to_string())),
+        }?;
+        Ok::<_, Failure>((sent?, received?))
+    })?;
+    Ok(Traffic { sent, received })
+}
+
+/// Sends the pictures at their pace.
+fn show<B: Backend>(
+    backend: &B,
+    video: &B::Sender,
+    film: &Film,
+    args: &DemoArgs,
+    receipts: &SyncSender<Waiting<B::Receipt>>,
+) -> Result<(), SendError> {
+    let started = Instant::now();
+    for (number, picture) in (0..).zip(film.play(args.frames)) {
+        if let Pace::Every(interval) = args.fps {
+            let due = started + interval * number;
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+        let waiting = send(backend, video, picture)?;
+        if receipts.send(waiting).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn send<B: Backend>(
+    backend: &B,
+    video: &B::Sender,
+    picture: &Bytes,
+) -> Result<Waiting<B::Receipt>, SendError> {
+    let hash = hash(picture);
+    let at = Instant::now();
+    let receipt = backend.send(video, Outgoing::from(picture.clone()))?;
+    let bytes = picture.len();
+    Ok(Waiting {
+        hash,
+        bytes,
+        at,
+        receipt,
+    })
+}
+
+/// Takes commands until the link ends.
+fn obey<B: Backend>(backend: &B, mut commands: B::Receiver) -> Result<Vec<Hash>, Failure> {
+    let mut received = Vec::new();
+    while let Some(command) = backend
+        .recv(&mut commands)
+        .map_err(|error| failed("robot", error))?
+    {
+        received.push(hash(&command));
+    }
+    Ok(received)
+}

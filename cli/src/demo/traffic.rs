@@ -1,0 +1,59 @@
+//! What an end of the demo records: what it sent and what became of it, and what it received.
+
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use countersign_tokio::core::VerdictKind;
+
+use super::backend::Backend;
+use super::check::Hash;
+
+/// All that one end sent and received.
+pub(super) struct Traffic {
+    /// In the order of sending.
+    pub(super) sent: Vec<Sent>,
+    /// The messages' hashes, in the order of receiving.
+    pub(super) received: Vec<Hash>,
+}
+
+/// A message and what became of it.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    pub(super) hash: Hash,
+    pub(super) bytes: usize,
+    pub(super) verdict: VerdictKind,
+    /// When it was handed to the link.
+    pub(super) at: Instant,
+    /// From then to the verdict.
+    pub(super) took: Duration,
+}
+
+/// A message whose verdict is missing.
+pub(super) struct Waiting<R> {
+    pub(super) hash: Hash,
+    pub(super) bytes: usize,
+    pub(super) at: Instant,
+    pub(super) receipt: R,
+}
+
+/// Waits for the verdicts of all messages that come, in the order of sending. That is the order in
+/// which messages are handled, so none is found handled later than it was.
+pub(super) fn collect<B: Backend>(
+    backend: &B,
+    waiting: Receiver<Waiting<B::Receipt>>,
+    mut each: impl FnMut(),
+) -> Vec<Sent> {
+    let mut sent = Vec::new();
+    for message in waiting {
+        let verdict = backend.wait(message.receipt).kind();
+        sent.push(Sent {
+            hash: message.hash,
+            bytes: message.bytes,
+            verdict,
+            at: message.at,
+            took: message.at.elapsed(),
+        });
+        each();
+    }
+    sent
+}

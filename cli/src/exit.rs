@@ -1,0 +1,162 @@
+//! Exit codes, and what ends the program before it has done what it was asked for.
+
+use std::error::Error;
+use std::fmt;
+use std::process::ExitCode;
+
+use countersign_tokio::LinkError;
+use countersign_tokio::core::EndReason;
+use countersign_tokio::endpoint::{Blame, SetupError};
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything that was asked for was done.
+    Done = 0,
+    /// Something failed on the way.
+    Failed = 1,
+    /// The command line makes no sense.
+    Usage = 2,
+    /// One end refused the other.
+    Refused = 3,
+    /// An identity, a pin or a file of this machine's can't be used.
+    Files = 4,
+}
+
+impl Exit {
+    /// All of them, in the order of their codes.
+    pub const ALL: [Self; 5] = [
+        Self::Done,
+        Self::Failed,
+        Self::Usage,
+        Self::Refused,
+        Self::Files,
+    ];
+
+    /// The number that the system gets.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// What it means, as `--help` and the guide say it.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done; every message was handled",
+            Self::Failed => "failed on the way: no connection, link lost, message not handled",
+            Self::Usage => "the command line makes no sense",
+            Self::Refused => "one end refused the other: pin, certificate, dialect, channel",
+            Self::Files => "a file cannot be used: identity, pin, log file",
+        }
+    }
+
+    /// The list of exit codes at the end of `--help`.
+    #[must_use]
+    pub fn help() -> String {
+        let mut text = String::from("Exit codes:");
+        for exit in Self::ALL {
+            text.push_str(&format!("\n  {}  {}", exit.code(), exit.meaning()));
+        }
+        text
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}
+
+/// What ended the program early: one line that tells what to change, the exit code, and what
+/// lies beneath.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    message: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Failure {
+    /// Something failed on the way.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::new(Exit::Failed, message)
+    }
+
+    /// The command line makes no sense in a way that only shows now.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// A file of this machine's can't be used.
+    pub fn files(message: impl Into<String>) -> Self {
+        Self::new(Exit::Files, message)
+    }
+
+    fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// Why a link ended or never came to be, after `what` this end was about.
+    #[must_use]
+    pub fn link(what: &str, error: LinkError) -> Self {
+        let refused = match (error.security(), error.reason()) {
+            (Some(security), _) => security.blame() == Blame::Refused,
+            (None, EndReason::Incompatible(_) | EndReason::Refused { .. }) => true,
+            (None, _) => false,
+        };
+        let exit = if refused { Exit::Refused } else { Exit::Failed };
+        Self::new(exit, format!("{what}: {error}")).because(error)
+    }
+
+    /// Adds what lies beneath, which `--verbose` shows.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The exit code that belongs to it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// Logs it; with the chain of causes if `verbose`.
+    pub fn report(&self, verbose: bool) {
+        tracing::error!("{self}");
+        let mut said = self.to_string();
+        let mut next = self.source();
+        while let Some(cause) = next.filter(|_| verbose) {
+            // Most of the library's errors hold their cause's words already.
+            let words = cause.to_string();
+            if !said.contains(&words) {
+                tracing::error!("caused by: {words}");
+            }
+            said = words;
+            next = cause.source();
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<SetupError> for Failure {
+    fn from(error: SetupError) -> Self {
+        Self::files(error.to_string()).because(error)
+    }
+}

@@ -1,0 +1,51 @@
+//! `countersign keygen`: makes an identity.
+
+use std::time::Duration;
+
+use countersign_certs::{Algorithm, Error, NewIdentity, Overwrite};
+
+use crate::args::KeygenArgs;
+use crate::exit::Failure;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Writes NAME.crt and NAME.key and tells what to do with them.
+///
+/// # Errors
+/// A name or a time that can't be in a certificate, or files that can't be written.
+pub fn run(args: &KeygenArgs) -> Result<(), Failure> {
+    let mut new = NewIdentity::new(&args.name);
+    if args.ed25519 {
+        new = new.algorithm(Algorithm::Ed25519);
+    }
+    if let Some(days) = args.days {
+        new = new.valid_for(DAY * days);
+    }
+    let overwrite = match args.force {
+        true => Overwrite::Yes,
+        false => Overwrite::No,
+    };
+    let identity = new.generate().map_err(failure)?;
+    let files = identity.write(&args.dir, overwrite).map_err(failure)?;
+    let (certificate, key) = (files.certificate.display(), files.key.display());
+    let fingerprint = identity.fingerprint();
+    println!("{fingerprint}");
+    println!("certificate: {certificate} (copy it to the peer, which names it with --peer)");
+    println!("private key: {key} (stays on this machine; readable by its owner alone)");
+    Ok(())
+}
+
+fn failure(error: Error) -> Failure {
+    let message = match &error {
+        Error::BadName { .. } | Error::BadValidity { .. } => {
+            return Failure::usage(error.to_string());
+        }
+        Error::Exists { path } => format!(
+            "{}: exists already; choose another name, or replace it with --force",
+            path.display()
+        ),
+        Error::Generation { .. } => return Failure::failed(error.to_string()),
+        other => other.to_string(),
+    };
+    Failure::files(message).because(error)
+}

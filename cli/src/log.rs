@@ -1,0 +1,84 @@
+//! Where the log goes: short lines to standard error, full ones to a file.
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io::stderr;
+use std::sync::Mutex;
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, layer};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::args::LogArgs;
+use crate::exit::Failure;
+
+/// Starts logging, for the rest of the program.
+///
+/// # Errors
+/// The log file can't be written.
+pub fn start(args: &LogArgs) -> Result<(), Failure> {
+    let level = match (args.quiet, args.verbose) {
+        (true, _) => LevelFilter::ERROR,
+        (false, 0) => LevelFilter::WARN,
+        (false, 1) => LevelFilter::INFO,
+        (false, 2) => LevelFilter::DEBUG,
+        (false, _) => LevelFilter::TRACE,
+    };
+    let to_stderr = layer()
+        .event_format(Short)
+        .with_writer(stderr)
+        .with_filter(level);
+    let to_file = match &args.log_file {
+        None => None,
+        Some(path) => {
+            let file = OpenOptions::new().create(true).append(true).open(path);
+            let file = file.map_err(|error| {
+                let path = path.display();
+                Failure::files(format!(
+                    "{path}: the log cannot be written there ({error}); choose another --log-file"
+                ))
+                .because(error)
+            });
+            // Whoever asks for a file wants to find more in it than on the screen.
+            let level = level.max(LevelFilter::INFO);
+            let to_file = layer().with_ansi(false).with_writer(Mutex::new(file?));
+            Some(to_file.with_filter(level))
+        }
+    };
+    let subscriber = tracing_subscriber::registry().with(to_stderr).with(to_file);
+    // A second start, in a test, leaves the first in force.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    Ok(())
+}
+
+/// `error: what happened`: no time and no module, which a person at a terminal does not need.
+struct Short;
+
+impl<S, N> FormatEvent<S, N> for Short
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let level = match *event.metadata().level() {
+            Level::ERROR => "error",
+            Level::WARN => "warning",
+            Level::INFO => "info",
+            Level::DEBUG => "debug",
+            Level::TRACE => "trace",
+        };
+        write!(writer, "{level}: ")?;
+        context
+            .field_format()
+            .format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
+}

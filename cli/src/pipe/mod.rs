@@ -1,0 +1,121 @@
+//! `countersign pipe`: a stream of bytes as messages over a link.
+//!
+//! - `send` and `receive` are the two directions, `input` and `output` their ends of the stream.
+//! - `ledger` keeps the receipts that wait for their verdicts.
+//! - `stop` turns signals into an orderly close.
+
+mod input;
+mod ledger;
+mod output;
+mod receive;
+mod send;
+mod stop;
+
+use std::io;
+
+use countersign_tokio::core::{ChannelConfig, Config, ConfigError};
+use countersign_tokio::{Link, LinkError, Listener, Setup, connect};
+use tokio::runtime::Builder;
+
+use crate::args::{Dialect, LinkArgs, PipeCommand};
+use crate::exit::Failure;
+use crate::security;
+use stop::Stop;
+
+/// How many bytes of messages a channel holds at least. Enough to keep a fast network busy, and
+/// little enough that a machine with small memory can run several pipes.
+const HELD: usize = 8 << 20;
+
+/// Sends or receives until the stream or the link ends.
+///
+/// # Errors
+/// There is no link, it was lost, or a message was not handled.
+pub fn run(command: PipeCommand) -> Result<(), Failure> {
+    // One thread drives the connection; the standard streams, which block, have their own. That
+    // one thread also means that the last words of a connection, why a peer is refused say, are
+    // on their way before the program hears of its end.
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Failure::failed("the system gives no event queue; too many open files?").because(error)
+        })?;
+    let result = runtime.block_on(async {
+        let stop = Stop::listen()?;
+        match command {
+            PipeCommand::Send(args) => send::run(args, stop).await,
+            PipeCommand::Recv(args) => receive::run(args.link, stop).await,
+        }
+    });
+    // A thread that waits for a standard stream would be waited for otherwise.
+    runtime.shutdown_background();
+    result
+}
+
+/// Makes the link that the command line describes; `None` if it was stopped before there was one.
+async fn establish(
+    args: &LinkArgs,
+    channel: ChannelConfig,
+    stop: &mut Stop,
+) -> Result<Option<Link>, Failure> {
+    let security = security::from_args(&args.security)?;
+    let config = Config::new().channel(channel).dialect(args.dialect.into());
+    let setup = Setup::new(config, security)
+        .map_err(|error: ConfigError| Failure::usage(error.to_string()))?;
+    let link = tokio::select! {
+        link = reach(args, setup) => link?,
+        () = stop.asked() => return Ok(None),
+    };
+    match link.peer() {
+        Some(peer) => tracing::info!("connected with {peer}"),
+        None => tracing::info!("connected with a peer that nobody knows"),
+    }
+    Ok(Some(link))
+}
+
+async fn reach(args: &LinkArgs, setup: Setup) -> Result<Link, Failure> {
+    match (&args.place.listen, &args.place.connect) {
+        (Some(address), _) => serve(address, setup).await,
+        (None, Some(address)) => connect(address, &setup)
+            .await
+            .map_err(|error| unreachable(address, error)),
+        (None, None) => Err(Failure::usage("either --listen or --connect is needed")),
+    }
+}
+
+/// Why there is no link. That nobody listens is worth the name of the flag, which the library
+/// does not know.
+fn unreachable(address: &str, error: LinkError) -> Failure {
+    let kind = error.io().map(io::Error::kind);
+    if kind != Some(io::ErrorKind::ConnectionRefused) {
+        return Failure::link(address, error);
+    }
+    let message = format!("{address}: nobody listens there; start the end with --listen first");
+    Failure::failed(message).because(error)
+}
+
+/// Waits for the first peer that is let in.
+async fn serve(address: &str, setup: Setup) -> Result<Link, Failure> {
+    let listener = Listener::bind(address, setup).await.map_err(|error| {
+        let message = format!("{address}: cannot listen there ({error}); choose another --listen");
+        Failure::failed(message).because(error)
+    })?;
+    // Scripts wait for this line, so it does not go through the log.
+    eprintln!("listening on {}", listener.local_addr());
+    loop {
+        match listener.accept().await {
+            Ok(link) => return Ok(link),
+            Err(error) => tracing::warn!("{error}"),
+        }
+    }
+}
+
+/// What a channel holds, which is one message of the largest size at least.
+fn held(args: &LinkArgs) -> usize {
+    HELD.max(args.max_message)
+}
+
+/// Whether messages are confirmed as they arrive, before they could be written.
+fn is_tlsstream(args: &LinkArgs) -> bool {
+    args.dialect == Dialect::Tlsstream
+}

@@ -1,0 +1,208 @@
+//! Standard input to messages.
+
+use std::io::stdin;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use countersign_tokio::core::{ChannelConfig, CloseMode, SendError as Why, VerdictKind};
+use countersign_tokio::{Link, Outgoing, Report, SendError, Sender};
+
+use super::input::{self, Batch, Input};
+use super::ledger::Ledger;
+use super::stop::Stop;
+use super::{establish, held};
+use crate::args::SendArgs;
+use crate::exit::Failure;
+
+pub(super) async fn run(args: SendArgs, mut stop: Stop) -> Result<(), Failure> {
+    let mut channel = ChannelConfig::send(&args.link.channel).max_message(args.link.max_message);
+    channel = channel.queue(QUEUE_MESSAGES, held(&args.link));
+    if args.latest {
+        channel = channel.latest();
+    }
+    let Some(link) = establish(&args.link, channel, &mut stop).await? else {
+        return Ok(());
+    };
+    let sender = link
+        .sender(&args.link.channel)
+        .map_err(|error| Failure::failed(error.to_string()))?;
+    let input = input::start(stdin(), args.link.split, args.link.max_message)
+        .map_err(|error| Failure::failed("the system gives no thread").because(error))?;
+    let mut feeder = Feeder {
+        link: &link,
+        sender,
+        expire_after: args.expire_after,
+        ledger: Ledger::default(),
+        stop,
+    };
+    let fed = feeder.feed(input).await;
+    feeder.settle().await;
+    let report = link.close(CloseMode::Drain).await;
+    let ledger = feeder.ledger;
+    let verdicts = report.verdicts();
+    eprintln!(
+        "sent {} messages, {} bytes: {verdicts}",
+        ledger.messages, ledger.bytes
+    );
+    let handled = as_intended(&report, &args);
+    judge(fed, ledger.messages, handled, report)
+}
+
+/// How many messages wait for their verdicts at most: what receivers hold by default, and as much
+/// again on its way.
+const QUEUE_MESSAGES: usize = 16_384;
+
+/// How many messages ended as whoever gave the flags wanted.
+fn as_intended(report: &Report, args: &SendArgs) -> u64 {
+    let verdicts = report.verdicts();
+    let mut count = verdicts[VerdictKind::Handled];
+    if args.latest {
+        count += verdicts[VerdictKind::Superseded];
+    }
+    if args.expire_after.is_some() {
+        count += verdicts[VerdictKind::Expired];
+    }
+    count
+}
+
+/// What the program's end is to be, from how feeding ended and what became of the messages.
+fn judge(fed: Result<(), Failure>, sent: u64, handled: u64, report: Report) -> Result<(), Failure> {
+    let missing = sent.saturating_sub(handled);
+    match report.end {
+        // How a link was lost explains why nothing more could be sent.
+        Some(end) if !end.is_orderly() => {
+            let what = format!("{missing} of {sent} messages may not have been handled");
+            Err(Failure::link(&what, end))
+        }
+        _ => {
+            fed?;
+            match missing {
+                0 => Ok(()),
+                _ => Err(Failure::failed(format!(
+                    "{missing} of {sent} messages were not handled; see the receiver's log"
+                ))),
+            }
+        }
+    }
+}
+
+/// Moves messages from the input to the link.
+struct Feeder<'a> {
+    link: &'a Link,
+    sender: Sender,
+    expire_after: Option<Duration>,
+    ledger: Ledger,
+    stop: Stop,
+}
+
+impl Feeder<'_> {
+    /// Sends until the input ends or somebody wants it to end.
+    async fn feed(&mut self, mut input: Input) -> Result<(), Failure> {
+        loop {
+            let batch = tokio::select! {
+                () = self.stop.asked() => return Ok(()),
+                () = over(self.link) => return Err(closed_by_peer()),
+                batch = input.recv() => batch,
+            };
+            match batch {
+                None => return Ok(()),
+                Some(Ok(batch)) => {
+                    if !self.send(batch).await? {
+                        return Ok(());
+                    }
+                }
+                Some(Err(error)) => {
+                    return Err(Failure::failed(error.to_string()).because(error));
+                }
+            }
+        }
+    }
+
+    /// Sends what was read at once; false when asked to stop before all of it was accepted.
+    async fn send(&mut self, mut batch: Batch) -> Result<bool, Failure> {
+        let before = (batch.len(), bytes(&batch));
+        let sent = match self.expire_after {
+            None => self.send_together(&mut batch).await,
+            Some(after) => self.send_with_expiry(&mut batch, after).await,
+        };
+        self.ledger
+            .count(before.0 - batch.len(), before.1 - bytes(&batch));
+        sent.map_err(|error| self.explain(error))
+    }
+
+    async fn send_together(&mut self, batch: &mut Batch) -> Result<bool, SendError> {
+        let count = batch.len() as u64;
+        let receipt = tokio::select! {
+            receipt = self.sender.send_batch(batch) => receipt?,
+            () = self.stop.asked() => return Ok(false),
+        };
+        self.ledger.add_batch(receipt, count);
+        Ok(true)
+    }
+
+    async fn send_with_expiry(
+        &mut self,
+        batch: &mut Batch,
+        after: Duration,
+    ) -> Result<bool, SendError> {
+        // Counted from when it was read, not from when there was room.
+        let expires = Instant::now().checked_add(after);
+        while let Some(message) = batch.front().cloned() {
+            let mut outgoing = Outgoing::from(message);
+            if let Some(expires) = expires {
+                outgoing = outgoing.expires(expires);
+            }
+            let receipt = tokio::select! {
+                receipt = self.sender.send(outgoing) => receipt?,
+                () = self.stop.asked() => return Ok(false),
+            };
+            batch.pop_front();
+            self.ledger.add(receipt);
+        }
+        Ok(true)
+    }
+
+    fn explain(&self, error: SendError) -> Failure {
+        let number = self.ledger.messages + 1;
+        let message = match error.why() {
+            Why::TooLarge { length, limit } => format!(
+                "message {number} has {length} bytes, and the peer takes {limit}; raise its \
+                 --max-message"
+            ),
+            Why::Empty => format!(
+                "message {number} is empty, which the tlsstream dialect cannot carry; use the \
+                 countersign dialect"
+            ),
+            Why::Closing | Why::Ended => return closed_by_peer(),
+            _ => format!("message {number}: {error}"),
+        };
+        Failure::failed(message).because(error)
+    }
+
+    /// Waits for all verdicts, without a time limit, unless asked to stop or the peer closes:
+    /// closing has one.
+    async fn settle(&mut self) {
+        tokio::select! {
+            () = self.ledger.settle() => {}
+            () = self.stop.asked() => {}
+        }
+    }
+}
+
+/// Waits until the link takes no more messages.
+async fn over(link: &Link) {
+    use countersign_tokio::LinkEvent::PeerClosing;
+    while let Some(event) = link.event().await {
+        if event == PeerClosing {
+            return;
+        }
+    }
+}
+
+fn closed_by_peer() -> Failure {
+    Failure::failed("the peer closed the link before the input had ended; see its log for why")
+}
+
+fn bytes(batch: &Batch) -> usize {
+    batch.iter().map(Bytes::len).sum()
+}

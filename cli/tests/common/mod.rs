@@ -1,0 +1,199 @@
+//! Runs the built program.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::thread::{self, JoinHandle};
+
+use tempfile::TempDir;
+
+/// The program, not started yet.
+pub(crate) fn countersign<I: IntoIterator<Item: AsRef<str>>>(args: I) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    for arg in args {
+        command.arg(arg.as_ref());
+    }
+    command.stdin(Stdio::null()).env_remove("SSLKEYLOGFILE");
+    command
+}
+
+/// What a run of the program came to.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// The exit code; none for one that was killed.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Finished {
+    /// Fails the test unless the run ended so, and its log has these words.
+    #[track_caller]
+    pub(crate) fn expect(&self, code: i32, words: &str) {
+        assert_eq!(self.code, Some(code), "{}", self.stderr);
+        assert!(self.stderr.contains(words), "{}", self.stderr);
+        for line in self.stderr.lines().filter(|_| code != 0 && code != 2) {
+            assert!(line.len() < 700, "{line}");
+        }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.stdout.clone()).expect("the output is text")
+    }
+}
+
+/// Runs the program to its end.
+pub(crate) fn run<I: IntoIterator<Item: AsRef<str>>>(args: I) -> Finished {
+    let output = countersign(args).output().expect("the program starts");
+    Finished {
+        code: output.status.code(),
+        stdout: output.stdout,
+        stderr: String::from_utf8(output.stderr).expect("the log is text"),
+    }
+}
+
+/// The program while it runs. Its log is read all the time.
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) address: Option<String>,
+    log: JoinHandle<String>,
+}
+
+impl Running {
+    /// Starts it. A listening one is there when it says so.
+    pub(crate) fn start<I: IntoIterator<Item: AsRef<str>>>(args: I) -> Self {
+        let args: Vec<String> = args
+            .into_iter()
+            .map(|arg| arg.as_ref().to_owned())
+            .collect();
+        let mut child = countersign(&args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut log = BufReader::new(child.stderr.take().expect("it is piped"));
+        let mut text = String::new();
+        let mut address = None;
+        while args.iter().any(|arg| arg == "--listen") && address.is_none() {
+            let start = text.len();
+            assert!(log.read_line(&mut text).expect("a line") > 0, "{text}");
+            let line = text[start..].trim_end();
+            address = line.strip_prefix("listening on ").map(str::to_owned);
+        }
+        let log = thread::spawn(move || {
+            log.read_to_string(&mut text).expect("the log is text");
+            text
+        });
+        Self {
+            child,
+            address,
+            log,
+        }
+    }
+
+    pub(crate) fn stdin(&mut self) -> ChildStdin {
+        self.child.stdin.take().expect("nobody took it before")
+    }
+
+    pub(crate) fn stdout(&mut self) -> ChildStdout {
+        self.child.stdout.take().expect("nobody took it before")
+    }
+
+    /// Writes this to its input, in the background, and ends it.
+    pub(crate) fn feed(&mut self, input: &[u8]) {
+        let (mut stdin, input) = (self.stdin(), input.to_vec());
+        // The program may end before it has read everything.
+        thread::spawn(move || drop(stdin.write_all(&input)));
+    }
+
+    /// Reads what it still writes, and waits for its end.
+    pub(crate) fn finish(mut self) -> Finished {
+        drop(self.child.stdin.take());
+        let mut stdout = Vec::new();
+        if let Some(mut out) = self.child.stdout.take() {
+            out.read_to_end(&mut stdout).expect("it can be read");
+        }
+        let status = self.child.wait().expect("it was started");
+        Finished {
+            code: status.code(),
+            stdout,
+            stderr: self.log.join().expect("the log was read"),
+        }
+    }
+
+    /// Sends it a signal, by its process id.
+    #[cfg(unix)]
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(status.expect("there is a kill").success());
+    }
+}
+
+/// Two identities and a stranger's, in a folder that goes away.
+pub(crate) struct Identities(pub(crate) TempDir);
+
+impl Identities {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let this = Self(folder);
+        for name in ["robot", "operator", "stranger"] {
+            run(["keygen", name, "--dir", &this.folder()]).expect(0, "");
+        }
+        this
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn folder(&self) -> String {
+        self.path().to_str().expect("it is text").to_owned()
+    }
+
+    pub(crate) fn file(&self, name: &str) -> String {
+        format!("{}/{name}", self.folder())
+    }
+
+    /// The flags of one end.
+    pub(crate) fn flags(&self, own: &str, peer: &str) -> Vec<String> {
+        [
+            ("--cert", own, "crt"),
+            ("--key", own, "key"),
+            ("--peer", peer, "crt"),
+        ]
+        .into_iter()
+        .flat_map(|(flag, name, suffix)| [flag.to_owned(), self.file(&format!("{name}.{suffix}"))])
+        .collect()
+    }
+
+    /// A robot's pipe that listens.
+    pub(crate) fn listen(&self, direction: &str, more: &[&str]) -> Running {
+        let flags = self.flags("robot", "operator");
+        Running::start(pipe(direction, ["--listen", "127.0.0.1:0"], &flags, more))
+    }
+
+    /// An operator's pipe that connects to it.
+    pub(crate) fn connect(&self, to: &Running, direction: &str, more: &[&str]) -> Running {
+        let flags = self.flags("operator", "robot");
+        let address = to.address.as_deref().expect("it listens");
+        Running::start(pipe(direction, ["--connect", address], &flags, more))
+    }
+}
+
+/// The arguments of a pipe.
+pub(crate) fn pipe(
+    direction: &str,
+    place: [&str; 2],
+    flags: &[String],
+    more: &[&str],
+) -> Vec<String> {
+    let mut args = vec!["pipe".to_owned(), direction.to_owned()];
+    args.extend(place.map(str::to_owned));
+    args.extend(flags.iter().cloned());
+    args.extend(more.iter().map(ToString::to_string));
+    args
+}

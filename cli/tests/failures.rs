@@ -1,0 +1,354 @@
+//! What the program says and how it ends when something is wrong.
+
+mod common;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+use common::{Identities, Running, pipe, run};
+
+/// Flags of the robot with something left out or changed.
+fn without(flags: &[String], flag: &str) -> Vec<String> {
+    let at = flags.iter().position(|found| found == flag).unwrap();
+    let mut flags = flags.to_vec();
+    flags.drain(at..at + 2);
+    flags
+}
+
+#[test]
+fn command_lines_that_make_no_sense() {
+    let identities = Identities::new();
+    let flags = identities.flags("robot", "operator");
+    let listen = ["--listen", "127.0.0.1:0"];
+    let both = ["--connect", "127.0.0.1:1"];
+    let none: [String; 0] = [];
+    for (args, words) in [
+        (pipe("send", listen, &flags, &both), "cannot be used with"),
+        (pipe("send", listen, &none, &[]), "--plaintext"),
+        (
+            pipe("send", listen, &without(&flags, "--peer"), &[]),
+            "--peer",
+        ),
+        (
+            pipe("send", listen, &without(&flags, "--key"), &[]),
+            "--key",
+        ),
+        (
+            pipe("send", listen, &flags, &["--plaintext"]),
+            "--plaintext",
+        ),
+        (
+            pipe("send", ["--listen", "here"], &flags, &[]),
+            "host and a port",
+        ),
+        (
+            pipe("send", listen, &flags, &["--peer", "sha256:12"]),
+            "64 hexadecimal",
+        ),
+        (
+            pipe("send", listen, &flags, &["--split", "words"]),
+            "--split",
+        ),
+        (
+            pipe("send", listen, &flags, &["--max-message", "0"]),
+            "--max-message",
+        ),
+        (
+            pipe("send", listen, &flags, &["--expire-after", "soon"]),
+            "--expire-after",
+        ),
+        (pipe("recv", listen, &flags, &["--latest"]), "--latest"),
+        (pipe("recv", listen, &flags, &["-q", "-v"]), "--verbose"),
+        (
+            pipe("send", listen, &flags, &["--channel", &"x".repeat(65)]),
+            "64 bytes",
+        ),
+    ] {
+        run(args).expect(2, words);
+    }
+    let mut place = pipe("send", listen, &flags, &[]);
+    place.drain(2..4);
+    run(place).expect(2, "--listen");
+    run(["demo", "--fps", "0"]).expect(2, "--fps");
+}
+
+#[test]
+fn files_that_cannot_be_used() {
+    let identities = Identities::new();
+    let listen = ["--listen", "127.0.0.1:0"];
+    let file = |name: &str| identities.file(name);
+    let flags = |cert: &str, key: &str, peer: &str| {
+        [
+            "--cert",
+            &file(cert),
+            "--key",
+            &file(key),
+            "--peer",
+            &file(peer),
+        ]
+        .map(str::to_owned)
+    };
+    for (flags, words) in [
+        (
+            flags("robot.crt", "robot.key", "nobody.crt"),
+            "nobody.crt: no such file",
+        ),
+        (
+            flags("robot.crt", "nobody.key", "operator.crt"),
+            "nobody.key: no such file",
+        ),
+        (flags("robot.key", "robot.crt", "operator.crt"), "swapped"),
+        (
+            flags("robot.crt", "operator.key", "operator.crt"),
+            "does not belong",
+        ),
+        (
+            flags("robot.crt", "robot.key", "operator.key"),
+            "operator.key",
+        ),
+    ] {
+        run(pipe("recv", listen, &flags, &[])).expect(4, words);
+    }
+    let flags = identities.flags("robot", "operator");
+    let log = identities.file("nowhere/log");
+    let args = pipe("recv", listen, &flags, &["--log-file", &log]);
+    let finished = run(args);
+    finished.expect(4, "--log-file");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_key_that_others_can_read_is_worth_a_warning() {
+    use std::os::unix::fs::PermissionsExt;
+    let identities = Identities::new();
+    let key = identities.file("robot.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let receiver = identities.listen("recv", &[]);
+    identities
+        .connect(&receiver, "send", &[])
+        .finish()
+        .expect(0, "");
+    receiver.finish().expect(0, "warning: ");
+    let quiet = identities.listen("recv", &["-q"]);
+    identities
+        .connect(&quiet, "send", &[])
+        .finish()
+        .expect(0, "");
+    assert!(!quiet.finish().stderr.contains("warning"));
+}
+
+#[test]
+fn nobody_listens_or_somebody_does_already() {
+    let identities = Identities::new();
+    let flags = identities.flags("robot", "operator");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    run(pipe("recv", ["--listen", &address], &flags, &[])).expect(1, "--listen");
+    drop(taken);
+    let verbose = run(pipe("send", ["--connect", &address], &flags, &["-v"]));
+    verbose.expect(1, "nobody listens there");
+    verbose.expect(1, "caused by: ");
+}
+
+#[test]
+fn a_wrong_pin_is_told_at_both_ends_and_the_right_peer_still_gets_in() {
+    let identities = Identities::new();
+    let receiver = identities.listen("recv", &[]);
+    let address = receiver.address.clone().unwrap();
+    // The connecting end refuses, then the listening one.
+    let flags = identities.flags("operator", "stranger");
+    let refusing = run(pipe("send", ["--connect", &address], &flags, &[]));
+    refusing.expect(3, "we refused the peer: it presented the key sha256:");
+    let flags = identities.flags("stranger", "robot");
+    let refused = run(pipe("send", ["--connect", &address], &flags, &[]));
+    refused.expect(3, "the peer refused our certificate");
+
+    identities
+        .connect(&receiver, "send", &[])
+        .finish()
+        .expect(0, "");
+    let received = receiver.finish();
+    received.expect(0, "the peer refused our certificate");
+    received.expect(0, "we refused the peer: it presented the key sha256:");
+}
+
+#[test]
+fn ends_that_do_not_fit_together() {
+    let identities = Identities::new();
+    for (listening, connecting, words) in [
+        (&["recv"][..], &["recv"][..], "receive mode at both ends"),
+        (&["send"], &["send"], "send mode at both ends"),
+        (
+            &["recv"],
+            &["send", "--channel", "other"],
+            "declare it at both",
+        ),
+        (&["recv"], &["send", "--dialect", "tlsstream"], "dialect"),
+    ] {
+        let mut listener = identities.listen(listening[0], &listening[1..]);
+        let connecting = identities.connect(&listener, connecting[0], &connecting[1..]);
+        connecting.finish().expect(3, words);
+        listener.child.kill().unwrap();
+        assert!(listener.finish().stderr.contains("warning: 127.0.0.1:"));
+    }
+}
+
+#[test]
+fn input_that_cannot_be_split_or_sent() {
+    let identities = Identities::new();
+    let long = "x".repeat(100);
+    for (more, input, words) in [
+        (
+            &["--max-message", "50"][..],
+            format!("one\n{long}\n"),
+            "--max-message",
+        ),
+        (&["--split", "jpeg"], "no picture".to_owned(), "JPEG"),
+        (&["--split", "length"], "\0\0".to_owned(), "incomplete"),
+    ] {
+        let receiver = identities.listen("recv", &[]);
+        let mut sender = identities.connect(&receiver, "send", more);
+        sender.feed(input.as_bytes());
+        let sent = sender.finish();
+        sent.expect(1, words);
+        // What came before was sent, and the link closed in order.
+        receiver.finish().expect(0, "received ");
+        assert!(sent.stderr.contains("sent 1 messages") == more.contains(&"50"));
+    }
+    let receiver = identities.listen("recv", &["--max-message", "50"]);
+    let mut sender = identities.connect(&receiver, "send", &[]);
+    sender.feed(format!("one\n{long}\n").as_bytes());
+    sender
+        .finish()
+        .expect(1, "message 2 has 100 bytes, and the peer takes 50");
+    receiver.finish().expect(0, "received 1 messages");
+
+    let receiver = identities.listen("recv", &["--dialect", "tlsstream"]);
+    let mut sender = identities.connect(&receiver, "send", &["--dialect", "tlsstream"]);
+    sender.feed(b"one\n\ntwo\n");
+    sender.finish().expect(1, "message 2 is empty");
+    receiver.finish().expect(0, "received 1 messages");
+}
+
+#[test]
+fn a_second_message_where_one_is_the_whole() {
+    let identities = Identities::new();
+    let receiver = identities.listen("recv", &["--split", "whole"]);
+    let mut sender = identities.connect(&receiver, "send", &[]);
+    sender.feed(b"one\ntwo\n");
+    receiver.finish().expect(1, "choose another --split");
+    sender.finish().expect(1, "rejected");
+}
+
+#[test]
+fn nobody_reads_the_output() {
+    let identities = Identities::new();
+    let mut receiver = identities.listen("recv", &[]);
+    drop(receiver.stdout());
+    let mut sender = identities.connect(&receiver, "send", &[]);
+    sender.feed(b"one\ntwo\n");
+    receiver
+        .finish()
+        .expect(1, "error: standard output was closed");
+    let sent = sender.finish();
+    sent.expect(1, "rejected");
+    assert!(!sent.stderr.contains(" handled\n"), "{}", sent.stderr);
+}
+
+/// How many messages a sender's report says were handled.
+fn handled(report: &str) -> usize {
+    let line = report
+        .lines()
+        .find(|line| line.starts_with("sent "))
+        .unwrap();
+    let verdicts = line.split_once(": ").unwrap().1;
+    let count = verdicts
+        .split(", ")
+        .find_map(|one| one.strip_suffix(" handled"));
+    count.map_or(0, |count| count.parse().unwrap())
+}
+
+#[test]
+fn a_killed_receiver_never_confirmed_what_it_had_not_written() {
+    let identities = Identities::new();
+    let mut receiver = identities.listen("recv", &[]);
+    let mut sender = identities.connect(&receiver, "send", &[]);
+    let (mut input, mut output) = (sender.stdin(), receiver.stdout());
+    let writing = std::thread::spawn(move || {
+        let line = format!("{}\n", "x".repeat(99));
+        let lines = line.repeat(100);
+        // Until the sender has gone.
+        while input.write_all(lines.as_bytes()).is_ok() {}
+    });
+    // It is under way; and since nobody reads on, it soon can't write on.
+    output.read_exact(&mut [0; 100_000]).unwrap();
+    receiver.child.kill().unwrap();
+    let mut rest = Vec::new();
+    output.read_to_end(&mut rest).unwrap();
+    let sent = sender.finish();
+    sent.expect(1, "may not have been handled: ");
+    sent.expect(1, "unknown");
+    let written = (100_000 + rest.len()) / 100;
+    assert!(
+        handled(&sent.stderr) <= written,
+        "{} of {written}",
+        sent.stderr
+    );
+    writing.join().unwrap();
+    receiver.finish();
+}
+
+#[test]
+fn a_killed_sender_is_told_of_by_the_receiver() {
+    let identities = Identities::new();
+    let mut receiver = identities.listen("recv", &[]);
+    let mut sender = identities.connect(&receiver, "send", &[]);
+    sender.stdin().write_all(b"one\n").unwrap();
+    let mut line = [0; 4];
+    receiver.stdout().read_exact(&mut line).unwrap();
+    sender.child.kill().unwrap();
+    receiver
+        .finish()
+        .expect(1, "the peer may have had more to send");
+    sender.finish();
+}
+
+#[cfg(unix)]
+#[test]
+fn signals_close_in_order() {
+    let identities = Identities::new();
+    for (stopped, signal) in [("send", "INT"), ("send", "TERM"), ("recv", "INT")] {
+        let mut receiver = identities.listen("recv", &[]);
+        let mut sender = identities.connect(&receiver, "send", &[]);
+        let mut input = sender.stdin();
+        let mut output = receiver.stdout();
+        input.write_all(b"one\n").unwrap();
+        output.read_exact(&mut [0; 4]).unwrap();
+        let (sent, received) = if stopped == "send" {
+            sender.signal(signal);
+            (sender.finish(), receiver.finish())
+        } else {
+            receiver.signal(signal);
+            (sender.finish(), receiver.finish())
+        };
+        // Only the sender knows whether there was more to come.
+        let (code, words) = match stopped {
+            "send" => (0, "sent 1 messages"),
+            _ => (1, "the peer closed the link before the input had ended"),
+        };
+        sent.expect(code, "1 handled");
+        sent.expect(code, words);
+        received.expect(0, "received 1 messages");
+        drop(input);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_waiting_for_a_peer() {
+    let identities = Identities::new();
+    let receiver: Running = identities.listen("recv", &[]);
+    receiver.signal("TERM");
+    receiver.finish().expect(0, "");
+}

@@ -1,0 +1,207 @@
+//! `countersign pipe` end to end, when all goes well.
+
+mod common;
+
+use std::fs;
+use std::io::{Read, Write};
+
+use common::{Identities, Running, pipe};
+
+fn film() -> Vec<u8> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/data/bunny-320x180.mjpeg");
+    fs::read(path).unwrap()
+}
+
+/// Each message after its length.
+fn framed<'a>(messages: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut stream = Vec::new();
+    for message in messages {
+        let length = u32::try_from(message.len()).unwrap();
+        stream.extend(length.to_be_bytes());
+        stream.extend(message);
+    }
+    stream
+}
+
+/// A stream for each way of splitting, with its number of messages and their bytes.
+fn streams() -> Vec<(&'static str, Vec<u8>, usize, usize)> {
+    let noise: Vec<u8> = (0..300_000_u32).map(|at| (at * at >> 7) as u8).collect();
+    let length = framed([&b""[..], b"one", &noise, b"\n\0\xff"]);
+    vec![
+        ("lines", b"one\n\ntwo\r\nthree\n".to_vec(), 4, 12),
+        ("jpeg", film(), 132, film().len()),
+        ("length", length, 4, 300_006),
+        ("whole", noise, 1, 300_000),
+    ]
+}
+
+/// Moves a stream from one to the other and looks at everything that is said about it.
+fn carry(mut sender: Running, receiver: Running, stream: &[u8], messages: usize, bytes: usize) {
+    sender.feed(stream);
+    let (sent, received) = (sender.finish(), receiver.finish());
+    let report = format!("sent {messages} messages, {bytes} bytes: {messages} handled\n");
+    sent.expect(0, &report);
+    received.expect(0, &format!("received {messages} messages, {bytes} bytes\n"));
+    assert!(received.stdout == stream, "the stream was changed");
+    assert!(sent.stdout.is_empty());
+}
+
+#[test]
+fn every_way_of_splitting_in_both_directions() {
+    let identities = Identities::new();
+    for (way, stream, messages, bytes) in streams() {
+        let split = ["--split", way];
+        let receiver = identities.listen("recv", &split);
+        let sender = identities.connect(&receiver, "send", &split);
+        carry(sender, receiver, &stream, messages, bytes);
+
+        let sender = identities.listen("send", &split);
+        let receiver = identities.connect(&sender, "recv", &split);
+        carry(sender, receiver, &stream, messages, bytes);
+    }
+}
+
+#[test]
+fn the_tlsstream_dialect_in_both_directions() {
+    let identities = Identities::new();
+    let flags = ["--split", "jpeg", "--dialect", "tlsstream"];
+    let film = film();
+    let receiver = identities.listen("recv", &flags);
+    let sender = identities.connect(&receiver, "send", &flags);
+    carry(sender, receiver, &film, 132, film.len());
+    let sender = identities.listen("send", &flags);
+    let receiver = identities.connect(&sender, "recv", &flags);
+    carry(sender, receiver, &film, 132, film.len());
+}
+
+#[test]
+fn plain_text_when_asked_for_by_name() {
+    let flags = ["--plaintext".to_owned()];
+    let receiver = Running::start(pipe("recv", ["--listen", "127.0.0.1:0"], &flags, &[]));
+    let address = receiver.address.clone().unwrap();
+    let mut sender = Running::start(pipe("send", ["--connect", &address], &flags, &[]));
+    sender.feed(b"one\n");
+    sender.finish().expect(0, "warning: --plaintext");
+    let received = receiver.finish();
+    received.expect(0, "warning: --plaintext");
+    assert_eq!(received.stdout, b"one\n");
+}
+
+#[test]
+fn a_fingerprint_will_do_and_several_peers_may_be_let_in() {
+    let identities = Identities::new();
+    let fingerprint = common::run(["pin", &identities.file("operator.crt")]).text();
+    let fingerprint = fingerprint.split_whitespace().next().unwrap();
+    let mut flags = identities.flags("robot", "stranger");
+    flags.extend(["--peer".to_owned(), fingerprint.to_owned()]);
+    let receiver = Running::start(pipe("recv", ["--listen", "[::1]:0"], &flags, &[]));
+    let sender = identities.connect(&receiver, "send", &[]);
+    carry(sender, receiver, b"one\n", 1, 3);
+}
+
+#[test]
+fn superseded_and_expired_are_no_failure_when_asked_for() {
+    let identities = Identities::new();
+    let lines = "line\n".repeat(50_000);
+    for flags in [
+        &["--latest"][..],
+        &["--expire-after", "0s"],
+        &["--expire-after", "1h"],
+    ] {
+        let receiver = identities.listen("recv", &[]);
+        let mut sender = identities.connect(&receiver, "send", flags);
+        sender.feed(lines.as_bytes());
+        let (sent, received) = (sender.finish(), receiver.finish());
+        sent.expect(0, "sent 50000 messages, 200000 bytes: ");
+        received.expect(0, "received ");
+        let handled = received.stdout.len() / 5;
+        match flags[flags.len() - 1] {
+            "--latest" => assert!(handled > 0 && handled < 50_000, "{handled}"),
+            "0s" => sent.expect(0, "50000 expired"),
+            _ => assert_eq!(handled, 50_000),
+        }
+    }
+}
+
+#[test]
+fn verdicts_come_before_the_input_ends() {
+    let identities = Identities::new();
+    let mut receiver = identities.listen("recv", &[]);
+    let mut sender = identities.connect(&receiver, "send", &[]);
+    let (mut input, mut output) = (sender.stdin(), receiver.stdout());
+    for _ in 0..3 {
+        input.write_all(b"ping\n").unwrap();
+        let mut line = [0; 5];
+        output.read_exact(&mut line).unwrap();
+        assert_eq!(&line, b"ping\n");
+    }
+    drop(input);
+    sender.finish().expect(0, "3 handled");
+    receiver.finish().expect(0, "received 3 messages");
+}
+
+#[test]
+fn the_log_goes_to_a_file_too() {
+    let identities = Identities::new();
+    let log = identities.file("log");
+    fs::write(&log, "before\n").unwrap();
+    let receiver = identities.listen("recv", &["--log-file", &log]);
+    let sender = identities.connect(&receiver, "send", &["-v"]);
+    sender.finish().expect(0, "info: connected with sha256:");
+    let received = receiver.finish();
+    received.expect(0, "");
+    assert!(
+        !received.stderr.contains("connected"),
+        "{}",
+        received.stderr
+    );
+    let text = fs::read_to_string(&log).unwrap();
+    assert!(
+        text.starts_with("before\n") && text.contains("connected with"),
+        "{text}"
+    );
+}
+
+/// How much memory a process ever had, in bytes.
+#[cfg(target_os = "linux")]
+fn most_memory(process: &Running) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.child.id())).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap();
+    let kilobytes = line.split_whitespace().nth(1).unwrap();
+    kilobytes.parse::<usize>().unwrap() * 1024
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_long_stream_takes_little_memory() {
+    const MESSAGE: usize = 1 << 20;
+    const COUNT: usize = 256;
+    let identities = Identities::new();
+    let split = ["--split", "length"];
+    let mut receiver = identities.listen("recv", &split);
+    let mut sender = identities.connect(&receiver, "send", &split);
+    let (mut input, mut output) = (sender.stdin(), receiver.stdout());
+    let writing = std::thread::spawn(move || {
+        let message = framed([&vec![7; MESSAGE][..]]);
+        for _ in 0..COUNT {
+            input.write_all(&message).unwrap();
+        }
+        input
+    });
+    let mut message = vec![0; MESSAGE + 4];
+    for _ in 0..COUNT {
+        output.read_exact(&mut message).unwrap();
+    }
+    // Both still run, and all has gone through.
+    let input = writing.join().unwrap();
+    for process in [&sender, &receiver] {
+        let most = most_memory(process);
+        assert!(most < 64 << 20, "{most} bytes");
+    }
+    drop(input);
+    sender.finish().expect(0, "256 handled");
+    receiver.finish().expect(0, "");
+}
