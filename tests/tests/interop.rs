@@ -6,9 +6,9 @@
 use std::process::Command;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, Dialect, EndReason, PeerMisbehaved, Verdict,
+    Bytes, ChannelConfig, CloseMode, Config, Dialect, EndReason, PeerMisbehaved, Verdict,
 };
-use countersign_tests::backend::{Backend, Link, Receipt};
+use countersign_tests::backend::{Backend, Link};
 use countersign_tests::on_std::Std;
 use countersign_tests::on_tokio::Tokio;
 use countersign_tests::pair::payload;
@@ -105,12 +105,10 @@ fn wrong_confirmation(pair: &Pair, opener: Opener) {
 fn leaves_midway(pair: &Pair, opener: Opener) {
     let (link, peer) = meet(pair, opener, send(), Job::Receive(&["--drop-after", "2"]));
     let sender = link.sender("data").unwrap();
-    let receipts: Vec<_> = (0..3).map(|_| sender.give("message")).collect();
-    let verdicts: Vec<_> = receipts.into_iter().map(Receipt::wait).collect();
-    assert_eq!(
-        verdicts,
-        [Verdict::Handled, Verdict::Unknown, Verdict::Withdrawn]
-    );
+    // All at once, since the peer may leave before a third call.
+    let mut three = ["message"; 3].map(Bytes::from).into();
+    let verdicts = sender.send_batch(&mut three).unwrap().wait();
+    assert_eq!(verdicts.to_string(), "1 handled, 1 withdrawn, 1 unknown");
     let reason = link.ended().end.unwrap();
     assert!(matches!(reason.reason(), EndReason::Lost(_)), "{reason}");
     assert_content(&peer.wait(), "RECEIVED 2");
