@@ -10,7 +10,8 @@ use common::{Identities, Running, pipe, run};
 
 /// Flags of the robot with something left out or changed.
 fn without(flags: &[String], flag: &str) -> Vec<String> {
-    let at = flags.iter().position(|found| found == flag).unwrap();
+    let at = flags.iter().position(|found| found == flag);
+    let at = at.expect("it is there");
     let mut flags = flags.to_vec();
     flags.drain(at..at + 2);
     flags
@@ -272,12 +273,12 @@ fn handled(report: &str) -> usize {
     let line = report
         .lines()
         .find(|line| line.starts_with("sent "))
-        .unwrap();
-    let verdicts = line.split_once(": ").unwrap().1;
+        .expect("a report");
+    let verdicts = line.split_once(": ").expect("a report").1;
     let count = verdicts
         .split(", ")
         .find_map(|one| one.strip_suffix(" handled"));
-    count.map_or(0, |count| count.parse().unwrap())
+    count.map_or(0, |count| count.parse().expect("a report"))
 }
 
 #[test]
