@@ -1,8 +1,9 @@
 //! Where the log goes: short lines to standard error, full ones to a file.
 
 use std::fmt;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::stderr;
+use std::path::Path;
 use std::sync::Mutex;
 
 use tracing::{Event, Level, Subscriber};
@@ -31,27 +32,33 @@ pub fn start(args: &LogArgs) -> Result<(), Failure> {
         .event_format(Short)
         .with_writer(stderr)
         .with_filter(level);
-    let to_file = match &args.log_file {
-        None => None,
-        Some(path) => {
-            let file = OpenOptions::new().create(true).append(true).open(path);
-            let file = file.map_err(|error| {
-                let path = path.display();
-                Failure::files(format!(
-                    "{path}: the log cannot be written there ({error}); choose another --log-file"
-                ))
-                .because(error)
-            });
-            // Whoever asks for a file wants to find more in it than on the screen.
-            let level = level.max(LevelFilter::INFO);
-            let to_file = layer().with_ansi(false).with_writer(Mutex::new(file?));
-            Some(to_file.with_filter(level))
-        }
+    let opened = args.log_file.as_deref().map(open).transpose();
+    // An error about the file has to be told too, on standard error.
+    let (file, result) = match opened {
+        Ok(file) => (file, Ok(())),
+        Err(failure) => (None, Err(failure)),
     };
+    let to_file = file.map(|file| {
+        // Whoever asks for a file wants to find more in it than on the screen.
+        let level = level.max(LevelFilter::INFO);
+        let to_file = layer().with_ansi(false).with_writer(Mutex::new(file));
+        to_file.with_filter(level)
+    });
     let subscriber = tracing_subscriber::registry().with(to_stderr).with(to_file);
     // A second start, in a test, leaves the first in force.
     let _ = tracing::subscriber::set_global_default(subscriber);
-    Ok(())
+    result
+}
+
+fn open(path: &Path) -> Result<File, Failure> {
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    file.map_err(|error| {
+        let path = path.display();
+        Failure::files(format!(
+            "{path}: the log cannot be written there ({error}); choose another --log-file"
+        ))
+        .because(error)
+    })
 }
 
 /// `error: what happened`: no time and no module, which a person at a terminal does not need.

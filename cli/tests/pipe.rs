@@ -9,14 +9,14 @@ use common::{Identities, Running, pipe};
 
 fn film() -> Vec<u8> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/data/bunny-320x180.mjpeg");
-    fs::read(path).unwrap()
+    fs::read(path).expect("the film is there")
 }
 
 /// Each message after its length.
 fn framed<'a>(messages: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut stream = Vec::new();
     for message in messages {
-        let length = u32::try_from(message.len()).unwrap();
+        let length = u32::try_from(message.len()).expect("it is short");
         stream.extend(length.to_be_bytes());
         stream.extend(message);
     }
@@ -25,7 +25,9 @@ fn framed<'a>(messages: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
 
 /// A stream for each way of splitting, with its number of messages and their bytes.
 fn streams() -> Vec<(&'static str, Vec<u8>, usize, usize)> {
-    let noise: Vec<u8> = (0..300_000_u32).map(|at| (at * at >> 7) as u8).collect();
+    let noise: Vec<u8> = (0..300_000_u32)
+        .map(|at| (at.wrapping_mul(at) >> 7) as u8)
+        .collect();
     let length = framed([&b""[..], b"one", &noise, b"\n\0\xff"]);
     vec![
         ("lines", b"one\n\ntwo\r\nthree\n".to_vec(), 4, 12),
@@ -36,8 +38,9 @@ fn streams() -> Vec<(&'static str, Vec<u8>, usize, usize)> {
 }
 
 /// Moves a stream from one to the other and looks at everything that is said about it.
-fn carry(mut sender: Running, receiver: Running, stream: &[u8], messages: usize, bytes: usize) {
+fn carry(mut sender: Running, mut receiver: Running, stream: &[u8], messages: usize, bytes: usize) {
     sender.feed(stream);
+    receiver.collect();
     let (sent, received) = (sender.finish(), receiver.finish());
     let report = format!("sent {messages} messages, {bytes} bytes: {messages} handled\n");
     sent.expect(0, &report);
@@ -108,7 +111,8 @@ fn superseded_and_expired_are_no_failure_when_asked_for() {
         &["--expire-after", "0s"],
         &["--expire-after", "1h"],
     ] {
-        let receiver = identities.listen("recv", &[]);
+        let mut receiver = identities.listen("recv", &[]);
+        receiver.collect();
         let mut sender = identities.connect(&receiver, "send", flags);
         sender.feed(lines.as_bytes());
         let (sent, received) = (sender.finish(), receiver.finish());
@@ -165,13 +169,12 @@ fn the_log_goes_to_a_file_too() {
 /// How much memory a process ever had, in bytes.
 #[cfg(target_os = "linux")]
 fn most_memory(process: &Running) -> usize {
-    let status = fs::read_to_string(format!("/proc/{}/status", process.child.id())).unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .unwrap();
-    let kilobytes = line.split_whitespace().nth(1).unwrap();
-    kilobytes.parse::<usize>().unwrap() * 1024
+    let status = fs::read_to_string(format!("/proc/{}/status", process.child.id()));
+    let status = status.expect("it runs");
+    let mut words = status.split_whitespace();
+    words.find(|word| *word == "VmHWM:");
+    let kilobytes = words.next().and_then(|word| word.parse::<usize>().ok());
+    kilobytes.expect("a figure") * 1024
 }
 
 #[cfg(target_os = "linux")]

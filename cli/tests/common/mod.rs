@@ -59,6 +59,7 @@ pub(crate) struct Running {
     pub(crate) child: Child,
     pub(crate) address: Option<String>,
     log: JoinHandle<String>,
+    output: Option<JoinHandle<Vec<u8>>>,
 }
 
 impl Running {
@@ -91,6 +92,7 @@ impl Running {
             child,
             address,
             log,
+            output: None,
         }
     }
 
@@ -109,13 +111,24 @@ impl Running {
         thread::spawn(move || drop(stdin.write_all(&input)));
     }
 
+    /// Reads its output in the background: more of it than a pipe holds would stop it otherwise.
+    pub(crate) fn collect(&mut self) {
+        let mut out = self.stdout();
+        self.output = Some(thread::spawn(move || {
+            let mut output = Vec::new();
+            out.read_to_end(&mut output).expect("it can be read");
+            output
+        }));
+    }
+
     /// Reads what it still writes, and waits for its end.
     pub(crate) fn finish(mut self) -> Finished {
         drop(self.child.stdin.take());
-        let mut stdout = Vec::new();
-        if let Some(mut out) = self.child.stdout.take() {
-            out.read_to_end(&mut stdout).expect("it can be read");
+        if self.child.stdout.is_some() {
+            self.collect();
         }
+        let output = self.output.take().map(JoinHandle::join);
+        let stdout = output.transpose().expect("it was read").unwrap_or_default();
         let status = self.child.wait().expect("it was started");
         Finished {
             code: status.code(),
