@@ -225,6 +225,8 @@ pub enum Loss {
     Transport,
     /// The peer ended the connection without closing the link.
     PeerLeft,
+    /// The peer ended the connection before the handshake was complete, without a word.
+    PeerLeftEarly,
     /// The security layer refused; the caller knows more.
     Security,
     /// Nothing came from the peer for [`Patience::give_up`](crate::Patience::give_up).
@@ -242,6 +244,10 @@ impl fmt::Display for Loss {
         f.write_str(match self {
             Self::Transport => "the transport failed",
             Self::PeerLeft => "the peer ended the connection without closing the link",
+            Self::PeerLeftEarly => {
+                "the peer ended the connection during the handshake; its log may tell why, and \
+                 both ends must agree on TLS or plain text and on the dialect"
+            }
             Self::Security => "the connection could not be secured",
             Self::Silence => "nothing came from the peer for too long",
             Self::HandshakeTooSlow => "the handshake took too long",
@@ -421,7 +427,14 @@ impl fmt::Display for PeerMisbehaved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotCountersign => f.write_str("its first bytes are not countersign's"),
-            Self::UnknownFrame(kind) => write!(f, "unknown frame type {kind:#04x}"),
+            Self::UnknownFrame(kind) => {
+                write!(f, "unknown frame type {kind:#04x}")?;
+                match kind {
+                    0x16 => f.write_str(", with which TLS begins; this end is set to plain text"),
+                    b'3'..=b'9' => f.write_str(", with which the tlsstream dialect begins"),
+                    _ => Ok(()),
+                }
+            }
             Self::UnknownFlags { kind, flags } => {
                 write!(
                     f,

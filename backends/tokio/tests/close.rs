@@ -1,5 +1,7 @@
 //! How connections end.
 
+#![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
+
 use std::time::Duration;
 
 use countersign_certs::{GeneratedIdentity, NewIdentity};

@@ -89,7 +89,12 @@ impl Link {
         if self.life == Life::Finishing || self.life == Life::Ended {
             self.end_connection_if_done();
         } else {
-            self.lose(Loss::PeerLeft);
+            let greeted = matches!(self.life, Life::Open | Life::Closing);
+            self.lose(if greeted {
+                Loss::PeerLeft
+            } else {
+                Loss::PeerLeftEarly
+            });
         }
     }
 

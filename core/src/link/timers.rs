@@ -119,9 +119,11 @@ impl Link {
     /// Ends the link because its connection is of no use any more.
     pub(super) fn lose(&mut self, loss: Loss) {
         let input = match loss {
-            Loss::Transport | Loss::PeerLeft | Loss::Security | Loss::Abandoned => {
-                Input::ConnectionEnded
-            }
+            Loss::Transport
+            | Loss::PeerLeft
+            | Loss::PeerLeftEarly
+            | Loss::Security
+            | Loss::Abandoned => Input::ConnectionEnded,
             Loss::Silence | Loss::HandshakeTooSlow | Loss::CloseTooSlow => Input::Failed,
         };
         self.fail(input, EndReason::Lost(loss), None);

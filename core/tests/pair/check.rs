@@ -66,9 +66,11 @@ impl World<'_> {
             }
             EndReason::ClosedBeforeConnected => true,
             EndReason::Lost(Loss::Transport) => self.cut,
-            EndReason::Lost(Loss::PeerLeft) => {
-                let why = peer.link.end_reason();
-                !self.native() || why.is_some_and(|why| !matches!(why, EndReason::Closed { .. }))
+            EndReason::Lost(loss @ (Loss::PeerLeft | Loss::PeerLeftEarly)) => {
+                let peers = peer.link.end_reason();
+                let cut = peers.is_some_and(|why| !matches!(why, EndReason::Closed { .. }));
+                let early = *loss == Loss::PeerLeftEarly;
+                !(early && end.connected_told) && (cut || !self.native())
             }
             EndReason::Lost(Loss::Silence) => self.now >= end.heard + patience.give_up,
             EndReason::Lost(Loss::HandshakeTooSlow) => self.now >= end.opened + patience.handshake,

@@ -252,7 +252,7 @@ pub fn plain_client(pair: &Pair) {
     // The acceptor has nothing to say that the opener would understand.
     assert_eq!(
         *at_client.reason(),
-        EndReason::Lost(Loss::PeerLeft),
+        EndReason::Lost(Loss::PeerLeftEarly),
         "{at_client}"
     );
 }
@@ -273,6 +273,7 @@ pub fn plain_server(pair: &Pair) {
         matches!(at_server.reason(), EndReason::Peer(_)),
         "{at_server}"
     );
+    assert_says(&at_server, &["TLS", "plain text"]);
 }
 
 /// Without a handshake of the link's own, as in the `tlsstream` dialect, the opener may already
