@@ -140,6 +140,7 @@ fn the_authority_flag_does_not_matter() {
     assert_secured(&security(&station, certificate_pin(&robot)), &on_robot);
 }
 
+/// [TLS-1] [TLS-3]
 #[test]
 fn another_pin_on_either_side_refuses() {
     let (robot, station) = (fixtures::good("robot"), fixtures::good("station"));
@@ -263,6 +264,7 @@ fn an_authority_is_a_choice_of_its_own() {
     );
 }
 
+/// [TLS-2]
 #[test]
 fn protocols_agree_or_the_connection_fails() {
     let (robot, station) = (fixtures::good("robot"), fixtures::good("station"));

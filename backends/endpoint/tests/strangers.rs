@@ -14,6 +14,7 @@ fn ours() -> (Security, countersign_certs::GeneratedIdentity) {
     (security(&robot, station.fingerprint()), station)
 }
 
+/// [TLS-1]
 #[test]
 fn a_client_without_a_certificate_is_refused() {
     let (on_robot, _) = ours();
@@ -43,6 +44,7 @@ fn a_server_that_asks_for_no_certificate_still_has_to_be_the_pinned_one() {
     }
 }
 
+/// [TLS-1]
 #[test]
 fn peers_of_tls_1_2_are_told_apart() {
     let (on_robot, station) = ours();

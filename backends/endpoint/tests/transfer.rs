@@ -25,6 +25,7 @@ fn pair() -> (Security, Security) {
     )
 }
 
+/// [TLS-5]
 #[test]
 fn data_of_every_size_arrives_both_ways() {
     let (connecting, accepting) = pair();

@@ -239,7 +239,7 @@ pub fn other_identities(pair: &Pair) {
     }
 }
 
-/// The opener is set to plain text, the acceptor is not.
+/// The opener is set to plain text, the acceptor is not. [TLS-4]
 pub fn plain_client(pair: &Pair) {
     let client = Setup::new(send(), Security::plaintext()).unwrap();
     let (at_client, at_server) = pair.refused(&client, pair.server_setup(receive()));
@@ -257,7 +257,7 @@ pub fn plain_client(pair: &Pair) {
     );
 }
 
-/// The acceptor is set to plain text, the opener is not.
+/// The acceptor is set to plain text, the opener is not. [TLS-4]
 pub fn plain_server(pair: &Pair) {
     let server = Setup::new(receive(), Security::plaintext()).unwrap();
     let (at_client, at_server) = pair.refused(&pair.client_setup(send()), server);
