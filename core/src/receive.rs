@@ -16,6 +16,8 @@ use crate::{ChannelId, Event, Instant, PeerMisbehaved, ReceiveError, Sequence};
 const SHARED_MESSAGE: usize = 4096;
 /// Length of such an allocation.
 const CHUNK: usize = 16_384;
+/// The most memory that a message gets before it has arrived.
+const FIRST_MEMORY: usize = 1 << 20;
 
 /// The highest number of a message. No session gets there by sending, so only a SKIP is checked
 /// against it; counting on from there can't overflow.
@@ -76,6 +78,25 @@ struct Assembly {
     frame_left: usize,
     /// Whether the current frame is the message's last.
     last: bool,
+}
+
+impl Assembly {
+    /// Appends what has arrived. The memory grows with it, twofold and never beyond the whole.
+    fn append(&mut self, data: &[u8]) {
+        let needed = self.data.len() + data.len();
+        if needed > self.data.capacity() {
+            let target = self.data.capacity().saturating_mul(2).min(self.total);
+            self.data
+                .reserve_exact(target.max(needed) - self.data.len());
+        }
+        self.data.extend_from_slice(data);
+    }
+}
+
+/// The memory that a message gets when it begins. Its length is the peer's word, so a long one
+/// gets the rest only as it arrives.
+fn first_memory(total: usize) -> Vec<u8> {
+    Vec::with_capacity(total.min(FIRST_MEMORY))
 }
 
 #[derive(Debug)]
@@ -225,10 +246,9 @@ impl ReceiveHalf {
             self.check_begin(total)?;
             // Checked just above to be within `max_message`.
             let total = usize::try_from(total).unwrap_or(usize::MAX);
-            let data = Vec::with_capacity(total);
             self.assembly = Some(Assembly {
                 total,
-                data,
+                data: first_memory(total),
                 frame_left: 0,
                 last: false,
             });
@@ -256,7 +276,7 @@ impl ReceiveHalf {
         let Some(assembly) = &mut self.assembly else {
             return Err(PeerMisbehaved::FragmentOrder);
         };
-        assembly.data.extend_from_slice(data);
+        assembly.append(data);
         assembly.frame_left -= data.len();
         let complete = assembly.frame_left == 0 && assembly.last;
         if complete && let Some(whole) = self.assembly.take() {
@@ -530,10 +550,9 @@ impl ReceiveHalf {
 
     /// A message has begun to arrive.
     pub(crate) fn stream_begin(&mut self, total: usize) {
-        let data = Vec::with_capacity(total);
         self.assembly = Some(Assembly {
             total,
-            data,
+            data: first_memory(total),
             frame_left: total,
             last: true,
         });

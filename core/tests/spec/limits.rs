@@ -2,10 +2,10 @@
 
 use core::time::Duration;
 
-use countersign_core::{ChannelConfig, Config, ConfigProblem, Dialect, Patience, Policy};
+use countersign_core::{ChannelConfig, Config, ConfigProblem, Dialect, Patience, Policy, Role};
 
-use crate::common::bytes::{Entry, Greeting};
-use crate::common::peer::against;
+use crate::common::bytes::{Entry, Greeting, first, next};
+use crate::common::peer::{against, against_receiver};
 
 fn problem(config: &Config) -> Option<ConfigProblem> {
     config.check().err().map(|error| error.problem)
@@ -24,7 +24,7 @@ fn many(count: usize) -> Config {
 #[test]
 fn defaults_are_those_of_the_table() {
     // [LIMIT-1]
-    against(countersign_core::Role::Opener, &Config::default(), |peer| {
+    against(Role::Opener, &Config::default(), |peer| {
         let entry = Entry {
             max_message: 16 << 20,
             ..Entry::send("main")
@@ -32,7 +32,7 @@ fn defaults_are_those_of_the_table() {
         assert_eq!(peer.say(), Greeting::hello(&[entry]).bytes());
     });
     let receiver = one(ChannelConfig::receive("main"));
-    against(countersign_core::Role::Opener, &receiver, |peer| {
+    against(Role::Opener, &receiver, |peer| {
         let entry = Entry {
             max_message: 16 << 20,
             window_messages: 8192,
@@ -111,6 +111,28 @@ fn channels_have_bounds() {
     );
     let silent = send().silence(Duration::from_secs(1));
     assert_eq!(problem(&one(silent)), Some(ConfigProblem::SilentSender));
+}
+
+#[test]
+fn the_announced_length_of_a_message_is_only_a_word() {
+    // [LIMIT-1] A receiver without a limit reserves no memory for what has not come.
+    let unbounded = one(ChannelConfig::receive("main")
+        .max_message(usize::MAX)
+        .window(1, usize::MAX));
+    against_receiver(&unbounded, |peer| {
+        let total = u64::try_from(usize::MAX).expect("64 bits at most");
+        peer.takes(&first(0, 1, total, &[7; 500]));
+        peer.takes(&next(0, 1, false, &[7; 500]));
+        assert_eq!(peer.take(), None);
+    });
+    against(
+        Role::Acceptor,
+        &unbounded.dialect(Dialect::TlsStream),
+        |peer| {
+            peer.takes(format!("{}!and little of it", usize::MAX).as_bytes());
+            assert_eq!(peer.take(), None);
+        },
+    );
 }
 
 #[test]
