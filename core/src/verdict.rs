@@ -70,6 +70,15 @@ impl Verdict {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Rejected(rejection) if rejection.code == reject::DROPPED => {
+                f.write_str("rejected: the receiver let go of it without handling it")
+            }
+            Self::Rejected(rejection) if rejection.code == reject::NO_RECEIVER => {
+                f.write_str("rejected: nobody receives on the channel any more")
+            }
+            Self::Rejected(rejection) if rejection.code == reject::TOO_LARGE => {
+                write!(f, "rejected: {}", rejection.reason)
+            }
             Self::Rejected(rejection) if rejection.reason.is_empty() => {
                 write!(f, "rejected with code {}", rejection.code)
             }
