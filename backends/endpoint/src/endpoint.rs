@@ -104,7 +104,8 @@ impl Endpoint {
         ciphertext: &mut [u8],
         link: &mut impl LinkAccess,
     ) -> usize {
-        if self.failure.is_some() || self.read_ended {
+        // Once our direction has ended, all that counts of the other is its end.
+        if self.failure.is_some() || self.read_ended || self.write_ended {
             return ciphertext.len();
         }
         let length = ciphertext.len();
@@ -137,6 +138,10 @@ impl Endpoint {
             return;
         }
         self.read_ended = true;
+        if self.write_ended {
+            link.with(|link| link.handle_eof(now));
+            return;
+        }
         match self.connection.read_eof() {
             Ok(()) => link.with(|link| link.handle_eof(now)),
             Err(error) => self.fail(now, error, link),
