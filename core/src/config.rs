@@ -321,7 +321,8 @@ pub struct Patience {
     /// Silence from the peer before the connection counts as lost. 15 s by default; more than
     /// `ping`.
     pub give_up: Duration,
-    /// From [`Link::close`](crate::Link::close) to the end of an orderly close. 10 s by default.
+    /// How long an orderly close may go without anything moving: a message or a part of one going
+    /// or coming, an answer, the application taking or settling one. 10 s by default.
     pub close: Duration,
     /// From the last byte written to the peer's end of the connection. 2 s by default.
     pub linger: Duration,

@@ -233,7 +233,7 @@ pub enum Loss {
     Silence,
     /// The handshake took longer than [`Patience::handshake`](crate::Patience::handshake).
     HandshakeTooSlow,
-    /// The orderly close took longer than [`Patience::close`](crate::Patience::close).
+    /// Nothing moved in an orderly close for [`Patience::close`](crate::Patience::close).
     CloseTooSlow,
     /// This end let go of the connection.
     Abandoned,
@@ -251,7 +251,7 @@ impl fmt::Display for Loss {
             Self::Security => "the connection could not be secured",
             Self::Silence => "nothing came from the peer for too long",
             Self::HandshakeTooSlow => "the handshake took too long",
-            Self::CloseTooSlow => "the close took too long",
+            Self::CloseTooSlow => "the close came to a standstill",
             Self::Abandoned => "this end let go of it",
         })
     }

@@ -92,6 +92,7 @@ impl Link {
         if self.config.dialect == Dialect::TlsStream {
             self.stream_taken();
         }
+        self.progress();
         Ok(Some(Message { sequence, payload }))
     }
 
@@ -107,6 +108,7 @@ impl Link {
         let half = self.receive_half(channel)?;
         half.handle(now, sequence)?;
         self.wants_output |= half.wants_output();
+        self.progress();
         Ok(())
     }
 
@@ -127,6 +129,7 @@ impl Link {
         let half = self.receive_half(channel)?;
         half.reject(sequence, ReceiveHalf::rejection(code, reason))?;
         self.wants_output = true;
+        self.progress();
         Ok(())
     }
 
@@ -167,8 +170,10 @@ impl Link {
     /// Closes the link in order. No more messages are accepted at either end. What this end has
     /// accepted is sent and gets its verdicts ([`CloseMode::Drain`]) or is withdrawn if it is not
     /// yet on the wire ([`CloseMode::Withdraw`]); the peer withdraws what it has not yet put on
-    /// the wire. The link ends when both ends have all their verdicts, or after
-    /// [`Patience::close`](crate::Patience::close). Closing twice, or after the peer, is no error.
+    /// the wire. The link ends when both ends have all their verdicts, or when nothing has moved
+    /// for [`Patience::close`](crate::Patience::close). Closing twice, or after the peer, is no
+    /// error; closing again with [`CloseMode::Withdraw`] gives up waiting for what is not yet on
+    /// the wire.
     pub fn close(&mut self, mode: CloseMode) {
         match self.life {
             Life::Offline | Life::Securing | Life::Greeting => {
@@ -179,8 +184,10 @@ impl Link {
                 self.begin_closing(Input::CloseAsked, mode);
             }
             Life::Closing => {
-                if mode == CloseMode::Withdraw && self.closing.by_us && !self.closing.written {
+                if mode == CloseMode::Withdraw && self.closing.by_us {
                     self.withdraw_unbegun();
+                    // What CLOSE has named and will not come after all has to be said.
+                    self.wants_output = true;
                 }
             }
             Life::Finishing | Life::Ended => {}
@@ -194,9 +201,16 @@ impl Link {
         if mode == CloseMode::Withdraw {
             self.withdraw_unbegun();
         }
-        self.close_deadline = self.now + self.config.patience.close;
+        self.progress();
         self.closing.to_write = self.is_native();
         self.wants_output = true;
+    }
+
+    /// Something of a message went, came or was settled: a close that moves is not given up.
+    pub(super) fn progress(&mut self) {
+        if self.life == Life::Closing {
+            self.close_deadline = self.now + self.config.patience.close;
+        }
     }
 
     fn withdraw_unbegun(&mut self) {

@@ -14,6 +14,14 @@ use crate::wire::{CloseList, Frame, MessageHead, Piece};
 use crate::{Instant, wire};
 
 impl Link {
+    /// It is `now`. Commands carry no time, so whoever gives one after a while without any other
+    /// call says first what time it is: the time limit of a close, say, counts from there. It
+    /// triggers nothing by itself; [`Link::handle_timeout`] does.
+    #[inline]
+    pub fn handle_now(&mut self, now: Instant) {
+        self.advance_clock(now);
+    }
+
     /// A transport connection is open and is about to be secured. From here on
     /// [`Patience::handshake`](crate::Patience::handshake) runs.
     ///
@@ -135,6 +143,7 @@ impl Link {
             match piece {
                 Piece::Message { head, data } => self.begin_cut(&head, data)?,
                 Piece::More(data) => {
+                    self.progress();
                     let (half, _) = self.receiving(self.arriving)?;
                     half.more(now, data)?;
                     let answers = half.wants_output();
@@ -162,6 +171,7 @@ impl Link {
         }
         let now = self.now;
         self.has_news = true;
+        self.progress();
         self.arriving = head.channel;
         let (half, pool) = self.receiving(head.channel)?;
         half.begin(now, head, data, pool)?;
@@ -200,6 +210,10 @@ impl Link {
         let farewell = matches!(frame, Frame::Ping(_) | Frame::Pong(_) | Frame::Abort { .. });
         if self.closing.done_heard && !farewell {
             return Err(PeerMisbehaved::AfterClose);
+        }
+        // A peer that only answers pings does not get on with a close.
+        if !farewell {
+            self.progress();
         }
         let now = self.now;
         match *frame {

@@ -191,6 +191,8 @@ pub struct Link {
 
     /// When the peer was last heard of.
     heard: Instant,
+    /// When this end last wrote anything.
+    spoke: Instant,
     ping_outstanding: bool,
     to_ping: Option<u64>,
     to_pong: Option<u64>,
@@ -244,6 +246,7 @@ impl Link {
             read_ended: false,
             write_ended: false,
             heard: Instant::ZERO,
+            spoke: Instant::ZERO,
             ping_outstanding: false,
             to_ping: None,
             to_pong: None,

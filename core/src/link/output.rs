@@ -68,7 +68,10 @@ impl Link {
                 self.wants_output = false;
                 Output::Idle
             }
-            (written, _) => Output::Written(written),
+            (written, _) => {
+                self.spoke = self.now;
+                Output::Written(written)
+            }
         }
     }
 
@@ -81,6 +84,9 @@ impl Link {
             Life::Open | Life::Closing => {
                 let written = self.write_stream(&mut out.buffer[out.at..])?;
                 out.at += written;
+                if written > 0 {
+                    self.progress();
+                }
                 Ok(())
             }
         }
@@ -174,6 +180,17 @@ impl Link {
 
     #[inline]
     fn write_messages(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
+        let before = out.at;
+        let result = self.write_halves(out);
+        if out.at > before {
+            // The transport has taken what was written before.
+            self.progress();
+        }
+        result
+    }
+
+    #[inline]
+    fn write_halves(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
         for half in &mut self.halves {
             if let Half::Send(half) = half {
                 let wrote = half.write(out.buffer, &mut out.at, self.now, self.frame_limit);

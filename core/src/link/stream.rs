@@ -56,6 +56,7 @@ impl Link {
         let now = self.now;
         self.has_news = true;
         self.wants_output = true;
+        self.progress();
         match self.halves.first_mut() {
             Some(Half::Send(half)) => self.stream.read_confirmations(half, input),
             Some(Half::Receive(half)) => self.stream.read_messages(half, now, input),

@@ -84,12 +84,21 @@ impl Link {
         self.is_native() && matches!(self.life, Life::Open | Life::Closing)
     }
 
+    /// When to write a PING: either to ask a silent peer whether it is there, or to tell one that
+    /// has been sending all the while, a long message perhaps, that this end is.
     fn ping_at(&self) -> Instant {
-        if self.ping_outstanding {
+        let ping = self.config.patience.ping;
+        let ask = if self.ping_outstanding {
             Instant::FAR_FUTURE
         } else {
-            self.heard + self.config.patience.ping
-        }
+            self.heard + ping
+        };
+        let tell = if self.heard > self.spoke && self.to_ping.is_none() {
+            self.spoke + ping
+        } else {
+            Instant::FAR_FUTURE
+        };
+        ask.min(tell)
     }
 
     fn give_up_at(&self) -> Instant {
@@ -97,9 +106,13 @@ impl Link {
     }
 
     fn ping(&mut self) {
+        let silent = self.heard + self.config.patience.ping <= self.now;
         self.ping_outstanding = true;
         self.to_ping = Some(self.rng.next_u64());
         self.wants_output = true;
+        if !silent {
+            return;
+        }
         // Silence is the moment to let go of what a busy link kept for the next message.
         self.pool.release_memory();
         for half in &mut self.halves {

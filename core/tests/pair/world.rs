@@ -287,7 +287,7 @@ impl<'a> World<'a> {
                 end.closing_since = self.now;
                 true
             }
-            Stage::Closing => end.by_us && !end.close_written,
+            Stage::Closing => end.by_us,
         };
         if withdraws && mode == CloseMode::Withdraw && end.link.life() != Life::Finishing {
             self.withdraw(at);

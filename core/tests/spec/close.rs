@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, EndReason, Event, Life, Loss, PeerMisbehaved, Role,
+    ChannelConfig, CloseMode, Config, EndReason, Event, Life, Loss, Patience, PeerMisbehaved, Role,
     SendError, Verdict, VerdictKind,
 };
 
@@ -93,22 +93,21 @@ fn whoever_hears_of_a_close_withdraws() {
         peer.link.close(CloseMode::Withdraw);
         assert_eq!(peer.say(), close(&[(0, 1)]));
     });
-    // A second thought counts until CLOSE is written.
+    // A second thought counts, before CLOSE is written
     against_sender(&slow_sender(), |peer| {
         peer.send(b"1");
         peer.link.close(CloseMode::Drain);
         peer.link.close(CloseMode::Withdraw);
         assert_eq!(peer.say(), close(&[(0, 0)]));
     });
-    // [CLOSE-4] Later, what CLOSE named is kept.
+    // [CLOSE-4] [CLOSE-6] and after it.
     against_sender(&slow_sender(), |peer| {
         peer.send(b"1");
         peer.send(b"2");
         peer.link.close(CloseMode::Drain);
         assert_eq!(peer.say(), [close(&[(0, 2)]), message(0, 1, b"1")].concat());
         peer.link.close(CloseMode::Withdraw);
-        peer.takes(&ack(0, 1));
-        assert_eq!(peer.say(), message(0, 2, b"2"));
+        assert_eq!(peer.say(), skip(0, 2));
     });
 }
 
@@ -410,6 +409,51 @@ fn a_close_has_its_time() {
             verdict,
         };
         assert!(pair.events[OPENER].ends_with(&[told, Event::Ended]));
+    });
+}
+
+#[test]
+fn a_close_that_moves_goes_on() {
+    // [CLOSE-12] Each acknowledgement comes just in time; then nothing comes but life.
+    let nearly = Duration::from_secs(10) - Duration::from_micros(1);
+    let patient = Patience {
+        ping: Duration::from_secs(60),
+        give_up: Duration::from_secs(600),
+        ..Patience::default()
+    };
+    against_sender(&Config::default().patience(patient), |peer| {
+        for _ in 0..3 {
+            peer.send(b"slowly handled");
+        }
+        peer.link.close(CloseMode::Drain);
+        peer.say();
+        for handled in 1..=2 {
+            peer.sleep(nearly);
+            peer.takes(&ack(0, handled));
+            assert_eq!(peer.link.end_reason(), None);
+        }
+        peer.sleep(nearly);
+        peer.takes(&number(0x21, 0, 0));
+        peer.sleep(Duration::from_micros(1));
+        let late = EndReason::Lost(Loss::CloseTooSlow);
+        assert_eq!(peer.link.end_reason(), Some(&late));
+    });
+}
+
+#[test]
+fn the_time_of_a_close_counts_from_the_close() {
+    // [CLOSE-12] However long nothing was done before.
+    let patient = Patience {
+        ping: Duration::from_secs(600),
+        give_up: Duration::from_secs(700),
+        ..Patience::default()
+    };
+    against_sender(&Config::default().patience(patient), |peer| {
+        let now = peer.now + Duration::from_secs(300);
+        peer.link.handle_now(now);
+        peer.link.close(CloseMode::Drain);
+        let deadline = now + Duration::from_secs(10);
+        assert_eq!(peer.link.poll_deadline(), Some(deadline));
     });
 }
 

@@ -6,7 +6,7 @@ use countersign_core::{
     ChannelConfig, Config, EndReason, Event, Instant, Link, Loss, Output, Role,
 };
 
-use crate::common::bytes::{ack, coded, number};
+use crate::common::bytes::{ack, coded, message, number};
 use crate::common::pair::{OPENER, paired};
 use crate::common::peer::{MAIN, against, against_receiver, against_sender};
 
@@ -21,6 +21,8 @@ fn silence_is_met_with_one_ping() {
     // [PING-1] [PING-2]
     against_receiver(&receiver(), |peer| {
         peer.sleep(3 * SECOND);
+        peer.takes(&number(0x20, 0, 1));
+        assert_eq!(peer.say(), number(0x21, 0, 1));
         // The first byte of a frame, then the rest of it.
         let bytes = number(0x21, 0, 1);
         peer.takes(&bytes[..1]);
@@ -35,6 +37,24 @@ fn silence_is_met_with_one_ping() {
         peer.takes(&bytes[1..]);
         peer.sleep_to_deadline();
         assert_eq!(peer.say().len(), 16, "the next silence");
+    });
+}
+
+#[test]
+fn whoever_only_listens_says_that_it_is_there() {
+    // [PING-7]
+    against_receiver(&receiver(), |peer| {
+        // A message that takes its time: a second for each byte.
+        let bytes = message(0, 1, &[7; 100]);
+        let mut pings = 0;
+        for byte in &bytes[..21] {
+            peer.takes(&[*byte]);
+            peer.sleep(SECOND);
+            let said = peer.say();
+            assert!(said.is_empty() || said[0] == 0x20, "{said:?}");
+            pings += said.len() / 16;
+        }
+        assert_eq!(pings, 4, "one in five seconds");
     });
 }
 
@@ -139,7 +159,7 @@ fn the_application_hears_of_silence() {
         assert_eq!(peer.events(), [Event::Silent(MAIN)]);
         peer.sleep(SECOND);
         assert_eq!(peer.events(), []);
-        peer.takes(&crate::common::bytes::message(0, 1, b"x"));
+        peer.takes(&message(0, 1, b"x"));
         assert_eq!(peer.events(), [Event::Readable(MAIN)]);
         peer.sleep(Duration::from_millis(1499));
         assert_eq!(peer.events(), []);
