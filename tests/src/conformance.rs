@@ -103,6 +103,7 @@ macro_rules! each_scenario {
             closing {
                 drain,
                 idle,
+                after_idling,
                 the_rest_then_none,
                 busy_from_the_client,
                 busy_from_the_server,

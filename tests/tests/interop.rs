@@ -115,7 +115,7 @@ fn leaves_midway(pair: &Pair, opener: Opener) {
 }
 
 /// The original takes what one read gives for the whole payload. A message that fits into one TLS
-/// record with its length arrives whole all the same.
+/// record with its length arrives whole all the same. [STREAM-13]
 fn original_read(pair: &Pair, opener: Opener) {
     let (link, peer) = meet(pair, opener, send(), Job::Receive(&["--original-read"]));
     let sender = link.sender("data").unwrap();

@@ -4,8 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, EndReason, Loss, Mode, SendError, Verdict, VerdictCounts,
-    VerdictKind,
+    ChannelConfig, CloseMode, Config, Dialect, EndReason, Loss, Mode, SendError, Verdict,
+    VerdictCounts, VerdictKind,
 };
 use countersign_driver::{LinkEvent, Report};
 
@@ -79,6 +79,37 @@ pub fn idle(pair: &Pair) {
             assert!(to.close(mode).is_orderly());
             assert!(from.ended().is_orderly());
         });
+    }
+}
+
+/// A link on which nothing has happened for longer than a close may take closes in order: the
+/// time that it has counts from the close.
+///
+/// The one place where time is what is waited for, since it is what this is about.
+pub fn after_idling(pair: &Pair) {
+    const CLOSE: Duration = Duration::from_millis(200);
+    let idle = patience(|patience| {
+        patience.close = CLOSE;
+        // No ping comes in between.
+        patience.ping = Duration::from_secs(600);
+        patience.give_up = Duration::from_secs(1200);
+    });
+    for dialect in [Dialect::Countersign, Dialect::TlsStream] {
+        let sending = send().patience(idle).dialect(dialect);
+        let receiving = receive().patience(idle).dialect(dialect);
+        for sender_closes in [true, false] {
+            both_ways(pair, &sending, &receiving, |from, to| {
+                let (closing, other) = if sender_closes {
+                    (from, to)
+                } else {
+                    (to, from)
+                };
+                thread::sleep(CLOSE + Duration::from_millis(50));
+                let report = closing.close(CloseMode::Drain);
+                assert_eq!(reason(&report), EndReason::Closed { by_us: true });
+                assert_eq!(reason(&other.ended()), EndReason::Closed { by_us: false });
+            });
+        }
     }
 }
 

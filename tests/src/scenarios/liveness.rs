@@ -6,6 +6,7 @@ use countersign_core::{ChannelConfig, Config, EndReason, Loss, Verdict};
 use countersign_driver::LinkEvent;
 
 use super::{both_ways, one, patience};
+use crate::pair::payload;
 use crate::{Direction, Ends, Pair, Transport};
 
 const SOON: Duration = Duration::from_millis(20);
@@ -39,7 +40,7 @@ pub fn silence_on_a_channel(pair: &Pair) {
 pub fn a_silent_peer_is_given_up(pair: &Pair) {
     let short = patience(|patience| {
         patience.ping = SOON;
-        patience.give_up = Duration::from_millis(300);
+        patience.give_up = Duration::from_millis(500);
     });
     for client_gives_up in [true, false] {
         let (client, server) = match client_gives_up {
@@ -47,8 +48,15 @@ pub fn a_silent_peer_is_given_up(pair: &Pair) {
             false => (send(), receive().patience(short)),
         };
         let (ends, proxy) = pair.link_through(client, server);
+        // More than pings and what is left of the handshake add up to.
+        let begun = proxy.passed(Direction::Up) + 50_000;
+        let receipt = ends
+            .client
+            .sender("data")
+            .unwrap()
+            .give(payload(100_000, 0));
+        proxy.wait_for(Direction::Up, begun);
         proxy.stall();
-        let receipt = ends.client.sender("data").unwrap().give("into the void");
         let (patient, impatient) = match client_gives_up {
             true => (ends.server, ends.client),
             false => (ends.client, ends.server),

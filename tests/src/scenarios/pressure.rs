@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::thread;
 
 use countersign_core::{Bytes, ChannelConfig, VerdictKind};
@@ -67,19 +68,34 @@ pub fn a_full_queue_of_bytes(pair: &Pair) {
 
 /// `send` waits for room, and goes on when the receiver has taken something.
 pub fn send_waits_for_room(pair: &Pair) {
-    both_ways(pair, &one(send()), &one(receive()), |from, to| {
+    let sending = one(send()).channel(ChannelConfig::send("meanwhile"));
+    let receiving = one(receive()).channel(ChannelConfig::receive("meanwhile"));
+    both_ways(pair, &sending, &receiving, |from, to| {
         let sender = from.sender("data").unwrap();
         let mut receiver = to.receiver("data").unwrap();
         for _ in 0..QUEUE {
             let _ = sender.give("fill");
         }
         let taken = AtomicBool::new(false);
+        let (full, is_full) = mpsc::channel();
         thread::scope(|scope| {
             let waiting = scope.spawn(|| {
-                let receipt = sender.give("waited");
+                let refused = sender.try_send("waited".into()).err().unwrap();
+                assert!(refused.is_blocked());
+                full.send(()).unwrap();
+                let receipt = sender.give(refused.into_message());
                 assert!(taken.load(Ordering::SeqCst), "there was no room");
                 receipt
             });
+            is_full.recv().unwrap();
+            // A `send` that does not wait is back long before all of these have been.
+            let mut meanwhile = to.receiver("meanwhile").unwrap();
+            for _ in 0..50 {
+                let receipt = from.sender("meanwhile").unwrap().give("message");
+                assert_eq!(meanwhile.take(), "message");
+                assert!(receipt.wait().is_handled());
+            }
+            // Before the first is taken, since that makes room at once.
             taken.store(true, Ordering::SeqCst);
             for _ in 0..QUEUE {
                 assert_eq!(receiver.take(), "fill");
