@@ -307,7 +307,7 @@ pub fn receipts_outlive_links(pair: &Pair) {
 
 /// A peer that never answers: the close is given up after its time.
 pub fn a_peer_that_does_not_answer(pair: &Pair) {
-    let short = patience(|patience| patience.close = Duration::from_millis(100));
+    let short = patience(|patience| patience.close = Duration::from_secs(1));
     let (ends, proxy) = pair.link_through(send().patience(short), receive());
     let Ends { client, server } = ends;
     proxy.stall();
