@@ -45,7 +45,7 @@ pub(crate) struct State {
     pub(crate) wakers: WakerSet,
     pub(crate) connected: bool,
     pub(crate) ended: bool,
-    pub(crate) detail: Option<Detail>,
+    detail: Option<Detail>,
     /// The driver, while it sleeps.
     pub(crate) driver: Option<Waker>,
     /// The transport takes nothing just now, so output is no reason to wake the driver.
@@ -199,6 +199,18 @@ impl State {
         }
     }
 
+    /// Keeps what a layer below says about the end that is coming. What it says later is not why
+    /// the link ended.
+    pub(crate) fn explain(&mut self, detail: Detail) {
+        if self.link.life() == Life::Ended {
+            return;
+        }
+        // Security says more than an error of the transport's that may have been seen before.
+        if self.detail.is_none() || matches!(detail, Detail::Security(_)) {
+            self.detail = Some(detail);
+        }
+    }
+
     /// Why the link ended, once it has.
     pub(crate) fn error(&self) -> Option<LinkError> {
         let reason = self.link.end_reason()?;
@@ -213,8 +225,7 @@ impl LinkAccess for &Shared {
     }
 
     fn note(&mut self, failure: &SecurityError) {
-        // Says more than an error of the transport's that may have been seen before.
-        self.lock().detail = Some(Detail::Security(failure.clone()));
+        self.lock().explain(Detail::Security(failure.clone()));
     }
 }
 
@@ -229,5 +240,29 @@ impl Drop for Handle {
                 state.link.close(CloseMode::Drain);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use countersign_core::{ChannelConfig, Config, Loss, Role};
+
+    use super::*;
+
+    #[test]
+    fn what_is_said_after_the_end_is_not_why_it_ended() {
+        let config = Config::new().channel(ChannelConfig::send("data"));
+        let Ok(link) = Link::new(&config, Role::Opener, [1; 16]) else {
+            panic!("the declaration is good");
+        };
+        let shared = Shared::new(link);
+        shared.with(|state| state.link.handle_lost(Instant::ZERO, Loss::Abandoned));
+        let late = || Detail::Transport(Arc::new(io::ErrorKind::ConnectionReset.into()));
+        shared.with(|state| state.explain(late()));
+        LinkAccess::note(&mut &*shared, &SecurityError::PeerCertificateMissing);
+        let error = shared.with(|state| state.error());
+        assert!(error.is_some_and(|error| error.io().is_none() && error.security().is_none()));
     }
 }
