@@ -114,6 +114,11 @@ impl Link {
     }
 
     /// Waits until the link has ended, and tells why and what became of everything.
+    ///
+    /// The end is announced before this end's last words, a refusal or an abort perhaps, have
+    /// gone out: a program that exits at once may take them with it, and the peer then sees only
+    /// a connection that broke off. So does a runtime that is dropped: that ends all of its
+    /// links' drivers.
     pub async fn ended(&self) -> Report {
         let mut waiting = Waiting::new(&self.handle.0, Awaited::Link);
         poll_fn(|context| {
