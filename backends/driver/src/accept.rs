@@ -12,8 +12,11 @@ pub const DEFAULT_HALF_OPEN: usize = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// How many connections may be in their handshake, or done with it and waiting to be
-    /// accepted by the application; [`DEFAULT_HALF_OPEN`] by default, at least one. Further ones
-    /// wait in the system's queue.
+    /// accepted by the application, or refused and not yet gone; [`DEFAULT_HALF_OPEN`] by
+    /// default, at least one. Further ones wait in the system's queue.
+    ///
+    /// As many errors of connections that did not become links wait to be accepted; beyond that
+    /// the oldest is dropped with a warning.
     pub half_open: usize,
 }
 

@@ -66,6 +66,8 @@ pub struct Driver<T> {
     output: Buffer,
     /// Our direction of the transport has ended, or can't be used any more.
     shut: bool,
+    /// The transport could not end our direction yet.
+    shutting: bool,
     /// When to stop waiting for a peer that does not end its direction.
     linger: Option<Instant>,
 }
@@ -79,6 +81,7 @@ impl<T: Transport> Driver<T> {
             input: Buffer::default(),
             output: Buffer::default(),
             shut: false,
+            shutting: false,
             linger: None,
         }
     }
@@ -143,10 +146,10 @@ impl<T: Transport> Driver<T> {
     /// Leaves a waker for those who give the link something to do; false when somebody has
     /// meanwhile.
     fn sleep(&self, context: &Context<'_>) -> bool {
-        let blocked = !self.output.is_empty();
+        let blocked = !self.output.is_empty() || self.shutting || self.shut;
         self.shared.with(|state| {
-            state.blocked = blocked || self.shut;
-            if state.link.wants_output() && !state.blocked {
+            state.blocked = blocked;
+            if state.link.wants_output() && !blocked {
                 return false;
             }
             state.driver = Some(context.waker().clone());
@@ -196,7 +199,9 @@ impl<T: Transport> Driver<T> {
     }
 
     fn shut_down(&mut self, context: &mut Context<'_>) -> bool {
-        match self.transport.poll_shutdown(context) {
+        let result = self.transport.poll_shutdown(context);
+        self.shutting = result.is_pending();
+        match result {
             Poll::Pending => false,
             Poll::Ready(result) => {
                 if let Err(error) = result {
@@ -214,11 +219,8 @@ impl<T: Transport> Driver<T> {
         let length = self.output.filled().len();
         self.output.consume(length);
         self.shut = true;
-        self.shared.with(|state| {
-            state
-                .detail
-                .get_or_insert(Detail::Transport(Arc::new(error)));
-        });
+        self.shared
+            .with(|state| state.explain(Detail::Transport(Arc::new(error))));
     }
 
     /// Receives and decrypts until nothing is there; true when it did anything.
@@ -241,11 +243,8 @@ impl<T: Transport> Driver<T> {
                 self.input.consume(consumed);
             }
             Err(error) => {
-                self.shared.with(|state| {
-                    state
-                        .detail
-                        .get_or_insert(Detail::Transport(Arc::new(error)));
-                });
+                self.shared
+                    .with(|state| state.explain(Detail::Transport(Arc::new(error))));
                 self.shut = true;
                 self.endpoint.failed(now, &mut &*self.shared);
             }

@@ -11,6 +11,10 @@ use countersign_endpoint::SecurityError;
 ///
 /// `Display` is one line that says what to change; [`source`](std::error::Error::source) gives
 /// the layer below its word.
+///
+/// It is known before this end's last words, a refusal or an abort perhaps, have gone out to the
+/// peer. The driver sends them in the background, so a program that exits at once, or drops the
+/// runtime that runs the driver, may take them with it.
 #[derive(Clone, Debug)]
 pub struct LinkError {
     reason: EndReason,

@@ -10,7 +10,8 @@ use countersign_endpoint::{Endpoint, Security, SetupError, random_seed};
 use crate::driver::{Driver, Transport};
 use crate::error::LinkError;
 use crate::link::Link;
-use crate::shared::{Handle, Shared, register};
+use crate::shared::{Handle, Shared};
+use crate::wakers::{Awaited, Waiting};
 
 /// What an end brings to every connection: its declaration and its security.
 ///
@@ -87,9 +88,9 @@ impl Connecting {
     ///
     /// Why there is no link.
     pub async fn connected(self) -> Result<Link, LinkError> {
-        let shared = self.handle.0.clone();
+        let mut waiting = Waiting::new(&self.handle.0, Awaited::Link);
         poll_fn(|context| {
-            shared.with(|state| {
+            waiting.poll(context, |state| {
                 if state.connected {
                     // Also if it has ended since: what has arrived can still be received.
                     return Poll::Ready(Ok(()));
@@ -97,11 +98,11 @@ impl Connecting {
                 if let Some(error) = state.error() {
                     return Poll::Ready(Err(error));
                 }
-                register(&mut state.wakers, context.waker());
                 Poll::Pending
             })
         })
         .await?;
+        drop(waiting);
         Ok(Link::new(self.handle))
     }
 }

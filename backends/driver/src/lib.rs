@@ -11,7 +11,7 @@
 //! # Map
 //!
 //! `establish` leads from a transport connection to a [`Link`]; `driver` moves bytes; `shared` is
-//! the state under the lock and decides whom to wake; `sender`, `receiver`, `receipt` and `link`
+//! the state under the lock and decides whom to wake; `wakers` knows who waits; `sender`, `receiver`, `receipt` and `link`
 //! are the handles; `accept` is what listeners share; `error` says why a link ended.
 
 mod accept;
@@ -25,6 +25,7 @@ mod receiver;
 mod sender;
 mod shared;
 mod socket;
+mod wakers;
 
 pub use accept::{AcceptError, DEFAULT_HALF_OPEN, Limits};
 pub use driver::{Driver, Timer, Transport};

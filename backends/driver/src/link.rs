@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use countersign_core::{Acking, ChannelId, ChannelReport, CloseMode, Mode, VerdictCounts};
 use countersign_endpoint::Fingerprint;
@@ -11,7 +11,8 @@ use countersign_endpoint::Fingerprint;
 use crate::error::{ChannelError, LinkError};
 use crate::receiver::{ManualReceiver, Receiver};
 use crate::sender::Sender;
-use crate::shared::{Handle, LinkEvent, State, register};
+use crate::shared::{Handle, LinkEvent, State};
+use crate::wakers::{Awaited, Waiting};
 
 /// One end of a link that is up.
 ///
@@ -102,12 +103,10 @@ impl Link {
     ///
     /// Cancel-safe: an event is taken only when the future is ready.
     pub async fn event(&self) -> Option<LinkEvent> {
+        let mut waiting = Waiting::new(&self.handle.0, Awaited::Link);
         poll_fn(|context| {
-            self.with(|state| match state.events.pop_front() {
-                None if !state.ended => {
-                    register(&mut state.wakers, context.waker());
-                    Poll::Pending
-                }
+            waiting.poll(context, |state| match state.events.pop_front() {
+                None if !state.ended => Poll::Pending,
                 event => Poll::Ready(event),
             })
         })
@@ -115,18 +114,23 @@ impl Link {
     }
 
     /// Waits until the link has ended, and tells why and what became of everything.
+    ///
+    /// The end is announced before this end's last words, a refusal or an abort perhaps, have
+    /// gone out: a program that exits at once may take them with it, and the peer then sees only
+    /// a connection that broke off. So does a runtime that is dropped: that ends all of its
+    /// links' drivers.
     pub async fn ended(&self) -> Report {
-        poll_fn(|context| self.poll_ended(context)).await
-    }
-
-    fn poll_ended(&self, context: &Context<'_>) -> Poll<Report> {
-        self.with(|state| {
-            if state.ended {
-                return Poll::Ready(report(state));
-            }
-            register(&mut state.wakers, context.waker());
-            Poll::Pending
+        let mut waiting = Waiting::new(&self.handle.0, Awaited::Link);
+        poll_fn(|context| {
+            waiting.poll(context, |state| {
+                if state.ended {
+                    Poll::Ready(report(state))
+                } else {
+                    Poll::Pending
+                }
+            })
         })
+        .await
     }
 
     /// Closes the link in order: see [`CloseMode`] for what becomes of what is not yet on the

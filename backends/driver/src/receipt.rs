@@ -12,7 +12,6 @@ use countersign_core::{Sequence, Verdict, VerdictCounts, VerdictKind};
 ///
 /// Every message gets exactly one. Dropping a receipt changes nothing for the message.
 #[derive(Debug)]
-#[must_use = "a receipt tells what became of the message"]
 pub struct Receipt {
     cell: Arc<Cell>,
     sequence: Sequence,
@@ -21,7 +20,6 @@ pub struct Receipt {
 /// What [`Sender::send_batch`](crate::Sender::send_batch) gives: a future of all of a batch's
 /// verdicts, counted.
 #[derive(Debug)]
-#[must_use = "a receipt tells what became of the messages"]
 pub struct BatchReceipt {
     cell: Arc<Cell>,
 }

@@ -3,12 +3,13 @@
 use std::future::poll_fn;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use countersign_core::{Bytes, ChannelId, Message, ReceiveError, Sequence, reject};
 
 use crate::error::LinkError;
-use crate::shared::{Handle, State, register};
+use crate::shared::{Handle, State};
+use crate::wakers::{Awaited, Waiting};
 
 /// The receiving end of a channel on which a message is handled by being received.
 ///
@@ -39,7 +40,7 @@ impl Receiver {
     ///
     /// Why the link ended, if not in order, once nothing is left to receive.
     pub async fn recv(&mut self) -> Result<Option<Bytes>, LinkError> {
-        let message = poll_fn(|context| self.0.poll_take(context)).await?;
+        let message = self.0.wait_and_take().await?;
         Ok(message.map(|message| message.payload))
     }
 
@@ -57,7 +58,13 @@ impl Receiver {
         messages: &mut Vec<Bytes>,
         limit: usize,
     ) -> Result<usize, LinkError> {
-        poll_fn(|context| self.0.poll_take_batch(context, messages, limit)).await
+        let mut waiting = self.0.waiting();
+        poll_fn(|context| {
+            waiting.poll(context, |state| {
+                self.0.poll_take_batch(state, messages, limit)
+            })
+        })
+        .await
     }
 
     /// The next message, if one waits.
@@ -84,7 +91,7 @@ impl ManualReceiver {
     ///
     /// Why the link ended, if not in order, once nothing is left to receive.
     pub async fn recv(&mut self) -> Result<Option<Delivery>, LinkError> {
-        let message = poll_fn(|context| self.0.poll_take(context)).await?;
+        let message = self.0.wait_and_take().await?;
         Ok(message.map(|message| self.deliver(message)))
     }
 
@@ -191,42 +198,42 @@ struct Source {
 }
 
 impl Source {
-    fn poll_take(&self, context: &Context<'_>) -> Poll<Result<Option<Message>, LinkError>> {
-        self.handle.0.with(|state| match self.take(state) {
-            Ok(None) if !state.ended => {
-                let channel = &mut state.channels[usize::from(self.channel.0)];
-                register(&mut channel.wakers, context.waker());
-                Poll::Pending
-            }
-            result => Poll::Ready(result),
+    fn waiting(&self) -> Waiting<'_> {
+        Waiting::new(&self.handle.0, Awaited::Channel(self.channel))
+    }
+
+    async fn wait_and_take(&self) -> Result<Option<Message>, LinkError> {
+        let mut waiting = self.waiting();
+        poll_fn(|context| {
+            waiting.poll(context, |state| match self.take(state) {
+                Ok(None) if !state.ended => Poll::Pending,
+                result => Poll::Ready(result),
+            })
         })
+        .await
     }
 
     fn poll_take_batch(
         &self,
-        context: &Context<'_>,
+        state: &mut State,
         messages: &mut Vec<Bytes>,
         limit: usize,
     ) -> Poll<Result<usize, LinkError>> {
-        self.handle.0.with(|state| {
-            let mut count = 0;
-            while count < limit {
-                match self.take(state) {
-                    Ok(Some(message)) => messages.push(message.payload),
-                    Ok(None) => break,
-                    Err(error) if count == 0 => return Poll::Ready(Err(error)),
-                    // What was taken comes first; the error comes again.
-                    Err(_) => break,
-                }
-                count += 1;
+        let mut count = 0;
+        while count < limit {
+            match self.take(state) {
+                Ok(Some(message)) => messages.push(message.payload),
+                Ok(None) => break,
+                Err(error) if count == 0 => return Poll::Ready(Err(error)),
+                // What was taken comes first; the error comes again.
+                Err(_) => break,
             }
-            if count == 0 && !state.ended && limit > 0 {
-                let channel = &mut state.channels[usize::from(self.channel.0)];
-                register(&mut channel.wakers, context.waker());
-                return Poll::Pending;
-            }
-            Poll::Ready(Ok(count))
-        })
+            count += 1;
+        }
+        if count == 0 && !state.ended && limit > 0 {
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(count))
     }
 
     fn try_take(&self) -> Result<Option<Message>, LinkError> {

@@ -3,14 +3,15 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Instant as StdInstant;
 
 use countersign_core::{Bytes, ChannelId};
 
 use crate::error::SendError;
 use crate::receipt::{BatchReceipt, OpenBatch, Receipt};
-use crate::shared::{Channel, Handle, State, register};
+use crate::shared::{Channel, Handle, State};
+use crate::wakers::{Awaited, Waiting};
 
 /// A message on its way to [`Sender::send`], with an expiry if it has one.
 ///
@@ -69,31 +70,29 @@ impl Sender {
     /// or has ended.
     pub async fn send(&self, message: impl Into<Outgoing>) -> Result<Receipt, SendError> {
         let mut message = Some(message.into());
-        poll_fn(|context| self.poll_send(context, &mut message)).await
+        let mut waiting = self.waiting();
+        poll_fn(|context| waiting.poll(context, |state| self.poll_send(state, &mut message))).await
     }
 
     fn poll_send(
         &self,
-        context: &Context<'_>,
+        state: &mut State,
         message: &mut Option<Outgoing>,
     ) -> Poll<Result<Receipt, SendError>> {
-        self.handle.0.with(|state| {
-            let Some(outgoing) = message.take() else {
-                return Poll::Pending;
-            };
-            let expires = outgoing.expires;
-            match self.accept(state, outgoing) {
-                Err(error) if error.is_blocked() => {
-                    *message = Some(Outgoing {
-                        message: error.into_message(),
-                        expires,
-                    });
-                    register(&mut self.channel(state).wakers, context.waker());
-                    Poll::Pending
-                }
-                result => Poll::Ready(result),
+        let Some(outgoing) = message.take() else {
+            return Poll::Pending;
+        };
+        let expires = outgoing.expires;
+        match self.accept(state, outgoing) {
+            Err(error) if error.is_blocked() => {
+                *message = Some(Outgoing {
+                    message: error.into_message(),
+                    expires,
+                });
+                Poll::Pending
             }
-        })
+            result => Poll::Ready(result),
+        }
     }
 
     /// Sends if there is room now.
@@ -121,44 +120,45 @@ impl Sender {
         messages: &mut VecDeque<Bytes>,
     ) -> Result<BatchReceipt, SendError> {
         let mut batch = Some(OpenBatch::new());
-        poll_fn(|context| self.poll_send_batch(context, messages, &mut batch)).await
+        let mut waiting = self.waiting();
+        poll_fn(|context| {
+            waiting.poll(context, |state| {
+                self.poll_send_batch(state, messages, &mut batch)
+            })
+        })
+        .await
     }
 
     fn poll_send_batch(
         &self,
-        context: &Context<'_>,
+        state: &mut State,
         messages: &mut VecDeque<Bytes>,
         batch: &mut Option<OpenBatch>,
     ) -> Poll<Result<BatchReceipt, SendError>> {
-        self.handle.0.with(|state| {
-            let mut first = 0;
-            let mut count = 0;
-            let mut refused = None;
-            while let Some(message) = messages.pop_front() {
-                match state.link.send(self.channel, message, None) {
-                    Ok(sequence) => {
-                        first = sequence - count;
-                        count += 1;
-                    }
-                    Err(not_sent) => {
-                        messages.push_front(not_sent.message.clone());
-                        refused = Some(not_sent);
-                        break;
-                    }
+        let mut first = 0;
+        let mut count = 0;
+        let mut refused = None;
+        while let Some(message) = messages.pop_front() {
+            match state.link.send(self.channel, message, None) {
+                Ok(sequence) => {
+                    first = sequence - count;
+                    count += 1;
+                }
+                Err(not_sent) => {
+                    messages.push_front(not_sent.message.clone());
+                    refused = Some(not_sent);
+                    break;
                 }
             }
-            if let Some(batch) = &batch {
-                self.channel(state).receipts.extend(batch, first, count);
-            }
-            match refused {
-                Some(not_sent) if not_sent.why == countersign_core::SendError::Blocked => {
-                    register(&mut self.channel(state).wakers, context.waker());
-                    Poll::Pending
-                }
-                Some(not_sent) => Poll::Ready(Err(SendError::new(not_sent, state.error()))),
-                None => Poll::Ready(Ok(batch.take().unwrap_or_else(OpenBatch::new).complete())),
-            }
-        })
+        }
+        if let Some(batch) = &batch {
+            self.channel(state).receipts.extend(batch, first, count);
+        }
+        match refused {
+            Some(not_sent) if not_sent.why == countersign_core::SendError::Blocked => Poll::Pending,
+            Some(not_sent) => Poll::Ready(Err(SendError::new(not_sent, state.error()))),
+            None => Poll::Ready(Ok(batch.take().unwrap_or_else(OpenBatch::new).complete())),
+        }
     }
 
     /// The largest message that the channel carries, in bytes: the smaller figure of both ends.
@@ -177,6 +177,10 @@ impl Sender {
             Ok(sequence) => Ok(self.channel(state).receipts.single(sequence)),
             Err(not_sent) => Err(SendError::new(not_sent, state.error())),
         }
+    }
+
+    fn waiting(&self) -> Waiting<'_> {
+        Waiting::new(&self.handle.0, Awaited::Channel(self.channel))
     }
 
     fn channel<'s>(&self, state: &'s mut State) -> &'s mut Channel {

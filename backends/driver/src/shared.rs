@@ -10,6 +10,7 @@ use countersign_endpoint::{LinkAccess, SecurityError};
 use crate::clock::Clock;
 use crate::error::{Detail, LinkError};
 use crate::receipt::Receipts;
+use crate::wakers::{Awaited, WakerSet};
 
 /// Something that happened to a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub enum LinkEvent {
 #[derive(Debug, Default)]
 pub(crate) struct Channel {
     /// Whoever waits for room or for a message.
-    pub(crate) wakers: Vec<Waker>,
+    pub(crate) wakers: WakerSet,
     pub(crate) receipts: Receipts,
     /// The receiver was handed out.
     pub(crate) taken: bool,
@@ -41,10 +42,10 @@ pub(crate) struct State {
     pub(crate) channels: Vec<Channel>,
     pub(crate) events: VecDeque<LinkEvent>,
     /// Whoever waits for the link to connect, to end or to tell something.
-    pub(crate) wakers: Vec<Waker>,
+    pub(crate) wakers: WakerSet,
     pub(crate) connected: bool,
     pub(crate) ended: bool,
-    pub(crate) detail: Option<Detail>,
+    detail: Option<Detail>,
     /// The driver, while it sleeps.
     pub(crate) driver: Option<Waker>,
     /// The transport takes nothing just now, so output is no reason to wake the driver.
@@ -74,7 +75,7 @@ impl Shared {
             link,
             channels,
             events: VecDeque::new(),
-            wakers: Vec::new(),
+            wakers: WakerSet::default(),
             connected: false,
             ended: false,
             detail: None,
@@ -130,7 +131,7 @@ impl State {
             match event {
                 Event::Connected => {
                     self.connected = true;
-                    self.wakes.append(&mut self.wakers);
+                    self.wakers.drain_into(&mut self.wakes);
                 }
                 Event::Readable(channel) | Event::Room(channel) => self.wake(channel),
                 Event::Handled { channel, last, .. } => {
@@ -166,7 +167,7 @@ impl State {
         if !self.events.contains(&event) {
             self.events.push_back(event);
         }
-        self.wakes.append(&mut self.wakers);
+        self.wakers.drain_into(&mut self.wakes);
     }
 
     fn end(&mut self) {
@@ -178,15 +179,35 @@ impl State {
     }
 
     fn wake(&mut self, channel: ChannelId) {
-        self.wakes
-            .append(&mut self.channels[usize::from(channel.0)].wakers);
+        self.channels[usize::from(channel.0)]
+            .wakers
+            .drain_into(&mut self.wakes);
+    }
+
+    pub(crate) fn wakers_of(&mut self, awaited: Awaited) -> &mut WakerSet {
+        match awaited {
+            Awaited::Link => &mut self.wakers,
+            Awaited::Channel(channel) => &mut self.channels[usize::from(channel.0)].wakers,
+        }
     }
 
     /// Wakes every handle: what it waits for may never come.
     pub(crate) fn wake_all(&mut self) {
-        self.wakes.append(&mut self.wakers);
+        self.wakers.drain_into(&mut self.wakes);
         for channel in &mut self.channels {
-            self.wakes.append(&mut channel.wakers);
+            channel.wakers.drain_into(&mut self.wakes);
+        }
+    }
+
+    /// Keeps what a layer below says about the end that is coming. What it says later is not why
+    /// the link ended.
+    pub(crate) fn explain(&mut self, detail: Detail) {
+        if self.link.life() == Life::Ended {
+            return;
+        }
+        // Security says more than an error of the transport's that may have been seen before.
+        if self.detail.is_none() || matches!(detail, Detail::Security(_)) {
+            self.detail = Some(detail);
         }
     }
 
@@ -204,15 +225,7 @@ impl LinkAccess for &Shared {
     }
 
     fn note(&mut self, failure: &SecurityError) {
-        // Says more than an error of the transport's that may have been seen before.
-        self.lock().detail = Some(Detail::Security(failure.clone()));
-    }
-}
-
-/// Remembers one more waker, once.
-pub(crate) fn register(wakers: &mut Vec<Waker>, waker: &Waker) {
-    if !wakers.iter().any(|known| known.will_wake(waker)) {
-        wakers.push(waker.clone());
+        self.lock().explain(Detail::Security(failure.clone()));
     }
 }
 
@@ -227,5 +240,29 @@ impl Drop for Handle {
                 state.link.close(CloseMode::Drain);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use countersign_core::{ChannelConfig, Config, Loss, Role};
+
+    use super::*;
+
+    #[test]
+    fn what_is_said_after_the_end_is_not_why_it_ended() {
+        let config = Config::new().channel(ChannelConfig::send("data"));
+        let Ok(link) = Link::new(&config, Role::Opener, [1; 16]) else {
+            panic!("the declaration is good");
+        };
+        let shared = Shared::new(link);
+        shared.with(|state| state.link.handle_lost(Instant::ZERO, Loss::Abandoned));
+        let late = || Detail::Transport(Arc::new(io::ErrorKind::ConnectionReset.into()));
+        shared.with(|state| state.explain(late()));
+        LinkAccess::note(&mut &*shared, &SecurityError::PeerCertificateMissing);
+        let error = shared.with(|state| state.error());
+        assert!(error.is_some_and(|error| error.io().is_none() && error.security().is_none()));
     }
 }

@@ -90,6 +90,10 @@ impl Link {
     }
 
     /// Waits until the link has ended, and tells why and what became of everything.
+    ///
+    /// The end is announced before this end's last words, a refusal or an abort perhaps, have
+    /// gone out: a program that exits at once may take them with it, and the peer then sees only
+    /// a connection that broke off.
     #[must_use]
     pub fn ended(&self) -> Report {
         block::on(self.0.ended())
@@ -184,7 +188,6 @@ impl Sender {
 ///
 /// Every message gets exactly one. Dropping a receipt changes nothing for the message.
 #[derive(Debug)]
-#[must_use = "a receipt tells what became of the message"]
 pub struct Receipt(driver::Receipt);
 
 impl Receipt {
@@ -215,7 +218,6 @@ impl Receipt {
 
 /// What [`Sender::send_batch`] gives: a way to wait for all of a batch's verdicts.
 #[derive(Debug)]
-#[must_use = "a receipt tells what became of the messages"]
 pub struct BatchReceipt(driver::BatchReceipt);
 
 impl BatchReceipt {

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::pin::pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use countersign_driver::core::Role;
@@ -26,13 +26,14 @@ const WAKE: Token = Token(1);
 /// Accepts links from any number of peers.
 ///
 /// Handshakes run beside each other, each in its link's thread: a peer that stalls in its
-/// handshake holds up nobody else. Dropping the listener closes the socket and gives up what is
-/// not accepted; links that were accepted stay.
+/// handshake holds up nobody else. Dropping the listener closes the socket, so that its address
+/// can be bound again at once, and gives up what is not accepted; links that were accepted stay.
 #[derive(Debug)]
 pub struct Listener {
     address: SocketAddr,
     hall: Arc<Hall>,
     waker: mio::Waker,
+    thread: Option<JoinHandle<()>>,
 }
 
 /// Where connections are until the application accepts them.
@@ -40,13 +41,16 @@ pub struct Listener {
 struct Hall {
     state: Mutex<HallState>,
     changed: Condvar,
+    half_open: usize,
 }
 
 #[derive(Debug)]
 struct HallState {
-    /// Handshakes under way and results that wait.
+    /// Handshakes under way, links that wait, and refused connections that are not gone yet.
     taken: usize,
-    ready: VecDeque<Result<Link, AcceptError>>,
+    ready: VecDeque<Result<(Link, Place), AcceptError>>,
+    /// How many errors are in `ready`.
+    errors: usize,
     /// Handshakes under way, to be woken when the listener goes.
     greeting: BTreeMap<SocketAddr, Waker>,
     closed: bool,
@@ -84,12 +88,14 @@ impl Listener {
         let state = HallState {
             taken: 0,
             ready: VecDeque::new(),
+            errors: 0,
             greeting: BTreeMap::new(),
             closed: false,
         };
         let hall = Arc::new(Hall {
             state: Mutex::new(state),
             changed: Condvar::new(),
+            half_open: limits.half_open.max(1),
         });
         let doorman = Doorman {
             listener,
@@ -97,13 +103,13 @@ impl Listener {
             setup,
             hall: hall.clone(),
         };
-        let half_open = limits.half_open.max(1);
         let thread = thread::Builder::new().name("countersign-listener".to_owned());
-        thread.spawn(move || doorman.run(half_open))?;
+        let thread = thread.spawn(move || doorman.run())?;
         Ok(Self {
             address,
             hall,
             waker,
+            thread: Some(thread),
         })
     }
 
@@ -122,8 +128,9 @@ impl Listener {
     pub fn accept(&self) -> Result<Link, AcceptError> {
         let mut state = self.hall.lock();
         loop {
-            if let Some(result) = self.hall.leave(&mut state) {
-                return result;
+            if let Some(result) = state.next() {
+                drop(state);
+                return result.map(|(link, _place)| link);
             }
             state = self
                 .hall
@@ -142,8 +149,9 @@ impl Listener {
         let started = Instant::now();
         let mut state = self.hall.lock();
         loop {
-            if let Some(result) = self.hall.leave(&mut state) {
-                return Some(result);
+            if let Some(result) = state.next() {
+                drop(state);
+                return Some(result.map(|(link, _place)| link));
             }
             let left = limit.checked_sub(started.elapsed())?;
             let waited = self.hall.changed.wait_timeout(state, left);
@@ -165,6 +173,46 @@ impl Drop for Listener {
         self.hall.changed.notify_all();
         if let Err(error) = self.waker.wake() {
             tracing::error!(%error, "a listener's thread could not be woken");
+            return;
+        }
+        // The thread holds the socket.
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a listener's thread panicked");
+        }
+    }
+}
+
+/// One connection's place among those that are half open, given back when dropped.
+#[derive(Debug)]
+struct Place(Arc<Hall>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.lock().taken -= 1;
+        self.0.changed.notify_all();
+    }
+}
+
+impl HallState {
+    fn next(&mut self) -> Option<Result<(Link, Place), AcceptError>> {
+        let result = self.ready.pop_front()?;
+        self.errors -= usize::from(result.is_err());
+        Some(result)
+    }
+
+    /// Makes room for one more error.
+    fn forget_oldest_error(&mut self, limit: usize) {
+        if self.errors < limit {
+            return;
+        }
+        let Some(at) = self.ready.iter().position(Result::is_err) else {
+            return;
+        };
+        self.errors -= 1;
+        if let Some(Err(error)) = self.ready.remove(at) {
+            tracing::warn!(%error, "nobody accepts: forgot about a refused connection");
         }
     }
 }
@@ -175,25 +223,44 @@ impl Hall {
     }
 
     /// Waits for a place for one more connection; false when the listener is gone.
-    fn wait_for_place(&self, half_open: usize) -> bool {
-        let full = |state: &mut HallState| state.taken >= half_open && !state.closed;
+    fn wait_for_place(&self) -> bool {
+        let full = |state: &mut HallState| state.taken >= self.half_open && !state.closed;
         let state = self.changed.wait_while(self.lock(), full);
         !state.unwrap_or_else(PoisonError::into_inner).closed
     }
 
-    fn enter(&self) {
+    /// Waits until it may be worth trying again, or the listener is gone.
+    fn pause(&self) {
+        let open = |state: &mut HallState| !state.closed;
+        let waited = self
+            .changed
+            .wait_timeout_while(self.lock(), OUT_OF_SOCKETS, open);
+        drop(waited);
+    }
+
+    /// Takes a place, which [`Self::wait_for_place`] has found.
+    fn enter(self: &Arc<Self>) -> Place {
         self.lock().taken += 1;
+        Place(self.clone())
     }
 
     /// Puts the result of a handshake where [`Listener::accept`] finds it.
-    fn finish(&self, peer: SocketAddr, result: Result<Link, AcceptError>) {
+    fn finish(&self, peer: SocketAddr, result: Result<(Link, Place), AcceptError>) {
         let mut state = self.lock();
         state.greeting.remove(&peer);
-        if !state.closed {
-            state.ready.push_back(result);
+        if state.closed {
+            // Its place is given back under the same lock.
             drop(state);
-            self.changed.notify_all();
+            drop(result);
+            return;
         }
+        if result.is_err() {
+            state.forget_oldest_error(self.half_open);
+            state.errors += 1;
+        }
+        state.ready.push_back(result);
+        drop(state);
+        self.changed.notify_all();
     }
 
     /// Whether the listener is gone; if not, the waker is woken when it goes.
@@ -206,28 +273,25 @@ impl Hall {
     }
 
     /// Waits for the end of a handshake; dropping it when the listener goes gives the connection
-    /// up.
-    async fn greet(&self, peer: SocketAddr, connecting: Connecting) {
+    /// up. The place goes with the link. A refused connection keeps it, so it is given back.
+    async fn greet(&self, peer: SocketAddr, connecting: Connecting, place: Place) -> Option<Place> {
         let mut connected = pin!(connecting.connected());
         let result = poll_fn(|context| match connected.as_mut().poll(context) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
             Poll::Pending if self.is_closed(peer, context.waker()) => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         });
-        if let Some(result) = result.await {
-            let result = result.map(Link::new);
-            self.finish(
-                peer,
-                result.map_err(|error| AcceptError::new(Some(peer), error)),
-            );
+        match result.await {
+            Some(Ok(link)) => {
+                self.finish(peer, Ok((Link::new(link), place)));
+                None
+            }
+            Some(Err(error)) => {
+                self.finish(peer, Err(AcceptError::new(Some(peer), error)));
+                Some(place)
+            }
+            None => Some(place),
         }
-    }
-
-    fn leave(&self, state: &mut HallState) -> Option<Result<Link, AcceptError>> {
-        let result = state.ready.pop_front()?;
-        state.taken -= 1;
-        self.changed.notify_all();
-        Some(result)
     }
 }
 
@@ -240,9 +304,9 @@ struct Doorman {
 }
 
 impl Doorman {
-    fn run(mut self, half_open: usize) {
+    fn run(mut self) {
         let mut events = Events::with_capacity(4);
-        while self.hall.wait_for_place(half_open) {
+        while self.hall.wait_for_place() {
             match self.listener.accept() {
                 Ok((stream, peer)) => self.welcome(stream.into(), peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -250,21 +314,20 @@ impl Doorman {
                         && error.kind() != io::ErrorKind::Interrupted
                     {
                         tracing::error!(%error, "waiting for connections failed");
-                        thread::sleep(OUT_OF_SOCKETS);
+                        self.hall.pause();
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     // Out of file descriptors, or the peer was faster: in time it passes.
                     tracing::warn!(%error, "no connection could be accepted");
-                    thread::sleep(OUT_OF_SOCKETS);
+                    self.hall.pause();
                 }
             }
         }
     }
 
     fn welcome(&self, stream: std::net::TcpStream, peer: SocketAddr) {
-        self.hall.enter();
         if let Err(error) = self.start(stream, peer) {
             self.hall
                 .finish(peer, Err(AcceptError::new(Some(peer), error)));
@@ -273,9 +336,10 @@ impl Doorman {
 
     /// Starts a link's thread, which reports the end of the handshake by itself.
     fn start(&self, stream: std::net::TcpStream, peer: SocketAddr) -> Result<(), LinkError> {
+        let place = self.hall.enter();
         let (connecting, driver, waiting) = prepare(stream, Role::Acceptor, &self.setup)?;
         let hall = self.hall.clone();
-        let greet = async move { hall.greet(peer, connecting).await };
+        let greet = async move { hall.greet(peer, connecting, place).await };
         runtime::spawn(driver, waiting, greet).map_err(LinkError::transport)
     }
 }

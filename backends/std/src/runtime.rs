@@ -53,11 +53,12 @@ pub(crate) fn register(stream: std::net::TcpStream) -> io::Result<(Stream, Waiti
     Ok((Stream(stream), Waiting { poller, waker }))
 }
 
-/// Starts the thread that drives a link, and `beside` it a future that the link makes ready.
+/// Starts the thread that drives a link, and `beside` it a future that the link makes ready. What
+/// that gives is kept until the connection is gone.
 pub(crate) fn spawn(
     driver: Driver<Stream>,
     waiting: Waiting,
-    beside: impl Future<Output = ()> + Send + 'static,
+    beside: impl Future<Output: Send> + Send + 'static,
 ) -> io::Result<()> {
     let thread = thread::Builder::new().name("countersign-link".to_owned());
     thread
@@ -65,16 +66,18 @@ pub(crate) fn spawn(
         .map(drop)
 }
 
-fn drive(mut driver: Driver<Stream>, mut waiting: Waiting, beside: impl Future<Output = ()>) {
+fn drive(mut driver: Driver<Stream>, mut waiting: Waiting, beside: impl Future) {
     let mut beside = pin!(beside);
-    let mut beside_done = false;
+    let mut kept = Poll::Pending;
     let mut events = Events::with_capacity(4);
     let mut context = Context::from_waker(&waiting.waker);
     loop {
         let over = driver.poll(&mut context).is_ready();
-        beside_done = beside_done || beside.as_mut().poll(&mut context).is_ready();
+        if kept.is_pending() {
+            kept = beside.as_mut().poll(&mut context);
+        }
         if over {
-            return;
+            break;
         }
         let left = driver
             .deadline()
@@ -85,10 +88,15 @@ fn drive(mut driver: Driver<Stream>, mut waiting: Waiting, beside: impl Future<O
             Err(error) => {
                 // Dropping the driver ends the link as lost.
                 tracing::error!(%error, "waiting for a link's socket failed");
-                return;
+                break;
             }
         }
     }
+    drop(driver);
+    if kept.is_pending() {
+        kept = beside.as_mut().poll(&mut context);
+    }
+    drop(kept);
 }
 
 // The poller reports a socket whenever it becomes ready after it was found not to be, so `Pending`

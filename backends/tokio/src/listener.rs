@@ -1,18 +1,19 @@
 //! Links that peers open.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use countersign_driver::core::Role;
 use countersign_driver::{AcceptError, Limits, Link, LinkError, Setup, prepare_socket};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
-use crate::connect::link_over;
+use crate::connect::start;
 
 /// How long to wait when the system has no more sockets to give.
 const OUT_OF_SOCKETS: Duration = Duration::from_millis(100);
@@ -20,14 +21,41 @@ const OUT_OF_SOCKETS: Duration = Duration::from_millis(100);
 /// Accepts links from any number of peers.
 ///
 /// Handshakes run beside each other and beside [`Listener::accept`]: a peer that stalls in its
-/// handshake holds up nobody else. Dropping the listener closes the socket and gives up
-/// unfinished handshakes; links that were accepted stay.
+/// handshake holds up nobody else.
+///
+/// Dropping the listener gives up what is not accepted, and has the runtime close the socket
+/// soon, at the latest when it next comes round to the task that holds it: use
+/// [`Listener::close`] to know when the address can be bound again. Links that were accepted
+/// stay.
 #[derive(Debug)]
 pub struct Listener {
     address: SocketAddr,
-    finished: Mutex<mpsc::UnboundedReceiver<Finished>>,
+    hall: Arc<Hall>,
     accepting: JoinHandle<()>,
 }
+
+/// Where connections are until the application accepts them.
+#[derive(Debug)]
+struct Hall {
+    state: Mutex<HallState>,
+    /// Something came into `ready`, or nothing will any more.
+    arrived: Notify,
+    /// The listener is gone.
+    gone: Notify,
+    places: Arc<Semaphore>,
+    half_open: usize,
+}
+
+#[derive(Debug, Default)]
+struct HallState {
+    ready: VecDeque<Result<Greeted, AcceptError>>,
+    /// How many errors are in `ready`.
+    errors: usize,
+    closed: bool,
+}
+
+/// A link, with its place among the half-open connections until it is accepted.
+type Greeted = (Link, OwnedSemaphorePermit);
 
 impl Listener {
     /// Listens on an address; port 0 lets the system choose one.
@@ -51,15 +79,18 @@ impl Listener {
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        // Bounded by the half-open places, which go with what is in it.
-        let (sender, finished) = mpsc::unbounded_channel();
-        let half_open = Arc::new(Semaphore::new(
-            limits.half_open.clamp(1, Semaphore::MAX_PERMITS),
-        ));
-        let accepting = tokio::spawn(accept_all(listener, setup, half_open, sender));
+        let half_open = limits.half_open.clamp(1, Semaphore::MAX_PERMITS);
+        let hall = Arc::new(Hall {
+            state: Mutex::default(),
+            arrived: Notify::new(),
+            gone: Notify::new(),
+            places: Arc::new(Semaphore::new(half_open)),
+            half_open,
+        });
+        let accepting = tokio::spawn(accept_all(listener, setup, Doors(hall.clone())));
         Ok(Self {
             address,
-            finished: Mutex::new(finished),
+            hall,
             accepting,
         })
     }
@@ -79,36 +110,121 @@ impl Listener {
     /// [`AcceptError`] tells about one connection that did not become a link. The listener goes
     /// on.
     pub async fn accept(&self) -> Result<Link, AcceptError> {
-        match self.finished.lock().await.recv().await {
-            Some((result, _place)) => result,
-            // The accepting task ends only when this listener is dropped, or with the runtime.
-            None => {
-                let error = LinkError::transport(io::ErrorKind::NotConnected.into());
-                Err(AcceptError::new(None, error))
+        loop {
+            // Hears of everything from here on, so nothing is missed between looking and waiting.
+            let arrived = self.hall.arrived.notified();
+            let (next, closed) = self.hall.next();
+            if let Some(result) = next {
+                return result.map(|(link, _place)| link);
             }
+            if closed {
+                // The accepting task ends only when this listener is dropped, or with the runtime.
+                let error = LinkError::transport(io::ErrorKind::NotConnected.into());
+                return Err(AcceptError::new(None, error));
+            }
+            arrived.await;
         }
+    }
+
+    /// Closes the socket and gives up what is not accepted, as dropping the listener does, and
+    /// waits until the address can be bound again.
+    pub async fn close(mut self) {
+        self.accepting.abort();
+        // Cancelled, or over with the runtime: either way the task is gone, and its socket too.
+        let _ = (&mut self.accepting).await;
     }
 }
 
 impl Drop for Listener {
+    /// Gives up what is not accepted at once; the socket is closed soon after.
     fn drop(&mut self) {
         self.accepting.abort();
+        self.hall.close();
     }
 }
 
-/// A finished handshake, and its place among the half-open connections until it is accepted.
-type Finished = (Result<Link, AcceptError>, OwnedSemaphorePermit);
+impl Hall {
+    fn lock(&self) -> MutexGuard<'_, HallState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What waits longest to be accepted, and whether nothing more will come.
+    fn next(&self) -> (Option<Result<Greeted, AcceptError>>, bool) {
+        let mut state = self.lock();
+        let next = state.ready.pop_front();
+        if let Some(Err(_)) = next {
+            state.errors -= 1;
+        }
+        (next, state.closed)
+    }
+
+    /// Puts the result of a handshake where [`Listener::accept`] finds it, unless nobody wants to
+    /// know.
+    fn finish(&self, result: Result<Greeted, AcceptError>) {
+        let mut state = self.lock();
+        if state.closed {
+            return;
+        }
+        if result.is_err() {
+            state.forget_oldest_error(self.half_open);
+            state.errors += 1;
+        }
+        state.ready.push_back(result);
+        drop(state);
+        self.arrived.notify_waiters();
+    }
+
+    fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let unwanted = std::mem::take(&mut state.ready);
+        state.errors = 0;
+        drop(state);
+        // Closes the links that nobody accepted.
+        drop(unwanted);
+        self.gone.notify_waiters();
+        self.arrived.notify_waiters();
+    }
+
+    /// Waits until the listener is gone.
+    async fn closed(&self) {
+        let gone = self.gone.notified();
+        if !self.lock().closed {
+            gone.await;
+        }
+    }
+}
+
+impl HallState {
+    /// Makes room for one more error.
+    fn forget_oldest_error(&mut self, limit: usize) {
+        if self.errors < limit {
+            return;
+        }
+        let Some(at) = self.ready.iter().position(Result::is_err) else {
+            return;
+        };
+        self.errors -= 1;
+        if let Some(Err(error)) = self.ready.remove(at) {
+            tracing::warn!(%error, "nobody accepts: forgot about a refused connection");
+        }
+    }
+}
+
+/// The accepting task's hold of the hall: without it nobody comes in.
+struct Doors(Arc<Hall>);
+
+impl Drop for Doors {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
 
 /// Takes connections as they come and starts a handshake for each.
-async fn accept_all(
-    listener: TcpListener,
-    setup: Setup,
-    half_open: Arc<Semaphore>,
-    finished: mpsc::UnboundedSender<Finished>,
-) {
+async fn accept_all(listener: TcpListener, setup: Setup, doors: Doors) {
     loop {
         // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&half_open).acquire_owned().await else {
+        let Ok(place) = doors.0.places.clone().acquire_owned().await else {
             return;
         };
         let (stream, peer) = match listener.accept().await {
@@ -120,20 +236,38 @@ async fn accept_all(
                 continue;
             }
         };
-        let (setup, finished) = (setup.clone(), finished.clone());
+        let (setup, hall) = (setup.clone(), doors.0.clone());
         tokio::spawn(async move {
-            let result = tokio::select! {
-                result = greet(stream, &setup) => result,
-                () = finished.closed() => return,
-            };
-            let result = result.map_err(|error| AcceptError::new(Some(peer), error));
-            // The listener is gone: nobody wants to know.
-            let _ = finished.send((result, place));
+            if let Err(error) = greet(stream, peer, &setup, &hall, place).await {
+                hall.finish(Err(AcceptError::new(Some(peer), error)));
+            }
         });
     }
 }
 
-async fn greet(stream: TcpStream, setup: &Setup) -> Result<Link, LinkError> {
+/// Leads one connection through its handshake. Its place goes with the link; a refused connection
+/// keeps it until it is gone.
+async fn greet(
+    stream: TcpStream,
+    peer: SocketAddr,
+    setup: &Setup,
+    hall: &Hall,
+    place: OwnedSemaphorePermit,
+) -> Result<(), LinkError> {
     prepare_socket(&SockRef::from(&stream), setup.config()).map_err(LinkError::transport)?;
-    link_over(stream, Role::Acceptor, setup).await
+    let (connecting, driver) = start(stream, Role::Acceptor, setup)?;
+    let result = tokio::select! {
+        result = connecting.connected() => result,
+        () = hall.closed() => return Ok(()),
+    };
+    match result {
+        Ok(link) => hall.finish(Ok((link, place))),
+        Err(error) => {
+            hall.finish(Err(AcceptError::new(Some(peer), error)));
+            // However it ends, the connection is gone then.
+            let _ = driver.await;
+            drop(place);
+        }
+    }
+    Ok(())
 }
