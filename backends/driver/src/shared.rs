@@ -98,6 +98,10 @@ impl Shared {
     /// driver if there is something to write or an earlier deadline.
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
+        if state.driver.is_some() {
+            // The driver, which tells the link the time, may have slept for long.
+            state.link.handle_now(self.clock.now());
+        }
         let result = work(&mut state);
         state.dispatch();
         if state.driver.is_some() && state.driver_is_needed() {
