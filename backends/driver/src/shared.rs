@@ -261,7 +261,6 @@ mod tests {
         shared.with(|state| state.link.handle_lost(Instant::ZERO, Loss::Abandoned));
         let late = || Detail::Transport(Arc::new(io::ErrorKind::ConnectionReset.into()));
         shared.with(|state| state.explain(late()));
-        LinkAccess::note(&mut &*shared, &SecurityError::PeerCertificateMissing);
         let error = shared.with(|state| state.error());
         assert!(error.is_some_and(|error| error.io().is_none() && error.security().is_none()));
     }
