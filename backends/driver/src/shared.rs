@@ -258,6 +258,7 @@ mod tests {
             panic!("the declaration is good");
         };
         let shared = Shared::new(link);
+        assert!(shared.with(|state| state.link.handle_opened(Instant::ZERO).is_ok()));
         shared.with(|state| state.link.handle_lost(Instant::ZERO, Loss::Abandoned));
         let late = || Detail::Transport(Arc::new(io::ErrorKind::ConnectionReset.into()));
         shared.with(|state| state.explain(late()));
