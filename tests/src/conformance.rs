@@ -131,6 +131,8 @@ macro_rules! each_scenario {
                 byte_by_byte,
                 strangers_hold_up_nobody,
                 half_open_places,
+                refused_peers_that_stay,
+                errors_that_nobody_accepts,
                 many_peers_at_once,
                 a_dropped_listener,
                 a_link_that_nobody_accepts,

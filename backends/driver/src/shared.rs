@@ -262,10 +262,10 @@ mod tests {
             panic!("the declaration is good");
         };
         let shared = Shared::new(link);
+        assert!(shared.with(|state| state.link.handle_opened(Instant::ZERO).is_ok()));
         shared.with(|state| state.link.handle_lost(Instant::ZERO, Loss::Abandoned));
         let late = || Detail::Transport(Arc::new(io::ErrorKind::ConnectionReset.into()));
         shared.with(|state| state.explain(late()));
-        LinkAccess::note(&mut &*shared, &SecurityError::PeerCertificateMissing);
         let error = shared.with(|state| state.error());
         assert!(error.is_some_and(|error| error.io().is_none() && error.security().is_none()));
     }

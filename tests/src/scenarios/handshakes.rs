@@ -67,6 +67,14 @@ fn wait_for_end(mut stream: &TcpStream) {
     while matches!(stream.read(&mut buffer), Ok(count) if count > 0) {}
 }
 
+/// Whether the other end has said anything, or ended the connection.
+fn was_answered(stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let answered = stream.peek(&mut [0; 1]).is_ok();
+    stream.set_nonblocking(false).unwrap();
+    answered
+}
+
 /// A message goes from the opener to the acceptor.
 fn assert_works(ends: &Ends) {
     let receipt = ends.client.sender("data").unwrap().give("hello");
@@ -222,6 +230,65 @@ pub fn half_open_places(pair: &Pair) {
         assert_works(&Ends { client, server });
     });
     drop(stays);
+}
+
+/// A refused peer that stays keeps its place until it leaves.
+pub fn refused_peers_that_stay(pair: &Pair) {
+    const PLACES: usize = 4;
+    const ROUNDS: usize = 10;
+    let unhurried = receive().patience(patience(|patience| {
+        patience.handshake = Duration::from_secs(3600);
+        patience.linger = Duration::from_secs(3600);
+    }));
+    let limits = Limits { half_open: PLACES };
+    let setup = pair.server_setup(unhurried);
+    let listener = pair.server.listen(loopback(), setup, limits);
+    let mut strangers: Vec<_> = (0..PLACES * ROUNDS)
+        .map(|_| {
+            let mut stranger = TcpStream::connect(listener.address()).unwrap();
+            stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+            stranger
+        })
+        .collect();
+    thread::scope(|scope| {
+        let opening = scope.spawn(|| pair.connect(listener.address(), patient(send())).unwrap());
+        for _ in 0..ROUNDS {
+            let served: Vec<_> = (0..PLACES)
+                .map(|_| refused(&*listener).peer().unwrap())
+                .collect();
+            // Long enough for a whole link elsewhere.
+            assert_works(&pair.link(send(), receive()));
+            let (leaving, staying): (Vec<_>, Vec<_>) = strangers
+                .drain(..)
+                .partition(|stranger| served.contains(&stranger.local_addr().unwrap()));
+            assert_eq!(leaving.len(), PLACES);
+            leaving.iter().for_each(wait_for_end);
+            assert!(!staying.iter().any(was_answered), "more are served at once");
+            strangers = staying;
+        }
+        let server = listener.accept().unwrap();
+        let client = opening.join().unwrap();
+        assert_works(&Ends { client, server });
+    });
+}
+
+/// Errors that nobody accepts are forgotten, the oldest first.
+pub fn errors_that_nobody_accepts(pair: &Pair) {
+    let setup = pair.server_setup(patient(receive()));
+    let limits = Limits { half_open: 1 };
+    let listener = pair.server.listen(loopback(), setup, limits);
+    let mut last = None;
+    for _ in 0..5 {
+        let mut stranger = TcpStream::connect(listener.address()).unwrap();
+        stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        last = Some(stranger.local_addr().unwrap());
+        wait_for_end(&stranger);
+    }
+    // Its turn comes when the last of them is gone.
+    let client = pair.connect(listener.address(), patient(send())).unwrap();
+    assert_eq!(refused(&*listener).peer(), last);
+    let server = listener.accept().unwrap();
+    assert_works(&Ends { client, server });
 }
 
 /// One listener serves many peers at once.
