@@ -87,10 +87,11 @@ impl Cell {
         if state.is_settled() {
             return Poll::Ready(read(&state));
         }
-        match &mut state.waker {
-            Some(waker) => waker.clone_from(context.waker()),
-            empty => *empty = Some(context.waker().clone()),
-        }
+        // The waker that goes may take its task with it, and that a receipt or the last handle of
+        // the link: not under the lock.
+        let old = state.waker.replace(context.waker().clone());
+        drop(state);
+        drop(old);
         Poll::Pending
     }
 }
