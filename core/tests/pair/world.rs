@@ -34,7 +34,6 @@ pub(super) struct End {
     pub(super) opened: Instant,
     pub(super) stage: Stage,
     pub(super) by_us: bool,
-    pub(super) close_written: bool,
     pub(super) closing_since: Instant,
     pub(super) heard: Instant,
     /// What it has written, and whether it has ended that.
@@ -72,7 +71,6 @@ impl<'a> World<'a> {
                 opened: Instant::ZERO,
                 stage: Stage::Before,
                 by_us: false,
-                close_written: false,
                 closing_since: Instant::ZERO,
                 heard: Instant::ZERO,
                 pipe: VecDeque::new(),
@@ -403,7 +401,6 @@ impl<'a> World<'a> {
         for seen in self.ends[at].out.feed(bytes) {
             match seen {
                 Seen::Complaint => panic!("an honest end complains"),
-                Seen::Close => self.ends[at].close_written = true,
                 Seen::Data { channel, .. } => {
                     let model = &mut self.models[channel];
                     assert_eq!(model.chan.sender, at);
