@@ -1,5 +1,6 @@
 //! What the listeners of all backends have in common.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -67,5 +68,64 @@ impl fmt::Display for AcceptError {
 impl std::error::Error for AcceptError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.error)
+    }
+}
+
+/// Handshakes that are over and wait to be accepted, for listeners. Links are bounded by the places
+/// that they hold; errors hold none, so of them the oldest is forgotten when there are too many.
+#[derive(Debug)]
+pub struct Backlog<L> {
+    results: VecDeque<Result<L, AcceptError>>,
+    /// How many errors are in `results`.
+    errors: usize,
+    limit: usize,
+}
+
+impl<L> Backlog<L> {
+    /// With room for `limit` errors, one at least.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self {
+            results: VecDeque::new(),
+            errors: 0,
+            limit: limit.max(1),
+        }
+    }
+
+    /// Adds what waits from now on.
+    pub fn push(&mut self, result: Result<L, AcceptError>) {
+        if result.is_err() {
+            self.forget_oldest_error();
+            self.errors += 1;
+        }
+        self.results.push_back(result);
+    }
+
+    /// Takes what has waited longest.
+    pub fn pop(&mut self) -> Option<Result<L, AcceptError>> {
+        let result = self.results.pop_front()?;
+        self.errors -= usize::from(result.is_err());
+        Some(result)
+    }
+
+    /// Takes everything. Dropping it closes the links: not under a lock that they need.
+    #[must_use]
+    pub fn take_all(&mut self) -> impl Sized + use<L> {
+        self.errors = 0;
+        std::mem::take(&mut self.results)
+    }
+
+    /// Makes room for one more error.
+    fn forget_oldest_error(&mut self) {
+        if self.errors < self.limit {
+            return;
+        }
+        let Some(at) = self.results.iter().position(Result::is_err) else {
+            return;
+        };
+        self.errors -= 1;
+        if let Some(Err(error)) = self.results.remove(at) {
+            tracing::warn!(%error, "nobody accepts: forgot about a refused connection");
+        }
     }
 }

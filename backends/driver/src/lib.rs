@@ -27,7 +27,7 @@ mod shared;
 mod socket;
 mod wakers;
 
-pub use accept::{AcceptError, DEFAULT_HALF_OPEN, Limits};
+pub use accept::{AcceptError, Backlog, DEFAULT_HALF_OPEN, Limits};
 pub use driver::{Driver, Timer, Transport};
 pub use error::{ChannelError, LinkError, SendError};
 pub use establish::{Connecting, Setup};

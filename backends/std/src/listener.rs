@@ -1,6 +1,6 @@
 //! Links that peers open.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use countersign_driver::core::Role;
-use countersign_driver::{AcceptError, Connecting, Limits, LinkError, Setup};
+use countersign_driver::{AcceptError, Backlog, Connecting, Limits, LinkError, Setup};
 use mio::{Events, Interest, Poll as Poller, Token};
 
 use crate::connect::prepare;
@@ -48,9 +48,7 @@ struct Hall {
 struct HallState {
     /// Handshakes under way, links that wait, and refused connections that are not gone yet.
     taken: usize,
-    ready: VecDeque<Result<(Link, Place), AcceptError>>,
-    /// How many errors are in `ready`.
-    errors: usize,
+    ready: Backlog<(Link, Place)>,
     /// Handshakes under way, to be woken when the listener goes.
     greeting: BTreeMap<SocketAddr, Waker>,
     closed: bool,
@@ -87,8 +85,7 @@ impl Listener {
         let waker = mio::Waker::new(poller.registry(), WAKE)?;
         let state = HallState {
             taken: 0,
-            ready: VecDeque::new(),
-            errors: 0,
+            ready: Backlog::new(limits.half_open),
             greeting: BTreeMap::new(),
             closed: false,
         };
@@ -128,7 +125,7 @@ impl Listener {
     pub fn accept(&self) -> Result<Link, AcceptError> {
         let mut state = self.hall.lock();
         loop {
-            if let Some(result) = state.next() {
+            if let Some(result) = state.ready.pop() {
                 drop(state);
                 return result.map(|(link, _place)| link);
             }
@@ -149,7 +146,7 @@ impl Listener {
         let started = Instant::now();
         let mut state = self.hall.lock();
         loop {
-            if let Some(result) = state.next() {
+            if let Some(result) = state.ready.pop() {
                 drop(state);
                 return Some(result.map(|(link, _place)| link));
             }
@@ -164,7 +161,7 @@ impl Drop for Listener {
     fn drop(&mut self) {
         let mut state = self.hall.lock();
         state.closed = true;
-        let unwanted = std::mem::take(&mut state.ready);
+        let unwanted = state.ready.take_all();
         let greeting = std::mem::take(&mut state.greeting);
         drop(state);
         // Closes the links that nobody accepted.
@@ -192,28 +189,6 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.0.lock().taken -= 1;
         self.0.changed.notify_all();
-    }
-}
-
-impl HallState {
-    fn next(&mut self) -> Option<Result<(Link, Place), AcceptError>> {
-        let result = self.ready.pop_front()?;
-        self.errors -= usize::from(result.is_err());
-        Some(result)
-    }
-
-    /// Makes room for one more error.
-    fn forget_oldest_error(&mut self, limit: usize) {
-        if self.errors < limit {
-            return;
-        }
-        let Some(at) = self.ready.iter().position(Result::is_err) else {
-            return;
-        };
-        self.errors -= 1;
-        if let Some(Err(error)) = self.ready.remove(at) {
-            tracing::warn!(%error, "nobody accepts: forgot about a refused connection");
-        }
     }
 }
 
@@ -254,11 +229,7 @@ impl Hall {
             drop(result);
             return;
         }
-        if result.is_err() {
-            state.forget_oldest_error(self.half_open);
-            state.errors += 1;
-        }
-        state.ready.push_back(result);
+        state.ready.push(result);
         drop(state);
         self.changed.notify_all();
     }

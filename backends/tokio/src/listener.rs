@@ -1,13 +1,12 @@
 //! Links that peers open.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use countersign_driver::core::Role;
-use countersign_driver::{AcceptError, Limits, Link, LinkError, Setup, prepare_socket};
+use countersign_driver::{AcceptError, Backlog, Limits, Link, LinkError, Setup, prepare_socket};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -43,14 +42,11 @@ struct Hall {
     /// The listener is gone.
     gone: Notify,
     places: Arc<Semaphore>,
-    half_open: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct HallState {
-    ready: VecDeque<Result<Greeted, AcceptError>>,
-    /// How many errors are in `ready`.
-    errors: usize,
+    ready: Backlog<Greeted>,
     closed: bool,
 }
 
@@ -81,11 +77,13 @@ impl Listener {
         let address = listener.local_addr()?;
         let half_open = limits.half_open.clamp(1, Semaphore::MAX_PERMITS);
         let hall = Arc::new(Hall {
-            state: Mutex::default(),
+            state: Mutex::new(HallState {
+                ready: Backlog::new(half_open),
+                closed: false,
+            }),
             arrived: Notify::new(),
             gone: Notify::new(),
             places: Arc::new(Semaphore::new(half_open)),
-            half_open,
         });
         let accepting = tokio::spawn(accept_all(listener, setup, Doors(hall.clone())));
         Ok(Self {
@@ -151,11 +149,7 @@ impl Hall {
     /// What waits longest to be accepted, and whether nothing more will come.
     fn next(&self) -> (Option<Result<Greeted, AcceptError>>, bool) {
         let mut state = self.lock();
-        let next = state.ready.pop_front();
-        if let Some(Err(_)) = next {
-            state.errors -= 1;
-        }
-        (next, state.closed)
+        (state.ready.pop(), state.closed)
     }
 
     /// Puts the result of a handshake where [`Listener::accept`] finds it, unless nobody wants to
@@ -165,11 +159,7 @@ impl Hall {
         if state.closed {
             return;
         }
-        if result.is_err() {
-            state.forget_oldest_error(self.half_open);
-            state.errors += 1;
-        }
-        state.ready.push_back(result);
+        state.ready.push(result);
         drop(state);
         self.arrived.notify_waiters();
     }
@@ -177,8 +167,7 @@ impl Hall {
     fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        let unwanted = std::mem::take(&mut state.ready);
-        state.errors = 0;
+        let unwanted = state.ready.take_all();
         drop(state);
         // Closes the links that nobody accepted.
         drop(unwanted);
@@ -191,22 +180,6 @@ impl Hall {
         let gone = self.gone.notified();
         if !self.lock().closed {
             gone.await;
-        }
-    }
-}
-
-impl HallState {
-    /// Makes room for one more error.
-    fn forget_oldest_error(&mut self, limit: usize) {
-        if self.errors < limit {
-            return;
-        }
-        let Some(at) = self.ready.iter().position(Result::is_err) else {
-            return;
-        };
-        self.errors -= 1;
-        if let Some(Err(error)) = self.ready.remove(at) {
-            tracing::warn!(%error, "nobody accepts: forgot about a refused connection");
         }
     }
 }
