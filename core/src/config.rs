@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use crate::reconnect::Reconnect;
 use crate::wire::{MAX_FRAME_LIMIT, MIN_FRAME_LIMIT};
 
 /// The most channels that one link can have.
@@ -126,7 +127,7 @@ pub enum Role {
 /// assert_eq!(video.name(), "video");
 /// assert_eq!(commands.mode(), countersign_core::Mode::Receive);
 /// ```
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ChannelConfig {
     pub(crate) name: String,
     pub(crate) mode: Mode,
@@ -312,7 +313,7 @@ impl ChannelConfig {
 }
 
 /// How long an end waits for what.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Patience {
     /// From the opened transport connection to the finished handshake. 10 s by default.
     pub handshake: Duration,
@@ -329,6 +330,9 @@ pub struct Patience {
     /// How long an acknowledgement waits for others to share a frame with while the application
     /// still has messages to handle. 1 ms by default.
     pub ack_delay: Duration,
+    /// How long an acceptor keeps a session whose connection was lost, for its peer to come back.
+    /// 5 min by default; with zero the link ends with its connection.
+    pub retain: Duration,
 }
 
 impl Default for Patience {
@@ -340,6 +344,7 @@ impl Default for Patience {
             close: Duration::from_secs(10),
             linger: Duration::from_secs(2),
             ack_delay: Duration::from_millis(1),
+            retain: Duration::from_secs(300),
         }
     }
 }
@@ -358,12 +363,13 @@ impl Default for Patience {
 /// robot.check()?;
 /// # Ok::<(), countersign_core::ConfigError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Config {
     pub(crate) channels: Vec<ChannelConfig>,
     pub(crate) dialect: Dialect,
     pub(crate) frame_limit: usize,
     pub(crate) patience: Patience,
+    pub(crate) reconnect: Reconnect,
 }
 
 impl Default for Config {
@@ -384,6 +390,7 @@ impl Config {
             dialect: Dialect::default(),
             frame_limit: DEFAULT_FRAME_LIMIT,
             patience: Patience::default(),
+            reconnect: Reconnect::default(),
         }
     }
 
@@ -416,6 +423,28 @@ impl Config {
     pub fn patience(mut self, patience: Patience) -> Self {
         self.patience = patience;
         self
+    }
+
+    /// Whether and when to connect again, as an opener. For ever by default.
+    #[must_use]
+    pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
+        self.reconnect = reconnect;
+        self
+    }
+
+    /// The link ends with its first connection: as an opener it does not connect again, as an
+    /// acceptor it keeps no session. To be called after [`Config::patience`].
+    #[must_use]
+    pub fn single_connection(mut self) -> Self {
+        self.reconnect = Reconnect::never();
+        self.patience.retain = Duration::ZERO;
+        self
+    }
+
+    /// Whether and when to connect again, as an opener.
+    #[must_use]
+    pub fn reconnects(&self) -> &Reconnect {
+        &self.reconnect
     }
 
     /// The declared channels, in order.

@@ -108,6 +108,9 @@ pub enum ReceiveError {
     /// No message of that number waits to be handled: it never came, was never taken, or was
     /// settled before.
     NotWaiting,
+    /// The message came in a session that is over: its sender has its verdict, and nobody waits
+    /// for an answer any more.
+    SessionLost,
 }
 
 impl fmt::Display for ReceiveError {
@@ -116,6 +119,7 @@ impl fmt::Display for ReceiveError {
             Self::NoSuchChannel => "the link has no such channel",
             Self::SendMode => "the channel is in send mode at this end",
             Self::NotWaiting => "no message of that number waits to be handled",
+            Self::SessionLost => "the session in which the message came is over",
         })
     }
 }
@@ -145,7 +149,7 @@ impl fmt::Display for OutOfOrder {
 impl core::error::Error for OutOfOrder {}
 
 /// Why a link ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum EndReason {
     /// Both ends agreed: everything that was sent has its verdict.
@@ -173,8 +177,11 @@ pub enum EndReason {
         /// The peer's words.
         text: String,
     },
-    /// The connection was lost.
+    /// The connection was lost, and no other is waited for.
     Lost(Loss),
+    /// An acceptor's link that only lent its ear: HELLO named the session of another one, and the
+    /// connection went over to that.
+    TakenOver,
 }
 
 impl EndReason {
@@ -188,7 +195,7 @@ impl EndReason {
     #[must_use]
     pub const fn can_retry(&self) -> bool {
         match self {
-            Self::Lost(_) => true,
+            Self::Lost(loss) => loss.can_heal(),
             Self::Refused { code, .. } => *code == crate::refuse::BUSY,
             _ => false,
         }
@@ -211,6 +218,7 @@ impl fmt::Display for EndReason {
             Self::Incompatible(what) => what.fmt(f),
             Self::Refused { code, text } => write!(f, "the peer refused: {text} (code {code})"),
             Self::Lost(what) => write!(f, "the connection was lost: {what}"),
+            Self::TakenOver => f.write_str("the connection went over to the link that it names"),
         }
     }
 }
@@ -218,7 +226,7 @@ impl fmt::Display for EndReason {
 impl core::error::Error for EndReason {}
 
 /// How a connection was lost.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Loss {
     /// The transport failed or was reset; the caller knows more.
@@ -227,8 +235,11 @@ pub enum Loss {
     PeerLeft,
     /// The peer ended the connection before the handshake was complete, without a word.
     PeerLeftEarly,
-    /// The security layer refused; the caller knows more.
+    /// The connection could not be secured, or broke; the caller knows more.
     Security,
+    /// One end does not accept the other's identity or security, and never will as they are set;
+    /// the caller knows more.
+    NotTrusted,
     /// Nothing came from the peer for [`Patience::give_up`](crate::Patience::give_up).
     Silence,
     /// The handshake took longer than [`Patience::handshake`](crate::Patience::handshake).
@@ -237,6 +248,55 @@ pub enum Loss {
     CloseTooSlow,
     /// This end let go of the connection.
     Abandoned,
+    /// The peer came back on another connection.
+    Replaced,
+    /// The peer refused for now: it has no room.
+    Busy,
+    /// The peer did not come back within [`Patience::retain`](crate::Patience::retain).
+    StayedAway,
+    /// More links waited for their peers than the acceptor has room for.
+    Evicted,
+}
+
+impl Loss {
+    /// Whether another connection may fare better.
+    #[must_use]
+    pub const fn can_heal(self) -> bool {
+        !matches!(self, Self::NotTrusted | Self::Abandoned)
+    }
+
+    /// Whether only the connection is over, so that the session can go on.
+    pub(crate) const fn spares_session(self) -> bool {
+        self.can_heal() && !matches!(self, Self::CloseTooSlow | Self::StayedAway | Self::Evicted)
+    }
+}
+
+/// Why a session could not be resumed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum SessionLoss {
+    /// The acceptor does not know it: it was restarted, say.
+    NotKnown,
+    /// The acceptor kept it for a time, and no longer.
+    TooOld,
+    /// The new connection leads to another identity than the one that it was held with.
+    OtherPeer,
+    /// The opener named none, or another: it was restarted, say.
+    StartedAnew,
+    /// The `tlsstream` dialect has none that outlives its connection.
+    Dialect,
+}
+
+impl fmt::Display for SessionLoss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotKnown => "the peer does not know the session any more; it may have restarted",
+            Self::TooOld => "the peer kept the session for a time and has given it up",
+            Self::OtherPeer => "another peer answered than the one that holds the session",
+            Self::StartedAnew => "the peer began anew; it may have restarted",
+            Self::Dialect => "the tlsstream dialect can't resume",
+        })
+    }
 }
 
 impl fmt::Display for Loss {
@@ -249,16 +309,21 @@ impl fmt::Display for Loss {
                  both ends must agree on TLS or plain text and on the dialect"
             }
             Self::Security => "the connection could not be secured",
+            Self::NotTrusted => "one end does not accept the other",
             Self::Silence => "nothing came from the peer for too long",
             Self::HandshakeTooSlow => "the handshake took too long",
             Self::CloseTooSlow => "the close came to a standstill",
             Self::Abandoned => "this end let go of it",
+            Self::Replaced => "the peer came back on another one",
+            Self::Busy => "the peer has no room",
+            Self::StayedAway => "the peer did not come back in time",
+            Self::Evicted => "too many peers were away at once",
         })
     }
 }
 
 /// How two ends' declarations don't fit together.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Incompatible {
     /// Both ends declared the channel in the same mode.
@@ -332,7 +397,7 @@ impl fmt::Display for Incompatible {
 }
 
 /// What a peer did that the protocol forbids. Each is a violation in `docs/protocol.md`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum PeerMisbehaved {
     /// The first bytes are not those of `countersign/1`.
@@ -394,6 +459,8 @@ pub enum PeerMisbehaved {
     AfterClose,
     /// A DONE while messages or acknowledgements were outstanding.
     DoneTooEarly,
+    /// A resume with figures that contradict what was said before.
+    Resume,
     /// `tlsstream`: a length that is not one to twenty digits and `!`.
     StreamLength,
     /// `tlsstream`: a message of length zero.
@@ -415,7 +482,7 @@ impl PeerMisbehaved {
             | Self::FrameLength { .. }
             | Self::Truncated
             | Self::NotText => crate::abort::FRAMING,
-            Self::Greeting | Self::Unexpected => crate::abort::HANDSHAKE,
+            Self::Greeting | Self::Unexpected | Self::Resume => crate::abort::HANDSHAKE,
             Self::MessageTooLarge { .. } | Self::WindowExceeded => crate::abort::LIMIT,
             Self::CloseList | Self::AfterClose | Self::DoneTooEarly => crate::abort::CLOSE,
             _ => crate::abort::SEQUENCE,
@@ -478,6 +545,7 @@ impl PeerMisbehaved {
             Self::CloseList => "a close with impossible numbers",
             Self::AfterClose => "something after it had closed",
             Self::DoneTooEarly => "an end while messages were outstanding",
+            Self::Resume => "a resume that contradicts what was said before",
             Self::StreamLength => "a length that is not a number followed by '!'",
             Self::StreamEmpty => "a message of length zero",
             Self::StreamConfirmation => "a confirmation that is not 'OK!'",

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::error::{Loss, SessionLoss};
 use crate::verdict::Verdict;
 
 /// A channel of this end: its position among the channels that this end declared.
@@ -20,15 +21,25 @@ impl fmt::Display for ChannelId {
     }
 }
 
-/// The sequence number of a message on its channel; the first of a session is 1.
+/// The sequence number of a message on its channel at one end: the first of a link is 1, and the
+/// next is one more. On the wire numbers begin again with each session; here they go on, so that
+/// none stands for two messages.
 pub type Sequence = u64;
 
 /// What [`Link::poll_event`](crate::Link::poll_event) gives.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// The handshake is complete: the peer is known, accepts this end, and messages flow.
+    /// A session begins: the peer is known, accepts this end, and messages flow.
     Connected,
+    /// The connection was lost; the session waits for the next one. Nothing needs to be done:
+    /// what has no verdict keeps its place, and more can be sent.
+    Lost(Loss),
+    /// A new connection goes on with the session: nothing was lost, nothing comes twice.
+    Resumed,
+    /// The session could not be resumed. Every message of it has its verdict, told before this;
+    /// [`Event::Connected`] follows when a new one begins.
+    SessionLost(SessionLoss),
     /// At least one message waits on a channel in receive mode.
     Readable(ChannelId),
     /// A channel that was `Blocked` has room again.

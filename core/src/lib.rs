@@ -14,6 +14,8 @@
 //! | to | look at |
 //! |---|---|
 //! | declare channels, limits and patience | [`Config`], [`ChannelConfig`], [`Patience`] |
+//! | say whether and when to connect again | [`Reconnect`], [`RetryLimit`] |
+//! | lead a returning peer to its link | [`Sessions`], [`Link::named_session`], [`Link::take_over`] |
 //! | drive a link | [`Link`], [`Output`], [`Event`], [`Instant`] |
 //! | know what became of a message | [`Verdict`], [`VerdictCounts`], [`ChannelReport`] |
 //! | tell errors apart, by who is to blame | [`SendError`], [`ReceiveError`], [`OutOfOrder`] (this end's caller), [`PeerMisbehaved`] (the peer), [`Incompatible`] (both ends' declarations), [`Loss`] (the transport); [`EndReason`] holds the one that ended a link |
@@ -36,9 +38,11 @@ mod event;
 mod life;
 mod link;
 mod receive;
+mod reconnect;
 pub mod refuse;
 mod rng;
 mod send;
+mod sessions;
 mod time;
 mod verdict;
 pub mod wire;
@@ -48,7 +52,9 @@ pub use error::*;
 pub use event::*;
 pub use life::{Input, Life, Step};
 pub use link::{ChannelReport, CloseMode, Link, Message, Output, PeerId};
+pub use reconnect::{Reconnect, RetryLimit};
 pub(crate) use send::SendHalf;
+pub use sessions::{DEFAULT_SESSIONS, GoneSession, SessionId, Sessions};
 pub use time::Instant;
 pub use verdict::*;
 

@@ -5,8 +5,10 @@ use core::fmt;
 /// Where a link is in its life (`docs/protocol.md`, Life of a connection).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Life {
-    /// No transport connection yet.
+    /// No transport connection: none yet, or the last one was lost and the next is awaited.
     Offline,
+    /// The caller is to open a transport connection.
+    Connecting,
     /// The transport connection is open, its security is being set up.
     Securing,
     /// HELLO and WELCOME are under way.
@@ -24,6 +26,8 @@ pub enum Life {
 /// What can happen to a link's life.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Input {
+    /// It is time to open a transport connection.
+    ConnectDue,
     /// The transport connection is open.
     Opened,
     /// The connection is secured and its peer known.
@@ -36,9 +40,9 @@ pub enum Input {
     CloseHeard,
     /// DONE went and came.
     Drained,
-    /// The transport connection ended.
-    ConnectionEnded,
-    /// A violation, a refusal or a time limit.
+    /// The transport connection was lost, or could not be had, and another may come.
+    ConnectionLost,
+    /// Nothing can go on: a violation, a refusal, a limit, or a close before there was a session.
     Failed,
 }
 
@@ -55,8 +59,9 @@ pub enum Step {
 
 impl Life {
     /// All states, in the order of a life.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Offline,
+        Self::Connecting,
         Self::Securing,
         Self::Greeting,
         Self::Open,
@@ -70,6 +75,7 @@ impl Life {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Offline => "Offline",
+            Self::Connecting => "Connecting",
             Self::Securing => "Securing",
             Self::Greeting => "Greeting",
             Self::Open => "Open",
@@ -83,59 +89,77 @@ impl Life {
     #[must_use]
     pub const fn step(self, input: Input) -> Step {
         use Step::{Invalid, Stay, To};
-        // Opened, Secured, Greeted, CloseAsked, CloseHeard, Drained, ConnectionEnded, Failed
+        // ConnectDue, Opened, Secured, Greeted, CloseAsked, CloseHeard, Drained, ConnectionLost,
+        // Failed
         let row = match self {
             Self::Offline => [
+                To(Self::Connecting),
                 To(Self::Securing),
                 Invalid,
                 Invalid,
-                To(Self::Ended),
+                Stay,
                 Invalid,
                 Invalid,
                 Stay,
                 To(Self::Ended),
             ],
+            Self::Connecting => [
+                Invalid,
+                To(Self::Securing),
+                Invalid,
+                Invalid,
+                Stay,
+                Invalid,
+                Invalid,
+                To(Self::Offline),
+                To(Self::Ended),
+            ],
             Self::Securing => [
+                Invalid,
                 Invalid,
                 To(Self::Greeting),
                 Invalid,
-                To(Self::Ended),
+                Stay,
                 Invalid,
                 Invalid,
-                To(Self::Ended),
+                To(Self::Offline),
                 To(Self::Ended),
             ],
             Self::Greeting => [
                 Invalid,
                 Invalid,
+                Invalid,
                 To(Self::Open),
-                To(Self::Ended),
+                Stay,
                 Invalid,
                 Invalid,
-                To(Self::Ended),
+                To(Self::Offline),
                 To(Self::Ended),
             ],
             Self::Open => [
                 Invalid,
                 Invalid,
                 Invalid,
+                Invalid,
                 To(Self::Closing),
                 To(Self::Closing),
                 Invalid,
-                To(Self::Ended),
+                To(Self::Offline),
                 To(Self::Ended),
             ],
             Self::Closing => [
                 Invalid,
                 Invalid,
                 Invalid,
+                Invalid,
                 Stay,
                 Stay,
                 To(Self::Finishing),
-                To(Self::Ended),
+                To(Self::Offline),
                 To(Self::Ended),
             ],
             Self::Finishing => [
+                Invalid,
                 Invalid,
                 Invalid,
                 Invalid,
@@ -146,7 +170,7 @@ impl Life {
                 To(Self::Ended),
             ],
             Self::Ended => [
-                Invalid, Invalid, Invalid, Stay, Invalid, Invalid, Stay, Stay,
+                Invalid, Invalid, Invalid, Invalid, Stay, Invalid, Invalid, Stay, Stay,
             ],
         };
         row[input as usize]
@@ -155,14 +179,15 @@ impl Life {
 
 impl Input {
     /// All inputs, in the order of the table's columns.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
+        Self::ConnectDue,
         Self::Opened,
         Self::Secured,
         Self::Greeted,
         Self::CloseAsked,
         Self::CloseHeard,
         Self::Drained,
-        Self::ConnectionEnded,
+        Self::ConnectionLost,
         Self::Failed,
     ];
 
@@ -170,13 +195,14 @@ impl Input {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::ConnectDue => "connect due",
             Self::Opened => "opened",
             Self::Secured => "secured",
             Self::Greeted => "greeted",
             Self::CloseAsked => "close asked",
             Self::CloseHeard => "close heard",
             Self::Drained => "drained",
-            Self::ConnectionEnded => "connection ended",
+            Self::ConnectionLost => "connection lost",
             Self::Failed => "failed",
         }
     }

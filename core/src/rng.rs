@@ -2,7 +2,7 @@
 
 /// SplitMix64. Not a source of secrets: whoever needs an unguessable session id passes an
 /// unguessable seed, of which every number here is a function.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Rng(u64, u64);
 
 impl Rng {

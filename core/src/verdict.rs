@@ -21,7 +21,7 @@ pub mod reject {
 }
 
 /// Why a receiving application said no to a message.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Rejection {
     /// The application's code, or one of [`reject`].
     pub code: u32,
@@ -30,7 +30,7 @@ pub struct Rejection {
 }
 
 /// What a receipt becomes. Every message gets exactly one verdict (`docs/protocol.md`, Verdicts).
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Verdict {
     /// The receiving application handled the message.
     Handled,
@@ -152,7 +152,7 @@ impl fmt::Display for VerdictKind {
 /// assert_eq!(counts.total(), 3);
 /// assert_eq!(counts.to_string(), "3 handled");
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Hash, Debug)]
 pub struct VerdictCounts([u64; 6]);
 
 impl VerdictCounts {

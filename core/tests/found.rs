@@ -12,7 +12,8 @@ const MAIN: ChannelId = ChannelId(0);
 
 /// One end, secured.
 fn end(config: &Config, role: Role) -> Link {
-    let mut link = Link::new(config, role, [7; 16]).expect("a sound declaration");
+    let mut link =
+        Link::new(&config.clone().single_connection(), role, [7; 16]).expect("a sound declaration");
     link.handle_opened(NOW).expect("offline");
     link.handle_secured(NOW, None).expect("securing");
     link

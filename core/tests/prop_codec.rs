@@ -148,7 +148,12 @@ impl LinkCase {
             Role::Opener => Role::Acceptor,
             Role::Acceptor => Role::Opener,
         };
-        Link::new(&config.dialect(self.dialect), role, [9; 16]).expect("a sound declaration")
+        Link::new(
+            &config.dialect(self.dialect).single_connection(),
+            role,
+            [9; 16],
+        )
+        .expect("a sound declaration")
     }
 }
 
@@ -173,6 +178,7 @@ fn bring(link: &mut Link, peer: &mut Link, life: Life, sent: usize) {
     }
     match life {
         Life::Offline => return,
+        Life::Connecting => return link.handle_timeout(NOW),
         Life::Securing => return link.handle_opened(NOW).expect("offline"),
         _ => secure(link),
     }
@@ -224,7 +230,8 @@ struct Outcome {
 }
 
 fn run(case: &LinkCase, cuts: &[usize]) -> Outcome {
-    let mut link = Link::new(&case.config(), case.role, [3; 16]).expect("a sound declaration");
+    let mut link = Link::new(&case.config().single_connection(), case.role, [3; 16])
+        .expect("a sound declaration");
     bring(&mut link, &mut case.peer(), case.life, case.sent);
     let mut seen = Outcome::default();
     for (round, bytes) in case.rounds.iter().enumerate() {
@@ -241,7 +248,13 @@ fn run(case: &LinkCase, cuts: &[usize]) -> Outcome {
         link.end_reason(),
         link.report()
     );
-    assert!(link.end_reason().is_some() || matches!(link.life(), Life::Offline | Life::Finishing));
+    assert!(
+        link.end_reason().is_some()
+            || matches!(
+                link.life(),
+                Life::Offline | Life::Connecting | Life::Finishing
+            )
+    );
     seen
 }
 

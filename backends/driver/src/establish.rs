@@ -70,10 +70,13 @@ impl Connecting {
         transport: T,
     ) -> Result<(Self, Driver<T>), SetupError> {
         let seed = random_seed()?;
-        let link = countersign_core::Link::new(&setup.config, role, seed).map_err(|error| {
-            SetupError::Refused {
-                detail: error.to_string(),
-            }
+        let link = countersign_core::Link::new(
+            &setup.config.as_ref().clone().single_connection(),
+            role,
+            seed,
+        )
+        .map_err(|error| SetupError::Refused {
+            detail: error.to_string(),
         })?;
         let shared = Shared::new(link);
         let now = shared.clock.now();

@@ -31,6 +31,23 @@ impl LinkAccess for Link {
     }
 }
 
+/// The link of one of its connections: once it has another, nothing of this one reaches it.
+struct Fenced<'a, L> {
+    number: u64,
+    link: &'a mut L,
+}
+
+impl<L: LinkAccess> Fenced<'_, L> {
+    fn with(&mut self, work: impl FnOnce(&mut Link)) {
+        let number = self.number;
+        self.link.with(|link| {
+            if link.connection() == number {
+                work(link);
+            }
+        });
+    }
+}
+
 /// What [`Endpoint::write`] did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Written {
@@ -54,6 +71,9 @@ pub enum Written {
 #[derive(Debug)]
 pub struct Endpoint {
     connection: Connection,
+    /// Which of the link's connections this is. What comes on an older one does not reach the
+    /// link.
+    number: u64,
     failure: Option<SecurityError>,
     read_ended: bool,
     write_ended: bool,
@@ -64,6 +84,12 @@ impl Endpoint {
     /// tells the link. If that fails, the link has ended and [`failure`](Self::failure) tells why.
     pub fn new(security: &Security, now: Instant, link: &mut impl LinkAccess) -> Self {
         let opened = link.with(|link| link.handle_opened(now)).is_ok();
+        // A link that did not want this connection has none of this number.
+        let number = if opened {
+            link.with(|link| link.connection())
+        } else {
+            0
+        };
         let (role, dialect) = link.with(|link| (link.role(), link.config().wire_dialect()));
         let security = match dialect {
             Dialect::Countersign => security.clone(),
@@ -77,22 +103,32 @@ impl Endpoint {
             Ok(connection) => (connection, None),
             Err(error) => (Connection::closed(), Some(error)),
         };
-        if let Some(failure) = &failure {
-            link.note(failure);
-            link.with(|link| link.handle_lost(now, Loss::Security));
-        }
-        let failed = failure.is_some();
         let mut endpoint = Self {
             connection,
-            failure,
+            number,
+            failure: None,
             read_ended: false,
             write_ended: false,
         };
-        if opened && !failed {
+        if let Some(failure) = failure {
+            endpoint.fail(now, failure, link);
+        } else if opened {
             // A plain connection is secured before anything arrives.
             endpoint.read(now, &mut [], link);
         }
         endpoint
+    }
+
+    /// Goes on for the link that has taken this connection over
+    /// ([`Link::take_over`]) from the one that it was made with.
+    pub fn attach(&mut self, link: &mut impl LinkAccess) {
+        self.number = link.with(|link| link.connection());
+    }
+
+    /// Whether the link has gone on to another connection, or never took this one: then nothing
+    /// passes between the two any more, and the transport can be dropped.
+    pub fn is_fenced(&self, link: &mut impl LinkAccess) -> bool {
+        link.with(|link| link.connection() != self.number)
     }
 
     /// Takes what arrived, decrypts it in place and hands it to the link. Returns how many bytes
@@ -110,13 +146,19 @@ impl Endpoint {
         }
         let length = ciphertext.len();
         let mut ended = false;
+        let mut link = Fenced {
+            number: self.number,
+            link,
+        };
         let result = self
             .connection
             .read(ciphertext, &mut |incoming| match incoming {
                 Incoming::Secured { peer } => {
                     let peer = peer.map(|fingerprint| PeerId(fingerprint.0));
                     // A link that has ended meanwhile does not care.
-                    let _ = link.with(|link| link.handle_secured(now, peer));
+                    link.with(|link| {
+                        let _ = link.handle_secured(now, peer);
+                    });
                 }
                 Incoming::Data(data) => link.with(|link| link.handle_input(now, data)),
                 Incoming::End => {
@@ -126,7 +168,7 @@ impl Endpoint {
             });
         self.read_ended |= ended;
         result.unwrap_or_else(|error| {
-            self.fail(now, error, link);
+            self.fail(now, error, link.link);
             length
         })
     }
@@ -138,12 +180,13 @@ impl Endpoint {
             return;
         }
         self.read_ended = true;
-        if self.write_ended {
-            link.with(|link| link.handle_eof(now));
-            return;
-        }
-        match self.connection.read_eof() {
-            Ok(()) => link.with(|link| link.handle_eof(now)),
+        let ended = if self.write_ended {
+            Ok(())
+        } else {
+            self.connection.read_eof()
+        };
+        match ended {
+            Ok(()) => self.fenced(link).with(|link| link.handle_eof(now)),
             Err(error) => self.fail(now, error, link),
         }
     }
@@ -152,13 +195,28 @@ impl Endpoint {
     pub fn failed(&mut self, now: Instant, link: &mut impl LinkAccess) {
         self.read_ended = true;
         self.write_ended = true;
-        link.with(|link| link.handle_lost(now, Loss::Transport));
+        self.fenced(link)
+            .with(|link| link.handle_lost(now, Loss::Transport));
     }
 
     fn fail(&mut self, now: Instant, error: SecurityError, link: &mut impl LinkAccess) {
-        link.note(&error);
+        let loss = if error.can_retry() {
+            Loss::Security
+        } else {
+            Loss::NotTrusted
+        };
+        if !self.is_fenced(link) {
+            link.note(&error);
+        }
         self.failure = Some(error);
-        link.with(|link| link.handle_lost(now, Loss::Security));
+        self.fenced(link).with(|link| link.handle_lost(now, loss));
+    }
+
+    fn fenced<'a, L: LinkAccess>(&self, link: &'a mut L) -> Fenced<'a, L> {
+        Fenced {
+            number: self.number,
+            link,
+        }
     }
 
     /// Appends what is to be sent to `out`, at most about 64 KiB more. `scratch` is where the
@@ -180,8 +238,8 @@ impl Endpoint {
         if self.connection.may_write() {
             return self.write_link(now, out, scratch, link);
         }
-        // A link that ended during the handshake has nothing to say any more.
-        if link.with(|link| link.life() == Life::Ended) {
+        // A link that ended during the handshake has nothing to say any more, or not here.
+        if link.with(|link| link.life() == Life::Ended || link.connection() != self.number) {
             self.write_ended = true;
             return Written::End;
         }
@@ -210,7 +268,12 @@ impl Endpoint {
         let plain = self.connection.is_plain();
         let buffer = if plain { &mut *out } else { &mut *scratch };
         let space = &mut buffer.space(PLAINTEXT)[..PLAINTEXT];
-        let output = link.with(|link| link.poll_output(now, space));
+        let current = |link: &mut Link| link.connection() == self.number;
+        let output = link.with(|link| current(link).then(|| link.poll_output(now, space)));
+        let Some(output) = output else {
+            self.write_ended = true;
+            return Written::End;
+        };
         match output {
             Output::Written(length) if plain => out.commit(length),
             Output::Written(length) => {

@@ -183,7 +183,10 @@ impl SecurityError {
     #[must_use]
     pub fn can_retry(&self) -> bool {
         match *self.reason {
-            Reason::PeerAlert { alert } => alert == Alert::INTERNAL_ERROR,
+            // Something went wrong at the peer, or on the way there.
+            Reason::PeerAlert { alert } => {
+                matches!(alert, Alert::INTERNAL_ERROR | Alert::BAD_RECORD_MAC)
+            }
             Reason::PeerCertificateNotYetValid { .. }
             | Reason::Corrupted
             | Reason::ClosedDuringHandshake

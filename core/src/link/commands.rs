@@ -60,10 +60,11 @@ impl Link {
 
     #[inline]
     fn may_send(&self, message: &Bytes) -> Result<(), SendError> {
-        match self.life {
-            Life::Offline | Life::Securing | Life::Greeting | Life::Open => {}
-            Life::Closing | Life::Finishing => return Err(SendError::Closing),
-            Life::Ended => return Err(SendError::Ended),
+        if self.life == Life::Ended {
+            return Err(SendError::Ended);
+        }
+        if self.closing.asked {
+            return Err(SendError::Closing);
         }
         if message.is_empty() && self.config.dialect == Dialect::TlsStream {
             return Err(SendError::Empty);
@@ -171,13 +172,19 @@ impl Link {
     /// accepted is sent and gets its verdicts ([`CloseMode::Drain`]) or is withdrawn if it is not
     /// yet on the wire ([`CloseMode::Withdraw`]); the peer withdraws what it has not yet put on
     /// the wire. The link ends when both ends have all their verdicts, or when nothing has moved
-    /// for [`Patience::close`](crate::Patience::close). Closing twice, or after the peer, is no
+    /// for [`Patience::close`](crate::Patience::close); where the connection is lost meanwhile, or
+    /// was before, the close goes on with the next one within that time. Closing twice, or after the peer, is no
     /// error; closing again with [`CloseMode::Withdraw`] gives up waiting for what is not yet on
     /// the wire.
     pub fn close(&mut self, mode: CloseMode) {
         match self.life {
-            Life::Offline | Life::Securing | Life::Greeting => {
-                self.fail(Input::CloseAsked, EndReason::ClosedBeforeConnected, None);
+            Life::Offline | Life::Connecting | Life::Securing | Life::Greeting
+                if !self.has_session() =>
+            {
+                self.fail(Input::Failed, EndReason::ClosedBeforeConnected, None);
+            }
+            Life::Offline | Life::Connecting | Life::Securing | Life::Greeting => {
+                self.close_when_resumed(mode);
             }
             Life::Open => {
                 self.closing.by_us = true;
@@ -194,10 +201,24 @@ impl Link {
         }
     }
 
+    /// There is a session and no connection: the close waits for the next one, as long as closes
+    /// may.
+    fn close_when_resumed(&mut self, mode: CloseMode) {
+        if !self.closing.asked {
+            self.closing.asked = true;
+            self.closing.by_us = true;
+            self.close_deadline = self.now + self.config.patience.close;
+        }
+        if mode == CloseMode::Withdraw && self.closing.by_us {
+            self.withdraw_unbegun();
+        }
+    }
+
     pub(super) fn begin_closing(&mut self, input: Input, mode: CloseMode) {
         if !matches!(self.step(input), Ok(true)) {
             return;
         }
+        self.closing.asked = true;
         if mode == CloseMode::Withdraw {
             self.withdraw_unbegun();
         }

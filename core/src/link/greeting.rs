@@ -6,9 +6,10 @@ use alloc::vec::Vec;
 
 use super::{Farewell, Half, Link, ToGreet};
 use crate::config::{ChannelConfig, Mode, Policy, Role};
-use crate::error::{EndReason, Incompatible, PeerMisbehaved};
+use crate::error::{EndReason, Incompatible, Loss, PeerMisbehaved, SessionLoss};
 use crate::event::Event;
 use crate::life::{Input, Life};
+use crate::send::Figures;
 use crate::wire::{
     ChannelEntry, FrameType, Greeting, GreetingHead, MAX_FRAME_LIMIT, MIN_FRAME_LIMIT, NO_CHANNEL,
     SessionOutcome, VERSION, encode_greeting,
@@ -18,17 +19,28 @@ use crate::{Instant, refuse};
 impl Link {
     /// Writes the HELLO or WELCOME that is due.
     pub(super) fn write_greeting(&mut self, out: &mut [u8]) -> Result<usize, usize> {
-        let kind = match self.to_greet {
+        let (kind, outcome, tells) = match self.to_greet {
             ToGreet::Nothing => return Ok(0),
-            ToGreet::Hello => FrameType::Hello,
-            ToGreet::Welcome => FrameType::Welcome,
+            ToGreet::Hello { resume: true } => (
+                FrameType::Hello,
+                SessionOutcome::New,
+                SessionOutcome::Resumed,
+            ),
+            ToGreet::Hello { resume: false } => {
+                (FrameType::Hello, SessionOutcome::New, SessionOutcome::New)
+            }
+            ToGreet::Welcome(outcome) => (FrameType::Welcome, outcome, outcome),
+        };
+        let session = match self.to_greet {
+            ToGreet::Hello { resume: false } => [0; 16],
+            _ => self.session.id,
         };
         let head = GreetingHead {
             version_min: VERSION,
             version_max: VERSION,
-            outcome: SessionOutcome::New,
+            outcome,
             frame_limit: u32::try_from(self.config.frame_limit).unwrap_or(u32::MAX),
-            session: self.session,
+            session,
         };
         // Channels are listed in the order of HELLO, which at the opener is its own.
         let order: Vec<usize> = match kind {
@@ -39,10 +51,50 @@ impl Link {
                 .map(|channel| usize::from(*channel))
                 .collect(),
         };
-        let entries = order.iter().map(|at| entry(&self.config.channels[*at]));
+        let entries = order.iter().map(|at| self.entry(*at, tells));
         let written = encode_greeting(kind, &head, entries, out).map_err(|small| small.needed)?;
         self.to_greet = ToGreet::Nothing;
+        if tells == SessionOutcome::Resumed {
+            for half in &mut self.halves {
+                if let Half::Receive(half) = half {
+                    half.greeted();
+                }
+            }
+        }
         Ok(written)
+    }
+
+    /// One of this end's channels, for HELLO or WELCOME, with what there is to tell of a session
+    /// that goes on, or does not.
+    fn entry(&self, at: usize, outcome: SessionOutcome) -> ChannelEntry<'_> {
+        let config = &self.config.channels[at];
+        let mut entry = ChannelEntry {
+            mode: config.mode,
+            policy: config.policy,
+            name: &config.name,
+            max_message: config.max_message as u64,
+            window_messages: 0,
+            window_bytes: 0,
+            handled: 0,
+            received: 0,
+            partial: 0,
+        };
+        if let Half::Receive(half) = &self.halves[at] {
+            entry.window_messages = config.window_messages;
+            entry.window_bytes = config.window_bytes as u64;
+            match outcome {
+                SessionOutcome::New => {}
+                SessionOutcome::Resumed => {
+                    entry.handled = half.settled();
+                    entry.received = half.received();
+                    entry.partial = half.partial();
+                }
+                SessionOutcome::NotKnown | SessionOutcome::TooOld => {
+                    entry.handled = self.settled_once(at);
+                }
+            }
+        }
+        entry
     }
 
     /// The acceptor's side: judges HELLO and prepares the answer.
@@ -60,7 +112,28 @@ impl Link {
         if head.outcome != SessionOutcome::New {
             return Err(PeerMisbehaved::Greeting);
         }
-        self.wire = match self.match_channels(hello) {
+        let named = head.session != [0; 16];
+        let tells = if named {
+            SessionOutcome::Resumed
+        } else {
+            SessionOutcome::New
+        };
+        for theirs in hello.channels() {
+            check_entry(&theirs, tells)?;
+        }
+        if named {
+            return self.hear_named(hello);
+        }
+        self.begin_session(hello, SessionOutcome::New)
+    }
+
+    /// The acceptor opens a new session, if the declarations fit.
+    pub(super) fn begin_session(
+        &mut self,
+        hello: &Greeting<'_>,
+        outcome: SessionOutcome,
+    ) -> Result<(), PeerMisbehaved> {
+        let wire = match self.match_channels(hello) {
             Ok(wire) => wire,
             Err(Mismatch::Violation(violation)) => return Err(violation),
             Err(Mismatch::Incompatible(channel, why)) => {
@@ -68,13 +141,17 @@ impl Link {
                 return Ok(());
             }
         };
-        // Sessions are not kept yet, so whatever HELLO names, a new one begins.
+        if self.has_session() {
+            self.lose_session(SessionLoss::StartedAnew, &[])?;
+        }
+        self.wire = wire;
+        let mut id = [0; 16];
         let (high, low) = (self.rng.next_u64(), self.rng.next_u64());
-        self.session[..8].copy_from_slice(&high.to_be_bytes());
-        self.session[8..].copy_from_slice(&low.to_be_bytes());
-        self.to_greet = ToGreet::Welcome;
-        self.agree(hello);
-        Ok(())
+        id[..8].copy_from_slice(&high.to_be_bytes());
+        id[8..].copy_from_slice(&low.to_be_bytes());
+        self.to_greet = ToGreet::Welcome(outcome);
+        self.hold_session(id, hello);
+        self.agree(hello, false)
     }
 
     /// Finds this end's channel for each of HELLO's, and checks that none is left over.
@@ -94,7 +171,6 @@ impl Link {
             }
             let ours = &self.config.channels[channel.index()];
             compare(ours, &theirs).map_err(|why| Mismatch::Incompatible(number, why))?;
-            check_entry(&theirs).map_err(Mismatch::Violation)?;
             wire.push(channel.0);
         }
         for (at, ours) in self.config.channels.iter().enumerate() {
@@ -119,47 +195,63 @@ impl Link {
         let head = &welcome.head;
         check_head(head)?;
         let ours = &self.config.channels;
-        // HELLO offered one version and named no session.
+        // HELLO offered one version.
         if (head.version_min, head.version_max) != (VERSION, VERSION)
-            || head.outcome != SessionOutcome::New
             || head.session == [0; 16]
             || welcome.channels().count() != ours.len()
         {
             return Err(PeerMisbehaved::Greeting);
         }
         for (ours, theirs) in ours.iter().zip(welcome.channels()) {
-            check_entry(&theirs)?;
+            check_entry(&theirs, head.outcome)?;
             // The acceptor has compared and agreed, so a difference now is no honest mistake.
             if ours.name != theirs.name || compare(ours, &theirs).is_err() {
                 return Err(PeerMisbehaved::Greeting);
             }
         }
-        self.session = head.session;
         self.wire = (0..).take(ours.len()).collect();
-        self.agree(welcome);
-        Ok(())
+        let resumed = self.hear_outcome(welcome)?;
+        self.hold_session(head.session, welcome);
+        self.agree(welcome, resumed)
     }
 
     /// Takes over the peer's figures; from here on messages flow.
-    fn agree(&mut self, greeting: &Greeting<'_>) {
+    pub(super) fn agree(
+        &mut self,
+        greeting: &Greeting<'_>,
+        resumed: bool,
+    ) -> Result<(), PeerMisbehaved> {
         let theirs = usize::try_from(greeting.head.frame_limit).unwrap_or(usize::MAX);
         self.frame_limit = self.config.frame_limit.min(theirs);
         for (number, entry) in (0..).zip(greeting.channels()) {
             let channel = usize::from(self.wire[usize::from(number)]);
             match &mut self.halves[channel] {
                 Half::Send(half) => {
+                    if resumed {
+                        half.resume(Figures {
+                            handled: entry.handled,
+                            received: entry.received,
+                            partial: entry.partial,
+                        })?;
+                    }
                     let (messages, bytes) = (entry.window_messages, entry.window_bytes);
                     half.agree(number, entry.max_message, messages, bytes);
                     self.has_news |= half.has_news();
                 }
-                Half::Receive(half) => half.wire = number,
+                Half::Receive(half) => {
+                    half.wire = number;
+                    if resumed {
+                        half.resume();
+                    }
+                }
             }
         }
-        self.be_open();
+        self.be_open(resumed);
+        Ok(())
     }
 
     /// The handshake is complete.
-    pub(super) fn be_open(&mut self) {
+    pub(super) fn be_open(&mut self, resumed: bool) {
         if !matches!(self.step(Input::Greeted), Ok(true)) {
             return;
         }
@@ -169,8 +261,20 @@ impl Link {
             }
         }
         self.handshake_deadline = Instant::FAR_FUTURE;
+        self.retain_deadline = Instant::FAR_FUTURE;
         self.wants_output = true;
-        self.tell(Event::Connected);
+        if resumed {
+            self.session.resumes += 1;
+            self.tell(Event::Resumed);
+        } else {
+            self.tell(Event::Connected);
+        }
+        if self.closing.asked {
+            // Nothing has moved by that alone, so the time limit of the close runs on.
+            let closes = self.step(Input::CloseAsked);
+            debug_assert_eq!(closes, Ok(true));
+            self.closing.to_write = self.is_native();
+        }
     }
 
     /// Ends the link because the declarations don't fit, and tells the peer.
@@ -188,6 +292,10 @@ impl Link {
 
     /// The peer refused the link.
     pub(super) fn hear_refusal(&mut self, channel: u16, code: u16, text: &str) {
+        if code == refuse::BUSY && self.outlives(Loss::Busy) {
+            self.disconnect(Loss::Busy);
+            return;
+        }
         let name = |config: &ChannelConfig| config.name.clone();
         let ours = self.config.channels.get(usize::from(channel));
         let reason = match (code, ours) {
@@ -228,26 +336,6 @@ enum Mismatch {
     Incompatible(u16, Incompatible),
 }
 
-/// One of this end's channels, for HELLO or WELCOME.
-fn entry(config: &ChannelConfig) -> ChannelEntry<'_> {
-    let receiving = config.mode == Mode::Receive;
-    ChannelEntry {
-        mode: config.mode,
-        policy: config.policy,
-        name: &config.name,
-        max_message: config.max_message as u64,
-        window_messages: if receiving { config.window_messages } else { 0 },
-        window_bytes: if receiving {
-            config.window_bytes as u64
-        } else {
-            0
-        },
-        handled: 0,
-        received: 0,
-        partial: 0,
-    }
-}
-
 /// Compares the two declarations of one channel.
 fn compare(ours: &ChannelConfig, theirs: &ChannelEntry<'_>) -> Result<(), Incompatible> {
     let channel = || String::from(theirs.name);
@@ -279,14 +367,25 @@ fn check_head(head: &GreetingHead) -> Result<(), PeerMisbehaved> {
     }
 }
 
-/// Checks the figures of one channel by themselves. In a new session nothing has been received.
-fn check_entry(entry: &ChannelEntry<'_>) -> Result<(), PeerMisbehaved> {
-    let windows = match entry.mode {
-        Mode::Send => entry.window_messages == 0 && entry.window_bytes == 0,
-        Mode::Receive => entry.window_messages > 0 && entry.window_bytes > 0,
+/// Checks the figures of one channel by themselves. Only a session that goes on has something to
+/// tell about it, and only receivers tell.
+pub(super) fn check_entry(
+    entry: &ChannelEntry<'_>,
+    outcome: SessionOutcome,
+) -> Result<(), PeerMisbehaved> {
+    let receives = entry.mode == Mode::Receive;
+    let windows = if receives {
+        entry.window_messages > 0 && entry.window_bytes > 0
+    } else {
+        entry.window_messages == 0 && entry.window_bytes == 0
     };
-    let new = entry.handled == 0 && entry.received == 0 && entry.partial == 0;
-    if windows && entry.max_message > 0 && new {
+    let (settled, arrived) = (entry.handled, entry.received | entry.partial);
+    let figures = match outcome {
+        SessionOutcome::Resumed if receives => true,
+        SessionOutcome::NotKnown | SessionOutcome::TooOld if receives => arrived == 0,
+        _ => settled | arrived == 0,
+    };
+    if windows && entry.max_message > 0 && figures {
         Ok(())
     } else {
         Err(PeerMisbehaved::Greeting)

@@ -31,10 +31,7 @@ impl Link {
     pub fn handle_opened(&mut self, now: Instant) -> Result<(), OutOfOrder> {
         self.advance_clock(now);
         self.step(Input::Opened)?;
-        self.connected = true;
-        self.read_ended = false;
-        self.write_ended = false;
-        self.handshake_deadline = self.now + self.config.patience.handshake;
+        self.begin_connection();
         Ok(())
     }
 
@@ -52,7 +49,8 @@ impl Link {
         if !self.is_native() {
             self.stream_open();
         } else if self.role == Role::Opener {
-            self.to_greet = ToGreet::Hello;
+            let resume = self.names_session();
+            self.to_greet = ToGreet::Hello { resume };
             self.wants_output = true;
         }
         Ok(())
@@ -78,7 +76,7 @@ impl Link {
     }
 
     /// Ends the link because of what the peer did, and tells the peer.
-    fn accuse(&mut self, violation: PeerMisbehaved) {
+    pub(super) fn accuse(&mut self, violation: PeerMisbehaved) {
         let code = violation.abort_code();
         let text = violation.to_string();
         let farewell = self.is_native().then_some(Farewell::Abort { code, text });
@@ -106,7 +104,9 @@ impl Link {
         }
     }
 
-    /// The connection is lost, or the caller wants no more of it.
+    /// The connection is lost, or could not be had, or the caller wants no more of it. What the
+    /// link does then depends on its role and its [`Reconnect`](crate::Reconnect) and
+    /// [`Patience::retain`](crate::Patience::retain).
     pub fn handle_lost(&mut self, now: Instant, loss: Loss) {
         self.advance_clock(now);
         if self.life == Life::Finishing || self.life == Life::Ended {
@@ -152,7 +152,7 @@ impl Link {
                 Piece::Frame(frame) => self.hear_frame(&frame)?,
             }
             // What follows would not be read in an input of its own either.
-            if matches!(self.life, Life::Finishing | Life::Ended) {
+            if matches!(self.life, Life::Offline | Life::Finishing | Life::Ended) {
                 return Ok(());
             }
         }
@@ -183,13 +183,17 @@ impl Link {
 
     /// Whether the handshake is under way; the acceptor's is until its WELCOME is written.
     fn is_greeting(&self) -> bool {
-        self.life == Life::Greeting || self.to_greet == ToGreet::Welcome
+        self.life == Life::Greeting || matches!(self.to_greet, ToGreet::Welcome(_))
     }
 
     /// Everything but MESSAGE.
     fn hear_frame(&mut self, frame: &Frame<'_>) -> Result<(), PeerMisbehaved> {
         if self.is_greeting() {
             return match *frame {
+                // A HELLO that waits for the caller's word was the only one.
+                Frame::Hello(_) if self.named_session().is_some() => {
+                    Err(PeerMisbehaved::Unexpected)
+                }
                 Frame::Hello(ref hello) => self.hear_hello(hello),
                 Frame::Welcome(ref welcome) => self.hear_welcome(welcome),
                 Frame::Refuse {

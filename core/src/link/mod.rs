@@ -4,6 +4,7 @@ mod commands;
 mod greeting;
 mod input;
 mod output;
+mod session;
 mod stream;
 mod timers;
 
@@ -15,6 +16,7 @@ use bytes::Bytes;
 
 pub use output::Output;
 
+use self::session::Session;
 use self::stream::Stream;
 
 use crate::config::{ChannelConfig, Config, ConfigError, Dialect, Mode, Role};
@@ -22,10 +24,12 @@ use crate::error::{EndReason, OutOfOrder};
 use crate::event::{ChannelId, Event};
 use crate::life::{Input, Life, Step};
 use crate::receive::{Pool, ReceiveHalf};
+use crate::reconnect::Backoff;
 use crate::rng::Rng;
 use crate::send::SendHalf;
+use crate::sessions::SessionId;
 use crate::verdict::VerdictCounts;
-use crate::wire::Decoder;
+use crate::wire::{Decoder, SessionOutcome};
 use crate::{Instant, Sequence};
 
 /// Who the peer is: the SHA-256 of its certificate's public key. The core only compares it.
@@ -53,6 +57,9 @@ pub struct ChannelReport {
     pub verdicts: VerdictCounts,
     /// Receive mode: how many messages the application has taken. Send mode: zero.
     pub delivered: u64,
+    /// Send mode: how many messages went out again after a connection was lost. Receive mode:
+    /// zero.
+    pub replayed: u64,
 }
 
 /// How an application wants a link closed.
@@ -65,22 +72,25 @@ pub enum CloseMode {
     Withdraw,
 }
 
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum Half {
     Send(SendHalf),
     Receive(ReceiveHalf),
 }
 
 /// What an opened connection still has to say before any message.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum ToGreet {
     Nothing,
-    Hello,
-    Welcome,
+    /// Naming the session to resume, or none.
+    Hello {
+        resume: bool,
+    },
+    Welcome(SessionOutcome),
 }
 
 /// The last words on a connection that failed.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum Farewell {
     Abort {
         code: u16,
@@ -93,10 +103,14 @@ enum Farewell {
     },
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 struct Closing {
+    /// A close is under way, whether or not there is a connection.
+    asked: bool,
     /// This end asked first.
     by_us: bool,
+    /// DONE has gone out on this connection or an earlier one.
+    ever_done: bool,
     to_write: bool,
     written: bool,
     heard: bool,
@@ -156,7 +170,7 @@ struct Closing {
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Link {
     role: Role,
     config: Config,
@@ -165,8 +179,11 @@ pub struct Link {
     /// The latest moment that any call has named.
     now: Instant,
     rng: Rng,
-    session: [u8; 16],
+    session: Session,
+    /// Whoever is at the other end of the connection.
     peer: Option<PeerId>,
+    /// How many connections there were, this one included.
+    connection: u64,
     /// By [`ChannelId`].
     halves: Vec<Half>,
     /// From a channel's number on the wire to its [`ChannelId`]; empty before the handshake.
@@ -196,6 +213,11 @@ pub struct Link {
     ping_outstanding: bool,
     to_ping: Option<u64>,
     to_pong: Option<u64>,
+    /// Opener: when to connect again.
+    connect_at: Instant,
+    backoff: Backoff,
+    /// Acceptor: when to stop waiting for the peer.
+    retain_deadline: Instant,
     handshake_deadline: Instant,
     close_deadline: Instant,
     linger_deadline: Instant,
@@ -204,8 +226,19 @@ pub struct Link {
     wants_output: bool,
     /// Whether `poll_event` might have something to give.
     has_news: bool,
-    /// Events that concern the link as a whole, at most one of each kind in its life.
+    /// Events that concern the link as a whole, at most one of each kind.
     events: VecDeque<Event>,
+}
+
+impl Closing {
+    /// CLOSE and DONE belong to a connection: on the next one they are said again.
+    fn begin_connection(&mut self) {
+        self.to_write = false;
+        self.written = false;
+        self.heard = false;
+        self.done_written = false;
+        self.done_heard = false;
+    }
 }
 
 impl Link {
@@ -230,8 +263,9 @@ impl Link {
             end_reason: None,
             now: Instant::ZERO,
             rng: Rng::new(seed),
-            session: [0; 16],
+            session: Session::default(),
             peer: None,
+            connection: 0,
             halves: config.channels.iter().map(half).collect(),
             wire: Vec::new(),
             decoder: Decoder::new(config.frame_limit),
@@ -250,6 +284,12 @@ impl Link {
             ping_outstanding: false,
             to_ping: None,
             to_pong: None,
+            connect_at: match role {
+                Role::Opener => Instant::ZERO,
+                Role::Acceptor => Instant::FAR_FUTURE,
+            },
+            backoff: Backoff::default(),
+            retain_deadline: Instant::FAR_FUTURE,
             handshake_deadline: Instant::FAR_FUTURE,
             close_deadline: Instant::FAR_FUTURE,
             linger_deadline: Instant::FAR_FUTURE,
@@ -291,10 +331,31 @@ impl Link {
         self.peer
     }
 
-    /// The session's id, zeros before the handshake.
+    /// The session's id, zeros before the first handshake.
     #[must_use]
-    pub fn session(&self) -> [u8; 16] {
-        self.session
+    pub fn session(&self) -> SessionId {
+        self.session.id
+    }
+
+    /// The number of the connection that the link has, or had last: the first is 1. What an older
+    /// one still brings is no business of this link's any more.
+    #[must_use]
+    pub fn connection(&self) -> u64 {
+        self.connection
+    }
+
+    /// How many times a new connection has gone on with a session.
+    #[must_use]
+    pub fn resumes(&self) -> u64 {
+        self.session.resumes
+    }
+
+    /// Whether the caller is to open a transport connection: it answers with
+    /// [`handle_opened`](Self::handle_opened), or with [`handle_lost`](Self::handle_lost) if none
+    /// can be had.
+    #[must_use]
+    pub fn wants_connect(&self) -> bool {
+        self.life == Life::Connecting
     }
 
     /// The channel of this name.
@@ -331,7 +392,7 @@ impl Link {
     /// the loop that drives the link wakes that loop when this is true.
     #[must_use]
     pub fn wants_output(&self) -> bool {
-        self.wants_output
+        self.wants_output && self.life != Life::Offline
     }
 
     /// Whether the transport connection is still of use. When false, drop it.
@@ -355,6 +416,10 @@ impl Link {
                 Half::Send(_) => 0,
                 Half::Receive(half) => half.delivered,
             },
+            replayed: match half {
+                Half::Send(half) => half.replayed,
+                Half::Receive(_) => 0,
+            },
         };
         channels.map(report).collect()
     }
@@ -370,12 +435,9 @@ impl Link {
         if !self.has_news {
             return None;
         }
-        // `Ended` comes last, behind every verdict.
-        if self
-            .events
-            .front()
-            .is_some_and(|event| *event != Event::Ended)
-        {
+        // The end, of the link or of a session, comes behind every verdict.
+        let is_end = |event: &Event| matches!(event, Event::Ended | Event::SessionLost(_));
+        if self.events.front().is_some_and(|event| !is_end(event)) {
             return self.events.pop_front();
         }
         for (at, half) in self.halves.iter_mut().enumerate() {
@@ -393,7 +455,14 @@ impl Link {
         event
     }
 
+    /// Adds an event that concerns the link as a whole. Of one that happened before and was not
+    /// polled, only the newer one is told, so that their number is bounded.
     fn tell(&mut self, event: Event) {
+        let kind = core::mem::discriminant(&event);
+        if !matches!(event, Event::Silent(_)) {
+            self.events
+                .retain(|earlier| core::mem::discriminant(earlier) != kind);
+        }
         self.events.push_back(event);
         self.has_news = true;
     }
@@ -431,6 +500,8 @@ impl Link {
         }
         self.end_reason = Some(reason);
         self.farewell = farewell;
+        self.connect_at = Instant::FAR_FUTURE;
+        self.retain_deadline = Instant::FAR_FUTURE;
         self.handshake_deadline = Instant::FAR_FUTURE;
         self.close_deadline = Instant::FAR_FUTURE;
         self.linger_deadline = self.now + self.config.patience.linger;

@@ -77,7 +77,7 @@ impl Link {
 
     fn write_all(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
         match self.life {
-            Life::Offline | Life::Securing | Life::Finishing => Ok(()),
+            Life::Offline | Life::Connecting | Life::Securing | Life::Finishing => Ok(()),
             Life::Ended => self.write_farewell(out),
             Life::Greeting => self.greet(out),
             Life::Open | Life::Closing if self.is_native() => self.write_frames(out),
@@ -236,6 +236,7 @@ impl Link {
         if self.is_settled() {
             out.frame(&Frame::Done)?;
             self.closing.done_written = true;
+            self.closing.ever_done = true;
             self.finish_if_done();
         }
         Ok(())

@@ -13,7 +13,7 @@ const CONFIRMATION: &[u8] = b"OK!";
 const MAX_DIGITS: usize = 20;
 
 /// Where the stream of one connection stands.
-#[derive(Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(super) struct Stream {
     /// Receive mode: the length so far, and how many digits it has.
     length: u64,
@@ -31,7 +31,7 @@ impl Link {
         if let Some(Half::Send(half)) = self.halves.first_mut() {
             half.agree(0, u64::MAX, 1, u64::MAX);
         }
-        self.be_open();
+        self.be_open(false);
     }
 
     /// Whether the peer may end the connection here without cutting anything.

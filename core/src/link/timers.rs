@@ -12,6 +12,9 @@ impl Link {
     #[must_use]
     pub fn poll_deadline(&self) -> Option<Instant> {
         let mut deadline = self.handshake_deadline.min(self.close_deadline);
+        if self.life == Life::Offline {
+            deadline = deadline.min(self.connect_at).min(self.retain_deadline);
+        }
         if self.life == Life::Finishing || (self.life == Life::Ended && self.connected) {
             deadline = deadline.min(self.linger_deadline);
         }
@@ -36,6 +39,15 @@ impl Link {
         // First, so that what has expired by now is not withdrawn by an end that is found out now.
         if self.life != Life::Ended {
             self.time_halves();
+        }
+        if self.life == Life::Offline {
+            if self.retain_deadline <= now {
+                self.lose(Loss::StayedAway);
+            } else if self.connect_at <= now {
+                self.connect_at = Instant::FAR_FUTURE;
+                let connects = self.step(Input::ConnectDue);
+                debug_assert_eq!(connects, Ok(true));
+            }
         }
         if self.handshake_deadline <= now {
             self.lose(Loss::HandshakeTooSlow);
@@ -127,20 +139,10 @@ impl Link {
     pub(super) fn hear(&mut self) {
         self.heard = self.now;
         self.ping_outstanding = false;
-    }
-
-    /// Ends the link because its connection is of no use any more.
-    pub(super) fn lose(&mut self, loss: Loss) {
-        let input = match loss {
-            Loss::Transport
-            | Loss::PeerLeft
-            | Loss::PeerLeftEarly
-            | Loss::Security
-            | Loss::Abandoned => Input::ConnectionEnded,
-            Loss::Silence | Loss::HandshakeTooSlow | Loss::CloseTooSlow => Input::Failed,
-        };
-        self.fail(input, EndReason::Lost(loss), None);
-        self.connection_ended();
+        if matches!(self.life, Life::Open | Life::Closing) {
+            // The peer goes on beyond its greeting: this connection is a good one.
+            self.backoff.reset();
+        }
     }
 
     /// Forgets the transport connection once both of its directions have ended.
@@ -157,7 +159,7 @@ impl Link {
         self.farewell = None;
         if self.life == Life::Finishing {
             let by_us = self.closing.by_us;
-            self.fail(Input::ConnectionEnded, EndReason::Closed { by_us }, None);
+            self.fail(Input::Failed, EndReason::Closed { by_us }, None);
             self.wants_output = false;
         }
     }

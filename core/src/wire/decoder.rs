@@ -40,7 +40,7 @@ pub enum Piece<'a> {
 /// assert_eq!(decoder.next(&mut input).unwrap(), Some(Piece::Frame(Frame::Ping(7))));
 /// # Ok::<(), countersign_core::BufferTooSmall>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Decoder {
     frame_limit: usize,
     state: State,
@@ -48,7 +48,7 @@ pub struct Decoder {
     gathered: Vec<u8>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum State {
     /// Between frames, or inside a header or head that the input has cut.
     Between,

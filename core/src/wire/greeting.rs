@@ -1,5 +1,7 @@
 //! HELLO and WELCOME (`docs/protocol.md`, Handshake).
 
+use alloc::vec::Vec;
+
 use crate::config::{MAX_CHANNEL_NAME, MAX_CHANNELS, Mode, Policy};
 use crate::wire::frame::{Reader, Writer};
 use crate::wire::{FrameType, HEADER_LEN, Header};
@@ -17,7 +19,7 @@ const ENTRY: usize = 48;
 const ANY_POLICY: u8 = 0xFF;
 
 /// What became of the session that a HELLO named, in a WELCOME; zero in a HELLO.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum SessionOutcome {
     /// A new session; the HELLO named none.
     New,
@@ -42,7 +44,7 @@ impl SessionOutcome {
 }
 
 /// What HELLO and WELCOME have before their channels.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct GreetingHead {
     /// HELLO: the lowest version spoken. WELCOME: the version chosen.
     pub version_min: u16,
@@ -152,6 +154,32 @@ impl<'a> Greeting<'a> {
         let mut reader = Reader(self.entries);
         // Every entry was read once in `decode`.
         (0..self.count).map_while(move |_| reader.entry().ok())
+    }
+}
+
+/// A greeting that outlives the input that it came in.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct OwnedGreeting {
+    pub(crate) head: GreetingHead,
+    count: u16,
+    entries: Vec<u8>,
+}
+
+impl OwnedGreeting {
+    pub(crate) fn new(greeting: &Greeting<'_>) -> Self {
+        Self {
+            head: greeting.head,
+            count: greeting.count,
+            entries: greeting.entries.to_vec(),
+        }
+    }
+
+    pub(crate) fn greeting(&self) -> Greeting<'_> {
+        Greeting {
+            head: self.head,
+            count: self.count,
+            entries: &self.entries,
+        }
     }
 }
 

@@ -94,7 +94,7 @@ impl FrameType {
 }
 
 /// A decoded header.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Header {
     /// The type, `None` for one that this version does not know but may skip.
     pub kind: Option<FrameType>,

@@ -11,6 +11,7 @@ mod header;
 pub use decoder::{Decoder, Piece};
 pub(crate) use frame::cut;
 pub use frame::{CloseList, Frame, NO_CHANNEL, encode_close};
+pub(crate) use greeting::OwnedGreeting;
 pub use greeting::{
     ChannelEntry, Greeting, GreetingHead, MAGIC, NOT_KNOWN, SessionOutcome, VERSION,
     encode_greeting,

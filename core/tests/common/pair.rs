@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use countersign_core::{ChannelId, Config, Event, Instant, Life, Link, Output, Role};
+use countersign_core::{ChannelId, Config, Event, Instant, Life, Link, Loss, Output, Role};
 
 use super::Cut;
 
@@ -31,8 +31,24 @@ pub(crate) fn paired(opener: &Config, acceptor: &Config, script: impl Fn(&mut Pa
     assert_eq!(run(Cut::Whole), run(Cut::Bytes));
 }
 
+/// As [`paired`], with links that outlive their connections.
+pub(crate) fn lasting(opener: &Config, acceptor: &Config, script: impl Fn(&mut Pair)) {
+    let run = |cut| {
+        let mut pair = Pair::connected([opener, acceptor], cut);
+        script(&mut pair);
+        (pair.events, pair.ends.map(|end| end.end_reason().cloned()))
+    };
+    assert_eq!(run(Cut::Whole), run(Cut::Bytes));
+}
+
 impl Pair {
     pub(crate) fn new(opener: &Config, acceptor: &Config, cut: Cut) -> Self {
+        let [opener, acceptor] =
+            [opener, acceptor].map(|config| config.clone().single_connection());
+        Self::connected([&opener, &acceptor], cut)
+    }
+
+    fn connected([opener, acceptor]: [&Config; 2], cut: Cut) -> Self {
         let now = Instant::from_micros(1_000_000);
         let mut ends = [
             Link::new(opener, Role::Opener, [1; 16]).expect("a config that fits"),
@@ -50,6 +66,31 @@ impl Pair {
             cut,
             eof_told: [false; 2],
         }
+    }
+
+    /// Throws away what one end has to say.
+    pub(crate) fn lose_output(&mut self, end: usize) {
+        let mut buffer = vec![0; self.buffer];
+        while let Output::Written(_) = self.ends[end].poll_output(self.now, &mut buffer) {}
+    }
+
+    /// Both ends lose their connection.
+    pub(crate) fn cut(&mut self) {
+        for end in &mut self.ends {
+            end.handle_lost(self.now, Loss::Transport);
+        }
+    }
+
+    /// The opener waits for its time and connects again.
+    pub(crate) fn reconnect(&mut self) {
+        while !self.ends[OPENER].wants_connect() {
+            assert!(self.sleep(), "nothing to wait for");
+        }
+        for end in &mut self.ends {
+            end.handle_opened(self.now).expect("offline");
+            end.handle_secured(self.now, None).expect("securing");
+        }
+        self.eof_told = [false; 2];
     }
 
     /// Moves bytes until neither end has any, and collects events.

@@ -56,7 +56,8 @@ pub(crate) const MAIN: ChannelId = ChannelId(0);
 
 impl Peer {
     pub(crate) fn new(role: Role, config: &Config, cut: Cut) -> Self {
-        let mut link = Link::new(config, role, [9; 16]).expect("a config that fits");
+        let mut link = Link::new(&config.clone().single_connection(), role, [9; 16])
+            .expect("a config that fits");
         let now = Instant::from_micros(1_000_000);
         link.handle_opened(now).expect("offline");
         link.handle_secured(now, None).expect("securing");

@@ -66,7 +66,8 @@ impl<'a> World<'a> {
             let seed = [u8::try_from(at).expect("two ends"); 16];
             let sends = case.channels[0].sender == at;
             End {
-                link: Link::new(&case.config(at), role, seed).expect("a sound declaration"),
+                link: Link::new(&case.config(at).single_connection(), role, seed)
+                    .expect("a sound declaration"),
                 connected: 0,
                 opened: Instant::ZERO,
                 stage: Stage::Before,

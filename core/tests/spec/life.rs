@@ -66,7 +66,12 @@ fn the_specification_has_the_table_of_the_code() {
 #[test]
 fn what_is_not_allowed_changes_nothing() {
     // [LIFE-1]
-    let mut link = Link::new(&Config::default(), Role::Opener, [0; 16]).expect("fits");
+    let mut link = Link::new(
+        &Config::default().single_connection(),
+        Role::Opener,
+        [0; 16],
+    )
+    .expect("fits");
     let now = Instant::ZERO;
     let refused = |input, life| Err(OutOfOrder { input, life });
     assert_eq!(

@@ -48,6 +48,7 @@ fn defaults_are_those_of_the_table() {
         close: Duration::from_secs(10),
         linger: Duration::from_secs(2),
         ack_delay: Duration::from_millis(1),
+        retain: Duration::from_secs(300),
     };
     assert_eq!(Config::new().waits(), &expected);
     assert_eq!(countersign_core::DEFAULT_QUEUE_MESSAGES, 16_384);

@@ -120,7 +120,8 @@ fn handshakes_have_their_time() {
         });
     }
     // The time to secure the connection counts.
-    let mut link = Link::new(&receiver(), Role::Opener, [0; 16]).expect("fits");
+    let config = receiver().single_connection();
+    let mut link = Link::new(&config, Role::Opener, [0; 16]).expect("fits");
     link.handle_opened(Instant::ZERO).expect("offline");
     let late = Instant::ZERO + 9 * SECOND;
     link.handle_secured(late, None).expect("securing");

@@ -15,6 +15,7 @@ mod messages;
 mod modes;
 mod output;
 mod refuse;
+mod resuming;
 mod settling;
 mod stream;
 mod vectors;

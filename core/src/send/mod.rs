@@ -1,11 +1,13 @@
 //! The sending half of a channel: messages from acceptance to verdict.
 
+mod resume;
 mod write;
 
 use alloc::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
+pub(crate) use resume::Figures;
 pub(crate) use write::Wrote;
 
 use crate::config::{ChannelConfig, Policy};
@@ -14,7 +16,7 @@ use crate::wire::Frame;
 use crate::{ChannelId, Event, Instant, PeerMisbehaved, SendError, Sequence};
 
 /// A message without a verdict, or with one that the receiver's acknowledgement has yet to pass.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Entry {
     pub(crate) sequence: Sequence,
     pub(crate) payload: Bytes,
@@ -24,13 +26,16 @@ pub(crate) struct Entry {
     rejected: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct SendHalf {
     /// The channel's number on the wire, known from the handshake on.
     pub(crate) wire: u16,
     policy: Policy,
     queue_messages: usize,
     queue_bytes: usize,
+    /// The largest message that this end declares.
+    own_max_message: usize,
+    /// The largest message of both ends, once the other's is known.
     max_message: usize,
     in_flight_limit: usize,
     window_messages: usize,
@@ -48,10 +53,18 @@ pub(crate) struct SendHalf {
     flight_bytes: usize,
     /// Bytes of payload in `store`.
     stored_bytes: usize,
+    /// How many numbers earlier sessions have used: what the application is told counts on.
+    base: Sequence,
     /// The number that the next accepted message gets.
     next: Sequence,
-    /// The receiver knows of every number up to this one.
+    /// The receiver knows of every number up to this one, or will if the connection lasts.
     announced: Sequence,
+    /// The receiver has everything up to this number, by its own word.
+    received: Sequence,
+    /// Messages up to this number were begun on a connection that was lost.
+    begun_before: Sequence,
+    /// How many messages went out again after a connection was lost, whole or in part.
+    pub(crate) replayed: u64,
     /// Everything up to this number is acknowledged.
     acked: Sequence,
     /// The last number, once CLOSE has named it.
@@ -77,6 +90,7 @@ impl SendHalf {
             policy: config.policy.unwrap_or(Policy::Reliable),
             queue_messages: config.queue_messages,
             queue_bytes: config.queue_bytes,
+            own_max_message: config.max_message,
             max_message: config.max_message,
             in_flight_limit: usize::try_from(config.in_flight).unwrap_or(usize::MAX),
             window_messages: 0,
@@ -87,8 +101,12 @@ impl SendHalf {
             taken: 0,
             flight_bytes: 0,
             stored_bytes: 0,
+            base: 0,
             next: 1,
             announced: 0,
+            received: 0,
+            begun_before: 0,
+            replayed: 0,
             acked: 0,
             last: None,
             expiries: BTreeSet::new(),
@@ -105,17 +123,20 @@ impl SendHalf {
     pub(crate) fn agree(&mut self, wire: u16, max: u64, messages: u32, bytes: u64) {
         self.wire = wire;
         self.max_message = self
-            .max_message
+            .own_max_message
             .min(usize::try_from(max).unwrap_or(usize::MAX));
         self.window_messages = usize::try_from(messages).unwrap_or(usize::MAX);
         self.window_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         let limit = self.max_message;
-        while let Some(at) = self.store.iter().position(|entry| entry.length > limit) {
+        // What is on the wire was within the limit of its time.
+        let unbegun = self.unbegun();
+        let too_large = |entry: &Entry| entry.length > limit;
+        while let Some(at) = self.store.iter().skip(unbegun).position(too_large) {
             let rejection = Rejection {
                 code: reject::TOO_LARGE,
                 reason: alloc::format!("the peer takes messages of {limit} bytes at most"),
             };
-            self.drop_unbegun(at, Verdict::Rejected(rejection));
+            self.drop_unbegun(unbegun + at, Verdict::Rejected(rejection));
         }
     }
 
@@ -163,7 +184,7 @@ impl SendHalf {
             length,
             rejected: false,
         });
-        Ok(sequence)
+        Ok(self.base + sequence)
     }
 
     #[inline]
@@ -226,6 +247,8 @@ impl SendHalf {
         if let Some(entry) = self.store.remove(at) {
             self.stored_bytes -= entry.length;
             self.forget_expiry(entry.expires, entry.sequence);
+            // It was counted when the link resumed, and does not go out again after all.
+            self.replayed -= u64::from(entry.sequence <= self.begun_before);
             self.settle(entry.sequence, verdict);
         }
     }
@@ -239,7 +262,7 @@ impl SendHalf {
 
     fn settle(&mut self, sequence: Sequence, verdict: Verdict) {
         self.counts[verdict.kind()] += 1;
-        self.verdicts.push_back((sequence, verdict));
+        self.verdicts.push_back((self.base + sequence, verdict));
     }
 
     // From the peer.
@@ -275,8 +298,9 @@ impl SendHalf {
         self.acked = through;
         if handled > 0 {
             self.counts[VerdictKind::Handled] += handled;
+            let first = self.base + first;
             let first = self.handled.map_or(first, |(earlier, _)| earlier);
-            self.handled = Some((first, through));
+            self.handled = Some((first, self.base + through));
         }
         Ok(())
     }
@@ -302,6 +326,7 @@ impl SendHalf {
         if at >= self.written {
             return Err(PeerMisbehaved::NothingToSettle);
         }
+        self.received = self.received.max(sequence);
         // A rejection may come again on a later connection, but one note at a time is enough.
         if !self.to_note.contains(&sequence) {
             self.to_note.push_back(sequence);
@@ -339,6 +364,10 @@ impl SendHalf {
 
     /// The number after which nothing more will come, if the link were closed now.
     pub(crate) fn closing_at(&self) -> Sequence {
+        // A CLOSE that comes again after a resume names the same number.
+        if let Some(last) = self.last {
+            return last;
+        }
         match self.store.back() {
             Some(newest) => newest.sequence.max(self.announced),
             None => self.announced,

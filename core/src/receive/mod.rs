@@ -1,21 +1,22 @@
 //! The receiving half of a channel: messages from the wire to the acknowledgement.
 
+mod pool;
+mod session;
+
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+
+pub(crate) use pool::Pool;
 
 use crate::config::{Acking, ChannelConfig};
 use crate::verdict::{Rejection, reject};
 use crate::wire::MessageHead;
 use crate::{ChannelId, Event, Instant, PeerMisbehaved, ReceiveError, Sequence};
 
-/// Messages up to this length share an allocation with their neighbours.
-const SHARED_MESSAGE: usize = 4096;
-/// Length of such an allocation.
-const CHUNK: usize = 16_384;
 /// The most memory that a message gets before it has arrived.
 const FIRST_MEMORY: usize = 1 << 20;
 
@@ -23,41 +24,16 @@ const FIRST_MEMORY: usize = 1 << 20;
 /// against it; counting on from there can't overflow.
 const MAX_SEQUENCE: Sequence = Sequence::MAX / 2;
 
-/// Where short messages of all channels of a link are copied to, side by side.
-#[derive(Debug, Default)]
-pub(crate) struct Pool(BytesMut);
-
-impl Pool {
-    #[inline(always)]
-    pub(crate) fn copy(&mut self, data: &[u8]) -> Bytes {
-        if data.is_empty() {
-            return Bytes::new();
-        }
-        if data.len() > SHARED_MESSAGE {
-            return Bytes::copy_from_slice(data);
-        }
-        if self.0.capacity() < data.len() {
-            self.0.reserve(CHUNK);
-        }
-        self.0.extend_from_slice(data);
-        self.0.split().freeze()
-    }
-
-    pub(crate) fn release_memory(&mut self) {
-        self.0 = BytesMut::new();
-    }
-}
-
 /// A message that the application has, or has rejected, and that is not yet part of the
 /// acknowledged prefix.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Taken {
     sequence: Sequence,
     length: usize,
     state: TakenState,
 }
 
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum TakenState {
     /// The application has it.
     Waiting,
@@ -70,7 +46,7 @@ enum TakenState {
 }
 
 /// A message of which a part has arrived.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Assembly {
     total: usize,
     data: Vec<u8>,
@@ -99,7 +75,7 @@ fn first_memory(total: usize) -> Vec<u8> {
     Vec::with_capacity(total.min(FIRST_MEMORY))
 }
 
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct ReceiveHalf {
     pub(crate) wire: u16,
     acking: Acking,
@@ -109,6 +85,13 @@ pub(crate) struct ReceiveHalf {
     ack_delay: Duration,
     silence: Option<Duration>,
 
+    /// How many numbers earlier sessions have used: what the application is told counts on.
+    base: Sequence,
+    /// What arrived whole in a session that was lost, and has not been taken.
+    left_over: VecDeque<(Sequence, Bytes)>,
+    left_over_bytes: usize,
+    /// Not everything found room there.
+    is_cut_short: bool,
     /// Everything up to this number has arrived or will not come.
     received: Sequence,
     /// Everything up to this number is settled.
@@ -152,6 +135,10 @@ impl ReceiveHalf {
             window_bytes: config.window_bytes,
             ack_delay,
             silence: config.silence,
+            base: 0,
+            left_over: VecDeque::new(),
+            left_over_bytes: 0,
+            is_cut_short: false,
             received: 0,
             settled: 0,
             acked: 0,
@@ -178,9 +165,12 @@ impl ReceiveHalf {
         self.max_message
     }
 
-    /// The link is up from `now` on.
+    /// The link is up. Silence counts from the first time on, and goes on counting while the link
+    /// is cut.
     pub(crate) fn open(&mut self, now: Instant) {
-        self.heard = now;
+        if self.heard == Instant::FAR_FUTURE {
+            self.heard = now;
+        }
     }
 
     // From the peer.
@@ -321,7 +311,8 @@ impl ReceiveHalf {
     /// The peer will send nothing after `last`.
     pub(crate) fn close(&mut self, last: Sequence) -> Result<(), PeerMisbehaved> {
         let begun = self.received + u64::from(self.assembly.is_some());
-        if last < begun {
+        let changed = self.last.is_some_and(|earlier| earlier != last);
+        if last < begun || changed {
             return Err(PeerMisbehaved::CloseList);
         }
         self.last = Some(last);
@@ -353,6 +344,9 @@ impl ReceiveHalf {
     /// The oldest message that the application has not taken.
     #[inline]
     pub(crate) fn take(&mut self, now: Instant) -> Option<(Sequence, Bytes)> {
+        if !self.left_over.is_empty() {
+            return self.take_left_over();
+        }
         let (sequence, message) = self.queue.pop_front()?;
         self.delivered += 1;
         if self.acking == Acking::Auto {
@@ -367,12 +361,12 @@ impl ReceiveHalf {
                 state: TakenState::Waiting,
             });
         }
-        Some((sequence, message))
+        Some((self.base.saturating_add(sequence), message))
     }
 
     /// How many messages wait to be taken.
     pub(crate) fn waiting(&self) -> usize {
-        self.queue.len()
+        self.left_over.len() + self.queue.len()
     }
 
     /// The application has handled a message.
@@ -398,11 +392,15 @@ impl ReceiveHalf {
             taken.length
         })?;
         self.held_bytes -= length;
-        self.to_reject.push_back(sequence);
+        self.to_reject.push_back(sequence.saturating_sub(self.base));
         Ok(())
     }
 
     fn waiting_mut(&mut self, sequence: Sequence) -> Result<&mut Taken, ReceiveError> {
+        if (1..=self.base).contains(&sequence) {
+            return Err(ReceiveError::SessionLost);
+        }
+        let sequence = sequence.saturating_sub(self.base);
         let found = self
             .taken
             .binary_search_by_key(&sequence, |taken| taken.sequence);
@@ -416,6 +414,8 @@ impl ReceiveHalf {
     /// Nobody listens any more: what waits and what comes is rejected.
     pub(crate) fn abandon(&mut self) {
         self.abandoned = true;
+        self.left_over = VecDeque::new();
+        self.left_over_bytes = 0;
         while let Some((sequence, message)) = self.queue.pop_front() {
             self.turn_away(sequence, message.len());
         }
@@ -465,7 +465,7 @@ impl ReceiveHalf {
 
     /// The next thing to tell the application.
     pub(crate) fn poll_news(&mut self, channel: ChannelId) -> Option<Event> {
-        let news = self.news && !self.queue.is_empty();
+        let news = self.news && self.waiting() > 0;
         self.news = false;
         news.then_some(Event::Readable(channel))
     }

@@ -1,0 +1,343 @@
+//! Sessions: what outlives a connection, and how the next one goes on with it
+//! (`docs/protocol.md`, Sessions).
+
+use alloc::vec::Vec;
+
+use super::{Half, Link, PeerId};
+use crate::config::{Mode, Policy, Role};
+use crate::error::{EndReason, Loss, PeerMisbehaved, SessionLoss};
+use crate::event::Event;
+use crate::life::{Input, Life};
+use crate::sessions::{GoneSession, SessionId};
+use crate::wire::{ChannelEntry, Greeting, NOT_KNOWN, OwnedGreeting, SessionOutcome};
+use crate::{Instant, Sequence};
+
+/// What two ends have in common beyond a connection.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Session {
+    /// Zeros where there is none.
+    pub(super) id: SessionId,
+    /// Whom it is held with.
+    peer: Option<PeerId>,
+    /// The peer's policies, in the order of HELLO: they can't change within a session.
+    policies: Vec<Option<Policy>>,
+    pub(super) resumes: u64,
+    /// Opener: HELLO has named the session.
+    named: bool,
+    /// Acceptor: HELLOs that name another session are put to the caller.
+    asks: bool,
+    /// Acceptor: such a HELLO, until the caller has decided.
+    waiting: Option<OwnedGreeting>,
+    /// Acceptor: what an old session had settled, by channel, for the next WELCOME.
+    settled_once: Vec<Option<Sequence>>,
+}
+
+impl Link {
+    pub(super) fn has_session(&self) -> bool {
+        self.session.id != [0; 16]
+    }
+
+    // An acceptor's routing.
+
+    /// Makes a HELLO that names a session other than this link's own wait for the caller's word:
+    /// for links that a listener makes, one for each connection, before it is known to whom the
+    /// connection belongs. See [`Link::named_session`].
+    pub fn ask_for_sessions(&mut self) {
+        self.session.asks = true;
+    }
+
+    /// The session that the peer's HELLO has named, where the caller is to say which link has it.
+    ///
+    /// The answer is [`Link::take_over`] on that link, or, if there is none or it declines,
+    /// [`Link::decline_session`] on this one. Without an answer the handshake runs out of time.
+    #[must_use]
+    pub fn named_session(&self) -> Option<SessionId> {
+        let waits = self.life == Life::Greeting;
+        let waiting = self.session.waiting.as_ref().filter(|_| waits);
+        waiting.map(|hello| hello.head.session)
+    }
+
+    /// Goes on with this link's session on the connection of `visitor`, whose peer has named it.
+    ///
+    /// The connection that this link still has, if any, is lost from here on (fenced): nothing
+    /// that comes on it may reach the link any more. [`Link::connection`] tells the two apart.
+    /// `visitor` ends as [`EndReason::TakenOver`].
+    ///
+    /// False, and nothing has changed, where the visitor's peer is not the one that this session
+    /// is held with, names another, declares other channels, or this link has ended.
+    #[must_use]
+    pub fn take_over(&mut self, now: Instant, visitor: &mut Self) -> bool {
+        self.advance_clock(now);
+        if self.role != Role::Acceptor || visitor.named_session() != Some(self.session.id) {
+            return false;
+        }
+        let over = matches!(self.life, Life::Finishing | Life::Ended);
+        let Some(hello) = visitor.session.waiting.take() else {
+            return false;
+        };
+        if over || !self.is_resumed_by(&hello.greeting(), visitor.peer) {
+            visitor.session.waiting = Some(hello);
+            return false;
+        }
+        if self.life != Life::Offline {
+            self.disconnect(Loss::Replaced);
+        }
+        self.begin_connection();
+        let greets = self.step(Input::Opened).is_ok() && self.step(Input::Secured).is_ok();
+        debug_assert!(greets, "an offline link takes any connection");
+        self.peer = visitor.peer;
+        self.handshake_deadline = visitor.handshake_deadline;
+        core::mem::swap(&mut self.decoder, &mut visitor.decoder);
+        visitor.connected = false;
+        visitor.fail(Input::Failed, EndReason::TakenOver, None);
+        if let Err(violation) = self.resume_with(&hello.greeting()) {
+            self.accuse(violation);
+        }
+        true
+    }
+
+    /// Begins a new session with a peer that has named one that can't be resumed. `gone` is what
+    /// is still known of that one.
+    pub fn decline_session(&mut self, now: Instant, gone: Option<&GoneSession>) {
+        self.advance_clock(now);
+        if self.named_session().is_none() {
+            return;
+        }
+        let Some(hello) = self.session.waiting.take() else {
+            return;
+        };
+        let outcome = match gone {
+            Some(_) => SessionOutcome::TooOld,
+            None => SessionOutcome::NotKnown,
+        };
+        if let Some(gone) = gone {
+            let channels = self.config.channels.iter();
+            let settled = channels.map(|channel| gone.settled(&channel.name));
+            self.session.settled_once = settled.collect();
+        }
+        if let Err(violation) = self.begin_session(&hello.greeting(), outcome) {
+            self.accuse(violation);
+        }
+    }
+
+    /// Ends a link whose peer is away, because the caller has no room for it.
+    pub fn evict(&mut self, now: Instant) {
+        self.advance_clock(now);
+        if self.life == Life::Offline {
+            self.lose(Loss::Evicted);
+        }
+    }
+
+    /// What to remember of this link's session once the link has ended: with it a peer that comes
+    /// back too late can be told what had become of its messages.
+    #[must_use]
+    pub fn gone_session(&self) -> GoneSession {
+        let channels = self.config.channels.iter().zip(&self.halves);
+        let settled = channels.filter_map(|(config, half)| match half {
+            Half::Receive(half) => Some((config.name.clone(), half.settled())),
+            Half::Send(_) => None,
+        });
+        GoneSession::new(self.session.id, self.session.peer, settled.collect())
+    }
+
+    // The handshake's part.
+
+    /// Whether the opener's next HELLO names the session.
+    pub(super) fn names_session(&mut self) -> bool {
+        self.session.named = self.has_session() && self.session.peer == self.peer;
+        self.session.named
+    }
+
+    /// An acceptor has read and checked the head of a HELLO that names a session.
+    pub(super) fn hear_named(&mut self, hello: &Greeting<'_>) -> Result<(), PeerMisbehaved> {
+        if self.is_resumed_by(hello, self.peer) {
+            return self.resume_with(hello);
+        }
+        if self.session.asks {
+            self.session.waiting = Some(OwnedGreeting::new(hello));
+            self.has_news = true;
+            return Ok(());
+        }
+        self.begin_session(hello, SessionOutcome::NotKnown)
+    }
+
+    /// Whether this HELLO may go on with this acceptor's session: it comes from whom the session
+    /// is held with, and declares the same channels.
+    fn is_resumed_by(&self, hello: &Greeting<'_>, peer: Option<PeerId>) -> bool {
+        let same = |(number, theirs): (usize, ChannelEntry<'_>)| {
+            let ours = self
+                .wire
+                .get(number)
+                .map(|at| &self.config.channels[usize::from(*at)]);
+            let policy = self.session.policies.get(number);
+            ours.is_some_and(|ours| ours.name == theirs.name && ours.mode != theirs.mode)
+                && policy == Some(&theirs.policy)
+        };
+        self.has_session()
+            && hello.head.session == self.session.id
+            && peer == self.session.peer
+            && hello.channels().count() == self.wire.len()
+            && hello.channels().enumerate().all(same)
+    }
+
+    /// The acceptor goes on with its session.
+    fn resume_with(&mut self, hello: &Greeting<'_>) -> Result<(), PeerMisbehaved> {
+        for theirs in hello.channels() {
+            super::greeting::check_entry(&theirs, SessionOutcome::Resumed)?;
+        }
+        self.to_greet = super::ToGreet::Welcome(SessionOutcome::Resumed);
+        self.agree(hello, true)
+    }
+
+    /// The opener hears what became of the session.
+    pub(super) fn hear_outcome(&mut self, welcome: &Greeting<'_>) -> Result<bool, PeerMisbehaved> {
+        let head = &welcome.head;
+        let same = head.session == self.session.id;
+        match (self.session.named, head.outcome) {
+            (false, SessionOutcome::New) => {
+                if self.has_session() {
+                    self.lose_session(SessionLoss::OtherPeer, &[])?;
+                }
+                Ok(false)
+            }
+            (true, SessionOutcome::Resumed) if same => Ok(true),
+            (true, SessionOutcome::NotKnown) if !same => {
+                self.lose_session(SessionLoss::NotKnown, &known(welcome))?;
+                Ok(false)
+            }
+            (true, SessionOutcome::TooOld) if !same => {
+                self.lose_session(SessionLoss::TooOld, &known(welcome))?;
+                Ok(false)
+            }
+            _ => Err(PeerMisbehaved::Greeting),
+        }
+    }
+
+    /// Both ends are agreed on whom the session is held with, and about what.
+    pub(super) fn hold_session(&mut self, id: SessionId, greeting: &Greeting<'_>) {
+        self.session.id = id;
+        self.session.peer = self.peer;
+        self.session.policies = greeting.channels().map(|theirs| theirs.policy).collect();
+    }
+
+    /// What the next greeting says that this end had settled of an old session.
+    pub(super) fn settled_once(&self, channel: usize) -> Sequence {
+        let settled = self.session.settled_once.get(channel).copied().flatten();
+        settled.unwrap_or(NOT_KNOWN)
+    }
+
+    /// The session is over: every message of it gets its verdict, and the next has nothing of it.
+    /// `settled` is what the peer says that it had settled, by channel.
+    pub(super) fn lose_session(
+        &mut self,
+        why: SessionLoss,
+        settled: &[Option<Sequence>],
+    ) -> Result<(), PeerMisbehaved> {
+        for (at, half) in self.halves.iter_mut().enumerate() {
+            match half {
+                Half::Send(half) => half.start_over(settled.get(at).copied().flatten())?,
+                Half::Receive(half) => half.start_over(),
+            }
+        }
+        self.session.id = [0; 16];
+        self.has_news = true;
+        // Who had said DONE has all verdicts: what is lost then is nothing but the farewell.
+        if !self.closing.ever_done {
+            self.tell(Event::SessionLost(why));
+        }
+        Ok(())
+    }
+
+    // The connection's part.
+
+    /// Forgets everything that belonged to one connection, for the next.
+    pub(super) fn begin_connection(&mut self) {
+        self.connection += 1;
+        self.connected = true;
+        self.read_ended = false;
+        self.write_ended = false;
+        self.decoder = crate::wire::Decoder::new(self.config.frame_limit);
+        self.stream = super::Stream::default();
+        self.to_greet = super::ToGreet::Nothing;
+        self.farewell = None;
+        self.closing.begin_connection();
+        self.ping_outstanding = false;
+        self.to_ping = None;
+        self.to_pong = None;
+        self.heard = self.now;
+        self.spoke = self.now;
+        self.session.waiting = None;
+        self.session.settled_once = Vec::new();
+        self.connect_at = Instant::FAR_FUTURE;
+        self.linger_deadline = Instant::FAR_FUTURE;
+        self.handshake_deadline = self.now + self.config.patience.handshake;
+    }
+
+    /// The connection is of no use any more. What that means for the link depends on why, on the
+    /// role and on the policy.
+    pub(super) fn lose(&mut self, loss: Loss) {
+        let idle = matches!(self.life, Life::Offline | Life::Ended);
+        if idle && loss.spares_session() {
+            return;
+        }
+        if !self.outlives(loss) {
+            self.fail(Input::Failed, EndReason::Lost(loss), None);
+            self.connection_ended();
+            return;
+        }
+        self.disconnect(loss);
+        if !self.is_native() {
+            // Without figures from the peer this can't contradict anything.
+            let _ = self.lose_session(SessionLoss::Dialect, &[]);
+        }
+    }
+
+    /// Decides whether the link waits for another connection, and for how long.
+    pub(super) fn outlives(&mut self, loss: Loss) -> bool {
+        if !loss.spares_session() {
+            return false;
+        }
+        match self.role {
+            Role::Opener => {
+                let policy = &self.config.reconnect;
+                let at = self.backoff.fail(self.now, policy, &mut self.rng);
+                self.connect_at = at.unwrap_or(Instant::FAR_FUTURE);
+                at.is_some()
+            }
+            Role::Acceptor => {
+                let retain = self.config.patience.retain;
+                // A return that fails does not begin the time anew.
+                if self.retain_deadline == Instant::FAR_FUTURE {
+                    self.retain_deadline = self.now + retain;
+                }
+                self.has_session() && !retain.is_zero()
+            }
+        }
+    }
+
+    /// Lets go of the connection and waits for the next.
+    pub(super) fn disconnect(&mut self, loss: Loss) {
+        let was_up = matches!(self.life, Life::Open | Life::Closing);
+        if !matches!(self.step(Input::ConnectionLost), Ok(true)) {
+            return;
+        }
+        self.handshake_deadline = Instant::FAR_FUTURE;
+        self.connection_ended();
+        for half in &mut self.halves {
+            if let Half::Receive(half) = half {
+                half.connection_lost();
+            }
+        }
+        if was_up {
+            self.tell(Event::Lost(loss));
+        }
+    }
+}
+
+/// What an acceptor that can't resume says that it had settled, in the order of HELLO.
+fn known(welcome: &Greeting<'_>) -> Vec<Option<Sequence>> {
+    let settled = |theirs: ChannelEntry<'_>| {
+        (theirs.mode == Mode::Receive && theirs.handled != NOT_KNOWN).then_some(theirs.handled)
+    };
+    welcome.channels().map(settled).collect()
+}

@@ -1,0 +1,94 @@
+//! What becomes of a receiving half when its connection is lost and another comes.
+
+use bytes::Bytes;
+
+use super::{ReceiveHalf, TakenState};
+use crate::{Instant, Sequence};
+
+impl ReceiveHalf {
+    /// Everything up to this number is settled.
+    pub(crate) fn settled(&self) -> Sequence {
+        self.settled
+    }
+
+    /// Everything up to this number has arrived whole, or was skipped.
+    pub(crate) fn received(&self) -> Sequence {
+        self.received
+    }
+
+    /// How many bytes have arrived of the message after those.
+    pub(crate) fn partial(&self) -> u64 {
+        let arrived = self.assembly.as_ref().map(|assembly| assembly.data.len());
+        arrived.unwrap_or(0) as u64
+    }
+
+    /// Nothing more will come on this connection: a frame that it cut counts as far as it came.
+    pub(crate) fn connection_lost(&mut self) {
+        if let Some(assembly) = &mut self.assembly {
+            self.held_bytes -= assembly.frame_left;
+            assembly.frame_left = 0;
+            assembly.last = false;
+            if assembly.data.is_empty() {
+                self.assembly = None;
+            }
+        }
+        self.ack_due = false;
+        self.ack_at = Instant::FAR_FUTURE;
+    }
+
+    /// The greeting has told the sender what is settled.
+    pub(crate) fn greeted(&mut self) {
+        self.ack_written();
+    }
+
+    /// On the new connection the sender is to hear again of every rejection that it has not noted.
+    pub(crate) fn resume(&mut self) {
+        let rejected = |taken: &&super::Taken| matches!(taken.state, TakenState::Rejected(_));
+        let rejected = self.taken.iter().filter(rejected);
+        self.to_reject = rejected.map(|taken| taken.sequence).collect();
+    }
+
+    /// The session is over, and a new one begins with nothing in it. What has arrived whole can
+    /// still be taken, up to a window's worth; what has arrived in part is gone.
+    pub(crate) fn start_over(&mut self) {
+        let (base, received) = (self.base, self.received);
+        for (sequence, message) in core::mem::take(&mut self.queue) {
+            self.leave_over(base.saturating_add(sequence), message);
+        }
+        // Only a peer that skips enormous ranges makes this stop counting.
+        self.base = base.saturating_add(received);
+        self.received = 0;
+        self.settled = 0;
+        self.acked = 0;
+        self.last = None;
+        self.taken.clear();
+        self.to_reject.clear();
+        self.assembly = None;
+        self.held_bytes = 0;
+        self.unacked_bytes = 0;
+        self.ack_due = false;
+        self.ack_at = Instant::FAR_FUTURE;
+    }
+
+    fn leave_over(&mut self, sequence: Sequence, message: Bytes) {
+        let bytes = self.left_over_bytes + message.len();
+        // What is left of two lost sessions may be more than a window. Its sender knows only that
+        // it may have been handled or not, and the beginning is worth more than a part with a gap.
+        let full = self.left_over.len() >= self.window_messages || bytes > self.window_bytes;
+        if !full && !self.is_cut_short {
+            self.left_over_bytes = bytes;
+            self.left_over.push_back((sequence, message));
+        } else {
+            self.is_cut_short = true;
+        }
+    }
+
+    #[cold]
+    pub(super) fn take_left_over(&mut self) -> Option<(Sequence, Bytes)> {
+        let (sequence, message) = self.left_over.pop_front()?;
+        self.left_over_bytes -= message.len();
+        self.is_cut_short &= !self.left_over.is_empty();
+        self.delivered += 1;
+        Some((sequence, message))
+    }
+}

@@ -1,0 +1,149 @@
+//! What becomes of a sending half when its connection is lost and another comes.
+
+use super::SendHalf;
+use crate::config::Policy;
+use crate::verdict::{Verdict, VerdictKind};
+use crate::{Instant, PeerMisbehaved, Sequence};
+
+/// What a greeting that resumes says about one channel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Figures {
+    pub(crate) handled: Sequence,
+    pub(crate) received: Sequence,
+    pub(crate) partial: u64,
+}
+
+impl SendHalf {
+    /// The receiver tells where the new connection begins. What it has not received is as if it
+    /// had never been on the wire: it goes out before anything new, and until then it can expire,
+    /// be superseded or be withdrawn.
+    pub(crate) fn resume(&mut self, figures: Figures) -> Result<(), PeerMisbehaved> {
+        let Figures {
+            handled,
+            received,
+            partial,
+        } = figures;
+        self.check_received(handled, received)?;
+        let partial = self.check_partial(received, partial)?;
+        // Announced and acknowledged messages only: the half is as the last connection left it.
+        self.acknowledge(handled)
+            .map_err(|_| PeerMisbehaved::Resume)?;
+        self.to_note.clear();
+        self.replayed -= self.pending_replays();
+        self.begun_before = self.begun_before.max(self.announced);
+        self.written = self
+            .store
+            .partition_point(|entry| entry.sequence <= received);
+        self.offset = partial;
+        self.taken = 0;
+        self.received = received;
+        self.announced = received + u64::from(partial > 0);
+        let outstanding = self.store.range(..self.written);
+        self.flight_bytes = outstanding.map(|entry| entry.length).sum::<usize>() + partial;
+        self.replayed += self.pending_replays();
+        self.restore_expiries();
+        self.supersede_unbegun();
+        Ok(())
+    }
+
+    /// Neither more than was sent, nor less than the receiver has said before.
+    fn check_received(&self, handled: Sequence, received: Sequence) -> Result<(), PeerMisbehaved> {
+        let whole = self.announced - u64::from(self.offset > 0);
+        let floor = self.received.max(self.acked);
+        if handled > received || handled < self.acked || received > whole || received < floor {
+            return Err(PeerMisbehaved::Resume);
+        }
+        Ok(())
+    }
+
+    /// How much the receiver has of the message after `received`, which must have been begun.
+    fn check_partial(&self, received: Sequence, partial: u64) -> Result<usize, PeerMisbehaved> {
+        if partial == 0 {
+            return Ok(0);
+        }
+        let found = self
+            .store
+            .binary_search_by_key(&(received + 1), |entry| entry.sequence)
+            .map_err(|_| PeerMisbehaved::Resume)?;
+        let most = if found < self.written {
+            self.store[found].length.saturating_sub(1)
+        } else if found == self.written {
+            self.offset
+        } else {
+            0
+        };
+        match usize::try_from(partial) {
+            Ok(partial) if partial <= most => Ok(partial),
+            _ => Err(PeerMisbehaved::Resume),
+        }
+    }
+
+    /// How many messages are to go out that were begun on an earlier connection.
+    fn pending_replays(&self) -> u64 {
+        let begun = |entry: &&super::Entry| entry.sequence <= self.begun_before;
+        self.store.iter().skip(self.unbegun()).filter(begun).count() as u64
+    }
+
+    fn restore_expiries(&mut self) {
+        for entry in self.store.iter().skip(self.unbegun()) {
+            if entry.expires != Instant::FAR_FUTURE {
+                self.expiries.insert((entry.expires, entry.sequence));
+            }
+        }
+    }
+
+    /// `Latest` keeps one message that is not begun: the newest.
+    fn supersede_unbegun(&mut self) {
+        while self.policy == Policy::Latest && self.store.len() > self.unbegun() + 1 {
+            self.drop_unbegun(self.unbegun(), Verdict::Superseded);
+        }
+    }
+
+    /// The session is over, and a new one begins with nothing in it. `handled` is the last number
+    /// that the receiver had settled, if it knows.
+    pub(crate) fn start_over(&mut self, handled: Option<Sequence>) -> Result<(), PeerMisbehaved> {
+        if let Some(handled) = handled {
+            let whole = self.announced - u64::from(self.offset > 0);
+            if handled < self.acked || handled > whole {
+                return Err(PeerMisbehaved::Resume);
+            }
+            self.count_handled(handled);
+        }
+        self.end();
+        self.base += self.next - 1;
+        self.next = 1;
+        self.announced = 0;
+        self.acked = 0;
+        self.received = 0;
+        self.begun_before = 0;
+        self.last = None;
+        self.max_message = self.own_max_message;
+        Ok(())
+    }
+
+    /// Gives everything up to `through` that has no verdict the verdict `Handled`. Unlike an
+    /// acknowledgement it may pass anything: nothing of this session is on a connection any more.
+    fn count_handled(&mut self, through: Sequence) {
+        let mut last = None;
+        while self
+            .store
+            .front()
+            .is_some_and(|entry| entry.sequence <= through)
+        {
+            let Some(entry) = self.store.pop_front() else {
+                break;
+            };
+            self.written -= 1;
+            if !entry.rejected {
+                self.counts[VerdictKind::Handled] += 1;
+                last = Some(entry.sequence);
+            }
+        }
+        if let Some(last) = last {
+            let first = self
+                .handled
+                .map_or(self.base + self.acked + 1, |(first, _)| first);
+            self.handled = Some((first, self.base + last));
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Which link has which session: how an acceptor with many links finds the one that a returning
+//! peer belongs to.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::{PeerId, Sequence};
+
+/// A session's id: sixteen bytes, not all zero.
+pub type SessionId = [u8; 16];
+
+/// How many peers an acceptor waits for at a time by default.
+pub const DEFAULT_SESSIONS: usize = 1024;
+
+/// What is remembered of a session that is over.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GoneSession {
+    id: SessionId,
+    peer: Option<PeerId>,
+    settled: Vec<(String, Sequence)>,
+}
+
+impl GoneSession {
+    pub(crate) fn new(
+        id: SessionId,
+        peer: Option<PeerId>,
+        settled: Vec<(String, Sequence)>,
+    ) -> Self {
+        Self { id, peer, settled }
+    }
+
+    /// The last number that was settled on a channel.
+    pub(crate) fn settled(&self, channel: &str) -> Option<Sequence> {
+        let found = self.settled.iter().find(|(name, _)| name == channel);
+        found.map(|(_, settled)| *settled)
+    }
+}
+
+/// The sessions of one acceptor.
+///
+/// `L` is whatever leads the caller to a link: a key, a reference. The caller
+/// - [adds](Self::add) a link's session when it begins,
+/// - says when its connection is [lost](Self::lost) and when it has [resumed](Self::resumed),
+/// - [removes](Self::remove) it when the link has ended,
+/// - and [finds](Self::find) it when a peer names it.
+///
+/// A session is found only by the peer that it is held with. How long one is kept is each link's
+/// own decision ([`Patience::retain`](crate::Patience::retain)); how many are kept without a
+/// connection is decided here.
+#[derive(Clone, Debug)]
+pub struct Sessions<L> {
+    held: BTreeMap<SessionId, Held<L>>,
+    /// Those without a connection, the one that has waited longest first.
+    away: BTreeMap<u64, SessionId>,
+    /// How many times a connection was lost.
+    losses: u64,
+    gone: VecDeque<GoneSession>,
+    limit: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Held<L> {
+    peer: Option<PeerId>,
+    link: L,
+    away: Option<u64>,
+}
+
+impl<L> Default for Sessions<L> {
+    fn default() -> Self {
+        Self::new(DEFAULT_SESSIONS)
+    }
+}
+
+impl<L> Sessions<L> {
+    /// With room for `limit` sessions without a connection, and for as many memories of sessions
+    /// that are over.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self {
+            held: BTreeMap::new(),
+            away: BTreeMap::new(),
+            losses: 0,
+            gone: VecDeque::new(),
+            limit,
+        }
+    }
+
+    /// A session has begun.
+    pub fn add(&mut self, id: SessionId, peer: Option<PeerId>, link: L) {
+        let away = None;
+        self.held.insert(id, Held { peer, link, away });
+    }
+
+    /// The link that has the session that `peer` names, if it is this peer's.
+    #[must_use]
+    pub fn find(&self, id: SessionId, peer: Option<PeerId>) -> Option<&L> {
+        let held = self.held.get(&id).filter(|held| held.peer == peer);
+        held.map(|held| &held.link)
+    }
+
+    /// A session has lost its connection. Where that makes one more than there is room for, the
+    /// link that has waited longest is given back: the caller [evicts](crate::Link::evict) it.
+    pub fn lost(&mut self, id: SessionId) -> Option<&L> {
+        self.losses += 1;
+        let held = self.held.get_mut(&id)?;
+        if let Some(earlier) = held.away.replace(self.losses) {
+            self.away.remove(&earlier);
+        }
+        self.away.insert(self.losses, id);
+        if self.away.len() <= self.limit {
+            return None;
+        }
+        let (_, oldest) = self.away.pop_first()?;
+        let held = self.held.get_mut(&oldest)?;
+        held.away = None;
+        Some(&held.link)
+    }
+
+    /// A session goes on with a new connection.
+    pub fn resumed(&mut self, id: SessionId) {
+        if let Some(held) = self.held.get_mut(&id)
+            && let Some(away) = held.away.take()
+        {
+            self.away.remove(&away);
+        }
+    }
+
+    /// A link has ended, and its session with it. What there is to remember of it is kept for as
+    /// long as there is room.
+    pub fn remove(&mut self, gone: GoneSession) {
+        self.resumed(gone.id);
+        if self.held.remove(&gone.id).is_none() {
+            return;
+        }
+        self.gone.push_back(gone);
+        if self.gone.len() > self.limit {
+            self.gone.pop_front();
+        }
+    }
+
+    /// What is remembered of a session that was `peer`'s and is over.
+    #[must_use]
+    pub fn gone(&self, id: SessionId, peer: Option<PeerId>) -> Option<&GoneSession> {
+        let mut gone = self.gone.iter();
+        gone.find(|gone| gone.id == id && gone.peer == peer)
+    }
+
+    /// How many sessions wait for their peers.
+    #[must_use]
+    pub fn away(&self) -> usize {
+        self.away.len()
+    }
+
+    /// How many sessions there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+}
