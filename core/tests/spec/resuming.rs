@@ -36,7 +36,10 @@ fn what_was_lost_goes_out_again_and_nothing_else() {
         let report = &pair.ends[OPENER].report()[0];
         assert_eq!(report.verdicts[VerdictKind::Handled], 4);
         assert_eq!(report.replayed, 1);
-        assert_eq!(pair.ends.each_ref().map(|end| end.resumes()), [1, 1]);
+        assert_eq!(
+            pair.ends.each_ref().map(countersign_core::Link::resumes),
+            [1, 1]
+        );
         let link =
             |event: &&Event| matches!(event, Event::Connected | Event::Lost(_) | Event::Resumed);
         for events in &pair.events {
