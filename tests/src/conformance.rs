@@ -137,6 +137,9 @@ macro_rules! each_scenario {
                 a_dropped_listener,
                 a_link_that_nobody_accepts,
             }
+            resuming {
+                handles_survive_cuts,
+            }
             stream {
                 sizes,
                 closed_by_the_sender,

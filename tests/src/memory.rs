@@ -99,7 +99,7 @@ pub struct End {
 impl End {
     fn new(setup: &Setup, role: Role, wire: Wire) -> (Connecting, Self) {
         let calls = wire.calls.clone();
-        let (connecting, driver) = Connecting::start(setup, role, wire).unwrap();
+        let (connecting, driver) = Connecting::over(setup, role, wire).unwrap();
         // Woken once, as every new task is.
         let end = Self {
             driver: Some(driver),

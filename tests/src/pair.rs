@@ -107,13 +107,13 @@ impl Pair {
     /// The opener's setup.
     #[must_use]
     pub fn client_setup(&self, config: Config) -> Setup {
-        Setup::new(config, self.client_security()).unwrap()
+        Setup::new(config.single_connection(), self.client_security()).unwrap()
     }
 
     /// The acceptor's setup.
     #[must_use]
     pub fn server_setup(&self, config: Config) -> Setup {
-        Setup::new(config, self.server_security()).unwrap()
+        Setup::new(config.single_connection(), self.server_security()).unwrap()
     }
 
     /// A listener with the acceptor's security.
@@ -144,11 +144,26 @@ impl Pair {
         (ends, proxy)
     }
 
+    /// A link through a proxy that outlives its connections as long as the listener is there.
+    #[must_use]
+    pub fn lasting_link(&self, client: Config, server: Config) -> (Ends, Proxy, Box<dyn Listener>) {
+        let server = Setup::new(server, self.server_security()).unwrap();
+        let listener = self.server.listen(loopback(), server, Limits::default());
+        let proxy = Proxy::to(listener.address());
+        let client = Setup::new(client, self.client_security()).unwrap();
+        let ends = self.join_with(&*listener, proxy.address(), &client);
+        (ends, proxy, listener)
+    }
+
     /// Opens a link to `address` and accepts it.
     #[must_use]
     pub fn join(&self, listener: &dyn Listener, address: SocketAddr, client: Config) -> Ends {
+        self.join_with(listener, address, &self.client_setup(client))
+    }
+
+    fn join_with(&self, listener: &dyn Listener, address: SocketAddr, client: &Setup) -> Ends {
         thread::scope(|scope| {
-            let client = scope.spawn(|| self.connect(address, client));
+            let client = scope.spawn(|| self.client.connect(address, client));
             let server = listener.accept().map_err(|error| error.to_string());
             let client = client.join().unwrap().expect("the opener's end");
             let server = server.expect("the acceptor's end");

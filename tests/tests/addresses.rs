@@ -14,12 +14,12 @@ const TIMES: usize = 50;
 
 fn receiving() -> Setup {
     let config = Config::new().channel(ChannelConfig::receive("data"));
-    Setup::new(config, Security::plaintext()).unwrap()
+    Setup::new(config.single_connection(), Security::plaintext()).unwrap()
 }
 
 fn sending() -> Setup {
     let config = Config::new().channel(ChannelConfig::send("data"));
-    Setup::new(config, Security::plaintext()).unwrap()
+    Setup::new(config.single_connection(), Security::plaintext()).unwrap()
 }
 
 fn on_tokio<T: Send + 'static>(
@@ -114,13 +114,14 @@ mod silent {
             ..Patience::default()
         };
         let config = sending().config().clone().patience(patience);
-        let client = Setup::new(config, Security::plaintext()).unwrap();
+        let client = Setup::new(config.single_connection(), Security::plaintext()).unwrap();
         let (silent, _queue) = silent();
         on_tokio(1, async move {
             let listener = countersign_tokio::Listener::bind(loopback(), receiving());
             let listener = listener.await.unwrap();
-            let addresses = [silent.local_addr().unwrap(), listener.local_addr()];
-            let link = countersign_tokio::connect(&addresses[..], &client).await;
+            let addresses = vec![silent.local_addr().unwrap(), listener.local_addr()];
+            let addresses: &'static [_] = addresses.leak();
+            let link = countersign_tokio::connect(addresses, &client).await;
             link.unwrap();
         });
     }

@@ -34,7 +34,7 @@ fn patient(setup: &Setup) -> Setup {
         ..Patience::default()
     };
     let config = setup.config().clone().patience(patience);
-    Setup::new(config, setup.security().clone()).unwrap()
+    Setup::new(config.single_connection(), setup.security().clone()).unwrap()
 }
 
 /// Polls a future once and drops it; panics if it was ready.

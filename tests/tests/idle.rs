@@ -124,7 +124,7 @@ fn a_driver_that_was_held_up_hears_what_came_before_it_judges() {
     let [client, server] = setups(Transport::Tls, unhurried());
     let server = {
         let config = server.config().clone().patience(patience);
-        Setup::new(config, server.security().clone()).unwrap()
+        Setup::new(config.single_connection(), server.security().clone()).unwrap()
     };
     let ([from, to], mut ends) = link(&client, &server);
     let made = Instant::now();

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
 
+use countersign_core::DEFAULT_SESSIONS;
+
 use crate::error::LinkError;
 
 /// How many connections a listener keeps before they are accepted by default.
@@ -19,12 +21,17 @@ pub struct Limits {
     /// As many errors of connections that did not become links wait to be accepted; beyond that
     /// the oldest is dropped with a warning.
     pub half_open: usize,
+    /// How many links may be without a connection, for their peers to come back;
+    /// [`DEFAULT_SESSIONS`] by default. With one more, the one that has waited longest ends as
+    /// [`Loss::Evicted`](countersign_core::Loss::Evicted).
+    pub sessions: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             half_open: DEFAULT_HALF_OPEN,
+            sessions: DEFAULT_SESSIONS,
         }
     }
 }

@@ -1,16 +1,20 @@
 //! The core's time from the machine's monotonic clock.
 
+use std::sync::LazyLock;
 use std::time::Instant as StdInstant;
 
 use countersign_core::Instant;
 
-/// Turns the machine's monotonic time into the core's, counted from when the link was made.
+/// When the core's time begins: for all links, since a connection may go from one to another.
+static EPOCH: LazyLock<StdInstant> = LazyLock::new(StdInstant::now);
+
+/// Turns the machine's monotonic time into the core's.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock(StdInstant);
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self(StdInstant::now())
+        Self(*EPOCH)
     }
 
     pub(crate) fn now(self) -> Instant {

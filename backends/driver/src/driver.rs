@@ -1,18 +1,18 @@
-//! The loop that moves bytes between a link and its transport, for any runtime.
+//! The loop that keeps a link connected and moves its bytes, for any runtime.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant as StdInstant;
 
-use countersign_core::{Instant, Life, Loss};
-use countersign_endpoint::{Buffer, Endpoint, Written};
+use countersign_core::{Instant, Loss};
+use countersign_endpoint::{Endpoint, Security};
 
+use crate::connection::Connection;
 use crate::error::Detail;
-use crate::shared::Shared;
-
-/// How much is read at once, in bytes, at least.
-const READ: usize = 16 * 1024;
+use crate::registry::Registry;
+use crate::shared::{Shared, State};
 
 /// A byte stream in both directions that never blocks.
 ///
@@ -53,64 +53,116 @@ pub trait Timer {
     fn poll_until(&mut self, context: &mut Context<'_>, deadline: StdInstant) -> Poll<()>;
 }
 
-/// Moves bytes between a link and its transport until both are done with each other.
+/// A transport connection that is being opened. It has a time limit of its own; dropping it gives
+/// it up.
+pub type Dialing<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
+
+/// Opens transport connections to one peer, one at a time.
+pub type Dialer<T> = Box<dyn FnMut() -> Dialing<T> + Send>;
+
+/// Keeps a link connected, and moves bytes between it and its transport, until the link has ended
+/// and both are done with each other.
 ///
-/// Holds no protocol decision: when to write what, when to give up and what to tell are the
-/// core's. Dropping it ends the link as lost.
-#[derive(Debug)]
+/// Holds no protocol decision: when to connect, when to write what, when to give up and what to
+/// tell are the core's. Dropping it ends the link as lost.
 pub struct Driver<T> {
     shared: Arc<Shared>,
-    endpoint: Endpoint,
-    transport: T,
-    input: Buffer,
-    output: Buffer,
-    /// Our direction of the transport has ended, or can't be used any more.
-    shut: bool,
-    /// The transport could not end our direction yet.
-    shutting: bool,
-    /// When to stop waiting for a peer that does not end its direction.
-    linger: Option<Instant>,
+    /// Which of the link's drivers this is: the one that brought its latest connection goes on
+    /// with the link, those before it are done.
+    number: u64,
+    security: Security,
+    connection: Option<Connection<T>>,
+    dialer: Option<Dialer<T>>,
+    dialing: Option<Dialing<T>>,
+    /// Where a listener's links are, one of which a peer may return to.
+    registry: Option<Arc<Registry>>,
+}
+
+impl<T> std::fmt::Debug for Driver<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<T: Transport> Driver<T> {
-    pub(crate) fn new(shared: Arc<Shared>, endpoint: Endpoint, transport: T) -> Self {
-        Self {
+    /// Drives a link over one transport connection, that a listener has accepted if there is a
+    /// registry.
+    pub(crate) fn over(
+        shared: Arc<Shared>,
+        security: &Security,
+        transport: T,
+        registry: Option<Arc<Registry>>,
+    ) -> Self {
+        let mut driver = Self {
+            number: shared.with(|state| state.driver_number),
             shared,
-            endpoint,
-            transport,
-            input: Buffer::default(),
-            output: Buffer::default(),
-            shut: false,
-            shutting: false,
-            linger: None,
+            security: security.clone(),
+            connection: None,
+            dialer: None,
+            dialing: None,
+            registry,
+        };
+        driver.connect(transport);
+        driver
+    }
+
+    /// Drives a link over as many transport connections as it takes.
+    pub(crate) fn dial(shared: Arc<Shared>, security: &Security, dialer: Dialer<T>) -> Self {
+        Self {
+            number: shared.with(|state| state.driver_number),
+            shared,
+            security: security.clone(),
+            connection: None,
+            dialer: Some(dialer),
+            dialing: None,
+            registry: None,
         }
     }
 
-    /// Does what can be done now; ready when the transport is of no more use.
+    fn connect(&mut self, transport: T) {
+        let now = self.shared.clock.now();
+        let endpoint = Endpoint::new(&self.security, now, &mut &*self.shared);
+        self.connection = Some(Connection::new(endpoint, transport));
+    }
+
+    /// Does what can be done now; ready when there is nothing left to do, ever.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
             let now = self.shared.clock.now();
-            let mut read = false;
+            let mut progress = false;
             if self.is_due(now) {
                 // What has arrived arrived before now: a driver that was held up for long must
                 // not take that for the peer's silence. The longest record takes two reads.
-                read = self.read(context, now);
-                if read {
+                progress = self.read(context, now) && {
                     self.read(context, now);
-                }
-                self.pass_time(now);
+                    true
+                };
+                self.shared.with(|state| state.link.handle_timeout(now));
             }
-            let wrote = self.write(context, now);
-            read |= self.read(context, now);
-            if self.is_over(now) {
+            progress |= match &mut self.connection {
+                Some(connection) => connection.write(context, now, &self.shared),
+                None => self.poll_dial(context, now),
+            };
+            progress |= self.read(context, now);
+            progress |= self.lead_to_its_link();
+            progress |= self.let_go(now);
+            if self.is_done() {
                 return Poll::Ready(());
             }
-            if !wrote && !read && self.sleep(context) {
-                self.input.release();
-                self.output.release();
+            if !progress && self.sleep(context) {
+                if let Some(connection) = &mut self.connection {
+                    connection.release();
+                }
                 return Poll::Pending;
             }
         }
+    }
+
+    fn read(&mut self, context: &mut Context<'_>, now: Instant) -> bool {
+        let connection = self.connection.as_mut();
+        connection.is_some_and(|connection| connection.read(context, now, &self.shared))
     }
 
     /// When to call [`Driver::poll`] again even if nothing else happens.
@@ -121,7 +173,8 @@ impl<T: Transport> Driver<T> {
             state.armed = deadline.unwrap_or(Instant::FAR_FUTURE);
             deadline
         });
-        let earliest = match (of_link, self.linger) {
+        let linger = self.connection.as_ref().and_then(Connection::linger);
+        let earliest = match (of_link, linger) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
@@ -131,25 +184,27 @@ impl<T: Transport> Driver<T> {
     /// Whether the link wants to know what time it is.
     fn is_due(&self, now: Instant) -> bool {
         self.shared.with(|state| {
-            state.driver = None;
-            state
-                .link
-                .poll_deadline()
-                .is_some_and(|deadline| deadline <= now)
+            if state.driver_number == self.number {
+                state.driver = None;
+            }
+            let deadline = state.link.poll_deadline();
+            deadline.is_some_and(|deadline| deadline <= now)
         })
-    }
-
-    fn pass_time(&self, now: Instant) {
-        self.shared.with(|state| state.link.handle_timeout(now));
     }
 
     /// Leaves a waker for those who give the link something to do; false when somebody has
     /// meanwhile.
     fn sleep(&self, context: &Context<'_>) -> bool {
-        let blocked = !self.output.is_empty() || self.shutting || self.shut;
+        let connection = self.connection.as_ref();
+        let blocked = connection.is_none_or(Connection::is_blocked);
+        let dials = self.dialing.is_some();
         self.shared.with(|state| {
+            if state.driver_number != self.number {
+                return false;
+            }
             state.blocked = blocked;
-            if state.link.wants_output() && !blocked {
+            let output = state.link.wants_output() && !blocked;
+            if output || (state.link.wants_connect() && !dials) {
                 return false;
             }
             state.driver = Some(context.waker().clone());
@@ -157,118 +212,87 @@ impl<T: Transport> Driver<T> {
         })
     }
 
-    /// Encrypts and sends until nothing is left or the transport takes no more; true when it did
-    /// anything.
-    fn write(&mut self, context: &mut Context<'_>, now: Instant) -> bool {
-        let mut progress = false;
-        while !self.shut {
-            if self.output.is_empty() {
-                let mut scratch = Buffer::default();
-                let written =
-                    self.endpoint
-                        .write(now, &mut self.output, &mut scratch, &mut &*self.shared);
-                scratch.release();
-                match written {
-                    // What the endpoint has to say may come with the next call only: an alert that
-                    // ends the connection, say. Writing nothing would look like a dead transport.
-                    Written::Some if self.output.is_empty() => continue,
-                    Written::Some => {}
-                    Written::Nothing => break,
-                    Written::End => {
-                        progress |= self.shut_down(context);
-                        break;
-                    }
-                }
-            }
-            match self.transport.poll_write(context, self.output.filled()) {
-                Poll::Pending => break,
-                Poll::Ready(Ok(count)) if count > 0 => {
-                    self.output.consume(count);
-                    progress = true;
-                }
-                Poll::Ready(result) => {
-                    let error = result
-                        .err()
-                        .unwrap_or_else(|| io::ErrorKind::WriteZero.into());
-                    self.cannot_write(error);
-                    progress = true;
-                }
-            }
-        }
-        progress
-    }
-
-    fn shut_down(&mut self, context: &mut Context<'_>) -> bool {
-        let result = self.transport.poll_shutdown(context);
-        self.shutting = result.is_pending();
-        match result {
-            Poll::Pending => false,
-            Poll::Ready(result) => {
-                if let Err(error) = result {
-                    tracing::debug!(%error, "the transport could not be shut down");
-                }
-                self.shut = true;
-                true
-            }
-        }
-    }
-
-    /// The transport takes nothing more. What the peer still had to say, an alert perhaps, may
-    /// wait to be read and tell more than this error, so reading goes on to its end.
-    fn cannot_write(&mut self, error: io::Error) {
-        let length = self.output.filled().len();
-        self.output.consume(length);
-        self.shut = true;
-        self.shared
-            .with(|state| state.explain(Detail::Transport(Arc::new(error))));
-    }
-
-    /// Receives and decrypts until nothing is there; true when it did anything.
-    fn read(&mut self, context: &mut Context<'_>, now: Instant) -> bool {
-        if self.endpoint.is_read_ended() {
+    /// Opens a connection if the link wants one; true when there is news.
+    fn poll_dial(&mut self, context: &mut Context<'_>, now: Instant) -> bool {
+        if !self.shared.with(|state| state.link.wants_connect()) {
+            self.dialing = None;
             return false;
         }
-        let space = self.input.space(READ);
-        let Poll::Ready(result) = self.transport.poll_read(context, space) else {
+        let result = match (&mut self.dialing, &mut self.dialer) {
+            (Some(dialing), _) => dialing.as_mut().poll(context),
+            (None, Some(dialer)) => {
+                self.shared.with(State::forget_detail);
+                let dialing = self.dialing.insert(dialer());
+                dialing.as_mut().poll(context)
+            }
+            // Only a link of one connection has no dialer, and it wants no other.
+            (None, None) => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        };
+        let Poll::Ready(result) = result else {
             return false;
         };
+        self.dialing = None;
         match result {
-            Ok(0) => {
-                self.endpoint.read_eof(now, &mut &*self.shared);
-            }
-            Ok(count) => {
-                self.input.commit(count);
-                let input = self.input.filled_mut();
-                let consumed = self.endpoint.read(now, input, &mut &*self.shared);
-                self.input.consume(consumed);
-            }
-            Err(error) => {
-                self.shared
-                    .with(|state| state.explain(Detail::Transport(Arc::new(error))));
-                self.shut = true;
-                self.endpoint.failed(now, &mut &*self.shared);
-            }
+            Ok(transport) => self.connect(transport),
+            Err(error) => self.shared.with(|state| {
+                state.explain(Detail::Transport(Arc::new(error)));
+                state.link.handle_lost(now, Loss::Transport);
+                state.log_loss();
+            }),
         }
         true
     }
 
-    /// Whether there is nothing left to do. A link that is done with the connection still leaves
-    /// the peer some time to end it too: closing with unread input would make the operating
-    /// system reset the connection, and the peer might never read our last words.
-    fn is_over(&mut self, now: Instant) -> bool {
-        let (ended, linger) = self.shared.with(|state| {
-            let ended = state.link.life() == Life::Ended;
-            (ended, state.link.config().waits().linger)
-        });
-        if !ended {
+    /// Lets go of a connection that is of no more use; true when it did.
+    fn let_go(&mut self, now: Instant) -> bool {
+        let connection = self.connection.as_mut();
+        if !connection.is_some_and(|connection| connection.is_over(now, &self.shared)) {
             return false;
         }
-        let said = self.output.is_empty() && (self.shut || self.endpoint.is_over());
-        let until = *self.linger.get_or_insert(now + linger);
-        (said && self.endpoint.is_read_ended()) || now >= until
+        self.connection = None;
+        self.shared.with(|state| {
+            if state.driver_number == self.number {
+                state.log_loss();
+            }
+        });
+        true
     }
 
-    /// Runs the driver with a timer of the runtime's, until the transport is of no more use.
+    /// A peer that has named the session of another link than the one that was made for its
+    /// connection is led there; true when that was so.
+    fn lead_to_its_link(&mut self) -> bool {
+        let Some(registry) = &self.registry else {
+            return false;
+        };
+        let named = |link: &countersign_core::Link| Some((link.named_session()?, link.peer()));
+        let Some((session, peer)) = self.shared.with(|state| named(&state.link)) else {
+            return false;
+        };
+        let now = self.shared.clock.now();
+        if let Some(owner) = registry.find(session, peer)
+            && let Some(number) = self.shared.take_over(now, &owner)
+        {
+            if let Some(connection) = &mut self.connection {
+                connection.attach(&owner);
+            }
+            self.shared = owner;
+            self.number = number;
+            return true;
+        }
+        let gone = registry.gone(session, peer);
+        self.shared
+            .with(|state| state.link.decline_session(now, gone.as_ref()));
+        true
+    }
+
+    /// Whether another driver goes on with the link, or it needs none any more.
+    fn is_done(&self) -> bool {
+        self.shared.with(|state| {
+            state.driver_number != self.number || (state.ended && self.connection.is_none())
+        })
+    }
+
+    /// Runs the driver with a timer of the runtime's, until there is nothing left to do.
     pub async fn run(mut self, mut timer: impl Timer) {
         std::future::poll_fn(|context| {
             while self.poll(context).is_pending() {
@@ -286,7 +310,10 @@ impl<T: Transport> Driver<T> {
 impl<T> Drop for Driver<T> {
     fn drop(&mut self) {
         let now = self.shared.clock.now();
-        self.shared
-            .with(|state| state.link.handle_lost(now, Loss::Abandoned));
+        self.shared.with(|state| {
+            if state.driver_number == self.number {
+                state.link.handle_lost(now, Loss::Abandoned);
+            }
+        });
     }
 }

@@ -4,12 +4,13 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
-use countersign_core::{Config, ConfigError, Role};
-use countersign_endpoint::{Endpoint, Security, SetupError, random_seed};
+use countersign_core::{Config, ConfigError, EndReason, Role};
+use countersign_endpoint::{Security, SetupError, random_seed};
 
-use crate::driver::{Driver, Transport};
+use crate::driver::{Dialer, Driver, Transport};
 use crate::error::LinkError;
 use crate::link::Link;
+use crate::registry::Registry;
 use crate::shared::{Handle, Shared};
 use crate::wakers::{Awaited, Waiting};
 
@@ -49,6 +50,13 @@ impl Setup {
     }
 }
 
+fn make(config: &Config, role: Role) -> Result<countersign_core::Link, SetupError> {
+    let seed = random_seed()?;
+    countersign_core::Link::new(config, role, seed).map_err(|error| SetupError::Refused {
+        detail: error.to_string(),
+    })
+}
+
 /// A link that is being established by its driver. Dropping it gives the connection up.
 #[derive(Debug)]
 pub struct Connecting {
@@ -56,7 +64,8 @@ pub struct Connecting {
 }
 
 impl Connecting {
-    /// Takes a transport connection that has just been opened, or accepted, as `role` says.
+    /// Takes a transport connection that has just been opened, or accepted, as `role` says. The
+    /// link ends with it: there is no way to another.
     ///
     /// The driver must be run for anything to happen. It gives up by itself when the handshake
     /// takes longer than [`Patience::handshake`](countersign_core::Patience::handshake).
@@ -64,25 +73,64 @@ impl Connecting {
     /// # Errors
     ///
     /// The system has no randomness to give.
-    pub fn start<T: Transport>(
+    pub fn over<T: Transport>(
         setup: &Setup,
         role: Role,
         transport: T,
     ) -> Result<(Self, Driver<T>), SetupError> {
-        let seed = random_seed()?;
-        let link = countersign_core::Link::new(
-            &setup.config.as_ref().clone().single_connection(),
-            role,
-            seed,
-        )
-        .map_err(|error| SetupError::Refused {
-            detail: error.to_string(),
-        })?;
+        let config = (*setup.config).clone().single_connection();
+        let shared = Shared::new(make(&config, role)?);
+        let driver = Driver::over(shared.clone(), &setup.security, transport, None);
+        Ok((Self::of(shared), driver))
+    }
+
+    /// Opens a connection with `dialer`, and another whenever the link is to connect again.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Connecting::over`].
+    pub fn dial<T: Transport>(
+        setup: &Setup,
+        dialer: Dialer<T>,
+    ) -> Result<(Self, Driver<T>), SetupError> {
+        let shared = Shared::new(make(&setup.config, Role::Opener)?);
+        let driver = Driver::dial(shared.clone(), &setup.security, dialer);
+        Ok((Self::of(shared), driver))
+    }
+
+    /// Takes a transport connection that a listener has accepted. Where its peer returns to a link
+    /// that it has already, the connection goes over to that.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Connecting::over`].
+    pub fn accept<T: Transport>(
+        setup: &Setup,
+        transport: T,
+        registry: &Arc<Registry>,
+    ) -> Result<(Self, Driver<T>), SetupError> {
+        let mut link = make(&setup.config, Role::Acceptor)?;
+        link.ask_for_sessions();
         let shared = Shared::new(link);
-        let now = shared.clock.now();
-        let endpoint = Endpoint::new(&setup.security, now, &mut &*shared);
-        let handle = Arc::new(Handle(shared.clone()));
-        Ok((Self { handle }, Driver::new(shared, endpoint, transport)))
+        shared.register(registry);
+        let registry = Some(registry.clone());
+        let driver = Driver::over(shared.clone(), &setup.security, transport, registry);
+        Ok((Self::of(shared), driver))
+    }
+
+    fn of(shared: Arc<Shared>) -> Self {
+        Self {
+            handle: Arc::new(Handle(shared)),
+        }
+    }
+
+    /// As [`Connecting::connected`]; `None` if the peer has returned to a link that it has
+    /// already.
+    pub async fn accepted(self) -> Option<Result<Link, LinkError>> {
+        match self.connected().await {
+            Err(error) if *error.reason() == EndReason::TakenOver => None,
+            result => Some(result),
+        }
     }
 
     /// Waits until the peer has accepted this end.

@@ -10,30 +10,35 @@
 //!
 //! # Map
 //!
-//! `establish` leads from a transport connection to a [`Link`]; `driver` moves bytes; `shared` is
+//! `establish` leads from a transport connection to a [`Link`]; `driver` keeps it connected;
+//! `connection` moves the bytes of one connection; `registry` knows which link a returning peer
+//! belongs to; `shared` is
 //! the state under the lock and decides whom to wake; `wakers` knows who waits; `sender`, `receiver`, `receipt` and `link`
 //! are the handles; `accept` is what listeners share; `error` says why a link ended.
 
 mod accept;
 mod clock;
+mod connection;
 mod driver;
 mod error;
 mod establish;
 mod link;
 mod receipt;
 mod receiver;
+mod registry;
 mod sender;
 mod shared;
 mod socket;
 mod wakers;
 
 pub use accept::{AcceptError, Backlog, DEFAULT_HALF_OPEN, Limits};
-pub use driver::{Driver, Timer, Transport};
+pub use driver::{Dialer, Dialing, Driver, Timer, Transport};
 pub use error::{ChannelError, LinkError, SendError};
 pub use establish::{Connecting, Setup};
 pub use link::{Link, Report};
 pub use receipt::{BatchReceipt, Receipt};
 pub use receiver::{Delivery, ManualReceiver, Receiver};
+pub use registry::Registry;
 pub use sender::{Outgoing, Sender};
 pub use shared::LinkEvent;
 pub use socket::prepare_socket;

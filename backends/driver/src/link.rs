@@ -16,6 +16,11 @@ use crate::wakers::{Awaited, Waiting};
 
 /// One end of a link that is up.
 ///
+/// It stays valid when its connection is lost: what has no verdict is kept and more can be sent,
+/// and [`Link::event`] tells of the loss and of the return. An end that connected connects again,
+/// as its [`Reconnect`](countersign_core::Reconnect) says; an end that listened waits for its peer
+/// for [`Patience::retain`](countersign_core::Patience::retain).
+///
 /// Its channels are used through a [`Sender`] or a [`Receiver`] for each. When the `Link` and all
 /// of its senders and receivers are dropped, the link is closed in the background, as by
 /// [`Link::close`]; receive channels of which nobody holds the receiver then, reject what comes.
@@ -203,6 +208,7 @@ fn find(state: &State, name: &str, mode: Mode) -> Result<ChannelId, ChannelError
 fn report(state: &State) -> Report {
     Report {
         end: state.error(),
+        resumes: state.link.resumes(),
         channels: state.link.report(),
     }
 }
@@ -212,6 +218,8 @@ fn report(state: &State) -> Report {
 pub struct Report {
     /// Why the link ended; `None` while it is up.
     pub end: Option<LinkError>,
+    /// How many times a new connection has gone on with the link's session.
+    pub resumes: u64,
     /// Its channels, in the order of their declaration.
     pub channels: Vec<ChannelReport>,
 }

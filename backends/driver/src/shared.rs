@@ -1,15 +1,18 @@
 //! What the handles of a link and its driver share.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
-use countersign_core::{ChannelId, CloseMode, Event, Instant, Life, Link};
+use countersign_core::{
+    ChannelId, CloseMode, EndReason, Event, Instant, Life, Link, Loss, Role, SessionLoss,
+};
 use countersign_endpoint::{LinkAccess, SecurityError};
 
 use crate::clock::Clock;
 use crate::error::{Detail, LinkError};
 use crate::receipt::Receipts;
+use crate::registry::Registry;
 use crate::wakers::{Awaited, WakerSet};
 
 /// Something that happened to a link.
@@ -23,6 +26,28 @@ pub enum LinkEvent {
     },
     /// The peer has begun to close the link.
     PeerClosing,
+    /// The connection was lost. The link waits for the next one, and keeps everything.
+    Lost {
+        /// How, in the core's terms.
+        loss: Loss,
+        /// The same with what the layers below say, for people.
+        why: String,
+    },
+    /// The link has a connection again: nothing was lost, nothing comes twice.
+    Resumed,
+    /// The link has a connection again, but its session could not be resumed. Every message of it
+    /// has its verdict, and a new session has begun.
+    SessionLost(SessionLoss),
+}
+
+impl LinkEvent {
+    /// Whether a later event makes an earlier one, that was not heard, worthless.
+    fn replaces(&self, earlier: &Self) -> bool {
+        match (self, earlier) {
+            (Self::Silent { channel }, Self::Silent { channel: other }) => channel == other,
+            (new, old) => std::mem::discriminant(new) == std::mem::discriminant(old),
+        }
+    }
 }
 
 /// One channel's waiting tasks and receipts.
@@ -46,6 +71,8 @@ pub(crate) struct State {
     pub(crate) connected: bool,
     pub(crate) ended: bool,
     detail: Option<Detail>,
+    /// How often the link went over to another driver.
+    pub(crate) driver_number: u64,
     /// The driver, while it sleeps.
     pub(crate) driver: Option<Waker>,
     /// The transport takes nothing just now, so output is no reason to wake the driver.
@@ -54,6 +81,10 @@ pub(crate) struct State {
     pub(crate) armed: Instant,
     /// Whom to wake once the lock is released.
     wakes: Vec<Waker>,
+    /// The listener's links, this one among them.
+    registry: Option<(Arc<Registry>, Weak<Shared>)>,
+    /// A link that has to go once the lock is released, since more wait than there is room for.
+    evicted: Option<Arc<Shared>>,
 }
 
 /// A link that several tasks or threads use.
@@ -79,14 +110,43 @@ impl Shared {
             connected: false,
             ended: false,
             detail: None,
+            driver_number: 0,
             driver: None,
             blocked: false,
             armed: Instant::ZERO,
             wakes: Vec::new(),
+            registry: None,
+            evicted: None,
         };
         Arc::new(Self {
             state: Mutex::new(state),
             clock: Clock::start(),
+        })
+    }
+
+    /// Makes the link one of a listener's, to which its peer can come back.
+    pub(crate) fn register(self: &Arc<Self>, registry: &Arc<Registry>) {
+        let entry = (registry.clone(), Arc::downgrade(self));
+        self.lock().registry = Some(entry);
+    }
+
+    /// Hands this link's connection over to the one whose session its peer has named, and with it
+    /// the part of that one's driver: gives the new driver's number.
+    pub(crate) fn take_over(&self, now: Instant, owner: &Arc<Self>) -> Option<u64> {
+        // Nobody but its own driver knows the link of a connection that is not accepted yet, so
+        // holding both locks can't hold up anybody in a circle.
+        self.with(|visitor| {
+            owner.with(|state| {
+                if !state.link.take_over(now, &mut visitor.link) {
+                    return None;
+                }
+                state.driver_number += 1;
+                state.blocked = false;
+                let driver = state.driver.take();
+                state.wakes.extend(driver);
+                state.detail = None;
+                Some(state.driver_number)
+            })
         })
     }
 
@@ -108,15 +168,25 @@ impl Shared {
             let driver = state.driver.take();
             state.wakes.extend(driver);
         }
-        if state.wakes.is_empty() {
+        if state.wakes.is_empty() && state.evicted.is_none() {
             return result;
         }
         let wakes = std::mem::take(&mut state.wakes);
+        let evicted = state.evicted.take();
         drop(state);
         for waker in wakes {
             waker.wake();
         }
+        if let Some(evicted) = evicted {
+            evicted.evict();
+        }
         result
+    }
+
+    /// Ends the link, because too many others wait for their peers.
+    fn evict(&self) {
+        let now = self.clock.now();
+        self.with(|state| state.link.evict(now));
     }
 }
 
@@ -135,8 +205,19 @@ impl State {
             match event {
                 Event::Connected => {
                     self.connected = true;
+                    if let Some((registry, shared)) = &self.registry {
+                        registry.add(&self.link, shared.clone());
+                    }
                     self.wakers.drain_into(&mut self.wakes);
                 }
+                Event::Lost(loss) => self.lost(loss),
+                Event::Resumed => {
+                    if let Some((registry, _)) = &self.registry {
+                        registry.resumed(self.link.session());
+                    }
+                    self.tell(LinkEvent::Resumed);
+                }
+                Event::SessionLost(why) => self.tell(LinkEvent::SessionLost(why)),
                 Event::Readable(channel) | Event::Room(channel) => self.wake(channel),
                 Event::Handled { channel, last, .. } => {
                     self.channels[usize::from(channel.0)]
@@ -166,16 +247,41 @@ impl State {
         }
     }
 
-    /// Keeps an event for the application, unless the same one waits already.
-    fn tell(&mut self, event: LinkEvent) {
-        if !self.events.contains(&event) {
-            self.events.push_back(event);
+    /// The connection is gone, and the link waits for the next.
+    fn lost(&mut self, loss: Loss) {
+        let error = LinkError::new(EndReason::Lost(loss), self.detail.clone());
+        if let Some((registry, _)) = &self.registry {
+            self.evicted = registry.lost(self.link.session());
         }
+        let why = error.to_string();
+        self.tell(LinkEvent::Lost { loss, why });
+    }
+
+    /// Tells the log why there is no connection, and when there will be another attempt.
+    pub(crate) fn log_loss(&self) {
+        let (Life::Offline, Some(loss)) = (self.link.life(), self.link.last_loss()) else {
+            return;
+        };
+        let error = LinkError::new(EndReason::Lost(loss), self.detail.clone());
+        match self.link.role() {
+            Role::Opener => tracing::warn!(%error, "connecting again"),
+            Role::Acceptor => tracing::warn!(%error, "waiting for the peer to return"),
+        }
+    }
+
+    /// Keeps an event for the application. Of one that happened before and was not heard, only
+    /// the newer one is kept, so that their number is bounded.
+    fn tell(&mut self, event: LinkEvent) {
+        self.events.retain(|earlier| !event.replaces(earlier));
+        self.events.push_back(event);
         self.wakers.drain_into(&mut self.wakes);
     }
 
     fn end(&mut self) {
         self.ended = true;
+        if let Some((registry, _)) = self.registry.take() {
+            registry.remove(&self.link);
+        }
         for channel in &mut self.channels {
             channel.receipts.end(&mut self.wakes);
         }
@@ -215,6 +321,11 @@ impl State {
         }
     }
 
+    /// What was said about an earlier connection is not about the next.
+    pub(crate) fn forget_detail(&mut self) {
+        self.detail = None;
+    }
+
     /// Why the link ended, once it has.
     pub(crate) fn error(&self) -> Option<LinkError> {
         let reason = self.link.end_reason()?;
@@ -251,7 +362,7 @@ impl Drop for Handle {
 mod tests {
     use std::io;
 
-    use countersign_core::{ChannelConfig, Config, Loss, Role};
+    use countersign_core::{ChannelConfig, Config};
 
     use super::*;
 

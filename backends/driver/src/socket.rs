@@ -1,12 +1,17 @@
 //! What every TCP socket of a link is set to.
 
 use std::io;
+use std::time::Duration;
 
-use countersign_core::{Config, Mode, Policy};
-use socket2::SockRef;
+use countersign_core::{Config, Mode, Patience, Policy};
+use socket2::{SockRef, TcpKeepalive};
 
 /// How much may wait in the kernel unsent when a channel is `Latest`, in bytes: one TLS record.
 const LATEST_UNSENT: u32 = 16_384;
+
+/// How many times the kernel asks a silent peer before it gives the connection up.
+const PROBES: u32 = 3;
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Sets a TCP socket to what a link with this declaration needs.
 ///
@@ -17,6 +22,7 @@ pub fn prepare_socket(socket: &SockRef<'_>, config: &Config) -> io::Result<()> {
     // The core decides what travels together. Short frames, acknowledgements above all, must not
     // wait in the kernel for company.
     socket.set_tcp_nodelay(true)?;
+    limit_silence(socket, config.waits())?;
     let has_latest = config
         .channels()
         .iter()
@@ -24,6 +30,23 @@ pub fn prepare_socket(socket: &SockRef<'_>, config: &Config) -> io::Result<()> {
     if has_latest {
         limit_unsent(socket)?;
     }
+    Ok(())
+}
+
+/// Has the kernel notice a dead peer in the time that the link would give it: the link's own pings
+/// do not go out while the transport takes nothing, and the tlsstream dialect has none.
+fn limit_silence(socket: &SockRef<'_>, patience: &Patience) -> io::Result<()> {
+    // The kernel counts in whole seconds, from one on.
+    let ping = patience.ping.max(SECOND);
+    let probes = patience.give_up.saturating_sub(patience.ping) / PROBES;
+    let alive = TcpKeepalive::new().with_time(ping);
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+    let alive = alive.with_interval(probes.max(SECOND)).with_retries(PROBES);
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+    let _ = probes;
+    socket.set_tcp_keepalive(&alive)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_user_timeout(Some(patience.give_up))?;
     Ok(())
 }
 

@@ -10,11 +10,10 @@ use std::task::{Poll, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use countersign_driver::core::Role;
-use countersign_driver::{AcceptError, Backlog, Connecting, Limits, LinkError, Setup};
+use countersign_driver::{AcceptError, Backlog, Connecting, Limits, LinkError, Registry, Setup};
 use mio::{Events, Interest, Poll as Poller, Token};
 
-use crate::connect::prepare;
+use crate::connect::{not_made, prepare};
 use crate::link::Link;
 use crate::runtime;
 
@@ -27,7 +26,11 @@ const WAKE: Token = Token(1);
 ///
 /// Handshakes run beside each other, each in its link's thread: a peer that stalls in its
 /// handshake holds up nobody else. Dropping the listener closes the socket, so that its address
-/// can be bound again at once, and gives up what is not accepted; links that were accepted stay.
+/// can be bound again at once, and gives up what is not accepted; links that were accepted stay,
+/// but their peers can't come back to them any more once a connection is lost.
+///
+/// A peer that has lost its connection comes back to the link that it has already: that one goes
+/// on, and [`Listener::accept`] hears nothing of it.
 #[derive(Debug)]
 pub struct Listener {
     address: SocketAddr,
@@ -42,6 +45,8 @@ struct Hall {
     state: Mutex<HallState>,
     changed: Condvar,
     half_open: usize,
+    /// The links that peers can return to.
+    registry: Arc<Registry>,
 }
 
 #[derive(Debug)]
@@ -93,6 +98,7 @@ impl Listener {
             state: Mutex::new(state),
             changed: Condvar::new(),
             half_open: limits.half_open.max(1),
+            registry: Registry::new(limits.sessions),
         });
         let doorman = Doorman {
             listener,
@@ -246,18 +252,23 @@ impl Hall {
     /// Waits for the end of a handshake; dropping it when the listener goes gives the connection
     /// up. The place goes with the link. A refused connection keeps it, so it is given back.
     async fn greet(&self, peer: SocketAddr, connecting: Connecting, place: Place) -> Option<Place> {
-        let mut connected = pin!(connecting.connected());
+        let mut connected = pin!(connecting.accepted());
         let result = poll_fn(|context| match connected.as_mut().poll(context) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
             Poll::Pending if self.is_closed(peer, context.waker()) => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         });
         match result.await {
-            Some(Ok(link)) => {
+            // The peer has returned to a link that was accepted before.
+            Some(None) => {
+                self.lock().greeting.remove(&peer);
+                None
+            }
+            Some(Some(Ok(link))) => {
                 self.finish(peer, Ok((Link::new(link), place)));
                 None
             }
-            Some(Err(error)) => {
+            Some(Some(Err(error))) => {
                 self.finish(peer, Err(AcceptError::new(Some(peer), error)));
                 Some(place)
             }
@@ -308,7 +319,9 @@ impl Doorman {
     /// Starts a link's thread, which reports the end of the handshake by itself.
     fn start(&self, stream: std::net::TcpStream, peer: SocketAddr) -> Result<(), LinkError> {
         let place = self.hall.enter();
-        let (connecting, driver, waiting) = prepare(stream, Role::Acceptor, &self.setup)?;
+        let (stream, waiting) = prepare(stream, &self.setup)?;
+        let made = Connecting::accept(&self.setup, stream, &self.hall.registry);
+        let (connecting, driver) = made.map_err(not_made)?;
         let hall = self.hall.clone();
         let greet = async move { hall.greet(peer, connecting, place).await };
         runtime::spawn(driver, waiting, greet).map_err(LinkError::transport)

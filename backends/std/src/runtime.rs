@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use countersign_driver::{Driver, Transport};
 use mio::net::TcpStream;
-use mio::{Events, Interest, Poll as Poller, Token};
+use mio::{Events, Interest, Poll as Poller, Registry, Token};
 
 const SOCKET: Token = Token(0);
 const WAKE: Token = Token(1);
@@ -41,16 +41,29 @@ pub(crate) struct Waiting {
     waker: Waker,
 }
 
-/// Makes a socket ready to be driven.
-pub(crate) fn register(stream: std::net::TcpStream) -> io::Result<(Stream, Waiting)> {
-    stream.set_nonblocking(true)?;
-    let mut stream = TcpStream::from_std(stream);
-    let poller = Poller::new()?;
-    let interest = Interest::READABLE | Interest::WRITABLE;
-    poller.registry().register(&mut stream, SOCKET, interest)?;
-    let waker = mio::Waker::new(poller.registry(), WAKE)?;
-    let waker = Waker::from(Arc::new(Alarm(waker)));
-    Ok((Stream(stream), Waiting { poller, waker }))
+impl Waiting {
+    /// With the way for sockets to be waited for.
+    pub(crate) fn new() -> io::Result<(Self, Arc<Sockets>)> {
+        let poller = Poller::new()?;
+        let waker = mio::Waker::new(poller.registry(), WAKE)?;
+        let waker = Waker::from(Arc::new(Alarm(waker)));
+        let sockets = Arc::new(Sockets(poller.registry().try_clone()?));
+        Ok((Self { poller, waker }, sockets))
+    }
+}
+
+/// Has a link's thread wait for sockets, one after the other.
+pub(crate) struct Sockets(Registry);
+
+impl Sockets {
+    /// Makes a socket ready to be driven. The one before it was closed, and is forgotten with that.
+    pub(crate) fn register(&self, stream: std::net::TcpStream) -> io::Result<Stream> {
+        stream.set_nonblocking(true)?;
+        let mut stream = TcpStream::from_std(stream);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.0.register(&mut stream, SOCKET, interest)?;
+        Ok(Stream(stream))
+    }
 }
 
 /// Starts the thread that drives a link, and `beside` it a future that the link makes ready. What

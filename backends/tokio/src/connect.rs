@@ -3,8 +3,11 @@
 use std::io;
 use std::time::Duration;
 
-use countersign_driver::core::Role;
-use countersign_driver::{Connecting, Link, LinkError, Setup, prepare_socket};
+use countersign_driver::core::{Config, Role};
+use countersign_driver::endpoint::SetupError;
+use countersign_driver::{
+    Connecting, Dialer, Driver, Link, LinkError, Setup, Transport, prepare_socket,
+};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
@@ -15,9 +18,14 @@ use crate::runtime::{Alarm, Stream};
 
 /// Connects to a listening peer over TCP, and waits until it has accepted this end.
 ///
-/// Of a name with several addresses, each is tried in turn. Looking the name up, the TCP
-/// connection to each and the handshake may each take
-/// [`Patience::handshake`](countersign_driver::core::Patience::handshake).
+/// A connection that can't be had, or is lost later, is tried again as
+/// [`Reconnect`](countersign_driver::core::Reconnect) says: for ever by default, so this waits for
+/// a peer that is not there yet. What another attempt can't heal, a pin that does not match or
+/// declarations that don't fit, ends it at once. The log tells of every attempt.
+///
+/// Of a name with several addresses, each is tried in turn, and the name is looked up again for
+/// each attempt. Looking the name up, the TCP connection to each address and the handshake may
+/// each take [`Patience::handshake`](countersign_driver::core::Patience::handshake).
 ///
 /// Cancel-safe: dropping the future gives the connection up.
 ///
@@ -25,18 +33,46 @@ use crate::runtime::{Alarm, Stream};
 ///
 /// [`LinkError`] tells who refused whom and what to change; its
 /// [`can_retry`](LinkError::can_retry) whether trying again can help.
-pub async fn connect(address: impl ToSocketAddrs, setup: &Setup) -> Result<Link, LinkError> {
-    let stream = open(address, setup).await.map_err(LinkError::transport)?;
-    prepare_socket(&SockRef::from(&stream), setup.config()).map_err(LinkError::transport)?;
-    link_over(stream, Role::Opener, setup).await
+pub async fn connect(
+    address: impl ToSocketAddrs + Clone + Send + Sync + 'static,
+    setup: &Setup,
+) -> Result<Link, LinkError> {
+    let config = setup.config().clone();
+    let dial = move || open(address.clone(), config.clone());
+    connect_with(dial, setup).await
 }
 
-async fn open(address: impl ToSocketAddrs, setup: &Setup) -> io::Result<TcpStream> {
-    let patience = setup.config().waits().handshake;
+/// Connects over streams that `dial` opens: one now, and another whenever the link is to connect
+/// again. `dial` has to give up by itself when it takes too long.
+///
+/// # Errors
+///
+/// As for [`connect`].
+pub async fn connect_with<S, F>(
+    mut dial: impl FnMut() -> F + Send + 'static,
+    setup: &Setup,
+) -> Result<Link, LinkError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = io::Result<S>> + Send + 'static,
+{
+    let dialer: Dialer<Stream<S>> = Box::new(move || {
+        let dialing = dial();
+        Box::pin(async move { dialing.await.map(Stream) })
+    });
+    let (connecting, _driver) = run(Connecting::dial(setup, dialer))?;
+    connecting.connected().await
+}
+
+async fn open(address: impl ToSocketAddrs, config: Config) -> io::Result<TcpStream> {
+    let patience = config.waits().handshake;
     let mut refused = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in within(patience, lookup_host(address)).await? {
         match within(patience, TcpStream::connect(address)).await {
-            Ok(stream) => return Ok(stream),
+            Ok(stream) => {
+                prepare_socket(&SockRef::from(&stream), &config)?;
+                return Ok(stream);
+            }
             Err(error) => refused = error,
         }
     }
@@ -50,7 +86,7 @@ async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -
 }
 
 /// Makes a link over a stream that is already open, and waits until the peer has accepted this
-/// end. Of the two ends one must be the opener and one the acceptor.
+/// end. Of the two ends one must be the opener and one the acceptor. The link ends with the stream.
 ///
 /// # Errors
 ///
@@ -59,20 +95,15 @@ pub async fn link_over<S>(stream: S, role: Role, setup: &Setup) -> Result<Link, 
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (connecting, _driver) = start(stream, role, setup)?;
+    let (connecting, _driver) = run(Connecting::over(setup, role, Stream(stream)))?;
     connecting.connected().await
 }
 
-/// Makes a link over a stream, with the task that drives it.
-pub(crate) fn start<S>(
-    stream: S,
-    role: Role,
-    setup: &Setup,
-) -> Result<(Connecting, JoinHandle<()>), LinkError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (connecting, driver) = Connecting::start(setup, role, Stream(stream))
-        .map_err(|error| LinkError::transport(io::Error::other(error)))?;
+/// Starts the task that drives a link.
+pub(crate) fn run<T: Transport + Send + 'static>(
+    made: Result<(Connecting, Driver<T>), SetupError>,
+) -> Result<(Connecting, JoinHandle<()>), LinkError> {
+    let (connecting, driver) =
+        made.map_err(|error| LinkError::transport(io::Error::other(error)))?;
     Ok((connecting, tokio::spawn(driver.run(Alarm::default()))))
 }

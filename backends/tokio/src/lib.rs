@@ -46,7 +46,7 @@ mod connect;
 mod listener;
 mod runtime;
 
-pub use connect::{connect, link_over};
+pub use connect::{connect, connect_with, link_over};
 pub use listener::Listener;
 
 pub use countersign_driver::{

@@ -5,14 +5,16 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use countersign_driver::core::Role;
-use countersign_driver::{AcceptError, Backlog, Limits, Link, LinkError, Setup, prepare_socket};
+use countersign_driver::{
+    AcceptError, Backlog, Connecting, Limits, Link, LinkError, Registry, Setup, prepare_socket,
+};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
-use crate::connect::start;
+use crate::connect::run;
+use crate::runtime::Stream;
 
 /// How long to wait when the system has no more sockets to give.
 const OUT_OF_SOCKETS: Duration = Duration::from_millis(100);
@@ -25,7 +27,10 @@ const OUT_OF_SOCKETS: Duration = Duration::from_millis(100);
 /// Dropping the listener gives up what is not accepted, and has the runtime close the socket
 /// soon, at the latest when it next comes round to the task that holds it: use
 /// [`Listener::close`] to know when the address can be bound again. Links that were accepted
-/// stay.
+/// stay, but their peers can't come back to them any more once a connection is lost.
+///
+/// A peer that has lost its connection comes back to the link that it has already: that one goes
+/// on, and [`Listener::accept`] hears nothing of it.
 #[derive(Debug)]
 pub struct Listener {
     address: SocketAddr,
@@ -42,6 +47,8 @@ struct Hall {
     /// The listener is gone.
     gone: Notify,
     places: Arc<Semaphore>,
+    /// The links that peers can return to.
+    registry: Arc<Registry>,
 }
 
 #[derive(Debug)]
@@ -84,6 +91,7 @@ impl Listener {
             arrived: Notify::new(),
             gone: Notify::new(),
             places: Arc::new(Semaphore::new(half_open)),
+            registry: Registry::new(limits.sessions),
         });
         let accepting = tokio::spawn(accept_all(listener, setup, Doors(hall.clone())));
         Ok(Self {
@@ -228,14 +236,17 @@ async fn greet(
     place: OwnedSemaphorePermit,
 ) -> Result<(), LinkError> {
     prepare_socket(&SockRef::from(&stream), setup.config()).map_err(LinkError::transport)?;
-    let (connecting, driver) = start(stream, Role::Acceptor, setup)?;
+    let made = Connecting::accept(setup, Stream(stream), &hall.registry);
+    let (connecting, driver) = run(made)?;
     let result = tokio::select! {
-        result = connecting.connected() => result,
+        result = connecting.accepted() => result,
         () = hall.closed() => return Ok(()),
     };
     match result {
-        Ok(link) => hall.finish(Ok((link, place))),
-        Err(error) => {
+        // The peer has returned to a link that was accepted before.
+        None => {}
+        Some(Ok(link)) => hall.finish(Ok((link, place))),
+        Some(Err(error)) => {
             hall.finish(Err(AcceptError::new(Some(peer), error)));
             // However it ends, the connection is gone then.
             let _ = driver.await;

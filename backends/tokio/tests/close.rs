@@ -20,7 +20,7 @@ fn setup(own: &GeneratedIdentity, peer: &GeneratedIdentity, config: Config) -> S
     };
     let identity = Identity::from_der(own.certificate_der(), own.key_der()).unwrap();
     let security = Security::tls(identity, peer.fingerprint()).build().unwrap();
-    Setup::new(config.patience(patience), security).unwrap()
+    Setup::new(config.patience(patience).single_connection(), security).unwrap()
 }
 
 /// Both ends say that they end the connection, so neither has to wait for a time limit to find

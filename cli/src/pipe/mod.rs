@@ -59,7 +59,10 @@ async fn establish(
     stop: &mut Stop,
 ) -> Result<Option<Link>, Failure> {
     let security = security::from_args(&args.security)?;
-    let config = Config::new().channel(channel).dialect(args.dialect.into());
+    let config = Config::new()
+        .channel(channel)
+        .dialect(args.dialect.into())
+        .single_connection();
     let setup = Setup::new(config, security)
         .map_err(|error: ConfigError| Failure::usage(error.to_string()))?;
     let link = tokio::select! {
@@ -76,7 +79,7 @@ async fn establish(
 async fn reach(args: &LinkArgs, setup: Setup) -> Result<Link, Failure> {
     match (&args.place.listen, &args.place.connect) {
         (Some(address), _) => serve(address, setup).await,
-        (None, Some(address)) => connect(address, &setup)
+        (None, Some(address)) => connect(address.clone(), &setup)
             .await
             .map_err(|error| unreachable(address, error)),
         (None, None) => Err(Failure::usage("either --listen or --connect is needed")),

@@ -20,7 +20,7 @@ use self::session::Session;
 use self::stream::Stream;
 
 use crate::config::{ChannelConfig, Config, ConfigError, Dialect, Mode, Role};
-use crate::error::{EndReason, OutOfOrder};
+use crate::error::{EndReason, Loss, OutOfOrder};
 use crate::event::{ChannelId, Event};
 use crate::life::{Input, Life, Step};
 use crate::receive::{Pool, ReceiveHalf};
@@ -176,6 +176,7 @@ pub struct Link {
     config: Config,
     life: Life,
     end_reason: Option<EndReason>,
+    last_loss: Option<Loss>,
     /// The latest moment that any call has named.
     now: Instant,
     rng: Rng,
@@ -261,6 +262,7 @@ impl Link {
             config: config.clone(),
             life: Life::Offline,
             end_reason: None,
+            last_loss: None,
             now: Instant::ZERO,
             rng: Rng::new(seed),
             session: Session::default(),
@@ -311,6 +313,12 @@ impl Link {
     #[must_use]
     pub fn end_reason(&self) -> Option<&EndReason> {
         self.end_reason.as_ref()
+    }
+
+    /// How the last connection was lost, or could not be had, if one was.
+    #[must_use]
+    pub fn last_loss(&self) -> Option<Loss> {
+        self.last_loss
     }
 
     /// Which end this is.
@@ -392,7 +400,8 @@ impl Link {
     /// the loop that drives the link wakes that loop when this is true.
     #[must_use]
     pub fn wants_output(&self) -> bool {
-        self.wants_output && self.life != Life::Offline
+        let writes = !matches!(self.life, Life::Offline | Life::Connecting | Life::Securing);
+        self.wants_output && writes
     }
 
     /// Whether the transport connection is still of use. When false, drop it.

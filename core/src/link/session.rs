@@ -321,6 +321,7 @@ impl Link {
         if !matches!(self.step(Input::ConnectionLost), Ok(true)) {
             return;
         }
+        self.last_loss = Some(loss);
         self.handshake_deadline = Instant::FAR_FUTURE;
         self.connection_ended();
         for half in &mut self.halves {

@@ -212,7 +212,10 @@ pub fn strangers_hold_up_nobody(pair: &Pair) {
 /// With all half-open places taken others wait, until a place is free.
 pub fn half_open_places(pair: &Pair) {
     let setup = pair.server_setup(patient(receive()));
-    let limits = Limits { half_open: 2 };
+    let limits = Limits {
+        half_open: 2,
+        ..Limits::default()
+    };
     let listener = pair.server.listen(loopback(), setup, limits);
     let connect = || TcpStream::connect(listener.address()).unwrap();
     let [leaves, stays] = [connect(), connect()];
@@ -240,7 +243,10 @@ pub fn refused_peers_that_stay(pair: &Pair) {
         patience.handshake = Duration::from_secs(3600);
         patience.linger = Duration::from_secs(3600);
     }));
-    let limits = Limits { half_open: PLACES };
+    let limits = Limits {
+        half_open: PLACES,
+        ..Limits::default()
+    };
     let setup = pair.server_setup(unhurried);
     let listener = pair.server.listen(loopback(), setup, limits);
     let mut strangers: Vec<_> = (0..PLACES * ROUNDS)
@@ -275,7 +281,10 @@ pub fn refused_peers_that_stay(pair: &Pair) {
 /// Errors that nobody accepts are forgotten, the oldest first.
 pub fn errors_that_nobody_accepts(pair: &Pair) {
     let setup = pair.server_setup(patient(receive()));
-    let limits = Limits { half_open: 1 };
+    let limits = Limits {
+        half_open: 1,
+        ..Limits::default()
+    };
     let listener = pair.server.listen(loopback(), setup, limits);
     let mut last = None;
     for _ in 0..5 {

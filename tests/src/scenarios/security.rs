@@ -20,11 +20,16 @@ fn receive() -> Config {
 }
 
 fn setup(config: Config, own: &GeneratedIdentity, trust: impl Into<Trust>) -> Setup {
-    Setup::new(config, tls(own, trust)).unwrap()
+    Setup::new(config.single_connection(), tls(own, trust)).unwrap()
 }
 
 fn security(error: &LinkError) -> &Reason {
-    assert_eq!(*error.reason(), EndReason::Lost(Loss::Security), "{error}");
+    let loss = if error.can_retry() {
+        Loss::Security
+    } else {
+        Loss::NotTrusted
+    };
+    assert_eq!(*error.reason(), EndReason::Lost(loss), "{error}");
     let security = error.security().expect("why it could not be secured");
     assert_eq!(security.to_string(), error.to_string());
     security.reason()
@@ -241,7 +246,7 @@ pub fn other_identities(pair: &Pair) {
 
 /// The opener is set to plain text, the acceptor is not. [TLS-4]
 pub fn plain_client(pair: &Pair) {
-    let client = Setup::new(send(), Security::plaintext()).unwrap();
+    let client = Setup::new(send().single_connection(), Security::plaintext()).unwrap();
     let (at_client, at_server) = pair.refused(&client, pair.server_setup(receive()));
     assert!(
         matches!(security(&at_server), Reason::NotTls { .. }),
@@ -259,7 +264,7 @@ pub fn plain_client(pair: &Pair) {
 
 /// The acceptor is set to plain text, the opener is not. [TLS-4]
 pub fn plain_server(pair: &Pair) {
-    let server = Setup::new(receive(), Security::plaintext()).unwrap();
+    let server = Setup::new(receive().single_connection(), Security::plaintext()).unwrap();
     let (at_client, at_server) = pair.refused(&pair.client_setup(send()), server);
     assert!(
         matches!(security(&at_client), Reason::NotTls { .. }),

@@ -106,7 +106,7 @@ pub fn empty_messages_are_refused(pair: &Pair) {
 /// `Manual` can't be declared, nor a second channel.
 pub fn declarations_that_can_not_be(pair: &Pair) {
     let problem = |config: Config| {
-        countersign_driver::Setup::new(config, pair.client_security())
+        countersign_driver::Setup::new(config.single_connection(), pair.client_security())
             .err()
             .unwrap()
             .problem

@@ -1,0 +1,190 @@
+//! One transport connection of a link, and the bytes on their way between the two.
+
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use countersign_core::{Instant, Life};
+use countersign_endpoint::{Buffer, Endpoint, Written};
+
+use crate::driver::Transport;
+use crate::error::Detail;
+use crate::shared::Shared;
+
+/// How much is read at once, in bytes, at least.
+const READ: usize = 16 * 1024;
+
+/// A transport and what secures it.
+#[derive(Debug)]
+pub(crate) struct Connection<T> {
+    endpoint: Endpoint,
+    transport: T,
+    input: Buffer,
+    output: Buffer,
+    /// Our direction of the transport has ended, or can't be used any more.
+    shut: bool,
+    /// The transport could not end our direction yet.
+    shutting: bool,
+    /// When to stop waiting for a peer that does not end its direction.
+    linger: Option<Instant>,
+}
+
+impl<T: Transport> Connection<T> {
+    pub(crate) fn new(endpoint: Endpoint, transport: T) -> Self {
+        Self {
+            endpoint,
+            transport,
+            input: Buffer::default(),
+            output: Buffer::default(),
+            shut: false,
+            shutting: false,
+            linger: None,
+        }
+    }
+
+    /// Goes on for the link that has taken this connection over.
+    pub(crate) fn attach(&mut self, shared: &Shared) {
+        self.endpoint.attach(&mut &*shared);
+    }
+
+    /// Encrypts and sends until nothing is left or the transport takes no more; true when it did
+    /// anything.
+    pub(crate) fn write(
+        &mut self,
+        context: &mut Context<'_>,
+        now: Instant,
+        shared: &Shared,
+    ) -> bool {
+        let mut progress = false;
+        while !self.shut {
+            if self.output.is_empty() {
+                let mut scratch = Buffer::default();
+                let written =
+                    self.endpoint
+                        .write(now, &mut self.output, &mut scratch, &mut &*shared);
+                scratch.release();
+                match written {
+                    // What the endpoint has to say may come with the next call only: an alert that
+                    // ends the connection, say. Writing nothing would look like a dead transport.
+                    Written::Some if self.output.is_empty() => continue,
+                    Written::Some => {}
+                    Written::Nothing => break,
+                    Written::End => {
+                        progress |= self.shut_down(context);
+                        break;
+                    }
+                }
+            }
+            match self.transport.poll_write(context, self.output.filled()) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(count)) if count > 0 => {
+                    self.output.consume(count);
+                    progress = true;
+                }
+                Poll::Ready(result) => {
+                    let error = result
+                        .err()
+                        .unwrap_or_else(|| io::ErrorKind::WriteZero.into());
+                    self.cannot_write(error, shared);
+                    progress = true;
+                }
+            }
+        }
+        progress
+    }
+
+    fn shut_down(&mut self, context: &mut Context<'_>) -> bool {
+        let result = self.transport.poll_shutdown(context);
+        self.shutting = result.is_pending();
+        match result {
+            Poll::Pending => false,
+            Poll::Ready(result) => {
+                if let Err(error) = result {
+                    tracing::debug!(%error, "the transport could not be shut down");
+                }
+                self.shut = true;
+                true
+            }
+        }
+    }
+
+    /// The transport takes nothing more. What the peer still had to say, an alert perhaps, may
+    /// wait to be read and tell more than this error, so reading goes on to its end.
+    fn cannot_write(&mut self, error: io::Error, shared: &Shared) {
+        let length = self.output.filled().len();
+        self.output.consume(length);
+        self.shut = true;
+        shared.with(|state| state.explain(Detail::Transport(Arc::new(error))));
+    }
+
+    /// Receives and decrypts what is there; true when it did anything.
+    pub(crate) fn read(
+        &mut self,
+        context: &mut Context<'_>,
+        now: Instant,
+        shared: &Shared,
+    ) -> bool {
+        if self.endpoint.is_read_ended() {
+            return false;
+        }
+        let space = self.input.space(READ);
+        let Poll::Ready(result) = self.transport.poll_read(context, space) else {
+            return false;
+        };
+        match result {
+            Ok(0) => {
+                self.endpoint.read_eof(now, &mut &*shared);
+            }
+            Ok(count) => {
+                self.input.commit(count);
+                let input = self.input.filled_mut();
+                let consumed = self.endpoint.read(now, input, &mut &*shared);
+                self.input.consume(consumed);
+            }
+            Err(error) => {
+                shared.with(|state| state.explain(Detail::Transport(Arc::new(error))));
+                self.shut = true;
+                self.endpoint.failed(now, &mut &*shared);
+            }
+        }
+        true
+    }
+
+    /// Lets go of memory that is not needed while nothing moves.
+    pub(crate) fn release(&mut self) {
+        self.input.release();
+        self.output.release();
+    }
+
+    /// Whether output of the link would not go out now.
+    pub(crate) fn is_blocked(&self) -> bool {
+        !self.output.is_empty() || self.shutting || self.shut
+    }
+
+    /// When to stop waiting for a peer that does not end its direction.
+    pub(crate) fn linger(&self) -> Option<Instant> {
+        self.linger
+    }
+
+    /// Whether the link has no more use for this connection: it waits for the next one, or has
+    /// one, or has ended.
+    ///
+    /// A link that is over still leaves the peer some time to end the connection too: closing with
+    /// unread input would make the operating system reset it, and the peer might never read our
+    /// last words.
+    pub(crate) fn is_over(&mut self, now: Instant, shared: &Shared) -> bool {
+        if self.endpoint.is_fenced(&mut &*shared) {
+            return true;
+        }
+        let (life, linger) =
+            shared.with(|state| (state.link.life(), state.link.config().waits().linger));
+        match life {
+            Life::Offline | Life::Connecting => return true,
+            Life::Ended => {}
+            _ => return false,
+        }
+        let said = self.output.is_empty() && (self.shut || self.endpoint.is_over());
+        let until = *self.linger.get_or_insert(now + linger);
+        (said && self.endpoint.is_read_ended()) || now >= until
+    }
+}
