@@ -16,10 +16,14 @@
     reason = "everything here is a test, and panicking is how a test fails"
 )]
 
+#[cfg(target_os = "linux")]
+pub mod air;
 pub mod backend;
 mod conformance;
 mod handles;
 pub mod memory;
+#[cfg(target_os = "linux")]
+pub mod namespaces;
 pub mod on_std;
 pub mod on_tokio;
 pub mod pair;

@@ -250,7 +250,10 @@ impl State {
     /// The connection is gone, and the link waits for the next.
     fn lost(&mut self, loss: Loss) {
         let error = LinkError::new(EndReason::Lost(loss), self.detail.clone());
-        if let Some((registry, _)) = &self.registry {
+        // A peer that has come back on another connection is not away.
+        if let Some((registry, _)) = &self.registry
+            && loss != Loss::Replaced
+        {
             self.evicted = registry.lost(self.link.session());
         }
         let why = error.to_string();
