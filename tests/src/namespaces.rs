@@ -58,13 +58,13 @@ impl Namespaces {
         run("ip", [&["-n", &self.names[at]], arguments].concat())
     }
 
-    /// Pulls the cable, or puts it back.
+    /// Pulls the cable at one of the two, or puts it back.
     ///
     /// # Errors
     ///
     /// What the system says.
-    pub fn set_up(&self, up: bool) -> io::Result<()> {
-        self.ip(0, &["link", "set", CABLE, if up { "up" } else { "down" }])
+    pub fn set_up(&self, at: usize, up: bool) -> io::Result<()> {
+        self.ip(at, &["link", "set", CABLE, if up { "up" } else { "down" }])
     }
 
     /// A command that runs on one of the two machines.

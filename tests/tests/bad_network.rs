@@ -12,8 +12,7 @@
 )]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Lines};
-use std::path::Path;
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{Child, ChildStdout, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -23,6 +22,7 @@ use countersign_tests::namespaces::{FIRST, Namespaces};
 use countersign_tests::pair::IDENTITIES;
 
 const PORT: u16 = 7000;
+const ROLES: [&str; 2] = ["listen", "connect"];
 const QUALITY: Quality = Quality {
     delay: Duration::from_millis(10),
     jitter: Duration::from_millis(3),
@@ -43,14 +43,30 @@ struct End {
 }
 
 impl End {
-    fn start(network: &Namespaces, at: usize, backend: &str, folder: &Path, count: u64) -> Self {
-        let role = ["listen", "connect"][at];
-        let mut command = network.command(at, env!("CARGO_BIN_EXE_bad-network-end"));
-        command.args([role, backend, &format!("{FIRST}:{PORT}")]);
-        command.arg(folder).arg(count.to_string());
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    fn start(network: &Namespaces, at: usize, program: &str, arguments: &[&str]) -> Self {
+        let mut command = network.command(at, program);
+        command.args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, lines }
+    }
+
+    /// Waits until it says one of these words, and gives the time that it says behind it.
+    fn hear(&mut self, words: &[&str]) -> (String, i64) {
+        let mut lines = self.lines.by_ref().map(Result::unwrap);
+        let found = lines.find_map(|line| {
+            let (word, time) = line.rsplit_once(' ')?;
+            words
+                .contains(&word)
+                .then(|| (word.to_owned(), time.parse().unwrap()))
+        });
+        found.unwrap_or_else(|| panic!("the process has ended before it said {words:?}"))
+    }
+
+    /// Has it send a message.
+    fn ask(&mut self) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "message").unwrap();
     }
 
     /// Waits until so much has come.
@@ -81,8 +97,8 @@ impl Drop for End {
 }
 
 /// Whether this machine lets a test make a network. Where it has to, not being able is a failure.
-fn network(tag: char, seed: u64) -> Option<Namespaces> {
-    match Namespaces::new(tag, QUALITY, seed) {
+fn network(tag: char, quality: Quality, seed: u64) -> Option<Namespaces> {
+    match Namespaces::new(tag, quality, seed) {
         Ok(network) => Some(network),
         Err(error) if std::env::var_os("CI").is_some() => panic!("no network: {error}"),
         Err(error) => {
@@ -94,7 +110,7 @@ fn network(tag: char, seed: u64) -> Option<Namespaces> {
 
 fn identities() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for (role, identity) in ["listen", "connect"].iter().zip(&*IDENTITIES) {
+    for (role, identity) in ROLES.iter().zip(&*IDENTITIES) {
         let write = |kind: &str, pem: &str| {
             std::fs::write(folder.path().join(format!("{role}.{kind}")), pem).unwrap();
         };
@@ -111,18 +127,27 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 fn survive(tag: char, backends: [&str; 2]) {
     let seed = number("COUNTERSIGN_SEED", fastrand::u64(..));
     println!("COUNTERSIGN_SEED={seed}");
-    let Some(network) = network(tag, seed) else {
+    let Some(network) = network(tag, QUALITY, seed) else {
         return;
     };
     let count = number("COUNTERSIGN_MESSAGES", 100_000);
     let folder = identities();
-    let start = |at: usize| End::start(&network, at, backends[at], folder.path(), count);
+    let program = env!("CARGO_BIN_EXE_bad-network-end");
+    let (address, folder_name) = (
+        format!("{FIRST}:{PORT}"),
+        folder.path().display().to_string(),
+    );
+    let start = |at: usize| {
+        let count = count.to_string();
+        let arguments = [ROLES[at], backends[at], &address, &folder_name, &count];
+        End::start(&network, at, program, &arguments)
+    };
     let (listens, mut connects) = (start(0), start(1));
     for tenths in PULLS {
         connects.wait_for(count / 10 * tenths);
-        network.set_up(false).unwrap();
+        network.set_up(0, false).unwrap();
         thread::sleep(PULLED);
-        network.set_up(true).unwrap();
+        network.set_up(0, true).unwrap();
     }
     let figures = [connects.figures(), listens.figures()];
     println!("{tag}: {figures:?}");
@@ -144,4 +169,53 @@ fn tokio_at_both_ends() {
 #[test]
 fn std_at_both_ends() {
     survive('s', ["std"; 2]);
+}
+
+/// How soon a message that was lost arrives once there is a way again, on a network with a delay of
+/// 50 ms each way. The figure is printed, and depends on the machine; `latency.rs` has it exactly.
+#[test]
+fn how_soon_a_link_goes_on() {
+    const DELAY: Duration = Duration::from_millis(50);
+    const ROUNDS: usize = 5;
+    let quality = Quality {
+        delay: DELAY,
+        jitter: Duration::ZERO,
+        lost: 0,
+        overtaking: 0,
+        ..QUALITY
+    };
+    let Some(network) = network('r', quality, 1) else {
+        return;
+    };
+    let folder = identities();
+    let program = env!("CARGO_BIN_EXE_return-end");
+    let (address, folder_name) = (
+        format!("{FIRST}:{PORT}"),
+        folder.path().display().to_string(),
+    );
+    let start = |at: usize| End::start(&network, at, program, &[ROLES[at], &address, &folder_name]);
+    let (mut listens, mut connects) = (start(0), start(1));
+    connects.ask();
+    listens.hear(&["got"]);
+    let mut took = Vec::new();
+    for _ in 0..ROUNDS {
+        // An end without a network is told so at once when it connects, and tries again soon.
+        network.set_up(1, false).unwrap();
+        connects.ask();
+        connects.hear(&["lost"]);
+        network.set_up(1, true).unwrap();
+        let mut dialed = 0;
+        while let (word, time) = connects.hear(&["dial", "resumed"])
+            && word == "dial"
+        {
+            dialed = time;
+        }
+        let (_, got) = listens.hear(&["got"]);
+        took.push(Duration::from_micros(u64::try_from(got - dialed).unwrap()));
+    }
+    drop(connects.child.stdin.take());
+    let (_, replayed) = connects.hear(&["replayed"]);
+    println!("from the attempt to the first replayed message: {took:?}, {replayed} in all");
+    // Faster than the network carries it, it would be another message.
+    assert!(took.iter().all(|took| *took >= 6 * DELAY), "{took:?}");
 }
