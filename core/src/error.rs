@@ -182,6 +182,9 @@ pub enum EndReason {
     /// An acceptor's link that only lent its ear: HELLO named the session of another one, and the
     /// connection went over to that.
     TakenOver,
+    /// An acceptor's link that only lent its ear: HELLO named a session, but came so late that its
+    /// opener has come back on another connection since.
+    Stale,
 }
 
 impl EndReason {
@@ -218,6 +221,7 @@ impl fmt::Display for EndReason {
             Self::Incompatible(what) => what.fmt(f),
             Self::Refused { code, text } => write!(f, "the peer refused: {text} (code {code})"),
             Self::Lost(what) => write!(f, "the connection was lost: {what}"),
+            Self::Stale => f.write_str("the peer has come back on another connection since"),
             Self::TakenOver => f.write_str("the connection went over to the link that it names"),
         }
     }

@@ -51,7 +51,7 @@ pub use config::*;
 pub use error::*;
 pub use event::*;
 pub use life::{Input, Life, Step};
-pub use link::{ChannelReport, CloseMode, Link, Message, Output, PeerId};
+pub use link::{ChannelReport, CloseMode, Link, Message, Output, PeerId, TakeOver};
 pub use reconnect::{Reconnect, RetryLimit};
 pub(crate) use send::SendHalf;
 pub use sessions::{DEFAULT_SESSIONS, GoneSession, SessionId, Sessions};

@@ -10,3 +10,5 @@ pub const CHANNEL_MISSING: u16 = 3;
 pub const POLICY_CONFLICT: u16 = 4;
 /// The acceptor has too many links just now; trying again later can help.
 pub const BUSY: u16 = 5;
+/// HELLO names a session, but its opener has come back on another connection since.
+pub const STALE: u16 = 6;

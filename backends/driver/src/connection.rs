@@ -43,8 +43,8 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Goes on for the link that has taken this connection over.
-    pub(crate) fn attach(&mut self, shared: &Shared) {
-        self.endpoint.attach(&mut &*shared);
+    pub(crate) fn attach(&mut self, connection: u64) {
+        self.endpoint.attach(connection);
     }
 
     /// Encrypts and sends until nothing is left or the transport takes no more; true when it did

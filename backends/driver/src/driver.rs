@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant as StdInstant;
 
-use countersign_core::{Instant, Loss};
+use countersign_core::{Instant, Loss, TakeOver};
 use countersign_endpoint::{Endpoint, Security};
 
 use crate::connection::Connection;
@@ -269,15 +269,19 @@ impl<T: Transport> Driver<T> {
             return false;
         };
         let now = self.shared.clock.now();
-        if let Some(owner) = registry.find(session, peer)
-            && let Some(number) = self.shared.take_over(now, &owner)
-        {
-            if let Some(connection) = &mut self.connection {
-                connection.attach(&owner);
+        if let Some(owner) = registry.find(session, peer) {
+            match self.shared.take_over(now, &owner) {
+                (TakeOver::Done, number, connection) => {
+                    self.number = number;
+                    if let Some(attached) = &mut self.connection {
+                        attached.attach(connection);
+                    }
+                    self.shared = owner;
+                    return true;
+                }
+                (TakeOver::Stale, ..) => return true,
+                (TakeOver::NotMine, ..) => {}
             }
-            self.shared = owner;
-            self.number = number;
-            return true;
         }
         let gone = registry.gone(session, peer);
         self.shared

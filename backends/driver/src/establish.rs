@@ -124,12 +124,14 @@ impl Connecting {
         }
     }
 
-    /// As [`Connecting::connected`]; `None` if the peer has returned to a link that it has
+    /// As [`Connecting::connected`]; `None` if the connection belongs to a link that the peer has
     /// already.
     pub async fn accepted(self) -> Option<Result<Link, LinkError>> {
-        match self.connected().await {
-            Err(error) if *error.reason() == EndReason::TakenOver => None,
-            result => Some(result),
+        let result = self.connected().await;
+        let reason = result.as_ref().err().map(LinkError::reason);
+        match reason {
+            Some(EndReason::TakenOver | EndReason::Stale) => None,
+            _ => Some(result),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
 use countersign_core::{
-    ChannelId, CloseMode, EndReason, Event, Instant, Life, Link, Loss, Role, SessionLoss,
+    ChannelId, CloseMode, EndReason, Event, Instant, Life, Link, Loss, Role, SessionLoss, TakeOver,
 };
 use countersign_endpoint::{LinkAccess, SecurityError};
 
@@ -131,21 +131,22 @@ impl Shared {
     }
 
     /// Hands this link's connection over to the one whose session its peer has named, and with it
-    /// the part of that one's driver: gives the new driver's number.
-    pub(crate) fn take_over(&self, now: Instant, owner: &Arc<Self>) -> Option<u64> {
+    /// the part of that one's driver. With [`TakeOver::Done`] come the new driver's number and the
+    /// connection's.
+    pub(crate) fn take_over(&self, now: Instant, owner: &Arc<Self>) -> (TakeOver, u64, u64) {
         // Nobody but its own driver knows the link of a connection that is not accepted yet, so
         // holding both locks can't hold up anybody in a circle.
         self.with(|visitor| {
             owner.with(|state| {
-                if !state.link.take_over(now, &mut visitor.link) {
-                    return None;
+                let result = state.link.take_over(now, &mut visitor.link);
+                if result == TakeOver::Done {
+                    state.driver_number += 1;
+                    state.blocked = false;
+                    let driver = state.driver.take();
+                    state.wakes.extend(driver);
+                    state.detail = None;
                 }
-                state.driver_number += 1;
-                state.blocked = false;
-                let driver = state.driver.take();
-                state.wakes.extend(driver);
-                state.detail = None;
-                Some(state.driver_number)
+                (result, state.driver_number, state.link.connection())
             })
         })
     }

@@ -119,10 +119,10 @@ impl Endpoint {
         endpoint
     }
 
-    /// Goes on for the link that has taken this connection over
-    /// ([`Link::take_over`]) from the one that it was made with.
-    pub fn attach(&mut self, link: &mut impl LinkAccess) {
-        self.number = link.with(|link| link.connection());
+    /// Goes on for the link that has taken this connection over ([`Link::take_over`]) from the one
+    /// that it was made with. `connection` is that link's [`Link::connection`] right afterwards.
+    pub fn attach(&mut self, connection: u64) {
+        self.number = connection;
     }
 
     /// Whether the link has gone on to another connection, or never took this one: then nothing

@@ -39,6 +39,7 @@ impl Link {
             version_min: VERSION,
             version_max: VERSION,
             outcome,
+            attempt: self.attempt(),
             frame_limit: u32::try_from(self.config.frame_limit).unwrap_or(u32::MAX),
             session,
         };

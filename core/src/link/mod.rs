@@ -15,6 +15,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 pub use output::Output;
+pub use session::TakeOver;
 
 use self::session::Session;
 use self::stream::Stream;

@@ -1,16 +1,17 @@
 //! Sessions: what outlives a connection, and how the next one goes on with it
 //! (`docs/protocol.md`, Sessions).
 
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::{Half, Link, PeerId};
+use super::{Farewell, Half, Link, PeerId};
 use crate::config::{Mode, Policy, Role};
 use crate::error::{EndReason, Loss, PeerMisbehaved, SessionLoss};
 use crate::event::Event;
 use crate::life::{Input, Life};
 use crate::sessions::{GoneSession, SessionId};
-use crate::wire::{ChannelEntry, Greeting, NOT_KNOWN, OwnedGreeting, SessionOutcome};
-use crate::{Instant, Sequence};
+use crate::wire::{ChannelEntry, Greeting, NO_CHANNEL, NOT_KNOWN, OwnedGreeting, SessionOutcome};
+use crate::{Instant, Sequence, refuse};
 
 /// What two ends have in common beyond a connection.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -22,6 +23,9 @@ pub(super) struct Session {
     /// The peer's policies, in the order of HELLO: they can't change within a session.
     policies: Vec<Option<Policy>>,
     pub(super) resumes: u64,
+    /// Opener: how often HELLO has named the session. Acceptor: the attempt that it took last.
+    /// Modulo 2^24.
+    attempt: u32,
     /// Opener: HELLO has named the session.
     named: bool,
     /// Acceptor: HELLOs that name another session are put to the caller.
@@ -30,6 +34,27 @@ pub(super) struct Session {
     waiting: Option<OwnedGreeting>,
     /// Acceptor: what an old session had settled, by channel, for the next WELCOME.
     settled_once: Vec<Option<Sequence>>,
+}
+
+/// What became of a connection whose peer has named a session.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum TakeOver {
+    /// It is this link's from here on.
+    Done,
+    /// The peer has come back on another connection since: the visitor has refused it and ended,
+    /// and this link has not changed.
+    Stale,
+    /// The session is not this link's, or can't go on. Nothing has changed.
+    NotMine,
+}
+
+/// Attempts to resume are counted modulo 2^24.
+const ATTEMPTS: u32 = 1 << 24;
+
+/// Whether an attempt is newer than another (RFC 1982, with 24 bits).
+const fn is_newer(attempt: u32, than: u32) -> bool {
+    let ahead = attempt.wrapping_sub(than) % ATTEMPTS;
+    ahead > 0 && ahead < ATTEMPTS / 2
 }
 
 impl Link {
@@ -61,23 +86,34 @@ impl Link {
     ///
     /// The connection that this link still has, if any, is lost from here on (fenced): nothing
     /// that comes on it may reach the link any more. [`Link::connection`] tells the two apart.
-    /// `visitor` ends as [`EndReason::TakenOver`].
+    /// `visitor` ends as [`EndReason::TakenOver`]. Both links have the same clock.
     ///
-    /// False, and nothing has changed, where the visitor's peer is not the one that this session
-    /// is held with, names another, declares other channels, or this link has ended.
+    /// [`TakeOver::NotMine`] where the visitor's peer is not the one that this session is held
+    /// with, names another, declares other channels, or this link has ended; [`TakeOver::Stale`]
+    /// where an older connection's HELLO comes after a newer one's.
     #[must_use]
-    pub fn take_over(&mut self, now: Instant, visitor: &mut Self) -> bool {
+    pub fn take_over(&mut self, now: Instant, visitor: &mut Self) -> TakeOver {
         self.advance_clock(now);
-        if self.role != Role::Acceptor || visitor.named_session() != Some(self.session.id) {
-            return false;
-        }
         let over = matches!(self.life, Life::Finishing | Life::Ended);
+        if over || self.role != Role::Acceptor || visitor.named_session().is_none() {
+            return TakeOver::NotMine;
+        }
         let Some(hello) = visitor.session.waiting.take() else {
-            return false;
+            return TakeOver::NotMine;
         };
-        if over || !self.is_resumed_by(&hello.greeting(), visitor.peer) {
+        if !self.is_resumed_by(&hello.greeting(), visitor.peer) {
             visitor.session.waiting = Some(hello);
-            return false;
+            return TakeOver::NotMine;
+        }
+        if !is_newer(hello.head.attempt, self.session.attempt) {
+            visitor.advance_clock(now);
+            let farewell = Farewell::Refuse {
+                code: refuse::STALE,
+                channel: NO_CHANNEL,
+                text: EndReason::Stale.to_string(),
+            };
+            visitor.fail(Input::Failed, EndReason::Stale, Some(farewell));
+            return TakeOver::Stale;
         }
         if self.life != Life::Offline {
             self.disconnect(Loss::Replaced);
@@ -93,7 +129,7 @@ impl Link {
         if let Err(violation) = self.resume_with(&hello.greeting()) {
             self.accuse(violation);
         }
-        true
+        TakeOver::Done
     }
 
     /// Begins a new session with a peer that has named one that can't be resumed. `gone` is what
@@ -145,13 +181,29 @@ impl Link {
     /// Whether the opener's next HELLO names the session.
     pub(super) fn names_session(&mut self) -> bool {
         self.session.named = self.has_session() && self.session.peer == self.peer;
+        if self.session.named {
+            self.session.attempt = (self.session.attempt + 1) % ATTEMPTS;
+        }
         self.session.named
+    }
+
+    /// What the next HELLO says about which attempt it is.
+    pub(super) fn attempt(&self) -> u32 {
+        if self.session.named {
+            self.session.attempt
+        } else {
+            0
+        }
     }
 
     /// An acceptor has read and checked the head of a HELLO that names a session.
     pub(super) fn hear_named(&mut self, hello: &Greeting<'_>) -> Result<(), PeerMisbehaved> {
         if self.is_resumed_by(hello, self.peer) {
-            return self.resume_with(hello);
+            if is_newer(hello.head.attempt, self.session.attempt) {
+                return self.resume_with(hello);
+            }
+            self.lose(Loss::Replaced);
+            return Ok(());
         }
         if self.session.asks {
             self.session.waiting = Some(OwnedGreeting::new(hello));
@@ -185,6 +237,7 @@ impl Link {
         for theirs in hello.channels() {
             super::greeting::check_entry(&theirs, SessionOutcome::Resumed)?;
         }
+        self.session.attempt = hello.head.attempt;
         self.to_greet = super::ToGreet::Welcome(SessionOutcome::Resumed);
         self.agree(hello, true)
     }
@@ -240,6 +293,7 @@ impl Link {
             }
         }
         self.session.id = [0; 16];
+        self.session.attempt = 0;
         self.has_news = true;
         // Who had said DONE has all verdicts: what is lost then is nothing but the farewell.
         if !self.closing.ever_done {

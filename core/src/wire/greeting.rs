@@ -52,6 +52,9 @@ pub struct GreetingHead {
     pub version_max: u16,
     /// WELCOME: what became of the named session. HELLO: `New`.
     pub outcome: SessionOutcome,
+    /// HELLO that names a session: which attempt to resume it this is, modulo 2^24, the first is 1.
+    /// Otherwise without meaning.
+    pub attempt: u32,
     /// The largest frame that this end takes, in bytes with the header.
     pub frame_limit: u32,
     /// HELLO: the session to resume, zeros for none. WELCOME: the session from here on.
@@ -107,7 +110,8 @@ impl<'a> Greeting<'a> {
             return Ok(Self::of_other_versions(version_min, version_max));
         }
         let outcome = SessionOutcome::from_u8(reader.u8()?).ok_or(PeerMisbehaved::Greeting)?;
-        let _reserved: [u8; 3] = reader.array()?;
+        let [high, middle, low] = reader.array()?;
+        let attempt = u32::from_be_bytes([0, high, middle, low]);
         let frame_limit = reader.u32()?;
         let session = reader.array()?;
         let count = reader.u16()?;
@@ -122,6 +126,7 @@ impl<'a> Greeting<'a> {
             version_min,
             version_max,
             outcome,
+            attempt,
             frame_limit,
             session,
         };
@@ -139,6 +144,7 @@ impl<'a> Greeting<'a> {
             version_min,
             version_max,
             outcome: SessionOutcome::New,
+            attempt: 0,
             frame_limit: 0,
             session: [0; 16],
         };
@@ -246,7 +252,8 @@ pub fn encode_greeting<'a>(
     writer.put(&MAGIC);
     writer.put(&head.version_min.to_be_bytes());
     writer.put(&head.version_max.to_be_bytes());
-    writer.put(&[head.outcome as u8, 0, 0, 0]);
+    let [_, high, middle, low] = head.attempt.to_be_bytes();
+    writer.put(&[head.outcome as u8, high, middle, low]);
     writer.put(&head.frame_limit.to_be_bytes());
     writer.put(&head.session);
     let count = u16::try_from(channels.clone().count()).unwrap_or(u16::MAX);

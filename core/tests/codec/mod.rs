@@ -314,6 +314,7 @@ fn greeting() -> impl Strategy<Value = Item> {
                     version_min,
                     version_max,
                     outcome,
+                    attempt: frame_limit >> 8,
                     frame_limit,
                     session,
                 };

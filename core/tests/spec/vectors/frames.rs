@@ -90,6 +90,7 @@ fn frame_lines(frame: &Frame<'_>) -> Vec<String> {
             put("version_min", &greeting.head.version_min);
             put("version_max", &greeting.head.version_max);
             put("outcome", &format!("{:?}", greeting.head.outcome));
+            put("attempt", &greeting.head.attempt.to_string());
             put("frame_limit", &greeting.head.frame_limit);
             put("session", &to_hex(&greeting.head.session));
             for entry in greeting.channels() {
@@ -263,6 +264,7 @@ fn greeting(kind: FrameType, vector: &Vector, out: &mut [u8]) -> usize {
             "TooOld" => SessionOutcome::TooOld,
             other => panic!("no outcome is called {other}"),
         },
+        attempt: vector.number("attempt"),
         frame_limit: vector.number("frame_limit"),
         session: bytes(vector.get("session")).try_into().expect("16 bytes"),
     };
