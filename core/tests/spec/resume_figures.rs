@@ -336,6 +336,22 @@ fn windows_count_what_is_outstanding() {
 }
 
 #[test]
+fn a_new_session_begins_with_a_whole_window() {
+    // [REFUSED-5] What was credited in the old session counts for nothing in the new one.
+    unfinished(|peer| {
+        assert_eq!(resumes_narrow(peer, [0, 0, 1000]), []);
+        peer.takes(&credit(0, 1, 800));
+        peer.lose();
+        let mut entry = Entry::receive("main").having([u64::MAX, 0, 0]);
+        entry.window_bytes = 1000;
+        peer.return_to(&Greeting::anew(2, &[entry]));
+        assert_eq!(peer.say(), []);
+        peer.send(&[2; 2500]);
+        assert_eq!(peer.say(), first(0, 1, 2500, &[2; 1000]));
+    });
+}
+
+#[test]
 fn skips_are_counted_from_received() {
     // [RESUME-12] [RESUME-18] Expired, superseded or skipped before: what the peer has not seen is skipped.
     against_lasting(Role::Opener, &Config::default(), |peer| {
