@@ -7,7 +7,7 @@ use countersign_core::{
     RetryLimit, Role, SessionLoss, VerdictKind,
 };
 
-use crate::common::bytes::{Entry, Greeting, ack, coded, message};
+use crate::common::bytes::{Entry, Greeting, ack, coded, message, number};
 use crate::common::peer::{MAIN, Peer, against, against_lasting};
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -174,6 +174,35 @@ fn a_greeting_alone_does_not_begin_the_count_anew() {
         let expected = EndReason::Lost(Loss::Transport);
         assert_eq!(peer.link.end_reason(), Some(&expected));
     });
+}
+
+#[test]
+fn a_word_behind_the_greeting_counts_however_it_comes() {
+    // [RECONNECT-4]
+    let welcome = || Greeting::welcome(&[Entry::receive("main")]).bytes();
+    for together in [false, true] {
+        against_lasting(Role::Opener, &limited(RetryLimit::Attempts(2)), |peer| {
+            peer.say();
+            peer.hear(&coded(0x03, 0xFFFF, 5, b""));
+            busy(peer);
+            peer.connect();
+            peer.say();
+            let word = number(0x20, 0, 1);
+            if together {
+                peer.hear(&[welcome(), word].concat());
+            } else {
+                peer.hear(&welcome());
+                peer.hear(&word);
+            }
+            peer.lose();
+            peer.connect();
+            peer.link.handle_lost(peer.now, Loss::Transport);
+            assert_eq!(peer.link.life(), Life::Offline, "two more are left");
+            peer.connect();
+            peer.link.handle_lost(peer.now, Loss::Transport);
+            assert_eq!(peer.link.life(), Life::Ended);
+        });
+    }
 }
 
 #[test]
