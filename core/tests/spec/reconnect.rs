@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    Config, EndReason, Event, Incompatible, Instant, Life, Link, Loss, PeerMisbehaved, Reconnect,
-    RetryLimit, Role, SessionLoss, VerdictKind,
+    CloseMode, Config, EndReason, Event, Incompatible, Instant, Life, Link, Loss, PeerMisbehaved,
+    Reconnect, RetryLimit, Role, SessionLoss, VerdictKind,
 };
 
 use crate::common::bytes::{Entry, Greeting, ack, coded, message, number};
@@ -363,6 +363,24 @@ fn a_connection_that_the_caller_had_first_is_taken() {
             assert_eq!(peer.link.life(), Life::Open);
         }
     });
+}
+
+#[test]
+fn messages_wait_for_the_first_connection_however_often_it_fails() {
+    // [VERDICT-1]
+    for dialect in [
+        countersign_core::Dialect::Countersign,
+        countersign_core::Dialect::TlsStream,
+    ] {
+        let (mut link, mut now) = opener(&Config::default().dialect(dialect), [1; 16]);
+        link.send(MAIN, &b"early"[..], None).expect("accepted");
+        for _ in 0..3 {
+            fail(&mut link, &mut now);
+        }
+        assert_eq!(link.poll_event(), None, "{dialect:?}");
+        link.close(CloseMode::Drain);
+        assert_eq!(link.end_reason(), Some(&EndReason::ClosedBeforeConnected));
+    }
 }
 
 #[test]
