@@ -1,11 +1,14 @@
 //! Whatever two ends do, in whatever order and however their bytes are cut: every message gets
-//! the one verdict that a plain model of the protocol says it must get.
+//! the one verdict that a plain model of the protocol says it must get, also where connections are
+//! lost, sessions resumed, and ends restarted.
 //!
 //! `PROPTEST_CASES` sets how many cases are tried; 256 by default, 10,000 before a release.
 
+mod lasting;
 mod pair;
 
 use countersign_core::Dialect;
+use lasting::case::{LastingCase, lasting_case};
 use pair::case::{Case, case};
 use pair::world::World;
 use proptest::prelude::*;
@@ -27,12 +30,24 @@ fn run(case: &Case) {
     assert!(first == second, "the same calls gave something else");
 }
 
+/// As [`run`], with links that outlive their connections.
+fn run_lasting(case: &LastingCase) {
+    let first = lasting::world::World::new(case).run();
+    let second = lasting::world::World::new(case).run();
+    assert!(first == second, "the same calls gave something else");
+}
+
 proptest! {
     #![proptest_config(config())]
 
     #[test]
     fn countersign_pair_follows_the_model(case in case(Dialect::Countersign)) {
         run(&case);
+    }
+
+    #[test]
+    fn lasting_pair_follows_the_model(case in lasting_case()) {
+        run_lasting(&case);
     }
 
     #[test]

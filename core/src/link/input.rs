@@ -149,7 +149,14 @@ impl Link {
                     let answers = half.wants_output();
                     self.wants_output |= answers;
                 }
-                Piece::Frame(frame) => self.hear_frame(&frame)?,
+                Piece::Frame(frame) => {
+                    let greeting = self.life == Life::Greeting;
+                    self.hear_frame(&frame)?;
+                    // However the input is cut: this is not part of the greeting any more.
+                    if greeting && !input.is_empty() {
+                        self.hear();
+                    }
+                }
             }
             // What follows would not be read in an input of its own either.
             if matches!(self.life, Life::Offline | Life::Finishing | Life::Ended) {

@@ -339,8 +339,10 @@ impl Link {
             self.connection_ended();
             return;
         }
+        let was_up = matches!(self.life, Life::Open | Life::Closing);
         self.disconnect(loss);
-        if !self.is_native() {
+        // An attempt that fails takes nothing with it: there was no session yet.
+        if was_up && !self.is_native() {
             // Without figures from the peer this can't contradict anything.
             let _ = self.lose_session(SessionLoss::Dialect, &[]);
         }

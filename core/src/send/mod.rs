@@ -418,6 +418,7 @@ impl SendHalf {
         }
         self.written = 0;
         self.offset = 0;
+        self.taken = 0;
         self.flight_bytes = 0;
         self.stored_bytes = 0;
         self.to_note.clear();

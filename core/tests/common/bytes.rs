@@ -1,5 +1,7 @@
 //! Frames written by hand, independently of the crate's encoder, and hex.
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
 /// A frame: header and body.
 pub(crate) fn frame(kind: u8, flags: u8, channel: u16, body: &[u8]) -> Vec<u8> {
     let mut out = vec![kind, flags];
@@ -126,6 +128,12 @@ impl Entry {
         }
     }
 
+    /// With what a greeting that resumes says: handled, received, partial.
+    pub(crate) fn having(mut self, figures: [u64; 3]) -> Self {
+        self.resume = figures;
+        self
+    }
+
     fn bytes(&self) -> Vec<u8> {
         let name_len = u8::try_from(self.name.len()).expect("short");
         let mut out = vec![self.mode, self.policy, self.reserved, name_len];
@@ -176,6 +184,35 @@ impl Greeting {
             kind: 2,
             session: [7; 16],
             ..Self::hello(entries)
+        }
+    }
+
+    /// A HELLO that names a session.
+    pub(crate) fn naming(session: [u8; 16], entries: &[Entry]) -> Self {
+        // Newer than any before it, whichever test it is in.
+        static ATTEMPTS: AtomicU32 = AtomicU32::new(1);
+        let [_, high, middle, low] = ATTEMPTS.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        Self {
+            reserved: [high, middle, low],
+            session,
+            ..Self::hello(entries)
+        }
+    }
+
+    /// A WELCOME that goes on with the session of [`Greeting::welcome`].
+    pub(crate) fn resumed(entries: &[Entry]) -> Self {
+        Self {
+            outcome: 1,
+            ..Self::welcome(entries)
+        }
+    }
+
+    /// A WELCOME with another session, because the old one is not known (2) or too old (3).
+    pub(crate) fn anew(outcome: u8, entries: &[Entry]) -> Self {
+        Self {
+            outcome,
+            session: [8; 16],
+            ..Self::welcome(entries)
         }
     }
 

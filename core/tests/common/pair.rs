@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 
-use countersign_core::{ChannelId, Config, Event, Instant, Life, Link, Loss, Output, Role};
+use countersign_core::{
+    ChannelId, Config, Event, Instant, Life, Link, Loss, Output, Role, TakeOver,
+};
 
 use super::Cut;
 
@@ -15,6 +17,7 @@ pub(crate) struct Pair {
     pub(crate) buffer: usize,
     cut: Cut,
     eof_told: [bool; 2],
+    restarts: u8,
 }
 
 pub(crate) const OPENER: usize = 0;
@@ -65,6 +68,7 @@ impl Pair {
             buffer: 65_536,
             cut,
             eof_told: [false; 2],
+            restarts: 0,
         }
     }
 
@@ -91,6 +95,49 @@ impl Pair {
             end.handle_secured(self.now, None).expect("securing");
         }
         self.eof_told = [false; 2];
+    }
+
+    /// The opener comes back on a connection of its own choosing, while its peer's link may still
+    /// have the old one: what a listener with many links does then.
+    pub(crate) fn visit(&mut self) {
+        if self.ends[OPENER].life() != Life::Offline {
+            self.ends[OPENER].handle_lost(self.now, Loss::Transport);
+        }
+        let [opener, acceptor] = &mut self.ends;
+        opener.handle_opened(self.now).expect("offline");
+        opener.handle_secured(self.now, None).expect("securing");
+        let mut visitor = Self::visitor(acceptor.config(), self.now);
+        let mut buffer = vec![0; self.buffer];
+        while let Output::Written(n) = opener.poll_output(self.now, &mut buffer) {
+            for piece in self.cut.pieces(&buffer[..n]) {
+                visitor.handle_input(self.now, piece);
+            }
+        }
+        if acceptor.take_over(self.now, &mut visitor) != TakeOver::Done {
+            let gone = acceptor.gone_session();
+            let ended = acceptor.life() == Life::Ended;
+            visitor.decline_session(self.now, ended.then_some(&gone));
+            *acceptor = visitor;
+        }
+        self.eof_told = [false; 2];
+    }
+
+    fn visitor(config: &Config, now: Instant) -> Link {
+        let mut visitor = Link::new(config, Role::Acceptor, [5; 16]).expect("it did before");
+        visitor.ask_for_sessions();
+        visitor.handle_opened(now).expect("offline");
+        visitor.handle_secured(now, None).expect("securing");
+        visitor
+    }
+
+    /// The acceptor loses everything, and its connection with it.
+    pub(crate) fn restart_acceptor(&mut self) {
+        let config = self.ends[ACCEPTOR].config().clone();
+        // Whoever starts anew has another seed, or it would draw the same session again.
+        self.restarts += 1;
+        let link = Link::new(&config, Role::Acceptor, [100 + self.restarts; 16]);
+        self.ends[ACCEPTOR] = link.expect("it did before");
+        self.ends[OPENER].handle_lost(self.now, Loss::Transport);
     }
 
     /// Moves bytes until neither end has any, and collects events.
@@ -135,6 +182,25 @@ impl Pair {
                 Output::TooSmall { needed } => buffer.resize(needed, 0),
             }
         }
+    }
+
+    /// Moves all that one end has to say now, and nothing back.
+    pub(crate) fn one_way(&mut self, from: usize) {
+        self.at_most(from, usize::MAX);
+    }
+
+    /// Moves this many bytes of what one end has to say now; the rest is lost. How many there were.
+    pub(crate) fn at_most(&mut self, from: usize, most: usize) -> usize {
+        let mut buffer = vec![0; self.buffer];
+        let mut moved = 0;
+        while let Output::Written(n) = self.ends[from].poll_output(self.now, &mut buffer) {
+            let n = n.min(most - moved);
+            moved += n;
+            for piece in self.cut.pieces(&buffer[..n]) {
+                self.ends[1 - from].handle_input(self.now, piece);
+            }
+        }
+        moved
     }
 
     /// Sleeps exactly until the next deadline of either end; false when there is none.

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelId, Config, EndReason, Event, Instant, Life, Link, Output, PeerMisbehaved, Role,
+    ChannelId, Config, EndReason, Event, Instant, Life, Link, Loss, Output, PeerMisbehaved, Role,
 };
 
 use super::Cut;
@@ -24,6 +24,11 @@ pub(crate) struct Peer {
 /// Runs a script against a link twice, with input whole and byte by byte, and compares what the
 /// link did.
 pub(crate) fn against(role: Role, config: &Config, script: impl Fn(&mut Peer)) {
+    against_lasting(role, &config.clone().single_connection(), script);
+}
+
+/// As [`against`], with a link that outlives its connections.
+pub(crate) fn against_lasting(role: Role, config: &Config, script: impl Fn(&mut Peer)) {
     let run = |cut| {
         let mut peer = Peer::new(role, config, cut);
         script(&mut peer);
@@ -56,8 +61,7 @@ pub(crate) const MAIN: ChannelId = ChannelId(0);
 
 impl Peer {
     pub(crate) fn new(role: Role, config: &Config, cut: Cut) -> Self {
-        let mut link = Link::new(&config.clone().single_connection(), role, [9; 16])
-            .expect("a config that fits");
+        let mut link = Link::new(config, role, [9; 16]).expect("a config that fits");
         let now = Instant::from_micros(1_000_000);
         link.handle_opened(now).expect("offline");
         link.handle_secured(now, None).expect("securing");
@@ -87,6 +91,64 @@ impl Peer {
         let welcome = self.say();
         assert_eq!(welcome.first(), Some(&2), "WELCOME answers HELLO");
         assert_eq!(self.events(), [Event::Connected]);
+    }
+
+    /// The connection is lost, and the link waits for another.
+    pub(crate) fn lose(&mut self) {
+        self.link.handle_lost(self.now, Loss::Transport);
+        assert_eq!(
+            self.link.life(),
+            Life::Offline,
+            "{:?}",
+            self.link.end_reason()
+        );
+    }
+
+    /// Another connection, once an opener's time for it has come.
+    pub(crate) fn connect(&mut self) {
+        while self.link.role() == Role::Opener && !self.link.wants_connect() {
+            self.sleep_to_deadline();
+        }
+        self.link.handle_opened(self.now).expect("offline");
+        self.link.handle_secured(self.now, None).expect("securing");
+        self.ended = false;
+    }
+
+    /// An opener's link connects again, names the session of [`Greeting::welcome`] and hears this.
+    pub(crate) fn return_to(&mut self, answer: &Greeting) {
+        self.connect();
+        let hello = self.say();
+        assert_eq!(hello.first(), Some(&1), "HELLO comes first");
+        assert_eq!(hello[24..40], [7; 16], "it names the session");
+        self.hear(&answer.bytes());
+    }
+
+    /// An opener with one channel to send on connects again and hears what its peer has; what it
+    /// says then.
+    pub(crate) fn resumes(&mut self, figures: [u64; 3]) -> Vec<u8> {
+        let entry = Entry::receive("main").having(figures);
+        self.return_to(&Greeting::resumed(&[entry]));
+        let up = matches!(self.link.life(), Life::Open | Life::Closing);
+        assert!(up, "{:?}", self.link.end_reason());
+        self.say()
+    }
+
+    /// A sender comes back to an acceptor with one channel to receive on; what the link says that
+    /// it has, and what it says after that.
+    pub(crate) fn returns(&mut self) -> ([u64; 3], Vec<u8>) {
+        self.connect();
+        let hello = Greeting::naming(self.link.session(), &[Entry::send("main")]);
+        self.hear(&hello.bytes());
+        let welcome = self.say();
+        assert_eq!(welcome[..2], [2, 0], "{:?}", self.link.end_reason());
+        assert_eq!(welcome[16], 1, "resumed");
+        assert_eq!(welcome[24..40], hello.session);
+        let figure = |at: usize| {
+            let bytes = welcome[at..at + 8].try_into().expect("eight bytes");
+            u64::from_be_bytes(bytes)
+        };
+        let figures = [figure(66), figure(74), figure(82)];
+        (figures, welcome[94..].to_vec())
     }
 
     /// The link hears these bytes.

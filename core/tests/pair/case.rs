@@ -217,7 +217,7 @@ fn space() -> impl Strategy<Value = usize> {
     ]
 }
 
-fn op() -> impl Strategy<Value = Op> {
+pub(crate) fn op() -> impl Strategy<Value = Op> {
     let expires = prop_oneof![
         3 => Just(None),
         1 => Just(Some(0)),
@@ -266,6 +266,14 @@ fn closers() -> impl Strategy<Value = [Option<CloseMode>; 2]> {
 
 /// Cases of one dialect.
 pub(crate) fn case(dialect: Dialect) -> impl Strategy<Value = Case> {
+    case_of(dialect, prop::collection::vec(op(), 0..150))
+}
+
+/// Cases of one dialect in which these things happen.
+pub(crate) fn case_of(
+    dialect: Dialect,
+    ops: impl Strategy<Value = Vec<Op>>,
+) -> impl Strategy<Value = Case> {
     let native = dialect == Dialect::Countersign;
     let most = if native { 5 } else { 2 };
     (
@@ -278,7 +286,7 @@ pub(crate) fn case(dialect: Dialect) -> impl Strategy<Value = Case> {
             any::<bool>(),
         ),
         prop_oneof![Just(0_u64), Just(1000_u64), 1..50_000_u64],
-        prop::collection::vec(op(), 0..150),
+        ops,
         closers(),
         prop_oneof![Just(16_384_usize), 600..2000_usize],
     )

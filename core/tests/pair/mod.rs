@@ -2,6 +2,6 @@
 
 pub(crate) mod case;
 mod check;
-mod model;
-mod wire;
+pub(crate) mod model;
+pub(crate) mod wire;
 pub(crate) mod world;

@@ -6,7 +6,7 @@ use countersign_core::Dialect;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Seen {
     /// HELLO or WELCOME.
-    Greeting,
+    Greeting(Greeted),
     /// A message or a part of one.
     Data {
         channel: usize,
@@ -32,11 +32,34 @@ pub(crate) enum Seen {
         code: u32,
         reason: String,
     },
-    Close,
-    /// NOTED, PING, PONG, DONE.
+    Noted {
+        channel: usize,
+        sequence: u64,
+    },
+    /// Channels and their last numbers.
+    Close(Vec<(usize, u64)>),
+    Done,
+    /// PING, PONG.
     Other,
     /// REFUSE or ABORT, which two honest ends never need.
     Complaint,
+}
+
+/// What a greeting says of sessions.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Greeted {
+    pub(crate) outcome: u8,
+    pub(crate) session: Vec<u8>,
+    pub(crate) channels: Vec<GreetedChannel>,
+}
+
+/// What a greeting says of one channel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct GreetedChannel {
+    pub(crate) receives: bool,
+    pub(crate) max_message: usize,
+    /// Handled, received, partial.
+    pub(crate) figures: [u64; 3],
 }
 
 /// Reads one direction of a connection.
@@ -57,6 +80,24 @@ fn number(bytes: &[u8]) -> u64 {
 
 fn length(bytes: &[u8]) -> usize {
     usize::try_from(number(bytes)).expect("lengths in tests are small")
+}
+
+fn greeted(body: &[u8]) -> Greeted {
+    let mut rest = &body[34..];
+    let mut channels = Vec::new();
+    while let Some((fixed, tail)) = rest.split_at_checked(48) {
+        channels.push(GreetedChannel {
+            receives: fixed[0] == 1,
+            max_message: length(&fixed[4..12]),
+            figures: [24, 32, 40].map(|at| number(&fixed[at..at + 8])),
+        });
+        rest = &tail[usize::from(fixed[3])..];
+    }
+    Greeted {
+        outcome: body[8],
+        session: body[16..32].to_vec(),
+        channels,
+    }
 }
 
 impl Observer {
@@ -86,6 +127,16 @@ impl Observer {
         }
     }
 
+    /// What has come of a MESSAGE frame that has not come whole: its channel, whether it is a
+    /// message's first, and how much of its payload is there.
+    pub(crate) fn unfinished(&self) -> Option<(usize, bool, usize)> {
+        let (head, body) = self.buffer.split_at_checked(8)?;
+        let first = head[1] & 1 != 0;
+        let own_head = if first && head[1] & 2 == 0 { 12 } else { 4 };
+        let payload = body.len().checked_sub(own_head)?;
+        (head[0] == 0x10).then(|| (length(&head[2..4]), first, payload))
+    }
+
     fn frame(&mut self) -> Option<Seen> {
         if self.buffer.len() < 8 {
             return None;
@@ -99,7 +150,7 @@ impl Observer {
         let channel = length(&frame[2..4]);
         let body = &frame[8..];
         Some(match frame[0] {
-            0x01 | 0x02 => Seen::Greeting,
+            0x01 | 0x02 => Seen::Greeting(greeted(body)),
             0x10 => {
                 let (first, last) = (frame[1] & 1 != 0, frame[1] & 2 != 0);
                 let head = if first && !last { 12 } else { 4 };
@@ -126,8 +177,16 @@ impl Observer {
                 code: u32::try_from(number(&body[8..12])).expect("four bytes"),
                 reason: String::from_utf8(body[12..].to_vec()).expect("UTF-8"),
             },
-            0x30 => Seen::Close,
-            0x14 | 0x20 | 0x21 | 0x31 => Seen::Other,
+            0x14 => Seen::Noted {
+                channel,
+                sequence: number(body),
+            },
+            0x30 => {
+                let entry = |entry: &[u8]| (length(&entry[..2]), number(&entry[2..]));
+                Seen::Close(body[2..].chunks(10).map(entry).collect())
+            }
+            0x31 => Seen::Done,
+            0x20 | 0x21 => Seen::Other,
             _ => Seen::Complaint,
         })
     }

@@ -459,7 +459,7 @@ impl<'a> World<'a> {
     /// What an arriving frame means to the models.
     fn observe(&mut self, at: usize, seen: &Seen) {
         match seen {
-            Seen::Greeting => {
+            Seen::Greeting(_) => {
                 self.ends[at].stage = Stage::Open;
                 for model in &mut self.models {
                     if model.chan.sender == at {
@@ -469,7 +469,7 @@ impl<'a> World<'a> {
                     }
                 }
             }
-            Seen::Close if self.ends[at].stage == Stage::Open => {
+            Seen::Close(_) if self.ends[at].stage == Stage::Open => {
                 self.ends[at].stage = Stage::Closing;
                 self.ends[at].closing_since = self.now;
                 self.withdraw(at);

@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 
-use countersign_core::{ChannelConfig, Config, ConfigProblem, Dialect, Patience, Policy, Role};
+use countersign_core::{
+    ChannelConfig, Config, ConfigProblem, Dialect, Patience, Policy, Reconnect, RetryLimit, Role,
+};
 
 use crate::common::bytes::{Entry, Greeting, first, next};
 use crate::common::peer::{against, against_receiver};
@@ -51,6 +53,13 @@ fn defaults_are_those_of_the_table() {
         retain: Duration::from_secs(300),
     };
     assert_eq!(Config::new().waits(), &expected);
+    let expected = Reconnect {
+        limit: RetryLimit::Forever,
+        first_delay: Duration::from_millis(100),
+        longest_delay: Duration::from_secs(10),
+    };
+    assert_eq!(Config::new().reconnects(), &expected);
+    assert_eq!(countersign_core::DEFAULT_SESSIONS, 1024);
     assert_eq!(countersign_core::DEFAULT_QUEUE_MESSAGES, 16_384);
     assert_eq!(countersign_core::DEFAULT_QUEUE_BYTES, 32 << 20);
     assert_eq!(countersign_core::DEFAULT_LATEST_IN_FLIGHT, 2);

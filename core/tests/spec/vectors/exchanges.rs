@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, Dialect, EndReason, Event, Instant, Link, Output, Role,
+    ChannelConfig, CloseMode, Config, Dialect, EndReason, Event, Instant, Link, Loss, Output, Role,
     Verdict,
 };
 
@@ -31,9 +31,19 @@ const NOW: Instant = Instant::ZERO;
 
 impl End {
     fn new(vector: &Vector, role: Role) -> Self {
-        let (who, seed) = match role {
-            Role::Opener => ("opener", [1; 16]),
-            Role::Acceptor => ("acceptor", [2; 16]),
+        let seed = match role {
+            Role::Opener => [1; 16],
+            Role::Acceptor => [2; 16],
+        };
+        let mut end = Self::offline(vector, role, seed);
+        end.connect();
+        end
+    }
+
+    fn offline(vector: &Vector, role: Role, seed: [u8; 16]) -> Self {
+        let who = match role {
+            Role::Opener => "opener",
+            Role::Acceptor => "acceptor",
         };
         let config = vector.all(who).fold(Config::new(), |config, line| {
             let mut words = line.split(' ');
@@ -53,11 +63,14 @@ impl End {
             Some(_) => config.dialect(Dialect::TlsStream),
             None => config,
         };
-        let mut link = Link::new(&config, role, seed).expect("a config that fits");
-        link.handle_opened(NOW).expect("offline");
-        link.handle_secured(NOW, None).expect("securing");
+        let link = Link::new(&config, role, seed).expect("a config that fits");
         let told = VecDeque::new();
         Self { link, told }
+    }
+
+    fn connect(&mut self) {
+        self.link.handle_opened(NOW).expect("offline");
+        self.link.handle_secured(NOW, None).expect("securing");
     }
 
     /// All that the end says now, and whether it ends its direction.
@@ -137,6 +150,8 @@ impl End {
                 Some(EndReason::Incompatible(_)) => "incompatible".to_owned(),
                 other => format!("{other:?}"),
             }),
+            Event::Resumed => Some("resumed".to_owned()),
+            Event::SessionLost(_) => Some("session lost".to_owned()),
             _ => None,
         }
     }
@@ -149,7 +164,7 @@ fn replay(vector: &Vector, cut: Cut) {
     ];
     for line in &vector.lines {
         let context = format!("'{}', {cut:?}: {line}", vector.name);
-        let at = line.find(['>', '!', '=', '|', ':']).expect("a step");
+        let at = line.find(['>', '~', '!', '=', '|', ':']).expect("a step");
         let (who, rest) = line.split_at(at);
         let (step, rest) = rest.split_at(1);
         let from = usize::from(who == "acceptor");
@@ -158,12 +173,22 @@ fn replay(vector: &Vector, cut: Cut) {
             ":" => {}
             "!" => ends[from].act(rest.trim()),
             "=" => assert_eq!(ends[from].hears(), rest.trim(), "{context}"),
-            ">" => {
+            ">" | "~" => {
                 let (said, _) = ends[from].say();
+                let (most, rest) = match step {
+                    "~" => rest.trim().split_once(' ').expect("how many bytes arrive"),
+                    _ => ("-", rest),
+                };
                 assert_eq!(to_hex(&said), to_hex(&bytes(rest.trim())), "{context}");
-                for piece in cut.pieces(&said) {
+                let most = if step == "~" { parse(most) } else { said.len() };
+                for piece in cut.pieces(&said[..most]) {
                     ends[to].link.handle_input(NOW, piece);
                 }
+            }
+            _ if rest.trim() == "lost" => ends[from].link.handle_lost(NOW, Loss::Transport),
+            _ if rest.trim() == "connected" => ends[from].connect(),
+            _ if rest.trim() == "restarted" => {
+                ends[from] = End::offline(vector, Role::Acceptor, [3; 16]);
             }
             _ => {
                 assert_eq!(ends[from].say(), (Vec::new(), true), "{context}");

@@ -1,0 +1,271 @@
+//! The model's receiver: what one link has got on one channel, and what it may say of that.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use countersign_core::{Instant, Rejection, Sequence, Verdict, reject};
+
+use crate::pair::case::Chan;
+
+/// Which message: its sender's incarnation, and its number there.
+pub(crate) type Origin = (usize, Sequence);
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum State {
+    Queued,
+    Taken,
+    Handled,
+    Rejected(Rejection),
+    Noted,
+}
+
+/// A message of this session that has come.
+#[derive(Clone, Debug)]
+struct Item {
+    /// In the session.
+    number: u64,
+    origin: Origin,
+    length: usize,
+    state: State,
+}
+
+/// What a link gets on one channel, across its sessions.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    pub(crate) chan: Chan,
+    /// How many numbers earlier sessions used.
+    pub(crate) base: u64,
+    received: u64,
+    partial: usize,
+    items: Vec<Item>,
+    /// What is left of earlier sessions: number, message, length.
+    left: VecDeque<(Sequence, Origin, usize)>,
+    cut_short: bool,
+    abandoned: bool,
+    pub(crate) delivered: u64,
+    /// Arrivals that the application has not been told of.
+    unread: bool,
+    /// When a message last came, or the link first was up, unless silence was told since.
+    heard: Option<Instant>,
+    was_open: bool,
+    /// Silence that the application has not been told of.
+    silent: bool,
+}
+
+fn no_receiver() -> Rejection {
+    Rejection {
+        code: reject::NO_RECEIVER,
+        reason: String::new(),
+    }
+}
+
+impl Receiver {
+    pub(crate) fn new(chan: &Chan) -> Self {
+        Self {
+            chan: chan.clone(),
+            base: 0,
+            received: 0,
+            partial: 0,
+            items: Vec::new(),
+            left: VecDeque::new(),
+            cut_short: false,
+            abandoned: false,
+            delivered: 0,
+            unread: false,
+            heard: None,
+            was_open: false,
+            silent: false,
+        }
+    }
+
+    // The wire.
+
+    /// A part of a message has come. Where that was its end: whether nobody wants it.
+    pub(crate) fn arrive(
+        &mut self,
+        now: Instant,
+        (first, last): (bool, bool),
+        length: usize,
+        origin: impl Fn(u64) -> Origin,
+    ) -> Option<(Origin, Verdict)> {
+        assert!(!first || self.partial == 0, "sent again from the beginning");
+        self.partial += length;
+        if !last {
+            return None;
+        }
+        self.received += 1;
+        self.heard = Some(now);
+        let (number, origin) = (self.received, origin(self.received));
+        let state = if self.abandoned {
+            State::Rejected(no_receiver())
+        } else {
+            self.unread = true;
+            State::Queued
+        };
+        self.items.push(Item {
+            number,
+            origin,
+            length: core::mem::take(&mut self.partial),
+            state,
+        });
+        let refused = self.abandoned.then(|| Verdict::Rejected(no_receiver()));
+        refused.map(|verdict| (origin, verdict))
+    }
+
+    pub(crate) fn skip(&mut self, through: u64) {
+        assert!(self.partial == 0 && through > self.received);
+        self.received = through;
+    }
+
+    pub(crate) fn noted(&mut self, number: u64) {
+        let mut items = self.items.iter_mut();
+        let item = items.find(|item| item.number == number).expect("it came");
+        assert!(matches!(item.state, State::Rejected(_)), "{item:?}");
+        item.state = State::Noted;
+    }
+
+    /// What the connection cut off of a message counts as far as it came.
+    pub(crate) fn lose_connection(&mut self, cut: Option<usize>) {
+        self.partial += cut.unwrap_or(0);
+    }
+
+    /// The last number up to which everything is settled.
+    pub(crate) fn settled(&self) -> u64 {
+        let settled = |item: &&Item| matches!(item.state, State::Handled | State::Noted);
+        let open = self.items.iter().find(|item| !settled(item));
+        open.map_or(self.received, |item| item.number - 1)
+    }
+
+    /// What a greeting that resumes must say.
+    pub(crate) fn figures(&self) -> [u64; 3] {
+        [self.settled(), self.received, self.partial as u64]
+    }
+
+    /// What the link may say about a message.
+    pub(crate) fn check_rejection(&self, number: u64, code: u32, reason: &str) {
+        let item = self.items.iter().find(|item| item.number == number);
+        let reason = reason.to_owned();
+        let said = State::Rejected(Rejection { code, reason });
+        assert_eq!(item.map(|item| &item.state), Some(&said));
+    }
+
+    /// The session is over.
+    pub(crate) fn start_over(&mut self) {
+        let mut bytes: usize = self.left.iter().map(|(_, _, length)| length).sum();
+        for item in core::mem::take(&mut self.items) {
+            if item.state != State::Queued {
+                continue;
+            }
+            let count = u32::try_from(self.left.len()).expect("few");
+            let full =
+                count >= self.chan.window.0 || bytes + item.length > self.chan.window_bytes();
+            self.cut_short |= full;
+            if !self.cut_short {
+                bytes += item.length;
+                let number = self.base + item.number;
+                self.left.push_back((number, item.origin, item.length));
+            }
+        }
+        self.base += self.received;
+        self.received = 0;
+        self.partial = 0;
+    }
+
+    // The application.
+
+    pub(crate) fn queued(&self) -> usize {
+        let queued = |item: &&Item| item.state == State::Queued;
+        self.left.len() + self.items.iter().filter(queued).count()
+    }
+
+    /// What `take` must give: the number here, the message, its length, and whether that is
+    /// handling it.
+    pub(crate) fn take(&mut self) -> Option<(Sequence, Origin, usize, bool)> {
+        if let Some((number, origin, length)) = self.left.pop_front() {
+            self.cut_short &= !self.left.is_empty();
+            self.delivered += 1;
+            return Some((number, origin, length, false));
+        }
+        let manual = self.chan.manual;
+        let mut items = self.items.iter_mut();
+        let item = items.find(|item| item.state == State::Queued)?;
+        item.state = if manual { State::Taken } else { State::Handled };
+        self.delivered += 1;
+        let number = self.base + item.number;
+        Some((number, item.origin, item.length, !manual))
+    }
+
+    /// The numbers that wait for a word of the application.
+    pub(crate) fn waiting(&self) -> Vec<Sequence> {
+        let taken = self.items.iter().filter(|item| item.state == State::Taken);
+        taken.map(|item| self.base + item.number).collect()
+    }
+
+    pub(crate) fn handle(&mut self, sequence: Sequence) -> Origin {
+        self.settle(sequence, State::Handled)
+    }
+
+    pub(crate) fn reject(&mut self, sequence: Sequence, rejection: Rejection) -> Origin {
+        self.settle(sequence, State::Rejected(rejection))
+    }
+
+    fn settle(&mut self, sequence: Sequence, state: State) -> Origin {
+        let number = sequence - self.base;
+        let mut items = self.items.iter_mut();
+        let item = items.find(|item| item.number == number).expect("it waits");
+        assert_eq!(item.state, State::Taken);
+        item.state = state;
+        item.origin
+    }
+
+    /// Nobody listens any more: what is refused by that.
+    pub(crate) fn abandon(&mut self) -> Vec<(Origin, Verdict)> {
+        self.abandoned = true;
+        self.left.clear();
+        let mut refused = Vec::new();
+        for item in &mut self.items {
+            if item.state == State::Queued {
+                item.state = State::Rejected(no_receiver());
+                refused.push((item.origin, Verdict::Rejected(no_receiver())));
+            }
+        }
+        refused
+    }
+
+    // Time and events.
+
+    /// The link is up.
+    pub(crate) fn open(&mut self, now: Instant) {
+        if !self.was_open {
+            self.was_open = true;
+            self.heard = Some(now);
+        }
+    }
+
+    /// The link's clock was told of `now`.
+    pub(crate) fn wait(&mut self, now: Instant) {
+        let after = self.chan.silence.map(Duration::from_millis);
+        if let (Some(heard), Some(after)) = (self.heard, after)
+            && now >= heard + after
+        {
+            self.silent = true;
+            self.heard = None;
+        }
+    }
+
+    pub(crate) fn silent(&mut self) {
+        assert!(self.silent, "told of silence too early or again");
+        self.silent = false;
+    }
+
+    pub(crate) fn readable(&mut self) {
+        assert!(self.queued() > 0, "told of messages where there are none");
+        self.unread = false;
+    }
+
+    pub(crate) fn check_read(&self) {
+        assert!(!self.silent, "not told of silence");
+        let read = !self.unread || self.queued() == 0;
+        assert!(read, "not told of a message");
+    }
+}

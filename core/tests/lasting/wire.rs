@@ -1,0 +1,474 @@
+//! What happens to connections, and what the frames on them mean to the models.
+
+use countersign_core::{EndReason, Life, Link, Loss, SessionId, TakeOver};
+
+use super::connection::Connection;
+use super::world::{ACCEPTOR, End, OPENER, World};
+use crate::pair::wire::{Greeted, Seen};
+
+fn id(session: &[u8]) -> SessionId {
+    session.try_into().expect("sixteen bytes")
+}
+
+impl World<'_> {
+    // Connections.
+
+    pub(super) fn drop_everything(&mut self) {
+        self.connections.iter_mut().for_each(Connection::die);
+    }
+
+    pub(super) fn lose(&mut self, at: usize, loss: Loss) {
+        if self.ends[at].connection.is_some() {
+            let now = self.now;
+            self.ends[at].link.handle_lost(now, loss);
+            self.note(at);
+        }
+    }
+
+    pub(super) fn reconnect(&mut self) {
+        self.drop_everything();
+        self.lose(OPENER, Loss::Transport);
+        self.lose(ACCEPTOR, Loss::Transport);
+        self.connect();
+        self.connect();
+    }
+
+    /// The opener's connection gets one step further.
+    pub(super) fn connect(&mut self) {
+        let opener = &self.ends[OPENER];
+        if opener.is_over {
+            return;
+        }
+        match opener.connection {
+            None => self.open(),
+            Some(connection) if !opener.is_secured => self.secure(connection),
+            Some(_) => {}
+        }
+    }
+
+    fn open(&mut self) {
+        let (now, at) = (self.now, self.connections.len());
+        self.connections.push(Connection::new(self.receivers.len()));
+        let opener = &mut self.ends[OPENER];
+        opener.link.handle_opened(now).expect("it has none");
+        opener.connection = Some(at);
+        opener.opened = now;
+        self.note(OPENER);
+        if self.case.listens {
+            self.drop_visitor();
+            let mut link = self.fresh(ACCEPTOR);
+            link.ask_for_sessions();
+            link.handle_opened(now).expect("offline");
+            self.visitor = Some((link, at, false));
+            return;
+        }
+        self.lose(ACCEPTOR, Loss::Transport);
+        if self.ends[ACCEPTOR].is_over {
+            self.retire_acceptor();
+            let link = self.fresh(ACCEPTOR);
+            self.begin_anew(ACCEPTOR, link);
+        }
+        let acceptor = &mut self.ends[ACCEPTOR];
+        acceptor.link.handle_opened(now).expect("it has none");
+        acceptor.connection = Some(at);
+        acceptor.opened = now;
+        self.note(ACCEPTOR);
+    }
+
+    fn secure(&mut self, connection: usize) {
+        let now = self.now;
+        for end in &mut self.ends {
+            if end.connection == Some(connection) && end.link.life() == Life::Securing {
+                end.link.handle_secured(now, None).expect("securing");
+                end.is_secured = true;
+                end.heard = now;
+            }
+        }
+        if let Some((link, at, is_secured)) = &mut self.visitor
+            && *at == connection
+            && link.life() == Life::Securing
+        {
+            link.handle_secured(now, None).expect("securing");
+            *is_secured = true;
+        }
+    }
+
+    fn drop_visitor(&mut self) {
+        if let Some((_, connection, _)) = self.visitor.take() {
+            self.connections[connection].gone[ACCEPTOR] = true;
+        }
+    }
+
+    pub(super) fn note_visitor(&mut self) {
+        let ended = |(link, ..): &(Link, usize, bool)| link.life() == Life::Ended;
+        if self.visitor.as_ref().is_some_and(ended) {
+            self.drop_visitor();
+        }
+    }
+
+    pub(super) fn restart(&mut self, at: usize) {
+        if let Some(connection) = self.ends[at].connection {
+            self.connections[connection].gone[at] = true;
+        }
+        if at == ACCEPTOR {
+            self.drop_visitor();
+            self.sessions = countersign_core::Sessions::default();
+            self.gone.clear();
+        }
+        let link = self.fresh(at);
+        self.begin_anew(at, link);
+    }
+
+    /// Nobody will come back to the acceptor's link.
+    fn retire_acceptor(&mut self) {
+        let now = self.now;
+        if !self.ends[ACCEPTOR].is_over {
+            self.ends[ACCEPTOR].was_dropped = true;
+            self.ends[ACCEPTOR].link.handle_lost(now, Loss::Abandoned);
+            self.note(ACCEPTOR);
+        }
+        self.poll_events(ACCEPTOR);
+        self.check_report(ACCEPTOR);
+    }
+
+    // Reading.
+
+    /// Moves bytes from one end to the other; true when something moved.
+    pub(super) fn carry(&mut self, from: usize, bytes: usize, piece: usize) -> bool {
+        let to = 1 - from;
+        let mut moved = false;
+        // An old connection may still bring something, but need not.
+        if let (Some(connection), false) = (self.ends[to].connection, bytes % 5 == 4) {
+            moved |= self.carry_to_end(to, connection, bytes, piece);
+        }
+        if let (ACCEPTOR, Some((_, connection, true))) = (to, &self.visitor) {
+            moved |= self.carry_to_visitor(*connection, bytes, piece);
+        }
+        moved
+    }
+
+    fn carry_to_end(&mut self, to: usize, connection: usize, bytes: usize, piece: usize) -> bool {
+        let from = 1 - to;
+        if !self.ends[to].is_secured && !self.connections[connection].pipes[from].is_empty() {
+            return false;
+        }
+        let pipe = &mut self.connections[connection].pipes[from];
+        let count = bytes.min(pipe.len());
+        let taken: Vec<u8> = pipe.drain(..count).collect();
+        for piece in taken.chunks(piece) {
+            if self.ends[to].connection == Some(connection) {
+                self.arrive(to, connection, piece);
+            }
+        }
+        let has = self.ends[to].connection == Some(connection);
+        if bytes > 0 && has && self.connections[connection].owes_eof(to) {
+            self.connections[connection].eof_told[to] = true;
+            let now = self.now;
+            self.ends[to].link.handle_eof(now);
+            self.note(to);
+            return true;
+        }
+        count > 0
+    }
+
+    fn arrive(&mut self, at: usize, connection: usize, bytes: &[u8]) {
+        let now = self.now;
+        let life = self.ends[at].link.life();
+        let mut greeted = false;
+        if matches!(life, Life::Greeting | Life::Open | Life::Closing) {
+            self.ends[at].heard = now;
+            for seen in self.connections[connection].inp[at].feed(bytes) {
+                greeted |= matches!(seen, Seen::Greeting(_));
+                self.observe(at, connection, &seen);
+            }
+        }
+        self.ends[at].link.handle_input(now, bytes);
+        self.note(at);
+        if greeted {
+            // What has expired meanwhile is to go before anything is looked at.
+            self.time(at);
+        }
+    }
+
+    fn carry_to_visitor(&mut self, connection: usize, bytes: usize, piece: usize) -> bool {
+        let now = self.now;
+        let pipe = &mut self.connections[connection].pipes[OPENER];
+        let count = bytes.min(pipe.len());
+        let taken: Vec<u8> = pipe.drain(..count).collect();
+        let mut hello = None;
+        for piece in taken.chunks(piece) {
+            let (link, ..) = self.visitor.as_mut().expect("HELLO comes alone");
+            link.handle_input(now, piece);
+            for seen in self.connections[connection].inp[ACCEPTOR].feed(piece) {
+                match seen {
+                    Seen::Greeting(greeted) => hello = Some(greeted),
+                    other => panic!("{other:?} before WELCOME"),
+                }
+            }
+        }
+        if let Some(hello) = hello {
+            self.find_link(connection, &hello);
+            return true;
+        }
+        if bytes > 0 && self.connections[connection].owes_eof(ACCEPTOR) {
+            let (link, ..) = self.visitor.as_mut().expect("a visitor");
+            link.handle_eof(now);
+            assert_eq!(link.life(), Life::Ended);
+            self.note_visitor();
+            return true;
+        }
+        count > 0
+    }
+
+    /// The listener finds out to whom a connection belongs.
+    fn find_link(&mut self, connection: usize, hello: &Greeted) {
+        let now = self.now;
+        let (mut visitor, ..) = self.visitor.take().expect("a visitor");
+        let Some(named) = visitor.named_session() else {
+            assert_eq!(visitor.life(), Life::Open, "{:?}", visitor.end_reason());
+            return self.adopt(visitor, connection, hello, 0);
+        };
+        assert_eq!(named, id(&hello.session));
+        let held = self.sessions.find(named, None).is_some();
+        let end = &mut self.ends[ACCEPTOR];
+        let over = matches!(end.link.life(), Life::Finishing | Life::Ended);
+        assert_eq!(held, end.session == named && !end.is_over);
+        let takes = end.link.take_over(now, &mut visitor) == TakeOver::Done;
+        assert_eq!(takes, held && !over, "{:?}", end.link.life());
+        if !takes {
+            let known = self.sessions.gone(named, None);
+            let outcome = if known.is_some() { 3 } else { 2 };
+            visitor.decline_session(now, known);
+            return self.adopt(visitor, connection, hello, outcome);
+        }
+        assert_eq!(visitor.end_reason(), Some(&EndReason::TakenOver));
+        let old = end.connection.replace(connection);
+        (end.is_secured, end.heard) = (true, now);
+        if let Some(old) = old {
+            self.lose_parts(ACCEPTOR, old);
+        }
+        self.resume(ACCEPTOR, connection, hello);
+        self.note(ACCEPTOR);
+        self.time(ACCEPTOR);
+    }
+
+    /// A visitor with a session of its own is the acceptor's link from here on.
+    fn adopt(&mut self, visitor: Link, connection: usize, hello: &Greeted, outcome: u8) {
+        self.retire_acceptor();
+        self.begin_anew(ACCEPTOR, visitor);
+        let end = &mut self.ends[ACCEPTOR];
+        end.number = 1;
+        end.connection = Some(connection);
+        end.is_secured = true;
+        end.heard = self.now;
+        self.connections[connection].outcome = outcome;
+        self.begin_session(ACCEPTOR, hello);
+        let session = self.ends[ACCEPTOR].link.session();
+        self.sessions.add(session, None, ());
+        self.note(ACCEPTOR);
+    }
+
+    /// An end has let go of a connection: what it has of a cut frame counts.
+    pub(super) fn lose_parts(&mut self, at: usize, connection: usize) {
+        let connection = &mut self.connections[connection];
+        connection.gone[at] = true;
+        let cut = connection.inp[at].unfinished();
+        if let Some((channel, _, length)) = cut {
+            self.receivers[channel].lose_connection(Some(length));
+        }
+    }
+
+    // What arrives.
+
+    fn observe(&mut self, at: usize, connection: usize, seen: &Seen) {
+        let now = self.now;
+        match seen {
+            Seen::Greeting(greeted) if at == OPENER => self.hear_welcome(connection, greeted),
+            Seen::Greeting(greeted) => self.hear_hello(connection, greeted),
+            Seen::Close(_) if !self.ends[at].is_closing => {
+                let end = &mut self.ends[at];
+                end.is_closing = true;
+                end.closing_since = now;
+                end.owes.insert("peer closing");
+                self.withdraw(at);
+            }
+            Seen::Ack { channel, .. } | Seen::Reject { channel, .. } => {
+                self.sender(*channel).answered(seen);
+            }
+            Seen::Data {
+                channel,
+                first,
+                last,
+                length,
+                ..
+            } => {
+                let (channel, from) = (*channel, &self.connections[connection]);
+                assert_eq!(self.case.pair.channels[channel].sender, 1 - at);
+                let receiver = &mut self.receivers[channel];
+                let origin = |number| from.origin(channel, number);
+                let refused = receiver.arrive(now, (*first, *last), *length, origin);
+                if *last {
+                    let came = from.origin(channel, receiver.figures()[1]);
+                    assert!(self.came.insert((channel, came)), "{came:?} came twice");
+                }
+                if let Some((origin, verdict)) = refused {
+                    self.decide(channel, origin, verdict);
+                }
+            }
+            Seen::Skip { channel, through } => self.receivers[*channel].skip(*through),
+            Seen::Noted { channel, sequence } => self.receivers[*channel].noted(*sequence),
+            _ => {}
+        }
+    }
+
+    fn hear_welcome(&mut self, connection: usize, welcome: &Greeted) {
+        let named = self.connections[connection].named;
+        match welcome.outcome {
+            1 => {
+                assert_eq!(named, Some(id(&welcome.session)));
+                self.resume(OPENER, connection, welcome);
+            }
+            0 => {
+                assert_eq!(named, None);
+                self.begin_session(OPENER, welcome);
+            }
+            _ => {
+                assert!(named.is_some_and(|named| named != id(&welcome.session)));
+                for channel in self.sending(OPENER) {
+                    let handled = welcome.channels[channel].figures[0];
+                    let known = (handled != u64::MAX).then_some(handled);
+                    self.sender(channel).lose(known);
+                }
+                self.lose_session(OPENER);
+                self.begin_session(OPENER, welcome);
+            }
+        }
+    }
+
+    /// The acceptor's only link hears from whoever comes.
+    fn hear_hello(&mut self, connection: usize, hello: &Greeted) {
+        let own = self.ends[ACCEPTOR].session;
+        if own == id(&hello.session) && own != [0; 16] {
+            return self.resume(ACCEPTOR, connection, hello);
+        }
+        if own != [0; 16] {
+            for channel in self.sending(ACCEPTOR) {
+                self.sender(channel).lose(None);
+            }
+            self.lose_session(ACCEPTOR);
+        }
+        let named = id(&hello.session) != [0; 16];
+        self.connections[connection].outcome = if named { 2 } else { 0 };
+        self.begin_session(ACCEPTOR, hello);
+    }
+
+    fn lose_session(&mut self, at: usize) {
+        for channel in self.receiving(at) {
+            self.receivers[channel].start_over();
+        }
+        self.ends[at].named = None;
+    }
+
+    fn begin_session(&mut self, at: usize, greeted: &Greeted) {
+        for channel in self.sending(at) {
+            let max = greeted.channels[channel].max_message;
+            self.sender(channel).agree(max);
+        }
+        for channel in self.receiving(at) {
+            let now = self.now;
+            self.receivers[channel].open(now);
+        }
+    }
+
+    fn resume(&mut self, at: usize, connection: usize, greeted: &Greeted) {
+        if at == ACCEPTOR {
+            self.connections[connection].outcome = 1;
+        }
+        for channel in self.sending(at) {
+            let figures = greeted.channels[channel].figures;
+            self.sender(channel).resume(figures);
+        }
+        self.begin_session(at, greeted);
+    }
+
+    // What goes out.
+
+    pub(super) fn wrote(&mut self, at: usize, bytes: &[u8]) {
+        assert!(!bytes.is_empty());
+        let connection = self.ends[at].connection.expect("output without one");
+        self.log.bytes[at].extend_from_slice(bytes);
+        self.connections[connection].write(at, bytes);
+        for seen in self.connections[connection].out[at].feed(bytes) {
+            self.check_written(at, connection, &seen);
+        }
+        // A greeting may be longer than a frame limit that is not agreed on yet.
+        let greeting = 8 + 34 + self.receivers.len() * 50;
+        let limits = self.case.pair.frame_limits;
+        let most = limits[0].min(limits[1]).max(greeting);
+        assert!(self.connections[connection].out[at].longest <= most);
+    }
+
+    fn check_written(&mut self, at: usize, connection: usize, seen: &Seen) {
+        let now = self.now;
+        match seen {
+            Seen::Complaint => panic!("an honest end complains: {:?}", self.reason(at)),
+            Seen::Data { channel, .. } => {
+                assert_eq!(self.sends(*channel), at);
+                let incarnation = self.senders[*channel].len() - 1;
+                let sender = self.sender(*channel);
+                sender.written(now, seen);
+                let origin = (incarnation, sender.base);
+                let known = &mut self.connections[connection].origins[*channel];
+                assert_eq!(*known.get_or_insert(origin), origin);
+            }
+            Seen::Skip { channel, through } => self.sender(*channel).skipped(*through),
+            Seen::Ack { channel, through } => {
+                assert_eq!(*through, Some(self.receivers[*channel].settled()));
+            }
+            Seen::Reject {
+                channel,
+                sequence,
+                code,
+                reason,
+            } => self.receivers[*channel].check_rejection(*sequence, *code, reason),
+            Seen::Greeting(greeted) => self.check_greeting(at, connection, greeted),
+            Seen::Close(list) => {
+                let named = &mut self.ends[at].named;
+                assert_eq!(named.get_or_insert_with(|| list.clone()), list);
+            }
+            Seen::Done => self.ends[at].ever_done = true,
+            _ => {}
+        }
+    }
+
+    fn check_greeting(&mut self, at: usize, connection: usize, said: &Greeted) {
+        let session = id(&said.session);
+        let own = self.ends[at].link.session();
+        assert_eq!(session, own);
+        let connection = &mut self.connections[connection];
+        let outcome = if at == OPENER {
+            assert_eq!(said.outcome, 0);
+            connection.named = (own != [0; 16]).then_some(own);
+            u8::from(connection.named.is_some())
+        } else {
+            assert_eq!(said.outcome, connection.outcome);
+            connection.outcome
+        };
+        let gone = connection.named.and_then(|named| self.gone.get(&named));
+        for (channel, entry) in said.channels.iter().enumerate() {
+            assert_eq!(entry.receives, self.sends(channel) != at);
+            let expected = match outcome {
+                1 if entry.receives => self.receivers[channel].figures(),
+                2 if entry.receives => [u64::MAX, 0, 0],
+                3 if entry.receives => [gone.expect("it was known")[channel], 0, 0],
+                _ => [0; 3],
+            };
+            assert_eq!(entry.figures, expected, "channel {channel}");
+        }
+    }
+
+    pub(super) fn reason(&self, at: usize) -> Option<&EndReason> {
+        let End { link, .. } = &self.ends[at];
+        link.end_reason()
+    }
+}

@@ -1,0 +1,499 @@
+//! Two ends, the connections between them, a clock, and the models of their channels.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use countersign_core::{
+    ChannelId, CloseMode, Event, Instant, Life, Link, Loss, Output, ReceiveError, Rejection, Role,
+    SendError, SessionId, Sessions, Verdict,
+};
+
+use super::case::{Happens, LastingCase};
+use super::connection::Connection;
+use super::receiver::{Origin, Receiver};
+use super::sender::Sender;
+use crate::pair::case::Op;
+use crate::pair::model::payload;
+
+pub(super) const OPENER: usize = 0;
+pub(super) const ACCEPTOR: usize = 1;
+
+/// What came out of a run.
+#[derive(PartialEq, Eq, Default)]
+pub(crate) struct Log {
+    pub(super) bytes: [Vec<u8>; 2],
+    pub(super) events: Vec<(usize, Event)>,
+}
+
+/// One link and what is known of it.
+pub(super) struct End {
+    pub(super) link: Link,
+    pub(super) connection: Option<usize>,
+    pub(super) is_secured: bool,
+    pub(super) opened: Instant,
+    pub(super) heard: Instant,
+    pub(super) is_over: bool,
+    /// A close is under way.
+    pub(super) is_closing: bool,
+    pub(super) by_us: bool,
+    pub(super) closing_since: Instant,
+    pub(super) ever_done: bool,
+    /// What its CLOSE has named in this session.
+    pub(super) named: Option<Vec<(usize, u64)>>,
+    /// When the connection was lost without which it is.
+    pub(super) lost_at: Option<Instant>,
+    /// The caller has let go of it, or evicted it.
+    pub(super) was_dropped: bool,
+    /// What it was when it was last looked at.
+    pub(super) was_up: bool,
+    pub(super) session: SessionId,
+    pub(super) resumes: u64,
+    pub(super) number: u64,
+    /// The events about the link as a whole that it owes.
+    pub(super) owes: BTreeSet<&'static str>,
+    pub(super) ended_told: bool,
+}
+
+impl End {
+    pub(super) fn new(link: Link) -> Self {
+        Self {
+            number: link.connection(),
+            link,
+            connection: None,
+            is_secured: false,
+            opened: Instant::ZERO,
+            heard: Instant::ZERO,
+            is_over: false,
+            is_closing: false,
+            by_us: false,
+            closing_since: Instant::ZERO,
+            ever_done: false,
+            named: None,
+            lost_at: None,
+            was_dropped: false,
+            was_up: false,
+            session: [0; 16],
+            resumes: 0,
+            owes: BTreeSet::new(),
+            ended_told: false,
+        }
+    }
+
+    pub(super) fn takes(&self) -> bool {
+        !self.is_over && !self.is_closing
+    }
+}
+
+pub(crate) struct World<'a> {
+    pub(super) case: &'a LastingCase,
+    pub(super) now: Instant,
+    pub(super) ends: [End; 2],
+    /// By channel, one for each incarnation of the end that sends.
+    pub(super) senders: Vec<Vec<Sender>>,
+    /// By channel.
+    pub(super) receivers: Vec<Receiver>,
+    pub(super) connections: Vec<Connection>,
+    /// A connection whose link is not known yet, and whether it is secured.
+    pub(super) visitor: Option<(Link, usize, bool)>,
+    pub(super) sessions: Sessions<()>,
+    /// What sessions that are over had settled, by channel.
+    pub(super) gone: BTreeMap<SessionId, Vec<u64>>,
+    /// All messages that have come, by channel.
+    pub(super) came: BTreeSet<(usize, Origin)>,
+    seeds: u8,
+    pub(super) log: Log,
+}
+
+impl<'a> World<'a> {
+    pub(crate) fn new(case: &'a LastingCase) -> Self {
+        let chans = &case.pair.channels;
+        let link = |at: usize| {
+            let role = [Role::Opener, Role::Acceptor][at];
+            let seed = [u8::try_from(at).expect("two ends"); 16];
+            Link::new(&case.config(at), role, seed).expect("a sound declaration")
+        };
+        Self {
+            case,
+            now: Instant::from_micros(1_000),
+            ends: [0, 1].map(|at| End::new(link(at))),
+            senders: chans.iter().map(|chan| vec![Sender::new(chan)]).collect(),
+            receivers: chans.iter().map(Receiver::new).collect(),
+            connections: Vec::new(),
+            visitor: None,
+            sessions: Sessions::default(),
+            gone: BTreeMap::new(),
+            came: BTreeSet::new(),
+            seeds: 1,
+            log: Log::default(),
+        }
+    }
+
+    pub(crate) fn run(mut self) -> Log {
+        if self.case.pair.connected {
+            self.connect();
+            self.connect();
+        }
+        for happens in &self.case.happens {
+            self.apply(happens);
+            self.check();
+        }
+        self.finish();
+        self.log
+    }
+
+    // Who is who.
+
+    pub(super) fn id(&self, channel: usize, end: usize) -> ChannelId {
+        ChannelId(self.case.pair.position(channel, end))
+    }
+
+    pub(super) fn sends(&self, channel: usize) -> usize {
+        self.case.pair.channels[channel].sender
+    }
+
+    pub(super) fn sender(&mut self, channel: usize) -> &mut Sender {
+        let incarnations = &mut self.senders[channel];
+        incarnations.last_mut().expect("at least one")
+    }
+
+    /// The channels on which an end sends.
+    pub(super) fn sending(&self, at: usize) -> impl Iterator<Item = usize> + use<> {
+        self.channels(at, true)
+    }
+
+    /// Those on which it receives.
+    pub(super) fn receiving(&self, at: usize) -> impl Iterator<Item = usize> + use<> {
+        self.channels(at, false)
+    }
+
+    fn channels(&self, at: usize, sends: bool) -> impl Iterator<Item = usize> + use<> {
+        let chans = self.case.pair.channels.iter();
+        let ends: Vec<bool> = chans.map(|chan| (chan.sender == at) == sends).collect();
+        (0..ends.len()).filter(move |channel| ends[*channel])
+    }
+
+    pub(super) fn fresh(&mut self, at: usize) -> Link {
+        self.seeds += 1;
+        let role = [Role::Opener, Role::Acceptor][at];
+        let config = self.case.config(at);
+        let mut link = Link::new(&config, role, [self.seeds; 16]).expect("it did before");
+        link.handle_now(self.now);
+        link
+    }
+
+    /// The models of a link that knows nothing.
+    pub(super) fn begin_anew(&mut self, at: usize, link: Link) {
+        self.ends[at] = End::new(link);
+        for channel in self.sending(at) {
+            let sender = Sender::new(&self.case.pair.channels[channel]);
+            self.senders[channel].push(sender);
+        }
+        for channel in self.receiving(at) {
+            self.receivers[channel] = Receiver::new(&self.case.pair.channels[channel]);
+        }
+    }
+
+    // What happens.
+
+    fn apply(&mut self, happens: &Happens) {
+        match happens {
+            Happens::Usual(op) => self.apply_usual(op),
+            Happens::Flow(times) => {
+                for _ in 0..*times {
+                    for at in [OPENER, ACCEPTOR] {
+                        self.poll(at, 20_000);
+                        self.carry(at, 1_000_000, 1_000_000);
+                    }
+                }
+            }
+            Happens::Lose(end) => self.lose(*end, Loss::Transport),
+            Happens::Drop => self.drop_everything(),
+            Happens::Connect => self.connect(),
+            Happens::Reconnect => self.reconnect(),
+            Happens::Return { arrives } => {
+                if let Some(connection) = self.ends[OPENER].connection {
+                    let connection = &mut self.connections[connection];
+                    connection.is_silent = true;
+                    if !arrives {
+                        connection.die();
+                    }
+                }
+                self.lose(OPENER, Loss::Transport);
+                self.connect();
+                self.connect();
+            }
+            Happens::CutInside { from, bytes } => {
+                self.poll(*from, 20_000);
+                self.carry(*from, *bytes, 1_000_000);
+                self.reconnect();
+            }
+            Happens::FailToConnect => {
+                if self.ends[OPENER].link.wants_connect() {
+                    let now = self.now;
+                    self.ends[OPENER].link.handle_lost(now, Loss::Transport);
+                }
+            }
+            Happens::Restart(at) => self.restart(*at),
+            Happens::Evict => {
+                let end = &mut self.ends[ACCEPTOR];
+                end.was_dropped |= end.link.life() == Life::Offline;
+                end.link.evict(self.now);
+            }
+        }
+    }
+
+    fn apply_usual(&mut self, op: &Op) {
+        let count = self.receivers.len();
+        match *op {
+            Op::Connect(_) => self.connect(),
+            Op::Send {
+                channel,
+                size,
+                expires,
+            } => self.send(channel % count, size, expires),
+            Op::Take(channel) => drop(self.take(channel % count)),
+            Op::Handle { channel, which } => drop(self.handle(channel % count, which)),
+            Op::Reject {
+                channel,
+                which,
+                code,
+                reason,
+            } => self.reject(channel % count, which, code, reason),
+            Op::HandleWrong { channel, sequence } => self.handle_wrong(channel % count, sequence),
+            Op::Abandon(channel) => self.abandon(channel % count),
+            Op::Close(end, mode) => self.close(end, mode),
+            Op::Pass(micros) => self.pass(self.now + Duration::from_micros(micros)),
+            Op::Sleep => self.sleep(),
+            Op::Move { from, bytes, piece } => drop(self.carry(from, bytes, piece)),
+            Op::Poll { end, space } => drop(self.poll(end, space)),
+            Op::PollEvents(end) => self.poll_events(end),
+            Op::Cut => {
+                self.drop_everything();
+                self.lose(OPENER, Loss::Transport);
+                self.lose(ACCEPTOR, Loss::Transport);
+            }
+        }
+    }
+
+    // The application.
+
+    fn send(&mut self, channel: usize, size: usize, expires: Option<u64>) {
+        let (now, at) = (self.now, self.sends(channel));
+        let id = self.id(channel, at);
+        let incarnation = self.senders[channel].len() - 1;
+        let sender = self.sender(channel);
+        let length = sender.chan.max[0] * size / 1000;
+        let next = sender.msgs.len() as u64 + 1;
+        let message = message(channel, (incarnation, next), length);
+        let expires = expires.map(|after| now + Duration::from_micros(after));
+        let end = &mut self.ends[at];
+        let got = end.link.send(id, message, expires).map_err(|not| not.why);
+        let (is_over, is_closing) = (end.is_over, end.is_closing);
+        let expected = match (is_over, is_closing) {
+            (true, _) => Err(SendError::Ended),
+            (_, true) => Err(SendError::Closing),
+            _ => self.sender(channel).send(length, expires),
+        };
+        assert_eq!(got, expected);
+        if got.is_ok() && expires.is_some_and(|expires| expires <= now) {
+            self.time(at);
+        }
+    }
+
+    pub(super) fn take(&mut self, channel: usize) -> bool {
+        let at = 1 - self.sends(channel);
+        let id = self.id(channel, at);
+        let got = self.ends[at].link.take(id).expect("receive mode");
+        let got = got.map(|message| (message.sequence, message.payload.to_vec()));
+        let Some((number, origin, length, handled)) = self.receivers[channel].take() else {
+            assert_eq!(got, None);
+            return false;
+        };
+        let expected = (number, message(channel, origin, length));
+        assert!(got == Some(expected), "took {got:?}, not {number}");
+        if handled {
+            self.decide(channel, origin, Verdict::Handled);
+        }
+        true
+    }
+
+    pub(super) fn decide(&mut self, channel: usize, origin: Origin, decision: Verdict) {
+        self.senders[channel][origin.0].decide(origin.1, decision);
+    }
+
+    fn chosen(&self, channel: usize, which: usize) -> Option<u64> {
+        let waiting = self.receivers[channel].waiting();
+        (!waiting.is_empty()).then(|| waiting[which % waiting.len()])
+    }
+
+    pub(super) fn handle(&mut self, channel: usize, which: usize) -> bool {
+        let at = 1 - self.sends(channel);
+        let id = self.id(channel, at);
+        let Some(sequence) = self.chosen(channel, which) else {
+            return false;
+        };
+        assert_eq!(self.ends[at].link.handle(id, sequence), Ok(()));
+        let origin = self.receivers[channel].handle(sequence);
+        self.decide(channel, origin, Verdict::Handled);
+        true
+    }
+
+    fn reject(&mut self, channel: usize, which: usize, code: u32, reason: usize) {
+        let at = 1 - self.sends(channel);
+        let id = self.id(channel, at);
+        if let Some(sequence) = self.chosen(channel, which) {
+            let said = "é".repeat(reason);
+            assert_eq!(self.ends[at].link.reject(id, sequence, code, &said), Ok(()));
+            let reason = "é".repeat(reason.min(128));
+            let rejection = Rejection { code, reason };
+            let origin = self.receivers[channel].reject(sequence, rejection.clone());
+            self.decide(channel, origin, Verdict::Rejected(rejection));
+        }
+    }
+
+    fn handle_wrong(&mut self, channel: usize, sequence: u64) {
+        let at = 1 - self.sends(channel);
+        let id = self.id(channel, at);
+        if self.receivers[channel].waiting().contains(&sequence) {
+            return;
+        }
+        let lost = (1..=self.receivers[channel].base).contains(&sequence);
+        let expected = Err(if lost {
+            ReceiveError::SessionLost
+        } else {
+            ReceiveError::NotWaiting
+        });
+        let link = &mut self.ends[at].link;
+        assert_eq!(link.handle(id, sequence), expected);
+        assert_eq!(link.reject(id, sequence, 0, ""), expected);
+    }
+
+    fn abandon(&mut self, channel: usize) {
+        let at = 1 - self.sends(channel);
+        let id = self.id(channel, at);
+        assert_eq!(self.ends[at].link.abandon(id), Ok(()));
+        for (origin, verdict) in self.receivers[channel].abandon() {
+            self.decide(channel, origin, verdict);
+        }
+    }
+
+    pub(super) fn close(&mut self, at: usize, mode: CloseMode) {
+        let now = self.now;
+        let end = &mut self.ends[at];
+        let is_up = matches!(end.link.life(), Life::Open | Life::Closing);
+        let finishing = end.link.life() == Life::Finishing;
+        end.link.handle_now(now);
+        end.link.close(mode);
+        if end.is_over || finishing || (!is_up && end.session == [0; 16]) {
+            return self.note(at);
+        }
+        if !end.is_closing {
+            end.is_closing = true;
+            end.by_us = true;
+            end.closing_since = now;
+        }
+        if end.by_us && mode == CloseMode::Withdraw {
+            self.withdraw(at);
+        }
+        self.note(at);
+    }
+
+    pub(super) fn withdraw(&mut self, at: usize) {
+        for channel in self.sending(at) {
+            self.sender(channel).withdraw();
+        }
+    }
+
+    // Time.
+
+    /// An end's clock is told of the time again.
+    pub(super) fn time(&mut self, at: usize) {
+        let now = self.now;
+        self.ends[at].link.handle_timeout(now);
+        // A link that ends now has seen to its channels first.
+        if !self.ends[at].is_over {
+            for channel in self.sending(at) {
+                self.sender(channel).expire(now);
+            }
+            for channel in self.receiving(at) {
+                self.receivers[channel].wait(now);
+            }
+        }
+        self.note(at);
+    }
+
+    pub(super) fn pass(&mut self, to: Instant) {
+        self.now = to;
+        for at in [OPENER, ACCEPTOR] {
+            self.time(at);
+            // What time has done to a connection may make something else due: an attempt without a
+            // delay, the end of what was kept for a peer that came back and went away.
+            let is_due = |world: &Self| {
+                let next = world.ends[at].link.poll_deadline();
+                next.is_some_and(|next| next <= to)
+            };
+            if is_due(self) {
+                self.time(at);
+            }
+            assert!(!is_due(self), "the deadline stays");
+        }
+        if let Some((link, ..)) = &mut self.visitor {
+            link.handle_timeout(to);
+        }
+        self.note_visitor();
+    }
+
+    /// The next moment at which anything can happen by itself.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let visitor = self.visitor.iter().map(|(link, ..)| link);
+        let links = self.ends.iter().map(|end| &end.link).chain(visitor);
+        links.filter_map(Link::poll_deadline).min()
+    }
+
+    pub(super) fn sleep(&mut self) {
+        if let Some(deadline) = self.deadline() {
+            self.pass(deadline.max(self.now));
+        }
+    }
+
+    // Output.
+
+    /// Polls one end's output once; true when something moved.
+    pub(super) fn poll(&mut self, at: usize, space: usize) -> bool {
+        let mut buffer = vec![0; space];
+        let now = self.now;
+        let moved = match self.ends[at].link.poll_output(now, &mut buffer) {
+            Output::Written(length) => {
+                self.wrote(at, &buffer[..length]);
+                true
+            }
+            Output::TooSmall { needed } => {
+                assert!(needed > space, "{needed} needed, {space} given");
+                buffer.resize(needed, 0);
+                match self.ends[at].link.poll_output(now, &mut buffer) {
+                    Output::Written(length) => self.wrote(at, &buffer[..length]),
+                    other => panic!("{needed} bytes were asked for, then {other:?}"),
+                }
+                true
+            }
+            Output::Idle => {
+                assert!(!self.ends[at].link.wants_output());
+                false
+            }
+            Output::End => match self.ends[at].connection {
+                Some(connection) => {
+                    let ended = &mut self.connections[connection].write_ended[at];
+                    !core::mem::replace(ended, true)
+                }
+                None => false,
+            },
+        };
+        self.note(at);
+        moved
+    }
+}
+
+/// What the application sends: a function of where and which it is.
+fn message(channel: usize, (incarnation, number): Origin, length: usize) -> Vec<u8> {
+    payload(channel, (incarnation as u64) << 32 | number, length)
+}

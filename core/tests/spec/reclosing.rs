@@ -1,0 +1,490 @@
+//! Closing a link whose connection is lost meanwhile, or was before.
+
+use core::time::Duration;
+
+use countersign_core::{
+    ChannelConfig, CloseMode, Config, EndReason, Event, Life, Loss, Output, PeerMisbehaved, Role,
+    SendError, SessionLoss, Verdict, VerdictKind,
+};
+
+use crate::common::bytes::{Entry, Greeting, ack, close, coded, done, first, message, skip};
+use crate::common::pair::{ACCEPTOR, OPENER, Pair, lasting};
+use crate::common::peer::{MAIN, Peer, against_lasting};
+
+const BY_US: EndReason = EndReason::Closed { by_us: true };
+const BY_PEER: EndReason = EndReason::Closed { by_us: false };
+const CLOSE_LIST: PeerMisbehaved = PeerMisbehaved::CloseList;
+
+fn sender() -> Config {
+    Config::new().channel(ChannelConfig::send("main").in_flight(2))
+}
+
+fn receiver() -> Config {
+    Config::new().channel(ChannelConfig::receive("main"))
+}
+
+/// A sender with two messages on the wire and one that waits, whose connection was lost.
+fn three(script: impl Fn(&mut Peer)) {
+    against_lasting(Role::Opener, &sender(), |peer| {
+        peer.welcome(&[Entry::receive("main")]);
+        for payload in [b"1", b"2", b"3"] {
+            peer.send(payload);
+        }
+        peer.say();
+        peer.lose();
+        peer.events();
+        script(peer);
+    });
+}
+
+fn counts(peer: &Peer) -> [u64; 3] {
+    let verdicts = peer.link.report()[0].verdicts;
+    let kinds = [
+        VerdictKind::Handled,
+        VerdictKind::Unknown,
+        VerdictKind::Withdrawn,
+    ];
+    kinds.map(|kind| verdicts[kind])
+}
+
+/// The peer does its part of a close, and the connection ends.
+fn finishes(peer: &mut Peer) {
+    peer.takes(&[close(&[]), done()].concat());
+    peer.say();
+    assert!(peer.ended, "{:?}", peer.link.life());
+    peer.link.handle_eof(peer.now);
+    assert_eq!(peer.link.end_reason(), Some(&BY_US));
+}
+
+#[test]
+fn close_and_done_are_said_again() {
+    // [RECLOSE-1] CLOSE names the same numbers, however often it is said.
+    three(|peer| {
+        assert_eq!(
+            peer.resumes([0, 0, 0]),
+            [message(0, 1, b"1"), message(0, 2, b"2")].concat()
+        );
+        peer.link.close(CloseMode::Drain);
+        assert_eq!(peer.say(), close(&[(0, 3)]));
+        for _ in 0..3 {
+            peer.lose();
+            let rest = [message(0, 2, b"2"), message(0, 3, b"3")].concat();
+            assert_eq!(peer.resumes([1, 1, 0]), [close(&[(0, 3)]), rest].concat());
+        }
+        peer.takes(&[close(&[]), ack(0, 3)].concat());
+        assert_eq!(peer.say(), done());
+        // So is DONE, when CLOSE has come again.
+        for _ in 0..3 {
+            peer.lose();
+            assert_eq!(peer.resumes([3, 3, 0]), close(&[(0, 3)]));
+            peer.takes(&close(&[]));
+            assert_eq!(peer.say(), done());
+        }
+        peer.takes(&done());
+        assert_eq!(peer.say(), []);
+        assert!(peer.ended);
+        assert_eq!(counts(peer), [3, 0, 0]);
+    });
+    // The last of the named numbers will not come after all, again and again.
+    three(|peer| {
+        peer.resumes([2, 2, 0]);
+        peer.takes(&ack(0, 3));
+        let soon = peer.now + Duration::from_millis(1);
+        peer.link
+            .send(MAIN, &b"4"[..], Some(soon))
+            .expect("accepted");
+        peer.link.close(CloseMode::Drain);
+        peer.say();
+        peer.lose();
+        peer.sleep(Duration::from_secs(1));
+        for _ in 0..2 {
+            let said = peer.resumes([3, 3, 0]);
+            assert_eq!(said, [close(&[(0, 4)]), skip(0, 4)].concat());
+            peer.lose();
+        }
+        assert_eq!(peer.resumes([4, 4, 0]), close(&[(0, 4)]));
+        finishes(peer);
+    });
+}
+
+#[test]
+fn a_peer_says_the_same_again_too() {
+    // [RECLOSE-1] [CLOSE-5]
+    let closing = |script: &dyn Fn(&mut Peer)| {
+        against_lasting(Role::Acceptor, &receiver(), |peer| {
+            peer.hello(&[Entry::send("main")]);
+            peer.takes(&[message(0, 1, b"1"), close(&[(0, 3)])].concat());
+            assert!(peer.events().contains(&Event::PeerClosing));
+            assert_eq!(peer.say(), close(&[]));
+            peer.lose();
+            assert_eq!(peer.returns(), ([0, 1, 0], close(&[])));
+            script(peer);
+        });
+    };
+    for other in [1, 2, 4] {
+        closing(&|peer| peer.refuses(&close(&[(0, other)]), CLOSE_LIST, 5));
+    }
+    let after = PeerMisbehaved::AfterClose;
+    closing(&|peer| peer.refuses(&[close(&[(0, 3)]), close(&[(0, 3)])].concat(), after, 5));
+    // What it named holds before it is said again,
+    closing(&|peer| peer.refuses(&skip(0, 4), after, 5));
+    closing(&|peer| {
+        peer.takes(&[message(0, 2, b"2"), message(0, 3, b"3")].concat());
+        peer.refuses(&message(0, 4, b"4"), after, 5);
+    });
+    // but DONE needs it on this connection.
+    closing(&|peer| {
+        peer.takes(&[message(0, 2, b"2"), message(0, 3, b"3")].concat());
+        while peer.take().is_some() {}
+        assert_eq!(peer.say(), ack(0, 3));
+        peer.refuses(&done(), PeerMisbehaved::DoneTooEarly, 5);
+    });
+    closing(&|peer| {
+        peer.takes(&[message(0, 2, b"2"), close(&[(0, 3)]), skip(0, 3)].concat());
+        while peer.take().is_some() {}
+        assert_eq!(peer.say(), [ack(0, 3), done()].concat());
+        peer.takes(&done());
+        peer.say();
+        assert!(peer.ended);
+        peer.link.handle_eof(peer.now);
+        assert_eq!(peer.link.end_reason(), Some(&BY_PEER));
+        // The application was told once.
+        assert!(!peer.events().contains(&Event::PeerClosing));
+    });
+}
+
+#[test]
+fn a_close_while_offline_waits_for_the_next_connection() {
+    // [RECLOSE-6] [CLOSE-4]
+    three(|peer| {
+        peer.link.close(CloseMode::Drain);
+        assert_eq!(peer.events(), []);
+        let refused = peer.link.send(MAIN, &b"4"[..], None).map_err(|e| e.why);
+        assert_eq!(refused, Err(SendError::Closing));
+        let said = peer.resumes([1, 1, 0]);
+        let rest = [message(0, 2, b"2"), message(0, 3, b"3")].concat();
+        assert_eq!(said, [close(&[(0, 3)]), rest].concat());
+        peer.takes(&ack(0, 3));
+        finishes(peer);
+        assert_eq!(counts(peer), [3, 0, 0]);
+    });
+    // [CLOSE-2] Withdrawing: what was begun goes out again all the same.
+    three(|peer| {
+        peer.link.close(CloseMode::Withdraw);
+        let (channel, sequence) = (MAIN, 3);
+        let verdict = Verdict::Withdrawn;
+        let told = Event::Verdict {
+            channel,
+            sequence,
+            verdict,
+        };
+        assert_eq!(peer.events(), [told]);
+        let said = peer.resumes([0, 1, 0]);
+        assert_eq!(said, [close(&[(0, 2)]), message(0, 2, b"2")].concat());
+        peer.takes(&ack(0, 2));
+        finishes(peer);
+        assert_eq!(counts(peer), [2, 0, 1]);
+    });
+    // A second thought, on the next connection.
+    three(|peer| {
+        peer.link.close(CloseMode::Drain);
+        peer.connect();
+        peer.link.close(CloseMode::Withdraw);
+        peer.say();
+        let entry = Entry::receive("main").having([0, 0, 0]);
+        peer.hear(&Greeting::resumed(&[entry]).bytes());
+        // What the peer turns out not to have is not begun, and can be withdrawn too.
+        peer.link.close(CloseMode::Withdraw);
+        assert_eq!(peer.say(), close(&[(0, 0)]));
+        finishes(peer);
+        assert_eq!(counts(peer), [0, 0, 3]);
+    });
+}
+
+#[test]
+fn a_close_while_offline_has_its_time() {
+    // [RECLOSE-6] [CLOSE-12] [VERDICT-5]
+    let micro = Duration::from_micros(1);
+    let patience = Duration::from_secs(10);
+    three(|peer| {
+        let asked = peer.now;
+        peer.link.close(CloseMode::Drain);
+        // An attempt that fails, and asking again, give it no more.
+        peer.connect();
+        peer.link.handle_lost(peer.now, Loss::Transport);
+        peer.link.close(CloseMode::Drain);
+        while peer.link.wants_connect() || peer.link.poll_deadline() < Some(asked + patience) {
+            if peer.link.wants_connect() {
+                peer.link.handle_lost(peer.now, Loss::Transport);
+            } else {
+                peer.sleep_to_deadline();
+            }
+        }
+        assert_eq!(peer.link.poll_deadline(), Some(asked + patience));
+        peer.sleep(patience - peer.now.saturating_since(asked) - micro);
+        assert_ne!(peer.link.life(), Life::Ended);
+        peer.sleep(micro);
+        let expected = EndReason::Lost(Loss::CloseTooSlow);
+        assert_eq!(peer.link.end_reason(), Some(&expected));
+        assert_eq!(counts(peer), [0, 2, 1]);
+        assert_eq!(peer.link.poll_deadline(), None);
+    });
+    // One that was under way goes on counting where it was.
+    against_lasting(Role::Acceptor, &receiver(), |peer| {
+        peer.hello(&[Entry::send("main")]);
+        peer.link.close(CloseMode::Drain);
+        peer.say();
+        peer.sleep(patience / 2);
+        peer.lose();
+        peer.sleep(patience / 4);
+        assert_eq!(peer.returns().1, close(&[]));
+        peer.sleep(patience / 4 - micro);
+        assert_eq!(peer.link.life(), Life::Closing);
+        peer.sleep(micro);
+        let expected = EndReason::Lost(Loss::CloseTooSlow);
+        assert_eq!(peer.link.end_reason(), Some(&expected));
+    });
+    // What moves gives it time again.
+    three(|peer| {
+        peer.link.close(CloseMode::Drain);
+        peer.sleep(patience / 2);
+        peer.resumes([0, 0, 0]);
+        for handled in 1..=3 {
+            peer.sleep(patience - micro);
+            peer.takes(&ack(0, handled));
+            peer.say();
+        }
+        finishes(peer);
+    });
+}
+
+#[test]
+fn an_unfinished_message_is_finished_by_a_close() {
+    // [RECLOSE-1] [RESUME-10]
+    against_lasting(Role::Opener, &Config::default(), |peer| {
+        let mut entry = Entry::receive("main");
+        entry.window_bytes = 1000;
+        peer.welcome(&[entry]);
+        peer.send(&[1; 1500]);
+        assert_eq!(peer.say(), first(0, 1, 1500, &[1; 1000]));
+        peer.lose();
+        peer.link.close(CloseMode::Withdraw);
+        let said = peer.resumes([0, 0, 1000]);
+        assert_eq!(said[..20], close(&[(0, 1)]));
+        assert_eq!(said.len(), 20 + 12 + 500);
+        peer.takes(&ack(0, 1));
+        finishes(peer);
+    });
+}
+
+fn reasons(pair: &Pair) -> [Option<&EndReason>; 2] {
+    [pair.ends[0].end_reason(), pair.ends[1].end_reason()]
+}
+
+#[test]
+fn either_end_may_close_while_offline_in_either_mode() {
+    // [RECLOSE-1] [CLOSE-2] [CLOSE-11]
+    for mode in [CloseMode::Drain, CloseMode::Withdraw] {
+        for closers in [&[OPENER][..], &[ACCEPTOR], &[OPENER, ACCEPTOR]] {
+            lasting(&sender(), &receiver(), |pair| {
+                for payload in [b"1", b"2", b"3", b"4"] {
+                    pair.send(OPENER, MAIN, payload);
+                }
+                pair.run();
+                pair.cut();
+                for end in closers {
+                    pair.ends[*end].close(mode);
+                }
+                pair.reconnect();
+                loop {
+                    pair.run();
+                    if pair.take_all(ACCEPTOR, MAIN).is_empty() {
+                        break;
+                    }
+                }
+                let ours = closers.contains(&OPENER);
+                let theirs = closers.contains(&ACCEPTOR);
+                let by_us = |by_us| EndReason::Closed { by_us };
+                assert_eq!(reasons(pair), [Some(&by_us(ours)), Some(&by_us(theirs))]);
+                let drains = ours && mode == CloseMode::Drain;
+                let counts = pair.ends[OPENER].report()[0].verdicts;
+                assert_eq!(counts[VerdictKind::Handled], if drains { 4 } else { 2 });
+                assert_eq!(counts.total(), 4);
+                // The peer's events say so, once.
+                for (end, asked) in [(OPENER, ours), (ACCEPTOR, theirs)] {
+                    let told = pair.events[end].iter();
+                    let told = told.filter(|event| **event == Event::PeerClosing).count();
+                    assert_eq!(told, usize::from(!asked));
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn a_close_goes_through_however_often_it_is_cut() {
+    // [RECLOSE-1] [VERDICT-1] Cut behind every poll of output, at either end.
+    for closer in [OPENER, ACCEPTOR] {
+        for lost in [OPENER, ACCEPTOR] {
+            lasting(&sender(), &receiver(), |pair| {
+                for payload in [b"1", b"2", b"3", b"4"] {
+                    pair.send(OPENER, MAIN, payload);
+                }
+                pair.run();
+                pair.ends[closer].close(CloseMode::Drain);
+                let over = |life| matches!(life, Life::Finishing | Life::Ended);
+                for _ in 0..10 {
+                    pair.take_all(ACCEPTOR, MAIN);
+                    pair.lose_output(lost);
+                    pair.cut();
+                    if pair.lives().into_iter().any(over) {
+                        break;
+                    }
+                    pair.reconnect();
+                    pair.run();
+                }
+                if !over(pair.lives()[OPENER]) {
+                    pair.visit();
+                    pair.run();
+                }
+                pair.pass(Duration::from_secs(60));
+                let counts = pair.ends[OPENER].report()[0].verdicts;
+                assert_eq!(counts.total(), 4);
+                assert_eq!(counts[VerdictKind::Unknown], 0);
+                let [opener, acceptor] = reasons(pair).map(Option::unwrap);
+                assert!(opener.is_orderly(), "{opener}");
+                // Nobody comes back to an acceptor that waits for the last word only.
+                let slow = EndReason::Lost(Loss::CloseTooSlow);
+                assert!(acceptor.is_orderly() || *acceptor == slow, "{acceptor}");
+            });
+        }
+    }
+}
+
+#[test]
+fn who_said_done_has_closed_in_order() {
+    // [RECLOSE-3] [RECLOSE-2] [RECLOSE-5] The acceptor is gone with everybody's verdicts.
+    for outcome in [2, 3] {
+        against_lasting(Role::Opener, &sender(), |peer| {
+            peer.welcome(&[Entry::receive("main")]);
+            peer.send(b"1");
+            peer.link.close(CloseMode::Drain);
+            peer.say();
+            peer.takes(&[ack(0, 1), close(&[])].concat());
+            assert_eq!(peer.say(), done());
+            peer.events();
+            peer.lose();
+            let entry = Entry::receive("main").having([1, 0, 0]);
+            peer.return_to(&Greeting::anew(outcome, &[entry]));
+            // The new session is closed before it has begun.
+            assert_eq!(peer.say(), close(&[(0, 0)]));
+            let events = peer.events();
+            let lost = |event: &Event| matches!(event, Event::SessionLost(_));
+            assert!(!events.iter().any(lost), "{events:?}");
+            finishes(peer);
+            assert_eq!(counts(peer), [1, 0, 0]);
+        });
+    }
+    // Who had not has lost what has no verdict, and closes what it gets instead.
+    three(|peer| {
+        peer.link.close(CloseMode::Drain);
+        let entry = Entry::receive("main").having([1, 0, 0]);
+        peer.return_to(&Greeting::anew(3, &[entry]));
+        assert_eq!(peer.say(), close(&[(0, 0)]));
+        let lost = Event::SessionLost(SessionLoss::TooOld);
+        assert!(peer.events().contains(&lost));
+        assert_eq!(counts(peer), [1, 1, 1]);
+        finishes(peer);
+    });
+}
+
+#[test]
+fn the_session_that_nobody_wanted_is_closed_at_once() {
+    // [RECLOSE-3] [RECLOSE-5] Both ends are real, and the opener has the last word lost.
+    lasting(&sender(), &receiver(), |pair| {
+        pair.send(OPENER, MAIN, b"1");
+        pair.run();
+        pair.take_all(ACCEPTOR, MAIN);
+        pair.run();
+        pair.ends[OPENER].close(CloseMode::Drain);
+        // Of CLOSE and DONE only the first arrives, and DONE goes out.
+        for (from, most) in [(OPENER, 1024), (ACCEPTOR, 10), (OPENER, 1024)] {
+            let mut buffer = [0; 1024];
+            let output = pair.ends[from].poll_output(pair.now, &mut buffer);
+            let Output::Written(length) = output else {
+                panic!("{output:?}");
+            };
+            pair.ends[1 - from].handle_input(pair.now, &buffer[..length.min(most)]);
+        }
+        assert_eq!(pair.lives(), [Life::Closing, Life::Finishing]);
+        pair.cut();
+        assert_eq!(reasons(pair), [None, Some(&BY_PEER)]);
+        pair.visit();
+        assert_eq!(pair.lives()[ACCEPTOR], Life::Open);
+        pair.run();
+        assert_eq!(reasons(pair), [Some(&BY_US), Some(&BY_PEER)]);
+        let lost = |event: &Event| matches!(event, Event::SessionLost(_));
+        assert!(!pair.events[OPENER].iter().any(lost));
+        let counts = pair.ends[OPENER].report()[0].verdicts;
+        assert_eq!((counts.total(), counts[VerdictKind::Handled]), (1, 1));
+    });
+    against_lasting(Role::Acceptor, &receiver(), |peer| {
+        // What the acceptor sees of it.
+        let hello = Greeting::naming([5; 16], &[Entry::send("main")]);
+        peer.hear(&hello.bytes());
+        assert_eq!(peer.say()[16], 2);
+        peer.takes(&close(&[(0, 0)]));
+        assert_eq!(peer.say(), [close(&[]), done()].concat());
+        assert_eq!(peer.events(), [Event::Connected, Event::PeerClosing]);
+        peer.takes(&done());
+        peer.say();
+        peer.link.handle_eof(peer.now);
+        assert_eq!(peer.link.end_reason(), Some(&BY_PEER));
+    });
+}
+
+fn abort(peer: &mut Peer) {
+    peer.hear(&coded(0x32, 0, 4, b"why"));
+    let text = "why".to_owned();
+    let expected = EndReason::AccusedByPeer { code: 4, text };
+    assert_eq!(peer.link.end_reason(), Some(&expected));
+}
+
+#[test]
+fn a_violation_ends_the_session() {
+    // [RECLOSE-4] [ABORT-3] [ABORT-5] Who is accused,
+    three(|peer| {
+        peer.resumes([0, 0, 0]);
+        abort(peer);
+        assert_eq!(counts(peer), [0, 2, 1]);
+        assert_eq!(peer.say(), []);
+        assert!(peer.link.handle_opened(peer.now).is_err());
+        assert!(!peer.link.wants_connect());
+        peer.link.handle_eof(peer.now);
+        assert_eq!(peer.link.poll_deadline(), None);
+    });
+    // who accuses,
+    three(|peer| {
+        peer.resumes([0, 0, 0]);
+        peer.refuses(&ack(0, 9), PeerMisbehaved::AckedTooMuch, 4);
+        assert!(peer.link.handle_opened(peer.now).is_err());
+    });
+    // and an acceptor alike.
+    against_lasting(Role::Acceptor, &receiver(), |peer| {
+        peer.hello(&[Entry::send("main")]);
+        peer.lose();
+        peer.returns();
+        abort(peer);
+        assert!(peer.link.handle_opened(peer.now).is_err());
+    });
+    // It is not there any more for who comes back to it.
+    lasting(&sender(), &receiver(), |pair| {
+        pair.run();
+        let now = pair.now;
+        pair.ends[ACCEPTOR].handle_input(now, &coded(0x32, 0, 4, b""));
+        pair.visit();
+        pair.run();
+        let lost = Event::SessionLost(SessionLoss::TooOld);
+        assert!(pair.events[OPENER].contains(&lost));
+    });
+}

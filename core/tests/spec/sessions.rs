@@ -1,0 +1,576 @@
+//! Sessions: whose they are, how long they are kept, and how one connection takes over from
+//! another.
+
+use core::time::Duration;
+
+use countersign_core::{
+    ChannelConfig, CloseMode, Config, EndReason, Event, GoneSession, Instant, Life, Link, Loss,
+    Output, Patience, PeerId, PeerMisbehaved, Role, SessionLoss, Sessions, TakeOver, VerdictKind,
+};
+
+use crate::common::bytes::{Entry, Greeting, ack, close, coded, done, first, message, next};
+use crate::common::peer::MAIN;
+
+const NOW: Instant = Instant::from_micros(1_000_000);
+const MICRO: Duration = Duration::from_micros(1);
+const ALICE: Option<PeerId> = Some(PeerId([1; 32]));
+const BOB: Option<PeerId> = Some(PeerId([2; 32]));
+
+/// Receives on `main` and sends on `back`.
+fn both() -> Config {
+    Config::new()
+        .channel(ChannelConfig::receive("main"))
+        .channel(ChannelConfig::send("back"))
+}
+
+fn entries() -> [Entry; 2] {
+    [Entry::send("main"), Entry::receive("back")]
+}
+
+/// An acceptor's link for a fresh connection, as a listener makes it.
+fn fresh(config: &Config, seed: u8, who: Option<PeerId>) -> Link {
+    let mut link = Link::new(config, Role::Acceptor, [seed; 16]).expect("fits");
+    link.ask_for_sessions();
+    link.handle_opened(NOW).expect("offline");
+    link.handle_secured(NOW, who).expect("securing");
+    link
+}
+
+/// One with a session.
+fn begun(config: &Config, who: Option<PeerId>) -> Link {
+    let mut link = fresh(config, 3, who);
+    link.handle_input(NOW, &Greeting::hello(&entries()).bytes());
+    assert_eq!(said(&mut link)[16], 0, "new");
+    assert_eq!(events(&mut link), [Event::Connected]);
+    link
+}
+
+/// One whose peer has named a session.
+fn visitor(config: &Config, who: Option<PeerId>, session: [u8; 16], entries: &[Entry]) -> Link {
+    let mut link = fresh(config, 4, who);
+    assert_eq!(link.named_session(), None);
+    link.handle_input(NOW, &Greeting::naming(session, entries).bytes());
+    assert_eq!(link.named_session(), Some(session));
+    assert_eq!(said(&mut link), []);
+    link
+}
+
+fn said(link: &mut Link) -> Vec<u8> {
+    let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+    while let Output::Written(length) = link.poll_output(NOW, &mut buffer) {
+        all.extend_from_slice(&buffer[..length]);
+    }
+    all
+}
+
+fn events(link: &mut Link) -> Vec<Event> {
+    core::iter::from_fn(|| link.poll_event()).collect()
+}
+
+#[test]
+fn every_session_has_an_id_of_its_own() {
+    // [SESSION-1]
+    let mut ids = Vec::new();
+    for seed in 0..50 {
+        let mut link = fresh(&both(), seed, ALICE);
+        for _ in 0..3 {
+            link.handle_input(NOW, &Greeting::hello(&entries()).bytes());
+            assert_ne!(link.session(), [0; 16]);
+            assert!(!ids.contains(&link.session()));
+            assert_eq!(said(&mut link)[24..40], link.session());
+            ids.push(link.session());
+            link.handle_lost(NOW, Loss::Transport);
+            link.handle_opened(NOW).expect("offline");
+            link.handle_secured(NOW, ALICE).expect("securing");
+        }
+    }
+}
+
+#[test]
+fn a_connection_takes_over_from_another() {
+    // [RESUME-3] [SESSION-2] [RESUME-2]
+    let mut link = begun(&both(), ALICE);
+    link.handle_input(NOW, &message(0, 1, b"1"));
+    link.handle_input(NOW, &first(0, 2, 9, &[2; 5])[..22]);
+    link.send(countersign_core::ChannelId(1), &b"out"[..], None)
+        .expect("accepted");
+    assert_eq!(said(&mut link), message(1, 1, b"out"));
+    events(&mut link);
+    for number in 2..5 {
+        assert_eq!((link.life(), link.connection()), (Life::Open, number - 1));
+        let mut visitor = visitor(&both(), ALICE, link.session(), &entries());
+        assert_eq!(link.take_over(NOW, &mut visitor), TakeOver::Done);
+        assert_eq!(link.connection(), number);
+        assert_eq!(
+            events(&mut link),
+            [Event::Lost(Loss::Replaced), Event::Resumed]
+        );
+        assert_eq!(visitor.end_reason(), Some(&EndReason::TakenOver));
+        assert_eq!(events(&mut visitor), [Event::Ended]);
+        assert!(!visitor.wants_connection() && !visitor.wants_output());
+        // What the visitor says now is nobody's.
+        assert_eq!(said(&mut visitor), []);
+        let mut main = Entry::receive("main").having([0, 1, 2]);
+        (main.max_message, main.window_messages, main.window_bytes) = (16 << 20, 8192, 16 << 20);
+        let mut back = Entry::send("back");
+        back.max_message = 16 << 20;
+        let welcome = Greeting {
+            session: link.session(),
+            ..Greeting::resumed(&[main, back])
+        };
+        // The peer has nothing of what was sent before, by its own word.
+        let expected = [welcome.bytes(), message(1, 1, b"out")].concat();
+        assert_eq!(said(&mut link), expected);
+    }
+    link.handle_input(NOW, &next(0, 2, true, &[2; 7]));
+    link.handle_input(NOW, &ack(1, 1));
+    assert_eq!(link.end_reason(), None);
+    assert_eq!(link.waiting(MAIN), 2);
+    assert_eq!(link.report()[1].verdicts[VerdictKind::Handled], 1);
+    assert_eq!(link.resumes(), 3);
+}
+
+#[test]
+fn what_came_behind_hello_is_judged_by_whoever_goes_on() {
+    // [HELLO-1] A frame that was cut while its HELLO waited
+    let mut link = begun(&both(), ALICE);
+    let mut guest = visitor(&both(), ALICE, link.session(), &entries());
+    let early = message(0, 1, b"early");
+    guest.handle_input(NOW, &early[..6]);
+    assert_eq!(link.take_over(NOW, &mut guest), TakeOver::Done);
+    link.handle_input(NOW, &early[6..]);
+    let expected = EndReason::Peer(PeerMisbehaved::Unexpected);
+    assert_eq!(link.end_reason(), Some(&expected));
+    // and one that was not.
+    for early in [early, Greeting::hello(&entries()).bytes(), done()] {
+        let mut guest = visitor(&both(), ALICE, [5; 16], &entries());
+        guest.handle_input(NOW, &early);
+        assert_eq!(guest.end_reason(), Some(&expected));
+        assert_eq!(guest.named_session(), None);
+        assert_eq!(said(&mut guest)[0], 0x32);
+    }
+    // [ABORT-4]
+    let mut guest = visitor(&both(), ALICE, [5; 16], &entries());
+    guest.handle_input(NOW, &coded(0x32, 0, 1, b""));
+    assert_eq!((guest.life(), guest.named_session()), (Life::Ended, None));
+}
+
+/// `visitor` must not get the session of `link`, and nothing may have come of the attempt.
+fn keeps(link: &mut Link, visitor: &mut Link, why: &str) {
+    let before = (link.clone(), visitor.clone());
+    assert_eq!(link.take_over(NOW, visitor), TakeOver::NotMine, "{why}");
+    assert!((&*link, &*visitor) == (&before.0, &before.1), "{why}");
+}
+
+#[test]
+fn nobody_else_gets_a_session() {
+    // [SESSION-2] [SESSION-3]
+    let mut link = begun(&both(), ALICE);
+    let id = link.session();
+    for who in [BOB, None] {
+        keeps(
+            &mut link,
+            &mut visitor(&both(), who, id, &entries()),
+            "other peer",
+        );
+    }
+    let mut other = id;
+    other[15] ^= 1;
+    keeps(
+        &mut link,
+        &mut visitor(&both(), ALICE, other, &entries()),
+        "other id",
+    );
+    keeps(
+        &mut link,
+        &mut fresh(&both(), 4, ALICE),
+        "names nothing yet",
+    );
+    // Without TLS it is whoever knows the id.
+    let mut plain = begun(&both(), None);
+    let mut guest = visitor(&both(), None, plain.session(), &entries());
+    assert_eq!(plain.take_over(NOW, &mut guest), TakeOver::Done);
+    let mut guest = visitor(&both(), ALICE, plain.session(), &entries());
+    keeps(&mut plain, &mut guest, "held without TLS");
+}
+
+#[test]
+fn other_channels_are_another_session() {
+    // [RESUME-4]
+    let mut latest = entries();
+    latest[0].policy = 1;
+    let mut required = entries();
+    required[1].policy = 0;
+    let mut modes = entries();
+    (modes[0], modes[1]) = (Entry::receive("main"), Entry::send("back"));
+    let [main, back] = entries();
+    let changed: [(&str, Vec<Entry>); 7] = [
+        ("policy of a sender", latest.to_vec()),
+        ("policy that a receiver requires", required.to_vec()),
+        ("modes", modes.to_vec()),
+        ("order", vec![back.clone(), main.clone()]),
+        ("name", vec![Entry::send("mein"), back.clone()]),
+        ("fewer", vec![main.clone()]),
+        ("more", vec![main, back, Entry::send("third")]),
+    ];
+    for (why, entries) in changed {
+        let mut link = begun(&both(), ALICE);
+        let mut guest = visitor(&both(), ALICE, link.session(), &entries);
+        keeps(&mut link, &mut guest, why);
+        // Without other links to ask, it is answered as not known, if it fits at all.
+        link.handle_lost(NOW, Loss::Transport);
+        let mut alone = link.clone();
+        alone.handle_opened(NOW).expect("offline");
+        alone.handle_secured(NOW, ALICE).expect("securing");
+        alone.handle_input(NOW, &Greeting::naming(link.session(), &entries).bytes());
+        assert_eq!(alone.named_session(), Some(link.session()), "{why}");
+        alone.decline_session(NOW, None);
+        let fits = matches!(alone.life(), Life::Open);
+        assert_eq!(fits, why.starts_with("policy") || why == "order", "{why}");
+        if fits {
+            assert_eq!(said(&mut alone)[16], 2, "not known");
+            assert_ne!(alone.session(), link.session());
+        }
+    }
+}
+
+#[test]
+fn a_link_that_is_over_or_opens_takes_nothing_over() {
+    // [RESUME-3] [RECLOSE-2]
+    let mut link = begun(&both(), ALICE);
+    let id = link.session();
+    link.close(CloseMode::Drain);
+    said(&mut link);
+    link.handle_input(NOW, &[close(&[(0, 0)]), ack(1, 0), done()].concat());
+    said(&mut link);
+    assert_eq!(link.life(), Life::Finishing);
+    keeps(
+        &mut link,
+        &mut visitor(&both(), ALICE, id, &entries()),
+        "finishing",
+    );
+    link.handle_eof(NOW);
+    assert_eq!(link.life(), Life::Ended);
+    keeps(
+        &mut link,
+        &mut visitor(&both(), ALICE, id, &entries()),
+        "ended",
+    );
+    let mut opener = Link::new(&both(), Role::Opener, [1; 16]).expect("fits");
+    opener.handle_now(NOW);
+    keeps(
+        &mut opener,
+        &mut visitor(&both(), ALICE, id, &entries()),
+        "an opener",
+    );
+    let mut never = fresh(&both(), 9, ALICE);
+    keeps(
+        &mut never,
+        &mut visitor(&both(), ALICE, id, &entries()),
+        "without one",
+    );
+}
+
+#[test]
+fn a_foreign_session_is_answered_like_none() {
+    // [SESSION-3] [REFUSED-1] [REFUSED-2]
+    let link = begun(&both(), ALICE);
+    let mut ended = link.clone();
+    ended.evict(NOW);
+    ended.handle_lost(NOW, Loss::Abandoned);
+    let mut sessions = Sessions::default();
+    sessions.add(link.session(), ALICE, ());
+    let mut answers = Vec::new();
+    for gone in [false, true] {
+        if gone {
+            sessions.remove(ended.gone_session());
+        }
+        for named in [link.session(), [5; 16]] {
+            assert_eq!(sessions.find(named, BOB), None);
+            let known = sessions.gone(named, BOB);
+            let mut guest = visitor(&both(), BOB, named, &entries());
+            guest.decline_session(NOW, known);
+            assert_eq!(events(&mut guest), [Event::Connected]);
+            answers.push(said(&mut guest));
+        }
+    }
+    let answer = answers.pop().expect("four");
+    assert_eq!(answer[16], 2, "not known");
+    assert_eq!(answer[66..74], [0xFF; 8]);
+    assert_eq!(answer[74..90], [0; 16]);
+    assert!(answers.iter().all(|other| *other == answer));
+    // Its owner hears that it was.
+    let mut guest = visitor(&both(), ALICE, link.session(), &entries());
+    guest.decline_session(NOW, sessions.gone(link.session(), ALICE));
+    let answer = said(&mut guest);
+    assert_eq!((answer[16], &answer[66..74]), (3, &[0; 8][..]));
+    // Nothing waits any more: another word changes nothing.
+    let before = guest.clone();
+    guest.decline_session(NOW, None);
+    assert!(guest == before);
+}
+
+#[test]
+fn who_gets_no_answer_runs_out_of_time() {
+    // [PING-6]
+    let mut guest = visitor(&both(), ALICE, [5; 16], &entries());
+    let deadline = guest.poll_deadline().expect("the handshake's");
+    assert_eq!(deadline, NOW + Duration::from_secs(10));
+    guest.handle_timeout(deadline);
+    let expected = EndReason::Lost(Loss::HandshakeTooSlow);
+    assert_eq!(guest.end_reason(), Some(&expected));
+    assert_eq!(guest.named_session(), None);
+    // A take-over does not give the handshake more time than the connection had.
+    let mut link = begun(&both(), ALICE);
+    let mut guest = visitor(&both(), ALICE, link.session(), &entries());
+    assert_eq!(link.take_over(deadline, &mut guest), TakeOver::Done);
+    assert_eq!(link.life(), Life::Open);
+}
+
+fn retaining(time: Duration) -> Config {
+    both().patience(Patience {
+        retain: time,
+        ..Patience::default()
+    })
+}
+
+#[test]
+fn an_acceptor_keeps_a_session_for_its_time() {
+    // [SESSION-5] [VERDICT-5]
+    let time = Duration::from_secs(300);
+    assert_eq!(Config::new().waits().retain, time);
+    let mut link = begun(&both(), ALICE);
+    link.send(countersign_core::ChannelId(1), &b"out"[..], None)
+        .expect("accepted");
+    said(&mut link);
+    // Not while there is a connection.
+    let later = NOW + Duration::from_secs(10);
+    link.handle_timeout(later);
+    link.handle_lost(later, Loss::Transport);
+    let end = later + time;
+    assert_eq!(link.poll_deadline(), Some(end));
+    let before = Instant::from_micros(end.as_micros() - 1);
+    link.handle_timeout(before);
+    assert_eq!(link.life(), Life::Offline);
+    let mut resumed = link.clone();
+    let mut guest = visitor(&both(), ALICE, link.session(), &entries());
+    assert_eq!(resumed.take_over(before, &mut guest), TakeOver::Done);
+    // The time begins anew with the next loss.
+    assert!(resumed.poll_deadline().is_none_or(|at| at > before));
+    resumed.handle_lost(end, Loss::Transport);
+    assert_eq!(resumed.poll_deadline(), Some(end + time));
+    // One microsecond more is one too many.
+    events(&mut link);
+    link.handle_timeout(end);
+    let expected = EndReason::Lost(Loss::StayedAway);
+    assert_eq!(link.end_reason(), Some(&expected));
+    assert_eq!(link.report()[1].verdicts[VerdictKind::Unknown], 1);
+    assert_eq!(events(&mut link).last(), Some(&Event::Ended));
+    assert_eq!(link.poll_deadline(), None);
+}
+
+#[test]
+fn a_return_that_fails_gives_no_more_time() {
+    // [SESSION-5]
+    let mut link = begun(&retaining(Duration::from_secs(60)), ALICE);
+    link.handle_lost(NOW, Loss::Transport);
+    let end = NOW + Duration::from_secs(60);
+    for seconds in [10, 20, 30] {
+        let now = NOW + Duration::from_secs(seconds);
+        link.handle_opened(now).expect("offline");
+        assert_eq!(link.poll_deadline(), Some(now + Duration::from_secs(10)));
+        link.handle_lost(now, Loss::Security);
+        assert_eq!(link.poll_deadline(), Some(end));
+    }
+    // It may go on beyond the time, though: a peer that is there has come back.
+    let late = Instant::from_micros(end.as_micros() - 1);
+    link.handle_opened(late).expect("offline");
+    link.handle_timeout(end + MICRO);
+    assert_eq!(link.life(), Life::Securing);
+    link.handle_secured(end + MICRO, ALICE).expect("securing");
+    link.handle_input(
+        end + MICRO,
+        &Greeting::naming(link.session(), &entries()).bytes(),
+    );
+    assert_eq!(link.life(), Life::Open);
+    assert_eq!(link.resumes(), 1);
+    // Where a session is not kept, the link ends with its connection.
+    let mut link = begun(&retaining(Duration::ZERO), ALICE);
+    link.handle_lost(NOW, Loss::Transport);
+    assert_eq!(link.end_reason(), Some(&EndReason::Lost(Loss::Transport)));
+}
+
+#[test]
+fn an_acceptor_link_may_be_used_again_as_it_is() {
+    // [REFUSED-1] [VERDICT-5] [RESUME-15]
+    let back = countersign_core::ChannelId(1);
+    let anew = |hello: fn([u8; 16]) -> Greeting, outcome, who| {
+        let mut link = Link::new(&both(), Role::Acceptor, [3; 16]).expect("fits");
+        link.handle_opened(NOW).expect("offline");
+        link.handle_secured(NOW, ALICE).expect("securing");
+        link.handle_input(NOW, &Greeting::hello(&entries()).bytes());
+        said(&mut link);
+        link.handle_input(
+            NOW,
+            &[message(0, 1, b"old"), message(0, 2, b"old")].concat(),
+        );
+        link.send(back, &b"1"[..], None).expect("accepted");
+        said(&mut link);
+        link.take(MAIN).expect("receive mode");
+        events(&mut link);
+        link.handle_lost(NOW, Loss::Transport);
+        let old = link.session();
+        link.handle_opened(NOW).expect("offline");
+        link.handle_secured(NOW, who).expect("securing");
+        link.handle_input(NOW, &hello(old).bytes());
+        assert_ne!(link.session(), old);
+        assert_eq!(said(&mut link)[16], outcome);
+        let events = events(&mut link);
+        let lost = Event::SessionLost(SessionLoss::StartedAnew);
+        assert_eq!(events[2..], [lost, Event::Connected], "{events:?}");
+        assert_eq!(link.report()[1].verdicts[VerdictKind::Unknown], 1);
+        assert_eq!(link.send(back, &b"2"[..], None), Ok(2));
+        assert_eq!(said(&mut link), message(1, 1, b"2"));
+        link.handle_input(NOW, &message(0, 1, b"new"));
+        let take = |link: &mut Link| link.take(MAIN).expect("receive mode").expect("waits");
+        assert_eq!(take(&mut link).sequence, 2);
+        assert_eq!(take(&mut link).sequence, 3);
+        assert_eq!(said(&mut link), ack(0, 1));
+    };
+    anew(|_| Greeting::hello(&entries()), 0, ALICE);
+    anew(|_| Greeting::naming([5; 16], &entries()), 2, ALICE);
+    // Another peer that knows the id, even.
+    anew(|id| Greeting::naming(id, &entries()), 2, BOB);
+}
+
+#[test]
+fn only_who_is_away_can_be_evicted() {
+    // [SESSION-5]
+    let mut link = begun(&both(), ALICE);
+    let before = link.clone();
+    link.evict(NOW);
+    assert!(link == before);
+    link.handle_lost(NOW, Loss::Transport);
+    link.evict(NOW);
+    assert_eq!(link.end_reason(), Some(&EndReason::Lost(Loss::Evicted)));
+}
+
+fn id(number: u8) -> [u8; 16] {
+    [number; 16]
+}
+
+#[test]
+fn sessions_are_found_by_their_owners_only() {
+    // [SESSION-2] [SESSION-3]
+    let mut sessions = Sessions::new(2);
+    assert!(sessions.is_empty());
+    sessions.add(id(1), ALICE, "a");
+    sessions.add(id(2), None, "plain");
+    assert_eq!(sessions.find(id(1), ALICE), Some(&"a"));
+    assert_eq!(sessions.find(id(2), None), Some(&"plain"));
+    for (id, who) in [(id(1), BOB), (id(1), None), (id(2), ALICE), (id(3), ALICE)] {
+        assert_eq!(sessions.find(id, who), None);
+    }
+    assert_eq!((sessions.len(), sessions.away()), (2, 0));
+}
+
+#[test]
+fn as_many_are_kept_as_there_is_room_for() {
+    // [SESSION-5]
+    let mut sessions = Sessions::new(3);
+    for number in 1..=5 {
+        sessions.add(id(number), ALICE, number);
+    }
+    // Those with a connection don't count.
+    assert_eq!((sessions.len(), sessions.away()), (5, 0));
+    for number in 1..=3 {
+        assert_eq!(sessions.lost(id(number)), None);
+    }
+    // The same again, and one that is not there, is no other.
+    assert_eq!(sessions.lost(id(1)), None);
+    assert_eq!(sessions.lost(id(9)), None);
+    assert_eq!(sessions.away(), 3);
+    // One above: who has waited longest goes, which after its second loss is not the first.
+    assert_eq!(sessions.lost(id(4)), Some(&2));
+    assert_eq!(sessions.away(), 3);
+    // One that is back leaves its room.
+    sessions.resumed(id(3));
+    assert_eq!(sessions.away(), 2);
+    assert_eq!(sessions.lost(id(5)), None);
+    assert_eq!(sessions.lost(id(3)), Some(&1));
+    // An evicted one is still found until its link is removed.
+    assert_eq!(sessions.find(id(1), ALICE), Some(&1));
+    assert_eq!(Sessions::<u8>::new(0).lost(id(1)), None);
+    let mut none = Sessions::new(0);
+    none.add(id(1), ALICE, 1);
+    assert_eq!(none.lost(id(1)), Some(&1));
+}
+
+#[test]
+fn memories_are_bounded_too() {
+    // [REFUSED-1]
+    let mut sessions = Sessions::new(3);
+    let mut gone: Vec<GoneSession> = Vec::new();
+    let mut ids = Vec::new();
+    for seed in 0..5 {
+        let mut link = fresh(&both(), seed, ALICE);
+        link.handle_input(NOW, &Greeting::hello(&entries()).bytes());
+        ids.push(link.session());
+        gone.push(link.gone_session());
+        sessions.add(link.session(), ALICE, seed);
+    }
+    // What was never there leaves no memory.
+    let mut strange = Sessions::<u8>::new(3);
+    strange.remove(gone[0].clone());
+    assert_eq!(strange.gone(ids[0], ALICE), None);
+    for gone in gone {
+        sessions.remove(gone);
+    }
+    assert!(sessions.is_empty());
+    let known: Vec<bool> = ids
+        .iter()
+        .map(|id| sessions.gone(*id, ALICE).is_some())
+        .collect();
+    assert_eq!(known, [false, false, true, true, true]);
+    assert!(ids.iter().all(|id| sessions.gone(*id, BOB).is_none()));
+}
+
+#[test]
+fn an_opener_names_its_session_to_whom_it_held_it_with() {
+    // [SESSION-4] [REFUSED-3]
+    let mut link = Link::new(&Config::default(), Role::Opener, [1; 16]).expect("fits");
+    let connect = |link: &mut Link, who| {
+        link.handle_opened(NOW).expect("offline");
+        link.handle_secured(NOW, who).expect("securing");
+        let hello = said(link);
+        <[u8; 16]>::try_from(&hello[24..40]).expect("sixteen bytes")
+    };
+    assert_eq!(connect(&mut link, ALICE), [0; 16]);
+    link.handle_input(NOW, &Greeting::welcome(&[Entry::receive("main")]).bytes());
+    link.send(MAIN, &b"for alice"[..], None).expect("accepted");
+    said(&mut link);
+    link.handle_lost(NOW, Loss::Transport);
+    assert_eq!(connect(&mut link, ALICE), [7; 16]);
+    link.handle_lost(NOW, Loss::Transport);
+    for who in [None, BOB] {
+        assert_eq!(connect(&mut link, who), [0; 16]);
+        link.handle_lost(NOW, Loss::Transport);
+    }
+    // It is not forgotten by that.
+    assert_eq!(connect(&mut link, ALICE), [7; 16]);
+    link.handle_lost(NOW, Loss::Transport);
+    link.send(MAIN, &b"not begun"[..], None).expect("accepted");
+    events(&mut link);
+    // Only when another peer has answered.
+    connect(&mut link, BOB);
+    let mut welcome = Greeting::welcome(&[Entry::receive("main")]);
+    welcome.session = [6; 16];
+    link.handle_input(NOW, &welcome.bytes());
+    let told = events(&mut link);
+    let lost = Event::SessionLost(SessionLoss::OtherPeer);
+    assert_eq!(told[2..], [lost, Event::Connected], "{told:?}");
+    let verdicts = link.report()[0].verdicts;
+    assert_eq!(verdicts[VerdictKind::Unknown], 1);
+    assert_eq!(verdicts[VerdictKind::Withdrawn], 1);
+    assert_eq!(said(&mut link), [], "nothing of it goes to another peer");
+}

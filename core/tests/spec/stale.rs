@@ -1,0 +1,79 @@
+//! HELLOs that come late (`docs/protocol.md`, Sessions).
+
+use core::time::Duration;
+
+use countersign_core::{
+    ChannelConfig, Config, EndReason, Instant, Life, Link, Loss, Output, Role, TakeOver,
+};
+
+use crate::common::pair::lasting;
+
+fn sender() -> Config {
+    Config::new().channel(ChannelConfig::send("main"))
+}
+
+fn receiver() -> Config {
+    Config::new().channel(ChannelConfig::receive("main"))
+}
+
+/// HELLO of an opener that has a session, on a connection of its own.
+fn hello_again(opener: &mut Link, now: Instant) -> Vec<u8> {
+    while !opener.wants_connect() {
+        let due = opener.poll_deadline().expect("it connects again");
+        opener.handle_timeout(now.max(due));
+    }
+    opener.handle_opened(now).expect("connecting");
+    opener.handle_secured(now, None).expect("securing");
+    let mut hello = vec![0; 1024];
+    let Output::Written(length) = opener.poll_output(now, &mut hello) else {
+        panic!("HELLO comes first");
+    };
+    hello.truncate(length);
+    hello
+}
+
+/// What a listener makes for each connection.
+fn visitor(now: Instant, hello: &[u8]) -> Link {
+    let mut visitor = Link::new(&receiver(), Role::Acceptor, [3; 16]).expect("a sound declaration");
+    visitor.ask_for_sessions();
+    visitor.handle_opened(now).expect("offline");
+    visitor.handle_secured(now, None).expect("securing");
+    visitor.handle_input(now, hello);
+    visitor
+}
+
+#[test]
+fn a_hello_that_comes_late_touches_nothing() {
+    // [SESSION-6] [SESSION-7] [REFUSE-8]
+    lasting(&sender(), &receiver(), |pair| {
+        pair.run();
+        pair.cut();
+        let now = pair.now + Duration::from_secs(60);
+        let [opener, acceptor] = &mut pair.ends;
+        let early = hello_again(opener, now);
+        opener.handle_lost(now, Loss::Transport);
+        let late = hello_again(opener, now);
+        assert_eq!(
+            (&early[17..20], &late[17..20]),
+            (&[0, 0, 1][..], &[0, 0, 2][..])
+        );
+        let mut newer = visitor(now, &late);
+        assert_eq!(newer.named_session(), Some(acceptor.session()));
+        assert_eq!(acceptor.take_over(now, &mut newer), TakeOver::Done);
+        assert_eq!(newer.end_reason(), Some(&EndReason::TakenOver));
+        let connection = acceptor.connection();
+        for hello in [&early, &late] {
+            let mut older = visitor(now, hello);
+            assert_eq!(acceptor.take_over(now, &mut older), TakeOver::Stale);
+            assert_eq!(older.end_reason(), Some(&EndReason::Stale));
+            let mut refusal = [0; 300];
+            assert!(matches!(
+                older.poll_output(now, &mut refusal),
+                Output::Written(_)
+            ));
+            assert_eq!((refusal[0], &refusal[8..10]), (3, &[0, 6][..]));
+        }
+        assert_eq!(acceptor.connection(), connection);
+        assert_eq!((acceptor.life(), acceptor.resumes()), (Life::Open, 1));
+    });
+}
