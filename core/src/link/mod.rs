@@ -392,7 +392,9 @@ impl Link {
     /// the loop that drives the link wakes that loop when this is true.
     #[must_use]
     pub fn wants_output(&self) -> bool {
-        self.wants_output && self.life != Life::Offline
+        // What waits for a session may have come before a connection that can carry it.
+        let writes = !matches!(self.life, Life::Offline | Life::Connecting | Life::Securing);
+        self.wants_output && writes
     }
 
     /// Whether the transport connection is still of use. When false, drop it.
