@@ -184,6 +184,8 @@ pub struct Link {
     peer: Option<PeerId>,
     /// How many connections there were, this one included.
     connection: u64,
+    /// When the connection was opened.
+    opened: Instant,
     /// By [`ChannelId`].
     halves: Vec<Half>,
     /// From a channel's number on the wire to its [`ChannelId`]; empty before the handshake.
@@ -266,6 +268,7 @@ impl Link {
             session: Session::default(),
             peer: None,
             connection: 0,
+            opened: Instant::ZERO,
             halves: config.channels.iter().map(half).collect(),
             wire: Vec::new(),
             decoder: Decoder::new(config.frame_limit),

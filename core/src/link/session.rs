@@ -2,6 +2,7 @@
 //! (`docs/protocol.md`, Sessions).
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::{Half, Link, PeerId};
 use crate::config::{Mode, Policy, Role};
@@ -65,6 +66,10 @@ impl Link {
     ///
     /// False, and nothing has changed, where the visitor's peer is not the one that this session
     /// is held with, names another, declares other channels, or this link has ended.
+    ///
+    /// False too, and `visitor` ends as [`Loss::Replaced`], where it was accepted before the
+    /// connection that this link has or had last: its HELLO was long under way, the peer has given
+    /// that connection up, and what it says is no longer true.
     #[must_use]
     pub fn take_over(&mut self, now: Instant, visitor: &mut Self) -> bool {
         self.advance_clock(now);
@@ -79,10 +84,17 @@ impl Link {
             visitor.session.waiting = Some(hello);
             return false;
         }
+        let age = visitor.connection_age();
+        if age > self.connection_age() {
+            visitor.fail(Input::Failed, EndReason::Lost(Loss::Replaced), None);
+            return false;
+        }
         if self.life != Life::Offline {
             self.disconnect(Loss::Replaced);
         }
         self.begin_connection();
+        let opened = self.now.saturating_since(Instant::ZERO + age);
+        self.opened = Instant::ZERO + opened;
         let greets = self.step(Input::Opened).is_ok() && self.step(Input::Secured).is_ok();
         debug_assert!(greets, "an offline link takes any connection");
         self.peer = visitor.peer;
@@ -253,6 +265,7 @@ impl Link {
     /// Forgets everything that belonged to one connection, for the next.
     pub(super) fn begin_connection(&mut self) {
         self.connection += 1;
+        self.opened = self.now;
         self.connected = true;
         self.read_ended = false;
         self.write_ended = false;
@@ -271,6 +284,12 @@ impl Link {
         self.connect_at = Instant::FAR_FUTURE;
         self.linger_deadline = Instant::FAR_FUTURE;
         self.handshake_deadline = self.now + self.config.patience.handshake;
+    }
+
+    /// How long ago the connection was opened. Unlike the moment itself, this can be compared
+    /// between links whose callers count time from different moments.
+    fn connection_age(&self) -> Duration {
+        self.now.saturating_since(self.opened)
     }
 
     /// The connection is of no use any more. What that means for the link depends on why, on the
