@@ -30,6 +30,7 @@ pub mod pair;
 pub mod proxy;
 pub mod python;
 pub mod scenarios;
+pub mod sim;
 mod watchdog;
 
 pub use pair::{Ends, Pair, Transport};

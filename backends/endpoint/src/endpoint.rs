@@ -31,7 +31,8 @@ impl LinkAccess for Link {
     }
 }
 
-/// The link of one of its connections: once it has another, nothing of this one reaches it.
+/// The link of one of its connections: once it has given that up, or has another, nothing of this
+/// one reaches it.
 struct Fenced<'a, L> {
     number: u64,
     link: &'a mut L,
@@ -41,7 +42,7 @@ impl<L: LinkAccess> Fenced<'_, L> {
     fn with(&mut self, work: impl FnOnce(&mut Link)) {
         let number = self.number;
         self.link.with(|link| {
-            if link.connection() == number {
+            if link.connection() == number && link.wants_connection() {
                 work(link);
             }
         });

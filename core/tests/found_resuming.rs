@@ -1,0 +1,68 @@
+//! What the simulation found about sessions, each as the smallest case that shows it.
+
+use core::time::Duration;
+
+use countersign_core::{
+    ChannelConfig, ChannelId, Config, EndReason, Event, Instant, Life, Link, Loss, Output, Role,
+};
+
+const NOW: Instant = Instant::from_micros(1);
+const MAIN: ChannelId = ChannelId(0);
+
+fn end(channel: ChannelConfig, role: Role) -> Link {
+    let seed = [role as u8; 16];
+    Link::new(&Config::new().channel(channel), role, seed).expect("a sound declaration")
+}
+
+/// A sending opener and a receiving acceptor, with nothing between them.
+fn pair() -> [Link; 2] {
+    let sender = end(ChannelConfig::send("main"), Role::Opener);
+    [sender, end(ChannelConfig::receive("main"), Role::Acceptor)]
+}
+
+fn connect(link: &mut Link) {
+    link.handle_opened(NOW).expect("a connection is awaited");
+    link.handle_secured(NOW, None).expect("securing");
+}
+
+/// Everything that an end has to write now.
+fn output(link: &mut Link) -> Vec<u8> {
+    let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+    while let Output::Written(length) = link.poll_output(NOW, &mut buffer) {
+        all.extend_from_slice(&buffer[..length]);
+    }
+    all
+}
+
+/// Moves bytes both ways until there are none.
+fn settle([a, b]: [&mut Link; 2]) {
+    loop {
+        let (from_a, from_b) = (output(a), output(b));
+        b.handle_input(NOW, &from_a);
+        a.handle_input(NOW, &from_b);
+        if from_a.is_empty() && from_b.is_empty() {
+            return;
+        }
+    }
+}
+
+/// A driver that is told of output while it secures the connection looks for it, finds none, and
+/// looks again without end.
+#[test]
+fn what_waits_for_a_session_is_no_output_while_a_connection_is_secured() {
+    let [mut sender, mut receiver] = pair();
+    connect(&mut sender);
+    connect(&mut receiver);
+    settle([&mut sender, &mut receiver]);
+    assert_eq!(sender.poll_event(), Some(Event::Connected));
+    sender.handle_lost(NOW, Loss::Transport);
+    sender
+        .send(MAIN, &b"meanwhile"[..], None)
+        .expect("accepted");
+    assert!(!sender.wants_output(), "there is no connection");
+    sender.handle_opened(NOW).expect("offline");
+    assert_eq!(sender.life(), Life::Securing);
+    assert!(!sender.wants_output(), "nothing can be written yet");
+    sender.handle_secured(NOW, None).expect("securing");
+    assert!(sender.wants_output(), "HELLO is due");
+}

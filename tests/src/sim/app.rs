@@ -1,0 +1,448 @@
+//! The applications: what they send, what they make of what they get, and what they are told.
+
+use std::collections::VecDeque;
+
+use countersign_core::{
+    ChannelId, CloseMode, EndReason, Event, Life, Loss, ReceiveError, RetryLimit, SendError,
+    SessionLoss,
+};
+
+use super::ledger::{Reading, Sight, code};
+use super::plan::{ACCEPTOR, Act, Do, OPENER, Plant};
+use super::rng::mix;
+use super::world::World;
+
+const FOREVER: RetryLimit = RetryLimit::Forever;
+
+/// A message that an application has and has not settled.
+#[derive(Debug)]
+struct Held {
+    due: u64,
+    channel: usize,
+    number: u64,
+    id: usize,
+}
+
+/// The receiving side of the application at one link.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    held: Vec<Held>,
+    /// Channels that have told of messages that were not taken yet.
+    readable: Vec<bool>,
+    /// It takes nothing until then.
+    stalled: u64,
+}
+
+impl Inbox {
+    pub(super) fn new(channels: usize) -> Self {
+        Self {
+            held: Vec::new(),
+            readable: vec![false; channels],
+            stalled: 0,
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.held.is_empty() && !self.readable.contains(&true)
+    }
+
+    pub(super) fn describe(&self) -> usize {
+        self.held.len() + self.readable.iter().filter(|readable| **readable).count()
+    }
+
+    /// When the application goes on by itself.
+    pub(super) fn next(&self, now: u64) -> Option<u64> {
+        let settles = self.held.iter().map(|held| held.due).min();
+        let takes = self
+            .readable
+            .contains(&true)
+            .then_some(self.stalled.max(now));
+        match (settles, takes) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+}
+
+/// The sending side of the application of one end of a pair, whichever link it has just now.
+#[derive(Debug)]
+pub(super) struct Party {
+    /// What it does at a moment of its own, and what once its link was up; each in order.
+    acts: [VecDeque<Act>; 2],
+    /// Its link.
+    pub(super) node: Option<usize>,
+    /// When it was up for the first time.
+    pub(super) up: Option<u64>,
+    /// What waits for room, by channel.
+    waiting: Vec<VecDeque<(usize, Option<u64>)>>,
+}
+
+impl Party {
+    pub(super) fn new(script: &[Act], channels: usize) -> Self {
+        let of = |once_up: bool| {
+            let mut acts: Vec<Act> = script.to_vec();
+            acts.retain(|act| act.once_up == once_up);
+            acts.sort_by_key(|act| act.at);
+            acts.into()
+        };
+        Self {
+            acts: [of(false), of(true)],
+            node: None,
+            up: None,
+            waiting: vec![VecDeque::new(); channels],
+        }
+    }
+
+    /// When it does something.
+    pub(super) fn next(&self) -> Option<u64> {
+        self.node?;
+        let by_itself = self.acts[0].front().map(|act| act.at);
+        let once_up = self.acts[1]
+            .front()
+            .zip(self.up)
+            .map(|(act, up)| act.at + up);
+        match (by_itself, once_up) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn take(&mut self) -> Option<Act> {
+        let due = self.next()?;
+        let first = self.acts[0].front().is_some_and(|act| act.at == due);
+        self.acts[usize::from(!first)].pop_front()
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.acts.iter().all(VecDeque::is_empty) && self.waiting.iter().all(VecDeque::is_empty)
+    }
+
+    /// It does nothing more.
+    pub(super) fn rest(&mut self) {
+        self.acts = Default::default();
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        for waiting in &mut self.waiting {
+            waiting.clear();
+        }
+    }
+}
+
+impl World<'_> {
+    pub(super) fn act(&mut self, pair: usize, end: usize) {
+        let party = &mut self.parties[pair][end];
+        let (Some(act), Some(node)) = (party.take(), party.node) else {
+            return;
+        };
+        if self.nodes[node].crashed || self.nodes[node].ended {
+            return;
+        }
+        self.say(|| format!("{}: {:?}", self.name(node), act.what));
+        match act.what {
+            Do::Send {
+                channel,
+                size,
+                expires,
+            } => {
+                let expires = expires.map(|after| self.now + after);
+                self.parties[pair][end].waiting[channel].push_back((size, expires));
+                self.pump(node, channel);
+            }
+            Do::Close(mode) => self.close(node, mode),
+            Do::Stall(time) => self.nodes[node].inbox.stalled = self.now + time,
+            Do::Abandon(channel) => {
+                let now = self.local(node);
+                let id = self.id(node, channel);
+                let link = &mut self.nodes[node].link;
+                link.handle_now(now);
+                let done = link.abandon(id);
+                self.nodes[node].inbox.readable[channel] = false;
+                self.ledger.abandoned(pair, channel);
+                if done.is_err() {
+                    self.ledger.object("a channel that can't be abandoned");
+                }
+            }
+        }
+        self.touch(node, false);
+    }
+
+    pub(super) fn close(&mut self, node: usize, mode: CloseMode) {
+        let now = self.local(node);
+        let node = &mut self.nodes[node];
+        node.closing = true;
+        node.link.handle_now(now);
+        node.link.close(mode);
+    }
+
+    fn id(&self, node: usize, channel: usize) -> ChannelId {
+        let place = self.plan.place(self.nodes[node].end, channel);
+        ChannelId(u16::try_from(place).expect("few channels"))
+    }
+
+    fn channel(&self, node: usize, id: ChannelId) -> usize {
+        self.plan.place(self.nodes[node].end, usize::from(id.0))
+    }
+
+    // Sending.
+
+    pub(super) fn pump_all(&mut self, node: usize) {
+        for channel in 0..self.plan.channels.len() {
+            self.pump(node, channel);
+        }
+    }
+
+    /// Sends what waits, as far as there is room.
+    fn pump(&mut self, node: usize, channel: usize) {
+        let (pair, end) = (self.nodes[node].pair, self.nodes[node].end);
+        if self.parties[pair][end].node != Some(node) {
+            return;
+        }
+        let now = self.local(node);
+        let id = self.id(node, channel);
+        while let Some((size, expires)) = self.parties[pair][end].waiting[channel].front().copied()
+        {
+            let payload = self.ledger.compose(size);
+            let host = self.plan.clocks[if end == ACCEPTOR { 0 } else { pair + 1 }];
+            let expires = expires.map(|at| host.at(at));
+            let link = &mut self.nodes[node].link;
+            link.handle_now(now);
+            match link.send(id, payload, expires) {
+                Ok(number) => {
+                    let ups = self.nodes[node].ups + u64::from(!self.is_up(node));
+                    let from = (pair, node, channel);
+                    self.ledger.accepted(from, number, size, expires, ups);
+                    self.parties[pair][end].waiting[channel].pop_front();
+                }
+                Err(not) => match not.why {
+                    SendError::Blocked => return,
+                    SendError::Closing | SendError::Ended => {
+                        self.parties[pair][end].waiting[channel].clear();
+                    }
+                    why => self
+                        .ledger
+                        .object(format!("a message is not accepted: {why}")),
+                },
+            }
+            if self.ledger.objection().is_some() {
+                return;
+            }
+        }
+    }
+
+    // Hearing.
+
+    /// Reads a link's events; true when there were any.
+    pub(super) fn hear(&mut self, node: usize) -> bool {
+        let mut session_lost = false;
+        let mut any = false;
+        while let Some(event) = self.nodes[node].link.poll_event() {
+            any = true;
+            self.say(|| format!("{}: {event:?}", self.name(node)));
+            session_lost |= matches!(event, Event::SessionLost(_));
+            self.pass_on(node, event);
+        }
+        if any {
+            let link = &self.nodes[node].link;
+            let closes = matches!(link.life(), Life::Closing | Life::Finishing | Life::Ended);
+            let reading = Reading {
+                session_lost,
+                closing: closes || self.nodes[node].closing,
+                ended: link.end_reason(),
+            };
+            self.ledger.read(node, &reading);
+            self.receive(node);
+        }
+        any
+    }
+
+    fn pass_on(&mut self, node: usize, event: Event) {
+        let plants = |plant| self.plan.plant == Some(plant) && !self.planted;
+        if plants(Plant::ForgetVerdict) && matches!(event, Event::Handled { .. }) {
+            self.planted = true;
+            return;
+        }
+        if plants(Plant::RepeatVerdict) && matches!(event, Event::Verdict { .. }) {
+            self.planted = true;
+            self.pass_on(node, event.clone());
+        }
+        match event {
+            Event::Connected | Event::Resumed => self.hear_up(node),
+            Event::SessionLost(why) => self.hear_session_lost(node, why),
+            Event::Readable(id) => {
+                let channel = self.channel(node, id);
+                self.nodes[node].inbox.readable[channel] = true;
+            }
+            Event::Room(id) => self.pump(node, self.channel(node, id)),
+            Event::Handled {
+                channel,
+                first,
+                last,
+            } => {
+                let channel = self.channel(node, channel);
+                self.ledger.handled_range(node, channel, first, last);
+            }
+            Event::Verdict {
+                channel,
+                sequence,
+                verdict,
+            } => {
+                let sight = Sight {
+                    now: self.local(node),
+                    ups: self.nodes[node].ups,
+                };
+                let of = (node, self.channel(node, channel));
+                self.ledger.verdict(of, sequence, &verdict, &sight);
+            }
+            Event::Ended => self.hear_end(node),
+            _ => {}
+        }
+    }
+
+    fn hear_up(&mut self, node: usize) {
+        self.nodes[node].ups += 1;
+        if self.nodes[node].end == OPENER {
+            let id = self.nodes[node].link.session();
+            self.nodes[node].session = id;
+            self.known.insert(id);
+            let pair = self.nodes[node].pair;
+            self.parties[pair][OPENER].up.get_or_insert(self.now);
+        }
+    }
+
+    /// Only an acceptor that has not got the session any more can have said so.
+    fn hear_session_lost(&mut self, node: usize, why: SessionLoss) {
+        self.summary.lost_sessions += 1;
+        let id = self.nodes[node].session;
+        let holder = self.holders.get(&id).map(|holder| &self.nodes[*holder]);
+        let over = |life| matches!(life, Life::Finishing | Life::Ended);
+        let held = holder.is_some_and(|holder| !holder.crashed && !over(holder.link.life()));
+        let honest = matches!(why, SessionLoss::NotKnown | SessionLoss::TooOld);
+        if held || !honest || self.plan.lasting {
+            let name = self.name(node);
+            self.ledger
+                .object(format!("{name} loses a session for no reason: {why}"));
+        }
+    }
+
+    fn hear_end(&mut self, node: usize) {
+        self.nodes[node].ended = true;
+        let it = &self.nodes[node];
+        let Some(reason) = it.link.end_reason() else {
+            return;
+        };
+        let id = it.link.session();
+        let visitor = it.end == ACCEPTOR && it.session == [0; 16] && it.ups == 0;
+        let wrong = match reason {
+            EndReason::Closed { .. } | EndReason::ClosedBeforeConnected => false,
+            EndReason::TakenOver => !visitor,
+            EndReason::Lost(Loss::NotTrusted | Loss::Abandoned) => true,
+            EndReason::Lost(_) if visitor => false,
+            EndReason::Lost(Loss::CloseTooSlow) => self.ledger.open(node) > 0,
+            // Its opener never heard that there is such a session, or has lost it.
+            EndReason::Lost(Loss::StayedAway) if it.end == ACCEPTOR => {
+                self.plan.lasting && self.known.contains(&id)
+            }
+            EndReason::Lost(Loss::Evicted) if it.end == ACCEPTOR => self.plan.lasting,
+            EndReason::Lost(_) => it.end == ACCEPTOR || self.plan.reconnect.limit == FOREVER,
+            _ => true,
+        };
+        if wrong {
+            let what = format!("{} ends: {reason}", self.name(node));
+            self.ledger.object(what);
+        }
+    }
+
+    // Receiving.
+
+    /// The application takes what there is, unless it is stalled, and settles what is due.
+    pub(super) fn receive(&mut self, node: usize) {
+        if self.nodes[node].crashed {
+            return;
+        }
+        let now = self.local(node);
+        self.nodes[node].link.handle_now(now);
+        for channel in 0..self.plan.channels.len() {
+            let inbox = &mut self.nodes[node].inbox;
+            if inbox.readable[channel] && inbox.stalled <= self.now {
+                inbox.readable[channel] = false;
+                self.take_all(node, channel);
+            }
+        }
+        let mut at = 0;
+        while at < self.nodes[node].inbox.held.len() {
+            if self.nodes[node].inbox.held[at].due <= self.now {
+                let held = self.nodes[node].inbox.held.remove(at);
+                self.settle(node, &held);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    fn take_all(&mut self, node: usize, channel: usize) {
+        let pair = self.nodes[node].pair;
+        let id = self.id(node, channel);
+        let of = (pair, node, channel);
+        loop {
+            let message = match self.nodes[node].link.take(id) {
+                Ok(Some(message)) => message,
+                Ok(None) => return,
+                Err(why) => {
+                    self.ledger.object(format!("taking fails: {why}"));
+                    return;
+                }
+            };
+            if self.plan.plant == Some(Plant::LoseTaken) && !self.planted {
+                self.planted = true;
+                continue;
+            }
+            let (number, bytes) = (message.sequence, &message.payload);
+            let Some(taken) = self.ledger.took(of, number, bytes) else {
+                return;
+            };
+            self.say(|| format!("{}: takes #{taken} on {channel}", self.name(node)));
+            if self.plan.plant == Some(Plant::TakeTwice) && !self.planted {
+                self.planted = true;
+                self.ledger.took(of, number, bytes);
+            }
+            if !self.plan.channels[channel].manual {
+                self.ledger.handled(taken);
+                continue;
+            }
+            let holds = mix(taken as u64) % (self.plan.holds + 1);
+            self.nodes[node].inbox.held.push(Held {
+                due: self.now + holds,
+                channel,
+                number,
+                id: taken,
+            });
+        }
+    }
+
+    fn settle(&mut self, node: usize, held: &Held) {
+        let channel = self.id(node, held.channel);
+        let link = &mut self.nodes[node].link;
+        let rejects = self.ledger.is_rejected(held.id, self.plan.rejects);
+        let done = if rejects {
+            self.ledger.refused(held.id);
+            link.reject(channel, held.number, code(held.id), "no")
+        } else {
+            if self.plan.plant != Some(Plant::ConfirmUnhandled) {
+                self.ledger.handled(held.id);
+            }
+            link.handle(channel, held.number)
+        };
+        self.say(|| {
+            let what = if rejects { "rejects" } else { "handles" };
+            format!("{}: {what} #{}", self.name(node), held.id)
+        });
+        match done {
+            Ok(()) => {}
+            // The acceptor's links have one session each.
+            Err(ReceiveError::SessionLost) if self.nodes[node].end == OPENER => {}
+            Err(why) => self.ledger.object(format!("settling fails: {why}")),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What goes wrong.
+
+use countersign_core::Sessions;
+
+use super::plan::{ACCEPTOR, Disturbance, Learn, OPENER};
+use super::world::World;
+
+impl World<'_> {
+    pub(super) fn disturb(&mut self, what: Disturbance) {
+        self.say(|| format!("{what:?}"));
+        match what {
+            Disturbance::Cut(pair, learn) => {
+                if let Some(conn) = self.newest(pair) {
+                    self.cut_now(conn, learn);
+                }
+            }
+            Disturbance::Freeze { pair, time, lost } => {
+                let Some(conn) = self.newest(pair) else {
+                    return;
+                };
+                for pipe in &mut self.conns[conn].pipes {
+                    pipe.freeze(self.now + time);
+                }
+                let side = &mut self.conns[conn].sides[OPENER];
+                if lost && !side.gone {
+                    let node = side.node;
+                    side.gone = true;
+                    let now = self.local(node);
+                    let side = &mut self.conns[conn].sides[OPENER];
+                    side.endpoint.failed(now, &mut self.nodes[node].link);
+                    self.touch(node, true);
+                }
+            }
+            Disturbance::RestartOpener { pair, told } => self.restart_opener(pair, told),
+            Disturbance::RestartAcceptor { told } => self.restart_acceptor(told),
+            Disturbance::Unreachable(time) => self.unreachable_until = self.now + time,
+        }
+    }
+
+    fn newest(&self, pair: usize) -> Option<usize> {
+        let of_pair = |conn: &&usize| self.conns[**conn].pair == pair && !self.conns[**conn].dead;
+        self.open.iter().rev().find(of_pair).copied()
+    }
+
+    pub(super) fn crash_if_due(&mut self) {
+        let Some(crash) = self.plan.crash else { return };
+        if crash.step != self.summary.steps {
+            return;
+        }
+        self.summary.crashed = true;
+        self.say(|| format!("{crash:?}"));
+        if crash.end == OPENER {
+            self.restart_opener(0, crash.told);
+        } else {
+            self.restart_acceptor(crash.told);
+        }
+    }
+
+    fn restart_opener(&mut self, pair: usize, told: bool) {
+        let Some(node) = self.parties[pair][OPENER].node else {
+            return;
+        };
+        // What has ended is no loss, and an application that was done does not begin again.
+        if self.nodes[node].ended {
+            return;
+        }
+        self.lose(node);
+        for conn in self.open.clone() {
+            if self.conns[conn].pair == pair {
+                self.abandon(conn, OPENER, told);
+            }
+        }
+        // There is somebody again who is to close in the end.
+        self.finale = false;
+        self.begin_opener(pair);
+    }
+
+    fn restart_acceptor(&mut self, told: bool) {
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].end == ACCEPTOR {
+                self.lose(node);
+            }
+        }
+        self.finale = false;
+        self.sessions = Sessions::new(self.plan.sessions);
+        for parties in &mut self.parties {
+            parties[ACCEPTOR].node = None;
+        }
+        for conn in self.open.clone() {
+            self.abandon(conn, ACCEPTOR, told);
+        }
+    }
+
+    fn lose(&mut self, node: usize) {
+        let it = &mut self.nodes[node];
+        if !it.crashed && !it.ended {
+            it.crashed = true;
+            it.at = None;
+            self.ledger.crashed(node);
+        }
+    }
+
+    /// One end of a connection is no more.
+    fn abandon(&mut self, conn: usize, end: usize, told: bool) {
+        self.conns[conn].sides[end].gone = true;
+        let learn = match (told, end) {
+            (false, _) => Learn::Nobody,
+            (true, OPENER) => Learn::Acceptor,
+            (true, _) => Learn::Opener,
+        };
+        self.cut_now(conn, learn);
+    }
+}

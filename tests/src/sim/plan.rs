@@ -1,0 +1,417 @@
+//! What a run is made of: who talks to whom about what, and what goes wrong meanwhile.
+
+use std::time::Duration;
+
+use countersign_certs::fixtures;
+use countersign_core::{ChannelConfig, CloseMode, Config, Patience, Reconnect};
+use countersign_endpoint::{Identity, Pins, Security};
+
+use super::clock::Clock;
+
+/// Which end of a pair.
+pub const OPENER: usize = 0;
+/// Which end of a pair.
+pub const ACCEPTOR: usize = 1;
+
+/// One channel, as both ends declare it.
+#[derive(Clone, Copy, Debug)]
+pub struct Channel {
+    /// Its name.
+    pub name: &'static str,
+    /// Which end sends.
+    pub sender: usize,
+    /// Only the newest message counts.
+    pub latest: bool,
+    /// The receiving application says when a message is handled.
+    pub manual: bool,
+    /// How many messages the receiver takes without handling them.
+    pub window: u32,
+    /// How many messages the sender takes without a verdict.
+    pub queue: usize,
+    /// The largest message.
+    pub largest: usize,
+}
+
+/// What an application does by itself.
+#[derive(Clone, Copy, Debug)]
+pub enum Do {
+    /// Sends a message, or queues for doing so.
+    Send {
+        /// The channel, by its place in the plan.
+        channel: usize,
+        /// How many bytes, [`super::ledger::LEAST`] at least.
+        size: usize,
+        /// After how many microseconds it is of no use any more.
+        expires: Option<u64>,
+    },
+    /// Closes the link.
+    Close(CloseMode),
+    /// Takes nothing from its channels for so many microseconds.
+    Stall(u64),
+    /// Listens on a channel no longer.
+    Abandon(usize),
+}
+
+/// When an application does what.
+#[derive(Clone, Copy, Debug)]
+pub struct Act {
+    /// In microseconds, from the beginning or from the first time that its link was up.
+    pub at: u64,
+    /// Counted from the first time that its link was up.
+    pub once_up: bool,
+    /// What.
+    pub what: Do,
+}
+
+/// How a network carries bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Net {
+    /// How long a byte travels.
+    pub delay: u64,
+    /// And how much longer at most.
+    pub jitter: u64,
+    /// How many bytes a millisecond go through, if that is bounded.
+    pub rate: Option<u64>,
+    /// How many bytes it takes before the first of them arrive.
+    pub room: usize,
+    /// How many bytes arrive at once at most.
+    pub piece: usize,
+}
+
+/// Who hears that a connection is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Learn {
+    /// Both ends, as a failure.
+    Both,
+    /// Both ends, as if the other had ended it.
+    End,
+    /// The opener; the acceptor's end stays half-open.
+    Opener,
+    /// The acceptor; the opener's end stays half-open.
+    Acceptor,
+    /// Neither.
+    Nobody,
+}
+
+impl Learn {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Both,
+        Self::End,
+        Self::Opener,
+        Self::Acceptor,
+        Self::Nobody,
+    ];
+
+    pub(super) fn tells(self, end: usize) -> bool {
+        match self {
+            Self::Both | Self::End => true,
+            Self::Opener => end == OPENER,
+            Self::Acceptor => end == ACCEPTOR,
+            Self::Nobody => false,
+        }
+    }
+}
+
+/// A connection that carries no byte after so many.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut {
+    /// Which of the world's connections, counted from zero.
+    pub connection: usize,
+    /// Whose bytes are counted.
+    pub from: usize,
+    /// How many of them arrive.
+    pub after: u64,
+    /// Who hears of it.
+    pub learn: Learn,
+}
+
+/// The whole state of one end is lost.
+#[derive(Clone, Copy, Debug)]
+pub struct Crash {
+    /// After how many steps of the world.
+    pub step: u64,
+    /// Whose.
+    pub end: usize,
+    /// Whether the other end hears that the connection is gone.
+    pub told: bool,
+}
+
+/// What goes wrong at a moment of its own.
+#[derive(Clone, Copy, Debug)]
+pub enum Disturbance {
+    /// A pair's newest connection is cut.
+    Cut(usize, Learn),
+    /// A pair's newest connection carries nothing for so many microseconds, then everything.
+    Freeze {
+        /// Which pair.
+        pair: usize,
+        /// How long.
+        time: u64,
+        /// Whether the opener takes it for lost.
+        lost: bool,
+    },
+    /// The opener of a pair loses its state.
+    RestartOpener {
+        /// Which pair.
+        pair: usize,
+        /// Whether the acceptor hears that the connection is gone.
+        told: bool,
+    },
+    /// The acceptor loses its state, all links' at once.
+    RestartAcceptor {
+        /// Whether the openers hear that their connections are gone.
+        told: bool,
+    },
+    /// Nobody gets through to the acceptor for so many microseconds.
+    Unreachable(u64),
+}
+
+/// Something that is done wrong on purpose, for the checks to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plant {
+    /// What a connection brings that was replaced reaches the link all the same.
+    NoFence,
+    /// One message that the application takes never reaches it.
+    LoseTaken,
+    /// One message reaches the application twice.
+    TakeTwice,
+    /// Messages are confirmed without having been handled.
+    ConfirmUnhandled,
+    /// One verdict is not passed on.
+    ForgetVerdict,
+    /// One verdict is passed on twice.
+    RepeatVerdict,
+    /// Returning peers are not led to their links.
+    ForgetSessions,
+    /// Nobody looks at the acceptor's deadlines.
+    Oversleep,
+    /// A few bytes on the way are lost without a trace.
+    LoseBytes,
+}
+
+/// What the ends of one pair do.
+#[derive(Clone, Debug, Default)]
+pub struct Scripts(pub [Vec<Act>; 2]);
+
+/// Keys and pins of all hosts.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    pub(super) acceptor: Security,
+    pub(super) openers: Vec<Security>,
+}
+
+impl Keys {
+    /// Identities for an acceptor and so many openers. All signatures have one length, so that
+    /// two runs differ in no count of bytes.
+    ///
+    /// # Panics
+    ///
+    /// If the system has no randomness to give.
+    #[must_use]
+    pub fn new(openers: usize) -> Self {
+        let own = |made: &countersign_certs::GeneratedIdentity| {
+            Identity::from_der(made.certificate_der(), made.key_der()).expect("a sound identity")
+        };
+        let acceptor = fixtures::ed25519("acceptor");
+        let made: Vec<_> = (0..openers).map(|_| fixtures::ed25519("opener")).collect();
+        let pins = made
+            .iter()
+            .map(|made| countersign_endpoint::Pin::public_key(made.fingerprint()));
+        let pins = Pins::new(pins).expect("pins");
+        let security = |builder: countersign_endpoint::TlsBuilder| builder.build().expect("TLS");
+        Self {
+            acceptor: security(Security::tls(own(&acceptor), pins)),
+            openers: made
+                .iter()
+                .map(|made| security(Security::tls(own(made), acceptor.fingerprint())))
+                .collect(),
+        }
+    }
+}
+
+/// Everything that a run depends on.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// From which whatever is not said here is drawn.
+    pub seed: u64,
+    /// The channels of every link.
+    pub channels: Vec<Channel>,
+    /// Largest frames of openers and acceptor.
+    pub frame_limits: [usize; 2],
+    /// Patience of openers and acceptor.
+    pub patience: [Patience; 2],
+    /// When openers connect again.
+    pub reconnect: Reconnect,
+    /// The acceptor's clock, then the openers'.
+    pub clocks: Vec<Clock>,
+    /// What the ends of each pair do.
+    pub pairs: Vec<Scripts>,
+    /// TLS, or plain connections.
+    pub keys: Option<Keys>,
+    /// The network.
+    pub net: Net,
+    /// How many peers the acceptor waits for.
+    pub sessions: usize,
+    /// One message in so many is rejected on `Manual` channels, none if zero.
+    pub rejects: u64,
+    /// How long an application holds a message on `Manual` channels, at most.
+    pub holds: u64,
+    /// Which ends close when everything is done.
+    pub closers: [bool; 2],
+    /// One connection in so many is read on after it was replaced or lost, none if zero.
+    pub slow_drivers: u64,
+    /// What goes wrong when.
+    pub disturbances: Vec<(u64, Disturbance)>,
+    /// Which connections are cut where.
+    pub cuts: Vec<Cut>,
+    /// When an end loses its state.
+    pub crash: Option<Crash>,
+    /// Nothing in this plan is a reason to lose a session.
+    pub lasting: bool,
+    /// What is done wrong on purpose.
+    pub plant: Option<Plant>,
+    /// Whether to tell everything that happens.
+    pub trace: bool,
+}
+
+impl Plan {
+    /// One pair on a good network, which does nothing yet.
+    #[must_use]
+    pub fn pair(channels: Vec<Channel>, opener: Vec<Act>, acceptor: Vec<Act>) -> Self {
+        let patience = Patience {
+            handshake: Duration::from_secs(4),
+            ping: Duration::from_secs(1),
+            give_up: Duration::from_secs(3),
+            close: Duration::from_secs(30),
+            ..Patience::default()
+        };
+        Self {
+            seed: 1,
+            channels,
+            frame_limits: [512; 2],
+            patience: [patience; 2],
+            reconnect: Reconnect::default(),
+            clocks: vec![Clock::RIGHT; 2],
+            pairs: vec![Scripts([opener, acceptor])],
+            keys: None,
+            net: Net {
+                delay: 10_000,
+                jitter: 0,
+                rate: None,
+                room: 65_536,
+                piece: 65_536,
+            },
+            sessions: 16,
+            rejects: 0,
+            holds: 0,
+            closers: [true, false],
+            slow_drivers: 0,
+            disturbances: Vec::new(),
+            cuts: Vec::new(),
+            crash: None,
+            lasting: true,
+            plant: None,
+            trace: false,
+        }
+    }
+
+    /// One end's declaration. The acceptor names its channels the other way round.
+    #[must_use]
+    pub(super) fn config(&self, end: usize) -> Config {
+        let mut config = Config::new()
+            .frame_limit(self.frame_limits[end])
+            .patience(self.patience[end])
+            .reconnect(self.reconnect);
+        for at in 0..self.channels.len() {
+            config = config.channel(self.channels[self.place(end, at)].declare(end));
+        }
+        config
+    }
+
+    /// Where an end's declaration has a channel; the same both ways.
+    pub(super) fn place(&self, end: usize, channel: usize) -> usize {
+        if end == OPENER {
+            channel
+        } else {
+            self.channels.len() - 1 - channel
+        }
+    }
+}
+
+impl Channel {
+    /// A reliable channel from one end to the other, with small figures.
+    #[must_use]
+    pub const fn new(name: &'static str, sender: usize) -> Self {
+        Self {
+            name,
+            sender,
+            latest: false,
+            manual: false,
+            window: 16,
+            queue: 32,
+            largest: 4096,
+        }
+    }
+
+    /// Its receiver says when a message is handled.
+    #[must_use]
+    pub const fn manual(mut self) -> Self {
+        self.manual = true;
+        self
+    }
+
+    /// Only its newest message counts.
+    #[must_use]
+    pub const fn latest(mut self) -> Self {
+        self.latest = true;
+        self
+    }
+
+    fn declare(&self, end: usize) -> ChannelConfig {
+        let largest = self.largest;
+        if end == self.sender {
+            let sends = ChannelConfig::send(self.name)
+                .max_message(largest)
+                .queue(self.queue, largest * 4);
+            return if self.latest { sends.latest() } else { sends };
+        }
+        let receives = ChannelConfig::receive(self.name)
+            .max_message(largest)
+            .window(self.window, largest * 2);
+        if self.manual {
+            receives.manual()
+        } else {
+            receives
+        }
+    }
+}
+
+impl Act {
+    /// Something at a moment of the world.
+    #[must_use]
+    pub const fn at(at: u64, what: Do) -> Self {
+        let once_up = false;
+        Self { at, once_up, what }
+    }
+
+    /// Something so long after the link was up.
+    #[must_use]
+    pub const fn up(at: u64, what: Do) -> Self {
+        let once_up = true;
+        Self { at, once_up, what }
+    }
+}
+
+impl Do {
+    /// Sends a message that is always of use.
+    #[must_use]
+    pub const fn send(channel: usize, size: usize) -> Self {
+        let expires = None;
+        Self::Send {
+            channel,
+            size,
+            expires,
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! How many runs there are, from the environment, and how one that fails is told.
+
+use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::plan::Plan;
+use super::world::{Summary, World};
+
+/// Runs a plan; a panic on the way is a failure like any other.
+///
+/// # Errors
+///
+/// What was found wrong.
+pub fn run(plan: &Plan) -> Result<Summary, String> {
+    catch_unwind(AssertUnwindSafe(|| World::run(plan))).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(format!("panicked: {}", text.unwrap_or("without words")))
+    })
+}
+
+/// Runs a plan that must come out well.
+///
+/// # Panics
+///
+/// If it does not, with the one command that runs `case` again and tells what happens in it.
+pub fn expect(plan: &Plan, test: &str, variable: &str, case: impl Display) -> Summary {
+    run(plan).unwrap_or_else(|wrong| {
+        panic!(
+            "{wrong}\n  case: {case}\n  replay: {variable}='{case}' cargo test -p \
+             countersign-tests --test {test} -- --nocapture replay"
+        )
+    })
+}
+
+/// A range of the environment, as `from..to`.
+///
+/// # Panics
+///
+/// If it is there and is none.
+#[must_use]
+pub fn range(variable: &str, default: std::ops::Range<u64>) -> std::ops::Range<u64> {
+    let Ok(text) = std::env::var(variable) else {
+        return default;
+    };
+    let parsed = text.split_once("..").and_then(|(from, to)| {
+        let number = |text: &str| text.replace('_', "").parse().ok();
+        Some(number(from)?..number(to)?)
+    });
+    parsed.unwrap_or_else(|| panic!("{variable} must look like 0..20000, and is '{text}'"))
+}
+
+/// A number of the environment.
+///
+/// # Panics
+///
+/// If it is there and is none.
+#[must_use]
+pub fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    let number = text.replace('_', "").parse();
+    Some(number.unwrap_or_else(|_| panic!("{variable} must be a number, and is '{text}'")))
+}
