@@ -271,6 +271,8 @@ impl Link {
         self.connect_at = Instant::FAR_FUTURE;
         self.linger_deadline = Instant::FAR_FUTURE;
         self.handshake_deadline = self.now + self.config.patience.handshake;
+        #[cfg(feature = "planted")]
+        self.err_at_beginning();
     }
 
     /// The connection is of no use any more. What that means for the link depends on why, on the
