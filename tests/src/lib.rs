@@ -20,6 +20,7 @@ pub mod backend;
 mod conformance;
 mod handles;
 pub mod memory;
+pub mod model;
 pub mod on_std;
 pub mod on_tokio;
 pub mod pair;
