@@ -202,7 +202,7 @@ impl Account {
             VerdictKind::Handled => receipt.fate == Fate::Handled,
             VerdictKind::Rejected => receipt.fate == Fate::Rejected,
             VerdictKind::Superseded => settings.latest && newer && unseen,
-            VerdictKind::Expired => settings.expires && self.expired && unseen,
+            VerdictKind::Expired => settings.expires && (self.expired || source.ghost) && unseen,
             VerdictKind::Withdrawn => (lost || self.closes > 0) && unseen,
             VerdictKind::Unknown => lost,
         };

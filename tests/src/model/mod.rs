@@ -79,10 +79,9 @@ pub struct Setup {
     pub lanes: Vec<Lane>,
     /// How often a connection is cut. Each end hears of a cut on its own, or much later.
     pub cuts: u8,
-    /// How often the acceptor is restarted and knows nothing any more.
-    pub restarts: u8,
-    /// How often the acceptor gives up a session that waits for its peer.
-    pub evictions: u8,
+    /// How often the acceptor loses its sessions: it is restarted and knows nothing any more, or it
+    /// gives up one that waits for its peer.
+    pub losses: u8,
     /// How often an application closes the link.
     pub closes: u8,
     /// Whether frames with messages arrive in two pieces, between which the connection may be cut.
@@ -103,8 +102,7 @@ impl Setup {
         Self {
             lanes: lanes.into(),
             cuts: 0,
-            restarts: 0,
-            evictions: 0,
+            losses: 0,
             closes: 0,
             pieces: false,
             buffer: 16,

@@ -59,10 +59,10 @@ impl World {
                 }
             }
         }
-        if self.restarts < setup.restarts && !self.slots.is_empty() {
-            moves.push(Move::Restart);
-        }
-        if self.evictions < setup.evictions {
+        if self.account.sessions_lost < setup.losses {
+            if !self.slots.is_empty() {
+                moves.push(Move::Restart);
+            }
             for slot in self.places(End::Acceptor) {
                 let part = self.part(End::Acceptor, slot);
                 if part.is_some_and(|part| part.link().life() == Life::Offline) {
@@ -156,7 +156,6 @@ impl World {
             Move::HearLoss(conn, end) => next.lose(conn.into(), end),
             Move::Restart => next.restart(setup),
             Move::Evict(slot) => {
-                next.evictions += 1;
                 next.account.sessions_lost += 1;
                 let now = next.now();
                 next.with(End::Acceptor, slot, |link| link.evict(now));
@@ -320,7 +319,6 @@ impl World {
     }
 
     fn restart(&mut self, setup: &Setup) {
-        self.restarts += 1;
         self.account.sessions_lost += 1;
         for slot in self.places(End::Acceptor) {
             self.slots[usize::from(slot)] = None;

@@ -56,7 +56,11 @@ impl Tally {
         let opener = world.opener.link();
         count(&self.ends, true);
         count(&self.resumed, opener.resumes() > 0);
-        let again = opener.report().iter().any(|channel| channel.replayed > 0);
+        let acceptors = world.slots.iter().flatten();
+        let again = std::iter::once(&world.opener).chain(acceptors).any(|part| {
+            let channels = part.link().report();
+            channels.iter().any(|channel| channel.replayed > 0)
+        });
         count(&self.replayed, again);
         count(&self.lost, world.account.sessions_lost > 0);
         for (kind, counter) in VerdictKind::ALL.into_iter().zip(&self.verdicts) {
@@ -225,10 +229,24 @@ pub fn search(setup: &Setup, threads: usize, steps: bool) -> Found {
     found
 }
 
-/// Visits states breadth first until a property does not hold: the way there is then a shortest
-/// one.
+/// Visits states breadth first until this property does not hold, and finds a shortest way there,
+/// the only one of [`Found::broken`].
 #[must_use]
-pub fn search_for(setup: &Setup) -> Found {
+pub fn search_for(setup: &Setup, property: &'static str) -> Found {
+    let mut found = search_within(setup, property, None);
+    // A search goes on for a little after it has found something, and tells of the last.
+    while let Some((_, way)) = found.broken.first() {
+        let shorter = search_within(setup, property, Some(way.len() + 1));
+        if shorter.broken.is_empty() {
+            break;
+        }
+        found = shorter;
+    }
+    found
+}
+
+/// Visits states to which there are fewer moves than `depth`, not counting the first state.
+fn search_within(setup: &Setup, property: &'static str, depth: Option<usize>) -> Found {
     let tally = Arc::new(Tally::default());
     let space = Space {
         setup: setup.clone(),
@@ -236,12 +254,15 @@ pub fn search_for(setup: &Setup) -> Found {
         steps: None,
     };
     let begun = Instant::now();
-    let checker = space
-        .checker()
-        .finish_when(HasDiscoveries::AnyFailures)
-        .spawn_bfs()
-        .join();
-    conclude(&checker, begun, &tally)
+    let sought = HasDiscoveries::AnyOf([property].into());
+    let mut checker = space.checker().finish_when(sought);
+    if let Some(depth) = depth {
+        checker = checker.target_max_depth(depth);
+    }
+    let checker = checker.spawn_bfs().join();
+    let mut found = conclude(&checker, begun, &tally);
+    found.broken.retain(|(broken, _)| *broken == property);
+    found
 }
 
 fn conclude(checker: &impl Checker<Space>, begun: Instant, tally: &Tally) -> Found {

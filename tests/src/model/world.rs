@@ -114,8 +114,6 @@ pub struct World {
     pub(super) opened: u8,
     pub(super) account: Account,
     pub(super) cuts: u8,
-    pub(super) restarts: u8,
-    pub(super) evictions: u8,
     /// Links whose applications know that they take no more messages.
     pub(super) shut: BTreeSet<(End, u8)>,
     /// The acceptor's links that its application has closed.
@@ -178,8 +176,6 @@ impl World {
             opened: 0,
             account: Account::new(setup),
             cuts: 0,
-            restarts: 0,
-            evictions: 0,
             shut: BTreeSet::new(),
             closing: BTreeSet::new(),
             notes: Notes::default(),
