@@ -180,7 +180,6 @@ fn closes() {
     let larger = Setup {
         cuts: 2,
         losses: 1,
-        closes: 2,
         ..world.clone()
     };
     let found = check("closes", &world, &larger);
@@ -196,8 +195,7 @@ fn greetings_that_come_late() {
     };
     let larger = Setup {
         losses: 1,
-        closes: 1,
-        lanes: vec![manual(up(2))],
+        lanes: vec![manual(up(2)), up(1)],
         ..world.clone()
     };
     check("greetings_that_come_late", &world, &larger);

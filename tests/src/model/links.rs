@@ -17,6 +17,9 @@ impl World {
     pub(super) fn tidy(&mut self, setup: &Setup) {
         for end in End::BOTH {
             for slot in self.places(end) {
+                if !self.is_changed(end, slot) {
+                    continue;
+                }
                 self.tell_time(end, slot);
                 self.pass_events(setup, end, slot);
                 self.look_for_output(end, slot);
@@ -31,6 +34,7 @@ impl World {
         while matches!(self.slots.last(), Some(None)) {
             self.slots.pop();
         }
+        self.conclude();
     }
 
     /// What is due is done at once.
@@ -55,21 +59,19 @@ impl World {
         let ghost = end == End::Acceptor && self.is_ghost(slot);
         let source = Source { end, slot, ghost };
         let mut events = Vec::new();
+        self.with(end, slot, |link| {
+            while let Some(event) = link.poll_event() {
+                events.push(event);
+            }
+        });
         let Some(part) = self.part(end, slot) else {
             return;
         };
-        let mut link = part.copy();
-        while let Some(event) = link.poll_event() {
-            events.push(event);
-        }
+        let link = part.link();
         let (id, peer) = (link.session(), link.peer());
-        let gone = link.gone_session();
-        let accused = is_accused(&link);
         let lost = matches!(link.end_reason(), Some(EndReason::Lost(_)));
-        if !events.is_empty() {
-            self.with(end, slot, |place| *place = link);
-        }
-        if accused {
+        let gone = (link.life() == Life::Ended).then(|| link.gone_session());
+        if is_accused(link) {
             self.account.accuse(Property::NoViolation);
         }
         for event in events {
@@ -87,7 +89,9 @@ impl World {
                 Event::Ended if end == End::Opener && lost => {
                     self.account.accuse(Property::SessionKept);
                 }
-                Event::Ended if end == End::Acceptor => self.sessions.remove(gone.clone()),
+                Event::Ended if end == End::Acceptor => {
+                    self.sessions.remove(gone.clone().unwrap());
+                }
                 _ => {}
             }
         }
@@ -200,7 +204,7 @@ impl World {
             let Some(part) = self.part(End::Acceptor, visitor) else {
                 return;
             };
-            let mut guest = part.copy();
+            let mut guest = part.link().clone();
             let took = self.with(End::Acceptor, owner, |link| link.take_over(now, &mut guest));
             self.with(End::Acceptor, visitor, |link| *link = guest);
             if took == Some(true) {

@@ -38,7 +38,7 @@ const TIMES: [Instant; 2] = [Instant::from_micros(0), Instant::from_micros(1_000
 const MUCH_LATER: Instant = Instant::from_micros(10_000_000_000);
 
 /// One channel, and what is sent on it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Lane {
     /// Who sends.
     pub from: End,

@@ -14,6 +14,8 @@ use super::{End, MUCH_LATER, Setup, TIMES};
 pub(super) struct Part {
     link: Arc<Link>,
     digest: u64,
+    /// Since the digest was made.
+    changed: bool,
     /// Whether it has something to write.
     pub(super) writes: bool,
 }
@@ -35,26 +37,15 @@ impl Hash for Part {
 impl Part {
     pub(super) fn new(link: Link) -> Self {
         Self {
-            digest: digest(&link),
             link: Arc::new(link),
+            digest: 0,
+            changed: true,
             writes: false,
         }
     }
 
     pub(super) fn link(&self) -> &Link {
         &self.link
-    }
-
-    /// A link to change. What has been changed is [put back](Self::put).
-    pub(super) fn copy(&self) -> Link {
-        (*self.link).clone()
-    }
-
-    pub(super) fn put(&mut self, link: Link) {
-        *self = Self {
-            writes: self.writes,
-            ..Self::new(link)
-        };
     }
 }
 
@@ -210,10 +201,22 @@ impl World {
         change: impl FnOnce(&mut Link) -> T,
     ) -> Option<T> {
         let part = self.part_mut(end, slot)?;
-        let mut link = part.copy();
-        let result = change(&mut link);
-        part.put(link);
-        Some(result)
+        part.changed = true;
+        Some(change(Arc::make_mut(&mut part.link)))
+    }
+
+    pub(super) fn is_changed(&self, end: End, slot: u8) -> bool {
+        self.part(end, slot).is_some_and(|part| part.changed)
+    }
+
+    /// Nothing more changes before the next move.
+    pub(super) fn conclude(&mut self) {
+        for part in std::iter::once(&mut self.opener).chain(self.slots.iter_mut().flatten()) {
+            if part.changed {
+                part.digest = digest(&part.link);
+                part.changed = false;
+            }
+        }
     }
 
     pub(super) fn set_writes(&mut self, end: End, slot: u8, writes: bool) {
