@@ -25,7 +25,8 @@
 //! # Features
 //!
 //! `std` (default) passes `std` on to the `bytes` crate. Without it the core needs `alloc` and
-//! nothing else.
+//! nothing else. `planted` is for the project's own tests and for nobody else: it lets them plant
+//! mistakes in a link, to see that they are found.
 
 #![no_std]
 
@@ -51,6 +52,9 @@ pub use config::*;
 pub use error::*;
 pub use event::*;
 pub use life::{Input, Life, Step};
+#[cfg(feature = "planted")]
+#[doc(hidden)]
+pub use link::Planted;
 pub use link::{ChannelReport, CloseMode, Link, Message, Output, PeerId, TakeOver};
 pub use reconnect::{Reconnect, RetryLimit};
 pub(crate) use send::SendHalf;

@@ -14,7 +14,7 @@ pub type SessionId = [u8; 16];
 pub const DEFAULT_SESSIONS: usize = 1024;
 
 /// What is remembered of a session that is over.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct GoneSession {
     id: SessionId,
     peer: Option<PeerId>,
@@ -48,7 +48,7 @@ impl GoneSession {
 /// A session is found only by the peer that it is held with. How long one is kept is each link's
 /// own decision ([`Patience::retain`](crate::Patience::retain)); how many are kept without a
 /// connection is decided here.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Sessions<L> {
     held: BTreeMap<SessionId, Held<L>>,
     /// Those without a connection, the one that has waited longest first.
@@ -59,7 +59,7 @@ pub struct Sessions<L> {
     limit: usize,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Held<L> {
     peer: Option<PeerId>,
     link: L,

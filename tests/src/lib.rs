@@ -22,6 +22,7 @@ pub mod backend;
 mod conformance;
 mod handles;
 pub mod memory;
+pub mod model;
 #[cfg(target_os = "linux")]
 pub mod namespaces;
 pub mod on_std;

@@ -247,6 +247,10 @@ impl Link {
                 }
             }
         }
+        #[cfg(feature = "planted")]
+        if resumed {
+            self.err_at_resuming();
+        }
         self.be_open(resumed);
         Ok(())
     }

@@ -4,6 +4,8 @@ mod commands;
 mod greeting;
 mod input;
 mod output;
+#[cfg(feature = "planted")]
+mod planted;
 mod session;
 mod stream;
 mod timers;
@@ -15,6 +17,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 pub use output::Output;
+#[cfg(feature = "planted")]
+pub use planted::Planted;
 pub use session::TakeOver;
 
 use self::session::Session;
@@ -230,6 +234,9 @@ pub struct Link {
     has_news: bool,
     /// Events that concern the link as a whole, at most one of each kind.
     events: VecDeque<Event>,
+
+    #[cfg(feature = "planted")]
+    planted: Option<Planted>,
 }
 
 impl Closing {
@@ -299,6 +306,8 @@ impl Link {
             wants_output: false,
             has_news: false,
             events: VecDeque::new(),
+            #[cfg(feature = "planted")]
+            planted: None,
         })
     }
 

@@ -1,5 +1,7 @@
 //! The receiving half of a channel: messages from the wire to the acknowledgement.
 
+#[cfg(feature = "planted")]
+mod planted;
 mod pool;
 mod session;
 

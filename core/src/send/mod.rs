@@ -1,5 +1,7 @@
 //! The sending half of a channel: messages from acceptance to verdict.
 
+#[cfg(feature = "planted")]
+mod planted;
 mod resume;
 mod write;
 

@@ -79,7 +79,7 @@ impl SendHalf {
     }
 
     /// How many messages are to go out that were begun on an earlier connection.
-    fn pending_replays(&self) -> u64 {
+    pub(super) fn pending_replays(&self) -> u64 {
         let begun = |entry: &&super::Entry| entry.sequence <= self.begun_before;
         self.store.iter().skip(self.unbegun()).filter(begun).count() as u64
     }

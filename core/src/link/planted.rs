@@ -1,0 +1,60 @@
+//! Mistakes that the project's own tests plant, to see that they would be found. Nothing here is
+//! compiled without the feature `planted`, and nothing happens without [`Link::plant`].
+
+use super::{Half, Link};
+
+/// A mistake about sessions that an implementation could make.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[doc(hidden)]
+pub enum Planted {
+    /// A link that goes on with another connection does not fence the old one off: it counts both
+    /// as one.
+    NoFence,
+    /// After a resume, what was accepted meanwhile goes out before what has to go out again.
+    ReplayLast,
+    /// A sender that resumes begins its numbers again.
+    SenderCountsAnew,
+    /// A receiver that has lost a connection has forgotten its counters.
+    ReceiverForgets,
+    /// An acceptor follows a HELLO whatever attempt it names.
+    FollowsLateHello,
+}
+
+impl Link {
+    /// Makes this link make a mistake from here on.
+    #[doc(hidden)]
+    pub fn plant(&mut self, mistake: Planted) {
+        self.planted = Some(mistake);
+    }
+
+    /// Whether a HELLO that names an attempt of the past is followed.
+    pub(super) fn errs_about_attempts(&self) -> bool {
+        self.planted == Some(Planted::FollowsLateHello)
+    }
+
+    /// A connection has begun.
+    pub(super) fn err_at_beginning(&mut self) {
+        match self.planted {
+            Some(Planted::NoFence) => self.connection = 1,
+            Some(Planted::ReceiverForgets) => {
+                for half in &mut self.halves {
+                    if let Half::Receive(half) = half {
+                        half.forget();
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The session has resumed.
+    pub(super) fn err_at_resuming(&mut self) {
+        for half in &mut self.halves {
+            match (self.planted, half) {
+                (Some(Planted::ReplayLast), Half::Send(half)) => half.replay_last(),
+                (Some(Planted::SenderCountsAnew), Half::Send(half)) => half.count_anew(),
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! What the applications have seen, and whether it is what they were promised.
+
+use countersign_core::{Event, Link, Message, Sequence, VerdictKind};
+
+use super::{End, Setup};
+
+/// A promise that was broken, or the name of a property.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Property {
+    /// No application gets a message twice, or one that was changed on the way.
+    AtMostOnce,
+    /// Messages of a channel are taken in the order in which they were sent.
+    InOrder,
+    /// A message gets one verdict.
+    OneVerdict,
+    /// `Handled` only where the receiving application has handled it, `Rejected` only where it has
+    /// rejected it, `Superseded`, `Expired` and `Withdrawn` only where it never gets it, `Unknown`
+    /// only where a session was lost; each only where there was a reason.
+    VerdictWithCause,
+    /// Honest ends accuse each other of nothing, and refuse each other nothing.
+    NoViolation,
+    /// A session is lost only where the acceptor has lost it, and ends only where it is closed.
+    SessionKept,
+    /// A link that has something to write says so.
+    NoStall,
+    /// Where nothing more can happen, every receipt has its verdict, and the link is up, or closed
+    /// if it was to be.
+    Settled,
+}
+
+/// What the receiving application has done with a message.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Fate {
+    /// It has not seen it.
+    Unseen,
+    /// It has it from this link, under this number.
+    InHand(u8, Sequence),
+    Handled,
+    Rejected,
+    /// It was told that the session was lost before it could handle it.
+    TooLate,
+}
+
+/// What the sending application knows of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Told {
+    Nothing,
+    Verdict(VerdictKind),
+    /// It was restarted meanwhile.
+    Restarted,
+}
+
+/// One message that was accepted.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Receipt {
+    pub(super) lane: u8,
+    /// The acceptor's link; zero at the opener.
+    pub(super) slot: u8,
+    pub(super) number: Sequence,
+    pub(super) fate: Fate,
+    pub(super) told: Told,
+}
+
+/// Every message of the world, in the order of sending on each channel.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Account {
+    /// By channel.
+    pub(super) receipts: Vec<Vec<Receipt>>,
+    pub(super) broken: Option<Property>,
+    /// Sessions that the acceptor has lost.
+    pub(super) sessions_lost: u8,
+    pub(super) closes: u8,
+    /// Of those, how many were of a link that the acceptor has lost.
+    pub(super) closes_void: u8,
+    pub(super) expired: bool,
+}
+
+/// Where an event comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source {
+    pub(super) end: End,
+    pub(super) slot: u8,
+    /// No opener will ever come back to this link.
+    pub(super) ghost: bool,
+}
+
+impl Account {
+    pub(super) fn new(setup: &Setup) -> Self {
+        Self {
+            receipts: vec![Vec::new(); setup.lanes.len()],
+            ..Self::default()
+        }
+    }
+
+    /// The first promise that is broken is the one that counts.
+    pub(super) fn accuse(&mut self, property: Property) {
+        self.broken.get_or_insert(property);
+    }
+
+    /// What the next message on a channel carries: which one it is, and something to cut.
+    pub(super) fn payload(&self, lane: u8, length: usize) -> Vec<u8> {
+        let which = u8::try_from(self.receipts[usize::from(lane)].len()).unwrap();
+        vec![which; length]
+    }
+
+    pub(super) fn accept(&mut self, lane: u8, slot: u8, number: Sequence) {
+        self.receipts[usize::from(lane)].push(Receipt {
+            lane,
+            slot,
+            number,
+            fate: Fate::Unseen,
+            told: Told::Nothing,
+        });
+    }
+
+    /// The receiving application has taken a message.
+    pub(super) fn take(&mut self, setup: &Setup, lane: u8, slot: u8, message: &Message) {
+        let receipts = &mut self.receipts[usize::from(lane)];
+        let which = usize::from(message.payload.first().copied().unwrap_or(u8::MAX));
+        let lane = &setup.lanes[usize::from(lane)];
+        let whole = message.payload.len() == lane.length
+            && message
+                .payload
+                .iter()
+                .all(|byte| usize::from(*byte) == which);
+        let later = receipts.iter().skip(which + 1);
+        let overtaken = later.clone().any(|later| later.fate != Fate::Unseen);
+        let Some(receipt) = receipts.get_mut(which).filter(|_| whole) else {
+            return self.accuse(Property::AtMostOnce);
+        };
+        let again = receipt.fate != Fate::Unseen;
+        let may_come = matches!(
+            receipt.told,
+            Told::Nothing | Told::Restarted | Told::Verdict(VerdictKind::Unknown)
+        );
+        receipt.fate = if lane.manual {
+            Fate::InHand(slot, message.sequence)
+        } else {
+            Fate::Handled
+        };
+        if again {
+            self.accuse(Property::AtMostOnce);
+        } else if overtaken {
+            self.accuse(Property::InOrder);
+        } else if !may_come {
+            self.accuse(Property::VerdictWithCause);
+        }
+    }
+
+    /// A link has something to tell its application.
+    pub(super) fn hear(&mut self, setup: &Setup, source: Source, event: &Event) {
+        match *event {
+            Event::Handled {
+                channel,
+                first,
+                last,
+            } => {
+                for number in first..=last {
+                    // What got another verdict before is an exception in the range.
+                    self.judge(setup, source, channel.0, number, VerdictKind::Handled);
+                }
+            }
+            Event::Verdict {
+                channel,
+                sequence,
+                ref verdict,
+            } => self.judge(setup, source, channel.0, sequence, verdict.kind()),
+            Event::SessionLost(_) if self.sessions_lost == 0 => self.accuse(Property::SessionKept),
+            _ => {}
+        }
+    }
+
+    fn judge(
+        &mut self,
+        setup: &Setup,
+        source: Source,
+        lane: u16,
+        number: Sequence,
+        verdict: VerdictKind,
+    ) {
+        let settings = &setup.lanes[usize::from(lane)];
+        let receipts = &mut self.receipts[usize::from(lane)];
+        let same = |receipt: &&mut Receipt| {
+            source.end == settings.from && receipt.slot == source.slot && receipt.number == number
+        };
+        let newer = receipts
+            .last()
+            .is_some_and(|last| last.slot == source.slot && last.number > number);
+        let Some(receipt) = receipts.iter_mut().find(same) else {
+            return self.accuse(Property::VerdictWithCause);
+        };
+        match receipt.told {
+            Told::Verdict(VerdictKind::Handled) => return self.accuse(Property::OneVerdict),
+            Told::Verdict(_) if verdict == VerdictKind::Handled => return,
+            Told::Verdict(_) => return self.accuse(Property::OneVerdict),
+            Told::Nothing | Told::Restarted => {}
+        }
+        receipt.told = Told::Verdict(verdict);
+        let unseen = receipt.fate == Fate::Unseen;
+        let lost = self.sessions_lost > 0 || source.ghost;
+        let caused = match verdict {
+            VerdictKind::Handled => receipt.fate == Fate::Handled,
+            VerdictKind::Rejected => receipt.fate == Fate::Rejected,
+            VerdictKind::Superseded => settings.latest && newer && unseen,
+            VerdictKind::Expired => settings.expires && (self.expired || source.ghost) && unseen,
+            VerdictKind::Withdrawn => (lost || self.closes > 0) && unseen,
+            VerdictKind::Unknown => lost,
+        };
+        if !caused {
+            self.accuse(Property::VerdictWithCause);
+        }
+    }
+
+    /// A link of the acceptor is gone. Its application was told of it, or is gone itself.
+    pub(super) fn forget(&mut self, setup: &Setup, slot: u8, restarted: bool) {
+        let mut settled = true;
+        for (receipts, lane) in self.receipts.iter_mut().zip(&setup.lanes) {
+            for receipt in receipts {
+                match receipt.fate {
+                    Fate::InHand(from, _) if lane.from == End::Opener && from == slot => {
+                        receipt.fate = Fate::TooLate;
+                    }
+                    _ => {}
+                }
+                if lane.from == End::Opener || receipt.slot != slot {
+                    continue;
+                }
+                receipt.slot = u8::MAX;
+                if receipt.told == Told::Nothing {
+                    receipt.told = Told::Restarted;
+                    settled &= restarted;
+                }
+            }
+        }
+        if !settled {
+            self.accuse(Property::Settled);
+        }
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        let mut all = self.receipts.iter().flatten();
+        all.all(|receipt| receipt.told != Told::Nothing)
+    }
+
+    /// What the receiving application has in hand on a channel.
+    pub(super) fn in_hand(&self, lane: u8) -> impl Iterator<Item = u8> + '_ {
+        let receipts = (0..).zip(&self.receipts[usize::from(lane)]);
+        let held = receipts.filter(|(_, receipt)| matches!(receipt.fate, Fate::InHand(..)));
+        held.map(|(which, _)| which)
+    }
+}
+
+/// Whether an ended link has blamed its peer, or was blamed.
+pub(super) fn is_accused(link: &Link) -> bool {
+    use countersign_core::EndReason;
+    matches!(
+        link.end_reason(),
+        Some(
+            EndReason::Peer(_)
+                | EndReason::AccusedByPeer { .. }
+                | EndReason::Incompatible(_)
+                | EndReason::Refused { .. }
+        )
+    )
+}
