@@ -170,7 +170,7 @@ impl Link {
                             channel: half.wire,
                             sequence: *sequence,
                         })?;
-                        half.to_note.pop_front();
+                        half.note_written();
                     }
                 }
             }

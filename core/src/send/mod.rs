@@ -73,8 +73,10 @@ pub(crate) struct SendHalf {
     last: Option<Sequence>,
     /// Expiries of the messages that are not begun, for the next deadline.
     expiries: BTreeSet<(Instant, Sequence)>,
-    /// Rejections of which the peer does not know that we know.
+    /// Rejections that are to be noted on this connection.
     pub(crate) to_note: VecDeque<Sequence>,
+    /// Rejections that were noted on none: the receiver can't know that we know.
+    never_noted: VecDeque<Sequence>,
 
     /// Verdicts other than `Handled` that the caller has not taken.
     verdicts: VecDeque<(Sequence, Verdict)>,
@@ -113,6 +115,7 @@ impl SendHalf {
             last: None,
             expiries: BTreeSet::new(),
             to_note: VecDeque::new(),
+            never_noted: VecDeque::new(),
             verdicts: VecDeque::new(),
             handled: None,
             wants_room: None,
@@ -278,7 +281,8 @@ impl SendHalf {
             return Err(PeerMisbehaved::AckedTooMuch);
         }
         // The receiver waits for the note, so it can't have passed the rejected message.
-        if self.to_note.iter().any(|sequence| *sequence <= through) {
+        let mut unnoted = self.to_note.iter().chain(&self.never_noted);
+        if unnoted.any(|sequence| *sequence <= through) {
             return Err(PeerMisbehaved::AckedTooMuch);
         }
         let first = self.acked + 1;
@@ -336,11 +340,23 @@ impl SendHalf {
         let entry = &mut self.store[at];
         if !entry.rejected {
             entry.rejected = true;
+            self.never_noted.push_back(sequence);
             entry.payload = Bytes::new();
             self.stored_bytes -= entry.length;
             self.settle(sequence, Verdict::Rejected(rejection));
         }
         Ok(())
+    }
+
+    /// The next note was written.
+    pub(crate) fn note_written(&mut self) {
+        let noted = self.to_note.pop_front();
+        // Mostly in the order in which they came.
+        if self.never_noted.front() == noted.as_ref() {
+            self.never_noted.pop_front();
+        } else {
+            self.never_noted.retain(|unnoted| Some(*unnoted) != noted);
+        }
     }
 
     /// The receiver has taken a part of the unfinished message.
@@ -424,6 +440,7 @@ impl SendHalf {
         self.flight_bytes = 0;
         self.stored_bytes = 0;
         self.to_note.clear();
+        self.never_noted.clear();
     }
 
     // For the tlsstream dialect, which has its own way of writing.
@@ -487,5 +504,6 @@ impl SendHalf {
         self.store.shrink_to_fit();
         self.verdicts.shrink_to_fit();
         self.to_note.shrink_to_fit();
+        self.never_noted.shrink_to_fit();
     }
 }

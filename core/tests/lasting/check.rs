@@ -6,6 +6,8 @@ use countersign_core::{
     ChannelId, EndReason, Event, Instant, Life, Loss, Output, SessionLoss, VerdictKind,
 };
 
+use super::receiver::Receiver;
+use super::sender::Sender;
 use super::world::{ACCEPTOR, OPENER, World};
 
 impl World<'_> {
@@ -102,10 +104,7 @@ impl World<'_> {
         let session = self.ends[at].session;
         if at == ACCEPTOR && self.sessions.find(session, None).is_some() {
             self.sessions.remove(gone);
-            let settled = self
-                .receivers
-                .iter()
-                .map(super::receiver::Receiver::settled);
+            let settled = self.receivers.iter().map(Receiver::settled);
             self.gone.insert(session, settled.collect());
         }
         self.check_reason(at, &reason);
@@ -210,9 +209,7 @@ impl World<'_> {
         let start = self.now;
         self.drive(|world| {
             let senders = world.senders.iter();
-            senders
-                .filter_map(|all| all.last())
-                .all(|one| one.is_settled())
+            senders.filter_map(|all| all.last()).all(Sender::is_settled)
         });
         self.check_settled(start);
         for at in [OPENER, ACCEPTOR] {

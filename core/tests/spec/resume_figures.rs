@@ -270,6 +270,18 @@ fn handled_passes_what_was_noted() {
         peer.lose();
         contradicts(peer, [1, 1, 0]);
     });
+    // [ACK-4] Not even after a resume that has passed over it.
+    rejected(&|peer| {
+        peer.lose();
+        assert_eq!(peer.resumes([0, 1, 0]), []);
+        peer.refuses(&ack(0, 1), PeerMisbehaved::AckedTooMuch, 4);
+    });
+    rejected(&|peer| {
+        peer.lose();
+        assert_eq!(peer.resumes([0, 1, 0]), []);
+        peer.lose();
+        contradicts(peer, [1, 1, 0]);
+    });
     // [RESUME-13] It is forgotten, and owed again when the REJECT comes again. The other way round,
     // a NOTED that got lost goes out again.
     for note in [false, true] {
