@@ -285,8 +285,10 @@ impl Link {
             self.connection_ended();
             return;
         }
+        // A connection that never came to be takes nothing with it.
+        let was_up = matches!(self.life, Life::Open | Life::Closing);
         self.disconnect(loss);
-        if !self.is_native() {
+        if was_up && !self.is_native() {
             // Without figures from the peer this can't contradict anything.
             let _ = self.lose_session(SessionLoss::Dialect, &[]);
         }
