@@ -276,9 +276,9 @@ impl State {
         };
         let error = error.to_string();
         if self.logged.as_ref() == Some(&error) {
-            tracing::debug!(%error, "{next}");
+            tracing::debug!("{error}; {next}");
         } else {
-            tracing::warn!(%error, "{next}");
+            tracing::warn!("{error}; {next}");
             self.logged = Some(error);
         }
     }
