@@ -54,6 +54,14 @@ pub enum Command {
     Demo(DemoArgs),
 }
 
+impl Command {
+    /// Whether connections are lost on purpose, so that the log need not warn of it.
+    #[must_use]
+    pub fn loses_connections(&self) -> bool {
+        matches!(self, Self::Demo(_))
+    }
+}
+
 /// `countersign keygen`
 #[derive(Debug, clap::Args)]
 pub struct KeygenArgs {
@@ -261,6 +269,10 @@ pub struct DemoArgs {
     /// How many pictures a second, or `max` for as fast as they are handled
     #[arg(long, default_value = "25")]
     pub fps: Pace,
+    /// How often to cut the connection meanwhile, two pictures for each cut at least; 0 for not at
+    /// all [default: 3, fewer if the film is too short]
+    #[arg(long)]
+    pub cuts: Option<u32>,
 }
 
 /// What links can run on.

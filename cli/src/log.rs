@@ -17,13 +17,15 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::args::LogArgs;
 use crate::exit::Failure;
 
-/// Starts logging, for the rest of the program.
+/// Starts logging, for the rest of the program. Where it `expects_losses` of connections, the
+/// warnings about them are for those who ask for more.
 ///
 /// # Errors
 /// The log file can't be written.
-pub fn start(args: &LogArgs) -> Result<(), Failure> {
+pub fn start(args: &LogArgs, expects_losses: bool) -> Result<(), Failure> {
     let level = match (args.quiet, args.verbose) {
         (true, _) => LevelFilter::ERROR,
+        (false, 0) if expects_losses => LevelFilter::ERROR,
         (false, 0) => LevelFilter::WARN,
         (false, 1) => LevelFilter::INFO,
         (false, 2) => LevelFilter::DEBUG,
