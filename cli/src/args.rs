@@ -1,11 +1,12 @@
 //! What can be said on the command line.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
-use countersign_tokio::core::{self, DEFAULT_CHANNEL};
+use countersign_tokio::core::{self, DEFAULT_CHANNEL, RetryLimit};
 
 use crate::exit::Exit;
 use crate::security::Peer;
@@ -51,6 +52,14 @@ pub enum Command {
     /// Send a short film from a robot to an operator, commands back, and check all of it
     #[command(after_help = Exit::help())]
     Demo(DemoArgs),
+}
+
+impl Command {
+    /// Whether connections are lost on purpose, so that the log need not warn of it.
+    #[must_use]
+    pub fn loses_connections(&self) -> bool {
+        matches!(self, Self::Demo(_))
+    }
 }
 
 /// `countersign keygen`
@@ -124,6 +133,27 @@ pub struct LinkArgs {
     /// Where the peer is.
     #[command(flatten)]
     pub place: PlaceArgs,
+    /// How often, or for how long, to try when there is no connection
+    ///
+    /// `forever`, `never`, a number of attempts in a row, or a time such as 30s. Counts for the
+    /// first connection and whenever one is lost. In the tlsstream dialect, which can't go on after
+    /// a loss, it counts for the first connection only.
+    #[arg(
+        long,
+        value_name = "LIMIT",
+        default_value = "forever",
+        conflicts_with = "listen"
+    )]
+    pub retry: Retry,
+    /// How long to wait for a peer that has lost its connection; 0s for not at all
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "5m",
+        value_parser = humantime::parse_duration,
+        conflicts_with = "connect"
+    )]
+    pub retain: Duration,
     /// Who the peer is, and who this end is.
     #[command(flatten)]
     pub security: SecurityArgs,
@@ -148,12 +178,37 @@ pub struct PlaceArgs {
     /// Listen here for one peer; port 0 takes a free one
     ///
     /// `listening on ADDR:PORT` on standard error tells when peers can connect, and where. Peers
-    /// that are refused are logged, and listening goes on.
+    /// that are refused are logged, and listening goes on, also for the peer to come back when its
+    /// connection is lost.
     #[arg(long, value_name = "ADDR:PORT", value_parser = parse_address)]
     pub listen: Option<String>,
     /// Connect to a peer that listens
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_address)]
     pub connect: Option<String>,
+}
+
+/// How often, or for how long, to try to connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry(pub RetryLimit);
+
+impl FromStr for Retry {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const HELP: &str =
+            "neither `forever`, `never`, a number of attempts, nor a time such as 30s";
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        let limit = match text {
+            "forever" => RetryLimit::Forever,
+            "never" => RetryLimit::Never,
+            _ if is_number => RetryLimit::Attempts(text.parse().map_err(|_| HELP)?),
+            _ => RetryLimit::For(humantime::parse_duration(text).map_err(|_| HELP)?),
+        };
+        match limit {
+            RetryLimit::Attempts(0) | RetryLimit::For(Duration::ZERO) => Err("say `never`"),
+            limit => Ok(Self(limit)),
+        }
+    }
 }
 
 /// Who the peer is, and who this end is.
@@ -214,6 +269,10 @@ pub struct DemoArgs {
     /// How many pictures a second, or `max` for as fast as they are handled
     #[arg(long, default_value = "25")]
     pub fps: Pace,
+    /// How often to cut the connection meanwhile, two pictures for each cut at least; 0 for not at
+    /// all [default: 3, fewer if the film is too short]
+    #[arg(long)]
+    pub cuts: Option<u32>,
 }
 
 /// What links can run on.
@@ -234,7 +293,7 @@ pub enum Pace {
     Max,
 }
 
-impl std::str::FromStr for Pace {
+impl FromStr for Pace {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -285,6 +344,55 @@ mod tests {
         assert!(parse_size("0").is_err() && parse_size("much").is_err());
         assert!(parse_address("[::1]:0").is_ok() && parse_address("robot.local:4433").is_ok());
         assert!(parse_address("robot.local").is_err() && parse_address("robot:http").is_err());
+    }
+
+    #[test]
+    fn ways_to_retry() {
+        let seconds = |seconds| RetryLimit::For(Duration::from_secs(seconds));
+        for (text, limit) in [
+            ("forever", RetryLimit::Forever),
+            ("never", RetryLimit::Never),
+            ("1", RetryLimit::Attempts(1)),
+            ("4294967295", RetryLimit::Attempts(u32::MAX)),
+            ("30s", seconds(30)),
+            ("1h 30m", seconds(5400)),
+        ] {
+            assert_eq!(text.parse(), Ok(Retry(limit)), "{text}");
+        }
+        for text in [
+            "",
+            "0",
+            "0s",
+            "-1",
+            "1.5",
+            "4294967296",
+            "soon",
+            "Forever",
+            "30 parsecs",
+        ] {
+            assert!(text.parse::<Retry>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_peer_is_waited_for_as_long_as_the_library_does() {
+        let listen = [
+            "countersign",
+            "pipe",
+            "recv",
+            "--listen",
+            "[::]:0",
+            "--plaintext",
+        ];
+        let Ok(Args {
+            command: Command::Pipe(PipeCommand::Recv(args)),
+            ..
+        }) = Args::try_parse_from(listen)
+        else {
+            panic!("it makes sense");
+        };
+        assert_eq!(args.link.retain, core::Patience::default().retain);
+        assert_eq!(args.link.retry, Retry(core::Reconnect::default().limit));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! - [`exit`]: exit codes, and what ends the program early.
 //! - [`log`]: where the log goes.
 //! - [`keygen`], [`pin`], [`pipe`], [`demo`]: the commands.
+//! - [`proxy`]: a connection that can be cut, for the demo.
 //! - [`security`]: from files and fingerprints to a link's security.
 //! - [`split`]: how a stream of bytes becomes messages, and messages a stream again.
 
@@ -16,6 +17,7 @@ pub mod keygen;
 pub mod log;
 pub mod pin;
 pub mod pipe;
+pub mod proxy;
 pub mod security;
 pub mod split;
 

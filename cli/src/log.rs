@@ -6,6 +6,7 @@ use std::io::stderr;
 use std::path::Path;
 use std::sync::Mutex;
 
+use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
@@ -16,13 +17,15 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::args::LogArgs;
 use crate::exit::Failure;
 
-/// Starts logging, for the rest of the program.
+/// Starts logging, for the rest of the program. Where it `expects_losses` of connections, the
+/// warnings about them are for those who ask for more.
 ///
 /// # Errors
 /// The log file can't be written.
-pub fn start(args: &LogArgs) -> Result<(), Failure> {
+pub fn start(args: &LogArgs, expects_losses: bool) -> Result<(), Failure> {
     let level = match (args.quiet, args.verbose) {
         (true, _) => LevelFilter::ERROR,
+        (false, 0) if expects_losses => LevelFilter::ERROR,
         (false, 0) => LevelFilter::WARN,
         (false, 1) => LevelFilter::INFO,
         (false, 2) => LevelFilter::DEBUG,
@@ -61,6 +64,23 @@ fn open(path: &Path) -> Result<File, Failure> {
     })
 }
 
+/// What an event says.
+#[derive(Default)]
+struct Words {
+    message: String,
+    error: Option<String>,
+}
+
+impl Visit for Words {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "message" => self.message = format!("{value:?}"),
+            "error" => self.error = Some(format!("{value:?}")),
+            _ => {}
+        }
+    }
+}
+
 /// `error: what happened`: no time and no module, which a person at a terminal does not need.
 struct Short;
 
@@ -71,7 +91,7 @@ where
 {
     fn format_event(
         &self,
-        context: &FmtContext<'_, S, N>,
+        _: &FmtContext<'_, S, N>,
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
@@ -83,9 +103,13 @@ where
             Level::TRACE => "trace",
         };
         write!(writer, "{level}: ")?;
-        context
-            .field_format()
-            .format_fields(writer.by_ref(), event)?;
-        writeln!(writer)
+        // What happened and then why, as a sentence. Nothing else of the libraries' fields is for a
+        // person.
+        let mut words = Words::default();
+        event.record(&mut words);
+        match words.error {
+            Some(error) => writeln!(writer, "{}: {error}", words.message),
+            None => writeln!(writer, "{}", words.message),
+        }
     }
 }

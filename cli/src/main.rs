@@ -10,7 +10,8 @@ use countersign_cli::{log, run};
 fn main() -> ExitCode {
     let args = Args::parse();
     let verbose = args.log.verbose > 0;
-    let result = log::start(&args.log).and_then(|()| run(args));
+    let expects_losses = args.command.loses_connections();
+    let result = log::start(&args.log, expects_losses).and_then(|()| run(args));
     match result {
         Ok(()) => Exit::Done.into(),
         Err(failure) => {

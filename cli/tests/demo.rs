@@ -7,10 +7,32 @@ use std::fs;
 use common::run;
 use countersign_cli::exit::Exit;
 
+/// What stands in a line of the table.
+fn cells(text: &str, name: &str) -> Vec<String> {
+    let line = text.lines().find(|line| line.contains(name));
+    let line = line.unwrap_or_else(|| panic!("{name}: {text}"));
+    let cells = line.split('|').map(|cell| cell.trim().to_owned());
+    cells.filter(|cell| !cell.is_empty()).skip(1).collect()
+}
+
+/// The numbers in a line of the report.
+fn figures(text: &str, start: &str) -> Vec<u64> {
+    let line = text.lines().find(|line| line.starts_with(start));
+    let line = line.unwrap_or_else(|| panic!("{start}: {text}"));
+    let words = line.split(|letter: char| !letter.is_ascii_digit());
+    words.filter_map(|word| word.parse().ok()).collect()
+}
+
 #[test]
-fn both_backends_at_both_paces() {
+fn both_backends_at_both_paces_over_cuts() {
     for backend in ["std", "tokio"] {
-        for (frames, fps) in [("300", "max"), ("20", "200")] {
+        for (frames, fps, cuts) in [
+            ("300", "max", "3"),
+            ("300", "max", "0"),
+            ("20", "200", "2"),
+            // As many as a film can bear.
+            ("12", "max", "6"),
+        ] {
             let demo = run([
                 "demo",
                 "--backend",
@@ -19,21 +41,50 @@ fn both_backends_at_both_paces() {
                 frames,
                 "--fps",
                 fps,
+                "--cuts",
+                cuts,
             ]);
             demo.expect(0, "");
             let text = demo.text();
             assert!(text.contains("checked by SHA-256"), "{text}");
-            let cells = |name: &str| -> Vec<String> {
-                let line = text.lines().find(|line| line.contains(name)).unwrap();
-                let cells = line.split('|').map(|cell| cell.trim().to_owned());
-                cells.filter(|cell| !cell.is_empty()).skip(1).collect()
-            };
-            assert_eq!(cells("| messages ")[0], frames);
-            assert_eq!(cells("| unknown "), ["0", "0"]);
-            assert_ne!(cells("| handled ")[0], "0");
-            // No bar where there is no terminal.
+            assert_eq!(cells(&text, "| messages ")[0], frames);
+            assert_eq!(cells(&text, "| unknown "), ["0", "0"]);
+            assert_ne!(cells(&text, "| handled ")[0], "0");
+            assert_eq!(figures(&text, "messages lost: "), [0, 0]);
+            if cuts == "0" {
+                assert!(!text.contains("cuts"), "{text}");
+            } else {
+                let count: u64 = cuts.parse().unwrap();
+                assert_eq!(figures(&text, "cuts survived: ")[..2], [count, count]);
+            }
+            // No bar where there is no terminal, and no word of what is cut on purpose.
             assert_eq!(demo.stderr, "");
         }
+    }
+}
+
+#[test]
+fn cuts_are_made_by_default_and_shown_to_those_who_ask() {
+    let demo = run(["demo", "--frames", "30", "--fps", "max", "-v"]);
+    demo.expect(0, "connecting again");
+    assert_eq!(figures(&demo.text(), "cuts survived: ")[..2], [3, 3]);
+    // A film that is too short is not cut as often.
+    let demo = run(["demo", "--frames", "1"]);
+    demo.expect(0, "");
+    assert!(!demo.text().contains("cuts"), "{}", demo.text());
+}
+
+#[test]
+fn numbers_of_cuts_that_make_no_sense() {
+    for (cuts, words) in [
+        ("7", "a film of 12 pictures bears 6 cuts"),
+        ("4294967295", "--frames"),
+        ("4294967296", "--cuts"),
+        ("-1", "-1"),
+        ("many", "--cuts"),
+        ("1.5", "--cuts"),
+    ] {
+        run(["demo", "--frames", "12", "--cuts", cuts]).expect(2, words);
     }
 }
 

@@ -59,6 +59,28 @@ fn command_lines_that_make_no_sense() {
             pipe("send", listen, &flags, &["--expire-after", "soon"]),
             "--expire-after",
         ),
+        (
+            pipe("send", both, &flags, &["--retry", "soon"]),
+            "neither `forever`, `never`, a number",
+        ),
+        (pipe("send", both, &flags, &["--retry", "0"]), "say `never`"),
+        (
+            pipe("recv", both, &flags, &["--retry", "0s"]),
+            "say `never`",
+        ),
+        (
+            pipe("recv", listen, &flags, &["--retry", "never"]),
+            "cannot be used with",
+        ),
+        (
+            pipe("recv", listen, &flags, &["--retain", "soon"]),
+            "--retain",
+        ),
+        (pipe("recv", listen, &flags, &["--retain", "-1s"]), "'-1'"),
+        (
+            pipe("send", both, &flags, &["--retain", "1s"]),
+            "cannot be used with",
+        ),
         (pipe("recv", listen, &flags, &["--latest"]), "--latest"),
         (pipe("recv", listen, &flags, &["-q", "-v"]), "--verbose"),
         (
@@ -147,9 +169,23 @@ fn nobody_listens_or_somebody_does_already() {
     let address = taken.local_addr().unwrap().to_string();
     run(pipe("recv", ["--listen", &address], &flags, &[])).expect(1, "--listen");
     drop(taken);
-    let verbose = run(pipe("send", ["--connect", &address], &flags, &["-v"]));
+    let never = ["--retry", "never", "-v"];
+    let verbose = run(pipe("send", ["--connect", &address], &flags, &never));
     verbose.expect(1, "nobody listens there");
     verbose.expect(1, "caused by: ");
+    assert!(!verbose.stderr.contains("again"), "{}", verbose.stderr);
+    for limit in ["2", "50ms"] {
+        let limited = run(pipe(
+            "send",
+            ["--connect", &address],
+            &flags,
+            &["--retry", limit],
+        ));
+        limited.expect(1, "nobody listens there");
+        limited.expect(1, &format!("warning: no connection: {address}: "));
+        // However many attempts there are, they are told of once.
+        assert_eq!(limited.stderr.matches("trying again").count(), 1);
+    }
 }
 
 #[test]
@@ -202,7 +238,7 @@ fn ends_that_do_not_fit_together() {
     let mut listener = identities.listen("recv", &["--dialect", "tlsstream"]);
     let connecting = identities.connect(&listener, "send", &[]);
     connecting.finish().expect(3, "dialect");
-    listener.child.kill().unwrap();
+    listener.kill();
     listener.finish();
 }
 
@@ -285,7 +321,7 @@ fn handled(report: &str) -> usize {
 fn a_killed_receiver_never_confirmed_what_it_had_not_written() {
     let identities = Identities::new();
     let mut receiver = identities.listen("recv", &[]);
-    let mut sender = identities.connect(&receiver, "send", &[]);
+    let mut sender = identities.connect(&receiver, "send", &["--retry", "never"]);
     let (mut input, mut output) = (sender.stdin(), receiver.stdout());
     let writing = std::thread::spawn(move || {
         let line = format!("{}\n", "x".repeat(99));
@@ -295,7 +331,7 @@ fn a_killed_receiver_never_confirmed_what_it_had_not_written() {
     });
     // It is under way; and since nobody reads on, it soon can't write on.
     output.read_exact(&mut [0; 100_000]).unwrap();
-    receiver.child.kill().unwrap();
+    receiver.kill();
     let mut rest = Vec::new();
     output.read_to_end(&mut rest).unwrap();
     let sent = sender.finish();
@@ -314,17 +350,20 @@ fn a_killed_receiver_never_confirmed_what_it_had_not_written() {
 #[test]
 fn a_killed_sender_is_told_of_by_the_receiver() {
     let identities = Identities::new();
-    let mut receiver = identities.listen("recv", &[]);
-    let mut sender = identities.connect(&receiver, "send", &[]);
-    let mut input = sender.stdin();
-    input.write_all(b"one\n").unwrap();
-    let mut line = [0; 4];
-    receiver.stdout().read_exact(&mut line).unwrap();
-    sender.child.kill().unwrap();
-    receiver
-        .finish()
-        .expect(1, "the peer may have had more to send");
-    sender.finish();
+    for (retain, words) in [
+        ("0s", "the peer may have had more to send: "),
+        ("50ms", "the peer did not come back in time"),
+    ] {
+        let mut receiver = identities.listen("recv", &["--retain", retain]);
+        let mut sender = identities.connect(&receiver, "send", &[]);
+        let mut input = sender.stdin();
+        input.write_all(b"one\n").unwrap();
+        let mut line = [0; 4];
+        receiver.stdout().read_exact(&mut line).unwrap();
+        sender.kill();
+        receiver.finish().expect(1, words);
+        sender.finish();
+    }
 }
 
 #[cfg(unix)]

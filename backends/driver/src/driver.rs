@@ -235,7 +235,7 @@ impl<T: Transport> Driver<T> {
         match result {
             Ok(transport) => self.connect(transport),
             Err(error) => self.shared.with(|state| {
-                state.explain(Detail::Transport(Arc::new(error)));
+                state.explain(Detail::Unopened(Arc::new(error)));
                 state.link.handle_lost(now, Loss::Transport);
                 state.log_loss();
             }),

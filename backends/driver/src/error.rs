@@ -26,6 +26,8 @@ pub struct LinkError {
 pub(crate) enum Detail {
     Security(SecurityError),
     Transport(Arc<io::Error>),
+    /// No connection could be opened.
+    Unopened(Arc<io::Error>),
 }
 
 impl LinkError {
@@ -62,7 +64,7 @@ impl LinkError {
     #[must_use]
     pub fn io(&self) -> Option<&io::Error> {
         match &self.detail {
-            Some(Detail::Transport(error)) => Some(error),
+            Some(Detail::Transport(error) | Detail::Unopened(error)) => Some(error),
             _ => None,
         }
     }
@@ -92,6 +94,9 @@ impl fmt::Display for LinkError {
             (EndReason::Lost(Loss::Transport), Some(Detail::Transport(error))) => {
                 write!(f, "the connection was lost: {error}")
             }
+            (EndReason::Lost(Loss::Transport), Some(Detail::Unopened(error))) => {
+                write!(f, "no connection: {error}")
+            }
             (reason, _) => reason.fmt(f),
         }
     }
@@ -101,7 +106,7 @@ impl std::error::Error for LinkError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.detail {
             Some(Detail::Security(error)) => error.source(),
-            Some(Detail::Transport(error)) => Some(error.as_ref()),
+            Some(Detail::Transport(error) | Detail::Unopened(error)) => Some(error.as_ref()),
             None => None,
         }
     }

@@ -159,6 +159,14 @@ impl Link {
         });
     }
 
+    /// Ends the link at once, whatever is under way: what is on the wire gets the verdict
+    /// `Unknown`, the rest `Withdrawn`. The peer finds its connection lost, and when it comes back,
+    /// its session gone. Where both ends can still agree, [`Link::close`] is the better way.
+    pub fn abandon(&self) {
+        let now = self.handle.0.clock.now();
+        self.with(|state| state.abandon(now));
+    }
+
     fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
         self.handle.0.with(work)
     }

@@ -71,6 +71,8 @@ pub(crate) struct State {
     pub(crate) connected: bool,
     pub(crate) ended: bool,
     detail: Option<Detail>,
+    /// What the log was last told of there being no connection.
+    logged: Option<String>,
     /// How often the link went over to another driver.
     pub(crate) driver_number: u64,
     /// The driver, while it sleeps.
@@ -110,6 +112,7 @@ impl Shared {
             connected: false,
             ended: false,
             detail: None,
+            logged: None,
             driver_number: 0,
             driver: None,
             blocked: false,
@@ -206,6 +209,7 @@ impl State {
             match event {
                 Event::Connected => {
                     self.connected = true;
+                    self.logged = None;
                     if let Some((registry, shared)) = &self.registry {
                         registry.add(&self.link, shared.clone());
                     }
@@ -213,6 +217,7 @@ impl State {
                 }
                 Event::Lost(loss) => self.lost(loss),
                 Event::Resumed => {
+                    self.logged = None;
                     if let Some((registry, _)) = &self.registry {
                         registry.resumed(self.link.session());
                     }
@@ -261,15 +266,24 @@ impl State {
         self.tell(LinkEvent::Lost { loss, why });
     }
 
-    /// Tells the log why there is no connection, and when there will be another attempt.
-    pub(crate) fn log_loss(&self) {
+    /// Tells the log why there is no connection, and what is done about it. Whoever waits for a
+    /// peer for long does not want to read the same again with each attempt.
+    pub(crate) fn log_loss(&mut self) {
         let (Life::Offline, Some(loss)) = (self.link.life(), self.link.last_loss()) else {
             return;
         };
         let error = LinkError::new(EndReason::Lost(loss), self.detail.clone());
-        match self.link.role() {
-            Role::Opener => tracing::warn!(%error, "connecting again"),
-            Role::Acceptor => tracing::warn!(%error, "waiting for the peer to return"),
+        let next = match self.link.role() {
+            Role::Opener if self.connected => "connecting again",
+            Role::Opener => "trying again",
+            Role::Acceptor => "waiting for the peer to return",
+        };
+        let error = error.to_string();
+        if self.logged.as_ref() == Some(&error) {
+            tracing::debug!("{error}; {next}");
+        } else {
+            tracing::warn!("{error}; {next}");
+            self.logged = Some(error);
         }
     }
 
@@ -290,6 +304,14 @@ impl State {
             channel.receipts.end(&mut self.wakes);
         }
         self.wake_all();
+    }
+
+    /// Ends the link where it stands.
+    pub(crate) fn abandon(&mut self, now: Instant) {
+        self.link.handle_lost(now, Loss::Abandoned);
+        // What is left to do is to let go of the connection, which is no output of the link's.
+        let driver = self.driver.take();
+        self.wakes.extend(driver);
     }
 
     fn wake(&mut self, channel: ChannelId) {

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::thread;
@@ -95,10 +95,15 @@ fn open(address: impl ToSocketAddrs, config: &Config) -> io::Result<TcpStream> {
                 prepare_socket(&SockRef::from(&stream), config)?;
                 return Ok(stream);
             }
-            Err(error) => refused = error,
+            Err(error) => refused = at(address, &error),
         }
     }
     Err(refused)
+}
+
+/// Names the address in an error: of several, or in a log, it is not known otherwise.
+fn at(address: SocketAddr, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{address}: {error}"))
 }
 
 /// Makes a link over a TCP connection that is already open, and waits until the peer has accepted

@@ -118,6 +118,13 @@ impl Link {
     pub fn start_close(&self, mode: CloseMode) {
         self.0.start_close(mode);
     }
+
+    /// Ends the link at once, whatever is under way: what is on the wire gets the verdict
+    /// `Unknown`, the rest `Withdrawn`. The peer finds its connection lost, and when it comes back,
+    /// its session gone. Where both ends can still agree, [`Link::close`] is the better way.
+    pub fn abandon(&self) {
+        self.0.abandon();
+    }
 }
 
 /// The sending end of a channel. Cloning it gives another handle of the same channel; any thread

@@ -1,6 +1,7 @@
 //! Links that this end opens.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use countersign_driver::core::{Config, Role};
@@ -73,10 +74,15 @@ async fn open(address: impl ToSocketAddrs, config: Config) -> io::Result<TcpStre
                 prepare_socket(&SockRef::from(&stream), &config)?;
                 return Ok(stream);
             }
-            Err(error) => refused = error,
+            Err(error) => refused = at(address, &error),
         }
     }
     Err(refused)
+}
+
+/// Names the address in an error: of several, or in a log, it is not known otherwise.
+fn at(address: SocketAddr, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{address}: {error}"))
 }
 
 async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use countersign_std as threads;
 use countersign_tokio as tokio_links;
 use countersign_tokio::core::{CloseMode, Verdict};
-use countersign_tokio::{AcceptError, ChannelError, LinkError, Outgoing, Report, SendError, Setup};
+use countersign_tokio::{
+    AcceptError, ChannelError, LinkError, LinkEvent, Outgoing, Report, SendError, Setup,
+};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::exit::Failure;
@@ -34,6 +36,8 @@ pub(super) trait Backend: Sync {
     fn recv(&self, receiver: &mut Self::Receiver) -> Result<Option<Bytes>, LinkError>;
     fn close(&self, link: &Self::Link) -> Report;
     fn ended(&self, link: &Self::Link) -> Report;
+    fn report(&self, link: &Self::Link) -> Report;
+    fn event(&self, link: &Self::Link) -> Option<LinkEvent>;
 }
 
 /// Threads and blocking sockets.
@@ -88,6 +92,14 @@ impl Backend for Std {
 
     fn ended(&self, link: &Self::Link) -> Report {
         link.ended()
+    }
+
+    fn report(&self, link: &Self::Link) -> Report {
+        link.report()
+    }
+
+    fn event(&self, link: &Self::Link) -> Option<LinkEvent> {
+        link.event()
     }
 }
 
@@ -156,5 +168,13 @@ impl Backend for Tokio {
 
     fn ended(&self, link: &Self::Link) -> Report {
         self.0.block_on(link.ended())
+    }
+
+    fn report(&self, link: &Self::Link) -> Report {
+        link.report()
+    }
+
+    fn event(&self, link: &Self::Link) -> Option<LinkEvent> {
+        self.0.block_on(link.event())
     }
 }

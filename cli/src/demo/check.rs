@@ -1,6 +1,10 @@
 //! Whether what was received is what the verdicts say.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
 use aws_lc_rs::digest;
+use bytes::{Bytes, BytesMut};
 use countersign_tokio::core::VerdictKind;
 
 use super::traffic::Sent;
@@ -14,44 +18,120 @@ pub(super) fn hash(message: &[u8]) -> Hash {
     hash
 }
 
-/// How the received messages differ from what the verdicts say. Messages count from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Wrong {
-    /// A handled message is missing at the end.
-    #[error("message {0} has the verdict handled, and did not arrive")]
-    Missing(usize),
-    /// Where a handled message was to come, another one did.
-    #[error("message {0} has the verdict handled, and another one arrived in its place")]
-    Different(usize),
-    /// The message before arrived once more.
-    #[error("a message arrived twice before message {0}")]
-    Twice(usize),
-    /// More arrived than was handled.
-    #[error("{0} more messages arrived than were handled")]
-    Surplus(usize),
+/// What tells a message from all others of its channel: its number among those sent, from 1. It
+/// goes before the content, since the same picture may come again.
+pub(super) type Identity = u64;
+
+/// A message: its identity and its content.
+pub(super) fn message(identity: Identity, content: &[u8]) -> Bytes {
+    let mut message = BytesMut::with_capacity(8 + content.len());
+    message.extend_from_slice(&identity.to_be_bytes());
+    message.extend_from_slice(content);
+    message.freeze()
+}
+
+/// The identity and the content of a message; none of a message without.
+pub(super) fn read(message: &[u8]) -> Option<(Identity, &[u8])> {
+    let (identity, content) = message.split_first_chunk()?;
+    Some((Identity::from_be_bytes(*identity), content))
+}
+
+/// A message that arrived.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Received {
+    /// None where it did not even have that.
+    pub(super) identity: Option<Identity>,
+    /// Of all of it.
+    pub(super) hash: Hash,
+}
+
+impl Received {
+    pub(super) fn of(message: &[u8]) -> Self {
+        Self {
+            identity: read(message).map(|(identity, _)| identity),
+            hash: hash(message),
+        }
+    }
+}
+
+/// How the received messages differ from what the verdicts say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Findings {
+    /// Handled by their verdicts, and never arrived.
+    pub(super) lost: u64,
+    /// Arrived once more.
+    pub(super) duplicated: u64,
+    /// Arrived with another content.
+    pub(super) changed: u64,
+    /// Arrived behind one that was sent later.
+    pub(super) disordered: u64,
+    /// Arrived although their verdicts say that they were not sent, or never sent at all.
+    pub(super) unexpected: u64,
+}
+
+impl Findings {
+    pub(super) fn is_good(self) -> bool {
+        self == Self::default()
+    }
+}
+
+impl std::ops::Add for Findings {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            lost: self.lost + other.lost,
+            duplicated: self.duplicated + other.duplicated,
+            changed: self.changed + other.changed,
+            disordered: self.disordered + other.disordered,
+            unexpected: self.unexpected + other.unexpected,
+        }
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} lost, {} duplicated, {} changed, {} out of order, {} unexpected",
+            self.lost, self.duplicated, self.changed, self.disordered, self.unexpected
+        )
+    }
 }
 
 /// Compares both ends. What was handled must have arrived: unchanged, in order, once. What has an
 /// unknown fate may have arrived. Nothing else may.
-pub(super) fn check(sent: &[Sent], received: &[Hash]) -> Result<(), Wrong> {
-    let mut rest = received.iter();
-    let mut last = None;
-    for (number, message) in (1..).zip(sent) {
-        let next = rest.as_slice().first();
-        match (message.verdict, next) {
-            (VerdictKind::Handled | VerdictKind::Unknown, Some(hash)) if *hash == message.hash => {
-                last = rest.next();
-            }
-            (VerdictKind::Handled, None) => return Err(Wrong::Missing(number)),
-            (VerdictKind::Handled, Some(_)) if next == last => return Err(Wrong::Twice(number)),
-            (VerdictKind::Handled, Some(_)) => return Err(Wrong::Different(number)),
-            _ => {}
+pub(super) fn check(sent: &[Sent], received: &[Received]) -> Findings {
+    let mut findings = Findings::default();
+    let mut ledger = BTreeMap::new();
+    let mut latest = 0;
+    for arrived in received {
+        let found = arrived.identity.and_then(|identity| {
+            let at = usize::try_from(identity.checked_sub(1)?).ok()?;
+            Some((identity, sent.get(at)?))
+        });
+        let Some((identity, message)) = found else {
+            findings.unexpected += 1;
+            continue;
+        };
+        findings.changed += u64::from(message.hash != arrived.hash);
+        let times = ledger.entry(identity).or_insert(0_u64);
+        *times += 1;
+        if *times > 1 {
+            findings.duplicated += 1;
+            continue;
         }
+        findings.disordered += u64::from(identity < latest);
+        latest = latest.max(identity);
+        let may_arrive = matches!(message.verdict, VerdictKind::Handled | VerdictKind::Unknown);
+        findings.unexpected += u64::from(!may_arrive);
     }
-    match rest.len() {
-        0 => Ok(()),
-        count => Err(Wrong::Surplus(count)),
-    }
+    let handled = (1..)
+        .zip(sent)
+        .filter(|(_, message)| message.verdict == VerdictKind::Handled);
+    let lost = handled.filter(|(identity, _)| !ledger.contains_key(identity));
+    findings.lost = lost.count() as u64;
+    findings
 }
 
 #[cfg(test)]
@@ -59,55 +139,76 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use VerdictKind::{Expired, Handled, Superseded, Unknown};
+    use VerdictKind::{Expired, Handled, Superseded, Unknown, Withdrawn};
 
-    fn sent(messages: &[(&str, VerdictKind)]) -> Vec<Sent> {
-        let of = |&(text, verdict): &(&str, VerdictKind)| Sent {
-            hash: hash(text.as_bytes()),
-            bytes: text.len(),
-            verdict,
+    /// What becomes of messages with these verdicts when these arrive, each by its number and its
+    /// content. All are sent with the content `a`: the same picture may come again.
+    fn result(verdicts: &[VerdictKind], received: &[(Identity, &str)]) -> Findings {
+        let of = |(identity, verdict): (Identity, &VerdictKind)| Sent {
+            hash: hash(&message(identity, b"a")),
+            bytes: 9,
+            verdict: *verdict,
             at: Instant::now(),
             took: Duration::ZERO,
         };
-        messages.iter().map(of).collect()
-    }
-
-    fn result(messages: &[(&str, VerdictKind)], received: &[&str]) -> Result<(), Wrong> {
-        let received: Vec<_> = received.iter().map(|text| hash(text.as_bytes())).collect();
-        check(&sent(messages), &received)
+        let sent: Vec<_> = (1..).zip(verdicts).map(of).collect();
+        let arrived = |(identity, content): &(Identity, &str)| {
+            Received::of(&message(*identity, content.as_bytes()))
+        };
+        let received: Vec<_> = received.iter().map(arrived).collect();
+        check(&sent, &received)
     }
 
     #[test]
     fn what_is_right() {
-        let messages = [
-            ("a", Handled),
-            ("b", Superseded),
-            ("c", Expired),
-            ("d", Unknown),
-            ("e", Handled),
-        ];
-        assert_eq!(result(&messages, &["a", "e"]), Ok(()));
-        assert_eq!(result(&messages, &["a", "d", "e"]), Ok(()));
-        assert_eq!(result(&[], &[]), Ok(()));
-        // The same picture twice in the film.
-        assert_eq!(
-            result(&[("a", Handled), ("a", Handled)], &["a", "a"]),
-            Ok(())
-        );
+        let verdicts = [Handled, Superseded, Expired, Unknown, Withdrawn, Handled];
+        for received in [&[(1, "a"), (6, "a")][..], &[(1, "a"), (4, "a"), (6, "a")]] {
+            let findings = result(&verdicts, received);
+            assert!(findings.is_good(), "{findings}");
+        }
+        assert!(result(&[], &[]).is_good());
     }
 
     #[test]
     fn what_is_wrong() {
-        let messages = [("a", Handled), ("b", Superseded), ("c", Handled)];
-        for (received, wrong) in [
-            (&["a"][..], Wrong::Missing(3)),
-            (&["a", "C"], Wrong::Different(3)),
-            (&["c", "a"], Wrong::Different(1)),
-            (&["a", "a", "c"], Wrong::Twice(3)),
-            (&["a", "b", "c"], Wrong::Different(3)),
-            (&["a", "c", "c"], Wrong::Surplus(1)),
+        let good = Findings::default();
+        let lost = Findings { lost: 1, ..good };
+        let duplicated = Findings {
+            duplicated: 1,
+            ..good
+        };
+        let changed = Findings { changed: 1, ..good };
+        let disordered = Findings {
+            disordered: 1,
+            ..good
+        };
+        let unexpected = Findings {
+            unexpected: 1,
+            ..good
+        };
+        let verdicts = [Handled, Superseded, Handled];
+        for (received, findings) in [
+            (&[(1, "a")][..], lost),
+            (&[(3, "a")], lost),
+            (&[(1, "a"), (3, "b")], changed),
+            (&[(3, "a"), (1, "a")], disordered),
+            (&[(1, "a"), (1, "a"), (3, "a")], duplicated),
+            // However much later.
+            (&[(1, "a"), (3, "a"), (1, "a")], duplicated),
+            (&[(1, "a"), (2, "a"), (3, "a")], unexpected),
+            (&[(1, "a"), (3, "a"), (4, "a")], unexpected),
+            (&[(0, "a"), (1, "a"), (3, "a")], unexpected),
+            (&[(1, "a"), (1, "a")], lost + duplicated),
+            (&[], lost + lost),
         ] {
-            assert_eq!(result(&messages, received), Err(wrong), "{received:?}");
+            assert_eq!(result(&verdicts, received), findings, "{received:?}");
         }
+        let short = Received::of(b"short");
+        assert_eq!(check(&[], &[short]), unexpected);
+        assert!(!unexpected.is_good());
+        assert_eq!(
+            (lost + duplicated).to_string(),
+            "1 lost, 1 duplicated, 0 changed, 0 out of order, 0 unexpected"
+        );
     }
 }

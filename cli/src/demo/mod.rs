@@ -2,15 +2,18 @@
 //!
 //! A robot listens and an operator connects, over TLS on this machine. The robot sends a film on a
 //! channel that carries the newest picture; the operator answers each picture with a command that
-//! is of no use when it is late. In the end it is checked that every message whose verdict says
+//! is of no use when it is late. Now and then the connection between them is cut, and both go on
+//! with the next. In the end it is checked that every message whose verdict says
 //! so did arrive, unchanged, in order and once.
 //!
 //! - `robot` and `operator` are the two ends, `traffic` what both record.
 //! - `backend` lets them run on threads or on tokio without knowing which.
+//! - `cuts` says when the connection is cut.
 //! - `film` is the input, `check` the judge, `table` the report.
 
 mod backend;
 mod check;
+mod cuts;
 mod film;
 mod operator;
 mod robot;
@@ -22,7 +25,7 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use countersign_certs::{GeneratedIdentity, NewIdentity, Overwrite};
-use countersign_tokio::core::{ChannelConfig, Config};
+use countersign_tokio::core::{ChannelConfig, Config, Reconnect};
 use countersign_tokio::endpoint::{Identity, Pins, Security};
 use countersign_tokio::{LinkError, Setup};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -30,6 +33,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::args::{BackendName, DemoArgs};
 use crate::exit::Failure;
 use backend::{Backend, Std, Tokio};
+use check::Findings;
+use cuts::{Cuts, PICTURES_PER_CUT, most_cuts};
 use film::Film;
 use traffic::Traffic;
 
@@ -40,10 +45,13 @@ const COMMANDS: &str = "commands";
 /// How long a command is worth being sent.
 const COMMAND_LIFE: Duration = Duration::from_millis(200);
 
+/// How often the connection is cut, if nothing else is said and the film is long enough.
+const CUTS: u32 = 3;
+
 /// Runs the demo and prints what came of it.
 ///
 /// # Errors
-/// A link failed, or a message did not arrive as its verdict says.
+/// A link failed or did not survive a cut, or a message did not arrive as its verdict says.
 pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     match args.backend {
         BackendName::Std => run_on(&Std, args),
@@ -52,38 +60,82 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
 }
 
 fn run_on<B: Backend>(backend: &B, args: &DemoArgs) -> Result<(), Failure> {
+    let asked = how_many_cuts(args)?;
     let film = Film::embedded()?;
     let [robot, operator] = setups()?;
     let progress = progress(args.frames);
     let listener = backend
         .listen(robot)
         .map_err(|error| Failure::failed(format!("cannot listen on this machine: {error}")))?;
-    let address = backend.address(&listener);
+    let mut address = backend.address(&listener);
+    let cuts = match asked {
+        0 => None,
+        _ => {
+            let cuts = Cuts::plan(address, asked, args.frames);
+            Some(cuts.map_err(|error| Failure::failed("the system gives no proxy").because(error))?)
+        }
+    };
+    if let Some(cuts) = &cuts {
+        address = cuts.address();
+    }
     let (robot, operator) = thread::scope(|scope| {
         let robot = scope.spawn(|| {
             let link = backend.accept(&listener);
             let link = link.map_err(|error| failed("robot", error.error().clone()))?;
-            robot::run(backend, &link, &film, args, &progress)
+            robot::run(backend, &link, &film, args, cuts.as_ref(), &progress)
         });
         let operator = scope.spawn(|| {
             let link = backend.connect(address, &operator);
             let link = link.map_err(|error| failed("operator", error))?;
-            operator::run(backend, &link)
+            operator::run(backend, &link, cuts.as_ref())
         });
         (join(robot), join(operator))
     });
     progress.finish_and_clear();
-    conclude(&robot?, &operator?)
+    let made = cuts.map_or(0, |cuts| cuts.made());
+    conclude(&robot?, &operator?, asked, made)
+}
+
+/// How many cuts there are to be.
+fn how_many_cuts(args: &DemoArgs) -> Result<u32, Failure> {
+    let most = most_cuts(args.frames);
+    match args.cuts {
+        None => Ok(CUTS.min(most)),
+        Some(cuts) if cuts <= most => Ok(cuts),
+        Some(cuts) => Err(Failure::usage(format!(
+            "--cuts {cuts}: a film of {} pictures bears {most} cuts, {PICTURES_PER_CUT} pictures \
+             for each; make it longer with --frames",
+            args.frames
+        ))),
+    }
 }
 
 /// Prints the table and gives the check's word.
-fn conclude(robot: &Traffic, operator: &Traffic) -> Result<(), Failure> {
+fn conclude(robot: &Traffic, operator: &Traffic, asked: u32, made: u64) -> Result<(), Failure> {
     println!("{}", table::render(&robot.sent, &operator.sent));
-    for (channel, sender, receiver) in [(VIDEO, robot, operator), (COMMANDS, operator, robot)] {
-        check::check(&sender.sent, &receiver.received)
-            .map_err(|wrong| Failure::failed(format!("channel {channel}: {wrong}")))?;
+    // Of both ends the one that connects knows which connections there were.
+    let survived = operator.report.resumes.min(made);
+    if asked > 0 {
+        let replayed = robot.replayed() + operator.replayed();
+        println!("cuts survived: {survived} of {asked}; messages replayed: {replayed}");
+    }
+    let video = check::check(&robot.sent, &operator.received);
+    let commands = check::check(&operator.sent, &robot.received);
+    let Findings {
+        lost, duplicated, ..
+    } = video + commands;
+    println!("messages lost: {lost}; duplicated: {duplicated}");
+    for (channel, findings) in [(VIDEO, video), (COMMANDS, commands)] {
+        if !findings.is_good() {
+            let message = format!("channel {channel}, checked by SHA-256: {findings}");
+            return Err(Failure::failed(message));
+        }
     }
     println!("checked by SHA-256: what was handled arrived once, unchanged and in order");
+    if survived < asked.into() {
+        let message = format!("the link survived {survived} cuts of the {asked} asked for");
+        return Err(Failure::failed(message));
+    }
     Ok(())
 }
 
@@ -114,10 +166,16 @@ fn setups() -> Result<[Setup; 2], Failure> {
             .and_then(|identity: GeneratedIdentity| identity.write(folder.path(), Overwrite::No))
             .map_err(|error| Failure::files(error.to_string()))?;
     }
+    // Nobody else is kept from connecting, so nobody has to wait for long.
+    let reconnect = Reconnect {
+        longest_delay: Duration::from_millis(100),
+        ..Reconnect::default()
+    };
     let robot = Config::new()
         .channel(ChannelConfig::receive(COMMANDS).reliable())
         .channel(ChannelConfig::send(VIDEO).latest());
     let operator = Config::new()
+        .reconnect(reconnect)
         .channel(ChannelConfig::send(COMMANDS))
         .channel(ChannelConfig::receive(VIDEO).latest());
     Ok([
@@ -132,4 +190,74 @@ fn setup(config: Config, folder: &Path, own: &str, peer: &str) -> Result<Setup, 
     let pins = Pins::from_files([file(peer, "crt")])?;
     let security = Security::tls(identity, pins).build()?;
     Setup::new(config, security).map_err(|error| Failure::failed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use countersign_tokio::Report;
+    use countersign_tokio::core::VerdictKind;
+
+    use super::check::{Received, hash, message};
+    use super::traffic::Sent;
+    use super::*;
+
+    /// An end that has sent `sent` messages, all handled, and received those with these numbers.
+    fn end(sent: u64, received: &[u64], resumes: u64) -> Traffic {
+        let of = |identity| Sent {
+            hash: hash(&message(identity, b"content")),
+            bytes: 15,
+            verdict: VerdictKind::Handled,
+            at: Instant::now(),
+            took: Duration::ZERO,
+        };
+        let arrived = |identity: &u64| Received::of(&message(*identity, b"content"));
+        Traffic {
+            sent: (1..=sent).map(of).collect(),
+            received: received.iter().map(arrived).collect(),
+            report: Report {
+                end: None,
+                resumes,
+                channels: Vec::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn what_is_lost_or_doubled_or_not_survived_is_a_failure() {
+        let conclude = |received: &[u64], resumes, made| {
+            let result = conclude(&end(2, &[], 0), &end(0, received, resumes), 3, made);
+            result.map_err(|failure| (failure.exit().code(), failure.to_string()))
+        };
+        assert_eq!(conclude(&[1, 2], 3, 3), Ok(()));
+        for (received, resumes, made, words) in [
+            (&[1][..], 3, 3, "1 lost"),
+            (&[1, 1, 2], 3, 3, "1 duplicated"),
+            (&[1, 2], 2, 3, "survived 2 cuts of the 3"),
+            // A connection that was lost otherwise is no cut.
+            (&[1, 2], 3, 2, "survived 2 cuts of the 3"),
+        ] {
+            let (code, message) = conclude(received, resumes, made).unwrap_err();
+            assert!(code == 1 && message.contains(words), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_film_bears_so_many_cuts_and_no_more() {
+        let cuts = |frames, cuts| {
+            let args = DemoArgs {
+                backend: BackendName::Std,
+                frames,
+                fps: crate::args::Pace::Max,
+                cuts,
+            };
+            how_many_cuts(&args).map_err(|failure| failure.exit().code())
+        };
+        assert_eq!(cuts(132, None), Ok(CUTS));
+        assert_eq!(cuts(1, None), Ok(0));
+        assert_eq!(cuts(132, Some(0)), Ok(0));
+        assert_eq!(cuts(132, Some(132 / PICTURES_PER_CUT)), Ok(66));
+        assert_eq!(cuts(132, Some(132 / PICTURES_PER_CUT + 1)), Err(2));
+    }
 }

@@ -9,18 +9,26 @@ use countersign_tokio::core::SendError as Why;
 use countersign_tokio::{Outgoing, SendError};
 
 use super::backend::Backend;
-use super::check::{Hash, hash};
+use super::check::{Received, hash, message, read};
+use super::cuts::Cuts;
 use super::traffic::{Traffic, Waiting, collect};
 use super::{COMMAND_LIFE, COMMANDS, VIDEO, failed, join};
 use crate::exit::Failure;
 
 /// Watches and steers until the robot closes the link.
-pub(super) fn run<B: Backend>(backend: &B, link: &B::Link) -> Result<Traffic, Failure> {
+pub(super) fn run<B: Backend>(
+    backend: &B,
+    link: &B::Link,
+    cuts: Option<&Cuts>,
+) -> Result<Traffic, Failure> {
     let wrong = |error: countersign_tokio::ChannelError| Failure::failed(error.to_string());
     let commands = backend.sender(link, COMMANDS).map_err(wrong)?;
     let video = backend.receiver(link, VIDEO).map_err(wrong)?;
     let (receipts, settle) = channel();
     let (sent, received) = thread::scope(|scope| {
+        if let Some(cuts) = cuts {
+            scope.spawn(|| tell(backend, link, cuts));
+        }
         let settling = scope.spawn(|| Ok(collect(backend, settle, || {})));
         let received = watch(backend, video, &commands, &receipts);
         // Nothing more is to be settled.
@@ -28,13 +36,25 @@ pub(super) fn run<B: Backend>(backend: &B, link: &B::Link) -> Result<Traffic, Fa
         (join(settling), received)
     });
     let report = backend.ended(link);
-    match report.end {
-        Some(end) if !end.is_orderly() => Err(failed("operator", end)),
+    match &report.end {
+        Some(end) if !end.is_orderly() => Err(failed("operator", end.clone())),
         _ => Ok(Traffic {
             sent: sent?,
             received: received?,
+            report,
         }),
     }
+}
+
+/// Tells of each connection, until the link ends.
+fn tell<B: Backend>(backend: &B, link: &B::Link, cuts: &Cuts) {
+    loop {
+        cuts.connected(1 + backend.report(link).resumes);
+        if backend.event(link).is_none() {
+            break;
+        }
+    }
+    cuts.over();
 }
 
 fn watch<B: Backend>(
@@ -42,14 +62,16 @@ fn watch<B: Backend>(
     mut video: B::Receiver,
     commands: &B::Sender,
     receipts: &Sender<Waiting<B::Receipt>>,
-) -> Result<Vec<Hash>, Failure> {
+) -> Result<Vec<Received>, Failure> {
     let mut received = Vec::new();
     while let Some(picture) = backend
         .recv(&mut video)
         .map_err(|error| failed("operator", error))?
     {
-        received.push(hash(&picture));
-        match send(backend, commands, command(received.len(), &picture)) {
+        received.push(Received::of(&picture));
+        // The robot takes every command that it is sent, until it leaves.
+        let identity = received.len() as u64;
+        match send(backend, commands, message(identity, &command(&picture))) {
             Ok(waiting) => drop(receipts.send(waiting)),
             // The robot is leaving and takes no more commands; its last pictures still come.
             Err(error) if matches!(error.why(), Why::Closing | Why::Ended) => {}
@@ -60,9 +82,10 @@ fn watch<B: Backend>(
 }
 
 /// What the operator makes of a picture. A real one would look at it.
-fn command(number: usize, picture: &[u8]) -> Bytes {
+fn command(picture: &[u8]) -> Vec<u8> {
+    let (number, picture) = read(picture).unwrap_or((0, picture));
     let turn = picture.len() % 91;
-    format!("picture {number}: turn {turn} degrees, go on").into()
+    format!("picture {number}: turn {turn} degrees, go on").into_bytes()
 }
 
 fn send<B: Backend>(

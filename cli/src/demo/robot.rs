@@ -9,7 +9,8 @@ use countersign_tokio::{Outgoing, SendError};
 use indicatif::ProgressBar;
 
 use super::backend::Backend;
-use super::check::{Hash, hash};
+use super::check::{Identity, Received, hash, message};
+use super::cuts::Cuts;
 use super::film::Film;
 use super::traffic::{Traffic, Waiting, collect};
 use super::{COMMANDS, VIDEO, failed, join};
@@ -26,6 +27,7 @@ pub(super) fn run<B: Backend>(
     link: &B::Link,
     film: &Film,
     args: &DemoArgs,
+    cuts: Option<&Cuts>,
     progress: &ProgressBar,
 ) -> Result<Traffic, Failure> {
     let wrong = |error: countersign_tokio::ChannelError| Failure::failed(error.to_string());
@@ -37,23 +39,27 @@ pub(super) fn run<B: Backend>(
         Pace::Max => 0,
     };
     let (receipts, settle) = sync_channel(waiting);
-    let (sent, received) = thread::scope(|scope| {
+    let (sent, received, report) = thread::scope(|scope| {
         let obeying = scope.spawn(|| obey(backend, commands));
         let settling = scope.spawn(|| Ok(collect(backend, settle, || progress.inc(1))));
-        let filmed = show(backend, &video, film, args, &receipts);
+        let filmed = show(backend, &video, film, args, cuts, &receipts);
         // Nothing more is to be settled.
         drop(receipts);
         let sent = join(settling);
         let report = backend.close(link);
         let received = join(obeying);
         // Why the link was lost tells more than what could not be sent then.
-        match report.end {
-            Some(end) if !end.is_orderly() => Err(failed("robot", end)),
+        match &report.end {
+            Some(end) if !end.is_orderly() => Err(failed("robot", end.clone())),
             _ => filmed.map_err(|error| Failure::failed(error.to_string())),
         }?;
-        Ok::<_, Failure>((sent?, received?))
+        Ok::<_, Failure>((sent?, received?, report))
     })?;
-    Ok(Traffic { sent, received })
+    Ok(Traffic {
+        sent,
+        received,
+        report,
+    })
 }
 
 /// Sends the pictures at their pace.
@@ -62,6 +68,7 @@ fn show<B: Backend>(
     video: &B::Sender,
     film: &Film,
     args: &DemoArgs,
+    cuts: Option<&Cuts>,
     receipts: &SyncSender<Waiting<B::Receipt>>,
 ) -> Result<(), SendError> {
     let started = Instant::now();
@@ -70,7 +77,10 @@ fn show<B: Backend>(
             let due = started + interval * number;
             thread::sleep(due.saturating_duration_since(Instant::now()));
         }
-        let waiting = send(backend, video, picture)?;
+        if let Some(cuts) = cuts {
+            cuts.before(number);
+        }
+        let waiting = send(backend, video, u64::from(number) + 1, picture)?;
         if receipts.send(waiting).is_err() {
             break;
         }
@@ -81,12 +91,13 @@ fn show<B: Backend>(
 fn send<B: Backend>(
     backend: &B,
     video: &B::Sender,
+    identity: Identity,
     picture: &Bytes,
 ) -> Result<Waiting<B::Receipt>, SendError> {
-    let hash = hash(picture);
+    let message = message(identity, picture);
+    let (hash, bytes) = (hash(&message), message.len());
     let at = Instant::now();
-    let receipt = backend.send(video, Outgoing::from(picture.clone()))?;
-    let bytes = picture.len();
+    let receipt = backend.send(video, Outgoing::from(message))?;
     Ok(Waiting {
         hash,
         bytes,
@@ -96,13 +107,13 @@ fn send<B: Backend>(
 }
 
 /// Takes commands until the link ends.
-fn obey<B: Backend>(backend: &B, mut commands: B::Receiver) -> Result<Vec<Hash>, Failure> {
+fn obey<B: Backend>(backend: &B, mut commands: B::Receiver) -> Result<Vec<Received>, Failure> {
     let mut received = Vec::new();
     while let Some(command) = backend
         .recv(&mut commands)
         .map_err(|error| failed("robot", error))?
     {
-        received.push(hash(&command));
+        received.push(Received::of(&command));
     }
     Ok(received)
 }

@@ -3,17 +3,28 @@
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use countersign_tokio::Report;
 use countersign_tokio::core::VerdictKind;
 
 use super::backend::Backend;
-use super::check::Hash;
+use super::check::{Hash, Received};
 
 /// All that one end sent and received.
 pub(super) struct Traffic {
     /// In the order of sending.
     pub(super) sent: Vec<Sent>,
-    /// The messages' hashes, in the order of receiving.
-    pub(super) received: Vec<Hash>,
+    /// In the order of receiving.
+    pub(super) received: Vec<Received>,
+    /// What the link says.
+    pub(super) report: Report,
+}
+
+impl Traffic {
+    /// How many messages went out again after a cut.
+    pub(super) fn replayed(&self) -> u64 {
+        let channels = self.report.channels.iter();
+        channels.map(|channel| channel.replayed).sum()
+    }
 }
 
 /// A message and what became of it.

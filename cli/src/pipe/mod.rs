@@ -1,6 +1,7 @@
 //! `countersign pipe`: a stream of bytes as messages over a link.
 //!
 //! - `send` and `receive` are the two directions, `input` and `output` their ends of the stream.
+//! - `watch` looks after the link while its connections come and go.
 //! - `ledger` keeps the receipts that wait for their verdicts.
 //! - `stop` turns signals into an orderly close.
 
@@ -10,17 +11,19 @@ mod output;
 mod receive;
 mod send;
 mod stop;
+mod watch;
 
 use std::io;
 
-use countersign_tokio::core::{ChannelConfig, Config, ConfigError};
-use countersign_tokio::{Link, LinkError, Listener, Setup, connect};
+use countersign_tokio::core::{ChannelConfig, Config, ConfigError, Mode, Patience, Reconnect};
+use countersign_tokio::{LinkError, Listener, Setup, connect};
 use tokio::runtime::Builder;
 
 use crate::args::{Dialect, LinkArgs, PipeCommand};
 use crate::exit::Failure;
 use crate::security;
 use stop::Stop;
+use watch::Watch;
 
 /// How many bytes of messages a channel holds at least. Enough to keep a fast network busy, and
 /// little enough that a machine with small memory can run several pipes.
@@ -57,31 +60,35 @@ async fn establish(
     args: &LinkArgs,
     channel: ChannelConfig,
     stop: &mut Stop,
-) -> Result<Option<Link>, Failure> {
+) -> Result<Option<Watch>, Failure> {
     let security = security::from_args(&args.security)?;
+    let mode = channel.mode();
+    let patience = Patience {
+        retain: args.retain,
+        ..Patience::default()
+    };
     let config = Config::new()
         .channel(channel)
         .dialect(args.dialect.into())
-        .single_connection();
+        .patience(patience)
+        .reconnect(Reconnect::limited(args.retry.0));
     let setup = Setup::new(config, security)
         .map_err(|error: ConfigError| Failure::usage(error.to_string()))?;
-    let link = tokio::select! {
-        link = reach(args, setup) => link?,
+    let watch = tokio::select! {
+        watch = reach(args, setup, mode) => watch?,
         () = stop.asked() => return Ok(None),
     };
-    match link.peer() {
-        Some(peer) => tracing::info!("connected with {peer}"),
-        None => tracing::info!("connected with a peer that nobody knows"),
-    }
-    Ok(Some(link))
+    tracing::info!("connected with {}", watch::name(watch.link().peer()));
+    Ok(Some(watch))
 }
 
-async fn reach(args: &LinkArgs, setup: Setup) -> Result<Link, Failure> {
+async fn reach(args: &LinkArgs, setup: Setup, mode: Mode) -> Result<Watch, Failure> {
     match (&args.place.listen, &args.place.connect) {
-        (Some(address), _) => serve(address, setup).await,
-        (None, Some(address)) => connect(address.clone(), &setup)
-            .await
-            .map_err(|error| unreachable(address, error)),
+        (Some(address), _) => serve(address, setup, mode).await,
+        (None, Some(address)) => match connect(address.clone(), &setup).await {
+            Ok(link) => Ok(Watch::new(link, None, mode)),
+            Err(error) => Err(unreachable(address, error)),
+        },
         (None, None) => Err(Failure::usage("either --listen or --connect is needed")),
     }
 }
@@ -98,7 +105,7 @@ fn unreachable(address: &str, error: LinkError) -> Failure {
 }
 
 /// Waits for the first peer that is let in.
-async fn serve(address: &str, setup: Setup) -> Result<Link, Failure> {
+async fn serve(address: &str, setup: Setup, mode: Mode) -> Result<Watch, Failure> {
     let listener = Listener::bind(address, setup).await.map_err(|error| {
         let message = format!("{address}: cannot listen there ({error}); choose another --listen");
         Failure::failed(message).because(error)
@@ -107,7 +114,7 @@ async fn serve(address: &str, setup: Setup) -> Result<Link, Failure> {
     eprintln!("listening on {}", listener.local_addr());
     loop {
         match listener.accept().await {
-            Ok(link) => return Ok(link),
+            Ok(link) => return Ok(Watch::new(link, Some(listener), mode)),
             Err(error) => tracing::warn!("{error}"),
         }
     }

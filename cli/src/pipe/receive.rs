@@ -5,6 +5,7 @@ use countersign_tokio::{ChannelError, Link, LinkError, ManualReceiver, Receiver}
 
 use super::output::{Item, Output, OutputError};
 use super::stop::Stop;
+use super::watch::{Turn, Watch};
 use super::{establish, held, is_tlsstream};
 use crate::args::LinkArgs;
 use crate::exit::Failure;
@@ -20,14 +21,15 @@ pub(super) async fn run(args: LinkArgs, mut stop: Stop) -> Result<(), Failure> {
     if !is_tlsstream(&args) {
         channel = channel.manual();
     }
-    let Some(link) = establish(&args, channel, &mut stop).await? else {
+    let Some(mut watch) = establish(&args, channel, &mut stop).await? else {
         return Ok(());
     };
-    let source = Source::of(&link, &args).map_err(|error| Failure::failed(error.to_string()))?;
+    let source =
+        Source::of(watch.link(), &args).map_err(|error| Failure::failed(error.to_string()))?;
     let mut output = Some(Output::new(args.split));
-    let result = pump(&link, source, &mut output, &mut stop).await;
+    let result = pump(&mut watch, source, &mut output, &mut stop).await;
     // Waits for what the end still has to tell the peer, that a message was rejected say.
-    let report = link.close(CloseMode::Withdraw).await;
+    let report = watch.close(CloseMode::Withdraw).await;
     if let Some(output) = output {
         let (messages, bytes) = (output.messages, output.bytes);
         eprintln!("received {messages} messages, {bytes} bytes");
@@ -40,24 +42,41 @@ pub(super) async fn run(args: LinkArgs, mut stop: Stop) -> Result<(), Failure> {
 }
 
 fn lost(error: LinkError) -> Failure {
-    Failure::link("the peer may have had more to send", error)
+    Failure::link(MORE, error)
 }
+
+/// What is to be said of an end that came without the peer's word.
+const MORE: &str = "the peer may have had more to send";
 
 /// Writes what comes until nothing more does. When asked to stop it closes the link, and what was
 /// on its way by then still comes.
 async fn pump(
-    link: &Link,
+    watch: &mut Watch,
     mut source: Source,
     output: &mut Option<Output>,
     stop: &mut Stop,
 ) -> Result<(), Failure> {
     let mut stopping = false;
+    let mut ended = false;
     loop {
         let batch = tokio::select! {
+            // What comes after the session was lost is not taken: it belongs to another stream.
+            biased;
+            turn = watch.next(), if !ended => {
+                match turn {
+                    Turn::SessionLost => {
+                        let why = watch.session_lost().unwrap_or_default();
+                        return Err(Failure::failed(format!("{MORE}: {why}")));
+                    }
+                    Turn::Ended => ended = true,
+                    Turn::PeerClosing => {}
+                }
+                continue;
+            }
             batch = source.next() => batch.map_err(lost)?,
             () = stop.asked(), if !stopping => {
                 stopping = true;
-                link.start_close(CloseMode::Withdraw);
+                watch.link().start_close(CloseMode::Withdraw);
                 continue;
             }
         };

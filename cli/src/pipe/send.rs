@@ -1,15 +1,17 @@
 //! Standard input to messages.
 
 use std::io::stdin;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use countersign_tokio::core::{ChannelConfig, CloseMode, SendError as Why, VerdictKind};
-use countersign_tokio::{Link, Outgoing, Report, SendError, Sender};
+use countersign_tokio::{Outgoing, Report, SendError, Sender};
 
 use super::input::{self, Batch, Input};
 use super::ledger::Ledger;
 use super::stop::Stop;
+use super::watch::{Turn, Watch};
 use super::{establish, held};
 use crate::args::SendArgs;
 use crate::exit::Failure;
@@ -20,32 +22,37 @@ pub(super) async fn run(args: SendArgs, mut stop: Stop) -> Result<(), Failure> {
     if args.latest {
         channel = channel.latest();
     }
-    let Some(link) = establish(&args.link, channel, &mut stop).await? else {
+    let Some(watch) = establish(&args.link, channel, &mut stop).await? else {
         return Ok(());
     };
-    let sender = link
+    let sender = watch
+        .link()
         .sender(&args.link.channel)
         .map_err(|error| Failure::failed(error.to_string()))?;
     let input = input::start(stdin(), args.link.split, args.link.max_message)
         .map_err(|error| Failure::failed("the system gives no thread").because(error))?;
     let mut feeder = Feeder {
-        link: &link,
+        watch,
         sender,
         expire_after: args.expire_after,
         ledger: Ledger::default(),
         stop,
+        cut_off: false,
     };
     let fed = feeder.feed(input).await;
     feeder.settle().await;
-    let report = link.close(CloseMode::Drain).await;
-    let ledger = feeder.ledger;
+    let Feeder {
+        mut watch, ledger, ..
+    } = feeder;
+    let report = watch.close(CloseMode::Drain).await;
     let verdicts = report.verdicts();
     eprintln!(
         "sent {} messages, {} bytes: {verdicts}",
         ledger.messages, ledger.bytes
     );
     let handled = as_intended(&report, &args);
-    judge(fed, ledger.messages, handled, report)
+    let missing = ledger.messages.saturating_sub(handled);
+    judge(fed, missing, ledger.messages, &watch, report)
 }
 
 /// How many messages wait for their verdicts at most: what receivers hold by default, and as much
@@ -66,49 +73,67 @@ fn as_intended(report: &Report, args: &SendArgs) -> u64 {
 }
 
 /// What the program's end is to be, from how feeding ended and what became of the messages.
-fn judge(fed: Result<(), Failure>, sent: u64, handled: u64, report: Report) -> Result<(), Failure> {
-    let missing = sent.saturating_sub(handled);
-    match report.end {
-        // How a link was lost explains why nothing more could be sent.
-        Some(end) if !end.is_orderly() => {
-            let what = format!("{missing} of {sent} messages may not have been handled");
-            Err(Failure::link(&what, end))
+fn judge(
+    fed: Result<(), Failure>,
+    missing: u64,
+    sent: u64,
+    watch: &Watch,
+    report: Report,
+) -> Result<(), Failure> {
+    let broken = report.end.filter(|end| !end.is_orderly());
+    if missing == 0 && fed.is_ok() {
+        // Nothing is missing but the farewell.
+        if let Some(end) = broken {
+            tracing::warn!("every message was handled, and then: {end}");
         }
-        _ => {
+        return Ok(());
+    }
+    // How a link or its session was lost explains why nothing more could be sent.
+    let what = match missing {
+        0 => "the input had not ended".to_owned(),
+        _ => format!("{missing} of {sent} messages may not have been handled"),
+    };
+    match (watch.session_lost(), broken) {
+        (Some(why), _) => Err(Failure::failed(format!("{what}: {why}"))),
+        (None, Some(end)) => Err(Failure::link(&what, end)),
+        (None, None) => {
             fed?;
-            match missing {
-                0 => Ok(()),
-                _ => Err(Failure::failed(format!(
-                    "{missing} of {sent} messages were not handled; see the receiver's log"
-                ))),
-            }
+            Err(Failure::failed(format!(
+                "{missing} of {sent} messages were not handled; see the receiver's log"
+            )))
         }
     }
 }
 
 /// Moves messages from the input to the link.
-struct Feeder<'a> {
-    link: &'a Link,
+struct Feeder {
+    watch: Watch,
     sender: Sender,
     expire_after: Option<Duration>,
     ledger: Ledger,
     stop: Stop,
+    /// The link took no more although there was more to send.
+    cut_off: bool,
 }
 
-impl Feeder<'_> {
+impl Feeder {
     /// Sends until the input ends or somebody wants it to end.
     async fn feed(&mut self, mut input: Input) -> Result<(), Failure> {
         loop {
             let batch = tokio::select! {
+                biased;
                 () = self.stop.asked() => return Ok(()),
-                () = over(self.link) => return Err(closed_by_peer()),
+                _ = self.watch.next() => return Err(closed_by_peer()),
                 batch = input.recv() => batch,
             };
             match batch {
                 None => return Ok(()),
                 Some(Ok(batch)) => {
                     if !self.send(batch).await? {
-                        return Ok(());
+                        return match self.cut_off {
+                            true => Err(closed_by_peer()),
+                            false => Ok(()),
+                        };
                     }
                 }
                 Some(Err(error)) => {
@@ -118,7 +143,8 @@ impl Feeder<'_> {
         }
     }
 
-    /// Sends what was read at once; false when asked to stop before all of it was accepted.
+    /// Sends what was read at once; false when asked to stop, or cut off, before all of it was
+    /// accepted.
     async fn send(&mut self, mut batch: Batch) -> Result<bool, Failure> {
         let before = (batch.len(), bytes(&batch));
         let sent = match self.expire_after {
@@ -133,8 +159,11 @@ impl Feeder<'_> {
     async fn send_together(&mut self, batch: &mut Batch) -> Result<bool, SendError> {
         let count = batch.len() as u64;
         let receipt = tokio::select! {
-            receipt = self.sender.send_batch(batch) => receipt?,
+            // What is left when the session was lost is not for the next one.
+            biased;
             () = self.stop.asked() => return Ok(false),
+            _ = self.watch.next() => return Ok(self.cut_off()),
+            receipt = self.sender.send_batch(batch) => receipt?,
         };
         self.ledger.add_batch(receipt, count);
         Ok(true)
@@ -153,13 +182,21 @@ impl Feeder<'_> {
                 outgoing = outgoing.expires(expires);
             }
             let receipt = tokio::select! {
-                receipt = self.sender.send(outgoing) => receipt?,
+                biased;
                 () = self.stop.asked() => return Ok(false),
+                _ = self.watch.next() => return Ok(self.cut_off()),
+                receipt = self.sender.send(outgoing) => receipt?,
             };
             batch.pop_front();
             self.ledger.add(receipt);
         }
         Ok(true)
+    }
+
+    /// The link takes no more: false, for what is left.
+    fn cut_off(&mut self) -> bool {
+        self.cut_off = true;
+        false
     }
 
     fn explain(&self, error: SendError) -> Failure {
@@ -182,19 +219,15 @@ impl Feeder<'_> {
     /// Waits for all verdicts, without a time limit, unless asked to stop or the peer closes:
     /// closing has one.
     async fn settle(&mut self) {
-        tokio::select! {
-            () = self.ledger.settle() => {}
-            () = self.stop.asked() => {}
-        }
-    }
-}
-
-/// Waits until the link takes no more messages.
-async fn over(link: &Link) {
-    use countersign_tokio::LinkEvent::PeerClosing;
-    while let Some(event) = link.event().await {
-        if event == PeerClosing {
-            return;
+        let mut settled = pin!(self.ledger.settle());
+        loop {
+            tokio::select! {
+                () = &mut settled => return,
+                () = self.stop.asked() => return,
+                turn = self.watch.next() => if turn != Turn::PeerClosing {
+                    return;
+                }
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 
 use tempfile::TempDir;
@@ -54,11 +55,43 @@ pub(crate) fn run<I: IntoIterator<Item: AsRef<str>>>(args: I) -> Finished {
     }
 }
 
+/// What a running program has logged so far.
+struct Log {
+    /// The text, and whether that is all.
+    state: Mutex<(String, bool)>,
+    changed: Condvar,
+}
+
+impl Log {
+    fn read(&self, mut from: impl BufRead) {
+        loop {
+            let mut line = String::new();
+            let count = from.read_line(&mut line).expect("the log is text");
+            let mut state = self.state.lock().expect("nobody panics with it");
+            state.0.push_str(&line);
+            state.1 = count == 0;
+            drop(state);
+            self.changed.notify_all();
+            if count == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Waits until the log has something, or is over.
+    fn wait(&self, mut has: impl FnMut(&str) -> bool) -> String {
+        let state = self.state.lock().expect("nobody panics with it");
+        let waits = |state: &mut (String, bool)| !has(&state.0) && !state.1;
+        let waited = self.changed.wait_while(state, waits);
+        waited.expect("nobody panics with it").0.clone()
+    }
+}
+
 /// The program while it runs. Its log is read all the time.
 pub(crate) struct Running {
     pub(crate) child: Child,
     pub(crate) address: Option<String>,
-    log: JoinHandle<String>,
+    log: Arc<Log>,
     output: Option<JoinHandle<Vec<u8>>>,
 }
 
@@ -84,14 +117,16 @@ impl Running {
             let line = text[start..].trim_end();
             address = line.strip_prefix("listening on ").map(str::to_owned);
         }
-        let log = thread::spawn(move || {
-            log.read_to_string(&mut text).expect("the log is text");
-            text
+        let collected = Arc::new(Log {
+            state: Mutex::new((text, false)),
+            changed: Condvar::new(),
         });
+        let collecting = collected.clone();
+        thread::spawn(move || collecting.read(log));
         Self {
             child,
             address,
-            log,
+            log: collected,
             output: None,
         }
     }
@@ -121,6 +156,19 @@ impl Running {
         }));
     }
 
+    /// Kills it, and waits until the system has taken back all that it had.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it was started");
+    }
+
+    /// Waits until these words have been logged so many times.
+    #[track_caller]
+    pub(crate) fn wait_for_log(&self, words: &str, times: usize) {
+        let text = self.log.wait(|text| text.matches(words).count() >= times);
+        assert!(text.matches(words).count() >= times, "{words}: {text}");
+    }
+
     /// Reads what it still writes, and waits for its end.
     pub(crate) fn finish(mut self) -> Finished {
         drop(self.child.stdin.take());
@@ -133,7 +181,7 @@ impl Running {
         Finished {
             code: status.code(),
             stdout,
-            stderr: self.log.join().expect("the log was read"),
+            stderr: self.log.wait(|_| false),
         }
     }
 
@@ -143,6 +191,15 @@ impl Running {
         let id = self.child.id().to_string();
         let status = Command::new("kill").args(["-s", name, &id]).status();
         assert!(status.expect("there is a kill").success());
+    }
+}
+
+/// A program that waits for its peer for ever must not outlive a test that has failed.
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

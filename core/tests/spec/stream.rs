@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, Dialect, EndReason, Event, Life, Loss, PeerMisbehaved, Role,
-    SendError, Verdict,
+    ChannelConfig, CloseMode, Config, Dialect, EndReason, Event, Life, Link, Loss, Output,
+    PeerMisbehaved, Role, SendError, Verdict,
 };
 
 use crate::common::pair::{ACCEPTOR, OPENER, paired};
@@ -278,4 +278,25 @@ fn there_is_nothing_else_on_the_wire() {
         assert_eq!(peer.link.poll_deadline(), None, "no pings");
         assert_eq!(peer.link.life(), Life::Open);
     });
+}
+
+#[test]
+fn an_attempt_that_fails_loses_no_session() {
+    let mut link = Link::new(&sender(), Role::Opener, [7; 16]).expect("a sound declaration");
+    link.send(MAIN, &b"hello"[..], None).expect("room");
+    for attempt in 0..3 {
+        let now = link.poll_deadline().expect("another attempt");
+        link.handle_timeout(now);
+        assert!(link.wants_connect(), "{attempt}");
+        link.handle_lost(now, Loss::Transport);
+        assert_eq!(link.poll_event(), None, "{attempt}");
+    }
+    let now = link.poll_deadline().expect("another attempt");
+    link.handle_timeout(now);
+    link.handle_opened(now).expect("it wants to connect");
+    link.handle_secured(now, None).expect("it is open");
+    assert_eq!(link.poll_event(), Some(Event::Connected));
+    let mut buffer = [0; 100];
+    assert_eq!(link.poll_output(now, &mut buffer), Output::Written(7));
+    assert_eq!(&buffer[..7], b"5!hello");
 }

@@ -1,0 +1,122 @@
+//! When the demo cuts its own connection.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::proxy::Proxy;
+
+/// How many pictures a film has for each cut at least, so that some get through in between.
+pub(super) const PICTURES_PER_CUT: u32 = 2;
+
+/// How many cuts a film can bear.
+pub(super) const fn most_cuts(pictures: u32) -> u32 {
+    pictures / PICTURES_PER_CUT
+}
+
+/// Cuts the connection at certain pictures, each time after the link has recovered.
+#[derive(Debug)]
+pub(super) struct Cuts {
+    proxy: Proxy,
+    pictures: u32,
+    count: u32,
+    recovery: Mutex<Recovery>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Recovery {
+    /// How many connections the operator has had.
+    connections: u64,
+    /// There will be no more.
+    over: bool,
+}
+
+impl Cuts {
+    /// Spreads `count` cuts over the sending of so many pictures to `target`.
+    pub(super) fn plan(target: SocketAddr, count: u32, pictures: u32) -> io::Result<Self> {
+        Ok(Self {
+            proxy: Proxy::to(target)?,
+            pictures,
+            count,
+            recovery: Mutex::default(),
+            changed: Condvar::new(),
+        })
+    }
+
+    /// Where to connect to.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.proxy.address()
+    }
+
+    /// How many cuts there were.
+    pub(super) fn made(&self) -> u64 {
+        self.proxy.cuts()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Recovery> {
+        self.recovery.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Picture `number`, counting from 0, is about to be sent: if it is to be cut through, holds it
+    /// until the connection that will be cut is up.
+    pub(super) fn before(&self, number: u32) {
+        let Some(connection) = self.due(number) else {
+            return;
+        };
+        let down = |recovery: &mut Recovery| recovery.connections < connection && !recovery.over;
+        let waited = self.changed.wait_while(self.lock(), down);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        self.proxy.cut_next();
+    }
+
+    /// Which connection is to be cut with this picture, if one is.
+    fn due(&self, number: u32) -> Option<u64> {
+        let number = u64::from(number);
+        (1..=u64::from(self.count)).find(|cut| self.picture(*cut) == number)
+    }
+
+    /// With which picture a cut comes: the cuts part the film into pieces of about one length.
+    fn picture(&self, cut: u64) -> u64 {
+        u64::from(self.pictures) * cut / (u64::from(self.count) + 1)
+    }
+
+    /// The operator has had so many connections by now.
+    pub(super) fn connected(&self, connections: u64) {
+        self.lock().connections = connections;
+        self.changed.notify_all();
+    }
+
+    /// The operator will have no other connection.
+    pub(super) fn over(&self) {
+        self.lock().over = true;
+        self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(count: u32, pictures: u32) -> Vec<u32> {
+        let cuts = Cuts::plan(([127, 0, 0, 1], 1).into(), count, pictures).unwrap();
+        (0..pictures)
+            .filter(|number| cuts.due(*number).is_some())
+            .collect()
+    }
+
+    #[test]
+    fn cuts_are_spread_over_the_film() {
+        assert_eq!(plan(3, 132), [33, 66, 99]);
+        assert_eq!(plan(0, 132), []);
+        assert_eq!(plan(1, 2), [1]);
+    }
+
+    #[test]
+    fn each_cut_has_a_picture_of_its_own_up_to_the_limit() {
+        for pictures in 1..300 {
+            let most = most_cuts(pictures);
+            assert_eq!(plan(most, pictures).len(), most as usize, "{pictures}");
+        }
+    }
+}
