@@ -250,19 +250,23 @@ impl State {
     /// The connection is gone, and the link waits for the next.
     fn lost(&mut self, loss: Loss) {
         let error = LinkError::new(EndReason::Lost(loss), self.detail.clone());
-        if let Some((registry, _)) = &self.registry {
+        // A peer that came back before it was missed is not away.
+        if let Some((registry, _)) = &self.registry
+            && self.link.life() == Life::Offline
+        {
             self.evicted = registry.lost(self.link.session());
         }
         let why = error.to_string();
         self.tell(LinkEvent::Lost { loss, why });
     }
 
-    /// Tells the log why there is no connection, and when there will be another attempt.
-    pub(crate) fn log_loss(&self) {
+    /// Tells the log why there is no connection. If the link ends before the next one, that is
+    /// not why.
+    pub(crate) fn log_loss(&mut self) {
         let (Life::Offline, Some(loss)) = (self.link.life(), self.link.last_loss()) else {
             return;
         };
-        let error = LinkError::new(EndReason::Lost(loss), self.detail.clone());
+        let error = LinkError::new(EndReason::Lost(loss), self.detail.take());
         match self.link.role() {
             Role::Opener => tracing::warn!(%error, "connecting again"),
             Role::Acceptor => tracing::warn!(%error, "waiting for the peer to return"),
@@ -285,6 +289,9 @@ impl State {
         for channel in &mut self.channels {
             channel.receipts.end(&mut self.wakes);
         }
+        // It may have nothing left to do, not even at the deadline that it sleeps until.
+        let driver = self.driver.take();
+        self.wakes.extend(driver);
         self.wake_all();
     }
 
@@ -319,11 +326,6 @@ impl State {
         if self.detail.is_none() || matches!(detail, Detail::Security(_)) {
             self.detail = Some(detail);
         }
-    }
-
-    /// What was said about an earlier connection is not about the next.
-    pub(crate) fn forget_detail(&mut self) {
-        self.detail = None;
     }
 
     /// Why the link ended, once it has.
