@@ -63,7 +63,7 @@ fn event(link: &Link) -> Option<LinkEvent> {
     }
 }
 
-fn is_lost(event: Option<LinkEvent>) -> bool {
+fn is_lost(event: &Option<LinkEvent>) -> bool {
     matches!(event, Some(LinkEvent::Lost { .. }))
 }
 
@@ -88,7 +88,7 @@ fn a_link_without_a_connection_sleeps_until_its_deadline() {
     let ([client, server], mut ends) = link(&network, HOUR, &Registry::new(1));
     network.cut();
     settle(&mut ends);
-    assert!(is_lost(event(&client)) && is_lost(event(&server)));
+    assert!(is_lost(&event(&client)) && is_lost(&event(&server)));
     for end in &mut ends {
         assert_sleeps(end, 0);
     }
@@ -115,7 +115,7 @@ fn sending_wakes_no_driver_that_has_nowhere_to_send_to() {
     network.answer(Answer::Keeps);
     network.cut();
     settle(&mut ends);
-    assert!(is_lost(event(&client)) && is_lost(event(&server)));
+    assert!(is_lost(&event(&client)) && is_lost(&event(&server)));
     assert_eq!(network.attempts(), 2);
     let sender = client.sender("data").unwrap();
     let receipts: Vec<_> = (0..100)
@@ -205,7 +205,7 @@ fn a_peer_that_comes_back_before_it_is_missed_evicts_nobody() {
     let (waiting, mut ends) = link(&away, HOUR, &registry);
     away.cut();
     settle(&mut ends);
-    assert!(is_lost(event(&waiting[1])));
+    assert!(is_lost(&event(&waiting[1])));
     // Another link's opener loses its connection, and its acceptor does not notice.
     let network = Network::default();
     let (links, ends) = link(&network, Duration::ZERO, &registry);

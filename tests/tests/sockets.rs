@@ -133,10 +133,10 @@ mod linux {
     /// Who is connected to an address.
     fn peer_of(here: SocketAddr) -> SocketAddr {
         let table = fs::read_to_string("/proc/net/tcp").unwrap();
-        let local = format!("0100007F:{:04X}", here.port());
+        let port = format!(":{:04X}", here.port());
         let ports = table.lines().skip(1).filter_map(|line| {
             let fields: Vec<_> = line.split_whitespace().collect();
-            let is_this = fields[1] == local && fields[3] == "01";
+            let is_this = fields[1].ends_with(&port) && fields[3] == "01";
             let port = fields[2].rsplit(':').next()?;
             is_this
                 .then(|| u16::from_str_radix(port, 16).ok())
