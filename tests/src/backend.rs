@@ -27,6 +27,9 @@ pub trait Listener: Send + Sync {
 
     /// Waits for the next peer.
     fn accept(&self) -> Result<Box<dyn Link>, AcceptError>;
+
+    /// Lets go of the address, and waits until it is free.
+    fn close(self: Box<Self>);
 }
 
 /// One end of a link.

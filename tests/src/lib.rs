@@ -6,6 +6,10 @@
 //! A backend joins by implementing [`backend::Backend`]: see [`on_tokio`] for one whose handles
 //! are the shared driver's, [`on_std`] for one that has its own.
 //!
+//! [`conformance_with_cuts!`] makes a second test of every scenario that can bear it, in which the
+//! links are lasting and their connections are cut at random ([`cutting`]);
+//! `tests/cutting.rs` runs them for the same pairs.
+//!
 //! Scenarios wait for events. The only time limit is [`watch`]'s, which turns a hang into a
 //! failure.
 
@@ -19,7 +23,8 @@
 #[cfg(target_os = "linux")]
 pub mod air;
 pub mod backend;
-mod conformance;
+pub mod conformance;
+pub mod cutting;
 mod handles;
 pub mod memory;
 pub mod model;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
 use countersign_core::Role;
-use countersign_driver::{Connecting, Driver, Link, Setup, Transport};
+use countersign_driver::{Connecting, Dialer, Driver, Link, Registry, Setup, Transport};
 
 /// How much one direction holds.
 const CAPACITY: usize = 64 * 1024;
@@ -100,15 +100,18 @@ impl End {
     fn new(setup: &Setup, role: Role, wire: Wire) -> (Connecting, Self) {
         let calls = wire.calls.clone();
         let (connecting, driver) = Connecting::over(setup, role, wire).unwrap();
+        (connecting, Self::of(driver, calls))
+    }
+
+    fn of(driver: Driver<Wire>, calls: Arc<AtomicU64>) -> Self {
         // Woken once, as every new task is.
-        let end = Self {
+        Self {
             driver: Some(driver),
             alarm: Arc::new(Alarm(AtomicU64::new(1))),
             calls,
             answered: 0,
             polls: 0,
-        };
-        (connecting, end)
+        }
     }
 
     /// How often the transport was called.
@@ -144,11 +147,11 @@ impl End {
     }
 }
 
-/// Runs both ends until neither was woken.
-pub fn settle(ends: &mut [End; 2]) {
+/// Runs all ends until none was woken.
+pub fn settle(ends: &mut [End]) {
     loop {
-        let ran = ends.each_mut().map(End::run_if_woken);
-        if ran == [false, false] {
+        let ran = ends.iter_mut().map(End::run_if_woken);
+        if ran.filter(|ran| *ran).count() == 0 {
             return;
         }
     }
@@ -164,26 +167,134 @@ pub fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
 pub fn link(client: &Setup, server: &Setup) -> ([Link; 2], [End; 2]) {
     let (connecting, mut ends) = connecting(client, server);
     settle(&mut ends);
-    let links =
-        connecting.map(
-            |connecting| match poll_once(&mut Box::pin(connecting.connected())) {
-                Poll::Ready(link) => link.unwrap(),
-                Poll::Pending => panic!("both ends sleep, and the link is not up"),
-            },
-        );
-    (links, ends)
+    (connecting.map(connected), ends)
 }
 
 /// The same, before anything has happened.
 #[must_use]
 pub fn connecting(client: &Setup, server: &Setup) -> ([Connecting; 2], [End; 2]) {
+    let [near, far] = wires();
+    let (opening, opener) = End::new(client, Role::Opener, near);
+    let (accepting, acceptor) = End::new(server, Role::Acceptor, far);
+    ([opening, accepting], [opener, acceptor])
+}
+
+/// The two ends of a connection.
+fn wires() -> [Wire; 2] {
     let (up, down) = <(Arc<Mutex<Pipe>>, Arc<Mutex<Pipe>>)>::default();
     let wire = |reads: &Arc<Mutex<Pipe>>, writes: &Arc<Mutex<Pipe>>| Wire {
         reads: reads.clone(),
         writes: writes.clone(),
         calls: Arc::default(),
     };
-    let (opening, opener) = End::new(client, Role::Opener, wire(&down, &up));
-    let (accepting, acceptor) = End::new(server, Role::Acceptor, wire(&up, &down));
-    ([opening, accepting], [opener, acceptor])
+    [wire(&down, &up), wire(&up, &down)]
+}
+
+/// What becomes of attempts to connect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Answer {
+    /// A connection.
+    #[default]
+    Connects,
+    /// An error, at once.
+    Refuses,
+    /// Nothing, for now.
+    Keeps,
+}
+
+/// Where an opener's connections lead to.
+#[derive(Clone, Debug, Default)]
+pub struct Network(Arc<Mutex<NetworkState>>);
+
+#[derive(Debug, Default)]
+struct NetworkState {
+    answer: Answer,
+    attempts: u64,
+    /// Who waits for an answer.
+    waiting: Vec<Waker>,
+    /// The acceptor's ends of connections that nobody has accepted.
+    arrived: VecDeque<Wire>,
+    pipes: Vec<Arc<Mutex<Pipe>>>,
+    /// How often the opener's ends were called.
+    calls: Arc<AtomicU64>,
+}
+
+impl Network {
+    /// What becomes of attempts from now on, and of those that wait.
+    pub fn answer(&self, answer: Answer) {
+        let mut state = self.0.lock().unwrap();
+        state.answer = answer;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// How many attempts to connect there were.
+    #[must_use]
+    pub fn attempts(&self) -> u64 {
+        self.0.lock().unwrap().attempts
+    }
+
+    /// Ends all connections that there are.
+    pub fn cut(&self) {
+        let pipes = std::mem::take(&mut self.0.lock().unwrap().pipes);
+        for pipe in pipes {
+            let mut pipe = pipe.lock().unwrap();
+            pipe.ended = true;
+            pipe.reader.take().into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// An opener that connects here.
+    #[must_use]
+    pub fn dial(&self, setup: &Setup) -> (Connecting, End) {
+        let network = self.clone();
+        let dialer: Dialer<Wire> = Box::new(move || {
+            let network = network.clone();
+            network.0.lock().unwrap().attempts += 1;
+            Box::pin(std::future::poll_fn(move |context| {
+                network.connect(context)
+            }))
+        });
+        let (connecting, driver) = Connecting::dial(setup, dialer).unwrap();
+        let calls = self.0.lock().unwrap().calls.clone();
+        (connecting, End::of(driver, calls))
+    }
+
+    fn connect(&self, context: &mut Context<'_>) -> Poll<io::Result<Wire>> {
+        let mut state = self.0.lock().unwrap();
+        match state.answer {
+            Answer::Refuses => Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into())),
+            Answer::Keeps => {
+                state.waiting.push(context.waker().clone());
+                Poll::Pending
+            }
+            Answer::Connects => {
+                let [mut near, far] = wires();
+                near.calls = state.calls.clone();
+                state.pipes.extend([near.reads.clone(), far.reads.clone()]);
+                state.arrived.push_back(far);
+                Poll::Ready(Ok(near))
+            }
+        }
+    }
+
+    /// Accepts the connection that has waited longest.
+    #[must_use]
+    pub fn accept(&self, setup: &Setup, registry: &Arc<Registry>) -> (Connecting, End) {
+        let arrived = self.0.lock().unwrap().arrived.pop_front();
+        let wire = arrived.expect("a connection");
+        let calls = wire.calls.clone();
+        let (connecting, driver) = Connecting::accept(setup, wire, registry).unwrap();
+        (connecting, End::of(driver, calls))
+    }
+}
+
+/// The link that is up by now.
+#[must_use]
+pub fn connected(connecting: Connecting) -> Link {
+    match poll_once(&mut Box::pin(connecting.connected())) {
+        Poll::Ready(link) => link.unwrap(),
+        Poll::Pending => panic!("the link is not up"),
+    }
 }

@@ -37,6 +37,10 @@ impl Listener for std_backend::Listener {
     fn accept(&self) -> Result<Box<dyn Link>, AcceptError> {
         Ok(Box::new(self.accept()?))
     }
+
+    fn close(self: Box<Self>) {
+        drop(self);
+    }
 }
 
 impl Link for std_backend::Link {

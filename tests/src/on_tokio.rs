@@ -40,4 +40,8 @@ impl Listener for countersign_tokio::Listener {
     fn accept(&self) -> Result<Box<dyn Link>, AcceptError> {
         Ok(Box::new(RUNTIME.block_on(self.accept())?))
     }
+
+    fn close(self: Box<Self>) {
+        RUNTIME.block_on((*self).close());
+    }
 }

@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::process;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use countersign_certs::{GeneratedIdentity, fixtures};
-use countersign_core::Config;
+use countersign_core::{Config, Reconnect};
 use countersign_driver::{Limits, LinkError, Setup};
 use countersign_endpoint::{Identity, Security, Trust};
 
@@ -77,9 +80,19 @@ pub fn payload(count: usize, seed: usize) -> Vec<u8> {
 }
 
 /// An address of this machine, with a free port.
+///
+/// Where the system has enough of them, it is one that nobody has had before. Whoever has lost a
+/// peer connects to its address again and again, and would disturb the next one there.
 #[must_use]
 pub fn loopback() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 0))
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    if !cfg!(target_os = "linux") {
+        return SocketAddr::from(([127, 0, 0, 1], 0));
+    }
+    let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    // Another for each of the processes that run beside each other.
+    let process = (process::id() % 250) as u8 + 1;
+    SocketAddr::from(([127, process, high, low], 0))
 }
 
 impl Pair {
@@ -144,15 +157,39 @@ impl Pair {
         (ends, proxy)
     }
 
+    /// The opener's setup for links that outlive their connections.
+    #[must_use]
+    pub fn lasting_client(&self, config: Config) -> Setup {
+        let reconnect = Reconnect {
+            limit: config.reconnects().limit,
+            first_delay: Duration::from_millis(1),
+            longest_delay: Duration::from_millis(20),
+        };
+        Setup::new(config.reconnect(reconnect), self.client_security()).unwrap()
+    }
+
+    /// The acceptor's setup for links that outlive their connections.
+    #[must_use]
+    pub fn lasting_server(&self, config: Config) -> Setup {
+        Setup::new(config, self.server_security()).unwrap()
+    }
+
     /// A link through a proxy that outlives its connections as long as the listener is there.
     #[must_use]
     pub fn lasting_link(&self, client: Config, server: Config) -> (Ends, Proxy, Box<dyn Listener>) {
-        let server = Setup::new(server, self.server_security()).unwrap();
+        let server = self.lasting_server(server);
         let listener = self.server.listen(loopback(), server, Limits::default());
-        let proxy = Proxy::to(listener.address());
-        let client = Setup::new(client, self.client_security()).unwrap();
-        let ends = self.join_with(&*listener, proxy.address(), &client);
+        let (ends, proxy) = self.lasting_join(&*listener, client);
         (ends, proxy, listener)
+    }
+
+    /// Opens a link through a proxy of its own, and accepts it.
+    #[must_use]
+    pub fn lasting_join(&self, listener: &dyn Listener, client: Config) -> (Ends, Proxy) {
+        let proxy = Proxy::to(listener.address());
+        let client = self.lasting_client(client);
+        let ends = self.join_with(listener, proxy.address(), &client);
+        (ends, proxy)
     }
 
     /// Opens a link to `address` and accepts it.

@@ -7,6 +7,8 @@ use std::thread;
 
 use socket2::SockRef;
 
+use crate::pair::loopback;
+
 /// Small, so that little hides between the two ends.
 const BUFFER: usize = 64 * 1024;
 
@@ -34,11 +36,25 @@ struct Control {
 
 #[derive(Debug)]
 struct State {
+    /// `None` lets nobody through.
+    target: Option<SocketAddr>,
     lanes: [Lane; 2],
     /// The most bytes to pass at once.
     piece: usize,
     closed: bool,
-    sockets: Vec<TcpStream>,
+    /// How often somebody has connected.
+    attempts: u64,
+    connections: Vec<Connection>,
+    /// The acceptor's sides of connections of which the opener's are gone.
+    orphans: Vec<TcpStream>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    /// Which attempt it was.
+    number: u64,
+    near: TcpStream,
+    far: TcpStream,
 }
 
 /// One direction, of all connections together.
@@ -52,7 +68,17 @@ impl Proxy {
     /// Forwards to `target`, for now without hindrance.
     #[must_use]
     pub fn to(target: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start(Some(target))
+    }
+
+    /// Hangs up on everybody, for now.
+    #[must_use]
+    pub fn to_nowhere() -> Self {
+        Self::start(None)
+    }
+
+    fn start(target: Option<SocketAddr>) -> Self {
+        let listener = TcpListener::bind(loopback()).unwrap();
         SockRef::from(&listener)
             .set_recv_buffer_size(BUFFER)
             .unwrap();
@@ -62,17 +88,20 @@ impl Proxy {
             allowed: u64::MAX,
         };
         let state = State {
+            target,
             lanes: [lane(), lane()],
             piece: BUFFER,
             closed: false,
-            sockets: Vec::new(),
+            attempts: 0,
+            connections: Vec::new(),
+            orphans: Vec::new(),
         };
         let control = Arc::new(Control {
             state: Mutex::new(state),
             changed: Condvar::new(),
         });
         let for_thread = control.clone();
-        thread::spawn(move || for_thread.serve(&listener, target));
+        thread::spawn(move || for_thread.serve(&listener));
         Self { address, control }
     }
 
@@ -80,6 +109,30 @@ impl Proxy {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Leads those who connect from now on to another address.
+    pub fn lead_to(&self, target: SocketAddr) {
+        self.change(|state| state.target = Some(target));
+    }
+
+    /// Hangs up on those who connect from now on.
+    pub fn lead_nowhere(&self) {
+        self.change(|state| state.target = None);
+    }
+
+    /// How often somebody has connected.
+    #[must_use]
+    pub fn attempts(&self) -> u64 {
+        self.control.lock().attempts
+    }
+
+    /// Waits until somebody has connected so many times.
+    pub fn wait_for_attempts(&self, attempts: u64) {
+        let mut state = self.control.lock();
+        while state.attempts < attempts {
+            state = self.control.wait(state);
+        }
     }
 
     /// How many bytes have passed.
@@ -129,6 +182,25 @@ impl Proxy {
         self.change(State::cut);
     }
 
+    /// Ends the opener's sides of all connections that there are. The acceptor's stay open and
+    /// silent: it believes in them.
+    pub fn orphan(&self) {
+        self.change(|state| {
+            for connection in state.connections.drain(..) {
+                let _ = connection.near.shutdown(Shutdown::Both);
+                state.orphans.push(connection.far);
+            }
+        });
+    }
+
+    /// Waits until the acceptor has let go of what [`Proxy::orphan`] left it.
+    pub fn wait_for_orphans(&self) {
+        let orphans = std::mem::take(&mut self.control.lock().orphans);
+        for mut far in orphans {
+            while matches!(far.read(&mut [0; 1024]), Ok(count) if count > 0) {}
+        }
+    }
+
     fn change(&self, work: impl FnOnce(&mut State)) {
         work(&mut self.control.lock());
         self.control.changed.notify_all();
@@ -148,9 +220,11 @@ impl Drop for Proxy {
 
 impl State {
     fn cut(&mut self) {
-        for socket in self.sockets.drain(..) {
-            // It may be closed already.
-            let _ = socket.shutdown(Shutdown::Both);
+        for connection in self.connections.drain(..) {
+            for socket in [connection.near, connection.far] {
+                // It may be closed already.
+                let _ = socket.shutdown(Shutdown::Both);
+            }
         }
     }
 }
@@ -166,13 +240,18 @@ impl Control {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn serve(self: &Arc<Self>, listener: &TcpListener, target: SocketAddr) {
+    fn serve(self: &Arc<Self>, listener: &TcpListener) {
         for near in listener.incoming() {
-            if self.lock().closed {
+            let near = near.unwrap();
+            let mut state = self.lock();
+            if state.closed {
                 return;
             }
-            let near = near.unwrap();
-            let Ok(far) = TcpStream::connect(target) else {
+            state.attempts += 1;
+            let (target, number) = (state.target, state.attempts);
+            drop(state);
+            self.changed.notify_all();
+            let Some(Ok(far)) = target.map(TcpStream::connect) else {
                 continue;
             };
             near.set_nodelay(true).unwrap();
@@ -189,15 +268,16 @@ impl Control {
                     near.try_clone().unwrap(),
                 ),
             ];
-            self.lock().sockets.extend([near, far]);
+            let connection = Connection { number, near, far };
+            self.lock().connections.push(connection);
             for (direction, from, to) in pairs {
                 let control = self.clone();
-                thread::spawn(move || control.pump(direction, from, to));
+                thread::spawn(move || control.pump(number, direction, from, to));
             }
         }
     }
 
-    fn pump(&self, direction: Direction, mut from: TcpStream, mut to: TcpStream) {
+    fn pump(&self, number: u64, direction: Direction, mut from: TcpStream, mut to: TcpStream) {
         let mut buffer = vec![0; BUFFER];
         loop {
             let count = match from.read(&mut buffer) {
@@ -206,7 +286,7 @@ impl Control {
             };
             let mut rest = &buffer[..count];
             while !rest.is_empty() {
-                let Some(length) = self.permit(direction, rest.len()) else {
+                let Some(length) = self.permit(number, direction, rest.len()) else {
                     return;
                 };
                 if to.write_all(&rest[..length]).is_err() {
@@ -219,16 +299,17 @@ impl Control {
             }
         }
         // Also an end is held up.
-        if self.permit(direction, 1).is_some() {
+        if self.permit(number, direction, 1).is_some() {
             let _ = to.shutdown(Shutdown::Write);
         }
     }
 
     /// Waits until something may pass and says how much; `None` when the connection was cut.
-    fn permit(&self, direction: Direction, wanted: usize) -> Option<usize> {
+    fn permit(&self, number: u64, direction: Direction, wanted: usize) -> Option<usize> {
         let mut state = self.lock();
         loop {
-            if state.sockets.is_empty() {
+            let is_this = |connection: &Connection| connection.number == number;
+            if !state.connections.iter().any(is_this) {
                 return None;
             }
             let lane = &state.lanes[direction as usize];

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use countersign_core::{Bytes, ChannelConfig, CloseMode, Config, Patience};
 use countersign_tests::on_tokio::Tokio;
+use countersign_tests::pair::loopback;
 use countersign_tests::{Pair, Transport, memory, watch};
 use countersign_tokio::{Listener, Setup, connect};
 
@@ -126,7 +127,7 @@ fn a_connect_that_is_dropped_hangs_up() {
             .enable_all()
             .build()
             .unwrap();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = std::net::TcpListener::bind(loopback()).unwrap();
         let address = listener.local_addr().unwrap();
         let [client, _] = setups();
         let client = patient(&client);
@@ -148,7 +149,7 @@ fn an_accept_that_is_dropped_loses_no_link() {
             .unwrap();
         runtime.block_on(async {
             let [client, server] = setups().each_ref().map(patient);
-            let listener = Listener::bind("127.0.0.1:0", server).await.unwrap();
+            let listener = Listener::bind(loopback(), server).await.unwrap();
             for _ in 0..5 {
                 give_up(listener.accept());
                 let opened = connect(listener.local_addr(), &client);

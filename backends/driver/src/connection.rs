@@ -114,7 +114,15 @@ impl<T: Transport> Connection<T> {
         let length = self.output.filled().len();
         self.output.consume(length);
         self.shut = true;
-        shared.with(|state| state.explain(Detail::Transport(Arc::new(error))));
+        self.explain(error, shared);
+    }
+
+    /// Keeps what the transport says, if that is still of interest: a link that has another
+    /// connection by now does not care what is wrong with this one.
+    fn explain(&self, error: io::Error, shared: &Shared) {
+        if !self.endpoint.is_fenced(&mut &*shared) {
+            shared.with(|state| state.explain(Detail::Transport(Arc::new(error))));
+        }
     }
 
     /// Receives and decrypts what is there; true when it did anything.
@@ -142,7 +150,7 @@ impl<T: Transport> Connection<T> {
                 self.input.consume(consumed);
             }
             Err(error) => {
-                shared.with(|state| state.explain(Detail::Transport(Arc::new(error))));
+                self.explain(error, shared);
                 self.shut = true;
                 self.endpoint.failed(now, &mut &*shared);
             }

@@ -12,7 +12,7 @@ use countersign_endpoint::{Endpoint, Security};
 use crate::connection::Connection;
 use crate::error::Detail;
 use crate::registry::Registry;
-use crate::shared::{Shared, State};
+use crate::shared::Shared;
 
 /// A byte stream in both directions that never blocks.
 ///
@@ -221,7 +221,6 @@ impl<T: Transport> Driver<T> {
         let result = match (&mut self.dialing, &mut self.dialer) {
             (Some(dialing), _) => dialing.as_mut().poll(context),
             (None, Some(dialer)) => {
-                self.shared.with(State::forget_detail);
                 let dialing = self.dialing.insert(dialer());
                 dialing.as_mut().poll(context)
             }

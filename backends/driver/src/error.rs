@@ -164,7 +164,7 @@ impl fmt::Display for ChannelError {
 impl std::error::Error for ChannelError {}
 
 /// A message that was not sent, given back with the reason.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SendError {
     message: countersign_core::Bytes,
     why: countersign_core::SendError,
@@ -202,6 +202,17 @@ impl SendError {
     #[must_use]
     pub fn into_message(self) -> countersign_core::Bytes {
         self.message
+    }
+}
+
+impl fmt::Debug for SendError {
+    /// Without the message, which may be long, and nobody else's business.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendError")
+            .field("length", &self.message.len())
+            .field("why", &self.why)
+            .field("link", &self.link)
+            .finish_non_exhaustive()
     }
 }
 

@@ -256,9 +256,9 @@ impl State {
     /// The connection is gone, and the link waits for the next.
     fn lost(&mut self, loss: Loss) {
         let error = LinkError::new(EndReason::Lost(loss), self.detail.clone());
-        // A peer that has come back on another connection is not away.
+        // A peer that came back before it was missed is not away.
         if let Some((registry, _)) = &self.registry
-            && loss != Loss::Replaced
+            && self.link.life() == Life::Offline
         {
             self.evicted = registry.lost(self.link.session());
         }
@@ -267,12 +267,13 @@ impl State {
     }
 
     /// Tells the log why there is no connection, and what is done about it. Whoever waits for a
-    /// peer for long does not want to read the same again with each attempt.
+    /// peer for long does not want to read the same again with each attempt. If the link
+    /// ends before the next one, this is not why.
     pub(crate) fn log_loss(&mut self) {
         let (Life::Offline, Some(loss)) = (self.link.life(), self.link.last_loss()) else {
             return;
         };
-        let error = LinkError::new(EndReason::Lost(loss), self.detail.clone());
+        let error = LinkError::new(EndReason::Lost(loss), self.detail.take());
         let next = match self.link.role() {
             Role::Opener if self.connected => "connecting again",
             Role::Opener => "trying again",
@@ -303,6 +304,9 @@ impl State {
         for channel in &mut self.channels {
             channel.receipts.end(&mut self.wakes);
         }
+        // It may have nothing left to do, not even at the deadline that it sleeps until.
+        let driver = self.driver.take();
+        self.wakes.extend(driver);
         self.wake_all();
     }
 
@@ -345,11 +349,6 @@ impl State {
         if self.detail.is_none() || matches!(detail, Detail::Security(_)) {
             self.detail = Some(detail);
         }
-    }
-
-    /// What was said about an earlier connection is not about the next.
-    pub(crate) fn forget_detail(&mut self) {
-        self.detail = None;
     }
 
     /// Why the link ended, once it has.

@@ -12,6 +12,11 @@ const LATEST_UNSENT: u32 = 16_384;
 /// How many times the kernel asks a silent peer before it gives the connection up.
 const PROBES: u32 = 3;
 const SECOND: Duration = Duration::from_secs(1);
+/// The most that every system takes between two questions: Linux keeps seconds in 15 bits.
+const LONGEST_PAUSE: Duration = Duration::from_secs(0x7FFF);
+/// The most that Linux takes for a time-out: it keeps milliseconds in 31 bits.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const LONGEST_TIMEOUT: Duration = Duration::from_millis(0x7FFF_FFFF);
 
 /// Sets a TCP socket to what a link with this declaration needs.
 ///
@@ -37,16 +42,17 @@ pub fn prepare_socket(socket: &SockRef<'_>, config: &Config) -> io::Result<()> {
 /// do not go out while the transport takes nothing, and the tlsstream dialect has none.
 fn limit_silence(socket: &SockRef<'_>, patience: &Patience) -> io::Result<()> {
     // The kernel counts in whole seconds, from one on.
-    let ping = patience.ping.max(SECOND);
-    let probes = patience.give_up.saturating_sub(patience.ping) / PROBES;
+    let seconds = |pause: Duration| pause.clamp(SECOND, LONGEST_PAUSE);
+    let ping = seconds(patience.ping);
+    let probes = seconds(patience.give_up.saturating_sub(patience.ping) / PROBES);
     let alive = TcpKeepalive::new().with_time(ping);
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-    let alive = alive.with_interval(probes.max(SECOND)).with_retries(PROBES);
+    let alive = alive.with_interval(probes).with_retries(PROBES);
     #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
     let _ = probes;
     socket.set_tcp_keepalive(&alive)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket.set_tcp_user_timeout(Some(patience.give_up))?;
+    socket.set_tcp_user_timeout(Some(patience.give_up.min(LONGEST_TIMEOUT)))?;
     Ok(())
 }
 

@@ -6,16 +6,19 @@ pub mod handshakes;
 pub mod liveness;
 pub mod modes;
 pub mod pressure;
+pub mod reconnecting;
 pub mod resuming;
+pub mod returning;
 pub mod security;
 pub mod sizes;
 pub mod stream;
 pub mod verdicts;
 
-use countersign_core::{ChannelConfig, Config, Patience};
+use countersign_core::{ChannelConfig, Config, Loss, Patience};
+use countersign_driver::LinkEvent;
 
 use crate::backend::Link;
-use crate::{Ends, Pair};
+use crate::{Direction, Ends, Pair, Proxy};
 
 /// A declaration with one channel.
 fn one(channel: ChannelConfig) -> Config {
@@ -41,4 +44,43 @@ fn both_ways(
     scenario(&*client, &*server);
     let Ends { client, server } = pair.link(receiving.clone(), sending.clone());
     scenario(&*server, &*client);
+}
+
+/// The same for links that outlive their connections. The closure also gets the proxy between the
+/// two, and the direction in which the messages go.
+fn both_ways_lasting(
+    pair: &Pair,
+    sending: &Config,
+    receiving: &Config,
+    scenario: impl Fn(Box<dyn Link>, Box<dyn Link>, &Proxy, Direction),
+) {
+    let (ends, proxy, _listener) = pair.lasting_link(sending.clone(), receiving.clone());
+    scenario(ends.client, ends.server, &proxy, Direction::Up);
+    let (ends, proxy, _listener) = pair.lasting_link(receiving.clone(), sending.clone());
+    scenario(ends.server, ends.client, &proxy, Direction::Down);
+}
+
+/// The next event is the loss of the connection: how, and why.
+fn lost(link: &dyn Link) -> (Loss, String) {
+    match link.event() {
+        Some(LinkEvent::Lost { loss, why }) => (loss, why),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Cuts the connection, and keeps the opener from coming back until [`back`].
+fn away(proxy: &Proxy, ends: [&dyn Link; 2]) {
+    proxy.stall();
+    proxy.cut();
+    for link in ends {
+        let _ = lost(link);
+    }
+}
+
+/// Lets the opener come back.
+fn back(proxy: &Proxy, ends: [&dyn Link; 2]) {
+    proxy.resume();
+    for link in ends {
+        assert_eq!(link.event(), Some(LinkEvent::Resumed));
+    }
 }

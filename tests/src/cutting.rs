@@ -1,0 +1,519 @@
+//! The mode in which connections are cut at random while a scenario runs.
+//!
+//! [`run`] puts a wrapper around a pair's backends. What the scenario sees are links as ever; under
+//! each of them is a proxy that cuts its connection after a random number of bytes, several times.
+//! Links are lasting in this mode, so no scenario may notice: messages arrive once and in order,
+//! and verdicts are what they are without cuts.
+//!
+//! Two things are left alone, since a peer that comes back can't mend them:
+//! - The first handshake is cut only where the acceptor can't have finished it. A connection that
+//!   ends between the acceptor's word and the opener's ear leaves the acceptor with a link whose
+//!   opener does not know of it.
+//! - Once a link is being closed, what the opener says reaches the acceptor. An opener that has
+//!   heard and said its last word does not come back to repeat it.
+
+use std::collections::hash_map::RandomState;
+use std::env;
+use std::hash::BuildHasher;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use countersign_core::EndReason;
+use countersign_core::{CloseMode, Patience, Reconnect};
+use countersign_driver::{AcceptError, ChannelError, Limits, LinkError, LinkEvent, Report, Setup};
+use countersign_endpoint::Fingerprint;
+
+use crate::backend::{Backend, Link, Listener, ManualReceiver, Receiver, Sender};
+use crate::pair::loopback;
+use crate::{Direction, Pair, Transport, watch};
+
+/// The environment variable that names the seed.
+pub const SEED: &str = "COUNTERSIGN_CUTS";
+
+/// How often one link is cut, at most.
+const CUTS: u64 = 8;
+/// After how many bytes, in both directions together.
+const BYTES: std::ops::Range<f64> = 24.0..400_000.0;
+/// How long what a test has left behind may take to end.
+const AFTERWARDS: Duration = Duration::from_secs(2);
+
+/// Runs a scenario with cuts, and gives how many there were and how many there would have been with
+/// enough bytes. `name` is the test's.
+pub fn run(name: &str, pair: Pair, scenario: fn(&Pair)) -> [u64; 2] {
+    let seed = seed();
+    let name = name.split_once("::").map_or(name, |(_, name)| name);
+    println!(
+        "replay: {SEED}={seed} cargo test -p countersign-tests --test cutting -- --exact {name}"
+    );
+    let plan = Arc::new(Plan {
+        seed: name
+            .bytes()
+            .fold(seed, |seed, byte| mix(seed ^ u64::from(byte))),
+        transport: pair.transport,
+        state: Mutex::default(),
+    });
+    let cut = |backend| {
+        let plan = plan.clone();
+        let backend: &'static dyn Backend = Box::leak(Box::new(Cutting { backend, plan }));
+        backend
+    };
+    let pair = Pair {
+        client: cut(pair.client),
+        server: cut(pair.server),
+        ..pair
+    };
+    watch(move || scenario(&pair));
+    let [cuts, planned] = plan.finish();
+    println!("{cuts} of {planned} cuts");
+    [cuts, planned]
+}
+
+fn seed() -> u64 {
+    match env::var(SEED) {
+        Ok(seed) => seed.parse().expect("a seed is a number"),
+        // A moderate one is easier to copy.
+        Err(_) => RandomState::new().hash_one(0) % 1_000_000,
+    }
+}
+
+/// One step of `SplitMix64`.
+fn mix(state: u64) -> u64 {
+    let mut z = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+#[derive(Debug)]
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(1);
+        mix(self.0)
+    }
+
+    /// From one to `most`.
+    fn up_to(&mut self, most: u64) -> u64 {
+        1 + self.next() % most
+    }
+
+    /// As many small figures as large ones.
+    fn bytes(&mut self) -> u64 {
+        let even = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
+        let (least, most) = (BYTES.start.ln(), BYTES.end.ln());
+        (least + even * (most - least)).exp() as u64
+    }
+}
+
+/// What happens to the connections of one test.
+#[derive(Debug)]
+struct Plan {
+    seed: u64,
+    transport: Transport,
+    state: Mutex<PlanState>,
+}
+
+#[derive(Debug, Default)]
+struct PlanState {
+    /// By the order in which their links were opened.
+    cutters: Vec<Arc<Cutter>>,
+    /// They stay while the test runs, for peers that come back.
+    listeners: Vec<Kept>,
+    /// Links opened before this one are being closed, as far as we know.
+    closing: usize,
+    /// No more cuts.
+    over: bool,
+    cuts: u64,
+    planned: u64,
+}
+
+struct Kept(#[expect(dead_code, reason = "it is there to be kept")] Arc<dyn Listener>);
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Kept")
+    }
+}
+
+impl Plan {
+    fn lock(&self) -> MutexGuard<'_, PlanState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Some link is about to be closed, one of those that there are.
+    fn begin_close(&self) {
+        let mut state = self.lock();
+        state.closing = state.cutters.len();
+    }
+
+    fn is_closing(&self, number: usize) -> bool {
+        number < self.lock().closing
+    }
+
+    /// No more cuts; what goes on in the background may take a little longer.
+    fn finish(&self) -> [u64; 2] {
+        let mut state = self.lock();
+        state.over = true;
+        let left = (
+            std::mem::take(&mut state.cutters),
+            std::mem::take(&mut state.listeners),
+        );
+        thread::spawn(move || {
+            thread::sleep(AFTERWARDS);
+            for cutter in &left.0 {
+                cutter.close();
+            }
+        });
+        [state.cuts, state.planned]
+    }
+
+    /// A proxy for one link.
+    fn cutter(self: &Arc<Self>, target: SocketAddr) -> Arc<Cutter> {
+        let listener = TcpListener::bind(loopback()).unwrap();
+        let mut state = self.lock();
+        let number = state.cutters.len();
+        let mut random = Random(mix(self.seed ^ number as u64));
+        let cuts = random.up_to(CUTS);
+        let cutter = Arc::new(Cutter {
+            plan: self.clone(),
+            number,
+            address: listener.local_addr().unwrap(),
+            target,
+            state: Mutex::new(CutterState {
+                random,
+                cuts,
+                armed: false,
+                closed: false,
+            }),
+        });
+        state.cutters.push(cutter.clone());
+        state.planned += cuts;
+        drop(state);
+        let accepting = cutter.clone();
+        thread::spawn(move || accepting.serve(&listener));
+        cutter
+    }
+}
+
+/// The proxy of one link.
+#[derive(Debug)]
+struct Cutter {
+    plan: Arc<Plan>,
+    number: usize,
+    address: SocketAddr,
+    target: SocketAddr,
+    state: Mutex<CutterState>,
+}
+
+#[derive(Debug)]
+struct CutterState {
+    random: Random,
+    /// How many are left.
+    cuts: u64,
+    /// The link is up.
+    armed: bool,
+    closed: bool,
+}
+
+/// One connection through the proxy.
+#[derive(Debug)]
+struct Connection {
+    cutter: Arc<Cutter>,
+    near: TcpStream,
+    far: TcpStream,
+    state: Mutex<ConnectionState>,
+}
+
+#[derive(Debug)]
+struct ConnectionState {
+    /// How many of the opener's bytes may pass before the link is up, if not all.
+    early: Option<u64>,
+    /// How many bytes may pass after that, if not all.
+    left: Option<u64>,
+    cut: Option<Cut>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    /// Nothing passes any more.
+    Both,
+    /// The opener is told that the connection has ended, and what it has said still arrives.
+    Down,
+}
+
+impl Cutter {
+    fn lock(&self) -> MutexGuard<'_, CutterState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The link is up: from here on its connections can be cut anywhere.
+    fn arm(&self) {
+        self.lock().armed = true;
+    }
+
+    /// Lets nobody through any more.
+    fn close(&self) {
+        self.lock().closed = true;
+        // Wakes the thread that accepts; if it can't be reached it is gone already.
+        let _ = TcpStream::connect(self.address);
+    }
+
+    fn serve(self: &Arc<Self>, listener: &TcpListener) {
+        for near in listener.incoming() {
+            let near = near.unwrap();
+            let mut state = self.lock();
+            if state.closed {
+                return;
+            }
+            let early = (!state.armed && state.random.up_to(2) == 1).then(|| {
+                // Less than what an acceptor must hear before it takes an opener in.
+                let most = match self.plan.transport {
+                    Transport::Plain => 40,
+                    Transport::Tls => 1000,
+                };
+                state.random.up_to(most)
+            });
+            let left = (state.cuts > 0).then(|| state.random.bytes());
+            drop(state);
+            let Ok(far) = TcpStream::connect(self.target) else {
+                continue;
+            };
+            near.set_nodelay(true).unwrap();
+            far.set_nodelay(true).unwrap();
+            let connection = Arc::new(Connection {
+                cutter: self.clone(),
+                near,
+                far,
+                state: Mutex::new(ConnectionState {
+                    early,
+                    left,
+                    cut: None,
+                }),
+            });
+            for direction in [Direction::Up, Direction::Down] {
+                let connection = connection.clone();
+                thread::spawn(move || connection.pump(direction));
+            }
+        }
+    }
+}
+
+impl Connection {
+    fn lock(&self) -> MutexGuard<'_, ConnectionState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pump(&self, direction: Direction) {
+        let (mut from, mut to) = match direction {
+            Direction::Up => (&self.near, &self.far),
+            Direction::Down => (&self.far, &self.near),
+        };
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let count = match from.read(&mut buffer) {
+                Ok(count) if count > 0 => count,
+                _ => break,
+            };
+            let passes = self.pass(direction, count);
+            if to.write_all(&buffer[..passes]).is_err() {
+                // Nobody wants it: the other pump tells the sender.
+                return;
+            }
+            if passes < count || self.lock().cut.is_some() {
+                self.end();
+            }
+        }
+        let _ = to.shutdown(Shutdown::Write);
+        if direction == Direction::Up && self.lock().cut.is_some() {
+            let _ = to.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// How many of `count` bytes pass. What is decided here about the connection's end is done
+    /// once they have.
+    fn pass(&self, direction: Direction, count: usize) -> usize {
+        let mut state = self.lock();
+        match (state.cut, direction) {
+            (None, _) => {}
+            (Some(Cut::Down), Direction::Up) => return count,
+            (Some(_), _) => return 0,
+        }
+        let mut link = self.cutter.lock();
+        let left = match (link.armed, direction) {
+            (true, _) => &mut state.left,
+            (false, Direction::Up) => &mut state.early,
+            (false, Direction::Down) => return count,
+        };
+        let (Some(left), false) = (left, self.cutter.plan.lock().over) else {
+            return count;
+        };
+        let passes = count.min(usize::try_from(*left).unwrap_or(usize::MAX));
+        *left -= passes as u64;
+        if *left > 0 {
+            return passes;
+        }
+        if link.armed {
+            link.cuts = link.cuts.saturating_sub(1);
+            self.cutter.plan.lock().cuts += 1;
+        }
+        if self.cutter.plan.is_closing(self.cutter.number) {
+            state.cut = Some(Cut::Down);
+            return match direction {
+                Direction::Up => count,
+                Direction::Down => passes,
+            };
+        }
+        state.cut = Some(Cut::Both);
+        passes
+    }
+
+    /// Ends what has been cut.
+    fn end(&self) {
+        match self.lock().cut {
+            None => {}
+            Some(Cut::Both) => {
+                let _ = self.near.shutdown(Shutdown::Both);
+                let _ = self.far.shutdown(Shutdown::Both);
+            }
+            Some(Cut::Down) => {
+                let _ = self.near.shutdown(Shutdown::Write);
+            }
+        }
+    }
+}
+
+/// A backend whose links are lasting, and cut.
+#[derive(Clone)]
+struct Cutting {
+    backend: &'static dyn Backend,
+    plan: Arc<Plan>,
+}
+
+/// The same declaration for a link that outlives its connections.
+fn lasting(setup: &Setup) -> Setup {
+    let patience = Patience {
+        retain: Patience::default().retain,
+        ..*setup.config().waits()
+    };
+    let reconnect = Reconnect {
+        first_delay: Duration::from_millis(2),
+        longest_delay: Duration::from_millis(50),
+        ..Reconnect::default()
+    };
+    let config = setup.config().clone().patience(patience);
+    Setup::new(config.reconnect(reconnect), setup.security().clone()).unwrap()
+}
+
+impl Backend for Cutting {
+    fn listen(&self, address: SocketAddr, setup: Setup, limits: Limits) -> Box<dyn Listener> {
+        let listener = self.backend.listen(address, lasting(&setup), limits);
+        let listener: Arc<dyn Listener> = listener.into();
+        self.plan.lock().listeners.push(Kept(listener.clone()));
+        Box::new(CutListener {
+            listener,
+            plan: self.plan.clone(),
+        })
+    }
+
+    fn connect(&self, address: SocketAddr, setup: &Setup) -> Result<Box<dyn Link>, LinkError> {
+        let cutter = self.plan.cutter(address);
+        let link = self.backend.connect(cutter.address, &lasting(setup))?;
+        cutter.arm();
+        Ok(Box::new(CutLink {
+            link,
+            plan: self.plan.clone(),
+        }))
+    }
+}
+
+struct CutListener {
+    listener: Arc<dyn Listener>,
+    plan: Arc<Plan>,
+}
+
+impl Listener for CutListener {
+    fn address(&self) -> SocketAddr {
+        self.listener.address()
+    }
+
+    fn accept(&self) -> Result<Box<dyn Link>, AcceptError> {
+        loop {
+            match self.listener.accept() {
+                Ok(link) => {
+                    let plan = self.plan.clone();
+                    return Ok(Box::new(CutLink { link, plan }));
+                }
+                Err(error) if was_cut(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Scenarios in this mode have no use for the address afterwards.
+    fn close(self: Box<Self>) {
+        drop(self);
+    }
+}
+
+/// Whether that was a handshake that we have cut.
+fn was_cut(error: &AcceptError) -> bool {
+    let lost = matches!(error.error().reason(), EndReason::Lost(_));
+    lost && error.error().can_retry()
+}
+
+struct CutLink {
+    link: Box<dyn Link>,
+    plan: Arc<Plan>,
+}
+
+impl Link for CutLink {
+    fn sender(&self, name: &str) -> Result<Box<dyn Sender>, ChannelError> {
+        self.link.sender(name)
+    }
+    fn receiver(&self, name: &str) -> Result<Box<dyn Receiver>, ChannelError> {
+        self.link.receiver(name)
+    }
+    fn manual_receiver(&self, name: &str) -> Result<Box<dyn ManualReceiver>, ChannelError> {
+        self.link.manual_receiver(name)
+    }
+    fn peer(&self) -> Option<Fingerprint> {
+        self.link.peer()
+    }
+    fn report(&self) -> Report {
+        self.link.report()
+    }
+    fn end_reason(&self) -> Option<LinkError> {
+        self.link.end_reason()
+    }
+    fn event(&self) -> Option<LinkEvent> {
+        loop {
+            match self.link.event() {
+                Some(LinkEvent::Lost { .. } | LinkEvent::Resumed) => {}
+                Some(LinkEvent::SessionLost(why)) => panic!("a session was lost: {why}"),
+                event => return event,
+            }
+        }
+    }
+    fn ended(&self) -> Report {
+        self.link.ended()
+    }
+    fn close(&self, mode: CloseMode) -> Report {
+        self.plan.begin_close();
+        self.link.close(mode)
+    }
+    fn start_close(&self, mode: CloseMode) {
+        self.plan.begin_close();
+        self.link.start_close(mode);
+    }
+}
+
+impl Drop for CutLink {
+    /// With the last of its handles the link is closed.
+    fn drop(&mut self) {
+        self.plan.begin_close();
+    }
+}

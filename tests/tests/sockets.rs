@@ -1,0 +1,148 @@
+//! What the sockets of a link are set to.
+
+#![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
+
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use countersign_core::{ChannelConfig, Config, Patience};
+use countersign_driver::prepare_socket;
+use countersign_tests::pair::loopback;
+use socket2::SockRef;
+
+fn connection() -> [TcpStream; 2] {
+    let listener = TcpListener::bind(loopback()).unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    [near, listener.accept().unwrap().0]
+}
+
+fn prepared(ping: Duration, give_up: Duration) -> TcpStream {
+    let patience = Patience {
+        ping,
+        give_up,
+        ..Patience::default()
+    };
+    let config = Config::new().channel(ChannelConfig::send("data"));
+    let [stream, _] = connection();
+    prepare_socket(&SockRef::from(&stream), &config.patience(patience)).unwrap();
+    stream
+}
+
+#[test]
+fn short_frames_do_not_wait_for_company() {
+    let stream = prepared(Duration::from_secs(5), Duration::from_secs(15));
+    assert!(SockRef::from(&stream).tcp_nodelay().unwrap());
+    assert!(SockRef::from(&stream).keepalive().unwrap());
+}
+
+/// Elsewhere the figures can't be read back, or not be set.
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::fs;
+    use std::net::SocketAddr;
+    use std::thread;
+
+    use countersign_tests::backend::Backend;
+    use countersign_tests::on_std::Std;
+    use countersign_tests::on_tokio::Tokio;
+    use countersign_tests::{Pair, Transport, watch};
+
+    use super::*;
+
+    #[test]
+    fn the_system_gives_up_a_silent_peer_when_the_link_would() {
+        let stream = prepared(Duration::from_secs(4), Duration::from_secs(19));
+        let socket = SockRef::from(&stream);
+        assert_eq!(
+            socket.tcp_user_timeout().unwrap(),
+            Some(Duration::from_secs(19))
+        );
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(4));
+        // So that asking three times takes as long as the link waits after its ping.
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+        assert_eq!(
+            socket.tcp_keepalive_interval().unwrap(),
+            Duration::from_secs(5)
+        );
+    }
+
+    #[test]
+    fn any_patience_can_be_set() {
+        let day = Duration::from_secs(24 * 3600);
+        let short = Duration::from_millis(1);
+        for (ping, give_up) in [
+            (short, 2 * short),
+            (day, 2 * day),
+            (365 * day, 3650 * day),
+            (Duration::from_secs(5), Duration::MAX),
+            (Duration::MAX - short, Duration::MAX),
+        ] {
+            let stream = prepared(ping, give_up);
+            let socket = SockRef::from(&stream);
+            let alive = socket.tcp_keepalive_time().unwrap();
+            assert!(
+                alive >= ping.clamp(Duration::from_secs(1), day / 4),
+                "{alive:?}"
+            );
+            let timeout = socket.tcp_user_timeout().unwrap().unwrap();
+            assert!(timeout >= give_up.min(20 * day), "{timeout:?}");
+        }
+    }
+
+    /// The system's view of a connection's timers, from the end at `from`.
+    fn timer(from: SocketAddr, to: SocketAddr) -> Option<String> {
+        let end = |address: SocketAddr| format!(":{:04X}", address.port());
+        let table = fs::read_to_string("/proc/net/tcp").unwrap();
+        let row = table.lines().skip(1).find_map(|line| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            let ends = fields[1].ends_with(&end(from)) && fields[2].ends_with(&end(to));
+            // State 1 is an established connection.
+            (ends && fields[3] == "01").then(|| fields[5].to_owned())
+        });
+        row.and_then(|timer| Some(timer.split_once(':')?.0.to_owned()))
+    }
+
+    /// With nothing under way, the timer that runs is the one that asks a silent peer.
+    fn wait_for_keepalive(from: SocketAddr, to: SocketAddr) {
+        while timer(from, to).as_deref() != Some("02") {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn both_ends_of_every_backend_set_their_sockets() {
+        let backends: [&'static dyn Backend; 2] = [&Tokio, &Std];
+        for (client, server) in [(0, 1), (1, 0)] {
+            watch(move || {
+                let pair = Pair {
+                    client: backends[client],
+                    server: backends[server],
+                    transport: Transport::Plain,
+                };
+                let listener = pair.listen(Config::new().channel(ChannelConfig::receive("data")));
+                let here = listener.address();
+                let config = Config::new().channel(ChannelConfig::send("data"));
+                let _ends = pair.join(&*listener, here, config);
+                let there = peer_of(here);
+                wait_for_keepalive(here, there);
+                wait_for_keepalive(there, here);
+            });
+        }
+    }
+
+    /// Who is connected to an address.
+    fn peer_of(here: SocketAddr) -> SocketAddr {
+        let table = fs::read_to_string("/proc/net/tcp").unwrap();
+        let port = format!(":{:04X}", here.port());
+        let ports = table.lines().skip(1).filter_map(|line| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            let is_this = fields[1].ends_with(&port) && fields[3] == "01";
+            let port = fields[2].rsplit(':').next()?;
+            is_this
+                .then(|| u16::from_str_radix(port, 16).ok())
+                .flatten()
+        });
+        let port = ports.last().expect("a connection");
+        SocketAddr::new(here.ip(), port)
+    }
+}
