@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use countersign_core::{
-    ChannelId, CloseMode, EndReason, Event, Life, Loss, ReceiveError, RetryLimit,
-    SendError, SessionLoss,
+    ChannelId, CloseMode, EndReason, Event, Life, Loss, ReceiveError, RetryLimit, SendError,
+    SessionLoss,
 };
 
 use super::ledger::{Reading, Sight, code};
@@ -53,7 +53,10 @@ impl Inbox {
     /// When the application goes on by itself.
     pub(super) fn next(&self, now: u64) -> Option<u64> {
         let settles = self.held.iter().map(|held| held.due).min();
-        let takes = self.readable.contains(&true).then_some(self.stalled.max(now));
+        let takes = self
+            .readable
+            .contains(&true)
+            .then_some(self.stalled.max(now));
         match (settles, takes) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -94,7 +97,10 @@ impl Party {
     pub(super) fn next(&self) -> Option<u64> {
         self.node?;
         let by_itself = self.acts[0].front().map(|act| act.at);
-        let once_up = self.acts[1].front().zip(self.up).map(|(act, up)| act.at + up);
+        let once_up = self.acts[1]
+            .front()
+            .zip(self.up)
+            .map(|(act, up)| act.at + up);
         match (by_itself, once_up) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -214,7 +220,9 @@ impl World<'_> {
                     SendError::Closing | SendError::Ended => {
                         self.parties[pair][end].waiting[channel].clear();
                     }
-                    why => self.ledger.object(format!("a message is not accepted: {why}")),
+                    why => self
+                        .ledger
+                        .object(format!("a message is not accepted: {why}")),
                 },
             }
             if self.ledger.objection().is_some() {
@@ -294,6 +302,10 @@ impl World<'_> {
 
     fn hear_up(&mut self, node: usize) {
         self.nodes[node].ups += 1;
+        let end = self.nodes[node].end;
+        if self.nodes[node].at == Some(0) && self.summary.greeting[end] == 0 {
+            self.summary.greeting[end] = self.conns[0].pipes[end].written;
+        }
         if self.nodes[node].end == OPENER {
             let id = self.nodes[node].link.session();
             self.nodes[node].session = id;
@@ -337,7 +349,10 @@ impl World<'_> {
                 self.plan.lasting && self.known.contains(&id)
             }
             EndReason::Lost(Loss::Evicted) if it.end == ACCEPTOR => self.plan.lasting,
-            EndReason::Lost(_) => it.end == ACCEPTOR || self.plan.reconnect.limit == FOREVER,
+            EndReason::Lost(_) if it.end == ACCEPTOR => {
+                !self.plan.patience[ACCEPTOR].retain.is_zero()
+            }
+            EndReason::Lost(_) => self.plan.reconnect.limit == FOREVER,
             _ => true,
         };
         if wrong {

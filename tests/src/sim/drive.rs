@@ -56,7 +56,11 @@ impl World<'_> {
     /// The acceptor's host is the first, the openers' follow.
     fn host(&self, node: usize) -> usize {
         let node = &self.nodes[node];
-        if node.end == ACCEPTOR { 0 } else { node.pair + 1 }
+        if node.end == ACCEPTOR {
+            0
+        } else {
+            node.pair + 1
+        }
     }
 
     /// The time on a link's host.
@@ -69,6 +73,8 @@ impl World<'_> {
         let now = self.local(node);
         self.say(|| format!("{}: deadline", self.name(node)));
         let link = &mut self.nodes[node].link;
+        link.handle_timeout(now);
+        // It may have been told to wait for no time at all.
         link.handle_timeout(now);
         if link.poll_deadline().is_some_and(|deadline| deadline <= now) {
             let name = self.name(node);
@@ -114,9 +120,9 @@ impl World<'_> {
     fn hand_over(&mut self, conn: usize, to: usize, piece: Piece) {
         let node = self.conns[conn].sides[to].node;
         let now = self.local(node);
+        let stale = self.nodes[node].at != Some(conn);
         let side = &mut self.conns[conn].sides[to];
         let link = &mut self.nodes[node].link;
-        let stale = side.endpoint.is_fenced(link);
         if stale && self.plan.plant == Some(Plant::NoFence) {
             side.endpoint.attach(link);
         }
@@ -143,16 +149,19 @@ impl World<'_> {
             let link = &self.nodes[node].link;
             let untouched = before == (link.life(), link.connection());
             if self.plan.plant.is_none() && !untouched {
-                self.ledger.object("a connection that was replaced reaches the link");
+                self.ledger
+                    .object("a connection that was replaced reaches the link");
             }
         }
         self.say(|| {
-            let old = if stale { ", from an old connection" } else { "" };
+            let old = if stale {
+                ", from an old connection"
+            } else {
+                ""
+            };
             format!("{}: {what} on connection {conn}{old}", self.name(node))
         });
-        if self.nodes[node].at == Some(conn) || stale {
-            self.touch(node, true);
-        }
+        self.touch(node, true);
     }
 
     /// Puts the end of an end's output, or a reset, on the way.
@@ -195,7 +204,10 @@ impl World<'_> {
                 continue;
             }
             let link = &mut self.nodes[node].link;
-            match side.endpoint.write(now, &mut side.out, &mut self.scratch, link) {
+            match side
+                .endpoint
+                .write(now, &mut side.out, &mut self.scratch, link)
+            {
                 Written::Some => wrote = true,
                 Written::Nothing => break,
                 Written::End => {

@@ -8,6 +8,7 @@
 
 mod acceptor;
 mod app;
+pub mod cases;
 mod clock;
 mod drive;
 mod faults;
@@ -15,8 +16,8 @@ pub mod generate;
 mod ledger;
 pub mod plan;
 mod rng;
-pub mod scenarios;
 pub mod run;
+pub mod scenarios;
 mod wire;
 mod world;
 

@@ -379,7 +379,11 @@ impl Channel {
         let receives = ChannelConfig::receive(self.name)
             .max_message(largest)
             .window(self.window, largest * 2);
-        if self.manual { receives.manual() } else { receives }
+        if self.manual {
+            receives.manual()
+        } else {
+            receives
+        }
     }
 }
 

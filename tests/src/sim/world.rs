@@ -47,7 +47,7 @@ pub(super) struct Node {
 }
 
 /// What came out of a run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// How many things happened.
     pub steps: u64,
@@ -55,10 +55,14 @@ pub struct Summary {
     pub time: u64,
     /// How many bytes each end wrote on each connection.
     pub written: Vec<[u64; 2]>,
+    /// How many of them, on the first connection, before it was up.
+    pub greeting: [u64; 2],
     /// How many of the planned cuts came.
     pub cuts: usize,
     /// Whether the planned crash came.
     pub crashed: bool,
+    /// How many links openers had.
+    pub openers: u64,
     /// How many times a session went on, as openers see it.
     pub resumes: u64,
     /// How many sessions openers lost.
@@ -136,8 +140,8 @@ impl<'a> World<'a> {
     }
 
     fn new(plan: &'a Plan) -> Self {
-        let party = |end: usize| move |scripts: &super::plan::Scripts| {
-            Party::new(&scripts.0[end], plan.channels.len())
+        let party = |end: usize| {
+            move |scripts: &super::plan::Scripts| Party::new(&scripts.0[end], plan.channels.len())
         };
         let parties = plan
             .pairs
@@ -233,7 +237,8 @@ impl<'a> World<'a> {
             }
             self.live.retain(|node| {
                 let node = &self.nodes[*node];
-                !node.crashed && !(node.ended && node.inbox.is_idle() && node.at.is_none())
+                let over = node.ended && node.inbox.is_idle() && node.at.is_none();
+                !node.crashed && !over
             });
             self.open.retain(|conn| !self.conns[*conn].is_over());
             if !self.finale && self.is_idle() {
@@ -321,9 +326,10 @@ impl<'a> World<'a> {
             let alone = over(opener) && acceptor.node.is_none();
             (over(opener) || opener.is_done()) && (alone || over(acceptor) || acceptor.is_done())
         });
-        let nodes = self.live.iter().all(|node| {
-            self.nodes[*node].inbox.is_idle() && self.ledger.open(*node) == 0
-        });
+        let nodes = self
+            .live
+            .iter()
+            .all(|node| self.nodes[*node].inbox.is_idle() && self.ledger.open(*node) == 0);
         quiet && nodes && (scripts || self.live.is_empty())
     }
 
@@ -377,7 +383,8 @@ impl<'a> World<'a> {
                 })
             };
             if !of(OPENER) && !of(ACCEPTOR) {
-                self.ledger.object(format!("neither end of pair {pair} closes in order"));
+                self.ledger
+                    .object(format!("neither end of pair {pair} closes in order"));
             }
         }
     }
@@ -392,6 +399,7 @@ impl<'a> World<'a> {
         }
         for node in &self.nodes {
             if node.end == OPENER {
+                self.summary.openers += 1;
                 self.summary.resumes += node.link.resumes();
             }
             let reason = match node.link.end_reason() {
@@ -416,7 +424,11 @@ impl<'a> World<'a> {
                 node.inbox.describe(),
             ));
         }
-        let busy = self.parties.iter().flatten().filter(|party| !party.is_done());
+        let busy = self
+            .parties
+            .iter()
+            .flatten()
+            .filter(|party| !party.is_done());
         lines.push(format!("{} applications are not done", busy.count()));
         lines.join("; ")
     }
