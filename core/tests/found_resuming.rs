@@ -1,9 +1,7 @@
 //! What the simulation found about sessions, each as the smallest case that shows it.
 
-use core::time::Duration;
-
 use countersign_core::{
-    ChannelConfig, ChannelId, Config, EndReason, Event, Instant, Life, Link, Loss, Output, Role,
+    ChannelConfig, ChannelId, Config, Event, Instant, Life, Link, Loss, Output, Role,
 };
 
 const NOW: Instant = Instant::from_micros(1);

@@ -1,60 +1,105 @@
-#![allow(missing_docs)]
-use countersign_tests::sim::{plan::*, run, scenarios};
-use std::time::{Duration, Instant};
-#[test]
-fn crash() {
-    for tls in [false, true] {
-        let keys = tls.then(|| Keys::new(1));
-        for s in scenarios::all() {
-            let begin = Instant::now();
-            let mut n = 0;
-            let mut steps = 0;
-            let mut lost = 0;
-            let mut bad = std::collections::BTreeMap::<String, (u64, String)>::new();
-            let mut plan = s.plan.clone();
-            plan.keys = keys.clone();
-            plan.lasting = false;
-            plan.net.piece = 24;
-            plan.net.rate = Some(24);
-            for p in &mut plan.patience {
-                p.retain = Duration::from_secs(20)
-            }
-            for end in [0, 1] {
-                for told in [false, true] {
-                    for step in 1.. {
-                        plan.crash = Some(Crash { step, end, told });
-                        n += 1;
-                        match run::run(&plan) {
-                            Ok(r) => {
-                                steps += r.steps;
-                                lost += r.lost_sessions;
-                                if !r.crashed {
-                                    break;
-                                }
-                            }
-                            Err(e) => {
-                                let key: String =
-                                    e.chars().filter(|c| !c.is_ascii_digit()).collect();
-                                let en = bad
-                                    .entry(key)
-                                    .or_insert((0, format!("{end} {told} {step}: {e}")));
-                                en.0 += 1;
-                                if step > 6000 {
-                                    break;
-                                }
-                            }
-                        }
-                    }
+//! Ends that lose their whole state after every single step.
+//!
+//! `COUNTERSIGN_CASE` names one run, to be told in full by `replay`.
+
+use std::time::Instant;
+
+use countersign_tests::sim::cases::Case;
+use countersign_tests::sim::plan::{ACCEPTOR, Keys, Learn, OPENER};
+use countersign_tests::sim::{Summary, run, scenarios};
+
+fn expect(case: &Case, keys: &Keys) -> Summary {
+    let summary = run::expect(&case.plan(keys), "crash", "COUNTERSIGN_CASE", case);
+    check_recovery(case, &summary);
+    summary
+}
+
+/// The end that did not crash goes on: an opener with the same link, an acceptor with a new one,
+/// while the old one ends after the time for which it is kept.
+fn check_recovery(case: &Case, summary: &Summary) {
+    let Some((end, ..)) = case.crash.filter(|_| summary.crashed) else {
+        return;
+    };
+    let openers = summary.openers;
+    let most = if end == OPENER { 2 } else { 1 };
+    assert!(openers <= most, "{case}: {openers} links of the opener's");
+    let lost = summary.lost_sessions;
+    let most = if end == OPENER { 0 } else { 1 };
+    assert!(lost <= most, "{case}: {lost} sessions were lost");
+    let closed = summary.ends.keys().any(|end| end.starts_with("Closed"));
+    assert!(closed, "{case}: nobody closes in order: {summary:?}");
+}
+
+/// Crashes at every step of every scenario; `cuts` come before.
+fn crash_everywhere(tls: bool, cuts: &[(usize, u64, Learn)], what: &str) {
+    let (keys, begin) = (Keys::new(1), Instant::now());
+    let (mut runs, mut lost) = (0, 0);
+    for scenario in scenarios::all() {
+        let mut case = Case::new(scenario.name, tls);
+        case.cuts = cuts.to_vec();
+        for (end, told) in [
+            (OPENER, false),
+            (OPENER, true),
+            (ACCEPTOR, false),
+            (ACCEPTOR, true),
+        ] {
+            for step in 1.. {
+                case.crash = Some((end, step, told));
+                let summary = expect(&case, &keys);
+                runs += 1;
+                lost += summary.lost_sessions;
+                if !summary.crashed {
+                    assert!(step > 10, "{case}: a crash at every step");
+                    break;
                 }
-            }
-            println!(
-                "{} tls {tls} runs {n} steps {steps} lost {lost} {:?}",
-                s.name,
-                begin.elapsed()
-            );
-            for (_, v) in bad {
-                println!("   BAD {v:?}");
             }
         }
     }
+    println!(
+        "{what}: {runs} runs, {lost} lost sessions, {:.1?}",
+        begin.elapsed()
+    );
+    assert!(lost > 0);
+}
+
+#[test]
+fn ends_of_plain_connections_at_every_step() {
+    crash_everywhere(false, &[], "crash, plain");
+}
+
+#[test]
+fn ends_of_tls_connections_at_every_step() {
+    crash_everywhere(true, &[], "crash, TLS");
+}
+
+/// The connection was cut before, or is while it comes back: the crash falls into all that a
+/// resume consists of.
+#[test]
+fn ends_that_were_cut_at_every_step() {
+    for after in [90, 130, 250, 333] {
+        for (from, learn) in [
+            (OPENER, Learn::Both),
+            (ACCEPTOR, Learn::Both),
+            (OPENER, Learn::Opener),
+            (ACCEPTOR, Learn::Nobody),
+        ] {
+            let cuts = [(from, after, learn)];
+            crash_everywhere(false, &cuts, &format!("crash, plain, cut at {after}"));
+        }
+    }
+}
+
+/// One run, told in full.
+#[test]
+fn replay() {
+    let named = std::env::var("COUNTERSIGN_CASE");
+    let default = "acks/tls/crash:acceptor:120:told";
+    let name = named.as_deref().unwrap_or(default);
+    let case: Case = name.parse().expect("the name of a run");
+    assert_eq!(case.to_string(), name);
+    let mut plan = case.plan(&Keys::new(1));
+    plan.trace = true;
+    let summary = run::expect(&plan, "crash", "COUNTERSIGN_CASE", &case);
+    println!("{summary:#?}");
+    check_recovery(&case, &summary);
 }

@@ -1,60 +1,164 @@
-#![allow(missing_docs)]
-use countersign_tests::sim::{World, plan::*, run, scenarios};
+//! Connections that are cut behind every single byte, and come back.
+//!
+//! `COUNTERSIGN_CUTS=all` tries every way of learning of a cut at every byte, and every pair of
+//! bytes for two cuts; without it, runs are thinned where the tests say so. `COUNTERSIGN_CASE` names one run, to be told in full by `replay`.
+
 use std::time::Instant;
+
+use countersign_tests::sim::cases::Case;
+use countersign_tests::sim::plan::{ACCEPTOR, Keys, Learn, OPENER};
+use countersign_tests::sim::{Summary, run, scenarios};
+
+const ENDS: [usize; 2] = [OPENER, ACCEPTOR];
+
+fn expect(case: &Case, keys: &Keys) -> Summary {
+    run::expect(&case.plan(keys), "cut", "COUNTERSIGN_CASE", case)
+}
+
+fn tries_all() -> bool {
+    std::env::var("COUNTERSIGN_CUTS").is_ok_and(|which| which == "all")
+}
+
+/// Counts runs, and tells how many there were.
+struct Count {
+    what: &'static str,
+    runs: u64,
+    resumes: u64,
+    begin: Instant,
+}
+
+impl Count {
+    fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            runs: 0,
+            resumes: 0,
+            begin: Instant::now(),
+        }
+    }
+
+    fn add(&mut self, summary: &Summary) {
+        self.runs += 1;
+        self.resumes += summary.resumes;
+        assert_eq!(
+            summary.lost_sessions, 0,
+            "a cut is no reason to lose a session"
+        );
+    }
+
+    /// Every run that was cut came back: most of them resumed.
+    fn tell(&self) {
+        let Self {
+            what,
+            runs,
+            resumes,
+            begin,
+        } = self;
+        println!(
+            "{what}: {runs} runs, {resumes} resumes, {:.1?}",
+            begin.elapsed()
+        );
+        assert!(*runs > 0 && *resumes > 0);
+    }
+}
+
+/// Cuts a scenario's first connection behind every byte of both directions, until a run is no
+/// longer cut. Over TLS, the ways of learning of it take turns, and behind every byte of the
+/// greeting only `thinned` scenarios are not cut, since it is much the same for all.
+fn cut_everywhere(scenario: &str, tls: bool, thinned: bool, keys: &Keys, count: &mut Count) {
+    let mut case = Case::new(scenario, tls);
+    let uncut = expect(&case, keys);
+    assert_eq!(uncut.written.len(), 1, "nothing goes wrong by itself");
+    for from in ENDS {
+        let mut after = 0;
+        loop {
+            let turn = usize::try_from(after).unwrap_or(0) % Learn::ALL.len();
+            let all = !tls || tries_all();
+            let mut cut = false;
+            for learn in if all {
+                &Learn::ALL[..]
+            } else {
+                &Learn::ALL[turn..=turn]
+            } {
+                case.cuts = vec![(from, after, *learn)];
+                let summary = expect(&case, keys);
+                cut |= summary.cuts > 0;
+                count.add(&summary);
+            }
+            if !cut {
+                break;
+            }
+            let greets = thinned && !all && after + 11 < uncut.greeting[from];
+            after += if greets { 11 } else { 1 };
+        }
+        // Its end was cut too, as if it were one byte more.
+        assert_eq!(after, uncut.written[0][from] + 1);
+    }
+}
+
 #[test]
-fn uncut() {
-    for tls in [false, true] {
-        let keys = tls.then(|| Keys::new(1));
-        for s in scenarios::all() {
-            let begin = Instant::now();
-            let mut n = 0;
-            let mut steps = 0;
-            let mut bad = std::collections::BTreeMap::<String, (u64, String)>::new();
-            let mut plan = s.plan.clone();
-            plan.keys = keys.clone();
-            for from in [0, 1] {
-                for learn in Learn::ALL {
-                    for k in 0.. {
-                        if tls && learn != Learn::Both {
+fn plain_connections_behind_every_byte() {
+    let keys = Keys::new(1);
+    let mut count = Count::new("cut once, plain");
+    for scenario in scenarios::all() {
+        cut_everywhere(scenario.name, false, false, &keys, &mut count);
+    }
+    count.tell();
+}
+
+#[test]
+fn tls_connections_behind_every_byte() {
+    let keys = Keys::new(1);
+    let mut count = Count::new("cut once, TLS");
+    for (at, scenario) in scenarios::all().iter().enumerate() {
+        cut_everywhere(scenario.name, true, at > 0, &keys, &mut count);
+    }
+    count.tell();
+}
+
+/// The connection that resumes is cut too, behind every byte, and resumed again. Short scenarios
+/// only; the first cut is thinned.
+#[test]
+fn connections_that_resume_behind_every_byte() {
+    let keys = Keys::new(1);
+    let mut count = Count::new("cut twice, plain");
+    let mut way = 0;
+    for scenario in scenarios::all().iter().filter(|scenario| scenario.short) {
+        let mut case = Case::new(scenario.name, false);
+        let uncut = expect(&case, &keys);
+        for first in ENDS {
+            let length = uncut.written[0][first];
+            let stride = if tries_all() { 1 } else { length / 4 };
+            for after in (0..=length).step_by(usize::try_from(stride).unwrap_or(1)) {
+                for second in ENDS {
+                    for again in 0.. {
+                        way += 1;
+                        let learn = |shift: usize| Learn::ALL[(way / 5 * shift + way) % 5];
+                        case.cuts = vec![(first, after, learn(0)), (second, again, learn(1))];
+                        let summary = expect(&case, &keys);
+                        count.add(&summary);
+                        if summary.cuts < 2 {
                             break;
-                        }
-                        plan.cuts = vec![Cut {
-                            connection: 0,
-                            from,
-                            after: k,
-                            learn,
-                        }];
-                        n += 1;
-                        match run::run(&plan) {
-                            Ok(r) => {
-                                steps += r.steps;
-                                if r.cuts == 0 {
-                                    break;
-                                }
-                            }
-                            Err(e) => {
-                                let key: String =
-                                    e.chars().filter(|c| !c.is_ascii_digit()).collect();
-                                let en = bad
-                                    .entry(key)
-                                    .or_insert((0, format!("{from} {learn:?} {k}: {e}")));
-                                en.0 += 1;
-                                if k > 6000 {
-                                    break;
-                                }
-                            }
                         }
                     }
                 }
             }
-            println!(
-                "{} tls {tls} runs {n} steps {steps} {:?}",
-                s.name,
-                begin.elapsed()
-            );
-            for (_, v) in bad {
-                println!("   BAD {v:?}");
-            }
         }
     }
+    count.tell();
+}
+
+/// One run, told in full.
+#[test]
+fn replay() {
+    let named = std::env::var("COUNTERSIGN_CASE");
+    let default = "close/tls/opener:2500:Nobody/acceptor:2000:End";
+    let name = named.as_deref().unwrap_or(default);
+    let case: Case = name.parse().expect("the name of a run");
+    assert_eq!(case.to_string(), name);
+    let mut plan = case.plan(&Keys::new(1));
+    plan.trace = true;
+    let summary = run::expect(&plan, "cut", "COUNTERSIGN_CASE", &case);
+    println!("{summary:#?}");
+    assert!(summary.cuts <= case.cuts.len());
 }

@@ -1,49 +1,152 @@
-#![allow(missing_docs)]
-use countersign_tests::sim::{generate, run};
+//! Many links on bad networks, each run from one seed.
+//!
+//! `COUNTERSIGN_SEEDS=from..to` says which seeds are tried, `COUNTERSIGN_SEED=n` which one `replay`
+//! tells in full. One run in [`SECURED`] is over TLS.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Instant;
-#[test]
-fn seeds() {
-    let begin = Instant::now();
-    let mut bad = std::collections::BTreeMap::<String, (u64, String)>::new();
-    let mut steps = 0;
-    let mut n = 0;
-    let mut stale = 0;
-    let mut ev = 0;
-    let mut v = [0; 6];
-    let mut res = 0;
-    let mut lost = 0;
-    let mut ends = std::collections::BTreeMap::<String, u64>::new();
-    for seed in run::range("COUNTERSIGN_SEEDS", 0..2000) {
-        let mut plan = generate::plan(seed, None);
-        plan.trace = std::env::var("TRACE").is_ok();
-        n += 1;
-        match run::run(&plan) {
-            Ok(r) => {
-                steps += r.steps;
-                stale += r.stale;
-                ev += r.evicted;
-                res += r.resumes;
-                lost += r.lost_sessions;
-                for i in 0..6 {
-                    v[i] += r.verdicts[i]
-                }
-                for (k, c) in r.ends {
-                    *ends.entry(k).or_default() += c
-                }
-            }
-            Err(e) => {
-                let key: String = e.chars().filter(|c| !c.is_ascii_digit()).take(60).collect();
-                let en = bad.entry(key).or_insert((0, format!("{seed}: {e}")));
-                en.0 += 1;
-            }
+
+use countersign_core::VerdictKind;
+use countersign_tests::sim::generate::{self, MOST_PAIRS};
+use countersign_tests::sim::plan::{Keys, Plan};
+use countersign_tests::sim::{Summary, run};
+
+/// A handshake of TLS costs more than many runs without.
+const SECURED: u64 = 100;
+
+fn plan(seed: u64, keys: &Keys) -> Plan {
+    let keys = seed.is_multiple_of(SECURED).then(|| keys.clone());
+    generate::plan(seed, keys)
+}
+
+/// What came out of many runs.
+#[derive(Default)]
+struct Totals {
+    runs: u64,
+    steps: u64,
+    messages: u64,
+    resumes: u64,
+    lost_sessions: u64,
+    stale: u64,
+    evicted: u64,
+    verdicts: [u64; 6],
+    ends: BTreeMap<String, u64>,
+}
+
+impl Totals {
+    fn add(&mut self, summary: Summary) {
+        self.merge(Self {
+            runs: 1,
+            steps: summary.steps,
+            messages: summary.messages,
+            resumes: summary.resumes,
+            lost_sessions: summary.lost_sessions,
+            stale: summary.stale,
+            evicted: summary.evicted,
+            verdicts: summary.verdicts,
+            ends: summary.ends,
+        });
+    }
+
+    fn merge(&mut self, more: Self) {
+        self.runs += more.runs;
+        self.steps += more.steps;
+        self.messages += more.messages;
+        self.resumes += more.resumes;
+        self.lost_sessions += more.lost_sessions;
+        self.stale += more.stale;
+        self.evicted += more.evicted;
+        for (mine, more) in self.verdicts.iter_mut().zip(more.verdicts) {
+            *mine += more;
+        }
+        for (end, count) in more.ends {
+            *self.ends.entry(end).or_default() += count;
         }
     }
-    println!(
-        "{n} steps {steps} stale {stale} evicted {ev} {v:?} resumes {res} lost {lost} {:?}",
-        begin.elapsed()
-    );
-    println!("{ends:#?}");
-    for (_, v) in bad {
-        println!("   BAD {v:?}");
+
+    fn tell(&self, begin: Instant) {
+        println!(
+            "{} seeds in {:.1?}: {} steps, {} messages, {} resumes, {} lost sessions, {} arrivals \
+             on connections that were replaced, {} evictions",
+            self.runs,
+            begin.elapsed(),
+            self.steps,
+            self.messages,
+            self.resumes,
+            self.lost_sessions,
+            self.stale,
+            self.evicted,
+        );
+        for (kind, count) in VerdictKind::ALL.iter().zip(self.verdicts) {
+            println!("  verdict {kind}: {count}");
+        }
+        for (end, count) in &self.ends {
+            println!("  links ended {end}: {count}");
+        }
     }
+}
+
+#[test]
+fn seeds() {
+    let seeds = run::range("COUNTERSIGN_SEEDS", 0..20_000);
+    let (begin, keys) = (Instant::now(), Keys::new(MOST_PAIRS));
+    let next = AtomicU64::new(seeds.start);
+    let totals = Mutex::new(Totals::default());
+    let work = || {
+        let mut mine = Totals::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                break;
+            }
+            let plan = plan(seed, &keys);
+            mine.add(run::expect(&plan, "simulation", "COUNTERSIGN_SEED", seed));
+        }
+        mine
+    };
+    let workers = run::number("COUNTERSIGN_THREADS")
+        .unwrap_or_else(|| thread::available_parallelism().map_or(1, |count| count.get() as u64));
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        for worker in workers {
+            // What failed has said so.
+            let mine = worker.join().expect("every run comes out well");
+            let mut totals = totals.lock().expect("nobody panics with it");
+            totals.merge(mine);
+        }
+    });
+    let totals = totals.into_inner().expect("nobody panics with it");
+    totals.tell(begin);
+    assert_eq!(totals.runs, seeds.end - seeds.start);
+    if totals.runs >= 20_000 {
+        // Nothing of what this is about has gone missing.
+        assert!(totals.verdicts.iter().all(|count| *count > 100));
+        assert!(totals.resumes > 1000 && totals.lost_sessions > 1000);
+        assert!(totals.stale > 1000 && totals.evicted > 100);
+    }
+}
+
+/// Two runs of one seed do the same.
+#[test]
+fn a_seed_says_everything() {
+    let keys = Keys::new(MOST_PAIRS);
+    for seed in 0..200 {
+        let once = run::run(&plan(seed, &keys));
+        assert_eq!(once, run::run(&plan(seed, &keys)), "seed {seed}");
+    }
+}
+
+/// One run, told in full.
+#[test]
+fn replay() {
+    let seed = run::number("COUNTERSIGN_SEED").unwrap_or(1);
+    let mut plan = plan(seed, &Keys::new(MOST_PAIRS));
+    plan.trace = true;
+    println!("{plan:#?}");
+    let summary = run::expect(&plan, "simulation", "COUNTERSIGN_SEED", seed);
+    println!("{summary:#?}");
+    assert!(summary.steps > 0);
 }

@@ -302,6 +302,10 @@ impl World<'_> {
 
     fn hear_up(&mut self, node: usize) {
         self.nodes[node].ups += 1;
+        let end = self.nodes[node].end;
+        if self.nodes[node].at == Some(0) && self.summary.greeting[end] == 0 {
+            self.summary.greeting[end] = self.conns[0].pipes[end].written;
+        }
         if self.nodes[node].end == OPENER {
             let id = self.nodes[node].link.session();
             self.nodes[node].session = id;
@@ -345,7 +349,10 @@ impl World<'_> {
                 self.plan.lasting && self.known.contains(&id)
             }
             EndReason::Lost(Loss::Evicted) if it.end == ACCEPTOR => self.plan.lasting,
-            EndReason::Lost(_) => it.end == ACCEPTOR || self.plan.reconnect.limit == FOREVER,
+            EndReason::Lost(_) if it.end == ACCEPTOR => {
+                !self.plan.patience[ACCEPTOR].retain.is_zero()
+            }
+            EndReason::Lost(_) => self.plan.reconnect.limit == FOREVER,
             _ => true,
         };
         if wrong {

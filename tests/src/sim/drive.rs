@@ -74,6 +74,8 @@ impl World<'_> {
         self.say(|| format!("{}: deadline", self.name(node)));
         let link = &mut self.nodes[node].link;
         link.handle_timeout(now);
+        // It may have been told to wait for no time at all.
+        link.handle_timeout(now);
         if link.poll_deadline().is_some_and(|deadline| deadline <= now) {
             let name = self.name(node);
             self.ledger.object(format!("the deadline of {name} stays"));
@@ -118,9 +120,9 @@ impl World<'_> {
     fn hand_over(&mut self, conn: usize, to: usize, piece: Piece) {
         let node = self.conns[conn].sides[to].node;
         let now = self.local(node);
+        let stale = self.nodes[node].at != Some(conn);
         let side = &mut self.conns[conn].sides[to];
         let link = &mut self.nodes[node].link;
-        let stale = side.endpoint.is_fenced(link);
         if stale && self.plan.plant == Some(Plant::NoFence) {
             side.endpoint.attach(link.connection());
         }
@@ -159,9 +161,7 @@ impl World<'_> {
             };
             format!("{}: {what} on connection {conn}{old}", self.name(node))
         });
-        if self.nodes[node].at == Some(conn) || stale {
-            self.touch(node, true);
-        }
+        self.touch(node, true);
     }
 
     /// Puts the end of an end's output, or a reset, on the way.

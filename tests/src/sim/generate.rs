@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign_core::{CloseMode, Patience, Reconnect};
+use countersign_core::{CloseMode, Patience, Reconnect, RetryLimit};
 
 use super::clock::Clock;
 use super::plan::{
@@ -31,10 +31,7 @@ pub fn plan(seed: u64, keys: Option<Keys>) -> Plan {
         seed,
         frame_limits: [0; 2].map(|_| rng.pick(&[512, 600, 4096, 16_384])),
         patience: [0; 2].map(|_| patience(rng)),
-        reconnect: Reconnect {
-            longest_delay: Duration::from_millis(rng.between(100, 3000)),
-            ..Reconnect::default()
-        },
+        reconnect: reconnect(rng),
         clocks: (0..=pairs).map(|_| clock(rng)).collect(),
         pairs: scripts,
         keys,
@@ -48,6 +45,11 @@ pub fn plan(seed: u64, keys: Option<Keys>) -> Plan {
         lasting: false,
         ..Plan::pair(channels, Vec::new(), Vec::new())
     };
+    if plan.keys.is_some() {
+        // The greeting is that much longer, and patience is not.
+        plan.net.room = plan.net.room.max(3_000);
+        plan.net.rate = plan.net.rate.map(|rate| rate.max(500));
+    }
     // Whether anything may be a reason to lose a session decides what is asked of the run.
     if rng.one_in(3) {
         make_lasting(&mut plan);
@@ -59,6 +61,7 @@ pub fn plan(seed: u64, keys: Option<Keys>) -> Plan {
 fn make_lasting(plan: &mut Plan) {
     plan.lasting = true;
     plan.sessions = 64;
+    plan.reconnect.limit = RetryLimit::Forever;
     for patience in &mut plan.patience {
         patience.retain = Duration::from_secs(600);
         patience.close = Duration::from_secs(120);
@@ -78,6 +81,20 @@ fn make_lasting(plan: &mut Plan) {
                 act.once_up |= closes(act);
             }
         }
+    }
+}
+
+fn reconnect(rng: &mut Rng) -> Reconnect {
+    let limit = if rng.one_in(15) {
+        let time = Duration::from_millis(rng.below(5000));
+        rng.pick(&[RetryLimit::Attempts(3), RetryLimit::For(time)])
+    } else {
+        RetryLimit::Forever
+    };
+    Reconnect {
+        limit,
+        first_delay: Duration::from_millis(rng.pick(&[1, 20, 100])),
+        longest_delay: Duration::from_millis(rng.between(100, 3000)),
     }
 }
 
@@ -105,7 +122,7 @@ fn patience(rng: &mut Rng) -> Patience {
         close: seconds(rng.between(2, 20)),
         linger: Duration::from_millis(rng.between(100, 2000)),
         ack_delay: Duration::from_millis(rng.below(5)),
-        retain: seconds(rng.pick(&[1, 5, 20, 60])),
+        retain: seconds(rng.pick(&[0, 1, 5, 20, 60])),
     }
 }
 
@@ -176,10 +193,16 @@ fn script(rng: &mut Rng, channels: &[Channel], end: usize, time: u64) -> Vec<Act
 }
 
 fn disturbances(rng: &mut Rng, pairs: usize, time: u64) -> Vec<(u64, Disturbance)> {
-    let count = rng.pick(&[0, 1, 3, 8]);
+    let count = rng.pick(&[0, 1, 3, 8, 16]);
+    // All over the time, or one close behind the other.
+    let (from, within) = if rng.one_in(2) {
+        (0, time * 2)
+    } else {
+        (rng.below(time), rng.pick(&[2_000, 100_000, 1_000_000]))
+    };
     let mut all: Vec<_> = (0..count)
         .map(|_| {
-            let at = rng.below(time * 2);
+            let at = from + rng.below(within);
             (at, disturbance(rng, pairs))
         })
         .collect();

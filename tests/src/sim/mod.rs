@@ -8,6 +8,7 @@
 
 mod acceptor;
 mod app;
+pub mod cases;
 mod clock;
 mod drive;
 mod faults;

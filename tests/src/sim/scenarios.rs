@@ -52,7 +52,8 @@ pub fn all() -> Vec<Scenario> {
         long("acks", acks()),
         short("rejections", rejections()),
         long("latest", latest()),
-        short("close", close(CloseMode::Drain, [true, false])),
+        short("close-soon", close_soon()),
+        long("close", close(CloseMode::Drain, [true, false])),
         long("close-withdraw", close(CloseMode::Withdraw, [false, true])),
         long("close-both", close(CloseMode::Drain, [true, true])),
     ]
@@ -127,6 +128,16 @@ fn latest() -> Plan {
     };
     let down = pictures(DOWN).into_iter().chain((0..4).map(telemetry));
     Plan::pair(channels, pictures(UP), down.collect())
+}
+
+/// A close right behind the first messages, of which one is rejected.
+fn close_soon() -> Plan {
+    let mut opener = sends(UP, &[10, 11]);
+    opener.push(Act::up(0, Do::Close(CloseMode::Drain)));
+    Plan {
+        rejects: 2,
+        ..Plan::pair(manual(), opener, sends(DOWN, &[10]))
+    }
 }
 
 /// A close while messages are on their way in both directions.

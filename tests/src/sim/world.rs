@@ -47,7 +47,7 @@ pub(super) struct Node {
 }
 
 /// What came out of a run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// How many things happened.
     pub steps: u64,
@@ -55,10 +55,14 @@ pub struct Summary {
     pub time: u64,
     /// How many bytes each end wrote on each connection.
     pub written: Vec<[u64; 2]>,
+    /// How many of them, on the first connection, before it was up.
+    pub greeting: [u64; 2],
     /// How many of the planned cuts came.
     pub cuts: usize,
     /// Whether the planned crash came.
     pub crashed: bool,
+    /// How many links openers had.
+    pub openers: u64,
     /// How many times a session went on, as openers see it.
     pub resumes: u64,
     /// How many sessions openers lost.
@@ -233,7 +237,8 @@ impl<'a> World<'a> {
             }
             self.live.retain(|node| {
                 let node = &self.nodes[*node];
-                !node.crashed && !(node.ended && node.inbox.is_idle() && node.at.is_none())
+                let over = node.ended && node.inbox.is_idle() && node.at.is_none();
+                !node.crashed && !over
             });
             self.open.retain(|conn| !self.conns[*conn].is_over());
             if !self.finale && self.is_idle() {
@@ -394,6 +399,7 @@ impl<'a> World<'a> {
         }
         for node in &self.nodes {
             if node.end == OPENER {
+                self.summary.openers += 1;
                 self.summary.resumes += node.link.resumes();
             }
             let reason = match node.link.end_reason() {

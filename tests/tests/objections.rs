@@ -1,0 +1,95 @@
+//! What the simulated world checks can fail: each fault that is planted in it is found.
+
+use countersign_tests::sim::cases::Case;
+use countersign_tests::sim::plan::{Keys, Plan, Plant};
+use countersign_tests::sim::{generate, run, scenarios};
+
+/// What is found in a scenario with a fault in it.
+fn found(scenario: &str, plant: Plant) -> String {
+    let mut all = scenarios::all().into_iter();
+    let found = all.find(|known| known.name == scenario);
+    let mut plan = found.expect("a scenario of this name").plan;
+    assert_eq!(run::run(&plan).map(|_| ()), Ok(()), "nothing is wrong yet");
+    plan.plant = Some(plant);
+    run::run(&plan).expect_err("a fault was planted")
+}
+
+/// What is found in the first of many seeds in which a fault shows.
+fn found_in_seeds(plant: Plant) -> String {
+    let plan = |seed| generate::plan(seed, None);
+    let with = |seed| Plan {
+        plant: Some(plant),
+        ..plan(seed)
+    };
+    let mut shown = (0..2000).filter_map(|seed| Some((seed, run::run(&with(seed)).err()?)));
+    let (seed, wrong) = shown.next().expect("a fault was planted");
+    assert_eq!(run::run(&plan(seed)).map(|_| ()), Ok(()), "seed {seed}");
+    wrong
+}
+
+fn assert_says(wrong: &str, words: &str) {
+    assert!(wrong.contains(words), "'{words}' is not in '{wrong}'");
+}
+
+#[test]
+fn a_message_that_is_confirmed_and_never_reaches_the_application() {
+    let wrong = found("first-message", Plant::LoseTaken);
+    assert_says(&wrong, "is Handled, but the application did not");
+}
+
+#[test]
+fn a_message_that_comes_twice() {
+    let wrong = found("first-message", Plant::TakeTwice);
+    assert_says(&wrong, "comes a second time");
+}
+
+#[test]
+fn a_message_that_is_confirmed_before_it_is_handled() {
+    let wrong = found("acks", Plant::ConfirmUnhandled);
+    assert_says(&wrong, "is Handled, but the application did not (Held)");
+}
+
+#[test]
+fn a_verdict_that_is_forgotten() {
+    let wrong = found("first-message", Plant::ForgetVerdict);
+    assert_says(&wrong, "this does not end");
+    assert_says(&wrong, "1 receipts open");
+}
+
+#[test]
+fn a_verdict_that_is_told_twice() {
+    let wrong = found("rejections", Plant::RepeatVerdict);
+    assert_says(&wrong, "gets a second verdict");
+}
+
+#[test]
+fn bytes_that_are_lost_on_the_way() {
+    let wrong = found("fragments", Plant::LoseBytes);
+    assert_says(&wrong, "the peer broke the protocol");
+}
+
+#[test]
+fn an_end_that_sleeps_past_its_deadlines() {
+    // The old link of an opener that has lost its state ends by its deadline alone.
+    let case: Case = "both-ways/plain/crash:opener:20:untold"
+        .parse()
+        .expect("a case");
+    let mut plan = case.plan(&Keys::new(1));
+    assert_eq!(run::run(&plan).map(|_| ()), Ok(()));
+    plan.plant = Some(Plant::Oversleep);
+    let wrong = run::run(&plan).expect_err("a fault was planted");
+    assert_says(&wrong, "this does not end");
+    assert_says(&wrong, "acceptor of 0 (link 1) is Open, 2 receipts open");
+}
+
+#[test]
+fn a_listener_that_does_not_lead_peers_to_their_links() {
+    let wrong = found_in_seeds(Plant::ForgetSessions);
+    assert_says(&wrong, "loses a session for no reason");
+}
+
+#[test]
+fn an_old_connection_that_reaches_the_link() {
+    let wrong = found_in_seeds(Plant::NoFence);
+    assert_says(&wrong, "the peer broke the protocol");
+}
