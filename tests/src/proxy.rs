@@ -269,7 +269,13 @@ impl Control {
                 ),
             ];
             let connection = Connection { number, near, far };
-            self.lock().connections.push(connection);
+            let mut state = self.lock();
+            if state.target != target {
+                // Whoever has led it elsewhere meanwhile counts on it.
+                continue;
+            }
+            state.connections.push(connection);
+            drop(state);
             for (direction, from, to) in pairs {
                 let control = self.clone();
                 thread::spawn(move || control.pump(number, direction, from, to));
