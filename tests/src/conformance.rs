@@ -212,7 +212,7 @@ macro_rules! each_scenario_of_one_connection {
                 half_open_places: "a stranger's own socket",
                 refused_peers_that_stay: "a stranger's own socket",
                 errors_that_nobody_accepts: "a stranger's own socket",
-                many_peers_at_once: "an opener whose last word is cut returns as one more link",
+                many_peers_at_once: "who misses the last word of a close returns as one more link",
                 a_dropped_listener: "without its listener no peer returns",
                 a_link_that_nobody_accepts: "without its listener no peer returns",
             }

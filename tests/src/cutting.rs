@@ -25,6 +25,7 @@ use countersign_core::EndReason;
 use countersign_core::{CloseMode, Patience, Reconnect};
 use countersign_driver::{AcceptError, ChannelError, Limits, LinkError, LinkEvent, Report, Setup};
 use countersign_endpoint::Fingerprint;
+use socket2::SockRef;
 
 use crate::backend::{Backend, Link, Listener, ManualReceiver, Receiver, Sender};
 use crate::pair::loopback;
@@ -239,8 +240,10 @@ struct ConnectionState {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cut {
-    /// Nothing passes any more.
+    /// Nothing passes any more, and both ends read to an end.
     Both,
+    /// Nothing passes any more, and both ends hear that the connection was reset.
+    Reset,
     /// The opener is told that the connection has ended, and what it has said still arrives.
     Down,
 }
@@ -327,8 +330,12 @@ impl Connection {
                 self.end();
             }
         }
+        let cut = self.lock().cut;
+        if cut == Some(Cut::Reset) {
+            return;
+        }
         let _ = to.shutdown(Shutdown::Write);
-        if direction == Direction::Up && self.lock().cut.is_some() {
+        if direction == Direction::Up && cut.is_some() {
             let _ = to.shutdown(Shutdown::Both);
         }
     }
@@ -367,7 +374,8 @@ impl Connection {
                 Direction::Down => passes,
             };
         }
-        state.cut = Some(Cut::Both);
+        let cuts = [Cut::Both, Cut::Reset];
+        state.cut = Some(cuts[usize::from(link.random.up_to(2) == 1)]);
         passes
     }
 
@@ -378,6 +386,13 @@ impl Connection {
             Some(Cut::Both) => {
                 let _ = self.near.shutdown(Shutdown::Both);
                 let _ = self.far.shutdown(Shutdown::Both);
+            }
+            Some(Cut::Reset) => {
+                for socket in [&self.near, &self.far] {
+                    // So that closing it resets it; and reading from it comes to an end.
+                    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+                    let _ = socket.shutdown(Shutdown::Read);
+                }
             }
             Some(Cut::Down) => {
                 let _ = self.near.shutdown(Shutdown::Write);

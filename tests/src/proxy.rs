@@ -60,6 +60,8 @@ struct Connection {
 /// One direction, of all connections together.
 #[derive(Debug)]
 struct Lane {
+    /// How many bytes may pass of those that came, passed ones included.
+    granted: u64,
     passed: u64,
     allowed: u64,
 }
@@ -84,6 +86,7 @@ impl Proxy {
             .unwrap();
         let address = listener.local_addr().unwrap();
         let lane = || Lane {
+            granted: 0,
             passed: 0,
             allowed: u64::MAX,
         };
@@ -135,10 +138,10 @@ impl Proxy {
         }
     }
 
-    /// How many bytes have passed.
+    /// How many bytes have passed, or are about to.
     #[must_use]
     pub fn passed(&self, direction: Direction) -> u64 {
-        self.control.lock().lanes[direction as usize].passed
+        self.control.lock().lanes[direction as usize].granted
     }
 
     /// Waits until so many bytes have passed in total.
@@ -269,7 +272,13 @@ impl Control {
                 ),
             ];
             let connection = Connection { number, near, far };
-            self.lock().connections.push(connection);
+            let mut state = self.lock();
+            if state.target != target {
+                // Whoever has led it elsewhere meanwhile counts on it.
+                continue;
+            }
+            state.connections.push(connection);
+            drop(state);
             for (direction, from, to) in pairs {
                 let control = self.clone();
                 thread::spawn(move || control.pump(number, direction, from, to));
@@ -289,17 +298,21 @@ impl Control {
                 let Some(length) = self.permit(number, direction, rest.len()) else {
                     return;
                 };
-                if to.write_all(&rest[..length]).is_err() {
+                let written = to.write_all(&rest[..length]);
+                let lane = &mut self.lock().lanes[direction as usize];
+                if written.is_err() {
                     // Nobody wants it: the other pump tells the sender.
+                    lane.granted -= length as u64;
                     return;
                 }
                 rest = &rest[length..];
-                self.lock().lanes[direction as usize].passed += length as u64;
+                lane.passed += length as u64;
                 self.changed.notify_all();
             }
         }
         // Also an end is held up.
         if self.permit(number, direction, 1).is_some() {
+            self.lock().lanes[direction as usize].granted -= 1;
             let _ = to.shutdown(Shutdown::Write);
         }
     }
@@ -312,11 +325,14 @@ impl Control {
             if !state.connections.iter().any(is_this) {
                 return None;
             }
-            let lane = &state.lanes[direction as usize];
-            let left = lane.allowed.saturating_sub(lane.passed);
+            let piece = state.piece;
+            let lane = &mut state.lanes[direction as usize];
+            let left = lane.allowed.saturating_sub(lane.granted);
             if left > 0 {
                 let left = usize::try_from(left).unwrap_or(usize::MAX);
-                return Some(wanted.min(left).min(state.piece));
+                let length = wanted.min(left).min(piece);
+                lane.granted += length as u64;
+                return Some(length);
             }
             state = self.wait(state);
         }

@@ -165,6 +165,18 @@ fn sending_wakes_no_driver_that_secures_its_connection() {
 }
 
 #[test]
+fn attempts_that_fail_at_once_leave_others_their_turn() {
+    let network = Network::default();
+    network.answer(Answer::Refuses);
+    let (_opening, mut opener) = network.dial(&send(Duration::ZERO));
+    for attempts in 1..=10 {
+        opener.run();
+        assert_eq!(network.attempts(), attempts);
+        assert_eq!(deadline(&opener), Some(Duration::ZERO));
+    }
+}
+
+#[test]
 fn a_link_that_is_given_up_while_it_connects_lets_its_driver_finish() {
     for answer in [Answer::Keeps, Answer::Refuses] {
         let network = Network::default();

@@ -212,7 +212,8 @@ impl<T: Transport> Driver<T> {
         })
     }
 
-    /// Opens a connection if the link wants one; true when there is news.
+    /// Opens a connection if the link wants one; true when there is one. After a failure the next
+    /// attempt has its time, which may have come already: others have their turn in between.
     fn poll_dial(&mut self, context: &mut Context<'_>, now: Instant) -> bool {
         if !self.shared.with(|state| state.link.wants_connect()) {
             self.dialing = None;
@@ -231,6 +232,7 @@ impl<T: Transport> Driver<T> {
             return false;
         };
         self.dialing = None;
+        let opened = result.is_ok();
         match result {
             Ok(transport) => self.connect(transport),
             Err(error) => self.shared.with(|state| {
@@ -239,7 +241,7 @@ impl<T: Transport> Driver<T> {
                 state.log_loss();
             }),
         }
-        true
+        opened
     }
 
     /// Lets go of a connection that is of no more use; true when it did.
