@@ -157,7 +157,7 @@ fn messages_cut_in_their_middle() {
     let larger = Setup {
         losses: 1,
         buffer: 21,
-        lanes: vec![long(12, up(2)), long(12, down(1))],
+        lanes: vec![long(12, up(1)), long(12, down(1))],
         ..world.clone()
     };
     let found = check("messages_cut_in_their_middle", &world, &larger);
@@ -217,6 +217,12 @@ fn a_missing_fence_is_found() {
 fn replay_behind_new_messages_is_found() {
     let breaks = "in order";
     found_out(Planted::ReplayLast, &once_cut([up(2)]), breaks, 20);
+}
+
+#[test]
+fn missing_replay_is_found() {
+    let breaks = "all settled in the end";
+    found_out(Planted::NoReplay, &once_cut([up(1)]), breaks, 12);
 }
 
 #[test]

@@ -12,6 +12,8 @@ pub enum Planted {
     NoFence,
     /// After a resume, what was accepted meanwhile goes out before what has to go out again.
     ReplayLast,
+    /// What has to go out again does not.
+    NoReplay,
     /// A sender that resumes begins its numbers again.
     SenderCountsAnew,
     /// A receiver that has lost a connection has forgotten its counters.
@@ -52,6 +54,7 @@ impl Link {
         for half in &mut self.halves {
             match (self.planted, half) {
                 (Some(Planted::ReplayLast), Half::Send(half)) => half.replay_last(),
+                (Some(Planted::NoReplay), Half::Send(half)) => half.replay_nothing(),
                 (Some(Planted::SenderCountsAnew), Half::Send(half)) => half.count_anew(),
                 _ => {}
             }

@@ -23,7 +23,7 @@ pub enum Property {
     SessionKept,
     /// A link that has something to write says so.
     NoStall,
-    /// Where nothing more can happen, every receipt has its verdict, and the link is up, or closed
+    /// Where nothing more happens by itself, every receipt has its verdict, and the link is up, or closed
     /// if it was to be.
     Settled,
 }

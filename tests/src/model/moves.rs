@@ -38,6 +38,27 @@ pub enum Move {
     Close(End),
 }
 
+impl Move {
+    /// Whether it happens at some time if it can. Everything else may never happen.
+    pub(super) const fn is_owed(self) -> bool {
+        match self {
+            Self::Connect
+            | Self::Write(..)
+            | Self::Deliver(..)
+            | Self::Take(..)
+            | Self::Handle(..)
+            | Self::Reject(..)
+            | Self::HearLoss(..) => true,
+            Self::Send(_)
+            | Self::Cut(..)
+            | Self::Restart
+            | Self::Evict(_)
+            | Self::Expire
+            | Self::Close(_) => false,
+        }
+    }
+}
+
 fn as_u8(at: usize) -> u8 {
     u8::try_from(at).unwrap()
 }
@@ -334,7 +355,7 @@ impl World {
         }
     }
 
-    /// Whether all is as it should be where nothing more can happen.
+    /// Whether all is as it should be where nothing more happens by itself.
     pub(super) fn is_settled(&self) -> bool {
         let opener = self.opener.link();
         let up = |slot: u8| {

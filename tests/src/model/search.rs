@@ -19,7 +19,7 @@ use super::world::World;
 /// found nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Seen {
-    /// States in which nothing more can happen.
+    /// States in which nothing more happens by itself.
     pub ends: u64,
     /// Of those, how many had resumed a session.
     pub resumed: u64,
@@ -144,11 +144,11 @@ impl Model for Space {
 }
 
 impl Space {
-    /// Whether more can happen, or all is as it should be. Asked once of each state.
+    /// Whether something happens by itself, or all is as it should be. Asked once of each state.
     fn ends_well(&self, world: &World) -> bool {
         let mut moves = Vec::new();
         world.moves(&self.setup, &mut moves);
-        if !moves.is_empty() || world.account.broken.is_some() {
+        if moves.iter().any(|what| what.is_owed()) || world.account.broken.is_some() {
             return true;
         }
         self.tally.end(world);
