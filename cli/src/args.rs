@@ -133,7 +133,7 @@ pub struct LinkArgs {
     /// Where the peer is.
     #[command(flatten)]
     pub place: PlaceArgs,
-    /// How often, or for how long, to try when there is no connection
+    /// With --connect: how often, or for how long, to try when there is no connection
     ///
     /// `forever`, `never`, a number of attempts in a row, or a time such as 30s. Counts for the
     /// first connection and whenever one is lost. In the tlsstream dialect, which can't go on after
@@ -145,7 +145,7 @@ pub struct LinkArgs {
         conflicts_with = "listen"
     )]
     pub retry: Retry,
-    /// How long to wait for a peer that has lost its connection; 0s for not at all
+    /// With --listen: how long to wait for a peer that is away; 0s for not at all
     #[arg(
         long,
         value_name = "DURATION",
