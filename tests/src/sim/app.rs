@@ -235,12 +235,13 @@ impl World<'_> {
 
     /// Reads a link's events; true when there were any.
     pub(super) fn hear(&mut self, node: usize) -> bool {
-        let mut session_lost = false;
+        let (mut session_lost, mut on_record) = (false, false);
         let mut any = false;
         while let Some(event) = self.nodes[node].link.poll_event() {
             any = true;
             self.say(|| format!("{}: {event:?}", self.name(node)));
             session_lost |= matches!(event, Event::SessionLost(_));
+            on_record |= matches!(event, Event::SessionLost(SessionLoss::TooOld));
             self.pass_on(node, event);
         }
         if any {
@@ -248,6 +249,7 @@ impl World<'_> {
             let closes = matches!(link.life(), Life::Closing | Life::Finishing | Life::Ended);
             let reading = Reading {
                 session_lost,
+                on_record,
                 closing: closes || self.nodes[node].closing,
                 ended: link.end_reason(),
             };
@@ -332,6 +334,9 @@ impl World<'_> {
 
     fn hear_end(&mut self, node: usize) {
         self.nodes[node].ended = true;
+        if self.nodes[node].end == ACCEPTOR {
+            self.ledger.ended(node);
+        }
         let it = &self.nodes[node];
         let Some(reason) = it.link.end_reason() else {
             return;

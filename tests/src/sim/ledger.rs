@@ -35,6 +35,10 @@ struct Message {
     ups: u64,
     verdict: Option<VerdictKind>,
     fate: Fate,
+    /// The link that brought it.
+    receiver: Option<usize>,
+    /// The link that brought it has ended, and had told of it before, or can tell.
+    on_record: bool,
 }
 
 /// What the receiver of one channel of one link has seen.
@@ -52,6 +56,8 @@ struct Seen {
 #[derive(Debug)]
 pub(super) struct Reading<'a> {
     pub(super) session_lost: bool,
+    /// The peer still had a record of the session.
+    pub(super) on_record: bool,
     pub(super) closing: bool,
     pub(super) ended: Option<&'a EndReason>,
 }
@@ -79,6 +85,8 @@ pub(super) struct Ledger {
     /// Verdicts of the events that are being read.
     unknown: usize,
     withdrawn: usize,
+    /// Of a message that is Unknown and need not be.
+    forgotten: Option<usize>,
     objections: Vec<String>,
 }
 
@@ -163,6 +171,8 @@ impl Ledger {
             ups,
             verdict: None,
             fate: Fate::NotTaken,
+            receiver: None,
+            on_record: false,
         });
     }
 
@@ -213,6 +223,9 @@ impl Ledger {
             }
             Verdict::Unknown => {
                 self.unknown += 1;
+                if message.on_record {
+                    self.forgotten = Some(id);
+                }
                 (message.ups > sight.ups).then_some("no connection can have carried it")
             }
         };
@@ -287,8 +300,26 @@ impl Ledger {
         if self.withdrawn > 0 && !over && !orderly && !reading.closing {
             self.object(format!("link {node}: Withdrawn, but the link goes on"));
         }
+        let forgotten = self.forgotten.take().filter(|_| reading.on_record);
+        if let Some(id) = forgotten {
+            self.object(format!("message #{id} is Unknown, but its receiver knew"));
+        }
         self.unknown = 0;
         self.withdrawn = 0;
+    }
+
+    /// A receiving link has ended in order of its own: whatever its application had handled by
+    /// now, if nothing else of the channel was in its hands, is on record.
+    pub(super) fn ended(&mut self, node: usize) {
+        for channel in 0..self.channels.len() {
+            let is_here =
+                |message: &Message| message.receiver == Some(node) && message.channel == channel;
+            let messages = || self.messages.iter().filter(|message| is_here(message));
+            if messages().all(|message| message.fate == Fate::Handled) {
+                let messages = self.messages.iter_mut().filter(|message| is_here(message));
+                messages.for_each(|message| message.on_record = true);
+            }
+        }
     }
 
     // The receiver.
@@ -329,6 +360,7 @@ impl Ledger {
             self.object(format!("message #{id} comes out of its order"));
         }
         self.messages[id].fate = Fate::Held;
+        self.messages[id].receiver = Some(node);
         Some(id)
     }
 
