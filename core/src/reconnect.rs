@@ -34,7 +34,7 @@ pub enum RetryLimit {
     Never,
     /// This many times in a row, after the attempt or the connection that failed first.
     Attempts(u32),
-    /// For this long after the first failure in a row.
+    /// For this long after the first failure in a row, when the last attempt begins.
     For(Duration),
 }
 
@@ -105,6 +105,11 @@ impl Backoff {
         self.failures = self.failures.saturating_add(1);
         let micros = u64::try_from(bound.as_micros()).unwrap_or(u64::MAX);
         let drawn = rng.next_u64() % micros.saturating_add(1).max(1);
-        Some(now + Duration::from_micros(drawn))
+        let at = now + Duration::from_micros(drawn);
+        Some(match policy.limit {
+            // The last attempt is made when the time is over, and not after it.
+            RetryLimit::For(time) => at.min(self.since + time),
+            _ => at,
+        })
     }
 }

@@ -126,7 +126,7 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 
 fn survive(tag: char, backends: [&str; 2]) {
     let seed = number("COUNTERSIGN_SEED", fastrand::u64(..));
-    println!("COUNTERSIGN_SEED={seed}");
+    println!("COUNTERSIGN_SEED={seed} cargo test -p countersign-tests --test bad_network");
     let Some(network) = network(tag, QUALITY, seed) else {
         return;
     };
@@ -164,6 +164,11 @@ fn survive(tag: char, backends: [&str; 2]) {
 #[test]
 fn tokio_at_both_ends() {
     survive('t', ["tokio"; 2]);
+}
+
+#[test]
+fn tokio_and_std() {
+    survive('m', ["tokio", "std"]);
 }
 
 #[test]

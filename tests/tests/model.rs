@@ -147,6 +147,25 @@ fn messages_that_are_dropped() {
     came_up(&found, &[VerdictKind::Superseded, VerdictKind::Expired]);
 }
 
+/// A window of one message, so that each waits for the verdict of the one before, also across a
+/// resume.
+#[test]
+fn windows_that_are_full() {
+    let narrow = |lane: Lane| Lane { window: 1, ..lane };
+    let world = Setup {
+        cuts: 1,
+        ..Setup::new([narrow(up(3))])
+    };
+    let larger = Setup {
+        cuts: 2,
+        losses: 1,
+        lanes: vec![narrow(manual(up(2))), narrow(down(1))],
+        ..world.clone()
+    };
+    let found = check("windows_that_are_full", &world, &larger);
+    came_up(&found, &[VerdictKind::Handled]);
+}
+
 #[test]
 fn messages_cut_in_their_middle() {
     let world = Setup {

@@ -16,7 +16,8 @@ pub const DEFAULT_HALF_OPEN: usize = 256;
 pub struct Limits {
     /// How many connections may be in their handshake, or done with it and waiting to be
     /// accepted by the application, or refused and not yet gone; [`DEFAULT_HALF_OPEN`] by
-    /// default, at least one. Further ones wait in the system's queue.
+    /// default, at least one. Further ones wait in the system's queue,
+    /// also those of peers that return to their links: accept what comes.
     ///
     /// As many errors of connections that did not become links wait to be accepted; beyond that
     /// the oldest is dropped with a warning.

@@ -144,7 +144,9 @@ impl Delivery {
 
     /// The message is handled; the sender will know.
     ///
-    /// When the link has ended meanwhile, the sender can't be told: its receipt says `Unknown`.
+    /// When the link has ended meanwhile, or the session was lost in which the message came
+    /// ([`LinkEvent::SessionLost`](crate::LinkEvent::SessionLost)), the sender can't be told: its
+    /// receipt says `Unknown`.
     pub fn handled(mut self) -> Bytes {
         self.settle(|state, channel, sequence| state.link.handle(channel, sequence));
         std::mem::take(&mut self.payload)
@@ -163,8 +165,8 @@ impl Delivery {
     ) {
         self.settled = true;
         let (channel, sequence) = (self.channel, self.sequence);
-        // The message waits for exactly this, so the only thing that could be wrong is that the
-        // link has ended, and then there is nobody to tell.
+        // The message waits for exactly this, so the only thing that could be wrong is that its
+        // session is over, and then there is nobody to tell.
         let _ = self
             .handle
             .0

@@ -35,9 +35,12 @@ pub enum LinkEvent {
     },
     /// The link has a connection again: nothing was lost, nothing comes twice.
     Resumed,
-    /// The link has a connection again, but its session could not be resumed. Every message of it
-    /// has its verdict, and a new session has begun.
+    /// The session could not be resumed. Every message of it has its verdict;
+    /// [`LinkEvent::NewSession`] follows. In the tlsstream dialect, which can't resume, this comes
+    /// with each loss of a connection.
     SessionLost(SessionLoss),
+    /// The link has a connection again, and a new session in place of one that was lost.
+    NewSession,
 }
 
 impl LinkEvent {
@@ -208,6 +211,9 @@ impl State {
         while let Some(event) = self.link.poll_event() {
             match event {
                 Event::Connected => {
+                    if self.connected {
+                        self.tell(LinkEvent::NewSession);
+                    }
                     self.connected = true;
                     self.logged = None;
                     if let Some((registry, shared)) = &self.registry {

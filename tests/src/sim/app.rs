@@ -345,7 +345,7 @@ impl World<'_> {
         let visitor = it.end == ACCEPTOR && it.session == [0; 16] && it.ups == 0;
         let wrong = match reason {
             EndReason::Closed { .. } | EndReason::ClosedBeforeConnected => false,
-            EndReason::TakenOver => !visitor,
+            EndReason::TakenOver | EndReason::Stale => !visitor,
             EndReason::Lost(Loss::NotTrusted | Loss::Abandoned) => true,
             EndReason::Lost(_) if visitor => false,
             EndReason::Lost(Loss::CloseTooSlow) => self.ledger.open(node) > 0,
