@@ -128,7 +128,7 @@ fn connections_that_resume_behind_every_byte() {
         let uncut = expect(&case, &keys);
         for first in ENDS {
             let length = uncut.written[0][first];
-            let stride = if tries_all() { 1 } else { length / 4 };
+            let stride = if tries_all() { 1 } else { length / 12 };
             for after in (0..=length).step_by(usize::try_from(stride).unwrap_or(1)) {
                 for second in ENDS {
                     for again in 0.. {

@@ -283,7 +283,8 @@ impl Plan {
             handshake: Duration::from_secs(4),
             ping: Duration::from_secs(1),
             give_up: Duration::from_secs(3),
-            close: Duration::from_secs(30),
+            close: Duration::from_secs(20),
+            retain: Duration::from_secs(30),
             ..Patience::default()
         };
         Self {
