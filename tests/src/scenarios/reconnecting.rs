@@ -206,6 +206,7 @@ pub fn in_the_tlsstream_dialect(pair: &Pair) {
         proxy.resume();
         server = listener.accept().unwrap();
         receiver = server.receiver("data").unwrap();
+        assert_eq!(client.event(), Some(LinkEvent::NewSession));
     }
     let receipt = sender.give("whole");
     assert_eq!(receiver.take(), "whole");

@@ -136,6 +136,7 @@ pub fn to_a_listener_that_was_restarted(pair: &Pair) {
     assert_eq!(queued.wait(), Verdict::Withdrawn);
     let event = client.event();
     assert_eq!(event, Some(LinkEvent::SessionLost(SessionLoss::NotKnown)));
+    assert_eq!(client.event(), Some(LinkEvent::NewSession));
     let server = listener.accept().unwrap();
     let mut receiver = server.manual_receiver("data").unwrap();
     let receipt = sender.give("new");
@@ -209,6 +210,7 @@ pub fn too_late(pair: &Pair) {
     );
     let event = client.event();
     assert_eq!(event, Some(LinkEvent::SessionLost(SessionLoss::TooOld)));
+    assert_eq!(client.event(), Some(LinkEvent::NewSession));
     let server = listener.accept().unwrap();
     let receipt = sender.give("new");
     let mut receiver = server.manual_receiver("data").unwrap();
@@ -258,6 +260,7 @@ pub fn more_than_there_is_room_for(pair: &Pair) {
     proxy.resume();
     let event = oldest.client.event();
     assert_eq!(event, Some(LinkEvent::SessionLost(SessionLoss::TooOld)));
+    assert_eq!(oldest.client.event(), Some(LinkEvent::NewSession));
     let server = listener.accept().unwrap();
     let receipt = oldest.client.sender("data").unwrap().give("anew");
     assert_eq!(server.receiver("data").unwrap().take(), "anew");
