@@ -73,6 +73,8 @@ pub(crate) struct State {
     pub(crate) wakers: WakerSet,
     pub(crate) connected: bool,
     pub(crate) ended: bool,
+    /// The application was told of a lost session, and not yet of the next one.
+    session_lost: bool,
     detail: Option<Detail>,
     /// What the log was last told of there being no connection.
     logged: Option<String>,
@@ -114,6 +116,7 @@ impl Shared {
             wakers: WakerSet::default(),
             connected: false,
             ended: false,
+            session_lost: false,
             detail: None,
             logged: None,
             driver_number: 0,
@@ -211,7 +214,8 @@ impl State {
         while let Some(event) = self.link.poll_event() {
             match event {
                 Event::Connected => {
-                    if self.connected {
+                    // A link that only comes back to close has nothing new to tell.
+                    if std::mem::take(&mut self.session_lost) {
                         self.tell(LinkEvent::NewSession);
                     }
                     self.connected = true;
@@ -229,7 +233,10 @@ impl State {
                     }
                     self.tell(LinkEvent::Resumed);
                 }
-                Event::SessionLost(why) => self.tell(LinkEvent::SessionLost(why)),
+                Event::SessionLost(why) => {
+                    self.session_lost = true;
+                    self.tell(LinkEvent::SessionLost(why));
+                }
                 Event::Readable(channel) | Event::Room(channel) => self.wake(channel),
                 Event::Handled { channel, last, .. } => {
                     self.channels[usize::from(channel.0)]
