@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -11,7 +12,7 @@ use std::time::Duration;
 use countersign_certs::{GeneratedIdentity, fixtures};
 use countersign_core::{Config, Reconnect};
 use countersign_driver::{Limits, LinkError, Setup};
-use countersign_endpoint::{Identity, Security, Trust};
+use countersign_endpoint::{Identity, Pins, Security, Trust};
 
 use crate::backend::{Backend, Link, Listener};
 use crate::proxy::Proxy;
@@ -71,6 +72,21 @@ pub static IDENTITIES: LazyLock<[GeneratedIdentity; 2]> =
 pub fn tls(identity: &GeneratedIdentity, trust: impl Into<Trust>) -> Security {
     let own = Identity::from_der(identity.certificate_der(), identity.key_der()).unwrap();
     Security::tls(own, trust).build().unwrap()
+}
+
+/// The security of a process that is one end, `listen` or `connect`: the folder holds both as pairs
+/// of `.crt` and `.key`.
+#[must_use]
+pub fn role_security(folder: &Path, role: &str) -> Security {
+    let file = |name: &str, kind: &str| folder.join(format!("{name}.{kind}"));
+    let peer = if role == "listen" {
+        "connect"
+    } else {
+        "listen"
+    };
+    let identity = Identity::from_pem_files(file(role, "crt"), file(role, "key")).unwrap();
+    let pins = Pins::from_files([file(peer, "crt")]).unwrap();
+    Security::tls(identity, pins).build().unwrap()
 }
 
 /// `count` bytes that differ from place to place and from `seed` to `seed`.

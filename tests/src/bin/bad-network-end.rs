@@ -21,10 +21,10 @@ use countersign_core::{
     Bytes, ChannelConfig, CloseMode, Config, Patience, Reconnect, VerdictCounts, VerdictKind,
 };
 use countersign_driver::{Limits, Setup};
-use countersign_endpoint::{Identity, Pins, Security};
 use countersign_tests::backend::{Backend, Link};
 use countersign_tests::on_std::Std;
 use countersign_tests::on_tokio::Tokio;
+use countersign_tests::pair::role_security;
 
 /// The length of a message: its number, and bytes that follow from it.
 const LENGTH: usize = 64;
@@ -43,7 +43,7 @@ fn main() {
     };
     let address: SocketAddr = address.parse().unwrap();
     let count: u64 = count.parse().unwrap();
-    let setup = Setup::new(config(listens), security(Path::new(folder), role)).unwrap();
+    let setup = Setup::new(config(listens), role_security(Path::new(folder), role)).unwrap();
     if listens {
         let listener = backend.listen(address, setup, Limits::default());
         let link = listener.accept().unwrap();
@@ -74,18 +74,6 @@ fn config(listens: bool) -> Config {
         let config = config.channel(ChannelConfig::send(up));
         config.channel(ChannelConfig::receive(down).manual())
     }
-}
-
-fn security(folder: &Path, role: &str) -> Security {
-    let file = |name: &str, kind: &str| folder.join(format!("{name}.{kind}"));
-    let peer = if role == "listen" {
-        "connect"
-    } else {
-        "listen"
-    };
-    let identity = Identity::from_pem_files(file(role, "crt"), file(role, "key")).unwrap();
-    let pins = Pins::from_files([file(peer, "crt")]).unwrap();
-    Security::tls(identity, pins).build().unwrap()
 }
 
 fn message(number: u64) -> Bytes {

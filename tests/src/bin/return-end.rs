@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use countersign_core::{ChannelConfig, Config, Patience, Reconnect};
 use countersign_driver::{LinkEvent, Setup};
-use countersign_endpoint::{Identity, Pins, Security};
+use countersign_tests::pair::role_security;
 use countersign_tokio::{Listener, connect_with};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -32,7 +32,7 @@ async fn main() {
     let [role, address, folder] = &arguments[..] else {
         panic!("three arguments are needed, see the head of this program");
     };
-    let security = security(Path::new(folder), role);
+    let security = role_security(Path::new(folder), role);
     let patience = Patience {
         ping: Duration::from_millis(300),
         give_up: Duration::from_secs(1),
@@ -50,18 +50,6 @@ async fn main() {
         let config = config.channel(ChannelConfig::send("data"));
         connect(address.clone(), &Setup::new(config, security).unwrap()).await;
     }
-}
-
-fn security(folder: &Path, role: &str) -> Security {
-    let file = |name: &str, kind: &str| folder.join(format!("{name}.{kind}"));
-    let peer = if role == "listen" {
-        "connect"
-    } else {
-        "listen"
-    };
-    let identity = Identity::from_pem_files(file(role, "crt"), file(role, "key")).unwrap();
-    let pins = Pins::from_files([file(peer, "crt")]).unwrap();
-    Security::tls(identity, pins).build().unwrap()
 }
 
 async fn listen(address: &str, setup: &Setup) {
