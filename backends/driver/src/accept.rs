@@ -11,6 +11,9 @@ use crate::error::LinkError;
 /// How many connections a listener keeps before they are accepted by default.
 pub const DEFAULT_HALF_OPEN: usize = 256;
 
+/// How many links a listener has at a time by default.
+pub const DEFAULT_LINKS: usize = 16_384;
+
 /// What a listener takes before it lets peers wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -26,6 +29,11 @@ pub struct Limits {
     /// [`DEFAULT_SESSIONS`] by default. With one more, the one that has waited longest ends as
     /// [`Loss::Evicted`](countersign_core::Loss::Evicted).
     pub sessions: usize,
+    /// How many links there may be at a time, those without a connection included; one at least,
+    /// [`DEFAULT_LINKS`] by default. Whoever wants another is refused for now, and told so: openers
+    /// try again by their [`Reconnect`](countersign_core::Reconnect). Peers that return to their
+    /// links always come in.
+    pub links: usize,
 }
 
 impl Default for Limits {
@@ -33,6 +41,7 @@ impl Default for Limits {
         Self {
             half_open: DEFAULT_HALF_OPEN,
             sessions: DEFAULT_SESSIONS,
+            links: DEFAULT_LINKS,
         }
     }
 }

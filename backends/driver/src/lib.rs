@@ -31,7 +31,7 @@ mod shared;
 mod socket;
 mod wakers;
 
-pub use accept::{AcceptError, Backlog, DEFAULT_HALF_OPEN, Limits};
+pub use accept::{AcceptError, Backlog, DEFAULT_HALF_OPEN, DEFAULT_LINKS, Limits};
 pub use driver::{Dialer, Dialing, Driver, Timer, Transport};
 pub use error::{ChannelError, LinkError, SendError};
 pub use establish::{Connecting, Setup};

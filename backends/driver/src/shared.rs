@@ -12,7 +12,7 @@ use countersign_endpoint::{LinkAccess, SecurityError};
 use crate::clock::Clock;
 use crate::error::{Detail, LinkError};
 use crate::receipt::Receipts;
-use crate::registry::Registry;
+use crate::registry::{Place, Registry};
 use crate::wakers::{Awaited, WakerSet};
 
 /// Something that happened to a link.
@@ -90,6 +90,8 @@ pub(crate) struct State {
     wakes: Vec<Waker>,
     /// The listener's links, this one among them.
     registry: Option<(Arc<Registry>, Weak<Shared>)>,
+    /// The link's place among the listener's.
+    place: Option<Place>,
     /// A link that has to go once the lock is released, since more wait than there is room for.
     evicted: Option<Arc<Shared>>,
 }
@@ -125,6 +127,7 @@ impl Shared {
             armed: Instant::ZERO,
             wakes: Vec::new(),
             registry: None,
+            place: None,
             evicted: None,
         };
         Arc::new(Self {
@@ -309,8 +312,16 @@ impl State {
         self.wakers.drain_into(&mut self.wakes);
     }
 
+    /// Keeps the listener's place for this link, until it ends.
+    pub(crate) fn keep(&mut self, place: Place) {
+        if self.link.life() != Life::Ended {
+            self.place = Some(place);
+        }
+    }
+
     fn end(&mut self) {
         self.ended = true;
+        self.place = None;
         if let Some((registry, _)) = self.registry.take() {
             registry.remove(&self.link);
         }

@@ -49,6 +49,6 @@ pub use link::{BatchReceipt, Link, ManualReceiver, Receipt, Receiver, Sender};
 pub use listener::Listener;
 
 pub use countersign_driver::{
-    AcceptError, ChannelError, DEFAULT_HALF_OPEN, Delivery, Limits, LinkError, LinkEvent, Outgoing,
-    Report, SendError, Setup, core, endpoint,
+    AcceptError, ChannelError, DEFAULT_HALF_OPEN, DEFAULT_LINKS, Delivery, Limits, LinkError,
+    LinkEvent, Outgoing, Report, SendError, Setup, core, endpoint,
 };

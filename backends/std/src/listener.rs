@@ -98,7 +98,7 @@ impl Listener {
             state: Mutex::new(state),
             changed: Condvar::new(),
             half_open: limits.half_open.max(1),
-            registry: Registry::new(limits.sessions),
+            registry: Registry::new(limits.sessions, limits.links),
         });
         let doorman = Doorman {
             listener,

@@ -50,7 +50,7 @@ pub use connect::{connect, connect_with, link_over};
 pub use listener::Listener;
 
 pub use countersign_driver::{
-    AcceptError, BatchReceipt, ChannelError, DEFAULT_HALF_OPEN, Delivery, Limits, Link, LinkError,
-    LinkEvent, ManualReceiver, Outgoing, Receipt, Receiver, Report, SendError, Sender, Setup, core,
-    endpoint,
+    AcceptError, BatchReceipt, ChannelError, DEFAULT_HALF_OPEN, DEFAULT_LINKS, Delivery, Limits,
+    Link, LinkError, LinkEvent, ManualReceiver, Outgoing, Receipt, Receiver, Report, SendError,
+    Sender, Setup, core, endpoint,
 };

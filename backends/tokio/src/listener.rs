@@ -91,7 +91,7 @@ impl Listener {
             arrived: Notify::new(),
             gone: Notify::new(),
             places: Arc::new(Semaphore::new(half_open)),
-            registry: Registry::new(limits.sessions),
+            registry: Registry::new(limits.sessions, limits.links),
         });
         let accepting = tokio::spawn(accept_all(listener, setup, Doors(hall.clone())));
         Ok(Self {
