@@ -249,6 +249,7 @@ macro_rules! each_scenario_of_one_connection {
                 one_more_gets_in_when_one_ends: "links beyond the limit that come back",
                 returning_peers_need_no_place: "cuts by itself",
                 whose_session_is_gone_needs_a_place: "cuts by itself",
+                in_the_tlsstream_dialect: "tlsstream has no sessions",
             }
             stream {
                 sizes: "tlsstream has no sessions",

@@ -89,6 +89,10 @@ impl Link {
     pub fn handle_eof(&mut self, now: Instant) {
         self.advance_clock(now);
         self.read_ended = true;
+        if self.keep_stream(&[]) {
+            // Whether this is an orderly end shows once the peer is let in.
+            return;
+        }
         let running = matches!(self.life, Life::Open | Life::Closing);
         if running && !self.is_native() && self.stream_may_end() {
             self.begin_closing(Input::CloseHeard, CloseMode::Withdraw);

@@ -184,15 +184,22 @@ impl Link {
                 }
                 self.begin_session(&hello.greeting(), outcome)
             }
-            Some(Waiting::Stream(input)) => {
-                self.stream_open();
-                self.read_stream(&input)
-            }
+            Some(Waiting::Stream(input)) => self.admit_stream(&input),
             None => Ok(()),
         };
         if let Err(violation) = result {
             self.accuse(violation);
         }
+    }
+
+    /// Goes on with what has come in the tlsstream dialect meanwhile.
+    fn admit_stream(&mut self, input: &[u8]) -> Result<(), PeerMisbehaved> {
+        self.stream_open();
+        self.read_stream(input)?;
+        if self.read_ended {
+            self.handle_eof(self.now);
+        }
+        Ok(())
     }
 
     /// Sends a peer that waits for the caller's word away, because there is no room for another
@@ -304,8 +311,9 @@ impl Link {
     /// Keeps what comes in the tlsstream dialect while its peer waits to be admitted; false if it
     /// does not.
     pub(super) fn keep_stream(&mut self, input: &[u8]) -> bool {
+        let waits = self.life == Life::Greeting;
         match &mut self.session.waiting {
-            Some(Waiting::Stream(kept)) => {
+            Some(Waiting::Stream(kept)) if waits => {
                 kept.extend_from_slice(input);
                 true
             }

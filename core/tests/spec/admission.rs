@@ -293,6 +293,28 @@ fn in_the_tlsstream_dialect_the_stream_waits() {
     assert_eq!(refused.end_reason(), Some(&busy()));
     assert_eq!(said(&mut refused), []);
     assert_eq!(refused.waiting(countersign_core::ChannelId(0)), 0);
+    // An end that comes meanwhile is one like others, in order or not.
+    for (input, in_order) in [(&b"5!hello"[..], true), (b"", true), (b"5!he", false)] {
+        let mut guest = visitor(&config, 1);
+        guest.handle_input(NOW, input);
+        guest.handle_eof(NOW);
+        assert_eq!(
+            (guest.visit(), guest.life()),
+            (Some(Visit::New), Life::Greeting)
+        );
+        let mut refused = guest.clone();
+        guest.admit(NOW, None);
+        said(&mut guest);
+        let expected = match in_order {
+            true => EndReason::Closed { by_us: false },
+            false => EndReason::Lost(Loss::PeerLeft),
+        };
+        assert_eq!(guest.end_reason(), Some(&expected), "{input:?}");
+        refused.refuse_busy(NOW, WHY);
+        assert_eq!(refused.end_reason(), Some(&busy()));
+        assert_eq!(refused.poll_output(NOW, &mut [0; 9]), Output::End);
+        assert!(!refused.wants_connection());
+    }
     // What is wrong with it shows once it is let in.
     let mut guest = visitor(&config, 1);
     guest.handle_input(NOW, b"GET /");

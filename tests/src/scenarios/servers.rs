@@ -3,7 +3,9 @@
 use std::thread;
 use std::time::Duration;
 
-use countersign_core::{ChannelConfig, CloseMode, Config, EndReason, Loss, Reconnect, refuse};
+use countersign_core::{
+    ChannelConfig, CloseMode, Config, Dialect, EndReason, Loss, Reconnect, refuse,
+};
 use countersign_driver::{Limits, LinkEvent, Setup};
 
 use super::{away, back, one, patience};
@@ -194,4 +196,27 @@ pub fn whose_session_is_gone_needs_a_place(pair: &Pair) {
     assert!(!kept.wait().is_handled());
     assert_passes(&Ends { client, server }, "anew");
     drop(links);
+}
+
+/// The tlsstream dialect has no words for a refusal: the connection just ends, and what was sent
+/// on it is not confirmed.
+pub fn in_the_tlsstream_dialect(pair: &Pair) {
+    let stream = |config: Config| config.dialect(Dialect::TlsStream);
+    let listener = listen(pair, stream(receive()));
+    let connect = || pair.join(&*listener, listener.address(), stream(send()));
+    let mut links: Vec<_> = (0..PLACES).map(|_| connect()).collect();
+    if let Ok(link) = pair.connect(listener.address(), stream(send())) {
+        if let Ok(receipt) = link.sender("data").unwrap().send("outside".into()) {
+            assert!(!receipt.wait().is_handled());
+        }
+        let _ = link.ended();
+    }
+    assert_full(&*listener);
+    for link in &links {
+        assert_passes(link, "in");
+    }
+    let Ends { client, server } = links.remove(0);
+    assert!(client.close(CloseMode::Drain).is_orderly());
+    assert!(server.ended().is_orderly());
+    assert_passes(&connect(), "next");
 }
