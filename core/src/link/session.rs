@@ -470,7 +470,9 @@ impl Link {
 
     /// Decides whether the link waits for another connection, and for how long.
     pub(super) fn outlives(&mut self, loss: Loss) -> bool {
-        if !loss.spares_session() {
+        // Anybody may take the place of a peer for a while, and must not end what is not theirs.
+        let was_up = !self.wire.is_empty();
+        if !loss.spares_session() || (loss == Loss::Unproven && !was_up) {
             return false;
         }
         match self.role {
