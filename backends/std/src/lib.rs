@@ -54,6 +54,7 @@ pub use listener::listen_unix;
 pub use listener::{Listener, listen, listen_with};
 
 pub use countersign_driver::{
-    AcceptError, ChannelError, DEFAULT_HALF_OPEN, DEFAULT_PER_ADDRESS, Delivery, Drained, Limits,
-    LinkError, LinkEvent, Outgoing, Report, SendError, Setup, core, endpoint,
+    AcceptError, ChannelError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_LINKS,
+    DEFAULT_PER_ADDRESS, Delivery, Drained, Limits, LinkError, LinkEvent, Outgoing, Report,
+    SendError, Setup, core, endpoint,
 };
