@@ -354,19 +354,13 @@ impl<D: Dial> Driver<D> {
             }
             gone = registry.gone(session, peer);
         }
-        let place = registry.take_place();
-        self.shared.with(|state| match place {
-            Some(place) => {
+        let places = registry.admit();
+        self.shared.with(|state| match places {
+            Ok(places) => {
                 state.link.admit(now, gone.as_ref());
-                state.keep(place);
+                state.keep(places);
             }
-            None => {
-                let why = format!(
-                    "the listener has all the links that it takes, {}",
-                    registry.limit()
-                );
-                state.link.refuse_busy(now, &why);
-            }
+            Err(why) => state.link.refuse_busy(now, &why),
         });
         true
     }
