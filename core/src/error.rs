@@ -152,7 +152,8 @@ impl core::error::Error for OutOfOrder {}
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum EndReason {
-    /// Both ends agreed: everything that was sent has its verdict.
+    /// Both ends agreed: everything that was sent has its verdict. Or this end is as sure of that,
+    /// and the peer did not come back to say the same (`docs/protocol.md`, Closing and resuming).
     Closed {
         /// Whether this end asked first.
         by_us: bool,
