@@ -162,6 +162,18 @@ pub fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
+/// Lets others have their turn: pending once, and woken at once.
+pub fn turn() -> impl Future<Output = ()> {
+    let mut waited = false;
+    std::future::poll_fn(move |context| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
+
 /// Two links over a connection in memory, and what drives them.
 #[must_use]
 pub fn link(client: &Setup, server: &Setup) -> ([Link; 2], [End; 2]) {

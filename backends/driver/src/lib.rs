@@ -14,9 +14,10 @@
 //! `connection` moves the bytes of one connection; `registry` knows which link a returning peer
 //! belongs to; `shared` is
 //! the state under the lock and decides whom to wake; `wakers` knows who waits; `sender`, `receiver`, `receipt` and `link`
-//! are the handles; `accept` is what listeners share; `error` says why a link ended.
+//! are the handles; `sink`, `stream` and `callback` are their other forms; `accept` is what listeners share; `error` says why a link ended.
 
 mod accept;
+mod callback;
 mod clock;
 mod connection;
 mod driver;
@@ -28,7 +29,9 @@ mod receiver;
 mod registry;
 mod sender;
 mod shared;
+mod sink;
 mod socket;
+mod stream;
 mod wakers;
 
 pub use accept::{AcceptError, Backlog, DEFAULT_HALF_OPEN, Limits};
@@ -41,6 +44,7 @@ pub use receiver::{Delivery, ManualReceiver, Receiver};
 pub use registry::Registry;
 pub use sender::{Outgoing, Sender};
 pub use shared::LinkEvent;
+pub use sink::{MessageSink, SinkError};
 pub use socket::prepare_socket;
 
 pub use countersign_core as core;

@@ -51,6 +51,6 @@ pub use listener::Listener;
 
 pub use countersign_driver::{
     AcceptError, BatchReceipt, ChannelError, DEFAULT_HALF_OPEN, Delivery, Limits, Link, LinkError,
-    LinkEvent, ManualReceiver, Outgoing, Receipt, Receiver, Report, SendError, Sender, Setup, core,
-    endpoint,
+    LinkEvent, ManualReceiver, MessageSink, Outgoing, Receipt, Receiver, Report, SendError, Sender,
+    Setup, SinkError, core, endpoint,
 };
