@@ -40,13 +40,17 @@
 
 mod block;
 mod connect;
+mod incoming;
 mod link;
 mod listener;
+mod receiver;
 mod runtime;
 
 pub use connect::{connect, link_over};
-pub use link::{BatchReceipt, Link, ManualReceiver, Receipt, Receiver, Sender};
+pub use incoming::Incoming;
+pub use link::{BatchReceipt, Link, Receipt, Sender};
 pub use listener::Listener;
+pub use receiver::{ManualReceiver, Receiver};
 
 pub use countersign_driver::{
     AcceptError, ChannelError, DEFAULT_HALF_OPEN, Delivery, Limits, LinkError, LinkEvent, Outgoing,
