@@ -23,6 +23,7 @@
 #[cfg(target_os = "linux")]
 pub mod air;
 pub mod backend;
+pub mod cancelling;
 pub mod conformance;
 pub mod cutting;
 mod handles;
