@@ -27,7 +27,7 @@ pub struct Tokio;
 
 impl Backend for Tokio {
     fn listen(&self, address: SocketAddr, setup: Setup, limits: Limits) -> Box<dyn Listener> {
-        let listening = countersign_tokio::Listener::bind_with(address, setup, limits);
+        let listening = countersign_tokio::listen_with(address, setup, limits);
         Box::new(RUNTIME.block_on(listening).unwrap())
     }
 
@@ -61,7 +61,7 @@ pub enum TokioFutures {
 }
 
 impl AsyncBackend for TokioFutures {
-    type Listener = countersign_tokio::Listener;
+    type Listener = driver::Listener;
 
     fn block_on<T>(&self, test: impl Future<Output = T>) -> T {
         match self {
@@ -73,7 +73,7 @@ impl AsyncBackend for TokioFutures {
         }
     }
     async fn listen(&self, address: SocketAddr, setup: Setup) -> io::Result<Self::Listener> {
-        Self::Listener::bind(address, setup).await
+        countersign_tokio::listen(address, setup).await
     }
     fn address(&self, listener: &Self::Listener) -> SocketAddr {
         listener.local_addr()

@@ -7,7 +7,7 @@ use std::thread;
 
 use countersign_core::{ChannelConfig, CloseMode, Config, Rejection, Verdict, reject};
 use countersign_endpoint::Security;
-use countersign_std::{Link, Listener, Receipt, Setup, connect};
+use countersign_std::{Link, Receipt, Setup, connect, listen};
 use countersign_tests::pair::loopback;
 use countersign_tests::watch;
 
@@ -18,7 +18,7 @@ fn setup(channel: ChannelConfig) -> Setup {
 
 /// A link from a sending opener to a receiving acceptor.
 fn pair(receive: ChannelConfig) -> [Link; 2] {
-    let listener = Listener::bind(loopback(), setup(receive)).unwrap();
+    let listener = listen(loopback(), setup(receive)).unwrap();
     let address = listener.local_addr();
     let opening = thread::spawn(move || connect(address, &setup(ChannelConfig::send("data"))));
     let accepted = listener.incoming().next().unwrap().unwrap();
@@ -46,7 +46,7 @@ fn picky(message: &[u8]) -> Result<(), Rejection> {
 #[test]
 fn a_listener_is_an_iterator_of_links() {
     watch(|| {
-        let listener = Listener::bind(loopback(), setup(ChannelConfig::receive("data"))).unwrap();
+        let listener = listen(loopback(), setup(ChannelConfig::receive("data"))).unwrap();
         let address = listener.local_addr();
         let opening = thread::spawn(move || {
             let client = setup(ChannelConfig::send("data"));

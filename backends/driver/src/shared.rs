@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
 use countersign_core::{
-    ChannelId, CloseMode, EndReason, Event, Instant, Life, Link, Loss, Role, SessionLoss, TakeOver,
+    ChannelId, CloseMode, EndReason, Event, Instant, Life, Link, Loss, Mode, Role, SessionLoss,
+    TakeOver,
 };
 use countersign_endpoint::{LinkAccess, SecurityError};
 
@@ -193,6 +194,17 @@ impl Shared {
         result
     }
 
+    /// Begins to close the link, as its listener wants.
+    pub(crate) fn start_close(&self) {
+        self.with(|state| state.start_close(CloseMode::Drain));
+    }
+
+    /// Ends the link where it stands.
+    pub(crate) fn abandon(&self) {
+        let now = self.clock.now();
+        self.with(|state| state.abandon(now));
+    }
+
     /// Ends the link, because too many others wait for their peers.
     fn evict(&self) {
         let now = self.clock.now();
@@ -323,8 +335,30 @@ impl State {
         self.wake_all();
     }
 
+    /// Begins to close the link.
+    pub(crate) fn start_close(&mut self, mode: CloseMode) {
+        self.abandon_unclaimed();
+        self.link.close(mode);
+        // Whoever waits for room waits in vain.
+        self.wake_all();
+    }
+
+    /// Rejects what comes on receive channels whose receivers nobody has asked for.
+    pub(crate) fn abandon_unclaimed(&mut self) {
+        let unclaimed = self.link.config().channels().iter().zip(&self.channels);
+        let unclaimed: Vec<_> = unclaimed
+            .map(|(config, channel)| config.mode() == Mode::Receive && !channel.taken)
+            .collect();
+        for (at, unclaimed) in (0..).zip(unclaimed) {
+            if unclaimed {
+                // The channel is in receive mode, so this can't fail.
+                let _ = self.link.abandon(ChannelId(at));
+            }
+        }
+    }
+
     /// Ends the link where it stands.
-    pub(crate) fn abandon(&mut self, now: Instant) {
+    fn abandon(&mut self, now: Instant) {
         self.link.handle_lost(now, Loss::Abandoned);
         // What is left to do is to let go of the connection, which is no output of the link's.
         let driver = self.driver.take();
