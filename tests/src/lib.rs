@@ -24,6 +24,7 @@
 pub mod air;
 pub mod backend;
 pub mod backends;
+pub mod cancelling;
 pub mod conformance;
 pub mod cutting;
 mod handles;
