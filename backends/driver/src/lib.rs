@@ -14,7 +14,8 @@
 //! `connection` moves the bytes of one connection; `registry` knows which link a returning peer
 //! belongs to; `shared` is
 //! the state under the lock and decides whom to wake; `wakers` knows who waits; `sender`, `receiver`, `receipt` and `link`
-//! are the handles; `accept` is what listeners share; `error` says why a link ended.
+//! are the handles; `accept` is what listeners share; `error` says why a link ended. [`secure`] is
+//! apart from all of these: streams of bytes with the same pins, and no link.
 
 mod accept;
 mod clock;
@@ -26,6 +27,7 @@ mod link;
 mod receipt;
 mod receiver;
 mod registry;
+pub mod secure;
 mod sender;
 mod shared;
 mod socket;
@@ -39,6 +41,7 @@ pub use link::{Link, Report};
 pub use receipt::{BatchReceipt, Receipt};
 pub use receiver::{Delivery, ManualReceiver, Receiver};
 pub use registry::Registry;
+pub use secure::{DEFAULT_HANDSHAKE_LIMIT, DEFAULT_SHUTDOWN_LIMIT, StreamSetup};
 pub use sender::{Outgoing, Sender};
 pub use shared::LinkEvent;
 pub use socket::prepare_socket;
