@@ -45,12 +45,14 @@
 mod connect;
 mod listener;
 mod runtime;
+mod secure;
 
 pub use connect::{connect, connect_with, link_over};
 pub use listener::Listener;
+pub use secure::{SecureStream, secure_connect, secure_over, secure_over_with};
 
 pub use countersign_driver::{
-    AcceptError, BatchReceipt, ChannelError, DEFAULT_HALF_OPEN, Delivery, Limits, Link, LinkError,
-    LinkEvent, ManualReceiver, Outgoing, Receipt, Receiver, Report, SendError, Sender, Setup, core,
-    endpoint,
+    AcceptError, BatchReceipt, ChannelError, DEFAULT_HALF_OPEN, DEFAULT_HANDSHAKE_LIMIT,
+    DEFAULT_SHUTDOWN_LIMIT, Delivery, Limits, Link, LinkError, LinkEvent, ManualReceiver, Outgoing,
+    Receipt, Receiver, Report, SendError, Sender, Setup, StreamSetup, core, endpoint,
 };
