@@ -43,12 +43,17 @@ mod connect;
 mod link;
 mod listener;
 mod runtime;
+mod secure;
 
 pub use connect::{connect, link_over};
 pub use link::{BatchReceipt, Link, ManualReceiver, Receipt, Receiver, Sender};
 pub use listener::Listener;
+pub use secure::{
+    ReadHalf, SecureStream, WriteHalf, secure_connect, secure_over, secure_over_with,
+};
 
 pub use countersign_driver::{
-    AcceptError, ChannelError, DEFAULT_HALF_OPEN, Delivery, Limits, LinkError, LinkEvent, Outgoing,
-    Report, SendError, Setup, core, endpoint,
+    AcceptError, ChannelError, DEFAULT_HALF_OPEN, DEFAULT_HANDSHAKE_LIMIT, DEFAULT_SHUTDOWN_LIMIT,
+    Delivery, Limits, LinkError, LinkEvent, Outgoing, Report, SendError, Setup, StreamSetup, core,
+    endpoint,
 };
