@@ -10,6 +10,8 @@
 //! links are lasting and their connections are cut at random ([`cutting`]);
 //! `tests/cutting.rs` runs them for the same pairs.
 //!
+//! Secure streams have a suite of their own, in [`secure`].
+//!
 //! Scenarios wait for events. The only time limit is [`watch`]'s, which turns a hang into a
 //! failure.
 
@@ -36,6 +38,7 @@ pub mod pair;
 pub mod proxy;
 pub mod python;
 pub mod scenarios;
+pub mod secure;
 pub mod sim;
 mod watchdog;
 
