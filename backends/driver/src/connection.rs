@@ -21,6 +21,8 @@ pub(crate) struct Connection<T> {
     transport: T,
     input: Buffer,
     output: Buffer,
+    /// The transport may still keep some of what it took.
+    unflushed: bool,
     /// Our direction of the transport has ended, or can't be used any more.
     shut: bool,
     /// The transport could not end our direction yet.
@@ -36,6 +38,7 @@ impl<T: Transport> Connection<T> {
             transport,
             input: Buffer::default(),
             output: Buffer::default(),
+            unflushed: false,
             shut: false,
             shutting: false,
             linger: None,
@@ -79,6 +82,7 @@ impl<T: Transport> Connection<T> {
                 Poll::Pending => break,
                 Poll::Ready(Ok(count)) if count > 0 => {
                     self.output.consume(count);
+                    self.unflushed = true;
                     progress = true;
                 }
                 Poll::Ready(result) => {
@@ -90,7 +94,24 @@ impl<T: Transport> Connection<T> {
                 }
             }
         }
-        progress
+        self.flush(context, shared) || progress
+    }
+
+    /// Has the transport send what it keeps, once there is nothing more to give it; true when it
+    /// can't.
+    fn flush(&mut self, context: &mut Context<'_>, shared: &Shared) -> bool {
+        if !self.unflushed || !self.output.is_empty() || self.shut {
+            return false;
+        }
+        match self.transport.poll_flush(context) {
+            Poll::Pending => false,
+            Poll::Ready(result) => {
+                self.unflushed = false;
+                result
+                    .map_err(|error| self.cannot_write(error, shared))
+                    .is_err()
+            }
+        }
     }
 
     fn shut_down(&mut self, context: &mut Context<'_>) -> bool {
