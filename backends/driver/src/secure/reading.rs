@@ -119,6 +119,8 @@ impl Reading {
         match result {
             Ok(consumed) => {
                 self.input.consume(consumed);
+                // Whoever only writes from now on does not come by again.
+                self.input.release();
                 if self.ended {
                     self.forget_input();
                 }
