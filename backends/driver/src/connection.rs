@@ -1,14 +1,12 @@
 //! One transport connection of a link, and the bytes on their way between the two.
 
 use std::io;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use countersign_core::{Instant, Life};
 use countersign_endpoint::{Buffer, Endpoint, Written};
 
 use crate::driver::Transport;
-use crate::error::Detail;
 use crate::shared::Shared;
 
 /// How much is read at once, in bytes, at least.
@@ -121,7 +119,7 @@ impl<T: Transport> Connection<T> {
     /// connection by now does not care what is wrong with this one.
     fn explain(&self, error: io::Error, shared: &Shared) {
         if !self.endpoint.is_fenced(&mut &*shared) {
-            shared.with(|state| state.explain(Detail::Transport(Arc::new(error))));
+            shared.with(|state| state.explanation.transport(&state.link, error));
         }
     }
 

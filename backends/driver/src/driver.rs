@@ -10,7 +10,6 @@ use countersign_core::{Instant, Loss, TakeOver};
 use countersign_endpoint::{Endpoint, Security};
 
 use crate::connection::Connection;
-use crate::error::Detail;
 use crate::registry::Registry;
 use crate::shared::Shared;
 
@@ -236,7 +235,7 @@ impl<T: Transport> Driver<T> {
         match result {
             Ok(transport) => self.connect(transport),
             Err(error) => self.shared.with(|state| {
-                state.explain(Detail::Unopened(Arc::new(error)));
+                state.explanation.unopened(&state.link, error);
                 state.link.handle_lost(now, Loss::Transport);
                 state.log_loss();
             }),

@@ -14,7 +14,7 @@
 //! `connection` moves the bytes of one connection; `registry` knows which link a returning peer
 //! belongs to; `shared` is
 //! the state under the lock and decides whom to wake; `wakers` knows who waits; `sender`, `receiver`, `receipt` and `link`
-//! are the handles; `accept` is what listeners share; `error` says why a link ended.
+//! are the handles; `accept` is what listeners share; `error` says what handles can't do.
 
 mod accept;
 mod clock;
