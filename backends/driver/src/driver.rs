@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant as StdInstant;
 
 use countersign_core::{Instant, Loss, TakeOver};
-use countersign_endpoint::{Endpoint, Security};
+use countersign_endpoint::Security;
 
 use crate::connection::Connection;
 use crate::registry::Registry;
@@ -121,9 +121,7 @@ impl<T: Transport> Driver<T> {
     }
 
     fn connect(&mut self, transport: T) {
-        let now = self.shared.clock.now();
-        let endpoint = Endpoint::new(&self.security, now, &mut &*self.shared);
-        self.connection = Some(Connection::new(endpoint, transport));
+        self.connection = Some(Connection::new(&self.security, transport, &self.shared));
     }
 
     /// Does what can be done now; ready when there is nothing left to do, ever.

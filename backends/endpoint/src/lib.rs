@@ -74,6 +74,7 @@ mod tls;
 mod translate;
 mod trust;
 mod verify;
+mod wire;
 
 pub use alert::Alert;
 pub use buffer::Buffer;
@@ -87,3 +88,4 @@ pub use pin::{Pin, Pins, ValidityDates};
 pub use security::{ALPN_COUNTERSIGN, Security, TlsBuilder, random_seed};
 pub use setup_error::{Origin, SetupError};
 pub use trust::{Authority, Trust};
+pub use wire::{ToSend, Wire};
