@@ -1,15 +1,18 @@
 //! Two ends in memory, driven by hand: no socket, no thread, and every call is counted.
 
 use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Instant;
 
 use countersign_core::Role;
-use countersign_driver::{Connecting, Dialer, Driver, Link, Registry, Setup, Transport};
+use countersign_driver::{Connecting, Dial, Driver, Link, READ, Registry, Setup, Transport};
+use countersign_endpoint::Buffer;
 
 /// How much one direction holds.
 const CAPACITY: usize = 64 * 1024;
@@ -45,31 +48,37 @@ impl Transport for Wire {
     fn poll_read(
         &mut self,
         context: &mut Context<'_>,
-        buffer: &mut [u8],
+        buffer: &mut Buffer,
     ) -> Poll<io::Result<usize>> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let mut pipe = self.reads.lock().unwrap();
-        let count = pipe.bytes.len().min(buffer.len());
+        let count = pipe.bytes.len().min(READ);
         if count == 0 && !pipe.ended {
             pipe.reader = Some(context.waker().clone());
             return Poll::Pending;
         }
-        for (place, byte) in buffer.iter_mut().zip(pipe.bytes.drain(..count)) {
+        for (place, byte) in buffer.space(READ).iter_mut().zip(pipe.bytes.drain(..count)) {
             *place = byte;
         }
+        buffer.commit(count);
         pipe.writer.take().into_iter().for_each(Waker::wake);
         Poll::Ready(Ok(count))
     }
 
-    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut Buffer,
+    ) -> Poll<io::Result<usize>> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let mut pipe = self.writes.lock().unwrap();
-        let count = bytes.len().min(CAPACITY - pipe.bytes.len());
+        let count = buffer.filled().len().min(CAPACITY - pipe.bytes.len());
         if count == 0 {
             pipe.writer = Some(context.waker().clone());
             return Poll::Pending;
         }
-        pipe.bytes.extend(&bytes[..count]);
+        pipe.bytes.extend(&buffer.filled()[..count]);
+        buffer.consume(count);
         pipe.reader.take().into_iter().for_each(Waker::wake);
         Poll::Ready(Ok(count))
     }
@@ -83,11 +92,30 @@ impl Transport for Wire {
     }
 }
 
+/// A driver, whichever way it comes to its connections.
+pub trait Drive: Debug + Send {
+    /// As [`Driver::poll`].
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()>;
+
+    /// As [`Driver::deadline`].
+    fn deadline(&self) -> Option<Instant>;
+}
+
+impl<D: Dial<Transport: Debug + Send> + Send> Drive for Driver<D> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        Self::poll(self, context)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        Self::deadline(self)
+    }
+}
+
 /// One end: its driver, and how often that was woken and polled.
 #[derive(Debug)]
 pub struct End {
     /// The driver, until it is done.
-    pub driver: Option<Driver<Wire>>,
+    pub driver: Option<Box<dyn Drive>>,
     alarm: Arc<Alarm>,
     calls: Arc<AtomicU64>,
     /// How many of the wakes have been answered.
@@ -103,10 +131,10 @@ impl End {
         (connecting, Self::of(driver, calls))
     }
 
-    fn of(driver: Driver<Wire>, calls: Arc<AtomicU64>) -> Self {
+    fn of(driver: impl Drive + 'static, calls: Arc<AtomicU64>) -> Self {
         // Woken once, as every new task is.
         Self {
-            driver: Some(driver),
+            driver: Some(Box::new(driver)),
             alarm: Arc::new(Alarm(AtomicU64::new(1))),
             calls,
             answered: 0,
@@ -249,14 +277,12 @@ impl Network {
     #[must_use]
     pub fn dial(&self, setup: &Setup) -> (Connecting, End) {
         let network = self.clone();
-        let dialer: Dialer<Wire> = Box::new(move || {
+        let open = move || {
             let network = network.clone();
             network.0.lock().unwrap().attempts += 1;
-            Box::pin(std::future::poll_fn(move |context| {
-                network.connect(context)
-            }))
-        });
-        let (connecting, driver) = Connecting::dial(setup, dialer).unwrap();
+            std::future::poll_fn(move |context| network.connect(context))
+        };
+        let (connecting, driver) = Connecting::dial(setup, open).unwrap();
         let calls = self.0.lock().unwrap().calls.clone();
         (connecting, End::of(driver, calls))
     }

@@ -11,7 +11,7 @@ use countersign_certs::GeneratedIdentity;
 use countersign_core::{
     ChannelConfig, CloseMode, Config, EndReason, Loss, Patience, Reconnect, Verdict,
 };
-use countersign_driver::{Driver, Link, LinkEvent, Registry, Setup};
+use countersign_driver::{Link, LinkEvent, Registry, Setup};
 use countersign_endpoint::Security;
 use countersign_tests::memory::{Answer, End, Network, connected, poll_once, settle};
 use countersign_tests::pair::{IDENTITIES, payload, tls};
@@ -78,7 +78,7 @@ fn assert_sleeps(end: &mut End, looks: u64) {
 }
 
 fn deadline(end: &End) -> Option<Duration> {
-    let deadline = end.driver.as_ref().and_then(Driver::deadline)?;
+    let deadline = end.driver.as_ref().and_then(|driver| driver.deadline())?;
     Some(deadline.saturating_duration_since(Instant::now()))
 }
 

@@ -42,9 +42,9 @@ impl<T: Transport> Connection<T> {
             match self.wire.to_send(now, &mut &*shared) {
                 ToSend::Nothing => return progress,
                 ToSend::End => return self.shut_down(context) || progress,
-                ToSend::Bytes(bytes) => match self.transport.poll_write(context, bytes) {
+                ToSend::Bytes(buffer) => match self.transport.poll_write(context, buffer) {
                     Poll::Pending => return progress,
-                    Poll::Ready(Ok(count)) if count > 0 => self.wire.sent(count),
+                    Poll::Ready(Ok(count)) if count > 0 => self.wire.sent(),
                     Poll::Ready(result) => {
                         let error = result.err();
                         let error = error.unwrap_or_else(|| io::ErrorKind::WriteZero.into());
@@ -86,7 +86,7 @@ impl<T: Transport> Connection<T> {
         if self.wire.is_read_ended() {
             return false;
         }
-        match self.transport.poll_read(context, self.wire.space()) {
+        match self.transport.poll_read(context, self.wire.input()) {
             Poll::Pending => return false,
             Poll::Ready(Ok(count)) => self.wire.received(now, count, &mut &*shared),
             Poll::Ready(Err(error)) => {

@@ -1,25 +1,35 @@
 //! The loop that keeps a link connected and moves its bytes, for any runtime.
 
 use std::io;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant as StdInstant;
 
 use countersign_core::{Instant, Loss, TakeOver};
-use countersign_endpoint::Security;
+use countersign_endpoint::{Buffer, Security};
 
 use crate::connection::Connection;
 use crate::registry::Registry;
 use crate::shared::Shared;
 
+/// How much room there should be for what a transport reads at once, in bytes, at least.
+pub const READ: usize = 16 * 1024;
+
 /// A byte stream in both directions that never blocks.
 ///
 /// A method that answers `Pending` has arranged for the context's waker to be woken when it is
 /// worth trying again.
+///
+/// For the sake of transports whose operating system needs the memory for as long as a transfer is
+/// under way, buffers are handed over whole: such a transport takes the buffer's content, leaves an
+/// empty one and answers `Pending`. When it is ready it gives back what it took. Between a
+/// `Pending` and the answer, the caller calls the same method with the same buffer, which it has
+/// not touched.
 pub trait Transport {
-    /// Reads what there is to the front of `buffer`; zero bytes mean that the peer has ended its
-    /// direction.
+    /// Appends what there is to `buffer`, in which there should be room for [`READ`] bytes, and says
+    /// how much that is; zero bytes mean that the peer has ended its direction.
     ///
     /// # Errors
     ///
@@ -27,15 +37,20 @@ pub trait Transport {
     fn poll_read(
         &mut self,
         context: &mut Context<'_>,
-        buffer: &mut [u8],
+        buffer: &mut Buffer,
     ) -> Poll<io::Result<usize>>;
 
-    /// Sends as much from the front of `bytes` as the transport takes.
+    /// Sends as much from the front of `buffer` as the transport takes, removes it from there, and
+    /// says how much that is. At the first call the buffer is not empty.
     ///
     /// # Errors
     ///
     /// As for [`Transport::poll_read`].
-    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut Buffer,
+    ) -> Poll<io::Result<usize>>;
 
     /// Ends this end's direction.
     ///
@@ -52,32 +67,93 @@ pub trait Timer {
     fn poll_until(&mut self, context: &mut Context<'_>, deadline: StdInstant) -> Poll<()>;
 }
 
-/// A transport connection that is being opened. It has a time limit of its own; dropping it gives
-/// it up.
-pub type Dialing<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
-
 /// Opens transport connections to one peer, one at a time.
-pub type Dialer<T> = Box<dyn FnMut() -> Dialing<T> + Send>;
+pub trait Dial {
+    /// What it opens.
+    type Transport: Transport;
+
+    /// Ready when a connection stands, or could not be had; the next call begins with another. An
+    /// attempt has a time limit of its own.
+    fn poll_dial(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Self::Transport>>;
+
+    /// Gives up the attempt that is under way, if any.
+    fn give_up(&mut self);
+}
+
+/// Opens connections with the futures that a closure makes.
+pub struct Dialer<Open, F> {
+    open: Open,
+    attempt: Option<Pin<Box<F>>>,
+}
+
+impl<Open, F> std::fmt::Debug for Dialer<Open, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dialer").finish_non_exhaustive()
+    }
+}
+
+impl<Open, F> Dialer<Open, F> {
+    pub(crate) fn new(open: Open) -> Self {
+        let attempt = None;
+        Self { open, attempt }
+    }
+}
+
+impl<Open, F, T> Dial for Dialer<Open, F>
+where
+    Open: FnMut() -> F,
+    F: Future<Output = io::Result<T>>,
+    T: Transport,
+{
+    type Transport = T;
+
+    fn poll_dial(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let attempt = self.attempt.get_or_insert_with(|| Box::pin((self.open)()));
+        let result = ready!(attempt.as_mut().poll(context));
+        self.attempt = None;
+        Poll::Ready(result)
+    }
+
+    fn give_up(&mut self) {
+        self.attempt = None;
+    }
+}
+
+/// Opens nothing: for a link that ends with its connection, or whose peer is the one that connects.
+/// Such a link never asks.
+#[derive(Debug)]
+pub struct Never<T>(PhantomData<fn() -> T>);
+
+impl<T: Transport> Dial for Never<T> {
+    type Transport = T;
+
+    fn poll_dial(&mut self, _: &mut Context<'_>) -> Poll<io::Result<T>> {
+        Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+    }
+
+    fn give_up(&mut self) {}
+}
 
 /// Keeps a link connected, and moves bytes between it and its transport, until the link has ended
 /// and both are done with each other.
 ///
 /// Holds no protocol decision: when to connect, when to write what, when to give up and what to
 /// tell are the core's. Dropping it ends the link as lost.
-pub struct Driver<T> {
+pub struct Driver<D: Dial> {
     shared: Arc<Shared>,
     /// Which of the link's drivers this is: the one that brought its latest connection goes on
     /// with the link, those before it are done.
     number: u64,
     security: Security,
-    connection: Option<Connection<T>>,
-    dialer: Option<Dialer<T>>,
-    dialing: Option<Dialing<T>>,
+    connection: Option<Connection<D::Transport>>,
+    dialer: D,
+    /// An attempt to open a connection is under way.
+    dials: bool,
     /// Where a listener's links are, one of which a peer may return to.
     registry: Option<Arc<Registry>>,
 }
 
-impl<T> std::fmt::Debug for Driver<T> {
+impl<D: Dial> std::fmt::Debug for Driver<D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Driver")
             .field("number", &self.number)
@@ -85,7 +161,7 @@ impl<T> std::fmt::Debug for Driver<T> {
     }
 }
 
-impl<T: Transport> Driver<T> {
+impl<T: Transport> Driver<Never<T>> {
     /// Drives a link over one transport connection, that a listener has accepted if there is a
     /// registry.
     pub(crate) fn over(
@@ -99,28 +175,30 @@ impl<T: Transport> Driver<T> {
             shared,
             security: security.clone(),
             connection: None,
-            dialer: None,
-            dialing: None,
+            dialer: Never(PhantomData),
+            dials: false,
             registry,
         };
         driver.connect(transport);
         driver
     }
+}
 
+impl<D: Dial> Driver<D> {
     /// Drives a link over as many transport connections as it takes.
-    pub(crate) fn dial(shared: Arc<Shared>, security: &Security, dialer: Dialer<T>) -> Self {
+    pub(crate) fn dial(shared: Arc<Shared>, security: &Security, dialer: D) -> Self {
         Self {
             number: shared.with(|state| state.driver_number),
             shared,
             security: security.clone(),
             connection: None,
-            dialer: Some(dialer),
-            dialing: None,
+            dialer,
+            dials: false,
             registry: None,
         }
     }
 
-    fn connect(&mut self, transport: T) {
+    fn connect(&mut self, transport: D::Transport) {
         self.connection = Some(Connection::new(&self.security, transport, &self.shared));
     }
 
@@ -194,7 +272,7 @@ impl<T: Transport> Driver<T> {
     fn sleep(&self, context: &Context<'_>) -> bool {
         let connection = self.connection.as_ref();
         let blocked = connection.is_none_or(Connection::is_blocked);
-        let dials = self.dialing.is_some();
+        let dials = self.dials;
         self.shared.with(|state| {
             if state.driver_number != self.number {
                 return false;
@@ -213,22 +291,16 @@ impl<T: Transport> Driver<T> {
     /// attempt has its time, which may have come already: others have their turn in between.
     fn poll_dial(&mut self, context: &mut Context<'_>, now: Instant) -> bool {
         if !self.shared.with(|state| state.link.wants_connect()) {
-            self.dialing = None;
+            if std::mem::take(&mut self.dials) {
+                self.dialer.give_up();
+            }
             return false;
         }
-        let result = match (&mut self.dialing, &mut self.dialer) {
-            (Some(dialing), _) => dialing.as_mut().poll(context),
-            (None, Some(dialer)) => {
-                let dialing = self.dialing.insert(dialer());
-                dialing.as_mut().poll(context)
-            }
-            // Only a link of one connection has no dialer, and it wants no other.
-            (None, None) => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        };
+        let result = self.dialer.poll_dial(context);
+        self.dials = result.is_pending();
         let Poll::Ready(result) = result else {
             return false;
         };
-        self.dialing = None;
         let opened = result.is_ok();
         match result {
             Ok(transport) => self.connect(transport),
@@ -309,7 +381,7 @@ impl<T: Transport> Driver<T> {
     }
 }
 
-impl<T> Drop for Driver<T> {
+impl<D: Dial> Drop for Driver<D> {
     fn drop(&mut self) {
         let now = self.shared.clock.now();
         self.shared.with(|state| {

@@ -32,7 +32,7 @@ mod socket;
 mod wakers;
 
 pub use accept::{AcceptError, Backlog, DEFAULT_HALF_OPEN, Limits};
-pub use driver::{Dialer, Dialing, Driver, Timer, Transport};
+pub use driver::{Dial, Dialer, Driver, Never, READ, Timer, Transport};
 pub use error::{ChannelError, LinkError, SendError};
 pub use establish::{Connecting, Setup};
 pub use link::{Link, Report};

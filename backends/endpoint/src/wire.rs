@@ -7,14 +7,14 @@ use crate::endpoint::{Endpoint, LinkAccess, Written};
 use crate::error::SecurityError;
 use crate::security::Security;
 
-/// How much is read at once, in bytes, at least.
-const READ: usize = 16 * 1024;
-
 /// What is to be done with the sending direction of a transport.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub enum ToSend<'a> {
-    /// These bytes are to be sent, one at least; [`Wire::sent`] takes back how many were.
-    Bytes(&'a [u8]),
+    /// What is in this buffer is to be sent, one byte at least. Whoever has sent some of it removes
+    /// that from its front, and says so to [`Wire::sent`]. Until then the next answer is this
+    /// buffer again, untouched, so a transport that needs the memory may hold its content meanwhile
+    /// and leave it empty.
+    Bytes(&'a mut Buffer),
     /// There is nothing to send until something happens.
     Nothing,
     /// This end's direction is to be ended; [`Wire::shut`] takes note that it was.
@@ -25,8 +25,8 @@ pub enum ToSend<'a> {
 /// its own, or for a runtime. Still without I/O.
 ///
 /// The owner of the transport
-/// - while [`is_read_ended`](Self::is_read_ended) does not say otherwise, reads into
-///   [`space`](Self::space) and says how much came to [`received`](Self::received), or that
+/// - while [`is_read_ended`](Self::is_read_ended) does not say otherwise, appends what there is to
+///   [`input`](Self::input) and says how much came to [`received`](Self::received), or that
 ///   reading [`failed`](Self::failed);
 /// - does what [`to_send`](Self::to_send) says, until that is nothing or the transport takes no
 ///   more, after whatever may have given the link something to say;
@@ -45,6 +45,8 @@ pub struct Wire {
     endpoint: Endpoint,
     input: Buffer,
     output: Buffer,
+    /// The output was handed out, and none of it is known to be sent: the transport may hold it.
+    sending: bool,
     /// Our direction of the transport is to be ended.
     ending: bool,
     /// Our direction of the transport has ended, or can't be used any more.
@@ -61,6 +63,7 @@ impl Wire {
             endpoint: Endpoint::new(security, now, link),
             input: Buffer::default(),
             output: Buffer::default(),
+            sending: false,
             ending: false,
             shut: false,
             linger: None,
@@ -97,19 +100,19 @@ impl Wire {
         self.endpoint.is_read_ended()
     }
 
-    /// Where to read to: 16 KiB or more.
-    pub fn space(&mut self) -> &mut [u8] {
-        self.input.space(READ)
+    /// Where what arrives is to be appended. It holds less than [`MAX_RECORD`](crate::MAX_RECORD)
+    /// bytes; 16 KiB more at a time is a good measure.
+    pub fn input(&mut self) -> &mut Buffer {
+        &mut self.input
     }
 
-    /// So many bytes were read to the front of [`space`](Self::space); none mean that the peer has
-    /// ended its direction.
+    /// So many bytes were appended to [`input`](Self::input); none mean that the peer has ended
+    /// its direction.
     pub fn received(&mut self, now: Instant, count: usize, link: &mut impl LinkAccess) {
         if count == 0 {
             self.endpoint.read_eof(now, link);
             return;
         }
-        self.input.commit(count);
         let consumed = self.endpoint.read(now, self.input.filled_mut(), link);
         self.input.consume(consumed);
     }
@@ -128,7 +131,7 @@ impl Wire {
         if self.shut {
             return ToSend::Nothing;
         }
-        while self.output.is_empty() {
+        while !self.sending && self.output.is_empty() {
             let mut scratch = Buffer::default();
             let written = self
                 .endpoint
@@ -146,12 +149,13 @@ impl Wire {
                 }
             }
         }
-        ToSend::Bytes(self.output.filled())
+        self.sending = true;
+        ToSend::Bytes(&mut self.output)
     }
 
-    /// So many bytes were sent.
-    pub fn sent(&mut self, count: usize) {
-        self.output.consume(count);
+    /// Some of what was to be sent was sent, and removed from the buffer.
+    pub fn sent(&mut self) {
+        self.sending = false;
     }
 
     /// This end's direction was ended, or can't be.
@@ -164,6 +168,7 @@ impl Wire {
     pub fn cannot_send(&mut self) {
         let length = self.output.filled().len();
         self.output.consume(length);
+        self.sending = false;
         self.shut = true;
     }
 
@@ -171,7 +176,7 @@ impl Wire {
     /// first, or none any more.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
-        !self.output.is_empty() || self.ending || self.shut
+        self.sending || self.ending || self.shut
     }
 
     // The end.
@@ -196,7 +201,8 @@ impl Wire {
         match link.with(|link| (link.life(), link.config().waits().linger)) {
             (Life::Offline | Life::Connecting, _) => true,
             (Life::Ended, linger) => {
-                let said = self.output.is_empty() && (self.shut || self.endpoint.is_over());
+                let sent = !self.sending && self.output.is_empty();
+                let said = self.shut || (sent && self.endpoint.is_over());
                 let until = *self.linger.get_or_insert(now + linger);
                 (said && self.endpoint.is_read_ended()) || now >= until
             }

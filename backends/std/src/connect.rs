@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use countersign_driver::core::{Config, Role};
 use countersign_driver::endpoint::SetupError;
-use countersign_driver::{Connecting, Dialer, Dialing, Driver, LinkError, Setup, prepare_socket};
+use countersign_driver::{Connecting, Dial, Driver, LinkError, Setup, prepare_socket};
 use socket2::SockRef;
 
 use crate::link::Link;
@@ -38,9 +38,8 @@ pub fn connect(
 ) -> Result<Link, LinkError> {
     let (waiting, sockets) = Waiting::new().map_err(LinkError::transport)?;
     let config = setup.config().clone();
-    let dialer: Dialer<Stream> =
-        Box::new(move || dial(address.clone(), config.clone(), sockets.clone()));
-    start(Connecting::dial(setup, dialer), waiting)
+    let open = move || dial(address.clone(), config.clone(), sockets.clone());
+    start(Connecting::dial(setup, open), waiting)
 }
 
 /// Opens a connection in a thread of its own, since looking up a name blocks.
@@ -48,7 +47,7 @@ fn dial(
     address: impl ToSocketAddrs + Send + 'static,
     config: Config,
     sockets: Arc<Sockets>,
-) -> Dialing<Stream> {
+) -> impl Future<Output = io::Result<Stream>> {
     let dialed = Arc::new(Mutex::new(Dialed::default()));
     let result = dialed.clone();
     let thread = thread::Builder::new().name("countersign-connect".to_owned());
@@ -63,7 +62,7 @@ fn dial(
         }
     });
     let mut failed = started.err();
-    Box::pin(poll_fn(move |context| {
+    poll_fn(move |context| {
         if let Some(error) = failed.take() {
             return Poll::Ready(Err(error));
         }
@@ -75,7 +74,7 @@ fn dial(
                 Poll::Pending
             }
         }
-    }))
+    })
 }
 
 /// What a connecting thread has achieved.
@@ -120,7 +119,13 @@ pub fn link_over(stream: TcpStream, role: Role, setup: &Setup) -> Result<Link, L
 
 /// Starts a link's thread, and waits until the peer has accepted this end.
 fn start(
-    made: Result<(Connecting, Driver<Stream>), SetupError>,
+    made: Result<
+        (
+            Connecting,
+            Driver<impl Dial<Transport = Stream> + Send + 'static>,
+        ),
+        SetupError,
+    >,
     waiting: Waiting,
 ) -> Result<Link, LinkError> {
     let (connecting, driver) = made.map_err(not_made)?;

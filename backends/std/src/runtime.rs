@@ -9,7 +9,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Instant;
 
-use countersign_driver::{Driver, Transport};
+use countersign_driver::endpoint::Buffer;
+use countersign_driver::{Dial, Driver, READ, Transport};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll as Poller, Registry, Token};
 
@@ -69,7 +70,7 @@ impl Sockets {
 /// Starts the thread that drives a link, and `beside` it a future that the link makes ready. What
 /// that gives is kept until the connection is gone.
 pub(crate) fn spawn(
-    driver: Driver<Stream>,
+    driver: Driver<impl Dial<Transport = Stream> + Send + 'static>,
     waiting: Waiting,
     beside: impl Future<Output: Send> + Send + 'static,
 ) -> io::Result<()> {
@@ -79,7 +80,7 @@ pub(crate) fn spawn(
         .map(drop)
 }
 
-fn drive(mut driver: Driver<Stream>, mut waiting: Waiting, beside: impl Future) {
+fn drive(mut driver: Driver<impl Dial>, mut waiting: Waiting, beside: impl Future) {
     let mut beside = pin!(beside);
     let mut kept = Poll::Pending;
     let mut events = Events::with_capacity(4);
@@ -115,12 +116,12 @@ fn drive(mut driver: Driver<Stream>, mut waiting: Waiting, beside: impl Future) 
 // The poller reports a socket whenever it becomes ready after it was found not to be, so `Pending`
 // needs no arrangement of its own.
 impl Transport for Stream {
-    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        nonblocking(|| self.0.read(buffer))
+    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
+        buffer.fill(READ, |space| nonblocking(|| self.0.read(space)))
     }
 
-    fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        nonblocking(|| self.0.write(bytes))
+    fn poll_write(&mut self, _: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
+        buffer.drain(|bytes| nonblocking(|| self.0.write(bytes)))
     }
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {

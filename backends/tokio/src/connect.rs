@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use countersign_driver::core::{Config, Role};
 use countersign_driver::endpoint::SetupError;
-use countersign_driver::{
-    Connecting, Dialer, Driver, Link, LinkError, Setup, Transport, prepare_socket,
-};
+use countersign_driver::{Connecting, Dial, Driver, Link, LinkError, Setup, prepare_socket};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
@@ -57,11 +55,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = io::Result<S>> + Send + 'static,
 {
-    let dialer: Dialer<Stream<S>> = Box::new(move || {
+    let open = move || {
         let dialing = dial();
-        Box::pin(async move { dialing.await.map(Stream) })
-    });
-    let (connecting, _driver) = run(Connecting::dial(setup, dialer))?;
+        async move { dialing.await.map(Stream) }
+    };
+    let (connecting, _driver) = run(Connecting::dial(setup, open))?;
     connecting.connected().await
 }
 
@@ -106,8 +104,8 @@ where
 }
 
 /// Starts the task that drives a link.
-pub(crate) fn run<T: Transport + Send + 'static>(
-    made: Result<(Connecting, Driver<T>), SetupError>,
+pub(crate) fn run<D: Dial<Transport: Send> + Send + 'static>(
+    made: Result<(Connecting, Driver<D>), SetupError>,
 ) -> Result<(Connecting, JoinHandle<()>), LinkError> {
     let (connecting, driver) =
         made.map_err(|error| LinkError::transport(io::Error::other(error)))?;
