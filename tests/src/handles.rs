@@ -9,12 +9,10 @@ use std::thread::{self, Thread};
 
 use countersign_core::{Bytes, CloseMode, Sequence, Verdict, VerdictCounts};
 use countersign_driver as driver;
-use countersign_driver::{
-    ChannelError, Delivery, LinkError, LinkEvent, Outgoing, Report, SendError,
-};
+use countersign_driver::{ChannelError, LinkError, LinkEvent, Outgoing, Report, SendError};
 use countersign_endpoint::Fingerprint;
 
-use crate::backend::{BatchReceipt, Link, ManualReceiver, Receipt, Receiver, Sender};
+use crate::backend::{BatchReceipt, Delivery, Link, ManualReceiver, Receipt, Receiver, Sender};
 
 struct Unpark(Thread);
 
@@ -104,11 +102,27 @@ impl Receiver for driver::Receiver {
 }
 
 impl ManualReceiver for driver::ManualReceiver {
-    fn recv(&mut self) -> Result<Option<Delivery>, LinkError> {
-        block_on(self.recv())
+    fn recv(&mut self) -> Result<Option<Box<dyn Delivery>>, LinkError> {
+        Ok(block_on(self.recv())?.map(boxed))
     }
-    fn try_recv(&mut self) -> Result<Option<Delivery>, LinkError> {
-        self.try_recv()
+    fn try_recv(&mut self) -> Result<Option<Box<dyn Delivery>>, LinkError> {
+        Ok(self.try_recv()?.map(boxed))
+    }
+}
+
+pub(crate) fn boxed(delivery: driver::Delivery) -> Box<dyn Delivery> {
+    Box::new(delivery)
+}
+
+impl Delivery for driver::Delivery {
+    fn sequence(&self) -> Sequence {
+        self.sequence()
+    }
+    fn handled(self: Box<Self>) -> Bytes {
+        (*self).handled()
+    }
+    fn reject(self: Box<Self>, code: u32, reason: &str) {
+        (*self).reject(code, reason);
     }
 }
 

@@ -5,15 +5,15 @@ use std::net::SocketAddr;
 
 use countersign_core::{Bytes, CloseMode, Sequence, Verdict, VerdictCounts};
 use countersign_driver::{
-    AcceptError, ChannelError, Delivery, Limits, LinkError, LinkEvent, Outgoing, Report, SendError,
-    Setup,
+    AcceptError, ChannelError, Limits, LinkError, LinkEvent, Outgoing, Report, SendError, Setup,
 };
 use countersign_endpoint::Fingerprint;
 use countersign_std as std_backend;
 
 use crate::backend::{
-    Backend, BatchReceipt, Link, Listener, ManualReceiver, Receipt, Receiver, Sender,
+    Backend, BatchReceipt, Delivery, Link, Listener, ManualReceiver, Receipt, Receiver, Sender,
 };
+use crate::handles::boxed;
 
 /// countersign-std: a thread for each link.
 #[derive(Debug)]
@@ -110,11 +110,11 @@ impl Receiver for std_backend::Receiver {
 }
 
 impl ManualReceiver for std_backend::ManualReceiver {
-    fn recv(&mut self) -> Result<Option<Delivery>, LinkError> {
-        self.recv()
+    fn recv(&mut self) -> Result<Option<Box<dyn Delivery>>, LinkError> {
+        Ok(self.recv()?.map(boxed))
     }
-    fn try_recv(&mut self) -> Result<Option<Delivery>, LinkError> {
-        self.try_recv()
+    fn try_recv(&mut self) -> Result<Option<Box<dyn Delivery>>, LinkError> {
+        Ok(self.try_recv()?.map(boxed))
     }
 }
 

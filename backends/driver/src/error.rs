@@ -64,7 +64,9 @@ pub struct SendError {
 }
 
 impl SendError {
-    pub(crate) fn new(not_sent: countersign_core::NotSent, link: Option<LinkError>) -> Self {
+    /// What the core has not accepted, and why the link has ended if it has.
+    #[must_use]
+    pub fn new(not_sent: countersign_core::NotSent, link: Option<LinkError>) -> Self {
         Self {
             message: not_sent.message,
             why: not_sent.why,

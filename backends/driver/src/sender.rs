@@ -35,6 +35,12 @@ impl Outgoing {
         self.expires = Some(moment);
         self
     }
+
+    /// The message, and by when it is to be on the wire.
+    #[must_use]
+    pub fn into_parts(self) -> (Bytes, Option<StdInstant>) {
+        (self.message, self.expires)
+    }
 }
 
 impl<T: Into<Bytes>> From<T> for Outgoing {
