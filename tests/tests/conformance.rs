@@ -22,3 +22,28 @@ conformance!(
     countersign_tests::on_std::Std,
     countersign_tests::on_std::Std
 );
+conformance!(
+    own_loop_to_own_loop,
+    countersign_tests::on_own_loop::OwnLoop,
+    countersign_tests::on_own_loop::OwnLoop
+);
+conformance!(
+    own_loop_to_tokio,
+    countersign_tests::on_own_loop::OwnLoop,
+    countersign_tests::on_tokio::Tokio
+);
+conformance!(
+    tokio_to_own_loop,
+    countersign_tests::on_tokio::Tokio,
+    countersign_tests::on_own_loop::OwnLoop
+);
+conformance!(
+    own_loop_to_std,
+    countersign_tests::on_own_loop::OwnLoop,
+    countersign_tests::on_std::Std
+);
+conformance!(
+    std_to_own_loop,
+    countersign_tests::on_std::Std,
+    countersign_tests::on_own_loop::OwnLoop
+);

@@ -27,6 +27,31 @@ conformance_with_cuts!(
     countersign_tests::on_std::Std,
     countersign_tests::on_std::Std
 );
+conformance_with_cuts!(
+    own_loop_to_own_loop,
+    countersign_tests::on_own_loop::OwnLoop,
+    countersign_tests::on_own_loop::OwnLoop
+);
+conformance_with_cuts!(
+    own_loop_to_tokio,
+    countersign_tests::on_own_loop::OwnLoop,
+    countersign_tests::on_tokio::Tokio
+);
+conformance_with_cuts!(
+    tokio_to_own_loop,
+    countersign_tests::on_tokio::Tokio,
+    countersign_tests::on_own_loop::OwnLoop
+);
+conformance_with_cuts!(
+    own_loop_to_std,
+    countersign_tests::on_own_loop::OwnLoop,
+    countersign_tests::on_std::Std
+);
+conformance_with_cuts!(
+    std_to_own_loop,
+    countersign_tests::on_std::Std,
+    countersign_tests::on_own_loop::OwnLoop
+);
 
 /// A link that carries more than its cuts are apart is cut as often as it was to be.
 #[test]
