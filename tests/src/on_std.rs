@@ -21,7 +21,7 @@ pub struct Std;
 
 impl Backend for Std {
     fn listen(&self, address: SocketAddr, setup: Setup, limits: Limits) -> Box<dyn Listener> {
-        Box::new(std_backend::Listener::bind_with(address, setup, limits).unwrap())
+        Box::new(std_backend::listen_with(address, setup, limits).unwrap())
     }
 
     fn connect(&self, address: SocketAddr, setup: &Setup) -> Result<Box<dyn Link>, LinkError> {

@@ -1,5 +1,6 @@
 //! A listening socket, and the sessions to which its peers can come back.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,6 +22,9 @@ pub struct Limits {
     /// How many connections may be in their handshake, or refused and not yet gone. Further ones
     /// wait in the system's queue. 256 by default.
     pub half_open: usize,
+    /// How many links there may be at a time, those without a connection included. Whoever wants
+    /// another is refused for now. 16,384 by default.
+    pub links: usize,
     /// How many links may be without a connection, for their peers to come back. With one more,
     /// the one that has waited longest is evicted. [`DEFAULT_SESSIONS`] by default.
     pub sessions: usize,
@@ -30,6 +34,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             half_open: 256,
+            links: 16_384,
             sessions: DEFAULT_SESSIONS,
         }
     }
@@ -42,6 +47,10 @@ pub(crate) struct Listener {
     config: Config,
     pub(crate) security: Security,
     pub(crate) sessions: Sessions<LinkId>,
+    /// The links that were admitted and have not ended.
+    admitted: BTreeSet<LinkId>,
+    /// How many there may be.
+    links: usize,
     /// How many more connections may be half open.
     places: usize,
     /// The system may have connections for us.
@@ -67,6 +76,8 @@ impl Listener {
             config: config.clone(),
             security: security.clone(),
             sessions: Sessions::new(limits.sessions),
+            admitted: BTreeSet::new(),
+            links: limits.links.max(1),
             places: limits.half_open.max(1),
             readable: false,
             pause: None,
@@ -122,14 +133,26 @@ impl Listener {
         &self.config
     }
 
-    /// A link for a connection, whose peer may want another one: that is not known yet.
+    /// A link for a connection, whose peer may want to return to another: that is not known yet.
     pub(crate) fn visitor(&self) -> Result<Link, SetupError> {
         let mut link = make(&self.config, Role::Acceptor)?;
-        link.ask_for_sessions();
+        link.ask_to_admit();
         Ok(link)
     }
 
-    /// Keeps account of sessions; gives back a link for which there is no room any more.
+    /// Takes one more link in, or tells why not.
+    pub(crate) fn admit(&mut self, id: LinkId) -> Result<(), String> {
+        let links = self.links;
+        if self.admitted.len() >= links {
+            return Err(format!(
+                "the listener has all the links that it takes, {links}"
+            ));
+        }
+        self.admitted.insert(id);
+        Ok(())
+    }
+
+    /// Keeps account of links and sessions; gives back a link for which there is no room any more.
     pub(crate) fn follow(&mut self, id: LinkId, link: &Link, event: &Event) -> Option<LinkId> {
         match event {
             Event::Connected => self.sessions.add(link.session(), link.peer(), id),
@@ -138,7 +161,10 @@ impl Listener {
             Event::Lost(_) if link.life() == Life::Offline => {
                 return self.sessions.lost(link.session()).copied();
             }
-            Event::Ended => self.sessions.remove(link.gone_session()),
+            Event::Ended => {
+                self.admitted.remove(&id);
+                self.sessions.remove(link.gone_session());
+            }
             _ => {}
         }
         None

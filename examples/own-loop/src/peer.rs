@@ -141,7 +141,8 @@ impl Peer {
             return;
         };
         for _ in 0..READS {
-            if wire.is_read_ended() {
+            // A peer that waits to be admitted is answered before it is heard out.
+            if wire.is_read_ended() || self.inner.link.visit().is_some() {
                 return;
             }
             match socket.read(wire.input()) {

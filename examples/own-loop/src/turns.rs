@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use countersign_core::{EndReason, Event, Instant, TakeOver};
+use countersign_core::{EndReason, Event, Instant, SessionId, TakeOver, Visit};
 use countersign_endpoint::LinkError;
 use mio::Token;
 use mio::net::TcpStream;
@@ -138,7 +138,7 @@ impl OwnLoop {
             return;
         };
         let mut busy = peer.turn(now, self.poll.registry(), Token(id.0));
-        busy |= self.lead(now, id);
+        busy |= self.receive(now, id);
         self.tell(now, id, happened);
         if busy {
             self.ready.insert(id);
@@ -146,45 +146,61 @@ impl OwnLoop {
         self.settle(id);
     }
 
-    /// A peer that has named the session of another link is led there; true when it has named one.
-    fn lead(&mut self, now: Instant, id: LinkId) -> bool {
-        let Some(mut visitor) = self.peers.remove(&id) else {
+    /// Answers a peer that waits for a word: it is led to the link whose session it has named, or
+    /// admitted, or sent away. True when one has waited.
+    fn receive(&mut self, now: Instant, id: LinkId) -> bool {
+        let Some(peer) = self.peers.get(&id) else {
             return false;
         };
-        let led = self.lead_visitor(now, &mut visitor);
-        self.peers.insert(id, visitor);
-        led
+        let (Some(visit), Origin::Accepted { listener, .. }) = (peer.link().visit(), peer.origin())
+        else {
+            return false;
+        };
+        let mut gone = None;
+        if let Visit::Returns(session) = visit {
+            if self.lead(now, id, listener, session) {
+                return true;
+            }
+            let its = self.listeners.get(&listener);
+            let peer = self.peers.get(&id).and_then(|peer| peer.link().peer());
+            gone = its
+                .and_then(|listener| listener.sessions.gone(session, peer))
+                .cloned();
+        }
+        let admitted = match self.listeners.get_mut(&listener) {
+            Some(listener) => listener.admit(id),
+            None => Err("the listener takes no more links".to_owned()),
+        };
+        if let Some(peer) = self.peers.get_mut(&id) {
+            match admitted {
+                Ok(()) => peer.link_mut().admit(now, gone.as_ref()),
+                Err(why) => peer.link_mut().refuse_busy(now, &why),
+            }
+        }
+        true
     }
 
-    fn lead_visitor(&mut self, now: Instant, visitor: &mut Peer) -> bool {
-        let Origin::Accepted { listener, .. } = visitor.origin() else {
-            return false;
-        };
-        let Some(session) = visitor.link().named_session() else {
+    /// Leads a returning peer to its link; false if there is none that takes it.
+    fn lead(&mut self, now: Instant, id: LinkId, listener: ListenerId, session: SessionId) -> bool {
+        // Two links are needed at a time.
+        let Some(mut visitor) = self.peers.remove(&id) else {
             return false;
         };
         let sessions = self
             .listeners
             .get(&listener)
             .map(|listener| &listener.sessions);
-        let peer = visitor.link().peer();
-        if let Some(owner) = sessions
-            .and_then(|sessions| sessions.find(session, peer))
-            .copied()
+        let owner = sessions.and_then(|sessions| sessions.find(session, visitor.link().peer()));
+        let mut result = TakeOver::NotMine;
+        if let Some(owner) = owner.copied()
             && let Some(link) = self.peers.get_mut(&owner)
         {
             let registry = self.poll.registry();
-            let result = link.take_over(now, visitor, registry, Token(owner.0));
+            result = link.take_over(now, &mut visitor, registry, Token(owner.0));
             self.ready.insert(owner);
-            if result != TakeOver::NotMine {
-                return true;
-            }
         }
-        let gone = sessions
-            .and_then(|sessions| sessions.gone(session, peer))
-            .cloned();
-        visitor.link_mut().decline_session(now, gone.as_ref());
-        true
+        self.peers.insert(id, visitor);
+        result != TakeOver::NotMine
     }
 
     /// Passes on what a link has to tell.

@@ -69,6 +69,7 @@ impl World {
     ) -> (ListenerId, SocketAddr) {
         let its = own_loop::Limits {
             half_open: limits.half_open,
+            links: limits.links,
             sessions: limits.sessions,
         };
         let listened = self
@@ -77,7 +78,7 @@ impl World {
         let listener = listened.unwrap();
         let backlog = Backlog {
             results: VecDeque::new(),
-            limit: limits.half_open.max(1),
+            limit: limits.backlog.max(1),
         };
         self.backlogs.insert(listener, backlog);
         (listener, self.links.address(listener).unwrap())
