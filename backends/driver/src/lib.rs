@@ -13,12 +13,14 @@
 //! `establish` leads from a transport connection to a [`Link`]; `driver` keeps it connected;
 //! `connection` moves the bytes of one connection; `registry` knows which link a returning peer
 //! belongs to; `shared` is the state under the lock and decides whom to wake; `wakers` knows who
-//! waits; `sender`, `receiver`, `receipt`, `link` and `listener` are the handles; `hall` is where a
-//! listener's connections are until they are accepted, `serve` takes them, `accept` has the limits;
-//! `open` connects to one of several addresses; `unix` has the files of Unix sockets, `memory` connections
-//! within a process; `error` says what handles can't do.
+//! waits; `sender`, `receiver`, `receipt`, `link` and `listener` are the handles; `sink`, `stream`
+//! and `callback` are their other forms; `hall` is where a listener's connections are until they are
+//! accepted, `serve` takes them, `accept` has the limits; `open` connects to one of several
+//! addresses; `unix` has the files of Unix sockets, `memory` connections within a process; `error`
+//! says what handles can't do.
 
 mod accept;
+mod callback;
 mod clock;
 mod connection;
 mod driver;
@@ -35,7 +37,9 @@ mod registry;
 mod sender;
 mod serve;
 mod shared;
+mod sink;
 mod socket;
+mod stream;
 #[cfg(unix)]
 mod unix;
 mod wakers;
@@ -58,6 +62,7 @@ pub use registry::Registry;
 pub use sender::{Outgoing, Sender};
 pub use serve::serve;
 pub use shared::LinkEvent;
+pub use sink::{MessageSink, SinkError};
 pub use socket::prepare_socket;
 #[cfg(unix)]
 pub use unix::{UnixPath, bind_unix};

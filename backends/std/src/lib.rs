@@ -40,18 +40,22 @@
 
 mod block;
 mod connect;
+mod incoming;
 mod link;
 mod listener;
 mod lookup;
+mod receiver;
 mod runtime;
 
 #[cfg(unix)]
 pub use connect::connect_unix;
 pub use connect::{Socket, connect, link_over, pair};
-pub use link::{BatchReceipt, Link, ManualReceiver, Receipt, Receiver, Sender};
+pub use incoming::Incoming;
+pub use link::{BatchReceipt, Link, Receipt, Sender};
 #[cfg(unix)]
 pub use listener::listen_unix;
 pub use listener::{Listener, listen, listen_with};
+pub use receiver::{ManualReceiver, Receiver};
 
 pub use countersign_driver::{
     AcceptError, ChannelError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_LINKS,
