@@ -42,6 +42,13 @@ pub enum Happened {
         /// How.
         error: LinkError,
     },
+    /// A link that this end opens could not be connected; it tries again by itself.
+    NotConnected {
+        /// The link.
+        link: LinkId,
+        /// Why not.
+        error: LinkError,
+    },
     /// A link has ended. What has arrived can still be taken; then the caller
     /// [forgets](crate::OwnLoop::forget) it.
     Ended {

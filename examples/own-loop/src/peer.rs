@@ -25,6 +25,8 @@ pub(crate) struct Peer {
     transport: Transport,
     /// The moment for which its loop has noted it down.
     pub(crate) armed: Option<Instant>,
+    /// A connection was given up since the caller was last told of anything.
+    given_up: bool,
     /// The caller of the loop has no more use for it.
     pub(crate) forgotten: bool,
 }
@@ -79,6 +81,7 @@ impl Peer {
             origin,
             transport: Transport::None,
             armed: None,
+            given_up: false,
             forgotten: false,
         }
     }
@@ -217,6 +220,7 @@ impl Peer {
 
     fn not_opened(&mut self, now: Instant, error: io::Error) {
         self.transport = Transport::None;
+        self.given_up = true;
         let Explained { link, explanation } = &mut self.inner;
         explanation.unopened(link, error);
         link.handle_lost(now, Loss::Transport);
@@ -230,6 +234,7 @@ impl Peer {
         };
         if wire.is_over(now, &mut self.inner) {
             self.transport = Transport::None;
+            self.given_up = true;
             return self.inner.link.wants_connect();
         }
         wire.release();
@@ -254,12 +259,17 @@ impl Peer {
         self.inner.link.life() == Life::Ended && matches!(self.transport, Transport::None)
     }
 
-    /// Forgets what was said about a connection that is gone, so that it does not explain the end
-    /// of the next one.
-    pub(crate) fn clear_explanation(&mut self) {
-        if self.inner.link.life() == Life::Offline {
-            self.inner.explanation.clear();
+    /// Why its latest connection is gone, or could not be had, where it waits for another. That is
+    /// forgotten then, so that it does not explain the end of the next one.
+    pub(crate) fn take_loss(&mut self) -> Option<LinkError> {
+        let waits = self.inner.link.life() == Life::Offline;
+        if !waits || !std::mem::take(&mut self.given_up) {
+            return None;
         }
+        let loss = self.inner.link.last_loss()?;
+        let error = self.inner.explanation.of_loss(loss);
+        self.inner.explanation.clear();
+        Some(error)
     }
 
     /// Takes over the connection of `visitor`, whose peer has named this link's session. The

@@ -209,12 +209,14 @@ impl OwnLoop {
             return;
         };
         let mut evicted = None;
+        let mut lost = false;
         while let Some(event) = peer.link_mut().poll_event() {
             if let Origin::Accepted { listener, .. } = peer.origin()
                 && let Some(listener) = self.listeners.get_mut(&listener)
             {
                 evicted = evicted.or(listener.follow(id, peer.link(), &event));
             }
+            lost |= matches!(event, Event::Lost(_));
             if let Some(what) = describe(id, peer, event) {
                 if let Happened::Accepted { listener, .. } = what
                     && let Some(listener) = self.listeners.get_mut(&listener)
@@ -224,7 +226,13 @@ impl OwnLoop {
                 happened.push(what);
             }
         }
-        peer.clear_explanation();
+        if let Some(error) = peer.take_loss()
+            && let Origin::Opened(_) = peer.origin()
+            && !lost
+            && !peer.forgotten
+        {
+            happened.push(Happened::NotConnected { link: id, error });
+        }
         if let Some(id) = evicted
             && let Some(peer) = self.peers.get_mut(&id)
         {

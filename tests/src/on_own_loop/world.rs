@@ -273,6 +273,7 @@ impl World {
                     self.known(link).note(event);
                 }
             }
+            Happened::NotConnected { .. } => {}
             what => panic!("{what:?}"),
         }
     }
