@@ -17,7 +17,7 @@
 //! and `callback` are their other forms; `hall` is where a listener's connections are until they are
 //! accepted, `serve` takes them, `accept` has the limits; `open` connects to one of several
 //! addresses; `unix` has the files of Unix sockets, `memory` connections within a process; `error`
-//! says why a link ended. [`secure`] is apart from all of these: streams of
+//! says what handles can't do. [`secure`] is apart from all of these: streams of
 //! bytes with the same pins, and no link.
 
 mod accept;

@@ -36,6 +36,12 @@ impl Outgoing {
         self
     }
 
+    /// The message, and by when it is to be on the wire.
+    #[must_use]
+    pub fn into_parts(self) -> (Bytes, Option<StdInstant>) {
+        (self.message, self.expires)
+    }
+
     pub(crate) fn into_message(self) -> Bytes {
         self.message
     }
