@@ -9,8 +9,14 @@ use countersign_core::DEFAULT_SESSIONS;
 
 use crate::error::LinkError;
 
-/// How many connections a listener keeps before they are accepted by default.
+/// How many connections of a listener may be half open by default.
 pub const DEFAULT_HALF_OPEN: usize = 256;
+
+/// How many new links wait to be accepted by default.
+pub const DEFAULT_BACKLOG: usize = 256;
+
+/// How many links a listener has at a time by default.
+pub const DEFAULT_LINKS: usize = 16_384;
 
 /// How many connections a listener takes from one address by default.
 pub const DEFAULT_PER_ADDRESS: usize = 1024;
@@ -18,14 +24,23 @@ pub const DEFAULT_PER_ADDRESS: usize = 1024;
 /// What a listener takes before it lets peers wait, or sends them away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How many connections may be in their handshake, or done with it and waiting to be
-    /// accepted by the application, or refused and not yet gone; [`DEFAULT_HALF_OPEN`] by
-    /// default, at least one. Further ones wait in the system's queue,
-    /// also those of peers that return to their links: accept what comes.
+    /// How many connections may be in their handshake, or refused and not yet gone;
+    /// [`DEFAULT_HALF_OPEN`] by default, at least one. Further ones wait in the system's queue,
+    /// also those of peers that return to their links, for
+    /// [`Patience::handshake`](countersign_core::Patience::handshake) at most.
+    pub half_open: usize,
+    /// How many new links may wait to be accepted by the application; [`DEFAULT_BACKLOG`] by
+    /// default, at least one. Whoever wants another is refused for now, as with
+    /// [`links`](Self::links).
     ///
     /// As many errors of connections that did not become links wait to be accepted; beyond that
     /// the oldest is dropped with a warning.
-    pub half_open: usize,
+    pub backlog: usize,
+    /// How many links there may be at a time, those without a connection included;
+    /// [`DEFAULT_LINKS`] by default, at least one. Whoever wants another is refused for now, and
+    /// told so: openers try again by their [`Reconnect`](countersign_core::Reconnect). Peers that
+    /// return to their links always come in.
+    pub links: usize,
     /// How many links may be without a connection, for their peers to come back;
     /// [`DEFAULT_SESSIONS`] by default. With one more, the one that has waited longest ends as
     /// [`Loss::Evicted`](countersign_core::Loss::Evicted).
@@ -41,6 +56,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             half_open: DEFAULT_HALF_OPEN,
+            backlog: DEFAULT_BACKLOG,
+            links: DEFAULT_LINKS,
             sessions: DEFAULT_SESSIONS,
             per_address: DEFAULT_PER_ADDRESS,
         }
@@ -122,8 +139,8 @@ impl std::error::Error for AcceptError {
     }
 }
 
-/// Handshakes that are over and wait to be accepted, for listeners. Links are bounded by the places
-/// that they hold; errors hold none, so of them the oldest is forgotten when there are too many.
+/// Handshakes that are over and wait to be accepted, for listeners. Links are bounded by the limits for
+/// them; of errors the oldest is forgotten when there are too many.
 #[derive(Debug)]
 pub(crate) struct Backlog<L> {
     results: VecDeque<Result<L, AcceptError>>,

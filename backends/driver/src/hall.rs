@@ -17,7 +17,7 @@ use crate::driver::{Driver, Never, Timer, Transport};
 use crate::error::LinkError;
 use crate::establish::{Connecting, Setup};
 use crate::link::Link;
-use crate::registry::Registry;
+use crate::registry::{Registry, Unaccepted};
 
 /// What a listener's handle and its accepting task share.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ struct State {
     half_open: usize,
     /// How many connections there are from each address.
     connections: BTreeMap<IpAddr, usize>,
-    ready: Backlog<Link>,
+    ready: Backlog<(Link, Option<Unaccepted>)>,
     phase: Phase,
 }
 
@@ -63,10 +63,10 @@ impl Hall {
             state: Mutex::new(State {
                 half_open: 0,
                 connections: BTreeMap::new(),
-                ready: Backlog::new(limits.half_open),
+                ready: Backlog::new(limits.backlog),
                 phase: Phase::Open,
             }),
-            registry: Registry::new(limits.sessions),
+            registry: Registry::new(limits),
             limits,
             arrived: Event::new(),
             room: Event::new(),
@@ -96,7 +96,7 @@ impl Hall {
     /// What has waited longest to be accepted; `None` when nothing will come any more.
     pub(crate) async fn next(&self) -> Option<Result<Link, AcceptError>> {
         self.wait(&self.arrived, |state| match state.ready.pop() {
-            Some(result) => Some(Some(result)),
+            Some(result) => Some(Some(result.map(|(link, _unaccepted)| link))),
             None if matches!(state.phase, Phase::Closed | Phase::Gone(_)) => Some(None),
             None => None,
         })
@@ -105,6 +105,10 @@ impl Hall {
 
     /// Puts the result of a handshake where it can be accepted, unless nobody wants to know.
     fn finish(&self, result: Result<Link, AcceptError>) {
+        let result = result.map(|link| {
+            let unaccepted = link.unaccepted();
+            (link, unaccepted)
+        });
         let mut state = self.lock();
         if state.phase != Phase::Open {
             drop(state);

@@ -44,7 +44,10 @@ mod stream;
 mod unix;
 mod wakers;
 
-pub use accept::{AcceptError, DEFAULT_HALF_OPEN, DEFAULT_PER_ADDRESS, Drained, Limits};
+pub use accept::{
+    AcceptError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_LINKS, DEFAULT_PER_ADDRESS, Drained,
+    Limits,
+};
 pub use driver::{Dial, Dialer, Driver, Never, READ, Timer, Transport};
 pub use error::{ChannelError, LinkError, SendError};
 pub use establish::{Connecting, Setup};

@@ -1,11 +1,12 @@
-//! The links of one listener, for peers that come back, and to end them all.
+//! The links of one listener: how many there are, which of them a returning peer belongs to, and
+//! how they all end.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use countersign_core::{EndReason, GoneSession, Link, PeerId, SessionId, Sessions};
 use event_listener::Event;
 
-use crate::accept::Drained;
+use crate::accept::{Drained, Limits};
 use crate::shared::Shared;
 
 /// Which link of a listener has which session.
@@ -14,6 +15,7 @@ use crate::shared::Shared;
 #[derive(Debug)]
 pub struct Registry {
     links: Mutex<Links>,
+    limits: Limits,
     /// The last link has ended.
     emptied: Event,
 }
@@ -21,25 +23,60 @@ pub struct Registry {
 #[derive(Debug)]
 struct Links {
     sessions: Sessions<Weak<Shared>>,
+    places_taken: usize,
+    unaccepted: usize,
     /// Once the links are to end: how they have.
     drained: Option<Drained>,
 }
 
+/// A link's place among those of its listener, from its admission until it has ended.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<Registry>);
+
+/// A link's place among those that nobody has accepted yet.
+#[derive(Debug)]
+pub(crate) struct Unaccepted(Arc<Registry>);
+
 impl Registry {
-    /// With room for so many links that wait for their peers.
+    /// With the limits of a listener.
     #[must_use]
-    pub fn new(limit: usize) -> Arc<Self> {
+    pub fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
             links: Mutex::new(Links {
-                sessions: Sessions::new(limit),
+                sessions: Sessions::new(limits.sessions),
+                places_taken: 0,
+                unaccepted: 0,
                 drained: None,
             }),
+            limits,
             emptied: Event::new(),
         })
     }
 
     fn lock(&self) -> MutexGuard<'_, Links> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the places of another link, or tells why there are none.
+    pub(crate) fn admit(self: &Arc<Self>) -> Result<(Place, Unaccepted), String> {
+        let Limits { links, backlog, .. } = self.limits;
+        let mut state = self.lock();
+        if state.drained.is_some() {
+            return Err("the listener takes no more links, it is about to go".to_owned());
+        }
+        if state.places_taken >= links.max(1) {
+            return Err(format!(
+                "the listener has all the links that it takes, {links}"
+            ));
+        }
+        if state.unaccepted >= backlog.max(1) {
+            return Err(format!(
+                "as many links as may wait to be accepted do so, {backlog}"
+            ));
+        }
+        state.places_taken += 1;
+        state.unaccepted += 1;
+        Ok((Place(self.clone()), Unaccepted(self.clone())))
     }
 
     pub(crate) fn add(&self, link: &Link, shared: Weak<Shared>) {
@@ -110,5 +147,17 @@ impl Registry {
             shared.abandon();
         }
         self.lock().drained.unwrap_or_default()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.lock().places_taken -= 1;
+    }
+}
+
+impl Drop for Unaccepted {
+    fn drop(&mut self) {
+        self.0.lock().unaccepted -= 1;
     }
 }

@@ -13,7 +13,7 @@ use countersign_endpoint::{LinkAccess, SecurityError};
 use crate::clock::Clock;
 use crate::error::{Detail, LinkError};
 use crate::receipt::Receipts;
-use crate::registry::Registry;
+use crate::registry::{Place, Registry, Unaccepted};
 use crate::wakers::{Awaited, WakerSet};
 
 /// Something that happened to a link.
@@ -91,6 +91,9 @@ pub(crate) struct State {
     wakes: Vec<Waker>,
     /// The listener's links, this one among them.
     registry: Option<(Arc<Registry>, Weak<Shared>)>,
+    /// The link's place among the listener's.
+    place: Option<Place>,
+    pub(crate) unaccepted: Option<Unaccepted>,
     /// A link that has to go once the lock is released, since more wait than there is room for.
     evicted: Option<Arc<Shared>>,
 }
@@ -126,6 +129,8 @@ impl Shared {
             armed: Instant::ZERO,
             wakes: Vec::new(),
             registry: None,
+            place: None,
+            unaccepted: None,
             evicted: None,
         };
         Arc::new(Self {
@@ -321,8 +326,17 @@ impl State {
         self.wakers.drain_into(&mut self.wakes);
     }
 
+    /// Keeps the listener's places for this link, until it ends, and until it is accepted.
+    pub(crate) fn keep(&mut self, (place, unaccepted): (Place, Unaccepted)) {
+        if self.link.life() != Life::Ended {
+            self.place = Some(place);
+            self.unaccepted = Some(unaccepted);
+        }
+    }
+
     fn end(&mut self) {
         self.ended = true;
+        self.place = None;
         if let Some((registry, _)) = self.registry.take() {
             registry.remove(&self.link);
         }

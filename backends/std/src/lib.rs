@@ -58,6 +58,7 @@ pub use listener::{Listener, listen, listen_with};
 pub use receiver::{ManualReceiver, Receiver};
 
 pub use countersign_driver::{
-    AcceptError, ChannelError, DEFAULT_HALF_OPEN, DEFAULT_PER_ADDRESS, Delivery, Drained, Limits,
-    LinkError, LinkEvent, Outgoing, Report, SendError, Setup, core, endpoint,
+    AcceptError, ChannelError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_LINKS,
+    DEFAULT_PER_ADDRESS, Delivery, Drained, Limits, LinkError, LinkEvent, Outgoing, Report,
+    SendError, Setup, core, endpoint,
 };

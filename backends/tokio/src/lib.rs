@@ -54,7 +54,8 @@ pub use listen::listen_unix;
 pub use listen::{listen, listen_over, listen_with};
 
 pub use countersign_driver::{
-    AcceptError, BatchReceipt, ChannelError, DEFAULT_HALF_OPEN, DEFAULT_PER_ADDRESS, Delivery,
-    Drained, Limits, Link, LinkError, LinkEvent, Listener, ManualReceiver, MessageSink, Outgoing,
-    Receipt, Receiver, Report, SendError, Sender, Setup, SinkError, core, endpoint,
+    AcceptError, BatchReceipt, ChannelError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_LINKS,
+    DEFAULT_PER_ADDRESS, Delivery, Drained, Limits, Link, LinkError, LinkEvent, Listener,
+    ManualReceiver, MessageSink, Outgoing, Receipt, Receiver, Report, SendError, Sender, Setup,
+    SinkError, core, endpoint,
 };
