@@ -12,7 +12,7 @@ pub struct Std;
 
 impl Backend for Std {
     fn listen(&self, address: SocketAddr, setup: Setup, limits: Limits) -> Box<dyn Listener> {
-        Box::new(countersign_std::Listener::bind_with(address, setup, limits).unwrap())
+        Box::new(countersign_std::listen_with(address, setup, limits).unwrap())
     }
 
     fn connect(&self, address: SocketAddr, setup: &Setup) -> Result<Box<dyn Link>, LinkError> {

@@ -22,7 +22,7 @@ pub struct Tokio;
 
 impl Backend for Tokio {
     fn listen(&self, address: SocketAddr, setup: Setup, limits: Limits) -> Box<dyn Listener> {
-        let listening = countersign_tokio::Listener::bind_with(address, setup, limits);
+        let listening = countersign_tokio::listen_with(address, setup, limits);
         Box::new(RUNTIME.block_on(listening).unwrap())
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant as StdInstant;
 
-use countersign_core::{Instant, Loss, TakeOver};
+use countersign_core::{Instant, Loss, TakeOver, Visit};
 use countersign_endpoint::{Buffer, Endpoint, Security};
 
 use crate::connection::Connection;
@@ -224,7 +224,7 @@ impl<D: Dial> Driver<D> {
                 None => self.poll_dial(context, now),
             };
             progress |= self.read(context, now);
-            progress |= self.lead_to_its_link();
+            progress |= self.receive_visit();
             progress |= self.let_go(now);
             if self.is_done() {
                 return Poll::Ready(());
@@ -331,35 +331,51 @@ impl<D: Dial> Driver<D> {
         true
     }
 
-    /// A peer that has named the session of another link than the one that was made for its
-    /// connection is led there; true when that was so.
-    fn lead_to_its_link(&mut self) -> bool {
-        let Some(registry) = &self.registry else {
+    /// A peer that waits at a listener is led to the link whose session it has named, or admitted
+    /// as a new one, or sent away; true when there was one.
+    fn receive_visit(&mut self) -> bool {
+        let Some(registry) = self.registry.clone() else {
             return false;
         };
-        let named = |link: &countersign_core::Link| Some((link.named_session()?, link.peer()));
-        let Some((session, peer)) = self.shared.with(|state| named(&state.link)) else {
+        let visit = |link: &countersign_core::Link| Some((link.visit()?, link.peer()));
+        let Some((visit, peer)) = self.shared.with(|state| visit(&state.link)) else {
             return false;
         };
         let now = self.shared.clock.now();
-        if let Some(owner) = registry.find(session, peer) {
-            match self.shared.take_over(now, &owner) {
-                (TakeOver::Done, number, connection) => {
-                    self.number = number;
-                    if let Some(attached) = &mut self.connection {
-                        attached.attach(connection);
-                    }
-                    self.shared = owner;
-                    return true;
-                }
-                (TakeOver::Stale, ..) => return true,
-                (TakeOver::NotMine, ..) => {}
+        let mut gone = None;
+        if let Visit::Returns(session) = visit {
+            if let Some(owner) = registry.find(session, peer)
+                && self.lead_to(now, owner)
+            {
+                return true;
             }
+            gone = registry.gone(session, peer);
         }
-        let gone = registry.gone(session, peer);
-        self.shared
-            .with(|state| state.link.decline_session(now, gone.as_ref()));
+        let places = registry.admit();
+        self.shared.with(|state| match places {
+            Ok(places) => {
+                state.link.admit(now, gone.as_ref());
+                state.keep(places);
+            }
+            Err(why) => state.link.refuse_busy(now, &why),
+        });
         true
+    }
+
+    /// Leads a returning peer to its link; false if that does not take it.
+    fn lead_to(&mut self, now: Instant, owner: Arc<Shared>) -> bool {
+        match self.shared.take_over(now, &owner) {
+            (TakeOver::Done, number, connection) => {
+                self.number = number;
+                if let Some(attached) = &mut self.connection {
+                    attached.attach(connection);
+                }
+                self.shared = owner;
+                true
+            }
+            (TakeOver::Stale, ..) => true,
+            (TakeOver::NotMine, ..) => false,
+        }
     }
 
     /// Whether another driver goes on with the link, or it needs none any more.

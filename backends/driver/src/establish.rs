@@ -117,7 +117,7 @@ impl Connecting {
         registry: &Arc<Registry>,
     ) -> Result<(Self, Driver<Never<T>>), SetupError> {
         let mut link = make(&setup.config, Role::Acceptor)?;
-        link.ask_for_sessions();
+        link.ask_to_admit();
         let shared = Shared::new(link);
         shared.register(registry);
         let registry = Some(registry.clone());

@@ -12,9 +12,11 @@
 //!
 //! `establish` leads from a transport connection to a [`Link`]; `driver` keeps it connected;
 //! `connection` moves the bytes of one connection; `registry` knows which link a returning peer
-//! belongs to; `shared` is
-//! the state under the lock and decides whom to wake; `wakers` knows who waits; `sender`, `receiver`, `receipt` and `link`
-//! are the handles; `accept` is what listeners share; `error` says why a link ended.
+//! belongs to; `shared` is the state under the lock and decides whom to wake; `wakers` knows who
+//! waits; `sender`, `receiver`, `receipt`, `link` and `listener` are the handles; `hall` is where a
+//! listener's connections are until they are accepted, `serve` takes them, `accept` has the limits;
+//! `open` connects to one of several addresses; `unix` has the files of Unix sockets, `memory` connections
+//! within a process; `error` says why a link ended.
 
 mod accept;
 mod clock;
@@ -22,26 +24,43 @@ mod connection;
 mod driver;
 mod error;
 mod establish;
+mod hall;
 mod link;
+mod listener;
+mod memory;
+mod open;
 mod receipt;
 mod receiver;
 mod registry;
 mod sender;
+mod serve;
 mod shared;
 mod socket;
+#[cfg(unix)]
+mod unix;
 mod wakers;
 
-pub use accept::{AcceptError, Backlog, DEFAULT_HALF_OPEN, Limits};
+pub use accept::{
+    AcceptError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_LINKS, DEFAULT_PER_ADDRESS, Drained,
+    Limits,
+};
 pub use driver::{Dial, Dialer, Driver, Never, READ, Timer, Transport};
 pub use error::{ChannelError, LinkError, SendError};
 pub use establish::{Connecting, Setup};
+pub use hall::{Doors, Guest, Served};
 pub use link::{Link, Report};
+pub use listener::Listener;
+pub use memory::{Memory, memory};
+pub use open::{ATTEMPT_DELAY, at, open};
 pub use receipt::{BatchReceipt, Receipt};
 pub use receiver::{Delivery, ManualReceiver, Receiver};
 pub use registry::Registry;
 pub use sender::{Outgoing, Sender};
+pub use serve::serve;
 pub use shared::LinkEvent;
 pub use socket::prepare_socket;
+#[cfg(unix)]
+pub use unix::{UnixPath, bind_unix};
 
 pub use countersign_core as core;
 pub use countersign_endpoint as endpoint;

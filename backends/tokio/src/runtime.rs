@@ -1,4 +1,4 @@
-//! tokio's streams and timer, as the shared driver wants them.
+//! tokio's streams, timer and tasks, as the shared driver wants them.
 
 use std::future::Future;
 use std::io;
@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use countersign_driver::endpoint::Buffer;
-use countersign_driver::{READ, Timer, Transport};
+use countersign_driver::endpoint::{Buffer, SetupError};
+use countersign_driver::{Connecting, Dial, Driver, Link, LinkError, READ, Timer, Transport};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
@@ -81,4 +81,14 @@ impl Alarm {
             None => self.sleep = Some(Box::pin(tokio::time::sleep_until(deadline.into()))),
         }
     }
+}
+
+/// Drives a link in a task of its own, and waits until the peer has accepted this end.
+pub(crate) async fn establish<D: Dial<Transport: Send> + Send + 'static>(
+    made: Result<(Connecting, Driver<D>), SetupError>,
+) -> Result<Link, LinkError> {
+    let (connecting, driver) =
+        made.map_err(|error| LinkError::transport(io::Error::other(error)))?;
+    tokio::spawn(driver.run(Alarm::default()));
+    connecting.connected().await
 }

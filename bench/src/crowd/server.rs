@@ -189,7 +189,7 @@ pub(super) fn run(args: &ServerArgs) -> Result<(), Failure> {
 }
 
 async fn on_tokio(setup: Setup, counts: Arc<Counts>) -> Result<SocketAddr, Failure> {
-    let listener = countersign_tokio::Listener::bind("127.0.0.1:0", setup).await?;
+    let listener = countersign_tokio::listen("127.0.0.1:0", setup).await?;
     let address = listener.local_addr();
     tokio::spawn(async move {
         while let Ok(link) = listener.accept().await {
@@ -209,7 +209,7 @@ async fn on_tokio(setup: Setup, counts: Arc<Counts>) -> Result<SocketAddr, Failu
 }
 
 fn on_std(setup: Setup, counts: Arc<Counts>) -> Result<SocketAddr, Failure> {
-    let listener = countersign_std::Listener::bind("127.0.0.1:0", setup)?;
+    let listener = countersign_std::listen("127.0.0.1:0", setup)?;
     let address = listener.local_addr();
     std::thread::spawn(move || {
         while let Ok(link) = listener.accept() {
