@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use countersign_certs::NewIdentity;
-use countersign_tokio::Setup;
 use countersign_tokio::core::{ChannelConfig, Config};
 use countersign_tokio::endpoint::Fingerprint;
+use countersign_tokio::{Limits, Setup};
 
 use super::process::{Usage, raise_file_limit};
 use super::{CHANNEL, runtime, security};
@@ -173,11 +173,17 @@ pub(super) fn run(args: &ServerArgs) -> Result<(), Failure> {
     let identity = NewIdentity::new("server").generate()?;
     let config = Config::new().channel(ChannelConfig::receive(CHANNEL));
     let setup = Setup::new(config, security(&identity, args.pin)?)?;
+    // All come from one address.
+    let limits = Limits {
+        links: args.links,
+        per_address: args.links,
+        ..Limits::default()
+    };
     let counts = Arc::new(Counts::default());
     let runtime = runtime()?;
     let address = match args.server {
-        ServerKind::Tokio => runtime.block_on(on_tokio(setup, counts.clone()))?,
-        ServerKind::Std => on_std(setup, counts.clone())?,
+        ServerKind::Tokio => runtime.block_on(on_tokio(setup, limits, counts.clone()))?,
+        ServerKind::Std => on_std(setup, limits, counts.clone())?,
     };
     let mut out = stdout();
     writeln!(out, "{address} {}", identity.fingerprint())?;
@@ -188,8 +194,12 @@ pub(super) fn run(args: &ServerArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn on_tokio(setup: Setup, counts: Arc<Counts>) -> Result<SocketAddr, Failure> {
-    let listener = countersign_tokio::listen("127.0.0.1:0", setup).await?;
+async fn on_tokio(
+    setup: Setup,
+    limits: Limits,
+    counts: Arc<Counts>,
+) -> Result<SocketAddr, Failure> {
+    let listener = countersign_tokio::listen_with("127.0.0.1:0", setup, limits).await?;
     let address = listener.local_addr();
     tokio::spawn(async move {
         while let Ok(link) = listener.accept().await {
@@ -208,8 +218,8 @@ async fn on_tokio(setup: Setup, counts: Arc<Counts>) -> Result<SocketAddr, Failu
     Ok(address)
 }
 
-fn on_std(setup: Setup, counts: Arc<Counts>) -> Result<SocketAddr, Failure> {
-    let listener = countersign_std::listen("127.0.0.1:0", setup)?;
+fn on_std(setup: Setup, limits: Limits, counts: Arc<Counts>) -> Result<SocketAddr, Failure> {
+    let listener = countersign_std::listen_with("127.0.0.1:0", setup, limits)?;
     let address = listener.local_addr();
     std::thread::spawn(move || {
         while let Ok(link) = listener.accept() {
