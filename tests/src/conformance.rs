@@ -141,6 +141,14 @@ static ANY: &[Scenario] = list! { &[Transport::Tls, Transport::Plain];
         a_close_for_which_nobody_returns: "cuts by itself",
         handles_dropped_while_away: "cuts by itself",
     }
+    servers {
+        as_many_links_as_there_may_be: "links beyond the limit that come back",
+        no_more_links_than_there_may_be: "links beyond the limit that come back",
+        one_more_gets_in_when_one_ends: "links beyond the limit that come back",
+        returning_peers_need_no_place: "cuts by itself",
+        whose_session_is_gone_needs_a_place: "cuts by itself",
+        in_the_tlsstream_dialect: "tlsstream has no sessions",
+    }
     returning {
         to_its_own_link: "cuts by itself",
         while_the_old_connection_seems_alive: "cuts by itself",

@@ -20,6 +20,8 @@ pub(crate) struct Connection<T> {
     output: Buffer,
     /// The transport has not taken all of the output yet, and may hold it.
     writing: bool,
+    /// The transport may still keep some of what it took.
+    unflushed: bool,
     /// Our direction of the transport has ended, or can't be used any more.
     shut: bool,
     /// The transport could not end our direction yet.
@@ -36,6 +38,7 @@ impl<T: Transport> Connection<T> {
             input: Buffer::default(),
             output: Buffer::default(),
             writing: false,
+            unflushed: false,
             shut: false,
             shutting: false,
             linger: None,
@@ -79,7 +82,10 @@ impl<T: Transport> Connection<T> {
             self.writing = result.is_pending();
             match result {
                 Poll::Pending => break,
-                Poll::Ready(Ok(count)) if count > 0 => progress = true,
+                Poll::Ready(Ok(count)) if count > 0 => {
+                    self.unflushed = true;
+                    progress = true;
+                }
                 Poll::Ready(result) => {
                     let error = result
                         .err()
@@ -89,7 +95,24 @@ impl<T: Transport> Connection<T> {
                 }
             }
         }
-        progress
+        self.flush(context, shared) || progress
+    }
+
+    /// Has the transport send what it keeps, once there is nothing more to give it; true when it
+    /// can't.
+    fn flush(&mut self, context: &mut Context<'_>, shared: &Shared) -> bool {
+        if !self.unflushed || self.writing || self.shut {
+            return false;
+        }
+        match self.transport.poll_flush(context) {
+            Poll::Pending => false,
+            Poll::Ready(result) => {
+                self.unflushed = false;
+                result
+                    .map_err(|error| self.cannot_write(error, shared))
+                    .is_err()
+            }
+        }
     }
 
     fn shut_down(&mut self, context: &mut Context<'_>) -> bool {

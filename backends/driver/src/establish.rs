@@ -148,7 +148,7 @@ impl Connecting {
     ///
     /// Why there is no link.
     pub async fn connected(self) -> Result<Link, LinkError> {
-        let mut waiting = Waiting::new(&self.handle.0, Awaited::Link);
+        let mut waiting = Waiting::new(&*self.handle.0, Awaited::Link);
         poll_fn(|context| {
             waiting.poll(context, |state| {
                 if state.connected {

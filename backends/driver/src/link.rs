@@ -109,7 +109,7 @@ impl Link {
     ///
     /// Cancel-safe: an event is taken only when the future is ready.
     pub async fn event(&self) -> Option<LinkEvent> {
-        let mut waiting = Waiting::new(&self.handle.0, Awaited::Link);
+        let mut waiting = Waiting::new(&*self.handle.0, Awaited::Link);
         poll_fn(|context| {
             waiting.poll(context, |state| match state.events.pop_front() {
                 None if !state.ended => Poll::Pending,
@@ -126,7 +126,7 @@ impl Link {
     /// a connection that broke off. So does a runtime that is dropped: that ends all of its
     /// links' drivers.
     pub async fn ended(&self) -> Report {
-        let mut waiting = Waiting::new(&self.handle.0, Awaited::Link);
+        let mut waiting = Waiting::new(&*self.handle.0, Awaited::Link);
         poll_fn(|context| {
             waiting.poll(context, |state| {
                 if state.ended {

@@ -40,21 +40,25 @@
 
 mod block;
 mod connect;
+mod incoming;
 mod link;
 mod listener;
 mod lookup;
+mod receiver;
 mod runtime;
+mod secure;
 
 #[cfg(unix)]
 pub use connect::connect_unix;
 pub use connect::{Socket, connect, link_over, pair};
-pub use link::{BatchReceipt, Link, ManualReceiver, Receipt, Receiver, Sender};
+pub use incoming::Incoming;
+pub use link::{BatchReceipt, Link, Receipt, Sender};
 #[cfg(unix)]
 pub use listener::listen_unix;
 pub use listener::{Listener, listen, listen_with};
-
-pub use countersign_driver::{
-    AcceptError, ChannelError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_LINKS,
-    DEFAULT_PER_ADDRESS, Delivery, Drained, Limits, LinkError, LinkEvent, Outgoing, Report,
-    SendError, Setup, core, endpoint,
+pub use receiver::{ManualReceiver, Receiver};
+pub use secure::{
+    ReadHalf, SecureStream, WriteHalf, secure_connect, secure_over, secure_over_with,
 };
+
+pub use countersign_driver::api::{common::*, core, endpoint};
