@@ -10,6 +10,8 @@
 //! `tests/cutting.rs` makes a second test of every scenario that can bear it, in which the links
 //! are lasting and their connections are cut at random ([`cutting`]).
 //!
+//! Secure streams have a suite of their own, in [`secure`].
+//!
 //! Scenarios wait for events. The only time limit is [`watch`]'s, which turns a hang into a
 //! failure.
 
@@ -40,6 +42,7 @@ pub mod pair;
 pub mod proxy;
 pub mod python;
 pub mod scenarios;
+pub mod secure;
 pub mod sim;
 mod watchdog;
 

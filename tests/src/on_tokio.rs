@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::backend::{Backend, Link, Listener};
 use crate::cancelling::on_sockets::AsyncBackend;
 
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

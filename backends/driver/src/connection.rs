@@ -14,6 +14,8 @@ use crate::shared::Shared;
 pub(crate) struct Connection<T> {
     wire: Wire,
     transport: T,
+    /// The transport may still keep some of what it took.
+    unflushed: bool,
 }
 
 impl<T: Transport> Connection<T> {
@@ -21,7 +23,11 @@ impl<T: Transport> Connection<T> {
     pub(crate) fn new(security: &Security, transport: T, shared: &Shared) -> Self {
         let now = shared.clock.now();
         let wire = Wire::new(security, now, &mut &*shared);
-        Self { wire, transport }
+        Self {
+            wire,
+            transport,
+            unflushed: false,
+        }
     }
 
     /// Goes on for the link that has taken this connection over.
@@ -40,21 +46,46 @@ impl<T: Transport> Connection<T> {
         let mut progress = false;
         loop {
             match self.wire.to_send(now, &mut &*shared) {
-                ToSend::Nothing => return progress,
-                ToSend::End => return self.shut_down(context) || progress,
+                ToSend::Nothing => return self.flush(context, shared) || progress,
+                ToSend::End => {
+                    progress |= self.shut_down(context);
+                    return self.flush(context, shared) || progress;
+                }
                 ToSend::Bytes(buffer) => match self.transport.poll_write(context, buffer) {
                     Poll::Pending => return progress,
-                    Poll::Ready(Ok(count)) if count > 0 => self.wire.sent(),
+                    Poll::Ready(Ok(count)) if count > 0 => {
+                        self.wire.sent();
+                        self.unflushed = true;
+                    }
                     Poll::Ready(result) => {
                         let error = result.err();
                         let error = error.unwrap_or_else(|| io::ErrorKind::WriteZero.into());
-                        self.wire.cannot_send();
-                        self.explain(error, shared);
+                        self.cannot_send(error, shared);
                     }
                 },
             }
             progress = true;
         }
+    }
+
+    /// Has the transport send what it keeps, once there is nothing more to give it; true when it
+    /// can't.
+    fn flush(&mut self, context: &mut Context<'_>, shared: &Shared) -> bool {
+        if !self.unflushed {
+            return false;
+        }
+        let Poll::Ready(result) = self.transport.poll_flush(context) else {
+            return false;
+        };
+        self.unflushed = false;
+        let failed = result.map_err(|error| self.cannot_send(error, shared));
+        failed.is_err()
+    }
+
+    fn cannot_send(&mut self, error: io::Error, shared: &Shared) {
+        self.unflushed = false;
+        self.wire.cannot_send();
+        self.explain(error, shared);
     }
 
     fn shut_down(&mut self, context: &mut Context<'_>) -> bool {
@@ -64,6 +95,7 @@ impl<T: Transport> Connection<T> {
         if let Err(error) = result {
             tracing::debug!(%error, "the transport could not be shut down");
         }
+        self.unflushed = false;
         self.wire.shut();
         true
     }
@@ -90,6 +122,7 @@ impl<T: Transport> Connection<T> {
             Poll::Pending => return false,
             Poll::Ready(Ok(count)) => self.wire.received(now, count, &mut &*shared),
             Poll::Ready(Err(error)) => {
+                self.unflushed = false;
                 self.explain(error, shared);
                 self.wire.failed(now, &mut &*shared);
             }

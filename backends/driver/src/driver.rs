@@ -52,6 +52,15 @@ pub trait Transport {
         buffer: &mut Buffer,
     ) -> Poll<io::Result<usize>>;
 
+    /// Sends what the transport itself has kept, if it is one that does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Transport::poll_read`].
+    fn poll_flush(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
     /// Ends this end's direction.
     ///
     /// # Errors

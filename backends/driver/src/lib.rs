@@ -17,7 +17,8 @@
 //! and `callback` are their other forms; `hall` is where a listener's connections are until they are
 //! accepted, `serve` takes them, `accept` has the limits; `open` connects to one of several
 //! addresses; `unix` has the files of Unix sockets, `memory` connections within a process; `error`
-//! says what handles can't do.
+//! says what handles can't do. [`secure`] is apart from all of these: streams of
+//! bytes with the same pins, and no link.
 
 mod accept;
 mod callback;
@@ -34,6 +35,7 @@ mod open;
 mod receipt;
 mod receiver;
 mod registry;
+pub mod secure;
 mod sender;
 mod serve;
 mod shared;
@@ -59,6 +61,7 @@ pub use open::{ATTEMPT_DELAY, at, open};
 pub use receipt::{BatchReceipt, Receipt};
 pub use receiver::{Delivery, ManualReceiver, Receiver};
 pub use registry::Registry;
+pub use secure::{DEFAULT_HANDSHAKE_LIMIT, DEFAULT_SHUTDOWN_LIMIT, StreamSetup};
 pub use sender::{Outgoing, Sender};
 pub use serve::serve;
 pub use shared::LinkEvent;
@@ -69,3 +72,21 @@ pub use unix::{UnixPath, bind_unix};
 
 pub use countersign_core as core;
 pub use countersign_endpoint as endpoint;
+
+/// What the crates of the backends hand on to their users.
+pub mod api {
+    pub use crate::{
+        BatchReceipt, Link, Listener, ManualReceiver, MessageSink, Receipt, Receiver, Sender,
+        SinkError, core, endpoint,
+    };
+    pub use common::*;
+
+    /// The same for handles that wait and for handles that block.
+    pub mod common {
+        pub use crate::{
+            AcceptError, ChannelError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_HANDSHAKE_LIMIT,
+            DEFAULT_LINKS, DEFAULT_PER_ADDRESS, DEFAULT_SHUTDOWN_LIMIT, Delivery, Drained, Limits,
+            LinkError, LinkEvent, Outgoing, Report, SendError, Setup, StreamSetup,
+        };
+    }
+}

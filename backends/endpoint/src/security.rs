@@ -106,6 +106,15 @@ impl Security {
         }
     }
 
+    /// The protocols to agree on through ALPN, the preferred one first; none in plaintext.
+    #[must_use]
+    pub fn protocols(&self) -> &[Vec<u8>] {
+        match &self.choice {
+            Choice::Plaintext => &[],
+            Choice::Tls(tls) => &tls.alpn,
+        }
+    }
+
     /// The fingerprint of this end's identity; none in plaintext.
     #[must_use]
     pub fn fingerprint(&self) -> Option<Fingerprint> {

@@ -46,6 +46,7 @@ mod listener;
 mod lookup;
 mod receiver;
 mod runtime;
+mod secure;
 
 #[cfg(unix)]
 pub use connect::connect_unix;
@@ -56,9 +57,8 @@ pub use link::{BatchReceipt, Link, Receipt, Sender};
 pub use listener::listen_unix;
 pub use listener::{Listener, listen, listen_with};
 pub use receiver::{ManualReceiver, Receiver};
-
-pub use countersign_driver::{
-    AcceptError, ChannelError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_LINKS,
-    DEFAULT_PER_ADDRESS, Delivery, Drained, Limits, LinkError, LinkEvent, Outgoing, Report,
-    SendError, Setup, core, endpoint,
+pub use secure::{
+    ReadHalf, SecureStream, WriteHalf, secure_connect, secure_over, secure_over_with,
 };
+
+pub use countersign_driver::api::{common::*, core, endpoint};

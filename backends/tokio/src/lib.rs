@@ -45,6 +45,7 @@
 mod connect;
 mod listen;
 mod runtime;
+mod secure;
 
 #[cfg(unix)]
 pub use connect::connect_unix;
@@ -52,10 +53,6 @@ pub use connect::{connect, connect_with, link_over, pair};
 #[cfg(unix)]
 pub use listen::listen_unix;
 pub use listen::{listen, listen_over, listen_with};
+pub use secure::{SecureStream, secure_connect, secure_over, secure_over_with};
 
-pub use countersign_driver::{
-    AcceptError, BatchReceipt, ChannelError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_LINKS,
-    DEFAULT_PER_ADDRESS, Delivery, Drained, Limits, Link, LinkError, LinkEvent, Listener,
-    ManualReceiver, MessageSink, Outgoing, Receipt, Receiver, Report, SendError, Sender, Setup,
-    SinkError, core, endpoint,
-};
+pub use countersign_driver::api::*;

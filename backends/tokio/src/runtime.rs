@@ -36,6 +36,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for Stream<S> {
         buffer.drain(|bytes| Pin::new(&mut self.0).poll_write(context, bytes))
     }
 
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(context)
     }

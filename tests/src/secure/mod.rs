@@ -1,0 +1,239 @@
+//! Secure streams: what a backend is to a scenario, and the pairs that scenarios run on.
+//!
+//! As with links, a scenario is written once, in [`scenarios`], against the traits here, and is
+//! blocking. [`secure_streams!`](crate::secure_streams) makes a test of each for a pair of
+//! backends. A backend joins by implementing [`Backend`]: where its streams implement the traits of
+//! `std`, as [`Std`](crate::on_std::Std)'s do, or of tokio, most of it is there.
+
+mod on_std;
+mod on_tokio;
+pub mod scenarios;
+
+use std::fmt;
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+
+use countersign_core::Role;
+use countersign_driver::StreamSetup;
+use countersign_endpoint::{Fingerprint, Security};
+
+use crate::Transport;
+use crate::pair::{IDENTITIES, loopback, tls};
+
+/// A runtime's way to secure streams.
+pub trait Backend: Send + Sync {
+    /// Connects to an address, as the opener.
+    fn connect(
+        &self,
+        address: std::net::SocketAddr,
+        setup: &StreamSetup,
+    ) -> io::Result<Box<dyn Stream>>;
+
+    /// Secures a connection from which `already_read` was read too far.
+    fn over(
+        &self,
+        socket: TcpStream,
+        role: Role,
+        setup: &StreamSetup,
+        already_read: &[u8],
+    ) -> io::Result<Box<dyn Stream>>;
+}
+
+/// The peer's direction.
+pub trait Source: Send {
+    /// Reads some bytes.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Fills the buffer.
+    fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()>;
+    /// Reads to the end.
+    fn read_to_end(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize>;
+    /// Reads until a byte and with it, but no more than `limit` bytes.
+    fn read_until(&mut self, byte: u8, limit: u64, bytes: &mut Vec<u8>) -> io::Result<usize>;
+    /// Reads a line.
+    fn read_line(&mut self, line: &mut String) -> io::Result<usize>;
+}
+
+/// This end's direction.
+pub trait Sink: Send {
+    /// Writes all of it.
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Sends what was written.
+    fn flush(&mut self) -> io::Result<()>;
+    /// Ends this direction.
+    fn shutdown(&mut self) -> io::Result<()>;
+}
+
+/// Both directions.
+pub trait Stream: Source + Sink {
+    /// Ends this direction and waits for the other.
+    fn close(&mut self) -> io::Result<()>;
+    /// Takes the two apart.
+    fn split(self: Box<Self>) -> (Box<dyn Source>, Box<dyn Sink>);
+    /// Who the peer is.
+    fn peer(&self) -> Option<Fingerprint>;
+    /// The cipher in use.
+    fn cipher(&self) -> Option<&'static str>;
+}
+
+/// What a scenario runs on.
+#[derive(Clone, Copy)]
+pub struct Pair {
+    /// The opener's backend.
+    pub client: &'static dyn Backend,
+    /// The acceptor's backend.
+    pub server: &'static dyn Backend,
+    /// How the two are secured.
+    pub transport: Transport,
+}
+
+impl fmt::Debug for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pair")
+            .field("transport", &self.transport)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A stream that must be there.
+pub type Made = Box<dyn Stream>;
+
+/// A TCP connection, the opener's end first.
+#[must_use]
+pub fn sockets() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind(loopback()).unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (client, listener.accept().unwrap().0)
+}
+
+impl Pair {
+    /// The setup of the opener and of the acceptor.
+    #[must_use]
+    pub fn setups(&self) -> [StreamSetup; 2] {
+        let [client, server] = &*IDENTITIES;
+        [(client, server), (server, client)].map(|(own, peer)| {
+            StreamSetup::new(match self.transport {
+                Transport::Tls => tls(own, peer.fingerprint()),
+                Transport::Plain => Security::plaintext(),
+            })
+        })
+    }
+
+    /// Secures both ends of a connection at the same time.
+    pub fn try_over(
+        &self,
+        sockets: (TcpStream, TcpStream),
+        setups: &[StreamSetup; 2],
+    ) -> (io::Result<Made>, io::Result<Made>) {
+        thread::scope(|scope| {
+            let server =
+                scope.spawn(|| self.server.over(sockets.1, Role::Acceptor, &setups[1], &[]));
+            let client = self.client.over(sockets.0, Role::Opener, &setups[0], &[]);
+            (client, server.join().unwrap())
+        })
+    }
+
+    /// Secures both ends of a connection.
+    #[must_use]
+    pub fn over(&self, sockets: (TcpStream, TcpStream), setups: &[StreamSetup; 2]) -> (Made, Made) {
+        let (client, server) = self.try_over(sockets, setups);
+        (client.unwrap(), server.unwrap())
+    }
+
+    /// A stream, the opener's end first.
+    #[must_use]
+    pub fn streams(&self) -> (Made, Made) {
+        self.over(sockets(), &self.setups())
+    }
+
+    /// Runs a scenario twice: with the opener as the first end, and with the acceptor.
+    pub fn both_ways(&self, scenario: impl Fn(Made, Made)) {
+        let (client, server) = self.streams();
+        scenario(client, server);
+        let (client, server) = self.streams();
+        scenario(server, client);
+    }
+}
+
+/// Makes a module with a test of every scenario for one pair of backends, secured and plain:
+/// `secure_streams!(name, client, server)`.
+#[macro_export]
+macro_rules! secure_streams {
+    ($name:ident, $client:expr, $server:expr) => {
+        mod $name {
+            mod tls {
+                const PAIR: $crate::secure::Pair = $crate::secure::Pair {
+                    client: &$client,
+                    server: &$server,
+                    transport: $crate::Transport::Tls,
+                };
+                $crate::each_stream_scenario!();
+                $crate::each_tls_stream_scenario!();
+            }
+            mod plain {
+                const PAIR: $crate::secure::Pair = $crate::secure::Pair {
+                    client: &$client,
+                    server: &$server,
+                    transport: $crate::Transport::Plain,
+                };
+                $crate::each_stream_scenario!();
+            }
+        }
+    };
+}
+
+/// One test for each scenario of a list.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! stream_tests {
+    ($($scenario:ident,)*) => {
+        $(
+            #[test]
+            fn $scenario() {
+                $crate::watch(|| $crate::secure::scenarios::$scenario(&PAIR));
+            }
+        )*
+    };
+}
+
+/// A test of each scenario that does not care about security.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! each_stream_scenario {
+    () => {
+        $crate::stream_tests! {
+            echo_of_all_sizes,
+            both_directions_at_once,
+            exactly,
+            until_a_separator,
+            lines,
+            half_closed,
+            nothing_after_shutdown,
+            closing_waits_for_the_peer,
+            closing_throws_away_what_comes,
+            a_peer_that_never_ends,
+            over_a_connection_that_carried_other_bytes,
+            connecting,
+        }
+    };
+}
+
+/// A test of each scenario that is about security.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! each_tls_stream_scenario {
+    () => {
+        $crate::stream_tests! {
+            peers_are_known,
+            wrong_pin_at_the_client,
+            wrong_pin_at_the_server,
+            a_handshake_that_stalls,
+            a_peer_that_hangs_up,
+            a_peer_that_does_not_speak_tls,
+            cut_without_a_goodbye,
+            what_came_before_the_cut_is_read,
+            a_changed_record,
+            a_peer_that_says_goodbye_and_leaves,
+        }
+    };
+}

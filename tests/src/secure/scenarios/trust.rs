@@ -1,0 +1,183 @@
+//! Who gets a stream, and what the others hear.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use countersign_certs::fixtures;
+use countersign_core::Role;
+use countersign_driver::StreamSetup;
+use countersign_endpoint::{PlainProtocol, Reason};
+
+use super::{reason, security};
+use crate::pair::{IDENTITIES, tls};
+use crate::secure::{Pair, sockets};
+
+/// Both ends know who the other is.
+pub fn peers_are_known(pair: &Pair) {
+    let [client_identity, server_identity] = &*IDENTITIES;
+    let (client, server) = pair.streams();
+    assert_eq!(client.peer(), Some(server_identity.fingerprint()));
+    assert_eq!(server.peer(), Some(client_identity.fingerprint()));
+    assert!(
+        client
+            .cipher()
+            .is_some_and(|name| name.starts_with("TLS13_"))
+    );
+    assert_eq!(client.cipher(), server.cipher());
+}
+
+/// Secures both ends, and lets the opener read until it fails if it got so far: what each is told.
+fn refused(pair: &Pair, setups: &[StreamSetup; 2]) -> (io::Error, io::Error) {
+    let (near, far) = sockets();
+    thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            let made = pair.server.over(far, Role::Acceptor, &setups[1], &[]);
+            made.err().expect("the acceptor's end fails")
+        });
+        let client = match pair.client.over(near, Role::Opener, &setups[0], &[]) {
+            Ok(mut stream) => stream
+                .read(&mut [0; 10])
+                .expect_err("the opener's end fails"),
+            Err(error) => error,
+        };
+        (client, server.join().unwrap())
+    })
+}
+
+/// Which of the two refuses, and what both are told.
+fn assert_refusal(refuses: &io::Error, is_refused: &io::Error, seen: usize, own: usize) {
+    let seen = IDENTITIES[seen].fingerprint();
+    assert_eq!(refuses.kind(), ErrorKind::PermissionDenied);
+    assert!(
+        matches!(reason(refuses), Reason::PinMismatch { .. }),
+        "{refuses}"
+    );
+    let text = refuses.to_string();
+    assert!(
+        text.starts_with("we refused the peer: it presented the key"),
+        "{text}"
+    );
+    assert!(text.contains(&seen.to_string()), "{text}");
+    assert_eq!(
+        is_refused.kind(),
+        ErrorKind::PermissionDenied,
+        "{is_refused}"
+    );
+    let text = is_refused.to_string();
+    assert!(
+        text.starts_with("the peer refused our certificate"),
+        "{text}"
+    );
+    assert!(
+        text.contains(&IDENTITIES[own].fingerprint().to_string()),
+        "{text}"
+    );
+    assert!(!security(is_refused).can_retry());
+}
+
+/// The opener expects somebody else.
+pub fn wrong_pin_at_the_client(pair: &Pair) {
+    let stranger = fixtures::good("stranger");
+    let [_, server] = pair.setups();
+    let client = StreamSetup::new(tls(&IDENTITIES[0], stranger.fingerprint()));
+    let (client, server) = refused(pair, &[client, server]);
+    assert_refusal(&client, &server, 1, 1);
+}
+
+/// The acceptor expects somebody else: the opener hears of it when it reads.
+pub fn wrong_pin_at_the_server(pair: &Pair) {
+    let stranger = fixtures::good("stranger");
+    let [client, _] = pair.setups();
+    let server = StreamSetup::new(tls(&IDENTITIES[1], stranger.fingerprint()));
+    let (client, server) = refused(pair, &[client, server]);
+    assert_refusal(&server, &client, 0, 0);
+}
+
+/// One end of the pair, and something else.
+fn against(
+    pair: &Pair,
+    change: impl Fn(StreamSetup) -> StreamSetup,
+    other: impl Fn(TcpStream) + Sync,
+    judge: impl Fn(io::Error),
+) {
+    for (role, setup) in [Role::Opener, Role::Acceptor]
+        .into_iter()
+        .zip(pair.setups())
+    {
+        let (near, far) = sockets();
+        thread::scope(|scope| {
+            scope.spawn(|| other(far));
+            let backend = if role == Role::Opener {
+                pair.client
+            } else {
+                pair.server
+            };
+            let made = backend.over(near, role, &change(setup), &[]);
+            judge(made.err().expect("no stream comes of it"));
+        });
+    }
+}
+
+/// A peer that says nothing, or not enough, holds the handshake up for as long as was said.
+pub fn a_handshake_that_stalls(pair: &Pair) {
+    const LIMIT: Duration = Duration::from_millis(50);
+    // The beginning of a record that never comes to its end.
+    for said in [&[][..], &[22, 3, 1, 0, 200, 1]] {
+        against(
+            pair,
+            |setup| setup.handshake_limit(LIMIT),
+            |mut socket| {
+                socket.write_all(said).unwrap();
+                // Until this end has given up, and with a word of ours perhaps.
+                let _ = socket.read_to_end(&mut Vec::new());
+            },
+            |error| {
+                assert_eq!(error.kind(), ErrorKind::TimedOut);
+                assert_eq!(error.to_string(), "the handshake took longer than 50ms");
+            },
+        );
+    }
+}
+
+/// A peer that hangs up in the handshake.
+pub fn a_peer_that_hangs_up(pair: &Pair) {
+    against(
+        pair,
+        |setup| setup,
+        |socket| socket.shutdown(Shutdown::Write).unwrap(),
+        |error| {
+            assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{error}");
+            assert!(
+                matches!(reason(&error), Reason::ClosedDuringHandshake),
+                "{error}"
+            );
+        },
+    );
+}
+
+/// A peer that speaks something else.
+pub fn a_peer_that_does_not_speak_tls(pair: &Pair) {
+    let (sender, receiver) = mpsc::channel();
+    against(
+        pair,
+        |setup| setup,
+        |mut socket| {
+            socket
+                .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                .unwrap();
+            // An honest peer hangs up when we do.
+            let _ = socket.read_to_end(&mut Vec::new());
+            sender.send(()).unwrap();
+        },
+        |error| {
+            assert_eq!(error.kind(), ErrorKind::InvalidData);
+            let seems = PlainProtocol::Http;
+            assert_eq!(*reason(&error), Reason::NotTls { seems });
+        },
+    );
+    drop(sender);
+    assert_eq!(receiver.iter().count(), 2, "the peer has seen us go");
+}
