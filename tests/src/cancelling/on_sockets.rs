@@ -105,13 +105,13 @@ async fn job_on<B: AsyncBackend>(backend: &B, job: Job) {
 /// Connecting as [`AsyncBackend::connect`] does.
 pub fn connect<B: AsyncBackend>(backend: &B) {
     let opening = async |address, setup: &Setup| backend.connect(address, setup).await;
-    openings(backend, opening);
+    openings(backend, &opening);
 }
 
 /// Connecting over streams that a function dials.
 pub fn connect_with<B: AsyncBackend>(backend: &B) {
     let opening = async |address, setup: &Setup| backend.connect_with(address, setup).await;
-    openings(backend, opening);
+    openings(backend, &opening);
 }
 
 /// Connecting over a stream that is open already.
@@ -120,14 +120,14 @@ pub fn link_over<B: AsyncBackend>(backend: &B) {
         let stream = std::net::TcpStream::connect::<SocketAddr>(address).unwrap();
         backend.link_over(stream, Role::Opener, setup).await
     };
-    openings(backend, opening);
+    openings(backend, &opening);
 }
 
 /// Opens links with futures that are dropped. Those leave nothing but links without a message or
 /// errors at the acceptor; the last one is a link as any other.
 fn openings<B: AsyncBackend>(
     backend: &B,
-    opening: impl AsyncFn(SocketAddr, &Setup) -> Result<Link, LinkError>,
+    opening: &impl AsyncFn(SocketAddr, &Setup) -> Result<Link, LinkError>,
 ) {
     let rounds = 5;
     let drops = Drops::new(true);
