@@ -47,7 +47,10 @@ impl<T: Transport> Connection<T> {
         loop {
             match self.wire.to_send(now, &mut &*shared) {
                 ToSend::Nothing => return self.flush(context, shared) || progress,
-                ToSend::End => return self.shut_down(context) || progress,
+                ToSend::End => {
+                    progress |= self.shut_down(context);
+                    return self.flush(context, shared) || progress;
+                }
                 ToSend::Bytes(buffer) => match self.transport.poll_write(context, buffer) {
                     Poll::Pending => return progress,
                     Poll::Ready(Ok(count)) if count > 0 => {
@@ -68,21 +71,19 @@ impl<T: Transport> Connection<T> {
     /// Has the transport send what it keeps, once there is nothing more to give it; true when it
     /// can't.
     fn flush(&mut self, context: &mut Context<'_>, shared: &Shared) -> bool {
-        if !self.unflushed || self.wire.is_blocked() {
+        if !self.unflushed {
             return false;
         }
-        match self.transport.poll_flush(context) {
-            Poll::Pending => false,
-            Poll::Ready(result) => {
-                self.unflushed = false;
-                result
-                    .map_err(|error| self.cannot_send(error, shared))
-                    .is_err()
-            }
-        }
+        let Poll::Ready(result) = self.transport.poll_flush(context) else {
+            return false;
+        };
+        self.unflushed = false;
+        let failed = result.map_err(|error| self.cannot_send(error, shared));
+        failed.is_err()
     }
 
     fn cannot_send(&mut self, error: io::Error, shared: &Shared) {
+        self.unflushed = false;
         self.wire.cannot_send();
         self.explain(error, shared);
     }
@@ -94,6 +95,7 @@ impl<T: Transport> Connection<T> {
         if let Err(error) = result {
             tracing::debug!(%error, "the transport could not be shut down");
         }
+        self.unflushed = false;
         self.wire.shut();
         true
     }
@@ -120,6 +122,7 @@ impl<T: Transport> Connection<T> {
             Poll::Pending => return false,
             Poll::Ready(Ok(count)) => self.wire.received(now, count, &mut &*shared),
             Poll::Ready(Err(error)) => {
+                self.unflushed = false;
                 self.explain(error, shared);
                 self.wire.failed(now, &mut &*shared);
             }

@@ -115,7 +115,7 @@ pub async fn pair(opener: &Setup, acceptor: &Setup) -> Result<(Link, Link), Link
 ///
 /// The stream may have carried other bytes before, of a protocol that the two ends spoke until now.
 /// Where some of what the peer has sent since is already in a buffer, hand in the stream with that
-/// buffer: [`tokio::io::BufReader`] is a stream too.
+/// buffer: tokio's `BufReader` is a stream too.
 ///
 /// Cancel-safe as [`connect`]; the stream goes with the future.
 ///
