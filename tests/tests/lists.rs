@@ -46,3 +46,30 @@ fn every_scenario_is_listed_once() {
         assert_eq!(count, 1, "{module}::{name}");
     }
 }
+
+/// What stands in a file, in lines that begin with `start` and end with `end`.
+fn names(file: &Path, start: &str, end: &str) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap();
+    let names = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(start)?.strip_suffix(end));
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_scenario_of_streams_is_listed_once() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/secure");
+    let scenarios = fs::read_dir(folder.join("scenarios")).unwrap();
+    let mut there: Vec<_> = scenarios
+        .flat_map(|file| names(&file.unwrap().path(), "pub fn ", "(pair: &Pair) {"))
+        .collect();
+    let mut listed = names(&folder.join("mod.rs"), "            ", ",");
+    listed.retain(|line| {
+        line.bytes()
+            .all(|byte| byte == b'_' || byte.is_ascii_lowercase())
+    });
+    there.sort();
+    listed.sort();
+    assert!(there.len() > 20, "{} scenarios", there.len());
+    assert_eq!(there, listed);
+}
