@@ -1,6 +1,7 @@
 //! Memory for bytes on their way, lent by the thread for as long as there are any.
 
 use std::cell::RefCell;
+use std::fmt;
 
 /// Length of a lent piece of memory: four TLS records and what TLS adds to them.
 const LENGTH: usize = 4 * 16_384 + 1024;
@@ -26,7 +27,7 @@ thread_local! {
 /// buffer.consume(1);
 /// assert_eq!(buffer.filled(), b"bc");
 /// ```
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Buffer {
     memory: Vec<u8>,
     start: usize,
@@ -96,9 +97,28 @@ impl Buffer {
     }
 }
 
+impl fmt::Debug for Buffer {
+    /// Without the bytes, which may be many, and nobody else's business.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buffer")
+            .field("filled", &self.filled().len())
+            .field("memory", &self.memory.len())
+            .finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn its_debug_output_keeps_the_bytes_to_itself() {
+        let mut buffer = Buffer::default();
+        buffer.space(2)[..2].copy_from_slice(b"no");
+        buffer.commit(2);
+        let text = format!("{buffer:?}");
+        assert_eq!(text, format!("Buffer {{ filled: 2, memory: {LENGTH} }}"));
+    }
 
     #[test]
     fn grows_moves_and_gives_back() {
