@@ -17,6 +17,8 @@ const PLAINTEXT: usize = 4 * 16_384;
 #[derive(Debug, Default)]
 pub struct Writing {
     output: Buffer,
+    /// The transport has yet to be done with a flush, or with ending our direction: somebody waits.
+    waiting: bool,
     /// All data is sent, and nothing follows but our goodbye.
     leaving: bool,
     /// Our direction of the transport has ended.
@@ -98,7 +100,9 @@ impl Writing {
             }
         });
         ready!(self.poll_send(context, transport))?;
-        transport.poll_flush(context)
+        let flushed = transport.poll_flush(context);
+        self.waiting = flushed.is_pending();
+        flushed
     }
 
     /// Sends everything, then a close_notify, then ends this direction of the transport.
@@ -121,7 +125,9 @@ impl Writing {
             self.leaving = true;
         }
         ready!(self.poll_flush(context, transport, access))?;
-        match ready!(transport.poll_shutdown(context)) {
+        let shut = transport.poll_shutdown(context);
+        self.waiting = shut.is_pending();
+        match ready!(shut) {
             // Some systems say so when the peer has ended the connection before.
             Err(error) if error.kind() != io::ErrorKind::NotConnected => {
                 return Poll::Ready(Err(error));
@@ -131,9 +137,9 @@ impl Writing {
         Poll::Ready(Ok(()))
     }
 
-    /// Whether everything that was written has been sent.
+    /// Whether nobody waits for the transport to take something.
     pub(super) fn is_idle(&self) -> bool {
-        self.output.is_empty()
+        self.output.is_empty() && !self.waiting
     }
 
     /// Whether all data is sent, and nothing follows but our goodbye.
