@@ -213,6 +213,7 @@ macro_rules! each_stream_scenario {
             closing_throws_away_what_comes,
             a_peer_that_never_ends,
             over_a_connection_that_carried_other_bytes,
+            byte_by_byte,
             connecting,
         }
     };
