@@ -177,6 +177,11 @@ pub enum EndReason {
         /// The peer's words.
         text: String,
     },
+    /// An acceptor's link that never was: there was no room for it, as the peer was told.
+    Busy {
+        /// Why, in the words of [`Link::refuse_busy`](crate::Link::refuse_busy).
+        text: String,
+    },
     /// The connection was lost, and no other is waited for.
     Lost(Loss),
     /// An acceptor's link that only lent its ear: HELLO named the session of another one, and the
@@ -220,6 +225,7 @@ impl fmt::Display for EndReason {
             }
             Self::Incompatible(what) => what.fmt(f),
             Self::Refused { code, text } => write!(f, "the peer refused: {text} (code {code})"),
+            Self::Busy { text } => write!(f, "there was no room for the peer: {text}"),
             Self::Lost(what) => write!(f, "the connection was lost: {what}"),
             Self::Stale => f.write_str("the peer has come back on another connection since"),
             Self::TakenOver => f.write_str("the connection went over to the link that it names"),

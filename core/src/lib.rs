@@ -15,7 +15,7 @@
 //! |---|---|
 //! | declare channels, limits and patience | [`Config`], [`ChannelConfig`], [`Patience`] |
 //! | say whether and when to connect again | [`Reconnect`], [`RetryLimit`] |
-//! | lead a returning peer to its link | [`Sessions`], [`Link::named_session`], [`Link::take_over`] |
+//! | admit peers, and lead those that return to their links | [`Sessions`], [`Link::visit`], [`Link::take_over`], [`Link::admit`], [`Link::refuse_busy`] |
 //! | drive a link | [`Link`], [`Output`], [`Event`], [`Instant`] |
 //! | know what became of a message | [`Verdict`], [`VerdictCounts`], [`ChannelReport`] |
 //! | tell errors apart, by who is to blame | [`SendError`], [`ReceiveError`], [`OutOfOrder`] (this end's caller), [`PeerMisbehaved`] (the peer), [`Incompatible`] (both ends' declarations), [`Loss`] (the transport); [`EndReason`] holds the one that ended a link |
@@ -55,7 +55,7 @@ pub use life::{Input, Life, Step};
 #[cfg(feature = "planted")]
 #[doc(hidden)]
 pub use link::Planted;
-pub use link::{ChannelReport, CloseMode, Link, Message, Output, PeerId, TakeOver};
+pub use link::{ChannelReport, CloseMode, Link, Message, Output, PeerId, TakeOver, Visit};
 pub use reconnect::{Reconnect, RetryLimit};
 pub(crate) use send::SendHalf;
 pub use sessions::{DEFAULT_SESSIONS, GoneSession, SessionId, Sessions};

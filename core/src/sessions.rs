@@ -146,6 +146,11 @@ impl<L> Sessions<L> {
         gone.find(|gone| gone.id == id && gone.peer == peer)
     }
 
+    /// The links of all sessions, in the order of the sessions' ids.
+    pub fn links(&self) -> impl Iterator<Item = &L> {
+        self.held.values().map(|held| &held.link)
+    }
+
     /// How many sessions wait for their peers.
     #[must_use]
     pub fn away(&self) -> usize {

@@ -17,6 +17,7 @@ use std::env;
 use std::hash::BuildHasher;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -29,7 +30,7 @@ use socket2::SockRef;
 
 use crate::backend::{Backend, Link, Listener, ManualReceiver, Receiver, Sender};
 use crate::pair::loopback;
-use crate::{Direction, Pair, Transport, watch};
+use crate::{Direction, Pair, Transport, watch_as};
 
 /// The environment variable that names the seed.
 pub const SEED: &str = "COUNTERSIGN_CUTS";
@@ -45,8 +46,7 @@ const AFTERWARDS: Duration = Duration::from_secs(2);
 /// enough bytes. `name` is the test's.
 pub fn run(name: &str, pair: Pair, scenario: fn(&Pair)) -> [u64; 2] {
     let seed = seed();
-    let name = name.split_once("::").map_or(name, |(_, name)| name);
-    println!(
+    let replay = format!(
         "replay: {SEED}={seed} cargo test -p countersign-tests --test cutting -- --exact {name}"
     );
     let plan = Arc::new(Plan {
@@ -66,9 +66,13 @@ pub fn run(name: &str, pair: Pair, scenario: fn(&Pair)) -> [u64; 2] {
         server: cut(pair.server),
         ..pair
     };
-    watch(move || scenario(&pair));
+    let watched = || watch_as(name, move || scenario(&pair));
+    let ran = catch_unwind(AssertUnwindSafe(watched));
     let [cuts, planned] = plan.finish();
-    println!("{cuts} of {planned} cuts");
+    if let Err(panic) = ran {
+        eprintln!("{name}: {cuts} of {planned} cuts\n{replay}");
+        resume_unwind(panic);
+    }
     [cuts, planned]
 }
 

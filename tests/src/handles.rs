@@ -1,6 +1,7 @@
-//! The shared driver's handles, for every backend that hands out these.
+//! The handles, of the shared driver and of those backends that have their own.
 
 use std::collections::VecDeque;
+use std::convert::identity;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,7 +9,6 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use countersign_core::{Bytes, CloseMode, Sequence, Verdict, VerdictCounts};
-use countersign_driver as driver;
 use countersign_driver::{
     ChannelError, Delivery, LinkError, LinkEvent, Outgoing, Report, SendError,
 };
@@ -24,7 +24,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Waits for a future of a handle's, which needs no runtime.
+/// Waits for a future of a driver's handle, which needs no runtime.
 fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
@@ -37,98 +37,113 @@ fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-impl Link for driver::Link {
-    fn sender(&self, name: &str) -> Result<Box<dyn Sender>, ChannelError> {
-        Ok(Box::new(self.sender(name)?))
-    }
-    fn receiver(&self, name: &str) -> Result<Box<dyn Receiver>, ChannelError> {
-        Ok(Box::new(self.receiver(name)?))
-    }
-    fn manual_receiver(&self, name: &str) -> Result<Box<dyn ManualReceiver>, ChannelError> {
-        Ok(Box::new(self.manual_receiver(name)?))
-    }
-    fn peer(&self) -> Option<Fingerprint> {
-        self.peer()
-    }
-    fn report(&self) -> Report {
-        self.report()
-    }
-    fn end_reason(&self) -> Option<LinkError> {
-        self.end_reason()
-    }
-    fn event(&self) -> Option<LinkEvent> {
-        block_on(self.event())
-    }
-    fn ended(&self) -> Report {
-        block_on(self.ended())
-    }
-    fn close(&self, mode: CloseMode) -> Report {
-        block_on(self.close(mode))
-    }
-    fn start_close(&self, mode: CloseMode) {
-        self.start_close(mode);
-    }
+/// Makes the traits' handles of a crate's, which have the same methods: `$wait` waits for what those
+/// that wait give, and `$finish` for what becomes of a boxed receipt.
+macro_rules! handles {
+    ($backend:ident, $wait:path, |$receipt:ident| $finish:expr) => {
+        impl Link for $backend::Link {
+            fn sender(&self, name: &str) -> Result<Box<dyn Sender>, ChannelError> {
+                Ok(Box::new(self.sender(name)?))
+            }
+            fn receiver(&self, name: &str) -> Result<Box<dyn Receiver>, ChannelError> {
+                Ok(Box::new(self.receiver(name)?))
+            }
+            fn manual_receiver(&self, name: &str) -> Result<Box<dyn ManualReceiver>, ChannelError> {
+                Ok(Box::new(self.manual_receiver(name)?))
+            }
+            fn peer(&self) -> Option<Fingerprint> {
+                self.peer()
+            }
+            fn report(&self) -> Report {
+                self.report()
+            }
+            fn end_reason(&self) -> Option<LinkError> {
+                self.end_reason()
+            }
+            fn event(&self) -> Option<LinkEvent> {
+                $wait(self.event())
+            }
+            fn ended(&self) -> Report {
+                $wait(self.ended())
+            }
+            fn close(&self, mode: CloseMode) -> Report {
+                $wait(self.close(mode))
+            }
+            fn start_close(&self, mode: CloseMode) {
+                self.start_close(mode);
+            }
+        }
+
+        impl Sender for $backend::Sender {
+            fn send(&self, message: Outgoing) -> Result<Box<dyn Receipt>, SendError> {
+                Ok(Box::new($wait(self.send(message))?))
+            }
+            fn try_send(&self, message: Outgoing) -> Result<Box<dyn Receipt>, SendError> {
+                Ok(Box::new(self.try_send(message)?))
+            }
+            fn send_batch(
+                &self,
+                messages: &mut VecDeque<Bytes>,
+            ) -> Result<Box<dyn BatchReceipt>, SendError> {
+                Ok(Box::new($wait(self.send_batch(messages))?))
+            }
+            fn max_message(&self) -> usize {
+                self.max_message()
+            }
+            fn another(&self) -> Box<dyn Sender> {
+                Box::new(self.clone())
+            }
+        }
+
+        impl Receiver for $backend::Receiver {
+            fn recv(&mut self) -> Result<Option<Bytes>, LinkError> {
+                $wait(self.recv())
+            }
+            fn recv_batch(
+                &mut self,
+                messages: &mut Vec<Bytes>,
+                limit: usize,
+            ) -> Result<usize, LinkError> {
+                $wait(self.recv_batch(messages, limit))
+            }
+            fn try_recv(&mut self) -> Result<Option<Bytes>, LinkError> {
+                self.try_recv()
+            }
+        }
+
+        impl ManualReceiver for $backend::ManualReceiver {
+            fn recv(&mut self) -> Result<Option<Delivery>, LinkError> {
+                $wait(self.recv())
+            }
+            fn try_recv(&mut self) -> Result<Option<Delivery>, LinkError> {
+                self.try_recv()
+            }
+        }
+
+        impl Receipt for $backend::Receipt {
+            fn sequence(&self) -> Sequence {
+                self.sequence()
+            }
+            fn verdict(&self) -> Option<Verdict> {
+                self.verdict()
+            }
+            fn wait(self: Box<Self>) -> Verdict {
+                let $receipt = self;
+                $finish
+            }
+        }
+
+        impl BatchReceipt for $backend::BatchReceipt {
+            fn counts(&self) -> VerdictCounts {
+                self.counts()
+            }
+            fn wait(self: Box<Self>) -> VerdictCounts {
+                let $receipt = self;
+                $finish
+            }
+        }
+    };
 }
 
-impl Sender for driver::Sender {
-    fn send(&self, message: Outgoing) -> Result<Box<dyn Receipt>, SendError> {
-        Ok(Box::new(block_on(self.send(message))?))
-    }
-    fn try_send(&self, message: Outgoing) -> Result<Box<dyn Receipt>, SendError> {
-        Ok(Box::new(self.try_send(message)?))
-    }
-    fn send_batch(
-        &self,
-        messages: &mut VecDeque<Bytes>,
-    ) -> Result<Box<dyn BatchReceipt>, SendError> {
-        Ok(Box::new(block_on(self.send_batch(messages))?))
-    }
-    fn max_message(&self) -> usize {
-        self.max_message()
-    }
-    fn another(&self) -> Box<dyn Sender> {
-        Box::new(self.clone())
-    }
-}
-
-impl Receiver for driver::Receiver {
-    fn recv(&mut self) -> Result<Option<Bytes>, LinkError> {
-        block_on(self.recv())
-    }
-    fn recv_batch(&mut self, messages: &mut Vec<Bytes>, limit: usize) -> Result<usize, LinkError> {
-        block_on(self.recv_batch(messages, limit))
-    }
-    fn try_recv(&mut self) -> Result<Option<Bytes>, LinkError> {
-        self.try_recv()
-    }
-}
-
-impl ManualReceiver for driver::ManualReceiver {
-    fn recv(&mut self) -> Result<Option<Delivery>, LinkError> {
-        block_on(self.recv())
-    }
-    fn try_recv(&mut self) -> Result<Option<Delivery>, LinkError> {
-        self.try_recv()
-    }
-}
-
-impl Receipt for driver::Receipt {
-    fn sequence(&self) -> Sequence {
-        self.sequence()
-    }
-    fn verdict(&self) -> Option<Verdict> {
-        self.verdict()
-    }
-    fn wait(self: Box<Self>) -> Verdict {
-        block_on(*self)
-    }
-}
-
-impl BatchReceipt for driver::BatchReceipt {
-    fn counts(&self) -> VerdictCounts {
-        self.counts()
-    }
-    fn wait(self: Box<Self>) -> VerdictCounts {
-        block_on(*self)
-    }
-}
+handles!(countersign_driver, block_on, |receipt| block_on(*receipt));
+handles!(countersign_std, identity, |receipt| (*receipt).wait());

@@ -1,14 +1,14 @@
 //! The conformance suite of countersign and everything that runs several of its parts together.
 //!
 //! A scenario is written once, in [`scenarios`], against the traits of [`backend`], and knows
-//! neither which backends it runs on nor whether the connection is secured. [`conformance!`]
-//! makes a test of each scenario for a pair of backends; `tests/conformance.rs` names the pairs.
-//! A backend joins by implementing [`backend::Backend`]: see [`on_tokio`] for one whose handles
-//! are the shared driver's, [`on_std`] for one that has its own.
+//! neither which backends it runs on nor whether the connection is secured. [`conformance`] lists
+//! the scenarios, [`backends`] the backends; `tests/conformance.rs` makes a test of each scenario
+//! for each pair. A backend joins by implementing [`backend::Backend`], and by its line in the
+//! list: see [`on_tokio`] for one whose handles are the shared driver's, [`on_std`] for one that
+//! has its own.
 //!
-//! [`conformance_with_cuts!`] makes a second test of every scenario that can bear it, in which the
-//! links are lasting and their connections are cut at random ([`cutting`]);
-//! `tests/cutting.rs` runs them for the same pairs.
+//! `tests/cutting.rs` makes a second test of every scenario that can bear it, in which the links
+//! are lasting and their connections are cut at random ([`cutting`]).
 //!
 //! Secure streams have a suite of their own, in [`secure`].
 //!
@@ -25,9 +25,12 @@
 #[cfg(target_os = "linux")]
 pub mod air;
 pub mod backend;
+pub mod backends;
+pub mod cancelling;
 pub mod conformance;
 pub mod cutting;
 mod handles;
+pub mod harness;
 pub mod memory;
 pub mod model;
 #[cfg(target_os = "linux")]
@@ -44,7 +47,7 @@ mod watchdog;
 
 pub use pair::{Ends, Pair, Transport};
 pub use proxy::{Direction, Proxy};
-pub use watchdog::watch;
+pub use watchdog::{watch, watch_as};
 
 /// The README's examples compile.
 #[cfg(doctest)]

@@ -1,26 +1,42 @@
 //! Two ends in memory, driven by hand: no socket, no thread, and every call is counted.
 
 use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Instant;
 
 use countersign_core::Role;
-use countersign_driver::{Connecting, Dialer, Driver, Link, Registry, Setup, Transport};
+use countersign_driver::{Connecting, Dial, Driver, Link, READ, Registry, Setup, Transport};
+use countersign_endpoint::Buffer;
 
-/// How much one direction holds.
-const CAPACITY: usize = 64 * 1024;
+/// How much one direction holds, unless told otherwise.
+pub const CAPACITY: usize = 64 * 1024;
 
 /// One direction of a connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pipe {
     bytes: VecDeque<u8>,
+    capacity: usize,
     ended: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
+}
+
+impl Pipe {
+    fn holding(capacity: usize) -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self {
+            bytes: VecDeque::new(),
+            capacity,
+            ended: false,
+            reader: None,
+            writer: None,
+        }))
+    }
 }
 
 /// One end of a connection in memory.
@@ -45,31 +61,38 @@ impl Transport for Wire {
     fn poll_read(
         &mut self,
         context: &mut Context<'_>,
-        buffer: &mut [u8],
+        buffer: &mut Buffer,
     ) -> Poll<io::Result<usize>> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let mut pipe = self.reads.lock().unwrap();
-        let count = pipe.bytes.len().min(buffer.len());
+        let count = pipe.bytes.len().min(READ);
         if count == 0 && !pipe.ended {
             pipe.reader = Some(context.waker().clone());
             return Poll::Pending;
         }
-        for (place, byte) in buffer.iter_mut().zip(pipe.bytes.drain(..count)) {
+        for (place, byte) in buffer.space(READ).iter_mut().zip(pipe.bytes.drain(..count)) {
             *place = byte;
         }
+        buffer.commit(count);
         pipe.writer.take().into_iter().for_each(Waker::wake);
         Poll::Ready(Ok(count))
     }
 
-    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut Buffer,
+    ) -> Poll<io::Result<usize>> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let mut pipe = self.writes.lock().unwrap();
-        let count = bytes.len().min(CAPACITY - pipe.bytes.len());
+        let room = pipe.capacity - pipe.bytes.len();
+        let count = buffer.filled().len().min(room);
         if count == 0 {
             pipe.writer = Some(context.waker().clone());
             return Poll::Pending;
         }
-        pipe.bytes.extend(&bytes[..count]);
+        pipe.bytes.extend(&buffer.filled()[..count]);
+        buffer.consume(count);
         pipe.reader.take().into_iter().for_each(Waker::wake);
         Poll::Ready(Ok(count))
     }
@@ -83,11 +106,30 @@ impl Transport for Wire {
     }
 }
 
+/// A driver, whichever way it comes to its connections.
+pub trait Drive: Debug + Send {
+    /// As [`Driver::poll`].
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()>;
+
+    /// As [`Driver::deadline`].
+    fn deadline(&self) -> Option<Instant>;
+}
+
+impl<D: Dial<Transport: Debug + Send> + Send> Drive for Driver<D> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        Self::poll(self, context)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        Self::deadline(self)
+    }
+}
+
 /// One end: its driver, and how often that was woken and polled.
 #[derive(Debug)]
 pub struct End {
     /// The driver, until it is done.
-    pub driver: Option<Driver<Wire>>,
+    pub driver: Option<Box<dyn Drive>>,
     alarm: Arc<Alarm>,
     calls: Arc<AtomicU64>,
     /// How many of the wakes have been answered.
@@ -103,10 +145,10 @@ impl End {
         (connecting, Self::of(driver, calls))
     }
 
-    fn of(driver: Driver<Wire>, calls: Arc<AtomicU64>) -> Self {
+    fn of(driver: impl Drive + 'static, calls: Arc<AtomicU64>) -> Self {
         // Woken once, as every new task is.
         Self {
-            driver: Some(driver),
+            driver: Some(Box::new(driver)),
             alarm: Arc::new(Alarm(AtomicU64::new(1))),
             calls,
             answered: 0,
@@ -157,15 +199,109 @@ pub fn settle(ends: &mut [End]) {
     }
 }
 
+/// What runs beside the drivers.
+pub type Work = Pin<Box<dyn Future<Output = ()>>>;
+
+/// One piece of work, and how often it was woken.
+struct Task {
+    work: Option<Work>,
+    alarm: Arc<Alarm>,
+    answered: u64,
+}
+
+impl Task {
+    fn run_if_woken(&mut self) -> bool {
+        let woken = self.alarm.0.load(Ordering::SeqCst);
+        if self.work.is_none() || woken == self.answered {
+            return false;
+        }
+        self.answered = woken;
+        self.run();
+        true
+    }
+
+    fn run(&mut self) {
+        let Some(work) = &mut self.work else {
+            return;
+        };
+        let waker = Waker::from(self.alarm.clone());
+        let polled = work.as_mut().poll(&mut Context::from_waker(&waker));
+        if polled.is_ready() {
+            self.work = None;
+        }
+    }
+}
+
+/// When work is polled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Polling {
+    /// When it was woken, and never otherwise.
+    WhenWoken,
+    /// Also in every round in which anything else happens, for nothing.
+    Often,
+}
+
+/// Runs work beside the drivers until all of it is done. Each piece is a task of its own.
+///
+/// # Errors
+///
+/// Nobody is awake, and these pieces are not done.
+pub fn run(ends: &mut [End], work: Vec<Work>, polling: Polling) -> Result<(), Vec<usize>> {
+    let task = |work| Task {
+        work: Some(work),
+        alarm: Arc::new(Alarm(AtomicU64::new(1))),
+        answered: 0,
+    };
+    let mut tasks: Vec<_> = work.into_iter().map(task).collect();
+    loop {
+        let mut ran = false;
+        for end in &mut *ends {
+            ran |= end.run_if_woken();
+        }
+        for task in &mut tasks {
+            ran |= task.run_if_woken();
+        }
+        let left = (0..).zip(&tasks).filter(|(_, task)| task.work.is_some());
+        let left: Vec<_> = left.map(|(at, _)| at).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        if !ran {
+            return Err(left);
+        }
+        if polling == Polling::Often {
+            tasks.iter_mut().for_each(Task::run);
+        }
+    }
+}
+
 /// Polls a future once.
 pub fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
+/// Lets others have their turn: pending once, and woken at once.
+pub fn turn() -> impl Future<Output = ()> {
+    let mut waited = false;
+    std::future::poll_fn(move |context| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
+
 /// Two links over a connection in memory, and what drives them.
 #[must_use]
 pub fn link(client: &Setup, server: &Setup) -> ([Link; 2], [End; 2]) {
-    let (connecting, mut ends) = connecting(client, server);
+    link_over(CAPACITY, client, server)
+}
+
+/// The same over a connection that holds so many bytes in each direction.
+#[must_use]
+pub fn link_over(capacity: usize, client: &Setup, server: &Setup) -> ([Link; 2], [End; 2]) {
+    let (connecting, mut ends) = connecting_over(wires(capacity), client, server);
     settle(&mut ends);
     (connecting.map(connected), ends)
 }
@@ -173,15 +309,23 @@ pub fn link(client: &Setup, server: &Setup) -> ([Link; 2], [End; 2]) {
 /// The same, before anything has happened.
 #[must_use]
 pub fn connecting(client: &Setup, server: &Setup) -> ([Connecting; 2], [End; 2]) {
-    let [near, far] = wires();
+    connecting_over(wires(CAPACITY), client, server)
+}
+
+fn connecting_over(
+    wires: [Wire; 2],
+    client: &Setup,
+    server: &Setup,
+) -> ([Connecting; 2], [End; 2]) {
+    let [near, far] = wires;
     let (opening, opener) = End::new(client, Role::Opener, near);
     let (accepting, acceptor) = End::new(server, Role::Acceptor, far);
     ([opening, accepting], [opener, acceptor])
 }
 
 /// The two ends of a connection.
-fn wires() -> [Wire; 2] {
-    let (up, down) = <(Arc<Mutex<Pipe>>, Arc<Mutex<Pipe>>)>::default();
+fn wires(capacity: usize) -> [Wire; 2] {
+    let [up, down] = [Pipe::holding(capacity), Pipe::holding(capacity)];
     let wire = |reads: &Arc<Mutex<Pipe>>, writes: &Arc<Mutex<Pipe>>| Wire {
         reads: reads.clone(),
         writes: writes.clone(),
@@ -249,14 +393,12 @@ impl Network {
     #[must_use]
     pub fn dial(&self, setup: &Setup) -> (Connecting, End) {
         let network = self.clone();
-        let dialer: Dialer<Wire> = Box::new(move || {
+        let open = move || {
             let network = network.clone();
             network.0.lock().unwrap().attempts += 1;
-            Box::pin(std::future::poll_fn(move |context| {
-                network.connect(context)
-            }))
-        });
-        let (connecting, driver) = Connecting::dial(setup, dialer).unwrap();
+            std::future::poll_fn(move |context| network.connect(context))
+        };
+        let (connecting, driver) = Connecting::dial(setup, open).unwrap();
         let calls = self.0.lock().unwrap().calls.clone();
         (connecting, End::of(driver, calls))
     }
@@ -270,7 +412,7 @@ impl Network {
                 Poll::Pending
             }
             Answer::Connects => {
-                let [mut near, far] = wires();
+                let [mut near, far] = wires(CAPACITY);
                 near.calls = state.calls.clone();
                 state.pipes.extend([near.reads.clone(), far.reads.clone()]);
                 state.arrived.push_back(far);

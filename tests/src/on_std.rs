@@ -1,19 +1,10 @@
 //! The std backend, with blocking handles of its own.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use countersign_core::{Bytes, CloseMode, Sequence, Verdict, VerdictCounts};
-use countersign_driver::{
-    AcceptError, ChannelError, Delivery, Limits, LinkError, LinkEvent, Outgoing, Report, SendError,
-    Setup,
-};
-use countersign_endpoint::Fingerprint;
-use countersign_std as std_backend;
+use countersign_driver::{AcceptError, Limits, LinkError, Setup};
 
-use crate::backend::{
-    Backend, BatchReceipt, Link, Listener, ManualReceiver, Receipt, Receiver, Sender,
-};
+use crate::backend::{Backend, Link, Listener};
 
 /// countersign-std: a thread for each link.
 #[derive(Debug)]
@@ -21,15 +12,15 @@ pub struct Std;
 
 impl Backend for Std {
     fn listen(&self, address: SocketAddr, setup: Setup, limits: Limits) -> Box<dyn Listener> {
-        Box::new(std_backend::Listener::bind_with(address, setup, limits).unwrap())
+        Box::new(countersign_std::listen_with(address, setup, limits).unwrap())
     }
 
     fn connect(&self, address: SocketAddr, setup: &Setup) -> Result<Box<dyn Link>, LinkError> {
-        Ok(Box::new(std_backend::connect(address, setup)?))
+        Ok(Box::new(countersign_std::connect(address, setup)?))
     }
 }
 
-impl Listener for std_backend::Listener {
+impl Listener for countersign_std::Listener {
     fn address(&self) -> SocketAddr {
         self.local_addr()
     }
@@ -40,101 +31,5 @@ impl Listener for std_backend::Listener {
 
     fn close(self: Box<Self>) {
         drop(self);
-    }
-}
-
-impl Link for std_backend::Link {
-    fn sender(&self, name: &str) -> Result<Box<dyn Sender>, ChannelError> {
-        Ok(Box::new(self.sender(name)?))
-    }
-    fn receiver(&self, name: &str) -> Result<Box<dyn Receiver>, ChannelError> {
-        Ok(Box::new(self.receiver(name)?))
-    }
-    fn manual_receiver(&self, name: &str) -> Result<Box<dyn ManualReceiver>, ChannelError> {
-        Ok(Box::new(self.manual_receiver(name)?))
-    }
-    fn peer(&self) -> Option<Fingerprint> {
-        self.peer()
-    }
-    fn report(&self) -> Report {
-        self.report()
-    }
-    fn end_reason(&self) -> Option<LinkError> {
-        self.end_reason()
-    }
-    fn event(&self) -> Option<LinkEvent> {
-        self.event()
-    }
-    fn ended(&self) -> Report {
-        self.ended()
-    }
-    fn close(&self, mode: CloseMode) -> Report {
-        self.close(mode)
-    }
-    fn start_close(&self, mode: CloseMode) {
-        self.start_close(mode);
-    }
-}
-
-impl Sender for std_backend::Sender {
-    fn send(&self, message: Outgoing) -> Result<Box<dyn Receipt>, SendError> {
-        Ok(Box::new(self.send(message)?))
-    }
-    fn try_send(&self, message: Outgoing) -> Result<Box<dyn Receipt>, SendError> {
-        Ok(Box::new(self.try_send(message)?))
-    }
-    fn send_batch(
-        &self,
-        messages: &mut VecDeque<Bytes>,
-    ) -> Result<Box<dyn BatchReceipt>, SendError> {
-        Ok(Box::new(self.send_batch(messages)?))
-    }
-    fn max_message(&self) -> usize {
-        self.max_message()
-    }
-    fn another(&self) -> Box<dyn Sender> {
-        Box::new(self.clone())
-    }
-}
-
-impl Receiver for std_backend::Receiver {
-    fn recv(&mut self) -> Result<Option<Bytes>, LinkError> {
-        self.recv()
-    }
-    fn recv_batch(&mut self, messages: &mut Vec<Bytes>, limit: usize) -> Result<usize, LinkError> {
-        self.recv_batch(messages, limit)
-    }
-    fn try_recv(&mut self) -> Result<Option<Bytes>, LinkError> {
-        self.try_recv()
-    }
-}
-
-impl ManualReceiver for std_backend::ManualReceiver {
-    fn recv(&mut self) -> Result<Option<Delivery>, LinkError> {
-        self.recv()
-    }
-    fn try_recv(&mut self) -> Result<Option<Delivery>, LinkError> {
-        self.try_recv()
-    }
-}
-
-impl Receipt for std_backend::Receipt {
-    fn sequence(&self) -> Sequence {
-        self.sequence()
-    }
-    fn verdict(&self) -> Option<Verdict> {
-        self.verdict()
-    }
-    fn wait(self: Box<Self>) -> Verdict {
-        (*self).wait()
-    }
-}
-
-impl BatchReceipt for std_backend::BatchReceipt {
-    fn counts(&self) -> VerdictCounts {
-        self.counts()
-    }
-    fn wait(self: Box<Self>) -> VerdictCounts {
-        (*self).wait()
     }
 }

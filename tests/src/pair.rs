@@ -26,6 +26,17 @@ pub enum Transport {
     Plain,
 }
 
+impl Transport {
+    /// How tests call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Transport::Tls => "tls",
+            Transport::Plain => "plain",
+        }
+    }
+}
+
 /// What a scenario runs on.
 #[derive(Clone, Copy)]
 pub struct Pair {

@@ -10,13 +10,20 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// Runs a test in a thread of its own, and panics if it hangs.
 pub fn watch<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
+    let thread = thread::current();
+    watch_as(thread.name().unwrap_or("test"), test)
+}
+
+/// The same, with a name for the thread, which stands in front of what it says when it panics.
+pub fn watch_as<T: Send + 'static>(name: &str, test: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = mpsc::channel();
-    let thread = thread::spawn(move || {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
         let result = test();
         // Fails only if the test was given up.
         let _ = sender.send(());
         result
     });
+    let thread = thread.unwrap();
     match receiver.recv_timeout(LIMIT) {
         Err(RecvTimeoutError::Timeout) => panic!("the test hangs"),
         // Without a word the thread has panicked, and joining passes that on.

@@ -41,12 +41,12 @@ fn on_tokio<T: Send + 'static>(
 fn an_address_is_free_when_its_blocking_listener_was_dropped() {
     watch(|| {
         for _ in 0..TIMES {
-            let listener = countersign_std::Listener::bind(loopback(), receiving()).unwrap();
+            let listener = countersign_std::listen(loopback(), receiving()).unwrap();
             let address = listener.local_addr();
             // Somebody in the middle of a handshake does not hold it.
             let stranger = std::net::TcpStream::connect(address).unwrap();
             drop(listener);
-            countersign_std::Listener::bind(address, receiving()).unwrap();
+            countersign_std::listen(address, receiving()).unwrap();
             drop(stranger);
         }
     });
@@ -57,12 +57,12 @@ fn an_address_is_free_when_its_asynchronous_listener_was_closed() {
     for threads in [0, 2] {
         on_tokio(threads, async {
             for _ in 0..TIMES {
-                let listener = countersign_tokio::Listener::bind(loopback(), receiving());
+                let listener = countersign_tokio::listen(loopback(), receiving());
                 let listener = listener.await.unwrap();
                 let address = listener.local_addr();
                 let stranger = tokio::net::TcpStream::connect(address).await.unwrap();
                 listener.close().await;
-                let again = countersign_tokio::Listener::bind(address, receiving());
+                let again = countersign_tokio::listen(address, receiving());
                 again.await.unwrap().close().await;
                 drop(stranger);
             }
@@ -117,7 +117,7 @@ mod silent {
         let client = Setup::new(config.single_connection(), Security::plaintext()).unwrap();
         let (silent, _queue) = silent();
         on_tokio(1, async move {
-            let listener = countersign_tokio::Listener::bind(loopback(), receiving());
+            let listener = countersign_tokio::listen(loopback(), receiving());
             let listener = listener.await.unwrap();
             let addresses = vec![silent.local_addr().unwrap(), listener.local_addr()];
             let addresses: &'static [_] = addresses.leak();

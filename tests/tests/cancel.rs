@@ -11,7 +11,7 @@ use countersign_core::{Bytes, ChannelConfig, CloseMode, Config, Patience};
 use countersign_tests::on_tokio::Tokio;
 use countersign_tests::pair::loopback;
 use countersign_tests::{Pair, Transport, memory, watch};
-use countersign_tokio::{Listener, Setup, connect};
+use countersign_tokio::{Setup, connect, listen};
 
 const PAIR: Pair = Pair {
     client: &Tokio,
@@ -149,7 +149,7 @@ fn an_accept_that_is_dropped_loses_no_link() {
             .unwrap();
         runtime.block_on(async {
             let [client, server] = setups().each_ref().map(patient);
-            let listener = Listener::bind(loopback(), server).await.unwrap();
+            let listener = listen(loopback(), server).await.unwrap();
             for _ in 0..5 {
                 give_up(listener.accept());
                 let opened = connect(listener.local_addr(), &client);

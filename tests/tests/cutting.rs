@@ -1,43 +1,29 @@
 //! The scenarios again, with connections that are cut at random, for every pair of backends,
 //! secured and plain.
 //!
-//! Each test prints the seed of its cuts and the command that replays it.
+//! Each test that fails tells the seed of its cuts and the command that replays it.
 
-use countersign_tests::on_std::Std;
-use countersign_tests::on_tokio::Tokio;
-use countersign_tests::{Pair, Transport, conformance_with_cuts, cutting, scenarios};
+use std::process::ExitCode;
 
-conformance_with_cuts!(
-    tokio_to_tokio,
-    countersign_tests::on_tokio::Tokio,
-    countersign_tests::on_tokio::Tokio
-);
-conformance_with_cuts!(
-    tokio_to_std,
-    countersign_tests::on_tokio::Tokio,
-    countersign_tests::on_std::Std
-);
-conformance_with_cuts!(
-    std_to_tokio,
-    countersign_tests::on_std::Std,
-    countersign_tests::on_tokio::Tokio
-);
-conformance_with_cuts!(
-    std_to_std,
-    countersign_tests::on_std::Std,
-    countersign_tests::on_std::Std
-);
+use countersign_tests::backends::{self, Couple};
+use countersign_tests::{Transport, conformance, cutting, harness, scenarios};
+
+fn main() -> ExitCode {
+    let couples = backends::couples();
+    let mut trials = conformance::with_cuts(&couples);
+    for couple in couples.clone() {
+        let name = format!("connections_are_cut::{}", couple.name());
+        trials.push(harness::trial(name, move |name| {
+            connections_are_cut(name, couple);
+        }));
+    }
+    harness::run(&couples, trials)
+}
 
 /// A link that carries more than its cuts are apart is cut as often as it was to be.
-#[test]
-fn connections_are_cut() {
+fn connections_are_cut(name: &str, couple: Couple) {
     for transport in [Transport::Tls, Transport::Plain] {
-        let pair = Pair {
-            client: &Tokio,
-            server: &Std,
-            transport,
-        };
-        let name = concat!(module_path!(), "::connections_are_cut");
+        let pair = couple.pair(transport);
         let [cuts, planned] = cutting::run(name, pair, scenarios::pressure::both_ends_full);
         assert!(planned > 0);
         assert_eq!(cuts, planned);

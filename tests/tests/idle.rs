@@ -41,10 +41,7 @@ fn unhurried() -> Patience {
 fn assert_idle(ends: &mut [End; 2]) {
     for end in ends {
         assert!(!end.run_if_woken());
-        let deadline = end
-            .driver
-            .as_ref()
-            .and_then(countersign_driver::Driver::deadline);
+        let deadline = end.driver.as_ref().and_then(|driver| driver.deadline());
         let sleeps = deadline.unwrap().saturating_duration_since(Instant::now());
         assert!(sleeps > HOUR / 2, "{sleeps:?}");
         let (calls, polls) = (end.calls(), end.polls);

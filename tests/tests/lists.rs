@@ -1,49 +1,54 @@
-//! No scenario is forgotten: each stands in exactly one list.
+//! No scenario is forgotten: each stands once in the list. And the list of backends leaves out only
+//! what there is.
 
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// The scenarios that the modules have, and how often each is listed.
-fn listings() -> BTreeMap<(String, String), usize> {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut listings = BTreeMap::new();
-    for file in fs::read_dir(sources.join("scenarios")).unwrap() {
+use countersign_tests::backends::{self, BACKENDS, Couple};
+use countersign_tests::conformance;
+
+/// The scenarios that the modules have.
+fn written() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/scenarios");
+    let mut written = Vec::new();
+    for file in fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
-        let module = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let module = path.file_stem().unwrap().to_str().unwrap();
         for line in fs::read_to_string(&path).unwrap().lines() {
             let name = line.strip_prefix("pub fn ");
             if let Some(name) = name.and_then(|rest| rest.strip_suffix("(pair: &Pair) {")) {
-                listings.insert((module.clone(), name.to_owned()), 0);
+                written.push(format!("{module}::{name}"));
             }
         }
     }
-    let mut module = String::new();
-    let lists = fs::read_to_string(sources.join("conformance.rs")).unwrap();
-    for line in lists
-        .lines()
-        .filter(|line| line.starts_with("            "))
-    {
-        let words = line.trim();
-        if let Some(name) = words.strip_suffix(" {") {
-            name.clone_into(&mut module);
-        } else if let Some((name, _)) = words.split_once([',', ':'])
-            && let Some(count) = listings.get_mut(&(module.clone(), name.to_owned()))
-        {
-            *count += 1;
-        }
-    }
-    listings
+    written.sort();
+    written
 }
 
 #[test]
 fn every_scenario_is_listed_once() {
-    let listings = listings();
-    assert!(listings.len() > 100, "{} scenarios", listings.len());
-    for ((module, name), count) in listings {
-        assert_eq!(count, 1, "{module}::{name}");
+    let mut listed: Vec<_> = conformance::scenarios()
+        .map(conformance::Scenario::path)
+        .collect();
+    listed.sort();
+    assert!(listed.len() > 100, "{} scenarios", listed.len());
+    assert_eq!(written(), listed);
+}
+
+#[test]
+fn what_backends_can_not_do_is_in_the_list() {
+    for backend in BACKENDS {
+        for (pattern, why) in backend.cannot {
+            let stem = pattern.trim_end_matches('*');
+            let names =
+                |path: &String| path == stem || pattern.ends_with('*') && path.starts_with(stem);
+            let found = conformance::scenarios().any(|one| names(&one.path()));
+            assert!(found, "{} can't do {pattern}", backend.name);
+            assert!(!why.is_empty(), "{} says why", backend.name);
+        }
     }
 }
 
@@ -72,4 +77,10 @@ fn every_scenario_of_streams_is_listed_once() {
     listed.sort();
     assert!(there.len() > 20, "{} scenarios", there.len());
     assert_eq!(there, listed);
+}
+
+#[test]
+fn each_pair_is_run_once() {
+    let names: BTreeSet<_> = backends::couples().iter().map(Couple::name).collect();
+    assert_eq!(names.len(), BACKENDS.len() * BACKENDS.len());
 }

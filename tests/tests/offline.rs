@@ -11,12 +11,20 @@ use countersign_certs::GeneratedIdentity;
 use countersign_core::{
     ChannelConfig, CloseMode, Config, EndReason, Loss, Patience, Reconnect, Verdict,
 };
-use countersign_driver::{Driver, Link, LinkEvent, Registry, Setup};
+use countersign_driver::{Limits, Link, LinkEvent, Registry, Setup};
 use countersign_endpoint::Security;
 use countersign_tests::memory::{Answer, End, Network, connected, poll_once, settle};
 use countersign_tests::pair::{IDENTITIES, payload, tls};
 
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// A listener's links, one of which may wait for its peer.
+fn one_at_a_time() -> Arc<Registry> {
+    Registry::new(Limits {
+        sessions: 1,
+        ..Limits::default()
+    })
+}
 
 /// Figures that no test reaches, and a first attempt to connect again after `delay` at most.
 fn setup(channel: ChannelConfig, delay: Duration) -> Setup {
@@ -78,14 +86,14 @@ fn assert_sleeps(end: &mut End, looks: u64) {
 }
 
 fn deadline(end: &End) -> Option<Duration> {
-    let deadline = end.driver.as_ref().and_then(Driver::deadline)?;
+    let deadline = end.driver.as_ref().and_then(|driver| driver.deadline())?;
     Some(deadline.saturating_duration_since(Instant::now()))
 }
 
 #[test]
 fn a_link_without_a_connection_sleeps_until_its_deadline() {
     let network = Network::default();
-    let ([client, server], mut ends) = link(&network, HOUR, &Registry::new(1));
+    let ([client, server], mut ends) = link(&network, HOUR, &one_at_a_time());
     network.cut();
     settle(&mut ends);
     assert!(is_lost(&event(&client)) && is_lost(&event(&server)));
@@ -107,7 +115,7 @@ fn sending_wakes_no_driver_that_has_nowhere_to_send_to() {
     settle(&mut ends);
     network.answer(Answer::Connects);
     settle(&mut ends);
-    let (accepting, acceptor) = network.accept(&receive(), &Registry::new(1));
+    let (accepting, acceptor) = network.accept(&receive(), &one_at_a_time());
     let [opener] = ends;
     let mut ends = [opener, acceptor];
     settle(&mut ends);
@@ -148,7 +156,7 @@ fn sending_wakes_no_driver_that_secures_its_connection() {
     let mut ends = [opener];
     settle(&mut ends);
     let accepting = secured(&receive(), server, client);
-    let (_accepting, acceptor) = network.accept(&accepting, &Registry::new(1));
+    let (_accepting, acceptor) = network.accept(&accepting, &one_at_a_time());
     let [opener] = ends;
     let mut ends = [opener, acceptor];
     settle(&mut ends);
@@ -193,7 +201,7 @@ fn a_link_that_is_given_up_while_it_connects_lets_its_driver_finish() {
 
 #[test]
 fn a_link_that_is_evicted_lets_its_driver_finish() {
-    let registry = Registry::new(1);
+    let registry = one_at_a_time();
     let networks = [Network::default(), Network::default()];
     let mut links = networks
         .each_ref()
@@ -212,7 +220,7 @@ fn a_link_that_is_evicted_lets_its_driver_finish() {
 
 #[test]
 fn a_peer_that_comes_back_before_it_is_missed_evicts_nobody() {
-    let registry = Registry::new(1);
+    let registry = one_at_a_time();
     let away = Network::default();
     let (waiting, mut ends) = link(&away, HOUR, &registry);
     away.cut();
@@ -238,7 +246,7 @@ fn a_peer_that_comes_back_before_it_is_missed_evicts_nobody() {
 #[test]
 fn a_close_without_a_connection_wakes_the_driver_for_its_time_limit() {
     let network = Network::default();
-    let ([client, _server], mut ends) = link(&network, 9 * HOUR, &Registry::new(1));
+    let ([client, _server], mut ends) = link(&network, 9 * HOUR, &one_at_a_time());
     let receipt = client.sender("data").unwrap().try_send(payload(100, 0));
     network.cut();
     settle(&mut ends);

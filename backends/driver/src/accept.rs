@@ -2,53 +2,110 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 
 use countersign_core::DEFAULT_SESSIONS;
 
 use crate::error::LinkError;
 
-/// How many connections a listener keeps before they are accepted by default.
+/// How many connections of a listener may be half open by default.
 pub const DEFAULT_HALF_OPEN: usize = 256;
 
-/// What a listener takes before it lets peers wait.
+/// How many new links wait to be accepted by default.
+pub const DEFAULT_BACKLOG: usize = 256;
+
+/// How many links a listener has at a time by default.
+pub const DEFAULT_LINKS: usize = 16_384;
+
+/// How many connections a listener takes from one address by default.
+pub const DEFAULT_PER_ADDRESS: usize = 1024;
+
+/// What a listener takes before it lets peers wait, or sends them away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How many connections may be in their handshake, or done with it and waiting to be
-    /// accepted by the application, or refused and not yet gone; [`DEFAULT_HALF_OPEN`] by
-    /// default, at least one. Further ones wait in the system's queue,
-    /// also those of peers that return to their links: accept what comes.
+    /// How many connections may be in their handshake, or refused and not yet gone;
+    /// [`DEFAULT_HALF_OPEN`] by default, at least one. Further ones wait in the system's queue,
+    /// also those of peers that return to their links, for
+    /// [`Patience::handshake`](countersign_core::Patience::handshake) at most.
+    pub half_open: usize,
+    /// How many new links may wait to be accepted by the application; [`DEFAULT_BACKLOG`] by
+    /// default, at least one. Whoever wants another is refused for now, as with
+    /// [`links`](Self::links).
     ///
     /// As many errors of connections that did not become links wait to be accepted; beyond that
     /// the oldest is dropped with a warning.
-    pub half_open: usize,
+    pub backlog: usize,
+    /// How many links there may be at a time, those without a connection included;
+    /// [`DEFAULT_LINKS`] by default, at least one. Whoever wants another is refused for now, and
+    /// told so: openers try again by their [`Reconnect`](countersign_core::Reconnect). Peers that
+    /// return to their links always come in.
+    pub links: usize,
     /// How many links may be without a connection, for their peers to come back;
     /// [`DEFAULT_SESSIONS`] by default. With one more, the one that has waited longest ends as
     /// [`Loss::Evicted`](countersign_core::Loss::Evicted).
     pub sessions: usize,
+    /// How many connections there may be from one IPv4 address or one IPv6 network of 64 bits at a
+    /// time, those of links and of handshakes together; [`DEFAULT_PER_ADDRESS`] by default, at
+    /// least one. Further ones are closed at once. Connections over other transports are not
+    /// counted.
+    pub per_address: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             half_open: DEFAULT_HALF_OPEN,
+            backlog: DEFAULT_BACKLOG,
+            links: DEFAULT_LINKS,
             sessions: DEFAULT_SESSIONS,
+            per_address: DEFAULT_PER_ADDRESS,
         }
     }
 }
 
-/// A connection that did not become a link.
+/// How the links of a listener have ended that was drained.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Drained {
+    /// How many were closed as both ends wanted.
+    pub orderly: usize,
+    /// How many ended otherwise: lost, or not closed in time.
+    pub cut_short: usize,
+}
+
+/// A connection that did not become a link, or a listener that has ended.
 #[derive(Clone, Debug)]
 pub struct AcceptError {
     peer: Option<SocketAddr>,
     error: LinkError,
+    closed: bool,
 }
 
 impl AcceptError {
     /// For a connection from `peer`, if it got that far.
     #[must_use]
     pub fn new(peer: Option<SocketAddr>, error: LinkError) -> Self {
-        Self { peer, error }
+        Self {
+            peer,
+            error,
+            closed: false,
+        }
+    }
+
+    /// Nothing will be accepted any more.
+    pub(crate) fn closed() -> Self {
+        let error = io::Error::new(io::ErrorKind::NotConnected, "the listener is closed");
+        Self {
+            peer: None,
+            error: LinkError::transport(error),
+            closed: true,
+        }
+    }
+
+    /// Whether this is not about a connection: the listener was closed, and accepts nothing more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed
     }
 
     /// Where the connection came from, if it got that far.
@@ -66,6 +123,9 @@ impl AcceptError {
 
 impl fmt::Display for AcceptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.closed {
+            return f.write_str("the listener is closed");
+        }
         match self.peer {
             Some(peer) => write!(f, "{peer}: {}", self.error),
             None => self.error.fmt(f),
@@ -79,10 +139,10 @@ impl std::error::Error for AcceptError {
     }
 }
 
-/// Handshakes that are over and wait to be accepted, for listeners. Links are bounded by the places
-/// that they hold; errors hold none, so of them the oldest is forgotten when there are too many.
+/// Handshakes that are over and wait to be accepted, for listeners. Links are bounded by the limits for
+/// them; of errors the oldest is forgotten when there are too many.
 #[derive(Debug)]
-pub struct Backlog<L> {
+pub(crate) struct Backlog<L> {
     results: VecDeque<Result<L, AcceptError>>,
     /// How many errors are in `results`.
     errors: usize,
@@ -91,8 +151,7 @@ pub struct Backlog<L> {
 
 impl<L> Backlog<L> {
     /// With room for `limit` errors, one at least.
-    #[must_use]
-    pub fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self {
             results: VecDeque::new(),
             errors: 0,
@@ -101,7 +160,7 @@ impl<L> Backlog<L> {
     }
 
     /// Adds what waits from now on.
-    pub fn push(&mut self, result: Result<L, AcceptError>) {
+    pub(crate) fn push(&mut self, result: Result<L, AcceptError>) {
         if result.is_err() {
             self.forget_oldest_error();
             self.errors += 1;
@@ -110,15 +169,14 @@ impl<L> Backlog<L> {
     }
 
     /// Takes what has waited longest.
-    pub fn pop(&mut self) -> Option<Result<L, AcceptError>> {
+    pub(crate) fn pop(&mut self) -> Option<Result<L, AcceptError>> {
         let result = self.results.pop_front()?;
         self.errors -= usize::from(result.is_err());
         Some(result)
     }
 
     /// Takes everything. Dropping it closes the links: not under a lock that they need.
-    #[must_use]
-    pub fn take_all(&mut self) -> impl Sized + use<L> {
+    pub(crate) fn take_all(&mut self) -> impl Sized + use<L> {
         self.errors = 0;
         std::mem::take(&mut self.results)
     }

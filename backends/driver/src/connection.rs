@@ -11,9 +11,6 @@ use crate::driver::Transport;
 use crate::error::Detail;
 use crate::shared::Shared;
 
-/// How much is read at once, in bytes, at least.
-const READ: usize = 16 * 1024;
-
 /// A transport and what secures it.
 #[derive(Debug)]
 pub(crate) struct Connection<T> {
@@ -21,6 +18,8 @@ pub(crate) struct Connection<T> {
     transport: T,
     input: Buffer,
     output: Buffer,
+    /// The transport has not taken all of the output yet, and may hold it.
+    writing: bool,
     /// The transport may still keep some of what it took.
     unflushed: bool,
     /// Our direction of the transport has ended, or can't be used any more.
@@ -38,6 +37,7 @@ impl<T: Transport> Connection<T> {
             transport,
             input: Buffer::default(),
             output: Buffer::default(),
+            writing: false,
             unflushed: false,
             shut: false,
             shutting: false,
@@ -60,7 +60,7 @@ impl<T: Transport> Connection<T> {
     ) -> bool {
         let mut progress = false;
         while !self.shut {
-            if self.output.is_empty() {
+            if !self.writing && self.output.is_empty() {
                 let mut scratch = Buffer::default();
                 let written =
                     self.endpoint
@@ -78,10 +78,11 @@ impl<T: Transport> Connection<T> {
                     }
                 }
             }
-            match self.transport.poll_write(context, self.output.filled()) {
+            let result = self.transport.poll_write(context, &mut self.output);
+            self.writing = result.is_pending();
+            match result {
                 Poll::Pending => break,
                 Poll::Ready(Ok(count)) if count > 0 => {
-                    self.output.consume(count);
                     self.unflushed = true;
                     progress = true;
                 }
@@ -100,7 +101,7 @@ impl<T: Transport> Connection<T> {
     /// Has the transport send what it keeps, once there is nothing more to give it; true when it
     /// can't.
     fn flush(&mut self, context: &mut Context<'_>, shared: &Shared) -> bool {
-        if !self.unflushed || !self.output.is_empty() || self.shut {
+        if !self.unflushed || self.writing || self.shut {
             return false;
         }
         match self.transport.poll_flush(context) {
@@ -156,16 +157,14 @@ impl<T: Transport> Connection<T> {
         if self.endpoint.is_read_ended() {
             return false;
         }
-        let space = self.input.space(READ);
-        let Poll::Ready(result) = self.transport.poll_read(context, space) else {
+        let Poll::Ready(result) = self.transport.poll_read(context, &mut self.input) else {
             return false;
         };
         match result {
             Ok(0) => {
                 self.endpoint.read_eof(now, &mut &*shared);
             }
-            Ok(count) => {
-                self.input.commit(count);
+            Ok(_) => {
                 let input = self.input.filled_mut();
                 let consumed = self.endpoint.read(now, input, &mut &*shared);
                 self.input.consume(consumed);
@@ -187,7 +186,7 @@ impl<T: Transport> Connection<T> {
 
     /// Whether output of the link would not go out now.
     pub(crate) fn is_blocked(&self) -> bool {
-        !self.output.is_empty() || self.shutting || self.shut
+        self.writing || self.shutting || self.shut
     }
 
     /// When to stop waiting for a peer that does not end its direction.
@@ -212,7 +211,8 @@ impl<T: Transport> Connection<T> {
             Life::Ended => {}
             _ => return false,
         }
-        let said = self.output.is_empty() && (self.shut || self.endpoint.is_over());
+        let said =
+            self.shut || (!self.writing && self.output.is_empty() && self.endpoint.is_over());
         let until = *self.linger.get_or_insert(now + linger);
         (said && self.endpoint.is_read_ended()) || now >= until
     }

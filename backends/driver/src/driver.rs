@@ -1,26 +1,36 @@
 //! The loop that keeps a link connected and moves its bytes, for any runtime.
 
 use std::io;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant as StdInstant;
 
-use countersign_core::{Instant, Loss, TakeOver};
-use countersign_endpoint::{Endpoint, Security};
+use countersign_core::{Instant, Loss, TakeOver, Visit};
+use countersign_endpoint::{Buffer, Endpoint, Security};
 
 use crate::connection::Connection;
 use crate::error::Detail;
 use crate::registry::Registry;
 use crate::shared::Shared;
 
+/// How much room there should be for what a transport reads at once, in bytes, at least.
+pub const READ: usize = 16 * 1024;
+
 /// A byte stream in both directions that never blocks.
 ///
 /// A method that answers `Pending` has arranged for the context's waker to be woken when it is
 /// worth trying again.
+///
+/// For the sake of transports whose operating system needs the memory for as long as a transfer is
+/// under way, buffers are handed over whole: such a transport takes the buffer's content, leaves an
+/// empty one and answers `Pending`. When it is ready it gives back what it took. Between a
+/// `Pending` and the answer, the caller calls the same method with the same buffer, which it has
+/// not touched.
 pub trait Transport {
-    /// Reads what there is to the front of `buffer`; zero bytes mean that the peer has ended its
-    /// direction.
+    /// Appends what there is to `buffer`, in which there should be room for [`READ`] bytes, and says
+    /// how much that is; zero bytes mean that the peer has ended its direction.
     ///
     /// # Errors
     ///
@@ -28,15 +38,20 @@ pub trait Transport {
     fn poll_read(
         &mut self,
         context: &mut Context<'_>,
-        buffer: &mut [u8],
+        buffer: &mut Buffer,
     ) -> Poll<io::Result<usize>>;
 
-    /// Sends as much from the front of `bytes` as the transport takes.
+    /// Sends as much from the front of `buffer` as the transport takes, removes it from there, and
+    /// says how much that is. At the first call the buffer is not empty.
     ///
     /// # Errors
     ///
     /// As for [`Transport::poll_read`].
-    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut Buffer,
+    ) -> Poll<io::Result<usize>>;
 
     /// Sends what the transport itself has kept, if it is one that does.
     ///
@@ -62,32 +77,93 @@ pub trait Timer {
     fn poll_until(&mut self, context: &mut Context<'_>, deadline: StdInstant) -> Poll<()>;
 }
 
-/// A transport connection that is being opened. It has a time limit of its own; dropping it gives
-/// it up.
-pub type Dialing<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
-
 /// Opens transport connections to one peer, one at a time.
-pub type Dialer<T> = Box<dyn FnMut() -> Dialing<T> + Send>;
+pub trait Dial {
+    /// What it opens.
+    type Transport: Transport;
+
+    /// Ready when a connection stands, or could not be had; the next call begins with another. An
+    /// attempt has a time limit of its own.
+    fn poll_dial(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Self::Transport>>;
+
+    /// Gives up the attempt that is under way, if any.
+    fn give_up(&mut self);
+}
+
+/// Opens connections with the futures that a closure makes.
+pub struct Dialer<Open, F> {
+    open: Open,
+    attempt: Option<Pin<Box<F>>>,
+}
+
+impl<Open, F> std::fmt::Debug for Dialer<Open, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dialer").finish_non_exhaustive()
+    }
+}
+
+impl<Open, F> Dialer<Open, F> {
+    pub(crate) fn new(open: Open) -> Self {
+        let attempt = None;
+        Self { open, attempt }
+    }
+}
+
+impl<Open, F, T> Dial for Dialer<Open, F>
+where
+    Open: FnMut() -> F,
+    F: Future<Output = io::Result<T>>,
+    T: Transport,
+{
+    type Transport = T;
+
+    fn poll_dial(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let attempt = self.attempt.get_or_insert_with(|| Box::pin((self.open)()));
+        let result = ready!(attempt.as_mut().poll(context));
+        self.attempt = None;
+        Poll::Ready(result)
+    }
+
+    fn give_up(&mut self) {
+        self.attempt = None;
+    }
+}
+
+/// Opens nothing: for a link that ends with its connection, or whose peer is the one that connects.
+/// Such a link never asks.
+#[derive(Debug)]
+pub struct Never<T>(PhantomData<fn() -> T>);
+
+impl<T: Transport> Dial for Never<T> {
+    type Transport = T;
+
+    fn poll_dial(&mut self, _: &mut Context<'_>) -> Poll<io::Result<T>> {
+        Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+    }
+
+    fn give_up(&mut self) {}
+}
 
 /// Keeps a link connected, and moves bytes between it and its transport, until the link has ended
 /// and both are done with each other.
 ///
 /// Holds no protocol decision: when to connect, when to write what, when to give up and what to
 /// tell are the core's. Dropping it ends the link as lost.
-pub struct Driver<T> {
+pub struct Driver<D: Dial> {
     shared: Arc<Shared>,
     /// Which of the link's drivers this is: the one that brought its latest connection goes on
     /// with the link, those before it are done.
     number: u64,
     security: Security,
-    connection: Option<Connection<T>>,
-    dialer: Option<Dialer<T>>,
-    dialing: Option<Dialing<T>>,
+    connection: Option<Connection<D::Transport>>,
+    dialer: D,
+    /// An attempt to open a connection is under way.
+    dials: bool,
     /// Where a listener's links are, one of which a peer may return to.
     registry: Option<Arc<Registry>>,
 }
 
-impl<T> std::fmt::Debug for Driver<T> {
+impl<D: Dial> std::fmt::Debug for Driver<D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Driver")
             .field("number", &self.number)
@@ -95,7 +171,7 @@ impl<T> std::fmt::Debug for Driver<T> {
     }
 }
 
-impl<T: Transport> Driver<T> {
+impl<T: Transport> Driver<Never<T>> {
     /// Drives a link over one transport connection, that a listener has accepted if there is a
     /// registry.
     pub(crate) fn over(
@@ -109,28 +185,30 @@ impl<T: Transport> Driver<T> {
             shared,
             security: security.clone(),
             connection: None,
-            dialer: None,
-            dialing: None,
+            dialer: Never(PhantomData),
+            dials: false,
             registry,
         };
         driver.connect(transport);
         driver
     }
+}
 
+impl<D: Dial> Driver<D> {
     /// Drives a link over as many transport connections as it takes.
-    pub(crate) fn dial(shared: Arc<Shared>, security: &Security, dialer: Dialer<T>) -> Self {
+    pub(crate) fn dial(shared: Arc<Shared>, security: &Security, dialer: D) -> Self {
         Self {
             number: shared.with(|state| state.driver_number),
             shared,
             security: security.clone(),
             connection: None,
-            dialer: Some(dialer),
-            dialing: None,
+            dialer,
+            dials: false,
             registry: None,
         }
     }
 
-    fn connect(&mut self, transport: T) {
+    fn connect(&mut self, transport: D::Transport) {
         let now = self.shared.clock.now();
         let endpoint = Endpoint::new(&self.security, now, &mut &*self.shared);
         self.connection = Some(Connection::new(endpoint, transport));
@@ -155,7 +233,7 @@ impl<T: Transport> Driver<T> {
                 None => self.poll_dial(context, now),
             };
             progress |= self.read(context, now);
-            progress |= self.lead_to_its_link();
+            progress |= self.receive_visit();
             progress |= self.let_go(now);
             if self.is_done() {
                 return Poll::Ready(());
@@ -206,7 +284,7 @@ impl<T: Transport> Driver<T> {
     fn sleep(&self, context: &Context<'_>) -> bool {
         let connection = self.connection.as_ref();
         let blocked = connection.is_none_or(Connection::is_blocked);
-        let dials = self.dialing.is_some();
+        let dials = self.dials;
         self.shared.with(|state| {
             if state.driver_number != self.number {
                 return false;
@@ -225,22 +303,16 @@ impl<T: Transport> Driver<T> {
     /// attempt has its time, which may have come already: others have their turn in between.
     fn poll_dial(&mut self, context: &mut Context<'_>, now: Instant) -> bool {
         if !self.shared.with(|state| state.link.wants_connect()) {
-            self.dialing = None;
+            if std::mem::take(&mut self.dials) {
+                self.dialer.give_up();
+            }
             return false;
         }
-        let result = match (&mut self.dialing, &mut self.dialer) {
-            (Some(dialing), _) => dialing.as_mut().poll(context),
-            (None, Some(dialer)) => {
-                let dialing = self.dialing.insert(dialer());
-                dialing.as_mut().poll(context)
-            }
-            // Only a link of one connection has no dialer, and it wants no other.
-            (None, None) => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        };
+        let result = self.dialer.poll_dial(context);
+        self.dials = result.is_pending();
         let Poll::Ready(result) = result else {
             return false;
         };
-        self.dialing = None;
         let opened = result.is_ok();
         match result {
             Ok(transport) => self.connect(transport),
@@ -268,35 +340,51 @@ impl<T: Transport> Driver<T> {
         true
     }
 
-    /// A peer that has named the session of another link than the one that was made for its
-    /// connection is led there; true when that was so.
-    fn lead_to_its_link(&mut self) -> bool {
-        let Some(registry) = &self.registry else {
+    /// A peer that waits at a listener is led to the link whose session it has named, or admitted
+    /// as a new one, or sent away; true when there was one.
+    fn receive_visit(&mut self) -> bool {
+        let Some(registry) = self.registry.clone() else {
             return false;
         };
-        let named = |link: &countersign_core::Link| Some((link.named_session()?, link.peer()));
-        let Some((session, peer)) = self.shared.with(|state| named(&state.link)) else {
+        let visit = |link: &countersign_core::Link| Some((link.visit()?, link.peer()));
+        let Some((visit, peer)) = self.shared.with(|state| visit(&state.link)) else {
             return false;
         };
         let now = self.shared.clock.now();
-        if let Some(owner) = registry.find(session, peer) {
-            match self.shared.take_over(now, &owner) {
-                (TakeOver::Done, number, connection) => {
-                    self.number = number;
-                    if let Some(attached) = &mut self.connection {
-                        attached.attach(connection);
-                    }
-                    self.shared = owner;
-                    return true;
-                }
-                (TakeOver::Stale, ..) => return true,
-                (TakeOver::NotMine, ..) => {}
+        let mut gone = None;
+        if let Visit::Returns(session) = visit {
+            if let Some(owner) = registry.find(session, peer)
+                && self.lead_to(now, owner)
+            {
+                return true;
             }
+            gone = registry.gone(session, peer);
         }
-        let gone = registry.gone(session, peer);
-        self.shared
-            .with(|state| state.link.decline_session(now, gone.as_ref()));
+        let places = registry.admit();
+        self.shared.with(|state| match places {
+            Ok(places) => {
+                state.link.admit(now, gone.as_ref());
+                state.keep(places);
+            }
+            Err(why) => state.link.refuse_busy(now, &why),
+        });
         true
+    }
+
+    /// Leads a returning peer to its link; false if that does not take it.
+    fn lead_to(&mut self, now: Instant, owner: Arc<Shared>) -> bool {
+        match self.shared.take_over(now, &owner) {
+            (TakeOver::Done, number, connection) => {
+                self.number = number;
+                if let Some(attached) = &mut self.connection {
+                    attached.attach(connection);
+                }
+                self.shared = owner;
+                true
+            }
+            (TakeOver::Stale, ..) => true,
+            (TakeOver::NotMine, ..) => false,
+        }
     }
 
     /// Whether another driver goes on with the link, or it needs none any more.
@@ -321,7 +409,7 @@ impl<T: Transport> Driver<T> {
     }
 }
 
-impl<T> Drop for Driver<T> {
+impl<D: Dial> Drop for Driver<D> {
     fn drop(&mut self) {
         let now = self.shared.clock.now();
         self.shared.with(|state| {

@@ -1,13 +1,14 @@
 //! From a transport connection to a link.
 
 use std::future::poll_fn;
+use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 
 use countersign_core::{Config, ConfigError, EndReason, Role};
 use countersign_endpoint::{Security, SetupError, random_seed};
 
-use crate::driver::{Dialer, Driver, Transport};
+use crate::driver::{Dialer, Driver, Never, Transport};
 use crate::error::LinkError;
 use crate::link::Link;
 use crate::registry::Registry;
@@ -77,24 +78,30 @@ impl Connecting {
         setup: &Setup,
         role: Role,
         transport: T,
-    ) -> Result<(Self, Driver<T>), SetupError> {
+    ) -> Result<(Self, Driver<Never<T>>), SetupError> {
         let config = (*setup.config).clone().single_connection();
         let shared = Shared::new(make(&config, role)?);
         let driver = Driver::over(shared.clone(), &setup.security, transport, None);
         Ok((Self::of(shared), driver))
     }
 
-    /// Opens a connection with `dialer`, and another whenever the link is to connect again.
+    /// Opens a connection with the future that `open` makes, and another whenever the link is to
+    /// connect again. Such a future has to give up by itself when it takes too long.
     ///
     /// # Errors
     ///
     /// As for [`Connecting::over`].
-    pub fn dial<T: Transport>(
+    pub fn dial<Open, F, T>(
         setup: &Setup,
-        dialer: Dialer<T>,
-    ) -> Result<(Self, Driver<T>), SetupError> {
+        open: Open,
+    ) -> Result<(Self, Driver<Dialer<Open, F>>), SetupError>
+    where
+        Open: FnMut() -> F,
+        T: Transport,
+        F: Future<Output = io::Result<T>>,
+    {
         let shared = Shared::new(make(&setup.config, Role::Opener)?);
-        let driver = Driver::dial(shared.clone(), &setup.security, dialer);
+        let driver = Driver::dial(shared.clone(), &setup.security, Dialer::new(open));
         Ok((Self::of(shared), driver))
     }
 
@@ -108,9 +115,9 @@ impl Connecting {
         setup: &Setup,
         transport: T,
         registry: &Arc<Registry>,
-    ) -> Result<(Self, Driver<T>), SetupError> {
+    ) -> Result<(Self, Driver<Never<T>>), SetupError> {
         let mut link = make(&setup.config, Role::Acceptor)?;
-        link.ask_for_sessions();
+        link.ask_to_admit();
         let shared = Shared::new(link);
         shared.register(registry);
         let registry = Some(registry.clone());
@@ -141,7 +148,7 @@ impl Connecting {
     ///
     /// Why there is no link.
     pub async fn connected(self) -> Result<Link, LinkError> {
-        let mut waiting = Waiting::new(&self.handle.0, Awaited::Link);
+        let mut waiting = Waiting::new(&*self.handle.0, Awaited::Link);
         poll_fn(|context| {
             waiting.poll(context, |state| {
                 if state.connected {

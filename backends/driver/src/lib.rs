@@ -12,39 +12,81 @@
 //!
 //! `establish` leads from a transport connection to a [`Link`]; `driver` keeps it connected;
 //! `connection` moves the bytes of one connection; `registry` knows which link a returning peer
-//! belongs to; `shared` is
-//! the state under the lock and decides whom to wake; `wakers` knows who waits; `sender`, `receiver`, `receipt` and `link`
-//! are the handles; `accept` is what listeners share; `error` says why a link ended. [`secure`] is
-//! apart from all of these: streams of bytes with the same pins, and no link.
+//! belongs to; `shared` is the state under the lock and decides whom to wake; `wakers` knows who
+//! waits; `sender`, `receiver`, `receipt`, `link` and `listener` are the handles; `sink`, `stream`
+//! and `callback` are their other forms; `hall` is where a listener's connections are until they are
+//! accepted, `serve` takes them, `accept` has the limits; `open` connects to one of several
+//! addresses; `unix` has the files of Unix sockets, `memory` connections within a process; `error`
+//! says why a link ended. [`secure`] is apart from all of these: streams of
+//! bytes with the same pins, and no link.
 
 mod accept;
+mod callback;
 mod clock;
 mod connection;
 mod driver;
 mod error;
 mod establish;
+mod hall;
 mod link;
+mod listener;
+mod memory;
+mod open;
 mod receipt;
 mod receiver;
 mod registry;
 pub mod secure;
 mod sender;
+mod serve;
 mod shared;
+mod sink;
 mod socket;
+mod stream;
+#[cfg(unix)]
+mod unix;
 mod wakers;
 
-pub use accept::{AcceptError, Backlog, DEFAULT_HALF_OPEN, Limits};
-pub use driver::{Dialer, Dialing, Driver, Timer, Transport};
+pub use accept::{
+    AcceptError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_LINKS, DEFAULT_PER_ADDRESS, Drained,
+    Limits,
+};
+pub use driver::{Dial, Dialer, Driver, Never, READ, Timer, Transport};
 pub use error::{ChannelError, LinkError, SendError};
 pub use establish::{Connecting, Setup};
+pub use hall::{Doors, Guest, Served};
 pub use link::{Link, Report};
+pub use listener::Listener;
+pub use memory::{Memory, memory};
+pub use open::{ATTEMPT_DELAY, at, open};
 pub use receipt::{BatchReceipt, Receipt};
 pub use receiver::{Delivery, ManualReceiver, Receiver};
 pub use registry::Registry;
 pub use secure::{DEFAULT_HANDSHAKE_LIMIT, DEFAULT_SHUTDOWN_LIMIT, StreamSetup};
 pub use sender::{Outgoing, Sender};
+pub use serve::serve;
 pub use shared::LinkEvent;
+pub use sink::{MessageSink, SinkError};
 pub use socket::prepare_socket;
+#[cfg(unix)]
+pub use unix::{UnixPath, bind_unix};
 
 pub use countersign_core as core;
 pub use countersign_endpoint as endpoint;
+
+/// What the crates of the backends hand on to their users.
+pub mod api {
+    pub use crate::{
+        BatchReceipt, Link, Listener, ManualReceiver, MessageSink, Receipt, Receiver, Sender,
+        SinkError, core, endpoint,
+    };
+    pub use common::*;
+
+    /// The same for handles that wait and for handles that block.
+    pub mod common {
+        pub use crate::{
+            AcceptError, ChannelError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_HANDSHAKE_LIMIT,
+            DEFAULT_LINKS, DEFAULT_PER_ADDRESS, DEFAULT_SHUTDOWN_LIMIT, Delivery, Drained, Limits,
+            LinkError, LinkEvent, Outgoing, Report, SendError, Setup, StreamSetup,
+        };
+    }
+}

@@ -10,6 +10,7 @@ use countersign_endpoint::Fingerprint;
 
 use crate::error::{ChannelError, LinkError};
 use crate::receiver::{ManualReceiver, Receiver};
+use crate::registry::Unaccepted;
 use crate::sender::Sender;
 use crate::shared::{Handle, LinkEvent, State};
 use crate::wakers::{Awaited, Waiting};
@@ -108,7 +109,7 @@ impl Link {
     ///
     /// Cancel-safe: an event is taken only when the future is ready.
     pub async fn event(&self) -> Option<LinkEvent> {
-        let mut waiting = Waiting::new(&self.handle.0, Awaited::Link);
+        let mut waiting = Waiting::new(&*self.handle.0, Awaited::Link);
         poll_fn(|context| {
             waiting.poll(context, |state| match state.events.pop_front() {
                 None if !state.ended => Poll::Pending,
@@ -125,7 +126,7 @@ impl Link {
     /// a connection that broke off. So does a runtime that is dropped: that ends all of its
     /// links' drivers.
     pub async fn ended(&self) -> Report {
-        let mut waiting = Waiting::new(&self.handle.0, Awaited::Link);
+        let mut waiting = Waiting::new(&*self.handle.0, Awaited::Link);
         poll_fn(|context| {
             waiting.poll(context, |state| {
                 if state.ended {
@@ -151,20 +152,19 @@ impl Link {
 
     /// Begins to close the link, as [`Link::close`], without waiting for the end.
     pub fn start_close(&self, mode: CloseMode) {
-        self.with(|state| {
-            abandon_unclaimed(state);
-            state.link.close(mode);
-            // Whoever waits for room waits in vain.
-            state.wake_all();
-        });
+        self.with(|state| state.start_close(mode));
     }
 
     /// Ends the link at once, whatever is under way: what is on the wire gets the verdict
     /// `Unknown`, the rest `Withdrawn`. The peer finds its connection lost, and when it comes back,
     /// its session gone. Where both ends can still agree, [`Link::close`] is the better way.
     pub fn abandon(&self) {
-        let now = self.handle.0.clock.now();
-        self.with(|state| state.abandon(now));
+        self.handle.0.abandon();
+    }
+
+    /// Its place among the links that nobody has accepted, for the listener to keep.
+    pub(crate) fn unaccepted(&self) -> Option<Unaccepted> {
+        self.with(|state| state.unaccepted.take())
     }
 
     fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
@@ -175,24 +175,7 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         // Nobody can ask for these receivers any more.
-        self.with(abandon_unclaimed);
-    }
-}
-
-/// Rejects what comes on receive channels whose receivers nobody has asked for.
-fn abandon_unclaimed(state: &mut State) {
-    let names: Vec<_> = state
-        .link
-        .config()
-        .channels()
-        .iter()
-        .map(countersign_core::ChannelConfig::mode)
-        .collect();
-    for (at, mode) in (0..).zip(names) {
-        if mode == Mode::Receive && !state.channels[usize::from(at)].taken {
-            // The channel is in receive mode, so this can't fail.
-            let _ = state.link.abandon(ChannelId(at));
-        }
+        self.with(State::abandon_unclaimed);
     }
 }
 

@@ -43,7 +43,7 @@ impl Future for Receipt {
     type Output = Verdict;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Verdict> {
-        self.cell.poll(context, CellState::single)
+        self.cell.poll(context, |state| state.single())
     }
 }
 
@@ -72,8 +72,9 @@ struct CellState {
     /// How many verdicts are missing.
     missing: u64,
     counts: VerdictCounts,
-    /// The last verdict other than `Handled`.
-    exception: Option<Verdict>,
+    /// The first message that was not handled. One that was superseded counts as such only while
+    /// there is no other.
+    exception: Option<(Sequence, Verdict)>,
     waker: Option<Waker>,
 }
 
@@ -82,10 +83,10 @@ impl Cell {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn poll<R>(&self, context: &Context<'_>, read: impl Fn(&CellState) -> R) -> Poll<R> {
+    fn poll<R>(&self, context: &Context<'_>, read: impl FnOnce(&mut CellState) -> R) -> Poll<R> {
         let mut state = self.lock();
         if state.is_settled() {
-            return Poll::Ready(read(&state));
+            return Poll::Ready(read(&mut state));
         }
         // The waker that goes may take its task with it, and that a receipt or the last handle of
         // the link: not under the lock.
@@ -102,7 +103,23 @@ impl CellState {
     }
 
     fn single(&self) -> Verdict {
-        self.exception.clone().unwrap_or(Verdict::Handled)
+        match &self.exception {
+            Some((_, verdict)) => verdict.clone(),
+            None => Verdict::Handled,
+        }
+    }
+
+    /// Counts a verdict other than `Handled`.
+    fn except(&mut self, sequence: Sequence, verdict: Verdict) {
+        self.missing -= 1;
+        self.counts[verdict.kind()] += 1;
+        let rank = |sequence: Sequence, verdict: &Verdict| {
+            (verdict.kind() == VerdictKind::Superseded, sequence)
+        };
+        let known = self.exception.as_ref();
+        if known.is_none_or(|(at, known)| rank(sequence, &verdict) < rank(*at, known)) {
+            self.exception = Some((sequence, verdict));
+        }
     }
 
     /// Takes the waker if the last verdict has come.
@@ -146,6 +163,23 @@ impl OpenBatch {
     }
 }
 
+/// The verdicts of what goes through a sink, as long as that lasts.
+#[derive(Debug)]
+pub(crate) struct Tally(Arc<Cell>);
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        Self(new_cell(0))
+    }
+
+    /// Ready when no verdict is missing: the first message that was neither handled nor superseded
+    /// since this was last ready.
+    pub(crate) fn poll_settled(&self, context: &Context<'_>) -> Poll<Option<(Sequence, Verdict)>> {
+        let exception = self.0.poll(context, |state| state.exception.take());
+        exception.map(|first| first.filter(|(_, verdict)| *verdict != Verdict::Superseded))
+    }
+}
+
 impl Receipts {
     /// A receipt for one message that was just accepted.
     pub(crate) fn single(&mut self, sequence: Sequence) -> Receipt {
@@ -159,6 +193,11 @@ impl Receipts {
         if count > 0 {
             self.add(&batch.0, first, count);
         }
+    }
+
+    /// Adds a message that was just accepted to those of a sink.
+    pub(crate) fn count(&mut self, tally: &Tally, sequence: Sequence) {
+        self.add(&tally.0, sequence, 1);
     }
 
     fn add(&mut self, cell: &Arc<Cell>, first: Sequence, count: u64) {
@@ -182,9 +221,7 @@ impl Receipts {
         };
         outstanding.missing -= 1;
         let mut state = outstanding.cell.lock();
-        state.missing -= 1;
-        state.counts[verdict.kind()] += 1;
-        state.exception = Some(verdict);
+        state.except(sequence, verdict);
         wakes.extend(state.settled());
         drop(state);
         if outstanding.missing == 0 {

@@ -3,12 +3,12 @@
 use std::future::poll_fn;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use countersign_core::{Bytes, ChannelId, Message, ReceiveError, Sequence, reject};
 
 use crate::error::LinkError;
-use crate::shared::{Handle, State};
+use crate::shared::{Handle, Shared, State};
 use crate::wakers::{Awaited, Waiting};
 
 /// The receiving end of a channel on which a message is handled by being received.
@@ -16,7 +16,7 @@ use crate::wakers::{Awaited, Waiting};
 /// Dropping it rejects what waits and what still comes, with
 /// [`reject::NO_RECEIVER`](countersign_core::reject::NO_RECEIVER).
 #[derive(Debug)]
-pub struct Receiver(Source);
+pub struct Receiver(pub(crate) Source);
 
 /// The receiving end of a channel declared with
 /// [`manual`](countersign_core::ChannelConfig::manual): a message is handled when the application
@@ -25,11 +25,11 @@ pub struct Receiver(Source);
 /// Dropping it rejects what waits and what still comes, with
 /// [`reject::NO_RECEIVER`](countersign_core::reject::NO_RECEIVER).
 #[derive(Debug)]
-pub struct ManualReceiver(Source);
+pub struct ManualReceiver(pub(crate) Source);
 
 impl Receiver {
     pub(crate) fn new(handle: Arc<Handle>, channel: ChannelId) -> Self {
-        Self(Source { handle, channel })
+        Self(Source::new(handle, channel))
     }
 
     /// Waits for the next message; `None` when the link was closed in order and nothing is left.
@@ -80,7 +80,7 @@ impl Receiver {
 
 impl ManualReceiver {
     pub(crate) fn new(handle: Arc<Handle>, channel: ChannelId) -> Self {
-        Self(Source { handle, channel })
+        Self(Source::new(handle, channel))
     }
 
     /// Waits for the next message; `None` when the link was closed in order and nothing is left.
@@ -105,7 +105,7 @@ impl ManualReceiver {
         Ok(message.map(|message| self.deliver(message)))
     }
 
-    fn deliver(&self, message: Message) -> Delivery {
+    pub(crate) fn deliver(&self, message: Message) -> Delivery {
         Delivery {
             handle: self.0.handle.clone(),
             channel: self.0.channel,
@@ -194,25 +194,56 @@ impl Drop for Delivery {
 
 /// What both kinds of receiver take messages from.
 #[derive(Debug)]
-struct Source {
+pub(crate) struct Source {
     handle: Arc<Handle>,
     channel: ChannelId,
+    /// The place of whoever uses the receiver as a stream.
+    waiting: Waiting<Arc<Shared>>,
+    /// The stream has told its end.
+    over: bool,
 }
 
 impl Source {
-    fn waiting(&self) -> Waiting<'_> {
+    fn new(handle: Arc<Handle>, channel: ChannelId) -> Self {
+        let waiting = Waiting::new(handle.0.clone(), Awaited::Channel(channel));
+        Self {
+            handle,
+            channel,
+            waiting,
+            over: false,
+        }
+    }
+
+    fn waiting(&self) -> Waiting<&Shared> {
         Waiting::new(&self.handle.0, Awaited::Channel(self.channel))
     }
 
     async fn wait_and_take(&self) -> Result<Option<Message>, LinkError> {
         let mut waiting = self.waiting();
-        poll_fn(|context| {
-            waiting.poll(context, |state| match self.take(state) {
-                Ok(None) if !state.ended => Poll::Pending,
-                result => Poll::Ready(result),
-            })
+        poll_fn(|context| waiting.poll(context, |state| poll_take(state, self.channel))).await
+    }
+
+    /// The next message or the error of the link, once, for a stream.
+    pub(crate) fn poll_next(
+        &mut self,
+        context: &Context<'_>,
+    ) -> Poll<Option<Result<Message, LinkError>>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        let channel = self.channel;
+        let next = self
+            .waiting
+            .poll(context, |state| poll_take(state, channel));
+        next.map(|taken| {
+            self.over = !matches!(taken, Ok(Some(_)));
+            taken.transpose()
         })
-        .await
+    }
+
+    /// Whether the stream has told its end.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
     }
 
     fn poll_take_batch(
@@ -223,7 +254,7 @@ impl Source {
     ) -> Poll<Result<usize, LinkError>> {
         let mut count = 0;
         while count < limit {
-            match self.take(state) {
+            match take(state, self.channel) {
                 Ok(Some(message)) => messages.push(message.payload),
                 Ok(None) => break,
                 Err(error) if count == 0 => return Poll::Ready(Err(error)),
@@ -239,19 +270,27 @@ impl Source {
     }
 
     fn try_take(&self) -> Result<Option<Message>, LinkError> {
-        self.handle.0.with(|state| self.take(state))
+        self.handle.0.with(|state| take(state, self.channel))
     }
+}
 
-    /// The next message; with none left, the error of a link that did not end in order.
-    fn take(&self, state: &mut State) -> Result<Option<Message>, LinkError> {
-        // The channel exists and is in receive mode: that was checked when this was made.
-        if let Ok(Some(message)) = state.link.take(self.channel) {
-            return Ok(Some(message));
-        }
-        match state.error() {
-            Some(error) if !error.is_orderly() => Err(error),
-            _ => Ok(None),
-        }
+/// The next message; with none left, the error of a link that did not end in order.
+fn take(state: &mut State, channel: ChannelId) -> Result<Option<Message>, LinkError> {
+    // The channel exists and is in receive mode: that was checked when the receiver was made.
+    if let Ok(Some(message)) = state.link.take(channel) {
+        return Ok(Some(message));
+    }
+    match state.error() {
+        Some(error) if !error.is_orderly() => Err(error),
+        _ => Ok(None),
+    }
+}
+
+/// As [`take`], but while more may come, there is a wait.
+fn poll_take(state: &mut State, channel: ChannelId) -> Poll<Result<Option<Message>, LinkError>> {
+    match take(state, channel) {
+        Ok(None) if !state.ended => Poll::Pending,
+        result => Poll::Ready(result),
     }
 }
 

@@ -1,50 +1,163 @@
-//! The links of one listener, for peers that come back.
+//! The links of one listener: how many there are, which of them a returning peer belongs to, and
+//! how they all end.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use countersign_core::{GoneSession, Link, PeerId, SessionId, Sessions};
+use countersign_core::{EndReason, GoneSession, Link, PeerId, SessionId, Sessions};
+use event_listener::Event;
 
+use crate::accept::{Drained, Limits};
 use crate::shared::Shared;
 
 /// Which link of a listener has which session.
 ///
 /// Its lock is taken while a link's is held, and never the other way round.
 #[derive(Debug)]
-pub struct Registry(Mutex<Sessions<Weak<Shared>>>);
+pub struct Registry {
+    links: Mutex<Links>,
+    limits: Limits,
+    /// The last link has ended.
+    emptied: Event,
+}
+
+#[derive(Debug)]
+struct Links {
+    sessions: Sessions<Weak<Shared>>,
+    places_taken: usize,
+    unaccepted: usize,
+    /// Once the links are to end: how they have.
+    drained: Option<Drained>,
+}
+
+/// A link's place among those of its listener, from its admission until it has ended.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<Registry>);
+
+/// A link's place among those that nobody has accepted yet.
+#[derive(Debug)]
+pub(crate) struct Unaccepted(Arc<Registry>);
 
 impl Registry {
-    /// With room for so many links that wait for their peers.
+    /// With the limits of a listener.
     #[must_use]
-    pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Sessions::new(limit))))
+    pub fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            links: Mutex::new(Links {
+                sessions: Sessions::new(limits.sessions),
+                places_taken: 0,
+                unaccepted: 0,
+                drained: None,
+            }),
+            limits,
+            emptied: Event::new(),
+        })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Sessions<Weak<Shared>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Links> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the places of another link, or tells why there are none.
+    pub(crate) fn admit(self: &Arc<Self>) -> Result<(Place, Unaccepted), String> {
+        let Limits { links, backlog, .. } = self.limits;
+        let mut state = self.lock();
+        if state.drained.is_some() {
+            return Err("the listener takes no more links, it is about to go".to_owned());
+        }
+        if state.places_taken >= links.max(1) {
+            return Err(format!(
+                "the listener has all the links that it takes, {links}"
+            ));
+        }
+        if state.unaccepted >= backlog.max(1) {
+            return Err(format!(
+                "as many links as may wait to be accepted do so, {backlog}"
+            ));
+        }
+        state.places_taken += 1;
+        state.unaccepted += 1;
+        Ok((Place(self.clone()), Unaccepted(self.clone())))
     }
 
     pub(crate) fn add(&self, link: &Link, shared: Weak<Shared>) {
-        self.lock().add(link.session(), link.peer(), shared);
+        let mut links = self.lock();
+        links.sessions.add(link.session(), link.peer(), shared);
     }
 
     pub(crate) fn find(&self, id: SessionId, peer: Option<PeerId>) -> Option<Arc<Shared>> {
-        self.lock().find(id, peer).and_then(Weak::upgrade)
+        let links = self.lock();
+        links.sessions.find(id, peer).and_then(Weak::upgrade)
     }
 
     /// A link has lost its connection; gives back one for which there is no room any more.
     pub(crate) fn lost(&self, id: SessionId) -> Option<Arc<Shared>> {
-        self.lock().lost(id).and_then(Weak::upgrade)
+        self.lock().sessions.lost(id).and_then(Weak::upgrade)
     }
 
     pub(crate) fn resumed(&self, id: SessionId) {
-        self.lock().resumed(id);
+        self.lock().sessions.resumed(id);
     }
 
     pub(crate) fn remove(&self, link: &Link) {
-        self.lock().remove(link.gone_session());
+        let mut links = self.lock();
+        links.sessions.remove(link.gone_session());
+        if let Some(drained) = &mut links.drained {
+            let orderly = link.end_reason().is_some_and(EndReason::is_orderly);
+            drained.orderly += usize::from(orderly);
+            drained.cut_short += usize::from(!orderly);
+        }
+        if links.sessions.is_empty() {
+            drop(links);
+            self.emptied.notify(usize::MAX);
+        }
     }
 
     pub(crate) fn gone(&self, id: SessionId, peer: Option<PeerId>) -> Option<GoneSession> {
-        self.lock().gone(id, peer).cloned()
+        self.lock().sessions.gone(id, peer).cloned()
+    }
+
+    fn all(&self) -> Vec<Arc<Shared>> {
+        let links = self.lock();
+        links.sessions.links().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Begins to close all links; there are no new ones from here on.
+    pub(crate) fn drain(&self) {
+        self.lock().drained.get_or_insert_default();
+        for shared in self.all() {
+            shared.start_close();
+        }
+    }
+
+    /// Waits until there are no links.
+    pub(crate) async fn drained(&self) {
+        loop {
+            // Hears of everything from here on, so nothing is missed in between.
+            let emptied = self.emptied.listen();
+            if self.lock().sessions.is_empty() {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// Ends what has not ended by itself, and says how all of them have.
+    pub(crate) fn abandon_rest(&self) -> Drained {
+        for shared in self.all() {
+            shared.abandon();
+        }
+        self.lock().drained.unwrap_or_default()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.lock().places_taken -= 1;
+    }
+}
+
+impl Drop for Unaccepted {
+    fn drop(&mut self) {
+        self.0.lock().unaccepted -= 1;
     }
 }

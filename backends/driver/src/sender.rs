@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant as StdInstant;
 
-use countersign_core::{Bytes, ChannelId};
+use countersign_core::{Bytes, ChannelId, Sequence};
 
 use crate::error::SendError;
-use crate::receipt::{BatchReceipt, OpenBatch, Receipt};
-use crate::shared::{Channel, Handle, State};
+use crate::receipt::{BatchReceipt, OpenBatch, Receipt, Receipts};
+use crate::shared::{Channel, Handle, Shared, State};
 use crate::wakers::{Awaited, Waiting};
 
 /// A message on its way to [`Sender::send`], with an expiry if it has one.
@@ -34,6 +34,10 @@ impl Outgoing {
     pub fn expires(mut self, moment: StdInstant) -> Self {
         self.expires = Some(moment);
         self
+    }
+
+    pub(crate) fn into_message(self) -> Bytes {
+        self.message
     }
 }
 
@@ -71,19 +75,27 @@ impl Sender {
     pub async fn send(&self, message: impl Into<Outgoing>) -> Result<Receipt, SendError> {
         let mut message = Some(message.into());
         let mut waiting = self.waiting();
-        poll_fn(|context| waiting.poll(context, |state| self.poll_send(state, &mut message))).await
+        poll_fn(|context| {
+            waiting.poll(context, |state| {
+                self.poll_accept(state, &mut message, Receipts::single)
+            })
+        })
+        .await
     }
 
-    fn poll_send(
+    /// Sends the message and notes it with its number, or leaves it where it is until there is
+    /// room.
+    pub(crate) fn poll_accept<R>(
         &self,
         state: &mut State,
         message: &mut Option<Outgoing>,
-    ) -> Poll<Result<Receipt, SendError>> {
+        note: impl FnOnce(&mut Receipts, Sequence) -> R,
+    ) -> Poll<Result<R, SendError>> {
         let Some(outgoing) = message.take() else {
             return Poll::Pending;
         };
         let expires = outgoing.expires;
-        match self.accept(state, outgoing) {
+        match self.accept(state, outgoing, note) {
             Err(error) if error.is_blocked() => {
                 *message = Some(Outgoing {
                     message: error.into_message(),
@@ -95,6 +107,17 @@ impl Sender {
         }
     }
 
+    /// As [`Self::poll_accept`], without anybody who waits.
+    pub(crate) fn try_accept<R>(
+        &self,
+        message: &mut Option<Outgoing>,
+        note: impl FnOnce(&mut Receipts, Sequence) -> R,
+    ) -> Poll<Result<R, SendError>> {
+        self.handle
+            .0
+            .with(|state| self.poll_accept(state, message, note))
+    }
+
     /// Sends if there is room now.
     ///
     /// # Errors
@@ -102,7 +125,9 @@ impl Sender {
     /// As for [`Sender::send`], and [`SendError::is_blocked`] when there is no room.
     pub fn try_send(&self, message: impl Into<Outgoing>) -> Result<Receipt, SendError> {
         let outgoing = message.into();
-        self.handle.0.with(|state| self.accept(state, outgoing))
+        self.handle
+            .0
+            .with(|state| self.accept(state, outgoing, Receipts::single))
     }
 
     /// Sends many messages, waiting for room where there is none, and gives one receipt for all.
@@ -169,18 +194,28 @@ impl Sender {
             .with(|state| state.link.max_message(self.channel).unwrap_or(0))
     }
 
-    fn accept(&self, state: &mut State, outgoing: Outgoing) -> Result<Receipt, SendError> {
+    fn accept<R>(
+        &self,
+        state: &mut State,
+        outgoing: Outgoing,
+        note: impl FnOnce(&mut Receipts, Sequence) -> R,
+    ) -> Result<R, SendError> {
         let expires = outgoing
             .expires
             .map(|moment| self.handle.0.clock.at(moment));
         match state.link.send(self.channel, outgoing.message, expires) {
-            Ok(sequence) => Ok(self.channel(state).receipts.single(sequence)),
+            Ok(sequence) => Ok(note(&mut self.channel(state).receipts, sequence)),
             Err(not_sent) => Err(SendError::new(not_sent, state.error())),
         }
     }
 
-    fn waiting(&self) -> Waiting<'_> {
+    fn waiting(&self) -> Waiting<&Shared> {
         Waiting::new(&self.handle.0, Awaited::Channel(self.channel))
+    }
+
+    /// For what is polled without a future.
+    pub(crate) fn waiting_shared(&self) -> Waiting<Arc<Shared>> {
+        Waiting::new(self.handle.0.clone(), Awaited::Channel(self.channel))
     }
 
     fn channel<'s>(&self, state: &'s mut State) -> &'s mut Channel {

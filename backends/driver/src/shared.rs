@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
 use countersign_core::{
-    ChannelId, CloseMode, EndReason, Event, Instant, Life, Link, Loss, Role, SessionLoss, TakeOver,
+    ChannelId, CloseMode, EndReason, Event, Instant, Life, Link, Loss, Mode, Role, SessionLoss,
+    TakeOver,
 };
 use countersign_endpoint::{LinkAccess, SecurityError};
 
 use crate::clock::Clock;
 use crate::error::{Detail, LinkError};
 use crate::receipt::Receipts;
-use crate::registry::Registry;
+use crate::registry::{Place, Registry, Unaccepted};
 use crate::wakers::{Awaited, WakerSet};
 
 /// Something that happened to a link.
@@ -90,6 +91,9 @@ pub(crate) struct State {
     wakes: Vec<Waker>,
     /// The listener's links, this one among them.
     registry: Option<(Arc<Registry>, Weak<Shared>)>,
+    /// The link's place among the listener's.
+    place: Option<Place>,
+    pub(crate) unaccepted: Option<Unaccepted>,
     /// A link that has to go once the lock is released, since more wait than there is room for.
     evicted: Option<Arc<Shared>>,
 }
@@ -125,6 +129,8 @@ impl Shared {
             armed: Instant::ZERO,
             wakes: Vec::new(),
             registry: None,
+            place: None,
+            unaccepted: None,
             evicted: None,
         };
         Arc::new(Self {
@@ -191,6 +197,17 @@ impl Shared {
             evicted.evict();
         }
         result
+    }
+
+    /// Begins to close the link, as its listener wants.
+    pub(crate) fn start_close(&self) {
+        self.with(|state| state.start_close(CloseMode::Drain));
+    }
+
+    /// Ends the link where it stands.
+    pub(crate) fn abandon(&self) {
+        let now = self.clock.now();
+        self.with(|state| state.abandon(now));
     }
 
     /// Ends the link, because too many others wait for their peers.
@@ -309,8 +326,17 @@ impl State {
         self.wakers.drain_into(&mut self.wakes);
     }
 
+    /// Keeps the listener's places for this link, until it ends, and until it is accepted.
+    pub(crate) fn keep(&mut self, (place, unaccepted): (Place, Unaccepted)) {
+        if self.link.life() != Life::Ended {
+            self.place = Some(place);
+            self.unaccepted = Some(unaccepted);
+        }
+    }
+
     fn end(&mut self) {
         self.ended = true;
+        self.place = None;
         if let Some((registry, _)) = self.registry.take() {
             registry.remove(&self.link);
         }
@@ -323,8 +349,30 @@ impl State {
         self.wake_all();
     }
 
+    /// Begins to close the link.
+    pub(crate) fn start_close(&mut self, mode: CloseMode) {
+        self.abandon_unclaimed();
+        self.link.close(mode);
+        // Whoever waits for room waits in vain.
+        self.wake_all();
+    }
+
+    /// Rejects what comes on receive channels whose receivers nobody has asked for.
+    pub(crate) fn abandon_unclaimed(&mut self) {
+        let unclaimed = self.link.config().channels().iter().zip(&self.channels);
+        let unclaimed: Vec<_> = unclaimed
+            .map(|(config, channel)| config.mode() == Mode::Receive && !channel.taken)
+            .collect();
+        for (at, unclaimed) in (0..).zip(unclaimed) {
+            if unclaimed {
+                // The channel is in receive mode, so this can't fail.
+                let _ = self.link.abandon(ChannelId(at));
+            }
+        }
+    }
+
     /// Ends the link where it stands.
-    pub(crate) fn abandon(&mut self, now: Instant) {
+    fn abandon(&mut self, now: Instant) {
         self.link.handle_lost(now, Loss::Abandoned);
         // What is left to do is to let go of the connection, which is no output of the link's.
         let driver = self.driver.take();

@@ -1,6 +1,7 @@
 //! Who waits for what: a slot for each waiting future, given back when the future is dropped.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::task::{Context, Poll, Waker};
 
 use countersign_core::ChannelId;
@@ -50,15 +51,18 @@ pub(crate) enum Awaited {
 }
 
 /// One future's waiting: holds a slot from when it first has to wait until it is ready or dropped.
+///
+/// A future borrows the state. What is polled without a future, a stream or a sink, shares it, and
+/// keeps its slot as long as it waits.
 #[derive(Debug)]
-pub(crate) struct Waiting<'s> {
-    shared: &'s Shared,
+pub(crate) struct Waiting<S: Deref<Target = Shared>> {
+    shared: S,
     awaited: Awaited,
     slot: Option<u64>,
 }
 
-impl<'s> Waiting<'s> {
-    pub(crate) fn new(shared: &'s Shared, awaited: Awaited) -> Self {
+impl<S: Deref<Target = Shared>> Waiting<S> {
+    pub(crate) fn new(shared: S, awaited: Awaited) -> Self {
         Self {
             shared,
             awaited,
@@ -87,7 +91,7 @@ impl<'s> Waiting<'s> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl<S: Deref<Target = Shared>> Drop for Waiting<S> {
     fn drop(&mut self) {
         if let Some(slot) = self.slot {
             let waker = self

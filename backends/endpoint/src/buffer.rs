@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::task::Poll;
 
 /// Length of a lent piece of memory: four TLS records and what TLS adds to them.
 const LENGTH: usize = 4 * 16_384 + 1024;
@@ -82,6 +83,40 @@ impl Buffer {
     /// The first `count` bytes of the space are filled now.
     pub fn commit(&mut self, count: usize) {
         self.end = (self.end + count).min(self.memory.len());
+    }
+
+    /// Has `read` fill space behind what is in the buffer, `least` bytes of it or more, and keeps as
+    /// much as it says.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read`.
+    pub fn fill<E>(
+        &mut self,
+        least: usize,
+        read: impl FnOnce(&mut [u8]) -> Poll<Result<usize, E>>,
+    ) -> Poll<Result<usize, E>> {
+        let result = read(self.space(least));
+        if let Poll::Ready(Ok(count)) = result {
+            self.commit(count);
+        }
+        result
+    }
+
+    /// Has `write` use what is in the buffer, and forgets as much of it as it says.
+    ///
+    /// # Errors
+    ///
+    /// Those of `write`.
+    pub fn drain<E>(
+        &mut self,
+        write: impl FnOnce(&[u8]) -> Poll<Result<usize, E>>,
+    ) -> Poll<Result<usize, E>> {
+        let result = write(self.filled());
+        if let Poll::Ready(Ok(count)) = result {
+            self.consume(count);
+        }
+        result
     }
 
     /// Gives the memory back if there is nothing in it.

@@ -3,19 +3,23 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Poll, Waker};
-use std::thread;
-use std::time::Duration;
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
+#[cfg(unix)]
+use std::path::{Path, PathBuf};
+use std::task::Poll;
 
 use countersign_driver::core::{Config, Role};
 use countersign_driver::endpoint::SetupError;
-use countersign_driver::{Connecting, Dialer, Dialing, Driver, LinkError, Setup, prepare_socket};
+use countersign_driver::{
+    Connecting, Dial, Driver, LinkError, Setup, Transport, at, memory, open, prepare_socket,
+};
 use socket2::SockRef;
 
+use crate::block;
 use crate::link::Link;
-use crate::runtime::{Sockets, Stream, Waiting};
-use crate::{block, runtime};
+use crate::lookup::lookup;
+use crate::runtime::{Clock, Sockets, Stream, Waiting};
 
 /// Connects to a listening peer over TCP, and waits until it has accepted this end.
 ///
@@ -24,8 +28,9 @@ use crate::{block, runtime};
 /// a peer that is not there yet. What another attempt can't heal, a pin that does not match or
 /// declarations that don't fit, ends it at once. The log tells of every attempt.
 ///
-/// Of a name with several addresses, each is tried in turn, and the name is looked up again for
-/// each attempt. The TCP connection to each address and the handshake may each take
+/// A name is looked up again for each attempt. Of several addresses the first that answers is
+/// taken, as by [`open`](countersign_driver::open) (RFC 8305). Looking the name up, the TCP
+/// connection and the handshake may each take
 /// [`Patience::handshake`](countersign_driver::core::Patience::handshake).
 ///
 /// # Errors
@@ -38,104 +43,150 @@ pub fn connect(
 ) -> Result<Link, LinkError> {
     let (waiting, sockets) = Waiting::new().map_err(LinkError::transport)?;
     let config = setup.config().clone();
-    let dialer: Dialer<Stream> =
-        Box::new(move || dial(address.clone(), config.clone(), sockets.clone()));
-    start(Connecting::dial(setup, dialer), waiting)
+    let dial = move || {
+        let (address, config, sockets) = (address.clone(), config.clone(), sockets.clone());
+        async move {
+            let limit = config.waits().handshake;
+            let connect = |address| reach(address, &sockets, &config);
+            open(lookup(address), limit, Clock, connect).await
+        }
+    };
+    start(Connecting::dial(setup, dial), waiting)
 }
 
-/// Opens a connection in a thread of its own, since looking up a name blocks.
-fn dial(
-    address: impl ToSocketAddrs + Send + 'static,
-    config: Config,
-    sockets: Arc<Sockets>,
-) -> Dialing<Stream> {
-    let dialed = Arc::new(Mutex::new(Dialed::default()));
-    let result = dialed.clone();
-    let thread = thread::Builder::new().name("countersign-connect".to_owned());
-    let started = thread.spawn(move || {
-        let opened = open(address, &config);
-        let mut dialed = result.lock().unwrap_or_else(PoisonError::into_inner);
-        dialed.stream = Some(opened);
-        let waker = dialed.waker.take();
-        drop(dialed);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    });
-    let mut failed = started.err();
-    Box::pin(poll_fn(move |context| {
-        if let Some(error) = failed.take() {
-            return Poll::Ready(Err(error));
-        }
-        let mut dialed = dialed.lock().unwrap_or_else(PoisonError::into_inner);
-        match dialed.stream.take() {
-            Some(opened) => Poll::Ready(opened.and_then(|stream| sockets.register(stream))),
-            None => {
-                dialed.waker = Some(context.waker().clone());
-                Poll::Pending
-            }
-        }
-    }))
+/// Opens a TCP connection to one address.
+async fn reach(address: SocketAddr, sockets: &Sockets, config: &Config) -> io::Result<Stream> {
+    let mut socket = mio::net::TcpStream::connect(address)?;
+    sockets.watch(&mut socket)?;
+    poll_fn(|_| is_connected(&socket)).await?;
+    prepare_socket(&SockRef::from(&socket), config)?;
+    Ok(Stream::Tcp(socket))
 }
 
-/// What a connecting thread has achieved.
-#[derive(Default)]
-struct Dialed {
-    stream: Option<io::Result<TcpStream>>,
-    waker: Option<Waker>,
-}
-
-fn open(address: impl ToSocketAddrs, config: &Config) -> io::Result<TcpStream> {
-    // The system refuses a limit of zero.
-    let patience = config.waits().handshake.max(Duration::from_millis(1));
-    let mut refused = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, patience) {
-            Ok(stream) => {
-                prepare_socket(&SockRef::from(&stream), config)?;
-                return Ok(stream);
-            }
-            Err(error) => refused = at(address, &error),
-        }
+/// How far the system has come with connecting.
+fn is_connected(socket: &mio::net::TcpStream) -> Poll<io::Result<()>> {
+    if let Some(error) = socket.take_error()? {
+        return Poll::Ready(Err(error));
     }
-    Err(refused)
+    match socket.peer_addr() {
+        Ok(_) => Poll::Ready(Ok(())),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Pending,
+        Err(error) => Poll::Ready(Err(error)),
+    }
 }
 
-/// Names the address in an error: of several, or in a log, it is not known otherwise.
-fn at(address: SocketAddr, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{address}: {error}"))
-}
-
-/// Makes a link over a TCP connection that is already open, and waits until the peer has accepted
-/// this end. Of the two ends one must be the opener and one the acceptor. The link ends with the
-/// connection.
+/// Connects to a listening peer over a Unix socket, as [`connect`] does over TCP.
 ///
 /// # Errors
 ///
 /// As for [`connect`].
-pub fn link_over(stream: TcpStream, role: Role, setup: &Setup) -> Result<Link, LinkError> {
-    let (stream, waiting) = prepare(stream, setup)?;
+#[cfg(unix)]
+pub fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Link, LinkError> {
+    let path = path.into();
+    let (waiting, sockets) = Waiting::new().map_err(LinkError::transport)?;
+    let connect = move || {
+        let connected = reach_unix(&path, &sockets);
+        std::future::ready(connected.map_err(|error| at(path.display(), &error)))
+    };
+    start(Connecting::dial(setup, connect), waiting)
+}
+
+#[cfg(unix)]
+fn reach_unix(path: &Path, sockets: &Sockets) -> io::Result<Stream> {
+    let mut socket = mio::net::UnixStream::connect(path)?;
+    sockets.watch(&mut socket)?;
+    Ok(Stream::Unix(socket))
+}
+
+/// A socket that is already connected, of one of the kinds that a link can be made over.
+#[derive(Debug)]
+pub struct Socket(pub(crate) Stream);
+
+impl From<TcpStream> for Socket {
+    fn from(socket: TcpStream) -> Self {
+        Self(Stream::Tcp(mio::net::TcpStream::from_std(socket)))
+    }
+}
+
+#[cfg(unix)]
+impl From<UnixStream> for Socket {
+    fn from(socket: UnixStream) -> Self {
+        Self(Stream::Unix(mio::net::UnixStream::from_std(socket)))
+    }
+}
+
+/// Makes a link over a connection that is already open, and waits until the peer has accepted
+/// this end. Of the two ends one must be the opener and one the acceptor. The link ends with the
+/// connection.
+///
+/// The connection may have carried other bytes before, of a protocol that the two ends spoke until
+/// now; what the peer has sent since must not have been read yet.
+///
+/// # Errors
+///
+/// As for [`connect`].
+pub fn link_over(socket: impl Into<Socket>, role: Role, setup: &Setup) -> Result<Link, LinkError> {
+    let (waiting, sockets) = Waiting::new().map_err(LinkError::transport)?;
+    let stream = prepare(socket, &sockets, setup.config()).map_err(LinkError::transport)?;
     start(Connecting::over(setup, role, stream), waiting)
 }
 
+/// Makes a socket ready to be driven by the thread that `sockets` belongs to.
+pub(crate) fn prepare(
+    socket: impl Into<Socket>,
+    sockets: &Sockets,
+    config: &Config,
+) -> io::Result<Stream> {
+    let Socket(mut stream) = socket.into();
+    match &stream {
+        Stream::Tcp(socket) => {
+            let socket = SockRef::from(socket);
+            socket.set_nonblocking(true)?;
+            prepare_socket(&socket, config)?;
+        }
+        #[cfg(unix)]
+        Stream::Unix(socket) => SockRef::from(socket).set_nonblocking(true)?,
+    }
+    sockets.watch(stream.source())?;
+    Ok(stream)
+}
+
+/// Makes a link between two declarations in one process, over a connection in memory: for tests, and
+/// for parts that may move apart some day.
+///
+/// # Errors
+///
+/// As for [`connect`].
+pub fn pair(opener: &Setup, acceptor: &Setup) -> Result<(Link, Link), LinkError> {
+    let (near, far) = memory();
+    let waiting = || Waiting::new().map_err(LinkError::transport);
+    let (opener, acceptor) = (
+        Connecting::over(opener, Role::Opener, near),
+        Connecting::over(acceptor, Role::Acceptor, far),
+    );
+    let opening = begin(opener, waiting()?.0)?;
+    let accepting = begin(acceptor, waiting()?.0)?;
+    let opened = block::on(opening.connected())?;
+    let accepted = block::on(accepting.connected())?;
+    Ok((Link::new(opened), Link::new(accepted)))
+}
+
+/// Starts a link's thread.
+fn begin<D: Dial<Transport: Transport + Send> + Send + 'static>(
+    made: Result<(Connecting, Driver<D>), SetupError>,
+    waiting: Waiting,
+) -> Result<Connecting, LinkError> {
+    let (connecting, driver) =
+        made.map_err(|error| LinkError::transport(io::Error::other(error)))?;
+    let started = waiting.spawn("countersign-link", driver.run(Clock));
+    started.map_err(LinkError::transport)?;
+    Ok(connecting)
+}
+
 /// Starts a link's thread, and waits until the peer has accepted this end.
-fn start(
-    made: Result<(Connecting, Driver<Stream>), SetupError>,
+fn start<D: Dial<Transport: Transport + Send> + Send + 'static>(
+    made: Result<(Connecting, Driver<D>), SetupError>,
     waiting: Waiting,
 ) -> Result<Link, LinkError> {
-    let (connecting, driver) = made.map_err(not_made)?;
-    runtime::spawn(driver, waiting, std::future::ready(())).map_err(LinkError::transport)?;
-    block::on(connecting.connected()).map(Link::new)
-}
-
-/// Makes a socket ready for a link, and what the link's thread waits with.
-pub(crate) fn prepare(stream: TcpStream, setup: &Setup) -> Result<(Stream, Waiting), LinkError> {
-    prepare_socket(&SockRef::from(&stream), setup.config()).map_err(LinkError::transport)?;
-    let (waiting, sockets) = Waiting::new().map_err(LinkError::transport)?;
-    let stream = sockets.register(stream).map_err(LinkError::transport)?;
-    Ok((stream, waiting))
-}
-
-pub(crate) fn not_made(error: SetupError) -> LinkError {
-    LinkError::transport(io::Error::other(error))
+    block::on(begin(made, waiting)?.connected()).map(Link::new)
 }

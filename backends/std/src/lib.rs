@@ -1,6 +1,6 @@
 //! countersign for blocking code: threads and sockets, no runtime.
 //!
-//! [`connect`] and [`Listener`] give a [`Link`] for each peer. Its types can be used from any
+//! [`connect`] and [`listen`] give a [`Link`] for each peer. Its types can be used from any
 //! thread; their methods block, most of them also with a time limit. A thread of its own drives
 //! each link, so pings are answered and acknowledgements arrive while the application is busy
 //! elsewhere. An idle link's thread sleeps in the operating system.
@@ -8,7 +8,7 @@
 //! ```
 //! use countersign_std::core::{ChannelConfig, CloseMode, Config};
 //! use countersign_std::endpoint::Security;
-//! use countersign_std::{Listener, Setup, connect};
+//! use countersign_std::{Setup, connect, listen};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // Plain for the sake of a short example: see `Security::tls` for links that matter.
@@ -17,7 +17,7 @@
 //! let operator = Config::new().channel(ChannelConfig::send("commands"));
 //! let operator = Setup::new(operator, Security::plaintext())?;
 //!
-//! let listener = Listener::bind("127.0.0.1:0", robot)?;
+//! let listener = listen("127.0.0.1:0", robot)?;
 //! let address = listener.local_addr();
 //! let robot = std::thread::spawn(move || {
 //!     let link = listener.accept().unwrap();
@@ -89,20 +89,25 @@
 
 mod block;
 mod connect;
+mod incoming;
 mod link;
 mod listener;
+mod lookup;
+mod receiver;
 mod runtime;
 mod secure;
 
-pub use connect::{connect, link_over};
-pub use link::{BatchReceipt, Link, ManualReceiver, Receipt, Receiver, Sender};
-pub use listener::Listener;
+#[cfg(unix)]
+pub use connect::connect_unix;
+pub use connect::{Socket, connect, link_over, pair};
+pub use incoming::Incoming;
+pub use link::{BatchReceipt, Link, Receipt, Sender};
+#[cfg(unix)]
+pub use listener::listen_unix;
+pub use listener::{Listener, listen, listen_with};
+pub use receiver::{ManualReceiver, Receiver};
 pub use secure::{
     ReadHalf, SecureStream, WriteHalf, secure_connect, secure_over, secure_over_with,
 };
 
-pub use countersign_driver::{
-    AcceptError, ChannelError, DEFAULT_HALF_OPEN, DEFAULT_HANDSHAKE_LIMIT, DEFAULT_SHUTDOWN_LIMIT,
-    Delivery, Limits, LinkError, LinkEvent, Outgoing, Report, SendError, Setup, StreamSetup, core,
-    endpoint,
-};
+pub use countersign_driver::api::{common::*, core, endpoint};

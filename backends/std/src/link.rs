@@ -6,11 +6,10 @@ use std::time::Duration;
 use countersign_driver as driver;
 use countersign_driver::core::{Bytes, CloseMode, Sequence, Verdict, VerdictCounts};
 use countersign_driver::endpoint::Fingerprint;
-use countersign_driver::{
-    ChannelError, Delivery, LinkError, LinkEvent, Outgoing, Report, SendError,
-};
+use countersign_driver::{ChannelError, LinkError, LinkEvent, Outgoing, Report, SendError};
 
 use crate::block;
+use crate::receiver::{ManualReceiver, Receiver};
 
 /// One end of a link that is up. Usable from any thread.
 ///
@@ -41,11 +40,7 @@ impl Link {
     /// There is no such channel, it is in send mode or `Manual`, or its receiver was handed out
     /// before.
     pub fn receiver(&self, name: &str) -> Result<Receiver, ChannelError> {
-        let inner = self.0.receiver(name)?;
-        Ok(Receiver {
-            inner,
-            exhausted: false,
-        })
+        self.0.receiver(name).map(Receiver::new)
     }
 
     /// The receiver of a channel that was declared in receive mode with
@@ -56,7 +51,7 @@ impl Link {
     /// There is no such channel, it is in send mode or `Auto`, or its receiver was handed out
     /// before.
     pub fn manual_receiver(&self, name: &str) -> Result<ManualReceiver, ChannelError> {
-        self.0.manual_receiver(name).map(ManualReceiver)
+        self.0.manual_receiver(name).map(ManualReceiver::new)
     }
 
     /// Who the peer is; `None` on a plain connection.
@@ -244,110 +239,5 @@ impl BatchReceipt {
     #[must_use]
     pub fn wait_timeout(&mut self, limit: Duration) -> Option<VerdictCounts> {
         block::on_for(&mut self.0, limit)
-    }
-}
-
-/// The receiving end of a channel on which a message is handled by being received.
-///
-/// Dropping it rejects what waits and what still comes. As an iterator it gives messages until
-/// the link is closed, and the error of a link that ended otherwise.
-#[derive(Debug)]
-pub struct Receiver {
-    inner: driver::Receiver,
-    /// The iterator has given the link's error.
-    exhausted: bool,
-}
-
-impl Receiver {
-    /// Waits for the next message; `None` when the link was closed in order and nothing is left.
-    ///
-    /// # Errors
-    ///
-    /// Why the link ended, if not in order, once nothing is left to receive.
-    pub fn recv(&mut self) -> Result<Option<Bytes>, LinkError> {
-        block::on(self.inner.recv())
-    }
-
-    /// As [`Receiver::recv`], but no longer than `limit`; the outer `None` when that has passed.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Receiver::recv`].
-    pub fn recv_timeout(&mut self, limit: Duration) -> Option<Result<Option<Bytes>, LinkError>> {
-        block::on_for(self.inner.recv(), limit)
-    }
-
-    /// Waits for at least one message, then appends all that wait, `limit` at most, to `messages`
-    /// and says how many; zero when the link was closed in order and nothing is left.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Receiver::recv`].
-    pub fn recv_batch(
-        &mut self,
-        messages: &mut Vec<Bytes>,
-        limit: usize,
-    ) -> Result<usize, LinkError> {
-        block::on(self.inner.recv_batch(messages, limit))
-    }
-
-    /// The next message, if one waits.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Receiver::recv`].
-    pub fn try_recv(&mut self) -> Result<Option<Bytes>, LinkError> {
-        self.inner.try_recv()
-    }
-}
-
-impl Iterator for Receiver {
-    type Item = Result<Bytes, LinkError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.exhausted {
-            return None;
-        }
-        let next = self.recv().transpose();
-        self.exhausted = !matches!(next, Some(Ok(_)));
-        next
-    }
-}
-
-/// The receiving end of a channel declared with
-/// [`manual`](driver::core::ChannelConfig::manual): a message is handled when the application says
-/// so.
-///
-/// Dropping it rejects what waits and what still comes.
-#[derive(Debug)]
-pub struct ManualReceiver(driver::ManualReceiver);
-
-impl ManualReceiver {
-    /// Waits for the next message; `None` when the link was closed in order and nothing is left.
-    ///
-    /// # Errors
-    ///
-    /// Why the link ended, if not in order, once nothing is left to receive.
-    pub fn recv(&mut self) -> Result<Option<Delivery>, LinkError> {
-        block::on(self.0.recv())
-    }
-
-    /// As [`ManualReceiver::recv`], but no longer than `limit`; the outer `None` when that has
-    /// passed.
-    ///
-    /// # Errors
-    ///
-    /// As for [`ManualReceiver::recv`].
-    pub fn recv_timeout(&mut self, limit: Duration) -> Option<Result<Option<Delivery>, LinkError>> {
-        block::on_for(self.0.recv(), limit)
-    }
-
-    /// The next message, if one waits.
-    ///
-    /// # Errors
-    ///
-    /// As for [`ManualReceiver::recv`].
-    pub fn try_recv(&mut self) -> Result<Option<Delivery>, LinkError> {
-        self.0.try_recv()
     }
 }

@@ -1,5 +1,7 @@
-//! A thread for each link: its socket, its timer and its waker, as the shared driver wants them.
+//! A small runtime for one thread: its sockets, its timer and its waker, as the shared driver wants
+//! them.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -9,18 +11,15 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Instant;
 
-use countersign_driver::{Driver, Transport};
-use mio::net::TcpStream;
+use countersign_driver::endpoint::Buffer;
+use countersign_driver::{READ, Timer, Transport};
+use mio::event::Source;
 use mio::{Events, Interest, Poll as Poller, Registry, Token};
 
 const SOCKET: Token = Token(0);
 const WAKE: Token = Token(1);
 
-/// A non-blocking socket whose readiness the thread's poller reports.
-#[derive(Debug)]
-pub(crate) struct Stream(TcpStream);
-
-/// Wakes the thread of a link out of its poller.
+/// Wakes a thread out of its poller.
 struct Alarm(mio::Waker);
 
 impl Wake for Alarm {
@@ -35,7 +34,26 @@ impl Wake for Alarm {
     }
 }
 
-/// What the thread of a link waits with.
+thread_local! {
+    /// The earliest moment that something waits for in this thread.
+    static EARLIEST: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Wakes the thread that polls it. What it waits for has to be said with each poll.
+pub(crate) struct Clock;
+
+impl Timer for Clock {
+    fn poll_until(&mut self, _: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        if deadline <= Instant::now() {
+            return Poll::Ready(());
+        }
+        let earliest = EARLIEST.get().map_or(deadline, |known| known.min(deadline));
+        EARLIEST.set(Some(earliest));
+        Poll::Pending
+    }
+}
+
+/// What a thread waits with.
 pub(crate) struct Waiting {
     poller: Poller,
     waker: Waker,
@@ -50,85 +68,98 @@ impl Waiting {
         let sockets = Arc::new(Sockets(poller.registry().try_clone()?));
         Ok((Self { poller, waker }, sockets))
     }
-}
 
-/// Has a link's thread wait for sockets, one after the other.
-pub(crate) struct Sockets(Registry);
-
-impl Sockets {
-    /// Makes a socket ready to be driven. The one before it was closed, and is forgotten with that.
-    pub(crate) fn register(&self, stream: std::net::TcpStream) -> io::Result<Stream> {
-        stream.set_nonblocking(true)?;
-        let mut stream = TcpStream::from_std(stream);
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.0.register(&mut stream, SOCKET, interest)?;
-        Ok(Stream(stream))
+    /// Runs a future to its end in a thread of its own.
+    pub(crate) fn spawn(
+        self,
+        name: &str,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
+        let thread = thread::Builder::new().name(name.to_owned());
+        thread.spawn(move || self.run(future)).map(drop)
     }
-}
 
-/// Starts the thread that drives a link, and `beside` it a future that the link makes ready. What
-/// that gives is kept until the connection is gone.
-pub(crate) fn spawn(
-    driver: Driver<Stream>,
-    waiting: Waiting,
-    beside: impl Future<Output: Send> + Send + 'static,
-) -> io::Result<()> {
-    let thread = thread::Builder::new().name("countersign-link".to_owned());
-    thread
-        .spawn(move || drive(driver, waiting, beside))
-        .map(drop)
-}
-
-fn drive(mut driver: Driver<Stream>, mut waiting: Waiting, beside: impl Future) {
-    let mut beside = pin!(beside);
-    let mut kept = Poll::Pending;
-    let mut events = Events::with_capacity(4);
-    let mut context = Context::from_waker(&waiting.waker);
-    loop {
-        let over = driver.poll(&mut context).is_ready();
-        if kept.is_pending() {
-            kept = beside.as_mut().poll(&mut context);
-        }
-        if over {
-            break;
-        }
-        let left = driver
-            .deadline()
-            .map(|at| at.saturating_duration_since(Instant::now()));
-        match waiting.poller.poll(&mut events, left) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                // Dropping the driver ends the link as lost.
-                tracing::error!(%error, "waiting for a link's socket failed");
-                break;
+    fn run(mut self, future: impl Future<Output = ()>) {
+        let mut future = pin!(future);
+        let mut events = Events::with_capacity(4);
+        let mut context = Context::from_waker(&self.waker);
+        loop {
+            EARLIEST.set(None);
+            if future.as_mut().poll(&mut context).is_ready() {
+                return;
+            }
+            let earliest = EARLIEST.get();
+            let left = earliest.map(|at| at.saturating_duration_since(Instant::now()));
+            match self.poller.poll(&mut events, left) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    // Dropping a driver ends its link as lost.
+                    tracing::error!(%error, "waiting for a socket failed");
+                    return;
+                }
             }
         }
     }
-    drop(driver);
-    if kept.is_pending() {
-        kept = beside.as_mut().poll(&mut context);
+}
+
+/// Has a thread wait for sockets.
+pub(crate) struct Sockets(Registry);
+
+impl Sockets {
+    /// From here on the thread is woken when the socket becomes ready after it was found not to be.
+    /// That ends when the socket is closed.
+    pub(crate) fn watch(&self, socket: &mut dyn Source) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        socket.register(&self.0, SOCKET, interest)
     }
-    drop(kept);
+}
+
+/// A stream socket that does not block.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(mio::net::TcpStream),
+    #[cfg(unix)]
+    Unix(mio::net::UnixStream),
+}
+
+/// The same for both kinds.
+macro_rules! either {
+    ($stream:expr, $socket:ident => $work:expr) => {
+        match $stream {
+            Stream::Tcp($socket) => $work,
+            #[cfg(unix)]
+            Stream::Unix($socket) => $work,
+        }
+    };
+}
+
+impl Stream {
+    pub(crate) fn source(&mut self) -> &mut dyn Source {
+        either!(self, socket => socket)
+    }
 }
 
 // The poller reports a socket whenever it becomes ready after it was found not to be, so `Pending`
 // needs no arrangement of its own.
 impl Transport for Stream {
-    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        nonblocking(|| self.0.read(buffer))
+    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
+        buffer.fill(READ, |space| {
+            nonblocking(|| either!(self, socket => socket.read(space)))
+        })
     }
 
-    fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        nonblocking(|| self.0.write(bytes))
+    fn poll_write(&mut self, _: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
+        buffer.drain(|bytes| nonblocking(|| either!(self, socket => socket.write(bytes))))
     }
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.0.shutdown(Shutdown::Write))
+        Poll::Ready(either!(self, socket => socket.shutdown(Shutdown::Write)))
     }
 }
 
-fn nonblocking<T>(mut call: impl FnMut() -> io::Result<T>) -> Poll<io::Result<T>> {
+/// Makes a call again that was interrupted; `Pending` where it would have to wait.
+pub(crate) fn nonblocking<T>(mut call: impl FnMut() -> io::Result<T>) -> Poll<io::Result<T>> {
     loop {
         match call() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,

@@ -1,21 +1,19 @@
 //! Links that this end opens.
 
+use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
-use std::time::Duration;
+#[cfg(unix)]
+use std::path::PathBuf;
 
-use countersign_driver::core::{Config, Role};
-use countersign_driver::endpoint::SetupError;
-use countersign_driver::{
-    Connecting, Dialer, Driver, Link, LinkError, Setup, Transport, prepare_socket,
-};
+use countersign_driver::core::Role;
+use countersign_driver::{Connecting, Link, LinkError, Setup, at, memory, open, prepare_socket};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
-use crate::runtime::{Alarm, Stream};
+use crate::runtime::{Alarm, Stream, establish};
 
 /// Connects to a listening peer over TCP, and waits until it has accepted this end.
 ///
@@ -24,9 +22,10 @@ use crate::runtime::{Alarm, Stream};
 /// a peer that is not there yet. What another attempt can't heal, a pin that does not match or
 /// declarations that don't fit, ends it at once. The log tells of every attempt.
 ///
-/// Of a name with several addresses, each is tried in turn, and the name is looked up again for
-/// each attempt. Looking the name up, the TCP connection to each address and the handshake may
-/// each take [`Patience::handshake`](countersign_driver::core::Patience::handshake).
+/// A name is looked up again for each attempt. Of several addresses the first that answers is
+/// taken, as by [`open`](countersign_driver::open) (RFC 8305). Looking the name up, the TCP
+/// connection and the handshake may each take
+/// [`Patience::handshake`](countersign_driver::core::Patience::handshake).
 ///
 /// Cancel-safe: dropping the future gives the connection up.
 ///
@@ -39,7 +38,34 @@ pub async fn connect(
     setup: &Setup,
 ) -> Result<Link, LinkError> {
     let config = setup.config().clone();
-    let dial = move || open(address.clone(), config.clone());
+    let dial = move || {
+        let (address, config) = (address.clone(), config.clone());
+        async move {
+            let limit = config.waits().handshake;
+            let lookup = async { Ok(lookup_host(address).await?.collect()) };
+            let stream = open(lookup, limit, Alarm::default(), TcpStream::connect).await?;
+            prepare_socket(&SockRef::from(&stream), &config)?;
+            Ok(stream)
+        }
+    };
+    connect_with(dial, setup).await
+}
+
+/// Connects to a listening peer over a Unix socket, as [`connect`] does over TCP.
+///
+/// # Errors
+///
+/// As for [`connect`].
+#[cfg(unix)]
+pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Link, LinkError> {
+    let path = path.into();
+    let dial = move || {
+        let path = path.clone();
+        async move {
+            let connected = UnixStream::connect(&path).await;
+            connected.map_err(|error| at(path.display(), &error))
+        }
+    };
     connect_with(dial, setup).await
 }
 
@@ -57,42 +83,32 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = io::Result<S>> + Send + 'static,
 {
-    let dialer: Dialer<Stream<S>> = Box::new(move || {
+    let open = move || {
         let dialing = dial();
-        Box::pin(async move { dialing.await.map(Stream) })
-    });
-    let (connecting, _driver) = run(Connecting::dial(setup, dialer))?;
-    connecting.connected().await
+        async move { dialing.await.map(Stream) }
+    };
+    establish(Connecting::dial(setup, open)).await
 }
 
-async fn open(address: impl ToSocketAddrs, config: Config) -> io::Result<TcpStream> {
-    let patience = config.waits().handshake;
-    let mut refused = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in within(patience, lookup_host(address)).await? {
-        match within(patience, TcpStream::connect(address)).await {
-            Ok(stream) => {
-                prepare_socket(&SockRef::from(&stream), &config)?;
-                return Ok(stream);
-            }
-            Err(error) => refused = at(address, &error),
-        }
-    }
-    Err(refused)
-}
-
-/// Names the address in an error: of several, or in a log, it is not known otherwise.
-fn at(address: SocketAddr, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{address}: {error}"))
-}
-
-async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(limit, work)
-        .await
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+/// Makes a link between two declarations in one process, over a connection in memory: for tests, and
+/// for parts that may move apart some day.
+///
+/// # Errors
+///
+/// As for [`connect`].
+pub async fn pair(opener: &Setup, acceptor: &Setup) -> Result<(Link, Link), LinkError> {
+    let (near, far) = memory();
+    let opening = establish(Connecting::over(opener, Role::Opener, near));
+    let accepting = establish(Connecting::over(acceptor, Role::Acceptor, far));
+    tokio::try_join!(opening, accepting)
 }
 
 /// Makes a link over a stream that is already open, and waits until the peer has accepted this
 /// end. Of the two ends one must be the opener and one the acceptor. The link ends with the stream.
+///
+/// The stream may have carried other bytes before, of a protocol that the two ends spoke until now.
+/// Where some of what the peer has sent since is already in a buffer, hand in the stream with that
+/// buffer: [`tokio::io::BufReader`] is a stream too.
 ///
 /// # Errors
 ///
@@ -101,15 +117,5 @@ pub async fn link_over<S>(stream: S, role: Role, setup: &Setup) -> Result<Link, 
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (connecting, _driver) = run(Connecting::over(setup, role, Stream(stream)))?;
-    connecting.connected().await
-}
-
-/// Starts the task that drives a link.
-pub(crate) fn run<T: Transport + Send + 'static>(
-    made: Result<(Connecting, Driver<T>), SetupError>,
-) -> Result<(Connecting, JoinHandle<()>), LinkError> {
-    let (connecting, driver) =
-        made.map_err(|error| LinkError::transport(io::Error::other(error)))?;
-    Ok((connecting, tokio::spawn(driver.run(Alarm::default()))))
+    establish(Connecting::over(setup, role, Stream(stream))).await
 }

@@ -1,13 +1,13 @@
 //! countersign for the tokio runtime.
 //!
-//! [`connect`] and [`Listener`] give a [`Link`] for each peer; its channels are used through a
+//! [`connect`] and [`listen`] give a [`Link`] for each peer; its channels are used through a
 //! [`Sender`] or a [`Receiver`] for each. Sending gives a [`Receipt`], a future of what became of
 //! the message.
 //!
 //! ```
 //! use countersign_tokio::core::{ChannelConfig, CloseMode, Config};
 //! use countersign_tokio::endpoint::Security;
-//! use countersign_tokio::{Listener, Setup, connect};
+//! use countersign_tokio::{Setup, connect, listen};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,7 +17,7 @@
 //! let operator = Config::new().channel(ChannelConfig::send("commands"));
 //! let operator = Setup::new(operator, Security::plaintext())?;
 //!
-//! let listener = Listener::bind("127.0.0.1:0", robot).await?;
+//! let listener = listen("127.0.0.1:0", robot).await?;
 //! let address = listener.local_addr();
 //! let robot = tokio::spawn(async move {
 //!     let link = listener.accept().await?;
@@ -92,16 +92,16 @@
 //! Both flavours of runtime will do.
 
 mod connect;
-mod listener;
+mod listen;
 mod runtime;
 mod secure;
 
-pub use connect::{connect, connect_with, link_over};
-pub use listener::Listener;
+#[cfg(unix)]
+pub use connect::connect_unix;
+pub use connect::{connect, connect_with, link_over, pair};
+#[cfg(unix)]
+pub use listen::listen_unix;
+pub use listen::{listen, listen_over, listen_with};
 pub use secure::{SecureStream, secure_connect, secure_over, secure_over_with};
 
-pub use countersign_driver::{
-    AcceptError, BatchReceipt, ChannelError, DEFAULT_HALF_OPEN, DEFAULT_HANDSHAKE_LIMIT,
-    DEFAULT_SHUTDOWN_LIMIT, Delivery, Limits, Link, LinkError, LinkEvent, ManualReceiver, Outgoing,
-    Receipt, Receiver, Report, SendError, Sender, Setup, StreamSetup, core, endpoint,
-};
+pub use countersign_driver::api::*;

@@ -1,4 +1,4 @@
-//! tokio's streams and timer, as the shared driver wants them.
+//! tokio's streams, timer and tasks, as the shared driver wants them.
 
 use std::future::Future;
 use std::io;
@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use countersign_driver::{Timer, Transport};
+use countersign_driver::endpoint::{Buffer, SetupError};
+use countersign_driver::{Connecting, Dial, Driver, Link, LinkError, READ, Timer, Transport};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
@@ -18,16 +19,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for Stream<S> {
     fn poll_read(
         &mut self,
         context: &mut Context<'_>,
-        buffer: &mut [u8],
+        buffer: &mut Buffer,
     ) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(buffer);
-        Pin::new(&mut self.0)
-            .poll_read(context, &mut buffer)
-            .map_ok(|()| buffer.filled().len())
+        buffer.fill(READ, |space| {
+            let mut space = ReadBuf::new(space);
+            let result = Pin::new(&mut self.0).poll_read(context, &mut space);
+            result.map_ok(|()| space.filled().len())
+        })
     }
 
-    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, bytes)
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut Buffer,
+    ) -> Poll<io::Result<usize>> {
+        buffer.drain(|bytes| Pin::new(&mut self.0).poll_write(context, bytes))
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -79,4 +85,14 @@ impl Alarm {
             None => self.sleep = Some(Box::pin(tokio::time::sleep_until(deadline.into()))),
         }
     }
+}
+
+/// Drives a link in a task of its own, and waits until the peer has accepted this end.
+pub(crate) async fn establish<D: Dial<Transport: Send> + Send + 'static>(
+    made: Result<(Connecting, Driver<D>), SetupError>,
+) -> Result<Link, LinkError> {
+    let (connecting, driver) =
+        made.map_err(|error| LinkError::transport(io::Error::other(error)))?;
+    tokio::spawn(driver.run(Alarm::default()));
+    connecting.connected().await
 }

@@ -4,7 +4,7 @@
 
 use countersign_tokio::core::{ChannelConfig, Config, EndReason, Loss, SessionLoss, Verdict};
 use countersign_tokio::endpoint::Security;
-use countersign_tokio::{Link, LinkEvent, Listener, Setup, connect};
+use countersign_tokio::{Link, LinkEvent, Listener, Setup, connect, listen};
 
 fn setup(channel: ChannelConfig) -> Setup {
     Setup::new(Config::new().channel(channel), Security::plaintext()).unwrap()
@@ -12,7 +12,7 @@ fn setup(channel: ChannelConfig) -> Setup {
 
 async fn pair() -> (Listener, Link, Link) {
     let receive = ChannelConfig::receive("main").manual();
-    let listener = Listener::bind("127.0.0.1:0", setup(receive)).await.unwrap();
+    let listener = listen("127.0.0.1:0", setup(receive)).await.unwrap();
     let sending = setup(ChannelConfig::send("main"));
     let (opener, acceptor) =
         tokio::join!(connect(listener.local_addr(), &sending), listener.accept());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use countersign_certs::{GeneratedIdentity, NewIdentity};
 use countersign_tokio::core::{ChannelConfig, CloseMode, Config, Dialect, Patience};
 use countersign_tokio::endpoint::{Identity, Security};
-use countersign_tokio::{Listener, Setup, connect};
+use countersign_tokio::{Setup, connect, listen};
 
 /// Longer than any test runs: whoever waits this long waits for ever.
 const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -33,7 +33,7 @@ async fn both_ends_end_the_connection_in_order() {
         let channels = Config::new().dialect(dialect);
         let receiving = channels.clone().channel(ChannelConfig::receive("main"));
         let sending = channels.channel(ChannelConfig::send("main"));
-        let listener = Listener::bind("127.0.0.1:0", setup(&robot, &operator, receiving));
+        let listener = listen("127.0.0.1:0", setup(&robot, &operator, receiving));
         let listener = listener.await.unwrap();
         let address = listener.local_addr();
         let receiver = tokio::spawn(async move {

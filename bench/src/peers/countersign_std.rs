@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use countersign_std::core::{CloseMode, VerdictKind};
-use countersign_std::{Link, Listener, connect};
+use countersign_std::{Link, connect, listen};
 
 use super::countersign::{CHANNEL, Setups};
 use super::{Contender, Failure, Measurement, batch, check_counts, check_length};
@@ -48,7 +48,7 @@ impl Contender for PingPong {
 }
 
 fn connect_both(setups: &Setups) -> Result<(Link, Link), Failure> {
-    let listener = Listener::bind("127.0.0.1:0", setups.receiver.clone())?;
+    let listener = listen("127.0.0.1:0", setups.receiver.clone())?;
     let sender = connect(listener.local_addr(), &setups.sender)?;
     Ok((sender, listener.accept()?))
 }

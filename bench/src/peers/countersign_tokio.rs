@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use countersign_tokio::core::{CloseMode, VerdictKind};
-use countersign_tokio::{Link, Listener, connect};
+use countersign_tokio::{Link, connect, listen};
 use tokio::runtime::Runtime;
 
 use super::countersign::{CHANNEL, Setups};
@@ -59,7 +59,7 @@ impl Contender for PingPong {
 }
 
 async fn connect_both(setups: &Setups) -> Result<(Link, Link), Failure> {
-    let listener = Listener::bind("127.0.0.1:0", setups.receiver.clone()).await?;
+    let listener = listen("127.0.0.1:0", setups.receiver.clone()).await?;
     let (sender, receiver) = tokio::join!(
         connect(listener.local_addr(), &setups.sender),
         listener.accept()

@@ -51,7 +51,7 @@ impl Backend for Std {
     type Receipt = threads::Receipt;
 
     fn listen(&self, setup: Setup) -> io::Result<Self::Listener> {
-        threads::Listener::bind(ADDRESS, setup)
+        threads::listen(ADDRESS, setup)
     }
 
     fn address(&self, listener: &Self::Listener) -> SocketAddr {
@@ -127,7 +127,7 @@ impl Backend for Tokio {
     type Receipt = tokio_links::Receipt;
 
     fn listen(&self, setup: Setup) -> io::Result<Self::Listener> {
-        self.0.block_on(tokio_links::Listener::bind(ADDRESS, setup))
+        self.0.block_on(tokio_links::listen(ADDRESS, setup))
     }
 
     fn address(&self, listener: &Self::Listener) -> SocketAddr {

@@ -16,7 +16,7 @@ mod watch;
 use std::io;
 
 use countersign_tokio::core::{ChannelConfig, Config, ConfigError, Mode, Patience, Reconnect};
-use countersign_tokio::{LinkError, Listener, Setup, connect};
+use countersign_tokio::{LinkError, Setup, connect, listen};
 use tokio::runtime::Builder;
 
 use crate::args::{Dialect, LinkArgs, PipeCommand};
@@ -106,7 +106,7 @@ fn unreachable(address: &str, error: LinkError) -> Failure {
 
 /// Waits for the first peer that is let in.
 async fn serve(address: &str, setup: Setup, mode: Mode) -> Result<Watch, Failure> {
-    let listener = Listener::bind(address, setup).await.map_err(|error| {
+    let listener = listen(address, setup).await.map_err(|error| {
         let message = format!("{address}: cannot listen there ({error}); choose another --listen");
         Failure::failed(message).because(error)
     })?;

@@ -125,7 +125,7 @@ impl Link {
         if named {
             return self.hear_named(hello);
         }
-        self.begin_session(hello, SessionOutcome::New)
+        self.hear_new(hello)
     }
 
     /// The acceptor opens a new session, if the declarations fit.
@@ -134,13 +134,8 @@ impl Link {
         hello: &Greeting<'_>,
         outcome: SessionOutcome,
     ) -> Result<(), PeerMisbehaved> {
-        let wire = match self.match_channels(hello) {
-            Ok(wire) => wire,
-            Err(Mismatch::Violation(violation)) => return Err(violation),
-            Err(Mismatch::Incompatible(channel, why)) => {
-                self.refuse(why, channel);
-                return Ok(());
-            }
+        let Some(wire) = self.fit_channels(hello)? else {
+            return Ok(());
         };
         if self.has_session() {
             self.lose_session(SessionLoss::StartedAnew, &[])?;
@@ -153,6 +148,21 @@ impl Link {
         self.to_greet = ToGreet::Welcome(outcome);
         self.hold_session(id, hello);
         self.agree(hello, false)
+    }
+
+    /// Matches HELLO's channels with this end's, and refuses the peer where they don't fit.
+    pub(super) fn fit_channels(
+        &mut self,
+        hello: &Greeting<'_>,
+    ) -> Result<Option<Vec<u16>>, PeerMisbehaved> {
+        match self.match_channels(hello) {
+            Ok(wire) => Ok(Some(wire)),
+            Err(Mismatch::Violation(violation)) => Err(violation),
+            Err(Mismatch::Incompatible(channel, why)) => {
+                self.refuse(why, channel);
+                Ok(None)
+            }
+        }
     }
 
     /// Finds this end's channel for each of HELLO's, and checks that none is left over.

@@ -47,7 +47,7 @@ impl Link {
         self.peer = peer;
         self.hear();
         if !self.is_native() {
-            self.stream_open();
+            self.hear_stream();
         } else if self.role == Role::Opener {
             let resume = self.names_session();
             self.to_greet = ToGreet::Hello { resume };
@@ -67,6 +67,8 @@ impl Link {
         self.hear();
         let result = if self.is_native() {
             self.read_frames(input)
+        } else if self.keep_stream(input) {
+            Ok(())
         } else {
             self.read_stream(input)
         };
@@ -87,6 +89,10 @@ impl Link {
     pub fn handle_eof(&mut self, now: Instant) {
         self.advance_clock(now);
         self.read_ended = true;
+        if self.keep_stream(&[]) {
+            // Whether this is an orderly end shows once the peer is let in.
+            return;
+        }
         let running = matches!(self.life, Life::Open | Life::Closing);
         if running && !self.is_native() && self.stream_may_end() {
             self.begin_closing(Input::CloseHeard, CloseMode::Withdraw);
@@ -198,9 +204,7 @@ impl Link {
         if self.is_greeting() {
             return match *frame {
                 // A HELLO that waits for the caller's word was the only one.
-                Frame::Hello(_) if self.named_session().is_some() => {
-                    Err(PeerMisbehaved::Unexpected)
-                }
+                Frame::Hello(_) if self.visit().is_some() => Err(PeerMisbehaved::Unexpected),
                 Frame::Hello(ref hello) => self.hear_hello(hello),
                 Frame::Welcome(ref welcome) => self.hear_welcome(welcome),
                 Frame::Refuse {

@@ -19,7 +19,7 @@ use bytes::Bytes;
 pub use output::Output;
 #[cfg(feature = "planted")]
 pub use planted::Planted;
-pub use session::TakeOver;
+pub use session::{TakeOver, Visit};
 
 use self::session::Session;
 use self::stream::Stream;

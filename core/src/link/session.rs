@@ -28,12 +28,29 @@ pub(super) struct Session {
     attempt: u32,
     /// Opener: HELLO has named the session.
     named: bool,
-    /// Acceptor: HELLOs that name another session are put to the caller.
+    /// Acceptor: whoever comes is put to the caller.
     asks: bool,
-    /// Acceptor: such a HELLO, until the caller has decided.
-    waiting: Option<OwnedGreeting>,
+    /// Acceptor: what has come, until the caller has decided.
+    waiting: Option<Waiting>,
     /// Acceptor: what an old session had settled, by channel, for the next WELCOME.
     settled_once: Vec<Option<Sequence>>,
+}
+
+/// What a peer that waits to be admitted has said.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+enum Waiting {
+    Hello(OwnedGreeting),
+    /// The tlsstream dialect, which begins without a greeting.
+    Stream(Vec<u8>),
+}
+
+/// What a peer that waits for the caller's word wants.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Visit {
+    /// A link that is not there yet.
+    New,
+    /// To go on with a session, of another link perhaps.
+    Returns(SessionId),
 }
 
 /// What became of a connection whose peer has named a session.
@@ -64,22 +81,33 @@ impl Link {
 
     // An acceptor's routing.
 
-    /// Makes a HELLO that names a session other than this link's own wait for the caller's word:
-    /// for links that a listener makes, one for each connection, before it is known to whom the
-    /// connection belongs. See [`Link::named_session`].
-    pub fn ask_for_sessions(&mut self) {
+    /// Makes whoever comes wait for the caller's word: for links that a listener makes, one for
+    /// each connection, before it is known to whom the connection belongs and whether there is
+    /// room for it. See [`Link::visit`].
+    pub fn ask_to_admit(&mut self) {
         self.session.asks = true;
     }
 
-    /// The session that the peer's HELLO has named, where the caller is to say which link has it.
+    /// What the peer wants, where it waits for the caller's word: its HELLO has come, or, in the
+    /// tlsstream dialect, it has proved who it is.
     ///
-    /// The answer is [`Link::take_over`] on that link, or, if there is none or it declines,
-    /// [`Link::decline_session`] on this one. Without an answer the handshake runs out of time.
+    /// The answer to a peer that [returns](Visit::Returns) is [`Link::take_over`] on the link that
+    /// has the session. If there is none or it declines, and to [new](Visit::New) ones, it is
+    /// [`Link::admit`] or [`Link::refuse_busy`] on this one. Without an answer the handshake runs
+    /// out of time. A new peer whose declaration does not fit is refused as such before.
+    ///
+    /// In the tlsstream dialect the peer may send meanwhile. The link keeps what comes without
+    /// a bound, so decide before reading on.
     #[must_use]
-    pub fn named_session(&self) -> Option<SessionId> {
+    pub fn visit(&self) -> Option<Visit> {
         let waits = self.life == Life::Greeting;
-        let waiting = self.session.waiting.as_ref().filter(|_| waits);
-        waiting.map(|hello| hello.head.session)
+        let waiting = self.session.waiting.as_ref().filter(|_| waits)?;
+        Some(match waiting {
+            Waiting::Hello(hello) if hello.head.session != [0; 16] => {
+                Visit::Returns(hello.head.session)
+            }
+            Waiting::Hello(_) | Waiting::Stream(_) => Visit::New,
+        })
     }
 
     /// Goes on with this link's session on the connection of `visitor`, whose peer has named it.
@@ -95,16 +123,18 @@ impl Link {
     pub fn take_over(&mut self, now: Instant, visitor: &mut Self) -> TakeOver {
         self.advance_clock(now);
         let over = matches!(self.life, Life::Finishing | Life::Ended);
-        if over || self.role != Role::Acceptor || visitor.named_session().is_none() {
+        if over || self.role != Role::Acceptor || visitor.visit().is_none() {
             return TakeOver::NotMine;
         }
-        let Some(hello) = visitor.session.waiting.take() else {
-            return TakeOver::NotMine;
+        let hello = match visitor.session.waiting.take() {
+            Some(Waiting::Hello(hello)) if self.is_resumed_by(&hello.greeting(), visitor.peer) => {
+                hello
+            }
+            other => {
+                visitor.session.waiting = other;
+                return TakeOver::NotMine;
+            }
         };
-        if !self.is_resumed_by(&hello.greeting(), visitor.peer) {
-            visitor.session.waiting = Some(hello);
-            return TakeOver::NotMine;
-        }
         if !self.is_next_attempt(hello.head.attempt) {
             visitor.advance_clock(now);
             let farewell = Farewell::Refuse {
@@ -132,28 +162,70 @@ impl Link {
         TakeOver::Done
     }
 
-    /// Begins a new session with a peer that has named one that can't be resumed. `gone` is what
-    /// is still known of that one.
-    pub fn decline_session(&mut self, now: Instant, gone: Option<&GoneSession>) {
+    /// Begins a new session with a peer that waits for the caller's word. Where it has named one
+    /// that can't be resumed, `gone` is what is still known of that.
+    pub fn admit(&mut self, now: Instant, gone: Option<&GoneSession>) {
         self.advance_clock(now);
-        if self.named_session().is_none() {
-            return;
-        }
-        let Some(hello) = self.session.waiting.take() else {
+        let Some(visit) = self.visit() else {
             return;
         };
-        let outcome = match gone {
-            Some(_) => SessionOutcome::TooOld,
-            None => SessionOutcome::NotKnown,
+        let result = match self.session.waiting.take() {
+            Some(Waiting::Hello(hello)) => {
+                let gone = gone.filter(|_| visit != Visit::New);
+                let outcome = match (visit, gone) {
+                    (Visit::New, _) => SessionOutcome::New,
+                    (Visit::Returns(_), Some(_)) => SessionOutcome::TooOld,
+                    (Visit::Returns(_), None) => SessionOutcome::NotKnown,
+                };
+                if let Some(gone) = gone {
+                    let channels = self.config.channels.iter();
+                    let settled = channels.map(|channel| gone.settled(&channel.name));
+                    self.session.settled_once = settled.collect();
+                }
+                self.begin_session(&hello.greeting(), outcome)
+            }
+            Some(Waiting::Stream(input)) => self.admit_stream(&input),
+            None => Ok(()),
         };
-        if let Some(gone) = gone {
-            let channels = self.config.channels.iter();
-            let settled = channels.map(|channel| gone.settled(&channel.name));
-            self.session.settled_once = settled.collect();
-        }
-        if let Err(violation) = self.begin_session(&hello.greeting(), outcome) {
+        if let Err(violation) = result {
             self.accuse(violation);
         }
+    }
+
+    /// Goes on with what has come in the tlsstream dialect meanwhile.
+    fn admit_stream(&mut self, input: &[u8]) -> Result<(), PeerMisbehaved> {
+        self.stream_open();
+        self.read_stream(input)?;
+        if self.read_ended {
+            self.handle_eof(self.now);
+        }
+        Ok(())
+    }
+
+    /// Sends a peer that waits for the caller's word away, because there is no room for another
+    /// link: the opener may try again later. `why` is told at both ends, cut to 256 bytes for the
+    /// opener. The link ends as [`EndReason::Busy`], or for what is wrong with the declaration.
+    ///
+    /// The tlsstream dialect has no words for it, so there the connection just ends.
+    pub fn refuse_busy(&mut self, now: Instant, why: &str) {
+        self.advance_clock(now);
+        if self.visit().is_none() {
+            return;
+        }
+        let farewell = match self.session.waiting.take() {
+            Some(Waiting::Hello(hello)) => match self.fit_channels(&hello.greeting()) {
+                Ok(Some(_)) => Some(Farewell::Refuse {
+                    code: refuse::BUSY,
+                    channel: NO_CHANNEL,
+                    text: why.to_string(),
+                }),
+                Ok(None) => return,
+                Err(violation) => return self.accuse(violation),
+            },
+            _ => None,
+        };
+        let text = why.to_string();
+        self.fail(Input::Failed, EndReason::Busy { text }, farewell);
     }
 
     /// Ends a link whose peer is away, because the caller has no room for it.
@@ -206,11 +278,47 @@ impl Link {
             return Ok(());
         }
         if self.session.asks {
-            self.session.waiting = Some(OwnedGreeting::new(hello));
-            self.has_news = true;
+            self.await_word(hello);
             return Ok(());
         }
         self.begin_session(hello, SessionOutcome::NotKnown)
+    }
+
+    /// An acceptor has read and checked the head of a HELLO that names none.
+    pub(super) fn hear_new(&mut self, hello: &Greeting<'_>) -> Result<(), PeerMisbehaved> {
+        if !self.session.asks {
+            return self.begin_session(hello, SessionOutcome::New);
+        }
+        if self.fit_channels(hello)?.is_some() {
+            self.await_word(hello);
+        }
+        Ok(())
+    }
+
+    fn await_word(&mut self, hello: &Greeting<'_>) {
+        self.session.waiting = Some(Waiting::Hello(OwnedGreeting::new(hello)));
+    }
+
+    /// A peer of the tlsstream dialect has proved who it is.
+    pub(super) fn hear_stream(&mut self) {
+        if self.session.asks && self.role == Role::Acceptor {
+            self.session.waiting = Some(Waiting::Stream(Vec::new()));
+        } else {
+            self.stream_open();
+        }
+    }
+
+    /// Keeps what comes in the tlsstream dialect while its peer waits to be admitted; false if it
+    /// does not.
+    pub(super) fn keep_stream(&mut self, input: &[u8]) -> bool {
+        let waits = self.life == Life::Greeting;
+        match &mut self.session.waiting {
+            Some(Waiting::Stream(kept)) if waits => {
+                kept.extend_from_slice(input);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Whether this HELLO may go on with this acceptor's session: it comes from whom the session

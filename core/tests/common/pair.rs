@@ -116,7 +116,7 @@ impl Pair {
         if acceptor.take_over(self.now, &mut visitor) != TakeOver::Done {
             let gone = acceptor.gone_session();
             let ended = acceptor.life() == Life::Ended;
-            visitor.decline_session(self.now, ended.then_some(&gone));
+            visitor.admit(self.now, ended.then_some(&gone));
             *acceptor = visitor;
         }
         self.eof_told = [false; 2];
@@ -124,7 +124,7 @@ impl Pair {
 
     fn visitor(config: &Config, now: Instant) -> Link {
         let mut visitor = Link::new(config, Role::Acceptor, [5; 16]).expect("it did before");
-        visitor.ask_for_sessions();
+        visitor.ask_to_admit();
         visitor.handle_opened(now).expect("offline");
         visitor.handle_secured(now, None).expect("securing");
         visitor

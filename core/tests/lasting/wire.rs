@@ -1,6 +1,6 @@
 //! What happens to connections, and what the frames on them mean to the models.
 
-use countersign_core::{EndReason, Life, Link, Loss, SessionId, TakeOver};
+use countersign_core::{EndReason, Life, Link, Loss, SessionId, TakeOver, Visit};
 
 use super::connection::Connection;
 use super::world::{ACCEPTOR, End, OPENER, World};
@@ -57,7 +57,7 @@ impl World<'_> {
         if self.case.listens {
             self.drop_visitor();
             let mut link = self.fresh(ACCEPTOR);
-            link.ask_for_sessions();
+            link.ask_to_admit();
             link.handle_opened(now).expect("offline");
             self.visitor = Some((link, at, false));
             return;
@@ -224,7 +224,11 @@ impl World<'_> {
     fn find_link(&mut self, connection: usize, hello: &Greeted) {
         let now = self.now;
         let (mut visitor, ..) = self.visitor.take().expect("a visitor");
-        let Some(named) = visitor.named_session() else {
+        let Some(visit) = visitor.visit() else {
+            panic!("it waits: {:?}", visitor.end_reason());
+        };
+        let Visit::Returns(named) = visit else {
+            visitor.admit(now, None);
             assert_eq!(visitor.life(), Life::Open, "{:?}", visitor.end_reason());
             return self.adopt(visitor, connection, hello, 0);
         };
@@ -238,7 +242,7 @@ impl World<'_> {
         if !takes {
             let known = self.sessions.gone(named, None);
             let outcome = if known.is_some() { 3 } else { 2 };
-            visitor.decline_session(now, known);
+            visitor.admit(now, known);
             return self.adopt(visitor, connection, hello, outcome);
         }
         assert_eq!(visitor.end_reason(), Some(&EndReason::TakenOver));

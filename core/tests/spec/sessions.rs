@@ -6,6 +6,7 @@ use core::time::Duration;
 use countersign_core::{
     ChannelConfig, CloseMode, Config, EndReason, Event, GoneSession, Instant, Life, Link, Loss,
     Output, Patience, PeerId, PeerMisbehaved, Role, SessionLoss, Sessions, TakeOver, VerdictKind,
+    Visit,
 };
 
 use crate::common::bytes::{Entry, Greeting, ack, close, coded, done, first, message, next};
@@ -30,7 +31,7 @@ fn entries() -> [Entry; 2] {
 /// An acceptor's link for a fresh connection, as a listener makes it.
 fn fresh(config: &Config, seed: u8, who: Option<PeerId>) -> Link {
     let mut link = Link::new(config, Role::Acceptor, [seed; 16]).expect("fits");
-    link.ask_for_sessions();
+    link.ask_to_admit();
     link.handle_opened(NOW).expect("offline");
     link.handle_secured(NOW, who).expect("securing");
     link
@@ -40,6 +41,7 @@ fn fresh(config: &Config, seed: u8, who: Option<PeerId>) -> Link {
 fn begun(config: &Config, who: Option<PeerId>) -> Link {
     let mut link = fresh(config, 3, who);
     link.handle_input(NOW, &Greeting::hello(&entries()).bytes());
+    link.admit(NOW, None);
     assert_eq!(said(&mut link)[16], 0, "new");
     assert_eq!(events(&mut link), [Event::Connected]);
     link
@@ -48,9 +50,9 @@ fn begun(config: &Config, who: Option<PeerId>) -> Link {
 /// One whose peer has named a session.
 fn visitor(config: &Config, who: Option<PeerId>, session: [u8; 16], entries: &[Entry]) -> Link {
     let mut link = fresh(config, 4, who);
-    assert_eq!(link.named_session(), None);
+    assert_eq!(link.visit(), None);
     link.handle_input(NOW, &Greeting::naming(session, entries).bytes());
-    assert_eq!(link.named_session(), Some(session));
+    assert_eq!(link.visit(), Some(Visit::Returns(session)));
     assert_eq!(said(&mut link), []);
     link
 }
@@ -75,6 +77,7 @@ fn every_session_has_an_id_of_its_own() {
         let mut link = fresh(&both(), seed, ALICE);
         for _ in 0..3 {
             link.handle_input(NOW, &Greeting::hello(&entries()).bytes());
+            link.admit(NOW, None);
             assert_ne!(link.session(), [0; 16]);
             assert!(!ids.contains(&link.session()));
             assert_eq!(said(&mut link)[24..40], link.session());
@@ -146,13 +149,13 @@ fn what_came_behind_hello_is_judged_by_whoever_goes_on() {
         let mut guest = visitor(&both(), ALICE, [5; 16], &entries());
         guest.handle_input(NOW, &early);
         assert_eq!(guest.end_reason(), Some(&expected));
-        assert_eq!(guest.named_session(), None);
+        assert_eq!(guest.visit(), None);
         assert_eq!(said(&mut guest)[0], 0x32);
     }
     // [ABORT-4]
     let mut guest = visitor(&both(), ALICE, [5; 16], &entries());
     guest.handle_input(NOW, &coded(0x32, 0, 1, b""));
-    assert_eq!((guest.life(), guest.named_session()), (Life::Ended, None));
+    assert_eq!((guest.life(), guest.visit()), (Life::Ended, None));
 }
 
 /// `visitor` must not get the session of `link`, and nothing may have come of the attempt.
@@ -223,8 +226,8 @@ fn other_channels_are_another_session() {
         alone.handle_opened(NOW).expect("offline");
         alone.handle_secured(NOW, ALICE).expect("securing");
         alone.handle_input(NOW, &Greeting::naming(link.session(), &entries).bytes());
-        assert_eq!(alone.named_session(), Some(link.session()), "{why}");
-        alone.decline_session(NOW, None);
+        assert_eq!(alone.visit(), Some(Visit::Returns(link.session())), "{why}");
+        alone.admit(NOW, None);
         let fits = matches!(alone.life(), Life::Open);
         assert_eq!(fits, why.starts_with("policy") || why == "order", "{why}");
         if fits {
@@ -289,7 +292,7 @@ fn a_foreign_session_is_answered_like_none() {
             assert_eq!(sessions.find(named, BOB), None);
             let known = sessions.gone(named, BOB);
             let mut guest = visitor(&both(), BOB, named, &entries());
-            guest.decline_session(NOW, known);
+            guest.admit(NOW, known);
             assert_eq!(events(&mut guest), [Event::Connected]);
             answers.push(said(&mut guest));
         }
@@ -301,12 +304,12 @@ fn a_foreign_session_is_answered_like_none() {
     assert!(answers.iter().all(|other| *other == answer));
     // Its owner hears that it was.
     let mut guest = visitor(&both(), ALICE, link.session(), &entries());
-    guest.decline_session(NOW, sessions.gone(link.session(), ALICE));
+    guest.admit(NOW, sessions.gone(link.session(), ALICE));
     let answer = said(&mut guest);
     assert_eq!((answer[16], &answer[66..74]), (3, &[0; 8][..]));
     // Nothing waits any more: another word changes nothing.
     let before = guest.clone();
-    guest.decline_session(NOW, None);
+    guest.admit(NOW, None);
     assert!(guest == before);
 }
 
@@ -319,7 +322,7 @@ fn who_gets_no_answer_runs_out_of_time() {
     guest.handle_timeout(deadline);
     let expected = EndReason::Lost(Loss::HandshakeTooSlow);
     assert_eq!(guest.end_reason(), Some(&expected));
-    assert_eq!(guest.named_session(), None);
+    assert_eq!(guest.visit(), None);
     // A take-over does not give the handshake more time than the connection had.
     let mut link = begun(&both(), ALICE);
     let mut guest = visitor(&both(), ALICE, link.session(), &entries());
@@ -515,6 +518,7 @@ fn memories_are_bounded_too() {
     for seed in 0..5 {
         let mut link = fresh(&both(), seed, ALICE);
         link.handle_input(NOW, &Greeting::hello(&entries()).bytes());
+        link.admit(NOW, None);
         ids.push(link.session());
         gone.push(link.gone_session());
         sessions.add(link.session(), ALICE, seed);

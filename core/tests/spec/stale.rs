@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, Config, EndReason, Instant, Life, Link, Loss, Output, Role, TakeOver,
+    ChannelConfig, Config, EndReason, Instant, Life, Link, Loss, Output, Role, TakeOver, Visit,
 };
 
 use crate::common::pair::lasting;
@@ -35,7 +35,7 @@ fn hello_again(opener: &mut Link, now: Instant) -> Vec<u8> {
 /// What a listener makes for each connection.
 fn visitor(now: Instant, hello: &[u8]) -> Link {
     let mut visitor = Link::new(&receiver(), Role::Acceptor, [3; 16]).expect("a sound declaration");
-    visitor.ask_for_sessions();
+    visitor.ask_to_admit();
     visitor.handle_opened(now).expect("offline");
     visitor.handle_secured(now, None).expect("securing");
     visitor.handle_input(now, hello);
@@ -58,7 +58,7 @@ fn a_hello_that_comes_late_touches_nothing() {
             (&[0, 0, 1][..], &[0, 0, 2][..])
         );
         let mut newer = visitor(now, &late);
-        assert_eq!(newer.named_session(), Some(acceptor.session()));
+        assert_eq!(newer.visit(), Some(Visit::Returns(acceptor.session())));
         assert_eq!(acceptor.take_over(now, &mut newer), TakeOver::Done);
         assert_eq!(newer.end_reason(), Some(&EndReason::TakenOver));
         let connection = acceptor.connection();

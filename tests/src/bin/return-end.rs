@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 use countersign_core::{ChannelConfig, Config, Patience, Reconnect};
 use countersign_driver::{LinkEvent, Setup};
 use countersign_tests::pair::role_security;
-use countersign_tokio::{Listener, connect_with};
+use countersign_tokio::connect_with;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -53,7 +53,9 @@ async fn main() {
 }
 
 async fn listen(address: &str, setup: &Setup) {
-    let listener = Listener::bind(address, setup.clone()).await.unwrap();
+    let listener = countersign_tokio::listen(address, setup.clone())
+        .await
+        .unwrap();
     let link = listener.accept().await.unwrap();
     let mut receiver = link.receiver("data").unwrap();
     while receiver.recv().await.unwrap().is_some() {

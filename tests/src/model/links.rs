@@ -1,6 +1,6 @@
 //! What a caller of the core does for its links without being asked: routing, time, events.
 
-use countersign_core::{EndReason, Event, Life, Loss, Output, SessionId, TakeOver};
+use countersign_core::{EndReason, Event, Life, Loss, Output, TakeOver, Visit};
 
 use super::account::{Property, Source, is_accused};
 use super::world::{Chunk, Tip, World};
@@ -184,13 +184,18 @@ impl World {
         self.account.closes_void += u8::from(self.closing.remove(&slot));
     }
 
-    /// A visitor's HELLO has named a session: finds the link that has it.
+    /// A visitor waits to be admitted: finds the link that has the session that it names.
     pub(super) fn route(&mut self, conn: usize, visitor: u8) {
         let now = self.now();
-        let named = |world: &Self| -> Option<SessionId> {
-            world.part(End::Acceptor, visitor)?.link().named_session()
+        let visit = |world: &Self| world.part(End::Acceptor, visitor)?.link().visit();
+        let id = match visit(self) {
+            Some(Visit::Returns(id)) => id,
+            Some(Visit::New) => {
+                self.with(End::Acceptor, visitor, |link| link.admit(now, None));
+                return;
+            }
+            None => return,
         };
-        let Some(id) = named(self) else { return };
         let found = self.sessions.find(id, Some(WHO)).copied();
         let owner = found.filter(|slot| self.part(End::Acceptor, *slot).is_some());
         if let Some(owner) = owner {
@@ -217,7 +222,7 @@ impl World {
         }
         let gone = self.sessions.gone(id, Some(WHO)).cloned();
         self.with(End::Acceptor, visitor, |link| {
-            link.decline_session(now, gone.as_ref());
+            link.admit(now, gone.as_ref());
         });
     }
 }

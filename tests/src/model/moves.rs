@@ -295,7 +295,7 @@ impl World {
         if let Some(mistake) = setup.planted {
             link.plant(mistake);
         }
-        link.ask_for_sessions();
+        link.ask_to_admit();
         link.handle_opened(now).unwrap();
         link.handle_secured(now, Some(WHO)).unwrap();
         let number = link.connection();

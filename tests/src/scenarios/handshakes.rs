@@ -283,6 +283,7 @@ pub fn errors_that_nobody_accepts(pair: &Pair) {
     let setup = pair.server_setup(patient(receive()));
     let limits = Limits {
         half_open: 1,
+        backlog: 1,
         ..Limits::default()
     };
     let listener = pair.server.listen(loopback(), setup, limits);

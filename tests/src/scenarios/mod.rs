@@ -10,6 +10,7 @@ pub mod reconnecting;
 pub mod resuming;
 pub mod returning;
 pub mod security;
+pub mod servers;
 pub mod sizes;
 pub mod stream;
 pub mod verdicts;

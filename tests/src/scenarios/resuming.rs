@@ -1,5 +1,7 @@
 //! Links that outlive their connections: what becomes of messages and of closes.
 
+use std::iter;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use countersign_core::{
@@ -122,11 +124,12 @@ pub fn messages_expire_without_a_connection(pair: &Pair) {
     both_ways_lasting(pair, &send(), &receive(), |from, to, proxy, direction| {
         let sender = from.sender("data").unwrap();
         let mut receiver = to.receiver("data").unwrap();
-        let soon = |message: &'static str| {
-            Outgoing::from(message).expires(Instant::now() + Duration::from_millis(20))
+        let expires = |message: &'static str, after| {
+            sender.give(Outgoing::from(message).expires(Instant::now() + after))
         };
+        const SOON: Duration = Duration::from_millis(20);
         away(proxy, [&*from, &*to]);
-        let expiring = sender.give(soon("expiring"));
+        let expiring = expires("expiring", SOON);
         let lasting = sender.give("lasting");
         // Nothing but time has to pass.
         assert_eq!(expiring.wait(), Verdict::Expired);
@@ -136,11 +139,22 @@ pub fn messages_expire_without_a_connection(pair: &Pair) {
 
         let begun = proxy.passed(direction) + 1;
         proxy.allow(direction, begun);
-        let under_way = sender.give(soon("under way"));
-        proxy.wait_for(direction, begun);
+        // On a slow machine it may expire before it goes out: then the next one has more time.
+        let (under_way, time) = iter::successors(Some(SOON), |time| Some(*time * 2))
+            .find_map(|time| {
+                let receipt = expires("under way", time);
+                while receipt.verdict().is_none() {
+                    if proxy.passed(direction) >= begun {
+                        return Some((receipt, time));
+                    }
+                    thread::yield_now();
+                }
+                None
+            })
+            .unwrap();
         away(proxy, [&*from, &*to]);
         // It expires in the same time as this one, which goes out behind it.
-        let behind = sender.give(soon("behind"));
+        let behind = expires("behind", time);
         assert_eq!(behind.wait(), Verdict::Expired);
         assert_eq!(under_way.verdict(), None);
         back(proxy, [&*from, &*to]);

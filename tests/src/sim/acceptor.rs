@@ -1,6 +1,6 @@
 //! The acceptor's listener: which link a connection belongs to.
 
-use countersign_core::{CloseMode, Life, SessionId, TakeOver};
+use countersign_core::{CloseMode, Life, SessionId, TakeOver, Visit};
 
 use super::plan::{ACCEPTOR, Plant};
 use super::world::World;
@@ -8,10 +8,15 @@ use super::world::World;
 impl World<'_> {
     /// A visitor's peer may have named a session: whoever has it takes the connection over.
     pub(super) fn route(&mut self, visitor: usize) {
-        let Some(named) = self.nodes[visitor].link.named_session() else {
-            return;
-        };
         let now = self.local(visitor);
+        let named = match self.nodes[visitor].link.visit() {
+            Some(Visit::Returns(named)) => named,
+            Some(Visit::New) => {
+                self.nodes[visitor].link.admit(now, None);
+                return self.touch(visitor, true);
+            }
+            None => return,
+        };
         let peer = self.nodes[visitor].link.peer();
         let found = self.sessions.find(named, peer).copied();
         let found = found.filter(|_| self.plan.plant != Some(Plant::ForgetSessions));
@@ -22,7 +27,7 @@ impl World<'_> {
         }
         self.say(|| format!("{}: its session is not known", self.name(visitor)));
         let gone = self.sessions.gone(named, peer);
-        self.nodes[visitor].link.decline_session(now, gone);
+        self.nodes[visitor].link.admit(now, gone);
         self.touch(visitor, true);
     }
 

@@ -333,7 +333,7 @@ impl World<'_> {
         }
         let pair = self.nodes[node].pair;
         let visitor = self.add_node(pair, ACCEPTOR);
-        self.nodes[visitor].link.ask_for_sessions();
+        self.nodes[visitor].link.ask_to_admit();
         let there = self.local(visitor);
         let security = [self.security(pair, OPENER), self.security(pair, ACCEPTOR)];
         let opening = Endpoint::new(&security[OPENER], now, &mut self.nodes[node].link);

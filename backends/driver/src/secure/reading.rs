@@ -9,9 +9,6 @@ use super::ConnectionAccess;
 use super::setup::io_error;
 use crate::driver::Transport;
 
-/// How much is read at once, in bytes, at least.
-const READ: usize = 16 * 1024;
-
 /// The peer's direction: what has arrived and was not read yet.
 ///
 /// Nothing is asked of the transport while there is something to read, so at most what one call of
@@ -72,12 +69,9 @@ impl Reading {
         context: &mut Context<'_>,
         transport: &mut impl Transport,
     ) -> Poll<io::Result<usize>> {
-        let fetched = transport.poll_read(context, self.input.space(READ));
+        let fetched = transport.poll_read(context, &mut self.input);
         match fetched {
-            Poll::Ready(Ok(count)) => {
-                self.input.commit(count);
-                self.exhausted |= count == 0;
-            }
+            Poll::Ready(Ok(count)) => self.exhausted |= count == 0,
             // While nothing comes, nothing is held.
             Poll::Pending | Poll::Ready(Err(_)) => self.input.release(),
         }

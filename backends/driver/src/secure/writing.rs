@@ -17,6 +17,8 @@ const PLAINTEXT: usize = 4 * 16_384;
 #[derive(Debug, Default)]
 pub struct Writing {
     output: Buffer,
+    /// The transport has not taken all of the output yet, and may hold it.
+    sending: bool,
     /// The transport has yet to be done with a flush, or with ending our direction: somebody waits.
     waiting: bool,
     /// All data is sent, and nothing follows but our goodbye.
@@ -70,10 +72,11 @@ impl Writing {
         context: &mut Context<'_>,
         transport: &mut impl Transport,
     ) -> Poll<io::Result<()>> {
-        while !self.output.is_empty() {
-            match ready!(transport.poll_write(context, self.output.filled()))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => self.output.consume(count),
+        while self.sending || !self.output.is_empty() {
+            let sent = transport.poll_write(context, &mut self.output);
+            self.sending = sent.is_pending();
+            if ready!(sent)? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
         }
         self.output.release();
@@ -91,6 +94,7 @@ impl Writing {
         transport: &mut impl Transport,
         access: &mut impl ConnectionAccess,
     ) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(context, transport))?;
         let output = &mut self.output;
         access.with(|connection| {
             let pending = connection.pending_len();
@@ -139,7 +143,7 @@ impl Writing {
 
     /// Whether nobody waits for the transport to take something.
     pub(super) fn is_idle(&self) -> bool {
-        self.output.is_empty() && !self.waiting
+        self.output.is_empty() && !self.sending && !self.waiting
     }
 
     /// Whether all data is sent, and nothing follows but our goodbye.

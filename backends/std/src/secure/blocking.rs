@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use countersign_driver::{Timer, Transport};
+use countersign_driver::endpoint::Buffer;
+use countersign_driver::{READ, Timer, Transport};
 
 /// The system refuses a time-out of zero.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -115,15 +116,17 @@ impl Blocking {
 }
 
 impl Transport for Blocking {
-    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.call(TcpStream::set_read_timeout, |mut socket| {
-            socket.read(buffer)
+    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
+        buffer.fill(READ, |space| {
+            self.call(TcpStream::set_read_timeout, |mut socket| socket.read(space))
         })
     }
 
-    fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.call(TcpStream::set_write_timeout, |mut socket| {
-            socket.write(bytes)
+    fn poll_write(&mut self, _: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
+        buffer.drain(|bytes| {
+            self.call(TcpStream::set_write_timeout, |mut socket| {
+                socket.write(bytes)
+            })
         })
     }
 

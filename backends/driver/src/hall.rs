@@ -1,0 +1,398 @@
+//! Where a listener's connections are until the application accepts them.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Instant;
+
+use countersign_core::Config;
+use event_listener::Event;
+
+use crate::accept::{AcceptError, Backlog, Drained, Limits};
+use crate::driver::{Driver, Never, Timer, Transport};
+use crate::error::LinkError;
+use crate::establish::{Connecting, Setup};
+use crate::link::Link;
+use crate::registry::{Registry, Unaccepted};
+
+/// What a listener's handle and its accepting task share.
+#[derive(Debug)]
+pub(crate) struct Hall {
+    state: Mutex<State>,
+    limits: Limits,
+    /// The links that peers can return to.
+    pub(crate) registry: Arc<Registry>,
+    /// Something waits to be accepted, or nothing will any more.
+    arrived: Event,
+    /// A connection is no longer half open.
+    room: Event,
+    /// The listener goes, or has gone.
+    gone: Event,
+}
+
+#[derive(Debug)]
+struct State {
+    half_open: usize,
+    /// How many connections there are from each address.
+    connections: BTreeMap<IpAddr, usize>,
+    ready: Backlog<(Link, Option<Unaccepted>)>,
+    phase: Phase,
+}
+
+/// How far the end of a listener has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    Open,
+    /// No new links; those that there are have until then to close.
+    Draining {
+        until: Option<Instant>,
+    },
+    /// Nobody comes in any more.
+    Closed,
+    /// The socket is gone too.
+    Gone(Drained),
+}
+
+impl Hall {
+    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                half_open: 0,
+                connections: BTreeMap::new(),
+                ready: Backlog::new(limits.backlog),
+                phase: Phase::Open,
+            }),
+            registry: Registry::new(limits),
+            limits,
+            arrived: Event::new(),
+            room: Event::new(),
+            gone: Event::new(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the state again after each of these events, until it has what is asked for.
+    async fn wait<R>(&self, event: &Event, mut look: impl FnMut(&mut State) -> Option<R>) -> R {
+        loop {
+            let changed = {
+                let mut state = self.lock();
+                if let Some(found) = look(&mut state) {
+                    return found;
+                }
+                // Hears of everything from here on, so nothing is missed in between.
+                event.listen()
+            };
+            changed.await;
+        }
+    }
+
+    /// What has waited longest to be accepted; `None` when nothing will come any more.
+    pub(crate) async fn next(&self) -> Option<Result<Link, AcceptError>> {
+        self.wait(&self.arrived, |state| match state.ready.pop() {
+            Some(result) => Some(Some(result.map(|(link, _unaccepted)| link))),
+            None if matches!(state.phase, Phase::Closed | Phase::Gone(_)) => Some(None),
+            None => None,
+        })
+        .await
+    }
+
+    /// Puts the result of a handshake where it can be accepted, unless nobody wants to know.
+    fn finish(&self, result: Result<Link, AcceptError>) {
+        let result = result.map(|link| {
+            let unaccepted = link.unaccepted();
+            (link, unaccepted)
+        });
+        let mut state = self.lock();
+        if state.phase != Phase::Open {
+            drop(state);
+            // Closes a link, which needs its lock.
+            drop(result);
+            return;
+        }
+        state.ready.push(result);
+        drop(state);
+        self.arrived.notify(1);
+    }
+
+    /// One connection did not become a link.
+    pub(crate) fn refuse(&self, peer: Option<SocketAddr>, error: LinkError) {
+        self.finish(Err(AcceptError::new(peer, error)));
+    }
+
+    /// Waits until one more connection may be half open.
+    pub(crate) async fn place(self: &Arc<Self>) -> Place {
+        let limit = self.limits.half_open.max(1);
+        self.wait(&self.room, |state| {
+            let free = state.half_open < limit;
+            state.half_open += usize::from(free);
+            free.then_some(())
+        })
+        .await;
+        Place(self.clone())
+    }
+
+    /// Counts a connection from this address, unless there are as many as there may be.
+    fn count(self: &Arc<Self>, peer: Option<SocketAddr>) -> io::Result<Counted> {
+        let Some(address) = peer.map(|peer| whose(peer.ip())) else {
+            return Ok(Counted(None));
+        };
+        let mut state = self.lock();
+        let connections = state.connections.entry(address).or_default();
+        if *connections >= self.limits.per_address.max(1) {
+            return Err(io::Error::other(format!(
+                "there are {connections} connections from this address, as many as the listener's \
+                 limit allows"
+            )));
+        }
+        *connections += 1;
+        Ok(Counted(Some((self.clone(), address))))
+    }
+
+    /// Begins the end, or hastens it: no new links from here on.
+    pub(crate) fn end(&self, phase: Phase) {
+        let mut state = self.lock();
+        let unwanted = state.ready.take_all();
+        let over = matches!(state.phase, Phase::Closed | Phase::Gone(_));
+        if !over {
+            state.phase = phase;
+        }
+        drop(state);
+        // Closes the links that nobody accepted.
+        drop(unwanted);
+        self.gone.notify(usize::MAX);
+        self.arrived.notify(usize::MAX);
+    }
+
+    /// The socket is gone.
+    fn leave(&self, drained: Drained) {
+        self.end(Phase::Closed);
+        self.lock().phase = Phase::Gone(drained);
+        self.gone.notify(usize::MAX);
+        self.arrived.notify(usize::MAX);
+    }
+
+    /// Waits until the socket is gone.
+    pub(crate) async fn left(&self) -> Drained {
+        self.wait(&self.gone, |state| match state.phase {
+            Phase::Gone(drained) => Some(drained),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits until nobody may come in any more.
+    async fn closed(&self) {
+        self.wait(&self.gone, |state| {
+            matches!(state.phase, Phase::Closed | Phase::Gone(_)).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits for the end that [`Hall::end`] begins. Links that do not close in time are abandoned.
+    async fn over(&self, mut timer: impl Timer) -> Drained {
+        let phase = |state: &mut State| (state.phase != Phase::Open).then_some(state.phase);
+        let Phase::Draining { until } = self.wait(&self.gone, phase).await else {
+            return Drained::default();
+        };
+        let drained = pin!(self.registry.drained());
+        let closed = pin!(self.closed());
+        let (mut drained, mut closed) = (drained, closed);
+        poll_fn(|context| {
+            let over = drained.as_mut().poll(context).is_ready()
+                || closed.as_mut().poll(context).is_ready()
+                || until.is_some_and(|until| timer.poll_until(context, until).is_ready());
+            if over { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        self.registry.abandon_rest()
+    }
+}
+
+/// Whose connections are counted together: those of one IPv4 address, or of one IPv6 network of 64
+/// bits, which is what one subscriber has at least.
+fn whose(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = u128::from(address) >> 64 << 64;
+            Ipv6Addr::from(network).into()
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+/// The accepting task's hold of the hall: without it nobody comes in.
+#[derive(Debug)]
+pub struct Doors {
+    pub(crate) hall: Arc<Hall>,
+    pub(crate) setup: Setup,
+    drained: Drained,
+}
+
+impl Doors {
+    pub(crate) fn new(hall: Arc<Hall>, setup: Setup) -> Self {
+        let drained = Drained::default();
+        Self {
+            hall,
+            setup,
+            drained,
+        }
+    }
+
+    /// Waits until the listener is to go.
+    pub(crate) async fn over(&mut self, timer: impl Timer) {
+        self.drained = self.hall.over(timer).await;
+    }
+}
+
+impl Drop for Doors {
+    fn drop(&mut self) {
+        self.hall.leave(self.drained);
+    }
+}
+
+/// A place among the half-open connections, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<Hall>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.lock().half_open -= 1;
+        self.0.room.notify(1);
+    }
+}
+
+/// One connection of those from its address, counted off when dropped.
+#[derive(Debug)]
+struct Counted(Option<(Arc<Hall>, IpAddr)>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some((hall, address)) = self.0.take() {
+            let mut state = hall.lock();
+            if let Some(connections) = state.connections.get_mut(&address) {
+                *connections -= 1;
+                if *connections == 0 {
+                    state.connections.remove(&address);
+                }
+            }
+        }
+    }
+}
+
+/// A connection that was let in: what it takes to make a link of it.
+#[derive(Debug)]
+pub struct Guest {
+    place: Place,
+    counted: Counted,
+    peer: Option<SocketAddr>,
+    setup: Setup,
+}
+
+impl Guest {
+    /// Lets a connection in, unless there are too many from its address.
+    pub(crate) fn admit(place: Place, peer: Option<SocketAddr>, setup: &Setup) -> io::Result<Self> {
+        Ok(Self {
+            counted: place.0.count(peer)?,
+            place,
+            peer,
+            setup: setup.clone(),
+        })
+    }
+
+    /// The listener's declaration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        self.setup.config()
+    }
+
+    /// Makes a link of the connection: one for the application to accept, or the one to which its
+    /// peer returns.
+    ///
+    /// # Errors
+    ///
+    /// The system has no randomness to give.
+    pub fn serve<T: Transport>(self, transport: T) -> io::Result<Served<T>> {
+        let hall = self.place.0.clone();
+        let made = Connecting::accept(&self.setup, transport, &hall.registry);
+        let (connecting, driver) = made.map_err(io::Error::other)?;
+        Ok(Served {
+            driver,
+            counted: self.counted,
+            greeting: Box::pin(greet(hall, self.place, self.peer, connecting)),
+        })
+    }
+}
+
+/// Waits for the end of a handshake; when the listener goes, that gives the connection up. A
+/// connection that was refused keeps its place until it is gone.
+async fn greet(
+    hall: Arc<Hall>,
+    place: Place,
+    peer: Option<SocketAddr>,
+    connecting: Connecting,
+) -> Option<Place> {
+    let (mut accepted, mut closed) = (pin!(connecting.accepted()), pin!(hall.closed()));
+    let result = poll_fn(|context| match accepted.as_mut().poll(context) {
+        Poll::Pending if closed.as_mut().poll(context).is_ready() => Poll::Ready(None),
+        result => result.map(Some),
+    });
+    match result.await {
+        // The listener is gone, or the peer has returned to a link that was accepted before.
+        None | Some(None) => None,
+        Some(Some(Ok(link))) => {
+            drop(place);
+            hall.finish(Ok(link));
+            None
+        }
+        Some(Some(Err(error))) => {
+            hall.refuse(peer, error);
+            Some(place)
+        }
+    }
+}
+
+/// A connection that a listener has let in, with all that is left to do for it.
+pub struct Served<T: Transport> {
+    driver: Driver<Never<T>>,
+    counted: Counted,
+    greeting: Pin<Box<dyn Future<Output = Option<Place>> + Send>>,
+}
+
+impl<T: Transport> std::fmt::Debug for Served<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Served").finish_non_exhaustive()
+    }
+}
+
+impl<T: Transport> Served<T> {
+    /// Drives the connection until it is over.
+    pub async fn run(self, timer: impl Timer) {
+        let Self {
+            driver,
+            counted,
+            greeting,
+        } = self;
+        let mut greeting = Some(greeting);
+        let mut kept = None;
+        let mut driving = pin!(driver.run(timer));
+        poll_fn(|context| {
+            let over = driving.as_mut().poll(context).is_ready();
+            if let Some(waits) = &mut greeting
+                && let Poll::Ready(place) = waits.as_mut().poll(context)
+            {
+                kept = place;
+                greeting = None;
+            }
+            if over { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        drop((kept, counted));
+    }
+}

@@ -1,0 +1,96 @@
+//! The application's handle of a listener.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::accept::{AcceptError, Drained, Limits};
+use crate::establish::Setup;
+use crate::hall::{Doors, Hall, Phase};
+use crate::link::Link;
+
+/// Accepts links from any number of peers, at an address of the kind `A`.
+///
+/// Handshakes run beside each other and beside [`Listener::accept`]: a peer that stalls in its
+/// handshake holds up nobody else. [`Limits`] say how much a listener takes.
+///
+/// A peer that has lost its connection comes back to the link that it has already: that one goes
+/// on, and [`Listener::accept`] hears nothing of it.
+///
+/// Dropping the listener gives up what is not accepted, and has the runtime close the socket
+/// soon, at the latest when it next comes round to the task that holds it: use
+/// [`Listener::close`] to know when the address can be bound again. Links that were accepted
+/// stay, but their peers can't come back to them any more once a connection is lost; to end them
+/// all in order, use [`Listener::drain`].
+#[derive(Debug)]
+pub struct Listener<A = SocketAddr> {
+    address: A,
+    hall: Arc<Hall>,
+}
+
+impl<A> Listener<A> {
+    /// A listener at this address, for [`serve`](crate::serve) to accept its connections.
+    #[must_use]
+    pub fn new(address: A, setup: Setup, limits: Limits) -> (Self, Doors) {
+        let hall = Hall::new(limits);
+        let doors = Doors::new(hall.clone(), setup);
+        (Self { address, hall }, doors)
+    }
+
+    /// The address that it listens on.
+    #[must_use]
+    pub fn local_addr(&self) -> A
+    where
+        A: Clone,
+    {
+        self.address.clone()
+    }
+
+    /// Waits for the next peer that was accepted, or refused.
+    ///
+    /// Cancel-safe: a link is taken only when the future is ready.
+    ///
+    /// # Errors
+    ///
+    /// [`AcceptError`] tells about one connection that did not become a link, and the listener goes
+    /// on; or that the listener was closed, or its runtime is gone
+    /// ([`AcceptError::is_closed`]).
+    pub async fn accept(&self) -> Result<Link, AcceptError> {
+        let next = self.hall.next().await;
+        next.unwrap_or_else(|| Err(AcceptError::closed()))
+    }
+
+    /// Closes the socket and gives up what is not accepted, as dropping the listener does, and
+    /// waits until the address can be bound again. Others that wait in [`Listener::accept`] hear of
+    /// it.
+    ///
+    /// Closing goes on when the future is dropped.
+    pub async fn close(&self) {
+        self.hall.end(Phase::Closed);
+        let _ = self.hall.left().await;
+    }
+
+    /// Ends all links of this listener in order, then closes the socket: for a server that is to be
+    /// stopped or replaced.
+    ///
+    /// From here on peers that want a new link are told that there is no room, and links that
+    /// nobody has accepted are closed. All others are closed as by
+    /// [`Link::close`] with [`CloseMode::Drain`](countersign_core::CloseMode): whoever holds their
+    /// receivers has to take what still comes. Peers that lose their connection meanwhile can
+    /// still come back to end their link. When `limit` has passed, what is left is abandoned.
+    ///
+    /// Draining goes on when the future is dropped; dropping the listener cuts it short.
+    pub async fn drain(&self, limit: Duration) -> Drained {
+        // A limit beyond what the clock can name is none.
+        let until = Instant::now().checked_add(limit);
+        self.hall.end(Phase::Draining { until });
+        self.hall.registry.drain();
+        self.hall.left().await
+    }
+}
+
+impl<A> Drop for Listener<A> {
+    fn drop(&mut self) {
+        self.hall.end(Phase::Closed);
+    }
+}

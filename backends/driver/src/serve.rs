@@ -1,0 +1,128 @@
+//! The loop that takes a listener's connections, for any runtime.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use crate::driver::Timer;
+use crate::error::LinkError;
+use crate::establish::Setup;
+use crate::hall::{Doors, Guest, Hall};
+
+/// The first pause after an error that is not about one connection.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+/// The longest: each is twice the one before.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Accepts connections and starts what serves them, until the listener is closed, drained or
+/// dropped.
+///
+/// `accept` makes a future of the next connection and where it comes from; `start` runs what
+/// [`Guest::serve`] gives, in a task or a thread of its own; `timers` makes timers of the runtime's.
+/// When the system has no more to give, of file descriptors, say, there is a pause before it is
+/// asked again, which grows to a second.
+pub async fn serve<S, F, T: Timer>(
+    mut doors: Doors,
+    accept: impl FnMut() -> F,
+    start: impl FnMut(S, Guest) -> io::Result<()>,
+    timers: impl Fn() -> T,
+) where
+    F: Future<Output = io::Result<(S, Option<SocketAddr>)>>,
+{
+    let (hall, setup) = (doors.hall.clone(), doors.setup.clone());
+    let mut accepting = pin!(accept_all(
+        hall,
+        setup,
+        accept,
+        start,
+        Pauses::new(timers())
+    ));
+    let mut over = pin!(doors.over(timers()));
+    poll_fn(|context| match over.as_mut().poll(context) {
+        Poll::Ready(()) => Poll::Ready(()),
+        Poll::Pending => accepting.as_mut().poll(context),
+    })
+    .await;
+}
+
+async fn accept_all<S, F, T: Timer>(
+    hall: Arc<Hall>,
+    setup: Setup,
+    mut accept: impl FnMut() -> F,
+    mut start: impl FnMut(S, Guest) -> io::Result<()>,
+    mut pauses: Pauses<T>,
+) where
+    F: Future<Output = io::Result<(S, Option<SocketAddr>)>>,
+{
+    loop {
+        let place = hall.place().await;
+        let (stream, peer) = match accept().await {
+            Ok(accepted) => accepted,
+            Err(error) if is_of_one_connection(&error) => {
+                tracing::debug!(%error, "a connection was gone before it was accepted");
+                continue;
+            }
+            Err(error) => {
+                pauses.pause(&error).await;
+                continue;
+            }
+        };
+        let guest = match Guest::admit(place, peer, &setup) {
+            Ok(guest) => guest,
+            Err(error) => {
+                hall.refuse(peer, LinkError::transport(error));
+                continue;
+            }
+        };
+        if let Err(error) = start(stream, guest) {
+            pauses.pause(&error).await;
+            hall.refuse(peer, LinkError::transport(error));
+        } else {
+            pauses.end();
+        }
+    }
+}
+
+/// Whether an error of accepting tells of a connection that was gone too soon, and not of the
+/// listener.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// How long to wait before the system is asked for another connection.
+struct Pauses<T> {
+    timer: T,
+    /// The next pause, while they last.
+    next: Option<Duration>,
+}
+
+impl<T: Timer> Pauses<T> {
+    fn new(timer: T) -> Self {
+        Self { timer, next: None }
+    }
+
+    async fn pause(&mut self, error: &io::Error) {
+        if self.next.is_none() {
+            tracing::warn!(%error, "no connection can be accepted; trying again from time to time");
+        }
+        let pause = self.next.unwrap_or(FIRST_PAUSE);
+        self.next = Some((2 * pause).min(LONGEST_PAUSE));
+        let until = Instant::now() + pause;
+        poll_fn(|context| self.timer.poll_until(context, until)).await;
+    }
+
+    fn end(&mut self) {
+        if self.next.take().is_some() {
+            tracing::info!("connections are accepted again");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! A sender as a sink.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use countersign_core::{NotSent, SendError as WhyNotSent, Sequence, Verdict};
+use futures_sink::Sink;
+
+use crate::error::SendError;
+use crate::receipt::Tally;
+use crate::sender::{Outgoing, Sender};
+use crate::shared::Shared;
+use crate::wakers::Waiting;
+
+/// A [`Sender`] as a [`Sink`], which [`Sender::sink`] gives. There may be several of one channel,
+/// beside any number of senders.
+///
+/// - **Ready**: there is a place for one message, in the sink itself. A message that is given to
+///   the sink goes to the channel at once if there is room; if not, since others may have taken it,
+///   the sink keeps the message, and is ready again once that is in the channel.
+/// - **Flush**: waits until every message that was given to this sink has its verdict, then tells
+///   of the first that was not handled, in [`SinkError::NotHandled`]. `Superseded` is no error: it
+///   is what a [`Latest`](countersign_core::Policy::Latest) channel is for. Each flush is about
+///   the messages since the one that was ready before it; the sink can be used again after an
+///   error.
+/// - **Close**: the same as flush. The link and its channels stay as they are; to end those there
+///   is [`Link::close`](crate::Link::close).
+///
+/// An error from ready, flush or close that is [`SinkError::NotSent`] gives back the message that
+/// the sink kept; the others' verdicts come with the next flush. The memory of a sink is that of one message and of
+/// a count, however many messages go through it.
+///
+/// Cancel-safe: futures of a flush or of waiting to be ready change nothing by being dropped, and
+/// errors come only when such a future is ready. A message that was given to the sink is in the
+/// sink or in the channel. A sink that is dropped while it keeps a message that found no room
+/// drops that message, with a warning in the log, so flush first. A future that holds the message itself,
+/// such as `SinkExt::send`, drops it if the sink did not become ready before: where that matters,
+/// use [`Sender::send`] or wait to be ready first.
+///
+/// It takes [`Outgoing`] alone: with several kinds of messages, a plain `sink.flush()` would have
+/// to say which it means.
+///
+/// ```no_run
+/// # async fn run(link: countersign_driver::Link) -> Result<(), Box<dyn std::error::Error>> {
+/// use std::future::poll_fn;
+/// use std::pin::Pin;
+///
+/// use futures_sink::Sink;
+///
+/// let mut sink = link.sender("telemetry")?.into_sink();
+/// // With the `SinkExt` of futures-util: `sink.feed("21.5".into()).await?; sink.flush().await?;`
+/// poll_fn(|context| Pin::new(&mut sink).poll_ready(context)).await?;
+/// Pin::new(&mut sink).start_send("21.5".into())?;
+/// poll_fn(|context| Pin::new(&mut sink).poll_flush(context)).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "a sink does nothing until it is given messages"]
+pub struct MessageSink {
+    sender: Sender,
+    /// The place for one message: what found no room.
+    kept: Option<Outgoing>,
+    waiting: Waiting<Arc<Shared>>,
+    tally: Tally,
+}
+
+/// Why a [`MessageSink`] did not do what it was asked to.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum SinkError {
+    /// A message was not accepted by the channel: too large, or the link is closing or has ended.
+    /// It is in the error.
+    NotSent(SendError),
+    /// A message was sent and not handled. It is the first since the last flush; what others
+    /// there were, the link's [`Report`](crate::Report) counts.
+    NotHandled {
+        /// Its number on the channel.
+        sequence: Sequence,
+        /// What became of it.
+        verdict: Verdict,
+    },
+}
+
+impl fmt::Display for SinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSent(error) => error.fmt(f),
+            Self::NotHandled { sequence, verdict } => write!(f, "message {sequence}: {verdict}"),
+        }
+    }
+}
+
+impl std::error::Error for SinkError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::NotSent(error) => Some(error),
+            Self::NotHandled { .. } => None,
+        }
+    }
+}
+
+impl From<SendError> for SinkError {
+    fn from(error: SendError) -> Self {
+        Self::NotSent(error)
+    }
+}
+
+impl Sender {
+    /// A sink for this channel, beside this sender.
+    pub fn sink(&self) -> MessageSink {
+        self.clone().into_sink()
+    }
+
+    /// This sender as a sink.
+    pub fn into_sink(self) -> MessageSink {
+        MessageSink {
+            waiting: self.waiting_shared(),
+            sender: self,
+            kept: None,
+            tally: Tally::new(),
+        }
+    }
+}
+
+impl MessageSink {
+    /// Sends what found no room before.
+    fn poll_send_kept(&mut self, context: &Context<'_>) -> Poll<Result<(), SinkError>> {
+        if self.kept.is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        let (sender, kept, tally) = (&self.sender, &mut self.kept, &self.tally);
+        let sent = self.waiting.poll(context, |state| {
+            sender.poll_accept(state, kept, |receipts, sequence| {
+                receipts.count(tally, sequence);
+            })
+        });
+        sent.map_err(SinkError::NotSent)
+    }
+}
+
+impl Sink<Outgoing> for MessageSink {
+    type Error = SinkError;
+
+    fn poll_ready(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Self::Error>> {
+        self.get_mut().poll_send_kept(context)
+    }
+
+    /// Sends the message, or keeps it until there is room.
+    ///
+    /// A sink that was not ready gives the message back, in a [`SinkError::NotSent`] that
+    /// [is blocked](SendError::is_blocked).
+    fn start_send(self: Pin<&mut Self>, outgoing: Outgoing) -> Result<(), Self::Error> {
+        let sink = self.get_mut();
+        if sink.kept.is_some() {
+            let not_sent = NotSent {
+                message: outgoing.into_message(),
+                why: WhyNotSent::Blocked,
+            };
+            return Err(SendError::new(not_sent, None).into());
+        }
+        sink.kept = Some(outgoing);
+        let (sender, kept, tally) = (&sink.sender, &mut sink.kept, &sink.tally);
+        match sender.try_accept(kept, |receipts, sequence| receipts.count(tally, sequence)) {
+            Poll::Ready(sent) => sent.map_err(SinkError::NotSent),
+            // It is kept.
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    fn poll_flush(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Self::Error>> {
+        let sink = self.get_mut();
+        ready!(sink.poll_send_kept(context))?;
+        match ready!(sink.tally.poll_settled(context)) {
+            None => Poll::Ready(Ok(())),
+            Some((sequence, verdict)) => {
+                Poll::Ready(Err(SinkError::NotHandled { sequence, verdict }))
+            }
+        }
+    }
+
+    fn poll_close(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Self::Error>> {
+        self.poll_flush(context)
+    }
+}
+
+impl Drop for MessageSink {
+    fn drop(&mut self) {
+        if self.kept.is_some() {
+            tracing::warn!("a sink was dropped with a message that had found no room yet");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Unix sockets' places in the file system.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// The file of a listening Unix socket. Dropping it removes the file, unless another has taken its
+/// place.
+#[derive(Debug)]
+pub struct UnixPath {
+    path: PathBuf,
+    /// The device and the number of the file.
+    identity: (u64, u64),
+}
+
+/// Listens on a Unix socket, which does not block. A socket's file that is left from a process
+/// which is gone is replaced.
+///
+/// # Errors
+///
+/// What the operating system says: `AddrInUse` where somebody listens already, or where the path
+/// is taken by a file of another kind.
+pub fn bind_unix(path: &Path) -> io::Result<(UnixListener, UnixPath)> {
+    let listener = match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
+            fs::remove_file(path)?;
+            UnixListener::bind(path)?
+        }
+        result => result?,
+    };
+    listener.set_nonblocking(true)?;
+    let identity = identity(path)?;
+    let path = path.to_owned();
+    Ok((listener, UnixPath { path, identity }))
+}
+
+/// Whether this is a socket on which nobody listens.
+fn is_stale(path: &Path) -> bool {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    is_socket
+        && UnixStream::connect(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let found = fs::symlink_metadata(path)?;
+    Ok((found.dev(), found.ino()))
+}
+
+impl Drop for UnixPath {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|found| found == self.identity)
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "a socket's file is left");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_its_own_file_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let (listener, guard) = bind_unix(&path).unwrap();
+        let taken = bind_unix(&path).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        drop(guard);
+        assert!(!path.exists());
+        drop(listener);
+
+        // Left by a process that is gone: the file is there, and nobody listens.
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let (_listener, guard) = bind_unix(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "somebody else's").unwrap();
+        drop(guard);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "somebody else's");
+        let taken = bind_unix(&path).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+    }
+}

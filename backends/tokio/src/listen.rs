@@ -1,0 +1,115 @@
+//! Links that peers open.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::PathBuf;
+use std::sync::Arc;
+
+#[cfg(unix)]
+use countersign_driver::bind_unix;
+use countersign_driver::{Doors, Limits, Listener, Setup, prepare_socket, serve};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
+#[cfg(unix)]
+use tokio::net::UnixListener;
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+
+use crate::runtime::{Alarm, Stream};
+
+/// Listens on a TCP address; port 0 lets the system choose one.
+///
+/// # Errors
+///
+/// What the operating system says, that the address is in use, say.
+pub async fn listen(address: impl ToSocketAddrs, setup: Setup) -> io::Result<Listener> {
+    listen_with(address, setup, Limits::default()).await
+}
+
+/// Listens with other limits than the default ones.
+///
+/// # Errors
+///
+/// As for [`listen`].
+pub async fn listen_with(
+    address: impl ToSocketAddrs,
+    setup: Setup,
+    limits: Limits,
+) -> io::Result<Listener> {
+    let socket = TcpListener::bind(address).await?;
+    let (listener, doors) = Listener::new(socket.local_addr()?, setup.clone(), limits);
+    let socket = Arc::new(socket);
+    let accept = move || {
+        let socket = socket.clone();
+        async move {
+            socket
+                .accept()
+                .await
+                .map(|(stream, peer)| (stream, Some(peer)))
+        }
+    };
+    let prepare = move |stream: &TcpStream| prepare_socket(&SockRef::from(stream), setup.config());
+    start(doors, accept, prepare);
+    Ok(listener)
+}
+
+/// Listens on a Unix socket. Its file is removed with the listener; one that is left from a
+/// process which is gone is replaced.
+///
+/// # Errors
+///
+/// What the operating system says, that somebody listens there already, say.
+#[cfg(unix)]
+pub async fn listen_unix(
+    path: impl Into<PathBuf>,
+    setup: Setup,
+    limits: Limits,
+) -> io::Result<Listener<PathBuf>> {
+    let path = path.into();
+    let (socket, file) = bind_unix(&path)?;
+    let socket = Arc::new((UnixListener::from_std(socket)?, file));
+    let (listener, doors) = Listener::new(path, setup, limits);
+    let accept = move || {
+        let socket = socket.clone();
+        async move { socket.0.accept().await.map(|(stream, _)| (stream, None)) }
+    };
+    start(doors, accept, |_| Ok(()));
+    Ok(listener)
+}
+
+/// Makes links of the streams that `accept` gives, each with the address of its peer if it has one:
+/// for other transports than TCP and Unix sockets.
+///
+/// An error of `accept` is followed by a pause, which grows to a second.
+#[must_use]
+pub fn listen_over<S, F>(
+    accept: impl FnMut() -> F + Send + 'static,
+    setup: Setup,
+    limits: Limits,
+) -> Listener<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + Send + 'static,
+{
+    let (listener, doors) = Listener::new((), setup, limits);
+    start(doors, accept, |_| Ok(()));
+    listener
+}
+
+/// Starts the task that accepts connections, and one for each of them.
+fn start<S, F>(
+    doors: Doors,
+    accept: impl FnMut() -> F + Send + 'static,
+    prepare: impl Fn(&S) -> io::Result<()> + Send + 'static,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + Send + 'static,
+{
+    let welcome = move |stream, guest: countersign_driver::Guest| {
+        prepare(&stream)?;
+        tokio::spawn(guest.serve(Stream(stream))?.run(Alarm::default()));
+        Ok(())
+    };
+    tokio::spawn(serve(doors, accept, welcome, Alarm::default));
+}

@@ -1,0 +1,324 @@
+//! Whom a listener lets in: every peer waits for the caller's word.
+
+use core::time::Duration;
+
+use countersign_core::{
+    ChannelConfig, Config, Dialect, EndReason, Event, Incompatible, Instant, Life, Link, Loss,
+    Output, PeerMisbehaved, Reconnect, RetryLimit, Role, TakeOver, Visit, refuse,
+};
+
+use crate::common::bytes::{Entry, Greeting, coded, message};
+
+const NOW: Instant = Instant::from_micros(1_000_000);
+const WHY: &str = "no more than three";
+
+fn receiver() -> Config {
+    Config::new().channel(ChannelConfig::receive("main"))
+}
+
+fn sender() -> Config {
+    Config::new().channel(ChannelConfig::send("main"))
+}
+
+/// What a listener makes for each connection.
+fn visitor(config: &Config, seed: u8) -> Link {
+    let mut link = Link::new(config, Role::Acceptor, [seed; 16]).expect("fits");
+    link.ask_to_admit();
+    link.handle_opened(NOW).expect("offline");
+    link.handle_secured(NOW, None).expect("securing");
+    link
+}
+
+fn said(link: &mut Link) -> Vec<u8> {
+    let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+    while let Output::Written(length) = link.poll_output(NOW, &mut buffer) {
+        all.extend_from_slice(&buffer[..length]);
+    }
+    all
+}
+
+fn events(link: &mut Link) -> Vec<Event> {
+    core::iter::from_fn(|| link.poll_event()).collect()
+}
+
+fn hello() -> Vec<u8> {
+    Greeting::hello(&[Entry::send("main")]).bytes()
+}
+
+fn naming(session: [u8; 16]) -> Vec<u8> {
+    Greeting::naming(session, &[Entry::send("main")]).bytes()
+}
+
+fn busy() -> EndReason {
+    let text = WHY.to_owned();
+    EndReason::Busy { text }
+}
+
+#[test]
+fn whoever_comes_waits_for_the_word() {
+    // [HELLO-2] [HELLO-18] [HELLO-19]
+    let mut guest = visitor(&receiver(), 1);
+    for byte in hello() {
+        assert_eq!(guest.visit(), None);
+        guest.handle_input(NOW, &[byte]);
+    }
+    assert_eq!(guest.visit(), Some(Visit::New));
+    assert_eq!((guest.life(), guest.session()), (Life::Greeting, [0; 16]));
+    assert_eq!((said(&mut guest), events(&mut guest)), (vec![], vec![]));
+    guest.admit(NOW, None);
+    assert_eq!(guest.visit(), None);
+    assert_eq!(events(&mut guest), [Event::Connected]);
+    assert_eq!(said(&mut guest)[16], 0, "new");
+    guest.handle_input(NOW, &message(0, 1, b"1"));
+    assert_eq!(guest.waiting(countersign_core::ChannelId(0)), 1);
+}
+
+#[test]
+fn what_is_still_known_is_nothing_to_new_ones() {
+    // [HELLO-18]
+    let mut link = visitor(&receiver(), 1);
+    link.handle_input(NOW, &hello());
+    link.admit(NOW, None);
+    link.handle_lost(NOW, Loss::Abandoned);
+    let mut guest = visitor(&receiver(), 2);
+    guest.handle_input(NOW, &hello());
+    guest.admit(NOW, Some(&link.gone_session()));
+    let answer = said(&mut guest);
+    assert_eq!((answer[16], &answer[66..90]), (0, &[0; 24][..]));
+}
+
+#[test]
+fn who_is_one_too_many_is_told() {
+    // [REFUSE-4] [REFUSE-5] [REFUSE-6]
+    for hello in [hello(), naming([7; 16])] {
+        let mut guest = visitor(&receiver(), 1);
+        guest.handle_input(NOW, &hello);
+        guest.refuse_busy(NOW, WHY);
+        assert_eq!(guest.end_reason(), Some(&busy()));
+        assert!(!busy().is_orderly() && !busy().can_retry());
+        assert_eq!(
+            busy().to_string(),
+            "there was no room for the peer: no more than three"
+        );
+        assert_eq!(events(&mut guest), [Event::Ended]);
+        let refusal = coded(0x03, 0xFFFF, refuse::BUSY, WHY.as_bytes());
+        assert_eq!(said(&mut guest), refusal);
+        assert_eq!(guest.poll_output(NOW, &mut [0; 300]), Output::End);
+    }
+}
+
+#[test]
+fn a_declaration_that_does_not_fit_is_refused_as_such() {
+    // [REFUSE-9] [REFUSE-1] [REFUSE-2]
+    let both = [Entry::send("main"), Entry::send("more")];
+    for session in [[0; 16], [7; 16]] {
+        let greeting = match session[0] {
+            0 => Greeting::hello(&both),
+            _ => Greeting::naming(session, &both),
+        };
+        let mut guest = visitor(&receiver(), 1);
+        guest.handle_input(NOW, &greeting.bytes());
+        // Whose session it is may be another link's business; a new one needs no word.
+        assert_eq!(guest.visit().is_some(), session[0] != 0);
+        guest.refuse_busy(NOW, WHY);
+        let expected = Incompatible::ChannelMissing {
+            channel: "more".to_owned(),
+            here: true,
+        };
+        assert_eq!(guest.end_reason(), Some(&EndReason::Incompatible(expected)));
+        assert_eq!(said(&mut guest)[8..10], [0, 3]);
+    }
+    // The same with what can't be at all.
+    let twice = [Entry::send("main"), Entry::send("main")];
+    for greeting in [Greeting::hello(&twice), Greeting::naming([7; 16], &twice)] {
+        let mut guest = visitor(&receiver(), 1);
+        guest.handle_input(NOW, &greeting.bytes());
+        guest.refuse_busy(NOW, WHY);
+        let expected = EndReason::Peer(PeerMisbehaved::Greeting);
+        assert_eq!(guest.end_reason(), Some(&expected));
+    }
+}
+
+#[test]
+fn nothing_comes_between_hello_and_the_word() {
+    // [HELLO-1] [HELLO-3]
+    for early in [hello(), naming([7; 16]), message(0, 1, b"1")] {
+        let mut guest = visitor(&receiver(), 1);
+        guest.handle_input(NOW, &hello());
+        guest.handle_input(NOW, &early);
+        let expected = EndReason::Peer(PeerMisbehaved::Unexpected);
+        assert_eq!(guest.end_reason(), Some(&expected));
+        assert_eq!(guest.visit(), None);
+        // It is too late for a word.
+        let ended = guest.clone();
+        guest.admit(NOW, None);
+        guest.refuse_busy(NOW, WHY);
+        assert!(guest == ended);
+    }
+    let mut guest = visitor(&receiver(), 1);
+    guest.handle_input(NOW, &hello());
+    let deadline = guest.poll_deadline().expect("the handshake's");
+    guest.handle_timeout(deadline);
+    let expected = EndReason::Lost(Loss::HandshakeTooSlow);
+    assert_eq!(guest.end_reason(), Some(&expected));
+}
+
+#[test]
+fn a_word_that_nobody_waits_for_changes_nothing() {
+    let mut early = visitor(&receiver(), 1);
+    let mut open = visitor(&receiver(), 1);
+    open.handle_input(NOW, &hello());
+    open.admit(NOW, None);
+    let mut opener = Link::new(&sender(), Role::Opener, [1; 16]).expect("fits");
+    opener.handle_now(NOW);
+    for link in [&mut early, &mut open, &mut opener] {
+        let before = link.clone();
+        link.admit(NOW, None);
+        link.refuse_busy(NOW, WHY);
+        assert!(*link == before);
+    }
+}
+
+/// Connects the opener, and hands over its HELLO.
+fn knock(opener: &mut Link, now: Instant) -> Link {
+    if opener.life() == Life::Offline {
+        let due = opener.poll_deadline().unwrap_or(now);
+        opener.handle_timeout(due.max(now));
+    }
+    opener.handle_opened(now).expect("connecting");
+    opener.handle_secured(now, None).expect("securing");
+    // Each has its own, so no two sessions have the same id.
+    let seed = u8::try_from(opener.connection()).expect("few");
+    let mut guest = visitor(&receiver(), seed);
+    guest.handle_input(now, &said(opener));
+    guest
+}
+
+#[test]
+fn an_opener_that_was_refused_gets_in_later() {
+    // [REFUSE-4] [RECONNECT-5]
+    let mut opener = Link::new(&sender(), Role::Opener, [1; 16]).expect("fits");
+    let main = opener.channel_id("main").expect("declared");
+    opener.send(main, &b"kept"[..], None).expect("accepted");
+    for _ in 0..20 {
+        let mut guest = knock(&mut opener, NOW);
+        assert_eq!(guest.visit(), Some(Visit::New));
+        guest.refuse_busy(NOW, WHY);
+        opener.handle_input(NOW, &said(&mut guest));
+        assert_eq!(opener.life(), Life::Offline);
+        assert_eq!(opener.last_loss(), Some(Loss::Busy));
+        assert!(opener.poll_deadline().is_some() && !opener.wants_connection());
+    }
+    assert_eq!(events(&mut opener), []);
+    let mut guest = knock(&mut opener, NOW);
+    guest.admit(NOW, None);
+    opener.handle_input(NOW, &said(&mut guest));
+    assert_eq!(events(&mut opener), [Event::Connected]);
+    assert_eq!(said(&mut opener), message(0, 1, b"kept"));
+}
+
+#[test]
+fn an_opener_that_does_not_try_again_ends() {
+    // [REFUSE-4] [RECONNECT-3]
+    let twice = Reconnect {
+        limit: RetryLimit::Attempts(1),
+        first_delay: Duration::ZERO,
+        ..Reconnect::default()
+    };
+    for (attempts, reconnect) in [(1, Reconnect::never()), (2, twice)] {
+        let config = sender().reconnect(reconnect);
+        let mut opener = Link::new(&config, Role::Opener, [1; 16]).expect("fits");
+        for _ in 0..attempts {
+            assert_ne!(opener.life(), Life::Ended);
+            let mut guest = knock(&mut opener, NOW);
+            guest.refuse_busy(NOW, WHY);
+            opener.handle_input(NOW, &said(&mut guest));
+        }
+        let (code, text) = (refuse::BUSY, WHY.to_owned());
+        let expected = EndReason::Refused { code, text };
+        assert_eq!(opener.end_reason(), Some(&expected));
+        assert!(expected.can_retry());
+    }
+}
+
+#[test]
+fn a_returning_peer_needs_no_room() {
+    // [REFUSE-9] [RESUME-2]
+    let mut opener = Link::new(&sender(), Role::Opener, [1; 16]).expect("fits");
+    let mut link = knock(&mut opener, NOW);
+    link.admit(NOW, None);
+    opener.handle_input(NOW, &said(&mut link));
+    opener.handle_lost(NOW, Loss::Transport);
+    let session = link.session();
+    let mut guest = knock(&mut opener, NOW);
+    assert_eq!(guest.visit(), Some(Visit::Returns(session)));
+    assert_eq!(link.take_over(NOW, &mut guest), TakeOver::Done);
+    opener.handle_input(NOW, &said(&mut link));
+    assert_eq!(opener.resumes(), 1);
+    // One whose session is gone is as new as others, and keeps what it has until it gets in.
+    link.handle_lost(NOW, Loss::Abandoned);
+    opener.handle_lost(NOW, Loss::Transport);
+    events(&mut opener);
+    let mut guest = knock(&mut opener, NOW);
+    assert_eq!(link.take_over(NOW, &mut guest), TakeOver::NotMine);
+    guest.refuse_busy(NOW, WHY);
+    opener.handle_input(NOW, &said(&mut guest));
+    assert_eq!(opener.last_loss(), Some(Loss::Busy));
+    assert_eq!(events(&mut opener), []);
+    let mut guest = knock(&mut opener, NOW);
+    assert_eq!(guest.visit(), Some(Visit::Returns(session)));
+    guest.admit(NOW, Some(&link.gone_session()));
+    let answer = said(&mut guest);
+    assert_eq!(answer[16], 3, "too old");
+    opener.handle_input(NOW, &answer);
+    assert_eq!(opener.life(), Life::Open);
+}
+
+#[test]
+fn in_the_tlsstream_dialect_the_stream_waits() {
+    // [STREAM-4]
+    let config = receiver().dialect(Dialect::TlsStream);
+    let mut guest = visitor(&config, 1);
+    assert_eq!(guest.visit(), Some(Visit::New));
+    guest.handle_input(NOW, b"5!he");
+    guest.handle_input(NOW, b"llo");
+    assert_eq!((events(&mut guest), said(&mut guest)), (vec![], vec![]));
+    let mut refused = guest.clone();
+    guest.admit(NOW, None);
+    assert_eq!(guest.life(), Life::Open);
+    assert_eq!(said(&mut guest), b"OK!");
+    assert_eq!(guest.waiting(countersign_core::ChannelId(0)), 1);
+    // There are no words for a refusal.
+    refused.refuse_busy(NOW, WHY);
+    assert_eq!(refused.end_reason(), Some(&busy()));
+    assert_eq!(said(&mut refused), []);
+    assert_eq!(refused.waiting(countersign_core::ChannelId(0)), 0);
+    // An end that comes meanwhile is one like others, in order or not.
+    for (input, in_order) in [(&b"5!hello"[..], true), (b"", true), (b"5!he", false)] {
+        let mut guest = visitor(&config, 1);
+        guest.handle_input(NOW, input);
+        guest.handle_eof(NOW);
+        assert_eq!(
+            (guest.visit(), guest.life()),
+            (Some(Visit::New), Life::Greeting)
+        );
+        let mut refused = guest.clone();
+        guest.admit(NOW, None);
+        said(&mut guest);
+        let expected = match in_order {
+            true => EndReason::Closed { by_us: false },
+            false => EndReason::Lost(Loss::PeerLeft),
+        };
+        assert_eq!(guest.end_reason(), Some(&expected), "{input:?}");
+        refused.refuse_busy(NOW, WHY);
+        assert_eq!(refused.end_reason(), Some(&busy()));
+        assert_eq!(refused.poll_output(NOW, &mut [0; 9]), Output::End);
+        assert!(!refused.wants_connection());
+    }
+    // What is wrong with it shows once it is let in.
+    let mut guest = visitor(&config, 1);
+    guest.handle_input(NOW, b"GET /");
+    guest.admit(NOW, None);
+    let expected = EndReason::Peer(PeerMisbehaved::StreamLength);
+    assert_eq!(guest.end_reason(), Some(&expected));
+}

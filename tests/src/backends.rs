@@ -1,0 +1,90 @@
+//! The list of backends, from which all pairs come.
+
+use crate::backend::Backend;
+use crate::on_std::Std;
+use crate::on_tokio::Tokio;
+use crate::{Pair, Transport};
+
+/// A backend that takes part.
+pub struct Entry {
+    /// How tests call it.
+    pub name: &'static str,
+    /// The backend itself.
+    pub backend: &'static dyn Backend,
+    /// The scenarios, as `module::scenario` or `module::*`, that it can't do at either end, each
+    /// with the reason.
+    pub cannot: &'static [(&'static str, &'static str)],
+}
+
+/// Every backend.
+pub static BACKENDS: &[Entry] = &[
+    Entry {
+        name: "tokio",
+        backend: &Tokio,
+        cannot: &[],
+    },
+    Entry {
+        name: "std",
+        backend: &Std,
+        cannot: &[],
+    },
+];
+
+/// The backends of an opener and of an acceptor.
+#[derive(Clone, Copy, Debug)]
+pub struct Couple {
+    /// The opener's.
+    pub client: &'static Entry,
+    /// The acceptor's.
+    pub server: &'static Entry,
+}
+
+/// All pairs: each backend with each, itself included, both ways.
+#[must_use]
+pub fn couples() -> Vec<Couple> {
+    let with_each = |client| BACKENDS.iter().map(move |server| Couple { client, server });
+    BACKENDS.iter().flat_map(with_each).collect()
+}
+
+impl Entry {
+    /// Why this backend can't do a scenario, if so.
+    #[must_use]
+    pub fn cannot(&self, path: &str) -> Option<&'static str> {
+        let covers = |pattern: &str| match pattern.strip_suffix('*') {
+            Some(module) => path.starts_with(module),
+            None => path == pattern,
+        };
+        let found = self.cannot.iter().find(|(pattern, _)| covers(pattern));
+        found.map(|(_, why)| *why)
+    }
+}
+
+impl Couple {
+    /// `opener_to_acceptor`, as tests are called.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}_to_{}", self.client.name, self.server.name)
+    }
+
+    /// Why one of the two can't do a scenario, if so.
+    #[must_use]
+    pub fn cannot(&self, path: &str) -> Option<&'static str> {
+        self.client.cannot(path).or(self.server.cannot(path))
+    }
+
+    /// What a scenario runs on.
+    #[must_use]
+    pub fn pair(&self, transport: Transport) -> Pair {
+        Pair {
+            client: self.client.backend,
+            server: self.server.backend,
+            transport,
+        }
+    }
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}

@@ -1,0 +1,323 @@
+//! Jobs on a backend's sockets, and the futures that only a backend has.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use countersign_core::{Bytes, ChannelConfig, CloseMode, Config, Role};
+use countersign_driver::{AcceptError, Link, LinkError, Setup};
+use futures_util::StreamExt;
+use futures_util::future::{join, join_all};
+use futures_util::stream::FuturesUnordered;
+
+use super::forms::{Receives, Sends};
+use super::{Drops, Job, Moment, persist, until};
+use crate::memory::turn;
+use crate::pair::{IDENTITIES, loopback, tls};
+
+/// A backend whose methods are futures and whose handles are the shared driver's.
+///
+/// Nothing is asked to be `Send`: what a test does runs in one thread.
+#[allow(async_fn_in_trait, reason = "nobody spawns these futures")]
+pub trait AsyncBackend {
+    /// What accepts links.
+    type Listener;
+
+    /// Runs a test's future in this thread.
+    fn block_on<T>(&self, test: impl Future<Output = T>) -> T;
+
+    /// Listens.
+    async fn listen(&self, address: SocketAddr, setup: Setup) -> io::Result<Self::Listener>;
+
+    /// Where it listens.
+    fn address(&self, listener: &Self::Listener) -> SocketAddr;
+
+    /// Waits for the next peer.
+    async fn accept(&self, listener: &Self::Listener) -> Result<Link, AcceptError>;
+
+    /// Closes a listener and waits until its address is free.
+    async fn close(&self, listener: Self::Listener);
+
+    /// Opens a link.
+    async fn connect(&self, address: SocketAddr, setup: &Setup) -> Result<Link, LinkError>;
+
+    /// Opens a link over streams that the backend's way of dialling is asked for.
+    async fn connect_with(&self, address: SocketAddr, setup: &Setup) -> Result<Link, LinkError>;
+
+    /// Makes a link over a connection that is open already.
+    async fn link_over(
+        &self,
+        stream: std::net::TcpStream,
+        role: Role,
+        setup: &Setup,
+    ) -> Result<Link, LinkError>;
+}
+
+/// Secured setups of an opener and an acceptor.
+fn setups([client, server]: [Config; 2]) -> [Setup; 2] {
+    let [first, second] = &*IDENTITIES;
+    let secured = |config: Config, own, peer: &countersign_certs::GeneratedIdentity| {
+        let security = tls(own, peer.fingerprint());
+        Setup::new(config.single_connection(), security).unwrap()
+    };
+    [
+        secured(client, first, second),
+        secured(server, second, first),
+    ]
+}
+
+/// Setups of an opener that sends and an acceptor that receives.
+fn one_way() -> [Setup; 2] {
+    let channels = [ChannelConfig::send("data"), ChannelConfig::receive("data")];
+    setups(channels.map(|channel| Config::new().channel(channel)))
+}
+
+/// A job in each form, over links that were opened and accepted as usual.
+pub fn jobs<B: AsyncBackend>(backend: &B) {
+    for sends in Sends::ALL {
+        for receives in Receives::ALL {
+            let job = Job {
+                sends,
+                receives,
+                count: 50,
+                drops: true,
+            };
+            backend.block_on(job_on(backend, job));
+        }
+    }
+}
+
+async fn job_on<B: AsyncBackend>(backend: &B, job: Job) {
+    let [client, server] = setups(job.configs());
+    let listener = backend.listen(loopback(), server).await.unwrap();
+    let address = backend.address(&listener);
+    let (near, far) = join(backend.connect(address, &client), backend.accept(&listener)).await;
+    let (work, outcome) = job.work([near.unwrap(), far.unwrap()]);
+    // Each piece has a waker of its own.
+    let mut work: FuturesUnordered<_> = work.into_iter().collect();
+    while work.next().await.is_some() {}
+    let checked = outcome.borrow().check(job.count);
+    checked.map_err(|why| format!("{job:?}: {why}")).unwrap();
+    let counts = outcome.borrow().drops.counts();
+    assert!(counts.into_iter().all(|count| count > 0), "{counts:?}");
+}
+
+/// Connecting as [`AsyncBackend::connect`] does.
+pub fn connect<B: AsyncBackend>(backend: &B) {
+    let opening = async |address, setup: &Setup| backend.connect(address, setup).await;
+    openings(backend, opening);
+}
+
+/// Connecting over streams that a function dials.
+pub fn connect_with<B: AsyncBackend>(backend: &B) {
+    let opening = async |address, setup: &Setup| backend.connect_with(address, setup).await;
+    openings(backend, opening);
+}
+
+/// Connecting over a stream that is open already.
+pub fn link_over<B: AsyncBackend>(backend: &B) {
+    let opening = async |address, setup: &Setup| {
+        let stream = std::net::TcpStream::connect::<SocketAddr>(address).unwrap();
+        backend.link_over(stream, Role::Opener, setup).await
+    };
+    openings(backend, opening);
+}
+
+/// Opens links with futures that are dropped. Those leave nothing but links without a message or
+/// errors at the acceptor; the last one is a link as any other.
+fn openings<B: AsyncBackend>(
+    backend: &B,
+    opening: impl AsyncFn(SocketAddr, &Setup) -> Result<Link, LinkError>,
+) {
+    let rounds = 5;
+    let drops = Drops::new(true);
+    backend.block_on(async {
+        for _ in 0..rounds {
+            let [client, server] = one_way();
+            let listener = backend.listen(loopback(), server).await.unwrap();
+            let address = backend.address(&listener);
+            let accepting = accept_until_message(backend, &listener);
+            let opening = async {
+                let open = async || opening(address, &client).await;
+                let link = persist(&drops, open).await.unwrap();
+                let receipt = link.sender("data").unwrap().send("hello").await.unwrap();
+                assert!(receipt.await.is_handled());
+                assert!(link.close(CloseMode::Drain).await.is_orderly());
+            };
+            let (got, ()) = join(accepting, opening).await;
+            assert_eq!(got, ["hello"]);
+        }
+    });
+    let [waiting, woken] = drops.counts();
+    assert!(waiting >= rounds && woken >= rounds, "{waiting}, {woken}");
+}
+
+/// Accepts links one after the other, until one brings messages: all of those.
+async fn accept_until_message<B: AsyncBackend>(backend: &B, listener: &B::Listener) -> Vec<Bytes> {
+    loop {
+        // A connection that was given up in its handshake is an error.
+        let Ok(link) = backend.accept(listener).await else {
+            continue;
+        };
+        let mut receiver = link.receiver("data").unwrap();
+        let mut got = Vec::new();
+        // So may the end of a link be whose opener did not wait for it.
+        while let Ok(Some(message)) = receiver.recv().await {
+            got.push(message);
+        }
+        if !got.is_empty() {
+            return got;
+        }
+    }
+}
+
+/// Becoming the acceptor of a stream that is open already.
+pub fn link_over_as_acceptor<B: AsyncBackend>(backend: &B) {
+    let drops = Drops::new(true);
+    backend.block_on(async {
+        let [client, server] = one_way();
+        let listener = TcpListener::bind(loopback()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let opening = async {
+            // Links that the acceptor gives up fail, and the next one is opened.
+            loop {
+                let Ok(link) = backend.connect(address, &client).await else {
+                    continue;
+                };
+                let Ok(receipt) = link.sender("data").unwrap().send("hello").await else {
+                    continue;
+                };
+                if receipt.await.is_handled() {
+                    return link.close(CloseMode::Drain).await;
+                }
+            }
+        };
+        let accepting = async {
+            listener.set_nonblocking(true).unwrap();
+            let link = persist(&drops, async || {
+                let stream = arrival(&listener).await;
+                backend.link_over(stream, Role::Acceptor, &server).await
+            });
+            let link = link.await.unwrap();
+            let mut receiver = link.receiver("data").unwrap();
+            let mut got = Vec::new();
+            while let Some(message) = receiver.recv().await.unwrap() {
+                got.push(message);
+            }
+            got
+        };
+        let (report, got) = join(opening, accepting).await;
+        assert!(report.is_orderly());
+        assert_eq!(got, ["hello"]);
+    });
+    assert!(drops.counts()[0] > 0);
+}
+
+/// The next connection; others have their turn until it is there.
+async fn arrival(listener: &TcpListener) -> std::net::TcpStream {
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => return stream,
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+        }
+        turn().await;
+    }
+}
+
+/// Accepting: every link comes out, once.
+pub fn accept<B: AsyncBackend>(backend: &B) {
+    let links = 20;
+    let drops = Drops::new(true);
+    backend.block_on(async {
+        let [client, server] = one_way();
+        let listener = backend.listen(loopback(), server).await.unwrap();
+        let address = backend.address(&listener);
+        let opening = async |number: u8| {
+            let link = backend.connect(address, &client).await.unwrap();
+            let receipt = link.sender("data").unwrap().send(vec![number]).await;
+            assert!(receipt.unwrap().await.is_handled());
+            assert!(link.close(CloseMode::Drain).await.is_orderly());
+        };
+        let opening = async {
+            // Some one by one, so that accepting waits, and the others at once.
+            for number in 0..links / 2 {
+                opening(number).await;
+            }
+            join_all((links / 2..links).map(opening)).await;
+        };
+        let accepting = async {
+            let mut numbers = BTreeSet::new();
+            for _ in 0..links {
+                let accept = async || backend.accept(&listener).await;
+                let link = persist(&drops, accept).await.unwrap();
+                let mut receiver = link.receiver("data").unwrap();
+                let number = receiver.recv().await.unwrap().unwrap()[0];
+                assert!(numbers.insert(number), "{number} came twice");
+                assert!(receiver.recv().await.unwrap().is_none());
+            }
+            numbers
+        };
+        let ((), numbers) = join(opening, accepting).await;
+        assert!(numbers.into_iter().eq(0..links));
+    });
+    let counts = drops.counts();
+    assert!(counts.into_iter().all(|count| count >= 10), "{counts:?}");
+}
+
+/// Closing a listener goes on without its future, and leaves accepted links alone.
+pub fn close<B: AsyncBackend>(backend: &B) {
+    let mut dropped = 0;
+    backend.block_on(async {
+        for moment in Moment::all() {
+            let [client, server] = one_way();
+            let listener = backend.listen(loopback(), server).await.unwrap();
+            let address = backend.address(&listener);
+            let opened = backend.connect(address, &client);
+            let (opened, accepted) = join(opened, backend.accept(&listener)).await;
+            let (opened, accepted) = (opened.unwrap(), accepted.unwrap());
+            let closed = until(moment, backend.close(listener)).await;
+            if closed.is_none() {
+                dropped += 1;
+                until_free(address).await;
+            }
+            drop(TcpListener::bind(address).unwrap());
+            let receipt = opened.sender("data").unwrap().send("hello").await.unwrap();
+            let mut receiver = accepted.receiver("data").unwrap();
+            assert_eq!(receiver.recv().await.unwrap().unwrap(), "hello");
+            assert!(receipt.await.is_handled());
+            if closed.is_some() {
+                return;
+            }
+        }
+    });
+    assert!(dropped > 0);
+}
+
+/// Waits until an address can be bound.
+async fn until_free(address: SocketAddr) {
+    while let Err(error) = TcpListener::bind(address) {
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        turn().await;
+    }
+}
+
+/// Makes a test of everything here for a backend.
+#[macro_export]
+macro_rules! cancelling {
+    ($name:ident, $backend:expr) => {
+        mod $name {
+            use super::*;
+
+            $crate::cancelling!($backend; jobs connect connect_with link_over
+                link_over_as_acceptor accept close);
+        }
+    };
+    ($backend:expr; $($test:ident)*) => {
+        $(
+            #[test]
+            fn $test() {
+                $crate::watch(|| $crate::cancelling::on_sockets::$test(&$backend));
+            }
+        )*
+    };
+}
