@@ -152,7 +152,8 @@ impl core::error::Error for OutOfOrder {}
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum EndReason {
-    /// Both ends agreed: everything that was sent has its verdict.
+    /// Both ends agreed: everything that was sent has its verdict. Or this end is as sure of that,
+    /// and the peer did not come back to say the same (`docs/protocol.md`, Closing and resuming).
     Closed {
         /// Whether this end asked first.
         by_us: bool,
@@ -247,9 +248,13 @@ pub enum Loss {
     PeerLeftEarly,
     /// The connection could not be secured, or broke; the caller knows more.
     Security,
-    /// One end does not accept the other's identity or security, and never will as they are set;
-    /// the caller knows more.
+    /// The peer, proven to be the one that is pinned, does not accept this end's identity, or this
+    /// end's own security can't be had; neither ever will as they are set. The caller knows more.
     NotTrusted,
+    /// Whoever is at the other end has not proven to be the peer, and as things are set never
+    /// will: another identity, another service, or one that breaks the rules of TLS. A link that
+    /// was up before has merely lost a connection by this, another ends. The caller knows more.
+    Unproven,
     /// Nothing came from the peer for [`Patience::give_up`](crate::Patience::give_up).
     Silence,
     /// The handshake took longer than [`Patience::handshake`](crate::Patience::handshake).
@@ -272,12 +277,19 @@ impl Loss {
     /// Whether another connection may fare better.
     #[must_use]
     pub const fn can_heal(self) -> bool {
-        !matches!(self, Self::NotTrusted | Self::Abandoned)
+        !matches!(self, Self::NotTrusted | Self::Unproven | Self::Abandoned)
     }
 
-    /// Whether only the connection is over, so that the session can go on.
+    /// Whether only the connection is over, so that a session can go on.
     pub(crate) const fn spares_session(self) -> bool {
-        self.can_heal() && !matches!(self, Self::CloseTooSlow | Self::StayedAway | Self::Evicted)
+        !matches!(
+            self,
+            Self::NotTrusted
+                | Self::Abandoned
+                | Self::CloseTooSlow
+                | Self::StayedAway
+                | Self::Evicted
+        )
     }
 }
 
@@ -320,6 +332,7 @@ impl fmt::Display for Loss {
             }
             Self::Security => "the connection could not be secured",
             Self::NotTrusted => "one end does not accept the other",
+            Self::Unproven => "whoever is there has not proven to be the peer",
             Self::Silence => "nothing came from the peer for too long",
             Self::HandshakeTooSlow => "the handshake took too long",
             Self::CloseTooSlow => "the close came to a standstill",

@@ -178,6 +178,14 @@ impl<T: Transport> Connection<T> {
         true
     }
 
+    /// Tells the peer why the connection could not be secured, as far as the transport takes it
+    /// at once: a link that goes on to another connection waits no longer for this one.
+    pub(crate) fn say_why(&mut self, context: &mut Context<'_>, now: Instant, shared: &Shared) {
+        if self.endpoint.failure().is_some() {
+            self.write(context, now, shared);
+        }
+    }
+
     /// Lets go of memory that is not needed while nothing moves.
     pub(crate) fn release(&mut self) {
         self.input.release();

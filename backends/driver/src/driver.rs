@@ -234,7 +234,7 @@ impl<D: Dial> Driver<D> {
             };
             progress |= self.read(context, now);
             progress |= self.receive_visit();
-            progress |= self.let_go(now);
+            progress |= self.let_go(context, now);
             if self.is_done() {
                 return Poll::Ready(());
             }
@@ -326,11 +326,14 @@ impl<D: Dial> Driver<D> {
     }
 
     /// Lets go of a connection that is of no more use; true when it did.
-    fn let_go(&mut self, now: Instant) -> bool {
-        let connection = self.connection.as_mut();
-        if !connection.is_some_and(|connection| connection.is_over(now, &self.shared)) {
+    fn let_go(&mut self, context: &mut Context<'_>, now: Instant) -> bool {
+        let Some(connection) = &mut self.connection else {
+            return false;
+        };
+        if !connection.is_over(now, &self.shared) {
             return false;
         }
+        connection.say_why(context, now, &self.shared);
         self.connection = None;
         self.shared.with(|state| {
             if state.driver_number == self.number {

@@ -88,9 +88,10 @@ impl LinkError {
 impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.reason, &self.detail) {
-            (EndReason::Lost(Loss::Security | Loss::NotTrusted), Some(Detail::Security(error))) => {
-                error.fmt(f)
-            }
+            (
+                EndReason::Lost(Loss::Security | Loss::NotTrusted | Loss::Unproven),
+                Some(Detail::Security(error)),
+            ) => error.fmt(f),
             (EndReason::Lost(Loss::Transport), Some(Detail::Transport(error))) => {
                 write!(f, "the connection was lost: {error}")
             }

@@ -4,7 +4,7 @@ use countersign_core::{Dialect, Instant, Life, Link, Loss, Output, PeerId, Role}
 
 use crate::buffer::Buffer;
 use crate::connection::{Connection, Incoming};
-use crate::error::SecurityError;
+use crate::error::{Blame, Reason, SecurityError};
 use crate::security::Security;
 
 /// How much plaintext [`Endpoint::write`] takes from the link at once, in bytes: four TLS records.
@@ -76,6 +76,8 @@ pub struct Endpoint {
     /// link.
     number: u64,
     failure: Option<SecurityError>,
+    /// The peer has proved who it is.
+    secured: bool,
     read_ended: bool,
     write_ended: bool,
 }
@@ -108,6 +110,7 @@ impl Endpoint {
             connection,
             number,
             failure: None,
+            secured: false,
             read_ended: false,
             write_ended: false,
         };
@@ -146,7 +149,7 @@ impl Endpoint {
             return ciphertext.len();
         }
         let length = ciphertext.len();
-        let mut ended = false;
+        let (mut ended, mut secured) = (false, false);
         let mut link = Fenced {
             number: self.number,
             link,
@@ -155,6 +158,7 @@ impl Endpoint {
             .connection
             .read(ciphertext, &mut |incoming| match incoming {
                 Incoming::Secured { peer } => {
+                    secured = true;
                     let peer = peer.map(|fingerprint| PeerId(fingerprint.0));
                     // A link that has ended meanwhile does not care.
                     link.with(|link| {
@@ -168,6 +172,7 @@ impl Endpoint {
                 }
             });
         self.read_ended |= ended;
+        self.secured |= secured;
         result.unwrap_or_else(|error| {
             self.fail(now, error, link.link);
             length
@@ -203,14 +208,26 @@ impl Endpoint {
     fn fail(&mut self, now: Instant, error: SecurityError, link: &mut impl LinkAccess) {
         let loss = if error.can_retry() {
             Loss::Security
-        } else {
+        } else if self.is_final(&error) {
             Loss::NotTrusted
+        } else {
+            Loss::Unproven
         };
         if !self.is_fenced(link) {
             link.note(&error);
         }
         self.failure = Some(error);
         self.fenced(link).with(|link| link.handle_lost(now, loss));
+    }
+
+    /// Whether the peer itself, and nobody in its place, has brought this about, or this end has.
+    ///
+    /// An alert about our certificate comes once the peer has proved who it is, and encrypted. In
+    /// clear anybody can send one. What else ends a secured connection may be the answer to bytes
+    /// that somebody else has put between, at either end.
+    fn is_final(&self, error: &SecurityError) -> bool {
+        let refused = matches!(error.reason(), Reason::RefusedByPeer { .. });
+        (refused && self.secured) || error.blame() == Blame::Local
     }
 
     fn fenced<'a, L: LinkAccess>(&self, link: &'a mut L) -> Fenced<'a, L> {

@@ -455,7 +455,14 @@ impl Link {
             return;
         }
         if !self.outlives(loss) {
-            self.fail(Input::Failed, EndReason::Lost(loss), None);
+            let reason = if self.misses_only_the_farewell(loss) {
+                EndReason::Closed {
+                    by_us: self.closing.by_us,
+                }
+            } else {
+                EndReason::Lost(loss)
+            };
+            self.fail(Input::Failed, reason, None);
             self.connection_ended();
             return;
         }
@@ -468,9 +475,20 @@ impl Link {
         }
     }
 
+    /// Whether a link that is given up had said DONE, and then lost the connection to a peer that
+    /// stays away: every message has its verdict and is settled, and the peer has asked to close
+    /// or agreed to it. It may have ended already, and its DONE been lost with the connection.
+    fn misses_only_the_farewell(&self, loss: Loss) -> bool {
+        let is_away = !matches!(self.life, Life::Open | Life::Closing);
+        let by_choice = matches!(loss, Loss::NotTrusted | Loss::Abandoned);
+        self.closing.ever_done && is_away && !by_choice
+    }
+
     /// Decides whether the link waits for another connection, and for how long.
     pub(super) fn outlives(&mut self, loss: Loss) -> bool {
-        if !loss.spares_session() {
+        // Anybody may take the place of a peer for a while, and must not end what is not theirs.
+        let was_up = !self.wire.is_empty();
+        if !loss.spares_session() || (loss == Loss::Unproven && !was_up) {
             return false;
         }
         match self.role {

@@ -291,6 +291,50 @@ fn what_cannot_heal_ends_the_link() {
 }
 
 #[test]
+fn who_is_not_the_peer_ends_no_link_that_was_up() {
+    // [RECONNECT-6] [RECONNECT-1]
+    against_lasting(Role::Opener, &Config::default(), |peer| {
+        peer.welcome(&[Entry::receive("main")]);
+        peer.send(b"1");
+        peer.say();
+        peer.lose();
+        peer.events();
+        for _ in 0..5 {
+            peer.connect();
+            peer.link.handle_lost(peer.now, Loss::Unproven);
+            assert_eq!(peer.link.life(), Life::Offline);
+            assert_eq!(peer.link.last_loss(), Some(Loss::Unproven));
+        }
+        assert_eq!(peer.events(), []);
+        assert_eq!(peer.resumes([0, 0, 0]), message(0, 1, b"1"));
+    });
+    // A limit of attempts counts them like others.
+    against_lasting(Role::Opener, &limited(RetryLimit::Attempts(1)), |peer| {
+        peer.welcome(&[Entry::receive("main")]);
+        peer.lose();
+        peer.connect();
+        peer.link.handle_lost(peer.now, Loss::Unproven);
+        let expected = EndReason::Lost(Loss::Unproven);
+        assert_eq!(peer.link.end_reason(), Some(&expected));
+    });
+    // The acceptor waits for its peer, whatever came in its place.
+    let config = Config::new().channel(countersign_core::ChannelConfig::receive("main"));
+    against_lasting(Role::Acceptor, &config, |peer| {
+        peer.hello(&[Entry::send("main")]);
+        peer.link.handle_lost(peer.now, Loss::Unproven);
+        assert_eq!(peer.link.life(), Life::Offline);
+    });
+    // Without a session to lose there is nothing to wait for.
+    for role in [Role::Opener, Role::Acceptor] {
+        against_lasting(role, &Config::default(), |peer| {
+            peer.link.handle_lost(peer.now, Loss::Unproven);
+            let expected = EndReason::Lost(Loss::Unproven);
+            assert_eq!(peer.link.end_reason(), Some(&expected));
+        });
+    }
+}
+
+#[test]
 fn an_acceptor_that_refuses_a_returning_peer_has_ended() {
     // [RECONNECT-5] [REFUSE-1]
     let config = Config::new().channel(countersign_core::ChannelConfig::receive("main"));

@@ -1,7 +1,7 @@
 //! When an opener connects again, and when it gives up.
 
-use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::thread;
 use std::time::Duration;
 
@@ -147,34 +147,83 @@ pub fn not_where_declarations_do_not_fit(pair: &Pair) {
     assert_eq!(*refused.error().reason(), conflict);
 }
 
-/// A server that trusts somebody else when it comes back is not tried again, nor one that is
-/// somebody else.
-pub fn not_where_pins_do_not_match(pair: &Pair) {
-    let [client_is, server_is] = &*IDENTITIES;
+/// A server that trusts somebody else when it comes back is not tried again.
+pub fn not_where_the_peer_refuses(pair: &Pair) {
+    let [_, server_is] = &*IDENTITIES;
     let stranger = fixtures::good("stranger");
-    let pins_other = tls(server_is, stranger.fingerprint());
-    let is_other = tls(&stranger, client_is.fingerprint());
-    for (security, refused_by_peer) in [(pins_other, true), (is_other, false)] {
-        let (ends, proxy, _listener) = pair.lasting_link(send(), receive());
-        let Ends { client, server } = ends;
-        away(&proxy, [&*client, &*server]);
-        let unsent = client.sender("data").unwrap().give("unsent");
-        let other = Setup::new(receive(), security).unwrap();
-        let other = pair.server.listen(loopback(), other, Limits::default());
-        proxy.lead_to(other.address());
+    let (ends, proxy, _listener) = pair.lasting_link(send(), receive());
+    let Ends { client, server } = ends;
+    away(&proxy, [&*client, &*server]);
+    let unsent = client.sender("data").unwrap().give("unsent");
+    let pins_other = Setup::new(receive(), tls(server_is, stranger.fingerprint())).unwrap();
+    let other = pair
+        .server
+        .listen(loopback(), pins_other, Limits::default());
+    proxy.lead_to(other.address());
+    proxy.cut();
+    proxy.resume();
+    let end = client.ended().end.unwrap();
+    assert_eq!(*end.reason(), EndReason::Lost(Loss::NotTrusted), "{end}");
+    assert!(!end.can_retry());
+    let reason = end.security().unwrap().reason();
+    assert!(matches!(reason, Reason::RefusedByPeer { .. }), "{end}");
+    assert_eq!(unsent.wait(), Verdict::Withdrawn);
+    assert!(other.accept().is_err());
+}
+
+/// Whoever else is at the peer's address for a while ends no link: it goes on with the peer, and
+/// nothing is lost.
+pub fn past_strangers(pair: &Pair) {
+    const ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 42];
+    let (ends, proxy, listener) = pair.lasting_link(send(), receive());
+    let mut receiver = ends.server.receiver("data").unwrap();
+    for says in [&b"HTTP/1.1 302 Found\r\n\r\n"[..], b"SSH-2.0-x\r\n", ALERT] {
+        away(&proxy, [&*ends.client, &*ends.server]);
+        let receipt = ends.client.sender("data").unwrap().give(says.to_vec());
+        let stranger = TcpListener::bind(loopback()).unwrap();
+        proxy.lead_to(stranger.local_addr().unwrap());
         proxy.cut();
         proxy.resume();
-        let end = client.ended().end.unwrap();
-        assert_eq!(*end.reason(), EndReason::Lost(Loss::NotTrusted), "{end}");
-        assert!(!end.can_retry());
-        let reason = end.security().unwrap().reason();
-        match refused_by_peer {
-            true => assert!(matches!(reason, Reason::RefusedByPeer { .. }), "{end}"),
-            false => assert!(matches!(reason, Reason::PinMismatch { .. }), "{end}"),
+        for _ in 0..2 {
+            let (mut visit, _) = stranger.accept().unwrap();
+            visit.write_all(says).unwrap();
+            // Until the opener has turned away.
+            let _ = visit.read_to_end(&mut Vec::new());
         }
-        assert_eq!(unsent.wait(), Verdict::Withdrawn);
-        assert!(other.accept().is_err());
+        proxy.lead_to(listener.address());
+        drop(stranger);
+        for link in [&*ends.client, &*ends.server] {
+            assert_eq!(link.event(), Some(LinkEvent::Resumed));
+        }
+        assert_eq!(receiver.take(), says);
+        assert!(receipt.wait().is_handled());
     }
+}
+
+/// The same with somebody who speaks countersign and has another identity. He is told that he is
+/// not the one.
+pub fn past_another_identity(pair: &Pair) {
+    let [client_is, _] = &*IDENTITIES;
+    let (ends, proxy, listener) = pair.lasting_link(send(), receive());
+    away(&proxy, [&*ends.client, &*ends.server]);
+    let receipt = ends.client.sender("data").unwrap().give("kept");
+    let is_other = tls(&fixtures::good("stranger"), client_is.fingerprint());
+    let is_other = Setup::new(receive(), is_other).unwrap();
+    let stranger = pair.server.listen(loopback(), is_other, Limits::default());
+    proxy.lead_to(stranger.address());
+    proxy.cut();
+    proxy.resume();
+    for _ in 0..2 {
+        let error = stranger.accept().err().expect("the opener turns away");
+        let reason = error.error().security().unwrap().reason();
+        assert!(matches!(reason, Reason::RefusedByPeer { .. }), "{error}");
+    }
+    proxy.lead_to(listener.address());
+    for link in [&*ends.client, &*ends.server] {
+        assert_eq!(link.event(), Some(LinkEvent::Resumed));
+    }
+    assert_eq!(ends.server.receiver("data").unwrap().take(), "kept");
+    assert!(receipt.wait().is_handled());
 }
 
 /// In the `tlsstream` dialect every connection is a session of its own: what was under way is

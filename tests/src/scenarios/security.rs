@@ -24,12 +24,13 @@ fn setup(config: Config, own: &GeneratedIdentity, trust: impl Into<Trust>) -> Se
 }
 
 fn security(error: &LinkError) -> &Reason {
-    let loss = if error.can_retry() {
-        Loss::Security
-    } else {
-        Loss::NotTrusted
+    let EndReason::Lost(loss) = *error.reason() else {
+        panic!("{error}");
     };
-    assert_eq!(*error.reason(), EndReason::Lost(loss), "{error}");
+    match error.can_retry() {
+        true => assert_eq!(loss, Loss::Security, "{error}"),
+        false => assert!(matches!(loss, Loss::NotTrusted | Loss::Unproven), "{error}"),
+    }
     let security = error.security().expect("why it could not be secured");
     assert_eq!(security.to_string(), error.to_string());
     security.reason()

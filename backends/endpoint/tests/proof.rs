@@ -1,0 +1,193 @@
+//! What ends a link that was up, and what merely costs it a connection: only the peer itself can
+//! refuse this end for good.
+
+#![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
+
+use countersign_certs::{GeneratedIdentity, fixtures};
+use countersign_core::{ChannelConfig, Config, EndReason, Instant, Life, Link, Loss, Role};
+use countersign_endpoint::{Buffer, Endpoint, Identity, Reason, Security, Written};
+
+const NOW: Instant = Instant::ZERO;
+/// An alert in clear, as anybody can send it: bad_certificate.
+const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 42];
+
+fn tls(own: &GeneratedIdentity, peer: &GeneratedIdentity) -> Security {
+    let identity = Identity::from_der(own.certificate_der(), own.key_der()).unwrap();
+    let tls = Security::tls(identity, peer.fingerprint());
+    tls.build().unwrap()
+}
+
+fn opener() -> Link {
+    let config = Config::new().channel(ChannelConfig::send("main"));
+    Link::new(&config, Role::Opener, [1; 16]).unwrap()
+}
+
+fn acceptor() -> Link {
+    let config = Config::new().channel(ChannelConfig::receive("main"));
+    Link::new(&config, Role::Acceptor, [2; 16]).unwrap()
+}
+
+/// One end of a connection, and what it has not looked at yet.
+struct End {
+    endpoint: Endpoint,
+    input: Vec<u8>,
+}
+
+impl End {
+    fn new(security: &Security, link: &mut Link) -> Self {
+        Self {
+            endpoint: Endpoint::new(security, NOW, link),
+            input: Vec::new(),
+        }
+    }
+
+    fn hear(&mut self, link: &mut Link, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+        let consumed = self.endpoint.read(NOW, &mut self.input, link);
+        self.input.drain(..consumed);
+    }
+
+    fn say(&mut self, link: &mut Link) -> Vec<u8> {
+        let (mut out, mut scratch) = (Buffer::default(), Buffer::default());
+        while let Written::Some = self.endpoint.write(NOW, &mut out, &mut scratch, link) {}
+        out.filled().to_vec()
+    }
+}
+
+/// Carries bytes between the two until neither has more to say.
+fn carry(ends: [&mut End; 2], links: [&mut Link; 2]) {
+    let ([left, right], [opener, acceptor]) = (ends, links);
+    loop {
+        let there = left.say(opener);
+        right.hear(acceptor, &there);
+        let back = right.say(acceptor);
+        left.hear(opener, &back);
+        if there.is_empty() && back.is_empty() {
+            return;
+        }
+    }
+}
+
+/// A link that was up and has lost its connection, about to get another.
+fn lasting(client: &GeneratedIdentity, server: &GeneratedIdentity) -> (Link, Link) {
+    let (mut opener, mut acceptor) = (opener(), acceptor());
+    let mut left = End::new(&tls(client, server), &mut opener);
+    let mut right = End::new(&tls(server, client), &mut acceptor);
+    carry([&mut left, &mut right], [&mut opener, &mut acceptor]);
+    assert_eq!([opener.life(), acceptor.life()], [Life::Open; 2]);
+    for link in [&mut opener, &mut acceptor] {
+        link.handle_lost(NOW, Loss::Transport);
+    }
+    (opener, acceptor)
+}
+
+/// What an opener hears from somebody who is not its peer; before, the link that was up has lost
+/// its connection.
+fn strangers() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("a portal", b"HTTP/1.1 302 Found\r\n\r\n".to_vec()),
+        ("another service", b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()),
+        ("a refusal in clear", ALERT.to_vec()),
+        ("no TLS 1.3", vec![21, 3, 3, 0, 2, 2, 70]),
+        ("nothing in common", vec![21, 3, 3, 0, 2, 2, 40]),
+        (
+            "nonsense in a record",
+            [&[22, 3, 3, 0, 9][..], &[9; 9]].concat(),
+        ),
+    ]
+}
+
+#[test]
+fn strangers_cost_a_link_no_more_than_a_connection() {
+    // [RECONNECT-5] [RECONNECT-6]
+    let [client, server] = ["client", "server"].map(fixtures::good);
+    for (who, bytes) in strangers() {
+        let (mut link, mut acceptor) = lasting(&client, &server);
+        let mut end = End::new(&tls(&client, &server), &mut link);
+        end.hear(&mut link, &bytes);
+        assert!(!end.endpoint.failure().unwrap().can_retry(), "{who}");
+        assert_eq!(link.last_loss(), Some(Loss::Unproven), "{who}");
+        assert_eq!(link.life(), Life::Offline, "{who}");
+        // Then the peer is there again.
+        let mut left = End::new(&tls(&client, &server), &mut link);
+        let mut right = End::new(&tls(&server, &client), &mut acceptor);
+        carry([&mut left, &mut right], [&mut link, &mut acceptor]);
+        assert_eq!((link.life(), link.resumes()), (Life::Open, 1), "{who}");
+
+        // A link that was never up ends: nothing says that there is a peer at all.
+        let mut fresh = opener();
+        let mut end = End::new(&tls(&client, &server), &mut fresh);
+        end.hear(&mut fresh, &bytes);
+        let expected = EndReason::Lost(Loss::Unproven);
+        assert_eq!(fresh.end_reason(), Some(&expected), "{who}");
+        assert!(!expected.can_retry());
+    }
+}
+
+#[test]
+fn another_identity_is_a_stranger_too() {
+    // [RECONNECT-6]
+    let [client, server, other] = ["client", "server", "other"].map(fixtures::good);
+    let (mut link, _) = lasting(&client, &server);
+    let mut stranger = acceptor();
+    let mut left = End::new(&tls(&client, &server), &mut link);
+    let mut right = End::new(&tls(&other, &client), &mut stranger);
+    carry([&mut left, &mut right], [&mut link, &mut stranger]);
+    let why = left.endpoint.failure().unwrap().reason();
+    assert!(matches!(why, Reason::PinMismatch { .. }), "{why}");
+    assert_eq!(
+        (link.life(), link.last_loss()),
+        (Life::Offline, Some(Loss::Unproven))
+    );
+    // It is told: the opener's own alert.
+    let why = right.endpoint.failure().unwrap().reason();
+    assert!(matches!(why, Reason::RefusedByPeer { .. }), "{why}");
+    let expected = EndReason::Lost(Loss::Unproven);
+    assert_eq!(stranger.end_reason(), Some(&expected));
+}
+
+#[test]
+fn the_peer_itself_can_refuse() {
+    // [RECONNECT-5] [RECONNECT-6]
+    let [client, server, other] = ["client", "server", "other"].map(fixtures::good);
+    let (mut link, _) = lasting(&client, &server);
+    let mut changed = acceptor();
+    let mut left = End::new(&tls(&client, &server), &mut link);
+    let mut right = End::new(&tls(&server, &other), &mut changed);
+    carry([&mut left, &mut right], [&mut link, &mut changed]);
+    let why = left.endpoint.failure().unwrap().reason();
+    assert!(matches!(why, Reason::RefusedByPeer { .. }), "{why}");
+    let expected = EndReason::Lost(Loss::NotTrusted);
+    assert_eq!(link.end_reason(), Some(&expected));
+}
+
+#[test]
+fn bytes_put_between_end_no_link() {
+    // [RECONNECT-6]
+    let [client, server] = ["client", "server"].map(fixtures::good);
+    for bytes in [
+        ALERT.to_vec(),
+        b"HTTP/1.1 302 Found\r\n\r\n".to_vec(),
+        vec![
+            23, 3, 3, 0, 20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0,
+        ],
+    ] {
+        for at_opener in [true, false] {
+            let (mut opener, mut acceptor) = lasting(&client, &server);
+            let mut left = End::new(&tls(&client, &server), &mut opener);
+            let mut right = End::new(&tls(&server, &client), &mut acceptor);
+            carry([&mut left, &mut right], [&mut opener, &mut acceptor]);
+            match at_opener {
+                true => left.hear(&mut opener, &bytes),
+                false => right.hear(&mut acceptor, &bytes),
+            }
+            // The other end hears of it by an alert, which does not end it either.
+            carry([&mut left, &mut right], [&mut opener, &mut acceptor]);
+            for link in [&opener, &acceptor] {
+                assert_eq!(link.life(), Life::Offline, "{bytes:?}");
+                let loss = link.last_loss().unwrap();
+                assert!(matches!(loss, Loss::Unproven | Loss::Security), "{loss}");
+            }
+        }
+    }
+}
