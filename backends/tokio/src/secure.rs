@@ -41,7 +41,7 @@ pub async fn secure_connect(
 ///
 /// The stream may have carried other bytes before, until the two agreed to go on in TLS. What a
 /// buffered reader has read too far belongs to TLS already: hand in tokio's
-/// [`BufReader`](tokio::io::BufReader) itself, or use [`secure_over_with`].
+/// `BufReader` itself, or use [`secure_over_with`].
 ///
 /// Ready when this end has accepted the peer. An opener may still be refused after that, since in
 /// TLS 1.3 the acceptor judges last: then the first read fails, and tells why. Where this end
@@ -101,9 +101,9 @@ where
 ///   [`SecureStream::close`] also waits for the peer. Dropping the stream without either cuts the
 ///   connection, which the peer finds to be an error.
 /// - Each write becomes records of its own, up to 64 KiB at once: put a
-///   [`BufWriter`](tokio::io::BufWriter) around it for many small ones. As with every `AsyncWrite`,
+///   `BufWriter` around it for many small ones. As with every `AsyncWrite`,
 ///   what was written is sure to go out only with `flush`, `shutdown` or `close`.
-/// - For two tasks, [`tokio::io::split`].
+/// - For two tasks, `tokio::io::split`.
 ///
 /// Cancel-safe are `read`, `fill_buf`, `write`, `flush`, `shutdown`, [`SecureStream::close`], and
 /// `read_until` and `read_line` as far as tokio says so of them; not `read_exact` and `write_all`,
