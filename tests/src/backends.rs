@@ -4,7 +4,7 @@ use crate::backend::Backend;
 use crate::on_own_loop::OwnLoop;
 use crate::on_std::Std;
 use crate::on_tokio::Tokio;
-use crate::{Pair, Transport};
+use crate::{Pair, Transport, secure};
 
 /// A backend that takes part.
 pub struct Entry {
@@ -12,6 +12,8 @@ pub struct Entry {
     pub name: &'static str,
     /// The backend itself.
     pub backend: &'static dyn Backend,
+    /// Its secure streams.
+    pub streams: &'static dyn secure::Backend,
     /// The scenarios, as `module::scenario` or `module::*`, that it can't do at either end, each
     /// with the reason.
     pub cannot: &'static [(&'static str, &'static str)],
@@ -22,11 +24,13 @@ pub static BACKENDS: &[Entry] = &[
     Entry {
         name: "tokio",
         backend: &Tokio,
+        streams: &Tokio,
         cannot: &[],
     },
     Entry {
         name: "std",
         backend: &Std,
+        streams: &Std,
         cannot: &[],
     },
     Entry {
