@@ -227,6 +227,9 @@ impl Scenario {
 pub fn trials(couples: &[Couple]) -> Vec<Trial> {
     let mut trials = Vec::new();
     for couple in couples {
+        let (Some(client), Some(server)) = (couple.client.streams, couple.server.streams) else {
+            continue;
+        };
         for transport in [Transport::Tls, Transport::Plain] {
             for scenario in all() {
                 let path = scenario.path();
@@ -235,8 +238,8 @@ pub fn trials(couples: &[Couple]) -> Vec<Trial> {
                 }
                 let name = format!("{}::{}::{path}", couple.name(), transport.name());
                 let pair = Pair {
-                    client: couple.client.streams,
-                    server: couple.server.streams,
+                    client,
+                    server,
                     transport,
                 };
                 let run = scenario.run;
