@@ -5,10 +5,12 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::time::Duration;
 
 use countersign_core::{Bytes, CloseMode, Sequence, Verdict, VerdictCounts};
 use countersign_driver::{
-    AcceptError, ChannelError, Limits, LinkError, LinkEvent, Outgoing, Report, SendError, Setup,
+    AcceptError, ChannelError, Drained, Limits, LinkError, LinkEvent, Outgoing, Report, SendError,
+    Setup,
 };
 use countersign_endpoint::Fingerprint;
 
@@ -31,6 +33,9 @@ pub trait Listener: Send + Sync {
 
     /// Lets go of the address, and waits until it is free.
     fn close(self: Box<Self>);
+
+    /// Ends all links in order, and no longer than `limit`, then lets go of the address.
+    fn drain(&self, limit: Duration) -> Drained;
 }
 
 /// One end of a link.

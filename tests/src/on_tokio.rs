@@ -3,10 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use countersign_core::Role;
 use countersign_driver as driver;
-use countersign_driver::{AcceptError, Limits, LinkError, Setup};
+use countersign_driver::{AcceptError, Drained, Limits, LinkError, Setup};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 
@@ -48,6 +49,10 @@ impl Listener for countersign_tokio::Listener {
 
     fn close(self: Box<Self>) {
         RUNTIME.block_on((*self).close());
+    }
+
+    fn drain(&self, limit: Duration) -> Drained {
+        RUNTIME.block_on(self.drain(limit))
     }
 }
 

@@ -9,9 +9,12 @@ mod thread;
 mod world;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use countersign_core::{Acking, ChannelId, CloseMode, Mode};
-use countersign_driver::{AcceptError, ChannelError, Limits, LinkError, LinkEvent, Report, Setup};
+use countersign_driver::{
+    AcceptError, ChannelError, Drained, Limits, LinkError, LinkEvent, Report, Setup,
+};
 use countersign_endpoint::Fingerprint;
 use own_loop::{LinkId, ListenerId};
 
@@ -70,6 +73,9 @@ impl Listener for LoopListener {
 
     fn close(self: Box<Self>) {
         drop(self);
+    }
+    fn drain(&self, _: Duration) -> Drained {
+        unreachable!("listed as what the loop can't do")
     }
 }
 
