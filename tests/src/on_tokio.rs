@@ -61,8 +61,6 @@ pub enum TokioFutures {
 }
 
 impl AsyncBackend for TokioFutures {
-    type Listener = driver::Listener;
-
     fn block_on<T>(&self, test: impl Future<Output = T>) -> T {
         match self {
             Self::Threads => RUNTIME.block_on(test),
@@ -72,17 +70,8 @@ impl AsyncBackend for TokioFutures {
             }
         }
     }
-    async fn listen(&self, address: SocketAddr, setup: Setup) -> io::Result<Self::Listener> {
+    async fn listen(&self, address: SocketAddr, setup: Setup) -> io::Result<driver::Listener> {
         countersign_tokio::listen(address, setup).await
-    }
-    fn address(&self, listener: &Self::Listener) -> SocketAddr {
-        listener.local_addr()
-    }
-    async fn accept(&self, listener: &Self::Listener) -> Result<driver::Link, AcceptError> {
-        listener.accept().await
-    }
-    async fn close(&self, listener: Self::Listener) {
-        listener.close().await;
     }
     async fn connect(&self, address: SocketAddr, setup: &Setup) -> Result<driver::Link, LinkError> {
         countersign_tokio::connect(address, setup).await
