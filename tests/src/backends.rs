@@ -4,7 +4,7 @@ use crate::backend::Backend;
 use crate::on_own_loop::OwnLoop;
 use crate::on_std::Std;
 use crate::on_tokio::Tokio;
-use crate::{Pair, Transport};
+use crate::{Pair, Transport, secure};
 
 /// A backend that takes part.
 pub struct Entry {
@@ -12,6 +12,8 @@ pub struct Entry {
     pub name: &'static str,
     /// The backend itself.
     pub backend: &'static dyn Backend,
+    /// Its secure streams, if it has them.
+    pub streams: Option<&'static dyn secure::Backend>,
     /// The scenarios, as `module::scenario` or `module::*`, that it can't do at either end, each
     /// with the reason.
     pub cannot: &'static [(&'static str, &'static str)],
@@ -22,16 +24,20 @@ pub static BACKENDS: &[Entry] = &[
     Entry {
         name: "tokio",
         backend: &Tokio,
+        streams: Some(&Tokio),
         cannot: &[],
     },
     Entry {
         name: "std",
         backend: &Std,
+        streams: Some(&Std),
         cannot: &[],
     },
     Entry {
         name: "own_loop",
         backend: &OwnLoop,
+        // An example of how to drive links has no need of them.
+        streams: None,
         cannot: &[],
     },
 ];

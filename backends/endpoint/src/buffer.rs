@@ -1,6 +1,7 @@
 //! Memory for bytes on their way, lent by the thread for as long as there are any.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
 
@@ -33,7 +34,7 @@ thread_local! {
 /// buffer.consume(1);
 /// assert_eq!(buffer.filled(), b"bc");
 /// ```
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Buffer {
     memory: Vec<u8>,
     start: usize,
@@ -152,6 +153,16 @@ impl Buffer {
     }
 }
 
+impl fmt::Debug for Buffer {
+    /// Without the bytes, which may be many, and nobody else's business.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buffer")
+            .field("filled", &self.filled().len())
+            .field("memory", &self.memory.len())
+            .finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,6 +180,15 @@ mod tests {
             assert_eq!(SPARE.with_borrow(Vec::len), 0);
             assert!(SHARED.lock().unwrap().len() <= SHARED_KEPT);
         }
+    }
+
+    #[test]
+    fn its_debug_output_keeps_the_bytes_to_itself() {
+        let mut buffer = Buffer::default();
+        buffer.space(2)[..2].copy_from_slice(b"no");
+        buffer.commit(2);
+        let text = format!("{buffer:?}");
+        assert_eq!(text, format!("Buffer {{ filled: 2, memory: {LENGTH} }}"));
     }
 
     #[test]
