@@ -111,7 +111,7 @@ impl OwnLoop {
 
     /// Makes a link that this end opens, and opens again, as its declaration's
     /// [`Reconnect`](countersign_core::Reconnect) says. It begins with the next turn, and is the
-    /// caller's from here on: [`Event::Connected`] tells that it is up.
+    /// caller's from here on: [`Event::Connected`](countersign_core::Event::Connected) tells that it is up.
     ///
     /// # Errors
     ///

@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test panics where something is wrong")]
 
 use std::collections::BTreeMap;
-use std::time::Instant as StdInstant;
+use std::time::{Duration, Instant as StdInstant};
 
 use countersign_certs::fixtures;
-use countersign_core::{ChannelConfig, CloseMode, Config, Event, Instant};
+use countersign_core::{ChannelConfig, CloseMode, Config, Event, Instant, Patience};
 use countersign_endpoint::{Identity, Security};
 use own_loop::{Happened, Limits, LinkId, OwnLoop};
 
@@ -34,8 +34,16 @@ struct Known {
 #[test]
 fn hundreds_of_links_in_one_thread() {
     let [of_client, of_server] = secured();
-    let sends = Config::new().channel(ChannelConfig::send("data"));
-    let receives = Config::new().channel(ChannelConfig::receive("data"));
+    // However slow the machine is, it is not what this is about.
+    let patient = Patience {
+        handshake: Duration::from_secs(3600),
+        give_up: Duration::from_secs(3600),
+        close: Duration::from_secs(3600),
+        ..Patience::default()
+    };
+    let declares = |channel| Config::new().channel(channel).patience(patient);
+    let sends = declares(ChannelConfig::send("data"));
+    let receives = declares(ChannelConfig::receive("data"));
     let mut links = OwnLoop::new().unwrap();
     let limits = Limits {
         half_open: 16,
