@@ -150,28 +150,33 @@ pub fn one_more_gets_in_when_one_is_accepted(pair: &Pair) {
     };
     let server = pair.lasting_server(receive());
     let listener = pair.server.listen(loopback(), server, limits);
-    let connect = || pair.connect(listener.address(), send());
-    let mut waiting: Vec<_> = (0..PLACES).map(|_| connect().unwrap()).collect();
-    let never = Setup::new(send().reconnect(Reconnect::never()), pair.client_security()).unwrap();
+    let connect = || pair.connect(listener.address(), send()).unwrap();
+    let mut clients: Vec<_> = (0..PLACES).map(|_| connect()).collect();
+    let never = send().reconnect(Reconnect::never());
+    let never = Setup::new(never, pair.client_security()).unwrap();
     let refused = pair.client.connect(listener.address(), &never).err();
     let refused = refused.expect("it is one too many").to_string();
     assert!(refused.contains("wait to be accepted"), "{refused}");
     let lasting = pair.lasting_client(send());
-    thread::scope(|scope| {
+    let servers: Vec<_> = thread::scope(|scope| {
         let opening = scope.spawn(|| pair.client.connect(listener.address(), &lasting).unwrap());
-        let client = waiting.remove(0);
-        let server = listener.accept().unwrap();
-        assert_passes(&Ends { client, server }, "in");
-        waiting.push(opening.join().unwrap());
+        // Those that were sent away are told of as well.
+        let accepted = std::iter::repeat_with(|| listener.accept()).filter_map(Result::ok);
+        let servers = accepted.take(PLACES + 1).collect();
+        clients.push(opening.join().unwrap());
+        servers
     });
-    let mut accepted = Vec::new();
-    while accepted.len() < PLACES {
-        // Those that were sent away meanwhile are told of as well.
-        accepted.extend(listener.accept());
+    // Which of them is whose is not known.
+    for (at, client) in clients.iter().enumerate() {
+        let sender = client.sender("data").unwrap();
+        drop(sender.give(format!("from {at}")));
     }
-    for (client, server) in waiting.into_iter().zip(accepted) {
-        assert_passes(&Ends { client, server }, "in");
-    }
+    let mut came: Vec<_> = servers
+        .iter()
+        .map(|server| server.receiver("data").unwrap().take())
+        .collect();
+    came.sort();
+    assert_eq!(came, ["from 0", "from 1", "from 2", "from 3"]);
 }
 
 /// One address may have so many connections and no more, those of others do not count.
