@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio::time::timeout;
 
-use crate::runtime::{Alarm, Stream};
+use crate::runtime::{Stream, alarm};
 
 /// Opens a TCP connection and secures it, as its opener: see [`secure_over`].
 ///
@@ -87,7 +87,7 @@ pub async fn secure_over_with<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut alarm = Alarm::default();
+    let mut alarm = alarm();
     let stream = Stream(stream);
     let established =
         secure::SecureStream::establish(stream, role, setup, already_read, &mut alarm);
@@ -161,7 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SecureStream<S> {
     /// [`TimedOut`](io::ErrorKind::TimedOut) after [`StreamSetup::shutdown_limit`]; otherwise as
     /// for reading, and what the stream below says if data could not be sent.
     pub async fn close(&mut self) -> io::Result<()> {
-        self.inner.close(&mut Alarm::default()).await
+        self.inner.close(&mut alarm()).await
     }
 }
 
