@@ -1,6 +1,9 @@
 //! The list of backends, from which all pairs come.
 
 use crate::backend::Backend;
+use crate::on_async_std::AsyncStd;
+use crate::on_futures_io::FuturesIo;
+use crate::on_smol::Smol;
 use crate::on_std::Std;
 use crate::on_tokio::Tokio;
 use crate::{Pair, Transport};
@@ -26,6 +29,21 @@ pub static BACKENDS: &[Entry] = &[
     Entry {
         name: "std",
         backend: &Std,
+        cannot: &[],
+    },
+    Entry {
+        name: "smol",
+        backend: &Smol,
+        cannot: &[],
+    },
+    Entry {
+        name: "async_std",
+        backend: &AsyncStd,
+        cannot: &[],
+    },
+    Entry {
+        name: "futures_io",
+        backend: &FuturesIo,
         cannot: &[],
     },
 ];

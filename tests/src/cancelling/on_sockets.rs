@@ -5,7 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 
 use countersign_core::{Bytes, ChannelConfig, CloseMode, Config, Role};
-use countersign_driver::{AcceptError, Link, LinkError, Setup};
+use countersign_driver::{Link, LinkError, Listener, Setup};
 use futures_util::StreamExt;
 use futures_util::future::{join, join_all};
 use futures_util::stream::FuturesUnordered;
@@ -20,23 +20,11 @@ use crate::pair::{IDENTITIES, loopback, tls};
 /// Nothing is asked to be `Send`: what a test does runs in one thread.
 #[allow(async_fn_in_trait, reason = "nobody spawns these futures")]
 pub trait AsyncBackend {
-    /// What accepts links.
-    type Listener;
-
     /// Runs a test's future in this thread.
     fn block_on<T>(&self, test: impl Future<Output = T>) -> T;
 
     /// Listens.
-    async fn listen(&self, address: SocketAddr, setup: Setup) -> io::Result<Self::Listener>;
-
-    /// Where it listens.
-    fn address(&self, listener: &Self::Listener) -> SocketAddr;
-
-    /// Waits for the next peer.
-    async fn accept(&self, listener: &Self::Listener) -> Result<Link, AcceptError>;
-
-    /// Closes a listener and waits until its address is free.
-    async fn close(&self, listener: Self::Listener);
+    async fn listen(&self, address: SocketAddr, setup: Setup) -> io::Result<Listener>;
 
     /// Opens a link.
     async fn connect(&self, address: SocketAddr, setup: &Setup) -> Result<Link, LinkError>;
@@ -90,8 +78,8 @@ pub fn jobs<B: AsyncBackend>(backend: &B) {
 async fn job_on<B: AsyncBackend>(backend: &B, job: Job) {
     let [client, server] = setups(job.configs());
     let listener = backend.listen(loopback(), server).await.unwrap();
-    let address = backend.address(&listener);
-    let (near, far) = join(backend.connect(address, &client), backend.accept(&listener)).await;
+    let address = listener.local_addr();
+    let (near, far) = join(backend.connect(address, &client), listener.accept()).await;
     let (work, outcome) = job.work([near.unwrap(), far.unwrap()]);
     // Each piece has a waker of its own.
     let mut work: FuturesUnordered<_> = work.into_iter().collect();
@@ -135,8 +123,8 @@ fn openings<B: AsyncBackend>(
         for _ in 0..rounds {
             let [client, server] = one_way();
             let listener = backend.listen(loopback(), server).await.unwrap();
-            let address = backend.address(&listener);
-            let accepting = accept_until_message(backend, &listener);
+            let address = listener.local_addr();
+            let accepting = accept_until_message(&listener);
             let opening = async {
                 let open = async || opening(address, &client).await;
                 let link = persist(&drops, open).await.unwrap();
@@ -153,10 +141,10 @@ fn openings<B: AsyncBackend>(
 }
 
 /// Accepts links one after the other, until one brings messages: all of those.
-async fn accept_until_message<B: AsyncBackend>(backend: &B, listener: &B::Listener) -> Vec<Bytes> {
+async fn accept_until_message(listener: &Listener) -> Vec<Bytes> {
     loop {
         // A connection that was given up in its handshake is an error.
-        let Ok(link) = backend.accept(listener).await else {
+        let Ok(link) = listener.accept().await else {
             continue;
         };
         let mut receiver = link.receiver("data").unwrap();
@@ -231,7 +219,7 @@ pub fn accept<B: AsyncBackend>(backend: &B) {
     backend.block_on(async {
         let [client, server] = one_way();
         let listener = backend.listen(loopback(), server).await.unwrap();
-        let address = backend.address(&listener);
+        let address = listener.local_addr();
         let opening = async |number: u8| {
             let link = backend.connect(address, &client).await.unwrap();
             let receipt = link.sender("data").unwrap().send(vec![number]).await;
@@ -248,7 +236,7 @@ pub fn accept<B: AsyncBackend>(backend: &B) {
         let accepting = async {
             let mut numbers = BTreeSet::new();
             for _ in 0..links {
-                let accept = async || backend.accept(&listener).await;
+                let accept = async || listener.accept().await;
                 let link = persist(&drops, accept).await.unwrap();
                 let mut receiver = link.receiver("data").unwrap();
                 let number = receiver.recv().await.unwrap().unwrap()[0];
@@ -271,11 +259,11 @@ pub fn close<B: AsyncBackend>(backend: &B) {
         for moment in Moment::all() {
             let [client, server] = one_way();
             let listener = backend.listen(loopback(), server).await.unwrap();
-            let address = backend.address(&listener);
+            let address = listener.local_addr();
             let opened = backend.connect(address, &client);
-            let (opened, accepted) = join(opened, backend.accept(&listener)).await;
+            let (opened, accepted) = join(opened, listener.accept()).await;
             let (opened, accepted) = (opened.unwrap(), accepted.unwrap());
-            let closed = until(moment, backend.close(listener)).await;
+            let closed = until(moment, listener.close()).await;
             if closed.is_none() {
                 dropped += 1;
                 until_free(address).await;
