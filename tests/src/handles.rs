@@ -8,14 +8,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::Duration;
 
 use countersign_core::{Bytes, CloseMode, Sequence, Verdict, VerdictCounts};
 use countersign_driver::{
-    AcceptError, ChannelError, Delivery, LinkError, LinkEvent, Outgoing, Report, SendError,
+    AcceptError, ChannelError, Drained, LinkError, LinkEvent, Outgoing, Report, SendError,
 };
 use countersign_endpoint::Fingerprint;
 
-use crate::backend::{BatchReceipt, Link, Listener, ManualReceiver, Receipt, Receiver, Sender};
+use crate::backend::{
+    BatchReceipt, Delivery, Link, Listener, ManualReceiver, Receipt, Receiver, Sender,
+};
 
 struct Unpark(Thread);
 
@@ -49,6 +52,10 @@ impl Listener for countersign_driver::Listener {
 
     fn close(self: Box<Self>) {
         block_on((*self).close());
+    }
+
+    fn drain(&self, limit: Duration) -> Drained {
+        block_on(self.drain(limit))
     }
 }
 
@@ -127,11 +134,11 @@ macro_rules! handles {
         }
 
         impl ManualReceiver for $backend::ManualReceiver {
-            fn recv(&mut self) -> Result<Option<Delivery>, LinkError> {
-                $wait(self.recv())
+            fn recv(&mut self) -> Result<Option<Box<dyn Delivery>>, LinkError> {
+                Ok($wait(self.recv())?.map(boxed))
             }
-            fn try_recv(&mut self) -> Result<Option<Delivery>, LinkError> {
-                self.try_recv()
+            fn try_recv(&mut self) -> Result<Option<Box<dyn Delivery>>, LinkError> {
+                Ok(self.try_recv()?.map(boxed))
             }
         }
 
@@ -162,3 +169,19 @@ macro_rules! handles {
 
 handles!(countersign_driver, block_on, |receipt| block_on(*receipt));
 handles!(countersign_std, identity, |receipt| (*receipt).wait());
+
+fn boxed(delivery: countersign_driver::Delivery) -> Box<dyn Delivery> {
+    Box::new(delivery)
+}
+
+impl Delivery for countersign_driver::Delivery {
+    fn sequence(&self) -> Sequence {
+        self.sequence()
+    }
+    fn handled(self: Box<Self>) -> Bytes {
+        (*self).handled()
+    }
+    fn reject(self: Box<Self>, code: u32, reason: &str) {
+        (*self).reject(code, reason);
+    }
+}

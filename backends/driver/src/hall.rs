@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use countersign_core::Config;
-use event_listener::Event;
+use event_listener::{Event, IntoNotification};
 
 use crate::accept::{AcceptError, Backlog, Drained, Limits};
 use crate::driver::{Driver, Never, Timer, Transport};
@@ -118,7 +118,8 @@ impl Hall {
         }
         state.ready.push(result);
         drop(state);
-        self.arrived.notify(1);
+        // One more than were woken before: they have yet to come for theirs.
+        self.arrived.notify(1.additional());
     }
 
     /// One connection did not become a link.

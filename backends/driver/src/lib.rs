@@ -16,9 +16,9 @@
 //! waits; `sender`, `receiver`, `receipt`, `link` and `listener` are the handles; `sink`, `stream`
 //! and `callback` are their other forms; `hall` is where a listener's connections are until they are
 //! accepted, `serve` takes them, `accept` has the limits; `open` connects to one of several
-//! addresses; `alarm` makes a [`Timer`] of futures that sleep; `unix` has the files of Unix sockets, `memory` connections within a process; `error`
-//! says why a link ended. [`secure`] is apart from all of these: streams of
-//! bytes with the same pins, and no link.
+//! addresses; `alarm` makes a [`Timer`] of futures that sleep; `unix` has the files of Unix sockets,
+//! `memory` connections within a process; `error` says what handles can't do. [`secure`] is apart
+//! from all of these: streams of bytes with the same pins, and no link.
 
 mod accept;
 mod alarm;

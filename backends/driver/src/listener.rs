@@ -48,7 +48,8 @@ impl<A> Listener<A> {
 
     /// Waits for the next peer that was accepted, or refused.
     ///
-    /// Cancel-safe: a link is taken only when the future is ready.
+    /// Cancel-safe: a link is taken only when the future is ready; whoever else waits here gets
+    /// what was meant for a future that is dropped.
     ///
     /// # Errors
     ///
@@ -64,7 +65,8 @@ impl<A> Listener<A> {
     /// waits until the address can be bound again. Others that wait in [`Listener::accept`] hear of
     /// it.
     ///
-    /// Closing goes on when the future is dropped.
+    /// Cancel-safe: closing goes on when the future is dropped, and another call waits for it
+    /// again. A future that is never polled closes nothing.
     pub async fn close(&self) {
         self.hall.end(Phase::Closed);
         let _ = self.hall.left().await;
@@ -79,7 +81,8 @@ impl<A> Listener<A> {
     /// receivers has to take what still comes. Peers that lose their connection meanwhile can
     /// still come back to end their link. When `limit` has passed, what is left is abandoned.
     ///
-    /// Draining goes on when the future is dropped; dropping the listener cuts it short.
+    /// Cancel-safe: draining goes on when the future is dropped, and another call waits for it again;
+    /// dropping the listener cuts it short. A future that is never polled drains nothing.
     pub async fn drain(&self, limit: Duration) -> Drained {
         // A limit beyond what the clock can name is none.
         let until = Instant::now().checked_add(limit);

@@ -20,6 +20,8 @@ use crate::runtime::{Stream, alarm};
 
 /// Listens on a TCP address; port 0 lets the system choose one.
 ///
+/// Cancel-safe: when the future is dropped, nobody listens.
+///
 /// # Errors
 ///
 /// What the operating system says, that the address is in use, say.
@@ -28,6 +30,8 @@ pub async fn listen(address: impl ToSocketAddrs, setup: Setup) -> io::Result<Lis
 }
 
 /// Listens with other limits than the default ones.
+///
+/// Cancel-safe as [`listen`].
 ///
 /// # Errors
 ///
@@ -56,6 +60,8 @@ pub async fn listen_with(
 
 /// Listens on a Unix socket. Its file is removed with the listener; one that is left from a
 /// process which is gone is replaced.
+///
+/// Cancel-safe as [`listen`].
 ///
 /// # Errors
 ///
