@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use async_std::net::TcpStream;
+use countersign_async_std::Socket;
 use countersign_core::Role;
 use countersign_driver as driver;
 use countersign_driver::{Limits, LinkError, Setup};
@@ -42,7 +43,8 @@ impl AsyncBackend for AsyncStd {
         address: SocketAddr,
         setup: &Setup,
     ) -> Result<driver::Link, LinkError> {
-        countersign_async_std::connect_with(move || TcpStream::connect(address), setup).await
+        let dial = move || async move { TcpStream::connect(address).await.map(Socket) };
+        countersign_async_std::connect_with(dial, setup).await
     }
     async fn link_over(
         &self,
@@ -50,7 +52,7 @@ impl AsyncBackend for AsyncStd {
         role: Role,
         setup: &Setup,
     ) -> Result<driver::Link, LinkError> {
-        let stream = TcpStream::from(stream);
+        let stream = Socket(TcpStream::from(stream));
         countersign_async_std::link_over(stream, role, setup).await
     }
 }

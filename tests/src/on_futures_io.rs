@@ -14,7 +14,7 @@ use countersign_core::Role;
 use countersign_driver as driver;
 use countersign_driver::{Limits, LinkError, Setup};
 use countersign_futures_io as backend;
-use countersign_futures_io::{Runtime, Task};
+use countersign_futures_io::{Runtime, Socket, Task};
 
 use crate::backend::{Backend, Link, Listener};
 use crate::cancelling::on_sockets::AsyncBackend;
@@ -54,7 +54,7 @@ impl Tasks {
             let socket = socket.clone();
             async move {
                 let (stream, peer) = socket.accept().await?;
-                Ok((stream, Some(peer)))
+                Ok((Socket(stream), Some(peer)))
             }
         };
         backend::listen(self, address, accept, setup, limits)
@@ -67,8 +67,8 @@ impl Tasks {
 }
 
 /// Opens a TCP connection.
-pub(crate) async fn connect(address: SocketAddr) -> io::Result<Async<TcpStream>> {
-    Async::<TcpStream>::connect(address).await
+pub(crate) async fn connect(address: SocketAddr) -> io::Result<Socket<Async<TcpStream>>> {
+    Async::<TcpStream>::connect(address).await.map(Socket)
 }
 
 impl Runtime for Tasks {
@@ -121,7 +121,7 @@ impl AsyncBackend for Tasks {
         role: Role,
         setup: &Setup,
     ) -> Result<driver::Link, LinkError> {
-        let stream = Async::new(stream).unwrap();
+        let stream = Socket(Async::new(stream).unwrap());
         backend::link_over(self, stream, role, setup).await
     }
 }

@@ -6,16 +6,16 @@ use std::io;
 use std::path::PathBuf;
 
 use async_std::io::{Read, Write};
-use async_std::net::{TcpStream, ToSocketAddrs};
+use async_std::net::ToSocketAddrs;
 #[cfg(unix)]
 use async_std::os::unix::net::UnixStream;
 #[cfg(unix)]
 use countersign_driver::at;
 use countersign_driver::core::Role;
 use countersign_driver::{Link, LinkError, Setup};
-use countersign_futures_io as shared;
+use countersign_futures_io::{self as shared, Socket};
 
-use crate::runtime::{AsyncStd, resolve};
+use crate::runtime::{AsyncStd, resolve, socket};
 
 /// Connects to a listening peer over TCP, and waits until it has accepted this end.
 ///
@@ -40,7 +40,7 @@ pub async fn connect(
     setup: &Setup,
 ) -> Result<Link, LinkError> {
     let lookup = move || resolve(address.clone());
-    shared::connect(&AsyncStd, lookup, TcpStream::connect, setup).await
+    shared::connect(&AsyncStd, lookup, socket, setup).await
 }
 
 /// Connects to a listening peer over a Unix socket, as [`connect`] does over TCP.
@@ -55,7 +55,9 @@ pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Lin
         let path = path.clone();
         async move {
             let connected = UnixStream::connect(&path).await;
-            connected.map_err(|error| at(path.display(), &error))
+            connected
+                .map(Socket)
+                .map_err(|error| at(path.display(), &error))
         }
     };
     connect_with(dial, setup).await
@@ -65,6 +67,8 @@ pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Lin
 /// again. `dial` has to give up by itself when it takes too long.
 ///
 /// Closing such a stream must end this end's direction, and leave the other to be read.
+/// async-std's own sockets
+/// only flush when they are closed: put a [`Socket`] around them.
 ///
 /// # Errors
 ///
@@ -98,6 +102,8 @@ pub async fn pair(opener: &Setup, acceptor: &Setup) -> Result<(Link, Link), Link
 /// buffer: a buffered reader which passes writing on is a stream too.
 ///
 /// Closing the stream must end this end's direction, and leave the other to be read.
+/// async-std's own sockets
+/// only flush when they are closed: put a [`Socket`] around them.
 ///
 /// # Errors
 ///

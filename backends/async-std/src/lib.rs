@@ -47,6 +47,9 @@
 //! async-std is no longer developed, and its authors point to smol. Programs that still run on it
 //! are served all the same, by everything that serves the others; `countersign-smol` has the same
 //! names for when they move.
+//!
+//! The sockets of async-std only flush when they are closed, and don't tell the peer. Those that this
+//! crate opens and accepts do; put a [`Socket`] around those that you hand in.
 
 mod connect;
 mod listen;
@@ -56,7 +59,7 @@ mod secure;
 #[cfg(unix)]
 pub use connect::connect_unix;
 pub use connect::{connect, connect_with, link_over, pair};
-pub use countersign_futures_io::SecureStream;
+pub use countersign_futures_io::{SecureStream, Socket};
 #[cfg(unix)]
 pub use listen::listen_unix;
 pub use listen::{listen, listen_over, listen_with};

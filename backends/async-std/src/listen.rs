@@ -14,7 +14,7 @@ use async_std::os::unix::net::UnixListener;
 #[cfg(unix)]
 use countersign_driver::bind_unix;
 use countersign_driver::{Limits, Listener, Setup};
-use countersign_futures_io as shared;
+use countersign_futures_io::{self as shared, Socket};
 
 use crate::runtime::AsyncStd;
 
@@ -44,7 +44,7 @@ pub async fn listen_with(
         let socket = socket.clone();
         async move {
             let (stream, peer) = socket.accept().await?;
-            Ok((stream, Some(peer)))
+            Ok((Socket(stream), Some(peer)))
         }
     };
     Ok(shared::listen(&AsyncStd, address, accept, setup, limits))
@@ -69,14 +69,15 @@ pub async fn listen_unix(
         let socket = socket.clone();
         async move {
             let (stream, _) = socket.0.accept().await?;
-            Ok((stream, None))
+            Ok((Socket(stream), None))
         }
     };
     Ok(shared::listen_at(&AsyncStd, path, accept, setup, limits))
 }
 
 /// Makes links of the streams that `accept` gives, each with the address of its peer if it has one:
-/// for other transports than TCP and Unix sockets.
+/// for other transports than TCP and Unix sockets. What is said of the stream at
+/// [`link_over`](crate::link_over) applies.
 ///
 /// An error of `accept` is followed by a pause, which grows to a second.
 #[must_use]

@@ -4,9 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use async_std::net::ToSocketAddrs;
+use async_std::net::{TcpStream, ToSocketAddrs};
 use async_std::task;
-use countersign_futures_io::{Runtime, Task};
+use countersign_futures_io::{Runtime, Socket, Task};
 
 /// async-std's executor.
 #[derive(Clone, Copy, Debug)]
@@ -27,4 +27,9 @@ impl Runtime for AsyncStd {
 /// The addresses of a name.
 pub(crate) async fn resolve(address: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
     Ok(address.to_socket_addrs().await?.collect())
+}
+
+/// A TCP connection to an address.
+pub(crate) async fn socket(address: SocketAddr) -> io::Result<Socket<TcpStream>> {
+    TcpStream::connect(address).await.map(Socket)
 }

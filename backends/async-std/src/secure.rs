@@ -7,9 +7,9 @@ use async_std::net::{TcpStream, ToSocketAddrs};
 use countersign_driver::StreamSetup;
 use countersign_driver::core::Role;
 use countersign_futures_io as shared;
-use countersign_futures_io::SecureStream;
+use countersign_futures_io::{SecureStream, Socket};
 
-use crate::runtime::{AsyncStd, resolve};
+use crate::runtime::{AsyncStd, resolve, socket};
 
 /// Opens a TCP connection and secures it, as its opener: see [`secure_over`].
 ///
@@ -25,8 +25,8 @@ use crate::runtime::{AsyncStd, resolve};
 pub async fn secure_connect(
     address: impl ToSocketAddrs,
     setup: &StreamSetup,
-) -> io::Result<SecureStream<TcpStream>> {
-    shared::secure_connect(&AsyncStd, resolve(address), TcpStream::connect, setup).await
+) -> io::Result<SecureStream<Socket<TcpStream>>> {
+    shared::secure_connect(&AsyncStd, resolve(address), socket, setup).await
 }
 
 /// Secures a stream that is open: of the two ends, one is the opener and one the acceptor.
@@ -34,7 +34,9 @@ pub async fn secure_connect(
 /// An accepting program calls it with [`Role::Acceptor`] for what its `TcpListener` has accepted,
 /// in a task for each, so that a peer that stalls holds up nobody else.
 ///
-/// Closing the stream must end this end's direction, and leave the other to be read. What it may
+/// Closing the stream must end this end's direction, and leave the other to be read.
+/// async-std's own sockets
+/// only flush when they are closed: put a [`Socket`] around them. What it may
 /// have carried before, how long it takes, and what dropping the future does is as for
 /// [`countersign_futures_io::secure_over`].
 ///

@@ -60,7 +60,8 @@ where
 /// Connects over streams that `dial` opens: one now, and another whenever the link is to connect
 /// again. `dial` has to give up by itself when it takes too long.
 ///
-/// Closing such a stream must end this end's direction, and leave the other to be read.
+/// Closing such a stream must end this end's direction, and leave the other to be read: put a
+/// [`Socket`](crate::Socket) around one that only flushes.
 ///
 /// # Errors
 ///
@@ -105,7 +106,8 @@ pub async fn pair(
 /// Where some of what the peer has sent since is already in a buffer, hand in the stream with that
 /// buffer: a buffered reader which passes writing on is a stream too.
 ///
-/// Closing the stream must end this end's direction, and leave the other to be read.
+/// Closing the stream must end this end's direction, and leave the other to be read: put a
+/// [`Socket`](crate::Socket) around one that only flushes.
 ///
 /// # Errors
 ///

@@ -20,7 +20,7 @@
 //! use async_io::{Async, Timer, block_on};
 //! use countersign_futures_io::core::{ChannelConfig, CloseMode, Config};
 //! use countersign_futures_io::endpoint::Security;
-//! use countersign_futures_io::{Limits, Runtime, Setup, Task, connect_with, listen_over};
+//! use countersign_futures_io::{Limits, Runtime, Setup, Socket, Task, connect_with, listen_over};
 //!
 //! #[derive(Clone)]
 //! struct Tasks(Arc<Executor<'static>>);
@@ -54,13 +54,14 @@
 //!     let socket = socket.clone();
 //!     async move {
 //!         let (stream, peer) = socket.accept().await?;
-//!         Ok((stream, Some(peer)))
+//!         Ok((Socket(stream), Some(peer)))
 //!     }
 //! };
 //! let listener = listen_over(&runtime, accept, robot, Limits::default());
 //!
 //! block_on(async {
-//!     let dial = move || Async::<TcpStream>::connect(address);
+//!     // `Async` does not end its direction when it is closed; `Socket` does.
+//!     let dial = move || async move { Async::<TcpStream>::connect(address).await.map(Socket) };
 //!     let link = connect_with(&runtime, dial, &operator).await?;
 //!     let receipt = link.sender("commands")?.send("forward").await?;
 //!
@@ -83,16 +84,18 @@
 //! # Map
 //!
 //! `runtime` is what a runtime brings, as the shared driver wants it; `connect`, `listen` and
-//! `secure` have the functions of their names.
+//! `secure` have the functions of their names; `socket` mends sockets that close without a word.
 
 mod connect;
 mod listen;
 mod runtime;
 mod secure;
+mod socket;
 
 pub use connect::{connect, connect_with, link_over, pair};
 pub use listen::{listen, listen_at, listen_over};
 pub use runtime::{Runtime, Task};
 pub use secure::{SecureStream, secure_connect, secure_over, secure_over_with};
+pub use socket::Socket;
 
 pub use countersign_driver::api::*;

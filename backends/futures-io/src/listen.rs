@@ -37,7 +37,8 @@ where
 }
 
 /// Makes links of the streams that `accept` gives, each with the address of its peer if it has one:
-/// for other transports than TCP and Unix sockets.
+/// for other transports than TCP and Unix sockets. What is said of the stream at
+/// [`link_over`](crate::link_over) applies.
 ///
 /// An error of `accept` is followed by a pause, which grows to a second.
 #[must_use]

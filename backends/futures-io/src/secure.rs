@@ -54,7 +54,8 @@ where
 /// buffered reader has read too far belongs to TLS already: hand in that reader itself, if it
 /// passes writing on, or use [`secure_over_with`].
 ///
-/// Closing the stream must end this end's direction, and leave the other to be read.
+/// Closing the stream must end this end's direction, and leave the other to be read: put a
+/// [`Socket`](crate::Socket) around one that only flushes.
 ///
 /// Ready when this end has accepted the peer. An opener may still be refused after that, since in
 /// TLS 1.3 the acceptor judges last: then the first read fails, and tells why. Where this end

@@ -8,7 +8,7 @@ use async_io::Async;
 use countersign_core::Role;
 use countersign_driver::StreamSetup;
 use countersign_endpoint::Fingerprint;
-use countersign_futures_io::{self as futures_io, SecureStream};
+use countersign_futures_io::{self as futures_io, SecureStream, Socket};
 use futures_util::io::{
     AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
 };
@@ -50,7 +50,7 @@ impl Backend for FuturesIo {
         setup: &StreamSetup,
         already_read: &[u8],
     ) -> io::Result<Box<dyn Stream>> {
-        let (tasks, socket) = (Tasks::in_threads(), Async::new(socket)?);
+        let (tasks, socket) = (Tasks::in_threads(), Socket(Async::new(socket)?));
         stream(futures_io::secure_over_with(
             &tasks,
             socket,
@@ -95,7 +95,7 @@ impl Backend for AsyncStd {
         setup: &StreamSetup,
         already_read: &[u8],
     ) -> io::Result<Box<dyn Stream>> {
-        let socket = async_std::net::TcpStream::from(socket);
+        let socket = Socket(async_std::net::TcpStream::from(socket));
         stream(countersign_async_std::secure_over_with(
             socket,
             role,
