@@ -1,7 +1,10 @@
 //! The list of backends, from which all pairs come.
 
 use crate::backend::Backend;
+use crate::on_async_std::AsyncStd;
+use crate::on_futures_io::FuturesIo;
 use crate::on_own_loop::OwnLoop;
+use crate::on_smol::Smol;
 use crate::on_std::Std;
 use crate::on_tokio::Tokio;
 use crate::{Pair, Transport, secure};
@@ -33,6 +36,24 @@ pub static BACKENDS: &[Entry] = &[
         name: "std",
         backend: &Std,
         streams: Some(&Std),
+        cannot: &[],
+    },
+    Entry {
+        name: "smol",
+        backend: &Smol,
+        streams: Some(&Smol),
+        cannot: &[],
+    },
+    Entry {
+        name: "async_std",
+        backend: &AsyncStd,
+        streams: Some(&AsyncStd),
+        cannot: &[],
+    },
+    Entry {
+        name: "futures_io",
+        backend: &FuturesIo,
+        streams: Some(&FuturesIo),
         cannot: &[],
     },
     Entry {

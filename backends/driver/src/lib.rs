@@ -16,11 +16,12 @@
 //! waits; `sender`, `receiver`, `receipt`, `link` and `listener` are the handles; `sink`, `stream`
 //! and `callback` are their other forms; `hall` is where a listener's connections are until they are
 //! accepted, `serve` takes them, `accept` has the limits; `open` connects to one of several
-//! addresses; `unix` has the files of Unix sockets, `memory` connections within a process; `error`
-//! says what handles can't do. [`secure`] is apart from all of these: streams of
-//! bytes with the same pins, and no link.
+//! addresses; `alarm` makes a [`Timer`] of futures that sleep; `unix` has the files of Unix sockets,
+//! `memory` connections within a process; `error` says what handles can't do. [`secure`] is apart
+//! from all of these: streams of bytes with the same pins, and no link.
 
 mod accept;
+mod alarm;
 mod callback;
 mod clock;
 mod connection;
@@ -51,6 +52,7 @@ pub use accept::{
     AcceptError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_LINKS, DEFAULT_PER_ADDRESS, Drained,
     Limits,
 };
+pub use alarm::Alarm;
 pub use driver::{Dial, Dialer, Driver, Never, READ, Timer, Transport};
 pub use error::{ChannelError, LinkError, SendError};
 pub use establish::{Connecting, Setup};
