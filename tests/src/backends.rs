@@ -1,6 +1,7 @@
 //! The list of backends, from which all pairs come.
 
 use crate::backend::Backend;
+use crate::on_compio::Compio;
 use crate::on_std::Std;
 use crate::on_tokio::Tokio;
 use crate::{Pair, Transport};
@@ -26,6 +27,11 @@ pub static BACKENDS: &[Entry] = &[
     Entry {
         name: "std",
         backend: &Std,
+        cannot: &[],
+    },
+    Entry {
+        name: "compio",
+        backend: &Compio,
         cannot: &[],
     },
 ];

@@ -35,6 +35,7 @@ pub mod memory;
 pub mod model;
 #[cfg(target_os = "linux")]
 pub mod namespaces;
+pub mod on_compio;
 pub mod on_std;
 pub mod on_tokio;
 pub mod pair;
