@@ -2,6 +2,7 @@
 
 use crate::backend::Backend;
 use crate::on_async_std::AsyncStd;
+use crate::on_compio::Compio;
 use crate::on_futures_io::FuturesIo;
 use crate::on_own_loop::OwnLoop;
 use crate::on_smol::Smol;
@@ -67,6 +68,12 @@ pub static BACKENDS: &[Entry] = &[
             ("servers::links_that_are_drained", LESS),
             ("servers::links_that_are_not_drained_in_time", LESS),
         ],
+    },
+    Entry {
+        name: "compio",
+        backend: &Compio,
+        streams: None,
+        cannot: &[],
     },
 ];
 

@@ -93,5 +93,5 @@ fn start<R, S, F>(
     };
     let timers = runtime.clone();
     let serving = serve(doors, accept, welcome, move || alarm(&timers));
-    runtime.spawn(Box::pin(serving));
+    runtime.spawn(Box::pin(async move { drop(serving.await) }));
 }
