@@ -29,6 +29,7 @@ mod driver;
 mod error;
 mod establish;
 mod hall;
+mod incoming;
 mod link;
 mod listener;
 mod memory;
@@ -56,6 +57,7 @@ pub use driver::{Dial, Dialer, Driver, Never, READ, Timer, Transport};
 pub use error::{ChannelError, LinkError, SendError};
 pub use establish::{Connecting, Setup};
 pub use hall::{Doors, Guest, Served};
+pub use incoming::Incoming;
 pub use link::{Link, Report};
 pub use listener::Listener;
 pub use memory::{Memory, memory};
@@ -78,8 +80,8 @@ pub use countersign_endpoint as endpoint;
 /// What the crates of the backends hand on to their users.
 pub mod api {
     pub use crate::{
-        BatchReceipt, Link, Listener, ManualReceiver, MessageSink, Receipt, Receiver, Sender,
-        SinkError, core, endpoint,
+        BatchReceipt, Incoming, Link, Listener, ManualReceiver, MessageSink, Receipt, Receiver,
+        Sender, SinkError, core, endpoint,
     };
     pub use common::*;
 
