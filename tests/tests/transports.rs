@@ -234,6 +234,24 @@ mod on_std {
     }
 }
 
+mod on_smol {
+    use super::*;
+
+    pub(super) fn socket(socket: TcpStream) -> smol::net::TcpStream {
+        socket.try_into().unwrap()
+    }
+}
+
+mod on_async_std {
+    use countersign_async_std::Socket;
+
+    use super::*;
+
+    pub(super) fn socket(socket: TcpStream) -> Socket<async_std::net::TcpStream> {
+        Socket(socket.into())
+    }
+}
+
 transports!(
     tokio_backend,
     countersign_tokio,
@@ -247,4 +265,18 @@ transports!(
     on_std::run,
     blocking,
     on_std::socket
+);
+transports!(
+    smol_backend,
+    countersign_smol,
+    smol::block_on,
+    awaited,
+    on_smol::socket
+);
+transports!(
+    async_std_backend,
+    countersign_async_std,
+    async_std::task::block_on,
+    awaited,
+    on_async_std::socket
 );
