@@ -115,7 +115,7 @@ where
         let stream = prepare(socket, &sockets, guest.config())?;
         waiting.spawn("countersign-link", guest.serve(stream)?.run(Clock))
     };
-    let serving = async { drop(serve(doors, accept, welcome, || Clock).await) };
+    let serving = async move { drop(serve(doors, accept, welcome, || Clock).await) };
     waiting.spawn("countersign-listener", serving)
 }
 
