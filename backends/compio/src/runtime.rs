@@ -13,7 +13,9 @@ use countersign_driver::{Connecting, Dial, Driver, Link, LinkError, Timer};
 
 /// One of compio's timers, made when it is first needed.
 #[derive(Default)]
-pub(crate) struct Alarm(Option<(Instant, Pin<Box<dyn Future<Output = ()>>>)>);
+pub(crate) struct Alarm(Option<(Instant, Sleep)>);
+
+type Sleep = Pin<Box<dyn Future<Output = ()>>>;
 
 impl fmt::Debug for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
