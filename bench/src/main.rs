@@ -3,7 +3,10 @@
 //! All contenders run in this process, both ends over loopback with mutual TLS 1.3, one after the
 //! other, round by round: so what disturbs the machine disturbs them all. Run it with
 //! `cargo run --release -p countersign-bench`.
+//!
+//! `crowd` and `idle` are something else: many links at one server, which is a process of its own.
 
+mod crowd;
 mod peers;
 mod table;
 mod tls;
@@ -11,8 +14,9 @@ mod tls;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
+use crate::crowd::{CrowdArgs, IdleArgs, ServerArgs};
 use crate::peers::{Contender, Failure, Measurement};
 use crate::table::{Bytes, Results, Series};
 
@@ -21,8 +25,15 @@ const WARM_UP: u32 = 4;
 
 /// Measures countersign and its peers side by side and prints the figures as markdown
 #[derive(Debug, Parser)]
-#[command(name = "countersign-bench", version)]
+#[command(
+    name = "countersign-bench",
+    version,
+    args_conflicts_with_subcommands = true
+)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     /// How often all contenders take their turn at each size
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -38,6 +49,14 @@ struct Args {
     /// The message sizes, in bytes or with KiB or MiB
     #[arg(long, default_value = "64,1KiB,64KiB,1MiB", value_parser = size, value_delimiter = ',')]
     sizes: Vec<usize>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Crowd(CrowdArgs),
+    Idle(IdleArgs),
+    #[command(hide = true)]
+    CrowdServer(ServerArgs),
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -65,7 +84,14 @@ fn size(text: &str) -> Result<usize, String> {
 }
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
+    let args = Args::parse();
+    let done = match &args.command {
+        None => run(&args),
+        Some(Command::Crowd(args)) => crowd::crowd(args),
+        Some(Command::Idle(args)) => crowd::idle(args),
+        Some(Command::CrowdServer(args)) => crowd::serve(args),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("error: {failure}");

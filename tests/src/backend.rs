@@ -2,11 +2,14 @@
 //! plain sequential code and is compiled once.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::SocketAddr;
+use std::ops::Deref;
+use std::time::Duration;
 
 use countersign_core::{Bytes, CloseMode, Sequence, Verdict, VerdictCounts};
 use countersign_driver::{
-    AcceptError, ChannelError, Delivery, Limits, LinkError, LinkEvent, Outgoing, Report, SendError,
+    AcceptError, ChannelError, Drained, Limits, LinkError, LinkEvent, Outgoing, Report, SendError,
     Setup,
 };
 use countersign_endpoint::Fingerprint;
@@ -30,6 +33,9 @@ pub trait Listener: Send + Sync {
 
     /// Lets go of the address, and waits until it is free.
     fn close(self: Box<Self>);
+
+    /// Ends all links in order, and no longer than `limit`, then lets go of the address.
+    fn drain(&self, limit: Duration) -> Drained;
 }
 
 /// One end of a link.
@@ -86,9 +92,19 @@ pub trait Receiver: Send {
 /// The receiving end of a `Manual` channel.
 pub trait ManualReceiver: Send {
     /// Waits for a message.
-    fn recv(&mut self) -> Result<Option<Delivery>, LinkError>;
+    fn recv(&mut self) -> Result<Option<Box<dyn Delivery>>, LinkError>;
     /// Takes a message if one waits.
-    fn try_recv(&mut self) -> Result<Option<Delivery>, LinkError>;
+    fn try_recv(&mut self) -> Result<Option<Box<dyn Delivery>>, LinkError>;
+}
+
+/// A message that waits to be handled. Dropping it rejects it.
+pub trait Delivery: Deref<Target = [u8]> + fmt::Debug + Send {
+    /// The message's number.
+    fn sequence(&self) -> Sequence;
+    /// It is handled.
+    fn handled(self: Box<Self>) -> Bytes;
+    /// It is refused.
+    fn reject(self: Box<Self>, code: u32, reason: &str);
 }
 
 /// What sending one message gives.
@@ -141,7 +157,7 @@ impl dyn Receiver {
 impl dyn ManualReceiver {
     /// Receives a message that must come.
     #[must_use]
-    pub fn take(&mut self) -> Delivery {
+    pub fn take(&mut self) -> Box<dyn Delivery> {
         self.recv().unwrap().expect("a message, not the end")
     }
 }

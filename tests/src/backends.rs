@@ -1,10 +1,14 @@
 //! The list of backends, from which all pairs come.
 
 use crate::backend::Backend;
+use crate::on_async_std::AsyncStd;
 use crate::on_compio::Compio;
+use crate::on_futures_io::FuturesIo;
+use crate::on_own_loop::OwnLoop;
+use crate::on_smol::Smol;
 use crate::on_std::Std;
 use crate::on_tokio::Tokio;
-use crate::{Pair, Transport};
+use crate::{Pair, Transport, secure};
 
 /// A backend that takes part.
 pub struct Entry {
@@ -12,26 +16,63 @@ pub struct Entry {
     pub name: &'static str,
     /// The backend itself.
     pub backend: &'static dyn Backend,
+    /// Its secure streams, if it has them.
+    pub streams: Option<&'static dyn secure::Backend>,
     /// The scenarios, as `module::scenario` or `module::*`, that it can't do at either end, each
     /// with the reason.
     pub cannot: &'static [(&'static str, &'static str)],
 }
+
+const LESS: &str = "an example, whose listener leaves that to its caller";
 
 /// Every backend.
 pub static BACKENDS: &[Entry] = &[
     Entry {
         name: "tokio",
         backend: &Tokio,
+        streams: Some(&Tokio),
         cannot: &[],
     },
     Entry {
         name: "std",
         backend: &Std,
+        streams: Some(&Std),
         cannot: &[],
+    },
+    Entry {
+        name: "smol",
+        backend: &Smol,
+        streams: Some(&Smol),
+        cannot: &[],
+    },
+    Entry {
+        name: "async_std",
+        backend: &AsyncStd,
+        streams: Some(&AsyncStd),
+        cannot: &[],
+    },
+    Entry {
+        name: "futures_io",
+        backend: &FuturesIo,
+        streams: Some(&FuturesIo),
+        cannot: &[],
+    },
+    Entry {
+        name: "own_loop",
+        backend: &OwnLoop,
+        // An example of how to drive links has no need of them.
+        streams: None,
+        cannot: &[
+            ("servers::one_more_gets_in_when_one_is_accepted", LESS),
+            ("servers::so_many_from_one_address", LESS),
+            ("servers::links_that_are_drained", LESS),
+            ("servers::links_that_are_not_drained_in_time", LESS),
+        ],
     },
     Entry {
         name: "compio",
         backend: &Compio,
+        streams: None,
         cannot: &[],
     },
 ];

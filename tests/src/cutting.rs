@@ -24,7 +24,9 @@ use std::time::Duration;
 
 use countersign_core::EndReason;
 use countersign_core::{CloseMode, Patience, Reconnect};
-use countersign_driver::{AcceptError, ChannelError, Limits, LinkError, LinkEvent, Report, Setup};
+use countersign_driver::{
+    AcceptError, ChannelError, Drained, Limits, LinkError, LinkEvent, Report, Setup,
+};
 use countersign_endpoint::Fingerprint;
 use socket2::SockRef;
 
@@ -470,6 +472,10 @@ impl Listener for CutListener {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    fn drain(&self, limit: Duration) -> Drained {
+        self.listener.drain(limit)
     }
 
     /// Scenarios in this mode have no use for the address afterwards.

@@ -5,7 +5,8 @@
 //! the scenarios, [`backends`] the backends; `tests/conformance.rs` makes a test of each scenario
 //! for each pair. A backend joins by implementing [`backend::Backend`], and by its line in the
 //! list: see [`on_tokio`] for one whose handles are the shared driver's, [`on_std`] for one that
-//! has its own.
+//! has its own, [`on_own_loop`] for one that
+//! does without the shared driver.
 //!
 //! `tests/cutting.rs` makes a second test of every scenario that can bear it, in which the links
 //! are lasting and their connections are cut at random ([`cutting`]).
@@ -35,7 +36,11 @@ pub mod memory;
 pub mod model;
 #[cfg(target_os = "linux")]
 pub mod namespaces;
+pub mod on_async_std;
 pub mod on_compio;
+pub mod on_futures_io;
+pub mod on_own_loop;
+pub mod on_smol;
 pub mod on_std;
 pub mod on_tokio;
 pub mod pair;
@@ -54,3 +59,8 @@ pub use watchdog::{watch, watch_as};
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// So does the guide to driving links by oneself.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/custom-runtime.md")]
+struct CustomRuntime;

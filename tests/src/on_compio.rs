@@ -10,7 +10,7 @@ use compio::net::TcpStream;
 use compio::runtime::{Runtime, spawn};
 use countersign_core::Role;
 use countersign_driver as driver;
-use countersign_driver::{AcceptError, Limits, LinkError, Setup};
+use countersign_driver::{Limits, LinkError, Setup};
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -77,8 +77,6 @@ pub enum CompioFutures {
 }
 
 impl AsyncBackend for CompioFutures {
-    type Listener = driver::Listener;
-
     fn block_on<T>(&self, test: impl Future<Output = T>) -> T {
         let mut builder = ProactorBuilder::new();
         match self {
@@ -91,17 +89,8 @@ impl AsyncBackend for CompioFutures {
         let runtime = Runtime::builder().with_proactor(builder).build();
         runtime.unwrap().block_on(test)
     }
-    async fn listen(&self, address: SocketAddr, setup: Setup) -> io::Result<Self::Listener> {
+    async fn listen(&self, address: SocketAddr, setup: Setup) -> io::Result<driver::Listener> {
         countersign_compio::listen(address, setup).await
-    }
-    fn address(&self, listener: &Self::Listener) -> SocketAddr {
-        listener.local_addr()
-    }
-    async fn accept(&self, listener: &Self::Listener) -> Result<driver::Link, AcceptError> {
-        listener.accept().await
-    }
-    async fn close(&self, listener: Self::Listener) {
-        listener.close().await;
     }
     async fn connect(&self, address: SocketAddr, setup: &Setup) -> Result<driver::Link, LinkError> {
         countersign_compio::connect(address, setup).await

@@ -1,8 +1,9 @@
 //! The std backend, with blocking handles of its own.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use countersign_driver::{AcceptError, Limits, LinkError, Setup};
+use countersign_driver::{AcceptError, Drained, Limits, LinkError, Setup};
 
 use crate::backend::{Backend, Link, Listener};
 
@@ -31,5 +32,9 @@ impl Listener for countersign_std::Listener {
 
     fn close(self: Box<Self>) {
         drop(self);
+    }
+
+    fn drain(&self, limit: Duration) -> Drained {
+        self.drain(limit)
     }
 }

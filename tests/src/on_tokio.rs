@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use countersign_core::Role;
 use countersign_driver as driver;
-use countersign_driver::{AcceptError, Limits, LinkError, Setup};
+use countersign_driver::{Limits, LinkError, Setup};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 
@@ -37,20 +37,6 @@ impl Backend for Tokio {
     }
 }
 
-impl Listener for countersign_tokio::Listener {
-    fn address(&self) -> SocketAddr {
-        self.local_addr()
-    }
-
-    fn accept(&self) -> Result<Box<dyn Link>, AcceptError> {
-        Ok(Box::new(RUNTIME.block_on(self.accept())?))
-    }
-
-    fn close(self: Box<Self>) {
-        RUNTIME.block_on((*self).close());
-    }
-}
-
 /// The futures of countersign-tokio.
 #[derive(Debug)]
 pub enum TokioFutures {
@@ -61,8 +47,6 @@ pub enum TokioFutures {
 }
 
 impl AsyncBackend for TokioFutures {
-    type Listener = driver::Listener;
-
     fn block_on<T>(&self, test: impl Future<Output = T>) -> T {
         match self {
             Self::Threads => RUNTIME.block_on(test),
@@ -72,17 +56,8 @@ impl AsyncBackend for TokioFutures {
             }
         }
     }
-    async fn listen(&self, address: SocketAddr, setup: Setup) -> io::Result<Self::Listener> {
+    async fn listen(&self, address: SocketAddr, setup: Setup) -> io::Result<driver::Listener> {
         countersign_tokio::listen(address, setup).await
-    }
-    fn address(&self, listener: &Self::Listener) -> SocketAddr {
-        listener.local_addr()
-    }
-    async fn accept(&self, listener: &Self::Listener) -> Result<driver::Link, AcceptError> {
-        listener.accept().await
-    }
-    async fn close(&self, listener: Self::Listener) {
-        listener.close().await;
     }
     async fn connect(&self, address: SocketAddr, setup: &Setup) -> Result<driver::Link, LinkError> {
         countersign_tokio::connect(address, setup).await

@@ -57,6 +57,8 @@ fn a_listener_is_an_iterator_of_links() {
         // Dropping the openers' ends closes the links.
         opening.join().unwrap();
         assert!(accepted.iter().all(|link| link.ended().is_orderly()));
+        listener.close();
+        assert!(listener.incoming().next().is_none());
     });
 }
 

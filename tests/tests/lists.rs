@@ -8,11 +8,11 @@ use std::fs;
 use std::path::Path;
 
 use countersign_tests::backends::{self, BACKENDS, Couple};
-use countersign_tests::conformance;
+use countersign_tests::{conformance, secure};
 
-/// The scenarios that the modules have.
-fn written() -> Vec<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/scenarios");
+/// The scenarios that the modules in a folder have.
+fn written(folder: &str) -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut written = Vec::new();
     for file in fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
@@ -35,7 +35,21 @@ fn every_scenario_is_listed_once() {
         .collect();
     listed.sort();
     assert!(listed.len() > 100, "{} scenarios", listed.len());
-    assert_eq!(written(), listed);
+    assert_eq!(written("src/scenarios"), listed);
+}
+
+#[test]
+fn every_scenario_of_streams_is_listed_once() {
+    let name = |path: String| path.rsplit(':').next().unwrap().to_owned();
+    let mut written: Vec<_> = written("src/secure/scenarios")
+        .into_iter()
+        .map(name)
+        .collect();
+    let mut listed: Vec<_> = secure::all().map(|scenario| scenario.name).collect();
+    written.sort();
+    listed.sort_unstable();
+    assert!(listed.len() > 20, "{} scenarios", listed.len());
+    assert_eq!(written, listed);
 }
 
 #[test]
@@ -45,7 +59,9 @@ fn what_backends_can_not_do_is_in_the_list() {
             let stem = pattern.trim_end_matches('*');
             let names =
                 |path: &String| path == stem || pattern.ends_with('*') && path.starts_with(stem);
-            let found = conformance::scenarios().any(|one| names(&one.path()));
+            let mut scenarios = conformance::scenarios().map(conformance::Scenario::path);
+            let found = scenarios.any(|path| names(&path))
+                || secure::all().any(|scenario| names(&scenario.path()));
             assert!(found, "{} can't do {pattern}", backend.name);
             assert!(!why.is_empty(), "{} says why", backend.name);
         }

@@ -260,3 +260,38 @@ fn a_close_without_a_connection_wakes_the_driver_for_its_time_limit() {
         "{verdict:?}"
     );
 }
+
+#[test]
+fn an_event_outlives_the_future_that_waited_for_it() {
+    let network = Network::default();
+    let registry = one_at_a_time();
+    let (links, ends) = link(&network, Duration::ZERO, &registry);
+    let mut ends = Vec::from(ends);
+    for _ in 0..20 {
+        // Woken, and dropped before they are polled again.
+        let mut waiting = links.each_ref().map(|link| Box::pin(link.event()));
+        assert!(
+            waiting
+                .iter_mut()
+                .all(|event| poll_once(event).is_pending())
+        );
+        network.cut();
+        settle(&mut ends);
+        drop(waiting);
+        assert!(links.iter().all(|link| is_lost(&event(link))));
+        let mut waiting = links.each_ref().map(|link| Box::pin(link.event()));
+        assert!(
+            waiting
+                .iter_mut()
+                .all(|event| poll_once(event).is_pending())
+        );
+        let (_visiting, visitor) = network.accept(&receive(), &registry);
+        ends.push(visitor);
+        settle(&mut ends);
+        drop(waiting);
+        for link in &links {
+            assert_eq!(event(link), Some(LinkEvent::Resumed));
+            assert_eq!(event(link), None);
+        }
+    }
+}

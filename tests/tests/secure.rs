@@ -1,24 +1,10 @@
 //! Every scenario of secure streams, for every pair of backends, secured and plain.
 
-use countersign_tests::secure_streams;
+use std::process::ExitCode;
 
-secure_streams!(
-    tokio_to_tokio,
-    countersign_tests::on_tokio::Tokio,
-    countersign_tests::on_tokio::Tokio
-);
-secure_streams!(
-    tokio_to_std,
-    countersign_tests::on_tokio::Tokio,
-    countersign_tests::on_std::Std
-);
-secure_streams!(
-    std_to_tokio,
-    countersign_tests::on_std::Std,
-    countersign_tests::on_tokio::Tokio
-);
-secure_streams!(
-    std_to_std,
-    countersign_tests::on_std::Std,
-    countersign_tests::on_std::Std
-);
+use countersign_tests::{backends, harness, secure};
+
+fn main() -> ExitCode {
+    let couples = backends::couples();
+    harness::run(&couples, secure::trials(&couples))
+}

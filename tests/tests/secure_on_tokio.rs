@@ -244,20 +244,72 @@ async fn large_writes_become_full_records() {
     assert_eq!(lengths, expected);
 }
 
-/// The debug output of a buffer shows its memory, so it is long as long as there is any.
+/// How much memory the buffers of a stream hold, as its debug output says.
+fn memory(stream: &impl fmt::Debug) -> Vec<usize> {
+    let text = format!("{stream:?}");
+    let sizes = text.split("memory: ").skip(1);
+    sizes
+        .map(|size| size.split(' ').next().unwrap().parse().unwrap())
+        .collect()
+}
+
 #[tokio::test]
 async fn an_idle_stream_holds_no_buffer() {
+    const NONE: [usize; 3] = [0; 3];
     for transport in [Transport::Tls, Transport::Plain] {
-        let (mut client, mut server) = over(recording(1 << 20), transport).await;
+        let (mut client, mut server) = over(duplex(1 << 20), transport).await;
+        assert_eq!(memory(&client), NONE, "after the handshake");
         client.write_all(&payload(100_000, 1)).await.unwrap();
         server.read_exact(&mut vec![0; 99_999]).await.unwrap();
-        assert!(format!("{server:?}").len() > 100_000, "a byte waits");
+        let held: usize = memory(&server).iter().sum();
+        assert!((1..=2 * 66_560).contains(&held), "a byte waits: {held}");
         server.read_exact(&mut [0]).await.unwrap();
+        assert_eq!(memory(&client), NONE);
+        assert_eq!(memory(&server), NONE);
         give_up(server.read(&mut [0]));
-        for stream in [&client, &server] {
-            let length = format!("{stream:?}").len();
-            assert!(length < 3000, "{length}");
-        }
+        assert_eq!(memory(&server), NONE, "while it waits");
+    }
+}
+
+/// A peer that has said why it does not want us, and hung up before we said a word.
+struct HungUp(&'static [u8]);
+
+impl AsyncRead for HungUp {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for HungUp {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn why_the_peer_hung_up_tells_more_than_that_it_did() {
+    // A fatal alert: no certificate was presented.
+    const ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 116];
+    let [client, _] = setups(Transport::Tls);
+    for (said, kind) in [
+        (ALERT, io::ErrorKind::PermissionDenied),
+        (&[], io::ErrorKind::BrokenPipe),
+    ] {
+        let made = secure_over(HungUp(said), Role::Opener, &client);
+        let error = timeout(HANG, made).await.unwrap().err().unwrap();
+        assert_eq!(error.kind(), kind, "{error}");
     }
 }
 

@@ -15,7 +15,7 @@ use countersign_driver::core::Role;
 use countersign_driver::{Connecting, Link, LinkError, Setup, memory, open, prepare_socket};
 use socket2::SockRef;
 
-use crate::runtime::{Alarm, drive, establish};
+use crate::runtime::{alarm, drive, establish};
 use crate::stream::Stream;
 
 /// Connects to a listening peer over TCP, and waits until it has accepted this end.
@@ -50,7 +50,7 @@ pub async fn connect(
         async move {
             let limit = config.waits().handshake;
             let lookup = async { Ok(address.to_socket_addrs_async().await?.collect()) };
-            let stream = open(lookup, limit, Alarm::default(), TcpStream::connect).await?;
+            let stream = open(lookup, limit, alarm(), TcpStream::connect).await?;
             prepare_socket(&SockRef::from(&stream), &config)?;
             Ok(stream)
         }

@@ -16,7 +16,7 @@ use countersign_driver::bind_unix;
 use countersign_driver::{Doors, Guest, Limits, Listener, Setup, prepare_socket, serve};
 use socket2::SockRef;
 
-use crate::runtime::Alarm;
+use crate::runtime::alarm;
 use crate::stream::Stream;
 
 /// Listens on a TCP address; port 0 lets the system choose one.
@@ -124,11 +124,11 @@ fn start<S, F>(
     let welcome = move |stream, guest: Guest| {
         prepare(&stream)?;
         let served = guest.serve(Stream::new(stream))?;
-        spawn(served.run(Alarm::default())).detach();
+        spawn(served.run(alarm())).detach();
         Ok(())
     };
     let serving = async {
-        let doors = serve(doors, accept, welcome, Alarm::default).await;
+        let doors = serve(doors, accept, welcome, alarm).await;
         if let Err(error) = close.await {
             tracing::debug!(%error, "a listener could not be closed");
         }

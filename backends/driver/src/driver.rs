@@ -8,10 +8,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant as StdInstant;
 
 use countersign_core::{Instant, Loss, TakeOver, Visit};
-use countersign_endpoint::{Buffer, Endpoint, Security};
+use countersign_endpoint::{Buffer, Security};
 
 use crate::connection::Connection;
-use crate::error::Detail;
 use crate::registry::Registry;
 use crate::shared::Shared;
 
@@ -209,9 +208,7 @@ impl<D: Dial> Driver<D> {
     }
 
     fn connect(&mut self, transport: D::Transport) {
-        let now = self.shared.clock.now();
-        let endpoint = Endpoint::new(&self.security, now, &mut &*self.shared);
-        self.connection = Some(Connection::new(endpoint, transport));
+        self.connection = Some(Connection::new(&self.security, transport, &self.shared));
     }
 
     /// Does what can be done now; ready when there is nothing left to do, ever.
@@ -317,7 +314,7 @@ impl<D: Dial> Driver<D> {
         match result {
             Ok(transport) => self.connect(transport),
             Err(error) => self.shared.with(|state| {
-                state.explain(Detail::Unopened(Arc::new(error)));
+                state.explanation.unopened(&state.link, error);
                 state.link.handle_lost(now, Loss::Transport);
                 state.log_loss();
             }),

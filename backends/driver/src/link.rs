@@ -121,6 +121,8 @@ impl Link {
 
     /// Waits until the link has ended, and tells why and what became of everything.
     ///
+    /// Cancel-safe: waiting changes nothing.
+    ///
     /// The end is announced before this end's last words, a refusal or an abort perhaps, have
     /// gone out: a program that exits at once may take them with it, and the peer then sees only
     /// a connection that broke off. So does a runtime that is dropped: that ends all of its
@@ -144,7 +146,8 @@ impl Link {
     /// Messages that still come meanwhile must be taken from their receivers, or the receivers
     /// dropped. Receive channels whose receivers were never asked for reject what comes.
     ///
-    /// Closing goes on when the future is dropped.
+    /// Cancel-safe: closing goes on when the future is dropped, [`Link::ended`] waits for it again,
+    /// and what was sent still gets its verdicts. A future that is never polled closes nothing.
     pub async fn close(&self, mode: CloseMode) -> Report {
         self.start_close(mode);
         self.ended().await

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::accept::{AcceptError, Drained, Limits};
 use crate::establish::Setup;
 use crate::hall::{Doors, Hall, Phase};
+use crate::incoming::Incoming;
 use crate::link::Link;
 
 /// Accepts links from any number of peers, at an address of the kind `A`.
@@ -48,7 +49,8 @@ impl<A> Listener<A> {
 
     /// Waits for the next peer that was accepted, or refused.
     ///
-    /// Cancel-safe: a link is taken only when the future is ready.
+    /// Cancel-safe: a link is taken only when the future is ready; whoever else waits here gets
+    /// what was meant for a future that is dropped.
     ///
     /// # Errors
     ///
@@ -60,11 +62,22 @@ impl<A> Listener<A> {
         next.unwrap_or_else(|| Err(AcceptError::closed()))
     }
 
+    /// What [`Listener::accept`] gives, one after the other, as a stream that ends when the listener
+    /// is closed.
+    pub fn incoming(&self) -> Incoming<'_, A> {
+        Incoming::of(self)
+    }
+
+    pub(crate) fn hall(&self) -> &Hall {
+        &self.hall
+    }
+
     /// Closes the socket and gives up what is not accepted, as dropping the listener does, and
     /// waits until the address can be bound again. Others that wait in [`Listener::accept`] hear of
     /// it.
     ///
-    /// Closing goes on when the future is dropped.
+    /// Cancel-safe: closing goes on when the future is dropped, and another call waits for it
+    /// again. A future that is never polled closes nothing.
     pub async fn close(&self) {
         self.hall.end(Phase::Closed);
         let _ = self.hall.left().await;
@@ -79,7 +92,8 @@ impl<A> Listener<A> {
     /// receivers has to take what still comes. Peers that lose their connection meanwhile can
     /// still come back to end their link. When `limit` has passed, what is left is abandoned.
     ///
-    /// Draining goes on when the future is dropped; dropping the listener cuts it short.
+    /// Cancel-safe: draining goes on when the future is dropped, and another call waits for it again;
+    /// dropping the listener cuts it short. A future that is never polled drains nothing.
     pub async fn drain(&self, limit: Duration) -> Drained {
         // A limit beyond what the clock can name is none.
         let until = Instant::now().checked_add(limit);

@@ -11,6 +11,9 @@ use countersign_core::{Sequence, Verdict, VerdictCounts, VerdictKind};
 /// What [`Sender::send`](crate::Sender::send) gives: a future of the message's verdict.
 ///
 /// Every message gets exactly one. Dropping a receipt changes nothing for the message.
+///
+/// Cancel-safe: wait for `&mut receipt` to keep the receipt when the wait is given up. Once it is
+/// ready it stays so.
 #[derive(Debug)]
 pub struct Receipt {
     cell: Arc<Cell>,
@@ -19,6 +22,8 @@ pub struct Receipt {
 
 /// What [`Sender::send_batch`](crate::Sender::send_batch) gives: a future of all of a batch's
 /// verdicts, counted.
+///
+/// Cancel-safe as [`Receipt`].
 #[derive(Debug)]
 pub struct BatchReceipt {
     cell: Arc<Cell>,

@@ -34,7 +34,7 @@ impl Receiver {
 
     /// Waits for the next message; `None` when the link was closed in order and nothing is left.
     ///
-    /// Cancel-safe: a message is taken only when the future is ready.
+    /// Cancel-safe: a message is taken, and thereby handled, only when the future is ready.
     ///
     /// # Errors
     ///
@@ -47,8 +47,10 @@ impl Receiver {
     /// Waits for at least one message, then appends all that wait, `limit` at most, to `messages`
     /// and says how many; zero when the link was closed in order and nothing is left.
     ///
-    /// Costs less for each message than receiving them one by one. Cancel-safe as
-    /// [`Receiver::recv`].
+    /// Costs less for each message than receiving them one by one.
+    ///
+    /// Cancel-safe: messages are taken only when the future is ready; until then nothing is
+    /// appended.
     ///
     /// # Errors
     ///
@@ -85,7 +87,8 @@ impl ManualReceiver {
 
     /// Waits for the next message; `None` when the link was closed in order and nothing is left.
     ///
-    /// Cancel-safe: a message is taken only when the future is ready.
+    /// Cancel-safe: a message is taken only when the future is ready. From then on it is rejected
+    /// where its [`Delivery`] is dropped.
     ///
     /// # Errors
     ///

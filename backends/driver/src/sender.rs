@@ -36,6 +36,12 @@ impl Outgoing {
         self
     }
 
+    /// The message, and by when it is to be on the wire.
+    #[must_use]
+    pub fn into_parts(self) -> (Bytes, Option<StdInstant>) {
+        (self.message, self.expires)
+    }
+
     pub(crate) fn into_message(self) -> Bytes {
         self.message
     }
@@ -66,7 +72,8 @@ impl Sender {
     /// Waits for room on the channel, then sends.
     ///
     /// Cancel-safe: a future that is dropped before it is ready has not sent the message, and one
-    /// that is ready has.
+    /// that is ready has. The message goes with the future: keep a clone, which is cheap, to send
+    /// it again.
     ///
     /// # Errors
     ///
@@ -133,9 +140,12 @@ impl Sender {
     /// Sends many messages, waiting for room where there is none, and gives one receipt for all.
     /// Costs less for each message than sending them one by one.
     ///
-    /// Messages are taken off the front of `messages` as they are accepted, so after an error, or
-    /// when the future is dropped, it holds those that were not sent. The verdicts of those that
-    /// were are in [`Link::report`](crate::Link::report) then.
+    /// Messages are taken off the front of `messages` as they are accepted, so after an error it
+    /// holds those that were not sent. The verdicts of those that were are in
+    /// [`Link::report`](crate::Link::report) then.
+    ///
+    /// Cancel-safe: when the future is dropped, `messages` holds those that were not sent, as after
+    /// an error, and the next call goes on with them; its receipt is about those alone.
     ///
     /// # Errors
     ///

@@ -5,13 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
 use countersign_core::{
-    ChannelId, CloseMode, EndReason, Event, Instant, Life, Link, Loss, Mode, Role, SessionLoss,
-    TakeOver,
+    ChannelId, CloseMode, Event, Instant, Life, Link, Loss, Mode, Role, SessionLoss, TakeOver,
 };
-use countersign_endpoint::{LinkAccess, SecurityError};
+use countersign_endpoint::{Explanation, LinkAccess, SecurityError};
 
 use crate::clock::Clock;
-use crate::error::{Detail, LinkError};
+use crate::error::LinkError;
 use crate::receipt::Receipts;
 use crate::registry::{Place, Registry, Unaccepted};
 use crate::wakers::{Awaited, WakerSet};
@@ -76,7 +75,7 @@ pub(crate) struct State {
     pub(crate) ended: bool,
     /// The application was told of a lost session, and not yet of the next one.
     session_lost: bool,
-    detail: Option<Detail>,
+    pub(crate) explanation: Explanation,
     /// What the log was last told of there being no connection.
     logged: Option<String>,
     /// How often the link went over to another driver.
@@ -121,7 +120,7 @@ impl Shared {
             connected: false,
             ended: false,
             session_lost: false,
-            detail: None,
+            explanation: Explanation::default(),
             logged: None,
             driver_number: 0,
             driver: None,
@@ -159,7 +158,7 @@ impl Shared {
                     state.blocked = false;
                     let driver = state.driver.take();
                     state.wakes.extend(driver);
-                    state.detail = None;
+                    state.explanation.clear();
                 }
                 (result, state.driver_number, state.link.connection())
             })
@@ -285,7 +284,7 @@ impl State {
 
     /// The connection is gone, and the link waits for the next.
     fn lost(&mut self, loss: Loss) {
-        let error = LinkError::new(EndReason::Lost(loss), self.detail.clone());
+        let error = self.explanation.of_loss(loss);
         // A peer that came back before it was missed is not away.
         if let Some((registry, _)) = &self.registry
             && self.link.life() == Life::Offline
@@ -303,7 +302,8 @@ impl State {
         let (Life::Offline, Some(loss)) = (self.link.life(), self.link.last_loss()) else {
             return;
         };
-        let error = LinkError::new(EndReason::Lost(loss), self.detail.take());
+        let error = self.explanation.of_loss(loss);
+        self.explanation.clear();
         let next = match self.link.role() {
             Role::Opener if self.connected => "connecting again",
             Role::Opener => "trying again",
@@ -400,22 +400,9 @@ impl State {
         }
     }
 
-    /// Keeps what a layer below says about the end that is coming. What it says later is not why
-    /// the link ended.
-    pub(crate) fn explain(&mut self, detail: Detail) {
-        if self.link.life() == Life::Ended {
-            return;
-        }
-        // Security says more than an error of the transport's that may have been seen before.
-        if self.detail.is_none() || matches!(detail, Detail::Security(_)) {
-            self.detail = Some(detail);
-        }
-    }
-
     /// Why the link ended, once it has.
     pub(crate) fn error(&self) -> Option<LinkError> {
-        let reason = self.link.end_reason()?;
-        Some(LinkError::new(reason.clone(), self.detail.clone()))
+        self.explanation.of_end(&self.link)
     }
 }
 
@@ -426,7 +413,8 @@ impl LinkAccess for &Shared {
     }
 
     fn note(&mut self, failure: &SecurityError) {
-        self.lock().explain(Detail::Security(failure.clone()));
+        let state = &mut *self.lock();
+        state.explanation.security(&state.link, failure);
     }
 }
 
@@ -441,29 +429,5 @@ impl Drop for Handle {
                 state.link.close(CloseMode::Drain);
             }
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io;
-
-    use countersign_core::{ChannelConfig, Config};
-
-    use super::*;
-
-    #[test]
-    fn what_is_said_after_the_end_is_not_why_it_ended() {
-        let config = Config::new().channel(ChannelConfig::send("data"));
-        let Ok(link) = Link::new(&config, Role::Opener, [1; 16]) else {
-            panic!("the declaration is good");
-        };
-        let shared = Shared::new(link);
-        assert!(shared.with(|state| state.link.handle_opened(Instant::ZERO).is_ok()));
-        shared.with(|state| state.link.handle_lost(Instant::ZERO, Loss::Abandoned));
-        let late = || Detail::Transport(Arc::new(io::ErrorKind::ConnectionReset.into()));
-        shared.with(|state| state.explain(late()));
-        let error = shared.with(|state| state.error());
-        assert!(error.is_some_and(|error| error.io().is_none() && error.security().is_none()));
     }
 }

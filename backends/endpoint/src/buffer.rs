@@ -1,13 +1,20 @@
 //! Memory for bytes on their way, lent by the thread for as long as there are any.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
 
 /// Length of a lent piece of memory: four TLS records and what TLS adds to them.
 const LENGTH: usize = 4 * 16_384 + 1024;
 /// How many pieces a thread keeps for the next borrower.
 const KEPT: usize = 4;
+/// How many pieces all threads that wait keep together.
+const SHARED_KEPT: usize = 16;
+
+/// What threads have handed over that wait.
+static SHARED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 thread_local! {
     static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
@@ -28,7 +35,7 @@ thread_local! {
 /// buffer.consume(1);
 /// assert_eq!(buffer.filled(), b"bc");
 /// ```
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Buffer {
     memory: Vec<u8>,
     start: usize,
@@ -67,6 +74,7 @@ impl Buffer {
         if self.memory.is_empty() {
             self.memory = SPARE
                 .with_borrow_mut(Vec::pop)
+                .or_else(|| SHARED.lock().unwrap_or_else(PoisonError::into_inner).pop())
                 .unwrap_or_else(|| vec![0; LENGTH]);
         }
         if self.memory.len() - self.end < least {
@@ -150,11 +158,59 @@ impl Buffer {
             });
         }
     }
+
+    /// Lets other threads have what this one keeps for the next borrower: for a thread that is
+    /// about to wait, and is one of many, as where each link has its own.
+    pub fn share_spare() {
+        SPARE.with_borrow_mut(|spare| {
+            if !spare.is_empty() {
+                let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+                let room = SHARED_KEPT.saturating_sub(shared.len());
+                shared.extend(spare.drain(..room.min(spare.len())));
+            }
+            spare.clear();
+            spare.shrink_to_fit();
+        });
+    }
+}
+
+impl fmt::Debug for Buffer {
+    /// Without the bytes, which may be many, and nobody else's business.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buffer")
+            .field("filled", &self.filled().len())
+            .field("memory", &self.memory.len())
+            .finish()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_that_waits_keeps_nothing() {
+        let mut buffers: Vec<_> = (0..KEPT + 1).map(|_| Buffer::default()).collect();
+        for _ in 0..2 * SHARED_KEPT {
+            for buffer in &mut buffers {
+                assert_eq!(buffer.space(1).len(), LENGTH);
+            }
+            buffers.iter_mut().for_each(Buffer::release);
+            assert_eq!(SPARE.with_borrow(Vec::len), KEPT);
+            Buffer::share_spare();
+            assert_eq!(SPARE.with_borrow(Vec::len), 0);
+            assert!(SHARED.lock().unwrap().len() <= SHARED_KEPT);
+        }
+    }
+
+    #[test]
+    fn its_debug_output_keeps_the_bytes_to_itself() {
+        let mut buffer = Buffer::default();
+        buffer.space(2)[..2].copy_from_slice(b"no");
+        buffer.commit(2);
+        let text = format!("{buffer:?}");
+        assert_eq!(text, format!("Buffer {{ filled: 2, memory: {LENGTH} }}"));
+    }
 
     #[test]
     fn grows_moves_and_gives_back() {

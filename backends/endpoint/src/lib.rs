@@ -7,6 +7,11 @@
 //! - [`SetupError`] is what can be wrong before there is a connection, [`SecurityError`]
 //!   afterwards.
 //!
+//! With the core, for whoever drives links without a backend:
+//! - [`Endpoint`]: a connection of a link. Ciphertext in, messages out.
+//! - [`Wire`]: the same with the bytes on their way. `docs/custom-runtime.md` tells how to use it.
+//! - [`LinkError`]: why there is no link, for people, from an [`Explanation`].
+//!
 //! TLS 1.3 only, both ends present a certificate and check the other's, and nothing accepts
 //! just anybody. rustls is hidden: none of its types shows.
 //!
@@ -52,8 +57,8 @@
 //!
 //! # Modules
 //! Each file has one subject: `fingerprint`, `identity`, `pin`, `trust` (pins or an authority),
-//! `verify` (the check rustls calls), `security` (settings of a link), `connection` over `tls`
-//! and `plain`, `error` and `alert`, `translate` (from rustls's errors), `setup_error`,
+//! `verify` (the check rustls calls), `endpoint` and `wire` (a link's connection), `security` (settings of a link), `connection` over `tls`
+//! and `plain`, `error` and `alert`, `link_error` (why a link ended), `translate` (from rustls's errors), `setup_error`,
 //! `certificate` (what is read from one) and `pem`.
 
 mod alert;
@@ -64,6 +69,7 @@ mod endpoint;
 mod error;
 mod fingerprint;
 mod identity;
+mod link_error;
 mod pem;
 mod pin;
 mod plain;
@@ -73,6 +79,7 @@ mod tls;
 mod translate;
 mod trust;
 mod verify;
+mod wire;
 
 pub use alert::Alert;
 pub use buffer::Buffer;
@@ -81,7 +88,9 @@ pub use endpoint::{Endpoint, LinkAccess, Written};
 pub use error::{Blame, PlainProtocol, Reason, SecurityError};
 pub use fingerprint::{Fingerprint, ParseFingerprintError};
 pub use identity::{Identity, IdentityWarning};
+pub use link_error::{Explanation, LinkError};
 pub use pin::{Pin, Pins, ValidityDates};
 pub use security::{ALPN_COUNTERSIGN, Security, TlsBuilder, random_seed};
 pub use setup_error::{Origin, SetupError};
 pub use trust::{Authority, Trust};
+pub use wire::{ToSend, Wire};

@@ -37,6 +37,55 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Bytes instead of messages
+//!
+//! [`secure_connect`] and [`secure_over`] give a [`SecureStream`]: the same identities and pins, and
+//! the standard library's own traits for reading and writing. There are no messages, no receipts, no
+//! thread, and no other connection when this one is lost.
+//!
+//! ```
+//! use std::io::{BufRead, Read, Write};
+//! use std::net::TcpListener;
+//!
+//! use countersign_certs::NewIdentity;
+//! use countersign_std::core::Role;
+//! use countersign_std::endpoint::{Identity, Security};
+//! use countersign_std::{StreamSetup, secure_connect, secure_over};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Two machines, each with an identity and a pin of the other's.
+//! let (robot, station) = (NewIdentity::new("robot").generate()?, NewIdentity::new("station").generate()?);
+//! let identity = Identity::from_der(robot.certificate_der(), robot.key_der())?;
+//! let on_robot = StreamSetup::new(Security::tls(identity, station.fingerprint()).build()?);
+//! let identity = Identity::from_der(station.certificate_der(), station.key_der())?;
+//! let on_station = StreamSetup::new(Security::tls(identity, robot.fingerprint()).build()?);
+//!
+//! let listener = TcpListener::bind("127.0.0.1:0")?;
+//! let address = listener.local_addr()?;
+//! let serving = std::thread::spawn(move || -> std::io::Result<()> {
+//!     let (socket, _) = listener.accept()?;
+//!     // In a thread for each, where many connect: a handshake takes time, and a bad one longer.
+//!     let mut stream = secure_over(socket, Role::Acceptor, &on_robot)?;
+//!     let mut question = Vec::new();
+//!     // No more than 1000 bytes, whatever comes.
+//!     (&mut stream).take(1000).read_until(b'\n', &mut question)?;
+//!     stream.write_all(b"forward")?;
+//!     stream.close()
+//! });
+//!
+//! let mut stream = secure_connect(address, &on_station)?;
+//! assert_eq!(stream.peer(), Some(robot.fingerprint()));
+//! stream.write_all(b"where to?\n")?;
+//! stream.shutdown()?;
+//! let mut answer = Vec::new();
+//! // A connection that just breaks off is an error, and never the end.
+//! stream.read_to_end(&mut answer)?;
+//! assert_eq!(answer, b"forward");
+//! serving.join().unwrap()?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod block;
 mod connect;

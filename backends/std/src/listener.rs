@@ -115,7 +115,8 @@ where
         let stream = prepare(socket, &sockets, guest.config())?;
         waiting.spawn("countersign-link", guest.serve(stream)?.run(Clock))
     };
-    let serving = async move { drop(serve(doors, accept, welcome, || Clock).await) };
+    let serving = serve(doors, accept, welcome, || Clock);
+    let serving = async { drop(serving.await) };
     waiting.spawn("countersign-listener", serving)
 }
 

@@ -90,6 +90,8 @@ impl Waiting {
             }
             let earliest = EARLIEST.get();
             let left = earliest.map(|at| at.saturating_duration_since(Instant::now()));
+            // Every link has such a thread, and most of them wait.
+            Buffer::share_spare();
             match self.poller.poll(&mut events, left) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
 
-use crate::runtime::{Alarm, Stream, establish};
+use crate::runtime::{Stream, alarm, establish};
 
 /// Connects to a listening peer over TCP, and waits until it has accepted this end.
 ///
@@ -27,7 +27,8 @@ use crate::runtime::{Alarm, Stream, establish};
 /// connection and the handshake may each take
 /// [`Patience::handshake`](countersign_driver::core::Patience::handshake).
 ///
-/// Cancel-safe: dropping the future gives the connection up.
+/// Cancel-safe: dropping the future gives the attempt and its connection up; the peer sees an
+/// error, or a link that ends without a message.
 ///
 /// # Errors
 ///
@@ -43,7 +44,7 @@ pub async fn connect(
         async move {
             let limit = config.waits().handshake;
             let lookup = async { Ok(lookup_host(address).await?.collect()) };
-            let stream = open(lookup, limit, Alarm::default(), TcpStream::connect).await?;
+            let stream = open(lookup, limit, alarm(), TcpStream::connect).await?;
             prepare_socket(&SockRef::from(&stream), &config)?;
             Ok(stream)
         }
@@ -52,6 +53,8 @@ pub async fn connect(
 }
 
 /// Connects to a listening peer over a Unix socket, as [`connect`] does over TCP.
+///
+/// Cancel-safe as [`connect`].
 ///
 /// # Errors
 ///
@@ -71,6 +74,8 @@ pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Lin
 
 /// Connects over streams that `dial` opens: one now, and another whenever the link is to connect
 /// again. `dial` has to give up by itself when it takes too long.
+///
+/// Cancel-safe as [`connect`]; what `dial` is about is dropped.
 ///
 /// # Errors
 ///
@@ -93,6 +98,8 @@ where
 /// Makes a link between two declarations in one process, over a connection in memory: for tests, and
 /// for parts that may move apart some day.
 ///
+/// Cancel-safe as [`connect`].
+///
 /// # Errors
 ///
 /// As for [`connect`].
@@ -108,7 +115,9 @@ pub async fn pair(opener: &Setup, acceptor: &Setup) -> Result<(Link, Link), Link
 ///
 /// The stream may have carried other bytes before, of a protocol that the two ends spoke until now.
 /// Where some of what the peer has sent since is already in a buffer, hand in the stream with that
-/// buffer: [`tokio::io::BufReader`] is a stream too.
+/// buffer: tokio's `BufReader` is a stream too.
+///
+/// Cancel-safe as [`connect`]; the stream goes with the future.
 ///
 /// # Errors
 ///

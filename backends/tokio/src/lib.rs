@@ -39,6 +39,55 @@
 //! # }
 //! ```
 //!
+//! # Bytes instead of messages
+//!
+//! [`secure_connect`] and [`secure_over`] give a [`SecureStream`]: the same identities and pins, and
+//! tokio's own traits for reading and writing. There are no messages, no receipts, and no other
+//! connection when this one is lost.
+//!
+//! ```
+//! use countersign_certs::NewIdentity;
+//! use countersign_tokio::core::Role;
+//! use countersign_tokio::endpoint::{Identity, Security};
+//! use countersign_tokio::{StreamSetup, secure_connect, secure_over};
+//! use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+//! use tokio::net::TcpListener;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Two machines, each with an identity and a pin of the other's.
+//! let (robot, station) = (NewIdentity::new("robot").generate()?, NewIdentity::new("station").generate()?);
+//! let identity = Identity::from_der(robot.certificate_der(), robot.key_der())?;
+//! let on_robot = StreamSetup::new(Security::tls(identity, station.fingerprint()).build()?);
+//! let identity = Identity::from_der(station.certificate_der(), station.key_der())?;
+//! let on_station = StreamSetup::new(Security::tls(identity, robot.fingerprint()).build()?);
+//!
+//! let listener = TcpListener::bind("127.0.0.1:0").await?;
+//! let address = listener.local_addr()?;
+//! let serving = tokio::spawn(async move {
+//!     let (socket, _) = listener.accept().await?;
+//!     // In a task for each, where many connect: a handshake takes time, and a bad one longer.
+//!     let mut stream = secure_over(socket, Role::Acceptor, &on_robot).await?;
+//!     let mut question = Vec::new();
+//!     // No more than 1000 bytes, whatever comes.
+//!     (&mut stream).take(1000).read_until(b'\n', &mut question).await?;
+//!     stream.write_all(b"forward").await?;
+//!     stream.close().await
+//! });
+//!
+//! let mut stream = secure_connect(address, &on_station).await?;
+//! assert_eq!(stream.peer(), Some(robot.fingerprint()));
+//! stream.write_all(b"where to?\n").await?;
+//! stream.shutdown().await?;
+//! let mut answer = Vec::new();
+//! // A connection that just breaks off is an error, and never the end.
+//! stream.read_to_end(&mut answer).await?;
+//! assert_eq!(answer, b"forward");
+//! serving.await??;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Everything here must be called inside a tokio runtime with its I/O and time drivers enabled.
 //! Both flavours of runtime will do.
 

@@ -16,9 +16,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 
-use crate::runtime::{Alarm, Stream};
+use crate::runtime::{Stream, alarm};
 
 /// Listens on a TCP address; port 0 lets the system choose one.
+///
+/// Cancel-safe: when the future is dropped, nobody listens.
 ///
 /// # Errors
 ///
@@ -28,6 +30,8 @@ pub async fn listen(address: impl ToSocketAddrs, setup: Setup) -> io::Result<Lis
 }
 
 /// Listens with other limits than the default ones.
+///
+/// Cancel-safe as [`listen`].
 ///
 /// # Errors
 ///
@@ -56,6 +60,8 @@ pub async fn listen_with(
 
 /// Listens on a Unix socket. Its file is removed with the listener; one that is left from a
 /// process which is gone is replaced.
+///
+/// Cancel-safe as [`listen`].
 ///
 /// # Errors
 ///
@@ -108,8 +114,8 @@ fn start<S, F>(
 {
     let welcome = move |stream, guest: countersign_driver::Guest| {
         prepare(&stream)?;
-        tokio::spawn(guest.serve(Stream(stream))?.run(Alarm::default()));
+        tokio::spawn(guest.serve(Stream(stream))?.run(alarm()));
         Ok(())
     };
-    tokio::spawn(serve(doors, accept, welcome, Alarm::default));
+    tokio::spawn(serve(doors, accept, welcome, alarm));
 }

@@ -6,18 +6,17 @@ use std::task::{Context, Poll};
 
 use countersign_driver::core::Role;
 use countersign_driver::endpoint::Fingerprint;
-use countersign_driver::{StreamSetup, secure};
+use countersign_driver::{StreamSetup, open, secure};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, ToSocketAddrs};
-use tokio::time::timeout;
+use tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
 
-use crate::runtime::{Alarm, Stream};
+use crate::runtime::{Stream, alarm};
 
 /// Opens a TCP connection and secures it, as its opener: see [`secure_over`].
 ///
-/// Looking the name up and connecting may take [`StreamSetup::handshake_limit`], and the handshake
-/// as long again. Records go out at once (`TCP_NODELAY`). There is one attempt, at each address of
-/// the name in turn.
+/// Of several addresses the first that answers is taken, as by [`open`](countersign_driver::open) (RFC 8305). Looking the
+/// name up, the TCP connection and the handshake may each take [`StreamSetup::handshake_limit`].
+/// Records go out at once (`TCP_NODELAY`). Nothing is tried again.
 ///
 /// Cancel-safe: dropping the future gives the connection up.
 ///
@@ -28,11 +27,9 @@ pub async fn secure_connect(
     address: impl ToSocketAddrs,
     setup: &StreamSetup,
 ) -> io::Result<SecureStream<TcpStream>> {
-    let connecting = TcpStream::connect(address);
-    let stream = timeout(setup.handshake(), connecting).await.map_err(|_| {
-        let text = format!("connecting took longer than {:?}", setup.handshake());
-        io::Error::new(io::ErrorKind::TimedOut, text)
-    })??;
+    let lookup = async { Ok(lookup_host(address).await?.collect()) };
+    let (limit, alarm) = (setup.handshake(), alarm());
+    let stream = open(lookup, limit, alarm, TcpStream::connect).await?;
     stream.set_nodelay(true)?;
     secure_over(stream, Role::Opener, setup).await
 }
@@ -44,7 +41,7 @@ pub async fn secure_connect(
 ///
 /// The stream may have carried other bytes before, until the two agreed to go on in TLS. What a
 /// buffered reader has read too far belongs to TLS already: hand in tokio's
-/// [`BufReader`](tokio::io::BufReader) itself, or use [`secure_over_with`].
+/// `BufReader` itself, or use [`secure_over_with`].
 ///
 /// Ready when this end has accepted the peer. An opener may still be refused after that, since in
 /// TLS 1.3 the acceptor judges last: then the first read fails, and tells why. Where this end
@@ -87,7 +84,7 @@ pub async fn secure_over_with<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut alarm = Alarm::default();
+    let mut alarm = alarm();
     let stream = Stream(stream);
     let established =
         secure::SecureStream::establish(stream, role, setup, already_read, &mut alarm);
@@ -104,9 +101,9 @@ where
 ///   [`SecureStream::close`] also waits for the peer. Dropping the stream without either cuts the
 ///   connection, which the peer finds to be an error.
 /// - Each write becomes records of its own, up to 64 KiB at once: put a
-///   [`BufWriter`](tokio::io::BufWriter) around it for many small ones. As with every `AsyncWrite`,
+///   `BufWriter` around it for many small ones. As with every `AsyncWrite`,
 ///   what was written is sure to go out only with `flush`, `shutdown` or `close`.
-/// - For two tasks, [`tokio::io::split`].
+/// - For two tasks, `tokio::io::split`.
 ///
 /// Cancel-safe are `read`, `fill_buf`, `write`, `flush`, `shutdown`, [`SecureStream::close`], and
 /// `read_until` and `read_line` as far as tokio says so of them; not `read_exact` and `write_all`,
@@ -161,7 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SecureStream<S> {
     /// [`TimedOut`](io::ErrorKind::TimedOut) after [`StreamSetup::shutdown_limit`]; otherwise as
     /// for reading, and what the stream below says if data could not be sent.
     pub async fn close(&mut self) -> io::Result<()> {
-        self.inner.close(&mut Alarm::default()).await
+        self.inner.close(&mut alarm()).await
     }
 }
 

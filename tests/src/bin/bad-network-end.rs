@@ -158,7 +158,7 @@ fn receive(link: &dyn Link, count: u64, listens: bool, arrived: &mpsc::Sender<()
     } else {
         let mut receiver = link.manual_receiver("down").unwrap();
         while let Some(delivery) = receiver.recv().unwrap() {
-            take(delivery.payload());
+            take(&delivery);
             delivery.handled();
         }
     }

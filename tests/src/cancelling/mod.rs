@@ -2,7 +2,7 @@
 //!
 //! [`persist`] is the tool: it drops an operation's future before its first poll, after it, when it
 //! is woken, after the second, and so on, and begins anew each time until one is ready in time.
-//! [`job`] has work done that way, messages in both directions through windows that are too small
+//! A [`Job`] has work done that way, messages in both directions through windows that are too small
 //! for them, in every [form](forms) of sending and receiving that there is, and compares what
 //! came with what must have come. [`in_memory`] runs a job without sockets, threads or timers:
 //! a task is polled when it was woken and never otherwise, so a lost wake-up shows too.

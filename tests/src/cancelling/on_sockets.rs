@@ -1,11 +1,13 @@
 //! Jobs on a backend's sockets, and the futures that only a backend has.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use countersign_core::{Bytes, ChannelConfig, CloseMode, Config, Role};
-use countersign_driver::{AcceptError, Link, LinkError, Setup};
+use countersign_driver::{Link, LinkError, LinkEvent, Listener, Setup};
 use futures_util::StreamExt;
 use futures_util::future::{join, join_all};
 use futures_util::stream::FuturesUnordered;
@@ -20,23 +22,11 @@ use crate::pair::{IDENTITIES, loopback, tls};
 /// Nothing is asked to be `Send`: what a test does runs in one thread.
 #[allow(async_fn_in_trait, reason = "nobody spawns these futures")]
 pub trait AsyncBackend {
-    /// What accepts links.
-    type Listener;
-
     /// Runs a test's future in this thread.
     fn block_on<T>(&self, test: impl Future<Output = T>) -> T;
 
     /// Listens.
-    async fn listen(&self, address: SocketAddr, setup: Setup) -> io::Result<Self::Listener>;
-
-    /// Where it listens.
-    fn address(&self, listener: &Self::Listener) -> SocketAddr;
-
-    /// Waits for the next peer.
-    async fn accept(&self, listener: &Self::Listener) -> Result<Link, AcceptError>;
-
-    /// Closes a listener and waits until its address is free.
-    async fn close(&self, listener: Self::Listener);
+    async fn listen(&self, address: SocketAddr, setup: Setup) -> io::Result<Listener>;
 
     /// Opens a link.
     async fn connect(&self, address: SocketAddr, setup: &Setup) -> Result<Link, LinkError>;
@@ -90,8 +80,8 @@ pub fn jobs<B: AsyncBackend>(backend: &B) {
 async fn job_on<B: AsyncBackend>(backend: &B, job: Job) {
     let [client, server] = setups(job.configs());
     let listener = backend.listen(loopback(), server).await.unwrap();
-    let address = backend.address(&listener);
-    let (near, far) = join(backend.connect(address, &client), backend.accept(&listener)).await;
+    let address = listener.local_addr();
+    let (near, far) = join(backend.connect(address, &client), listener.accept()).await;
     let (work, outcome) = job.work([near.unwrap(), far.unwrap()]);
     // Each piece has a waker of its own.
     let mut work: FuturesUnordered<_> = work.into_iter().collect();
@@ -105,13 +95,13 @@ async fn job_on<B: AsyncBackend>(backend: &B, job: Job) {
 /// Connecting as [`AsyncBackend::connect`] does.
 pub fn connect<B: AsyncBackend>(backend: &B) {
     let opening = async |address, setup: &Setup| backend.connect(address, setup).await;
-    openings(backend, opening);
+    openings(backend, &opening);
 }
 
 /// Connecting over streams that a function dials.
 pub fn connect_with<B: AsyncBackend>(backend: &B) {
     let opening = async |address, setup: &Setup| backend.connect_with(address, setup).await;
-    openings(backend, opening);
+    openings(backend, &opening);
 }
 
 /// Connecting over a stream that is open already.
@@ -120,14 +110,14 @@ pub fn link_over<B: AsyncBackend>(backend: &B) {
         let stream = std::net::TcpStream::connect::<SocketAddr>(address).unwrap();
         backend.link_over(stream, Role::Opener, setup).await
     };
-    openings(backend, opening);
+    openings(backend, &opening);
 }
 
 /// Opens links with futures that are dropped. Those leave nothing but links without a message or
 /// errors at the acceptor; the last one is a link as any other.
 fn openings<B: AsyncBackend>(
     backend: &B,
-    opening: impl AsyncFn(SocketAddr, &Setup) -> Result<Link, LinkError>,
+    opening: &impl AsyncFn(SocketAddr, &Setup) -> Result<Link, LinkError>,
 ) {
     let rounds = 5;
     let drops = Drops::new(true);
@@ -135,8 +125,8 @@ fn openings<B: AsyncBackend>(
         for _ in 0..rounds {
             let [client, server] = one_way();
             let listener = backend.listen(loopback(), server).await.unwrap();
-            let address = backend.address(&listener);
-            let accepting = accept_until_message(backend, &listener);
+            let address = listener.local_addr();
+            let accepting = accept_until_message(&listener);
             let opening = async {
                 let open = async || opening(address, &client).await;
                 let link = persist(&drops, open).await.unwrap();
@@ -153,10 +143,10 @@ fn openings<B: AsyncBackend>(
 }
 
 /// Accepts links one after the other, until one brings messages: all of those.
-async fn accept_until_message<B: AsyncBackend>(backend: &B, listener: &B::Listener) -> Vec<Bytes> {
+async fn accept_until_message(listener: &Listener) -> Vec<Bytes> {
     loop {
         // A connection that was given up in its handshake is an error.
-        let Ok(link) = backend.accept(listener).await else {
+        let Ok(link) = listener.accept().await else {
             continue;
         };
         let mut receiver = link.receiver("data").unwrap();
@@ -231,24 +221,29 @@ pub fn accept<B: AsyncBackend>(backend: &B) {
     backend.block_on(async {
         let [client, server] = one_way();
         let listener = backend.listen(loopback(), server).await.unwrap();
-        let address = backend.address(&listener);
+        let address = listener.local_addr();
         let opening = async |number: u8| {
             let link = backend.connect(address, &client).await.unwrap();
             let receipt = link.sender("data").unwrap().send(vec![number]).await;
             assert!(receipt.unwrap().await.is_handled());
             assert!(link.close(CloseMode::Drain).await.is_orderly());
         };
+        let awaited = Cell::new(0);
         let opening = async {
-            // Some one by one, so that accepting waits, and the others at once.
+            // Some one by one, when the acceptor waits for them, and the others at once.
             for number in 0..links / 2 {
+                while awaited.get() < number {
+                    turn().await;
+                }
                 opening(number).await;
             }
             join_all((links / 2..links).map(opening)).await;
         };
         let accepting = async {
             let mut numbers = BTreeSet::new();
-            for _ in 0..links {
-                let accept = async || backend.accept(&listener).await;
+            for number in 0..links {
+                awaited.set(number);
+                let accept = async || listener.accept().await;
                 let link = persist(&drops, accept).await.unwrap();
                 let mut receiver = link.receiver("data").unwrap();
                 let number = receiver.recv().await.unwrap().unwrap()[0];
@@ -257,7 +252,7 @@ pub fn accept<B: AsyncBackend>(backend: &B) {
             }
             numbers
         };
-        let ((), numbers) = join(opening, accepting).await;
+        let (numbers, ()) = join(accepting, opening).await;
         assert!(numbers.into_iter().eq(0..links));
     });
     let counts = drops.counts();
@@ -271,16 +266,21 @@ pub fn close<B: AsyncBackend>(backend: &B) {
         for moment in Moment::all() {
             let [client, server] = one_way();
             let listener = backend.listen(loopback(), server).await.unwrap();
-            let address = backend.address(&listener);
+            let address = listener.local_addr();
             let opened = backend.connect(address, &client);
-            let (opened, accepted) = join(opened, backend.accept(&listener)).await;
+            let (opened, accepted) = join(opened, listener.accept()).await;
             let (opened, accepted) = (opened.unwrap(), accepted.unwrap());
-            let closed = until(moment, backend.close(listener)).await;
+            let closed = until(moment, listener.close()).await;
             if closed.is_none() {
                 dropped += 1;
+                // One that was not polled has done nothing, and one that was needs no other.
+                if moment.polls == 0 {
+                    listener.close().await;
+                }
                 until_free(address).await;
             }
             drop(TcpListener::bind(address).unwrap());
+            assert!(listener.accept().await.unwrap_err().is_closed());
             let receipt = opened.sender("data").unwrap().send("hello").await.unwrap();
             let mut receiver = accepted.receiver("data").unwrap();
             assert_eq!(receiver.recv().await.unwrap().unwrap(), "hello");
@@ -291,6 +291,35 @@ pub fn close<B: AsyncBackend>(backend: &B) {
         }
     });
     assert!(dropped > 0);
+}
+
+/// Draining a listener goes on without its future, until every link has closed in order.
+pub fn drain<B: AsyncBackend>(backend: &B) {
+    let drops = Drops::new(true);
+    let limit = Duration::from_secs(3600);
+    backend.block_on(async {
+        let [client, server] = one_way();
+        let listener = backend.listen(loopback(), server).await.unwrap();
+        let address = listener.local_addr();
+        let opened = backend.connect(address, &client);
+        let (opened, accepted) = join(opened, listener.accept()).await;
+        let (opened, accepted) = (opened.unwrap(), accepted.unwrap());
+        let mut receiver = accepted.receiver("data").unwrap();
+        let draining = async {
+            let drained = persist(&drops, async || listener.drain(limit).await).await;
+            drop(TcpListener::bind(address).unwrap());
+            drained
+        };
+        let receiving = async {
+            assert_eq!(opened.event().await, Some(LinkEvent::PeerClosing));
+            assert!(opened.ended().await.is_orderly());
+            receiver.recv().await.unwrap()
+        };
+        let (drained, rest) = join(draining, receiving).await;
+        assert_eq!((drained.orderly, drained.cut_short), (1, 0));
+        assert_eq!(rest, None);
+    });
+    assert!(drops.counts().into_iter().all(|count| count > 0));
 }
 
 /// Waits until an address can be bound.
@@ -309,7 +338,7 @@ macro_rules! cancelling {
             use super::*;
 
             $crate::cancelling!($backend; jobs connect connect_with link_over
-                link_over_as_acceptor accept close);
+                link_over_as_acceptor accept close drain);
         }
     };
     ($backend:expr; $($test:ident)*) => {

@@ -1,12 +1,13 @@
 //! Listeners with as many links as they take.
 
+use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, Dialect, EndReason, Loss, Reconnect, refuse,
+    ChannelConfig, CloseMode, Config, Dialect, EndReason, Loss, Reconnect, Verdict, refuse,
 };
-use countersign_driver::{Limits, LinkEvent, Setup};
+use countersign_driver::{Drained, Limits, LinkEvent, Setup};
 
 use super::{away, back, one, patience};
 use crate::backend::Listener;
@@ -138,6 +139,144 @@ pub fn one_more_gets_in_when_one_ends(pair: &Pair) {
     for link in &links {
         assert_passes(link, "undisturbed");
     }
+}
+
+/// One more than may wait to be accepted is sent away, and gets in when the application has taken
+/// one.
+pub fn one_more_gets_in_when_one_is_accepted(pair: &Pair) {
+    let limits = Limits {
+        backlog: PLACES,
+        ..Limits::default()
+    };
+    let server = pair.lasting_server(receive());
+    let listener = pair.server.listen(loopback(), server, limits);
+    let connect = || pair.connect(listener.address(), send()).unwrap();
+    let mut clients: Vec<_> = (0..PLACES).map(|_| connect()).collect();
+    let never = send().reconnect(Reconnect::never());
+    let never = Setup::new(never, pair.client_security()).unwrap();
+    let refused = pair.client.connect(listener.address(), &never).err();
+    let refused = refused.expect("it is one too many").to_string();
+    assert!(refused.contains("wait to be accepted"), "{refused}");
+    let lasting = pair.lasting_client(send());
+    let servers: Vec<_> = thread::scope(|scope| {
+        let opening = scope.spawn(|| pair.client.connect(listener.address(), &lasting).unwrap());
+        // Those that were sent away are told of as well.
+        let accepted = std::iter::repeat_with(|| listener.accept()).filter_map(Result::ok);
+        let servers = accepted.take(PLACES + 1).collect();
+        clients.push(opening.join().unwrap());
+        servers
+    });
+    // Which of them is whose is not known.
+    for (at, client) in clients.iter().enumerate() {
+        let sender = client.sender("data").unwrap();
+        drop(sender.give(format!("from {at}")));
+    }
+    let mut came: Vec<_> = servers
+        .iter()
+        .map(|server| server.receiver("data").unwrap().take())
+        .collect();
+    came.sort();
+    assert_eq!(came, ["from 0", "from 1", "from 2", "from 3"]);
+}
+
+/// One address may have so many connections and no more, those of others do not count.
+pub fn so_many_from_one_address(pair: &Pair) {
+    let limits = Limits {
+        per_address: PLACES,
+        ..Limits::default()
+    };
+    let setup = pair.server_setup(receive());
+    let listener = pair.server.listen(loopback(), setup, limits);
+    let connect = || pair.join(&*listener, listener.address(), send());
+    let mut links: Vec<_> = (0..PLACES).map(|_| connect()).collect();
+    assert!(pair.connect(listener.address(), send()).is_err());
+    let error = listener.accept().err().expect("it is one too many");
+    assert!(error.peer().is_some());
+    let why = error.to_string();
+    let limit = format!("{PLACES} connections from this address");
+    assert!(why.contains(&limit), "{why}");
+    let Ends { client, server } = links.remove(0);
+    assert!(client.close(CloseMode::Drain).is_orderly());
+    assert!(server.ended().is_orderly());
+    drop((client, server));
+    // The connection is gone a little later than the link.
+    let next = loop {
+        if let Ok(client) = pair.connect(listener.address(), send()) {
+            let server = listener.accept().unwrap();
+            break Ends { client, server };
+        }
+        assert!(listener.accept().is_err());
+    };
+    assert_passes(&next, "next");
+    for link in &links {
+        assert_passes(link, "undisturbed");
+    }
+}
+
+/// Draining lets links say what they have to say, also those whose peers are away just now, takes
+/// no new ones, and ends with the socket.
+pub fn links_that_are_drained(pair: &Pair) {
+    let listener = listen(pair, receive());
+    let (there, _proxy) = pair.lasting_join(&*listener, send());
+    let (leaving, proxy) = pair.lasting_join(&*listener, send());
+    away(&proxy, [&*leaving.client, &*leaving.server]);
+    let receipts = [&there, &leaving].map(|link| {
+        let sender = link.client.sender("data").unwrap();
+        sender.give("the last")
+    });
+    let mut receivers = [&there, &leaving].map(|link| link.server.receiver("data").unwrap());
+    let drained = thread::scope(|scope| {
+        let draining = scope.spawn(|| listener.drain(Duration::from_secs(60)));
+        // From here on the listener is draining.
+        assert_eq!(there.client.event(), Some(LinkEvent::PeerClosing));
+        let config = send().reconnect(Reconnect::never());
+        let setup = Setup::new(config, pair.client_security()).unwrap();
+        let refused = pair.client.connect(listener.address(), &setup).err();
+        assert!(refused.expect("no new ones").can_retry());
+        proxy.resume();
+        for receiver in &mut receivers {
+            while receiver.recv().unwrap().is_some() {}
+        }
+        draining.join().unwrap()
+    });
+    let all = Drained {
+        orderly: 2,
+        cut_short: 0,
+    };
+    assert_eq!(drained, all);
+    for (link, receipt) in [there, leaving].iter().zip(receipts) {
+        assert!(link.client.ended().is_orderly());
+        assert!(link.server.ended().is_orderly());
+        let verdict = receipt.wait();
+        // What had not begun when the peer closed may go elsewhere.
+        assert!(
+            matches!(verdict, Verdict::Handled | Verdict::Withdrawn),
+            "{verdict}"
+        );
+    }
+    assert!(listener.accept().err().unwrap().is_closed());
+    assert!(TcpStream::connect(listener.address()).is_err());
+}
+
+/// What is not closed in time is abandoned.
+pub fn links_that_are_not_drained_in_time(pair: &Pair) {
+    let listener = listen(pair, receive());
+    let in_time = pair.lasting_join(&*listener, send());
+    let late = pair.lasting_join(&*listener, send());
+    let receipt = late.0.client.sender("data").unwrap().give("not taken");
+    // Its receiver is there, and takes nothing.
+    let mut receiver = late.0.server.receiver("data").unwrap();
+    let drained = listener.drain(Duration::from_millis(50));
+    assert_eq!(drained.orderly + drained.cut_short, 2);
+    assert!(drained.cut_short >= 1, "{drained:?}");
+    let end = late.0.server.ended().end.unwrap();
+    assert_eq!(*end.reason(), EndReason::Lost(Loss::Abandoned));
+    // What has arrived can still be taken.
+    assert_eq!(receiver.take(), "not taken");
+    assert!(receiver.recv().is_err());
+    late.0.client.start_close(CloseMode::Withdraw);
+    drop((in_time, late, listener));
+    drop(receipt);
 }
 
 /// Peers come back to their links although there is no place for new ones, not even while they are

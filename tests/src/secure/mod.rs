@@ -1,10 +1,11 @@
 //! Secure streams: what a backend is to a scenario, and the pairs that scenarios run on.
 //!
 //! As with links, a scenario is written once, in [`scenarios`], against the traits here, and is
-//! blocking. [`secure_streams!`](crate::secure_streams) makes a test of each for a pair of
-//! backends. A backend joins by implementing [`Backend`]: where its streams implement the traits of
-//! `std`, as [`Std`](crate::on_std::Std)'s do, or of tokio, most of it is there.
+//! blocking. [`trials`] makes a test of each for each pair of [backends](crate::backends). A backend
+//! joins by implementing [`Backend`]: where its streams implement the traits of
+//! `std`, as [`Std`](crate::on_std::Std)'s do, of tokio, or of futures-io, most of it is there.
 
+mod on_futures_io;
 mod on_std;
 mod on_tokio;
 pub mod scenarios;
@@ -18,8 +19,10 @@ use countersign_core::Role;
 use countersign_driver::StreamSetup;
 use countersign_endpoint::{Fingerprint, Security};
 
-use crate::Transport;
+use crate::backends::Couple;
+use crate::harness::{Trial, trial};
 use crate::pair::{IDENTITIES, loopback, tls};
+use crate::{Transport, watch_as};
 
 /// A runtime's way to secure streams.
 pub trait Backend: Send + Sync {
@@ -155,85 +158,95 @@ impl Pair {
     }
 }
 
-/// Makes a module with a test of every scenario for one pair of backends, secured and plain:
-/// `secure_streams!(name, client, server)`.
-#[macro_export]
-macro_rules! secure_streams {
-    ($name:ident, $client:expr, $server:expr) => {
-        mod $name {
-            mod tls {
-                const PAIR: $crate::secure::Pair = $crate::secure::Pair {
-                    client: &$client,
-                    server: &$server,
-                    transport: $crate::Transport::Tls,
+/// A scenario, and how its streams may be secured.
+#[derive(Debug)]
+pub struct Scenario {
+    /// The function in [`scenarios`].
+    pub name: &'static str,
+    /// The scenario itself.
+    pub run: fn(&Pair),
+    /// How the streams may be secured.
+    pub transports: &'static [Transport],
+}
+
+macro_rules! list {
+    ($transports:expr; $($name:ident,)*) => {
+        &[$(Scenario {
+            name: stringify!($name),
+            run: scenarios::$name,
+            transports: $transports,
+        },)*]
+    };
+}
+
+/// The scenarios that do not care about security.
+static ANY: &[Scenario] = list! { &[Transport::Tls, Transport::Plain];
+    echo_of_all_sizes,
+    both_directions_at_once,
+    exactly,
+    until_a_separator,
+    lines,
+    half_closed,
+    nothing_after_shutdown,
+    closing_waits_for_the_peer,
+    closing_throws_away_what_comes,
+    a_peer_that_never_ends,
+    over_a_connection_that_carried_other_bytes,
+    byte_by_byte,
+    connecting,
+};
+
+/// The scenarios that are about security.
+static SECURED: &[Scenario] = list! { &[Transport::Tls];
+    peers_are_known,
+    wrong_pin_at_the_client,
+    wrong_pin_at_the_server,
+    a_handshake_that_stalls,
+    a_peer_that_hangs_up,
+    a_peer_that_does_not_speak_tls,
+    cut_without_a_goodbye,
+    what_came_before_the_cut_is_read,
+    a_changed_record,
+    a_peer_that_says_goodbye_and_leaves,
+};
+
+/// All scenarios.
+pub fn all() -> impl Iterator<Item = &'static Scenario> {
+    ANY.iter().chain(SECURED)
+}
+
+impl Scenario {
+    /// How a backend's list of what it can't do names it.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("secure::{}", self.name)
+    }
+}
+
+/// A test of each scenario for each pair of backends.
+#[must_use]
+pub fn trials(couples: &[Couple]) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for couple in couples {
+        let (Some(client), Some(server)) = (couple.client.streams, couple.server.streams) else {
+            continue;
+        };
+        for transport in [Transport::Tls, Transport::Plain] {
+            for scenario in all() {
+                let path = scenario.path();
+                if !scenario.transports.contains(&transport) || couple.cannot(&path).is_some() {
+                    continue;
+                }
+                let name = format!("{}::{}::{path}", couple.name(), transport.name());
+                let pair = Pair {
+                    client,
+                    server,
+                    transport,
                 };
-                $crate::each_stream_scenario!();
-                $crate::each_tls_stream_scenario!();
-            }
-            mod plain {
-                const PAIR: $crate::secure::Pair = $crate::secure::Pair {
-                    client: &$client,
-                    server: &$server,
-                    transport: $crate::Transport::Plain,
-                };
-                $crate::each_stream_scenario!();
+                let run = scenario.run;
+                trials.push(trial(name, move |name| watch_as(name, move || run(&pair))));
             }
         }
-    };
-}
-
-/// One test for each scenario of a list.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! stream_tests {
-    ($($scenario:ident,)*) => {
-        $(
-            #[test]
-            fn $scenario() {
-                $crate::watch(|| $crate::secure::scenarios::$scenario(&PAIR));
-            }
-        )*
-    };
-}
-
-/// A test of each scenario that does not care about security.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! each_stream_scenario {
-    () => {
-        $crate::stream_tests! {
-            echo_of_all_sizes,
-            both_directions_at_once,
-            exactly,
-            until_a_separator,
-            lines,
-            half_closed,
-            nothing_after_shutdown,
-            closing_waits_for_the_peer,
-            closing_throws_away_what_comes,
-            a_peer_that_never_ends,
-            over_a_connection_that_carried_other_bytes,
-            connecting,
-        }
-    };
-}
-
-/// A test of each scenario that is about security.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! each_tls_stream_scenario {
-    () => {
-        $crate::stream_tests! {
-            peers_are_known,
-            wrong_pin_at_the_client,
-            wrong_pin_at_the_server,
-            a_handshake_that_stalls,
-            a_peer_that_hangs_up,
-            a_peer_that_does_not_speak_tls,
-            cut_without_a_goodbye,
-            what_came_before_the_cut_is_read,
-            a_changed_record,
-            a_peer_that_says_goodbye_and_leaves,
-        }
-    };
+    }
+    trials
 }

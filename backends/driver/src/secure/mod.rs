@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use countersign_core::Role;
-use countersign_endpoint::{Connection, Fingerprint, SecurityError};
+use countersign_endpoint::{Blame, Connection, Fingerprint, SecurityError};
 
 use crate::driver::{Timer, Transport};
 use setup::io_error;
@@ -169,16 +169,17 @@ impl<T: Transport> SecureStream<T> {
         let secured = within(limit, "the handshake", timer, |context| {
             stream.poll_handshake(context)
         });
-        match secured.await {
-            Ok(()) => Ok(stream),
-            Err(error) => {
-                let inner = error.get_ref();
-                if inner.is_some_and(<dyn Error + Send + Sync>::is::<SecurityError>) {
-                    // It can't be closed in order any more; what counts is that the peer hears why.
-                    let _ = stream.close(timer).await;
-                }
-                Err(error)
-            }
+        let Err(error) = secured.await else {
+            return Ok(stream);
+        };
+        if error.kind() == io::ErrorKind::TimedOut {
+            return Err(error);
+        }
+        // Nothing can be closed in order any more. But the peer must hear why we refuse it; or it
+        // has said why it refuses us, and hung up while we were writing.
+        match stream.close(timer).await {
+            Err(told) if security_error(&error).is_none() && is_refusal(&told) => Err(told),
+            _ => Err(error),
         }
     }
 
@@ -365,6 +366,16 @@ impl<T: Transport> SecureStream<T> {
             _ => Poll::Pending,
         }
     }
+}
+
+fn security_error(error: &io::Error) -> Option<&SecurityError> {
+    let inner = error.get_ref();
+    inner.and_then(<dyn Error + Send + Sync>::downcast_ref)
+}
+
+/// Whether the peer has said that, and why, there is no stream.
+fn is_refusal(error: &io::Error) -> bool {
+    security_error(error).is_some_and(|error| error.blame() == Blame::Refused)
 }
 
 /// Does `work`, but no longer than `limit`.

@@ -52,8 +52,8 @@ impl StreamSetup {
     }
 
     /// How long the handshake may take, from the open transport on. Afterwards it has failed with
-    /// [`TimedOut`](io::ErrorKind::TimedOut); with zero it always has, with [`Duration::MAX`] it
-    /// may take for ever.
+    /// [`TimedOut`](io::ErrorKind::TimedOut): with zero always, but for plain streams, which have
+    /// none. With [`Duration::MAX`] it may take for ever.
     #[must_use]
     pub fn handshake_limit(mut self, limit: Duration) -> Self {
         self.handshake = limit;

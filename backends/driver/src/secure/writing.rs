@@ -19,6 +19,8 @@ pub struct Writing {
     output: Buffer,
     /// The transport has not taken all of the output yet, and may hold it.
     sending: bool,
+    /// The transport has yet to be done with a flush, or with ending our direction: somebody waits.
+    waiting: bool,
     /// All data is sent, and nothing follows but our goodbye.
     leaving: bool,
     /// Our direction of the transport has ended.
@@ -102,7 +104,9 @@ impl Writing {
             }
         });
         ready!(self.poll_send(context, transport))?;
-        transport.poll_flush(context)
+        let flushed = transport.poll_flush(context);
+        self.waiting = flushed.is_pending();
+        flushed
     }
 
     /// Sends everything, then a close_notify, then ends this direction of the transport.
@@ -125,7 +129,9 @@ impl Writing {
             self.leaving = true;
         }
         ready!(self.poll_flush(context, transport, access))?;
-        match ready!(transport.poll_shutdown(context)) {
+        let shut = transport.poll_shutdown(context);
+        self.waiting = shut.is_pending();
+        match ready!(shut) {
             // Some systems say so when the peer has ended the connection before.
             Err(error) if error.kind() != io::ErrorKind::NotConnected => {
                 return Poll::Ready(Err(error));
@@ -135,9 +141,9 @@ impl Writing {
         Poll::Ready(Ok(()))
     }
 
-    /// Whether everything that was written has been sent.
+    /// Whether nobody waits for the transport to take something.
     pub(super) fn is_idle(&self) -> bool {
-        self.output.is_empty()
+        self.output.is_empty() && !self.sending && !self.waiting
     }
 
     /// Whether all data is sent, and nothing follows but our goodbye.

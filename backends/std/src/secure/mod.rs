@@ -5,10 +5,11 @@ mod halves;
 
 use std::io::{self, BufRead, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
 
 use countersign_driver::core::Role;
 use countersign_driver::endpoint::Fingerprint;
-use countersign_driver::{StreamSetup, secure};
+use countersign_driver::{StreamSetup, at, secure};
 
 use blocking::{Blocking, Deadline, context, run};
 
@@ -17,7 +18,8 @@ pub use halves::{ReadHalf, WriteHalf};
 /// Opens a TCP connection and secures it, as its opener: see [`secure_over`].
 ///
 /// Connecting to each address of the name, in turn, may take [`StreamSetup::handshake_limit`], and
-/// the handshake as long again. Records go out at once (`TCP_NODELAY`). There is one attempt.
+/// the handshake as long again; how long looking the name up takes is the system's business. Records go
+/// out at once (`TCP_NODELAY`). Nothing is tried again.
 ///
 /// # Errors
 ///
@@ -27,7 +29,7 @@ pub fn secure_connect(
     setup: &StreamSetup,
 ) -> io::Result<SecureStream> {
     // The system refuses a limit of zero.
-    let limit = setup.handshake().max(std::time::Duration::from_millis(1));
+    let limit = setup.handshake().max(Duration::from_millis(1));
     let mut refused = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in address.to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, limit) {
@@ -35,7 +37,7 @@ pub fn secure_connect(
                 socket.set_nodelay(true)?;
                 return secure_over(socket, Role::Opener, setup);
             }
-            Err(error) => refused = error,
+            Err(error) => refused = at(address, &error),
         }
     }
     Err(refused)

@@ -8,6 +8,7 @@ use std::thread;
 use countersign_core::Role;
 use countersign_endpoint::SecurityError;
 
+use crate::Proxy;
 use crate::pair::{loopback, payload};
 use crate::secure::{Made, Pair, Sink, Source, sockets};
 
@@ -205,6 +206,24 @@ fn agree(pair: &Pair, answer: &str) {
         stream.write_all(b"bytes back\n").unwrap();
         stream.close().unwrap();
     });
+}
+
+/// A network that brings one byte at a time.
+pub fn byte_by_byte(pair: &Pair) {
+    let listener = TcpListener::bind(loopback()).unwrap();
+    let proxy = Proxy::to(listener.local_addr().unwrap());
+    proxy.trickle();
+    let near = TcpStream::connect(proxy.address()).unwrap();
+    let far = listener.accept().unwrap().0;
+    let (mut client, mut server) = pair.over((near, far), &pair.setups());
+    client.write_all(b"a line\n").unwrap();
+    client.flush().unwrap();
+    let mut line = String::new();
+    server.read_line(&mut line).unwrap();
+    assert_eq!(line, "a line\n");
+    server.shutdown().unwrap();
+    client.close().unwrap();
+    server.close().unwrap();
 }
 
 /// By address.

@@ -1,0 +1,209 @@
+//! Why a link ended, with what the layers below the core know about it.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use countersign_core::{EndReason, Life, Link, Loss};
+
+use crate::error::SecurityError;
+
+/// Why a link ended, or never came to be.
+///
+/// `Display` is one line that says what to change; [`source`](std::error::Error::source) gives
+/// the layer below its word. It comes from an [`Explanation`].
+///
+/// It is known before this end's last words, a refusal or an abort perhaps, have gone out to the
+/// peer. Whoever drives the link sends them afterwards, so a program that exits at once, or drops
+/// the runtime that runs the driver, may take them with it.
+#[derive(Clone, Debug)]
+pub struct LinkError {
+    reason: EndReason,
+    detail: Option<Detail>,
+}
+
+/// What the layer below says.
+#[derive(Clone, Debug)]
+enum Detail {
+    Security(SecurityError),
+    Transport(Arc<io::Error>),
+    /// No connection could be opened.
+    Unopened(Arc<io::Error>),
+}
+
+impl LinkError {
+    /// With what the core knows, and no word of the layers below.
+    #[must_use]
+    pub fn new(reason: EndReason) -> Self {
+        let detail = None;
+        Self { reason, detail }
+    }
+
+    /// An error of the transport before there was a link.
+    #[must_use]
+    pub fn transport(error: io::Error) -> Self {
+        let detail = Some(Detail::Transport(Arc::new(error)));
+        Self {
+            reason: EndReason::Lost(Loss::Transport),
+            detail,
+        }
+    }
+
+    /// Why the link ended, in the core's terms.
+    #[must_use]
+    pub fn reason(&self) -> &EndReason {
+        &self.reason
+    }
+
+    /// Why the connection could not be secured, if that is why the link ended.
+    #[must_use]
+    pub fn security(&self) -> Option<&SecurityError> {
+        match &self.detail {
+            Some(Detail::Security(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// What the transport said, if that is why the link ended.
+    #[must_use]
+    pub fn io(&self) -> Option<&io::Error> {
+        match &self.detail {
+            Some(Detail::Transport(error) | Detail::Unopened(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Whether connecting again with the same settings can help.
+    #[must_use]
+    pub fn can_retry(&self) -> bool {
+        match &self.detail {
+            Some(Detail::Security(error)) => error.can_retry(),
+            _ => self.reason.can_retry(),
+        }
+    }
+
+    /// Whether the link ended as both ends wanted.
+    #[must_use]
+    pub fn is_orderly(&self) -> bool {
+        self.reason.is_orderly()
+    }
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.reason, &self.detail) {
+            (
+                EndReason::Lost(Loss::Security | Loss::NotTrusted | Loss::Unproven),
+                Some(Detail::Security(error)),
+            ) => error.fmt(f),
+            (EndReason::Lost(Loss::Transport), Some(Detail::Transport(error))) => {
+                write!(f, "the connection was lost: {error}")
+            }
+            (EndReason::Lost(Loss::Transport), Some(Detail::Unopened(error))) => {
+                write!(f, "no connection: {error}")
+            }
+            (reason, _) => reason.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for LinkError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.detail {
+            Some(Detail::Security(error)) => error.source(),
+            Some(Detail::Transport(error) | Detail::Unopened(error)) => Some(error.as_ref()),
+            None => None,
+        }
+    }
+}
+
+/// What the layers below the core have said about a link's latest connection, or about there
+/// being none. Whoever drives a link keeps one beside it, and makes [`LinkError`]s of it.
+///
+/// What is said once the link has ended is not why it ended, and is not kept.
+///
+/// ```
+/// use std::io;
+/// use countersign_core::{ChannelConfig, Config, Instant, Link, Loss, Role};
+/// use countersign_endpoint::Explanation;
+///
+/// let config = Config::new().channel(ChannelConfig::send("data")).single_connection();
+/// let mut link = Link::new(&config, Role::Opener, [1; 16])?;
+/// let mut explanation = Explanation::default();
+///
+/// explanation.unopened(&link, io::ErrorKind::ConnectionRefused.into());
+/// link.handle_timeout(Instant::ZERO);
+/// link.handle_lost(Instant::ZERO, Loss::Transport);
+/// let error = explanation.of_end(&link).expect("the link has ended");
+/// assert_eq!(error.to_string(), "no connection: connection refused");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Explanation(Option<Detail>);
+
+impl Explanation {
+    /// The connection could not be secured, or is no longer.
+    pub fn security(&mut self, link: &Link, error: &SecurityError) {
+        self.explain(link, Detail::Security(error.clone()));
+    }
+
+    /// The transport has failed.
+    pub fn transport(&mut self, link: &Link, error: io::Error) {
+        self.explain(link, Detail::Transport(Arc::new(error)));
+    }
+
+    /// No transport connection could be opened.
+    pub fn unopened(&mut self, link: &Link, error: io::Error) {
+        self.explain(link, Detail::Unopened(Arc::new(error)));
+    }
+
+    fn explain(&mut self, link: &Link, detail: Detail) {
+        if link.life() == Life::Ended {
+            return;
+        }
+        // Security says more than an error of the transport's that may have been seen before.
+        if self.0.is_none() || matches!(detail, Detail::Security(_)) {
+            self.0 = Some(detail);
+        }
+    }
+
+    /// Forgets what was said: it is no reason for what happens to the next connection.
+    pub fn clear(&mut self) {
+        self.0 = None;
+    }
+
+    /// How a connection was lost.
+    #[must_use]
+    pub fn of_loss(&self, loss: Loss) -> LinkError {
+        LinkError {
+            reason: EndReason::Lost(loss),
+            detail: self.0.clone(),
+        }
+    }
+
+    /// Why the link ended, once it has.
+    #[must_use]
+    pub fn of_end(&self, link: &Link) -> Option<LinkError> {
+        let reason = link.end_reason()?.clone();
+        let detail = self.0.clone();
+        Some(LinkError { reason, detail })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign_core::{ChannelConfig, Config, Instant, Role};
+
+    use super::*;
+
+    #[test]
+    fn what_is_said_after_the_end_is_not_why_it_ended() {
+        let config = Config::new().channel(ChannelConfig::send("data"));
+        let mut link = Link::new(&config, Role::Opener, [1; 16]).unwrap();
+        let mut explanation = Explanation::default();
+        link.handle_lost(Instant::ZERO, Loss::Abandoned);
+        explanation.transport(&link, io::ErrorKind::ConnectionReset.into());
+        let error = explanation.of_end(&link).unwrap();
+        assert!(error.io().is_none() && error.security().is_none());
+    }
+}

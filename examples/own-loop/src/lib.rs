@@ -1,0 +1,68 @@
+//! An example: countersign in a loop of your own.
+//!
+//! No runtime, no threads, no clock: one thread serves any number of links over TCP, opened and
+//! accepted, straight on `countersign-endpoint`. The caller says what time it is and when to do
+//! something. `docs/custom-runtime.md` has the contract of what is used here.
+//!
+//! ```
+//! use std::time::Instant as StdInstant;
+//!
+//! use countersign_core::{ChannelConfig, Config, Event, Instant};
+//! use countersign_endpoint::Security;
+//! use own_loop::{Happened, Limits, OwnLoop};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let sends = Config::new().channel(ChannelConfig::send("orders"));
+//! let receives = Config::new().channel(ChannelConfig::receive("orders"));
+//! let security = Security::plaintext(); // asked for by name; see the programs for TLS
+//!
+//! let mut links = OwnLoop::new()?;
+//! let listener = links.listen("127.0.0.1:0".parse()?, &receives, &security, Limits::default())?;
+//! let address = links.address(listener).ok_or("listens nowhere")?;
+//! let client = links.connect(address, &sends, &security)?;
+//!
+//! let begun = StdInstant::now();
+//! let mut happened = Vec::new();
+//! let verdict = 'served: loop {
+//!     let now = Instant::ZERO + begun.elapsed();
+//!     links.service(now, &mut happened)?;
+//!     for what in happened.drain(..) {
+//!         match what {
+//!             Happened::Event { link, event: Event::Connected } => {
+//!                 let link = links.link_mut(now, link).ok_or("gone")?;
+//!                 let orders = link.channel_id("orders").ok_or("undeclared")?;
+//!                 link.send(orders, "go", None)?;
+//!             }
+//!             Happened::Event { link, event: Event::Readable(channel) } => {
+//!                 let link = links.link_mut(now, link).ok_or("gone")?;
+//!                 while let Some(message) = link.take(channel)? {
+//!                     assert_eq!(message.payload, "go");
+//!                 }
+//!             }
+//!             Happened::Event { link, event: Event::Handled { .. } } => break 'served link,
+//!             _ => {}
+//!         }
+//!     }
+//!     let now = Instant::ZERO + begun.elapsed();
+//!     links.wait(links.deadline().map(|deadline| deadline.saturating_since(now)))?;
+//! };
+//! assert_eq!(verdict, client);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Map
+//! `own_loop` holds all links; `turns` gives each its turn; `peer` is one link with its connection,
+//! and what it does in a turn; `socket` is the connection's socket; `listener` accepts, and knows which
+//! link a returning peer belongs to; `happened` is what the caller is told.
+
+mod happened;
+mod listener;
+mod own_loop;
+mod peer;
+mod socket;
+mod turns;
+
+pub use happened::{Happened, LinkId, ListenerId};
+pub use listener::Limits;
+pub use own_loop::OwnLoop;

@@ -1,0 +1,354 @@
+//! What the program around the loop knows of its links.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::mem::discriminant;
+use std::net::SocketAddr;
+
+use countersign_core::{
+    ChannelConfig, ChannelId, CloseMode, EndReason, Event, Instant, Life, Link, Mode, SendError,
+};
+use countersign_driver::{AcceptError, Limits, LinkError, LinkEvent, Outgoing, Report, Setup};
+use own_loop::{Happened, LinkId, ListenerId, OwnLoop};
+
+use super::receipts::{Cell, Receipts};
+use super::thread::at;
+
+/// The loop, and what is known of its links and listeners.
+pub(super) struct World {
+    pub(super) links: OwnLoop,
+    pub(super) now: Instant,
+    known: BTreeMap<LinkId, Known>,
+    backlogs: BTreeMap<ListenerId, Backlog>,
+}
+
+/// One link.
+pub(super) struct Known {
+    pub(super) connected: bool,
+    pub(super) end: Option<LinkError>,
+    pub(super) events: VecDeque<LinkEvent>,
+    session_lost: bool,
+    /// Nobody holds a handle of it any more.
+    dropped: bool,
+    pub(super) channels: Vec<Channel>,
+}
+
+/// One channel of a link.
+#[derive(Default)]
+pub(super) struct Channel {
+    /// Somebody has its receiver, or had.
+    pub(super) taken: bool,
+    /// There was no room, and there has not been any since.
+    blocked: bool,
+    receipts: Receipts,
+}
+
+/// Handshakes that are over, for whoever accepts.
+struct Backlog {
+    results: VecDeque<Result<LinkId, AcceptError>>,
+    /// How many errors are kept.
+    limit: usize,
+}
+
+impl World {
+    pub(super) fn new(links: OwnLoop) -> Self {
+        Self {
+            links,
+            now: Instant::ZERO,
+            known: BTreeMap::new(),
+            backlogs: BTreeMap::new(),
+        }
+    }
+
+    // Links and listeners.
+
+    pub(super) fn listen(
+        &mut self,
+        address: SocketAddr,
+        setup: &Setup,
+        limits: Limits,
+    ) -> (ListenerId, SocketAddr) {
+        let its = own_loop::Limits {
+            half_open: limits.half_open,
+            links: limits.links,
+            sessions: limits.sessions,
+        };
+        let listened = self
+            .links
+            .listen(address, setup.config(), setup.security(), its);
+        let listener = listened.unwrap();
+        let backlog = Backlog {
+            results: VecDeque::new(),
+            limit: limits.backlog.max(1),
+        };
+        self.backlogs.insert(listener, backlog);
+        (listener, self.links.address(listener).unwrap())
+    }
+
+    pub(super) fn unlisten(&mut self, listener: ListenerId) {
+        self.links.unlisten(listener);
+        if let Some(backlog) = self.backlogs.remove(&listener) {
+            let unwanted: Vec<_> = backlog.results.into_iter().flatten().collect();
+            for link in unwanted {
+                self.drop_link(link);
+                self.drop_last(link);
+            }
+        }
+    }
+
+    pub(super) fn accept(&mut self, listener: ListenerId) -> Option<Result<LinkId, AcceptError>> {
+        self.backlogs.get_mut(&listener)?.results.pop_front()
+    }
+
+    pub(super) fn connect(&mut self, address: SocketAddr, setup: &Setup) -> LinkId {
+        let link = self
+            .links
+            .connect(address, setup.config(), setup.security());
+        let link = link.unwrap();
+        self.know(link, false);
+        link
+    }
+
+    fn know(&mut self, id: LinkId, connected: bool) {
+        let channels = self.link(id).config().channels().len();
+        let known = Known {
+            connected,
+            end: None,
+            events: VecDeque::new(),
+            session_lost: false,
+            dropped: false,
+            channels: (0..channels).map(|_| Channel::default()).collect(),
+        };
+        self.known.insert(id, known);
+    }
+
+    pub(super) fn known(&mut self, id: LinkId) -> &mut Known {
+        self.known.get_mut(&id).unwrap()
+    }
+
+    pub(super) fn link(&self, id: LinkId) -> &Link {
+        self.links.link(id).unwrap()
+    }
+
+    pub(super) fn link_mut(&mut self, id: LinkId) -> &mut Link {
+        self.links.link_mut(self.now, id).unwrap()
+    }
+
+    pub(super) fn report(&self, id: LinkId) -> Report {
+        let link = self.link(id);
+        Report {
+            end: self.links.error(id),
+            resumes: link.resumes(),
+            channels: link.report(),
+        }
+    }
+
+    // Sending and receiving.
+
+    /// Sends, unless that was found to be of no use before. `None` where there is no room.
+    pub(super) fn send(
+        &mut self,
+        id: LinkId,
+        channel: ChannelId,
+        message: &mut Option<Outgoing>,
+        first: bool,
+    ) -> Option<Result<(u64, Cell), countersign_driver::SendError>> {
+        let at_channel = usize::from(channel.0);
+        if !first && self.known(id).channels[at_channel].blocked {
+            return None;
+        }
+        let (payload, expires) = message.take()?.into_parts();
+        match self.link_mut(id).send(channel, payload, expires.map(at)) {
+            Ok(sequence) => {
+                let cell = Cell::default();
+                let channel = &mut self.known(id).channels[at_channel];
+                channel.receipts.add(sequence, &cell);
+                Some(Ok((sequence, cell)))
+            }
+            Err(not_sent) if not_sent.why == SendError::Blocked => {
+                self.known(id).channels[at_channel].blocked = true;
+                let again = Outgoing::from(not_sent.message);
+                *message = Some(match expires {
+                    Some(moment) => again.expires(moment),
+                    None => again,
+                });
+                None
+            }
+            Err(not_sent) => {
+                let end = self.links.error(id);
+                Some(Err(countersign_driver::SendError::new(not_sent, end)))
+            }
+        }
+    }
+
+    /// Adds a message of a batch.
+    pub(super) fn extend(&mut self, id: LinkId, channel: ChannelId, sequence: u64, cell: &Cell) {
+        let channel = &mut self.known(id).channels[usize::from(channel.0)];
+        channel.receipts.add(sequence, cell);
+    }
+
+    pub(super) fn is_blocked(&mut self, id: LinkId, channel: ChannelId) -> &mut bool {
+        &mut self.known(id).channels[usize::from(channel.0)].blocked
+    }
+
+    // Closing.
+
+    pub(super) fn start_close(&mut self, id: LinkId, mode: CloseMode) {
+        self.abandon_unclaimed(id);
+        self.link_mut(id).close(mode);
+        self.known(id).unblock();
+    }
+
+    /// The link's own handle is gone: nobody can ask for receivers any more.
+    pub(super) fn drop_link(&mut self, id: LinkId) {
+        self.abandon_unclaimed(id);
+    }
+
+    /// The last of a link's handles is gone.
+    pub(super) fn drop_last(&mut self, id: LinkId) {
+        if self.link(id).life() != Life::Ended {
+            self.link_mut(id).close(CloseMode::Drain);
+        }
+        self.known(id).dropped = true;
+        self.forget_if_done(id);
+    }
+
+    fn abandon_unclaimed(&mut self, id: LinkId) {
+        let channels = self.link(id).config().channels();
+        let modes: Vec<_> = channels.iter().map(ChannelConfig::mode).collect();
+        for (at, mode) in (0..).zip(modes) {
+            if mode == Mode::Receive && !self.known(id).channels[usize::from(at)].taken {
+                self.link_mut(id).abandon(ChannelId(at)).unwrap();
+            }
+        }
+    }
+
+    fn forget_if_done(&mut self, id: LinkId) {
+        if self.known(id).dropped && self.known(id).end.is_some() {
+            self.links.forget(self.now, id);
+            self.known.remove(&id);
+        }
+    }
+
+    // Events.
+
+    /// Takes note of what has happened.
+    pub(super) fn note(&mut self, what: Happened) {
+        match what {
+            Happened::Accepted { listener, link, .. } => {
+                self.know(link, true);
+                match self.backlogs.get_mut(&listener) {
+                    Some(backlog) => backlog.results.push_back(Ok(link)),
+                    None => {
+                        self.drop_link(link);
+                        self.drop_last(link);
+                    }
+                }
+            }
+            Happened::Refused {
+                listener,
+                from,
+                error,
+            } => {
+                if let Some(backlog) = self.backlogs.get_mut(&listener) {
+                    backlog.push_error(AcceptError::new(Some(from), error));
+                }
+            }
+            Happened::Lost { link, error } => {
+                let EndReason::Lost(loss) = *error.reason() else {
+                    panic!("{error}");
+                };
+                let why = error.to_string();
+                self.known(link).tell(LinkEvent::Lost { loss, why });
+            }
+            Happened::Ended { link, error } => {
+                self.known(link).end(error);
+                self.forget_if_done(link);
+            }
+            Happened::Event { link, event } => {
+                if let Event::Silent(channel) = event {
+                    let config = &self.link(link).config().channels()[usize::from(channel.0)];
+                    let channel = config.name().to_owned();
+                    self.known(link).tell(LinkEvent::Silent { channel });
+                } else {
+                    self.known(link).note(event);
+                }
+            }
+            Happened::NotConnected { .. } => {}
+            what => panic!("{what:?}"),
+        }
+    }
+}
+
+impl Known {
+    fn note(&mut self, event: Event) {
+        match event {
+            Event::Connected => {
+                self.connected = true;
+                if std::mem::take(&mut self.session_lost) {
+                    self.tell(LinkEvent::NewSession);
+                }
+            }
+            Event::Resumed => self.tell(LinkEvent::Resumed),
+            Event::SessionLost(why) => {
+                self.session_lost = true;
+                self.tell(LinkEvent::SessionLost(why));
+            }
+            Event::Room(channel) => self.channels[usize::from(channel.0)].blocked = false,
+            Event::Handled { channel, last, .. } => {
+                self.channels[usize::from(channel.0)].receipts.handled(last);
+            }
+            Event::Verdict {
+                channel,
+                sequence,
+                verdict,
+            } => {
+                let receipts = &mut self.channels[usize::from(channel.0)].receipts;
+                receipts.settle(sequence, verdict);
+            }
+            Event::PeerClosing => {
+                self.tell(LinkEvent::PeerClosing);
+                self.unblock();
+            }
+            // Whoever waits for messages looks for them.
+            Event::Readable(_) => {}
+            event => panic!("{event:?}"),
+        }
+    }
+
+    fn end(&mut self, error: LinkError) {
+        self.end = Some(error);
+        self.unblock();
+        for channel in &mut self.channels {
+            channel.receipts.end();
+        }
+    }
+
+    /// Whoever waits for room waits in vain, and should hear so.
+    fn unblock(&mut self) {
+        for channel in &mut self.channels {
+            channel.blocked = false;
+        }
+    }
+
+    /// Keeps an event; of one that was not heard, only the newer one.
+    fn tell(&mut self, event: LinkEvent) {
+        self.events.retain(|earlier| match (earlier, &event) {
+            (LinkEvent::Silent { channel }, LinkEvent::Silent { channel: new }) => channel != new,
+            (earlier, event) => discriminant(earlier) != discriminant(event),
+        });
+        self.events.push_back(event);
+    }
+}
+
+impl Backlog {
+    /// Keeps an error; with one too many, the oldest goes.
+    fn push_error(&mut self, error: AcceptError) {
+        let errors = self.results.iter().filter(|result| result.is_err()).count();
+        if errors >= self.limit
+            && let Some(oldest) = self.results.iter().position(Result::is_err)
+        {
+            self.results.remove(oldest);
+        }
+        self.results.push_back(Err(error));
+    }
+}
