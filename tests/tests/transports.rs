@@ -252,6 +252,18 @@ mod on_async_std {
     }
 }
 
+mod on_compio {
+    use super::*;
+
+    pub(super) fn run<F: Future>(test: F) -> F::Output {
+        compio::runtime::Runtime::new().unwrap().block_on(test)
+    }
+
+    pub(super) fn socket(socket: TcpStream) -> compio::net::TcpStream {
+        compio::net::TcpStream::from_std(socket).unwrap()
+    }
+}
+
 transports!(
     tokio_backend,
     countersign_tokio,
@@ -279,4 +291,11 @@ transports!(
     async_std::task::block_on,
     awaited,
     on_async_std::socket
+);
+transports!(
+    compio_backend,
+    countersign_compio,
+    on_compio::run,
+    awaited,
+    on_compio::socket
 );
