@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +17,8 @@ use countersign_core::{ChannelConfig, Config, Role};
 use countersign_driver::{Connecting, Limits, Link, Listener, Memory, Setup, Timer, memory, serve};
 use countersign_endpoint::Security;
 use countersign_tests::memory::poll_once;
+use futures_util::StreamExt;
+use futures_util::stream::FusedStream;
 
 /// Counts how often it is woken.
 #[derive(Default)]
@@ -146,4 +148,50 @@ fn a_link_whose_accept_was_dropped_wakes_another() {
     drop(woken);
     assert!(second.woken() > 0);
     assert!(matches!(second.poll(other.as_mut()), Poll::Ready(Ok(_))));
+}
+
+#[test]
+fn links_come_as_a_stream_until_the_listener_is_closed() {
+    let (listener, mut world) = World::new();
+    let task = Arc::<Task>::default();
+    let mut incoming = listener.incoming();
+    assert!(task.poll(pin!(incoming.next())).is_pending());
+    let _opened = world.open(2);
+    assert_eq!(task.woken(), 1);
+    for _ in 0..2 {
+        let next = task.poll(pin!(incoming.next()));
+        assert!(matches!(next, Poll::Ready(Some(Ok(_)))));
+    }
+    assert!(task.poll(pin!(incoming.next())).is_pending());
+    assert!(!incoming.is_terminated());
+    let woken = task.woken();
+    let mut closing = Box::pin(listener.close());
+    assert!(poll_once(&mut closing).is_pending());
+    assert!(task.woken() > woken);
+    assert!(matches!(
+        task.poll(pin!(incoming.next())),
+        Poll::Ready(None)
+    ));
+    assert!(incoming.is_terminated());
+    assert!(matches!(
+        task.poll(pin!(incoming.next())),
+        Poll::Ready(None)
+    ));
+    let _ = world.open(0);
+    assert!(poll_once(&mut closing).is_ready());
+}
+
+#[test]
+fn a_stream_that_is_dropped_takes_no_link_with_it() {
+    let (listener, mut world) = World::new();
+    let [first, second] = [Arc::<Task>::default(), Arc::default()];
+    let mut incoming = listener.incoming();
+    assert!(first.poll(pin!(incoming.next())).is_pending());
+    let mut accept = Box::pin(listener.accept());
+    assert!(second.poll(accept.as_mut()).is_pending());
+    let _opened = world.open(1);
+    assert_eq!([first.woken(), second.woken()], [1, 0]);
+    drop(incoming);
+    assert!(second.woken() > 0);
+    assert!(matches!(second.poll(accept.as_mut()), Poll::Ready(Ok(_))));
 }
