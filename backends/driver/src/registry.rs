@@ -79,9 +79,11 @@ impl Registry {
         Ok((Place(self.clone()), Unaccepted(self.clone())))
     }
 
-    pub(crate) fn add(&self, link: &Link, shared: Weak<Shared>) {
+    /// A link has its session; true when all are to end, so this one as well.
+    pub(crate) fn add(&self, link: &Link, shared: Weak<Shared>) -> bool {
         let mut links = self.lock();
         links.sessions.add(link.session(), link.peer(), shared);
+        links.drained.is_some()
     }
 
     pub(crate) fn find(&self, id: SessionId, peer: Option<PeerId>) -> Option<Arc<Shared>> {
@@ -110,10 +112,6 @@ impl Registry {
             drained.orderly += usize::from(orderly);
             drained.cut_short += usize::from(!orderly);
         }
-        if links.sessions.is_empty() {
-            drop(links);
-            self.emptied.notify(usize::MAX);
-        }
     }
 
     pub(crate) fn gone(&self, id: SessionId, peer: Option<PeerId>) -> Option<GoneSession> {
@@ -138,7 +136,7 @@ impl Registry {
         loop {
             // Hears of everything from here on, so nothing is missed in between.
             let emptied = self.emptied.listen();
-            if self.lock().sessions.is_empty() {
+            if self.lock().places_taken == 0 {
                 return;
             }
             emptied.await;
@@ -156,12 +154,41 @@ impl Registry {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.lock().places_taken -= 1;
+        let mut links = self.0.lock();
+        links.places_taken -= 1;
+        let is_last = links.places_taken == 0;
+        drop(links);
+        if is_last {
+            self.0.emptied.notify(usize::MAX);
+        }
     }
 }
 
 impl Drop for Unaccepted {
     fn drop(&mut self) {
         self.0.lock().unaccepted -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    #[test]
+    fn a_link_that_was_just_admitted_is_waited_for() {
+        let registry = Registry::new(Limits::default());
+        let (place, unaccepted) = registry.admit().unwrap();
+        registry.drain();
+        assert!(registry.admit().is_err());
+        let mut context = Context::from_waker(Waker::noop());
+        let mut drained = pin!(registry.drained());
+        assert!(drained.as_mut().poll(&mut context).is_pending());
+        drop(unaccepted);
+        assert!(drained.as_mut().poll(&mut context).is_pending());
+        drop(place);
+        assert_eq!(drained.as_mut().poll(&mut context), Poll::Ready(()));
     }
 }

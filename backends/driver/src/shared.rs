@@ -237,7 +237,10 @@ impl State {
                     self.connected = true;
                     self.logged = None;
                     if let Some((registry, shared)) = &self.registry {
-                        registry.add(&self.link, shared.clone());
+                        let goes = registry.add(&self.link, shared.clone());
+                        if goes {
+                            self.start_close(CloseMode::Drain);
+                        }
                     }
                     self.wakers.drain_into(&mut self.wakes);
                 }
@@ -336,10 +339,11 @@ impl State {
 
     fn end(&mut self) {
         self.ended = true;
-        self.place = None;
         if let Some((registry, _)) = self.registry.take() {
             registry.remove(&self.link);
         }
+        // After that: with the last place goes whoever waits for all links to end.
+        self.place = None;
         for channel in &mut self.channels {
             channel.receipts.end(&mut self.wakes);
         }
