@@ -1,7 +1,11 @@
 //! The list of backends, from which all pairs come.
 
 use crate::backend::Backend;
+use crate::on_async_std::AsyncStd;
+use crate::on_compio::Compio;
+use crate::on_futures_io::FuturesIo;
 use crate::on_own_loop::OwnLoop;
+use crate::on_smol::Smol;
 use crate::on_std::Std;
 use crate::on_tokio::Tokio;
 use crate::{Pair, Transport, secure};
@@ -36,6 +40,24 @@ pub static BACKENDS: &[Entry] = &[
         cannot: &[],
     },
     Entry {
+        name: "smol",
+        backend: &Smol,
+        streams: Some(&Smol),
+        cannot: &[],
+    },
+    Entry {
+        name: "async_std",
+        backend: &AsyncStd,
+        streams: Some(&AsyncStd),
+        cannot: &[],
+    },
+    Entry {
+        name: "futures_io",
+        backend: &FuturesIo,
+        streams: Some(&FuturesIo),
+        cannot: &[],
+    },
+    Entry {
         name: "own_loop",
         backend: &OwnLoop,
         // An example of how to drive links has no need of them.
@@ -46,6 +68,12 @@ pub static BACKENDS: &[Entry] = &[
             ("servers::links_that_are_drained", LESS),
             ("servers::links_that_are_not_drained_in_time", LESS),
         ],
+    },
+    Entry {
+        name: "compio",
+        backend: &Compio,
+        streams: None,
+        cannot: &[],
     },
 ];
 

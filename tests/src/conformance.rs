@@ -168,18 +168,6 @@ static ANY: &[Scenario] = list! { &[Transport::Tls, Transport::Plain];
         not_where_declarations_do_not_fit: "cuts by itself",
         in_the_tlsstream_dialect: "cuts by itself",
     }
-    servers {
-        as_many_links_as_there_may_be: "links beyond the limit that come back",
-        no_more_links_than_there_may_be: "links beyond the limit that come back",
-        one_more_gets_in_when_one_ends: "links beyond the limit that come back",
-        one_more_gets_in_when_one_is_accepted: "links beyond the limit that come back",
-        so_many_from_one_address: "counts connections",
-        links_that_are_drained: "cuts by itself",
-        links_that_are_not_drained_in_time: "cuts by itself",
-        returning_peers_need_no_place: "cuts by itself",
-        whose_session_is_gone_needs_a_place: "cuts by itself",
-        in_the_tlsstream_dialect: "tlsstream has no sessions",
-    }
     stream {
         sizes: "tlsstream has no sessions",
         closed_by_the_sender: "tlsstream has no sessions",

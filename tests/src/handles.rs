@@ -3,16 +3,22 @@
 use std::collections::VecDeque;
 use std::convert::identity;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::Duration;
 
 use countersign_core::{Bytes, CloseMode, Sequence, Verdict, VerdictCounts};
-use countersign_driver::{ChannelError, LinkError, LinkEvent, Outgoing, Report, SendError};
+use countersign_driver::{
+    AcceptError, ChannelError, Drained, LinkError, LinkEvent, Outgoing, Report, SendError,
+};
 use countersign_endpoint::Fingerprint;
 
-use crate::backend::{BatchReceipt, Delivery, Link, ManualReceiver, Receipt, Receiver, Sender};
+use crate::backend::{
+    BatchReceipt, Delivery, Link, Listener, ManualReceiver, Receipt, Receiver, Sender,
+};
 
 struct Unpark(Thread);
 
@@ -23,7 +29,7 @@ impl Wake for Unpark {
 }
 
 /// Waits for a future of a driver's handle, which needs no runtime.
-fn block_on<F: Future>(future: F) -> F::Output {
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
@@ -32,6 +38,24 @@ fn block_on<F: Future>(future: F) -> F::Output {
             return output;
         }
         thread::park();
+    }
+}
+
+impl Listener for countersign_driver::Listener {
+    fn address(&self) -> SocketAddr {
+        self.local_addr()
+    }
+
+    fn accept(&self) -> Result<Box<dyn Link>, AcceptError> {
+        Ok(Box::new(block_on(self.accept())?))
+    }
+
+    fn close(self: Box<Self>) {
+        block_on((*self).close());
+    }
+
+    fn drain(&self, limit: Duration) -> Drained {
+        block_on(self.drain(limit))
     }
 }
 

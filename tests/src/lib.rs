@@ -36,7 +36,11 @@ pub mod memory;
 pub mod model;
 #[cfg(target_os = "linux")]
 pub mod namespaces;
+pub mod on_async_std;
+pub mod on_compio;
+pub mod on_futures_io;
 pub mod on_own_loop;
+pub mod on_smol;
 pub mod on_std;
 pub mod on_tokio;
 pub mod pair;

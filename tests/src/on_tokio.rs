@@ -3,11 +3,10 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use countersign_core::Role;
 use countersign_driver as driver;
-use countersign_driver::{AcceptError, Drained, Limits, LinkError, Setup};
+use countersign_driver::{Limits, LinkError, Setup};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 
@@ -35,24 +34,6 @@ impl Backend for Tokio {
     fn connect(&self, address: SocketAddr, setup: &Setup) -> Result<Box<dyn Link>, LinkError> {
         let link = RUNTIME.block_on(countersign_tokio::connect(address, setup))?;
         Ok(Box::new(link))
-    }
-}
-
-impl Listener for countersign_tokio::Listener {
-    fn address(&self) -> SocketAddr {
-        self.local_addr()
-    }
-
-    fn accept(&self) -> Result<Box<dyn Link>, AcceptError> {
-        Ok(Box::new(RUNTIME.block_on(self.accept())?))
-    }
-
-    fn close(self: Box<Self>) {
-        RUNTIME.block_on((*self).close());
-    }
-
-    fn drain(&self, limit: Duration) -> Drained {
-        RUNTIME.block_on(self.drain(limit))
     }
 }
 

@@ -82,7 +82,9 @@ impl World {
             Ok(())
         };
         let world = Self {
-            work: vec![Box::pin(serve(doors, accept, start, || Never))],
+            work: vec![Box::pin(async {
+                drop(serve(doors, accept, start, || Never).await);
+            })],
             arriving,
             started,
         };

@@ -43,6 +43,9 @@ mod linux {
     use std::thread;
 
     use countersign_tests::backend::Backend;
+    use countersign_tests::on_async_std::AsyncStd;
+    use countersign_tests::on_futures_io::FuturesIo;
+    use countersign_tests::on_smol::Smol;
     use countersign_tests::on_std::Std;
     use countersign_tests::on_tokio::Tokio;
     use countersign_tests::{Pair, Transport, watch};
@@ -111,12 +114,12 @@ mod linux {
 
     #[test]
     fn both_ends_of_every_backend_set_their_sockets() {
-        let backends: [&'static dyn Backend; 2] = [&Tokio, &Std];
-        for (client, server) in [(0, 1), (1, 0)] {
+        let backends: [&'static dyn Backend; 5] = [&Tokio, &Std, &Smol, &AsyncStd, &FuturesIo];
+        for backend in backends {
             watch(move || {
                 let pair = Pair {
-                    client: backends[client],
-                    server: backends[server],
+                    client: backend,
+                    server: backend,
                     transport: Transport::Plain,
                 };
                 let listener = pair.listen(Config::new().channel(ChannelConfig::receive("data")));

@@ -2,6 +2,7 @@
 
 use countersign_driver as driver;
 use countersign_std as std_backend;
+use countersign_tests::on_futures_io::Tasks;
 use countersign_tokio as tokio_backend;
 
 const fn is_send<T: Send>() {}
@@ -22,6 +23,7 @@ const _: () = {
     is_shared::<driver::SendError>();
     is_shared::<driver::Connecting>();
     is_send::<driver::Driver<driver::Never<countersign_tests::memory::Wire>>>();
+    is_shared::<countersign_smol::SecureStream<smol::net::TcpStream>>();
     is_shared::<tokio_backend::Listener>();
     is_shared::<std_backend::Listener>();
     is_shared::<std_backend::Link>();
@@ -47,5 +49,21 @@ fn futures_are_send() {
         check(&tokio_backend::connect("127.0.0.1:1", setup));
         check(&listener.accept());
     }
-    let _ = (of, of_backend);
+    fn of_others(runtime: &Tasks, setup: &driver::Setup, streams: &driver::StreamSetup) {
+        check(&countersign_smol::connect("127.0.0.1:1", setup));
+        check(&countersign_smol::pair(setup, setup));
+        check(&countersign_smol::secure_connect("127.0.0.1:1", streams));
+        check(&countersign_async_std::connect("127.0.0.1:1", setup));
+        check(&countersign_async_std::pair(setup, setup));
+        check(&countersign_async_std::secure_connect(
+            "127.0.0.1:1",
+            streams,
+        ));
+        check(&countersign_futures_io::pair(runtime, setup, setup));
+    }
+    fn of_stream(mut stream: countersign_smol::SecureStream<smol::net::TcpStream>) {
+        check(&stream.close());
+        check(&stream);
+    }
+    let _ = (of, of_backend, of_others, of_stream);
 }

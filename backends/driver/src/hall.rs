@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use countersign_core::Config;
-use event_listener::{Event, IntoNotification};
+use event_listener::{Event, EventListener, IntoNotification};
 
 use crate::accept::{AcceptError, Backlog, Drained, Limits};
 use crate::driver::{Driver, Never, Timer, Transport};
@@ -41,6 +41,16 @@ struct State {
     connections: BTreeMap<IpAddr, usize>,
     ready: Backlog<(Link, Option<Unaccepted>)>,
     phase: Phase,
+}
+
+impl State {
+    fn take_next(&mut self) -> Option<Option<Result<Link, AcceptError>>> {
+        match self.ready.pop() {
+            Some(result) => Some(Some(result.map(|(link, _unaccepted)| link))),
+            None if matches!(self.phase, Phase::Closed | Phase::Gone(_)) => Some(None),
+            None => None,
+        }
+    }
 }
 
 /// How far the end of a listener has come.
@@ -78,29 +88,39 @@ impl Hall {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Looks at the state; where it has not what is asked for, gives what tells of the next of these
+    /// events.
+    fn look<R>(
+        &self,
+        event: &Event,
+        look: impl FnOnce(&mut State) -> Option<R>,
+    ) -> Result<R, EventListener> {
+        let mut state = self.lock();
+        // Hears of everything from here on, so nothing is missed in between.
+        look(&mut state).ok_or_else(|| event.listen())
+    }
+
     /// Looks at the state again after each of these events, until it has what is asked for.
     async fn wait<R>(&self, event: &Event, mut look: impl FnMut(&mut State) -> Option<R>) -> R {
         loop {
-            let changed = {
-                let mut state = self.lock();
-                if let Some(found) = look(&mut state) {
-                    return found;
-                }
-                // Hears of everything from here on, so nothing is missed in between.
-                event.listen()
-            };
-            changed.await;
+            match self.look(event, &mut look) {
+                Ok(found) => return found,
+                Err(changed) => changed.await,
+            }
         }
     }
 
-    /// What has waited longest to be accepted; `None` when nothing will come any more.
+    /// What has waited longest to be accepted, or what tells when it is worth looking again;
+    /// `None` when nothing will come any more.
+    pub(crate) fn next_or_listen(
+        &self,
+    ) -> Result<Option<Result<Link, AcceptError>>, EventListener> {
+        self.look(&self.arrived, State::take_next)
+    }
+
+    /// Waits for what [`Hall::next_or_listen`] gives.
     pub(crate) async fn next(&self) -> Option<Result<Link, AcceptError>> {
-        self.wait(&self.arrived, |state| match state.ready.pop() {
-            Some(result) => Some(Some(result.map(|(link, _unaccepted)| link))),
-            None if matches!(state.phase, Phase::Closed | Phase::Gone(_)) => Some(None),
-            None => None,
-        })
-        .await
+        self.wait(&self.arrived, State::take_next).await
     }
 
     /// Puts the result of a handshake where it can be accepted, unless nobody wants to know.

@@ -16,11 +16,12 @@
 //! waits; `sender`, `receiver`, `receipt`, `link` and `listener` are the handles; `sink`, `stream`
 //! and `callback` are their other forms; `hall` is where a listener's connections are until they are
 //! accepted, `serve` takes them, `accept` has the limits; `open` connects to one of several
-//! addresses; `unix` has the files of Unix sockets, `memory` connections within a process; `error`
-//! says what handles can't do. [`secure`] is apart from all of these: streams of
-//! bytes with the same pins, and no link.
+//! addresses; `alarm` makes a [`Timer`] of futures that sleep; `unix` has the files of Unix sockets,
+//! `memory` connections within a process; `error` says what handles can't do. [`secure`] is apart
+//! from all of these: streams of bytes with the same pins, and no link.
 
 mod accept;
+mod alarm;
 mod callback;
 mod clock;
 mod connection;
@@ -28,6 +29,7 @@ mod driver;
 mod error;
 mod establish;
 mod hall;
+mod incoming;
 mod link;
 mod listener;
 mod memory;
@@ -50,10 +52,12 @@ pub use accept::{
     AcceptError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_LINKS, DEFAULT_PER_ADDRESS, Drained,
     Limits,
 };
+pub use alarm::Alarm;
 pub use driver::{Dial, Dialer, Driver, Never, READ, Timer, Transport};
 pub use error::{ChannelError, LinkError, SendError};
 pub use establish::{Connecting, Setup};
 pub use hall::{Doors, Guest, Served};
+pub use incoming::Incoming;
 pub use link::{Link, Report};
 pub use listener::Listener;
 pub use memory::{Memory, memory};
@@ -76,8 +80,8 @@ pub use countersign_endpoint as endpoint;
 /// What the crates of the backends hand on to their users.
 pub mod api {
     pub use crate::{
-        BatchReceipt, Link, Listener, ManualReceiver, MessageSink, Receipt, Receiver, Sender,
-        SinkError, core, endpoint,
+        BatchReceipt, Incoming, Link, Listener, ManualReceiver, MessageSink, Receipt, Receiver,
+        Sender, SinkError, core, endpoint,
     };
     pub use common::*;
 

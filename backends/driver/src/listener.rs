@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::accept::{AcceptError, Drained, Limits};
 use crate::establish::Setup;
 use crate::hall::{Doors, Hall, Phase};
+use crate::incoming::Incoming;
 use crate::link::Link;
 
 /// Accepts links from any number of peers, at an address of the kind `A`.
@@ -59,6 +60,16 @@ impl<A> Listener<A> {
     pub async fn accept(&self) -> Result<Link, AcceptError> {
         let next = self.hall.next().await;
         next.unwrap_or_else(|| Err(AcceptError::closed()))
+    }
+
+    /// What [`Listener::accept`] gives, one after the other, as a stream that ends when the listener
+    /// is closed.
+    pub fn incoming(&self) -> Incoming<'_, A> {
+        Incoming::of(self)
+    }
+
+    pub(crate) fn hall(&self) -> &Hall {
+        &self.hall
     }
 
     /// Closes the socket and gives up what is not accepted, as dropping the listener does, and

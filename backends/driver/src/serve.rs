@@ -25,28 +25,30 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// [`Guest::serve`] gives, in a task or a thread of its own; `timers` makes timers of the runtime's.
 /// When the system has no more to give, of file descriptors, say, there is a pause before it is
 /// asked again, which grows to a second.
+///
+/// Gives the doors back when it has let go of `accept`. The listener is gone for the application
+/// when they are dropped: where a socket takes longer to close than to drop, after that.
 pub async fn serve<S, F, T: Timer>(
     mut doors: Doors,
     accept: impl FnMut() -> F,
     start: impl FnMut(S, Guest) -> io::Result<()>,
     timers: impl Fn() -> T,
-) where
+) -> Doors
+where
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>>,
 {
-    let (hall, setup) = (doors.hall.clone(), doors.setup.clone());
-    let mut accepting = pin!(accept_all(
-        hall,
-        setup,
-        accept,
-        start,
-        Pauses::new(timers())
-    ));
-    let mut over = pin!(doors.over(timers()));
-    poll_fn(|context| match over.as_mut().poll(context) {
-        Poll::Ready(()) => Poll::Ready(()),
-        Poll::Pending => accepting.as_mut().poll(context),
-    })
-    .await;
+    {
+        let (hall, setup) = (doors.hall.clone(), doors.setup.clone());
+        let pauses = Pauses::new(timers());
+        let mut accepting = pin!(accept_all(hall, setup, accept, start, pauses));
+        let mut over = pin!(doors.over(timers()));
+        poll_fn(|context| match over.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => accepting.as_mut().poll(context),
+        })
+        .await;
+    }
+    doors
 }
 
 async fn accept_all<S, F, T: Timer>(

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
 
@@ -126,6 +127,26 @@ impl Buffer {
         result
     }
 
+    /// Gives the memory away, for an operating system that keeps it during a transfer, and where in
+    /// it the content is. All of the memory's length is initialised.
+    #[must_use]
+    pub fn into_parts(self) -> (Vec<u8>, Range<usize>) {
+        (self.memory, self.start..self.end)
+    }
+
+    /// Takes memory with this content, such as [`Buffer::into_parts`] gives and a transfer has
+    /// filled further.
+    ///
+    /// # Panics
+    ///
+    /// If the content is not within the memory.
+    #[must_use]
+    pub fn from_parts(memory: Vec<u8>, filled: Range<usize>) -> Self {
+        assert!(filled.start <= filled.end && filled.end <= memory.len());
+        let Range { start, end } = filled;
+        Self { memory, start, end }
+    }
+
     /// Gives the memory back if there is nothing in it.
     pub fn release(&mut self) {
         if self.is_empty() && !self.memory.is_empty() {
@@ -211,5 +232,19 @@ mod tests {
         buffer.consume(2);
         buffer.release();
         assert!(buffer.memory.is_empty());
+    }
+    #[test]
+    fn memory_goes_away_and_comes_back() {
+        let mut buffer = Buffer::default();
+        buffer.space(4)[..4].copy_from_slice(b"abcd");
+        buffer.commit(4);
+        buffer.consume(1);
+        let (mut memory, filled) = buffer.into_parts();
+        memory[filled.end] = b'e';
+        let mut buffer = Buffer::from_parts(memory, filled.start..filled.end + 1);
+        assert_eq!(buffer.filled(), b"bcde");
+        buffer.consume(4);
+        buffer.release();
+        assert!(SPARE.with_borrow(|spare| spare.len() == 1), "lent again");
     }
 }

@@ -116,6 +116,7 @@ where
         waiting.spawn("countersign-link", guest.serve(stream)?.run(Clock))
     };
     let serving = serve(doors, accept, welcome, || Clock);
+    let serving = async { drop(serving.await) };
     waiting.spawn("countersign-listener", serving)
 }
 

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
 
-use crate::runtime::{Alarm, Stream, establish};
+use crate::runtime::{Stream, alarm, establish};
 
 /// Connects to a listening peer over TCP, and waits until it has accepted this end.
 ///
@@ -44,7 +44,7 @@ pub async fn connect(
         async move {
             let limit = config.waits().handshake;
             let lookup = async { Ok(lookup_host(address).await?.collect()) };
-            let stream = open(lookup, limit, Alarm::default(), TcpStream::connect).await?;
+            let stream = open(lookup, limit, alarm(), TcpStream::connect).await?;
             prepare_socket(&SockRef::from(&stream), &config)?;
             Ok(stream)
         }

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 
-use crate::runtime::{Alarm, Stream};
+use crate::runtime::{Stream, alarm};
 
 /// Listens on a TCP address; port 0 lets the system choose one.
 ///
@@ -114,8 +114,8 @@ fn start<S, F>(
 {
     let welcome = move |stream, guest: countersign_driver::Guest| {
         prepare(&stream)?;
-        tokio::spawn(guest.serve(Stream(stream))?.run(Alarm::default()));
+        tokio::spawn(guest.serve(Stream(stream))?.run(alarm()));
         Ok(())
     };
-    tokio::spawn(serve(doors, accept, welcome, Alarm::default));
+    tokio::spawn(serve(doors, accept, welcome, alarm));
 }

@@ -1,15 +1,16 @@
 //! tokio's streams, timer and tasks, as the shared driver wants them.
 
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use countersign_driver::endpoint::{Buffer, SetupError};
-use countersign_driver::{Connecting, Dial, Driver, Link, LinkError, READ, Timer, Transport};
+use countersign_driver::{
+    Alarm, Connecting, Dial, Driver, Link, LinkError, READ, Timer, Transport,
+};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::time::sleep_until;
 
 /// Any stream of tokio's.
 #[derive(Debug)]
@@ -45,46 +46,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for Stream<S> {
     }
 }
 
-/// One of tokio's timers, made when it is first needed.
-#[derive(Debug, Default)]
-pub(crate) struct Alarm {
-    sleep: Option<Pin<Box<Sleep>>>,
-    /// When `sleep` is over.
-    set_to: Option<Instant>,
-}
-
-impl Timer for Alarm {
-    fn poll_until(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        // A deadline that moves away with every byte that arrives is not worth setting the timer
-        // again each time: it is left to go off early, and then set to what is true by then.
-        if self.set_to.is_none_or(|set_to| deadline < set_to) {
-            self.set(deadline);
-        }
-        let Some(sleep) = &mut self.sleep else {
-            return Poll::Pending;
-        };
-        if sleep.as_mut().poll(context).is_pending() {
-            return Poll::Pending;
-        }
-        if deadline <= Instant::now() {
-            self.set_to = None;
-            return Poll::Ready(());
-        }
-        self.set(deadline);
-        self.sleep
-            .as_mut()
-            .map_or(Poll::Pending, |sleep| sleep.as_mut().poll(context))
-    }
-}
-
-impl Alarm {
-    fn set(&mut self, deadline: Instant) {
-        self.set_to = Some(deadline);
-        match &mut self.sleep {
-            Some(sleep) => sleep.as_mut().reset(deadline.into()),
-            None => self.sleep = Some(Box::pin(tokio::time::sleep_until(deadline.into()))),
-        }
-    }
+/// A timer of tokio's.
+pub(crate) fn alarm() -> impl Timer + Send {
+    Alarm::new(|deadline: Instant| sleep_until(deadline.into()))
 }
 
 /// Drives a link in a task of its own, and waits until the peer has accepted this end.
@@ -93,6 +57,6 @@ pub(crate) async fn establish<D: Dial<Transport: Send> + Send + 'static>(
 ) -> Result<Link, LinkError> {
     let (connecting, driver) =
         made.map_err(|error| LinkError::transport(io::Error::other(error)))?;
-    tokio::spawn(driver.run(Alarm::default()));
+    tokio::spawn(driver.run(alarm()));
     connecting.connected().await
 }

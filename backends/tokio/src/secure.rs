@@ -10,7 +10,7 @@ use countersign_driver::{StreamSetup, open, secure};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
 
-use crate::runtime::{Alarm, Stream};
+use crate::runtime::{Stream, alarm};
 
 /// Opens a TCP connection and secures it, as its opener: see [`secure_over`].
 ///
@@ -28,7 +28,7 @@ pub async fn secure_connect(
     setup: &StreamSetup,
 ) -> io::Result<SecureStream<TcpStream>> {
     let lookup = async { Ok(lookup_host(address).await?.collect()) };
-    let (limit, alarm) = (setup.handshake(), Alarm::default());
+    let (limit, alarm) = (setup.handshake(), alarm());
     let stream = open(lookup, limit, alarm, TcpStream::connect).await?;
     stream.set_nodelay(true)?;
     secure_over(stream, Role::Opener, setup).await
@@ -84,7 +84,7 @@ pub async fn secure_over_with<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut alarm = Alarm::default();
+    let mut alarm = alarm();
     let stream = Stream(stream);
     let established =
         secure::SecureStream::establish(stream, role, setup, already_read, &mut alarm);
@@ -158,7 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SecureStream<S> {
     /// [`TimedOut`](io::ErrorKind::TimedOut) after [`StreamSetup::shutdown_limit`]; otherwise as
     /// for reading, and what the stream below says if data could not be sent.
     pub async fn close(&mut self) -> io::Result<()> {
-        self.inner.close(&mut Alarm::default()).await
+        self.inner.close(&mut alarm()).await
     }
 }
 

@@ -67,7 +67,11 @@ async fn connect_both(setups: &Setups) -> Result<(Link, Link), Failure> {
     Ok((sender?, receiver?))
 }
 
-async fn send_batches(link: Link, size: usize, until: Instant) -> Result<(u64, Instant), Failure> {
+pub(super) async fn send_batches(
+    link: Link,
+    size: usize,
+    until: Instant,
+) -> Result<(u64, Instant), Failure> {
     let payload = Bytes::from(vec![0x5a; size]);
     let sender = link.sender(CHANNEL)?;
     let mut messages = VecDeque::new();
@@ -84,7 +88,7 @@ async fn send_batches(link: Link, size: usize, until: Instant) -> Result<(u64, I
     Ok((sent, end))
 }
 
-async fn receive_batches(link: Link, size: usize) -> Result<u64, Failure> {
+pub(super) async fn receive_batches(link: Link, size: usize) -> Result<u64, Failure> {
     let mut receiver = link.receiver(CHANNEL)?;
     let mut messages = Vec::new();
     let mut received = 0;
@@ -97,7 +101,11 @@ async fn receive_batches(link: Link, size: usize) -> Result<u64, Failure> {
     Ok(received)
 }
 
-async fn send_each(link: Link, size: usize, until: Instant) -> Result<Vec<Duration>, Failure> {
+pub(super) async fn send_each(
+    link: Link,
+    size: usize,
+    until: Instant,
+) -> Result<Vec<Duration>, Failure> {
     let payload = Bytes::from(vec![0x5a; size]);
     let sender = link.sender(CHANNEL)?;
     let mut times = Vec::new();
@@ -115,7 +123,7 @@ async fn send_each(link: Link, size: usize, until: Instant) -> Result<Vec<Durati
     Ok(times)
 }
 
-async fn receive_each(link: Link, size: usize) -> Result<u64, Failure> {
+pub(super) async fn receive_each(link: Link, size: usize) -> Result<u64, Failure> {
     let mut receiver = link.receiver(CHANNEL)?;
     let mut handled = 0;
     while let Some(message) = receiver.recv().await? {

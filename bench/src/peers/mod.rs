@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::tls::Configs;
 
 mod countersign;
+mod countersign_compio;
 mod countersign_std;
 mod countersign_tokio;
 mod ldc;
@@ -140,11 +141,13 @@ pub(crate) fn all() -> Result<Vec<Box<dyn Contender>>, Failure> {
             runtime: runtime.clone(),
         }),
         Box::new(countersign_std::Throughput(setups.clone())),
+        Box::new(countersign_compio::Throughput(setups.clone())),
         Box::new(ldc_pingpong::LdcPingPong::new(tls)),
         Box::new(countersign_tokio::PingPong {
             setups: setups.clone(),
             runtime,
         }),
-        Box::new(countersign_std::PingPong(setups)),
+        Box::new(countersign_std::PingPong(setups.clone())),
+        Box::new(countersign_compio::PingPong(setups)),
     ])
 }

@@ -1,0 +1,68 @@
+//! countersign for the async-std runtime.
+//!
+//! [`connect`] and [`listen`] give a [`Link`] for each peer; its channels are used through a
+//! [`Sender`] or a [`Receiver`] for each. Sending gives a [`Receipt`], a future of what became of
+//! the message.
+//!
+//! ```
+//! use countersign_async_std::core::{ChannelConfig, CloseMode, Config};
+//! use countersign_async_std::endpoint::Security;
+//! use countersign_async_std::{Setup, connect, listen};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # async_std::task::block_on(async {
+//! // Plain for the sake of a short example: see `Security::tls` for links that matter.
+//! let robot = Config::new().channel(ChannelConfig::receive("commands"));
+//! let robot = Setup::new(robot, Security::plaintext())?;
+//! let operator = Config::new().channel(ChannelConfig::send("commands"));
+//! let operator = Setup::new(operator, Security::plaintext())?;
+//!
+//! let listener = listen("127.0.0.1:0", robot).await?;
+//! let address = listener.local_addr();
+//! let robot = async_std::task::spawn(async move {
+//!     let link = listener.accept().await?;
+//!     let mut commands = link.receiver("commands")?;
+//!     while let Some(command) = commands.recv().await? {
+//!         assert_eq!(&command[..], b"forward");
+//!     }
+//!     Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+//! });
+//!
+//! let link = connect(address, &operator).await?;
+//! let commands = link.sender("commands")?;
+//! let receipt = commands.send("forward").await?;
+//! assert!(receipt.await.is_handled());
+//! let report = link.close(CloseMode::Drain).await;
+//! assert!(report.is_orderly());
+//! robot.await.map_err(|error| error.to_string())?;
+//! # Ok(())
+//! # })
+//! # }
+//! ```
+//!
+//! Links run on async-std's executor, which starts its threads by itself, as many as the
+//! environment variable `ASYNC_STD_THREAD_COUNT` says and one for each core by default. The handles
+//! may be used from anywhere, other runtimes included.
+//!
+//! async-std is no longer developed, and its authors point to smol. Programs that still run on it
+//! are served all the same, by everything that serves the others; `countersign-smol` has the same
+//! names for when they move.
+//!
+//! The sockets of async-std only flush when they are closed, and don't tell the peer. Those that this
+//! crate opens and accepts do; put a [`Socket`] around those that you hand in.
+
+mod connect;
+mod listen;
+mod runtime;
+mod secure;
+
+#[cfg(unix)]
+pub use connect::connect_unix;
+pub use connect::{connect, connect_with, link_over, pair};
+pub use countersign_futures_io::{SecureStream, Socket};
+#[cfg(unix)]
+pub use listen::listen_unix;
+pub use listen::{listen, listen_over, listen_with};
+pub use secure::{secure_connect, secure_over, secure_over_with};
+
+pub use countersign_driver::api::*;

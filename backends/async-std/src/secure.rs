@@ -1,0 +1,73 @@
+//! Secure streams: bytes between two pinned ends.
+
+use std::io;
+
+use async_std::io::{Read, Write};
+use async_std::net::{TcpStream, ToSocketAddrs};
+use countersign_driver::StreamSetup;
+use countersign_driver::core::Role;
+use countersign_futures_io as shared;
+use countersign_futures_io::{SecureStream, Socket};
+
+use crate::runtime::{AsyncStd, resolve, socket};
+
+/// Opens a TCP connection and secures it, as its opener: see [`secure_over`].
+///
+/// Of several addresses the first that answers is taken, as by [`open`](countersign_driver::open)
+/// (RFC 8305). Looking the name up, connecting and the handshake may each take
+/// [`StreamSetup::handshake_limit`]. Records go out at once (`TCP_NODELAY`). There is one attempt.
+///
+/// Cancel-safe: dropping the future gives the connection up.
+///
+/// # Errors
+///
+/// What the operating system says of each address, and as for [`secure_over`].
+pub async fn secure_connect(
+    address: impl ToSocketAddrs,
+    setup: &StreamSetup,
+) -> io::Result<SecureStream<Socket<TcpStream>>> {
+    shared::secure_connect(&AsyncStd, resolve(address), socket, setup).await
+}
+
+/// Secures a stream that is open: of the two ends, one is the opener and one the acceptor.
+///
+/// An accepting program calls it with [`Role::Acceptor`] for what its `TcpListener` has accepted,
+/// in a task for each, so that a peer that stalls holds up nobody else.
+///
+/// Closing the stream must end this end's direction, and leave the other to be read.
+/// async-std's own sockets
+/// only flush when they are closed: put a [`Socket`] around them. What it may
+/// have carried before, how long it takes, and what dropping the future does is as for
+/// [`countersign_futures_io::secure_over`].
+///
+/// # Errors
+///
+/// As there.
+pub async fn secure_over<S>(
+    stream: S,
+    role: Role,
+    setup: &StreamSetup,
+) -> io::Result<SecureStream<S>>
+where
+    S: Read + Write + Unpin,
+{
+    secure_over_with(stream, role, setup, &[]).await
+}
+
+/// As [`secure_over`], where `already_read` is what the caller has read from the stream beyond the
+/// point where TLS begins.
+///
+/// # Errors
+///
+/// As for [`secure_over`].
+pub async fn secure_over_with<S>(
+    stream: S,
+    role: Role,
+    setup: &StreamSetup,
+    already_read: &[u8],
+) -> io::Result<SecureStream<S>>
+where
+    S: Read + Write + Unpin,
+{
+    shared::secure_over_with(&AsyncStd, stream, role, setup, already_read).await
+}

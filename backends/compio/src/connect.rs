@@ -1,0 +1,128 @@
+//! Links that this end opens.
+
+use std::io;
+#[cfg(unix)]
+use std::path::PathBuf;
+
+use compio::io::util::Splittable;
+use compio::io::{AsyncRead, AsyncWrite};
+#[cfg(unix)]
+use compio::net::UnixStream;
+use compio::net::{TcpStream, ToSocketAddrsAsync};
+#[cfg(unix)]
+use countersign_driver::at;
+use countersign_driver::core::Role;
+use countersign_driver::{Connecting, Link, LinkError, Setup, memory, open, prepare_socket};
+use socket2::SockRef;
+
+use crate::runtime::{alarm, drive, establish};
+use crate::stream::Stream;
+
+/// Connects to a listening peer over TCP, and waits until it has accepted this end.
+///
+/// A connection that can't be had, or is lost later, is tried again as
+/// [`Reconnect`](countersign_driver::core::Reconnect) says: for ever by default, so this waits for
+/// a peer that is not there yet. What another attempt can't heal, a pin that does not match or
+/// declarations that don't fit, ends it at once. The log tells of every attempt.
+///
+/// A name is looked up again for each attempt. Of several addresses the first that answers is
+/// taken, as by [`open`](countersign_driver::open) (RFC 8305). Looking the name up, the TCP
+/// connection and the handshake may each take
+/// [`Patience::handshake`](countersign_driver::core::Patience::handshake).
+///
+/// Cancel-safe: dropping the future gives the connection up.
+///
+/// # Errors
+///
+/// [`LinkError`] tells who refused whom and what to change; its
+/// [`can_retry`](LinkError::can_retry) whether trying again can help.
+///
+/// # Panics
+///
+/// Outside of a compio runtime, as everything here does that makes a link or a listener.
+pub async fn connect(
+    address: impl ToSocketAddrsAsync + Clone + 'static,
+    setup: &Setup,
+) -> Result<Link, LinkError> {
+    let config = setup.config().clone();
+    let dial = move || {
+        let (address, config) = (address.clone(), config.clone());
+        async move {
+            let limit = config.waits().handshake;
+            let lookup = async { Ok(address.to_socket_addrs_async().await?.collect()) };
+            let stream = open(lookup, limit, alarm(), TcpStream::connect).await?;
+            prepare_socket(&SockRef::from(&stream), &config)?;
+            Ok(stream)
+        }
+    };
+    connect_with(dial, setup).await
+}
+
+/// Connects to a listening peer over a Unix socket, as [`connect`] does over TCP.
+///
+/// # Errors
+///
+/// As for [`connect`].
+#[cfg(unix)]
+pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Link, LinkError> {
+    let path = path.into();
+    let dial = move || {
+        let path = path.clone();
+        async move {
+            let connected = UnixStream::connect(&path).await;
+            connected.map_err(|error| at(path.display(), &error))
+        }
+    };
+    connect_with(dial, setup).await
+}
+
+/// Connects over streams that `dial` opens: one now, and another whenever the link is to connect
+/// again. `dial` has to give up by itself when it takes too long.
+///
+/// # Errors
+///
+/// As for [`connect`].
+pub async fn connect_with<S, F>(
+    mut dial: impl FnMut() -> F + 'static,
+    setup: &Setup,
+) -> Result<Link, LinkError>
+where
+    S: Splittable<ReadHalf: AsyncRead + 'static, WriteHalf: AsyncWrite + 'static> + 'static,
+    F: Future<Output = io::Result<S>> + 'static,
+{
+    let open = move || {
+        let dialing = dial();
+        async move { dialing.await.map(Stream::new) }
+    };
+    establish(Connecting::dial(setup, open)).await
+}
+
+/// Makes a link between two declarations in one process, over a connection in memory: for tests, and
+/// for parts that may move apart some day.
+///
+/// # Errors
+///
+/// As for [`connect`].
+pub async fn pair(opener: &Setup, acceptor: &Setup) -> Result<(Link, Link), LinkError> {
+    let (near, far) = memory();
+    let accepting = drive(Connecting::over(acceptor, Role::Acceptor, far))?;
+    let opened = establish(Connecting::over(opener, Role::Opener, near)).await?;
+    Ok((opened, accepting.connected().await?))
+}
+
+/// Makes a link over a stream that is already open, and waits until the peer has accepted this
+/// end. Of the two ends one must be the opener and one the acceptor. The link ends with the stream.
+///
+/// The stream may have carried other bytes before, of a protocol that the two ends spoke until now.
+/// Where some of what the peer has sent since is already in a buffer, hand in a pair of halves: any
+/// `(reader, writer)` is a stream, and compio's `BufReader` is a reader.
+///
+/// # Errors
+///
+/// As for [`connect`].
+pub async fn link_over<S>(stream: S, role: Role, setup: &Setup) -> Result<Link, LinkError>
+where
+    S: Splittable<ReadHalf: AsyncRead + 'static, WriteHalf: AsyncWrite + 'static> + 'static,
+{
+    establish(Connecting::over(setup, role, Stream::new(stream))).await
+}

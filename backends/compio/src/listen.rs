@@ -1,0 +1,138 @@
+//! Links that peers open.
+
+use std::io;
+use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::PathBuf;
+
+use compio::io::util::Splittable;
+use compio::io::{AsyncRead, AsyncWrite};
+#[cfg(unix)]
+use compio::net::UnixListener;
+use compio::net::{TcpListener, TcpStream, ToSocketAddrsAsync};
+use compio::runtime::spawn;
+#[cfg(unix)]
+use countersign_driver::bind_unix;
+use countersign_driver::{Doors, Guest, Limits, Listener, Setup, prepare_socket, serve};
+use socket2::SockRef;
+
+use crate::runtime::alarm;
+use crate::stream::Stream;
+
+/// Listens on a TCP address; port 0 lets the system choose one.
+///
+/// # Errors
+///
+/// What the operating system says, that the address is in use, say.
+pub async fn listen(address: impl ToSocketAddrsAsync, setup: Setup) -> io::Result<Listener> {
+    listen_with(address, setup, Limits::default()).await
+}
+
+/// Listens with other limits than the default ones.
+///
+/// # Errors
+///
+/// As for [`listen`].
+pub async fn listen_with(
+    address: impl ToSocketAddrsAsync,
+    setup: Setup,
+    limits: Limits,
+) -> io::Result<Listener> {
+    let addresses: Vec<_> = address.to_socket_addrs_async().await?.collect();
+    // compio would let others take the address too on Windows, where that is what SO_REUSEADDR
+    // means.
+    let socket = std::net::TcpListener::bind(&addresses[..])?;
+    let socket = TcpListener::from_std(socket)?;
+    let (listener, doors) = Listener::new(socket.local_addr()?, setup.clone(), limits);
+    let prepare = move |stream: &TcpStream| prepare_socket(&SockRef::from(stream), setup.config());
+    let accepting = socket.clone();
+    let accept = move || {
+        let socket = accepting.clone();
+        async move {
+            let accepted = socket.accept().await;
+            accepted.map(|(stream, peer)| (stream, Some(peer)))
+        }
+    };
+    start(doors, accept, prepare, async { socket.close().await });
+    Ok(listener)
+}
+
+/// Listens on a Unix socket. Its file is removed with the listener; one that is left from a
+/// process which is gone is replaced.
+///
+/// # Errors
+///
+/// What the operating system says, that somebody listens there already, say.
+#[cfg(unix)]
+pub async fn listen_unix(
+    path: impl Into<PathBuf>,
+    setup: Setup,
+    limits: Limits,
+) -> io::Result<Listener<PathBuf>> {
+    let path = path.into();
+    let (socket, file) = bind_unix(&path)?;
+    // io_uring waits for nothing on a socket that does not block. compio sets it back where it
+    // polls.
+    socket.set_nonblocking(false)?;
+    let socket = UnixListener::from_std(socket)?;
+    let (listener, doors) = Listener::new(path, setup, limits);
+    let accepting = socket.clone();
+    let accept = move || {
+        let socket = accepting.clone();
+        async move { socket.accept().await.map(|(stream, _)| (stream, None)) }
+    };
+    let close = async {
+        drop(file);
+        socket.close().await
+    };
+    start(doors, accept, |_| Ok(()), close);
+    Ok(listener)
+}
+
+/// Makes links of the streams that `accept` gives, each with the address of its peer if it has one:
+/// for other transports than TCP and Unix sockets.
+///
+/// An error of `accept` is followed by a pause, which grows to a second.
+#[must_use]
+pub fn listen_over<S, F>(
+    accept: impl FnMut() -> F + 'static,
+    setup: Setup,
+    limits: Limits,
+) -> Listener<()>
+where
+    S: Splittable<ReadHalf: AsyncRead + 'static, WriteHalf: AsyncWrite + 'static> + 'static,
+    F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + 'static,
+{
+    let (listener, doors) = Listener::new((), setup, limits);
+    start(doors, accept, |_| Ok(()), async { Ok(()) });
+    listener
+}
+
+/// Starts the task that accepts connections, and one for each of them.
+///
+/// The operating system has the socket for as long as it accepts, which is a little longer than
+/// somebody waits for that: only after `close` can the address be bound again.
+fn start<S, F>(
+    doors: Doors,
+    accept: impl FnMut() -> F + 'static,
+    prepare: impl Fn(&S) -> io::Result<()> + 'static,
+    close: impl Future<Output = io::Result<()>> + 'static,
+) where
+    S: Splittable<ReadHalf: AsyncRead + 'static, WriteHalf: AsyncWrite + 'static> + 'static,
+    F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + 'static,
+{
+    let welcome = move |stream, guest: Guest| {
+        prepare(&stream)?;
+        let served = guest.serve(Stream::new(stream))?;
+        spawn(served.run(alarm())).detach();
+        Ok(())
+    };
+    let serving = async {
+        let doors = serve(doors, accept, welcome, alarm).await;
+        if let Err(error) = close.await {
+            tracing::debug!(%error, "a listener could not be closed");
+        }
+        drop(doors);
+    };
+    spawn(serving).detach();
+}

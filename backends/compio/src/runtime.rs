@@ -1,0 +1,30 @@
+//! compio's timer and tasks, as the shared driver wants them.
+
+use std::io;
+
+use compio::runtime::spawn;
+use compio::time::sleep_until;
+use countersign_driver::endpoint::SetupError;
+use countersign_driver::{Alarm, Connecting, Dial, Driver, Link, LinkError, Timer};
+
+/// A timer of compio's.
+pub(crate) fn alarm() -> impl Timer {
+    Alarm::new(sleep_until)
+}
+
+/// Drives a link in a task of its own.
+pub(crate) fn drive<D: Dial + 'static>(
+    made: Result<(Connecting, Driver<D>), SetupError>,
+) -> Result<Connecting, LinkError> {
+    let (connecting, driver) =
+        made.map_err(|error| LinkError::transport(io::Error::other(error)))?;
+    spawn(driver.run(alarm())).detach();
+    Ok(connecting)
+}
+
+/// Drives a link in a task of its own, and waits until the peer has accepted this end.
+pub(crate) async fn establish<D: Dial + 'static>(
+    made: Result<(Connecting, Driver<D>), SetupError>,
+) -> Result<Link, LinkError> {
+    drive(made)?.connected().await
+}

@@ -1,0 +1,110 @@
+//! Links that this end opens.
+
+use std::future::Future;
+use std::io;
+#[cfg(unix)]
+use std::path::PathBuf;
+
+#[cfg(unix)]
+use countersign_driver::at;
+use countersign_driver::core::Role;
+use countersign_driver::{Link, LinkError, Setup};
+use countersign_futures_io as shared;
+use smol::io::{AsyncRead, AsyncWrite};
+#[cfg(unix)]
+use smol::net::unix::UnixStream;
+use smol::net::{AsyncToSocketAddrs, TcpStream, resolve};
+
+use crate::runtime::Smol;
+
+/// Connects to a listening peer over TCP, and waits until it has accepted this end.
+///
+/// A connection that can't be had, or is lost later, is tried again as
+/// [`Reconnect`](countersign_driver::core::Reconnect) says: for ever by default, so this waits for
+/// a peer that is not there yet. What another attempt can't heal, a pin that does not match or
+/// declarations that don't fit, ends it at once. The log tells of every attempt.
+///
+/// A name is looked up again for each attempt. Of several addresses the first that answers is
+/// taken, as by [`open`](countersign_driver::open) (RFC 8305). Looking the name up, the TCP
+/// connection and the handshake may each take
+/// [`Patience::handshake`](countersign_driver::core::Patience::handshake).
+///
+/// Cancel-safe: dropping the future gives the connection up.
+///
+/// # Errors
+///
+/// [`LinkError`] tells who refused whom and what to change; its
+/// [`can_retry`](LinkError::can_retry) whether trying again can help.
+pub async fn connect(
+    address: impl AsyncToSocketAddrs<Iter: Send> + Clone + Send + Sync + 'static,
+    setup: &Setup,
+) -> Result<Link, LinkError> {
+    let lookup = move || resolve(address.clone());
+    shared::connect(&Smol, lookup, TcpStream::connect, setup).await
+}
+
+/// Connects to a listening peer over a Unix socket, as [`connect`] does over TCP.
+///
+/// # Errors
+///
+/// As for [`connect`].
+#[cfg(unix)]
+pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Link, LinkError> {
+    let path = path.into();
+    let dial = move || {
+        let path = path.clone();
+        async move {
+            let connected = UnixStream::connect(&path).await;
+            connected.map_err(|error| at(path.display(), &error))
+        }
+    };
+    connect_with(dial, setup).await
+}
+
+/// Connects over streams that `dial` opens: one now, and another whenever the link is to connect
+/// again. `dial` has to give up by itself when it takes too long.
+///
+/// Closing such a stream must end this end's direction, and leave the other to be read.
+///
+/// # Errors
+///
+/// As for [`connect`].
+pub async fn connect_with<S, F>(
+    dial: impl FnMut() -> F + Send + 'static,
+    setup: &Setup,
+) -> Result<Link, LinkError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = io::Result<S>> + Send + 'static,
+{
+    shared::connect_with(&Smol, dial, setup).await
+}
+
+/// Makes a link between two declarations in one process, over a connection in memory: for tests, and
+/// for parts that may move apart some day.
+///
+/// # Errors
+///
+/// As for [`connect`].
+pub async fn pair(opener: &Setup, acceptor: &Setup) -> Result<(Link, Link), LinkError> {
+    shared::pair(&Smol, opener, acceptor).await
+}
+
+/// Makes a link over a stream that is already open, and waits until the peer has accepted this
+/// end. Of the two ends one must be the opener and one the acceptor. The link ends with the stream.
+///
+/// The stream may have carried other bytes before, of a protocol that the two ends spoke until now.
+/// Where some of what the peer has sent since is already in a buffer, hand in the stream with that
+/// buffer: a buffered reader which passes writing on is a stream too.
+///
+/// Closing the stream must end this end's direction, and leave the other to be read.
+///
+/// # Errors
+///
+/// As for [`connect`].
+pub async fn link_over<S>(stream: S, role: Role, setup: &Setup) -> Result<Link, LinkError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    shared::link_over(&Smol, stream, role, setup).await
+}

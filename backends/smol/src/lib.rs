@@ -1,0 +1,62 @@
+//! countersign for the smol runtime.
+//!
+//! [`connect`] and [`listen`] give a [`Link`] for each peer; its channels are used through a
+//! [`Sender`] or a [`Receiver`] for each. Sending gives a [`Receipt`], a future of what became of
+//! the message.
+//!
+//! ```
+//! use countersign_smol::core::{ChannelConfig, CloseMode, Config};
+//! use countersign_smol::endpoint::Security;
+//! use countersign_smol::{Setup, connect, listen};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # smol::block_on(async {
+//! // Plain for the sake of a short example: see `Security::tls` for links that matter.
+//! let robot = Config::new().channel(ChannelConfig::receive("commands"));
+//! let robot = Setup::new(robot, Security::plaintext())?;
+//! let operator = Config::new().channel(ChannelConfig::send("commands"));
+//! let operator = Setup::new(operator, Security::plaintext())?;
+//!
+//! let listener = listen("127.0.0.1:0", robot).await?;
+//! let address = listener.local_addr();
+//! let robot = smol::spawn(async move {
+//!     let link = listener.accept().await?;
+//!     let mut commands = link.receiver("commands")?;
+//!     while let Some(command) = commands.recv().await? {
+//!         assert_eq!(&command[..], b"forward");
+//!     }
+//!     Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+//! });
+//!
+//! let link = connect(address, &operator).await?;
+//! let commands = link.sender("commands")?;
+//! let receipt = commands.send("forward").await?;
+//! assert!(receipt.await.is_handled());
+//! let report = link.close(CloseMode::Drain).await;
+//! assert!(report.is_orderly());
+//! robot.await.map_err(|error| error.to_string())?;
+//! # Ok(())
+//! # })
+//! # }
+//! ```
+//!
+//! Links run on smol's global executor, which starts its threads by itself, as many as the
+//! environment variable `SMOL_THREADS` says and one by default. The handles may be used from
+//! anywhere, [`smol::LocalExecutor`] and other runtimes included. For links on an executor of your
+//! own, see `countersign-futures-io`.
+
+mod connect;
+mod listen;
+mod runtime;
+mod secure;
+
+#[cfg(unix)]
+pub use connect::connect_unix;
+pub use connect::{connect, connect_with, link_over, pair};
+pub use countersign_futures_io::SecureStream;
+#[cfg(unix)]
+pub use listen::listen_unix;
+pub use listen::{listen, listen_over, listen_with};
+pub use secure::{secure_connect, secure_over, secure_over_with};
+
+pub use countersign_driver::api::*;
