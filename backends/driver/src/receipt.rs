@@ -8,6 +8,9 @@ use std::task::{Context, Poll, Waker};
 
 use countersign_core::{Sequence, Verdict, VerdictCounts, VerdictKind};
 
+/// For how many receipts a channel keeps room once there are none.
+const KEPT: usize = 256;
+
 /// What [`Sender::send`](crate::Sender::send) gives: a future of the message's verdict.
 ///
 /// Every message gets exactly one. Dropping a receipt changes nothing for the message.
@@ -248,6 +251,10 @@ impl Receipts {
                 wakes.extend(state.settled());
             }
         }
+        // Whoever sends so many without a verdict pays little for this room to grow again.
+        if self.0.is_empty() && self.0.capacity() > KEPT {
+            self.0 = VecDeque::new();
+        }
     }
 
     /// The link has ended and every other verdict was given: what is missing was handled.
@@ -264,4 +271,27 @@ fn new_cell(missing: u64) -> Arc<Cell> {
         exception: None,
         waker: None,
     })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_that_was_busy_keeps_little_room() {
+        let mut receipts = Receipts::default();
+        for last in [100 * KEPT as u64, 10] {
+            for sequence in 1..=last {
+                drop(receipts.single(sequence));
+            }
+            receipts.handled(last - 1, &mut Vec::new());
+            assert_eq!(receipts.0.len(), 1);
+            receipts.handled(last, &mut Vec::new());
+            assert!(receipts.0.capacity() <= KEPT, "{}", receipts.0.capacity());
+        }
+        assert!(
+            receipts.0.capacity() > 0,
+            "a few cost no new room each time"
+        );
+    }
 }

@@ -7,13 +7,14 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant as StdInstant};
 
 use clap::{Args, ValueEnum};
 use countersign_certs::NewIdentity;
-use countersign_tokio::core::{ChannelConfig, Config};
-use countersign_tokio::endpoint::Fingerprint;
+use countersign_tokio::core::{ChannelConfig, Config, Event, Instant};
+use countersign_tokio::endpoint::{Fingerprint, Security};
 use countersign_tokio::{Limits, Setup};
+use own_loop::{Happened, OwnLoop};
 
 use super::process::{Usage, raise_file_limit};
 use super::{CHANNEL, runtime, security};
@@ -26,6 +27,8 @@ pub(crate) enum ServerKind {
     Tokio,
     /// countersign-std, with two threads for each link: its own and the application's
     Std,
+    /// The example of a loop of one's own, with one thread for all
+    OwnLoop,
 }
 
 impl Display for ServerKind {
@@ -33,6 +36,7 @@ impl Display for ServerKind {
         f.write_str(match self {
             ServerKind::Tokio => "tokio",
             ServerKind::Std => "std",
+            ServerKind::OwnLoop => "own-loop",
         })
     }
 }
@@ -172,7 +176,7 @@ pub(super) fn run(args: &ServerArgs) -> Result<(), Failure> {
     raise_file_limit(args.links)?;
     let identity = NewIdentity::new("server").generate()?;
     let config = Config::new().channel(ChannelConfig::receive(CHANNEL));
-    let setup = Setup::new(config, security(&identity, args.pin)?)?;
+    let security = security(&identity, args.pin)?;
     // All come from one address.
     let limits = Limits {
         links: args.links,
@@ -180,10 +184,12 @@ pub(super) fn run(args: &ServerArgs) -> Result<(), Failure> {
         ..Limits::default()
     };
     let counts = Arc::new(Counts::default());
+    let setup = Setup::new(config.clone(), security.clone())?;
     let runtime = runtime()?;
     let address = match args.server {
         ServerKind::Tokio => runtime.block_on(on_tokio(setup, limits, counts.clone()))?,
         ServerKind::Std => on_std(setup, limits, counts.clone())?,
+        ServerKind::OwnLoop => on_own_loop(&config, &security, args.links, counts.clone())?,
     };
     let mut out = stdout();
     writeln!(out, "{address} {}", identity.fingerprint())?;
@@ -236,4 +242,56 @@ fn on_std(setup: Setup, limits: Limits, counts: Arc<Counts>) -> Result<SocketAdd
         }
     });
     Ok(address)
+}
+
+fn on_own_loop(
+    config: &Config,
+    security: &Security,
+    links: usize,
+    counts: Arc<Counts>,
+) -> Result<SocketAddr, Failure> {
+    let limits = own_loop::Limits {
+        links,
+        ..own_loop::Limits::default()
+    };
+    let mut own_loop = OwnLoop::new()?;
+    let listener = own_loop.listen("127.0.0.1:0".parse()?, config, security, limits)?;
+    let address = own_loop.address(listener).ok_or("listens nowhere")?;
+    std::thread::spawn(move || {
+        if let Err(failure) = run_own_loop(own_loop, &counts) {
+            eprintln!("error: {failure}");
+        }
+    });
+    Ok(address)
+}
+
+fn run_own_loop(mut links: OwnLoop, counts: &Counts) -> Result<(), Failure> {
+    let begun = StdInstant::now();
+    let clock = || Instant::ZERO + begun.elapsed();
+    let mut happened = Vec::new();
+    loop {
+        let now = clock();
+        links.service(now, &mut happened)?;
+        for what in happened.drain(..) {
+            match what {
+                Happened::Accepted { .. } => Counts::add(&counts.accepted),
+                Happened::Event {
+                    link,
+                    event: Event::Readable(channel),
+                } => {
+                    let link = links.link_mut(now, link).ok_or("no such link")?;
+                    while link.take(channel)?.is_some() {
+                        Counts::add(&counts.messages);
+                    }
+                }
+                Happened::Ended { link, .. } => {
+                    Counts::add(&counts.ended);
+                    links.forget(now, link);
+                }
+                _ => {}
+            }
+        }
+        let deadline = links.deadline();
+        links.wait(deadline.map(|deadline| deadline.saturating_since(clock())))?;
+    }
 }

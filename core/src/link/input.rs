@@ -236,7 +236,10 @@ impl Link {
                 return Err(PeerMisbehaved::Unexpected);
             }
             Frame::Abort { code, text } => self.hear_abort(code, text),
-            Frame::Ping(value) => self.to_pong = Some(value),
+            Frame::Ping(value) => {
+                self.to_pong = Some(value);
+                self.release_memory();
+            }
             Frame::Pong(_) => {}
             Frame::Close(list) => self.hear_close(list)?,
             Frame::Done => self.hear_done()?,

@@ -219,6 +219,8 @@ pub struct Link {
     ping_outstanding: bool,
     to_ping: Option<u64>,
     to_pong: Option<u64>,
+    /// Not before then to let go of memory again.
+    release_at: Instant,
     /// Opener: when to connect again.
     connect_at: Instant,
     backoff: Backoff,
@@ -294,6 +296,7 @@ impl Link {
             ping_outstanding: false,
             to_ping: None,
             to_pong: None,
+            release_at: Instant::ZERO,
             connect_at: match role {
                 Role::Opener => Instant::ZERO,
                 Role::Acceptor => Instant::FAR_FUTURE,

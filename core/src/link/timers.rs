@@ -118,14 +118,21 @@ impl Link {
     }
 
     fn ping(&mut self) {
-        let silent = self.heard + self.config.patience.ping <= self.now;
         self.ping_outstanding = true;
         self.to_ping = Some(self.rng.next_u64());
         self.wants_output = true;
-        if !silent {
+        self.release_memory();
+    }
+
+    /// A ping goes or has come: one end was silent for a while, so this is the moment to let go of
+    /// what a busy link kept for the next message. Whichever end asks first, the other may never
+    /// come to ask. A peer can ping at any rate, though, and each short message after this takes a
+    /// piece of memory for many.
+    pub(super) fn release_memory(&mut self) {
+        if self.now < self.release_at {
             return;
         }
-        // Silence is the moment to let go of what a busy link kept for the next message.
+        self.release_at = self.now + self.config.patience.ping;
         self.pool.release_memory();
         for half in &mut self.halves {
             match half {
