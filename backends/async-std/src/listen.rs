@@ -64,11 +64,11 @@ pub async fn listen_unix(
 ) -> io::Result<Listener<PathBuf>> {
     let path = path.into();
     let (socket, file) = bind_unix(&path)?;
-    let socket = Arc::new((UnixListener::from(socket), file));
+    let socket = Arc::new((file, UnixListener::from(socket)));
     let accept = move || {
         let socket = socket.clone();
         async move {
-            let (stream, _) = socket.0.accept().await?;
+            let (stream, _) = socket.1.accept().await?;
             Ok((Socket(stream), None))
         }
     };

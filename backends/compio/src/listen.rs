@@ -122,7 +122,10 @@ fn start<S, F>(
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + 'static,
 {
     let welcome = move |stream, guest: Guest| {
-        prepare(&stream)?;
+        if let Err(error) = prepare(&stream) {
+            guest.refuse(error);
+            return Ok(());
+        }
         let served = guest.serve(Stream::new(stream))?;
         spawn(served.run(alarm())).detach();
         Ok(())

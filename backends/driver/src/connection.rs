@@ -48,8 +48,9 @@ impl<T: Transport> Connection<T> {
             match self.wire.to_send(now, &mut &*shared) {
                 ToSend::Nothing => return self.flush(context, shared) || progress,
                 ToSend::End => {
-                    progress |= self.shut_down(context);
-                    return self.flush(context, shared) || progress;
+                    // One after the other: the transport may be at work on what it was asked last.
+                    progress |= self.flush(context, shared);
+                    return (!self.unflushed && self.shut_down(context)) || progress;
                 }
                 ToSend::Bytes(buffer) => match self.transport.poll_write(context, buffer) {
                     Poll::Pending => return progress,

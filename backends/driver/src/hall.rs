@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use countersign_core::Config;
-use event_listener::{Event, EventListener, IntoNotification};
+use event_listener::{Event, EventListener};
 
 use crate::accept::{AcceptError, Backlog, Drained, Limits};
 use crate::driver::{Driver, Never, Timer, Transport};
@@ -139,7 +139,8 @@ impl Hall {
         state.ready.push(result);
         drop(state);
         // One more than were woken before: they have yet to come for theirs.
-        self.arrived.notify(1.additional());
+        // All of them: a stream of links may have been woken for one and be kept without being polled.
+        self.arrived.notify(usize::MAX);
     }
 
     /// One connection did not become a link.
@@ -180,10 +181,7 @@ impl Hall {
     pub(crate) fn end(&self, phase: Phase) {
         let mut state = self.lock();
         let unwanted = state.ready.take_all();
-        let over = matches!(state.phase, Phase::Closed | Phase::Gone(_));
-        if !over {
-            state.phase = phase;
-        }
+        state.phase = state.phase.then(phase);
         drop(state);
         // Closes the links that nobody accepted.
         drop(unwanted);
@@ -218,18 +216,26 @@ impl Hall {
 
     /// Waits for the end that [`Hall::end`] begins. Links that do not close in time are abandoned.
     async fn over(&self, mut timer: impl Timer) -> Drained {
-        let phase = |state: &mut State| (state.phase != Phase::Open).then_some(state.phase);
-        let Phase::Draining { until } = self.wait(&self.gone, phase).await else {
+        let begun = |state: &mut State| (state.phase != Phase::Open).then_some(());
+        self.wait(&self.gone, begun).await;
+        if !matches!(self.lock().phase, Phase::Draining { .. }) {
             return Drained::default();
-        };
-        let drained = pin!(self.registry.drained());
-        let closed = pin!(self.closed());
-        let (mut drained, mut closed) = (drained, closed);
+        }
+        let mut drained = pin!(self.registry.drained());
+        let mut hastened = self.gone.listen();
         poll_fn(|context| {
-            let over = drained.as_mut().poll(context).is_ready()
-                || closed.as_mut().poll(context).is_ready()
-                || until.is_some_and(|until| timer.poll_until(context, until).is_ready());
-            if over { Poll::Ready(()) } else { Poll::Pending }
+            while Pin::new(&mut hastened).poll(context).is_ready() {
+                hastened = self.gone.listen();
+            }
+            let phase = self.lock().phase;
+            let Phase::Draining { until } = phase else {
+                return Poll::Ready(());
+            };
+            let is_late = until.is_some_and(|until| timer.poll_until(context, until).is_ready());
+            if is_late || drained.as_mut().poll(context).is_ready() {
+                return Poll::Ready(());
+            }
+            Poll::Pending
         })
         .await;
         self.registry.abandon_rest()
@@ -245,6 +251,21 @@ fn whose(address: IpAddr) -> IpAddr {
             Ipv6Addr::from(network).into()
         }
         address @ IpAddr::V4(_) => address,
+    }
+}
+
+impl Phase {
+    /// What follows when the end is begun again: it can only come sooner.
+    fn then(self, next: Self) -> Self {
+        match (self, next) {
+            (Self::Closed | Self::Gone(_), _) => self,
+            (Self::Draining { until: Some(one) }, Self::Draining { until: Some(other) }) => {
+                let until = Some(one.min(other));
+                Self::Draining { until }
+            }
+            (Self::Draining { until: Some(_) }, Self::Draining { until: None }) => self,
+            _ => next,
+        }
     }
 }
 
@@ -331,6 +352,12 @@ impl Guest {
     #[must_use]
     pub fn config(&self) -> &Config {
         self.setup.config()
+    }
+
+    /// Sends the connection away, for something that is wrong with it alone.
+    pub fn refuse(self, error: io::Error) {
+        let hall = self.place.0.clone();
+        hall.refuse(self.peer, LinkError::transport(error));
     }
 
     /// Makes a link of the connection: one for the application to accept, or the one to which its

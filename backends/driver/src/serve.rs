@@ -18,11 +18,15 @@ const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// The longest: each is twice the one before.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// So many connections are accepted before others have their turn, however many wait.
+const TURNS: u32 = 64;
+
 /// Accepts connections and starts what serves them, until the listener is closed, drained or
 /// dropped.
 ///
 /// `accept` makes a future of the next connection and where it comes from; `start` runs what
 /// [`Guest::serve`] gives, in a task or a thread of its own; `timers` makes timers of the runtime's.
+/// What is wrong with one connection alone, `start` tells by [`Guest::refuse`] and is done.
 /// When the system has no more to give, of file descriptors, say, there is a pause before it is
 /// asked again, which grows to a second.
 ///
@@ -60,7 +64,10 @@ async fn accept_all<S, F, T: Timer>(
 ) where
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>>,
 {
-    loop {
+    for round in 1_u32.. {
+        if round % TURNS == 0 {
+            yield_now().await;
+        }
         let place = hall.place().await;
         let (stream, peer) = match accept().await {
             Ok(accepted) => accepted,
@@ -89,6 +96,19 @@ async fn accept_all<S, F, T: Timer>(
     }
 }
 
+/// Lets others have their turn, the end of the listener among them.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 /// Whether an error of accepting tells of a connection that was gone too soon, and not of the
 /// listener.
 fn is_of_one_connection(error: &io::Error) -> bool {
@@ -96,7 +116,10 @@ fn is_of_one_connection(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::HostUnreachable
             | io::ErrorKind::Interrupted
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::NetworkUnreachable
     )
 }
 

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
 
 use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
+use std::future::{Future, poll_fn, ready};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -89,6 +89,28 @@ fn a_connection_that_is_accepted_ends_them() {
 fn connections_that_are_gone_too_soon_are_no_reason() {
     let accept = |call| (call < 50).then(|| Err(io::ErrorKind::ConnectionAborted.into()));
     assert!(pauses(accept, |_, _| Ok(())).is_empty());
+}
+
+#[test]
+fn what_is_wrong_with_one_connection_is_told_and_holds_up_no_other() {
+    let accept = |call| (call < 3).then(|| Ok((memory().0, None)));
+    let refuse = |_, guest: Guest| {
+        guest.refuse(io::Error::other("its socket can't be set"));
+        Ok(())
+    };
+    assert!(pauses(accept, refuse).is_empty());
+}
+
+#[test]
+fn connections_without_end_leave_others_their_turn() {
+    let (listener, doors) = Listener::new((), setup(), Limits::default());
+    let accept = || ready(Err::<(Memory, _), _>(io::ErrorKind::ConnectionReset.into()));
+    let pauses = RefCell::default();
+    let mut serving = pin!(serve(doors, accept, |_, _| Ok(()), || Pauses(&pauses)));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(serving.as_mut().poll(&mut context).is_pending());
+    drop(listener);
+    assert!(serving.as_mut().poll(&mut context).is_ready());
 }
 
 #[test]

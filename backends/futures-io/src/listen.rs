@@ -86,7 +86,10 @@ fn start<R, S, F>(
 {
     let tasks = runtime.clone();
     let welcome = move |stream, guest: Guest| {
-        prepare(&stream)?;
+        if let Err(error) = prepare(&stream) {
+            guest.refuse(error);
+            return Ok(());
+        }
         let served = guest.serve(Stream(stream))?;
         tasks.spawn(Box::pin(served.run(alarm(&tasks))));
         Ok(())

@@ -89,11 +89,11 @@ pub fn listen_unix(
     let (waiting, sockets) = Waiting::new()?;
     sockets.watch(&mut socket)?;
     let (listener, doors) = driver::Listener::new(path, setup, limits);
-    let socket = Arc::new((socket, file));
+    let socket = Arc::new((file, socket));
     let accept = move || {
         let socket = socket.clone();
         poll_fn(move |_| {
-            let accepted = nonblocking(|| socket.0.accept());
+            let accepted = nonblocking(|| socket.1.accept());
             accepted.map_ok(|(stream, _)| (Socket(Stream::Unix(stream)), None))
         })
     };
@@ -112,8 +112,13 @@ where
 {
     let welcome = |socket: Socket, guest: Guest| {
         let (waiting, sockets) = Waiting::new()?;
-        let stream = prepare(socket, &sockets, guest.config())?;
-        waiting.spawn("countersign-link", guest.serve(stream)?.run(Clock))
+        match prepare(socket, &sockets, guest.config()) {
+            Ok(stream) => waiting.spawn("countersign-link", guest.serve(stream)?.run(Clock)),
+            Err(error) => {
+                guest.refuse(error);
+                Ok(())
+            }
+        }
     };
     let serving = serve(doors, accept, welcome, || Clock);
     let serving = async { drop(serving.await) };

@@ -74,11 +74,11 @@ pub async fn listen_unix(
 ) -> io::Result<Listener<PathBuf>> {
     let path = path.into();
     let (socket, file) = bind_unix(&path)?;
-    let socket = Arc::new((UnixListener::from_std(socket)?, file));
+    let socket = Arc::new((file, UnixListener::from_std(socket)?));
     let (listener, doors) = Listener::new(path, setup, limits);
     let accept = move || {
         let socket = socket.clone();
-        async move { socket.0.accept().await.map(|(stream, _)| (stream, None)) }
+        async move { socket.1.accept().await.map(|(stream, _)| (stream, None)) }
     };
     start(doors, accept, |_| Ok(()));
     Ok(listener)
@@ -113,7 +113,10 @@ fn start<S, F>(
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + Send + 'static,
 {
     let welcome = move |stream, guest: countersign_driver::Guest| {
-        prepare(&stream)?;
+        if let Err(error) = prepare(&stream) {
+            guest.refuse(error);
+            return Ok(());
+        }
         tokio::spawn(guest.serve(Stream(stream))?.run(alarm()));
         Ok(())
     };

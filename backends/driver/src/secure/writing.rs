@@ -23,6 +23,8 @@ pub struct Writing {
     waiting: bool,
     /// All data is sent, and nothing follows but our goodbye.
     leaving: bool,
+    /// Our goodbye is sent too: the transport is at work on ending our direction.
+    shutting: bool,
     /// Our direction of the transport has ended.
     shut: bool,
 }
@@ -94,6 +96,10 @@ impl Writing {
         transport: &mut impl Transport,
         access: &mut impl ConnectionAccess,
     ) -> Poll<io::Result<()>> {
+        if self.shutting {
+            // Nothing is left, and the transport is at work on something else.
+            return Poll::Ready(Ok(()));
+        }
         ready!(self.poll_send(context, transport))?;
         let output = &mut self.output;
         access.with(|connection| {
@@ -128,7 +134,10 @@ impl Writing {
             access.with(Connection::close);
             self.leaving = true;
         }
-        ready!(self.poll_flush(context, transport, access))?;
+        if !self.shutting {
+            ready!(self.poll_flush(context, transport, access))?;
+            self.shutting = true;
+        }
         let shut = transport.poll_shutdown(context);
         self.waiting = shut.is_pending();
         match ready!(shut) {
