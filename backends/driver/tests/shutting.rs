@@ -37,7 +37,11 @@ impl Transport for Slow {
         context: &mut Context<'_>,
         buffer: &mut Buffer,
     ) -> Poll<io::Result<usize>> {
-        self.inner.poll_read(context, buffer)
+        match self.inner.poll_read(context, buffer) {
+            // A peer that keeps its end open: as long as that lasts, the connection stays.
+            Poll::Ready(Ok(0)) => Poll::Pending,
+            result => result,
+        }
     }
 
     fn poll_write(
@@ -93,10 +97,9 @@ fn one_thing_after_the_other() {
     let mut context = Context::from_waker(Waker::noop());
     let mut connected = pin!(opening.connected());
     let mut link = None;
-    let mut over = false;
     // Nobody needs as many rounds.
     for _ in 0..100 {
-        over |= !over && opener.poll(&mut context).is_ready();
+        let _ = opener.poll(&mut context);
         let _ = acceptor.poll(&mut context);
         if link.is_none()
             && let Poll::Ready(connected) = connected.as_mut().poll(&mut context)
@@ -106,7 +109,6 @@ fn one_thing_after_the_other() {
             link = Some(connected);
         }
     }
-    assert!(over, "the link is closed, and its connection too");
     assert!(link.unwrap().end_reason().unwrap().is_orderly());
     let asked = asked.lock().unwrap();
     let last = asked.len() - DELAYS;
