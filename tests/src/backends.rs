@@ -16,8 +16,8 @@ pub struct Entry {
     pub name: &'static str,
     /// The backend itself.
     pub backend: &'static dyn Backend,
-    /// Its secure streams, if it has them.
-    pub streams: Option<&'static dyn secure::Backend>,
+    /// Its secure streams, or why it has none.
+    pub streams: Result<&'static dyn secure::Backend, &'static str>,
     /// The scenarios, as `module::scenario` or `module::*`, that it can't do at either end, each
     /// with the reason.
     pub cannot: &'static [(&'static str, &'static str)],
@@ -30,38 +30,37 @@ pub static BACKENDS: &[Entry] = &[
     Entry {
         name: "tokio",
         backend: &Tokio,
-        streams: Some(&Tokio),
+        streams: Ok(&Tokio),
         cannot: &[],
     },
     Entry {
         name: "std",
         backend: &Std,
-        streams: Some(&Std),
+        streams: Ok(&Std),
         cannot: &[],
     },
     Entry {
         name: "smol",
         backend: &Smol,
-        streams: Some(&Smol),
+        streams: Ok(&Smol),
         cannot: &[],
     },
     Entry {
         name: "async_std",
         backend: &AsyncStd,
-        streams: Some(&AsyncStd),
+        streams: Ok(&AsyncStd),
         cannot: &[],
     },
     Entry {
         name: "futures_io",
         backend: &FuturesIo,
-        streams: Some(&FuturesIo),
+        streams: Ok(&FuturesIo),
         cannot: &[],
     },
     Entry {
         name: "own_loop",
         backend: &OwnLoop,
-        // An example of how to drive links has no need of them.
-        streams: None,
+        streams: Err("an example of how to drive links"),
         cannot: &[
             ("servers::one_more_gets_in_when_one_is_accepted", LESS),
             ("servers::so_many_from_one_address", LESS),
@@ -72,7 +71,7 @@ pub static BACKENDS: &[Entry] = &[
     Entry {
         name: "compio",
         backend: &Compio,
-        streams: None,
+        streams: Err("its traits take buffers whole, see docs/design.md"),
         cannot: &[],
     },
 ];

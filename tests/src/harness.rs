@@ -70,6 +70,9 @@ fn tell(couples: &[Couple], tests: usize) {
         for (scenario, why) in backend.cannot {
             println!("{} leaves out {scenario}: {why}", backend.name);
         }
+        if let Err(why) = backend.streams {
+            println!("{} leaves out secure streams: {why}", backend.name);
+        }
     }
 }
 

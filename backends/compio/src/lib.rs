@@ -3,7 +3,8 @@
 //!
 //! The names are those of `countersign-tokio`, and so is what they mean: [`connect`] and [`listen`]
 //! give a [`Link`] for each peer; its channels are used through a [`Sender`] or a [`Receiver`] for
-//! each. Sending gives a [`Receipt`], a future of what became of the message.
+//! each. Sending gives a [`Receipt`], a future of what became of the message. What is missing here is
+//! the secure stream, for bytes instead of messages.
 //!
 //! ```
 //! use compio::runtime::{Runtime, spawn};

@@ -39,7 +39,7 @@ pub struct Limits {
     /// How many links there may be at a time, those without a connection included;
     /// [`DEFAULT_LINKS`] by default, at least one. Whoever wants another is refused for now, and
     /// told so: openers try again by their [`Reconnect`](countersign_core::Reconnect). Peers that
-    /// return to their links always come in.
+    /// return to their links come in all the same.
     pub links: usize,
     /// How many links may be without a connection, for their peers to come back;
     /// [`DEFAULT_SESSIONS`] by default. With one more, the one that has waited longest ends as
@@ -47,7 +47,10 @@ pub struct Limits {
     pub sessions: usize,
     /// How many connections there may be from one IPv4 address or one IPv6 network of 64 bits at a
     /// time, those of links and of handshakes together; [`DEFAULT_PER_ADDRESS`] by default, at
-    /// least one. Further ones are closed at once. Connections over other transports are not
+    /// least one. Further ones are closed at once, also those of peers that return to their links:
+    /// who they are is not known yet, and their connections of before count until they are given
+    /// up ([`Patience::give_up`](countersign_core::Patience::give_up)). So leave room for twice as
+    /// many as come from one address, as through a NAT. Connections over other transports are not
     /// counted.
     pub per_address: usize,
 }

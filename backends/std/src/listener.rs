@@ -35,6 +35,9 @@ pub struct Listener<A = SocketAddr>(driver::Listener<A>);
 
 /// Listens on a TCP address; port 0 lets the system choose one.
 ///
+/// Each link takes a thread and three open files (its socket, and what its thread waits with): see
+/// that the system allows as many.
+///
 /// # Errors
 ///
 /// What the operating system says, that the address is in use, say.

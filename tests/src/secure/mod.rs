@@ -228,7 +228,7 @@ impl Scenario {
 pub fn trials(couples: &[Couple]) -> Vec<Trial> {
     let mut trials = Vec::new();
     for couple in couples {
-        let (Some(client), Some(server)) = (couple.client.streams, couple.server.streams) else {
+        let (Ok(client), Ok(server)) = (couple.client.streams, couple.server.streams) else {
             continue;
         };
         for transport in [Transport::Tls, Transport::Plain] {
