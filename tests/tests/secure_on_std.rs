@@ -1,16 +1,17 @@
-//! What only the blocking secure streams can show: halves for two threads, and the socket's own
-//! time-outs.
+//! What only the blocking secure streams can show: halves for two threads, the socket's own
+//! time-outs, and a socket that blocks again after several addresses were tried.
 
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
 
 use std::io::{BufRead, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::thread;
 use std::time::Duration;
 
 use countersign_core::Role;
-use countersign_std::{SecureStream, secure_over};
+use countersign_std::{SecureStream, secure_connect, secure_over};
 use countersign_tests::on_std::Std;
-use countersign_tests::pair::payload;
+use countersign_tests::pair::{loopback, payload};
 use countersign_tests::secure::{Pair, sockets};
 use countersign_tests::{Transport, watch};
 
@@ -30,6 +31,88 @@ fn streams(transport: Transport) -> (SecureStream, SecureStream) {
         let client = secure_over(near, Role::Opener, &client);
         (client.unwrap(), server.join().unwrap().unwrap())
     })
+}
+
+/// A socket whose address refuses connections for as long as it lives.
+fn refusing() -> (socket2::Socket, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let socket = socket.unwrap();
+    socket.bind(&loopback().into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
+
+#[test]
+fn an_address_that_refuses_leaves_the_next() {
+    for transport in [Transport::Tls, Transport::Plain] {
+        watch(move || {
+            let pair = Pair {
+                client: &Std,
+                server: &Std,
+                transport,
+            };
+            let [client, server] = pair.setups();
+            let (_kept, refusing) = refusing();
+            let listener = TcpListener::bind(loopback()).unwrap();
+            let addresses: &'static [_] = vec![refusing, listener.local_addr().unwrap()].leak();
+            let (mut client, mut server) = thread::scope(|scope| {
+                let accept = || secure_over(listener.accept().unwrap().0, Role::Acceptor, &server);
+                let server = scope.spawn(accept);
+                let client = secure_connect(addresses, &client).unwrap();
+                (client, server.join().unwrap().unwrap())
+            });
+            assert!(client.get_ref().nodelay().unwrap());
+            // More than the sockets hold, so writing has to wait.
+            let data = payload(8 << 20, 1);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    let mut got = vec![0; data.len()];
+                    server.read_exact(&mut got).unwrap();
+                    server.write_all(&got).unwrap();
+                    server.close().unwrap();
+                });
+                client.write_all(&data).unwrap();
+                let mut got = Vec::new();
+                client.read_to_end(&mut got).unwrap();
+                assert!(got == data, "{} bytes of {}", got.len(), data.len());
+                client.close().unwrap();
+            });
+        });
+    }
+}
+
+#[test]
+fn each_address_that_refuses_is_named() {
+    watch(|| {
+        let pair = Pair {
+            client: &Std,
+            server: &Std,
+            transport: Transport::Tls,
+        };
+        let [client, _] = pair.setups();
+        let ((_one, one), (_two, two)) = (refusing(), refusing());
+        let error = secure_connect(&*vec![one, two].leak(), &client).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        let text = error.to_string();
+        for address in [one, two] {
+            assert!(text.contains(&address.to_string()), "{text}");
+        }
+    });
+}
+
+#[test]
+fn a_name_without_addresses_is_an_error() {
+    watch(|| {
+        const NONE: &[SocketAddr] = &[];
+        let pair = Pair {
+            client: &Std,
+            server: &Std,
+            transport: Transport::Tls,
+        };
+        let [client, _] = pair.setups();
+        let error = secure_connect(NONE, &client).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    });
 }
 
 #[test]

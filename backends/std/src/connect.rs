@@ -54,13 +54,22 @@ pub fn connect(
     start(Connecting::dial(setup, dial), waiting)
 }
 
-/// Opens a TCP connection to one address.
+/// Opens a TCP connection to one address, for a link.
 async fn reach(address: SocketAddr, sockets: &Sockets, config: &Config) -> io::Result<Stream> {
+    let socket = reach_tcp(address, sockets).await?;
+    prepare_socket(&SockRef::from(&socket), config)?;
+    Ok(Stream::Tcp(socket))
+}
+
+/// Opens a TCP connection to one address.
+pub(crate) async fn reach_tcp(
+    address: SocketAddr,
+    sockets: &Sockets,
+) -> io::Result<mio::net::TcpStream> {
     let mut socket = mio::net::TcpStream::connect(address)?;
     sockets.watch(&mut socket)?;
     poll_fn(|_| is_connected(&socket)).await?;
-    prepare_socket(&SockRef::from(&socket), config)?;
-    Ok(Stream::Tcp(socket))
+    Ok(socket)
 }
 
 /// How far the system has come with connecting.

@@ -76,17 +76,36 @@ impl Waiting {
         future: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
         let thread = thread::Builder::new().name(name.to_owned());
-        thread.spawn(move || self.run(future)).map(drop)
+        let run = move || {
+            // Dropping a driver ends its link as lost.
+            if let Err(error) = self.run(future) {
+                tracing::error!(%error, "waiting for a socket failed");
+            }
+        };
+        thread.spawn(run).map(drop)
     }
 
-    fn run(mut self, future: impl Future<Output = ()>) {
+    /// Runs a future to its end in this thread.
+    ///
+    /// # Errors
+    ///
+    /// The system can't wait for sockets.
+    pub(crate) fn run<R>(self, future: impl Future<Output = R>) -> io::Result<R> {
+        // A link's thread may be running already, and call from a handler.
+        let outer = EARLIEST.take();
+        let result = self.run_alone(future);
+        EARLIEST.set(outer);
+        result
+    }
+
+    fn run_alone<R>(mut self, future: impl Future<Output = R>) -> io::Result<R> {
         let mut future = pin!(future);
         let mut events = Events::with_capacity(4);
         let mut context = Context::from_waker(&self.waker);
         loop {
             EARLIEST.set(None);
-            if future.as_mut().poll(&mut context).is_ready() {
-                return;
+            if let Poll::Ready(result) = future.as_mut().poll(&mut context) {
+                return Ok(result);
             }
             let earliest = EARLIEST.get();
             let left = earliest.map(|at| at.saturating_duration_since(Instant::now()));
@@ -95,11 +114,7 @@ impl Waiting {
             match self.poller.poll(&mut events, left) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    // Dropping a driver ends its link as lost.
-                    tracing::error!(%error, "waiting for a socket failed");
-                    return;
-                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -114,6 +129,11 @@ impl Sockets {
     pub(crate) fn watch(&self, socket: &mut dyn Source) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         socket.register(&self.0, SOCKET, interest)
+    }
+
+    /// Ends that while the socket stays open.
+    pub(crate) fn forget(&self, socket: &mut dyn Source) -> io::Result<()> {
+        socket.deregister(&self.0)
     }
 }
 

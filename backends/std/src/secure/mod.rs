@@ -5,42 +5,38 @@ mod halves;
 
 use std::io::{self, BufRead, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::time::Duration;
 
 use countersign_driver::core::Role;
 use countersign_driver::endpoint::Fingerprint;
-use countersign_driver::{StreamSetup, at, secure};
+use countersign_driver::{StreamSetup, open, secure};
 
+use crate::connect::reach_tcp;
+use crate::lookup::lookup;
+use crate::runtime::{Clock, Waiting};
 use blocking::{Blocking, Deadline, context, run};
 
 pub use halves::{ReadHalf, WriteHalf};
 
 /// Opens a TCP connection and secures it, as its opener: see [`secure_over`].
 ///
-/// Connecting to each address of the name, in turn, may take [`StreamSetup::handshake_limit`], and
-/// the handshake as long again; how long looking the name up takes is the system's business. Records go
-/// out at once (`TCP_NODELAY`). Nothing is tried again.
+/// Of several addresses the first that answers is taken, as by [`open`](countersign_driver::open)
+/// (RFC 8305). Looking the name up, the TCP connection and the handshake may each take
+/// [`StreamSetup::handshake_limit`]. Records go out at once (`TCP_NODELAY`). Nothing is tried again.
 ///
 /// # Errors
 ///
-/// What the operating system says, and as for [`secure_over`].
+/// What the operating system says of each address, and as for [`secure_over`].
 pub fn secure_connect(
-    address: impl ToSocketAddrs,
+    address: impl ToSocketAddrs + Send + 'static,
     setup: &StreamSetup,
 ) -> io::Result<SecureStream> {
-    // The system refuses a limit of zero.
-    let limit = setup.handshake().max(Duration::from_millis(1));
-    let mut refused = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, limit) {
-            Ok(socket) => {
-                socket.set_nodelay(true)?;
-                return secure_over(socket, Role::Opener, setup);
-            }
-            Err(error) => refused = at(address, &error),
-        }
-    }
-    Err(refused)
+    let (waiting, sockets) = Waiting::new()?;
+    let connect = |address| reach_tcp(address, &sockets);
+    let opening = open(lookup(address), setup.handshake(), Clock, connect);
+    let mut socket = waiting.run(opening)??;
+    sockets.forget(&mut socket)?;
+    socket.set_nodelay(true)?;
+    secure_over(socket.into(), Role::Opener, setup)
 }
 
 /// Secures a TCP connection that is open: of the two ends, one is the opener and one the acceptor.
