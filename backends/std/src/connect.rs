@@ -18,7 +18,7 @@ use socket2::SockRef;
 
 use crate::block;
 use crate::link::Link;
-use crate::lookup::lookup;
+use crate::lookup::Lookup;
 use crate::runtime::{Clock, Sockets, Stream, Waiting};
 
 /// Connects to a listening peer over TCP, and waits until it has accepted this end.
@@ -28,7 +28,8 @@ use crate::runtime::{Clock, Sockets, Stream, Waiting};
 /// a peer that is not there yet. What another attempt can't heal, a pin that does not match or
 /// declarations that don't fit, ends it at once. The log tells of every attempt.
 ///
-/// A name is looked up again for each attempt. Of several addresses the first that answers is
+/// A name is looked up again for each attempt, in a thread of its own; a look-up that outlasts its
+/// attempt goes on, and its answer serves the next one. Of several addresses the first that answers is
 /// taken, as by [`open`](countersign_driver::open) (RFC 8305). Looking the name up, the TCP
 /// connection and the handshake may each take
 /// [`Patience::handshake`](countersign_driver::core::Patience::handshake).
@@ -43,12 +44,14 @@ pub fn connect(
 ) -> Result<Link, LinkError> {
     let (waiting, sockets) = Waiting::new().map_err(LinkError::transport)?;
     let config = setup.config().clone();
+    let lookup = Lookup::default();
     let dial = move || {
         let (address, config, sockets) = (address.clone(), config.clone(), sockets.clone());
+        let lookup = lookup.clone();
         async move {
             let limit = config.waits().handshake;
             let connect = |address| reach(address, &sockets, &config);
-            open(lookup(address), limit, Clock, connect).await
+            open(lookup.find(address), limit, Clock, connect).await
         }
     };
     start(Connecting::dial(setup, dial), waiting)

@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::time::Duration;
 
 use countersign_core::{Config, Mode, Policy};
 use countersign_endpoint::Buffer;
@@ -12,6 +14,10 @@ use socket2::SockRef;
 
 /// How much room to make for one read, in bytes.
 const READ: usize = 16 * 1024;
+
+/// The most that Linux takes for a time-out: it keeps milliseconds in 31 bits.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const LONGEST_TIMEOUT: Duration = Duration::from_millis(0x7FFF_FFFF);
 
 /// A socket that the poller watches.
 ///
@@ -135,7 +141,7 @@ fn prepare(stream: &TcpStream, config: &Config) -> io::Result<()> {
     // The link's pings do not go out while the system takes nothing, so the system has to notice
     // a dead peer by itself then.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket.set_tcp_user_timeout(Some(config.waits().give_up))?;
+    socket.set_tcp_user_timeout(Some(config.waits().give_up.min(LONGEST_TIMEOUT)))?;
     let latest = config
         .channels()
         .iter()

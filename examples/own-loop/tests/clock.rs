@@ -37,12 +37,12 @@ fn serve_until<T>(
 }
 
 /// A link between two loops.
-fn link(client: &mut OwnLoop, server: &mut OwnLoop) -> [LinkId; 2] {
+fn link(client: &mut OwnLoop, server: &mut OwnLoop, patience: Patience) -> [LinkId; 2] {
     let plain = Security::plaintext();
-    let receives = config(ChannelConfig::receive("data"));
+    let receives = config(ChannelConfig::receive("data")).patience(patience);
     let listener = server.listen(loopback(), &receives, &plain, Limits::default());
     let address = server.address(listener.unwrap()).unwrap();
-    let sends = config(ChannelConfig::send("data"));
+    let sends = config(ChannelConfig::send("data")).patience(patience);
     let opened = client.connect(address, &sends, &plain).unwrap();
     let mut accepted = None;
     let mut connected = false;
@@ -66,7 +66,7 @@ fn link(client: &mut OwnLoop, server: &mut OwnLoop) -> [LinkId; 2] {
 fn a_silent_peer_is_given_up_when_the_clock_says_so() {
     let patience = Patience::default();
     let [mut client, mut server] = [OwnLoop::new().unwrap(), OwnLoop::new().unwrap()];
-    let [opened, _] = link(&mut client, &mut server);
+    let [opened, _] = link(&mut client, &mut server, patience);
     // From here on nobody serves the server.
     let ping = Instant::ZERO + patience.ping;
     let give_up = Instant::ZERO + patience.give_up;
@@ -92,7 +92,7 @@ fn a_silent_peer_is_given_up_when_the_clock_says_so() {
 fn a_peer_that_answers_is_not_given_up() {
     let patience = Patience::default();
     let [mut client, mut server] = [OwnLoop::new().unwrap(), OwnLoop::new().unwrap()];
-    let [opened, accepted] = link(&mut client, &mut server);
+    let [opened, accepted] = link(&mut client, &mut server, patience);
     let mut now = Instant::ZERO;
     for _ in 0..100 {
         now = now + patience.ping;
@@ -108,6 +108,20 @@ fn a_peer_that_answers_is_not_given_up() {
     }
     assert!(now > Instant::ZERO + 10 * patience.give_up);
     assert!(client.error(opened).is_none() && server.error(accepted).is_none());
+}
+
+/// However long a peer may be silent, the system's own limits must not be in the way.
+#[test]
+fn a_peer_that_is_never_given_up_can_be_connected_to() {
+    let patience = Patience {
+        give_up: Duration::MAX,
+        ..Patience::default()
+    };
+    let [mut client, mut server] = [OwnLoop::new().unwrap(), OwnLoop::new().unwrap()];
+    let [opened, accepted] = link(&mut client, &mut server, patience);
+    assert!(client.error(opened).is_none() && server.error(accepted).is_none());
+    // It is still asked.
+    assert_eq!(client.deadline(), Some(Instant::ZERO + patience.ping));
 }
 
 /// A peer that says nothing at all does not hold its place for ever, and the place is free again.

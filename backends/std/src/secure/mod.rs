@@ -11,7 +11,7 @@ use countersign_driver::endpoint::Fingerprint;
 use countersign_driver::{StreamSetup, open, secure};
 
 use crate::connect::reach_tcp;
-use crate::lookup::lookup;
+use crate::lookup::Lookup;
 use crate::runtime::{Clock, Waiting};
 use blocking::{Blocking, Deadline, context, run};
 
@@ -22,6 +22,7 @@ pub use halves::{ReadHalf, WriteHalf};
 /// Of several addresses the first that answers is taken, as by [`open`](countersign_driver::open)
 /// (RFC 8305). Looking the name up, the TCP connection and the handshake may each take
 /// [`StreamSetup::handshake_limit`]. Records go out at once (`TCP_NODELAY`). Nothing is tried again.
+/// The name is looked up in a thread of its own, which goes on when the look-up took too long.
 ///
 /// # Errors
 ///
@@ -32,7 +33,8 @@ pub fn secure_connect(
 ) -> io::Result<SecureStream> {
     let (waiting, sockets) = Waiting::new()?;
     let connect = |address| reach_tcp(address, &sockets);
-    let opening = open(lookup(address), setup.handshake(), Clock, connect);
+    let lookup = Lookup::default();
+    let opening = open(lookup.find(address), setup.handshake(), Clock, connect);
     let mut socket = waiting.run(opening)??;
     sockets.forget(&mut socket)?;
     socket.set_nodelay(true)?;
