@@ -116,8 +116,15 @@ impl Listener {
                     return Some(accepted);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Out of file descriptors, or the peer was faster: in time it passes.
+                // That was about one connection, whose peer was faster.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionAborted
+                            | io::ErrorKind::ConnectionReset
+                            | io::ErrorKind::Interrupted
+                    ) => {}
+                // Out of file descriptors: in time it passes.
                 Err(_) => self.pause = Some(now + PAUSE),
             }
         }
