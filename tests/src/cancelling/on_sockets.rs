@@ -72,12 +72,16 @@ pub fn jobs<B: AsyncBackend>(backend: &B) {
                 count: 50,
                 drops: true,
             };
-            backend.block_on(job_on(backend, job));
+            backend.block_on(async {
+                // Where other threads do the work, a wait may be over before it could be dropped.
+                while job_on(backend, job).await.contains(&0) {}
+            });
         }
     }
 }
 
-async fn job_on<B: AsyncBackend>(backend: &B, job: Job) {
+/// How many futures were dropped.
+async fn job_on<B: AsyncBackend>(backend: &B, job: Job) -> [u64; 2] {
     let [client, server] = setups(job.configs());
     let listener = backend.listen(loopback(), server).await.unwrap();
     let address = listener.local_addr();
@@ -88,8 +92,7 @@ async fn job_on<B: AsyncBackend>(backend: &B, job: Job) {
     while work.next().await.is_some() {}
     let checked = outcome.borrow().check(job.count);
     checked.map_err(|why| format!("{job:?}: {why}")).unwrap();
-    let counts = outcome.borrow().drops.counts();
-    assert!(counts.into_iter().all(|count| count > 0), "{counts:?}");
+    outcome.borrow().drops.counts()
 }
 
 /// Connecting as [`AsyncBackend::connect`] does.
@@ -119,10 +122,10 @@ fn openings<B: AsyncBackend>(
     backend: &B,
     opening: &impl AsyncFn(SocketAddr, &Setup) -> Result<Link, LinkError>,
 ) {
-    let rounds = 5;
     let drops = Drops::new(true);
     backend.block_on(async {
-        for _ in 0..rounds {
+        // Where other threads do the work, an attempt may be ready before it could be dropped.
+        while drops.counts().into_iter().any(|count| count < 5) {
             let [client, server] = one_way();
             let listener = backend.listen(loopback(), server).await.unwrap();
             let address = listener.local_addr();
@@ -138,8 +141,6 @@ fn openings<B: AsyncBackend>(
             assert_eq!(got, ["hello"]);
         }
     });
-    let [waiting, woken] = drops.counts();
-    assert!(waiting >= rounds && woken >= rounds, "{waiting}, {woken}");
 }
 
 /// Accepts links one after the other, until one brings messages: all of those.
@@ -296,30 +297,36 @@ pub fn close<B: AsyncBackend>(backend: &B) {
 /// Draining a listener goes on without its future, until every link has closed in order.
 pub fn drain<B: AsyncBackend>(backend: &B) {
     let drops = Drops::new(true);
-    let limit = Duration::from_secs(3600);
     backend.block_on(async {
-        let [client, server] = one_way();
-        let listener = backend.listen(loopback(), server).await.unwrap();
-        let address = listener.local_addr();
-        let opened = backend.connect(address, &client);
-        let (opened, accepted) = join(opened, listener.accept()).await;
-        let (opened, accepted) = (opened.unwrap(), accepted.unwrap());
-        let mut receiver = accepted.receiver("data").unwrap();
-        let draining = async {
-            let drained = persist(&drops, async || listener.drain(limit).await).await;
-            drop(TcpListener::bind(address).unwrap());
-            drained
-        };
-        let receiving = async {
-            assert_eq!(opened.event().await, Some(LinkEvent::PeerClosing));
-            assert!(opened.ended().await.is_orderly());
-            receiver.recv().await.unwrap()
-        };
-        let (drained, rest) = join(draining, receiving).await;
-        assert_eq!((drained.orderly, drained.cut_short), (1, 0));
-        assert_eq!(rest, None);
+        // Where other threads do the work, all may be over before a future could be dropped.
+        while drops.counts().contains(&0) {
+            drain_once(backend, &drops).await;
+        }
     });
-    assert!(drops.counts().into_iter().all(|count| count > 0));
+}
+
+async fn drain_once<B: AsyncBackend>(backend: &B, drops: &Drops) {
+    let limit = Duration::from_secs(3600);
+    let [client, server] = one_way();
+    let listener = backend.listen(loopback(), server).await.unwrap();
+    let address = listener.local_addr();
+    let opened = backend.connect(address, &client);
+    let (opened, accepted) = join(opened, listener.accept()).await;
+    let (opened, accepted) = (opened.unwrap(), accepted.unwrap());
+    let mut receiver = accepted.receiver("data").unwrap();
+    let draining = async {
+        let drained = persist(drops, async || listener.drain(limit).await).await;
+        drop(TcpListener::bind(address).unwrap());
+        drained
+    };
+    let receiving = async {
+        assert_eq!(opened.event().await, Some(LinkEvent::PeerClosing));
+        assert!(opened.ended().await.is_orderly());
+        receiver.recv().await.unwrap()
+    };
+    let (drained, rest) = join(draining, receiving).await;
+    assert_eq!((drained.orderly, drained.cut_short), (1, 0));
+    assert_eq!(rest, None);
 }
 
 /// Waits until an address can be bound.
