@@ -127,16 +127,18 @@ impl<L> Sessions<L> {
     }
 
     /// A link has ended, and its session with it. What there is to remember of it is kept for as
-    /// long as there is room.
-    pub fn remove(&mut self, gone: GoneSession) {
+    /// long as there is room. Whether the session had been [added](Self::add): a link that was made
+    /// for a connection which belongs to another, or which was sent away, never had one.
+    pub fn remove(&mut self, gone: GoneSession) -> bool {
         self.resumed(gone.id);
         if self.held.remove(&gone.id).is_none() {
-            return;
+            return false;
         }
         self.gone.push_back(gone);
         if self.gone.len() > self.limit {
             self.gone.pop_front();
         }
+        true
     }
 
     /// What is remembered of a session that was `peer`'s and is over.

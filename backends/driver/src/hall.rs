@@ -138,8 +138,7 @@ impl Hall {
         }
         state.ready.push(result);
         drop(state);
-        // One more than were woken before: they have yet to come for theirs.
-        // All of them: a stream of links may have been woken for one and be kept without being polled.
+        // All who wait: a stream of links may have been woken for one and be kept without being polled.
         self.arrived.notify(usize::MAX);
     }
 

@@ -102,12 +102,9 @@ impl Registry {
 
     pub(crate) fn remove(&self, link: &Link) {
         let mut links = self.lock();
-        // One that was made for a connection which belongs to another, or which was sent away, never
-        // was a link.
-        let links_before = links.sessions.len();
-        links.sessions.remove(link.gone_session());
-        let was_a_link = links.sessions.len() < links_before;
-        if let Some(drained) = links.drained.as_mut().filter(|_| was_a_link) {
+        if links.sessions.remove(link.gone_session())
+            && let Some(drained) = &mut links.drained
+        {
             let orderly = link.end_reason().is_some_and(EndReason::is_orderly);
             drained.orderly += usize::from(orderly);
             drained.cut_short += usize::from(!orderly);
