@@ -32,6 +32,8 @@ pub struct Hostile {
     pub socket: TcpStream,
     victim: Role,
     tls: Option<Connection>,
+    /// Its TLS does not go on.
+    failed: bool,
     /// Where it has come to an end.
     seen: Option<Seen>,
     /// Plaintext that came and was not asked for.
@@ -59,6 +61,7 @@ impl Hostile {
             socket,
             victim,
             tls: None,
+            failed: false,
             seen: None,
             heard: VecDeque::new(),
             last: Vec::new(),
@@ -94,7 +97,7 @@ impl Hostile {
     /// How the victim has ended it.
     pub fn shake(&mut self, disguise: Disguise<'_>) -> Result<(), Seen> {
         self.disguise(disguise);
-        while self.tls().is_handshaking() {
+        while self.tls().is_handshaking() && !self.failed {
             let flight = self.flight();
             if !flight.is_empty() {
                 self.throw(&flight);
@@ -162,7 +165,7 @@ impl Hostile {
     }
 
     fn take(&mut self, mut bytes: &[u8]) {
-        let Some(tls) = &mut self.tls else {
+        let Some(tls) = self.tls.as_mut().filter(|_| !self.failed) else {
             self.heard.extend(bytes);
             self.last.extend_from_slice(bytes);
             let old = self.last.len().saturating_sub(7);
@@ -187,7 +190,11 @@ impl Hostile {
                     self.seen = Some(Seen::Alert(alert.into()));
                     return;
                 }
-                Err(error) => panic!("the attacker does not understand: {error}"),
+                // It has an alert of its own to send, and hears no more but the end.
+                Err(_) => {
+                    self.failed = true;
+                    break;
+                }
             }
         }
     }

@@ -63,12 +63,32 @@ static ALL: &[Scenario] = list! {
             noise,
             frames_in_plain_text,
         }
+        certificates {
+            tls_1_2,
+            no_certificate,
+            unpinned,
+            without_its_key,
+            expired,
+            not_yet_valid,
+            another_protocol,
+            no_protocol,
+        }
     }
     Opener {
         strangers {
             http,
             noise,
             frames_in_plain_text,
+        }
+        certificates {
+            tls_1_2,
+            tls_1_2_unasked,
+            unpinned,
+            without_its_key,
+            expired,
+            not_yet_valid,
+            another_protocol,
+            no_protocol,
         }
     }
 };

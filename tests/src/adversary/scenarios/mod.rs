@@ -1,5 +1,6 @@
 //! The scenarios, each written once for all backends.
 
+pub mod certificates;
 pub mod strangers;
 
 use countersign_core::{EndReason, Loss};
