@@ -11,7 +11,7 @@ use crate::receive::{Pool, ReceiveHalf};
 use crate::send::SendHalf;
 use crate::verdict::Rejection;
 use crate::wire::{CloseList, Frame, MessageHead, Piece};
-use crate::{Instant, wire};
+use crate::{Instant, abort, wire};
 
 impl Link {
     /// It is `now`. Commands carry no time, so whoever gives one after a while without any other
@@ -273,9 +273,12 @@ impl Link {
     }
 
     fn hear_abort(&mut self, code: u16, text: &str) {
-        let reason = EndReason::AccusedByPeer {
-            code,
-            text: text.to_string(),
+        let reason = match code {
+            abort::NOT_TRUSTED => EndReason::Revoked { by_us: false },
+            _ => EndReason::AccusedByPeer {
+                code,
+                text: text.to_string(),
+            },
         };
         self.fail(Input::Failed, reason, None);
     }

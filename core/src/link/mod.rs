@@ -37,7 +37,7 @@ use crate::verdict::VerdictCounts;
 use crate::wire::{Decoder, SessionOutcome};
 use crate::{Instant, Sequence};
 
-/// Who the peer is: the SHA-256 of its certificate's public key. The core only compares it.
+/// Who the peer is, whichever of its keys it proves itself with. The core only compares it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PeerId(pub [u8; 32]);
 

@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::life::{Input, Life};
 use crate::sessions::{GoneSession, SessionId};
 use crate::wire::{ChannelEntry, Greeting, NO_CHANNEL, NOT_KNOWN, OwnedGreeting, SessionOutcome};
-use crate::{Instant, Sequence, refuse};
+use crate::{Instant, Sequence, abort, refuse};
 
 /// What two ends have in common beyond a connection.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -234,6 +234,31 @@ impl Link {
         if self.life == Life::Offline {
             self.lose(Loss::Evicted);
         }
+    }
+
+    /// Ends the link because this end no longer accepts the identity of the peer, and tells the peer
+    /// where it can: [`EndReason::Revoked`] at both ends. Messages on the wire get the verdict
+    /// `Unknown`, the rest `Withdrawn`. A link in which everything is said already just finishes.
+    ///
+    /// The tlsstream dialect has no words for it: there the caller ends the connection in a way
+    /// that can't be taken for an orderly one.
+    pub fn revoke(&mut self, now: Instant) {
+        self.advance_clock(now);
+        if self.life == Life::Finishing {
+            return;
+        }
+        let reason = EndReason::Revoked { by_us: true };
+        let farewell = self.is_native().then(|| Farewell::Abort {
+            code: abort::NOT_TRUSTED,
+            text: "this end no longer accepts the identity of its peer".to_string(),
+        });
+        self.fail(Input::Failed, reason, farewell);
+    }
+
+    /// Whom the session is held with; `None` before there is one, and on a plain connection.
+    #[must_use]
+    pub fn session_peer(&self) -> Option<PeerId> {
+        self.session.peer.filter(|_| self.has_session())
     }
 
     /// What to remember of this link's session once the link has ended: with it a peer that comes
