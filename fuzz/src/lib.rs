@@ -10,10 +10,13 @@
 pub mod frames;
 pub mod greeting;
 pub mod input;
+pub mod link;
 pub mod memory;
 pub mod pem;
+pub mod session;
 pub mod split;
 pub mod stream;
+mod subject;
 
 use std::path::PathBuf;
 
@@ -24,7 +27,9 @@ pub type Check = fn(&[u8]);
 pub const TARGETS: &[(&str, Check)] = &[
     ("frames", frames::check),
     ("greeting", greeting::check),
+    ("link", link::check),
     ("pem", pem::check),
+    ("session", session::check),
     ("split", split::check),
     ("stream", stream::check),
 ];
