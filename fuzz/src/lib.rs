@@ -8,22 +8,31 @@
 #![forbid(unsafe_code)]
 
 pub mod frames;
+pub mod greeting;
 pub mod input;
+pub mod link;
+pub mod memory;
+pub mod pem;
+pub mod session;
+pub mod split;
 pub mod stream;
+mod subject;
 
 use std::path::PathBuf;
-
-use peak_alloc::PeakAlloc;
-
-/// All memory of the program, so that a target can bound what a call holds.
-#[global_allocator]
-pub static MEMORY: PeakAlloc = PeakAlloc;
 
 /// What tries one input.
 pub type Check = fn(&[u8]);
 
 /// Every target: its name, which is that of its program and its corpus, and its check.
-pub const TARGETS: &[(&str, Check)] = &[("frames", frames::check), ("stream", stream::check)];
+pub const TARGETS: &[(&str, Check)] = &[
+    ("frames", frames::check),
+    ("greeting", greeting::check),
+    ("link", link::check),
+    ("pem", pem::check),
+    ("session", session::check),
+    ("split", split::check),
+    ("stream", stream::check),
+];
 
 /// Tries the files that the command line names: what a target's program does without the fuzzer.
 ///

@@ -54,4 +54,4 @@ macro_rules! replays {
     };
 }
 
-replays!(frames, stream);
+replays!(frames, greeting, link, pem, session, split, stream);
