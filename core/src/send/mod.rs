@@ -192,6 +192,12 @@ impl SendHalf {
         Ok(self.base + sequence)
     }
 
+    /// The message that was accepted last, and its expiry.
+    pub(crate) fn newest(&self) -> Option<(&[u8], Instant)> {
+        let newest = self.store.back()?;
+        Some((&newest.payload, newest.expires))
+    }
+
     #[inline]
     fn has_room(&self, length: usize, replaced: Option<usize>) -> bool {
         let freed = replaced.map_or(0, |at| self.store[at].length);
