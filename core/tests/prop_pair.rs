@@ -4,12 +4,15 @@
 //!
 //! `PROPTEST_CASES` sets how many cases are tried; 256 by default, 10,000 before a release.
 
+mod draw;
 mod lasting;
 mod pair;
 
 use countersign_core::Dialect;
-use lasting::case::{LastingCase, lasting_case};
-use pair::case::{Case, case};
+use draw::lasting::lasting_case;
+use draw::pair::case;
+use lasting::case::LastingCase;
+use pair::case::Case;
 use pair::world::World;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;

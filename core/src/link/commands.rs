@@ -7,6 +7,7 @@ use crate::config::{Acking, Dialect};
 use crate::error::{EndReason, NotSent, ReceiveError, SendError};
 use crate::event::ChannelId;
 use crate::life::{Input, Life};
+use crate::observe::{Call, Outcome};
 use crate::receive::ReceiveHalf;
 use crate::{Instant, Sequence};
 
@@ -29,6 +30,39 @@ impl Link {
         expires: Option<Instant>,
     ) -> Result<Sequence, NotSent> {
         let message = message.into();
+        if self.observer.is_there() {
+            return self.send_observed(channel, message, expires);
+        }
+        self.accept(channel, message, expires)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn send_observed(
+        &mut self,
+        channel: ChannelId,
+        message: Bytes,
+        expires: Option<Instant>,
+    ) -> Result<Sequence, NotSent> {
+        let call = Call::Send {
+            channel,
+            message: &message,
+            expires,
+        };
+        self.observer.call(self.now, call);
+        let result = self.accept(channel, message, expires);
+        let outcome = result.as_ref().copied().map_err(|error| error.why);
+        self.observer.outcome(Outcome::Sent(outcome));
+        result
+    }
+
+    #[inline]
+    fn accept(
+        &mut self,
+        channel: ChannelId,
+        message: Bytes,
+        expires: Option<Instant>,
+    ) -> Result<Sequence, NotSent> {
         if let Err(why) = self.may_send(&message) {
             return Err(NotSent { message, why });
         }
@@ -82,6 +116,24 @@ impl Link {
     /// The channel does not exist or is in send mode.
     #[inline]
     pub fn take(&mut self, channel: ChannelId) -> Result<Option<Message>, ReceiveError> {
+        if self.observer.is_there() {
+            return self.take_observed(channel);
+        }
+        self.take_next(channel)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_observed(&mut self, channel: ChannelId) -> Result<Option<Message>, ReceiveError> {
+        self.observer.call(self.now, Call::Take { channel });
+        let result = self.take_next(channel);
+        let outcome = result.as_ref().map(Option::as_ref).map_err(|error| *error);
+        self.observer.outcome(Outcome::Taken(outcome));
+        result
+    }
+
+    #[inline]
+    fn take_next(&mut self, channel: ChannelId) -> Result<Option<Message>, ReceiveError> {
         let now = self.now;
         let half = self.receive_half(channel)?;
         let Some((sequence, payload)) = half.take(now) else {
@@ -105,6 +157,14 @@ impl Link {
     /// [`ReceiveError::NotWaiting`] when the message does not wait to be handled, as on an `Auto`
     /// channel, where taking was handling.
     pub fn handle(&mut self, channel: ChannelId, sequence: Sequence) -> Result<(), ReceiveError> {
+        self.observer
+            .call(self.now, Call::Handle { channel, sequence });
+        let result = self.settle(channel, sequence);
+        self.observer.outcome(Outcome::Settled(result));
+        result
+    }
+
+    fn settle(&mut self, channel: ChannelId, sequence: Sequence) -> Result<(), ReceiveError> {
         let now = self.now;
         let half = self.receive_half(channel)?;
         half.handle(now, sequence)?;
@@ -127,6 +187,25 @@ impl Link {
         code: u32,
         reason: &str,
     ) -> Result<(), ReceiveError> {
+        let call = Call::Reject {
+            channel,
+            sequence,
+            code,
+            reason,
+        };
+        self.observer.call(self.now, call);
+        let result = self.refuse_message(channel, sequence, code, reason);
+        self.observer.outcome(Outcome::Settled(result));
+        result
+    }
+
+    fn refuse_message(
+        &mut self,
+        channel: ChannelId,
+        sequence: Sequence,
+        code: u32,
+        reason: &str,
+    ) -> Result<(), ReceiveError> {
         let half = self.receive_half(channel)?;
         half.reject(sequence, ReceiveHalf::rejection(code, reason))?;
         self.wants_output = true;
@@ -142,9 +221,16 @@ impl Link {
     ///
     /// The channel does not exist or is in send mode.
     pub fn abandon(&mut self, channel: ChannelId) -> Result<(), ReceiveError> {
+        self.observer.call(self.now, Call::Abandon { channel });
+        let result = self.leave(channel);
+        self.observer.outcome(Outcome::Settled(result));
+        result
+    }
+
+    fn leave(&mut self, channel: ChannelId) -> Result<(), ReceiveError> {
         self.receive_half(channel)?.abandon();
         if self.config.dialect == Dialect::TlsStream {
-            self.close(CloseMode::Withdraw);
+            self.start_close(CloseMode::Withdraw);
         }
         self.wants_output = true;
         Ok(())
@@ -177,6 +263,11 @@ impl Link {
     /// error; closing again with [`CloseMode::Withdraw`] gives up waiting for what is not yet on
     /// the wire.
     pub fn close(&mut self, mode: CloseMode) {
+        self.observer.call(self.now, Call::Close(mode));
+        self.start_close(mode);
+    }
+
+    fn start_close(&mut self, mode: CloseMode) {
         match self.life {
             Life::Offline | Life::Connecting | Life::Securing | Life::Greeting
                 if !self.has_session() =>

@@ -23,6 +23,7 @@ mod refused;
 mod resume_figures;
 mod resume_receiving;
 mod resuming;
+mod revoked;
 mod sessions;
 mod settling;
 mod stale;
