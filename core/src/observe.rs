@@ -5,17 +5,19 @@ use core::fmt;
 use core::hash::{Hash, Hasher};
 
 use crate::{
-    ChannelId, CloseMode, Config, EndReason, Event, GoneSession, Instant, Loss, Message,
-    OutOfOrder, Output, PeerId, ReceiveError, Role, SendError, Sequence, TakeOver,
+    ChannelId, CloseMode, Config, EndReason, Event, GoneSession, Instant, Loss, OutOfOrder, Output,
+    PeerId, ReceiveError, Role, SendError, Sequence, TakeOver,
 };
 
-/// Hears of every call that may change a link, before it is made, and of what came of it.
+/// Hears of every call that may change a link, before it is made, and of what came of it. Of a
+/// message that is sent or taken it hears right afterwards, which costs those that nobody observes
+/// less.
 ///
 /// The core is deterministic, so whoever makes the same calls again with the same times gets the
 /// same outcomes: that is what a capture of a link is made for (`docs/capture.md`). Getters are not
 /// told, and neither are calls that change nothing: [`Link::handle_now`](crate::Link::handle_now),
-/// whose time comes with the next call, and [`Link::poll_event`](crate::Link::poll_event) where
-/// nothing is new.
+/// whose time comes with the next call, [`Link::poll_event`](crate::Link::poll_event) where
+/// nothing is new, and [`Link::take`](crate::Link::take) where nothing is there.
 ///
 /// An observer can't change anything. It is called while the link is in use, so it should be quick.
 /// A clone of a link has none.
@@ -106,8 +108,13 @@ pub enum Outcome<'a> {
     InOrder(Result<(), OutOfOrder>),
     /// The message's number, or why it was not accepted.
     Sent(Result<Sequence, SendError>),
-    /// The message, if there was one.
-    Taken(Result<Option<&'a Message>, ReceiveError>),
+    /// The message's number and its length in bytes.
+    Taken {
+        /// Its number.
+        sequence: Sequence,
+        /// Its length.
+        length: usize,
+    },
     /// Whether it could be done.
     Settled(Result<(), ReceiveError>),
     /// Whose the connection is.

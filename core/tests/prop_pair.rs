@@ -26,11 +26,20 @@ fn config() -> ProptestConfig {
     }
 }
 
-/// Runs a case twice: it must hold, and come out the same.
+/// Runs a case twice: it must hold, and come out the same. Then once more with everything arriving
+/// byte by byte, of which nobody may notice anything.
 fn run(case: &Case) {
     let first = World::new(case).run();
     let second = World::new(case).run();
     assert!(first == second, "the same calls gave something else");
+    let cut = Case {
+        byte_by_byte: true,
+        ..case.clone()
+    };
+    assert!(
+        first == World::new(&cut).run(),
+        "the cuts made a difference"
+    );
 }
 
 /// As [`run`], with links that outlive their connections.
@@ -38,6 +47,10 @@ fn run_lasting(case: &LastingCase) {
     let first = lasting::world::World::new(case).run();
     let second = lasting::world::World::new(case).run();
     assert!(first == second, "the same calls gave something else");
+    let mut cut = case.clone();
+    cut.pair.byte_by_byte = true;
+    let third = lasting::world::World::new(&cut).run();
+    assert!(first == third, "the cuts made a difference");
 }
 
 proptest! {

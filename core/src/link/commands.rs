@@ -30,55 +30,16 @@ impl Link {
         expires: Option<Instant>,
     ) -> Result<Sequence, NotSent> {
         let message = message.into();
-        if self.observer.is_there() {
-            return self.send_observed(channel, message, expires);
-        }
-        self.accept(channel, message, expires)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn send_observed(
-        &mut self,
-        channel: ChannelId,
-        message: Bytes,
-        expires: Option<Instant>,
-    ) -> Result<Sequence, NotSent> {
-        let call = Call::Send {
-            channel,
-            message: &message,
-            expires,
-        };
-        self.observer.call(self.now, call);
-        let result = self.accept(channel, message, expires);
-        let outcome = result.as_ref().copied().map_err(|error| error.why);
-        self.observer.outcome(Outcome::Sent(outcome));
-        result
-    }
-
-    #[inline]
-    fn accept(
-        &mut self,
-        channel: ChannelId,
-        message: Bytes,
-        expires: Option<Instant>,
-    ) -> Result<Sequence, NotSent> {
         if let Err(why) = self.may_send(&message) {
-            return Err(NotSent { message, why });
+            return Err(self.not_sent(channel, message, expires, why));
         }
         let half = match self.halves.get_mut(channel.index()) {
             Some(Half::Send(half)) => half,
             Some(Half::Receive(_)) => {
-                return Err(NotSent {
-                    message,
-                    why: SendError::ReceiveMode,
-                });
+                return Err(self.not_sent(channel, message, expires, SendError::ReceiveMode));
             }
             None => {
-                return Err(NotSent {
-                    message,
-                    why: SendError::NoSuchChannel,
-                });
+                return Err(self.not_sent(channel, message, expires, SendError::NoSuchChannel));
             }
         };
         match half.accept(message, expires.unwrap_or(Instant::FAR_FUTURE)) {
@@ -86,10 +47,65 @@ impl Link {
                 // In a batch, the first message has settled both already.
                 self.wants_output = self.wants_output || half.may_write();
                 self.has_news = self.has_news || half.has_news();
+                if self.observer.is_there() {
+                    self.tell_sent(channel, sequence);
+                }
                 Ok(sequence)
             }
-            Err((message, why)) => Err(NotSent { message, why }),
+            Err((message, why)) => Err(self.not_sent(channel, message, expires, why)),
         }
+    }
+
+    /// Tells the observer of a message that was accepted. Afterwards, and with what its channel has
+    /// kept of it: whatever is done with a message before costs every message, observed or not.
+    #[cold]
+    #[inline(never)]
+    fn tell_sent(&mut self, channel: ChannelId, sequence: Sequence) {
+        let Some(Half::Send(half)) = self.halves.get(channel.index()) else {
+            return;
+        };
+        if let Some((message, expires)) = half.newest() {
+            let expires = (expires != Instant::FAR_FUTURE).then_some(expires);
+            let call = Call::Send {
+                channel,
+                message,
+                expires,
+            };
+            self.observer.call(self.now, call);
+            self.observer.outcome(Outcome::Sent(Ok(sequence)));
+        }
+    }
+
+    #[inline(always)]
+    fn not_sent(
+        &mut self,
+        channel: ChannelId,
+        message: Bytes,
+        expires: Option<Instant>,
+        why: SendError,
+    ) -> NotSent {
+        if self.observer.is_there() {
+            self.tell_not_sent(channel, &message, expires, why);
+        }
+        NotSent { message, why }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_not_sent(
+        &mut self,
+        channel: ChannelId,
+        message: &[u8],
+        expires: Option<Instant>,
+        why: SendError,
+    ) {
+        let call = Call::Send {
+            channel,
+            message,
+            expires,
+        };
+        self.observer.call(self.now, call);
+        self.observer.outcome(Outcome::Sent(Err(why)));
     }
 
     #[inline]
@@ -116,24 +132,6 @@ impl Link {
     /// The channel does not exist or is in send mode.
     #[inline]
     pub fn take(&mut self, channel: ChannelId) -> Result<Option<Message>, ReceiveError> {
-        if self.observer.is_there() {
-            return self.take_observed(channel);
-        }
-        self.take_next(channel)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn take_observed(&mut self, channel: ChannelId) -> Result<Option<Message>, ReceiveError> {
-        self.observer.call(self.now, Call::Take { channel });
-        let result = self.take_next(channel);
-        let outcome = result.as_ref().map(Option::as_ref).map_err(|error| *error);
-        self.observer.outcome(Outcome::Taken(outcome));
-        result
-    }
-
-    #[inline]
-    fn take_next(&mut self, channel: ChannelId) -> Result<Option<Message>, ReceiveError> {
         let now = self.now;
         let half = self.receive_half(channel)?;
         let Some((sequence, payload)) = half.take(now) else {
@@ -146,7 +144,18 @@ impl Link {
             self.stream_taken();
         }
         self.progress();
+        if self.observer.is_there() {
+            self.tell_taken(channel, sequence, payload.len());
+        }
         Ok(Some(Message { sequence, payload }))
+    }
+
+    /// Tells the observer of a message that was taken; afterwards, as for sending.
+    #[cold]
+    #[inline(never)]
+    fn tell_taken(&mut self, channel: ChannelId, sequence: Sequence, length: usize) {
+        self.observer.call(self.now, Call::Take { channel });
+        self.observer.outcome(Outcome::Taken { sequence, length });
     }
 
     /// The application has handled a message that it took from a `Manual` channel. Messages may

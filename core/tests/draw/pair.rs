@@ -138,6 +138,7 @@ pub(super) fn case_of(
                     ops,
                     closers,
                     last_space,
+                    byte_by_byte: false,
                 }
             },
         )

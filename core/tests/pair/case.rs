@@ -130,6 +130,8 @@ pub(crate) struct Case {
     /// Who closes at the end, and how.
     pub(crate) closers: [Option<CloseMode>; 2],
     pub(crate) last_space: usize,
+    /// Whatever arrives comes byte by byte. No result may depend on it.
+    pub(crate) byte_by_byte: bool,
 }
 
 impl Case {
@@ -145,6 +147,11 @@ impl Case {
             ack_delay: Duration::from_micros(self.ack_delay),
             ..Patience::default()
         }
+    }
+
+    /// How long the pieces are in which something arrives, where this length is asked for.
+    pub(crate) fn piece(&self, asked: usize) -> usize {
+        if self.byte_by_byte { 1 } else { asked }
     }
 
     /// The position of a channel in an end's declaration.

@@ -68,6 +68,12 @@ impl Hostile {
         }
     }
 
+    /// The role of whom it attacks.
+    #[must_use]
+    pub fn victim(&self) -> Role {
+        self.victim
+    }
+
     /// Its own address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {

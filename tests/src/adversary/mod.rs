@@ -73,6 +73,12 @@ static ALL: &[Scenario] = list! {
             another_protocol,
             no_protocol,
         }
+        stalls {
+            stalls_after_each_flight,
+            drips_a_record,
+            drips_a_greeting,
+            talks_on_when_refused,
+        }
     }
     Opener {
         strangers {
@@ -89,6 +95,12 @@ static ALL: &[Scenario] = list! {
             not_yet_valid,
             another_protocol,
             no_protocol,
+        }
+        stalls {
+            stalls_after_each_flight,
+            drips_a_record,
+            drips_a_greeting,
+            talks_on_when_refused,
         }
     }
 };

@@ -160,18 +160,22 @@ impl Victim {
         Bystander::on(self.join(listener, &setup))
     }
 
-    /// An honest link to a listener, which must be free of others.
+    /// An honest link to a listener, at which nobody else must be. Where that gives handshakes
+    /// little time, it may take several attempts.
     fn join(&self, listener: &dyn Listener, setup: &Setup) -> Ends {
         let address = listener.address();
-        thread::scope(|scope| {
-            let client = scope.spawn(move || self.backend.connect(address, setup).unwrap());
-            let server = listener
-                .accept()
-                .map_err(|error| error.to_string())
-                .unwrap();
-            let client = client.join().unwrap();
-            Ends { client, server }
-        })
+        loop {
+            let ends = thread::scope(|scope| {
+                let client = scope.spawn(move || self.backend.connect(address, setup));
+                let server = listener.accept();
+                (client.join().unwrap(), server)
+            });
+            match ends {
+                (Ok(client), Ok(server)) => return Ends { client, server },
+                (Ok(_), Err(error)) => panic!("{error}"),
+                (Err(error), _) => assert!(error.can_retry(), "{error}"),
+            }
+        }
     }
 }
 
