@@ -75,6 +75,7 @@ impl EndReason {
             Self::Busy { .. } => "no-room",
             Self::Lost(loss) => loss.name(),
             Self::TakenOver => "taken-over",
+            Self::Revoked { .. } => "revoked",
             Self::Stale => "stale",
         }
     }

@@ -79,6 +79,11 @@ static ALL: &[Scenario] = list! {
             drips_a_greeting,
             talks_on_when_refused,
         }
+        floods {
+            half_open_from_one_address,
+            half_open_from_many_addresses,
+            connections_from_one_address,
+        }
     }
     Opener {
         strangers {
