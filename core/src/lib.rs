@@ -33,6 +33,7 @@
 extern crate alloc;
 
 pub mod abort;
+mod bound;
 mod config;
 mod error;
 mod event;
