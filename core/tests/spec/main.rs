@@ -7,6 +7,7 @@ mod common;
 mod admission;
 mod close;
 mod coverage;
+mod extremes;
 mod farewell;
 mod frames;
 mod greeting;
