@@ -74,6 +74,8 @@ impl EndReason {
             Self::Lost(loss) => loss.name(),
             Self::TakenOver => "taken-over",
             Self::Stale => "stale",
+            Self::Revoked { by_us: true } => "revoked-by-us",
+            Self::Revoked { by_us: false } => "revoked-by-peer",
         }
     }
 }
