@@ -77,6 +77,8 @@ impl EndReason {
             Self::TakenOver => "taken-over",
             Self::Revoked { .. } => "revoked",
             Self::Stale => "stale",
+            Self::Revoked { by_us: true } => "revoked-by-us",
+            Self::Revoked { by_us: false } => "revoked-by-peer",
         }
     }
 }
