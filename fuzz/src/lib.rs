@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cases;
 pub mod frames;
 pub mod greeting;
 pub mod input;
@@ -14,6 +15,12 @@ pub mod memory;
 pub mod pem;
 pub mod split;
 pub mod stream;
+
+/// The reference model of `core/tests`, and how it names itself.
+#[path = "../../core/tests/lasting/mod.rs"]
+mod lasting;
+#[path = "../../core/tests/pair/mod.rs"]
+mod pair;
 
 use std::path::PathBuf;
 
@@ -24,6 +31,8 @@ pub type Check = fn(&[u8]);
 pub const TARGETS: &[(&str, Check)] = &[
     ("frames", frames::check),
     ("greeting", greeting::check),
+    ("lasting", cases::lasting::check),
+    ("pair", cases::pair::check),
     ("pem", pem::check),
     ("split", split::check),
     ("stream", stream::check),
