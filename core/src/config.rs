@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use crate::config_error::{ConfigError, ConfigProblem};
 use crate::reconnect::Reconnect;
 use crate::wire::{MAX_FRAME_LIMIT, MIN_FRAME_LIMIT};
 
@@ -263,6 +264,25 @@ impl ChannelConfig {
         self.policy
     }
 
+    /// The figures that bound what the channel holds.
+    #[must_use]
+    pub fn limits(&self) -> ChannelLimits {
+        ChannelLimits {
+            max_message: self.max_message,
+            queue_messages: self.queue_messages,
+            queue_bytes: self.queue_bytes,
+            window_messages: self.window_messages,
+            window_bytes: self.window_bytes,
+            in_flight: self.in_flight,
+        }
+    }
+
+    /// Receive mode: after how long without a message silence is reported, if it is.
+    #[must_use]
+    pub fn silent_after(&self) -> Option<Duration> {
+        self.silence
+    }
+
     /// When a received message counts as handled.
     #[must_use]
     pub fn acking(&self) -> Acking {
@@ -310,6 +330,23 @@ impl ChannelConfig {
         }
         Ok(())
     }
+}
+
+/// The figures that bound what a channel holds, as declared by [`ChannelConfig`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ChannelLimits {
+    /// The largest message in bytes.
+    pub max_message: usize,
+    /// Send mode: how many messages wait for their verdicts at most.
+    pub queue_messages: usize,
+    /// Send mode: how many bytes of messages wait for their verdicts at most.
+    pub queue_bytes: usize,
+    /// Receive mode: how many messages are held unhandled at most.
+    pub window_messages: u32,
+    /// Receive mode: how many bytes of messages are held unhandled at most.
+    pub window_bytes: usize,
+    /// Send mode: how many messages are on the wire without acknowledgement at most.
+    pub in_flight: u32,
 }
 
 /// How long an end waits for what.
@@ -441,6 +478,12 @@ impl Config {
         self
     }
 
+    /// The largest frame that this end takes and sends, in bytes with its header.
+    #[must_use]
+    pub fn largest_frame(&self) -> usize {
+        self.frame_limit
+    }
+
     /// Whether and when to connect again, as an opener.
     #[must_use]
     pub fn reconnects(&self) -> &Reconnect {
@@ -509,84 +552,3 @@ impl Config {
         Ok(())
     }
 }
-
-/// A declaration that makes no sense by itself.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ConfigError {
-    /// The channel, if it is one channel's.
-    pub channel: Option<String>,
-    /// What is wrong.
-    pub problem: ConfigProblem,
-}
-
-/// What is wrong with a declaration.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum ConfigProblem {
-    /// A link needs at least one channel.
-    NoChannels,
-    /// More than [`MAX_CHANNELS`] channels.
-    TooManyChannels,
-    /// A name longer than [`MAX_CHANNEL_NAME`] bytes.
-    NameTooLong,
-    /// Two channels of one name.
-    NameTaken,
-    /// A limit of zero, which would let nothing through.
-    Zero(&'static str),
-    /// The frame limit is outside [`MIN_FRAME_LIMIT`] to [`MAX_FRAME_LIMIT`].
-    FrameLimit,
-    /// The send queue does not hold one message of the largest size.
-    QueueTooSmall,
-    /// The receive window does not hold one message of the largest size.
-    WindowTooSmall,
-    /// Only a channel in receive mode can be `Manual`.
-    ManualSender,
-    /// Only a channel in receive mode can report silence.
-    SilentSender,
-    /// `tlsstream` confirms on arrival, so it can't be `Manual`.
-    ManualTlsStream,
-    /// `tlsstream` has one channel.
-    ManyTlsStream,
-    /// The ping must go out before the connection is given up.
-    PingNotBeforeGivingUp,
-}
-
-impl fmt::Display for ConfigProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoChannels => f.write_str("a link needs at least one channel"),
-            Self::TooManyChannels => write!(f, "a link has {MAX_CHANNELS} channels at most"),
-            Self::NameTooLong => write!(f, "a name has {MAX_CHANNEL_NAME} bytes at most"),
-            Self::NameTaken => f.write_str("another channel has the same name"),
-            Self::Zero(what) => write!(f, "{what} must be more than zero"),
-            Self::FrameLimit => {
-                write!(
-                    f,
-                    "frame_limit must be from {MIN_FRAME_LIMIT} to {MAX_FRAME_LIMIT} bytes"
-                )
-            }
-            Self::QueueTooSmall => f.write_str("the queue must hold one message of max_message"),
-            Self::WindowTooSmall => f.write_str("the window must hold one message of max_message"),
-            Self::ManualSender => f.write_str("only a channel in receive mode can be manual"),
-            Self::SilentSender => f.write_str("only a channel in receive mode can report silence"),
-            Self::ManualTlsStream => {
-                f.write_str("the tlsstream dialect confirms on arrival and can't be manual")
-            }
-            Self::ManyTlsStream => f.write_str("the tlsstream dialect has exactly one channel"),
-            Self::PingNotBeforeGivingUp => {
-                f.write_str("patience.ping must be shorter than patience.give_up")
-            }
-        }
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.channel {
-            Some(name) => write!(f, "channel '{name}': {}", self.problem),
-            None => write!(f, "{}", self.problem),
-        }
-    }
-}
-
-impl core::error::Error for ConfigError {}

@@ -20,6 +20,7 @@
 //! | know what became of a message | [`Verdict`], [`VerdictCounts`], [`ChannelReport`] |
 //! | tell errors apart, by who is to blame | [`SendError`], [`ReceiveError`], [`OutOfOrder`] (this end's caller), [`PeerMisbehaved`] (the peer), [`Incompatible`] (both ends' declarations), [`Loss`] (the transport); [`EndReason`] holds the one that ended a link |
 //! | read the table of a link's life | [`Life`], [`Input`], [`Step`] |
+//! | record everything that is done with a link | [`Link::observed`], [`Observe`], [`Call`], [`Outcome`] |
 //! | work with frames themselves | [`wire`], [`abort`], [`refuse`], [`reject`] |
 //!
 //! # Features
@@ -34,10 +35,13 @@ extern crate alloc;
 
 pub mod abort;
 mod config;
+mod config_error;
 mod error;
 mod event;
 mod life;
 mod link;
+mod names;
+mod observe;
 mod receive;
 mod reconnect;
 pub mod refuse;
@@ -49,6 +53,7 @@ mod verdict;
 pub mod wire;
 
 pub use config::*;
+pub use config_error::{ConfigError, ConfigProblem};
 pub use error::*;
 pub use event::*;
 pub use life::{Input, Life, Step};
@@ -56,6 +61,7 @@ pub use life::{Input, Life, Step};
 #[doc(hidden)]
 pub use link::Planted;
 pub use link::{ChannelReport, CloseMode, Link, Message, Output, PeerId, TakeOver, Visit};
+pub use observe::{Call, Observe, Outcome};
 pub use reconnect::{Reconnect, RetryLimit};
 pub(crate) use send::SendHalf;
 pub use sessions::{DEFAULT_SESSIONS, GoneSession, SessionId, Sessions};

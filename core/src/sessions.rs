@@ -22,12 +22,30 @@ pub struct GoneSession {
 }
 
 impl GoneSession {
-    pub(crate) fn new(
-        id: SessionId,
-        peer: Option<PeerId>,
-        settled: Vec<(String, Sequence)>,
-    ) -> Self {
+    /// What [`Link::gone_session`](crate::Link::gone_session) gives, made by hand: the session's
+    /// id, whom it was held with, and the last number that was settled on each channel in receive
+    /// mode, by the channel's name.
+    #[must_use]
+    pub fn new(id: SessionId, peer: Option<PeerId>, settled: Vec<(String, Sequence)>) -> Self {
         Self { id, peer, settled }
+    }
+
+    /// The session's id.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Whom it was held with.
+    #[must_use]
+    pub fn peer(&self) -> Option<PeerId> {
+        self.peer
+    }
+
+    /// The channels in receive mode, by name, with the last number that was settled on each.
+    pub fn channels(&self) -> impl Iterator<Item = (&str, Sequence)> {
+        let settled = self.settled.iter();
+        settled.map(|(name, settled)| (name.as_str(), *settled))
     }
 
     /// The last number that was settled on a channel.

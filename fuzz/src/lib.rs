@@ -11,10 +11,13 @@ pub mod cases;
 pub mod frames;
 pub mod greeting;
 pub mod input;
+pub mod link;
 pub mod memory;
 pub mod pem;
+pub mod session;
 pub mod split;
 pub mod stream;
+mod subject;
 
 /// The reference model of `core/tests`, and how it names itself.
 #[path = "../../core/tests/lasting/mod.rs"]
@@ -32,8 +35,10 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("frames", frames::check),
     ("greeting", greeting::check),
     ("lasting", cases::lasting::check),
+    ("link", link::check),
     ("pair", cases::pair::check),
     ("pem", pem::check),
+    ("session", session::check),
     ("split", split::check),
     ("stream", stream::check),
 ];

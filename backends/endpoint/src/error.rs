@@ -80,6 +80,9 @@ pub enum Reason {
     PeerCertificateMissing,
     /// We refused the peer: the authority did not certify it, or the certificate is damaged.
     PeerCertificateRefused,
+    /// We refused the peer: its certificate is one of those pinned, which anybody can have seen, and
+    /// it did not prove that it has the private key.
+    PeerKeyUnproven,
     /// The peer refused us, on account of our certificate.
     RefusedByPeer {
         /// How it said so.
@@ -167,6 +170,7 @@ impl SecurityError {
             | Reason::PeerCertificateNotYetValid { .. }
             | Reason::PeerCertificateMissing
             | Reason::PeerCertificateRefused
+            | Reason::PeerKeyUnproven
             | Reason::RefusedByPeer { .. }
             | Reason::TlsVersion
             | Reason::NotTls { .. }
@@ -244,6 +248,11 @@ impl fmt::Display for Reason {
             Self::PeerCertificateRefused => f.write_str(
                 "we refused the peer: its certificate is damaged, or the authority that we trust \
                  did not certify it, or not for this name and use; check what it presents",
+            ),
+            Self::PeerKeyUnproven => f.write_str(
+                "we refused the peer: it presented a pinned certificate and signed with another \
+                 key; check that the peer's key belongs to its certificate, else beware of a \
+                 stranger",
             ),
             Self::RefusedByPeer { alert, ours } => refused_by_peer(f, *alert, ours),
             Self::TlsVersion => f.write_str(

@@ -56,6 +56,13 @@ pub(crate) struct Tls {
     trust: Trust,
 }
 
+impl Tls {
+    /// Whether peers are pinned, and not certified by an authority.
+    pub(crate) const fn is_pinned(&self) -> bool {
+        matches!(self.trust, Trust::Pins(_))
+    }
+}
+
 impl Security {
     /// TLS 1.3 with `identity` for this end and `trust` in the other: [`Pins`](crate::Pins),
     /// a [`Pin`](crate::Pin), a [`Fingerprint`], or an [`Authority`](crate::Authority).

@@ -7,6 +7,7 @@ use crate::config::{Acking, Dialect};
 use crate::error::{EndReason, NotSent, ReceiveError, SendError};
 use crate::event::ChannelId;
 use crate::life::{Input, Life};
+use crate::observe::{Call, Outcome};
 use crate::receive::ReceiveHalf;
 use crate::{Instant, Sequence};
 
@@ -30,21 +31,15 @@ impl Link {
     ) -> Result<Sequence, NotSent> {
         let message = message.into();
         if let Err(why) = self.may_send(&message) {
-            return Err(NotSent { message, why });
+            return Err(self.not_sent(channel, message, expires, why));
         }
         let half = match self.halves.get_mut(channel.index()) {
             Some(Half::Send(half)) => half,
             Some(Half::Receive(_)) => {
-                return Err(NotSent {
-                    message,
-                    why: SendError::ReceiveMode,
-                });
+                return Err(self.not_sent(channel, message, expires, SendError::ReceiveMode));
             }
             None => {
-                return Err(NotSent {
-                    message,
-                    why: SendError::NoSuchChannel,
-                });
+                return Err(self.not_sent(channel, message, expires, SendError::NoSuchChannel));
             }
         };
         match half.accept(message, expires.unwrap_or(Instant::FAR_FUTURE)) {
@@ -52,10 +47,65 @@ impl Link {
                 // In a batch, the first message has settled both already.
                 self.wants_output = self.wants_output || half.may_write();
                 self.has_news = self.has_news || half.has_news();
+                if self.observer.is_there() {
+                    self.tell_sent(channel, sequence);
+                }
                 Ok(sequence)
             }
-            Err((message, why)) => Err(NotSent { message, why }),
+            Err((message, why)) => Err(self.not_sent(channel, message, expires, why)),
         }
+    }
+
+    /// Tells the observer of a message that was accepted. Afterwards, and with what its channel has
+    /// kept of it: whatever is done with a message before costs every message, observed or not.
+    #[cold]
+    #[inline(never)]
+    fn tell_sent(&mut self, channel: ChannelId, sequence: Sequence) {
+        let Some(Half::Send(half)) = self.halves.get(channel.index()) else {
+            return;
+        };
+        if let Some((message, expires)) = half.newest() {
+            let expires = (expires != Instant::FAR_FUTURE).then_some(expires);
+            let call = Call::Send {
+                channel,
+                message,
+                expires,
+            };
+            self.observer.call(self.now, call);
+            self.observer.outcome(Outcome::Sent(Ok(sequence)));
+        }
+    }
+
+    #[inline(always)]
+    fn not_sent(
+        &mut self,
+        channel: ChannelId,
+        message: Bytes,
+        expires: Option<Instant>,
+        why: SendError,
+    ) -> NotSent {
+        if self.observer.is_there() {
+            self.tell_not_sent(channel, &message, expires, why);
+        }
+        NotSent { message, why }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_not_sent(
+        &mut self,
+        channel: ChannelId,
+        message: &[u8],
+        expires: Option<Instant>,
+        why: SendError,
+    ) {
+        let call = Call::Send {
+            channel,
+            message,
+            expires,
+        };
+        self.observer.call(self.now, call);
+        self.observer.outcome(Outcome::Sent(Err(why)));
     }
 
     #[inline]
@@ -94,7 +144,18 @@ impl Link {
             self.stream_taken();
         }
         self.progress();
+        if self.observer.is_there() {
+            self.tell_taken(channel, sequence, payload.len());
+        }
         Ok(Some(Message { sequence, payload }))
+    }
+
+    /// Tells the observer of a message that was taken; afterwards, as for sending.
+    #[cold]
+    #[inline(never)]
+    fn tell_taken(&mut self, channel: ChannelId, sequence: Sequence, length: usize) {
+        self.observer.call(self.now, Call::Take { channel });
+        self.observer.outcome(Outcome::Taken { sequence, length });
     }
 
     /// The application has handled a message that it took from a `Manual` channel. Messages may
@@ -105,6 +166,14 @@ impl Link {
     /// [`ReceiveError::NotWaiting`] when the message does not wait to be handled, as on an `Auto`
     /// channel, where taking was handling.
     pub fn handle(&mut self, channel: ChannelId, sequence: Sequence) -> Result<(), ReceiveError> {
+        self.observer
+            .call(self.now, Call::Handle { channel, sequence });
+        let result = self.settle(channel, sequence);
+        self.observer.outcome(Outcome::Settled(result));
+        result
+    }
+
+    fn settle(&mut self, channel: ChannelId, sequence: Sequence) -> Result<(), ReceiveError> {
         let now = self.now;
         let half = self.receive_half(channel)?;
         half.handle(now, sequence)?;
@@ -127,6 +196,25 @@ impl Link {
         code: u32,
         reason: &str,
     ) -> Result<(), ReceiveError> {
+        let call = Call::Reject {
+            channel,
+            sequence,
+            code,
+            reason,
+        };
+        self.observer.call(self.now, call);
+        let result = self.refuse_message(channel, sequence, code, reason);
+        self.observer.outcome(Outcome::Settled(result));
+        result
+    }
+
+    fn refuse_message(
+        &mut self,
+        channel: ChannelId,
+        sequence: Sequence,
+        code: u32,
+        reason: &str,
+    ) -> Result<(), ReceiveError> {
         let half = self.receive_half(channel)?;
         half.reject(sequence, ReceiveHalf::rejection(code, reason))?;
         self.wants_output = true;
@@ -142,9 +230,16 @@ impl Link {
     ///
     /// The channel does not exist or is in send mode.
     pub fn abandon(&mut self, channel: ChannelId) -> Result<(), ReceiveError> {
+        self.observer.call(self.now, Call::Abandon { channel });
+        let result = self.leave(channel);
+        self.observer.outcome(Outcome::Settled(result));
+        result
+    }
+
+    fn leave(&mut self, channel: ChannelId) -> Result<(), ReceiveError> {
         self.receive_half(channel)?.abandon();
         if self.config.dialect == Dialect::TlsStream {
-            self.close(CloseMode::Withdraw);
+            self.start_close(CloseMode::Withdraw);
         }
         self.wants_output = true;
         Ok(())
@@ -177,6 +272,11 @@ impl Link {
     /// error; closing again with [`CloseMode::Withdraw`] gives up waiting for what is not yet on
     /// the wire.
     pub fn close(&mut self, mode: CloseMode) {
+        self.observer.call(self.now, Call::Close(mode));
+        self.start_close(mode);
+    }
+
+    fn start_close(&mut self, mode: CloseMode) {
         match self.life {
             Life::Offline | Life::Connecting | Life::Securing | Life::Greeting
                 if !self.has_session() =>

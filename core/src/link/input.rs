@@ -7,11 +7,12 @@ use crate::config::Role;
 use crate::error::{EndReason, Loss, OutOfOrder, PeerMisbehaved};
 use crate::event::Event;
 use crate::life::{Input, Life};
+use crate::observe::{Call, Outcome};
 use crate::receive::{Pool, ReceiveHalf};
 use crate::send::SendHalf;
 use crate::verdict::Rejection;
 use crate::wire::{CloseList, Frame, MessageHead, Piece};
-use crate::{Instant, wire};
+use crate::{Instant, abort, wire};
 
 impl Link {
     /// It is `now`. Commands carry no time, so whoever gives one after a while without any other
@@ -30,9 +31,13 @@ impl Link {
     /// [`OutOfOrder`] unless the link waits for a connection.
     pub fn handle_opened(&mut self, now: Instant) -> Result<(), OutOfOrder> {
         self.advance_clock(now);
-        self.step(Input::Opened)?;
-        self.begin_connection();
-        Ok(())
+        self.observer.call(self.now, Call::Opened);
+        let result = self.step(Input::Opened).map(drop);
+        if result.is_ok() {
+            self.begin_connection();
+        }
+        self.observer.outcome(Outcome::InOrder(result));
+        result
     }
 
     /// The connection is secured; `peer` is who has proved to be at its other end, `None` on a
@@ -43,7 +48,16 @@ impl Link {
     /// [`OutOfOrder`] unless a connection is open and not secured yet.
     pub fn handle_secured(&mut self, now: Instant, peer: Option<PeerId>) -> Result<(), OutOfOrder> {
         self.advance_clock(now);
-        self.step(Input::Secured)?;
+        self.observer.call(self.now, Call::Secured { peer });
+        let result = self.step(Input::Secured).map(drop);
+        if result.is_ok() {
+            self.begin_greeting(peer);
+        }
+        self.observer.outcome(Outcome::InOrder(result));
+        result
+    }
+
+    fn begin_greeting(&mut self, peer: Option<PeerId>) {
         self.peer = peer;
         self.hear();
         if !self.is_native() {
@@ -53,7 +67,6 @@ impl Link {
             self.to_greet = ToGreet::Hello { resume };
             self.wants_output = true;
         }
-        Ok(())
     }
 
     /// Bytes have come from the peer, already decrypted. They may be cut anywhere; the link takes
@@ -61,6 +74,7 @@ impl Link {
     #[inline]
     pub fn handle_input(&mut self, now: Instant, input: &[u8]) {
         self.advance_clock(now);
+        self.observer.call(self.now, Call::Input(input));
         if !matches!(self.life, Life::Greeting | Life::Open | Life::Closing) || input.is_empty() {
             return;
         }
@@ -88,6 +102,11 @@ impl Link {
     /// The peer has ended its direction of the connection in an orderly way.
     pub fn handle_eof(&mut self, now: Instant) {
         self.advance_clock(now);
+        self.observer.call(self.now, Call::Eof);
+        self.end_input();
+    }
+
+    pub(super) fn end_input(&mut self) {
         self.read_ended = true;
         if self.keep_stream(&[]) {
             // Whether this is an orderly end shows once the peer is let in.
@@ -115,6 +134,7 @@ impl Link {
     /// [`Patience::retain`](crate::Patience::retain).
     pub fn handle_lost(&mut self, now: Instant, loss: Loss) {
         self.advance_clock(now);
+        self.observer.call(self.now, Call::Lost(loss));
         if self.life == Life::Finishing || self.life == Life::Ended {
             self.connection_ended();
         } else {
@@ -273,9 +293,12 @@ impl Link {
     }
 
     fn hear_abort(&mut self, code: u16, text: &str) {
-        let reason = EndReason::AccusedByPeer {
-            code,
-            text: text.to_string(),
+        let reason = match code {
+            abort::NOT_TRUSTED => EndReason::Revoked { by_us: false },
+            _ => EndReason::AccusedByPeer {
+                code,
+                text: text.to_string(),
+            },
         };
         self.fail(Input::Failed, reason, None);
     }

@@ -10,6 +10,7 @@ mod session;
 mod stream;
 mod timers;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -24,10 +25,12 @@ pub use session::{TakeOver, Visit};
 use self::session::Session;
 use self::stream::Stream;
 
-use crate::config::{ChannelConfig, Config, ConfigError, Dialect, Mode, Role};
+use crate::config::{ChannelConfig, Config, Dialect, Mode, Role};
+use crate::config_error::ConfigError;
 use crate::error::{EndReason, Loss, OutOfOrder};
 use crate::event::{ChannelId, Event};
 use crate::life::{Input, Life, Step};
+use crate::observe::{Call, Observe, Observer, Outcome};
 use crate::receive::{Pool, ReceiveHalf};
 use crate::reconnect::Backoff;
 use crate::rng::Rng;
@@ -37,7 +40,7 @@ use crate::verdict::VerdictCounts;
 use crate::wire::{Decoder, SessionOutcome};
 use crate::{Instant, Sequence};
 
-/// Who the peer is: the SHA-256 of its certificate's public key. The core only compares it.
+/// Who the peer is, whichever of its keys it proves itself with. The core only compares it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PeerId(pub [u8; 32]);
 
@@ -236,6 +239,7 @@ pub struct Link {
     has_news: bool,
     /// Events that concern the link as a whole, at most one of each kind.
     events: VecDeque<Event>,
+    observer: Observer,
 
     #[cfg(feature = "planted")]
     planted: Option<Planted>,
@@ -309,9 +313,30 @@ impl Link {
             wants_output: false,
             has_news: false,
             events: VecDeque::new(),
+            observer: Observer::default(),
             #[cfg(feature = "planted")]
             planted: None,
         })
+    }
+
+    /// As [`Link::new`], with someone who hears of everything that is done with the link: `observer`
+    /// is told of this call first.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Link::new`].
+    pub fn observed(
+        config: &Config,
+        role: Role,
+        seed: [u8; 16],
+        observer: Box<dyn Observe>,
+    ) -> Result<Self, ConfigError> {
+        let mut link = Self::new(config, role, seed)?;
+        link.observer = Observer::new(observer);
+        let seed = &seed;
+        link.observer
+            .call(link.now, Call::New { config, role, seed });
+        Ok(link)
     }
 
     // Getters.
@@ -457,6 +482,19 @@ impl Link {
         if !self.has_news {
             return None;
         }
+        if !self.observer.is_there() {
+            return self.next_event();
+        }
+        self.observer.call(self.now, Call::PollEvent);
+        let event = self.next_event();
+        let ended = event == Some(Event::Ended);
+        let reason = self.end_reason.as_ref().filter(|_| ended);
+        self.observer
+            .outcome(Outcome::Event(event.as_ref(), reason));
+        event
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
         // The end, of the link or of a session, comes behind every verdict.
         let is_end = |event: &Event| matches!(event, Event::Ended | Event::SessionLost(_));
         if self.events.front().is_some_and(|event| !is_end(event)) {

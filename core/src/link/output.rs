@@ -3,6 +3,7 @@
 use super::{Farewell, Half, Link};
 use crate::Instant;
 use crate::life::Life;
+use crate::observe::{Call, Outcome};
 use crate::send::Wrote;
 use crate::wire::{Frame, encode_close};
 
@@ -54,6 +55,23 @@ impl Link {
     /// multiple of it fits TLS records; 650 bytes are enough once the handshake is over.
     pub fn poll_output(&mut self, now: Instant, out: &mut [u8]) -> Output {
         self.advance_clock(now);
+        if !self.observer.is_there() {
+            return self.fill(out);
+        }
+        let space = out.len();
+        self.observer.call(self.now, Call::PollOutput { space });
+        let output = self.fill(out);
+        let length = match output {
+            Output::Written(length) => length,
+            _ => 0,
+        };
+        self.observer
+            .outcome(Outcome::Output(output, &out[..length]));
+        output
+    }
+
+    #[inline]
+    fn fill(&mut self, out: &mut [u8]) -> Output {
         let mut out = Out { buffer: out, at: 0 };
         let full = self.write_all(&mut out).err();
         match (out.at, full) {

@@ -9,9 +9,10 @@ use crate::config::{Mode, Policy, Role};
 use crate::error::{EndReason, Loss, PeerMisbehaved, SessionLoss};
 use crate::event::Event;
 use crate::life::{Input, Life};
+use crate::observe::{Call, Outcome};
 use crate::sessions::{GoneSession, SessionId};
 use crate::wire::{ChannelEntry, Greeting, NO_CHANNEL, NOT_KNOWN, OwnedGreeting, SessionOutcome};
-use crate::{Instant, Sequence, refuse};
+use crate::{Instant, Sequence, abort, refuse};
 
 /// What two ends have in common beyond a connection.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -85,6 +86,7 @@ impl Link {
     /// each connection, before it is known to whom the connection belongs and whether there is
     /// room for it. See [`Link::visit`].
     pub fn ask_to_admit(&mut self) {
+        self.observer.call(self.now, Call::AskToAdmit);
         self.session.asks = true;
     }
 
@@ -122,6 +124,15 @@ impl Link {
     #[must_use]
     pub fn take_over(&mut self, now: Instant, visitor: &mut Self) -> TakeOver {
         self.advance_clock(now);
+        let (id, clock) = (visitor.observer.id(), visitor.now);
+        let call = Call::TakeOver { visitor: id, clock };
+        self.observer.call(self.now, call);
+        let result = self.take_connection(visitor);
+        self.observer.outcome(Outcome::TakenOver(result));
+        result
+    }
+
+    fn take_connection(&mut self, visitor: &mut Self) -> TakeOver {
         let over = matches!(self.life, Life::Finishing | Life::Ended);
         if over || self.role != Role::Acceptor || visitor.visit().is_none() {
             return TakeOver::NotMine;
@@ -136,7 +147,7 @@ impl Link {
             }
         };
         if !self.is_next_attempt(hello.head.attempt) {
-            visitor.advance_clock(now);
+            visitor.advance_clock(self.now);
             let farewell = Farewell::Refuse {
                 code: refuse::STALE,
                 channel: NO_CHANNEL,
@@ -166,6 +177,7 @@ impl Link {
     /// that can't be resumed, `gone` is what is still known of that.
     pub fn admit(&mut self, now: Instant, gone: Option<&GoneSession>) {
         self.advance_clock(now);
+        self.observer.call(self.now, Call::Admit { gone });
         let Some(visit) = self.visit() else {
             return;
         };
@@ -197,7 +209,7 @@ impl Link {
         self.stream_open();
         self.read_stream(input)?;
         if self.read_ended {
-            self.handle_eof(self.now);
+            self.end_input();
         }
         Ok(())
     }
@@ -209,6 +221,7 @@ impl Link {
     /// The tlsstream dialect has no words for it, so there the connection just ends.
     pub fn refuse_busy(&mut self, now: Instant, why: &str) {
         self.advance_clock(now);
+        self.observer.call(self.now, Call::RefuseBusy { why });
         if self.visit().is_none() {
             return;
         }
@@ -231,9 +244,35 @@ impl Link {
     /// Ends a link whose peer is away, because the caller has no room for it.
     pub fn evict(&mut self, now: Instant) {
         self.advance_clock(now);
+        self.observer.call(self.now, Call::Evict);
         if self.life == Life::Offline {
             self.lose(Loss::Evicted);
         }
+    }
+
+    /// Ends the link because this end no longer accepts the identity of the peer, and tells the peer
+    /// where it can: [`EndReason::Revoked`] at both ends. Messages on the wire get the verdict
+    /// `Unknown`, the rest `Withdrawn`. A link in which everything is said already just finishes.
+    ///
+    /// The tlsstream dialect has no words for it: there the caller ends the connection in a way
+    /// that can't be taken for an orderly one.
+    pub fn revoke(&mut self, now: Instant) {
+        self.advance_clock(now);
+        if self.life == Life::Finishing {
+            return;
+        }
+        let reason = EndReason::Revoked { by_us: true };
+        let farewell = self.is_native().then(|| Farewell::Abort {
+            code: abort::NOT_TRUSTED,
+            text: "this end no longer accepts the identity of its peer".to_string(),
+        });
+        self.fail(Input::Failed, reason, farewell);
+    }
+
+    /// Whom the session is held with; `None` before there is one, and on a plain connection.
+    #[must_use]
+    pub fn session_peer(&self) -> Option<PeerId> {
+        self.session.peer.filter(|_| self.has_session())
     }
 
     /// What to remember of this link's session once the link has ended: with it a peer that comes

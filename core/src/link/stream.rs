@@ -121,16 +121,9 @@ impl Stream {
                 Ok(())
             }
             b'!' if self.digits > 0 => {
-                let (length, limit) = (self.length, half.max_message());
+                let length = self.length;
                 (self.length, self.digits) = (0, 0);
-                match usize::try_from(length) {
-                    Ok(0) => Err(PeerMisbehaved::StreamEmpty),
-                    Ok(total) if total <= limit => {
-                        half.stream_begin(total);
-                        Ok(())
-                    }
-                    _ => Err(PeerMisbehaved::MessageTooLarge { length, limit }),
-                }
+                half.stream_begin(length)
             }
             _ => Err(PeerMisbehaved::StreamLength),
         }

@@ -5,6 +5,7 @@ use crate::Instant;
 use crate::error::{EndReason, Loss};
 use crate::event::{ChannelId, Event};
 use crate::life::{Input, Life};
+use crate::observe::Call;
 
 impl Link {
     /// The moment at which to call [`Link::handle_timeout`], unless something else comes first;
@@ -35,6 +36,7 @@ impl Link {
     /// Time has passed. Calling it early or often does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance_clock(now);
+        self.observer.call(self.now, Call::Timeout);
         let now = self.now;
         // First, so that what has expired by now is not withdrawn by an end that is found out now.
         if self.life != Life::Ended {

@@ -107,7 +107,8 @@ pub(crate) struct ReceiveHalf {
     assembly: Option<Assembly>,
     /// Bytes that have arrived and are not settled, parts of a message included.
     held_bytes: usize,
-    /// Bytes settled since the last acknowledgement.
+    /// Bytes settled since the last acknowledgement. A peer that reads nothing gets none, and may go
+    /// on sending until this holds no more.
     unacked_bytes: usize,
     ack_due: bool,
     /// When an acknowledgement is due for lack of company.
@@ -353,7 +354,7 @@ impl ReceiveHalf {
         self.delivered += 1;
         if self.acking == Acking::Auto {
             self.held_bytes -= message.len();
-            self.unacked_bytes += message.len();
+            self.unacked_bytes = self.unacked_bytes.saturating_add(message.len());
             self.advance(now);
         } else {
             let length = message.len();
@@ -378,7 +379,7 @@ impl ReceiveHalf {
             taken.length
         })?;
         self.held_bytes -= length;
-        self.unacked_bytes += length;
+        self.unacked_bytes = self.unacked_bytes.saturating_add(length);
         self.advance(now);
         Ok(())
     }
@@ -550,8 +551,15 @@ impl ReceiveHalf {
 
     // For the tlsstream dialect, which has its own way of arriving.
 
-    /// A message has begun to arrive.
-    pub(crate) fn stream_begin(&mut self, total: usize) {
+    /// A message of this length begins to arrive.
+    pub(crate) fn stream_begin(&mut self, length: u64) -> Result<(), PeerMisbehaved> {
+        // The length is the peer's word: with what is held it may be more than a figure holds.
+        let limit = self.max_message.min(usize::MAX - self.held_bytes);
+        let total = match usize::try_from(length) {
+            Ok(0) => return Err(PeerMisbehaved::StreamEmpty),
+            Ok(total) if total <= limit => total,
+            _ => return Err(PeerMisbehaved::MessageTooLarge { length, limit }),
+        };
         self.assembly = Some(Assembly {
             total,
             data: first_memory(total),
@@ -559,6 +567,7 @@ impl ReceiveHalf {
             last: true,
         });
         self.held_bytes += total;
+        Ok(())
     }
 
     /// What is still missing of the message that is arriving.

@@ -1,0 +1,88 @@
+//! What can be wrong with a declaration by itself.
+
+use alloc::string::String;
+use core::fmt;
+
+use crate::config::{MAX_CHANNEL_NAME, MAX_CHANNELS};
+use crate::wire::{MAX_FRAME_LIMIT, MIN_FRAME_LIMIT};
+
+/// A declaration that makes no sense by itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConfigError {
+    /// The channel, if it is one channel's.
+    pub channel: Option<String>,
+    /// What is wrong.
+    pub problem: ConfigProblem,
+}
+
+/// What is wrong with a declaration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ConfigProblem {
+    /// A link needs at least one channel.
+    NoChannels,
+    /// More than [`MAX_CHANNELS`] channels.
+    TooManyChannels,
+    /// A name longer than [`MAX_CHANNEL_NAME`] bytes.
+    NameTooLong,
+    /// Two channels of one name.
+    NameTaken,
+    /// A limit of zero, which would let nothing through.
+    Zero(&'static str),
+    /// The frame limit is outside [`MIN_FRAME_LIMIT`] to [`MAX_FRAME_LIMIT`].
+    FrameLimit,
+    /// The send queue does not hold one message of the largest size.
+    QueueTooSmall,
+    /// The receive window does not hold one message of the largest size.
+    WindowTooSmall,
+    /// Only a channel in receive mode can be `Manual`.
+    ManualSender,
+    /// Only a channel in receive mode can report silence.
+    SilentSender,
+    /// `tlsstream` confirms on arrival, so it can't be `Manual`.
+    ManualTlsStream,
+    /// `tlsstream` has one channel.
+    ManyTlsStream,
+    /// The ping must go out before the connection is given up.
+    PingNotBeforeGivingUp,
+}
+
+impl fmt::Display for ConfigProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoChannels => f.write_str("a link needs at least one channel"),
+            Self::TooManyChannels => write!(f, "a link has {MAX_CHANNELS} channels at most"),
+            Self::NameTooLong => write!(f, "a name has {MAX_CHANNEL_NAME} bytes at most"),
+            Self::NameTaken => f.write_str("another channel has the same name"),
+            Self::Zero(what) => write!(f, "{what} must be more than zero"),
+            Self::FrameLimit => {
+                write!(
+                    f,
+                    "frame_limit must be from {MIN_FRAME_LIMIT} to {MAX_FRAME_LIMIT} bytes"
+                )
+            }
+            Self::QueueTooSmall => f.write_str("the queue must hold one message of max_message"),
+            Self::WindowTooSmall => f.write_str("the window must hold one message of max_message"),
+            Self::ManualSender => f.write_str("only a channel in receive mode can be manual"),
+            Self::SilentSender => f.write_str("only a channel in receive mode can report silence"),
+            Self::ManualTlsStream => {
+                f.write_str("the tlsstream dialect confirms on arrival and can't be manual")
+            }
+            Self::ManyTlsStream => f.write_str("the tlsstream dialect has exactly one channel"),
+            Self::PingNotBeforeGivingUp => {
+                f.write_str("patience.ping must be shorter than patience.give_up")
+            }
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.channel {
+            Some(name) => write!(f, "channel '{name}': {}", self.problem),
+            None => write!(f, "{}", self.problem),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}

@@ -1,0 +1,130 @@
+//! Short names of what a link tells, the same in every version: for captures, metrics and the like.
+//! People read what `Display` says.
+
+use crate::{EndReason, Event, Loss, ReceiveError, SendError, SessionLoss};
+
+impl Loss {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 14] = [
+        Self::Transport,
+        Self::PeerLeft,
+        Self::PeerLeftEarly,
+        Self::Security,
+        Self::NotTrusted,
+        Self::Unproven,
+        Self::Silence,
+        Self::HandshakeTooSlow,
+        Self::CloseTooSlow,
+        Self::Abandoned,
+        Self::Replaced,
+        Self::Busy,
+        Self::StayedAway,
+        Self::Evicted,
+    ];
+
+    /// The name, in lower case with dashes.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Transport => "transport",
+            Self::PeerLeft => "peer-left",
+            Self::PeerLeftEarly => "peer-left-early",
+            Self::Security => "security",
+            Self::NotTrusted => "not-trusted",
+            Self::Unproven => "unproven",
+            Self::Silence => "silence",
+            Self::HandshakeTooSlow => "handshake-too-slow",
+            Self::CloseTooSlow => "close-too-slow",
+            Self::Abandoned => "abandoned",
+            Self::Replaced => "replaced",
+            Self::Busy => "busy",
+            Self::StayedAway => "stayed-away",
+            Self::Evicted => "evicted",
+        }
+    }
+}
+
+impl SessionLoss {
+    /// The name, in lower case with dashes.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotKnown => "not-known",
+            Self::TooOld => "too-old",
+            Self::OtherPeer => "other-peer",
+            Self::StartedAnew => "started-anew",
+            Self::Dialect => "dialect",
+        }
+    }
+}
+
+impl EndReason {
+    /// The name, in lower case with dashes, without the details.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Closed { by_us: true } => "closed-by-us",
+            Self::Closed { by_us: false } => "closed-by-peer",
+            Self::ClosedBeforeConnected => "closed-before-connected",
+            Self::Peer(_) => "peer-misbehaved",
+            Self::AccusedByPeer { .. } => "accused",
+            Self::Revoked { by_us: true } => "revoked-by-us",
+            Self::Revoked { by_us: false } => "revoked-by-peer",
+            Self::Incompatible(_) => "incompatible",
+            Self::Refused { .. } => "refused",
+            Self::Busy { .. } => "no-room",
+            Self::Lost(loss) => loss.name(),
+            Self::TakenOver => "taken-over",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+impl SendError {
+    /// The name, in lower case with dashes.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked",
+            Self::NoSuchChannel => "no-such-channel",
+            Self::ReceiveMode => "receive-mode",
+            Self::TooLarge { .. } => "too-large",
+            Self::Empty => "empty",
+            Self::Closing => "closing",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+impl ReceiveError {
+    /// The name, in lower case with dashes.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoSuchChannel => "no-such-channel",
+            Self::SendMode => "send-mode",
+            Self::NotWaiting => "not-waiting",
+            Self::SessionLost => "session-lost",
+        }
+    }
+}
+
+impl Event {
+    /// The name, in lower case with dashes.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Lost(_) => "lost",
+            Self::Resumed => "resumed",
+            Self::SessionLost(_) => "session-lost",
+            Self::Readable(_) => "readable",
+            Self::Room(_) => "room",
+            Self::Handled { .. } => "handled",
+            Self::Verdict { .. } => "verdict",
+            Self::Silent(_) => "silent",
+            Self::PeerClosing => "peer-closing",
+            Self::Ended => "ended",
+        }
+    }
+}

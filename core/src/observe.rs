@@ -1,0 +1,191 @@
+//! Listening in on a link: everything that goes into it, and everything that comes out.
+
+use alloc::boxed::Box;
+use core::fmt;
+use core::hash::{Hash, Hasher};
+
+use crate::{
+    ChannelId, CloseMode, Config, EndReason, Event, GoneSession, Instant, Loss, OutOfOrder, Output,
+    PeerId, ReceiveError, Role, SendError, Sequence, TakeOver,
+};
+
+/// Hears of every call that may change a link, before it is made, and of what came of it. Of a
+/// message that is sent or taken it hears right afterwards, which costs those that nobody observes
+/// less.
+///
+/// The core is deterministic, so whoever makes the same calls again with the same times gets the
+/// same outcomes: that is what a capture of a link is made for (`docs/capture.md`). Getters are not
+/// told, and neither are calls that change nothing: [`Link::handle_now`](crate::Link::handle_now),
+/// whose time comes with the next call, [`Link::poll_event`](crate::Link::poll_event) where
+/// nothing is new, and [`Link::take`](crate::Link::take) where nothing is there.
+///
+/// An observer can't change anything. It is called while the link is in use, so it should be quick.
+/// A clone of a link has none.
+pub trait Observe: Send + Sync {
+    /// By what the observers of a link's [visitors](crate::Link::take_over) are told apart.
+    fn id(&self) -> u64;
+
+    /// A call is made. `now` is the link's time during the call: the latest that it was told.
+    fn call(&mut self, now: Instant, call: &Call<'_>);
+
+    /// What came of the last call, of those that have an outcome. If none is told, the call did not
+    /// return.
+    fn outcome(&mut self, outcome: &Outcome<'_>);
+}
+
+/// A call that may change a link: the method of the same name, and its arguments.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the arguments have the names of the method's")]
+pub enum Call<'a> {
+    /// [`Link::observed`](crate::Link::observed): the first call of all.
+    New {
+        config: &'a Config,
+        role: Role,
+        seed: &'a [u8; 16],
+    },
+    /// [`Link::ask_to_admit`](crate::Link::ask_to_admit)
+    AskToAdmit,
+    /// [`Link::handle_opened`](crate::Link::handle_opened); then [`Outcome::InOrder`]
+    Opened,
+    /// [`Link::handle_secured`](crate::Link::handle_secured); then [`Outcome::InOrder`]
+    Secured { peer: Option<PeerId> },
+    /// [`Link::handle_input`](crate::Link::handle_input)
+    Input(&'a [u8]),
+    /// [`Link::handle_eof`](crate::Link::handle_eof)
+    Eof,
+    /// [`Link::handle_lost`](crate::Link::handle_lost)
+    Lost(Loss),
+    /// [`Link::handle_timeout`](crate::Link::handle_timeout)
+    Timeout,
+    /// [`Link::send`](crate::Link::send); then [`Outcome::Sent`]
+    Send {
+        channel: ChannelId,
+        message: &'a [u8],
+        expires: Option<Instant>,
+    },
+    /// [`Link::take`](crate::Link::take); then [`Outcome::Taken`]
+    Take { channel: ChannelId },
+    /// [`Link::handle`](crate::Link::handle); then [`Outcome::Settled`]
+    Handle {
+        channel: ChannelId,
+        sequence: Sequence,
+    },
+    /// [`Link::reject`](crate::Link::reject); then [`Outcome::Settled`]
+    Reject {
+        channel: ChannelId,
+        sequence: Sequence,
+        code: u32,
+        reason: &'a str,
+    },
+    /// [`Link::abandon`](crate::Link::abandon); then [`Outcome::Settled`]
+    Abandon { channel: ChannelId },
+    /// [`Link::close`](crate::Link::close)
+    Close(CloseMode),
+    /// [`Link::take_over`](crate::Link::take_over); then [`Outcome::TakenOver`]. The visitor is
+    /// named by its observer's [`id`](Observe::id), if it has one, and `clock` is the latest time
+    /// that it was told. It is not told of this call itself.
+    TakeOver {
+        visitor: Option<u64>,
+        clock: Instant,
+    },
+    /// [`Link::admit`](crate::Link::admit)
+    Admit { gone: Option<&'a GoneSession> },
+    /// [`Link::refuse_busy`](crate::Link::refuse_busy)
+    RefuseBusy { why: &'a str },
+    /// [`Link::evict`](crate::Link::evict)
+    Evict,
+    /// [`Link::poll_output`](crate::Link::poll_output), with room for `space` bytes; then
+    /// [`Outcome::Output`]
+    PollOutput { space: usize },
+    /// [`Link::poll_event`](crate::Link::poll_event); then [`Outcome::Event`]
+    PollEvent,
+}
+
+/// What came of a [`Call`].
+#[derive(Clone, Copy, Debug)]
+pub enum Outcome<'a> {
+    /// Whether the call made sense in the link's state.
+    InOrder(Result<(), OutOfOrder>),
+    /// The message's number, or why it was not accepted.
+    Sent(Result<Sequence, SendError>),
+    /// The message's number and its length in bytes.
+    Taken {
+        /// Its number.
+        sequence: Sequence,
+        /// Its length.
+        length: usize,
+    },
+    /// Whether it could be done.
+    Settled(Result<(), ReceiveError>),
+    /// Whose the connection is.
+    TakenOver(TakeOver),
+    /// What was written, and the bytes if there were any.
+    Output(Output, &'a [u8]),
+    /// What was told, and with [`Event::Ended`] why.
+    Event(Option<&'a Event>, Option<&'a EndReason>),
+}
+
+/// A link's place for an observer. Two links that differ by that alone are equal.
+#[derive(Default)]
+pub(crate) struct Observer(Option<Box<dyn Observe>>);
+
+impl Observer {
+    pub(crate) fn new(observer: Box<dyn Observe>) -> Self {
+        Self(Some(observer))
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
+    pub(crate) fn id(&self) -> Option<u64> {
+        self.0.as_ref().map(|observer| observer.id())
+    }
+
+    #[inline(always)]
+    pub(crate) fn call(&mut self, now: Instant, call: Call<'_>) {
+        if let Some(observer) = &mut self.0 {
+            tell(observer, now, &call);
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn outcome(&mut self, outcome: Outcome<'_>) {
+        if let Some(observer) = &mut self.0 {
+            observer.outcome(&outcome);
+        }
+    }
+}
+
+/// Out of the way of links that nobody observes.
+#[cold]
+#[inline(never)]
+#[allow(clippy::borrowed_box, reason = "one pointer to pass on instead of two")]
+fn tell(observer: &mut Box<dyn Observe>, now: Instant, call: &Call<'_>) {
+    observer.call(now, call);
+}
+
+impl Clone for Observer {
+    fn clone(&self) -> Self {
+        Self(None)
+    }
+}
+
+impl PartialEq for Observer {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Observer {}
+
+impl Hash for Observer {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_there() { "there" } else { "none" })
+    }
+}
