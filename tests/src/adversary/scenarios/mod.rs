@@ -4,6 +4,7 @@ pub mod certificates;
 pub mod floods;
 pub mod stalls;
 pub mod strangers;
+pub mod truncation;
 
 use countersign_core::{EndReason, Loss};
 use countersign_driver::LinkError;
