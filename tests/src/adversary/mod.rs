@@ -90,6 +90,11 @@ static ALL: &[Scenario] = list! {
             resets_at_every_record,
             goes_on_after_every_record,
         }
+        sessions {
+            session_of_another,
+            recorded_hello,
+            recorded_ciphertext,
+        }
     }
     Opener {
         strangers {

@@ -2,6 +2,7 @@
 
 pub mod certificates;
 pub mod floods;
+pub mod sessions;
 pub mod stalls;
 pub mod strangers;
 pub mod truncation;
