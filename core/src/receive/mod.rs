@@ -1,5 +1,6 @@
 //! The receiving half of a channel: messages from the wire to the acknowledgement.
 
+mod bound;
 #[cfg(feature = "planted")]
 mod planted;
 mod pool;
@@ -12,7 +13,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-pub(crate) use pool::Pool;
+use pool::Pool;
 
 use crate::config::{Acking, ChannelConfig};
 use crate::verdict::{Rejection, reject};
@@ -59,16 +60,21 @@ struct Assembly {
 }
 
 impl Assembly {
-    /// Appends what has arrived. The memory grows with it, twofold and never beyond the whole.
+    /// Appends what has arrived.
     fn append(&mut self, data: &[u8]) {
-        let needed = self.data.len() + data.len();
-        if needed > self.data.capacity() {
-            let target = self.data.capacity().saturating_mul(2).min(self.total);
-            self.data
-                .reserve_exact(target.max(needed) - self.data.len());
-        }
-        self.data.extend_from_slice(data);
+        append(&mut self.data, data, self.total);
     }
+}
+
+/// Appends what has arrived of at most `most` bytes. The memory grows with it, twofold and never
+/// beyond those.
+pub(crate) fn append(memory: &mut Vec<u8>, data: &[u8], most: usize) {
+    let needed = memory.len() + data.len();
+    if needed > memory.capacity() {
+        let target = memory.capacity().saturating_mul(2).min(most);
+        memory.reserve_exact(target.max(needed) - memory.len());
+    }
+    memory.extend_from_slice(data);
 }
 
 /// The memory that a message gets when it begins. Its length is the peer's word, so a long one
@@ -103,6 +109,7 @@ pub(crate) struct ReceiveHalf {
     /// The peer has said that nothing follows this number.
     last: Option<Sequence>,
     queue: VecDeque<(Sequence, Bytes)>,
+    pool: Pool,
     taken: VecDeque<Taken>,
     assembly: Option<Assembly>,
     /// Bytes that have arrived and are not settled, parts of a message included.
@@ -147,6 +154,7 @@ impl ReceiveHalf {
             acked: 0,
             last: None,
             queue: VecDeque::new(),
+            pool: Pool::new(config),
             taken: VecDeque::new(),
             assembly: None,
             held_bytes: 0,
@@ -185,7 +193,6 @@ impl ReceiveHalf {
         now: Instant,
         head: &MessageHead,
         data: &[u8],
-        pool: &mut Pool,
     ) -> Result<(), PeerMisbehaved> {
         let sequence = self
             .received
@@ -207,7 +214,8 @@ impl ReceiveHalf {
         if head.first && head.last && data.len() == head.length && self.assembly.is_none() {
             self.check_begin(head.length as u64)?;
             self.held_bytes += head.length;
-            self.arrive(now, pool.copy(data));
+            let message = self.pool.copy(data);
+            self.arrive(now, message);
             return Ok(());
         }
         self.begin_fragment(head)?;
@@ -544,6 +552,11 @@ impl ReceiveHalf {
 
     /// Lets go of memory that an idle channel does not need.
     pub(crate) fn release_memory(&mut self) {
+        // A peer can ping often, and each short message after this takes a piece of memory for
+        // many. So what waits shares the piece with what comes.
+        if self.waiting() == 0 && self.taken.is_empty() {
+            self.pool.release_memory();
+        }
         self.queue.shrink_to_fit();
         self.taken.shrink_to_fit();
         self.to_reject.shrink_to_fit();
