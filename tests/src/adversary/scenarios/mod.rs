@@ -2,8 +2,10 @@
 
 pub mod certificates;
 pub mod floods;
+pub mod sessions;
 pub mod stalls;
 pub mod strangers;
+pub mod truncation;
 
 use countersign_core::{EndReason, Loss};
 use countersign_driver::LinkError;
