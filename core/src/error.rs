@@ -169,6 +169,12 @@ pub enum EndReason {
         /// The peer's words.
         text: String,
     },
+    /// One end no longer accepts the other's identity: it has removed its pin, say. As things are
+    /// set, the two will not get together again.
+    Revoked {
+        /// Whether it is this end that no longer accepts the peer.
+        by_us: bool,
+    },
     /// The two ends' declarations don't fit together.
     Incompatible(Incompatible),
     /// The peer refused the link.
@@ -224,6 +230,12 @@ impl fmt::Display for EndReason {
                     "the peer says that this end broke the protocol: {text} (code {code})"
                 )
             }
+            Self::Revoked { by_us: true } => {
+                f.write_str("this end no longer accepts the peer's identity: its pin was removed")
+            }
+            Self::Revoked { by_us: false } => f.write_str(
+                "the peer no longer accepts this end's identity: it has removed our pin",
+            ),
             Self::Incompatible(what) => what.fmt(f),
             Self::Refused { code, text } => write!(f, "the peer refused: {text} (code {code})"),
             Self::Busy { text } => write!(f, "there was no room for the peer: {text}"),

@@ -1,7 +1,11 @@
-//! What the simulation found about sessions, each as the smallest case that shows it.
+//! What the simulation and the property tests found about sessions, each as the smallest case that
+//! shows it.
+
+use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, ChannelId, Config, Event, Instant, Life, Link, Loss, Output, Role,
+    ChannelConfig, ChannelId, CloseMode, Config, Event, Instant, Life, Link, Loss, Output, Role,
+    Verdict,
 };
 
 const NOW: Instant = Instant::from_micros(1);
@@ -63,4 +67,39 @@ fn what_waits_for_a_session_is_no_output_while_a_connection_is_secured() {
     assert!(!sender.wants_output(), "nothing can be written yet");
     sender.handle_secured(NOW, None).expect("securing");
     assert!(sender.wants_output(), "HELLO is due");
+}
+
+/// A message was begun, is late by now, and did not arrive, so that it is not begun again. Behind
+/// WELCOME comes CLOSE. Whether both arrived together must not show in the verdict.
+#[test]
+fn what_is_late_when_a_link_resumes_expires_however_the_bytes_are_cut() {
+    for piece in [usize::MAX, 1] {
+        let [mut sender, mut receiver] = pair();
+        connect(&mut sender);
+        connect(&mut receiver);
+        settle([&mut sender, &mut receiver]);
+        assert_eq!(sender.poll_event(), Some(Event::Connected));
+        let expires = NOW + Duration::from_micros(1);
+        sender.send(MAIN, "late", Some(expires)).expect("accepted");
+        assert!(!output(&mut sender).is_empty(), "it is begun, and lost");
+        for end in [&mut sender, &mut receiver] {
+            end.handle_lost(expires, Loss::Transport);
+            end.handle_timeout(expires);
+            connect(end);
+        }
+        receiver.handle_input(expires, &output(&mut sender));
+        receiver.close(CloseMode::Drain);
+        for bytes in output(&mut receiver).chunks(piece) {
+            // As a driver that sleeps to the next deadline.
+            if sender.poll_deadline().is_some_and(|at| at <= expires) {
+                sender.handle_timeout(expires);
+            }
+            sender.handle_input(expires, bytes);
+        }
+        let verdict = std::iter::from_fn(|| sender.poll_event()).find_map(|event| match event {
+            Event::Verdict { verdict, .. } => Some(verdict),
+            _ => None,
+        });
+        assert_eq!(verdict, Some(Verdict::Expired), "pieces of {piece}");
+    }
 }

@@ -4,12 +4,15 @@
 //!
 //! `PROPTEST_CASES` sets how many cases are tried; 256 by default, 10,000 before a release.
 
+mod draw;
 mod lasting;
 mod pair;
 
 use countersign_core::Dialect;
-use lasting::case::{LastingCase, lasting_case};
-use pair::case::{Case, case};
+use draw::lasting::lasting_case;
+use draw::pair::case;
+use lasting::case::LastingCase;
+use pair::case::Case;
 use pair::world::World;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -23,11 +26,20 @@ fn config() -> ProptestConfig {
     }
 }
 
-/// Runs a case twice: it must hold, and come out the same.
+/// Runs a case twice: it must hold, and come out the same. Then once more with everything arriving
+/// byte by byte, of which nobody may notice anything.
 fn run(case: &Case) {
     let first = World::new(case).run();
     let second = World::new(case).run();
     assert!(first == second, "the same calls gave something else");
+    let cut = Case {
+        byte_by_byte: true,
+        ..case.clone()
+    };
+    assert!(
+        first == World::new(&cut).run(),
+        "the cuts made a difference"
+    );
 }
 
 /// As [`run`], with links that outlive their connections.
@@ -35,6 +47,10 @@ fn run_lasting(case: &LastingCase) {
     let first = lasting::world::World::new(case).run();
     let second = lasting::world::World::new(case).run();
     assert!(first == second, "the same calls gave something else");
+    let mut cut = case.clone();
+    cut.pair.byte_by_byte = true;
+    let third = lasting::world::World::new(&cut).run();
+    assert!(first == third, "the cuts made a difference");
 }
 
 proptest! {

@@ -11,7 +11,7 @@
 //! `tests/cutting.rs` makes a second test of every scenario that can bear it, in which the links
 //! are lasting and their connections are cut at random ([`cutting`]).
 //!
-//! Secure streams have a suite of their own, in [`secure`].
+//! Secure streams have a suite of their own, in [`secure`]. Hostile peers have [`adversary`].
 //!
 //! Scenarios wait for events. The only time limit is [`watch`]'s, which turns a hang into a
 //! failure.
@@ -23,6 +23,7 @@
     reason = "everything here is a test, and panicking is how a test fails"
 )]
 
+pub mod adversary;
 #[cfg(target_os = "linux")]
 pub mod air;
 pub mod backend;

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use countersign_tests::backends::{self, BACKENDS, Couple};
-use countersign_tests::{conformance, secure};
+use countersign_tests::{adversary, conformance, secure};
 
 /// The scenarios that the modules in a folder have.
 fn written(folder: &str) -> Vec<String> {
@@ -61,7 +61,10 @@ fn what_backends_can_not_do_is_in_the_list() {
                 |path: &String| path == stem || pattern.ends_with('*') && path.starts_with(stem);
             let mut scenarios = conformance::scenarios().map(conformance::Scenario::path);
             let found = scenarios.any(|path| names(&path))
-                || secure::all().any(|scenario| names(&scenario.path()));
+                || secure::all().any(|scenario| names(&scenario.path()))
+                || adversary::all()
+                    .iter()
+                    .any(|scenario| names(&scenario.path()));
             assert!(found, "{} can't do {pattern}", backend.name);
             assert!(!why.is_empty(), "{} says why", backend.name);
         }

@@ -49,8 +49,8 @@ mod unix;
 mod wakers;
 
 pub use accept::{
-    AcceptError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_LINKS, DEFAULT_PER_ADDRESS, Drained,
-    Limits,
+    AcceptError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_HALF_OPEN_PER_ADDRESS, DEFAULT_LINKS,
+    DEFAULT_PER_ADDRESS, Drained, Limits,
 };
 pub use alarm::Alarm;
 pub use driver::{Dial, Dialer, Driver, Never, READ, Timer, Transport};
@@ -89,9 +89,10 @@ pub mod api {
     /// The same for handles that wait and for handles that block.
     pub mod common {
         pub use crate::{
-            AcceptError, ChannelError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_HANDSHAKE_LIMIT,
-            DEFAULT_LINKS, DEFAULT_PER_ADDRESS, DEFAULT_SHUTDOWN_LIMIT, Delivery, Drained, Limits,
-            LinkError, LinkEvent, Outgoing, Report, SendError, Setup, StreamSetup,
+            AcceptError, ChannelError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN,
+            DEFAULT_HALF_OPEN_PER_ADDRESS, DEFAULT_HANDSHAKE_LIMIT, DEFAULT_LINKS,
+            DEFAULT_PER_ADDRESS, DEFAULT_SHUTDOWN_LIMIT, Delivery, Drained, Limits, LinkError,
+            LinkEvent, Outgoing, Report, SendError, Setup, StreamSetup,
         };
     }
 }

@@ -7,14 +7,14 @@ use rustls::{AlertDescription, CertificateError, Error, OtherError};
 
 use crate::alert::Alert;
 use crate::error::{PlainProtocol, Reason, SecurityError};
-use crate::security::Tls;
+use crate::settings::Tls;
 use crate::verify::PinMismatch;
 
 /// What `error` means on a connection with the settings `tls`.
 pub(crate) fn translate(error: Error, tls: &Tls) -> SecurityError {
     let reason = match &error {
         Error::AlertReceived(description) => alert(*description, tls),
-        Error::InvalidCertificate(refusal) => certificate(refusal),
+        Error::InvalidCertificate(refusal) => certificate(refusal, tls),
         Error::NoCertificatesPresented => Reason::PeerCertificateMissing,
         Error::PeerIncompatible(incompatible) => self::incompatible(incompatible),
         Error::NoApplicationProtocol => protocol(tls),
@@ -53,7 +53,7 @@ fn alert(description: AlertDescription, tls: &Tls) -> Reason {
     }
 }
 
-fn certificate(refusal: &CertificateError) -> Reason {
+fn certificate(refusal: &CertificateError, tls: &Tls) -> Reason {
     let time = |time: &UnixTime| -> SystemTime {
         UNIX_EPOCH
             .checked_add(Duration::from_secs(time.as_secs()))
@@ -84,9 +84,10 @@ fn certificate(refusal: &CertificateError) -> Reason {
             },
             None => Reason::PeerCertificateRefused,
         },
-        // The signature in the handshake is not by the certificate's key: no matter of renewal.
+        // The signature in the handshake is not by the certificate's key. With an authority it may
+        // be the certificate's own signature as well.
         #[allow(deprecated)]
-        CertificateError::BadSignature => Reason::PeerMisbehaved,
+        CertificateError::BadSignature if tls.is_pinned() => Reason::PeerKeyUnproven,
         _ => Reason::PeerCertificateRefused,
     }
 }

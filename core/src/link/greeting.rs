@@ -247,6 +247,9 @@ impl Link {
                     }
                     let (messages, bytes) = (entry.window_messages, entry.window_bytes);
                     half.agree(number, entry.max_message, messages, bytes);
+                    // What is not begun again, and late, goes before anything that came behind
+                    // this greeting is looked at: a close would withdraw it.
+                    half.expire(self.now);
                     self.has_news |= half.has_news();
                 }
                 Half::Receive(half) => {

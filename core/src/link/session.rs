@@ -10,9 +10,10 @@ use crate::error::{EndReason, Loss, PeerMisbehaved, SessionLoss};
 use crate::event::Event;
 use crate::life::{Input, Life};
 use crate::observe::{Call, Outcome};
+use crate::receive::append;
 use crate::sessions::{GoneSession, SessionId};
 use crate::wire::{ChannelEntry, Greeting, NO_CHANNEL, NOT_KNOWN, OwnedGreeting, SessionOutcome};
-use crate::{Instant, Sequence, refuse};
+use crate::{Instant, Sequence, abort, refuse};
 
 /// What two ends have in common beyond a connection.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -98,8 +99,7 @@ impl Link {
     /// [`Link::admit`] or [`Link::refuse_busy`] on this one. Without an answer the handshake runs
     /// out of time. A new peer whose declaration does not fit is refused as such before.
     ///
-    /// In the tlsstream dialect the peer may send meanwhile. The link keeps what comes without
-    /// a bound, so decide before reading on.
+    /// In the tlsstream dialect the peer may send a message meanwhile, which the link keeps.
     #[must_use]
     pub fn visit(&self) -> Option<Visit> {
         let waits = self.life == Life::Greeting;
@@ -250,6 +250,32 @@ impl Link {
         }
     }
 
+    /// Ends the link because this end no longer accepts the identity of the peer, and tells the peer
+    /// where it can: [`EndReason::Revoked`] at both ends. Messages on the wire get the verdict
+    /// `Unknown`, the rest `Withdrawn`. A link in which everything is said already just finishes.
+    ///
+    /// The tlsstream dialect has no words for it: there the caller ends the connection in a way
+    /// that can't be taken for an orderly one.
+    pub fn revoke(&mut self, now: Instant) {
+        self.advance_clock(now);
+        self.observer.call(self.now, Call::Revoke);
+        if self.life == Life::Finishing {
+            return;
+        }
+        let reason = EndReason::Revoked { by_us: true };
+        let farewell = self.is_native().then(|| Farewell::Abort {
+            code: abort::NOT_TRUSTED,
+            text: "this end no longer accepts the identity of its peer".to_string(),
+        });
+        self.fail(Input::Failed, reason, farewell);
+    }
+
+    /// Whom the session is held with; `None` before there is one, and on a plain connection.
+    #[must_use]
+    pub fn session_peer(&self) -> Option<PeerId> {
+        self.session.peer.filter(|_| self.has_session())
+    }
+
     /// What to remember of this link's session once the link has ended: with it a peer that comes
     /// back too late can be told what had become of its messages.
     #[must_use]
@@ -326,9 +352,12 @@ impl Link {
     /// does not.
     pub(super) fn keep_stream(&mut self, input: &[u8]) -> bool {
         let waits = self.life == Life::Greeting;
+        // With one byte more than it may send, the peer has broken the protocol, whatever follows.
+        let most = self.most_unconfirmed().saturating_add(1);
         match &mut self.session.waiting {
             Some(Waiting::Stream(kept)) if waits => {
-                kept.extend_from_slice(input);
+                let room = most.saturating_sub(kept.len());
+                append(kept, &input[..input.len().min(room)], most);
                 true
             }
             _ => false,

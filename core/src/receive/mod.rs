@@ -1,5 +1,6 @@
 //! The receiving half of a channel: messages from the wire to the acknowledgement.
 
+mod bound;
 #[cfg(feature = "planted")]
 mod planted;
 mod pool;
@@ -12,7 +13,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-pub(crate) use pool::Pool;
+use pool::Pool;
 
 use crate::config::{Acking, ChannelConfig};
 use crate::verdict::{Rejection, reject};
@@ -59,16 +60,21 @@ struct Assembly {
 }
 
 impl Assembly {
-    /// Appends what has arrived. The memory grows with it, twofold and never beyond the whole.
+    /// Appends what has arrived.
     fn append(&mut self, data: &[u8]) {
-        let needed = self.data.len() + data.len();
-        if needed > self.data.capacity() {
-            let target = self.data.capacity().saturating_mul(2).min(self.total);
-            self.data
-                .reserve_exact(target.max(needed) - self.data.len());
-        }
-        self.data.extend_from_slice(data);
+        append(&mut self.data, data, self.total);
     }
+}
+
+/// Appends what has arrived of at most `most` bytes. The memory grows with it, twofold and never
+/// beyond those.
+pub(crate) fn append(memory: &mut Vec<u8>, data: &[u8], most: usize) {
+    let needed = memory.len() + data.len();
+    if needed > memory.capacity() {
+        let target = memory.capacity().saturating_mul(2).min(most);
+        memory.reserve_exact(target.max(needed) - memory.len());
+    }
+    memory.extend_from_slice(data);
 }
 
 /// The memory that a message gets when it begins. Its length is the peer's word, so a long one
@@ -103,11 +109,13 @@ pub(crate) struct ReceiveHalf {
     /// The peer has said that nothing follows this number.
     last: Option<Sequence>,
     queue: VecDeque<(Sequence, Bytes)>,
+    pool: Pool,
     taken: VecDeque<Taken>,
     assembly: Option<Assembly>,
     /// Bytes that have arrived and are not settled, parts of a message included.
     held_bytes: usize,
-    /// Bytes settled since the last acknowledgement.
+    /// Bytes settled since the last acknowledgement. A peer that reads nothing gets none, and may go
+    /// on sending until this holds no more.
     unacked_bytes: usize,
     ack_due: bool,
     /// When an acknowledgement is due for lack of company.
@@ -146,6 +154,7 @@ impl ReceiveHalf {
             acked: 0,
             last: None,
             queue: VecDeque::new(),
+            pool: Pool::new(config),
             taken: VecDeque::new(),
             assembly: None,
             held_bytes: 0,
@@ -184,7 +193,6 @@ impl ReceiveHalf {
         now: Instant,
         head: &MessageHead,
         data: &[u8],
-        pool: &mut Pool,
     ) -> Result<(), PeerMisbehaved> {
         let sequence = self
             .received
@@ -206,7 +214,8 @@ impl ReceiveHalf {
         if head.first && head.last && data.len() == head.length && self.assembly.is_none() {
             self.check_begin(head.length as u64)?;
             self.held_bytes += head.length;
-            self.arrive(now, pool.copy(data));
+            let message = self.pool.copy(data);
+            self.arrive(now, message);
             return Ok(());
         }
         self.begin_fragment(head)?;
@@ -353,7 +362,7 @@ impl ReceiveHalf {
         self.delivered += 1;
         if self.acking == Acking::Auto {
             self.held_bytes -= message.len();
-            self.unacked_bytes += message.len();
+            self.unacked_bytes = self.unacked_bytes.saturating_add(message.len());
             self.advance(now);
         } else {
             let length = message.len();
@@ -378,7 +387,7 @@ impl ReceiveHalf {
             taken.length
         })?;
         self.held_bytes -= length;
-        self.unacked_bytes += length;
+        self.unacked_bytes = self.unacked_bytes.saturating_add(length);
         self.advance(now);
         Ok(())
     }
@@ -543,6 +552,11 @@ impl ReceiveHalf {
 
     /// Lets go of memory that an idle channel does not need.
     pub(crate) fn release_memory(&mut self) {
+        // A peer can ping often, and each short message after this takes a piece of memory for
+        // many. So what waits shares the piece with what comes.
+        if self.waiting() == 0 && self.taken.is_empty() {
+            self.pool.release_memory();
+        }
         self.queue.shrink_to_fit();
         self.taken.shrink_to_fit();
         self.to_reject.shrink_to_fit();
@@ -550,8 +564,15 @@ impl ReceiveHalf {
 
     // For the tlsstream dialect, which has its own way of arriving.
 
-    /// A message has begun to arrive.
-    pub(crate) fn stream_begin(&mut self, total: usize) {
+    /// A message of this length begins to arrive.
+    pub(crate) fn stream_begin(&mut self, length: u64) -> Result<(), PeerMisbehaved> {
+        // The length is the peer's word: with what is held it may be more than a figure holds.
+        let limit = self.max_message.min(usize::MAX - self.held_bytes);
+        let total = match usize::try_from(length) {
+            Ok(0) => return Err(PeerMisbehaved::StreamEmpty),
+            Ok(total) if total <= limit => total,
+            _ => return Err(PeerMisbehaved::MessageTooLarge { length, limit }),
+        };
         self.assembly = Some(Assembly {
             total,
             data: first_memory(total),
@@ -559,6 +580,7 @@ impl ReceiveHalf {
             last: true,
         });
         self.held_bytes += total;
+        Ok(())
     }
 
     /// What is still missing of the message that is arriving.

@@ -1,5 +1,6 @@
 //! The sending half of a channel: messages from acceptance to verdict.
 
+mod bound;
 #[cfg(feature = "planted")]
 mod planted;
 mod resume;
@@ -202,8 +203,9 @@ impl SendHalf {
     fn has_room(&self, length: usize, replaced: Option<usize>) -> bool {
         let freed = replaced.map_or(0, |at| self.store[at].length);
         // A replaced message leaves its place in `store` and takes one in `verdicts`.
-        self.store.len() + self.verdicts.len() < self.queue_messages
-            && self.stored_bytes - freed + length <= self.queue_bytes
+        // The same bytes may be queued many times, so their sum may be more than there are addresses.
+        let left = self.queue_bytes.saturating_sub(self.stored_bytes - freed);
+        self.store.len() + self.verdicts.len() < self.queue_messages && length <= left
     }
 
     /// The index of the message whose place a new one would take.

@@ -464,7 +464,7 @@ fn next_message(sequence: u64, length: usize, frames: usize, bytes: &mut Vec<u8>
     for part in 0..parts {
         let (first, last) = (part == 0, part + 1 == parts);
         let from = length * part / parts;
-        let payload = vec![part.to_be_bytes()[7]; length * (part + 1) / parts - from];
+        let payload = vec![part.to_le_bytes()[0]; length * (part + 1) / parts - from];
         let head = MessageHead {
             channel: 0,
             first,

@@ -196,15 +196,17 @@ impl World<'_> {
         let one = opener.filter(|_| opener == acceptor);
         let over = self.ends.iter().any(|end| end.is_over);
         let works = !over && one.is_some_and(|one| !self.connections[one].is_dead);
+        if !works || self.case.last_cut || self.visitor.is_some() {
+            self.reconnect();
+        } else {
+            self.connect();
+        }
+        // One that had said its last word has ended with its connection.
         if self.ends[OPENER].is_over && !self.ends[ACCEPTOR].is_over {
             self.poll_events(OPENER);
             self.check_report(OPENER);
             self.restart(OPENER);
             self.reconnect();
-        } else if !works || self.case.last_cut || self.visitor.is_some() {
-            self.reconnect();
-        } else {
-            self.connect();
         }
         let start = self.now;
         self.drive(|world| {

@@ -155,7 +155,7 @@ impl World<'_> {
         let pipe = &mut self.connections[connection].pipes[from];
         let count = bytes.min(pipe.len());
         let taken: Vec<u8> = pipe.drain(..count).collect();
-        for piece in taken.chunks(piece) {
+        for piece in taken.chunks(self.case.pair.piece(piece)) {
             if self.ends[to].connection == Some(connection) {
                 self.arrive(to, connection, piece);
             }
@@ -174,20 +174,14 @@ impl World<'_> {
     fn arrive(&mut self, at: usize, connection: usize, bytes: &[u8]) {
         let now = self.now;
         let life = self.ends[at].link.life();
-        let mut greeted = false;
         if matches!(life, Life::Greeting | Life::Open | Life::Closing) {
             self.ends[at].heard = now;
             for seen in self.connections[connection].inp[at].feed(bytes) {
-                greeted |= matches!(seen, Seen::Greeting(_));
                 self.observe(at, connection, &seen);
             }
         }
         self.ends[at].link.handle_input(now, bytes);
         self.note(at);
-        if greeted {
-            // What has expired meanwhile is to go before anything is looked at.
-            self.time(at);
-        }
     }
 
     fn carry_to_visitor(&mut self, connection: usize, bytes: usize, piece: usize) -> bool {
@@ -196,7 +190,7 @@ impl World<'_> {
         let count = bytes.min(pipe.len());
         let taken: Vec<u8> = pipe.drain(..count).collect();
         let mut hello = None;
-        for piece in taken.chunks(piece) {
+        for piece in taken.chunks(self.case.pair.piece(piece)) {
             let (link, ..) = self.visitor.as_mut().expect("HELLO comes alone");
             link.handle_input(now, piece);
             for seen in self.connections[connection].inp[ACCEPTOR].feed(piece) {
@@ -253,7 +247,6 @@ impl World<'_> {
         }
         self.resume(ACCEPTOR, connection, hello);
         self.note(ACCEPTOR);
-        self.time(ACCEPTOR);
     }
 
     /// A visitor with a session of its own is the acceptor's link from here on.
@@ -376,7 +369,11 @@ impl World<'_> {
     fn begin_session(&mut self, at: usize, greeted: &Greeted) {
         for channel in self.sending(at) {
             let max = greeted.channels[channel].max_message;
-            self.sender(channel).agree(max);
+            let now = self.now;
+            let sender = self.sender(channel);
+            sender.agree(max);
+            // What is not begun again may be late.
+            sender.expire(now);
         }
         for channel in self.receiving(at) {
             let now = self.now;

@@ -19,7 +19,7 @@ pub(super) const OPENER: usize = 0;
 pub(super) const ACCEPTOR: usize = 1;
 
 /// What came out of a run.
-#[derive(PartialEq, Eq, Default)]
+#[derive(PartialEq, Eq, Default, Debug)]
 pub(crate) struct Log {
     pub(super) bytes: [Vec<u8>; 2],
     pub(super) events: Vec<(usize, Event)>,

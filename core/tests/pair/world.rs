@@ -12,7 +12,7 @@ use super::model::Model;
 use super::wire::{Observer, Seen};
 
 /// What came out of a run.
-#[derive(PartialEq, Eq, Default)]
+#[derive(PartialEq, Eq, Default, Debug)]
 pub(crate) struct Log {
     bytes: [Vec<u8>; 2],
     events: Vec<(usize, Event)>,
@@ -429,7 +429,7 @@ impl<'a> World<'a> {
         }
         let count = bytes.min(self.ends[from].pipe.len());
         let taken: Vec<u8> = self.ends[from].pipe.drain(..count).collect();
-        for piece in taken.chunks(piece) {
+        for piece in taken.chunks(self.case.piece(piece)) {
             self.arrive(to, piece);
         }
         let gone = self.ends[from].write_ended || self.ends[from].dropped;

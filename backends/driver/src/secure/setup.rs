@@ -101,6 +101,7 @@ pub(super) fn io_error(error: SecurityError) -> io::Error {
         | Reason::PeerCertificateNotYetValid { .. }
         | Reason::PeerCertificateMissing
         | Reason::PeerCertificateRefused
+        | Reason::PeerKeyUnproven
         | Reason::RefusedByPeer { .. } => io::ErrorKind::PermissionDenied,
         Reason::ServerNameMissing => io::ErrorKind::InvalidInput,
         Reason::NotSecured => io::ErrorKind::NotConnected,

@@ -1,0 +1,171 @@
+//! A link that is driven by the book, whatever its peer and its application do, and what must
+//! hold meanwhile.
+
+mod case;
+mod ledger;
+mod seen;
+
+use countersign_core::wire::{HEADER_LEN, MAX_GREETING};
+use countersign_core::{ChannelId, Event, Instant, Life, Link, Loss, Output, Sequence};
+
+pub(crate) use self::case::Case;
+use self::ledger::Ledger;
+pub(crate) use self::seen::{Seen, same};
+
+use crate::input::pieces;
+
+/// When every case begins.
+pub(crate) const START: Instant = Instant::from_micros(1_000_000);
+
+/// A link and all that has been seen of it.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    pub(crate) link: Link,
+    pub(crate) now: Instant,
+    /// How input is cut; zero where it is not.
+    cut: usize,
+    buffer: Vec<u8>,
+    pub(crate) seen: Seen,
+    ledger: Ledger,
+    /// Its end was told.
+    over: bool,
+    /// What the application has taken and not settled, where it has to.
+    pub(crate) unsettled: Vec<(ChannelId, Sequence)>,
+}
+
+impl Subject {
+    pub(crate) fn new(case: &Case, cut: usize, seen: Seen) -> Self {
+        let mut link = Link::new(&case.config, case.role, [3; 16]).expect("a sound declaration");
+        if case.asks {
+            link.ask_to_admit();
+        }
+        Self {
+            ledger: Ledger::new(link.config()),
+            link,
+            now: START,
+            cut,
+            buffer: vec![0; case.buffer],
+            seen,
+            over: false,
+            unsettled: Vec::new(),
+        }
+    }
+
+    /// Bytes come from the peer.
+    pub(crate) fn hear(&mut self, bytes: &[u8]) {
+        let size = if self.cut == 0 { bytes.len() } else { self.cut };
+        for piece in pieces(bytes, size) {
+            self.link.handle_input(self.now, piece);
+        }
+    }
+
+    /// Does what a driver does until there is nothing to do: writes, tells, lets time act.
+    pub(crate) fn settle(&mut self, read: &mut dyn FnMut(&[u8])) {
+        self.write(read);
+        self.listen();
+        for _ in 0..8 {
+            match self.link.poll_deadline() {
+                Some(at) if at <= self.now => {
+                    self.link.handle_timeout(self.now);
+                    self.write(read);
+                    self.listen();
+                }
+                deadline => {
+                    let link = &self.link;
+                    let state = (link.life(), deadline, link.end_reason());
+                    let more = (link.session(), link.wants_connection(), link.resumes());
+                    self.seen.note(&(state, more));
+                    return;
+                }
+            }
+        }
+        panic!("a deadline stays due");
+    }
+
+    /// Writes all that there is.
+    fn write(&mut self, read: &mut dyn FnMut(&[u8])) {
+        let silent = !self.link.wants_output();
+        let mut written = 0;
+        loop {
+            let output = self.link.poll_output(self.now, &mut self.buffer);
+            let ends = matches!(self.link.life(), Life::Finishing | Life::Ended);
+            match output {
+                Output::Written(length) => {
+                    assert!(!silent, "it did not say that it writes");
+                    assert!((1..=self.buffer.len()).contains(&length));
+                    written += length;
+                    assert!(written < 1 << 20, "output without end");
+                    self.seen.note(&self.buffer[..length]);
+                    read(&self.buffer[..length]);
+                }
+                Output::TooSmall { needed } => {
+                    assert!(needed > self.buffer.len() && needed <= HEADER_LEN + MAX_GREETING);
+                    self.buffer.resize(needed, 0);
+                }
+                Output::Idle => break assert!(!ends, "idle for ever"),
+                Output::End => break assert!(ends, "an end that is none"),
+            }
+        }
+    }
+
+    /// Takes all events.
+    fn listen(&mut self) {
+        let mut count = 0;
+        while let Some(event) = self.link.poll_event() {
+            count += 1;
+            assert!(count < 10_000, "events without end");
+            assert!(!self.over, "{event:?} after the end");
+            self.ledger.hear(&event);
+            self.seen.note(&event);
+            if event == Event::Ended {
+                self.over = true;
+                self.ledger.end(&self.link);
+            }
+        }
+    }
+
+    // The application.
+
+    pub(crate) fn send(&mut self, channel: ChannelId, length: usize, expires: Option<Instant>) {
+        let result = self.link.send(channel, vec![7; length], expires);
+        if let Ok(number) = result {
+            self.ledger.accept(channel, number);
+        }
+        self.seen.note(&result.map_err(|error| error.to_string()));
+    }
+
+    pub(crate) fn take(&mut self, channel: ChannelId) {
+        let Ok(Some(message)) = self.link.take(channel) else {
+            return;
+        };
+        let (number, length) = (message.sequence, message.payload.len());
+        self.seen.note(&(channel, number, message.payload.as_ref()));
+        self.ledger.take(channel, number, length);
+        if !self.link.is_auto(channel) {
+            self.unsettled.push((channel, number));
+        }
+    }
+
+    /// Ends whatever there is, and looks whether it is the end.
+    pub(crate) fn finish(mut self, read: &mut dyn FnMut(&[u8])) -> Seen {
+        self.settle(read);
+        self.link.handle_lost(self.now, Loss::Abandoned);
+        self.settle(read);
+        assert_eq!(self.link.life(), Life::Ended);
+        assert!(self.over, "an end that is not told");
+        assert_eq!(self.link.poll_deadline(), None, "nothing to wait for");
+        assert!(!self.link.wants_connection() && !self.link.wants_output());
+        let reason = self.link.end_reason().cloned();
+        self.hear(&[0x10; 40]);
+        self.link.handle_eof(self.now);
+        assert!(self.link.handle_opened(self.now).is_err());
+        assert_eq!(self.link.poll_event(), None);
+        assert_eq!(
+            self.link.poll_output(self.now, &mut self.buffer),
+            Output::End
+        );
+        assert_eq!(self.link.end_reason(), reason.as_ref());
+        self.ledger.end(&self.link);
+        self.seen
+    }
+}

@@ -1,0 +1,98 @@
+//! The words of the protocol, put together by hand, for attackers that know them.
+
+use countersign_core::wire::{
+    ChannelEntry, Decoder, FrameType, GreetingHead, MAX_GREETING, Piece, SessionOutcome, VERSION,
+    encode_greeting,
+};
+use countersign_core::{DEFAULT_FRAME_LIMIT, Mode, Policy, SessionId};
+
+/// What an attacker with one channel called `data` says of itself. By default it opens a new
+/// session in which it sends, as the peer of a victim that accepts does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Words {
+    /// Whether it sends.
+    pub mode: Mode,
+    /// The session that it names, or zeros.
+    pub session: SessionId,
+    /// HELLO: which attempt to resume this is.
+    pub attempt: u32,
+    /// What became of the session that a HELLO named.
+    pub outcome: SessionOutcome,
+    /// Where it receives: the last number that it has settled.
+    pub handled: u64,
+    /// Where it receives: the last number that it has whole.
+    pub received: u64,
+    /// Where it receives: how many bytes it has of the next one.
+    pub partial: u64,
+}
+
+impl Default for Words {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Send,
+            session: [0; 16],
+            attempt: 0,
+            outcome: SessionOutcome::New,
+            handled: 0,
+            received: 0,
+            partial: 0,
+        }
+    }
+}
+
+impl Words {
+    /// The HELLO frame.
+    #[must_use]
+    pub fn hello(&self) -> Vec<u8> {
+        self.greeting(FrameType::Hello)
+    }
+
+    /// The WELCOME frame. Its session must not be zeros, so those stand for some other.
+    #[must_use]
+    pub fn welcome(&self) -> Vec<u8> {
+        let session = match self.session {
+            [0, ..] => [7; 16],
+            session => session,
+        };
+        let words = Self {
+            session,
+            mode: self.mode.opposite(),
+            ..*self
+        };
+        words.greeting(FrameType::Welcome)
+    }
+
+    fn greeting(&self, kind: FrameType) -> Vec<u8> {
+        let head = GreetingHead {
+            version_min: VERSION,
+            version_max: VERSION,
+            outcome: self.outcome,
+            attempt: self.attempt,
+            frame_limit: DEFAULT_FRAME_LIMIT as u32,
+            session: self.session,
+        };
+        let receives = self.mode == Mode::Receive;
+        let entry = ChannelEntry {
+            mode: self.mode,
+            policy: Some(Policy::Reliable),
+            name: "data",
+            max_message: 1 << 20,
+            window_messages: if receives { 64 } else { 0 },
+            window_bytes: if receives { 1 << 20 } else { 0 },
+            handled: self.handled,
+            received: self.received,
+            partial: self.partial,
+        };
+        let mut frame = vec![0; MAX_GREETING];
+        let length = encode_greeting(kind, &head, std::iter::once(entry), &mut frame);
+        frame.truncate(length.unwrap());
+        frame
+    }
+}
+
+/// Reads a whole frame.
+pub fn read<R>(mut frame: &[u8], look: impl FnOnce(Piece<'_>) -> R) -> R {
+    let mut decoder = Decoder::new(DEFAULT_FRAME_LIMIT);
+    let piece = decoder.next(&mut frame).unwrap();
+    look(piece.expect("a whole frame"))
+}

@@ -1,0 +1,152 @@
+//! Hostile peers against every backend, over real sockets.
+//!
+//! A scenario is written once, against a [`Victim`]: a backend at one of the two ends of a link.
+//! The [`Stage`] holds the victim's listener, or what it connects to, and a [bystander](Bystander),
+//! an honest link of the same backend and, where the victim accepts, of the same listener, over
+//! which messages go all the while. The attacker is a [`Hostile`]: a plain blocking socket in a
+//! thread of its own, with TLS of its own if it wants, which knows nothing of any backend.
+//!
+//! What a scenario shows is what the victim reports, what the attacker [sees](Seen), and that the
+//! bystander goes on. No scenario looks at a clock: the watchdog bounds them.
+//!
+//! [`scenarios`](all) lists the scenarios as data. `tests/adversaries.rs` makes a test of each for
+//! each backend, called `backend::server::scenario` or `backend::client::scenario` for the end that
+//! is attacked. `docs/verification.md` has a line for each, which a test checks.
+
+mod bystander;
+mod honest;
+mod hostile;
+pub mod scenarios;
+mod stage;
+mod tls;
+
+use countersign_core::Role;
+
+pub use bystander::Bystander;
+pub use honest::{Words, read};
+pub use hostile::{Hostile, Seen, records};
+pub use stage::{Stage, Terms, Victim};
+pub use tls::{CAST, Cast, Disguise};
+
+use crate::backends::BACKENDS;
+use crate::harness::{Trial, trial};
+use crate::watch_as;
+
+/// A scenario, and which end it attacks.
+#[derive(Debug)]
+pub struct Scenario {
+    /// The victim's role.
+    pub victim: Role,
+    /// The function in [`mod@scenarios`].
+    pub name: &'static str,
+    /// The scenario itself.
+    pub run: fn(&Victim),
+}
+
+/// The scenarios of a list, by the end that they attack and the module that they are in.
+macro_rules! list {
+    ($($role:ident { $($module:ident { $($name:ident,)* })* })*) => {
+        &[$($($(
+            Scenario {
+                victim: Role::$role,
+                name: stringify!($name),
+                run: scenarios::$module::$name,
+            },
+        )*)*)*]
+    };
+}
+
+static ALL: &[Scenario] = list! {
+    Acceptor {
+        strangers {
+            http,
+            noise,
+            frames_in_plain_text,
+        }
+        certificates {
+            tls_1_2,
+            no_certificate,
+            unpinned,
+            without_its_key,
+            expired,
+            not_yet_valid,
+            another_protocol,
+            no_protocol,
+        }
+        stalls {
+            stalls_after_each_flight,
+            drips_a_record,
+            drips_a_greeting,
+            talks_on_when_refused,
+        }
+        floods {
+            half_open_from_one_address,
+            half_open_from_many_addresses,
+            connections_from_one_address,
+        }
+    }
+    Opener {
+        strangers {
+            http,
+            noise,
+            frames_in_plain_text,
+        }
+        certificates {
+            tls_1_2,
+            tls_1_2_unasked,
+            unpinned,
+            without_its_key,
+            expired,
+            not_yet_valid,
+            another_protocol,
+            no_protocol,
+        }
+        stalls {
+            stalls_after_each_flight,
+            drips_a_record,
+            drips_a_greeting,
+            talks_on_when_refused,
+        }
+    }
+};
+
+/// Every scenario.
+#[must_use]
+pub fn all() -> &'static [Scenario] {
+    ALL
+}
+
+impl Scenario {
+    /// The scenario's name among all, `server::scenario` or `client::scenario`.
+    #[must_use]
+    pub fn path(&self) -> String {
+        let end = match self.victim {
+            Role::Acceptor => "server",
+            Role::Opener => "client",
+        };
+        format!("{end}::{}", self.name)
+    }
+}
+
+/// A test of each scenario for each backend.
+#[must_use]
+pub fn trials() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for entry in BACKENDS {
+        for scenario in ALL {
+            let path = scenario.path();
+            if entry.cannot(&path).is_some() {
+                continue;
+            }
+            let victim = Victim {
+                backend: entry.backend,
+                role: scenario.victim,
+            };
+            let run = scenario.run;
+            trials.push(trial(format!("{}::{path}", entry.name), move |name| {
+                watch_as(name, move || run(&victim));
+            }));
+        }
+    }
+    trials
+}

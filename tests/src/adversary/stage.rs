@@ -1,0 +1,288 @@
+//! Where victim, bystander and attacker meet.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::panic::resume_unwind;
+use std::thread;
+use std::time::Duration;
+
+use countersign_core::{ChannelConfig, Config, Patience, Role};
+use countersign_driver::{Limits, LinkError, Setup};
+use countersign_endpoint::{Pin, Pins, Security};
+use socket2::{Domain, Socket, Type};
+
+use super::{Bystander, CAST, Hostile};
+use crate::Ends;
+use crate::backend::{Backend, Link, Listener};
+use crate::pair::{loopback, tls};
+
+/// Longer than any test takes.
+const EVER: Duration = Duration::from_secs(3600);
+
+/// Who is attacked.
+#[derive(Clone, Copy)]
+pub struct Victim {
+    /// Its backend.
+    pub backend: &'static dyn Backend,
+    /// Whether it accepts connections or opens them.
+    pub role: Role,
+}
+
+impl fmt::Debug for Victim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Victim")
+            .field("role", &self.role)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How the victim is set.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Its declaration. By default one that ends links with their connections and never runs out
+    /// of patience: acceptors receive on the channel `data`, openers send on it.
+    pub config: Config,
+    /// What its listener takes.
+    pub limits: Limits,
+    /// Whether it speaks TLS.
+    pub secured: bool,
+}
+
+impl Terms {
+    /// Changes the patience.
+    #[must_use]
+    pub fn patience(mut self, change: impl FnOnce(&mut Patience)) -> Self {
+        let mut patience = *self.config.waits();
+        change(&mut patience);
+        self.config = self.config.patience(patience);
+        self
+    }
+
+    /// Changes the limits.
+    #[must_use]
+    pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
+        change(&mut self.limits);
+        self
+    }
+
+    /// Changes the declaration.
+    #[must_use]
+    pub fn config(mut self, change: impl FnOnce(Config) -> Config) -> Self {
+        self.config = change(self.config);
+        self
+    }
+
+    /// In plain text.
+    #[must_use]
+    pub fn plain(mut self) -> Self {
+        self.secured = false;
+        self
+    }
+}
+
+impl Victim {
+    /// The terms that scenarios change as they need.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        let channel = match self.role {
+            Role::Acceptor => ChannelConfig::receive("data"),
+            Role::Opener => ChannelConfig::send("data"),
+        };
+        let terms = Terms {
+            config: Config::new().channel(channel).single_connection(),
+            limits: Limits::default(),
+            secured: true,
+        };
+        terms.patience(|patience| {
+            patience.handshake = EVER;
+            patience.ping = EVER / 4;
+            patience.give_up = EVER / 2;
+            patience.linger = EVER;
+        })
+    }
+
+    /// The victim with a bystander, by the usual terms.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.stage_with(&self.terms())
+    }
+
+    /// The victim with a bystander.
+    #[must_use]
+    pub fn stage_with(&self, terms: &Terms) -> Stage {
+        let security = match terms.secured {
+            true => {
+                let cast = &*CAST;
+                let pinned = [
+                    &cast.peer,
+                    &cast.bystander,
+                    &cast.expired,
+                    &cast.not_yet_valid,
+                ];
+                let pins = pinned.map(|identity| Pin::from(identity.fingerprint()));
+                tls(&cast.victim, Pins::new(pins).unwrap())
+            }
+            false => Security::plaintext(),
+        };
+        let setup = Setup::new(terms.config.clone(), security).unwrap();
+        // An opener has nothing to share with its other links but the process and the runtime.
+        let accepting = Self {
+            role: Role::Acceptor,
+            ..*self
+        };
+        let (theirs, attackers) = match self.role {
+            Role::Acceptor => (setup.clone(), None),
+            Role::Opener => {
+                let config = accepting.terms().config;
+                let theirs = Setup::new(config, setup.security().clone()).unwrap();
+                (theirs, Some(TcpListener::bind(loopback()).unwrap()))
+            }
+        };
+        let listener = self.backend.listen(loopback(), theirs, terms.limits);
+        Stage {
+            victim: *self,
+            setup,
+            bystander: self.bystander(&*listener, terms.secured),
+            listener,
+            attackers,
+        }
+    }
+
+    fn bystander(&self, listener: &dyn Listener, secured: bool) -> Bystander {
+        let opening = Self {
+            role: Role::Opener,
+            ..*self
+        };
+        let security = match secured {
+            true => tls(&CAST.bystander, CAST.victim.fingerprint()),
+            false => Security::plaintext(),
+        };
+        let setup = Setup::new(opening.terms().config, security).unwrap();
+        Bystander::on(self.join(listener, &setup))
+    }
+
+    /// An honest link to a listener, at which nobody else must be. Where that gives handshakes
+    /// little time, it may take several attempts.
+    fn join(&self, listener: &dyn Listener, setup: &Setup) -> Ends {
+        let address = listener.address();
+        loop {
+            let ends = thread::scope(|scope| {
+                let client = scope.spawn(move || self.backend.connect(address, setup));
+                let server = listener.accept();
+                (client.join().unwrap(), server)
+            });
+            match ends {
+                (Ok(client), Ok(server)) => return Ends { client, server },
+                (Ok(_), Err(error)) => panic!("{error}"),
+                (Err(error), _) => assert!(error.can_retry(), "{error}"),
+            }
+        }
+    }
+}
+
+/// A victim, a bystander, and where to attack.
+pub struct Stage {
+    /// Who is attacked.
+    pub victim: Victim,
+    /// The victim's declaration and security.
+    pub setup: Setup,
+    /// Who must not suffer from it.
+    pub bystander: Bystander,
+    /// The bystander's, and the victim's where it accepts.
+    listener: Box<dyn Listener>,
+    /// The attacker's, where the victim opens its links.
+    attackers: Option<TcpListener>,
+}
+
+impl fmt::Debug for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stage")
+            .field("victim", &self.victim)
+            .field("bystander", &self.bystander)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Stage {
+    /// The bystander's listener, which is the victim's where it accepts.
+    #[must_use]
+    pub fn listener(&self) -> &dyn Listener {
+        &*self.listener
+    }
+
+    /// Where the victim listens, or the attacker.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        match &self.attackers {
+            None => self.listener.address(),
+            Some(socket) => socket.local_addr().unwrap(),
+        }
+    }
+
+    /// A connection between the attacker and the victim. One that opens its links must be about to.
+    #[must_use]
+    pub fn approach(&self) -> Hostile {
+        let socket = match &self.attackers {
+            None => TcpStream::connect(self.address()).unwrap(),
+            Some(socket) => socket.accept().unwrap().0,
+        };
+        Hostile::on(socket, self.victim.role)
+    }
+
+    /// The same from another address of the attacker's machine. The victim must be one that accepts.
+    #[must_use]
+    pub fn approach_from(&self, address: Ipv4Addr) -> Hostile {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((address, 0)).into()).unwrap();
+        socket.connect(&self.address().into()).unwrap();
+        Hostile::on(socket.into(), self.victim.role)
+    }
+
+    /// An honest peer's link, to a victim that accepts.
+    #[must_use]
+    pub fn honest_peer(&self) -> Box<dyn Link> {
+        let opening = Victim {
+            role: Role::Opener,
+            ..self.victim
+        };
+        let security = tls(&CAST.peer, CAST.victim.fingerprint());
+        let setup = Setup::new(opening.terms().config, security).unwrap();
+        self.victim.backend.connect(self.address(), &setup).unwrap()
+    }
+
+    /// The victim's next link, or why there is none.
+    pub fn link(&self) -> Result<Box<dyn Link>, LinkError> {
+        match self.victim.role {
+            Role::Acceptor => self
+                .listener
+                .accept()
+                .map_err(|error| error.error().clone()),
+            Role::Opener => self.victim.backend.connect(self.address(), &self.setup),
+        }
+    }
+
+    /// The attacker in a thread of its own, and what the victim makes of it. Gives what both say in
+    /// the end.
+    pub fn meet<A: Send, V>(
+        &self,
+        attack: impl FnOnce(Hostile) -> A + Send,
+        victim: impl FnOnce(Result<Box<dyn Link>, LinkError>) -> V,
+    ) -> (A, V) {
+        thread::scope(|scope| {
+            let attacking = scope.spawn(|| attack(self.approach()));
+            let victim = victim(self.link());
+            let attack = attacking
+                .join()
+                .unwrap_or_else(|panic| resume_unwind(panic));
+            (attack, victim)
+        })
+    }
+
+    /// An attack that leads to no link: why not, for the victim, and what the attack gives.
+    /// Meanwhile and afterwards the bystander goes on.
+    pub fn repels<A: Send>(&self, attack: impl FnOnce(Hostile) -> A + Send) -> (LinkError, A) {
+        let (seen, error) = self.meet(attack, |link| link.err().expect("there is no link"));
+        self.bystander.keeps_pace();
+        (error, seen)
+    }
+}

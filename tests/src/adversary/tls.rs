@@ -1,0 +1,242 @@
+//! Who takes part, and the attacker's own TLS, which has no scruples.
+
+use std::sync::{Arc, LazyLock};
+
+use countersign_certs::{GeneratedIdentity, fixtures};
+use countersign_core::Role;
+use countersign_endpoint::ALPN_COUNTERSIGN;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    ClientConfig, ClientConnection, Connection, DigitallySignedStruct, DistinguishedName,
+    ServerConfig, ServerConnection, SignatureScheme, SupportedProtocolVersion,
+};
+
+/// Everybody's identities.
+#[derive(Debug)]
+pub struct Cast {
+    /// The one that is attacked.
+    pub victim: GeneratedIdentity,
+    /// A peer that the victim has pinned: what an attacker may pretend to be, or be.
+    pub peer: GeneratedIdentity,
+    /// The bystander, whom the victim has pinned as well.
+    pub bystander: GeneratedIdentity,
+    /// Nobody has pinned it.
+    pub stranger: GeneratedIdentity,
+    /// Pinned, and expired yesterday.
+    pub expired: GeneratedIdentity,
+    /// Pinned, and valid from tomorrow.
+    pub not_yet_valid: GeneratedIdentity,
+}
+
+/// The same in all scenarios.
+pub static CAST: LazyLock<Cast> = LazyLock::new(|| Cast {
+    victim: fixtures::good("victim"),
+    peer: fixtures::good("peer"),
+    bystander: fixtures::good("bystander"),
+    stranger: fixtures::good("stranger"),
+    expired: fixtures::expired("expired"),
+    not_yet_valid: fixtures::not_yet_valid("not-yet-valid"),
+});
+
+/// What an attacker presents itself as. It trusts anybody.
+#[derive(Clone, Copy, Debug)]
+pub struct Disguise<'a> {
+    /// Whose certificate it presents, if it presents one.
+    pub certificate: Option<&'a GeneratedIdentity>,
+    /// Whose key it signs with.
+    pub key: &'a GeneratedIdentity,
+    /// The only version of TLS that it speaks.
+    pub version: &'static SupportedProtocolVersion,
+    /// The protocol that it offers or takes, if any.
+    pub protocol: Option<&'a str>,
+}
+
+impl<'a> Disguise<'a> {
+    /// An honest one.
+    #[must_use]
+    pub fn of(identity: &'a GeneratedIdentity) -> Self {
+        Self {
+            certificate: Some(identity),
+            key: identity,
+            version: &TLS13,
+            protocol: Some(ALPN_COUNTERSIGN),
+        }
+    }
+
+    /// Shows no certificate.
+    #[must_use]
+    pub fn without_certificate(self) -> Self {
+        Self {
+            certificate: None,
+            ..self
+        }
+    }
+
+    /// Signs with the key of another.
+    #[must_use]
+    pub fn with_the_key_of(self, key: &'a GeneratedIdentity) -> Self {
+        Self { key, ..self }
+    }
+
+    /// Speaks nothing newer than TLS 1.2.
+    #[must_use]
+    pub fn of_tls_1_2(self) -> Self {
+        Self {
+            version: &TLS12,
+            ..self
+        }
+    }
+
+    /// Speaks another protocol, or none by name.
+    #[must_use]
+    pub fn speaking(self, protocol: Option<&'a str>) -> Self {
+        Self { protocol, ..self }
+    }
+
+    /// Begins TLS with a victim in this role.
+    #[must_use]
+    pub fn connection(&self, victim: Role) -> Connection {
+        let mut connection: Connection = match victim {
+            Role::Acceptor => {
+                let name = ServerName::try_from("countersign").unwrap();
+                let connection = ClientConnection::new(Arc::new(self.client()), name);
+                connection.unwrap().into()
+            }
+            Role::Opener => {
+                let connection = ServerConnection::new(Arc::new(self.server()));
+                connection.unwrap().into()
+            }
+        };
+        connection.set_buffer_limit(None);
+        connection
+    }
+
+    fn client(&self) -> ClientConfig {
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[self.version])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(TrustsAnybody));
+        let mut config = match self.certified() {
+            Some(certified) => builder.with_client_cert_resolver(certified),
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = self.protocols();
+        config
+    }
+
+    fn server(&self) -> ServerConfig {
+        let certified = self.certified().expect("TLS has no server without one");
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[self.version])
+            .unwrap()
+            .with_client_cert_verifier(Arc::new(TrustsAnybody))
+            .with_cert_resolver(certified);
+        config.alpn_protocols = self.protocols();
+        config
+    }
+
+    fn protocols(&self) -> Vec<Vec<u8>> {
+        self.protocol
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .collect()
+    }
+
+    /// rustls itself would not put a certificate together with a key of another.
+    fn certified(&self) -> Option<Arc<SingleCertAndKey>> {
+        let certificate = CertificateDer::from(self.certificate?.certificate_der().to_vec());
+        let key = PrivatePkcs8KeyDer::from(self.key.key_der().to_vec());
+        let key = aws_lc_rs::sign::any_supported_type(&PrivateKeyDer::Pkcs8(key)).unwrap();
+        let certified = CertifiedKey::new(vec![certificate], key);
+        Some(Arc::new(SingleCertAndKey::from(certified)))
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+#[derive(Debug)]
+struct TrustsAnybody;
+
+impl ServerCertVerifier for TrustsAnybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider()
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for TrustsAnybody {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider()
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
