@@ -75,10 +75,7 @@ impl EndReason {
             Self::Busy { .. } => "no-room",
             Self::Lost(loss) => loss.name(),
             Self::TakenOver => "taken-over",
-            Self::Revoked { .. } => "revoked",
             Self::Stale => "stale",
-            Self::Revoked { by_us: true } => "revoked-by-us",
-            Self::Revoked { by_us: false } => "revoked-by-peer",
         }
     }
 }
