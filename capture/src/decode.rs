@@ -394,6 +394,7 @@ impl<'a> Fields<'a> {
             },
             "busy" => Entry::Busy { why: self.owned()? },
             "evict" => Entry::Evict,
+            "revoke" => Entry::Revoke,
             "out" => Entry::Out {
                 space: self.uint()?,
                 outcome: self.when(returned, Self::said)?,
@@ -537,7 +538,7 @@ impl<'a> Fields<'a> {
 /// How many arguments a record of this name has, and whether an outcome follows them.
 fn shape(name: &str) -> Option<(u64, bool)> {
     Some(match name {
-        "ask" | "eof" | "timeout" | "evict" | "gone" => (0, false),
+        "ask" | "eof" | "timeout" | "evict" | "revoke" | "gone" => (0, false),
         "clock" | "in" | "lost" | "close" | "admit" | "busy" | "end" => (1, false),
         "new" => (3, false),
         "opened" | "event" => (0, true),

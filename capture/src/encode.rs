@@ -239,6 +239,7 @@ pub(crate) fn call(cbor: &mut Cbor, call: &Call<'_>, input: Option<&mut Split>) 
             2
         }
         Call::Evict => name(cbor, "evict"),
+        Call::Revoke => name(cbor, "revoke"),
         Call::PollOutput { space } => {
             cbor.text("out").size(space);
             2

@@ -78,6 +78,7 @@ pub enum Entry {
         why: String,
     },
     Evict,
+    Revoke,
     Out {
         space: u64,
         outcome: Option<Said>,
@@ -228,6 +229,7 @@ impl Entry {
             Self::Admit { .. } => "admit",
             Self::Busy { .. } => "busy",
             Self::Evict => "evict",
+            Self::Revoke => "revoke",
             Self::Out { .. } => "out",
             Self::Event { .. } => "event",
             Self::Gone => "gone",

@@ -246,6 +246,7 @@ impl Replay {
             Entry::Admit { gone } => link.admit(now, gone.as_ref().map(Gone::session).as_ref()),
             Entry::Busy { why } => link.refuse_busy(now, why),
             Entry::Evict => link.evict(now),
+            Entry::Revoke => link.revoke(now),
             _ => _ = link.poll_event(),
         }
         Ok(())

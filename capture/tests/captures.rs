@@ -55,7 +55,7 @@ fn no_payload_is_found_in_a_capture_without_payloads() {
 }
 
 #[test]
-fn busy_and_evicted_links_play_back_too() {
+fn busy_evicted_and_revoked_links_play_back_too() {
     let sink = Sink::default();
     let capture = Capture::to(sink.clone(), Options::new()).unwrap();
     let mut pair = Pair::new(&capture, &configs());
@@ -83,12 +83,14 @@ fn busy_and_evicted_links_play_back_too() {
     next.settle();
     next.ends[1].admit(next.now, Some(&gone));
     next.settle();
+    next.ends[1].revoke(next.now);
+    next.settle();
     capture.finish().unwrap();
     let bytes = sink.bytes();
     assert!(replay(&bytes).unwrap().complete);
     let records = records(&bytes);
     let has = |name| records.iter().any(|record| record.entry.name() == name);
-    assert!(has("busy") && has("evict"));
+    assert!(has("busy") && has("evict") && has("revoke"));
     let too_old = records.iter().any(|record| {
         matches!(&record.entry, Entry::Event { outcome: Some(Some(Happened::Because { why, .. })) }
             if why == "too-old")
