@@ -84,6 +84,17 @@ static ALL: &[Scenario] = list! {
             half_open_from_many_addresses,
             connections_from_one_address,
         }
+        violations {
+            messages_that_cant_be,
+            frames_out_of_place,
+            enormous_greetings,
+            tlsstream_violations,
+        }
+        greedy {
+            empty_messages,
+            fragments_without_an_end,
+            pings_without_reading,
+        }
     }
     Opener {
         strangers {
@@ -106,6 +117,18 @@ static ALL: &[Scenario] = list! {
             drips_a_record,
             drips_a_greeting,
             talks_on_when_refused,
+        }
+        violations {
+            answers_that_cant_be,
+            handled_goes_backwards,
+            frames_out_of_place,
+            enormous_greetings,
+            tlsstream_violations,
+        }
+        greedy {
+            pings_without_reading,
+            nothing_is_read,
+            windows_without_a_bound,
         }
     }
 };
