@@ -106,7 +106,10 @@ impl Failure {
     pub fn link(what: &str, error: LinkError) -> Self {
         let refused = match (error.security(), error.reason()) {
             (Some(security), _) => security.blame() == Blame::Refused,
-            (None, EndReason::Incompatible(_) | EndReason::Refused { .. }) => true,
+            (
+                None,
+                EndReason::Incompatible(_) | EndReason::Refused { .. } | EndReason::Revoked { .. },
+            ) => true,
             (None, _) => false,
         };
         let exit = if refused { Exit::Refused } else { Exit::Failed };

@@ -68,12 +68,13 @@ impl EndReason {
             Self::ClosedBeforeConnected => "closed-before-connected",
             Self::Peer(_) => "peer-misbehaved",
             Self::AccusedByPeer { .. } => "accused",
+            Self::Revoked { by_us: true } => "revoked-by-us",
+            Self::Revoked { by_us: false } => "revoked-by-peer",
             Self::Incompatible(_) => "incompatible",
             Self::Refused { .. } => "refused",
             Self::Busy { .. } => "no-room",
             Self::Lost(loss) => loss.name(),
             Self::TakenOver => "taken-over",
-            Self::Revoked { .. } => "revoked",
             Self::Stale => "stale",
         }
     }

@@ -94,6 +94,8 @@ pub enum Call<'a> {
     RefuseBusy { why: &'a str },
     /// [`Link::evict`](crate::Link::evict)
     Evict,
+    /// [`Link::revoke`](crate::Link::revoke)
+    Revoke,
     /// [`Link::poll_output`](crate::Link::poll_output), with room for `space` bytes; then
     /// [`Outcome::Output`]
     PollOutput { space: usize },

@@ -1,6 +1,6 @@
 //! What all backends share: the handles of a link, and the driver that moves its bytes.
 //!
-//! Nothing here opens a socket, starts a thread or sleeps. A backend brings a [`Transport`] and a
+//! Nothing here opens a socket, starts a thread or sleeps (a capture brings its own thread). A backend brings a [`Transport`] and a
 //! [`Timer`] of its runtime, starts a [`Connecting`], runs the [`Driver`], and re-exports the
 //! handles: [`Link`], [`Sender`], [`Receiver`], [`ManualReceiver`], [`Receipt`].
 //!
@@ -74,6 +74,7 @@ pub use socket::prepare_socket;
 #[cfg(unix)]
 pub use unix::{UnixPath, bind_unix};
 
+pub use countersign_capture as capture;
 pub use countersign_core as core;
 pub use countersign_endpoint as endpoint;
 
@@ -81,7 +82,7 @@ pub use countersign_endpoint as endpoint;
 pub mod api {
     pub use crate::{
         BatchReceipt, Incoming, Link, Listener, ManualReceiver, MessageSink, Receipt, Receiver,
-        Sender, SinkError, core, endpoint,
+        Sender, SinkError, capture, core, endpoint,
     };
     pub use common::*;
 

@@ -2,6 +2,7 @@
 //!
 //! - `send` and `receive` are the two directions, `input` and `output` their ends of the stream.
 //! - `watch` looks after the link while its connections come and go.
+//! - `reload` reads identity and pins again when asked to.
 //! - `ledger` keeps the receipts that wait for their verdicts.
 //! - `stop` turns signals into an orderly close.
 
@@ -9,6 +10,7 @@ mod input;
 mod ledger;
 mod output;
 mod receive;
+mod reload;
 mod send;
 mod stop;
 mod watch;
@@ -61,7 +63,8 @@ async fn establish(
     channel: ChannelConfig,
     stop: &mut Stop,
 ) -> Result<Option<Watch>, Failure> {
-    let security = security::from_args(&args.security)?;
+    let secured = security::from_args(&args.security)?;
+    reload::on_hangup(&secured)?;
     let mode = channel.mode();
     let patience = Patience {
         retain: args.retain,
@@ -72,7 +75,7 @@ async fn establish(
         .dialect(args.dialect.into())
         .patience(patience)
         .reconnect(Reconnect::limited(args.retry.0));
-    let setup = Setup::new(config, security)
+    let setup = Setup::new(config, secured.security)
         .map_err(|error: ConfigError| Failure::usage(error.to_string()))?;
     let watch = tokio::select! {
         watch = reach(args, setup, mode) => watch?,

@@ -258,6 +258,7 @@ impl Link {
     /// that can't be taken for an orderly one.
     pub fn revoke(&mut self, now: Instant) {
         self.advance_clock(now);
+        self.observer.call(self.now, Call::Revoke);
         if self.life == Life::Finishing {
             return;
         }

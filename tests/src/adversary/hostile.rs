@@ -95,6 +95,12 @@ impl Hostile {
         self.tls.as_mut().expect("an attacker that speaks TLS")
     }
 
+    /// Whether its TLS has more to say or to hear before data.
+    #[must_use]
+    pub fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
     /// Begins TLS, and completes the handshake as far as the attacker can tell. A victim that
     /// opened the connection has judged the attacker by then, one that accepted it has not.
     ///

@@ -98,7 +98,9 @@ impl Reading {
         let (input, plain) = (&mut self.input, &mut self.plain);
         let (ended, peer) = (&mut self.ended, &mut self.peer);
         let mut deliver = |incoming: Incoming<'_>| match incoming {
-            Incoming::Secured { peer: presented } => *peer = presented,
+            Incoming::Secured {
+                peer: presented, ..
+            } => *peer = presented,
             Incoming::End => *ended = true,
             Incoming::Data(data) => {
                 let taken = if plain.is_empty() { take(data) } else { 0 };

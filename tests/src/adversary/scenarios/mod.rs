@@ -3,8 +3,10 @@
 pub mod certificates;
 pub mod floods;
 pub mod greedy;
+pub mod sessions;
 pub mod stalls;
 pub mod strangers;
+pub mod truncation;
 pub mod violations;
 
 use countersign_core::wire::FrameType;
