@@ -95,6 +95,17 @@ static ALL: &[Scenario] = list! {
             recorded_hello,
             recorded_ciphertext,
         }
+        violations {
+            messages_that_cant_be,
+            frames_out_of_place,
+            enormous_greetings,
+            tlsstream_violations,
+        }
+        greedy {
+            empty_messages,
+            fragments_without_an_end,
+            pings_without_reading,
+        }
     }
     Opener {
         strangers {
@@ -122,6 +133,18 @@ static ALL: &[Scenario] = list! {
             ends_at_every_record,
             closes_at_every_record,
             resets_at_every_record,
+        }
+        violations {
+            answers_that_cant_be,
+            handled_goes_backwards,
+            frames_out_of_place,
+            enormous_greetings,
+            tlsstream_violations,
+        }
+        greedy {
+            pings_without_reading,
+            nothing_is_read,
+            windows_without_a_bound,
         }
     }
 };
