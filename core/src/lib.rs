@@ -40,6 +40,7 @@ mod config;
 mod config_error;
 mod error;
 mod event;
+mod hidden;
 mod life;
 mod link;
 mod names;
