@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-#[allow(dead_code, reason = "other tests use the rest")]
 mod common;
 
 use std::sync::Arc;
