@@ -34,6 +34,7 @@
 extern crate alloc;
 
 pub mod abort;
+mod bound;
 mod config;
 mod config_error;
 mod error;

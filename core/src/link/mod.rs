@@ -26,21 +26,25 @@ pub use session::{TakeOver, Visit};
 use self::session::Session;
 use self::stream::Stream;
 
-use crate::config::{ChannelConfig, Config, Dialect, Mode, Role};
+use crate::bound::Bound;
+use crate::config::{ChannelConfig, Config, Dialect, Mode, Policy, Role};
 use crate::config_error::ConfigError;
 use crate::error::{EndReason, Loss, OutOfOrder};
 use crate::event::{ChannelId, Event};
 use crate::hidden::Hidden;
 use crate::life::{Input, Life, Step};
 use crate::observe::{Call, Observe, Observer, Outcome};
-use crate::receive::{Pool, ReceiveHalf};
+use crate::receive::ReceiveHalf;
 use crate::reconnect::Backoff;
 use crate::rng::Rng;
 use crate::send::SendHalf;
 use crate::sessions::SessionId;
 use crate::verdict::VerdictCounts;
-use crate::wire::{Decoder, SessionOutcome};
+use crate::wire::{Decoder, HEADER_LEN, MAX_GREETING, MAX_TEXT, SessionOutcome};
 use crate::{Instant, Sequence};
+
+/// How many kinds of events concern a link as a whole, and some room.
+const LINK_EVENTS: usize = 8;
 
 /// Who the peer is, whichever of its keys it proves itself with. The core only compares it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -51,8 +55,9 @@ pub struct PeerId(pub [u8; 32]);
 pub struct Message {
     /// Its number on its channel, by which a `Manual` receiver settles it.
     pub sequence: Sequence,
-    /// What was sent. Short messages share an allocation of 16 KiB with their neighbours, so
-    /// keeping one for long keeps that.
+    /// What was sent. Short messages share memory with their neighbours, up to 16 KiB, so keeping
+    /// one for long keeps that; on a `Manual` channel no more for each than its part of the
+    /// window, its bytes divided by its messages.
     pub payload: Bytes,
 }
 
@@ -213,7 +218,6 @@ pub struct Link {
     /// The channel, as numbered on the wire, of the MESSAGE frame that is arriving.
     arriving: u16,
     stream: Stream,
-    pool: Pool,
     /// The largest frame to write.
     frame_limit: usize,
     to_greet: ToGreet,
@@ -313,7 +317,6 @@ impl Link {
             decoder: Decoder::new(config.frame_limit),
             arriving: 0,
             stream: Stream::default(),
-            pool: Pool::default(),
             frame_limit: config.frame_limit,
             to_greet: ToGreet::Nothing,
             closing: Closing::default(),
@@ -593,6 +596,23 @@ impl Link {
         self.linger_deadline = self.now + self.config.patience.linger;
         self.wants_output = self.connected;
         self.tell(Event::Ended);
+    }
+
+    /// How much memory a link takes at most, apart from what its channels hold.
+    pub(crate) fn memory_bound(channels: usize) -> Bound {
+        Bound::default()
+            .bytes(size_of::<Self>())
+            .bytes(channels * size_of::<Half>())
+            .list::<Event>(LINK_EVENTS + channels)
+            // The channels' places on the wire, and what greetings say of each.
+            .list::<u16>(channels)
+            .list::<Option<Policy>>(channels)
+            .list::<Option<Sequence>>(channels)
+            .bytes(channels * size_of::<usize>())
+            // A greeting that comes in parts, and one that waits for the caller's word.
+            .bytes(2 * (HEADER_LEN + MAX_GREETING))
+            // Why the link ended, and what the peer is told of it.
+            .list::<u8>(4 * MAX_TEXT)
     }
 
     fn is_native(&self) -> bool {

@@ -140,6 +140,9 @@ impl Decoder {
                     return Ok(Some(Piece::More(self.begin_payload(left, input))));
                 }
                 State::Body { header } => {
+                    // Once, and no more than it takes: the length is bounded for every type.
+                    let missing = header.length.saturating_sub(self.gathered.len());
+                    self.gathered.reserve_exact(missing);
                     if !fill(&mut self.gathered, header.length, input) {
                         return Ok(None);
                     }

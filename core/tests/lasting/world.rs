@@ -100,7 +100,9 @@ pub(crate) struct World<'a> {
     pub(super) gone: BTreeMap<SessionId, Vec<u64>>,
     /// All messages that have come, by channel.
     pub(super) came: BTreeSet<(usize, Origin)>,
-    seeds: u8,
+    seeds: u64,
+    #[cfg(feature = "planted")]
+    mistake: Option<countersign_core::Planted>,
     pub(super) log: Log,
 }
 
@@ -124,8 +126,21 @@ impl<'a> World<'a> {
             gone: BTreeMap::new(),
             came: BTreeSet::new(),
             seeds: 1,
+            #[cfg(feature = "planted")]
+            mistake: None,
             log: Log::default(),
         }
+    }
+
+    /// Every link makes this mistake.
+    #[cfg(feature = "planted")]
+    #[allow(dead_code, reason = "fuzzing uses it")]
+    pub(crate) fn with_mistake(mut self, mistake: countersign_core::Planted) -> Self {
+        self.mistake = Some(mistake);
+        for end in &mut self.ends {
+            end.link.plant(mistake);
+        }
+        self
     }
 
     pub(crate) fn run(mut self) -> Log {
@@ -176,8 +191,13 @@ impl<'a> World<'a> {
         self.seeds += 1;
         let role = [Role::Opener, Role::Acceptor][at];
         let config = self.case.config(at);
-        let mut link = Link::new(&config, role, [self.seeds; 16]).expect("it did before");
+        let seed = u128::from(self.seeds).to_le_bytes();
+        let mut link = Link::new(&config, role, seed).expect("it did before");
         link.handle_now(self.now);
+        #[cfg(feature = "planted")]
+        if let Some(mistake) = self.mistake {
+            link.plant(mistake);
+        }
         link
     }
 
