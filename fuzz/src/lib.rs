@@ -7,6 +7,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod capture;
+pub mod cases;
 pub mod frames;
 pub mod greeting;
 pub mod input;
@@ -18,6 +20,12 @@ pub mod split;
 pub mod stream;
 mod subject;
 
+/// The reference model of `core/tests`, and how it names itself.
+#[path = "../../core/tests/lasting/mod.rs"]
+mod lasting;
+#[path = "../../core/tests/pair/mod.rs"]
+mod pair;
+
 use std::path::PathBuf;
 
 /// What tries one input.
@@ -25,9 +33,12 @@ pub type Check = fn(&[u8]);
 
 /// Every target: its name, which is that of its program and its corpus, and its check.
 pub const TARGETS: &[(&str, Check)] = &[
+    ("capture", capture::check),
     ("frames", frames::check),
     ("greeting", greeting::check),
+    ("lasting", cases::lasting::check),
     ("link", link::check),
+    ("pair", cases::pair::check),
     ("pem", pem::check),
     ("session", session::check),
     ("split", split::check),

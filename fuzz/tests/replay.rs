@@ -54,4 +54,6 @@ macro_rules! replays {
     };
 }
 
-replays!(frames, greeting, link, pem, session, split, stream);
+replays!(
+    capture, frames, greeting, lasting, link, pair, pem, session, split, stream
+);
