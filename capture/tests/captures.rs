@@ -55,7 +55,7 @@ fn no_payload_is_found_in_a_capture_without_payloads() {
 }
 
 #[test]
-fn busy_evicted_and_revoked_links_play_back_too() {
+fn refused_evicted_and_revoked_links_play_back_too() {
     let sink = Sink::default();
     let capture = Capture::to(sink.clone(), Options::new()).unwrap();
     let mut pair = Pair::new(&capture, &configs());
@@ -83,7 +83,7 @@ fn busy_evicted_and_revoked_links_play_back_too() {
     next.settle();
     next.ends[1].admit(next.now, Some(&gone));
     next.settle();
-    next.ends[1].revoke(next.now);
+    next.ends[0].revoke(next.now);
     next.settle();
     capture.finish().unwrap();
     let bytes = sink.bytes();
@@ -212,6 +212,58 @@ fn what_is_no_capture_is_told_so() {
     behind.extend_from_slice(b"\x84\x00\x00\x63end\x60");
     let last = Reader::new(&behind).unwrap().last();
     assert!(matches!(last, Some(Err(ReadError::Damaged { offset, .. })) if offset == bytes.len()));
+}
+
+/// The methods of `Link` that may change one, by their sources.
+fn methods() -> Vec<String> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../core/src/link");
+    let mut found = Vec::new();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        if path.ends_with("planted.rs") {
+            continue;
+        }
+        let text = std::fs::read_to_string(path).unwrap();
+        for rest in text.split("    pub fn ").skip(1) {
+            let (name, rest) = rest.split_once(['(', '<']).unwrap();
+            let arguments = rest.split(')').next().unwrap();
+            if arguments.contains("&mut self") {
+                found.push(name.to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn every_call_that_may_change_a_link_is_recorded() {
+    // Whoever adds a method adds a `Call`, a record, its replay, and a line here.
+    let recorded = [
+        "abandon",
+        "admit",
+        "ask_to_admit",
+        "close",
+        "evict",
+        "handle",
+        "handle_eof",
+        "handle_input",
+        "handle_lost",
+        // Comes with the time of the next record.
+        "handle_now",
+        "handle_opened",
+        "handle_secured",
+        "handle_timeout",
+        "poll_event",
+        "poll_output",
+        "refuse_busy",
+        "reject",
+        "revoke",
+        "send",
+        "take",
+        "take_over",
+    ];
+    assert_eq!(methods(), recorded);
 }
 
 /// Fails with the write that comes after so many bytes.

@@ -39,6 +39,7 @@ mod config;
 mod config_error;
 mod error;
 mod event;
+mod hidden;
 mod life;
 mod link;
 mod names;

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cases;
 pub mod frames;
 pub mod greeting;
 pub mod input;
@@ -18,6 +19,12 @@ pub mod split;
 pub mod stream;
 mod subject;
 
+/// The reference model of `core/tests`, and how it names itself.
+#[path = "../../core/tests/lasting/mod.rs"]
+mod lasting;
+#[path = "../../core/tests/pair/mod.rs"]
+mod pair;
+
 use std::path::PathBuf;
 
 /// What tries one input.
@@ -27,7 +34,9 @@ pub type Check = fn(&[u8]);
 pub const TARGETS: &[(&str, Check)] = &[
     ("frames", frames::check),
     ("greeting", greeting::check),
+    ("lasting", cases::lasting::check),
     ("link", link::check),
+    ("pair", cases::pair::check),
     ("pem", pem::check),
     ("session", session::check),
     ("split", split::check),

@@ -54,4 +54,4 @@ macro_rules! replays {
     };
 }
 
-replays!(frames, greeting, link, pem, session, split, stream);
+replays!(frames, greeting, lasting, link, pair, pem, session, split, stream);

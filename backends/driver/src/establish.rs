@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use countersign_capture::Capture;
-use countersign_core::{Config, ConfigError, EndReason, Role};
+use countersign_core::{Config, ConfigError, EndReason, Mode, Role};
 use countersign_endpoint::{Security, SetupError, random_seed};
 
 use crate::driver::{Dialer, Driver, Never, Transport};
 use crate::error::LinkError;
 use crate::link::Link;
+use crate::receipt::Receipts;
 use crate::registry::Registry;
 use crate::shared::{Handle, Shared};
 use crate::wakers::{Awaited, Waiting};
@@ -54,6 +55,23 @@ impl Setup {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// How many bytes of memory a link takes at most, with its driver and its connections, whatever
+    /// its peer and its application do (`docs/limits.md`). What counts besides, each for itself:
+    /// the handles that wait for something, receipts that are kept beyond their verdicts, and messages
+    /// that were taken from an `Auto` channel.
+    #[must_use]
+    pub fn memory_bound(&self) -> usize {
+        let channels = self.config.channels().iter();
+        let senders = channels.filter(|channel| channel.mode() == Mode::Send);
+        let receipts = senders.map(|channel| Receipts::memory_bound(channel.queue_messages()));
+        // One connection may have been given up for the next and not be gone.
+        let connections = self.security.memory_bound().saturating_mul(2);
+        let link = self.config.memory_bound().saturating_add(connections);
+        receipts
+            .fold(link, usize::saturating_add)
+            .saturating_add(Shared::memory_bound(self.config.channels().len()))
     }
 
     /// The security.

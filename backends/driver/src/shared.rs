@@ -107,7 +107,19 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
 }
 
+/// How many kinds of events an application may have to be told of, and how long the text of one is
+/// at most.
+const EVENTS: usize = 8;
+const TEXT: usize = 1024;
+
 impl Shared {
+    /// How much memory it takes at most, apart from the link, the receipts and the handles.
+    pub(crate) const fn memory_bound(channels: usize) -> usize {
+        let event = 3 * size_of::<LinkEvent>() + TEXT;
+        // A channel's name may be told as silent.
+        size_of::<Self>() + channels * (size_of::<Channel>() + event) + EVENTS * event
+    }
+
     pub(crate) fn new(link: Link) -> Arc<Self> {
         let channels = link
             .config()

@@ -21,7 +21,7 @@ use crate::translate::translate;
 pub const MAX_RECORD: usize = 5 + 16_384 + 256;
 
 /// What [`Connection::read`] found.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub enum Incoming<'a> {
     /// The handshake is done as far as this end can tell, once for each connection and before
     /// anything else.
@@ -39,6 +39,17 @@ pub enum Incoming<'a> {
     Data(&'a [u8]),
     /// The peer ended its direction in an orderly way (close_notify): no data comes after this.
     End,
+}
+
+impl fmt::Debug for Incoming<'_> {
+    /// Without the data: what is formatted ends in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Secured { peer, .. } => f.debug_tuple("Secured").field(peer).finish(),
+            Self::Data(data) => write!(f, "Data({} bytes)", data.len()),
+            Self::End => f.write_str("End"),
+        }
+    }
 }
 
 /// The security of one transport connection, without I/O: ciphertext in, plaintext out, and the

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use countersign_core::{Instant, Life};
 use rustls::crypto::aws_lc_rs;
 
+use crate::buffer::LENGTH;
+use crate::connection::MAX_RECORD;
 use crate::endpoint::LinkAccess;
 use crate::error::{Reason, SecurityError};
 use crate::fingerprint::Fingerprint;
@@ -15,9 +17,15 @@ use crate::settings::{Fixed, Tls};
 use crate::setup_error::SetupError;
 use crate::trust::Trust;
 use crate::watch::{Store, Watch};
+use crate::wire::Wire;
 
 /// The protocol name that native connections agree on through ALPN (RFC 7301).
 pub const ALPN_COUNTERSIGN: &str = "countersign";
+
+/// What TLS itself takes at most for one connection: its keys, a flight of the handshake, the
+/// peer's certificates, and records that rustls has looked at and not consumed. A peer's
+/// message is no longer than [`MAX_RECORD`].
+const TLS: usize = 6 * MAX_RECORD;
 
 /// How connections are secured: TLS 1.3 with this identity and this trust, or not at all.
 ///
@@ -79,6 +87,17 @@ impl Security {
     #[must_use]
     pub const fn is_plain(&self) -> bool {
         matches!(self.choice, Choice::Plaintext)
+    }
+
+    /// How many bytes of memory a [`Wire`](crate::Wire) takes at most for one connection that is
+    /// secured like this, whatever its peer does (`docs/limits.md`). What waits to be sent counts
+    /// once: it is lent by the thread, and given back when it was sent.
+    #[must_use]
+    pub const fn memory_bound(&self) -> usize {
+        match self.choice {
+            Choice::Plaintext => size_of::<Wire>() + 2 * LENGTH,
+            Choice::Tls { .. } => size_of::<Wire>() + 3 * LENGTH + TLS,
+        }
     }
 
     /// The same without ALPN: what the tlsstream dialect needs, whose original knows nothing of it.

@@ -22,6 +22,7 @@ use countersign_tokio::{LinkError, Setup, connect, listen};
 use tokio::runtime::Builder;
 
 use crate::args::{Dialect, LinkArgs, PipeCommand};
+use crate::capture::Recording;
 use crate::exit::Failure;
 use crate::security;
 use stop::Stop;
@@ -39,6 +40,10 @@ pub fn run(command: PipeCommand) -> Result<(), Failure> {
     // One thread drives the connection; the standard streams, which block, have their own. That
     // one thread also means that the last words of a connection, why a peer is refused say, are
     // on their way before the program hears of its end.
+    let recording = Recording::begin(match &command {
+        PipeCommand::Send(args) => &args.link.capture,
+        PipeCommand::Recv(args) => &args.link.capture,
+    })?;
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
@@ -48,12 +53,13 @@ pub fn run(command: PipeCommand) -> Result<(), Failure> {
     let result = runtime.block_on(async {
         let stop = Stop::listen()?;
         match command {
-            PipeCommand::Send(args) => send::run(args, stop).await,
-            PipeCommand::Recv(args) => receive::run(args.link, stop).await,
+            PipeCommand::Send(args) => send::run(args, &recording, stop).await,
+            PipeCommand::Recv(args) => receive::run(args.link, &recording, stop).await,
         }
     });
     // A thread that waits for a standard stream would be waited for otherwise.
     runtime.shutdown_background();
+    recording.finish();
     result
 }
 
@@ -61,6 +67,7 @@ pub fn run(command: PipeCommand) -> Result<(), Failure> {
 async fn establish(
     args: &LinkArgs,
     channel: ChannelConfig,
+    recording: &Recording,
     stop: &mut Stop,
 ) -> Result<Option<Watch>, Failure> {
     let secured = security::from_args(&args.security)?;
@@ -77,6 +84,7 @@ async fn establish(
         .reconnect(Reconnect::limited(args.retry.0));
     let setup = Setup::new(config, secured.security)
         .map_err(|error: ConfigError| Failure::usage(error.to_string()))?;
+    let setup = recording.of(setup);
     let watch = tokio::select! {
         watch = reach(args, setup, mode) => watch?,
         () = stop.asked() => return Ok(None),

@@ -1,5 +1,6 @@
 //! The receiving half of a channel: messages from the wire to the acknowledgement.
 
+mod assembly;
 mod bound;
 #[cfg(feature = "planted")]
 mod planted;
@@ -8,20 +9,18 @@ mod session;
 
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
 
+pub(crate) use assembly::append;
+use assembly::{Assembly, first_memory};
 use pool::Pool;
 
 use crate::config::{Acking, ChannelConfig};
 use crate::verdict::{Rejection, reject};
 use crate::wire::MessageHead;
 use crate::{ChannelId, Event, Instant, PeerMisbehaved, ReceiveError, Sequence};
-
-/// The most memory that a message gets before it has arrived.
-const FIRST_MEMORY: usize = 1 << 20;
 
 /// The highest number of a message. No session gets there by sending, so only a SKIP is checked
 /// against it; counting on from there can't overflow.
@@ -46,41 +45,6 @@ enum TakenState {
     Rejected(Rejection),
     /// The sender knows of the rejection.
     Noted,
-}
-
-/// A message of which a part has arrived.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-struct Assembly {
-    total: usize,
-    data: Vec<u8>,
-    /// What is missing of the current frame.
-    frame_left: usize,
-    /// Whether the current frame is the message's last.
-    last: bool,
-}
-
-impl Assembly {
-    /// Appends what has arrived.
-    fn append(&mut self, data: &[u8]) {
-        append(&mut self.data, data, self.total);
-    }
-}
-
-/// Appends what has arrived of at most `most` bytes. The memory grows with it, twofold and never
-/// beyond those.
-pub(crate) fn append(memory: &mut Vec<u8>, data: &[u8], most: usize) {
-    let needed = memory.len() + data.len();
-    if needed > memory.capacity() {
-        let target = memory.capacity().saturating_mul(2).min(most);
-        memory.reserve_exact(target.max(needed) - memory.len());
-    }
-    memory.extend_from_slice(data);
-}
-
-/// The memory that a message gets when it begins. Its length is the peer's word, so a long one
-/// gets the rest only as it arrives.
-fn first_memory(total: usize) -> Vec<u8> {
-    Vec::with_capacity(total.min(FIRST_MEMORY))
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

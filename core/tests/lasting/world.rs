@@ -101,6 +101,8 @@ pub(crate) struct World<'a> {
     /// All messages that have come, by channel.
     pub(super) came: BTreeSet<(usize, Origin)>,
     seeds: u8,
+    #[cfg(feature = "planted")]
+    mistake: Option<countersign_core::Planted>,
     pub(super) log: Log,
 }
 
@@ -124,8 +126,21 @@ impl<'a> World<'a> {
             gone: BTreeMap::new(),
             came: BTreeSet::new(),
             seeds: 1,
+            #[cfg(feature = "planted")]
+            mistake: None,
             log: Log::default(),
         }
+    }
+
+    /// Every link makes this mistake.
+    #[cfg(feature = "planted")]
+    #[allow(dead_code, reason = "fuzzing uses it")]
+    pub(crate) fn with_mistake(mut self, mistake: countersign_core::Planted) -> Self {
+        self.mistake = Some(mistake);
+        for end in &mut self.ends {
+            end.link.plant(mistake);
+        }
+        self
     }
 
     pub(crate) fn run(mut self) -> Log {
@@ -178,6 +193,10 @@ impl<'a> World<'a> {
         let config = self.case.config(at);
         let mut link = Link::new(&config, role, [self.seeds; 16]).expect("it did before");
         link.handle_now(self.now);
+        #[cfg(feature = "planted")]
+        if let Some(mistake) = self.mistake {
+            link.plant(mistake);
+        }
         link
     }
 

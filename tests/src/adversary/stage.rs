@@ -6,7 +6,7 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
 
-use countersign_core::{ChannelConfig, Config, Patience, Role};
+use countersign_core::{ChannelConfig, Config, Dialect, Patience, Role};
 use countersign_driver::{Limits, LinkError, Setup};
 use countersign_endpoint::{Pin, Pins, Security};
 use socket2::{Domain, Socket, Type};
@@ -142,22 +142,28 @@ impl Victim {
         Stage {
             victim: *self,
             setup,
-            bystander: self.bystander(&*listener, terms.secured),
+            bystander: self.bystander(&*listener, terms),
             listener,
             attackers,
         }
     }
 
-    fn bystander(&self, listener: &dyn Listener, secured: bool) -> Bystander {
+    fn bystander(&self, listener: &dyn Listener, terms: &Terms) -> Bystander {
         let opening = Self {
             role: Role::Opener,
             ..*self
         };
-        let security = match secured {
+        let security = match terms.secured {
             true => tls(&CAST.bystander, CAST.victim.fingerprint()),
             false => Security::plaintext(),
         };
-        let setup = Setup::new(opening.terms().config, security).unwrap();
+        // Where the victim accepts, the listener is its own.
+        let dialect = match self.role {
+            Role::Acceptor => terms.config.wire_dialect(),
+            Role::Opener => Dialect::Countersign,
+        };
+        let config = opening.terms().config.dialect(dialect);
+        let setup = Setup::new(config, security).unwrap();
         Bystander::on(self.join(listener, &setup))
     }
 

@@ -1,0 +1,78 @@
+//! Links that outlive their connections: cuts that either end hears of or not, half-open
+//! connections, restarts, evictions, and all that happens to a pair.
+//!
+//! Input: as of [`pair`](super::pair), with what happens to connections.
+
+use countersign_core::Dialect;
+
+use super::Draw;
+use super::pair::{MOST, case, op};
+use crate::lasting::case::{Happens, LastingCase};
+use crate::lasting::world::World;
+
+/// Tries one input: the case must hold, come out the same a second time, and as well if everything
+/// arrives byte by byte.
+///
+/// # Panics
+///
+/// Where the model says that something else must happen.
+pub fn check(input: &[u8]) {
+    let mut case = lasting_case(input);
+    let first = World::new(&case).run();
+    assert!(
+        first == World::new(&case).run(),
+        "the same calls gave something else"
+    );
+    case.pair.byte_by_byte = true;
+    assert!(
+        first == World::new(&case).run(),
+        "the cuts made a difference"
+    );
+}
+
+/// Tries one input on links that make a mistake.
+///
+/// # Panics
+///
+/// Where it shows.
+#[cfg(feature = "planted")]
+pub fn check_with(mistake: countersign_core::Planted, input: &[u8]) {
+    let case = lasting_case(input);
+    World::new(&case).with_mistake(mistake).run();
+}
+
+fn lasting_case(input: &[u8]) -> LastingCase {
+    let mut draw = Draw::new(input);
+    let mut case = LastingCase {
+        pair: case(&mut draw, Dialect::Countersign),
+        listens: draw.size(0, 9) < 7,
+        retain: draw.one_of([(300, 300), (300, 300), (1, 19)]) as u64,
+        last_cut: draw.flag(),
+        happens: Vec::new(),
+    };
+    while !draw.is_over() && case.happens.len() < MOST {
+        case.happens.push(happens(&mut draw));
+    }
+    case
+}
+
+fn happens(draw: &mut Draw<'_>) -> Happens {
+    match draw.size(0, 31) {
+        0..=16 => Happens::Usual(op(draw)),
+        17..=19 => Happens::Flow(draw.size(1, 5)),
+        20..=21 => Happens::Lose(draw.size(0, 1)),
+        22 => Happens::Drop,
+        23..=24 => Happens::Connect,
+        25 => Happens::Reconnect,
+        26 => Happens::Return {
+            arrives: draw.flag(),
+        },
+        27..=28 => Happens::CutInside {
+            from: draw.size(0, 1),
+            bytes: draw.one_of([(0, 99), (0, 6000)]),
+        },
+        29 => Happens::FailToConnect,
+        30 => Happens::Restart(draw.size(0, 1)),
+        _ => Happens::Evict,
+    }
+}

@@ -1,0 +1,39 @@
+//! A corpus that finds nothing proves little unless it would have found something.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::fs;
+use std::panic::catch_unwind;
+use std::path::Path;
+
+use countersign_core::Planted;
+use countersign_fuzz::cases::lasting::check_with;
+
+#[test]
+fn the_corpus_finds_mistakes_about_sessions() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/lasting");
+    let inputs: Vec<Vec<u8>> = fs::read_dir(corpus)
+        .unwrap()
+        .map(|entry| fs::read(entry.unwrap().path()).unwrap())
+        .collect();
+    // What is found panics, which is of no interest here.
+    std::panic::set_hook(Box::new(|_| {}));
+    let missed: Vec<_> = [
+        Planted::NoFence,
+        Planted::ReplayLast,
+        Planted::NoReplay,
+        Planted::SenderCountsAnew,
+        Planted::ReceiverForgets,
+        Planted::FollowsLateHello,
+    ]
+    .into_iter()
+    .map(|mistake| {
+        let found = |input: &&Vec<u8>| catch_unwind(|| check_with(mistake, input)).is_err();
+        (mistake, inputs.iter().filter(found).count())
+    })
+    .inspect(|(mistake, found)| println!("{mistake:?}: found by {found} of {}", inputs.len()))
+    .filter(|(_, found)| *found == 0)
+    .collect();
+    drop(std::panic::take_hook());
+    assert!(missed.is_empty(), "missed: {missed:?}");
+}
