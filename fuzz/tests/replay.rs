@@ -54,4 +54,16 @@ macro_rules! replays {
     };
 }
 
-replays!(frames, greeting, lasting, link, pair, pem, session, split, stream);
+replays!(
+    endpoint_open,
+    endpoint_raw,
+    frames,
+    greeting,
+    lasting,
+    link,
+    pair,
+    pem,
+    session,
+    split,
+    stream
+);

@@ -2,8 +2,8 @@
 
 use arbitrary::{Result, Unstructured};
 use countersign_core::wire::{
-    ChannelEntry, Decoder, Frame, FrameType, Greeting, GreetingHead, MAX_FRAME_LIMIT, MessageHead,
-    Piece, SessionOutcome, VERSION, encode_greeting,
+    ChannelEntry, Decoder, Frame, FrameType, Greeting, GreetingHead, Header, MAX_FRAME_LIMIT,
+    MessageHead, Piece, SessionOutcome, VERSION, encode_greeting,
 };
 use countersign_core::{ChannelConfig, Dialect, Life, Mode, Policy, Role};
 
@@ -94,6 +94,19 @@ impl Peer {
         }
     }
 
+    /// A connection begins.
+    pub(crate) fn begin(&mut self) {
+        self.last_word = None;
+        self.arriving = (0, 0);
+        self.named = false;
+        self.decoder =
+            (self.dialect == Dialect::Countersign).then(|| Decoder::new(MAX_FRAME_LIMIT));
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     /// Opens a connection if the link may have one, and greets; an input of zeros is the truth.
     pub(crate) fn connect(
         &mut self,
@@ -104,11 +117,7 @@ impl Peer {
         if !wait_offline(subject) || subject.link.handle_opened(subject.now).is_err() {
             return Ok(());
         }
-        self.last_word = None;
-        self.arriving = (0, 0);
-        self.named = false;
-        self.decoder =
-            (self.dialect == Dialect::Countersign).then(|| Decoder::new(MAX_FRAME_LIMIT));
+        self.begin();
         if subject
             .link
             .handle_secured(subject.now, someone(how))
@@ -118,7 +127,12 @@ impl Peer {
         }
         subject.settle(&mut |bytes| self.read(bytes));
         if self.dialect == Dialect::Countersign {
-            let greeting = self.greeting(input)?;
+            let mut greeting = self.greeting(input)?;
+            if how & 1 != 0 && self.role == Role::Opener {
+                // With something behind it, for which an acceptor has not waited.
+                greeting.extend(Header::encode(FrameType::Ping, 0, 0, 8));
+                greeting.extend([how; 8]);
+            }
             subject.hear(&greeting);
         }
         if subject.link.visit().is_some() {
@@ -132,7 +146,7 @@ impl Peer {
     }
 
     /// A HELLO or WELCOME that goes on with the session if there is one.
-    pub(super) fn greeting(&mut self, input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+    pub(crate) fn greeting(&mut self, input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
         let how: u8 = input.arbitrary()?;
         let has_session = self.session != [0; 16];
         let (kind, outcome) = match self.role {

@@ -40,6 +40,8 @@ pub(crate) fn same(first: &Seen, cuts: &[usize], run: impl Fn(usize, Seen) -> Se
         for (at, (whole, pieces)) in both.enumerate() {
             assert_eq!(whole, pieces, "note {at}, whole and in pieces of {cut}");
         }
-        panic!("whole and in pieces of {cut}: one shows more");
+        let more = whole.iter().skip(pieces.len());
+        let more: Vec<_> = more.chain(pieces.iter().skip(whole.len())).collect();
+        panic!("whole and in pieces of {cut}: one shows more, {more:?}");
     }
 }
