@@ -15,7 +15,6 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::fmt;
 
 use bytes::Bytes;
 
@@ -31,7 +30,6 @@ use crate::config::{ChannelConfig, Config, Dialect, Mode, Role};
 use crate::config_error::ConfigError;
 use crate::error::{EndReason, Loss, OutOfOrder};
 use crate::event::{ChannelId, Event};
-use crate::hidden::Hidden;
 use crate::life::{Input, Life, Step};
 use crate::observe::{Call, Observe, Observer, Outcome};
 use crate::receive::ReceiveHalf;
@@ -56,15 +54,6 @@ pub struct Message {
     /// one for long keeps that; on a `Manual` channel no more for each than its part of the
     /// window, its bytes divided by its messages.
     pub payload: Bytes,
-}
-
-impl fmt::Debug for Message {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Message")
-            .field("sequence", &self.sequence)
-            .field("payload", &Hidden(self.payload.len()))
-            .finish()
-    }
 }
 
 /// What became of the messages of one channel so far.
@@ -255,21 +244,6 @@ pub struct Link {
 
     #[cfg(feature = "planted")]
     planted: Option<Planted>,
-}
-
-impl fmt::Debug for Link {
-    /// Where it stands. Without messages, session ids and what they are drawn from.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link")
-            .field("role", &self.role)
-            .field("life", &self.life)
-            .field("end_reason", &self.end_reason)
-            .field("last_loss", &self.last_loss)
-            .field("peer", &self.peer)
-            .field("connection", &self.connection)
-            .field("channels", &self.report())
-            .finish_non_exhaustive()
-    }
 }
 
 impl Closing {
