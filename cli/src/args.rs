@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use countersign_tokio::capture::MIN_LIMIT;
 use countersign_tokio::core::{self, DEFAULT_CHANNEL, RetryLimit};
 
 use crate::exit::Exit;
@@ -52,6 +53,8 @@ pub enum Command {
     /// Send a short film from a robot to an operator, commands back, and check all of it
     #[command(after_help = Exit::help())]
     Demo(DemoArgs),
+    /// Show what is in a capture, or play it back
+    Trace(TraceArgs),
 }
 
 impl Command {
@@ -169,6 +172,39 @@ pub struct LinkArgs {
     /// The largest message, 64MiB say; the smaller figure of both ends counts
     #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = parse_size)]
     pub max_message: usize,
+    /// Where everything that the link does is recorded, if anywhere.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
+}
+
+/// Where everything that links do is recorded, if anywhere.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Capture")]
+pub struct CaptureArgs {
+    /// Record everything that goes over the link, decrypted, in this new file; see `trace`
+    #[arg(long, value_name = "FILE")]
+    pub capture: Option<PathBuf>,
+    /// The most that --capture writes; the capture ends there, and the link goes on
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "64MiB",
+        value_parser = parse_limit,
+        requires = "capture"
+    )]
+    pub capture_limit: u64,
+    /// Whether --capture writes the payloads of messages
+    #[arg(long, value_enum, default_value = "none", requires = "capture")]
+    pub capture_payloads: Payloads,
+}
+
+/// Which payloads are recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Payloads {
+    /// None: their lengths alone
+    None,
+    /// All of them
+    All,
 }
 
 /// Where the peer is.
@@ -273,6 +309,44 @@ pub struct DemoArgs {
     /// all [default: 3, fewer if the film is too short]
     #[arg(long)]
     pub cuts: Option<u32>,
+    /// Where everything that both links do is recorded, if anywhere.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
+}
+
+/// `countersign trace`
+#[derive(Debug, clap::Args)]
+pub struct TraceArgs {
+    /// The capture; - for standard input
+    pub file: PathBuf,
+    /// Show the beginnings of payloads, where the capture has them
+    #[arg(long)]
+    pub payloads: bool,
+    /// Only what concerns this channel; repeat for several
+    #[arg(long, value_name = "NAME")]
+    pub channel: Vec<String>,
+    /// Only frames of this type (MESSAGE, ACK, ...), or this record (send, event, ...); repeat for
+    /// several
+    #[arg(long, value_name = "KIND")]
+    pub kind: Vec<String>,
+    /// Only this link; they are numbered in the order of their beginning
+    #[arg(long, value_name = "NUMBER")]
+    pub link: Option<u64>,
+    /// Only from this time after the beginning on, 1.5s say
+    #[arg(long, value_name = "DURATION", value_parser = parse_time)]
+    pub from: Option<Duration>,
+    /// Only up to this time after the beginning
+    #[arg(long, value_name = "DURATION", value_parser = parse_time)]
+    pub to: Option<Duration>,
+    /// Lines for programs: an object of JSON each
+    #[arg(long, conflicts_with_all = ["summary", "replay"])]
+    pub json: bool,
+    /// Counts, bytes, rates, verdicts and how long these took, instead of lines
+    #[arg(long, conflicts_with = "replay")]
+    pub summary: bool,
+    /// Make the same calls on links of this program, and tell where they first do something else
+    #[arg(long)]
+    pub replay: bool,
 }
 
 /// What links can run on.
@@ -315,6 +389,25 @@ fn parse_size(text: &str) -> Result<usize, String> {
         Ok(0) => Err("the largest message has one byte at least".to_owned()),
         Ok(size) => Ok(size),
         Err(_) => Err("more than this machine can address".to_owned()),
+    }
+}
+
+fn parse_limit(text: &str) -> Result<u64, String> {
+    let size: ByteSize = text.parse()?;
+    match size.as_u64() {
+        size @ MIN_LIMIT.. => Ok(size),
+        _ => Err(format!("a capture's limit is {MIN_LIMIT} bytes at least")),
+    }
+}
+
+/// A time as people write it; also 1.5s, which stands in the lines of a trace.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let seconds = text
+        .strip_suffix('s')
+        .and_then(|seconds| seconds.parse::<f64>().ok());
+    match seconds.map(Duration::try_from_secs_f64) {
+        Some(time) => time.map_err(|error| error.to_string()),
+        None => humantime::parse_duration(text).map_err(|error| error.to_string()),
     }
 }
 

@@ -47,7 +47,7 @@ impl Exit {
             Self::Failed => "failed on the way: no connection, link lost, message not handled",
             Self::Usage => "the command line makes no sense",
             Self::Refused => "one end refused the other: pin, certificate, dialect, channel",
-            Self::Files => "a file cannot be used: identity, pin, log file",
+            Self::Files => "a file cannot be used: identity, pin, capture, log file",
         }
     }
 
@@ -106,7 +106,10 @@ impl Failure {
     pub fn link(what: &str, error: LinkError) -> Self {
         let refused = match (error.security(), error.reason()) {
             (Some(security), _) => security.blame() == Blame::Refused,
-            (None, EndReason::Incompatible(_) | EndReason::Refused { .. }) => true,
+            (
+                None,
+                EndReason::Incompatible(_) | EndReason::Refused { .. } | EndReason::Revoked { .. },
+            ) => true,
             (None, _) => false,
         };
         let exit = if refused { Exit::Refused } else { Exit::Failed };

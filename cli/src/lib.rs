@@ -8,9 +8,11 @@
 //! - [`keygen`], [`pin`], [`pipe`], [`demo`]: the commands.
 //! - [`proxy`]: a connection that can be cut, for the demo.
 //! - [`security`]: from files and fingerprints to a link's security.
+//! - [`capture`], [`trace`]: what links do, recorded and shown.
 //! - [`split`]: how a stream of bytes becomes messages, and messages a stream again.
 
 pub mod args;
+pub mod capture;
 pub mod demo;
 pub mod exit;
 pub mod keygen;
@@ -20,6 +22,7 @@ pub mod pipe;
 pub mod proxy;
 pub mod security;
 pub mod split;
+pub mod trace;
 
 use args::{Args, Command};
 use exit::Failure;
@@ -34,5 +37,6 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Command::Pin(args) => pin::run(&args),
         Command::Pipe(args) => pipe::run(args),
         Command::Demo(args) => demo::run(&args),
+        Command::Trace(args) => trace::run(&args),
     }
 }

@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::SystemTime;
 
 use countersign_tokio::endpoint::{Fingerprint, Pins};
-use x509_parser::certificate::X509Certificate;
-use x509_parser::pem::Pem;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use x509_cert::Certificate;
+use x509_cert::der::{DateTime, Decode};
 
 use crate::args::PinArgs;
 use crate::exit::Failure;
@@ -29,9 +32,9 @@ fn describe(path: &Path) -> Result<Vec<String>, Failure> {
     let file = path.display();
     let text = fs::read(path).map_err(|error| Failure::files(format!("{file}: {error}")))?;
     let mut lines = Vec::new();
-    for pem in Pem::iter_from_buffer(&text).flatten() {
-        if let Some(pin) = pins.find(&pem.contents) {
-            let facts = facts(&pem.contents);
+    for certificate in CertificateDer::pem_slice_iter(&text).flatten() {
+        if let Some(pin) = pins.find(&certificate) {
+            let facts = facts(&certificate);
             lines.push(line(pin.fingerprint(), &format!("{facts}, {file}")));
         }
     }
@@ -48,28 +51,55 @@ fn line(fingerprint: Fingerprint, what: &str) -> String {
 
 /// The certificate's name and dates. It is not judged here, so what can't be read is left out.
 fn facts(der: &[u8]) -> String {
-    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(der) else {
+    let Ok(certificate) = Certificate::from_der(der) else {
         return "name and dates unreadable".to_owned();
     };
-    let validity = certificate.validity();
-    let from = validity.not_before.to_datetime().date();
-    let to = validity.not_after.to_datetime().date();
-    let now = match validity.is_valid() {
+    let validity = certificate.tbs_certificate().validity();
+    let (from, to) = (validity.not_before, validity.not_after);
+    let now = SystemTime::now();
+    let now = match from.to_system_time() <= now && now <= to.to_system_time() {
         true => "",
         false => " (not now!)",
     };
+    let (from, to) = (day(from.to_date_time()), day(to.to_date_time()));
     format!("{}, valid {from} to {to}{now}", name(&certificate))
+}
+
+fn day(time: DateTime) -> String {
+    let (year, month, day) = (time.year(), time.month(), time.day());
+    format!("{year}-{month:02}-{day:02}")
 }
 
 /// What the certificate calls its owner. Whoever made it chose that, so control characters, with
 /// which a terminal could be made to show something else, are escaped.
-fn name(certificate: &X509Certificate<'_>) -> String {
-    let subject = certificate.subject();
-    let mut names = subject
-        .iter_common_name()
-        .filter_map(|name| name.as_str().ok());
-    let name = names
-        .next()
-        .map_or_else(|| subject.to_string(), str::to_owned);
+fn name(certificate: &Certificate) -> String {
+    let subject = certificate.tbs_certificate().subject();
+    let common = subject.common_name().ok().flatten();
+    let name = common.map_or_else(|| subject.to_string(), |name| name.value().into_owned());
     name.escape_debug().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever made a certificate chose the name in it, and may have chosen it for a terminal.
+    #[test]
+    fn names_are_shown_and_not_obeyed() {
+        // Nothing of ours makes such a name, so it is put into a certificate afterwards.
+        let (good, bad) = (b"ro#[2Jbot~ok", b"ro\x1b[2Jbot\nok");
+        let made = countersign_certs::NewIdentity::new("ro#[2Jbot~ok");
+        let mut certificate = made.generate().unwrap().certificate_der().to_vec();
+        for at in 0..certificate.len() - good.len() {
+            let part = &mut certificate[at..at + good.len()];
+            if part == good {
+                part.copy_from_slice(bad);
+            }
+        }
+        let shown = facts(&certificate);
+        assert!(
+            shown.starts_with(r"ro\u{1b}[2Jbot\nok, valid 20"),
+            "{shown:?}"
+        );
+    }
 }

@@ -4,9 +4,7 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use countersign_tokio::endpoint::{
-    Fingerprint, Identity, Pin, Pins, Security, SetupError, ValidityDates,
-};
+use countersign_tokio::endpoint::{Fingerprint, Security, SecurityFiles, Trust, ValidityDates};
 
 use crate::args::SecurityArgs;
 use crate::exit::Failure;
@@ -34,48 +32,66 @@ impl FromStr for Peer {
     }
 }
 
-impl Peer {
-    fn pins(&self) -> Result<Vec<Pin>, Failure> {
-        match self {
-            Self::Fingerprint(text) => match text.parse::<Fingerprint>() {
-                Ok(fingerprint) => Ok(vec![fingerprint.into()]),
-                Err(error) => Err(Failure::usage(format!("--peer {text}: {error}"))),
-            },
-            Self::File(path) => Ok(Pins::from_files([path])?.iter().cloned().collect()),
-        }
-    }
+/// What the command line says about security, and how to read it again.
+#[derive(Debug)]
+pub struct Secured {
+    /// Identity and pins, in force.
+    pub security: Security,
+    /// Where they come from; nowhere in plain text.
+    pub files: Option<SecurityFiles>,
 }
 
 /// Puts together what the command line says about security, and logs what is questionable.
 ///
 /// # Errors
 /// A file that can't be used, or a fingerprint that is none.
-pub fn from_args(args: &SecurityArgs) -> Result<Security, Failure> {
+pub fn from_args(args: &SecurityArgs) -> Result<Secured, Failure> {
     let (Some(cert), Some(key)) = (&args.cert, &args.key) else {
         tracing::warn!("--plaintext: anybody on the way can read and change everything");
-        return Ok(Security::plaintext());
+        return Ok(Secured {
+            security: Security::plaintext(),
+            files: None,
+        });
     };
-    let mut pins = Vec::new();
-    for peer in &args.peer {
-        pins.extend(peer.pins()?);
-    }
     let dates = match args.ignore_dates {
         true => ValidityDates::Ignore,
         false => ValidityDates::Check,
     };
-    let pins = Pins::new(pins)?.with_validity_dates(dates);
-    let identity = Identity::from_pem_files(cert, key)?;
-    for warning in identity.warnings() {
-        tracing::warn!("{warning}");
+    let mut files = SecurityFiles::new(cert, key).validity_dates(dates);
+    for peer in &args.peer {
+        files = match peer {
+            Peer::File(path) => files.peer_file(path),
+            Peer::Fingerprint(text) => match text.parse::<Fingerprint>() {
+                Ok(fingerprint) => files.peer_pins(fingerprint),
+                Err(error) => return Err(Failure::usage(format!("--peer {text}: {error}"))),
+            },
+        };
     }
-    if pins.fingerprints().any(|pin| pin == identity.fingerprint()) {
-        tracing::warn!("--peer names our own key; it takes the peer's certificate");
-    }
+    let (identity, pins) = files.read()?;
     if args.key_log {
         warn_about_key_log();
     }
-    let security = Security::tls(identity, pins).key_log(args.key_log).build();
-    security.map_err(|error: SetupError| error.into())
+    let security = Security::tls(identity, pins)
+        .key_log(args.key_log)
+        .build()?;
+    warn_about(&security);
+    let files = Some(files);
+    Ok(Secured { security, files })
+}
+
+/// Logs what is questionable about the identity and the pins in force.
+pub(crate) fn warn_about(security: &Security) {
+    let Some(identity) = security.identity() else {
+        return;
+    };
+    for warning in identity.warnings() {
+        tracing::warn!("{warning}");
+    }
+    if let Some(Trust::Pins(pins)) = security.trust()
+        && pins.fingerprints().any(|pin| pin == identity.fingerprint())
+    {
+        tracing::warn!("--peer names our own key; it takes the peer's certificate");
+    }
 }
 
 fn warn_about_key_log() {

@@ -252,6 +252,12 @@ impl ChannelConfig {
         &self.name
     }
 
+    /// Send mode: how many messages wait for their verdicts at most.
+    #[must_use]
+    pub fn queue_messages(&self) -> usize {
+        self.queue_messages
+    }
+
     /// Which end this is.
     #[must_use]
     pub fn mode(&self) -> Mode {

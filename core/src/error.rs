@@ -7,6 +7,7 @@ use core::fmt;
 use bytes::Bytes;
 
 use crate::config::{Mode, Policy};
+use crate::hidden::Hidden;
 
 /// The output slice does not hold the next thing to be written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,12 +25,21 @@ impl fmt::Display for BufferTooSmall {
 impl core::error::Error for BufferTooSmall {}
 
 /// A message that was not accepted, given back with the reason.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct NotSent {
     /// The message, untouched.
     pub message: Bytes,
     /// Why it was not accepted.
     pub why: SendError,
+}
+
+impl fmt::Debug for NotSent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NotSent")
+            .field("message", &Hidden(self.message.len()))
+            .field("why", &self.why)
+            .finish()
+    }
 }
 
 impl fmt::Display for NotSent {

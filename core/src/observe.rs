@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use core::fmt;
 use core::hash::{Hash, Hasher};
 
+use crate::hidden::Hidden;
 use crate::{
     ChannelId, CloseMode, Config, EndReason, Event, GoneSession, Instant, Loss, OutOfOrder, Output,
     PeerId, ReceiveError, Role, SendError, Sequence, TakeOver,
@@ -34,7 +35,7 @@ pub trait Observe: Send + Sync {
 }
 
 /// A call that may change a link: the method of the same name, and its arguments.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 #[allow(missing_docs, reason = "the arguments have the names of the method's")]
 pub enum Call<'a> {
     /// [`Link::observed`](crate::Link::observed): the first call of all.
@@ -94,6 +95,8 @@ pub enum Call<'a> {
     RefuseBusy { why: &'a str },
     /// [`Link::evict`](crate::Link::evict)
     Evict,
+    /// [`Link::revoke`](crate::Link::revoke)
+    Revoke,
     /// [`Link::poll_output`](crate::Link::poll_output), with room for `space` bytes; then
     /// [`Outcome::Output`]
     PollOutput { space: usize },
@@ -101,8 +104,54 @@ pub enum Call<'a> {
     PollEvent,
 }
 
+impl Call<'_> {
+    /// The method's name.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::New { .. } => "new",
+            Self::AskToAdmit => "ask_to_admit",
+            Self::Opened => "handle_opened",
+            Self::Secured { .. } => "handle_secured",
+            Self::Input(_) => "handle_input",
+            Self::Eof => "handle_eof",
+            Self::Lost(_) => "handle_lost",
+            Self::Timeout => "handle_timeout",
+            Self::Send { .. } => "send",
+            Self::Take { .. } => "take",
+            Self::Handle { .. } => "handle",
+            Self::Reject { .. } => "reject",
+            Self::Abandon { .. } => "abandon",
+            Self::Close(_) => "close",
+            Self::TakeOver { .. } => "take_over",
+            Self::Admit { .. } => "admit",
+            Self::RefuseBusy { .. } => "refuse_busy",
+            Self::Evict => "evict",
+            Self::Revoke => "revoke",
+            Self::PollOutput { .. } => "poll_output",
+            Self::PollEvent => "poll_event",
+        }
+    }
+}
+
+impl fmt::Debug for Call<'_> {
+    /// The method, without what a log must not have: payloads, and the seed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_tuple(self.name());
+        match self {
+            Self::Input(bytes) => shown.field(&Hidden(bytes.len())),
+            Self::Send {
+                channel, message, ..
+            } => shown.field(channel).field(&Hidden(message.len())),
+            Self::Handle { channel, sequence } => shown.field(channel).field(sequence),
+            Self::Lost(loss) => shown.field(loss),
+            _ => return shown.finish_non_exhaustive(),
+        };
+        shown.finish()
+    }
+}
+
 /// What came of a [`Call`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum Outcome<'a> {
     /// Whether the call made sense in the link's state.
     InOrder(Result<(), OutOfOrder>),
@@ -123,6 +172,28 @@ pub enum Outcome<'a> {
     Output(Output, &'a [u8]),
     /// What was told, and with [`Event::Ended`] why.
     Event(Option<&'a Event>, Option<&'a EndReason>),
+}
+
+impl fmt::Debug for Outcome<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InOrder(result) => f.debug_tuple("InOrder").field(result).finish(),
+            Self::Sent(result) => f.debug_tuple("Sent").field(result).finish(),
+            Self::Taken { sequence, length } => f
+                .debug_tuple("Taken")
+                .field(sequence)
+                .field(&Hidden(*length))
+                .finish(),
+            Self::Settled(result) => f.debug_tuple("Settled").field(result).finish(),
+            Self::TakenOver(result) => f.debug_tuple("TakenOver").field(result).finish(),
+            Self::Output(output, bytes) => f
+                .debug_tuple("Output")
+                .field(output)
+                .field(&Hidden(bytes.len()))
+                .finish(),
+            Self::Event(event, why) => f.debug_tuple("Event").field(event).field(why).finish(),
+        }
+    }
 }
 
 /// A link's place for an observer. Two links that differ by that alone are equal.

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod capture;
 pub mod cases;
 pub mod endpoint_open;
 pub mod endpoint_raw;
@@ -35,6 +36,7 @@ pub type Check = fn(&[u8]);
 
 /// Every target: its name, which is that of its program and its corpus, and its check.
 pub const TARGETS: &[(&str, Check)] = &[
+    ("capture", capture::check),
     ("endpoint_open", endpoint_open::check),
     ("endpoint_raw", endpoint_raw::check),
     ("frames", frames::check),

@@ -6,7 +6,7 @@ mod ledger;
 mod seen;
 
 use countersign_core::wire::{HEADER_LEN, MAX_GREETING};
-use countersign_core::{ChannelId, Event, Instant, Life, Link, Loss, Output, Sequence};
+use countersign_core::{ChannelId, Dialect, Event, Instant, Life, Link, Loss, Output, Sequence};
 
 pub(crate) use self::case::Case;
 use self::ledger::Ledger;
@@ -29,6 +29,9 @@ pub(crate) struct Subject {
     ledger: Ledger,
     /// Its end was told.
     over: bool,
+    windows: Vec<(usize, usize)>,
+    /// By channel, the bytes that were taken since anything came.
+    taken: Vec<usize>,
     /// What the application has taken and not settled, where it has to.
     pub(crate) unsettled: Vec<(ChannelId, Sequence)>,
 }
@@ -47,12 +50,15 @@ impl Subject {
             buffer: vec![0; case.buffer],
             seen,
             over: false,
+            windows: case.windows.clone(),
+            taken: vec![0; case.windows.len()],
             unsettled: Vec::new(),
         }
     }
 
     /// Bytes come from the peer.
     pub(crate) fn hear(&mut self, bytes: &[u8]) {
+        self.taken.fill(0);
         let size = if self.cut == 0 { bytes.len() } else { self.cut };
         for piece in pieces(bytes, size) {
             self.link.handle_input(self.now, piece);
@@ -135,9 +141,25 @@ impl Subject {
     }
 
     pub(crate) fn take(&mut self, channel: ChannelId) {
+        let waiting = self.link.waiting(channel);
         let Ok(Some(message)) = self.link.take(channel) else {
             return;
         };
+        let (at, window) = (usize::from(channel.0), self.windows[usize::from(channel.0)]);
+        self.taken[at] += message.payload.len();
+        // What was left of earlier sessions comes on top, and in the tlsstream dialect, where a
+        // receiver that has any room asks for the next message, one of those.
+        if self.link.connection() == 1 {
+            let most = match self.link.config().wire_dialect() {
+                Dialect::Countersign => window.1,
+                Dialect::TlsStream => 2 * window.1,
+            };
+            let bytes = self.taken[at];
+            assert!(
+                waiting <= window.0 && bytes <= most,
+                "{waiting} messages, {bytes} bytes"
+            );
+        }
         let (number, length) = (message.sequence, message.payload.len());
         self.seen.note(&(channel, number, message.payload.as_ref()));
         self.ledger.take(channel, number, length);

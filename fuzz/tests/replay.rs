@@ -55,6 +55,7 @@ macro_rules! replays {
 }
 
 replays!(
+    capture,
     endpoint_open,
     endpoint_raw,
     frames,

@@ -66,6 +66,8 @@ pub static BACKENDS: &[Entry] = &[
             ("servers::so_many_from_one_address", LESS),
             ("servers::links_that_are_drained", LESS),
             ("servers::links_that_are_not_drained_in_time", LESS),
+            ("server::half_open_from_one_address", LESS),
+            ("server::connections_from_one_address", LESS),
         ],
     },
     Entry {

@@ -197,6 +197,13 @@ static SECURED: &[Scenario] = list! { &[Transport::Tls];
         plain_client: "what may heal is tried for ever",
         refused_while_sending: "tlsstream has no sessions",
     }
+    rotation {
+        with_overlap_while_messages_flow: "cuts by itself",
+        a_pin_is_removed: "cuts by itself",
+        a_pin_of_a_peer_that_is_away: "cuts by itself",
+        at_a_listener: "the setup is its own",
+        in_the_tlsstream_dialect: "tlsstream has no sessions",
+    }
     reconnecting {
         not_where_the_peer_refuses: "cuts by itself",
         past_strangers: "cuts by itself",

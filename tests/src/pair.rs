@@ -225,7 +225,9 @@ impl Pair {
         self.join_with(listener, address, &self.client_setup(client))
     }
 
-    fn join_with(&self, listener: &dyn Listener, address: SocketAddr, client: &Setup) -> Ends {
+    /// Opens a link to `address` with a setup of its own, and accepts it.
+    #[must_use]
+    pub fn join_with(&self, listener: &dyn Listener, address: SocketAddr, client: &Setup) -> Ends {
         thread::scope(|scope| {
             let client = scope.spawn(|| self.client.connect(address, client));
             let server = listener.accept().map_err(|error| error.to_string());

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use countersign_tests::backends::{self, BACKENDS, Couple};
-use countersign_tests::{conformance, secure};
+use countersign_tests::{adversary, conformance, secure};
 
 /// The scenarios that the modules in a folder have.
 fn written(folder: &str) -> Vec<String> {
@@ -61,7 +61,10 @@ fn what_backends_can_not_do_is_in_the_list() {
                 |path: &String| path == stem || pattern.ends_with('*') && path.starts_with(stem);
             let mut scenarios = conformance::scenarios().map(conformance::Scenario::path);
             let found = scenarios.any(|path| names(&path))
-                || secure::all().any(|scenario| names(&scenario.path()));
+                || secure::all().any(|scenario| names(&scenario.path()))
+                || adversary::all()
+                    .iter()
+                    .any(|scenario| names(&scenario.path()));
             assert!(found, "{} can't do {pattern}", backend.name);
             assert!(!why.is_empty(), "{} says why", backend.name);
         }
@@ -72,4 +75,31 @@ fn what_backends_can_not_do_is_in_the_list() {
 fn each_pair_is_run_once() {
     let names: BTreeSet<_> = backends::couples().iter().map(Couple::name).collect();
     assert_eq!(names.len(), BACKENDS.len() * BACKENDS.len());
+}
+
+#[test]
+fn every_adversary_has_a_line_in_the_documents() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let document = fs::read_to_string(folder.join("../docs/verification.md")).unwrap();
+    let mut documented = Vec::new();
+    for line in document.lines() {
+        let cells: Vec<_> = line.trim_matches('|').split(" | ").collect();
+        let [.., test] = cells[..] else { continue };
+        let Some((name, ends)) = test.trim().rsplit_once(", ") else {
+            continue;
+        };
+        let name = name.trim_matches('`');
+        match ends {
+            "both" => documented.extend(["server", "client"].map(|end| format!("{end}::{name}"))),
+            "server" | "client" => documented.push(format!("{ends}::{name}")),
+            _ => {}
+        }
+    }
+    let mut listed: Vec<_> = adversary::all()
+        .iter()
+        .map(adversary::Scenario::path)
+        .collect();
+    documented.sort();
+    listed.sort();
+    assert_eq!(documented, listed);
 }

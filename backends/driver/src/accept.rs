@@ -21,6 +21,9 @@ pub const DEFAULT_LINKS: usize = 16_384;
 /// How many connections a listener takes from one address by default.
 pub const DEFAULT_PER_ADDRESS: usize = 1024;
 
+/// How many connections from one address may be half open by default.
+pub const DEFAULT_HALF_OPEN_PER_ADDRESS: usize = 128;
+
 /// What a listener takes before it lets peers wait, or sends them away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -29,6 +32,13 @@ pub struct Limits {
     /// also those of peers that return to their links, for
     /// [`Patience::handshake`](countersign_core::Patience::handshake) at most.
     pub half_open: usize,
+    /// How many of them may come from one address, counted as in [`per_address`](Self::per_address);
+    /// [`DEFAULT_HALF_OPEN_PER_ADDRESS`] by default, at least one. Further ones are closed at once,
+    /// so as long as this is less than [`half_open`](Self::half_open), nobody can keep all others
+    /// waiting from one address. Peers that come in greater numbers at once, through a NAT say, get
+    /// in when they try again, as openers do by their
+    /// [`Reconnect`](countersign_core::Reconnect).
+    pub half_open_per_address: usize,
     /// How many new links may wait to be accepted by the application; [`DEFAULT_BACKLOG`] by
     /// default, at least one. Whoever wants another is refused for now, as with
     /// [`links`](Self::links).
@@ -59,6 +69,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             half_open: DEFAULT_HALF_OPEN,
+            half_open_per_address: DEFAULT_HALF_OPEN_PER_ADDRESS,
             backlog: DEFAULT_BACKLOG,
             links: DEFAULT_LINKS,
             sessions: DEFAULT_SESSIONS,

@@ -35,6 +35,11 @@ impl<T: Transport> Connection<T> {
         self.wire.attach(connection);
     }
 
+    /// Judges the peer again, after identity and trust were replaced.
+    pub(crate) fn recheck(&mut self, now: Instant, shared: &Shared) {
+        self.wire.recheck(now, &mut &*shared);
+    }
+
     /// Encrypts and sends until nothing is left or the transport takes no more; true when it did
     /// anything.
     pub(crate) fn write(

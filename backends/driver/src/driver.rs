@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant as StdInstant;
 
 use countersign_core::{Instant, Loss, TakeOver, Visit};
-use countersign_endpoint::{Buffer, Security};
+use countersign_endpoint::{Buffer, Security, Watch};
 
 use crate::connection::Connection;
 use crate::registry::Registry;
@@ -154,6 +154,8 @@ pub struct Driver<D: Dial> {
     /// with the link, those before it are done.
     number: u64,
     security: Security,
+    /// Tells when identity and trust are replaced.
+    watch: Watch,
     connection: Option<Connection<D::Transport>>,
     dialer: D,
     /// An attempt to open a connection is under way.
@@ -183,6 +185,7 @@ impl<T: Transport> Driver<Never<T>> {
             number: shared.with(|state| state.driver_number),
             shared,
             security: security.clone(),
+            watch: security.watch(),
             connection: None,
             dialer: Never(PhantomData),
             dials: false,
@@ -200,6 +203,7 @@ impl<D: Dial> Driver<D> {
             number: shared.with(|state| state.driver_number),
             shared,
             security: security.clone(),
+            watch: security.watch(),
             connection: None,
             dialer,
             dials: false,
@@ -213,6 +217,9 @@ impl<D: Dial> Driver<D> {
 
     /// Does what can be done now; ready when there is nothing left to do, ever.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.watch.poll_changed(context).is_ready() {
+            self.recheck();
+        }
         loop {
             let now = self.shared.clock.now();
             let mut progress = false;
@@ -241,6 +248,22 @@ impl<D: Dial> Driver<D> {
                 }
                 return Poll::Pending;
             }
+        }
+    }
+
+    /// Identity and trust were replaced: the peer is judged again.
+    fn recheck(&mut self) {
+        let now = self.shared.clock.now();
+        if self.shared.with(|state| state.driver_number) != self.number {
+            // The link has gone over to another driver, which does this.
+            return;
+        }
+        match &mut self.connection {
+            Some(connection) => connection.recheck(now, &self.shared),
+            None => self.security.recheck(now, &mut &*self.shared),
+        }
+        if let Some(error) = self.shared.with(|state| state.revoked()) {
+            tracing::warn!("{error}; the link is ended");
         }
     }
 

@@ -5,23 +5,26 @@ use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 
-use countersign_core::{Config, ConfigError, EndReason, Role};
+use countersign_capture::Capture;
+use countersign_core::{Config, ConfigError, EndReason, Mode, Role};
 use countersign_endpoint::{Security, SetupError, random_seed};
 
 use crate::driver::{Dialer, Driver, Never, Transport};
 use crate::error::LinkError;
 use crate::link::Link;
+use crate::receipt::Receipts;
 use crate::registry::Registry;
 use crate::shared::{Handle, Shared};
 use crate::wakers::{Awaited, Waiting};
 
-/// What an end brings to every connection: its declaration and its security.
+/// What an end brings to every connection: its declaration and its security, and who listens in.
 ///
 /// Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Setup {
     config: Arc<Config>,
     security: Security,
+    capture: Option<Capture>,
 }
 
 impl Setup {
@@ -35,13 +38,40 @@ impl Setup {
         Ok(Self {
             config: Arc::new(config),
             security,
+            capture: None,
         })
+    }
+
+    /// Records all links that are made with this from here on: whatever goes into them and comes out
+    /// of them, decrypted. A listener's links and the visitors that it leads to them are in one
+    /// capture. Finish it ([`Capture::finish`]) before the program ends.
+    #[must_use]
+    pub fn capture(mut self, capture: &Capture) -> Self {
+        self.capture = Some(capture.clone());
+        self
     }
 
     /// The declaration.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// How many bytes of memory a link takes at most, with its driver and its connections, whatever
+    /// its peer and its application do (`docs/limits.md`). What counts besides, each for itself:
+    /// the handles that wait for something, receipts that are kept beyond their verdicts, and messages
+    /// that were taken from an `Auto` channel.
+    #[must_use]
+    pub fn memory_bound(&self) -> usize {
+        let channels = self.config.channels().iter();
+        let senders = channels.filter(|channel| channel.mode() == Mode::Send);
+        let receipts = senders.map(|channel| Receipts::memory_bound(channel.queue_messages()));
+        // One connection may have been given up for the next and not be gone.
+        let connections = self.security.memory_bound().saturating_mul(2);
+        let link = self.config.memory_bound().saturating_add(connections);
+        receipts
+            .fold(link, usize::saturating_add)
+            .saturating_add(Shared::memory_bound(self.config.channels().len()))
     }
 
     /// The security.
@@ -51,9 +81,17 @@ impl Setup {
     }
 }
 
-fn make(config: &Config, role: Role) -> Result<countersign_core::Link, SetupError> {
+fn make(
+    config: &Config,
+    role: Role,
+    capture: Option<&Capture>,
+) -> Result<countersign_core::Link, SetupError> {
     let seed = random_seed()?;
-    countersign_core::Link::new(config, role, seed).map_err(|error| SetupError::Refused {
+    let made = match capture {
+        Some(capture) => countersign_core::Link::observed(config, role, seed, capture.observer()),
+        None => countersign_core::Link::new(config, role, seed),
+    };
+    made.map_err(|error| SetupError::Refused {
         detail: error.to_string(),
     })
 }
@@ -80,7 +118,7 @@ impl Connecting {
         transport: T,
     ) -> Result<(Self, Driver<Never<T>>), SetupError> {
         let config = (*setup.config).clone().single_connection();
-        let shared = Shared::new(make(&config, role)?);
+        let shared = Shared::new(make(&config, role, setup.capture.as_ref())?);
         let driver = Driver::over(shared.clone(), &setup.security, transport, None);
         Ok((Self::of(shared), driver))
     }
@@ -100,7 +138,7 @@ impl Connecting {
         T: Transport,
         F: Future<Output = io::Result<T>>,
     {
-        let shared = Shared::new(make(&setup.config, Role::Opener)?);
+        let shared = Shared::new(make(&setup.config, Role::Opener, setup.capture.as_ref())?);
         let driver = Driver::dial(shared.clone(), &setup.security, Dialer::new(open));
         Ok((Self::of(shared), driver))
     }
@@ -116,7 +154,7 @@ impl Connecting {
         transport: T,
         registry: &Arc<Registry>,
     ) -> Result<(Self, Driver<Never<T>>), SetupError> {
-        let mut link = make(&setup.config, Role::Acceptor)?;
+        let mut link = make(&setup.config, Role::Acceptor, setup.capture.as_ref())?;
         link.ask_to_admit();
         let shared = Shared::new(link);
         shared.register(registry);

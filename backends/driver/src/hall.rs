@@ -37,13 +37,32 @@ pub(crate) struct Hall {
 #[derive(Debug)]
 struct State {
     half_open: usize,
-    /// How many connections there are from each address.
-    connections: BTreeMap<IpAddr, usize>,
+    /// What there is from each address.
+    addresses: BTreeMap<IpAddr, Origin>,
     ready: Backlog<(Link, Option<Unaccepted>)>,
     phase: Phase,
 }
 
+/// What there is from one address.
+#[derive(Debug, Default)]
+struct Origin {
+    connections: usize,
+    /// How many of them are half open.
+    half_open: usize,
+}
+
 impl State {
+    /// Counts off what there is less from this address, and forgets it with the last of that.
+    fn count_off(&mut self, address: IpAddr, less: impl FnOnce(&mut Origin)) {
+        let Some(origin) = self.addresses.get_mut(&address) else {
+            return;
+        };
+        less(origin);
+        if (origin.connections, origin.half_open) == (0, 0) {
+            self.addresses.remove(&address);
+        }
+    }
+
     fn take_next(&mut self) -> Option<Option<Result<Link, AcceptError>>> {
         match self.ready.pop() {
             Some(result) => Some(Some(result.map(|(link, _unaccepted)| link))),
@@ -72,7 +91,7 @@ impl Hall {
         Arc::new(Self {
             state: Mutex::new(State {
                 half_open: 0,
-                connections: BTreeMap::new(),
+                addresses: BTreeMap::new(),
                 ready: Backlog::new(limits.backlog),
                 phase: Phase::Open,
             }),
@@ -156,24 +175,34 @@ impl Hall {
             free.then_some(())
         })
         .await;
-        Place(self.clone())
+        Place {
+            hall: self.clone(),
+            address: None,
+        }
     }
 
-    /// Counts a connection from this address, unless there are as many as there may be.
-    fn count(self: &Arc<Self>, peer: Option<SocketAddr>) -> io::Result<Counted> {
-        let Some(address) = peer.map(|peer| whose(peer.ip())) else {
-            return Ok(Counted(None));
-        };
+    /// Counts a connection from this address, which is half open, unless there are as many as there
+    /// may be.
+    fn count(&self, address: IpAddr) -> io::Result<()> {
         let mut state = self.lock();
-        let connections = state.connections.entry(address).or_default();
-        if *connections >= self.limits.per_address.max(1) {
-            return Err(io::Error::other(format!(
-                "there are {connections} connections from this address, as many as the listener's \
-                 limit allows"
-            )));
-        }
-        *connections += 1;
-        Ok(Counted(Some((self.clone(), address))))
+        let Limits {
+            per_address,
+            half_open_per_address,
+            ..
+        } = self.limits;
+        let there_are = state.addresses.entry(address).or_default();
+        let (count, what) = if there_are.connections >= per_address.max(1) {
+            (there_are.connections, "connections")
+        } else if there_are.half_open >= half_open_per_address.max(1) {
+            (there_are.half_open, "handshakes under way")
+        } else {
+            there_are.connections += 1;
+            there_are.half_open += 1;
+            return Ok(());
+        };
+        Err(io::Error::other(format!(
+            "there are {count} {what} from this address, as many as the listener's limit allows"
+        )))
     }
 
     /// Begins the end, or hastens it: no new links from here on.
@@ -300,12 +329,22 @@ impl Drop for Doors {
 
 /// A place among the half-open connections, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Place(Arc<Hall>);
+pub(crate) struct Place {
+    hall: Arc<Hall>,
+    /// Whose it is, once that is known.
+    address: Option<IpAddr>,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.lock().half_open -= 1;
-        self.0.room.notify(1);
+        let mut state = self.hall.lock();
+        state.half_open -= 1;
+        let address = self.address;
+        if let Some(address) = address {
+            state.count_off(address, |origin| origin.half_open -= 1);
+        }
+        drop(state);
+        self.hall.room.notify(1);
     }
 }
 
@@ -316,13 +355,8 @@ struct Counted(Option<(Arc<Hall>, IpAddr)>);
 impl Drop for Counted {
     fn drop(&mut self) {
         if let Some((hall, address)) = self.0.take() {
-            let mut state = hall.lock();
-            if let Some(connections) = state.connections.get_mut(&address) {
-                *connections -= 1;
-                if *connections == 0 {
-                    state.connections.remove(&address);
-                }
-            }
+            let count_off = |origin: &mut Origin| origin.connections -= 1;
+            hall.lock().count_off(address, count_off);
         }
     }
 }
@@ -338,9 +372,18 @@ pub struct Guest {
 
 impl Guest {
     /// Lets a connection in, unless there are too many from its address.
-    pub(crate) fn admit(place: Place, peer: Option<SocketAddr>, setup: &Setup) -> io::Result<Self> {
+    pub(crate) fn admit(
+        mut place: Place,
+        peer: Option<SocketAddr>,
+        setup: &Setup,
+    ) -> io::Result<Self> {
+        let address = peer.map(|peer| whose(peer.ip()));
+        if let Some(address) = address {
+            place.hall.count(address)?;
+        }
+        place.address = address;
         Ok(Self {
-            counted: place.0.count(peer)?,
+            counted: Counted(address.map(|address| (place.hall.clone(), address))),
             place,
             peer,
             setup: setup.clone(),
@@ -355,7 +398,7 @@ impl Guest {
 
     /// Sends the connection away, for something that is wrong with it alone.
     pub fn refuse(self, error: io::Error) {
-        let hall = self.place.0.clone();
+        let hall = self.place.hall.clone();
         hall.refuse(self.peer, LinkError::transport(error));
     }
 
@@ -366,7 +409,7 @@ impl Guest {
     ///
     /// The system has no randomness to give.
     pub fn serve<T: Transport>(self, transport: T) -> io::Result<Served<T>> {
-        let hall = self.place.0.clone();
+        let hall = self.place.hall.clone();
         let made = Connecting::accept(&self.setup, transport, &hall.registry);
         let (connecting, driver) = made.map_err(io::Error::other)?;
         Ok(Served {

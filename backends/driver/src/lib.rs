@@ -1,6 +1,6 @@
 //! What all backends share: the handles of a link, and the driver that moves its bytes.
 //!
-//! Nothing here opens a socket, starts a thread or sleeps. A backend brings a [`Transport`] and a
+//! Nothing here opens a socket, starts a thread or sleeps (a capture brings its own thread). A backend brings a [`Transport`] and a
 //! [`Timer`] of its runtime, starts a [`Connecting`], runs the [`Driver`], and re-exports the
 //! handles: [`Link`], [`Sender`], [`Receiver`], [`ManualReceiver`], [`Receipt`].
 //!
@@ -49,8 +49,8 @@ mod unix;
 mod wakers;
 
 pub use accept::{
-    AcceptError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_LINKS, DEFAULT_PER_ADDRESS, Drained,
-    Limits,
+    AcceptError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_HALF_OPEN_PER_ADDRESS, DEFAULT_LINKS,
+    DEFAULT_PER_ADDRESS, Drained, Limits,
 };
 pub use alarm::Alarm;
 pub use driver::{Dial, Dialer, Driver, Never, READ, Timer, Transport};
@@ -74,6 +74,7 @@ pub use socket::prepare_socket;
 #[cfg(unix)]
 pub use unix::{UnixPath, bind_unix};
 
+pub use countersign_capture as capture;
 pub use countersign_core as core;
 pub use countersign_endpoint as endpoint;
 
@@ -81,16 +82,17 @@ pub use countersign_endpoint as endpoint;
 pub mod api {
     pub use crate::{
         BatchReceipt, Incoming, Link, Listener, ManualReceiver, MessageSink, Receipt, Receiver,
-        Sender, SinkError, core, endpoint,
+        Sender, SinkError, capture, core, endpoint,
     };
     pub use common::*;
 
     /// The same for handles that wait and for handles that block.
     pub mod common {
         pub use crate::{
-            AcceptError, ChannelError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_HANDSHAKE_LIMIT,
-            DEFAULT_LINKS, DEFAULT_PER_ADDRESS, DEFAULT_SHUTDOWN_LIMIT, Delivery, Drained, Limits,
-            LinkError, LinkEvent, Outgoing, Report, SendError, Setup, StreamSetup,
+            AcceptError, ChannelError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN,
+            DEFAULT_HALF_OPEN_PER_ADDRESS, DEFAULT_HANDSHAKE_LIMIT, DEFAULT_LINKS,
+            DEFAULT_PER_ADDRESS, DEFAULT_SHUTDOWN_LIMIT, Delivery, Drained, Limits, LinkError,
+            LinkEvent, Outgoing, Report, SendError, Setup, StreamSetup,
         };
     }
 }

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
-use countersign_core::{Acking, ChannelId, ChannelReport, CloseMode, Mode, VerdictCounts};
+use countersign_core::{Acking, ChannelId, ChannelReport, CloseMode, Mode, PeerId, VerdictCounts};
 use countersign_endpoint::Fingerprint;
 
 use crate::error::{ChannelError, LinkError};
@@ -86,11 +86,19 @@ impl Link {
         })
     }
 
-    /// Who the peer is; `None` on a plain connection.
+    /// The key that the peer has proved to have on its latest connection; `None` on a plain one.
+    /// A peer that changes its key while both are pinned comes back with the new one.
     #[must_use]
     pub fn peer(&self) -> Option<Fingerprint> {
+        self.with(|state| state.peer)
+    }
+
+    /// Who the peer is, whichever of its pinned keys it uses
+    /// ([`Pins::of_one_peer`](countersign_endpoint::Pins::of_one_peer)); `None` on a plain
+    /// connection. Good for comparing links of this process, and for nothing else.
+    #[must_use]
+    pub fn peer_id(&self) -> Option<PeerId> {
         self.with(|state| state.link.peer())
-            .map(|peer| Fingerprint(peer.0))
     }
 
     /// What became of the messages so far.

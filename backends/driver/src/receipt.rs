@@ -189,6 +189,14 @@ impl Tally {
 }
 
 impl Receipts {
+    /// How much memory they take at most, with as many messages without a verdict: a cell for each,
+    /// and a list that grows by doubling.
+    pub(crate) const fn memory_bound(messages: usize) -> usize {
+        let cell = size_of::<Cell>() + 2 * size_of::<usize>();
+        let place = 3 * size_of::<Outstanding>();
+        (cell + place).saturating_mul(messages)
+    }
+
     /// A receipt for one message that was just accepted.
     pub(crate) fn single(&mut self, sequence: Sequence) -> Receipt {
         let cell = new_cell(0);

@@ -1,5 +1,6 @@
 //! The receiving end of a channel.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -123,13 +124,24 @@ impl ManualReceiver {
 /// [`reject::DROPPED`](countersign_core::reject::DROPPED).
 ///
 /// It is its payload, for reading.
-#[derive(Debug)]
 pub struct Delivery {
     handle: Arc<Handle>,
     channel: ChannelId,
     sequence: Sequence,
     payload: Bytes,
     settled: bool,
+}
+
+impl fmt::Debug for Delivery {
+    /// Without the message, which may be long, and nobody else's business.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("channel", &self.channel)
+            .field("sequence", &self.sequence)
+            .field("length", &self.payload.len())
+            .field("settled", &self.settled)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Delivery {

@@ -1,6 +1,7 @@
 //! The sending end of a channel.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -22,10 +23,20 @@ use crate::wakers::{Awaited, Waiting};
 /// let stop = Outgoing::from("stop").expires(Instant::now() + Duration::from_millis(200));
 /// # let _ = stop;
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Outgoing {
     message: Bytes,
     expires: Option<StdInstant>,
+}
+
+impl fmt::Debug for Outgoing {
+    /// Without the message, which may be long, and nobody else's business.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("length", &self.message.len())
+            .field("expires", &self.expires)
+            .finish()
+    }
 }
 
 impl Outgoing {

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
 use countersign_core::{
-    ChannelId, CloseMode, Event, Instant, Life, Link, Loss, Mode, Role, SessionLoss, TakeOver,
+    ChannelId, CloseMode, EndReason, Event, Instant, Life, Link, Loss, Mode, Role, SessionLoss,
+    TakeOver,
 };
-use countersign_endpoint::{Explanation, LinkAccess, SecurityError};
+use countersign_endpoint::{Explanation, Fingerprint, LinkAccess, SecurityError};
 
 use crate::clock::Clock;
 use crate::error::LinkError;
@@ -75,6 +76,8 @@ pub(crate) struct State {
     pub(crate) ended: bool,
     /// The application was told of a lost session, and not yet of the next one.
     session_lost: bool,
+    /// The key that the peer has proved to have on the latest connection.
+    pub(crate) peer: Option<Fingerprint>,
     pub(crate) explanation: Explanation,
     /// What the log was last told of there being no connection.
     logged: Option<String>,
@@ -104,7 +107,19 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
 }
 
+/// How many kinds of events an application may have to be told of, and how long the text of one is
+/// at most.
+const EVENTS: usize = 8;
+const TEXT: usize = 1024;
+
 impl Shared {
+    /// How much memory it takes at most, apart from the link, the receipts and the handles.
+    pub(crate) const fn memory_bound(channels: usize) -> usize {
+        let event = 3 * size_of::<LinkEvent>() + TEXT;
+        // A channel's name may be told as silent.
+        size_of::<Self>() + channels * (size_of::<Channel>() + event) + EVENTS * event
+    }
+
     pub(crate) fn new(link: Link) -> Arc<Self> {
         let channels = link
             .config()
@@ -120,6 +135,7 @@ impl Shared {
             connected: false,
             ended: false,
             session_lost: false,
+            peer: None,
             explanation: Explanation::default(),
             logged: None,
             driver_number: 0,
@@ -159,6 +175,7 @@ impl Shared {
                     let driver = state.driver.take();
                     state.wakes.extend(driver);
                     state.explanation.clear();
+                    state.peer = visitor.peer;
                 }
                 (result, state.driver_number, state.link.connection())
             })
@@ -404,6 +421,12 @@ impl State {
         }
     }
 
+    /// Why this end no longer accepts the peer, if that has ended the link.
+    pub(crate) fn revoked(&self) -> Option<LinkError> {
+        let revoked = self.link.end_reason() == Some(&EndReason::Revoked { by_us: true });
+        revoked.then(|| self.error())?
+    }
+
     /// Why the link ended, once it has.
     pub(crate) fn error(&self) -> Option<LinkError> {
         self.explanation.of_end(&self.link)
@@ -419,6 +442,10 @@ impl LinkAccess for &Shared {
     fn note(&mut self, failure: &SecurityError) {
         let state = &mut *self.lock();
         state.explanation.security(&state.link, failure);
+    }
+
+    fn secured(&mut self, peer: Option<Fingerprint>) {
+        self.lock().peer = peer;
     }
 }
 

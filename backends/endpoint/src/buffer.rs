@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
 
 /// Length of a lent piece of memory: four TLS records and what TLS adds to them.
-const LENGTH: usize = 4 * 16_384 + 1024;
+pub(crate) const LENGTH: usize = 4 * 16_384 + 1024;
 /// How many pieces a thread keeps for the next borrower.
 const KEPT: usize = 4;
 /// How many pieces all threads that wait keep together.

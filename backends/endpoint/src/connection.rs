@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use countersign_core::PeerId;
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 
@@ -9,7 +10,7 @@ use crate::error::{Reason, SecurityError};
 use crate::fingerprint::Fingerprint;
 use crate::plain::PlainConnection;
 use crate::security::{Choice, Security};
-use crate::tls::TlsConnection;
+use crate::tls::{Judgement, TlsConnection};
 use crate::translate::translate;
 
 /// The longest piece of input that can be incomplete, in bytes: a TLS record with its header
@@ -20,7 +21,7 @@ use crate::translate::translate;
 pub const MAX_RECORD: usize = 5 + 16_384 + 256;
 
 /// What [`Connection::read`] found.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub enum Incoming<'a> {
     /// The handshake is done as far as this end can tell, once for each connection and before
     /// anything else.
@@ -28,13 +29,27 @@ pub enum Incoming<'a> {
     /// On the connecting side the peer may still refuse: in TLS 1.3 the accepting side judges
     /// the other's certificate last, and a refusal arrives as an error of a later `read`.
     Secured {
-        /// Who the peer is; `None` on a plain connection, where nobody knows.
+        /// The key that the peer has proved to have; `None` on a plain connection, where nobody
+        /// knows.
         peer: Option<Fingerprint>,
+        /// Whose key that is: the same for all pinned keys of [one peer](crate::Pins::of_one_peer).
+        id: Option<PeerId>,
     },
     /// The peer's data, in the order it was sent; never empty.
     Data(&'a [u8]),
     /// The peer ended its direction in an orderly way (close_notify): no data comes after this.
     End,
+}
+
+impl fmt::Debug for Incoming<'_> {
+    /// Without the data: what is formatted ends in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Secured { peer, .. } => f.debug_tuple("Secured").field(peer).finish(),
+            Self::Data(data) => write!(f, "Data({} bytes)", data.len()),
+            Self::End => f.write_str("End"),
+        }
+    }
 }
 
 /// The security of one transport connection, without I/O: ciphertext in, plaintext out, and the
@@ -78,14 +93,16 @@ impl Connection {
     /// [`Reason::ServerNameMissing`] with an authority for which nobody said which server to
     /// expect, [`Reason::Internal`] if the TLS library fails, for want of random bytes, say.
     pub fn connect(security: &Security) -> Result<Self, SecurityError> {
-        let tls = match &security.choice {
-            Choice::Plaintext => return Ok(Self::plain()),
-            Choice::Tls(tls) => tls,
+        let Choice::Tls { store, bare } = &security.choice else {
+            return Ok(Self::plain());
         };
+        let current = store.current();
+        let tls = current.tls(*bare);
         let name = tls.server_name.clone().ok_or(Reason::ServerNameMissing)?;
         let engine = UnbufferedClientConnection::new(tls.client.clone(), name)
             .map_err(|error| translate(error, tls))?;
-        let connection = TlsConnection::new(engine, tls.clone())?;
+        let connection =
+            TlsConnection::new(engine, tls.clone(), store.clone(), current.generation)?;
         Ok(Self {
             inner: Inner::Connecting(Box::new(connection)),
         })
@@ -96,13 +113,15 @@ impl Connection {
     /// # Errors
     /// [`Reason::Internal`] if the TLS library fails, for want of random bytes, say.
     pub fn accept(security: &Security) -> Result<Self, SecurityError> {
-        let tls = match &security.choice {
-            Choice::Plaintext => return Ok(Self::plain()),
-            Choice::Tls(tls) => tls,
+        let Choice::Tls { store, bare } = &security.choice else {
+            return Ok(Self::plain());
         };
+        let current = store.current();
+        let tls = current.tls(*bare);
         let engine = UnbufferedServerConnection::new(tls.server.clone())
             .map_err(|error| translate(error, tls))?;
-        let connection = TlsConnection::new(engine, tls.clone())?;
+        let connection =
+            TlsConnection::new(engine, tls.clone(), store.clone(), current.generation)?;
         Ok(Self {
             inner: Inner::Accepting(Box::new(connection)),
         })
@@ -205,6 +224,23 @@ impl Connection {
     /// Before the connection is secured the close_notify waits until it is.
     pub fn close(&mut self) {
         inner!(&mut self.inner, plain => plain.close(), tls => tls.close());
+    }
+
+    /// Judges the peer again if identity and trust were [replaced](Security::replace) since it was
+    /// judged last; otherwise costs a comparison. Before the connection is secured there is nothing
+    /// to judge: that happens by itself then.
+    ///
+    /// # Errors
+    /// [`Reason::PinRemoved`] if the certificate that the peer has presented is none that is trusted
+    /// now. It is final, as the errors of [`read`](Self::read) are, and the peer is not told: TLS
+    /// has no way to say it after the handshake. The next connection tells.
+    pub fn recheck(&mut self) -> Result<(), SecurityError> {
+        inner!(&mut self.inner, _ => Ok(()), tls => tls.recheck())
+    }
+
+    /// As [`recheck`](Self::recheck), but the connection goes on whatever comes of it.
+    pub(crate) fn judge(&mut self) -> Result<Judgement, SecurityError> {
+        inner!(&mut self.inner, _ => Ok(Judgement::Same), tls => tls.judge())
     }
 
     /// Whether there is no security.

@@ -1,11 +1,13 @@
 //! The security of one connection and the core, put together: ciphertext in, messages out.
 
-use countersign_core::{Dialect, Instant, Life, Link, Loss, Output, PeerId, Role};
+use countersign_core::{Dialect, Instant, Life, Link, Loss, Output, Role};
 
 use crate::buffer::Buffer;
 use crate::connection::{Connection, Incoming};
 use crate::error::{Blame, Reason, SecurityError};
+use crate::fingerprint::Fingerprint;
 use crate::security::Security;
+use crate::tls::Judgement;
 
 /// How much plaintext [`Endpoint::write`] takes from the link at once, in bytes: four TLS records.
 const PLAINTEXT: usize = 4 * 16_384;
@@ -22,6 +24,12 @@ pub trait LinkAccess {
     /// is told of the link's end by [`with`](Self::with) can then be told why. Nothing by default.
     fn note(&mut self, failure: &SecurityError) {
         let _ = failure;
+    }
+
+    /// Hears which key the peer has proved to have, before the link hears that its connection is
+    /// secured; `None` on a plain one. Nothing by default.
+    fn secured(&mut self, peer: Option<Fingerprint>) {
+        let _ = peer;
     }
 }
 
@@ -46,6 +54,12 @@ impl<L: LinkAccess> Fenced<'_, L> {
                 work(link);
             }
         });
+    }
+
+    fn is_current(&mut self) -> bool {
+        let mut current = false;
+        self.with(|_| current = true);
+        current
     }
 }
 
@@ -76,8 +90,11 @@ pub struct Endpoint {
     /// link.
     number: u64,
     failure: Option<SecurityError>,
-    /// The peer has proved who it is.
+    /// The peer has proved who it is,
     secured: bool,
+    /// with this key.
+    peer: Option<Fingerprint>,
+    security: Security,
     read_ended: bool,
     write_ended: bool,
 }
@@ -111,6 +128,8 @@ impl Endpoint {
             number,
             failure: None,
             secured: false,
+            peer: None,
+            security,
             read_ended: false,
             write_ended: false,
         };
@@ -135,6 +154,39 @@ impl Endpoint {
         link.with(|link| link.connection() != self.number)
     }
 
+    /// Judges the peer again if identity and trust were [replaced](Security::replace) since it was
+    /// judged last; otherwise costs a comparison. Whoever drives links does this for each of them
+    /// when [`Security::watch`] tells of it.
+    ///
+    /// If the peer is not trusted any more, the link ends, and what is to be [written](Self::write)
+    /// from here on tells the peer. In the tlsstream dialect, which has no words for it, the
+    /// connection breaks off, so that the peer does not take it for an orderly end.
+    pub fn recheck(&mut self, now: Instant, link: &mut impl LinkAccess) {
+        if self.failure.is_some() || self.is_fenced(link) {
+            return;
+        }
+        if !self.secured || !link.with(|link| link.wants_connection()) {
+            // The link may have a session from an earlier connection, or wait for the next.
+            return self.security.recheck(now, link);
+        }
+        match self.connection.judge() {
+            Ok(Judgement::Same) => {}
+            Ok(Judgement::Other) => {
+                // What is under way goes on. But nobody begins or resumes anything as a peer that
+                // is none any more.
+                if link.with(|link| link.life() == Life::Greeting) {
+                    self.fail(now, Reason::PinsChanged.into(), link);
+                }
+            }
+            Err(error) => {
+                link.note(&error);
+                self.fenced(link).with(|link| link.revoke(now));
+                let dialect = link.with(|link| link.config().wire_dialect());
+                self.write_ended |= dialect == Dialect::TlsStream;
+            }
+        }
+    }
+
     /// Takes what arrived, decrypts it in place and hands it to the link. Returns how many bytes
     /// at the front were consumed; the rest must be presented again, as this call left it, with
     /// more behind it. It is never [`MAX_RECORD`](crate::MAX_RECORD) bytes or more.
@@ -149,7 +201,7 @@ impl Endpoint {
             return ciphertext.len();
         }
         let length = ciphertext.len();
-        let (mut ended, mut secured) = (false, false);
+        let (mut ended, mut secured, mut presented) = (false, false, None);
         let mut link = Fenced {
             number: self.number,
             link,
@@ -157,12 +209,15 @@ impl Endpoint {
         let result = self
             .connection
             .read(ciphertext, &mut |incoming| match incoming {
-                Incoming::Secured { peer } => {
+                Incoming::Secured { peer, id } => {
                     secured = true;
-                    let peer = peer.map(|fingerprint| PeerId(fingerprint.0));
+                    presented = peer;
+                    if link.is_current() {
+                        link.link.secured(peer);
+                    }
                     // A link that has ended meanwhile does not care.
                     link.with(|link| {
-                        let _ = link.handle_secured(now, peer);
+                        let _ = link.handle_secured(now, id);
                     });
                 }
                 Incoming::Data(data) => link.with(|link| link.handle_input(now, data)),
@@ -173,6 +228,7 @@ impl Endpoint {
             });
         self.read_ended |= ended;
         self.secured |= secured;
+        self.peer = presented.or(self.peer);
         result.unwrap_or_else(|error| {
             self.fail(now, error, link.link);
             length
@@ -332,6 +388,13 @@ impl Endpoint {
     #[must_use]
     pub fn failure(&self) -> Option<&SecurityError> {
         self.failure.as_ref()
+    }
+
+    /// The key that the peer has proved to have, once the connection is secured; `None` on a plain
+    /// one.
+    #[must_use]
+    pub fn peer(&self) -> Option<Fingerprint> {
+        self.peer
     }
 
     /// The cipher suite in use, for people to read.

@@ -62,6 +62,15 @@ pub enum Reason {
         /// and the peer has another one for the same key.
         expected: Vec<Fingerprint>,
     },
+    /// We no longer accept the peer: identity and trust were
+    /// [replaced](crate::Security::replace), and no pin, or no authority, lets it in any more.
+    PinRemoved {
+        /// The fingerprint of the key that it had presented; `None` for a peer that was away.
+        presented: Option<Fingerprint>,
+    },
+    /// The pins were [replaced](crate::Security::replace) while the peer connected, and by the new
+    /// ones it is another peer. Another connection is judged by these alone.
+    PinsChanged,
     /// We refused the peer: its certificate matches and has expired.
     PeerCertificateExpired {
         /// The last second at which it was valid.
@@ -148,6 +157,14 @@ impl SecurityError {
         }
     }
 
+    /// The same words of the TLS library, for another reason.
+    pub(crate) fn because_of(self, reason: Reason) -> Self {
+        Self {
+            reason: Box::new(reason),
+            source: self.source,
+        }
+    }
+
     /// What went wrong.
     #[must_use]
     pub fn reason(&self) -> &Reason {
@@ -163,9 +180,11 @@ impl SecurityError {
             | Reason::OutputTooSmall { .. }
             | Reason::ServerNameMissing
             | Reason::Internal => Blame::Local,
+            Reason::PinsChanged => Blame::Local,
             Reason::PeerMisbehaved | Reason::Corrupted => Blame::Peer,
             Reason::ClosedDuringHandshake | Reason::Truncated => Blame::Transport,
             Reason::PinMismatch { .. }
+            | Reason::PinRemoved { .. }
             | Reason::PeerCertificateExpired { .. }
             | Reason::PeerCertificateNotYetValid { .. }
             | Reason::PeerCertificateMissing
@@ -192,6 +211,7 @@ impl SecurityError {
                 matches!(alert, Alert::INTERNAL_ERROR | Alert::BAD_RECORD_MAC)
             }
             Reason::PeerCertificateNotYetValid { .. }
+            | Reason::PinsChanged
             | Reason::Corrupted
             | Reason::ClosedDuringHandshake
             | Reason::Truncated
@@ -228,6 +248,20 @@ impl fmt::Display for Reason {
                 presented,
                 expected,
             } => pin_mismatch(f, presented, expected),
+            Self::PinRemoved {
+                presented: Some(presented),
+            } => write!(
+                f,
+                "we no longer accept the peer: its pin was removed, for the key {presented}; pin the \
+                 key that it is to use from now on"
+            ),
+            Self::PinRemoved { presented: None } => f.write_str(
+                "we no longer accept the peer, which was away: its pin was removed; pin the key that \
+                 it is to use from now on",
+            ),
+            Self::PinsChanged => {
+                f.write_str("the pins were changed while the peer connected; connect again")
+            }
             Self::PeerCertificateExpired { not_after, now } => write!(
                 f,
                 "we refused the peer: its certificate expired on {}, and it is {} here; renew \

@@ -96,6 +96,7 @@ impl fmt::Display for LinkError {
                 EndReason::Lost(Loss::Security | Loss::NotTrusted | Loss::Unproven),
                 Some(Detail::Security(error)),
             ) => error.fmt(f),
+            (EndReason::Revoked { by_us: true }, Some(Detail::Security(error))) => error.fmt(f),
             (EndReason::Lost(Loss::Transport), Some(Detail::Transport(error))) => {
                 write!(f, "the connection was lost: {error}")
             }

@@ -94,21 +94,26 @@ pub enum ValidityDates {
 
 /// One to [`Pins::LIMIT`] pins, of which the peer's certificate must match one.
 ///
-/// More than one is for the time in which a peer changes its identity: pin the old and the new,
-/// let the peer change, drop the old.
+/// Several may be of several peers, or of one: for the time in which a peer changes its identity,
+/// pin the old and the new key as [that peer's](Self::of_one_peer), let the peer change, drop the
+/// old one (`docs/rotation.md`). A session belongs to a peer and not to a key, so it goes on
+/// meanwhile. Pins of the same key are always of the same peer.
 ///
 /// ```
-/// use countersign_endpoint::{Fingerprint, Pins, ValidityDates};
+/// use countersign_endpoint::{Fingerprint, Pins};
 ///
-/// let old = Fingerprint([1; 32]);
-/// let new = Fingerprint([2; 32]);
-/// let pins = Pins::new([old.into(), new.into()])?.with_validity_dates(ValidityDates::Ignore);
-/// assert_eq!(pins.fingerprints().collect::<Vec<_>>(), [old, new]);
+/// let [old, new, other] = [1, 2, 3].map(|byte| Fingerprint([byte; 32]));
+/// let pins = Pins::of_one_peer([old.into(), new.into()])?.and(&Pins::from(other))?;
+/// assert_eq!(pins.fingerprints().collect::<Vec<_>>(), [old, new, other]);
+/// assert_eq!(pins.peers().count(), 2);
 /// # Ok::<(), countersign_endpoint::SetupError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Pins {
+    /// Sorted by peer.
     pins: Arc<[Pin]>,
+    /// Where the pins of each peer end.
+    ends: Arc<[usize]>,
     validity_dates: ValidityDates,
 }
 
@@ -116,44 +121,100 @@ impl Pins {
     /// The most pins a set may have. Every handshake compares with all of them.
     pub const LIMIT: usize = 64;
 
-    /// A set of `pins`; one given twice counts once. Validity dates are checked.
+    /// A set of `pins`, each of a peer of its own; one given twice counts once. Validity dates are
+    /// checked.
     ///
     /// # Errors
     /// [`SetupError::NoPins`] and [`SetupError::TooManyPins`].
     pub fn new(pins: impl IntoIterator<Item = Pin>) -> Result<Self, SetupError> {
-        let mut distinct: Vec<Pin> = Vec::new();
-        for pin in pins {
-            if distinct.contains(&pin) {
-                continue;
+        Self::of_peers(pins.into_iter().map(|pin| [pin]))
+    }
+
+    /// A set of `pins` that are all keys of one peer. Otherwise as [`Pins::new`].
+    ///
+    /// # Errors
+    /// As for [`Pins::new`].
+    pub fn of_one_peer(pins: impl IntoIterator<Item = Pin>) -> Result<Self, SetupError> {
+        Self::of_peers([pins])
+    }
+
+    /// These pins and those of `other`, with this set's choice about validity dates. Peers that
+    /// have a key in both are one peer.
+    ///
+    /// # Errors
+    /// [`SetupError::TooManyPins`].
+    pub fn and(&self, other: &Self) -> Result<Self, SetupError> {
+        let peers = self.peers().chain(other.peers());
+        let both = Self::of_peers(peers.map(<[Pin]>::to_vec))?;
+        Ok(both.with_validity_dates(self.validity_dates))
+    }
+
+    /// Puts together the pins of several peers.
+    fn of_peers<Peer: IntoIterator<Item = Pin>>(
+        peers: impl IntoIterator<Item = Peer>,
+    ) -> Result<Self, SetupError> {
+        let mut owned: Vec<(usize, Pin)> = Vec::new();
+        for (number, pins) in peers.into_iter().enumerate() {
+            let mut peer = number;
+            for pin in pins {
+                let same_key = |(_, its): &&(usize, Pin)| its.fingerprint == pin.fingerprint;
+                if let Some((owner, _)) = owned.iter().find(same_key) {
+                    // A key that is another peer's too: the two are one, the earlier.
+                    let (earlier, later) = (peer.min(*owner), peer.max(*owner));
+                    for (owner, _) in &mut owned {
+                        if *owner == later {
+                            *owner = earlier;
+                        }
+                    }
+                    peer = earlier;
+                }
+                if owned.iter().any(|(_, its)| *its == pin) {
+                    continue;
+                }
+                if owned.len() == Self::LIMIT {
+                    return Err(SetupError::TooManyPins { limit: Self::LIMIT });
+                }
+                owned.push((peer, pin));
             }
-            if distinct.len() == Self::LIMIT {
-                return Err(SetupError::TooManyPins { limit: Self::LIMIT });
-            }
-            distinct.push(pin);
         }
-        if distinct.is_empty() {
+        if owned.is_empty() {
             return Err(SetupError::NoPins);
         }
+        // Keeps the order of each peer's own.
+        owned.sort_by_key(|(peer, _)| *peer);
+        let peers = owned.chunk_by(|(one, _), (other, _)| one == other);
+        let ends = peers.scan(0, |end, pins| {
+            *end += pins.len();
+            Some(*end)
+        });
         Ok(Self {
-            pins: distinct.into(),
+            ends: ends.collect(),
+            pins: owned.into_iter().map(|(_, pin)| pin).collect(),
             validity_dates: ValidityDates::default(),
         })
     }
 
-    /// Reads pins from files. Each holds certificates in PEM, every one of which is a pin, or
-    /// fingerprints, one to a line, with empty lines and lines that begin with `#` passed over.
+    /// Reads pins from files, one for each peer. A file holds certificates in PEM, every one of
+    /// which is a pin, or fingerprints, one to a line, with empty lines and lines that begin with
+    /// `#` passed over. What one file holds are keys of one peer.
     ///
     /// # Errors
     /// A [`SetupError`] that names the file and says what is wrong with it.
     pub fn from_files<P: AsRef<Path>>(
         files: impl IntoIterator<Item = P>,
     ) -> Result<Self, SetupError> {
-        let mut pins = Vec::new();
+        let mut peers = Vec::new();
         for file in files {
             let file = file.as_ref();
-            pins.extend(read_text(&read_file(file)?, &file.into())?);
+            let pins = read_text(&read_file(file)?, &file.into())?;
+            if pins.is_empty() {
+                return Err(SetupError::EmptyPinFile {
+                    path: file.to_owned(),
+                });
+            }
+            peers.push(pins);
         }
-        Self::new(pins)
+        Self::of_peers(peers)
     }
 
     /// Reads pins from the text of such a file as [`Pins::from_files`] reads.
@@ -161,7 +222,7 @@ impl Pins {
     /// # Errors
     /// A [`SetupError`] that says what is wrong with it.
     pub fn from_text(text: &[u8]) -> Result<Self, SetupError> {
-        Self::new(read_text(text, &Origin::Memory("the pins"))?)
+        Self::of_one_peer(read_text(text, &Origin::Memory("the pins"))?)
     }
 
     /// Says whether the certificates' validity dates count; they do unless told otherwise.
@@ -177,20 +238,26 @@ impl Pins {
         self.validity_dates
     }
 
-    /// The pins, in the order they were given.
+    /// The pins of each peer.
+    pub fn peers(&self) -> impl Iterator<Item = &[Pin]> {
+        let starts = std::iter::once(&0).chain(self.ends.iter());
+        starts
+            .zip(self.ends.iter())
+            .map(|(start, end)| &self.pins[*start..*end])
+    }
+
+    /// The pins, peer by peer, in the order they were given.
     pub fn iter(&self) -> impl Iterator<Item = &Pin> {
         self.pins.iter()
     }
 
-    /// The fingerprints of the pins, in the order they were given.
+    /// The fingerprints of the pins, in the order of [`Pins::iter`].
     pub fn fingerprints(&self) -> impl Iterator<Item = Fingerprint> {
         self.pins.iter().map(Pin::fingerprint)
     }
 
     /// The pin that the certificate `der` matches, whatever its validity dates.
     ///
-    /// For a link that is up when the pins change: [`crate::Connection::peer_certificate`] is
-    /// what to look for among the new ones.
     #[must_use]
     pub fn find(&self, der: &[u8]) -> Option<&Pin> {
         let facts = Facts::read(&CertificateDer::from(der)).ok()?;
@@ -206,6 +273,7 @@ impl From<Pin> for Pins {
     fn from(pin: Pin) -> Self {
         Self {
             pins: Arc::new([pin]),
+            ends: Arc::new([1]),
             validity_dates: ValidityDates::default(),
         }
     }

@@ -14,7 +14,10 @@ impl PlainConnection {
     pub(crate) fn read(&mut self, bytes: &[u8], deliver: &mut dyn FnMut(Incoming<'_>)) -> usize {
         if !self.announced {
             self.announced = true;
-            deliver(Incoming::Secured { peer: None });
+            deliver(Incoming::Secured {
+                peer: None,
+                id: None,
+            });
         }
         if !bytes.is_empty() {
             deliver(Incoming::Data(bytes));

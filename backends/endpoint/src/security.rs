@@ -3,28 +3,34 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::client::danger::ServerCertVerifier;
-use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::ServerName;
-use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::sign::SingleCertAndKey;
-use rustls::{CipherSuite, ClientConfig, KeyLogFile, ServerConfig};
+use countersign_core::{Instant, Life};
+use rustls::crypto::aws_lc_rs;
 
+use crate::buffer::LENGTH;
+use crate::connection::MAX_RECORD;
+use crate::endpoint::LinkAccess;
+use crate::error::{Reason, SecurityError};
 use crate::fingerprint::Fingerprint;
 use crate::identity::Identity;
+use crate::pin::Pin;
+use crate::settings::{Fixed, Tls};
 use crate::setup_error::SetupError;
 use crate::trust::Trust;
-use crate::verify::PinVerifier;
+use crate::watch::{Store, Watch};
+use crate::wire::Wire;
 
 /// The protocol name that native connections agree on through ALPN (RFC 7301).
 pub const ALPN_COUNTERSIGN: &str = "countersign";
 
+/// What TLS itself takes at most for one connection: its keys, a flight of the handshake, the
+/// peer's certificates, and records that rustls has looked at and not consumed. A peer's
+/// message is no longer than [`MAX_RECORD`].
+const TLS: usize = 6 * MAX_RECORD;
+
 /// How connections are secured: TLS 1.3 with this identity and this trust, or not at all.
 ///
-/// Cloning is cheap. To change identity or pins, build another one and use it for the
-/// connections from then on; one that failed to build changes nothing.
+/// Cloning is cheap, and all clones are one: to change identity and pins, [replace](Self::replace)
+/// them, and every listener, opener and link that was given a clone goes on with the new ones.
 ///
 /// ```no_run
 /// use countersign_endpoint::{Identity, Pins, Security};
@@ -42,18 +48,11 @@ pub struct Security {
 #[derive(Clone)]
 pub(crate) enum Choice {
     Plaintext,
-    Tls(Arc<Tls>),
-}
-
-/// What connections need of the choice for TLS.
-pub(crate) struct Tls {
-    pub(crate) client: Arc<ClientConfig>,
-    pub(crate) server: Arc<ServerConfig>,
-    /// Missing when there is an authority and nobody said which server to expect.
-    pub(crate) server_name: Option<ServerName<'static>>,
-    pub(crate) identity: Identity,
-    pub(crate) alpn: Vec<Vec<u8>>,
-    trust: Trust,
+    Tls {
+        store: Arc<Store>,
+        /// Without ALPN.
+        bare: bool,
+    },
 }
 
 impl Tls {
@@ -90,76 +89,201 @@ impl Security {
         matches!(self.choice, Choice::Plaintext)
     }
 
+    /// How many bytes of memory a [`Wire`](crate::Wire) takes at most for one connection that is
+    /// secured like this, whatever its peer does (`docs/limits.md`). What waits to be sent counts
+    /// once: it is lent by the thread, and given back when it was sent.
+    #[must_use]
+    pub const fn memory_bound(&self) -> usize {
+        match self.choice {
+            Choice::Plaintext => size_of::<Wire>() + 2 * LENGTH,
+            Choice::Tls { .. } => size_of::<Wire>() + 3 * LENGTH + TLS,
+        }
+    }
+
     /// The same without ALPN: what the tlsstream dialect needs, whose original knows nothing of it.
+    /// It follows when identity and trust are [replaced](Self::replace).
     #[must_use]
     pub fn without_alpn(&self) -> Self {
-        let Choice::Tls(tls) = &self.choice else {
-            return self.clone();
+        let choice = match &self.choice {
+            Choice::Plaintext => Choice::Plaintext,
+            Choice::Tls { store, .. } => Choice::Tls {
+                store: store.clone(),
+                bare: true,
+            },
         };
-        let mut client = (*tls.client).clone();
-        client.alpn_protocols.clear();
-        let mut server = (*tls.server).clone();
-        server.alpn_protocols.clear();
-        let bare = Tls {
-            client: Arc::new(client),
-            server: Arc::new(server),
-            server_name: tls.server_name.clone(),
-            identity: tls.identity.clone(),
-            alpn: Vec::new(),
-            trust: tls.trust.clone(),
+        Self { choice }
+    }
+
+    /// Puts another identity and another trust in force, both at once, for this and all of its
+    /// clones; protocol names and the key log stay. From here on
+    /// - every new connection takes these;
+    /// - a handshake that is under way goes on with the identity that it began with, and its peer is
+    ///   judged by both trusts;
+    /// - whoever drives a link hears of it ([`Security::watch`]) and has the peer judged again: the
+    ///   link ends ([`EndReason::Revoked`](countersign_core::EndReason::Revoked)) if the certificate
+    ///   that it has presented is none that is trusted now. Validity dates count as of the moment at
+    ///   which the peer was let in, so a certificate that has expired since ends no link;
+    /// - links whose peers are away end if no key of their peers is pinned any more.
+    ///
+    /// A session belongs to a peer, whichever of its keys that uses: a peer of the new pins is the
+    /// peer of the old ones that it has a key in common with ([`Pins`](crate::Pins)). Of several old
+    /// ones, merged by this, it is the one whose key is pinned first; a peer that is parted into
+    /// several is gone, and each part is new. `docs/rotation.md` has the steps in order.
+    ///
+    /// # Errors
+    /// [`SetupError::Plaintext`], and [`SetupError::Refused`] if the TLS library objects; then
+    /// nothing has changed.
+    pub fn replace(
+        &self,
+        identity: Identity,
+        trust: impl Into<Trust>,
+    ) -> Result<Replaced, SetupError> {
+        let Choice::Tls { store, .. } = &self.choice else {
+            return Err(SetupError::Plaintext);
         };
-        Self {
-            choice: Choice::Tls(Arc::new(bare)),
+        let [old, new] = store.replace(identity, trust.into())?;
+        Ok(Replaced::between(&old.named, &new.named))
+    }
+
+    /// What tells when identity and trust are replaced; never, in plaintext.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Watch::new(match &self.choice {
+            Choice::Plaintext => None,
+            Choice::Tls { store, .. } => Some(store.clone()),
+        })
+    }
+
+    /// Judges a link that has no connection to its peer: it ends if no key of the peer that its
+    /// session is held with is trusted any more. For whoever drives links, when identity and trust
+    /// were replaced; where there is a connection, [`Wire::recheck`](crate::Wire::recheck) does
+    /// this too.
+    pub fn recheck(&self, now: Instant, link: &mut impl LinkAccess) {
+        let Some(current) = self.tls_store().map(|store| store.current()) else {
+            return;
+        };
+        let held_with = link.with(|link| match link.life() {
+            Life::Finishing | Life::Ended => None,
+            _ => link.session_peer(),
+        });
+        if held_with.is_some_and(|id| !current.peers.may_know(id)) {
+            link.note(&SecurityError::from(Reason::PinRemoved { presented: None }));
+            link.with(|link| link.revoke(now));
         }
+    }
+
+    fn tls_store(&self) -> Option<&Arc<Store>> {
+        match &self.choice {
+            Choice::Plaintext => None,
+            Choice::Tls { store, .. } => Some(store),
+        }
+    }
+
+    fn in_force(&self) -> Option<Arc<Tls>> {
+        Some(self.tls_store()?.current().named.clone())
     }
 
     /// The protocols to agree on through ALPN, the preferred one first; none in plaintext.
     #[must_use]
     pub fn protocols(&self) -> &[Vec<u8>] {
         match &self.choice {
-            Choice::Plaintext => &[],
-            Choice::Tls(tls) => &tls.alpn,
+            Choice::Plaintext | Choice::Tls { bare: true, .. } => &[],
+            Choice::Tls { store, .. } => &store.fixed().alpn,
         }
     }
 
-    /// The fingerprint of this end's identity; none in plaintext.
+    /// The fingerprint of this end's identity as it is now; none in plaintext.
     #[must_use]
     pub fn fingerprint(&self) -> Option<Fingerprint> {
-        match &self.choice {
-            Choice::Plaintext => None,
-            Choice::Tls(tls) => Some(tls.identity.fingerprint()),
-        }
+        Some(self.in_force()?.identity.fingerprint())
     }
 
-    /// This end's identity; none in plaintext.
+    /// This end's identity as it is now; none in plaintext.
     #[must_use]
-    pub fn identity(&self) -> Option<&Identity> {
-        match &self.choice {
-            Choice::Plaintext => None,
-            Choice::Tls(tls) => Some(&tls.identity),
-        }
+    pub fn identity(&self) -> Option<Identity> {
+        Some(self.in_force()?.identity.clone())
     }
 
-    /// Whom this end accepts; none in plaintext.
+    /// Whom this end accepts now; none in plaintext.
     #[must_use]
-    pub fn trust(&self) -> Option<&Trust> {
-        match &self.choice {
-            Choice::Plaintext => None,
-            Choice::Tls(tls) => Some(&tls.trust),
-        }
+    pub fn trust(&self) -> Option<Trust> {
+        Some(self.in_force()?.trust.clone())
     }
 }
 
 impl fmt::Debug for Security {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.choice {
-            Choice::Plaintext => f.write_str("Security::plaintext"),
-            Choice::Tls(tls) => f
+        match self.in_force() {
+            None => f.write_str("Security::plaintext"),
+            Some(tls) => f
                 .debug_struct("Security::tls")
                 .field("identity", &tls.identity.fingerprint())
                 .field("trust", &tls.trust)
                 .finish_non_exhaustive(),
         }
+    }
+}
+
+/// What [`Security::replace`] has changed. `Display` is one line for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Replaced {
+    /// The fingerprints of this end's identity, before and now.
+    pub identities: [Fingerprint; 2],
+    /// Whether this end's certificate is another one, for the same key perhaps.
+    pub certificate_changed: bool,
+    /// The pins that were not there before.
+    pub added: Vec<Pin>,
+    /// The pins that are not there any more.
+    pub removed: Vec<Pin>,
+}
+
+impl Replaced {
+    fn between(old: &Tls, new: &Tls) -> Self {
+        let pins = |tls: &Tls| match &tls.trust {
+            Trust::Pins(pins) => pins.iter().cloned().collect(),
+            Trust::Authority(_) => Vec::new(),
+        };
+        let (before, now): (Vec<Pin>, Vec<Pin>) = (pins(old), pins(new));
+        let without = |all: &[Pin], others: &[Pin]| {
+            let rest = all.iter().filter(|pin| !others.contains(pin));
+            rest.cloned().collect()
+        };
+        Self {
+            identities: [&old.identity, &new.identity].map(Identity::fingerprint),
+            certificate_changed: old.identity.certificate_der() != new.identity.certificate_der(),
+            added: without(&now, &before),
+            removed: without(&before, &now),
+        }
+    }
+
+    /// Whether identity or pins are other ones than before.
+    #[must_use]
+    pub fn is_change(&self) -> bool {
+        self.certificate_changed || !self.added.is_empty() || !self.removed.is_empty()
+    }
+}
+
+impl fmt::Display for Replaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [before, now] = self.identities;
+        if !self.is_change() {
+            return write!(f, "identity {now} and pins are what they were");
+        }
+        match (before == now, self.certificate_changed) {
+            (false, _) => write!(f, "identity {now}, was {before}")?,
+            (true, true) => write!(f, "identity {now}, with another certificate")?,
+            (true, false) => write!(f, "identity {now} as before")?,
+        }
+        for (what, pins) in [("added", &self.added), ("removed", &self.removed)] {
+            for (at, pin) in pins.iter().enumerate() {
+                let before = if at == 0 { "; pins " } else { ", " };
+                let what = if at == 0 { what } else { "" };
+                let space = if at == 0 { " " } else { "" };
+                write!(f, "{before}{what}{space}{}", pin.fingerprint())?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -205,134 +329,15 @@ impl TlsBuilder {
         {
             return Err(SetupError::BadProtocolName { length: bad.len() });
         }
-        let fast_aes = has_aes_instructions();
-        let provider = Arc::new(provider(fast_aes));
-        let verifiers = Verifiers::new(&self.trust, &provider)?;
-        let tls = Tls {
-            client: Arc::new(self.client(&provider, verifiers.server)?),
-            server: Arc::new(self.server(&provider, verifiers.client, fast_aes)?),
-            server_name: match &self.trust {
-                // Never sent and never looked at: rustls wants a name all the same.
-                Trust::Pins(_) => ServerName::try_from("countersign.invalid").ok(),
-                Trust::Authority(authority) => authority.server_name.clone(),
-            },
-            identity: self.identity,
+        let fixed = Fixed {
             alpn: self.alpn,
-            trust: self.trust,
+            key_log: self.key_log,
         };
+        let store = Store::new(self.identity, self.trust, fixed)?;
         Ok(Security {
-            choice: Choice::Tls(Arc::new(tls)),
+            choice: Choice::Tls { store, bare: false },
         })
     }
-
-    fn client(
-        &self,
-        provider: &Arc<CryptoProvider>,
-        verifier: Arc<dyn ServerCertVerifier>,
-    ) -> Result<ClientConfig, SetupError> {
-        let resolver = SingleCertAndKey::from(self.identity.certified().clone());
-        let mut config = ClientConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(refused)?
-            .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_client_cert_resolver(Arc::new(resolver));
-        // A resumed connection would skip the certificate, and with it the pin. Tickets come
-        // when the remembered certificate is checked again against the pins of the day.
-        config.resumption = Resumption::disabled();
-        config.enable_sni = matches!(self.trust, Trust::Authority(_));
-        config.alpn_protocols.clone_from(&self.alpn);
-        if self.key_log {
-            config.key_log = Arc::new(KeyLogFile::new());
-        }
-        Ok(config)
-    }
-
-    fn server(
-        &self,
-        provider: &Arc<CryptoProvider>,
-        verifier: Arc<dyn ClientCertVerifier>,
-        fast_aes: bool,
-    ) -> Result<ServerConfig, SetupError> {
-        let resolver = SingleCertAndKey::from(self.identity.certified().clone());
-        let mut config = ServerConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(refused)?
-            .with_client_cert_verifier(verifier)
-            .with_cert_resolver(Arc::new(resolver));
-        // For the same reason as on the connecting side.
-        config.send_tls13_tickets = 0;
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.alpn_protocols.clone_from(&self.alpn);
-        // The connecting end's order counts unless this end is the one without instructions for
-        // AES, so that ChaCha20 is taken when either end is without.
-        config.ignore_client_order = !fast_aes;
-        if self.key_log {
-            config.key_log = Arc::new(KeyLogFile::new());
-        }
-        Ok(config)
-    }
-}
-
-/// The checks of the peer's certificate.
-struct Verifiers {
-    /// Of the accepting end's, for the connecting end.
-    server: Arc<dyn ServerCertVerifier>,
-    /// Of the connecting end's, for the accepting end.
-    client: Arc<dyn ClientCertVerifier>,
-}
-
-impl Verifiers {
-    fn new(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Self, SetupError> {
-        match trust {
-            Trust::Pins(pins) => {
-                let algorithms = provider.signature_verification_algorithms;
-                let verifier = Arc::new(PinVerifier {
-                    pins: pins.clone(),
-                    algorithms,
-                });
-                Ok(Self {
-                    server: verifier.clone(),
-                    client: verifier,
-                })
-            }
-            Trust::Authority(authority) => {
-                let roots = Arc::new(authority.roots.clone());
-                let server =
-                    WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone());
-                let client = WebPkiClientVerifier::builder_with_provider(roots, provider.clone());
-                Ok(Self {
-                    server: server.build().map_err(refused)?,
-                    client: client.build().map_err(refused)?,
-                })
-            }
-        }
-    }
-}
-
-fn refused(error: impl fmt::Display) -> SetupError {
-    SetupError::Refused {
-        detail: error.to_string(),
-    }
-}
-
-/// rustls's provider with its key exchange groups as they are, hybrid post-quantum first, and
-/// the cipher suites of TLS 1.3 in the order that suits this processor.
-fn provider(fast_aes: bool) -> CryptoProvider {
-    let mut provider = aws_lc_rs::default_provider();
-    provider
-        .cipher_suites
-        .retain(|suite| suite.tls13().is_some());
-    provider
-        .cipher_suites
-        .sort_by_key(|suite| match suite.suite() {
-            CipherSuite::TLS13_AES_128_GCM_SHA256 => 1,
-            CipherSuite::TLS13_AES_256_GCM_SHA384 => 2,
-            CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 if fast_aes => 3,
-            CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => 0,
-            _ => 4,
-        });
-    provider
 }
 
 /// Sixteen random bytes for [`Link::new`](countersign_core::Link::new), good enough for session
@@ -347,50 +352,4 @@ pub fn random_seed() -> Result<[u8; 16], SetupError> {
         detail: "the system has no random bytes to give".to_owned(),
     })?;
     Ok(seed)
-}
-
-/// Whether this processor has instructions for AES-GCM: both for AES and for its hash.
-fn has_aes_instructions() -> bool {
-    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-    {
-        std::is_x86_feature_detected!("aes") && std::is_x86_feature_detected!("pclmulqdq")
-    }
-    #[cfg(target_arch = "aarch64")]
-    {
-        // On this architecture Rust's `aes` stands for both.
-        std::arch::is_aarch64_feature_detected!("aes")
-    }
-    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
-    {
-        false
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn suites(fast_aes: bool) -> Vec<CipherSuite> {
-        provider(fast_aes)
-            .cipher_suites
-            .iter()
-            .map(rustls::SupportedCipherSuite::suite)
-            .collect()
-    }
-
-    #[test]
-    fn the_processor_decides_which_cipher_comes_first() {
-        use CipherSuite::{
-            TLS13_AES_128_GCM_SHA256 as AES_128, TLS13_AES_256_GCM_SHA384 as AES_256,
-            TLS13_CHACHA20_POLY1305_SHA256 as CHACHA,
-        };
-        assert_eq!(suites(true), [AES_128, AES_256, CHACHA]);
-        assert_eq!(suites(false), [CHACHA, AES_128, AES_256]);
-    }
-
-    #[test]
-    fn hybrid_post_quantum_key_exchange_comes_first() {
-        let first = provider(true).kx_groups[0].name();
-        assert_eq!(first, rustls::NamedGroup::X25519MLKEM768);
-    }
 }

@@ -172,6 +172,15 @@ pub enum SetupError {
     /// A set of pins without a pin: nobody could ever connect.
     #[error("there is no pin; name the peer's certificate or its fingerprint")]
     NoPins,
+    /// A file that is to hold a peer's pins holds none.
+    #[error("{}: holds no pin; it needs certificates in PEM, or lines of fingerprints", .path.display())]
+    EmptyPinFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Identity and pins of a plain connection were to be replaced.
+    #[error("a plain connection has no identity and no pins that could be replaced")]
+    Plaintext,
     /// More pins than a set may have.
     #[error("there are more than {limit} pins; remove those of identities no longer in use")]
     TooManyPins {

@@ -10,10 +10,12 @@
 use std::mem;
 use std::ops::DerefMut;
 use std::sync::Arc;
+use std::time::Duration;
 
+use countersign_core::PeerId;
 use rustls::Error;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, UnbufferedConnectionCommon, UnbufferedStatus,
@@ -22,8 +24,10 @@ use rustls::unbuffered::{
 use crate::certificate::Facts;
 use crate::connection::{Incoming, MAX_RECORD};
 use crate::error::{PlainProtocol, Reason, SecurityError};
-use crate::security::Tls;
+use crate::fingerprint::Fingerprint;
+use crate::settings::{Side, Tls};
 use crate::translate::{FirstBytes, RECORD_HEADER, protocol, recognise, translate};
+use crate::watch::{Current, Store};
 
 /// The largest piece of plaintext in one record (RFC 8446, section 5.1).
 const MAX_FRAGMENT: usize = 16_384;
@@ -38,6 +42,9 @@ const ALERT: usize = 2;
 pub(crate) trait Engine: DerefMut<Target = UnbufferedConnectionCommon<Self::Data>> {
     type Data;
 
+    /// Which end the peer is.
+    const PEER: Side;
+
     fn process<'c, 'i>(
         &'c mut self,
         incoming: &'i mut [u8],
@@ -46,6 +53,7 @@ pub(crate) trait Engine: DerefMut<Target = UnbufferedConnectionCommon<Self::Data
 
 impl Engine for UnbufferedClientConnection {
     type Data = ClientConnectionData;
+    const PEER: Side = Side::Accepting;
 
     fn process<'c, 'i>(
         &'c mut self,
@@ -57,6 +65,7 @@ impl Engine for UnbufferedClientConnection {
 
 impl Engine for UnbufferedServerConnection {
     type Data = ServerConnectionData;
+    const PEER: Side = Side::Connecting;
 
     fn process<'c, 'i>(
         &'c mut self,
@@ -70,6 +79,13 @@ impl Engine for UnbufferedServerConnection {
 pub(crate) struct TlsConnection<E> {
     engine: E,
     settings: Arc<Tls>,
+    store: Arc<Store>,
+    /// Which trust the peer was judged by last.
+    judged: u64,
+    /// When, of the calendar, it was let in.
+    secured_at: UnixTime,
+    /// What it was known as then.
+    peer_id: Option<PeerId>,
     /// Encoded and not yet asked for.
     pending: Vec<u8>,
     /// The unconsumed input, while there are records in it that rustls has already processed.
@@ -89,6 +105,15 @@ pub(crate) struct TlsConnection<E> {
     failure: Option<SecurityError>,
 }
 
+/// What a peer is that is still trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judgement {
+    /// The one that it was.
+    Same,
+    /// Another, since the pins have been grouped in another way.
+    Other,
+}
+
 /// What a call of rustls led to.
 enum Step {
     /// There may be more to do.
@@ -102,10 +127,19 @@ enum Step {
 }
 
 impl<E: Engine> TlsConnection<E> {
-    pub(crate) fn new(engine: E, settings: Arc<Tls>) -> Result<Self, SecurityError> {
+    pub(crate) fn new(
+        engine: E,
+        settings: Arc<Tls>,
+        store: Arc<Store>,
+        generation: u64,
+    ) -> Result<Self, SecurityError> {
         let mut connection = Self {
             engine,
             settings,
+            store,
+            judged: generation,
+            secured_at: UnixTime::since_unix_epoch(Duration::ZERO),
+            peer_id: None,
             pending: Vec::new(),
             held: Vec::new(),
             left: 0,
@@ -248,11 +282,67 @@ impl<E: Engine> TlsConnection<E> {
         let Some(facts) = facts else {
             return Err(self.fail(Reason::PeerCertificateMissing.into()));
         };
+        self.secured_at = UnixTime::now();
+        // The handshake may have begun before the trust of today.
+        let current = self.store.current();
+        if let Err(error) = self.judge_by(&current, facts.fingerprint) {
+            return Err(self.fail(error));
+        }
         self.secured = true;
+        self.peer_id = current.peers.id(facts.fingerprint);
         deliver(Incoming::Secured {
             peer: Some(facts.fingerprint),
+            id: self.peer_id,
         });
         Ok(())
+    }
+
+    /// Judges the peer by this trust, unless it was the last that it was judged by.
+    fn judge_by(&mut self, current: &Current, key: Fingerprint) -> Result<(), SecurityError> {
+        if current.generation == self.judged {
+            return Ok(());
+        }
+        self.judged = current.generation;
+        let chain = self.engine.peer_certificates().unwrap_or_default();
+        let judged = current.named.judge(E::PEER, chain, self.secured_at);
+        judged.map_err(|error| {
+            let error = translate(error, &current.named);
+            match error.reason() {
+                Reason::PinMismatch { .. } | Reason::PeerCertificateRefused => {
+                    let presented = Some(key);
+                    error.because_of(Reason::PinRemoved { presented })
+                }
+                _ => error,
+            }
+        })
+    }
+
+    /// Judges the peer again if there is another trust than the one it was judged by last.
+    pub(crate) fn judge(&mut self) -> Result<Judgement, SecurityError> {
+        if !self.secured || self.store.generation() == self.judged {
+            return Ok(Judgement::Same);
+        }
+        let certificate = self.peer_certificate().map(CertificateDer::from);
+        let facts = certificate.and_then(|certificate| Facts::read(&certificate).ok());
+        let key = facts.ok_or(Reason::PeerCertificateMissing)?.fingerprint;
+        let current = self.store.current();
+        self.judge_by(&current, key)?;
+        let id = current.peers.id(key);
+        Ok(if id == self.peer_id {
+            Judgement::Same
+        } else {
+            Judgement::Other
+        })
+    }
+
+    pub(crate) fn recheck(&mut self) -> Result<(), SecurityError> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        match self.judge() {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.fail(error)),
+        }
     }
 
     fn fail_with(&mut self, error: Error) -> SecurityError {

@@ -7,7 +7,7 @@ use rustls::{AlertDescription, CertificateError, Error, OtherError};
 
 use crate::alert::Alert;
 use crate::error::{PlainProtocol, Reason, SecurityError};
-use crate::security::Tls;
+use crate::settings::Tls;
 use crate::verify::PinMismatch;
 
 /// What `error` means on a connection with the settings `tls`.

@@ -5,6 +5,7 @@ use countersign_core::{Instant, Life};
 use crate::buffer::Buffer;
 use crate::endpoint::{Endpoint, LinkAccess, Written};
 use crate::error::SecurityError;
+use crate::fingerprint::Fingerprint;
 use crate::security::Security;
 
 /// What is to be done with the sending direction of a transport.
@@ -32,6 +33,8 @@ pub enum ToSend<'a> {
 ///   more, after whatever may have given the link something to say;
 /// - calls [`Link::handle_timeout`](countersign_core::Link::handle_timeout) at
 ///   [`Link::poll_deadline`](countersign_core::Link::poll_deadline);
+/// - calls [`recheck`](Self::recheck) when [`Security::watch`] tells that identity and trust were
+///   replaced;
 /// - drops the transport, and this, when [`is_over`](Self::is_over) says so, which it asks after
 ///   all of these and at the [`deadline`](Self::deadline);
 /// - [releases](Self::release) memory before it waits.
@@ -78,6 +81,17 @@ impl Wire {
     /// Whether the link has gone on to another connection: as [`Endpoint::is_fenced`].
     pub fn is_fenced(&self, link: &mut impl LinkAccess) -> bool {
         self.endpoint.is_fenced(link)
+    }
+
+    /// Judges the peer again if identity and trust were replaced: as [`Endpoint::recheck`].
+    pub fn recheck(&mut self, now: Instant, link: &mut impl LinkAccess) {
+        self.endpoint.recheck(now, link);
+    }
+
+    /// The key that the peer has proved to have: as [`Endpoint::peer`].
+    #[must_use]
+    pub fn peer(&self) -> Option<Fingerprint> {
+        self.endpoint.peer()
     }
 
     /// Why the connection could not be secured or is no longer, if that is so.

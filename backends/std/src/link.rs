@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use countersign_driver as driver;
-use countersign_driver::core::{Bytes, CloseMode, Sequence, Verdict, VerdictCounts};
+use countersign_driver::core::{Bytes, CloseMode, PeerId, Sequence, Verdict, VerdictCounts};
 use countersign_driver::endpoint::Fingerprint;
 use countersign_driver::{ChannelError, LinkError, LinkEvent, Outgoing, Report, SendError};
 
@@ -54,10 +54,18 @@ impl Link {
         self.0.manual_receiver(name).map(ManualReceiver::new)
     }
 
-    /// Who the peer is; `None` on a plain connection.
+    /// The key that the peer has proved to have on its latest connection; `None` on a plain one.
+    /// A peer that changes its key while both are pinned comes back with the new one.
     #[must_use]
     pub fn peer(&self) -> Option<Fingerprint> {
         self.0.peer()
+    }
+
+    /// Who the peer is, whichever of its pinned keys it uses; `None` on a plain connection. Good
+    /// for comparing links of this process, and for nothing else.
+    #[must_use]
+    pub fn peer_id(&self) -> Option<PeerId> {
+        self.0.peer_id()
     }
 
     /// What became of the messages so far.

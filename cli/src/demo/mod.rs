@@ -31,6 +31,7 @@ use countersign_tokio::{LinkError, Setup};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::{BackendName, DemoArgs};
+use crate::capture::Recording;
 use crate::exit::Failure;
 use backend::{Backend, Std, Tokio};
 use check::Findings;
@@ -62,7 +63,8 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
 fn run_on<B: Backend>(backend: &B, args: &DemoArgs) -> Result<(), Failure> {
     let asked = how_many_cuts(args)?;
     let film = Film::embedded()?;
-    let [robot, operator] = setups()?;
+    let recording = Recording::begin(&args.capture)?;
+    let [robot, operator] = setups()?.map(|setup| recording.of(setup));
     let progress = progress(args.frames);
     let listener = backend
         .listen(robot)
@@ -93,6 +95,7 @@ fn run_on<B: Backend>(backend: &B, args: &DemoArgs) -> Result<(), Failure> {
     });
     progress.finish_and_clear();
     let made = cuts.map_or(0, |cuts| cuts.made());
+    recording.finish();
     conclude(&robot?, &operator?, asked, made)
 }
 
@@ -251,6 +254,11 @@ mod tests {
                 frames,
                 fps: crate::args::Pace::Max,
                 cuts,
+                capture: crate::args::CaptureArgs {
+                    capture: None,
+                    capture_limit: 0,
+                    capture_payloads: crate::args::Payloads::None,
+                },
             };
             how_many_cuts(&args).map_err(|failure| failure.exit().code())
         };

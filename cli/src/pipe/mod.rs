@@ -2,6 +2,7 @@
 //!
 //! - `send` and `receive` are the two directions, `input` and `output` their ends of the stream.
 //! - `watch` looks after the link while its connections come and go.
+//! - `reload` reads identity and pins again when asked to.
 //! - `ledger` keeps the receipts that wait for their verdicts.
 //! - `stop` turns signals into an orderly close.
 
@@ -9,6 +10,7 @@ mod input;
 mod ledger;
 mod output;
 mod receive;
+mod reload;
 mod send;
 mod stop;
 mod watch;
@@ -20,6 +22,7 @@ use countersign_tokio::{LinkError, Setup, connect, listen};
 use tokio::runtime::Builder;
 
 use crate::args::{Dialect, LinkArgs, PipeCommand};
+use crate::capture::Recording;
 use crate::exit::Failure;
 use crate::security;
 use stop::Stop;
@@ -37,6 +40,10 @@ pub fn run(command: PipeCommand) -> Result<(), Failure> {
     // One thread drives the connection; the standard streams, which block, have their own. That
     // one thread also means that the last words of a connection, why a peer is refused say, are
     // on their way before the program hears of its end.
+    let recording = Recording::begin(match &command {
+        PipeCommand::Send(args) => &args.link.capture,
+        PipeCommand::Recv(args) => &args.link.capture,
+    })?;
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
@@ -46,12 +53,13 @@ pub fn run(command: PipeCommand) -> Result<(), Failure> {
     let result = runtime.block_on(async {
         let stop = Stop::listen()?;
         match command {
-            PipeCommand::Send(args) => send::run(args, stop).await,
-            PipeCommand::Recv(args) => receive::run(args.link, stop).await,
+            PipeCommand::Send(args) => send::run(args, &recording, stop).await,
+            PipeCommand::Recv(args) => receive::run(args.link, &recording, stop).await,
         }
     });
     // A thread that waits for a standard stream would be waited for otherwise.
     runtime.shutdown_background();
+    recording.finish();
     result
 }
 
@@ -59,9 +67,11 @@ pub fn run(command: PipeCommand) -> Result<(), Failure> {
 async fn establish(
     args: &LinkArgs,
     channel: ChannelConfig,
+    recording: &Recording,
     stop: &mut Stop,
 ) -> Result<Option<Watch>, Failure> {
-    let security = security::from_args(&args.security)?;
+    let secured = security::from_args(&args.security)?;
+    reload::on_hangup(&secured)?;
     let mode = channel.mode();
     let patience = Patience {
         retain: args.retain,
@@ -72,8 +82,9 @@ async fn establish(
         .dialect(args.dialect.into())
         .patience(patience)
         .reconnect(Reconnect::limited(args.retry.0));
-    let setup = Setup::new(config, security)
+    let setup = Setup::new(config, secured.security)
         .map_err(|error: ConfigError| Failure::usage(error.to_string()))?;
+    let setup = recording.of(setup);
     let watch = tokio::select! {
         watch = reach(args, setup, mode) => watch?,
         () = stop.asked() => return Ok(None),

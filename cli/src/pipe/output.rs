@@ -34,7 +34,6 @@ impl From<io::Error> for OutputError {
 }
 
 /// A message to be written.
-#[derive(Debug)]
 pub(super) enum Item {
     /// It waits to be handled.
     Manual(Delivery),

@@ -8,20 +8,25 @@ use super::stop::Stop;
 use super::watch::{Turn, Watch};
 use super::{establish, held, is_tlsstream};
 use crate::args::LinkArgs;
+use crate::capture::Recording;
 use crate::exit::Failure;
 
 /// How much is written between two flushes at most, in bytes and in messages.
 const BATCH_BYTES: usize = 2 << 20;
 const BATCH_MESSAGES: usize = 4096;
 
-pub(super) async fn run(args: LinkArgs, mut stop: Stop) -> Result<(), Failure> {
+pub(super) async fn run(
+    args: LinkArgs,
+    recording: &Recording,
+    mut stop: Stop,
+) -> Result<(), Failure> {
     let mut channel = ChannelConfig::receive(&args.channel)
         .max_message(args.max_message)
         .window(DEFAULT_WINDOW_MESSAGES, held(&args));
     if !is_tlsstream(&args) {
         channel = channel.manual();
     }
-    let Some(mut watch) = establish(&args, channel, &mut stop).await? else {
+    let Some(mut watch) = establish(&args, channel, recording, &mut stop).await? else {
         return Ok(());
     };
     let source =

@@ -14,15 +14,20 @@ use super::stop::Stop;
 use super::watch::{Turn, Watch};
 use super::{establish, held};
 use crate::args::SendArgs;
+use crate::capture::Recording;
 use crate::exit::Failure;
 
-pub(super) async fn run(args: SendArgs, mut stop: Stop) -> Result<(), Failure> {
+pub(super) async fn run(
+    args: SendArgs,
+    recording: &Recording,
+    mut stop: Stop,
+) -> Result<(), Failure> {
     let mut channel = ChannelConfig::send(&args.link.channel).max_message(args.link.max_message);
     channel = channel.queue(QUEUE_MESSAGES, held(&args.link));
     if args.latest {
         channel = channel.latest();
     }
-    let Some(watch) = establish(&args.link, channel, &mut stop).await? else {
+    let Some(watch) = establish(&args.link, channel, recording, &mut stop).await? else {
         return Ok(());
     };
     let sender = watch

@@ -117,7 +117,7 @@ impl Watch {
             // An orderly close would tell it that it has everything.
             Mode::Send => visitor.abandon(),
         }
-        let began_anew = visitor.peer().is_some() && visitor.peer() == self.link.peer();
+        let began_anew = visitor.peer_id().is_some() && visitor.peer_id() == self.link.peer_id();
         if self.away.is_none() || !began_anew {
             let name = name(visitor.peer());
             tracing::warn!("turned {name} away: this pipe has its peer already");

@@ -8,7 +8,7 @@ use crate::error::{EndReason, Loss, OutOfOrder, PeerMisbehaved};
 use crate::event::Event;
 use crate::life::{Input, Life};
 use crate::observe::{Call, Outcome};
-use crate::receive::{Pool, ReceiveHalf};
+use crate::receive::ReceiveHalf;
 use crate::send::SendHalf;
 use crate::verdict::Rejection;
 use crate::wire::{CloseList, Frame, MessageHead, Piece};
@@ -170,7 +170,7 @@ impl Link {
                 Piece::Message { head, data } => self.begin_cut(&head, data)?,
                 Piece::More(data) => {
                     self.progress();
-                    let (half, _) = self.receiving(self.arriving)?;
+                    let half = self.receiving(self.arriving)?;
                     half.more(now, data)?;
                     let answers = half.wants_output();
                     self.wants_output |= answers;
@@ -206,8 +206,8 @@ impl Link {
         self.has_news = true;
         self.progress();
         self.arriving = head.channel;
-        let (half, pool) = self.receiving(head.channel)?;
-        half.begin(now, head, data, pool)?;
+        let half = self.receiving(head.channel)?;
+        half.begin(now, head, data)?;
         // An abandoned channel answers at once.
         let answers = half.wants_output();
         self.wants_output |= answers;
@@ -263,9 +263,9 @@ impl Link {
             Frame::Pong(_) => {}
             Frame::Close(list) => self.hear_close(list)?,
             Frame::Done => self.hear_done()?,
-            Frame::Skip { channel, through } => self.receiving(channel)?.0.skip(now, through)?,
+            Frame::Skip { channel, through } => self.receiving(channel)?.skip(now, through)?,
             Frame::Noted { channel, sequence } => {
-                self.receiving(channel)?.0.noted(now, sequence)?;
+                self.receiving(channel)?.noted(now, sequence)?;
             }
             Frame::Ack { channel, handled } => self.sending(channel)?.acknowledge(handled)?,
             Frame::Reject {
@@ -323,7 +323,7 @@ impl Link {
             {
                 return Err(PeerMisbehaved::CloseList);
             }
-            self.receiving(channel)?.0.close(last)?;
+            self.receiving(channel)?.close(last)?;
         }
         self.closing.heard = true;
         if self.life == Life::Open {
@@ -370,10 +370,10 @@ impl Link {
 
     /// The receiving half with this number on the wire.
     #[inline]
-    fn receiving(&mut self, channel: u16) -> Result<(&mut ReceiveHalf, &mut Pool), PeerMisbehaved> {
+    fn receiving(&mut self, channel: u16) -> Result<&mut ReceiveHalf, PeerMisbehaved> {
         let at = self.wire.get(usize::from(channel));
         match at.and_then(|at| self.halves.get_mut(usize::from(*at))) {
-            Some(Half::Receive(half)) => Ok((half, &mut self.pool)),
+            Some(Half::Receive(half)) => Ok(half),
             Some(Half::Send(_)) => Err(PeerMisbehaved::WrongDirection(channel)),
             None => Err(PeerMisbehaved::UnknownChannel(channel)),
         }

@@ -14,6 +14,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt;
 
 use bytes::Bytes;
 
@@ -25,33 +26,48 @@ pub use session::{TakeOver, Visit};
 use self::session::Session;
 use self::stream::Stream;
 
-use crate::config::{ChannelConfig, Config, Dialect, Mode, Role};
+use crate::bound::Bound;
+use crate::config::{ChannelConfig, Config, Dialect, Mode, Policy, Role};
 use crate::config_error::ConfigError;
 use crate::error::{EndReason, Loss, OutOfOrder};
 use crate::event::{ChannelId, Event};
+use crate::hidden::Hidden;
 use crate::life::{Input, Life, Step};
 use crate::observe::{Call, Observe, Observer, Outcome};
-use crate::receive::{Pool, ReceiveHalf};
+use crate::receive::ReceiveHalf;
 use crate::reconnect::Backoff;
 use crate::rng::Rng;
 use crate::send::SendHalf;
 use crate::sessions::SessionId;
 use crate::verdict::VerdictCounts;
-use crate::wire::{Decoder, SessionOutcome};
+use crate::wire::{Decoder, HEADER_LEN, MAX_GREETING, MAX_TEXT, SessionOutcome};
 use crate::{Instant, Sequence};
+
+/// How many kinds of events concern a link as a whole, and some room.
+const LINK_EVENTS: usize = 8;
 
 /// Who the peer is, whichever of its keys it proves itself with. The core only compares it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PeerId(pub [u8; 32]);
 
 /// A received message and its number.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     /// Its number on its channel, by which a `Manual` receiver settles it.
     pub sequence: Sequence,
-    /// What was sent. Short messages share an allocation of 16 KiB with their neighbours, so
-    /// keeping one for long keeps that.
+    /// What was sent. Short messages share memory with their neighbours, up to 16 KiB, so keeping
+    /// one for long keeps that; on a `Manual` channel no more for each than its part of the
+    /// window, its bytes divided by its messages.
     pub payload: Bytes,
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("sequence", &self.sequence)
+            .field("payload", &Hidden(self.payload.len()))
+            .finish()
+    }
 }
 
 /// What became of the messages of one channel so far.
@@ -178,7 +194,7 @@ struct Closing {
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Link {
     role: Role,
     config: Config,
@@ -202,7 +218,6 @@ pub struct Link {
     /// The channel, as numbered on the wire, of the MESSAGE frame that is arriving.
     arriving: u16,
     stream: Stream,
-    pool: Pool,
     /// The largest frame to write.
     frame_limit: usize,
     to_greet: ToGreet,
@@ -243,6 +258,21 @@ pub struct Link {
 
     #[cfg(feature = "planted")]
     planted: Option<Planted>,
+}
+
+impl fmt::Debug for Link {
+    /// Where it stands. Without messages, session ids and what they are drawn from.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("role", &self.role)
+            .field("life", &self.life)
+            .field("end_reason", &self.end_reason)
+            .field("last_loss", &self.last_loss)
+            .field("peer", &self.peer)
+            .field("connection", &self.connection)
+            .field("channels", &self.report())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Closing {
@@ -287,7 +317,6 @@ impl Link {
             decoder: Decoder::new(config.frame_limit),
             arriving: 0,
             stream: Stream::default(),
-            pool: Pool::default(),
             frame_limit: config.frame_limit,
             to_greet: ToGreet::Nothing,
             closing: Closing::default(),
@@ -567,6 +596,23 @@ impl Link {
         self.linger_deadline = self.now + self.config.patience.linger;
         self.wants_output = self.connected;
         self.tell(Event::Ended);
+    }
+
+    /// How much memory a link takes at most, apart from what its channels hold.
+    pub(crate) fn memory_bound(channels: usize) -> Bound {
+        Bound::default()
+            .bytes(size_of::<Self>())
+            .bytes(channels * size_of::<Half>())
+            .list::<Event>(LINK_EVENTS + channels)
+            // The channels' places on the wire, and what greetings say of each.
+            .list::<u16>(channels)
+            .list::<Option<Policy>>(channels)
+            .list::<Option<Sequence>>(channels)
+            .bytes(channels * size_of::<usize>())
+            // A greeting that comes in parts, and one that waits for the caller's word.
+            .bytes(2 * (HEADER_LEN + MAX_GREETING))
+            // Why the link ended, and what the peer is told of it.
+            .list::<u8>(4 * MAX_TEXT)
     }
 
     fn is_native(&self) -> bool {

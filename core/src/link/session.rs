@@ -10,6 +10,7 @@ use crate::error::{EndReason, Loss, PeerMisbehaved, SessionLoss};
 use crate::event::Event;
 use crate::life::{Input, Life};
 use crate::observe::{Call, Outcome};
+use crate::receive::append;
 use crate::sessions::{GoneSession, SessionId};
 use crate::wire::{ChannelEntry, Greeting, NO_CHANNEL, NOT_KNOWN, OwnedGreeting, SessionOutcome};
 use crate::{Instant, Sequence, abort, refuse};
@@ -98,8 +99,7 @@ impl Link {
     /// [`Link::admit`] or [`Link::refuse_busy`] on this one. Without an answer the handshake runs
     /// out of time. A new peer whose declaration does not fit is refused as such before.
     ///
-    /// In the tlsstream dialect the peer may send meanwhile. The link keeps what comes without
-    /// a bound, so decide before reading on.
+    /// In the tlsstream dialect the peer may send a message meanwhile, which the link keeps.
     #[must_use]
     pub fn visit(&self) -> Option<Visit> {
         let waits = self.life == Life::Greeting;
@@ -258,6 +258,7 @@ impl Link {
     /// that can't be taken for an orderly one.
     pub fn revoke(&mut self, now: Instant) {
         self.advance_clock(now);
+        self.observer.call(self.now, Call::Revoke);
         if self.life == Life::Finishing {
             return;
         }
@@ -351,9 +352,12 @@ impl Link {
     /// does not.
     pub(super) fn keep_stream(&mut self, input: &[u8]) -> bool {
         let waits = self.life == Life::Greeting;
+        // With one byte more than it may send, the peer has broken the protocol, whatever follows.
+        let most = self.most_unconfirmed().saturating_add(1);
         match &mut self.session.waiting {
             Some(Waiting::Stream(kept)) if waits => {
-                kept.extend_from_slice(input);
+                let room = most.saturating_sub(kept.len());
+                append(kept, &input[..input.len().min(room)], most);
                 true
             }
             _ => false,

@@ -34,6 +34,14 @@ impl Link {
         self.be_open(false);
     }
 
+    /// How many bytes a peer may send before anything is confirmed: one message with its length.
+    pub(super) fn most_unconfirmed(&self) -> usize {
+        match self.halves.first() {
+            Some(Half::Receive(half)) => half.max_message().saturating_add(MAX_DIGITS + 1),
+            _ => 0,
+        }
+    }
+
     /// Whether the peer may end the connection here without cutting anything.
     pub(super) fn stream_may_end(&self) -> bool {
         match self.halves.first() {

@@ -128,14 +128,12 @@ impl Link {
 
     /// A ping goes or has come: one end was silent for a while, so this is the moment to let go of
     /// what a busy link kept for the next message. Whichever end asks first, the other may never
-    /// come to ask. A peer can ping at any rate, though, and each short message after this takes a
-    /// piece of memory for many.
+    /// come to ask.
     pub(super) fn release_memory(&mut self) {
         if self.now < self.release_at {
             return;
         }
         self.release_at = self.now + self.config.patience.ping;
-        self.pool.release_memory();
         for half in &mut self.halves {
             match half {
                 Half::Send(half) => half.release_memory(),

@@ -1,5 +1,7 @@
 //! The receiving half of a channel: messages from the wire to the acknowledgement.
 
+mod assembly;
+mod bound;
 #[cfg(feature = "planted")]
 mod planted;
 mod pool;
@@ -7,20 +9,18 @@ mod session;
 
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
 
-pub(crate) use pool::Pool;
+pub(crate) use assembly::append;
+use assembly::{Assembly, first_memory};
+use pool::Pool;
 
 use crate::config::{Acking, ChannelConfig};
 use crate::verdict::{Rejection, reject};
 use crate::wire::MessageHead;
 use crate::{ChannelId, Event, Instant, PeerMisbehaved, ReceiveError, Sequence};
-
-/// The most memory that a message gets before it has arrived.
-const FIRST_MEMORY: usize = 1 << 20;
 
 /// The highest number of a message. No session gets there by sending, so only a SKIP is checked
 /// against it; counting on from there can't overflow.
@@ -45,36 +45,6 @@ enum TakenState {
     Rejected(Rejection),
     /// The sender knows of the rejection.
     Noted,
-}
-
-/// A message of which a part has arrived.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-struct Assembly {
-    total: usize,
-    data: Vec<u8>,
-    /// What is missing of the current frame.
-    frame_left: usize,
-    /// Whether the current frame is the message's last.
-    last: bool,
-}
-
-impl Assembly {
-    /// Appends what has arrived. The memory grows with it, twofold and never beyond the whole.
-    fn append(&mut self, data: &[u8]) {
-        let needed = self.data.len() + data.len();
-        if needed > self.data.capacity() {
-            let target = self.data.capacity().saturating_mul(2).min(self.total);
-            self.data
-                .reserve_exact(target.max(needed) - self.data.len());
-        }
-        self.data.extend_from_slice(data);
-    }
-}
-
-/// The memory that a message gets when it begins. Its length is the peer's word, so a long one
-/// gets the rest only as it arrives.
-fn first_memory(total: usize) -> Vec<u8> {
-    Vec::with_capacity(total.min(FIRST_MEMORY))
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -103,6 +73,7 @@ pub(crate) struct ReceiveHalf {
     /// The peer has said that nothing follows this number.
     last: Option<Sequence>,
     queue: VecDeque<(Sequence, Bytes)>,
+    pool: Pool,
     taken: VecDeque<Taken>,
     assembly: Option<Assembly>,
     /// Bytes that have arrived and are not settled, parts of a message included.
@@ -147,6 +118,7 @@ impl ReceiveHalf {
             acked: 0,
             last: None,
             queue: VecDeque::new(),
+            pool: Pool::new(config),
             taken: VecDeque::new(),
             assembly: None,
             held_bytes: 0,
@@ -185,7 +157,6 @@ impl ReceiveHalf {
         now: Instant,
         head: &MessageHead,
         data: &[u8],
-        pool: &mut Pool,
     ) -> Result<(), PeerMisbehaved> {
         let sequence = self
             .received
@@ -207,7 +178,8 @@ impl ReceiveHalf {
         if head.first && head.last && data.len() == head.length && self.assembly.is_none() {
             self.check_begin(head.length as u64)?;
             self.held_bytes += head.length;
-            self.arrive(now, pool.copy(data));
+            let message = self.pool.copy(data);
+            self.arrive(now, message);
             return Ok(());
         }
         self.begin_fragment(head)?;
@@ -544,6 +516,11 @@ impl ReceiveHalf {
 
     /// Lets go of memory that an idle channel does not need.
     pub(crate) fn release_memory(&mut self) {
+        // A peer can ping often, and each short message after this takes a piece of memory for
+        // many. So what waits shares the piece with what comes.
+        if self.waiting() == 0 && self.taken.is_empty() {
+            self.pool.release_memory();
+        }
         self.queue.shrink_to_fit();
         self.taken.shrink_to_fit();
         self.to_reject.shrink_to_fit();

@@ -1,5 +1,6 @@
 //! The sending half of a channel: messages from acceptance to verdict.
 
+mod bound;
 #[cfg(feature = "planted")]
 mod planted;
 mod resume;

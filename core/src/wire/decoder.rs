@@ -1,12 +1,14 @@
 //! From a stream of bytes, cut anywhere, to frames.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::PeerMisbehaved;
+use crate::hidden::Hidden;
 use crate::wire::{FIRST_HEAD, Frame, FrameType, HEADER_LEN, Header, MESSAGE_HEAD, MessageHead};
 
 /// One thing found in the stream.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Piece<'a> {
     /// A MESSAGE frame begins. `data` is as much of its payload as has arrived; when that is less
     /// than `head.length`, the rest follows as [`Piece::More`].
@@ -20,6 +22,20 @@ pub enum Piece<'a> {
     More(&'a [u8]),
     /// Any other frame, whole.
     Frame(Frame<'a>),
+}
+
+impl fmt::Debug for Piece<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Message { head, data } => f
+                .debug_struct("Message")
+                .field("head", head)
+                .field("data", &Hidden(data.len()))
+                .finish(),
+            Self::More(data) => f.debug_tuple("More").field(&Hidden(data.len())).finish(),
+            Self::Frame(frame) => f.debug_tuple("Frame").field(frame).finish(),
+        }
+    }
 }
 
 /// Finds frames in a stream of bytes that may be cut anywhere.
@@ -40,12 +56,22 @@ pub enum Piece<'a> {
 /// assert_eq!(decoder.next(&mut input).unwrap(), Some(Piece::Frame(Frame::Ping(7))));
 /// # Ok::<(), countersign_core::BufferTooSmall>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Decoder {
     frame_limit: usize,
     state: State,
     /// The cut frame's bytes so far, or the last gathered frame.
     gathered: Vec<u8>,
+}
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder")
+            .field("frame_limit", &self.frame_limit)
+            .field("state", &self.state)
+            .field("gathered", &Hidden(self.gathered.len()))
+            .finish()
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -114,6 +140,9 @@ impl Decoder {
                     return Ok(Some(Piece::More(self.begin_payload(left, input))));
                 }
                 State::Body { header } => {
+                    // Once, and no more than it takes: the length is bounded for every type.
+                    let missing = header.length.saturating_sub(self.gathered.len());
+                    self.gathered.reserve_exact(missing);
                     if !fill(&mut self.gathered, header.length, input) {
                         return Ok(None);
                     }

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Wake;
 
 use countersign_core::{CloseMode, Config, Instant, Life, Link, Loss, Role};
-use countersign_endpoint::{LinkError, Security, SetupError, random_seed};
+use countersign_endpoint::{Fingerprint, LinkError, Security, SetupError, random_seed};
 use mio::{Events, Poll, Token, Waker};
 
 use crate::happened::{LinkId, ListenerId};
@@ -25,6 +27,7 @@ pub struct OwnLoop {
     pub(crate) poll: Poll,
     pub(crate) found: Events,
     waker: Arc<Waker>,
+    pub(crate) rotation: Arc<Rotation>,
     /// How many links and listeners there were: the number of the next.
     pub(crate) numbered: usize,
     pub(crate) listeners: BTreeMap<ListenerId, Listener>,
@@ -44,7 +47,12 @@ impl OwnLoop {
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+        let rotation = Arc::new(Rotation {
+            waker: waker.clone(),
+            due: AtomicBool::new(false),
+        });
         Ok(Self {
+            rotation,
             poll,
             found: Events::with_capacity(1024),
             waker,
@@ -127,6 +135,12 @@ impl OwnLoop {
         Ok(self.add(peer))
     }
 
+    /// The key that a link's peer has proved to have; `None` before it has, and in plain text.
+    #[must_use]
+    pub fn peer_key(&self, id: LinkId) -> Option<Fingerprint> {
+        self.peers.get(&id)?.key()
+    }
+
     /// A link, for its getters.
     #[must_use]
     pub fn link(&self, id: LinkId) -> Option<&Link> {
@@ -188,6 +202,29 @@ impl OwnLoop {
         self.peers.insert(id, peer);
         self.ready.insert(id);
         id
+    }
+}
+
+/// Hears when the identity and the pins of any link are replaced, from whichever thread, and wakes
+/// the loop.
+#[derive(Debug)]
+pub(crate) struct Rotation {
+    waker: Arc<Waker>,
+    due: AtomicBool,
+}
+
+impl Rotation {
+    /// Whether links have to be looked at for it: yes once.
+    pub(crate) fn take(&self) -> bool {
+        self.due.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl Wake for Rotation {
+    fn wake(self: Arc<Self>) {
+        self.due.store(true, Ordering::Release);
+        // A poller that can't be woken is no poller any more, and says so when it is asked.
+        let _ = self.waker.wake();
     }
 }
 

@@ -2,15 +2,18 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use countersign_core::{Instant, Life, Link, Loss, TakeOver};
 use countersign_endpoint::{
-    Explanation, LinkAccess, LinkError, Security, SecurityError, ToSend, Wire,
+    Explanation, Fingerprint, LinkAccess, LinkError, Security, SecurityError, ToSend, Watch, Wire,
 };
 use mio::event::Event;
 use mio::{Registry, Token};
 
 use crate::ListenerId;
+use crate::own_loop::Rotation;
 use crate::socket::Socket;
 
 /// How many reads one peer may have before the others have their turn.
@@ -21,6 +24,8 @@ const READS: usize = 16;
 pub(crate) struct Peer {
     inner: Explained,
     security: Security,
+    /// Tells when identity and pins are replaced.
+    watch: Watch,
     origin: Origin,
     transport: Transport,
     /// The moment for which its loop has noted it down.
@@ -60,6 +65,8 @@ enum Transport {
 struct Explained {
     link: Link,
     explanation: Explanation,
+    /// The key that the peer has proved to have.
+    key: Option<Fingerprint>,
 }
 
 impl LinkAccess for Explained {
@@ -70,13 +77,22 @@ impl LinkAccess for Explained {
     fn note(&mut self, failure: &SecurityError) {
         self.explanation.security(&self.link, failure);
     }
+
+    fn secured(&mut self, peer: Option<Fingerprint>) {
+        self.key = peer;
+    }
 }
 
 impl Peer {
     pub(crate) fn new(link: Link, security: Security, origin: Origin) -> Self {
         let explanation = Explanation::default();
         Self {
-            inner: Explained { link, explanation },
+            inner: Explained {
+                link,
+                explanation,
+                key: None,
+            },
+            watch: security.watch(),
             security,
             origin,
             transport: Transport::None,
@@ -92,6 +108,10 @@ impl Peer {
 
     pub(crate) fn link_mut(&mut self) -> &mut Link {
         &mut self.inner.link
+    }
+
+    pub(crate) fn key(&self) -> Option<Fingerprint> {
+        self.inner.key
     }
 
     pub(crate) fn origin(&self) -> Origin {
@@ -126,6 +146,20 @@ impl Peer {
     pub(crate) fn connect(&mut self, now: Instant, socket: Socket) {
         let wire = Wire::new(&self.security, now, &mut self.inner);
         self.transport = Transport::Open(socket, wire);
+    }
+
+    /// Judges the peer again where identity and pins were replaced; `rotation` hears of the next
+    /// time.
+    pub(crate) fn recheck(&mut self, now: Instant, rotation: &Arc<Rotation>) {
+        let waker = Waker::from(rotation.clone());
+        let mut context = Context::from_waker(&waker);
+        if self.watch.poll_changed(&mut context).is_pending() {
+            return;
+        }
+        match &mut self.transport {
+            Transport::Open(_, wire) => wire.recheck(now, &mut self.inner),
+            _ => self.security.recheck(now, &mut self.inner),
+        }
     }
 
     /// Does everything that can be done now; true when there is more that could be, once others
@@ -221,7 +255,9 @@ impl Peer {
     fn not_opened(&mut self, now: Instant, error: io::Error) {
         self.transport = Transport::None;
         self.given_up = true;
-        let Explained { link, explanation } = &mut self.inner;
+        let Explained {
+            link, explanation, ..
+        } = &mut self.inner;
         explanation.unopened(link, error);
         link.handle_lost(now, Loss::Transport);
     }
@@ -286,6 +322,7 @@ impl Peer {
             return result;
         }
         self.inner.explanation.clear();
+        self.inner.key = visitor.inner.key;
         self.transport = std::mem::take(&mut visitor.transport);
         if let Transport::Open(socket, wire) = &mut self.transport {
             wire.attach(self.inner.link.connection());

@@ -68,6 +68,9 @@ impl OwnLoop {
             self.deadlines.pop_first();
             self.ready.insert(id);
         }
+        if self.rotation.take() {
+            self.ready.extend(self.peers.keys());
+        }
         for id in std::mem::take(&mut self.ready) {
             self.turn(now, id, happened);
         }
@@ -137,6 +140,7 @@ impl OwnLoop {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
+        peer.recheck(now, &self.rotation);
         let mut busy = peer.turn(now, self.poll.registry(), Token(id.0));
         busy |= self.receive(now, id);
         self.tell(now, id, happened);

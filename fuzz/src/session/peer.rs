@@ -2,8 +2,8 @@
 
 use arbitrary::{Result, Unstructured};
 use countersign_core::wire::{
-    ChannelEntry, Decoder, Frame, FrameType, Greeting, GreetingHead, MAX_FRAME_LIMIT, MessageHead,
-    Piece, SessionOutcome, VERSION, encode_greeting,
+    ChannelEntry, Decoder, Frame, FrameType, Greeting, GreetingHead, Header, MAX_FRAME_LIMIT,
+    MessageHead, Piece, SessionOutcome, VERSION, encode_greeting,
 };
 use countersign_core::{ChannelConfig, Dialect, Life, Mode, Policy, Role};
 
@@ -127,7 +127,12 @@ impl Peer {
         }
         subject.settle(&mut |bytes| self.read(bytes));
         if self.dialect == Dialect::Countersign {
-            let greeting = self.greeting(input)?;
+            let mut greeting = self.greeting(input)?;
+            if how & 1 != 0 && self.role == Role::Opener {
+                // With something behind it, for which an acceptor has not waited.
+                greeting.extend(Header::encode(FrameType::Ping, 0, 0, 8));
+                greeting.extend([how; 8]);
+            }
             subject.hear(&greeting);
         }
         if subject.link.visit().is_some() {

@@ -8,19 +8,25 @@ use countersign_core::{ChannelConfig, Config, Dialect, Patience, Role};
 /// No message is longer.
 pub(super) const LARGEST: usize = 3000;
 
+/// What the peer and the books of the test need, in bytes: a greeting, a message of the largest
+/// kind twice while it moves to get longer, a verdict for each of up to a thousand messages.
+const TEST: usize = 24_000;
+
 /// A declaration, and how its link is driven.
 #[derive(Debug)]
 pub(crate) struct Case {
     pub(crate) config: Config,
     pub(crate) role: Role,
+    /// For each channel in receive mode its window, in messages and bytes.
+    pub(crate) windows: Vec<(usize, usize)>,
     /// Whether an acceptor waits for the word of its listener.
     pub(crate) asks: bool,
     /// The length of the buffer for output.
     pub(crate) buffer: usize,
     /// One of the sizes that input is cut to.
     pub(crate) cut: usize,
-    /// The most memory that all of it takes, in bytes: what the limits promise, with twice that
-    /// for what collections keep ready, and the fixed costs of a link and of the test.
+    /// The most memory that all of it takes, in bytes: what the declaration promises of a link, the
+    /// buffer, and what the peer and the books of the test need.
     pub(crate) promise: usize,
 }
 
@@ -39,26 +45,32 @@ impl Case {
             .dialect(dialect)
             .frame_limit([1024, 512, 16_384][usize::from(how >> 5) % 3])
             .patience(patience(input)?);
-        let mut promise = 48_000;
         let count = match dialect {
             Dialect::Countersign => count % 4 + 1,
             Dialect::TlsStream => 1,
         };
+        let mut windows = Vec::new();
         for number in 0..count {
-            let (channel, needs) = channel(number, dialect, input)?;
-            config = config.channel(channel);
-            promise += 2 * needs;
+            let how: u8 = input.arbitrary()?;
+            let window = match how & 2 {
+                0 => (5, 4000),
+                _ => (1, 600),
+            };
+            config = config.channel(channel(number, how, window, dialect));
+            windows.push(window);
         }
         if how & 0x80 != 0 {
             config = config.single_connection();
         }
+        let buffer = [700, 20_000, 1, 40][usize::from(buffer) % 4];
         Ok(Self {
+            promise: config.memory_bound() + buffer + TEST,
             config,
+            windows,
             role,
             asks: how & 0x18 == 0x18,
-            buffer: [700, 20_000, 1, 40][usize::from(buffer) % 4],
+            buffer,
             cut: usize::from(cut).max(2),
-            promise,
         })
     }
 }
@@ -79,38 +91,32 @@ fn patience(input: &mut Unstructured<'_>) -> Result<Patience> {
     Ok(patience)
 }
 
-/// A channel, and how much memory its limits promise.
-fn channel(
-    number: u8,
-    dialect: Dialect,
-    input: &mut Unstructured<'_>,
-) -> Result<(ChannelConfig, usize)> {
-    let how: u8 = input.arbitrary()?;
+/// A channel whose messages are as large as its window allows, up to [`LARGEST`].
+fn channel(number: u8, how: u8, window: (usize, usize), dialect: Dialect) -> ChannelConfig {
     let name = format!("c{number}");
-    let (largest, messages, bytes) = match how & 2 {
-        0 => (LARGEST, 5, 4000),
-        _ => (600, 1, 600),
-    };
+    let largest = window.1.min(LARGEST);
+    let native = dialect == Dialect::Countersign;
     if how & 1 == 0 {
+        let messages = u32::try_from(window.0).expect("few");
         let mut channel = ChannelConfig::receive(name)
             .max_message(largest)
-            .window(messages, bytes);
-        if how & 4 != 0 && dialect == Dialect::Countersign {
+            .window(messages, window.1);
+        if how & 4 != 0 && native {
             channel = channel.manual();
         }
         if how & 8 != 0 {
             channel = channel.silence(Duration::from_millis(500));
         }
-        return Ok((channel, bytes + largest + messages as usize * 160));
+        return channel;
     }
     let mut channel = ChannelConfig::send(name)
         .max_message(largest)
         .queue(8, 4000);
-    if how & 4 != 0 && dialect == Dialect::Countersign {
+    if how & 4 != 0 && native {
         channel = channel.latest();
     }
     if how & 8 != 0 {
         channel = channel.in_flight(1);
     }
-    Ok((channel, 4000 + 8 * (160 + 256)))
+    channel
 }

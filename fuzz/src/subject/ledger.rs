@@ -1,6 +1,6 @@
 //! What an application has a right to: one verdict for each message, and each message once.
 
-use countersign_core::{ChannelId, Config, Event, Link, Mode, Sequence, Verdict};
+use countersign_core::{ChannelId, Config, EndReason, Event, Link, Mode, Sequence, Verdict};
 
 use super::case::LARGEST;
 
@@ -17,6 +17,8 @@ struct Account {
     /// The number that was taken last.
     taken: Sequence,
     count: u64,
+    /// How many messages of the session have got `Unknown`.
+    unknown: u64,
 }
 
 /// Where the books have a message.
@@ -70,7 +72,9 @@ impl Ledger {
                 assert!(!*settled, "a second verdict: {event:?}");
                 assert!(*verdict != Verdict::Handled);
                 *settled = true;
+                self.account(*channel).unknown += u64::from(*verdict == Verdict::Unknown);
             }
+            Event::SessionLost(_) => self.0.iter_mut().for_each(|account| account.unknown = 0),
             _ => {}
         }
     }
@@ -80,6 +84,11 @@ impl Ledger {
         for (account, report) in self.0.iter().zip(link.report()) {
             let open = account.settled.iter().position(|settled| !settled);
             assert_eq!(open, None, "a message without a verdict");
+            let closed = link.end_reason().is_some_and(EndReason::is_orderly);
+            assert!(
+                !closed || account.unknown == 0,
+                "closed in order, with doubts"
+            );
             assert_eq!(report.verdicts.total(), account.settled.len() as u64);
             match report.mode {
                 Mode::Send => assert_eq!(account.count, 0),

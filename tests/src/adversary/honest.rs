@@ -1,8 +1,8 @@
 //! The words of the protocol, put together by hand, for attackers that know them.
 
 use countersign_core::wire::{
-    ChannelEntry, Decoder, FrameType, GreetingHead, MAX_GREETING, Piece, SessionOutcome, VERSION,
-    encode_greeting,
+    ChannelEntry, Decoder, Frame, FrameType, GreetingHead, MAX_GREETING, MessageHead, Piece,
+    SessionOutcome, VERSION, encode_greeting,
 };
 use countersign_core::{DEFAULT_FRAME_LIMIT, Mode, Policy, SessionId};
 
@@ -88,6 +88,55 @@ impl Words {
         frame.truncate(length.unwrap());
         frame
     }
+}
+
+/// A message in one frame, on the first channel.
+#[must_use]
+pub fn message(number: u64, payload: &[u8]) -> Vec<u8> {
+    fragments(number, payload, payload.len().max(1)).remove(0)
+}
+
+/// A message in frames with so many bytes of it each, on the first channel.
+#[must_use]
+pub fn fragments(number: u64, payload: &[u8], each: usize) -> Vec<Vec<u8>> {
+    let pieces: Vec<_> = match payload {
+        [] => vec![payload],
+        _ => payload.chunks(each).collect(),
+    };
+    let count = pieces.len();
+    let frame = |(at, piece): (usize, &&[u8])| {
+        let head = MessageHead {
+            channel: 0,
+            first: at == 0,
+            last: at + 1 == count,
+            sequence: number as u32,
+            total: (at == 0 && count > 1).then_some(payload.len() as u64),
+            length: piece.len(),
+        };
+        let mut frame = vec![0; head.encoded_len()];
+        head.encode(&mut frame);
+        frame.extend_from_slice(piece);
+        frame
+    };
+    pieces.iter().enumerate().map(frame).collect()
+}
+
+/// Any other frame.
+#[must_use]
+pub fn frame(frame: &Frame<'_>) -> Vec<u8> {
+    let mut bytes = vec![0; MAX_GREETING];
+    let length = frame.encode(&mut bytes).unwrap();
+    bytes.truncate(length);
+    bytes
+}
+
+/// Everything through this number is settled, on the first channel.
+#[must_use]
+pub fn ack(handled: u64) -> Vec<u8> {
+    frame(&Frame::Ack {
+        channel: 0,
+        handled,
+    })
 }
 
 /// Reads a whole frame.

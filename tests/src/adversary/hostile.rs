@@ -7,7 +7,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use countersign_core::Role;
-use countersign_core::wire::HEADER_LEN;
+use countersign_core::wire::{FIRST, FIRST_HEAD, HEADER_LEN, LAST, MESSAGE_HEAD};
 use rustls::Connection;
 use socket2::SockRef;
 
@@ -93,6 +93,12 @@ impl Hostile {
     /// The attacker's own TLS.
     pub fn tls(&mut self) -> &mut Connection {
         self.tls.as_mut().expect("an attacker that speaks TLS")
+    }
+
+    /// Whether its TLS has more to say or to hear before data.
+    #[must_use]
+    pub fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 
     /// Begins TLS, and completes the handshake as far as the attacker can tell. A victim that
@@ -208,7 +214,8 @@ impl Hostile {
     /// Waits for exactly so many bytes; `None` when the end comes before.
     pub fn hear(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.heard.len() < count {
-            if !self.hear_more() {
+            // The last words may come together with the end.
+            if !self.hear_more() && self.heard.len() < count {
                 return None;
             }
         }
@@ -221,6 +228,25 @@ impl Hostile {
         let length = u32::from_be_bytes(frame[4..].try_into().unwrap());
         frame.extend(self.hear(length as usize)?);
         Some(frame)
+    }
+
+    /// Waits for a message of at most so many bytes; how long it is.
+    pub fn hear_message(&mut self, most: usize) -> usize {
+        let mut length = 0;
+        loop {
+            let frame = self.hear_frame().expect("a part of a message");
+            let (first, last) = (frame[1] & FIRST != 0, frame[1] & LAST != 0);
+            let head = if first && !last {
+                FIRST_HEAD
+            } else {
+                MESSAGE_HEAD
+            };
+            length += frame.len() - head;
+            assert!(length <= most, "{length} bytes");
+            if last {
+                return length;
+            }
+        }
     }
 
     /// Waits for the end, and tells how it was. What comes before it is lost.

@@ -23,7 +23,7 @@ mod tls;
 use countersign_core::Role;
 
 pub use bystander::Bystander;
-pub use honest::{Words, read};
+pub use honest::{Words, ack, fragments, frame, message, read};
 pub use hostile::{Hostile, Seen, records};
 pub use stage::{Stage, Terms, Victim};
 pub use tls::{CAST, Cast, Disguise};
@@ -79,6 +79,33 @@ static ALL: &[Scenario] = list! {
             drips_a_greeting,
             talks_on_when_refused,
         }
+        floods {
+            half_open_from_one_address,
+            half_open_from_many_addresses,
+            connections_from_one_address,
+        }
+        truncation {
+            ends_at_every_record,
+            closes_at_every_record,
+            resets_at_every_record,
+            goes_on_after_every_record,
+        }
+        sessions {
+            session_of_another,
+            recorded_hello,
+            recorded_ciphertext,
+        }
+        violations {
+            messages_that_cant_be,
+            frames_out_of_place,
+            enormous_greetings,
+            tlsstream_violations,
+        }
+        greedy {
+            empty_messages,
+            fragments_without_an_end,
+            pings_without_reading,
+        }
     }
     Opener {
         strangers {
@@ -101,6 +128,23 @@ static ALL: &[Scenario] = list! {
             drips_a_record,
             drips_a_greeting,
             talks_on_when_refused,
+        }
+        truncation {
+            ends_at_every_record,
+            closes_at_every_record,
+            resets_at_every_record,
+        }
+        violations {
+            answers_that_cant_be,
+            handled_goes_backwards,
+            frames_out_of_place,
+            enormous_greetings,
+            tlsstream_violations,
+        }
+        greedy {
+            pings_without_reading,
+            nothing_is_read,
+            windows_without_a_bound,
         }
     }
 };

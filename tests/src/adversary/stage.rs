@@ -1,14 +1,15 @@
 //! Where victim, bystander and attacker meet.
 
 use std::fmt;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
 
-use countersign_core::{ChannelConfig, Config, Patience, Role};
+use countersign_core::{ChannelConfig, Config, Dialect, Patience, Role};
 use countersign_driver::{Limits, LinkError, Setup};
 use countersign_endpoint::{Pin, Pins, Security};
+use socket2::{Domain, Socket, Type};
 
 use super::{Bystander, CAST, Hostile};
 use crate::Ends;
@@ -141,22 +142,28 @@ impl Victim {
         Stage {
             victim: *self,
             setup,
-            bystander: self.bystander(&*listener, terms.secured),
+            bystander: self.bystander(&*listener, terms),
             listener,
             attackers,
         }
     }
 
-    fn bystander(&self, listener: &dyn Listener, secured: bool) -> Bystander {
+    fn bystander(&self, listener: &dyn Listener, terms: &Terms) -> Bystander {
         let opening = Self {
             role: Role::Opener,
             ..*self
         };
-        let security = match secured {
+        let security = match terms.secured {
             true => tls(&CAST.bystander, CAST.victim.fingerprint()),
             false => Security::plaintext(),
         };
-        let setup = Setup::new(opening.terms().config, security).unwrap();
+        // Where the victim accepts, the listener is its own.
+        let dialect = match self.role {
+            Role::Acceptor => terms.config.wire_dialect(),
+            Role::Opener => Dialect::Countersign,
+        };
+        let config = opening.terms().config.dialect(dialect);
+        let setup = Setup::new(config, security).unwrap();
         Bystander::on(self.join(listener, &setup))
     }
 
@@ -226,6 +233,27 @@ impl Stage {
             Some(socket) => socket.accept().unwrap().0,
         };
         Hostile::on(socket, self.victim.role)
+    }
+
+    /// The same from another address of the attacker's machine. The victim must be one that accepts.
+    #[must_use]
+    pub fn approach_from(&self, address: Ipv4Addr) -> Hostile {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((address, 0)).into()).unwrap();
+        socket.connect(&self.address().into()).unwrap();
+        Hostile::on(socket.into(), self.victim.role)
+    }
+
+    /// An honest peer's link, to a victim that accepts.
+    #[must_use]
+    pub fn honest_peer(&self) -> Box<dyn Link> {
+        let opening = Victim {
+            role: Role::Opener,
+            ..self.victim
+        };
+        let security = tls(&CAST.peer, CAST.victim.fingerprint());
+        let setup = Setup::new(opening.terms().config, security).unwrap();
+        self.victim.backend.connect(self.address(), &setup).unwrap()
     }
 
     /// The victim's next link, or why there is none.

@@ -140,8 +140,7 @@ impl Link for LoopLink {
     }
     fn peer(&self) -> Option<Fingerprint> {
         let id = self.0.id();
-        let peer = self.0.thread().ask(move |world| world.link(id).peer());
-        peer.map(|peer| Fingerprint(peer.0))
+        self.0.thread().ask(move |world| world.links.peer_key(id))
     }
     fn report(&self) -> Report {
         let id = self.0.id();

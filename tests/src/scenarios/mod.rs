@@ -9,6 +9,7 @@ pub mod pressure;
 pub mod reconnecting;
 pub mod resuming;
 pub mod returning;
+pub mod rotation;
 pub mod security;
 pub mod servers;
 pub mod sizes;

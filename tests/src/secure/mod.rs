@@ -200,6 +200,7 @@ static ANY: &[Scenario] = list! { &[Transport::Tls, Transport::Plain];
 static SECURED: &[Scenario] = list! { &[Transport::Tls];
     peers_are_known,
     wrong_pin_at_the_client,
+    a_pin_is_removed,
     wrong_pin_at_the_server,
     a_handshake_that_stalls,
     a_peer_that_hangs_up,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use countersign_capture::Capture;
 use countersign_core::{CloseMode, Life, Link, Role, SessionId, Sessions, VerdictKind};
 use countersign_endpoint::{Buffer, Security};
 
@@ -100,6 +101,8 @@ pub struct World<'a> {
     pub(super) ledger: Ledger,
     pub(super) scratch: Buffer,
     pub(super) summary: Summary,
+    /// Who records the links.
+    capture: Option<&'a Capture>,
     /// How many disturbances have come.
     pub(super) disturbed: usize,
     pub(super) unreachable_until: u64,
@@ -133,13 +136,22 @@ impl<'a> World<'a> {
     ///
     /// What was found wrong first.
     pub fn run(plan: &'a Plan) -> Result<Summary, String> {
-        let mut world = Self::new(plan);
+        Self::run_captured(plan, None)
+    }
+
+    /// As [`World::run`], and records all links.
+    ///
+    /// # Errors
+    ///
+    /// As for [`World::run`].
+    pub fn run_captured(plan: &'a Plan, capture: Option<&'a Capture>) -> Result<Summary, String> {
+        let mut world = Self::new(plan, capture);
         let result = world.run_to_end();
         world.summarise();
         result.map(|()| world.summary)
     }
 
-    fn new(plan: &'a Plan) -> Self {
+    fn new(plan: &'a Plan, capture: Option<&'a Capture>) -> Self {
         let party = |end: usize| {
             move |scripts: &super::plan::Scripts| Party::new(&scripts.0[end], plan.channels.len())
         };
@@ -164,6 +176,7 @@ impl<'a> World<'a> {
             ledger: Ledger::new(&plan.channels),
             scratch: Buffer::default(),
             summary: Summary::default(),
+            capture,
             disturbed: 0,
             unreachable_until: 0,
             planted: false,
@@ -189,7 +202,12 @@ impl<'a> World<'a> {
         let mut seed = [0; 16];
         seed[..8].copy_from_slice(&self.plan.seed.to_be_bytes());
         seed[8..].copy_from_slice(&(index as u64).to_be_bytes());
-        let link = Link::new(&self.plan.config(end), role, seed).expect("a sound declaration");
+        let config = self.plan.config(end);
+        let link = match self.capture {
+            Some(capture) => Link::observed(&config, role, seed, capture.observer()),
+            None => Link::new(&config, role, seed),
+        };
+        let link = link.expect("a sound declaration");
         self.nodes.push(Node {
             link,
             pair,

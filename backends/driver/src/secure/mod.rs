@@ -52,6 +52,12 @@ impl ConnectionAccess for &Mutex<Connection> {
 /// Memory: at most 65 KiB each for what has arrived, what is decrypted, and what is encrypted, lent
 /// by the thread while there is something in it. An idle stream holds none of the three.
 ///
+/// Where identity and trust are [replaced](countersign_endpoint::Security::replace), and the peer is
+/// not trusted any more, the stream fails with
+/// [`PermissionDenied`](io::ErrorKind::PermissionDenied), and the peer finds it cut off: at once
+/// where somebody reads, else with the next read or write. (A read of the std backend's, which blocks
+/// in the system, only notices when something comes.)
+///
 /// Dropping it ends the transport without a goodbye, which the peer finds to be an error.
 #[derive(Debug)]
 pub struct SecureStream<T> {
@@ -158,7 +164,7 @@ impl<T: Transport> SecureStream<T> {
         let mut stream = Self {
             parts: Parts {
                 connection: connection.map_err(io_error)?,
-                reading: Reading::default(),
+                reading: Reading::new(setup.security()),
                 writing: Writing::default(),
                 transport,
                 shutdown: setup.shutdown(),
@@ -191,14 +197,18 @@ impl<T: Transport> SecureStream<T> {
             transport,
             ..
         } = &mut self.parts;
-        loop {
-            ready!(writing.poll_flush(context, transport, connection))?;
-            if connection.may_write() {
-                return Poll::Ready(Ok(()));
-            }
+        ready!(writing.poll_flush(context, transport, connection))?;
+        if !connection.may_write() {
             // Data that comes right behind the handshake is kept.
             ready!(reading.poll_receive(context, transport, connection, &mut |_| 0))?;
+            ready!(writing.poll_flush(context, transport, connection))?;
         }
+        if connection.may_write() {
+            return Poll::Ready(Ok(()));
+        }
+        // After every piece, so that a peer that never lets a read wait has no longer than others.
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Reads what there is to the front of `buffer`, and waits while there is nothing; zero bytes

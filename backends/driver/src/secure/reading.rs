@@ -3,7 +3,9 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use countersign_endpoint::{Buffer, Connection, Fingerprint, Incoming, SecurityError};
+use countersign_endpoint::{
+    Buffer, Connection, Fingerprint, Incoming, Security, SecurityError, Watch,
+};
 
 use super::ConnectionAccess;
 use super::setup::io_error;
@@ -14,7 +16,7 @@ use crate::driver::Transport;
 /// Nothing is asked of the transport while there is something to read, so at most what one call of
 /// the transport gave is in memory: 65 KiB as it came and 65 KiB decrypted. Both are given back as
 /// soon as they are empty.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reading {
     /// As it came; between calls a part of a record at most, or nothing.
     input: Buffer,
@@ -28,9 +30,25 @@ pub struct Reading {
     /// Nothing more comes from the transport.
     exhausted: bool,
     failure: Option<SecurityError>,
+    /// Tells when identity and trust are replaced.
+    watch: Watch,
 }
 
 impl Reading {
+    /// Of a stream that is secured by this.
+    pub(super) fn new(security: &Security) -> Self {
+        Self {
+            input: Buffer::default(),
+            plain: Buffer::default(),
+            preloaded: false,
+            peer: None,
+            ended: false,
+            exhausted: false,
+            failure: None,
+            watch: security.watch(),
+        }
+    }
+
     /// Bytes that somebody has read from the transport already.
     pub(super) fn preload(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
@@ -53,6 +71,11 @@ impl Reading {
         access: &mut impl ConnectionAccess,
         take: &mut dyn FnMut(&[u8]) -> usize,
     ) -> Poll<io::Result<()>> {
+        if self.watch.poll_changed(context).is_ready()
+            && let Err(error) = access.with(Connection::recheck)
+        {
+            return Poll::Ready(Err(self.fail(error)));
+        }
         if !self.preloaded {
             let received = ready!(self.poll_fetch(context, transport))?;
             if received == 0 {
@@ -98,7 +121,9 @@ impl Reading {
         let (input, plain) = (&mut self.input, &mut self.plain);
         let (ended, peer) = (&mut self.ended, &mut self.peer);
         let mut deliver = |incoming: Incoming<'_>| match incoming {
-            Incoming::Secured { peer: presented } => *peer = presented,
+            Incoming::Secured {
+                peer: presented, ..
+            } => *peer = presented,
             Incoming::End => *ended = true,
             Incoming::Data(data) => {
                 let taken = if plain.is_empty() { take(data) } else { 0 };

@@ -97,6 +97,7 @@ pub(super) fn io_error(error: SecurityError) -> io::Error {
         Reason::Truncated | Reason::ClosedDuringHandshake => io::ErrorKind::UnexpectedEof,
         Reason::AlreadyClosed => io::ErrorKind::BrokenPipe,
         Reason::PinMismatch { .. }
+        | Reason::PinRemoved { .. }
         | Reason::PeerCertificateExpired { .. }
         | Reason::PeerCertificateNotYetValid { .. }
         | Reason::PeerCertificateMissing

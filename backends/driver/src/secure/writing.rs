@@ -50,6 +50,7 @@ impl Writing {
         let bytes = &bytes[..bytes.len().min(PLAINTEXT)];
         let output = &mut self.output;
         let encrypted = access.with(|connection| {
+            connection.recheck()?;
             let space = output.space(connection.ciphertext_len(bytes.len()));
             connection.write(bytes, space)
         });

@@ -109,7 +109,7 @@ impl Node for End {
         let result = self
             .connection
             .read(&mut self.inbox, &mut |incoming| match incoming {
-                Incoming::Secured { peer } => {
+                Incoming::Secured { peer, .. } => {
                     assert!(secured.is_none() && data.is_empty() && !*ended);
                     *secured = Some(peer);
                 }

@@ -1,5 +1,6 @@
 //! Attackers that speak TLS, and are not the pinned peer or not as they should be.
 
+use countersign_certs::GeneratedIdentity;
 use countersign_core::{EndReason, Loss, Role};
 use countersign_driver::LinkError;
 use countersign_endpoint::{ALPN_COUNTERSIGN, Reason};
@@ -79,7 +80,7 @@ pub fn unpinned(victim: &Victim) {
         &cast.expired,
         &cast.not_yet_valid,
     ];
-    let expected = pinned.map(|identity| identity.fingerprint());
+    let expected = pinned.map(GeneratedIdentity::fingerprint);
     let presented = cast.stranger.fingerprint();
     let [first, second, third, _] = expected;
     let mismatch = Reason::PinMismatch {

@@ -1,12 +1,20 @@
 //! The scenarios, each written once for all backends.
 
 pub mod certificates;
+pub mod floods;
+pub mod greedy;
+pub mod sessions;
 pub mod stalls;
 pub mod strangers;
+pub mod truncation;
+pub mod violations;
 
-use countersign_core::{EndReason, Loss};
+use countersign_core::wire::FrameType;
+use countersign_core::{EndReason, Loss, Role};
 use countersign_driver::LinkError;
 use countersign_endpoint::Reason;
+
+use super::{CAST, Disguise, Hostile, Words};
 
 /// Why the victim could not secure the connection. Everybody who fails before the link is up ends
 /// it in one of these ways.
@@ -24,4 +32,44 @@ fn security(error: &LinkError) -> &Reason {
 /// The victim says just this.
 fn assert_says(error: &LinkError, text: &str) {
     assert_eq!(error.to_string(), text);
+}
+
+/// A frame with any header and body.
+fn frame(kind: u8, flags: u8, channel: u16, body: &[u8]) -> Vec<u8> {
+    let mut frame = vec![kind, flags];
+    frame.extend(channel.to_be_bytes());
+    frame.extend((body.len() as u32).to_be_bytes());
+    frame.extend(body);
+    frame
+}
+
+/// A frame with a number for its body.
+fn number(kind: FrameType, channel: u16, value: u64) -> Vec<u8> {
+    frame(kind as u8, 0, channel, &value.to_be_bytes())
+}
+
+/// An attacker that the victim has pinned completes the handshake of TLS, and hears HELLO if it is
+/// the one that answers.
+fn shake(hostile: &mut Hostile) {
+    hostile.shake(Disguise::of(&CAST.peer)).unwrap();
+    if hostile.victim() == Role::Opener {
+        let hello = hostile.hear_frame().expect("HELLO");
+        assert_eq!(hello[0], FrameType::Hello as u8);
+    }
+}
+
+/// The attacker has a link with the victim.
+fn greet(hostile: &mut Hostile) {
+    shake(hostile);
+    let words = Words::default();
+    match hostile.victim() {
+        Role::Opener => {
+            hostile.say(&words.welcome());
+        }
+        Role::Acceptor => {
+            hostile.say(&words.hello());
+            let welcome = hostile.hear_frame().expect("WELCOME");
+            assert_eq!(welcome[0], FrameType::Welcome as u8);
+        }
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use countersign_certs::fixtures;
 use countersign_core::Role;
 use countersign_driver::StreamSetup;
-use countersign_endpoint::{PlainProtocol, Reason};
+use countersign_endpoint::{Fingerprint, Identity, PlainProtocol, Reason};
 
 use super::{reason, security};
 use crate::pair::{IDENTITIES, tls};
@@ -180,4 +180,43 @@ pub fn a_peer_that_does_not_speak_tls(pair: &Pair) {
     );
     drop(sender);
     assert_eq!(receiver.iter().count(), 2, "the peer has seen us go");
+}
+
+/// A removed pin ends a stream that is up, with the next that is written or read; nobody is let in
+/// by it any more. What has another pin goes on.
+pub fn a_pin_is_removed(pair: &Pair) {
+    let [client_is, server_is] = &*IDENTITIES;
+    let setups = pair.setups();
+    let (mut client, mut server) = pair.over(sockets(), &setups);
+    client.write_all(b"before").unwrap();
+    client.flush().unwrap();
+    server.read_exact(&mut [0; 6]).unwrap();
+    let replace = |pin: Fingerprint| {
+        let (certificate, key) = (server_is.certificate_der(), server_is.key_der());
+        let own = Identity::from_der(certificate, key).unwrap();
+        setups[1].security().replace(own, pin).unwrap();
+    };
+    replace(client_is.fingerprint());
+    server.write_all(b"as before").unwrap();
+    server.flush().unwrap();
+    client.read_exact(&mut [0; 9]).unwrap();
+
+    let other = fixtures::good("other");
+    replace(other.fingerprint());
+    let error = server.write_all(b"unheard").and_then(|()| server.flush());
+    let error = error.expect_err("its pin is gone");
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+    let presented = Some(client_is.fingerprint());
+    assert_eq!(*reason(&error), Reason::PinRemoved { presented });
+    let error = server.read(&mut [0; 1]).expect_err("its pin is gone");
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+    drop(server);
+    let error = client.read(&mut [0; 1]).expect_err("no orderly end");
+    assert_ne!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+    let (at_client, at_server) = refused(pair, &setups);
+    assert_eq!(at_client.kind(), ErrorKind::PermissionDenied, "{at_client}");
+    assert!(
+        matches!(reason(&at_server), Reason::PinMismatch { .. }),
+        "{at_server}"
+    );
 }

@@ -1,0 +1,421 @@
+//! The file of a capture, and the thread that writes it.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use countersign_core::{ChannelConfig, Config, Dialect, Mode, Observe};
+
+use crate::encode;
+use crate::observer::Observer;
+use crate::split::Split;
+
+/// The most bytes of a capture by default: 64 MiB.
+pub const DEFAULT_LIMIT: u64 = 64 << 20;
+/// The least limit that a capture can have, in bytes.
+pub const MIN_LIMIT: u64 = 4096;
+/// How many bytes wait to be written at most: 32 MiB. A capture whose file takes them more slowly
+/// than links make them ends.
+pub const QUEUE: usize = 32 << 20;
+
+/// What a capture holds at most, and whether payloads are in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Options {
+    limit: u64,
+    payloads: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            limit: DEFAULT_LIMIT,
+            payloads: false,
+        }
+    }
+}
+
+impl Options {
+    /// [`DEFAULT_LIMIT`], and no payloads.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The most bytes of the capture, [`MIN_LIMIT`] at least. When they are full it ends, so that
+    /// what there is can be played back; nothing else does.
+    #[must_use]
+    pub fn limit(mut self, bytes: u64) -> Self {
+        self.limit = bytes;
+        self
+    }
+
+    /// Whether the payloads of messages are in the capture. Without, their lengths are, and all that
+    /// is around them.
+    #[must_use]
+    pub fn payloads(mut self, payloads: bool) -> Self {
+        self.payloads = payloads;
+        self
+    }
+}
+
+/// How a capture ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Captured {
+    /// How many bytes it has.
+    pub bytes: u64,
+    /// `finished`, or what ended it before: `limit`, `overrun` (more than [`QUEUE`] waited to be
+    /// written) or `too-large` (a call with more than [`MAX_DATA`](crate::MAX_DATA)).
+    pub why: &'static str,
+}
+
+/// A capture of any number of links.
+///
+/// [`Capture::observer`] is what a link is made with
+/// ([`Link::observed`](countersign_core::Link::observed)); backends do it for those whose setup has
+/// the capture. It ends with [`Capture::finish`], or when it and all of its links are gone. A
+/// program that exits before may leave the last of it unwritten, so finish it.
+///
+/// Whatever happens to a capture, the links go on as if it were not there.
+#[derive(Clone, Debug)]
+pub struct Capture {
+    inner: Arc<Inner>,
+    lease: Arc<Lease>,
+    writer: Arc<Mutex<Option<JoinHandle<io::Result<()>>>>>,
+}
+
+impl Capture {
+    /// Captures to a new file, which on Unix nobody but its owner can read.
+    ///
+    /// Logs a warning: whoever has the file can read what was encrypted on its way.
+    ///
+    /// # Errors
+    ///
+    /// There is something at that place already, or it can't be written; a limit below
+    /// [`MIN_LIMIT`].
+    pub fn file(path: impl AsRef<Path>, options: Options) -> io::Result<Self> {
+        let path = path.as_ref();
+        check(options)?;
+        let mut open = OpenOptions::new();
+        open.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
+        let file = open.open(path)?;
+        let what = if options.payloads {
+            "all that these links carry"
+        } else {
+            "all that these links do, but for the payloads of messages"
+        };
+        tracing::warn!("capture: whoever reads {} can read {what}", path.display());
+        Self::to(file, options)
+    }
+
+    /// Captures to anything that takes bytes, which a thread of the capture's own writes there.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no thread, or the limit is below [`MIN_LIMIT`].
+    pub fn to(sink: impl Write + Send + 'static, options: Options) -> io::Result<Self> {
+        check(options)?;
+        let inner = Arc::new(Inner::new(options, true));
+        let writes = inner.clone();
+        let writer = std::thread::Builder::new()
+            .name("countersign-capture".to_owned())
+            .spawn(move || writes.write_all(sink))?;
+        Ok(Self {
+            lease: Arc::new(Lease(inner.clone())),
+            inner,
+            writer: Arc::new(Mutex::new(Some(writer))),
+        })
+    }
+
+    /// Records one link, which is made with it.
+    #[must_use]
+    pub fn observer(&self) -> Box<dyn Observe> {
+        let link = self.inner.links_begun.fetch_add(1, Ordering::Relaxed) + 1;
+        let lease = Some(self.lease.clone());
+        Box::new(Observer::new(self.inner.clone(), lease, link))
+    }
+
+    /// Ends the capture, waits until all of it is written, and tells how it ended. What its links do
+    /// from here on is not recorded.
+    ///
+    /// # Errors
+    ///
+    /// It could not be written. From there on there is nothing in it. A second call waits for
+    /// nothing and knows of no error.
+    pub fn finish(&self) -> io::Result<Captured> {
+        self.inner.end("finished");
+        let writer = self
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(writer) = writer {
+            let written = writer.join();
+            written.unwrap_or_else(|_| Err(io::Error::other("the capture's thread panicked")))?;
+        }
+        let state = self.inner.lock();
+        Ok(Captured {
+            bytes: state.total,
+            why: state.ended.unwrap_or_default(),
+        })
+    }
+}
+
+fn check(options: Options) -> io::Result<()> {
+    if options.limit < MIN_LIMIT {
+        let text = format!("a capture's limit is {MIN_LIMIT} bytes at least");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    Ok(())
+}
+
+/// With the last one a capture ends.
+#[derive(Debug)]
+pub(crate) struct Lease(Arc<Inner>);
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.end("finished");
+    }
+}
+
+/// What a capture's observers and its thread share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    options: Options,
+    /// A thread empties the queue, and what time it is for people is recorded.
+    is_live: bool,
+    state: Mutex<State>,
+    /// There is something to write, or nothing will be any more.
+    changed: Condvar,
+    ended: AtomicBool,
+    links_begun: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    /// What waits to be written.
+    queue: Vec<u8>,
+    /// How many bytes there are, written or not.
+    total: u64,
+    ended: Option<&'static str>,
+    /// The links whose payloads are left out.
+    links: BTreeMap<u64, Directions>,
+}
+
+/// Where the directions of a link's connection stand: what comes, what goes.
+#[derive(Debug)]
+struct Directions {
+    dialect: Dialect,
+    mode: Mode,
+    splits: [Split; 2],
+}
+
+impl Directions {
+    fn new(dialect: Dialect, mode: Mode) -> Self {
+        let splits = [mode.opposite(), mode].map(|mode| Split::new(dialect, mode));
+        Self {
+            dialect,
+            mode,
+            splits,
+        }
+    }
+}
+
+impl Inner {
+    fn new(options: Options, is_live: bool) -> Self {
+        let queue = if is_live {
+            encode::header(options.payloads, now())
+        } else {
+            Vec::new()
+        };
+        Self {
+            options,
+            is_live,
+            state: Mutex::new(State {
+                total: queue.len() as u64,
+                queue,
+                ended: None,
+                links: BTreeMap::new(),
+            }),
+            changed: Condvar::new(),
+            ended: AtomicBool::new(false),
+            links_begun: AtomicU64::new(0),
+        }
+    }
+
+    /// A capture that stays in memory, record by record.
+    pub(crate) fn in_memory(payloads: bool) -> Self {
+        let limit = u64::MAX;
+        Self::new(Options { limit, payloads }, false)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What time it is for people, where anybody cares.
+    pub(crate) fn unix_micros(&self) -> Option<u64> {
+        self.is_live.then(now)
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// What was recorded since the last call, of a capture in memory.
+    pub(crate) fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.lock().queue)
+    }
+
+    /// Adds a record of `items` items, if there is room for it.
+    pub(crate) fn record(&self, items: usize, body: &[u8], time: u64) {
+        let mut state = self.lock();
+        if state.ended.is_some() {
+            return;
+        }
+        // No record has more than 23 items, so its head is one byte.
+        let length = body.len() as u64 + 1;
+        if state.total + length + encode::END_LEN as u64 > self.options.limit {
+            return self.end_at(state, time, "limit");
+        }
+        if self.is_live && !state.queue.is_empty() && state.queue.len() + body.len() >= QUEUE {
+            return self.end_at(state, time, "overrun");
+        }
+        let was_empty = state.queue.is_empty();
+        state.queue.push(0x80 | u8::try_from(items).unwrap_or(0));
+        state.queue.extend_from_slice(body);
+        state.total += length;
+        drop(state);
+        if was_empty && self.is_live {
+            self.changed.notify_one();
+        }
+    }
+
+    pub(crate) fn end(&self, why: &'static str) {
+        let state = self.lock();
+        if state.ended.is_none() {
+            self.end_at(state, 0, why);
+        }
+    }
+
+    fn end_at(&self, mut state: MutexGuard<'_, State>, time: u64, why: &'static str) {
+        let end = encode::end(time, why);
+        state.total += end.len() as u64;
+        state.queue.extend_from_slice(&end);
+        state.ended = Some(why);
+        state.links.clear();
+        self.ended.store(true, Ordering::Relaxed);
+        drop(state);
+        self.changed.notify_one();
+        match why {
+            "finished" => {}
+            "limit" => tracing::info!("the capture has reached its limit and ends"),
+            "overrun" => tracing::warn!("the capture ends: its file takes less than links do"),
+            _ => tracing::warn!("the capture ends: a call had more bytes than it can record"),
+        }
+    }
+
+    /// The thread: writes what there is as soon as it is there, so that as little as possible is
+    /// lost with a program that crashes.
+    fn write_all(&self, mut sink: impl Write) -> io::Result<()> {
+        let mut batch = Vec::new();
+        loop {
+            let mut state = self.lock();
+            while state.queue.is_empty() && state.ended.is_none() {
+                let woken = self.changed.wait(state);
+                state = woken.unwrap_or_else(PoisonError::into_inner);
+            }
+            if state.queue.is_empty() {
+                return Ok(());
+            }
+            std::mem::swap(&mut state.queue, &mut batch);
+            drop(state);
+            if let Err(error) = sink.write_all(&batch).and_then(|()| sink.flush()) {
+                self.give_up();
+                tracing::warn!(%error, "the capture can't be written and ends");
+                return Err(error);
+            }
+            batch.clear();
+            // What a busy moment took is not needed in quiet ones.
+            batch.shrink_to(1 << 16);
+        }
+    }
+
+    /// Nothing can be written any more.
+    fn give_up(&self) {
+        let mut state = self.lock();
+        state.ended.get_or_insert("error");
+        state.queue = Vec::new();
+        state.links.clear();
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn begin_link(&self, link: u64, config: &Config) {
+        if self.options.payloads {
+            return;
+        }
+        let mode = config
+            .channels()
+            .first()
+            .map_or(Mode::Send, ChannelConfig::mode);
+        let directions = Directions::new(config.wire_dialect(), mode);
+        self.lock().links.insert(link, directions);
+    }
+
+    pub(crate) fn forget_link(&self, link: u64) {
+        if !self.options.payloads {
+            self.lock().links.remove(&link);
+        }
+    }
+
+    pub(crate) fn begin_connection(&self, link: u64) {
+        if let Some(directions) = self.lock().links.get_mut(&link) {
+            *directions = Directions::new(directions.dialect, directions.mode);
+        }
+    }
+
+    /// What comes on a visitor's connection goes on at the link that has taken it over.
+    pub(crate) fn move_connection(&self, visitor: Option<u64>, link: u64) {
+        self.begin_connection(link);
+        let mut state = self.lock();
+        let moved = visitor.and_then(|visitor| state.links.get(&visitor));
+        let Some([input, _]) = moved.map(|moved| moved.splits.clone()) else {
+            return;
+        };
+        if let Some(directions) = state.links.get_mut(&link) {
+            directions.splits[0] = input;
+        }
+    }
+
+    /// Lends what finds the payloads of a link's direction, if they are left out.
+    pub(crate) fn with_split<R>(
+        &self,
+        link: u64,
+        direction: usize,
+        work: impl FnOnce(Option<&mut Split>) -> R,
+    ) -> R {
+        if self.options.payloads {
+            return work(None);
+        }
+        let mut state = self.lock();
+        match state.links.get_mut(&link) {
+            Some(directions) => work(Some(&mut directions.splits[direction])),
+            // The capture has ended meanwhile: nothing is recorded, so nothing may be kept either.
+            None => work(Some(&mut Split::rubbish())),
+        }
+    }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}

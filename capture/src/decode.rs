@@ -1,0 +1,551 @@
+//! From bytes to records.
+
+use countersign_core::{CloseMode, Instant, Loss, PeerId, TakeOver};
+use minicbor::data::Type;
+use minicbor::decode::Decoder;
+
+use crate::config;
+use crate::record::{Data, Ended, Entry, Gone, Happened, Outcome, Part, Record, Said};
+
+/// The version of the format that this crate writes and reads.
+pub const VERSION: u64 = 1;
+/// The most bytes that one `in` or `out` has, those left out included.
+pub const MAX_DATA: u64 = 1 << 28;
+
+pub(crate) const SELF_DESCRIBED: u64 = 55_799;
+pub(crate) const MAGIC: &str = "countersign capture";
+
+/// Why bytes can't be read, or not to their end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ReadError {
+    /// They do not begin as a capture does.
+    #[error("this is no capture: it does not begin with the header of one")]
+    NotACapture,
+    /// They are a capture in another version of the format.
+    #[error("this is a capture in version {0} of the format; version {VERSION} can be read")]
+    Version(u64),
+    /// They end in the middle of the header or of a record.
+    #[error("the capture ends in the middle of what begins at byte {offset}")]
+    Truncated {
+        /// Where that begins.
+        offset: usize,
+    },
+    /// A record is not what it has to be.
+    #[error("the record at byte {offset} is damaged: {what}")]
+    Damaged {
+        /// Where it begins.
+        offset: usize,
+        /// What should be there, or what is wrong.
+        what: &'static str,
+    },
+}
+
+/// What is wrong with an item.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wrong {
+    /// The bytes end inside it.
+    Short,
+    /// It is not what it should be.
+    Value(&'static str),
+}
+
+impl From<minicbor::decode::Error> for Wrong {
+    fn from(error: minicbor::decode::Error) -> Self {
+        if error.is_end_of_input() {
+            Self::Short
+        } else {
+            Self::Value("an item of another type, or none of CBOR")
+        }
+    }
+}
+
+/// What a capture says about itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// Whether the payloads of messages are in it.
+    pub payloads: bool,
+    /// When it was begun, in microseconds since 1970 (UTC).
+    pub unix_micros: u64,
+    /// What has written it.
+    pub writer: String,
+}
+
+/// Reads a capture, record by record. A pure function of the bytes, which may come from anybody.
+///
+/// Ends after the first error. [`Reader::is_complete`] tells afterwards whether the capture was
+/// brought to its end.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    bytes: &'a [u8],
+    header: Header,
+    at: usize,
+    /// The beginning of the last record.
+    last: usize,
+    complete: bool,
+    failed: bool,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads the header.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::NotACapture`], [`ReadError::Version`], or that the header is incomplete or
+    /// damaged.
+    pub fn new(bytes: &'a [u8]) -> Result<Self, ReadError> {
+        let mut fields = Fields(Decoder::new(bytes));
+        let header = fields.header().map_err(|wrong| match wrong {
+            Wrong::Short if is_beginning(bytes) => HeaderError::Short,
+            Wrong::Value(what) if is_beginning(bytes) => HeaderError::Damaged(what),
+            _ => HeaderError::Other,
+        });
+        let offset = 0;
+        match header {
+            Ok(Ok(header)) => Ok(Self {
+                bytes,
+                header,
+                at: fields.0.position(),
+                last: offset,
+                complete: false,
+                failed: false,
+            }),
+            Ok(Err(version)) => Err(ReadError::Version(version)),
+            Err(HeaderError::Short) => Err(ReadError::Truncated { offset }),
+            Err(HeaderError::Damaged(what)) => Err(ReadError::Damaged { offset, what }),
+            Err(HeaderError::Other) => Err(ReadError::NotACapture),
+        }
+    }
+
+    /// What the capture says about itself.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Whether the record that every capture ends with was read: without it, whatever wrote the
+    /// capture was cut short, or still writes.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Where the last record that was read begins, in bytes.
+    #[must_use]
+    pub fn offset(&self) -> usize {
+        self.last
+    }
+
+    fn record(&mut self) -> Result<Record, ReadError> {
+        let offset = self.at;
+        self.last = offset;
+        let damaged = |what| ReadError::Damaged { offset, what };
+        if self.complete {
+            return Err(damaged("the capture has ended before"));
+        }
+        let mut fields = Fields(Decoder::new(&self.bytes[offset..]));
+        let record = fields.record().map_err(|wrong| match wrong {
+            Wrong::Short => ReadError::Truncated { offset },
+            Wrong::Value(what) => damaged(what),
+        })?;
+        self.at += fields.0.position();
+        self.complete = matches!(record.entry, Entry::End { .. });
+        Ok(record)
+    }
+}
+
+enum HeaderError {
+    Short,
+    Damaged(&'static str),
+    Other,
+}
+
+/// Whether these bytes begin as a capture does, as far as they go.
+fn is_beginning(bytes: &[u8]) -> bool {
+    let mut expected = crate::encode::Cbor::new();
+    expected.tag(SELF_DESCRIBED).array(3).text(MAGIC);
+    let expected = expected.bytes_so_far();
+    let length = bytes.len().min(expected.len());
+    length > 0 && bytes[..length] == expected[..length]
+}
+
+impl Iterator for Reader<'_> {
+    type Item = Result<Record, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed || self.at >= self.bytes.len() {
+            return None;
+        }
+        let record = self.record();
+        self.failed = record.is_err();
+        Some(record)
+    }
+}
+
+/// The items of one header or record, one after the other.
+pub(crate) struct Fields<'a>(Decoder<'a>);
+
+impl<'a> Fields<'a> {
+    /// The one record that these bytes are.
+    pub(crate) fn record_of(bytes: &'a [u8]) -> Option<Record> {
+        Self(Decoder::new(bytes)).record().ok()
+    }
+
+    pub(crate) fn uint(&mut self) -> Result<u64, Wrong> {
+        Ok(self.0.u64()?)
+    }
+
+    pub(crate) fn u32(&mut self) -> Result<u32, Wrong> {
+        Ok(self.0.u32()?)
+    }
+
+    pub(crate) fn size(&mut self) -> Result<usize, Wrong> {
+        usize::try_from(self.uint()?).map_err(|_| Wrong::Value("a size of this machine's"))
+    }
+
+    pub(crate) fn flag(&mut self) -> Result<bool, Wrong> {
+        Ok(self.0.bool()?)
+    }
+
+    pub(crate) fn text(&mut self) -> Result<&'a str, Wrong> {
+        Ok(self.0.str()?)
+    }
+
+    fn owned(&mut self) -> Result<String, Wrong> {
+        self.text().map(str::to_owned)
+    }
+
+    pub(crate) fn array(&mut self) -> Result<u64, Wrong> {
+        self.0
+            .array()?
+            .ok_or(Wrong::Value("an array of known length"))
+    }
+
+    pub(crate) fn expect_array(&mut self, length: u64) -> Result<(), Wrong> {
+        if self.array()? == length {
+            Ok(())
+        } else {
+            Err(Wrong::Value("an array of another length"))
+        }
+    }
+
+    fn kind(&self) -> Result<Type, Wrong> {
+        Ok(self.0.datatype()?)
+    }
+
+    pub(crate) fn is_text(&self) -> Result<bool, Wrong> {
+        Ok(self.kind()? == Type::String)
+    }
+
+    pub(crate) fn is_uint(&self) -> Result<bool, Wrong> {
+        let kind = self.kind()?;
+        Ok(matches!(kind, Type::U8 | Type::U16 | Type::U32 | Type::U64))
+    }
+
+    fn is_null(&self) -> Result<bool, Wrong> {
+        Ok(self.kind()? == Type::Null)
+    }
+
+    /// What `read` reads, or null.
+    pub(crate) fn optional<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, Wrong>,
+    ) -> Result<Option<T>, Wrong> {
+        if self.is_null()? {
+            self.0.null()?;
+            return Ok(None);
+        }
+        read(self).map(Some)
+    }
+
+    fn chunk<const N: usize>(&mut self) -> Result<[u8; N], Wrong> {
+        let bytes = self.0.bytes()?;
+        bytes
+            .try_into()
+            .map_err(|_| Wrong::Value("bytes of another length"))
+    }
+
+    fn peer(&mut self) -> Result<Option<PeerId>, Wrong> {
+        self.optional(|fields| fields.chunk().map(PeerId))
+    }
+
+    fn time(&mut self) -> Result<Instant, Wrong> {
+        self.uint().map(Instant::from_micros)
+    }
+
+    fn channel(&mut self) -> Result<u16, Wrong> {
+        Ok(self.0.u16()?)
+    }
+
+    /// The header, or the version if that is another.
+    fn header(&mut self) -> Result<Result<Header, u64>, Wrong> {
+        if self.0.tag()?.as_u64() != SELF_DESCRIBED {
+            return Err(Wrong::Value("the tag of CBOR"));
+        }
+        let length = self.array()?;
+        if length < 2 || self.text()? != MAGIC {
+            return Err(Wrong::Value("the name of the format"));
+        }
+        let version = self.uint()?;
+        if version != VERSION {
+            return Ok(Err(version));
+        }
+        let entries = self.0.map()?.ok_or(Wrong::Value("a map of known length"))?;
+        let (mut payloads, mut unix_micros, mut writer) = (None, 0, String::new());
+        for _ in 0..entries {
+            match self.text()? {
+                "payloads" => payloads = Some(self.flag()?),
+                "unix_micros" => unix_micros = self.uint()?,
+                "writer" => writer = self.owned()?,
+                // Later writers may say more.
+                _ => self.0.skip()?,
+            }
+        }
+        let payloads = payloads.ok_or(Wrong::Value("whether payloads are there"))?;
+        Ok(Ok(Header {
+            payloads,
+            unix_micros,
+            writer,
+        }))
+    }
+
+    fn record(&mut self) -> Result<Record, Wrong> {
+        let length = self.array()?;
+        let (link, time, name) = (self.uint()?, self.time()?, self.text()?);
+        let left = length.checked_sub(3).ok_or(Wrong::Value("a record"))?;
+        let entry = self.entry(name, left)?;
+        Ok(Record { link, time, entry })
+    }
+
+    /// The rest of a record, which has `left` items.
+    fn entry(&mut self, name: &str, left: u64) -> Result<Entry, Wrong> {
+        let (arguments, has_outcome) =
+            shape(name).ok_or(Wrong::Value("a record of no known name"))?;
+        let returned = has_outcome && left == arguments + 1;
+        if left != arguments && !returned {
+            return Err(Wrong::Value("a record of another length"));
+        }
+        Ok(match name {
+            "new" => Entry::New {
+                role: config::decode_role(self)?,
+                seed: self.chunk()?,
+                config: Box::new(config::decode(self)?),
+            },
+            "clock" => Entry::Clock {
+                unix_micros: self.uint()?,
+            },
+            "ask" => Entry::Ask,
+            "opened" => Entry::Opened {
+                in_order: self.when(returned, Self::flag)?,
+            },
+            "secured" => Entry::Secured {
+                peer: self.peer()?,
+                in_order: self.when(returned, Self::flag)?,
+            },
+            "in" => Entry::In(self.data()?),
+            "eof" => Entry::Eof,
+            "lost" => Entry::Lost(self.loss()?),
+            "timeout" => Entry::Timeout,
+            "send" => Entry::Send {
+                channel: self.channel()?,
+                message: self.data_of_any_length()?,
+                expires: self.optional(Self::time)?,
+                outcome: self.when(returned, |fields| fields.outcome(Self::uint))?,
+            },
+            "take" => Entry::Take {
+                channel: self.channel()?,
+                outcome: self.when(returned, |fields| {
+                    fields.expect_array(2)?;
+                    Ok((fields.uint()?, fields.uint()?))
+                })?,
+            },
+            "handle" => Entry::Handle {
+                channel: self.channel()?,
+                sequence: self.uint()?,
+                outcome: self.when(returned, Self::settled)?,
+            },
+            "reject" => Entry::Reject {
+                channel: self.channel()?,
+                sequence: self.uint()?,
+                code: self.u32()?,
+                reason: self.owned()?,
+                outcome: self.when(returned, Self::settled)?,
+            },
+            "abandon" => Entry::Abandon {
+                channel: self.channel()?,
+                outcome: self.when(returned, Self::settled)?,
+            },
+            "close" => Entry::Close(match self.text()? {
+                "drain" => CloseMode::Drain,
+                "withdraw" => CloseMode::Withdraw,
+                _ => return Err(Wrong::Value("a way to close")),
+            }),
+            "takeover" => Entry::TakeOver {
+                visitor: self.optional(Self::uint)?,
+                clock: self.time()?,
+                outcome: self.when(returned, |fields| match fields.text()? {
+                    "done" => Ok(TakeOver::Done),
+                    "stale" => Ok(TakeOver::Stale),
+                    "not-mine" => Ok(TakeOver::NotMine),
+                    _ => Err(Wrong::Value("what became of a connection")),
+                })?,
+            },
+            "admit" => Entry::Admit {
+                gone: self.optional(Self::gone)?,
+            },
+            "busy" => Entry::Busy { why: self.owned()? },
+            "evict" => Entry::Evict,
+            "revoke" => Entry::Revoke,
+            "out" => Entry::Out {
+                space: self.uint()?,
+                outcome: self.when(returned, Self::said)?,
+            },
+            "event" => Entry::Event {
+                outcome: self.when(returned, |fields| fields.optional(Self::happened))?,
+            },
+            "gone" => Entry::Gone,
+            _ => Entry::End { why: self.owned()? },
+        })
+    }
+
+    fn when<T>(
+        &mut self,
+        returned: bool,
+        read: impl FnOnce(&mut Self) -> Result<T, Wrong>,
+    ) -> Result<Option<T>, Wrong> {
+        returned.then(|| read(self)).transpose()
+    }
+
+    /// What `read` reads, or a text.
+    fn outcome<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, Wrong>,
+    ) -> Result<Outcome<T>, Wrong> {
+        if self.is_text()? {
+            return self.owned().map(Err);
+        }
+        read(self).map(Ok)
+    }
+
+    fn settled(&mut self) -> Result<Outcome<()>, Wrong> {
+        self.outcome(|fields| Ok(fields.0.null()?))
+    }
+
+    fn loss(&mut self) -> Result<Loss, Wrong> {
+        let name = self.text()?;
+        let found = Loss::ALL.into_iter().find(|loss| loss.name() == name);
+        found.ok_or(Wrong::Value("how a connection was lost"))
+    }
+
+    fn data(&mut self) -> Result<Data, Wrong> {
+        let data = self.data_of_any_length()?;
+        if data.len() > MAX_DATA {
+            return Err(Wrong::Value("more bytes than one call has"));
+        }
+        Ok(data)
+    }
+
+    fn data_of_any_length(&mut self) -> Result<Data, Wrong> {
+        if self.kind()? == Type::Bytes {
+            let bytes = self.0.bytes()?;
+            let part = (!bytes.is_empty()).then(|| Part::Bytes(bytes.to_vec()));
+            return Ok(Data(part.into_iter().collect()));
+        }
+        let (mut parts, mut total) = (Vec::new(), 0_u64);
+        for _ in 0..self.array()? {
+            let part = if self.is_uint()? {
+                Part::LeftOut(self.uint()?)
+            } else {
+                Part::Bytes(self.0.bytes()?.to_vec())
+            };
+            let sum = total.checked_add(part.len());
+            total = sum.ok_or(Wrong::Value("more bytes than there can be"))?;
+            parts.push(part);
+        }
+        Ok(Data(parts))
+    }
+
+    fn gone(&mut self) -> Result<Gone, Wrong> {
+        self.expect_array(3)?;
+        let (session, peer) = (self.chunk()?, self.peer()?);
+        let entries = self.0.map()?.ok_or(Wrong::Value("a map of known length"))?;
+        let mut channels = Vec::new();
+        for _ in 0..entries {
+            channels.push((self.owned()?, self.uint()?));
+        }
+        Ok(Gone {
+            session,
+            peer,
+            channels,
+        })
+    }
+
+    fn said(&mut self) -> Result<Said, Wrong> {
+        if self.is_null()? {
+            self.0.null()?;
+            return Ok(Said::Idle);
+        }
+        if self.is_text()? {
+            return match self.text()? {
+                "end" => Ok(Said::End),
+                _ => Err(Wrong::Value("what was said")),
+            };
+        }
+        if self.is_uint()? {
+            return self.uint().map(Said::TooSmall);
+        }
+        self.data().map(Said::Bytes)
+    }
+
+    fn happened(&mut self) -> Result<Happened, Wrong> {
+        let length = self.array()?;
+        let name = self.text()?;
+        Ok(match (name, length) {
+            ("connected" | "resumed" | "peer-closing", 1) => Happened::Plain {
+                name: name.to_owned(),
+            },
+            ("lost" | "session-lost", 2) => Happened::Because {
+                name: name.to_owned(),
+                why: self.owned()?,
+            },
+            ("readable" | "room" | "silent", 2) => Happened::OnChannel {
+                name: name.to_owned(),
+                channel: self.channel()?,
+            },
+            ("handled", 4) => Happened::Handled {
+                channel: self.channel()?,
+                first: self.uint()?,
+                last: self.uint()?,
+            },
+            ("verdict", 4 | 6) => Happened::Verdict {
+                channel: self.channel()?,
+                sequence: self.uint()?,
+                kind: self.owned()?,
+                rejection: if length == 6 {
+                    Some((self.u32()?, self.owned()?))
+                } else {
+                    None
+                },
+            },
+            ("ended", 3) => Happened::Ended(Ended {
+                name: self.owned()?,
+                text: self.owned()?,
+            }),
+            _ => return Err(Wrong::Value("an event of no known form")),
+        })
+    }
+}
+
+/// How many arguments a record of this name has, and whether an outcome follows them.
+fn shape(name: &str) -> Option<(u64, bool)> {
+    Some(match name {
+        "ask" | "eof" | "timeout" | "evict" | "revoke" | "gone" => (0, false),
+        "clock" | "in" | "lost" | "close" | "admit" | "busy" | "end" => (1, false),
+        "new" => (3, false),
+        "opened" | "event" => (0, true),
+        "secured" | "take" | "abandon" | "out" => (1, true),
+        "handle" | "takeover" => (2, true),
+        "send" => (3, true),
+        "reject" => (4, true),
+        _ => return None,
+    })
+}

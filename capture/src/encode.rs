@@ -1,0 +1,329 @@
+//! From calls and outcomes to CBOR.
+
+use countersign_core::{
+    Call, CloseMode, EndReason, Event, GoneSession, Outcome, Output, PeerId, TakeOver, Verdict,
+};
+use minicbor::Encoder;
+
+use crate::config;
+use crate::split::Split;
+
+/// The longest record of its kind: a [`end`] in bytes.
+pub(crate) const END_LEN: usize = 32;
+
+/// CBOR in memory, where writing can't fail.
+#[derive(Debug)]
+pub(crate) struct Cbor(Encoder<Vec<u8>>);
+
+impl Cbor {
+    pub(crate) fn new() -> Self {
+        Self(Encoder::new(Vec::new()))
+    }
+
+    pub(crate) fn bytes_so_far(&self) -> &[u8] {
+        self.0.writer()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        let buffer = self.0.writer_mut();
+        buffer.clear();
+        // One long message must not be paid for in memory from then on.
+        buffer.shrink_to(1 << 16);
+    }
+
+    pub(crate) fn uint(&mut self, value: u64) -> &mut Self {
+        let _ = self.0.u64(value);
+        self
+    }
+
+    pub(crate) fn size(&mut self, value: usize) -> &mut Self {
+        self.uint(value as u64)
+    }
+
+    pub(crate) fn text(&mut self, value: &str) -> &mut Self {
+        let _ = self.0.str(value);
+        self
+    }
+
+    pub(crate) fn raw(&mut self, value: &[u8]) -> &mut Self {
+        let _ = self.0.bytes(value);
+        self
+    }
+
+    pub(crate) fn flag(&mut self, value: bool) -> &mut Self {
+        let _ = self.0.bool(value);
+        self
+    }
+
+    pub(crate) fn null(&mut self) -> &mut Self {
+        let _ = self.0.null();
+        self
+    }
+
+    pub(crate) fn array(&mut self, length: usize) -> &mut Self {
+        let _ = self.0.array(length as u64);
+        self
+    }
+
+    pub(crate) fn map(&mut self, length: usize) -> &mut Self {
+        let _ = self.0.map(length as u64);
+        self
+    }
+
+    pub(crate) fn tag(&mut self, tag: u64) -> &mut Self {
+        let _ = self.0.tag(minicbor::data::Tag::new(tag));
+        self
+    }
+
+    fn peer(&mut self, peer: Option<PeerId>) -> &mut Self {
+        match peer {
+            Some(PeerId(id)) => self.raw(&id),
+            None => self.null(),
+        }
+    }
+
+    /// All of these bytes, or without their payloads.
+    pub(crate) fn data(&mut self, bytes: &[u8], split: Option<&mut Split>) -> &mut Self {
+        let Some(split) = split else {
+            return self.raw(bytes);
+        };
+        let mut parts: Vec<(usize, bool)> = Vec::new();
+        split.split(bytes, |piece, keep| match parts.last_mut() {
+            Some((length, same)) if *same == keep => *length += piece.len(),
+            _ => parts.push((piece.len(), keep)),
+        });
+        if parts.iter().all(|(_, keep)| *keep) {
+            return self.raw(bytes);
+        }
+        self.array(parts.len());
+        let mut at = 0;
+        for (length, keep) in parts {
+            if keep {
+                self.raw(&bytes[at..at + length]);
+            } else {
+                self.size(length);
+            }
+            at += length;
+        }
+        self
+    }
+}
+
+/// The first item of a file.
+pub(crate) fn header(payloads: bool, unix_micros: u64) -> Vec<u8> {
+    let mut cbor = Cbor::new();
+    cbor.tag(crate::decode::SELF_DESCRIBED).array(3);
+    cbor.text(crate::decode::MAGIC)
+        .uint(crate::decode::VERSION)
+        .map(3);
+    cbor.text("payloads").flag(payloads);
+    cbor.text("unix_micros").uint(unix_micros);
+    cbor.text("writer")
+        .text(concat!("countersign-capture ", env!("CARGO_PKG_VERSION")));
+    cbor.bytes_so_far().to_vec()
+}
+
+/// The last record of a file.
+pub(crate) fn end(time: u64, why: &str) -> Vec<u8> {
+    let mut cbor = Cbor::new();
+    cbor.array(4).uint(0).uint(time).text("end").text(why);
+    cbor.bytes_so_far().to_vec()
+}
+
+/// Whether an outcome follows.
+pub(crate) const fn has_outcome(call: &Call<'_>) -> bool {
+    matches!(
+        call,
+        Call::Opened
+            | Call::Secured { .. }
+            | Call::Send { .. }
+            | Call::Take { .. }
+            | Call::Handle { .. }
+            | Call::Reject { .. }
+            | Call::Abandon { .. }
+            | Call::TakeOver { .. }
+            | Call::PollOutput { .. }
+            | Call::PollEvent
+    )
+}
+
+/// Writes a call's name and arguments; gives how many items that are. `input` finds payloads if they
+/// are left out.
+pub(crate) fn call(cbor: &mut Cbor, call: &Call<'_>, input: Option<&mut Split>) -> usize {
+    match *call {
+        Call::New { config, role, seed } => {
+            cbor.text("new").text(config::role(role)).raw(seed);
+            config::encode(cbor, config);
+            4
+        }
+        Call::AskToAdmit => name(cbor, "ask"),
+        Call::Opened => name(cbor, "opened"),
+        Call::Secured { peer } => {
+            cbor.text("secured").peer(peer);
+            2
+        }
+        Call::Input(bytes) => {
+            cbor.text("in").data(bytes, input);
+            2
+        }
+        Call::Eof => name(cbor, "eof"),
+        Call::Lost(loss) => {
+            cbor.text("lost").text(loss.name());
+            2
+        }
+        Call::Timeout => name(cbor, "timeout"),
+        Call::Send {
+            channel,
+            message,
+            expires,
+        } => {
+            cbor.text("send").uint(channel.0.into());
+            match input {
+                Some(_) if !message.is_empty() => cbor.array(1).size(message.len()),
+                _ => cbor.raw(message),
+            };
+            match expires {
+                Some(expires) => cbor.uint(expires.as_micros()),
+                None => cbor.null(),
+            };
+            4
+        }
+        Call::Take { channel } => {
+            cbor.text("take").uint(channel.0.into());
+            2
+        }
+        Call::Handle { channel, sequence } => {
+            cbor.text("handle").uint(channel.0.into()).uint(sequence);
+            3
+        }
+        Call::Reject {
+            channel,
+            sequence,
+            code,
+            reason,
+        } => {
+            cbor.text("reject").uint(channel.0.into()).uint(sequence);
+            cbor.uint(code.into()).text(reason);
+            5
+        }
+        Call::Abandon { channel } => {
+            cbor.text("abandon").uint(channel.0.into());
+            2
+        }
+        Call::Close(mode) => {
+            cbor.text("close").text(match mode {
+                CloseMode::Drain => "drain",
+                CloseMode::Withdraw => "withdraw",
+            });
+            2
+        }
+        Call::TakeOver { visitor, clock } => {
+            cbor.text("takeover");
+            match visitor {
+                Some(visitor) => cbor.uint(visitor),
+                None => cbor.null(),
+            };
+            cbor.uint(clock.as_micros());
+            3
+        }
+        Call::Admit { gone } => {
+            cbor.text("admit");
+            match gone {
+                Some(gone) => gone_session(cbor, gone),
+                None => _ = cbor.null(),
+            }
+            2
+        }
+        Call::RefuseBusy { why } => {
+            cbor.text("busy").text(why);
+            2
+        }
+        Call::Evict => name(cbor, "evict"),
+        Call::Revoke => name(cbor, "revoke"),
+        Call::PollOutput { space } => {
+            cbor.text("out").size(space);
+            2
+        }
+        Call::PollEvent => name(cbor, "event"),
+    }
+}
+
+fn name(cbor: &mut Cbor, name: &str) -> usize {
+    cbor.text(name);
+    1
+}
+
+fn gone_session(cbor: &mut Cbor, gone: &GoneSession) {
+    cbor.array(3).raw(&gone.id()).peer(gone.peer());
+    cbor.map(gone.channels().count());
+    for (name, settled) in gone.channels() {
+        cbor.text(name).uint(settled);
+    }
+}
+
+/// Writes what came of a call: one item. `output` finds payloads if they are left out.
+pub(crate) fn outcome(cbor: &mut Cbor, outcome: &Outcome<'_>, output: Option<&mut Split>) {
+    match *outcome {
+        Outcome::InOrder(result) => _ = cbor.flag(result.is_ok()),
+        Outcome::Sent(Ok(sequence)) => _ = cbor.uint(sequence),
+        Outcome::Sent(Err(why)) => _ = cbor.text(why.name()),
+        Outcome::Taken { sequence, length } => _ = cbor.array(2).uint(sequence).size(length),
+        Outcome::Settled(Ok(())) => _ = cbor.null(),
+        Outcome::Settled(Err(why)) => _ = cbor.text(why.name()),
+        Outcome::TakenOver(result) => {
+            cbor.text(match result {
+                TakeOver::Done => "done",
+                TakeOver::Stale => "stale",
+                TakeOver::NotMine => "not-mine",
+            });
+        }
+        Outcome::Output(Output::Written(_), bytes) => _ = cbor.data(bytes, output),
+        Outcome::Output(Output::Idle, _) => _ = cbor.null(),
+        Outcome::Output(Output::End, _) => _ = cbor.text("end"),
+        Outcome::Output(Output::TooSmall { needed }, _) => _ = cbor.size(needed),
+        Outcome::Event(None, _) => _ = cbor.null(),
+        Outcome::Event(Some(told), reason) => event(cbor, told, reason),
+    }
+}
+
+fn event(cbor: &mut Cbor, event: &Event, reason: Option<&EndReason>) {
+    let name = event.name();
+    match event {
+        Event::Lost(loss) => _ = cbor.array(2).text(name).text(loss.name()),
+        Event::SessionLost(loss) => _ = cbor.array(2).text(name).text(loss.name()),
+        Event::Readable(channel) | Event::Room(channel) | Event::Silent(channel) => {
+            cbor.array(2).text(name).uint(channel.0.into());
+        }
+        Event::Handled {
+            channel,
+            first,
+            last,
+        } => {
+            cbor.array(4).text(name).uint(channel.0.into());
+            cbor.uint(*first).uint(*last);
+        }
+        Event::Verdict {
+            channel,
+            sequence,
+            verdict,
+        } => {
+            let kind = verdict.kind().name();
+            let rejection = match verdict {
+                Verdict::Rejected(rejection) => Some(rejection),
+                _ => None,
+            };
+            cbor.array(if rejection.is_some() { 6 } else { 4 });
+            cbor.text(name).uint(channel.0.into());
+            cbor.uint(*sequence).text(kind);
+            if let Some(rejection) = rejection {
+                cbor.uint(rejection.code.into()).text(&rejection.reason);
+            }
+        }
+        Event::Ended => {
+            cbor.array(3).text(name);
+            cbor.text(reason.map_or("", EndReason::name));
+            cbor.text(&reason.map(EndReason::to_string).unwrap_or_default());
+        }
+        _ => _ = cbor.array(1).text(name),
+    }
+}

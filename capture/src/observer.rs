@@ -1,0 +1,145 @@
+//! From a link's calls to records.
+
+use std::sync::Arc;
+
+use countersign_core::{Call, Instant, Observe, Outcome, TakeOver};
+
+use crate::capture::{Inner, Lease};
+use crate::encode::{self, Cbor};
+
+/// Records one link.
+#[derive(Debug)]
+pub(crate) struct Observer {
+    inner: Arc<Inner>,
+    /// Keeps the capture from ending.
+    _lease: Option<Arc<Lease>>,
+    link: u64,
+    time: u64,
+    /// The record that is being made, without its beginning.
+    body: Cbor,
+    /// How many items it has; zero where there is none.
+    items: usize,
+    last: Last,
+}
+
+/// What the last call means for the connections' directions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Last {
+    Opened,
+    TakeOver { visitor: Option<u64> },
+    Other,
+}
+
+impl Observer {
+    pub(crate) fn new(inner: Arc<Inner>, lease: Option<Arc<Lease>>, link: u64) -> Self {
+        Self {
+            inner,
+            _lease: lease,
+            link,
+            time: 0,
+            body: Cbor::new(),
+            items: 0,
+            last: Last::Other,
+        }
+    }
+
+    fn begin(&mut self) {
+        // A call that never returned stays without an outcome.
+        self.finish();
+        self.body.uint(self.link).uint(self.time);
+        self.items = 2;
+    }
+
+    fn finish(&mut self) {
+        if self.items > 0 {
+            self.inner
+                .record(self.items, self.body.bytes_so_far(), self.time);
+        }
+        self.items = 0;
+        self.body.clear();
+    }
+
+    /// Writes a record that has nothing but these.
+    fn note(&mut self, name: &str, value: Option<u64>) {
+        self.begin();
+        self.body.text(name);
+        self.items += 1;
+        if let Some(value) = value {
+            self.body.uint(value);
+            self.items += 1;
+        }
+        self.finish();
+    }
+}
+
+impl Observe for Observer {
+    fn id(&self) -> u64 {
+        self.link
+    }
+
+    fn call(&mut self, now: Instant, call: &Call<'_>) {
+        if self.inner.has_ended() {
+            return;
+        }
+        self.time = now.as_micros();
+        self.last = match *call {
+            Call::Opened => Last::Opened,
+            Call::TakeOver { visitor, .. } => Last::TakeOver { visitor },
+            _ => Last::Other,
+        };
+        if let Call::New { config, .. } = call {
+            self.inner.begin_link(self.link, config);
+        }
+        if let (Call::Opened, Some(clock)) = (call, self.inner.unix_micros()) {
+            self.note("clock", Some(clock));
+        }
+        self.begin();
+        let Self {
+            body, inner, link, ..
+        } = self;
+        let written = inner.with_split(*link, 0, |split| encode::call(body, call, split));
+        self.items += written;
+        if let Call::Input(input) = call
+            && input.len() as u64 > crate::MAX_DATA
+        {
+            self.inner.end("too-large");
+        }
+        if !encode::has_outcome(call) {
+            self.finish();
+        }
+    }
+
+    fn outcome(&mut self, outcome: &Outcome<'_>) {
+        if self.items == 0 {
+            return;
+        }
+        if let Outcome::Output(_, output) = outcome
+            && output.len() as u64 > crate::MAX_DATA
+        {
+            self.inner.end("too-large");
+        }
+        let Self {
+            body, inner, link, ..
+        } = self;
+        inner.with_split(*link, 1, |split| encode::outcome(body, outcome, split));
+        self.items += 1;
+        self.finish();
+        match (self.last, outcome) {
+            (Last::Opened, Outcome::InOrder(Ok(()))) => self.inner.begin_connection(self.link),
+            (Last::TakeOver { visitor }, Outcome::TakenOver(TakeOver::Done)) => {
+                self.inner.move_connection(visitor, self.link);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        if self.inner.has_ended() {
+            return;
+        }
+        self.note("gone", None);
+        self.inner.forget_link(self.link);
+    }
+}

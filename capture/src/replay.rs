@@ -1,0 +1,327 @@
+//! Captures, played back into the core.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use countersign_core::{Bytes, ChannelId, GoneSession, Instant, Link};
+
+use crate::capture::Inner;
+use crate::decode::{Fields, ReadError, Reader};
+use crate::observer::Observer;
+use crate::record::{Data, Entry, Gone, Part, Record};
+
+/// What a replay did.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Replayed {
+    /// How many records there were.
+    pub records: u64,
+    /// How many links they were about.
+    pub links: u64,
+    /// Whether the capture was brought to its end, and not cut off.
+    pub complete: bool,
+}
+
+/// Why a replay does not come to the end of a capture.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The capture can't be read, or not to its end. What can be read of it was played, and did the
+    /// same.
+    #[error(transparent)]
+    Unreadable(#[from] ReadError),
+    /// A link did something else than in the capture.
+    #[error("{0}")]
+    Differs(Box<Difference>),
+    /// A record can't be played: it is about a link of which the capture has no beginning, say.
+    #[error("record {number}, at byte {offset}, can't be played: {what}")]
+    Unplayable {
+        /// Which record it is, from 1.
+        number: u64,
+        /// Where it begins.
+        offset: usize,
+        /// Why.
+        what: &'static str,
+    },
+}
+
+/// Where a replay first does something else.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Difference {
+    /// Which record it is, from 1.
+    pub number: u64,
+    /// Where it begins.
+    pub offset: usize,
+    /// What the capture has.
+    pub captured: Record,
+    /// What the replay does instead, if anything.
+    pub replayed: Option<Record>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { number, offset, .. } = self;
+        let (link, name) = (self.captured.link, self.captured.entry.name());
+        write!(
+            f,
+            "link {link} does something else at record {number} ('{name}', at byte {offset})"
+        )
+    }
+}
+
+/// Plays a capture to its end, or to where it was cut off or does something else.
+///
+/// Takes as much memory as the links did.
+///
+/// # Errors
+///
+/// Where the replay does something else, and where the capture can't be read. One that was cut off
+/// between two records is no error: [`Replayed::complete`] tells.
+pub fn replay(bytes: &[u8]) -> Result<Replayed, ReplayError> {
+    let mut reader = Reader::new(bytes)?;
+    let mut replay = Replay::new(reader.header().payloads);
+    while let Some(record) = reader.next() {
+        replay.step(&record?, reader.offset())?;
+    }
+    let mut replayed = replay.replayed;
+    replayed.complete = reader.is_complete();
+    Ok(replayed)
+}
+
+/// Links that do again what others did, record by record.
+#[derive(Debug)]
+pub struct Replay {
+    recorder: Arc<Inner>,
+    links: BTreeMap<u64, Link>,
+    replayed: Replayed,
+    /// What was left out.
+    zeros: Bytes,
+    buffer: Vec<u8>,
+    /// How many bytes may still be played.
+    budget: u64,
+}
+
+impl Replay {
+    /// Nothing yet, of a capture with payloads or without ([`Header::payloads`](crate::Header)).
+    #[must_use]
+    pub fn new(payloads: bool) -> Self {
+        Self {
+            recorder: Arc::new(Inner::in_memory(payloads)),
+            links: BTreeMap::new(),
+            replayed: Replayed::default(),
+            zeros: Bytes::new(),
+            buffer: Vec::new(),
+            budget: u64::MAX,
+        }
+    }
+
+    /// Plays no more than so many bytes of input and messages: a few bytes of a capture that comes
+    /// from anybody can stand for very many.
+    #[must_use]
+    pub fn budget(mut self, bytes: u64) -> Self {
+        self.budget = bytes;
+        self
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn replayed(&self) -> &Replayed {
+        &self.replayed
+    }
+
+    /// The link of this number, as it is now.
+    #[must_use]
+    pub fn link(&self, link: u64) -> Option<&Link> {
+        self.links.get(&link)
+    }
+
+    /// Makes the call of one record, which begins at `offset`, and compares what comes of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ReplayError::Differs`] and [`ReplayError::Unplayable`].
+    pub fn step(&mut self, record: &Record, offset: usize) -> Result<(), ReplayError> {
+        self.replayed.records += 1;
+        let number = self.replayed.records;
+        let played = self.play(record);
+        let is_call = played.map_err(|what| ReplayError::Unplayable {
+            number,
+            offset,
+            what,
+        })?;
+        let bytes = self.recorder.take();
+        if !is_call {
+            return Ok(());
+        }
+        let again = Fields::record_of(&bytes);
+        let captured = record.clone();
+        let replayed = again.filter(|again| *again != captured);
+        match (&replayed, bytes.is_empty()) {
+            (None, false) => Ok(()),
+            _ => Err(ReplayError::Differs(Box::new(Difference {
+                number,
+                offset,
+                captured,
+                replayed,
+            }))),
+        }
+    }
+
+    /// Makes a call; false where the record is none.
+    fn play(&mut self, record: &Record) -> Result<bool, &'static str> {
+        let (id, now) = (record.link, record.time);
+        match &record.entry {
+            Entry::New { role, seed, config } => {
+                if self.links.contains_key(&id) {
+                    return Err("the link has begun before");
+                }
+                let observer = Box::new(Observer::new(self.recorder.clone(), None, id));
+                let link = Link::observed(config, *role, *seed, observer);
+                let link = link.map_err(|_| "its declaration makes no sense")?;
+                self.links.insert(id, link);
+                self.replayed.links += 1;
+            }
+            Entry::Gone => {
+                self.links.remove(&id).ok_or(UNKNOWN)?;
+            }
+            Entry::Clock { .. } | Entry::End { .. } => return Ok(false),
+            Entry::TakeOver { visitor, clock, .. } => self.take_over(id, now, *visitor, *clock)?,
+            Entry::In(data) => {
+                let mut buffer = std::mem::take(&mut self.buffer);
+                self.gather(data, &mut buffer)?;
+                self.link_at(id, now)?.handle_input(now, &buffer);
+                self.buffer = buffer;
+            }
+            Entry::Out { space, .. } => {
+                let space = usize::try_from(*space).map_err(|_| TOO_MUCH)?;
+                if space as u64 > crate::MAX_DATA {
+                    return Err(TOO_MUCH);
+                }
+                self.spend(space.saturating_sub(self.buffer.len()) as u64)?;
+                let mut buffer = std::mem::take(&mut self.buffer);
+                if buffer.len() < space {
+                    buffer.resize(space, 0);
+                }
+                self.link_at(id, now)?
+                    .poll_output(now, &mut buffer[..space]);
+                self.buffer = buffer;
+            }
+            Entry::Send {
+                channel,
+                message,
+                expires,
+                ..
+            } => {
+                let message = self.message(message)?;
+                let link = self.link_at(id, now)?;
+                let _ = link.send(ChannelId(*channel), message, *expires);
+            }
+            entry => self.command(id, now, entry)?,
+        }
+        Ok(true)
+    }
+
+    /// Calls that take nothing but small things.
+    fn command(&mut self, id: u64, now: Instant, entry: &Entry) -> Result<(), &'static str> {
+        let link = self.link_at(id, now)?;
+        // Whatever they answer is compared as the observer tells it.
+        match entry {
+            Entry::Ask => link.ask_to_admit(),
+            Entry::Opened { .. } => _ = link.handle_opened(now),
+            Entry::Secured { peer, .. } => _ = link.handle_secured(now, *peer),
+            Entry::Eof => link.handle_eof(now),
+            Entry::Lost(loss) => link.handle_lost(now, *loss),
+            Entry::Timeout => link.handle_timeout(now),
+            Entry::Take { channel, .. } => _ = link.take(ChannelId(*channel)),
+            Entry::Handle {
+                channel, sequence, ..
+            } => _ = link.handle(ChannelId(*channel), *sequence),
+            Entry::Reject {
+                channel,
+                sequence,
+                code,
+                reason,
+                ..
+            } => _ = link.reject(ChannelId(*channel), *sequence, *code, reason),
+            Entry::Abandon { channel, .. } => _ = link.abandon(ChannelId(*channel)),
+            Entry::Close(mode) => link.close(*mode),
+            Entry::Admit { gone } => link.admit(now, gone.as_ref().map(Gone::session).as_ref()),
+            Entry::Busy { why } => link.refuse_busy(now, why),
+            Entry::Evict => link.evict(now),
+            Entry::Revoke => link.revoke(now),
+            _ => _ = link.poll_event(),
+        }
+        Ok(())
+    }
+
+    fn take_over(
+        &mut self,
+        id: u64,
+        now: Instant,
+        visitor: Option<u64>,
+        clock: Instant,
+    ) -> Result<(), &'static str> {
+        let visitor = visitor.ok_or("the visitor was not captured")?;
+        if visitor == id || !self.links.contains_key(&id) {
+            return Err(UNKNOWN);
+        }
+        let mut guest = self.links.remove(&visitor).ok_or(UNKNOWN)?;
+        guest.handle_now(clock);
+        let link = self.link_at(id, now)?;
+        let _ = link.take_over(now, &mut guest);
+        self.links.insert(visitor, guest);
+        Ok(())
+    }
+
+    /// A link, which is told what time it is: not all calls say so themselves.
+    fn link_at(&mut self, id: u64, now: Instant) -> Result<&mut Link, &'static str> {
+        let link = self.links.get_mut(&id).ok_or(UNKNOWN)?;
+        link.handle_now(now);
+        Ok(link)
+    }
+
+    fn spend(&mut self, bytes: u64) -> Result<usize, &'static str> {
+        self.budget = self.budget.checked_sub(bytes).ok_or(TOO_MUCH)?;
+        usize::try_from(bytes).map_err(|_| TOO_MUCH)
+    }
+
+    fn gather(&mut self, data: &Data, buffer: &mut Vec<u8>) -> Result<(), &'static str> {
+        self.spend(data.len())?;
+        buffer.clear();
+        for part in &data.0 {
+            match part {
+                Part::Bytes(bytes) => buffer.extend_from_slice(bytes),
+                Part::LeftOut(length) => {
+                    let length = usize::try_from(*length).map_err(|_| TOO_MUCH)?;
+                    buffer.resize(buffer.len() + length, 0);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A message; those that were left out share their zeros.
+    fn message(&mut self, data: &Data) -> Result<Bytes, &'static str> {
+        let [Part::LeftOut(length)] = data.0[..] else {
+            let mut message = Vec::new();
+            self.gather(data, &mut message)?;
+            return Ok(message.into());
+        };
+        let length = self.spend(length)?;
+        if self.zeros.len() < length {
+            let mut zeros = Vec::new();
+            zeros.try_reserve_exact(length).map_err(|_| TOO_MUCH)?;
+            zeros.resize(length, 0);
+            self.zeros = zeros.into();
+        }
+        Ok(self.zeros.slice(..length))
+    }
+}
+
+const UNKNOWN: &str = "the capture does not have the link's beginning";
+const TOO_MUCH: &str = "it has more bytes than can be played";
+
+impl Gone {
+    fn session(&self) -> GoneSession {
+        GoneSession::new(self.session, self.peer, self.channels.clone())
+    }
+}

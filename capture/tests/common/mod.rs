@@ -1,0 +1,213 @@
+//! Captures of two links that talk to each other, in memory.
+
+#![allow(dead_code, reason = "each test program uses a part of this")]
+#![allow(clippy::unwrap_used, reason = "a test stops where something is wrong")]
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use countersign_capture::{Capture, Options};
+use countersign_core::{
+    Bytes, ChannelConfig, ChannelId, CloseMode, Config, Dialect, Event, Instant, Life, Link, Loss,
+    Output, PeerId, Role, TakeOver,
+};
+
+/// What stands in every payload, and nowhere else.
+pub(crate) const MARKER: &[u8] = b"MARKER";
+
+/// Bytes that a capture's thread writes and the test reads.
+#[derive(Clone, Default)]
+pub(crate) struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Sink {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Opener and acceptor, both recorded.
+pub(crate) struct Pair {
+    pub(crate) ends: [Link; 2],
+    pub(crate) now: Instant,
+    pub(crate) cut: usize,
+}
+
+pub(crate) const VIDEO: ChannelId = ChannelId(0);
+pub(crate) const COMMANDS: ChannelId = ChannelId(1);
+
+pub(crate) fn configs() -> [Config; 2] {
+    let opener = Config::new()
+        .frame_limit(512)
+        .channel(ChannelConfig::send("video").latest())
+        .channel(ChannelConfig::receive("commands").manual());
+    let acceptor = Config::new()
+        .channel(ChannelConfig::receive("video").silence(Duration::from_secs(60)))
+        .channel(ChannelConfig::send("commands"));
+    [opener, acceptor]
+}
+
+pub(crate) fn stream_configs() -> [Config; 2] {
+    [
+        ChannelConfig::send("video"),
+        ChannelConfig::receive("video"),
+    ]
+    .map(|channel| Config::new().dialect(Dialect::TlsStream).channel(channel))
+}
+
+pub(crate) fn payload(length: usize) -> Bytes {
+    let bytes = MARKER.iter().copied().cycle();
+    bytes.take(length).collect::<Vec<u8>>().into()
+}
+
+impl Pair {
+    pub(crate) fn new(capture: &Capture, configs: &[Config; 2]) -> Self {
+        let link = |at: usize| {
+            let role = [Role::Opener, Role::Acceptor][at];
+            let seed = [u8::try_from(at).unwrap() + 1; 16];
+            Link::observed(&configs[at], role, seed, capture.observer()).unwrap()
+        };
+        Self {
+            ends: [link(0), link(1)],
+            now: Instant::from_micros(1_000_000),
+            cut: usize::MAX,
+        }
+    }
+
+    pub(crate) fn connect(&mut self) {
+        let peer = Some(PeerId([7; 32]));
+        for end in &mut self.ends {
+            end.handle_opened(self.now).unwrap();
+            end.handle_secured(self.now, peer).unwrap();
+        }
+    }
+
+    /// Carries bytes and polls events until nothing moves.
+    pub(crate) fn settle(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        let mut buffer = vec![0; 4096];
+        loop {
+            let mut moved = false;
+            for from in [0, 1] {
+                while let Output::Written(length) =
+                    self.ends[from].poll_output(self.now, &mut buffer)
+                {
+                    moved = true;
+                    for piece in buffer[..length].chunks(self.cut.min(length)) {
+                        self.ends[1 - from].handle_input(self.now, piece);
+                    }
+                }
+                events.extend(std::iter::from_fn(|| self.ends[from].poll_event()));
+            }
+            if !moved {
+                return events;
+            }
+            self.sleep(50);
+        }
+    }
+
+    pub(crate) fn sleep(&mut self, micros: u64) {
+        self.now = self.now + Duration::from_micros(micros);
+    }
+
+    pub(crate) fn lose(&mut self) {
+        for end in &mut self.ends {
+            end.handle_lost(self.now, Loss::Transport);
+        }
+        while self.ends[0].life() == Life::Offline {
+            self.now = self.ends[0].poll_deadline().unwrap();
+            self.ends[0].handle_timeout(self.now);
+        }
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.ends[0].close(CloseMode::Drain);
+        self.settle();
+        for end in &mut self.ends {
+            end.handle_eof(self.now);
+        }
+        self.settle();
+    }
+}
+
+/// A visit to a listener, and a return to it: with everything that a link can do on the way.
+pub(crate) fn visits(capture: &Capture, cut: usize) {
+    let configs = configs();
+    let mut pair = Pair::new(capture, &configs);
+    pair.cut = cut;
+    pair.ends[1].ask_to_admit();
+    pair.connect();
+    pair.settle();
+    pair.ends[1].admit(pair.now, None);
+    pair.settle();
+    for length in [0, 1, 3000, 700] {
+        let expires = Some(pair.now + Duration::from_secs(1));
+        pair.ends[0].send(VIDEO, payload(length), expires).unwrap();
+        pair.ends[1]
+            .send(COMMANDS, payload(length + 10), None)
+            .unwrap();
+        pair.settle();
+        while pair.ends[1].take(VIDEO).unwrap().is_some() {}
+    }
+    let command = pair.ends[0].take(COMMANDS).unwrap().unwrap();
+    pair.ends[0].handle(COMMANDS, command.sequence).unwrap();
+    let command = pair.ends[0].take(COMMANDS).unwrap().unwrap();
+    pair.ends[0]
+        .reject(COMMANDS, command.sequence, 5, "no")
+        .unwrap();
+    pair.ends[0].handle(COMMANDS, 99).unwrap_err();
+    pair.ends[0].send(COMMANDS, payload(8), None).unwrap_err();
+    pair.settle();
+    // The opener comes back, and the listener leads it to its link.
+    pair.ends[0].send(VIDEO, payload(2000), None).unwrap();
+    pair.lose();
+    let mut visitor =
+        Link::observed(&configs[1], Role::Acceptor, [9; 16], capture.observer()).unwrap();
+    visitor.ask_to_admit();
+    std::mem::swap(&mut pair.ends[1], &mut visitor);
+    pair.connect();
+    pair.settle();
+    let (link, visitor) = (&mut visitor, &mut pair.ends[1]);
+    assert_eq!(link.take_over(pair.now, visitor), TakeOver::Done);
+    std::mem::swap(link, visitor);
+    pair.settle();
+    pair.ends[0].abandon(COMMANDS).unwrap();
+    pair.close();
+}
+
+/// Two messages and a violation in the tlsstream dialect.
+pub(crate) fn stream(capture: &Capture, cut: usize) {
+    let mut pair = Pair::new(capture, &stream_configs());
+    pair.cut = cut;
+    pair.connect();
+    for length in [5, 9000] {
+        pair.ends[0].send(VIDEO, payload(length), None).unwrap();
+        pair.settle();
+        pair.ends[1].take(VIDEO).unwrap().unwrap();
+        pair.settle();
+    }
+    pair.ends[1].handle_input(pair.now, b"3x");
+    pair.ends[1].handle_input(pair.now, MARKER);
+    pair.settle();
+}
+
+/// All of that in one capture.
+pub(crate) fn captured(options: Options, cut: usize) -> Vec<u8> {
+    let sink = Sink::default();
+    let capture = Capture::to(sink.clone(), options).unwrap();
+    visits(&capture, cut);
+    stream(&capture, cut);
+    capture.finish().unwrap();
+    sink.bytes()
+}

@@ -1,0 +1,345 @@
+//! From the bytes of one direction of a connection to frames.
+
+use countersign_tokio::capture::{Data, Part};
+use countersign_tokio::core::wire::{
+    Decoder, Frame, Greeting, MAX_FRAME_LIMIT, MessageHead, Piece,
+};
+use countersign_tokio::core::{Dialect, Mode, Policy};
+
+use super::line::{PREVIEW, Payload};
+
+/// What takes the place of payloads that were left out, piece by piece.
+const ZEROS: &[u8] = &[0; 1 << 16];
+
+/// What was found in a direction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Found {
+    /// A frame: its type, its channel's number, its fields, its payload.
+    Frame {
+        kind: String,
+        channel: Option<u16>,
+        fields: Vec<Field>,
+        payload: Option<Payload>,
+        /// The names of the channels, if it is a greeting.
+        names: Vec<String>,
+    },
+    /// From here on these are no frames.
+    Rubbish(String),
+}
+
+/// A field of a frame.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Field {
+    Number(&'static str, u64),
+    Text(&'static str, String),
+    Hex(&'static str, Vec<u8>),
+}
+
+/// One direction.
+#[derive(Debug)]
+pub(super) enum Direction {
+    Frames(Decoder),
+    /// tlsstream: the length so far and its digits, then what is missing of the message.
+    Stream {
+        length: u64,
+        digits: usize,
+        left: u64,
+    },
+    Confirmations(usize),
+    Rubbish,
+}
+
+impl Direction {
+    /// A new connection. `mode` is that of the first channel at the end that speaks.
+    pub(super) fn new(dialect: Dialect, mode: Mode) -> Self {
+        match (dialect, mode) {
+            (Dialect::Countersign, _) => Self::Frames(Decoder::new(MAX_FRAME_LIMIT)),
+            (Dialect::TlsStream, Mode::Send) => Self::Stream {
+                length: 0,
+                digits: 0,
+                left: 0,
+            },
+            (Dialect::TlsStream, Mode::Receive) => Self::Confirmations(0),
+        }
+    }
+
+    pub(super) fn read(&mut self, data: &Data) -> Vec<Found> {
+        let mut found = Vec::new();
+        for part in &data.0 {
+            match part {
+                Part::Bytes(bytes) => self.feed(bytes, true, &mut found),
+                Part::LeftOut(length) => {
+                    let mut left = *length;
+                    while left > 0 {
+                        let piece = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
+                        self.feed(&ZEROS[..piece], false, &mut found);
+                        left -= piece as u64;
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    fn feed(&mut self, bytes: &[u8], known: bool, found: &mut Vec<Found>) {
+        match self {
+            Self::Frames(decoder) => {
+                if let Err(wrong) = frames(decoder, bytes, known, found) {
+                    found.push(Found::Rubbish(wrong));
+                    *self = Self::Rubbish;
+                }
+            }
+            Self::Stream {
+                length,
+                digits,
+                left,
+            } => {
+                if !messages(length, digits, left, bytes, known, found) {
+                    found.push(Found::Rubbish("neither a length nor a message".to_owned()));
+                    *self = Self::Rubbish;
+                }
+            }
+            Self::Confirmations(at) => {
+                for byte in bytes {
+                    if b"OK!"[*at] != *byte {
+                        found.push(Found::Rubbish("no confirmation".to_owned()));
+                        *self = Self::Rubbish;
+                        return;
+                    }
+                    *at = (*at + 1) % 3;
+                    if *at == 0 {
+                        found.push(frame("OK", None));
+                    }
+                }
+            }
+            Self::Rubbish => {}
+        }
+    }
+}
+
+fn frame(kind: &str, channel: Option<u16>) -> Found {
+    Found::Frame {
+        kind: kind.to_owned(),
+        channel,
+        fields: Vec::new(),
+        payload: None,
+        names: Vec::new(),
+    }
+}
+
+/// Adds to what is shown of the payload found last.
+fn more(found: &mut [Found], data: &[u8], known: bool) {
+    if let Some(Found::Frame {
+        payload: Some(payload),
+        ..
+    }) = found.last_mut()
+    {
+        let shown = payload.bytes.as_ref().map_or(0, Vec::len);
+        if known {
+            let data = &data[..data.len().min(PREVIEW - shown.min(PREVIEW))];
+            payload
+                .bytes
+                .get_or_insert_default()
+                .extend_from_slice(data);
+        }
+    }
+}
+
+fn frames(
+    decoder: &mut Decoder,
+    mut bytes: &[u8],
+    known: bool,
+    found: &mut Vec<Found>,
+) -> Result<(), String> {
+    while let Some(piece) = decoder
+        .next(&mut bytes)
+        .map_err(|wrong| wrong.to_string())?
+    {
+        match piece {
+            Piece::Message { head, data } => {
+                found.push(message(&head));
+                more(found, data, known && !data.is_empty());
+            }
+            Piece::More(data) => more(found, data, known),
+            Piece::Frame(frame) => found.push(other(&frame)),
+        }
+    }
+    Ok(())
+}
+
+fn message(head: &MessageHead) -> Found {
+    let mut fields = vec![Field::Number("number", head.sequence.into())];
+    let part = match (head.first, head.last) {
+        (true, true) => None,
+        (true, false) => Some("first"),
+        (false, true) => Some("last"),
+        (false, false) => Some("middle"),
+    };
+    fields.extend(part.map(|part| Field::Text("part", part.to_owned())));
+    fields.extend(head.total.map(|total| Field::Number("length", total)));
+    Found::Frame {
+        kind: "MESSAGE".to_owned(),
+        channel: Some(head.channel),
+        fields,
+        payload: Some(Payload {
+            length: head.length as u64,
+            bytes: (head.length == 0).then(Vec::new),
+        }),
+        names: Vec::new(),
+    }
+}
+
+fn other(frame: &Frame<'_>) -> Found {
+    use Field::{Number, Text};
+
+    let kind = format!("{:?}", frame.kind()).to_uppercase();
+    let mut names = Vec::new();
+    let (channel, fields) = match *frame {
+        Frame::Hello(ref greeting) | Frame::Welcome(ref greeting) => {
+            names = greeting
+                .channels()
+                .map(|entry| entry.name.to_owned())
+                .collect();
+            (None, greeting_fields(greeting))
+        }
+        Frame::Refuse {
+            channel,
+            code,
+            text,
+        } => (
+            (channel != u16::MAX).then_some(channel),
+            vec![Number("code", code.into()), Text("text", text.to_owned())],
+        ),
+        Frame::Skip { channel, through } => (Some(channel), vec![Number("through", through)]),
+        Frame::Ack { channel, handled } => (Some(channel), vec![Number("handled", handled)]),
+        Frame::Reject {
+            channel,
+            sequence,
+            code,
+            reason,
+        } => (
+            Some(channel),
+            vec![
+                Number("number", sequence),
+                Number("code", code.into()),
+                Text("reason", reason.to_owned()),
+            ],
+        ),
+        Frame::Noted { channel, sequence } => (Some(channel), vec![Number("number", sequence)]),
+        Frame::Credit {
+            channel,
+            sequence,
+            taken,
+        } => (
+            Some(channel),
+            vec![Number("number", sequence), Number("taken", taken)],
+        ),
+        Frame::Ping(value) | Frame::Pong(value) => {
+            let value = value.to_be_bytes().to_vec();
+            (None, vec![Field::Hex("value", value)])
+        }
+        Frame::Close(list) => {
+            let last = list
+                .entries()
+                .map(|(channel, last)| format!("{channel}:{last}"));
+            let last = last.collect::<Vec<_>>().join(",");
+            (None, vec![Text("last", last)])
+        }
+        Frame::Done => (None, Vec::new()),
+        Frame::Abort { code, text } => (
+            None,
+            vec![Number("code", code.into()), Text("text", text.to_owned())],
+        ),
+    };
+    Found::Frame {
+        kind,
+        channel,
+        fields,
+        payload: None,
+        names,
+    }
+}
+
+fn greeting_fields(greeting: &Greeting<'_>) -> Vec<Field> {
+    let head = &greeting.head;
+    let mut fields = vec![
+        Field::Number("lowest", head.version_min.into()),
+        Field::Number("highest", head.version_max.into()),
+        Field::Text("outcome", format!("{:?}", head.outcome)),
+        Field::Number("frame_limit", head.frame_limit.into()),
+        Field::Hex("session", head.session.to_vec()),
+    ];
+    if head.attempt > 0 {
+        fields.push(Field::Number("attempt", head.attempt.into()));
+    }
+    for entry in greeting.channels() {
+        let mode = match entry.mode {
+            Mode::Send => "send",
+            Mode::Receive => "receive",
+        };
+        let policy = match entry.policy {
+            Some(Policy::Reliable) => "Reliable",
+            Some(Policy::Latest) => "Latest",
+            None => "any",
+        };
+        let mut text = format!("{} {mode} {policy} max={}", entry.name, entry.max_message);
+        if entry.mode == Mode::Receive {
+            let figures = format!(
+                " window={}/{} handled={} received={} partial={}",
+                entry.window_messages,
+                entry.window_bytes,
+                entry.handled,
+                entry.received,
+                entry.partial
+            );
+            text.push_str(&figures);
+        }
+        fields.push(Field::Text("channel", text));
+    }
+    fields
+}
+
+/// Messages of the tlsstream dialect; false where these are none.
+fn messages(
+    length: &mut u64,
+    digits: &mut usize,
+    left: &mut u64,
+    mut bytes: &[u8],
+    known: bool,
+    found: &mut Vec<Found>,
+) -> bool {
+    while let Some((byte, rest)) = bytes.split_first() {
+        if *left > 0 {
+            let taken = usize::try_from(*left)
+                .unwrap_or(usize::MAX)
+                .min(bytes.len());
+            more(found, &bytes[..taken], known);
+            *left -= taken as u64;
+            bytes = &bytes[taken..];
+            continue;
+        }
+        match byte {
+            b'0'..=b'9' if *digits < 20 => {
+                *digits += 1;
+                *length = length
+                    .saturating_mul(10)
+                    .saturating_add(u64::from(byte - b'0'));
+            }
+            b'!' if *length > 0 => {
+                let payload = Some(Payload {
+                    length: *length,
+                    bytes: None,
+                });
+                let mut message = frame("MESSAGE", Some(0));
+                if let Found::Frame { payload: place, .. } = &mut message {
+                    *place = payload;
+                }
+                found.push(message);
+                (*left, *length, *digits) = (*length, 0, 0);
+            }
+            _ => return false,
+        }
+        bytes = rest;
+    }
+    true
+}

@@ -1,0 +1,358 @@
+//! The links of a capture, as far as it has been read, and what each record says about them.
+
+use std::collections::BTreeMap;
+
+use countersign_tokio::capture::{Data, Entry, Happened, Outcome, Record, Said};
+use countersign_tokio::core::{ChannelConfig, Config, Dialect, Mode, Role, TakeOver};
+
+use super::frames::{Direction, Field, Found};
+use super::line::{Line, PREVIEW, Payload, Way};
+
+/// What has been read of one link.
+#[derive(Debug)]
+pub(super) struct Known {
+    role: Role,
+    dialect: Dialect,
+    /// This end's mode on the first channel, which is what counts in the tlsstream dialect.
+    mode: Mode,
+    /// The names of its channels, as it declares them.
+    names: Vec<String>,
+    /// And as they are numbered on the wire.
+    wire: Vec<String>,
+    connection: u64,
+    input: Direction,
+    output: Direction,
+}
+
+impl Known {
+    fn new(role: Role, config: &Config) -> Self {
+        let (dialect, channels) = (config.wire_dialect(), config.channels());
+        let mode = channels.first().map_or(Mode::Send, ChannelConfig::mode);
+        let names: Vec<_> = channels
+            .iter()
+            .map(|channel| channel.name().to_owned())
+            .collect();
+        let wire = match (role, dialect) {
+            (Role::Acceptor, Dialect::Countersign) => Vec::new(),
+            _ => names.clone(),
+        };
+        Self {
+            role,
+            dialect,
+            mode,
+            names,
+            wire,
+            connection: 0,
+            input: Direction::new(dialect, mode.opposite()),
+            output: Direction::new(dialect, mode),
+        }
+    }
+
+    fn connect(&mut self) {
+        self.connection += 1;
+        self.input = Direction::new(self.dialect, self.mode.opposite());
+        self.output = Direction::new(self.dialect, self.mode);
+    }
+}
+
+fn name_of(names: &[String], channel: u16) -> String {
+    let name = names.get(usize::from(channel));
+    name.cloned().unwrap_or_else(|| format!("#{channel}"))
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Links(BTreeMap<u64, Known>);
+
+impl Links {
+    /// The lines that a record makes; none where nothing happened.
+    pub(super) fn lines(&mut self, record: &Record) -> Vec<Line> {
+        self.note(record);
+        let connection = self.0.get(&record.link).map_or(0, |link| link.connection);
+        let line = |way, kind: &str| Line {
+            time: record.time.as_micros(),
+            link: record.link,
+            connection,
+            way,
+            kind: kind.to_owned(),
+            channel: None,
+            fields: Vec::new(),
+            payload: None,
+        };
+        match &record.entry {
+            Entry::In(data) => self.frames(record.link, data, &line(Way::In, "")),
+            Entry::Out {
+                outcome: Some(Said::Bytes(data)),
+                ..
+            } => self.frames(record.link, data, &line(Way::Out, "")),
+            Entry::Out { space, outcome } => match outcome {
+                Some(Said::Idle) => Vec::new(),
+                Some(Said::TooSmall(needed)) => {
+                    let line = line(Way::Out, "too-small").number("space", *space);
+                    vec![line.number("needed", *needed)]
+                }
+                Some(Said::End) => vec![line(Way::Out, "end")],
+                _ => vec![never_returned(line(Way::Out, "out"))],
+            },
+            Entry::Event {
+                outcome: Some(None),
+            } => Vec::new(),
+            entry => {
+                let link = self.0.get(&record.link);
+                let names = link.map_or(&[][..], |link| &link.names);
+                vec![here(line(Way::Here, entry.name()), entry, names)]
+            }
+        }
+    }
+
+    /// Keeps up with what a record changes.
+    fn note(&mut self, record: &Record) {
+        match &record.entry {
+            Entry::New { role, config, .. } => {
+                self.0.insert(record.link, Known::new(*role, config));
+            }
+            Entry::Opened {
+                in_order: Some(true),
+            } => {
+                if let Some(link) = self.0.get_mut(&record.link) {
+                    link.connect();
+                }
+            }
+            Entry::TakeOver {
+                visitor: Some(visitor),
+                outcome: Some(TakeOver::Done),
+                ..
+            } => {
+                let Some(guest) = self.0.get_mut(visitor) else {
+                    return;
+                };
+                let input = std::mem::replace(&mut guest.input, Direction::Rubbish);
+                let wire = guest.wire.clone();
+                if let Some(link) = self.0.get_mut(&record.link) {
+                    link.connect();
+                    (link.input, link.wire) = (input, wire);
+                }
+            }
+            Entry::Gone => _ = self.0.remove(&record.link),
+            _ => {}
+        }
+    }
+
+    fn frames(&mut self, link: u64, data: &Data, line: &Line) -> Vec<Line> {
+        let Some(link) = self.0.get_mut(&link) else {
+            return Vec::new();
+        };
+        let direction = match line.way {
+            Way::In => &mut link.input,
+            _ => &mut link.output,
+        };
+        let mut lines = Vec::new();
+        for found in direction.read(data) {
+            let line = line.clone();
+            lines.push(match found {
+                Found::Rubbish(why) => Line {
+                    kind: "no-frame".to_owned(),
+                    ..line
+                }
+                .text("why", why),
+                Found::Frame {
+                    kind,
+                    channel,
+                    fields,
+                    payload,
+                    names,
+                } => {
+                    if kind == "HELLO" && line.way == Way::In && link.role == Role::Acceptor {
+                        link.wire = names;
+                    }
+                    let mut line = Line {
+                        kind,
+                        payload,
+                        channel: channel.map(|channel| name_of(&link.wire, channel)),
+                        ..line
+                    };
+                    for field in fields {
+                        line = match field {
+                            Field::Number(name, value) => line.number(name, value),
+                            Field::Text(name, value) => line.text(name, value),
+                            Field::Hex(name, value) => line.hex(name, &value),
+                        };
+                    }
+                    line
+                }
+            });
+        }
+        lines
+    }
+}
+
+fn never_returned(line: Line) -> Line {
+    line.text("outcome", "never returned")
+}
+
+fn settled(line: Line, outcome: Option<&Outcome<()>>) -> Line {
+    match outcome {
+        Some(Ok(())) => line,
+        Some(Err(why)) => line.text("outcome", why),
+        None => never_returned(line),
+    }
+}
+
+fn in_order(line: Line, outcome: Option<bool>) -> Line {
+    match outcome {
+        Some(true) => line,
+        Some(false) => line.text("outcome", "out of order"),
+        None => never_returned(line),
+    }
+}
+
+/// A line about what is neither input nor output.
+fn here(line: Line, entry: &Entry, names: &[String]) -> Line {
+    let on = |line: Line, channel: u16| line.on(name_of(names, channel));
+    match entry {
+        Entry::New { role, config, .. } => {
+            let role = match role {
+                Role::Opener => "opener",
+                Role::Acceptor => "acceptor",
+            };
+            let line = line.text("role", role);
+            line.text("dialect", config.wire_dialect().to_string())
+        }
+        Entry::Clock { unix_micros } => {
+            let since = std::time::Duration::from_micros(*unix_micros);
+            let time = std::time::UNIX_EPOCH.checked_add(since);
+            // Beyond the year 9999 there are no words for it.
+            match time.filter(|_| since.as_secs() < 253_402_300_800) {
+                Some(time) => {
+                    let time = humantime::format_rfc3339_micros(time);
+                    line.text("utc", time.to_string())
+                }
+                None => line.number("unix_micros", *unix_micros),
+            }
+        }
+        Entry::Opened { in_order: outcome } => in_order(line, *outcome),
+        Entry::Secured {
+            peer,
+            in_order: outcome,
+        } => {
+            let line = match peer {
+                Some(peer) => line.hex("peer", &peer.0),
+                None => line.text("peer", "plain"),
+            };
+            in_order(line, *outcome)
+        }
+        Entry::Lost(loss) => line.text("how", loss.name()),
+        Entry::Send {
+            channel,
+            message,
+            expires,
+            outcome,
+        } => {
+            let mut line = on(line, *channel);
+            if let Some(expires) = expires {
+                let left = expires.as_micros().saturating_sub(line.time);
+                line = line.number("expires_in", left);
+            }
+            line.payload = Some(payload(message));
+            match outcome {
+                Some(Ok(number)) => line.number("number", *number),
+                Some(Err(why)) => line.text("outcome", why),
+                None => never_returned(line),
+            }
+        }
+        Entry::Take { channel, outcome } => {
+            let mut line = on(line, *channel);
+            let Some((number, length)) = *outcome else {
+                return never_returned(line);
+            };
+            let bytes = None;
+            line.payload = Some(Payload { length, bytes });
+            line.number("number", number)
+        }
+        Entry::Handle {
+            channel,
+            sequence,
+            outcome,
+        } => settled(
+            on(line, *channel).number("number", *sequence),
+            outcome.as_ref(),
+        ),
+        Entry::Reject {
+            channel,
+            sequence,
+            code,
+            reason,
+            outcome,
+        } => {
+            let line = on(line, *channel).number("number", *sequence);
+            let line = line.number("code", (*code).into()).text("reason", reason);
+            settled(line, outcome.as_ref())
+        }
+        Entry::Abandon { channel, outcome } => settled(on(line, *channel), outcome.as_ref()),
+        Entry::Close(mode) => line.text("mode", format!("{mode:?}")),
+        Entry::TakeOver {
+            visitor, outcome, ..
+        } => {
+            let line = match visitor {
+                Some(visitor) => line.number("visitor", *visitor),
+                None => line,
+            };
+            match outcome {
+                Some(outcome) => line.text("outcome", format!("{outcome:?}")),
+                None => never_returned(line),
+            }
+        }
+        Entry::Admit { gone: Some(gone) } => line.hex("gone", &gone.session),
+        Entry::Busy { why } | Entry::End { why } => line.text("why", why),
+        Entry::Event { outcome } => match outcome {
+            Some(Some(happened)) => event(line, happened, names),
+            _ => never_returned(line),
+        },
+        _ => line,
+    }
+}
+
+fn payload(data: &Data) -> Payload {
+    use countersign_tokio::capture::Part;
+
+    let known = match &data.0[..] {
+        [] => Some(&[][..]),
+        [Part::Bytes(bytes), ..] => Some(&bytes[..]),
+        _ => None,
+    };
+    Payload {
+        length: data.len(),
+        bytes: known.map(|bytes| bytes[..bytes.len().min(PREVIEW)].to_vec()),
+    }
+}
+
+fn event(line: Line, happened: &Happened, names: &[String]) -> Line {
+    let line = line.text("event", happened.name());
+    let on = |line: Line, channel: u16| line.on(name_of(names, channel));
+    match happened {
+        Happened::Because { why, .. } => line.text("why", why),
+        Happened::OnChannel { channel, .. } => on(line, *channel),
+        Happened::Handled {
+            channel,
+            first,
+            last,
+        } => on(line, *channel)
+            .number("first", *first)
+            .number("last", *last),
+        Happened::Verdict {
+            channel,
+            sequence,
+            kind,
+            rejection,
+        } => {
+            let line = on(line, *channel).number("number", *sequence);
+            let line = line.text("verdict", kind);
+            match rejection {
+                Some((code, reason)) => line.number("code", (*code).into()).text("reason", reason),
+                None => line,
+            }
+        }
+        Happened::Ended(ended) => line.text("why", &ended.name).text("text", &ended.text),
+        _ => line,
+    }
+}

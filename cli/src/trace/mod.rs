@@ -1,0 +1,181 @@
+//! `countersign trace`: what is in a capture.
+//!
+//! - `frames` finds frames in bytes, `links` says what each record is about.
+//! - `line` is how that is written, for people and for programs.
+//! - `summary` counts.
+
+mod frames;
+mod line;
+mod links;
+mod summary;
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write, stdin, stdout};
+
+use countersign_tokio::capture::{ReadError, Reader, Record, Replay, ReplayError};
+
+use crate::args::TraceArgs;
+use crate::exit::Failure;
+use line::Line;
+use links::Links;
+use summary::Summary;
+
+/// Tells what is in a capture.
+///
+/// # Errors
+/// The file can't be read or is none, or a replay did something else.
+pub fn run(args: &TraceArgs) -> Result<(), Failure> {
+    let name = args.file.display();
+    let bytes = read(args).map_err(|error| {
+        Failure::files(format!("{name}: cannot be read ({error})")).because(error)
+    })?;
+    let reader = Reader::new(&bytes).map_err(|error| unreadable(args, &error))?;
+    let mut out = BufWriter::new(stdout().lock());
+    let result = if args.replay {
+        replay(args, reader, &mut out)
+    } else {
+        tell(args, reader, &mut out)
+    };
+    match result.and_then(|result| out.flush().map(|()| result)) {
+        Ok(result) => result,
+        // Whoever reads it has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::failed("standard output can't be written").because(error)),
+    }
+}
+
+fn read(args: &TraceArgs) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if args.file.as_os_str() == "-" {
+        stdin().lock().read_to_end(&mut bytes)?;
+    } else {
+        File::open(&args.file)?.read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+fn unreadable(args: &TraceArgs, error: &ReadError) -> Failure {
+    Failure::files(format!("{}: {error}", args.file.display()))
+}
+
+/// What is to be said about the end of a capture.
+fn conclude(
+    args: &TraceArgs,
+    reader: &Reader<'_>,
+    error: Option<&ReadError>,
+) -> Result<(), Failure> {
+    let name = args.file.display();
+    match error {
+        // Whatever wrote it was killed, or still writes.
+        Some(error @ ReadError::Truncated { .. }) => tracing::warn!("{name}: {error}"),
+        Some(error) => return Err(unreadable(args, error)),
+        None if reader.is_complete() => {}
+        None => tracing::warn!("{name}: the capture breaks off without its end"),
+    }
+    Ok(())
+}
+
+type Told = io::Result<Result<(), Failure>>;
+
+fn tell(args: &TraceArgs, mut reader: Reader<'_>, out: &mut impl Write) -> Told {
+    let (mut links, mut summary) = (Links::default(), Summary::default());
+    let (mut begin, mut wrong) = (None, None);
+    for record in reader.by_ref() {
+        let record = match record {
+            Ok(record) => record,
+            Err(error) => {
+                wrong = Some(error);
+                break;
+            }
+        };
+        let time = record.time.as_micros();
+        if begin.is_none() && time > 0 {
+            begin = Some(time);
+        }
+        let begin = begin.unwrap_or(time);
+        let lines = links.lines(&record);
+        if args.link.is_some_and(|link| link != record.link) || !is_within(args, time, begin) {
+            continue;
+        }
+        let lines: Vec<Line> = lines
+            .into_iter()
+            .filter(|line| is_wanted(args, line))
+            .collect();
+        if args.summary {
+            summary.add(&record, &lines);
+            continue;
+        }
+        for line in lines {
+            let text = if args.json {
+                line.json(args.payloads)
+            } else {
+                line.render(begin, args.payloads)
+            };
+            writeln!(out, "{text}")?;
+        }
+    }
+    if args.summary {
+        write!(out, "{}", summary.render())?;
+    }
+    Ok(conclude(args, &reader, wrong.as_ref()))
+}
+
+fn is_within(args: &TraceArgs, time: u64, begin: u64) -> bool {
+    let since = std::time::Duration::from_micros(time.saturating_sub(begin));
+    args.from.is_none_or(|from| since >= from) && args.to.is_none_or(|to| since <= to)
+}
+
+fn is_wanted(args: &TraceArgs, line: &Line) -> bool {
+    let channel = line.channel.as_ref();
+    let channel =
+        args.channel.is_empty() || channel.is_some_and(|name| args.channel.contains(name));
+    let mut kinds = args.kind.iter();
+    channel && (args.kind.is_empty() || kinds.any(|kind| kind.eq_ignore_ascii_case(&line.kind)))
+}
+
+fn replay(args: &TraceArgs, mut reader: Reader<'_>, out: &mut impl Write) -> Told {
+    let mut replay = Replay::new(reader.header().payloads);
+    let mut links = Links::default();
+    let mut wrong = None;
+    while let Some(record) = reader.next() {
+        let record = match record {
+            Ok(record) => record,
+            Err(error) => {
+                wrong = Some(error);
+                break;
+            }
+        };
+        if let Err(error) = replay.step(&record, reader.offset()) {
+            return differs(args, &error, &mut links, out);
+        }
+        links.lines(&record);
+    }
+    let (records, count) = (replay.replayed().records, replay.replayed().links);
+    writeln!(out, "{count} links did the same again, {records} records")?;
+    Ok(conclude(args, &reader, wrong.as_ref()))
+}
+
+/// Shows what a link did, and what it did again.
+fn differs(args: &TraceArgs, error: &ReplayError, links: &mut Links, out: &mut impl Write) -> Told {
+    if let ReplayError::Differs(difference) = error {
+        let mut show = |what: &str, record: Option<&Record>| -> io::Result<()> {
+            writeln!(out, "{what}:")?;
+            let lines = record.map(|record| links.lines(record)).unwrap_or_default();
+            for line in &lines {
+                writeln!(out, "{}", line.render(0, true))?;
+            }
+            if lines.is_empty() {
+                writeln!(out, "    nothing")?;
+            }
+            Ok(())
+        };
+        // The second is read as if it followed the first, so of output only the first is shown in
+        // frames where it cuts one.
+        show("captured", Some(&difference.captured))?;
+        show("replayed", difference.replayed.as_ref())?;
+    }
+    Ok(Err(Failure::failed(format!(
+        "{}: {error}",
+        args.file.display()
+    ))))
+}

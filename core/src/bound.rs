@@ -1,0 +1,83 @@
+//! How much memory a link takes at most (`docs/limits.md`).
+
+use core::mem::size_of;
+
+use crate::config::{ChannelConfig, Config, Mode};
+use crate::link::Link;
+use crate::receive::ReceiveHalf;
+use crate::send::SendHalf;
+
+/// What `bytes` keeps beside memory that several messages share.
+pub(crate) const SHARED: usize = 6 * size_of::<usize>();
+/// The fewest entries that a list makes room for.
+const LEAST_ENTRIES: usize = 4;
+
+/// A number of bytes, counted up. Where it gets too large for a `usize`, it stays at the largest.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Bound {
+    held: usize,
+    /// What the longest list holds: it is there twice while the list moves to get longer.
+    moving: usize,
+}
+
+impl Bound {
+    /// Adds so many bytes.
+    pub(crate) const fn bytes(mut self, count: usize) -> Self {
+        self.held = self.held.saturating_add(count);
+        self
+    }
+
+    /// Adds a list with up to so many entries. It grows by doubling, so it has room for up to twice
+    /// as many.
+    pub(crate) fn list<T>(mut self, entries: usize) -> Self {
+        let entries = entries.max(LEAST_ENTRIES);
+        let filled = entries.saturating_mul(size_of::<T>());
+        self.moving = self.moving.max(filled);
+        self.bytes(filled.saturating_mul(2))
+    }
+
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            held: self.held.saturating_add(other.held),
+            moving: self.moving.max(other.moving),
+        }
+    }
+
+    const fn total(self) -> usize {
+        self.held.saturating_add(self.moving)
+    }
+}
+
+impl Config {
+    /// How many bytes of memory a [`Link`] with this declaration takes at most, itself included,
+    /// whatever its peer and its application do; `usize::MAX` stands for that and more. What
+    /// counts for how much, and what does not count, is in `docs/limits.md`.
+    ///
+    /// The largest parts are the queues of its channels and their windows, so whoever has little
+    /// memory begins with those.
+    ///
+    /// ```
+    /// use countersign_core::{ChannelConfig, Config};
+    ///
+    /// let sensor = Config::new()
+    ///     .channel(ChannelConfig::send("values").max_message(64).queue(32, 1024))
+    ///     .channel(ChannelConfig::receive("commands").max_message(64).window(4, 256));
+    /// assert!(sensor.memory_bound() < 48 * 1024);
+    /// ```
+    #[must_use]
+    pub fn memory_bound(&self) -> usize {
+        let channels = self.channels.iter();
+        let of_channels = channels.map(|channel| self.channel_bound(channel));
+        of_channels
+            .fold(Link::memory_bound(self.channels.len()), Bound::and)
+            .total()
+    }
+
+    fn channel_bound(&self, channel: &ChannelConfig) -> Bound {
+        let half = match channel.mode {
+            Mode::Send => SendHalf::memory_bound(channel),
+            Mode::Receive => ReceiveHalf::memory_bound(channel, self.dialect),
+        };
+        half.bytes(size_of::<ChannelConfig>() + channel.name.len())
+    }
+}

@@ -1,0 +1,32 @@
+//! How much memory a sending half takes at most.
+
+use super::{Entry, SendHalf};
+use crate::bound::{Bound, SHARED};
+use crate::config::ChannelConfig;
+use crate::verdict::{MAX_REASON, Verdict};
+use crate::{Instant, Sequence};
+
+/// What the ordered set of expiries takes for one of them, at most: five in a node with room for
+/// eleven, and what leads to the nodes.
+const EXPIRY: usize = 3 * size_of::<(Instant, Sequence)>() + size_of::<usize>();
+/// One node of it.
+const EXPIRY_NODE: usize = 32 * size_of::<(Instant, Sequence)>();
+
+impl SendHalf {
+    pub(crate) fn memory_bound(config: &ChannelConfig) -> Bound {
+        let messages = config.queue_messages;
+        Bound::default()
+            .bytes(config.queue_bytes)
+            .bytes(SHARED)
+            .list::<Entry>(messages)
+            // Each message has one verdict at most, which may wait for the caller together with the
+            // message for the peer: a rejection, with its reason.
+            .list::<(Sequence, Verdict)>(messages)
+            .bytes(messages.saturating_mul(MAX_REASON))
+            .bytes(messages.saturating_mul(EXPIRY))
+            .bytes(2 * EXPIRY_NODE)
+            // Rejections to be noted, and those that were never noted.
+            .list::<Sequence>(messages)
+            .list::<Sequence>(messages)
+    }
+}

@@ -1,0 +1,173 @@
+//! The `tlsstream` dialect, which has a wire format of its own.
+
+use std::time::Duration;
+
+use countersign_core::{
+    ChannelConfig, ChannelId, Config, Dialect, EndReason, Instant, Life, Link, Loss, Output,
+    Patience, PeerMisbehaved, Role,
+};
+
+use crate::meter::Meter;
+
+const MAIN: ChannelId = ChannelId(0);
+const START: Instant = Instant::from_micros(1_000_000);
+
+fn declare(channel: ChannelConfig) -> Config {
+    let patience = Patience {
+        retain: Duration::from_secs(1 << 30),
+        ..Patience::default()
+    };
+    let config = Config::new().dialect(Dialect::TlsStream);
+    config.patience(patience).channel(channel)
+}
+
+/// A link and what it takes.
+struct Victim {
+    meter: Meter,
+    link: Link,
+    now: Instant,
+    out: Vec<u8>,
+}
+
+impl Victim {
+    fn new(config: &Config, role: Role, asks: bool) -> Self {
+        let mut meter = Meter::default();
+        let link = meter.run(|| {
+            let mut link = Link::new(config, role, [1; 16]).expect("a sound declaration");
+            if asks {
+                link.ask_to_admit();
+            }
+            link
+        });
+        let out = vec![0; 65_536];
+        let mut victim = Self {
+            meter,
+            link,
+            now: START,
+            out,
+        };
+        victim.connect();
+        victim
+    }
+
+    fn connect(&mut self) {
+        while self.link.role() == Role::Opener && !self.link.wants_connect() {
+            self.now = self.link.poll_deadline().expect("an attempt").max(self.now);
+            self.link.handle_timeout(self.now);
+        }
+        let (link, now) = (&mut self.link, self.now);
+        self.meter.run(|| {
+            link.handle_opened(now).expect("offline");
+            link.handle_secured(now, None).expect("securing");
+        });
+    }
+
+    fn hear(&mut self, input: &[u8]) {
+        let (link, now) = (&mut self.link, self.now);
+        self.meter.run(|| link.handle_input(now, input));
+    }
+
+    /// Whether it says anything.
+    fn says(&mut self) -> bool {
+        let (link, now, out) = (&mut self.link, self.now, &mut self.out);
+        matches!(
+            self.meter.run(|| link.poll_output(now, out)),
+            Output::Written(_)
+        )
+    }
+
+    /// Sends messages of this length for as long as they are confirmed.
+    fn fill(&mut self, length: usize) {
+        let head = format!("{length}!");
+        loop {
+            self.hear(head.as_bytes());
+            for piece in vec![7; length].chunks(16_384) {
+                self.hear(piece);
+            }
+            assert_eq!(self.link.life(), Life::Open);
+            if !self.says() {
+                return;
+            }
+        }
+    }
+
+    /// The bound holds, and is near.
+    fn check(&self, what: &str) {
+        let (most, bound) = (
+            self.meter.most + size_of::<Link>(),
+            self.link.config().memory_bound(),
+        );
+        println!("tlsstream, {what}: took {most} of {bound} bytes");
+        assert!(most <= bound, "{what}: {most} of {bound} bytes");
+        assert!(most >= bound / 3, "{what}: {most} of {bound} bytes");
+    }
+}
+
+fn receiver(largest: usize, messages: u32, bytes: usize) -> Config {
+    let channel = ChannelConfig::receive("main").max_message(largest);
+    declare(channel.window(messages, bytes))
+}
+
+/// Whatever is sent before the caller has admitted the peer.
+fn unadmitted() {
+    let config = receiver(100_000, 8, 100_000);
+    let mut victim = Victim::new(&config, Role::Acceptor, true);
+    victim.hear(b"99999!");
+    for _ in 0..100 {
+        victim.hear(&[7; 10_000]);
+    }
+    assert!(victim.link.visit().is_some());
+    let (link, now) = (&mut victim.link, victim.now);
+    victim.meter.run(|| link.admit(now, None));
+    let misbehaved = EndReason::Peer(PeerMisbehaved::StreamTooSoon);
+    assert_eq!(victim.link.end_reason(), Some(&misbehaved));
+    victim.check("not admitted");
+}
+
+/// Full windows, of an earlier connection and this one, and a message that is moved once more.
+fn unread(what: &str, config: &Config, length: usize, more: usize) {
+    let mut victim = Victim::new(config, Role::Opener, false);
+    victim.fill(length);
+    victim.link.handle_lost(victim.now, Loss::Transport);
+    victim.connect();
+    victim.fill(length);
+    while victim.link.waiting(MAIN) > 0 {
+        let link = &mut victim.link;
+        victim.meter.run(|| drop(link.take(MAIN)));
+        if more > 0 && victim.says() {
+            victim.hear(format!("{more}!").as_bytes());
+            for piece in vec![7; more / 2 + 1].chunks(16_384) {
+                victim.hear(piece);
+            }
+            break;
+        }
+    }
+    victim.check(what);
+}
+
+fn unconfirmed() {
+    let channel = ChannelConfig::send("main").max_message(40_000);
+    let config = declare(channel.queue(50, 100_000));
+    let mut victim = Victim::new(&config, Role::Opener, false);
+    let link = &mut victim.link;
+    for length in [40_000, 40_000, 19_000, 1] {
+        victim.meter.run(|| {
+            let accepted = link.send(MAIN, vec![7; length], None);
+            assert!(accepted.is_ok());
+        });
+    }
+    while victim.says() {}
+    victim.check("not confirmed");
+}
+
+pub(crate) fn run() {
+    unadmitted();
+    unread(
+        "long messages",
+        &receiver(100_000, 8, 200_000),
+        100_000,
+        100_000,
+    );
+    unread("single bytes", &receiver(1, 3000, 3000), 1, 0);
+    unconfirmed();
+}

@@ -1,0 +1,213 @@
+//! Attackers whom the victim has pinned, and who keep to the letter of the protocol to take more
+//! than their share.
+
+use countersign_core::wire::FrameType;
+use countersign_core::{EndReason, Loss, PeerMisbehaved, Role, Verdict};
+
+use super::{assert_says, frame, greet, number};
+use crate::adversary::{Hostile, Seen, Terms, Victim};
+use crate::backend::Link;
+
+/// What a victim with little room for messages takes: few, and short ones.
+const FEW: usize = 16;
+const SHORT: usize = 64 * 1024;
+/// More than any buffer on the way holds.
+const MANY: usize = 100_000;
+
+fn terms(victim: &Victim) -> Terms {
+    use countersign_core::{ChannelConfig, Config};
+    let channel = match victim.role {
+        Role::Acceptor => {
+            let channel = ChannelConfig::receive("data").max_message(SHORT);
+            channel.window(FEW as u32, SHORT)
+        }
+        Role::Opener => {
+            let channel = ChannelConfig::send("data").max_message(SHORT);
+            channel.queue(FEW, FEW * SHORT)
+        }
+    };
+    let patience = *victim.terms().config.waits();
+    victim.terms().config(|_| {
+        let config = Config::new().channel(channel).single_connection();
+        let mut waits = patience;
+        waits.retain = config.waits().retain;
+        config.patience(waits)
+    })
+}
+
+fn message(number: u32, payload: &[u8]) -> Vec<u8> {
+    let body = [&number.to_be_bytes()[..], payload].concat();
+    frame(FrameType::Message as u8, 3, 0, &body)
+}
+
+/// Messages without a byte cost the attacker next to nothing: the window's number of messages
+/// bounds them, where nobody takes them, whatever they weigh.
+pub fn empty_messages(victim: &Victim) {
+    let stage = victim.stage_with(&terms(victim));
+    let of = PeerMisbehaved::WindowExceeded;
+    let attack = |mut hostile: Hostile| {
+        greet(&mut hostile);
+        let mut said = Vec::new();
+        for number in 1..=FEW as u32 + 1 {
+            said.extend(message(number, b""));
+        }
+        hostile.say(&said);
+        let abort = hostile.hear_frame().expect("a last word");
+        assert_eq!(abort[0], FrameType::Abort as u8);
+        assert_eq!(abort[8..10], of.abort_code().to_be_bytes());
+        assert_eq!(hostile.hear_end(), Seen::Closed);
+    };
+    let ((), ()) = stage.meet(attack, |link| {
+        let link = link.expect("the link was up");
+        let error = link.ended().end.expect("why it ended");
+        assert_eq!(*error.reason(), EndReason::Peer(of));
+        let text = format!("the peer broke the protocol: {of}");
+        assert_says(&error, &text);
+        // What came within the window can still be had.
+        let mut receiver = link.receiver("data").unwrap();
+        let taken = std::iter::from_fn(|| receiver.try_recv().ok().flatten());
+        assert_eq!(taken.count(), FEW);
+    });
+    stage.bystander.keeps_pace();
+}
+
+/// A message in fragments of one byte each, of which the last never comes. The link goes on for as
+/// long as the attacker does, and no other is held up.
+pub fn fragments_without_an_end(victim: &Victim) {
+    let stage = victim.stage_with(&terms(victim));
+    let attack = |mut hostile: Hostile| {
+        greet(&mut hostile);
+        let total = SHORT as u64;
+        let kind = FrameType::Message as u8;
+        let body = [&[0, 0, 0, 1][..], &total.to_be_bytes(), b"a"].concat();
+        hostile.say(&frame(kind, 1, 0, &body));
+        let one = frame(kind, 0, 0, &[0, 0, 0, 1, b'a']);
+        let many = one.repeat((SHORT - 2) / 8);
+        for _ in 0..8 {
+            assert!(hostile.say(&many));
+            stage.bystander.keeps_pace();
+        }
+        hostile.close_notify();
+        hostile.end();
+        hostile.hear_end()
+    };
+    let (_, error) = stage.meet(attack, |link| {
+        let link = link.expect("the link was up");
+        let mut receiver = link.receiver("data").unwrap();
+        assert!(receiver.recv().is_err(), "nothing came whole");
+        link.ended().end.expect("why it ended")
+    });
+    assert_eq!(*error.reason(), EndReason::Lost(Loss::PeerLeft), "{error}");
+    stage.bystander.keeps_pace();
+}
+
+/// Nothing but pings, in great numbers, whose answers the attacker does not read until the end. Only
+/// the last that waits is answered, so they are not piled up, and the link is as good as before.
+/// [PING-4]
+pub fn pings_without_reading(victim: &Victim) {
+    let stage = victim.stage_with(&terms(victim));
+    let attack = |mut hostile: Hostile| {
+        greet(&mut hostile);
+        let pings = number(FrameType::Ping, 0, 1).repeat(MANY / 100);
+        for round in 0..100 {
+            assert!(hostile.say(&pings));
+            if round % 20 == 0 {
+                stage.bystander.keeps_pace();
+            }
+        }
+        hostile.say(&number(FrameType::Ping, 0, 2));
+        // Answers to those before, much fewer than there were, and to the last.
+        let mut answers = 0;
+        loop {
+            let pong = hostile.hear_frame().expect("an answer");
+            assert_eq!(pong[0], FrameType::Pong as u8);
+            answers += 1;
+            if pong[8..] == 2_u64.to_be_bytes() {
+                break;
+            }
+        }
+        hostile.close_notify();
+        hostile.end();
+        hostile.hear_end();
+        answers
+    };
+    let (answers, error) = stage.meet(attack, |link| {
+        let link = link.expect("the link was up");
+        link.ended().end.expect("why it ended")
+    });
+    assert!(answers <= MANY / 10, "{answers} answers");
+    assert_eq!(*error.reason(), EndReason::Lost(Loss::PeerLeft), "{error}");
+    stage.bystander.keeps_pace();
+}
+
+/// Nothing is read: the victim's application is told that there is no room when its queue is full,
+/// and the attacker is given up when its time is over. [PING-3]
+pub fn nothing_is_read(victim: &Victim) {
+    use std::time::Duration;
+    let terms = terms(victim).patience(|patience| {
+        patience.ping = Duration::from_millis(100);
+        patience.give_up = Duration::from_millis(600);
+        patience.linger = Duration::from_millis(100);
+    });
+    let stage = victim.stage_with(&terms);
+    let (gone, wait) = std::sync::mpsc::channel::<()>();
+    let attack = move |mut hostile: Hostile| {
+        greet(&mut hostile);
+        // It stays, and does nothing.
+        let _ = wait.recv();
+    };
+    let ((), ()) = stage.meet(attack, |link| {
+        let link = link.expect("the link was up");
+        let sender = link.sender("data").unwrap();
+        let mut receipts = Vec::new();
+        let blocked = loop {
+            match sender.try_send(vec![7; SHORT].into()) {
+                Ok(receipt) => receipts.push(receipt),
+                Err(error) => break error,
+            }
+        };
+        assert!(blocked.is_blocked(), "{blocked}");
+        assert_eq!(receipts.len(), FEW, "none has a verdict");
+        stage.bystander.keeps_pace();
+        let error = link.ended().end.expect("why it ended");
+        assert_eq!(*error.reason(), EndReason::Lost(Loss::Silence), "{error}");
+        for receipt in receipts {
+            let verdict = receipt.wait();
+            assert!(matches!(verdict, Verdict::Unknown | Verdict::Withdrawn));
+        }
+        drop(gone);
+    });
+    stage.bystander.keeps_pace();
+}
+
+/// A peer may declare windows without a bound: what waits for it is the sender's own to bound.
+pub fn windows_without_a_bound(victim: &Victim) {
+    let stage = victim.stage_with(&terms(victim));
+    let attack = |mut hostile: Hostile| {
+        super::shake(&mut hostile);
+        let mut welcome = crate::adversary::Words::default().welcome();
+        // Largest message, window in messages and in bytes: docs/protocol.md, Handshake.
+        welcome[8 + 34 + 4..8 + 34 + 24].fill(0xFF);
+        hostile.say(&welcome);
+        for sequence in 1..=2_u64 {
+            let heard = hostile.hear_message(SHORT);
+            assert_eq!(heard, SHORT);
+            hostile.say(&number(FrameType::Ack, 0, sequence));
+        }
+        hostile.close_notify();
+        hostile.end();
+        hostile.hear_end();
+    };
+    let ((), ()) = stage.meet(attack, |link| {
+        let link: Box<dyn Link> = link.expect("the link was up");
+        let sender = link.sender("data").unwrap();
+        for _ in 0..2 {
+            let receipt = sender.try_send(vec![7; SHORT].into());
+            assert!(receipt.unwrap().wait().is_handled());
+        }
+        let largest = sender.max_message();
+        assert_eq!(largest, SHORT, "the smaller figure of both");
+        link.ended();
+    });
+    stage.bystander.keeps_pace();
+}

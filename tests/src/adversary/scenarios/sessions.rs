@@ -1,0 +1,233 @@
+//! Attackers that are pinned peers, or have listened to one, and are after another's session.
+
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::thread;
+
+use countersign_core::wire::{Frame, Piece, SessionOutcome};
+use countersign_core::{ChannelConfig, Config, EndReason, Loss, SessionId, refuse};
+use countersign_driver::LinkEvent;
+use countersign_endpoint::Reason;
+
+use super::{assert_says, security};
+use crate::adversary::{CAST, Disguise, Hostile, Seen, Stage, Terms, Victim, Words, message, read};
+use crate::backend::Link;
+use crate::pair::loopback;
+
+/// A victim whose links outlive their connections.
+fn lasting(victim: &Victim) -> Terms {
+    let terms = victim.terms().config(|config| {
+        let channels = Config::new().patience(*config.waits());
+        channels.channel(ChannelConfig::receive("data"))
+    });
+    terms.patience(|patience| patience.retain = patience.handshake)
+}
+
+/// The outcome and the session of a WELCOME.
+fn welcome(answer: &[u8]) -> (SessionOutcome, SessionId) {
+    read(answer, |piece| match piece {
+        Piece::Frame(Frame::Welcome(welcome)) => (welcome.head.outcome, welcome.head.session),
+        other => panic!("{other:?}"),
+    })
+}
+
+/// Says HELLO, and tells the outcome and the session of the WELCOME.
+fn greet(hostile: &mut Hostile, words: Words) -> (SessionOutcome, SessionId) {
+    hostile.say(&words.hello());
+    welcome(&hostile.hear_frame().unwrap())
+}
+
+/// Who owns a session, and its link at the victim.
+fn owner(stage: &Stage, disguise: Option<Disguise<'_>>) -> (Hostile, SessionId, Box<dyn Link>) {
+    let mut hostile = stage.approach();
+    if let Some(disguise) = disguise {
+        hostile.shake(disguise).unwrap();
+    }
+    let (outcome, session) = greet(&mut hostile, Words::default());
+    assert_eq!(outcome, SessionOutcome::New);
+    let link = stage.link().unwrap();
+    (hostile, session, link)
+}
+
+/// The owner's connection is as good as ever: the next message comes, and nothing else did.
+fn assert_undisturbed(owner: &mut Hostile, link: &dyn Link, number: u64) {
+    owner.say(&message(number, b"mine"));
+    assert_eq!(link.receiver("data").unwrap().take(), "mine");
+    let report = link.report();
+    assert_eq!(
+        (report.resumes, report.end.is_none()),
+        (0, true),
+        "{report}"
+    );
+}
+
+/// Another pinned identity names a session that is not its own, while its owner is there and while it
+/// is away: it is answered as one that names a session which never was, gets a link of its own, and
+/// the owner's link is not touched. [SESSION-2] [SESSION-3]
+pub fn session_of_another(victim: &Victim) {
+    let stage = victim.stage_with(&lasting(victim));
+    let (mut owner, session, link) = owner(&stage, Some(Disguise::of(&CAST.peer)));
+    assert_eq!(link.peer(), Some(CAST.peer.fingerprint()));
+    let steal = |named| {
+        let mut thief = stage.approach();
+        thief.shake(Disguise::of(&CAST.bystander)).unwrap();
+        let words = Words {
+            session: named,
+            attempt: 9,
+            ..Words::default()
+        };
+        let (outcome, got) = greet(&mut thief, words);
+        assert_eq!(outcome, SessionOutcome::NotKnown);
+        assert_ne!(got, session);
+        let stolen = stage.link().unwrap();
+        assert_eq!(stolen.peer(), Some(CAST.bystander.fingerprint()));
+        thief.say(&message(1, b"theirs"));
+        assert_eq!(stolen.receiver("data").unwrap().take(), "theirs");
+        (thief, stolen)
+    };
+    let _there = [steal(session), steal([9; 16])];
+    assert_undisturbed(&mut owner, &*link, 1);
+    owner.end();
+    assert_eq!(owner.hear_end(), Seen::Ended);
+    assert!(matches!(link.event(), Some(LinkEvent::Lost { .. })));
+    let _away = steal(session);
+    // The owner comes back to it, with the first attempt.
+    let mut back = stage.approach();
+    back.shake(Disguise::of(&CAST.peer)).unwrap();
+    let words = Words {
+        session,
+        attempt: 1,
+        ..Words::default()
+    };
+    let resumed = (SessionOutcome::Resumed, session);
+    assert_eq!(greet(&mut back, words), resumed);
+    assert_eq!(link.event(), Some(LinkEvent::Resumed));
+    stage.bystander.keeps_pace();
+}
+
+/// In plain text anybody can listen, and say again what a peer has said. A HELLO with an attempt that
+/// is not newer is refused, and neither the session nor its connection is touched. [SESSION-7]
+pub fn recorded_hello(victim: &Victim) {
+    let stage = victim.stage_with(&lasting(victim).plain());
+    let (first, session, link) = owner(&stage, None);
+    first.end();
+    assert!(matches!(link.event(), Some(LinkEvent::Lost { .. })));
+    let recording = |attempt| {
+        let words = Words {
+            session,
+            attempt,
+            ..Words::default()
+        };
+        words.hello()
+    };
+    let mut back = stage.approach();
+    back.say(&recording(3));
+    let answer = back.hear_frame().unwrap();
+    assert_eq!(welcome(&answer), (SessionOutcome::Resumed, session));
+    assert_eq!(link.event(), Some(LinkEvent::Resumed));
+    // The last one, those before it, and one of the other half of all numbers there are.
+    for attempt in [3, 2, 1, 0, 1 << 23 | 3] {
+        let mut replayed = stage.approach();
+        replayed.say(&recording(attempt));
+        let answer = replayed.hear_frame().unwrap();
+        read(&answer, |piece| match piece {
+            Piece::Frame(Frame::Refuse { code, text, .. }) => {
+                assert_eq!(code, refuse::STALE);
+                assert_eq!(text, "the peer has come back on another connection since");
+            }
+            other => panic!("attempt {attempt}: {other:?}"),
+        });
+        assert_eq!(replayed.hear_end(), Seen::Ended);
+        stage.bystander.keeps_pace();
+    }
+    back.say(&message(1, b"mine"));
+    assert_eq!(link.receiver("data").unwrap().take(), "mine");
+    let report = link.report();
+    assert_eq!(
+        (report.resumes, report.end.is_none()),
+        (1, true),
+        "{report}"
+    );
+}
+
+/// All that an honest peer has said on a connection over TLS, the return to its session and a message
+/// among it, is said again on a connection of the attacker's: there the keys are others, so nothing
+/// of it can be read. Not even the first attempt has reached the session.
+pub fn recorded_ciphertext(victim: &Victim) {
+    let stage = victim.stage_with(&lasting(victim));
+    let (first, session, link) = owner(&stage, Some(Disguise::of(&CAST.peer)));
+    first.end();
+    assert!(matches!(link.event(), Some(LinkEvent::Lost { .. })));
+    let mut receiver = link.receiver("data").unwrap();
+    let wiretap = TcpListener::bind(loopback()).unwrap();
+    let tapped = wiretap.local_addr().unwrap();
+    let (recorded, mut back) = thread::scope(|scope| {
+        let tap = scope.spawn(|| record(&wiretap.accept().unwrap().0, &stage));
+        let mut back = Hostile::on(TcpStream::connect(tapped).unwrap(), victim.role);
+        back.shake(Disguise::of(&CAST.peer)).unwrap();
+        let words = Words {
+            session,
+            attempt: 1,
+            ..Words::default()
+        };
+        assert_eq!(greet(&mut back, words), (SessionOutcome::Resumed, session));
+        back.say(&message(1, b"once"));
+        assert_eq!(receiver.take(), "once");
+        back.end();
+        back.hear_end();
+        (tap.join().unwrap(), back)
+    });
+    assert_eq!(link.event(), Some(LinkEvent::Resumed));
+    assert!(matches!(link.event(), Some(LinkEvent::Lost { .. })));
+    assert!(!back.hear_more());
+    let (error, seen) = stage.repels(|mut hostile| {
+        hostile.throw(&recorded);
+        hostile.end();
+        hostile.hear_end()
+    });
+    assert_eq!(security(&error), &Reason::Corrupted);
+    assert_eq!(*error.reason(), EndReason::Lost(Loss::Security));
+    let text = "what arrived was changed on the way and does not decrypt; check the network";
+    assert_says(&error, text);
+    // There is an alert, which it can't read.
+    assert_eq!(seen, Seen::Ended);
+    let report = link.report();
+    assert_eq!(
+        (report.resumes, report.end.is_none()),
+        (1, true),
+        "{report}"
+    );
+    assert_eq!(receiver.try_recv().unwrap(), None, "nothing twice");
+}
+
+/// Carries bytes between a peer and the victim until the peer has ended its direction, and keeps what
+/// the peer said.
+fn record(peer: &TcpStream, stage: &Stage) -> Vec<u8> {
+    let victim = stage.approach().socket;
+    let answers = [&victim, peer].map(|socket| socket.try_clone().unwrap());
+    let answering = thread::spawn(move || {
+        let [mut victim, mut peer] = answers;
+        let _ = std::io::copy(&mut victim, &mut peer);
+        let _ = peer.shutdown(Shutdown::Write);
+    });
+    let mut recorded = Vec::new();
+    let mut both = Tee(&mut recorded, &victim);
+    std::io::copy(&mut &*peer, &mut both).unwrap();
+    let _ = victim.shutdown(Shutdown::Write);
+    answering.join().unwrap();
+    recorded
+}
+
+/// Writes twice.
+struct Tee<'a>(&'a mut Vec<u8>, &'a TcpStream);
+
+impl std::io::Write for Tee<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.1.write_all(bytes)?;
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
