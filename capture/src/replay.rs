@@ -196,6 +196,7 @@ impl Replay {
                 if space as u64 > crate::MAX_DATA {
                     return Err(TOO_MUCH);
                 }
+                self.spend(space.saturating_sub(self.buffer.len()) as u64)?;
                 let mut buffer = std::mem::take(&mut self.buffer);
                 if buffer.len() < space {
                     buffer.resize(space, 0);

@@ -128,7 +128,9 @@ impl NewIdentity {
     /// [`Error::BadName`], [`Error::BadValidity`], and [`Error::Generation`] if the system has no
     /// random bytes to give.
     pub fn generate(&self) -> Result<GeneratedIdentity, Error> {
-        self.generate_with(&self.new_key()?)
+        // Wiped with the end of this.
+        let key = Zeroizing::new(self.new_key()?);
+        self.generate_with(&key)
     }
 
     fn new_key(&self) -> Result<KeyPair, Error> {

@@ -78,3 +78,28 @@ fn name(certificate: &Certificate) -> String {
     let name = common.map_or_else(|| subject.to_string(), |name| name.value().into_owned());
     name.escape_debug().to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever made a certificate chose the name in it, and may have chosen it for a terminal.
+    #[test]
+    fn names_are_shown_and_not_obeyed() {
+        // Nothing of ours makes such a name, so it is put into a certificate afterwards.
+        let (good, bad) = (b"ro#[2Jbot~ok", b"ro\x1b[2Jbot\nok");
+        let made = countersign_certs::NewIdentity::new("ro#[2Jbot~ok");
+        let mut certificate = made.generate().unwrap().certificate_der().to_vec();
+        for at in 0..certificate.len() - good.len() {
+            let part = &mut certificate[at..at + good.len()];
+            if part == good {
+                part.copy_from_slice(bad);
+            }
+        }
+        let shown = facts(&certificate);
+        assert!(
+            shown.starts_with(r"ro\u{1b}[2Jbot\nok, valid 20"),
+            "{shown:?}"
+        );
+    }
+}

@@ -113,6 +113,7 @@ fn the_guide_names_every_flag() {
         &["pipe", "send"],
         &["pipe", "recv"],
         &["demo"],
+        &["trace"],
     ] {
         let help = run(command.iter().copied().chain(["--help"])).text();
         for word in help.split([' ', ',', '\n', '`', '(', ')', '.', ';', ':']) {

@@ -70,22 +70,3 @@ fn what_cannot_be_made_or_shown() {
     run(["pin", &identities.file("robot.key")]).expect(4, "private key");
     run(["pin"]).expect(2, "<FILE>");
 }
-
-/// Whoever made a certificate chose the name in it, and may have chosen it for a terminal.
-#[test]
-fn names_are_shown_and_not_obeyed() {
-    let folder = tempfile::tempdir().unwrap();
-    let name = "ro\u{1b}[2Jbot\r\n\u{202e}sha256:00";
-    let made = countersign_certs::NewIdentity::new(name)
-        .generate()
-        .unwrap();
-    let file = folder.path().join("it.crt");
-    fs::write(&file, made.certificate_pem()).unwrap();
-    let shown = run(["pin", file.to_str().unwrap()]);
-    shown.expect(0, "");
-    let text = shown.text();
-    assert_eq!(text.lines().count(), 1, "{text:?}");
-    let plain = |c: char| c == '\n' || !(c.is_control() || c == '\u{202e}');
-    assert!(text.chars().all(plain), "{text:?}");
-    assert!(text.contains(r"ro\u{1b}[2Jbot\r\n"), "{text:?}");
-}

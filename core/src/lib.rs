@@ -16,6 +16,7 @@
 //! | declare channels, limits and patience | [`Config`], [`ChannelConfig`], [`Patience`] |
 //! | say whether and when to connect again | [`Reconnect`], [`RetryLimit`] |
 //! | admit peers, and lead those that return to their links | [`Sessions`], [`Link::visit`], [`Link::take_over`], [`Link::admit`], [`Link::refuse_busy`] |
+//! | know how much memory a link takes at most | [`Config::memory_bound`] |
 //! | drive a link | [`Link`], [`Output`], [`Event`], [`Instant`] |
 //! | know what became of a message | [`Verdict`], [`VerdictCounts`], [`ChannelReport`] |
 //! | tell errors apart, by who is to blame | [`SendError`], [`ReceiveError`], [`OutOfOrder`] (this end's caller), [`PeerMisbehaved`] (the peer), [`Incompatible`] (both ends' declarations), [`Loss`] (the transport); [`EndReason`] holds the one that ended a link |

@@ -7,7 +7,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod capture;
 pub mod cases;
+pub mod endpoint_open;
+pub mod endpoint_raw;
 pub mod frames;
 pub mod greeting;
 pub mod input;
@@ -18,6 +21,7 @@ pub mod session;
 pub mod split;
 pub mod stream;
 mod subject;
+mod tls;
 
 /// The reference model of `core/tests`, and how it names itself.
 #[path = "../../core/tests/lasting/mod.rs"]
@@ -32,6 +36,9 @@ pub type Check = fn(&[u8]);
 
 /// Every target: its name, which is that of its program and its corpus, and its check.
 pub const TARGETS: &[(&str, Check)] = &[
+    ("capture", capture::check),
+    ("endpoint_open", endpoint_open::check),
+    ("endpoint_raw", endpoint_raw::check),
     ("frames", frames::check),
     ("greeting", greeting::check),
     ("lasting", cases::lasting::check),

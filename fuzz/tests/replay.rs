@@ -55,5 +55,16 @@ macro_rules! replays {
 }
 
 replays!(
-    frames, greeting, lasting, link, pair, pem, session, split, stream
+    capture,
+    endpoint_open,
+    endpoint_raw,
+    frames,
+    greeting,
+    lasting,
+    link,
+    pair,
+    pem,
+    session,
+    split,
+    stream
 );

@@ -45,6 +45,7 @@ pub mod on_smol;
 pub mod on_std;
 pub mod on_tokio;
 pub mod pair;
+pub mod planted;
 pub mod proxy;
 pub mod python;
 pub mod scenarios;

@@ -76,3 +76,30 @@ fn each_pair_is_run_once() {
     let names: BTreeSet<_> = backends::couples().iter().map(Couple::name).collect();
     assert_eq!(names.len(), BACKENDS.len() * BACKENDS.len());
 }
+
+#[test]
+fn every_adversary_has_a_line_in_the_documents() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let document = fs::read_to_string(folder.join("../docs/verification.md")).unwrap();
+    let mut documented = Vec::new();
+    for line in document.lines() {
+        let cells: Vec<_> = line.trim_matches('|').split(" | ").collect();
+        let [.., test] = cells[..] else { continue };
+        let Some((name, ends)) = test.trim().rsplit_once(", ") else {
+            continue;
+        };
+        let name = name.trim_matches('`');
+        match ends {
+            "both" => documented.extend(["server", "client"].map(|end| format!("{end}::{name}"))),
+            "server" | "client" => documented.push(format!("{ends}::{name}")),
+            _ => {}
+        }
+    }
+    let mut listed: Vec<_> = adversary::all()
+        .iter()
+        .map(adversary::Scenario::path)
+        .collect();
+    documented.sort();
+    listed.sort();
+    assert_eq!(documented, listed);
+}

@@ -7,16 +7,18 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::mem;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use countersign_core::Role;
 use countersign_driver::secure::SecureStream;
-use countersign_driver::{Timer, Transport};
+use countersign_driver::{StreamSetup, Timer, Transport};
 use countersign_endpoint::Buffer;
+use countersign_tests::adversary::CAST;
 use countersign_tests::on_std::Std;
-use countersign_tests::pair::payload;
+use countersign_tests::pair::{payload, tls};
 use countersign_tests::secure::Pair;
 use countersign_tests::watch;
 use tokio::join;
@@ -175,4 +177,54 @@ fn nothing_is_lost_or_touched() {
             runtime.block_on(both_directions(transport));
         });
     }
+}
+
+/// A transport on which there is always one more byte, of a record as long as can be.
+struct Drip(Arc<AtomicUsize>);
+
+impl Transport for Drip {
+    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
+        const BEGINS: [u8; 9] = [22, 3, 1, 0x40, 0, 1, 0, 0x3F, 0xFC];
+        let at = self.0.fetch_add(1, Ordering::SeqCst);
+        buffer.space(1)[0] = BEGINS.get(at).copied().unwrap_or(0);
+        buffer.commit(1);
+        Poll::Ready(Ok(1))
+    }
+
+    fn poll_write(&mut self, _: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
+        let length = buffer.filled().len();
+        buffer.consume(length);
+        Poll::Ready(Ok(length))
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The time is always over.
+struct Over;
+
+impl Timer for Over {
+    fn poll_until(&mut self, _: &mut Context<'_>, _: Instant) -> Poll<()> {
+        Poll::Ready(())
+    }
+}
+
+/// Whoever never lets a read wait can't stretch the time limit of a handshake: it is looked at after
+/// each piece, and not only where nothing comes.
+#[test]
+fn a_drip_does_not_stretch_the_limit() {
+    watch(|| {
+        let setup = StreamSetup::new(tls(&CAST.victim, CAST.peer.fingerprint()));
+        let reads = Arc::new(AtomicUsize::new(0));
+        let drip = Drip(reads.clone());
+        let mut over = Over;
+        let made = SecureStream::establish(drip, Role::Acceptor, &setup, &[], &mut over);
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let error = runtime.unwrap().block_on(made).err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+        assert_eq!(error.to_string(), "the handshake took longer than 10s");
+        assert_eq!(reads.load(Ordering::SeqCst), 1);
+    });
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 use crate::certificate::{Facts, utc};
 use crate::fingerprint::Fingerprint;
@@ -81,12 +81,17 @@ impl Identity {
     pub fn from_der(certificate: &[u8], key: &[u8]) -> Result<Self, SetupError> {
         let origin = Origin::Memory("the certificate");
         let key_origin = Origin::Memory("the private key");
-        let key =
-            PrivateKeyDer::try_from(key.to_vec()).map_err(|detail| SetupError::UnsupportedKey {
-                origin: key_origin.clone(),
-                detail: detail.to_owned(),
-            })?;
-        Self::assemble(vec![certificate.to_vec().into()], &origin, key, &key_origin)
+        // The caller's own bytes: there is no copy that would have to be wiped.
+        let key = PrivateKeyDer::try_from(key).map_err(|detail| SetupError::UnsupportedKey {
+            origin: key_origin.clone(),
+            detail: detail.to_owned(),
+        })?;
+        Self::assemble(
+            vec![certificate.to_vec().into()],
+            &origin,
+            &key,
+            &key_origin,
+        )
     }
 
     fn from_pem_at(
@@ -97,11 +102,10 @@ impl Identity {
     ) -> Result<Self, SetupError> {
         let Sections {
             certificates,
-            mut keys,
+            keys,
             encrypted_key,
         } = Sections::read(certificate, certificate_origin)?;
         let key_is_there = !keys.is_empty() || encrypted_key;
-        keys.iter_mut().for_each(Zeroize::zeroize);
         if certificates.is_empty() {
             let origin = certificate_origin.clone();
             return Err(match key_is_there {
@@ -110,18 +114,16 @@ impl Identity {
             });
         }
         let key = only_key(Sections::read(key, key_origin)?, key_origin)?;
-        Self::assemble(certificates, certificate_origin, key, key_origin)
+        Self::assemble(certificates, certificate_origin, &key, key_origin)
     }
 
     fn assemble(
         certificates: Vec<CertificateDer<'static>>,
         certificate_origin: &Origin,
-        mut key: PrivateKeyDer<'static>,
+        key: &PrivateKeyDer<'_>,
         key_origin: &Origin,
     ) -> Result<Self, SetupError> {
-        let loaded = any_supported_type(&key);
-        key.zeroize();
-        let key = loaded.map_err(|error| SetupError::UnsupportedKey {
+        let key = any_supported_type(key).map_err(|error| SetupError::UnsupportedKey {
             origin: key_origin.clone(),
             detail: error.to_string(),
         })?;
@@ -287,7 +289,10 @@ impl fmt::Display for IdentityWarning {
 }
 
 /// The one private key in `sections`.
-fn only_key(sections: Sections, origin: &Origin) -> Result<PrivateKeyDer<'static>, SetupError> {
+fn only_key(
+    sections: Sections,
+    origin: &Origin,
+) -> Result<Zeroizing<PrivateKeyDer<'static>>, SetupError> {
     let Sections {
         certificates,
         mut keys,
@@ -299,10 +304,7 @@ fn only_key(sections: Sections, origin: &Origin) -> Result<PrivateKeyDer<'static
         (0 | 1, true, _) => Err(SetupError::EncryptedKey { origin }),
         (0, false, false) => Err(SetupError::CertificateInsteadOfKey { origin }),
         (0, false, true) => Err(SetupError::NoKey { origin }),
-        (count, ..) => {
-            keys.iter_mut().for_each(Zeroize::zeroize);
-            Err(SetupError::SeveralKeys { origin, count })
-        }
+        (count, ..) => Err(SetupError::SeveralKeys { origin, count }),
     }
 }
 

@@ -49,7 +49,8 @@ pub(crate) fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, SetupError> {
 #[derive(Default)]
 pub(crate) struct Sections {
     pub(crate) certificates: Vec<CertificateDer<'static>>,
-    pub(crate) keys: Vec<PrivateKeyDer<'static>>,
+    /// Wiped when they are dropped, also with an error that comes after them.
+    pub(crate) keys: Vec<Zeroizing<PrivateKeyDer<'static>>>,
     /// There is a private key with a password.
     pub(crate) encrypted_key: bool,
 }
@@ -82,7 +83,8 @@ impl Sections {
                 SectionKind::PrivateKey
                 | SectionKind::RsaPrivateKey
                 | SectionKind::EcPrivateKey => {
-                    sections.keys.extend(PrivateKeyDer::from_pem(kind, der));
+                    let key = PrivateKeyDer::from_pem(kind, der).map(Zeroizing::new);
+                    sections.keys.extend(key);
                 }
                 _ => {}
             }

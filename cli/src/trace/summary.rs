@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use countersign_tokio::capture::{Entry, Happened, Record, Said};
 
@@ -161,10 +160,10 @@ fn told(channel: &Channel) -> String {
     if let (Some(least), Some(most)) = (latencies.first(), latencies.last()) {
         let at = |percent: usize| latencies[(latencies.len() - 1) * percent / 100];
         let [least, half, most_of, most] =
-            [*least, at(50), at(99), *most].map(Duration::from_micros);
+            [*least, at(50), at(99), *most].map(|micros| micros as f64 / 1e3);
         parts.push(format!(
-            "to the verdict {least:?} at least, {half:?} median, {most_of:?} in 99 of 100, {most:?} \
-             at most"
+            "to the verdict {least:.3} ms at least, {half:.3} ms median, {most_of:.3} ms in 99 of \
+             100, {most:.3} ms at most"
         ));
     }
     if channel.taken > 0 {

@@ -100,7 +100,7 @@ pub(crate) struct World<'a> {
     pub(super) gone: BTreeMap<SessionId, Vec<u64>>,
     /// All messages that have come, by channel.
     pub(super) came: BTreeSet<(usize, Origin)>,
-    seeds: u8,
+    seeds: u64,
     #[cfg(feature = "planted")]
     mistake: Option<countersign_core::Planted>,
     pub(super) log: Log,
@@ -191,7 +191,8 @@ impl<'a> World<'a> {
         self.seeds += 1;
         let role = [Role::Opener, Role::Acceptor][at];
         let config = self.case.config(at);
-        let mut link = Link::new(&config, role, [self.seeds; 16]).expect("it did before");
+        let seed = u128::from(self.seeds).to_le_bytes();
+        let mut link = Link::new(&config, role, seed).expect("it did before");
         link.handle_now(self.now);
         #[cfg(feature = "planted")]
         if let Some(mistake) = self.mistake {

@@ -141,6 +141,8 @@ proptest! {
         let (sends, receives) = (sender.sender(), receiver.receiver());
         prop_assert_eq!(sends.check().is_ok(), sender.is_sound(true));
         prop_assert_eq!(receives.check().is_ok(), receiver.is_sound(false));
+        prop_assert!(sends.memory_bound() >= sender.queue.1);
+        prop_assert!(receives.memory_bound() >= receiver.window.1);
         if sends.check().is_ok() && receives.check().is_ok() {
             let mut pair = Pair::new(&sends, &receives, Cut::Whole);
             pair.run();

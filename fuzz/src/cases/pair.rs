@@ -8,8 +8,8 @@ use super::Draw;
 use crate::pair::case::{Case, Chan, Op};
 use crate::pair::world::World;
 
-/// How many things happen at most: long enough for every state, short enough to try many.
-pub(super) const MOST: usize = 400;
+/// How many things happen at most: enough for every state, and few enough to try many cases.
+pub(super) const MOST: usize = 150;
 
 /// Tries one input: the case must hold, come out the same a second time, and as well if everything
 /// arrives byte by byte.

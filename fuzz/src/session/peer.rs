@@ -94,6 +94,19 @@ impl Peer {
         }
     }
 
+    /// A connection begins.
+    pub(crate) fn begin(&mut self) {
+        self.last_word = None;
+        self.arriving = (0, 0);
+        self.named = false;
+        self.decoder =
+            (self.dialect == Dialect::Countersign).then(|| Decoder::new(MAX_FRAME_LIMIT));
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     /// Opens a connection if the link may have one, and greets; an input of zeros is the truth.
     pub(crate) fn connect(
         &mut self,
@@ -104,11 +117,7 @@ impl Peer {
         if !wait_offline(subject) || subject.link.handle_opened(subject.now).is_err() {
             return Ok(());
         }
-        self.last_word = None;
-        self.arriving = (0, 0);
-        self.named = false;
-        self.decoder =
-            (self.dialect == Dialect::Countersign).then(|| Decoder::new(MAX_FRAME_LIMIT));
+        self.begin();
         if subject
             .link
             .handle_secured(subject.now, someone(how))
@@ -137,7 +146,7 @@ impl Peer {
     }
 
     /// A HELLO or WELCOME that goes on with the session if there is one.
-    pub(super) fn greeting(&mut self, input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+    pub(crate) fn greeting(&mut self, input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
         let how: u8 = input.arbitrary()?;
         let has_session = self.session != [0; 16];
         let (kind, outcome) = match self.role {

@@ -18,6 +18,10 @@ impl Seen {
         }
     }
 
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.digest.finish() == other.digest.finish()
+    }
+
     pub(crate) fn note(&mut self, what: &(impl Hash + Debug + ?Sized)) {
         what.hash(&mut self.digest);
         if let Some(words) = &mut self.words {
@@ -30,7 +34,7 @@ impl Seen {
 pub(crate) fn same(first: &Seen, cuts: &[usize], run: impl Fn(usize, Seen) -> Seen) {
     for cut in cuts {
         let other = run(*cut, Seen::default());
-        if other.digest.finish() == first.digest.finish() {
+        if other.is_same(first) {
             continue;
         }
         // Once more, to tell the difference.
@@ -40,6 +44,8 @@ pub(crate) fn same(first: &Seen, cuts: &[usize], run: impl Fn(usize, Seen) -> Se
         for (at, (whole, pieces)) in both.enumerate() {
             assert_eq!(whole, pieces, "note {at}, whole and in pieces of {cut}");
         }
-        panic!("whole and in pieces of {cut}: one shows more");
+        let more = whole.iter().skip(pieces.len());
+        let more: Vec<_> = more.chain(pieces.iter().skip(whole.len())).collect();
+        panic!("whole and in pieces of {cut}: one shows more, {more:?}");
     }
 }

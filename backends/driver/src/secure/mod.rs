@@ -197,14 +197,18 @@ impl<T: Transport> SecureStream<T> {
             transport,
             ..
         } = &mut self.parts;
-        loop {
-            ready!(writing.poll_flush(context, transport, connection))?;
-            if connection.may_write() {
-                return Poll::Ready(Ok(()));
-            }
+        ready!(writing.poll_flush(context, transport, connection))?;
+        if !connection.may_write() {
             // Data that comes right behind the handshake is kept.
             ready!(reading.poll_receive(context, transport, connection, &mut |_| 0))?;
+            ready!(writing.poll_flush(context, transport, connection))?;
         }
+        if connection.may_write() {
+            return Poll::Ready(Ok(()));
+        }
+        // After every piece, so that a peer that never lets a read wait has no longer than others.
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Reads what there is to the front of `buffer`, and waits while there is nothing; zero bytes

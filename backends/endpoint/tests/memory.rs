@@ -1,0 +1,173 @@
+//! A connection takes no more memory than [`Security::memory_bound`] says, whatever a peer with TLS
+//! of its own sends.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{Foreign, Node, foreign_client, security};
+use countersign_certs::{GeneratedIdentity, fixtures};
+use countersign_core::{ChannelConfig, ChannelId, Config, Instant, Link, Role};
+use countersign_endpoint::{Pins, Security, ToSend, Wire};
+use peak_alloc::PeakAlloc;
+use rustls::Connection;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::version::TLS13;
+
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
+
+const NOW: Instant = Instant::from_micros(1_000_000);
+
+/// An acceptor's link and connection, and what they take.
+struct Victim {
+    link: Link,
+    wire: Wire,
+    held: usize,
+    most: usize,
+}
+
+impl Victim {
+    fn new(config: &Config, security: &Security) -> Self {
+        let before = MEMORY.current_usage();
+        MEMORY.reset_peak_usage();
+        let mut link = Link::new(config, Role::Acceptor, [1; 16]).unwrap();
+        let wire = Wire::new(security, NOW, &mut link);
+        Self {
+            link,
+            wire,
+            held: MEMORY.current_usage() - before,
+            most: MEMORY.peak_usage() - before,
+        }
+    }
+
+    /// Lets link and connection work; what they take counts, and nothing else.
+    fn count<R>(&mut self, work: impl FnOnce(&mut Link, &mut Wire) -> R) -> R {
+        let before = MEMORY.current_usage();
+        MEMORY.reset_peak_usage();
+        let result = work(&mut self.link, &mut self.wire);
+        self.most = self.most.max(self.held + MEMORY.peak_usage() - before);
+        self.held = (self.held + MEMORY.current_usage()).saturating_sub(before);
+        result
+    }
+
+    fn hear(&mut self, bytes: &[u8], piece: usize) {
+        for bytes in bytes.chunks(piece) {
+            self.count(|link, wire| {
+                wire.input().space(16_384)[..bytes.len()].copy_from_slice(bytes);
+                wire.input().commit(bytes.len());
+                wire.received(NOW, bytes.len(), link);
+            });
+        }
+    }
+
+    /// What it wants to send, which is sent if `taken`.
+    fn say(&mut self, taken: bool) -> Vec<u8> {
+        let mut said = vec![0; 1 << 20];
+        let length = self.count(|link, wire| {
+            let ToSend::Bytes(buffer) = wire.to_send(NOW, link) else {
+                return 0;
+            };
+            let length = buffer.filled().len();
+            if taken {
+                said[..length].copy_from_slice(buffer.filled());
+                buffer.consume(length);
+                wire.sent();
+            }
+            length
+        });
+        said.truncate(if taken { length } else { 0 });
+        said
+    }
+}
+
+fn declaration() -> Config {
+    let send = ChannelConfig::send("up").max_message(65_536);
+    Config::new().channel(send.queue(4, 4 * 65_536))
+}
+
+/// Somebody that the victim has pinned, with a chain of so many certificates.
+fn attacker(own: &GeneratedIdentity, certificates: usize) -> Foreign {
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(own.key_der().to_vec()));
+    let key = any_supported_type(&key).unwrap();
+    let chain = vec![CertificateDer::from(own.certificate_der().to_vec()); certificates];
+    let mut config = foreign_client(None, &[&TLS13]);
+    config.alpn_protocols = vec![b"countersign".to_vec()];
+    let certified = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+    config.client_auth_cert_resolver = Arc::new(certified);
+    Foreign::client(config)
+}
+
+/// Shakes hands as far as it goes, what the attacker says in pieces of this length.
+fn shake(victim: &mut Victim, attacker: &mut Foreign, piece: usize) {
+    loop {
+        let there = attacker.depart();
+        victim.hear(&there, piece);
+        let here = victim.say(true);
+        if there.is_empty() && here.is_empty() {
+            return;
+        }
+        attacker.arrive(&here);
+    }
+}
+
+/// Keys are changed over and over, and each time an answer is asked for, which is not read.
+fn change_keys(victim: &mut Victim, attacker: &mut Foreign) {
+    for _ in 0..2000 {
+        let Connection::Client(client) = &mut attacker.tls else {
+            panic!("the attacker connects");
+        };
+        // rustls itself may want no more of it.
+        let _ = client.refresh_traffic_keys();
+        let flight = attacker.depart();
+        victim.hear(&flight, 16_384);
+        victim.say(false);
+    }
+}
+
+/// All that can be on its way at once: output that nobody reads, and a record that is not whole.
+fn pile_up(victim: &mut Victim, attacker: &mut Foreign) {
+    for _ in 0..4 {
+        victim.count(|link, _| {
+            let _ = link.send(ChannelId(0), vec![7; 65_536], None);
+        });
+    }
+    // A frame that is skipped fills a record.
+    let mut frame = vec![0xFF, 0, 0, 0, 0, 0, 0x3F, 0];
+    frame.resize(16_384, 0);
+    attacker.send(&frame);
+    let flight = attacker.depart();
+    victim.hear(&flight[..flight.len() - 1], 1000);
+    victim.say(false);
+}
+
+#[test]
+fn a_connection_takes_no_more_than_it_says() {
+    let (own, peer) = (fixtures::good("robot"), fixtures::good("station"));
+    let pins = || Pins::new([common::certificate_pin(&peer)]).unwrap();
+    let security = security(&own, pins());
+    let config = declaration();
+    let bound = config.memory_bound() + security.memory_bound();
+    let mut worst = 0;
+    let single = peer.certificate_der().len();
+    for certificates in [1, 15_000 / single, 60_000 / single] {
+        for piece in [1, 4000] {
+            let mut victim = Victim::new(&config, &security);
+            let mut foreign = attacker(&peer, certificates);
+            shake(&mut victim, &mut foreign, piece);
+            if victim.wire.failure().is_none() {
+                pile_up(&mut victim, &mut foreign);
+                change_keys(&mut victim, &mut foreign);
+            }
+            let most = victim.most + size_of::<Link>() + size_of::<Wire>();
+            println!("{certificates} certificates: {most} of {bound} bytes");
+            assert!(most <= bound, "{certificates}: {most} of {bound} bytes");
+            worst = worst.max(most);
+        }
+    }
+    assert!(worst >= bound / 3, "{worst} of {bound} bytes");
+}

@@ -1,0 +1,4 @@
+//! See [`countersign_fuzz::endpoint_open`].
+#![cfg_attr(fuzzing, no_main)]
+
+countersign_fuzz::target!(countersign_fuzz::endpoint_open::check);

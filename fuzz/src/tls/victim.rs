@@ -1,0 +1,226 @@
+//! An endpoint with its link, driven by the book, and what must hold whatever it hears.
+
+use std::mem;
+
+use countersign_core::{ChannelId, CloseMode, Config, Event, Instant, Life, Link, Loss, Role};
+use countersign_endpoint::{Blame, MAX_RECORD, Security, ToSend, Wire};
+
+use crate::input::pieces;
+use crate::subject::{START, Seen};
+
+/// The end under test.
+pub(crate) struct Victim {
+    pub(crate) link: Link,
+    wire: Wire,
+    pub(crate) now: Instant,
+    /// How input is cut; zero where it is not.
+    cut: usize,
+    seen: Seen,
+    /// What it has written since that was last asked for.
+    written: Vec<u8>,
+    /// Its direction has ended; its transport was dropped; its end was told.
+    ended: bool,
+    dropped: bool,
+    over: bool,
+    /// What the application has taken and not settled, where it has to.
+    unsettled: Vec<(ChannelId, u64)>,
+}
+
+impl Victim {
+    pub(crate) fn new(
+        security: &Security,
+        config: &Config,
+        role: Role,
+        cut: usize,
+        seen: Seen,
+    ) -> Self {
+        let mut link = Link::new(config, role, [3; 16]).expect("a sound declaration");
+        Self {
+            wire: Wire::new(security, START, &mut link),
+            link,
+            now: START,
+            cut,
+            seen,
+            written: Vec::new(),
+            ended: false,
+            dropped: false,
+            over: false,
+            unsettled: Vec::new(),
+        }
+    }
+
+    /// Bytes come from the peer.
+    pub(crate) fn hear(&mut self, bytes: &[u8]) {
+        let size = if self.cut == 0 { bytes.len() } else { self.cut };
+        for piece in pieces(bytes, size) {
+            // As a transport reads: never more than there is room for.
+            for piece in pieces(piece, 16_384) {
+                if self.dropped || self.wire.is_read_ended() {
+                    return;
+                }
+                let input = self.wire.input();
+                input.space(piece.len())[..piece.len()].copy_from_slice(piece);
+                input.commit(piece.len());
+                self.wire.received(self.now, piece.len(), &mut self.link);
+                let left = self.wire.input().filled().len();
+                assert!(left < MAX_RECORD, "{left} bytes wait to be complete");
+            }
+        }
+    }
+
+    /// The peer has ended its direction.
+    pub(crate) fn hear_end(&mut self) {
+        if !self.dropped {
+            self.wire.received(self.now, 0, &mut self.link);
+        }
+    }
+
+    /// Whether the endpoint has nothing against its peer so far.
+    pub(crate) fn is_well(&self) -> bool {
+        self.wire.failure().is_none() && !self.dropped
+    }
+
+    pub(crate) fn is_secured(&self) -> bool {
+        !matches!(self.link.life(), Life::Securing | Life::Offline)
+    }
+
+    /// What it has written since.
+    pub(crate) fn take_written(&mut self) -> Vec<u8> {
+        mem::take(&mut self.written)
+    }
+
+    /// Does what a driver does until there is nothing to do.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..8 {
+            self.write();
+            self.listen();
+            self.check_failure();
+            if !self.dropped && self.wire.is_over(self.now, &mut self.link) {
+                self.dropped = true;
+                self.seen.note("dropped");
+            }
+            match self.link.poll_deadline() {
+                Some(at) if at <= self.now => self.link.handle_timeout(self.now),
+                _ => {
+                    let state = (self.link.life(), self.link.end_reason());
+                    return self.seen.note(&state);
+                }
+            }
+        }
+        panic!("a deadline stays due");
+    }
+
+    fn write(&mut self) {
+        for _ in 0..1000 {
+            if self.dropped {
+                return;
+            }
+            match self.wire.to_send(self.now, &mut self.link) {
+                ToSend::Nothing => return,
+                ToSend::Bytes(buffer) => {
+                    assert!(!self.ended, "output after the end");
+                    let length = buffer.filled().len();
+                    assert!(length > 0 && length < 1 << 17, "{length} bytes to send");
+                    self.written.extend_from_slice(buffer.filled());
+                    buffer.consume(length);
+                    self.wire.sent();
+                }
+                ToSend::End => {
+                    assert!(!self.ended, "a second end");
+                    self.ended = true;
+                    self.wire.shut();
+                }
+            }
+        }
+        panic!("output without end");
+    }
+
+    fn listen(&mut self) {
+        while let Some(event) = self.link.poll_event() {
+            assert!(!self.over, "{event:?} after the end");
+            self.over = event == Event::Ended;
+            self.seen.note(&event);
+        }
+    }
+
+    /// Whatever a peer does is not our mistake, and ends the connection.
+    fn check_failure(&mut self) {
+        let Some(failure) = self.wire.failure() else {
+            return;
+        };
+        assert!(failure.blame() != Blame::Local, "our mistake: {failure:?}");
+        let running = matches!(
+            self.link.life(),
+            Life::Securing | Life::Greeting | Life::Open | Life::Closing
+        );
+        assert!(!running, "{failure} leaves the link running");
+        // What a certificate looks like and what time it is may differ between two runs.
+        let reason = format!("{:?}", failure.reason());
+        let name = reason.split([' ', '(', '{']).next().unwrap_or_default();
+        self.seen.note(name);
+    }
+
+    // The application.
+
+    pub(crate) fn send(&mut self, channel: ChannelId, length: usize) {
+        let result = self.link.send(channel, vec![7; length], None);
+        self.seen.note(&result.map_err(|error| error.to_string()));
+    }
+
+    pub(crate) fn take(&mut self, channel: ChannelId) {
+        if let Ok(Some(message)) = self.link.take(channel) {
+            let number = message.sequence;
+            self.seen.note(&(channel, number, message.payload.as_ref()));
+            if !self.link.is_auto(channel) {
+                self.unsettled.push((channel, number));
+            }
+        }
+    }
+
+    /// Handles or rejects one of the messages that were taken.
+    pub(crate) fn settle_one(&mut self, how: usize) {
+        if self.unsettled.is_empty() {
+            return;
+        }
+        let (channel, number) = self.unsettled.swap_remove(how / 2 % self.unsettled.len());
+        let settled = if how.is_multiple_of(2) {
+            self.link.handle(channel, number)
+        } else {
+            self.link.reject(channel, number, 3, "no")
+        };
+        self.seen.note(&settled.map_err(|error| error.to_string()));
+    }
+
+    /// Lets time pass to the next deadline, of the link or of its connection; false if there is
+    /// none.
+    pub(crate) fn pass(&mut self) -> bool {
+        let linger = self.wire.deadline().filter(|_| !self.dropped);
+        let Some(next) = self.link.poll_deadline().into_iter().chain(linger).min() else {
+            return false;
+        };
+        self.now = self.now.max(next);
+        self.link.handle_timeout(self.now);
+        true
+    }
+
+    /// Whatever has happened, both the connection and the link come to their end.
+    pub(crate) fn finish(mut self) -> Seen {
+        self.settle();
+        self.hear_end();
+        self.link.close(CloseMode::Withdraw);
+        for _ in 0..40 {
+            self.settle();
+            if self.over && self.dropped {
+                assert_eq!(self.link.life(), Life::Ended);
+                self.seen.note(&self.link.report().len());
+                return self.seen;
+            }
+            if self.dropped && self.link.life() != Life::Ended {
+                self.link.handle_lost(self.now, Loss::Abandoned);
+            } else {
+                assert!(self.pass(), "nothing to wait for: {:?}", self.link.life());
+            }
+        }
+        panic!("no end: {:?}", self.link.life());
+    }
+}

@@ -1,0 +1,101 @@
+//! Secrets that are planted, and the search for them in what was written.
+
+use std::fmt::Write as _;
+
+/// What a payload begins with that must be nowhere.
+pub const PAYLOAD: &[u8] = b"planted-payload-\xE2\x9C\x93-7f3a";
+
+/// A payload of this number.
+#[must_use]
+pub fn payload(number: usize) -> Vec<u8> {
+    [PAYLOAD, number.to_string().as_bytes()].concat()
+}
+
+/// The shortest piece of a secret that counts as found, in bytes.
+const PIECE: usize = 8;
+
+/// The forms in which bytes get into a text: as they are, escaped, in hexadecimal digits of either case
+/// with and without something between them, as a list of numbers, and in base64.
+fn forms(secret: &[u8]) -> Vec<String> {
+    let list = |write: &dyn Fn(&mut String, u8), between: &str| {
+        let mut text = String::new();
+        for (at, byte) in secret.iter().enumerate() {
+            text.push_str(if at == 0 { "" } else { between });
+            write(&mut text, *byte);
+        }
+        text
+    };
+    let lower = |text: &mut String, byte| write!(text, "{byte:02x}").expect("a string");
+    let upper = |text: &mut String, byte| write!(text, "{byte:02X}").expect("a string");
+    let prefixed = |text: &mut String, byte| write!(text, "0x{byte:02x}").expect("a string");
+    let decimal = |text: &mut String, byte| write!(text, "{byte}").expect("a string");
+    let mut forms = vec![
+        secret.escape_ascii().to_string(),
+        list(&lower, ""),
+        list(&lower, ":"),
+        list(&lower, " "),
+        list(&upper, ""),
+        list(&upper, ":"),
+        list(&prefixed, ", "),
+        list(&decimal, ", "),
+        list(&decimal, ","),
+        // One number to a line, as `{:#?}` has them, with their indentation taken away.
+        list(&decimal, ",\n"),
+    ];
+    if let Ok(text) = std::str::from_utf8(secret) {
+        forms.push(text.to_owned());
+    }
+    forms
+}
+
+/// Fails if any piece of a secret is in a text, in any form.
+#[track_caller]
+pub fn assert_without(text: &str, what: &str, secret: &[u8]) {
+    let flat: String = text
+        .lines()
+        .map(str::trim_start)
+        .fold(String::new(), |mut flat, line| {
+            flat.push_str(line);
+            flat.push('\n');
+            flat
+        });
+    for piece in secret.windows(PIECE.min(secret.len())) {
+        for form in forms(piece) {
+            assert!(!flat.contains(&form), "{what} is in the text as {form}");
+        }
+    }
+}
+
+/// Fails if a line of a PEM section is in a text.
+#[track_caller]
+pub fn assert_without_pem(text: &str, what: &str, pem: &str) {
+    for line in pem.lines().filter(|line| !line.starts_with("-----")) {
+        let line = &line[..line.len().min(24)];
+        assert!(!text.contains(line), "{what} is in the text as {line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_found() {
+        let secret = [0x80, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+        for text in [
+            format!("{secret:?}"),
+            format!("{secret:#?}"),
+            format!("{secret:02x?}").replace(", ", ""),
+            format!("key {}", secret.escape_ascii()),
+            "80:01:02:03:04:05:06:07".to_owned(),
+            "80010203040506070809".to_owned(),
+        ] {
+            let found = std::panic::catch_unwind(|| assert_without(&text, "it", &secret));
+            assert!(found.is_err(), "{text}");
+        }
+        let text = String::from_utf8_lossy(PAYLOAD);
+        assert!(std::panic::catch_unwind(|| assert_without(&text, "it", PAYLOAD)).is_err());
+        assert_without("planted, but not much of it", "it", PAYLOAD);
+        assert!(std::panic::catch_unwind(|| assert_without_pem("MIIB", "it", "MIIB\n")).is_err());
+    }
+}
