@@ -7,7 +7,6 @@ use core::fmt;
 use bytes::Bytes;
 
 use crate::config::{Mode, Policy};
-use crate::hidden::Hidden;
 
 /// The output slice does not hold the next thing to be written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,15 +30,6 @@ pub struct NotSent {
     pub message: Bytes,
     /// Why it was not accepted.
     pub why: SendError,
-}
-
-impl fmt::Debug for NotSent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NotSent")
-            .field("message", &Hidden(self.message.len()))
-            .field("why", &self.why)
-            .finish()
-    }
 }
 
 impl fmt::Display for NotSent {

@@ -4,11 +4,46 @@
 
 use core::fmt;
 
+use crate::{Link, Message, NotSent};
+
 /// So many bytes that are not shown.
 pub(crate) struct Hidden(pub(crate) usize);
 
 impl fmt::Debug for Hidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes", self.0)
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("sequence", &self.sequence)
+            .field("payload", &Hidden(self.payload.len()))
+            .finish()
+    }
+}
+
+impl fmt::Debug for NotSent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NotSent")
+            .field("message", &Hidden(self.message.len()))
+            .field("why", &self.why)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Link {
+    /// Where it stands. Without messages, session ids and what they are drawn from.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("role", &self.role())
+            .field("life", &self.life())
+            .field("end_reason", &self.end_reason())
+            .field("last_loss", &self.last_loss())
+            .field("peer", &self.peer())
+            .field("connection", &self.connection())
+            .field("channels", &self.report())
+            .finish_non_exhaustive()
     }
 }

@@ -5,6 +5,7 @@
 //! and everything else that can happen.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
+use countersign_core::Link;
 
 use crate::memory::bounded;
 use crate::session::{Peer, act};
@@ -21,6 +22,12 @@ pub(crate) fn try_case(input: &[u8], run: fn(&Case, Unstructured<'_>, usize, See
     let Ok(case) = Case::draw(&mut drawn) else {
         return;
     };
+    if let Err(error) = case.config.check() {
+        assert!(!error.to_string().is_empty());
+        let link = Link::new(&case.config, case.role, [3; 16]);
+        assert_eq!(link.err(), Some(error));
+        return;
+    }
     let rest = drawn.take_rest();
     let run = |cut, seen| run(&case, Unstructured::new(rest), cut, seen);
     let whole = bounded(case.promise, || run(0, Seen::default()));

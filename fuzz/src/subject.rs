@@ -3,6 +3,7 @@
 
 mod case;
 mod ledger;
+mod listener;
 mod seen;
 
 use countersign_core::wire::{HEADER_LEN, MAX_GREETING};
@@ -10,12 +11,16 @@ use countersign_core::{ChannelId, Dialect, Event, Instant, Life, Link, Loss, Out
 
 pub(crate) use self::case::Case;
 use self::ledger::Ledger;
+use self::listener::Listener;
 pub(crate) use self::seen::{Seen, same};
 
 use crate::input::pieces;
 
 /// When every case begins.
 pub(crate) const START: Instant = Instant::from_micros(1_000_000);
+
+/// What a payload would look like in words.
+const PAYLOAD_SHOWN: &str = "7, 7, 7, 7";
 
 /// A link and all that has been seen of it.
 #[derive(Debug)]
@@ -38,7 +43,14 @@ pub(crate) struct Subject {
 
 impl Subject {
     pub(crate) fn new(case: &Case, cut: usize, seen: Seen) -> Self {
-        let mut link = Link::new(&case.config, case.role, [3; 16]).expect("a sound declaration");
+        // One of the runs is listened in on, which must not change anything.
+        let link = if cut > 1 {
+            let observer = Box::new(Listener::default());
+            Link::observed(&case.config, case.role, [3; 16], observer)
+        } else {
+            Link::new(&case.config, case.role, [3; 16])
+        };
+        let mut link = link.expect("a sound declaration");
         if case.asks {
             link.ask_to_admit();
         }
@@ -178,6 +190,15 @@ impl Subject {
         assert_eq!(self.link.poll_deadline(), None, "nothing to wait for");
         assert!(!self.link.wants_connection() && !self.link.wants_output());
         let reason = self.link.end_reason().cloned();
+        let words = reason
+            .as_ref()
+            .map(|reason| (reason.to_string(), reason.name()));
+        let (text, name) = words.expect("a reason");
+        assert!(!text.is_empty() && !name.is_empty());
+        let loss = self.link.last_loss();
+        self.seen
+            .note(&(text, name, loss.map(|loss| loss.to_string())));
+        assert!(!format!("{:?}", self.link).contains(PAYLOAD_SHOWN));
         self.hear(&[0x10; 40]);
         self.link.handle_eof(self.now);
         assert!(self.link.handle_opened(self.now).is_err());

@@ -1,5 +1,6 @@
 //! One end of a link.
 
+mod bound;
 mod commands;
 mod greeting;
 mod input;
@@ -14,7 +15,6 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::fmt;
 
 use bytes::Bytes;
 
@@ -26,12 +26,10 @@ pub use session::{TakeOver, Visit};
 use self::session::Session;
 use self::stream::Stream;
 
-use crate::bound::Bound;
-use crate::config::{ChannelConfig, Config, Dialect, Mode, Policy, Role};
+use crate::config::{ChannelConfig, Config, Dialect, Mode, Role};
 use crate::config_error::ConfigError;
 use crate::error::{EndReason, Loss, OutOfOrder};
 use crate::event::{ChannelId, Event};
-use crate::hidden::Hidden;
 use crate::life::{Input, Life, Step};
 use crate::observe::{Call, Observe, Observer, Outcome};
 use crate::receive::ReceiveHalf;
@@ -40,11 +38,8 @@ use crate::rng::Rng;
 use crate::send::SendHalf;
 use crate::sessions::SessionId;
 use crate::verdict::VerdictCounts;
-use crate::wire::{Decoder, HEADER_LEN, MAX_GREETING, MAX_TEXT, SessionOutcome};
+use crate::wire::{Decoder, SessionOutcome};
 use crate::{Instant, Sequence};
-
-/// How many kinds of events concern a link as a whole, and some room.
-const LINK_EVENTS: usize = 8;
 
 /// Who the peer is, whichever of its keys it proves itself with. The core only compares it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -59,15 +54,6 @@ pub struct Message {
     /// one for long keeps that; on a `Manual` channel no more for each than its part of the
     /// window, its bytes divided by its messages.
     pub payload: Bytes,
-}
-
-impl fmt::Debug for Message {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Message")
-            .field("sequence", &self.sequence)
-            .field("payload", &Hidden(self.payload.len()))
-            .finish()
-    }
 }
 
 /// What became of the messages of one channel so far.
@@ -258,21 +244,6 @@ pub struct Link {
 
     #[cfg(feature = "planted")]
     planted: Option<Planted>,
-}
-
-impl fmt::Debug for Link {
-    /// Where it stands. Without messages, session ids and what they are drawn from.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link")
-            .field("role", &self.role)
-            .field("life", &self.life)
-            .field("end_reason", &self.end_reason)
-            .field("last_loss", &self.last_loss)
-            .field("peer", &self.peer)
-            .field("connection", &self.connection)
-            .field("channels", &self.report())
-            .finish_non_exhaustive()
-    }
 }
 
 impl Closing {
@@ -556,8 +527,6 @@ impl Link {
         self.has_news = true;
     }
 
-    // Life.
-
     /// Applies an input to the table; true when the state changed.
     fn step(&mut self, input: Input) -> Result<bool, OutOfOrder> {
         match self.life.step(input) {
@@ -596,23 +565,6 @@ impl Link {
         self.linger_deadline = self.now + self.config.patience.linger;
         self.wants_output = self.connected;
         self.tell(Event::Ended);
-    }
-
-    /// How much memory a link takes at most, apart from what its channels hold.
-    pub(crate) fn memory_bound(channels: usize) -> Bound {
-        Bound::default()
-            .bytes(size_of::<Self>())
-            .bytes(channels * size_of::<Half>())
-            .list::<Event>(LINK_EVENTS + channels)
-            // The channels' places on the wire, and what greetings say of each.
-            .list::<u16>(channels)
-            .list::<Option<Policy>>(channels)
-            .list::<Option<Sequence>>(channels)
-            .bytes(channels * size_of::<usize>())
-            // A greeting that comes in parts, and one that waits for the caller's word.
-            .bytes(2 * (HEADER_LEN + MAX_GREETING))
-            // Why the link ended, and what the peer is told of it.
-            .list::<u8>(4 * MAX_TEXT)
     }
 
     fn is_native(&self) -> bool {

@@ -62,6 +62,8 @@ impl Case {
         if how & 0x80 != 0 {
             config = config.single_connection();
         }
+        // Drawn last, so that inputs mean what they meant before; seldom a declaration is unsound.
+        config = spoil(config, buffer >> 2);
         let buffer = [700, 20_000, 1, 40][usize::from(buffer) % 4];
         Ok(Self {
             promise: config.memory_bound() + buffer + TEST,
@@ -72,6 +74,33 @@ impl Case {
             buffer,
             cut: usize::from(cut).max(2),
         })
+    }
+}
+
+/// Declares what can't be, for some of 64 values.
+fn spoil(config: Config, how: u8) -> Config {
+    let receive = |name: &str| ChannelConfig::receive(name);
+    match how {
+        50 => config.frame_limit(511),
+        51 => config.frame_limit((1 << 24) + 1),
+        52 => config.channel(receive("c0")),
+        53 => config.channel(receive(&"n".repeat(65))),
+        54 => config.channel(receive("x").max_message(0)),
+        55 => config.channel(receive("x").window(0, 1 << 30)),
+        56 => config.channel(receive("x").window(1, 1)),
+        57 => config.channel(receive("x").silence(Duration::ZERO)),
+        58 => config.channel(ChannelConfig::send("x").manual()),
+        59 => config.channel(ChannelConfig::send("x").queue(0, 1 << 30)),
+        60 => config.channel(ChannelConfig::send("x").queue(1, 1)),
+        61 => config.channel(ChannelConfig::send("x").silence(Duration::from_secs(1))),
+        62 => config.patience(Patience {
+            ping: Duration::from_secs(15),
+            ..Patience::default()
+        }),
+        63 => (0..64).fold(config, |config, number| {
+            config.channel(receive(&format!("x{number}")))
+        }),
+        _ => config,
     }
 }
 

@@ -1,0 +1,30 @@
+//! How much memory a link takes at most.
+
+use super::{Half, Link};
+use crate::Sequence;
+use crate::bound::Bound;
+use crate::config::Policy;
+use crate::event::Event;
+use crate::wire::{HEADER_LEN, MAX_GREETING, MAX_TEXT};
+
+/// How many kinds of events concern a link as a whole, and some room.
+const LINK_EVENTS: usize = 8;
+
+impl Link {
+    /// How much memory a link takes at most, apart from what its channels hold.
+    pub(crate) fn memory_bound(channels: usize) -> Bound {
+        Bound::default()
+            .bytes(size_of::<Self>())
+            .bytes(channels * size_of::<Half>())
+            .list::<Event>(LINK_EVENTS + channels)
+            // The channels' places on the wire, and what greetings say of each.
+            .list::<u16>(channels)
+            .list::<Option<Policy>>(channels)
+            .list::<Option<Sequence>>(channels)
+            .bytes(channels * size_of::<usize>())
+            // A greeting that comes in parts, and one that waits for the caller's word.
+            .bytes(2 * (HEADER_LEN + MAX_GREETING))
+            // Why the link ended, and what the peer is told of it.
+            .list::<u8>(4 * MAX_TEXT)
+    }
+}
