@@ -22,9 +22,10 @@ pub(crate) fn try_case(input: &[u8], run: fn(&Case, Unstructured<'_>, usize, See
     let Ok(case) = Case::draw(&mut drawn) else {
         return;
     };
-    if let Err(error) = case.config.check() {
+    if let Some(config) = case.spoiled() {
+        let error = config.check().expect_err("a declaration that can't be");
         assert!(!error.to_string().is_empty());
-        let link = Link::new(&case.config, case.role, [3; 16]);
+        let link = Link::new(&config, case.role, [3; 16]);
         assert_eq!(link.err(), Some(error));
         return;
     }

@@ -23,6 +23,8 @@ pub(crate) struct Case {
     pub(crate) asks: bool,
     /// The length of the buffer for output.
     pub(crate) buffer: usize,
+    /// What can't be about a declaration like this one, if anything.
+    spoil: u8,
     /// One of the sizes that input is cut to.
     pub(crate) cut: usize,
     /// The most memory that all of it takes, in bytes: what the declaration promises of a link, the
@@ -62,8 +64,7 @@ impl Case {
         if how & 0x80 != 0 {
             config = config.single_connection();
         }
-        // Drawn last, so that inputs mean what they meant before; seldom a declaration is unsound.
-        config = spoil(config, buffer >> 2);
+        let spoil = buffer >> 2;
         let buffer = [700, 20_000, 1, 40][usize::from(buffer) % 4];
         Ok(Self {
             promise: config.memory_bound() + buffer + TEST,
@@ -72,15 +73,21 @@ impl Case {
             role,
             asks: how & 0x18 == 0x18,
             buffer,
+            spoil,
             cut: usize::from(cut).max(2),
         })
+    }
+
+    /// The same with a declaration that can't be; seldom there is one.
+    pub(crate) fn spoiled(&self) -> Option<Config> {
+        spoil(self.config.clone(), self.spoil)
     }
 }
 
 /// Declares what can't be, for some of 64 values.
-fn spoil(config: Config, how: u8) -> Config {
+fn spoil(config: Config, how: u8) -> Option<Config> {
     let receive = |name: &str| ChannelConfig::receive(name);
-    match how {
+    Some(match how {
         50 => config.frame_limit(511),
         51 => config.frame_limit((1 << 24) + 1),
         52 => config.channel(receive("c0")),
@@ -100,8 +107,8 @@ fn spoil(config: Config, how: u8) -> Config {
         63 => (0..64).fold(config, |config, number| {
             config.channel(receive(&format!("x{number}")))
         }),
-        _ => config,
-    }
+        _ => return None,
+    })
 }
 
 fn patience(input: &mut Unstructured<'_>) -> Result<Patience> {
