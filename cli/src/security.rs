@@ -68,9 +68,6 @@ pub fn from_args(args: &SecurityArgs) -> Result<Secured, Failure> {
         };
     }
     let (identity, pins) = files.read()?;
-    if args.key_log {
-        warn_about_key_log();
-    }
     let security = Security::tls(identity, pins)
         .key_log(args.key_log)
         .build()?;
@@ -91,15 +88,5 @@ pub(crate) fn warn_about(security: &Security) {
         && pins.fingerprints().any(|pin| pin == identity.fingerprint())
     {
         tracing::warn!("--peer names our own key; it takes the peer's certificate");
-    }
-}
-
-fn warn_about_key_log() {
-    match std::env::var_os("SSLKEYLOGFILE") {
-        Some(path) => tracing::warn!(
-            "--key-log: whoever reads {} can read this connection",
-            path.display()
-        ),
-        None => tracing::warn!("--key-log: SSLKEYLOGFILE names no file, so no keys are written"),
     }
 }

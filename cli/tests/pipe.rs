@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::io::{Read, Write};
 
-use common::{Identities, Running, pipe};
+use common::{Identities, Running, countersign, pipe};
 
 fn film() -> Vec<u8> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/data/bunny-320x180.mjpeg");
@@ -164,6 +164,39 @@ fn the_log_goes_to_a_file_too() {
         text.starts_with("before\n") && text.contains("connected with"),
         "{text}"
     );
+}
+
+#[test]
+fn keys_are_written_on_request_alone_and_with_a_warning() {
+    let identities = Identities::new();
+    let keys = identities.file("keys");
+    let warning = "warning: the keys of connections are";
+    for (flags, named, says) in [
+        (&[][..], true, None),
+        (&["--key-log"], false, Some("names no file")),
+        (&["--key-log"], true, Some(keys.as_str())),
+    ] {
+        let receiver = identities.listen("recv", &[]);
+        let address = receiver.address.as_deref().unwrap();
+        let own = identities.flags("operator", "robot");
+        let mut sender = countersign(pipe("send", ["--connect", address], &own, flags));
+        if named {
+            sender.env("SSLKEYLOGFILE", &keys);
+        }
+        let output = sender.output().unwrap();
+        receiver.finish().expect(0, "received 0 messages");
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{log}");
+        assert_eq!(log.contains(warning), says.is_some(), "{log}");
+        assert!(says.is_none_or(|words| log.contains(words)), "{log}");
+        let written = fs::read_to_string(&keys).unwrap_or_default();
+        let expected = named && says.is_some();
+        assert_eq!(
+            written.contains("CLIENT_TRAFFIC_SECRET_0 "),
+            expected,
+            "{written}"
+        );
+    }
 }
 
 /// How much memory a process ever had, in bytes.

@@ -11,6 +11,7 @@ use countersign_endpoint::{Security, SetupError, random_seed};
 
 use crate::driver::{Dialer, Driver, Never, Transport};
 use crate::error::LinkError;
+use crate::key_log;
 use crate::link::Link;
 use crate::receipt::Receipts;
 use crate::registry::Registry;
@@ -28,13 +29,15 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Puts a declaration and a choice of security together.
+    /// Puts a declaration and a choice of security together. A security that writes keys down
+    /// (`TlsBuilder::key_log`) is worth a warning in the log.
     ///
     /// # Errors
     ///
     /// What [`Config::check`] finds.
     pub fn new(config: Config, security: Security) -> Result<Self, ConfigError> {
         config.check()?;
+        key_log::warn(&security);
         Ok(Self {
             config: Arc::new(config),
             security,

@@ -30,6 +30,7 @@ mod error;
 mod establish;
 mod hall;
 mod incoming;
+mod key_log;
 mod link;
 mod listener;
 mod memory;

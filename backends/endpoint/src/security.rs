@@ -89,6 +89,15 @@ impl Security {
         matches!(self.choice, Choice::Plaintext)
     }
 
+    /// Whether the keys of all connections are written to a file ([`TlsBuilder::key_log`]).
+    #[must_use]
+    pub fn logs_keys(&self) -> bool {
+        match &self.choice {
+            Choice::Plaintext => false,
+            Choice::Tls { store, .. } => store.fixed().key_log,
+        }
+    }
+
     /// How many bytes of memory a [`Wire`](crate::Wire) takes at most for one connection that is
     /// secured like this, whatever its peer does (`docs/limits.md`). What waits to be sent counts
     /// once: it is lent by the thread, and given back when it was sent.

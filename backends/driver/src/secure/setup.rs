@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use countersign_endpoint::{ALPN_COUNTERSIGN, Reason, Security, SecurityError};
 
+use crate::key_log;
+
 /// How long the handshake of a secure stream may take by default: as long as a link's.
 pub const DEFAULT_HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
@@ -39,6 +41,7 @@ impl StreamSetup {
     /// [`Security::plaintext`] works too, and has to be asked for by that name.
     #[must_use]
     pub fn new(security: Security) -> Self {
+        key_log::warn(&security);
         let for_links = security.protocols() == [ALPN_COUNTERSIGN.as_bytes()];
         Self {
             security: if for_links {
