@@ -77,3 +77,36 @@ fn a_hello_that_comes_late_touches_nothing() {
         assert_eq!((acceptor.life(), acceptor.resumes()), (Life::Open, 1));
     });
 }
+
+#[test]
+fn without_a_listener_a_connection_that_comes_late_is_let_go() {
+    // [SESSION-7]
+    lasting(&sender(), &receiver(), |pair| {
+        pair.run();
+        pair.cut();
+        let now = pair.now + Duration::from_secs(60);
+        let [opener, acceptor] = &mut pair.ends;
+        let mut hellos = Vec::new();
+        for _attempt in 1..=3 {
+            hellos.push(hello_again(opener, now));
+            opener.handle_lost(now, Loss::Transport);
+        }
+        let session = acceptor.session();
+        for (attempt, life, resumes) in [
+            (2, Life::Open, 1),
+            (1, Life::Offline, 1),
+            (2, Life::Offline, 1),
+            (3, Life::Open, 2),
+        ] {
+            acceptor.handle_lost(now, Loss::Transport);
+            acceptor.handle_opened(now).expect("offline");
+            acceptor.handle_secured(now, None).expect("securing");
+            acceptor.handle_input(now, &hellos[attempt - 1]);
+            assert_eq!((acceptor.life(), acceptor.resumes()), (life, resumes));
+            assert_eq!(acceptor.session(), session);
+            if life == Life::Offline {
+                assert_eq!(acceptor.last_loss(), Some(Loss::Replaced));
+            }
+        }
+    });
+}
