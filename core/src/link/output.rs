@@ -167,8 +167,7 @@ impl Link {
             match half {
                 Half::Receive(half) => {
                     let channel = half.wire;
-                    while let Some((sequence, rejection)) = half.next_rejection() {
-                        let (code, reason) = (rejection.code, rejection.reason.as_str());
+                    while let Some((sequence, code, reason)) = half.next_rejection() {
                         out.frame(&Frame::Reject {
                             channel,
                             sequence,

@@ -42,9 +42,23 @@ enum TakenState {
     /// Handled, but something before it is not.
     Handled,
     /// Rejected; kept until the sender is known to know.
-    Rejected(Rejection),
+    Rejected {
+        code: u32,
+        reason: String,
+        /// REJECT went out on this connection: the message is not in `to_reject`.
+        told: bool,
+    },
     /// The sender knows of the rejection.
     Noted,
+}
+
+impl TakenState {
+    /// Rejected, and the sender is to be told.
+    fn rejected(rejection: Rejection) -> Self {
+        let Rejection { code, reason } = rejection;
+        let told = false;
+        Self::Rejected { code, reason, told }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -297,21 +311,20 @@ impl ReceiveHalf {
 
     /// The sender knows of a rejection.
     pub(crate) fn noted(&mut self, now: Instant, sequence: Sequence) -> Result<(), PeerMisbehaved> {
+        let taken = self
+            .find_taken(sequence)
+            .filter(|taken| matches!(taken.state, TakenState::Rejected { told: true, .. }))
+            .ok_or(PeerMisbehaved::NothingToSettle)?;
+        taken.state = TakenState::Noted;
+        self.advance(now);
+        Ok(())
+    }
+
+    fn find_taken(&mut self, sequence: Sequence) -> Option<&mut Taken> {
         let found = self
             .taken
             .binary_search_by_key(&sequence, |taken| taken.sequence);
-        let taken = found.ok().and_then(|at| self.taken.get_mut(at));
-        match taken {
-            Some(taken)
-                if matches!(taken.state, TakenState::Rejected(_))
-                    && !self.to_reject.contains(&sequence) =>
-            {
-                taken.state = TakenState::Noted;
-                self.advance(now);
-                Ok(())
-            }
-            _ => Err(PeerMisbehaved::NothingToSettle),
-        }
+        self.taken.get_mut(found.ok()?)
     }
 
     // Commands.
@@ -363,7 +376,7 @@ impl ReceiveHalf {
         rejection: Rejection,
     ) -> Result<(), ReceiveError> {
         let length = self.waiting_mut(sequence).map(|taken| {
-            taken.state = TakenState::Rejected(rejection);
+            taken.state = TakenState::rejected(rejection);
             taken.length
         })?;
         self.held_bytes -= length;
@@ -376,12 +389,7 @@ impl ReceiveHalf {
             return Err(ReceiveError::SessionLost);
         }
         let sequence = sequence.saturating_sub(self.base);
-        let found = self
-            .taken
-            .binary_search_by_key(&sequence, |taken| taken.sequence);
-        found
-            .ok()
-            .and_then(|at| self.taken.get_mut(at))
+        self.find_taken(sequence)
             .filter(|taken| matches!(taken.state, TakenState::Waiting))
             .ok_or(ReceiveError::NotWaiting)
     }
@@ -401,7 +409,7 @@ impl ReceiveHalf {
             code: reject::NO_RECEIVER,
             reason: String::new(),
         };
-        let state = TakenState::Rejected(rejection);
+        let state = TakenState::rejected(rejection);
         self.taken.push_back(Taken {
             sequence,
             length,
@@ -466,22 +474,26 @@ impl ReceiveHalf {
         self.ack_due || !self.to_reject.is_empty()
     }
 
-    /// The next rejection to write.
-    pub(crate) fn next_rejection(&self) -> Option<(Sequence, &Rejection)> {
+    /// The next rejection to write: the message, the code and the reason.
+    pub(crate) fn next_rejection(&self) -> Option<(Sequence, u32, &str)> {
         let sequence = *self.to_reject.front()?;
         let at = self
             .taken
             .binary_search_by_key(&sequence, |taken| taken.sequence)
             .ok()?;
         match &self.taken.get(at)?.state {
-            TakenState::Rejected(rejection) => Some((sequence, rejection)),
+            TakenState::Rejected { code, reason, .. } => Some((sequence, *code, reason)),
             _ => None,
         }
     }
 
     /// The next rejection was written.
     pub(crate) fn rejection_written(&mut self) {
-        self.to_reject.pop_front();
+        let written = self.to_reject.pop_front();
+        let taken = written.and_then(|sequence| self.find_taken(sequence));
+        if let Some(TakenState::Rejected { told, .. }) = taken.map(|taken| &mut taken.state) {
+            *told = true;
+        }
     }
 
     /// Whether everything that the peer will ever send has arrived and is settled.

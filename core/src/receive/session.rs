@@ -43,9 +43,13 @@ impl ReceiveHalf {
 
     /// On the new connection the sender is to hear again of every rejection that it has not noted.
     pub(crate) fn resume(&mut self) {
-        let rejected = |taken: &&super::Taken| matches!(taken.state, TakenState::Rejected(_));
-        let rejected = self.taken.iter().filter(rejected);
-        self.to_reject = rejected.map(|taken| taken.sequence).collect();
+        self.to_reject.clear();
+        for taken in &mut self.taken {
+            if let TakenState::Rejected { told, .. } = &mut taken.state {
+                *told = false;
+                self.to_reject.push_back(taken.sequence);
+            }
+        }
     }
 
     /// The session is over, and a new one begins with nothing in it. What has arrived whole can

@@ -25,8 +25,7 @@ impl SendHalf {
             .bytes(messages.saturating_mul(MAX_REASON))
             .bytes(messages.saturating_mul(EXPIRY))
             .bytes(2 * EXPIRY_NODE)
-            // Rejections to be noted, and those that were never noted.
-            .list::<Sequence>(messages)
+            // Rejections to be noted.
             .list::<Sequence>(messages)
     }
 }

@@ -27,6 +27,18 @@ pub(crate) struct Entry {
     /// The payload's length; stays when a rejection lets go of the payload.
     length: usize,
     rejected: bool,
+    /// The rejection is to be noted on this connection: the message stands in `to_note`.
+    owed: bool,
+    /// The rejection was noted, on this connection or an earlier one. Until then the receiver can't
+    /// know that we know.
+    noted: bool,
+}
+
+impl Entry {
+    /// Whether the receiver waits for a note, so that it can't have passed the message.
+    const fn holds_prefix(&self) -> bool {
+        self.rejected && (self.owed || !self.noted)
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -74,10 +86,8 @@ pub(crate) struct SendHalf {
     last: Option<Sequence>,
     /// Expiries of the messages that are not begun, for the next deadline.
     expiries: BTreeSet<(Instant, Sequence)>,
-    /// Rejections that are to be noted on this connection.
+    /// Rejections that are to be noted on this connection, in the order in which they came.
     pub(crate) to_note: VecDeque<Sequence>,
-    /// Rejections that were noted on none: the receiver can't know that we know.
-    never_noted: VecDeque<Sequence>,
 
     /// Verdicts other than `Handled` that the caller has not taken.
     verdicts: VecDeque<(Sequence, Verdict)>,
@@ -116,7 +126,6 @@ impl SendHalf {
             last: None,
             expiries: BTreeSet::new(),
             to_note: VecDeque::new(),
-            never_noted: VecDeque::new(),
             verdicts: VecDeque::new(),
             handled: None,
             wants_room: None,
@@ -144,6 +153,13 @@ impl SendHalf {
             };
             self.drop_unbegun(unbegun + at, Verdict::Rejected(rejection));
         }
+    }
+
+    /// The index in `store` of the message with this number.
+    fn find(&self, sequence: Sequence) -> Option<usize> {
+        self.store
+            .binary_search_by_key(&sequence, |entry| entry.sequence)
+            .ok()
     }
 
     /// The index in `store` of the first message of which nothing is on the wire.
@@ -189,6 +205,8 @@ impl SendHalf {
             expires,
             length,
             rejected: false,
+            owed: false,
+            noted: false,
         });
         Ok(self.base + sequence)
     }
@@ -236,12 +254,9 @@ impl SendHalf {
             if expires > now {
                 break;
             }
-            match self
-                .store
-                .binary_search_by_key(&sequence, |entry| entry.sequence)
-            {
-                Ok(at) => self.drop_unbegun(at, Verdict::Expired),
-                Err(_) => drop(self.expiries.pop_first()),
+            match self.find(sequence) {
+                Some(at) => self.drop_unbegun(at, Verdict::Expired),
+                None => drop(self.expiries.pop_first()),
             }
             any = true;
         }
@@ -288,25 +303,26 @@ impl SendHalf {
         if through > self.announced || self.is_partly_written(through) {
             return Err(PeerMisbehaved::AckedTooMuch);
         }
-        // The receiver waits for the note, so it can't have passed the rejected message.
-        let mut unnoted = self.to_note.iter().chain(&self.never_noted);
-        if unnoted.any(|sequence| *sequence <= through) {
-            return Err(PeerMisbehaved::AckedTooMuch);
-        }
         let first = self.acked + 1;
-        let mut handled = 0;
-        let mut settled = 0;
+        let (mut handled, mut settled) = (0, 0);
+        let (mut freed, mut landed) = (0, 0);
+        // Looks at what it settles and no further: a peer may say the same as often as it likes.
         for entry in self.store.range(..self.written) {
             if entry.sequence > through {
                 break;
             }
+            if entry.holds_prefix() {
+                return Err(PeerMisbehaved::AckedTooMuch);
+            }
             if !entry.rejected {
                 handled += 1;
-                self.stored_bytes -= entry.length;
+                freed += entry.length;
             }
-            self.flight_bytes -= entry.length;
+            landed += entry.length;
             settled += 1;
         }
+        self.stored_bytes -= freed;
+        self.flight_bytes -= landed;
         self.written -= settled;
         self.store.drain(..settled);
         self.acked = through;
@@ -334,21 +350,18 @@ impl SendHalf {
         rejection: Rejection,
     ) -> Result<(), PeerMisbehaved> {
         let at = self
-            .store
-            .binary_search_by_key(&sequence, |entry| entry.sequence)
-            .map_err(|_| PeerMisbehaved::NothingToSettle)?;
-        if at >= self.written {
-            return Err(PeerMisbehaved::NothingToSettle);
-        }
+            .find(sequence)
+            .filter(|at| *at < self.written)
+            .ok_or(PeerMisbehaved::NothingToSettle)?;
         self.received = self.received.max(sequence);
+        let entry = &mut self.store[at];
         // A rejection may come again on a later connection, but one note at a time is enough.
-        if !self.to_note.contains(&sequence) {
+        if !entry.owed {
+            entry.owed = true;
             self.to_note.push_back(sequence);
         }
-        let entry = &mut self.store[at];
         if !entry.rejected {
             entry.rejected = true;
-            self.never_noted.push_back(sequence);
             entry.payload = Bytes::new();
             self.stored_bytes -= entry.length;
             self.settle(sequence, Verdict::Rejected(rejection));
@@ -359,11 +372,9 @@ impl SendHalf {
     /// The next note was written.
     pub(crate) fn note_written(&mut self) {
         let noted = self.to_note.pop_front();
-        // Mostly in the order in which they came.
-        if self.never_noted.front() == noted.as_ref() {
-            self.never_noted.pop_front();
-        } else {
-            self.never_noted.retain(|unnoted| Some(*unnoted) != noted);
+        if let Some(at) = noted.and_then(|sequence| self.find(sequence)) {
+            self.store[at].owed = false;
+            self.store[at].noted = true;
         }
     }
 
@@ -448,7 +459,6 @@ impl SendHalf {
         self.flight_bytes = 0;
         self.stored_bytes = 0;
         self.to_note.clear();
-        self.never_noted.clear();
     }
 
     // For the tlsstream dialect, which has its own way of writing.
@@ -512,6 +522,5 @@ impl SendHalf {
         self.store.shrink_to_fit();
         self.verdicts.shrink_to_fit();
         self.to_note.shrink_to_fit();
-        self.never_noted.shrink_to_fit();
     }
 }

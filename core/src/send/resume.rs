@@ -28,7 +28,7 @@ impl SendHalf {
         // Announced and acknowledged messages only: the half is as the last connection left it.
         self.acknowledge(handled)
             .map_err(|_| PeerMisbehaved::Resume)?;
-        self.to_note.clear();
+        self.forget_owed();
         self.replayed -= self.pending_replays();
         self.begun_before = self.begun_before.max(self.announced);
         self.written = self
@@ -61,10 +61,7 @@ impl SendHalf {
         if partial == 0 {
             return Ok(0);
         }
-        let found = self
-            .store
-            .binary_search_by_key(&(received + 1), |entry| entry.sequence)
-            .map_err(|_| PeerMisbehaved::Resume)?;
+        let found = self.find(received + 1).ok_or(PeerMisbehaved::Resume)?;
         let most = if found < self.written {
             self.store[found].length.saturating_sub(1)
         } else if found == self.written {
@@ -75,6 +72,15 @@ impl SendHalf {
         match usize::try_from(partial) {
             Ok(partial) if partial <= most => Ok(partial),
             _ => Err(PeerMisbehaved::Resume),
+        }
+    }
+
+    /// Notes are owed to who rejects on this connection; the receiver repeats what it wants noted.
+    fn forget_owed(&mut self) {
+        for sequence in core::mem::take(&mut self.to_note) {
+            if let Some(at) = self.find(sequence) {
+                self.store[at].owed = false;
+            }
         }
     }
 

@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use countersign_core::{ChannelConfig, Config, PeerMisbehaved, Role};
+use countersign_core::{ChannelConfig, Config, Output, PeerMisbehaved, Role};
 
-use crate::common::bytes::{Entry, ack, first, message, next, noted, reject, skip};
+use crate::common::bytes::{Entry, Greeting, ack, first, message, next, noted, reject, skip};
 use crate::common::peer::{MAIN, Peer, against_lasting};
 
 fn receiver() -> Config {
@@ -114,6 +114,20 @@ fn a_receiver_repeats_its_rejections() {
         peer.sleep(Duration::from_millis(1));
         assert_eq!(peer.say(), ack(0, 1));
         // Only once on each connection: the second NOTED answers nothing.
+        peer.refuses(&noted(0, 1), PeerMisbehaved::NothingToSettle, 4);
+    });
+    // [REJECT-6] Nor does one that comes before the rejection went out again.
+    two(&|peer| {
+        let reason = "no".repeat(100);
+        peer.link.reject(MAIN, 1, 7, &reason).expect("it waits");
+        assert_eq!(peer.say(), reject(0, 1, 7, &reason));
+        peer.lose();
+        peer.connect();
+        let hello = Greeting::naming(peer.link.session(), &[Entry::send("main")]);
+        peer.hear(&hello.bytes());
+        // Room for WELCOME, and none for the rejection behind it.
+        let output = peer.link.poll_output(peer.now, &mut [0; 200]);
+        assert!(matches!(output, Output::Written(..200)), "{output:?}");
         peer.refuses(&noted(0, 1), PeerMisbehaved::NothingToSettle, 4);
     });
     // Not what the sender has noted,

@@ -104,6 +104,15 @@ fn acks_never_go_ahead() {
         assert_eq!(peer.say(), noted(0, 1));
         peer.takes(&ack(0, 1));
     });
+    // Nor when it is owed again: notes that wait for messages that are gone would have no bound.
+    against_sender(&Config::default(), |peer| {
+        peer.send(b"a");
+        peer.say();
+        peer.takes(&reject(0, 1, 7, ""));
+        assert_eq!(peer.say(), noted(0, 1));
+        peer.takes(&reject(0, 1, 7, ""));
+        peer.refuses(&ack(0, 1), PeerMisbehaved::AckedTooMuch, 4);
+    });
 }
 
 #[test]
