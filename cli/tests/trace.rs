@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -120,6 +121,35 @@ fn filters_leave_what_they_name() {
     let early = lines(&["--to", "199us"]);
     assert!(late.iter().all(|line| seconds(line) >= 0.0002) && !late.is_empty());
     assert_eq!(early.len() + late.len(), all.len());
+}
+
+#[test]
+fn filters_that_nothing_can_pass_are_wrong() {
+    let file = kept("visits.capture");
+    trace(&[&file, "--kind", "nonsense"]).expect(2, "no such kind; there are HELLO, ");
+    trace(&[&file, "--kind", "in"]).expect(2, "no such kind");
+    let span = ["--from", "1s", "--to", "0.5s"];
+    trace(&[&[file.as_str()], &span[..]].concat()).expect(2, "--from is later than --to");
+    trace(&[&file, "--from", "0s", "--to", "0s"]).expect(0, "");
+    // Whatever is shown can be asked for.
+    let mut kinds = BTreeSet::new();
+    for name in ["visits.capture", "tlsstream.capture", "demo.capture"] {
+        let shown = trace(&[&kept(name), "--json"]).text();
+        let kind = |line: &str| {
+            line.split("\"kind\":\"")
+                .nth(1)?
+                .split('"')
+                .next()
+                .map(str::to_owned)
+        };
+        kinds.extend(shown.lines().map(|line| kind(line).unwrap()));
+    }
+    assert!(kinds.len() > 20, "{kinds:?}");
+    let args = kinds.iter().flat_map(|kind| ["--kind", kind]);
+    let args: Vec<&str> = [file.as_str()].into_iter().chain(args).collect();
+    let shown = trace(&args);
+    shown.expect(0, "");
+    assert_eq!(shown.text(), trace(&[&file]).text());
 }
 
 /// A file that was made for a command that could not be done would be in the way of the next.
