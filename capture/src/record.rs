@@ -206,6 +206,13 @@ impl PartialEq for Ended {
 }
 
 impl Entry {
+    /// Every name that [`Entry::name`] gives.
+    pub const NAMES: [&'static str; 24] = [
+        "new", "clock", "ask", "opened", "secured", "in", "eof", "lost", "timeout", "send", "take",
+        "handle", "reject", "abandon", "close", "takeover", "admit", "busy", "evict", "revoke",
+        "out", "event", "gone", "end",
+    ];
+
     /// The record's name in the specification.
     #[must_use]
     pub const fn name(&self) -> &'static str {

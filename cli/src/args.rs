@@ -12,6 +12,7 @@ use countersign_tokio::core::{self, DEFAULT_CHANNEL, RetryLimit};
 use crate::exit::Exit;
 use crate::security::Peer;
 use crate::split::Way;
+use crate::trace;
 
 /// Hand messages directly to one pinned peer, and know what became of every one of them
 #[derive(Debug, Parser)]
@@ -327,7 +328,7 @@ pub struct TraceArgs {
     pub channel: Vec<String>,
     /// Only frames of this type (MESSAGE, ACK, ...), or this record (send, event, ...); repeat for
     /// several
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", value_parser = parse_kind)]
     pub kind: Vec<String>,
     /// Only this link; they are numbered in the order of their beginning
     #[arg(long, value_name = "NUMBER")]
@@ -398,6 +399,14 @@ fn parse_limit(text: &str) -> Result<u64, String> {
         size @ MIN_LIMIT.. => Ok(size),
         _ => Err(format!("a capture's limit is {MIN_LIMIT} bytes at least")),
     }
+}
+
+fn parse_kind(text: &str) -> Result<String, String> {
+    if trace::kinds().any(|kind| kind.eq_ignore_ascii_case(text)) {
+        return Ok(text.to_owned());
+    }
+    let kinds: Vec<_> = trace::kinds().collect();
+    Err(format!("no such kind; there are {}", kinds.join(", ")))
 }
 
 /// A time as people write it; also 1.5s, which stands in the lines of a trace.

@@ -9,11 +9,12 @@ use crate::args::{CaptureArgs, Payloads};
 use crate::exit::Failure;
 
 /// The capture that the command line asks for, if it does.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Recording(Option<Capture>);
 
 impl Recording {
-    /// Makes the file.
+    /// Makes the file. What else may be wrong with the command line is to be found before, since the
+    /// file would be in the way of the next try.
     ///
     /// # Errors
     /// It is there already, or can't be made.

@@ -1,12 +1,9 @@
 //! `countersign pin`: shows fingerprints.
 
-use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
 use countersign_tokio::endpoint::{Fingerprint, Pins};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 use x509_cert::Certificate;
 use x509_cert::der::{DateTime, Decode};
 
@@ -30,19 +27,14 @@ pub fn run(args: &PinArgs) -> Result<(), Failure> {
 fn describe(path: &Path) -> Result<Vec<String>, Failure> {
     let pins = Pins::from_files([path])?;
     let file = path.display();
-    let text = fs::read(path).map_err(|error| Failure::files(format!("{file}: {error}")))?;
-    let mut lines = Vec::new();
-    for certificate in CertificateDer::pem_slice_iter(&text).flatten() {
-        if let Some(pin) = pins.find(&certificate) {
-            let facts = facts(&certificate);
-            lines.push(line(pin.fingerprint(), &format!("{facts}, {file}")));
-        }
-    }
-    if lines.is_empty() {
-        let fingerprints = pins.fingerprints();
-        lines.extend(fingerprints.map(|found| line(found, &format!("listed in {file}"))));
-    }
-    Ok(lines)
+    let lines = pins.iter().map(|pin| match pin.certificate_der() {
+        Some(certificate) => line(
+            pin.fingerprint(),
+            &format!("{}, {file}", facts(certificate)),
+        ),
+        None => line(pin.fingerprint(), &format!("listed in {file}")),
+    });
+    Ok(lines.collect())
 }
 
 fn line(fingerprint: Fingerprint, what: &str) -> String {

@@ -189,6 +189,47 @@ fn files_that_can_not_be_used_change_nothing() {
     }
 }
 
+/// As docs/rotation.md says, where fingerprints are pinned and the next key comes as a certificate.
+#[test]
+fn a_certificate_put_behind_fingerprints_keeps_the_pipe() {
+    let identities = Identities::new();
+    let file = identities.file("operator.crt");
+    let (own, old) = (read(&file), fingerprint(&file));
+    let next = read(&identities.file("stranger.crt"));
+    let new = fingerprint(&identities.file("stranger.crt"));
+    // What the robot reads as pins is the operator's own file too.
+    let lines = format!("# the operator's\n{old}\n");
+    put(&file, lines.as_bytes());
+    let mut robot = identities.listen("recv", &["-v"]);
+    robot.collect();
+    put(&file, &own);
+    let mut operator = identities.connect(&robot, "send", &["-v"]);
+    operator.wait_for_log("connected with", 1);
+    let mut input = operator.stdin();
+    line(&mut input, "one");
+
+    put(&file, &[lines.as_bytes(), &next].concat());
+    robot.signal("HUP");
+    robot.wait_for_log("pins added", 1);
+    robot.wait_for_log(&new, 1);
+    let shown = run(["pin", &file]).text();
+    assert!(shown.contains(&old) && shown.contains(&new), "{shown}");
+    line(&mut input, "two");
+    // Cut off in what begins the second of two certificates.
+    let halves = [&next[..], &next[..4]].concat();
+    put(&file, &halves);
+    robot.signal("HUP");
+    robot.wait_for_log("nothing has changed", 1);
+    robot.wait_for_log("half a BEGIN or END line", 1);
+    line(&mut input, "three");
+    drop(input);
+    operator.finish().expect(0, "3 handled");
+    let received = robot.finish();
+    received.expect(0, "received 3 messages");
+    assert!(!received.stderr.contains("pins removed"));
+    assert_eq!(received.text(), "one\ntwo\nthree\n");
+}
+
 #[test]
 fn a_listener_that_waits_goes_on_with_the_new_files() {
     let identities = Identities::new();

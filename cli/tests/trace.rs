@@ -4,12 +4,13 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 
-use common::{Finished, countersign, run};
+use common::{Finished, Identities, countersign, pipe, run};
 use tempfile::TempDir;
 
 fn kept(name: &str) -> String {
@@ -120,6 +121,62 @@ fn filters_leave_what_they_name() {
     let early = lines(&["--to", "199us"]);
     assert!(late.iter().all(|line| seconds(line) >= 0.0002) && !late.is_empty());
     assert_eq!(early.len() + late.len(), all.len());
+}
+
+#[test]
+fn filters_that_nothing_can_pass_are_wrong() {
+    let file = kept("visits.capture");
+    trace(&[&file, "--kind", "nonsense"]).expect(2, "no such kind; there are HELLO, ");
+    trace(&[&file, "--kind", "in"]).expect(2, "no such kind");
+    let span = ["--from", "1s", "--to", "0.5s"];
+    trace(&[&[file.as_str()], &span[..]].concat()).expect(2, "--from is later than --to");
+    trace(&[&file, "--from", "0s", "--to", "0s"]).expect(0, "");
+    // Whatever is shown can be asked for.
+    let mut kinds = BTreeSet::new();
+    for name in ["visits.capture", "tlsstream.capture", "demo.capture"] {
+        let shown = trace(&[&kept(name), "--json"]).text();
+        let kind = |line: &str| {
+            line.split("\"kind\":\"")
+                .nth(1)?
+                .split('"')
+                .next()
+                .map(str::to_owned)
+        };
+        kinds.extend(shown.lines().map(|line| kind(line).unwrap()));
+    }
+    assert!(kinds.len() > 20, "{kinds:?}");
+    let args = kinds.iter().flat_map(|kind| ["--kind", kind]);
+    let args: Vec<&str> = [file.as_str()].into_iter().chain(args).collect();
+    let shown = trace(&args);
+    shown.expect(0, "");
+    assert_eq!(shown.text(), trace(&[&file]).text());
+}
+
+/// A file that was made for a command that could not be done would be in the way of the next.
+#[test]
+fn a_capture_begins_when_files_and_flags_are_good() {
+    let identities = Identities::new();
+    let capture = identities.file("a.capture");
+    let place = ["--connect", "127.0.0.1:1"];
+    let more = ["--retry", "never", "--capture", &capture];
+    let good = identities.flags("robot", "operator");
+    for (file, other) in [
+        ("robot.crt", "robot.key"),
+        ("robot.key", "absent.key"),
+        ("operator.crt", "robot.key"),
+    ] {
+        let (file, other) = (identities.file(file), identities.file(other));
+        let bad = good
+            .iter()
+            .map(|flag| if *flag == file { &other } else { flag });
+        let bad: Vec<String> = bad.cloned().collect();
+        assert_ne!(bad, good);
+        run(pipe("send", place, &bad, &more)).expect(4, "");
+        assert!(!Path::new(&capture).exists(), "{bad:?}");
+    }
+    // Nobody listens there, which is worth a capture.
+    run(pipe("send", place, &good, &more)).expect(1, "nobody listens there");
+    assert!(Path::new(&capture).exists());
 }
 
 #[test]

@@ -47,6 +47,12 @@ fn pins(text: &[u8]) {
         assert!(!all[..at].contains(pin), "one pin twice");
         assert_eq!(pin.fingerprint().to_string().parse(), Ok(pin.fingerprint()));
     }
+    let is_key =
+        |line: &[u8]| line.starts_with(b"-----BEGIN ") && line.ends_with(b"PRIVATE KEY-----");
+    let mut lines = text.split(|byte| matches!(byte, b'\n' | b'\r'));
+    assert!(!lines.any(is_key), "a private key among pins");
+    let marked = Pins::from_text(&[b"\xef\xbb\xbf", text].concat()).expect("a mark more");
+    assert!(marked.iter().eq(pins.iter()), "a mark makes a difference");
     let again = Pins::new(all).expect("as many as before");
     assert!(again.fingerprints().eq(pins.fingerprints()));
     // What was read as fingerprints can be written and read again.

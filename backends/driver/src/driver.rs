@@ -69,6 +69,9 @@ pub trait Transport {
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
+/// How often a driver reads and writes in a row before others get their turn: a megabyte or two.
+const ROUNDS: u32 = 32;
+
 /// A timer that can be set again.
 pub trait Timer {
     /// Ready when `deadline` has come; before, the context's waker is woken then. The deadline
@@ -220,7 +223,7 @@ impl<D: Dial> Driver<D> {
         if self.watch.poll_changed(context).is_ready() {
             self.recheck();
         }
-        loop {
+        for _ in 0..ROUNDS {
             let now = self.shared.clock.now();
             let mut progress = false;
             if self.is_due(now) {
@@ -249,6 +252,9 @@ impl<D: Dial> Driver<D> {
                 return Poll::Pending;
             }
         }
+        // Who never runs dry must not keep the others waiting, nor word of identity and trust.
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Identity and trust were replaced: the peer is judged again.

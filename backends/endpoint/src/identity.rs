@@ -309,18 +309,27 @@ fn only_key(
 }
 
 /// Reads every certificate, so that a damaged one is found here and not by the peer.
-pub(crate) fn read_all(
+fn read_all(
     certificates: &[CertificateDer<'_>],
     origin: &Origin,
 ) -> Result<Vec<Facts>, SetupError> {
-    let read = |(index, certificate)| {
-        Facts::read(certificate).map_err(|unusable| SetupError::BadCertificate {
-            origin: origin.clone(),
-            number: index + 1,
-            detail: unusable.0,
-        })
-    };
-    certificates.iter().enumerate().map(read).collect()
+    let numbered = certificates.iter().zip(1..);
+    numbered
+        .map(|(certificate, number)| read_one(certificate, number, origin))
+        .collect()
+}
+
+/// Reads the certificate that is number `number` in `origin`.
+pub(crate) fn read_one(
+    certificate: &CertificateDer<'_>,
+    number: usize,
+    origin: &Origin,
+) -> Result<Facts, SetupError> {
+    Facts::read(certificate).map_err(|unusable| SetupError::BadCertificate {
+        origin: origin.clone(),
+        number,
+        detail: unusable.0,
+    })
 }
 
 /// Whether others than its owner may read `file`.

@@ -74,6 +74,7 @@ mod link_error;
 mod peers;
 mod pem;
 mod pin;
+mod pin_file;
 mod plain;
 mod security;
 mod settings;

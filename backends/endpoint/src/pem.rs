@@ -13,6 +13,9 @@ use crate::setup_error::{Origin, SetupError};
 /// The longest file that is read, in bytes: far more than the largest bundle in use.
 const FILE_LIMIT: u64 = 1 << 20;
 
+/// What some editors put in front of a text to say that it is UTF-8.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Reads a whole file into memory that is wiped when it is dropped, since it may hold a key.
 pub(crate) fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, SetupError> {
     let unreadable = |source: std::io::Error| match source.kind() {
@@ -58,6 +61,7 @@ pub(crate) struct Sections {
 impl Sections {
     /// Sorts the sections of `pem`; other kinds of section are passed over.
     pub(crate) fn read(pem: &[u8], origin: &Origin) -> Result<Self, SetupError> {
+        let pem = pem.strip_prefix(BYTE_ORDER_MARK).unwrap_or(pem);
         let contains = |needle: &[u8]| pem.windows(needle.len()).any(|window| window == needle);
         let mut sections = Self {
             // The first is PKCS#8's way of saying so (RFC 5958), the second OpenSSL's old one
@@ -94,7 +98,7 @@ impl Sections {
 }
 
 /// `error` without any of the text it happened in.
-fn describe(error: &rustls::pki_types::pem::Error) -> &'static str {
+pub(crate) fn describe(error: &rustls::pki_types::pem::Error) -> &'static str {
     use rustls::pki_types::pem::Error;
     match error {
         Error::MissingSectionEnd { .. } => "a section has no END line",

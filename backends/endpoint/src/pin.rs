@@ -8,8 +8,9 @@ use rustls::pki_types::CertificateDer;
 
 use crate::certificate::Facts;
 use crate::fingerprint::Fingerprint;
-use crate::identity::read_all;
-use crate::pem::{Sections, read_file};
+use crate::identity::read_one;
+use crate::pem::read_file;
+use crate::pin_file;
 use crate::setup_error::{Origin, SetupError};
 
 /// A certificate, byte for byte, or the fingerprint of a public key.
@@ -28,9 +29,21 @@ impl Pin {
     /// # Errors
     /// [`SetupError::BadCertificate`] when it can't be read.
     pub fn certificate(der: &[u8]) -> Result<Self, SetupError> {
-        let certificate = vec![CertificateDer::from(der.to_vec())];
-        let mut pins = from_certificates(certificate, &Origin::Memory("the pinned certificate"))?;
-        pins.pop().ok_or(SetupError::NoPins)
+        let certificate = CertificateDer::from(der.to_vec());
+        Self::of_certificate(certificate, 1, &Origin::Memory("the pinned certificate"))
+    }
+
+    /// Pins `certificate`, which is number `number` in `origin`.
+    pub(crate) fn of_certificate(
+        certificate: CertificateDer<'static>,
+        number: usize,
+        origin: &Origin,
+    ) -> Result<Self, SetupError> {
+        let facts = read_one(&certificate, number, origin)?;
+        Ok(Self {
+            fingerprint: facts.fingerprint,
+            certificate: Some(certificate),
+        })
     }
 
     /// Pins a public key, in whatever certificate it comes.
@@ -52,6 +65,12 @@ impl Pin {
     #[must_use]
     pub const fn is_certificate(&self) -> bool {
         self.certificate.is_some()
+    }
+
+    /// The pinned certificate in DER, if it is one.
+    #[must_use]
+    pub fn certificate_der(&self) -> Option<&[u8]> {
+        self.certificate.as_deref()
     }
 
     /// Whether `certificate`, whose public key has `fingerprint`, is the pinned one.
@@ -195,8 +214,13 @@ impl Pins {
     }
 
     /// Reads pins from files, one for each peer. A file holds certificates in PEM, every one of
-    /// which is a pin, or fingerprints, one to a line, with empty lines and lines that begin with
-    /// `#` passed over. What one file holds are keys of one peer.
+    /// which is a pin, and fingerprints, one to a line, in any order, with empty lines and lines
+    /// that begin with `#` passed over. What one file holds are keys of one peer.
+    ///
+    /// Text is passed over directly in front of a certificate, where tools write what it says
+    /// (RFC 7468, section 5.2), unless it looks like a pin or half a one: begins with a dash, or
+    /// with the name of a hash function, or is 64 hexadecimal digits. All else is an error, other
+    /// sections of PEM too. So a file that was cut off is noticed, unless it was between two pins.
     ///
     /// # Errors
     /// A [`SetupError`] that names the file and says what is wrong with it.
@@ -206,7 +230,7 @@ impl Pins {
         let mut peers = Vec::new();
         for file in files {
             let file = file.as_ref();
-            let pins = read_text(&read_file(file)?, &file.into())?;
+            let pins = pin_file::read(&read_file(file)?, &file.into())?;
             if pins.is_empty() {
                 return Err(SetupError::EmptyPinFile {
                     path: file.to_owned(),
@@ -222,7 +246,7 @@ impl Pins {
     /// # Errors
     /// A [`SetupError`] that says what is wrong with it.
     pub fn from_text(text: &[u8]) -> Result<Self, SetupError> {
-        Self::of_one_peer(read_text(text, &Origin::Memory("the pins"))?)
+        Self::of_one_peer(pin_file::read(text, &Origin::Memory("the pins"))?)
     }
 
     /// Says whether the certificates' validity dates count; they do unless told otherwise.
@@ -283,44 +307,4 @@ impl From<Fingerprint> for Pins {
     fn from(fingerprint: Fingerprint) -> Self {
         Pin::public_key(fingerprint).into()
     }
-}
-
-fn from_certificates(
-    certificates: Vec<CertificateDer<'static>>,
-    origin: &Origin,
-) -> Result<Vec<Pin>, SetupError> {
-    let facts = read_all(&certificates, origin)?;
-    let pin = |(facts, certificate): (Facts, _)| Pin {
-        fingerprint: facts.fingerprint,
-        certificate: Some(certificate),
-    };
-    Ok(facts.into_iter().zip(certificates).map(pin).collect())
-}
-
-fn read_text(text: &[u8], origin: &Origin) -> Result<Vec<Pin>, SetupError> {
-    if text.windows(11).any(|window| window == b"-----BEGIN ") {
-        let sections = Sections::read(text, origin)?;
-        let origin = origin.clone();
-        return match (sections.certificates.is_empty(), sections.keys.is_empty()) {
-            (false, _) => from_certificates(sections.certificates, &origin),
-            (true, true) if !sections.encrypted_key => Err(SetupError::NoCertificate { origin }),
-            (true, _) => Err(SetupError::KeyInsteadOfCertificate { origin }),
-        };
-    }
-    let text = String::from_utf8_lossy(text);
-    let lines = text
-        .lines()
-        .zip(1..)
-        .map(|(line, number)| (line.trim(), number));
-    lines
-        .filter(|(line, _)| !line.is_empty() && !line.starts_with('#'))
-        .map(|(line, number)| match line.parse() {
-            Ok(fingerprint) => Ok(Pin::public_key(fingerprint)),
-            Err(source) => Err(SetupError::BadFingerprint {
-                origin: origin.clone(),
-                line: number,
-                source,
-            }),
-        })
-        .collect()
 }

@@ -197,6 +197,39 @@ pub enum SetupError {
         /// What is wrong with it.
         source: ParseFingerprintError,
     },
+    /// There is a private key in a text of pins, where it is no use and others may read it.
+    #[error(
+        "{origin}: line {line}: a private key does not belong among pins; are the certificate file \
+         and the key file swapped?"
+    )]
+    KeyAmongPins {
+        /// Where it was read from.
+        origin: Origin,
+        /// Which line it begins with, counted from 1.
+        line: usize,
+    },
+    /// There is a PEM section in a text of pins that is neither a certificate nor a private key.
+    #[error(
+        "{origin}: line {line}: this PEM section is no certificate; pins are sections `BEGIN \
+         CERTIFICATE` and fingerprints"
+    )]
+    SectionAmongPins {
+        /// Where it was read from.
+        origin: Origin,
+        /// Which line it begins with, counted from 1.
+        line: usize,
+    },
+    /// A line in a text of pins is none, nor does it stand in front of a certificate.
+    #[error(
+        "{origin}: line {line}: neither a fingerprint, which begins with `sha256:`, nor a \
+         certificate or the text in front of one; remove it, or put `#` in front"
+    )]
+    NotAPin {
+        /// Where it was read from.
+        origin: Origin,
+        /// Which line, counted from 1.
+        line: usize,
+    },
     /// An authority without a root certificate.
     #[error("there is no certificate of an authority; name at least one")]
     NoRoots,

@@ -63,8 +63,9 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
 fn run_on<B: Backend>(backend: &B, args: &DemoArgs) -> Result<(), Failure> {
     let asked = how_many_cuts(args)?;
     let film = Film::embedded()?;
+    let setups = setups()?;
     let recording = Recording::begin(&args.capture)?;
-    let [robot, operator] = setups()?.map(|setup| recording.of(setup));
+    let [robot, operator] = setups.map(|setup| recording.of(setup));
     let progress = progress(args.frames);
     let listener = backend
         .listen(robot)

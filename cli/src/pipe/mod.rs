@@ -40,10 +40,7 @@ pub fn run(command: PipeCommand) -> Result<(), Failure> {
     // One thread drives the connection; the standard streams, which block, have their own. That
     // one thread also means that the last words of a connection, why a peer is refused say, are
     // on their way before the program hears of its end.
-    let recording = Recording::begin(match &command {
-        PipeCommand::Send(args) => &args.link.capture,
-        PipeCommand::Recv(args) => &args.link.capture,
-    })?;
+    let mut recording = Recording::default();
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
@@ -53,8 +50,8 @@ pub fn run(command: PipeCommand) -> Result<(), Failure> {
     let result = runtime.block_on(async {
         let stop = Stop::listen()?;
         match command {
-            PipeCommand::Send(args) => send::run(args, &recording, stop).await,
-            PipeCommand::Recv(args) => receive::run(args.link, &recording, stop).await,
+            PipeCommand::Send(args) => send::run(args, &mut recording, stop).await,
+            PipeCommand::Recv(args) => receive::run(args.link, &mut recording, stop).await,
         }
     });
     // A thread that waits for a standard stream would be waited for otherwise.
@@ -63,11 +60,11 @@ pub fn run(command: PipeCommand) -> Result<(), Failure> {
     result
 }
 
-/// Makes the link that the command line describes; `None` if it was stopped before there was one.
+/// Makes the link that the command line describes, and begins its capture; `None` if it was stopped before there was one.
 async fn establish(
     args: &LinkArgs,
     channel: ChannelConfig,
-    recording: &Recording,
+    recording: &mut Recording,
     stop: &mut Stop,
 ) -> Result<Option<Watch>, Failure> {
     let secured = security::from_args(&args.security)?;
@@ -84,6 +81,7 @@ async fn establish(
         .reconnect(Reconnect::limited(args.retry.0));
     let setup = Setup::new(config, secured.security)
         .map_err(|error: ConfigError| Failure::usage(error.to_string()))?;
+    *recording = Recording::begin(&args.capture)?;
     let setup = recording.of(setup);
     let watch = tokio::select! {
         watch = reach(args, setup, mode) => watch?,

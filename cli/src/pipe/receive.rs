@@ -17,7 +17,7 @@ const BATCH_MESSAGES: usize = 4096;
 
 pub(super) async fn run(
     args: LinkArgs,
-    recording: &Recording,
+    recording: &mut Recording,
     mut stop: Stop,
 ) -> Result<(), Failure> {
     let mut channel = ChannelConfig::receive(&args.channel)

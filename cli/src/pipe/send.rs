@@ -19,7 +19,7 @@ use crate::exit::Failure;
 
 pub(super) async fn run(
     args: SendArgs,
-    recording: &Recording,
+    recording: &mut Recording,
     mut stop: Stop,
 ) -> Result<(), Failure> {
     let mut channel = ChannelConfig::send(&args.link.channel).max_message(args.link.max_message);

@@ -2,7 +2,7 @@
 
 use countersign_tokio::capture::{Data, Part};
 use countersign_tokio::core::wire::{
-    Decoder, Frame, Greeting, MAX_FRAME_LIMIT, MessageHead, Piece,
+    Decoder, Frame, FrameType, Greeting, MAX_FRAME_LIMIT, MessageHead, Piece,
 };
 use countersign_tokio::core::{Dialect, Mode, Policy};
 
@@ -189,10 +189,15 @@ fn message(head: &MessageHead) -> Found {
     }
 }
 
+/// The type's name, as the specification writes it.
+pub(super) fn name(kind: &FrameType) -> String {
+    format!("{kind:?}").to_uppercase()
+}
+
 fn other(frame: &Frame<'_>) -> Found {
     use Field::{Number, Text};
 
-    let kind = format!("{:?}", frame.kind()).to_uppercase();
+    let kind = name(&frame.kind());
     let mut names = Vec::new();
     let (channel, fields) = match *frame {
         Frame::Hello(ref greeting) | Frame::Welcome(ref greeting) => {

@@ -12,7 +12,8 @@ mod summary;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write, stdin, stdout};
 
-use countersign_tokio::capture::{ReadError, Reader, Record, Replay, ReplayError};
+use countersign_tokio::capture::{Entry, ReadError, Reader, Record, Replay, ReplayError};
+use countersign_tokio::core::wire::FrameType;
 
 use crate::args::TraceArgs;
 use crate::exit::Failure;
@@ -23,8 +24,14 @@ use summary::Summary;
 /// Tells what is in a capture.
 ///
 /// # Errors
-/// The file can't be read or is none, or a replay did something else.
+/// The file can't be read or is none, there is no time between `--from` and `--to`, or a replay did
+/// something else.
 pub fn run(args: &TraceArgs) -> Result<(), Failure> {
+    if args.to.is_some_and(|to| args.from > Some(to)) {
+        return Err(Failure::usage(
+            "--from is later than --to; nothing is between them",
+        ));
+    }
     let name = args.file.display();
     let bytes = read(args).map_err(|error| {
         Failure::files(format!("{name}: cannot be read ({error})")).because(error)
@@ -118,6 +125,15 @@ fn tell(args: &TraceArgs, mut reader: Reader<'_>, out: &mut impl Write) -> Told 
         write!(out, "{}", summary.render())?;
     }
     Ok(conclude(args, &reader, wrong.as_ref()))
+}
+
+/// Every kind that a line may have.
+pub(crate) fn kinds() -> impl Iterator<Item = String> {
+    let frames = FrameType::ALL.iter().map(frames::name);
+    // What comes in is shown in frames, and always makes some, if not good ones.
+    let records = Entry::NAMES.into_iter().filter(|name| *name != "in");
+    let others = ["OK", "no-frame", "too-small"].into_iter();
+    frames.chain(others.chain(records).map(str::to_owned))
 }
 
 fn is_within(args: &TraceArgs, time: u64, begin: u64) -> bool {

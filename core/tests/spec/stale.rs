@@ -80,7 +80,7 @@ fn a_hello_that_comes_late_touches_nothing() {
 
 #[test]
 fn without_a_listener_a_connection_that_comes_late_is_let_go() {
-    // [SESSION-7]
+    // [SESSION-7] [REFUSE-8]
     lasting(&sender(), &receiver(), |pair| {
         pair.run();
         pair.cut();

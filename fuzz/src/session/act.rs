@@ -32,7 +32,11 @@ pub(crate) fn act(
         110..=112 => answer(how, subject),
         113 => subject.link.handle_eof(subject.now),
         114 => lose(how, subject),
-        115 => drop(subject.link.handle_opened(subject.now)),
+        115 => {
+            if subject.link.handle_opened(subject.now).is_ok() {
+                peer.opened();
+            }
+        }
         116 => drop(subject.link.handle_secured(subject.now, someone(how))),
         117 => subject.link.evict(subject.now),
         _ => {

@@ -56,7 +56,7 @@ impl ConnectionAccess for &Mutex<Connection> {
 /// not trusted any more, the stream fails with
 /// [`PermissionDenied`](io::ErrorKind::PermissionDenied), and the peer finds it cut off: at once
 /// where somebody reads, else with the next read or write. (A read of the std backend's, which blocks
-/// in the system, only notices when something comes.)
+/// in the system, only notices when something comes, of which it hands out nothing.)
 ///
 /// Dropping it ends the transport without a goodbye, which the peer finds to be an error.
 #[derive(Debug)]

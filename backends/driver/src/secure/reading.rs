@@ -81,6 +81,10 @@ impl Reading {
             if received == 0 {
                 return Poll::Ready(self.end(access));
             }
+            // A transport that blocks may have waited for long.
+            if let Err(error) = access.with(Connection::recheck) {
+                return Poll::Ready(Err(self.fail(error)));
+            }
         }
         self.preloaded = false;
         Poll::Ready(self.decrypt(access, take))

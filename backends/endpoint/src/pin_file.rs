@@ -1,0 +1,157 @@
+//! Reading a text of pins: fingerprints and certificates, in any order.
+//!
+//! A pin that is passed over ends the links of its peer, so what can't be told apart from half a
+//! pin is an error. Tools write what a certificate says in front of it, and nowhere else; such
+//! text is let through there (RFC 7468, section 5.2).
+
+use std::borrow::Cow;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use crate::fingerprint::{Fingerprint, ParseFingerprintError};
+use crate::pem::{BYTE_ORDER_MARK, describe};
+use crate::pin::Pin;
+use crate::setup_error::{Origin, SetupError};
+
+/// Reads all of `text`.
+pub(crate) fn read(text: &[u8], origin: &Origin) -> Result<Vec<Pin>, SetupError> {
+    PinFile {
+        text,
+        origin,
+        next: 0,
+        certificates: 0,
+    }
+    .read()
+}
+
+struct PinFile<'a> {
+    text: &'a [u8],
+    origin: &'a Origin,
+    /// Where the next line begins.
+    next: usize,
+    /// How many certificates there were.
+    certificates: usize,
+}
+
+/// A line, and where it begins. A line that is no UTF-8 is no line of a key, so that no copy has to
+/// be wiped.
+struct Line<'a> {
+    start: usize,
+    text: Cow<'a, str>,
+}
+
+impl<'a> PinFile<'a> {
+    fn read(mut self) -> Result<Vec<Pin>, SetupError> {
+        let mut pins = Vec::new();
+        // Where text begins that needs a certificate behind it.
+        let mut heading = None;
+        while let Some(line) = self.line() {
+            let text = line.text.trim();
+            if text.is_empty() || text.starts_with('#') {
+                continue;
+            }
+            if text.starts_with('-') {
+                pins.push(self.section(&line)?);
+                heading = None;
+                continue;
+            }
+            match (text.parse::<Fingerprint>(), heading) {
+                (Ok(fingerprint), None) => pins.push(fingerprint.into()),
+                // What a tool says about a certificate may have fingerprints in it, of other things
+                // too.
+                (Ok(_), Some(heading)) => return Err(self.not_a_pin(heading)),
+                (Err(source), _) if is_meant_as_pin(text) => {
+                    return Err(self.bad_fingerprint(line.start, source));
+                }
+                (Err(_), _) => heading = heading.or(Some(line.start)),
+            }
+        }
+        heading.map_or(Ok(pins), |start| Err(self.not_a_pin(start)))
+    }
+
+    /// Takes the next line. Like the PEM reader's, lines end with LF, CR or both.
+    fn line(&mut self) -> Option<Line<'a>> {
+        let rest = self.text.get(self.next..).filter(|rest| !rest.is_empty())?;
+        let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+        let length = rest.iter().position(is_end).unwrap_or(rest.len());
+        // Also within: files were put one behind the other.
+        let mut line = &rest[..length];
+        while let Some(unmarked) = line.strip_prefix(BYTE_ORDER_MARK) {
+            line = unmarked;
+        }
+        let start = self.next + length - line.len();
+        self.next += length + 1;
+        let text = String::from_utf8_lossy(line);
+        Some(Line { start, text })
+    }
+
+    /// Reads the section that begins with `begin`, a line with a dash in front.
+    fn section(&mut self, begin: &Line<'_>) -> Result<Pin, SetupError> {
+        let (origin, line) = (self.origin.clone(), self.number(begin.start));
+        if begin.text.contains("PRIVATE KEY") {
+            return Err(SetupError::KeyAmongPins { origin, line });
+        }
+        let label = begin.text.strip_prefix("-----BEGIN ");
+        match label.and_then(|label| label.trim_end().strip_suffix("-----")) {
+            Some("CERTIFICATE") => {}
+            Some(_) => return Err(SetupError::SectionAmongPins { origin, line }),
+            None => return Err(self.damaged(begin.start, "half a BEGIN or END line")),
+        }
+        loop {
+            let Some(line) = self.line() else {
+                return Err(self.damaged(begin.start, "this section has no END line"));
+            };
+            match line.text.trim_end() {
+                "-----END CERTIFICATE-----" => break,
+                text if text.trim_start().starts_with('-') => {
+                    return Err(self.damaged(line.start, "not the END of the section before"));
+                }
+                _ => {}
+            }
+        }
+        let end = self.next.min(self.text.len());
+        let certificate = CertificateDer::from_pem_slice(&self.text[begin.start..end])
+            .map_err(|error| self.damaged(begin.start, describe(&error)))?;
+        self.certificates += 1;
+        Pin::of_certificate(certificate, self.certificates, self.origin)
+    }
+
+    /// The number of the line that begins at `start`, counted from 1.
+    fn number(&self, start: usize) -> usize {
+        let before = &self.text[..start];
+        let count = |end| before.iter().filter(|byte| **byte == end).count();
+        count(b'\n').max(count(b'\r')) + 1
+    }
+
+    fn damaged(&self, start: usize, what: &str) -> SetupError {
+        SetupError::BadPem {
+            origin: self.origin.clone(),
+            detail: format!("line {}: {what}", self.number(start)),
+        }
+    }
+
+    fn not_a_pin(&self, start: usize) -> SetupError {
+        SetupError::NotAPin {
+            origin: self.origin.clone(),
+            line: self.number(start),
+        }
+    }
+
+    fn bad_fingerprint(&self, start: usize, source: ParseFingerprintError) -> SetupError {
+        SetupError::BadFingerprint {
+            origin: self.origin.clone(),
+            line: self.number(start),
+            source,
+        }
+    }
+}
+
+/// Whether `text`, which is no fingerprint, was probably meant as one: it begins with the name of a
+/// hash function, or is as many digits.
+fn is_meant_as_pin(text: &str) -> bool {
+    let (name, rest) = text.split_at_checked(3).unwrap_or_default();
+    let is_hash = name.eq_ignore_ascii_case("sha") && !rest.starts_with(char::is_alphabetic);
+    let mut digits = text.chars().filter(|character| *character != ':');
+    is_hash || (digits.clone().count() == 64 && digits.all(|digit| digit.is_ascii_hexdigit()))
+}
