@@ -19,7 +19,7 @@ use crate::split::Split;
 pub const DEFAULT_LIMIT: u64 = 64 << 20;
 /// The least limit that a capture can have, in bytes.
 pub const MIN_LIMIT: u64 = 4096;
-/// How many bytes wait to be written at most: 32 MiB. A capture whose file takes them more slowly
+/// How many bytes wait to be written at most, beside as many that are being written: 32 MiB. A capture whose file takes them more slowly
 /// than links make them ends.
 pub const QUEUE: usize = 32 << 20;
 
