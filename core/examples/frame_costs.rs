@@ -4,30 +4,17 @@
 //! peer says then. Runs under callgrind with and without frames give the cost of one;
 //! `.ci/frame-costs` does that for each attack and compares little and much waiting.
 
+mod common;
+
 use countersign_core::wire::{Frame, MESSAGE_HEAD, MessageHead};
-use countersign_core::{
-    Bytes, ChannelConfig, ChannelId, Config, Instant, Life, Link, Output, Role,
-};
+use countersign_core::{Bytes, ChannelConfig, ChannelId, Life, Link, Output, Role};
+
+use common::{NOW, carry, end};
 
 const MAIN: ChannelId = ChannelId(0);
-const NOW: Instant = Instant::from_micros(1);
 /// The most frames that are measured; so many messages are kept for them.
 const FRAMES: u64 = 500;
 const PAYLOAD: &[u8] = &[7; 16];
-
-fn end(channel: ChannelConfig, role: Role) -> Link {
-    let config = Config::new().channel(channel);
-    let mut link = Link::new(&config, role, [1; 16]).expect("a sound declaration");
-    link.handle_opened(NOW).expect("offline");
-    link.handle_secured(NOW, None).expect("securing");
-    link
-}
-
-fn carry(from: &mut Link, to: &mut Link, buffer: &mut [u8]) {
-    while let Output::Written(length) = from.poll_output(NOW, buffer) {
-        to.handle_input(NOW, &buffer[..length]);
-    }
-}
 
 /// A sender and a receiver; so many messages have come from one to the other.
 fn pair(waiting: u64) -> (Link, Link) {

@@ -10,27 +10,14 @@
 //! valgrind --tool=callgrind target/release/examples/instructions 200000
 //! ```
 
-use countersign_core::{
-    Bytes, ChannelConfig, ChannelId, Config, Event, Instant, Link, Output, Role,
-};
+mod common;
+
+use countersign_core::{Bytes, ChannelConfig, ChannelId, Event, Link, Role};
+
+use common::{carry, end};
 
 const MAIN: ChannelId = ChannelId(0);
 const BATCH: u64 = 256;
-const NOW: Instant = Instant::from_micros(1);
-
-fn end(channel: ChannelConfig, role: Role) -> Link {
-    let config = Config::new().channel(channel);
-    let mut link = Link::new(&config, role, [1; 16]).expect("a sound declaration");
-    link.handle_opened(NOW).expect("offline");
-    link.handle_secured(NOW, None).expect("securing");
-    link
-}
-
-fn carry(from: &mut Link, to: &mut Link, buffer: &mut [u8]) {
-    while let Output::Written(length) = from.poll_output(NOW, buffer) {
-        to.handle_input(NOW, &buffer[..length]);
-    }
-}
 
 /// Takes what has come; gives its length, so that nobody can leave the taking out.
 fn take_all(link: &mut Link) -> usize {
