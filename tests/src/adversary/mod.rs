@@ -13,6 +13,7 @@
 //! each backend, called `backend::server::scenario` or `backend::client::scenario` for the end that
 //! is attacked. `docs/verification.md` has a line for each, which a test checks.
 
+mod anybody;
 mod bystander;
 mod honest;
 mod hostile;
