@@ -62,9 +62,7 @@ fn what_backends_can_not_do_is_in_the_list() {
             let mut scenarios = conformance::scenarios().map(conformance::Scenario::path);
             let found = scenarios.any(|path| names(&path))
                 || secure::all().any(|scenario| names(&scenario.path()))
-                || adversary::all()
-                    .iter()
-                    .any(|scenario| names(&scenario.path()));
+                || adversary::all().any(|scenario| names(&scenario.path()));
             assert!(found, "{} can't do {pattern}", backend.name);
             assert!(!why.is_empty(), "{} says why", backend.name);
         }
@@ -95,10 +93,7 @@ fn every_adversary_has_a_line_in_the_documents() {
             _ => {}
         }
     }
-    let mut listed: Vec<_> = adversary::all()
-        .iter()
-        .map(adversary::Scenario::path)
-        .collect();
+    let mut listed: Vec<_> = adversary::all().map(|scenario| scenario.path()).collect();
     documented.sort();
     listed.sort();
     assert_eq!(documented, listed);
