@@ -1,5 +1,5 @@
-//! What a hostile peer's greeting or close costs, which an end answers by going through all that
-//! waits: with little and with much of it.
+//! What it costs to go through all that waits, which a hostile peer brings about with a greeting, a
+//! close, or by taking nothing until all expires: with little and with much of it.
 //!
 //! Takes the name of an attack, how many messages wait, and 1 or 0 for whether it happens. Runs under
 //! callgrind with and without it, divided by what waits, give the cost of one message;
@@ -12,7 +12,8 @@ use countersign_core::wire::{
     encode_greeting,
 };
 use countersign_core::{
-    Bytes, ChannelConfig, ChannelId, DEFAULT_FRAME_LIMIT, Life, Link, Loss, Mode, Role, VerdictKind,
+    Bytes, ChannelConfig, ChannelId, DEFAULT_FRAME_LIMIT, Instant, Life, Link, Loss, Mode, Role,
+    VerdictKind,
 };
 
 use common::{NOW, drain, end};
@@ -20,6 +21,8 @@ use common::{NOW, drain, end};
 const MAIN: ChannelId = ChannelId(0);
 const SHORT: &[u8] = &[7; 16];
 const LONG: &[u8] = &[7; 64];
+/// What expires does so by then.
+const LATE: Instant = Instant::from_micros(2);
 
 /// What a receiver says of itself.
 struct Receiver {
@@ -69,7 +72,7 @@ fn sender(channel: ChannelConfig, queue: usize) -> Link {
 
 fn give(link: &mut Link, message: &'static [u8]) {
     let message = Bytes::from_static(message);
-    link.send(MAIN, message, None).expect("room");
+    link.send(MAIN, message, Some(LATE)).expect("room");
 }
 
 /// Half of what waits is too large for the receiver, as turns out when it greets.
@@ -87,8 +90,8 @@ fn smaller(waiting: usize) -> (Link, Vec<u8>) {
     (link, receiver.welcome())
 }
 
-/// Half of what waits is on the wire when the receiver closes; the rest is withdrawn.
-fn close(waiting: usize) -> (Link, Vec<u8>) {
+/// Half of what waits is on the wire, and the receiver takes no more.
+fn half(waiting: usize) -> Link {
     let mut link = sender(ChannelConfig::send("main"), waiting);
     let_out(&mut link);
     let receiver = Receiver {
@@ -101,10 +104,15 @@ fn close(waiting: usize) -> (Link, Vec<u8>) {
         give(&mut link, SHORT);
     }
     let_out(&mut link);
+    link
+}
+
+/// The receiver closes; what is not on the wire is withdrawn.
+fn close(waiting: usize) -> (Link, Vec<u8>) {
     let mut said = vec![0; MAX_GREETING];
     let length = encode_close(core::iter::empty(), &mut said);
     said.truncate(length.expect("a short frame"));
-    (link, said)
+    (half(waiting), said)
 }
 
 /// Everything went out, and the receiver comes back with half of it; of the rest the newest counts.
@@ -145,12 +153,17 @@ fn main() {
         "smaller" => smaller(waiting),
         "close" => close(waiting),
         "resumed" => resumed(waiting),
+        "expired" => (half(waiting), Vec::new()),
         _ => panic!("there is no attack {attack}"),
     };
     if happens == "1" {
-        link.handle_input(NOW, &said);
+        match attack.as_str() {
+            "expired" => link.handle_timeout(LATE),
+            _ => link.handle_input(NOW, &said),
+        }
         let (life, kind, gone) = match attack.as_str() {
             "smaller" => (Life::Open, VerdictKind::Rejected, waiting / 2),
+            "expired" => (Life::Open, VerdictKind::Expired, waiting / 2),
             "close" => (Life::Closing, VerdictKind::Withdrawn, waiting / 2),
             _ => (Life::Open, VerdictKind::Superseded, waiting / 2 - 1),
         };

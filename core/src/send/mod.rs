@@ -245,18 +245,21 @@ impl SendHalf {
 
     /// Drops what has expired by `now`; true if there was anything.
     pub(crate) fn expire(&mut self, now: Instant) -> bool {
-        let mut any = false;
-        while let Some(&(expires, sequence)) = self.expiries.first() {
-            if expires > now {
-                break;
-            }
-            match self.find(sequence) {
-                Some(at) => self.drop_unbegun(at, Verdict::Expired),
-                None => drop(self.expiries.pop_first()),
-            }
-            any = true;
+        if self.next_expiry() > now {
+            return false;
         }
-        any
+        let later = self.expiries.split_off(&(now, Sequence::MAX));
+        let due = core::mem::replace(&mut self.expiries, later);
+        // One comes after the other, or many at once where the receiver takes nothing.
+        match due.first() {
+            Some(&(_, sequence)) if due.len() == 1 => {
+                if let Some(at) = self.find(sequence) {
+                    self.drop_unbegun(at, Verdict::Expired);
+                }
+            }
+            _ => self.drop_all_unbegun(|entry| (entry.expires <= now).then_some(Verdict::Expired)),
+        }
+        true
     }
 
     /// The earliest expiry of a message of which nothing is on the wire.
