@@ -4,13 +4,13 @@ use countersign_core::wire::{
     ChannelEntry, Decoder, Frame, FrameType, GreetingHead, MAX_GREETING, MessageHead, Piece,
     SessionOutcome, VERSION, encode_greeting,
 };
-use countersign_core::{DEFAULT_FRAME_LIMIT, Mode, Policy, SessionId};
+use countersign_core::{DEFAULT_FRAME_LIMIT, Mode, Policy, Role, SessionId};
 
-/// What an attacker with one channel called `data` says of itself. By default it opens a new
-/// session in which it sends, as the peer of a victim that accepts does.
+/// What an attacker with one channel called `data` says of itself. By default a new session, in which
+/// the opener sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Words {
-    /// Whether it sends.
+    /// Whether the opener sends: what a HELLO says, and of what a WELCOME says the opposite.
     pub mode: Mode,
     /// The session that it names, or zeros.
     pub session: SessionId,
@@ -50,9 +50,9 @@ impl Words {
     /// The WELCOME frame. Its session must not be zeros, so those stand for some other.
     #[must_use]
     pub fn welcome(&self) -> Vec<u8> {
-        let session = match self.session {
-            [0, ..] => [7; 16],
-            session => session,
+        let session = match self.session == [0; 16] {
+            true => [7; 16],
+            false => self.session,
         };
         let words = Self {
             session,
@@ -60,6 +60,15 @@ impl Words {
             ..*self
         };
         words.greeting(FrameType::Welcome)
+    }
+
+    /// What a victim in this role waits for.
+    #[must_use]
+    pub fn to(&self, victim: Role) -> Vec<u8> {
+        match victim {
+            Role::Acceptor => self.hello(),
+            Role::Opener => self.welcome(),
+        }
     }
 
     fn greeting(&self, kind: FrameType) -> Vec<u8> {
