@@ -84,6 +84,7 @@ fn on_both(role: Role) -> impl Iterator<Item = Scenario> {
             ends_at_every_record,
             closes_at_every_record,
             resets_at_every_record,
+            goes_on_after_every_record,
         }
         violations {
             frames_out_of_place,
@@ -113,9 +114,6 @@ fn on_acceptors() -> impl Iterator<Item = Scenario> {
             half_open_from_one_address,
             half_open_from_many_addresses,
             connections_from_one_address,
-        }
-        truncation {
-            goes_on_after_every_record,
         }
         sessions {
             session_of_another,
