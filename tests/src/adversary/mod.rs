@@ -67,6 +67,7 @@ fn on_both(role: Role) -> impl Iterator<Item = Scenario> {
         }
         certificates {
             tls_1_2,
+            no_certificate,
             unpinned,
             without_its_key,
             expired,
@@ -107,9 +108,6 @@ fn on_both(role: Role) -> impl Iterator<Item = Scenario> {
 /// Attacks on an end that accepts.
 fn on_acceptors() -> impl Iterator<Item = Scenario> {
     list! { Role::Acceptor;
-        certificates {
-            no_certificate,
-        }
         floods {
             half_open_from_one_address,
             half_open_from_many_addresses,
