@@ -85,7 +85,11 @@ fn on_both(role: Role) -> impl Iterator<Item = Scenario> {
             ends_at_every_record,
             closes_at_every_record,
             resets_at_every_record,
+        }
+        figures {
             goes_on_after_every_record,
+            goes_on_from_any_byte,
+            claims_that_cant_be,
         }
         violations {
             frames_out_of_place,

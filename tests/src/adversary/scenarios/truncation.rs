@@ -3,14 +3,12 @@
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 
-use countersign_core::wire::{Frame, FrameType, GreetingHead, Piece, SessionOutcome};
-use countersign_core::{EndReason, Loss, Mode, Role, SessionId, Verdict};
-use countersign_driver::{LinkError, LinkEvent};
+use countersign_core::{EndReason, Loss, Mode, Role, Verdict};
+use countersign_driver::LinkError;
 use countersign_endpoint::Reason;
 
-use super::{assert_says, frame, security};
-use crate::adversary::{CAST, Disguise, Hostile, Seen, Victim, Words, ack, fragments, message};
-use crate::adversary::{read, records};
+use super::{assert_says, security};
+use crate::adversary::{CAST, Disguise, Hostile, Seen, Victim, ack, message, records};
 use crate::backend::{Link, Receipt};
 
 /// How many messages there are.
@@ -319,107 +317,4 @@ pub fn closes_at_every_record(victim: &Victim) {
 /// The connection is reset behind each record.
 pub fn resets_at_every_record(victim: &Victim) {
     every_record(victim, Cut::Reset);
-}
-
-/// A connection ends behind each record of some messages, one of which travels in three. The session
-/// goes on with the next: the peer hears just what had come, sends the rest, and the application gets
-/// each message once. [RESUME-9] [RESUME-10]
-pub fn goes_on_after_every_record(victim: &Victim) {
-    let victim = &victim.receiving();
-    let whole = [&b"short"[..], &[7; 3000], b"last"];
-    let mut frames = vec![message(1, whole[0])];
-    frames.extend(fragments(2, whole[1], 1000));
-    frames.push(message(3, whole[2]));
-    let stage = victim.stage_with(&victim.terms().lasting());
-    for count in 0..=frames.len() {
-        let attack = |mut hostile: Hostile| {
-            let (session, ..) = greet(&mut hostile, &victim.words());
-            for frame in &frames[..count] {
-                hostile.say(frame);
-            }
-            hostile.end();
-            hostile.hear_end();
-            session
-        };
-        let (session, link) = stage.meet(attack, Result::unwrap);
-        assert!(matches!(link.event(), Some(LinkEvent::Lost { .. })));
-        // Of the messages: the first; the second, in the three frames that follow; the third.
-        let had = match count {
-            0 => (0, 0),
-            1..=3 => (1, 1000 * (count as u64 - 1)),
-            4 => (2, 0),
-            _ => (3, 0),
-        };
-        let again = Words {
-            session,
-            attempt: 1,
-            outcome: SessionOutcome::Resumed,
-            ..victim.words()
-        };
-        let mut hostile = stage.approach();
-        let (same, received, partial) = greet(&mut hostile, &again);
-        assert_eq!(same, session);
-        assert_eq!((received, partial), had, "after {count}");
-        for frame in &frames[count..] {
-            hostile.say(frame);
-        }
-        let mut receiver = link.receiver("data").unwrap();
-        for message in whole {
-            assert_eq!(receiver.take(), message);
-        }
-        assert_eq!(link.event(), Some(LinkEvent::Resumed));
-        close(&mut hostile, whole.len() as u64);
-        assert_eq!(receiver.recv().unwrap(), None, "nothing twice");
-        let report = link.ended();
-        assert!(report.is_orderly() && report.resumes == 1, "{report}");
-    }
-    stage.bystander.keeps_pace();
-}
-
-/// The pinned peer and the victim greet, of whom one names a session and the other answers as these
-/// words have it: the session from then on, and how much of which message the victim has.
-fn greet(hostile: &mut Hostile, words: &Words) -> (SessionId, u64, u64) {
-    hostile.shake(Disguise::of(&CAST.peer)).unwrap();
-    let (hello, welcome) = match hostile.victim() {
-        Role::Acceptor => {
-            hostile.say(&words.hello());
-            (words.hello(), hostile.hear_frame().unwrap())
-        }
-        Role::Opener => {
-            let hello = hostile.hear_frame().unwrap();
-            hostile.say(&words.welcome());
-            (hello, words.welcome())
-        }
-    };
-    let [hello, welcome] = [figures(&hello), figures(&welcome)];
-    let (named, attempt) = (hello.0.session, hello.0.attempt);
-    assert_eq!((named, attempt), (words.session, words.attempt));
-    assert_eq!(welcome.0.outcome, words.outcome);
-    let (_, received, partial) = match hostile.victim() {
-        Role::Acceptor => welcome,
-        Role::Opener => hello,
-    };
-    (welcome.0.session, received, partial)
-}
-
-/// What a greeting says, and how much it says to have of which message.
-fn figures(greeting: &[u8]) -> (GreetingHead, u64, u64) {
-    read(greeting, |piece| match piece {
-        Piece::Frame(Frame::Hello(greeting) | Frame::Welcome(greeting)) => {
-            let channel = greeting.channels().next().unwrap();
-            (greeting.head, channel.received, channel.partial)
-        }
-        other => panic!("{other:?}"),
-    })
-}
-
-/// The peer closes the link in order, behind this message.
-fn close(hostile: &mut Hostile, last: u64) {
-    let list = [&[0, 1, 0, 0][..], &last.to_be_bytes()].concat();
-    hostile.say(&frame(FrameType::Close as u8, 0, 0, &list));
-    while hostile.hear_frame().expect("DONE")[0] != FrameType::Done as u8 {}
-    hostile.say(&frame(FrameType::Done as u8, 0, 0, &[]));
-    hostile.close_notify();
-    hostile.end();
-    assert_eq!(hostile.hear_end(), Seen::Closed);
 }
