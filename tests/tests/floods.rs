@@ -111,10 +111,7 @@ fn floods_cost_no_more_than_the_places_for_handshakes() {
     );
     for entry in BACKENDS {
         watch(|| {
-            let victim = Victim {
-                backend: entry.backend,
-                role: Role::Acceptor,
-            };
+            let victim = Victim::new(entry.backend, Role::Acceptor);
             flood(entry.name, &victim);
         });
     }

@@ -62,12 +62,17 @@ impl Drop for OnPanic {
 }
 
 impl Bystander {
-    /// Messages go from the opener to the acceptor, on the channel `data`.
+    /// Messages go whichever way the channel `data` goes.
     #[must_use]
     pub fn on(ends: Ends) -> Self {
         let count = Arc::new(Count::default());
-        let sender = ends.client.sender("data").unwrap();
-        let mut receiver = ends.server.receiver("data").unwrap();
+        let (sender, mut receiver) = match ends.client.sender("data") {
+            Ok(sender) => (sender, ends.server.receiver("data").unwrap()),
+            Err(_) => {
+                let sender = ends.server.sender("data").unwrap();
+                (sender, ends.client.receiver("data").unwrap())
+            }
+        };
         let guard = OnPanic(count.clone());
         let sending = thread::spawn(move || {
             while !guard.0.lock().stops {

@@ -4,19 +4,19 @@ use countersign_core::wire::{
     ChannelEntry, Decoder, Frame, FrameType, GreetingHead, MAX_GREETING, MessageHead, Piece,
     SessionOutcome, VERSION, encode_greeting,
 };
-use countersign_core::{DEFAULT_FRAME_LIMIT, Mode, Policy, SessionId};
+use countersign_core::{DEFAULT_FRAME_LIMIT, Mode, Policy, Role, SessionId};
 
-/// What an attacker with one channel called `data` says of itself. By default it opens a new
-/// session in which it sends, as the peer of a victim that accepts does.
+/// What an attacker with one channel called `data` says of itself. By default a new session, in which
+/// the opener sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Words {
-    /// Whether it sends.
+    /// Whether the opener sends: what a HELLO says, and of what a WELCOME says the opposite.
     pub mode: Mode,
     /// The session that it names, or zeros.
     pub session: SessionId,
     /// HELLO: which attempt to resume this is.
     pub attempt: u32,
-    /// What became of the session that a HELLO named.
+    /// WELCOME: what became of the session that a HELLO named.
     pub outcome: SessionOutcome,
     /// Where it receives: the last number that it has settled.
     pub handled: u64,
@@ -44,15 +44,19 @@ impl Words {
     /// The HELLO frame.
     #[must_use]
     pub fn hello(&self) -> Vec<u8> {
-        self.greeting(FrameType::Hello)
+        let words = Self {
+            outcome: SessionOutcome::New,
+            ..*self
+        };
+        words.greeting(FrameType::Hello)
     }
 
     /// The WELCOME frame. Its session must not be zeros, so those stand for some other.
     #[must_use]
     pub fn welcome(&self) -> Vec<u8> {
-        let session = match self.session {
-            [0, ..] => [7; 16],
-            session => session,
+        let session = match self.session == [0; 16] {
+            true => [7; 16],
+            false => self.session,
         };
         let words = Self {
             session,
@@ -60,6 +64,15 @@ impl Words {
             ..*self
         };
         words.greeting(FrameType::Welcome)
+    }
+
+    /// What a victim in this role waits for.
+    #[must_use]
+    pub fn to(&self, victim: Role) -> Vec<u8> {
+        match victim {
+            Role::Acceptor => self.hello(),
+            Role::Opener => self.welcome(),
+        }
     }
 
     fn greeting(&self, kind: FrameType) -> Vec<u8> {

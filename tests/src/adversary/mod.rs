@@ -67,6 +67,7 @@ fn on_both(role: Role) -> impl Iterator<Item = Scenario> {
         }
         certificates {
             tls_1_2,
+            no_certificate,
             unpinned,
             without_its_key,
             expired,
@@ -85,13 +86,25 @@ fn on_both(role: Role) -> impl Iterator<Item = Scenario> {
             closes_at_every_record,
             resets_at_every_record,
         }
+        figures {
+            goes_on_after_every_record,
+            goes_on_from_any_byte,
+            claims_that_cant_be,
+        }
         violations {
             frames_out_of_place,
             enormous_greetings,
             tlsstream_violations,
+            messages_that_cant_be,
+            answers_that_cant_be,
+            handled_goes_backwards,
         }
         greedy {
+            empty_messages,
+            fragments_without_an_end,
             pings_without_reading,
+            nothing_is_read,
+            windows_without_a_bound,
         }
     }
 }
@@ -99,28 +112,15 @@ fn on_both(role: Role) -> impl Iterator<Item = Scenario> {
 /// Attacks on an end that accepts.
 fn on_acceptors() -> impl Iterator<Item = Scenario> {
     list! { Role::Acceptor;
-        certificates {
-            no_certificate,
-        }
         floods {
             half_open_from_one_address,
             half_open_from_many_addresses,
             connections_from_one_address,
         }
-        truncation {
-            goes_on_after_every_record,
-        }
         sessions {
             session_of_another,
             recorded_hello,
             recorded_ciphertext,
-        }
-        violations {
-            messages_that_cant_be,
-        }
-        greedy {
-            empty_messages,
-            fragments_without_an_end,
         }
     }
 }
@@ -130,14 +130,6 @@ fn on_openers() -> impl Iterator<Item = Scenario> {
     list! { Role::Opener;
         certificates {
             tls_1_2_unasked,
-        }
-        violations {
-            answers_that_cant_be,
-            handled_goes_backwards,
-        }
-        greedy {
-            nothing_is_read,
-            windows_without_a_bound,
         }
     }
 }
@@ -170,10 +162,7 @@ pub fn trials() -> Vec<Trial> {
             if entry.cannot(&path).is_some() {
                 continue;
             }
-            let victim = Victim {
-                backend: entry.backend,
-                role: scenario.victim,
-            };
+            let victim = Victim::new(entry.backend, scenario.victim);
             let run = scenario.run;
             trials.push(trial(format!("{}::{path}", entry.name), move |name| {
                 watch_as(name, move || run(&victim));

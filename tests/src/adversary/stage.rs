@@ -6,12 +6,12 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
 
-use countersign_core::{ChannelConfig, Config, Dialect, Patience, Role};
+use countersign_core::{ChannelConfig, Config, Dialect, Mode, Patience, Reconnect, Role};
 use countersign_driver::{Limits, LinkError, Setup};
 use countersign_endpoint::{Pin, Pins, Security};
 use socket2::{Domain, Socket, Type};
 
-use super::{Bystander, CAST, Hostile};
+use super::{Bystander, CAST, Hostile, Words};
 use crate::Ends;
 use crate::backend::{Backend, Link, Listener};
 use crate::pair::{loopback, tls};
@@ -19,19 +19,22 @@ use crate::pair::{loopback, tls};
 /// Longer than any test takes.
 const EVER: Duration = Duration::from_secs(3600);
 
-/// Who is attacked.
+/// Who is attacked: one end of links that have a channel called `data`.
 #[derive(Clone, Copy)]
 pub struct Victim {
     /// Its backend.
     pub backend: &'static dyn Backend,
     /// Whether it accepts connections or opens them.
     pub role: Role,
+    /// Whether it sends on the channel or receives.
+    pub mode: Mode,
 }
 
 impl fmt::Debug for Victim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Victim")
             .field("role", &self.role)
+            .field("mode", &self.mode)
             .finish_non_exhaustive()
     }
 }
@@ -40,7 +43,7 @@ impl fmt::Debug for Victim {
 #[derive(Clone, Debug)]
 pub struct Terms {
     /// Its declaration. By default one that ends links with their connections and never runs out
-    /// of patience: acceptors receive on the channel `data`, openers send on it.
+    /// of patience.
     pub config: Config,
     /// What its listener takes.
     pub limits: Limits,
@@ -72,6 +75,23 @@ impl Terms {
         self
     }
 
+    /// Declares the channel, and no other.
+    #[must_use]
+    pub fn channel(self, channel: ChannelConfig) -> Self {
+        self.config(|config| {
+            let same = Config::new().dialect(config.wire_dialect());
+            let same = same.patience(*config.waits());
+            same.reconnect(*config.reconnects()).channel(channel)
+        })
+    }
+
+    /// Has links outlive their connections.
+    #[must_use]
+    pub fn lasting(self) -> Self {
+        let terms = self.config(|config| config.reconnect(Reconnect::default()));
+        terms.patience(|patience| patience.retain = EVER)
+    }
+
     /// In plain text.
     #[must_use]
     pub fn plain(mut self) -> Self {
@@ -81,15 +101,70 @@ impl Terms {
 }
 
 impl Victim {
+    /// An end that sends if it opens its links, and receives if it accepts them.
+    #[must_use]
+    pub fn new(backend: &'static dyn Backend, role: Role) -> Self {
+        let mode = match role {
+            Role::Acceptor => Mode::Receive,
+            Role::Opener => Mode::Send,
+        };
+        Self {
+            backend,
+            role,
+            mode,
+        }
+    }
+
+    /// The same, receiving.
+    #[must_use]
+    pub fn receiving(&self) -> Self {
+        let mode = Mode::Receive;
+        Self { mode, ..*self }
+    }
+
+    /// The same, sending.
+    #[must_use]
+    pub fn sending(&self) -> Self {
+        let mode = Mode::Send;
+        Self { mode, ..*self }
+    }
+
+    /// Whoever is at this end of a link with it: itself, or one that fits.
+    fn at(&self, role: Role) -> Self {
+        let mode = match role == self.role {
+            true => self.mode,
+            false => self.mode.opposite(),
+        };
+        Self {
+            role,
+            mode,
+            ..*self
+        }
+    }
+
+    /// What its peer says of itself.
+    #[must_use]
+    pub fn words(&self) -> Words {
+        Words {
+            mode: self.at(Role::Opener).mode,
+            ..Words::default()
+        }
+    }
+
+    /// The channel.
+    #[must_use]
+    pub fn channel(&self) -> ChannelConfig {
+        match self.mode {
+            Mode::Send => ChannelConfig::send("data"),
+            Mode::Receive => ChannelConfig::receive("data"),
+        }
+    }
+
     /// The terms that scenarios change as they need.
     #[must_use]
     pub fn terms(&self) -> Terms {
-        let channel = match self.role {
-            Role::Acceptor => ChannelConfig::receive("data"),
-            Role::Opener => ChannelConfig::send("data"),
-        };
         let terms = Terms {
-            config: Config::new().channel(channel).single_connection(),
+            config: Config::new().channel(self.channel()).single_connection(),
             limits: Limits::default(),
             secured: true,
         };
@@ -126,14 +201,10 @@ impl Victim {
         };
         let setup = Setup::new(terms.config.clone(), security).unwrap();
         // An opener has nothing to share with its other links but the process and the runtime.
-        let accepting = Self {
-            role: Role::Acceptor,
-            ..*self
-        };
         let (theirs, attackers) = match self.role {
             Role::Acceptor => (setup.clone(), None),
             Role::Opener => {
-                let config = accepting.terms().config;
+                let config = self.at(Role::Acceptor).terms().config;
                 let theirs = Setup::new(config, setup.security().clone()).unwrap();
                 (theirs, Some(TcpListener::bind(loopback()).unwrap()))
             }
@@ -149,10 +220,6 @@ impl Victim {
     }
 
     fn bystander(&self, listener: &dyn Listener, terms: &Terms) -> Bystander {
-        let opening = Self {
-            role: Role::Opener,
-            ..*self
-        };
         let security = match terms.secured {
             true => tls(&CAST.bystander, CAST.victim.fingerprint()),
             false => Security::plaintext(),
@@ -162,7 +229,7 @@ impl Victim {
             Role::Acceptor => terms.config.wire_dialect(),
             Role::Opener => Dialect::Countersign,
         };
-        let config = opening.terms().config.dialect(dialect);
+        let config = self.at(Role::Opener).terms().config.dialect(dialect);
         let setup = Setup::new(config, security).unwrap();
         Bystander::on(self.join(listener, &setup))
     }
@@ -247,10 +314,7 @@ impl Stage {
     /// An honest peer's link, to a victim that accepts.
     #[must_use]
     pub fn honest_peer(&self) -> Box<dyn Link> {
-        let opening = Victim {
-            role: Role::Opener,
-            ..self.victim
-        };
+        let opening = self.victim.at(Role::Opener);
         let security = tls(&CAST.peer, CAST.victim.fingerprint());
         let setup = Setup::new(opening.terms().config, security).unwrap();
         self.victim.backend.connect(self.address(), &setup).unwrap()

@@ -1,12 +1,13 @@
 //! Attackers whom the victim has pinned, and who keep to the letter of the protocol to take more
 //! than their share.
 
-use countersign_core::wire::FrameType;
-use countersign_core::{EndReason, Loss, PeerMisbehaved, Role, Verdict};
+use std::time::Duration;
 
-use super::{assert_says, frame, greet, number};
+use countersign_core::wire::FrameType;
+use countersign_core::{EndReason, Loss, PeerMisbehaved, Verdict};
+
+use super::{assert_says, frame, greet, greet_with, number};
 use crate::adversary::{Hostile, Seen, Terms, Victim};
-use crate::backend::Link;
 
 /// What a victim with little room for messages takes: few, and short ones.
 const FEW: usize = 16;
@@ -15,24 +16,9 @@ const SHORT: usize = 64 * 1024;
 const MANY: usize = 100_000;
 
 fn terms(victim: &Victim) -> Terms {
-    use countersign_core::{ChannelConfig, Config};
-    let channel = match victim.role {
-        Role::Acceptor => {
-            let channel = ChannelConfig::receive("data").max_message(SHORT);
-            channel.window(FEW as u32, SHORT)
-        }
-        Role::Opener => {
-            let channel = ChannelConfig::send("data").max_message(SHORT);
-            channel.queue(FEW, FEW * SHORT)
-        }
-    };
-    let patience = *victim.terms().config.waits();
-    victim.terms().config(|_| {
-        let config = Config::new().channel(channel).single_connection();
-        let mut waits = patience;
-        waits.retain = config.waits().retain;
-        config.patience(waits)
-    })
+    let channel = victim.channel().max_message(SHORT);
+    let channel = channel.window(FEW as u32, SHORT);
+    victim.terms().channel(channel.queue(FEW, FEW * SHORT))
 }
 
 fn message(number: u32, payload: &[u8]) -> Vec<u8> {
@@ -43,10 +29,11 @@ fn message(number: u32, payload: &[u8]) -> Vec<u8> {
 /// Messages without a byte cost the attacker next to nothing: the window's number of messages
 /// bounds them, where nobody takes them, whatever they weigh.
 pub fn empty_messages(victim: &Victim) {
+    let victim = &victim.receiving();
     let stage = victim.stage_with(&terms(victim));
     let of = PeerMisbehaved::WindowExceeded;
     let attack = |mut hostile: Hostile| {
-        greet(&mut hostile);
+        greet(&mut hostile, victim);
         let mut said = Vec::new();
         for number in 1..=FEW as u32 + 1 {
             said.extend(message(number, b""));
@@ -74,9 +61,10 @@ pub fn empty_messages(victim: &Victim) {
 /// A message in fragments of one byte each, of which the last never comes. The link goes on for as
 /// long as the attacker does, and no other is held up.
 pub fn fragments_without_an_end(victim: &Victim) {
+    let victim = &victim.receiving();
     let stage = victim.stage_with(&terms(victim));
     let attack = |mut hostile: Hostile| {
-        greet(&mut hostile);
+        greet(&mut hostile, victim);
         let total = SHORT as u64;
         let kind = FrameType::Message as u8;
         let body = [&[0, 0, 0, 1][..], &total.to_be_bytes(), b"a"].concat();
@@ -107,7 +95,7 @@ pub fn fragments_without_an_end(victim: &Victim) {
 pub fn pings_without_reading(victim: &Victim) {
     let stage = victim.stage_with(&terms(victim));
     let attack = |mut hostile: Hostile| {
-        greet(&mut hostile);
+        greet(&mut hostile, victim);
         let pings = number(FrameType::Ping, 0, 1).repeat(MANY / 100);
         for round in 0..100 {
             assert!(hostile.say(&pings));
@@ -143,16 +131,16 @@ pub fn pings_without_reading(victim: &Victim) {
 /// Nothing is read: the victim's application is told that there is no room when its queue is full,
 /// and the attacker is given up when its time is over. [PING-3]
 pub fn nothing_is_read(victim: &Victim) {
-    use std::time::Duration;
+    let victim = &victim.sending();
     let terms = terms(victim).patience(|patience| {
         patience.ping = Duration::from_millis(100);
-        patience.give_up = Duration::from_millis(600);
+        patience.give_up = Duration::from_secs(1);
         patience.linger = Duration::from_millis(100);
     });
     let stage = victim.stage_with(&terms);
     let (gone, wait) = std::sync::mpsc::channel::<()>();
     let attack = move |mut hostile: Hostile| {
-        greet(&mut hostile);
+        greet(&mut hostile, victim);
         // It stays, and does nothing.
         let _ = wait.recv();
     };
@@ -182,13 +170,13 @@ pub fn nothing_is_read(victim: &Victim) {
 
 /// A peer may declare windows without a bound: what waits for it is the sender's own to bound.
 pub fn windows_without_a_bound(victim: &Victim) {
+    let victim = &victim.sending();
     let stage = victim.stage_with(&terms(victim));
     let attack = |mut hostile: Hostile| {
-        super::shake(&mut hostile);
-        let mut welcome = crate::adversary::Words::default().welcome();
+        let mut greeting = victim.words().to(victim.role);
         // Largest message, window in messages and in bytes: docs/protocol.md, Handshake.
-        welcome[8 + 34 + 4..8 + 34 + 24].fill(0xFF);
-        hostile.say(&welcome);
+        greeting[8 + 34 + 4..8 + 34 + 24].fill(0xFF);
+        greet_with(&mut hostile, &greeting);
         for sequence in 1..=2_u64 {
             let heard = hostile.hear_message(SHORT);
             assert_eq!(heard, SHORT);
@@ -199,7 +187,7 @@ pub fn windows_without_a_bound(victim: &Victim) {
         hostile.hear_end();
     };
     let ((), ()) = stage.meet(attack, |link| {
-        let link: Box<dyn Link> = link.expect("the link was up");
+        let link = link.expect("the link was up");
         let sender = link.sender("data").unwrap();
         for _ in 0..2 {
             let receipt = sender.try_send(vec![7; SHORT].into());

@@ -1,6 +1,7 @@
 //! The scenarios, each written once for all backends.
 
 pub mod certificates;
+pub mod figures;
 pub mod floods;
 pub mod greedy;
 pub mod sessions;
@@ -14,7 +15,7 @@ use countersign_core::{EndReason, Loss, Role};
 use countersign_driver::LinkError;
 use countersign_endpoint::Reason;
 
-use super::{CAST, Disguise, Hostile, Words};
+use super::{CAST, Disguise, Hostile, Victim};
 
 /// Why the victim could not secure the connection. Everybody who fails before the link is up ends
 /// it in one of these ways.
@@ -59,17 +60,16 @@ fn shake(hostile: &mut Hostile) {
 }
 
 /// The attacker has a link with the victim.
-fn greet(hostile: &mut Hostile) {
+fn greet(hostile: &mut Hostile, victim: &Victim) {
+    greet_with(hostile, &victim.words().to(victim.role));
+}
+
+/// The same, by this greeting.
+fn greet_with(hostile: &mut Hostile, greeting: &[u8]) {
     shake(hostile);
-    let words = Words::default();
-    match hostile.victim() {
-        Role::Opener => {
-            hostile.say(&words.welcome());
-        }
-        Role::Acceptor => {
-            hostile.say(&words.hello());
-            let welcome = hostile.hear_frame().expect("WELCOME");
-            assert_eq!(welcome[0], FrameType::Welcome as u8);
-        }
+    hostile.say(greeting);
+    if hostile.victim() == Role::Acceptor {
+        let welcome = hostile.hear_frame().expect("WELCOME");
+        assert_eq!(welcome[0], FrameType::Welcome as u8);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign_core::wire::{FrameType, Header, MAX_GREETING};
+use countersign_core::wire::MAX_GREETING;
 use countersign_core::{EndReason, Loss, Role};
 use countersign_driver::LinkError;
 
@@ -88,11 +88,7 @@ fn no_greeting(hostile: &mut Hostile) {
 /// All but the last byte of a greeting.
 fn most_of_a_greeting(hostile: &mut Hostile) {
     no_greeting(hostile);
-    let words = Words::default();
-    let greeting = match hostile.victim() {
-        Role::Acceptor => words.hello(),
-        Role::Opener => words.welcome(),
-    };
+    let greeting = Words::default().to(hostile.victim());
     hostile.say(&greeting[..greeting.len() - 1]);
 }
 
@@ -162,12 +158,8 @@ pub fn drips_a_record(victim: &Victim) {
 /// The same within TLS, by the pinned peer, of a greeting as long as a greeting may be: each byte in
 /// a record of its own.
 pub fn drips_a_greeting(victim: &Victim) {
-    let words = Words::default();
-    let (kind, mut greeting) = match victim.role {
-        Role::Acceptor => (FrameType::Hello, words.hello()),
-        Role::Opener => (FrameType::Welcome, words.welcome()),
-    };
-    greeting[..8].copy_from_slice(&Header::encode(kind, 0, 0, MAX_GREETING as u32));
+    let mut greeting = victim.words().to(victim.role);
+    greeting[4..8].copy_from_slice(&(MAX_GREETING as u32).to_be_bytes());
     greeting.resize(8 + MAX_GREETING, 0);
     let (error, taken) = impatient(victim).repels(|mut hostile| {
         hostile.shake(Disguise::of(&CAST.peer)).unwrap();

@@ -4,7 +4,7 @@ use countersign_core::Role;
 use countersign_endpoint::{PlainProtocol, Reason};
 
 use super::{assert_says, security};
-use crate::adversary::{Hostile, Seen, Victim, Words};
+use crate::adversary::{Hostile, Seen, Victim};
 
 /// Says something that is not TLS, and listens to the end.
 fn shouts(bytes: &[u8]) -> impl FnOnce(Hostile) -> Seen + Send {
@@ -44,11 +44,7 @@ pub fn noise(victim: &Victim) {
 
 /// The link's own frames, without TLS. [TLS-4]
 pub fn frames_in_plain_text(victim: &Victim) {
-    let words = Words::default();
-    let bytes = match victim.role {
-        Role::Acceptor => words.hello(),
-        Role::Opener => words.welcome(),
-    };
+    let bytes = victim.words().to(victim.role);
     let text = "the peer does not speak TLS, but countersign in plain text; give it an identity \
                 and a pin";
     assert_not_tls(victim, &bytes, PlainProtocol::Countersign, text);

@@ -1,11 +1,11 @@
 //! Attackers whom the victim has pinned, and who break the protocol.
 
 use countersign_core::wire::{FrameType, Header, MAX_GREETING};
-use countersign_core::{Dialect, EndReason, PeerMisbehaved, Role};
+use countersign_core::{Dialect, EndReason, Mode, PeerMisbehaved};
 use countersign_driver::LinkError;
 
-use super::{assert_says, frame, greet, number};
-use crate::adversary::{CAST, Disguise, Hostile, Seen, Victim, Words};
+use super::{assert_says, frame, greet, number, shake};
+use crate::adversary::{CAST, Disguise, Hostile, Seen, Victim};
 use crate::backend::Link;
 
 /// What the attacker says, once the link is up or as its greeting, and what it is accused of.
@@ -35,7 +35,7 @@ fn fragment(number: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The victim accuses the attacker of this, as its application hears.
-fn assert_accused(error: &LinkError, of: PeerMisbehaved) {
+pub(super) fn assert_accused(error: &LinkError, of: PeerMisbehaved) {
     assert_eq!(*error.reason(), EndReason::Peer(of), "{error}");
     assert_says(error, &format!("the peer broke the protocol: {of}"));
     assert!(!error.can_retry(), "{error}");
@@ -43,7 +43,7 @@ fn assert_accused(error: &LinkError, of: PeerMisbehaved) {
 
 /// The last words that the attacker hears are ABORT with the code and the text of this, and then the
 /// connection ends in order. [ABORT-1] [ABORT-2]
-fn hears_abort(hostile: &mut Hostile, of: PeerMisbehaved) {
+pub(super) fn hears_abort(hostile: &mut Hostile, of: PeerMisbehaved) {
     let mut last = None;
     while let Some(frame) = hostile.hear_frame() {
         last = Some(frame);
@@ -66,7 +66,7 @@ fn violate(victim: &Victim, cases: Vec<Case>) {
     for (what, said, of) in cases {
         println!("{what}");
         let attack = |mut hostile: Hostile| {
-            greet(&mut hostile);
+            greet(&mut hostile, victim);
             hostile.say(&said);
             hears_abort(&mut hostile, of);
         };
@@ -91,7 +91,7 @@ pub fn messages_that_cant_be(victim: &Victim) {
     };
     let beyond = (limit + 1) as u64;
     violate(
-        victim,
+        &victim.receiving(),
         vec![
             ("a length of 2^63", first(1, huge, b"a"), too_large),
             (
@@ -157,7 +157,7 @@ pub fn answers_that_cant_be(victim: &Victim) {
     let reject = frame(FrameType::Reject as u8, 0, 0, &[0; 12]);
     let credit = frame(FrameType::Credit as u8, 0, 0, &[1; 16]);
     violate(
-        victim,
+        &victim.sending(),
         vec![
             (
                 "handled, and never sent",
@@ -190,10 +190,11 @@ pub fn answers_that_cant_be(victim: &Victim) {
 
 /// Handled goes back from two to one, after both were true. What was handled stays so.
 pub fn handled_goes_backwards(victim: &Victim) {
+    let victim = &victim.sending();
     let stage = victim.stage();
     let of = PeerMisbehaved::AckedBackwards;
     let attack = |mut hostile: Hostile| {
-        greet(&mut hostile);
+        greet(&mut hostile, victim);
         for _ in 0..2 {
             let heard = hostile.hear_frame().expect("a message");
             assert_eq!(heard[0], MESSAGE);
@@ -226,17 +227,21 @@ pub fn handled_goes_backwards(victim: &Victim) {
 
 /// Frames for channels that there are not, greetings after the greetings, and frames that are none.
 pub fn frames_out_of_place(victim: &Victim) {
-    let words = Words::default();
+    for victim in [victim.receiving(), victim.sending()] {
+        violate(&victim, out_of_place(&victim));
+    }
+}
+
+fn out_of_place(victim: &Victim) -> Vec<Case> {
+    let words = victim.words();
     let skip = FrameType::Skip;
     let close = |list: &[u8]| frame(FrameType::Close as u8, 0, 0, list);
     // What a close names: each channel on which its sender sends, and its last number.
-    let sound = match victim.role {
-        Role::Acceptor => [&[0, 1, 0, 0][..], &0_u64.to_be_bytes()].concat(),
-        Role::Opener => vec![0, 0],
-    };
-    let wrong = match victim.role {
-        Role::Acceptor => vec![0, 0],
-        Role::Opener => [&[0, 1, 0, 0][..], &0_u64.to_be_bytes()].concat(),
+    let none = vec![0, 0];
+    let data = [&[0, 1, 0, 0][..], &0_u64.to_be_bytes()].concat();
+    let (sound, wrong) = match victim.mode {
+        Mode::Receive => (data, none),
+        Mode::Send => (none, data),
     };
     let unknown = frame(0x7F, 0, 0, &[]);
     let mut cases = vec![
@@ -276,23 +281,19 @@ pub fn frames_out_of_place(victim: &Victim) {
             PeerMisbehaved::AfterClose,
         ),
     ];
-    if victim.role == Role::Acceptor {
+    if victim.mode == Mode::Receive {
         cases.push((
             "a message behind a close",
             [close(&sound), message(1, b"a")].concat(),
             PeerMisbehaved::AfterClose,
         ));
     }
-    violate(victim, cases);
+    cases
 }
 
 /// Greetings with more of everything than there may be. No link comes of them.
 pub fn enormous_greetings(victim: &Victim) {
-    let words = Words::default();
-    let sound = match victim.role {
-        Role::Acceptor => words.hello(),
-        Role::Opener => words.welcome(),
-    };
+    let sound = victim.words().to(victim.role);
     let kind = sound[0];
     let with = |at: usize, bytes: &[u8]| {
         let mut greeting = sound.clone();
@@ -329,10 +330,7 @@ pub fn enormous_greetings(victim: &Victim) {
     for (what, greeting, of) in cases {
         println!("{what}");
         let (error, ()) = stage.repels(|mut hostile| {
-            hostile.shake(Disguise::of(&CAST.peer)).unwrap();
-            if hostile.victim() == Role::Opener {
-                assert!(hostile.hear_frame().is_some());
-            }
+            shake(&mut hostile);
             hostile.say(&greeting);
             hears_abort(&mut hostile, of);
         });
@@ -342,9 +340,15 @@ pub fn enormous_greetings(victim: &Victim) {
 
 /// In the tlsstream dialect the victim says nothing about it, and ends the connection. [STREAM-9]
 pub fn tlsstream_violations(victim: &Victim) {
+    for victim in [victim.receiving(), victim.sending()] {
+        violate_stream(&victim);
+    }
+}
+
+fn violate_stream(victim: &Victim) {
     let limit = countersign_core::DEFAULT_MAX_MESSAGE;
-    let cases: Vec<(&str, &[u8], PeerMisbehaved)> = match victim.role {
-        Role::Acceptor => vec![
+    let cases: Vec<(&str, &[u8], PeerMisbehaved)> = match victim.mode {
+        Mode::Receive => vec![
             (
                 "a length of 2^63",
                 b"9223372036854775808!",
@@ -374,7 +378,7 @@ pub fn tlsstream_violations(victim: &Victim) {
                 PeerMisbehaved::StreamTooSoon,
             ),
         ],
-        Role::Opener => vec![
+        Mode::Send => vec![
             (
                 "a confirmation of nothing",
                 b"OK!",
