@@ -9,8 +9,9 @@ use countersign_core::CloseMode;
 use crate::Ends;
 use crate::backend::Link;
 
-/// A round trip more than one: the first may have been under way before the attack.
-const ROUNDS: u64 = 3;
+/// Many more than one: the first may have been under way before the attack, and the victim may read
+/// the attacker's last byte some rounds after it was sent.
+const ROUNDS: u64 = 20;
 
 /// A link over which one message after the other goes and gets its verdict, until it is dropped.
 /// Then it must close in order.

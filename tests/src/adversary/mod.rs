@@ -7,7 +7,8 @@
 //! thread of its own, with TLS of its own if it wants, which knows nothing of any backend.
 //!
 //! What a scenario shows is what the victim reports, what the attacker [sees](Seen), and that the
-//! bystander goes on. No scenario looks at a clock: the watchdog bounds them.
+//! bystander goes on while the attacker is there. No scenario looks at a clock: the watchdog bounds
+//! them.
 //!
 //! [`scenarios`](all) lists the scenarios as data. `tests/adversaries.rs` makes a test of each for
 //! each backend, called `backend::server::scenario` or `backend::client::scenario` for the end that

@@ -332,14 +332,22 @@ impl Stage {
     }
 
     /// The attacker in a thread of its own, and what the victim makes of it. Gives what both say in
-    /// the end.
+    /// the end. When the attack is over the attacker leaves its socket open until the bystander has
+    /// kept pace: whoever waits for it to go makes the others wait for ever.
     pub fn meet<A: Send, V>(
         &self,
         attack: impl FnOnce(Hostile) -> A + Send,
         victim: impl FnOnce(Result<Box<dyn Link>, LinkError>) -> V,
     ) -> (A, V) {
         thread::scope(|scope| {
-            let attacking = scope.spawn(|| attack(self.approach()));
+            let attacking = scope.spawn(|| {
+                let hostile = self.approach();
+                let stays = hostile.socket.try_clone().unwrap();
+                let attack = attack(hostile);
+                self.bystander.keeps_pace();
+                drop(stays);
+                attack
+            });
             let victim = victim(self.link());
             let attack = attacking
                 .join()
@@ -349,7 +357,7 @@ impl Stage {
     }
 
     /// An attack that leads to no link: why not, for the victim, and what the attack gives.
-    /// Meanwhile and afterwards the bystander goes on.
+    /// Before the attacker goes and afterwards the bystander keeps pace.
     pub fn repels<A: Send>(&self, attack: impl FnOnce(Hostile) -> A + Send) -> (LinkError, A) {
         let (seen, error) = self.meet(attack, |link| link.err().expect("there is no link"));
         self.bystander.keeps_pace();

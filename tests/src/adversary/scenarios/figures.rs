@@ -26,6 +26,7 @@ pub fn goes_on_after_every_record(victim: &Victim) {
             for frame in &frames[..count] {
                 hostile.say(frame);
             }
+            stage.bystander.keeps_pace();
             hostile.end();
             hostile.hear_end();
             session
@@ -49,6 +50,7 @@ pub fn goes_on_after_every_record(victim: &Victim) {
         let (same, received, partial) = greet(&mut hostile, &again);
         assert_eq!(same, session);
         assert_eq!((received, partial), had, "after {count}");
+        stage.bystander.keeps_pace();
         for frame in &frames[count..] {
             hostile.say(frame);
         }
@@ -150,6 +152,7 @@ impl Away {
             hostile.say(&ack(1));
             hears(&mut hostile, 2, 0);
             hears(&mut hostile, 3, 0);
+            stage.bystander.keeps_pace();
             hostile.end();
             hostile.hear_end();
             session
@@ -216,6 +219,7 @@ pub fn goes_on_from_any_byte(victim: &Victim) {
         let mut hostile = stage.approach();
         greet_with(&mut hostile, &away.claim(victim, 1, claim));
         assert_eq!(away.link.event(), Some(LinkEvent::Resumed));
+        stage.bystander.keeps_pace();
         let (_, received, mut partial) = claim;
         for number in received + 1..=3 {
             hears(&mut hostile, number, std::mem::take(&mut partial));
@@ -257,6 +261,7 @@ pub fn claims_that_cant_be(victim: &Victim) {
             let mut hostile = stage.approach();
             greet_with(&mut hostile, &away.claim(victim, attempt, *claim));
             assert_eq!(away.link.event(), Some(LinkEvent::Resumed));
+            stage.bystander.keeps_pace();
             hostile.end();
             hostile.hear_end();
             assert!(matches!(away.link.event(), Some(LinkEvent::Lost { .. })));
@@ -265,6 +270,7 @@ pub fn claims_that_cant_be(victim: &Victim) {
         shake(&mut hostile);
         hostile.say(&away.claim(victim, claims.len() as u32, *last));
         hears_abort(&mut hostile, of);
+        stage.bystander.keeps_pace();
         assert_accused(&away.link.ended().end.expect("why it ended"), of);
         let mut verdicts = away.receipts.into_iter().map(<dyn Receipt>::wait);
         assert!(verdicts.all(|verdict| verdict == Verdict::Unknown));

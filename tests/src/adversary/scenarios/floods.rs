@@ -4,6 +4,9 @@ use std::net::Ipv4Addr;
 use std::thread;
 use std::time::Duration;
 
+use countersign_endpoint::Reason;
+
+use super::security;
 use crate::adversary::{Hostile, Seen, Stage, Victim};
 use crate::backend::Link;
 
@@ -79,10 +82,21 @@ pub fn half_open_from_one_address(victim: &Victim) {
     }
 }
 
-/// From as many addresses as there are connections, they can take all places. They have to give them
-/// back when their time is over, and an honest peer gets its turn.
+/// From as many addresses as there are connections, they can take all places. A link that is there
+/// goes on beside them. They have to give them back when their time is over, and an honest peer gets
+/// its turn.
 pub fn half_open_from_many_addresses(victim: &Victim) {
     let terms = victim.terms().limits(|limits| limits.half_open = PLACES);
+    let stage = victim.stage_with(&terms);
+    let (error, ()) = stage.repels(|mut hostile| {
+        hostile.throw(&[22]);
+        let _crowd = crowd(&stage, PLACES, theirs);
+        stage.bystander.keeps_pace();
+        // Nobody's time runs out, so all places were taken until now.
+        hostile.end();
+        hostile.hear_end();
+    });
+    assert_eq!(security(&error), &Reason::ClosedDuringHandshake);
     let stage = victim.stage_with(&terms.patience(|patience| {
         patience.handshake = Duration::from_millis(250);
         patience.linger = Duration::from_millis(250);

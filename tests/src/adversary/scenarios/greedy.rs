@@ -182,6 +182,7 @@ pub fn windows_without_a_bound(victim: &Victim) {
             assert_eq!(heard, SHORT);
             hostile.say(&number(FrameType::Ack, 0, sequence));
         }
+        stage.bystander.keeps_pace();
         hostile.close_notify();
         hostile.end();
         hostile.hear_end();

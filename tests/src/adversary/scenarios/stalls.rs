@@ -5,8 +5,9 @@ use std::time::Duration;
 use countersign_core::wire::MAX_GREETING;
 use countersign_core::{EndReason, Loss, Role};
 use countersign_driver::LinkError;
+use countersign_endpoint::Reason;
 
-use super::assert_says;
+use super::{assert_says, security, shake};
 use crate::adversary::{CAST, Disguise, Hostile, Seen, Stage, Victim, Words, records};
 
 /// How long the victim waits. Between two bytes of an attacker passes much less.
@@ -92,10 +93,21 @@ fn most_of_a_greeting(hostile: &mut Hostile) {
     hostile.say(&greeting[..greeting.len() - 1]);
 }
 
-/// A stall after each flight: the time for all of it together runs out, the victim says so, and ends
-/// the connection. Where TLS is done by then it does so in order. [PING-6]
+/// The victim says no more than that the attacker has left. So that is what ended it, and all that
+/// others did until then they did while the attacker was there.
+fn assert_left(error: &LinkError, secured: bool) {
+    let expected = match secured {
+        true => Reason::Truncated,
+        false => Reason::ClosedDuringHandshake,
+    };
+    assert_eq!(security(error), &expected);
+}
+
+/// A stall after each flight. A victim that waits for ever lets the bystander go on meanwhile. Of one
+/// that does not, the time for all of it together runs out, the victim says so, and ends the
+/// connection. Where TLS is done by then it does so in order. [PING-6]
 pub fn stalls_after_each_flight(victim: &Victim) {
-    let stage = impatient(victim);
+    let (patient, impatient) = (victim.stage(), impatient(victim));
     // A client is done when it has heard all of the server's flight.
     let secured_by_then = match victim.role {
         Role::Acceptor => Seen::Ended,
@@ -110,13 +122,40 @@ pub fn stalls_after_each_flight(victim: &Victim) {
         (no_greeting, Seen::Closed),
         (most_of_a_greeting, Seen::Closed),
     ] {
-        let (error, seen) = stage.repels(|mut hostile| {
+        let (error, seen) = patient.repels(|mut hostile| {
+            stalls(&mut hostile);
+            patient.bystander.keeps_pace();
+            hostile.end();
+            hostile.hear_end()
+        });
+        assert_left(&error, expected == Seen::Closed);
+        assert_eq!(seen, Seen::Ended);
+        let (error, seen) = impatient.repels(|mut hostile| {
             stalls(&mut hostile);
             hostile.hear_end()
         });
         assert_too_slow(&error);
         assert_eq!(seen, expected);
     }
+}
+
+/// How many bytes the bystander keeps pace with.
+const DRIPS: usize = 16;
+
+/// Drips no more than a few bytes at a victim that waits for ever, goes on with the next when the
+/// bystander has kept pace, and leaves. What the victim says.
+fn drips_beside(victim: &Victim, begin: fn(&mut Hostile), bytes: &[u8]) -> LinkError {
+    let stage = victim.stage();
+    let (error, ()) = stage.repels(|mut hostile| {
+        begin(&mut hostile);
+        for byte in &bytes[..DRIPS] {
+            assert!(hostile.say(&[*byte]));
+            stage.bystander.keeps_pace();
+        }
+        hostile.end();
+        hostile.hear_end();
+    });
+    error
 }
 
 /// Says one byte after the other as long as the victim takes them.
@@ -141,7 +180,7 @@ pub fn drips_a_record(victim: &Victim) {
         Role::Opener => 2,
     };
     record[5..9].copy_from_slice(&[kind, 0, 0x3F, 0xFC]);
-    let (error, taken) = impatient(victim).repels(|mut hostile| {
+    let hears_hello = |hostile: &mut Hostile| {
         if hostile.victim() == Role::Opener {
             // What it says is not to be taken for an answer.
             hostile.hear(5);
@@ -149,6 +188,10 @@ pub fn drips_a_record(victim: &Victim) {
                 hostile.hear_more();
             }
         }
+    };
+    assert_left(&drips_beside(victim, hears_hello, &record), false);
+    let (error, taken) = impatient(victim).repels(|mut hostile| {
+        hears_hello(&mut hostile);
         drips(&mut hostile, &record)
     });
     assert_too_slow(&error);
@@ -161,27 +204,35 @@ pub fn drips_a_greeting(victim: &Victim) {
     let mut greeting = victim.words().to(victim.role);
     greeting[4..8].copy_from_slice(&(MAX_GREETING as u32).to_be_bytes());
     greeting.resize(8 + MAX_GREETING, 0);
+    assert_left(&drips_beside(victim, shake, &greeting), true);
     let (error, taken) = impatient(victim).repels(|mut hostile| {
-        hostile.shake(Disguise::of(&CAST.peer)).unwrap();
-        if hostile.victim() == Role::Opener {
-            hostile.hear_frame().unwrap();
-        }
+        shake(&mut hostile);
         drips(&mut hostile, &greeting)
     });
     assert_too_slow(&error);
     assert!(taken < greeting.len());
 }
 
-/// Is refused, and talks on for ever: after a time the victim lets go.
+/// Is refused, and talks on for ever. A victim that listens on for ever lets the bystander go on
+/// meanwhile; one that does not lets go after a time.
 pub fn talks_on_when_refused(victim: &Victim) {
+    let said = b"GET / HTTP/1.1\r\n\r\n";
+    let text = "the peer does not speak TLS, but HTTP; check the address and the port";
+    let stage = victim.stage();
+    let (error, ()) = stage.repels(|mut hostile| {
+        for _ in 0..DRIPS {
+            assert!(hostile.throw(said));
+            stage.bystander.keeps_pace();
+        }
+    });
+    assert_says(&error, text);
     let terms = victim.terms();
     let stage = victim.stage_with(&terms.patience(|patience| patience.linger = LIMIT));
     let (error, ()) = stage.repels(|mut hostile| {
         // In small pieces, each of which comes in good time.
-        while hostile.throw(b"GET / HTTP/1.1\r\n\r\n") {
+        while hostile.throw(said) {
             std::thread::sleep(DRIP);
         }
     });
-    let text = "the peer does not speak TLS, but HTTP; check the address and the port";
     assert_says(&error, text);
 }

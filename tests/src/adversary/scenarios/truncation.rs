@@ -8,7 +8,7 @@ use countersign_driver::LinkError;
 use countersign_endpoint::Reason;
 
 use super::{assert_says, security};
-use crate::adversary::{CAST, Disguise, Hostile, Seen, Victim, ack, message, records};
+use crate::adversary::{Bystander, CAST, Disguise, Hostile, Seen, Victim, ack, message, records};
 use crate::backend::{Link, Receipt};
 
 /// How many messages there are.
@@ -112,10 +112,11 @@ impl Script {
         self.hostile.encrypt(frame)
     }
 
-    /// Sends so many records, or all, and ends the connection. How far it came, and what the
-    /// attacker sees.
-    fn cut_after(mut self, count: usize, cut: Cut) -> Sent {
+    /// Sends so many records, or all, holds still until the bystander has kept pace, and ends the
+    /// connection. How far it came, and what the attacker sees.
+    fn cut_after(mut self, count: usize, cut: Cut, bystander: &Bystander) -> Sent {
         let all = (0..count).any(|_| !self.send());
+        bystander.keeps_pace();
         let mut sent = Sent {
             secured: self.secured,
             said: self.said,
@@ -287,7 +288,7 @@ fn every_record_of(victim: &Victim, cut: Cut) {
     let frames = frames(victim);
     for count in 0.. {
         let (sent, report) = stage.meet(
-            |hostile| Script::new(hostile, victim, &frames).cut_after(count, cut),
+            |hostile| Script::new(hostile, victim, &frames).cut_after(count, cut, &stage.bystander),
             |link| report(victim, link),
         );
         assert_error(&report.error, &sent, cut);
