@@ -11,7 +11,7 @@ use countersign_core::wire::{FIRST, FIRST_HEAD, HEADER_LEN, LAST, MESSAGE_HEAD};
 use rustls::Connection;
 use socket2::SockRef;
 
-use super::Disguise;
+use super::{ByHand, Disguise};
 
 /// How the victim has ended a connection, as the attacker sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,6 +264,13 @@ impl Hostile {
         let peeked = self.socket.peek(&mut [0]);
         self.socket.set_nonblocking(false).unwrap();
         matches!(peeked, Err(error) if error.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// Goes on by hand, once all is heard that the victim has said.
+    #[must_use]
+    pub fn by_hand(self) -> ByHand {
+        assert!(self.heard.is_empty() && self.seen.is_none(), "{self:?}");
+        ByHand::new(self.socket, self.tls.expect("an attacker that speaks TLS"))
     }
 
     /// Ends its direction of TLS with a close_notify.

@@ -15,6 +15,7 @@
 //! is attacked. `docs/verification.md` has a line for each, which a test checks.
 
 mod anybody;
+mod by_hand;
 mod bystander;
 mod honest;
 mod hostile;
@@ -24,6 +25,7 @@ mod tls;
 
 use countersign_core::Role;
 
+pub use by_hand::ByHand;
 pub use bystander::Bystander;
 pub use honest::{Words, ack, fragments, frame, message, read};
 pub use hostile::{Hostile, Seen, records};
@@ -100,8 +102,13 @@ fn on_both(role: Role) -> impl Iterator<Item = Scenario> {
             answers_that_cant_be,
             handled_goes_backwards,
         }
+        handmade {
+            empty_records,
+            goes_on_after_close_notify,
+        }
         greedy {
             empty_messages,
+            empty_messages_without_end,
             fragments_without_an_end,
             pings_without_reading,
             nothing_is_read,

@@ -127,6 +127,8 @@ impl<'a> Disguise<'a> {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = self.protocols();
+        // For those who go on by hand.
+        config.enable_secret_extraction = true;
         config
     }
 
@@ -137,6 +139,8 @@ impl<'a> Disguise<'a> {
             .with_client_cert_verifier(Arc::new(TrustsAnybody))
             .with_cert_resolver(self.certified());
         config.alpn_protocols = self.protocols();
+        // For those who go on by hand.
+        config.enable_secret_extraction = true;
         config
     }
 

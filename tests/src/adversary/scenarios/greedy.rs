@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use countersign_core::wire::FrameType;
-use countersign_core::{EndReason, Loss, PeerMisbehaved, Verdict};
+use countersign_core::{Bytes, EndReason, Loss, PeerMisbehaved, Verdict};
 
+use super::figures::close;
 use super::{assert_says, frame, greet, greet_with, number};
 use crate::adversary::{Hostile, Seen, Terms, Victim};
 
@@ -55,6 +56,45 @@ pub fn empty_messages(victim: &Victim) {
         let taken = std::iter::from_fn(|| receiver.try_recv().ok().flatten());
         assert_eq!(taken.count(), FEW);
     });
+    stage.bystander.keeps_pace();
+}
+
+/// Messages without a byte, as many as the window lets through and again when they are acknowledged,
+/// for long: the application gets each, and no other link is held up.
+pub fn empty_messages_without_end(victim: &Victim) {
+    const WINDOW: usize = 1000;
+    let victim = &victim.receiving();
+    let channel = victim.channel().max_message(SHORT);
+    let channel = channel.window(WINDOW as u32, SHORT).queue(FEW, FEW * SHORT);
+    let stage = victim.stage_with(&victim.terms().channel(channel));
+    let attack = |mut hostile: Hostile| {
+        greet(&mut hostile, victim);
+        for batch in 0..MANY / WINDOW {
+            let last = (batch + 1) * WINDOW;
+            let said = (batch * WINDOW + 1..=last).map(|number| message(number as u32, b""));
+            assert!(hostile.say(&said.collect::<Vec<_>>().concat()));
+            if batch % 10 == 5 {
+                stage.bystander.keeps_pace();
+            }
+            let all = number(FrameType::Ack, 0, last as u64);
+            while hostile.hear_frame().expect("an answer") != all {}
+        }
+        close(&mut hostile, &[MANY as u64]);
+    };
+    let ((), taken) = stage.meet(attack, |link| {
+        let link = link.expect("the link was up");
+        let mut receiver = link.receiver("data").unwrap();
+        let (mut taken, mut messages) = (0, Vec::new());
+        while receiver.recv_batch(&mut messages, WINDOW).unwrap() > 0 {
+            assert!(messages.iter().all(Bytes::is_empty));
+            taken += messages.len();
+            messages.clear();
+        }
+        let report = link.ended();
+        assert!(report.is_orderly(), "{report}");
+        taken
+    });
+    assert_eq!(taken, MANY);
     stage.bystander.keeps_pace();
 }
 

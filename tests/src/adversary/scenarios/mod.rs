@@ -4,6 +4,7 @@ pub mod certificates;
 pub mod figures;
 pub mod floods;
 pub mod greedy;
+pub mod handmade;
 pub mod sessions;
 pub mod stalls;
 pub mod strangers;
