@@ -131,6 +131,14 @@ fn on_openers() -> impl Iterator<Item = Scenario> {
         certificates {
             tls_1_2_unasked,
         }
+        resumes {
+            answers_with_another_session,
+            denies_the_session,
+            another_is_in_its_place,
+            recorded_welcome,
+            recorded_messages,
+            recorded_server,
+        }
     }
 }
 
