@@ -93,6 +93,14 @@ fn on_both(role: Role) -> impl Iterator<Item = Scenario> {
             answers_that_cant_be,
             handled_goes_backwards,
         }
+        revoked {
+            revoked_reads_nothing,
+            revoked_floods_on,
+            revoked_stays,
+            revoked_comes_again,
+            revoked_while_away,
+            revoked_before_it_greets,
+        }
         greedy {
             empty_messages,
             fragments_without_an_end,

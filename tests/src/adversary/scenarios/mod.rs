@@ -4,6 +4,7 @@ pub mod certificates;
 pub mod floods;
 pub mod greedy;
 pub mod resumes;
+pub mod revoked;
 pub mod sessions;
 pub mod stalls;
 pub mod strangers;
