@@ -38,7 +38,9 @@ use crate::watch_as;
 pub struct Scenario {
     /// The victim's role.
     pub victim: Role,
-    /// The function in [`mod@scenarios`].
+    /// The module in [`mod@scenarios`],
+    pub module: &'static str,
+    /// and the function there.
     pub name: &'static str,
     /// The scenario itself.
     pub run: fn(&Victim),
@@ -50,6 +52,7 @@ macro_rules! list {
         [$($(
             Scenario {
                 victim: $role,
+                module: stringify!($module),
                 name: stringify!($name),
                 run: scenarios::$module::$name,
             },
