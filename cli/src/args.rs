@@ -343,10 +343,14 @@ pub struct TraceArgs {
     #[arg(long, conflicts_with_all = ["summary", "replay"])]
     pub json: bool,
     /// Counts, bytes, rates, verdicts and how long these took, instead of lines
-    #[arg(long, conflicts_with = "replay")]
+    #[arg(long, conflicts_with_all = ["payloads", "replay"])]
     pub summary: bool,
-    /// Make the same calls on links of this program, and tell where they first do something else
-    #[arg(long)]
+    /// Make the same calls on links of this program, all of them, and tell where they first do
+    /// something else
+    #[arg(
+        long,
+        conflicts_with_all = ["payloads", "channel", "kind", "link", "from", "to"]
+    )]
     pub replay: bool,
 }
 

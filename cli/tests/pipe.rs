@@ -170,18 +170,20 @@ fn the_log_goes_to_a_file_too() {
 fn keys_are_written_on_request_alone_and_with_a_warning() {
     let identities = Identities::new();
     let keys = identities.file("keys");
+    let nowhere = identities.file("no such directory/keys");
     let warning = "warning: the keys of connections are";
     for (flags, named, says) in [
-        (&[][..], true, None),
-        (&["--key-log"], false, Some("names no file")),
-        (&["--key-log"], true, Some(keys.as_str())),
+        (&[][..], Some(&keys), None),
+        (&["--key-log"], None, Some("names no file")),
+        (&["--key-log"], Some(&nowhere), Some("can't be: none are")),
+        (&["--key-log"], Some(&keys), Some(keys.as_str())),
     ] {
         let receiver = identities.listen("recv", &[]);
         let address = receiver.address.as_deref().unwrap();
         let own = identities.flags("operator", "robot");
         let mut sender = countersign(pipe("send", ["--connect", address], &own, flags));
-        if named {
-            sender.env("SSLKEYLOGFILE", &keys);
+        if let Some(file) = named {
+            sender.env("SSLKEYLOGFILE", file);
         }
         let output = sender.output().unwrap();
         receiver.finish().expect(0, "received 0 messages");
@@ -190,7 +192,7 @@ fn keys_are_written_on_request_alone_and_with_a_warning() {
         assert_eq!(log.contains(warning), says.is_some(), "{log}");
         assert!(says.is_none_or(|words| log.contains(words)), "{log}");
         let written = fs::read_to_string(&keys).unwrap_or_default();
-        let expected = named && says.is_some();
+        let expected = says == Some(keys.as_str());
         assert_eq!(
             written.contains("CLIENT_TRAFFIC_SECRET_0 "),
             expected,

@@ -124,6 +124,22 @@ fn filters_leave_what_they_name() {
 }
 
 #[test]
+fn filters_have_no_say_in_a_replay() {
+    let file = kept("visits.capture");
+    for filter in [
+        &["--payloads"][..],
+        &["--channel", "commands"],
+        &["--kind", "ack"],
+        &["--link", "1"],
+        &["--from", "0s"],
+        &["--to", "1s"],
+    ] {
+        trace(&[&[file.as_str(), "--replay"], filter].concat()).expect(2, "cannot be used with");
+    }
+    trace(&[&file, "--summary", "--payloads"]).expect(2, "cannot be used with");
+}
+
+#[test]
 fn filters_that_nothing_can_pass_are_wrong() {
     let file = kept("visits.capture");
     trace(&[&file, "--kind", "nonsense"]).expect(2, "no such kind; there are HELLO, ");

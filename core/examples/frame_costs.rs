@@ -7,14 +7,18 @@
 mod common;
 
 use countersign_core::wire::{Frame, MESSAGE_HEAD, MessageHead};
-use countersign_core::{Bytes, ChannelConfig, ChannelId, Life, Link, Output, Role};
+use countersign_core::{Bytes, ChannelConfig, ChannelId, Life, Link, Role};
 
-use common::{NOW, carry, end};
+use common::{NOW, drain, end};
 
 const MAIN: ChannelId = ChannelId(0);
 /// The most frames that are measured; so many messages are kept for them.
 const FRAMES: u64 = 500;
 const PAYLOAD: &[u8] = &[7; 16];
+
+fn carry(from: &mut Link, to: &mut Link) {
+    drain(from, &mut [0; 65_536], |bytes| to.handle_input(NOW, bytes));
+}
 
 /// A sender and a receiver; so many messages have come from one to the other.
 fn pair(waiting: u64) -> (Link, Link) {
@@ -24,14 +28,13 @@ fn pair(waiting: u64) -> (Link, Link) {
     let receive = ChannelConfig::receive("main").manual();
     let mut sender = end(send, Role::Opener);
     let mut receiver = end(receive.window(window, 64 << 20), Role::Acceptor);
-    let mut buffer = vec![0; 65_536];
-    carry(&mut sender, &mut receiver, &mut buffer);
-    carry(&mut receiver, &mut sender, &mut buffer);
+    carry(&mut sender, &mut receiver);
+    carry(&mut receiver, &mut sender);
     for _ in 0..waiting {
         let message = Bytes::from_static(PAYLOAD);
         sender.send(MAIN, message, None).expect("room");
     }
-    carry(&mut sender, &mut receiver, &mut buffer);
+    carry(&mut sender, &mut receiver);
     (sender, receiver)
 }
 
@@ -76,7 +79,7 @@ fn rejecting(waiting: u64) -> Link {
         receiver.take(MAIN).expect("open").expect("it has come");
         receiver.reject(MAIN, sequence, 1, "").expect("taken");
         if sequence == FRAMES {
-            while let Output::Written(_) = receiver.poll_output(NOW, &mut buffer) {}
+            drain(&mut receiver, &mut buffer, |_| ());
         }
     }
     receiver

@@ -1,6 +1,8 @@
 //! A warning wherever the keys of connections are written down.
 
 use std::env;
+use std::fs::OpenOptions;
+use std::path::PathBuf;
 
 use countersign_endpoint::Security;
 
@@ -10,13 +12,21 @@ pub(crate) fn warn(security: &Security) {
     if !security.logs_keys() {
         return;
     }
-    match env::var_os("SSLKEYLOGFILE") {
-        Some(path) => tracing::warn!(
+    let Some(path) = env::var_os("SSLKEYLOGFILE").map(PathBuf::from) else {
+        tracing::warn!(
+            "the keys of connections are to be written, and SSLKEYLOGFILE names no file: none are"
+        );
+        return;
+    };
+    // The TLS library has tried the same by now, made the file if it could, and tells nobody.
+    match OpenOptions::new().append(true).open(&path) {
+        Ok(_) => tracing::warn!(
             "the keys of connections are written to {}: whoever reads it can read all that is said",
             path.display()
         ),
-        None => tracing::warn!(
-            "the keys of connections are to be written, and SSLKEYLOGFILE names no file: none are"
+        Err(error) => tracing::warn!(
+            "the keys of connections are to be written, and {} can't be: none are ({error})",
+            path.display()
         ),
     }
 }

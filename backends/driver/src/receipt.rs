@@ -142,7 +142,11 @@ impl CellState {
 
 /// The receipts of one channel whose verdicts are missing, in the order of their numbers.
 #[derive(Debug, Default)]
-pub(crate) struct Receipts(VecDeque<Outstanding>);
+pub(crate) struct Receipts {
+    outstanding: VecDeque<Outstanding>,
+    /// How many of those are complete and have yet to be taken out.
+    complete: usize,
+}
 
 /// Messages with consecutive numbers and one receipt.
 #[derive(Debug)]
@@ -151,7 +155,8 @@ struct Outstanding {
     last: Sequence,
     /// How many of them have no verdict.
     missing: u64,
-    cell: Arc<Cell>,
+    /// None once all have one.
+    cell: Option<Arc<Cell>>,
 }
 
 /// A batch that is still being sent: its receipt can't be ready before it is complete.
@@ -190,10 +195,10 @@ impl Tally {
 
 impl Receipts {
     /// How much memory they take at most, with as many messages without a verdict: a cell for each,
-    /// and a list that grows by doubling.
+    /// and a list that grows by doubling, a quarter of which may be complete.
     pub(crate) const fn memory_bound(messages: usize) -> usize {
         let cell = size_of::<Cell>() + 2 * size_of::<usize>();
-        let place = 3 * size_of::<Outstanding>();
+        let place = 4 * size_of::<Outstanding>();
         (cell + place).saturating_mul(messages)
     }
 
@@ -219,49 +224,67 @@ impl Receipts {
     fn add(&mut self, cell: &Arc<Cell>, first: Sequence, count: u64) {
         cell.lock().missing += count;
         let last = first + count - 1;
-        self.0.push_back(Outstanding {
+        self.outstanding.push_back(Outstanding {
             first,
             last,
             missing: count,
-            cell: cell.clone(),
+            cell: Some(cell.clone()),
         });
     }
 
     /// One message got a verdict other than `Handled`.
     pub(crate) fn settle(&mut self, sequence: Sequence, verdict: Verdict, wakes: &mut Vec<Waker>) {
         let at = self
-            .0
+            .outstanding
             .partition_point(|outstanding| outstanding.last < sequence);
-        let Some(outstanding) = self.0.get_mut(at).filter(|found| found.first <= sequence) else {
+        let found = self.outstanding.get_mut(at);
+        let Some(outstanding) = found.filter(|found| found.first <= sequence) else {
+            return;
+        };
+        let Some(cell) = &outstanding.cell else {
             return;
         };
         outstanding.missing -= 1;
-        let mut state = outstanding.cell.lock();
+        let mut state = cell.lock();
         state.except(sequence, verdict);
         wakes.extend(state.settled());
         drop(state);
         if outstanding.missing == 0 {
-            self.0.remove(at);
+            outstanding.cell = None;
+            self.complete += 1;
+            self.sweep();
         }
     }
 
     /// All messages up to this number whose verdicts are missing were handled.
     pub(crate) fn handled(&mut self, last: Sequence, wakes: &mut Vec<Waker>) {
-        while self
-            .0
-            .front()
-            .is_some_and(|outstanding| outstanding.last <= last)
-        {
-            if let Some(outstanding) = self.0.pop_front() {
-                let mut state = outstanding.cell.lock();
-                state.missing -= outstanding.missing;
-                state.counts[VerdictKind::Handled] += outstanding.missing;
-                wakes.extend(state.settled());
-            }
+        let is_due = |first: &Outstanding| first.last <= last;
+        while self.outstanding.front().is_some_and(is_due) {
+            let Some(first) = self.outstanding.pop_front() else {
+                break;
+            };
+            let Some(cell) = first.cell else {
+                self.complete -= 1;
+                continue;
+            };
+            let mut state = cell.lock();
+            state.missing -= first.missing;
+            state.counts[VerdictKind::Handled] += first.missing;
+            wakes.extend(state.settled());
+        }
+        self.sweep();
+    }
+
+    /// Takes out what is complete, once that is a quarter: to take each out of the middle by itself
+    /// would cost more where more waits, and which message gets its verdict when is up to the peer.
+    fn sweep(&mut self) {
+        if self.complete > self.outstanding.len() / 4 {
+            self.outstanding.retain(|one| one.cell.is_some());
+            self.complete = 0;
         }
         // Whoever sends so many without a verdict pays little for this room to grow again.
-        if self.0.is_empty() && self.0.capacity() > KEPT {
-            self.0 = VecDeque::new();
+        if self.outstanding.is_empty() && self.outstanding.capacity() > KEPT {
+            self.outstanding = VecDeque::new();
         }
     }
 
@@ -293,13 +316,48 @@ mod tests {
                 drop(receipts.single(sequence));
             }
             receipts.handled(last - 1, &mut Vec::new());
-            assert_eq!(receipts.0.len(), 1);
+            assert_eq!(receipts.outstanding.len(), 1);
             receipts.handled(last, &mut Vec::new());
-            assert!(receipts.0.capacity() <= KEPT, "{}", receipts.0.capacity());
+            assert!(
+                receipts.outstanding.capacity() <= KEPT,
+                "{}",
+                receipts.outstanding.capacity()
+            );
         }
         assert!(
-            receipts.0.capacity() > 0,
+            receipts.outstanding.capacity() > 0,
             "a few cost no new room each time"
         );
+    }
+
+    #[test]
+    fn verdicts_in_any_order_leave_little_behind() {
+        const MANY: u64 = 1000;
+        let mut receipts = Receipts::default();
+        let made: Vec<_> = (1..=MANY)
+            .map(|sequence| receipts.single(sequence))
+            .collect();
+        // From the middle outwards, and some not at all.
+        let inner = (1..MANY / 2).flat_map(|away| [MANY / 2 - away, MANY / 2 + away]);
+        let settled: Vec<_> = inner.filter(|sequence| sequence % 10 != 0).collect();
+        for (count, sequence) in (1..).zip(&settled) {
+            receipts.settle(*sequence, Verdict::Expired, &mut Vec::new());
+            let missing = MANY as usize - count;
+            assert!(receipts.outstanding.len() <= missing + missing / 3 + 1);
+        }
+        receipts.handled(MANY, &mut Vec::new());
+        assert!(receipts.outstanding.is_empty());
+        assert_eq!(receipts.complete, 0);
+        for receipt in &made {
+            let state = receipt.cell.lock();
+            let expired = settled.contains(&receipt.sequence);
+            let expected = if expired {
+                Verdict::Expired
+            } else {
+                Verdict::Handled
+            };
+            assert!(state.is_settled());
+            assert_eq!(state.single(), expected, "{}", receipt.sequence);
+        }
     }
 }

@@ -144,15 +144,13 @@ impl SendHalf {
         self.window_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         let limit = self.max_message;
         // What is on the wire was within the limit of its time.
-        let unbegun = self.unbegun();
-        let too_large = |entry: &Entry| entry.length > limit;
-        while let Some(at) = self.store.iter().skip(unbegun).position(too_large) {
-            let rejection = Rejection {
+        self.drop_all_unbegun(|entry| {
+            let rejection = || Rejection {
                 code: reject::TOO_LARGE,
                 reason: alloc::format!("the peer takes messages of {limit} bytes at most"),
             };
-            self.drop_unbegun(unbegun + at, Verdict::Rejected(rejection));
-        }
+            (entry.length > limit).then(|| Verdict::Rejected(rejection()))
+        });
     }
 
     /// The index in `store` of the message with this number.
@@ -242,25 +240,26 @@ impl SendHalf {
 
     /// Takes back everything of which nothing is on the wire.
     pub(crate) fn withdraw_unbegun(&mut self) {
-        while self.store.len() > self.unbegun() {
-            self.drop_unbegun(self.unbegun(), Verdict::Withdrawn);
-        }
+        self.drop_all_unbegun(|_| Some(Verdict::Withdrawn));
     }
 
     /// Drops what has expired by `now`; true if there was anything.
     pub(crate) fn expire(&mut self, now: Instant) -> bool {
-        let mut any = false;
-        while let Some(&(expires, sequence)) = self.expiries.first() {
-            if expires > now {
-                break;
-            }
-            match self.find(sequence) {
-                Some(at) => self.drop_unbegun(at, Verdict::Expired),
-                None => drop(self.expiries.pop_first()),
-            }
-            any = true;
+        if self.next_expiry() > now {
+            return false;
         }
-        any
+        let later = self.expiries.split_off(&(now, Sequence::MAX));
+        let due = core::mem::replace(&mut self.expiries, later);
+        // One comes after the other, or many at once where the receiver takes nothing.
+        match due.first() {
+            Some(&(_, sequence)) if due.len() == 1 => {
+                if let Some(at) = self.find(sequence) {
+                    self.drop_unbegun(at, Verdict::Expired);
+                }
+            }
+            _ => self.drop_all_unbegun(|entry| (entry.expires <= now).then_some(Verdict::Expired)),
+        }
+        true
     }
 
     /// The earliest expiry of a message of which nothing is on the wire.
@@ -273,12 +272,36 @@ impl SendHalf {
     /// Gives a message of which nothing is on the wire its verdict and lets go of it.
     fn drop_unbegun(&mut self, at: usize, verdict: Verdict) {
         if let Some(entry) = self.store.remove(at) {
-            self.stored_bytes -= entry.length;
-            self.forget_expiry(entry.expires, entry.sequence);
-            // It was counted when the link resumed, and does not go out again after all.
-            self.replayed -= u64::from(entry.sequence <= self.begun_before);
-            self.settle(entry.sequence, verdict);
+            self.dropped(&entry, verdict);
         }
+    }
+
+    /// Lets go of every message of which nothing is on the wire and for which there is a verdict;
+    /// in one pass, because how many there are is up to the peer.
+    fn drop_all_unbegun(&mut self, verdict: impl Fn(&Entry) -> Option<Verdict>) {
+        let mut begun = self.unbegun();
+        let mut store = core::mem::take(&mut self.store);
+        store.retain(|entry| {
+            if begun > 0 {
+                begun -= 1;
+                return true;
+            }
+            let Some(verdict) = verdict(entry) else {
+                return true;
+            };
+            self.dropped(entry, verdict);
+            false
+        });
+        self.store = store;
+    }
+
+    /// A message of which nothing is on the wire has left `store` with this verdict.
+    fn dropped(&mut self, entry: &Entry, verdict: Verdict) {
+        self.stored_bytes -= entry.length;
+        self.forget_expiry(entry.expires, entry.sequence);
+        // It was counted when the link resumed, and does not go out again after all.
+        self.replayed -= u64::from(entry.sequence <= self.begun_before);
+        self.settle(entry.sequence, verdict);
     }
 
     #[inline]

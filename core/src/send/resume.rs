@@ -100,8 +100,11 @@ impl SendHalf {
 
     /// `Latest` keeps one message that is not begun: the newest.
     fn supersede_unbegun(&mut self) {
-        while self.policy == Policy::Latest && self.store.len() > self.unbegun() + 1 {
-            self.drop_unbegun(self.unbegun(), Verdict::Superseded);
+        if self.policy == Policy::Latest {
+            let newest = self.store.back().map(|entry| entry.sequence);
+            self.drop_all_unbegun(|entry| {
+                (Some(entry.sequence) != newest).then_some(Verdict::Superseded)
+            });
         }
     }
 

@@ -16,7 +16,7 @@ pub struct Words {
     pub session: SessionId,
     /// HELLO: which attempt to resume this is.
     pub attempt: u32,
-    /// What became of the session that a HELLO named.
+    /// WELCOME: what became of the session that a HELLO named.
     pub outcome: SessionOutcome,
     /// Where it receives: the last number that it has settled.
     pub handled: u64,
@@ -44,7 +44,11 @@ impl Words {
     /// The HELLO frame.
     #[must_use]
     pub fn hello(&self) -> Vec<u8> {
-        self.greeting(FrameType::Hello)
+        let words = Self {
+            outcome: SessionOutcome::New,
+            ..*self
+        };
+        words.greeting(FrameType::Hello)
     }
 
     /// The WELCOME frame. Its session must not be zeros, so those stand for some other.

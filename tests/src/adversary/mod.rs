@@ -70,6 +70,7 @@ fn on_both(role: Role) -> impl Iterator<Item = Scenario> {
         }
         certificates {
             tls_1_2,
+            no_certificate,
             unpinned,
             without_its_key,
             expired,
@@ -87,6 +88,11 @@ fn on_both(role: Role) -> impl Iterator<Item = Scenario> {
             ends_at_every_record,
             closes_at_every_record,
             resets_at_every_record,
+        }
+        figures {
+            goes_on_after_every_record,
+            goes_on_from_any_byte,
+            claims_that_cant_be,
         }
         violations {
             frames_out_of_place,
@@ -117,16 +123,10 @@ fn on_both(role: Role) -> impl Iterator<Item = Scenario> {
 /// Attacks on an end that accepts.
 fn on_acceptors() -> impl Iterator<Item = Scenario> {
     list! { Role::Acceptor;
-        certificates {
-            no_certificate,
-        }
         floods {
             half_open_from_one_address,
             half_open_from_many_addresses,
             connections_from_one_address,
-        }
-        truncation {
-            goes_on_after_every_record,
         }
         sessions {
             session_of_another,

@@ -122,8 +122,8 @@ impl<'a> Disguise<'a> {
             .unwrap()
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(TrustsAnybody));
-        let mut config = match self.certified() {
-            Some(certified) => builder.with_client_cert_resolver(certified),
+        let mut config = match self.certificate {
+            Some(_) => builder.with_client_cert_resolver(self.certified()),
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = self.protocols();
@@ -131,12 +131,11 @@ impl<'a> Disguise<'a> {
     }
 
     fn server(&self) -> ServerConfig {
-        let certified = self.certified().expect("TLS has no server without one");
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[self.version])
             .unwrap()
             .with_client_cert_verifier(Arc::new(TrustsAnybody))
-            .with_cert_resolver(certified);
+            .with_cert_resolver(self.certified());
         config.alpn_protocols = self.protocols();
         config
     }
@@ -148,13 +147,15 @@ impl<'a> Disguise<'a> {
             .collect()
     }
 
-    /// rustls itself would not put a certificate together with a key of another.
-    fn certified(&self) -> Option<Arc<SingleCertAndKey>> {
-        let certificate = CertificateDer::from(self.certificate?.certificate_der().to_vec());
+    /// rustls itself would not put a certificate together with a key of another, and TLS allows no
+    /// server an empty chain.
+    fn certified(&self) -> Arc<SingleCertAndKey> {
+        let shown = self.certificate.map(GeneratedIdentity::certificate_der);
+        let chain = shown.map(|certificate| CertificateDer::from(certificate.to_vec()));
         let key = PrivatePkcs8KeyDer::from(self.key.key_der().to_vec());
         let key = aws_lc_rs::sign::any_supported_type(&PrivateKeyDer::Pkcs8(key)).unwrap();
-        let certified = CertifiedKey::new(vec![certificate], key);
-        Some(Arc::new(SingleCertAndKey::from(certified)))
+        let certified = CertifiedKey::new(chain.into_iter().collect(), key);
+        Arc::new(SingleCertAndKey::from(certified))
     }
 }
 

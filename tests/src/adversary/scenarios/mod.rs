@@ -1,6 +1,7 @@
 //! The scenarios, each written once for all backends.
 
 pub mod certificates;
+pub mod figures;
 pub mod floods;
 pub mod greedy;
 pub mod resumes;

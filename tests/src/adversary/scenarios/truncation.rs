@@ -3,14 +3,12 @@
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 
-use countersign_core::wire::{Frame, Piece, SessionOutcome};
-use countersign_core::{Config, EndReason, Loss, Role, SessionId, Verdict};
-use countersign_driver::{LinkError, LinkEvent};
+use countersign_core::{EndReason, Loss, Mode, Role, Verdict};
+use countersign_driver::LinkError;
 use countersign_endpoint::Reason;
 
 use super::{assert_says, security};
-use crate::adversary::{CAST, Disguise, Hostile, Seen, Victim, Words, ack, fragments, message};
-use crate::adversary::{read, records};
+use crate::adversary::{CAST, Disguise, Hostile, Seen, Victim, ack, message, records};
 use crate::backend::{Link, Receipt};
 
 /// How many messages there are.
@@ -30,6 +28,8 @@ enum Cut {
 /// All that the attacker has to say, record by record.
 struct Script {
     hostile: Hostile,
+    /// How many frames it hears before it answers, once it has greeted.
+    hears: usize,
     /// Records of TLS itself that are encrypted and not sent.
     ready: VecDeque<Vec<u8>>,
     /// What follows, each in a record of its own.
@@ -41,10 +41,19 @@ struct Script {
 }
 
 impl Script {
-    fn new(mut hostile: Hostile, frames: &[Vec<u8>]) -> Self {
+    fn new(mut hostile: Hostile, victim: &Victim, frames: &[Vec<u8>]) -> Self {
         hostile.disguise(Disguise::of(&CAST.peer));
+        let greetings = match victim.role {
+            Role::Acceptor => 1,
+            Role::Opener => 0,
+        };
+        let messages = match victim.mode {
+            Mode::Send => MESSAGES,
+            Mode::Receive => 0,
+        };
         Self {
             hostile,
+            hears: greetings + messages,
             ready: VecDeque::new(),
             frames: frames.iter().cloned().collect(),
             secured: false,
@@ -88,11 +97,7 @@ impl Script {
         assert!(self.hostile.throw(&record));
         if self.said == 1 && self.frames.len() == MESSAGES {
             // What comes later is an answer.
-            let heard = match self.hostile.victim() {
-                Role::Acceptor => 1,
-                Role::Opener => MESSAGES,
-            };
-            for _ in 0..heard {
+            for _ in 0..self.hears {
                 self.hostile.hear_frame().unwrap();
             }
         }
@@ -155,16 +160,12 @@ struct Report {
 }
 
 /// The attacker's words: its greeting, and three messages, or the confirmation of three.
-fn frames(victim: Role) -> Vec<Vec<u8>> {
-    let words = Words::default();
-    let mut frames = match victim {
-        Role::Acceptor => vec![words.hello()],
-        Role::Opener => vec![words.welcome()],
-    };
+fn frames(victim: &Victim) -> Vec<Vec<u8>> {
+    let mut frames = vec![victim.words().to(victim.role)];
     for number in 1..=MESSAGES as u64 {
-        frames.push(match victim {
-            Role::Acceptor => message(number, &text(number)),
-            Role::Opener => ack(number),
+        frames.push(match victim.mode {
+            Mode::Receive => message(number, &text(number)),
+            Mode::Send => ack(number),
         });
     }
     frames
@@ -175,7 +176,7 @@ fn text(number: u64) -> Vec<u8> {
 }
 
 /// Sends three messages, or takes all that come, until the link ends.
-fn report(victim: Role, link: Result<Box<dyn Link>, LinkError>) -> Report {
+fn report(victim: &Victim, link: Result<Box<dyn Link>, LinkError>) -> Report {
     let mut report = Report {
         error: LinkError::new(EndReason::ClosedBeforeConnected),
         messages: Vec::new(),
@@ -185,8 +186,8 @@ fn report(victim: Role, link: Result<Box<dyn Link>, LinkError>) -> Report {
         Ok(link) => link,
         Err(error) => return Report { error, ..report },
     };
-    match victim {
-        Role::Acceptor => {
+    match victim.mode {
+        Mode::Receive => {
             let mut receiver = link.receiver("data").unwrap();
             report.error = loop {
                 match receiver.recv() {
@@ -197,7 +198,7 @@ fn report(victim: Role, link: Result<Box<dyn Link>, LinkError>) -> Report {
             let end = link.ended().end.unwrap();
             assert_eq!(end.to_string(), report.error.to_string());
         }
-        Role::Opener => {
+        Mode::Send => {
             let sender = link.sender("data").unwrap();
             let receipts =
                 (1..=MESSAGES as u64).map_while(|number| sender.send(text(number).into()).ok());
@@ -254,7 +255,7 @@ fn assert_error(error: &LinkError, sent: &Sent, cut: Cut) {
 
 /// What was taken, or is known to be: all that came before the end. A reset overtakes what is not
 /// read yet.
-fn assert_known(report: &Report, sent: &Sent, cut: Cut, victim: Role) {
+fn assert_known(report: &Report, sent: &Sent, cut: Cut, victim: &Victim) {
     let whole = sent.said.saturating_sub(1);
     let texts: Vec<_> = (1..=report.messages.len() as u64).map(text).collect();
     assert_eq!(report.messages, texts, "in their order, and none twice");
@@ -262,9 +263,9 @@ fn assert_known(report: &Report, sent: &Sent, cut: Cut, victim: Role) {
         .verdicts
         .iter()
         .filter(|verdict| verdict.is_handled());
-    let known = match victim {
-        Role::Acceptor => report.messages.len(),
-        Role::Opener => handled.count(),
+    let known = match victim.mode {
+        Mode::Receive => report.messages.len(),
+        Mode::Send => handled.count(),
     };
     match cut {
         Cut::Reset => assert!(known <= whole, "{known} of {whole}"),
@@ -276,15 +277,21 @@ fn assert_known(report: &Report, sent: &Sent, cut: Cut, victim: Role) {
 }
 
 fn every_record(victim: &Victim, cut: Cut) {
+    for victim in [victim.receiving(), victim.sending()] {
+        every_record_of(&victim, cut);
+    }
+}
+
+fn every_record_of(victim: &Victim, cut: Cut) {
     let stage = victim.stage();
-    let frames = frames(victim.role);
+    let frames = frames(victim);
     for count in 0.. {
         let (sent, report) = stage.meet(
-            |hostile| Script::new(hostile, &frames).cut_after(count, cut),
-            |link| report(victim.role, link),
+            |hostile| Script::new(hostile, victim, &frames).cut_after(count, cut),
+            |link| report(victim, link),
         );
         assert_error(&report.error, &sent, cut);
-        assert_known(&report, &sent, cut, victim.role);
+        assert_known(&report, &sent, cut, victim);
         let in_order = cut == Cut::CloseNotify && sent.secured;
         let expected = if in_order { Seen::Closed } else { Seen::Ended };
         assert!(sent.seen.is_none_or(|seen| seen == expected), "{sent:?}");
@@ -310,86 +317,4 @@ pub fn closes_at_every_record(victim: &Victim) {
 /// The connection is reset behind each record.
 pub fn resets_at_every_record(victim: &Victim) {
     every_record(victim, Cut::Reset);
-}
-
-/// A connection ends behind each record of some messages, one of which travels in three. The peer
-/// comes back to its session: it hears just what had come, sends the rest, and the application gets
-/// each message once. [RESUME-9] [RESUME-10]
-pub fn goes_on_after_every_record(victim: &Victim) {
-    let whole = [&b"short"[..], &[7; 3000], b"last"];
-    let parts = fragments(2, whole[1], 1000);
-    let mut frames = vec![message(1, whole[0])];
-    frames.extend(parts.iter().cloned());
-    frames.push(message(3, whole[2]));
-    let lasting = |config: Config| {
-        let channels = Config::new().patience(*config.waits());
-        channels.channel(countersign_core::ChannelConfig::receive("data"))
-    };
-    let terms = victim.terms().config(lasting);
-    let stage = victim.stage_with(&terms.patience(|patience| {
-        patience.retain = patience.handshake;
-    }));
-    for count in 0..=frames.len() {
-        let (session, mut receiver, link) = {
-            let (session, link) = stage.meet(
-                |mut hostile| {
-                    let (session, ..) = greet(&mut hostile, Words::default());
-                    for frame in &frames[..count] {
-                        hostile.say(frame);
-                    }
-                    hostile.end();
-                    hostile.hear_end();
-                    session
-                },
-                Result::unwrap,
-            );
-            (session, link.receiver("data").unwrap(), link)
-        };
-        assert!(matches!(link.event(), Some(LinkEvent::Lost { .. })));
-        let mut hostile = stage.approach();
-        let again = Words {
-            session,
-            attempt: 1,
-            ..Words::default()
-        };
-        let (same, received, partial) = greet(&mut hostile, again);
-        assert_eq!(same, session);
-        // Of the messages: the first; the second, in the three frames that follow; the third.
-        let (had, part) = match count {
-            0 => (0, 0),
-            1..=3 => (1, 1000 * (count as u64 - 1)),
-            4 => (2, 0),
-            _ => (3, 0),
-        };
-        assert_eq!((received, partial), (had, part), "after {count}");
-        for frame in &frames[count..] {
-            hostile.say(frame);
-        }
-        for message in whole {
-            assert_eq!(receiver.take(), message);
-        }
-        assert_eq!(receiver.try_recv().unwrap(), None, "nothing twice");
-        assert_eq!(link.event(), Some(LinkEvent::Resumed));
-    }
-    stage.bystander.keeps_pace();
-}
-
-/// The pinned peer's greeting, on a connection that has just been opened, and the answer: the
-/// session, and how much of which message the victim has.
-fn greet(hostile: &mut Hostile, words: Words) -> (SessionId, u64, u64) {
-    hostile.shake(Disguise::of(&CAST.peer)).unwrap();
-    hostile.say(&words.hello());
-    let answer = hostile.hear_frame().unwrap();
-    read(&answer, |piece| {
-        let Piece::Frame(Frame::Welcome(welcome)) = piece else {
-            panic!("{piece:?}");
-        };
-        let expected = match words.attempt {
-            0 => SessionOutcome::New,
-            _ => SessionOutcome::Resumed,
-        };
-        assert_eq!(welcome.head.outcome, expected);
-        let channel = welcome.channels().next().unwrap();
-        (welcome.head.session, channel.received, channel.partial)
-    })
 }

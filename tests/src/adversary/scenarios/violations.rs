@@ -35,7 +35,7 @@ fn fragment(number: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The victim accuses the attacker of this, as its application hears.
-fn assert_accused(error: &LinkError, of: PeerMisbehaved) {
+pub(super) fn assert_accused(error: &LinkError, of: PeerMisbehaved) {
     assert_eq!(*error.reason(), EndReason::Peer(of), "{error}");
     assert_says(error, &format!("the peer broke the protocol: {of}"));
     assert!(!error.can_retry(), "{error}");
@@ -43,7 +43,7 @@ fn assert_accused(error: &LinkError, of: PeerMisbehaved) {
 
 /// The last words that the attacker hears are ABORT with the code and the text of this, and then the
 /// connection ends in order. [ABORT-1] [ABORT-2]
-fn hears_abort(hostile: &mut Hostile, of: PeerMisbehaved) {
+pub(super) fn hears_abort(hostile: &mut Hostile, of: PeerMisbehaved) {
     let mut last = None;
     while let Some(frame) = hostile.hear_frame() {
         last = Some(frame);
