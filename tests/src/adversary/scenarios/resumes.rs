@@ -7,7 +7,8 @@ use countersign_core::{
 use countersign_driver::LinkEvent;
 use countersign_endpoint::Reason;
 
-use super::{assert_aborted, assert_says, security};
+use super::violations::hears_abort;
+use super::{assert_says, security};
 use crate::adversary::{CAST, Disguise, Hostile, Seen, Stage, Victim, Words, ack, message, read};
 use crate::backend::{Link, Receipt, Sender};
 
@@ -151,7 +152,7 @@ impl Away {
     /// The link ends for what the attacker has said, which hears of it too, and the client does not
     /// come back. What was handled stays so, and nothing of the rest is taken for it.
     fn accuses(self, mut hostile: Hostile, of: PeerMisbehaved) {
-        assert_aborted(&mut hostile, of.abort_code(), &of.to_string());
+        hears_abort(&mut hostile, of);
         let report = self.link.ended();
         let error = report.end.as_ref().expect("why it ended");
         assert_eq!(*error.reason(), EndReason::Peer(of), "{error}");
@@ -325,7 +326,7 @@ pub fn recorded_messages(victim: &Victim) {
     assert_eq!(hello, returns(2, 2));
     hostile.say(&recorded);
     let of = PeerMisbehaved::SequenceGap;
-    assert_aborted(&mut hostile, of.abort_code(), &of.to_string());
+    hears_abort(&mut hostile, of);
     let error = link.ended().end.expect("why it ended");
     assert_eq!(*error.reason(), EndReason::Peer(of), "{error}");
     assert!(receiver.try_recv().is_err(), "nothing twice");
