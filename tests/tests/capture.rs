@@ -33,7 +33,7 @@ const SECURED: u64 = 50;
 fn whatever_links_do_on_bad_networks_they_do_again() {
     let seeds = run::range("COUNTERSIGN_SEEDS", 0..200);
     let keys = Keys::new(generate::MOST_PAIRS);
-    let (mut records, mut taken_over, mut links, mut skipped) = (0, 0, 0, 0);
+    let (mut records, mut taken_over, mut links) = (0, 0, 0);
     for seed in seeds.clone() {
         let keys = seed.is_multiple_of(SECURED).then(|| keys.clone());
         let plan = generate::plan(seed, keys);
