@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
 #![cfg(target_os = "linux")]
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
@@ -27,18 +27,18 @@ const LINE: usize = 64;
 /// A secret number in one of the forms that it has in memory.
 struct Form {
     name: &'static str,
-    pieces: HashSet<Vec<u8>>,
+    pieces: BTreeSet<Vec<u8>>,
 }
 
 impl Form {
     fn new(name: &'static str, pieces: impl Iterator<Item = Vec<u8>>) -> Self {
-        let pieces: HashSet<_> = pieces.collect();
+        let pieces: BTreeSet<_> = pieces.collect();
         assert!(!pieces.is_empty(), "{name}");
         Self { name, pieces }
     }
 
     fn is_in(&self, memory: &[u8]) -> bool {
-        let length = self.pieces.iter().next().unwrap().len();
+        let length = self.pieces.first().unwrap().len();
         let mut begins = [false; 256];
         for piece in &self.pieces {
             begins[usize::from(piece[0])] = true;
