@@ -69,7 +69,8 @@ pub struct Captured {
     /// How many bytes it has.
     pub bytes: u64,
     /// `finished`, or what ended it before: `limit`, `overrun` (more than [`QUEUE`] waited to be
-    /// written) or `too-large` (a call with more than [`MAX_DATA`](crate::MAX_DATA)).
+    /// written) or `too-large` (a call with more bytes, or more room for them, than
+    /// [`MAX_DATA`](crate::MAX_DATA)).
     pub why: &'static str,
 }
 

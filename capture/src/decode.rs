@@ -9,7 +9,7 @@ use crate::record::{Data, Ended, Entry, Gone, Happened, Outcome, Part, Record, S
 
 /// The version of the format that this crate writes and reads.
 pub const VERSION: u64 = 1;
-/// The most bytes that one `in` or `out` has, those left out included.
+/// The most bytes that one `in` or `out` has, those left out included, and the most room of an `out`.
 pub const MAX_DATA: u64 = 1 << 28;
 
 pub(crate) const SELF_DESCRIBED: u64 = 55_799;

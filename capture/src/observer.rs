@@ -99,9 +99,12 @@ impl Observe for Observer {
         } = self;
         let written = inner.with_split(*link, 0, |split| encode::call(body, call, split));
         self.items += written;
-        if let Call::Input(input) = call
-            && input.len() as u64 > crate::MAX_DATA
-        {
+        let most = match *call {
+            Call::Input(input) => input.len(),
+            Call::PollOutput { space } => space,
+            _ => 0,
+        };
+        if most as u64 > crate::MAX_DATA {
             self.inner.end("too-large");
         }
         if !encode::has_outcome(call) {
@@ -112,11 +115,6 @@ impl Observe for Observer {
     fn outcome(&mut self, outcome: &Outcome<'_>) {
         if self.items == 0 {
             return;
-        }
-        if let Outcome::Output(_, output) = outcome
-            && output.len() as u64 > crate::MAX_DATA
-        {
-            self.inner.end("too-large");
         }
         let Self {
             body, inner, link, ..

@@ -6,14 +6,10 @@ mod common;
 
 use std::io::{self, Write};
 
-use common::{MARKER, Pair, Sink, VIDEO, captured, configs, payload, visits};
+use common::{MARKER, Pair, Sink, VIDEO, captured, configs, payload, records, visits};
 use countersign_capture::{
-    Capture, Entry, Happened, MIN_LIMIT, Options, ReadError, Reader, Record, ReplayError, replay,
+    Capture, Entry, Happened, MIN_LIMIT, Options, ReadError, Reader, ReplayError, replay,
 };
-
-fn records(bytes: &[u8]) -> Vec<Record> {
-    Reader::new(bytes).unwrap().map(Result::unwrap).collect()
-}
 
 fn holds(bytes: &[u8], marker: &[u8]) -> bool {
     bytes.windows(marker.len()).any(|window| window == marker)

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::signature::Ed25519KeyPair;
+use base64ct::{Base64, Encoding};
 use countersign_endpoint::Fingerprint;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -157,7 +158,7 @@ impl NewIdentity {
             name: self.name.clone(),
             certificate_pem: certificate.pem(),
             certificate_der: certificate.der().to_vec(),
-            key_pem: Zeroizing::new(key.serialize_pem()),
+            key_pem: key_pem(key.serialized_der())?,
             key_der: Zeroizing::new(key.serialize_der()),
             fingerprint: Fingerprint::of_public_key(&key.subject_public_key_info()),
         })
@@ -303,6 +304,24 @@ fn check_name(name: &str) -> Result<(), Error> {
     })
 }
 
+/// A key in PEM (RFC 7468). rcgen could write it too, and would leave copies behind.
+fn key_pem(der: &[u8]) -> Result<Zeroizing<String>, Error> {
+    const BEGIN: &str = "-----BEGIN PRIVATE KEY-----\n";
+    const END: &str = "-----END PRIVATE KEY-----\n";
+    // 48 bytes are a line of 64 characters. All room at once: text that grew would leave copies too.
+    let lines = der.chunks(48);
+    let room = BEGIN.len() + lines.len() * 65 + END.len();
+    let mut text = Zeroizing::new(String::with_capacity(room));
+    text.push_str(BEGIN);
+    for line in lines {
+        let mut encoded = Zeroizing::new([0; 64]);
+        text.push_str(Base64::encode(line, encoded.as_mut()).map_err(generation)?);
+        text.push('\n');
+    }
+    text.push_str(END);
+    Ok(text)
+}
+
 fn alternative_name(name: &str) -> &str {
     // Digits and dots alone would be taken for an IP address, which is another kind of name.
     let dns = DnsName::try_from(name).is_ok() && name.parse::<std::net::IpAddr>().is_err();
@@ -398,6 +417,18 @@ mod tests {
                 .generate()
                 .is_ok()
         );
+    }
+
+    #[test]
+    fn keys_are_written_as_rcgen_writes_them() {
+        for algorithm in [Algorithm::P256, Algorithm::Ed25519] {
+            let key = NewIdentity::new("robot").algorithm(algorithm).new_key();
+            let key = key.unwrap();
+            let text = key_pem(key.serialized_der()).unwrap();
+            let expected = key.serialize_pem();
+            assert!(text.lines().eq(expected.lines()));
+            assert!(text.capacity() - text.len() < 65, "it did not grow");
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use countersign_core::wire::{
     ChannelEntry, FrameType, GreetingHead, MAX_GREETING, SessionOutcome, VERSION, encode_close,
     encode_greeting,
@@ -21,7 +23,8 @@ use common::{NOW, drain, end};
 const MAIN: ChannelId = ChannelId(0);
 const SHORT: &[u8] = &[7; 16];
 const LONG: &[u8] = &[7; 64];
-/// What expires does so by then.
+const FEW: usize = 16;
+/// What expires does so by then, or from then on.
 const LATE: Instant = Instant::from_micros(2);
 
 /// What a receiver says of itself.
@@ -72,7 +75,7 @@ fn sender(channel: ChannelConfig, queue: usize) -> Link {
 
 fn give(link: &mut Link, message: &'static [u8]) {
     let message = Bytes::from_static(message);
-    link.send(MAIN, message, Some(LATE)).expect("room");
+    link.send(MAIN, message, None).expect("room");
 }
 
 /// Half of what waits is too large for the receiver, as turns out when it greets.
@@ -90,21 +93,32 @@ fn smaller(waiting: usize) -> (Link, Vec<u8>) {
     (link, receiver.welcome())
 }
 
-/// Half of what waits is on the wire, and the receiver takes no more.
-fn half(waiting: usize) -> Link {
+/// So much of what waits is on the wire, and the receiver takes no more.
+fn stuck(waiting: usize, window: usize, expires: impl Fn(u64) -> Instant) -> Link {
     let mut link = sender(ChannelConfig::send("main"), waiting);
     let_out(&mut link);
     let receiver = Receiver {
         max_message: SHORT.len(),
-        window: waiting / 2,
+        window,
         received: None,
     };
     link.handle_input(NOW, &receiver.welcome());
-    for _ in 0..waiting {
-        give(&mut link, SHORT);
+    for at in 0..waiting as u64 {
+        let message = Bytes::from_static(SHORT);
+        link.send(MAIN, message, Some(expires(at))).expect("room");
     }
     let_out(&mut link);
     link
+}
+
+/// Half of what waits is on the wire.
+fn half(waiting: usize) -> Link {
+    stuck(waiting, waiting / 2, |_| LATE)
+}
+
+/// Little of what waits is on the wire, and the rest expires one after the other.
+fn expiring(waiting: usize) -> Link {
+    stuck(waiting, FEW, |at| LATE + Duration::from_micros(at))
 }
 
 /// The receiver closes; what is not on the wire is withdrawn.
@@ -154,16 +168,22 @@ fn main() {
         "close" => close(waiting),
         "resumed" => resumed(waiting),
         "expired" => (half(waiting), Vec::new()),
+        "expiring" => (expiring(waiting), Vec::new()),
         _ => panic!("there is no attack {attack}"),
     };
     if happens == "1" {
         match attack.as_str() {
             "expired" => link.handle_timeout(LATE),
+            // Two at a time.
+            "expiring" => (0..waiting as u64)
+                .step_by(2)
+                .for_each(|at| link.handle_timeout(LATE + Duration::from_micros(at + 1))),
             _ => link.handle_input(NOW, &said),
         }
         let (life, kind, gone) = match attack.as_str() {
             "smaller" => (Life::Open, VerdictKind::Rejected, waiting / 2),
             "expired" => (Life::Open, VerdictKind::Expired, waiting / 2),
+            "expiring" => (Life::Open, VerdictKind::Expired, waiting - FEW),
             "close" => (Life::Closing, VerdictKind::Withdrawn, waiting / 2),
             _ => (Life::Open, VerdictKind::Superseded, waiting / 2 - 1),
         };

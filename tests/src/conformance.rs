@@ -88,6 +88,7 @@ static ANY: &[Scenario] = list! { &[Transport::Tls, Transport::Plain];
         as_many_as_there_can_be,
         a_full_channel_holds_up_no_other,
         a_batch_counts_its_verdicts,
+        a_batch_may_be_handled_in_part,
         a_batch_stops_at_what_can_not_be_sent,
         senders_in_many_threads,
         an_urgent_message_overtakes: "counts bytes",

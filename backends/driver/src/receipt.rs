@@ -146,6 +146,8 @@ pub(crate) struct Receipts {
     outstanding: VecDeque<Outstanding>,
     /// How many of those are complete and have yet to be taken out.
     complete: usize,
+    /// How many messages were handled so far.
+    handled: u64,
 }
 
 /// Messages with consecutive numbers and one receipt.
@@ -157,6 +159,24 @@ struct Outstanding {
     missing: u64,
     /// None once all have one.
     cell: Option<Arc<Cell>>,
+}
+
+impl Outstanding {
+    /// So many of them were handled.
+    fn handle(&mut self, count: u64, wakes: &mut Vec<Waker>) {
+        let Some(cell) = &self.cell else {
+            return;
+        };
+        let mut state = cell.lock();
+        state.missing -= count;
+        state.counts[VerdictKind::Handled] += count;
+        wakes.extend(state.settled());
+        drop(state);
+        self.missing -= count;
+        if self.missing == 0 {
+            self.cell = None;
+        }
+    }
 }
 
 /// A batch that is still being sent: its receipt can't be ready before it is complete.
@@ -256,21 +276,26 @@ impl Receipts {
         }
     }
 
-    /// All messages up to this number whose verdicts are missing were handled.
-    pub(crate) fn handled(&mut self, last: Sequence, wakes: &mut Vec<Waker>) {
+    /// All messages up to this number whose verdicts are missing were handled, of all that there ever
+    /// were so many.
+    pub(crate) fn handled(&mut self, last: Sequence, total: u64, wakes: &mut Vec<Waker>) {
+        let mut count = total - self.handled;
+        self.handled = total;
         let is_due = |first: &Outstanding| first.last <= last;
         while self.outstanding.front().is_some_and(is_due) {
-            let Some(first) = self.outstanding.pop_front() else {
+            let Some(mut first) = self.outstanding.pop_front() else {
                 break;
             };
-            let Some(cell) = first.cell else {
-                self.complete -= 1;
-                continue;
-            };
-            let mut state = cell.lock();
-            state.missing -= first.missing;
-            state.counts[VerdictKind::Handled] += first.missing;
-            wakes.extend(state.settled());
+            self.complete -= usize::from(first.cell.is_none());
+            count -= first.missing;
+            first.handle(first.missing, wakes);
+        }
+        // Those at the beginning of a batch, of which nobody is told again.
+        if count > 0
+            && let Some(first) = self.outstanding.front_mut()
+        {
+            first.handle(count, wakes);
+            self.complete += usize::from(first.cell.is_none());
         }
         self.sweep();
     }
@@ -290,7 +315,8 @@ impl Receipts {
 
     /// The link has ended and every other verdict was given: what is missing was handled.
     pub(crate) fn end(&mut self, wakes: &mut Vec<Waker>) {
-        self.handled(Sequence::MAX, wakes);
+        let missing = self.outstanding.iter().map(|one| one.missing).sum::<u64>();
+        self.handled(Sequence::MAX, self.handled + missing, wakes);
     }
 }
 
@@ -315,9 +341,10 @@ mod tests {
             for sequence in 1..=last {
                 drop(receipts.single(sequence));
             }
-            receipts.handled(last - 1, &mut Vec::new());
+            let before = receipts.handled;
+            receipts.handled(last - 1, before + last - 1, &mut Vec::new());
             assert_eq!(receipts.outstanding.len(), 1);
-            receipts.handled(last, &mut Vec::new());
+            receipts.handled(last, before + last, &mut Vec::new());
             assert!(
                 receipts.outstanding.capacity() <= KEPT,
                 "{}",
@@ -328,6 +355,32 @@ mod tests {
             receipts.outstanding.capacity() > 0,
             "a few cost no new room each time"
         );
+    }
+
+    #[test]
+    fn the_verdicts_of_a_batch_come_in_any_parts_and_order() {
+        let reject = Verdict::Expired;
+        // The first of three was handled, and the others were not.
+        for acked_at in 0..3 {
+            let mut receipts = Receipts::default();
+            let batch = OpenBatch::new();
+            receipts.extend(&batch, 1, 3);
+            let receipt = batch.complete();
+            for at in 0..3 {
+                match at == acked_at {
+                    true => receipts.handled(1, 1, &mut Vec::new()),
+                    false => {
+                        let sequence = if at < acked_at { 2 + at } else { 1 + at };
+                        receipts.settle(sequence, reject.clone(), &mut Vec::new());
+                    }
+                }
+            }
+            let state = receipt.cell.lock();
+            assert!(state.is_settled(), "{acked_at}");
+            assert_eq!(state.counts.to_string(), "1 handled, 2 expired");
+            assert!(receipts.outstanding.is_empty());
+            assert_eq!(receipts.complete, 0);
+        }
     }
 
     #[test]
@@ -345,7 +398,8 @@ mod tests {
             let missing = MANY as usize - count;
             assert!(receipts.outstanding.len() <= missing + missing / 3 + 1);
         }
-        receipts.handled(MANY, &mut Vec::new());
+        let handled = MANY - settled.len() as u64;
+        receipts.handled(MANY, handled, &mut Vec::new());
         assert!(receipts.outstanding.is_empty());
         assert_eq!(receipts.complete, 0);
         for receipt in &made {

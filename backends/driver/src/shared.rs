@@ -6,7 +6,7 @@ use std::task::Waker;
 
 use countersign_core::{
     ChannelId, CloseMode, EndReason, Event, Instant, Life, Link, Loss, Mode, Role, SessionLoss,
-    TakeOver,
+    TakeOver, VerdictKind,
 };
 use countersign_endpoint::{Explanation, Fingerprint, LinkAccess, SecurityError};
 
@@ -275,9 +275,9 @@ impl State {
                 }
                 Event::Readable(channel) | Event::Room(channel) => self.wake(channel),
                 Event::Handled { channel, last, .. } => {
-                    self.channels[usize::from(channel.0)]
-                        .receipts
-                        .handled(last, &mut self.wakes);
+                    let verdicts = self.link.verdicts(channel).unwrap_or_default();
+                    let receipts = &mut self.channels[usize::from(channel.0)].receipts;
+                    receipts.handled(last, verdicts[VerdictKind::Handled], &mut self.wakes);
                 }
                 Event::Verdict {
                     channel,

@@ -238,6 +238,11 @@ impl Connection {
         inner!(&mut self.inner, _ => Ok(()), tls => tls.recheck())
     }
 
+    /// Whether identity and trust were replaced since the peer was judged.
+    pub(crate) fn is_outdated(&self) -> bool {
+        inner!(&self.inner, _ => false, tls => tls.is_outdated())
+    }
+
     /// As [`recheck`](Self::recheck), but the connection goes on whatever comes of it.
     pub(crate) fn judge(&mut self) -> Result<Judgement, SecurityError> {
         inner!(&mut self.inner, _ => Ok(Judgement::Same), tls => tls.judge())

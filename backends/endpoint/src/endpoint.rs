@@ -156,7 +156,8 @@ impl Endpoint {
 
     /// Judges the peer again if identity and trust were [replaced](Security::replace) since it was
     /// judged last; otherwise costs a comparison. Whoever drives links does this for each of them
-    /// when [`Security::watch`] tells of it.
+    /// when [`Security::watch`] tells of it: it ends those in which nothing moves. Before anything is
+    /// [read](Self::read) or [written](Self::write), it is done in any case.
     ///
     /// If the peer is not trusted any more, the link ends, and what is to be [written](Self::write)
     /// from here on tells the peer. In the tlsstream dialect, which has no words for it, the
@@ -187,6 +188,14 @@ impl Endpoint {
         }
     }
 
+    /// Nothing passes that has come, or was given to the link, since identity and trust were replaced,
+    /// unless the peer is trusted still. Drivers hear of it later, in the middle of much work perhaps.
+    fn keep_up(&mut self, now: Instant, link: &mut impl LinkAccess) {
+        if self.connection.is_outdated() {
+            self.recheck(now, link);
+        }
+    }
+
     /// Takes what arrived, decrypts it in place and hands it to the link. Returns how many bytes
     /// at the front were consumed; the rest must be presented again, as this call left it, with
     /// more behind it. It is never [`MAX_RECORD`](crate::MAX_RECORD) bytes or more.
@@ -196,6 +205,7 @@ impl Endpoint {
         ciphertext: &mut [u8],
         link: &mut impl LinkAccess,
     ) -> usize {
+        self.keep_up(now, link);
         // Once our direction has ended, all that counts of the other is its end.
         if self.failure.is_some() || self.read_ended || self.write_ended {
             return ciphertext.len();
@@ -302,6 +312,7 @@ impl Endpoint {
         scratch: &mut Buffer,
         link: &mut impl LinkAccess,
     ) -> Written {
+        self.keep_up(now, link);
         if self.write_pending(out) {
             return Written::Some;
         }

@@ -28,7 +28,13 @@ pub(crate) fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, SetupError> {
         },
     };
     let file = File::open(path).map_err(unreadable)?;
-    let length = file.metadata().map_err(unreadable)?.len();
+    let metadata = file.metadata().map_err(unreadable)?;
+    // A pipe doesn't say how much will come.
+    let length = if metadata.is_file() {
+        metadata.len()
+    } else {
+        FILE_LIMIT
+    };
     let too_long = || SetupError::TooLong {
         path: path.to_owned(),
         limit: FILE_LIMIT,

@@ -317,9 +317,14 @@ impl<E: Engine> TlsConnection<E> {
         })
     }
 
+    /// Whether there is another trust than the one that the peer was judged by last.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.secured && self.store.generation() != self.judged
+    }
+
     /// Judges the peer again if there is another trust than the one it was judged by last.
     pub(crate) fn judge(&mut self) -> Result<Judgement, SecurityError> {
-        if !self.secured || self.store.generation() == self.judged {
+        if !self.is_outdated() {
             return Ok(Judgement::Same);
         }
         let certificate = self.peer_certificate().map(CertificateDer::from);

@@ -302,6 +302,35 @@ fn a_removed_pin_ends_the_link_and_both_ends_say_so() {
 }
 
 #[test]
+fn nothing_passes_once_a_pin_is_removed_though_no_driver_has_heard_of_it() {
+    // [ABORT-6]
+    for (by, verdict) in [
+        (OPENER, VerdictKind::Withdrawn),
+        (ACCEPTOR, VerdictKind::Unknown),
+    ] {
+        let [robot, station] = robot_and_station();
+        let securities = [
+            tls(&robot, station.fingerprint()),
+            tls(&station, robot.fingerprint()),
+        ];
+        let mut pair = Pair::new(&securities[0], &securities[1]);
+        pair.run();
+        let own = identity([&robot, &station][by]);
+        let other = fixtures::good("other").fingerprint();
+        securities[by].replace(own, other).unwrap();
+        pair.send("too late");
+        pair.run();
+        assert!(pair.take().is_empty());
+        assert_eq!(pair.lives(), [Life::Ended; 2]);
+        let ours = &pair.0[by].known.link;
+        let reason = EndReason::Revoked { by_us: true };
+        assert_eq!(ours.end_reason(), Some(&reason));
+        assert!(pair.0[by].error().contains("its pin was removed"));
+        assert_eq!(pair.count(verdict), 1);
+    }
+}
+
+#[test]
 fn a_handshake_that_is_under_way_lets_nobody_in() {
     let [robot, station] = robot_and_station();
     let other = fixtures::good("other");
@@ -324,6 +353,9 @@ fn a_handshake_that_is_under_way_lets_nobody_in() {
                     pair.recheck();
                 }
                 pair.run();
+                if !done {
+                    assert_ne!(pair.lives()[by], Life::Open, "after {steps} steps");
+                }
                 pair.recheck();
                 pair.run();
                 assert_ne!(pair.lives()[by], Life::Open, "after {steps} steps");

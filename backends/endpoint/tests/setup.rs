@@ -113,9 +113,6 @@ fn wrong_files_are_named_with_what_to_do() {
         &["no private key"],
     );
 
-    let long = files.add("long", vec![b'x'; (1 << 20) + 1]);
-    assert_says(files.load("long", "robot.key"), &long, &["longer than"]);
-
     let key = files.add("other.key", other.key_pem());
     let mismatch = files.load("robot.crt", "other.key");
     assert_says(mismatch, &key, &["does not belong", "robot.crt"]);
@@ -149,6 +146,37 @@ fn wrong_files_are_named_with_what_to_do() {
         &odd,
         &["number 1", "cannot be used"],
     );
+}
+
+#[test]
+fn a_file_is_read_up_to_its_limit_and_no_further() {
+    const LIMIT: usize = 1 << 20;
+    let files = Files::new();
+    let padded = |pem: &str, length: usize| "x".repeat(length - pem.len() - 1) + "\n" + pem;
+    let (certificate, key) = (files.robot.certificate_pem(), files.robot.key_pem());
+    files.add("full.crt", padded(certificate, LIMIT));
+    files.add("full.key", padded(key, LIMIT));
+    let loaded = files.load("full.crt", "full.key").unwrap();
+    assert_eq!(loaded.fingerprint(), files.robot.fingerprint());
+
+    let long = files.add("long.crt", padded(certificate, LIMIT + 1));
+    let words = ["longer than", "1048576"];
+    assert_says(files.load("long.crt", "robot.key"), &long, &words);
+    assert_says(Pins::from_files([&long]), &long, &words);
+    let long = files.add("long.key", padded(key, LIMIT + 1));
+    assert_says(files.load("robot.crt", "long.key"), &long, &words);
+}
+
+/// Where a file's length says nothing, the limit holds for what comes out of it.
+#[cfg(unix)]
+#[test]
+fn a_file_without_an_end_is_read_up_to_the_limit() {
+    let files = Files::new();
+    let endless = Path::new("/dev/zero");
+    let words = ["longer than"];
+    assert_says(files.load("/dev/zero", "robot.key"), endless, &words);
+    assert_says(files.load("robot.crt", "/dev/zero"), endless, &words);
+    assert_says(Pins::from_files([endless]), endless, &words);
 }
 
 #[test]
@@ -186,6 +214,13 @@ fn a_chain_begins_with_the_keys_own_certificate() {
         &wrong,
         &["number 2", "first"],
     );
+    files.add("longest.crt", own.repeat(Identity::MAX_CHAIN));
+    let longest = files.load("longest.crt", "robot.key").unwrap();
+    let longest = Security::tls(longest, other.fingerprint());
+    let longest = longest.build().unwrap().without_alpn();
+    let pinning = security(&other, files.robot.fingerprint());
+    let (left, right) = shake(&longest, &pinning, usize::MAX);
+    assert!(left.error.is_none() && right.secured.is_some());
     let long = files.add("long.crt", own.repeat(Identity::MAX_CHAIN + 1));
     assert_says(
         files.load("long.crt", "robot.key"),
@@ -291,6 +326,9 @@ fn the_number_of_pins_is_bounded() {
 fn wrong_settings_are_named() {
     let robot = fixtures::good("robot");
     let builder = || Security::tls(identity(&robot), robot.fingerprint());
+    let longest = builder().alpn(["x".repeat(255)]).build().unwrap();
+    let (left, right) = shake(&longest, &longest, usize::MAX);
+    assert!(left.secured.is_some() && right.secured.is_some());
     for name in ["", &"x".repeat(256)] {
         let error = builder().alpn([name]).build().unwrap_err();
         assert!(

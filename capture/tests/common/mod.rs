@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use countersign_capture::{Capture, Options};
+use countersign_capture::{Capture, Options, Reader, Record};
 use countersign_core::{
     Bytes, ChannelConfig, ChannelId, CloseMode, Config, Dialect, Event, Instant, Life, Link, Loss,
     Output, PeerId, Role, TakeOver,
@@ -35,6 +35,10 @@ impl Write for Sink {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+pub(crate) fn records(bytes: &[u8]) -> Vec<Record> {
+    Reader::new(bytes).unwrap().map(Result::unwrap).collect()
 }
 
 /// Opener and acceptor, both recorded.

@@ -88,6 +88,15 @@ enum Half {
     Receive(ReceiveHalf),
 }
 
+impl Half {
+    fn verdicts(&self) -> VerdictCounts {
+        match self {
+            Self::Send(half) => half.counts,
+            Self::Receive(_) => VerdictCounts::default(),
+        }
+    }
+}
+
 /// What an opened connection still has to say before any message.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum ToGreet {
@@ -448,6 +457,15 @@ impl Link {
         self.connected
     }
 
+    /// How many messages of a channel in send mode got each verdict so far; all zero in receive mode.
+    ///
+    /// Right after [`Event::Handled`] was polled, the messages that were handled are those that this
+    /// event and those before it are about; verdicts may be counted before their [`Event::Verdict`].
+    #[must_use]
+    pub fn verdicts(&self, channel: ChannelId) -> Option<VerdictCounts> {
+        self.halves.get(channel.index()).map(Half::verdicts)
+    }
+
     /// What became of the messages so far, channel by channel in the order of declaration.
     #[must_use]
     pub fn report(&self) -> Vec<ChannelReport> {
@@ -455,10 +473,7 @@ impl Link {
         let report = |(config, half): (&ChannelConfig, &Half)| ChannelReport {
             name: config.name.to_string(),
             mode: config.mode,
-            verdicts: match half {
-                Half::Send(half) => half.counts,
-                Half::Receive(_) => VerdictCounts::default(),
-            },
+            verdicts: half.verdicts(),
             delivered: match half {
                 Half::Send(_) => 0,
                 Half::Receive(half) => half.delivered,

@@ -7,6 +7,7 @@ mod resume;
 mod write;
 
 use alloc::collections::{BTreeSet, VecDeque};
+use core::ops::Range;
 
 use bytes::Bytes;
 
@@ -245,20 +246,25 @@ impl SendHalf {
 
     /// Drops what has expired by `now`; true if there was anything.
     pub(crate) fn expire(&mut self, now: Instant) -> bool {
-        if self.next_expiry() > now {
+        let (mut first, mut last) = (Sequence::MAX, 0);
+        while let Some(&(expires, sequence)) = self.expiries.first() {
+            if expires > now {
+                break;
+            }
+            self.expiries.pop_first();
+            first = first.min(sequence);
+            last = last.max(sequence);
+        }
+        if last == 0 {
             return false;
         }
-        let later = self.expiries.split_off(&(now, Sequence::MAX));
-        let due = core::mem::replace(&mut self.expiries, later);
-        // One comes after the other, or many at once where the receiver takes nothing.
-        match due.first() {
-            Some(&(_, sequence)) if due.len() == 1 => {
-                if let Some(at) = self.find(sequence) {
-                    self.drop_unbegun(at, Verdict::Expired);
-                }
-            }
-            _ => self.drop_all_unbegun(|entry| (entry.expires <= now).then_some(Verdict::Expired)),
-        }
+        // Mostly one, or a few that follow each other.
+        let from = self.store.partition_point(|entry| entry.sequence < first);
+        let to = self.store.partition_point(|entry| entry.sequence <= last);
+        self.drop_of_unbegun(from..to, |entry| {
+            let expired = entry.expires <= now && entry.expires != Instant::FAR_FUTURE;
+            expired.then_some(Verdict::Expired)
+        });
         true
     }
 
@@ -272,36 +278,43 @@ impl SendHalf {
     /// Gives a message of which nothing is on the wire its verdict and lets go of it.
     fn drop_unbegun(&mut self, at: usize, verdict: Verdict) {
         if let Some(entry) = self.store.remove(at) {
-            self.dropped(&entry, verdict);
+            self.dropped(entry.sequence, entry.expires, entry.length, verdict);
         }
     }
 
-    /// Lets go of every message of which nothing is on the wire and for which there is a verdict;
-    /// in one pass, because how many there are is up to the peer.
+    /// Lets go of every message of which nothing is on the wire and for which there is a verdict.
     fn drop_all_unbegun(&mut self, verdict: impl Fn(&Entry) -> Option<Verdict>) {
-        let mut begun = self.unbegun();
-        let mut store = core::mem::take(&mut self.store);
-        store.retain(|entry| {
-            if begun > 0 {
-                begun -= 1;
-                return true;
+        self.drop_of_unbegun(self.unbegun()..self.store.len(), verdict);
+    }
+
+    /// The same among those at these indices, of none of which anything is on the wire; in one pass,
+    /// because how many there are is up to the peer.
+    fn drop_of_unbegun(&mut self, at: Range<usize>, verdict: impl Fn(&Entry) -> Option<Verdict>) {
+        debug_assert!(at.start >= self.unbegun());
+        let mut kept = at.start;
+        for index in at.clone() {
+            let entry = &self.store[index];
+            match verdict(entry) {
+                Some(verdict) => {
+                    let (sequence, expires, length) = (entry.sequence, entry.expires, entry.length);
+                    self.dropped(sequence, expires, length, verdict);
+                }
+                None => {
+                    self.store.swap(kept, index);
+                    kept += 1;
+                }
             }
-            let Some(verdict) = verdict(entry) else {
-                return true;
-            };
-            self.dropped(entry, verdict);
-            false
-        });
-        self.store = store;
+        }
+        self.store.drain(kept..at.end);
     }
 
     /// A message of which nothing is on the wire has left `store` with this verdict.
-    fn dropped(&mut self, entry: &Entry, verdict: Verdict) {
-        self.stored_bytes -= entry.length;
-        self.forget_expiry(entry.expires, entry.sequence);
+    fn dropped(&mut self, sequence: Sequence, expires: Instant, length: usize, verdict: Verdict) {
+        self.stored_bytes -= length;
+        self.forget_expiry(expires, sequence);
         // It was counted when the link resumed, and does not go out again after all.
-        self.replayed -= u64::from(entry.sequence <= self.begun_before);
-        self.settle(entry.sequence, verdict);
+        self.replayed -= u64::from(sequence <= self.begun_before);
+        self.settle(sequence, verdict);
     }
 
     #[inline]

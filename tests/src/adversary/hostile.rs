@@ -30,6 +30,8 @@ pub enum Seen {
 pub struct Hostile {
     /// The connection itself, for what no method does.
     pub socket: TcpStream,
+    /// All that it sends from now on, as it is on the way, if it is to be kept.
+    pub recording: Option<Vec<u8>>,
     victim: Role,
     tls: Option<Connection>,
     /// Its TLS does not go on.
@@ -59,6 +61,7 @@ impl Hostile {
         socket.set_nodelay(true).unwrap();
         Self {
             socket,
+            recording: None,
             victim,
             tls: None,
             failed: false,
@@ -82,6 +85,9 @@ impl Hostile {
 
     /// Sends bytes as they are; false when the connection does not take them any more.
     pub fn throw(&mut self, bytes: &[u8]) -> bool {
+        if let Some(recording) = &mut self.recording {
+            recording.extend_from_slice(bytes);
+        }
         self.socket.write_all(bytes).is_ok()
     }
 
@@ -93,6 +99,12 @@ impl Hostile {
     /// The attacker's own TLS.
     pub fn tls(&mut self) -> &mut Connection {
         self.tls.as_mut().expect("an attacker that speaks TLS")
+    }
+
+    /// Whether it speaks TLS.
+    #[must_use]
+    pub fn is_disguised(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Whether its TLS has more to say or to hear before data.

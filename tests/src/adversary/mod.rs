@@ -41,7 +41,9 @@ use crate::watch_as;
 pub struct Scenario {
     /// The victim's role.
     pub victim: Role,
-    /// The function in [`mod@scenarios`].
+    /// The module in [`mod@scenarios`],
+    pub module: &'static str,
+    /// and the function there.
     pub name: &'static str,
     /// The scenario itself.
     pub run: fn(&Victim),
@@ -53,6 +55,7 @@ macro_rules! list {
         [$($(
             Scenario {
                 victim: $role,
+                module: stringify!($module),
                 name: stringify!($name),
                 run: scenarios::$module::$name,
             },
@@ -106,6 +109,14 @@ fn on_both(role: Role) -> impl Iterator<Item = Scenario> {
             empty_records,
             goes_on_after_close_notify,
         }
+        revoked {
+            revoked_reads_nothing,
+            revoked_floods_on,
+            revoked_stays,
+            revoked_comes_again,
+            revoked_while_away,
+            revoked_before_it_greets,
+        }
         greedy {
             empty_messages,
             empty_messages_without_end,
@@ -138,6 +149,14 @@ fn on_openers() -> impl Iterator<Item = Scenario> {
     list! { Role::Opener;
         certificates {
             tls_1_2_unasked,
+        }
+        resumes {
+            answers_with_another_session,
+            denies_the_session,
+            another_is_in_its_place,
+            recorded_welcome,
+            recorded_messages,
+            recorded_server,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Where victim, bystander and attacker meet.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::panic::resume_unwind;
 use std::thread;
@@ -300,6 +301,16 @@ impl Stage {
             Some(socket) => socket.accept().unwrap().0,
         };
         Hostile::on(socket, self.victim.role)
+    }
+
+    /// Whether no connection of a victim that opens its links waits for the attacker.
+    #[must_use]
+    pub fn nobody_comes(&self) -> bool {
+        let socket = self.attackers.as_ref().expect("a victim that opens");
+        socket.set_nonblocking(true).unwrap();
+        let accepted = socket.accept();
+        socket.set_nonblocking(false).unwrap();
+        matches!(accepted, Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 
     /// The same from another address of the attacker's machine. The victim must be one that accepts.

@@ -127,6 +127,30 @@ pub fn a_batch_counts_its_verdicts(pair: &Pair) {
     );
 }
 
+/// A batch whose beginning was acknowledged long before the rest is rejected has all its verdicts then,
+/// whatever comes after it.
+pub fn a_batch_may_be_handled_in_part(pair: &Pair) {
+    both_ways(
+        pair,
+        &one(ChannelConfig::send("data").queue(3, 1 << 20)),
+        &one(ChannelConfig::receive("data").manual()),
+        |from, to| {
+            let sender = from.sender("data").unwrap();
+            let mut receiver = to.manual_receiver("data").unwrap();
+            let mut batch: VecDeque<Bytes> = (0..3_u8).map(|at| Bytes::from(vec![at])).collect();
+            let receipt = sender.send_batch(&mut batch).unwrap();
+            let _ = receiver.take().handled();
+            // The queue has room once that has come to the sender.
+            let after = sender.give("after");
+            for _ in 0..3 {
+                receiver.take().reject(5, "");
+            }
+            assert_eq!(after.wait().kind(), VerdictKind::Rejected);
+            assert_eq!(receipt.wait().to_string(), "1 handled, 2 rejected");
+        },
+    );
+}
+
 /// A message in the middle of a batch that is too large stops it there.
 pub fn a_batch_stops_at_what_can_not_be_sent(pair: &Pair) {
     let send = ChannelConfig::send("data").max_message(10);

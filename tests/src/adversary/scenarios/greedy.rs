@@ -16,7 +16,8 @@ const SHORT: usize = 64 * 1024;
 /// More than any buffer on the way holds.
 const MANY: usize = 100_000;
 
-fn terms(victim: &Victim) -> Terms {
+/// A victim that declares little room for messages.
+pub fn terms(victim: &Victim) -> Terms {
     let channel = victim.channel().max_message(SHORT);
     let channel = channel.window(FEW as u32, SHORT);
     victim.terms().channel(channel.queue(FEW, FEW * SHORT))

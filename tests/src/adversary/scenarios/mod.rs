@@ -5,6 +5,8 @@ pub mod figures;
 pub mod floods;
 pub mod greedy;
 pub mod handmade;
+pub mod resumes;
+pub mod revoked;
 pub mod sessions;
 pub mod stalls;
 pub mod strangers;
@@ -16,7 +18,7 @@ use countersign_core::{EndReason, Loss, Role};
 use countersign_driver::LinkError;
 use countersign_endpoint::Reason;
 
-use super::{CAST, Disguise, Hostile, Victim};
+use super::{CAST, Disguise, Hostile, Seen, Victim};
 
 /// Why the victim could not secure the connection. Everybody who fails before the link is up ends
 /// it in one of these ways.
@@ -34,6 +36,24 @@ fn security(error: &LinkError) -> &Reason {
 /// The victim says just this.
 fn assert_says(error: &LinkError, text: &str) {
     assert_eq!(error.to_string(), text);
+}
+
+/// The last words that the attacker hears are ABORT with this code and text, and then the connection
+/// ends in order. [ABORT-1] [ABORT-2]
+fn assert_aborted(hostile: &mut Hostile, code: u16, text: &str) {
+    let mut last = None;
+    while let Some(frame) = hostile.hear_frame() {
+        last = Some(frame);
+    }
+    let last = last.expect("a last word");
+    assert_eq!(last[0], FrameType::Abort as u8, "{last:02x?}");
+    assert_eq!(last[8..10], code.to_be_bytes());
+    assert_eq!(String::from_utf8_lossy(&last[12..]), text);
+    let in_order = match hostile.is_disguised() {
+        true => Seen::Closed,
+        false => Seen::Ended,
+    };
+    assert_eq!(hostile.hear_end(), in_order);
 }
 
 /// A frame with any header and body.

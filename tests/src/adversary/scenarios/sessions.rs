@@ -1,8 +1,5 @@
 //! Attackers that are pinned peers, or have listened to one, and are after another's session.
 
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::thread;
-
 use countersign_core::wire::{Frame, Piece, SessionOutcome};
 use countersign_core::{ChannelConfig, Config, EndReason, Loss, SessionId, refuse};
 use countersign_driver::LinkEvent;
@@ -11,7 +8,6 @@ use countersign_endpoint::Reason;
 use super::{assert_says, security};
 use crate::adversary::{CAST, Disguise, Hostile, Seen, Stage, Terms, Victim, Words, message, read};
 use crate::backend::Link;
-use crate::pair::loopback;
 
 /// A victim whose links outlive their connections.
 fn lasting(victim: &Victim) -> Terms {
@@ -158,27 +154,22 @@ pub fn recorded_ciphertext(victim: &Victim) {
     first.end();
     assert!(matches!(link.event(), Some(LinkEvent::Lost { .. })));
     let mut receiver = link.receiver("data").unwrap();
-    let wiretap = TcpListener::bind(loopback()).unwrap();
-    let tapped = wiretap.local_addr().unwrap();
-    let (recorded, mut back) = thread::scope(|scope| {
-        let tap = scope.spawn(|| record(&wiretap.accept().unwrap().0, &stage));
-        let mut back = Hostile::on(TcpStream::connect(tapped).unwrap(), victim.role);
-        back.shake(Disguise::of(&CAST.peer)).unwrap();
-        let words = Words {
-            session,
-            attempt: 1,
-            ..Words::default()
-        };
-        assert_eq!(greet(&mut back, words), (SessionOutcome::Resumed, session));
-        back.say(&message(1, b"once"));
-        assert_eq!(receiver.take(), "once");
-        back.end();
-        back.hear_end();
-        (tap.join().unwrap(), back)
-    });
+    let mut back = stage.approach();
+    back.recording = Some(Vec::new());
+    back.shake(Disguise::of(&CAST.peer)).unwrap();
+    let words = Words {
+        session,
+        attempt: 1,
+        ..Words::default()
+    };
+    assert_eq!(greet(&mut back, words), (SessionOutcome::Resumed, session));
+    back.say(&message(1, b"once"));
+    assert_eq!(receiver.take(), "once");
+    let recorded = back.recording.take().unwrap();
+    back.end();
+    back.hear_end();
     assert_eq!(link.event(), Some(LinkEvent::Resumed));
     assert!(matches!(link.event(), Some(LinkEvent::Lost { .. })));
-    assert!(!back.hear_more());
     let (error, seen) = stage.repels(|mut hostile| {
         hostile.throw(&recorded);
         hostile.end();
@@ -197,37 +188,4 @@ pub fn recorded_ciphertext(victim: &Victim) {
         "{report}"
     );
     assert_eq!(receiver.try_recv().unwrap(), None, "nothing twice");
-}
-
-/// Carries bytes between a peer and the victim until the peer has ended its direction, and keeps what
-/// the peer said.
-fn record(peer: &TcpStream, stage: &Stage) -> Vec<u8> {
-    let victim = stage.approach().socket;
-    let answers = [&victim, peer].map(|socket| socket.try_clone().unwrap());
-    let answering = thread::spawn(move || {
-        let [mut victim, mut peer] = answers;
-        let _ = std::io::copy(&mut victim, &mut peer);
-        let _ = peer.shutdown(Shutdown::Write);
-    });
-    let mut recorded = Vec::new();
-    let mut both = Tee(&mut recorded, &victim);
-    std::io::copy(&mut &*peer, &mut both).unwrap();
-    let _ = victim.shutdown(Shutdown::Write);
-    answering.join().unwrap();
-    recorded
-}
-
-/// Writes twice.
-struct Tee<'a>(&'a mut Vec<u8>, &'a TcpStream);
-
-impl std::io::Write for Tee<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.1.write_all(bytes)?;
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }

@@ -4,7 +4,7 @@ use countersign_core::wire::{FrameType, Header, MAX_GREETING};
 use countersign_core::{Dialect, EndReason, Mode, PeerMisbehaved};
 use countersign_driver::LinkError;
 
-use super::{assert_says, frame, greet, number, shake};
+use super::{assert_aborted, assert_says, frame, greet, number, shake};
 use crate::adversary::{CAST, Disguise, Hostile, Seen, Victim};
 use crate::backend::Link;
 
@@ -44,15 +44,7 @@ pub(super) fn assert_accused(error: &LinkError, of: PeerMisbehaved) {
 /// The last words that the attacker hears are ABORT with the code and the text of this, and then the
 /// connection ends in order. [ABORT-1] [ABORT-2]
 pub(super) fn hears_abort(hostile: &mut Hostile, of: PeerMisbehaved) {
-    let mut last = None;
-    while let Some(frame) = hostile.hear_frame() {
-        last = Some(frame);
-    }
-    let last = last.expect("a last word");
-    assert_eq!(last[0], FrameType::Abort as u8, "{last:02x?}");
-    assert_eq!(last[8..10], of.abort_code().to_be_bytes());
-    assert_eq!(String::from_utf8_lossy(&last[12..]), of.to_string());
-    assert_eq!(hostile.hear_end(), Seen::Closed);
+    assert_aborted(hostile, of.abort_code(), &of.to_string());
 }
 
 fn ended(link: Result<Box<dyn Link>, LinkError>) -> LinkError {
