@@ -64,6 +64,17 @@ impl Command {
     pub fn loses_connections(&self) -> bool {
         matches!(self, Self::Demo(_))
     }
+
+    /// Whether keys are written down, of which the log has to warn.
+    #[must_use]
+    pub fn writes_keys(&self) -> bool {
+        let link = match self {
+            Self::Pipe(PipeCommand::Send(args)) => &args.link,
+            Self::Pipe(PipeCommand::Recv(args)) => &args.link,
+            _ => return false,
+        };
+        link.security.key_log
+    }
 }
 
 /// `countersign keygen`
@@ -268,7 +279,8 @@ pub struct SecurityArgs {
     /// Let the peer's certificate in although it expired or is not valid yet
     #[arg(long)]
     pub ignore_dates: bool,
-    /// Write the connection's keys to the file that SSLKEYLOGFILE names, for a network analyser
+    /// Write the connection's keys to the file that SSLKEYLOGFILE names, for a network analyser; this
+    /// is warned of, so it can't be quiet
     #[arg(long)]
     pub key_log: bool,
     /// No security at all: anybody on the way can read and change everything

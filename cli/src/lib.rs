@@ -32,6 +32,11 @@ use exit::Failure;
 /// # Errors
 /// What ended it early, with the exit code that belongs to it.
 pub fn run(args: Args) -> Result<(), Failure> {
+    // Global flags and those of a command don't know of each other.
+    if args.log.quiet && args.command.writes_keys() {
+        let why = "--key-log cannot be used with --quiet: the log has to warn of it";
+        return Err(Failure::usage(why));
+    }
     match args.command {
         Command::Keygen(args) => keygen::run(&args),
         Command::Pin(args) => pin::run(&args),

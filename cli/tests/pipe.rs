@@ -175,7 +175,7 @@ fn keys_are_written_on_request_alone_and_with_a_warning() {
     for (flags, named, says) in [
         (&[][..], Some(&keys), None),
         (&["--key-log"], None, Some("names no file")),
-        (&["--key-log"], Some(&nowhere), Some("can't be: none are")),
+        (&["--key-log"], Some(&nowhere), Some("can't be opened")),
         (&["--key-log"], Some(&keys), Some(keys.as_str())),
     ] {
         let receiver = identities.listen("recv", &[]);
@@ -197,6 +197,20 @@ fn keys_are_written_on_request_alone_and_with_a_warning() {
             written.contains("CLIENT_TRAFFIC_SECRET_0 "),
             expected,
             "{written}"
+        );
+    }
+    let own = identities.flags("operator", "robot");
+    let address = ["--connect", "127.0.0.1:1"];
+    let behind = pipe("send", address, &own, &["--key-log", "--quiet"]);
+    let mut before = vec!["-q".to_owned()];
+    before.extend(pipe("send", address, &own, &["--key-log"]));
+    for asked in [behind, before] {
+        let output = countersign(asked).output().unwrap();
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{log}");
+        assert!(
+            log.contains("--key-log cannot be used with --quiet"),
+            "{log}"
         );
     }
 }

@@ -13,9 +13,7 @@ pub(crate) fn warn(security: &Security) {
         return;
     }
     let Some(path) = env::var_os("SSLKEYLOGFILE").map(PathBuf::from) else {
-        tracing::warn!(
-            "the keys of connections are to be written, and SSLKEYLOGFILE names no file: none are"
-        );
+        tracing::warn!("the keys of connections are not written: SSLKEYLOGFILE names no file");
         return;
     };
     // The TLS library has tried the same by now, made the file if it could, and tells nobody.
@@ -25,7 +23,7 @@ pub(crate) fn warn(security: &Security) {
             path.display()
         ),
         Err(error) => tracing::warn!(
-            "the keys of connections are to be written, and {} can't be: none are ({error})",
+            "the keys of connections are not written: {} can't be opened ({error})",
             path.display()
         ),
     }

@@ -320,7 +320,9 @@ impl TlsBuilder {
     }
 
     /// Writes the keys of all connections to the file that the environment variable
-    /// `SSLKEYLOGFILE` names, for a network analyser. Whoever has that file can read everything.
+    /// `SSLKEYLOGFILE` names, for a network analyser. Whoever has that file can read everything, so
+    /// `countersign-driver` warns of it in the log; a loop of the caller's own has to
+    /// ([`Security::logs_keys`]).
     pub fn key_log(mut self, enabled: bool) -> Self {
         self.key_log = enabled;
         self
