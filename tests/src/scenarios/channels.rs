@@ -132,7 +132,7 @@ pub fn a_batch_counts_its_verdicts(pair: &Pair) {
 pub fn a_batch_may_be_handled_in_part(pair: &Pair) {
     both_ways(
         pair,
-        &one(ChannelConfig::send("data").queue(3, 1 << 20)),
+        &one(ChannelConfig::send("data").queue(3, 64 << 20)),
         &one(ChannelConfig::receive("data").manual()),
         |from, to| {
             let sender = from.sender("data").unwrap();
