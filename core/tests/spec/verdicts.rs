@@ -4,7 +4,8 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, Event, Loss, Rejection, Verdict, VerdictKind,
+    ChannelConfig, ChannelId, CloseMode, Config, Event, Loss, Rejection, Verdict, VerdictCounts,
+    VerdictKind,
 };
 
 use crate::common::bytes::{ack, message, reject, skip};
@@ -87,6 +88,37 @@ fn every_verdict_comes_once() {
             }
         });
     }
+}
+
+#[test]
+fn a_handled_range_is_told_with_what_was_counted() {
+    // [VERDICT-6]
+    let config = Config::new().channel(ChannelConfig::send("main"));
+    against_sender(&config, |peer| {
+        for payload in [&b"1"[..], b"2", b"3"] {
+            peer.send(payload);
+        }
+        peer.say();
+        assert_eq!(peer.link.verdicts(MAIN), Some(VerdictCounts::default()));
+        peer.takes(&ack(0, 1));
+        peer.takes(&reject(0, 2, 5, "no"));
+        peer.takes(&reject(0, 3, 5, "no"));
+        let (channel, first, last) = (MAIN, 1, 1);
+        let range = Event::Handled {
+            channel,
+            first,
+            last,
+        };
+        assert_eq!(peer.events().last(), Some(&range));
+        // What is acknowledged behind it is told nowhere again: it was not handled.
+        peer.say();
+        peer.takes(&ack(0, 3));
+        assert_eq!(peer.events(), []);
+        let counts = peer.link.verdicts(MAIN).expect("a channel");
+        assert_eq!(counts[VerdictKind::Handled], 1);
+        assert_eq!(counts[VerdictKind::Rejected], 2);
+        assert_eq!(peer.link.verdicts(ChannelId(1)), None);
+    });
 }
 
 #[test]
