@@ -166,15 +166,20 @@ pub fn revoked_floods_on(victim: &Victim) {
     stage.bystander.keeps_pace();
 }
 
+/// Greets, loses its pin once the victim has its link, and hears why.
+fn is_removed(hostile: &mut Hostile, stage: &Stage, both: &Barrier) {
+    greet(hostile, &stage.victim);
+    both.wait();
+    remove_pin(stage);
+    assert_told(hostile);
+}
+
 /// Hears why, says nothing to it and stays. [ABORT-6]
 pub fn revoked_stays(victim: &Victim) {
     let stage = victim.stage_with(&soon(victim.terms()));
     let both = rendezvous();
     let attack = |mut hostile: Hostile| {
-        greet(&mut hostile, victim);
-        both.wait();
-        remove_pin(&stage);
-        assert_told(&mut hostile);
+        is_removed(&mut hostile, &stage, &both);
         stage.bystander.keeps_pace();
         stays(&mut hostile);
     };
@@ -205,10 +210,7 @@ pub fn revoked_comes_again(victim: &Victim) {
     let stage = victim.stage_with(&victim.terms().lasting());
     let both = rendezvous();
     let attack = |mut hostile: Hostile| {
-        greet(&mut hostile, victim);
-        both.wait();
-        remove_pin(&stage);
-        assert_told(&mut hostile);
+        is_removed(&mut hostile, &stage, &both);
         hostile
     };
     let (_stays, link) = stage.meet(attack, |link| {
