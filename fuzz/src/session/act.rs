@@ -34,7 +34,7 @@ pub(crate) fn act(
         114 => lose(how, subject),
         115 => {
             if subject.link.handle_opened(subject.now).is_ok() {
-                peer.opened();
+                peer.begin();
             }
         }
         116 => drop(subject.link.handle_secured(subject.now, someone(how))),

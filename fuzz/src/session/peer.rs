@@ -94,22 +94,17 @@ impl Peer {
         }
     }
 
-    /// A connection begins.
+    /// A connection begins, with nothing said on it.
     pub(crate) fn begin(&mut self) {
-        self.opened();
-    }
-
-    pub(crate) fn dialect(&self) -> Dialect {
-        self.dialect
-    }
-
-    /// Another connection is open, with nothing said on it.
-    pub(super) fn opened(&mut self) {
         self.last_word = None;
         self.arriving = (0, 0);
         self.named = false;
         self.decoder =
             (self.dialect == Dialect::Countersign).then(|| Decoder::new(MAX_FRAME_LIMIT));
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// Opens a connection if the link may have one, and greets; an input of zeros is the truth.
