@@ -19,8 +19,8 @@ use crate::split::Split;
 pub const DEFAULT_LIMIT: u64 = 64 << 20;
 /// The least limit that a capture can have, in bytes.
 pub const MIN_LIMIT: u64 = 4096;
-/// How many bytes wait to be written at most, beside as many that are being written: 32 MiB. A capture whose file takes them more slowly
-/// than links make them ends.
+/// How many bytes wait to be written at most, beside as many that are being written: 32 MiB. A
+/// capture whose file takes them more slowly than links make them ends.
 pub const QUEUE: usize = 32 << 20;
 
 /// What a capture holds at most, and whether payloads are in it.

@@ -359,7 +359,6 @@ mod tests {
 
     #[test]
     fn the_verdicts_of_a_batch_come_in_any_parts_and_order() {
-        let reject = Verdict::Expired;
         // The first of three was handled, and the others were not.
         for acked_at in 0..3 {
             let mut receipts = Receipts::default();
@@ -371,7 +370,7 @@ mod tests {
                     true => receipts.handled(1, 1, &mut Vec::new()),
                     false => {
                         let sequence = if at < acked_at { 2 + at } else { 1 + at };
-                        receipts.settle(sequence, reject.clone(), &mut Vec::new());
+                        receipts.settle(sequence, Verdict::Expired, &mut Vec::new());
                     }
                 }
             }

@@ -60,7 +60,8 @@ pub fn run(command: PipeCommand) -> Result<(), Failure> {
     result
 }
 
-/// Makes the link that the command line describes, and begins its capture; `None` if it was stopped before there was one.
+/// Makes the link that the command line describes, and begins its capture; `None` if it was stopped
+/// before there was one.
 async fn establish(
     args: &LinkArgs,
     channel: ChannelConfig,
