@@ -6,6 +6,8 @@ mod common;
 
 mod admission;
 mod close;
+mod close_code;
+mod close_taking;
 mod coverage;
 mod extremes;
 mod farewell;
