@@ -226,7 +226,7 @@ fn take(world: &mut World, id: LinkId, channel: ChannelId) -> Result<Option<Mess
         return Ok(world.link_mut(id).take(channel).unwrap());
     }
     match &world.known(id).end {
-        Some(error) if !error.is_orderly() => Err(error.clone()),
+        Some(error) if !error.ends_stream() => Err(error.clone()),
         _ => Ok(None),
     }
 }
