@@ -24,7 +24,8 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// Why the link ended, if not in order, once nothing is left to receive.
+    /// Once nothing is left to receive: why the link ended, if not in order, and what the peer says
+    /// if it has closed and not all is well. What came is not the whole then.
     pub async fn on_message(&mut self, mut callback: impl FnMut(Bytes)) -> Result<(), LinkError> {
         while let Some(message) = self.recv().await? {
             callback(message);
@@ -70,7 +71,8 @@ impl ManualReceiver {
     ///
     /// # Errors
     ///
-    /// Why the link ended, if not in order, once nothing is left to receive.
+    /// Once nothing is left to receive: why the link ended, if not in order, and what the peer says
+    /// if it has closed and not all is well. What came is not the whole then.
     pub async fn on_message(
         &mut self,
         mut callback: impl FnMut(&Delivery) -> Result<(), Rejection>,

@@ -9,7 +9,8 @@ use futures_core::{FusedStream, Stream};
 use crate::error::LinkError;
 use crate::receiver::{Delivery, ManualReceiver, Receiver};
 
-/// The messages, then the error of a link that did not end in order, once, then `None`.
+/// The messages, then the error of a link that did not end in order, or whose peer does not say that
+/// all is well, once, then `None`.
 ///
 /// Cancel-safe: a message is taken only when it is given. What is taken by
 /// [`Receiver::recv`] does not come here, and the other way round.
@@ -28,7 +29,8 @@ impl FusedStream for Receiver {
     }
 }
 
-/// The messages, then the error of a link that did not end in order, once, then `None`.
+/// The messages, then the error of a link that did not end in order, or whose peer does not say that
+/// all is well, once, then `None`.
 ///
 /// Cancel-safe: a message is taken only when it is given. What is taken by
 /// [`ManualReceiver::recv`] does not come here, and the other way round.

@@ -27,11 +27,13 @@ impl Receiver {
         Self(receiver)
     }
 
-    /// Waits for the next message; `None` when the link was closed in order and nothing is left.
+    /// Waits for the next message; `None` when the link was closed in order, the peer says that all
+    /// is well, and nothing is left.
     ///
     /// # Errors
     ///
-    /// Why the link ended, if not in order, once nothing is left to receive.
+    /// Once nothing is left to receive: why the link ended, if not in order, and what the peer says
+    /// if it has closed and not all is well. What came is not the whole then.
     pub fn recv(&mut self) -> Result<Option<Bytes>, LinkError> {
         block::on(self.0.recv())
     }
@@ -82,7 +84,8 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// Why the link ended, if not in order, once nothing is left to receive.
+    /// Once nothing is left to receive: why the link ended, if not in order, and what the peer says
+    /// if it has closed and not all is well. What came is not the whole then.
     pub fn on_message(&mut self, callback: impl FnMut(Bytes)) -> Result<(), LinkError> {
         block::on(self.0.on_message(callback))
     }
@@ -134,11 +137,13 @@ impl ManualReceiver {
         Self(receiver)
     }
 
-    /// Waits for the next message; `None` when the link was closed in order and nothing is left.
+    /// Waits for the next message; `None` when the link was closed in order, the peer says that all
+    /// is well, and nothing is left.
     ///
     /// # Errors
     ///
-    /// Why the link ended, if not in order, once nothing is left to receive.
+    /// Once nothing is left to receive: why the link ended, if not in order, and what the peer says
+    /// if it has closed and not all is well. What came is not the whole then.
     pub fn recv(&mut self) -> Result<Option<Delivery>, LinkError> {
         block::on(self.0.recv())
     }
@@ -177,7 +182,8 @@ impl ManualReceiver {
     ///
     /// # Errors
     ///
-    /// Why the link ended, if not in order, once nothing is left to receive.
+    /// Once nothing is left to receive: why the link ended, if not in order, and what the peer says
+    /// if it has closed and not all is well. What came is not the whole then.
     pub fn on_message(
         &mut self,
         callback: impl FnMut(&Delivery) -> Result<(), Rejection>,
