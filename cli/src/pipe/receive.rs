@@ -20,7 +20,7 @@ pub(super) async fn run(
     recording: &mut Recording,
     mut stop: Stop,
 ) -> Result<(), Failure> {
-    let mut channel = ChannelConfig::receive(&args.channel)
+    let mut channel = ChannelConfig::receive(args.channel())
         .max_message(args.max_message)
         .window(DEFAULT_WINDOW_MESSAGES, held(&args));
     if !is_tlsstream(&args) {
@@ -120,8 +120,8 @@ enum Source {
 impl Source {
     fn of(link: &Link, args: &LinkArgs) -> Result<Self, ChannelError> {
         Ok(match is_tlsstream(args) {
-            true => Self::Auto(link.receiver(&args.channel)?),
-            false => Self::Manual(link.manual_receiver(&args.channel)?),
+            true => Self::Auto(link.receiver(args.channel())?),
+            false => Self::Manual(link.manual_receiver(args.channel())?),
         })
     }
 

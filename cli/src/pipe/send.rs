@@ -22,7 +22,7 @@ pub(super) async fn run(
     recording: &mut Recording,
     mut stop: Stop,
 ) -> Result<(), Failure> {
-    let mut channel = ChannelConfig::send(&args.link.channel).max_message(args.link.max_message);
+    let mut channel = ChannelConfig::send(args.link.channel()).max_message(args.link.max_message);
     channel = channel.queue(QUEUE_MESSAGES, held(&args.link));
     if args.latest {
         channel = channel.latest();
@@ -32,7 +32,7 @@ pub(super) async fn run(
     };
     let sender = watch
         .link()
-        .sender(&args.link.channel)
+        .sender(args.link.channel())
         .map_err(|error| Failure::failed(error.to_string()))?;
     let input = input::start(stdin(), args.link.split, args.link.max_message)
         .map_err(|error| Failure::failed("the system gives no thread").because(error))?;
