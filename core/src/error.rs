@@ -547,18 +547,14 @@ impl fmt::Display for PeerMisbehaved {
                     _ => Ok(()),
                 }
             }
-            Self::UnknownFlags { kind, flags } => {
-                write!(
-                    f,
-                    "unknown flags {flags:#04x} in a frame of type {kind:#04x}"
-                )
-            }
-            Self::FrameLength { kind, length } => {
-                write!(
-                    f,
-                    "a frame of type {kind:#04x} with a body of {length} bytes"
-                )
-            }
+            Self::UnknownFlags { kind, flags } => write!(
+                f,
+                "unknown flags {flags:#04x} in a frame of type {kind:#04x}"
+            ),
+            Self::FrameLength { kind, length } => write!(
+                f,
+                "a frame of type {kind:#04x} with a body of {length} bytes"
+            ),
             Self::MessageTooLarge { length, limit } => {
                 write!(f, "a message of {length} bytes where {limit} are allowed")
             }
