@@ -20,6 +20,7 @@
 //! | drive a link | [`Link`], [`Output`], [`Event`], [`Instant`] |
 //! | know what became of a message | [`Verdict`], [`VerdictCounts`], [`ChannelReport`] |
 //! | tell errors apart, by who is to blame | [`SendError`], [`ReceiveError`], [`OutOfOrder`] (this end's caller), [`PeerMisbehaved`] (the peer), [`Incompatible`] (both ends' declarations), [`Loss`] (the transport); [`EndReason`] holds the one that ended a link |
+//! | show what a peer says | [`Escaped`] |
 //! | read the table of a link's life | [`Life`], [`Input`], [`Step`] |
 //! | record everything that is done with a link | [`Link::observed`], [`Observe`], [`Call`], [`Outcome`] |
 //! | work with frames themselves | [`wire`], [`abort`], [`refuse`], [`reject`] |
@@ -39,6 +40,7 @@ mod bound;
 mod config;
 mod config_error;
 mod error;
+mod escaped;
 mod event;
 mod hidden;
 mod life;
@@ -58,6 +60,7 @@ pub mod wire;
 pub use config::*;
 pub use config_error::{ConfigError, ConfigProblem};
 pub use error::*;
+pub use escaped::Escaped;
 pub use event::*;
 pub use life::{Input, Life, Step};
 #[cfg(feature = "planted")]
