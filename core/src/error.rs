@@ -261,11 +261,12 @@ impl core::error::Error for EndReason {}
 pub enum Loss {
     /// The transport failed or was reset; the caller knows more.
     Transport,
-    /// The peer ended the connection without closing the link.
+    /// The peer ended the connection without closing the link, or it broke off.
     PeerLeft,
     /// The peer ended the connection before the handshake was complete, without a word.
     PeerLeftEarly,
-    /// The connection could not be secured, or broke; the caller knows more.
+    /// The connection could not be secured, or what arrived is not what was sent; the caller knows
+    /// more.
     Security,
     /// The peer, proven to be the one that is pinned, does not accept this end's identity, or this
     /// end's own security can't be had; neither ever will as they are set. The caller knows more.
@@ -353,7 +354,10 @@ impl fmt::Display for Loss {
             Self::NotTrusted => "one end does not accept the other",
             Self::Unproven => "whoever is there has not proven to be the peer",
             Self::Silence => "nothing came from the peer for too long",
-            Self::HandshakeTooSlow => "the handshake took too long",
+            Self::HandshakeTooSlow => {
+                "the handshake took too long; one end must open the connection and the other accept \
+                 it, and both must agree on TLS or plain text and on the dialect"
+            }
             Self::CloseTooSlow => "the close came to a standstill",
             Self::Abandoned => "this end let go of it",
             Self::Replaced => "the peer came back on another one",

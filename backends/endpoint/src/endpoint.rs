@@ -272,12 +272,13 @@ impl Endpoint {
     }
 
     fn fail(&mut self, now: Instant, error: SecurityError, link: &mut impl LinkAccess) {
-        let loss = if error.can_retry() {
-            Loss::Security
-        } else if self.is_final(&error) {
-            Loss::NotTrusted
-        } else {
-            Loss::Unproven
+        let loss = match error.reason() {
+            // An end of the transport that only TLS knows to be one too early.
+            Reason::Truncated => Loss::PeerLeft,
+            Reason::ClosedDuringHandshake => Loss::PeerLeftEarly,
+            _ if error.can_retry() => Loss::Security,
+            _ if self.is_final(&error) => Loss::NotTrusted,
+            _ => Loss::Unproven,
         };
         if !self.is_fenced(link) {
             link.note(&error);

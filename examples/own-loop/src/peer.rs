@@ -207,9 +207,11 @@ impl Peer {
                 ToSend::Bytes(buffer) => match socket.write(buffer) {
                     None => return,
                     Some(Ok(count)) if count > 0 => wire.sent(),
-                    Some(result) => {
-                        let error = result.err();
-                        let error = error.unwrap_or_else(|| io::ErrorKind::WriteZero.into());
+                    Some(Ok(_)) => {
+                        self.inner.explain(io::ErrorKind::WriteZero.into(), wire);
+                        wire.failed(now, &mut self.inner);
+                    }
+                    Some(Err(error)) => {
                         wire.cannot_send();
                         self.inner.explain(error, wire);
                     }
