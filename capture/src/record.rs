@@ -1,6 +1,8 @@
 //! What a record says.
 
-use countersign_core::{CloseMode, Config, Instant, Loss, PeerId, Role, Sequence, TakeOver};
+use countersign_core::{
+    CloseMode, CloseReason, Config, Instant, Loss, PeerId, Refusal, Role, Sequence, TakeOver,
+};
 
 /// One record of a capture.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -65,7 +67,10 @@ pub enum Entry {
         channel: u16,
         outcome: Option<Outcome<()>>,
     },
-    Close(CloseMode),
+    Close {
+        mode: CloseMode,
+        reason: CloseReason,
+    },
     TakeOver {
         visitor: Option<u64>,
         clock: Instant,
@@ -74,9 +79,7 @@ pub enum Entry {
     Admit {
         gone: Option<Gone>,
     },
-    Busy {
-        why: String,
-    },
+    Refuse(Refusal),
     Evict,
     Revoke,
     Out {
@@ -209,7 +212,7 @@ impl Entry {
     /// Every name that [`Entry::name`] gives.
     pub const NAMES: [&'static str; 24] = [
         "new", "clock", "ask", "opened", "secured", "in", "eof", "lost", "timeout", "send", "take",
-        "handle", "reject", "abandon", "close", "takeover", "admit", "busy", "evict", "revoke",
+        "handle", "reject", "abandon", "close", "takeover", "admit", "refuse", "evict", "revoke",
         "out", "event", "gone", "end",
     ];
 
@@ -231,10 +234,10 @@ impl Entry {
             Self::Handle { .. } => "handle",
             Self::Reject { .. } => "reject",
             Self::Abandon { .. } => "abandon",
-            Self::Close(_) => "close",
+            Self::Close { .. } => "close",
             Self::TakeOver { .. } => "takeover",
             Self::Admit { .. } => "admit",
-            Self::Busy { .. } => "busy",
+            Self::Refuse(_) => "refuse",
             Self::Evict => "evict",
             Self::Revoke => "revoke",
             Self::Out { .. } => "out",

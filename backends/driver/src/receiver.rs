@@ -33,13 +33,15 @@ impl Receiver {
         Self(Source::new(handle, channel))
     }
 
-    /// Waits for the next message; `None` when the link was closed in order and nothing is left.
+    /// Waits for the next message; `None` when the link was closed in order, the peer says that all
+    /// is well, and nothing is left.
     ///
     /// Cancel-safe: a message is taken, and thereby handled, only when the future is ready.
     ///
     /// # Errors
     ///
-    /// Why the link ended, if not in order, once nothing is left to receive.
+    /// Once nothing is left to receive: why the link ended, if not in order, and what the peer says
+    /// if it has closed and not all is well. What came is not the whole then.
     pub async fn recv(&mut self) -> Result<Option<Bytes>, LinkError> {
         let message = self.0.wait_and_take().await?;
         Ok(message.map(|message| message.payload))
@@ -86,14 +88,16 @@ impl ManualReceiver {
         Self(Source::new(handle, channel))
     }
 
-    /// Waits for the next message; `None` when the link was closed in order and nothing is left.
+    /// Waits for the next message; `None` when the link was closed in order, the peer says that all
+    /// is well, and nothing is left.
     ///
     /// Cancel-safe: a message is taken only when the future is ready. From then on it is rejected
     /// where its [`Delivery`] is dropped.
     ///
     /// # Errors
     ///
-    /// Why the link ended, if not in order, once nothing is left to receive.
+    /// Once nothing is left to receive: why the link ended, if not in order, and what the peer says
+    /// if it has closed and not all is well. What came is not the whole then.
     pub async fn recv(&mut self) -> Result<Option<Delivery>, LinkError> {
         let message = self.0.wait_and_take().await?;
         Ok(message.map(|message| self.deliver(message)))
@@ -289,14 +293,15 @@ impl Source {
     }
 }
 
-/// The next message; with none left, the error of a link that did not end in order.
+/// The next message; with none left, the error of a link that did not end in order, or whose peer
+/// does not say that all is well.
 fn take(state: &mut State, channel: ChannelId) -> Result<Option<Message>, LinkError> {
     // The channel exists and is in receive mode: that was checked when the receiver was made.
     if let Ok(Some(message)) = state.link.take(channel) {
         return Ok(Some(message));
     }
     match state.error() {
-        Some(error) if !error.is_orderly() => Err(error),
+        Some(error) if !error.ends_stream() => Err(error),
         _ => Ok(None),
     }
 }

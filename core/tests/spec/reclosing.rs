@@ -11,8 +11,8 @@ use crate::common::bytes::{Entry, Greeting, ack, close, coded, done, first, mess
 use crate::common::pair::{ACCEPTOR, OPENER, Pair, lasting};
 use crate::common::peer::{MAIN, Peer, against_lasting};
 
-const BY_US: EndReason = EndReason::Closed { by_us: true };
-const BY_PEER: EndReason = EndReason::Closed { by_us: false };
+const BY_US: EndReason = EndReason::closed(true);
+const BY_PEER: EndReason = EndReason::closed(false);
 const CLOSE_LIST: PeerMisbehaved = PeerMisbehaved::CloseList;
 
 fn sender() -> Config {
@@ -304,7 +304,7 @@ fn either_end_may_close_while_offline_in_either_mode() {
                 }
                 let ours = closers.contains(&OPENER);
                 let theirs = closers.contains(&ACCEPTOR);
-                let by_us = |by_us| EndReason::Closed { by_us };
+                let by_us = |by_us| EndReason::closed(by_us);
                 assert_eq!(reasons(pair), [Some(&by_us(ours)), Some(&by_us(theirs))]);
                 let drains = ours && mode == CloseMode::Drain;
                 let counts = pair.ends[OPENER].report()[0].verdicts;

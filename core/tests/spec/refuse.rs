@@ -1,10 +1,10 @@
 //! Handshake: REFUSE.
 
 use countersign_core::{
-    ChannelConfig, Config, EndReason, Incompatible, Life, Mode, Policy, Role, refuse, wire,
+    ChannelConfig, Config, EndReason, Incompatible, Life, Mode, Policy, Refusal, Role, refuse, wire,
 };
 
-use crate::common::bytes::{Entry, Greeting, coded};
+use crate::common::bytes::{Entry, Greeting, coded, for_now};
 use crate::common::pair::{ACCEPTOR, OPENER, paired};
 use crate::common::peer::against;
 
@@ -73,7 +73,8 @@ fn channels_that_one_end_lacks() {
         pair.run();
         let expected = EndReason::Incompatible(missing("more", false));
         assert_eq!(pair.ends[ACCEPTOR].end_reason(), Some(&expected));
-        let Some(EndReason::Refused { code, text }) = pair.ends[OPENER].end_reason() else {
+        let Some(EndReason::Refused(Refusal { code, text, .. })) = pair.ends[OPENER].end_reason()
+        else {
             panic!("{:?}", pair.ends[OPENER].end_reason());
         };
         assert_eq!(*code, refuse::CHANNEL_MISSING);
@@ -131,10 +132,9 @@ fn a_busy_acceptor_may_say_so_at_once() {
             if hello_first {
                 peer.say();
             }
-            peer.hear(&coded(0x03, 0xFFFF, refuse::BUSY, b"too many links"));
+            peer.hear(&for_now(refuse::BUSY, b"too many links"));
             let reason = peer.link.end_reason().expect("ended").clone();
-            let (code, text) = (refuse::BUSY, "too many links".to_owned());
-            assert_eq!(reason, EndReason::Refused { code, text });
+            assert_eq!(reason, EndReason::Refused(Refusal::busy("too many links")));
             assert!(reason.can_retry());
             assert_eq!(peer.say(), []);
             assert!(peer.ended);
@@ -158,6 +158,7 @@ fn nothing_follows_a_refusal() {
     let frame = wire::Frame::Refuse {
         channel,
         code,
+        again: false,
         text: &long,
     };
     assert_eq!(frame.encode(&mut [0; 300]), Ok(8 + 4 + 256));
@@ -169,8 +170,7 @@ fn unknown_codes_refuse_too() {
     against(Role::Opener, &Config::default(), |peer| {
         peer.say();
         peer.hear(&coded(0x03, 0, 4711, b"because"));
-        let (code, text) = (4711, "because".to_owned());
-        let expected = EndReason::Refused { code, text };
+        let expected = EndReason::Refused(Refusal::new(4711, "because"));
         assert_eq!(peer.link.end_reason(), Some(&expected));
         assert!(!expected.can_retry());
     });

@@ -186,7 +186,7 @@ fn only_ok_confirms() {
 #[test]
 fn an_end_between_messages_is_a_close() {
     // [STREAM-10]
-    let by_peer = EndReason::Closed { by_us: false };
+    let by_peer = EndReason::closed(false);
     let lost = EndReason::Lost(Loss::PeerLeft);
     for (so_far, expected) in [
         (&b""[..], &by_peer),
@@ -250,7 +250,7 @@ fn either_end_closes() {
             }
             for (end, link) in pair.ends.iter().enumerate() {
                 let by_us = end == closing;
-                assert_eq!(link.end_reason(), Some(&EndReason::Closed { by_us }));
+                assert_eq!(link.end_reason(), Some(&EndReason::closed(by_us)));
             }
         });
     }
