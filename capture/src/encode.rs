@@ -1,7 +1,8 @@
 //! From calls and outcomes to CBOR.
 
 use countersign_core::{
-    Call, CloseMode, EndReason, Event, GoneSession, Outcome, Output, PeerId, TakeOver, Verdict,
+    Call, CloseMode, EndReason, Event, GoneSession, Outcome, Output, PeerId, ReceiveError,
+    TakeOver, Verdict,
 };
 use minicbor::Encoder;
 
@@ -269,6 +270,9 @@ pub(crate) fn outcome(cbor: &mut Cbor, outcome: &Outcome<'_>, output: Option<&mu
         Outcome::Sent(Err(why)) => _ = cbor.text(why.name()),
         Outcome::Taken { sequence, length } => _ = cbor.array(2).uint(sequence).size(length),
         Outcome::Settled(Ok(())) => _ = cbor.null(),
+        Outcome::Settled(Err(why @ ReceiveError::SessionBorder(loss))) => {
+            cbor.array(2).text(why.name()).text(loss.name());
+        }
         Outcome::Settled(Err(why)) => _ = cbor.text(why.name()),
         Outcome::TakenOver(result) => {
             cbor.text(match result {

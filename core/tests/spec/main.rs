@@ -5,6 +5,7 @@
 mod common;
 
 mod admission;
+mod border;
 mod close;
 mod coverage;
 mod extremes;

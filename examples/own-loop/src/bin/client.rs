@@ -95,8 +95,15 @@ fn read(links: &mut OwnLoop, now: Instant, id: LinkId) -> Result<(), ReceiveErro
         return Ok(());
     };
     if let Some(reports) = link.channel_id("reports") {
-        while let Some(report) = link.take(reports)? {
-            println!("{id:?}: {}", String::from_utf8_lossy(&report.payload));
+        loop {
+            match link.take(reports) {
+                Ok(Some(report)) => {
+                    println!("{id:?}: {}", String::from_utf8_lossy(&report.payload))
+                }
+                Ok(None) => break,
+                Err(border @ ReceiveError::SessionBorder(_)) => println!("{id:?}: {border}"),
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(())
