@@ -449,10 +449,13 @@ impl Link {
     ) -> Result<(), PeerMisbehaved> {
         // Who had said DONE has all verdicts: what is lost then is nothing but the farewell.
         let loss = Some(why).filter(|_| !self.closing.ever_done);
+        let border = loss;
+        #[cfg(feature = "planted")]
+        let border = border.filter(|_| !self.errs_about_borders());
         for (at, half) in self.halves.iter_mut().enumerate() {
             match half {
                 Half::Send(half) => half.start_over(settled.get(at).copied().flatten())?,
-                Half::Receive(half) => half.start_over(loss),
+                Half::Receive(half) => half.start_over(border),
             }
         }
         self.session.id = [0; 16];
