@@ -1,6 +1,8 @@
 //! From bytes to records.
 
-use countersign_core::{CloseMode, Instant, Loss, PeerId, SessionLoss, TakeOver};
+use countersign_core::{
+    CloseMode, CloseReason, Instant, Loss, PeerId, Refusal, SessionLoss, TakeOver,
+};
 use minicbor::data::Type;
 use minicbor::decode::Decoder;
 
@@ -371,11 +373,14 @@ impl<'a> Fields<'a> {
                 channel: self.channel()?,
                 outcome: self.when(returned, Self::settled)?,
             },
-            "close" => Entry::Close(match self.text()? {
-                "drain" => CloseMode::Drain,
-                "withdraw" => CloseMode::Withdraw,
-                _ => return Err(Wrong::Value("a way to close")),
-            }),
+            "close" => Entry::Close {
+                mode: self.close_mode()?,
+                reason: CloseReason {
+                    code: self.u32()?,
+                    text: self.owned()?,
+                    again: self.flag()?,
+                },
+            },
             "takeover" => Entry::TakeOver {
                 visitor: self.optional(Self::uint)?,
                 clock: self.time()?,
@@ -389,7 +394,11 @@ impl<'a> Fields<'a> {
             "admit" => Entry::Admit {
                 gone: self.optional(Self::gone)?,
             },
-            "busy" => Entry::Busy { why: self.owned()? },
+            "refuse" => Entry::Refuse(Refusal {
+                code: self.0.u16()?,
+                text: self.owned()?,
+                again: self.flag()?,
+            }),
             "evict" => Entry::Evict,
             "revoke" => Entry::Revoke,
             "out" => Entry::Out {
@@ -431,6 +440,15 @@ impl<'a> Fields<'a> {
         let name = self.text()?;
         let found = Loss::ALL.into_iter().find(|loss| loss.name() == name);
         found.ok_or(Wrong::Value("how a connection was lost"))
+    }
+
+    fn close_mode(&mut self) -> Result<CloseMode, Wrong> {
+        Ok(match self.text()? {
+            "drain-both" => CloseMode::DrainBoth,
+            "drain" => CloseMode::Drain,
+            "withdraw" => CloseMode::Withdraw,
+            _ => return Err(Wrong::Value("a way to close")),
+        })
     }
 
     fn data(&mut self) -> Result<Data, Wrong> {
@@ -551,8 +569,9 @@ impl<'a> Fields<'a> {
 fn shape(name: &str) -> Option<(u64, bool)> {
     Some(match name {
         "ask" | "eof" | "timeout" | "evict" | "revoke" | "gone" => (0, false),
-        "clock" | "in" | "lost" | "close" | "admit" | "busy" | "end" => (1, false),
-        "new" => (3, false),
+        "clock" | "in" | "lost" | "admit" | "end" => (1, false),
+        "new" | "refuse" => (3, false),
+        "close" => (4, false),
         "opened" | "event" => (0, true),
         "secured" | "take" | "abandon" | "out" => (1, true),
         "handle" | "takeover" => (2, true),

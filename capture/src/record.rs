@@ -1,7 +1,8 @@
 //! What a record says.
 
 use countersign_core::{
-    CloseMode, Config, Instant, Loss, PeerId, Role, Sequence, SessionLoss, TakeOver,
+    CloseMode, CloseReason, Config, Instant, Loss, PeerId, Refusal, Role, Sequence, SessionLoss,
+    TakeOver,
 };
 
 /// One record of a capture.
@@ -67,7 +68,10 @@ pub enum Entry {
         channel: u16,
         outcome: Option<Outcome<()>>,
     },
-    Close(CloseMode),
+    Close {
+        mode: CloseMode,
+        reason: CloseReason,
+    },
     TakeOver {
         visitor: Option<u64>,
         clock: Instant,
@@ -76,9 +80,7 @@ pub enum Entry {
     Admit {
         gone: Option<Gone>,
     },
-    Busy {
-        why: String,
-    },
+    Refuse(Refusal),
     Evict,
     Revoke,
     Out {
@@ -220,7 +222,7 @@ impl Entry {
     /// Every name that [`Entry::name`] gives.
     pub const NAMES: [&'static str; 24] = [
         "new", "clock", "ask", "opened", "secured", "in", "eof", "lost", "timeout", "send", "take",
-        "handle", "reject", "abandon", "close", "takeover", "admit", "busy", "evict", "revoke",
+        "handle", "reject", "abandon", "close", "takeover", "admit", "refuse", "evict", "revoke",
         "out", "event", "gone", "end",
     ];
 
@@ -242,10 +244,10 @@ impl Entry {
             Self::Handle { .. } => "handle",
             Self::Reject { .. } => "reject",
             Self::Abandon { .. } => "abandon",
-            Self::Close(_) => "close",
+            Self::Close { .. } => "close",
             Self::TakeOver { .. } => "takeover",
             Self::Admit { .. } => "admit",
-            Self::Busy { .. } => "busy",
+            Self::Refuse(_) => "refuse",
             Self::Evict => "evict",
             Self::Revoke => "revoke",
             Self::Out { .. } => "out",

@@ -33,14 +33,16 @@ impl Receiver {
         Self(Source::new(handle, channel))
     }
 
-    /// Waits for the next message; `None` when the link was closed in order and nothing is left.
+    /// Waits for the next message; `None` when the link was closed in order, the peer says that all
+    /// is well, and nothing is left.
     ///
     /// Cancel-safe: a message is taken, and thereby handled, only when the future is ready.
     ///
     /// # Errors
     ///
-    /// [`RecvError::SessionBorder`], once, in its place between the messages of two sessions;
-    /// [`RecvError::Link`], why the link ended, if not in order, once nothing is left to receive.
+    /// [`RecvError::SessionBorder`], once, in its place between the messages of two sessions.
+    /// [`RecvError::Link`] once nothing is left to receive: why the link ended, if not in order, and
+    /// what the peer says if it has closed and not all is well. What came is not the whole then.
     pub async fn recv(&mut self) -> Result<Option<Bytes>, RecvError> {
         let message = self.0.wait_and_take().await?;
         Ok(message.map(|message| message.payload))
@@ -88,15 +90,17 @@ impl ManualReceiver {
         Self(Source::new(handle, channel))
     }
 
-    /// Waits for the next message; `None` when the link was closed in order and nothing is left.
+    /// Waits for the next message; `None` when the link was closed in order, the peer says that all
+    /// is well, and nothing is left.
     ///
     /// Cancel-safe: a message is taken only when the future is ready. From then on it is rejected
     /// where its [`Delivery`] is dropped.
     ///
     /// # Errors
     ///
-    /// [`RecvError::SessionBorder`], once, in its place between the messages of two sessions;
-    /// [`RecvError::Link`], why the link ended, if not in order, once nothing is left to receive.
+    /// [`RecvError::SessionBorder`], once, in its place between the messages of two sessions.
+    /// [`RecvError::Link`] once nothing is left to receive: why the link ended, if not in order, and
+    /// what the peer says if it has closed and not all is well. What came is not the whole then.
     pub async fn recv(&mut self) -> Result<Option<Delivery>, RecvError> {
         let message = self.0.wait_and_take().await?;
         Ok(message.map(|message| self.deliver(message)))
@@ -296,7 +300,8 @@ impl Source {
     }
 }
 
-/// The next message or border; with none left, the error of a link that did not end in order.
+/// The next message or border; with none left, the error of a link that did not end in order, or
+/// whose peer does not say that all is well.
 fn take(state: &mut State, channel: ChannelId) -> Result<Option<Message>, RecvError> {
     match state.link.take(channel) {
         Ok(Some(message)) => return Ok(Some(message)),
@@ -305,7 +310,7 @@ fn take(state: &mut State, channel: ChannelId) -> Result<Option<Message>, RecvEr
         Ok(None) | Err(_) => {}
     }
     match state.error() {
-        Some(error) if !error.is_orderly() => Err(error.into()),
+        Some(error) if !error.ends_stream() => Err(error.into()),
         _ => Ok(None),
     }
 }

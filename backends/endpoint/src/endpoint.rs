@@ -182,8 +182,6 @@ impl Endpoint {
             Err(error) => {
                 link.note(&error);
                 self.fenced(link).with(|link| link.revoke(now));
-                let dialect = link.with(|link| link.config().wire_dialect());
-                self.write_ended |= dialect == Dialect::TlsStream;
             }
         }
     }
@@ -371,7 +369,9 @@ impl Endpoint {
             }
             Output::Idle => return Written::Nothing,
             Output::End => {
-                self.connection.close();
+                if !link.with(|link| link.breaks_off()) {
+                    self.connection.close();
+                }
                 self.write_ended = true;
                 return if self.write_pending(out) {
                     Written::Some

@@ -294,7 +294,10 @@ fn here(line: Line, entry: &Entry, names: &[String]) -> Line {
             settled(line, outcome.as_ref())
         }
         Entry::Abandon { channel, outcome } => settled(on(line, *channel), outcome.as_ref()),
-        Entry::Close(mode) => line.text("mode", format!("{mode:?}")),
+        Entry::Close { mode, reason } => {
+            let line = line.text("mode", format!("{mode:?}"));
+            said(line, reason.code.into(), &reason.text, reason.again)
+        }
         Entry::TakeOver {
             visitor, outcome, ..
         } => {
@@ -308,13 +311,26 @@ fn here(line: Line, entry: &Entry, names: &[String]) -> Line {
             }
         }
         Entry::Admit { gone: Some(gone) } => line.hex("gone", &gone.session),
-        Entry::Busy { why } | Entry::End { why } => line.text("why", why),
+        Entry::Refuse(refusal) => said(line, refusal.code.into(), &refusal.text, refusal.again),
+        Entry::End { why } => line.text("why", why),
         Entry::Event { outcome } => match outcome {
             Some(Some(happened)) => event(line, happened, names),
             _ => never_returned(line),
         },
         _ => line,
     }
+}
+
+/// What an end says when it closes or refuses.
+fn said(line: Line, code: u64, text: &str, again: bool) -> Line {
+    let mut line = line.number("code", code);
+    if again {
+        line = line.text("again", "yes");
+    }
+    if code > 0 || !text.is_empty() {
+        line = line.text("text", text);
+    }
+    line
 }
 
 fn payload(data: &Data) -> Payload {

@@ -408,6 +408,10 @@ impl ReceiveHalf {
         }
     }
 
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned
+    }
+
     fn turn_away(&mut self, sequence: Sequence, length: usize) {
         let rejection = Rejection {
             code: reject::NO_RECEIVER,

@@ -132,7 +132,7 @@ impl Peer {
 
     /// How its connection was lost.
     pub(crate) fn loss(&self, loss: Loss) -> LinkError {
-        self.inner.explanation.of_loss(loss)
+        self.inner.explanation.of_loss(&self.inner.link, loss)
     }
 
     /// The poller has found something out about its socket.
@@ -303,7 +303,7 @@ impl Peer {
             return None;
         }
         let loss = self.inner.link.last_loss()?;
-        let error = self.inner.explanation.of_loss(loss);
+        let error = self.inner.explanation.of_loss(&self.inner.link, loss);
         self.inner.explanation.clear();
         Some(error)
     }
