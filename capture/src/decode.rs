@@ -1,11 +1,13 @@
 //! From bytes to records.
 
-use countersign_core::{CloseMode, CloseReason, Instant, Loss, PeerId, Refusal, TakeOver};
+use countersign_core::{
+    CloseMode, CloseReason, Instant, Loss, PeerId, Refusal, SessionLoss, TakeOver,
+};
 use minicbor::data::Type;
 use minicbor::decode::Decoder;
 
 use crate::config;
-use crate::record::{Data, Ended, Entry, Gone, Happened, Outcome, Part, Record, Said};
+use crate::record::{Data, Ended, Entry, Gone, Happened, Outcome, Part, Record, Said, Taken};
 
 /// The version of the format that this crate writes and reads.
 pub const VERSION: u64 = 1;
@@ -353,10 +355,7 @@ impl<'a> Fields<'a> {
             },
             "take" => Entry::Take {
                 channel: self.channel()?,
-                outcome: self.when(returned, |fields| {
-                    fields.expect_array(2)?;
-                    Ok((fields.uint()?, fields.uint()?))
-                })?,
+                outcome: self.when(returned, Self::taken)?,
             },
             "handle" => Entry::Handle {
                 channel: self.channel()?,
@@ -493,6 +492,21 @@ impl<'a> Fields<'a> {
             peer,
             channels,
         })
+    }
+
+    fn taken(&mut self) -> Result<Taken, Wrong> {
+        self.expect_array(2)?;
+        if self.is_uint()? {
+            return Ok(Taken::Message(self.uint()?, self.uint()?));
+        }
+        if self.text()? != "session-border" {
+            return Err(Wrong::Value("what was taken"));
+        }
+        let name = self.text()?;
+        let mut all = SessionLoss::ALL.into_iter();
+        let found = all.find(|loss| loss.name() == name);
+        let loss = found.ok_or(Wrong::Value("how a session was lost"))?;
+        Ok(Taken::SessionBorder(loss))
     }
 
     fn said(&mut self) -> Result<Said, Wrong> {

@@ -1,8 +1,8 @@
 //! From calls and outcomes to CBOR.
 
 use countersign_core::{
-    Call, CloseMode, CloseReason, EndReason, Event, GoneSession, Outcome, Output, PeerId, Refusal,
-    TakeOver, Verdict,
+    Call, CloseMode, CloseReason, EndReason, Event, GoneSession, Outcome, Output, PeerId,
+    ReceiveError, Refusal, TakeOver, Verdict,
 };
 use minicbor::Encoder;
 
@@ -275,6 +275,9 @@ pub(crate) fn outcome(cbor: &mut Cbor, outcome: &Outcome<'_>, output: Option<&mu
         Outcome::Sent(Err(why)) => _ = cbor.text(why.name()),
         Outcome::Taken { sequence, length } => _ = cbor.array(2).uint(sequence).size(length),
         Outcome::Settled(Ok(())) => _ = cbor.null(),
+        Outcome::Settled(Err(why @ ReceiveError::SessionBorder(loss))) => {
+            cbor.array(2).text(why.name()).text(loss.name());
+        }
         Outcome::Settled(Err(why)) => _ = cbor.text(why.name()),
         Outcome::TakenOver(result) => {
             cbor.text(match result {

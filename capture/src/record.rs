@@ -1,7 +1,8 @@
 //! What a record says.
 
 use countersign_core::{
-    CloseMode, CloseReason, Config, Instant, Loss, PeerId, Refusal, Role, Sequence, TakeOver,
+    CloseMode, CloseReason, Config, Instant, Loss, PeerId, Refusal, Role, Sequence, SessionLoss,
+    TakeOver,
 };
 
 /// One record of a capture.
@@ -49,7 +50,7 @@ pub enum Entry {
     },
     Take {
         channel: u16,
-        outcome: Option<(Sequence, u64)>,
+        outcome: Option<Taken>,
     },
     Handle {
         channel: u16,
@@ -93,6 +94,15 @@ pub enum Entry {
     End {
         why: String,
     },
+}
+
+/// What was taken from a channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Taken {
+    /// A message: its number and its length in bytes.
+    Message(Sequence, u64),
+    /// The border between two sessions, and why the older one was lost.
+    SessionBorder(SessionLoss),
 }
 
 /// What came of a command: a figure, or the name of what was wrong.

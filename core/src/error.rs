@@ -101,10 +101,14 @@ impl fmt::Display for SendError {
 
 impl core::error::Error for SendError {}
 
-/// A command about received messages that does not fit.
+/// Why there is no message to take, or a command about received messages that does not fit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ReceiveError {
+    /// The session is over in which the messages came that were taken so far: what is taken from
+    /// here on belongs to the next one. Told once, in its place in the stream, and no mistake of
+    /// anybody's; taking goes on behind it.
+    SessionBorder(SessionLoss),
     /// The link has no such channel.
     NoSuchChannel,
     /// The channel is in send mode here.
@@ -120,6 +124,9 @@ pub enum ReceiveError {
 impl fmt::Display for ReceiveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::SessionBorder(why) => {
+                return write!(f, "a session ended here, what follows is of another: {why}");
+            }
             Self::NoSuchChannel => "the link has no such channel",
             Self::SendMode => "the channel is in send mode at this end",
             Self::NotWaiting => "no message of that number waits to be handled",

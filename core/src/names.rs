@@ -45,6 +45,15 @@ impl Loss {
 }
 
 impl SessionLoss {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 5] = [
+        Self::NotKnown,
+        Self::TooOld,
+        Self::OtherPeer,
+        Self::StartedAnew,
+        Self::Dialect,
+    ];
+
     /// The name, in lower case with dashes.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -101,6 +110,7 @@ impl ReceiveError {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::SessionBorder(_) => "session-border",
             Self::NoSuchChannel => "no-such-channel",
             Self::SendMode => "send-mode",
             Self::NotWaiting => "not-waiting",

@@ -64,7 +64,8 @@ pub enum Call<'a> {
         message: &'a [u8],
         expires: Option<Instant>,
     },
-    /// [`Link::take`](crate::Link::take); then [`Outcome::Taken`]
+    /// [`Link::take`](crate::Link::take); then [`Outcome::Taken`], or [`Outcome::Settled`] with
+    /// the border between two sessions
     Take { channel: ChannelId },
     /// [`Link::handle`](crate::Link::handle); then [`Outcome::Settled`]
     Handle {
@@ -167,7 +168,7 @@ pub enum Outcome<'a> {
         /// Its length.
         length: usize,
     },
-    /// Whether it could be done.
+    /// Whether it could be done; of [`Link::take`](crate::Link::take), the border that it gave.
     Settled(Result<(), ReceiveError>),
     /// Whose the connection is.
     TakenOver(TakeOver),

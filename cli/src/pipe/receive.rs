@@ -1,7 +1,7 @@
 //! Messages to standard output.
 
 use countersign_tokio::core::{ChannelConfig, CloseMode, DEFAULT_WINDOW_MESSAGES};
-use countersign_tokio::{ChannelError, Link, LinkError, ManualReceiver, Receiver};
+use countersign_tokio::{ChannelError, Link, LinkError, ManualReceiver, Receiver, RecvError};
 
 use super::output::{Item, Output, OutputError};
 use super::stop::Stop;
@@ -50,6 +50,13 @@ fn lost(error: LinkError) -> Failure {
     Failure::link(MORE, error)
 }
 
+fn broken(error: RecvError) -> Failure {
+    match error {
+        RecvError::Link(error) => lost(error),
+        border => Failure::failed(format!("{MORE}: {border}")),
+    }
+}
+
 /// What is to be said of an end that came without the peer's word.
 const MORE: &str = "the peer may have had more to send";
 
@@ -78,7 +85,7 @@ async fn pump(
                 }
                 continue;
             }
-            batch = source.next() => batch.map_err(lost)?,
+            batch = source.next() => batch.map_err(broken)?,
             () = stop.asked(), if !stopping => {
                 stopping = true;
                 watch.link().start_close(CloseMode::Withdraw);
@@ -127,7 +134,7 @@ impl Source {
 
     /// Waits for a message and takes what else is there; `None` when nothing more will come.
     /// Cancel-safe.
-    async fn next(&mut self) -> Result<Option<Vec<Item>>, LinkError> {
+    async fn next(&mut self) -> Result<Option<Vec<Item>>, RecvError> {
         let first = match self {
             Self::Manual(receiver) => receiver.recv().await?.map(Item::Manual),
             Self::Auto(receiver) => receiver.recv().await?.map(Item::Auto),
@@ -148,7 +155,7 @@ impl Source {
         Ok(Some(batch))
     }
 
-    fn try_next(&mut self) -> Result<Option<Item>, LinkError> {
+    fn try_next(&mut self) -> Result<Option<Item>, RecvError> {
         Ok(match self {
             Self::Manual(receiver) => receiver.try_recv()?.map(Item::Manual),
             Self::Auto(receiver) => receiver.try_recv()?.map(Item::Auto),

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{CloseMode, Half, Link, Message};
 use crate::close::CloseReason;
 use crate::config::{Acking, Dialect};
-use crate::error::{NotSent, ReceiveError, SendError};
+use crate::error::{NotSent, ReceiveError, SendError, SessionLoss};
 use crate::event::ChannelId;
 use crate::life::Life;
 use crate::observe::{Call, Outcome};
@@ -130,13 +130,17 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// The channel does not exist or is in send mode.
+    /// [`ReceiveError::SessionBorder`], once, in its place between the last message of a session
+    /// that was lost and the first of the next one. Otherwise the channel does not exist or is in
+    /// send mode.
     #[inline]
     pub fn take(&mut self, channel: ChannelId) -> Result<Option<Message>, ReceiveError> {
         let now = self.now;
         let half = self.receive_half(channel)?;
-        let Some((sequence, payload)) = half.take(now) else {
-            return Ok(None);
+        let (sequence, payload) = match half.take(now) {
+            Ok(Some(message)) => message,
+            Ok(None) => return Ok(None),
+            Err(border) => return Err(self.tell_border(channel, border)),
         };
         if half.wants_output() {
             self.wants_output = true;
@@ -151,12 +155,28 @@ impl Link {
         Ok(Some(Message { sequence, payload }))
     }
 
+    /// The border between two sessions, if that is what [`Link::take`] gives next.
+    #[must_use]
+    pub fn border(&self, channel: ChannelId) -> Option<SessionLoss> {
+        match self.halves.get(channel.index()) {
+            Some(Half::Receive(half)) => half.border(),
+            _ => None,
+        }
+    }
+
     /// Tells the observer of a message that was taken; afterwards, as for sending.
     #[cold]
     #[inline(never)]
     fn tell_taken(&mut self, channel: ChannelId, sequence: Sequence, length: usize) {
         self.observer.call(self.now, Call::Take { channel });
         self.observer.outcome(Outcome::Taken { sequence, length });
+    }
+
+    #[cold]
+    fn tell_border(&mut self, channel: ChannelId, border: ReceiveError) -> ReceiveError {
+        self.observer.call(self.now, Call::Take { channel });
+        self.observer.outcome(Outcome::Settled(Err(border)));
+        border
     }
 
     /// The application has handled a message that it took from a `Manual` channel. Messages may

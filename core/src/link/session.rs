@@ -446,18 +446,22 @@ impl Link {
         why: SessionLoss,
         settled: &[Option<Sequence>],
     ) -> Result<(), PeerMisbehaved> {
+        // Who had said DONE has all verdicts: what is lost then is nothing but the farewell.
+        let loss = Some(why).filter(|_| !self.closing.ever_done);
+        let border = loss;
+        #[cfg(feature = "planted")]
+        let border = border.filter(|_| !self.errs_about_borders());
         for (at, half) in self.halves.iter_mut().enumerate() {
             match half {
                 Half::Send(half) => half.start_over(settled.get(at).copied().flatten())?,
-                Half::Receive(half) => half.start_over(),
+                Half::Receive(half) => half.start_over(border),
             }
         }
         self.session.id = [0; 16];
         self.session.attempt = 0;
         self.closing.lose_session();
         self.has_news = true;
-        // Who had said DONE has all verdicts: what is lost then is nothing but the farewell.
-        if !self.closing.ever_done {
+        if let Some(why) = loss {
             self.tell(Event::SessionLost(why));
         }
         Ok(())

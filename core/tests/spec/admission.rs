@@ -7,7 +7,7 @@ use countersign_core::{
     Output, PeerMisbehaved, Reconnect, Refusal, RetryLimit, Role, TakeOver, Visit, refuse,
 };
 
-use crate::common::bytes::{Entry, Greeting, coded, message};
+use crate::common::bytes::{Entry, Greeting, for_now, message};
 
 const NOW: Instant = Instant::from_micros(1_000_000);
 const WHY: &str = "no more than three";
@@ -97,10 +97,10 @@ fn who_is_one_too_many_is_told() {
         assert!(!busy().is_orderly() && !busy().can_retry());
         assert_eq!(
             busy().to_string(),
-            "there was no room for the peer: no more than three"
+            "the peer was turned away: no more than three (code 5)"
         );
         assert_eq!(events(&mut guest), [Event::Ended]);
-        let refusal = coded(0x03, 0xFFFF, refuse::BUSY, WHY.as_bytes());
+        let refusal = for_now(refuse::BUSY, WHY.as_bytes());
         assert_eq!(said(&mut guest), refusal);
         assert_eq!(guest.poll_output(NOW, &mut [0; 300]), Output::End);
     }

@@ -182,7 +182,7 @@ fn done_waits_for_everything() {
     let manual = Config::new().channel(ChannelConfig::receive("main").manual());
     against_receiver(&manual, |peer| {
         peer.takes(&[message(0, 1, b"x"), message(0, 2, b"y")].concat());
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(CloseMode::DrainBoth);
         assert_eq!(peer.say(), close(&[]));
         peer.takes(&close(&[(0, 2)]));
         assert_eq!(peer.say(), []);
@@ -327,7 +327,7 @@ fn either_end_or_both_close() {
                 pair.send(OPENER, MAIN, b"busy");
             }
             for end in closing {
-                pair.ends[*end].close(CloseMode::Drain);
+                pair.ends[*end].close(CloseMode::DrainBoth);
             }
             while pair.lives() != [Life::Ended; 2] {
                 pair.run();
@@ -370,7 +370,7 @@ fn both_close_with_messages_both_ways() {
             pair.send(ACCEPTOR, back, b"back");
         }
         for end in &mut pair.ends {
-            end.close(CloseMode::Drain);
+            end.close(CloseMode::DrainBoth);
         }
         let mut taken = 0;
         while pair.lives() != [Life::Ended; 2] {

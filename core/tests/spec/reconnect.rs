@@ -153,7 +153,7 @@ fn a_time_is_counted_from_the_first_failure() {
 fn busy(peer: &mut Peer) {
     peer.connect();
     peer.say();
-    peer.hear(&coded(0x03, 0xFFFF, 5, b"later"));
+    peer.hear(&for_now(5, b"later"));
     assert_eq!(peer.link.life(), Life::Offline);
 }
 
@@ -163,7 +163,7 @@ fn a_greeting_alone_does_not_begin_the_count_anew() {
     let welcome = || Greeting::welcome(&[Entry::receive("main")]).bytes();
     against_lasting(Role::Opener, &limited(RetryLimit::Attempts(2)), |peer| {
         peer.say();
-        peer.hear(&coded(0x03, 0xFFFF, 5, b""));
+        peer.hear(&for_now(5, b""));
         busy(peer);
         // A greeting alone is no success: the next failure would be the third.
         peer.connect();
@@ -183,7 +183,7 @@ fn a_word_behind_the_greeting_counts_however_it_comes() {
     for together in [false, true] {
         against_lasting(Role::Opener, &limited(RetryLimit::Attempts(2)), |peer| {
             peer.say();
-            peer.hear(&coded(0x03, 0xFFFF, 5, b""));
+            peer.hear(&for_now(5, b""));
             busy(peer);
             peer.connect();
             peer.say();

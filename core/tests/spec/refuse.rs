@@ -6,7 +6,7 @@ use countersign_core::{
 
 use crate::common::bytes::{Entry, Greeting, coded, for_now};
 use crate::common::pair::{ACCEPTOR, OPENER, paired};
-use crate::common::peer::against;
+use crate::common::peer::{against, against_lasting};
 
 /// Both ends end for the same reason, as each of them sees it.
 fn both(opener: &Config, acceptor: &Config, at_opener: &EndReason, at_acceptor: &Incompatible) {
@@ -174,4 +174,74 @@ fn unknown_codes_refuse_too() {
         assert_eq!(peer.link.end_reason(), Some(&expected));
         assert!(!expected.can_retry());
     });
+}
+
+#[test]
+fn an_application_refuses_with_a_code_of_its_own() {
+    // [REFUSE-10] [REFUSE-12] [RECONNECT-5]
+    use countersign_core::{Event, Instant, Link, Role};
+
+    let closed = Refusal::new(refuse::APPLICATION + 7, "closed");
+    for refusal in [closed.clone(), closed.again()] {
+        let now = Instant::ZERO;
+        let config = one(ChannelConfig::receive("main"));
+        let mut guest = Link::new(&config, Role::Acceptor, [1; 16]).expect("fits");
+        guest.ask_to_admit();
+        guest.handle_opened(now).expect("offline");
+        guest.handle_secured(now, None).expect("securing");
+        let hello = Greeting::hello(&[Entry::send("main")]).bytes();
+        guest.handle_input(now, &hello);
+        guest.refuse(now, &refusal);
+        let reason = EndReason::TurnedAway(refusal.clone());
+        assert_eq!(guest.end_reason(), Some(&reason));
+        assert!(!reason.can_retry() && !reason.is_closed());
+        assert_eq!(
+            core::iter::from_fn(|| guest.poll_event()).collect::<Vec<_>>(),
+            [Event::Ended]
+        );
+        let mut bytes = [0; 300];
+        let countersign_core::Output::Written(length) = guest.poll_output(now, &mut bytes) else {
+            panic!("nothing to say");
+        };
+        let mut expected = coded(0x03, 0xFFFF, 0x8007, b"closed");
+        expected[1] = u8::from(refusal.again);
+        assert_eq!(bytes[..length], expected);
+        // With AGAIN the opener keeps what it has and comes back; without, it does not.
+        against_lasting(Role::Opener, &Config::default(), |peer| {
+            peer.send(b"kept");
+            peer.say();
+            peer.hear(&expected);
+            if refusal.again {
+                assert_eq!(peer.link.life(), Life::Offline);
+                assert_eq!(peer.link.last_loss(), Some(countersign_core::Loss::Refused));
+                assert_eq!(peer.link.refusal(), Some(&refusal));
+                assert_eq!(peer.events(), []);
+            } else {
+                let reason = EndReason::Refused(refusal.clone());
+                assert_eq!(peer.link.end_reason(), Some(&reason));
+                assert_eq!(reason.to_string(), "the peer refused: closed (code 32775)");
+            }
+        });
+    }
+}
+
+#[test]
+fn every_code_may_come_with_the_flag_or_without() {
+    // [REFUSE-7] [REFUSE-10] [REFUSE-11]
+    for code in [refuse::BUSY, refuse::SESSION_OVER, 99, 0x7FFF, u16::MAX] {
+        for again in [false, true] {
+            let mut bytes = coded(0x03, 0xFFFF, code, b"why");
+            bytes[1] = u8::from(again);
+            against(Role::Opener, &Config::default(), |peer| {
+                peer.say();
+                peer.hear(&bytes);
+                let reason = peer.link.end_reason().expect("ended");
+                let refusal = Refusal::new(code, "why");
+                let refusal = if again { refusal.again() } else { refusal };
+                assert_eq!(reason, &EndReason::Refused(refusal));
+                assert_eq!(reason.can_retry(), again);
+            });
+        }
+    }
+    assert!(Refusal::busy("full").again);
 }
