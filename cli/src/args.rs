@@ -173,7 +173,7 @@ pub struct LinkArgs {
     #[command(flatten)]
     pub security: SecurityArgs,
     /// What ends one message of the stream and begins the next
-    #[arg(long, value_enum, default_value = "lines")]
+    #[arg(long, value_enum, default_value = "bytes")]
     pub split: Way,
     /// The wire format
     #[arg(long, value_enum, default_value = "countersign")]
