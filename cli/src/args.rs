@@ -219,7 +219,7 @@ pub struct LinkArgs {
     )]
     pub channel: Option<String>,
     /// What ends one message of the stream and begins the next
-    #[arg(long, value_enum, default_value = "lines", help_heading = MESSAGES)]
+    #[arg(long, value_enum, default_value = "bytes", help_heading = MESSAGES)]
     pub split: Way,
     /// The largest message, 64MiB say, 1GiB at most; the smaller figure of both ends counts
     #[arg(

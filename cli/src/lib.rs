@@ -9,6 +9,7 @@
 //! - [`proxy`]: a connection that can be cut, for the demo.
 //! - [`security`]: from files and fingerprints to a link's security.
 //! - [`capture`], [`trace`]: what links do, recorded and shown.
+//! - [`stdio`]: standard input, output and error.
 //! - [`split`]: how a stream of bytes becomes messages, and messages a stream again.
 
 pub mod args;
@@ -23,6 +24,7 @@ pub mod pipe;
 pub mod proxy;
 pub mod security;
 pub mod split;
+pub mod stdio;
 pub mod trace;
 pub mod usage;
 pub mod values;
