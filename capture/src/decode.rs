@@ -393,6 +393,7 @@ impl<'a> Fields<'a> {
                 gone: self.optional(Self::gone)?,
             },
             "busy" => Entry::Busy { why: self.owned()? },
+            "connect" => Entry::Connect,
             "evict" => Entry::Evict,
             "revoke" => Entry::Revoke,
             "out" => Entry::Out {
@@ -538,7 +539,7 @@ impl<'a> Fields<'a> {
 /// How many arguments a record of this name has, and whether an outcome follows them.
 fn shape(name: &str) -> Option<(u64, bool)> {
     Some(match name {
-        "ask" | "eof" | "timeout" | "evict" | "revoke" | "gone" => (0, false),
+        "ask" | "eof" | "timeout" | "connect" | "evict" | "revoke" | "gone" => (0, false),
         "clock" | "in" | "lost" | "close" | "admit" | "busy" | "end" => (1, false),
         "new" => (3, false),
         "opened" | "event" => (0, true),

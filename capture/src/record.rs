@@ -77,6 +77,7 @@ pub enum Entry {
     Busy {
         why: String,
     },
+    Connect,
     Evict,
     Revoke,
     Out {
@@ -207,10 +208,10 @@ impl PartialEq for Ended {
 
 impl Entry {
     /// Every name that [`Entry::name`] gives.
-    pub const NAMES: [&'static str; 24] = [
+    pub const NAMES: [&'static str; 25] = [
         "new", "clock", "ask", "opened", "secured", "in", "eof", "lost", "timeout", "send", "take",
-        "handle", "reject", "abandon", "close", "takeover", "admit", "busy", "evict", "revoke",
-        "out", "event", "gone", "end",
+        "handle", "reject", "abandon", "close", "takeover", "admit", "busy", "connect", "evict",
+        "revoke", "out", "event", "gone", "end",
     ];
 
     /// The record's name in the specification.
@@ -235,6 +236,7 @@ impl Entry {
             Self::TakeOver { .. } => "takeover",
             Self::Admit { .. } => "admit",
             Self::Busy { .. } => "busy",
+            Self::Connect => "connect",
             Self::Evict => "evict",
             Self::Revoke => "revoke",
             Self::Out { .. } => "out",

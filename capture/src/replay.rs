@@ -246,6 +246,7 @@ impl Replay {
             Entry::Close(mode) => link.close(*mode),
             Entry::Admit { gone } => link.admit(now, gone.as_ref().map(Gone::session).as_ref()),
             Entry::Busy { why } => link.refuse_busy(now, why),
+            Entry::Connect => _ = link.connect_now(),
             Entry::Evict => link.evict(now),
             Entry::Revoke => link.revoke(now),
             _ => _ = link.poll_event(),

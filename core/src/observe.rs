@@ -82,6 +82,8 @@ pub enum Call<'a> {
     Abandon { channel: ChannelId },
     /// [`Link::close`](crate::Link::close)
     Close(CloseMode),
+    /// [`Link::connect_now`](crate::Link::connect_now)
+    ConnectNow,
     /// [`Link::take_over`](crate::Link::take_over); then [`Outcome::TakenOver`]. The visitor is
     /// named by its observer's [`id`](Observe::id), if it has one, and `clock` is the latest time
     /// that it was told. It is not told of this call itself.
@@ -122,6 +124,7 @@ impl Call<'_> {
             Self::Reject { .. } => "reject",
             Self::Abandon { .. } => "abandon",
             Self::Close(_) => "close",
+            Self::ConnectNow => "connect_now",
             Self::TakeOver { .. } => "take_over",
             Self::Admit { .. } => "admit",
             Self::RefuseBusy { .. } => "refuse_busy",
