@@ -6,10 +6,12 @@ use std::io::stderr;
 use std::path::Path;
 use std::sync::Mutex;
 
+use countersign_tokio::core::Escaped;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, layer};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
@@ -44,7 +46,10 @@ pub fn start(args: &LogArgs, expects_losses: bool) -> Result<(), Failure> {
     let to_file = file.map(|file| {
         // Whoever asks for a file wants to find more in it than on the screen.
         let level = level.max(LevelFilter::INFO);
-        let to_file = layer().with_ansi(false).with_writer(Mutex::new(file));
+        let to_file = layer()
+            .with_ansi(false)
+            .fmt_fields(debug_fn(escape).delimited(" "))
+            .with_writer(Mutex::new(file));
         to_file.with_filter(level)
     });
     let subscriber = tracing_subscriber::registry().with(to_stderr).with(to_file);
@@ -62,6 +67,16 @@ fn open(path: &Path) -> Result<File, Failure> {
         ))
         .because(error)
     })
+}
+
+/// Writes a field so that it stays within its line, whatever a library has put into it.
+fn escape(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let value = format_args!("{value:?}");
+    let value = Escaped::whole(&value);
+    match field.name() {
+        "message" => write!(writer, "{value}"),
+        name => write!(writer, "{name}={value}"),
+    }
 }
 
 /// What an event says.
@@ -108,8 +123,11 @@ where
         let mut words = Words::default();
         event.record(&mut words);
         match words.error {
-            Some(error) => writeln!(writer, "{}: {error}", words.message),
-            None => writeln!(writer, "{}", words.message),
+            Some(error) => {
+                let line = format_args!("{}: {error}", words.message);
+                writeln!(writer, "{}", Escaped::whole(line))
+            }
+            None => writeln!(writer, "{}", Escaped::whole(words.message)),
         }
     }
 }

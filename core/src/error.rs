@@ -7,6 +7,7 @@ use core::fmt;
 use bytes::Bytes;
 
 use crate::config::{Mode, Policy};
+use crate::escaped::Escaped;
 
 /// The output slice does not hold the next thing to be written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -227,7 +228,8 @@ impl fmt::Display for EndReason {
             Self::AccusedByPeer { code, text } => {
                 write!(
                     f,
-                    "the peer says that this end broke the protocol: {text} (code {code})"
+                    "the peer says that this end broke the protocol: {} (code {code})",
+                    Escaped::new(text)
                 )
             }
             Self::Revoked { by_us: true } => {
@@ -237,8 +239,13 @@ impl fmt::Display for EndReason {
                 "the peer no longer accepts this end's identity: it has removed our pin",
             ),
             Self::Incompatible(what) => what.fmt(f),
-            Self::Refused { code, text } => write!(f, "the peer refused: {text} (code {code})"),
-            Self::Busy { text } => write!(f, "there was no room for the peer: {text}"),
+            Self::Refused { code, text } => {
+                let text = Escaped::new(text);
+                write!(f, "the peer refused: {text} (code {code})")
+            }
+            Self::Busy { text } => {
+                write!(f, "there was no room for the peer: {}", Escaped::new(text))
+            }
             Self::Lost(what) => write!(f, "the connection was lost: {what}"),
             Self::Stale => f.write_str("the peer has come back on another connection since"),
             Self::TakenOver => f.write_str("the connection went over to the link that it names"),
@@ -409,18 +416,21 @@ impl fmt::Display for Incompatible {
         match self {
             Self::ModeConflict { channel, both } => write!(
                 f,
-                "channel '{channel}' is in {both} at both ends; declare it in {} at one of them",
+                "channel '{}' is in {both} at both ends; declare it in {} at one of them",
+                Escaped::new(channel),
                 both.opposite()
             ),
             Self::ChannelMissing { channel, here } => write!(
                 f,
-                "channel '{channel}' is declared at {} end only; declare it at both or at neither",
+                "channel '{}' is declared at {} end only; declare it at both or at neither",
+                Escaped::new(channel),
                 if *here { "the peer's" } else { "this" }
             ),
             Self::PolicyConflict { channel, required } => write!(
                 f,
-                "channel '{channel}': the receiving end requires the policy '{required}', the \
-                 sending end has another"
+                "channel '{}': the receiving end requires the policy '{required}', the sending end \
+                 has another",
+                Escaped::new(channel)
             ),
             Self::Version { peer_min, peer_max } => write!(
                 f,
@@ -537,18 +547,14 @@ impl fmt::Display for PeerMisbehaved {
                     _ => Ok(()),
                 }
             }
-            Self::UnknownFlags { kind, flags } => {
-                write!(
-                    f,
-                    "unknown flags {flags:#04x} in a frame of type {kind:#04x}"
-                )
-            }
-            Self::FrameLength { kind, length } => {
-                write!(
-                    f,
-                    "a frame of type {kind:#04x} with a body of {length} bytes"
-                )
-            }
+            Self::UnknownFlags { kind, flags } => write!(
+                f,
+                "unknown flags {flags:#04x} in a frame of type {kind:#04x}"
+            ),
+            Self::FrameLength { kind, length } => write!(
+                f,
+                "a frame of type {kind:#04x} with a body of {length} bytes"
+            ),
             Self::MessageTooLarge { length, limit } => {
                 write!(f, "a message of {length} bytes where {limit} are allowed")
             }

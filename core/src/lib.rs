@@ -21,6 +21,7 @@
 //! | know how a link stands | [`Link::status`] |
 //! | know what became of a message | [`Verdict`], [`VerdictCounts`], [`ChannelReport`] |
 //! | tell errors apart, by who is to blame | [`SendError`], [`ReceiveError`], [`OutOfOrder`] (this end's caller), [`PeerMisbehaved`] (the peer), [`Incompatible`] (both ends' declarations), [`Loss`] (the transport); [`EndReason`] holds the one that ended a link |
+//! | show what a peer says | [`Escaped`] |
 //! | read the table of a link's life | [`Life`], [`Input`], [`Step`] |
 //! | record everything that is done with a link | [`Link::observed`], [`Observe`], [`Call`], [`Outcome`] |
 //! | work with frames themselves | [`wire`], [`abort`], [`refuse`], [`reject`] |
@@ -40,6 +41,7 @@ mod bound;
 mod config;
 mod config_error;
 mod error;
+mod escaped;
 mod event;
 mod hidden;
 mod life;
@@ -60,6 +62,7 @@ pub mod wire;
 pub use config::*;
 pub use config_error::{ConfigError, ConfigProblem};
 pub use error::*;
+pub use escaped::Escaped;
 pub use event::*;
 pub use life::{Input, Life, Step};
 #[cfg(feature = "planted")]

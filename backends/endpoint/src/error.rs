@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use countersign_core::Escaped;
+
 use crate::alert::Alert;
 use crate::certificate::utc;
 use crate::fingerprint::Fingerprint;
@@ -18,8 +20,20 @@ use crate::fingerprint::Fingerprint;
 #[derive(Clone, Debug)]
 pub struct SecurityError {
     reason: Box<Reason>,
-    source: Option<Arc<rustls::Error>>,
+    source: Option<Arc<TlsWords>>,
 }
+
+/// The TLS library's own words, among which names of the peer's may be.
+#[derive(Debug)]
+struct TlsWords(rustls::Error);
+
+impl fmt::Display for TlsWords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Escaped::new(&self.0).fmt(f)
+    }
+}
+
+impl Error for TlsWords {}
 
 /// Whose fault an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -153,7 +167,7 @@ impl SecurityError {
     pub(crate) fn with_source(reason: Reason, source: rustls::Error) -> Self {
         Self {
             reason: Box::new(reason),
-            source: Some(Arc::new(source)),
+            source: Some(Arc::new(TlsWords(source))),
         }
     }
 

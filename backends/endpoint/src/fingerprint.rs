@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use aws_lc_rs::digest;
+use countersign_core::Escaped;
 use thiserror::Error;
 
 /// What every fingerprint in text begins with, so that the hash function can change one day.
@@ -68,7 +69,10 @@ pub enum ParseFingerprintError {
     )]
     Prefix,
     /// Something other than a hexadecimal digit or a colon between two bytes.
-    #[error("`{0}` does not belong in a fingerprint; it has hexadecimal digits only")]
+    #[error(
+        "`{}` does not belong in a fingerprint; it has hexadecimal digits only",
+        Escaped::new(.0)
+    )]
     Character(
         /// The first character that does not belong.
         char,

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::certificate::{Facts, utc};
 use crate::fingerprint::Fingerprint;
 use crate::pem::{Sections, read_file};
-use crate::setup_error::{Origin, SetupError};
+use crate::setup_error::{Origin, SetupError, shown};
 
 /// A private key and its certificate: what this end proves itself with.
 ///
@@ -260,7 +260,7 @@ impl fmt::Display for IdentityWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::KeyExposed { path } => {
-                let path = path.display();
+                let path = shown(path);
                 write!(
                     f,
                     "{path}: other users can read this private key; run `chmod 600 {path}`"

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use countersign_core::{EndReason, Life, Link, Loss};
+use countersign_core::{EndReason, Escaped, Life, Link, Loss};
 
 use crate::error::SecurityError;
 
@@ -98,10 +98,10 @@ impl fmt::Display for LinkError {
             ) => error.fmt(f),
             (EndReason::Revoked { by_us: true }, Some(Detail::Security(error))) => error.fmt(f),
             (EndReason::Lost(Loss::Transport), Some(Detail::Transport(error))) => {
-                write!(f, "the connection was lost: {error}")
+                write!(f, "the connection was lost: {}", Escaped::new(error))
             }
             (EndReason::Lost(Loss::Transport), Some(Detail::Unopened(error))) => {
-                write!(f, "no connection: {error}")
+                write!(f, "no connection: {}", Escaped::new(error))
             }
             (reason, _) => reason.fmt(f),
         }
