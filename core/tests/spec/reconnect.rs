@@ -480,3 +480,37 @@ fn a_driver_that_sleeps_to_the_deadline_never_stalls() {
         assert_eq!(peer.link.report()[0].verdicts[VerdictKind::Handled], 50);
     });
 }
+
+#[test]
+fn the_application_ends_a_pause() {
+    // [RECONNECT-7]
+    let (mut link, now) = opener(&limited(RetryLimit::Attempts(2)), [4; 16]);
+    assert!(!link.connect_now(), "an attempt is under way");
+    for _ in 0..2 {
+        link.handle_lost(now, Loss::Transport);
+        let next = link.poll_deadline().expect("there is another");
+        assert_eq!(link.next_attempt(), Some(next));
+        assert!(next > now, "a pause, with this seed");
+        assert!(link.connect_now());
+        assert!(!link.connect_now(), "it is over");
+        assert_eq!(link.poll_deadline(), Some(now));
+        link.handle_timeout(now);
+        assert!(link.wants_connect());
+        assert_eq!(link.next_attempt(), None);
+    }
+    // The row went on, so this was the last.
+    link.handle_lost(now, Loss::Transport);
+    assert_eq!(link.life(), Life::Ended);
+    assert!(!link.connect_now());
+}
+
+#[test]
+fn no_pause_is_ended_where_there_is_none() {
+    // [RECONNECT-7]
+    let mut acceptor = Link::new(&Config::default(), Role::Acceptor, [4; 16]).expect("fits");
+    assert!(!acceptor.connect_now());
+    assert_eq!(
+        (acceptor.life(), acceptor.poll_deadline()),
+        (Life::Offline, None)
+    );
+}
