@@ -12,6 +12,7 @@ use crate::endpoint::LinkAccess;
 use crate::error::{Reason, SecurityError};
 use crate::fingerprint::Fingerprint;
 use crate::identity::Identity;
+use crate::peer::Peer;
 use crate::pin::Pin;
 use crate::settings::{Fixed, Tls};
 use crate::setup_error::SetupError;
@@ -160,6 +161,18 @@ impl Security {
     #[must_use]
     pub fn name_of(&self, key: Fingerprint) -> Option<Arc<str>> {
         self.tls_store()?.current().peers.name(key)
+    }
+
+    /// A peer under the name that it has now; one that is not pinned any more keeps its last.
+    #[must_use]
+    pub fn renamed(&self, peer: &Peer) -> Peer {
+        let key = peer.fingerprint();
+        match self.tls_store().map(|store| store.current()) {
+            Some(current) if current.peers.id(key).is_some() => {
+                Peer::new(key, current.peers.name(key))
+            }
+            _ => peer.clone(),
+        }
     }
 
     /// Puts another identity and another trust in force, both at once, for this and all of its

@@ -8,9 +8,9 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{End, Foreign, Node, certificate_pin, foreign_server, identity, security, shake};
+use common::{certificate_pin, security, shake};
 use countersign_certs::fixtures::{self, TestAuthority};
-use countersign_endpoint::{Blame, Fingerprint, Identity, Pins, Reason, Security, SetupError};
+use countersign_endpoint::{Blame, Fingerprint, Identity, Pins, Reason, SetupError};
 
 /// OpenSSL in a folder; `None` where it is missing, unless `CI` is set.
 struct OpenSsl(tempfile::TempDir);
@@ -207,78 +207,4 @@ fn of_a_chain_the_leaf_is_the_pin() {
         both.fingerprints()
             .eq([old.fingerprint(), new.fingerprint()])
     );
-}
-
-/// A server of rustls that asks for nobody's certificate, as those of the web.
-fn indifferent(own: &countersign_certs::GeneratedIdentity) -> Foreign {
-    let mut config = foreign_server(own, &[&rustls::version::TLS13]);
-    let provider = config.crypto_provider().clone();
-    let resolver = config.cert_resolver.clone();
-    config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_no_client_auth()
-        .with_cert_resolver(resolver);
-    Foreign::server(config)
-}
-
-#[test]
-fn an_end_that_is_not_asked_for_its_certificate_does_not_go_on() {
-    let (robot, station) = (fixtures::good("robot"), fixtures::good("station"));
-    let ours = security(&station, robot.fingerprint());
-    for piece in common::PIECES {
-        let (mut end, mut server) = (End::connect(&ours), indifferent(&robot));
-        common::carry(&mut end, &mut server, piece);
-        let error = end.error.as_ref().unwrap();
-        assert_eq!(*error.reason(), Reason::NotAskedForCertificate);
-        assert_eq!(error.blame(), Blame::Refused);
-        assert!(!error.can_retry() && end.secured.is_none());
-        assert!(!end.connection.may_write());
-        // It hears an end in order, and nothing of ours.
-        assert!(server.error.is_none() && server.data.is_empty());
-    }
-    // One that asks gets it, and so does the next connection of the same settings.
-    for _ in 0..2 {
-        let server = foreign_server(&robot, &[&rustls::version::TLS13]);
-        let (mut end, mut server) = (End::connect(&ours), Foreign::server(server));
-        common::carry(&mut end, &mut server, usize::MAX);
-        assert_eq!(
-            end.secured,
-            Some(Some(robot.fingerprint())),
-            "{}",
-            end.message()
-        );
-        assert!(server.tls.peer_certificates().is_some());
-    }
-}
-
-#[test]
-fn a_one_sided_connection_has_to_be_asked_for() {
-    let (robot, station) = (fixtures::good("robot"), fixtures::good("station"));
-    let ours = security(&station, robot.fingerprint()).one_sided();
-    let (mut end, mut server) = (End::connect(&ours), indifferent(&robot));
-    common::carry(&mut end, &mut server, usize::MAX);
-    assert_eq!(
-        end.secured,
-        Some(Some(robot.fingerprint())),
-        "{}",
-        end.message()
-    );
-    end.send(b"hello");
-    server.arrive(&end.depart());
-    assert_eq!(server.data, b"hello");
-    // The pin counts as before.
-    let (mut end, mut server) = (End::connect(&ours), indifferent(&fixtures::good("other")));
-    common::carry(&mut end, &mut server, usize::MAX);
-    assert!(matches!(
-        end.error.unwrap().reason(),
-        Reason::PinMismatch { .. }
-    ));
-    // And who accepts asks for a certificate all the same.
-    let accepting = Security::tls(identity(&robot), station.fingerprint());
-    let accepting = accepting.build().unwrap().without_alpn().one_sided();
-    let client = common::foreign_client(None, &[&rustls::version::TLS13]);
-    let (mut end, mut client) = (End::accept(&accepting), Foreign::client(client));
-    common::carry(&mut end, &mut client, usize::MAX);
-    assert_eq!(*end.error.unwrap().reason(), Reason::PeerCertificateMissing);
 }
