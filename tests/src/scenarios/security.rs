@@ -66,6 +66,7 @@ fn assert_mismatch(error: &LinkError, theirs: Fingerprint, pinned: Fingerprint) 
         Reason::PinMismatch {
             presented,
             expected,
+            pinned: 1,
         } => {
             assert_eq!(
                 (*presented, &expected[..]),
