@@ -272,7 +272,9 @@ impl Endpoint {
     }
 
     fn fail(&mut self, now: Instant, error: SecurityError, link: &mut impl LinkAccess) {
-        let loss = if error.can_retry() {
+        let loss = if error.is_about_dates() {
+            Loss::OutOfDate
+        } else if error.can_retry() {
             Loss::Security
         } else if self.is_final(&error) {
             Loss::NotTrusted

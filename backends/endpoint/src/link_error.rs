@@ -93,7 +93,7 @@ impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.reason, &self.detail) {
             (
-                EndReason::Lost(Loss::Security | Loss::NotTrusted | Loss::Unproven),
+                EndReason::Lost(Loss::Security | Loss::NotTrusted | Loss::Unproven | Loss::OutOfDate),
                 Some(Detail::Security(error)),
             ) => error.fmt(f),
             (EndReason::Revoked { by_us: true }, Some(Detail::Security(error))) => error.fmt(f),

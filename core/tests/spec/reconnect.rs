@@ -335,6 +335,39 @@ fn who_is_not_the_peer_ends_no_link_that_was_up() {
 }
 
 #[test]
+fn a_certificate_out_of_date_is_waited_for_on_a_link_that_was_up() {
+    // [RECONNECT-7] [RECONNECT-1]
+    against_lasting(Role::Opener, &Config::default(), |peer| {
+        peer.welcome(&[Entry::receive("main")]);
+        peer.send(b"1");
+        peer.say();
+        peer.lose();
+        peer.events();
+        for _ in 0..5 {
+            peer.connect();
+            peer.link.handle_lost(peer.now, Loss::OutOfDate);
+            assert_eq!(peer.link.life(), Life::Offline);
+            assert_eq!(peer.link.last_loss(), Some(Loss::OutOfDate));
+        }
+        assert_eq!(peer.events(), []);
+        assert_eq!(peer.resumes([0, 0, 0]), message(0, 1, b"1"));
+    });
+    let config = Config::new().channel(countersign_core::ChannelConfig::receive("main"));
+    against_lasting(Role::Acceptor, &config, |peer| {
+        peer.hello(&[Entry::send("main")]);
+        peer.link.handle_lost(peer.now, Loss::OutOfDate);
+        assert_eq!(peer.link.life(), Life::Offline);
+    });
+    for role in [Role::Opener, Role::Acceptor] {
+        against_lasting(role, &Config::default(), |peer| {
+            peer.link.handle_lost(peer.now, Loss::OutOfDate);
+            let expected = EndReason::Lost(Loss::OutOfDate);
+            assert_eq!(peer.link.end_reason(), Some(&expected));
+        });
+    }
+}
+
+#[test]
 fn an_acceptor_that_refuses_a_returning_peer_has_ended() {
     // [RECONNECT-5] [REFUSE-1]
     let config = Config::new().channel(countersign_core::ChannelConfig::receive("main"));

@@ -27,11 +27,12 @@ fn security(error: &LinkError) -> &Reason {
     let EndReason::Lost(loss) = *error.reason() else {
         panic!("{error}");
     };
-    match error.can_retry() {
-        true => assert_eq!(loss, Loss::Security, "{error}"),
-        false => assert!(matches!(loss, Loss::NotTrusted | Loss::Unproven), "{error}"),
-    }
     let security = error.security().expect("why it could not be secured");
+    match (security.is_about_dates(), error.can_retry()) {
+        (true, _) => assert_eq!(loss, Loss::OutOfDate, "{error}"),
+        (false, true) => assert_eq!(loss, Loss::Security, "{error}"),
+        (false, false) => assert!(matches!(loss, Loss::NotTrusted | Loss::Unproven), "{error}"),
+    }
     assert_eq!(security.to_string(), error.to_string());
     security.reason()
 }
