@@ -284,7 +284,6 @@ impl<E: Engine> TlsConnection<E> {
         };
         // A peer that does not want to know who we are lets anybody in.
         if self.asked.take().is_some_and(|asked| !asked.was()) {
-            self.send_close_notify(rest);
             return Err(self.fail(Reason::NotAskedForCertificate.into()));
         }
         self.secured_at = UnixTime::now();

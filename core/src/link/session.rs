@@ -533,9 +533,11 @@ impl Link {
 
     /// Decides whether the link waits for another connection, and for how long.
     pub(super) fn outlives(&mut self, loss: Loss) -> bool {
-        // Anybody may take the place of a peer for a while, and must not end what is not theirs.
+        // Anybody may take the place of a peer for a while, and must not end what is not theirs; and
+        // a certificate may be renewed.
         let was_up = !self.wire.is_empty();
-        if !loss.spares_session() || (loss == Loss::Unproven && !was_up) {
+        let waits_if_up = matches!(loss, Loss::Unproven | Loss::OutOfDate);
+        if !loss.spares_session() || (waits_if_up && !was_up) {
             return false;
         }
         match self.role {

@@ -334,6 +334,39 @@ fn who_is_not_the_peer_ends_no_link_that_was_up() {
 }
 
 #[test]
+fn a_certificate_out_of_date_is_waited_for_on_a_link_that_was_up() {
+    // [RECONNECT-7] [RECONNECT-1]
+    against_lasting(Role::Opener, &Config::default(), |peer| {
+        peer.welcome(&[Entry::receive("main")]);
+        peer.send(b"1");
+        peer.say();
+        peer.lose();
+        peer.events();
+        for _ in 0..5 {
+            peer.connect();
+            peer.link.handle_lost(peer.now, Loss::OutOfDate);
+            assert_eq!(peer.link.life(), Life::Offline);
+            assert_eq!(peer.link.last_loss(), Some(Loss::OutOfDate));
+        }
+        assert_eq!(peer.events(), []);
+        assert_eq!(peer.resumes([0, 0, 0]), message(0, 1, b"1"));
+    });
+    let config = Config::new().channel(countersign_core::ChannelConfig::receive("main"));
+    against_lasting(Role::Acceptor, &config, |peer| {
+        peer.hello(&[Entry::send("main")]);
+        peer.link.handle_lost(peer.now, Loss::OutOfDate);
+        assert_eq!(peer.link.life(), Life::Offline);
+    });
+    for role in [Role::Opener, Role::Acceptor] {
+        against_lasting(role, &Config::default(), |peer| {
+            peer.link.handle_lost(peer.now, Loss::OutOfDate);
+            let expected = EndReason::Lost(Loss::OutOfDate);
+            assert_eq!(peer.link.end_reason(), Some(&expected));
+        });
+    }
+}
+
+#[test]
 fn an_acceptor_that_refuses_a_returning_peer_has_ended() {
     // [RECONNECT-5] [REFUSE-1]
     let config = Config::new().channel(countersign_core::ChannelConfig::receive("main"));
@@ -483,7 +516,7 @@ fn a_driver_that_sleeps_to_the_deadline_never_stalls() {
 
 #[test]
 fn the_application_ends_a_pause() {
-    // [RECONNECT-7]
+    // [RECONNECT-8]
     let (mut link, now) = opener(&limited(RetryLimit::Attempts(2)), [4; 16]);
     assert!(!link.connect_now(), "an attempt is under way");
     for _ in 0..2 {
@@ -506,7 +539,7 @@ fn the_application_ends_a_pause() {
 
 #[test]
 fn no_pause_is_ended_where_there_is_none() {
-    // [RECONNECT-7]
+    // [RECONNECT-8]
     let mut acceptor = Link::new(&Config::default(), Role::Acceptor, [4; 16]).expect("fits");
     assert!(!acceptor.connect_now());
     assert_eq!(
