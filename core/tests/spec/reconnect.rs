@@ -335,7 +335,7 @@ fn who_is_not_the_peer_ends_no_link_that_was_up() {
 
 #[test]
 fn a_certificate_out_of_date_is_waited_for_on_a_link_that_was_up() {
-    // [RECONNECT-7] [RECONNECT-1]
+    // [RECONNECT-8] [RECONNECT-1]
     against_lasting(Role::Opener, &Config::default(), |peer| {
         peer.welcome(&[Entry::receive("main")]);
         peer.send(b"1");
@@ -516,7 +516,7 @@ fn a_driver_that_sleeps_to_the_deadline_never_stalls() {
 
 #[test]
 fn the_application_ends_a_pause() {
-    // [RECONNECT-8]
+    // [RECONNECT-7]
     let (mut link, now) = opener(&limited(RetryLimit::Attempts(2)), [4; 16]);
     assert!(!link.connect_now(), "an attempt is under way");
     for _ in 0..2 {
@@ -539,7 +539,7 @@ fn the_application_ends_a_pause() {
 
 #[test]
 fn no_pause_is_ended_where_there_is_none() {
-    // [RECONNECT-8]
+    // [RECONNECT-7]
     let mut acceptor = Link::new(&Config::default(), Role::Acceptor, [4; 16]).expect("fits");
     assert!(!acceptor.connect_now());
     assert_eq!(
