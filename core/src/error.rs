@@ -335,6 +335,10 @@ pub enum Loss {
     /// will: another identity, another service, or one that breaks the rules of TLS. A link that
     /// was up before has merely lost a connection by this, another ends. The caller knows more.
     Unproven,
+    /// One end's certificate is not valid now, by its own or by the other end's clock: it has expired
+    /// or is not valid yet. What mends it is time, or a new certificate: a link that was up before
+    /// waits for that, another ends. The caller knows more.
+    OutOfDate,
     /// Nothing came from the peer for [`Patience::give_up`](crate::Patience::give_up).
     Silence,
     /// The handshake took longer than [`Patience::handshake`](crate::Patience::handshake).
@@ -358,7 +362,10 @@ impl Loss {
     /// Whether another connection may fare better.
     #[must_use]
     pub const fn can_heal(self) -> bool {
-        !matches!(self, Self::NotTrusted | Self::Unproven | Self::Abandoned)
+        !matches!(
+            self,
+            Self::NotTrusted | Self::Unproven | Self::OutOfDate | Self::Abandoned
+        )
     }
 
     /// Whether only the connection is over, so that a session can go on.
@@ -414,6 +421,7 @@ impl fmt::Display for Loss {
             Self::Security => "the connection could not be secured",
             Self::NotTrusted => "one end does not accept the other",
             Self::Unproven => "whoever is there has not proven to be the peer",
+            Self::OutOfDate => "a certificate is not valid at this time",
             Self::Silence => "nothing came from the peer for too long",
             Self::HandshakeTooSlow => {
                 "the handshake took too long; one end must open the connection and the other accept \

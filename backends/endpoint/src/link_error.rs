@@ -106,6 +106,7 @@ impl fmt::Display for LinkError {
                     Loss::Security
                     | Loss::NotTrusted
                     | Loss::Unproven
+                    | Loss::OutOfDate
                     | Loss::PeerLeft
                     | Loss::PeerLeftEarly,
                 ),

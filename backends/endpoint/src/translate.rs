@@ -6,6 +6,7 @@ use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error, HandshakeType, OtherError};
 
 use crate::alert::Alert;
+use crate::certificate::Unusable;
 use crate::error::{PlainProtocol, Reason, SecurityError};
 use crate::settings::Tls;
 use crate::verify::PinMismatch;
@@ -81,12 +82,26 @@ fn certificate(refusal: &CertificateError, tls: &Tls) -> Reason {
         CertificateError::Other(OtherError(error)) => match error.downcast_ref::<PinMismatch>() {
             Some(PinMismatch {
                 presented,
+                certificate: Some(pinned),
+                ..
+            }) => Reason::CertificateHashPinned {
+                presented: *presented,
+                pinned: *pinned,
+            },
+            Some(PinMismatch {
+                presented,
                 expected,
+                pinned,
+                ..
             }) => Reason::PinMismatch {
                 presented: *presented,
                 expected: expected.clone(),
+                pinned: *pinned,
             },
-            None => Reason::PeerCertificateRefused,
+            None => match error.downcast_ref::<Unusable>() {
+                Some(Unusable(why)) => Reason::PeerCertificateUnusable { why: why.clone() },
+                None => Reason::PeerCertificateRefused,
+            },
         },
         // The signature in the handshake is not by the certificate's key. With an authority it may
         // be the certificate's own signature as well.

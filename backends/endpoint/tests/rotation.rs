@@ -10,8 +10,8 @@ use countersign_core::{
     ChannelConfig, Config, Dialect, EndReason, Event, Instant, Life, Link, Loss, Role, VerdictKind,
 };
 use countersign_endpoint::{
-    Authority, Explanation, Fingerprint, Identity, LinkAccess, Pin, Pins, Security, SecurityError,
-    ToSend, Trust, ValidityDates, Wire,
+    Authority, Explanation, Fingerprint, Identity, LinkAccess, Peer, Pin, Pins, Security,
+    SecurityError, ToSend, Trust, ValidityDates, Wire,
 };
 
 const NOW: Instant = Instant::ZERO;
@@ -42,8 +42,8 @@ impl LinkAccess for Known {
         self.explanation.security(&self.link, failure);
     }
 
-    fn secured(&mut self, peer: Option<Fingerprint>) {
-        self.key = peer;
+    fn secured(&mut self, peer: Option<&Peer>) {
+        self.key = peer.map(Peer::fingerprint);
     }
 }
 

@@ -31,6 +31,7 @@ mod revoked;
 mod sessions;
 mod settling;
 mod stale;
+mod status;
 mod stream;
 mod vectors;
 mod verdicts;
