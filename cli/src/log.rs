@@ -6,10 +6,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use countersign_tokio::core::Escaped;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, layer};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
@@ -52,6 +54,7 @@ pub fn start(args: &LogArgs, expects_losses: bool) -> Result<(), Failure> {
         let file: &'static LogFile = LOG_FILE.get_or_init(|| file);
         layer()
             .with_ansi(false)
+            .fmt_fields(debug_fn(escape).delimited(" "))
             .log_internal_errors(false)
             .with_writer(move || file)
             .with_filter(level)
@@ -157,6 +160,16 @@ fn open(path: &Path) -> Result<File, Failure> {
     })
 }
 
+/// Writes a field so that it stays within its line, whatever a library has put into it.
+fn escape(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let value = format_args!("{value:?}");
+    let value = Escaped::whole(&value);
+    match field.name() {
+        "message" => write!(writer, "{value}"),
+        name => write!(writer, "{name}={value}"),
+    }
+}
+
 /// What an event says.
 #[derive(Default)]
 struct Words {
@@ -201,8 +214,11 @@ where
         let mut words = Words::default();
         event.record(&mut words);
         match words.error {
-            Some(error) => writeln!(writer, "{}: {error}", words.message),
-            None => writeln!(writer, "{}", words.message),
+            Some(error) => {
+                let line = format_args!("{}: {error}", words.message);
+                writeln!(writer, "{}", Escaped::whole(line))
+            }
+            None => writeln!(writer, "{}", Escaped::whole(words.message)),
         }
     }
 }

@@ -2,13 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use countersign_cli::args::Args;
 use countersign_cli::exit::Exit;
-use countersign_cli::{log, run, stdio};
+use countersign_cli::{log, run, stdio, usage};
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match usage::read(std::env::args_os()) {
         Ok(args) => args,
         Err(error) => return say(&error),
     };

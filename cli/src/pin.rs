@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::SystemTime;
 
+use countersign_tokio::core::Escaped;
 use countersign_tokio::endpoint::{Fingerprint, Pins};
 use x509_cert::Certificate;
 use x509_cert::der::{DateTime, Decode};
@@ -31,7 +32,7 @@ pub fn run(args: &PinArgs) -> Result<(), Failure> {
 /// The file as pins, a line each: what `--peer` would make of it is what is shown.
 fn describe(path: &Path) -> Result<Vec<String>, Failure> {
     let pins = Pins::from_files([path])?;
-    let file = path.display();
+    let file = Escaped::whole(path.display());
     let lines = pins.iter().map(|pin| match pin.certificate_der() {
         Some(certificate) => line(
             pin.fingerprint(),
@@ -73,7 +74,7 @@ fn name(certificate: &Certificate) -> String {
     let subject = certificate.tbs_certificate().subject();
     let common = subject.common_name().ok().flatten();
     let name = common.map_or_else(|| subject.to_string(), |name| name.value().into_owned());
-    name.escape_debug().to_string()
+    Escaped::new(name).to_string()
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use std::time::Duration;
 use countersign_certs::{GeneratedIdentity, NewIdentity, Overwrite};
 use countersign_tokio::core::{ChannelConfig, Config, Reconnect};
 use countersign_tokio::endpoint::{Identity, Pins, Security};
-use countersign_tokio::{LinkError, Setup};
+use countersign_tokio::{RecvError, Setup};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::{BackendName, DemoArgs};
@@ -152,8 +152,12 @@ fn conclude(
     (report, Ok(()))
 }
 
-fn failed(end: &str, error: LinkError) -> Failure {
-    Failure::link(&format!("the {end}'s link"), error)
+fn failed(end: &str, error: impl Into<RecvError>) -> Failure {
+    let what = format!("the {end}'s link");
+    match error.into() {
+        RecvError::Link(error) => Failure::link(&what, error),
+        border => Failure::failed(format!("{what}: {border}")),
+    }
 }
 
 fn join<T>(thread: ScopedJoinHandle<'_, Result<T, Failure>>) -> Result<T, Failure> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_tokio::core::{ChannelConfig, CloseMode, DEFAULT_WINDOW_MESSAGES};
-use countersign_tokio::{ChannelError, Link, LinkError, ManualReceiver, Receiver};
+use countersign_tokio::{ChannelError, Link, LinkError, ManualReceiver, Receiver, RecvError};
 
 use tokio::task::JoinHandle;
 
@@ -32,7 +32,7 @@ pub(super) async fn run(
     mut stop: Stop,
 ) -> Result<(), Failure> {
     let out = stdio::output()?;
-    let mut channel = ChannelConfig::receive(&args.channel)
+    let mut channel = ChannelConfig::receive(args.channel())
         .max_message(args.max_message)
         .window(DEFAULT_WINDOW_MESSAGES, held(&args));
     if !is_tlsstream(&args) {
@@ -58,6 +58,13 @@ pub(super) async fn run(
 
 fn lost(error: LinkError) -> Failure {
     Failure::link(MORE, error)
+}
+
+fn broken(error: RecvError) -> Failure {
+    match error {
+        RecvError::Link(error) => lost(error),
+        border => Failure::failed(format!("{MORE}: {border}")),
+    }
 }
 
 /// What is to be said of an end that came without the peer's word.
@@ -89,7 +96,7 @@ async fn pump(
             },
             result = writer.written() => result?,
             batch = source.next(), if writer.is_idle() && session_lost.is_none() => {
-                match batch.map_err(lost)? {
+                match batch.map_err(broken)? {
                     Some(batch) => writer.put(batch),
                     None => return Ok(()),
                 }
@@ -168,14 +175,14 @@ enum Source {
 impl Source {
     fn of(link: &Link, args: &LinkArgs) -> Result<Self, ChannelError> {
         Ok(match is_tlsstream(args) {
-            true => Self::Auto(link.receiver(&args.channel)?),
-            false => Self::Manual(link.manual_receiver(&args.channel)?),
+            true => Self::Auto(link.receiver(args.channel())?),
+            false => Self::Manual(link.manual_receiver(args.channel())?),
         })
     }
 
     /// Waits for a message and takes what else is there; `None` when nothing more will come.
     /// Cancel-safe.
-    async fn next(&mut self) -> Result<Option<Vec<Item>>, LinkError> {
+    async fn next(&mut self) -> Result<Option<Vec<Item>>, RecvError> {
         let first = match self {
             Self::Manual(receiver) => receiver.recv().await?.map(Item::Manual),
             Self::Auto(receiver) => receiver.recv().await?.map(Item::Auto),
@@ -196,7 +203,7 @@ impl Source {
         Ok(Some(batch))
     }
 
-    fn try_next(&mut self) -> Result<Option<Item>, LinkError> {
+    fn try_next(&mut self) -> Result<Option<Item>, RecvError> {
         Ok(match self {
             Self::Manual(receiver) => receiver.try_recv()?.map(Item::Manual),
             Self::Auto(receiver) => receiver.try_recv()?.map(Item::Auto),

@@ -27,7 +27,7 @@ pub(super) async fn run(
         return Err(Failure::usage(NO_MESSAGES));
     }
     let input = stdio::input()?;
-    let mut channel = ChannelConfig::send(&args.link.channel).max_message(args.link.max_message);
+    let mut channel = ChannelConfig::send(args.link.channel()).max_message(args.link.max_message);
     channel = channel.queue(QUEUE_MESSAGES, held(&args.link));
     if args.latest {
         channel = channel.latest();
@@ -37,7 +37,7 @@ pub(super) async fn run(
     };
     let sender = watch
         .link()
-        .sender(&args.link.channel)
+        .sender(args.link.channel())
         .map_err(|error| Failure::failed(error.to_string()))?;
     let limit = match args.link.split {
         // What is one message is this end's choice, so none is too large for the peer.
