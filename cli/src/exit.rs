@@ -47,7 +47,9 @@ impl Exit {
             Self::Failed => "failed on the way: no connection, link lost, message not handled",
             Self::Usage => "the command line makes no sense",
             Self::Refused => "one end refused the other: pin, certificate, dialect, channel",
-            Self::Files => "a file cannot be used: identity, pin, capture, log file",
+            Self::Files => {
+                "a file cannot be used: identity, pin, capture, log file, closed input or output"
+            }
         }
     }
 
