@@ -51,13 +51,17 @@ impl Exit {
     #[must_use]
     pub const fn meaning(self) -> &'static str {
         match self {
-            Self::Done => "all is well: nothing was left out, and both ends know it",
+            Self::Done => {
+                "all is well: the whole of the stream was handled, or dropped as a flag asks for"
+            }
             Self::Failed => {
                 "failed on the way: no connection, link lost or broken off, message not handled"
             }
             Self::Usage => "the command line makes no sense",
             Self::Refused => "one end refused the other: pin, certificate, dialect, channel",
-            Self::Files => "a file cannot be used: identity, pin, capture, log file",
+            Self::Files => {
+                "a file cannot be used: identity, pin, capture, log file, input or output that is closed"
+            }
             Self::Interrupted => "broken off by SIGINT (Ctrl-C)",
             Self::Terminated => "broken off by SIGTERM",
         }
