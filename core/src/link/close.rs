@@ -65,6 +65,15 @@ impl Closing {
         self.said_in_session = false;
     }
 
+    /// The session that comes in the place of a lost one is closed as it begins, with this reason.
+    /// Whether no close was under way before.
+    pub(super) fn end_session(&mut self, reason: CloseReason) -> bool {
+        let asked = core::mem::replace(&mut self.asked, true);
+        self.by_us |= !asked;
+        self.ours = reason;
+        !asked
+    }
+
     /// How a link ends that was closed.
     pub(super) fn end_reason(&self) -> EndReason {
         EndReason::Closed {
