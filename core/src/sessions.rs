@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::{PeerId, Sequence};
+use crate::{PeerId, Sequence, Visit};
 
 /// A session's id: sixteen bytes, not all zero.
 pub type SessionId = [u8; 16];
@@ -61,9 +61,7 @@ impl GoneSession {
 /// - [adds](Self::add) a link's session when it begins,
 /// - says when its connection is [lost](Self::lost) and when it has [resumed](Self::resumed),
 /// - [removes](Self::remove) it when the link has ended,
-/// - [finds](Self::find) it when a peer names it,
-/// - and finds the one that its peer may have [left behind](Self::left_behind) when a peer names
-///   none, or none that there is.
+/// - and looks among [candidates](Self::candidates) for the link that a peer returns to.
 ///
 /// A session is found only by the peer that it is held with. How long one is kept is each link's
 /// own decision ([`Patience::retain`](crate::Patience::retain)); how many are kept without a
@@ -122,13 +120,20 @@ impl<L> Sessions<L> {
         held.map(|held| &held.link)
     }
 
-    /// The link, of those without a connection whose session is held with `peer`, that has waited
-    /// longest. Where `peer` comes without a session that there is, the caller has this link
-    /// [take the visitor over](crate::Link::take_over): if it was declared to end with its session,
-    /// it ends ([`TakeOver::SessionOver`](crate::TakeOver::SessionOver)), and otherwise declines.
-    /// `None` for a peer that has not proved who it is.
-    #[must_use]
-    pub fn left_behind(&self, peer: Option<PeerId>) -> Option<&L> {
+    /// The links to which a visitor may belong, in the order in which the caller tries them with
+    /// [`Link::take_over`](crate::Link::take_over), until one does not decline: the one whose
+    /// session it names, and one that waits for `peer` and may have been declared to end with its
+    /// session. If all decline, the visitor is a link of its own.
+    pub fn candidates(&self, visit: Visit, peer: Option<PeerId>) -> impl Iterator<Item = &L> {
+        let named = match visit {
+            Visit::Returns(id) => self.find(id, peer),
+            Visit::New => None,
+        };
+        named.into_iter().chain(self.left_behind(peer))
+    }
+
+    /// The link that has waited longest for `peer`; `None` for one that has not proved who it is.
+    fn left_behind(&self, peer: Option<PeerId>) -> Option<&L> {
         let peer = peer?;
         let mut away = self.away_of.range((peer, 0)..=(peer, u64::MAX));
         let (_, loss) = away.next()?;

@@ -5,7 +5,7 @@ use core::time::Duration;
 use countersign_core::{
     ChannelConfig, CloseMode, Config, Dialect, EndReason, Event, Instant, Life, Link, Loss, Output,
     PeerId, ReceiveError, Reconnect, Refusal, Role, SendError, SessionLoss, Sessions, TakeOver,
-    Verdict, VerdictKind, close as codes, refuse,
+    Verdict, VerdictKind, Visit, close as codes, refuse,
 };
 
 use crate::common::bytes::{Entry, Greeting, ack, close, coded, done, message};
@@ -378,31 +378,39 @@ fn a_link_that_misses_only_the_farewell_is_not_ended() {
 #[test]
 fn the_link_that_was_left_behind_is_found() {
     // [SINGLE-3] [SINGLE-4] By its peer, and the one that has waited longest first.
+    fn left_behind(sessions: &Sessions<u8>, peer: Option<PeerId>) -> Option<u8> {
+        sessions.candidates(Visit::New, peer).next().copied()
+    }
     let mut sessions = Sessions::new(3);
     let id = |number: u8| [number; 16];
     for (number, peer) in [(1, ALICE), (2, BOB), (3, ALICE), (4, None)] {
         sessions.add(id(number), peer, number);
-        assert_eq!(sessions.left_behind(peer), None, "it has its connection");
+        assert_eq!(left_behind(&sessions, peer), None, "it has its connection");
     }
     for number in [3, 2, 1] {
         assert_eq!(sessions.lost(id(number)), None);
     }
-    assert_eq!(sessions.left_behind(ALICE), Some(&3));
-    assert_eq!(sessions.left_behind(BOB), Some(&2));
+    assert_eq!(left_behind(&sessions, ALICE), Some(3));
+    assert_eq!(left_behind(&sessions, BOB), Some(2));
     // One that has come back, and one for which there is no room.
     sessions.resumed(id(3));
-    assert_eq!(sessions.left_behind(ALICE), Some(&1));
+    assert_eq!(left_behind(&sessions, ALICE), Some(1));
     sessions.lost(id(3));
     assert_eq!(sessions.lost(id(4)), Some(&2));
-    assert_eq!(sessions.left_behind(BOB), None);
-    assert_eq!(sessions.left_behind(None), None, "anybody could be that");
-    assert_eq!(sessions.left_behind(ALICE), Some(&1));
+    assert_eq!(left_behind(&sessions, BOB), None);
+    assert_eq!(left_behind(&sessions, None), None, "anybody could be that");
+    assert_eq!(left_behind(&sessions, ALICE), Some(1));
+    // Who names a session that there is, has it tried first.
+    let named = sessions.candidates(Visit::Returns(id(3)), ALICE);
+    assert_eq!(named.copied().collect::<Vec<u8>>(), [3, 1]);
+    let of_others = sessions.candidates(Visit::Returns(id(3)), BOB);
+    assert_eq!(of_others.count(), 0);
     // One that has ended.
     let gone = |number| countersign_core::GoneSession::new(id(number), ALICE, Vec::new());
     assert!(sessions.remove(gone(1)));
-    assert_eq!(sessions.left_behind(ALICE), Some(&3));
+    assert_eq!(left_behind(&sessions, ALICE), Some(3));
     assert!(sessions.remove(gone(3)));
-    assert_eq!(sessions.left_behind(ALICE), None);
+    assert_eq!(left_behind(&sessions, ALICE), None);
 }
 
 #[test]
