@@ -444,7 +444,7 @@ impl<D: Dial> Drop for Driver<D> {
         let now = self.shared.clock.now();
         self.shared.with(|state| {
             if state.driver_number == self.number {
-                state.link.handle_lost(now, Loss::Abandoned);
+                state.leave(now);
             }
         });
     }
