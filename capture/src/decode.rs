@@ -400,6 +400,7 @@ impl<'a> Fields<'a> {
                 text: self.owned()?,
                 again: self.flag()?,
             }),
+            "connect" => Entry::Connect,
             "evict" => Entry::Evict,
             "revoke" => Entry::Revoke,
             "out" => Entry::Out {
@@ -569,7 +570,7 @@ impl<'a> Fields<'a> {
 /// How many arguments a record of this name has, and whether an outcome follows them.
 fn shape(name: &str) -> Option<(u64, bool)> {
     Some(match name {
-        "ask" | "eof" | "timeout" | "evict" | "revoke" | "gone" => (0, false),
+        "ask" | "eof" | "timeout" | "connect" | "evict" | "revoke" | "gone" => (0, false),
         "clock" | "in" | "lost" | "admit" | "end" => (1, false),
         "new" | "refuse" => (3, false),
         "close" => (4, false),

@@ -244,6 +244,7 @@ pub(crate) fn call(cbor: &mut Cbor, call: &Call<'_>, input: Option<&mut Split>) 
             cbor.text(text).flag(*again);
             4
         }
+        Call::ConnectNow => name(cbor, "connect"),
         Call::Evict => name(cbor, "evict"),
         Call::Revoke => name(cbor, "revoke"),
         Call::PollOutput { space } => {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::close::CloseReason;
 use crate::config::{Mode, Policy};
+use crate::escaped::Escaped;
 pub use crate::misbehaved::PeerMisbehaved;
 use crate::refuse::Refusal;
 
@@ -275,7 +276,8 @@ impl fmt::Display for EndReason {
             Self::AccusedByPeer { code, text } => {
                 write!(
                     f,
-                    "the peer says that this end broke the protocol: {text} (code {code})"
+                    "the peer says that this end broke the protocol: {} (code {code})",
+                    Escaped::new(text)
                 )
             }
             Self::Revoked { by_us: true } => {
@@ -324,11 +326,12 @@ fn closed(
 pub enum Loss {
     /// The transport failed or was reset; the caller knows more.
     Transport,
-    /// The peer ended the connection without closing the link.
+    /// The peer ended the connection without closing the link, or it broke off.
     PeerLeft,
     /// The peer ended the connection before the handshake was complete, without a word.
     PeerLeftEarly,
-    /// The connection could not be secured, or broke; the caller knows more.
+    /// The connection could not be secured, or what arrived is not what was sent; the caller knows
+    /// more.
     Security,
     /// The peer, proven to be the one that is pinned, does not accept this end's identity, or this
     /// end's own security can't be had; neither ever will as they are set. The caller knows more.
@@ -337,6 +340,10 @@ pub enum Loss {
     /// will: another identity, another service, or one that breaks the rules of TLS. A link that
     /// was up before has merely lost a connection by this, another ends. The caller knows more.
     Unproven,
+    /// One end's certificate is not valid now, by its own or by the other end's clock: it has expired
+    /// or is not valid yet. What mends it is time, or a new certificate: a link that was up before
+    /// waits for that, another ends. The caller knows more.
+    OutOfDate,
     /// Nothing came from the peer for [`Patience::give_up`](crate::Patience::give_up).
     Silence,
     /// The handshake took longer than [`Patience::handshake`](crate::Patience::handshake).
@@ -360,7 +367,10 @@ impl Loss {
     /// Whether another connection may fare better.
     #[must_use]
     pub const fn can_heal(self) -> bool {
-        !matches!(self, Self::NotTrusted | Self::Unproven | Self::Abandoned)
+        !matches!(
+            self,
+            Self::NotTrusted | Self::Unproven | Self::OutOfDate | Self::Abandoned
+        )
     }
 
     /// Whether only the connection is over, so that a session can go on.
@@ -416,8 +426,12 @@ impl fmt::Display for Loss {
             Self::Security => "the connection could not be secured",
             Self::NotTrusted => "one end does not accept the other",
             Self::Unproven => "whoever is there has not proven to be the peer",
+            Self::OutOfDate => "a certificate is not valid at this time",
             Self::Silence => "nothing came from the peer for too long",
-            Self::HandshakeTooSlow => "the handshake took too long",
+            Self::HandshakeTooSlow => {
+                "the handshake took too long; one end must open the connection and the other accept \
+                 it, and both must agree on TLS or plain text and on the dialect"
+            }
             Self::CloseTooSlow => "the close came to a standstill",
             Self::Abandoned => "this end let go of it",
             Self::Replaced => "the peer came back on another one",
@@ -480,18 +494,21 @@ impl fmt::Display for Incompatible {
         match self {
             Self::ModeConflict { channel, both } => write!(
                 f,
-                "channel '{channel}' is in {both} at both ends; declare it in {} at one of them",
+                "channel '{}' is in {both} at both ends; declare it in {} at one of them",
+                Escaped::new(channel),
                 both.opposite()
             ),
             Self::ChannelMissing { channel, here } => write!(
                 f,
-                "channel '{channel}' is declared at {} end only; declare it at both or at neither",
+                "channel '{}' is declared at {} end only; declare it at both or at neither",
+                Escaped::new(channel),
                 if *here { "the peer's" } else { "this" }
             ),
             Self::PolicyConflict { channel, required } => write!(
                 f,
-                "channel '{channel}': the receiving end requires the policy '{required}', the \
-                 sending end has another"
+                "channel '{}': the receiving end requires the policy '{required}', the sending end \
+                 has another",
+                Escaped::new(channel)
             ),
             Self::Version { peer_min, peer_max } => write!(
                 f,

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_core::{Bytes, CloseMode, Sequence, Verdict, VerdictCounts};
@@ -48,6 +49,8 @@ pub trait Link: Send + Sync {
     fn manual_receiver(&self, name: &str) -> Result<Box<dyn ManualReceiver>, ChannelError>;
     /// Who the peer is.
     fn peer(&self) -> Option<Fingerprint>;
+    /// What the application calls it.
+    fn peer_name(&self) -> Option<Arc<str>>;
     /// What became of the messages so far.
     fn report(&self) -> Report;
     /// Why the link ended.

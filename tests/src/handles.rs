@@ -77,6 +77,9 @@ macro_rules! handles {
             fn peer(&self) -> Option<Fingerprint> {
                 self.peer()
             }
+            fn peer_name(&self) -> Option<std::sync::Arc<str>> {
+                self.peer_name()
+            }
             fn report(&self) -> Report {
                 self.report()
             }

@@ -121,7 +121,8 @@ impl Connecting {
         transport: T,
     ) -> Result<(Self, Driver<Never<T>>), SetupError> {
         let config = (*setup.config).clone().single_connection();
-        let shared = Shared::new(make(&config, role, setup.capture.as_ref())?);
+        let link = make(&config, role, setup.capture.as_ref())?;
+        let shared = Shared::new(link, &setup.security);
         let driver = Driver::over(shared.clone(), &setup.security, transport, None);
         Ok((Self::of(shared), driver))
     }
@@ -141,7 +142,8 @@ impl Connecting {
         T: Transport,
         F: Future<Output = io::Result<T>>,
     {
-        let shared = Shared::new(make(&setup.config, Role::Opener, setup.capture.as_ref())?);
+        let link = make(&setup.config, Role::Opener, setup.capture.as_ref())?;
+        let shared = Shared::new(link, &setup.security);
         let driver = Driver::dial(shared.clone(), &setup.security, Dialer::new(open));
         Ok((Self::of(shared), driver))
     }
@@ -159,7 +161,7 @@ impl Connecting {
     ) -> Result<(Self, Driver<Never<T>>), SetupError> {
         let mut link = make(&setup.config, Role::Acceptor, setup.capture.as_ref())?;
         link.ask_to_admit();
-        let shared = Shared::new(link);
+        let shared = Shared::new(link, &setup.security);
         shared.register(registry);
         let registry = Some(registry.clone());
         let driver = Driver::over(shared.clone(), &setup.security, transport, registry);

@@ -8,7 +8,7 @@ use std::task::Poll;
 use countersign_core::{
     Acking, ChannelId, ChannelReport, CloseMode, CloseReason, Mode, PeerId, VerdictCounts,
 };
-use countersign_endpoint::Fingerprint;
+use countersign_endpoint::{Fingerprint, Peer};
 
 use crate::error::{ChannelError, LinkError};
 use crate::receiver::{ManualReceiver, Receiver};
@@ -94,7 +94,21 @@ impl Link {
     /// A peer that changes its key while both are pinned comes back with the new one.
     #[must_use]
     pub fn peer(&self) -> Option<Fingerprint> {
-        self.with(|state| state.peer)
+        self.with(|state| state.known())
+            .as_ref()
+            .map(Peer::fingerprint)
+    }
+
+    /// What the application calls the peer: the name of its line in a
+    /// [list of peers](countersign_endpoint::Pins::from_list_file), or that of
+    /// [`Pins::named`](countersign_endpoint::Pins::named). `None` where the pins have no names, with an
+    /// authority, and on a plain connection.
+    ///
+    /// A list that is read again may call it otherwise from then on; a peer that was removed keeps its
+    /// last name.
+    #[must_use]
+    pub fn peer_name(&self) -> Option<Arc<str>> {
+        self.with(|state| state.known())?.shared_name()
     }
 
     /// Who the peer is, whichever of its pinned keys it uses

@@ -8,7 +8,7 @@ use countersign_core::{
     ChannelId, CloseMode, CloseReason, EndReason, Event, Instant, Life, Link, Loss, Mode, Role,
     SessionLoss, TakeOver, VerdictKind, close,
 };
-use countersign_endpoint::{Explanation, Fingerprint, LinkAccess, SecurityError};
+use countersign_endpoint::{Explanation, LinkAccess, Peer, Security, SecurityError};
 
 use crate::clock::Clock;
 use crate::error::LinkError;
@@ -78,8 +78,10 @@ pub(crate) struct State {
     pub(crate) is_gone: bool,
     /// The application was told of a lost session, and not yet of the next one.
     session_lost: bool,
-    /// The key that the peer has proved to have on the latest connection.
-    pub(crate) peer: Option<Fingerprint>,
+    /// Who the peer has proved to be on the latest connection.
+    peer: Option<Peer>,
+    /// What calls it by its name.
+    security: Security,
     pub(crate) explanation: Explanation,
     /// What the log was last told of there being no connection.
     logged: Option<String>,
@@ -122,7 +124,7 @@ impl Shared {
         size_of::<Self>() + channels * (size_of::<Channel>() + event) + EVENTS * event
     }
 
-    pub(crate) fn new(link: Link) -> Arc<Self> {
+    pub(crate) fn new(link: Link, security: &Security) -> Arc<Self> {
         let channels = link
             .config()
             .channels()
@@ -139,6 +141,7 @@ impl Shared {
             is_gone: false,
             session_lost: false,
             peer: None,
+            security: security.clone(),
             explanation: Explanation::default(),
             logged: None,
             driver_number: 0,
@@ -178,7 +181,7 @@ impl Shared {
                     let driver = state.driver.take();
                     state.wakes.extend(driver);
                     state.explanation.clear();
-                    state.peer = visitor.peer;
+                    state.peer = visitor.peer.take();
                 }
                 (result, state.driver_number, state.link.connection())
             })
@@ -448,6 +451,11 @@ impl State {
         }
     }
 
+    /// Who the peer has proved to be, under the name that it has now.
+    pub(crate) fn known(&self) -> Option<Peer> {
+        Some(self.security.renamed(self.peer.as_ref()?))
+    }
+
     /// Why this end no longer accepts the peer, if that has ended the link.
     pub(crate) fn revoked(&self) -> Option<LinkError> {
         let revoked = self.link.end_reason() == Some(&EndReason::Revoked { by_us: true });
@@ -471,8 +479,8 @@ impl LinkAccess for &Shared {
         state.explanation.security(&state.link, failure);
     }
 
-    fn secured(&mut self, peer: Option<Fingerprint>) {
-        self.lock().peer = peer;
+    fn secured(&mut self, peer: Option<&Peer>) {
+        self.lock().peer = peer.cloned();
     }
 }
 

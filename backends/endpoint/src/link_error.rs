@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use countersign_core::{EndReason, Life, Link, Loss, Refusal};
+use countersign_core::{EndReason, Escaped, Life, Link, Loss, Refusal};
 
 use crate::error::SecurityError;
 
@@ -102,15 +102,22 @@ impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.reason, &self.detail) {
             (
-                EndReason::Lost(Loss::Security | Loss::NotTrusted | Loss::Unproven),
+                EndReason::Lost(
+                    Loss::Security
+                    | Loss::NotTrusted
+                    | Loss::Unproven
+                    | Loss::OutOfDate
+                    | Loss::PeerLeft
+                    | Loss::PeerLeftEarly,
+                ),
                 Some(Detail::Security(error)),
             ) => error.fmt(f),
             (EndReason::Revoked { by_us: true }, Some(Detail::Security(error))) => error.fmt(f),
             (EndReason::Lost(Loss::Transport), Some(Detail::Transport(error))) => {
-                write!(f, "the connection was lost: {error}")
+                write!(f, "the connection was lost: {}", Escaped::new(error))
             }
             (EndReason::Lost(Loss::Transport), Some(Detail::Unopened(error))) => {
-                write!(f, "no connection: {error}")
+                write!(f, "no connection: {}", Escaped::new(error))
             }
             (EndReason::Lost(loss), Some(Detail::Refused(refusal))) => {
                 write!(f, "{loss}: {refusal}")

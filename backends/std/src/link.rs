@@ -1,6 +1,7 @@
 //! The handles of a link, blocking.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_driver as driver;
@@ -63,6 +64,15 @@ impl Link {
     #[must_use]
     pub fn peer(&self) -> Option<Fingerprint> {
         self.0.peer()
+    }
+
+    /// What the application calls the peer: the name of its line in a
+    /// [list of peers](driver::endpoint::Pins::from_list_file), or that of
+    /// [`Pins::named`](driver::endpoint::Pins::named). `None` where the pins have no names, with an
+    /// authority, and on a plain connection.
+    #[must_use]
+    pub fn peer_name(&self) -> Option<Arc<str>> {
+        self.0.peer_name()
     }
 
     /// Who the peer is, whichever of its pinned keys it uses; `None` on a plain connection. Good

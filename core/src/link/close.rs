@@ -246,7 +246,7 @@ impl Link {
     fn withdraw_unbegun(&mut self) {
         for half in &mut self.halves {
             if let Half::Send(half) = half {
-                half.withdraw_unbegun();
+                half.withdraw_unbegun(&mut self.spent);
                 self.has_news |= half.has_news();
             }
         }

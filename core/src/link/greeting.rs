@@ -244,17 +244,18 @@ impl Link {
             match &mut self.halves[channel] {
                 Half::Send(half) => {
                     if resumed {
-                        half.resume(Figures {
+                        let figures = Figures {
                             handled: entry.handled,
                             received: entry.received,
                             partial: entry.partial,
-                        })?;
+                        };
+                        half.resume(figures, &mut self.spent)?;
                     }
                     let (messages, bytes) = (entry.window_messages, entry.window_bytes);
-                    half.agree(number, entry.max_message, messages, bytes);
+                    half.agree(number, entry.max_message, messages, bytes, &mut self.spent);
                     // What is not begun again, and late, goes before anything that came behind
                     // this greeting is looked at: a close would withdraw it.
-                    half.expire(self.now);
+                    half.expire(self.now, &mut self.spent);
                     self.has_news |= half.has_news();
                 }
                 Half::Receive(half) => {

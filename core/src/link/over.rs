@@ -28,7 +28,9 @@ impl Link {
         let single = self.config.single_session;
         for (at, half) in self.halves.iter_mut().enumerate() {
             match half {
-                Half::Send(half) => half.start_over(settled.get(at).copied().flatten())?,
+                Half::Send(half) => {
+                    half.start_over(settled.get(at).copied().flatten(), &mut self.spent)?;
+                }
                 // Of a session that is closed as it begins nothing is taken.
                 Half::Receive(half) if loss.is_none() || single => half.end_stream(),
                 Half::Receive(half) => half.start_over(border),

@@ -131,7 +131,7 @@ impl Link {
     /// where an older connection's HELLO comes after a newer one's.
     #[must_use]
     pub fn take_over(&mut self, now: Instant, visitor: &mut Self) -> TakeOver {
-        self.advance_clock(now);
+        self.begin_call(now);
         let (id, clock) = (visitor.observer.id(), visitor.now);
         let call = Call::TakeOver { visitor: id, clock };
         self.observer.call(self.now, call);
@@ -187,7 +187,7 @@ impl Link {
     /// Begins a new session with a peer that waits for the caller's word. Where it has named one
     /// that can't be resumed, `gone` is what is still known of that.
     pub fn admit(&mut self, now: Instant, gone: Option<&GoneSession>) {
-        self.advance_clock(now);
+        self.begin_call(now);
         self.observer.call(self.now, Call::Admit { gone });
         let Some(visit) = self.visit() else {
             return;
@@ -231,7 +231,7 @@ impl Link {
     ///
     /// The tlsstream dialect has no words for it, so there the connection just ends.
     pub fn refuse(&mut self, now: Instant, refusal: &Refusal) {
-        self.advance_clock(now);
+        self.begin_call(now);
         self.observer.call(self.now, Call::Refuse { refusal });
         if self.visit().is_none() {
             return;
@@ -253,7 +253,7 @@ impl Link {
 
     /// Ends a link whose peer is away, because the caller has no room for it.
     pub fn evict(&mut self, now: Instant) {
-        self.advance_clock(now);
+        self.begin_call(now);
         self.observer.call(self.now, Call::Evict);
         if self.life == Life::Offline {
             self.lose(Loss::Evicted);
@@ -267,7 +267,7 @@ impl Link {
     /// The tlsstream dialect has no words for it: there the caller ends the connection in a way
     /// that can't be taken for an orderly one.
     pub fn revoke(&mut self, now: Instant) {
-        self.advance_clock(now);
+        self.begin_call(now);
         self.observer.call(self.now, Call::Revoke);
         if self.life == Life::Finishing {
             return;
@@ -514,9 +514,11 @@ impl Link {
 
     /// Decides whether the link waits for another connection, and for how long.
     pub(super) fn outlives(&mut self, loss: Loss) -> bool {
-        // Anybody may take the place of a peer for a while, and must not end what is not theirs.
+        // Anybody may take the place of a peer for a while, and must not end what is not theirs; and
+        // a certificate may be renewed.
         let was_up = !self.wire.is_empty();
-        if !loss.spares_session() || (loss == Loss::Unproven && !was_up) {
+        let waits_if_up = matches!(loss, Loss::Unproven | Loss::OutOfDate);
+        if !loss.spares_session() || (waits_if_up && !was_up) {
             return false;
         }
         if self.session.over.is_some() || self.ends_with_connection() {

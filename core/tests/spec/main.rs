@@ -32,6 +32,7 @@ mod sessions;
 mod settling;
 mod single;
 mod stale;
+mod status;
 mod stream;
 mod vectors;
 mod verdicts;

@@ -11,7 +11,7 @@
 use std::error::Error;
 use std::time::Instant as StdInstant;
 
-use countersign_core::{ChannelConfig, Config, Event, Instant, ReceiveError};
+use countersign_core::{ChannelConfig, Config, Escaped, Event, Instant, ReceiveError};
 use countersign_endpoint::{Identity, Pins, Security};
 use own_loop::{Happened, Limits, LinkId, OwnLoop};
 
@@ -77,7 +77,7 @@ fn obey(links: &mut OwnLoop, now: Instant, id: LinkId) -> Result<(), ReceiveErro
             Err(error) => return Err(error),
         };
         let words = String::from_utf8_lossy(&order.payload).into_owned();
-        println!("{id:?}: {words}");
+        println!("{id:?}: {}", Escaped::new(&words));
         if words.starts_with("stop") {
             link.reject(orders, order.sequence, 1, "this one never stops")?;
             continue;
