@@ -74,6 +74,11 @@ const ROUNDS: u32 = 32;
 
 /// A timer that can be set again.
 pub trait Timer {
+    /// What time it is for this timer: that of the machine by default.
+    fn now(&self) -> StdInstant {
+        StdInstant::now()
+    }
+
     /// Ready when `deadline` has come; before, the context's waker is woken then. The deadline
     /// may be another at every call; only the latest counts.
     fn poll_until(&mut self, context: &mut Context<'_>, deadline: StdInstant) -> Poll<()>;
@@ -291,7 +296,7 @@ impl<D: Dial> Driver<D> {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        earliest.and_then(|deadline| self.shared.clock.to_std(deadline))
+        earliest.and_then(|deadline| self.shared.clock.to_timers(deadline))
     }
 
     /// Whether the link wants to know what time it is.

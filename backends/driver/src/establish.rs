@@ -9,7 +9,8 @@ use countersign_capture::Capture;
 use countersign_core::{Config, ConfigError, EndReason, Mode, Role};
 use countersign_endpoint::{Security, SetupError, random_seed};
 
-use crate::driver::{Dialer, Driver, Never, Transport};
+use crate::clock::Clock;
+use crate::driver::{Dial, Dialer, Driver, Never, Timer, Transport};
 use crate::error::LinkError;
 use crate::key_log;
 use crate::link::Link;
@@ -29,6 +30,7 @@ pub struct Setup {
 }
 
 impl Setup {
+    clock: Clock,
     /// Puts a declaration and a choice of security together. A security that writes keys down
     /// (`TlsBuilder::key_log`) is worth a warning in the log.
     ///
@@ -45,6 +47,7 @@ impl Setup {
         })
     }
 
+            clock: Clock::default(),
     /// Records all links that are made with this from here on: whatever goes into them and comes out
     /// of them, decrypted. A listener's links and the visitors that it leads to them are in one
     /// capture. Finish it ([`Capture::finish`]) before the program ends.
@@ -57,6 +60,19 @@ impl Setup {
     /// The declaration.
     #[must_use]
     pub fn config(&self) -> &Config {
+    /// The same with the clock of a runtime, which its backend asks for by itself.
+    #[must_use]
+    pub fn timed_by(&self, clock: Clock) -> Self {
+        Self {
+            clock,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
         &self.config
     }
 
@@ -121,7 +137,7 @@ impl Connecting {
         transport: T,
     ) -> Result<(Self, Driver<Never<T>>), SetupError> {
         let config = (*setup.config).clone().single_connection();
-        let shared = Shared::new(make(&config, role, setup.capture.as_ref())?);
+        let shared = Shared::new(make(&config, role, setup.capture.as_ref())?, setup.clock());
         let driver = Driver::over(shared.clone(), &setup.security, transport, None);
         Ok((Self::of(shared), driver))
     }
@@ -141,7 +157,10 @@ impl Connecting {
         T: Transport,
         F: Future<Output = io::Result<T>>,
     {
-        let shared = Shared::new(make(&setup.config, Role::Opener, setup.capture.as_ref())?);
+        let shared = Shared::new(
+            make(&setup.config, Role::Opener, setup.capture.as_ref())?,
+            setup.clock(),
+        );
         let driver = Driver::dial(shared.clone(), &setup.security, Dialer::new(open));
         Ok((Self::of(shared), driver))
     }
@@ -149,6 +168,42 @@ impl Connecting {
     /// Takes a transport connection that a listener has accepted. Where its peer returns to a link
     /// that it has already, the connection goes over to that.
     ///
+    /// Opens a TCP connection to a peer, and another whenever the link is to connect again.
+    ///
+    /// `lookup` makes a future of the peer's addresses, anew for each attempt, `connect` one of a
+    /// connection to one of them, and `wrap` the transport. In each attempt the addresses are tried as
+    /// by [`open`](crate::open). Where one answers that is not the peer, does not get on with the
+    /// handshake or refuses for now, the next attempt is made at those that have not had their turn,
+    /// until all had it. A link that was never up ends by somebody else than its peer only then.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Connecting::over`].
+    #[allow(clippy::type_complexity, reason = "the type of the dialer has no name")]
+    pub fn reach<S, L, C, T, W>(
+        setup: Setup,
+        lookup: impl FnMut() -> L,
+        connect: impl FnMut(SocketAddr) -> C + Clone,
+        timers: impl FnMut() -> T,
+        wrap: impl Fn(S) -> W + Clone,
+    ) -> Result<(Self, Driver<impl Dial<Transport = W>>), SetupError>
+    where
+        L: Future<Output = io::Result<Vec<SocketAddr>>>,
+        C: Future<Output = io::Result<S>>,
+        for<'s> SockRef<'s>: From<&'s S>,
+        T: Timer,
+        W: Transport,
+    {
+        let shared = Shared::new(
+            make(&setup.config, Role::Opener, setup.capture.as_ref())?,
+            setup.clock(),
+        );
+        let security = setup.security.clone();
+        let dialer = reach(setup, lookup, timers, connect, wrap);
+        let driver = Driver::dial(shared.clone(), &security, dialer);
+        Ok((Self::of(shared), driver))
+    }
+
     /// # Errors
     ///
     /// As for [`Connecting::over`].
@@ -159,7 +214,7 @@ impl Connecting {
     ) -> Result<(Self, Driver<Never<T>>), SetupError> {
         let mut link = make(&setup.config, Role::Acceptor, setup.capture.as_ref())?;
         link.ask_to_admit();
-        let shared = Shared::new(link);
+        let shared = Shared::new(link, setup.clock());
         shared.register(registry);
         let registry = Some(registry.clone());
         let driver = Driver::over(shared.clone(), &setup.security, transport, registry);

@@ -59,6 +59,8 @@ pub use error::{ChannelError, LinkError, SendError};
 pub use establish::{Connecting, Setup};
 pub use hall::{Doors, Guest, Served};
 pub use incoming::Incoming;
+pub use bind::{AcceptAny, accept_any, bind};
+pub use clock::Clock;
 pub use link::{Link, Report};
 pub use listener::Listener;
 pub use memory::{Memory, memory};

@@ -120,7 +120,7 @@ impl Shared {
         size_of::<Self>() + channels * (size_of::<Channel>() + event) + EVENTS * event
     }
 
-    pub(crate) fn new(link: Link) -> Arc<Self> {
+    pub(crate) fn new(link: Link, clock: &Clock) -> Arc<Self> {
         let channels = link
             .config()
             .channels()
@@ -150,7 +150,7 @@ impl Shared {
         };
         Arc::new(Self {
             state: Mutex::new(state),
-            clock: Clock::start(),
+            clock: clock.clone(),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::stdin;
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_tokio::core::{ChannelConfig, CloseMode, SendError as Why, VerdictKind};
@@ -180,12 +180,9 @@ impl Feeder {
         after: Duration,
     ) -> Result<bool, SendError> {
         // Counted from when it was read, not from when there was room.
-        let expires = Instant::now().checked_add(after);
-        while let Some(message) = batch.front().cloned() {
-            let mut outgoing = Outgoing::from(message);
-            if let Some(expires) = expires {
-                outgoing = outgoing.expires(expires);
-            }
+        let late_after = |message: &Bytes| Outgoing::from(message.clone()).expires_in(after);
+        let read: Vec<_> = batch.iter().map(late_after).collect();
+        for outgoing in read {
             let receipt = tokio::select! {
                 biased;
                 () = self.stop.asked() => return Ok(false),
