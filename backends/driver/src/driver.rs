@@ -95,6 +95,15 @@ pub trait Dial {
 
     /// Gives up the attempt that is under way, if any.
     fn give_up(&mut self);
+
+    /// The connection that it opened last has led to the peer.
+    fn arrived(&mut self) {}
+
+    /// Whether the peer may be elsewhere than where the last connection was opened to: there are
+    /// addresses that never had their turn.
+    fn has_others(&self) -> bool {
+        false
+    }
 }
 
 /// Opens connections with the futures that a closure makes.
@@ -220,7 +229,11 @@ impl<D: Dial> Driver<D> {
     }
 
     fn connect(&mut self, transport: D::Transport) {
-        self.connection = Some(Connection::new(&self.security, transport, &self.shared));
+        let mut connection = Connection::new(&self.security, transport, &self.shared);
+        if self.dialer.has_others() {
+            connection.expect_others();
+        }
+        self.connection = Some(connection);
     }
 
     /// Does what can be done now; ready when there is nothing left to do, ever.
@@ -338,6 +351,9 @@ impl<D: Dial> Driver<D> {
                 self.dialer.give_up();
             }
             return false;
+        }
+        if !self.dials && self.shared.with(|state| state.has_arrived()) {
+            self.dialer.arrived();
         }
         let result = self.dialer.poll_dial(context);
         self.dials = result.is_pending();

@@ -2,18 +2,21 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
 
 use countersign_capture::Capture;
 use countersign_core::{Config, ConfigError, EndReason, Mode, Role};
 use countersign_endpoint::{Security, SetupError, random_seed};
+use socket2::SockRef;
 
 use crate::clock::Clock;
 use crate::driver::{Dial, Dialer, Driver, Never, Timer, Transport};
 use crate::error::LinkError;
 use crate::key_log;
 use crate::link::Link;
+use crate::reach::reach;
 use crate::receipt::Receipts;
 use crate::registry::Registry;
 use crate::shared::{Handle, Shared};
@@ -27,10 +30,10 @@ pub struct Setup {
     config: Arc<Config>,
     security: Security,
     capture: Option<Capture>,
+    clock: Clock,
 }
 
 impl Setup {
-    clock: Clock,
     /// Puts a declaration and a choice of security together. A security that writes keys down
     /// (`TlsBuilder::key_log`) is worth a warning in the log.
     ///
@@ -44,10 +47,10 @@ impl Setup {
             config: Arc::new(config),
             security,
             capture: None,
+            clock: Clock::default(),
         })
     }
 
-            clock: Clock::default(),
     /// Records all links that are made with this from here on: whatever goes into them and comes out
     /// of them, decrypted. A listener's links and the visitors that it leads to them are in one
     /// capture. Finish it ([`Capture::finish`]) before the program ends.
@@ -57,9 +60,6 @@ impl Setup {
         self
     }
 
-    /// The declaration.
-    #[must_use]
-    pub fn config(&self) -> &Config {
     /// The same with the clock of a runtime, which its backend asks for by itself.
     #[must_use]
     pub fn timed_by(&self, clock: Clock) -> Self {
@@ -73,6 +73,9 @@ impl Setup {
         &self.clock
     }
 
+    /// The declaration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
         &self.config
     }
 
@@ -165,9 +168,6 @@ impl Connecting {
         Ok((Self::of(shared), driver))
     }
 
-    /// Takes a transport connection that a listener has accepted. Where its peer returns to a link
-    /// that it has already, the connection goes over to that.
-    ///
     /// Opens a TCP connection to a peer, and another whenever the link is to connect again.
     ///
     /// `lookup` makes a future of the peer's addresses, anew for each attempt, `connect` one of a
@@ -204,6 +204,9 @@ impl Connecting {
         Ok((Self::of(shared), driver))
     }
 
+    /// Takes a transport connection that a listener has accepted. Where its peer returns to a link
+    /// that it has already, the connection goes over to that.
+    ///
     /// # Errors
     ///
     /// As for [`Connecting::over`].

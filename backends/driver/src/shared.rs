@@ -73,6 +73,8 @@ pub(crate) struct State {
     /// Whoever waits for the link to connect, to end or to tell something.
     pub(crate) wakers: WakerSet,
     pub(crate) connected: bool,
+    /// The number of the latest connection that has led to the peer.
+    arrived: u64,
     pub(crate) ended: bool,
     /// The application was told of a lost session, and not yet of the next one.
     session_lost: bool,
@@ -133,6 +135,7 @@ impl Shared {
             events: VecDeque::new(),
             wakers: WakerSet::default(),
             connected: false,
+            arrived: 0,
             ended: false,
             session_lost: false,
             peer: None,
@@ -252,6 +255,7 @@ impl State {
                         self.tell(LinkEvent::NewSession);
                     }
                     self.connected = true;
+                    self.arrived = self.link.connection();
                     self.logged = None;
                     if let Some((registry, shared)) = &self.registry {
                         let goes = registry.add(&self.link, shared.clone());
@@ -263,6 +267,7 @@ impl State {
                 }
                 Event::Lost(loss) => self.lost(loss),
                 Event::Resumed => {
+                    self.arrived = self.link.connection();
                     self.logged = None;
                     if let Some((registry, _)) = &self.registry {
                         registry.resumed(self.link.session());
@@ -419,6 +424,11 @@ impl State {
         for channel in &mut self.channels {
             channel.wakers.drain_into(&mut self.wakes);
         }
+    }
+
+    /// Whether the link's latest connection has led to the peer.
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.arrived > 0 && self.arrived == self.link.connection()
     }
 
     /// Why this end no longer accepts the peer, if that has ended the link.

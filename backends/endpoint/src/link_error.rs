@@ -29,6 +29,8 @@ enum Detail {
     Transport(Arc<io::Error>),
     /// No connection could be opened.
     Unopened(Arc<io::Error>),
+    /// This end was used in a way that can't work.
+    Usage(Arc<dyn std::error::Error + Send + Sync>),
 }
 
 impl LinkError {
@@ -46,6 +48,25 @@ impl LinkError {
         Self {
             reason: EndReason::Lost(Loss::Transport),
             detail,
+        }
+    }
+
+    /// A link was asked for in a way that can't work: at an address that is none, say. No attempt was
+    /// made.
+    #[must_use]
+    pub fn unusable(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self {
+            reason: EndReason::Lost(Loss::Abandoned),
+            detail: Some(Detail::Usage(Arc::new(error))),
+        }
+    }
+
+    /// In which way a link was asked for that can't work, if that is why there is none.
+    #[must_use]
+    pub fn usage(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+        match &self.detail {
+            Some(Detail::Usage(error)) => Some(error.as_ref()),
+            _ => None,
         }
     }
 
@@ -93,7 +114,9 @@ impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.reason, &self.detail) {
             (
-                EndReason::Lost(Loss::Security | Loss::NotTrusted | Loss::Unproven | Loss::OutOfDate),
+                EndReason::Lost(
+                    Loss::Security | Loss::NotTrusted | Loss::Unproven | Loss::OutOfDate,
+                ),
                 Some(Detail::Security(error)),
             ) => error.fmt(f),
             (EndReason::Revoked { by_us: true }, Some(Detail::Security(error))) => error.fmt(f),
@@ -103,6 +126,7 @@ impl fmt::Display for LinkError {
             (EndReason::Lost(Loss::Transport), Some(Detail::Unopened(error))) => {
                 write!(f, "no connection: {error}")
             }
+            (_, Some(Detail::Usage(error))) => error.fmt(f),
             (reason, _) => reason.fmt(f),
         }
     }
@@ -113,6 +137,7 @@ impl std::error::Error for LinkError {
         match &self.detail {
             Some(Detail::Security(error)) => error.source(),
             Some(Detail::Transport(error) | Detail::Unopened(error)) => Some(error.as_ref()),
+            Some(Detail::Usage(error)) => error.source(),
             None => None,
         }
     }
