@@ -203,6 +203,7 @@ static SECURED: &[Scenario] = list! { &[Transport::Tls];
         a_pin_is_removed: "cuts by itself",
         a_pin_of_a_peer_that_is_away: "cuts by itself",
         at_a_listener: "the setup is its own",
+        a_list_of_peers: "the setup is its own",
         in_the_tlsstream_dialect: "tlsstream has no sessions",
     }
     reconnecting {

@@ -151,7 +151,7 @@ macro_rules! transports {
             /// One refuses, one answers and is somebody else, one answers and says nothing.
             #[test]
             fn all_addresses_have_their_turn() {
-                // [RECONNECT-8]
+                // [RECONNECT-9]
                 watch(|| {
                     $run(async {
                         let [opener, acceptor] = setups();
@@ -170,7 +170,7 @@ macro_rules! transports {
 
             #[test]
             fn a_peer_that_is_at_none_of_its_addresses() {
-                // [RECONNECT-5] [RECONNECT-8]
+                // [RECONNECT-5] [RECONNECT-9]
                 watch(|| {
                     $run(async {
                         let [opener, acceptor] = setups();

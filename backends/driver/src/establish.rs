@@ -140,7 +140,8 @@ impl Connecting {
         transport: T,
     ) -> Result<(Self, Driver<Never<T>>), SetupError> {
         let config = (*setup.config).clone().single_connection();
-        let shared = Shared::new(make(&config, role, setup.capture.as_ref())?, setup.clock());
+        let link = make(&config, role, setup.capture.as_ref())?;
+        let shared = Shared::new(link, &setup.security, setup.clock());
         let driver = Driver::over(shared.clone(), &setup.security, transport, None);
         Ok((Self::of(shared), driver))
     }
@@ -160,10 +161,8 @@ impl Connecting {
         T: Transport,
         F: Future<Output = io::Result<T>>,
     {
-        let shared = Shared::new(
-            make(&setup.config, Role::Opener, setup.capture.as_ref())?,
-            setup.clock(),
-        );
+        let link = make(&setup.config, Role::Opener, setup.capture.as_ref())?;
+        let shared = Shared::new(link, &setup.security, setup.clock());
         let driver = Driver::dial(shared.clone(), &setup.security, Dialer::new(open));
         Ok((Self::of(shared), driver))
     }
@@ -194,10 +193,8 @@ impl Connecting {
         T: Timer,
         W: Transport,
     {
-        let shared = Shared::new(
-            make(&setup.config, Role::Opener, setup.capture.as_ref())?,
-            setup.clock(),
-        );
+        let link = make(&setup.config, Role::Opener, setup.capture.as_ref())?;
+        let shared = Shared::new(link, &setup.security, setup.clock());
         let security = setup.security.clone();
         let dialer = reach(setup, lookup, timers, connect, wrap);
         let driver = Driver::dial(shared.clone(), &security, dialer);
@@ -217,7 +214,7 @@ impl Connecting {
     ) -> Result<(Self, Driver<Never<T>>), SetupError> {
         let mut link = make(&setup.config, Role::Acceptor, setup.capture.as_ref())?;
         link.ask_to_admit();
-        let shared = Shared::new(link, setup.clock());
+        let shared = Shared::new(link, &setup.security, setup.clock());
         shared.register(registry);
         let registry = Some(registry.clone());
         let driver = Driver::over(shared.clone(), &setup.security, transport, registry);

@@ -62,7 +62,7 @@ pub use alarm::Alarm;
 pub use bind::{AcceptAny, accept_any, bind};
 pub use clock::Clock;
 pub use driver::{Dial, Dialer, Driver, Never, READ, Timer, Transport};
-pub use error::{ChannelError, LinkError, SendError};
+pub use error::{ChannelError, LinkError, RecvError, SendError};
 pub use establish::{Connecting, Setup};
 pub use hall::{Doors, Guest, Served};
 pub use incoming::Incoming;
@@ -100,7 +100,7 @@ pub mod api {
             AcceptError, Address, AddressError, AddressFault, ChannelError, DEFAULT_BACKLOG,
             DEFAULT_HALF_OPEN, DEFAULT_HALF_OPEN_PER_ADDRESS, DEFAULT_HANDSHAKE_LIMIT,
             DEFAULT_LINKS, DEFAULT_PER_ADDRESS, DEFAULT_SHUTDOWN_LIMIT, Delivery, Drained, Limits,
-            LinkError, LinkEvent, Outgoing, Report, SendError, Setup, StreamSetup,
+            LinkError, LinkEvent, Outgoing, RecvError, Report, SendError, Setup, StreamSetup,
         };
     }
 }

@@ -9,7 +9,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
+use socket2::{SockAddr, SockRef};
 
 use crate::driver::Timer;
 
@@ -100,10 +100,9 @@ where
 ///
 /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused), as without the coincidence.
 pub fn refuse_self(socket: &SockRef<'_>) -> io::Result<()> {
-    let ends = (
-        socket.local_addr()?.as_socket(),
-        socket.peer_addr()?.as_socket(),
-    );
+    let address = |address: io::Result<SockAddr>| address.ok()?.as_socket();
+    let ends = (address(socket.local_addr()), address(socket.peer_addr()));
+    // One that has neither by now has other troubles, which its next use tells.
     let (Some(local), Some(peer)) = ends else {
         return Ok(());
     };

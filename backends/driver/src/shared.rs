@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
 use countersign_core::{
-    ChannelId, CloseMode, EndReason, Event, Instant, Life, Link, Loss, Mode, Role, SessionLoss,
-    TakeOver, VerdictKind,
+    ChannelId, CloseMode, CloseReason, EndReason, Event, Instant, Life, Link, Loss, Mode, Role,
+    SessionLoss, TakeOver, VerdictKind, close,
 };
-use countersign_endpoint::{Explanation, Fingerprint, LinkAccess, SecurityError};
+use countersign_endpoint::{Explanation, LinkAccess, Peer, Security, SecurityError};
 
 use crate::clock::Clock;
 use crate::error::LinkError;
@@ -78,8 +78,10 @@ pub(crate) struct State {
     pub(crate) ended: bool,
     /// The application was told of a lost session, and not yet of the next one.
     session_lost: bool,
-    /// The key that the peer has proved to have on the latest connection.
-    pub(crate) peer: Option<Fingerprint>,
+    /// Who the peer has proved to be on the latest connection.
+    peer: Option<Peer>,
+    /// What calls it by its name.
+    security: Security,
     pub(crate) explanation: Explanation,
     /// What the log was last told of there being no connection.
     logged: Option<String>,
@@ -122,7 +124,7 @@ impl Shared {
         size_of::<Self>() + channels * (size_of::<Channel>() + event) + EVENTS * event
     }
 
-    pub(crate) fn new(link: Link, clock: &Clock) -> Arc<Self> {
+    pub(crate) fn new(link: Link, security: &Security, clock: &Clock) -> Arc<Self> {
         let channels = link
             .config()
             .channels()
@@ -139,6 +141,7 @@ impl Shared {
             ended: false,
             session_lost: false,
             peer: None,
+            security: security.clone(),
             explanation: Explanation::default(),
             logged: None,
             driver_number: 0,
@@ -178,7 +181,7 @@ impl Shared {
                     let driver = state.driver.take();
                     state.wakes.extend(driver);
                     state.explanation.clear();
-                    state.peer = visitor.peer;
+                    state.peer = visitor.peer.take();
                 }
                 (result, state.driver_number, state.link.connection())
             })
@@ -220,7 +223,7 @@ impl Shared {
 
     /// Begins to close the link, as its listener wants.
     pub(crate) fn start_close(&self) {
-        self.with(|state| state.start_close(CloseMode::Drain));
+        self.with(State::go_away);
     }
 
     /// Ends the link where it stands.
@@ -260,7 +263,7 @@ impl State {
                     if let Some((registry, shared)) = &self.registry {
                         let goes = registry.add(&self.link, shared.clone());
                         if goes {
-                            self.start_close(CloseMode::Drain);
+                            self.go_away();
                         }
                     }
                     self.wakers.drain_into(&mut self.wakes);
@@ -309,7 +312,7 @@ impl State {
 
     /// The connection is gone, and the link waits for the next.
     fn lost(&mut self, loss: Loss) {
-        let error = self.explanation.of_loss(loss);
+        let error = self.explanation.of_loss(&self.link, loss);
         // A peer that came back before it was missed is not away.
         if let Some((registry, _)) = &self.registry
             && self.link.life() == Life::Offline
@@ -327,7 +330,7 @@ impl State {
         let (Life::Offline, Some(loss)) = (self.link.life(), self.link.last_loss()) else {
             return;
         };
-        let error = self.explanation.of_loss(loss);
+        let error = self.explanation.of_loss(&self.link, loss);
         self.explanation.clear();
         let next = match self.link.role() {
             Role::Opener if self.connected => "connecting again",
@@ -376,11 +379,28 @@ impl State {
     }
 
     /// Begins to close the link.
-    pub(crate) fn start_close(&mut self, mode: CloseMode) {
+    pub(crate) fn start_close(&mut self, mode: CloseMode, reason: CloseReason) {
         self.abandon_unclaimed();
-        self.link.close(mode);
+        self.link.close_with(mode, reason);
         // Whoever waits for room waits in vain.
         self.wake_all();
+    }
+
+    /// Closes the link for its listener, which is about to go.
+    fn go_away(&mut self) {
+        let reason = self.unless_done(close::GOING_AWAY).again();
+        self.start_close(CloseMode::DrainBoth, reason);
+    }
+
+    /// What a link says that its application has not closed: on a channel in send mode it may have
+    /// wanted to send more.
+    fn unless_done(&self, code: u32) -> CloseReason {
+        let mut channels = self.link.config().channels().iter();
+        if channels.any(|channel| channel.mode() == Mode::Send) {
+            CloseReason::new(code, "")
+        } else {
+            CloseReason::ALL_WELL
+        }
     }
 
     /// Rejects what comes on receive channels whose receivers nobody has asked for.
@@ -431,6 +451,11 @@ impl State {
         self.arrived > 0 && self.arrived == self.link.connection()
     }
 
+    /// Who the peer has proved to be, under the name that it has now.
+    pub(crate) fn known(&self) -> Option<Peer> {
+        Some(self.security.renamed(self.peer.as_ref()?))
+    }
+
     /// Why this end no longer accepts the peer, if that has ended the link.
     pub(crate) fn revoked(&self) -> Option<LinkError> {
         let revoked = self.link.end_reason() == Some(&EndReason::Revoked { by_us: true });
@@ -454,8 +479,8 @@ impl LinkAccess for &Shared {
         state.explanation.security(&state.link, failure);
     }
 
-    fn secured(&mut self, peer: Option<Fingerprint>) {
-        self.lock().peer = peer;
+    fn secured(&mut self, peer: Option<&Peer>) {
+        self.lock().peer = peer.cloned();
     }
 }
 
@@ -467,7 +492,8 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.0.with(|state| {
             if state.link.life() != Life::Ended {
-                state.link.close(CloseMode::Drain);
+                let reason = state.unless_done(close::DROPPED);
+                state.link.close_with(CloseMode::Drain, reason);
             }
         });
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use countersign_core::{EndReason, Life, Link, Loss};
+use countersign_core::{EndReason, Escaped, Life, Link, Loss, Refusal};
 
 use crate::error::SecurityError;
 
@@ -31,6 +31,8 @@ enum Detail {
     Unopened(Arc<io::Error>),
     /// This end was used in a way that can't work.
     Usage(Arc<dyn std::error::Error + Send + Sync>),
+    /// The peer refused for now.
+    Refused(Refusal),
 }
 
 impl LinkError {
@@ -103,10 +105,17 @@ impl LinkError {
         }
     }
 
-    /// Whether the link ended as both ends wanted.
+    /// Whether the link ended as both ends wanted: it was closed, and both say that all is well.
     #[must_use]
     pub fn is_orderly(&self) -> bool {
         self.reason.is_orderly()
+    }
+
+    /// Whether this is the end of what there was to receive
+    /// ([`EndReason::ends_stream`]).
+    #[must_use]
+    pub fn ends_stream(&self) -> bool {
+        self.reason.ends_stream()
     }
 }
 
@@ -115,16 +124,24 @@ impl fmt::Display for LinkError {
         match (&self.reason, &self.detail) {
             (
                 EndReason::Lost(
-                    Loss::Security | Loss::NotTrusted | Loss::Unproven | Loss::OutOfDate,
+                    Loss::Security
+                    | Loss::NotTrusted
+                    | Loss::Unproven
+                    | Loss::OutOfDate
+                    | Loss::PeerLeft
+                    | Loss::PeerLeftEarly,
                 ),
                 Some(Detail::Security(error)),
             ) => error.fmt(f),
             (EndReason::Revoked { by_us: true }, Some(Detail::Security(error))) => error.fmt(f),
             (EndReason::Lost(Loss::Transport), Some(Detail::Transport(error))) => {
-                write!(f, "the connection was lost: {error}")
+                write!(f, "the connection was lost: {}", Escaped::new(error))
             }
             (EndReason::Lost(Loss::Transport), Some(Detail::Unopened(error))) => {
-                write!(f, "no connection: {error}")
+                write!(f, "no connection: {}", Escaped::new(error))
+            }
+            (EndReason::Lost(loss), Some(Detail::Refused(refusal))) => {
+                write!(f, "{loss}: {refusal}")
             }
             (_, Some(Detail::Usage(error))) => error.fmt(f),
             (reason, _) => reason.fmt(f),
@@ -138,7 +155,7 @@ impl std::error::Error for LinkError {
             Some(Detail::Security(error)) => error.source(),
             Some(Detail::Transport(error) | Detail::Unopened(error)) => Some(error.as_ref()),
             Some(Detail::Usage(error)) => error.source(),
-            None => None,
+            Some(Detail::Refused(_)) | None => None,
         }
     }
 }
@@ -198,12 +215,16 @@ impl Explanation {
         self.0 = None;
     }
 
-    /// How a connection was lost.
+    /// How the link lost a connection.
     #[must_use]
-    pub fn of_loss(&self, loss: Loss) -> LinkError {
+    pub fn of_loss(&self, link: &Link, loss: Loss) -> LinkError {
+        let refusal = link.refusal().filter(|_| loss == Loss::Refused);
         LinkError {
             reason: EndReason::Lost(loss),
-            detail: self.0.clone(),
+            detail: refusal
+                .cloned()
+                .map(Detail::Refused)
+                .or_else(|| self.0.clone()),
         }
     }
 

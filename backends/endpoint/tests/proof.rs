@@ -149,7 +149,7 @@ fn another_identity_is_a_stranger_too() {
 /// Both roles, and both who refuses and who is refused. Renewed, the link goes on.
 #[test]
 fn dates_are_waited_for_on_a_link_that_was_up() {
-    // [RECONNECT-7]
+    // [RECONNECT-8]
     let [client, server] = ["client", "server"].map(fixtures::good);
     for flawed in [
         fixtures::expired("flawed"),

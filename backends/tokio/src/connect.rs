@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::net::{TcpStream, lookup_host};
 
-use crate::runtime::{Stream, alarm, establish, timed};
+use crate::runtime::{Stream, alarm, drive, establish, timed};
 
 /// Connects to a listening peer over TCP, and waits until it has accepted this end.
 ///
@@ -108,9 +108,9 @@ where
 /// As for [`connect`].
 pub async fn pair(opener: &Setup, acceptor: &Setup) -> Result<(Link, Link), LinkError> {
     let (near, far) = memory();
-    let opening = establish(Connecting::over(&timed(opener), Role::Opener, near));
-    let accepting = establish(Connecting::over(&timed(acceptor), Role::Acceptor, far));
-    tokio::try_join!(opening, accepting)
+    let opening = drive(Connecting::over(&timed(opener), Role::Opener, near))?;
+    let accepting = drive(Connecting::over(&timed(acceptor), Role::Acceptor, far))?;
+    Ok((opening.connected().await?, accepting.connected().await?))
 }
 
 /// Makes a link over a stream that is already open, and waits until the peer has accepted this

@@ -25,6 +25,7 @@ use crate::args::{Dialect, LinkArgs, PipeCommand};
 use crate::capture::Recording;
 use crate::exit::Failure;
 use crate::security;
+use crate::stdio;
 use stop::Stop;
 use watch::Watch;
 
@@ -122,7 +123,7 @@ async fn serve(address: &Address, setup: Setup, mode: Mode) -> Result<Watch, Fai
     })?;
     // Scripts wait for this line, so it does not go through the log.
     for address in listener.local_addrs() {
-        eprintln!("listening on {address}");
+        stdio::tell(format_args!("listening on {address}"));
     }
     loop {
         match listener.accept().await {

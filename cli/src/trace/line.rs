@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use countersign_tokio::core::Escaped;
+
 /// The longest beginning of a payload that is shown, in bytes.
 pub(super) const PREVIEW: usize = 48;
 
@@ -164,13 +166,13 @@ pub(super) fn quoted(text: &str) -> String {
     if !text.is_empty() && text.bytes().all(is_plain) {
         text.to_owned()
     } else {
-        format!("\"{}\"", plain(text))
+        format!("{:?}", Escaped::whole(text))
     }
 }
 
 /// A text with everything odd written out.
 pub(super) fn plain(text: &str) -> String {
-    text.escape_debug().to_string()
+    Escaped::whole(text).to_string()
 }
 
 fn json_text(text: &str) -> String {

@@ -2,16 +2,17 @@
 
 use alloc::string::ToString;
 
-use super::{CloseMode, Farewell, Half, Link, PeerId, ToGreet};
+use super::{Farewell, Half, Link, PeerId, ToGreet};
 use crate::config::Role;
 use crate::error::{EndReason, Loss, OutOfOrder, PeerMisbehaved};
-use crate::event::Event;
 use crate::life::{Input, Life};
 use crate::observe::{Call, Outcome};
 use crate::receive::ReceiveHalf;
+use crate::refuse::Refusal;
 use crate::send::SendHalf;
+use crate::spent::Spent;
 use crate::verdict::Rejection;
-use crate::wire::{CloseList, Frame, MessageHead, Piece};
+use crate::wire::{Frame, MessageHead, Piece};
 use crate::{Instant, abort, wire};
 
 impl Link {
@@ -20,7 +21,7 @@ impl Link {
     /// triggers nothing by itself; [`Link::handle_timeout`] does.
     #[inline]
     pub fn handle_now(&mut self, now: Instant) {
-        self.advance_clock(now);
+        self.begin_call(now);
     }
 
     /// A transport connection is open and is about to be secured. From here on
@@ -30,7 +31,7 @@ impl Link {
     ///
     /// [`OutOfOrder`] unless the link waits for a connection.
     pub fn handle_opened(&mut self, now: Instant) -> Result<(), OutOfOrder> {
-        self.advance_clock(now);
+        self.begin_call(now);
         self.observer.call(self.now, Call::Opened);
         let result = self.step(Input::Opened).map(drop);
         if result.is_ok() {
@@ -47,7 +48,7 @@ impl Link {
     ///
     /// [`OutOfOrder`] unless a connection is open and not secured yet.
     pub fn handle_secured(&mut self, now: Instant, peer: Option<PeerId>) -> Result<(), OutOfOrder> {
-        self.advance_clock(now);
+        self.begin_call(now);
         self.observer.call(self.now, Call::Secured { peer });
         let result = self.step(Input::Secured).map(drop);
         if result.is_ok() {
@@ -73,12 +74,13 @@ impl Link {
     /// all of them. What is wrong with them shows in [`Link::end_reason`].
     #[inline]
     pub fn handle_input(&mut self, now: Instant, input: &[u8]) {
-        self.advance_clock(now);
+        self.begin_call(now);
         self.observer.call(self.now, Call::Input(input));
         if !matches!(self.life, Life::Greeting | Life::Open | Life::Closing) || input.is_empty() {
             return;
         }
         self.hear();
+        self.tally.received += input.len() as u64;
         let result = if self.is_native() {
             self.read_frames(input)
         } else if self.keep_stream(input) {
@@ -101,7 +103,7 @@ impl Link {
 
     /// The peer has ended its direction of the connection in an orderly way.
     pub fn handle_eof(&mut self, now: Instant) {
-        self.advance_clock(now);
+        self.begin_call(now);
         self.observer.call(self.now, Call::Eof);
         self.end_input();
     }
@@ -114,7 +116,7 @@ impl Link {
         }
         let running = matches!(self.life, Life::Open | Life::Closing);
         if running && !self.is_native() && self.stream_may_end() {
-            self.begin_closing(Input::CloseHeard, CloseMode::Withdraw);
+            self.begin_closing(Input::CloseHeard);
             self.finish(Input::Drained);
         }
         if self.life == Life::Finishing || self.life == Life::Ended {
@@ -133,7 +135,7 @@ impl Link {
     /// link does then depends on its role and its [`Reconnect`](crate::Reconnect) and
     /// [`Patience::retain`](crate::Patience::retain).
     pub fn handle_lost(&mut self, now: Instant, loss: Loss) {
-        self.advance_clock(now);
+        self.begin_call(now);
         self.observer.call(self.now, Call::Lost(loss));
         if self.life == Life::Finishing || self.life == Life::Ended {
             self.connection_ended();
@@ -230,9 +232,11 @@ impl Link {
                 Frame::Refuse {
                     channel,
                     code,
+                    again,
                     text,
                 } if self.role == Role::Opener => {
-                    self.hear_refusal(channel, code, text);
+                    let text = text.to_string();
+                    self.hear_refusal(channel, Refusal { code, text, again });
                     Ok(())
                 }
                 Frame::Abort { code, text } => {
@@ -261,13 +265,16 @@ impl Link {
                 self.release_memory();
             }
             Frame::Pong(_) => {}
-            Frame::Close(list) => self.hear_close(list)?,
+            Frame::Close { head, list } => self.hear_close(&head, list)?,
             Frame::Done => self.hear_done()?,
             Frame::Skip { channel, through } => self.receiving(channel)?.skip(now, through)?,
             Frame::Noted { channel, sequence } => {
                 self.receiving(channel)?.noted(now, sequence)?;
             }
-            Frame::Ack { channel, handled } => self.sending(channel)?.acknowledge(handled)?,
+            Frame::Ack { channel, handled } => {
+                let (half, spent) = self.sending(channel)?;
+                half.acknowledge(handled, spent)?;
+            }
             Frame::Reject {
                 channel,
                 sequence,
@@ -278,14 +285,15 @@ impl Link {
                     code,
                     reason: reason.to_string(),
                 };
-                self.sending(channel)?.rejected(sequence, rejection)?;
+                let (half, spent) = self.sending(channel)?;
+                half.rejected(sequence, rejection, spent)?;
             }
             Frame::Credit {
                 channel,
                 sequence,
                 taken,
             } => {
-                self.sending(channel)?.credit(sequence, taken)?;
+                self.sending(channel)?.0.credit(sequence, taken)?;
             }
         }
         self.wants_output = true;
@@ -303,74 +311,9 @@ impl Link {
         self.fail(Input::Failed, reason, None);
     }
 
-    fn hear_close(&mut self, list: CloseList<'_>) -> Result<(), PeerMisbehaved> {
-        if self.closing.heard {
-            return Err(PeerMisbehaved::AfterClose);
-        }
-        let receiving = self
-            .halves
-            .iter()
-            .filter(|half| matches!(half, Half::Receive(_)))
-            .count();
-        if list.entries().count() != receiving {
-            return Err(PeerMisbehaved::CloseList);
-        }
-        for (at, (channel, last)) in list.entries().enumerate() {
-            if list
-                .entries()
-                .take(at)
-                .any(|(earlier, _)| earlier == channel)
-            {
-                return Err(PeerMisbehaved::CloseList);
-            }
-            self.receiving(channel)?.close(last)?;
-        }
-        self.closing.heard = true;
-        if self.life == Life::Open {
-            self.begin_closing(Input::CloseHeard, CloseMode::Withdraw);
-            self.tell(Event::PeerClosing);
-        }
-        Ok(())
-    }
-
-    fn hear_done(&mut self) -> Result<(), PeerMisbehaved> {
-        if !self.is_settled() {
-            return Err(PeerMisbehaved::DoneTooEarly);
-        }
-        self.closing.done_heard = true;
-        self.finish_if_done();
-        Ok(())
-    }
-
-    /// Whether both ends have closed and everything has its verdict and its acknowledgement.
-    pub(super) fn is_settled(&self) -> bool {
-        self.closing.written
-            && self.closing.heard
-            && self.halves.iter().all(|half| match half {
-                Half::Send(half) => half.is_settled(),
-                Half::Receive(half) => half.is_settled(),
-            })
-    }
-
-    /// Moves on when DONE went and came.
-    pub(super) fn finish_if_done(&mut self) {
-        if self.closing.done_written && self.closing.done_heard {
-            self.finish(Input::Drained);
-        }
-    }
-
-    /// Nothing more will be said by either end; what is left is to end the connection.
-    pub(super) fn finish(&mut self, input: Input) {
-        if matches!(self.step(input), Ok(true)) {
-            self.close_deadline = Instant::FAR_FUTURE;
-            self.linger_deadline = self.now + self.config.patience.linger;
-            self.wants_output = true;
-        }
-    }
-
     /// The receiving half with this number on the wire.
     #[inline]
-    fn receiving(&mut self, channel: u16) -> Result<&mut ReceiveHalf, PeerMisbehaved> {
+    pub(super) fn receiving(&mut self, channel: u16) -> Result<&mut ReceiveHalf, PeerMisbehaved> {
         let at = self.wire.get(usize::from(channel));
         match at.and_then(|at| self.halves.get_mut(usize::from(*at))) {
             Some(Half::Receive(half)) => Ok(half),
@@ -379,11 +322,11 @@ impl Link {
         }
     }
 
-    /// The sending half with this number on the wire.
-    fn sending(&mut self, channel: u16) -> Result<&mut SendHalf, PeerMisbehaved> {
+    /// The sending half with this number on the wire, and where its payloads go.
+    fn sending(&mut self, channel: u16) -> Result<(&mut SendHalf, &mut Spent), PeerMisbehaved> {
         let at = self.wire.get(usize::from(channel));
         match at.and_then(|at| self.halves.get_mut(usize::from(*at))) {
-            Some(Half::Send(half)) => Ok(half),
+            Some(Half::Send(half)) => Ok((half, &mut self.spent)),
             Some(Half::Receive(_)) => Err(PeerMisbehaved::WrongDirection(channel)),
             None => Err(PeerMisbehaved::UnknownChannel(channel)),
         }

@@ -1,6 +1,7 @@
 //! One end of a link.
 
 mod bound;
+mod close;
 mod commands;
 mod greeting;
 mod input;
@@ -8,22 +9,27 @@ mod output;
 #[cfg(feature = "planted")]
 mod planted;
 mod session;
+mod status;
 mod stream;
 mod timers;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+pub use close::CloseMode;
 pub use output::Output;
 #[cfg(feature = "planted")]
 pub use planted::Planted;
 pub use session::{TakeOver, Visit};
+pub use status::{ChannelReport, ChannelStatus, LinkStatus};
 
+use self::close::Closing;
 use self::session::Session;
+use self::status::Tally;
 use self::stream::Stream;
 
 use crate::config::{ChannelConfig, Config, Dialect, Mode, Role};
@@ -34,9 +40,11 @@ use crate::life::{Input, Life, Step};
 use crate::observe::{Call, Observe, Observer, Outcome};
 use crate::receive::ReceiveHalf;
 use crate::reconnect::Backoff;
+use crate::refuse::Refusal;
 use crate::rng::Rng;
 use crate::send::SendHalf;
 use crate::sessions::SessionId;
+use crate::spent::Spent;
 use crate::verdict::VerdictCounts;
 use crate::wire::{Decoder, SessionOutcome};
 use crate::{Instant, Sequence};
@@ -54,32 +62,6 @@ pub struct Message {
     /// one for long keeps that; on a `Manual` channel no more for each than its part of the
     /// window, its bytes divided by its messages.
     pub payload: Bytes,
-}
-
-/// What became of the messages of one channel so far.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ChannelReport {
-    /// The channel's name.
-    pub name: String,
-    /// This end's mode.
-    pub mode: Mode,
-    /// Send mode: how many messages got each verdict. Receive mode: all zero.
-    pub verdicts: VerdictCounts,
-    /// Receive mode: how many messages the application has taken. Send mode: zero.
-    pub delivered: u64,
-    /// Send mode: how many messages went out again after a connection was lost. Receive mode:
-    /// zero.
-    pub replayed: u64,
-}
-
-/// How an application wants a link closed.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum CloseMode {
-    /// Everything accepted is sent first.
-    #[default]
-    Drain,
-    /// What is not yet on the wire is withdrawn.
-    Withdraw,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -111,30 +93,8 @@ enum ToGreet {
 /// The last words on a connection that failed.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum Farewell {
-    Abort {
-        code: u16,
-        text: String,
-    },
-    Refuse {
-        code: u16,
-        channel: u16,
-        text: String,
-    },
-}
-
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
-struct Closing {
-    /// A close is under way, whether or not there is a connection.
-    asked: bool,
-    /// This end asked first.
-    by_us: bool,
-    /// DONE has gone out on this connection or an earlier one.
-    ever_done: bool,
-    to_write: bool,
-    written: bool,
-    heard: bool,
-    done_written: bool,
-    done_heard: bool,
+    Abort { code: u16, text: String },
+    Refuse { channel: u16, refusal: Refusal },
 }
 
 /// One end of a link, as a state machine without I/O.
@@ -146,6 +106,7 @@ struct Closing {
 ///   arrived; time passed.
 /// - **Commands** ([`send`](Self::send), [`take`](Self::take), [`handle`](Self::handle),
 ///   [`reject`](Self::reject), [`abandon`](Self::abandon), [`close`](Self::close),
+///   [`connect_now`](Self::connect_now),
 ///   [`lose`](Self::handle_lost)) are the application's wishes.
 /// - **`poll_*`** say what is to be done: bytes to write, an event to pass on, the moment at which
 ///   to call [`handle_timeout`](Self::handle_timeout).
@@ -196,6 +157,8 @@ pub struct Link {
     life: Life,
     end_reason: Option<EndReason>,
     last_loss: Option<Loss>,
+    /// What the peer said when it refused for now, the last time.
+    refusal: Option<Refusal>,
     /// The latest moment that any call has named.
     now: Instant,
     rng: Rng,
@@ -249,21 +212,13 @@ pub struct Link {
     has_news: bool,
     /// Events that concern the link as a whole, at most one of each kind.
     events: VecDeque<Event>,
+    /// Payloads for the caller to drop.
+    spent: Spent,
+    tally: Tally,
     observer: Observer,
 
     #[cfg(feature = "planted")]
     planted: Option<Planted>,
-}
-
-impl Closing {
-    /// CLOSE and DONE belong to a connection: on the next one they are said again.
-    fn begin_connection(&mut self) {
-        self.to_write = false;
-        self.written = false;
-        self.heard = false;
-        self.done_written = false;
-        self.done_heard = false;
-    }
 }
 
 impl Link {
@@ -287,6 +242,7 @@ impl Link {
             life: Life::Offline,
             end_reason: None,
             last_loss: None,
+            refusal: None,
             now: Instant::ZERO,
             rng: Rng::new(seed),
             session: Session::default(),
@@ -322,6 +278,8 @@ impl Link {
             wants_output: false,
             has_news: false,
             events: VecDeque::new(),
+            spent: Spent::default(),
+            tally: Tally::default(),
             observer: Observer::default(),
             #[cfg(feature = "planted")]
             planted: None,
@@ -366,6 +324,13 @@ impl Link {
     #[must_use]
     pub fn last_loss(&self) -> Option<Loss> {
         self.last_loss
+    }
+
+    /// What the peer said when it refused the last time, though for now only
+    /// ([`Loss::Refused`]).
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.refusal.as_ref()
     }
 
     /// Which end this is.
@@ -466,24 +431,17 @@ impl Link {
         self.halves.get(channel.index()).map(Half::verdicts)
     }
 
-    /// What became of the messages so far, channel by channel in the order of declaration.
+    /// Payloads that the link needs no more: those of messages that got their verdict, and of those
+    /// that were superseded, expired or withdrawn.
+    ///
+    /// Dropping a payload may run code of whoever made it ([`Bytes::from_owner`]), which may use this
+    /// link. So a link drops none while a call is under way: it keeps them for whoever takes them here
+    /// after each call, to drop them where that code may run: once a lock is released, say. What was
+    /// not taken is dropped at the beginning of the next call that tells the time or sends; so it
+    /// counts in its channel's queue, and a caller whose payloads run no such code need not care.
     #[must_use]
-    pub fn report(&self) -> Vec<ChannelReport> {
-        let channels = self.config.channels.iter().zip(&self.halves);
-        let report = |(config, half): (&ChannelConfig, &Half)| ChannelReport {
-            name: config.name.to_string(),
-            mode: config.mode,
-            verdicts: half.verdicts(),
-            delivered: match half {
-                Half::Send(_) => 0,
-                Half::Receive(half) => half.delivered,
-            },
-            replayed: match half {
-                Half::Send(half) => half.replayed,
-                Half::Receive(_) => 0,
-            },
-        };
-        channels.map(report).collect()
+    pub fn take_spent(&mut self) -> Spent {
+        core::mem::take(&mut self.spent)
     }
 
     // Events.
@@ -546,6 +504,7 @@ impl Link {
     fn step(&mut self, input: Input) -> Result<bool, OutOfOrder> {
         match self.life.step(input) {
             Step::To(next) => {
+                self.tally.turn(self.now, self.life.is_up(), next.is_up());
                 self.life = next;
                 Ok(true)
             }
@@ -555,6 +514,13 @@ impl Link {
                 life: self.life,
             }),
         }
+    }
+
+    /// What every call begins with that tells the time: as [`Spent`] says, and the clock.
+    #[inline]
+    fn begin_call(&mut self, now: Instant) {
+        self.spent.clear();
+        self.advance_clock(now);
     }
 
     fn advance_clock(&mut self, now: Instant) {
@@ -568,7 +534,7 @@ impl Link {
         }
         for half in &mut self.halves {
             if let Half::Send(half) = half {
-                half.end();
+                half.end(&mut self.spent);
             }
         }
         self.end_reason = Some(reason);

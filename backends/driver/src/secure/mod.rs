@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use countersign_core::Role;
-use countersign_endpoint::{Blame, Connection, Fingerprint, SecurityError};
+use countersign_endpoint::{Blame, Connection, Fingerprint, Peer, SecurityError};
 
 use crate::driver::{Timer, Transport};
 use setup::io_error;
@@ -100,9 +100,15 @@ impl<T> SecureStream<T> {
         &mut self.parts.transport
     }
 
-    /// Who the peer is; `None` on a plain stream, where nobody knows.
+    /// Which key the peer has; `None` on a plain stream, where nobody knows.
     pub fn peer(&self) -> Option<Fingerprint> {
-        self.parts.reading.peer()
+        self.parts.reading.peer().map(Peer::fingerprint)
+    }
+
+    /// What the application calls the peer, as [`Link::peer_name`](crate::Link::peer_name); the name of
+    /// when it was let in.
+    pub fn peer_name(&self) -> Option<&str> {
+        self.parts.reading.peer()?.name()
     }
 
     /// The peer's certificate in DER; `None` on a plain stream.
