@@ -1,6 +1,9 @@
 //! What a record says.
 
-use countersign_core::{CloseMode, Config, Instant, Loss, PeerId, Role, Sequence, TakeOver};
+use countersign_core::{
+    CloseMode, CloseReason, Config, Instant, Loss, PeerId, Refusal, Role, Sequence, SessionLoss,
+    TakeOver,
+};
 
 /// One record of a capture.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,7 +50,7 @@ pub enum Entry {
     },
     Take {
         channel: u16,
-        outcome: Option<(Sequence, u64)>,
+        outcome: Option<Taken>,
     },
     Handle {
         channel: u16,
@@ -65,7 +68,10 @@ pub enum Entry {
         channel: u16,
         outcome: Option<Outcome<()>>,
     },
-    Close(CloseMode),
+    Close {
+        mode: CloseMode,
+        reason: CloseReason,
+    },
     TakeOver {
         visitor: Option<u64>,
         clock: Instant,
@@ -74,9 +80,7 @@ pub enum Entry {
     Admit {
         gone: Option<Gone>,
     },
-    Busy {
-        why: String,
-    },
+    Refuse(Refusal),
     Evict,
     Revoke,
     Out {
@@ -90,6 +94,15 @@ pub enum Entry {
     End {
         why: String,
     },
+}
+
+/// What was taken from a channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Taken {
+    /// A message: its number and its length in bytes.
+    Message(Sequence, u64),
+    /// The border between two sessions, and why the older one was lost.
+    SessionBorder(SessionLoss),
 }
 
 /// What came of a command: a figure, or the name of what was wrong.
@@ -209,7 +222,7 @@ impl Entry {
     /// Every name that [`Entry::name`] gives.
     pub const NAMES: [&'static str; 24] = [
         "new", "clock", "ask", "opened", "secured", "in", "eof", "lost", "timeout", "send", "take",
-        "handle", "reject", "abandon", "close", "takeover", "admit", "busy", "evict", "revoke",
+        "handle", "reject", "abandon", "close", "takeover", "admit", "refuse", "evict", "revoke",
         "out", "event", "gone", "end",
     ];
 
@@ -231,10 +244,10 @@ impl Entry {
             Self::Handle { .. } => "handle",
             Self::Reject { .. } => "reject",
             Self::Abandon { .. } => "abandon",
-            Self::Close(_) => "close",
+            Self::Close { .. } => "close",
             Self::TakeOver { .. } => "takeover",
             Self::Admit { .. } => "admit",
-            Self::Busy { .. } => "busy",
+            Self::Refuse(_) => "refuse",
             Self::Evict => "evict",
             Self::Revoke => "revoke",
             Self::Out { .. } => "out",

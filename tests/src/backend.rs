@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use countersign_core::{Bytes, CloseMode, Sequence, Verdict, VerdictCounts};
 use countersign_driver::{
-    AcceptError, ChannelError, Drained, Limits, LinkError, LinkEvent, Outgoing, Report, SendError,
-    Setup,
+    AcceptError, ChannelError, Drained, Limits, LinkError, LinkEvent, Outgoing, RecvError, Report,
+    SendError, Setup,
 };
 use countersign_endpoint::Fingerprint;
 
@@ -85,19 +85,19 @@ pub trait Sender: Send + Sync {
 /// The receiving end of an `Auto` channel.
 pub trait Receiver: Send {
     /// Waits for a message.
-    fn recv(&mut self) -> Result<Option<Bytes>, LinkError>;
+    fn recv(&mut self) -> Result<Option<Bytes>, RecvError>;
     /// Waits for at least one message.
-    fn recv_batch(&mut self, messages: &mut Vec<Bytes>, limit: usize) -> Result<usize, LinkError>;
+    fn recv_batch(&mut self, messages: &mut Vec<Bytes>, limit: usize) -> Result<usize, RecvError>;
     /// Takes a message if one waits.
-    fn try_recv(&mut self) -> Result<Option<Bytes>, LinkError>;
+    fn try_recv(&mut self) -> Result<Option<Bytes>, RecvError>;
 }
 
 /// The receiving end of a `Manual` channel.
 pub trait ManualReceiver: Send {
     /// Waits for a message.
-    fn recv(&mut self) -> Result<Option<Box<dyn Delivery>>, LinkError>;
+    fn recv(&mut self) -> Result<Option<Box<dyn Delivery>>, RecvError>;
     /// Takes a message if one waits.
-    fn try_recv(&mut self) -> Result<Option<Box<dyn Delivery>>, LinkError>;
+    fn try_recv(&mut self) -> Result<Option<Box<dyn Delivery>>, RecvError>;
 }
 
 /// A message that waits to be handled. Dropping it rejects it.

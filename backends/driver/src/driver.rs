@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant as StdInstant;
 
-use countersign_core::{Instant, Loss, TakeOver, Visit};
+use countersign_core::{Instant, Loss, Refusal, TakeOver, Visit};
 use countersign_endpoint::{Buffer, Security, Watch};
 
 use crate::connection::Connection;
@@ -395,7 +395,7 @@ impl<D: Dial> Driver<D> {
                 state.link.admit(now, gone.as_ref());
                 state.keep(places);
             }
-            Err(why) => state.link.refuse_busy(now, &why),
+            Err(why) => state.link.refuse(now, &Refusal::busy(why)),
         });
         true
     }

@@ -55,7 +55,7 @@ pub use accept::{
 };
 pub use alarm::Alarm;
 pub use driver::{Dial, Dialer, Driver, Never, READ, Timer, Transport};
-pub use error::{ChannelError, LinkError, SendError};
+pub use error::{ChannelError, LinkError, RecvError, SendError};
 pub use establish::{Connecting, Setup};
 pub use hall::{Doors, Guest, Served};
 pub use incoming::Incoming;
@@ -93,7 +93,7 @@ pub mod api {
             AcceptError, ChannelError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN,
             DEFAULT_HALF_OPEN_PER_ADDRESS, DEFAULT_HANDSHAKE_LIMIT, DEFAULT_LINKS,
             DEFAULT_PER_ADDRESS, DEFAULT_SHUTDOWN_LIMIT, Delivery, Drained, Limits, LinkError,
-            LinkEvent, Outgoing, Report, SendError, Setup, StreamSetup,
+            LinkEvent, Outgoing, RecvError, Report, SendError, Setup, StreamSetup,
         };
     }
 }

@@ -5,7 +5,9 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
-use countersign_core::{Acking, ChannelId, ChannelReport, CloseMode, Mode, PeerId, VerdictCounts};
+use countersign_core::{
+    Acking, ChannelId, ChannelReport, CloseMode, CloseReason, Mode, PeerId, VerdictCounts,
+};
 use countersign_endpoint::{Fingerprint, Peer};
 
 use crate::error::{ChannelError, LinkError};
@@ -23,8 +25,10 @@ use crate::wakers::{Awaited, Waiting};
 /// for [`Patience::retain`](countersign_core::Patience::retain).
 ///
 /// Its channels are used through a [`Sender`] or a [`Receiver`] for each. When the `Link` and all
-/// of its senders and receivers are dropped, the link is closed in the background, as by
-/// [`Link::close`]; receive channels of which nobody holds the receiver then, reject what comes.
+/// of its senders and receivers are dropped, the link is closed in the background. An end that has
+/// channels to send on says [`close::DROPPED`](countersign_core::close::DROPPED) then, since nobody
+/// has said that all was sent: a program that fails and returns early must not look like one that is
+/// done. Receive channels of which nobody holds the receiver reject what comes.
 #[derive(Debug)]
 pub struct Link {
     handle: Arc<Handle>,
@@ -163,10 +167,10 @@ impl Link {
         .await
     }
 
-    /// Closes the link in order: see [`CloseMode`] for what becomes of what is not yet on the
-    /// wire, and [`Patience::close`](countersign_core::Patience::close) for how long it may take.
-    /// Messages that still come meanwhile must be taken from their receivers, or the receivers
-    /// dropped. Receive channels whose receivers were never asked for reject what comes.
+    /// Closes the link in order, and says that all is well: see [`CloseMode`] for what becomes of
+    /// what is under way, and [`Patience::close`](countersign_core::Patience::close) for how long
+    /// it may go without anything moving. A message that was taken from a
+    /// [`ManualReceiver`] and waits to be settled is waited for.
     ///
     /// Cancel-safe: closing goes on when the future is dropped, [`Link::ended`] waits for it again,
     /// and what was sent still gets its verdicts. A future that is never polled closes nothing.
@@ -175,9 +179,39 @@ impl Link {
         self.ended().await
     }
 
+    /// As [`Link::close`], for an end with which not all is well: the peer's receivers end with an
+    /// error that has the reason, and not as if they had the whole of what there was to send.
+    ///
+    /// ```
+    /// # use countersign_driver::Link;
+    /// use countersign_driver::core::{CloseMode, CloseReason};
+    ///
+    /// # async fn example(link: &Link) {
+    /// let reason = CloseReason::new(2, "the camera was unplugged");
+    /// let report = link.close_with(CloseMode::Drain, reason).await;
+    /// assert!(!report.is_orderly());
+    /// # }
+    /// ```
+    pub async fn close_with(&self, mode: CloseMode, reason: CloseReason) -> Report {
+        self.start_close_with(mode, reason);
+        self.ended().await
+    }
+
     /// Begins to close the link, as [`Link::close`], without waiting for the end.
     pub fn start_close(&self, mode: CloseMode) {
-        self.with(|state| state.start_close(mode));
+        self.start_close_with(mode, CloseReason::ALL_WELL);
+    }
+
+    /// Begins to close the link, as [`Link::close_with`], without waiting for the end. Closing again
+    /// can only make the close stricter, and put a reason in the place of 'all is well'.
+    pub fn start_close_with(&self, mode: CloseMode, reason: CloseReason) {
+        self.with(|state| state.start_close(mode, reason));
+    }
+
+    /// What the peer has said with its close, once it has begun to close.
+    #[must_use]
+    pub fn peer_closes(&self) -> Option<CloseReason> {
+        self.with(|state| state.link.peer_closes().cloned())
     }
 
     /// Ends the link at once, whatever is under way: what is on the wire gets the verdict
@@ -251,7 +285,7 @@ impl Report {
         counts
     }
 
-    /// Whether the link ended as both ends wanted.
+    /// Whether the link ended as both ends wanted: it was closed, and both say that all is well.
     #[must_use]
     pub fn is_orderly(&self) -> bool {
         self.end.as_ref().is_some_and(LinkError::is_orderly)

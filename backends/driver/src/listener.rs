@@ -87,10 +87,13 @@ impl<A> Listener<A> {
     /// stopped or replaced.
     ///
     /// From here on peers that want a new link are told that there is no room, and links that
-    /// nobody has accepted are closed. All others are closed as by
-    /// [`Link::close`] with [`CloseMode::Drain`](countersign_core::CloseMode): whoever holds their
-    /// receivers has to take what still comes. Peers that lose their connection meanwhile can
-    /// still come back to end their link. When `limit` has passed, what is left is abandoned.
+    /// nobody has accepted are closed. All others are closed as by [`Link::close_with`] with
+    /// [`CloseMode::DrainBoth`](countersign_core::CloseMode::DrainBoth): whoever holds their receivers
+    /// has to take what still comes, or drop them. Those with channels to send on say
+    /// [`close::GOING_AWAY`](countersign_core::close::GOING_AWAY), since their application may have
+    /// wanted to send more; one that is done closes its link by itself before. Peers that lose
+    /// their connection meanwhile can still come back to end their link. When `limit` has passed,
+    /// what is left is abandoned.
     ///
     /// Cancel-safe: draining goes on when the future is dropped, and another call waits for it again;
     /// dropping the listener cuts it short. A future that is never polled drains nothing.

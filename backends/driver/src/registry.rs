@@ -105,7 +105,7 @@ impl Registry {
         if links.sessions.remove(link.gone_session())
             && let Some(drained) = &mut links.drained
         {
-            let orderly = link.end_reason().is_some_and(EndReason::is_orderly);
+            let orderly = link.end_reason().is_some_and(EndReason::is_closed);
             drained.orderly += usize::from(orderly);
             drained.cut_short += usize::from(!orderly);
         }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
 use countersign_core::{
-    ChannelId, CloseMode, EndReason, Event, Instant, Life, Link, Loss, Mode, Role, SessionLoss,
-    TakeOver, VerdictKind,
+    ChannelId, CloseMode, CloseReason, EndReason, Event, Instant, Life, Link, Loss, Mode, Role,
+    SessionLoss, TakeOver, VerdictKind, close,
 };
 use countersign_endpoint::{Explanation, LinkAccess, Peer, Security, SecurityError};
 
@@ -220,7 +220,7 @@ impl Shared {
 
     /// Begins to close the link, as its listener wants.
     pub(crate) fn start_close(&self) {
-        self.with(|state| state.start_close(CloseMode::Drain));
+        self.with(State::go_away);
     }
 
     /// Ends the link where it stands.
@@ -259,7 +259,7 @@ impl State {
                     if let Some((registry, shared)) = &self.registry {
                         let goes = registry.add(&self.link, shared.clone());
                         if goes {
-                            self.start_close(CloseMode::Drain);
+                            self.go_away();
                         }
                     }
                     self.wakers.drain_into(&mut self.wakes);
@@ -307,7 +307,7 @@ impl State {
 
     /// The connection is gone, and the link waits for the next.
     fn lost(&mut self, loss: Loss) {
-        let error = self.explanation.of_loss(loss);
+        let error = self.explanation.of_loss(&self.link, loss);
         // A peer that came back before it was missed is not away.
         if let Some((registry, _)) = &self.registry
             && self.link.life() == Life::Offline
@@ -325,7 +325,7 @@ impl State {
         let (Life::Offline, Some(loss)) = (self.link.life(), self.link.last_loss()) else {
             return;
         };
-        let error = self.explanation.of_loss(loss);
+        let error = self.explanation.of_loss(&self.link, loss);
         self.explanation.clear();
         let next = match self.link.role() {
             Role::Opener if self.connected => "connecting again",
@@ -374,11 +374,28 @@ impl State {
     }
 
     /// Begins to close the link.
-    pub(crate) fn start_close(&mut self, mode: CloseMode) {
+    pub(crate) fn start_close(&mut self, mode: CloseMode, reason: CloseReason) {
         self.abandon_unclaimed();
-        self.link.close(mode);
+        self.link.close_with(mode, reason);
         // Whoever waits for room waits in vain.
         self.wake_all();
+    }
+
+    /// Closes the link for its listener, which is about to go.
+    fn go_away(&mut self) {
+        let reason = self.unless_done(close::GOING_AWAY).again();
+        self.start_close(CloseMode::DrainBoth, reason);
+    }
+
+    /// What a link says that its application has not closed: on a channel in send mode it may have
+    /// wanted to send more.
+    fn unless_done(&self, code: u32) -> CloseReason {
+        let mut channels = self.link.config().channels().iter();
+        if channels.any(|channel| channel.mode() == Mode::Send) {
+            CloseReason::new(code, "")
+        } else {
+            CloseReason::ALL_WELL
+        }
     }
 
     /// Rejects what comes on receive channels whose receivers nobody has asked for.
@@ -465,7 +482,8 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.0.with(|state| {
             if state.link.life() != Life::Ended {
-                state.link.close(CloseMode::Drain);
+                let reason = state.unless_done(close::DROPPED);
+                state.link.close_with(CloseMode::Drain, reason);
             }
         });
     }

@@ -182,8 +182,6 @@ impl Endpoint {
             Err(error) => {
                 link.note(&error);
                 self.fenced(link).with(|link| link.revoke(now));
-                let dialect = link.with(|link| link.config().wire_dialect());
-                self.write_ended |= dialect == Dialect::TlsStream;
             }
         }
     }
@@ -272,12 +270,13 @@ impl Endpoint {
     }
 
     fn fail(&mut self, now: Instant, error: SecurityError, link: &mut impl LinkAccess) {
-        let loss = if error.can_retry() {
-            Loss::Security
-        } else if self.is_final(&error) {
-            Loss::NotTrusted
-        } else {
-            Loss::Unproven
+        let loss = match error.reason() {
+            // An end of the transport that only TLS knows to be one too early.
+            Reason::Truncated => Loss::PeerLeft,
+            Reason::ClosedDuringHandshake => Loss::PeerLeftEarly,
+            _ if error.can_retry() => Loss::Security,
+            _ if self.is_final(&error) => Loss::NotTrusted,
+            _ => Loss::Unproven,
         };
         if !self.is_fenced(link) {
             link.note(&error);
@@ -373,7 +372,9 @@ impl Endpoint {
             }
             Output::Idle => return Written::Nothing,
             Output::End => {
-                self.connection.close();
+                if !link.with(|link| link.breaks_off()) {
+                    self.connection.close();
+                }
                 self.write_ended = true;
                 return if self.write_pending(out) {
                     Written::Some

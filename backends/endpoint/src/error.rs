@@ -144,6 +144,8 @@ pub enum Reason {
         /// The protocols that we offered or would have taken.
         ours: Vec<String>,
     },
+    /// Both ends have opened the connection, and neither has accepted it.
+    BothOpened,
     /// The peer speaks TLS 1.3 and no cipher, key exchange or signature that we do.
     NoCommonAlgorithm,
     /// The peer ended the connection with an alert that is not about our certificate.
@@ -235,6 +237,7 @@ impl SecurityError {
             | Reason::TlsVersion
             | Reason::NotTls { .. }
             | Reason::Protocol { .. }
+            | Reason::BothOpened
             | Reason::NoCommonAlgorithm
             | Reason::PeerAlert { .. } => Blame::Refused,
         }
@@ -358,6 +361,9 @@ impl fmt::Display for Reason {
                 } else {
                     ours.join(", ")
                 }
+            ),
+            Self::BothOpened => f.write_str(
+                "both ends have opened the connection, so neither answers; have one of them accept it",
             ),
             Self::NoCommonAlgorithm => f.write_str(
                 "the peer has no TLS 1.3 cipher, key exchange or signature in common with us; \

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use countersign_core::{EndReason, Escaped, Life, Link, Loss};
+use countersign_core::{EndReason, Escaped, Life, Link, Loss, Refusal};
 
 use crate::error::SecurityError;
 
@@ -29,6 +29,8 @@ enum Detail {
     Transport(Arc<io::Error>),
     /// No connection could be opened.
     Unopened(Arc<io::Error>),
+    /// The peer refused for now.
+    Refused(Refusal),
 }
 
 impl LinkError {
@@ -82,10 +84,17 @@ impl LinkError {
         }
     }
 
-    /// Whether the link ended as both ends wanted.
+    /// Whether the link ended as both ends wanted: it was closed, and both say that all is well.
     #[must_use]
     pub fn is_orderly(&self) -> bool {
         self.reason.is_orderly()
+    }
+
+    /// Whether this is the end of what there was to receive
+    /// ([`EndReason::ends_stream`]).
+    #[must_use]
+    pub fn ends_stream(&self) -> bool {
+        self.reason.ends_stream()
     }
 }
 
@@ -93,7 +102,13 @@ impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.reason, &self.detail) {
             (
-                EndReason::Lost(Loss::Security | Loss::NotTrusted | Loss::Unproven),
+                EndReason::Lost(
+                    Loss::Security
+                    | Loss::NotTrusted
+                    | Loss::Unproven
+                    | Loss::PeerLeft
+                    | Loss::PeerLeftEarly,
+                ),
                 Some(Detail::Security(error)),
             ) => error.fmt(f),
             (EndReason::Revoked { by_us: true }, Some(Detail::Security(error))) => error.fmt(f),
@@ -102,6 +117,9 @@ impl fmt::Display for LinkError {
             }
             (EndReason::Lost(Loss::Transport), Some(Detail::Unopened(error))) => {
                 write!(f, "no connection: {}", Escaped::new(error))
+            }
+            (EndReason::Lost(loss), Some(Detail::Refused(refusal))) => {
+                write!(f, "{loss}: {refusal}")
             }
             (reason, _) => reason.fmt(f),
         }
@@ -113,7 +131,7 @@ impl std::error::Error for LinkError {
         match &self.detail {
             Some(Detail::Security(error)) => error.source(),
             Some(Detail::Transport(error) | Detail::Unopened(error)) => Some(error.as_ref()),
-            None => None,
+            Some(Detail::Refused(_)) | None => None,
         }
     }
 }
@@ -173,12 +191,16 @@ impl Explanation {
         self.0 = None;
     }
 
-    /// How a connection was lost.
+    /// How the link lost a connection.
     #[must_use]
-    pub fn of_loss(&self, loss: Loss) -> LinkError {
+    pub fn of_loss(&self, link: &Link, loss: Loss) -> LinkError {
+        let refusal = link.refusal().filter(|_| loss == Loss::Refused);
         LinkError {
             reason: EndReason::Lost(loss),
-            detail: self.0.clone(),
+            detail: refusal
+                .cloned()
+                .map(Detail::Refused)
+                .or_else(|| self.0.clone()),
         }
     }
 

@@ -212,16 +212,16 @@ impl<E: Engine> TlsConnection<E> {
             let step = self.step(&mut ciphertext[consumed..], &mut consumed, deliver)?;
             match step {
                 Step::Again => {}
-                Step::Announce => self.announce(&mut ciphertext[consumed..], deliver)?,
+                Step::Announce => self.announce(deliver)?,
                 Step::Idle => {
                     if !self.secured && !self.engine.is_handshaking() {
-                        self.announce(&mut ciphertext[consumed..], deliver)?;
+                        self.announce(deliver)?;
                     }
                     return Ok(consumed);
                 }
                 Step::End => {
                     if !self.secured {
-                        self.announce(&mut ciphertext[consumed..], deliver)?;
+                        self.announce(deliver)?;
                     }
                     self.peer_ended = true;
                     deliver(Incoming::End);
@@ -270,16 +270,11 @@ impl<E: Engine> TlsConnection<E> {
         Ok(step)
     }
 
-    /// Tells that the connection is secured, once, if the protocol is one of ours. `rest` is the
-    /// input that rustls has yet to consume.
-    fn announce(
-        &mut self,
-        rest: &mut [u8],
-        deliver: &mut dyn FnMut(Incoming<'_>),
-    ) -> Result<(), SecurityError> {
+    /// Tells that the connection is secured, once, if the protocol is one of ours.
+    fn announce(&mut self, deliver: &mut dyn FnMut(Incoming<'_>)) -> Result<(), SecurityError> {
         // rustls lets a peer pass that does not take part in ALPN.
         if !self.settings.alpn.is_empty() && self.engine.alpn_protocol().is_none() {
-            self.send_close_notify(rest);
+            // No close_notify: a peer that speaks tlsstream would take it for the end of its stream.
             return Err(self.fail(protocol(&self.settings).into()));
         }
         let certificate = self.peer_certificate().map(CertificateDer::from);
@@ -289,7 +284,6 @@ impl<E: Engine> TlsConnection<E> {
         };
         // A peer that does not want to know who we are lets anybody in.
         if self.asked.take().is_some_and(|asked| !asked.was()) {
-            self.send_close_notify(rest);
             return Err(self.fail(Reason::NotAskedForCertificate.into()));
         }
         self.secured_at = UnixTime::now();

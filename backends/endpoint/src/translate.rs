@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::UnixTime;
-use rustls::{AlertDescription, CertificateError, Error, OtherError};
+use rustls::{AlertDescription, CertificateError, Error, HandshakeType, OtherError};
 
 use crate::alert::Alert;
 use crate::certificate::Unusable;
@@ -19,6 +19,10 @@ pub(crate) fn translate(error: Error, tls: &Tls) -> SecurityError {
         Error::NoCertificatesPresented => Reason::PeerCertificateMissing,
         Error::PeerIncompatible(incompatible) => self::incompatible(incompatible),
         Error::NoApplicationProtocol => protocol(tls),
+        Error::InappropriateHandshakeMessage {
+            got_type: HandshakeType::ClientHello,
+            expect_types,
+        } if expect_types.contains(&HandshakeType::ServerHello) => Reason::BothOpened,
         Error::DecryptError => Reason::Corrupted,
         Error::FailedToGetCurrentTime
         | Error::FailedToGetRandomBytes

@@ -262,3 +262,22 @@ fn every_alert_has_a_meaning() {
         assert!(std::error::Error::source(&error).is_some());
     }
 }
+
+/// Nobody answers, and both are told what is the matter, not to update anything.
+#[test]
+fn two_ends_that_have_both_opened_the_connection() {
+    let (on_robot, _) = ours();
+    for piece in PIECES {
+        let (mut left, mut right) = (End::connect(&on_robot), End::connect(&on_robot));
+        carry(&mut left, &mut right, piece);
+        for end in [left, right] {
+            let error = end.error.unwrap();
+            assert_eq!(error.reason(), &Reason::BothOpened);
+            assert_eq!(
+                error.to_string(),
+                "both ends have opened the connection, so neither answers; have one of them accept it"
+            );
+            assert_eq!((error.blame(), error.can_retry()), (Blame::Refused, false));
+        }
+    }
+}

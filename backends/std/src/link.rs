@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_driver as driver;
-use countersign_driver::core::{Bytes, CloseMode, PeerId, Sequence, Verdict, VerdictCounts};
+use countersign_driver::core::{
+    Bytes, CloseMode, CloseReason, PeerId, Sequence, Verdict, VerdictCounts,
+};
 use countersign_driver::endpoint::Fingerprint;
 use countersign_driver::{ChannelError, LinkError, LinkEvent, Outgoing, Report, SendError};
 
@@ -15,8 +17,10 @@ use crate::receiver::{ManualReceiver, Receiver};
 /// One end of a link that is up. Usable from any thread.
 ///
 /// When the `Link` and all of its senders and receivers are dropped, the link is closed in the
-/// background, as by [`Link::close`]; receive channels of which nobody holds the receiver then,
-/// reject what comes.
+/// background. An end that has channels to send on says
+/// [`close::DROPPED`](driver::core::close::DROPPED) then, since nobody has said that all was sent: a
+/// program that fails and returns early must not look like one that is done. Receive channels of
+/// which nobody holds the receiver reject what comes.
 #[derive(Debug)]
 pub struct Link(driver::Link);
 
@@ -118,18 +122,36 @@ impl Link {
         block::on_for(self.0.ended(), limit)
     }
 
-    /// Closes the link in order and waits for the end: see [`CloseMode`] for what becomes of what
-    /// is not yet on the wire, and [`Patience::close`](driver::core::Patience::close) for how long
-    /// it may take. Messages that still come meanwhile must be taken from their receivers in
-    /// another thread, or the receivers dropped. Receive channels whose receivers were never asked
-    /// for reject what comes.
+    /// Closes the link in order, says that all is well, and waits for the end: see [`CloseMode`] for
+    /// what becomes of what is under way, and
+    /// [`Patience::close`](driver::core::Patience::close) for how long it may go without anything
+    /// moving. A message that was taken from a [`ManualReceiver`] and waits to be settled is waited
+    /// for: settle it in another thread, or before.
     pub fn close(&self, mode: CloseMode) -> Report {
         block::on(self.0.close(mode))
+    }
+
+    /// As [`Link::close`], for an end with which not all is well: the peer's receivers end with an
+    /// error that has the reason, and not as if they had the whole of what there was to send.
+    pub fn close_with(&self, mode: CloseMode, reason: CloseReason) -> Report {
+        block::on(self.0.close_with(mode, reason))
     }
 
     /// Begins to close the link, as [`Link::close`], without waiting for the end.
     pub fn start_close(&self, mode: CloseMode) {
         self.0.start_close(mode);
+    }
+
+    /// Begins to close the link, as [`Link::close_with`], without waiting for the end. Closing again
+    /// can only make the close stricter, and put a reason in the place of 'all is well'.
+    pub fn start_close_with(&self, mode: CloseMode, reason: CloseReason) {
+        self.0.start_close_with(mode, reason);
+    }
+
+    /// What the peer has said with its close, once it has begun to close.
+    #[must_use]
+    pub fn peer_closes(&self) -> Option<CloseReason> {
+        self.0.peer_closes()
     }
 
     /// Ends the link at once, whatever is under way: what is on the wire gets the verdict

@@ -168,10 +168,13 @@ impl<A> Listener<A> {
     /// stopped or replaced.
     ///
     /// From here on peers that want a new link are told that there is no room, and links that
-    /// nobody has accepted are closed. All others are closed as by [`Link::close`] with
-    /// [`CloseMode::Drain`](driver::core::CloseMode): whoever holds their receivers has to take
-    /// what still comes, in other threads. Peers that lose their connection meanwhile can still
-    /// come back to end their link. When `limit` has passed, what is left is abandoned.
+    /// nobody has accepted are closed. All others are closed as by [`Link::close_with`] with
+    /// [`CloseMode::DrainBoth`](driver::core::CloseMode::DrainBoth): whoever holds their receivers has
+    /// to take what still comes, in other threads, or drop them. Those with channels to send on say
+    /// [`close::GOING_AWAY`](driver::core::close::GOING_AWAY), since their application may have
+    /// wanted to send more; one that is done closes its link by itself before. Peers that lose
+    /// their connection meanwhile can still come back to end their link. When `limit` has passed,
+    /// what is left is abandoned.
     pub fn drain(&self, limit: Duration) -> Drained {
         block::on(self.0.drain(limit))
     }

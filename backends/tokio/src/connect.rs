@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
 
-use crate::runtime::{Stream, alarm, establish};
+use crate::runtime::{Stream, alarm, drive, establish};
 
 /// Connects to a listening peer over TCP, and waits until it has accepted this end.
 ///
@@ -105,9 +105,9 @@ where
 /// As for [`connect`].
 pub async fn pair(opener: &Setup, acceptor: &Setup) -> Result<(Link, Link), LinkError> {
     let (near, far) = memory();
-    let opening = establish(Connecting::over(opener, Role::Opener, near));
-    let accepting = establish(Connecting::over(acceptor, Role::Acceptor, far));
-    tokio::try_join!(opening, accepting)
+    let opening = drive(Connecting::over(opener, Role::Opener, near))?;
+    let accepting = drive(Connecting::over(acceptor, Role::Acceptor, far))?;
+    Ok((opening.connected().await?, accepting.connected().await?))
 }
 
 /// Makes a link over a stream that is already open, and waits until the peer has accepted this

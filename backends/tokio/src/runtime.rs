@@ -51,12 +51,19 @@ pub(crate) fn alarm() -> impl Timer + Send {
     Alarm::new(|deadline: Instant| sleep_until(deadline.into()))
 }
 
+/// Drives a link in a task of its own.
+pub(crate) fn drive<D: Dial<Transport: Send> + Send + 'static>(
+    made: Result<(Connecting, Driver<D>), SetupError>,
+) -> Result<Connecting, LinkError> {
+    let (connecting, driver) =
+        made.map_err(|error| LinkError::transport(io::Error::other(error)))?;
+    tokio::spawn(driver.run(alarm()));
+    Ok(connecting)
+}
+
 /// Drives a link in a task of its own, and waits until the peer has accepted this end.
 pub(crate) async fn establish<D: Dial<Transport: Send> + Send + 'static>(
     made: Result<(Connecting, Driver<D>), SetupError>,
 ) -> Result<Link, LinkError> {
-    let (connecting, driver) =
-        made.map_err(|error| LinkError::transport(io::Error::other(error)))?;
-    tokio::spawn(driver.run(alarm()));
-    connecting.connected().await
+    drive(made)?.connected().await
 }

@@ -27,12 +27,13 @@ use std::time::Duration;
 use countersign_certs::{GeneratedIdentity, NewIdentity, Overwrite};
 use countersign_tokio::core::{ChannelConfig, Config, Reconnect};
 use countersign_tokio::endpoint::{Identity, Pins, Security};
-use countersign_tokio::{LinkError, Setup};
+use countersign_tokio::{RecvError, Setup};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::{BackendName, DemoArgs};
 use crate::capture::Recording;
 use crate::exit::Failure;
+use crate::stdio;
 use backend::{Backend, Std, Tokio};
 use check::Findings;
 use cuts::{Cuts, PICTURES_PER_CUT, most_cuts};
@@ -97,7 +98,10 @@ fn run_on<B: Backend>(backend: &B, args: &DemoArgs) -> Result<(), Failure> {
     progress.finish_and_clear();
     let made = cuts.map_or(0, |cuts| cuts.made());
     recording.finish();
-    conclude(&robot?, &operator?, asked, made)
+    let (report, verdict) = conclude(&robot?, &operator?, asked, made);
+    // What was found out matters more than whether anybody reads it.
+    let printed = stdio::print(report);
+    verdict.and(printed)
 }
 
 /// How many cuts there are to be.
@@ -114,37 +118,46 @@ fn how_many_cuts(args: &DemoArgs) -> Result<u32, Failure> {
     }
 }
 
-/// Prints the table and gives the check's word.
-fn conclude(robot: &Traffic, operator: &Traffic, asked: u32, made: u64) -> Result<(), Failure> {
-    println!("{}", table::render(&robot.sent, &operator.sent));
+/// What came of the demo: the table with the check's findings, and its word.
+fn conclude(
+    robot: &Traffic,
+    operator: &Traffic,
+    asked: u32,
+    made: u64,
+) -> (String, Result<(), Failure>) {
+    let mut report = format!("{}\n", table::render(&robot.sent, &operator.sent));
     // Of both ends the one that connects knows which connections there were.
     let survived = operator.report.resumes.min(made);
     if asked > 0 {
         let replayed = robot.replayed() + operator.replayed();
-        println!("cuts survived: {survived} of {asked}; messages replayed: {replayed}");
+        report += &format!("cuts survived: {survived} of {asked}; messages replayed: {replayed}\n");
     }
     let video = check::check(&robot.sent, &operator.received);
     let commands = check::check(&operator.sent, &robot.received);
     let Findings {
         lost, duplicated, ..
     } = video + commands;
-    println!("messages lost: {lost}; duplicated: {duplicated}");
+    report += &format!("messages lost: {lost}; duplicated: {duplicated}\n");
     for (channel, findings) in [(VIDEO, video), (COMMANDS, commands)] {
         if !findings.is_good() {
             let message = format!("channel {channel}, checked by SHA-256: {findings}");
-            return Err(Failure::failed(message));
+            return (report, Err(Failure::failed(message)));
         }
     }
-    println!("checked by SHA-256: what was handled arrived once, unchanged and in order");
+    report += "checked by SHA-256: what was handled arrived once, unchanged and in order\n";
     if survived < asked.into() {
         let message = format!("the link survived {survived} cuts of the {asked} asked for");
-        return Err(Failure::failed(message));
+        return (report, Err(Failure::failed(message)));
     }
-    Ok(())
+    (report, Ok(()))
 }
 
-fn failed(end: &str, error: LinkError) -> Failure {
-    Failure::link(&format!("the {end}'s link"), error)
+fn failed(end: &str, error: impl Into<RecvError>) -> Failure {
+    let what = format!("the {end}'s link");
+    match error.into() {
+        RecvError::Link(error) => Failure::link(&what, error),
+        border => Failure::failed(format!("{what}: {border}")),
+    }
 }
 
 fn join<T>(thread: ScopedJoinHandle<'_, Result<T, Failure>>) -> Result<T, Failure> {
@@ -231,7 +244,7 @@ mod tests {
     #[test]
     fn what_is_lost_or_doubled_or_not_survived_is_a_failure() {
         let conclude = |received: &[u64], resumes, made| {
-            let result = conclude(&end(2, &[], 0), &end(0, received, resumes), 3, made);
+            let (_, result) = conclude(&end(2, &[], 0), &end(0, received, resumes), 3, made);
             result.map_err(|failure| (failure.exit().code(), failure.to_string()))
         };
         assert_eq!(conclude(&[1, 2], 3, 3), Ok(()));

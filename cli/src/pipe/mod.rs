@@ -25,6 +25,7 @@ use crate::args::{Dialect, LinkArgs, PipeCommand};
 use crate::capture::Recording;
 use crate::exit::Failure;
 use crate::security;
+use crate::stdio;
 use stop::Stop;
 use watch::Watch;
 
@@ -121,7 +122,7 @@ async fn serve(address: &str, setup: Setup, mode: Mode) -> Result<Watch, Failure
         Failure::failed(message).because(error)
     })?;
     // Scripts wait for this line, so it does not go through the log.
-    eprintln!("listening on {}", listener.local_addr());
+    stdio::tell(format_args!("listening on {}", listener.local_addr()));
     loop {
         match listener.accept().await {
             Ok(link) => return Ok(Watch::new(link, Some(listener), mode)),

@@ -1,6 +1,5 @@
 //! Standard input to messages.
 
-use std::io::stdin;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -12,17 +11,23 @@ use super::input::{self, Batch, Input};
 use super::ledger::Ledger;
 use super::stop::Stop;
 use super::watch::{Turn, Watch};
-use super::{establish, held};
-use crate::args::SendArgs;
+use super::{establish, held, is_tlsstream};
+use crate::args::{LinkArgs, SendArgs};
 use crate::capture::Recording;
 use crate::exit::Failure;
+use crate::split::Way;
+use crate::stdio;
 
 pub(super) async fn run(
     args: SendArgs,
     recording: &mut Recording,
     mut stop: Stop,
 ) -> Result<(), Failure> {
-    let mut channel = ChannelConfig::send(&args.link.channel).max_message(args.link.max_message);
+    if args.link.split == Way::Bytes && (args.latest || args.expire_after.is_some()) {
+        return Err(Failure::usage(NO_MESSAGES));
+    }
+    let input = stdio::input()?;
+    let mut channel = ChannelConfig::send(args.link.channel()).max_message(args.link.max_message);
     channel = channel.queue(QUEUE_MESSAGES, held(&args.link));
     if args.latest {
         channel = channel.latest();
@@ -32,9 +37,14 @@ pub(super) async fn run(
     };
     let sender = watch
         .link()
-        .sender(&args.link.channel)
+        .sender(args.link.channel())
         .map_err(|error| Failure::failed(error.to_string()))?;
-    let input = input::start(stdin(), args.link.split, args.link.max_message)
+    let limit = match args.link.split {
+        // What is one message is this end's choice, so none is too large for the peer.
+        Way::Bytes => bytes_limit(&args.link).min(sender.max_message()),
+        _ => args.link.max_message,
+    };
+    let input = input::start(input, args.link.split, limit)
         .map_err(|error| Failure::failed("the system gives no thread").because(error))?;
     let mut feeder = Feeder {
         watch,
@@ -51,10 +61,10 @@ pub(super) async fn run(
     } = feeder;
     let report = watch.close(CloseMode::Drain).await;
     let verdicts = report.verdicts();
-    eprintln!(
+    stdio::tell(format_args!(
         "sent {} messages, {} bytes: {verdicts}",
         ledger.messages, ledger.bytes
-    );
+    ));
     let handled = as_intended(&report, &args);
     let missing = ledger.messages.saturating_sub(handled);
     judge(fed, missing, ledger.messages, &watch, report)
@@ -63,6 +73,22 @@ pub(super) async fn run(
 /// How many messages wait for their verdicts at most: what receivers hold by default, and as much
 /// again on its way.
 const QUEUE_MESSAGES: usize = 16_384;
+
+/// What is to be said of flags that drop messages where these are no more than pieces of a stream.
+const NO_MESSAGES: &str = "--latest and --expire-after drop whole messages, and --split bytes has none; \
+                           choose another --split";
+
+/// The longest message that the Python original takes in one piece: a TLS record less the message's
+/// length in five digits and a `!`.
+const TLSSTREAM_PIECE: usize = (16 << 10) - 6;
+
+/// The largest piece of a stream of bytes that this end may send.
+fn bytes_limit(args: &LinkArgs) -> usize {
+    match is_tlsstream(args) {
+        true => args.max_message.min(TLSSTREAM_PIECE),
+        false => args.max_message,
+    }
+}
 
 /// How many messages ended as whoever gave the flags wanted.
 fn as_intended(report: &Report, args: &SendArgs) -> u64 {

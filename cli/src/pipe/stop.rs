@@ -1,7 +1,9 @@
 //! Signals: the first asks to close in order, the second ends the program at once.
 
 use std::io;
+use std::thread;
 
+use tokio::runtime::Builder;
 use tokio::sync::watch;
 
 use crate::exit::{Exit, Failure};
@@ -11,27 +13,40 @@ use crate::exit::{Exit, Failure};
 pub(super) struct Stop(watch::Receiver<bool>);
 
 impl Stop {
-    /// Takes SIGINT and SIGTERM from now on.
+    /// Takes SIGINT and SIGTERM from now on, in a thread of its own: the second ends the program also
+    /// while everything else waits for something that does not come.
     pub(super) fn listen() -> Result<Self, Failure> {
-        let mut signals = Signals::new().map_err(|error| {
+        let unheard = |error: io::Error| {
             Failure::failed("the system does not pass signals on").because(error)
-        })?;
+        };
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(unheard)?;
+        let mut signals = {
+            let _entered = runtime.enter();
+            Signals::new().map_err(unheard)?
+        };
         let (sender, receiver) = watch::channel(false);
-        tokio::spawn(async move {
+        let listener = thread::Builder::new().name("signals".to_owned());
+        let listening = async move {
             signals.next().await;
-            tracing::info!("asked to stop: closing in order; once more ends at once");
             // Nobody may care any more.
             let _ = sender.send(true);
+            tracing::info!("asked to stop: closing in order; once more ends at once");
             signals.next().await;
             std::process::exit(Exit::Failed.code().into());
-        });
+        };
+        listener
+            .spawn(move || runtime.block_on(listening))
+            .map_err(unheard)?;
         Ok(Self(receiver))
     }
 
     /// Waits until the program is asked to stop. Cancel-safe.
     pub(super) async fn asked(&mut self) {
         if self.0.wait_for(|asked| *asked).await.is_err() {
-            // The task that listens is gone with the runtime: nobody can ask.
+            // Nobody listens for it any more.
             std::future::pending::<()>().await;
         }
     }

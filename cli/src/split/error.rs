@@ -43,13 +43,33 @@ pub enum SplitError {
         /// What had to come yet.
         missing: &'static str,
     },
-    /// Bytes between two pictures, or before the first.
-    #[error("byte {offset} of the input is {found:#04x}, where a JPEG picture (0xff 0xd8) starts")]
+    /// A byte that is neither a picture's nor what may lie between pictures.
+    #[error(
+        "byte {offset} of the input is {found:#04x}, where a JPEG picture (0xff 0xd8) starts, or \
+         padding or a multipart head before it"
+    )]
     NotAPicture {
         /// Where the byte stands.
         offset: u64,
         /// The byte.
         found: u8,
+    },
+    /// Too much of what may lie between pictures.
+    #[error(
+        "no JPEG picture (0xff 0xd8) starts within {limit} bytes of byte {offset} of the input, which \
+         is the most that is skipped"
+    )]
+    NoPictureFollows {
+        /// Where what was skipped starts.
+        offset: u64,
+        /// How much is skipped at most, in bytes.
+        limit: u64,
+    },
+    /// The stream had only what may lie between pictures.
+    #[error("the input has {end} bytes and no JPEG picture (0xff 0xd8)")]
+    NoPicture {
+        /// How long the stream was.
+        end: u64,
     },
     /// A byte that no JPEG picture can have at that place.
     #[error("byte {offset} of the input is {found:#04x}, inside a JPEG picture where {expected}")]

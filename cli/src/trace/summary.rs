@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use countersign_tokio::capture::{Entry, Happened, Record, Said};
+use countersign_tokio::capture::{Entry, Happened, Record, Said, Taken};
 
 use super::line::{Line, Way, plain, quoted};
 
@@ -122,7 +122,7 @@ fn count(channel: &mut Channel, entry: &Entry, now: u64) {
             channel.sent_bytes += message.len();
         }
         Entry::Take {
-            outcome: Some((_, length)),
+            outcome: Some(Taken::Message(_, length)),
             ..
         } => {
             channel.taken += 1;

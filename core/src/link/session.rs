@@ -11,9 +11,10 @@ use crate::event::Event;
 use crate::life::{Input, Life};
 use crate::observe::{Call, Outcome};
 use crate::receive::append;
+use crate::refuse::{self, Refusal};
 use crate::sessions::{GoneSession, SessionId};
 use crate::wire::{ChannelEntry, Greeting, NO_CHANNEL, NOT_KNOWN, OwnedGreeting, SessionOutcome};
-use crate::{Instant, Sequence, abort, refuse};
+use crate::{Instant, Sequence, abort};
 
 /// What two ends have in common beyond a connection.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -96,7 +97,7 @@ impl Link {
     ///
     /// The answer to a peer that [returns](Visit::Returns) is [`Link::take_over`] on the link that
     /// has the session. If there is none or it declines, and to [new](Visit::New) ones, it is
-    /// [`Link::admit`] or [`Link::refuse_busy`] on this one. Without an answer the handshake runs
+    /// [`Link::admit`] or [`Link::refuse`] on this one. Without an answer the handshake runs
     /// out of time. A new peer whose declaration does not fit is refused as such before.
     ///
     /// In the tlsstream dialect the peer may send a message meanwhile, which the link keeps.
@@ -149,9 +150,8 @@ impl Link {
         if !self.is_next_attempt(hello.head.attempt) {
             visitor.advance_clock(self.now);
             let farewell = Farewell::Refuse {
-                code: refuse::STALE,
                 channel: NO_CHANNEL,
-                text: EndReason::Stale.to_string(),
+                refusal: Refusal::new(refuse::STALE, EndReason::Stale.to_string()),
             };
             visitor.fail(Input::Failed, EndReason::Stale, Some(farewell));
             return TakeOver::Stale;
@@ -214,31 +214,30 @@ impl Link {
         Ok(())
     }
 
-    /// Sends a peer that waits for the caller's word away, because there is no room for another
-    /// link: the opener may try again later. `why` is told at both ends, cut to 256 bytes for the
-    /// opener. The link ends as [`EndReason::Busy`], or for what is wrong with the declaration.
+    /// Refuses a peer that waits for the caller's word, for want of room ([`Refusal::busy`]) or for
+    /// a reason of the application's own, which is told at both ends. The link ends as
+    /// [`EndReason::TurnedAway`], or for what is wrong with the declaration.
     ///
     /// The tlsstream dialect has no words for it, so there the connection just ends.
-    pub fn refuse_busy(&mut self, now: Instant, why: &str) {
+    pub fn refuse(&mut self, now: Instant, refusal: &Refusal) {
         self.advance_clock(now);
-        self.observer.call(self.now, Call::RefuseBusy { why });
+        self.observer.call(self.now, Call::Refuse { refusal });
         if self.visit().is_none() {
             return;
         }
+        let refusal = refusal.cut();
         let farewell = match self.session.waiting.take() {
             Some(Waiting::Hello(hello)) => match self.fit_channels(&hello.greeting()) {
                 Ok(Some(_)) => Some(Farewell::Refuse {
-                    code: refuse::BUSY,
                     channel: NO_CHANNEL,
-                    text: why.to_string(),
+                    refusal: refusal.clone(),
                 }),
                 Ok(None) => return,
                 Err(violation) => return self.accuse(violation),
             },
             _ => None,
         };
-        let text = why.to_string();
-        self.fail(Input::Failed, EndReason::Busy { text }, farewell);
+        self.fail(Input::Failed, EndReason::TurnedAway(refusal), farewell);
     }
 
     /// Ends a link whose peer is away, because the caller has no room for it.
@@ -447,17 +446,22 @@ impl Link {
         why: SessionLoss,
         settled: &[Option<Sequence>],
     ) -> Result<(), PeerMisbehaved> {
+        // Who had said DONE has all verdicts: what is lost then is nothing but the farewell.
+        let loss = Some(why).filter(|_| !self.closing.ever_done);
+        let border = loss;
+        #[cfg(feature = "planted")]
+        let border = border.filter(|_| !self.errs_about_borders());
         for (at, half) in self.halves.iter_mut().enumerate() {
             match half {
                 Half::Send(half) => half.start_over(settled.get(at).copied().flatten())?,
-                Half::Receive(half) => half.start_over(),
+                Half::Receive(half) => half.start_over(border),
             }
         }
         self.session.id = [0; 16];
         self.session.attempt = 0;
+        self.closing.lose_session();
         self.has_news = true;
-        // Who had said DONE has all verdicts: what is lost then is nothing but the farewell.
-        if !self.closing.ever_done {
+        if let Some(why) = loss {
             self.tell(Event::SessionLost(why));
         }
         Ok(())
@@ -499,9 +503,7 @@ impl Link {
         }
         if !self.outlives(loss) {
             let reason = if self.misses_only_the_farewell(loss) {
-                EndReason::Closed {
-                    by_us: self.closing.by_us,
-                }
+                self.closing.end_reason()
             } else {
                 EndReason::Lost(loss)
             };

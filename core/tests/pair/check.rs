@@ -61,7 +61,7 @@ impl World<'_> {
         let patience = self.case.patience();
         let holds = match reason {
             // In `tlsstream` every end of the connection between messages is a close.
-            EndReason::Closed { by_us } => {
+            EndReason::Closed { by_us, .. } => {
                 *by_us == end.by_us && (end.by_us || peer.by_us || !self.native())
             }
             EndReason::ClosedBeforeConnected => true,

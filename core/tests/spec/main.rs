@@ -5,7 +5,10 @@
 mod common;
 
 mod admission;
+mod border;
 mod close;
+mod close_code;
+mod close_taking;
 mod coverage;
 mod extremes;
 mod farewell;

@@ -133,7 +133,7 @@ impl Peer {
 
     /// How its connection was lost.
     pub(crate) fn loss(&self, loss: Loss) -> LinkError {
-        self.inner.explanation.of_loss(loss)
+        self.inner.explanation.of_loss(&self.inner.link, loss)
     }
 
     /// The poller has found something out about its socket.
@@ -208,9 +208,11 @@ impl Peer {
                 ToSend::Bytes(buffer) => match socket.write(buffer) {
                     None => return,
                     Some(Ok(count)) if count > 0 => wire.sent(),
-                    Some(result) => {
-                        let error = result.err();
-                        let error = error.unwrap_or_else(|| io::ErrorKind::WriteZero.into());
+                    Some(Ok(_)) => {
+                        self.inner.explain(io::ErrorKind::WriteZero.into(), wire);
+                        wire.failed(now, &mut self.inner);
+                    }
+                    Some(Err(error)) => {
                         wire.cannot_send();
                         self.inner.explain(error, wire);
                     }
@@ -304,7 +306,7 @@ impl Peer {
             return None;
         }
         let loss = self.inner.link.last_loss()?;
-        let error = self.inner.explanation.of_loss(loss);
+        let error = self.inner.explanation.of_loss(&self.inner.link, loss);
         self.inner.explanation.clear();
         Some(error)
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use countersign_core::{EndReason, Event, Instant, SessionId, TakeOver, Visit};
+use countersign_core::{EndReason, Event, Instant, Refusal, SessionId, TakeOver, Visit};
 use countersign_endpoint::LinkError;
 use mio::Token;
 use mio::net::TcpStream;
@@ -178,7 +178,7 @@ impl OwnLoop {
         if let Some(peer) = self.peers.get_mut(&id) {
             match admitted {
                 Ok(()) => peer.link_mut().admit(now, gone.as_ref()),
-                Err(why) => peer.link_mut().refuse_busy(now, &why),
+                Err(why) => peer.link_mut().refuse(now, &Refusal::busy(why)),
             }
         }
         true

@@ -34,7 +34,7 @@ pub fn drain(pair: &Pair) {
         let got = thread::scope(|scope| {
             let got = scope.spawn(|| receiver.take_all().len());
             let report = from.close(CloseMode::Drain);
-            assert_eq!(reason(&report), EndReason::Closed { by_us: true });
+            assert_eq!(reason(&report), EndReason::closed(true));
             assert_eq!(report.verdicts().to_string(), "500 handled");
             got.join().unwrap()
         });
@@ -43,7 +43,7 @@ pub fn drain(pair: &Pair) {
             assert_eq!(receipt.verdict(), Some(Verdict::Handled));
         }
         let report = to.ended();
-        assert_eq!(reason(&report), EndReason::Closed { by_us: false });
+        assert_eq!(reason(&report), EndReason::closed(false));
         assert_eq!(report.channels[0].delivered, 500);
     });
 }
@@ -106,8 +106,8 @@ pub fn after_idling(pair: &Pair) {
                 };
                 thread::sleep(CLOSE + Duration::from_millis(50));
                 let report = closing.close(CloseMode::Drain);
-                assert_eq!(reason(&report), EndReason::Closed { by_us: true });
-                assert_eq!(reason(&other.ended()), EndReason::Closed { by_us: false });
+                assert_eq!(reason(&report), EndReason::closed(true));
+                assert_eq!(reason(&other.ended()), EndReason::closed(false));
             });
         }
     }
@@ -264,7 +264,7 @@ pub fn dropping_all_handles_closes(pair: &Pair) {
         drop(another);
         let mut receiver = to.receiver("data").unwrap();
         assert_eq!(receiver.take_all(), ["first", "last"]);
-        assert_eq!(reason(&to.ended()), EndReason::Closed { by_us: false });
+        assert_eq!(reason(&to.ended()), EndReason::closed(false));
         // Receipts outlive the link.
         assert!(receipt.wait().is_handled());
         assert!(last.wait().is_handled());
