@@ -17,7 +17,7 @@ mod watch;
 
 use std::io;
 
-use countersign_tokio::core::{ChannelConfig, Config, ConfigError, Mode, Patience, Reconnect};
+use countersign_tokio::core::{ChannelConfig, Config, ConfigError, Patience, Reconnect};
 use countersign_tokio::{LinkError, Setup, connect, listen};
 use tokio::runtime::Builder;
 
@@ -71,7 +71,6 @@ async fn establish(
 ) -> Result<Option<Watch>, Failure> {
     let secured = security::from_args(&args.security)?;
     reload::on_hangup(&secured)?;
-    let mode = channel.mode();
     let patience = Patience {
         retain: args.retain,
         ..Patience::default()
@@ -80,24 +79,26 @@ async fn establish(
         .channel(channel)
         .dialect(args.dialect.into())
         .patience(patience)
+        // What follows a gap belongs to another stream.
+        .single_session()
         .reconnect(Reconnect::limited(args.retry.0));
     let setup = Setup::new(config, secured.security)
         .map_err(|error: ConfigError| Failure::usage(error.to_string()))?;
     *recording = Recording::begin(&args.capture)?;
     let setup = recording.of(setup);
     let watch = tokio::select! {
-        watch = reach(args, setup, mode) => watch?,
+        watch = reach(args, setup) => watch?,
         () = stop.asked() => return Ok(None),
     };
     tracing::info!("connected with {}", watch::name(watch.link().peer()));
     Ok(Some(watch))
 }
 
-async fn reach(args: &LinkArgs, setup: Setup, mode: Mode) -> Result<Watch, Failure> {
+async fn reach(args: &LinkArgs, setup: Setup) -> Result<Watch, Failure> {
     match (&args.place.listen, &args.place.connect) {
-        (Some(address), _) => serve(address, setup, mode).await,
+        (Some(address), _) => serve(address, setup).await,
         (None, Some(address)) => match connect(address.clone(), &setup).await {
-            Ok(link) => Ok(Watch::new(link, None, mode)),
+            Ok(link) => Ok(Watch::new(link, None)),
             Err(error) => Err(unreachable(address, error)),
         },
         (None, None) => Err(Failure::usage("either --listen or --connect is needed")),
@@ -116,7 +117,7 @@ fn unreachable(address: &str, error: LinkError) -> Failure {
 }
 
 /// Waits for the first peer that is let in.
-async fn serve(address: &str, setup: Setup, mode: Mode) -> Result<Watch, Failure> {
+async fn serve(address: &str, setup: Setup) -> Result<Watch, Failure> {
     let listener = listen(address, setup).await.map_err(|error| {
         let message = format!("{address}: cannot listen there ({error}); choose another --listen");
         Failure::failed(message).because(error)
@@ -125,7 +126,7 @@ async fn serve(address: &str, setup: Setup, mode: Mode) -> Result<Watch, Failure
     stdio::tell(format_args!("listening on {}", listener.local_addr()));
     loop {
         match listener.accept().await {
-            Ok(link) => return Ok(Watch::new(link, Some(listener), mode)),
+            Ok(link) => return Ok(Watch::new(link, Some(listener))),
             Err(error) => tracing::warn!("{error}"),
         }
     }

@@ -81,21 +81,12 @@ async fn pump(
     let mut writer = Writer::Idle(output);
     let mut stopping = false;
     let mut ended = false;
-    let mut session_lost = None;
     loop {
         tokio::select! {
-            // What comes after the session was lost is not taken: it belongs to another stream.
             biased;
-            turn = watch.next(), if !ended => match turn {
-                Turn::SessionLost => {
-                    let why = watch.session_lost().unwrap_or_default();
-                    session_lost = Some(Failure::failed(format!("{MORE}: {why}")));
-                }
-                Turn::Ended => ended = true,
-                Turn::PeerClosing => {}
-            },
+            turn = watch.next(), if !ended => ended = turn == Turn::Ended,
             result = writer.written() => result?,
-            batch = source.next(), if writer.is_idle() && session_lost.is_none() => {
+            batch = source.next(), if writer.is_idle() => {
                 match batch.map_err(broken)? {
                     Some(batch) => writer.put(batch),
                     None => return Ok(()),
@@ -106,14 +97,11 @@ async fn pump(
                 watch.link().start_close(CloseMode::Withdraw);
             }
         }
-        if stopping && (ended || session_lost.is_some()) && !writer.is_idle() {
+        if stopping && ended && !writer.is_idle() {
             match tokio::time::timeout(LAST_WRITE, writer.written()).await {
                 Ok(result) => result?,
                 Err(_) => return Err(Failure::failed(STUCK)),
             }
-        }
-        if let Some(failure) = session_lost.take_if(|_| writer.is_idle()) {
-            return Err(failure);
         }
     }
 }

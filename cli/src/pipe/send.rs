@@ -67,7 +67,7 @@ pub(super) async fn run(
     ));
     let handled = as_intended(&report, &args);
     let missing = ledger.messages.saturating_sub(handled);
-    judge(fed, missing, ledger.messages, &watch, report)
+    judge(fed, missing, ledger.messages, report)
 }
 
 /// How many messages wait for their verdicts at most: what receivers hold by default, and as much
@@ -104,13 +104,7 @@ fn as_intended(report: &Report, args: &SendArgs) -> u64 {
 }
 
 /// What the program's end is to be, from how feeding ended and what became of the messages.
-fn judge(
-    fed: Result<(), Failure>,
-    missing: u64,
-    sent: u64,
-    watch: &Watch,
-    report: Report,
-) -> Result<(), Failure> {
+fn judge(fed: Result<(), Failure>, missing: u64, sent: u64, report: Report) -> Result<(), Failure> {
     let broken = report.end.filter(|end| !end.is_orderly());
     if missing == 0 && fed.is_ok() {
         // Nothing is missing but the farewell.
@@ -124,10 +118,9 @@ fn judge(
         0 => "the input had not ended".to_owned(),
         _ => format!("{missing} of {sent} messages may not have been handled"),
     };
-    match (watch.session_lost(), broken) {
-        (Some(why), _) => Err(Failure::failed(format!("{what}: {why}"))),
-        (None, Some(end)) => Err(Failure::link(&what, end)),
-        (None, None) => {
+    match broken {
+        Some(end) => Err(Failure::link(&what, end)),
+        None => {
             fed?;
             Err(Failure::failed(format!(
                 "{missing} of {sent} messages were not handled; see the receiver's log"

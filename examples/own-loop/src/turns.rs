@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use countersign_core::{EndReason, Event, Instant, Refusal, SessionId, TakeOver, Visit};
+use countersign_core::{EndReason, Event, Instant, Refusal, TakeOver, Visit};
 use countersign_endpoint::LinkError;
 use mio::Token;
 use mio::net::TcpStream;
