@@ -217,6 +217,7 @@ fn a_listener_that_was_restarted_does_not_know_the_session() {
     // The new one got nothing of an old stream.
     let received = restarted.finish();
     received.expect(1, "received 0 messages");
+    received.expect(1, "the session is over");
     assert_eq!(received.stdout, b"");
     receiver.finish();
 
@@ -236,7 +237,7 @@ fn a_listener_that_was_restarted_does_not_know_the_session() {
     let mut rest = Vec::new();
     output.read_to_end(&mut rest).unwrap();
     assert_eq!(rest, b"");
-    restarted.finish().expect(1, "the input had not ended: ");
+    restarted.finish().expect(1, "the session is over");
     drop((input, again));
     sender.finish();
 }
@@ -258,9 +259,13 @@ fn attempts_have_a_limit_when_a_peer_is_gone() {
     }
 }
 
+/// The end that connects is killed and started again while the other waits for it: both are told,
+/// also the one that would otherwise try for ever.
 #[test]
 fn a_peer_that_was_restarted_is_not_taken_for_the_one_that_is_away() {
     let identities = Identities::new();
+    let began_anew = "the session is lost: the peer began anew; it may have restarted";
+    let session_over = "the session that this end held here before is over";
     let mut receiver = identities.listen("recv", &[]);
     let mut sender = identities.connect(&receiver, "send", &[]);
     let (mut input, mut output) = (sender.stdin(), receiver.stdout());
@@ -271,17 +276,61 @@ fn a_peer_that_was_restarted_is_not_taken_for_the_one_that_is_away() {
     let mut again = restarted.stdin();
     again.write_all(b"one\n").unwrap();
     let received = receiver.finish();
-    received.expect(
-        1,
-        "the session is lost: the peer began anew; it may have restarted",
-    );
+    received.expect(1, began_anew);
     received.expect(1, "received 1 message");
     let mut rest = Vec::new();
     output.read_to_end(&mut rest).unwrap();
     assert_eq!(rest, b"");
-    restarted.kill();
-    restarted.finish();
+    let sent = restarted.finish();
+    sent.expect(1, session_over);
+    sent.expect(1, "connect again");
+    drop(again);
     sender.finish();
+
+    let mut sender = identities.listen("send", &[]);
+    let mut receiver = identities.connect(&sender, "recv", &[]);
+    let (mut input, mut output) = (sender.stdin(), receiver.stdout());
+    pass(&mut input, &mut output, "one");
+    receiver.kill();
+    sender.wait_for_log("; waiting for the peer to return", 1);
+    let received = identities.connect(&sender, "recv", &[]).finish();
+    received.expect(1, session_over);
+    assert_eq!(received.stdout, b"");
+    let sent = sender.finish();
+    sent.expect(1, began_anew);
+    sent.expect(1, ": 1 handled\n");
+    drop((input, receiver.finish()));
+}
+
+/// Without an identity nobody can be told from the peer that is away.
+#[test]
+fn a_stranger_ends_no_pipe_in_plain_text() {
+    let plain = ["--plaintext".to_owned()];
+    let mut receiver = Running::start(pipe("recv", ["--listen", "127.0.0.1:0"], &plain, &[]));
+    let address = receiver.address.clone().unwrap();
+    let network = proxy(&receiver);
+    let place = network.address();
+    let through = place.to_string();
+    let mut sender = Running::start(pipe("send", ["--connect", &through], &plain, &[]));
+    let (mut input, mut output) = (sender.stdin(), receiver.stdout());
+    pass(&mut input, &mut output, "one");
+    drop(network);
+    receiver.wait_for_log("; waiting for the peer to return", 1);
+    let mut other = Running::start(pipe("send", ["--connect", &address], &plain, &[]));
+    let stdin = other.stdin();
+    other.finish().expect(1, "it has its peer already");
+    // It comes back when the network does.
+    let network = loop {
+        match Proxy::at(place, self::address(&receiver)) {
+            Ok(network) => break network,
+            Err(_) => std::thread::yield_now(),
+        }
+    };
+    pass(&mut input, &mut output, "two");
+    drop((input, stdin));
+    sender.finish().expect(0, "2 handled");
+    receiver.finish().expect(0, "received 2 messages");
+    drop(network);
 }
 
 #[test]
@@ -297,7 +346,6 @@ fn the_tlsstream_dialect_ends_with_its_connection() {
     input.write_all(b"\n").unwrap();
     let sent = sender.finish();
     sent.expect(1, "of 2 messages, 1 may have been handled or not: ");
-    sent.expect(1, "the tlsstream dialect can't resume");
     sent.expect(1, "1 handled, 1 unknown");
     receiver
         .finish()

@@ -336,7 +336,11 @@ fn nobody_reads_the_output() {
     let sent = sender.finish();
     sent.expect(1, "error: of 1 message, 1 was rejected: the peer ");
     sent.expect(1, ": standard output was closed by whoever reads it, ");
-    assert!(sent.stderr.contains(" bytes: 1 rejected\n"), "{}", sent.stderr);
+    assert!(
+        sent.stderr.contains(" bytes: 1 rejected\n"),
+        "{}",
+        sent.stderr
+    );
 }
 
 /// How many messages a sender's report says were handled.
