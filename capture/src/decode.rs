@@ -1,11 +1,13 @@
 //! From bytes to records.
 
-use countersign_core::{CloseMode, CloseReason, Instant, Loss, PeerId, Refusal, TakeOver};
+use countersign_core::{
+    CloseMode, CloseReason, Instant, Loss, PeerId, Refusal, SessionLoss, TakeOver,
+};
 use minicbor::data::Type;
 use minicbor::decode::Decoder;
 
 use crate::config;
-use crate::record::{Data, Ended, Entry, Gone, Happened, Outcome, Part, Record, Said};
+use crate::record::{Data, Ended, Entry, Gone, Happened, Outcome, Part, Record, Said, Taken};
 
 /// The version of the format that this crate writes and reads.
 pub const VERSION: u64 = 1;
@@ -353,10 +355,7 @@ impl<'a> Fields<'a> {
             },
             "take" => Entry::Take {
                 channel: self.channel()?,
-                outcome: self.when(returned, |fields| {
-                    fields.expect_array(2)?;
-                    Ok((fields.uint()?, fields.uint()?))
-                })?,
+                outcome: self.when(returned, Self::taken)?,
             },
             "handle" => Entry::Handle {
                 channel: self.channel()?,
@@ -388,6 +387,7 @@ impl<'a> Fields<'a> {
                 outcome: self.when(returned, |fields| match fields.text()? {
                     "done" => Ok(TakeOver::Done),
                     "stale" => Ok(TakeOver::Stale),
+                    "session-over" => Ok(TakeOver::SessionOver),
                     "not-mine" => Ok(TakeOver::NotMine),
                     _ => Err(Wrong::Value("what became of a connection")),
                 })?,
@@ -400,6 +400,7 @@ impl<'a> Fields<'a> {
                 text: self.owned()?,
                 again: self.flag()?,
             }),
+            "connect" => Entry::Connect,
             "evict" => Entry::Evict,
             "revoke" => Entry::Revoke,
             "out" => Entry::Out {
@@ -495,6 +496,21 @@ impl<'a> Fields<'a> {
         })
     }
 
+    fn taken(&mut self) -> Result<Taken, Wrong> {
+        self.expect_array(2)?;
+        if self.is_uint()? {
+            return Ok(Taken::Message(self.uint()?, self.uint()?));
+        }
+        if self.text()? != "session-border" {
+            return Err(Wrong::Value("what was taken"));
+        }
+        let name = self.text()?;
+        let mut all = SessionLoss::ALL.into_iter();
+        let found = all.find(|loss| loss.name() == name);
+        let loss = found.ok_or(Wrong::Value("how a session was lost"))?;
+        Ok(Taken::SessionBorder(loss))
+    }
+
     fn said(&mut self) -> Result<Said, Wrong> {
         if self.is_null()? {
             self.0.null()?;
@@ -554,7 +570,7 @@ impl<'a> Fields<'a> {
 /// How many arguments a record of this name has, and whether an outcome follows them.
 fn shape(name: &str) -> Option<(u64, bool)> {
     Some(match name {
-        "ask" | "eof" | "timeout" | "evict" | "revoke" | "gone" => (0, false),
+        "ask" | "eof" | "timeout" | "connect" | "evict" | "revoke" | "gone" => (0, false),
         "clock" | "in" | "lost" | "admit" | "end" => (1, false),
         "new" | "refuse" => (3, false),
         "close" => (4, false),

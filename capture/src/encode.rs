@@ -1,8 +1,8 @@
 //! From calls and outcomes to CBOR.
 
 use countersign_core::{
-    Call, CloseMode, CloseReason, EndReason, Event, GoneSession, Outcome, Output, PeerId, Refusal,
-    TakeOver, Verdict,
+    Call, CloseMode, CloseReason, EndReason, Event, GoneSession, Outcome, Output, PeerId,
+    ReceiveError, Refusal, TakeOver, Verdict,
 };
 use minicbor::Encoder;
 
@@ -244,6 +244,7 @@ pub(crate) fn call(cbor: &mut Cbor, call: &Call<'_>, input: Option<&mut Split>) 
             cbor.text(text).flag(*again);
             4
         }
+        Call::ConnectNow => name(cbor, "connect"),
         Call::Evict => name(cbor, "evict"),
         Call::Revoke => name(cbor, "revoke"),
         Call::PollOutput { space } => {
@@ -275,11 +276,15 @@ pub(crate) fn outcome(cbor: &mut Cbor, outcome: &Outcome<'_>, output: Option<&mu
         Outcome::Sent(Err(why)) => _ = cbor.text(why.name()),
         Outcome::Taken { sequence, length } => _ = cbor.array(2).uint(sequence).size(length),
         Outcome::Settled(Ok(())) => _ = cbor.null(),
+        Outcome::Settled(Err(why @ ReceiveError::SessionBorder(loss))) => {
+            cbor.array(2).text(why.name()).text(loss.name());
+        }
         Outcome::Settled(Err(why)) => _ = cbor.text(why.name()),
         Outcome::TakenOver(result) => {
             cbor.text(match result {
                 TakeOver::Done => "done",
                 TakeOver::Stale => "stale",
+                TakeOver::SessionOver => "session-over",
                 TakeOver::NotMine => "not-mine",
             });
         }

@@ -1,7 +1,8 @@
 //! What a record says.
 
 use countersign_core::{
-    CloseMode, CloseReason, Config, Instant, Loss, PeerId, Refusal, Role, Sequence, TakeOver,
+    CloseMode, CloseReason, Config, Instant, Loss, PeerId, Refusal, Role, Sequence, SessionLoss,
+    TakeOver,
 };
 
 /// One record of a capture.
@@ -49,7 +50,7 @@ pub enum Entry {
     },
     Take {
         channel: u16,
-        outcome: Option<(Sequence, u64)>,
+        outcome: Option<Taken>,
     },
     Handle {
         channel: u16,
@@ -80,6 +81,7 @@ pub enum Entry {
         gone: Option<Gone>,
     },
     Refuse(Refusal),
+    Connect,
     Evict,
     Revoke,
     Out {
@@ -93,6 +95,15 @@ pub enum Entry {
     End {
         why: String,
     },
+}
+
+/// What was taken from a channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Taken {
+    /// A message: its number and its length in bytes.
+    Message(Sequence, u64),
+    /// The border between two sessions, and why the older one was lost.
+    SessionBorder(SessionLoss),
 }
 
 /// What came of a command: a figure, or the name of what was wrong.
@@ -210,10 +221,10 @@ impl PartialEq for Ended {
 
 impl Entry {
     /// Every name that [`Entry::name`] gives.
-    pub const NAMES: [&'static str; 24] = [
+    pub const NAMES: [&'static str; 25] = [
         "new", "clock", "ask", "opened", "secured", "in", "eof", "lost", "timeout", "send", "take",
-        "handle", "reject", "abandon", "close", "takeover", "admit", "refuse", "evict", "revoke",
-        "out", "event", "gone", "end",
+        "handle", "reject", "abandon", "close", "takeover", "admit", "refuse", "connect", "evict",
+        "revoke", "out", "event", "gone", "end",
     ];
 
     /// The record's name in the specification.
@@ -238,6 +249,7 @@ impl Entry {
             Self::TakeOver { .. } => "takeover",
             Self::Admit { .. } => "admit",
             Self::Refuse(_) => "refuse",
+            Self::Connect => "connect",
             Self::Evict => "evict",
             Self::Revoke => "revoke",
             Self::Out { .. } => "out",

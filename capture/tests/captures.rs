@@ -64,6 +64,7 @@ fn refused_evicted_and_revoked_links_play_back_too() {
     pair.connect();
     pair.settle();
     pair.lose();
+    pair.ends[0].connect_now();
     pair.ends[1].evict(pair.now);
     pair.settle();
     let gone = pair.ends[1].gone_session();
@@ -86,7 +87,7 @@ fn refused_evicted_and_revoked_links_play_back_too() {
     assert!(replay(&bytes).unwrap().complete);
     let records = records(&bytes);
     let has = |name| records.iter().any(|record| record.entry.name() == name);
-    assert!(has("refuse") && has("evict") && has("revoke"));
+    assert!(has("refuse") && has("connect") && has("evict") && has("revoke"));
     let too_old = records.iter().any(|record| {
         matches!(&record.entry, Entry::Event { outcome: Some(Some(Happened::Because { why, .. })) }
             if why == "too-old")
@@ -241,6 +242,7 @@ fn every_call_that_may_change_a_link_is_recorded() {
         "ask_to_admit",
         "close",
         "close_with",
+        "connect_now",
         "evict",
         "handle",
         "handle_eof",
@@ -259,6 +261,8 @@ fn every_call_that_may_change_a_link_is_recorded() {
         "send",
         "take",
         "take_over",
+        // Gives what the calls before have let go of, and changes nothing.
+        "take_spent",
     ];
     assert_eq!(methods(), recorded);
 }

@@ -1,23 +1,29 @@
 //! `countersign pin`: shows fingerprints.
 
+use std::io::Write;
 use std::path::Path;
 use std::time::SystemTime;
 
+use countersign_tokio::core::Escaped;
 use countersign_tokio::endpoint::{Fingerprint, Pins};
 use x509_cert::Certificate;
 use x509_cert::der::{DateTime, Decode};
 
 use crate::args::PinArgs;
 use crate::exit::Failure;
+use crate::stdio;
 
 /// Prints one line for each certificate and each fingerprint in the files.
 ///
 /// # Errors
-/// A file that can't be used as a pin.
+/// A file that can't be used as a pin, or standard output that can't be written.
 pub fn run(args: &PinArgs) -> Result<(), Failure> {
+    let mut out = stdio::output()?;
     for path in &args.file {
-        for line in describe(path)? {
-            println!("{line}");
+        let mut text = describe(path)?.join("\n");
+        text.push('\n');
+        if let Err(error) = out.write_all(text.as_bytes()) {
+            return stdio::finish(Err(error));
         }
     }
     Ok(())
@@ -26,7 +32,7 @@ pub fn run(args: &PinArgs) -> Result<(), Failure> {
 /// The file as pins, a line each: what `--peer` would make of it is what is shown.
 fn describe(path: &Path) -> Result<Vec<String>, Failure> {
     let pins = Pins::from_files([path])?;
-    let file = path.display();
+    let file = Escaped::whole(path.display());
     let lines = pins.iter().map(|pin| match pin.certificate_der() {
         Some(certificate) => line(
             pin.fingerprint(),
@@ -68,7 +74,7 @@ fn name(certificate: &Certificate) -> String {
     let subject = certificate.tbs_certificate().subject();
     let common = subject.common_name().ok().flatten();
     let name = common.map_or_else(|| subject.to_string(), |name| name.value().into_owned());
-    name.escape_debug().to_string()
+    Escaped::new(name).to_string()
 }
 
 #[cfg(test)]

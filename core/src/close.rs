@@ -4,6 +4,7 @@ use alloc::borrow::ToOwned;
 use alloc::string::String;
 use core::fmt;
 
+use crate::escaped::Escaped;
 use crate::wire::{MAX_TEXT, cut};
 
 /// All is well: what this end wanted to send has gone out, and it wants no more.
@@ -90,13 +91,13 @@ impl fmt::Display for CloseReason {
             DROPPED => "the application let go of the link without closing it",
             GOING_AWAY => "the program is about to end",
             _ if self.text.is_empty() => return write!(f, "code {}", self.code),
-            _ => return write!(f, "{} (code {})", self.text, self.code),
+            _ => return write!(f, "{} (code {})", Escaped::new(&self.text), self.code),
         };
         f.write_str(known)?;
         if self.text.is_empty() {
             Ok(())
         } else {
-            write!(f, ": {}", self.text)
+            write!(f, ": {}", Escaped::new(&self.text))
         }
     }
 }

@@ -4,6 +4,7 @@ use alloc::string::String;
 use core::fmt;
 
 use crate::config::{MAX_CHANNEL_NAME, MAX_CHANNELS};
+use crate::escaped::Escaped;
 use crate::wire::{MAX_FRAME_LIMIT, MIN_FRAME_LIMIT};
 
 /// A declaration that makes no sense by itself.
@@ -79,7 +80,7 @@ impl fmt::Display for ConfigProblem {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.channel {
-            Some(name) => write!(f, "channel '{name}': {}", self.problem),
+            Some(name) => write!(f, "channel '{}': {}", Escaped::new(name), self.problem),
             None => write!(f, "{}", self.problem),
         }
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::close::CloseReason;
 use crate::config::{Mode, Policy};
+use crate::escaped::Escaped;
 pub use crate::misbehaved::PeerMisbehaved;
 use crate::refuse::Refusal;
 
@@ -100,10 +101,14 @@ impl fmt::Display for SendError {
 
 impl core::error::Error for SendError {}
 
-/// A command about received messages that does not fit.
+/// Why there is no message to take, or a command about received messages that does not fit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ReceiveError {
+    /// The session is over in which the messages came that were taken so far: what is taken from
+    /// here on belongs to the next one. Told once, in its place in the stream, and no mistake of
+    /// anybody's; taking goes on behind it.
+    SessionBorder(SessionLoss),
     /// The link has no such channel.
     NoSuchChannel,
     /// The channel is in send mode here.
@@ -119,6 +124,9 @@ pub enum ReceiveError {
 impl fmt::Display for ReceiveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::SessionBorder(why) => {
+                return write!(f, "a session ended here, what follows is of another: {why}");
+            }
             Self::NoSuchChannel => "the link has no such channel",
             Self::SendMode => "the channel is in send mode at this end",
             Self::NotWaiting => "no message of that number waits to be handled",
@@ -191,6 +199,9 @@ pub enum EndReason {
     TurnedAway(Refusal),
     /// The connection was lost, and no other is waited for.
     Lost(Loss),
+    /// The session is lost, and the link was declared to end with it
+    /// ([`Config::single_session`](crate::Config::single_session)).
+    SessionLost(SessionLoss),
     /// An acceptor's link that only lent its ear: HELLO named the session of another one, and the
     /// connection went over to that.
     TakenOver,
@@ -246,6 +257,7 @@ impl EndReason {
             Self::Lost(loss) => loss.can_heal(),
             Self::Refused(refusal) => refusal.again,
             Self::Closed { theirs, .. } => theirs.again,
+            Self::SessionLost(_) => true,
             _ => false,
         }
     }
@@ -264,7 +276,8 @@ impl fmt::Display for EndReason {
             Self::AccusedByPeer { code, text } => {
                 write!(
                     f,
-                    "the peer says that this end broke the protocol: {text} (code {code})"
+                    "the peer says that this end broke the protocol: {} (code {code})",
+                    Escaped::new(text)
                 )
             }
             Self::Revoked { by_us: true } => {
@@ -277,6 +290,7 @@ impl fmt::Display for EndReason {
             Self::Refused(refusal) => write!(f, "the peer refused: {refusal}"),
             Self::TurnedAway(refusal) => write!(f, "the peer was turned away: {refusal}"),
             Self::Lost(what) => write!(f, "the connection was lost: {what}"),
+            Self::SessionLost(why) => write!(f, "the session is lost: {why}"),
             Self::Stale => f.write_str("the peer has come back on another connection since"),
             Self::TakenOver => f.write_str("the connection went over to the link that it names"),
         }
@@ -312,11 +326,12 @@ fn closed(
 pub enum Loss {
     /// The transport failed or was reset; the caller knows more.
     Transport,
-    /// The peer ended the connection without closing the link.
+    /// The peer ended the connection without closing the link, or it broke off.
     PeerLeft,
     /// The peer ended the connection before the handshake was complete, without a word.
     PeerLeftEarly,
-    /// The connection could not be secured, or broke; the caller knows more.
+    /// The connection could not be secured, or what arrived is not what was sent; the caller knows
+    /// more.
     Security,
     /// The peer, proven to be the one that is pinned, does not accept this end's identity, or this
     /// end's own security can't be had; neither ever will as they are set. The caller knows more.
@@ -325,6 +340,10 @@ pub enum Loss {
     /// will: another identity, another service, or one that breaks the rules of TLS. A link that
     /// was up before has merely lost a connection by this, another ends. The caller knows more.
     Unproven,
+    /// One end's certificate is not valid now, by its own or by the other end's clock: it has expired
+    /// or is not valid yet. What mends it is time, or a new certificate: a link that was up before
+    /// waits for that, another ends. The caller knows more.
+    OutOfDate,
     /// Nothing came from the peer for [`Patience::give_up`](crate::Patience::give_up).
     Silence,
     /// The handshake took longer than [`Patience::handshake`](crate::Patience::handshake).
@@ -348,7 +367,10 @@ impl Loss {
     /// Whether another connection may fare better.
     #[must_use]
     pub const fn can_heal(self) -> bool {
-        !matches!(self, Self::NotTrusted | Self::Unproven | Self::Abandoned)
+        !matches!(
+            self,
+            Self::NotTrusted | Self::Unproven | Self::OutOfDate | Self::Abandoned
+        )
     }
 
     /// Whether only the connection is over, so that a session can go on.
@@ -404,8 +426,12 @@ impl fmt::Display for Loss {
             Self::Security => "the connection could not be secured",
             Self::NotTrusted => "one end does not accept the other",
             Self::Unproven => "whoever is there has not proven to be the peer",
+            Self::OutOfDate => "a certificate is not valid at this time",
             Self::Silence => "nothing came from the peer for too long",
-            Self::HandshakeTooSlow => "the handshake took too long",
+            Self::HandshakeTooSlow => {
+                "the handshake took too long; one end must open the connection and the other accept \
+                 it, and both must agree on TLS or plain text and on the dialect"
+            }
             Self::CloseTooSlow => "the close came to a standstill",
             Self::Abandoned => "this end let go of it",
             Self::Replaced => "the peer came back on another one",
@@ -468,18 +494,21 @@ impl fmt::Display for Incompatible {
         match self {
             Self::ModeConflict { channel, both } => write!(
                 f,
-                "channel '{channel}' is in {both} at both ends; declare it in {} at one of them",
+                "channel '{}' is in {both} at both ends; declare it in {} at one of them",
+                Escaped::new(channel),
                 both.opposite()
             ),
             Self::ChannelMissing { channel, here } => write!(
                 f,
-                "channel '{channel}' is declared at {} end only; declare it at both or at neither",
+                "channel '{}' is declared at {} end only; declare it at both or at neither",
+                Escaped::new(channel),
                 if *here { "the peer's" } else { "this" }
             ),
             Self::PolicyConflict { channel, required } => write!(
                 f,
-                "channel '{channel}': the receiving end requires the policy '{required}', the \
-                 sending end has another"
+                "channel '{}': the receiving end requires the policy '{required}', the sending end \
+                 has another",
+                Escaped::new(channel)
             ),
             Self::Version { peer_min, peer_max } => write!(
                 f,

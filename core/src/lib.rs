@@ -18,9 +18,11 @@
 //! | admit peers, and lead those that return to their links | [`Sessions`], [`Link::visit`], [`Link::take_over`], [`Link::admit`], [`Link::refuse`] |
 //! | know how much memory a link takes at most | [`Config::memory_bound`] |
 //! | drive a link | [`Link`], [`Output`], [`Event`], [`Instant`] |
+//! | know how a link stands | [`Link::status`] |
 //! | know what became of a message | [`Verdict`], [`VerdictCounts`], [`ChannelReport`] |
 //! | tell errors apart, by who is to blame | [`SendError`], [`ReceiveError`], [`OutOfOrder`] (this end's caller), [`PeerMisbehaved`] (the peer), [`Incompatible`] (both ends' declarations), [`Loss`] (the transport); [`EndReason`] holds the one that ended a link |
 //! | close a link and say why, or refuse one | [`Link::close`], [`CloseReason`], [`Refusal`] |
+//! | show what a peer says | [`Escaped`] |
 //! | read the table of a link's life | [`Life`], [`Input`], [`Step`] |
 //! | record everything that is done with a link | [`Link::observed`], [`Observe`], [`Call`], [`Outcome`] |
 //! | work with frames themselves | [`wire`], [`abort`], [`close`], [`refuse`], [`reject`] |
@@ -41,6 +43,7 @@ pub mod close;
 mod config;
 mod config_error;
 mod error;
+mod escaped;
 mod event;
 mod hidden;
 mod life;
@@ -54,6 +57,7 @@ pub mod refuse;
 mod rng;
 mod send;
 mod sessions;
+mod spent;
 mod time;
 mod verdict;
 pub mod wire;
@@ -62,17 +66,22 @@ pub use close::CloseReason;
 pub use config::*;
 pub use config_error::{ConfigError, ConfigProblem};
 pub use error::*;
+pub use escaped::Escaped;
 pub use event::*;
 pub use life::{Input, Life, Step};
 #[cfg(feature = "planted")]
 #[doc(hidden)]
 pub use link::Planted;
-pub use link::{ChannelReport, CloseMode, Link, Message, Output, PeerId, TakeOver, Visit};
+pub use link::{
+    ChannelReport, ChannelStatus, CloseMode, Link, LinkStatus, Message, Output, PeerId, TakeOver,
+    Visit,
+};
 pub use observe::{Call, Observe, Outcome};
 pub use reconnect::{Reconnect, RetryLimit};
 pub use refuse::Refusal;
 pub(crate) use send::SendHalf;
 pub use sessions::{DEFAULT_SESSIONS, GoneSession, SessionId, Sessions};
+pub use spent::Spent;
 pub use time::Instant;
 pub use verdict::*;
 

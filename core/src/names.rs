@@ -5,13 +5,14 @@ use crate::{EndReason, Event, Loss, ReceiveError, SendError, SessionLoss};
 
 impl Loss {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Transport,
         Self::PeerLeft,
         Self::PeerLeftEarly,
         Self::Security,
         Self::NotTrusted,
         Self::Unproven,
+        Self::OutOfDate,
         Self::Silence,
         Self::HandshakeTooSlow,
         Self::CloseTooSlow,
@@ -32,6 +33,7 @@ impl Loss {
             Self::Security => "security",
             Self::NotTrusted => "not-trusted",
             Self::Unproven => "unproven",
+            Self::OutOfDate => "out-of-date",
             Self::Silence => "silence",
             Self::HandshakeTooSlow => "handshake-too-slow",
             Self::CloseTooSlow => "close-too-slow",
@@ -45,6 +47,15 @@ impl Loss {
 }
 
 impl SessionLoss {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 5] = [
+        Self::NotKnown,
+        Self::TooOld,
+        Self::OtherPeer,
+        Self::StartedAnew,
+        Self::Dialect,
+    ];
+
     /// The name, in lower case with dashes.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -74,6 +85,7 @@ impl EndReason {
             Self::Refused(_) => "refused",
             Self::TurnedAway(_) => "turned-away",
             Self::Lost(loss) => loss.name(),
+            Self::SessionLost(_) => "session-lost",
             Self::TakenOver => "taken-over",
             Self::Stale => "stale",
         }
@@ -101,6 +113,7 @@ impl ReceiveError {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::SessionBorder(_) => "session-border",
             Self::NoSuchChannel => "no-such-channel",
             Self::SendMode => "send-mode",
             Self::NotWaiting => "not-waiting",

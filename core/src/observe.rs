@@ -64,7 +64,8 @@ pub enum Call<'a> {
         message: &'a [u8],
         expires: Option<Instant>,
     },
-    /// [`Link::take`](crate::Link::take); then [`Outcome::Taken`]
+    /// [`Link::take`](crate::Link::take); then [`Outcome::Taken`], or [`Outcome::Settled`] with
+    /// the border between two sessions
     Take { channel: ChannelId },
     /// [`Link::handle`](crate::Link::handle); then [`Outcome::Settled`]
     Handle {
@@ -85,6 +86,8 @@ pub enum Call<'a> {
         mode: CloseMode,
         reason: &'a CloseReason,
     },
+    /// [`Link::connect_now`](crate::Link::connect_now)
+    ConnectNow,
     /// [`Link::take_over`](crate::Link::take_over); then [`Outcome::TakenOver`]. The visitor is
     /// named by its observer's [`id`](Observe::id), if it has one, and `clock` is the latest time
     /// that it was told. It is not told of this call itself.
@@ -125,6 +128,7 @@ impl Call<'_> {
             Self::Reject { .. } => "reject",
             Self::Abandon { .. } => "abandon",
             Self::Close { .. } => "close",
+            Self::ConnectNow => "connect_now",
             Self::TakeOver { .. } => "take_over",
             Self::Admit { .. } => "admit",
             Self::Refuse { .. } => "refuse",
@@ -167,7 +171,7 @@ pub enum Outcome<'a> {
         /// Its length.
         length: usize,
     },
-    /// Whether it could be done.
+    /// Whether it could be done; of [`Link::take`](crate::Link::take), the border that it gave.
     Settled(Result<(), ReceiveError>),
     /// Whose the connection is.
     TakenOver(TakeOver),

@@ -5,6 +5,7 @@ use alloc::borrow::ToOwned;
 use alloc::string::String;
 use core::fmt;
 
+use crate::escaped::Escaped;
 use crate::wire::{MAX_TEXT, cut};
 
 /// No protocol version in common.
@@ -84,7 +85,7 @@ impl fmt::Display for Refusal {
         if self.text.is_empty() {
             write!(f, "code {}", self.code)
         } else {
-            write!(f, "{} (code {})", self.text, self.code)
+            write!(f, "{} (code {})", Escaped::new(&self.text), self.code)
         }
     }
 }

@@ -4,6 +4,8 @@ use alloc::string::String;
 use core::fmt;
 use core::ops::{AddAssign, Index, IndexMut};
 
+use crate::escaped::Escaped;
+
 /// The longest reason a rejection can carry, in bytes of UTF-8 (`docs/protocol.md`, Settling).
 pub const MAX_REASON: usize = 256;
 
@@ -77,7 +79,7 @@ impl fmt::Display for Verdict {
                 f.write_str("rejected: nobody receives on the channel any more")
             }
             Self::Rejected(rejection) if rejection.code == reject::TOO_LARGE => {
-                write!(f, "rejected: {}", rejection.reason)
+                write!(f, "rejected: {}", Escaped::new(&rejection.reason))
             }
             Self::Rejected(rejection) if rejection.reason.is_empty() => {
                 write!(f, "rejected with code {}", rejection.code)
@@ -86,7 +88,8 @@ impl fmt::Display for Verdict {
                 write!(
                     f,
                     "rejected with code {}: {}",
-                    rejection.code, rejection.reason
+                    rejection.code,
+                    Escaped::new(&rejection.reason)
                 )
             }
             other => write!(f, "{}", other.kind()),

@@ -196,13 +196,13 @@ static SECURED: &[Scenario] = list! { &[Transport::Tls];
         wrong_pin_at_the_client,
         wrong_pin_at_the_server,
         expired,
+        not_yet_valid,
         dates_ignored,
         pin_rotation,
         renewed_certificate,
         other_identities,
         plain_server,
         peers_are_known,
-        not_yet_valid: "what may heal is tried for ever",
         plain_client: "what may heal is tried for ever",
         refused_while_sending: "tlsstream has no sessions",
     }
@@ -211,6 +211,7 @@ static SECURED: &[Scenario] = list! { &[Transport::Tls];
         a_pin_is_removed: "cuts by itself",
         a_pin_of_a_peer_that_is_away: "cuts by itself",
         at_a_listener: "the setup is its own",
+        a_list_of_peers: "the setup is its own",
         in_the_tlsstream_dialect: "tlsstream has no sessions",
     }
     reconnecting {

@@ -508,6 +508,9 @@ impl Link for CutLink {
     fn peer(&self) -> Option<Fingerprint> {
         self.link.peer()
     }
+    fn peer_name(&self) -> Option<Arc<str>> {
+        self.link.peer_name()
+    }
     fn report(&self) -> Report {
         self.link.report()
     }

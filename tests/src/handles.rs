@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use countersign_core::{Bytes, CloseMode, CloseReason, Sequence, Verdict, VerdictCounts};
 use countersign_driver::{
-    AcceptError, ChannelError, Drained, LinkError, LinkEvent, Outgoing, Report, SendError,
+    AcceptError, ChannelError, Drained, LinkError, LinkEvent, Outgoing, RecvError, Report,
+    SendError,
 };
 use countersign_endpoint::Fingerprint;
 
@@ -76,6 +77,9 @@ macro_rules! handles {
             fn peer(&self) -> Option<Fingerprint> {
                 self.peer()
             }
+            fn peer_name(&self) -> Option<std::sync::Arc<str>> {
+                self.peer_name()
+            }
             fn report(&self) -> Report {
                 self.report()
             }
@@ -127,26 +131,26 @@ macro_rules! handles {
         }
 
         impl Receiver for $backend::Receiver {
-            fn recv(&mut self) -> Result<Option<Bytes>, LinkError> {
+            fn recv(&mut self) -> Result<Option<Bytes>, RecvError> {
                 $wait(self.recv())
             }
             fn recv_batch(
                 &mut self,
                 messages: &mut Vec<Bytes>,
                 limit: usize,
-            ) -> Result<usize, LinkError> {
+            ) -> Result<usize, RecvError> {
                 $wait(self.recv_batch(messages, limit))
             }
-            fn try_recv(&mut self) -> Result<Option<Bytes>, LinkError> {
+            fn try_recv(&mut self) -> Result<Option<Bytes>, RecvError> {
                 self.try_recv()
             }
         }
 
         impl ManualReceiver for $backend::ManualReceiver {
-            fn recv(&mut self) -> Result<Option<Box<dyn Delivery>>, LinkError> {
+            fn recv(&mut self) -> Result<Option<Box<dyn Delivery>>, RecvError> {
                 Ok($wait(self.recv())?.map(boxed))
             }
-            fn try_recv(&mut self) -> Result<Option<Box<dyn Delivery>>, LinkError> {
+            fn try_recv(&mut self) -> Result<Option<Box<dyn Delivery>>, RecvError> {
                 Ok(self.try_recv()?.map(boxed))
             }
         }

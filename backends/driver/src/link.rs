@@ -8,7 +8,7 @@ use std::task::Poll;
 use countersign_core::{
     Acking, ChannelId, ChannelReport, CloseMode, CloseReason, Mode, PeerId, VerdictCounts,
 };
-use countersign_endpoint::Fingerprint;
+use countersign_endpoint::{Fingerprint, Peer};
 
 use crate::error::{ChannelError, LinkError};
 use crate::receiver::{ManualReceiver, Receiver};
@@ -94,7 +94,21 @@ impl Link {
     /// A peer that changes its key while both are pinned comes back with the new one.
     #[must_use]
     pub fn peer(&self) -> Option<Fingerprint> {
-        self.with(|state| state.peer)
+        self.with(|state| state.known())
+            .as_ref()
+            .map(Peer::fingerprint)
+    }
+
+    /// What the application calls the peer: the name of its line in a
+    /// [list of peers](countersign_endpoint::Pins::from_list_file), or that of
+    /// [`Pins::named`](countersign_endpoint::Pins::named). `None` where the pins have no names, with an
+    /// authority, and on a plain connection.
+    ///
+    /// A list that is read again may call it otherwise from then on; a peer that was removed keeps its
+    /// last name.
+    #[must_use]
+    pub fn peer_name(&self) -> Option<Arc<str>> {
+        self.with(|state| state.known())?.shared_name()
     }
 
     /// Who the peer is, whichever of its pinned keys it uses
@@ -117,7 +131,8 @@ impl Link {
         self.with(|state| state.error())
     }
 
-    /// Waits for something to happen to the link; `None` once it has ended.
+    /// Waits for something to happen to the link; `None` once it has ended. Before a program exits,
+    /// it waits for [`Link::ended`] as well.
     ///
     /// Cancel-safe: an event is taken only when the future is ready.
     pub async fn event(&self) -> Option<LinkEvent> {
@@ -131,19 +146,20 @@ impl Link {
         .await
     }
 
-    /// Waits until the link has ended, and tells why and what became of everything.
+    /// Waits until the link has ended and nothing more is to be said on its connection, and tells
+    /// why and what became of everything.
     ///
     /// Cancel-safe: waiting changes nothing.
     ///
-    /// The end is announced before this end's last words, a refusal or an abort perhaps, have
-    /// gone out: a program that exits at once may take them with it, and the peer then sees only
-    /// a connection that broke off. So does a runtime that is dropped: that ends all of its
-    /// links' drivers.
+    /// This end's last words, an abort say, have then gone out, and the peer has ended its direction
+    /// or has had [`Patience::linger`](countersign_core::Patience::linger) for it: a program can
+    /// exit without taking them with it. [`Link::event`] and the receivers tell of the end before
+    /// that. A runtime that is dropped ends all of its links' drivers, wherever they stand.
     pub async fn ended(&self) -> Report {
         let mut waiting = Waiting::new(&*self.handle.0, Awaited::Link);
         poll_fn(|context| {
             waiting.poll(context, |state| {
-                if state.ended {
+                if state.ended && state.is_gone {
                     Poll::Ready(report(state))
                 } else {
                     Poll::Pending

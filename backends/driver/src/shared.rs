@@ -8,7 +8,7 @@ use countersign_core::{
     ChannelId, CloseMode, CloseReason, EndReason, Event, Instant, Life, Link, Loss, Mode, Role,
     SessionLoss, TakeOver, VerdictKind, close,
 };
-use countersign_endpoint::{Explanation, Fingerprint, LinkAccess, SecurityError};
+use countersign_endpoint::{Explanation, LinkAccess, Peer, Security, SecurityError};
 
 use crate::clock::Clock;
 use crate::error::LinkError;
@@ -74,11 +74,17 @@ pub(crate) struct State {
     /// Whoever waits for the link to connect, to end or to tell something.
     pub(crate) wakers: WakerSet,
     pub(crate) connected: bool,
+    /// The number of the latest connection that has led to the peer.
+    arrived: u64,
     pub(crate) ended: bool,
+    /// Its driver is gone, and with it the last connection: nothing more can be said.
+    pub(crate) is_gone: bool,
     /// The application was told of a lost session, and not yet of the next one.
     session_lost: bool,
-    /// The key that the peer has proved to have on the latest connection.
-    pub(crate) peer: Option<Fingerprint>,
+    /// Who the peer has proved to be on the latest connection.
+    peer: Option<Peer>,
+    /// What calls it by its name.
+    security: Security,
     pub(crate) explanation: Explanation,
     /// What the log was last told of there being no connection.
     logged: Option<String>,
@@ -121,7 +127,7 @@ impl Shared {
         size_of::<Self>() + channels * (size_of::<Channel>() + event) + EVENTS * event
     }
 
-    pub(crate) fn new(link: Link) -> Arc<Self> {
+    pub(crate) fn new(link: Link, security: &Security, clock: &Clock) -> Arc<Self> {
         let channels = link
             .config()
             .channels()
@@ -134,9 +140,12 @@ impl Shared {
             events: VecDeque::new(),
             wakers: WakerSet::default(),
             connected: false,
+            arrived: 0,
             ended: false,
+            is_gone: false,
             session_lost: false,
             peer: None,
+            security: security.clone(),
             explanation: Explanation::default(),
             logged: None,
             driver_number: 0,
@@ -151,7 +160,7 @@ impl Shared {
         };
         Arc::new(Self {
             state: Mutex::new(state),
-            clock: Clock::start(),
+            clock: clock.clone(),
         })
     }
 
@@ -176,7 +185,7 @@ impl Shared {
                     let driver = state.driver.take();
                     state.wakes.extend(driver);
                     state.explanation.clear();
-                    state.peer = visitor.peer;
+                    state.peer = visitor.peer.take();
                 }
                 (result, state.driver_number, state.link.connection())
             })
@@ -253,6 +262,7 @@ impl State {
                         self.tell(LinkEvent::NewSession);
                     }
                     self.connected = true;
+                    self.arrived = self.link.connection();
                     self.logged = None;
                     if let Some((registry, shared)) = &self.registry {
                         let goes = registry.add(&self.link, shared.clone());
@@ -264,6 +274,7 @@ impl State {
                 }
                 Event::Lost(loss) => self.lost(loss),
                 Event::Resumed => {
+                    self.arrived = self.link.connection();
                     self.logged = None;
                     if let Some((registry, _)) = &self.registry {
                         registry.resumed(self.link.session());
@@ -418,6 +429,13 @@ impl State {
         self.wakes.extend(driver);
     }
 
+    /// The driver is done with the link, or dropped.
+    pub(crate) fn leave(&mut self, now: Instant) {
+        self.link.handle_lost(now, Loss::Abandoned);
+        self.is_gone = true;
+        self.wakers.drain_into(&mut self.wakes);
+    }
+
     fn wake(&mut self, channel: ChannelId) {
         self.channels[usize::from(channel.0)]
             .wakers
@@ -437,6 +455,16 @@ impl State {
         for channel in &mut self.channels {
             channel.wakers.drain_into(&mut self.wakes);
         }
+    }
+
+    /// Whether the link's latest connection has led to the peer.
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.arrived > 0 && self.arrived == self.link.connection()
+    }
+
+    /// Who the peer has proved to be, under the name that it has now.
+    pub(crate) fn known(&self) -> Option<Peer> {
+        Some(self.security.renamed(self.peer.as_ref()?))
     }
 
     /// Why this end no longer accepts the peer, if that has ended the link.
@@ -462,8 +490,8 @@ impl LinkAccess for &Shared {
         state.explanation.security(&state.link, failure);
     }
 
-    fn secured(&mut self, peer: Option<Fingerprint>) {
-        self.lock().peer = peer;
+    fn secured(&mut self, peer: Option<&Peer>) {
+        self.lock().peer = peer.cloned();
     }
 }
 

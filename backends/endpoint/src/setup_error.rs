@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use countersign_core::Escaped;
 use thiserror::Error;
 
 use crate::fingerprint::ParseFingerprintError;
@@ -20,10 +21,15 @@ pub enum Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => path.display().fmt(f),
+            Self::File(path) => shown(path).fmt(f),
             Self::Memory(what) => f.write_str(what),
         }
     }
+}
+
+/// A path as it is shown, whatever bytes its name has.
+pub(crate) fn shown(path: &Path) -> Escaped<impl fmt::Display> {
+    Escaped::whole(path.display())
 }
 
 impl From<&Path> for Origin {
@@ -40,13 +46,13 @@ impl From<&Path> for Origin {
 #[non_exhaustive]
 pub enum SetupError {
     /// There is no such file.
-    #[error("{}: no such file; correct the path, or make an identity first", .path.display())]
+    #[error("{}: no such file; correct the path, or make an identity first", shown(.path))]
     NotFound {
         /// The file that is missing.
         path: PathBuf,
     },
     /// The file is there and can't be read.
-    #[error("{}: cannot be read ({source}); check its owner and mode", .path.display())]
+    #[error("{}: cannot be read ({source}); check its owner and mode", shown(.path))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -54,7 +60,7 @@ pub enum SetupError {
         source: std::io::Error,
     },
     /// The file is longer than any certificate or key file is.
-    #[error("{}: longer than {limit} bytes, so not a certificate or key file", .path.display())]
+    #[error("{}: longer than {limit} bytes, so not a certificate or key file", shown(.path))]
     TooLong {
         /// The file.
         path: PathBuf,
@@ -62,7 +68,7 @@ pub enum SetupError {
         limit: u64,
     },
     /// There are PEM markers, and what is between them is damaged.
-    #[error("{origin}: damaged PEM ({detail}); copy the file again, in text mode")]
+    #[error("{origin}: damaged PEM ({}); copy the file again, in text mode", Escaped::new(.detail))]
     BadPem {
         /// Where it was read from.
         origin: Origin,
@@ -118,8 +124,9 @@ pub enum SetupError {
     },
     /// The private key is of a kind that can't be used, or damaged.
     #[error(
-        "{origin}: this private key cannot be used ({detail}); take P-256, P-384, Ed25519, or \
-         RSA of at least 2048 bits"
+        "{origin}: this private key cannot be used ({}); take P-256, P-384, Ed25519, or RSA of at \
+         least 2048 bits",
+        Escaped::new(.detail)
     )]
     UnsupportedKey {
         /// Where it was read from.
@@ -128,7 +135,10 @@ pub enum SetupError {
         detail: String,
     },
     /// The certificate can't be used, or is damaged.
-    #[error("{origin}: certificate number {number} cannot be used ({detail}); make a new one")]
+    #[error(
+        "{origin}: certificate number {number} cannot be used ({}); make a new one",
+        Escaped::new(.detail)
+    )]
     BadCertificate {
         /// Where it was read from.
         origin: Origin,
@@ -173,7 +183,7 @@ pub enum SetupError {
     #[error("there is no pin; name the peer's certificate or its fingerprint")]
     NoPins,
     /// A file that is to hold a peer's pins holds none.
-    #[error("{}: holds no pin; it needs certificates in PEM, or lines of fingerprints", .path.display())]
+    #[error("{}: holds no pin; it needs certificates in PEM, or lines of fingerprints", shown(.path))]
     EmptyPinFile {
         /// The file.
         path: PathBuf,
@@ -181,6 +191,50 @@ pub enum SetupError {
     /// Identity and pins of a plain connection were to be replaced.
     #[error("a plain connection has no identity and no pins that could be replaced")]
     Plaintext,
+    /// More pins than a peer may have.
+    #[error("a peer has at most {limit} pins; remove those of its identities no longer in use")]
+    TooManyPinsOfOne {
+        /// How many there may be.
+        limit: usize,
+    },
+    /// A word that can't name a peer, or a name for several.
+    #[error(
+        "`{}` can't name a peer; a name is one word, without blanks, and is one peer's",
+        Escaped::new(.name)
+    )]
+    BadPeerName {
+        /// The word.
+        name: String,
+    },
+    /// A name that two peers have, or a peer's second name.
+    #[error(
+        "`{}` can't be told from another peer: the two have a name or a key in common; give each key \
+         to one peer, and each peer one name",
+        Escaped::new(.name)
+    )]
+    AmbiguousPeer {
+        /// The name.
+        name: String,
+    },
+    /// A line in a list of peers is none.
+    #[error("{origin}: line {line}: {}", Escaped::whole(.problem))]
+    BadPeer {
+        /// Where it was read from.
+        origin: Origin,
+        /// Which line, counted from 1.
+        line: usize,
+        /// What is wrong with it, for people.
+        problem: String,
+    },
+    /// Each certificate in a text of pins certifies another one of them.
+    #[error(
+        "{origin}: each certificate in it is the issuer of another, so none is a peer's own; take the \
+         peer's, without those that certify it"
+    )]
+    NoLeaf {
+        /// Where it was read from.
+        origin: Origin,
+    },
     /// More pins than a set may have.
     #[error("there are more than {limit} pins; remove those of identities no longer in use")]
     TooManyPins {
@@ -234,7 +288,7 @@ pub enum SetupError {
     #[error("there is no certificate of an authority; name at least one")]
     NoRoots,
     /// The name that the server's certificate should carry is no name.
-    #[error("`{name}` is neither a DNS name nor an IP address")]
+    #[error("`{}` is neither a DNS name nor an IP address", Escaped::new(.name))]
     BadServerName {
         /// The name.
         name: String,
@@ -246,7 +300,7 @@ pub enum SetupError {
         length: usize,
     },
     /// The TLS library refused the settings.
-    #[error("the TLS library refused the settings: {detail}")]
+    #[error("the TLS library refused the settings: {}", Escaped::new(.detail))]
     Refused {
         /// What it said.
         detail: String,

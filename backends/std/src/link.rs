@@ -1,6 +1,7 @@
 //! The handles of a link, blocking.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_driver as driver;
@@ -65,6 +66,15 @@ impl Link {
         self.0.peer()
     }
 
+    /// What the application calls the peer: the name of its line in a
+    /// [list of peers](driver::endpoint::Pins::from_list_file), or that of
+    /// [`Pins::named`](driver::endpoint::Pins::named). `None` where the pins have no names, with an
+    /// authority, and on a plain connection.
+    #[must_use]
+    pub fn peer_name(&self) -> Option<Arc<str>> {
+        self.0.peer_name()
+    }
+
     /// Who the peer is, whichever of its pinned keys it uses; `None` on a plain connection. Good
     /// for comparing links of this process, and for nothing else.
     #[must_use]
@@ -96,11 +106,12 @@ impl Link {
         block::on_for(self.0.event(), limit)
     }
 
-    /// Waits until the link has ended, and tells why and what became of everything.
+    /// Waits until the link has ended and nothing more is to be said on its connection, and tells
+    /// why and what became of everything.
     ///
-    /// The end is announced before this end's last words, a refusal or an abort perhaps, have
-    /// gone out: a program that exits at once may take them with it, and the peer then sees only
-    /// a connection that broke off.
+    /// This end's last words, an abort say, have then gone out, and the peer has ended its direction
+    /// or has had [`Patience::linger`](driver::core::Patience::linger) for it: a program can exit
+    /// without taking them with it. [`Link::event`] and the receivers tell of the end before that.
     #[must_use]
     pub fn ended(&self) -> Report {
         block::on(self.0.ended())

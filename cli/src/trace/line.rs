@@ -5,6 +5,10 @@
 
 use std::fmt::Write as _;
 
+use countersign_tokio::core::Escaped;
+
+use crate::words::count;
+
 /// The longest beginning of a payload that is shown, in bytes.
 pub(super) const PREVIEW: usize = 48;
 
@@ -99,7 +103,7 @@ impl Line {
             };
         }
         if let Some(payload) = &self.payload {
-            let _ = write!(text, " {} bytes", payload.length);
+            let _ = write!(text, " {}", count(payload.length, "byte"));
             match &payload.bytes {
                 Some(bytes) if payloads => {
                     let more = if payload.length > bytes.len() as u64 {
@@ -164,13 +168,13 @@ pub(super) fn quoted(text: &str) -> String {
     if !text.is_empty() && text.bytes().all(is_plain) {
         text.to_owned()
     } else {
-        format!("\"{}\"", plain(text))
+        format!("{:?}", Escaped::whole(text))
     }
 }
 
 /// A text with everything odd written out.
 pub(super) fn plain(text: &str) -> String {
-    text.escape_debug().to_string()
+    Escaped::whole(text).to_string()
 }
 
 fn json_text(text: &str) -> String {

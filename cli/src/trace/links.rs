@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use countersign_tokio::capture::{Data, Entry, Happened, Outcome, Record, Said};
+use countersign_tokio::capture::{Data, Entry, Happened, Outcome, Record, Said, Taken};
 use countersign_tokio::core::{ChannelConfig, Config, Dialect, Mode, Role, TakeOver};
 
 use super::frames::{Direction, Field, Found};
@@ -262,12 +262,17 @@ fn here(line: Line, entry: &Entry, names: &[String]) -> Line {
         }
         Entry::Take { channel, outcome } => {
             let mut line = on(line, *channel);
-            let Some((number, length)) = *outcome else {
-                return never_returned(line);
-            };
-            let bytes = None;
-            line.payload = Some(Payload { length, bytes });
-            line.number("number", number)
+            match *outcome {
+                Some(Taken::Message(number, length)) => {
+                    let bytes = None;
+                    line.payload = Some(Payload { length, bytes });
+                    line.number("number", number)
+                }
+                Some(Taken::SessionBorder(why)) => line
+                    .text("outcome", "session-border")
+                    .text("why", why.name()),
+                None => never_returned(line),
+            }
         }
         Entry::Handle {
             channel,

@@ -66,6 +66,15 @@ impl Closing {
         self.heard = None;
     }
 
+    /// The session that comes in the place of a lost one is closed as it begins, with this reason.
+    /// Whether no close was under way before.
+    pub(super) fn end_session(&mut self, reason: CloseReason) -> bool {
+        let asked = core::mem::replace(&mut self.asked, true);
+        self.by_us |= !asked;
+        self.ours = reason;
+        !asked
+    }
+
     /// How a link ends that was closed.
     pub(super) fn end_reason(&self) -> EndReason {
         EndReason::Closed {
@@ -237,7 +246,7 @@ impl Link {
     fn withdraw_unbegun(&mut self) {
         for half in &mut self.halves {
             if let Half::Send(half) = half {
-                half.withdraw_unbegun();
+                half.withdraw_unbegun(&mut self.spent);
                 self.has_news |= half.has_news();
             }
         }

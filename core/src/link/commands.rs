@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{CloseMode, Half, Link, Message};
 use crate::close::CloseReason;
 use crate::config::{Acking, Dialect};
-use crate::error::{NotSent, ReceiveError, SendError};
+use crate::error::{NotSent, ReceiveError, SendError, SessionLoss};
 use crate::event::ChannelId;
 use crate::life::Life;
 use crate::observe::{Call, Outcome};
@@ -30,6 +30,7 @@ impl Link {
         message: impl Into<Bytes>,
         expires: Option<Instant>,
     ) -> Result<Sequence, NotSent> {
+        self.spent.clear();
         let message = message.into();
         if let Err(why) = self.may_send(&message) {
             return Err(self.not_sent(channel, message, expires, why));
@@ -43,11 +44,15 @@ impl Link {
                 return Err(self.not_sent(channel, message, expires, SendError::NoSuchChannel));
             }
         };
-        match half.accept(message, expires.unwrap_or(Instant::FAR_FUTURE)) {
+        match half.accept(
+            message,
+            expires.unwrap_or(Instant::FAR_FUTURE),
+            &mut self.spent,
+        ) {
             Ok(sequence) => {
                 // In a batch, the first message has settled both already.
                 self.wants_output = self.wants_output || half.may_write();
-                self.has_news = self.has_news || half.has_news();
+                self.has_news = self.has_news || half.has_superseded();
                 if self.observer.is_there() {
                     self.tell_sent(channel, sequence);
                 }
@@ -130,13 +135,17 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// The channel does not exist or is in send mode.
+    /// [`ReceiveError::SessionBorder`], once, in its place between the last message of a session
+    /// that was lost and the first of the next one. Otherwise the channel does not exist or is in
+    /// send mode.
     #[inline]
     pub fn take(&mut self, channel: ChannelId) -> Result<Option<Message>, ReceiveError> {
         let now = self.now;
         let half = self.receive_half(channel)?;
-        let Some((sequence, payload)) = half.take(now) else {
-            return Ok(None);
+        let (sequence, payload) = match half.take(now) {
+            Ok(Some(message)) => message,
+            Ok(None) => return Ok(None),
+            Err(border) => return Err(self.tell_border(channel, border)),
         };
         if half.wants_output() {
             self.wants_output = true;
@@ -151,12 +160,28 @@ impl Link {
         Ok(Some(Message { sequence, payload }))
     }
 
+    /// The border between two sessions, if that is what [`Link::take`] gives next.
+    #[must_use]
+    pub fn border(&self, channel: ChannelId) -> Option<SessionLoss> {
+        match self.halves.get(channel.index()) {
+            Some(Half::Receive(half)) => half.border(),
+            _ => None,
+        }
+    }
+
     /// Tells the observer of a message that was taken; afterwards, as for sending.
     #[cold]
     #[inline(never)]
     fn tell_taken(&mut self, channel: ChannelId, sequence: Sequence, length: usize) {
         self.observer.call(self.now, Call::Take { channel });
         self.observer.outcome(Outcome::Taken { sequence, length });
+    }
+
+    #[cold]
+    fn tell_border(&mut self, channel: ChannelId, border: ReceiveError) -> ReceiveError {
+        self.observer.call(self.now, Call::Take { channel });
+        self.observer.outcome(Outcome::Settled(Err(border)));
+        border
     }
 
     /// The application has handled a message that it took from a `Manual` channel. Messages may
@@ -266,5 +291,18 @@ impl Link {
             .channels
             .get(channel.index())
             .is_some_and(|c| c.acking == Acking::Auto)
+    }
+
+    /// Ends the pause before the next attempt to connect: it is due at once
+    /// ([`Link::poll_deadline`]). True if there was such a pause; where there is a connection or an
+    /// attempt under way, or there will be none, nothing changes. The row of failures goes on, and
+    /// with it the pauses grow as before ([`Reconnect`](crate::Reconnect)).
+    pub fn connect_now(&mut self) -> bool {
+        self.observer.call(self.now, Call::ConnectNow);
+        let waits = self.next_attempt().is_some_and(|at| at > self.now);
+        if waits {
+            self.connect_at = self.now;
+        }
+        waits
     }
 }

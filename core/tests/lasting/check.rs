@@ -305,7 +305,7 @@ impl World<'_> {
             for (incarnation, sender) in incarnations.iter().enumerate() {
                 for sequence in 1..=sender.msgs.len() as u64 {
                     let origin = (incarnation, sequence);
-                    let came = self.came.contains(&(channel, origin));
+                    let came = self.came.contains_key(&(channel, origin));
                     sender.check_came(sequence, came);
                 }
             }

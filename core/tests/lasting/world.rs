@@ -10,7 +10,7 @@ use countersign_core::{
 
 use super::case::{Happens, LastingCase};
 use super::connection::Connection;
-use super::receiver::{Origin, Receiver};
+use super::receiver::{Origin, Receiver, Taken};
 use super::sender::Sender;
 use crate::pair::case::Op;
 use crate::pair::model::payload;
@@ -104,8 +104,10 @@ pub(crate) struct World<'a> {
     pub(super) sessions: Sessions<()>,
     /// What sessions that are over had settled, by channel.
     pub(super) gone: BTreeMap<SessionId, Vec<u64>>,
-    /// All messages that have come, by channel.
-    pub(super) came: BTreeSet<(usize, Origin)>,
+    /// All messages that have come, by channel, and in which of the sessions that there were.
+    pub(super) came: BTreeMap<(usize, Origin), usize>,
+    /// The sessions in the order of their beginning.
+    pub(super) held: Vec<SessionId>,
     seeds: u64,
     #[cfg(feature = "planted")]
     mistake: Option<countersign_core::Planted>,
@@ -130,7 +132,8 @@ impl<'a> World<'a> {
             visitor: None,
             sessions: Sessions::default(),
             gone: BTreeMap::new(),
-            came: BTreeSet::new(),
+            came: BTreeMap::new(),
+            held: Vec::new(),
             seeds: 1,
             #[cfg(feature = "planted")]
             mistake: None,
@@ -329,17 +332,34 @@ impl<'a> World<'a> {
     pub(super) fn take(&mut self, channel: usize) -> bool {
         let at = 1 - self.sends(channel);
         let id = self.id(channel, at);
-        let got = self.ends[at].link.take(id).expect("receive mode");
-        let got = got.map(|message| (message.sequence, message.payload.to_vec()));
-        let Some((number, origin, length, handled)) = self.receivers[channel].take() else {
-            assert_eq!(got, None);
-            return false;
+        let link = &mut self.ends[at].link;
+        assert_eq!(link.border(id), self.receivers[channel].border());
+        let got = link.take(id);
+        let (number, origin, length, handles) = match self.receivers[channel].take() {
+            Taken::Nothing => {
+                assert_eq!(got, Ok(None));
+                return false;
+            }
+            Taken::Border(why) => {
+                assert_eq!(got, Err(ReceiveError::SessionBorder(why)));
+                return true;
+            }
+            Taken::Message {
+                number,
+                origin,
+                length,
+                handles,
+            } => (number, origin, length, handles),
         };
+        let got = got.expect("no border here");
+        let got = got.map(|message| (message.sequence, message.payload.to_vec()));
         let expected = (number, message(channel, origin, length));
         assert!(got == Some(expected), "took {got:?}, not {number}");
-        if handled {
+        if handles {
             self.decide(channel, origin, Verdict::Handled);
         }
+        let session = self.came[&(channel, origin)];
+        self.receivers[channel].check_place(session);
         true
     }
 

@@ -5,6 +5,7 @@
 mod common;
 
 mod admission;
+mod border;
 mod close;
 mod close_code;
 mod close_taking;
@@ -29,7 +30,9 @@ mod resuming;
 mod revoked;
 mod sessions;
 mod settling;
+mod single;
 mod stale;
+mod status;
 mod stream;
 mod vectors;
 mod verdicts;

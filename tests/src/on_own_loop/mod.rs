@@ -9,6 +9,7 @@ mod thread;
 mod world;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_core::{Acking, ChannelId, CloseMode, CloseReason, Mode};
@@ -140,7 +141,13 @@ impl Link for LoopLink {
     }
     fn peer(&self) -> Option<Fingerprint> {
         let id = self.0.id();
-        self.0.thread().ask(move |world| world.links.peer_key(id))
+        let thread = self.0.thread();
+        thread.ask(move |world| Some(world.links.peer(id)?.fingerprint()))
+    }
+    fn peer_name(&self) -> Option<Arc<str>> {
+        let id = self.0.id();
+        let thread = self.0.thread();
+        thread.ask(move |world| world.links.peer(id)?.shared_name())
     }
     fn report(&self) -> Report {
         let id = self.0.id();

@@ -6,7 +6,7 @@ use countersign_core::{
     ChannelConfig, CloseMode, CloseReason, Config, Dialect, EndReason, Loss, SendError,
     VerdictKind, close,
 };
-use countersign_driver::{LinkError, LinkEvent, Report};
+use countersign_driver::{LinkEvent, RecvError, Report};
 
 use super::{both_ways, one};
 use crate::backend::Link;
@@ -37,7 +37,8 @@ fn closed(by_us: bool, ours: CloseReason, theirs: CloseReason) -> EndReason {
     }
 }
 
-fn assert_says(error: &LinkError, expected: &CloseReason) {
+fn assert_says(error: &RecvError, expected: &CloseReason) {
+    let error = error.link().expect("the end of the link");
     let EndReason::Closed { theirs, .. } = error.reason() else {
         panic!("{error}");
     };
@@ -237,6 +238,7 @@ pub fn in_the_tlsstream_dialect(pair: &Pair) {
             closed(true, failed(), CloseReason::ALL_WELL)
         );
         let error = receiver.recv().unwrap_err();
+        let error = error.link().expect("the end of the link");
         let lost = matches!(
             error.reason(),
             EndReason::Lost(Loss::PeerLeft | Loss::Security)

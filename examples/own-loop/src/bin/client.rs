@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::{Duration, Instant as StdInstant};
 
-use countersign_core::{ChannelConfig, CloseMode, Config, Event, Instant, ReceiveError};
+use countersign_core::{ChannelConfig, CloseMode, Config, Escaped, Event, Instant, ReceiveError};
 use countersign_endpoint::{Identity, Pins, Security};
 use own_loop::{Happened, LinkId, OwnLoop};
 
@@ -95,8 +95,16 @@ fn read(links: &mut OwnLoop, now: Instant, id: LinkId) -> Result<(), ReceiveErro
         return Ok(());
     };
     if let Some(reports) = link.channel_id("reports") {
-        while let Some(report) = link.take(reports)? {
-            println!("{id:?}: {}", String::from_utf8_lossy(&report.payload));
+        loop {
+            match link.take(reports) {
+                Ok(Some(report)) => {
+                    let words = String::from_utf8_lossy(&report.payload);
+                    println!("{id:?}: {}", Escaped::new(words));
+                }
+                Ok(None) => break,
+                Err(border @ ReceiveError::SessionBorder(_)) => println!("{id:?}: {border}"),
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(())

@@ -11,7 +11,7 @@
 use std::error::Error;
 use std::time::Instant as StdInstant;
 
-use countersign_core::{ChannelConfig, Config, Event, Instant, ReceiveError};
+use countersign_core::{ChannelConfig, Config, Escaped, Event, Instant, ReceiveError};
 use countersign_endpoint::{Identity, Pins, Security};
 use own_loop::{Happened, Limits, LinkId, OwnLoop};
 
@@ -66,9 +66,18 @@ fn obey(links: &mut OwnLoop, now: Instant, id: LinkId) -> Result<(), ReceiveErro
     else {
         return Ok(());
     };
-    while let Some(order) = link.take(orders)? {
+    loop {
+        let order = match link.take(orders) {
+            Ok(Some(order)) => order,
+            Ok(None) => return Ok(()),
+            Err(border @ ReceiveError::SessionBorder(_)) => {
+                println!("{id:?}: {border}");
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let words = String::from_utf8_lossy(&order.payload).into_owned();
-        println!("{id:?}: {words}");
+        println!("{id:?}: {}", Escaped::new(&words));
         if words.starts_with("stop") {
             link.reject(orders, order.sequence, 1, "this one never stops")?;
             continue;
@@ -79,7 +88,6 @@ fn obey(links: &mut OwnLoop, now: Instant, id: LinkId) -> Result<(), ReceiveErro
             println!("{id:?}: no report: {}", not_sent.why);
         }
     }
-    Ok(())
 }
 
 fn tell(what: &Happened) {
