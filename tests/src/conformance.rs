@@ -108,6 +108,14 @@ static ANY: &[Scenario] = list! { &[Transport::Tls, Transport::Plain];
         a_receiver_that_does_not_take: "ends that are not orderly, by loss",
         cut_while_closing: "a link that ends with its connection",
     }
+    reasons {
+        a_failed_sender_is_no_end_of_the_stream,
+        both_ends_say_something,
+        a_second_thought,
+        dropped_without_closing,
+        a_receiver_in_hand,
+        in_the_tlsstream_dialect: "tlsstream has no sessions",
+    }
     liveness {
         silence_on_a_channel,
         a_silent_peer_is_given_up: "a link that ends with its connection",
@@ -161,6 +169,19 @@ static ANY: &[Scenario] = list! { &[Transport::Tls, Transport::Plain];
         as_another_link_after_a_restart: "cuts by itself",
         too_late: "cuts by itself",
         more_than_there_is_room_for: "cuts by itself",
+    }
+    borders {
+        in_their_place: "cuts by itself",
+        on_a_manual_channel: "cuts by itself",
+        where_no_message_waits: "cuts by itself",
+        in_the_tlsstream_dialect: "cuts by itself",
+    }
+    single {
+        an_opener_whose_peer_was_restarted: "cuts by itself",
+        an_opener_that_came_too_late: "cuts by itself",
+        an_acceptor_whose_peer_was_restarted: "cuts by itself",
+        a_session_that_resumes: "cuts by itself",
+        in_the_tlsstream_dialect: "cuts by itself",
     }
     reconnecting {
         to_a_peer_that_is_not_there_yet: "cuts by itself",

@@ -2,20 +2,21 @@
 
 use std::collections::VecDeque;
 use std::convert::identity;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use countersign_core::{Bytes, CloseMode, Sequence, Verdict, VerdictCounts};
+use countersign_core::{Bytes, CloseMode, CloseReason, Sequence, Verdict, VerdictCounts};
 use countersign_driver::{
     AcceptError, ChannelError, Drained, LinkError, LinkEvent, Outgoing, RecvError, Report,
     SendError,
 };
 use countersign_endpoint::Fingerprint;
+use futures_core::Stream;
 
 use crate::backend::{
     BatchReceipt, Delivery, Link, Listener, ManualReceiver, Receipt, Receiver, Sender,
@@ -61,9 +62,9 @@ impl Listener for countersign_driver::Listener {
 }
 
 /// Makes the traits' handles of a crate's, which have the same methods: `$wait` waits for what those
-/// that wait give, and `$finish` for what becomes of a boxed receipt.
+/// that wait give, `$next` for the next item of a receiver, and `$finish` for what becomes of a boxed receipt.
 macro_rules! handles {
-    ($backend:ident, $wait:path, |$receipt:ident| $finish:expr) => {
+    ($backend:ident, $wait:path, $next:expr, |$receipt:ident| $finish:expr) => {
         impl Link for $backend::Link {
             fn sender(&self, name: &str) -> Result<Box<dyn Sender>, ChannelError> {
                 Ok(Box::new(self.sender(name)?))
@@ -95,8 +96,17 @@ macro_rules! handles {
             fn close(&self, mode: CloseMode) -> Report {
                 $wait(self.close(mode))
             }
+            fn close_with(&self, mode: CloseMode, reason: CloseReason) -> Report {
+                $wait(self.close_with(mode, reason))
+            }
             fn start_close(&self, mode: CloseMode) {
                 self.start_close(mode);
+            }
+            fn start_close_with(&self, mode: CloseMode, reason: CloseReason) {
+                self.start_close_with(mode, reason);
+            }
+            fn peer_closes(&self) -> Option<CloseReason> {
+                self.peer_closes()
             }
         }
 
@@ -135,6 +145,9 @@ macro_rules! handles {
             fn try_recv(&mut self) -> Result<Option<Bytes>, RecvError> {
                 self.try_recv()
             }
+            fn next_item(&mut self) -> Option<Result<Bytes, RecvError>> {
+                $next(self)
+            }
         }
 
         impl ManualReceiver for $backend::ManualReceiver {
@@ -171,8 +184,17 @@ macro_rules! handles {
     };
 }
 
-handles!(countersign_driver, block_on, |receipt| block_on(*receipt));
-handles!(countersign_std, identity, |receipt| (*receipt).wait());
+handles!(countersign_driver, block_on, next, |receipt| block_on(
+    *receipt
+));
+handles!(countersign_std, identity, Iterator::next, |receipt| {
+    (*receipt).wait()
+});
+
+/// Waits for what a stream gives next.
+fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
+    block_on(poll_fn(|context| Pin::new(&mut *stream).poll_next(context)))
+}
 
 fn boxed(delivery: countersign_driver::Delivery) -> Box<dyn Delivery> {
     Box::new(delivery)

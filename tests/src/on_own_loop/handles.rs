@@ -232,7 +232,7 @@ fn take(world: &mut World, id: LinkId, channel: ChannelId) -> Result<Option<Mess
         };
     }
     match &world.known(id).end {
-        Some(error) if !error.is_orderly() => Err(error.clone().into()),
+        Some(error) if !error.ends_stream() => Err(error.clone().into()),
         _ => Ok(None),
     }
 }
@@ -272,6 +272,9 @@ impl Receiver for LoopReceiver {
     }
     fn try_recv(&mut self) -> Result<Option<Bytes>, RecvError> {
         Ok(self.try_take()?.map(|message| message.payload))
+    }
+    fn next_item(&mut self) -> Option<Result<Bytes, RecvError>> {
+        Receiver::recv(self).transpose()
     }
 }
 

@@ -1,17 +1,20 @@
 //! The scenarios, each written once for all backends.
 
+pub mod borders;
 pub mod channels;
 pub mod closing;
 pub mod handshakes;
 pub mod liveness;
 pub mod modes;
 pub mod pressure;
+pub mod reasons;
 pub mod reconnecting;
 pub mod resuming;
 pub mod returning;
 pub mod rotation;
 pub mod security;
 pub mod servers;
+pub mod single;
 pub mod sizes;
 pub mod stream;
 pub mod verdicts;
