@@ -58,7 +58,7 @@ fn refused_evicted_and_revoked_links_play_back_too() {
     pair.ends[1].ask_to_admit();
     pair.connect();
     pair.settle();
-    pair.ends[1].refuse_busy(pair.now, "full");
+    pair.ends[1].refuse(pair.now, &countersign_core::Refusal::busy("full"));
     pair.settle();
     let mut pair = Pair::new(&capture, &configs());
     pair.connect();
@@ -254,7 +254,7 @@ fn every_call_that_may_change_a_link_is_recorded() {
         "handle_timeout",
         "poll_event",
         "poll_output",
-        "refuse_busy",
+        "refuse",
         "reject",
         "revoke",
         "send",

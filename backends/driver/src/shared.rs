@@ -76,6 +76,8 @@ pub(crate) struct State {
     /// The number of the latest connection that has led to the peer.
     arrived: u64,
     pub(crate) ended: bool,
+    /// Its driver is gone, and with it the last connection: nothing more can be said.
+    pub(crate) is_gone: bool,
     /// The application was told of a lost session, and not yet of the next one.
     session_lost: bool,
     /// Who the peer has proved to be on the latest connection.
@@ -139,6 +141,7 @@ impl Shared {
             connected: false,
             arrived: 0,
             ended: false,
+            is_gone: false,
             session_lost: false,
             peer: None,
             security: security.clone(),
@@ -423,6 +426,13 @@ impl State {
         // What is left to do is to let go of the connection, which is no output of the link's.
         let driver = self.driver.take();
         self.wakes.extend(driver);
+    }
+
+    /// The driver is done with the link, or dropped.
+    pub(crate) fn leave(&mut self, now: Instant) {
+        self.link.handle_lost(now, Loss::Abandoned);
+        self.is_gone = true;
+        self.wakers.drain_into(&mut self.wakes);
     }
 
     fn wake(&mut self, channel: ChannelId) {
