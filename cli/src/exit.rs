@@ -5,7 +5,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use countersign_tokio::LinkError;
-use countersign_tokio::core::EndReason;
+use countersign_tokio::core::{EndReason, refuse};
 use countersign_tokio::endpoint::{Blame, SetupError};
 
 use crate::words;
@@ -167,6 +167,8 @@ impl Failure {
     pub fn link(what: &str, error: LinkError) -> Self {
         let refused = match (error.security(), error.reason()) {
             (Some(security), _) => security.blame() == Blame::Refused,
+            // Nothing is wrong with how the two are set: a new link may be had.
+            (None, EndReason::Refused(refusal)) if refusal.code == refuse::SESSION_OVER => false,
             (
                 None,
                 EndReason::Incompatible(_)

@@ -80,6 +80,8 @@ async fn establish(
         .channel(channel)
         .dialect(args.dialect.into())
         .patience(patience)
+        // What follows a gap belongs to another stream.
+        .single_session()
         .reconnect(Reconnect::limited(args.retry.0));
     let setup = Setup::new(config, secured.security)
         .map_err(|error: ConfigError| Failure::usage(error.to_string()))?;

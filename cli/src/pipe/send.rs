@@ -79,7 +79,6 @@ pub(super) async fn run(
         missing: missing(verdicts, &args),
         sent: ledger.messages,
         rejection: ledger.rejection,
-        session_lost: watch.session_lost().map(str::to_owned),
         end: report.end,
     };
     let cut_off = !matches!(fed, Err(Unfed::Input(..) | Unfed::Stopped(_)));
@@ -149,7 +148,6 @@ struct Outcome {
     sent: u64,
     /// Why the peer said no to a message, if it did.
     rejection: Option<Rejection>,
-    session_lost: Option<String>,
     end: Option<LinkError>,
 }
 
@@ -198,13 +196,9 @@ impl Outcome {
         }
     }
 
-    /// How a link or its session was lost explains why no more could be sent, or what the peer says
-    /// does.
+    /// How the link ended explains why no more could be sent, or what the peer says does.
     fn why(self) -> Failure {
         let what = self.what();
-        if let Some(why) = self.session_lost {
-            return Failure::failed(format!("{what}: {why}"));
-        }
         match (self.end, self.rejection) {
             (Some(end), _) if !says_that_all_is_well(&end) => Failure::link(&what, end),
             (_, Some(rejection)) => {
