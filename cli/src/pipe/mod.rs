@@ -89,7 +89,7 @@ async fn establish(
         watch = reach(args, setup, mode) => watch?,
         () = stop.asked() => return Ok(None),
     };
-    tracing::info!("connected with {}", watch::name(watch.link().peer()));
+    tracing::info!("connected with {}", watch::name(watch.link()));
     Ok(Some(watch))
 }
 

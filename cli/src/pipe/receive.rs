@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::output::{self, Item, OutputError, Written};
 use super::stop::Stop;
-use super::watch::{Turn, Watch};
+use super::watch::{Turn, Watch, named};
 use super::{establish, held, is_tlsstream};
 use crate::args::LinkArgs;
 use crate::capture::Recording;
@@ -48,7 +48,8 @@ pub(super) async fn run(
     let result = pump(&mut watch, source, output, &mut stop).await;
     // Waits for what the end still has to tell the peer, that a message was rejected say.
     let report = watch.close(CloseMode::Withdraw).await;
-    stdio::tell(&written);
+    let from = named(watch.link(), "from");
+    stdio::tell(format_args!("{written}{from}"));
     result?;
     match report.end {
         Some(end) if !end.is_orderly() => Err(lost(end)),

@@ -10,7 +10,7 @@ use countersign_tokio::{Outgoing, Report, SendError, Sender};
 use super::input::{self, Batch, Input};
 use super::ledger::Ledger;
 use super::stop::Stop;
-use super::watch::{Turn, Watch};
+use super::watch::{Turn, Watch, named};
 use super::{establish, held, is_tlsstream};
 use crate::args::{LinkArgs, SendArgs};
 use crate::capture::Recording;
@@ -62,8 +62,10 @@ pub(super) async fn run(
     let report = watch.close(CloseMode::Drain).await;
     let verdicts = report.verdicts();
     stdio::tell(format_args!(
-        "sent {} messages, {} bytes: {verdicts}",
-        ledger.messages, ledger.bytes
+        "sent {} messages, {} bytes{}: {verdicts}",
+        ledger.messages,
+        ledger.bytes,
+        named(watch.link(), "to")
     ));
     let handled = as_intended(&report, &args);
     let missing = ledger.messages.saturating_sub(handled);

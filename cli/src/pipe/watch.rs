@@ -2,7 +2,6 @@
 //! else comes, and says when it is over.
 
 use countersign_tokio::core::{CloseMode, Mode, SessionLoss};
-use countersign_tokio::endpoint::Fingerprint;
 use countersign_tokio::{AcceptError, Link, LinkEvent, Listener, Report};
 
 /// A link, and at the end that listens the way back to it.
@@ -119,7 +118,7 @@ impl Watch {
         }
         let began_anew = visitor.peer_id().is_some() && visitor.peer_id() == self.link.peer_id();
         if self.away.is_none() || !began_anew {
-            let name = name(visitor.peer());
+            let name = name(visitor);
             tracing::warn!("turned {name} away: this pipe has its peer already");
             return None;
         }
@@ -144,10 +143,17 @@ async fn visit(listener: Option<&Listener>) -> Result<Link, AcceptError> {
     }
 }
 
-/// What the log calls a peer.
-pub(super) fn name(peer: Option<Fingerprint>) -> String {
-    match peer {
-        Some(peer) => peer.to_string(),
-        None => "a peer that nobody knows".to_owned(),
+/// What the log calls a link's peer.
+pub(super) fn name(link: &Link) -> String {
+    match (link.peer_name(), link.peer()) {
+        (Some(name), Some(key)) => format!("{name} ({key})"),
+        (None, Some(key)) => key.to_string(),
+        (_, None) => "a peer that nobody knows".to_owned(),
     }
+}
+
+/// Who the peer is, for a report of what it was sent or has sent: nothing where it has no name.
+pub(super) fn named(link: &Link, before: &str) -> String {
+    let name = link.peer_name();
+    name.map_or_else(String::new, |name| format!(" {before} {name}"))
 }
