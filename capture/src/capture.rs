@@ -315,29 +315,31 @@ impl Inner {
         self.ended.store(true, Ordering::Relaxed);
         drop(state);
         self.changed.notify_one();
-        match why {
-            "finished" => {}
-            "limit" => tracing::info!("the capture has reached its limit and ends"),
-            "overrun" => tracing::warn!("the capture ends: its file takes less than links do"),
-            _ => tracing::warn!("the capture ends: a call had more bytes than it can record"),
-        }
     }
 
     /// The thread: writes what there is as soon as it is there, so that as little as possible is
     /// lost with a program that crashes.
+    ///
+    /// It is also the one that logs. Whatever else ends a capture does so within a call of a link,
+    /// which may be locked, and whoever hears of a line may want to use that link.
     fn write_all(&self, mut sink: impl Write) -> io::Result<()> {
         let mut batch = Vec::new();
+        let mut told = false;
         loop {
             let mut state = self.lock();
             while state.queue.is_empty() && state.ended.is_none() {
                 let woken = self.changed.wait(state);
                 state = woken.unwrap_or_else(PoisonError::into_inner);
             }
-            if state.queue.is_empty() {
+            std::mem::swap(&mut state.queue, &mut batch);
+            let ended = state.ended;
+            drop(state);
+            if let Some(why) = ended.filter(|_| !std::mem::replace(&mut told, ended.is_some())) {
+                log_end(why);
+            }
+            if batch.is_empty() {
                 return Ok(());
             }
-            std::mem::swap(&mut state.queue, &mut batch);
-            drop(state);
             if let Err(error) = sink.write_all(&batch).and_then(|()| sink.flush()) {
                 self.give_up();
                 tracing::warn!(%error, "the capture can't be written and ends");
@@ -411,6 +413,16 @@ impl Inner {
             // The capture has ended meanwhile: nothing is recorded, so nothing may be kept either.
             None => work(Some(&mut Split::rubbish())),
         }
+    }
+}
+
+/// Says why a capture has ended, if not because it was asked to.
+fn log_end(why: &str) {
+    match why {
+        "finished" => {}
+        "limit" => tracing::info!("the capture has reached its limit and ends"),
+        "overrun" => tracing::warn!("the capture ends: its file takes less than links do"),
+        _ => tracing::warn!("the capture ends: a call had more bytes than it can record"),
     }
 }
 

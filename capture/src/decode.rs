@@ -387,6 +387,7 @@ impl<'a> Fields<'a> {
                 outcome: self.when(returned, |fields| match fields.text()? {
                     "done" => Ok(TakeOver::Done),
                     "stale" => Ok(TakeOver::Stale),
+                    "session-over" => Ok(TakeOver::SessionOver),
                     "not-mine" => Ok(TakeOver::NotMine),
                     _ => Err(Wrong::Value("what became of a connection")),
                 })?,
@@ -399,6 +400,7 @@ impl<'a> Fields<'a> {
                 text: self.owned()?,
                 again: self.flag()?,
             }),
+            "connect" => Entry::Connect,
             "evict" => Entry::Evict,
             "revoke" => Entry::Revoke,
             "out" => Entry::Out {
@@ -568,7 +570,7 @@ impl<'a> Fields<'a> {
 /// How many arguments a record of this name has, and whether an outcome follows them.
 fn shape(name: &str) -> Option<(u64, bool)> {
     Some(match name {
-        "ask" | "eof" | "timeout" | "evict" | "revoke" | "gone" => (0, false),
+        "ask" | "eof" | "timeout" | "connect" | "evict" | "revoke" | "gone" => (0, false),
         "clock" | "in" | "lost" | "admit" | "end" => (1, false),
         "new" | "refuse" => (3, false),
         "close" => (4, false),

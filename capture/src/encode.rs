@@ -244,6 +244,7 @@ pub(crate) fn call(cbor: &mut Cbor, call: &Call<'_>, input: Option<&mut Split>) 
             cbor.text(text).flag(*again);
             4
         }
+        Call::ConnectNow => name(cbor, "connect"),
         Call::Evict => name(cbor, "evict"),
         Call::Revoke => name(cbor, "revoke"),
         Call::PollOutput { space } => {
@@ -283,6 +284,7 @@ pub(crate) fn outcome(cbor: &mut Cbor, outcome: &Outcome<'_>, output: Option<&mu
             cbor.text(match result {
                 TakeOver::Done => "done",
                 TakeOver::Stale => "stale",
+                TakeOver::SessionOver => "session-over",
                 TakeOver::NotMine => "not-mine",
             });
         }

@@ -81,6 +81,7 @@ pub enum Entry {
         gone: Option<Gone>,
     },
     Refuse(Refusal),
+    Connect,
     Evict,
     Revoke,
     Out {
@@ -220,10 +221,10 @@ impl PartialEq for Ended {
 
 impl Entry {
     /// Every name that [`Entry::name`] gives.
-    pub const NAMES: [&'static str; 24] = [
+    pub const NAMES: [&'static str; 25] = [
         "new", "clock", "ask", "opened", "secured", "in", "eof", "lost", "timeout", "send", "take",
-        "handle", "reject", "abandon", "close", "takeover", "admit", "refuse", "evict", "revoke",
-        "out", "event", "gone", "end",
+        "handle", "reject", "abandon", "close", "takeover", "admit", "refuse", "connect", "evict",
+        "revoke", "out", "event", "gone", "end",
     ];
 
     /// The record's name in the specification.
@@ -248,6 +249,7 @@ impl Entry {
             Self::TakeOver { .. } => "takeover",
             Self::Admit { .. } => "admit",
             Self::Refuse(_) => "refuse",
+            Self::Connect => "connect",
             Self::Evict => "evict",
             Self::Revoke => "revoke",
             Self::Out { .. } => "out",

@@ -246,6 +246,7 @@ impl Replay {
             Entry::Close { mode, reason } => link.close_with(*mode, reason.clone()),
             Entry::Admit { gone } => link.admit(now, gone.as_ref().map(Gone::session).as_ref()),
             Entry::Refuse(refusal) => link.refuse(now, refusal),
+            Entry::Connect => _ = link.connect_now(),
             Entry::Evict => link.evict(now),
             Entry::Revoke => link.revoke(now),
             _ => _ = link.poll_event(),

@@ -62,7 +62,7 @@ fn nothing_is_lost_and_nothing_comes_twice() {
     const CUTS: usize = 6;
     let identities = Identities::new();
     for listening in ["recv", "send"] {
-        let (listener, proxy, opener) = both(&identities, listening, &[]);
+        let (listener, proxy, opener) = both(&identities, listening, &["--split", "lines"]);
         let (mut sender, mut receiver) = match listening {
             "send" => (listener, opener),
             _ => (opener, listener),
@@ -289,8 +289,8 @@ fn a_peer_that_was_restarted_is_not_taken_for_the_one_that_is_away() {
 #[test]
 fn the_tlsstream_dialect_ends_with_its_connection() {
     let identities = Identities::new();
-    let dialect = ["--dialect", "tlsstream"];
-    let (mut receiver, proxy, mut sender) = both(&identities, "recv", &dialect);
+    let flags = ["--dialect", "tlsstream", "--split", "lines"];
+    let (mut receiver, proxy, mut sender) = both(&identities, "recv", &flags);
     let (mut input, mut output) = (sender.stdin(), receiver.stdout());
     pass(&mut input, &mut output, "one");
     proxy.cut_next();
@@ -333,7 +333,7 @@ fn signals_are_heard_without_a_connection() {
             let proxy = Proxy::at(place, address(&receiver)).unwrap();
             sender
                 .finish()
-                .expect(0, "sent 1 messages, 3 bytes: 1 handled");
+                .expect(0, "sent 1 messages, 4 bytes: 1 handled");
             receiver.finish().expect(0, "received 1 messages");
             drop(proxy);
         } else {

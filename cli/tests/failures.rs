@@ -248,7 +248,7 @@ fn input_that_cannot_be_split_or_sent() {
     let long = "x".repeat(100);
     for (more, input, words) in [
         (
-            &["--max-message", "50"][..],
+            &["--split", "lines", "--max-message", "50"][..],
             format!("one\n{long}\n"),
             "--max-message",
         ),
@@ -265,16 +265,17 @@ fn input_that_cannot_be_split_or_sent() {
         assert!(sent.stderr.contains("sent 1 messages") == more.contains(&"50"));
     }
     let receiver = identities.listen("recv", &["--max-message", "50"]);
-    let mut sender = identities.connect(&receiver, "send", &[]);
+    let mut sender = identities.connect(&receiver, "send", &["--split", "lines"]);
     sender.feed(format!("one\n{long}\n").as_bytes());
     sender
         .finish()
-        .expect(1, "message 2 has 100 bytes, and the peer takes 50");
+        .expect(1, "message 2 has 101 bytes, and the peer takes 50");
     receiver.finish().expect(0, "received 1 messages");
 
     let receiver = identities.listen("recv", &["--dialect", "tlsstream"]);
-    let mut sender = identities.connect(&receiver, "send", &["--dialect", "tlsstream"]);
-    sender.feed(b"one\n\ntwo\n");
+    let flags = ["--dialect", "tlsstream", "--split", "length"];
+    let mut sender = identities.connect(&receiver, "send", &flags);
+    sender.feed(b"\0\0\0\x03one\0\0\0\0\0\0\0\x03two");
     sender.finish().expect(1, "message 2 is empty");
     receiver.finish().expect(0, "received 1 messages");
 }
@@ -283,7 +284,7 @@ fn input_that_cannot_be_split_or_sent() {
 fn a_second_message_where_one_is_the_whole() {
     let identities = Identities::new();
     let receiver = identities.listen("recv", &["--split", "whole"]);
-    let mut sender = identities.connect(&receiver, "send", &[]);
+    let mut sender = identities.connect(&receiver, "send", &["--split", "lines"]);
     sender.feed(b"one\ntwo\n");
     receiver.finish().expect(1, "choose another --split");
     sender.finish().expect(1, "rejected");

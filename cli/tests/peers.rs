@@ -38,7 +38,7 @@ fn a_list_lets_peers_in_by_name() {
     sender.finish().expect(0, "sent 2 messages");
     let received = receiver.finish();
     received.expect(0, &format!("connected with operator-1 ({operator})"));
-    received.expect(0, "received 2 messages, 6 bytes from operator-1");
+    received.expect(0, "received 2 messages, 8 bytes from operator-1");
 }
 
 #[test]

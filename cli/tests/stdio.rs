@@ -19,11 +19,15 @@ fn free() -> String {
     listener.local_addr().unwrap().to_string()
 }
 
-/// A capture that is kept with the tests.
-const CAPTURE: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../capture/tests/captures/demo.capture"
-);
+/// A capture whose lines no pipe holds.
+fn capture(identities: &Identities) -> String {
+    let path = identities.file("capture");
+    if !fs::exists(&path).unwrap() {
+        let film = ["demo", "--fps", "max", "--cuts", "0", "--capture", &path];
+        run(film).expect(0, "");
+    }
+    path
+}
 
 #[test]
 fn nobody_reads_what_a_pipe_tells() {
@@ -97,10 +101,11 @@ fn a_pipe_serves_where_what_it_tells_cannot_be_written() {
 fn with_results(identities: &Identities) -> Vec<Vec<String>> {
     let folder = identities.path().to_str().unwrap();
     let certificate = identities.file("robot.crt");
+    let capture = capture(identities);
     let commands = [
         &["keygen", "new", "--force", "--dir", folder][..],
         &["pin", &certificate],
-        &["trace", CAPTURE],
+        &["trace", &capture],
         &["demo", "--frames", "2", "--fps", "max", "--cuts", "0"],
         &["--help"],
         &["pipe", "send", "--help"],
@@ -141,7 +146,7 @@ fn an_output_that_was_closed_from_the_start_is_found_before_anything_is_done() {
     let flags = identities.flags("robot", "operator");
     let receive = pipe("recv", ["--listen", "127.0.0.1:0"], &flags, &[]);
     let show = vec!["pin".to_owned(), identities.file("robot.crt")];
-    let trace = vec!["trace".to_owned(), CAPTURE.to_owned()];
+    let trace = vec!["trace".to_owned(), capture(&identities)];
     for (command, good) in [(&receive, None), (&show, Some(0)), (&trace, Some(0))] {
         let closed = finish(&mut shell("exec \"$@\" >&-", command));
         closed.expect(4, "error: standard output is closed; ");
@@ -247,17 +252,20 @@ fn a_non_blocking_output_is_waited_for() {
 
 #[test]
 fn results_wait_for_a_non_blocking_output_too() {
+    let identities = Identities::new();
+    let shown = ["trace", &capture(&identities), "--json"].map(str::to_owned);
+    let expected = run(&shown).stdout;
+    assert!(expected.len() > 100_000, "{} bytes", expected.len());
     let (mut reader, writer) = os_pipe().unwrap();
     unblock(&writer);
     let watched = writer.try_clone().unwrap();
-    let mut command = countersign(["trace", CAPTURE, "--json", "--payloads"]);
+    let mut command = countersign(&shown);
     let mut child = command
         .stdout(writer)
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     drop(command);
-    let expected = run(["trace", CAPTURE, "--json", "--payloads"]).stdout;
     wait_until_full(watched, &mut child);
     let mut output = Vec::new();
     reader.read_to_end(&mut output).unwrap();

@@ -17,8 +17,8 @@ fn stuck(identities: &Identities, more: &[&str]) -> (Running, Running, PipeReade
     let mut command = countersign(pipe("recv", ["--listen", "127.0.0.1:0"], &flags, more));
     command.stdout(writer);
     let mut receiver = Running::spawn(command);
-    // No number of such messages fills a pipe, so when that is full another is on its way.
-    let more = ["--retry", "never", "--max-message", "50001"];
+    // One message that no pipe holds: when it is full, the rest is still to be written.
+    let more = ["--retry", "never", "--split", "whole"];
     let mut sender = identities.connect(&receiver, "send", &more);
     sender.feed(&vec![b'x'; 4 << 20]);
     wait_until_full(watched, &mut receiver.child);

@@ -199,6 +199,9 @@ pub enum EndReason {
     TurnedAway(Refusal),
     /// The connection was lost, and no other is waited for.
     Lost(Loss),
+    /// The session is lost, and the link was declared to end with it
+    /// ([`Config::single_session`](crate::Config::single_session)).
+    SessionLost(SessionLoss),
     /// An acceptor's link that only lent its ear: HELLO named the session of another one, and the
     /// connection went over to that.
     TakenOver,
@@ -254,6 +257,7 @@ impl EndReason {
             Self::Lost(loss) => loss.can_heal(),
             Self::Refused(refusal) => refusal.again,
             Self::Closed { theirs, .. } => theirs.again,
+            Self::SessionLost(_) => true,
             _ => false,
         }
     }
@@ -286,6 +290,7 @@ impl fmt::Display for EndReason {
             Self::Refused(refusal) => write!(f, "the peer refused: {refusal}"),
             Self::TurnedAway(refusal) => write!(f, "the peer was turned away: {refusal}"),
             Self::Lost(what) => write!(f, "the connection was lost: {what}"),
+            Self::SessionLost(why) => write!(f, "the session is lost: {why}"),
             Self::Stale => f.write_str("the peer has come back on another connection since"),
             Self::TakenOver => f.write_str("the connection went over to the link that it names"),
         }
@@ -335,6 +340,10 @@ pub enum Loss {
     /// will: another identity, another service, or one that breaks the rules of TLS. A link that
     /// was up before has merely lost a connection by this, another ends. The caller knows more.
     Unproven,
+    /// One end's certificate is not valid now, by its own or by the other end's clock: it has expired
+    /// or is not valid yet. What mends it is time, or a new certificate: a link that was up before
+    /// waits for that, another ends. The caller knows more.
+    OutOfDate,
     /// Nothing came from the peer for [`Patience::give_up`](crate::Patience::give_up).
     Silence,
     /// The handshake took longer than [`Patience::handshake`](crate::Patience::handshake).
@@ -358,7 +367,10 @@ impl Loss {
     /// Whether another connection may fare better.
     #[must_use]
     pub const fn can_heal(self) -> bool {
-        !matches!(self, Self::NotTrusted | Self::Unproven | Self::Abandoned)
+        !matches!(
+            self,
+            Self::NotTrusted | Self::Unproven | Self::OutOfDate | Self::Abandoned
+        )
     }
 
     /// Whether only the connection is over, so that a session can go on.
@@ -414,6 +426,7 @@ impl fmt::Display for Loss {
             Self::Security => "the connection could not be secured",
             Self::NotTrusted => "one end does not accept the other",
             Self::Unproven => "whoever is there has not proven to be the peer",
+            Self::OutOfDate => "a certificate is not valid at this time",
             Self::Silence => "nothing came from the peer for too long",
             Self::HandshakeTooSlow => {
                 "the handshake took too long; one end must open the connection and the other accept \

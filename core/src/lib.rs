@@ -18,6 +18,7 @@
 //! | admit peers, and lead those that return to their links | [`Sessions`], [`Link::visit`], [`Link::take_over`], [`Link::admit`], [`Link::refuse`] |
 //! | know how much memory a link takes at most | [`Config::memory_bound`] |
 //! | drive a link | [`Link`], [`Output`], [`Event`], [`Instant`] |
+//! | know how a link stands | [`Link::status`] |
 //! | know what became of a message | [`Verdict`], [`VerdictCounts`], [`ChannelReport`] |
 //! | tell errors apart, by who is to blame | [`SendError`], [`ReceiveError`], [`OutOfOrder`] (this end's caller), [`PeerMisbehaved`] (the peer), [`Incompatible`] (both ends' declarations), [`Loss`] (the transport); [`EndReason`] holds the one that ended a link |
 //! | close a link and say why, or refuse one | [`Link::close`], [`CloseReason`], [`Refusal`] |
@@ -56,6 +57,7 @@ pub mod refuse;
 mod rng;
 mod send;
 mod sessions;
+mod spent;
 mod time;
 mod verdict;
 pub mod wire;
@@ -70,12 +72,16 @@ pub use life::{Input, Life, Step};
 #[cfg(feature = "planted")]
 #[doc(hidden)]
 pub use link::Planted;
-pub use link::{ChannelReport, CloseMode, Link, Message, Output, PeerId, TakeOver, Visit};
+pub use link::{
+    ChannelReport, ChannelStatus, CloseMode, Link, LinkStatus, Message, Output, PeerId, TakeOver,
+    Visit,
+};
 pub use observe::{Call, Observe, Outcome};
 pub use reconnect::{Reconnect, RetryLimit};
 pub use refuse::Refusal;
 pub(crate) use send::SendHalf;
 pub use sessions::{DEFAULT_SESSIONS, GoneSession, SessionId, Sessions};
+pub use spent::Spent;
 pub use time::Instant;
 pub use verdict::*;
 

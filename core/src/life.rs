@@ -70,6 +70,12 @@ impl Life {
         Self::Ended,
     ];
 
+    /// Whether the two ends are connected: the handshake is over, and the end has not come.
+    #[must_use]
+    pub const fn is_up(self) -> bool {
+        matches!(self, Self::Open | Self::Closing | Self::Finishing)
+    }
+
     /// The state's name in the specification.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -5,13 +5,14 @@ use crate::{EndReason, Event, Loss, ReceiveError, SendError, SessionLoss};
 
 impl Loss {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Transport,
         Self::PeerLeft,
         Self::PeerLeftEarly,
         Self::Security,
         Self::NotTrusted,
         Self::Unproven,
+        Self::OutOfDate,
         Self::Silence,
         Self::HandshakeTooSlow,
         Self::CloseTooSlow,
@@ -32,6 +33,7 @@ impl Loss {
             Self::Security => "security",
             Self::NotTrusted => "not-trusted",
             Self::Unproven => "unproven",
+            Self::OutOfDate => "out-of-date",
             Self::Silence => "silence",
             Self::HandshakeTooSlow => "handshake-too-slow",
             Self::CloseTooSlow => "close-too-slow",
@@ -83,6 +85,7 @@ impl EndReason {
             Self::Refused(_) => "refused",
             Self::TurnedAway(_) => "turned-away",
             Self::Lost(loss) => loss.name(),
+            Self::SessionLost(_) => "session-lost",
             Self::TakenOver => "taken-over",
             Self::Stale => "stale",
         }

@@ -86,6 +86,8 @@ pub enum Call<'a> {
         mode: CloseMode,
         reason: &'a CloseReason,
     },
+    /// [`Link::connect_now`](crate::Link::connect_now)
+    ConnectNow,
     /// [`Link::take_over`](crate::Link::take_over); then [`Outcome::TakenOver`]. The visitor is
     /// named by its observer's [`id`](Observe::id), if it has one, and `clock` is the latest time
     /// that it was told. It is not told of this call itself.
@@ -126,6 +128,7 @@ impl Call<'_> {
             Self::Reject { .. } => "reject",
             Self::Abandon { .. } => "abandon",
             Self::Close { .. } => "close",
+            Self::ConnectNow => "connect_now",
             Self::TakeOver { .. } => "take_over",
             Self::Admit { .. } => "admit",
             Self::Refuse { .. } => "refuse",

@@ -369,8 +369,9 @@ impl<D: Dial> Driver<D> {
         true
     }
 
-    /// A peer that waits at a listener is led to the link whose session it has named, or admitted
-    /// as a new one, or sent away; true when there was one.
+    /// A peer that waits at a listener is led to the link whose session it has named, or to the one
+    /// that ends because its peer has begun anew, or admitted as a new one, or sent away; true when
+    /// there was one.
     fn receive_visit(&mut self) -> bool {
         let Some(registry) = self.registry.clone() else {
             return false;
@@ -380,15 +381,15 @@ impl<D: Dial> Driver<D> {
             return false;
         };
         let now = self.shared.clock.now();
-        let mut gone = None;
-        if let Visit::Returns(session) = visit {
-            if let Some(owner) = registry.find(session, peer)
-                && self.lead_to(now, owner)
-            {
+        for owner in registry.candidates(visit, peer) {
+            if self.lead_to(now, owner) {
                 return true;
             }
-            gone = registry.gone(session, peer);
         }
+        let gone = match visit {
+            Visit::Returns(session) => registry.gone(session, peer),
+            Visit::New => None,
+        };
         let places = registry.admit();
         self.shared.with(|state| match places {
             Ok(places) => {
@@ -411,7 +412,7 @@ impl<D: Dial> Driver<D> {
                 self.shared = owner;
                 true
             }
-            (TakeOver::Stale, ..) => true,
+            (TakeOver::Stale | TakeOver::SessionOver, ..) => true,
             (TakeOver::NotMine, ..) => false,
         }
     }
@@ -443,7 +444,7 @@ impl<D: Dial> Drop for Driver<D> {
         let now = self.shared.clock.now();
         self.shared.with(|state| {
             if state.driver_number == self.number {
-                state.link.handle_lost(now, Loss::Abandoned);
+                state.leave(now);
             }
         });
     }

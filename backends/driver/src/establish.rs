@@ -177,10 +177,10 @@ impl Connecting {
     /// As [`Connecting::connected`]; `None` if the connection belongs to a link that the peer has
     /// already.
     pub async fn accepted(self) -> Option<Result<Link, LinkError>> {
-        let result = self.connected().await;
+        let result = self.up(false).await;
         let reason = result.as_ref().err().map(LinkError::reason);
         match reason {
-            Some(EndReason::TakenOver | EndReason::Stale) => None,
+            Some(EndReason::TakenOver) => None,
             _ => Some(result),
         }
     }
@@ -189,8 +189,13 @@ impl Connecting {
     ///
     /// # Errors
     ///
-    /// Why there is no link.
+    /// Why there is no link, once this end's last words have gone out as for [`Link::ended`].
     pub async fn connected(self) -> Result<Link, LinkError> {
+        self.up(true).await
+    }
+
+    /// Waits until the link is up, or has ended, and where it has until it `said` why to the peer.
+    async fn up(self, said: bool) -> Result<Link, LinkError> {
         let mut waiting = Waiting::new(&*self.handle.0, Awaited::Link);
         poll_fn(|context| {
             waiting.poll(context, |state| {
@@ -198,10 +203,10 @@ impl Connecting {
                     // Also if it has ended since: what has arrived can still be received.
                     return Poll::Ready(Ok(()));
                 }
-                if let Some(error) = state.error() {
-                    return Poll::Ready(Err(error));
+                match state.error() {
+                    Some(error) if state.is_gone || !said => Poll::Ready(Err(error)),
+                    _ => Poll::Pending,
                 }
-                Poll::Pending
             })
         })
         .await?;

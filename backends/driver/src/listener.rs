@@ -73,12 +73,19 @@ impl<A> Listener<A> {
     }
 
     /// Closes the socket and gives up what is not accepted, as dropping the listener does, and
-    /// waits until the address can be bound again. Others that wait in [`Listener::accept`] hear of
-    /// it.
+    /// waits until the address can be bound again and all who were refused have heard so, or have
+    /// had [`Patience::linger`](countersign_core::Patience::linger) for it. Others that wait in
+    /// [`Listener::accept`] hear of it.
     ///
     /// Cancel-safe: closing goes on when the future is dropped, and another call waits for it
     /// again. A future that is never polled closes nothing.
     pub async fn close(&self) {
+        self.unbind().await;
+        self.hall.silent().await;
+    }
+
+    /// As [`Listener::close`], but waits only until the address can be bound again.
+    pub async fn unbind(&self) {
         self.hall.end(Phase::Closed);
         let _ = self.hall.left().await;
     }

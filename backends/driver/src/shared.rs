@@ -74,6 +74,8 @@ pub(crate) struct State {
     pub(crate) wakers: WakerSet,
     pub(crate) connected: bool,
     pub(crate) ended: bool,
+    /// Its driver is gone, and with it the last connection: nothing more can be said.
+    pub(crate) is_gone: bool,
     /// The application was told of a lost session, and not yet of the next one.
     session_lost: bool,
     /// Who the peer has proved to be on the latest connection.
@@ -136,6 +138,7 @@ impl Shared {
             wakers: WakerSet::default(),
             connected: false,
             ended: false,
+            is_gone: false,
             session_lost: false,
             peer: None,
             security: security.clone(),
@@ -418,6 +421,13 @@ impl State {
         // What is left to do is to let go of the connection, which is no output of the link's.
         let driver = self.driver.take();
         self.wakes.extend(driver);
+    }
+
+    /// The driver is done with the link, or dropped.
+    pub(crate) fn leave(&mut self, now: Instant) {
+        self.link.handle_lost(now, Loss::Abandoned);
+        self.is_gone = true;
+        self.wakers.drain_into(&mut self.wakes);
     }
 
     fn wake(&mut self, channel: ChannelId) {

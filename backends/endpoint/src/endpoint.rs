@@ -274,6 +274,7 @@ impl Endpoint {
             // An end of the transport that only TLS knows to be one too early.
             Reason::Truncated => Loss::PeerLeft,
             Reason::ClosedDuringHandshake => Loss::PeerLeftEarly,
+            _ if error.is_about_dates() => Loss::OutOfDate,
             _ if error.can_retry() => Loss::Security,
             _ if self.is_final(&error) => Loss::NotTrusted,
             _ => Loss::Unproven,

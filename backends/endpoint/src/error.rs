@@ -265,6 +265,21 @@ impl SecurityError {
     }
 }
 
+impl SecurityError {
+    /// Whether one end's certificate is not valid now, by its own or by the other end's clock: it
+    /// has expired or is not valid yet. A link that was up waits until that is mended.
+    #[must_use]
+    pub fn is_about_dates(&self) -> bool {
+        match *self.reason {
+            Reason::PeerCertificateExpired { .. } | Reason::PeerCertificateNotYetValid { .. } => {
+                true
+            }
+            Reason::RefusedByPeer { alert, .. } => alert == Alert::CERTIFICATE_EXPIRED,
+            _ => false,
+        }
+    }
+}
+
 impl From<Reason> for SecurityError {
     fn from(reason: Reason) -> Self {
         Self::new(reason)
@@ -439,9 +454,9 @@ fn pin_mismatch(
 
 fn refused_by_peer(f: &mut fmt::Formatter<'_>, alert: Alert, ours: &Fingerprint) -> fmt::Result {
     write!(f, "the peer refused our certificate ({alert}); ")?;
-    match alert.0 {
-        // rustls and OpenSSL use the first for certificates that are not valid yet as well.
-        45 => write!(
+    match alert {
+        // rustls and OpenSSL use it for certificates that are not valid yet as well.
+        Alert::CERTIFICATE_EXPIRED => write!(
             f,
             "check its validity dates and the peer's clock, and compare our fingerprint {ours} \
              with the peer's pin"

@@ -13,9 +13,9 @@ use crate::error::SecurityError;
 /// `Display` is one line that says what to change; [`source`](std::error::Error::source) gives
 /// the layer below its word. It comes from an [`Explanation`].
 ///
-/// It is known before this end's last words, a refusal or an abort perhaps, have gone out to the
-/// peer. Whoever drives the link sends them afterwards, so a program that exits at once, or drops
-/// the runtime that runs the driver, may take them with it.
+/// It may be known before this end's last words, an abort say, have gone out to the peer. Whoever
+/// drives the link sends them afterwards, so a program waits for that before it exits, with the
+/// handles' `ended` and `close`.
 #[derive(Clone, Debug)]
 pub struct LinkError {
     reason: EndReason,
@@ -106,6 +106,7 @@ impl fmt::Display for LinkError {
                     Loss::Security
                     | Loss::NotTrusted
                     | Loss::Unproven
+                    | Loss::OutOfDate
                     | Loss::PeerLeft
                     | Loss::PeerLeftEarly,
                 ),

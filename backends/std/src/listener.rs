@@ -158,10 +158,17 @@ impl<A> Listener<A> {
         Some(accepted.map(Link::new))
     }
 
-    /// Closes the socket and gives up what is not accepted, as dropping the listener does. Other
-    /// threads that wait in [`Listener::accept`] hear of it.
+    /// Closes the socket and gives up what is not accepted, as dropping the listener does, and
+    /// waits until all who were refused have heard so, or have had
+    /// [`Patience::linger`](driver::core::Patience::linger) for it. Other threads that wait in
+    /// [`Listener::accept`] hear of it.
     pub fn close(&self) {
         block::on(self.0.close());
+    }
+
+    /// As [`Listener::close`], without waiting for those who were refused.
+    pub fn unbind(&self) {
+        block::on(self.0.unbind());
     }
 
     /// Ends all links of this listener in order, then closes the socket: for a server that is to be
@@ -182,6 +189,6 @@ impl<A> Listener<A> {
 
 impl<A> Drop for Listener<A> {
     fn drop(&mut self) {
-        self.close();
+        self.unbind();
     }
 }

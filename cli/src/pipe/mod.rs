@@ -1,11 +1,13 @@
 //! `countersign pipe`: a stream of bytes as messages over a link.
 //!
 //! - `send` and `receive` are the two directions, `input` and `output` their ends of the stream.
+//! - `farewell` is what the peer is told when not all is well.
 //! - `watch` looks after the link while its connections come and go.
 //! - `reload` reads identity and pins again when asked to.
 //! - `ledger` keeps the receipts that wait for their verdicts.
 //! - `stop` turns signals into an orderly close.
 
+mod farewell;
 mod input;
 mod ledger;
 mod output;
@@ -17,7 +19,7 @@ mod watch;
 
 use std::io;
 
-use countersign_tokio::core::{ChannelConfig, Config, ConfigError, Mode, Patience, Reconnect};
+use countersign_tokio::core::{ChannelConfig, Config, ConfigError, Patience, Reconnect};
 use countersign_tokio::{LinkError, Setup, connect, listen};
 use tokio::runtime::Builder;
 
@@ -25,7 +27,7 @@ use crate::args::{Dialect, LinkArgs, PipeCommand};
 use crate::capture::Recording;
 use crate::exit::Failure;
 use crate::security;
-use crate::stdio;
+use crate::{stdio, words};
 use stop::Stop;
 use watch::Watch;
 
@@ -61,17 +63,15 @@ pub fn run(command: PipeCommand) -> Result<(), Failure> {
     result
 }
 
-/// Makes the link that the command line describes, and begins its capture; `None` if it was stopped
-/// before there was one.
+/// Makes the link that the command line describes, and begins its capture.
 async fn establish(
     args: &LinkArgs,
     channel: ChannelConfig,
     recording: &mut Recording,
     stop: &mut Stop,
-) -> Result<Option<Watch>, Failure> {
+) -> Result<Watch, Failure> {
     let secured = security::from_args(&args.security)?;
     reload::on_hangup(&secured)?;
-    let mode = channel.mode();
     let patience = Patience {
         retain: args.retain,
         ..Patience::default()
@@ -86,18 +86,18 @@ async fn establish(
     *recording = Recording::begin(&args.capture)?;
     let setup = recording.of(setup);
     let watch = tokio::select! {
-        watch = reach(args, setup, mode) => watch?,
-        () = stop.asked() => return Ok(None),
+        watch = reach(args, setup) => watch?,
+        signal = stop.asked() => return Err(Failure::stopped(signal)),
     };
     tracing::info!("connected with {}", watch::name(watch.link()));
-    Ok(Some(watch))
+    Ok(watch)
 }
 
-async fn reach(args: &LinkArgs, setup: Setup, mode: Mode) -> Result<Watch, Failure> {
+async fn reach(args: &LinkArgs, setup: Setup) -> Result<Watch, Failure> {
     match (&args.place.listen, &args.place.connect) {
-        (Some(address), _) => serve(address, setup, mode).await,
+        (Some(address), _) => serve(address, setup).await,
         (None, Some(address)) => match connect(address.clone(), &setup).await {
-            Ok(link) => Ok(Watch::new(link, None, mode)),
+            Ok(link) => Ok(Watch::new(link, None)),
             Err(error) => Err(unreachable(address, error)),
         },
         (None, None) => Err(Failure::usage("either --listen or --connect is needed")),
@@ -116,7 +116,7 @@ fn unreachable(address: &str, error: LinkError) -> Failure {
 }
 
 /// Waits for the first peer that is let in.
-async fn serve(address: &str, setup: Setup, mode: Mode) -> Result<Watch, Failure> {
+async fn serve(address: &str, setup: Setup) -> Result<Watch, Failure> {
     let listener = listen(address, setup).await.map_err(|error| {
         let message = format!("{address}: cannot listen there ({error}); choose another --listen");
         Failure::failed(message).because(error)
@@ -125,11 +125,15 @@ async fn serve(address: &str, setup: Setup, mode: Mode) -> Result<Watch, Failure
     stdio::tell(format_args!("listening on {}", listener.local_addr()));
     loop {
         match listener.accept().await {
-            Ok(link) => return Ok(Watch::new(link, Some(listener), mode)),
-            Err(error) => tracing::warn!("{error}"),
+            Ok(link) => return Ok(Watch::new(link, Some(listener))),
+            Err(error) => tracing::warn!("{}", words::of_visitor(&error)),
         }
     }
 }
+
+/// What to look at where a link in the tlsstream dialect, which has no handshake in which the ends
+/// could find out, ended before anything was confirmed.
+const SAME_DIALECT: &str = "check that both ends use the same --dialect";
 
 /// What a channel holds, which is one message of the largest size at least.
 fn held(args: &LinkArgs) -> usize {

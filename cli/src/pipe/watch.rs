@@ -1,8 +1,11 @@
 //! Watches over a pipe's link: tells the log what becomes of its connections, turns away whoever
 //! else comes, and says when it is over.
 
-use countersign_tokio::core::{CloseMode, Mode, SessionLoss};
+use countersign_tokio::core::{CloseMode, CloseReason, SessionLoss};
 use countersign_tokio::{AcceptError, Link, LinkEvent, Listener, Report};
+
+use super::farewell;
+use crate::words;
 
 /// A link, and at the end that listens the way back to it.
 #[derive(Debug)]
@@ -10,8 +13,6 @@ pub(super) struct Watch {
     link: Link,
     /// Where the peer comes back to.
     listener: Option<Listener>,
-    /// This end's part, which decides how others are turned away.
-    mode: Mode,
     /// There is no connection just now, and why.
     away: Option<String>,
     /// Why the session is over although the link may go on with another.
@@ -36,11 +37,10 @@ enum News {
 }
 
 impl Watch {
-    pub(super) fn new(link: Link, listener: Option<Listener>, mode: Mode) -> Self {
+    pub(super) fn new(link: Link, listener: Option<Listener>) -> Self {
         Self {
             link,
             listener,
-            mode,
             away: None,
             session_lost: None,
         }
@@ -68,7 +68,7 @@ impl Watch {
                 News::OfLink(Some(event)) => self.hear(event),
                 News::AtDoor(Ok(visitor)) => self.turn_away(&visitor),
                 News::AtDoor(Err(error)) => {
-                    tracing::warn!("{error}");
+                    tracing::warn!("{}", words::of_visitor(&error));
                     None
                 }
             };
@@ -110,12 +110,7 @@ impl Watch {
     /// Lets go of a peer that has opened a link of its own. Where it is the pipe's own peer, and
     /// that is away, it has begun anew and will not come back for what was under way.
     fn turn_away(&mut self, visitor: &Link) -> Option<Turn> {
-        match self.mode {
-            // It is told that what it has sent was not taken.
-            Mode::Receive => visitor.start_close(CloseMode::Withdraw),
-            // An orderly close would tell it that it has everything.
-            Mode::Send => visitor.abandon(),
-        }
+        visitor.start_close_with(CloseMode::Withdraw, farewell::taken());
         let began_anew = visitor.peer_id().is_some() && visitor.peer_id() == self.link.peer_id();
         if self.away.is_none() || !began_anew {
             let name = name(visitor);
@@ -127,9 +122,9 @@ impl Watch {
         Some(self.lose_session(why.to_owned()))
     }
 
-    /// Closes the link in order and waits for the end, turning others away meanwhile.
-    pub(super) async fn close(&mut self, mode: CloseMode) -> Report {
-        self.link.start_close(mode);
+    /// Closes the link and waits for the end, turning others away meanwhile.
+    pub(super) async fn close(&mut self, mode: CloseMode, reason: CloseReason) -> Report {
+        self.link.start_close_with(mode, reason);
         while self.next().await != Turn::Ended {}
         self.link.ended().await
     }

@@ -30,6 +30,7 @@ impl Link {
         message: impl Into<Bytes>,
         expires: Option<Instant>,
     ) -> Result<Sequence, NotSent> {
+        self.spent.clear();
         let message = message.into();
         if let Err(why) = self.may_send(&message) {
             return Err(self.not_sent(channel, message, expires, why));
@@ -43,11 +44,15 @@ impl Link {
                 return Err(self.not_sent(channel, message, expires, SendError::NoSuchChannel));
             }
         };
-        match half.accept(message, expires.unwrap_or(Instant::FAR_FUTURE)) {
+        match half.accept(
+            message,
+            expires.unwrap_or(Instant::FAR_FUTURE),
+            &mut self.spent,
+        ) {
             Ok(sequence) => {
                 // In a batch, the first message has settled both already.
                 self.wants_output = self.wants_output || half.may_write();
-                self.has_news = self.has_news || half.has_news();
+                self.has_news = self.has_news || half.has_superseded();
                 if self.observer.is_there() {
                     self.tell_sent(channel, sequence);
                 }
@@ -286,5 +291,18 @@ impl Link {
             .channels
             .get(channel.index())
             .is_some_and(|c| c.acking == Acking::Auto)
+    }
+
+    /// Ends the pause before the next attempt to connect: it is due at once
+    /// ([`Link::poll_deadline`]). True if there was such a pause; where there is a connection or an
+    /// attempt under way, or there will be none, nothing changes. The row of failures goes on, and
+    /// with it the pauses grow as before ([`Reconnect`](crate::Reconnect)).
+    pub fn connect_now(&mut self) -> bool {
+        self.observer.call(self.now, Call::ConnectNow);
+        let waits = self.next_attempt().is_some_and(|at| at > self.now);
+        if waits {
+            self.connect_at = self.now;
+        }
+        waits
     }
 }

@@ -135,6 +135,10 @@ impl Link {
         hello: &Greeting<'_>,
         outcome: SessionOutcome,
     ) -> Result<(), PeerMisbehaved> {
+        if self.ends_for_newcomers() {
+            self.meet_newcomer();
+            return Ok(());
+        }
         let Some(wire) = self.fit_channels(hello)? else {
             return Ok(());
         };
@@ -240,17 +244,18 @@ impl Link {
             match &mut self.halves[channel] {
                 Half::Send(half) => {
                     if resumed {
-                        half.resume(Figures {
+                        let figures = Figures {
                             handled: entry.handled,
                             received: entry.received,
                             partial: entry.partial,
-                        })?;
+                        };
+                        half.resume(figures, &mut self.spent)?;
                     }
                     let (messages, bytes) = (entry.window_messages, entry.window_bytes);
-                    half.agree(number, entry.max_message, messages, bytes);
+                    half.agree(number, entry.max_message, messages, bytes, &mut self.spent);
                     // What is not begun again, and late, goes before anything that came behind
                     // this greeting is looked at: a close would withdraw it.
-                    half.expire(self.now);
+                    half.expire(self.now, &mut self.spent);
                     self.has_news |= half.has_news();
                 }
                 Half::Receive(half) => {
@@ -285,7 +290,7 @@ impl Link {
         if resumed {
             self.session.resumes += 1;
             self.tell(Event::Resumed);
-        } else {
+        } else if self.session.over.is_none() {
             self.tell(Event::Connected);
         }
         if self.closing.asked {

@@ -10,6 +10,7 @@ use crate::observe::{Call, Outcome};
 use crate::receive::ReceiveHalf;
 use crate::refuse::Refusal;
 use crate::send::SendHalf;
+use crate::spent::Spent;
 use crate::verdict::Rejection;
 use crate::wire::{Frame, MessageHead, Piece};
 use crate::{Instant, abort, wire};
@@ -20,7 +21,7 @@ impl Link {
     /// triggers nothing by itself; [`Link::handle_timeout`] does.
     #[inline]
     pub fn handle_now(&mut self, now: Instant) {
-        self.advance_clock(now);
+        self.begin_call(now);
     }
 
     /// A transport connection is open and is about to be secured. From here on
@@ -30,7 +31,7 @@ impl Link {
     ///
     /// [`OutOfOrder`] unless the link waits for a connection.
     pub fn handle_opened(&mut self, now: Instant) -> Result<(), OutOfOrder> {
-        self.advance_clock(now);
+        self.begin_call(now);
         self.observer.call(self.now, Call::Opened);
         let result = self.step(Input::Opened).map(drop);
         if result.is_ok() {
@@ -47,7 +48,7 @@ impl Link {
     ///
     /// [`OutOfOrder`] unless a connection is open and not secured yet.
     pub fn handle_secured(&mut self, now: Instant, peer: Option<PeerId>) -> Result<(), OutOfOrder> {
-        self.advance_clock(now);
+        self.begin_call(now);
         self.observer.call(self.now, Call::Secured { peer });
         let result = self.step(Input::Secured).map(drop);
         if result.is_ok() {
@@ -73,12 +74,13 @@ impl Link {
     /// all of them. What is wrong with them shows in [`Link::end_reason`].
     #[inline]
     pub fn handle_input(&mut self, now: Instant, input: &[u8]) {
-        self.advance_clock(now);
+        self.begin_call(now);
         self.observer.call(self.now, Call::Input(input));
         if !matches!(self.life, Life::Greeting | Life::Open | Life::Closing) || input.is_empty() {
             return;
         }
         self.hear();
+        self.tally.received += input.len() as u64;
         let result = if self.is_native() {
             self.read_frames(input)
         } else if self.keep_stream(input) {
@@ -101,7 +103,7 @@ impl Link {
 
     /// The peer has ended its direction of the connection in an orderly way.
     pub fn handle_eof(&mut self, now: Instant) {
-        self.advance_clock(now);
+        self.begin_call(now);
         self.observer.call(self.now, Call::Eof);
         self.end_input();
     }
@@ -133,7 +135,7 @@ impl Link {
     /// link does then depends on its role and its [`Reconnect`](crate::Reconnect) and
     /// [`Patience::retain`](crate::Patience::retain).
     pub fn handle_lost(&mut self, now: Instant, loss: Loss) {
-        self.advance_clock(now);
+        self.begin_call(now);
         self.observer.call(self.now, Call::Lost(loss));
         if self.life == Life::Finishing || self.life == Life::Ended {
             self.connection_ended();
@@ -269,7 +271,10 @@ impl Link {
             Frame::Noted { channel, sequence } => {
                 self.receiving(channel)?.noted(now, sequence)?;
             }
-            Frame::Ack { channel, handled } => self.sending(channel)?.acknowledge(handled)?,
+            Frame::Ack { channel, handled } => {
+                let (half, spent) = self.sending(channel)?;
+                half.acknowledge(handled, spent)?;
+            }
             Frame::Reject {
                 channel,
                 sequence,
@@ -280,14 +285,15 @@ impl Link {
                     code,
                     reason: reason.to_string(),
                 };
-                self.sending(channel)?.rejected(sequence, rejection)?;
+                let (half, spent) = self.sending(channel)?;
+                half.rejected(sequence, rejection, spent)?;
             }
             Frame::Credit {
                 channel,
                 sequence,
                 taken,
             } => {
-                self.sending(channel)?.credit(sequence, taken)?;
+                self.sending(channel)?.0.credit(sequence, taken)?;
             }
         }
         self.wants_output = true;
@@ -316,11 +322,11 @@ impl Link {
         }
     }
 
-    /// The sending half with this number on the wire.
-    fn sending(&mut self, channel: u16) -> Result<&mut SendHalf, PeerMisbehaved> {
+    /// The sending half with this number on the wire, and where its payloads go.
+    fn sending(&mut self, channel: u16) -> Result<(&mut SendHalf, &mut Spent), PeerMisbehaved> {
         let at = self.wire.get(usize::from(channel));
         match at.and_then(|at| self.halves.get_mut(usize::from(*at))) {
-            Some(Half::Send(half)) => Ok(half),
+            Some(Half::Send(half)) => Ok((half, &mut self.spent)),
             Some(Half::Receive(_)) => Err(PeerMisbehaved::WrongDirection(channel)),
             None => Err(PeerMisbehaved::UnknownChannel(channel)),
         }

@@ -6,15 +6,17 @@ mod commands;
 mod greeting;
 mod input;
 mod output;
+mod over;
 #[cfg(feature = "planted")]
 mod planted;
 mod session;
+mod status;
 mod stream;
 mod timers;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -24,9 +26,11 @@ pub use output::Output;
 #[cfg(feature = "planted")]
 pub use planted::Planted;
 pub use session::{TakeOver, Visit};
+pub use status::{ChannelReport, ChannelStatus, LinkStatus};
 
 use self::close::Closing;
 use self::session::Session;
+use self::status::Tally;
 use self::stream::Stream;
 
 use crate::config::{ChannelConfig, Config, Dialect, Mode, Role};
@@ -41,6 +45,7 @@ use crate::refuse::Refusal;
 use crate::rng::Rng;
 use crate::send::SendHalf;
 use crate::sessions::SessionId;
+use crate::spent::Spent;
 use crate::verdict::VerdictCounts;
 use crate::wire::{Decoder, SessionOutcome};
 use crate::{Instant, Sequence};
@@ -58,22 +63,6 @@ pub struct Message {
     /// one for long keeps that; on a `Manual` channel no more for each than its part of the
     /// window, its bytes divided by its messages.
     pub payload: Bytes,
-}
-
-/// What became of the messages of one channel so far.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ChannelReport {
-    /// The channel's name.
-    pub name: String,
-    /// This end's mode.
-    pub mode: Mode,
-    /// Send mode: how many messages got each verdict. Receive mode: all zero.
-    pub verdicts: VerdictCounts,
-    /// Receive mode: how many messages the application has taken. Send mode: zero.
-    pub delivered: u64,
-    /// Send mode: how many messages went out again after a connection was lost. Receive mode:
-    /// zero.
-    pub replayed: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -118,6 +107,7 @@ enum Farewell {
 ///   arrived; time passed.
 /// - **Commands** ([`send`](Self::send), [`take`](Self::take), [`handle`](Self::handle),
 ///   [`reject`](Self::reject), [`abandon`](Self::abandon), [`close`](Self::close),
+///   [`connect_now`](Self::connect_now),
 ///   [`lose`](Self::handle_lost)) are the application's wishes.
 /// - **`poll_*`** say what is to be done: bytes to write, an event to pass on, the moment at which
 ///   to call [`handle_timeout`](Self::handle_timeout).
@@ -223,6 +213,9 @@ pub struct Link {
     has_news: bool,
     /// Events that concern the link as a whole, at most one of each kind.
     events: VecDeque<Event>,
+    /// Payloads for the caller to drop.
+    spent: Spent,
+    tally: Tally,
     observer: Observer,
 
     #[cfg(feature = "planted")]
@@ -286,6 +279,8 @@ impl Link {
             wants_output: false,
             has_news: false,
             events: VecDeque::new(),
+            spent: Spent::default(),
+            tally: Tally::default(),
             observer: Observer::default(),
             #[cfg(feature = "planted")]
             planted: None,
@@ -437,24 +432,17 @@ impl Link {
         self.halves.get(channel.index()).map(Half::verdicts)
     }
 
-    /// What became of the messages so far, channel by channel in the order of declaration.
+    /// Payloads that the link needs no more: those of messages that got their verdict, and of those
+    /// that were superseded, expired or withdrawn.
+    ///
+    /// Dropping a payload may run code of whoever made it ([`Bytes::from_owner`]), which may use this
+    /// link. So a link drops none while a call is under way: it keeps them for whoever takes them here
+    /// after each call, to drop them where that code may run: once a lock is released, say. What was
+    /// not taken is dropped at the beginning of the next call that tells the time or sends; so it
+    /// counts in its channel's queue, and a caller whose payloads run no such code need not care.
     #[must_use]
-    pub fn report(&self) -> Vec<ChannelReport> {
-        let channels = self.config.channels.iter().zip(&self.halves);
-        let report = |(config, half): (&ChannelConfig, &Half)| ChannelReport {
-            name: config.name.to_string(),
-            mode: config.mode,
-            verdicts: half.verdicts(),
-            delivered: match half {
-                Half::Send(_) => 0,
-                Half::Receive(half) => half.delivered,
-            },
-            replayed: match half {
-                Half::Send(half) => half.replayed,
-                Half::Receive(_) => 0,
-            },
-        };
-        channels.map(report).collect()
+    pub fn take_spent(&mut self) -> Spent {
+        core::mem::take(&mut self.spent)
     }
 
     // Events.
@@ -517,6 +505,7 @@ impl Link {
     fn step(&mut self, input: Input) -> Result<bool, OutOfOrder> {
         match self.life.step(input) {
             Step::To(next) => {
+                self.tally.turn(self.now, self.life.is_up(), next.is_up());
                 self.life = next;
                 Ok(true)
             }
@@ -526,6 +515,13 @@ impl Link {
                 life: self.life,
             }),
         }
+    }
+
+    /// What every call begins with that tells the time: as [`Spent`] says, and the clock.
+    #[inline]
+    fn begin_call(&mut self, now: Instant) {
+        self.spent.clear();
+        self.advance_clock(now);
     }
 
     fn advance_clock(&mut self, now: Instant) {
@@ -539,10 +535,12 @@ impl Link {
         }
         for half in &mut self.halves {
             if let Half::Send(half) = half {
-                half.end();
+                half.end(&mut self.spent);
             }
         }
-        self.end_reason = Some(reason);
+        // Whatever became of the session in its place: the link had ended with the one before.
+        let over = self.session.over.map(EndReason::SessionLost);
+        self.end_reason = Some(over.unwrap_or(reason));
         self.farewell = farewell;
         self.connect_at = Instant::FAR_FUTURE;
         self.retain_deadline = Instant::FAR_FUTURE;

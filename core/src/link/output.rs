@@ -54,7 +54,7 @@ impl Link {
     /// frame limit are cut, so that one long message holds nothing up. A buffer of 16 KiB or a
     /// multiple of it fits TLS records; 912 bytes are enough once the handshake is over.
     pub fn poll_output(&mut self, now: Instant, out: &mut [u8]) -> Output {
-        self.advance_clock(now);
+        self.begin_call(now);
         if !self.observer.is_there() {
             return self.fill(out);
         }
@@ -88,6 +88,7 @@ impl Link {
             }
             (written, _) => {
                 self.spoke = self.now;
+                self.tally.sent += written as u64;
                 Output::Written(written)
             }
         }
@@ -207,7 +208,13 @@ impl Link {
     fn write_halves(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
         for half in &mut self.halves {
             if let Half::Send(half) = half {
-                let wrote = half.write(out.buffer, &mut out.at, self.now, self.frame_limit);
+                let wrote = half.write(
+                    out.buffer,
+                    &mut out.at,
+                    self.now,
+                    self.frame_limit,
+                    &mut self.spent,
+                );
                 self.has_news |= half.has_news();
                 if let Wrote::Full { needed } = wrote {
                     return Err(needed);

@@ -5,6 +5,7 @@ use super::{Half, Link};
 use crate::error::PeerMisbehaved;
 use crate::life::{Input, Life};
 use crate::receive::ReceiveHalf;
+use crate::spent::Spent;
 use crate::{Instant, SendHalf};
 
 /// What confirms a message.
@@ -29,7 +30,7 @@ impl Link {
     pub(super) fn stream_open(&mut self) {
         self.wire = alloc::vec![0];
         if let Some(Half::Send(half)) = self.halves.first_mut() {
-            half.agree(0, u64::MAX, 1, u64::MAX);
+            half.agree(0, u64::MAX, 1, u64::MAX, &mut self.spent);
         }
         self.be_open(false);
     }
@@ -66,7 +67,7 @@ impl Link {
         self.wants_output = true;
         self.progress();
         match self.halves.first_mut() {
-            Some(Half::Send(half)) => self.stream.read_confirmations(half, input),
+            Some(Half::Send(half)) => self.stream.read_confirmations(half, input, &mut self.spent),
             Some(Half::Receive(half)) => self.stream.read_messages(half, now, input),
             None => Ok(()),
         }
@@ -76,7 +77,7 @@ impl Link {
     pub(super) fn write_stream(&mut self, out: &mut [u8]) -> Result<usize, usize> {
         let mut written = match self.halves.first_mut() {
             Some(Half::Send(half)) => {
-                let written = write_message(half, self.now, out)?;
+                let written = write_message(half, self.now, out, &mut self.spent)?;
                 self.has_news |= half.has_news();
                 written
             }
@@ -169,6 +170,7 @@ impl Stream {
         &mut self,
         half: &mut SendHalf,
         input: &[u8],
+        spent: &mut Spent,
     ) -> Result<(), PeerMisbehaved> {
         for byte in input {
             if CONFIRMATION[self.confirmed] != *byte {
@@ -180,7 +182,7 @@ impl Stream {
             self.confirmed += 1;
             if self.confirmed == CONFIRMATION.len() {
                 self.confirmed = 0;
-                half.acknowledge(sequence)?;
+                half.acknowledge(sequence, spent)?;
             }
         }
         Ok(())
@@ -202,18 +204,23 @@ impl Stream {
 }
 
 /// Writes as much of the current message as `out` holds, its length first.
-fn write_message(half: &mut SendHalf, now: Instant, out: &mut [u8]) -> Result<usize, usize> {
-    half.expire(now);
+fn write_message(
+    half: &mut SendHalf,
+    now: Instant,
+    out: &mut [u8],
+    spent: &mut Spent,
+) -> Result<usize, usize> {
+    half.expire(now, spent);
     if !half.may_write() {
         return Ok(0);
     }
     let Some((entry, offset)) = half.current() else {
         return Ok(0);
     };
-    let (sequence, payload) = (entry.sequence, entry.payload.clone());
+    let (sequence, length) = (entry.sequence, entry.payload().len());
     let mut at = 0;
     if offset == 0 {
-        let head = alloc::format!("{}!", payload.len());
+        let head = alloc::format!("{length}!");
         // At least one byte of payload goes with its length: the message has begun then.
         let needed = head.len() + 1;
         if out.len() < needed {
@@ -223,12 +230,14 @@ fn write_message(half: &mut SendHalf, now: Instant, out: &mut [u8]) -> Result<us
         at = head.len();
         half.begin_current();
     }
+    let payload = half.current().map_or(&[][..], |(entry, _)| entry.payload());
     let data = &payload[offset..];
     let data = &data[..data.len().min(out.len() - at)];
     if data.is_empty() {
         return Err(1);
     }
     out[at..at + data.len()].copy_from_slice(data);
-    half.advance(sequence, data.len(), offset + data.len() == payload.len());
-    Ok(at + data.len())
+    let written = data.len();
+    half.advance(sequence, written, offset + written == length);
+    Ok(at + written)
 }

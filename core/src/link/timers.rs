@@ -35,7 +35,7 @@ impl Link {
 
     /// Time has passed. Calling it early or often does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.advance_clock(now);
+        self.begin_call(now);
         self.observer.call(self.now, Call::Timeout);
         let now = self.now;
         // First, so that what has expired by now is not withdrawn by an end that is found out now.
@@ -73,7 +73,7 @@ impl Link {
             match half {
                 Half::Send(half) => {
                     // What is gone may have held back what follows, or leave a SKIP to write.
-                    self.wants_output |= half.expire(self.now);
+                    self.wants_output |= half.expire(self.now, &mut self.spent);
                     self.has_news |= half.has_news();
                     // What CLOSE has named and will not come after all has to be said.
                     self.wants_output |= self.life == Life::Closing;
@@ -134,6 +134,7 @@ impl Link {
             return;
         }
         self.release_at = self.now + self.config.patience.ping;
+        self.spent.release_memory();
         for half in &mut self.halves {
             match half {
                 Half::Send(half) => half.release_memory(),

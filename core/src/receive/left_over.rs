@@ -36,6 +36,11 @@ impl LeftOver {
         self.messages.len()
     }
 
+    /// How many bytes these have.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Keeps a message where `count` messages with so many `bytes` have room.
     pub(super) fn add(&mut self, sequence: Sequence, message: Bytes, count: usize, bytes: usize) {
         let held = self.bytes + message.len();

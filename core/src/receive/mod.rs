@@ -151,6 +151,16 @@ impl ReceiveHalf {
         self.max_message
     }
 
+    /// How many bytes have arrived and are not settled, those of lost sessions included.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.held_bytes.saturating_add(self.left_over.bytes())
+    }
+
+    /// How many bytes more may arrive.
+    pub(crate) fn window_left(&self) -> usize {
+        self.window_bytes.saturating_sub(self.held_bytes)
+    }
+
     /// The link is up. Silence counts from the first time on, and goes on counting while the link
     /// is cut.
     pub(crate) fn open(&mut self, now: Instant) {

@@ -1,5 +1,7 @@
 //! How much memory a sending half takes at most.
 
+use bytes::Bytes;
+
 use super::{Entry, SendHalf};
 use crate::bound::{Bound, SHARED};
 use crate::config::ChannelConfig;
@@ -19,6 +21,8 @@ impl SendHalf {
             .bytes(config.queue_bytes)
             .bytes(SHARED)
             .list::<Entry>(messages)
+            // Payloads for the caller to drop.
+            .list::<Option<Bytes>>(messages)
             // Each message has one verdict at most, which may wait for the caller together with the
             // message for the peer: a rejection, with its reason.
             .list::<(Sequence, Verdict)>(messages)

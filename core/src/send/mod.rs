@@ -1,6 +1,7 @@
 //! The sending half of a channel: messages from acceptance to verdict.
 
 mod bound;
+mod hear;
 #[cfg(feature = "planted")]
 mod planted;
 mod resume;
@@ -15,15 +16,17 @@ pub(crate) use resume::Figures;
 pub(crate) use write::Wrote;
 
 use crate::config::{ChannelConfig, Policy};
-use crate::verdict::{Rejection, Verdict, VerdictCounts, VerdictKind, reject};
+use crate::spent::Spent;
+use crate::verdict::{Rejection, Verdict, VerdictCounts, reject};
 use crate::wire::Frame;
-use crate::{ChannelId, Event, Instant, PeerMisbehaved, SendError, Sequence};
+use crate::{ChannelId, Event, Instant, SendError, Sequence};
 
 /// A message without a verdict, or with one that the receiver's acknowledgement has yet to pass.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Entry {
     pub(crate) sequence: Sequence,
-    pub(crate) payload: Bytes,
+    /// None once the message has its verdict.
+    payload: Option<Bytes>,
     expires: Instant,
     /// The payload's length; stays when a rejection lets go of the payload.
     length: usize,
@@ -36,6 +39,12 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// What there is to send.
+    #[inline(always)]
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.payload.as_deref().unwrap_or_default()
+    }
+
     /// Whether the receiver waits for a note, so that it can't have passed the message.
     const fn holds_prefix(&self) -> bool {
         self.rejected && (self.owed || !self.noted)
@@ -77,6 +86,8 @@ pub(crate) struct SendHalf {
     announced: Sequence,
     /// The receiver has everything up to this number, by its own word.
     received: Sequence,
+    /// No message after this one was rejected.
+    last_rejected: Sequence,
     /// Messages up to this number were begun on a connection that was lost.
     begun_before: Sequence,
     /// How many messages went out again after a connection was lost, whole or in part.
@@ -121,6 +132,7 @@ impl SendHalf {
             next: 1,
             announced: 0,
             received: 0,
+            last_rejected: 0,
             begun_before: 0,
             replayed: 0,
             acked: 0,
@@ -136,7 +148,14 @@ impl SendHalf {
 
     /// Takes over the receiver's figures. Messages already accepted that it does not take get
     /// their verdict now.
-    pub(crate) fn agree(&mut self, wire: u16, max: u64, messages: u32, bytes: u64) {
+    pub(crate) fn agree(
+        &mut self,
+        wire: u16,
+        max: u64,
+        messages: u32,
+        bytes: u64,
+        spent: &mut Spent,
+    ) {
         self.wire = wire;
         self.max_message = self
             .own_max_message
@@ -145,7 +164,7 @@ impl SendHalf {
         self.window_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         let limit = self.max_message;
         // What is on the wire was within the limit of its time.
-        self.drop_all_unbegun(|entry| {
+        self.drop_all_unbegun(spent, |entry| {
             let rejection = || Rejection {
                 code: reject::TOO_LARGE,
                 reason: alloc::format!("the peer takes messages of {limit} bytes at most"),
@@ -170,6 +189,25 @@ impl SendHalf {
         self.max_message
     }
 
+    /// How many messages were accepted so far, in all sessions.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.base + self.next - 1
+    }
+
+    /// How many messages are kept.
+    pub(crate) fn waiting(&self) -> usize {
+        self.store.len()
+    }
+
+    pub(crate) fn stored_bytes(&self) -> usize {
+        self.stored_bytes
+    }
+
+    /// How many messages are on the wire, in part at least, without an acknowledgement.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.unbegun()
+    }
+
     // Commands.
 
     /// Accepts a message and gives it its number.
@@ -178,6 +216,7 @@ impl SendHalf {
         &mut self,
         payload: Bytes,
         expires: Instant,
+        spent: &mut Spent,
     ) -> Result<Sequence, (Bytes, SendError)> {
         let length = payload.len();
         if length > self.max_message {
@@ -190,7 +229,7 @@ impl SendHalf {
             return Err((payload, SendError::Blocked));
         }
         if let Some(at) = replaced {
-            self.drop_unbegun(at, Verdict::Superseded);
+            self.drop_unbegun(at, Verdict::Superseded, spent);
         }
         let sequence = self.next;
         self.next += 1;
@@ -200,7 +239,7 @@ impl SendHalf {
         }
         self.store.push_back(Entry {
             sequence,
-            payload,
+            payload: Some(payload),
             expires,
             length,
             rejected: false,
@@ -213,7 +252,7 @@ impl SendHalf {
     /// The message that was accepted last, and its expiry.
     pub(crate) fn newest(&self) -> Option<(&[u8], Instant)> {
         let newest = self.store.back()?;
-        Some((&newest.payload, newest.expires))
+        Some((newest.payload(), newest.expires))
     }
 
     #[inline]
@@ -240,12 +279,12 @@ impl SendHalf {
     }
 
     /// Takes back everything of which nothing is on the wire.
-    pub(crate) fn withdraw_unbegun(&mut self) {
-        self.drop_all_unbegun(|_| Some(Verdict::Withdrawn));
+    pub(crate) fn withdraw_unbegun(&mut self, spent: &mut Spent) {
+        self.drop_all_unbegun(spent, |_| Some(Verdict::Withdrawn));
     }
 
     /// Drops what has expired by `now`; true if there was anything.
-    pub(crate) fn expire(&mut self, now: Instant) -> bool {
+    pub(crate) fn expire(&mut self, now: Instant, spent: &mut Spent) -> bool {
         let (mut first, mut last) = (Sequence::MAX, 0);
         while let Some(&(expires, sequence)) = self.expiries.first() {
             if expires > now {
@@ -261,7 +300,7 @@ impl SendHalf {
         // Mostly one, or a few that follow each other.
         let from = self.store.partition_point(|entry| entry.sequence < first);
         let to = self.store.partition_point(|entry| entry.sequence <= last);
-        self.drop_of_unbegun(from..to, |entry| {
+        self.drop_of_unbegun(from..to, spent, |entry| {
             let expired = entry.expires <= now && entry.expires != Instant::FAR_FUTURE;
             expired.then_some(Verdict::Expired)
         });
@@ -276,20 +315,26 @@ impl SendHalf {
     }
 
     /// Gives a message of which nothing is on the wire its verdict and lets go of it.
-    fn drop_unbegun(&mut self, at: usize, verdict: Verdict) {
+    fn drop_unbegun(&mut self, at: usize, verdict: Verdict, spent: &mut Spent) {
         if let Some(entry) = self.store.remove(at) {
             self.dropped(entry.sequence, entry.expires, entry.length, verdict);
+            spent.push(entry.payload);
         }
     }
 
     /// Lets go of every message of which nothing is on the wire and for which there is a verdict.
-    fn drop_all_unbegun(&mut self, verdict: impl Fn(&Entry) -> Option<Verdict>) {
-        self.drop_of_unbegun(self.unbegun()..self.store.len(), verdict);
+    fn drop_all_unbegun(&mut self, spent: &mut Spent, verdict: impl Fn(&Entry) -> Option<Verdict>) {
+        self.drop_of_unbegun(self.unbegun()..self.store.len(), spent, verdict);
     }
 
     /// The same among those at these indices, of none of which anything is on the wire; in one pass,
     /// because how many there are is up to the peer.
-    fn drop_of_unbegun(&mut self, at: Range<usize>, verdict: impl Fn(&Entry) -> Option<Verdict>) {
+    fn drop_of_unbegun(
+        &mut self,
+        at: Range<usize>,
+        spent: &mut Spent,
+        verdict: impl Fn(&Entry) -> Option<Verdict>,
+    ) {
         debug_assert!(at.start >= self.unbegun());
         let mut kept = at.start;
         for index in at.clone() {
@@ -305,7 +350,7 @@ impl SendHalf {
                 }
             }
         }
-        self.store.drain(kept..at.end);
+        spent.extend(self.store.drain(kept..at.end).map(|entry| entry.payload));
     }
 
     /// A message of which nothing is on the wire has left `store` with this verdict.
@@ -327,110 +372,6 @@ impl SendHalf {
     fn settle(&mut self, sequence: Sequence, verdict: Verdict) {
         self.counts[verdict.kind()] += 1;
         self.verdicts.push_back((self.base + sequence, verdict));
-    }
-
-    // From the peer.
-
-    /// Everything up to `through` is settled.
-    pub(crate) fn acknowledge(&mut self, through: Sequence) -> Result<(), PeerMisbehaved> {
-        if through < self.acked {
-            return Err(PeerMisbehaved::AckedBackwards);
-        }
-        if through > self.announced || self.is_partly_written(through) {
-            return Err(PeerMisbehaved::AckedTooMuch);
-        }
-        let first = self.acked + 1;
-        let (mut handled, mut settled) = (0, 0);
-        let (mut freed, mut landed) = (0, 0);
-        // Looks at what it settles and no further: a peer may say the same as often as it likes.
-        for entry in self.store.range(..self.written) {
-            if entry.sequence > through {
-                break;
-            }
-            if entry.holds_prefix() {
-                return Err(PeerMisbehaved::AckedTooMuch);
-            }
-            if !entry.rejected {
-                handled += 1;
-                freed += entry.length;
-            }
-            landed += entry.length;
-            settled += 1;
-        }
-        self.stored_bytes -= freed;
-        self.flight_bytes -= landed;
-        self.written -= settled;
-        self.store.drain(..settled);
-        self.acked = through;
-        if handled > 0 {
-            self.counts[VerdictKind::Handled] += handled;
-            let first = self.base + first;
-            let first = self.handled.map_or(first, |(earlier, _)| earlier);
-            self.handled = Some((first, self.base + through));
-        }
-        Ok(())
-    }
-
-    fn is_partly_written(&self, sequence: Sequence) -> bool {
-        self.offset > 0
-            && self
-                .store
-                .get(self.written)
-                .is_some_and(|e| e.sequence <= sequence)
-    }
-
-    /// One message was rejected.
-    pub(crate) fn rejected(
-        &mut self,
-        sequence: Sequence,
-        rejection: Rejection,
-    ) -> Result<(), PeerMisbehaved> {
-        let at = self
-            .find(sequence)
-            .filter(|at| *at < self.written)
-            .ok_or(PeerMisbehaved::NothingToSettle)?;
-        self.received = self.received.max(sequence);
-        let entry = &mut self.store[at];
-        // A rejection may come again on a later connection, but one note at a time is enough.
-        if !entry.owed {
-            entry.owed = true;
-            self.to_note.push_back(sequence);
-        }
-        if !entry.rejected {
-            entry.rejected = true;
-            entry.payload = Bytes::new();
-            self.stored_bytes -= entry.length;
-            self.settle(sequence, Verdict::Rejected(rejection));
-        }
-        Ok(())
-    }
-
-    /// The next note was written.
-    pub(crate) fn note_written(&mut self) {
-        let noted = self.to_note.pop_front();
-        if let Some(at) = noted.and_then(|sequence| self.find(sequence)) {
-            self.store[at].owed = false;
-            self.store[at].noted = true;
-        }
-    }
-
-    /// The receiver has taken a part of the unfinished message.
-    pub(crate) fn credit(&mut self, sequence: Sequence, taken: u64) -> Result<(), PeerMisbehaved> {
-        let unfinished = self
-            .store
-            .get(self.written)
-            .filter(|entry| entry.sequence == sequence && self.offset > 0);
-        let taken = usize::try_from(taken).unwrap_or(usize::MAX);
-        match unfinished {
-            Some(_) if taken <= self.offset && taken >= self.taken => {
-                self.taken = taken;
-                Ok(())
-            }
-            Some(_) => Err(PeerMisbehaved::NothingToSettle),
-            // The credit and the message's end have crossed.
-            None if sequence <= self.announced && sequence > self.acked => Ok(()),
-            None => Err(PeerMisbehaved::NothingToSettle),
-        }
     }
 
     // Closing.
@@ -482,12 +423,13 @@ impl SendHalf {
     }
 
     /// The link is over: everything that is left gets its verdict.
-    pub(crate) fn end(&mut self) {
-        self.withdraw_unbegun();
+    pub(crate) fn end(&mut self, spent: &mut Spent) {
+        self.withdraw_unbegun(spent);
         while let Some(entry) = self.store.pop_front() {
             if !entry.rejected {
                 self.settle(entry.sequence, Verdict::Unknown);
             }
+            spent.push(entry.payload);
         }
         self.written = 0;
         self.offset = 0;
@@ -551,6 +493,13 @@ impl SendHalf {
     /// Whether there is anything to poll.
     pub(crate) fn has_news(&self) -> bool {
         self.handled.is_some() || !self.verdicts.is_empty() || self.has_wanted_room()
+    }
+
+    /// Whether a message was superseded by the one that was just accepted, or there are other
+    /// verdicts to tell.
+    #[inline]
+    pub(crate) fn has_superseded(&self) -> bool {
+        !self.verdicts.is_empty()
     }
 
     /// Lets go of memory that an idle channel does not need.

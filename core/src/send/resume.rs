@@ -2,6 +2,7 @@
 
 use super::SendHalf;
 use crate::config::Policy;
+use crate::spent::Spent;
 use crate::verdict::{Verdict, VerdictKind};
 use crate::{Instant, PeerMisbehaved, Sequence};
 
@@ -17,7 +18,11 @@ impl SendHalf {
     /// The receiver tells where the new connection begins. What it has not received is as if it
     /// had never been on the wire: it goes out before anything new, and until then it can expire,
     /// be superseded or be withdrawn.
-    pub(crate) fn resume(&mut self, figures: Figures) -> Result<(), PeerMisbehaved> {
+    pub(crate) fn resume(
+        &mut self,
+        figures: Figures,
+        spent: &mut Spent,
+    ) -> Result<(), PeerMisbehaved> {
         let Figures {
             handled,
             received,
@@ -26,7 +31,7 @@ impl SendHalf {
         self.check_received(handled, received)?;
         let partial = self.check_partial(received, partial)?;
         // Announced and acknowledged messages only: the half is as the last connection left it.
-        self.acknowledge(handled)
+        self.acknowledge(handled, spent)
             .map_err(|_| PeerMisbehaved::Resume)?;
         self.forget_owed();
         self.replayed -= self.pending_replays();
@@ -42,7 +47,7 @@ impl SendHalf {
         self.flight_bytes = outstanding.map(|entry| entry.length).sum::<usize>() + partial;
         self.replayed += self.pending_replays();
         self.restore_expiries();
-        self.supersede_unbegun();
+        self.supersede_unbegun(spent);
         Ok(())
     }
 
@@ -99,10 +104,10 @@ impl SendHalf {
     }
 
     /// `Latest` keeps one message that is not begun: the newest.
-    fn supersede_unbegun(&mut self) {
+    fn supersede_unbegun(&mut self, spent: &mut Spent) {
         if self.policy == Policy::Latest {
             let newest = self.store.back().map(|entry| entry.sequence);
-            self.drop_all_unbegun(|entry| {
+            self.drop_all_unbegun(spent, |entry| {
                 (Some(entry.sequence) != newest).then_some(Verdict::Superseded)
             });
         }
@@ -110,20 +115,25 @@ impl SendHalf {
 
     /// The session is over, and a new one begins with nothing in it. `handled` is the last number
     /// that the receiver had settled, if it knows.
-    pub(crate) fn start_over(&mut self, handled: Option<Sequence>) -> Result<(), PeerMisbehaved> {
+    pub(crate) fn start_over(
+        &mut self,
+        handled: Option<Sequence>,
+        spent: &mut Spent,
+    ) -> Result<(), PeerMisbehaved> {
         if let Some(handled) = handled {
             let whole = self.announced - u64::from(self.offset > 0);
             if handled < self.acked || handled > whole {
                 return Err(PeerMisbehaved::Resume);
             }
-            self.count_handled(handled);
+            self.count_handled(handled, spent);
         }
-        self.end();
+        self.end(spent);
         self.base += self.next - 1;
         self.next = 1;
         self.announced = 0;
         self.acked = 0;
         self.received = 0;
+        self.last_rejected = 0;
         self.begun_before = 0;
         self.last = None;
         self.max_message = self.own_max_message;
@@ -132,7 +142,7 @@ impl SendHalf {
 
     /// Gives everything up to `through` that has no verdict the verdict `Handled`. Unlike an
     /// acknowledgement it may pass anything: nothing of this session is on a connection any more.
-    fn count_handled(&mut self, through: Sequence) {
+    fn count_handled(&mut self, through: Sequence, spent: &mut Spent) {
         let mut last = None;
         while self
             .store
@@ -147,6 +157,7 @@ impl SendHalf {
                 self.counts[VerdictKind::Handled] += 1;
                 last = Some(entry.sequence);
             }
+            spent.push(entry.payload);
         }
         if let Some(last) = last {
             let first = self

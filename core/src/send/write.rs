@@ -1,6 +1,7 @@
 //! From the store to the wire: which frames a channel writes, and how long they are.
 
 use super::SendHalf;
+use crate::spent::Spent;
 use crate::wire::{FIRST_HEAD, Frame, MESSAGE_HEAD, MessageHead};
 use crate::{Instant, Sequence};
 
@@ -34,7 +35,7 @@ impl SendHalf {
     }
 
     #[inline]
-    fn window_left(&self) -> usize {
+    pub(crate) fn window_left(&self) -> usize {
         // Both are the peer's figures.
         self.window_bytes
             .saturating_add(self.taken)
@@ -49,8 +50,9 @@ impl SendHalf {
         at: &mut usize,
         now: Instant,
         frame_limit: usize,
+        spent: &mut Spent,
     ) -> Wrote {
-        self.expire(now);
+        self.expire(now, spent);
         self.write_whole(out, at, frame_limit);
         while self.may_write() {
             if let Err(needed) = self.write_frame(out, at, frame_limit) {
@@ -69,32 +71,38 @@ impl SendHalf {
             return;
         }
         let most = self.in_flight_limit.min(self.window_messages);
-        let mut window = self.window_left();
+        let (mut window, mut written) = (self.window_left(), self.written);
+        let (room, mut announced) = (window, self.announced);
+        let Some(rest) = out.get_mut(*at..) else {
+            return;
+        };
+        let (space, mut rest) = (rest.len(), rest);
         for entry in self.store.range(self.written..) {
             let whole = MESSAGE_HEAD + entry.length;
-            let follows = entry.sequence == self.announced + 1;
-            let may = self.written < most && entry.length <= window && whole <= frame_limit;
-            let Some(frame) = out.get_mut(*at..).and_then(|rest| rest.get_mut(..whole)) else {
-                break;
-            };
-            if !follows || !may {
+            let follows = entry.sequence == announced + 1;
+            let may = written < most && entry.length <= window && whole <= frame_limit;
+            if !follows || !may || rest.len() < whole {
                 break;
             }
+            let (frame, behind) = core::mem::take(&mut rest).split_at_mut(whole);
+            rest = behind;
             let (head, data) = frame.split_at_mut(MESSAGE_HEAD);
             // The low half is what goes on the wire.
             #[expect(clippy::cast_possible_truncation)]
             let number = entry.sequence as u32;
             MessageHead::encode_whole(self.wire, number, entry.length, head);
-            data.copy_from_slice(&entry.payload);
+            data.copy_from_slice(entry.payload());
             if entry.expires != Instant::FAR_FUTURE {
                 self.expiries.remove(&(entry.expires, entry.sequence));
             }
-            *at += whole;
             window -= entry.length;
-            self.flight_bytes += entry.length;
-            self.written += 1;
-            self.announced = entry.sequence;
+            written += 1;
+            announced = entry.sequence;
         }
+        *at += space - rest.len();
+        self.flight_bytes += room - window;
+        self.written = written;
+        self.announced = announced;
     }
 
     /// Writes the next frame, and a SKIP before it where numbers are left out.
@@ -166,7 +174,7 @@ impl SendHalf {
         let frame = &mut out[*at..];
         let head_len = head.encoded_len();
         head.encode(frame);
-        let data = &entry.payload[self.offset..self.offset + data_len];
+        let data = &entry.payload()[self.offset..self.offset + data_len];
         frame[head_len..head_len + data_len].copy_from_slice(data);
         *at += head_len + data_len;
         if first {

@@ -334,6 +334,39 @@ fn who_is_not_the_peer_ends_no_link_that_was_up() {
 }
 
 #[test]
+fn a_certificate_out_of_date_is_waited_for_on_a_link_that_was_up() {
+    // [RECONNECT-8] [RECONNECT-1]
+    against_lasting(Role::Opener, &Config::default(), |peer| {
+        peer.welcome(&[Entry::receive("main")]);
+        peer.send(b"1");
+        peer.say();
+        peer.lose();
+        peer.events();
+        for _ in 0..5 {
+            peer.connect();
+            peer.link.handle_lost(peer.now, Loss::OutOfDate);
+            assert_eq!(peer.link.life(), Life::Offline);
+            assert_eq!(peer.link.last_loss(), Some(Loss::OutOfDate));
+        }
+        assert_eq!(peer.events(), []);
+        assert_eq!(peer.resumes([0, 0, 0]), message(0, 1, b"1"));
+    });
+    let config = Config::new().channel(countersign_core::ChannelConfig::receive("main"));
+    against_lasting(Role::Acceptor, &config, |peer| {
+        peer.hello(&[Entry::send("main")]);
+        peer.link.handle_lost(peer.now, Loss::OutOfDate);
+        assert_eq!(peer.link.life(), Life::Offline);
+    });
+    for role in [Role::Opener, Role::Acceptor] {
+        against_lasting(role, &Config::default(), |peer| {
+            peer.link.handle_lost(peer.now, Loss::OutOfDate);
+            let expected = EndReason::Lost(Loss::OutOfDate);
+            assert_eq!(peer.link.end_reason(), Some(&expected));
+        });
+    }
+}
+
+#[test]
 fn an_acceptor_that_refuses_a_returning_peer_has_ended() {
     // [RECONNECT-5] [REFUSE-1]
     let config = Config::new().channel(countersign_core::ChannelConfig::receive("main"));
@@ -479,4 +512,38 @@ fn a_driver_that_sleeps_to_the_deadline_never_stalls() {
         }
         assert_eq!(peer.link.report()[0].verdicts[VerdictKind::Handled], 50);
     });
+}
+
+#[test]
+fn the_application_ends_a_pause() {
+    // [RECONNECT-7]
+    let (mut link, now) = opener(&limited(RetryLimit::Attempts(2)), [4; 16]);
+    assert!(!link.connect_now(), "an attempt is under way");
+    for _ in 0..2 {
+        link.handle_lost(now, Loss::Transport);
+        let next = link.poll_deadline().expect("there is another");
+        assert_eq!(link.next_attempt(), Some(next));
+        assert!(next > now, "a pause, with this seed");
+        assert!(link.connect_now());
+        assert!(!link.connect_now(), "it is over");
+        assert_eq!(link.poll_deadline(), Some(now));
+        link.handle_timeout(now);
+        assert!(link.wants_connect());
+        assert_eq!(link.next_attempt(), None);
+    }
+    // The row went on, so this was the last.
+    link.handle_lost(now, Loss::Transport);
+    assert_eq!(link.life(), Life::Ended);
+    assert!(!link.connect_now());
+}
+
+#[test]
+fn no_pause_is_ended_where_there_is_none() {
+    // [RECONNECT-7]
+    let mut acceptor = Link::new(&Config::default(), Role::Acceptor, [4; 16]).expect("fits");
+    assert!(!acceptor.connect_now());
+    assert_eq!(
+        (acceptor.life(), acceptor.poll_deadline()),
+        (Life::Offline, None)
+    );
 }

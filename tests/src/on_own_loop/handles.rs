@@ -232,7 +232,7 @@ fn take(world: &mut World, id: LinkId, channel: ChannelId) -> Result<Option<Mess
         };
     }
     match &world.known(id).end {
-        Some(error) if !error.is_orderly() => Err(error.clone().into()),
+        Some(error) if !error.ends_stream() => Err(error.clone().into()),
         _ => Ok(None),
     }
 }

@@ -5,7 +5,8 @@ use std::mem::discriminant;
 use std::net::SocketAddr;
 
 use countersign_core::{
-    ChannelConfig, ChannelId, CloseMode, EndReason, Event, Instant, Life, Link, Mode, SendError,
+    ChannelConfig, ChannelId, CloseMode, CloseReason, EndReason, Event, Instant, Life, Link, Mode,
+    SendError, close,
 };
 use countersign_driver::{AcceptError, Limits, LinkError, LinkEvent, Outgoing, Report, Setup};
 use own_loop::{Happened, LinkId, ListenerId, OwnLoop};
@@ -192,9 +193,9 @@ impl World {
 
     // Closing.
 
-    pub(super) fn start_close(&mut self, id: LinkId, mode: CloseMode) {
+    pub(super) fn start_close(&mut self, id: LinkId, mode: CloseMode, reason: CloseReason) {
         self.abandon_unclaimed(id);
-        self.link_mut(id).close(mode);
+        self.link_mut(id).close_with(mode, reason);
         self.known(id).unblock();
     }
 
@@ -206,7 +207,12 @@ impl World {
     /// The last of a link's handles is gone.
     pub(super) fn drop_last(&mut self, id: LinkId) {
         if self.link(id).life() != Life::Ended {
-            self.link_mut(id).close(CloseMode::Drain);
+            let mut channels = self.link(id).config().channels().iter();
+            let reason = match channels.any(|channel| channel.mode() == Mode::Send) {
+                true => CloseReason::new(close::DROPPED, ""),
+                false => CloseReason::ALL_WELL,
+            };
+            self.link_mut(id).close_with(CloseMode::Drain, reason);
         }
         self.known(id).dropped = true;
         self.forget_if_done(id);

@@ -27,14 +27,15 @@ fn security(error: &LinkError) -> &Reason {
     let EndReason::Lost(loss) = *error.reason() else {
         panic!("{error}");
     };
-    match error.can_retry() {
-        true => {
+    let security = error.security().expect("why it could not be secured");
+    match (security.is_about_dates(), error.can_retry()) {
+        (true, _) => assert_eq!(loss, Loss::OutOfDate, "{error}"),
+        (false, true) => {
             let can_heal = [Loss::Security, Loss::PeerLeft, Loss::PeerLeftEarly];
             assert!(can_heal.contains(&loss), "{error}");
         }
-        false => assert!(matches!(loss, Loss::NotTrusted | Loss::Unproven), "{error}"),
+        (false, false) => assert!(matches!(loss, Loss::NotTrusted | Loss::Unproven), "{error}"),
     }
-    let security = error.security().expect("why it could not be secured");
     assert_eq!(security.to_string(), error.to_string());
     security.reason()
 }

@@ -203,13 +203,15 @@ impl<T: Transport> SecureStream<T> {
             transport,
             ..
         } = &mut self.parts;
-        ready!(writing.poll_flush(context, transport, connection))?;
-        if !connection.may_write() {
-            // Data that comes right behind the handshake is kept.
-            ready!(reading.poll_receive(context, transport, connection, &mut |_| 0))?;
-            ready!(writing.poll_flush(context, transport, connection))?;
-        }
+        let flushed = writing.poll_flush(context, transport, connection)?;
         if connection.may_write() {
+            return flushed.map(Ok);
+        }
+        // Also while output waits: the peer may take no more of it before this end has taken what
+        // the peer says meanwhile. Data that comes right behind the handshake is kept.
+        ready!(reading.poll_receive(context, transport, connection, &mut |_| 0))?;
+        let flushed = writing.poll_flush(context, transport, connection)?;
+        if connection.may_write() && flushed.is_ready() {
             return Poll::Ready(Ok(()));
         }
         // After every piece, so that a peer that never lets a read wait has no longer than others.

@@ -131,7 +131,9 @@ pub fn without_its_key(victim: &Victim) {
 
 /// A pinned certificate that has expired.
 pub fn expired(victim: &Victim) {
-    let (error, seen) = refused(victim, Disguise::of(&CAST.expired));
+    let (error, seen) = victim.stage().repels(comes_as(Disguise::of(&CAST.expired)));
+    assert_eq!(*error.reason(), EndReason::Lost(Loss::OutOfDate), "{error}");
+    assert!(!error.can_retry(), "{error}");
     let reason = security(&error);
     assert!(
         matches!(reason, Reason::PeerCertificateExpired { .. }),
@@ -149,6 +151,7 @@ pub fn expired(victim: &Victim) {
 pub fn not_yet_valid(victim: &Victim) {
     let stage = victim.stage();
     let (error, seen) = stage.repels(comes_as(Disguise::of(&CAST.not_yet_valid)));
+    assert_eq!(*error.reason(), EndReason::Lost(Loss::OutOfDate), "{error}");
     let reason = security(&error);
     assert!(
         matches!(reason, Reason::PeerCertificateNotYetValid { .. }),

@@ -28,7 +28,12 @@ fn security(error: &LinkError) -> &Reason {
     };
     let is_told = matches!(
         loss,
-        Loss::Security | Loss::NotTrusted | Loss::Unproven | Loss::PeerLeft | Loss::PeerLeftEarly
+        Loss::Security
+            | Loss::NotTrusted
+            | Loss::Unproven
+            | Loss::OutOfDate
+            | Loss::PeerLeft
+            | Loss::PeerLeftEarly
     );
     assert!(is_told, "{loss:?}: {error}");
     let security = error.security().expect("why it could not be secured");

@@ -1,0 +1,183 @@
+//! What a link tells about itself.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
+
+use super::{Half, Link};
+use crate::Instant;
+use crate::config::{ChannelConfig, Mode, Role};
+use crate::error::Loss;
+use crate::life::Life;
+use crate::verdict::VerdictCounts;
+
+/// What became of the messages of one channel so far.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChannelReport {
+    /// The channel's name.
+    pub name: String,
+    /// This end's mode.
+    pub mode: Mode,
+    /// Send mode: how many messages got each verdict. Receive mode: all zero.
+    pub verdicts: VerdictCounts,
+    /// Receive mode: how many messages the application has taken. Send mode: zero.
+    pub delivered: u64,
+    /// Send mode: how many messages went out again after a connection was lost. Receive mode:
+    /// zero.
+    pub replayed: u64,
+}
+
+/// How a link stands, as [`Link::status`] tells.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct LinkStatus {
+    /// Which end this is.
+    pub role: Role,
+    /// Where the link is in its life. It is connected while that [is up](Life::is_up).
+    pub life: Life,
+    /// When it was connected, or, if it is not, when it was last; `None` before its first
+    /// connection.
+    pub since: Option<Instant>,
+    /// How the last connection was lost, or could not be had, if one was.
+    pub last_loss: Option<Loss>,
+    /// When the next attempt to connect begins, while the link waits for that.
+    pub next_attempt: Option<Instant>,
+    /// How many transport connections there were, this one and those that came to nothing included.
+    pub connections: u64,
+    /// How many times a new connection has gone on with a session.
+    pub resumes: u64,
+    /// How many bytes this end has written, over all connections, before they were encrypted.
+    pub bytes_sent: u64,
+    /// How many bytes have come from the peer, over all connections, decrypted.
+    pub bytes_received: u64,
+    /// Its channels, in the order of their declaration.
+    pub channels: Vec<ChannelStatus>,
+}
+
+/// How a channel stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ChannelStatus {
+    /// The channel's name.
+    pub name: String,
+    /// This end's mode.
+    pub mode: Mode,
+    /// Send mode: how many messages were accepted so far. Receive mode: how many the application
+    /// has taken or can take.
+    pub messages: u64,
+    /// Send mode: how many messages wait for their verdict or for the peer's word that it knows.
+    /// Receive mode: how many wait to be taken.
+    pub waiting: usize,
+    /// How many bytes of payload are kept for the channel: those of messages that have no verdict, or
+    /// of what has arrived and is not settled.
+    pub bytes: usize,
+    /// How many messages of those on the wire, in send mode, have no acknowledgement yet. Receive
+    /// mode: zero.
+    pub in_flight: usize,
+    /// How many bytes more the receiver's window holds now; zero before the handshake.
+    pub window: usize,
+}
+
+/// What is counted for nothing but to be told. Two links that differ by this alone are equal.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) sent: u64,
+    pub(super) received: u64,
+    since: Option<Instant>,
+}
+
+impl Tally {
+    /// The link's life has gone on.
+    #[inline]
+    pub(super) fn turn(&mut self, now: Instant, was_up: bool, is_up: bool) {
+        if was_up != is_up {
+            self.since = Some(now);
+        }
+    }
+}
+
+impl PartialEq for Tally {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Tally {}
+
+impl Hash for Tally {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl Link {
+    /// What became of the messages so far, channel by channel in the order of declaration.
+    #[must_use]
+    pub fn report(&self) -> Vec<ChannelReport> {
+        let channels = self.config.channels.iter().zip(&self.halves);
+        let report = |(config, half): (&ChannelConfig, &Half)| ChannelReport {
+            name: config.name.to_string(),
+            mode: config.mode,
+            verdicts: half.verdicts(),
+            delivered: match half {
+                Half::Send(_) => 0,
+                Half::Receive(half) => half.delivered,
+            },
+            replayed: match half {
+                Half::Send(half) => half.replayed,
+                Half::Receive(_) => 0,
+            },
+        };
+        channels.map(report).collect()
+    }
+
+    /// How the link stands now.
+    #[must_use]
+    pub fn status(&self) -> LinkStatus {
+        let channels = self.config.channels.iter().zip(&self.halves);
+        LinkStatus {
+            role: self.role,
+            life: self.life,
+            since: self.tally.since,
+            last_loss: self.last_loss,
+            next_attempt: self.next_attempt(),
+            connections: self.connection,
+            resumes: self.session.resumes,
+            bytes_sent: self.tally.sent,
+            bytes_received: self.tally.received,
+            channels: channels.map(|(config, half)| half.status(config)).collect(),
+        }
+    }
+
+    /// When an opener that has no connection begins its next attempt; `None` while there is one, and
+    /// where there will be none.
+    #[must_use]
+    pub fn next_attempt(&self) -> Option<Instant> {
+        let waits = self.life == Life::Offline && self.connect_at != Instant::FAR_FUTURE;
+        waits.then_some(self.connect_at)
+    }
+}
+
+impl Half {
+    fn status(&self, config: &ChannelConfig) -> ChannelStatus {
+        let name = config.name.clone();
+        match self {
+            Self::Send(half) => ChannelStatus {
+                name,
+                mode: Mode::Send,
+                messages: half.accepted(),
+                waiting: half.waiting(),
+                bytes: half.stored_bytes(),
+                in_flight: half.in_flight(),
+                window: half.window_left(),
+            },
+            Self::Receive(half) => ChannelStatus {
+                name,
+                mode: Mode::Receive,
+                messages: half.delivered + half.waiting() as u64,
+                waiting: half.waiting(),
+                bytes: half.kept_bytes(),
+                in_flight: 0,
+                window: half.window_left(),
+            },
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What the peer says of messages: acknowledgements, rejections, credit.
+
+use super::SendHalf;
+use crate::spent::Spent;
+use crate::verdict::{Rejection, Verdict, VerdictKind};
+use crate::{PeerMisbehaved, Sequence};
+
+impl SendHalf {
+    /// Everything up to `through` is settled.
+    pub(crate) fn acknowledge(
+        &mut self,
+        through: Sequence,
+        spent: &mut Spent,
+    ) -> Result<(), PeerMisbehaved> {
+        if through < self.acked {
+            return Err(PeerMisbehaved::AckedBackwards);
+        }
+        if through > self.announced || self.is_partly_written(through) {
+            return Err(PeerMisbehaved::AckedTooMuch);
+        }
+        let first = self.acked + 1;
+        // Looks at what it settles and no further: a peer may say the same as often as it likes.
+        let settled = self
+            .store
+            .partition_point(|entry| entry.sequence <= through);
+        let (rejected, rejected_bytes) = self.check_rejected(settled)?;
+        let mut landed = 0;
+        spent.extend(self.store.range_mut(..settled).map(|entry| {
+            landed += entry.length;
+            entry.payload.take()
+        }));
+        self.store.drain(..settled);
+        self.stored_bytes -= landed - rejected_bytes;
+        self.flight_bytes -= landed;
+        self.written -= settled;
+        self.acked = through;
+        let handled = (settled - rejected) as u64;
+        if handled > 0 {
+            self.counts[VerdictKind::Handled] += handled;
+            let first = self.base + first;
+            let first = self.handled.map_or(first, |(earlier, _)| earlier);
+            self.handled = Some((first, self.base + through));
+        }
+        Ok(())
+    }
+
+    /// How many of the first so many messages were rejected, and how long those are.
+    fn check_rejected(&self, first: usize) -> Result<(usize, usize), PeerMisbehaved> {
+        let (mut count, mut bytes) = (0, 0);
+        let oldest = self.store.front().map_or(0, |entry| entry.sequence);
+        if oldest > self.last_rejected {
+            return Ok((count, bytes));
+        }
+        for entry in self.store.range(..first).filter(|entry| entry.rejected) {
+            if entry.holds_prefix() {
+                return Err(PeerMisbehaved::AckedTooMuch);
+            }
+            count += 1;
+            bytes += entry.length;
+        }
+        Ok((count, bytes))
+    }
+
+    fn is_partly_written(&self, sequence: Sequence) -> bool {
+        self.offset > 0
+            && self
+                .store
+                .get(self.written)
+                .is_some_and(|e| e.sequence <= sequence)
+    }
+
+    /// One message was rejected.
+    pub(crate) fn rejected(
+        &mut self,
+        sequence: Sequence,
+        rejection: Rejection,
+        spent: &mut Spent,
+    ) -> Result<(), PeerMisbehaved> {
+        let at = self
+            .find(sequence)
+            .filter(|at| *at < self.written)
+            .ok_or(PeerMisbehaved::NothingToSettle)?;
+        self.received = self.received.max(sequence);
+        let entry = &mut self.store[at];
+        // A rejection may come again on a later connection, but one note at a time is enough.
+        if !entry.owed {
+            entry.owed = true;
+            self.to_note.push_back(sequence);
+        }
+        if !entry.rejected {
+            entry.rejected = true;
+            self.last_rejected = self.last_rejected.max(sequence);
+            spent.push(entry.payload.take());
+            self.stored_bytes -= entry.length;
+            self.settle(sequence, Verdict::Rejected(rejection));
+        }
+        Ok(())
+    }
+
+    /// The next note was written.
+    pub(crate) fn note_written(&mut self) {
+        let noted = self.to_note.pop_front();
+        if let Some(at) = noted.and_then(|sequence| self.find(sequence)) {
+            self.store[at].owed = false;
+            self.store[at].noted = true;
+        }
+    }
+
+    /// The receiver has taken a part of the unfinished message.
+    pub(crate) fn credit(&mut self, sequence: Sequence, taken: u64) -> Result<(), PeerMisbehaved> {
+        let unfinished = self
+            .store
+            .get(self.written)
+            .filter(|entry| entry.sequence == sequence && self.offset > 0);
+        let taken = usize::try_from(taken).unwrap_or(usize::MAX);
+        match unfinished {
+            Some(_) if taken <= self.offset && taken >= self.taken => {
+                self.taken = taken;
+                Ok(())
+            }
+            Some(_) => Err(PeerMisbehaved::NothingToSettle),
+            // The credit and the message's end have crossed.
+            None if sequence <= self.announced && sequence > self.acked => Ok(()),
+            None => Err(PeerMisbehaved::NothingToSettle),
+        }
+    }
+}

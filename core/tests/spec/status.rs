@@ -1,0 +1,94 @@
+//! What a link tells about itself.
+
+use core::time::Duration;
+
+use countersign_core::{ChannelConfig, ChannelId, Config, Life, Loss, Mode, Role};
+
+use crate::common::pair::{ACCEPTOR, OPENER, lasting};
+
+const DATA: ChannelId = ChannelId(0);
+
+#[test]
+fn counts_queue_and_window() {
+    let sender = Config::new().channel(ChannelConfig::send("data").in_flight(2));
+    let receiver = ChannelConfig::receive("data")
+        .window(4, 1000)
+        .max_message(100);
+    let receiver = Config::new().channel(receiver.manual());
+    lasting(&sender, &receiver, |pair| {
+        let before = pair.ends[OPENER].status();
+        assert_eq!((before.role, before.life), (Role::Opener, Life::Greeting));
+        assert_eq!((before.since, before.channels[0].window), (None, 0));
+        pair.run();
+        let connected = pair.now;
+        for _ in 0..3 {
+            pair.send(OPENER, DATA, &[7; 100]);
+        }
+        pair.run();
+        let status = pair.ends[OPENER].status();
+        assert_eq!((status.life, status.since), (Life::Open, Some(connected)));
+        let channel = &status.channels[0];
+        assert_eq!((channel.name.as_str(), channel.mode), ("data", Mode::Send));
+        assert_eq!(
+            (channel.messages, channel.waiting, channel.bytes),
+            (3, 3, 300)
+        );
+        assert_eq!((channel.in_flight, channel.window), (2, 800));
+
+        let peer = pair.ends[ACCEPTOR].status();
+        assert_eq!((peer.role, peer.life), (Role::Acceptor, Life::Open));
+        assert_eq!(peer.bytes_sent, status.bytes_received);
+        assert_eq!(peer.bytes_received, status.bytes_sent);
+        assert!(status.bytes_sent > 200);
+        let channel = &peer.channels[0];
+        assert_eq!(
+            (channel.messages, channel.waiting, channel.bytes),
+            (2, 2, 200)
+        );
+        assert_eq!((channel.in_flight, channel.window), (0, 800));
+
+        // Taken, and not settled.
+        let taken = pair.ends[ACCEPTOR].take(DATA).unwrap().unwrap();
+        let channel = &pair.ends[ACCEPTOR].status().channels[0];
+        assert_eq!(
+            (channel.messages, channel.waiting, channel.bytes),
+            (2, 1, 200)
+        );
+        pair.ends[ACCEPTOR].handle(DATA, taken.sequence).unwrap();
+        let channel = &pair.ends[ACCEPTOR].status().channels[0];
+        assert_eq!(
+            (channel.messages, channel.waiting, channel.bytes),
+            (2, 1, 100)
+        );
+    });
+}
+
+#[test]
+fn since_when_and_how_often() {
+    let sender = Config::new().channel(ChannelConfig::send("data"));
+    let receiver = Config::new().channel(ChannelConfig::receive("data"));
+    lasting(&sender, &receiver, |pair| {
+        pair.run();
+        pair.now = pair.now + Duration::from_secs(1);
+        pair.cut();
+        let lost = pair.now;
+        let status = pair.ends[OPENER].status();
+        assert_eq!((status.life, status.since), (Life::Offline, Some(lost)));
+        assert_eq!(status.last_loss, Some(Loss::Transport));
+        assert!(status.next_attempt.is_some_and(|next| next >= lost));
+        assert_eq!(pair.ends[ACCEPTOR].status().next_attempt, None);
+        pair.reconnect();
+        assert_eq!(
+            pair.ends[OPENER].status().since,
+            Some(lost),
+            "not before the greeting"
+        );
+        pair.run();
+        for end in [OPENER, ACCEPTOR] {
+            let status = pair.ends[end].status();
+            assert_eq!((status.life, status.since), (Life::Open, Some(pair.now)));
+            assert_eq!((status.connections, status.resumes), (2, 1));
+            assert_eq!(status.next_attempt, None);
+        }
+    });
+}
