@@ -387,6 +387,7 @@ impl<'a> Fields<'a> {
                 outcome: self.when(returned, |fields| match fields.text()? {
                     "done" => Ok(TakeOver::Done),
                     "stale" => Ok(TakeOver::Stale),
+                    "session-over" => Ok(TakeOver::SessionOver),
                     "not-mine" => Ok(TakeOver::NotMine),
                     _ => Err(Wrong::Value("what became of a connection")),
                 })?,

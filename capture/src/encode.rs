@@ -284,6 +284,7 @@ pub(crate) fn outcome(cbor: &mut Cbor, outcome: &Outcome<'_>, output: Option<&mu
             cbor.text(match result {
                 TakeOver::Done => "done",
                 TakeOver::Stale => "stale",
+                TakeOver::SessionOver => "session-over",
                 TakeOver::NotMine => "not-mine",
             });
         }

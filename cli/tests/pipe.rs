@@ -5,6 +5,8 @@ mod common;
 use std::fs;
 use std::io::{Read, Write};
 
+use countersign_cli::words::count;
+
 use common::{Identities, Running, countersign, pipe};
 
 fn film() -> Vec<u8> {
@@ -42,9 +44,13 @@ fn carry(mut sender: Running, mut receiver: Running, stream: &[u8], messages: us
     sender.feed(stream);
     receiver.collect();
     let (sent, received) = (sender.finish(), receiver.finish());
-    let report = format!("sent {messages} messages, {bytes} bytes: {messages} handled\n");
-    sent.expect(0, &report);
-    received.expect(0, &format!("received {messages} messages, {bytes} bytes\n"));
+    let stream_of = format!(
+        "{}, {}",
+        count(messages as u64, "message"),
+        count(bytes as u64, "byte")
+    );
+    sent.expect(0, &format!("sent {stream_of}: {messages} handled\n"));
+    received.expect(0, &format!("received {stream_of}\n"));
     assert!(received.stdout == stream, "the stream was changed");
     assert!(sent.stdout.is_empty());
 }

@@ -166,9 +166,7 @@ fn an_output_that_was_closed_from_the_start_is_found_before_anything_is_done() {
     let mut sender = identities.connect(&receiver, "send", &[]);
     sender.feed(b"one\n");
     sender.finish().expect(0, ": 1 handled\n");
-    receiver
-        .finish()
-        .expect(0, "received 1 messages, 4 bytes\n");
+    receiver.finish().expect(0, "received 1 message, 4 bytes\n");
     // These have done what they were asked for when nobody reads of it.
     for command in with_results(&identities).into_iter().take(1) {
         finish(&mut shell("exec \"$@\" >&-", command)).expect(0, "");
@@ -283,7 +281,7 @@ fn a_log_file_that_cannot_be_written_is_told_of_once_and_fails_nothing() {
     sender.feed(b"one\n");
     for (ended, words) in [
         (sender.finish(), ": 1 handled\n"),
-        (receiver.finish(), "received 1 messages"),
+        (receiver.finish(), "received 1 message"),
     ] {
         ended.expect(0, words);
         ended.expect(0, "error: /dev/full: the log cannot be written there (");

@@ -99,7 +99,7 @@ fn a_line_is_bounded_with_its_newline() {
         1,
         "message that starts at byte 100 of the input is larger than the limit of 100",
     );
-    sent.expect(1, "sent 1 messages, 100 bytes: 1 handled\n");
+    sent.expect(1, "sent 1 message, 100 bytes: 1 handled\n");
     assert_eq!(received.stdout, line(100));
 }
 

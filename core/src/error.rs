@@ -199,6 +199,9 @@ pub enum EndReason {
     TurnedAway(Refusal),
     /// The connection was lost, and no other is waited for.
     Lost(Loss),
+    /// The session is lost, and the link was declared to end with it
+    /// ([`Config::single_session`](crate::Config::single_session)).
+    SessionLost(SessionLoss),
     /// An acceptor's link that only lent its ear: HELLO named the session of another one, and the
     /// connection went over to that.
     TakenOver,
@@ -254,6 +257,7 @@ impl EndReason {
             Self::Lost(loss) => loss.can_heal(),
             Self::Refused(refusal) => refusal.again,
             Self::Closed { theirs, .. } => theirs.again,
+            Self::SessionLost(_) => true,
             _ => false,
         }
     }
@@ -286,6 +290,7 @@ impl fmt::Display for EndReason {
             Self::Refused(refusal) => write!(f, "the peer refused: {refusal}"),
             Self::TurnedAway(refusal) => write!(f, "the peer was turned away: {refusal}"),
             Self::Lost(what) => write!(f, "the connection was lost: {what}"),
+            Self::SessionLost(why) => write!(f, "the session is lost: {why}"),
             Self::Stale => f.write_str("the peer has come back on another connection since"),
             Self::TakenOver => f.write_str("the connection went over to the link that it names"),
         }

@@ -85,6 +85,7 @@ impl EndReason {
             Self::Refused(_) => "refused",
             Self::TurnedAway(_) => "turned-away",
             Self::Lost(loss) => loss.name(),
+            Self::SessionLost(_) => "session-lost",
             Self::TakenOver => "taken-over",
             Self::Stale => "stale",
         }

@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_core::{Bytes, CloseMode, Sequence, Verdict, VerdictCounts};
+use countersign_core::{Bytes, CloseMode, CloseReason, Sequence, Verdict, VerdictCounts};
 use countersign_driver::{
     AcceptError, ChannelError, Drained, Limits, LinkError, LinkEvent, Outgoing, RecvError, Report,
     SendError, Setup,
@@ -61,8 +61,14 @@ pub trait Link: Send + Sync {
     fn ended(&self) -> Report;
     /// Closes and waits for the end.
     fn close(&self, mode: CloseMode) -> Report;
+    /// Closes with a reason and waits for the end.
+    fn close_with(&self, mode: CloseMode, reason: CloseReason) -> Report;
     /// Begins to close.
     fn start_close(&self, mode: CloseMode);
+    /// Begins to close with a reason.
+    fn start_close_with(&self, mode: CloseMode, reason: CloseReason);
+    /// What the peer has said with its close.
+    fn peer_closes(&self) -> Option<CloseReason>;
 }
 
 /// The sending end of a channel.

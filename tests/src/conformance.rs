@@ -108,6 +108,14 @@ static ANY: &[Scenario] = list! { &[Transport::Tls, Transport::Plain];
         a_receiver_that_does_not_take: "ends that are not orderly, by loss",
         cut_while_closing: "a link that ends with its connection",
     }
+    reasons {
+        a_failed_sender_is_no_end_of_the_stream,
+        both_ends_say_something,
+        a_second_thought,
+        dropped_without_closing,
+        a_receiver_in_hand,
+        in_the_tlsstream_dialect: "tlsstream has no sessions",
+    }
     liveness {
         silence_on_a_channel,
         a_silent_peer_is_given_up: "a link that ends with its connection",

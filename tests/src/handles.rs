@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use countersign_core::{Bytes, CloseMode, Sequence, Verdict, VerdictCounts};
+use countersign_core::{Bytes, CloseMode, CloseReason, Sequence, Verdict, VerdictCounts};
 use countersign_driver::{
     AcceptError, ChannelError, Drained, LinkError, LinkEvent, Outgoing, RecvError, Report,
     SendError,
@@ -95,8 +95,17 @@ macro_rules! handles {
             fn close(&self, mode: CloseMode) -> Report {
                 $wait(self.close(mode))
             }
+            fn close_with(&self, mode: CloseMode, reason: CloseReason) -> Report {
+                $wait(self.close_with(mode, reason))
+            }
             fn start_close(&self, mode: CloseMode) {
                 self.start_close(mode);
+            }
+            fn start_close_with(&self, mode: CloseMode, reason: CloseReason) {
+                self.start_close_with(mode, reason);
+            }
+            fn peer_closes(&self) -> Option<CloseReason> {
+                self.peer_closes()
             }
         }
 

@@ -77,7 +77,10 @@ async fn a_handshake_passes_however_little_the_stream_takes_at_a_time() {
             (heard, answered)
         };
         let (heard, answered) = timeout(HANG, both).await.unwrap();
-        assert_eq!((&heard[..], &answered[..]), (&b"question"[..], &b"answer"[..]));
+        assert_eq!(
+            (&heard[..], &answered[..]),
+            (&b"question"[..], &b"answer"[..])
+        );
     }
 }
 

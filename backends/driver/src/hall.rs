@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
 
-use countersign_core::Config;
+use countersign_core::{Config, EndReason};
 use event_listener::{Event, EventListener};
 
 use crate::accept::{AcceptError, Backlog, Drained, Limits};
+use crate::clock::Clock;
 use crate::driver::{Driver, Never, Timer, Transport};
 use crate::error::LinkError;
 use crate::establish::{Connecting, Setup};
@@ -24,12 +25,15 @@ use crate::registry::{Registry, Unaccepted};
 pub(crate) struct Hall {
     state: Mutex<State>,
     limits: Limits,
+    pub(crate) clock: Clock,
     /// The links that peers can return to.
     pub(crate) registry: Arc<Registry>,
     /// Something waits to be accepted, or nothing will any more.
     arrived: Event,
     /// A connection is no longer half open.
     room: Event,
+    /// A connection is over.
+    quieter: Event,
     /// The listener goes, or has gone.
     gone: Event,
 }
@@ -37,6 +41,8 @@ pub(crate) struct Hall {
 #[derive(Debug)]
 struct State {
     half_open: usize,
+    /// How many connections there are that have got beyond their handshake.
+    known: usize,
     /// What there is from each address.
     addresses: BTreeMap<IpAddr, Origin>,
     ready: Backlog<(Link, Option<Unaccepted>)>,
@@ -87,18 +93,21 @@ pub(crate) enum Phase {
 }
 
 impl Hall {
-    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+    pub(crate) fn new(limits: Limits, clock: &Clock) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 half_open: 0,
+                known: 0,
                 addresses: BTreeMap::new(),
                 ready: Backlog::new(limits.backlog),
                 phase: Phase::Open,
             }),
             registry: Registry::new(limits),
             limits,
+            clock: clock.clone(),
             arrived: Event::new(),
             room: Event::new(),
+            quieter: Event::new(),
             gone: Event::new(),
         })
     }
@@ -234,6 +243,20 @@ impl Hall {
         .await
     }
 
+    /// Waits until everybody who was refused has heard so, or has had the time for it.
+    pub(crate) async fn silent(&self) {
+        // Who was in a handshake when the socket closed is given up without a word.
+        let silent = |state: &mut State| (state.half_open == 0).then_some(());
+        self.wait(&self.quieter, silent).await;
+    }
+
+    /// Waits until all links have ended, and all is said on their connections.
+    async fn drained(&self) {
+        self.registry.drained().await;
+        let silent = |state: &mut State| (state.known == 0).then_some(());
+        self.wait(&self.quieter, silent).await;
+    }
+
     /// Waits until nobody may come in any more.
     async fn closed(&self) {
         self.wait(&self.gone, |state| {
@@ -249,7 +272,7 @@ impl Hall {
         if !matches!(self.lock().phase, Phase::Draining { .. }) {
             return Drained::default();
         }
-        let mut drained = pin!(self.registry.drained());
+        let mut drained = pin!(self.drained());
         let mut hastened = self.gone.listen();
         poll_fn(|context| {
             while Pin::new(&mut hastened).poll(context).is_ready() {
@@ -345,6 +368,25 @@ impl Drop for Place {
         }
         drop(state);
         self.hall.room.notify(1);
+        self.hall.quieter.notify(usize::MAX);
+    }
+}
+
+/// A connection that has got beyond its handshake, until it is over.
+#[derive(Debug)]
+struct Known(Arc<Hall>);
+
+impl Known {
+    fn new(hall: &Arc<Hall>) -> Self {
+        hall.lock().known += 1;
+        Self(hall.clone())
+    }
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        self.0.lock().known -= 1;
+        self.0.quieter.notify(usize::MAX);
     }
 }
 
@@ -414,6 +456,7 @@ impl Guest {
         let (connecting, driver) = made.map_err(io::Error::other)?;
         Ok(Served {
             driver,
+            hall: hall.clone(),
             counted: self.counted,
             greeting: Box::pin(greet(hall, self.place, self.peer, connecting)),
         })
@@ -436,6 +479,8 @@ async fn greet(
     match result.await {
         // The listener is gone, or the peer has returned to a link that was accepted before.
         None | Some(None) => None,
+        // It is told so, and nobody else needs to know.
+        Some(Some(Err(error))) if *error.reason() == EndReason::Stale => Some(place),
         Some(Some(Ok(link))) => {
             drop(place);
             hall.finish(Ok(link));
@@ -451,6 +496,7 @@ async fn greet(
 /// A connection that a listener has let in, with all that is left to do for it.
 pub struct Served<T: Transport> {
     driver: Driver<Never<T>>,
+    hall: Arc<Hall>,
     counted: Counted,
     greeting: Pin<Box<dyn Future<Output = Option<Place>> + Send>>,
 }
@@ -466,11 +512,12 @@ impl<T: Transport> Served<T> {
     pub async fn run(self, timer: impl Timer) {
         let Self {
             driver,
+            hall,
             counted,
             greeting,
         } = self;
         let mut greeting = Some(greeting);
-        let mut kept = None;
+        let (mut kept, mut known) = (None, None);
         let mut driving = pin!(driver.run(timer));
         poll_fn(|context| {
             let over = driving.as_mut().poll(context).is_ready();
@@ -478,11 +525,12 @@ impl<T: Transport> Served<T> {
                 && let Poll::Ready(place) = waits.as_mut().poll(context)
             {
                 kept = place;
+                known = Some(Known::new(&hall));
                 greeting = None;
             }
             if over { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        drop((kept, counted));
+        drop((kept, known, counted));
     }
 }

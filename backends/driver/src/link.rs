@@ -131,7 +131,8 @@ impl Link {
         self.with(|state| state.error())
     }
 
-    /// Waits for something to happen to the link; `None` once it has ended.
+    /// Waits for something to happen to the link; `None` once it has ended. Before a program exits,
+    /// it waits for [`Link::ended`] as well.
     ///
     /// Cancel-safe: an event is taken only when the future is ready.
     pub async fn event(&self) -> Option<LinkEvent> {
@@ -145,19 +146,20 @@ impl Link {
         .await
     }
 
-    /// Waits until the link has ended, and tells why and what became of everything.
+    /// Waits until the link has ended and nothing more is to be said on its connection, and tells
+    /// why and what became of everything.
     ///
     /// Cancel-safe: waiting changes nothing.
     ///
-    /// The end is announced before this end's last words, a refusal or an abort perhaps, have
-    /// gone out: a program that exits at once may take them with it, and the peer then sees only
-    /// a connection that broke off. So does a runtime that is dropped: that ends all of its
-    /// links' drivers.
+    /// This end's last words, an abort say, have then gone out, and the peer has ended its direction
+    /// or has had [`Patience::linger`](countersign_core::Patience::linger) for it: a program can
+    /// exit without taking them with it. [`Link::event`] and the receivers tell of the end before
+    /// that. A runtime that is dropped ends all of its links' drivers, wherever they stand.
     pub async fn ended(&self) -> Report {
         let mut waiting = Waiting::new(&*self.handle.0, Awaited::Link);
         poll_fn(|context| {
             waiting.poll(context, |state| {
-                if state.ended {
+                if state.ended && state.is_gone {
                     Poll::Ready(report(state))
                 } else {
                     Poll::Pending

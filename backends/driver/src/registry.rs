@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use countersign_core::{EndReason, GoneSession, Link, PeerId, SessionId, Sessions};
+use countersign_core::{EndReason, GoneSession, Link, PeerId, SessionId, Sessions, Visit};
 use event_listener::Event;
 
 use crate::accept::{Drained, Limits};
@@ -86,9 +86,11 @@ impl Registry {
         links.drained.is_some()
     }
 
-    pub(crate) fn find(&self, id: SessionId, peer: Option<PeerId>) -> Option<Arc<Shared>> {
+    /// The links to which a visitor may belong.
+    pub(crate) fn candidates(&self, visit: Visit, peer: Option<PeerId>) -> Vec<Arc<Shared>> {
         let links = self.lock();
-        links.sessions.find(id, peer).and_then(Weak::upgrade)
+        let candidates = links.sessions.candidates(visit, peer);
+        candidates.filter_map(Weak::upgrade).collect()
     }
 
     /// A link has lost its connection; gives back one for which there is no room any more.

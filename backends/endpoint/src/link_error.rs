@@ -13,9 +13,9 @@ use crate::error::SecurityError;
 /// `Display` is one line that says what to change; [`source`](std::error::Error::source) gives
 /// the layer below its word. It comes from an [`Explanation`].
 ///
-/// It is known before this end's last words, a refusal or an abort perhaps, have gone out to the
-/// peer. Whoever drives the link sends them afterwards, so a program that exits at once, or drops
-/// the runtime that runs the driver, may take them with it.
+/// It may be known before this end's last words, an abort say, have gone out to the peer. Whoever
+/// drives the link sends them afterwards, so a program waits for that before it exits, with the
+/// handles' `ended` and `close`.
 #[derive(Clone, Debug)]
 pub struct LinkError {
     reason: EndReason,
@@ -29,6 +29,8 @@ enum Detail {
     Transport(Arc<io::Error>),
     /// No connection could be opened.
     Unopened(Arc<io::Error>),
+    /// This end was used in a way that can't work.
+    Usage(Arc<dyn std::error::Error + Send + Sync>),
     /// The peer refused for now.
     Refused(Refusal),
 }
@@ -48,6 +50,25 @@ impl LinkError {
         Self {
             reason: EndReason::Lost(Loss::Transport),
             detail,
+        }
+    }
+
+    /// A link was asked for in a way that can't work: at an address that is none, say. No attempt was
+    /// made.
+    #[must_use]
+    pub fn unusable(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self {
+            reason: EndReason::Lost(Loss::Abandoned),
+            detail: Some(Detail::Usage(Arc::new(error))),
+        }
+    }
+
+    /// In which way a link was asked for that can't work, if that is why there is none.
+    #[must_use]
+    pub fn usage(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+        match &self.detail {
+            Some(Detail::Usage(error)) => Some(error.as_ref()),
+            _ => None,
         }
     }
 
@@ -122,6 +143,7 @@ impl fmt::Display for LinkError {
             (EndReason::Lost(loss), Some(Detail::Refused(refusal))) => {
                 write!(f, "{loss}: {refusal}")
             }
+            (_, Some(Detail::Usage(error))) => error.fmt(f),
             (reason, _) => reason.fmt(f),
         }
     }
@@ -132,6 +154,7 @@ impl std::error::Error for LinkError {
         match &self.detail {
             Some(Detail::Security(error)) => error.source(),
             Some(Detail::Transport(error) | Detail::Unopened(error)) => Some(error.as_ref()),
+            Some(Detail::Usage(error)) => error.source(),
             Some(Detail::Refused(_)) | None => None,
         }
     }

@@ -151,7 +151,10 @@ fn another_identity_is_a_stranger_too() {
 fn dates_are_waited_for_on_a_link_that_was_up() {
     // [RECONNECT-8]
     let [client, server] = ["client", "server"].map(fixtures::good);
-    for flawed in [fixtures::expired("flawed"), fixtures::not_yet_valid("flawed")] {
+    for flawed in [
+        fixtures::expired("flawed"),
+        fixtures::not_yet_valid("flawed"),
+    ] {
         for opener_is_flawed in [true, false] {
             let ends = || match opener_is_flawed {
                 true => (tls(&flawed, &server), tls(&server, &flawed)),

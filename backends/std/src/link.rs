@@ -106,11 +106,12 @@ impl Link {
         block::on_for(self.0.event(), limit)
     }
 
-    /// Waits until the link has ended, and tells why and what became of everything.
+    /// Waits until the link has ended and nothing more is to be said on its connection, and tells
+    /// why and what became of everything.
     ///
-    /// The end is announced before this end's last words, a refusal or an abort perhaps, have
-    /// gone out: a program that exits at once may take them with it, and the peer then sees only
-    /// a connection that broke off.
+    /// This end's last words, an abort say, have then gone out, and the peer has ended its direction
+    /// or has had [`Patience::linger`](driver::core::Patience::linger) for it: a program can exit
+    /// without taking them with it. [`Link::event`] and the receivers tell of the end before that.
     #[must_use]
     pub fn ended(&self) -> Report {
         block::on(self.0.ended())

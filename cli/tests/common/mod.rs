@@ -158,6 +158,11 @@ impl Running {
         self.child.stdout.take().expect("nobody took it before")
     }
 
+    /// Takes back what [`Self::stdout`] gave, for [`Self::finish`] to read the rest.
+    pub(crate) fn give_back(&mut self, output: ChildStdout) {
+        self.child.stdout = Some(output);
+    }
+
     /// Writes this to its input, in the background, and ends it.
     pub(crate) fn feed(&mut self, input: &[u8]) {
         let (mut stdin, input) = (self.stdin(), input.to_vec());

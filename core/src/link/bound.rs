@@ -26,6 +26,6 @@ impl Link {
             .bytes(2 * (HEADER_LEN + MAX_GREETING))
             // Why the link ended, what the peer is told of it, what the two say when they close the
             // link, and what the peer said when it refused.
-            .list::<u8>(8 * MAX_TEXT)
+            .list::<u8>(10 * MAX_TEXT)
     }
 }

@@ -37,15 +37,16 @@ pub(super) struct Closing {
     by_us: bool,
     /// What this end says.
     ours: CloseReason,
-    /// What the peer has said.
+    /// What the peer has said in this session, and can't take back.
+    heard: Option<CloseReason>,
+    /// The worst that it has said in any.
     theirs: Option<CloseReason>,
-    /// It has said so in this session, and can't take it back.
-    said_in_session: bool,
     /// DONE has gone out on this connection or an earlier one.
     pub(super) ever_done: bool,
     pub(super) to_write: bool,
     pub(super) written: bool,
-    heard: bool,
+    /// The peer's CLOSE has come.
+    close_heard: bool,
     done_written: bool,
     pub(super) done_heard: bool,
 }
@@ -55,14 +56,23 @@ impl Closing {
     pub(super) fn begin_connection(&mut self) {
         self.to_write = false;
         self.written = false;
-        self.heard = false;
+        self.close_heard = false;
         self.done_written = false;
         self.done_heard = false;
     }
 
     /// The next session is held with a peer that need not know what it said in this one.
     pub(super) fn lose_session(&mut self) {
-        self.said_in_session = false;
+        self.heard = None;
+    }
+
+    /// The session that comes in the place of a lost one is closed as it begins, with this reason.
+    /// Whether no close was under way before.
+    pub(super) fn end_session(&mut self, reason: CloseReason) -> bool {
+        let asked = core::mem::replace(&mut self.asked, true);
+        self.by_us |= !asked;
+        self.ours = reason;
+        !asked
     }
 
     /// How a link ends that was closed.
@@ -75,22 +85,22 @@ impl Closing {
     }
 
     /// The peer's CLOSE has come. It may say later that all is not well after all, and nothing
-    /// else that differs. What it said in a session before is forgotten only for something worse.
+    /// else that differs.
     fn hear(&mut self, said: CloseReason) -> Result<(), PeerMisbehaved> {
-        let earlier = self.theirs.as_ref();
-        let worsens = earlier.is_none_or(CloseReason::is_all_well);
-        let repeats = earlier == Some(&said);
-        if self.said_in_session && !repeats && (!worsens || said.is_all_well()) {
-            return Err(PeerMisbehaved::CloseReason);
+        match &self.heard {
+            Some(earlier) if *earlier == said && self.close_heard => {
+                return Err(PeerMisbehaved::AfterClose);
+            }
+            Some(earlier) if *earlier != said && (!earlier.is_all_well() || said.is_all_well()) => {
+                return Err(PeerMisbehaved::CloseReason);
+            }
+            _ => {}
         }
-        if self.heard && repeats {
-            return Err(PeerMisbehaved::AfterClose);
+        if self.theirs.as_ref().is_none_or(CloseReason::is_all_well) {
+            self.theirs = Some(said.clone());
         }
-        if worsens {
-            self.theirs = Some(said);
-        }
-        self.said_in_session = true;
-        self.heard = true;
+        self.heard = Some(said);
+        self.close_heard = true;
         Ok(())
     }
 }
@@ -291,7 +301,7 @@ impl Link {
     /// Whether both ends have closed and everything has its verdict and its acknowledgement.
     fn is_settled(&self) -> bool {
         self.closing.written
-            && self.closing.heard
+            && self.closing.close_heard
             && self.halves.iter().all(|half| match half {
                 Half::Send(half) => half.is_settled(),
                 Half::Receive(half) => half.is_settled(),

@@ -135,6 +135,10 @@ impl Link {
         hello: &Greeting<'_>,
         outcome: SessionOutcome,
     ) -> Result<(), PeerMisbehaved> {
+        if self.ends_for_newcomers() {
+            self.meet_newcomer();
+            return Ok(());
+        }
         let Some(wire) = self.fit_channels(hello)? else {
             return Ok(());
         };
@@ -286,7 +290,7 @@ impl Link {
         if resumed {
             self.session.resumes += 1;
             self.tell(Event::Resumed);
-        } else {
+        } else if self.session.over.is_none() {
             self.tell(Event::Connected);
         }
         if self.closing.asked {

@@ -6,6 +6,7 @@ mod commands;
 mod greeting;
 mod input;
 mod output;
+mod over;
 #[cfg(feature = "planted")]
 mod planted;
 mod session;
@@ -537,7 +538,9 @@ impl Link {
                 half.end(&mut self.spent);
             }
         }
-        self.end_reason = Some(reason);
+        // Whatever became of the session in its place: the link had ended with the one before.
+        let over = self.session.over.map(EndReason::SessionLost);
+        self.end_reason = Some(over.unwrap_or(reason));
         self.farewell = farewell;
         self.connect_at = Instant::FAR_FUTURE;
         self.retain_deadline = Instant::FAR_FUTURE;

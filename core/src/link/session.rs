@@ -26,9 +26,11 @@ pub(super) struct Session {
     /// The peer's policies, in the order of HELLO: they can't change within a session.
     policies: Vec<Option<Policy>>,
     pub(super) resumes: u64,
+    /// The link ends with this: the one that it was declared to end with is lost.
+    pub(super) over: Option<SessionLoss>,
     /// Opener: how often HELLO has named the session. Acceptor: the attempt that it took last.
     /// Modulo 2^24.
-    attempt: u32,
+    pub(super) attempt: u32,
     /// Opener: HELLO has named the session.
     named: bool,
     /// Acceptor: whoever comes is put to the caller.
@@ -64,6 +66,11 @@ pub enum TakeOver {
     /// The peer has come back on another connection since: the visitor has refused it and ended,
     /// and this link has not changed.
     Stale,
+    /// This link was declared to end with its session
+    /// ([`Config::single_session`](crate::Config::single_session)), and its peer, for which it
+    /// waited, has come back without it: this link has ended as
+    /// [`EndReason::SessionLost`], and the visitor has refused its peer and ended.
+    SessionOver,
     /// The session is not this link's, or can't go on. Nothing has changed.
     NotMine,
 }
@@ -141,6 +148,10 @@ impl Link {
         let hello = match visitor.session.waiting.take() {
             Some(Waiting::Hello(hello)) if self.is_resumed_by(&hello.greeting(), visitor.peer) => {
                 hello
+            }
+            Some(Waiting::Hello(_)) if self.is_left_behind_by(visitor.peer) => {
+                self.end_for(visitor);
+                return TakeOver::SessionOver;
             }
             other => {
                 visitor.session.waiting = other;
@@ -439,36 +450,6 @@ impl Link {
         settled.unwrap_or(NOT_KNOWN)
     }
 
-    /// The session is over: every message of it gets its verdict, and the next has nothing of it.
-    /// `settled` is what the peer says that it had settled, by channel.
-    pub(super) fn lose_session(
-        &mut self,
-        why: SessionLoss,
-        settled: &[Option<Sequence>],
-    ) -> Result<(), PeerMisbehaved> {
-        // Who had said DONE has all verdicts: what is lost then is nothing but the farewell.
-        let loss = Some(why).filter(|_| !self.closing.ever_done);
-        let border = loss;
-        #[cfg(feature = "planted")]
-        let border = border.filter(|_| !self.errs_about_borders());
-        for (at, half) in self.halves.iter_mut().enumerate() {
-            match half {
-                Half::Send(half) => {
-                    half.start_over(settled.get(at).copied().flatten(), &mut self.spent)?;
-                }
-                Half::Receive(half) => half.start_over(border),
-            }
-        }
-        self.session.id = [0; 16];
-        self.session.attempt = 0;
-        self.closing.lose_session();
-        self.has_news = true;
-        if let Some(why) = loss {
-            self.tell(Event::SessionLost(why));
-        }
-        Ok(())
-    }
-
     // The connection's part.
 
     /// Forgets everything that belonged to one connection, for the next.
@@ -538,6 +519,9 @@ impl Link {
         let was_up = !self.wire.is_empty();
         let waits_if_up = matches!(loss, Loss::Unproven | Loss::OutOfDate);
         if !loss.spares_session() || (waits_if_up && !was_up) {
+            return false;
+        }
+        if self.session.over.is_some() || self.ends_with_connection() {
             return false;
         }
         match self.role {

@@ -81,6 +81,13 @@ impl ReceiveHalf {
         self.ack_at = Instant::FAR_FUTURE;
     }
 
+    /// The session is over, and nothing of another follows what has arrived whole: what still comes
+    /// is rejected.
+    pub(crate) fn end_stream(&mut self) {
+        self.start_over(None);
+        self.abandoned = true;
+    }
+
     #[cold]
     pub(super) fn take_left_over(&mut self) -> Result<Option<(Sequence, Bytes)>, ReceiveError> {
         let taken = self.left_over.take();

@@ -101,6 +101,15 @@ pub struct CloseHead<'a> {
     pub text: &'a str,
 }
 
+impl CloseHead<'_> {
+    /// All is well.
+    pub const ALL_WELL: Self = Self {
+        code: crate::close::ALL_WELL,
+        again: false,
+        text: "",
+    };
+}
+
 /// The list in a CLOSE frame: for each channel that its sender sends on, the last sequence number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CloseList<'a>(&'a [u8]);

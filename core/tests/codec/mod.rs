@@ -442,7 +442,9 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (small(), text(256)).prop_map(|(n, t)| Step::Other(Item::Reject(1, n, 4, t))),
         2 => small().prop_map(|n| Step::Other(Item::Noted(0, n))),
         1 => (small(), number()).prop_map(|(n, t)| Step::Other(Item::Credit(1, n, t))),
-        1 => (0..12_u64).prop_map(|n| Step::Other(Item::Close(vec![(0, n)]))),
+        1 => (0..12_u64, code()).prop_map(|(n, code)| {
+            Step::Other(Item::Close(code, false, String::new(), vec![(0, n)]))
+        }),
         1 => Just(Step::Other(Item::Done)),
         1 => Just(Step::Other(Item::Ping(1))),
         1 => item().prop_map(Step::Other),

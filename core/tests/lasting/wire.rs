@@ -1,6 +1,8 @@
 //! What happens to connections, and what the frames on them mean to the models.
 
-use countersign_core::{EndReason, Life, Link, Loss, SessionId, SessionLoss, TakeOver, Visit};
+use countersign_core::{
+    CloseReason, EndReason, Life, Link, Loss, SessionId, SessionLoss, TakeOver, Visit,
+};
 
 use super::connection::Connection;
 use super::world::{ACCEPTOR, End, OPENER, World};
@@ -282,12 +284,21 @@ impl World<'_> {
         match seen {
             Seen::Greeting(greeted) if at == OPENER => self.hear_welcome(connection, greeted),
             Seen::Greeting(greeted) => self.hear_hello(connection, greeted),
-            Seen::Close(_) if !self.ends[at].is_closing => {
+            Seen::Close((code, text, again), _) => {
                 let end = &mut self.ends[at];
-                end.is_closing = true;
-                end.closing_since = now;
-                end.owes.insert("peer closing");
-                self.withdraw(at);
+                if end.heard_said.is_all_well() {
+                    end.heard_said = CloseReason {
+                        code: u32::try_from(*code).expect("four bytes"),
+                        text: text.clone(),
+                        again: *again,
+                    };
+                }
+                if !end.is_closing {
+                    end.is_closing = true;
+                    end.closing_since = now;
+                    end.owes.insert("peer closing");
+                    self.withdraw(at);
+                }
             }
             Seen::Ack { channel, .. } | Seen::Reject { channel, .. } => {
                 self.sender(*channel).answered(seen);
@@ -439,9 +450,14 @@ impl World<'_> {
                 reason,
             } => self.receivers[*channel].check_rejection(*sequence, *code, reason),
             Seen::Greeting(greeted) => self.check_greeting(at, connection, greeted),
-            Seen::Close(list) => {
-                let named = &mut self.ends[at].named;
-                assert_eq!(named.get_or_insert_with(|| list.clone()), list);
+            Seen::Close((code, text, again), list) => {
+                let end = &mut self.ends[at];
+                assert_eq!(end.named.get_or_insert_with(|| list.clone()), list);
+                let said = &end.said;
+                assert_eq!(
+                    (u64::from(said.code), &said.text, &said.again),
+                    (*code, text, again)
+                );
             }
             Seen::Done => self.ends[at].ever_done = true,
             _ => {}

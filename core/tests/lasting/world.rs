@@ -4,8 +4,8 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_core::{
-    ChannelId, CloseMode, Event, Instant, Life, Link, Loss, Output, ReceiveError, Rejection, Role,
-    SendError, SessionId, Sessions, Verdict,
+    ChannelId, CloseMode, CloseReason, Event, Instant, Life, Link, Loss, Output, ReceiveError,
+    Rejection, Role, SendError, SessionId, Sessions, Verdict,
 };
 
 use super::case::{Happens, LastingCase};
@@ -14,6 +14,7 @@ use super::receiver::{Origin, Receiver, Taken};
 use super::sender::Sender;
 use crate::pair::case::Op;
 use crate::pair::model::payload;
+use crate::pair::world::reason;
 
 pub(super) const OPENER: usize = 0;
 pub(super) const ACCEPTOR: usize = 1;
@@ -38,6 +39,9 @@ pub(super) struct End {
     pub(super) by_us: bool,
     pub(super) closing_since: Instant,
     pub(super) ever_done: bool,
+    /// What it says with its close, and the worst that it has heard.
+    pub(super) said: CloseReason,
+    pub(super) heard_said: CloseReason,
     /// What its CLOSE has named in this session.
     pub(super) named: Option<Vec<(usize, u64)>>,
     /// When the connection was lost without which it is.
@@ -68,6 +72,8 @@ impl End {
             by_us: false,
             closing_since: Instant::ZERO,
             ever_done: false,
+            said: CloseReason::ALL_WELL,
+            heard_said: CloseReason::ALL_WELL,
             named: None,
             lost_at: None,
             was_dropped: false,
@@ -284,7 +290,7 @@ impl<'a> World<'a> {
             } => self.reject(channel % count, which, code, reason),
             Op::HandleWrong { channel, sequence } => self.handle_wrong(channel % count, sequence),
             Op::Abandon(channel) => self.abandon(channel % count),
-            Op::Close(end, mode) => self.close(end, mode),
+            Op::Close(end, mode, code) => self.close(end, mode, code),
             Op::Pass(micros) => self.pass(self.now + Duration::from_micros(micros)),
             Op::Sleep => self.sleep(),
             Op::Move { from, bytes, piece } => drop(self.carry(from, bytes, piece)),
@@ -412,18 +418,22 @@ impl<'a> World<'a> {
         let at = 1 - self.sends(channel);
         let id = self.id(channel, at);
         assert_eq!(self.ends[at].link.abandon(id), Ok(()));
+        self.turn_away(channel);
+    }
+
+    fn turn_away(&mut self, channel: usize) {
         for (origin, verdict) in self.receivers[channel].abandon() {
             self.decide(channel, origin, verdict);
         }
     }
 
-    pub(super) fn close(&mut self, at: usize, mode: CloseMode) {
+    pub(super) fn close(&mut self, at: usize, mode: CloseMode, code: u32) {
         let now = self.now;
         let end = &mut self.ends[at];
         let is_up = matches!(end.link.life(), Life::Open | Life::Closing);
         let finishing = end.link.life() == Life::Finishing;
         end.link.handle_now(now);
-        end.link.close(mode);
+        end.link.close_with(mode, reason(code));
         if end.is_over || finishing || (!is_up && end.session == [0; 16]) {
             return self.note(at);
         }
@@ -432,8 +442,16 @@ impl<'a> World<'a> {
             end.by_us = true;
             end.closing_since = now;
         }
+        if end.said == CloseReason::ALL_WELL && !end.ever_done {
+            end.said = reason(code);
+        }
         if end.by_us && mode == CloseMode::Withdraw {
             self.withdraw(at);
+        }
+        if mode != CloseMode::DrainBoth {
+            for channel in self.receiving(at) {
+                self.turn_away(channel);
+            }
         }
         self.note(at);
     }

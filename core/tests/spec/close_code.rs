@@ -304,6 +304,15 @@ fn a_new_session_does_not_whitewash_the_old_one() {
         let events = peer.events();
         assert!(events.contains(&Event::SessionLost(SessionLoss::StartedAnew)));
         peer.takes(&close(&[(0, 0)]));
+        // In the new session that is what is said again.
+        peer.say();
+        peer.lose();
+        let entry = Entry::send("main");
+        let session = peer.link.session();
+        peer.connect();
+        peer.hear(&Greeting::naming(session, &[entry]).bytes());
+        peer.say();
+        peer.takes(&close(&[(0, 0)]));
         assert_eq!(ends(peer), closed(false, CloseReason::ALL_WELL, failed()));
     });
     // The other way round the new one counts.

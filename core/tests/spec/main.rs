@@ -30,6 +30,7 @@ mod resuming;
 mod revoked;
 mod sessions;
 mod settling;
+mod single;
 mod stale;
 mod status;
 mod stream;

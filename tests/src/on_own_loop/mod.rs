@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_core::{Acking, ChannelId, CloseMode, Mode};
+use countersign_core::{Acking, ChannelId, CloseMode, CloseReason, Mode};
 use countersign_driver::{
     AcceptError, ChannelError, Drained, Limits, LinkError, LinkEvent, Report, Setup,
 };
@@ -178,11 +178,24 @@ impl Link for LoopLink {
         self.start_close(mode);
         self.ended()
     }
+    fn close_with(&self, mode: CloseMode, reason: CloseReason) -> Report {
+        self.start_close_with(mode, reason);
+        self.ended()
+    }
     fn start_close(&self, mode: CloseMode) {
+        self.start_close_with(mode, CloseReason::ALL_WELL);
+    }
+    fn start_close_with(&self, mode: CloseMode, reason: CloseReason) {
         let id = self.0.id();
         self.0
             .thread()
-            .ask(move |world| world.start_close(id, mode));
+            .ask(move |world| world.start_close(id, mode, reason));
+    }
+    fn peer_closes(&self) -> Option<CloseReason> {
+        let id = self.0.id();
+        self.0
+            .thread()
+            .ask(move |world| world.link(id).peer_closes().cloned())
     }
 }
 

@@ -12,7 +12,7 @@ use countersign_driver::{LinkEvent, Outgoing};
 use super::{away, back, both_ways_lasting, lost, one, patience};
 use crate::backend::{Link, Receipt};
 use crate::pair::payload;
-use crate::{Direction, Ends, Pair, Proxy, Transport};
+use crate::{Direction, Ends, Pair, Proxy};
 
 fn send() -> Config {
     one(ChannelConfig::send("data"))

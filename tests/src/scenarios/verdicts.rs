@@ -248,12 +248,7 @@ pub fn withdrawn_by_close(pair: &Pair) {
             assert!(ours.is_orderly() && theirs.is_orderly(), "{ours}; {theirs}");
             assert_eq!(ours.verdicts().total(), 2);
             let by_us = ours.end.map(|end| end.reason().clone());
-            assert_eq!(
-                by_us,
-                Some(EndReason::Closed {
-                    by_us: !peer_closes
-                })
-            );
+            assert_eq!(by_us, Some(EndReason::closed(!peer_closes)));
             assert_eq!(from.event(), None);
         });
     }
