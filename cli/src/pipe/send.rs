@@ -14,7 +14,7 @@ use super::farewell;
 use super::input::{self, Batch, Input};
 use super::ledger::Ledger;
 use super::stop::Stop;
-use super::watch::{Turn, Watch};
+use super::watch::{Turn, Watch, named};
 use super::{SAME_DIALECT, establish, held, is_tlsstream};
 use crate::args::{LinkArgs, SendArgs};
 use crate::capture::Recording;
@@ -71,9 +71,10 @@ pub(super) async fn run(
     ledger.conclude();
     let verdicts = report.verdicts();
     stdio::tell(format_args!(
-        "sent {}, {}: {verdicts}",
+        "sent {}, {}{}: {verdicts}",
         count(ledger.messages, "message"),
-        count(ledger.bytes, "byte")
+        count(ledger.bytes, "byte"),
+        named(watch.link(), "to")
     ));
     let outcome = Outcome {
         missing: missing(verdicts, &args),
