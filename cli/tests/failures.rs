@@ -41,7 +41,27 @@ fn command_lines_that_make_no_sense() {
         ),
         (
             pipe("send", ["--listen", "here"], &flags, &[]),
-            "host and a port",
+            "'here' has no port",
+        ),
+        (
+            pipe("send", ["--connect", "https://robot:4433"], &flags, &[]),
+            "is a URL",
+        ),
+        (
+            pipe("send", ["--connect", "me@robot:4433"], &flags, &[]),
+            "has a user",
+        ),
+        (
+            pipe("send", ["--listen", ":4433"], &flags, &[]),
+            "[::]:4433",
+        ),
+        (
+            pipe("send", ["--connect", "robot:0"], &flags, &[]),
+            "port 0",
+        ),
+        (
+            pipe("send", ["--connect", "fe80::1:4433"], &flags, &[]),
+            "brackets",
         ),
         (
             pipe("send", listen, &flags, &["--peer", "sha256:12"]),
@@ -94,6 +114,18 @@ fn command_lines_that_make_no_sense() {
     place.drain(2..4);
     run(place).expect(2, "--listen");
     run(["demo", "--fps", "0"]).expect(2, "--fps");
+}
+
+#[test]
+fn a_name_that_is_not_found_is_named() {
+    // No server is asked for it: no part of a name is empty.
+    let args = pipe(
+        "recv",
+        ["--connect", "no..such:4433"],
+        &["--plaintext".to_owned()],
+        &["--retry", "never"],
+    );
+    run(args).expect(1, "no..such:4433: ");
 }
 
 #[test]

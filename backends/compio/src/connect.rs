@@ -1,6 +1,7 @@
 //! Links that this end opens.
 
 use std::io;
+use std::net::SocketAddr;
 #[cfg(unix)]
 use std::path::PathBuf;
 
@@ -9,11 +10,10 @@ use compio::io::{AsyncRead, AsyncWrite};
 #[cfg(unix)]
 use compio::net::UnixStream;
 use compio::net::{TcpStream, ToSocketAddrsAsync};
-#[cfg(unix)]
-use countersign_driver::at;
 use countersign_driver::core::Role;
-use countersign_driver::{Connecting, Link, LinkError, Setup, memory, open, prepare_socket};
-use socket2::SockRef;
+use countersign_driver::{Address, AddressError, Connecting, Link, LinkError, Setup, memory};
+#[cfg(unix)]
+use countersign_driver::{at, lasting};
 
 use crate::runtime::{alarm, drive, establish};
 use crate::stream::Stream;
@@ -26,8 +26,9 @@ use crate::stream::Stream;
 /// declarations that don't fit, ends it at once. The log tells of every attempt.
 ///
 /// A name is looked up again for each attempt. Of several addresses the first that answers is
-/// taken, as by [`open`](countersign_driver::open) (RFC 8305). Looking the name up, the TCP
-/// connection and the handshake may each take
+/// taken, as by [`open`](countersign_driver::open) (RFC 8305); where that does not lead to the peer,
+/// the others have their turn ([`Connecting::reach`](countersign_driver::Connecting::reach)). Looking
+/// the name up, the TCP connection and the handshake may each take
 /// [`Patience::handshake`](countersign_driver::core::Patience::handshake).
 ///
 /// Cancel-safe: dropping the future gives the connection up.
@@ -35,27 +36,28 @@ use crate::stream::Stream;
 /// # Errors
 ///
 /// [`LinkError`] tells who refused whom and what to change; its
-/// [`can_retry`](LinkError::can_retry) whether trying again can help.
+/// [`can_retry`](LinkError::can_retry) whether trying again can help. What is no address
+/// ([`AddressError`]) is its [`usage`](LinkError::usage).
 ///
 /// # Panics
 ///
 /// Outside of a compio runtime, as everything here does that makes a link or a listener.
 pub async fn connect(
-    address: impl ToSocketAddrsAsync + Clone + 'static,
+    address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: &Setup,
 ) -> Result<Link, LinkError> {
-    let config = setup.config().clone();
-    let dial = move || {
-        let (address, config) = (address.clone(), config.clone());
-        async move {
-            let limit = config.waits().handshake;
-            let lookup = async { Ok(address.to_socket_addrs_async().await?.collect()) };
-            let stream = open(lookup, limit, alarm(), TcpStream::connect).await?;
-            prepare_socket(&SockRef::from(&stream), &config)?;
-            Ok(stream)
-        }
-    };
-    connect_with(dial, setup).await
+    let address = Address::of_peer(address).map_err(LinkError::unusable)?;
+    let lookup = move || look_up(address.clone());
+    let setup = setup.clone();
+    let made = Connecting::reach(setup, lookup, TcpStream::connect, alarm, Stream::new);
+    establish(made).await
+}
+
+/// The addresses of a name.
+pub(crate) async fn look_up(address: Address) -> io::Result<Vec<SocketAddr>> {
+    address
+        .resolve(|host, port| async move { (host.as_str(), port).to_socket_addrs_async().await })
+        .await
 }
 
 /// Connects to a listening peer over a Unix socket, as [`connect`] does over TCP.
@@ -65,7 +67,7 @@ pub async fn connect(
 /// As for [`connect`].
 #[cfg(unix)]
 pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Link, LinkError> {
-    let path = path.into();
+    let path = lasting(&path.into());
     let dial = move || {
         let path = path.clone();
         async move {

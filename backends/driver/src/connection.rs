@@ -38,6 +38,12 @@ impl<T: Transport> Connection<T> {
         }
     }
 
+    /// Somebody else than the peer at its other end is no reason to give up: there are other
+    /// addresses.
+    pub(crate) fn expect_others(&mut self) {
+        self.wire.expect_others();
+    }
+
     /// Goes on for the link that has taken this connection over.
     pub(crate) fn attach(&mut self, connection: u64) {
         self.wire.attach(connection);

@@ -74,6 +74,11 @@ const ROUNDS: u32 = 32;
 
 /// A timer that can be set again.
 pub trait Timer {
+    /// What time it is for this timer: that of the machine by default.
+    fn now(&self) -> StdInstant {
+        StdInstant::now()
+    }
+
     /// Ready when `deadline` has come; before, the context's waker is woken then. The deadline
     /// may be another at every call; only the latest counts.
     fn poll_until(&mut self, context: &mut Context<'_>, deadline: StdInstant) -> Poll<()>;
@@ -90,6 +95,15 @@ pub trait Dial {
 
     /// Gives up the attempt that is under way, if any.
     fn give_up(&mut self);
+
+    /// The connection that it opened last has led to the peer.
+    fn arrived(&mut self) {}
+
+    /// Whether the peer may be elsewhere than where the last connection was opened to: there are
+    /// addresses that never had their turn.
+    fn has_others(&self) -> bool {
+        false
+    }
 }
 
 /// Opens connections with the futures that a closure makes.
@@ -215,7 +229,11 @@ impl<D: Dial> Driver<D> {
     }
 
     fn connect(&mut self, transport: D::Transport) {
-        self.connection = Some(Connection::new(&self.security, transport, &self.shared));
+        let mut connection = Connection::new(&self.security, transport, &self.shared);
+        if self.dialer.has_others() {
+            connection.expect_others();
+        }
+        self.connection = Some(connection);
     }
 
     /// Does what can be done now; ready when there is nothing left to do, ever.
@@ -291,7 +309,7 @@ impl<D: Dial> Driver<D> {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        earliest.and_then(|deadline| self.shared.clock.to_std(deadline))
+        earliest.and_then(|deadline| self.shared.clock.to_timers(deadline))
     }
 
     /// Whether the link wants to know what time it is.
@@ -333,6 +351,9 @@ impl<D: Dial> Driver<D> {
                 self.dialer.give_up();
             }
             return false;
+        }
+        if !self.dials && self.shared.with(|state| state.has_arrived()) {
+            self.dialer.arrived();
         }
         let result = self.dialer.poll_dial(context);
         self.dials = result.is_pending();

@@ -2,17 +2,21 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
 
 use countersign_capture::Capture;
 use countersign_core::{Config, ConfigError, EndReason, Mode, Role};
 use countersign_endpoint::{Security, SetupError, random_seed};
+use socket2::SockRef;
 
-use crate::driver::{Dialer, Driver, Never, Transport};
+use crate::clock::Clock;
+use crate::driver::{Dial, Dialer, Driver, Never, Timer, Transport};
 use crate::error::LinkError;
 use crate::key_log;
 use crate::link::Link;
+use crate::reach::reach;
 use crate::receipt::Receipts;
 use crate::registry::Registry;
 use crate::shared::{Handle, Shared};
@@ -26,6 +30,7 @@ pub struct Setup {
     config: Arc<Config>,
     security: Security,
     capture: Option<Capture>,
+    clock: Clock,
 }
 
 impl Setup {
@@ -42,6 +47,7 @@ impl Setup {
             config: Arc::new(config),
             security,
             capture: None,
+            clock: Clock::default(),
         })
     }
 
@@ -52,6 +58,19 @@ impl Setup {
     pub fn capture(mut self, capture: &Capture) -> Self {
         self.capture = Some(capture.clone());
         self
+    }
+
+    /// The same with the clock of a runtime, which its backend asks for by itself.
+    #[must_use]
+    pub fn timed_by(&self, clock: Clock) -> Self {
+        Self {
+            clock,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// The declaration.
@@ -122,7 +141,7 @@ impl Connecting {
     ) -> Result<(Self, Driver<Never<T>>), SetupError> {
         let config = (*setup.config).clone().single_connection();
         let link = make(&config, role, setup.capture.as_ref())?;
-        let shared = Shared::new(link, &setup.security);
+        let shared = Shared::new(link, &setup.security, setup.clock());
         let driver = Driver::over(shared.clone(), &setup.security, transport, None);
         Ok((Self::of(shared), driver))
     }
@@ -143,8 +162,42 @@ impl Connecting {
         F: Future<Output = io::Result<T>>,
     {
         let link = make(&setup.config, Role::Opener, setup.capture.as_ref())?;
-        let shared = Shared::new(link, &setup.security);
+        let shared = Shared::new(link, &setup.security, setup.clock());
         let driver = Driver::dial(shared.clone(), &setup.security, Dialer::new(open));
+        Ok((Self::of(shared), driver))
+    }
+
+    /// Opens a TCP connection to a peer, and another whenever the link is to connect again.
+    ///
+    /// `lookup` makes a future of the peer's addresses, anew for each attempt, `connect` one of a
+    /// connection to one of them, and `wrap` the transport. In each attempt the addresses are tried as
+    /// by [`open`](crate::open). Where one answers that is not the peer, does not get on with the
+    /// handshake or refuses for now, the next attempt is made at those that have not had their turn,
+    /// until all had it. A link that was never up ends by somebody else than its peer only then.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Connecting::over`].
+    #[allow(clippy::type_complexity, reason = "the type of the dialer has no name")]
+    pub fn reach<S, L, C, T, W>(
+        setup: Setup,
+        lookup: impl FnMut() -> L,
+        connect: impl FnMut(SocketAddr) -> C + Clone,
+        timers: impl FnMut() -> T,
+        wrap: impl Fn(S) -> W + Clone,
+    ) -> Result<(Self, Driver<impl Dial<Transport = W>>), SetupError>
+    where
+        L: Future<Output = io::Result<Vec<SocketAddr>>>,
+        C: Future<Output = io::Result<S>>,
+        for<'s> SockRef<'s>: From<&'s S>,
+        T: Timer,
+        W: Transport,
+    {
+        let link = make(&setup.config, Role::Opener, setup.capture.as_ref())?;
+        let shared = Shared::new(link, &setup.security, setup.clock());
+        let security = setup.security.clone();
+        let dialer = reach(setup, lookup, timers, connect, wrap);
+        let driver = Driver::dial(shared.clone(), &security, dialer);
         Ok((Self::of(shared), driver))
     }
 
@@ -161,7 +214,7 @@ impl Connecting {
     ) -> Result<(Self, Driver<Never<T>>), SetupError> {
         let mut link = make(&setup.config, Role::Acceptor, setup.capture.as_ref())?;
         link.ask_to_admit();
-        let shared = Shared::new(link, &setup.security);
+        let shared = Shared::new(link, &setup.security, setup.clock());
         shared.register(registry);
         let registry = Some(registry.clone());
         let driver = Driver::over(shared.clone(), &setup.security, transport, registry);

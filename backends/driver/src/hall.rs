@@ -13,6 +13,7 @@ use countersign_core::{Config, EndReason};
 use event_listener::{Event, EventListener};
 
 use crate::accept::{AcceptError, Backlog, Drained, Limits};
+use crate::clock::Clock;
 use crate::driver::{Driver, Never, Timer, Transport};
 use crate::error::LinkError;
 use crate::establish::{Connecting, Setup};
@@ -24,6 +25,7 @@ use crate::registry::{Registry, Unaccepted};
 pub(crate) struct Hall {
     state: Mutex<State>,
     limits: Limits,
+    pub(crate) clock: Clock,
     /// The links that peers can return to.
     pub(crate) registry: Arc<Registry>,
     /// Something waits to be accepted, or nothing will any more.
@@ -91,7 +93,7 @@ pub(crate) enum Phase {
 }
 
 impl Hall {
-    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+    pub(crate) fn new(limits: Limits, clock: &Clock) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 half_open: 0,
@@ -102,6 +104,7 @@ impl Hall {
             }),
             registry: Registry::new(limits),
             limits,
+            clock: clock.clone(),
             arrived: Event::new(),
             room: Event::new(),
             quieter: Event::new(),

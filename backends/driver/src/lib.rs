@@ -15,13 +15,16 @@
 //! belongs to; `shared` is the state under the lock and decides whom to wake; `wakers` knows who
 //! waits; `sender`, `receiver`, `receipt`, `link` and `listener` are the handles; `sink`, `stream`
 //! and `callback` are their other forms; `hall` is where a listener's connections are until they are
-//! accepted, `serve` takes them, `accept` has the limits; `open` connects to one of several
-//! addresses; `alarm` makes a [`Timer`] of futures that sleep; `unix` has the files of Unix sockets,
+//! accepted, `serve` takes them, `accept` has the limits; `address` is a host and a port,
+//! `open` connects to one of several addresses, `reach` does so again and again, `bind` listens on
+//! several; `clock` says what time it is, `alarm` makes a [`Timer`] of futures that sleep; `unix` has the files of Unix sockets,
 //! `memory` connections within a process; `error` says what handles can't do. [`secure`] is apart
 //! from all of these: streams of bytes with the same pins, and no link.
 
 mod accept;
+mod address;
 mod alarm;
+mod bind;
 mod callback;
 mod clock;
 mod connection;
@@ -35,6 +38,7 @@ mod link;
 mod listener;
 mod memory;
 mod open;
+mod reach;
 mod receipt;
 mod receiver;
 mod registry;
@@ -53,7 +57,10 @@ pub use accept::{
     AcceptError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_HALF_OPEN_PER_ADDRESS, DEFAULT_LINKS,
     DEFAULT_PER_ADDRESS, Drained, Limits,
 };
+pub use address::{Address, AddressError, AddressFault};
 pub use alarm::Alarm;
+pub use bind::{AcceptAny, accept_any, bind};
+pub use clock::Clock;
 pub use driver::{Dial, Dialer, Driver, Never, READ, Timer, Transport};
 pub use error::{ChannelError, LinkError, RecvError, SendError};
 pub use establish::{Connecting, Setup};
@@ -62,7 +69,7 @@ pub use incoming::Incoming;
 pub use link::{Link, Report};
 pub use listener::Listener;
 pub use memory::{Memory, memory};
-pub use open::{ATTEMPT_DELAY, at, open};
+pub use open::{ATTEMPT_DELAY, at, open, refuse_self};
 pub use receipt::{BatchReceipt, Receipt};
 pub use receiver::{Delivery, ManualReceiver, Receiver};
 pub use registry::Registry;
@@ -73,7 +80,7 @@ pub use shared::LinkEvent;
 pub use sink::{MessageSink, SinkError};
 pub use socket::prepare_socket;
 #[cfg(unix)]
-pub use unix::{UnixPath, bind_unix};
+pub use unix::{UnixPath, bind_unix, lasting};
 
 pub use countersign_capture as capture;
 pub use countersign_core as core;
@@ -90,10 +97,10 @@ pub mod api {
     /// The same for handles that wait and for handles that block.
     pub mod common {
         pub use crate::{
-            AcceptError, ChannelError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN,
-            DEFAULT_HALF_OPEN_PER_ADDRESS, DEFAULT_HANDSHAKE_LIMIT, DEFAULT_LINKS,
-            DEFAULT_PER_ADDRESS, DEFAULT_SHUTDOWN_LIMIT, Delivery, Drained, Limits, LinkError,
-            LinkEvent, Outgoing, RecvError, Report, SendError, Setup, StreamSetup,
+            AcceptError, Address, AddressError, AddressFault, ChannelError, DEFAULT_BACKLOG,
+            DEFAULT_HALF_OPEN, DEFAULT_HALF_OPEN_PER_ADDRESS, DEFAULT_HANDSHAKE_LIMIT,
+            DEFAULT_LINKS, DEFAULT_PER_ADDRESS, DEFAULT_SHUTDOWN_LIMIT, Delivery, Drained, Limits,
+            LinkError, LinkEvent, Outgoing, RecvError, Report, SendError, Setup, StreamSetup,
         };
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::accept::{AcceptError, Drained, Limits};
 use crate::establish::Setup;
@@ -25,7 +25,8 @@ use crate::link::Link;
 /// all in order, use [`Listener::drain`].
 #[derive(Debug)]
 pub struct Listener<A = SocketAddr> {
-    address: A,
+    /// One at least.
+    addresses: Vec<A>,
     hall: Arc<Hall>,
 }
 
@@ -33,18 +34,31 @@ impl<A> Listener<A> {
     /// A listener at this address, for [`serve`](crate::serve) to accept its connections.
     #[must_use]
     pub fn new(address: A, setup: Setup, limits: Limits) -> (Self, Doors) {
-        let hall = Hall::new(limits);
-        let doors = Doors::new(hall.clone(), setup);
-        (Self { address, hall }, doors)
+        Self::at(vec![address], setup, limits)
     }
 
-    /// The address that it listens on.
+    /// A listener at all of these addresses, of which there has to be one at least.
+    #[must_use]
+    pub fn at(addresses: Vec<A>, setup: Setup, limits: Limits) -> (Self, Doors) {
+        debug_assert!(!addresses.is_empty());
+        let hall = Hall::new(limits, setup.clock());
+        let doors = Doors::new(hall.clone(), setup);
+        (Self { addresses, hall }, doors)
+    }
+
+    /// The address that it listens on; the first of several.
     #[must_use]
     pub fn local_addr(&self) -> A
     where
         A: Clone,
     {
-        self.address.clone()
+        self.addresses[0].clone()
+    }
+
+    /// The addresses that it listens on: several where it was told a name that has several.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[A] {
+        &self.addresses
     }
 
     /// Waits for the next peer that was accepted, or refused.
@@ -106,7 +120,7 @@ impl<A> Listener<A> {
     /// dropping the listener cuts it short. A future that is never polled drains nothing.
     pub async fn drain(&self, limit: Duration) -> Drained {
         // A limit beyond what the clock can name is none.
-        let until = Instant::now().checked_add(limit);
+        let until = self.hall.clock.of_timers().checked_add(limit);
         self.hall.end(Phase::Draining { until });
         self.hall.registry.drain();
         self.hall.left().await

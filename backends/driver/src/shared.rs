@@ -73,6 +73,8 @@ pub(crate) struct State {
     /// Whoever waits for the link to connect, to end or to tell something.
     pub(crate) wakers: WakerSet,
     pub(crate) connected: bool,
+    /// The number of the latest connection that has led to the peer.
+    arrived: u64,
     pub(crate) ended: bool,
     /// Its driver is gone, and with it the last connection: nothing more can be said.
     pub(crate) is_gone: bool,
@@ -124,7 +126,7 @@ impl Shared {
         size_of::<Self>() + channels * (size_of::<Channel>() + event) + EVENTS * event
     }
 
-    pub(crate) fn new(link: Link, security: &Security) -> Arc<Self> {
+    pub(crate) fn new(link: Link, security: &Security, clock: &Clock) -> Arc<Self> {
         let channels = link
             .config()
             .channels()
@@ -137,6 +139,7 @@ impl Shared {
             events: VecDeque::new(),
             wakers: WakerSet::default(),
             connected: false,
+            arrived: 0,
             ended: false,
             is_gone: false,
             session_lost: false,
@@ -156,7 +159,7 @@ impl Shared {
         };
         Arc::new(Self {
             state: Mutex::new(state),
-            clock: Clock::start(),
+            clock: clock.clone(),
         })
     }
 
@@ -258,6 +261,7 @@ impl State {
                         self.tell(LinkEvent::NewSession);
                     }
                     self.connected = true;
+                    self.arrived = self.link.connection();
                     self.logged = None;
                     if let Some((registry, shared)) = &self.registry {
                         let goes = registry.add(&self.link, shared.clone());
@@ -269,6 +273,7 @@ impl State {
                 }
                 Event::Lost(loss) => self.lost(loss),
                 Event::Resumed => {
+                    self.arrived = self.link.connection();
                     self.logged = None;
                     if let Some((registry, _)) = &self.registry {
                         registry.resumed(self.link.session());
@@ -449,6 +454,11 @@ impl State {
         for channel in &mut self.channels {
             channel.wakers.drain_into(&mut self.wakes);
         }
+    }
+
+    /// Whether the link's latest connection has led to the peer.
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.arrived > 0 && self.arrived == self.link.connection()
     }
 
     /// Who the peer has proved to be, under the name that it has now.

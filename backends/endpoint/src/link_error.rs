@@ -29,6 +29,8 @@ enum Detail {
     Transport(Arc<io::Error>),
     /// No connection could be opened.
     Unopened(Arc<io::Error>),
+    /// This end was used in a way that can't work.
+    Usage(Arc<dyn std::error::Error + Send + Sync>),
     /// The peer refused for now.
     Refused(Refusal),
 }
@@ -48,6 +50,25 @@ impl LinkError {
         Self {
             reason: EndReason::Lost(Loss::Transport),
             detail,
+        }
+    }
+
+    /// A link was asked for in a way that can't work: at an address that is none, say. No attempt was
+    /// made.
+    #[must_use]
+    pub fn unusable(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self {
+            reason: EndReason::Lost(Loss::Abandoned),
+            detail: Some(Detail::Usage(Arc::new(error))),
+        }
+    }
+
+    /// In which way a link was asked for that can't work, if that is why there is none.
+    #[must_use]
+    pub fn usage(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+        match &self.detail {
+            Some(Detail::Usage(error)) => Some(error.as_ref()),
+            _ => None,
         }
     }
 
@@ -122,6 +143,7 @@ impl fmt::Display for LinkError {
             (EndReason::Lost(loss), Some(Detail::Refused(refusal))) => {
                 write!(f, "{loss}: {refusal}")
             }
+            (_, Some(Detail::Usage(error))) => error.fmt(f),
             (reason, _) => reason.fmt(f),
         }
     }
@@ -132,6 +154,7 @@ impl std::error::Error for LinkError {
         match &self.detail {
             Some(Detail::Security(error)) => error.source(),
             Some(Detail::Transport(error) | Detail::Unopened(error)) => Some(error.as_ref()),
+            Some(Detail::Usage(error)) => error.source(),
             Some(Detail::Refused(_)) | None => None,
         }
     }

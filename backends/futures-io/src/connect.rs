@@ -5,20 +5,22 @@ use std::io;
 use std::net::SocketAddr;
 
 use countersign_driver::core::Role;
-use countersign_driver::{Connecting, Link, LinkError, Setup, memory, open, prepare_socket};
+use countersign_driver::{Connecting, Link, LinkError, Setup, memory};
 use futures_io::{AsyncRead, AsyncWrite};
 use socket2::SockRef;
 
-use crate::runtime::{Runtime, Stream, alarm, establish, start};
+use crate::runtime::{Runtime, Stream, alarm, establish, start, timed};
 
 /// Connects to a listening peer over TCP, and waits until it has accepted this end: for crates that
 /// bring a runtime with TCP sockets of its own.
 ///
 /// `lookup` makes a future of the peer's addresses, anew for each attempt; `connect` makes one of a
 /// connection to one of them. Of several addresses the first that answers is taken, as by
-/// [`open`](countersign_driver::open) (RFC 8305). Looking up, connecting and the handshake may each
-/// take [`Patience::handshake`](countersign_driver::core::Patience::handshake). The sockets are set
-/// to what links need.
+/// [`open`](countersign_driver::open) (RFC 8305); where that does not lead to the peer, the others
+/// have their turn ([`Connecting::reach`](countersign_driver::Connecting::reach)). Looking up,
+/// connecting and the handshake may each take
+/// [`Patience::handshake`](countersign_driver::core::Patience::handshake). The sockets are set to
+/// what links need.
 ///
 /// A connection that can't be had, or is lost later, is tried again as
 /// [`Reconnect`](countersign_driver::core::Reconnect) says: for ever by default, so this waits for
@@ -33,7 +35,7 @@ use crate::runtime::{Runtime, Stream, alarm, establish, start};
 /// [`can_retry`](LinkError::can_retry) whether trying again can help.
 pub async fn connect<S, L, C>(
     runtime: &(impl Runtime + Clone),
-    mut lookup: impl FnMut() -> L + Send + 'static,
+    lookup: impl FnMut() -> L + Send + 'static,
     connect: impl FnMut(SocketAddr) -> C + Clone + Send + 'static,
     setup: &Setup,
 ) -> Result<Link, LinkError>
@@ -43,18 +45,10 @@ where
     C: Future<Output = io::Result<S>> + Send + 'static,
     for<'s> SockRef<'s>: From<&'s S>,
 {
-    let (timers, own) = (runtime.clone(), setup.clone());
-    let dial = move || {
-        let (lookup, connect) = (lookup(), connect.clone());
-        let (timer, setup) = (alarm(&timers), own.clone());
-        async move {
-            let limit = setup.config().waits().handshake;
-            let stream = open(lookup, limit, timer, connect).await?;
-            prepare_socket(&SockRef::from(&stream), setup.config())?;
-            Ok(stream)
-        }
-    };
-    connect_with(runtime, dial, setup).await
+    let (setup, timers) = (timed(runtime, setup), runtime.clone());
+    let timers = move || alarm(&timers);
+    let made = Connecting::reach(setup, lookup, connect, timers, Stream);
+    establish(runtime, made).await
 }
 
 /// Connects over streams that `dial` opens: one now, and another whenever the link is to connect
@@ -79,7 +73,7 @@ where
         let dialing = dial();
         async move { dialing.await.map(Stream) }
     };
-    establish(runtime, Connecting::dial(setup, open)).await
+    establish(runtime, Connecting::dial(&timed(runtime, setup), open)).await
 }
 
 /// Makes a link between two declarations in one process, over a connection in memory: for tests, and
@@ -94,8 +88,14 @@ pub async fn pair(
     acceptor: &Setup,
 ) -> Result<(Link, Link), LinkError> {
     let (near, far) = memory();
-    let opening = start(runtime, Connecting::over(opener, Role::Opener, near))?;
-    let accepting = start(runtime, Connecting::over(acceptor, Role::Acceptor, far))?;
+    let opening = start(
+        runtime,
+        Connecting::over(&timed(runtime, opener), Role::Opener, near),
+    )?;
+    let accepting = start(
+        runtime,
+        Connecting::over(&timed(runtime, acceptor), Role::Acceptor, far),
+    )?;
     Ok((opening.connected().await?, accepting.connected().await?))
 }
 
@@ -121,5 +121,9 @@ pub async fn link_over<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    establish(runtime, Connecting::over(setup, role, Stream(stream))).await
+    establish(
+        runtime,
+        Connecting::over(&timed(runtime, setup), role, Stream(stream)),
+    )
+    .await
 }

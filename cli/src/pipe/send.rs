@@ -1,7 +1,7 @@
 //! Standard input to messages.
 
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_tokio::core::{
@@ -276,12 +276,9 @@ impl Feeder {
 
     async fn send_with_expiry(&mut self, batch: &mut Batch, after: Duration) -> Result<(), Cut> {
         // Counted from when it was read, not from when there was room.
-        let expires = Instant::now().checked_add(after);
-        while let Some(message) = batch.front().cloned() {
-            let mut outgoing = Outgoing::from(message);
-            if let Some(expires) = expires {
-                outgoing = outgoing.expires(expires);
-            }
+        let late_after = |message: &Bytes| Outgoing::from(message.clone()).expires_in(after);
+        let read: Vec<_> = batch.iter().map(late_after).collect();
+        for outgoing in read {
             let receipt = tokio::select! {
                 biased;
                 signal = self.stop.asked() => return Err(Cut::Short(Unfed::Stopped(signal))),
