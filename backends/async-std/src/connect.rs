@@ -12,7 +12,7 @@ use async_std::os::unix::net::UnixStream;
 #[cfg(unix)]
 use countersign_driver::at;
 use countersign_driver::core::Role;
-use countersign_driver::{Link, LinkError, Setup};
+use countersign_driver::{Connecting, Link, LinkError, Setup};
 use countersign_futures_io::{self as shared, Socket};
 
 use crate::runtime::{AsyncStd, resolve, socket};
@@ -39,8 +39,21 @@ pub async fn connect(
     address: impl ToSocketAddrs<Iter: Send> + Clone + Send + Sync + 'static,
     setup: &Setup,
 ) -> Result<Link, LinkError> {
+    start_connect(address, setup)?.await
+}
+
+/// Begins to connect as [`connect`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+pub fn start_connect(
+    address: impl ToSocketAddrs<Iter: Send> + Clone + Send + Sync + 'static,
+    setup: &Setup,
+) -> Result<Connecting, LinkError> {
     let lookup = move || resolve(address.clone());
-    shared::connect(&AsyncStd, lookup, socket, setup).await
+    shared::start_connect(&AsyncStd, lookup, socket, setup)
 }
 
 /// Connects to a listening peer over a Unix socket, as [`connect`] does over TCP.
@@ -50,6 +63,20 @@ pub async fn connect(
 /// As for [`connect`].
 #[cfg(unix)]
 pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Link, LinkError> {
+    start_connect_unix(path, setup)?.await
+}
+
+/// Begins to connect as [`connect_unix`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+#[cfg(unix)]
+pub fn start_connect_unix(
+    path: impl Into<PathBuf>,
+    setup: &Setup,
+) -> Result<Connecting, LinkError> {
     let path = path.into();
     let dial = move || {
         let path = path.clone();
@@ -60,7 +87,7 @@ pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Lin
                 .map_err(|error| at(path.display(), &error))
         }
     };
-    connect_with(dial, setup).await
+    start_connect_with(dial, setup)
 }
 
 /// Connects over streams that `dial` opens: one now, and another whenever the link is to connect
@@ -81,7 +108,24 @@ where
     S: Read + Write + Unpin + Send + 'static,
     F: Future<Output = io::Result<S>> + Send + 'static,
 {
-    shared::connect_with(&AsyncStd, dial, setup).await
+    start_connect_with(dial, setup)?.await
+}
+
+/// Begins to connect as [`connect_with`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+pub fn start_connect_with<S, F>(
+    dial: impl FnMut() -> F + Send + 'static,
+    setup: &Setup,
+) -> Result<Connecting, LinkError>
+where
+    S: Read + Write + Unpin + Send + 'static,
+    F: Future<Output = io::Result<S>> + Send + 'static,
+{
+    shared::start_connect_with(&AsyncStd, dial, setup)
 }
 
 /// Makes a link between two declarations in one process, over a connection in memory: for tests, and

@@ -12,10 +12,12 @@ use compio::net::{TcpStream, ToSocketAddrsAsync};
 #[cfg(unix)]
 use countersign_driver::at;
 use countersign_driver::core::Role;
-use countersign_driver::{Connecting, Link, LinkError, Setup, memory, open, prepare_socket};
+use countersign_driver::{
+    Addressed, Addresses, Connecting, Link, LinkError, Setup, memory, open, prepare_socket,
+};
 use socket2::SockRef;
 
-use crate::runtime::{alarm, drive, establish};
+use crate::runtime::{alarm, drive};
 use crate::stream::Stream;
 
 /// Connects to a listening peer over TCP, and waits until it has accepted this end.
@@ -44,6 +46,19 @@ pub async fn connect(
     address: impl ToSocketAddrsAsync + Clone + 'static,
     setup: &Setup,
 ) -> Result<Link, LinkError> {
+    start_connect(address, setup)?.await
+}
+
+/// Begins to connect as [`connect`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+pub fn start_connect(
+    address: impl ToSocketAddrsAsync + Clone + 'static,
+    setup: &Setup,
+) -> Result<Connecting, LinkError> {
     let config = setup.config().clone();
     let dial = move || {
         let (address, config) = (address.clone(), config.clone());
@@ -52,10 +67,11 @@ pub async fn connect(
             let lookup = async { Ok(address.to_socket_addrs_async().await?.collect()) };
             let stream = open(lookup, limit, alarm(), TcpStream::connect).await?;
             prepare_socket(&SockRef::from(&stream), &config)?;
-            Ok(stream)
+            let addresses = Addresses::of(&stream);
+            Ok(Addressed::new(Stream::new(stream), addresses))
         }
     };
-    connect_with(dial, setup).await
+    drive(Connecting::dial(setup, dial))
 }
 
 /// Connects to a listening peer over a Unix socket, as [`connect`] does over TCP.
@@ -65,15 +81,31 @@ pub async fn connect(
 /// As for [`connect`].
 #[cfg(unix)]
 pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Link, LinkError> {
+    start_connect_unix(path, setup)?.await
+}
+
+/// Begins to connect as [`connect_unix`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+#[cfg(unix)]
+pub fn start_connect_unix(
+    path: impl Into<PathBuf>,
+    setup: &Setup,
+) -> Result<Connecting, LinkError> {
     let path = path.into();
     let dial = move || {
         let path = path.clone();
         async move {
             let connected = UnixStream::connect(&path).await;
-            connected.map_err(|error| at(path.display(), &error))
+            let stream = connected.map_err(|error| at(path.display(), &error))?;
+            let addresses = Addresses::of(&stream);
+            Ok(Addressed::new(Stream::new(stream), addresses))
         }
     };
-    connect_with(dial, setup).await
+    drive(Connecting::dial(setup, dial))
 }
 
 /// Connects over streams that `dial` opens: one now, and another whenever the link is to connect
@@ -83,9 +115,26 @@ pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Lin
 ///
 /// As for [`connect`].
 pub async fn connect_with<S, F>(
-    mut dial: impl FnMut() -> F + 'static,
+    dial: impl FnMut() -> F + 'static,
     setup: &Setup,
 ) -> Result<Link, LinkError>
+where
+    S: Splittable<ReadHalf: AsyncRead + 'static, WriteHalf: AsyncWrite + 'static> + 'static,
+    F: Future<Output = io::Result<S>> + 'static,
+{
+    start_connect_with(dial, setup)?.await
+}
+
+/// Begins to connect as [`connect_with`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+pub fn start_connect_with<S, F>(
+    mut dial: impl FnMut() -> F + 'static,
+    setup: &Setup,
+) -> Result<Connecting, LinkError>
 where
     S: Splittable<ReadHalf: AsyncRead + 'static, WriteHalf: AsyncWrite + 'static> + 'static,
     F: Future<Output = io::Result<S>> + 'static,
@@ -94,7 +143,7 @@ where
         let dialing = dial();
         async move { dialing.await.map(Stream::new) }
     };
-    establish(Connecting::dial(setup, open)).await
+    drive(Connecting::dial(setup, open))
 }
 
 /// Makes a link between two declarations in one process, over a connection in memory: for tests, and
@@ -106,8 +155,8 @@ where
 pub async fn pair(opener: &Setup, acceptor: &Setup) -> Result<(Link, Link), LinkError> {
     let (near, far) = memory();
     let accepting = drive(Connecting::over(acceptor, Role::Acceptor, far))?;
-    let opened = establish(Connecting::over(opener, Role::Opener, near)).await?;
-    Ok((opened, accepting.connected().await?))
+    let opened = drive(Connecting::over(opener, Role::Opener, near))?.await?;
+    Ok((opened, accepting.await?))
 }
 
 /// Makes a link over a stream that is already open, and waits until the peer has accepted this
@@ -124,5 +173,5 @@ pub async fn link_over<S>(stream: S, role: Role, setup: &Setup) -> Result<Link, 
 where
     S: Splittable<ReadHalf: AsyncRead + 'static, WriteHalf: AsyncWrite + 'static> + 'static,
 {
-    establish(Connecting::over(setup, role, Stream::new(stream))).await
+    drive(Connecting::over(setup, role, Stream::new(stream)))?.await
 }

@@ -13,7 +13,9 @@ use compio::net::{TcpListener, TcpStream, ToSocketAddrsAsync};
 use compio::runtime::spawn;
 #[cfg(unix)]
 use countersign_driver::bind_unix;
-use countersign_driver::{Doors, Guest, Limits, Listener, Setup, prepare_socket, serve};
+use countersign_driver::{
+    Addressed, Addresses, Doors, Guest, Limits, Listener, Setup, prepare_socket, serve,
+};
 use socket2::SockRef;
 
 use crate::runtime::alarm;
@@ -44,7 +46,10 @@ pub async fn listen_with(
     let socket = std::net::TcpListener::bind(&addresses[..])?;
     let socket = TcpListener::from_std(socket)?;
     let (listener, doors) = Listener::new(socket.local_addr()?, setup.clone(), limits);
-    let prepare = move |stream: &TcpStream| prepare_socket(&SockRef::from(stream), setup.config());
+    let prepare = move |stream: &TcpStream| {
+        prepare_socket(&SockRef::from(stream), setup.config())?;
+        Ok(Addresses::of(stream))
+    };
     let accepting = socket.clone();
     let accept = move || {
         let socket = accepting.clone();
@@ -85,7 +90,7 @@ pub async fn listen_unix(
         drop(file);
         socket.close().await
     };
-    start(doors, accept, |_| Ok(()), close);
+    start(doors, accept, |stream| Ok(Addresses::of(stream)), close);
     Ok(listener)
 }
 
@@ -104,7 +109,8 @@ where
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + 'static,
 {
     let (listener, doors) = Listener::new((), setup, limits);
-    start(doors, accept, |_| Ok(()), async { Ok(()) });
+    let prepare = |_: &S| Ok(Addresses::default());
+    start(doors, accept, prepare, async { Ok(()) });
     listener
 }
 
@@ -115,19 +121,20 @@ where
 fn start<S, F>(
     doors: Doors,
     accept: impl FnMut() -> F + 'static,
-    prepare: impl Fn(&S) -> io::Result<()> + 'static,
+    prepare: impl Fn(&S) -> io::Result<Addresses> + 'static,
     close: impl Future<Output = io::Result<()>> + 'static,
 ) where
     S: Splittable<ReadHalf: AsyncRead + 'static, WriteHalf: AsyncWrite + 'static> + 'static,
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + 'static,
 {
     let welcome = move |stream, guest: Guest| {
-        if let Err(error) = prepare(&stream) {
-            guest.refuse(error);
-            return Ok(());
+        match prepare(&stream) {
+            Ok(addresses) => {
+                let served = guest.serve(Addressed::new(Stream::new(stream), addresses))?;
+                spawn(served.run(alarm())).detach();
+            }
+            Err(error) => guest.refuse(error),
         }
-        let served = guest.serve(Stream::new(stream))?;
-        spawn(served.run(alarm())).detach();
         Ok(())
     };
     let serving = async {

@@ -173,13 +173,15 @@ impl<L> Backlog<L> {
         }
     }
 
-    /// Adds what waits from now on.
-    pub(crate) fn push(&mut self, result: Result<L, AcceptError>) {
+    /// Adds what waits from now on. Gives the oldest error back where there was no room for another.
+    pub(crate) fn push(&mut self, result: Result<L, AcceptError>) -> Option<AcceptError> {
+        let mut forgotten = None;
         if result.is_err() {
-            self.forget_oldest_error();
+            forgotten = self.forget_oldest_error();
             self.errors += 1;
         }
         self.results.push_back(result);
+        forgotten
     }
 
     /// Takes what has waited longest.
@@ -190,22 +192,21 @@ impl<L> Backlog<L> {
     }
 
     /// Takes everything. Dropping it closes the links: not under a lock that they need.
-    pub(crate) fn take_all(&mut self) -> impl Sized + use<L> {
+    pub(crate) fn take_all(&mut self) -> impl Sized + Send + use<L>
+    where
+        L: Send,
+    {
         self.errors = 0;
         std::mem::take(&mut self.results)
     }
 
     /// Makes room for one more error.
-    fn forget_oldest_error(&mut self) {
+    fn forget_oldest_error(&mut self) -> Option<AcceptError> {
         if self.errors < self.limit {
-            return;
+            return None;
         }
-        let Some(at) = self.results.iter().position(Result::is_err) else {
-            return;
-        };
+        let at = self.results.iter().position(Result::is_err)?;
         self.errors -= 1;
-        if let Some(Err(error)) = self.results.remove(at) {
-            tracing::warn!(%error, "nobody accepts: forgot about a refused connection");
-        }
+        self.results.remove(at)?.err()
     }
 }

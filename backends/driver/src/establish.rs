@@ -1,22 +1,18 @@
 //! From a transport connection to a link.
 
-use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::task::Poll;
 
 use countersign_capture::Capture;
-use countersign_core::{Config, ConfigError, EndReason, Mode, Role};
+use countersign_core::{Config, ConfigError, Mode, Role};
 use countersign_endpoint::{Security, SetupError, random_seed};
 
+use crate::connecting::Connecting;
 use crate::driver::{Dialer, Driver, Never, Transport};
-use crate::error::LinkError;
 use crate::key_log;
-use crate::link::Link;
 use crate::receipt::Receipts;
 use crate::registry::Registry;
-use crate::shared::{Handle, Shared};
-use crate::wakers::{Awaited, Waiting};
+use crate::shared::Shared;
 
 /// What an end brings to every connection: its declaration and its security, and who listens in.
 ///
@@ -99,12 +95,6 @@ fn make(
     })
 }
 
-/// A link that is being established by its driver. Dropping it gives the connection up.
-#[derive(Debug)]
-pub struct Connecting {
-    handle: Arc<Handle>,
-}
-
 impl Connecting {
     /// Takes a transport connection that has just been opened, or accepted, as `role` says. The
     /// link ends with it: there is no way to another.
@@ -123,7 +113,7 @@ impl Connecting {
         let config = (*setup.config).clone().single_connection();
         let shared = Shared::new(make(&config, role, setup.capture.as_ref())?);
         let driver = Driver::over(shared.clone(), &setup.security, transport, None);
-        Ok((Self::of(shared), driver))
+        Ok((Self::new(shared), driver))
     }
 
     /// Opens a connection with the future that `open` makes, and another whenever the link is to
@@ -143,7 +133,7 @@ impl Connecting {
     {
         let shared = Shared::new(make(&setup.config, Role::Opener, setup.capture.as_ref())?);
         let driver = Driver::dial(shared.clone(), &setup.security, Dialer::new(open));
-        Ok((Self::of(shared), driver))
+        Ok((Self::new(shared), driver))
     }
 
     /// Takes a transport connection that a listener has accepted. Where its peer returns to a link
@@ -163,47 +153,6 @@ impl Connecting {
         shared.register(registry);
         let registry = Some(registry.clone());
         let driver = Driver::over(shared.clone(), &setup.security, transport, registry);
-        Ok((Self::of(shared), driver))
-    }
-
-    fn of(shared: Arc<Shared>) -> Self {
-        Self {
-            handle: Arc::new(Handle(shared)),
-        }
-    }
-
-    /// As [`Connecting::connected`]; `None` if the connection belongs to a link that the peer has
-    /// already.
-    pub async fn accepted(self) -> Option<Result<Link, LinkError>> {
-        let result = self.connected().await;
-        let reason = result.as_ref().err().map(LinkError::reason);
-        match reason {
-            Some(EndReason::TakenOver | EndReason::Stale) => None,
-            _ => Some(result),
-        }
-    }
-
-    /// Waits until the peer has accepted this end.
-    ///
-    /// # Errors
-    ///
-    /// Why there is no link.
-    pub async fn connected(self) -> Result<Link, LinkError> {
-        let mut waiting = Waiting::new(&*self.handle.0, Awaited::Link);
-        poll_fn(|context| {
-            waiting.poll(context, |state| {
-                if state.connected {
-                    // Also if it has ended since: what has arrived can still be received.
-                    return Poll::Ready(Ok(()));
-                }
-                if let Some(error) = state.error() {
-                    return Poll::Ready(Err(error));
-                }
-                Poll::Pending
-            })
-        })
-        .await?;
-        drop(waiting);
-        Ok(Link::new(self.handle))
+        Ok((Self::new(shared), driver))
     }
 }

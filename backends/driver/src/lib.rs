@@ -10,10 +10,11 @@
 //!
 //! # Map
 //!
-//! `establish` leads from a transport connection to a [`Link`]; `driver` keeps it connected;
+//! `establish` leads from a transport connection to a [`Connecting`], and that to a [`Link`]; `driver`
+//! keeps it connected;
 //! `connection` moves the bytes of one connection; `registry` knows which link a returning peer
-//! belongs to; `shared` is the state under the lock and decides whom to wake; `wakers` knows who
-//! waits; `sender`, `receiver`, `receipt`, `link` and `listener` are the handles; `sink`, `stream`
+//! belongs to; `shared` is the state under the lock and decides whom to wake; `lock` has that
+//! done once it is released; `wakers` knows who waits; `status` is what a link tells about itself; `sender`, `receiver`, `receipt`, `link` and `listener` are the handles; `sink`, `stream`
 //! and `callback` are their other forms; `hall` is where a listener's connections are until they are
 //! accepted, `serve` takes them, `accept` has the limits; `open` connects to one of several
 //! addresses; `alarm` makes a [`Timer`] of futures that sleep; `unix` has the files of Unix sockets,
@@ -24,6 +25,7 @@ mod accept;
 mod alarm;
 mod callback;
 mod clock;
+mod connecting;
 mod connection;
 mod driver;
 mod error;
@@ -33,6 +35,7 @@ mod incoming;
 mod key_log;
 mod link;
 mod listener;
+mod lock;
 mod memory;
 mod open;
 mod receipt;
@@ -44,6 +47,7 @@ mod serve;
 mod shared;
 mod sink;
 mod socket;
+mod status;
 mod stream;
 #[cfg(unix)]
 mod unix;
@@ -54,9 +58,10 @@ pub use accept::{
     DEFAULT_PER_ADDRESS, Drained, Limits,
 };
 pub use alarm::Alarm;
+pub use connecting::{ConnectHandle, Connecting};
 pub use driver::{Dial, Dialer, Driver, Never, READ, Timer, Transport};
 pub use error::{ChannelError, LinkError, SendError};
-pub use establish::{Connecting, Setup};
+pub use establish::Setup;
 pub use hall::{Doors, Guest, Served};
 pub use incoming::Incoming;
 pub use link::{Link, Report};
@@ -72,6 +77,7 @@ pub use serve::serve;
 pub use shared::LinkEvent;
 pub use sink::{MessageSink, SinkError};
 pub use socket::prepare_socket;
+pub use status::{Address, Addressed, Addresses, FailedAttempt, Status};
 #[cfg(unix)]
 pub use unix::{UnixPath, bind_unix};
 
@@ -82,18 +88,18 @@ pub use countersign_endpoint as endpoint;
 /// What the crates of the backends hand on to their users.
 pub mod api {
     pub use crate::{
-        BatchReceipt, Incoming, Link, Listener, ManualReceiver, MessageSink, Receipt, Receiver,
-        Sender, SinkError, capture, core, endpoint,
+        BatchReceipt, Connecting, Incoming, Link, Listener, ManualReceiver, MessageSink, Receipt,
+        Receiver, Sender, SinkError, capture, core, endpoint,
     };
     pub use common::*;
 
     /// The same for handles that wait and for handles that block.
     pub mod common {
         pub use crate::{
-            AcceptError, ChannelError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN,
+            AcceptError, Address, ChannelError, ConnectHandle, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN,
             DEFAULT_HALF_OPEN_PER_ADDRESS, DEFAULT_HANDSHAKE_LIMIT, DEFAULT_LINKS,
-            DEFAULT_PER_ADDRESS, DEFAULT_SHUTDOWN_LIMIT, Delivery, Drained, Limits, LinkError,
-            LinkEvent, Outgoing, Report, SendError, Setup, StreamSetup,
+            DEFAULT_PER_ADDRESS, DEFAULT_SHUTDOWN_LIMIT, Delivery, Drained, FailedAttempt, Limits,
+            LinkError, LinkEvent, Outgoing, Report, SendError, Setup, Status, StreamSetup,
         };
     }
 }

@@ -94,7 +94,7 @@ pub use error::{Blame, PlainProtocol, Reason, SecurityError};
 pub use files::SecurityFiles;
 pub use fingerprint::{Fingerprint, ParseFingerprintError};
 pub use identity::{Identity, IdentityWarning};
-pub use link_error::{Explanation, LinkError};
+pub use link_error::{Cause, Explanation, FailureKind, LinkError};
 pub use pin::{Pin, Pins, ValidityDates};
 pub use security::{ALPN_COUNTERSIGN, Replaced, Security, TlsBuilder, random_seed};
 pub use setup_error::{Origin, SetupError};

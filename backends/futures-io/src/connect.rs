@@ -5,11 +5,13 @@ use std::io;
 use std::net::SocketAddr;
 
 use countersign_driver::core::Role;
-use countersign_driver::{Connecting, Link, LinkError, Setup, memory, open, prepare_socket};
+use countersign_driver::{
+    Addressed, Addresses, Connecting, Link, LinkError, Setup, memory, open, prepare_socket,
+};
 use futures_io::{AsyncRead, AsyncWrite};
 use socket2::SockRef;
 
-use crate::runtime::{Runtime, Stream, alarm, establish, start};
+use crate::runtime::{Runtime, Stream, alarm, start};
 
 /// Connects to a listening peer over TCP, and waits until it has accepted this end: for crates that
 /// bring a runtime with TCP sockets of its own.
@@ -33,10 +35,31 @@ use crate::runtime::{Runtime, Stream, alarm, establish, start};
 /// [`can_retry`](LinkError::can_retry) whether trying again can help.
 pub async fn connect<S, L, C>(
     runtime: &(impl Runtime + Clone),
-    mut lookup: impl FnMut() -> L + Send + 'static,
+    lookup: impl FnMut() -> L + Send + 'static,
     connect: impl FnMut(SocketAddr) -> C + Clone + Send + 'static,
     setup: &Setup,
 ) -> Result<Link, LinkError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    L: Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
+    C: Future<Output = io::Result<S>> + Send + 'static,
+    for<'s> SockRef<'s>: From<&'s S>,
+{
+    start_connect(runtime, lookup, connect, setup)?.await
+}
+
+/// Begins to connect as [`connect`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+pub fn start_connect<S, L, C>(
+    runtime: &(impl Runtime + Clone),
+    mut lookup: impl FnMut() -> L + Send + 'static,
+    connect: impl FnMut(SocketAddr) -> C + Clone + Send + 'static,
+    setup: &Setup,
+) -> Result<Connecting, LinkError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     L: Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
@@ -51,10 +74,11 @@ where
             let limit = setup.config().waits().handshake;
             let stream = open(lookup, limit, timer, connect).await?;
             prepare_socket(&SockRef::from(&stream), setup.config())?;
-            Ok(stream)
+            let addresses = Addresses::of(&stream);
+            Ok(Addressed::new(Stream(stream), addresses))
         }
     };
-    connect_with(runtime, dial, setup).await
+    start(runtime, Connecting::dial(setup, dial))
 }
 
 /// Connects over streams that `dial` opens: one now, and another whenever the link is to connect
@@ -68,9 +92,27 @@ where
 /// As for [`connect`].
 pub async fn connect_with<S, F>(
     runtime: &(impl Runtime + Clone),
-    mut dial: impl FnMut() -> F + Send + 'static,
+    dial: impl FnMut() -> F + Send + 'static,
     setup: &Setup,
 ) -> Result<Link, LinkError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = io::Result<S>> + Send + 'static,
+{
+    start_connect_with(runtime, dial, setup)?.await
+}
+
+/// Begins to connect as [`connect_with`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+pub fn start_connect_with<S, F>(
+    runtime: &(impl Runtime + Clone),
+    mut dial: impl FnMut() -> F + Send + 'static,
+    setup: &Setup,
+) -> Result<Connecting, LinkError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = io::Result<S>> + Send + 'static,
@@ -79,7 +121,7 @@ where
         let dialing = dial();
         async move { dialing.await.map(Stream) }
     };
-    establish(runtime, Connecting::dial(setup, open)).await
+    start(runtime, Connecting::dial(setup, open))
 }
 
 /// Makes a link between two declarations in one process, over a connection in memory: for tests, and
@@ -96,7 +138,7 @@ pub async fn pair(
     let (near, far) = memory();
     let opening = start(runtime, Connecting::over(opener, Role::Opener, near))?;
     let accepting = start(runtime, Connecting::over(acceptor, Role::Acceptor, far))?;
-    Ok((opening.connected().await?, accepting.connected().await?))
+    Ok((opening.await?, accepting.await?))
 }
 
 /// Makes a link over a stream that is already open, and waits until the peer has accepted this
@@ -121,5 +163,5 @@ pub async fn link_over<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    establish(runtime, Connecting::over(setup, role, Stream(stream))).await
+    start(runtime, Connecting::over(setup, role, Stream(stream)))?.await
 }

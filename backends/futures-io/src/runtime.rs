@@ -8,9 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use countersign_driver::endpoint::{Buffer, SetupError};
-use countersign_driver::{
-    Alarm, Connecting, Dial, Driver, Link, LinkError, READ, Timer, Transport,
-};
+use countersign_driver::{Alarm, Connecting, Dial, Driver, LinkError, READ, Timer, Transport};
 use futures_io::{AsyncRead, AsyncWrite};
 
 /// What a [`Runtime`] runs, and what its timers are.
@@ -87,12 +85,4 @@ pub(crate) fn start<R: Runtime + Clone, D: Dial<Transport: Send> + Send + 'stati
         made.map_err(|error| LinkError::transport(io::Error::other(error)))?;
     runtime.spawn(Box::pin(driver.run(alarm(runtime))));
     Ok(connecting)
-}
-
-/// Drives a link in a task of its own, and waits until the peer has accepted this end.
-pub(crate) async fn establish<R: Runtime + Clone, D: Dial<Transport: Send> + Send + 'static>(
-    runtime: &R,
-    made: Result<(Connecting, Driver<D>), SetupError>,
-) -> Result<Link, LinkError> {
-    start(runtime, made)?.connected().await
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[cfg(unix)]
 use countersign_driver::at;
 use countersign_driver::core::Role;
-use countersign_driver::{Link, LinkError, Setup};
+use countersign_driver::{Connecting, Link, LinkError, Setup};
 use countersign_futures_io as shared;
 use smol::io::{AsyncRead, AsyncWrite};
 #[cfg(unix)]
@@ -39,8 +39,21 @@ pub async fn connect(
     address: impl AsyncToSocketAddrs<Iter: Send> + Clone + Send + Sync + 'static,
     setup: &Setup,
 ) -> Result<Link, LinkError> {
+    start_connect(address, setup)?.await
+}
+
+/// Begins to connect as [`connect`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+pub fn start_connect(
+    address: impl AsyncToSocketAddrs<Iter: Send> + Clone + Send + Sync + 'static,
+    setup: &Setup,
+) -> Result<Connecting, LinkError> {
     let lookup = move || resolve(address.clone());
-    shared::connect(&Smol, lookup, TcpStream::connect, setup).await
+    shared::start_connect(&Smol, lookup, TcpStream::connect, setup)
 }
 
 /// Connects to a listening peer over a Unix socket, as [`connect`] does over TCP.
@@ -50,6 +63,20 @@ pub async fn connect(
 /// As for [`connect`].
 #[cfg(unix)]
 pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Link, LinkError> {
+    start_connect_unix(path, setup)?.await
+}
+
+/// Begins to connect as [`connect_unix`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+#[cfg(unix)]
+pub fn start_connect_unix(
+    path: impl Into<PathBuf>,
+    setup: &Setup,
+) -> Result<Connecting, LinkError> {
     let path = path.into();
     let dial = move || {
         let path = path.clone();
@@ -58,7 +85,7 @@ pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Lin
             connected.map_err(|error| at(path.display(), &error))
         }
     };
-    connect_with(dial, setup).await
+    start_connect_with(dial, setup)
 }
 
 /// Connects over streams that `dial` opens: one now, and another whenever the link is to connect
@@ -77,7 +104,24 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = io::Result<S>> + Send + 'static,
 {
-    shared::connect_with(&Smol, dial, setup).await
+    start_connect_with(dial, setup)?.await
+}
+
+/// Begins to connect as [`connect_with`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+pub fn start_connect_with<S, F>(
+    dial: impl FnMut() -> F + Send + 'static,
+    setup: &Setup,
+) -> Result<Connecting, LinkError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = io::Result<S>> + Send + 'static,
+{
+    shared::start_connect_with(&Smol, dial, setup)
 }
 
 /// Makes a link between two declarations in one process, over a connection in memory: for tests, and

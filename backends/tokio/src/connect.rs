@@ -6,14 +6,16 @@ use std::io;
 use std::path::PathBuf;
 
 use countersign_driver::core::Role;
-use countersign_driver::{Connecting, Link, LinkError, Setup, at, memory, open, prepare_socket};
+use countersign_driver::{
+    Addressed, Addresses, Connecting, Link, LinkError, Setup, at, memory, open, prepare_socket,
+};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 #[cfg(unix)]
 use tokio::net::UnixStream;
 use tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
 
-use crate::runtime::{Stream, alarm, drive, establish};
+use crate::runtime::{Stream, alarm, drive};
 
 /// Connects to a listening peer over TCP, and waits until it has accepted this end.
 ///
@@ -38,6 +40,19 @@ pub async fn connect(
     address: impl ToSocketAddrs + Clone + Send + Sync + 'static,
     setup: &Setup,
 ) -> Result<Link, LinkError> {
+    start_connect(address, setup)?.await
+}
+
+/// Begins to connect as [`connect`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+pub fn start_connect(
+    address: impl ToSocketAddrs + Clone + Send + Sync + 'static,
+    setup: &Setup,
+) -> Result<Connecting, LinkError> {
     let config = setup.config().clone();
     let dial = move || {
         let (address, config) = (address.clone(), config.clone());
@@ -46,10 +61,11 @@ pub async fn connect(
             let lookup = async { Ok(lookup_host(address).await?.collect()) };
             let stream = open(lookup, limit, alarm(), TcpStream::connect).await?;
             prepare_socket(&SockRef::from(&stream), &config)?;
-            Ok(stream)
+            let addresses = Addresses::of(&stream);
+            Ok(Addressed::new(Stream(stream), addresses))
         }
     };
-    connect_with(dial, setup).await
+    drive(Connecting::dial(setup, dial))
 }
 
 /// Connects to a listening peer over a Unix socket, as [`connect`] does over TCP.
@@ -61,15 +77,31 @@ pub async fn connect(
 /// As for [`connect`].
 #[cfg(unix)]
 pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Link, LinkError> {
+    start_connect_unix(path, setup)?.await
+}
+
+/// Begins to connect as [`connect_unix`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+#[cfg(unix)]
+pub fn start_connect_unix(
+    path: impl Into<PathBuf>,
+    setup: &Setup,
+) -> Result<Connecting, LinkError> {
     let path = path.into();
     let dial = move || {
         let path = path.clone();
         async move {
             let connected = UnixStream::connect(&path).await;
-            connected.map_err(|error| at(path.display(), &error))
+            let stream = connected.map_err(|error| at(path.display(), &error))?;
+            let addresses = Addresses::of(&stream);
+            Ok(Addressed::new(Stream(stream), addresses))
         }
     };
-    connect_with(dial, setup).await
+    drive(Connecting::dial(setup, dial))
 }
 
 /// Connects over streams that `dial` opens: one now, and another whenever the link is to connect
@@ -81,9 +113,26 @@ pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Lin
 ///
 /// As for [`connect`].
 pub async fn connect_with<S, F>(
-    mut dial: impl FnMut() -> F + Send + 'static,
+    dial: impl FnMut() -> F + Send + 'static,
     setup: &Setup,
 ) -> Result<Link, LinkError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = io::Result<S>> + Send + 'static,
+{
+    start_connect_with(dial, setup)?.await
+}
+
+/// Begins to connect as [`connect_with`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+pub fn start_connect_with<S, F>(
+    mut dial: impl FnMut() -> F + Send + 'static,
+    setup: &Setup,
+) -> Result<Connecting, LinkError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = io::Result<S>> + Send + 'static,
@@ -92,7 +141,7 @@ where
         let dialing = dial();
         async move { dialing.await.map(Stream) }
     };
-    establish(Connecting::dial(setup, open)).await
+    drive(Connecting::dial(setup, open))
 }
 
 /// Makes a link between two declarations in one process, over a connection in memory: for tests, and
@@ -107,7 +156,7 @@ pub async fn pair(opener: &Setup, acceptor: &Setup) -> Result<(Link, Link), Link
     let (near, far) = memory();
     let opening = drive(Connecting::over(opener, Role::Opener, near))?;
     let accepting = drive(Connecting::over(acceptor, Role::Acceptor, far))?;
-    Ok((opening.connected().await?, accepting.connected().await?))
+    Ok((opening.await?, accepting.await?))
 }
 
 /// Makes a link over a stream that is already open, and waits until the peer has accepted this
@@ -126,5 +175,5 @@ pub async fn link_over<S>(stream: S, role: Role, setup: &Setup) -> Result<Link, 
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    establish(Connecting::over(setup, role, Stream(stream))).await
+    drive(Connecting::over(setup, role, Stream(stream)))?.await
 }

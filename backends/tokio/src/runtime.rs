@@ -6,9 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use countersign_driver::endpoint::{Buffer, SetupError};
-use countersign_driver::{
-    Alarm, Connecting, Dial, Driver, Link, LinkError, READ, Timer, Transport,
-};
+use countersign_driver::{Alarm, Connecting, Dial, Driver, LinkError, READ, Timer, Transport};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::sleep_until;
 
@@ -59,11 +57,4 @@ pub(crate) fn drive<D: Dial<Transport: Send> + Send + 'static>(
         made.map_err(|error| LinkError::transport(io::Error::other(error)))?;
     tokio::spawn(driver.run(alarm()));
     Ok(connecting)
-}
-
-/// Drives a link in a task of its own, and waits until the peer has accepted this end.
-pub(crate) async fn establish<D: Dial<Transport: Send> + Send + 'static>(
-    made: Result<(Connecting, Driver<D>), SetupError>,
-) -> Result<Link, LinkError> {
-    drive(made)?.connected().await
 }
