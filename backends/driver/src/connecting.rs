@@ -172,6 +172,11 @@ impl ConnectHandle {
     pub fn status(&self) -> Status {
         Status::of(&self.0)
     }
+
+    /// Whether the peer has proved who it is.
+    pub(crate) fn knows_peer(&self) -> bool {
+        self.0.with(|state| state.peer.is_some())
+    }
 }
 
 pub(crate) fn connect_now(shared: &Shared) -> bool {

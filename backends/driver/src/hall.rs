@@ -18,6 +18,7 @@ use crate::error::LinkError;
 use crate::establish::Setup;
 use crate::link::Link;
 use crate::lock::{Later, Lock, Locked};
+use crate::quota::Quota;
 use crate::registry::{Registry, Unaccepted};
 use crate::wakers::{Waiting, Waits, WakerSet};
 
@@ -37,6 +38,8 @@ pub(crate) struct State {
     addresses: BTreeMap<IpAddr, Origin>,
     ready: Backlog<(Link, Option<Unaccepted>)>,
     phase: Phase,
+    /// How many lines about strangers there may be.
+    quota: Quota,
     /// Who waits for something to accept, or for nothing to come any more.
     arrived: WakerSet,
     /// Who waits for a connection to be no longer half open.
@@ -143,6 +146,7 @@ impl Hall {
                 addresses: BTreeMap::new(),
                 ready: Backlog::new(limits.backlog),
                 phase: Phase::Open,
+                quota: Quota::new(limits.log_lines),
                 arrived: WakerSet::default(),
                 room: WakerSet::default(),
                 gone: WakerSet::default(),
@@ -183,25 +187,52 @@ impl Hall {
             let unaccepted = link.unaccepted();
             (link, unaccepted)
         });
-        self.state.with(|state| {
+        let forgotten = self.state.with(|state| {
             if state.phase != Phase::Open {
                 // Closes a link.
                 state.later.drop(Some(result));
-                return;
+                return None;
             }
             let forgotten = state.ready.push(result);
-            if let Some(error) = forgotten {
-                state.later.then(move || {
-                    tracing::warn!(%error, "nobody accepts: forgot about a refused connection");
-                });
-            }
             state.tell_arrived();
+            forgotten
         });
+        if let Some(error) = forgotten {
+            if self.may_warn(error.is_of_known_peer()) {
+                tracing::warn!(%error, "nobody accepts: forgot about a refused connection");
+            } else {
+                tracing::debug!(%error, "nobody accepts: forgot about a refused connection");
+            }
+        }
+    }
+
+    /// Tells the log of a connection that did not become a link.
+    pub(crate) fn log(&self, error: &AcceptError) {
+        if self.may_warn(error.is_of_known_peer() || error.is_closed()) {
+            tracing::warn!("{error}");
+        } else {
+            tracing::debug!("{error}");
+        }
+    }
+
+    /// Whether a line may be a warning: there is no end of strangers.
+    pub(crate) fn may_warn(&self, known: bool) -> bool {
+        if known {
+            return true;
+        }
+        let now = Instant::now();
+        let (granted, left_out) = self.state.with(|state| state.quota.ask(now));
+        log_left_out(left_out);
+        granted
     }
 
     /// One connection did not become a link.
     pub(crate) fn refuse(&self, peer: Option<SocketAddr>, error: LinkError) {
-        self.finish(Err(AcceptError::new(peer, error)));
+        self.turn_away(AcceptError::new(peer, error));
+    }
+
+    fn turn_away(&self, error: AcceptError) {
+        self.finish(Err(error));
     }
 
     /// Waits until one more connection may be half open.
@@ -262,8 +293,11 @@ impl Hall {
     /// The socket is gone.
     fn leave(&self, drained: Drained) {
         self.end(Phase::Closed);
-        self.state
-            .with(|state| state.go_on_to(Phase::Gone(drained)));
+        let left_out = self.state.with(|state| {
+            state.go_on_to(Phase::Gone(drained));
+            state.quota.take_left_out()
+        });
+        log_left_out(left_out);
     }
 
     /// Waits until the socket is gone.
@@ -318,6 +352,12 @@ impl Hall {
         })
         .await;
         self.registry.abandon_rest()
+    }
+}
+
+fn log_left_out(lines: u64) {
+    if lines > 0 {
+        tracing::warn!("{lines} more lines about refused connections were left out");
     }
 }
 
@@ -479,6 +519,7 @@ async fn greet(
     peer: Option<SocketAddr>,
     connecting: Connecting,
 ) -> Option<Place> {
+    let who = connecting.handle();
     let (mut accepted, mut closed) = (pin!(connecting.accepted()), pin!(hall.closed()));
     let result = poll_fn(|context| match accepted.as_mut().poll(context) {
         Poll::Pending if closed.as_mut().poll(context).is_ready() => Poll::Ready(None),
@@ -493,7 +534,8 @@ async fn greet(
             None
         }
         Some(Some(Err(error))) => {
-            hall.refuse(peer, error);
+            let error = AcceptError::new(peer, error).of_known_peer(who.knows_peer());
+            hall.turn_away(error);
             Some(place)
         }
     }

@@ -16,7 +16,7 @@
 //! belongs to; `shared` is the state under the lock and decides whom to wake; `lock` has that
 //! done once it is released; `wakers` knows who waits; `status` is what a link tells about itself; `sender`, `receiver`, `receipt`, `link` and `listener` are the handles; `sink`, `stream`
 //! and `callback` are their other forms; `hall` is where a listener's connections are until they are
-//! accepted, `serve` takes them, `accept` has the limits; `open` connects to one of several
+//! accepted, `serve` takes them, `accept` has the limits, `quota` bounds what the log hears of strangers; `open` connects to one of several
 //! addresses; `alarm` makes a [`Timer`] of futures that sleep; `unix` has the files of Unix sockets,
 //! `memory` connections within a process; `error` says what handles can't do. [`secure`] is apart
 //! from all of these: streams of bytes with the same pins, and no link.
@@ -38,6 +38,7 @@ mod listener;
 mod lock;
 mod memory;
 mod open;
+mod quota;
 mod receipt;
 mod receiver;
 mod registry;
@@ -55,7 +56,7 @@ mod wakers;
 
 pub use accept::{
     AcceptError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_HALF_OPEN_PER_ADDRESS, DEFAULT_LINKS,
-    DEFAULT_PER_ADDRESS, Drained, Limits,
+    DEFAULT_LOG_LINES, DEFAULT_PER_ADDRESS, Drained, Limits,
 };
 pub use alarm::Alarm;
 pub use connecting::{ConnectHandle, Connecting};
@@ -98,8 +99,9 @@ pub mod api {
         pub use crate::{
             AcceptError, Address, ChannelError, ConnectHandle, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN,
             DEFAULT_HALF_OPEN_PER_ADDRESS, DEFAULT_HANDSHAKE_LIMIT, DEFAULT_LINKS,
-            DEFAULT_PER_ADDRESS, DEFAULT_SHUTDOWN_LIMIT, Delivery, Drained, FailedAttempt, Limits,
-            LinkError, LinkEvent, Outgoing, Report, SendError, Setup, Status, StreamSetup,
+            DEFAULT_LOG_LINES, DEFAULT_PER_ADDRESS, DEFAULT_SHUTDOWN_LIMIT, Delivery, Drained,
+            FailedAttempt, Limits, LinkError, LinkEvent, Outgoing, Report, SendError, Setup,
+            Status, StreamSetup,
         };
     }
 }

@@ -62,6 +62,14 @@ impl<A> Listener<A> {
         next.unwrap_or_else(|| Err(AcceptError::closed()))
     }
 
+    /// Tells the log of a connection that did not become a link, as a warning, as long as there are not
+    /// too many about strangers ([`Limits::log_lines`]): who has nothing else to do with what
+    /// [`Listener::accept`] gives, gives it here. Anybody who can reach a listener can have as many
+    /// connections refused as they like.
+    pub fn log(&self, error: &AcceptError) {
+        self.hall.log(error);
+    }
+
     /// What [`Listener::accept`] gives, one after the other, as a stream that ends when the listener
     /// is closed.
     pub fn incoming(&self) -> Incoming<'_, A> {

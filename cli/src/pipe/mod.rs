@@ -125,7 +125,7 @@ async fn serve(address: &str, setup: Setup, mode: Mode) -> Result<Watch, Failure
     loop {
         match listener.accept().await {
             Ok(link) => return Ok(Watch::new(link, Some(listener), mode)),
-            Err(error) => tracing::warn!("{error}"),
+            Err(error) => listener.log(&error),
         }
     }
 }

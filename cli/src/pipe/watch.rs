@@ -69,7 +69,9 @@ impl Watch {
                 News::OfLink(Some(event)) => self.hear(event),
                 News::AtDoor(Ok(visitor)) => self.turn_away(&visitor),
                 News::AtDoor(Err(error)) => {
-                    tracing::warn!("{error}");
+                    if let Some(listener) = &self.listener {
+                        listener.log(&error);
+                    }
                     None
                 }
             };
