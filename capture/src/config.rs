@@ -38,7 +38,9 @@ const fn waits(patience: &Patience) -> [Duration; 7] {
 }
 
 pub(crate) fn encode(cbor: &mut Cbor, config: &Config) {
-    cbor.array(5).text(match config.wire_dialect() {
+    // What most links are not is said of those that are.
+    let length = 5 + usize::from(config.is_single_session());
+    cbor.array(length).text(match config.wire_dialect() {
         Dialect::Countersign => "countersign",
         Dialect::TlsStream => "tlsstream",
     });
@@ -59,6 +61,9 @@ pub(crate) fn encode(cbor: &mut Cbor, config: &Config) {
     cbor.array(config.channels().len());
     for channel in config.channels() {
         encode_channel(cbor, channel);
+    }
+    if config.is_single_session() {
+        cbor.flag(true);
     }
 }
 
@@ -92,7 +97,10 @@ fn encode_channel(cbor: &mut Cbor, channel: &ChannelConfig) {
 }
 
 pub(crate) fn decode(fields: &mut Fields<'_>) -> Result<Config, Wrong> {
-    fields.expect_array(5)?;
+    let length = fields.array()?;
+    if !(5..=6).contains(&length) {
+        return Err(Wrong::Value("a declaration of five or six parts"));
+    }
     let dialect = match fields.text()? {
         "countersign" => Dialect::Countersign,
         "tlsstream" => Dialect::TlsStream,
@@ -118,6 +126,9 @@ pub(crate) fn decode(fields: &mut Fields<'_>) -> Result<Config, Wrong> {
         .reconnect(reconnect);
     for _ in 0..fields.array()? {
         config = config.channel(decode_channel(fields)?);
+    }
+    if length == 6 && fields.flag()? {
+        config = config.single_session();
     }
     config.check().map_err(|_| Wrong::Value("a declaration"))?;
     Ok(config)

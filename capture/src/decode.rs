@@ -1,11 +1,13 @@
 //! From bytes to records.
 
-use countersign_core::{CloseMode, Instant, Loss, PeerId, TakeOver};
+use countersign_core::{
+    CloseMode, CloseReason, Instant, Loss, PeerId, Refusal, SessionLoss, TakeOver,
+};
 use minicbor::data::Type;
 use minicbor::decode::Decoder;
 
 use crate::config;
-use crate::record::{Data, Ended, Entry, Gone, Happened, Outcome, Part, Record, Said};
+use crate::record::{Data, Ended, Entry, Gone, Happened, Outcome, Part, Record, Said, Taken};
 
 /// The version of the format that this crate writes and reads.
 pub const VERSION: u64 = 1;
@@ -353,10 +355,7 @@ impl<'a> Fields<'a> {
             },
             "take" => Entry::Take {
                 channel: self.channel()?,
-                outcome: self.when(returned, |fields| {
-                    fields.expect_array(2)?;
-                    Ok((fields.uint()?, fields.uint()?))
-                })?,
+                outcome: self.when(returned, Self::taken)?,
             },
             "handle" => Entry::Handle {
                 channel: self.channel()?,
@@ -374,17 +373,21 @@ impl<'a> Fields<'a> {
                 channel: self.channel()?,
                 outcome: self.when(returned, Self::settled)?,
             },
-            "close" => Entry::Close(match self.text()? {
-                "drain" => CloseMode::Drain,
-                "withdraw" => CloseMode::Withdraw,
-                _ => return Err(Wrong::Value("a way to close")),
-            }),
+            "close" => Entry::Close {
+                mode: self.close_mode()?,
+                reason: CloseReason {
+                    code: self.u32()?,
+                    text: self.owned()?,
+                    again: self.flag()?,
+                },
+            },
             "takeover" => Entry::TakeOver {
                 visitor: self.optional(Self::uint)?,
                 clock: self.time()?,
                 outcome: self.when(returned, |fields| match fields.text()? {
                     "done" => Ok(TakeOver::Done),
                     "stale" => Ok(TakeOver::Stale),
+                    "session-over" => Ok(TakeOver::SessionOver),
                     "not-mine" => Ok(TakeOver::NotMine),
                     _ => Err(Wrong::Value("what became of a connection")),
                 })?,
@@ -392,7 +395,11 @@ impl<'a> Fields<'a> {
             "admit" => Entry::Admit {
                 gone: self.optional(Self::gone)?,
             },
-            "busy" => Entry::Busy { why: self.owned()? },
+            "refuse" => Entry::Refuse(Refusal {
+                code: self.0.u16()?,
+                text: self.owned()?,
+                again: self.flag()?,
+            }),
             "connect" => Entry::Connect,
             "evict" => Entry::Evict,
             "revoke" => Entry::Revoke,
@@ -437,6 +444,15 @@ impl<'a> Fields<'a> {
         found.ok_or(Wrong::Value("how a connection was lost"))
     }
 
+    fn close_mode(&mut self) -> Result<CloseMode, Wrong> {
+        Ok(match self.text()? {
+            "drain-both" => CloseMode::DrainBoth,
+            "drain" => CloseMode::Drain,
+            "withdraw" => CloseMode::Withdraw,
+            _ => return Err(Wrong::Value("a way to close")),
+        })
+    }
+
     fn data(&mut self) -> Result<Data, Wrong> {
         let data = self.data_of_any_length()?;
         if data.len() > MAX_DATA {
@@ -478,6 +494,21 @@ impl<'a> Fields<'a> {
             peer,
             channels,
         })
+    }
+
+    fn taken(&mut self) -> Result<Taken, Wrong> {
+        self.expect_array(2)?;
+        if self.is_uint()? {
+            return Ok(Taken::Message(self.uint()?, self.uint()?));
+        }
+        if self.text()? != "session-border" {
+            return Err(Wrong::Value("what was taken"));
+        }
+        let name = self.text()?;
+        let mut all = SessionLoss::ALL.into_iter();
+        let found = all.find(|loss| loss.name() == name);
+        let loss = found.ok_or(Wrong::Value("how a session was lost"))?;
+        Ok(Taken::SessionBorder(loss))
     }
 
     fn said(&mut self) -> Result<Said, Wrong> {
@@ -540,8 +571,9 @@ impl<'a> Fields<'a> {
 fn shape(name: &str) -> Option<(u64, bool)> {
     Some(match name {
         "ask" | "eof" | "timeout" | "connect" | "evict" | "revoke" | "gone" => (0, false),
-        "clock" | "in" | "lost" | "close" | "admit" | "busy" | "end" => (1, false),
-        "new" => (3, false),
+        "clock" | "in" | "lost" | "admit" | "end" => (1, false),
+        "new" | "refuse" => (3, false),
+        "close" => (4, false),
         "opened" | "event" => (0, true),
         "secured" | "take" | "abandon" | "out" => (1, true),
         "handle" | "takeover" => (2, true),

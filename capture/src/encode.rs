@@ -1,7 +1,8 @@
 //! From calls and outcomes to CBOR.
 
 use countersign_core::{
-    Call, CloseMode, EndReason, Event, GoneSession, Outcome, Output, PeerId, TakeOver, Verdict,
+    Call, CloseMode, CloseReason, EndReason, Event, GoneSession, Outcome, Output, PeerId,
+    ReceiveError, Refusal, TakeOver, Verdict,
 };
 use minicbor::Encoder;
 
@@ -210,12 +211,15 @@ pub(crate) fn call(cbor: &mut Cbor, call: &Call<'_>, input: Option<&mut Split>) 
             cbor.text("abandon").uint(channel.0.into());
             2
         }
-        Call::Close(mode) => {
+        Call::Close { mode, reason } => {
             cbor.text("close").text(match mode {
+                CloseMode::DrainBoth => "drain-both",
                 CloseMode::Drain => "drain",
                 CloseMode::Withdraw => "withdraw",
             });
-            2
+            let CloseReason { code, text, again } = reason;
+            cbor.uint((*code).into()).text(text).flag(*again);
+            5
         }
         Call::TakeOver { visitor, clock } => {
             cbor.text("takeover");
@@ -234,9 +238,11 @@ pub(crate) fn call(cbor: &mut Cbor, call: &Call<'_>, input: Option<&mut Split>) 
             }
             2
         }
-        Call::RefuseBusy { why } => {
-            cbor.text("busy").text(why);
-            2
+        Call::Refuse { refusal } => {
+            let Refusal { code, text, again } = refusal;
+            cbor.text("refuse").uint((*code).into());
+            cbor.text(text).flag(*again);
+            4
         }
         Call::ConnectNow => name(cbor, "connect"),
         Call::Evict => name(cbor, "evict"),
@@ -270,11 +276,15 @@ pub(crate) fn outcome(cbor: &mut Cbor, outcome: &Outcome<'_>, output: Option<&mu
         Outcome::Sent(Err(why)) => _ = cbor.text(why.name()),
         Outcome::Taken { sequence, length } => _ = cbor.array(2).uint(sequence).size(length),
         Outcome::Settled(Ok(())) => _ = cbor.null(),
+        Outcome::Settled(Err(why @ ReceiveError::SessionBorder(loss))) => {
+            cbor.array(2).text(why.name()).text(loss.name());
+        }
         Outcome::Settled(Err(why)) => _ = cbor.text(why.name()),
         Outcome::TakenOver(result) => {
             cbor.text(match result {
                 TakeOver::Done => "done",
                 TakeOver::Stale => "stale",
+                TakeOver::SessionOver => "session-over",
                 TakeOver::NotMine => "not-mine",
             });
         }

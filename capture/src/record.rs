@@ -1,6 +1,9 @@
 //! What a record says.
 
-use countersign_core::{CloseMode, Config, Instant, Loss, PeerId, Role, Sequence, TakeOver};
+use countersign_core::{
+    CloseMode, CloseReason, Config, Instant, Loss, PeerId, Refusal, Role, Sequence, SessionLoss,
+    TakeOver,
+};
 
 /// One record of a capture.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,7 +50,7 @@ pub enum Entry {
     },
     Take {
         channel: u16,
-        outcome: Option<(Sequence, u64)>,
+        outcome: Option<Taken>,
     },
     Handle {
         channel: u16,
@@ -65,7 +68,10 @@ pub enum Entry {
         channel: u16,
         outcome: Option<Outcome<()>>,
     },
-    Close(CloseMode),
+    Close {
+        mode: CloseMode,
+        reason: CloseReason,
+    },
     TakeOver {
         visitor: Option<u64>,
         clock: Instant,
@@ -74,9 +80,7 @@ pub enum Entry {
     Admit {
         gone: Option<Gone>,
     },
-    Busy {
-        why: String,
-    },
+    Refuse(Refusal),
     Connect,
     Evict,
     Revoke,
@@ -91,6 +95,15 @@ pub enum Entry {
     End {
         why: String,
     },
+}
+
+/// What was taken from a channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Taken {
+    /// A message: its number and its length in bytes.
+    Message(Sequence, u64),
+    /// The border between two sessions, and why the older one was lost.
+    SessionBorder(SessionLoss),
 }
 
 /// What came of a command: a figure, or the name of what was wrong.
@@ -210,7 +223,7 @@ impl Entry {
     /// Every name that [`Entry::name`] gives.
     pub const NAMES: [&'static str; 25] = [
         "new", "clock", "ask", "opened", "secured", "in", "eof", "lost", "timeout", "send", "take",
-        "handle", "reject", "abandon", "close", "takeover", "admit", "busy", "connect", "evict",
+        "handle", "reject", "abandon", "close", "takeover", "admit", "refuse", "connect", "evict",
         "revoke", "out", "event", "gone", "end",
     ];
 
@@ -232,10 +245,10 @@ impl Entry {
             Self::Handle { .. } => "handle",
             Self::Reject { .. } => "reject",
             Self::Abandon { .. } => "abandon",
-            Self::Close(_) => "close",
+            Self::Close { .. } => "close",
             Self::TakeOver { .. } => "takeover",
             Self::Admit { .. } => "admit",
-            Self::Busy { .. } => "busy",
+            Self::Refuse(_) => "refuse",
             Self::Connect => "connect",
             Self::Evict => "evict",
             Self::Revoke => "revoke",

@@ -243,9 +243,9 @@ impl Replay {
                 ..
             } => _ = link.reject(ChannelId(*channel), *sequence, *code, reason),
             Entry::Abandon { channel, .. } => _ = link.abandon(ChannelId(*channel)),
-            Entry::Close(mode) => link.close(*mode),
+            Entry::Close { mode, reason } => link.close_with(*mode, reason.clone()),
             Entry::Admit { gone } => link.admit(now, gone.as_ref().map(Gone::session).as_ref()),
-            Entry::Busy { why } => link.refuse_busy(now, why),
+            Entry::Refuse(refusal) => link.refuse(now, refusal),
             Entry::Connect => _ = link.connect_now(),
             Entry::Evict => link.evict(now),
             Entry::Revoke => link.revoke(now),

@@ -58,7 +58,7 @@ fn refused_evicted_and_revoked_links_play_back_too() {
     pair.ends[1].ask_to_admit();
     pair.connect();
     pair.settle();
-    pair.ends[1].refuse_busy(pair.now, "full");
+    pair.ends[1].refuse(pair.now, &countersign_core::Refusal::busy("full"));
     pair.settle();
     let mut pair = Pair::new(&capture, &configs());
     pair.connect();
@@ -87,7 +87,7 @@ fn refused_evicted_and_revoked_links_play_back_too() {
     assert!(replay(&bytes).unwrap().complete);
     let records = records(&bytes);
     let has = |name| records.iter().any(|record| record.entry.name() == name);
-    assert!(has("busy") && has("connect") && has("evict") && has("revoke"));
+    assert!(has("refuse") && has("connect") && has("evict") && has("revoke"));
     let too_old = records.iter().any(|record| {
         matches!(&record.entry, Entry::Event { outcome: Some(Some(Happened::Because { why, .. })) }
             if why == "too-old")
@@ -241,6 +241,7 @@ fn every_call_that_may_change_a_link_is_recorded() {
         "admit",
         "ask_to_admit",
         "close",
+        "close_with",
         "connect_now",
         "evict",
         "handle",
@@ -256,7 +257,7 @@ fn every_call_that_may_change_a_link_is_recorded() {
         "keep_spent",
         "poll_event",
         "poll_output",
-        "refuse_busy",
+        "refuse",
         "reject",
         "revoke",
         "send",

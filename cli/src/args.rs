@@ -4,19 +4,18 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use bytesize::ByteSize;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
-use countersign_tokio::capture::MIN_LIMIT;
 use countersign_tokio::core::{self, DEFAULT_CHANNEL, RetryLimit};
+use countersign_tokio::{Address, AddressError};
 
-use crate::exit::Exit;
+use crate::help;
 use crate::security::Peer;
 use crate::split::Way;
-use crate::trace;
+use crate::values;
 
 /// Hand messages directly to one pinned peer, and know what became of every one of them
 #[derive(Debug, Parser)]
-#[command(name = "countersign", version, after_help = Exit::help())]
+#[command(name = "countersign", bin_name = "countersign", version, after_help = help::after(help::ALL))]
 pub struct Args {
     /// How much is logged, and where to.
     #[command(flatten)]
@@ -45,16 +44,19 @@ pub struct LogArgs {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make an identity: a private key and its certificate
+    #[command(after_help = help::after(help::KEYGEN))]
     Keygen(KeygenArgs),
     /// Show the fingerprints of certificates, as --peer takes them
+    #[command(after_help = help::after(help::PIN))]
     Pin(PinArgs),
     /// Send standard input, or receive to standard output, as messages
-    #[command(subcommand, after_help = Exit::help())]
+    #[command(subcommand, after_help = help::after(help::PIPE))]
     Pipe(PipeCommand),
     /// Send a short film from a robot to an operator, commands back, and check all of it
-    #[command(after_help = Exit::help())]
+    #[command(after_help = help::after(help::DEMO))]
     Demo(DemoArgs),
     /// Show what is in a capture, or play it back
+    #[command(after_help = help::after(help::TRACE))]
     Trace(TraceArgs),
 }
 
@@ -68,12 +70,22 @@ impl Command {
     /// Whether keys are written down, of which the log has to warn.
     #[must_use]
     pub fn writes_keys(&self) -> bool {
-        let link = match self {
-            Self::Pipe(PipeCommand::Send(args)) => &args.link,
-            Self::Pipe(PipeCommand::Recv(args)) => &args.link,
-            _ => return false,
-        };
-        link.security.key_log
+        self.link().is_some_and(|link| link.security.key_log)
+    }
+
+    /// Whether a channel is named where there are none.
+    #[must_use]
+    pub fn names_a_channel_in_vain(&self) -> bool {
+        self.link()
+            .is_some_and(|link| link.channel.is_some() && link.dialect == Dialect::Tlsstream)
+    }
+
+    fn link(&self) -> Option<&LinkArgs> {
+        match self {
+            Self::Pipe(PipeCommand::Send(args)) => Some(&args.link),
+            Self::Pipe(PipeCommand::Recv(args)) => Some(&args.link),
+            _ => None,
+        }
     }
 }
 
@@ -89,7 +101,7 @@ pub struct KeygenArgs {
     #[arg(long, default_value = ".")]
     pub dir: PathBuf,
     /// How many days the certificate is valid from now [default: ten years]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_parser = values::days, allow_negative_numbers = true)]
     pub days: Option<u32>,
     /// Replace files that are there already
     #[arg(long)]
@@ -111,12 +123,16 @@ pub enum PipeCommand {
     ///
     /// Reads only as fast as the peer handles messages. At the end of the input it waits for all
     /// verdicts, closes the link and reports on standard error what became of the messages.
+    #[command(override_usage = help::USAGE_SEND, after_help = help::after(help::SEND))]
     Send(SendArgs),
     /// Write what the peer sends to standard output
     ///
     /// A message counts as handled once it was written and flushed, so what a receiver that was
     /// killed had not written was never confirmed. In the tlsstream dialect, which confirms on
     /// arrival, it counts as handled when it was taken from the connection.
+    ///
+    /// Ends with 0 only if the sender has said that this was all of its input.
+    #[command(override_usage = help::USAGE_RECV, after_help = help::after(help::RECV))]
     Recv(ReceiveArgs),
 }
 
@@ -127,10 +143,16 @@ pub struct SendArgs {
     #[command(flatten)]
     pub link: LinkArgs,
     /// Of messages that wait to be sent keep the newest only; a superseded one is no failure
-    #[arg(long)]
+    #[arg(long, help_heading = MESSAGES)]
     pub latest: bool,
     /// Drop a message that is not on its way after this time, 200ms say; that is no failure then
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = values::duration,
+        help_heading = MESSAGES,
+        allow_negative_numbers = true
+    )]
     pub expire_after: Option<Duration>,
 }
 
@@ -141,6 +163,15 @@ pub struct ReceiveArgs {
     #[command(flatten)]
     pub link: LinkArgs,
 }
+
+/// Flags that say how the peer is found, and how the two ends talk.
+const LINK: &str = "Link";
+/// Flags that say what a message is, and what becomes of it.
+const MESSAGES: &str = "Messages";
+/// Flags that say who the peer is, and who this end is.
+const SECURITY: &str = "Security";
+/// Flags that have a link recorded.
+const CAPTURE: &str = "Capture";
 
 /// What both directions of a pipe have in common.
 #[derive(Debug, clap::Args)]
@@ -157,65 +188,98 @@ pub struct LinkArgs {
         long,
         value_name = "LIMIT",
         default_value = "forever",
-        conflicts_with = "listen"
+        conflicts_with = "listen",
+        help_heading = LINK,
+        allow_negative_numbers = true
     )]
     pub retry: Retry,
-    /// With --listen: how long to wait for a peer that is away; 0s for not at all
+    /// With --listen: how long to wait for a peer that is away; 0 for not at all
     #[arg(
         long,
         value_name = "DURATION",
         default_value = "5m",
-        value_parser = humantime::parse_duration,
-        conflicts_with = "connect"
+        value_parser = values::duration,
+        conflicts_with = "connect",
+        help_heading = LINK,
+        allow_negative_numbers = true
     )]
     pub retain: Duration,
     /// Who the peer is, and who this end is.
     #[command(flatten)]
     pub security: SecurityArgs,
-    /// What ends one message of the stream and begins the next
-    #[arg(long, value_enum, default_value = "lines")]
-    pub split: Way,
-    /// The wire format
-    #[arg(long, value_enum, default_value = "countersign")]
+    /// The wire format, the same at both ends
+    #[arg(long, value_enum, default_value = "countersign", help_heading = LINK)]
     pub dialect: Dialect,
-    /// The channel's name, the same at both ends (the tlsstream dialect has none)
-    #[arg(long, value_name = "NAME", default_value = DEFAULT_CHANNEL)]
-    pub channel: String,
-    /// The largest message, 64MiB say; the smaller figure of both ends counts
-    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = parse_size)]
+    /// The channel's name, the same at both ends; the tlsstream dialect has none
+    /// [default: main]
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_parser = values::channel,
+        help_heading = LINK
+    )]
+    pub channel: Option<String>,
+    /// What ends one message of the stream and begins the next
+    #[arg(long, value_enum, default_value = "bytes", help_heading = MESSAGES)]
+    pub split: Way,
+    /// The largest message, 64MiB say, 1GiB at most; the smaller figure of both ends counts
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "16MiB",
+        value_parser = values::max_message,
+        help_heading = MESSAGES,
+        allow_negative_numbers = true
+    )]
     pub max_message: usize,
     /// Where everything that the link does is recorded, if anywhere.
     #[command(flatten)]
     pub capture: CaptureArgs,
 }
 
+impl LinkArgs {
+    /// The channel's name.
+    #[must_use]
+    pub fn channel(&self) -> &str {
+        self.channel.as_deref().unwrap_or(DEFAULT_CHANNEL)
+    }
+}
+
 /// Where everything that links do is recorded, if anywhere.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Capture")]
 pub struct CaptureArgs {
     /// Record everything that goes over the link, decrypted, in this new file; see `trace`
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = CAPTURE)]
     pub capture: Option<PathBuf>,
     /// The most that --capture writes; the capture ends there, and the link goes on
     #[arg(
         long,
         value_name = "SIZE",
         default_value = "64MiB",
-        value_parser = parse_limit,
-        requires = "capture"
+        value_parser = values::capture_limit,
+        requires = "capture",
+        help_heading = CAPTURE,
+        allow_negative_numbers = true
     )]
     pub capture_limit: u64,
     /// Whether --capture writes the payloads of messages
-    #[arg(long, value_enum, default_value = "none", requires = "capture")]
+    #[arg(
+        long,
+        value_name = "WHICH",
+        value_enum,
+        default_value = "none",
+        requires = "capture",
+        help_heading = CAPTURE
+    )]
     pub capture_payloads: Payloads,
 }
 
 /// Which payloads are recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Payloads {
-    /// None: their lengths alone
+    /// Their lengths alone
     None,
-    /// All of them
+    /// Every byte of them
     All,
 }
 
@@ -223,16 +287,16 @@ pub enum Payloads {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 pub struct PlaceArgs {
-    /// Listen here for one peer; port 0 takes a free one
+    /// Listen here for one peer, on all addresses of a name; port 0 takes a free one
     ///
     /// `listening on ADDR:PORT` on standard error tells when peers can connect, and where. Peers
     /// that are refused are logged, and listening goes on, also for the peer to come back when its
     /// connection is lost.
-    #[arg(long, value_name = "ADDR:PORT", value_parser = parse_address)]
-    pub listen: Option<String>,
+    #[arg(long, value_name = "ADDR:PORT", help_heading = LINK)]
+    pub listen: Option<Address>,
     /// Connect to a peer that listens
-    #[arg(long, value_name = "HOST:PORT", value_parser = parse_address)]
-    pub connect: Option<String>,
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_peer, help_heading = LINK)]
+    pub connect: Option<Address>,
 }
 
 /// How often, or for how long, to try to connect.
@@ -250,7 +314,7 @@ impl FromStr for Retry {
             "forever" => RetryLimit::Forever,
             "never" => RetryLimit::Never,
             _ if is_number => RetryLimit::Attempts(text.parse().map_err(|_| HELP)?),
-            _ => RetryLimit::For(humantime::parse_duration(text).map_err(|_| HELP)?),
+            _ => RetryLimit::For(values::duration(text).map_err(|_| HELP)?),
         };
         match limit {
             RetryLimit::Attempts(0) | RetryLimit::For(Duration::ZERO) => Err("say `never`"),
@@ -261,30 +325,44 @@ impl FromStr for Retry {
 
 /// Who the peer is, and who this end is.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Security")]
 pub struct SecurityArgs {
     /// This end's certificate
-    #[arg(long, value_name = "FILE", required_unless_present = "plaintext")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "plaintext",
+        help_heading = SECURITY
+    )]
     pub cert: Option<PathBuf>,
     /// This end's private key
-    #[arg(long, value_name = "FILE", required_unless_present = "plaintext")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "plaintext",
+        help_heading = SECURITY
+    )]
     pub key: Option<PathBuf>,
     /// The peer's certificate or its fingerprint (sha256:...); repeat to let several in
     #[arg(
         long,
         value_name = "FILE|FINGERPRINT",
-        required_unless_present = "plaintext"
+        required_unless_present = "plaintext",
+        help_heading = SECURITY
     )]
     pub peer: Vec<Peer>,
     /// Let the peer's certificate in although it expired or is not valid yet
-    #[arg(long)]
+    #[arg(long, help_heading = SECURITY)]
     pub ignore_dates: bool,
-    /// Write the connection's keys to the file that SSLKEYLOGFILE names, for a network analyser; this
-    /// is warned of, so it can't be quiet
-    #[arg(long)]
+    /// Write the connection's keys to the file that SSLKEYLOGFILE names, for a network analyser; the
+    /// log warns of it, so it does not go with --quiet
+    #[arg(long, help_heading = SECURITY)]
     pub key_log: bool,
     /// No security at all: anybody on the way can read and change everything
-    #[arg(long, conflicts_with_all = ["cert", "key", "peer", "ignore_dates", "key_log"])]
+    #[arg(
+        long,
+        conflicts_with_all = ["cert", "key", "peer", "ignore_dates", "key_log"],
+        help_heading = SECURITY
+    )]
     pub plaintext: bool,
 }
 
@@ -313,14 +391,19 @@ pub struct DemoArgs {
     #[arg(long, value_enum, default_value = "tokio")]
     pub backend: BackendName,
     /// How many pictures to send; the film has 132 and starts again when they are through
-    #[arg(long, default_value_t = 132, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(
+        long,
+        default_value_t = 132,
+        value_parser = values::frames,
+        allow_negative_numbers = true
+    )]
     pub frames: u32,
     /// How many pictures a second, or `max` for as fast as they are handled
-    #[arg(long, default_value = "25")]
+    #[arg(long, default_value = "25", allow_negative_numbers = true)]
     pub fps: Pace,
     /// How often to cut the connection meanwhile, two pictures for each cut at least; 0 for not at
     /// all [default: 3, fewer if the film is too short]
-    #[arg(long)]
+    #[arg(long, value_parser = values::count, allow_negative_numbers = true)]
     pub cuts: Option<u32>,
     /// Where everything that both links do is recorded, if anywhere.
     #[command(flatten)]
@@ -340,16 +423,16 @@ pub struct TraceArgs {
     pub channel: Vec<String>,
     /// Only frames of this type (MESSAGE, ACK, ...), or this record (send, event, ...); repeat for
     /// several
-    #[arg(long, value_name = "KIND", value_parser = parse_kind)]
+    #[arg(long, value_name = "KIND", value_parser = values::kind)]
     pub kind: Vec<String>,
     /// Only this link; they are numbered in the order of their beginning
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = values::link, allow_negative_numbers = true)]
     pub link: Option<u64>,
     /// Only from this time after the beginning on, 1.5s say
-    #[arg(long, value_name = "DURATION", value_parser = parse_time)]
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     pub from: Option<Duration>,
     /// Only up to this time after the beginning
-    #[arg(long, value_name = "DURATION", value_parser = parse_time)]
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     pub to: Option<Duration>,
     /// Lines for programs: an object of JSON each
     #[arg(long, conflicts_with_all = ["summary", "replay"])]
@@ -400,48 +483,8 @@ impl FromStr for Pace {
     }
 }
 
-fn parse_size(text: &str) -> Result<usize, String> {
-    let size: ByteSize = text.parse()?;
-    match usize::try_from(size.as_u64()) {
-        Ok(0) => Err("the largest message has one byte at least".to_owned()),
-        Ok(size) => Ok(size),
-        Err(_) => Err("more than this machine can address".to_owned()),
-    }
-}
-
-fn parse_limit(text: &str) -> Result<u64, String> {
-    let size: ByteSize = text.parse()?;
-    match size.as_u64() {
-        size @ MIN_LIMIT.. => Ok(size),
-        _ => Err(format!("a capture's limit is {MIN_LIMIT} bytes at least")),
-    }
-}
-
-fn parse_kind(text: &str) -> Result<String, String> {
-    if trace::kinds().any(|kind| kind.eq_ignore_ascii_case(text)) {
-        return Ok(text.to_owned());
-    }
-    let kinds: Vec<_> = trace::kinds().collect();
-    Err(format!("no such kind; there are {}", kinds.join(", ")))
-}
-
-/// A time as people write it; also 1.5s, which stands in the lines of a trace.
-fn parse_time(text: &str) -> Result<Duration, String> {
-    let seconds = text
-        .strip_suffix('s')
-        .and_then(|seconds| seconds.parse::<f64>().ok());
-    match seconds.map(Duration::try_from_secs_f64) {
-        Some(time) => time.map_err(|error| error.to_string()),
-        None => humantime::parse_duration(text).map_err(|error| error.to_string()),
-    }
-}
-
-fn parse_address(text: &str) -> Result<String, String> {
-    let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
-    match port {
-        Some(Ok(_)) => Ok(text.to_owned()),
-        _ => Err("an address has a host and a port, 192.0.2.1:4433 say".to_owned()),
-    }
+fn parse_peer(text: &str) -> Result<Address, AddressError> {
+    Address::of_peer(text)
 }
 
 #[cfg(test)]
@@ -456,12 +499,9 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_addresses() {
-        assert_eq!(parse_size("64KiB"), Ok(65536));
-        assert_eq!(parse_size("1000"), Ok(1000));
-        assert!(parse_size("0").is_err() && parse_size("much").is_err());
-        assert!(parse_address("[::1]:0").is_ok() && parse_address("robot.local:4433").is_ok());
-        assert!(parse_address("robot.local").is_err() && parse_address("robot:http").is_err());
+    fn addresses() {
+        assert!(parse_peer("[::1]:1").is_ok() && parse_peer("robot.local:4433").is_ok());
+        assert!(parse_peer("robot.local").is_err() && parse_peer("robot:0").is_err());
     }
 
     #[test]

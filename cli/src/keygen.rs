@@ -6,13 +6,14 @@ use countersign_certs::{Algorithm, Error, NewIdentity, Overwrite};
 
 use crate::args::KeygenArgs;
 use crate::exit::Failure;
+use crate::stdio;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Writes NAME.crt and NAME.key and tells what to do with them.
 ///
 /// # Errors
-/// A name or a time that can't be in a certificate, or files that can't be written.
+/// A name or a time that can't be in a certificate, files that can't be written, or standard output that can't.
 pub fn run(args: &KeygenArgs) -> Result<(), Failure> {
     let mut new = NewIdentity::new(&args.name);
     if args.ed25519 {
@@ -29,10 +30,11 @@ pub fn run(args: &KeygenArgs) -> Result<(), Failure> {
     let files = identity.write(&args.dir, overwrite).map_err(failure)?;
     let (certificate, key) = (files.certificate.display(), files.key.display());
     let fingerprint = identity.fingerprint();
-    println!("{fingerprint}");
-    println!("certificate: {certificate} (copy it to the peer, which names it with --peer)");
-    println!("private key: {key} (stays on this machine; readable by its owner alone)");
-    Ok(())
+    stdio::print(format_args!(
+        "{fingerprint}\n\
+         certificate: {certificate} (copy it to the peer, which names it with --peer)\n\
+         private key: {key} (stays on this machine; readable by its owner alone)\n"
+    ))
 }
 
 fn failure(error: Error) -> Failure {

@@ -2,19 +2,22 @@
 //!
 //! The program itself is `main.rs`, which reads the arguments and calls [`run`].
 //!
-//! - [`args`]: what can be said on the command line.
+//! - [`args`]: what can be said on the command line; [`usage`] reads it, [`values`] are its values.
 //! - [`exit`]: exit codes, and what ends the program early.
 //! - [`log`]: where the log goes.
 //! - [`keygen`], [`pin`], [`pipe`], [`demo`]: the commands.
 //! - [`proxy`]: a connection that can be cut, for the demo.
 //! - [`security`]: from files and fingerprints to a link's security.
 //! - [`capture`], [`trace`]: what links do, recorded and shown.
+//! - [`stdio`]: standard input, output and error.
+//! - [`words`]: what is said of links, in the words of the command line.
 //! - [`split`]: how a stream of bytes becomes messages, and messages a stream again.
 
 pub mod args;
 pub mod capture;
 pub mod demo;
 pub mod exit;
+mod help;
 pub mod keygen;
 pub mod log;
 pub mod pin;
@@ -22,7 +25,11 @@ pub mod pipe;
 pub mod proxy;
 pub mod security;
 pub mod split;
+pub mod stdio;
 pub mod trace;
+pub mod usage;
+pub mod values;
+pub mod words;
 
 use args::{Args, Command};
 use exit::Failure;
@@ -35,6 +42,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
     // Global flags and those of a command don't know of each other.
     if args.log.quiet && args.command.writes_keys() {
         let why = "--key-log cannot be used with --quiet: the log has to warn of it";
+        return Err(Failure::usage(why));
+    }
+    if args.command.names_a_channel_in_vain() {
+        let why = "--channel cannot be used with --dialect tlsstream, which has no channels";
         return Err(Failure::usage(why));
     }
     match args.command {

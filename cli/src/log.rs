@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::stderr;
-use std::path::Path;
-use std::sync::Mutex;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use countersign_tokio::core::Escaped;
 use tracing::field::{Field, Visit};
@@ -18,6 +18,10 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::args::LogArgs;
 use crate::exit::Failure;
+use crate::stdio::{self, Sink};
+
+/// The log file, if there is one.
+static LOG_FILE: OnceLock<LogFile> = OnceLock::new();
 
 /// Starts logging, for the rest of the program. Where it `expects_losses` of connections, the
 /// warnings about them are for those who ask for more.
@@ -35,9 +39,10 @@ pub fn start(args: &LogArgs, expects_losses: bool) -> Result<(), Failure> {
     };
     let to_stderr = layer()
         .event_format(Short)
-        .with_writer(stderr)
+        .log_internal_errors(false)
+        .with_writer(|| stdio::Stderr)
         .with_filter(level);
-    let opened = args.log_file.as_deref().map(open).transpose();
+    let opened = args.log_file.as_deref().map(LogFile::open).transpose();
     // An error about the file has to be told too, on standard error.
     let (file, result) = match opened {
         Ok(file) => (file, Ok(())),
@@ -46,16 +51,102 @@ pub fn start(args: &LogArgs, expects_losses: bool) -> Result<(), Failure> {
     let to_file = file.map(|file| {
         // Whoever asks for a file wants to find more in it than on the screen.
         let level = level.max(LevelFilter::INFO);
-        let to_file = layer()
+        let file: &'static LogFile = LOG_FILE.get_or_init(|| file);
+        layer()
             .with_ansi(false)
             .fmt_fields(debug_fn(escape).delimited(" "))
-            .with_writer(Mutex::new(file));
-        to_file.with_filter(level)
+            .log_internal_errors(false)
+            .with_writer(move || file)
+            .with_filter(level)
     });
     let subscriber = tracing_subscriber::registry().with(to_stderr).with(to_file);
     // A second start, in a test, leaves the first in force.
     let _ = tracing::subscriber::set_global_default(subscriber);
     result
+}
+
+/// Whether there is a log file.
+pub(crate) fn has_file() -> bool {
+    LOG_FILE.get().is_some()
+}
+
+/// Opens the log file again, under its name: the one so far may have been renamed. If that fails, the
+/// log goes on in the one so far.
+pub(crate) fn reopen() {
+    if let Some(log) = LOG_FILE.get() {
+        match log.reopen() {
+            Ok(()) => tracing::info!("opened the log file again"),
+            Err(failure) => tracing::error!("the log file stays the one it was: {failure}"),
+        }
+    }
+}
+
+/// A log file. That it can't be written is no failure of what the program was asked for.
+struct LogFile {
+    path: PathBuf,
+    state: Mutex<Opened>,
+}
+
+/// What is open under the log file's name, or was.
+struct Opened {
+    file: File,
+    sink: Sink,
+    /// It was said that it can't be written.
+    complained: bool,
+}
+
+impl Opened {
+    fn of(file: File) -> Self {
+        Self {
+            file,
+            sink: Sink::new(),
+            complained: false,
+        }
+    }
+}
+
+impl LogFile {
+    fn open(path: &Path) -> Result<Self, Failure> {
+        Ok(Self {
+            path: path.to_owned(),
+            state: Mutex::new(Opened::of(open(path)?)),
+        })
+    }
+
+    fn reopen(&self) -> Result<(), Failure> {
+        let opened = Opened::of(open(&self.path)?);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = opened;
+        Ok(())
+    }
+
+    fn put(&self, line: &[u8]) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = &mut *state;
+        let Err(error) = opened.sink.put(&opened.file, line) else {
+            return;
+        };
+        if std::mem::replace(&mut opened.complained, true) {
+            return;
+        }
+        drop(state);
+        let path = self.path.display();
+        // Not through the log, which is in the middle of a line.
+        stdio::tell(format_args!(
+            "error: {path}: the log cannot be written there ({error}); going on without"
+        ));
+    }
+}
+
+impl Write for &LogFile {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.put(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn open(path: &Path) -> Result<File, Failure> {

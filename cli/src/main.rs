@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use countersign_cli::args::Args;
 use countersign_cli::exit::Exit;
-use countersign_cli::{log, run};
+use countersign_cli::{log, run, stdio, usage};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match usage::read(std::env::args_os()) {
+        Ok(args) => args,
+        Err(error) => return say(&error),
+    };
     let verbose = args.log.verbose > 0;
     let expects_losses = args.command.loses_connections();
     let result = log::start(&args.log, expects_losses).and_then(|()| run(args));
@@ -16,6 +17,26 @@ fn main() -> ExitCode {
         Ok(()) => Exit::Done.into(),
         Err(failure) => {
             failure.report(verbose);
+            failure.exit().into()
+        }
+    }
+}
+
+/// Help and version are results, everything else is for people.
+fn say(error: &clap::Error) -> ExitCode {
+    let text = error.render();
+    let text = |styled: bool| match styled {
+        true => text.ansi().to_string(),
+        false => text.to_string(),
+    };
+    if error.use_stderr() {
+        stdio::tell(text(stdio::styles_errors()).trim_end());
+        return Exit::Usage.into();
+    }
+    match stdio::print(text(stdio::styles_output())) {
+        Ok(()) => Exit::Done.into(),
+        Err(failure) => {
+            stdio::tell(format_args!("error: {failure}"));
             failure.exit().into()
         }
     }

@@ -1,5 +1,6 @@
 //! `countersign pin`: shows fingerprints.
 
+use std::io::Write;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -10,15 +11,19 @@ use x509_cert::der::{DateTime, Decode};
 
 use crate::args::PinArgs;
 use crate::exit::Failure;
+use crate::stdio;
 
 /// Prints one line for each certificate and each fingerprint in the files.
 ///
 /// # Errors
-/// A file that can't be used as a pin.
+/// A file that can't be used as a pin, or standard output that can't be written.
 pub fn run(args: &PinArgs) -> Result<(), Failure> {
+    let mut out = stdio::output()?;
     for path in &args.file {
-        for line in describe(path)? {
-            println!("{line}");
+        let mut text = describe(path)?.join("\n");
+        text.push('\n');
+        if let Err(error) = out.write_all(text.as_bytes()) {
+            return stdio::finish(Err(error));
         }
     }
     Ok(())

@@ -64,34 +64,35 @@ fn bad(way: Way, limit: usize, stream: &[u8], messages: usize, error: SplitError
 #[test]
 fn lines_end_with_a_newline_only() {
     good(Way::Lines, b"", &[]);
-    good(Way::Lines, b"\n", &[b""]);
-    good(Way::Lines, b"a\nbc\n", &[b"a", b"bc"]);
-    good(Way::Lines, b"a\n\n\nb", &[b"a", b"", b"", b"b"]);
-    good(Way::Lines, b"a\r\nb\rc\r", &[b"a\r", b"b\rc\r"]);
+    good(Way::Lines, b"\n", &[b"\n"]);
+    good(Way::Lines, b"a\nbc\n", &[b"a\n", b"bc\n"]);
+    good(Way::Lines, b"a\n\n\nb", &[b"a\n", b"\n", b"\n", b"b"]);
+    good(Way::Lines, b"a\r\nb\rc\r", &[b"a\r\n", b"b\rc\r"]);
+    good(Way::Lines, b"a\0\n\0", &[b"a\0\n", b"\0"]);
 }
 
 #[test]
-fn a_line_is_bounded_without_its_newline() {
-    let (messages, error) = split_every_way(Way::Lines, 3, b"abc\ndef\nghi");
+fn a_line_is_bounded_with_its_newline() {
+    let (messages, error) = split_every_way(Way::Lines, 4, b"abc\ndef\nghij");
     assert_eq!((messages.len(), error), (3, None));
     bad(
         Way::Lines,
-        3,
+        4,
         b"abc\ndefg\n",
         1,
         SplitError::TooLarge {
             offset: 4,
-            limit: 3,
+            limit: 4,
         },
     );
     bad(
         Way::Lines,
-        0,
-        b"\n\na",
+        1,
+        b"\n\nab",
         2,
         SplitError::TooLarge {
             offset: 2,
-            limit: 0,
+            limit: 1,
         },
     );
 }
@@ -233,7 +234,8 @@ fn a_picture_is_bounded() {
 #[test]
 fn a_picture_that_is_cut_off_is_an_error_wherever_it_is_cut() {
     let picture = picture();
-    for cut in 1..picture.len() {
+    // A single 0xff at the end may as well be padding.
+    for cut in 2..picture.len() {
         let stream = [&picture, &picture[..cut]].concat();
         let missing = "a JPEG picture without its end (0xff 0xd9)";
         let offset = picture.len() as u64;
@@ -247,12 +249,17 @@ fn a_picture_that_is_cut_off_is_an_error_wherever_it_is_cut() {
 }
 
 #[test]
-fn nothing_may_stand_between_pictures() {
-    let table: [(&[u8], u64, u8); 4] = [
+fn what_is_neither_picture_nor_padding_nor_a_head_is_an_error_with_its_place() {
+    let table: [(&[u8], u64, u8); 9] = [
         (b"garbage", 0, b'g'),
         (b"\xff\xd9", 1, 0xd9),
-        (b"\xff\xd8\xff\xd9\0", 4, 0),
-        (b"\xff\xd8\xff\xd9\xff\xff\xd8\xff\xd9", 5, 0xff),
+        (b"\xff\xd8\xff\xd9\x01", 4, 1),
+        (b"\xff\xd8\xff\xd9\0\r\n\xff\xff\xd0", 9, 0xd0),
+        (b"\xff\xd8\xff\xd9-\r\n", 5, b'\r'),
+        (b"\xff\xd8\xff\xd9--b\0", 7, 0),
+        (b"\xff\xd8\xff\xd9--b\r\nno name\r\n", 11, b' '),
+        (b"\xff\xd8\xff\xd9--b\r\nname\r\n", 13, b'\r'),
+        (b"\xff\xd8\xff\xd9--b\r\n: value\r\n", 9, b':'),
     ];
     for (stream, offset, found) in table {
         let pictures = usize::from(offset >= 4);
@@ -263,6 +270,76 @@ fn nothing_may_stand_between_pictures() {
             pictures,
             SplitError::NotAPicture { offset, found },
         );
+    }
+}
+
+/// What cameras write between pictures, one after another.
+const BETWEEN: [&[u8]; 14] = [
+    b"\0",
+    b"\0\0\0",
+    b"\xff",
+    b"\xff\xff",
+    b"\n",
+    b"\r\n",
+    b" \t",
+    // As mjpg-streamer writes it.
+    b"\r\n--boundarydonotcross \r\nContent-Type: image/jpeg\r\nContent-Length: 1234\r\n\
+      X-Timestamp: 12.345678\r\n\r\n",
+    // As ffmpeg does.
+    b"--ffmpeg\r\nContent-type: image/jpeg\r\nContent-length: 5679\r\n\r\n",
+    b"--b\nContent-Type:image/jpeg\n\n",
+    // Without an empty line, without a head, with a value that goes on in the next line.
+    b"--b\r\nContent-Type: image/jpeg\r\n",
+    b"--b\r\n",
+    b"--b\r\nX-Camera: one\r\n two\r\n\r\n",
+    // The end of one stream before another.
+    b"--b--\r\n\r\n",
+];
+
+#[test]
+fn what_cameras_write_between_pictures_is_skipped() {
+    let picture = picture();
+    let least: &[u8] = b"\xff\xd8\xff\xd9";
+    for between in BETWEEN {
+        let stream = [between, &picture, between, least, between].concat();
+        good(Way::Jpeg, &stream, &[&picture, least]);
+    }
+    // A stream that breaks off in the middle of a head has all its pictures.
+    let head = BETWEEN[7];
+    for end in 0..head.len() {
+        good(Way::Jpeg, &[&picture, &head[..end]].concat(), &[&picture]);
+    }
+}
+
+#[test]
+fn a_stream_of_padding_is_no_stream_of_pictures() {
+    for stream in [
+        &b"\0\0\n"[..],
+        b"\xff",
+        b"--b\r\nContent-Type: text/plain\r\n\r\n",
+    ] {
+        let end = stream.len() as u64;
+        bad(Way::Jpeg, 1000, stream, 0, SplitError::NoPicture { end });
+    }
+}
+
+#[test]
+fn so_much_is_skipped_and_no_more() {
+    const LIMIT: usize = 1 << 20;
+    let least: &[u8] = b"\xff\xd8\xff\xd9";
+    for fill in [b"\0", b"\n", b"\xff"] {
+        let stream = [least, &fill.repeat(LIMIT), least].concat();
+        let (pictures, error) = split(Way::Jpeg, 1000, stream.chunks(4096));
+        assert_eq!((pictures.len(), error), (2, None));
+        let stream = [least, &fill.repeat(LIMIT + 1), least].concat();
+        for size in [1, 4096, stream.len()] {
+            let (pictures, error) = split(Way::Jpeg, 1000, stream.chunks(size));
+            let expected = SplitError::NoPictureFollows {
+                offset: 4,
+                limit: LIMIT as u64,
+            };
+            assert_eq!((pictures.len(), error), (1, Some(expected)));
+        }
     }
 }
 
@@ -334,8 +411,9 @@ fn join(way: Way, messages: &[Vec<u8>]) -> Result<Vec<u8>, JoinError> {
 #[test]
 fn joiners_put_around_a_message_what_its_way_needs() {
     let messages = [b"ab".to_vec(), Vec::new()];
-    assert_eq!(join(Way::Lines, &messages), Ok(b"ab\n\n".to_vec()));
-    assert_eq!(join(Way::Jpeg, &messages), Ok(b"ab".to_vec()));
+    for way in [Way::Bytes, Way::Lines, Way::Jpeg] {
+        assert_eq!(join(way, &messages), Ok(b"ab".to_vec()));
+    }
     assert_eq!(
         join(Way::Length, &messages),
         Ok(b"\0\0\0\x02ab\0\0\0\0".to_vec())
@@ -366,6 +444,50 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
         1 => Just(b"\xff\xd8\xff\xd9".to_vec()),
     ];
     prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
+}
+
+/// What cameras write between pictures, in any order.
+fn between() -> impl Strategy<Value = Vec<u8>> {
+    let pieces = prop::collection::vec(prop::sample::select(BETWEEN.to_vec()), 0..5);
+    // A head without its empty line is followed by a picture or another head.
+    pieces.prop_map(|pieces| {
+        let mut between = Vec::new();
+        for piece in pieces {
+            let padding = !piece.starts_with(b"--");
+            if padding && between.ends_with(b"\n") {
+                between.extend_from_slice(b"\r\n");
+            }
+            between.extend_from_slice(piece);
+        }
+        between
+    })
+}
+
+/// A picture with segments and scans that hold anything.
+fn anything() -> impl Strategy<Value = Vec<u8>> {
+    let byte =
+        prop_oneof![2 => any::<u8>(), 1 => prop::sample::select(b"\xff\xd8\xd9\0-\n".to_vec())];
+    let content = prop::collection::vec(byte, 0..60);
+    let part = (any::<bool>(), 0usize..3, content).prop_map(|(scan, fill, content)| {
+        let code = if scan { 0xda } else { 0xe1 };
+        let mut part = vec![0xff; 1 + fill];
+        part.push(code);
+        let length = u16::try_from(content.len() + 2).expect("it is short");
+        part.extend(length.to_be_bytes());
+        part.extend_from_slice(&content);
+        if scan {
+            for byte in content {
+                part.push(byte);
+                if byte == 0xff {
+                    part.push(0);
+                }
+            }
+            part.extend(b"\xff\xd0");
+        }
+        part
+    });
+    prop::collection::vec(part, 0..6)
+        .prop_map(|parts| [&b"\xff\xd8"[..], &parts.concat(), b"\xff\xd9"].concat())
 }
 
 /// `stream` cut into chunks of the sizes given, again and again.
@@ -413,10 +535,34 @@ proptest! {
     ) {
         let (messages, error) = split(Way::Lines, 1000, cut(&stream, &sizes));
         prop_assert_eq!(error, None);
-        let mut expected = stream;
-        if expected.last().is_some_and(|&byte| byte != b'\n') {
-            expected.push(b'\n');
+        prop_assert_eq!(join(Way::Lines, &messages), Ok(stream));
+    }
+
+    #[test]
+    fn bytes_pass_through_as_they_are(
+        stream in prop::collection::vec(any::<u8>(), 0..300),
+        sizes in prop::collection::vec(1usize..40, 1..6),
+        limit in 1usize..50,
+    ) {
+        let (messages, error) = split(Way::Bytes, limit, cut(&stream, &sizes));
+        prop_assert_eq!(error, None);
+        prop_assert!(messages.iter().all(|message| (1..=limit).contains(&message.len())));
+        prop_assert_eq!(join(Way::Bytes, &messages), Ok(stream));
+    }
+
+    #[test]
+    fn pictures_come_out_whatever_cameras_write_between_them(
+        pictures in prop::collection::vec((between(), anything()), 1..6),
+        last in between(),
+        sizes in prop::collection::vec(1usize..40, 1..6),
+    ) {
+        let mut stream = Vec::new();
+        for (between, picture) in &pictures {
+            stream.extend_from_slice(between);
+            stream.extend_from_slice(picture);
         }
-        prop_assert_eq!(join(Way::Lines, &messages), Ok(expected));
+        stream.extend(last);
+        let pictures: Vec<_> = pictures.into_iter().map(|(_, picture)| picture).collect();
+        prop_assert_eq!(split(Way::Jpeg, 10_000, cut(&stream, &sizes)), (pictures, None));
     }
 }

@@ -10,8 +10,8 @@ mod common;
 use std::time::Duration;
 
 use countersign_core::wire::{
-    ChannelEntry, FrameType, GreetingHead, MAX_GREETING, SessionOutcome, VERSION, encode_close,
-    encode_greeting,
+    ChannelEntry, CloseHead, FrameType, GreetingHead, MAX_GREETING, SessionOutcome, VERSION,
+    encode_close, encode_greeting,
 };
 use countersign_core::{
     Bytes, ChannelConfig, ChannelId, DEFAULT_FRAME_LIMIT, Instant, Life, Link, Loss, Mode, Role,
@@ -124,7 +124,7 @@ fn expiring(waiting: usize) -> Link {
 /// The receiver closes; what is not on the wire is withdrawn.
 fn close(waiting: usize) -> (Link, Vec<u8>) {
     let mut said = vec![0; MAX_GREETING];
-    let length = encode_close(core::iter::empty(), &mut said);
+    let length = encode_close(&CloseHead::ALL_WELL, core::iter::empty(), &mut said);
     said.truncate(length.expect("a short frame"));
     (half(waiting), said)
 }

@@ -413,6 +413,7 @@ pub struct Config {
     pub(crate) frame_limit: usize,
     pub(crate) patience: Patience,
     pub(crate) reconnect: Reconnect,
+    pub(crate) single_session: bool,
 }
 
 impl Default for Config {
@@ -434,6 +435,7 @@ impl Config {
             frame_limit: DEFAULT_FRAME_LIMIT,
             patience: Patience::default(),
             reconnect: Reconnect::default(),
+            single_session: false,
         }
     }
 
@@ -482,6 +484,29 @@ impl Config {
         self.reconnect = Reconnect::never();
         self.patience.retain = Duration::ZERO;
         self
+    }
+
+    /// The link ends with its session: where that can't be resumed, no other takes its place. For
+    /// streams, in which what follows a gap is of no use. Connections may be lost and replaced as
+    /// often as they like; in the tlsstream dialect, which can't resume, the link ends with the
+    /// first that is lost.
+    ///
+    /// An opener that finds its session gone ends as
+    /// [`EndReason::SessionLost`](crate::EndReason::SessionLost), and tells the peer so. An acceptor
+    /// ends when the peer that it waits for comes back without the session, and refuses it with
+    /// [`refuse::SESSION_OVER`](crate::refuse::SESSION_OVER); a peer that has not proved its
+    /// identity can't bring that about. So a peer has one such link at a time with an acceptor: who
+    /// begins another while the first has no connection ends the first.
+    #[must_use]
+    pub fn single_session(mut self) -> Self {
+        self.single_session = true;
+        self
+    }
+
+    /// Whether the link ends with its session.
+    #[must_use]
+    pub fn is_single_session(&self) -> bool {
+        self.single_session
     }
 
     /// The largest frame that this end takes and sends, in bytes with its header.

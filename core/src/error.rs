@@ -6,8 +6,11 @@ use core::fmt;
 
 use bytes::Bytes;
 
+use crate::close::CloseReason;
 use crate::config::{Mode, Policy};
 use crate::escaped::Escaped;
+pub use crate::misbehaved::PeerMisbehaved;
+use crate::refuse::Refusal;
 
 /// The output slice does not hold the next thing to be written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,10 +101,14 @@ impl fmt::Display for SendError {
 
 impl core::error::Error for SendError {}
 
-/// A command about received messages that does not fit.
+/// Why there is no message to take, or a command about received messages that does not fit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ReceiveError {
+    /// The session is over in which the messages came that were taken so far: what is taken from
+    /// here on belongs to the next one. Told once, in its place in the stream, and no mistake of
+    /// anybody's; taking goes on behind it.
+    SessionBorder(SessionLoss),
     /// The link has no such channel.
     NoSuchChannel,
     /// The channel is in send mode here.
@@ -117,6 +124,9 @@ pub enum ReceiveError {
 impl fmt::Display for ReceiveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::SessionBorder(why) => {
+                return write!(f, "a session ended here, what follows is of another: {why}");
+            }
             Self::NoSuchChannel => "the link has no such channel",
             Self::SendMode => "the channel is in send mode at this end",
             Self::NotWaiting => "no message of that number waits to be handled",
@@ -158,6 +168,10 @@ pub enum EndReason {
     Closed {
         /// Whether this end asked first.
         by_us: bool,
+        /// What this end has said.
+        ours: CloseReason,
+        /// What the peer has said.
+        theirs: CloseReason,
     },
     /// This end closed the link before it was up.
     ClosedBeforeConnected,
@@ -179,19 +193,15 @@ pub enum EndReason {
     /// The two ends' declarations don't fit together.
     Incompatible(Incompatible),
     /// The peer refused the link.
-    Refused {
-        /// The peer's code (`docs/protocol.md`, Handshake).
-        code: u16,
-        /// The peer's words.
-        text: String,
-    },
-    /// An acceptor's link that never was: there was no room for it, as the peer was told.
-    Busy {
-        /// Why, in the words of [`Link::refuse_busy`](crate::Link::refuse_busy).
-        text: String,
-    },
+    Refused(Refusal),
+    /// An acceptor's link that never was: this end has turned the peer away
+    /// ([`Link::refuse`](crate::Link::refuse)).
+    TurnedAway(Refusal),
     /// The connection was lost, and no other is waited for.
     Lost(Loss),
+    /// The session is lost, and the link was declared to end with it
+    /// ([`Config::single_session`](crate::Config::single_session)).
+    SessionLost(SessionLoss),
     /// An acceptor's link that only lent its ear: HELLO named the session of another one, and the
     /// connection went over to that.
     TakenOver,
@@ -201,10 +211,43 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    /// Whether the link ended as both ends wanted.
+    /// A close in which both ends say that all is well.
+    #[must_use]
+    pub const fn closed(by_us: bool) -> Self {
+        Self::Closed {
+            by_us,
+            ours: CloseReason::ALL_WELL,
+            theirs: CloseReason::ALL_WELL,
+        }
+    }
+
+    /// Whether the link ended as both ends wanted: it was closed, and both say that all is well.
     #[must_use]
     pub const fn is_orderly(&self) -> bool {
+        match self {
+            Self::Closed { ours, theirs, .. } => ours.is_all_well() && theirs.is_all_well(),
+            Self::ClosedBeforeConnected => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the link was closed, whatever the ends have said with it: everything that was sent
+    /// has its verdict.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
         matches!(self, Self::Closed { .. } | Self::ClosedBeforeConnected)
+    }
+
+    /// Whether this is the end of what there was to receive: the link was closed, and the peer says
+    /// that all is well. Anything else is an error to whoever receives, who may not take what came
+    /// for the whole.
+    #[must_use]
+    pub const fn ends_stream(&self) -> bool {
+        match self {
+            Self::Closed { theirs, .. } => theirs.is_all_well(),
+            Self::ClosedBeforeConnected => true,
+            _ => false,
+        }
     }
 
     /// Whether connecting again with the same declarations can help.
@@ -212,7 +255,9 @@ impl EndReason {
     pub const fn can_retry(&self) -> bool {
         match self {
             Self::Lost(loss) => loss.can_heal(),
-            Self::Refused { code, .. } => *code == crate::refuse::BUSY,
+            Self::Refused(refusal) => refusal.again,
+            Self::Closed { theirs, .. } => theirs.again,
+            Self::SessionLost(_) => true,
             _ => false,
         }
     }
@@ -221,8 +266,11 @@ impl EndReason {
 impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed { by_us: true } => f.write_str("closed by this end"),
-            Self::Closed { by_us: false } => f.write_str("closed by the peer"),
+            Self::Closed {
+                by_us,
+                ours,
+                theirs,
+            } => closed(f, *by_us, ours, theirs),
             Self::ClosedBeforeConnected => f.write_str("closed before the link was up"),
             Self::Peer(what) => write!(f, "the peer broke the protocol: {what}"),
             Self::AccusedByPeer { code, text } => {
@@ -239,14 +287,10 @@ impl fmt::Display for EndReason {
                 "the peer no longer accepts this end's identity: it has removed our pin",
             ),
             Self::Incompatible(what) => what.fmt(f),
-            Self::Refused { code, text } => {
-                let text = Escaped::new(text);
-                write!(f, "the peer refused: {text} (code {code})")
-            }
-            Self::Busy { text } => {
-                write!(f, "there was no room for the peer: {}", Escaped::new(text))
-            }
+            Self::Refused(refusal) => write!(f, "the peer refused: {refusal}"),
+            Self::TurnedAway(refusal) => write!(f, "the peer was turned away: {refusal}"),
             Self::Lost(what) => write!(f, "the connection was lost: {what}"),
+            Self::SessionLost(why) => write!(f, "the session is lost: {why}"),
             Self::Stale => f.write_str("the peer has come back on another connection since"),
             Self::TakenOver => f.write_str("the connection went over to the link that it names"),
         }
@@ -255,17 +299,39 @@ impl fmt::Display for EndReason {
 
 impl core::error::Error for EndReason {}
 
+fn closed(
+    f: &mut fmt::Formatter<'_>,
+    by_us: bool,
+    ours: &CloseReason,
+    theirs: &CloseReason,
+) -> fmt::Result {
+    let (end, reason, other, answer) = if by_us {
+        ("this end", ours, "the peer", theirs)
+    } else {
+        ("the peer", theirs, "this end", ours)
+    };
+    write!(f, "closed by {end}")?;
+    if !reason.is_all_well() {
+        write!(f, ": {reason}")?;
+    }
+    if !answer.is_all_well() {
+        write!(f, "; {other} says: {answer}")?;
+    }
+    Ok(())
+}
+
 /// How a connection was lost.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Loss {
     /// The transport failed or was reset; the caller knows more.
     Transport,
-    /// The peer ended the connection without closing the link.
+    /// The peer ended the connection without closing the link, or it broke off.
     PeerLeft,
     /// The peer ended the connection before the handshake was complete, without a word.
     PeerLeftEarly,
-    /// The connection could not be secured, or broke; the caller knows more.
+    /// The connection could not be secured, or what arrived is not what was sent; the caller knows
+    /// more.
     Security,
     /// The peer, proven to be the one that is pinned, does not accept this end's identity, or this
     /// end's own security can't be had; neither ever will as they are set. The caller knows more.
@@ -274,6 +340,10 @@ pub enum Loss {
     /// will: another identity, another service, or one that breaks the rules of TLS. A link that
     /// was up before has merely lost a connection by this, another ends. The caller knows more.
     Unproven,
+    /// One end's certificate is not valid now, by its own or by the other end's clock: it has expired
+    /// or is not valid yet. What mends it is time, or a new certificate: a link that was up before
+    /// waits for that, another ends. The caller knows more.
+    OutOfDate,
     /// Nothing came from the peer for [`Patience::give_up`](crate::Patience::give_up).
     Silence,
     /// The handshake took longer than [`Patience::handshake`](crate::Patience::handshake).
@@ -284,8 +354,9 @@ pub enum Loss {
     Abandoned,
     /// The peer came back on another connection.
     Replaced,
-    /// The peer refused for now: it has no room.
-    Busy,
+    /// The peer refused for now: it has no room, say. [`Link::refusal`](crate::Link::refusal) has
+    /// its words.
+    Refused,
     /// The peer did not come back within [`Patience::retain`](crate::Patience::retain).
     StayedAway,
     /// More links waited for their peers than the acceptor has room for.
@@ -296,7 +367,10 @@ impl Loss {
     /// Whether another connection may fare better.
     #[must_use]
     pub const fn can_heal(self) -> bool {
-        !matches!(self, Self::NotTrusted | Self::Unproven | Self::Abandoned)
+        !matches!(
+            self,
+            Self::NotTrusted | Self::Unproven | Self::OutOfDate | Self::Abandoned
+        )
     }
 
     /// Whether only the connection is over, so that a session can go on.
@@ -352,12 +426,16 @@ impl fmt::Display for Loss {
             Self::Security => "the connection could not be secured",
             Self::NotTrusted => "one end does not accept the other",
             Self::Unproven => "whoever is there has not proven to be the peer",
+            Self::OutOfDate => "a certificate is not valid at this time",
             Self::Silence => "nothing came from the peer for too long",
-            Self::HandshakeTooSlow => "the handshake took too long",
+            Self::HandshakeTooSlow => {
+                "the handshake took too long; one end must open the connection and the other accept \
+                 it, and both must agree on TLS or plain text and on the dialect"
+            }
             Self::CloseTooSlow => "the close came to a standstill",
             Self::Abandoned => "this end let go of it",
             Self::Replaced => "the peer came back on another one",
-            Self::Busy => "the peer has no room",
+            Self::Refused => "the peer refused for now",
             Self::StayedAway => "the peer did not come back in time",
             Self::Evicted => "too many peers were away at once",
         })
@@ -440,160 +518,3 @@ impl fmt::Display for Incompatible {
         }
     }
 }
-
-/// What a peer did that the protocol forbids. Each is a violation in `docs/protocol.md`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
-pub enum PeerMisbehaved {
-    /// The first bytes are not those of `countersign/1`.
-    NotCountersign,
-    /// A frame type that must be known, and isn't.
-    UnknownFrame(u8),
-    /// Flags that the frame type does not have.
-    UnknownFlags {
-        /// The frame type.
-        kind: u8,
-        /// The flags.
-        flags: u8,
-    },
-    /// A body shorter or longer than the frame type or the frame limit allows.
-    FrameLength {
-        /// The frame type.
-        kind: u8,
-        /// The body's length in bytes.
-        length: usize,
-    },
-    /// A body that ends inside a field.
-    Truncated,
-    /// A text that is not UTF-8.
-    NotText,
-    /// A HELLO or WELCOME with fields that can't be, or a WELCOME that does not answer the HELLO.
-    Greeting,
-    /// A frame that has no place at this point of the connection.
-    Unexpected,
-    /// A channel that the handshake did not agree on.
-    UnknownChannel(u16),
-    /// A frame that only the other end of the channel may send.
-    WrongDirection(u16),
-    /// A message number that does not follow the one before, or one that can't be.
-    SequenceGap,
-    /// A fragment that continues nothing, or a new message before the last one's end.
-    FragmentOrder,
-    /// Fragments that are empty or don't add up to the announced length.
-    FragmentLength,
-    /// A message above the receiver's limit.
-    MessageTooLarge {
-        /// The announced length in bytes.
-        length: u64,
-        /// The limit in bytes.
-        limit: usize,
-    },
-    /// More messages or bytes than the receiver's window allows.
-    WindowExceeded,
-    /// An acknowledgement for what was never sent.
-    AckedTooMuch,
-    /// An acknowledgement of less than was acknowledged before.
-    AckedBackwards,
-    /// A rejection, a note or a credit for a message that does not await one.
-    NothingToSettle,
-    /// Skipped numbers that had come already.
-    SkippedBackwards,
-    /// A CLOSE that names a wrong channel or a number below one already seen.
-    CloseList,
-    /// A message, a CLOSE or a DONE after the sender had said that no more would come.
-    AfterClose,
-    /// A DONE while messages or acknowledgements were outstanding.
-    DoneTooEarly,
-    /// A resume with figures that contradict what was said before.
-    Resume,
-    /// `tlsstream`: a length that is not one to twenty digits and `!`.
-    StreamLength,
-    /// `tlsstream`: a message of length zero.
-    StreamEmpty,
-    /// `tlsstream`: something else than `OK!`, or a confirmation of nothing.
-    StreamConfirmation,
-    /// `tlsstream`: a message before the one before it was confirmed.
-    StreamTooSoon,
-}
-
-impl PeerMisbehaved {
-    /// The code of the ABORT frame that tells the peer.
-    #[must_use]
-    pub const fn abort_code(self) -> u16 {
-        match self {
-            Self::NotCountersign
-            | Self::UnknownFrame(_)
-            | Self::UnknownFlags { .. }
-            | Self::FrameLength { .. }
-            | Self::Truncated
-            | Self::NotText => crate::abort::FRAMING,
-            Self::Greeting | Self::Unexpected | Self::Resume => crate::abort::HANDSHAKE,
-            Self::MessageTooLarge { .. } | Self::WindowExceeded => crate::abort::LIMIT,
-            Self::CloseList | Self::AfterClose | Self::DoneTooEarly => crate::abort::CLOSE,
-            _ => crate::abort::SEQUENCE,
-        }
-    }
-}
-
-impl fmt::Display for PeerMisbehaved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotCountersign => f.write_str("its first bytes are not countersign's"),
-            Self::UnknownFrame(kind) => {
-                write!(f, "unknown frame type {kind:#04x}")?;
-                match kind {
-                    0x16 => f.write_str(", with which TLS begins; this end is set to plain text"),
-                    b'3'..=b'9' => f.write_str(", with which the tlsstream dialect begins"),
-                    _ => Ok(()),
-                }
-            }
-            Self::UnknownFlags { kind, flags } => write!(
-                f,
-                "unknown flags {flags:#04x} in a frame of type {kind:#04x}"
-            ),
-            Self::FrameLength { kind, length } => write!(
-                f,
-                "a frame of type {kind:#04x} with a body of {length} bytes"
-            ),
-            Self::MessageTooLarge { length, limit } => {
-                write!(f, "a message of {length} bytes where {limit} are allowed")
-            }
-            Self::UnknownChannel(channel) => write!(f, "a frame for unknown channel {channel}"),
-            Self::WrongDirection(channel) => {
-                write!(f, "a frame that goes the other way on channel {channel}")
-            }
-            other => f.write_str(other.plain()),
-        }
-    }
-}
-
-impl PeerMisbehaved {
-    /// The text of those that carry no figures.
-    const fn plain(self) -> &'static str {
-        match self {
-            Self::Truncated => "a frame that ends inside a field",
-            Self::NotText => "a text that is not UTF-8",
-            Self::Greeting => "a handshake frame with impossible fields",
-            Self::Unexpected => "a frame that has no place at this point",
-            Self::SequenceGap => "a gap in the message numbers",
-            Self::FragmentOrder => "fragments out of order",
-            Self::FragmentLength => "fragments that don't add up",
-            Self::WindowExceeded => "more than the receive window holds",
-            Self::AckedTooMuch => "an acknowledgement of what was never sent",
-            Self::AckedBackwards => "an acknowledgement that goes backwards",
-            Self::NothingToSettle => "a frame about a message that does not await it",
-            Self::SkippedBackwards => "skipped numbers that had come already",
-            Self::CloseList => "a close with impossible numbers",
-            Self::AfterClose => "something after it had closed",
-            Self::DoneTooEarly => "an end while messages were outstanding",
-            Self::Resume => "a resume that contradicts what was said before",
-            Self::StreamLength => "a length that is not a number followed by '!'",
-            Self::StreamEmpty => "a message of length zero",
-            Self::StreamConfirmation => "a confirmation that is not 'OK!'",
-            Self::StreamTooSoon => "a message before the last one was confirmed",
-            _ => "a violation",
-        }
-    }
-}
-
-impl core::error::Error for PeerMisbehaved {}

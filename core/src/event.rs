@@ -40,7 +40,8 @@ pub enum Event {
     /// The session could not be resumed. Every message of it has its verdict, told before this;
     /// [`Event::Connected`] follows when a new one begins.
     SessionLost(SessionLoss),
-    /// At least one message waits on a channel in receive mode.
+    /// At least one message waits on a channel in receive mode, or the border between two
+    /// sessions.
     Readable(ChannelId),
     /// A channel that was `Blocked` has room again.
     Room(ChannelId),

@@ -15,16 +15,17 @@
 //! |---|---|
 //! | declare channels, limits and patience | [`Config`], [`ChannelConfig`], [`Patience`] |
 //! | say whether and when to connect again | [`Reconnect`], [`RetryLimit`] |
-//! | admit peers, and lead those that return to their links | [`Sessions`], [`Link::visit`], [`Link::take_over`], [`Link::admit`], [`Link::refuse_busy`] |
+//! | admit peers, and lead those that return to their links | [`Sessions`], [`Link::visit`], [`Link::take_over`], [`Link::admit`], [`Link::refuse`] |
 //! | know how much memory a link takes at most | [`Config::memory_bound`] |
 //! | drive a link | [`Link`], [`Output`], [`Event`], [`Instant`] |
 //! | know how a link stands | [`Link::status`] |
 //! | know what became of a message | [`Verdict`], [`VerdictCounts`], [`ChannelReport`] |
 //! | tell errors apart, by who is to blame | [`SendError`], [`ReceiveError`], [`OutOfOrder`] (this end's caller), [`PeerMisbehaved`] (the peer), [`Incompatible`] (both ends' declarations), [`Loss`] (the transport); [`EndReason`] holds the one that ended a link |
+//! | close a link and say why, or refuse one | [`Link::close`], [`CloseReason`], [`Refusal`] |
 //! | show what a peer says | [`Escaped`] |
 //! | read the table of a link's life | [`Life`], [`Input`], [`Step`] |
 //! | record everything that is done with a link | [`Link::observed`], [`Observe`], [`Call`], [`Outcome`] |
-//! | work with frames themselves | [`wire`], [`abort`], [`refuse`], [`reject`] |
+//! | work with frames themselves | [`wire`], [`abort`], [`close`], [`refuse`], [`reject`] |
 //!
 //! # Features
 //!
@@ -38,6 +39,7 @@ extern crate alloc;
 
 pub mod abort;
 mod bound;
+pub mod close;
 mod config;
 mod config_error;
 mod error;
@@ -46,6 +48,7 @@ mod event;
 mod hidden;
 mod life;
 mod link;
+mod misbehaved;
 mod names;
 mod observe;
 mod receive;
@@ -59,6 +62,7 @@ mod time;
 mod verdict;
 pub mod wire;
 
+pub use close::CloseReason;
 pub use config::*;
 pub use config_error::{ConfigError, ConfigProblem};
 pub use error::*;
@@ -74,6 +78,7 @@ pub use link::{
 };
 pub use observe::{Call, Observe, Outcome};
 pub use reconnect::{Reconnect, RetryLimit};
+pub use refuse::Refusal;
 pub(crate) use send::SendHalf;
 pub use sessions::{DEFAULT_SESSIONS, GoneSession, SessionId, Sessions};
 pub use spent::Spent;

@@ -5,19 +5,20 @@ use crate::{EndReason, Event, Loss, ReceiveError, SendError, SessionLoss};
 
 impl Loss {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Transport,
         Self::PeerLeft,
         Self::PeerLeftEarly,
         Self::Security,
         Self::NotTrusted,
         Self::Unproven,
+        Self::OutOfDate,
         Self::Silence,
         Self::HandshakeTooSlow,
         Self::CloseTooSlow,
         Self::Abandoned,
         Self::Replaced,
-        Self::Busy,
+        Self::Refused,
         Self::StayedAway,
         Self::Evicted,
     ];
@@ -32,12 +33,13 @@ impl Loss {
             Self::Security => "security",
             Self::NotTrusted => "not-trusted",
             Self::Unproven => "unproven",
+            Self::OutOfDate => "out-of-date",
             Self::Silence => "silence",
             Self::HandshakeTooSlow => "handshake-too-slow",
             Self::CloseTooSlow => "close-too-slow",
             Self::Abandoned => "abandoned",
             Self::Replaced => "replaced",
-            Self::Busy => "busy",
+            Self::Refused => "refused-for-now",
             Self::StayedAway => "stayed-away",
             Self::Evicted => "evicted",
         }
@@ -45,6 +47,15 @@ impl Loss {
 }
 
 impl SessionLoss {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 5] = [
+        Self::NotKnown,
+        Self::TooOld,
+        Self::OtherPeer,
+        Self::StartedAnew,
+        Self::Dialect,
+    ];
+
     /// The name, in lower case with dashes.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -63,17 +74,18 @@ impl EndReason {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Closed { by_us: true } => "closed-by-us",
-            Self::Closed { by_us: false } => "closed-by-peer",
+            Self::Closed { by_us: true, .. } => "closed-by-us",
+            Self::Closed { by_us: false, .. } => "closed-by-peer",
             Self::ClosedBeforeConnected => "closed-before-connected",
             Self::Peer(_) => "peer-misbehaved",
             Self::AccusedByPeer { .. } => "accused",
             Self::Revoked { by_us: true } => "revoked-by-us",
             Self::Revoked { by_us: false } => "revoked-by-peer",
             Self::Incompatible(_) => "incompatible",
-            Self::Refused { .. } => "refused",
-            Self::Busy { .. } => "no-room",
+            Self::Refused(_) => "refused",
+            Self::TurnedAway(_) => "turned-away",
             Self::Lost(loss) => loss.name(),
+            Self::SessionLost(_) => "session-lost",
             Self::TakenOver => "taken-over",
             Self::Stale => "stale",
         }
@@ -101,6 +113,7 @@ impl ReceiveError {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::SessionBorder(_) => "session-border",
             Self::NoSuchChannel => "no-such-channel",
             Self::SendMode => "send-mode",
             Self::NotWaiting => "not-waiting",

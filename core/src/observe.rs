@@ -6,8 +6,8 @@ use core::hash::{Hash, Hasher};
 
 use crate::hidden::Hidden;
 use crate::{
-    ChannelId, CloseMode, Config, EndReason, Event, GoneSession, Instant, Loss, OutOfOrder, Output,
-    PeerId, ReceiveError, Role, SendError, Sequence, TakeOver,
+    ChannelId, CloseMode, CloseReason, Config, EndReason, Event, GoneSession, Instant, Loss,
+    OutOfOrder, Output, PeerId, ReceiveError, Refusal, Role, SendError, Sequence, TakeOver,
 };
 
 /// Hears of every call that may change a link, before it is made, and of what came of it. Of a
@@ -64,7 +64,8 @@ pub enum Call<'a> {
         message: &'a [u8],
         expires: Option<Instant>,
     },
-    /// [`Link::take`](crate::Link::take); then [`Outcome::Taken`]
+    /// [`Link::take`](crate::Link::take); then [`Outcome::Taken`], or [`Outcome::Settled`] with
+    /// the border between two sessions
     Take { channel: ChannelId },
     /// [`Link::handle`](crate::Link::handle); then [`Outcome::Settled`]
     Handle {
@@ -80,8 +81,11 @@ pub enum Call<'a> {
     },
     /// [`Link::abandon`](crate::Link::abandon); then [`Outcome::Settled`]
     Abandon { channel: ChannelId },
-    /// [`Link::close`](crate::Link::close)
-    Close(CloseMode),
+    /// [`Link::close_with`](crate::Link::close_with), or [`Link::close`](crate::Link::close)
+    Close {
+        mode: CloseMode,
+        reason: &'a CloseReason,
+    },
     /// [`Link::connect_now`](crate::Link::connect_now)
     ConnectNow,
     /// [`Link::take_over`](crate::Link::take_over); then [`Outcome::TakenOver`]. The visitor is
@@ -93,8 +97,8 @@ pub enum Call<'a> {
     },
     /// [`Link::admit`](crate::Link::admit)
     Admit { gone: Option<&'a GoneSession> },
-    /// [`Link::refuse_busy`](crate::Link::refuse_busy)
-    RefuseBusy { why: &'a str },
+    /// [`Link::refuse`](crate::Link::refuse)
+    Refuse { refusal: &'a Refusal },
     /// [`Link::evict`](crate::Link::evict)
     Evict,
     /// [`Link::revoke`](crate::Link::revoke)
@@ -123,11 +127,11 @@ impl Call<'_> {
             Self::Handle { .. } => "handle",
             Self::Reject { .. } => "reject",
             Self::Abandon { .. } => "abandon",
-            Self::Close(_) => "close",
+            Self::Close { .. } => "close",
             Self::ConnectNow => "connect_now",
             Self::TakeOver { .. } => "take_over",
             Self::Admit { .. } => "admit",
-            Self::RefuseBusy { .. } => "refuse_busy",
+            Self::Refuse { .. } => "refuse",
             Self::Evict => "evict",
             Self::Revoke => "revoke",
             Self::PollOutput { .. } => "poll_output",
@@ -167,7 +171,7 @@ pub enum Outcome<'a> {
         /// Its length.
         length: usize,
     },
-    /// Whether it could be done.
+    /// Whether it could be done; of [`Link::take`](crate::Link::take), the border that it gave.
     Settled(Result<(), ReceiveError>),
     /// Whose the connection is.
     TakenOver(TakeOver),

@@ -1,11 +1,11 @@
 //! Which link has which session: how an acceptor with many links finds the one that a returning
 //! peer belongs to.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::{PeerId, Sequence};
+use crate::{PeerId, Sequence, Visit};
 
 /// A session's id: sixteen bytes, not all zero.
 pub type SessionId = [u8; 16];
@@ -61,7 +61,7 @@ impl GoneSession {
 /// - [adds](Self::add) a link's session when it begins,
 /// - says when its connection is [lost](Self::lost) and when it has [resumed](Self::resumed),
 /// - [removes](Self::remove) it when the link has ended,
-/// - and [finds](Self::find) it when a peer names it.
+/// - and looks among [candidates](Self::candidates) for the link that a peer returns to.
 ///
 /// A session is found only by the peer that it is held with. How long one is kept is each link's
 /// own decision ([`Patience::retain`](crate::Patience::retain)); how many are kept without a
@@ -71,6 +71,8 @@ pub struct Sessions<L> {
     held: BTreeMap<SessionId, Held<L>>,
     /// Those without a connection, the one that has waited longest first.
     away: BTreeMap<u64, SessionId>,
+    /// The same by the peer that each is held with, of those that have proved who they are.
+    away_of: BTreeSet<(PeerId, u64)>,
     /// How many times a connection was lost.
     losses: u64,
     gone: VecDeque<GoneSession>,
@@ -98,6 +100,7 @@ impl<L> Sessions<L> {
         Self {
             held: BTreeMap::new(),
             away: BTreeMap::new(),
+            away_of: BTreeSet::new(),
             losses: 0,
             gone: VecDeque::new(),
             limit,
@@ -117,22 +120,47 @@ impl<L> Sessions<L> {
         held.map(|held| &held.link)
     }
 
+    /// The links to which a visitor may belong, in the order in which the caller tries them with
+    /// [`Link::take_over`](crate::Link::take_over), until one does not decline: the one whose
+    /// session it names, and one that waits for `peer` and may have been declared to end with its
+    /// session. If all decline, the visitor is a link of its own.
+    pub fn candidates(&self, visit: Visit, peer: Option<PeerId>) -> impl Iterator<Item = &L> {
+        let named = match visit {
+            Visit::Returns(id) => self.find(id, peer),
+            Visit::New => None,
+        };
+        named.into_iter().chain(self.left_behind(peer))
+    }
+
+    /// The link that has waited longest for `peer`; `None` for one that has not proved who it is.
+    fn left_behind(&self, peer: Option<PeerId>) -> Option<&L> {
+        let peer = peer?;
+        let mut away = self.away_of.range((peer, 0)..=(peer, u64::MAX));
+        let (_, loss) = away.next()?;
+        let held = self.held.get(self.away.get(loss)?)?;
+        Some(&held.link)
+    }
+
     /// A session has lost its connection. Where that makes one more than there is room for, the
     /// link that has waited longest is given back: the caller [evicts](crate::Link::evict) it.
     pub fn lost(&mut self, id: SessionId) -> Option<&L> {
         self.losses += 1;
         let held = self.held.get_mut(&id)?;
+        let peer = held.peer;
         if let Some(earlier) = held.away.replace(self.losses) {
-            self.away.remove(&earlier);
+            self.forget_away(peer, earlier);
         }
         self.away.insert(self.losses, id);
+        self.away_of.extend(peer.map(|peer| (peer, self.losses)));
         if self.away.len() <= self.limit {
             return None;
         }
-        let (_, oldest) = self.away.pop_first()?;
+        let (&loss, &oldest) = self.away.first_key_value()?;
         let held = self.held.get_mut(&oldest)?;
         held.away = None;
-        Some(&held.link)
+        let peer = held.peer;
+        self.forget_away(peer, loss);
+        self.held.get(&oldest).map(|held| &held.link)
     }
 
     /// A session goes on with a new connection.
@@ -140,7 +168,15 @@ impl<L> Sessions<L> {
         if let Some(held) = self.held.get_mut(&id)
             && let Some(away) = held.away.take()
         {
-            self.away.remove(&away);
+            let peer = held.peer;
+            self.forget_away(peer, away);
+        }
+    }
+
+    fn forget_away(&mut self, peer: Option<PeerId>, loss: u64) {
+        self.away.remove(&loss);
+        if let Some(peer) = peer {
+            self.away_of.remove(&(peer, loss));
         }
     }
 

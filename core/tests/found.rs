@@ -251,7 +251,7 @@ fn early_end_of_stream_is_forgotten() {
 fn bytes_after_done_are_not_read_however_cut() {
     let message = |number| [0x10, 3, 0, 0, 0, 0, 0, 4, 0, 0, 0, number];
     let close = [
-        0x30, 0, 0, 0, 0, 0, 0, 12, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
+        0x30, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
     ];
     let done_and_more = [&[0x31, 0, 0, 0, 0, 0, 0, 0][..], &message(2)].concat();
     for cut in [done_and_more.len(), 8, 1] {

@@ -5,12 +5,13 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_core::{Bytes, CloseMode, Sequence, Verdict, VerdictCounts};
+use countersign_core::{Bytes, CloseMode, CloseReason, Sequence, Verdict, VerdictCounts};
 use countersign_driver::{
-    AcceptError, ChannelError, Drained, Limits, LinkError, LinkEvent, Outgoing, Report, SendError,
-    Setup,
+    AcceptError, ChannelError, Drained, Limits, LinkError, LinkEvent, Outgoing, RecvError, Report,
+    SendError, Setup,
 };
 use countersign_endpoint::Fingerprint;
 
@@ -48,6 +49,8 @@ pub trait Link: Send + Sync {
     fn manual_receiver(&self, name: &str) -> Result<Box<dyn ManualReceiver>, ChannelError>;
     /// Who the peer is.
     fn peer(&self) -> Option<Fingerprint>;
+    /// What the application calls it.
+    fn peer_name(&self) -> Option<Arc<str>>;
     /// What became of the messages so far.
     fn report(&self) -> Report;
     /// Why the link ended.
@@ -58,8 +61,14 @@ pub trait Link: Send + Sync {
     fn ended(&self) -> Report;
     /// Closes and waits for the end.
     fn close(&self, mode: CloseMode) -> Report;
+    /// Closes with a reason and waits for the end.
+    fn close_with(&self, mode: CloseMode, reason: CloseReason) -> Report;
     /// Begins to close.
     fn start_close(&self, mode: CloseMode);
+    /// Begins to close with a reason.
+    fn start_close_with(&self, mode: CloseMode, reason: CloseReason);
+    /// What the peer has said with its close.
+    fn peer_closes(&self) -> Option<CloseReason>;
 }
 
 /// The sending end of a channel.
@@ -82,19 +91,19 @@ pub trait Sender: Send + Sync {
 /// The receiving end of an `Auto` channel.
 pub trait Receiver: Send {
     /// Waits for a message.
-    fn recv(&mut self) -> Result<Option<Bytes>, LinkError>;
+    fn recv(&mut self) -> Result<Option<Bytes>, RecvError>;
     /// Waits for at least one message.
-    fn recv_batch(&mut self, messages: &mut Vec<Bytes>, limit: usize) -> Result<usize, LinkError>;
+    fn recv_batch(&mut self, messages: &mut Vec<Bytes>, limit: usize) -> Result<usize, RecvError>;
     /// Takes a message if one waits.
-    fn try_recv(&mut self) -> Result<Option<Bytes>, LinkError>;
+    fn try_recv(&mut self) -> Result<Option<Bytes>, RecvError>;
 }
 
 /// The receiving end of a `Manual` channel.
 pub trait ManualReceiver: Send {
     /// Waits for a message.
-    fn recv(&mut self) -> Result<Option<Box<dyn Delivery>>, LinkError>;
+    fn recv(&mut self) -> Result<Option<Box<dyn Delivery>>, RecvError>;
     /// Takes a message if one waits.
-    fn try_recv(&mut self) -> Result<Option<Box<dyn Delivery>>, LinkError>;
+    fn try_recv(&mut self) -> Result<Option<Box<dyn Delivery>>, RecvError>;
 }
 
 /// A message that waits to be handled. Dropping it rejects it.

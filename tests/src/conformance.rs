@@ -108,6 +108,14 @@ static ANY: &[Scenario] = list! { &[Transport::Tls, Transport::Plain];
         a_receiver_that_does_not_take: "ends that are not orderly, by loss",
         cut_while_closing: "a link that ends with its connection",
     }
+    reasons {
+        a_failed_sender_is_no_end_of_the_stream,
+        both_ends_say_something,
+        a_second_thought,
+        dropped_without_closing,
+        a_receiver_in_hand,
+        in_the_tlsstream_dialect: "tlsstream has no sessions",
+    }
     liveness {
         silence_on_a_channel,
         a_silent_peer_is_given_up: "a link that ends with its connection",
@@ -188,13 +196,13 @@ static SECURED: &[Scenario] = list! { &[Transport::Tls];
         wrong_pin_at_the_client,
         wrong_pin_at_the_server,
         expired,
+        not_yet_valid,
         dates_ignored,
         pin_rotation,
         renewed_certificate,
         other_identities,
         plain_server,
         peers_are_known,
-        not_yet_valid: "what may heal is tried for ever",
         plain_client: "what may heal is tried for ever",
         refused_while_sending: "tlsstream has no sessions",
     }
@@ -203,6 +211,7 @@ static SECURED: &[Scenario] = list! { &[Transport::Tls];
         a_pin_is_removed: "cuts by itself",
         a_pin_of_a_peer_that_is_away: "cuts by itself",
         at_a_listener: "the setup is its own",
+        a_list_of_peers: "the setup is its own",
         in_the_tlsstream_dialect: "tlsstream has no sessions",
     }
     reconnecting {

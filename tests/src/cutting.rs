@@ -23,7 +23,7 @@ use std::thread;
 use std::time::Duration;
 
 use countersign_core::EndReason;
-use countersign_core::{CloseMode, Patience, Reconnect};
+use countersign_core::{CloseMode, CloseReason, Patience, Reconnect};
 use countersign_driver::{
     AcceptError, ChannelError, Drained, Limits, LinkError, LinkEvent, Report, Setup,
 };
@@ -508,6 +508,9 @@ impl Link for CutLink {
     fn peer(&self) -> Option<Fingerprint> {
         self.link.peer()
     }
+    fn peer_name(&self) -> Option<Arc<str>> {
+        self.link.peer_name()
+    }
     fn report(&self) -> Report {
         self.link.report()
     }
@@ -530,9 +533,20 @@ impl Link for CutLink {
         self.plan.begin_close();
         self.link.close(mode)
     }
+    fn close_with(&self, mode: CloseMode, reason: CloseReason) -> Report {
+        self.plan.begin_close();
+        self.link.close_with(mode, reason)
+    }
     fn start_close(&self, mode: CloseMode) {
         self.plan.begin_close();
         self.link.start_close(mode);
+    }
+    fn start_close_with(&self, mode: CloseMode, reason: CloseReason) {
+        self.plan.begin_close();
+        self.link.start_close_with(mode, reason);
+    }
+    fn peer_closes(&self) -> Option<CloseReason> {
+        self.link.peer_closes()
     }
 }
 

@@ -10,9 +10,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use countersign_core::{Bytes, CloseMode, Sequence, Verdict, VerdictCounts};
+use countersign_core::{Bytes, CloseMode, CloseReason, Sequence, Verdict, VerdictCounts};
 use countersign_driver::{
-    AcceptError, ChannelError, Drained, LinkError, LinkEvent, Outgoing, Report, SendError,
+    AcceptError, ChannelError, Drained, LinkError, LinkEvent, Outgoing, RecvError, Report,
+    SendError,
 };
 use countersign_endpoint::Fingerprint;
 
@@ -76,6 +77,9 @@ macro_rules! handles {
             fn peer(&self) -> Option<Fingerprint> {
                 self.peer()
             }
+            fn peer_name(&self) -> Option<std::sync::Arc<str>> {
+                self.peer_name()
+            }
             fn report(&self) -> Report {
                 self.report()
             }
@@ -91,8 +95,17 @@ macro_rules! handles {
             fn close(&self, mode: CloseMode) -> Report {
                 $wait(self.close(mode))
             }
+            fn close_with(&self, mode: CloseMode, reason: CloseReason) -> Report {
+                $wait(self.close_with(mode, reason))
+            }
             fn start_close(&self, mode: CloseMode) {
                 self.start_close(mode);
+            }
+            fn start_close_with(&self, mode: CloseMode, reason: CloseReason) {
+                self.start_close_with(mode, reason);
+            }
+            fn peer_closes(&self) -> Option<CloseReason> {
+                self.peer_closes()
             }
         }
 
@@ -118,26 +131,26 @@ macro_rules! handles {
         }
 
         impl Receiver for $backend::Receiver {
-            fn recv(&mut self) -> Result<Option<Bytes>, LinkError> {
+            fn recv(&mut self) -> Result<Option<Bytes>, RecvError> {
                 $wait(self.recv())
             }
             fn recv_batch(
                 &mut self,
                 messages: &mut Vec<Bytes>,
                 limit: usize,
-            ) -> Result<usize, LinkError> {
+            ) -> Result<usize, RecvError> {
                 $wait(self.recv_batch(messages, limit))
             }
-            fn try_recv(&mut self) -> Result<Option<Bytes>, LinkError> {
+            fn try_recv(&mut self) -> Result<Option<Bytes>, RecvError> {
                 self.try_recv()
             }
         }
 
         impl ManualReceiver for $backend::ManualReceiver {
-            fn recv(&mut self) -> Result<Option<Box<dyn Delivery>>, LinkError> {
+            fn recv(&mut self) -> Result<Option<Box<dyn Delivery>>, RecvError> {
                 Ok($wait(self.recv())?.map(boxed))
             }
-            fn try_recv(&mut self) -> Result<Option<Box<dyn Delivery>>, LinkError> {
+            fn try_recv(&mut self) -> Result<Option<Box<dyn Delivery>>, RecvError> {
                 Ok(self.try_recv()?.map(boxed))
             }
         }

@@ -140,7 +140,8 @@ fn callbacks_run_in_threads_of_their_own() {
         let receipt = from.sender("data").unwrap().send("forward").unwrap();
         assert!(receipt.wait().is_handled());
         assert!(from.close(CloseMode::Drain).is_orderly());
-        names.unwrap().join().unwrap().unwrap();
+        let (_receiver, ended) = names.unwrap().join().unwrap();
+        ended.unwrap();
     });
 }
 

@@ -1,4 +1,5 @@
-//! Links over streams that keep what is written to them until they are flushed.
+//! Links over streams that keep what is written to them until they are flushed, and over streams that
+//! take a byte at a time.
 
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
 
@@ -9,7 +10,7 @@ use countersign_tests::on_tokio::Tokio;
 use countersign_tests::pair::payload;
 use countersign_tests::{Pair, Transport};
 use countersign_tokio::link_over;
-use tokio::io::{BufStream, duplex};
+use tokio::io::{AsyncRead, AsyncWrite, BufStream, duplex};
 use tokio::join;
 use tokio::time::timeout;
 
@@ -18,6 +19,23 @@ const HANG: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn nothing_stays_behind_in_a_stream_that_buffers() {
+    passes_over(|| {
+        let (near, far) = duplex(1000);
+        (BufStream::new(near), BufStream::new(far))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_may_take_a_byte_at_a_time() {
+    passes_over(|| duplex(1)).await;
+}
+
+/// Messages short and long pass, secured and plain.
+async fn passes_over<S>(streams: impl Fn() -> (S, S))
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     for transport in [Transport::Tls, Transport::Plain] {
         let pair = Pair {
             client: &Tokio,
@@ -26,11 +44,11 @@ async fn nothing_stays_behind_in_a_stream_that_buffers() {
         };
         let client = pair.client_setup(Config::new().channel(ChannelConfig::send("data")));
         let server = pair.server_setup(Config::new().channel(ChannelConfig::receive("data")));
-        let (near, far) = duplex(1000);
+        let (near, far) = streams();
         let both = async {
             join!(
-                link_over(BufStream::new(near), Role::Opener, &client),
-                link_over(BufStream::new(far), Role::Acceptor, &server)
+                link_over(near, Role::Opener, &client),
+                link_over(far, Role::Acceptor, &server)
             )
         };
         let (client, server) = timeout(HANG, both).await.unwrap();

@@ -115,6 +115,23 @@ fn lost_sessions() {
     came_up(&found, &verdicts);
 }
 
+/// Several messages in each of two sessions, at the end whose link goes on with the next.
+#[test]
+fn borders() {
+    let world = Setup {
+        cuts: 1,
+        losses: 1,
+        ..Setup::new([down(3)])
+    };
+    let larger = Setup {
+        cuts: 2,
+        losses: 2,
+        ..world.clone()
+    };
+    let found = check("borders", &world, &larger);
+    assert!(found.seen.lost > 0, "{found:?}");
+}
+
 #[test]
 fn rejections() {
     let world = Setup {
@@ -254,6 +271,16 @@ fn a_sender_that_counts_anew_is_found() {
 fn a_receiver_that_forgets_is_found() {
     let breaks = "at most once";
     found_out(Planted::ReceiverForgets, &once_cut([up(1)]), breaks, 18);
+}
+
+#[test]
+fn a_missing_border_is_found() {
+    let world = Setup {
+        losses: 1,
+        ..once_cut([down(2)])
+    };
+    let breaks = "a border between sessions";
+    found_out(Planted::NoBorder, &world, breaks, 24);
 }
 
 #[test]

@@ -53,6 +53,37 @@ fn give_up<F: Future>(future: F) {
     assert!(future.as_mut().poll(&mut context).is_pending());
 }
 
+/// Both ends have something to say at once in a handshake, and neither may wait until all of it is
+/// taken: the other does too.
+#[tokio::test]
+async fn a_handshake_passes_however_little_the_stream_takes_at_a_time() {
+    for capacity in 1..=7 {
+        let ends = over(duplex(capacity), Transport::Tls);
+        let (mut client, mut server) = timeout(HANG, ends).await.unwrap();
+        let both = async {
+            let (mut heard, mut answered) = (Vec::new(), Vec::new());
+            join!(
+                async {
+                    client.write_all(b"question").await.unwrap();
+                    client.shutdown().await.unwrap();
+                    client.read_to_end(&mut answered).await.unwrap();
+                },
+                async {
+                    server.read_to_end(&mut heard).await.unwrap();
+                    server.write_all(b"answer").await.unwrap();
+                    server.shutdown().await.unwrap();
+                }
+            );
+            (heard, answered)
+        };
+        let (heard, answered) = timeout(HANG, both).await.unwrap();
+        assert_eq!(
+            (&heard[..], &answered[..]),
+            (&b"question"[..], &b"answer"[..])
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_buffered_reader_can_be_handed_in_itself() {
     let (client, server) = duplex(64 * 1024);

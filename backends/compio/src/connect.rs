@@ -1,6 +1,7 @@
 //! Links that this end opens.
 
 use std::io;
+use std::net::SocketAddr;
 #[cfg(unix)]
 use std::path::PathBuf;
 
@@ -9,13 +10,10 @@ use compio::io::{AsyncRead, AsyncWrite};
 #[cfg(unix)]
 use compio::net::UnixStream;
 use compio::net::{TcpStream, ToSocketAddrsAsync};
-#[cfg(unix)]
-use countersign_driver::at;
 use countersign_driver::core::Role;
-use countersign_driver::{
-    Addressed, Addresses, Connecting, Link, LinkError, Setup, memory, open, prepare_socket,
-};
-use socket2::SockRef;
+use countersign_driver::{Address, AddressError, Connecting, Link, LinkError, Setup, memory};
+#[cfg(unix)]
+use countersign_driver::{Addressed, Addresses, at, lasting};
 
 use crate::runtime::{alarm, drive};
 use crate::stream::Stream;
@@ -28,8 +26,9 @@ use crate::stream::Stream;
 /// declarations that don't fit, ends it at once. The log tells of every attempt.
 ///
 /// A name is looked up again for each attempt. Of several addresses the first that answers is
-/// taken, as by [`open`](countersign_driver::open) (RFC 8305). Looking the name up, the TCP
-/// connection and the handshake may each take
+/// taken, as by [`open`](countersign_driver::open) (RFC 8305); where that does not lead to the peer,
+/// the others have their turn ([`Connecting::reach`](countersign_driver::Connecting::reach)). Looking
+/// the name up, the TCP connection and the handshake may each take
 /// [`Patience::handshake`](countersign_driver::core::Patience::handshake).
 ///
 /// Cancel-safe: dropping the future gives the connection up.
@@ -37,13 +36,14 @@ use crate::stream::Stream;
 /// # Errors
 ///
 /// [`LinkError`] tells who refused whom and what to change; its
-/// [`can_retry`](LinkError::can_retry) whether trying again can help.
+/// [`can_retry`](LinkError::can_retry) whether trying again can help. What is no address
+/// ([`AddressError`]) is its [`usage`](LinkError::usage).
 ///
 /// # Panics
 ///
 /// Outside of a compio runtime, as everything here does that makes a link or a listener.
 pub async fn connect(
-    address: impl ToSocketAddrsAsync + Clone + 'static,
+    address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: &Setup,
 ) -> Result<Link, LinkError> {
     start_connect(address, setup)?.await
@@ -54,24 +54,23 @@ pub async fn connect(
 ///
 /// # Errors
 ///
-/// The system has no randomness to give.
+/// What is no address, as for [`connect`]. The system has no randomness to give.
 pub fn start_connect(
-    address: impl ToSocketAddrsAsync + Clone + 'static,
+    address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: &Setup,
 ) -> Result<Connecting, LinkError> {
-    let config = setup.config().clone();
-    let dial = move || {
-        let (address, config) = (address.clone(), config.clone());
-        async move {
-            let limit = config.waits().handshake;
-            let lookup = async { Ok(address.to_socket_addrs_async().await?.collect()) };
-            let stream = open(lookup, limit, alarm(), TcpStream::connect).await?;
-            prepare_socket(&SockRef::from(&stream), &config)?;
-            let addresses = Addresses::of(&stream);
-            Ok(Addressed::new(Stream::new(stream), addresses))
-        }
-    };
-    drive(Connecting::dial(setup, dial))
+    let address = Address::of_peer(address).map_err(LinkError::unusable)?;
+    let lookup = move || look_up(address.clone());
+    let setup = setup.clone();
+    let made = Connecting::reach(setup, lookup, TcpStream::connect, alarm, Stream::new);
+    drive(made)
+}
+
+/// The addresses of a name.
+pub(crate) async fn look_up(address: Address) -> io::Result<Vec<SocketAddr>> {
+    address
+        .resolve(|host, port| async move { (host.as_str(), port).to_socket_addrs_async().await })
+        .await
 }
 
 /// Connects to a listening peer over a Unix socket, as [`connect`] does over TCP.
@@ -95,7 +94,7 @@ pub fn start_connect_unix(
     path: impl Into<PathBuf>,
     setup: &Setup,
 ) -> Result<Connecting, LinkError> {
-    let path = path.into();
+    let path = lasting(&path.into());
     let dial = move || {
         let path = path.clone();
         async move {

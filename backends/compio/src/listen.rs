@@ -9,24 +9,31 @@ use compio::io::util::Splittable;
 use compio::io::{AsyncRead, AsyncWrite};
 #[cfg(unix)]
 use compio::net::UnixListener;
-use compio::net::{TcpListener, TcpStream, ToSocketAddrsAsync};
+use compio::net::{TcpListener, TcpStream};
 use compio::runtime::spawn;
 #[cfg(unix)]
 use countersign_driver::bind_unix;
 use countersign_driver::{
-    Addressed, Addresses, Doors, Guest, Limits, Listener, Setup, prepare_socket, serve,
+    Address, AddressError, Addressed, Addresses, Doors, Guest, Limits, Listener, Setup, accept_any,
+    bind, prepare_socket, serve,
 };
 use socket2::SockRef;
 
+use crate::connect::look_up;
 use crate::runtime::alarm;
 use crate::stream::Stream;
 
-/// Listens on a TCP address; port 0 lets the system choose one.
+/// Listens on a TCP address; port 0 lets the system choose one. Where a name has several addresses, it
+/// listens on all of them, at the same port.
 ///
 /// # Errors
 ///
-/// What the operating system says, that the address is in use, say.
-pub async fn listen(address: impl ToSocketAddrsAsync, setup: Setup) -> io::Result<Listener> {
+/// What the operating system says, that the address is in use, say; of the kind
+/// [`InvalidInput`](io::ErrorKind::InvalidInput), with an [`AddressError`] inside, for what is none.
+pub async fn listen(
+    address: impl TryInto<Address, Error: Into<AddressError>>,
+    setup: Setup,
+) -> io::Result<Listener> {
     listen_with(address, setup, Limits::default()).await
 }
 
@@ -36,29 +43,41 @@ pub async fn listen(address: impl ToSocketAddrsAsync, setup: Setup) -> io::Resul
 ///
 /// As for [`listen`].
 pub async fn listen_with(
-    address: impl ToSocketAddrsAsync,
+    address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: Setup,
     limits: Limits,
 ) -> io::Result<Listener> {
-    let addresses: Vec<_> = address.to_socket_addrs_async().await?.collect();
-    // compio would let others take the address too on Windows, where that is what SO_REUSEADDR
-    // means.
-    let socket = std::net::TcpListener::bind(&addresses[..])?;
-    let socket = TcpListener::from_std(socket)?;
-    let (listener, doors) = Listener::new(socket.local_addr()?, setup.clone(), limits);
+    let found = look_up(Address::of(address)?).await?;
+    let mut sockets = Vec::new();
+    for socket in bind(&found)? {
+        // io_uring waits for nothing on a socket that does not block. compio sets it back where it
+        // polls.
+        socket.set_nonblocking(false)?;
+        sockets.push(TcpListener::from_std(socket)?);
+    }
+    let addresses = sockets.iter().map(TcpListener::local_addr);
+    let addresses = addresses.collect::<io::Result<_>>()?;
+    let (listener, doors) = Listener::at(addresses, setup.clone(), limits);
     let prepare = move |stream: &TcpStream| {
         prepare_socket(&SockRef::from(stream), setup.config())?;
         Ok(Addresses::of(stream))
     };
-    let accepting = socket.clone();
-    let accept = move || {
-        let socket = accepting.clone();
-        async move {
-            let accepted = socket.accept().await;
-            accepted.map(|(stream, peer)| (stream, Some(peer)))
+    let accept = accept_any(sockets.clone().into_iter().map(|socket| {
+        move || {
+            let socket = socket.clone();
+            async move {
+                let (stream, peer) = socket.accept().await?;
+                Ok((stream, Some(peer)))
+            }
         }
+    }));
+    let close = async {
+        for socket in sockets {
+            socket.close().await?;
+        }
+        Ok(())
     };
-    start(doors, accept, prepare, async { socket.close().await });
+    start(doors, accept, prepare, close);
     Ok(listener)
 }
 
@@ -74,8 +93,8 @@ pub async fn listen_unix(
     setup: Setup,
     limits: Limits,
 ) -> io::Result<Listener<PathBuf>> {
-    let path = path.into();
-    let (socket, file) = bind_unix(&path)?;
+    let (socket, file) = bind_unix(&path.into())?;
+    let path = file.path().to_owned();
     // io_uring waits for nothing on a socket that does not block. compio sets it back where it
     // polls.
     socket.set_nonblocking(false)?;

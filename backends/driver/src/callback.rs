@@ -5,11 +5,12 @@ use countersign_core::{Bytes, Rejection};
 // Callbacks that wait are `FnMut` that give a future, and not `AsyncFnMut`: of those, the compiler
 // can't tell yet whether their futures may go to other threads, which spawning asks for.
 
-use crate::error::LinkError;
+use crate::error::RecvError;
 use crate::receiver::{Delivery, ManualReceiver, Receiver};
 
 impl Receiver {
-    /// Calls `callback` with each message until the link has ended.
+    /// Calls `callback` with each message until the link has ended, or a session has: behind its
+    /// border a new call goes on.
     ///
     /// To have it run beside other work, move the receiver into a task:
     /// `spawn(async move { receiver.on_message(|message| …).await })`.
@@ -24,8 +25,8 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// Why the link ended, if not in order, once nothing is left to receive.
-    pub async fn on_message(&mut self, mut callback: impl FnMut(Bytes)) -> Result<(), LinkError> {
+    /// As for [`Receiver::recv`].
+    pub async fn on_message(&mut self, mut callback: impl FnMut(Bytes)) -> Result<(), RecvError> {
         while let Some(message) = self.recv().await? {
             callback(message);
         }
@@ -45,7 +46,7 @@ impl Receiver {
     pub async fn on_message_async<F: Future<Output = ()>>(
         &mut self,
         mut callback: impl FnMut(Bytes) -> F,
-    ) -> Result<(), LinkError> {
+    ) -> Result<(), RecvError> {
         while let Some(message) = self.recv().await? {
             callback(message).await;
         }
@@ -54,8 +55,9 @@ impl Receiver {
 }
 
 impl ManualReceiver {
-    /// Calls `callback` with each message until the link has ended. With `Ok` the message is
-    /// handled, with `Err` it is rejected, as by [`Delivery::reject`].
+    /// Calls `callback` with each message until the link has ended, or a session has: behind its
+    /// border a new call goes on. With `Ok` the message is handled, with `Err` it is rejected, as
+    /// by [`Delivery::reject`].
     ///
     /// To have it run beside other work, move the receiver into a task:
     /// `spawn(async move { receiver.on_message(|message| …).await })`.
@@ -70,11 +72,11 @@ impl ManualReceiver {
     ///
     /// # Errors
     ///
-    /// Why the link ended, if not in order, once nothing is left to receive.
+    /// As for [`ManualReceiver::recv`].
     pub async fn on_message(
         &mut self,
         mut callback: impl FnMut(&Delivery) -> Result<(), Rejection>,
-    ) -> Result<(), LinkError> {
+    ) -> Result<(), RecvError> {
         while let Some(message) = self.recv().await? {
             let answer = callback(&message);
             message.settle_as(answer);
@@ -96,7 +98,7 @@ impl ManualReceiver {
     pub async fn on_message_async<F: Future<Output = Result<(), Rejection>>>(
         &mut self,
         mut callback: impl FnMut(&Delivery) -> F,
-    ) -> Result<(), LinkError> {
+    ) -> Result<(), RecvError> {
         while let Some(message) = self.recv().await? {
             let answer = callback(&message).await;
             message.settle_as(answer);

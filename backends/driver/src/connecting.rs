@@ -69,14 +69,14 @@ impl Connecting {
     /// # }
     /// ```
     pub async fn failed(&mut self) -> Option<FailedAttempt> {
-        let clock = self.shared().clock;
+        let clock = self.shared().clock.clone();
         let Self { waiting, told, .. } = self;
         poll_fn(|context| {
             waiting.poll(context, |state| {
                 let failure = state.failure.as_ref();
                 if let Some(failure) = failure.filter(|failure| failure.number > *told) {
                     *told = failure.number;
-                    return Poll::Ready(Some(failure.told(clock)));
+                    return Poll::Ready(Some(failure.told(&clock)));
                 }
                 match state.connected || state.ended {
                     true => Poll::Ready(None),
@@ -111,32 +111,38 @@ impl Connecting {
     }
 
     /// As waiting for it; `None` if the connection belongs to a link that the peer has already.
-    pub(crate) async fn accepted(self) -> Option<Result<Link, LinkError>> {
-        let result = self.await;
+    pub(crate) async fn accepted(mut self) -> Option<Result<Link, LinkError>> {
+        let result = poll_fn(|context| self.poll_up(context, false)).await;
         let reason = result.as_ref().err().map(LinkError::reason);
         match reason {
-            Some(EndReason::TakenOver | EndReason::Stale) => None,
+            Some(EndReason::TakenOver) => None,
             _ => Some(result),
         }
     }
-}
 
-impl Future for Connecting {
-    type Output = Result<Link, LinkError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+    /// Ready when the link is up, or has ended, and where it has once it `said` why to the peer.
+    fn poll_up(&mut self, context: &Context<'_>, said: bool) -> Poll<Result<Link, LinkError>> {
         ready!(self.waiting.poll(context, |state| {
             if state.connected {
                 // Also if it has ended since: what has arrived can still be received.
                 return Poll::Ready(Ok(()));
             }
             match state.error() {
-                Some(error) => Poll::Ready(Err(error)),
-                None => Poll::Pending,
+                Some(error) if state.is_gone || !said => Poll::Ready(Err(error)),
+                _ => Poll::Pending,
             }
         }))?;
         let handle = self.handle.take().expect("polled after it was ready");
         Poll::Ready(Ok(Link::new(handle)))
+    }
+}
+
+/// An error comes once this end's last words have gone out, as for [`Link::ended`].
+impl Future for Connecting {
+    type Output = Result<Link, LinkError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_up(context, true)
     }
 }
 
@@ -184,6 +190,6 @@ pub(crate) fn connect_now(shared: &Shared) -> bool {
 }
 
 fn failure(shared: &Shared) -> Option<FailedAttempt> {
-    let clock = shared.clock;
+    let clock = &shared.clock;
     shared.with(|state| Some(state.failure.as_ref()?.told(clock)))
 }

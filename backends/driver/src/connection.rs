@@ -9,6 +9,14 @@ use countersign_endpoint::{Cause, Security, ToSend, Wire};
 use crate::driver::Transport;
 use crate::shared::Shared;
 
+/// What is told of a transport that takes no bytes and says nothing of an error.
+pub(crate) fn takes_nothing() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::WriteZero,
+        "the transport takes no more bytes",
+    )
+}
+
 /// A transport and what goes over it.
 #[derive(Debug)]
 pub(crate) struct Connection<T> {
@@ -28,6 +36,12 @@ impl<T: Transport> Connection<T> {
             transport,
             unflushed: false,
         }
+    }
+
+    /// Somebody else than the peer at its other end is no reason to give up: there are other
+    /// addresses.
+    pub(crate) fn expect_others(&mut self) {
+        self.wire.expect_others();
     }
 
     /// Goes on for the link that has taken this connection over.
@@ -63,11 +77,8 @@ impl<T: Transport> Connection<T> {
                         self.wire.sent();
                         self.unflushed = true;
                     }
-                    Poll::Ready(result) => {
-                        let error = result.err();
-                        let error = error.unwrap_or_else(|| io::ErrorKind::WriteZero.into());
-                        self.cannot_send(error, shared);
-                    }
+                    Poll::Ready(Ok(_)) => self.takes_nothing(now, shared),
+                    Poll::Ready(Err(error)) => self.cannot_send(error, shared),
                 },
             }
             progress = true;
@@ -92,6 +103,14 @@ impl<T: Transport> Connection<T> {
         self.unflushed = false;
         self.wire.cannot_send();
         self.explain(error, shared);
+    }
+
+    /// The transport takes no bytes and says nothing of an error: it is of no more use, and that is
+    /// not the peer's doing, from which there would be something to read.
+    fn takes_nothing(&mut self, now: Instant, shared: &Shared) {
+        self.unflushed = false;
+        self.explain(takes_nothing(), shared);
+        self.wire.failed(now, &mut &*shared);
     }
 
     fn shut_down(&mut self, context: &mut Context<'_>) -> bool {

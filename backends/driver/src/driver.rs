@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant as StdInstant;
 
-use countersign_core::{Instant, Loss, TakeOver, Visit};
+use countersign_core::{Instant, Loss, Refusal, TakeOver, Visit};
 use countersign_endpoint::{Buffer, Cause, Security, Watch};
 
 use crate::connection::Connection;
@@ -81,6 +81,11 @@ const ROUNDS: u32 = 32;
 
 /// A timer that can be set again.
 pub trait Timer {
+    /// What time it is for this timer: that of the machine by default.
+    fn now(&self) -> StdInstant {
+        StdInstant::now()
+    }
+
     /// Ready when `deadline` has come; before, the context's waker is woken then. The deadline
     /// may be another at every call; only the latest counts.
     fn poll_until(&mut self, context: &mut Context<'_>, deadline: StdInstant) -> Poll<()>;
@@ -97,6 +102,15 @@ pub trait Dial {
 
     /// Gives up the attempt that is under way, if any.
     fn give_up(&mut self);
+
+    /// The connection that it opened last has led to the peer.
+    fn arrived(&mut self) {}
+
+    /// Whether the peer may be elsewhere than where the last connection was opened to: there are
+    /// addresses that never had their turn.
+    fn has_others(&self) -> bool {
+        false
+    }
 }
 
 /// Opens connections with the futures that a closure makes.
@@ -224,7 +238,11 @@ impl<D: Dial> Driver<D> {
     fn connect(&mut self, transport: D::Transport) {
         let addresses = transport.addresses();
         self.shared.with(|state| state.addresses = addresses);
-        self.connection = Some(Connection::new(&self.security, transport, &self.shared));
+        let mut connection = Connection::new(&self.security, transport, &self.shared);
+        if self.dialer.has_others() {
+            connection.expect_others();
+        }
+        self.connection = Some(connection);
     }
 
     /// Does what can be done now; ready when there is nothing left to do, ever.
@@ -300,7 +318,7 @@ impl<D: Dial> Driver<D> {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        earliest.and_then(|deadline| self.shared.clock.to_std(deadline))
+        earliest.and_then(|deadline| self.shared.clock.to_timers(deadline))
     }
 
     /// Whether the link wants to know what time it is.
@@ -343,6 +361,9 @@ impl<D: Dial> Driver<D> {
             }
             return false;
         }
+        if !self.dials && self.shared.with(|state| state.has_arrived()) {
+            self.dialer.arrived();
+        }
         let result = self.dialer.poll_dial(context);
         self.dials = result.is_pending();
         let Poll::Ready(result) = result else {
@@ -381,8 +402,9 @@ impl<D: Dial> Driver<D> {
         true
     }
 
-    /// A peer that waits at a listener is led to the link whose session it has named, or admitted
-    /// as a new one, or sent away; true when there was one.
+    /// A peer that waits at a listener is led to the link whose session it has named, or to the one
+    /// that ends because its peer has begun anew, or admitted as a new one, or sent away; true when
+    /// there was one.
     fn receive_visit(&mut self) -> bool {
         let Some(registry) = self.registry.clone() else {
             return false;
@@ -392,22 +414,22 @@ impl<D: Dial> Driver<D> {
             return false;
         };
         let now = self.shared.clock.now();
-        let mut gone = None;
-        if let Visit::Returns(session) = visit {
-            if let Some(owner) = registry.find(session, peer)
-                && self.lead_to(now, owner)
-            {
+        for owner in registry.candidates(visit, peer) {
+            if self.lead_to(now, owner) {
                 return true;
             }
-            gone = registry.gone(session, peer);
         }
+        let gone = match visit {
+            Visit::Returns(session) => registry.gone(session, peer),
+            Visit::New => None,
+        };
         let places = registry.admit();
         self.shared.with(|state| match places {
             Ok(places) => {
                 state.link.admit(now, gone.as_ref());
                 state.keep(places);
             }
-            Err(why) => state.link.refuse_busy(now, &why),
+            Err(why) => state.link.refuse(now, &Refusal::busy(why)),
         });
         true
     }
@@ -423,7 +445,7 @@ impl<D: Dial> Driver<D> {
                 self.shared = owner;
                 true
             }
-            (TakeOver::Stale, ..) => true,
+            (TakeOver::Stale | TakeOver::SessionOver, ..) => true,
             (TakeOver::NotMine, ..) => false,
         }
     }
@@ -455,7 +477,7 @@ impl<D: Dial> Drop for Driver<D> {
         let now = self.shared.clock.now();
         self.shared.with(|state| {
             if state.driver_number == self.number {
-                state.link.handle_lost(now, Loss::Abandoned);
+                state.leave(now);
             }
         });
     }

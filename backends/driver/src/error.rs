@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use countersign_core::{ReceiveError, SessionLoss};
 pub use countersign_endpoint::LinkError;
 
 /// A sender or receiver that can't be had from this link.
@@ -54,6 +55,59 @@ impl fmt::Display for ChannelError {
 }
 
 impl std::error::Error for ChannelError {}
+
+/// Why there is no message to receive.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// A session ended here ([`LinkEvent::SessionLost`](crate::LinkEvent::SessionLost)): the
+    /// messages received so far belong to it, what follows belongs to the next one. Told once, in
+    /// its place in the stream. The link goes on, and so may receiving: with the next call.
+    SessionBorder(SessionLoss),
+    /// The link ended, and not in order. Nothing follows.
+    Link(LinkError),
+}
+
+impl RecvError {
+    /// Whether this is the border between two sessions, behind which receiving can go on.
+    #[must_use]
+    pub fn is_border(&self) -> bool {
+        matches!(self, Self::SessionBorder(_))
+    }
+
+    /// Why the link ended, if it has.
+    #[must_use]
+    pub fn link(&self) -> Option<&LinkError> {
+        match self {
+            Self::SessionBorder(_) => None,
+            Self::Link(error) => Some(error),
+        }
+    }
+}
+
+impl From<LinkError> for RecvError {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
+impl fmt::Display for RecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SessionBorder(why) => ReceiveError::SessionBorder(*why).fmt(f),
+            Self::Link(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RecvError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::SessionBorder(_) => None,
+            Self::Link(error) => error.source(),
+        }
+    }
+}
 
 /// A message that was not sent, given back with the reason.
 #[derive(Clone)]

@@ -1,18 +1,23 @@
 //! From a transport connection to a link.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use countersign_capture::Capture;
 use countersign_core::{Config, ConfigError, Mode, Role};
 use countersign_endpoint::{Security, SetupError, random_seed};
+use socket2::SockRef;
 
+use crate::clock::Clock;
 use crate::connecting::Connecting;
-use crate::driver::{Dialer, Driver, Never, Transport};
+use crate::driver::{Dial, Dialer, Driver, Never, Timer, Transport};
 use crate::key_log;
+use crate::reach::reach;
 use crate::receipt::Receipts;
 use crate::registry::Registry;
 use crate::shared::Shared;
+use crate::status::{Addressed, Addresses};
 
 /// What an end brings to every connection: its declaration and its security, and who listens in.
 ///
@@ -22,6 +27,7 @@ pub struct Setup {
     config: Arc<Config>,
     security: Security,
     capture: Option<Capture>,
+    clock: Clock,
 }
 
 impl Setup {
@@ -38,6 +44,7 @@ impl Setup {
             config: Arc::new(config),
             security,
             capture: None,
+            clock: Clock::default(),
         })
     }
 
@@ -48,6 +55,19 @@ impl Setup {
     pub fn capture(mut self, capture: &Capture) -> Self {
         self.capture = Some(capture.clone());
         self
+    }
+
+    /// The same with the clock of a runtime, which its backend asks for by itself.
+    #[must_use]
+    pub fn timed_by(&self, clock: Clock) -> Self {
+        Self {
+            clock,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// The declaration.
@@ -111,7 +131,8 @@ impl Connecting {
         transport: T,
     ) -> Result<(Self, Driver<Never<T>>), SetupError> {
         let config = (*setup.config).clone().single_connection();
-        let shared = Shared::new(make(&config, role, setup.capture.as_ref())?);
+        let link = make(&config, role, setup.capture.as_ref())?;
+        let shared = Shared::new(link, &setup.security, setup.clock());
         let driver = Driver::over(shared.clone(), &setup.security, transport, None);
         Ok((Self::new(shared), driver))
     }
@@ -131,8 +152,47 @@ impl Connecting {
         T: Transport,
         F: Future<Output = io::Result<T>>,
     {
-        let shared = Shared::new(make(&setup.config, Role::Opener, setup.capture.as_ref())?);
+        let link = make(&setup.config, Role::Opener, setup.capture.as_ref())?;
+        let shared = Shared::new(link, &setup.security, setup.clock());
         let driver = Driver::dial(shared.clone(), &setup.security, Dialer::new(open));
+        Ok((Self::new(shared), driver))
+    }
+
+    /// Opens a TCP connection to a peer, and another whenever the link is to connect again.
+    ///
+    /// `lookup` makes a future of the peer's addresses, anew for each attempt, `connect` one of a
+    /// connection to one of them, and `wrap` the transport. In each attempt the addresses are tried as
+    /// by [`open`](crate::open). Where one answers that is not the peer, does not get on with the
+    /// handshake or refuses for now, the next attempt is made at those that have not had their turn,
+    /// until all had it. A link that was never up ends by somebody else than its peer only then.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Connecting::over`].
+    #[allow(clippy::type_complexity, reason = "the type of the dialer has no name")]
+    pub fn reach<S, L, C, T, W>(
+        setup: Setup,
+        lookup: impl FnMut() -> L,
+        connect: impl FnMut(SocketAddr) -> C + Clone,
+        timers: impl FnMut() -> T,
+        wrap: impl Fn(S) -> W + Clone,
+    ) -> Result<(Self, Driver<impl Dial<Transport = Addressed<W>>>), SetupError>
+    where
+        L: Future<Output = io::Result<Vec<SocketAddr>>>,
+        C: Future<Output = io::Result<S>>,
+        for<'s> SockRef<'s>: From<&'s S>,
+        T: Timer,
+        W: Transport,
+    {
+        let link = make(&setup.config, Role::Opener, setup.capture.as_ref())?;
+        let shared = Shared::new(link, &setup.security, setup.clock());
+        let security = setup.security.clone();
+        let wrap = move |stream: S| {
+            let addresses = Addresses::of(&stream);
+            Addressed::new(wrap(stream), addresses)
+        };
+        let dialer = reach(setup, lookup, timers, connect, wrap);
+        let driver = Driver::dial(shared.clone(), &security, dialer);
         Ok((Self::new(shared), driver))
     }
 
@@ -149,7 +209,7 @@ impl Connecting {
     ) -> Result<(Self, Driver<Never<T>>), SetupError> {
         let mut link = make(&setup.config, Role::Acceptor, setup.capture.as_ref())?;
         link.ask_to_admit();
-        let shared = Shared::new(link);
+        let shared = Shared::new(link, &setup.security, setup.clock());
         shared.register(registry);
         let registry = Some(registry.clone());
         let driver = Driver::over(shared.clone(), &setup.security, transport, registry);

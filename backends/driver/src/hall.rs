@@ -1,6 +1,7 @@
 //! Where a listener's connections are until the application accepts them.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -9,9 +10,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use countersign_core::Config;
+use countersign_core::{Config, EndReason};
 
 use crate::accept::{AcceptError, Backlog, Drained, Limits};
+use crate::clock::Clock;
 use crate::connecting::Connecting;
 use crate::driver::{Driver, Never, Timer, Transport};
 use crate::error::LinkError;
@@ -27,6 +29,7 @@ use crate::wakers::{Waiting, Waits, WakerSet};
 pub(crate) struct Hall {
     state: Lock<State>,
     limits: Limits,
+    pub(crate) clock: Clock,
     /// The links that peers can return to.
     pub(crate) registry: Arc<Registry>,
 }
@@ -34,6 +37,8 @@ pub(crate) struct Hall {
 #[derive(Debug)]
 pub(crate) struct State {
     half_open: usize,
+    /// How many connections there are that have got beyond their handshake.
+    known: usize,
     /// What there is from each address.
     addresses: BTreeMap<IpAddr, Origin>,
     ready: Backlog<(Link, Option<Unaccepted>)>,
@@ -44,6 +49,8 @@ pub(crate) struct State {
     arrived: WakerSet,
     /// Who waits for a connection to be no longer half open.
     room: WakerSet,
+    /// Who waits for a connection to be over.
+    quieter: WakerSet,
     /// Who waits for the listener to go.
     gone: WakerSet,
     later: Later,
@@ -56,6 +63,8 @@ pub(crate) enum Happens {
     Arrived,
     /// A connection is no longer half open.
     Room,
+    /// A connection is over.
+    Quieter,
     /// The listener goes, or has gone.
     Gone,
 }
@@ -119,6 +128,7 @@ impl Waits for Hall {
         match awaited {
             Happens::Arrived => &mut state.arrived,
             Happens::Room => &mut state.room,
+            Happens::Quieter => &mut state.quieter,
             Happens::Gone => &mut state.gone,
         }
     }
@@ -139,21 +149,24 @@ pub(crate) enum Phase {
 }
 
 impl Hall {
-    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+    pub(crate) fn new(limits: Limits, clock: &Clock) -> Arc<Self> {
         Arc::new(Self {
             state: Lock::new(State {
                 half_open: 0,
+                known: 0,
                 addresses: BTreeMap::new(),
                 ready: Backlog::new(limits.backlog),
                 phase: Phase::Open,
                 quota: Quota::new(limits.log_lines),
                 arrived: WakerSet::default(),
                 room: WakerSet::default(),
+                quieter: WakerSet::default(),
                 gone: WakerSet::default(),
                 later: Later::default(),
             }),
             registry: Registry::new(limits),
             limits,
+            clock: clock.clone(),
         })
     }
 
@@ -207,11 +220,11 @@ impl Hall {
     }
 
     /// Tells the log of a connection that did not become a link.
-    pub(crate) fn log(&self, error: &AcceptError) {
+    pub(crate) fn log(&self, error: &AcceptError, words: &dyn Display) {
         if self.may_warn(error.is_of_known_peer() || error.is_closed()) {
-            tracing::warn!("{error}");
+            tracing::warn!("{words}");
         } else {
-            tracing::debug!("{error}");
+            tracing::debug!("{words}");
         }
     }
 
@@ -309,6 +322,26 @@ impl Hall {
         .await
     }
 
+    /// Waits until everybody who was refused has heard so, or has had the time for it.
+    pub(crate) async fn silent(&self) {
+        // Who was in a handshake when the socket closed is given up without a word.
+        self.wait(Happens::Quieter, |state| match state.half_open {
+            0 => Poll::Ready(()),
+            _ => Poll::Pending,
+        })
+        .await;
+    }
+
+    /// Waits until all links have ended, and all is said on their connections.
+    async fn drained(&self) {
+        self.registry.drained().await;
+        self.wait(Happens::Quieter, |state| match state.known {
+            0 => Poll::Ready(()),
+            _ => Poll::Pending,
+        })
+        .await;
+    }
+
     /// Waits until nobody may come in any more.
     async fn closed(&self) {
         self.wait(Happens::Gone, |state| match state.phase {
@@ -330,7 +363,7 @@ impl Hall {
         ) {
             return Drained::default();
         }
-        let mut drained = pin!(self.registry.drained());
+        let mut drained = pin!(self.drained());
         let mut hastened = Waiting::new(self, Happens::Gone);
         poll_fn(|context| {
             let mut until = None;
@@ -435,6 +468,27 @@ impl Drop for Place {
                 state.count_off(address, |origin| origin.half_open -= 1);
             }
             state.room.wake_all(&mut state.later);
+            state.quieter.wake_all(&mut state.later);
+        });
+    }
+}
+
+/// A connection that has got beyond its handshake, until it is over.
+#[derive(Debug)]
+struct Known(Arc<Hall>);
+
+impl Known {
+    fn new(hall: &Arc<Hall>) -> Self {
+        hall.state.with(|state| state.known += 1);
+        Self(hall.clone())
+    }
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        self.0.state.with(|state| {
+            state.known -= 1;
+            state.quieter.wake_all(&mut state.later);
         });
     }
 }
@@ -505,6 +559,7 @@ impl Guest {
         let (connecting, driver) = made.map_err(io::Error::other)?;
         Ok(Served {
             driver,
+            hall: hall.clone(),
             counted: self.counted,
             greeting: Box::pin(greet(hall, self.place, self.peer, connecting)),
         })
@@ -528,6 +583,8 @@ async fn greet(
     match result.await {
         // The listener is gone, or the peer has returned to a link that was accepted before.
         None | Some(None) => None,
+        // It is told so, and nobody else needs to know.
+        Some(Some(Err(error))) if *error.reason() == EndReason::Stale => Some(place),
         Some(Some(Ok(link))) => {
             drop(place);
             hall.finish(Ok(link));
@@ -544,6 +601,7 @@ async fn greet(
 /// A connection that a listener has let in, with all that is left to do for it.
 pub struct Served<T: Transport> {
     driver: Driver<Never<T>>,
+    hall: Arc<Hall>,
     counted: Counted,
     greeting: Pin<Box<dyn Future<Output = Option<Place>> + Send>>,
 }
@@ -559,11 +617,12 @@ impl<T: Transport> Served<T> {
     pub async fn run(self, timer: impl Timer) {
         let Self {
             driver,
+            hall,
             counted,
             greeting,
         } = self;
         let mut greeting = Some(greeting);
-        let mut kept = None;
+        let (mut kept, mut known) = (None, None);
         let mut driving = pin!(driver.run(timer));
         poll_fn(|context| {
             let over = driving.as_mut().poll(context).is_ready();
@@ -571,11 +630,12 @@ impl<T: Transport> Served<T> {
                 && let Poll::Ready(place) = waits.as_mut().poll(context)
             {
                 kept = place;
+                known = Some(Known::new(&hall));
                 greeting = None;
             }
             if over { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        drop((kept, counted));
+        drop((kept, known, counted));
     }
 }

@@ -16,13 +16,17 @@
 //! belongs to; `shared` is the state under the lock and decides whom to wake; `lock` has that
 //! done once it is released; `wakers` knows who waits; `status` is what a link tells about itself; `sender`, `receiver`, `receipt`, `link` and `listener` are the handles; `sink`, `stream`
 //! and `callback` are their other forms; `hall` is where a listener's connections are until they are
-//! accepted, `serve` takes them, `accept` has the limits, `quota` bounds what the log hears of strangers; `open` connects to one of several
-//! addresses; `alarm` makes a [`Timer`] of futures that sleep; `unix` has the files of Unix sockets,
+//! accepted, `serve` takes them, `accept` has the limits, `quota` bounds what the log hears of
+//! strangers; `address` is a host and a port,
+//! `open` connects to one of several addresses, `reach` does so again and again, `bind` listens on
+//! several; `clock` says what time it is, `alarm` makes a [`Timer`] of futures that sleep; `unix` has the files of Unix sockets,
 //! `memory` connections within a process; `error` says what handles can't do. [`secure`] is apart
 //! from all of these: streams of bytes with the same pins, and no link.
 
 mod accept;
+mod address;
 mod alarm;
+mod bind;
 mod callback;
 mod clock;
 mod connecting;
@@ -39,6 +43,7 @@ mod lock;
 mod memory;
 mod open;
 mod quota;
+mod reach;
 mod receipt;
 mod receiver;
 mod registry;
@@ -58,17 +63,20 @@ pub use accept::{
     AcceptError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_HALF_OPEN_PER_ADDRESS, DEFAULT_LINKS,
     DEFAULT_LOG_LINES, DEFAULT_PER_ADDRESS, Drained, Limits,
 };
+pub use address::{Address, AddressError, AddressFault};
 pub use alarm::Alarm;
+pub use bind::{AcceptAny, accept_any, bind};
+pub use clock::Clock;
 pub use connecting::{ConnectHandle, Connecting};
 pub use driver::{Dial, Dialer, Driver, Never, READ, Timer, Transport};
-pub use error::{ChannelError, LinkError, SendError};
+pub use error::{ChannelError, LinkError, RecvError, SendError};
 pub use establish::Setup;
 pub use hall::{Doors, Guest, Served};
 pub use incoming::Incoming;
 pub use link::{Link, Report};
 pub use listener::Listener;
 pub use memory::{Memory, memory};
-pub use open::{ATTEMPT_DELAY, at, open};
+pub use open::{ATTEMPT_DELAY, at, open, refuse_self};
 pub use receipt::{BatchReceipt, Receipt};
 pub use receiver::{Delivery, ManualReceiver, Receiver};
 pub use registry::Registry;
@@ -78,9 +86,9 @@ pub use serve::serve;
 pub use shared::LinkEvent;
 pub use sink::{MessageSink, SinkError};
 pub use socket::prepare_socket;
-pub use status::{Address, Addressed, Addresses, FailedAttempt, Status};
+pub use status::{Addressed, Addresses, FailedAttempt, Status, TransportAddress};
 #[cfg(unix)]
-pub use unix::{UnixPath, bind_unix};
+pub use unix::{UnixPath, bind_unix, lasting};
 
 pub use countersign_capture as capture;
 pub use countersign_core as core;
@@ -97,11 +105,11 @@ pub mod api {
     /// The same for handles that wait and for handles that block.
     pub mod common {
         pub use crate::{
-            AcceptError, Address, ChannelError, ConnectHandle, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN,
-            DEFAULT_HALF_OPEN_PER_ADDRESS, DEFAULT_HANDSHAKE_LIMIT, DEFAULT_LINKS,
-            DEFAULT_LOG_LINES, DEFAULT_PER_ADDRESS, DEFAULT_SHUTDOWN_LIMIT, Delivery, Drained,
-            FailedAttempt, Limits, LinkError, LinkEvent, Outgoing, Report, SendError, Setup,
-            Status, StreamSetup,
+            AcceptError, Address, AddressError, AddressFault, ChannelError, ConnectHandle,
+            DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_HALF_OPEN_PER_ADDRESS,
+            DEFAULT_HANDSHAKE_LIMIT, DEFAULT_LINKS, DEFAULT_LOG_LINES, DEFAULT_PER_ADDRESS,
+            DEFAULT_SHUTDOWN_LIMIT, Delivery, Drained, FailedAttempt, Limits, LinkError, LinkEvent,
+            Outgoing, RecvError, Report, SendError, Setup, Status, StreamSetup, TransportAddress,
         };
     }
 }

@@ -5,8 +5,10 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
-use countersign_core::{Acking, ChannelId, ChannelReport, CloseMode, Mode, PeerId, VerdictCounts};
-use countersign_endpoint::Fingerprint;
+use countersign_core::{
+    Acking, ChannelId, ChannelReport, CloseMode, CloseReason, Mode, PeerId, VerdictCounts,
+};
+use countersign_endpoint::{Fingerprint, Peer};
 
 use crate::connecting::connect_now;
 use crate::error::{ChannelError, LinkError};
@@ -25,8 +27,10 @@ use crate::wakers::{Awaited, Waiting};
 /// for [`Patience::retain`](countersign_core::Patience::retain).
 ///
 /// Its channels are used through a [`Sender`] or a [`Receiver`] for each. When the `Link` and all
-/// of its senders and receivers are dropped, the link is closed in the background, as by
-/// [`Link::close`]; receive channels of which nobody holds the receiver then, reject what comes.
+/// of its senders and receivers are dropped, the link is closed in the background. An end that has
+/// channels to send on says [`close::DROPPED`](countersign_core::close::DROPPED) then, since nobody
+/// has said that all was sent: a program that fails and returns early must not look like one that is
+/// done. Receive channels of which nobody holds the receiver reject what comes.
 #[derive(Debug)]
 pub struct Link {
     handle: Arc<Handle>,
@@ -92,7 +96,21 @@ impl Link {
     /// A peer that changes its key while both are pinned comes back with the new one.
     #[must_use]
     pub fn peer(&self) -> Option<Fingerprint> {
-        self.with(|state| state.peer)
+        self.with(|state| state.known())
+            .as_ref()
+            .map(Peer::fingerprint)
+    }
+
+    /// What the application calls the peer: the name of its line in a
+    /// [list of peers](countersign_endpoint::Pins::from_list_file), or that of
+    /// [`Pins::named`](countersign_endpoint::Pins::named). `None` where the pins have no names, with an
+    /// authority, and on a plain connection.
+    ///
+    /// A list that is read again may call it otherwise from then on; a peer that was removed keeps its
+    /// last name.
+    #[must_use]
+    pub fn peer_name(&self) -> Option<Arc<str>> {
+        self.with(|state| state.known())?.shared_name()
     }
 
     /// Who the peer is, whichever of its pinned keys it uses
@@ -129,7 +147,8 @@ impl Link {
         self.with(|state| state.error())
     }
 
-    /// Waits for something to happen to the link; `None` once it has ended.
+    /// Waits for something to happen to the link; `None` once it has ended. Before a program exits,
+    /// it waits for [`Link::ended`] as well.
     ///
     /// Cancel-safe: an event is taken only when the future is ready.
     pub async fn event(&self) -> Option<LinkEvent> {
@@ -143,19 +162,20 @@ impl Link {
         .await
     }
 
-    /// Waits until the link has ended, and tells why and what became of everything.
+    /// Waits until the link has ended and nothing more is to be said on its connection, and tells
+    /// why and what became of everything.
     ///
     /// Cancel-safe: waiting changes nothing.
     ///
-    /// The end is announced before this end's last words, a refusal or an abort perhaps, have
-    /// gone out: a program that exits at once may take them with it, and the peer then sees only
-    /// a connection that broke off. So does a runtime that is dropped: that ends all of its
-    /// links' drivers.
+    /// This end's last words, an abort say, have then gone out, and the peer has ended its direction
+    /// or has had [`Patience::linger`](countersign_core::Patience::linger) for it: a program can
+    /// exit without taking them with it. [`Link::event`] and the receivers tell of the end before
+    /// that. A runtime that is dropped ends all of its links' drivers, wherever they stand.
     pub async fn ended(&self) -> Report {
         let mut waiting = Waiting::new(&*self.handle.0, Awaited::Link);
         poll_fn(|context| {
             waiting.poll(context, |state| {
-                if state.ended {
+                if state.ended && state.is_gone {
                     Poll::Ready(report(state))
                 } else {
                     Poll::Pending
@@ -165,10 +185,10 @@ impl Link {
         .await
     }
 
-    /// Closes the link in order: see [`CloseMode`] for what becomes of what is not yet on the
-    /// wire, and [`Patience::close`](countersign_core::Patience::close) for how long it may take.
-    /// Messages that still come meanwhile must be taken from their receivers, or the receivers
-    /// dropped. Receive channels whose receivers were never asked for reject what comes.
+    /// Closes the link in order, and says that all is well: see [`CloseMode`] for what becomes of
+    /// what is under way, and [`Patience::close`](countersign_core::Patience::close) for how long
+    /// it may go without anything moving. A message that was taken from a
+    /// [`ManualReceiver`] and waits to be settled is waited for.
     ///
     /// Cancel-safe: closing goes on when the future is dropped, [`Link::ended`] waits for it again,
     /// and what was sent still gets its verdicts. A future that is never polled closes nothing.
@@ -177,9 +197,39 @@ impl Link {
         self.ended().await
     }
 
+    /// As [`Link::close`], for an end with which not all is well: the peer's receivers end with an
+    /// error that has the reason, and not as if they had the whole of what there was to send.
+    ///
+    /// ```
+    /// # use countersign_driver::Link;
+    /// use countersign_driver::core::{CloseMode, CloseReason};
+    ///
+    /// # async fn example(link: &Link) {
+    /// let reason = CloseReason::new(2, "the camera was unplugged");
+    /// let report = link.close_with(CloseMode::Drain, reason).await;
+    /// assert!(!report.is_orderly());
+    /// # }
+    /// ```
+    pub async fn close_with(&self, mode: CloseMode, reason: CloseReason) -> Report {
+        self.start_close_with(mode, reason);
+        self.ended().await
+    }
+
     /// Begins to close the link, as [`Link::close`], without waiting for the end.
     pub fn start_close(&self, mode: CloseMode) {
-        self.with(|state| state.start_close(mode));
+        self.start_close_with(mode, CloseReason::ALL_WELL);
+    }
+
+    /// Begins to close the link, as [`Link::close_with`], without waiting for the end. Closing again
+    /// can only make the close stricter, and put a reason in the place of 'all is well'.
+    pub fn start_close_with(&self, mode: CloseMode, reason: CloseReason) {
+        self.with(|state| state.start_close(mode, reason));
+    }
+
+    /// What the peer has said with its close, once it has begun to close.
+    #[must_use]
+    pub fn peer_closes(&self) -> Option<CloseReason> {
+        self.with(|state| state.link.peer_closes().cloned())
     }
 
     /// Ends the link at once, whatever is under way: what is on the wire gets the verdict
@@ -253,7 +303,7 @@ impl Report {
         counts
     }
 
-    /// Whether the link ended as both ends wanted.
+    /// Whether the link ended as both ends wanted: it was closed, and both say that all is well.
     #[must_use]
     pub fn is_orderly(&self) -> bool {
         self.end.as_ref().is_some_and(LinkError::is_orderly)

@@ -1,8 +1,9 @@
 //! The application's handle of a listener.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::accept::{AcceptError, Drained, Limits};
 use crate::establish::Setup;
@@ -25,7 +26,8 @@ use crate::link::Link;
 /// all in order, use [`Listener::drain`].
 #[derive(Debug)]
 pub struct Listener<A = SocketAddr> {
-    address: A,
+    /// One at least.
+    addresses: Vec<A>,
     hall: Arc<Hall>,
 }
 
@@ -33,18 +35,31 @@ impl<A> Listener<A> {
     /// A listener at this address, for [`serve`](crate::serve) to accept its connections.
     #[must_use]
     pub fn new(address: A, setup: Setup, limits: Limits) -> (Self, Doors) {
-        let hall = Hall::new(limits);
-        let doors = Doors::new(hall.clone(), setup);
-        (Self { address, hall }, doors)
+        Self::at(vec![address], setup, limits)
     }
 
-    /// The address that it listens on.
+    /// A listener at all of these addresses, of which there has to be one at least.
+    #[must_use]
+    pub fn at(addresses: Vec<A>, setup: Setup, limits: Limits) -> (Self, Doors) {
+        debug_assert!(!addresses.is_empty());
+        let hall = Hall::new(limits, setup.clock());
+        let doors = Doors::new(hall.clone(), setup);
+        (Self { addresses, hall }, doors)
+    }
+
+    /// The address that it listens on; the first of several.
     #[must_use]
     pub fn local_addr(&self) -> A
     where
         A: Clone,
     {
-        self.address.clone()
+        self.addresses[0].clone()
+    }
+
+    /// The addresses that it listens on: several where it was told a name that has several.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[A] {
+        &self.addresses
     }
 
     /// Waits for the next peer that was accepted, or refused.
@@ -67,7 +82,12 @@ impl<A> Listener<A> {
     /// [`Listener::accept`] gives, gives it here. Anybody who can reach a listener can have as many
     /// connections refused as they like.
     pub fn log(&self, error: &AcceptError) {
-        self.hall.log(error);
+        self.log_as(error, error);
+    }
+
+    /// As [`Listener::log`], in other words.
+    pub fn log_as(&self, error: &AcceptError, words: impl Display) {
+        self.hall.log(error, &words);
     }
 
     /// What [`Listener::accept`] gives, one after the other, as a stream that ends when the listener
@@ -81,12 +101,19 @@ impl<A> Listener<A> {
     }
 
     /// Closes the socket and gives up what is not accepted, as dropping the listener does, and
-    /// waits until the address can be bound again. Others that wait in [`Listener::accept`] hear of
-    /// it.
+    /// waits until the address can be bound again and all who were refused have heard so, or have
+    /// had [`Patience::linger`](countersign_core::Patience::linger) for it. Others that wait in
+    /// [`Listener::accept`] hear of it.
     ///
     /// Cancel-safe: closing goes on when the future is dropped, and another call waits for it
     /// again. A future that is never polled closes nothing.
     pub async fn close(&self) {
+        self.unbind().await;
+        self.hall.silent().await;
+    }
+
+    /// As [`Listener::close`], but waits only until the address can be bound again.
+    pub async fn unbind(&self) {
         self.hall.end(Phase::Closed);
         let _ = self.hall.left().await;
     }
@@ -95,16 +122,19 @@ impl<A> Listener<A> {
     /// stopped or replaced.
     ///
     /// From here on peers that want a new link are told that there is no room, and links that
-    /// nobody has accepted are closed. All others are closed as by
-    /// [`Link::close`] with [`CloseMode::Drain`](countersign_core::CloseMode): whoever holds their
-    /// receivers has to take what still comes. Peers that lose their connection meanwhile can
-    /// still come back to end their link. When `limit` has passed, what is left is abandoned.
+    /// nobody has accepted are closed. All others are closed as by [`Link::close_with`] with
+    /// [`CloseMode::DrainBoth`](countersign_core::CloseMode::DrainBoth): whoever holds their receivers
+    /// has to take what still comes, or drop them. Those with channels to send on say
+    /// [`close::GOING_AWAY`](countersign_core::close::GOING_AWAY), since their application may have
+    /// wanted to send more; one that is done closes its link by itself before. Peers that lose
+    /// their connection meanwhile can still come back to end their link. When `limit` has passed,
+    /// what is left is abandoned.
     ///
     /// Cancel-safe: draining goes on when the future is dropped, and another call waits for it again;
     /// dropping the listener cuts it short. A future that is never polled drains nothing.
     pub async fn drain(&self, limit: Duration) -> Drained {
         // A limit beyond what the clock can name is none.
-        let until = Instant::now().checked_add(limit);
+        let until = self.hall.clock.of_timers().checked_add(limit);
         self.hall.end(Phase::Draining { until });
         self.hall.registry.drain();
         self.hall.left().await

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use countersign_core::{Bytes, ChannelId, Message, ReceiveError, Sequence, reject};
 
-use crate::error::LinkError;
+use crate::error::RecvError;
 use crate::shared::{Handle, Shared, State};
 use crate::wakers::{Awaited, Waiting};
 
@@ -33,20 +33,24 @@ impl Receiver {
         Self(Source::new(handle, channel))
     }
 
-    /// Waits for the next message; `None` when the link was closed in order and nothing is left.
+    /// Waits for the next message; `None` when the link was closed in order, the peer says that all
+    /// is well, and nothing is left.
     ///
     /// Cancel-safe: a message is taken, and thereby handled, only when the future is ready.
     ///
     /// # Errors
     ///
-    /// Why the link ended, if not in order, once nothing is left to receive.
-    pub async fn recv(&mut self) -> Result<Option<Bytes>, LinkError> {
+    /// [`RecvError::SessionBorder`], once, in its place between the messages of two sessions.
+    /// [`RecvError::Link`] once nothing is left to receive: why the link ended, if not in order, and
+    /// what the peer says if it has closed and not all is well. What came is not the whole then.
+    pub async fn recv(&mut self) -> Result<Option<Bytes>, RecvError> {
         let message = self.0.wait_and_take().await?;
         Ok(message.map(|message| message.payload))
     }
 
     /// Waits for at least one message, then appends all that wait, `limit` at most, to `messages`
-    /// and says how many; zero when the link was closed in order and nothing is left.
+    /// and says how many; zero when the link was closed in order and nothing is left. The messages
+    /// of one batch are of one session.
     ///
     /// Costs less for each message than receiving them one by one.
     ///
@@ -60,7 +64,7 @@ impl Receiver {
         &mut self,
         messages: &mut Vec<Bytes>,
         limit: usize,
-    ) -> Result<usize, LinkError> {
+    ) -> Result<usize, RecvError> {
         let mut waiting = self.0.waiting();
         poll_fn(|context| {
             waiting.poll(context, |state| {
@@ -75,7 +79,7 @@ impl Receiver {
     /// # Errors
     ///
     /// As for [`Receiver::recv`].
-    pub fn try_recv(&mut self) -> Result<Option<Bytes>, LinkError> {
+    pub fn try_recv(&mut self) -> Result<Option<Bytes>, RecvError> {
         let message = self.0.try_take()?;
         Ok(message.map(|message| message.payload))
     }
@@ -86,15 +90,18 @@ impl ManualReceiver {
         Self(Source::new(handle, channel))
     }
 
-    /// Waits for the next message; `None` when the link was closed in order and nothing is left.
+    /// Waits for the next message; `None` when the link was closed in order, the peer says that all
+    /// is well, and nothing is left.
     ///
     /// Cancel-safe: a message is taken only when the future is ready. From then on it is rejected
     /// where its [`Delivery`] is dropped.
     ///
     /// # Errors
     ///
-    /// Why the link ended, if not in order, once nothing is left to receive.
-    pub async fn recv(&mut self) -> Result<Option<Delivery>, LinkError> {
+    /// [`RecvError::SessionBorder`], once, in its place between the messages of two sessions.
+    /// [`RecvError::Link`] once nothing is left to receive: why the link ended, if not in order, and
+    /// what the peer says if it has closed and not all is well. What came is not the whole then.
+    pub async fn recv(&mut self) -> Result<Option<Delivery>, RecvError> {
         let message = self.0.wait_and_take().await?;
         Ok(message.map(|message| self.deliver(message)))
     }
@@ -104,7 +111,7 @@ impl ManualReceiver {
     /// # Errors
     ///
     /// As for [`ManualReceiver::recv`].
-    pub fn try_recv(&mut self) -> Result<Option<Delivery>, LinkError> {
+    pub fn try_recv(&mut self) -> Result<Option<Delivery>, RecvError> {
         let message = self.0.try_take()?;
         Ok(message.map(|message| self.deliver(message)))
     }
@@ -233,16 +240,16 @@ impl Source {
         Waiting::new(&self.handle.0, Awaited::Channel(self.channel))
     }
 
-    async fn wait_and_take(&self) -> Result<Option<Message>, LinkError> {
+    async fn wait_and_take(&self) -> Result<Option<Message>, RecvError> {
         let mut waiting = self.waiting();
         poll_fn(|context| waiting.poll(context, |state| poll_take(state, self.channel))).await
     }
 
-    /// The next message or the error of the link, once, for a stream.
+    /// The next message, a border or the error of the link, each once, for a stream.
     pub(crate) fn poll_next(
         &mut self,
         context: &Context<'_>,
-    ) -> Poll<Option<Result<Message, LinkError>>> {
+    ) -> Poll<Option<Result<Message, RecvError>>> {
         if self.over {
             return Poll::Ready(None);
         }
@@ -251,7 +258,7 @@ impl Source {
             .waiting
             .poll(context, |state| poll_take(state, channel));
         next.map(|taken| {
-            self.over = !matches!(taken, Ok(Some(_)));
+            self.over = matches!(taken, Ok(None) | Err(RecvError::Link(_)));
             taken.transpose()
         })
     }
@@ -266,9 +273,13 @@ impl Source {
         state: &mut State,
         messages: &mut Vec<Bytes>,
         limit: usize,
-    ) -> Poll<Result<usize, LinkError>> {
+    ) -> Poll<Result<usize, RecvError>> {
         let mut count = 0;
         while count < limit {
+            // What was taken comes first; the border waits for the next call.
+            if count > 0 && state.link.border(self.channel).is_some() {
+                break;
+            }
             match take(state, self.channel) {
                 Ok(Some(message)) => messages.push(message.payload),
                 Ok(None) => break,
@@ -284,25 +295,28 @@ impl Source {
         Poll::Ready(Ok(count))
     }
 
-    fn try_take(&self) -> Result<Option<Message>, LinkError> {
+    fn try_take(&self) -> Result<Option<Message>, RecvError> {
         self.handle.0.with(|state| take(state, self.channel))
     }
 }
 
-/// The next message; with none left, the error of a link that did not end in order.
-fn take(state: &mut State, channel: ChannelId) -> Result<Option<Message>, LinkError> {
-    // The channel exists and is in receive mode: that was checked when the receiver was made.
-    if let Ok(Some(message)) = state.link.take(channel) {
-        return Ok(Some(message));
+/// The next message or border; with none left, the error of a link that did not end in order, or
+/// whose peer does not say that all is well.
+fn take(state: &mut State, channel: ChannelId) -> Result<Option<Message>, RecvError> {
+    match state.link.take(channel) {
+        Ok(Some(message)) => return Ok(Some(message)),
+        Err(ReceiveError::SessionBorder(why)) => return Err(RecvError::SessionBorder(why)),
+        // The channel exists and is in receive mode: that was checked when the receiver was made.
+        Ok(None) | Err(_) => {}
     }
     match state.error() {
-        Some(error) if !error.is_orderly() => Err(error),
+        Some(error) if !error.ends_stream() => Err(error.into()),
         _ => Ok(None),
     }
 }
 
 /// As [`take`], but while more may come, there is a wait.
-fn poll_take(state: &mut State, channel: ChannelId) -> Poll<Result<Option<Message>, LinkError>> {
+fn poll_take(state: &mut State, channel: ChannelId) -> Poll<Result<Option<Message>, RecvError>> {
     match take(state, channel) {
         Ok(None) if !state.ended => Poll::Pending,
         result => Poll::Ready(result),

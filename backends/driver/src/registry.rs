@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 
-use countersign_core::{EndReason, GoneSession, Link, PeerId, SessionId, Sessions};
+use countersign_core::{EndReason, GoneSession, Link, PeerId, SessionId, Sessions, Visit};
 
 use crate::accept::{Drained, Limits};
 use crate::lock::{Later, Lock, Locked};
@@ -110,9 +110,12 @@ impl Registry {
         })
     }
 
-    pub(crate) fn find(&self, id: SessionId, peer: Option<PeerId>) -> Option<Arc<Shared>> {
-        self.links
-            .with(|links| links.sessions.find(id, peer).and_then(Weak::upgrade))
+    /// The links to which a visitor may belong.
+    pub(crate) fn candidates(&self, visit: Visit, peer: Option<PeerId>) -> Vec<Arc<Shared>> {
+        self.links.with(|links| {
+            let candidates = links.sessions.candidates(visit, peer);
+            candidates.filter_map(Weak::upgrade).collect()
+        })
     }
 
     /// A link has lost its connection; gives back one for which there is no room any more.
@@ -130,7 +133,7 @@ impl Registry {
             if links.sessions.remove(link.gone_session())
                 && let Some(drained) = &mut links.drained
             {
-                let orderly = link.end_reason().is_some_and(EndReason::is_orderly);
+                let orderly = link.end_reason().is_some_and(EndReason::is_closed);
                 drained.orderly += usize::from(orderly);
                 drained.cut_short += usize::from(!orderly);
             }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::driver::Timer;
 use crate::error::LinkError;
@@ -142,7 +142,7 @@ impl<T: Timer> Pauses<T> {
         }
         let pause = self.next.unwrap_or(FIRST_PAUSE);
         self.next = Some((2 * pause).min(LONGEST_PAUSE));
-        let until = Instant::now() + pause;
+        let until = self.timer.now() + pause;
         poll_fn(|context| self.timer.poll_until(context, until)).await;
     }
 

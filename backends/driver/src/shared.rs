@@ -5,10 +5,10 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use countersign_core::{
-    ChannelId, CloseMode, EndReason, Event, Instant, Life, Link, Loss, Mode, Role, SessionLoss,
-    TakeOver, VerdictKind,
+    ChannelId, CloseMode, CloseReason, EndReason, Event, Instant, Life, Link, Loss, Mode, Role,
+    SessionLoss, TakeOver, VerdictKind, close,
 };
-use countersign_endpoint::{Explanation, FailureKind, Fingerprint, LinkAccess, SecurityError};
+use countersign_endpoint::{Explanation, FailureKind, LinkAccess, Peer, Security, SecurityError};
 
 use crate::clock::Clock;
 use crate::error::LinkError;
@@ -75,11 +75,17 @@ pub(crate) struct State {
     /// Whoever waits for the link to connect, to end or to tell something.
     pub(crate) wakers: WakerSet,
     pub(crate) connected: bool,
+    /// The number of the latest connection that has led to the peer.
+    arrived: u64,
     pub(crate) ended: bool,
+    /// Its driver is gone, and with it the last connection: nothing more can be said.
+    pub(crate) is_gone: bool,
     /// The application was told of a lost session, and not yet of the next one.
     session_lost: bool,
-    /// The key that the peer has proved to have on the latest connection.
-    pub(crate) peer: Option<Fingerprint>,
+    /// Who the peer has proved to be on the latest connection.
+    pub(crate) peer: Option<Peer>,
+    /// What calls it by its name.
+    security: Security,
     /// Where the ends of the latest transport connection are.
     pub(crate) addresses: Addresses,
     pub(crate) explanation: Explanation,
@@ -128,7 +134,7 @@ impl Shared {
         size_of::<Self>() + channels * (size_of::<Channel>() + event) + EVENTS * event + failures
     }
 
-    pub(crate) fn new(mut link: Link) -> Arc<Self> {
+    pub(crate) fn new(mut link: Link, security: &Security, clock: &Clock) -> Arc<Self> {
         link.keep_spent();
         let channels = link
             .config()
@@ -142,10 +148,13 @@ impl Shared {
             events: VecDeque::new(),
             wakers: WakerSet::default(),
             connected: false,
+            arrived: 0,
             ended: false,
+            is_gone: false,
             session_lost: false,
             peer: None,
             addresses: Addresses::default(),
+            security: security.clone(),
             explanation: Explanation::default(),
             logged: Vec::new(),
             failure: None,
@@ -162,7 +171,7 @@ impl Shared {
         };
         Arc::new(Self {
             state: Lock::new(state),
-            clock: Clock::start(),
+            clock: clock.clone(),
         })
     }
 
@@ -186,7 +195,7 @@ impl Shared {
                     state.blocked = false;
                     state.wake_driver();
                     state.forget_explanation();
-                    state.peer = visitor.peer;
+                    state.peer = visitor.peer.take();
                     state.addresses = std::mem::take(&mut visitor.addresses);
                 }
                 (result, state.driver_number, state.link.connection())
@@ -216,7 +225,7 @@ impl Shared {
 
     /// Begins to close the link, as its listener wants.
     pub(crate) fn start_close(&self) {
-        self.with(|state| state.start_close(CloseMode::Drain));
+        self.with(State::go_away);
     }
 
     /// Ends the link where it stands.
@@ -251,17 +260,19 @@ impl State {
                         self.tell(LinkEvent::NewSession);
                     }
                     self.connected = true;
+                    self.arrived = self.link.connection();
                     self.forget_failure();
                     if let Some((registry, shared)) = &self.registry {
                         let goes = registry.add(&self.link, shared.clone());
                         if goes {
-                            self.start_close(CloseMode::Drain);
+                            self.go_away();
                         }
                     }
                     self.wakers.wake_all(&mut self.later);
                 }
                 Event::Lost(loss) => self.lost(loss),
                 Event::Resumed => {
+                    self.arrived = self.link.connection();
                     self.forget_failure();
                     if let Some((registry, _)) = &self.registry {
                         registry.resumed(self.link.session());
@@ -303,7 +314,7 @@ impl State {
 
     /// The connection is gone, and the link waits for the next.
     fn lost(&mut self, loss: Loss) {
-        let error = self.explanation.of_loss(loss);
+        let error = self.explanation.of_loss(&self.link, loss);
         // A peer that came back before it was missed is not away.
         if let Some((registry, _)) = &self.registry
             && self.link.life() == Life::Offline
@@ -323,7 +334,7 @@ impl State {
         let (Life::Offline, Some(loss)) = (self.link.life(), self.link.last_loss()) else {
             return;
         };
-        let error = self.explanation.of_loss(loss);
+        let error = self.explanation.of_loss(&self.link, loss);
         self.forget_explanation();
         let next = match self.link.role() {
             Role::Opener if self.connected => "connecting again",
@@ -425,11 +436,28 @@ impl State {
     }
 
     /// Begins to close the link.
-    pub(crate) fn start_close(&mut self, mode: CloseMode) {
+    pub(crate) fn start_close(&mut self, mode: CloseMode, reason: CloseReason) {
         self.abandon_unclaimed();
-        self.link.close(mode);
+        self.link.close_with(mode, reason);
         // Whoever waits for room waits in vain.
         self.wake_all();
+    }
+
+    /// Closes the link for its listener, which is about to go.
+    fn go_away(&mut self) {
+        let reason = self.unless_done(close::GOING_AWAY).again();
+        self.start_close(CloseMode::DrainBoth, reason);
+    }
+
+    /// What a link says that its application has not closed: on a channel in send mode it may have
+    /// wanted to send more.
+    fn unless_done(&self, code: u32) -> CloseReason {
+        let mut channels = self.link.config().channels().iter();
+        if channels.any(|channel| channel.mode() == Mode::Send) {
+            CloseReason::new(code, "")
+        } else {
+            CloseReason::ALL_WELL
+        }
     }
 
     /// Rejects what comes on receive channels whose receivers nobody has asked for.
@@ -453,6 +481,13 @@ impl State {
         self.wake_driver();
     }
 
+    /// The driver is done with the link, or dropped.
+    pub(crate) fn leave(&mut self, now: Instant) {
+        self.link.handle_lost(now, Loss::Abandoned);
+        self.is_gone = true;
+        self.wakers.wake_all(&mut self.later);
+    }
+
     fn wake(&mut self, channel: ChannelId) {
         self.channels[usize::from(channel.0)]
             .wakers
@@ -465,6 +500,16 @@ impl State {
         for channel in &mut self.channels {
             channel.wakers.wake_all(&mut self.later);
         }
+    }
+
+    /// Whether the link's latest connection has led to the peer.
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.arrived > 0 && self.arrived == self.link.connection()
+    }
+
+    /// Who the peer has proved to be, under the name that it has now.
+    pub(crate) fn known(&self) -> Option<Peer> {
+        Some(self.security.renamed(self.peer.as_ref()?))
     }
 
     /// Why this end no longer accepts the peer, if that has ended the link.
@@ -517,7 +562,8 @@ impl LinkAccess for &Shared {
         });
     }
 
-    fn secured(&mut self, peer: Option<Fingerprint>) {
+    fn secured(&mut self, peer: Option<&Peer>) {
+        let peer = peer.cloned();
         self.state.with(|state| state.peer = peer);
     }
 }
@@ -530,7 +576,8 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.0.with(|state| {
             if state.link.life() != Life::Ended {
-                state.link.close(CloseMode::Drain);
+                let reason = state.unless_done(close::DROPPED);
+                state.link.close_with(CloseMode::Drain, reason);
             }
         });
     }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Instant as StdInstant;
 
 use countersign_core::{Instant, LinkStatus, PeerId};
-use countersign_endpoint::{Buffer, Fingerprint};
+use countersign_endpoint::{Buffer, Peer};
 use socket2::{SockAddr, SockRef};
 
 use crate::clock::Clock;
@@ -26,11 +26,12 @@ pub struct Status {
     /// connection.
     pub since: Option<StdInstant>,
     /// This end's address on the latest transport connection, where that has one.
-    pub local: Option<Address>,
+    pub local: Option<TransportAddress>,
     /// The peer's address on the latest transport connection, where that has one.
-    pub remote: Option<Address>,
-    /// The key that the peer has proved to have on the latest connection; `None` on a plain one.
-    pub peer: Option<Fingerprint>,
+    pub remote: Option<TransportAddress>,
+    /// Who the peer has proved to be on the latest connection, with its name if it has one; `None` on a
+    /// plain one.
+    pub peer: Option<Peer>,
     /// Who the peer is, whichever of its pinned keys it uses; `None` on a plain connection.
     pub peer_id: Option<PeerId>,
     /// Why there is no connection, while there is none.
@@ -45,14 +46,14 @@ impl Status {
     }
 
     pub(crate) fn of(shared: &Shared) -> Self {
-        let clock = shared.clock;
+        let clock = &shared.clock;
         shared.with(|state| {
             let link = state.link.status();
             Self {
-                since: link.since.and_then(|since| clock.to_std(since)),
+                since: link.since.and_then(|since| clock.to_timers(since)),
                 local: state.addresses.local.clone(),
                 remote: state.addresses.remote.clone(),
-                peer: state.peer,
+                peer: state.known(),
                 peer_id: state.link.peer(),
                 failure: state.failure.as_ref().map(|failure| failure.told(clock)),
                 link,
@@ -89,11 +90,11 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    pub(crate) fn told(&self, clock: Clock) -> FailedAttempt {
+    pub(crate) fn told(&self, clock: &Clock) -> FailedAttempt {
         FailedAttempt {
             number: self.number,
             error: self.error.clone(),
-            next: self.next.and_then(|next| clock.to_std(next)),
+            next: self.next.and_then(|next| clock.to_timers(next)),
         }
     }
 }
@@ -101,14 +102,14 @@ impl Failure {
 /// Where an end of a transport connection is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Address {
+pub enum TransportAddress {
     /// An IP address and a port.
     Ip(SocketAddr),
     /// The file of a Unix socket; `None` for one without.
     Unix(Option<PathBuf>),
 }
 
-impl Address {
+impl TransportAddress {
     fn of(address: &SockAddr) -> Option<Self> {
         if let Some(address) = address.as_socket() {
             return Some(Self::Ip(address));
@@ -132,7 +133,7 @@ impl Address {
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for TransportAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ip(address) => address.fmt(f),
@@ -147,9 +148,9 @@ impl fmt::Display for Address {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Addresses {
     /// This end.
-    pub local: Option<Address>,
+    pub local: Option<TransportAddress>,
     /// The other.
-    pub remote: Option<Address>,
+    pub remote: Option<TransportAddress>,
 }
 
 impl Addresses {
@@ -157,7 +158,7 @@ impl Addresses {
     #[must_use]
     pub fn of<'s>(socket: impl Into<SockRef<'s>>) -> Self {
         let socket = socket.into();
-        let of = |address: io::Result<SockAddr>| Address::of(&address.ok()?);
+        let of = |address: io::Result<SockAddr>| TransportAddress::of(&address.ok()?);
         Self {
             local: of(socket.local_addr()),
             remote: of(socket.peer_addr()),

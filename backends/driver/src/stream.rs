@@ -6,15 +6,16 @@ use std::task::{Context, Poll};
 use countersign_core::Bytes;
 use futures_core::{FusedStream, Stream};
 
-use crate::error::LinkError;
+use crate::error::RecvError;
 use crate::receiver::{Delivery, ManualReceiver, Receiver};
 
-/// The messages, then the error of a link that did not end in order, once, then `None`.
+/// The messages, and between those of two sessions the border as an error; then the error of a link
+/// that did not end in order, once, then `None`.
 ///
 /// Cancel-safe: a message is taken only when it is given. What is taken by
 /// [`Receiver::recv`] does not come here, and the other way round.
 impl Stream for Receiver {
-    type Item = Result<Bytes, LinkError>;
+    type Item = Result<Bytes, RecvError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = self.0.poll_next(context);
@@ -28,12 +29,13 @@ impl FusedStream for Receiver {
     }
 }
 
-/// The messages, then the error of a link that did not end in order, once, then `None`.
+/// The messages, and between those of two sessions the border as an error; then the error of a link
+/// that did not end in order, once, then `None`.
 ///
 /// Cancel-safe: a message is taken only when it is given. What is taken by
 /// [`ManualReceiver::recv`] does not come here, and the other way round.
 impl Stream for ManualReceiver {
-    type Item = Result<Delivery, LinkError>;
+    type Item = Result<Delivery, RecvError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = self.0.poll_next(context);

@@ -12,6 +12,7 @@ pub struct Alert(
 impl Alert {
     pub(crate) const BAD_RECORD_MAC: Self = Self(20);
     pub(crate) const HANDSHAKE_FAILURE: Self = Self(40);
+    pub(crate) const CERTIFICATE_EXPIRED: Self = Self(45);
     pub(crate) const PROTOCOL_VERSION: Self = Self(70);
     pub(crate) const INSUFFICIENT_SECURITY: Self = Self(71);
     pub(crate) const INTERNAL_ERROR: Self = Self(80);

@@ -1,12 +1,13 @@
-//! The three things countersign reads from a certificate: its key and its two dates.
+//! What countersign reads from a certificate: its key, its two dates, and which is of whom.
 //!
-//! rustls does not show the dates, so they are read here, with the `der` crate doing the decoding.
+//! rustls does not show them, so they are read here, with the `der` crate doing the decoding.
 
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use der::asn1::{AnyRef, GeneralizedTime, UtcTime};
+use der::asn1::{AnyRef, BitStringRef, GeneralizedTime, UintRef, UtcTime};
 use der::{DateTime, Decode, Header, Reader, SliceReader, Tag, TagNumber};
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, alg_id};
 use rustls::server::ParsedCertificate;
 
 use crate::fingerprint::Fingerprint;
@@ -16,6 +17,8 @@ use crate::fingerprint::Fingerprint;
 pub(crate) struct Facts {
     /// Of its public key.
     pub(crate) fingerprint: Fingerprint,
+    /// Why its key can sign no handshake that rustls checks, if that is so.
+    pub(crate) useless_key: Option<UselessKey>,
     /// The first second at which it is valid.
     pub(crate) not_before: SystemTime,
     /// The last second at which it is valid.
@@ -23,48 +26,184 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// Reads `certificate`, which must also be one that rustls can use (version 3, for one).
+    /// Reads `certificate`, which must also be one that rustls can use.
     pub(crate) fn read(certificate: &CertificateDer<'_>) -> Result<Self, Unusable> {
+        let fields = Fields::read(certificate).map_err(|error| Unusable(error.to_string()))?;
+        if fields.version < 3 {
+            return Err(Unusable(format!(
+                "it is of version {} of X.509, and TLS 1.3 takes version 3, which OpenSSL makes \
+                 where there is an extension, `-addext basicConstraints=CA:FALSE` say",
+                fields.version
+            )));
+        }
         // What rustls can't parse would fail later, in the handshake, and less clearly.
         ParsedCertificate::try_from(certificate).map_err(|error| Unusable(error.to_string()))?;
-        read_fields(certificate).map_err(|error| Unusable(error.to_string()))
+        Ok(fields.facts)
     }
+
+    /// The same, if the certificate's key can be used as well.
+    pub(crate) fn read_usable(certificate: &CertificateDer<'_>) -> Result<Self, Unusable> {
+        let facts = Self::read(certificate)?;
+        match facts.useless_key {
+            Some(key) => Err(Unusable(key.to_string())),
+            None => Ok(facts),
+        }
+    }
+}
+
+/// The names in a certificate, in DER: of its issuer, and of its subject.
+pub(crate) fn names(certificate: &[u8]) -> Option<[&[u8]; 2]> {
+    let fields = Fields::read(certificate).ok()?;
+    Some([fields.issuer, fields.subject])
 }
 
 /// Why a certificate can't be used, as a clause.
 #[derive(Clone, Debug)]
 pub(crate) struct Unusable(pub(crate) String);
 
-/// `Certificate ::= SEQUENCE { tbsCertificate, .. }`, RFC 5280, section 4.1.
-fn read_fields(certificate: &[u8]) -> der::Result<Facts> {
-    let mut outer = SliceReader::new(certificate)?;
-    let tbs = {
-        let header = Header::decode(&mut outer)?;
-        header.tag().assert_eq(Tag::Sequence)?;
-        outer.tlv_bytes()?
-    };
-    let mut tbs = SliceReader::new(tbs)?;
-    let header = Header::decode(&mut tbs)?;
-    header.tag().assert_eq(Tag::Sequence)?;
-    let version = Tag::ContextSpecific {
-        constructed: true,
-        number: TagNumber(0),
-    };
-    if Tag::peek(&tbs)? == version {
-        tbs.tlv_bytes()?;
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
-    for _serial_signature_issuer in 0..3 {
-        tbs.tlv_bytes()?;
+}
+
+impl std::error::Error for Unusable {}
+
+/// A public key for whose signatures rustls has no algorithm in TLS 1.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UselessKey {
+    /// RSA of so many bits.
+    Rsa(usize),
+    RsaPss,
+    Ed448,
+    Secp256k1,
+    Other,
+}
+
+/// The bits of RSA keys that rustls takes.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+impl fmt::Display for UselessKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("its key is ")?;
+        match self {
+            Self::Rsa(bits) => write!(f, "RSA of {bits} bits")?,
+            Self::RsaPss => f.write_str("RSA for PSS alone")?,
+            Self::Ed448 => f.write_str("Ed448")?,
+            Self::Secp256k1 => f.write_str("on the curve secp256k1")?,
+            Self::Other => f.write_str("of a kind that is unknown here")?,
+        }
+        f.write_str(
+            ", with which no connection can be secured; take P-256, P-384, P-521, Ed25519, or RSA of \
+             2048 to 8192 bits",
+        )
     }
-    let (not_before, not_after) = AnyRef::decode(&mut tbs)?
-        .sequence(|validity| Ok::<_, der::Error>((time(validity)?, time(validity)?)))?;
-    let _subject = tbs.tlv_bytes()?;
-    let fingerprint = Fingerprint::of_public_key(tbs.tlv_bytes()?);
-    Ok(Facts {
-        fingerprint,
-        not_before,
-        not_after,
+}
+
+/// The fields of a certificate that are looked at.
+struct Fields<'a> {
+    /// Of X.509, counted from 1.
+    version: u8,
+    issuer: &'a [u8],
+    subject: &'a [u8],
+    facts: Facts,
+}
+
+impl<'a> Fields<'a> {
+    /// `Certificate ::= SEQUENCE { tbsCertificate, .. }`, RFC 5280, section 4.1.
+    fn read(certificate: &'a [u8]) -> der::Result<Self> {
+        let mut outer = SliceReader::new(certificate)?;
+        let mut tbs = SliceReader::new(sequence(&mut outer)?)?;
+        sequence_header(&mut tbs)?;
+        let explicit = Tag::ContextSpecific {
+            constructed: true,
+            number: TagNumber(0),
+        };
+        let version = match Tag::peek(&tbs)? == explicit {
+            true => {
+                let mut inner = SliceReader::new(tbs.tlv_bytes()?)?;
+                Header::decode(&mut inner)?;
+                u8::decode(&mut inner)?.saturating_add(1)
+            }
+            false => 1,
+        };
+        for _serial_and_signature in 0..2 {
+            tbs.tlv_bytes()?;
+        }
+        let issuer = tbs.tlv_bytes()?;
+        let (not_before, not_after) = AnyRef::decode(&mut tbs)?
+            .sequence(|validity| Ok::<_, der::Error>((time(validity)?, time(validity)?)))?;
+        let subject = tbs.tlv_bytes()?;
+        let spki = tbs.tlv_bytes()?;
+        let facts = Facts {
+            fingerprint: Fingerprint::of_public_key(spki),
+            useless_key: useless_key(spki)?,
+            not_before,
+            not_after,
+        };
+        Ok(Self {
+            version,
+            issuer,
+            subject,
+            facts,
+        })
+    }
+}
+
+/// Takes a SEQUENCE, header and all.
+fn sequence<'a>(reader: &mut SliceReader<'a>) -> der::Result<&'a [u8]> {
+    sequence_header(reader)?;
+    reader.tlv_bytes()
+}
+
+/// Takes the header of a SEQUENCE.
+fn sequence_header(reader: &mut SliceReader<'_>) -> der::Result<()> {
+    Header::decode(reader)?.tag().assert_eq(Tag::Sequence)?;
+    Ok(())
+}
+
+/// Judges a `SubjectPublicKeyInfo ::= SEQUENCE { algorithm, subjectPublicKey }`, RFC 5280, section
+/// 4.1.2.7.
+fn useless_key(spki: &[u8]) -> der::Result<Option<UselessKey>> {
+    /// The object identifier of RSASSA-PSS, RFC 4055, section 3.1.
+    const RSA_PSS: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a";
+    let mut reader = SliceReader::new(spki)?;
+    sequence_header(&mut reader)?;
+    let algorithm = AnyRef::decode(&mut reader)?.value();
+    if algorithm == alg_id::RSA_ENCRYPTION.as_ref() {
+        let key = BitStringRef::decode(&mut reader)?;
+        let mut key = SliceReader::new(key.raw_bytes())?;
+        sequence_header(&mut key)?;
+        let bits = bits(UintRef::decode(&mut key)?.as_bytes());
+        return Ok((!RSA_BITS.contains(&bits)).then_some(UselessKey::Rsa(bits)));
+    }
+    let usable = [
+        alg_id::ECDSA_P256,
+        alg_id::ECDSA_P384,
+        alg_id::ECDSA_P521,
+        alg_id::ED25519,
+        alg_id::ML_DSA_44,
+        alg_id::ML_DSA_65,
+        alg_id::ML_DSA_87,
+    ];
+    Ok(match algorithm {
+        known if usable.iter().any(|usable| usable.as_ref() == known) => None,
+        ed448 if ed448 == alg_id::ED448.as_ref() => Some(UselessKey::Ed448),
+        curve if curve == alg_id::ECDSA_P256K1.as_ref() => Some(UselessKey::Secp256k1),
+        pss if pss.starts_with(RSA_PSS) => Some(UselessKey::RsaPss),
+        _ => Some(UselessKey::Other),
     })
+}
+
+/// How many bits a number has, without leading zeros.
+fn bits(number: &[u8]) -> usize {
+    match number.iter().position(|byte| *byte != 0) {
+        Some(first) => {
+            let zeros = usize::try_from(number[first].leading_zeros()).unwrap_or_default();
+            (number.len() - first) * 8 - zeros
+        }
+        None => 0,
+    }
 }
 
 /// `Time ::= CHOICE { utcTime, generalTime }`, RFC 5280, section 4.1.2.5.
@@ -104,7 +243,7 @@ mod tests {
         for len in 0..64 {
             let bytes = vec![0x30; len];
             assert!(Facts::read(&CertificateDer::from(bytes.as_slice())).is_err());
-            assert!(read_fields(&bytes).is_err());
+            assert!(Fields::read(&bytes).is_err());
         }
     }
 }

@@ -7,7 +7,7 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 
 use crate::error::{Reason, SecurityError};
-use crate::fingerprint::Fingerprint;
+use crate::peer::Peer;
 use crate::plain::PlainConnection;
 use crate::security::{Choice, Security};
 use crate::tls::{Judgement, TlsConnection};
@@ -29,9 +29,8 @@ pub enum Incoming<'a> {
     /// On the connecting side the peer may still refuse: in TLS 1.3 the accepting side judges
     /// the other's certificate last, and a refusal arrives as an error of a later `read`.
     Secured {
-        /// The key that the peer has proved to have; `None` on a plain connection, where nobody
-        /// knows.
-        peer: Option<Fingerprint>,
+        /// Who the peer has proved to be; `None` on a plain connection, where nobody knows.
+        peer: Option<Peer>,
         /// Whose key that is: the same for all pinned keys of [one peer](crate::Pins::of_one_peer).
         id: Option<PeerId>,
     },
@@ -93,16 +92,31 @@ impl Connection {
     /// [`Reason::ServerNameMissing`] with an authority for which nobody said which server to
     /// expect, [`Reason::Internal`] if the TLS library fails, for want of random bytes, say.
     pub fn connect(security: &Security) -> Result<Self, SecurityError> {
-        let Choice::Tls { store, bare } = &security.choice else {
+        Self::connect_to(security, security.is_one_sided())
+    }
+
+    /// The same, where the peer must ask for our certificate, whatever was said of that.
+    pub(crate) fn connect_mutually(security: &Security) -> Result<Self, SecurityError> {
+        Self::connect_to(security, false)
+    }
+
+    fn connect_to(security: &Security, one_sided: bool) -> Result<Self, SecurityError> {
+        let Choice::Tls { store, bare, .. } = &security.choice else {
             return Ok(Self::plain());
         };
         let current = store.current();
         let tls = current.tls(*bare);
         let name = tls.server_name.clone().ok_or(Reason::ServerNameMissing)?;
-        let engine = UnbufferedClientConnection::new(tls.client.clone(), name)
-            .map_err(|error| translate(error, tls))?;
-        let connection =
-            TlsConnection::new(engine, tls.clone(), store.clone(), current.generation)?;
+        let (client, asked) = if one_sided {
+            (tls.client.clone(), None)
+        } else {
+            let (client, asked) = tls.client_once();
+            (client, Some(asked))
+        };
+        let engine =
+            UnbufferedClientConnection::new(client, name).map_err(|error| translate(error, tls))?;
+        let (tls, store, generation) = (tls.clone(), store.clone(), current.generation);
+        let connection = TlsConnection::new(engine, tls, store, generation, asked)?;
         Ok(Self {
             inner: Inner::Connecting(Box::new(connection)),
         })
@@ -113,15 +127,15 @@ impl Connection {
     /// # Errors
     /// [`Reason::Internal`] if the TLS library fails, for want of random bytes, say.
     pub fn accept(security: &Security) -> Result<Self, SecurityError> {
-        let Choice::Tls { store, bare } = &security.choice else {
+        let Choice::Tls { store, bare, .. } = &security.choice else {
             return Ok(Self::plain());
         };
         let current = store.current();
         let tls = current.tls(*bare);
         let engine = UnbufferedServerConnection::new(tls.server.clone())
             .map_err(|error| translate(error, tls))?;
-        let connection =
-            TlsConnection::new(engine, tls.clone(), store.clone(), current.generation)?;
+        let (tls, store, generation) = (tls.clone(), store.clone(), current.generation);
+        let connection = TlsConnection::new(engine, tls, store, generation, None)?;
         Ok(Self {
             inner: Inner::Accepting(Box::new(connection)),
         })

@@ -5,7 +5,7 @@ use countersign_core::{Dialect, Instant, Life, Link, Loss, Output, Role};
 use crate::buffer::Buffer;
 use crate::connection::{Connection, Incoming};
 use crate::error::{Blame, Reason, SecurityError};
-use crate::fingerprint::Fingerprint;
+use crate::peer::Peer;
 use crate::security::Security;
 use crate::tls::Judgement;
 
@@ -26,9 +26,9 @@ pub trait LinkAccess {
         let _ = failure;
     }
 
-    /// Hears which key the peer has proved to have, before the link hears that its connection is
-    /// secured; `None` on a plain one. Nothing by default.
-    fn secured(&mut self, peer: Option<Fingerprint>) {
+    /// Hears who the peer has proved to be, before the link hears that its connection is secured; `None`
+    /// on a plain one. Nothing by default.
+    fn secured(&mut self, peer: Option<&Peer>) {
         let _ = peer;
     }
 }
@@ -92,9 +92,11 @@ pub struct Endpoint {
     failure: Option<SecurityError>,
     /// The peer has proved who it is,
     secured: bool,
-    /// with this key.
-    peer: Option<Fingerprint>,
+    /// this one.
+    peer: Option<Peer>,
     security: Security,
+    /// There are other addresses at which the peer may be.
+    others: bool,
     read_ended: bool,
     write_ended: bool,
 }
@@ -116,7 +118,7 @@ impl Endpoint {
             Dialect::TlsStream => security.without_alpn(),
         };
         let connection = match role {
-            Role::Opener => Connection::connect(&security),
+            Role::Opener => Connection::connect_mutually(&security),
             Role::Acceptor => Connection::accept(&security),
         };
         let (connection, failure) = match connection {
@@ -130,6 +132,7 @@ impl Endpoint {
             secured: false,
             peer: None,
             security,
+            others: false,
             read_ended: false,
             write_ended: false,
         };
@@ -140,6 +143,13 @@ impl Endpoint {
             endpoint.read(now, &mut [], link);
         }
         endpoint
+    }
+
+    /// The peer may be elsewhere: it has other addresses, to which no connection was opened yet. If
+    /// whoever is at the other end of this one does not prove to be the peer, that ends no link, not
+    /// even one that was never up ([`Loss::Security`] and not [`Loss::Unproven`]).
+    pub fn expect_others(&mut self) {
+        self.others = true;
     }
 
     /// Goes on for the link that has taken this connection over ([`Link::take_over`]) from the one
@@ -182,8 +192,6 @@ impl Endpoint {
             Err(error) => {
                 link.note(&error);
                 self.fenced(link).with(|link| link.revoke(now));
-                let dialect = link.with(|link| link.config().wire_dialect());
-                self.write_ended |= dialect == Dialect::TlsStream;
             }
         }
     }
@@ -221,10 +229,10 @@ impl Endpoint {
             .read(ciphertext, &mut |incoming| match incoming {
                 Incoming::Secured { peer, id } => {
                     secured = true;
-                    presented = peer;
                     if link.is_current() {
-                        link.link.secured(peer);
+                        link.link.secured(peer.as_ref());
                     }
+                    presented = peer;
                     // A link that has ended meanwhile does not care.
                     link.with(|link| {
                         let _ = link.handle_secured(now, id);
@@ -238,7 +246,7 @@ impl Endpoint {
             });
         self.read_ended |= ended;
         self.secured |= secured;
-        self.peer = presented.or(self.peer);
+        self.peer = presented.or_else(|| self.peer.take());
         result.unwrap_or_else(|error| {
             self.fail(now, error, link.link);
             length
@@ -272,12 +280,15 @@ impl Endpoint {
     }
 
     fn fail(&mut self, now: Instant, error: SecurityError, link: &mut impl LinkAccess) {
-        let loss = if error.can_retry() {
-            Loss::Security
-        } else if self.is_final(&error) {
-            Loss::NotTrusted
-        } else {
-            Loss::Unproven
+        let loss = match error.reason() {
+            // An end of the transport that only TLS knows to be one too early.
+            Reason::Truncated => Loss::PeerLeft,
+            Reason::ClosedDuringHandshake => Loss::PeerLeftEarly,
+            _ if error.is_about_dates() => Loss::OutOfDate,
+            _ if error.can_retry() => Loss::Security,
+            _ if self.is_final(&error) => Loss::NotTrusted,
+            _ if self.others => Loss::Security,
+            _ => Loss::Unproven,
         };
         if !self.is_fenced(link) {
             link.note(&error);
@@ -293,7 +304,9 @@ impl Endpoint {
     /// that somebody else has put between, at either end.
     fn is_final(&self, error: &SecurityError) -> bool {
         let refused = matches!(error.reason(), Reason::RefusedByPeer { .. });
-        (refused && self.secured) || error.blame() == Blame::Local
+        // That it does not ask is known once it has proved who it is.
+        let does_not_ask = matches!(error.reason(), Reason::NotAskedForCertificate);
+        (refused && self.secured) || does_not_ask || error.blame() == Blame::Local
     }
 
     fn fenced<'a, L: LinkAccess>(&self, link: &'a mut L) -> Fenced<'a, L> {
@@ -371,7 +384,9 @@ impl Endpoint {
             }
             Output::Idle => return Written::Nothing,
             Output::End => {
-                self.connection.close();
+                if !link.with(|link| link.breaks_off()) {
+                    self.connection.close();
+                }
                 self.write_ended = true;
                 return if self.write_pending(out) {
                     Written::Some
@@ -401,11 +416,11 @@ impl Endpoint {
         self.failure.as_ref()
     }
 
-    /// The key that the peer has proved to have, once the connection is secured; `None` on a plain
-    /// one.
+    /// Who the peer has proved to be, once the connection is secured; `None` on a plain one. The name is
+    /// that of then: [`Security::name_of`] has the one of now.
     #[must_use]
-    pub fn peer(&self) -> Option<Fingerprint> {
-        self.peer
+    pub fn peer(&self) -> Option<&Peer> {
+        self.peer.as_ref()
     }
 
     /// The cipher suite in use, for people to read.

@@ -72,9 +72,19 @@ pub enum Reason {
     PinMismatch {
         /// The fingerprint of the key it presented.
         presented: Fingerprint,
-        /// The fingerprints of the pins. If `presented` is among them, a certificate is pinned,
-        /// and the peer has another one for the same key.
+        /// The fingerprints of the pins, [`Reason::SHOWN`] at most. If `presented` is among them, it
+        /// is the first: a certificate is pinned, and the peer has another one for the same key.
         expected: Vec<Fingerprint>,
+        /// How many pins there are.
+        pinned: usize,
+    },
+    /// We refused the peer: what is pinned is the SHA-256 of its whole certificate, as `openssl x509
+    /// -fingerprint` shows it, and not that of its key.
+    CertificateHashPinned {
+        /// The fingerprint of the key it presented: the pin to use.
+        presented: Fingerprint,
+        /// The pin, which is of the certificate.
+        pinned: Fingerprint,
     },
     /// We no longer accept the peer: identity and trust were
     /// [replaced](crate::Security::replace), and no pin, or no authority, lets it in any more.
@@ -103,6 +113,15 @@ pub enum Reason {
     PeerCertificateMissing,
     /// We refused the peer: the authority did not certify it, or the certificate is damaged.
     PeerCertificateRefused,
+    /// We refused the peer: nobody can be let in with its certificate, which is of an old version, or
+    /// damaged, or for a key that signs in no way that TLS 1.3 has here.
+    PeerCertificateUnusable {
+        /// Why, as a clause.
+        why: String,
+    },
+    /// We refused the peer, which accepted our connection: it did not ask for our certificate, so it does
+    /// not know who we are.
+    NotAskedForCertificate,
     /// We refused the peer: its certificate is one of those pinned, which anybody can have seen, and
     /// it did not prove that it has the private key.
     PeerKeyUnproven,
@@ -125,6 +144,8 @@ pub enum Reason {
         /// The protocols that we offered or would have taken.
         ours: Vec<String>,
     },
+    /// Both ends have opened the connection, and neither has accepted it.
+    BothOpened,
     /// The peer speaks TLS 1.3 and no cipher, key exchange or signature that we do.
     NoCommonAlgorithm,
     /// The peer ended the connection with an alert that is not about our certificate.
@@ -154,6 +175,11 @@ pub enum Reason {
     ServerNameMissing,
     /// The TLS library failed, for want of random bytes or of the time, say.
     Internal,
+}
+
+impl Reason {
+    /// How many pins an error names at most: more in one line than this nobody compares.
+    pub const SHOWN: usize = 3;
 }
 
 impl SecurityError {
@@ -198,16 +224,20 @@ impl SecurityError {
             Reason::PeerMisbehaved | Reason::Corrupted => Blame::Peer,
             Reason::ClosedDuringHandshake | Reason::Truncated => Blame::Transport,
             Reason::PinMismatch { .. }
+            | Reason::CertificateHashPinned { .. }
             | Reason::PinRemoved { .. }
             | Reason::PeerCertificateExpired { .. }
             | Reason::PeerCertificateNotYetValid { .. }
             | Reason::PeerCertificateMissing
             | Reason::PeerCertificateRefused
+            | Reason::PeerCertificateUnusable { .. }
+            | Reason::NotAskedForCertificate
             | Reason::PeerKeyUnproven
             | Reason::RefusedByPeer { .. }
             | Reason::TlsVersion
             | Reason::NotTls { .. }
             | Reason::Protocol { .. }
+            | Reason::BothOpened
             | Reason::NoCommonAlgorithm
             | Reason::PeerAlert { .. } => Blame::Refused,
         }
@@ -230,6 +260,21 @@ impl SecurityError {
             | Reason::ClosedDuringHandshake
             | Reason::Truncated
             | Reason::Internal => true,
+            _ => false,
+        }
+    }
+}
+
+impl SecurityError {
+    /// Whether one end's certificate is not valid now, by its own or by the other end's clock: it
+    /// has expired or is not valid yet. A link that was up waits until that is mended.
+    #[must_use]
+    pub fn is_about_dates(&self) -> bool {
+        match *self.reason {
+            Reason::PeerCertificateExpired { .. } | Reason::PeerCertificateNotYetValid { .. } => {
+                true
+            }
+            Reason::RefusedByPeer { alert, .. } => alert == Alert::CERTIFICATE_EXPIRED,
             _ => false,
         }
     }
@@ -261,7 +306,22 @@ impl fmt::Display for Reason {
             Self::PinMismatch {
                 presented,
                 expected,
-            } => pin_mismatch(f, presented, expected),
+                pinned,
+            } => pin_mismatch(f, presented, expected, *pinned),
+            Self::CertificateHashPinned { presented, pinned } => write!(
+                f,
+                "we refused the peer: the pin {pinned} is the SHA-256 of its whole certificate, as \
+                 `openssl x509 -fingerprint` shows it, and not of its key; pin {presented}"
+            ),
+            Self::PeerCertificateUnusable { why } => write!(
+                f,
+                "we refused the peer: its certificate cannot be used ({}); have it make a new one",
+                Escaped::new(why)
+            ),
+            Self::NotAskedForCertificate => f.write_str(
+                "we refused the peer: it did not ask for our certificate, so anybody could be talking to \
+                 it; have it demand certificates, or check the address",
+            ),
             Self::PinRemoved {
                 presented: Some(presented),
             } => write!(
@@ -317,6 +377,9 @@ impl fmt::Display for Reason {
                     ours.join(", ")
                 }
             ),
+            Self::BothOpened => f.write_str(
+                "both ends have opened the connection, so neither answers; have one of them accept it",
+            ),
             Self::NoCommonAlgorithm => f.write_str(
                 "the peer has no TLS 1.3 cipher, key exchange or signature in common with us; \
                  update its TLS library, or relax its settings",
@@ -367,9 +430,8 @@ fn pin_mismatch(
     f: &mut fmt::Formatter<'_>,
     presented: &Fingerprint,
     expected: &[Fingerprint],
+    pinned: usize,
 ) -> fmt::Result {
-    /// More fingerprints in one line than this nobody compares.
-    const SHOWN: usize = 3;
     if expected.contains(presented) {
         return write!(
             f,
@@ -381,20 +443,20 @@ fn pin_mismatch(
         f,
         "we refused the peer: it presented the key {presented}, and pinned is "
     )?;
-    for (index, pin) in expected.iter().take(SHOWN).enumerate() {
+    for (index, pin) in expected.iter().enumerate() {
         write!(f, "{}{pin}", if index == 0 { "" } else { " or " })?;
     }
-    if expected.len() > SHOWN {
-        write!(f, " or one of {} more", expected.len() - SHOWN)?;
+    if pinned > expected.len() {
+        write!(f, " or one of {} more", pinned - expected.len())?;
     }
     f.write_str("; if the peer's identity was renewed, pin the new one, else beware of a stranger")
 }
 
 fn refused_by_peer(f: &mut fmt::Formatter<'_>, alert: Alert, ours: &Fingerprint) -> fmt::Result {
     write!(f, "the peer refused our certificate ({alert}); ")?;
-    match alert.0 {
-        // rustls and OpenSSL use the first for certificates that are not valid yet as well.
-        45 => write!(
+    match alert {
+        // rustls and OpenSSL use it for certificates that are not valid yet as well.
+        Alert::CERTIFICATE_EXPIRED => write!(
             f,
             "check its validity dates and the peer's clock, and compare our fingerprint {ours} \
              with the peer's pin"

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::identity::Identity;
-use crate::pin::{Pins, ValidityDates};
+use crate::pin::ValidityDates;
+use crate::pins::Pins;
 use crate::security::{Replaced, Security};
 use crate::setup_error::SetupError;
 
@@ -34,6 +35,7 @@ pub struct SecurityFiles {
 #[derive(Clone, Debug)]
 enum Peer {
     File(PathBuf),
+    List(PathBuf),
     Pins(Pins),
 }
 
@@ -54,6 +56,13 @@ impl SecurityFiles {
     #[must_use]
     pub fn peer_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.peers.push(Peer::File(file.into()));
+        self
+    }
+
+    /// More peers, of which this file is a list, as [`Pins::from_list_file`] reads it.
+    #[must_use]
+    pub fn peer_list(mut self, file: impl Into<PathBuf>) -> Self {
+        self.peers.push(Peer::List(file.into()));
         self
     }
 
@@ -82,6 +91,7 @@ impl SecurityFiles {
         for peer in &self.peers {
             let its = match peer {
                 Peer::File(file) => Pins::from_files([file])?,
+                Peer::List(file) => Pins::from_list_file(file)?,
                 Peer::Pins(pins) => pins.clone(),
             };
             pins = Some(match pins {

@@ -18,7 +18,9 @@ const PREFIX: &str = "sha256:";
 /// `openssl x509 -in robot.crt -pubkey -noout | openssl pkey -pubin -outform der | sha256sum`.
 ///
 /// In text it is `sha256:` and 64 lowercase hexadecimal digits. Parsing also takes uppercase
-/// digits and colons between the bytes.
+/// digits and colons between the bytes, and `sha256//` and base64, as `curl --pinnedpubkey` does.
+/// What says itself that it is the hash of something else, of a certificate or of an SSH key, is an
+/// error that tells so.
 ///
 /// ```
 /// use countersign_endpoint::Fingerprint;
@@ -39,9 +41,16 @@ impl Fingerprint {
     /// The fingerprint of a SubjectPublicKeyInfo in DER.
     #[must_use]
     pub fn of_public_key(spki: &[u8]) -> Self {
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest::digest(&digest::SHA256, spki).as_ref());
-        Self(bytes)
+        Self::of(spki)
+    }
+}
+
+impl Fingerprint {
+    /// The SHA-256 of these bytes.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+        Self(hash)
     }
 }
 
@@ -68,6 +77,24 @@ pub enum ParseFingerprintError {
          whole certificate)"
     )]
     Prefix,
+    /// The digits of a SHA-256, and nothing that tells of what.
+    #[error(
+        "these are the digits of a hash, and not of what; `countersign pin` shows the fingerprint of \
+         a certificate's key, which begins with `sha256:`"
+    )]
+    Bare,
+    /// What `openssl x509 -fingerprint` prints: the hash of a whole certificate.
+    #[error(
+        "this is the hash of a whole certificate, as `openssl x509 -fingerprint` shows it; take that \
+         of its key, which `countersign pin` shows, or the certificate's file itself"
+    )]
+    OfCertificate,
+    /// What `ssh-keygen -l` prints: the hash of an SSH key.
+    #[error(
+        "this is the hash of an SSH key, as `ssh-keygen -l` shows it; take that of a certificate's \
+         key, which `countersign pin` shows"
+    )]
+    OfSshKey,
     /// Something other than a hexadecimal digit or a colon between two bytes.
     #[error(
         "`{}` does not belong in a fingerprint; it has hexadecimal digits only",
@@ -76,6 +103,12 @@ pub enum ParseFingerprintError {
     Character(
         /// The first character that does not belong.
         char,
+    ),
+    /// Too few or too many digits of base64, or bits left over.
+    #[error("a fingerprint in base64 has 43 digits and `=`, and this one has {0}")]
+    Base64(
+        /// How many digits there are.
+        usize,
     ),
     /// Too few or too many digits.
     #[error("a fingerprint has 64 hexadecimal digits, and this one has {0}")]
@@ -90,9 +123,13 @@ impl FromStr for Fingerprint {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim();
-        let digits = match text.get(..PREFIX.len()) {
-            Some(start) if start.eq_ignore_ascii_case(PREFIX) => &text[PREFIX.len()..],
-            _ => return Err(ParseFingerprintError::Prefix),
+        let digits = match Form::of(text) {
+            Form::Hexadecimal(digits) => digits,
+            Form::Base64(digits) => return base64(digits),
+            Form::OfCertificate => return Err(ParseFingerprintError::OfCertificate),
+            Form::OfSshKey => return Err(ParseFingerprintError::OfSshKey),
+            Form::Bare => return Err(ParseFingerprintError::Bare),
+            Form::Other => return Err(ParseFingerprintError::Prefix),
         };
         let mut bytes = [0u8; 32];
         let mut count = 0;
@@ -120,6 +157,79 @@ impl FromStr for Fingerprint {
     }
 }
 
+/// What a text is, judged by its beginning.
+enum Form<'a> {
+    Hexadecimal(&'a str),
+    Base64(&'a str),
+    OfCertificate,
+    OfSshKey,
+    Bare,
+    Other,
+}
+
+impl<'a> Form<'a> {
+    fn of(text: &'a str) -> Self {
+        let without = |prefix: &str| {
+            let (start, rest) = text.split_at_checked(prefix.len())?;
+            start.eq_ignore_ascii_case(prefix).then_some(rest)
+        };
+        if let Some(digits) = without("sha256//") {
+            return Self::Base64(digits);
+        }
+        if without("sha256 Fingerprint=").is_some() || without("sha1 Fingerprint=").is_some() {
+            return Self::OfCertificate;
+        }
+        match without(PREFIX) {
+            // 43 digits of base64, where ours would have 64 others.
+            Some(digits) if digits.len() == 43 && digits.bytes().all(is_base64) => Self::OfSshKey,
+            Some(digits) => Self::Hexadecimal(digits),
+            None if is_bare(text) => Self::Bare,
+            None => Self::Other,
+        }
+    }
+}
+
+/// Whether a text was meant as a fingerprint, though it may be none: it begins with the name of a hash
+/// function, or is as many digits.
+pub(crate) fn is_meant(text: &str) -> bool {
+    let (name, rest) = text.split_at_checked(3).unwrap_or_default();
+    let is_hash = name.eq_ignore_ascii_case("sha") && !rest.starts_with(char::is_alphabetic);
+    is_hash || is_bare(text)
+}
+
+/// Whether these are the digits of a SHA-256 and nothing else.
+fn is_bare(text: &str) -> bool {
+    let mut digits = text.chars().filter(|character| *character != ':');
+    digits.clone().count() == 64 && digits.all(|digit| digit.is_ascii_hexdigit())
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')
+}
+
+/// 32 bytes in base64: 43 digits of six bits, and perhaps the `=` that fills them up.
+fn base64(digits: &str) -> Result<Fingerprint, ParseFingerprintError> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits = digits.strip_suffix('=').unwrap_or(digits);
+    let mut bits = 0_u32;
+    let mut bytes = Vec::with_capacity(32);
+    for (count, character) in digits.chars().enumerate() {
+        let is_digit = |digit: &u8| char::from(*digit) == character;
+        let value = DIGITS.iter().position(is_digit);
+        let value = value.ok_or(ParseFingerprintError::Character(character))?;
+        bits = (bits << 6 | u32::try_from(value).unwrap_or_default()) & 0xFFFF;
+        if count % 4 != 0 {
+            let shift = [0, 4, 2, 0][count % 4];
+            bytes.push((bits >> shift & 0xFF) as u8);
+        }
+    }
+    let length = digits.len();
+    match (<[u8; 32]>::try_from(bytes), bits & 3) {
+        (Ok(bytes), 0) if length == 43 => Ok(Fingerprint(bytes)),
+        _ => Err(ParseFingerprintError::Base64(length)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,17 +245,41 @@ mod tests {
         let upper = text.to_uppercase();
         let hex: Vec<String> = sample().0.iter().map(|b| format!("{b:02X}")).collect();
         let colons = format!("sha256:{}", hex.join(":"));
-        for spelling in [text.clone(), upper, colons, format!("  {text}\n")] {
+        // base64 of the same bytes.
+        let curl = "sha256//AQgPFh0kKzI5QEdOVVxjanF4f4aNlJuiqbC3vsXM09o".to_owned();
+        let filled = format!("{curl}=");
+        for spelling in [
+            text.clone(),
+            upper,
+            colons,
+            curl,
+            filled,
+            format!("  {text}\n"),
+        ] {
             assert_eq!(spelling.parse(), Ok(sample()), "{spelling}");
         }
     }
 
     #[test]
     fn what_is_wrong_is_named() {
-        use ParseFingerprintError::{Character, Length, Prefix};
+        use ParseFingerprintError::{
+            Bare, Base64, Character, Length, OfCertificate, OfSshKey, Prefix,
+        };
         let hex = "ab".repeat(32);
+        let base64 = "AQgPFh0kKzI5QEdOVVxjanF4f4aNlJuiqbC3vsXM09o";
+        let colons = "AB:".repeat(31) + "AB";
         for (text, error) in [
-            (hex.clone(), Prefix),
+            (hex.clone(), Bare),
+            (colons.clone(), Bare),
+            // OpenSSL 3 and what was before it.
+            (format!("sha256 Fingerprint={colons}"), OfCertificate),
+            (format!("SHA256 Fingerprint={colons}"), OfCertificate),
+            (format!("SHA1 Fingerprint={}", &colons[..59]), OfCertificate),
+            (format!("SHA256:{base64}"), OfSshKey),
+            (format!("sha256//{base64}A"), Base64(44)),
+            (format!("sha256//{}", &base64[1..]), Base64(42)),
+            (format!("sha256//{}p", &base64[..42]), Base64(43)),
+            (format!("sha256//{}-", &base64[..42]), Character('-')),
             (String::new(), Prefix),
             ("sha1:00".into(), Prefix),
             ("sha256:".into(), Length(0)),

@@ -10,9 +10,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
-use crate::certificate::{Facts, utc};
+use crate::certificate::{Facts, Unusable, utc};
 use crate::fingerprint::Fingerprint;
-use crate::pem::{Sections, read_file};
+use crate::pem::{FILE_LIMIT, Sections, read_file};
 use crate::setup_error::{Origin, SetupError, shown};
 
 /// A private key and its certificate: what this end proves itself with.
@@ -56,8 +56,8 @@ impl Identity {
         key: impl AsRef<Path>,
     ) -> Result<Self, SetupError> {
         let (certificate, key) = (certificate.as_ref(), key.as_ref());
-        let certificate_pem = read_file(certificate)?;
-        let key_pem = read_file(key)?;
+        let certificate_pem = read_file(certificate, FILE_LIMIT)?;
+        let key_pem = read_file(key, FILE_LIMIT)?;
         let mut identity =
             Self::from_pem_at(&certificate_pem, &certificate.into(), &key_pem, &key.into())?;
         identity.exposed = exposed(key).then(|| key.to_owned());
@@ -137,6 +137,7 @@ impl Identity {
             });
         }
         let facts = read_all(&certificates, certificate_origin)?;
+        read_usable(&certificates[0], 1, certificate_origin)?;
         let public = key
             .public_key()
             .map(|spki| Fingerprint::of_public_key(&spki));
@@ -320,16 +321,29 @@ fn read_all(
 }
 
 /// Reads the certificate that is number `number` in `origin`.
-pub(crate) fn read_one(
+fn read_one(
     certificate: &CertificateDer<'_>,
     number: usize,
     origin: &Origin,
 ) -> Result<Facts, SetupError> {
-    Facts::read(certificate).map_err(|unusable| SetupError::BadCertificate {
+    Facts::read(certificate).map_err(|unusable| bad(unusable, number, origin))
+}
+
+/// The same, of one whose key has to be of use.
+pub(crate) fn read_usable(
+    certificate: &CertificateDer<'_>,
+    number: usize,
+    origin: &Origin,
+) -> Result<Facts, SetupError> {
+    Facts::read_usable(certificate).map_err(|unusable| bad(unusable, number, origin))
+}
+
+fn bad(unusable: Unusable, number: usize, origin: &Origin) -> SetupError {
+    SetupError::BadCertificate {
         origin: origin.clone(),
         number,
         detail: unusable.0,
-    })
+    }
 }
 
 /// Whether others than its owner may read `file`.

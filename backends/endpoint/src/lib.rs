@@ -56,7 +56,8 @@
 //! ```
 //!
 //! # Modules
-//! Each file has one subject: `fingerprint`, `identity`, `pin`, `trust` (pins or an authority),
+//! Each file has one subject: `fingerprint`, `identity`, `pin`, `pins` (whose pins), `pin_file` and
+//! `peer_list` (where they are read from), `peer` (who has proved to have one), `trust` (pins or an authority),
 //! `verify` (the check rustls calls), `endpoint` and `wire` (a link's connection), `security` (settings of a link), `connection` over `tls`
 //! and `plain`, `error` and `alert`, `link_error` (why a link ended), `translate` (from rustls's errors), `setup_error`,
 //! `certificate` (what is read from one) and `pem`.
@@ -71,10 +72,13 @@ mod files;
 mod fingerprint;
 mod identity;
 mod link_error;
+mod peer;
+mod peer_list;
 mod peers;
 mod pem;
 mod pin;
 mod pin_file;
+mod pins;
 mod plain;
 mod security;
 mod settings;
@@ -95,8 +99,10 @@ pub use files::SecurityFiles;
 pub use fingerprint::{Fingerprint, ParseFingerprintError};
 pub use identity::{Identity, IdentityWarning};
 pub use link_error::{Cause, Explanation, FailureKind, LinkError};
-pub use pin::{Pin, Pins, ValidityDates};
-pub use security::{ALPN_COUNTERSIGN, Replaced, Security, TlsBuilder, random_seed};
+pub use peer::Peer;
+pub use pin::{Pin, ValidityDates};
+pub use pins::{PinnedPeer, Pins};
+pub use security::{ALPN_COUNTERSIGN, NamedPin, Replaced, Security, TlsBuilder, random_seed};
 pub use setup_error::{Origin, SetupError};
 pub use trust::{Authority, Trust};
 pub use watch::Watch;

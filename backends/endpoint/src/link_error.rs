@@ -5,7 +5,7 @@ use std::io;
 use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 
-use countersign_core::{EndReason, Escaped, Life, Link, Loss};
+use countersign_core::{EndReason, Escaped, Life, Link, Loss, Refusal};
 
 use crate::error::{Reason, SecurityError};
 
@@ -14,9 +14,9 @@ use crate::error::{Reason, SecurityError};
 /// `Display` is one line that says what to change; [`source`](std::error::Error::source) gives
 /// the layer below its word. It comes from an [`Explanation`].
 ///
-/// It is known before this end's last words, a refusal or an abort perhaps, have gone out to the
-/// peer. Whoever drives the link sends them afterwards, so a program that exits at once, or drops
-/// the runtime that runs the driver, may take them with it.
+/// It may be known before this end's last words, an abort say, have gone out to the peer. Whoever
+/// drives the link sends them afterwards, so a program waits for that before it exits, with the
+/// handles' `ended` and `close`.
 #[derive(Clone, Debug)]
 pub struct LinkError {
     reason: EndReason,
@@ -30,6 +30,10 @@ enum Detail {
     Transport(Cause),
     /// No connection could be opened.
     Unopened(Cause),
+    /// This end was used in a way that can't work.
+    Usage(Arc<dyn std::error::Error + Send + Sync>),
+    /// The peer refused for now.
+    Refused(Refusal),
 }
 
 /// A kind of failures, as [`LinkError::kind`] tells: good for comparing.
@@ -45,6 +49,8 @@ enum DetailKind {
     Security(Discriminant<Reason>),
     Transport(io::ErrorKind),
     Unopened(io::ErrorKind),
+    Usage,
+    Refused(u16),
 }
 
 /// An error of the transport, and its words.
@@ -94,6 +100,25 @@ impl LinkError {
         }
     }
 
+    /// A link was asked for in a way that can't work: at an address that is none, say. No attempt was
+    /// made.
+    #[must_use]
+    pub fn unusable(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self {
+            reason: EndReason::Lost(Loss::Abandoned),
+            detail: Some(Detail::Usage(Arc::new(error))),
+        }
+    }
+
+    /// In which way a link was asked for that can't work, if that is why there is none.
+    #[must_use]
+    pub fn usage(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+        match &self.detail {
+            Some(Detail::Usage(error)) => Some(error.as_ref()),
+            _ => None,
+        }
+    }
+
     /// Why the link ended, in the core's terms.
     #[must_use]
     pub fn reason(&self) -> &EndReason {
@@ -130,6 +155,8 @@ impl LinkError {
             Detail::Security(error) => DetailKind::Security(discriminant(error.reason())),
             Detail::Transport(cause) => DetailKind::Transport(cause.error().kind()),
             Detail::Unopened(cause) => DetailKind::Unopened(cause.error().kind()),
+            Detail::Usage(_) => DetailKind::Usage,
+            Detail::Refused(refusal) => DetailKind::Refused(refusal.code),
         });
         FailureKind {
             reason: discriminant(&self.reason),
@@ -147,10 +174,17 @@ impl LinkError {
         }
     }
 
-    /// Whether the link ended as both ends wanted.
+    /// Whether the link ended as both ends wanted: it was closed, and both say that all is well.
     #[must_use]
     pub fn is_orderly(&self) -> bool {
         self.reason.is_orderly()
+    }
+
+    /// Whether this is the end of what there was to receive
+    /// ([`EndReason::ends_stream`]).
+    #[must_use]
+    pub fn ends_stream(&self) -> bool {
+        self.reason.ends_stream()
     }
 }
 
@@ -158,7 +192,14 @@ impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.reason, &self.detail) {
             (
-                EndReason::Lost(Loss::Security | Loss::NotTrusted | Loss::Unproven),
+                EndReason::Lost(
+                    Loss::Security
+                    | Loss::NotTrusted
+                    | Loss::Unproven
+                    | Loss::OutOfDate
+                    | Loss::PeerLeft
+                    | Loss::PeerLeftEarly,
+                ),
                 Some(Detail::Security(error)),
             ) => error.fmt(f),
             (EndReason::Revoked { by_us: true }, Some(Detail::Security(error))) => error.fmt(f),
@@ -168,6 +209,10 @@ impl fmt::Display for LinkError {
             (EndReason::Lost(Loss::Transport), Some(Detail::Unopened(error))) => {
                 write!(f, "no connection: {}", Escaped::new(error))
             }
+            (EndReason::Lost(loss), Some(Detail::Refused(refusal))) => {
+                write!(f, "{loss}: {refusal}")
+            }
+            (_, Some(Detail::Usage(error))) => error.fmt(f),
             (reason, _) => reason.fmt(f),
         }
     }
@@ -178,7 +223,8 @@ impl std::error::Error for LinkError {
         match &self.detail {
             Some(Detail::Security(error)) => error.source(),
             Some(Detail::Transport(cause) | Detail::Unopened(cause)) => Some(cause.error()),
-            None => None,
+            Some(Detail::Usage(error)) => error.source(),
+            Some(Detail::Refused(_)) | None => None,
         }
     }
 }
@@ -238,12 +284,16 @@ impl Explanation {
         self.0 = None;
     }
 
-    /// How a connection was lost.
+    /// How the link lost a connection.
     #[must_use]
-    pub fn of_loss(&self, loss: Loss) -> LinkError {
+    pub fn of_loss(&self, link: &Link, loss: Loss) -> LinkError {
+        let refusal = link.refusal().filter(|_| loss == Loss::Refused);
         LinkError {
             reason: EndReason::Lost(loss),
-            detail: self.0.clone(),
+            detail: refusal
+                .cloned()
+                .map(Detail::Refused)
+                .or_else(|| self.0.clone()),
         }
     }
 

@@ -1,10 +1,14 @@
 //! Whose keys are whose: what the core knows a peer as, whichever of its keys it uses.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use aws_lc_rs::digest;
 use countersign_core::PeerId;
 
 use crate::fingerprint::Fingerprint;
 use crate::pin::Pin;
+use crate::pins::Pins;
 use crate::trust::Trust;
 
 /// The peers that some trust lets in, and the ids under which their sessions are held.
@@ -13,85 +17,103 @@ use crate::trust::Trust;
 /// alone, since a key may be one peer's today and another's when both have changed hands.
 #[derive(Clone, Debug)]
 pub(crate) enum Peers {
-    /// Every pinned key, in the order of the pins, and whose it is.
-    Pinned(Vec<(Fingerprint, PeerId)>),
+    Pinned(Pinned),
     /// Whoever an authority has certified: each key is a peer of its own. Counted from this
     /// generation on.
     Certified(u64),
 }
 
+/// Peers whose keys are known.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pinned {
+    /// Whose each key is.
+    ids: HashMap<Fingerprint, PeerId>,
+    /// Everybody there is, and what the application calls them.
+    names: HashMap<PeerId, Option<Arc<str>>>,
+}
+
 impl Peers {
     /// Of the first trust there is.
     pub(crate) fn first(trust: &Trust) -> Self {
-        Self::of(trust, 0, |_| None)
+        match trust {
+            Trust::Authority(_) => Self::Certified(0),
+            Trust::Pins(pins) => Self::Pinned(Pinned::default().then(pins, 0)),
+        }
     }
 
     /// Of the trust that follows on this one. A peer goes on as the one that it has a key in common
     /// with; of several, which are merged by this, as the one whose key is pinned first. A peer that
     /// is parted goes on as none of its parts: what was whose can't be told.
     pub(crate) fn then(&self, trust: &Trust, generation: u64) -> Self {
-        if let (Self::Certified(_), Trust::Authority(_)) = (self, trust) {
-            return self.clone();
+        match (self, trust) {
+            (Self::Certified(since), Trust::Authority(_)) => Self::Certified(*since),
+            (Self::Pinned(_), Trust::Authority(_)) => Self::Certified(generation),
+            (Self::Certified(_), Trust::Pins(pins)) => {
+                Self::Pinned(Pinned::default().then(pins, generation))
+            }
+            (Self::Pinned(old), Trust::Pins(pins)) => Self::Pinned(old.then(pins, generation)),
         }
-        let old = match self {
-            Self::Pinned(old) => old.as_slice(),
-            Self::Certified(_) => &[],
-        };
-        let was = |key: Fingerprint| old.iter().find(|(its, _)| *its == key).map(|(_, id)| *id);
-        let groups = groups(trust);
-        let heirs = |id| {
-            let is_heir = |group: &&Vec<Fingerprint>| group.iter().any(|key| was(*key) == Some(id));
-            groups.iter().filter(is_heir).count()
-        };
-        Self::of(trust, generation, |group| {
-            let ancestors = group.iter().filter_map(|key| was(*key));
-            ancestors.into_iter().find(|id| heirs(*id) == 1)
-        })
-    }
-
-    fn of(
-        trust: &Trust,
-        generation: u64,
-        inherited: impl Fn(&[Fingerprint]) -> Option<PeerId>,
-    ) -> Self {
-        if matches!(trust, Trust::Authority(_)) {
-            return Self::Certified(generation);
-        }
-        let groups = groups(trust);
-        let keys = groups.iter().flat_map(|group| {
-            let first = group.first().copied();
-            let id = inherited(group).or_else(|| Some(fresh(first?, generation)));
-            group.iter().filter_map(move |key| Some((*key, id?)))
-        });
-        Self::Pinned(keys.collect())
     }
 
     /// What the peer with this key is known as.
     pub(crate) fn id(&self, key: Fingerprint) -> Option<PeerId> {
         match self {
-            Self::Pinned(keys) => keys.iter().find(|(its, _)| *its == key).map(|(_, id)| *id),
+            Self::Pinned(pinned) => pinned.ids.get(&key).copied(),
             Self::Certified(since) => Some(fresh(key, *since)),
+        }
+    }
+
+    /// What the application calls the peer with this key.
+    pub(crate) fn name(&self, key: Fingerprint) -> Option<Arc<str>> {
+        match self {
+            Self::Pinned(pinned) => pinned.names.get(pinned.ids.get(&key)?)?.clone(),
+            Self::Certified(_) => None,
         }
     }
 
     /// Whether a peer known as this may be let in, with one of its keys.
     pub(crate) fn may_know(&self, id: PeerId) -> bool {
         match self {
-            Self::Pinned(keys) => keys.iter().any(|(_, its)| *its == id),
+            Self::Pinned(pinned) => pinned.names.contains_key(&id),
             // Whom an authority certifies shows only when a certificate is there.
             Self::Certified(_) => true,
         }
     }
 }
 
-/// The keys of each pinned peer.
-fn groups(trust: &Trust) -> Vec<Vec<Fingerprint>> {
-    match trust {
-        Trust::Pins(pins) => pins
-            .peers()
-            .map(|pins| pins.iter().map(Pin::fingerprint).collect())
-            .collect(),
-        Trust::Authority(_) => Vec::new(),
+impl Pinned {
+    fn then(&self, pins: &Pins, generation: u64) -> Self {
+        // Which of the old peers each new one has keys of, and how many new ones have those of each
+        // old one.
+        let mut heirs: HashMap<PeerId, usize> = HashMap::new();
+        let ancestors: Vec<Vec<PeerId>> = pins
+            .entries()
+            .map(|(_, pins)| {
+                let mut ancestors: Vec<PeerId> = Vec::new();
+                for id in pins
+                    .iter()
+                    .filter_map(|pin| self.ids.get(&pin.fingerprint()))
+                {
+                    if !ancestors.contains(id) {
+                        ancestors.push(*id);
+                        *heirs.entry(*id).or_default() += 1;
+                    }
+                }
+                ancestors
+            })
+            .collect();
+        let mut new = Self::default();
+        for ((name, pins), ancestors) in pins.entries().zip(ancestors) {
+            let inherited = ancestors.into_iter().find(|id| heirs.get(id) == Some(&1));
+            let first = pins.first().map(Pin::fingerprint);
+            let Some(id) = inherited.or_else(|| Some(fresh(first?, generation))) else {
+                continue;
+            };
+            new.ids
+                .extend(pins.iter().map(|pin| (pin.fingerprint(), id)));
+            new.names.insert(id, name.cloned());
+        }
+        new
     }
 }
 
@@ -111,7 +133,6 @@ fn fresh(key: Fingerprint, generation: u64) -> PeerId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pin::Pins;
 
     const A: Fingerprint = Fingerprint([1; 32]);
     const B: Fingerprint = Fingerprint([2; 32]);

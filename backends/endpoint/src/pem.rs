@@ -11,13 +11,14 @@ use zeroize::Zeroizing;
 use crate::setup_error::{Origin, SetupError};
 
 /// The longest file that is read, in bytes: far more than the largest bundle in use.
-const FILE_LIMIT: u64 = 1 << 20;
+pub(crate) const FILE_LIMIT: u64 = 1 << 20;
 
 /// What some editors put in front of a text to say that it is UTF-8.
 pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Reads a whole file into memory that is wiped when it is dropped, since it may hold a key.
-pub(crate) fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, SetupError> {
+/// Reads a whole file of `limit` bytes at most into memory that is wiped when it is dropped, since it
+/// may hold a key.
+pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, SetupError> {
     let unreadable = |source: std::io::Error| match source.kind() {
         ErrorKind::NotFound => SetupError::NotFound {
             path: path.to_owned(),
@@ -33,22 +34,22 @@ pub(crate) fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, SetupError> {
     let length = if metadata.is_file() {
         metadata.len()
     } else {
-        FILE_LIMIT
+        limit
     };
     let too_long = || SetupError::TooLong {
         path: path.to_owned(),
-        limit: FILE_LIMIT,
+        limit,
     };
-    if length > FILE_LIMIT {
+    if length > limit {
         return Err(too_long());
     }
     // All of it at once: a vector that grew would leave copies of a key behind.
     let capacity = usize::try_from(length).unwrap_or_default().max(16 * 1024);
     let mut bytes = Zeroizing::new(Vec::with_capacity(capacity + 1));
-    file.take(FILE_LIMIT + 1)
+    file.take(limit + 1)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
-    if bytes.len() as u64 > FILE_LIMIT {
+    if bytes.len() as u64 > limit {
         return Err(too_long());
     }
     Ok(bytes)

@@ -5,24 +5,68 @@
 //! text is let through there (RFC 7468, section 5.2).
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::fingerprint::{Fingerprint, ParseFingerprintError};
+use crate::certificate::names;
+use crate::fingerprint::{Fingerprint, ParseFingerprintError, is_meant};
 use crate::pem::{BYTE_ORDER_MARK, describe};
 use crate::pin::Pin;
 use crate::setup_error::{Origin, SetupError};
 
 /// Reads all of `text`.
 pub(crate) fn read(text: &[u8], origin: &Origin) -> Result<Vec<Pin>, SetupError> {
-    PinFile {
+    let file = PinFile {
         text,
         origin,
         next: 0,
         certificates: 0,
+    };
+    let pins = file.read()?;
+    let found = pins.len();
+    let leaves = without_issuers(pins);
+    if leaves.is_empty() && found > 0 {
+        return Err(SetupError::NoLeaf {
+            origin: origin.clone(),
+        });
     }
-    .read()
+    leaves
+        .into_iter()
+        .map(|found| match found {
+            Found::Key(fingerprint) => Ok(fingerprint.into()),
+            Found::Certificate(certificate, number) => {
+                Pin::of_certificate(certificate, number, origin)
+            }
+        })
+        .collect()
+}
+
+/// What may be a pin.
+enum Found {
+    Key(Fingerprint),
+    /// A certificate, and which of the file's it is, counted from 1.
+    Certificate(CertificateDer<'static>, usize),
+}
+
+/// Leaves out the certificates that certify another one of these: of a chain, the leaf is the pin. A
+/// certificate that names itself as its issuer certifies none, so those of a key and of its successor,
+/// which have the same name, are both left.
+fn without_issuers(mut found: Vec<Found>) -> Vec<Found> {
+    let names = |found: &Found| match found {
+        Found::Certificate(certificate, _) => {
+            names(certificate).map(|names| names.map(<[u8]>::to_vec))
+        }
+        Found::Key(_) => None,
+    };
+    let issuers: HashSet<Vec<u8>> = found
+        .iter()
+        .filter_map(names)
+        .filter_map(|[issuer, subject]| (issuer != subject).then_some(issuer))
+        .collect();
+    found.retain(|found| names(found).is_none_or(|[_, subject]| !issuers.contains(&subject)));
+    found
 }
 
 struct PinFile<'a> {
@@ -42,7 +86,7 @@ struct Line<'a> {
 }
 
 impl<'a> PinFile<'a> {
-    fn read(mut self) -> Result<Vec<Pin>, SetupError> {
+    fn read(mut self) -> Result<Vec<Found>, SetupError> {
         let mut pins = Vec::new();
         // Where text begins that needs a certificate behind it.
         let mut heading = None;
@@ -57,11 +101,11 @@ impl<'a> PinFile<'a> {
                 continue;
             }
             match (text.parse::<Fingerprint>(), heading) {
-                (Ok(fingerprint), None) => pins.push(fingerprint.into()),
+                (Ok(fingerprint), None) => pins.push(Found::Key(fingerprint)),
                 // What a tool says about a certificate may have fingerprints in it, of other things
                 // too.
                 (Ok(_), Some(heading)) => return Err(self.not_a_pin(heading)),
-                (Err(source), _) if is_meant_as_pin(text) => {
+                (Err(source), _) if is_meant(text) => {
                     return Err(self.bad_fingerprint(line.start, source));
                 }
                 (Err(_), _) => heading = heading.or(Some(line.start)),
@@ -87,7 +131,7 @@ impl<'a> PinFile<'a> {
     }
 
     /// Reads the section that begins with `begin`, a line with a dash in front.
-    fn section(&mut self, begin: &Line<'_>) -> Result<Pin, SetupError> {
+    fn section(&mut self, begin: &Line<'_>) -> Result<Found, SetupError> {
         let (origin, line) = (self.origin.clone(), self.number(begin.start));
         if begin.text.contains("PRIVATE KEY") {
             return Err(SetupError::KeyAmongPins { origin, line });
@@ -114,7 +158,7 @@ impl<'a> PinFile<'a> {
         let certificate = CertificateDer::from_pem_slice(&self.text[begin.start..end])
             .map_err(|error| self.damaged(begin.start, describe(&error)))?;
         self.certificates += 1;
-        Pin::of_certificate(certificate, self.certificates, self.origin)
+        Ok(Found::Certificate(certificate, self.certificates))
     }
 
     /// The number of the line that begins at `start`, counted from 1.
@@ -145,13 +189,4 @@ impl<'a> PinFile<'a> {
             source,
         }
     }
-}
-
-/// Whether `text`, which is no fingerprint, was probably meant as one: it begins with the name of a
-/// hash function, or is as many digits.
-fn is_meant_as_pin(text: &str) -> bool {
-    let (name, rest) = text.split_at_checked(3).unwrap_or_default();
-    let is_hash = name.eq_ignore_ascii_case("sha") && !rest.starts_with(char::is_alphabetic);
-    let mut digits = text.chars().filter(|character| *character != ':');
-    is_hash || (digits.clone().count() == 64 && digits.all(|digit| digit.is_ascii_hexdigit()))
 }

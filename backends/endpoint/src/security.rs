@@ -12,6 +12,7 @@ use crate::endpoint::LinkAccess;
 use crate::error::{Reason, SecurityError};
 use crate::fingerprint::Fingerprint;
 use crate::identity::Identity;
+use crate::peer::Peer;
 use crate::pin::Pin;
 use crate::settings::{Fixed, Tls};
 use crate::setup_error::SetupError;
@@ -52,6 +53,8 @@ pub(crate) enum Choice {
         store: Arc<Store>,
         /// Without ALPN.
         bare: bool,
+        /// An acceptor need not ask for our certificate.
+        one_sided: bool,
     },
 }
 
@@ -115,12 +118,61 @@ impl Security {
     pub fn without_alpn(&self) -> Self {
         let choice = match &self.choice {
             Choice::Plaintext => Choice::Plaintext,
-            Choice::Tls { store, .. } => Choice::Tls {
+            Choice::Tls {
+                store, one_sided, ..
+            } => Choice::Tls {
                 store: store.clone(),
                 bare: true,
+                one_sided: *one_sided,
             },
         };
         Self { choice }
+    }
+
+    /// The same for a [`Connection`](crate::Connection) that goes on with an acceptor which does not ask
+    /// for this end's certificate, as most servers of the web. Such a peer does not know who we are, so
+    /// this is nothing for links, which demand that both ends present a certificate and do so with this
+    /// too. It follows when identity and trust are [replaced](Self::replace).
+    #[must_use]
+    pub fn one_sided(&self) -> Self {
+        let choice = match &self.choice {
+            Choice::Plaintext => Choice::Plaintext,
+            Choice::Tls { store, bare, .. } => Choice::Tls {
+                store: store.clone(),
+                bare: *bare,
+                one_sided: true,
+            },
+        };
+        Self { choice }
+    }
+
+    pub(crate) const fn is_one_sided(&self) -> bool {
+        matches!(
+            self.choice,
+            Choice::Tls {
+                one_sided: true,
+                ..
+            }
+        )
+    }
+
+    /// What the peer with this key is called now, if it is pinned and has a
+    /// [name](crate::Pins::named).
+    #[must_use]
+    pub fn name_of(&self, key: Fingerprint) -> Option<Arc<str>> {
+        self.tls_store()?.current().peers.name(key)
+    }
+
+    /// A peer under the name that it has now; one that is not pinned any more keeps its last.
+    #[must_use]
+    pub fn renamed(&self, peer: &Peer) -> Peer {
+        let key = peer.fingerprint();
+        match self.tls_store().map(|store| store.current()) {
+            Some(current) if current.peers.id(key).is_some() => {
+                Peer::new(key, current.peers.name(key))
+            }
+            _ => peer.clone(),
+        }
     }
 
     /// Puts another identity and another trust in force, both at once, for this and all of its
@@ -242,27 +294,37 @@ pub struct Replaced {
     /// Whether this end's certificate is another one, for the same key perhaps.
     pub certificate_changed: bool,
     /// The pins that were not there before.
-    pub added: Vec<Pin>,
+    pub added: Vec<NamedPin>,
     /// The pins that are not there any more.
-    pub removed: Vec<Pin>,
+    pub removed: Vec<NamedPin>,
+}
+
+/// A pin, and the name of the peer that it is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NamedPin {
+    /// What the application calls the peer, if it has a name.
+    pub name: Option<Arc<str>>,
+    /// One of its pins.
+    pub pin: Pin,
+}
+
+impl PartialEq<Pin> for NamedPin {
+    fn eq(&self, pin: &Pin) -> bool {
+        self.pin == *pin
+    }
 }
 
 impl Replaced {
+    /// How many pins `Display` names of those added, and of those removed.
+    pub const SHOWN: usize = 8;
+
     fn between(old: &Tls, new: &Tls) -> Self {
-        let pins = |tls: &Tls| match &tls.trust {
-            Trust::Pins(pins) => pins.iter().cloned().collect(),
-            Trust::Authority(_) => Vec::new(),
-        };
-        let (before, now): (Vec<Pin>, Vec<Pin>) = (pins(old), pins(new));
-        let without = |all: &[Pin], others: &[Pin]| {
-            let rest = all.iter().filter(|pin| !others.contains(pin));
-            rest.cloned().collect()
-        };
         Self {
             identities: [&old.identity, &new.identity].map(Identity::fingerprint),
             certificate_changed: old.identity.certificate_der() != new.identity.certificate_der(),
-            added: without(&now, &before),
-            removed: without(&before, &now),
+            added: without(&new.trust, &old.trust),
+            removed: without(&old.trust, &new.trust),
         }
     }
 
@@ -285,15 +347,40 @@ impl fmt::Display for Replaced {
             (true, false) => write!(f, "identity {now} as before")?,
         }
         for (what, pins) in [("added", &self.added), ("removed", &self.removed)] {
-            for (at, pin) in pins.iter().enumerate() {
-                let before = if at == 0 { "; pins " } else { ", " };
-                let what = if at == 0 { what } else { "" };
-                let space = if at == 0 { " " } else { "" };
-                write!(f, "{before}{what}{space}{}", pin.fingerprint())?;
+            for (at, pin) in pins.iter().take(Self::SHOWN).enumerate() {
+                match at {
+                    0 => write!(f, "; pins {what} ")?,
+                    _ => f.write_str(", ")?,
+                }
+                if let Some(name) = &pin.name {
+                    write!(f, "{name} ")?;
+                }
+                write!(f, "{}", pin.pin.fingerprint())?;
+            }
+            if pins.len() > Self::SHOWN {
+                write!(f, " and {} more", pins.len() - Self::SHOWN)?;
             }
         }
         Ok(())
     }
+}
+
+/// The pins of `all` that are not among the `others`.
+fn without(all: &Trust, others: &Trust) -> Vec<NamedPin> {
+    let (Trust::Pins(all), others) = (all, others) else {
+        return Vec::new();
+    };
+    let is_among = |pin: &Pin| match others {
+        Trust::Pins(others) => others.has(pin),
+        Trust::Authority(_) => false,
+    };
+    let of_peers = all.entries().flat_map(|(name, pins)| {
+        pins.iter().map(move |pin| NamedPin {
+            name: name.cloned(),
+            pin: pin.clone(),
+        })
+    });
+    of_peers.filter(|named| !is_among(&named.pin)).collect()
 }
 
 /// The settings of [`Security::tls`] that have a default.
@@ -346,7 +433,11 @@ impl TlsBuilder {
         };
         let store = Store::new(self.identity, self.trust, fixed)?;
         Ok(Security {
-            choice: Choice::Tls { store, bare: false },
+            choice: Choice::Tls {
+                store,
+                bare: false,
+                one_sided: false,
+            },
         })
     }
 }

@@ -2,15 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustls::client::danger::ServerCertVerifier;
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::sign::SingleCertAndKey;
-use rustls::{CipherSuite, ClientConfig, KeyLogFile, ServerConfig};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{CipherSuite, ClientConfig, KeyLogFile, ServerConfig, SignatureScheme};
 
 use crate::identity::Identity;
 use crate::setup_error::SetupError;
@@ -71,6 +72,18 @@ impl Tls {
         })
     }
 
+    /// The connecting end's settings for one connection, and whether its peer has asked for our
+    /// certificate.
+    pub(crate) fn client_once(&self) -> (Arc<ClientConfig>, Arc<Asked>) {
+        let asked = Arc::new(Asked {
+            certificate: self.client.client_auth_cert_resolver.clone(),
+            was: AtomicBool::new(false),
+        });
+        let mut client = (*self.client).clone();
+        client.client_auth_cert_resolver = asked.clone();
+        (Arc::new(client), asked)
+    }
+
     /// The same without ALPN.
     pub(crate) fn without_alpn(&self) -> Self {
         let mut client = (*self.client).clone();
@@ -109,6 +122,35 @@ impl Tls {
             // Nobody has said any more which server to expect.
             (Side::Accepting, None) => Err(rustls::CertificateError::NotValidForName.into()),
         }
+    }
+}
+
+/// Gives the peer our certificate, and takes note that it has asked for it. rustls tells in no other
+/// way, and asks here once for each connection at most.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    certificate: Arc<dyn ResolvesClientCert>,
+    was: AtomicBool,
+}
+
+impl Asked {
+    pub(crate) fn was(&self) -> bool {
+        self.was.load(Ordering::Relaxed)
+    }
+}
+
+impl ResolvesClientCert for Asked {
+    fn resolve(
+        &self,
+        root_hint_subjects: &[&[u8]],
+        schemes: &[SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        self.was.store(true, Ordering::Relaxed);
+        self.certificate.resolve(root_hint_subjects, schemes)
+    }
+
+    fn has_certs(&self) -> bool {
+        self.certificate.has_certs()
     }
 }
 

@@ -191,6 +191,50 @@ pub enum SetupError {
     /// Identity and pins of a plain connection were to be replaced.
     #[error("a plain connection has no identity and no pins that could be replaced")]
     Plaintext,
+    /// More pins than a peer may have.
+    #[error("a peer has at most {limit} pins; remove those of its identities no longer in use")]
+    TooManyPinsOfOne {
+        /// How many there may be.
+        limit: usize,
+    },
+    /// A word that can't name a peer, or a name for several.
+    #[error(
+        "`{}` can't name a peer; a name is one word, without blanks, and is one peer's",
+        Escaped::new(.name)
+    )]
+    BadPeerName {
+        /// The word.
+        name: String,
+    },
+    /// A name that two peers have, or a peer's second name.
+    #[error(
+        "`{}` can't be told from another peer: the two have a name or a key in common; give each key \
+         to one peer, and each peer one name",
+        Escaped::new(.name)
+    )]
+    AmbiguousPeer {
+        /// The name.
+        name: String,
+    },
+    /// A line in a list of peers is none.
+    #[error("{origin}: line {line}: {}", Escaped::whole(.problem))]
+    BadPeer {
+        /// Where it was read from.
+        origin: Origin,
+        /// Which line, counted from 1.
+        line: usize,
+        /// What is wrong with it, for people.
+        problem: String,
+    },
+    /// Each certificate in a text of pins certifies another one of them.
+    #[error(
+        "{origin}: each certificate in it is the issuer of another, so none is a peer's own; take the \
+         peer's, without those that certify it"
+    )]
+    NoLeaf {
+        /// Where it was read from.
+        origin: Origin,
+    },
     /// More pins than a set may have.
     #[error("there are more than {limit} pins; remove those of identities no longer in use")]
     TooManyPins {

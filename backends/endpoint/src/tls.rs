@@ -25,7 +25,8 @@ use crate::certificate::Facts;
 use crate::connection::{Incoming, MAX_RECORD};
 use crate::error::{PlainProtocol, Reason, SecurityError};
 use crate::fingerprint::Fingerprint;
-use crate::settings::{Side, Tls};
+use crate::peer::Peer;
+use crate::settings::{Asked, Side, Tls};
 use crate::translate::{FirstBytes, RECORD_HEADER, protocol, recognise, translate};
 use crate::watch::{Current, Store};
 
@@ -84,6 +85,8 @@ pub(crate) struct TlsConnection<E> {
     judged: u64,
     /// When, of the calendar, it was let in.
     secured_at: UnixTime,
+    /// Whether it has asked for our certificate, where it has to.
+    asked: Option<Arc<Asked>>,
     /// What it was known as then.
     peer_id: Option<PeerId>,
     /// Encoded and not yet asked for.
@@ -132,6 +135,7 @@ impl<E: Engine> TlsConnection<E> {
         settings: Arc<Tls>,
         store: Arc<Store>,
         generation: u64,
+        asked: Option<Arc<Asked>>,
     ) -> Result<Self, SecurityError> {
         let mut connection = Self {
             engine,
@@ -139,6 +143,7 @@ impl<E: Engine> TlsConnection<E> {
             store,
             judged: generation,
             secured_at: UnixTime::since_unix_epoch(Duration::ZERO),
+            asked,
             peer_id: None,
             pending: Vec::new(),
             held: Vec::new(),
@@ -207,16 +212,16 @@ impl<E: Engine> TlsConnection<E> {
             let step = self.step(&mut ciphertext[consumed..], &mut consumed, deliver)?;
             match step {
                 Step::Again => {}
-                Step::Announce => self.announce(&mut ciphertext[consumed..], deliver)?,
+                Step::Announce => self.announce(deliver)?,
                 Step::Idle => {
                     if !self.secured && !self.engine.is_handshaking() {
-                        self.announce(&mut ciphertext[consumed..], deliver)?;
+                        self.announce(deliver)?;
                     }
                     return Ok(consumed);
                 }
                 Step::End => {
                     if !self.secured {
-                        self.announce(&mut ciphertext[consumed..], deliver)?;
+                        self.announce(deliver)?;
                     }
                     self.peer_ended = true;
                     deliver(Incoming::End);
@@ -265,16 +270,11 @@ impl<E: Engine> TlsConnection<E> {
         Ok(step)
     }
 
-    /// Tells that the connection is secured, once, if the protocol is one of ours. `rest` is the
-    /// input that rustls has yet to consume.
-    fn announce(
-        &mut self,
-        rest: &mut [u8],
-        deliver: &mut dyn FnMut(Incoming<'_>),
-    ) -> Result<(), SecurityError> {
+    /// Tells that the connection is secured, once, if the protocol is one of ours.
+    fn announce(&mut self, deliver: &mut dyn FnMut(Incoming<'_>)) -> Result<(), SecurityError> {
         // rustls lets a peer pass that does not take part in ALPN.
         if !self.settings.alpn.is_empty() && self.engine.alpn_protocol().is_none() {
-            self.send_close_notify(rest);
+            // No close_notify: a peer that speaks tlsstream would take it for the end of its stream.
             return Err(self.fail(protocol(&self.settings).into()));
         }
         let certificate = self.peer_certificate().map(CertificateDer::from);
@@ -282,6 +282,10 @@ impl<E: Engine> TlsConnection<E> {
         let Some(facts) = facts else {
             return Err(self.fail(Reason::PeerCertificateMissing.into()));
         };
+        // A peer that does not want to know who we are lets anybody in.
+        if self.asked.take().is_some_and(|asked| !asked.was()) {
+            return Err(self.fail(Reason::NotAskedForCertificate.into()));
+        }
         self.secured_at = UnixTime::now();
         // The handshake may have begun before the trust of today.
         let current = self.store.current();
@@ -290,8 +294,9 @@ impl<E: Engine> TlsConnection<E> {
         }
         self.secured = true;
         self.peer_id = current.peers.id(facts.fingerprint);
+        let name = current.peers.name(facts.fingerprint);
         deliver(Incoming::Secured {
-            peer: Some(facts.fingerprint),
+            peer: Some(Peer::new(facts.fingerprint, name)),
             id: self.peer_id,
         });
         Ok(())
@@ -308,7 +313,9 @@ impl<E: Engine> TlsConnection<E> {
         judged.map_err(|error| {
             let error = translate(error, &current.named);
             match error.reason() {
-                Reason::PinMismatch { .. } | Reason::PeerCertificateRefused => {
+                Reason::PinMismatch { .. }
+                | Reason::CertificateHashPinned { .. }
+                | Reason::PeerCertificateRefused => {
                     let presented = Some(key);
                     error.because_of(Reason::PinRemoved { presented })
                 }

@@ -3,9 +3,10 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::UnixTime;
-use rustls::{AlertDescription, CertificateError, Error, OtherError};
+use rustls::{AlertDescription, CertificateError, Error, HandshakeType, OtherError};
 
 use crate::alert::Alert;
+use crate::certificate::Unusable;
 use crate::error::{PlainProtocol, Reason, SecurityError};
 use crate::settings::Tls;
 use crate::verify::PinMismatch;
@@ -18,6 +19,10 @@ pub(crate) fn translate(error: Error, tls: &Tls) -> SecurityError {
         Error::NoCertificatesPresented => Reason::PeerCertificateMissing,
         Error::PeerIncompatible(incompatible) => self::incompatible(incompatible),
         Error::NoApplicationProtocol => protocol(tls),
+        Error::InappropriateHandshakeMessage {
+            got_type: HandshakeType::ClientHello,
+            expect_types,
+        } if expect_types.contains(&HandshakeType::ServerHello) => Reason::BothOpened,
         Error::DecryptError => Reason::Corrupted,
         Error::FailedToGetCurrentTime
         | Error::FailedToGetRandomBytes
@@ -77,12 +82,26 @@ fn certificate(refusal: &CertificateError, tls: &Tls) -> Reason {
         CertificateError::Other(OtherError(error)) => match error.downcast_ref::<PinMismatch>() {
             Some(PinMismatch {
                 presented,
+                certificate: Some(pinned),
+                ..
+            }) => Reason::CertificateHashPinned {
+                presented: *presented,
+                pinned: *pinned,
+            },
+            Some(PinMismatch {
+                presented,
                 expected,
+                pinned,
+                ..
             }) => Reason::PinMismatch {
                 presented: *presented,
                 expected: expected.clone(),
+                pinned: *pinned,
             },
-            None => Reason::PeerCertificateRefused,
+            None => match error.downcast_ref::<Unusable>() {
+                Some(Unusable(why)) => Reason::PeerCertificateUnusable { why: why.clone() },
+                None => Reason::PeerCertificateRefused,
+            },
         },
         // The signature in the handshake is not by the certificate's key. With an authority it may
         // be the certificate's own signature as well.

@@ -6,8 +6,9 @@ use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::fingerprint::Fingerprint;
-use crate::pem::{Sections, read_file};
-use crate::pin::{Pin, Pins};
+use crate::pem::{FILE_LIMIT, Sections, read_file};
+use crate::pin::Pin;
+use crate::pins::Pins;
 use crate::setup_error::{Origin, SetupError};
 
 /// Whom this end accepts as its peer. There is no way to accept anybody.
@@ -66,7 +67,7 @@ impl Authority {
         let mut roots = RootCertStore::empty();
         for file in files {
             let file = file.as_ref();
-            add(&mut roots, &read_file(file)?, &file.into())?;
+            add(&mut roots, &read_file(file, FILE_LIMIT)?, &file.into())?;
         }
         Self::from_roots(roots)
     }

@@ -16,9 +16,11 @@ use rustls::{
     PeerIncompatible, SignatureScheme,
 };
 
-use crate::certificate::Facts;
+use crate::certificate::{Facts, Unusable};
+use crate::error::Reason;
 use crate::fingerprint::Fingerprint;
-use crate::pin::{Pins, ValidityDates};
+use crate::pin::ValidityDates;
+use crate::pins::Pins;
 
 /// Lets in whoever presents a pinned certificate and holds its key.
 #[derive(Debug)]
@@ -28,24 +30,43 @@ pub(crate) struct PinVerifier {
 }
 
 impl PinVerifier {
+    fn mismatch(&self, certificate: &[u8], presented: Fingerprint) -> PinMismatch {
+        let hash = Fingerprint::of(certificate);
+        // Pinned is another certificate of the same key, or none.
+        let same = self.pins.has_key(presented).then_some(presented);
+        let others = self.pins.fingerprints().filter(|key| Some(*key) != same);
+        PinMismatch {
+            presented,
+            expected: same.into_iter().chain(others).take(Reason::SHOWN).collect(),
+            pinned: self.pins.len(),
+            certificate: self.pins.has_key(hash).then_some(hash),
+        }
+    }
+
     /// Certificates and fingerprints are public, so comparing them in constant time would hide
     /// nothing. What follows the first certificate has no say.
     fn verify(&self, certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
-        let facts = Facts::read(certificate).map_err(|_| CertificateError::BadEncoding)?;
-        let presented = facts.fingerprint;
-        if self.pins.find_with(certificate, presented).is_none() {
-            let expected = self.pins.fingerprints().collect();
-            let mismatch = PinMismatch {
-                presented,
-                expected,
-            };
-            return Err(CertificateError::Other(OtherError(Arc::new(mismatch))).into());
+        let facts = Facts::read(certificate).map_err(other)?;
+        if self
+            .pins
+            .find_with(certificate, facts.fingerprint)
+            .is_none()
+        {
+            return Err(other(self.mismatch(certificate, facts.fingerprint)));
+        }
+        if let Some(key) = facts.useless_key {
+            return Err(other(Unusable(key.to_string())));
         }
         match self.pins.validity_dates() {
             ValidityDates::Check => check_dates(&facts, now),
             ValidityDates::Ignore => Ok(()),
         }
     }
+}
+
+/// An error of ours, for rustls to carry.
+fn other(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    CertificateError::Other(OtherError(Arc::new(error))).into()
 }
 
 /// Both dates belong to the time of validity (RFC 5280, section 4.1.2.5).
@@ -70,6 +91,10 @@ fn check_dates(facts: &Facts, time: UnixTime) -> Result<(), Error> {
 pub(crate) struct PinMismatch {
     pub(crate) presented: Fingerprint,
     pub(crate) expected: Vec<Fingerprint>,
+    /// How many are pinned.
+    pub(crate) pinned: usize,
+    /// The SHA-256 of its whole certificate, if that is pinned as if it were a key's.
+    pub(crate) certificate: Option<Fingerprint>,
 }
 
 impl fmt::Display for PinMismatch {

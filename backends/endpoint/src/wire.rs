@@ -5,7 +5,7 @@ use countersign_core::{Instant, Life};
 use crate::buffer::Buffer;
 use crate::endpoint::{Endpoint, LinkAccess, Written};
 use crate::error::SecurityError;
-use crate::fingerprint::Fingerprint;
+use crate::peer::Peer;
 use crate::security::Security;
 
 /// What is to be done with the sending direction of a transport.
@@ -73,6 +73,11 @@ impl Wire {
         }
     }
 
+    /// Somebody else than the peer is no reason to give up: as [`Endpoint::expect_others`].
+    pub fn expect_others(&mut self) {
+        self.endpoint.expect_others();
+    }
+
     /// Goes on for the link that has taken this connection over: as [`Endpoint::attach`].
     pub fn attach(&mut self, connection: u64) {
         self.endpoint.attach(connection);
@@ -88,9 +93,9 @@ impl Wire {
         self.endpoint.recheck(now, link);
     }
 
-    /// The key that the peer has proved to have: as [`Endpoint::peer`].
+    /// Who the peer has proved to be: as [`Endpoint::peer`].
     #[must_use]
-    pub fn peer(&self) -> Option<Fingerprint> {
+    pub fn peer(&self) -> Option<&Peer> {
         self.endpoint.peer()
     }
 

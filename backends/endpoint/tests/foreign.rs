@@ -286,3 +286,36 @@ fn identities_that_openssl_made() {
         }
     }
 }
+
+/// A pinned key in a certificate that TLS 1.3 does not take is no stranger's, and no damaged one.
+#[test]
+fn a_peer_with_a_certificate_of_version_1_is_told_what_is_wrong() {
+    if !have("openssl") || !have("python3") {
+        return;
+    }
+    let robot = fixtures::good("robot");
+    let directory = tempfile::tempdir().unwrap();
+    robot.write(directory.path(), Overwrite::No).unwrap();
+    let openssl = |arguments: &str| {
+        let mut command = Command::new("openssl");
+        command
+            .args(arguments.split(' '))
+            .current_dir(directory.path());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    openssl("req -x509 -nodes -subj /CN=station -newkey rsa:2048 -keyout station.key -out new.crt");
+    openssl("req -new -subj /CN=station -key station.key -out station.csr");
+    openssl("x509 -req -in station.csr -signkey station.key -out station.crt");
+    let pin = Pins::from_files([directory.path().join("new.crt")]).unwrap();
+    let pin = pin.fingerprints().next().unwrap();
+    for (role, mut end) in ends(&security(&robot, pin)) {
+        let mut python = Python::start(role, directory.path(), "station", "robot");
+        python.carry(&mut end, |end| end.error.is_some());
+        let error = end.error.unwrap();
+        let is_unusable = matches!(error.reason(), Reason::PeerCertificateUnusable { .. });
+        assert!(is_unusable, "{error}");
+        assert!(error.to_string().contains("version 1 of X.509"), "{error}");
+        assert!(!python.finish().0);
+    }
+}

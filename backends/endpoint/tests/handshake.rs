@@ -86,8 +86,9 @@ impl Why {
                 Reason::PinMismatch {
                     presented,
                     expected,
+                    pinned,
                 },
-            ) => *presented == presented_key && !expected.is_empty(),
+            ) => *presented == presented_key && expected.len() == *pinned,
             (Self::Expired, Reason::PeerCertificateExpired { not_after, now }) => not_after < now,
             (Self::NotYetValid, Reason::PeerCertificateNotYetValid { not_before, now }) => {
                 not_before > now

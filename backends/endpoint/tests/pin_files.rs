@@ -110,11 +110,11 @@ fn what_looks_like_a_pin_is_not_taken_for_text() {
     let (one, _) = certificate();
     for (text, words) in [
         ("sha256:12", "this one has 2"),
-        ("SHA256 Fingerprint=AB:CD", "begins with `sha256:`"),
+        ("SHA256 Fingerprint=AB:CD", "hash of a whole certificate"),
         ("sha265:12", "begins with `sha256:`"),
         ("SHA-256:12", "begins with `sha256:`"),
-        (&"ab".repeat(32), "begins with `sha256:`"),
-        (&["AB"; 32].join(":"), "begins with `sha256:`"),
+        (&"ab".repeat(32), "the digits of a hash"),
+        (&["AB"; 32].join(":"), "the digits of a hash"),
         ("-", "half a BEGIN or END line"),
         ("-----BEGIN ", "half a BEGIN or END line"),
         ("-----BEGIN CERTIFICATE----", "half a BEGIN or END line"),

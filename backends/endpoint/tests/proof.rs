@@ -146,6 +146,47 @@ fn another_identity_is_a_stranger_too() {
     assert_eq!(stranger.end_reason(), Some(&expected));
 }
 
+/// Both roles, and both who refuses and who is refused. Renewed, the link goes on.
+#[test]
+fn dates_are_waited_for_on_a_link_that_was_up() {
+    // [RECONNECT-8]
+    let [client, server] = ["client", "server"].map(fixtures::good);
+    for flawed in [
+        fixtures::expired("flawed"),
+        fixtures::not_yet_valid("flawed"),
+    ] {
+        for opener_is_flawed in [true, false] {
+            let ends = || match opener_is_flawed {
+                true => (tls(&flawed, &server), tls(&server, &flawed)),
+                false => (tls(&client, &flawed), tls(&flawed, &client)),
+            };
+            let (mut link, mut owner) = lasting(&client, &server);
+            let mut visitor = acceptor();
+            let (near, far) = ends();
+            let mut left = End::new(&near, &mut link);
+            let mut right = End::new(&far, &mut visitor);
+            carry([&mut left, &mut right], [&mut link, &mut visitor]);
+            let expected = (Life::Offline, Some(Loss::OutOfDate));
+            assert_eq!((link.life(), link.last_loss()), expected);
+            // The acceptor's own link hears nothing of who did not get in.
+            let expected = EndReason::Lost(Loss::OutOfDate);
+            assert_eq!(visitor.end_reason(), Some(&expected));
+            let mut left = End::new(&tls(&client, &server), &mut link);
+            let mut right = End::new(&tls(&server, &client), &mut owner);
+            carry([&mut left, &mut right], [&mut link, &mut owner]);
+            assert_eq!((link.life(), link.resumes()), (Life::Open, 1));
+
+            let (mut fresh, mut other) = (opener(), acceptor());
+            let (near, far) = ends();
+            let mut left = End::new(&near, &mut fresh);
+            let mut right = End::new(&far, &mut other);
+            carry([&mut left, &mut right], [&mut fresh, &mut other]);
+            assert_eq!(fresh.end_reason(), Some(&expected));
+            assert_eq!(other.end_reason(), Some(&expected));
+        }
+    }
+}
+
 #[test]
 fn the_peer_itself_can_refuse() {
     // [RECONNECT-5] [RECONNECT-6]

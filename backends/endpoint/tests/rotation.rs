@@ -10,8 +10,8 @@ use countersign_core::{
     ChannelConfig, Config, Dialect, EndReason, Event, Instant, Life, Link, Loss, Role, VerdictKind,
 };
 use countersign_endpoint::{
-    Authority, Explanation, Fingerprint, Identity, LinkAccess, Pin, Pins, Security, SecurityError,
-    ToSend, Trust, ValidityDates, Wire,
+    Authority, Explanation, Fingerprint, Identity, LinkAccess, Peer, Pin, Pins, Security,
+    SecurityError, ToSend, Trust, ValidityDates, Wire,
 };
 
 const NOW: Instant = Instant::ZERO;
@@ -42,8 +42,8 @@ impl LinkAccess for Known {
         self.explanation.security(&self.link, failure);
     }
 
-    fn secured(&mut self, peer: Option<Fingerprint>) {
-        self.key = peer;
+    fn secured(&mut self, peer: Option<&Peer>) {
+        self.key = peer.map(Peer::fingerprint);
     }
 }
 
@@ -447,9 +447,9 @@ fn tlsstream_breaks_off_and_the_next_handshake_tells() {
         // No orderly end is to be seen.
         let peer = pair.0[1 - by].link();
         match by {
-            OPENER => assert_eq!(peer.end_reason(), Some(&EndReason::Lost(Loss::Security))),
+            OPENER => assert_eq!(peer.end_reason(), Some(&EndReason::Lost(Loss::PeerLeft))),
             _ => {
-                assert_eq!(peer.last_loss(), Some(Loss::Security));
+                assert_eq!(peer.last_loss(), Some(Loss::PeerLeft));
                 let mut again = Pair::speaking(Dialect::TlsStream, &securities[0], &securities[1]);
                 again.run();
                 let refused = Some(&EndReason::Lost(Loss::NotTrusted));

@@ -313,13 +313,40 @@ fn wrong_pins_are_named() {
 
 #[test]
 fn the_number_of_pins_is_bounded() {
-    let pin = |number: u8| Pin::public_key(Fingerprint([number; 32]));
-    assert!(Pins::new((0..64).chain(0..64).map(pin)).is_ok());
-    let error = Pins::new((0..65).map(pin)).unwrap_err();
-    assert!(matches!(
-        error,
-        SetupError::TooManyPins { limit: Pins::LIMIT }
-    ));
+    let pin = |number: usize| {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&number.to_be_bytes());
+        Pin::public_key(Fingerprint(key))
+    };
+    let all = 0..Pins::LIMIT;
+    let most = Pins::new(all.clone().chain(all).map(pin)).unwrap();
+    assert_eq!(most.len(), Pins::LIMIT);
+    let above = [
+        Pins::new((0..=Pins::LIMIT).map(pin)),
+        most.and(&pin(Pins::LIMIT).into()),
+    ];
+    for error in above.map(Result::unwrap_err) {
+        let limit = matches!(error, SetupError::TooManyPins { limit: Pins::LIMIT });
+        assert!(limit, "{error}");
+    }
+    let of_one = Pins::of_one_peer((0..Pins::PER_PEER).map(pin)).unwrap();
+    assert_eq!(of_one.peers().count(), 1);
+    // The last of these makes one peer of two.
+    let merged = [0, Pins::PER_PEER].map(pin);
+    for error in [
+        Pins::of_one_peer((0..=Pins::PER_PEER).map(pin)),
+        of_one.and(&Pins::of_one_peer(merged).unwrap()),
+    ]
+    .map(Result::unwrap_err)
+    {
+        let limit = matches!(
+            error,
+            SetupError::TooManyPinsOfOne {
+                limit: Pins::PER_PEER
+            }
+        );
+        assert!(limit, "{error}");
+    }
 }
 
 #[test]

@@ -4,7 +4,9 @@
 
 mod common;
 
-use common::{End, Foreign, Node, PIECES, carry, foreign_client, foreign_server, security};
+use common::{
+    End, Foreign, Node, PIECES, carry, foreign_client, foreign_server, identity, security,
+};
 use countersign_certs::fixtures;
 use countersign_endpoint::{Blame, PlainProtocol, Reason, Security};
 use rustls::version::{TLS12, TLS13};
@@ -30,18 +32,79 @@ fn a_client_without_a_certificate_is_refused() {
     }
 }
 
-/// TLS lets a server go without asking; then it can't know who we are, and must not be believed
-/// to. Our side can't tell, but the server's data is still only taken from the pinned server.
+/// A server of rustls that asks for nobody's certificate, as those of the web.
+fn indifferent(own: &countersign_certs::GeneratedIdentity) -> Foreign {
+    let mut config = foreign_server(own, &[&TLS13]);
+    let provider = config.crypto_provider().clone();
+    let resolver = config.cert_resolver.clone();
+    config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
+    Foreign::server(config)
+}
+
+/// TLS lets a server go without asking; then it can't know who we are. [TLS-1]
 #[test]
-fn a_server_that_asks_for_no_certificate_still_has_to_be_the_pinned_one() {
+fn an_end_that_is_not_asked_for_its_certificate_does_not_go_on() {
     let (robot, station) = (fixtures::good("robot"), fixtures::good("station"));
-    for (pin, fine) in [(&station, true), (&robot, false)] {
-        let on_robot = security(&robot, pin.fingerprint());
-        let mut right = Foreign::server(foreign_server(&station, &[&TLS13]));
-        let mut left = End::connect(&on_robot);
-        carry(&mut left, &mut right, usize::MAX);
-        assert_eq!((left.secured.is_some(), left.error.is_none()), (fine, fine));
+    let ours = security(&station, robot.fingerprint());
+    for piece in PIECES {
+        let (mut end, mut server) = (End::connect(&ours), indifferent(&robot));
+        carry(&mut end, &mut server, piece);
+        let error = end.error.as_ref().unwrap();
+        assert_eq!(*error.reason(), Reason::NotAskedForCertificate);
+        assert_eq!(error.blame(), Blame::Refused);
+        assert!(!error.can_retry() && end.secured.is_none());
+        assert!(!end.connection.may_write());
+        // It hears an end in order, and nothing of ours.
+        assert!(server.error.is_none() && server.data.is_empty());
     }
+    // One that asks gets it, and so does the next connection of the same settings.
+    for _ in 0..2 {
+        let server = foreign_server(&robot, &[&TLS13]);
+        let (mut end, mut server) = (End::connect(&ours), Foreign::server(server));
+        carry(&mut end, &mut server, usize::MAX);
+        assert_eq!(
+            end.secured,
+            Some(Some(robot.fingerprint())),
+            "{}",
+            end.message()
+        );
+        assert!(server.tls.peer_certificates().is_some());
+    }
+}
+
+#[test]
+fn a_one_sided_connection_has_to_be_asked_for() {
+    let (robot, station) = (fixtures::good("robot"), fixtures::good("station"));
+    let ours = security(&station, robot.fingerprint()).one_sided();
+    let (mut end, mut server) = (End::connect(&ours), indifferent(&robot));
+    carry(&mut end, &mut server, usize::MAX);
+    assert_eq!(
+        end.secured,
+        Some(Some(robot.fingerprint())),
+        "{}",
+        end.message()
+    );
+    end.send(b"hello");
+    server.arrive(&end.depart());
+    assert_eq!(server.data, b"hello");
+    // The pin counts as before.
+    let (mut end, mut server) = (End::connect(&ours), indifferent(&fixtures::good("other")));
+    carry(&mut end, &mut server, usize::MAX);
+    assert!(matches!(
+        end.error.unwrap().reason(),
+        Reason::PinMismatch { .. }
+    ));
+    // And who accepts asks for a certificate all the same.
+    let accepting = Security::tls(identity(&robot), station.fingerprint());
+    let accepting = accepting.build().unwrap().without_alpn().one_sided();
+    let client = foreign_client(None, &[&TLS13]);
+    let (mut end, mut client) = (End::accept(&accepting), Foreign::client(client));
+    carry(&mut end, &mut client, usize::MAX);
+    assert_eq!(*end.error.unwrap().reason(), Reason::PeerCertificateMissing);
 }
 
 /// [TLS-1]
@@ -197,5 +260,24 @@ fn every_alert_has_a_meaning() {
             }
         }
         assert!(std::error::Error::source(&error).is_some());
+    }
+}
+
+/// Nobody answers, and both are told what is the matter, not to update anything.
+#[test]
+fn two_ends_that_have_both_opened_the_connection() {
+    let (on_robot, _) = ours();
+    for piece in PIECES {
+        let (mut left, mut right) = (End::connect(&on_robot), End::connect(&on_robot));
+        carry(&mut left, &mut right, piece);
+        for end in [left, right] {
+            let error = end.error.unwrap();
+            assert_eq!(error.reason(), &Reason::BothOpened);
+            assert_eq!(
+                error.to_string(),
+                "both ends have opened the connection, so neither answers; have one of them accept it"
+            );
+            assert_eq!((error.blame(), error.can_retry()), (Blame::Refused, false));
+        }
     }
 }

@@ -10,19 +10,20 @@ use countersign_driver::{
 use futures_io::{AsyncRead, AsyncWrite};
 use socket2::SockRef;
 
-use crate::runtime::{Runtime, Stream, alarm};
+use crate::runtime::{Runtime, Stream, alarm, timed};
 
 /// Makes links of the TCP connections that `accept` gives, each with the address of its peer: for
 /// crates that bring a runtime with TCP sockets of its own.
 ///
-/// `address` is where the listener says that it listens. The sockets are set to what links need.
+/// `addresses`, one at least, are where the listener says that it listens; for several sockets `accept`
+/// is made by [`accept_any`](countersign_driver::accept_any). The sockets are set to what links need.
 /// `accept` is dropped when the listener is closed.
 ///
 /// An error of `accept` is followed by a pause, which grows to a second.
 #[must_use]
 pub fn listen<S, F>(
     runtime: &(impl Runtime + Clone),
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     accept: impl FnMut() -> F + Send + 'static,
     setup: Setup,
     limits: Limits,
@@ -32,7 +33,7 @@ where
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + Send + 'static,
     for<'s> SockRef<'s>: From<&'s S>,
 {
-    let (listener, doors) = Listener::new(address, setup.clone(), limits);
+    let (listener, doors) = Listener::at(addresses, timed(runtime, &setup), limits);
     let prepare = move |stream: &S| {
         prepare_socket(&SockRef::from(stream), setup.config())?;
         Ok(Addresses::of(stream))
@@ -73,7 +74,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + Send + 'static,
 {
-    let (listener, doors) = Listener::new(address, setup, limits);
+    let (listener, doors) = Listener::new(address, timed(runtime, &setup), limits);
     start(runtime, doors, accept, |_| Ok(Addresses::default()));
     listener
 }

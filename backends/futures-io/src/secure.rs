@@ -142,10 +142,16 @@ impl<S: fmt::Debug> fmt::Debug for SecureStream<S> {
 }
 
 impl<S> SecureStream<S> {
-    /// Who the peer is; `None` on a plain stream, where nobody knows.
+    /// Which key the peer has; `None` on a plain stream, where nobody knows.
     #[must_use]
     pub fn peer(&self) -> Option<Fingerprint> {
         self.inner.peer()
+    }
+
+    /// What the application calls the peer, if its pins have a name; that of when it was let in.
+    #[must_use]
+    pub fn peer_name(&self) -> Option<&str> {
+        self.inner.peer_name()
     }
 
     /// The peer's certificate in DER; `None` on a plain stream.

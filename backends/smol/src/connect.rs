@@ -2,18 +2,19 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 #[cfg(unix)]
 use std::path::PathBuf;
 
-#[cfg(unix)]
-use countersign_driver::at;
 use countersign_driver::core::Role;
-use countersign_driver::{Connecting, Link, LinkError, Setup};
+use countersign_driver::{Address, AddressError, Connecting, Link, LinkError, Setup};
+#[cfg(unix)]
+use countersign_driver::{at, lasting};
 use countersign_futures_io as shared;
 use smol::io::{AsyncRead, AsyncWrite};
 #[cfg(unix)]
 use smol::net::unix::UnixStream;
-use smol::net::{AsyncToSocketAddrs, TcpStream, resolve};
+use smol::net::{TcpStream, resolve};
 
 use crate::runtime::Smol;
 
@@ -25,8 +26,9 @@ use crate::runtime::Smol;
 /// declarations that don't fit, ends it at once. The log tells of every attempt.
 ///
 /// A name is looked up again for each attempt. Of several addresses the first that answers is
-/// taken, as by [`open`](countersign_driver::open) (RFC 8305). Looking the name up, the TCP
-/// connection and the handshake may each take
+/// taken, as by [`open`](countersign_driver::open) (RFC 8305); where that does not lead to the peer,
+/// the others have their turn ([`Connecting::reach`](countersign_driver::Connecting::reach)). Looking
+/// the name up, the TCP connection and the handshake may each take
 /// [`Patience::handshake`](countersign_driver::core::Patience::handshake).
 ///
 /// Cancel-safe: dropping the future gives the connection up.
@@ -34,9 +36,10 @@ use crate::runtime::Smol;
 /// # Errors
 ///
 /// [`LinkError`] tells who refused whom and what to change; its
-/// [`can_retry`](LinkError::can_retry) whether trying again can help.
+/// [`can_retry`](LinkError::can_retry) whether trying again can help. What is no address
+/// ([`AddressError`]) is its [`usage`](LinkError::usage).
 pub async fn connect(
-    address: impl AsyncToSocketAddrs<Iter: Send> + Clone + Send + Sync + 'static,
+    address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: &Setup,
 ) -> Result<Link, LinkError> {
     start_connect(address, setup)?.await
@@ -47,13 +50,21 @@ pub async fn connect(
 ///
 /// # Errors
 ///
-/// The system has no randomness to give.
+/// What is no address, as for [`connect`]. The system has no randomness to give.
 pub fn start_connect(
-    address: impl AsyncToSocketAddrs<Iter: Send> + Clone + Send + Sync + 'static,
+    address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: &Setup,
 ) -> Result<Connecting, LinkError> {
-    let lookup = move || resolve(address.clone());
+    let address = Address::of_peer(address).map_err(LinkError::unusable)?;
+    let lookup = move || look_up(address.clone());
     shared::start_connect(&Smol, lookup, TcpStream::connect, setup)
+}
+
+/// The addresses of a name.
+pub(crate) async fn look_up(address: Address) -> io::Result<Vec<SocketAddr>> {
+    address
+        .resolve(|host, port| async move { resolve((host.as_str(), port)).await })
+        .await
 }
 
 /// Connects to a listening peer over a Unix socket, as [`connect`] does over TCP.
@@ -77,7 +88,7 @@ pub fn start_connect_unix(
     path: impl Into<PathBuf>,
     setup: &Setup,
 ) -> Result<Connecting, LinkError> {
-    let path = path.into();
+    let path = lasting(&path.into());
     let dial = move || {
         let path = path.clone();
         async move {

@@ -2,18 +2,22 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::task::Poll;
 
 use countersign_driver::core::{Config, Role};
 use countersign_driver::endpoint::SetupError;
 use countersign_driver::{
-    self as driver, Dial, Driver, LinkError, Setup, Transport, at, memory, open, prepare_socket,
+    self as driver, Address, AddressError, Dial, Driver, LinkError, Setup, Transport, memory,
+    prepare_socket,
 };
+#[cfg(unix)]
+use countersign_driver::{at, lasting};
 use socket2::SockRef;
 
 use crate::block;
@@ -31,16 +35,18 @@ use crate::runtime::{Clock, Sockets, Stream, Waiting};
 ///
 /// A name is looked up again for each attempt, in a thread of its own; a look-up that outlasts its
 /// attempt goes on, and its answer serves the next one. Of several addresses the first that answers is
-/// taken, as by [`open`](countersign_driver::open) (RFC 8305). Looking the name up, the TCP
-/// connection and the handshake may each take
+/// taken, as by [`open`](countersign_driver::open) (RFC 8305); where that does not lead to the peer,
+/// the others have their turn ([`Connecting::reach`](countersign_driver::Connecting::reach)). Looking
+/// the name up, the TCP connection and the handshake may each take
 /// [`Patience::handshake`](countersign_driver::core::Patience::handshake).
 ///
 /// # Errors
 ///
 /// [`LinkError`] tells who refused whom and what to change; its
-/// [`can_retry`](LinkError::can_retry) whether trying again can help.
+/// [`can_retry`](LinkError::can_retry) whether trying again can help. What is no address
+/// ([`AddressError`]) is its [`usage`](LinkError::usage).
 pub fn connect(
-    address: impl ToSocketAddrs + Clone + Send + 'static,
+    address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: &Setup,
 ) -> Result<Link, LinkError> {
     start_connect(address, setup)?.wait()
@@ -51,37 +57,32 @@ pub fn connect(
 ///
 /// # Errors
 ///
-/// What the system does not give: randomness, a thread, what it waits with.
+/// What is no address, as for [`connect`]. What the system does not give: randomness, a thread, what it
+/// waits with.
 pub fn start_connect(
-    address: impl ToSocketAddrs + Clone + Send + 'static,
+    address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: &Setup,
 ) -> Result<Connecting, LinkError> {
+    let address = Address::of_peer(address).map_err(LinkError::unusable)?;
     let (waiting, sockets) = Waiting::new().map_err(LinkError::transport)?;
-    let config = setup.config().clone();
     let lookup = Lookup::default();
-    let dial = move || {
-        let (address, config, sockets) = (address.clone(), config.clone(), sockets.clone());
-        let lookup = lookup.clone();
-        async move {
-            let limit = config.waits().handshake;
-            let connect = |address| reach(address, &sockets, &config);
-            open(lookup.find(address), limit, Clock, connect).await
-        }
-    };
-    begin(driver::Connecting::dial(setup, dial), waiting).map(Connecting)
+    let look_up = move || look_up(lookup.clone(), address.clone());
+    let connect = move |address| reach_tcp(address, sockets.clone());
+    let made = driver::Connecting::reach(setup.clone(), look_up, connect, || Clock, Stream::Tcp);
+    begin(made, waiting).map(Connecting)
 }
 
-/// Opens a TCP connection to one address, for a link.
-async fn reach(address: SocketAddr, sockets: &Sockets, config: &Config) -> io::Result<Stream> {
-    let socket = reach_tcp(address, sockets).await?;
-    prepare_socket(&SockRef::from(&socket), config)?;
-    Ok(Stream::Tcp(socket))
+/// The addresses of a name.
+pub(crate) async fn look_up(lookup: Lookup, address: Address) -> io::Result<Vec<SocketAddr>> {
+    address
+        .resolve(|host, port| async move { lookup.find((host, port)).await })
+        .await
 }
 
 /// Opens a TCP connection to one address.
 pub(crate) async fn reach_tcp(
     address: SocketAddr,
-    sockets: &Sockets,
+    sockets: Arc<Sockets>,
 ) -> io::Result<mio::net::TcpStream> {
     let mut socket = mio::net::TcpStream::connect(address)?;
     sockets.watch(&mut socket)?;
@@ -111,8 +112,8 @@ pub fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Link, Lin
     start_connect_unix(path, setup)?.wait()
 }
 
-/// Begins to connect as [`connect_unix`] does, in a thread of the link's own, and gives what can be waited
-/// for, asked for its failures, hastened and given up.
+/// Begins to connect as [`connect_unix`] does, in a thread of the link's own, and gives what can be
+/// waited for, asked for its failures, hastened and given up.
 ///
 /// # Errors
 ///
@@ -122,7 +123,7 @@ pub fn start_connect_unix(
     path: impl Into<PathBuf>,
     setup: &Setup,
 ) -> Result<Connecting, LinkError> {
-    let path = path.into();
+    let path = lasting(&path.into());
     let (waiting, sockets) = Waiting::new().map_err(LinkError::transport)?;
     let connect = move || {
         let connected = reach_unix(&path, &sockets);

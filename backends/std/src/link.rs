@@ -1,10 +1,13 @@
 //! The handles of a link, blocking.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_driver as driver;
-use countersign_driver::core::{Bytes, CloseMode, PeerId, Sequence, Verdict, VerdictCounts};
+use countersign_driver::core::{
+    Bytes, CloseMode, CloseReason, PeerId, Sequence, Verdict, VerdictCounts,
+};
 use countersign_driver::endpoint::Fingerprint;
 use countersign_driver::{ChannelError, LinkError, LinkEvent, Outgoing, Report, SendError, Status};
 
@@ -14,8 +17,10 @@ use crate::receiver::{ManualReceiver, Receiver};
 /// One end of a link that is up. Usable from any thread.
 ///
 /// When the `Link` and all of its senders and receivers are dropped, the link is closed in the
-/// background, as by [`Link::close`]; receive channels of which nobody holds the receiver then,
-/// reject what comes.
+/// background. An end that has channels to send on says
+/// [`close::DROPPED`](driver::core::close::DROPPED) then, since nobody has said that all was sent: a
+/// program that fails and returns early must not look like one that is done. Receive channels of
+/// which nobody holds the receiver reject what comes.
 #[derive(Debug)]
 pub struct Link(driver::Link);
 
@@ -59,6 +64,15 @@ impl Link {
     #[must_use]
     pub fn peer(&self) -> Option<Fingerprint> {
         self.0.peer()
+    }
+
+    /// What the application calls the peer: the name of its line in a
+    /// [list of peers](driver::endpoint::Pins::from_list_file), or that of
+    /// [`Pins::named`](driver::endpoint::Pins::named). `None` where the pins have no names, with an
+    /// authority, and on a plain connection.
+    #[must_use]
+    pub fn peer_name(&self) -> Option<Arc<str>> {
+        self.0.peer_name()
     }
 
     /// Who the peer is, whichever of its pinned keys it uses; `None` on a plain connection. Good
@@ -106,11 +120,12 @@ impl Link {
         block::on_for(self.0.event(), limit)
     }
 
-    /// Waits until the link has ended, and tells why and what became of everything.
+    /// Waits until the link has ended and nothing more is to be said on its connection, and tells
+    /// why and what became of everything.
     ///
-    /// The end is announced before this end's last words, a refusal or an abort perhaps, have
-    /// gone out: a program that exits at once may take them with it, and the peer then sees only
-    /// a connection that broke off.
+    /// This end's last words, an abort say, have then gone out, and the peer has ended its direction
+    /// or has had [`Patience::linger`](driver::core::Patience::linger) for it: a program can exit
+    /// without taking them with it. [`Link::event`] and the receivers tell of the end before that.
     #[must_use]
     pub fn ended(&self) -> Report {
         block::on(self.0.ended())
@@ -122,18 +137,36 @@ impl Link {
         block::on_for(self.0.ended(), limit)
     }
 
-    /// Closes the link in order and waits for the end: see [`CloseMode`] for what becomes of what
-    /// is not yet on the wire, and [`Patience::close`](driver::core::Patience::close) for how long
-    /// it may take. Messages that still come meanwhile must be taken from their receivers in
-    /// another thread, or the receivers dropped. Receive channels whose receivers were never asked
-    /// for reject what comes.
+    /// Closes the link in order, says that all is well, and waits for the end: see [`CloseMode`] for
+    /// what becomes of what is under way, and
+    /// [`Patience::close`](driver::core::Patience::close) for how long it may go without anything
+    /// moving. A message that was taken from a [`ManualReceiver`] and waits to be settled is waited
+    /// for: settle it in another thread, or before.
     pub fn close(&self, mode: CloseMode) -> Report {
         block::on(self.0.close(mode))
+    }
+
+    /// As [`Link::close`], for an end with which not all is well: the peer's receivers end with an
+    /// error that has the reason, and not as if they had the whole of what there was to send.
+    pub fn close_with(&self, mode: CloseMode, reason: CloseReason) -> Report {
+        block::on(self.0.close_with(mode, reason))
     }
 
     /// Begins to close the link, as [`Link::close`], without waiting for the end.
     pub fn start_close(&self, mode: CloseMode) {
         self.0.start_close(mode);
+    }
+
+    /// Begins to close the link, as [`Link::close_with`], without waiting for the end. Closing again
+    /// can only make the close stricter, and put a reason in the place of 'all is well'.
+    pub fn start_close_with(&self, mode: CloseMode, reason: CloseReason) {
+        self.0.start_close_with(mode, reason);
+    }
+
+    /// What the peer has said with its close, once it has begun to close.
+    #[must_use]
+    pub fn peer_closes(&self) -> Option<CloseReason> {
+        self.0.peer_closes()
     }
 
     /// Ends the link at once, whatever is under way: what is on the wire gets the verdict

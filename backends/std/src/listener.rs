@@ -1,6 +1,6 @@
 //! Links that peers open.
 
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 #[cfg(unix)]
@@ -11,7 +11,8 @@ use std::time::Duration;
 #[cfg(unix)]
 use countersign_driver::bind_unix;
 use countersign_driver::{
-    self as driver, AcceptError, Doors, Drained, Guest, Limits, Setup, serve,
+    self as driver, AcceptError, Address, AddressError, Doors, Drained, Guest, Limits, Setup,
+    accept_any, bind, serve,
 };
 
 use crate::block;
@@ -33,15 +34,20 @@ use crate::runtime::{Clock, Stream, Waiting, nonblocking};
 #[derive(Debug)]
 pub struct Listener<A = SocketAddr>(driver::Listener<A>);
 
-/// Listens on a TCP address; port 0 lets the system choose one.
+/// Listens on a TCP address; port 0 lets the system choose one. Where a name has several addresses, it
+/// listens on all of them, at the same port.
 ///
 /// Each link takes a thread and three open files (its socket, and what its thread waits with): see
 /// that the system allows as many.
 ///
 /// # Errors
 ///
-/// What the operating system says, that the address is in use, say.
-pub fn listen(address: impl ToSocketAddrs, setup: Setup) -> io::Result<Listener> {
+/// What the operating system says, that the address is in use, say; of the kind
+/// [`InvalidInput`](io::ErrorKind::InvalidInput), with an [`AddressError`] inside, for what is none.
+pub fn listen(
+    address: impl TryInto<Address, Error: Into<AddressError>>,
+    setup: Setup,
+) -> io::Result<Listener> {
     listen_with(address, setup, Limits::default())
 }
 
@@ -51,25 +57,33 @@ pub fn listen(address: impl ToSocketAddrs, setup: Setup) -> io::Result<Listener>
 ///
 /// As for [`listen`].
 pub fn listen_with(
-    address: impl ToSocketAddrs,
+    address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: Setup,
     limits: Limits,
 ) -> io::Result<Listener> {
-    let socket = TcpListener::bind(address)?;
-    let address = socket.local_addr()?;
-    socket.set_nonblocking(true)?;
-    let mut socket = mio::net::TcpListener::from_std(socket);
-    let (waiting, sockets) = Waiting::new()?;
-    sockets.watch(&mut socket)?;
-    let (listener, doors) = driver::Listener::new(address, setup, limits);
-    let socket = Arc::new(socket);
-    let accept = move || {
-        let socket = socket.clone();
-        poll_fn(move |_| {
-            let accepted = nonblocking(|| socket.accept());
-            accepted.map_ok(|(stream, peer)| (Socket(Stream::Tcp(stream)), Some(peer)))
-        })
-    };
+    let lookup = |host: String, port| ready((host.as_str(), port).to_socket_addrs());
+    let found = block::on(Address::of(address)?.resolve(lookup))?;
+    let bound = bind(&found)?;
+    let addresses = bound.iter().map(TcpListener::local_addr);
+    let addresses = addresses.collect::<io::Result<_>>()?;
+    let (waiting, watched) = Waiting::new()?;
+    let mut sockets = Vec::new();
+    for socket in bound {
+        let mut socket = mio::net::TcpListener::from_std(socket);
+        watched.watch(&mut socket)?;
+        sockets.push(socket);
+    }
+    let (listener, doors) = driver::Listener::at(addresses, setup, limits);
+    let accept = accept_any(sockets.into_iter().map(|socket| {
+        let socket = Arc::new(socket);
+        move || {
+            let socket = socket.clone();
+            poll_fn(move |_| {
+                let accepted = nonblocking(|| socket.accept());
+                accepted.map_ok(|(stream, peer)| (Socket(Stream::Tcp(stream)), Some(peer)))
+            })
+        }
+    }));
     start(doors, waiting, accept)?;
     Ok(Listener(listener))
 }
@@ -86,8 +100,8 @@ pub fn listen_unix(
     setup: Setup,
     limits: Limits,
 ) -> io::Result<Listener<PathBuf>> {
-    let path = path.into();
-    let (socket, file) = bind_unix(&path)?;
+    let (socket, file) = bind_unix(&path.into())?;
+    let path = file.path().to_owned();
     let mut socket = mio::net::UnixListener::from_std(socket);
     let (waiting, sockets) = Waiting::new()?;
     sockets.watch(&mut socket)?;
@@ -129,13 +143,19 @@ where
 }
 
 impl<A> Listener<A> {
-    /// The address that it listens on.
+    /// The address that it listens on; the first of several.
     #[must_use]
     pub fn local_addr(&self) -> A
     where
         A: Clone,
     {
         self.0.local_addr()
+    }
+
+    /// The addresses that it listens on: several where it was told a name that has several.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[A] {
+        self.0.local_addrs()
     }
 
     /// Waits for the next peer that was accepted, or refused.
@@ -166,20 +186,30 @@ impl<A> Listener<A> {
         Some(accepted.map(Link::new))
     }
 
-    /// Closes the socket and gives up what is not accepted, as dropping the listener does. Other
-    /// threads that wait in [`Listener::accept`] hear of it.
+    /// Closes the socket and gives up what is not accepted, as dropping the listener does, and
+    /// waits until all who were refused have heard so, or have had
+    /// [`Patience::linger`](driver::core::Patience::linger) for it. Other threads that wait in
+    /// [`Listener::accept`] hear of it.
     pub fn close(&self) {
         block::on(self.0.close());
+    }
+
+    /// As [`Listener::close`], without waiting for those who were refused.
+    pub fn unbind(&self) {
+        block::on(self.0.unbind());
     }
 
     /// Ends all links of this listener in order, then closes the socket: for a server that is to be
     /// stopped or replaced.
     ///
     /// From here on peers that want a new link are told that there is no room, and links that
-    /// nobody has accepted are closed. All others are closed as by [`Link::close`] with
-    /// [`CloseMode::Drain`](driver::core::CloseMode): whoever holds their receivers has to take
-    /// what still comes, in other threads. Peers that lose their connection meanwhile can still
-    /// come back to end their link. When `limit` has passed, what is left is abandoned.
+    /// nobody has accepted are closed. All others are closed as by [`Link::close_with`] with
+    /// [`CloseMode::DrainBoth`](driver::core::CloseMode::DrainBoth): whoever holds their receivers has
+    /// to take what still comes, in other threads, or drop them. Those with channels to send on say
+    /// [`close::GOING_AWAY`](driver::core::close::GOING_AWAY), since their application may have
+    /// wanted to send more; one that is done closes its link by itself before. Peers that lose
+    /// their connection meanwhile can still come back to end their link. When `limit` has passed,
+    /// what is left is abandoned.
     pub fn drain(&self, limit: Duration) -> Drained {
         block::on(self.0.drain(limit))
     }
@@ -187,6 +217,6 @@ impl<A> Listener<A> {
 
 impl<A> Drop for Listener<A> {
     fn drop(&mut self) {
-        self.close();
+        self.unbind();
     }
 }

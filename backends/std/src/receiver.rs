@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use countersign_driver as driver;
 use countersign_driver::core::{Bytes, Rejection};
-use countersign_driver::{Delivery, LinkError};
+use countersign_driver::{Delivery, RecvError};
 use futures_core::Stream;
 
 use crate::block;
@@ -17,8 +17,8 @@ use crate::block;
 /// The receiving end of a channel on which a message is handled by being received.
 ///
 /// Dropping it rejects what waits and what still comes. As an iterator, for which `&mut` will do,
-/// it gives messages until the link has ended, then the error of a link that did not end in order,
-/// once.
+/// it gives messages until the link has ended, between those of two sessions the border as an error,
+/// then the error of a link that did not end in order, once.
 #[derive(Debug)]
 pub struct Receiver(driver::Receiver);
 
@@ -31,8 +31,9 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// Why the link ended, if not in order, once nothing is left to receive.
-    pub fn recv(&mut self) -> Result<Option<Bytes>, LinkError> {
+    /// [`RecvError::SessionBorder`], once, in its place between the messages of two sessions;
+    /// [`RecvError::Link`], why the link ended, if not in order, once nothing is left to receive.
+    pub fn recv(&mut self) -> Result<Option<Bytes>, RecvError> {
         block::on(self.0.recv())
     }
 
@@ -41,12 +42,13 @@ impl Receiver {
     /// # Errors
     ///
     /// As for [`Receiver::recv`].
-    pub fn recv_timeout(&mut self, limit: Duration) -> Option<Result<Option<Bytes>, LinkError>> {
+    pub fn recv_timeout(&mut self, limit: Duration) -> Option<Result<Option<Bytes>, RecvError>> {
         block::on_for(self.0.recv(), limit)
     }
 
     /// Waits for at least one message, then appends all that wait, `limit` at most, to `messages`
-    /// and says how many; zero when the link was closed in order and nothing is left.
+    /// and says how many; zero when the link was closed in order and nothing is left. The messages
+    /// of one batch are of one session.
     ///
     /// # Errors
     ///
@@ -55,7 +57,7 @@ impl Receiver {
         &mut self,
         messages: &mut Vec<Bytes>,
         limit: usize,
-    ) -> Result<usize, LinkError> {
+    ) -> Result<usize, RecvError> {
         block::on(self.0.recv_batch(messages, limit))
     }
 
@@ -64,17 +66,18 @@ impl Receiver {
     /// # Errors
     ///
     /// As for [`Receiver::recv`].
-    pub fn try_recv(&mut self) -> Result<Option<Bytes>, LinkError> {
+    pub fn try_recv(&mut self) -> Result<Option<Bytes>, RecvError> {
         self.0.try_recv()
     }
 
-    /// The messages until the link has ended, then the error of a link that did not end in order,
-    /// once: the receiver itself, borrowed.
-    pub fn iter(&mut self) -> impl Iterator<Item = Result<Bytes, LinkError>> + use<'_> {
+    /// The messages until the link has ended, between those of two sessions the border as an error,
+    /// then the error of a link that did not end in order, once: the receiver itself, borrowed.
+    pub fn iter(&mut self) -> impl Iterator<Item = Result<Bytes, RecvError>> + use<'_> {
         self
     }
 
-    /// Calls `callback` with each message until the link has ended.
+    /// Calls `callback` with each message until the link has ended, or a session has: behind its
+    /// border a new call goes on.
     ///
     /// Messages count as handled when they are taken, before they are handed to the callback. If
     /// that panics, the panic goes on to the caller, and its message stays handled. The receiver
@@ -82,12 +85,13 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// Why the link ended, if not in order, once nothing is left to receive.
-    pub fn on_message(&mut self, callback: impl FnMut(Bytes)) -> Result<(), LinkError> {
+    /// As for [`Receiver::recv`].
+    pub fn on_message(&mut self, callback: impl FnMut(Bytes)) -> Result<(), RecvError> {
         block::on(self.0.on_message(callback))
     }
 
-    /// As [`Receiver::on_message`], in a thread of this name. Joining it tells how the link ended.
+    /// As [`Receiver::on_message`], in a thread of this name. Joining it tells why that ended, and
+    /// gives the receiver back, with which to go on behind the border of a session.
     ///
     /// If the callback panics, the thread ends: joining it gives the panic, the receiver is
     /// dropped, and what waits and what still comes is rejected.
@@ -103,14 +107,17 @@ impl Receiver {
         mut self,
         name: impl Into<String>,
         callback: impl FnMut(Bytes) + Send + 'static,
-    ) -> io::Result<JoinHandle<Result<(), LinkError>>> {
+    ) -> io::Result<JoinHandle<(Self, Result<(), RecvError>)>> {
         let thread = thread::Builder::new().name(name.into());
-        thread.spawn(move || self.on_message(callback))
+        thread.spawn(move || {
+            let result = self.on_message(callback);
+            (self, result)
+        })
     }
 }
 
 impl Iterator for Receiver {
-    type Item = Result<Bytes, LinkError>;
+    type Item = Result<Bytes, RecvError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         next(&mut self.0)
@@ -124,8 +131,8 @@ impl FusedIterator for Receiver {}
 /// so.
 ///
 /// Dropping it rejects what waits and what still comes. As an iterator, for which `&mut` will do,
-/// it gives messages until the link has ended, then the error of a link that did not end in order,
-/// once.
+/// it gives messages until the link has ended, between those of two sessions the border as an error,
+/// then the error of a link that did not end in order, once.
 #[derive(Debug)]
 pub struct ManualReceiver(driver::ManualReceiver);
 
@@ -138,8 +145,9 @@ impl ManualReceiver {
     ///
     /// # Errors
     ///
-    /// Why the link ended, if not in order, once nothing is left to receive.
-    pub fn recv(&mut self) -> Result<Option<Delivery>, LinkError> {
+    /// [`RecvError::SessionBorder`], once, in its place between the messages of two sessions;
+    /// [`RecvError::Link`], why the link ended, if not in order, once nothing is left to receive.
+    pub fn recv(&mut self) -> Result<Option<Delivery>, RecvError> {
         block::on(self.0.recv())
     }
 
@@ -149,7 +157,7 @@ impl ManualReceiver {
     /// # Errors
     ///
     /// As for [`ManualReceiver::recv`].
-    pub fn recv_timeout(&mut self, limit: Duration) -> Option<Result<Option<Delivery>, LinkError>> {
+    pub fn recv_timeout(&mut self, limit: Duration) -> Option<Result<Option<Delivery>, RecvError>> {
         block::on_for(self.0.recv(), limit)
     }
 
@@ -158,18 +166,19 @@ impl ManualReceiver {
     /// # Errors
     ///
     /// As for [`ManualReceiver::recv`].
-    pub fn try_recv(&mut self) -> Result<Option<Delivery>, LinkError> {
+    pub fn try_recv(&mut self) -> Result<Option<Delivery>, RecvError> {
         self.0.try_recv()
     }
 
-    /// The messages until the link has ended, then the error of a link that did not end in order,
-    /// once: the receiver itself, borrowed.
-    pub fn iter(&mut self) -> impl Iterator<Item = Result<Delivery, LinkError>> + use<'_> {
+    /// The messages until the link has ended, between those of two sessions the border as an error,
+    /// then the error of a link that did not end in order, once: the receiver itself, borrowed.
+    pub fn iter(&mut self) -> impl Iterator<Item = Result<Delivery, RecvError>> + use<'_> {
         self
     }
 
-    /// Calls `callback` with each message until the link has ended. With `Ok` the message is
-    /// handled, with `Err` it is rejected, as by [`Delivery::reject`].
+    /// Calls `callback` with each message until the link has ended, or a session has: behind its
+    /// border a new call goes on. With `Ok` the message is handled, with `Err` it is rejected, as
+    /// by [`Delivery::reject`].
     ///
     /// If the callback panics, its message is rejected with
     /// [`reject::DROPPED`](driver::core::reject::DROPPED), and the panic goes on to the caller.
@@ -177,16 +186,16 @@ impl ManualReceiver {
     ///
     /// # Errors
     ///
-    /// Why the link ended, if not in order, once nothing is left to receive.
+    /// As for [`ManualReceiver::recv`].
     pub fn on_message(
         &mut self,
         callback: impl FnMut(&Delivery) -> Result<(), Rejection>,
-    ) -> Result<(), LinkError> {
+    ) -> Result<(), RecvError> {
         block::on(self.0.on_message(callback))
     }
 
-    /// As [`ManualReceiver::on_message`], in a thread of this name. Joining it tells how the link
-    /// ended.
+    /// As [`ManualReceiver::on_message`], in a thread of this name. Joining it tells why that
+    /// ended, and gives the receiver back, with which to go on behind the border of a session.
     ///
     /// If the callback panics, the thread ends: joining it gives the panic, the receiver is
     /// dropped, and what waits and what still comes is rejected too.
@@ -202,14 +211,17 @@ impl ManualReceiver {
         mut self,
         name: impl Into<String>,
         callback: impl FnMut(&Delivery) -> Result<(), Rejection> + Send + 'static,
-    ) -> io::Result<JoinHandle<Result<(), LinkError>>> {
+    ) -> io::Result<JoinHandle<(Self, Result<(), RecvError>)>> {
         let thread = thread::Builder::new().name(name.into());
-        thread.spawn(move || self.on_message(callback))
+        thread.spawn(move || {
+            let result = self.on_message(callback);
+            (self, result)
+        })
     }
 }
 
 impl Iterator for ManualReceiver {
-    type Item = Result<Delivery, LinkError>;
+    type Item = Result<Delivery, RecvError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         next(&mut self.0)

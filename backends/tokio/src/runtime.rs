@@ -6,7 +6,9 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use countersign_driver::endpoint::{Buffer, SetupError};
-use countersign_driver::{Alarm, Connecting, Dial, Driver, LinkError, READ, Timer, Transport};
+use countersign_driver::{
+    Alarm, Clock, Connecting, Dial, Driver, LinkError, READ, Setup, Timer, Transport,
+};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::sleep_until;
 
@@ -44,9 +46,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for Stream<S> {
     }
 }
 
+/// tokio's clock, which can be paused.
+fn clock() -> Clock {
+    Clock::following(|| tokio::time::Instant::now().into_std())
+}
+
+/// The same setup, for links that go by tokio's clock.
+pub(crate) fn timed(setup: &Setup) -> Setup {
+    setup.timed_by(clock())
+}
+
 /// A timer of tokio's.
 pub(crate) fn alarm() -> impl Timer + Send {
-    Alarm::new(|deadline: Instant| sleep_until(deadline.into()))
+    Alarm::timed_by(clock(), |deadline: Instant| sleep_until(deadline.into()))
 }
 
 /// Drives a link in a task of its own.

@@ -8,7 +8,7 @@ use countersign_std as threads;
 use countersign_tokio as tokio_links;
 use countersign_tokio::core::{CloseMode, Verdict};
 use countersign_tokio::{
-    AcceptError, ChannelError, LinkError, LinkEvent, Outgoing, Report, SendError, Setup,
+    AcceptError, ChannelError, LinkError, LinkEvent, Outgoing, RecvError, Report, SendError, Setup,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -33,7 +33,7 @@ pub(super) trait Backend: Sync {
     fn receiver(&self, link: &Self::Link, channel: &str) -> Result<Self::Receiver, ChannelError>;
     fn send(&self, sender: &Self::Sender, message: Outgoing) -> Result<Self::Receipt, SendError>;
     fn wait(&self, receipt: Self::Receipt) -> Verdict;
-    fn recv(&self, receiver: &mut Self::Receiver) -> Result<Option<Bytes>, LinkError>;
+    fn recv(&self, receiver: &mut Self::Receiver) -> Result<Option<Bytes>, RecvError>;
     fn close(&self, link: &Self::Link) -> Report;
     fn ended(&self, link: &Self::Link) -> Report;
     fn report(&self, link: &Self::Link) -> Report;
@@ -82,7 +82,7 @@ impl Backend for Std {
         receipt.wait()
     }
 
-    fn recv(&self, receiver: &mut Self::Receiver) -> Result<Option<Bytes>, LinkError> {
+    fn recv(&self, receiver: &mut Self::Receiver) -> Result<Option<Bytes>, RecvError> {
         receiver.recv()
     }
 
@@ -158,7 +158,7 @@ impl Backend for Tokio {
         self.0.block_on(receipt)
     }
 
-    fn recv(&self, receiver: &mut Self::Receiver) -> Result<Option<Bytes>, LinkError> {
+    fn recv(&self, receiver: &mut Self::Receiver) -> Result<Option<Bytes>, RecvError> {
         self.0.block_on(receiver.recv())
     }
 

@@ -27,12 +27,14 @@ use std::time::Duration;
 use countersign_certs::{GeneratedIdentity, NewIdentity, Overwrite};
 use countersign_tokio::core::{ChannelConfig, Config, Reconnect};
 use countersign_tokio::endpoint::{Identity, Pins, Security};
-use countersign_tokio::{LinkError, Setup};
+use countersign_tokio::{RecvError, Setup};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::{BackendName, DemoArgs};
 use crate::capture::Recording;
 use crate::exit::Failure;
+use crate::stdio;
+use crate::words::count;
 use backend::{Backend, Std, Tokio};
 use check::Findings;
 use cuts::{Cuts, PICTURES_PER_CUT, most_cuts};
@@ -97,7 +99,10 @@ fn run_on<B: Backend>(backend: &B, args: &DemoArgs) -> Result<(), Failure> {
     progress.finish_and_clear();
     let made = cuts.map_or(0, |cuts| cuts.made());
     recording.finish();
-    conclude(&robot?, &operator?, asked, made)
+    let (report, verdict) = conclude(&robot?, &operator?, asked, made);
+    // What was found out matters more than whether anybody reads it.
+    let printed = stdio::print(report);
+    verdict.and(printed)
 }
 
 /// How many cuts there are to be.
@@ -107,44 +112,54 @@ fn how_many_cuts(args: &DemoArgs) -> Result<u32, Failure> {
         None => Ok(CUTS.min(most)),
         Some(cuts) if cuts <= most => Ok(cuts),
         Some(cuts) => Err(Failure::usage(format!(
-            "--cuts {cuts}: a film of {} pictures bears {most} cuts, {PICTURES_PER_CUT} pictures \
-             for each; make it longer with --frames",
-            args.frames
+            "--cuts {cuts}: a film of {} bears {}, {PICTURES_PER_CUT} pictures for each; make it \
+             longer with --frames",
+            count(args.frames, "picture"),
+            count(most, "cut")
         ))),
     }
 }
 
-/// Prints the table and gives the check's word.
-fn conclude(robot: &Traffic, operator: &Traffic, asked: u32, made: u64) -> Result<(), Failure> {
-    println!("{}", table::render(&robot.sent, &operator.sent));
+/// What came of the demo: the table with the check's findings, and its word.
+fn conclude(
+    robot: &Traffic,
+    operator: &Traffic,
+    asked: u32,
+    made: u64,
+) -> (String, Result<(), Failure>) {
+    let mut report = format!("{}\n", table::render(&robot.sent, &operator.sent));
     // Of both ends the one that connects knows which connections there were.
     let survived = operator.report.resumes.min(made);
     if asked > 0 {
         let replayed = robot.replayed() + operator.replayed();
-        println!("cuts survived: {survived} of {asked}; messages replayed: {replayed}");
+        report += &format!("cuts survived: {survived} of {asked}; messages replayed: {replayed}\n");
     }
     let video = check::check(&robot.sent, &operator.received);
     let commands = check::check(&operator.sent, &robot.received);
     let Findings {
         lost, duplicated, ..
     } = video + commands;
-    println!("messages lost: {lost}; duplicated: {duplicated}");
+    report += &format!("messages lost: {lost}; duplicated: {duplicated}\n");
     for (channel, findings) in [(VIDEO, video), (COMMANDS, commands)] {
         if !findings.is_good() {
             let message = format!("channel {channel}, checked by SHA-256: {findings}");
-            return Err(Failure::failed(message));
+            return (report, Err(Failure::failed(message)));
         }
     }
-    println!("checked by SHA-256: what was handled arrived once, unchanged and in order");
+    report += "checked by SHA-256: what was handled arrived once, unchanged and in order\n";
     if survived < asked.into() {
-        let message = format!("the link survived {survived} cuts of the {asked} asked for");
-        return Err(Failure::failed(message));
+        let message = format!("the link survived {survived} of the {asked} cuts asked for");
+        return (report, Err(Failure::failed(message)));
     }
-    Ok(())
+    (report, Ok(()))
 }
 
-fn failed(end: &str, error: LinkError) -> Failure {
-    Failure::link(&format!("the {end}'s link"), error)
+fn failed(end: &str, error: impl Into<RecvError>) -> Failure {
+    let what = format!("the {end}'s link");
+    match error.into() {
+        RecvError::Link(error) => Failure::link(&what, error),
+        border => Failure::failed(format!("{what}: {border}")),
+    }
 }
 
 fn join<T>(thread: ScopedJoinHandle<'_, Result<T, Failure>>) -> Result<T, Failure> {
@@ -231,16 +246,16 @@ mod tests {
     #[test]
     fn what_is_lost_or_doubled_or_not_survived_is_a_failure() {
         let conclude = |received: &[u64], resumes, made| {
-            let result = conclude(&end(2, &[], 0), &end(0, received, resumes), 3, made);
+            let (_, result) = conclude(&end(2, &[], 0), &end(0, received, resumes), 3, made);
             result.map_err(|failure| (failure.exit().code(), failure.to_string()))
         };
         assert_eq!(conclude(&[1, 2], 3, 3), Ok(()));
         for (received, resumes, made, words) in [
             (&[1][..], 3, 3, "1 lost"),
             (&[1, 1, 2], 3, 3, "1 duplicated"),
-            (&[1, 2], 2, 3, "survived 2 cuts of the 3"),
+            (&[1, 2], 2, 3, "survived 2 of the 3 cuts"),
             // A connection that was lost otherwise is no cut.
-            (&[1, 2], 3, 2, "survived 2 cuts of the 3"),
+            (&[1, 2], 3, 2, "survived 2 of the 3 cuts"),
         ] {
             let (code, message) = conclude(received, resumes, made).unwrap_err();
             assert!(code == 1 && message.contains(words), "{message}");

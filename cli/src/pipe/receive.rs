@@ -1,48 +1,69 @@
 //! Messages to standard output.
 
-use countersign_tokio::core::{ChannelConfig, CloseMode, DEFAULT_WINDOW_MESSAGES};
-use countersign_tokio::{ChannelError, Link, LinkError, ManualReceiver, Receiver};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::output::{Item, Output, OutputError};
+use countersign_tokio::core::{ChannelConfig, CloseMode, CloseReason, DEFAULT_WINDOW_MESSAGES};
+use countersign_tokio::{ChannelError, Link, LinkError, ManualReceiver, Receiver, RecvError};
+use tokio::task::JoinHandle;
+
+use super::farewell::{self, Broken};
+use super::output::{self, Item, OutputError, Written};
 use super::stop::Stop;
 use super::watch::{Turn, Watch};
-use super::{establish, held, is_tlsstream};
+use super::{SAME_DIALECT, establish, held, is_tlsstream};
 use crate::args::LinkArgs;
 use crate::capture::Recording;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
+use crate::stdio::{self, Stdout};
+
+type Output = output::Output<Stdout>;
 
 /// How much is written between two flushes at most, in bytes and in messages.
 const BATCH_BYTES: usize = 2 << 20;
 const BATCH_MESSAGES: usize = 4096;
+
+/// How long a write may still take after the link has ended at a signal.
+const LAST_WRITE: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(
     args: LinkArgs,
     recording: &mut Recording,
     mut stop: Stop,
 ) -> Result<(), Failure> {
-    let mut channel = ChannelConfig::receive(&args.channel)
+    let out = stdio::output()?;
+    let mut channel = ChannelConfig::receive(args.channel())
         .max_message(args.max_message)
         .window(DEFAULT_WINDOW_MESSAGES, held(&args));
     if !is_tlsstream(&args) {
         channel = channel.manual();
     }
-    let Some(mut watch) = establish(&args, channel, recording, &mut stop).await? else {
-        return Ok(());
-    };
+    let mut watch = establish(&args, channel, recording, &mut stop).await?;
     let source =
         Source::of(watch.link(), &args).map_err(|error| Failure::failed(error.to_string()))?;
-    let mut output = Some(Output::new(args.split));
-    let result = pump(&mut watch, source, &mut output, &mut stop).await;
+    let written = Arc::new(Written::default());
+    let output = Output::new(args.split, out, written.clone());
+    let (failure, farewell) = match pump(&mut watch, source, output, &mut stop).await {
+        Ok(()) => (None, CloseReason::ALL_WELL),
+        Err(Broken { failure, farewell }) => (Some(failure), farewell),
+    };
     // Waits for what the end still has to tell the peer, that a message was rejected say.
-    let report = watch.close(CloseMode::Withdraw).await;
-    if let Some(output) = output {
-        let (messages, bytes) = (output.messages, output.bytes);
-        eprintln!("received {messages} messages, {bytes} bytes");
-    }
-    result?;
-    match report.end {
-        Some(end) if !end.is_orderly() => Err(lost(end)),
+    let report = watch.close(CloseMode::Withdraw, farewell).await;
+    stdio::tell(&written);
+    let result = match (failure, report.end) {
+        (Some(failure), _) => Err(failure),
+        (None, Some(end)) if !end.is_orderly() => Err(lost(end)),
         _ => Ok(()),
+    };
+    let nothing_came = is_tlsstream(&args) && written.messages() == 0;
+    match result {
+        Ok(()) if nothing_came && args.security.plaintext => {
+            Err(Failure::failed(NOTHING_CAME).hint(SAME_DIALECT))
+        }
+        Err(failure) if nothing_came && failure.exit() == Exit::Failed => {
+            Err(failure.hint(SAME_DIALECT))
+        }
+        result => result,
     }
 }
 
@@ -50,65 +71,115 @@ fn lost(error: LinkError) -> Failure {
     Failure::link(MORE, error)
 }
 
+fn broken(error: RecvError) -> Broken {
+    let failure = match error {
+        RecvError::Link(error) => lost(error),
+        border => Failure::failed(format!("{MORE}: {border}")),
+    };
+    Broken::new(failure, farewell::too_early())
+}
+
+/// In tlsstream without TLS, nothing but a message tells a sender that is done from anything else
+/// that ends a connection.
+const NOTHING_CAME: &str = "the connection ended before any message came";
+
 /// What is to be said of an end that came without the peer's word.
 const MORE: &str = "the peer may have had more to send";
 
 /// Writes what comes until nothing more does. When asked to stop it closes the link, and what was
-/// on its way by then still comes.
+/// on its way by then still comes; but a write that does not end is not waited for then.
 async fn pump(
     watch: &mut Watch,
     mut source: Source,
-    output: &mut Option<Output>,
+    output: Output,
     stop: &mut Stop,
-) -> Result<(), Failure> {
-    let mut stopping = false;
+) -> Result<(), Broken> {
+    let mut writer = Writer::Idle(output);
+    let mut stopping = None;
     let mut ended = false;
     loop {
-        let batch = tokio::select! {
-            // What comes after the session was lost is not taken: it belongs to another stream.
+        tokio::select! {
             biased;
-            turn = watch.next(), if !ended => {
-                match turn {
-                    Turn::SessionLost => {
-                        let why = watch.session_lost().unwrap_or_default();
-                        return Err(Failure::failed(format!("{MORE}: {why}")));
-                    }
-                    Turn::Ended => ended = true,
-                    Turn::PeerClosing => {}
+            turn = watch.next(), if !ended => ended = turn == Turn::Ended,
+            result = writer.written() => result?,
+            batch = source.next(), if writer.is_idle() => {
+                match (batch, stopping) {
+                    (Ok(Some(batch)), _) => writer.put(batch),
+                    (_, Some(signal)) => return Err(Broken::stopped(signal)),
+                    (Ok(None), None) => return Ok(()),
+                    (Err(error), None) => return Err(broken(error)),
                 }
-                continue;
             }
-            batch = source.next() => batch.map_err(lost)?,
-            () = stop.asked(), if !stopping => {
-                stopping = true;
-                watch.link().start_close(CloseMode::Withdraw);
-                continue;
+            signal = stop.asked(), if stopping.is_none() => {
+                stopping = Some(signal);
+                let farewell = farewell::stopped(signal);
+                watch.link().start_close_with(CloseMode::Withdraw, farewell);
             }
-        };
-        let Some(batch) = batch else {
-            return Ok(());
-        };
-        put(output, batch).await.map_err(|error| {
-            let message = error.to_string();
-            Failure::failed(message).because(error)
-        })?;
+        }
+        if let Some(signal) = stopping
+            && ended
+            && !writer.is_idle()
+        {
+            match tokio::time::timeout(LAST_WRITE, writer.written()).await {
+                Ok(result) => result?,
+                Err(_) => {
+                    tracing::error!("{STUCK}");
+                    return Err(Broken::stopped(signal));
+                }
+            }
+        }
     }
 }
 
-/// Writes in another thread: whoever reads the output may be slow, and pings must be answered.
-async fn put(output: &mut Option<Output>, batch: Vec<Item>) -> Result<(), OutputError> {
-    let Some(mut taken) = output.take() else {
-        return Ok(());
-    };
-    let written = tokio::task::spawn_blocking(move || {
-        let result = taken.put(batch);
-        (taken, result)
-    });
-    let (back, result) = written
-        .await
-        .map_err(|error| OutputError::Write(std::io::Error::other(error)))?;
-    *output = Some(back);
-    result
+/// What is to be said of an output that takes no more when the program is asked to stop.
+const STUCK: &str = "standard output takes no more, so not everything that came was written; see \
+                     whether its reader still reads";
+
+/// The output, in this thread or in another that writes: whoever reads the output may be slow, and
+/// pings must be answered.
+enum Writer {
+    Idle(Output),
+    Busy(JoinHandle<(Output, Result<(), OutputError>)>),
+    /// The thread that had it panicked.
+    Gone,
+}
+
+impl Writer {
+    fn is_idle(&self) -> bool {
+        !matches!(self, Self::Busy(_))
+    }
+
+    /// Begins to write.
+    fn put(&mut self, batch: Vec<Item>) {
+        *self = match std::mem::replace(self, Self::Gone) {
+            Self::Idle(mut output) => Self::Busy(tokio::task::spawn_blocking(move || {
+                let result = output.put(batch);
+                (output, result)
+            })),
+            other => other,
+        };
+    }
+
+    /// Waits until what was begun is written, for ever where nothing was. Cancel-safe.
+    async fn written(&mut self) -> Result<(), Broken> {
+        let Self::Busy(writing) = self else {
+            return std::future::pending().await;
+        };
+        let result = match writing.await {
+            Ok((output, result)) => {
+                *self = Self::Idle(output);
+                result
+            }
+            Err(error) => {
+                *self = Self::Gone;
+                Err(OutputError::Write(std::io::Error::other(error)))
+            }
+        };
+        result.map_err(|error| {
+            let farewell = farewell::output(&error);
+            Broken::new(Failure::failed(error.to_string()).because(error), farewell)
+        })
+    }
 }
 
 /// Where messages come from.
@@ -120,14 +191,14 @@ enum Source {
 impl Source {
     fn of(link: &Link, args: &LinkArgs) -> Result<Self, ChannelError> {
         Ok(match is_tlsstream(args) {
-            true => Self::Auto(link.receiver(&args.channel)?),
-            false => Self::Manual(link.manual_receiver(&args.channel)?),
+            true => Self::Auto(link.receiver(args.channel())?),
+            false => Self::Manual(link.manual_receiver(args.channel())?),
         })
     }
 
     /// Waits for a message and takes what else is there; `None` when nothing more will come.
     /// Cancel-safe.
-    async fn next(&mut self) -> Result<Option<Vec<Item>>, LinkError> {
+    async fn next(&mut self) -> Result<Option<Vec<Item>>, RecvError> {
         let first = match self {
             Self::Manual(receiver) => receiver.recv().await?.map(Item::Manual),
             Self::Auto(receiver) => receiver.recv().await?.map(Item::Auto),
@@ -148,7 +219,7 @@ impl Source {
         Ok(Some(batch))
     }
 
-    fn try_next(&mut self) -> Result<Option<Item>, LinkError> {
+    fn try_next(&mut self) -> Result<Option<Item>, RecvError> {
         Ok(match self {
             Self::Manual(receiver) => receiver.try_recv()?.map(Item::Manual),
             Self::Auto(receiver) => receiver.try_recv()?.map(Item::Auto),

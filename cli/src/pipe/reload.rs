@@ -1,44 +1,60 @@
-//! SIGHUP: identity and pins are read again, and put in force if they are good.
+//! SIGHUP: the log file is opened again, and identity and pins are read again and put in force if they
+//! are good.
+
+#[cfg(unix)]
+use countersign_tokio::endpoint::{Identity, Pins, Security, SetupError};
 
 use crate::exit::Failure;
+#[cfg(unix)]
+use crate::log;
 use crate::security::Secured;
 #[cfg(unix)]
 use crate::security::warn_about;
 
-/// Takes SIGHUP from now on, for as long as the runtime runs. Where there are no files to read again
-/// it keeps what it does otherwise, which is to end the program.
+/// Takes SIGHUP from now on, for as long as the runtime runs. Where there are no files to open again it
+/// keeps what it does otherwise, which is to end the program.
 #[cfg(unix)]
 pub(super) fn on_hangup(secured: &Secured) -> Result<(), Failure> {
     use tokio::signal::unix::{SignalKind, signal};
 
-    let Some(files) = secured.files.clone() else {
+    if secured.files.is_none() && !log::has_file() {
         return Ok(());
-    };
+    }
+    let files = secured.files.clone();
     let security = secured.security.clone();
     let mut hangups = signal(SignalKind::hangup())
         .map_err(|error| Failure::failed("the system does not pass signals on").because(error))?;
     tokio::spawn(async move {
         while hangups.recv().await.is_some() {
-            let (files, security) = (files.clone(), security.clone());
+            let files = files.clone();
             // In another thread: a file may be on a network that does not answer.
-            let read = tokio::task::spawn_blocking(move || files.read());
-            let Ok(read) = read.await else {
-                return;
-            };
-            // Without a pause in between, so that the log tells of this before it tells of a link
-            // that ends by it.
-            match read.and_then(|(identity, pins)| security.replace(identity, pins)) {
-                Ok(replaced) => {
-                    tracing::warn!("read again: {replaced}");
-                    warn_about(&security);
-                }
-                Err(error) => tracing::error!(
-                    "read again, and nothing has changed, since it cannot be used: {error}"
-                ),
+            let read = tokio::task::spawn_blocking(move || {
+                log::reopen();
+                files.map(|files| files.read())
+            });
+            match read.await {
+                Ok(Some(read)) => replace(&security, read),
+                Ok(None) => {}
+                Err(_) => return,
             }
         }
     });
     Ok(())
+}
+
+/// Puts in force what was read, without a pause in between, so that the log tells of this before it
+/// tells of a link that ends by it.
+#[cfg(unix)]
+fn replace(security: &Security, read: Result<(Identity, Pins), SetupError>) {
+    match read.and_then(|(identity, pins)| security.replace(identity, pins)) {
+        Ok(replaced) => {
+            tracing::warn!("read again: {replaced}");
+            warn_about(security);
+        }
+        Err(error) => {
+            tracing::error!("read again, and nothing has changed, since it cannot be used: {error}")
+        }
+    }
 }
 
 /// Elsewhere nobody asks.

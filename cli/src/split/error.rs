@@ -1,5 +1,7 @@
 //! What can go wrong when splitting and joining.
 
+use crate::words::{count, size};
+
 /// The flag of `countersign pipe` that sets the maximum message size.
 pub const MAX_MESSAGE_FLAG: &str = "--max-message";
 
@@ -9,8 +11,9 @@ pub const MAX_MESSAGE_FLAG: &str = "--max-message";
 pub enum SplitError {
     /// A message grew above the maximum.
     #[error(
-        "the message that starts at byte {offset} of the input is larger than the limit of \
-         {limit} bytes; {MAX_MESSAGE_FLAG} raises the limit"
+        "the message that starts at byte {offset} of the input is larger than the limit of {}; \
+         {MAX_MESSAGE_FLAG} raises the limit",
+        size(*.limit, "byte")
     )]
     TooLarge {
         /// Where the message starts.
@@ -21,7 +24,8 @@ pub enum SplitError {
     /// A length prefix above the maximum.
     #[error(
         "the length at byte {offset} of the input announces {announced} bytes, above the limit of \
-         {limit} bytes; {MAX_MESSAGE_FLAG} raises the limit, if this is a length at all"
+         {}; {MAX_MESSAGE_FLAG} raises the limit, if this is a length at all",
+        size(*.limit, "byte")
     )]
     LengthTooLarge {
         /// Where the length prefix starts.
@@ -43,13 +47,33 @@ pub enum SplitError {
         /// What had to come yet.
         missing: &'static str,
     },
-    /// Bytes between two pictures, or before the first.
-    #[error("byte {offset} of the input is {found:#04x}, where a JPEG picture (0xff 0xd8) starts")]
+    /// A byte that is neither a picture's nor what may lie between pictures.
+    #[error(
+        "byte {offset} of the input is {found:#04x}, where a JPEG picture (0xff 0xd8) starts, or \
+         padding or a multipart head before it"
+    )]
     NotAPicture {
         /// Where the byte stands.
         offset: u64,
         /// The byte.
         found: u8,
+    },
+    /// Too much of what may lie between pictures.
+    #[error(
+        "no JPEG picture (0xff 0xd8) starts within {limit} bytes of byte {offset} of the input, which \
+         is the most that is skipped"
+    )]
+    NoPictureFollows {
+        /// Where what was skipped starts.
+        offset: u64,
+        /// How much is skipped at most, in bytes.
+        limit: u64,
+    },
+    /// The stream had only what may lie between pictures.
+    #[error("the input has {} and no JPEG picture (0xff 0xd8)", count(*.end, "byte"))]
+    NoPicture {
+        /// How long the stream was.
+        end: u64,
     },
     /// A byte that no JPEG picture can have at that place.
     #[error("byte {offset} of the input is {found:#04x}, inside a JPEG picture where {expected}")]

@@ -1,16 +1,16 @@
 //! Messages put together to a stream.
 
-use super::{JoinError, Way, length, lines};
+use super::{JoinError, Way, length};
 
 /// Puts messages together to a stream of bytes, the way a [`Splitter`](super::Splitter) takes one
 /// apart.
 ///
 /// A message that is in memory goes through [`join`](Self::join). One that arrives in pieces is
-/// written as [`head`](Self::head), the pieces, [`tail`](Self::tail).
+/// written as [`head`](Self::head), and then the pieces.
 ///
-/// Messages go into the stream as they are. One that holds a newline comes out of [`Way::Lines`]
-/// as several lines, and [`Way::Jpeg`] doesn't check that it was handed pictures: what the peer
-/// sent is worth more to the reader than a refusal.
+/// Messages go into the stream as they are, one after another. [`Way::Lines`] adds no newlines, and
+/// [`Way::Jpeg`] doesn't check that it was handed pictures: so the stream that was taken apart comes
+/// out whole, whichever of these ways either end has.
 ///
 /// ```
 /// use countersign_cli::split::{Joiner, Way};
@@ -44,22 +44,13 @@ impl Joiner {
         let head = match self.way {
             Way::Whole if self.any => return Err(JoinError::SecondMessage),
             Way::Length => length::prefix(length)?.to_vec(),
-            Way::Lines | Way::Jpeg | Way::Whole => Vec::new(),
+            Way::Bytes | Way::Lines | Way::Jpeg | Way::Whole => Vec::new(),
         };
         self.any = true;
         Ok(head)
     }
 
-    /// What goes after each message, empty for most ways.
-    #[must_use]
-    pub fn tail(&self) -> &'static [u8] {
-        match self.way {
-            Way::Lines => &[lines::NEWLINE],
-            Way::Jpeg | Way::Length | Way::Whole => &[],
-        }
-    }
-
-    /// Appends one whole message to `out`, with what goes around it.
+    /// Appends one whole message to `out`, with what goes before it.
     ///
     /// # Errors
     /// As [`head`](Self::head); `out` is unchanged then.
@@ -67,7 +58,6 @@ impl Joiner {
         let head = self.head(message.len() as u64)?;
         out.extend_from_slice(&head);
         out.extend_from_slice(message);
-        out.extend_from_slice(self.tail());
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use super::SplitError;
 use super::partial::Partial;
 
 /// What ends a line. It is the only thing that does.
-pub(super) const NEWLINE: u8 = b'\n';
+const NEWLINE: u8 = b'\n';
 
 #[derive(Debug)]
 pub(super) struct Lines {
@@ -22,13 +22,10 @@ impl Lines {
         &mut self,
         input: &mut &[u8],
     ) -> Result<Option<Vec<u8>>, SplitError> {
-        let Some(length) = input.iter().position(|&byte| byte == NEWLINE) else {
-            self.line.take(input, input.len())?;
-            return Ok(None);
-        };
-        self.line.take(input, length)?;
-        *input = &input[1..];
-        Ok(Some(self.line.complete(1)))
+        let newline = input.iter().position(|&byte| byte == NEWLINE);
+        let count = newline.map_or(input.len(), |at| at + 1);
+        self.line.take(input, count)?;
+        Ok(newline.map(|_| self.line.complete(0)))
     }
 
     pub(super) fn finish(mut self) -> Option<Vec<u8>> {

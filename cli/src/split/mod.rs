@@ -17,19 +17,23 @@
 //!     }
 //! }
 //! messages.extend(splitter.finish()?);
-//! assert_eq!(messages, [&b"one"[..], b"two", b"three"]);
+//! assert_eq!(messages, [&b"one\n"[..], b"two\n", b"three"]);
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # What a splitter promises
-//! - The messages depend on the bytes alone, never on how they were cut into chunks. Errors too.
+//! - The messages depend on the bytes alone, never on how they were cut into chunks. Errors too. Only
+//!   [`Way::Bytes`] is about chunks.
+//! - Joined again in the same way, the messages are the stream, byte by byte; but for what
+//!   [`Way::Jpeg`] skips between pictures.
 //! - Every byte is looked at once, and copied once, into the message it becomes part of.
 //! - It holds the message that is under way and nothing else, so never more than the largest
 //!   message that it was told to accept. What a chunk holds beyond the message returned stays
 //!   with the caller.
 //! - A length that the input merely claims reserves no memory.
 
+mod bytes;
 mod error;
 mod join;
 mod jpeg;
@@ -44,17 +48,21 @@ pub use join::Joiner;
 /// Where one message of a stream ends and the next begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Way {
-    /// Each line is a message, without its newline
+    /// Bytes pass through as they come, in messages that mean nothing
     ///
-    /// Only `\n` ends a line. A `\r` before it belongs to the message: so a text with either kind
-    /// of line end comes out of the other machine as it went in. An empty line is a message of
-    /// length zero. What follows the last `\n` is a message too, if it is anything at all; joining
-    /// gives it the newline that it did not have.
+    /// What can be read at once is a message, of up to 64 KiB. An empty stream has no messages.
+    Bytes,
+    /// Each line is a message, with its newline
+    ///
+    /// Only `\n` ends a line. A `\r` before it belongs to the line. What follows the last `\n` is a
+    /// message too, without a newline, if it is anything at all. So the messages one after another are
+    /// the text, whatever its line ends.
     Lines,
     /// Each JPEG picture of an MJPEG stream is a message
     ///
-    /// Pictures follow one another without anything between them. They are told apart by reading
-    /// their markers and segments, so a preview picture inside a segment is no end.
+    /// Pictures are told apart by reading their markers and segments, so a preview picture inside a
+    /// segment is no end. What cameras write between pictures is skipped, up to 1 MiB at a time: zeros,
+    /// fill bytes, white space, and the heads of multipart streams, which begin with `--`.
     Jpeg,
     /// Each message has its length before it, four bytes, the most significant first
     ///
@@ -77,6 +85,7 @@ pub struct Splitter {
 
 #[derive(Debug)]
 enum State {
+    Bytes(bytes::Bytes),
     Lines(lines::Lines),
     Jpeg(jpeg::Jpeg),
     Length(length::Length),
@@ -88,6 +97,7 @@ impl Splitter {
     #[must_use]
     pub fn new(way: Way, max_message: usize) -> Self {
         let state = match way {
+            Way::Bytes => State::Bytes(bytes::Bytes::new(max_message)),
             Way::Lines => State::Lines(lines::Lines::new(max_message)),
             Way::Jpeg => State::Jpeg(jpeg::Jpeg::new(max_message)),
             Way::Length => State::Length(length::Length::new(max_message)),
@@ -112,6 +122,7 @@ impl Splitter {
             return Err(error.clone());
         }
         let result = match &mut self.state {
+            State::Bytes(bytes) => Ok(bytes.next_message(input)),
             State::Lines(lines) => lines.next_message(input),
             State::Jpeg(jpeg) => jpeg.next_message(input),
             State::Length(length) => length.next_message(input),
@@ -132,6 +143,7 @@ impl Splitter {
             return Err(error);
         }
         match self.state {
+            State::Bytes(_) => Ok(None),
             State::Lines(lines) => Ok(lines.finish()),
             State::Jpeg(jpeg) => jpeg.finish().map(|()| None),
             State::Length(length) => length.finish().map(|()| None),

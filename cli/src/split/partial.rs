@@ -35,6 +35,11 @@ impl Partial {
         self.limit
     }
 
+    /// The next message starts that many bytes later. There is nothing of it yet.
+    pub(super) fn skip(&mut self, count: u64) {
+        self.start += count;
+    }
+
     /// Moves the first `count` bytes of `input` into the message.
     pub(super) fn take(&mut self, input: &mut &[u8], count: usize) -> Result<(), SplitError> {
         if count > self.limit - self.bytes.len() {

@@ -210,10 +210,11 @@ fn other(frame: &Frame<'_>) -> Found {
         Frame::Refuse {
             channel,
             code,
+            again,
             text,
         } => (
             (channel != u16::MAX).then_some(channel),
-            vec![Number("code", code.into()), Text("text", text.to_owned())],
+            said(code.into(), again, text),
         ),
         Frame::Skip { channel, through } => (Some(channel), vec![Number("through", through)]),
         Frame::Ack { channel, handled } => (Some(channel), vec![Number("handled", handled)]),
@@ -243,12 +244,14 @@ fn other(frame: &Frame<'_>) -> Found {
             let value = value.to_be_bytes().to_vec();
             (None, vec![Field::Hex("value", value)])
         }
-        Frame::Close(list) => {
+        Frame::Close { head, list } => {
+            let mut fields = said(head.code.into(), head.again, head.text);
             let last = list
                 .entries()
                 .map(|(channel, last)| format!("{channel}:{last}"));
             let last = last.collect::<Vec<_>>().join(",");
-            (None, vec![Text("last", last)])
+            fields.push(Text("last", last));
+            (None, fields)
         }
         Frame::Done => (None, Vec::new()),
         Frame::Abort { code, text } => (
@@ -263,6 +266,18 @@ fn other(frame: &Frame<'_>) -> Found {
         payload: None,
         names,
     }
+}
+
+/// What REFUSE and CLOSE say for people and for programs.
+fn said(code: u64, again: bool, text: &str) -> Vec<Field> {
+    let mut fields = vec![Field::Number("code", code)];
+    if again {
+        fields.push(Field::Text("again", "yes".to_owned()));
+    }
+    if code > 0 || !text.is_empty() {
+        fields.push(Field::Text("text", text.to_owned()));
+    }
+    fields
 }
 
 fn greeting_fields(greeting: &Greeting<'_>) -> Vec<Field> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use countersign_tokio::capture::{Data, Entry, Happened, Outcome, Record, Said};
+use countersign_tokio::capture::{Data, Entry, Happened, Outcome, Record, Said, Taken};
 use countersign_tokio::core::{ChannelConfig, Config, Dialect, Mode, Role, TakeOver};
 
 use super::frames::{Direction, Field, Found};
@@ -262,12 +262,17 @@ fn here(line: Line, entry: &Entry, names: &[String]) -> Line {
         }
         Entry::Take { channel, outcome } => {
             let mut line = on(line, *channel);
-            let Some((number, length)) = *outcome else {
-                return never_returned(line);
-            };
-            let bytes = None;
-            line.payload = Some(Payload { length, bytes });
-            line.number("number", number)
+            match *outcome {
+                Some(Taken::Message(number, length)) => {
+                    let bytes = None;
+                    line.payload = Some(Payload { length, bytes });
+                    line.number("number", number)
+                }
+                Some(Taken::SessionBorder(why)) => line
+                    .text("outcome", "session-border")
+                    .text("why", why.name()),
+                None => never_returned(line),
+            }
         }
         Entry::Handle {
             channel,
@@ -289,7 +294,10 @@ fn here(line: Line, entry: &Entry, names: &[String]) -> Line {
             settled(line, outcome.as_ref())
         }
         Entry::Abandon { channel, outcome } => settled(on(line, *channel), outcome.as_ref()),
-        Entry::Close(mode) => line.text("mode", format!("{mode:?}")),
+        Entry::Close { mode, reason } => {
+            let line = line.text("mode", format!("{mode:?}"));
+            said(line, reason.code.into(), &reason.text, reason.again)
+        }
         Entry::TakeOver {
             visitor, outcome, ..
         } => {
@@ -303,13 +311,26 @@ fn here(line: Line, entry: &Entry, names: &[String]) -> Line {
             }
         }
         Entry::Admit { gone: Some(gone) } => line.hex("gone", &gone.session),
-        Entry::Busy { why } | Entry::End { why } => line.text("why", why),
+        Entry::Refuse(refusal) => said(line, refusal.code.into(), &refusal.text, refusal.again),
+        Entry::End { why } => line.text("why", why),
         Entry::Event { outcome } => match outcome {
             Some(Some(happened)) => event(line, happened, names),
             _ => never_returned(line),
         },
         _ => line,
     }
+}
+
+/// What an end says when it closes or refuses.
+fn said(line: Line, code: u64, text: &str, again: bool) -> Line {
+    let mut line = line.number("code", code);
+    if again {
+        line = line.text("again", "yes");
+    }
+    if code > 0 || !text.is_empty() {
+        line = line.text("text", text);
+    }
+    line
 }
 
 fn payload(data: &Data) -> Payload {

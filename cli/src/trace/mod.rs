@@ -10,13 +10,15 @@ mod links;
 mod summary;
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write, stdin, stdout};
+use std::io::{self, BufWriter, Read, Write};
 
 use countersign_tokio::capture::{Entry, ReadError, Reader, Record, Replay, ReplayError};
 use countersign_tokio::core::wire::FrameType;
 
 use crate::args::TraceArgs;
 use crate::exit::Failure;
+use crate::stdio;
+use crate::words::count;
 use line::Line;
 use links::Links;
 use summary::Summary;
@@ -24,7 +26,7 @@ use summary::Summary;
 /// Tells what is in a capture.
 ///
 /// # Errors
-/// The file can't be read or is none, there is no time between `--from` and `--to`, or a replay did
+/// The file can't be read or is none, standard output can't be written, there is no time between `--from` and `--to`, or a replay did
 /// something else.
 pub fn run(args: &TraceArgs) -> Result<(), Failure> {
     if args.to.is_some_and(|to| args.from > Some(to)) {
@@ -33,31 +35,31 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
         ));
     }
     let name = args.file.display();
-    let bytes = read(args).map_err(|error| {
+    let out = stdio::output()?;
+    let bytes = match args.file.as_os_str() == "-" {
+        true => read(stdio::input()?),
+        false => File::open(&args.file).and_then(read),
+    };
+    let bytes = bytes.map_err(|error| {
         Failure::files(format!("{name}: cannot be read ({error})")).because(error)
     })?;
     let reader = Reader::new(&bytes).map_err(|error| unreadable(args, &error))?;
-    let mut out = BufWriter::new(stdout().lock());
+    let mut out = BufWriter::new(out);
     let result = if args.replay {
         replay(args, reader, &mut out)
     } else {
         tell(args, reader, &mut out)
     };
-    match result.and_then(|result| out.flush().map(|()| result)) {
-        Ok(result) => result,
-        // Whoever reads it has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(Failure::failed("standard output can't be written").because(error)),
-    }
+    let (written, result) = match result {
+        Ok(result) => (out.flush(), result),
+        Err(error) => (Err(error), Ok(())),
+    };
+    result.and(stdio::finish(written))
 }
 
-fn read(args: &TraceArgs) -> io::Result<Vec<u8>> {
+fn read(mut from: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    if args.file.as_os_str() == "-" {
-        stdin().lock().read_to_end(&mut bytes)?;
-    } else {
-        File::open(&args.file)?.read_to_end(&mut bytes)?;
-    }
+    from.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -166,8 +168,9 @@ fn replay(args: &TraceArgs, mut reader: Reader<'_>, out: &mut impl Write) -> Tol
         }
         links.lines(&record);
     }
-    let (records, count) = (replay.replayed().records, replay.replayed().links);
-    writeln!(out, "{count} links did the same again, {records} records")?;
+    let links = count(replay.replayed().links, "link");
+    let records = count(replay.replayed().records, "record");
+    writeln!(out, "{links} did the same again, {records}")?;
     Ok(conclude(args, &reader, wrong.as_ref()))
 }
 

@@ -20,6 +20,18 @@ pub(crate) fn countersign<I: IntoIterator<Item: AsRef<str>>>(args: I) -> Command
     command
 }
 
+/// A shell that does `script`, in which `"$@"` is the program with its arguments.
+#[cfg(unix)]
+pub(crate) fn shell<I: IntoIterator<Item: AsRef<str>>>(script: &str, args: I) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_countersign")]);
+    for arg in args {
+        command.arg(arg.as_ref());
+    }
+    command.stdin(Stdio::null()).env_remove("SSLKEYLOGFILE");
+    command
+}
+
 /// What a run of the program came to.
 #[derive(Debug)]
 pub(crate) struct Finished {
@@ -47,7 +59,12 @@ impl Finished {
 
 /// Runs the program to its end.
 pub(crate) fn run<I: IntoIterator<Item: AsRef<str>>>(args: I) -> Finished {
-    let output = countersign(args).output().expect("the program starts");
+    finish(&mut countersign(args))
+}
+
+/// Runs a command to its end.
+pub(crate) fn finish(command: &mut Command) -> Finished {
+    let output = command.output().expect("the program starts");
     Finished {
         code: output.status.code(),
         stdout: output.stdout,
@@ -98,20 +115,22 @@ pub(crate) struct Running {
 impl Running {
     /// Starts it. A listening one is there when it says so.
     pub(crate) fn start<I: IntoIterator<Item: AsRef<str>>>(args: I) -> Self {
-        let args: Vec<String> = args
-            .into_iter()
-            .map(|arg| arg.as_ref().to_owned())
-            .collect();
-        let mut child = countersign(&args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+        let mut command = countersign(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        Self::spawn(command)
+    }
+
+    /// The same, with standard input and output of its own, or a shell around it.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let listens = command.get_args().any(|arg| arg == "--listen");
+        let mut child = command
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
         let mut log = BufReader::new(child.stderr.take().expect("it is piped"));
         let mut text = String::new();
         let mut address = None;
-        while args.iter().any(|arg| arg == "--listen") && address.is_none() {
+        while listens && address.is_none() {
             let start = text.len();
             assert!(log.read_line(&mut text).expect("a line") > 0, "{text}");
             let line = text[start..].trim_end();
@@ -137,6 +156,11 @@ impl Running {
 
     pub(crate) fn stdout(&mut self) -> ChildStdout {
         self.child.stdout.take().expect("nobody took it before")
+    }
+
+    /// Takes back what [`Self::stdout`] gave, for [`Self::finish`] to read the rest.
+    pub(crate) fn give_back(&mut self, output: ChildStdout) {
+        self.child.stdout = Some(output);
     }
 
     /// Writes this to its input, in the background, and ends it.
@@ -266,4 +290,25 @@ pub(crate) fn pipe(
     args.extend(flags.iter().cloned());
     args.extend(more.iter().map(ToString::to_string));
     args
+}
+
+/// Makes it non-blocking, for everybody who shares it.
+#[cfg(unix)]
+pub(crate) fn unblock(fd: impl std::os::fd::AsFd) {
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+    let flags = fcntl_getfl(&fd).expect("it is open");
+    fcntl_setfl(&fd, flags | OFlags::NONBLOCK).expect("it can be");
+}
+
+/// Waits until a pipe has no more room, or the program that writes to it has ended.
+#[cfg(unix)]
+pub(crate) fn wait_until_full(pipe: std::io::PipeWriter, writer: &mut Child) {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    while writer.try_wait().expect("it was started").is_none() {
+        let mut fds = [PollFd::new(&pipe, PollFlags::OUT)];
+        if poll(&mut fds, Some(&Timespec::default())).expect("it can be asked") == 0 {
+            return;
+        }
+        thread::yield_now();
+    }
 }

@@ -24,7 +24,8 @@ impl Link {
             .bytes(channels * size_of::<usize>())
             // A greeting that comes in parts, and one that waits for the caller's word.
             .bytes(2 * (HEADER_LEN + MAX_GREETING))
-            // Why the link ended, and what the peer is told of it.
-            .list::<u8>(4 * MAX_TEXT)
+            // Why the link ended, what the peer is told of it, what the two say when they close the
+            // link, and what the peer said when it refused.
+            .list::<u8>(10 * MAX_TEXT)
     }
 }

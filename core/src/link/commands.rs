@@ -3,10 +3,11 @@
 use bytes::Bytes;
 
 use super::{CloseMode, Half, Link, Message};
+use crate::close::CloseReason;
 use crate::config::{Acking, Dialect};
-use crate::error::{EndReason, NotSent, ReceiveError, SendError};
+use crate::error::{NotSent, ReceiveError, SendError, SessionLoss};
 use crate::event::ChannelId;
-use crate::life::{Input, Life};
+use crate::life::Life;
 use crate::observe::{Call, Outcome};
 use crate::receive::ReceiveHalf;
 use crate::{Instant, Sequence};
@@ -134,13 +135,17 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// The channel does not exist or is in send mode.
+    /// [`ReceiveError::SessionBorder`], once, in its place between the last message of a session
+    /// that was lost and the first of the next one. Otherwise the channel does not exist or is in
+    /// send mode.
     #[inline]
     pub fn take(&mut self, channel: ChannelId) -> Result<Option<Message>, ReceiveError> {
         let now = self.now;
         let half = self.receive_half(channel)?;
-        let Some((sequence, payload)) = half.take(now) else {
-            return Ok(None);
+        let (sequence, payload) = match half.take(now) {
+            Ok(Some(message)) => message,
+            Ok(None) => return Ok(None),
+            Err(border) => return Err(self.tell_border(channel, border)),
         };
         if half.wants_output() {
             self.wants_output = true;
@@ -155,12 +160,28 @@ impl Link {
         Ok(Some(Message { sequence, payload }))
     }
 
+    /// The border between two sessions, if that is what [`Link::take`] gives next.
+    #[must_use]
+    pub fn border(&self, channel: ChannelId) -> Option<SessionLoss> {
+        match self.halves.get(channel.index()) {
+            Some(Half::Receive(half)) => half.border(),
+            _ => None,
+        }
+    }
+
     /// Tells the observer of a message that was taken; afterwards, as for sending.
     #[cold]
     #[inline(never)]
     fn tell_taken(&mut self, channel: ChannelId, sequence: Sequence, length: usize) {
         self.observer.call(self.now, Call::Take { channel });
         self.observer.outcome(Outcome::Taken { sequence, length });
+    }
+
+    #[cold]
+    fn tell_border(&mut self, channel: ChannelId, border: ReceiveError) -> ReceiveError {
+        self.observer.call(self.now, Call::Take { channel });
+        self.observer.outcome(Outcome::Settled(Err(border)));
+        border
     }
 
     /// The application has handled a message that it took from a `Manual` channel. Messages may
@@ -242,9 +263,13 @@ impl Link {
     }
 
     fn leave(&mut self, channel: ChannelId) -> Result<(), ReceiveError> {
+        self.receive_half(channel)?;
+        if self.config.dialect == Dialect::TlsStream {
+            self.stream_abandoned();
+        }
         self.receive_half(channel)?.abandon();
         if self.config.dialect == Dialect::TlsStream {
-            self.start_close(CloseMode::Withdraw);
+            self.start_close(CloseMode::Withdraw, CloseReason::ALL_WELL);
         }
         self.wants_output = true;
         Ok(())
@@ -268,77 +293,6 @@ impl Link {
             .is_some_and(|c| c.acking == Acking::Auto)
     }
 
-    /// Closes the link in order. No more messages are accepted at either end. What this end has
-    /// accepted is sent and gets its verdicts ([`CloseMode::Drain`]) or is withdrawn if it is not
-    /// yet on the wire ([`CloseMode::Withdraw`]); the peer withdraws what it has not yet put on
-    /// the wire. The link ends when both ends have all their verdicts, or when nothing has moved
-    /// for [`Patience::close`](crate::Patience::close); where the connection is lost meanwhile, or
-    /// was before, the close goes on with the next one within that time. Closing twice, or after the peer, is no
-    /// error; closing again with [`CloseMode::Withdraw`] gives up waiting for what is not yet on
-    /// the wire.
-    pub fn close(&mut self, mode: CloseMode) {
-        self.observer.call(self.now, Call::Close(mode));
-        self.start_close(mode);
-    }
-
-    fn start_close(&mut self, mode: CloseMode) {
-        match self.life {
-            Life::Offline | Life::Connecting | Life::Securing | Life::Greeting
-                if !self.has_session() =>
-            {
-                self.fail(Input::Failed, EndReason::ClosedBeforeConnected, None);
-            }
-            Life::Offline | Life::Connecting | Life::Securing | Life::Greeting => {
-                self.close_when_resumed(mode);
-            }
-            Life::Open => {
-                self.closing.by_us = true;
-                self.begin_closing(Input::CloseAsked, mode);
-            }
-            Life::Closing => {
-                if mode == CloseMode::Withdraw && self.closing.by_us {
-                    self.withdraw_unbegun();
-                    // What CLOSE has named and will not come after all has to be said.
-                    self.wants_output = true;
-                }
-            }
-            Life::Finishing | Life::Ended => {}
-        }
-    }
-
-    /// There is a session and no connection: the close waits for the next one, as long as closes
-    /// may.
-    fn close_when_resumed(&mut self, mode: CloseMode) {
-        if !self.closing.asked {
-            self.closing.asked = true;
-            self.closing.by_us = true;
-            self.close_deadline = self.now + self.config.patience.close;
-        }
-        if mode == CloseMode::Withdraw && self.closing.by_us {
-            self.withdraw_unbegun();
-        }
-    }
-
-    pub(super) fn begin_closing(&mut self, input: Input, mode: CloseMode) {
-        if !matches!(self.step(input), Ok(true)) {
-            return;
-        }
-        self.closing.asked = true;
-        if mode == CloseMode::Withdraw {
-            self.withdraw_unbegun();
-        }
-        self.progress();
-        self.closing.to_write = self.is_native();
-        self.wants_output = true;
-    }
-
-    /// Something of a message went, came or was settled: a close that moves is not given up.
-    pub(super) fn progress(&mut self) {
-        if self.life == Life::Closing {
-            self.close_deadline = self.now + self.config.patience.close;
-        }
-    }
-
     /// Ends the pause before the next attempt to connect: it is due at once
     /// ([`Link::poll_deadline`]). True if there was such a pause; where there is a connection or an
     /// attempt under way, or there will be none, nothing changes. The row of failures goes on, and
@@ -350,14 +304,5 @@ impl Link {
             self.connect_at = self.now;
         }
         waits
-    }
-
-    fn withdraw_unbegun(&mut self) {
-        for half in &mut self.halves {
-            if let Half::Send(half) = half {
-                half.withdraw_unbegun(&mut self.spent);
-                self.has_news |= half.has_news();
-            }
-        }
     }
 }

@@ -5,16 +5,17 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::{Farewell, Half, Link, ToGreet};
+use crate::Instant;
 use crate::config::{ChannelConfig, Mode, Policy, Role};
 use crate::error::{EndReason, Incompatible, Loss, PeerMisbehaved, SessionLoss};
 use crate::event::Event;
 use crate::life::{Input, Life};
+use crate::refuse::{self, Refusal};
 use crate::send::Figures;
 use crate::wire::{
     ChannelEntry, FrameType, Greeting, GreetingHead, MAX_FRAME_LIMIT, MIN_FRAME_LIMIT, NO_CHANNEL,
     SessionOutcome, VERSION, encode_greeting,
 };
-use crate::{Instant, refuse};
 
 impl Link {
     /// Writes the HELLO or WELCOME that is due.
@@ -106,7 +107,7 @@ impl Link {
         let head = &hello.head;
         if head.version_max < VERSION || head.version_min > VERSION {
             let (peer_min, peer_max) = (head.version_min, head.version_max);
-            self.refuse(Incompatible::Version { peer_min, peer_max }, NO_CHANNEL);
+            self.refuse_declaration(Incompatible::Version { peer_min, peer_max }, NO_CHANNEL);
             return Ok(());
         }
         check_head(head)?;
@@ -134,6 +135,10 @@ impl Link {
         hello: &Greeting<'_>,
         outcome: SessionOutcome,
     ) -> Result<(), PeerMisbehaved> {
+        if self.ends_for_newcomers() {
+            self.meet_newcomer();
+            return Ok(());
+        }
         let Some(wire) = self.fit_channels(hello)? else {
             return Ok(());
         };
@@ -159,7 +164,7 @@ impl Link {
             Ok(wire) => Ok(Some(wire)),
             Err(Mismatch::Violation(violation)) => Err(violation),
             Err(Mismatch::Incompatible(channel, why)) => {
-                self.refuse(why, channel);
+                self.refuse_declaration(why, channel);
                 Ok(None)
             }
         }
@@ -285,39 +290,34 @@ impl Link {
         if resumed {
             self.session.resumes += 1;
             self.tell(Event::Resumed);
-        } else {
+        } else if self.session.over.is_none() {
             self.tell(Event::Connected);
         }
         if self.closing.asked {
-            // Nothing has moved by that alone, so the time limit of the close runs on.
-            let closes = self.step(Input::CloseAsked);
-            debug_assert_eq!(closes, Ok(true));
-            self.closing.to_write = self.is_native();
+            self.go_on_closing();
         }
     }
 
     /// Ends the link because the declarations don't fit, and tells the peer.
-    fn refuse(&mut self, why: Incompatible, channel: u16) {
+    fn refuse_declaration(&mut self, why: Incompatible, channel: u16) {
         let code = why.refuse_code();
         // The words are the peer's to read, so 'this end' and 'the peer' change places.
         let text = for_the_peer(&why);
-        let farewell = Farewell::Refuse {
-            code,
-            channel,
-            text,
-        };
+        let refusal = Refusal::new(code, text);
+        let farewell = Farewell::Refuse { channel, refusal };
         self.fail(Input::Failed, EndReason::Incompatible(why), Some(farewell));
     }
 
     /// The peer refused the link.
-    pub(super) fn hear_refusal(&mut self, channel: u16, code: u16, text: &str) {
-        if code == refuse::BUSY && self.outlives(Loss::Busy) {
-            self.disconnect(Loss::Busy);
+    pub(super) fn hear_refusal(&mut self, channel: u16, refusal: Refusal) {
+        if refusal.again && self.outlives(Loss::Refused) {
+            self.refusal = Some(refusal);
+            self.disconnect(Loss::Refused);
             return;
         }
         let name = |config: &ChannelConfig| config.name.clone();
         let ours = self.config.channels.get(usize::from(channel));
-        let reason = match (code, ours) {
+        let reason = match (refusal.code, ours) {
             (refuse::MODE_CONFLICT, Some(ours)) => {
                 EndReason::Incompatible(Incompatible::ModeConflict {
                     channel: name(ours),
@@ -339,10 +339,7 @@ impl Link {
                 let channel = name(ours);
                 EndReason::Incompatible(Incompatible::PolicyConflict { channel, required })
             }
-            _ => EndReason::Refused {
-                code,
-                text: text.to_string(),
-            },
+            _ => EndReason::Refused(refusal),
         };
         self.fail(Input::Failed, reason, None);
     }

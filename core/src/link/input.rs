@@ -2,17 +2,17 @@
 
 use alloc::string::ToString;
 
-use super::{CloseMode, Farewell, Half, Link, PeerId, ToGreet};
+use super::{Farewell, Half, Link, PeerId, ToGreet};
 use crate::config::Role;
 use crate::error::{EndReason, Loss, OutOfOrder, PeerMisbehaved};
-use crate::event::Event;
 use crate::life::{Input, Life};
 use crate::observe::{Call, Outcome};
 use crate::receive::ReceiveHalf;
+use crate::refuse::Refusal;
 use crate::send::SendHalf;
 use crate::spent::Spent;
 use crate::verdict::Rejection;
-use crate::wire::{CloseList, Frame, MessageHead, Piece};
+use crate::wire::{Frame, MessageHead, Piece};
 use crate::{Instant, abort, wire};
 
 impl Link {
@@ -116,7 +116,7 @@ impl Link {
         }
         let running = matches!(self.life, Life::Open | Life::Closing);
         if running && !self.is_native() && self.stream_may_end() {
-            self.begin_closing(Input::CloseHeard, CloseMode::Withdraw);
+            self.begin_closing(Input::CloseHeard);
             self.finish(Input::Drained);
         }
         if self.life == Life::Finishing || self.life == Life::Ended {
@@ -232,9 +232,11 @@ impl Link {
                 Frame::Refuse {
                     channel,
                     code,
+                    again,
                     text,
                 } if self.role == Role::Opener => {
-                    self.hear_refusal(channel, code, text);
+                    let text = text.to_string();
+                    self.hear_refusal(channel, Refusal { code, text, again });
                     Ok(())
                 }
                 Frame::Abort { code, text } => {
@@ -263,7 +265,7 @@ impl Link {
                 self.release_memory();
             }
             Frame::Pong(_) => {}
-            Frame::Close(list) => self.hear_close(list)?,
+            Frame::Close { head, list } => self.hear_close(&head, list)?,
             Frame::Done => self.hear_done()?,
             Frame::Skip { channel, through } => self.receiving(channel)?.skip(now, through)?,
             Frame::Noted { channel, sequence } => {
@@ -309,74 +311,9 @@ impl Link {
         self.fail(Input::Failed, reason, None);
     }
 
-    fn hear_close(&mut self, list: CloseList<'_>) -> Result<(), PeerMisbehaved> {
-        if self.closing.heard {
-            return Err(PeerMisbehaved::AfterClose);
-        }
-        let receiving = self
-            .halves
-            .iter()
-            .filter(|half| matches!(half, Half::Receive(_)))
-            .count();
-        if list.entries().count() != receiving {
-            return Err(PeerMisbehaved::CloseList);
-        }
-        for (at, (channel, last)) in list.entries().enumerate() {
-            if list
-                .entries()
-                .take(at)
-                .any(|(earlier, _)| earlier == channel)
-            {
-                return Err(PeerMisbehaved::CloseList);
-            }
-            self.receiving(channel)?.close(last)?;
-        }
-        self.closing.heard = true;
-        if self.life == Life::Open {
-            self.begin_closing(Input::CloseHeard, CloseMode::Withdraw);
-            self.tell(Event::PeerClosing);
-        }
-        Ok(())
-    }
-
-    fn hear_done(&mut self) -> Result<(), PeerMisbehaved> {
-        if !self.is_settled() {
-            return Err(PeerMisbehaved::DoneTooEarly);
-        }
-        self.closing.done_heard = true;
-        self.finish_if_done();
-        Ok(())
-    }
-
-    /// Whether both ends have closed and everything has its verdict and its acknowledgement.
-    pub(super) fn is_settled(&self) -> bool {
-        self.closing.written
-            && self.closing.heard
-            && self.halves.iter().all(|half| match half {
-                Half::Send(half) => half.is_settled(),
-                Half::Receive(half) => half.is_settled(),
-            })
-    }
-
-    /// Moves on when DONE went and came.
-    pub(super) fn finish_if_done(&mut self) {
-        if self.closing.done_written && self.closing.done_heard {
-            self.finish(Input::Drained);
-        }
-    }
-
-    /// Nothing more will be said by either end; what is left is to end the connection.
-    pub(super) fn finish(&mut self, input: Input) {
-        if matches!(self.step(input), Ok(true)) {
-            self.close_deadline = Instant::FAR_FUTURE;
-            self.linger_deadline = self.now + self.config.patience.linger;
-            self.wants_output = true;
-        }
-    }
-
     /// The receiving half with this number on the wire.
     #[inline]
-    fn receiving(&mut self, channel: u16) -> Result<&mut ReceiveHalf, PeerMisbehaved> {
+    pub(super) fn receiving(&mut self, channel: u16) -> Result<&mut ReceiveHalf, PeerMisbehaved> {
         let at = self.wire.get(usize::from(channel));
         match at.and_then(|at| self.halves.get_mut(usize::from(*at))) {
             Some(Half::Receive(half)) => Ok(half),

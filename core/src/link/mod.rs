@@ -1,10 +1,12 @@
 //! One end of a link.
 
 mod bound;
+mod close;
 mod commands;
 mod greeting;
 mod input;
 mod output;
+mod over;
 #[cfg(feature = "planted")]
 mod planted;
 mod session;
@@ -19,12 +21,14 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+pub use close::CloseMode;
 pub use output::Output;
 #[cfg(feature = "planted")]
 pub use planted::Planted;
 pub use session::{TakeOver, Visit};
 pub use status::{ChannelReport, ChannelStatus, LinkStatus};
 
+use self::close::Closing;
 use self::session::Session;
 use self::status::Tally;
 use self::stream::Stream;
@@ -37,6 +41,7 @@ use crate::life::{Input, Life, Step};
 use crate::observe::{Call, Observe, Observer, Outcome};
 use crate::receive::ReceiveHalf;
 use crate::reconnect::Backoff;
+use crate::refuse::Refusal;
 use crate::rng::Rng;
 use crate::send::SendHalf;
 use crate::sessions::SessionId;
@@ -58,16 +63,6 @@ pub struct Message {
     /// one for long keeps that; on a `Manual` channel no more for each than its part of the
     /// window, its bytes divided by its messages.
     pub payload: Bytes,
-}
-
-/// How an application wants a link closed.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum CloseMode {
-    /// Everything accepted is sent first.
-    #[default]
-    Drain,
-    /// What is not yet on the wire is withdrawn.
-    Withdraw,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -99,30 +94,8 @@ enum ToGreet {
 /// The last words on a connection that failed.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum Farewell {
-    Abort {
-        code: u16,
-        text: String,
-    },
-    Refuse {
-        code: u16,
-        channel: u16,
-        text: String,
-    },
-}
-
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
-struct Closing {
-    /// A close is under way, whether or not there is a connection.
-    asked: bool,
-    /// This end asked first.
-    by_us: bool,
-    /// DONE has gone out on this connection or an earlier one.
-    ever_done: bool,
-    to_write: bool,
-    written: bool,
-    heard: bool,
-    done_written: bool,
-    done_heard: bool,
+    Abort { code: u16, text: String },
+    Refuse { channel: u16, refusal: Refusal },
 }
 
 /// One end of a link, as a state machine without I/O.
@@ -185,6 +158,8 @@ pub struct Link {
     life: Life,
     end_reason: Option<EndReason>,
     last_loss: Option<Loss>,
+    /// What the peer said when it refused for now, the last time.
+    refusal: Option<Refusal>,
     /// The latest moment that any call has named.
     now: Instant,
     rng: Rng,
@@ -247,17 +222,6 @@ pub struct Link {
     planted: Option<Planted>,
 }
 
-impl Closing {
-    /// CLOSE and DONE belong to a connection: on the next one they are said again.
-    fn begin_connection(&mut self) {
-        self.to_write = false;
-        self.written = false;
-        self.heard = false;
-        self.done_written = false;
-        self.done_heard = false;
-    }
-}
-
 impl Link {
     /// A link that is not connected yet.
     ///
@@ -279,6 +243,7 @@ impl Link {
             life: Life::Offline,
             end_reason: None,
             last_loss: None,
+            refusal: None,
             now: Instant::ZERO,
             rng: Rng::new(seed),
             session: Session::default(),
@@ -360,6 +325,13 @@ impl Link {
     #[must_use]
     pub fn last_loss(&self) -> Option<Loss> {
         self.last_loss
+    }
+
+    /// What the peer said when it refused the last time, though for now only
+    /// ([`Loss::Refused`]).
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.refusal.as_ref()
     }
 
     /// Which end this is.
@@ -573,7 +545,9 @@ impl Link {
                 half.end(&mut self.spent);
             }
         }
-        self.end_reason = Some(reason);
+        // Whatever became of the session in its place: the link had ended with the one before.
+        let over = self.session.over.map(EndReason::SessionLost);
+        self.end_reason = Some(over.unwrap_or(reason));
         self.farewell = farewell;
         self.connect_at = Instant::FAR_FUTURE;
         self.retain_deadline = Instant::FAR_FUTURE;

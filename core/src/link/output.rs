@@ -5,7 +5,7 @@ use crate::Instant;
 use crate::life::Life;
 use crate::observe::{Call, Outcome};
 use crate::send::Wrote;
-use crate::wire::{Frame, encode_close};
+use crate::wire::Frame;
 
 /// What [`Link::poll_output`] did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,16 +25,16 @@ pub enum Output {
 }
 
 /// The caller's buffer and how much of it is used.
-struct Out<'a> {
-    buffer: &'a mut [u8],
-    at: usize,
+pub(super) struct Out<'a> {
+    pub(super) buffer: &'a mut [u8],
+    pub(super) at: usize,
 }
 
 /// The output is full; the next frame needs this many bytes.
-type Full = usize;
+pub(super) type Full = usize;
 
 impl Out<'_> {
-    fn frame(&mut self, frame: &Frame<'_>) -> Result<(), Full> {
+    pub(super) fn frame(&mut self, frame: &Frame<'_>) -> Result<(), Full> {
         match frame.encode(&mut self.buffer[self.at..]) {
             Ok(written) => {
                 self.at += written;
@@ -52,7 +52,7 @@ impl Link {
     /// Frames that bound a peer's wait (answers to pings, acknowledgements, rejections) go before
     /// messages, and channels declared earlier before those declared later; messages above the
     /// frame limit are cut, so that one long message holds nothing up. A buffer of 16 KiB or a
-    /// multiple of it fits TLS records; 650 bytes are enough once the handshake is over.
+    /// multiple of it fits TLS records; 912 bytes are enough once the handshake is over.
     pub fn poll_output(&mut self, now: Instant, out: &mut [u8]) -> Output {
         self.begin_call(now);
         if !self.observer.is_there() {
@@ -120,14 +120,11 @@ impl Link {
         if let Some(farewell) = &self.farewell {
             out.frame(&match farewell {
                 Farewell::Abort { code, text } => Frame::Abort { code: *code, text },
-                Farewell::Refuse {
-                    code,
-                    channel,
-                    text,
-                } => Frame::Refuse {
+                Farewell::Refuse { channel, refusal } => Frame::Refuse {
                     channel: *channel,
-                    code: *code,
-                    text,
+                    code: refusal.code,
+                    again: refusal.again,
+                    text: &refusal.text,
                 },
             })?;
             self.farewell = None;
@@ -223,45 +220,6 @@ impl Link {
                     return Err(needed);
                 }
             }
-        }
-        Ok(())
-    }
-
-    fn write_close(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
-        if !self.closing.to_write {
-            return Ok(());
-        }
-        let last = self.halves.iter().filter_map(|half| match half {
-            Half::Send(half) => Some((half.wire, half.closing_at())),
-            Half::Receive(_) => None,
-        });
-        let buffer = &mut out.buffer[out.at..];
-        out.at += encode_close(last, buffer).map_err(|small| small.needed)?;
-        self.closing.to_write = false;
-        self.closing.written = true;
-        for half in &mut self.halves {
-            if let Half::Send(half) = half {
-                half.close();
-            }
-        }
-        Ok(())
-    }
-
-    /// The tail of a close: numbers that will not come after all, then DONE.
-    fn write_done(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
-        if !self.closing.written || self.closing.done_written {
-            return Ok(());
-        }
-        for half in &mut self.halves {
-            if let Half::Send(half) = half {
-                half.write_last_skip(out.buffer, &mut out.at)?;
-            }
-        }
-        if self.is_settled() {
-            out.frame(&Frame::Done)?;
-            self.closing.done_written = true;
-            self.closing.ever_done = true;
-            self.finish_if_done();
         }
         Ok(())
     }

@@ -18,6 +18,8 @@ pub enum Planted {
     SenderCountsAnew,
     /// A receiver that has lost a connection has forgotten its counters.
     ReceiverForgets,
+    /// A receiver passes from one session to the next without a border.
+    NoBorder,
     /// An acceptor follows a HELLO whatever attempt it names.
     FollowsLateHello,
 }
@@ -32,6 +34,11 @@ impl Link {
     /// Whether a HELLO that names an attempt of the past is followed.
     pub(super) fn errs_about_attempts(&self) -> bool {
         self.planted == Some(Planted::FollowsLateHello)
+    }
+
+    /// Whether a receiver is given no border.
+    pub(super) fn errs_about_borders(&self) -> bool {
+        self.planted == Some(Planted::NoBorder)
     }
 
     /// A connection has begun.

@@ -11,9 +11,10 @@ use crate::event::Event;
 use crate::life::{Input, Life};
 use crate::observe::{Call, Outcome};
 use crate::receive::append;
+use crate::refuse::{self, Refusal};
 use crate::sessions::{GoneSession, SessionId};
 use crate::wire::{ChannelEntry, Greeting, NO_CHANNEL, NOT_KNOWN, OwnedGreeting, SessionOutcome};
-use crate::{Instant, Sequence, abort, refuse};
+use crate::{Instant, Sequence, abort};
 
 /// What two ends have in common beyond a connection.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -25,9 +26,11 @@ pub(super) struct Session {
     /// The peer's policies, in the order of HELLO: they can't change within a session.
     policies: Vec<Option<Policy>>,
     pub(super) resumes: u64,
+    /// The link ends with this: the one that it was declared to end with is lost.
+    pub(super) over: Option<SessionLoss>,
     /// Opener: how often HELLO has named the session. Acceptor: the attempt that it took last.
     /// Modulo 2^24.
-    attempt: u32,
+    pub(super) attempt: u32,
     /// Opener: HELLO has named the session.
     named: bool,
     /// Acceptor: whoever comes is put to the caller.
@@ -63,6 +66,11 @@ pub enum TakeOver {
     /// The peer has come back on another connection since: the visitor has refused it and ended,
     /// and this link has not changed.
     Stale,
+    /// This link was declared to end with its session
+    /// ([`Config::single_session`](crate::Config::single_session)), and its peer, for which it
+    /// waited, has come back without it: this link has ended as
+    /// [`EndReason::SessionLost`], and the visitor has refused its peer and ended.
+    SessionOver,
     /// The session is not this link's, or can't go on. Nothing has changed.
     NotMine,
 }
@@ -96,7 +104,7 @@ impl Link {
     ///
     /// The answer to a peer that [returns](Visit::Returns) is [`Link::take_over`] on the link that
     /// has the session. If there is none or it declines, and to [new](Visit::New) ones, it is
-    /// [`Link::admit`] or [`Link::refuse_busy`] on this one. Without an answer the handshake runs
+    /// [`Link::admit`] or [`Link::refuse`] on this one. Without an answer the handshake runs
     /// out of time. A new peer whose declaration does not fit is refused as such before.
     ///
     /// In the tlsstream dialect the peer may send a message meanwhile, which the link keeps.
@@ -141,6 +149,10 @@ impl Link {
             Some(Waiting::Hello(hello)) if self.is_resumed_by(&hello.greeting(), visitor.peer) => {
                 hello
             }
+            Some(Waiting::Hello(_)) if self.is_left_behind_by(visitor.peer) => {
+                self.end_for(visitor);
+                return TakeOver::SessionOver;
+            }
             other => {
                 visitor.session.waiting = other;
                 return TakeOver::NotMine;
@@ -149,9 +161,8 @@ impl Link {
         if !self.is_next_attempt(hello.head.attempt) {
             visitor.advance_clock(self.now);
             let farewell = Farewell::Refuse {
-                code: refuse::STALE,
                 channel: NO_CHANNEL,
-                text: EndReason::Stale.to_string(),
+                refusal: Refusal::new(refuse::STALE, EndReason::Stale.to_string()),
             };
             visitor.fail(Input::Failed, EndReason::Stale, Some(farewell));
             return TakeOver::Stale;
@@ -214,31 +225,30 @@ impl Link {
         Ok(())
     }
 
-    /// Sends a peer that waits for the caller's word away, because there is no room for another
-    /// link: the opener may try again later. `why` is told at both ends, cut to 256 bytes for the
-    /// opener. The link ends as [`EndReason::Busy`], or for what is wrong with the declaration.
+    /// Refuses a peer that waits for the caller's word, for want of room ([`Refusal::busy`]) or for
+    /// a reason of the application's own, which is told at both ends. The link ends as
+    /// [`EndReason::TurnedAway`], or for what is wrong with the declaration.
     ///
     /// The tlsstream dialect has no words for it, so there the connection just ends.
-    pub fn refuse_busy(&mut self, now: Instant, why: &str) {
+    pub fn refuse(&mut self, now: Instant, refusal: &Refusal) {
         self.begin_call(now);
-        self.observer.call(self.now, Call::RefuseBusy { why });
+        self.observer.call(self.now, Call::Refuse { refusal });
         if self.visit().is_none() {
             return;
         }
+        let refusal = refusal.cut();
         let farewell = match self.session.waiting.take() {
             Some(Waiting::Hello(hello)) => match self.fit_channels(&hello.greeting()) {
                 Ok(Some(_)) => Some(Farewell::Refuse {
-                    code: refuse::BUSY,
                     channel: NO_CHANNEL,
-                    text: why.to_string(),
+                    refusal: refusal.clone(),
                 }),
                 Ok(None) => return,
                 Err(violation) => return self.accuse(violation),
             },
             _ => None,
         };
-        let text = why.to_string();
-        self.fail(Input::Failed, EndReason::Busy { text }, farewell);
+        self.fail(Input::Failed, EndReason::TurnedAway(refusal), farewell);
     }
 
     /// Ends a link whose peer is away, because the caller has no room for it.
@@ -440,31 +450,6 @@ impl Link {
         settled.unwrap_or(NOT_KNOWN)
     }
 
-    /// The session is over: every message of it gets its verdict, and the next has nothing of it.
-    /// `settled` is what the peer says that it had settled, by channel.
-    pub(super) fn lose_session(
-        &mut self,
-        why: SessionLoss,
-        settled: &[Option<Sequence>],
-    ) -> Result<(), PeerMisbehaved> {
-        for (at, half) in self.halves.iter_mut().enumerate() {
-            match half {
-                Half::Send(half) => {
-                    half.start_over(settled.get(at).copied().flatten(), &mut self.spent)?;
-                }
-                Half::Receive(half) => half.start_over(),
-            }
-        }
-        self.session.id = [0; 16];
-        self.session.attempt = 0;
-        self.has_news = true;
-        // Who had said DONE has all verdicts: what is lost then is nothing but the farewell.
-        if !self.closing.ever_done {
-            self.tell(Event::SessionLost(why));
-        }
-        Ok(())
-    }
-
     // The connection's part.
 
     /// Forgets everything that belonged to one connection, for the next.
@@ -501,9 +486,7 @@ impl Link {
         }
         if !self.outlives(loss) {
             let reason = if self.misses_only_the_farewell(loss) {
-                EndReason::Closed {
-                    by_us: self.closing.by_us,
-                }
+                self.closing.end_reason()
             } else {
                 EndReason::Lost(loss)
             };
@@ -531,9 +514,14 @@ impl Link {
 
     /// Decides whether the link waits for another connection, and for how long.
     pub(super) fn outlives(&mut self, loss: Loss) -> bool {
-        // Anybody may take the place of a peer for a while, and must not end what is not theirs.
+        // Anybody may take the place of a peer for a while, and must not end what is not theirs; and
+        // a certificate may be renewed.
         let was_up = !self.wire.is_empty();
-        if !loss.spares_session() || (loss == Loss::Unproven && !was_up) {
+        let waits_if_up = matches!(loss, Loss::Unproven | Loss::OutOfDate);
+        if !loss.spares_session() || (waits_if_up && !was_up) {
+            return false;
+        }
+        if self.session.over.is_some() || self.ends_with_connection() {
             return false;
         }
         match self.role {

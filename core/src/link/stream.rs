@@ -75,7 +75,7 @@ impl Link {
 
     /// Writes the next part of the stream, and moves on when a close has nothing left to wait for.
     pub(super) fn write_stream(&mut self, out: &mut [u8]) -> Result<usize, usize> {
-        let written = match self.halves.first_mut() {
+        let mut written = match self.halves.first_mut() {
             Some(Half::Send(half)) => {
                 let written = write_message(half, self.now, out, &mut self.spent)?;
                 self.has_news |= half.has_news();
@@ -86,12 +86,37 @@ impl Link {
         };
         let idle = match self.halves.first() {
             Some(Half::Send(half)) => half.is_settled(),
-            _ => self.stream_may_end() && !self.stream.unconfirmed,
+            Some(Half::Receive(half)) => {
+                let may_end = half.is_abandoned() || self.stream_may_end();
+                may_end && !self.stream.unconfirmed
+            }
+            None => true,
         };
         if self.life == Life::Closing && idle {
+            written += self.write_cut(&mut out[written..])?;
             self.finish(Input::Drained);
         }
         Ok(written)
+    }
+
+    /// A sender that does not say that all is well leaves a length unfinished: without TLS there is
+    /// nothing else by which its peer could tell.
+    fn write_cut(&self, out: &mut [u8]) -> Result<usize, usize> {
+        if !self.breaks_off() || !matches!(self.halves.first(), Some(Half::Send(_))) {
+            return Ok(0);
+        }
+        *out.first_mut().ok_or(1_usize)? = b'0';
+        Ok(1)
+    }
+
+    /// Nobody takes messages any more. What was taken is confirmed still, and nothing else: the
+    /// sender would take it for handled.
+    pub(super) fn stream_abandoned(&mut self) {
+        if let Some(Half::Receive(half)) = self.halves.first()
+            && half.waiting() > 0
+        {
+            self.stream.unconfirmed = false;
+        }
     }
 }
 
@@ -102,6 +127,9 @@ impl Stream {
         now: Instant,
         mut input: &[u8],
     ) -> Result<(), PeerMisbehaved> {
+        if half.is_abandoned() {
+            return Ok(());
+        }
         while let Some((&byte, rest)) = input.split_first() {
             let missing = half.stream_missing();
             if missing > 0 {

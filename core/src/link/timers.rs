@@ -2,7 +2,7 @@
 
 use super::{Half, Link};
 use crate::Instant;
-use crate::error::{EndReason, Loss};
+use crate::error::Loss;
 use crate::event::{ChannelId, Event};
 use crate::life::{Input, Life};
 use crate::observe::Call;
@@ -166,8 +166,8 @@ impl Link {
         self.wants_output = false;
         self.farewell = None;
         if self.life == Life::Finishing {
-            let by_us = self.closing.by_us;
-            self.fail(Input::Failed, EndReason::Closed { by_us }, None);
+            let reason = self.closing.end_reason();
+            self.fail(Input::Failed, reason, None);
             self.wants_output = false;
         }
     }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::left_over::Left;
 use super::{Pool, ReceiveHalf, Taken};
 use crate::Sequence;
 use crate::bound::Bound;
@@ -33,7 +34,7 @@ impl ReceiveHalf {
             // to come, or what it is moved to.
             .bytes(config.max_message)
             .list::<(Sequence, Bytes)>(messages)
-            .list::<(Sequence, Bytes)>(messages)
+            .list::<Left>(messages)
             .list::<Taken>(messages)
             // Rejections, and which of them are to be told.
             .bytes(reasons)

@@ -2,6 +2,7 @@
 
 mod assembly;
 mod bound;
+mod left_over;
 #[cfg(feature = "planted")]
 mod planted;
 mod pool;
@@ -15,12 +16,13 @@ use bytes::Bytes;
 
 pub(crate) use assembly::append;
 use assembly::{Assembly, first_memory};
+use left_over::LeftOver;
 use pool::Pool;
 
 use crate::config::{Acking, ChannelConfig};
 use crate::verdict::{Rejection, reject};
 use crate::wire::MessageHead;
-use crate::{ChannelId, Event, Instant, PeerMisbehaved, ReceiveError, Sequence};
+use crate::{ChannelId, Event, Instant, PeerMisbehaved, ReceiveError, Sequence, SessionLoss};
 
 /// The highest number of a message. No session gets there by sending, so only a SKIP is checked
 /// against it; counting on from there can't overflow.
@@ -73,11 +75,8 @@ pub(crate) struct ReceiveHalf {
 
     /// How many numbers earlier sessions have used: what the application is told counts on.
     base: Sequence,
-    /// What arrived whole in a session that was lost, and has not been taken.
-    left_over: VecDeque<(Sequence, Bytes)>,
-    left_over_bytes: usize,
-    /// Not everything found room there.
-    is_cut_short: bool,
+    /// What arrived whole in sessions that were lost, and has not been taken.
+    left_over: LeftOver,
     /// Everything up to this number has arrived or will not come.
     received: Sequence,
     /// Everything up to this number is settled.
@@ -124,9 +123,7 @@ impl ReceiveHalf {
             ack_delay,
             silence: config.silence,
             base: 0,
-            left_over: VecDeque::new(),
-            left_over_bytes: 0,
-            is_cut_short: false,
+            left_over: LeftOver::default(),
             received: 0,
             settled: 0,
             acked: 0,
@@ -156,7 +153,7 @@ impl ReceiveHalf {
 
     /// How many bytes have arrived and are not settled, those of lost sessions included.
     pub(crate) fn kept_bytes(&self) -> usize {
-        self.held_bytes.saturating_add(self.left_over_bytes)
+        self.held_bytes.saturating_add(self.left_over.bytes())
     }
 
     /// How many bytes more may arrive.
@@ -339,13 +336,15 @@ impl ReceiveHalf {
 
     // Commands.
 
-    /// The oldest message that the application has not taken.
+    /// The oldest message that the application has not taken, or the border before it.
     #[inline]
-    pub(crate) fn take(&mut self, now: Instant) -> Option<(Sequence, Bytes)> {
+    pub(crate) fn take(&mut self, now: Instant) -> Result<Option<(Sequence, Bytes)>, ReceiveError> {
         if !self.left_over.is_empty() {
             return self.take_left_over();
         }
-        let (sequence, message) = self.queue.pop_front()?;
+        let Some((sequence, message)) = self.queue.pop_front() else {
+            return Ok(None);
+        };
         self.delivered += 1;
         if self.acking == Acking::Auto {
             self.held_bytes -= message.len();
@@ -359,12 +358,18 @@ impl ReceiveHalf {
                 state: TakenState::Waiting,
             });
         }
-        Some((self.base.saturating_add(sequence), message))
+        Ok(Some((self.base.saturating_add(sequence), message)))
     }
 
     /// How many messages wait to be taken.
     pub(crate) fn waiting(&self) -> usize {
-        self.left_over.len() + self.queue.len()
+        self.left_over.messages() + self.queue.len()
+    }
+
+    /// The border that would be taken next.
+    #[inline]
+    pub(crate) fn border(&self) -> Option<SessionLoss> {
+        self.left_over.border()
     }
 
     /// The application has handled a message.
@@ -407,11 +412,14 @@ impl ReceiveHalf {
     /// Nobody listens any more: what waits and what comes is rejected.
     pub(crate) fn abandon(&mut self) {
         self.abandoned = true;
-        self.left_over = VecDeque::new();
-        self.left_over_bytes = 0;
+        self.left_over = LeftOver::default();
         while let Some((sequence, message)) = self.queue.pop_front() {
             self.turn_away(sequence, message.len());
         }
+    }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned
     }
 
     fn turn_away(&mut self, sequence: Sequence, length: usize) {
@@ -458,7 +466,7 @@ impl ReceiveHalf {
 
     /// The next thing to tell the application.
     pub(crate) fn poll_news(&mut self, channel: ChannelId) -> Option<Event> {
-        let news = self.news && self.waiting() > 0;
+        let news = self.news && (self.waiting() > 0 || self.border().is_some());
         self.news = false;
         news.then_some(Event::Readable(channel))
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{ReceiveHalf, TakenState};
-use crate::{Instant, Sequence};
+use crate::{Instant, ReceiveError, Sequence, SessionLoss};
 
 impl ReceiveHalf {
     /// Everything up to this number is settled.
@@ -53,11 +53,18 @@ impl ReceiveHalf {
     }
 
     /// The session is over, and a new one begins with nothing in it. What has arrived whole can
-    /// still be taken, up to a window's worth; what has arrived in part is gone.
-    pub(crate) fn start_over(&mut self) {
+    /// still be taken, up to a window's worth, and behind it the border, where there is one to be
+    /// told of; what has arrived in part is gone.
+    pub(crate) fn start_over(&mut self, border: Option<SessionLoss>) {
         let (base, received) = (self.base, self.received);
+        let (count, bytes) = (self.window_messages, self.window_bytes);
         for (sequence, message) in core::mem::take(&mut self.queue) {
-            self.leave_over(base.saturating_add(sequence), message);
+            let sequence = base.saturating_add(sequence);
+            self.left_over.add(sequence, message, count, bytes);
+        }
+        if let Some(why) = border.filter(|_| !self.abandoned) {
+            self.left_over.end_session(why);
+            self.news = true;
         }
         // Only a peer that skips enormous ranges makes this stop counting.
         self.base = base.saturating_add(received);
@@ -74,25 +81,17 @@ impl ReceiveHalf {
         self.ack_at = Instant::FAR_FUTURE;
     }
 
-    fn leave_over(&mut self, sequence: Sequence, message: Bytes) {
-        let bytes = self.left_over_bytes + message.len();
-        // What is left of two lost sessions may be more than a window. Its sender knows only that
-        // it may have been handled or not, and the beginning is worth more than a part with a gap.
-        let full = self.left_over.len() >= self.window_messages || bytes > self.window_bytes;
-        if !full && !self.is_cut_short {
-            self.left_over_bytes = bytes;
-            self.left_over.push_back((sequence, message));
-        } else {
-            self.is_cut_short = true;
-        }
+    /// The session is over, and nothing of another follows what has arrived whole: what still comes
+    /// is rejected.
+    pub(crate) fn end_stream(&mut self) {
+        self.start_over(None);
+        self.abandoned = true;
     }
 
     #[cold]
-    pub(super) fn take_left_over(&mut self) -> Option<(Sequence, Bytes)> {
-        let (sequence, message) = self.left_over.pop_front()?;
-        self.left_over_bytes -= message.len();
-        self.is_cut_short &= !self.left_over.is_empty();
-        self.delivered += 1;
-        Some((sequence, message))
+    pub(super) fn take_left_over(&mut self) -> Result<Option<(Sequence, Bytes)>, ReceiveError> {
+        let taken = self.left_over.take();
+        self.delivered += u64::from(matches!(taken, Ok(Some(_))));
+        taken
     }
 }

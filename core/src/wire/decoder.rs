@@ -209,7 +209,7 @@ impl Decoder {
             Some(kind) if rest.len() >= header.length => {
                 let (body, rest) = rest.split_at(header.length);
                 *input = rest;
-                Frame::decode(kind, header.channel, body).map(|frame| Some(Piece::Frame(frame)))
+                Frame::decode(kind, &header, body).map(|frame| Some(Piece::Frame(frame)))
             }
             _ => {
                 *input = rest;
@@ -284,7 +284,7 @@ impl Decoder {
 
     fn gathered_frame(&self, header: &Header) -> Result<Piece<'_>, PeerMisbehaved> {
         let kind = header.kind.ok_or(PeerMisbehaved::Unexpected)?;
-        Frame::decode(kind, header.channel, &self.gathered).map(Piece::Frame)
+        Frame::decode(kind, header, &self.gathered).map(Piece::Frame)
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::config::MAX_CHANNELS;
 use crate::verdict::MAX_REASON;
 use crate::wire::greeting::Greeting;
-use crate::wire::{FrameType, HEADER_LEN, Header, MAX_TEXT};
+use crate::wire::{AGAIN, FrameType, HEADER_LEN, Header, MAX_TEXT};
 use crate::{BufferTooSmall, PeerMisbehaved};
 
 /// A decoded frame that is not a MESSAGE.
@@ -19,6 +19,8 @@ pub enum Frame<'a> {
         channel: u16,
         /// Why.
         code: u16,
+        /// Whether another attempt can help.
+        again: bool,
         /// Why, for people.
         text: &'a str,
     },
@@ -68,7 +70,12 @@ pub enum Frame<'a> {
     /// See [`FrameType::Pong`].
     Pong(u64),
     /// See [`FrameType::Close`].
-    Close(CloseList<'a>),
+    Close {
+        /// What its sender says.
+        head: CloseHead<'a>,
+        /// The last number of each of its channels.
+        list: CloseList<'a>,
+    },
     /// See [`FrameType::Done`].
     Done,
     /// See [`FrameType::Abort`].
@@ -82,6 +89,26 @@ pub enum Frame<'a> {
 
 /// The `channel` of a REFUSE that is about no channel in particular.
 pub const NO_CHANNEL: u16 = u16::MAX;
+
+/// What a CLOSE says, but for its numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CloseHead<'a> {
+    /// Zero for 'all is well' (see [`close`](crate::close)).
+    pub code: u32,
+    /// Whether another link may fare better.
+    pub again: bool,
+    /// Text for people, cut to 256 bytes when it is written.
+    pub text: &'a str,
+}
+
+impl CloseHead<'_> {
+    /// All is well.
+    pub const ALL_WELL: Self = Self {
+        code: crate::close::ALL_WELL,
+        again: false,
+        text: "",
+    };
+}
 
 /// The list in a CLOSE frame: for each channel that its sender sends on, the last sequence number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,9 +126,11 @@ impl<'a> Frame<'a> {
     /// Reads the body of a frame of type `kind`.
     pub(crate) fn decode(
         kind: FrameType,
-        channel: u16,
+        header: &Header,
         body: &'a [u8],
     ) -> Result<Self, PeerMisbehaved> {
+        let channel = header.channel;
+        let again = header.flags & AGAIN != 0;
         let mut reader = Reader(body);
         let frame = match kind {
             // MESSAGE never comes here: its payload is not gathered.
@@ -113,6 +142,7 @@ impl<'a> Frame<'a> {
                 Self::Refuse {
                     channel,
                     code,
+                    again,
                     text,
                 }
             }
@@ -149,7 +179,17 @@ impl<'a> Frame<'a> {
             },
             FrameType::Ping => Self::Ping(reader.u64()?),
             FrameType::Pong => Self::Pong(reader.u64()?),
-            FrameType::Close => Self::Close(reader.close_list()?),
+            FrameType::Close => {
+                let (code, list) = (reader.u32()?, reader.close_list()?);
+                let length = reader.0.len();
+                if length > MAX_TEXT {
+                    let (kind, length) = (kind as u8, body.len());
+                    return Err(PeerMisbehaved::FrameLength { kind, length });
+                }
+                let text = reader.text(length)?;
+                let head = CloseHead { code, again, text };
+                Self::Close { head, list }
+            }
             FrameType::Done => Self::Done,
         };
         if reader.0.is_empty() {
@@ -170,13 +210,16 @@ impl<'a> Frame<'a> {
     /// [`BufferTooSmall`] when `out` does not hold the frame.
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, BufferTooSmall> {
         let mut number = [0; 16];
+        let mut flags = 0;
         let (kind, channel, fixed, text): (_, _, &[u8], &str) = match *self {
-            Self::Hello(_) | Self::Welcome(_) | Self::Close(_) => return Ok(0),
+            Self::Hello(_) | Self::Welcome(_) | Self::Close { .. } => return Ok(0),
             Self::Refuse {
                 channel,
                 code,
+                again,
                 text,
             } => {
+                flags = again_flag(again);
                 number[..2].copy_from_slice(&code.to_be_bytes());
                 (
                     FrameType::Refuse,
@@ -242,7 +285,7 @@ impl<'a> Frame<'a> {
         let mut writer = Writer { out, at: 0 };
         writer.put(&Header::encode(
             kind,
-            0,
+            flags,
             channel,
             u32::try_from(body).unwrap_or(u32::MAX),
         ));
@@ -265,7 +308,7 @@ impl<'a> Frame<'a> {
             Self::Credit { .. } => FrameType::Credit,
             Self::Ping(_) => FrameType::Ping,
             Self::Pong(_) => FrameType::Pong,
-            Self::Close(_) => FrameType::Close,
+            Self::Close { .. } => FrameType::Close,
             Self::Done => FrameType::Done,
             Self::Abort { .. } => FrameType::Abort,
         }
@@ -278,24 +321,33 @@ impl<'a> Frame<'a> {
 ///
 /// [`BufferTooSmall`] when `out` does not hold the frame.
 pub fn encode_close(
+    head: &CloseHead<'_>,
     last: impl Iterator<Item = (u16, u64)> + Clone,
     out: &mut [u8],
 ) -> Result<usize, BufferTooSmall> {
     let count = last.clone().count();
-    let body = 2 + 10 * count;
+    let text = cut(head.text, MAX_TEXT);
+    let body = 6 + 10 * count + text.len();
     let needed = HEADER_LEN + body;
     if out.len() < needed {
         return Err(BufferTooSmall { needed });
     }
     let mut writer = Writer { out, at: 0 };
     let length = u32::try_from(body).unwrap_or(u32::MAX);
-    writer.put(&Header::encode(FrameType::Close, 0, 0, length));
+    let flags = again_flag(head.again);
+    writer.put(&Header::encode(FrameType::Close, flags, 0, length));
+    writer.put(&head.code.to_be_bytes());
     writer.put(&u16::try_from(count).unwrap_or(u16::MAX).to_be_bytes());
     for (channel, sequence) in last {
         writer.put(&channel.to_be_bytes());
         writer.put(&sequence.to_be_bytes());
     }
+    writer.put(text.as_bytes());
     Ok(needed)
+}
+
+const fn again_flag(again: bool) -> u8 {
+    if again { AGAIN } else { 0 }
 }
 
 /// The longest prefix of `text` that has at most `limit` bytes and ends between characters.

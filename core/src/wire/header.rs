@@ -14,13 +14,15 @@ pub const MIN_FRAME_LIMIT: usize = 512;
 pub const MAX_FRAME_LIMIT: usize = 1 << 24;
 /// The longest HELLO or WELCOME, in bytes without the header.
 pub const MAX_GREETING: usize = 8192;
-/// The longest text in REFUSE and ABORT, in bytes.
+/// The longest text in REFUSE, CLOSE and ABORT, in bytes.
 pub const MAX_TEXT: usize = 256;
 
 /// MESSAGE flag: the message begins here.
 pub const FIRST: u8 = 0x01;
 /// MESSAGE flag: the message ends here.
 pub const LAST: u8 = 0x02;
+/// REFUSE and CLOSE flag: another attempt, another link, may fare better.
+pub const AGAIN: u8 = 0x01;
 
 /// Types from here on may be skipped by an end that does not know them.
 const IGNORABLE: u8 = 0x80;
@@ -87,7 +89,7 @@ impl FrameType {
             Self::Skip | Self::Ack | Self::Noted | Self::Ping | Self::Pong => (8, 8),
             Self::Reject => (12, 12 + crate::verdict::MAX_REASON),
             Self::Credit => (16, 16),
-            Self::Close => (2, 2 + 10 * crate::config::MAX_CHANNELS),
+            Self::Close => (6, 6 + 10 * crate::config::MAX_CHANNELS + MAX_TEXT),
             Self::Done => (0, 0),
         }
     }
@@ -120,6 +122,7 @@ impl Header {
         let kind = FrameType::from_u8(kind_byte);
         let allowed = match kind {
             Some(FrameType::Message) => FIRST | LAST,
+            Some(FrameType::Refuse | FrameType::Close) => AGAIN,
             Some(_) => 0,
             None if kind_byte >= IGNORABLE => u8::MAX,
             None => return Err(PeerMisbehaved::UnknownFrame(kind_byte)),

@@ -436,7 +436,8 @@ impl World {
                 let (channel, ledger) = &mut self.incoming[at];
                 let auto = link.is_auto(ChannelId(*channel));
                 let taken = self.meter.run(|| {
-                    let message = link.take(ChannelId(*channel)).expect("receive mode")?;
+                    // A border is no message.
+                    let message = link.take(ChannelId(*channel)).ok()??;
                     let number = message.sequence;
                     Some((number, (!auto).then_some(message)))
                 });

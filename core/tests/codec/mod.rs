@@ -1,7 +1,7 @@
 //! Frames with fields of their own, and the bytes of them.
 
 use countersign_core::wire::{
-    ChannelEntry, Decoder, Frame, FrameType, Greeting, GreetingHead, HEADER_LEN, Header,
+    ChannelEntry, CloseHead, Decoder, Frame, FrameType, Greeting, GreetingHead, HEADER_LEN, Header,
     MessageHead, Piece, SessionOutcome, VERSION, encode_close, encode_greeting,
 };
 use countersign_core::{Mode, PeerMisbehaved, Policy};
@@ -21,7 +21,7 @@ pub(crate) struct Entry {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Item {
     Greeting(FrameType, GreetingHead, Vec<Entry>),
-    Refuse(u16, u16, String),
+    Refuse(u16, u16, bool, String),
     Skip(u16, u64),
     Ack(u16, u64),
     Reject(u16, u64, u32, String),
@@ -29,7 +29,7 @@ pub(crate) enum Item {
     Credit(u16, u64, u64),
     Ping(u64),
     Pong(u64),
-    Close(Vec<(u16, u64)>),
+    Close(u32, bool, String, Vec<(u16, u64)>),
     Done,
     Abort(u16, String),
     Message(MessageHead, Vec<u8>),
@@ -111,16 +111,21 @@ impl Item {
             Self::Greeting(kind, head, entries) => {
                 encode_greeting(*kind, head, entries.iter().map(Entry::lend), out)
             }
-            Self::Close(list) => encode_close(list.iter().copied(), out),
+            Self::Close(code, again, text, list) => {
+                let (code, again) = (*code, *again);
+                let head = CloseHead { code, again, text };
+                encode_close(&head, list.iter().copied(), out)
+            }
             other => other.frame().encode(out),
         }
     }
 
     fn frame(&self) -> Frame<'_> {
         match *self {
-            Self::Refuse(channel, code, ref text) => Frame::Refuse {
+            Self::Refuse(channel, code, again, ref text) => Frame::Refuse {
                 channel,
                 code,
+                again,
                 text,
             },
             Self::Skip(channel, through) => Frame::Skip { channel, through },
@@ -156,8 +161,9 @@ impl Item {
             Frame::Refuse {
                 channel,
                 code,
+                again,
                 text,
-            } => Self::Refuse(channel, code, text.into()),
+            } => Self::Refuse(channel, code, again, text.into()),
             Frame::Skip { channel, through } => Self::Skip(channel, through),
             Frame::Ack { channel, handled } => Self::Ack(channel, handled),
             Frame::Reject {
@@ -174,7 +180,10 @@ impl Item {
             } => Self::Credit(channel, sequence, taken),
             Frame::Ping(value) => Self::Ping(value),
             Frame::Pong(value) => Self::Pong(value),
-            Frame::Close(list) => Self::Close(list.entries().collect()),
+            Frame::Close { head, list } => {
+                let text = head.text.into();
+                Self::Close(head.code, head.again, text, list.entries().collect())
+            }
             Frame::Done => Self::Done,
             Frame::Abort { code, text } => Self::Abort(code, text.into()),
         }
@@ -251,6 +260,11 @@ fn number() -> impl Strategy<Value = u64> {
 
 fn channel() -> impl Strategy<Value = u16> {
     prop_oneof![6 => 0..3_u16, 1 => any::<u16>()]
+}
+
+/// Codes of a close: half of them say that all is well.
+fn code() -> impl Strategy<Value = u32> {
+    prop_oneof![2 => Just(0), 1 => 1..4_u32, 1 => any::<u32>()]
 }
 
 /// Texts of up to `limit` bytes, in characters of one or two.
@@ -353,7 +367,8 @@ pub(crate) fn item() -> impl Strategy<Value = Item> {
     let body = prop::collection::vec(any::<u8>(), 0..300);
     prop_oneof![
         1 => greeting(),
-        1 => (channel(), any::<u16>(), text(256)).prop_map(|(c, n, t)| Item::Refuse(c, n, t)),
+        1 => (channel(), any::<u16>(), any::<bool>(), text(256))
+            .prop_map(|(c, n, a, t)| Item::Refuse(c, n, a, t)),
         2 => (channel(), number()).prop_map(|(c, n)| Item::Skip(c, n)),
         3 => (channel(), number()).prop_map(|(c, n)| Item::Ack(c, n)),
         2 => (channel(), number(), any::<u32>(), text(256))
@@ -362,7 +377,8 @@ pub(crate) fn item() -> impl Strategy<Value = Item> {
         2 => (channel(), number(), number()).prop_map(|(c, n, t)| Item::Credit(c, n, t)),
         1 => any::<u64>().prop_map(Item::Ping),
         1 => any::<u64>().prop_map(Item::Pong),
-        1 => list.prop_map(Item::Close),
+        1 => (code(), any::<bool>(), text(256), list)
+            .prop_map(|(n, a, t, l)| Item::Close(n, a, t, l)),
         1 => Just(Item::Done),
         1 => (any::<u16>(), text(256)).prop_map(|(n, t)| Item::Abort(n, t)),
         10 => message(),
@@ -426,7 +442,9 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (small(), text(256)).prop_map(|(n, t)| Step::Other(Item::Reject(1, n, 4, t))),
         2 => small().prop_map(|n| Step::Other(Item::Noted(0, n))),
         1 => (small(), number()).prop_map(|(n, t)| Step::Other(Item::Credit(1, n, t))),
-        1 => (0..12_u64).prop_map(|n| Step::Other(Item::Close(vec![(0, n)]))),
+        1 => (0..12_u64, code()).prop_map(|(n, code)| {
+            Step::Other(Item::Close(code, false, String::new(), vec![(0, n)]))
+        }),
         1 => Just(Step::Other(Item::Done)),
         1 => Just(Step::Other(Item::Ping(1))),
         1 => item().prop_map(Step::Other),

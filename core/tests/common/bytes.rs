@@ -65,16 +65,21 @@ pub(crate) fn credit(channel: u16, number: u64, taken: u64) -> Vec<u8> {
     frame(0x15, 0, channel, &body.concat())
 }
 
+/// A CLOSE that says that all is well.
 pub(crate) fn close(last: &[(u16, u64)]) -> Vec<u8> {
-    let mut body = u16::try_from(last.len())
-        .expect("short")
-        .to_be_bytes()
-        .to_vec();
+    closing(0, 0, last, b"")
+}
+
+/// A CLOSE with all of its fields.
+pub(crate) fn closing(flags: u8, code: u32, last: &[(u16, u64)], text: &[u8]) -> Vec<u8> {
+    let mut body = code.to_be_bytes().to_vec();
+    body.extend(u16::try_from(last.len()).expect("short").to_be_bytes());
     for (channel, number) in last {
         body.extend(channel.to_be_bytes());
         body.extend(number.to_be_bytes());
     }
-    frame(0x30, 0, 0, &body)
+    body.extend(text);
+    frame(0x30, flags, 0, &body)
 }
 
 pub(crate) fn done() -> Vec<u8> {
@@ -89,6 +94,13 @@ pub(crate) fn coded(kind: u8, channel: u16, code: u16, text: &[u8]) -> Vec<u8> {
         channel,
         &[&code.to_be_bytes()[..], &[0, 0], text].concat(),
     )
+}
+
+/// REFUSE with the flag that another attempt can help.
+pub(crate) fn for_now(code: u16, text: &[u8]) -> Vec<u8> {
+    let mut bytes = coded(0x03, 0xFFFF, code, text);
+    bytes[1] = 1;
+    bytes
 }
 
 /// One channel of a greeting, every field free.

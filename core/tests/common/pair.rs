@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelId, Config, Event, Instant, Life, Link, Loss, Output, Role, TakeOver,
+    ChannelId, Config, Event, Instant, Life, Link, Loss, Output, ReceiveError, Role, SessionLoss,
+    TakeOver,
 };
 
 use super::Cut;
@@ -12,6 +13,8 @@ use super::Cut;
 pub(crate) struct Pair {
     pub(crate) ends: [Link; 2],
     pub(crate) events: [Vec<Event>; 2],
+    /// The borders between sessions that [`Pair::take_all`] came to.
+    pub(crate) borders: [Vec<SessionLoss>; 2],
     pub(crate) now: Instant,
     /// The length of the buffers that output is written to.
     pub(crate) buffer: usize,
@@ -64,6 +67,7 @@ impl Pair {
         Self {
             ends,
             events: [Vec::new(), Vec::new()],
+            borders: [Vec::new(), Vec::new()],
             now,
             buffer: 65_536,
             cut,
@@ -230,12 +234,17 @@ impl Pair {
         self.now = until;
     }
 
-    /// Takes everything that waits on a channel.
+    /// Takes everything that waits on a channel, and notes the borders between it.
     pub(crate) fn take_all(&mut self, end: usize, channel: ChannelId) -> Vec<Vec<u8>> {
-        let link = &mut self.ends[end];
-        core::iter::from_fn(|| link.take(channel).expect("receive mode"))
-            .map(|message| message.payload.to_vec())
-            .collect()
+        let mut taken = Vec::new();
+        loop {
+            match self.ends[end].take(channel) {
+                Ok(Some(message)) => taken.push(message.payload.to_vec()),
+                Ok(None) => return taken,
+                Err(ReceiveError::SessionBorder(why)) => self.borders[end].push(why),
+                Err(other) => panic!("{other}"),
+            }
+        }
     }
 
     pub(crate) fn lives(&self) -> [Life; 2] {

@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelId, Config, EndReason, Event, Instant, Life, Link, Loss, Output, PeerMisbehaved, Role,
+    ChannelId, Config, EndReason, Event, Instant, Life, Link, Loss, Output, PeerMisbehaved,
+    ReceiveError, Role, SessionLoss,
 };
 
 use super::Cut;
@@ -215,6 +216,13 @@ impl Peer {
     pub(crate) fn take(&mut self) -> Option<(u64, Vec<u8>)> {
         let message = self.link.take(MAIN).expect("receive mode")?;
         Some((message.sequence, message.payload.to_vec()))
+    }
+
+    /// Takes the border that must come next on the only channel.
+    pub(crate) fn take_border(&mut self, why: SessionLoss) {
+        assert_eq!(self.link.border(MAIN), Some(why));
+        let border = Err(ReceiveError::SessionBorder(why));
+        assert_eq!(self.link.take(MAIN), border);
     }
 
     /// The link must have accused its peer of exactly this, told it so, and ended.

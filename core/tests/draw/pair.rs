@@ -38,7 +38,16 @@ fn chan(native: bool) -> impl Strategy<Value = Chan> {
 }
 
 fn close_mode() -> impl Strategy<Value = CloseMode> {
-    prop_oneof![Just(CloseMode::Drain), Just(CloseMode::Withdraw)]
+    prop_oneof![
+        Just(CloseMode::DrainBoth),
+        Just(CloseMode::Drain),
+        Just(CloseMode::Withdraw)
+    ]
+}
+
+/// Codes of a close.
+fn code() -> impl Strategy<Value = u32> {
+    prop_oneof![2 => Just(0), 1 => 1..3_u32]
 }
 
 fn space() -> impl Strategy<Value = usize> {
@@ -74,7 +83,8 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         1 => (any::<usize>(), 0..9_u64)
             .prop_map(|(channel, sequence)| Op::HandleWrong { channel, sequence }),
         1 => any::<usize>().prop_map(Op::Abandon),
-        1 => (0..2_usize, close_mode()).prop_map(|(end, mode)| Op::Close(end, mode)),
+        1 => (0..2_usize, close_mode(), code())
+            .prop_map(|(end, mode, code)| Op::Close(end, mode, code)),
         4 => micros.prop_map(Op::Pass),
         3 => Just(Op::Sleep),
         16 => (0..2_usize, bytes, piece)
@@ -89,11 +99,12 @@ fn frame_limit() -> impl Strategy<Value = usize> {
     prop_oneof![512..600_usize, 512..3000_usize, Just(16_384_usize)]
 }
 
-fn closers() -> impl Strategy<Value = [Option<CloseMode>; 2]> {
+fn closers() -> impl Strategy<Value = [Option<(CloseMode, u32)>; 2]> {
+    let close = || (close_mode(), code());
     prop_oneof![
-        close_mode().prop_map(|mode| [Some(mode), None]),
-        close_mode().prop_map(|mode| [None, Some(mode)]),
-        (close_mode(), close_mode()).prop_map(|(a, b)| [Some(a), Some(b)]),
+        close().prop_map(|close| [Some(close), None]),
+        close().prop_map(|close| [None, Some(close)]),
+        (close(), close()).prop_map(|(a, b)| [Some(a), Some(b)]),
     ]
 }
 

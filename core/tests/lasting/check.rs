@@ -113,7 +113,14 @@ impl World<'_> {
     fn check_reason(&self, at: usize, reason: &EndReason) {
         let (end, patience) = (&self.ends[at], self.case.patience());
         let holds = match reason {
-            EndReason::Closed { by_us } => end.is_closing && *by_us == end.by_us,
+            EndReason::Closed {
+                by_us,
+                ours,
+                theirs,
+            } => {
+                assert_eq!([ours, theirs], [&end.said, &end.heard_said]);
+                end.is_closing && *by_us == end.by_us
+            }
             EndReason::ClosedBeforeConnected => end.session == [0; 16],
             EndReason::Lost(Loss::CloseTooSlow) => {
                 end.is_closing && self.now >= end.closing_since + patience.close
@@ -215,8 +222,8 @@ impl World<'_> {
         });
         self.check_settled(start);
         for at in [OPENER, ACCEPTOR] {
-            if let Some(mode) = self.case.pair.closers[at] {
-                self.close(at, mode);
+            if let Some((mode, code)) = self.case.pair.closers[at] {
+                self.close(at, mode, code);
                 self.check();
             }
         }
@@ -298,7 +305,7 @@ impl World<'_> {
             for (incarnation, sender) in incarnations.iter().enumerate() {
                 for sequence in 1..=sender.msgs.len() as u64 {
                     let origin = (incarnation, sequence);
-                    let came = self.came.contains(&(channel, origin));
+                    let came = self.came.contains_key(&(channel, origin));
                     sender.check_came(sequence, came);
                 }
             }

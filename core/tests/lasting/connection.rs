@@ -28,6 +28,8 @@ pub(super) struct Connection {
     pub(super) named: Option<SessionId>,
     /// What WELCOME must say.
     pub(super) outcome: u8,
+    /// Which of the sessions that there were goes on here.
+    pub(super) session: usize,
     /// By channel: the incarnation of the sender and how many numbers it had used before.
     pub(super) origins: Vec<Option<(usize, usize)>>,
 }
@@ -46,6 +48,7 @@ impl Connection {
             is_silent: false,
             named: None,
             outcome: 0,
+            session: 0,
             origins: vec![None; channels],
         }
     }

@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use countersign_core::{Instant, Rejection, Sequence, Verdict, reject};
+use countersign_core::{Instant, Rejection, Sequence, SessionLoss, Verdict, reject};
 
 use crate::pair::case::Chan;
 
@@ -29,6 +29,28 @@ struct Item {
     state: State,
 }
 
+/// What is left of a session that is over.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Left {
+    /// Number, message, length.
+    Message(Sequence, Origin, usize),
+    Border(SessionLoss),
+}
+
+/// What taking gives.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Taken {
+    Nothing,
+    Border(SessionLoss),
+    Message {
+        number: Sequence,
+        origin: Origin,
+        length: usize,
+        /// Whether taking it is handling it.
+        handles: bool,
+    },
+}
+
 /// What a link gets on one channel, across its sessions.
 #[derive(Debug)]
 pub(crate) struct Receiver {
@@ -38,10 +60,13 @@ pub(crate) struct Receiver {
     received: u64,
     partial: usize,
     items: Vec<Item>,
-    /// What is left of earlier sessions: number, message, length.
-    left: VecDeque<(Sequence, Origin, usize)>,
+    /// What is left of earlier sessions.
+    left: VecDeque<Left>,
     cut_short: bool,
     abandoned: bool,
+    /// Which session the last message that was taken was of, and how many borders were since.
+    last_session: Option<usize>,
+    borders: usize,
     pub(crate) delivered: u64,
     /// Arrivals that the application has not been told of.
     unread: bool,
@@ -70,6 +95,8 @@ impl Receiver {
             left: VecDeque::new(),
             cut_short: false,
             abandoned: false,
+            last_session: None,
+            borders: 0,
             delivered: 0,
             unread: false,
             heard: None,
@@ -149,22 +176,39 @@ impl Receiver {
         assert_eq!(item.map(|item| &item.state), Some(&said));
     }
 
-    /// The session is over.
-    pub(crate) fn start_over(&mut self) {
-        let mut bytes: usize = self.left.iter().map(|(_, _, length)| length).sum();
+    /// What is left of earlier sessions, in messages and bytes.
+    fn left_over(&self) -> (usize, usize) {
+        let length = |left: &Left| match left {
+            Left::Message(_, _, length) => Some(*length),
+            Left::Border(_) => None,
+        };
+        let lengths = self.left.iter().filter_map(length);
+        (lengths.clone().count(), lengths.sum())
+    }
+
+    /// The session is over; what comes next belongs to another, which the application is to see.
+    pub(crate) fn start_over(&mut self, border: Option<SessionLoss>) {
+        let (mut count, mut bytes) = self.left_over();
         for item in core::mem::take(&mut self.items) {
             if item.state != State::Queued {
                 continue;
             }
-            let count = u32::try_from(self.left.len()).expect("few");
-            let full =
-                count >= self.chan.window.0 || bytes + item.length > self.chan.window_bytes();
+            let messages = usize::try_from(self.chan.window.0).expect("few");
+            let full = count >= messages || bytes + item.length > self.chan.window_bytes();
             self.cut_short |= full;
             if !self.cut_short {
-                bytes += item.length;
+                (count, bytes) = (count + 1, bytes + item.length);
                 let number = self.base + item.number;
-                self.left.push_back((number, item.origin, item.length));
+                let left = Left::Message(number, item.origin, item.length);
+                self.left.push_back(left);
             }
+        }
+        if let Some(why) = border.filter(|_| !self.abandoned) {
+            if matches!(self.left.back(), Some(Left::Border(_))) {
+                self.left.pop_back();
+            }
+            self.left.push_back(Left::Border(why));
+            self.unread = true;
         }
         self.base += self.received;
         self.received = 0;
@@ -175,24 +219,61 @@ impl Receiver {
 
     pub(crate) fn queued(&self) -> usize {
         let queued = |item: &&Item| item.state == State::Queued;
-        self.left.len() + self.items.iter().filter(queued).count()
+        self.left_over().0 + self.items.iter().filter(queued).count()
     }
 
-    /// What `take` must give: the number here, the message, its length, and whether that is
-    /// handling it.
-    pub(crate) fn take(&mut self) -> Option<(Sequence, Origin, usize, bool)> {
-        if let Some((number, origin, length)) = self.left.pop_front() {
-            self.cut_short &= !self.left.is_empty();
-            self.delivered += 1;
-            return Some((number, origin, length, false));
+    /// The border that `take` must give next.
+    pub(crate) fn border(&self) -> Option<SessionLoss> {
+        match self.left.front() {
+            Some(Left::Border(why)) => Some(*why),
+            _ => None,
+        }
+    }
+
+    /// What `take` must give.
+    pub(crate) fn take(&mut self) -> Taken {
+        match self.left.pop_front() {
+            Some(Left::Border(why)) => {
+                self.borders += 1;
+                return Taken::Border(why);
+            }
+            Some(Left::Message(number, origin, length)) => {
+                self.cut_short &= self.left_over().0 > 0;
+                self.delivered += 1;
+                return Taken::Message {
+                    number,
+                    origin,
+                    length,
+                    handles: false,
+                };
+            }
+            None => {}
         }
         let manual = self.chan.manual;
         let mut items = self.items.iter_mut();
-        let item = items.find(|item| item.state == State::Queued)?;
+        let Some(item) = items.find(|item| item.state == State::Queued) else {
+            return Taken::Nothing;
+        };
         item.state = if manual { State::Taken } else { State::Handled };
         self.delivered += 1;
-        let number = self.base + item.number;
-        Some((number, item.origin, item.length, !manual))
+        Taken::Message {
+            number: self.base + item.number,
+            origin: item.origin,
+            length: item.length,
+            handles: !manual,
+        }
+    }
+
+    /// A message of this session was taken: none but a border parts it from those of another.
+    pub(crate) fn check_place(&mut self, session: usize) {
+        let borders = core::mem::take(&mut self.borders);
+        if let Some(last) = self.last_session.replace(session) {
+            // Where nothing came between, one border stands for several; each counts if taken.
+            let most = session.checked_sub(last).expect("sessions in order");
+            let least = most.min(1);
+            let holds = (least..=most).contains(&borders);
+            assert!(holds, "{borders} borders from session {last} to {session}");
+        }
     }
 
     /// The numbers that wait for a word of the application.
@@ -259,13 +340,14 @@ impl Receiver {
     }
 
     pub(crate) fn readable(&mut self) {
-        assert!(self.queued() > 0, "told of messages where there are none");
+        let is_there = self.queued() > 0 || self.border().is_some();
+        assert!(is_there, "told of messages where there are none");
         self.unread = false;
     }
 
     pub(crate) fn check_read(&self) {
         assert!(!self.silent, "not told of silence");
-        let read = !self.unread || self.queued() == 0;
+        let read = !self.unread || (self.queued() == 0 && self.border().is_none());
         assert!(read, "not told of a message");
     }
 }

@@ -1,6 +1,8 @@
 //! What happens to connections, and what the frames on them mean to the models.
 
-use countersign_core::{EndReason, Life, Link, Loss, SessionId, TakeOver, Visit};
+use countersign_core::{
+    CloseReason, EndReason, Life, Link, Loss, SessionId, SessionLoss, TakeOver, Visit,
+};
 
 use super::connection::Connection;
 use super::world::{ACCEPTOR, End, OPENER, World};
@@ -282,12 +284,21 @@ impl World<'_> {
         match seen {
             Seen::Greeting(greeted) if at == OPENER => self.hear_welcome(connection, greeted),
             Seen::Greeting(greeted) => self.hear_hello(connection, greeted),
-            Seen::Close(_) if !self.ends[at].is_closing => {
+            Seen::Close((code, text, again), _) => {
                 let end = &mut self.ends[at];
-                end.is_closing = true;
-                end.closing_since = now;
-                end.owes.insert("peer closing");
-                self.withdraw(at);
+                if end.heard_said.is_all_well() {
+                    end.heard_said = CloseReason {
+                        code: u32::try_from(*code).expect("four bytes"),
+                        text: text.clone(),
+                        again: *again,
+                    };
+                }
+                if !end.is_closing {
+                    end.is_closing = true;
+                    end.closing_since = now;
+                    end.owes.insert("peer closing");
+                    self.withdraw(at);
+                }
             }
             Seen::Ack { channel, .. } | Seen::Reject { channel, .. } => {
                 self.sender(*channel).answered(seen);
@@ -306,7 +317,8 @@ impl World<'_> {
                 let refused = receiver.arrive(now, (*first, *last), *length, origin);
                 if *last {
                     let came = from.origin(channel, receiver.figures()[1]);
-                    assert!(self.came.insert((channel, came)), "{came:?} came twice");
+                    let earlier = self.came.insert((channel, came), from.session);
+                    assert!(earlier.is_none(), "{came:?} came twice");
                 }
                 if let Some((origin, verdict)) = refused {
                     self.decide(channel, origin, verdict);
@@ -336,7 +348,11 @@ impl World<'_> {
                     let known = (handled != u64::MAX).then_some(handled);
                     self.sender(channel).lose(known);
                 }
-                self.lose_session(OPENER);
+                let why = match welcome.outcome {
+                    2 => SessionLoss::NotKnown,
+                    _ => SessionLoss::TooOld,
+                };
+                self.lose_session(OPENER, why);
                 self.begin_session(OPENER, welcome);
             }
         }
@@ -352,16 +368,17 @@ impl World<'_> {
             for channel in self.sending(ACCEPTOR) {
                 self.sender(channel).lose(None);
             }
-            self.lose_session(ACCEPTOR);
+            self.lose_session(ACCEPTOR, SessionLoss::StartedAnew);
         }
         let named = id(&hello.session) != [0; 16];
         self.connections[connection].outcome = if named { 2 } else { 0 };
         self.begin_session(ACCEPTOR, hello);
     }
 
-    fn lose_session(&mut self, at: usize) {
+    fn lose_session(&mut self, at: usize, why: SessionLoss) {
+        let border = (!self.ends[at].ever_done).then_some(why);
         for channel in self.receiving(at) {
-            self.receivers[channel].start_over();
+            self.receivers[channel].start_over(border);
         }
         self.ends[at].named = None;
     }
@@ -433,9 +450,14 @@ impl World<'_> {
                 reason,
             } => self.receivers[*channel].check_rejection(*sequence, *code, reason),
             Seen::Greeting(greeted) => self.check_greeting(at, connection, greeted),
-            Seen::Close(list) => {
-                let named = &mut self.ends[at].named;
-                assert_eq!(named.get_or_insert_with(|| list.clone()), list);
+            Seen::Close((code, text, again), list) => {
+                let end = &mut self.ends[at];
+                assert_eq!(end.named.get_or_insert_with(|| list.clone()), list);
+                let said = &end.said;
+                assert_eq!(
+                    (u64::from(said.code), &said.text, &said.again),
+                    (*code, text, again)
+                );
             }
             Seen::Done => self.ends[at].ever_done = true,
             _ => {}
@@ -453,6 +475,11 @@ impl World<'_> {
             u8::from(connection.named.is_some())
         } else {
             assert_eq!(said.outcome, connection.outcome);
+            let known = self.held.iter().position(|held| *held == session);
+            connection.session = known.unwrap_or_else(|| {
+                self.held.push(session);
+                self.held.len() - 1
+            });
             connection.outcome
         };
         let gone = connection.named.and_then(|named| self.gone.get(&named));

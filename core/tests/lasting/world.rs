@@ -4,16 +4,17 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_core::{
-    ChannelId, CloseMode, Event, Instant, Life, Link, Loss, Output, ReceiveError, Rejection, Role,
-    SendError, SessionId, Sessions, Verdict,
+    ChannelId, CloseMode, CloseReason, Event, Instant, Life, Link, Loss, Output, ReceiveError,
+    Rejection, Role, SendError, SessionId, Sessions, Verdict,
 };
 
 use super::case::{Happens, LastingCase};
 use super::connection::Connection;
-use super::receiver::{Origin, Receiver};
+use super::receiver::{Origin, Receiver, Taken};
 use super::sender::Sender;
 use crate::pair::case::Op;
 use crate::pair::model::payload;
+use crate::pair::world::reason;
 
 pub(super) const OPENER: usize = 0;
 pub(super) const ACCEPTOR: usize = 1;
@@ -38,6 +39,9 @@ pub(super) struct End {
     pub(super) by_us: bool,
     pub(super) closing_since: Instant,
     pub(super) ever_done: bool,
+    /// What it says with its close, and the worst that it has heard.
+    pub(super) said: CloseReason,
+    pub(super) heard_said: CloseReason,
     /// What its CLOSE has named in this session.
     pub(super) named: Option<Vec<(usize, u64)>>,
     /// When the connection was lost without which it is.
@@ -68,6 +72,8 @@ impl End {
             by_us: false,
             closing_since: Instant::ZERO,
             ever_done: false,
+            said: CloseReason::ALL_WELL,
+            heard_said: CloseReason::ALL_WELL,
             named: None,
             lost_at: None,
             was_dropped: false,
@@ -98,8 +104,10 @@ pub(crate) struct World<'a> {
     pub(super) sessions: Sessions<()>,
     /// What sessions that are over had settled, by channel.
     pub(super) gone: BTreeMap<SessionId, Vec<u64>>,
-    /// All messages that have come, by channel.
-    pub(super) came: BTreeSet<(usize, Origin)>,
+    /// All messages that have come, by channel, and in which of the sessions that there were.
+    pub(super) came: BTreeMap<(usize, Origin), usize>,
+    /// The sessions in the order of their beginning.
+    pub(super) held: Vec<SessionId>,
     seeds: u64,
     #[cfg(feature = "planted")]
     mistake: Option<countersign_core::Planted>,
@@ -124,7 +132,8 @@ impl<'a> World<'a> {
             visitor: None,
             sessions: Sessions::default(),
             gone: BTreeMap::new(),
-            came: BTreeSet::new(),
+            came: BTreeMap::new(),
+            held: Vec::new(),
             seeds: 1,
             #[cfg(feature = "planted")]
             mistake: None,
@@ -281,7 +290,7 @@ impl<'a> World<'a> {
             } => self.reject(channel % count, which, code, reason),
             Op::HandleWrong { channel, sequence } => self.handle_wrong(channel % count, sequence),
             Op::Abandon(channel) => self.abandon(channel % count),
-            Op::Close(end, mode) => self.close(end, mode),
+            Op::Close(end, mode, code) => self.close(end, mode, code),
             Op::Pass(micros) => self.pass(self.now + Duration::from_micros(micros)),
             Op::Sleep => self.sleep(),
             Op::Move { from, bytes, piece } => drop(self.carry(from, bytes, piece)),
@@ -323,17 +332,34 @@ impl<'a> World<'a> {
     pub(super) fn take(&mut self, channel: usize) -> bool {
         let at = 1 - self.sends(channel);
         let id = self.id(channel, at);
-        let got = self.ends[at].link.take(id).expect("receive mode");
-        let got = got.map(|message| (message.sequence, message.payload.to_vec()));
-        let Some((number, origin, length, handled)) = self.receivers[channel].take() else {
-            assert_eq!(got, None);
-            return false;
+        let link = &mut self.ends[at].link;
+        assert_eq!(link.border(id), self.receivers[channel].border());
+        let got = link.take(id);
+        let (number, origin, length, handles) = match self.receivers[channel].take() {
+            Taken::Nothing => {
+                assert_eq!(got, Ok(None));
+                return false;
+            }
+            Taken::Border(why) => {
+                assert_eq!(got, Err(ReceiveError::SessionBorder(why)));
+                return true;
+            }
+            Taken::Message {
+                number,
+                origin,
+                length,
+                handles,
+            } => (number, origin, length, handles),
         };
+        let got = got.expect("no border here");
+        let got = got.map(|message| (message.sequence, message.payload.to_vec()));
         let expected = (number, message(channel, origin, length));
         assert!(got == Some(expected), "took {got:?}, not {number}");
-        if handled {
+        if handles {
             self.decide(channel, origin, Verdict::Handled);
         }
+        let session = self.came[&(channel, origin)];
+        self.receivers[channel].check_place(session);
         true
     }
 
@@ -392,18 +418,22 @@ impl<'a> World<'a> {
         let at = 1 - self.sends(channel);
         let id = self.id(channel, at);
         assert_eq!(self.ends[at].link.abandon(id), Ok(()));
+        self.turn_away(channel);
+    }
+
+    fn turn_away(&mut self, channel: usize) {
         for (origin, verdict) in self.receivers[channel].abandon() {
             self.decide(channel, origin, verdict);
         }
     }
 
-    pub(super) fn close(&mut self, at: usize, mode: CloseMode) {
+    pub(super) fn close(&mut self, at: usize, mode: CloseMode, code: u32) {
         let now = self.now;
         let end = &mut self.ends[at];
         let is_up = matches!(end.link.life(), Life::Open | Life::Closing);
         let finishing = end.link.life() == Life::Finishing;
         end.link.handle_now(now);
-        end.link.close(mode);
+        end.link.close_with(mode, reason(code));
         if end.is_over || finishing || (!is_up && end.session == [0; 16]) {
             return self.note(at);
         }
@@ -412,8 +442,16 @@ impl<'a> World<'a> {
             end.by_us = true;
             end.closing_since = now;
         }
+        if end.said == CloseReason::ALL_WELL && !end.ever_done {
+            end.said = reason(code);
+        }
         if end.by_us && mode == CloseMode::Withdraw {
             self.withdraw(at);
+        }
+        if mode != CloseMode::DrainBoth {
+            for channel in self.receiving(at) {
+                self.turn_away(channel);
+            }
         }
         self.note(at);
     }

@@ -93,7 +93,8 @@ pub(crate) enum Op {
         sequence: u64,
     },
     Abandon(usize),
-    Close(usize, CloseMode),
+    /// With a code.
+    Close(usize, CloseMode, u32),
     /// Microseconds.
     Pass(u64),
     /// Sleeps to the next deadline exactly.
@@ -127,8 +128,8 @@ pub(crate) struct Case {
     pub(crate) unwatched: bool,
     pub(crate) ack_delay: u64,
     pub(crate) ops: Vec<Op>,
-    /// Who closes at the end, and how.
-    pub(crate) closers: [Option<CloseMode>; 2],
+    /// Who closes at the end, how, and with which code.
+    pub(crate) closers: [Option<(CloseMode, u32)>; 2],
     pub(crate) last_space: usize,
     /// Whatever arrives comes byte by byte. No result may depend on it.
     pub(crate) byte_by_byte: bool,

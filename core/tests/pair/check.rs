@@ -61,7 +61,13 @@ impl World<'_> {
         let patience = self.case.patience();
         let holds = match reason {
             // In `tlsstream` every end of the connection between messages is a close.
-            EndReason::Closed { by_us } => {
+            EndReason::Closed {
+                by_us,
+                ours,
+                theirs,
+            } => {
+                // Every end hears what the other has said.
+                assert_eq!([ours, theirs], [&end.said, &end.heard_said]);
                 *by_us == end.by_us && (end.by_us || peer.by_us || !self.native())
             }
             EndReason::ClosedBeforeConnected => true,
@@ -91,11 +97,11 @@ impl World<'_> {
         }
         for at in [0, 1] {
             // Without a connection there is nothing to wait for.
-            let mode = match self.case.closers[at] {
+            let (mode, code) = match self.case.closers[at] {
                 None if self.ends[at].connected == 2 => continue,
-                mode => mode.unwrap_or_default(),
+                close => close.unwrap_or_default(),
             };
-            self.close(at, mode);
+            self.close(at, mode, code);
             self.check();
         }
         self.drive(|world| world.ends.iter().all(|end| end.link.life() == Life::Ended));
@@ -105,6 +111,19 @@ impl World<'_> {
             self.check_report(at);
         }
         assert!(self.models.iter().all(Model::is_settled));
+        // What one end has said is what the other has heard.
+        if let [
+            Some(EndReason::Closed { ours, theirs, .. }),
+            Some(EndReason::Closed {
+                ours: said,
+                theirs: heard,
+                ..
+            }),
+        ] = [0, 1].map(|at| self.ends[at].link.end_reason())
+            && self.native()
+        {
+            assert_eq!([ours, said], [heard, theirs]);
+        }
     }
 
     fn check_settled(&self, start: Instant) {

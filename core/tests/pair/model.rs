@@ -388,6 +388,10 @@ impl Model {
     /// The receiver has got something from the wire.
     pub(crate) fn received(&mut self, now: Instant, seen: &Seen) {
         if let Seen::Data { last: true, .. } = seen {
+            if self.abandoned && !self.native {
+                // Nobody looks at what comes: it can't be rejected, and must not be confirmed.
+                return;
+            }
             self.heard = Some(now);
             let sequence = self.begun[self.arrived];
             self.arrived += 1;

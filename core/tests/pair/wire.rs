@@ -36,14 +36,17 @@ pub(crate) enum Seen {
         channel: usize,
         sequence: u64,
     },
-    /// Channels and their last numbers.
-    Close(Vec<(usize, u64)>),
+    /// What it says, and channels with their last numbers.
+    Close(Said, Vec<(usize, u64)>),
     Done,
     /// PING, PONG.
     Other,
     /// REFUSE or ABORT, which two honest ends never need.
     Complaint,
 }
+
+/// What a CLOSE says but for its numbers: its code, its text, and whether again.
+pub(crate) type Said = (u64, String, bool);
 
 /// What a greeting says of sessions.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -183,7 +186,10 @@ impl Observer {
             },
             0x30 => {
                 let entry = |entry: &[u8]| (length(&entry[..2]), number(&entry[2..]));
-                Seen::Close(body[2..].chunks(10).map(entry).collect())
+                let (list, text) = body[6..].split_at(10 * length(&body[4..6]));
+                let text = String::from_utf8(text.to_vec()).expect("UTF-8");
+                let said = (number(&body[..4]), text, frame[1] == 1);
+                Seen::Close(said, list.chunks(10).map(entry).collect())
             }
             0x31 => Seen::Done,
             0x20 | 0x21 => Seen::Other,

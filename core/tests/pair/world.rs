@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use countersign_core::{
-    ChannelId, CloseMode, Dialect, Event, Instant, Life, Link, Loss, Output, ReceiveError,
-    Rejection, Role, SendError, Verdict,
+    ChannelId, CloseMode, CloseReason, Dialect, Event, Instant, Life, Link, Loss, Output,
+    ReceiveError, Rejection, Role, SendError, Verdict,
 };
 
 use super::case::{Case, Op};
@@ -48,6 +48,19 @@ pub(super) struct End {
     pub(super) connected_told: bool,
     pub(super) closing_told: bool,
     pub(super) ended_told: bool,
+    /// What it says with its close, what it has heard, and whether it has said DONE.
+    pub(super) said: CloseReason,
+    pub(super) heard_said: CloseReason,
+    pub(super) done: bool,
+}
+
+/// What is said with a code.
+pub(crate) fn reason(code: u32) -> CloseReason {
+    match code {
+        0 => CloseReason::ALL_WELL,
+        1 => CloseReason::new(1, "because"),
+        _ => CloseReason::new(code, "").again(),
+    }
 }
 
 pub(crate) struct World<'a> {
@@ -83,6 +96,9 @@ impl<'a> World<'a> {
                 connected_told: false,
                 closing_told: false,
                 ended_told: false,
+                said: CloseReason::ALL_WELL,
+                heard_said: CloseReason::ALL_WELL,
+                done: false,
             }
         };
         let model = |(at, chan)| Model::new(chan, at, case.dialect);
@@ -143,7 +159,7 @@ impl<'a> World<'a> {
             }
             Op::HandleWrong { channel, sequence } => self.handle_wrong(channel % count, sequence),
             Op::Abandon(channel) => self.abandon(channel % count),
-            Op::Close(end, mode) => self.close(end, mode),
+            Op::Close(end, mode, code) => self.close(end, mode, code),
             Op::Pass(micros) => self.pass(self.now + core::time::Duration::from_micros(micros)),
             Op::Sleep => self.sleep(),
             Op::Move { from, bytes, piece } => drop(self.carry(from, bytes, piece)),
@@ -264,19 +280,19 @@ impl<'a> World<'a> {
         let at = self.receiver(channel);
         let id = self.id(channel, at);
         if !self.native() {
-            self.closing(at, CloseMode::Withdraw);
+            self.closing(at, CloseMode::Withdraw, 0);
         }
         assert_eq!(self.ends[at].link.abandon(id), Ok(()));
         self.models[channel].abandon();
     }
 
-    pub(super) fn close(&mut self, at: usize, mode: CloseMode) {
-        self.closing(at, mode);
-        self.ends[at].link.close(mode);
+    pub(super) fn close(&mut self, at: usize, mode: CloseMode, code: u32) {
+        self.closing(at, mode, code);
+        self.ends[at].link.close_with(mode, reason(code));
     }
 
     /// What a close means to the models.
-    fn closing(&mut self, at: usize, mode: CloseMode) {
+    fn closing(&mut self, at: usize, mode: CloseMode, code: u32) {
         let end = &mut self.ends[at];
         let withdraws = match end.stage {
             Stage::Before | Stage::Over => return,
@@ -288,8 +304,20 @@ impl<'a> World<'a> {
             }
             Stage::Closing => end.by_us,
         };
-        if withdraws && mode == CloseMode::Withdraw && end.link.life() != Life::Finishing {
+        if end.link.life() == Life::Finishing {
+            return;
+        }
+        if end.said == CloseReason::ALL_WELL && !end.done {
+            end.said = reason(code);
+        }
+        if withdraws && mode == CloseMode::Withdraw {
             self.withdraw(at);
+        }
+        if mode != CloseMode::DrainBoth {
+            let theirs = self.models.iter_mut();
+            theirs
+                .filter(|model| model.chan.sender != at)
+                .for_each(Model::abandon);
         }
     }
 
@@ -402,6 +430,7 @@ impl<'a> World<'a> {
         for seen in self.ends[at].out.feed(bytes) {
             match seen {
                 Seen::Complaint => panic!("an honest end complains"),
+                Seen::Done => self.ends[at].done = true,
                 Seen::Data { channel, .. } => {
                     let model = &mut self.models[channel];
                     assert_eq!(model.chan.sender, at);
@@ -469,10 +498,17 @@ impl<'a> World<'a> {
                     }
                 }
             }
-            Seen::Close(_) if self.ends[at].stage == Stage::Open => {
-                self.ends[at].stage = Stage::Closing;
-                self.ends[at].closing_since = self.now;
-                self.withdraw(at);
+            Seen::Close((code, text, again), _) => {
+                self.ends[at].heard_said = CloseReason {
+                    code: u32::try_from(*code).expect("four bytes"),
+                    text: text.clone(),
+                    again: *again,
+                };
+                if self.ends[at].stage == Stage::Open {
+                    self.ends[at].stage = Stage::Closing;
+                    self.ends[at].closing_since = self.now;
+                    self.withdraw(at);
+                }
             }
             Seen::Ack { channel, .. } | Seen::Reject { channel, .. } => {
                 self.models[*channel].answered(seen);

@@ -4,10 +4,10 @@ use core::time::Duration;
 
 use countersign_core::{
     ChannelConfig, Config, Dialect, EndReason, Event, Incompatible, Instant, Life, Link, Loss,
-    Output, PeerMisbehaved, Reconnect, RetryLimit, Role, TakeOver, Visit, refuse,
+    Output, PeerMisbehaved, Reconnect, Refusal, RetryLimit, Role, TakeOver, Visit, refuse,
 };
 
-use crate::common::bytes::{Entry, Greeting, coded, message};
+use crate::common::bytes::{Entry, Greeting, for_now, message};
 
 const NOW: Instant = Instant::from_micros(1_000_000);
 const WHY: &str = "no more than three";
@@ -50,8 +50,7 @@ fn naming(session: [u8; 16]) -> Vec<u8> {
 }
 
 fn busy() -> EndReason {
-    let text = WHY.to_owned();
-    EndReason::Busy { text }
+    EndReason::TurnedAway(Refusal::busy(WHY))
 }
 
 #[test]
@@ -93,15 +92,15 @@ fn who_is_one_too_many_is_told() {
     for hello in [hello(), naming([7; 16])] {
         let mut guest = visitor(&receiver(), 1);
         guest.handle_input(NOW, &hello);
-        guest.refuse_busy(NOW, WHY);
+        guest.refuse(NOW, &Refusal::busy(WHY));
         assert_eq!(guest.end_reason(), Some(&busy()));
         assert!(!busy().is_orderly() && !busy().can_retry());
         assert_eq!(
             busy().to_string(),
-            "there was no room for the peer: no more than three"
+            "the peer was turned away: no more than three (code 5)"
         );
         assert_eq!(events(&mut guest), [Event::Ended]);
-        let refusal = coded(0x03, 0xFFFF, refuse::BUSY, WHY.as_bytes());
+        let refusal = for_now(refuse::BUSY, WHY.as_bytes());
         assert_eq!(said(&mut guest), refusal);
         assert_eq!(guest.poll_output(NOW, &mut [0; 300]), Output::End);
     }
@@ -120,7 +119,7 @@ fn a_declaration_that_does_not_fit_is_refused_as_such() {
         guest.handle_input(NOW, &greeting.bytes());
         // Whose session it is may be another link's business; a new one needs no word.
         assert_eq!(guest.visit().is_some(), session[0] != 0);
-        guest.refuse_busy(NOW, WHY);
+        guest.refuse(NOW, &Refusal::busy(WHY));
         let expected = Incompatible::ChannelMissing {
             channel: "more".to_owned(),
             here: true,
@@ -133,7 +132,7 @@ fn a_declaration_that_does_not_fit_is_refused_as_such() {
     for greeting in [Greeting::hello(&twice), Greeting::naming([7; 16], &twice)] {
         let mut guest = visitor(&receiver(), 1);
         guest.handle_input(NOW, &greeting.bytes());
-        guest.refuse_busy(NOW, WHY);
+        guest.refuse(NOW, &Refusal::busy(WHY));
         let expected = EndReason::Peer(PeerMisbehaved::Greeting);
         assert_eq!(guest.end_reason(), Some(&expected));
     }
@@ -152,7 +151,7 @@ fn nothing_comes_between_hello_and_the_word() {
         // It is too late for a word.
         let ended = guest.clone();
         guest.admit(NOW, None);
-        guest.refuse_busy(NOW, WHY);
+        guest.refuse(NOW, &Refusal::busy(WHY));
         assert!(guest == ended);
     }
     let mut guest = visitor(&receiver(), 1);
@@ -174,7 +173,7 @@ fn a_word_that_nobody_waits_for_changes_nothing() {
     for link in [&mut early, &mut open, &mut opener] {
         let before = link.clone();
         link.admit(NOW, None);
-        link.refuse_busy(NOW, WHY);
+        link.refuse(NOW, &Refusal::busy(WHY));
         assert!(*link == before);
     }
 }
@@ -203,10 +202,10 @@ fn an_opener_that_was_refused_gets_in_later() {
     for _ in 0..20 {
         let mut guest = knock(&mut opener, NOW);
         assert_eq!(guest.visit(), Some(Visit::New));
-        guest.refuse_busy(NOW, WHY);
+        guest.refuse(NOW, &Refusal::busy(WHY));
         opener.handle_input(NOW, &said(&mut guest));
         assert_eq!(opener.life(), Life::Offline);
-        assert_eq!(opener.last_loss(), Some(Loss::Busy));
+        assert_eq!(opener.last_loss(), Some(Loss::Refused));
         assert!(opener.poll_deadline().is_some() && !opener.wants_connection());
     }
     assert_eq!(events(&mut opener), []);
@@ -231,11 +230,10 @@ fn an_opener_that_does_not_try_again_ends() {
         for _ in 0..attempts {
             assert_ne!(opener.life(), Life::Ended);
             let mut guest = knock(&mut opener, NOW);
-            guest.refuse_busy(NOW, WHY);
+            guest.refuse(NOW, &Refusal::busy(WHY));
             opener.handle_input(NOW, &said(&mut guest));
         }
-        let (code, text) = (refuse::BUSY, WHY.to_owned());
-        let expected = EndReason::Refused { code, text };
+        let expected = EndReason::Refused(Refusal::busy(WHY));
         assert_eq!(opener.end_reason(), Some(&expected));
         assert!(expected.can_retry());
     }
@@ -261,9 +259,9 @@ fn a_returning_peer_needs_no_room() {
     events(&mut opener);
     let mut guest = knock(&mut opener, NOW);
     assert_eq!(link.take_over(NOW, &mut guest), TakeOver::NotMine);
-    guest.refuse_busy(NOW, WHY);
+    guest.refuse(NOW, &Refusal::busy(WHY));
     opener.handle_input(NOW, &said(&mut guest));
-    assert_eq!(opener.last_loss(), Some(Loss::Busy));
+    assert_eq!(opener.last_loss(), Some(Loss::Refused));
     assert_eq!(events(&mut opener), []);
     let mut guest = knock(&mut opener, NOW);
     assert_eq!(guest.visit(), Some(Visit::Returns(session)));
@@ -289,7 +287,7 @@ fn in_the_tlsstream_dialect_the_stream_waits() {
     assert_eq!(said(&mut guest), b"OK!");
     assert_eq!(guest.waiting(countersign_core::ChannelId(0)), 1);
     // There are no words for a refusal.
-    refused.refuse_busy(NOW, WHY);
+    refused.refuse(NOW, &Refusal::busy(WHY));
     assert_eq!(refused.end_reason(), Some(&busy()));
     assert_eq!(said(&mut refused), []);
     assert_eq!(refused.waiting(countersign_core::ChannelId(0)), 0);
@@ -306,11 +304,11 @@ fn in_the_tlsstream_dialect_the_stream_waits() {
         guest.admit(NOW, None);
         said(&mut guest);
         let expected = match in_order {
-            true => EndReason::Closed { by_us: false },
+            true => EndReason::closed(false),
             false => EndReason::Lost(Loss::PeerLeft),
         };
         assert_eq!(guest.end_reason(), Some(&expected), "{input:?}");
-        refused.refuse_busy(NOW, WHY);
+        refused.refuse(NOW, &Refusal::busy(WHY));
         assert_eq!(refused.end_reason(), Some(&busy()));
         assert_eq!(refused.poll_output(NOW, &mut [0; 9]), Output::End);
         assert!(!refused.wants_connection());

@@ -13,8 +13,8 @@ use crate::common::bytes::{
 use crate::common::pair::{ACCEPTOR, OPENER, Pair, paired};
 use crate::common::peer::{MAIN, Peer, against, against_receiver, against_sender};
 
-const BY_US: EndReason = EndReason::Closed { by_us: true };
-const BY_PEER: EndReason = EndReason::Closed { by_us: false };
+const BY_US: EndReason = EndReason::closed(true);
+const BY_PEER: EndReason = EndReason::closed(false);
 
 fn receiver() -> Config {
     Config::new().channel(ChannelConfig::receive("main"))
@@ -146,8 +146,8 @@ fn close_lists_are_complete_and_true() {
     );
     // More than a link can have, in a body that holds them.
     against_receiver(&receiver(), |peer| {
-        let mut body = vec![0, 65];
-        body.extend([0; 640]);
+        let mut body = vec![0, 0, 0, 0, 0, 65];
+        body.extend([0; 650]);
         let bytes = crate::common::bytes::frame(0x30, 0, 0, &body);
         peer.refuses(&bytes, PeerMisbehaved::CloseList, 5);
     });
@@ -182,7 +182,7 @@ fn done_waits_for_everything() {
     let manual = Config::new().channel(ChannelConfig::receive("main").manual());
     against_receiver(&manual, |peer| {
         peer.takes(&[message(0, 1, b"x"), message(0, 2, b"y")].concat());
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(CloseMode::DrainBoth);
         assert_eq!(peer.say(), close(&[]));
         peer.takes(&close(&[(0, 2)]));
         assert_eq!(peer.say(), []);
@@ -242,11 +242,11 @@ fn done_too_early_is_a_violation() {
 /// A receiver that has heard DONE and not said it.
 fn peer_is_done(peer: &mut Peer) {
     peer.takes(&close(&[(0, 0)]));
-    let mut buffer = [0; 10];
+    let mut buffer = [0; 14];
     // Room for CLOSE and for nothing else.
     assert_eq!(
         peer.link.poll_output(peer.now, &mut buffer),
-        countersign_core::Output::Written(10)
+        countersign_core::Output::Written(14)
     );
     peer.takes(&done());
 }
@@ -327,21 +327,16 @@ fn either_end_or_both_close() {
                 pair.send(OPENER, MAIN, b"busy");
             }
             for end in closing {
-                pair.ends[*end].close(CloseMode::Drain);
+                pair.ends[*end].close(CloseMode::DrainBoth);
             }
             while pair.lives() != [Life::Ended; 2] {
                 pair.run();
                 pair.take_all(ACCEPTOR, MAIN);
                 pair.pass(Duration::from_millis(1));
             }
-            let by = |end| {
-                if closing.contains(&end) {
-                    &BY_US
-                } else {
-                    &BY_PEER
-                }
-            };
-            assert_eq!(reasons(pair), [Some(by(OPENER)), Some(by(ACCEPTOR))]);
+            let by = |end| EndReason::closed(closing.contains(&end));
+            let expected = [by(OPENER), by(ACCEPTOR)];
+            assert_eq!(reasons(pair), expected.each_ref().map(Some));
             let report = pair.ends[OPENER].report()[0].verdicts;
             let handled = if closing.contains(&OPENER) { 100 } else { 1 };
             assert_eq!(report[VerdictKind::Handled], handled);
@@ -375,7 +370,7 @@ fn both_close_with_messages_both_ways() {
             pair.send(ACCEPTOR, back, b"back");
         }
         for end in &mut pair.ends {
-            end.close(CloseMode::Drain);
+            end.close(CloseMode::DrainBoth);
         }
         let mut taken = 0;
         while pair.lives() != [Life::Ended; 2] {
@@ -500,9 +495,7 @@ fn latest_closes_while_it_is_busy() {
             pair.pass(Duration::from_millis(1));
             let taken = pair.take_all(ACCEPTOR, MAIN).len();
             pair.run();
-            let by_us = |end| EndReason::Closed {
-                by_us: end == closing,
-            };
+            let by_us = |end| EndReason::closed(end == closing);
             let expected = [Some(&by_us(OPENER)), Some(&by_us(ACCEPTOR))];
             assert_eq!(reasons(pair), expected);
             let report = pair.ends[OPENER].report()[0].verdicts;

@@ -10,8 +10,8 @@ use countersign_core::{
 use crate::common::bytes::{Entry, ack, close, done, message};
 use crate::common::peer::{Peer, against, against_lasting};
 
-const BY_US: EndReason = EndReason::Closed { by_us: true };
-const BY_PEER: EndReason = EndReason::Closed { by_us: false };
+const BY_US: EndReason = EndReason::closed(true);
+const BY_PEER: EndReason = EndReason::closed(false);
 const CLOSE: Duration = Duration::from_secs(10);
 
 fn receiver() -> Config {

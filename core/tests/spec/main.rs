@@ -5,7 +5,10 @@
 mod common;
 
 mod admission;
+mod border;
 mod close;
+mod close_code;
+mod close_taking;
 mod coverage;
 mod extremes;
 mod farewell;
@@ -27,6 +30,7 @@ mod resuming;
 mod revoked;
 mod sessions;
 mod settling;
+mod single;
 mod stale;
 mod status;
 mod stream;

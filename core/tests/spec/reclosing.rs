@@ -11,8 +11,8 @@ use crate::common::bytes::{Entry, Greeting, ack, close, coded, done, first, mess
 use crate::common::pair::{ACCEPTOR, OPENER, Pair, lasting};
 use crate::common::peer::{MAIN, Peer, against_lasting};
 
-const BY_US: EndReason = EndReason::Closed { by_us: true };
-const BY_PEER: EndReason = EndReason::Closed { by_us: false };
+const BY_US: EndReason = EndReason::closed(true);
+const BY_PEER: EndReason = EndReason::closed(false);
 const CLOSE_LIST: PeerMisbehaved = PeerMisbehaved::CloseList;
 
 fn sender() -> Config {
@@ -270,8 +270,8 @@ fn an_unfinished_message_is_finished_by_a_close() {
         peer.lose();
         peer.link.close(CloseMode::Withdraw);
         let said = peer.resumes([0, 0, 1000]);
-        assert_eq!(said[..20], close(&[(0, 1)]));
-        assert_eq!(said.len(), 20 + 12 + 500);
+        assert_eq!(said[..24], close(&[(0, 1)]));
+        assert_eq!(said.len(), 24 + 12 + 500);
         peer.takes(&ack(0, 1));
         finishes(peer);
     });
@@ -284,7 +284,7 @@ fn reasons(pair: &Pair) -> [Option<&EndReason>; 2] {
 #[test]
 fn either_end_may_close_while_offline_in_either_mode() {
     // [RECLOSE-1] [CLOSE-2] [CLOSE-11]
-    for mode in [CloseMode::Drain, CloseMode::Withdraw] {
+    for mode in [CloseMode::DrainBoth, CloseMode::Drain, CloseMode::Withdraw] {
         for closers in [&[OPENER][..], &[ACCEPTOR], &[OPENER, ACCEPTOR]] {
             lasting(&sender(), &receiver(), |pair| {
                 for payload in [b"1", b"2", b"3", b"4"] {
@@ -304,11 +304,20 @@ fn either_end_may_close_while_offline_in_either_mode() {
                 }
                 let ours = closers.contains(&OPENER);
                 let theirs = closers.contains(&ACCEPTOR);
-                let by_us = |by_us| EndReason::Closed { by_us };
+                let by_us = |by_us| EndReason::closed(by_us);
                 assert_eq!(reasons(pair), [Some(&by_us(ours)), Some(&by_us(theirs))]);
-                let drains = ours && mode == CloseMode::Drain;
-                let counts = pair.ends[OPENER].report()[0].verdicts;
-                assert_eq!(counts[VerdictKind::Handled], if drains { 4 } else { 2 });
+                let drains = ours && mode != CloseMode::Withdraw;
+                let taken = !theirs || mode == CloseMode::DrainBoth;
+                let (arrive, counts) = (
+                    if drains { 4 } else { 2 },
+                    pair.ends[OPENER].report()[0].verdicts,
+                );
+                let kind = match taken {
+                    true => VerdictKind::Handled,
+                    false => VerdictKind::Rejected,
+                };
+                assert_eq!(counts[kind], arrive);
+                assert_eq!(counts[VerdictKind::Withdrawn], 4 - arrive);
                 assert_eq!(counts.total(), 4);
                 // The peer's events say so, once.
                 for (end, asked) in [(OPENER, ours), (ACCEPTOR, theirs)] {
@@ -408,7 +417,7 @@ fn the_session_that_nobody_wanted_is_closed_at_once() {
         pair.run();
         pair.ends[OPENER].close(CloseMode::Drain);
         // Of CLOSE and DONE only the first arrives, and DONE goes out.
-        for (from, most) in [(OPENER, 1024), (ACCEPTOR, 10), (OPENER, 1024)] {
+        for (from, most) in [(OPENER, 1024), (ACCEPTOR, 14), (OPENER, 1024)] {
             let mut buffer = [0; 1024];
             let output = pair.ends[from].poll_output(pair.now, &mut buffer);
             let Output::Written(length) = output else {

@@ -4,10 +4,10 @@ use core::time::Duration;
 
 use countersign_core::{
     CloseMode, Config, EndReason, Event, Incompatible, Instant, Life, Link, Loss, PeerMisbehaved,
-    Reconnect, RetryLimit, Role, SessionLoss, VerdictKind,
+    Reconnect, Refusal, RetryLimit, Role, SessionLoss, VerdictKind,
 };
 
-use crate::common::bytes::{Entry, Greeting, ack, coded, message, number};
+use crate::common::bytes::{Entry, Greeting, ack, coded, for_now, message, number};
 use crate::common::peer::{MAIN, Peer, against, against_lasting};
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -153,7 +153,7 @@ fn a_time_is_counted_from_the_first_failure() {
 fn busy(peer: &mut Peer) {
     peer.connect();
     peer.say();
-    peer.hear(&coded(0x03, 0xFFFF, 5, b"later"));
+    peer.hear(&for_now(5, b"later"));
     assert_eq!(peer.link.life(), Life::Offline);
 }
 
@@ -163,7 +163,7 @@ fn a_greeting_alone_does_not_begin_the_count_anew() {
     let welcome = || Greeting::welcome(&[Entry::receive("main")]).bytes();
     against_lasting(Role::Opener, &limited(RetryLimit::Attempts(2)), |peer| {
         peer.say();
-        peer.hear(&coded(0x03, 0xFFFF, 5, b""));
+        peer.hear(&for_now(5, b""));
         busy(peer);
         // A greeting alone is no success: the next failure would be the third.
         peer.connect();
@@ -183,7 +183,7 @@ fn a_word_behind_the_greeting_counts_however_it_comes() {
     for together in [false, true] {
         against_lasting(Role::Opener, &limited(RetryLimit::Attempts(2)), |peer| {
             peer.say();
-            peer.hear(&coded(0x03, 0xFFFF, 5, b""));
+            peer.hear(&for_now(5, b""));
             busy(peer);
             peer.connect();
             peer.say();
@@ -225,9 +225,8 @@ fn a_busy_acceptor_leaves_the_session_alone() {
     // Where nothing is tried again, it is an end like others.
     against(Role::Opener, &Config::default(), |peer| {
         peer.say();
-        peer.hear(&coded(0x03, 0xFFFF, 5, b"full"));
-        let text = "full".to_owned();
-        let expected = EndReason::Refused { code: 5, text };
+        peer.hear(&for_now(5, b"full"));
+        let expected = EndReason::Refused(Refusal::busy("full"));
         assert_eq!(peer.link.end_reason(), Some(&expected));
         assert!(peer.link.end_reason().is_some_and(EndReason::can_retry));
     });
@@ -275,8 +274,8 @@ fn what_cannot_heal_ends_the_link() {
     let conflict = Incompatible::ModeConflict { channel, both };
     ends_on_return(refused(0, 2), &EndReason::Incompatible(conflict));
     for code in [1, 99] {
-        let text = "no".to_owned();
-        ends_on_return(refused(0xFFFF, code), &EndReason::Refused { code, text });
+        let refusal = Refusal::new(code, "no");
+        ends_on_return(refused(0xFFFF, code), &EndReason::Refused(refusal));
     }
     // a violation, and being accused of one.
     ends_on_return(
@@ -329,6 +328,39 @@ fn who_is_not_the_peer_ends_no_link_that_was_up() {
         against_lasting(role, &Config::default(), |peer| {
             peer.link.handle_lost(peer.now, Loss::Unproven);
             let expected = EndReason::Lost(Loss::Unproven);
+            assert_eq!(peer.link.end_reason(), Some(&expected));
+        });
+    }
+}
+
+#[test]
+fn a_certificate_out_of_date_is_waited_for_on_a_link_that_was_up() {
+    // [RECONNECT-8] [RECONNECT-1]
+    against_lasting(Role::Opener, &Config::default(), |peer| {
+        peer.welcome(&[Entry::receive("main")]);
+        peer.send(b"1");
+        peer.say();
+        peer.lose();
+        peer.events();
+        for _ in 0..5 {
+            peer.connect();
+            peer.link.handle_lost(peer.now, Loss::OutOfDate);
+            assert_eq!(peer.link.life(), Life::Offline);
+            assert_eq!(peer.link.last_loss(), Some(Loss::OutOfDate));
+        }
+        assert_eq!(peer.events(), []);
+        assert_eq!(peer.resumes([0, 0, 0]), message(0, 1, b"1"));
+    });
+    let config = Config::new().channel(countersign_core::ChannelConfig::receive("main"));
+    against_lasting(Role::Acceptor, &config, |peer| {
+        peer.hello(&[Entry::send("main")]);
+        peer.link.handle_lost(peer.now, Loss::OutOfDate);
+        assert_eq!(peer.link.life(), Life::Offline);
+    });
+    for role in [Role::Opener, Role::Acceptor] {
+        against_lasting(role, &Config::default(), |peer| {
+            peer.link.handle_lost(peer.now, Loss::OutOfDate);
+            let expected = EndReason::Lost(Loss::OutOfDate);
             assert_eq!(peer.link.end_reason(), Some(&expected));
         });
     }

@@ -1,12 +1,12 @@
 //! Handshake: REFUSE.
 
 use countersign_core::{
-    ChannelConfig, Config, EndReason, Incompatible, Life, Mode, Policy, Role, refuse, wire,
+    ChannelConfig, Config, EndReason, Incompatible, Life, Mode, Policy, Refusal, Role, refuse, wire,
 };
 
-use crate::common::bytes::{Entry, Greeting, coded};
+use crate::common::bytes::{Entry, Greeting, coded, for_now};
 use crate::common::pair::{ACCEPTOR, OPENER, paired};
-use crate::common::peer::against;
+use crate::common::peer::{against, against_lasting};
 
 /// Both ends end for the same reason, as each of them sees it.
 fn both(opener: &Config, acceptor: &Config, at_opener: &EndReason, at_acceptor: &Incompatible) {
@@ -73,7 +73,8 @@ fn channels_that_one_end_lacks() {
         pair.run();
         let expected = EndReason::Incompatible(missing("more", false));
         assert_eq!(pair.ends[ACCEPTOR].end_reason(), Some(&expected));
-        let Some(EndReason::Refused { code, text }) = pair.ends[OPENER].end_reason() else {
+        let Some(EndReason::Refused(Refusal { code, text, .. })) = pair.ends[OPENER].end_reason()
+        else {
             panic!("{:?}", pair.ends[OPENER].end_reason());
         };
         assert_eq!(*code, refuse::CHANNEL_MISSING);
@@ -131,10 +132,9 @@ fn a_busy_acceptor_may_say_so_at_once() {
             if hello_first {
                 peer.say();
             }
-            peer.hear(&coded(0x03, 0xFFFF, refuse::BUSY, b"too many links"));
+            peer.hear(&for_now(refuse::BUSY, b"too many links"));
             let reason = peer.link.end_reason().expect("ended").clone();
-            let (code, text) = (refuse::BUSY, "too many links".to_owned());
-            assert_eq!(reason, EndReason::Refused { code, text });
+            assert_eq!(reason, EndReason::Refused(Refusal::busy("too many links")));
             assert!(reason.can_retry());
             assert_eq!(peer.say(), []);
             assert!(peer.ended);
@@ -158,6 +158,7 @@ fn nothing_follows_a_refusal() {
     let frame = wire::Frame::Refuse {
         channel,
         code,
+        again: false,
         text: &long,
     };
     assert_eq!(frame.encode(&mut [0; 300]), Ok(8 + 4 + 256));
@@ -169,9 +170,78 @@ fn unknown_codes_refuse_too() {
     against(Role::Opener, &Config::default(), |peer| {
         peer.say();
         peer.hear(&coded(0x03, 0, 4711, b"because"));
-        let (code, text) = (4711, "because".to_owned());
-        let expected = EndReason::Refused { code, text };
+        let expected = EndReason::Refused(Refusal::new(4711, "because"));
         assert_eq!(peer.link.end_reason(), Some(&expected));
         assert!(!expected.can_retry());
     });
+}
+
+#[test]
+fn an_application_refuses_with_a_code_of_its_own() {
+    // [REFUSE-10] [REFUSE-12] [RECONNECT-5]
+    use countersign_core::{Event, Instant, Link, Role};
+
+    let closed = Refusal::new(refuse::APPLICATION + 7, "closed");
+    for refusal in [closed.clone(), closed.again()] {
+        let now = Instant::ZERO;
+        let config = one(ChannelConfig::receive("main"));
+        let mut guest = Link::new(&config, Role::Acceptor, [1; 16]).expect("fits");
+        guest.ask_to_admit();
+        guest.handle_opened(now).expect("offline");
+        guest.handle_secured(now, None).expect("securing");
+        let hello = Greeting::hello(&[Entry::send("main")]).bytes();
+        guest.handle_input(now, &hello);
+        guest.refuse(now, &refusal);
+        let reason = EndReason::TurnedAway(refusal.clone());
+        assert_eq!(guest.end_reason(), Some(&reason));
+        assert!(!reason.can_retry() && !reason.is_closed());
+        assert_eq!(
+            core::iter::from_fn(|| guest.poll_event()).collect::<Vec<_>>(),
+            [Event::Ended]
+        );
+        let mut bytes = [0; 300];
+        let countersign_core::Output::Written(length) = guest.poll_output(now, &mut bytes) else {
+            panic!("nothing to say");
+        };
+        let mut expected = coded(0x03, 0xFFFF, 0x8007, b"closed");
+        expected[1] = u8::from(refusal.again);
+        assert_eq!(bytes[..length], expected);
+        // With AGAIN the opener keeps what it has and comes back; without, it does not.
+        against_lasting(Role::Opener, &Config::default(), |peer| {
+            peer.send(b"kept");
+            peer.say();
+            peer.hear(&expected);
+            if refusal.again {
+                assert_eq!(peer.link.life(), Life::Offline);
+                assert_eq!(peer.link.last_loss(), Some(countersign_core::Loss::Refused));
+                assert_eq!(peer.link.refusal(), Some(&refusal));
+                assert_eq!(peer.events(), []);
+            } else {
+                let reason = EndReason::Refused(refusal.clone());
+                assert_eq!(peer.link.end_reason(), Some(&reason));
+                assert_eq!(reason.to_string(), "the peer refused: closed (code 32775)");
+            }
+        });
+    }
+}
+
+#[test]
+fn every_code_may_come_with_the_flag_or_without() {
+    // [REFUSE-7] [REFUSE-10] [REFUSE-11]
+    for code in [refuse::BUSY, refuse::SESSION_OVER, 99, 0x7FFF, u16::MAX] {
+        for again in [false, true] {
+            let mut bytes = coded(0x03, 0xFFFF, code, b"why");
+            bytes[1] = u8::from(again);
+            against(Role::Opener, &Config::default(), |peer| {
+                peer.say();
+                peer.hear(&bytes);
+                let reason = peer.link.end_reason().expect("ended");
+                let refusal = Refusal::new(code, "why");
+                let refusal = if again { refusal.again() } else { refusal };
+                assert_eq!(reason, &EndReason::Refused(refusal));
+                assert_eq!(reason.can_retry(), again);
+            });
+        }
+    }
+    assert!(Refusal::busy("full").again);
 }

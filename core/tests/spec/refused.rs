@@ -205,12 +205,14 @@ fn what_arrived_can_still_be_taken() {
     receiving(|peer| {
         peer.return_to(&Greeting::anew(2, &[Entry::send("main")]));
         let lost = Event::SessionLost(SessionLoss::NotKnown);
-        assert_eq!(peer.events(), [lost, Event::Connected]);
+        let readable = Event::Readable(MAIN);
+        assert_eq!(peer.events(), [readable, lost, Event::Connected]);
         assert_eq!(peer.link.waiting(MAIN), 1);
         // The new session's first follows it, under a number of its own.
         peer.takes(&message(0, 1, b"new"));
         assert_eq!(peer.link.waiting(MAIN), 2);
         assert_eq!(peer.take(), Some((3, vec![3])));
+        peer.take_border(SessionLoss::NotKnown);
         assert_eq!(peer.take(), Some((4, b"new".to_vec())));
         assert_eq!(peer.take(), None);
         // Nobody waits for an answer to what came in the old session.
@@ -268,6 +270,10 @@ fn what_is_left_of_lost_sessions_is_bounded() {
         // A window's worth without a gap, from the beginning.
         for expected in 1..=3_u8 {
             assert_eq!(peer.take(), Some((expected.into(), vec![expected])));
+            // Two messages came in each session.
+            if expected > 1 {
+                peer.take_border(SessionLoss::NotKnown);
+            }
         }
         assert_eq!(peer.take(), None);
         peer.takes(&message(0, 1, b"x"));
@@ -310,7 +316,10 @@ fn a_restarted_acceptor_does_not_know_the_session() {
             assert_eq!(pair.lives(), [Life::Open; 2]);
             assert_eq!(pair.take_all(OPENER, inn), [b"left over"]);
             assert_eq!(pair.take_all(ACCEPTOR, MAIN), [] as [Vec<u8>; 0]);
+            assert_eq!(pair.borders[OPENER].len() as u64, round + 1);
         }
+        // It was another link each time, with one session.
+        assert_eq!(pair.borders[ACCEPTOR], []);
     });
 }
 

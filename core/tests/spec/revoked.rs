@@ -113,10 +113,7 @@ fn what_is_all_said_just_finishes() {
         peer.link.revoke(peer.now);
         assert_eq!(peer.say(), []);
         peer.link.handle_eof(peer.now);
-        assert_eq!(
-            peer.link.end_reason(),
-            Some(&EndReason::Closed { by_us: false })
-        );
+        assert_eq!(peer.link.end_reason(), Some(&EndReason::closed(false)));
     });
     paired(&sends(), &receives(), |pair| {
         for end in &mut pair.ends {

@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use countersign_core::{
     ChannelConfig, CloseMode, Config, EndReason, Event, GoneSession, Instant, Life, Link, Loss,
-    Output, Patience, PeerId, PeerMisbehaved, Role, SessionLoss, Sessions, TakeOver, VerdictKind,
-    Visit,
+    Output, Patience, PeerId, PeerMisbehaved, ReceiveError, Role, SessionLoss, Sessions, TakeOver,
+    VerdictKind, Visit,
 };
 
 use crate::common::bytes::{Entry, Greeting, ack, close, coded, done, first, message, next};
@@ -430,13 +430,15 @@ fn an_acceptor_link_may_be_used_again_as_it_is() {
         assert_eq!(said(&mut link)[16], outcome);
         let events = events(&mut link);
         let lost = Event::SessionLost(SessionLoss::StartedAnew);
-        assert_eq!(events[2..], [lost, Event::Connected], "{events:?}");
+        assert_eq!(events[3..], [lost, Event::Connected], "{events:?}");
         assert_eq!(link.report()[1].verdicts[VerdictKind::Unknown], 1);
         assert_eq!(link.send(back, &b"2"[..], None), Ok(2));
         assert_eq!(said(&mut link), message(1, 1, b"2"));
         link.handle_input(NOW, &message(0, 1, b"new"));
         let take = |link: &mut Link| link.take(MAIN).expect("receive mode").expect("waits");
         assert_eq!(take(&mut link).sequence, 2);
+        let border = ReceiveError::SessionBorder(SessionLoss::StartedAnew);
+        assert_eq!(link.take(MAIN), Err(border));
         assert_eq!(take(&mut link).sequence, 3);
         assert_eq!(said(&mut link), ack(0, 1));
     };

@@ -162,7 +162,7 @@ fn acks_go_at_once_for_a_quarter_of_the_window() {
     });
     // What waits when CLOSE comes waits no longer.
     against_receiver(&auto(), |peer| {
-        peer.link.close(countersign_core::CloseMode::Drain);
+        peer.link.close(countersign_core::CloseMode::DrainBoth);
         peer.say();
         three(peer);
         peer.take();

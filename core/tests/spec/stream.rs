@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, Dialect, EndReason, Event, Life, Link, Loss, Output,
-    PeerMisbehaved, Role, SendError, Verdict,
+    ChannelConfig, CloseMode, CloseReason, Config, Dialect, EndReason, Event, Life, Link, Loss,
+    Output, PeerMisbehaved, Role, SendError, Verdict,
 };
 
 use crate::common::pair::{ACCEPTOR, OPENER, paired};
@@ -186,7 +186,7 @@ fn only_ok_confirms() {
 #[test]
 fn an_end_between_messages_is_a_close() {
     // [STREAM-10]
-    let by_peer = EndReason::Closed { by_us: false };
+    let by_peer = EndReason::closed(false);
     let lost = EndReason::Lost(Loss::PeerLeft);
     for (so_far, expected) in [
         (&b""[..], &by_peer),
@@ -240,7 +240,7 @@ fn either_end_closes() {
                 pair.send(OPENER, MAIN, b"x");
             }
             pair.run();
-            pair.ends[closing].close(CloseMode::Drain);
+            pair.ends[closing].close(CloseMode::DrainBoth);
             let mut turns = 0;
             while pair.lives() != [Life::Ended; 2] {
                 pair.take_all(ACCEPTOR, MAIN);
@@ -250,7 +250,7 @@ fn either_end_closes() {
             }
             for (end, link) in pair.ends.iter().enumerate() {
                 let by_us = end == closing;
-                assert_eq!(link.end_reason(), Some(&EndReason::Closed { by_us }));
+                assert_eq!(link.end_reason(), Some(&EndReason::closed(by_us)));
             }
         });
     }
@@ -299,4 +299,100 @@ fn an_attempt_that_fails_loses_no_session() {
     let mut buffer = [0; 100];
     assert_eq!(link.poll_output(now, &mut buffer), Output::Written(7));
     assert_eq!(&buffer[..7], b"5!hello");
+}
+
+/// What the link says, and whether the end of its direction may be taken for an orderly one.
+fn last_words(peer: &mut Peer) -> (Vec<u8>, bool) {
+    let said = peer.say();
+    assert!(peer.ended, "{:?}", peer.link.life());
+    (said, !peer.link.breaks_off())
+}
+
+#[test]
+fn a_receiver_that_closes_confirms_what_was_taken_and_no_more() {
+    // [STREAM-14]
+    for mode in [CloseMode::Drain, CloseMode::Withdraw] {
+        receiving(|peer| {
+            peer.takes(b"1!a");
+            assert_eq!(peer.take(), Some((1, b"a".to_vec())));
+            peer.link.close(mode);
+            assert_eq!(last_words(peer), (b"OK!".to_vec(), true));
+        });
+        // One that waits, one that is not whole, and one that comes behind the close.
+        for (before, after) in [(&b"1!a"[..], &b""[..]), (b"2!a", b"b"), (b"", b"1!a")] {
+            receiving(|peer| {
+                peer.takes(before);
+                peer.link.close(mode);
+                peer.takes(after);
+                assert_eq!(last_words(peer), (vec![], true));
+                assert_eq!(peer.take(), None);
+            });
+        }
+    }
+    // With a receiver that was let go of it is the same.
+    receiving(|peer| {
+        peer.takes(b"1!a");
+        peer.link.abandon(MAIN).expect("receive mode");
+        assert_eq!(last_words(peer), (vec![], true));
+    });
+    // Draining both ways takes the rest.
+    receiving(|peer| {
+        peer.takes(b"2!a");
+        peer.link.close(CloseMode::DrainBoth);
+        assert_eq!(peer.say(), []);
+        assert!(!peer.ended);
+        peer.takes(b"b");
+        assert_eq!(last_words(peer), (b"OK!".to_vec(), true));
+        assert_eq!(peer.take(), Some((1, b"ab".to_vec())));
+    });
+}
+
+#[test]
+fn an_end_with_which_not_all_is_well_breaks_off() {
+    // [STREAM-15] [STREAM-11]
+    let failed = || CloseReason::new(3, "no input");
+    sending(|peer| {
+        peer.send(b"a");
+        assert_eq!(peer.say(), b"1!a");
+        peer.link.close_with(CloseMode::Drain, failed());
+        assert_eq!(peer.say(), []);
+        peer.takes(b"OK!");
+        assert_eq!(last_words(peer), (b"0".to_vec(), false));
+        peer.link.handle_eof(peer.now);
+        let expected = EndReason::Closed {
+            by_us: true,
+            ours: failed(),
+            theirs: CloseReason::ALL_WELL,
+        };
+        assert_eq!(peer.link.end_reason(), Some(&expected));
+    });
+    receiving(|peer| {
+        peer.link.close_with(CloseMode::Drain, failed());
+        assert_eq!(last_words(peer), (vec![], false));
+    });
+    // A violation, and an end without a close.
+    sending(|peer| {
+        peer.send(b"a");
+        peer.say();
+        peer.hear(b"NO!");
+        assert_eq!(last_words(peer), (vec![], false));
+    });
+    sending(|peer| {
+        assert!(!peer.link.breaks_off());
+        peer.link.handle_lost(peer.now, Loss::Abandoned);
+        assert!(peer.link.breaks_off());
+    });
+    // The other end notices, without TLS too.
+    paired(&sender(), &receiver(), |pair| {
+        pair.run();
+        pair.send(OPENER, MAIN, b"a");
+        pair.run();
+        pair.take_all(ACCEPTOR, MAIN);
+        pair.run();
+        pair.ends[OPENER].close_with(CloseMode::Drain, failed());
+        pair.run();
+        let reason = pair.ends[ACCEPTOR].end_reason().expect("ended");
+        assert_eq!(reason, &EndReason::Lost(Loss::PeerLeft));
+        assert!(!reason.ends_stream());
+    });
 }

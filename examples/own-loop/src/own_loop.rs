@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Wake;
 
 use countersign_core::{CloseMode, Config, Instant, Life, Link, Loss, Role};
-use countersign_endpoint::{Fingerprint, LinkError, Security, SetupError, random_seed};
+use countersign_endpoint::{LinkError, Peer as Known, Security, SetupError, random_seed};
 use mio::{Events, Poll, Token, Waker};
 
 use crate::happened::{LinkId, ListenerId};
@@ -135,10 +135,10 @@ impl OwnLoop {
         Ok(self.add(peer))
     }
 
-    /// The key that a link's peer has proved to have; `None` before it has, and in plain text.
+    /// Who a link's peer has proved to be; `None` before it has, and in plain text.
     #[must_use]
-    pub fn peer_key(&self, id: LinkId) -> Option<Fingerprint> {
-        self.peers.get(&id)?.key()
+    pub fn peer(&self, id: LinkId) -> Option<Known> {
+        self.peers.get(&id)?.known()
     }
 
     /// A link, for its getters.

@@ -7,7 +7,7 @@ use std::task::{Context, Waker};
 
 use countersign_core::{Instant, Life, Link, Loss, TakeOver};
 use countersign_endpoint::{
-    Explanation, Fingerprint, LinkAccess, LinkError, Security, SecurityError, ToSend, Watch, Wire,
+    Explanation, LinkAccess, LinkError, Peer as Known, Security, SecurityError, ToSend, Watch, Wire,
 };
 use mio::event::Event;
 use mio::{Registry, Token};
@@ -65,8 +65,8 @@ enum Transport {
 struct Explained {
     link: Link,
     explanation: Explanation,
-    /// The key that the peer has proved to have.
-    key: Option<Fingerprint>,
+    /// Who the peer has proved to be.
+    known: Option<Known>,
 }
 
 impl LinkAccess for Explained {
@@ -78,8 +78,8 @@ impl LinkAccess for Explained {
         self.explanation.security(&self.link, failure);
     }
 
-    fn secured(&mut self, peer: Option<Fingerprint>) {
-        self.key = peer;
+    fn secured(&mut self, peer: Option<&Known>) {
+        self.known = peer.cloned();
     }
 }
 
@@ -90,7 +90,7 @@ impl Peer {
             inner: Explained {
                 link,
                 explanation,
-                key: None,
+                known: None,
             },
             watch: security.watch(),
             security,
@@ -110,8 +110,9 @@ impl Peer {
         &mut self.inner.link
     }
 
-    pub(crate) fn key(&self) -> Option<Fingerprint> {
-        self.inner.key
+    /// Who it has proved to be, under the name that it has now.
+    pub(crate) fn known(&self) -> Option<Known> {
+        Some(self.security.renamed(self.inner.known.as_ref()?))
     }
 
     pub(crate) fn origin(&self) -> Origin {
@@ -132,7 +133,7 @@ impl Peer {
 
     /// How its connection was lost.
     pub(crate) fn loss(&self, loss: Loss) -> LinkError {
-        self.inner.explanation.of_loss(loss)
+        self.inner.explanation.of_loss(&self.inner.link, loss)
     }
 
     /// The poller has found something out about its socket.
@@ -207,9 +208,11 @@ impl Peer {
                 ToSend::Bytes(buffer) => match socket.write(buffer) {
                     None => return,
                     Some(Ok(count)) if count > 0 => wire.sent(),
-                    Some(result) => {
-                        let error = result.err();
-                        let error = error.unwrap_or_else(|| io::ErrorKind::WriteZero.into());
+                    Some(Ok(_)) => {
+                        self.inner.explain(io::ErrorKind::WriteZero.into(), wire);
+                        wire.failed(now, &mut self.inner);
+                    }
+                    Some(Err(error)) => {
                         wire.cannot_send();
                         self.inner.explain(error, wire);
                     }
@@ -303,7 +306,7 @@ impl Peer {
             return None;
         }
         let loss = self.inner.link.last_loss()?;
-        let error = self.inner.explanation.of_loss(loss);
+        let error = self.inner.explanation.of_loss(&self.inner.link, loss);
         self.inner.explanation.clear();
         Some(error)
     }
@@ -322,7 +325,7 @@ impl Peer {
             return result;
         }
         self.inner.explanation.clear();
-        self.inner.key = visitor.inner.key;
+        self.inner.known = visitor.inner.known.take();
         self.transport = std::mem::take(&mut visitor.transport);
         if let Transport::Open(socket, wire) = &mut self.transport {
             wire.attach(self.inner.link.connection());

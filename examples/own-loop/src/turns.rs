@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use countersign_core::{EndReason, Event, Instant, SessionId, TakeOver, Visit};
+use countersign_core::{EndReason, Event, Instant, Refusal, TakeOver, Visit};
 use countersign_endpoint::LinkError;
 use mio::Token;
 use mio::net::TcpStream;
@@ -151,7 +151,7 @@ impl OwnLoop {
     }
 
     /// Answers a peer that waits for a word: it is led to the link whose session it has named, or
-    /// admitted, or sent away. True when one has waited.
+    /// that ends because it has begun anew, or admitted, or sent away. True when one has waited.
     fn receive(&mut self, now: Instant, id: LinkId) -> bool {
         let Some(peer) = self.peers.get(&id) else {
             return false;
@@ -160,11 +160,11 @@ impl OwnLoop {
         else {
             return false;
         };
+        if self.lead(now, id, listener, visit) {
+            return true;
+        }
         let mut gone = None;
         if let Visit::Returns(session) = visit {
-            if self.lead(now, id, listener, session) {
-                return true;
-            }
             let its = self.listeners.get(&listener);
             let peer = self.peers.get(&id).and_then(|peer| peer.link().peer());
             gone = its
@@ -178,14 +178,14 @@ impl OwnLoop {
         if let Some(peer) = self.peers.get_mut(&id) {
             match admitted {
                 Ok(()) => peer.link_mut().admit(now, gone.as_ref()),
-                Err(why) => peer.link_mut().refuse_busy(now, &why),
+                Err(why) => peer.link_mut().refuse(now, &Refusal::busy(why)),
             }
         }
         true
     }
 
     /// Leads a returning peer to its link; false if there is none that takes it.
-    fn lead(&mut self, now: Instant, id: LinkId, listener: ListenerId, session: SessionId) -> bool {
+    fn lead(&mut self, now: Instant, id: LinkId, listener: ListenerId, visit: Visit) -> bool {
         // Two links are needed at a time.
         let Some(mut visitor) = self.peers.remove(&id) else {
             return false;
@@ -194,14 +194,18 @@ impl OwnLoop {
             .listeners
             .get(&listener)
             .map(|listener| &listener.sessions);
-        let owner = sessions.and_then(|sessions| sessions.find(session, visitor.link().peer()));
+        let peer = visitor.link().peer();
+        let candidates = sessions.map(|sessions| sessions.candidates(visit, peer));
+        let candidates: Vec<LinkId> = candidates.into_iter().flatten().copied().collect();
         let mut result = TakeOver::NotMine;
-        if let Some(owner) = owner.copied()
-            && let Some(link) = self.peers.get_mut(&owner)
-        {
-            let registry = self.poll.registry();
-            result = link.take_over(now, &mut visitor, registry, Token(owner.0));
-            self.ready.insert(owner);
+        for owner in candidates {
+            if let Some(link) = self.peers.get_mut(&owner)
+                && result == TakeOver::NotMine
+            {
+                let registry = self.poll.registry();
+                result = link.take_over(now, &mut visitor, registry, Token(owner.0));
+                self.ready.insert(owner);
+            }
         }
         self.peers.insert(id, visitor);
         result != TakeOver::NotMine

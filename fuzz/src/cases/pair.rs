@@ -83,18 +83,22 @@ fn frame_limit(draw: &mut Draw<'_>) -> usize {
 }
 
 fn close_mode(draw: &mut Draw<'_>) -> CloseMode {
-    if draw.flag() {
-        CloseMode::Withdraw
-    } else {
-        CloseMode::Drain
+    match draw.size(0, 2) {
+        0 => CloseMode::Drain,
+        1 => CloseMode::Withdraw,
+        _ => CloseMode::DrainBoth,
     }
 }
 
-fn closers(draw: &mut Draw<'_>) -> [Option<CloseMode>; 2] {
+fn close(draw: &mut Draw<'_>) -> (CloseMode, u32) {
+    (close_mode(draw), draw.from(0, 2) as u32)
+}
+
+fn closers(draw: &mut Draw<'_>) -> [Option<(CloseMode, u32)>; 2] {
     match draw.size(0, 2) {
-        0 => [Some(close_mode(draw)), None],
-        1 => [None, Some(close_mode(draw))],
-        _ => [Some(close_mode(draw)), Some(close_mode(draw))],
+        0 => [Some(close(draw)), None],
+        1 => [None, Some(close(draw))],
+        _ => [Some(close(draw)), Some(close(draw))],
     }
 }
 
@@ -122,7 +126,11 @@ pub(super) fn op(draw: &mut Draw<'_>) -> Op {
             sequence: draw.from(0, 8),
         },
         15 => Op::Abandon(draw.size(0, 3)),
-        16 => Op::Close(draw.size(0, 1), close_mode(draw)),
+        16 => {
+            let end = draw.size(0, 1);
+            let (mode, code) = close(draw);
+            Op::Close(end, mode, code)
+        }
         17 => Op::Pass(draw.one_of([(0, 0), (1, 2000), (1, 4_000_000)]) as u64),
         18 => Op::Sleep,
         19..=23 => Op::Move {

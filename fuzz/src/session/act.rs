@@ -94,6 +94,7 @@ fn lose(how: u8, subject: &mut Subject) {
         Loss::Transport,
         Loss::Security,
         Loss::Unproven,
+        Loss::OutOfDate,
         Loss::NotTrusted,
     ];
     let at = usize::from(how >> 1);

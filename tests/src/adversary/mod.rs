@@ -149,6 +149,7 @@ fn on_openers() -> impl Iterator<Item = Scenario> {
     list! { Role::Opener;
         certificates {
             tls_1_2_unasked,
+            does_not_ask,
         }
         resumes {
             answers_with_another_session,

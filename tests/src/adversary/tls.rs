@@ -54,6 +54,8 @@ pub struct Disguise<'a> {
     pub version: &'static SupportedProtocolVersion,
     /// The protocol that it offers or takes, if any.
     pub protocol: Option<&'a str>,
+    /// Whether it asks a client for its certificate.
+    pub asks: bool,
 }
 
 impl<'a> Disguise<'a> {
@@ -65,6 +67,16 @@ impl<'a> Disguise<'a> {
             key: identity,
             version: &TLS13,
             protocol: Some(ALPN_COUNTERSIGN),
+            asks: true,
+        }
+    }
+
+    /// Asks no client for its certificate.
+    #[must_use]
+    pub fn without_asking(self) -> Self {
+        Self {
+            asks: false,
+            ..self
         }
     }
 
@@ -133,11 +145,14 @@ impl<'a> Disguise<'a> {
     }
 
     fn server(&self) -> ServerConfig {
-        let mut config = ServerConfig::builder_with_provider(provider())
+        let builder = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[self.version])
-            .unwrap()
-            .with_client_cert_verifier(Arc::new(TrustsAnybody))
-            .with_cert_resolver(self.certified());
+            .unwrap();
+        let builder = match self.asks {
+            true => builder.with_client_cert_verifier(Arc::new(TrustsAnybody)),
+            false => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(self.certified());
         config.alpn_protocols = self.protocols();
         // For those who go on by hand.
         config.enable_secret_extraction = true;

@@ -11,6 +11,8 @@ pub enum Property {
     AtMostOnce,
     /// Messages of a channel are taken in the order in which they were sent.
     InOrder,
+    /// Between the messages of two sessions, and nowhere else, a receiver is given a border, once.
+    Border,
     /// A message gets one verdict.
     OneVerdict,
     /// `Handled` only where the receiving application has handled it, `Rejected` only where it has
@@ -57,8 +59,19 @@ pub(super) struct Receipt {
     /// The acceptor's link; zero at the opener.
     pub(super) slot: u8,
     pub(super) number: Sequence,
+    /// How many sessions the acceptor had lost when it was accepted.
+    pub(super) era: u8,
     pub(super) fate: Fate,
     pub(super) told: Told,
+}
+
+/// Where the opener's application is in the stream of one channel.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Place {
+    /// The era of the last message that it has taken.
+    era: Option<u8>,
+    /// How many borders it was given since.
+    borders: u8,
 }
 
 /// Every message of the world, in the order of sending on each channel.
@@ -66,6 +79,8 @@ pub(super) struct Receipt {
 pub(super) struct Account {
     /// By channel.
     pub(super) receipts: Vec<Vec<Receipt>>,
+    /// By channel.
+    pub(super) places: Vec<Place>,
     pub(super) broken: Option<Property>,
     /// Sessions that the acceptor has lost.
     pub(super) sessions_lost: u8,
@@ -88,6 +103,7 @@ impl Account {
     pub(super) fn new(setup: &Setup) -> Self {
         Self {
             receipts: vec![Vec::new(); setup.lanes.len()],
+            places: vec![Place::default(); setup.lanes.len()],
             ..Self::default()
         }
     }
@@ -108,6 +124,7 @@ impl Account {
             lane,
             slot,
             number,
+            era: self.sessions_lost,
             fate: Fate::Unseen,
             told: Told::Nothing,
         });
@@ -115,6 +132,7 @@ impl Account {
 
     /// The receiving application has taken a message.
     pub(super) fn take(&mut self, setup: &Setup, lane: u8, slot: u8, message: &Message) {
+        let place = &mut self.places[usize::from(lane)];
         let receipts = &mut self.receipts[usize::from(lane)];
         let which = usize::from(message.payload.first().copied().unwrap_or(u8::MAX));
         let lane = &setup.lanes[usize::from(lane)];
@@ -138,13 +156,29 @@ impl Account {
         } else {
             Fate::Handled
         };
+        let borders = core::mem::take(&mut place.borders);
+        let earlier = place.era.replace(receipt.era);
+        let crossed = earlier.map_or(0, |earlier| receipt.era.saturating_sub(earlier));
+        // An acceptor's link has one session. At the opener one border stands for sessions in
+        // which nothing came, where it was not taken meanwhile.
+        let parted = match lane.from {
+            End::Opener => borders == 0,
+            End::Acceptor => (crossed.min(1)..=crossed).contains(&borders) || earlier.is_none(),
+        };
         if again {
             self.accuse(Property::AtMostOnce);
+        } else if !parted {
+            self.accuse(Property::Border);
         } else if overtaken {
             self.accuse(Property::InOrder);
         } else if !may_come {
             self.accuse(Property::VerdictWithCause);
         }
+    }
+
+    /// The receiving application was given a border.
+    pub(super) fn cross(&mut self, lane: u8) {
+        self.places[usize::from(lane)].borders += 1;
     }
 
     /// A link has something to tell its application.

@@ -188,24 +188,22 @@ impl World {
     pub(super) fn route(&mut self, conn: usize, visitor: u8) {
         let now = self.now();
         let visit = |world: &Self| world.part(End::Acceptor, visitor)?.link().visit();
-        let id = match visit(self) {
-            Some(Visit::Returns(id)) => id,
-            Some(Visit::New) => {
-                self.with(End::Acceptor, visitor, |link| link.admit(now, None));
-                return;
-            }
-            None => return,
+        let Some(visit) = visit(self) else {
+            return;
         };
-        let found = self.sessions.find(id, Some(WHO)).copied();
-        let owner = found.filter(|slot| self.part(End::Acceptor, *slot).is_some());
-        if let Some(owner) = owner {
+        let candidates = self.sessions.candidates(visit, Some(WHO)).copied();
+        let candidates: Vec<u8> = candidates.collect();
+        for owner in candidates {
+            if self.part(End::Acceptor, owner).is_none() {
+                continue;
+            }
             let Some(part) = self.part(End::Acceptor, visitor) else {
                 return;
             };
             let mut guest = part.link().clone();
             let took = self.with(End::Acceptor, owner, |link| link.take_over(now, &mut guest));
             self.with(End::Acceptor, visitor, |link| *link = guest);
-            if took == Some(TakeOver::Stale) {
+            if matches!(took, Some(TakeOver::Stale | TakeOver::SessionOver)) {
                 return;
             }
             if took == Some(TakeOver::Done) {
@@ -220,7 +218,10 @@ impl World {
                 return;
             }
         }
-        let gone = self.sessions.gone(id, Some(WHO)).cloned();
+        let gone = match visit {
+            Visit::Returns(id) => self.sessions.gone(id, Some(WHO)).cloned(),
+            Visit::New => None,
+        };
         self.with(End::Acceptor, visitor, |link| {
             link.admit(now, gone.as_ref());
         });

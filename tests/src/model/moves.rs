@@ -148,7 +148,10 @@ impl World {
             let receiver = settings.from.other();
             for slot in self.places(receiver) {
                 let part = self.part(receiver, slot);
-                if part.is_some_and(|part| part.link().waiting(ChannelId(lane.into())) > 0) {
+                let channel = ChannelId(lane.into());
+                let gives =
+                    |link: &Link| link.waiting(channel) > 0 || link.border(channel).is_some();
+                if part.is_some_and(|part| gives(part.link())) {
                     moves.push(Move::Take(lane, slot));
                 }
             }
@@ -308,6 +311,7 @@ impl World {
         let taken = self.with(receiver, slot, |link| link.take(ChannelId(lane.into())));
         match taken {
             Some(Ok(Some(message))) => self.account.take(setup, lane, slot, &message),
+            Some(Err(ReceiveError::SessionBorder(_))) => self.account.cross(lane),
             _ => self.account.accuse(Property::Settled),
         }
     }

@@ -127,6 +127,9 @@ impl Model for Space {
         vec![
             Checked::always("at most once", |_, world| kept(world, P::AtMostOnce)),
             Checked::always("in order", |_, world| kept(world, P::InOrder)),
+            Checked::always("a border between sessions", |_, world| {
+                kept(world, P::Border)
+            }),
             Checked::always("one verdict", |_, world| kept(world, P::OneVerdict)),
             Checked::always("no verdict without cause", |_, world| {
                 kept(world, P::VerdictWithCause)

@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use countersign_core::{Bytes, ChannelId, Message, Sequence, Verdict, VerdictCounts, reject};
-use countersign_driver::{LinkError, Outgoing, SendError};
+use countersign_core::{
+    Bytes, ChannelId, Message, ReceiveError, Sequence, Verdict, VerdictCounts, reject,
+};
+use countersign_driver::{Outgoing, RecvError, SendError};
 use own_loop::LinkId;
 
 use super::receipts::Cell;
-use super::thread::Loop;
+use super::thread::{CLOCK, Loop};
 use super::world::World;
 use crate::backend::{BatchReceipt, Delivery, ManualReceiver, Receipt, Receiver, Sender};
 
@@ -75,7 +77,7 @@ impl Sender for LoopSender {
             world
                 .send(id, channel, &mut message, true)
                 .unwrap_or_else(|| {
-                    let (message, _) = message.take().unwrap().into_parts();
+                    let (message, _) = message.take().unwrap().into_parts(&CLOCK);
                     let why = countersign_core::SendError::Blocked;
                     Err(SendError::new(
                         countersign_core::NotSent { message, why },
@@ -193,7 +195,7 @@ impl LoopReceiver {
         Self { handle, channel }
     }
 
-    fn wait(&self) -> Result<Option<Message>, LinkError> {
+    fn wait(&self) -> Result<Option<Message>, RecvError> {
         let (id, channel) = (self.handle.id(), self.channel);
         self.handle
             .thread()
@@ -203,7 +205,7 @@ impl LoopReceiver {
             })
     }
 
-    fn try_take(&self) -> Result<Option<Message>, LinkError> {
+    fn try_take(&self) -> Result<Option<Message>, RecvError> {
         let (id, channel) = (self.handle.id(), self.channel);
         self.handle
             .thread()
@@ -221,12 +223,16 @@ impl LoopReceiver {
 }
 
 /// The next message; with none left, the error of a link that did not end in order.
-fn take(world: &mut World, id: LinkId, channel: ChannelId) -> Result<Option<Message>, LinkError> {
-    if world.link(id).waiting(channel) > 0 {
-        return Ok(world.link_mut(id).take(channel).unwrap());
+fn take(world: &mut World, id: LinkId, channel: ChannelId) -> Result<Option<Message>, RecvError> {
+    let link = world.link(id);
+    if link.waiting(channel) > 0 || link.border(channel).is_some() {
+        return match world.link_mut(id).take(channel) {
+            Err(ReceiveError::SessionBorder(why)) => Err(RecvError::SessionBorder(why)),
+            taken => Ok(taken.unwrap()),
+        };
     }
     match &world.known(id).end {
-        Some(error) if !error.is_orderly() => Err(error.clone()),
+        Some(error) if !error.ends_stream() => Err(error.clone().into()),
         _ => Ok(None),
     }
 }
@@ -241,10 +247,10 @@ impl Drop for LoopReceiver {
 }
 
 impl Receiver for LoopReceiver {
-    fn recv(&mut self) -> Result<Option<Bytes>, LinkError> {
+    fn recv(&mut self) -> Result<Option<Bytes>, RecvError> {
         Ok(self.wait()?.map(|message| message.payload))
     }
-    fn recv_batch(&mut self, messages: &mut Vec<Bytes>, limit: usize) -> Result<usize, LinkError> {
+    fn recv_batch(&mut self, messages: &mut Vec<Bytes>, limit: usize) -> Result<usize, RecvError> {
         if limit == 0 {
             return Ok(0);
         }
@@ -253,23 +259,27 @@ impl Receiver for LoopReceiver {
         };
         let (id, channel) = (self.handle.id(), self.channel);
         let rest: Vec<_> = self.handle.thread().ask(move |world| {
-            let next = || take(world, id, channel).ok().flatten();
+            // A border waits for the next call.
+            let next = || match world.link(id).border(channel) {
+                None => take(world, id, channel).ok().flatten(),
+                Some(_) => None,
+            };
             std::iter::from_fn(next).take(limit - 1).collect()
         });
         messages.push(first);
         messages.extend(rest.iter().map(|message| message.payload.clone()));
         Ok(1 + rest.len())
     }
-    fn try_recv(&mut self) -> Result<Option<Bytes>, LinkError> {
+    fn try_recv(&mut self) -> Result<Option<Bytes>, RecvError> {
         Ok(self.try_take()?.map(|message| message.payload))
     }
 }
 
 impl ManualReceiver for LoopReceiver {
-    fn recv(&mut self) -> Result<Option<Box<dyn Delivery>>, LinkError> {
+    fn recv(&mut self) -> Result<Option<Box<dyn Delivery>>, RecvError> {
         Ok(self.wait()?.map(|message| self.deliver(message)))
     }
-    fn try_recv(&mut self) -> Result<Option<Box<dyn Delivery>>, LinkError> {
+    fn try_recv(&mut self) -> Result<Option<Box<dyn Delivery>>, RecvError> {
         Ok(self.try_take()?.map(|message| self.deliver(message)))
     }
 }

@@ -9,9 +9,10 @@ mod thread;
 mod world;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_core::{Acking, ChannelId, CloseMode, Mode};
+use countersign_core::{Acking, ChannelId, CloseMode, CloseReason, Mode};
 use countersign_driver::{
     AcceptError, ChannelError, Drained, Limits, LinkError, LinkEvent, Report, Setup,
 };
@@ -140,7 +141,13 @@ impl Link for LoopLink {
     }
     fn peer(&self) -> Option<Fingerprint> {
         let id = self.0.id();
-        self.0.thread().ask(move |world| world.links.peer_key(id))
+        let thread = self.0.thread();
+        thread.ask(move |world| Some(world.links.peer(id)?.fingerprint()))
+    }
+    fn peer_name(&self) -> Option<Arc<str>> {
+        let id = self.0.id();
+        let thread = self.0.thread();
+        thread.ask(move |world| world.links.peer(id)?.shared_name())
     }
     fn report(&self) -> Report {
         let id = self.0.id();
@@ -171,11 +178,24 @@ impl Link for LoopLink {
         self.start_close(mode);
         self.ended()
     }
+    fn close_with(&self, mode: CloseMode, reason: CloseReason) -> Report {
+        self.start_close_with(mode, reason);
+        self.ended()
+    }
     fn start_close(&self, mode: CloseMode) {
+        self.start_close_with(mode, CloseReason::ALL_WELL);
+    }
+    fn start_close_with(&self, mode: CloseMode, reason: CloseReason) {
         let id = self.0.id();
         self.0
             .thread()
-            .ask(move |world| world.start_close(id, mode));
+            .ask(move |world| world.start_close(id, mode, reason));
+    }
+    fn peer_closes(&self) -> Option<CloseReason> {
+        let id = self.0.id();
+        self.0
+            .thread()
+            .ask(move |world| world.link(id).peer_closes().cloned())
     }
 }
 

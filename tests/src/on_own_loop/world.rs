@@ -5,13 +5,14 @@ use std::mem::discriminant;
 use std::net::SocketAddr;
 
 use countersign_core::{
-    ChannelConfig, ChannelId, CloseMode, EndReason, Event, Instant, Life, Link, Mode, SendError,
+    ChannelConfig, ChannelId, CloseMode, CloseReason, EndReason, Event, Instant, Life, Link, Mode,
+    SendError, close,
 };
 use countersign_driver::{AcceptError, Limits, LinkError, LinkEvent, Outgoing, Report, Setup};
 use own_loop::{Happened, LinkId, ListenerId, OwnLoop};
 
 use super::receipts::{Cell, Receipts};
-use super::thread::at;
+use super::thread::CLOCK;
 
 /// The loop, and what is known of its links and listeners.
 pub(super) struct World {
@@ -156,8 +157,9 @@ impl World {
         if !first && self.known(id).channels[at_channel].blocked {
             return None;
         }
-        let (payload, expires) = message.take()?.into_parts();
-        match self.link_mut(id).send(channel, payload, expires.map(at)) {
+        let again = message.clone();
+        let (payload, expires) = message.take()?.into_parts(&CLOCK);
+        match self.link_mut(id).send(channel, payload, expires) {
             Ok(sequence) => {
                 let cell = Cell::default();
                 let channel = &mut self.known(id).channels[at_channel];
@@ -166,11 +168,7 @@ impl World {
             }
             Err(not_sent) if not_sent.why == SendError::Blocked => {
                 self.known(id).channels[at_channel].blocked = true;
-                let again = Outgoing::from(not_sent.message);
-                *message = Some(match expires {
-                    Some(moment) => again.expires(moment),
-                    None => again,
-                });
+                *message = again;
                 None
             }
             Err(not_sent) => {
@@ -192,9 +190,9 @@ impl World {
 
     // Closing.
 
-    pub(super) fn start_close(&mut self, id: LinkId, mode: CloseMode) {
+    pub(super) fn start_close(&mut self, id: LinkId, mode: CloseMode, reason: CloseReason) {
         self.abandon_unclaimed(id);
-        self.link_mut(id).close(mode);
+        self.link_mut(id).close_with(mode, reason);
         self.known(id).unblock();
     }
 
@@ -206,7 +204,12 @@ impl World {
     /// The last of a link's handles is gone.
     pub(super) fn drop_last(&mut self, id: LinkId) {
         if self.link(id).life() != Life::Ended {
-            self.link_mut(id).close(CloseMode::Drain);
+            let mut channels = self.link(id).config().channels().iter();
+            let reason = match channels.any(|channel| channel.mode() == Mode::Send) {
+                true => CloseReason::new(close::DROPPED, ""),
+                false => CloseReason::ALL_WELL,
+            };
+            self.link_mut(id).close_with(CloseMode::Drain, reason);
         }
         self.known(id).dropped = true;
         self.forget_if_done(id);

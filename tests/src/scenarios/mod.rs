@@ -6,6 +6,7 @@ pub mod handshakes;
 pub mod liveness;
 pub mod modes;
 pub mod pressure;
+pub mod reasons;
 pub mod reconnecting;
 pub mod resuming;
 pub mod returning;

@@ -246,6 +246,61 @@ pub fn at_a_listener(pair: &Pair) {
     assert!(matches!(unknown, Reason::PinMismatch { .. }), "{unknown}");
 }
 
+/// A listener knows its peers by name, and takes another list at once: who is not in it any more goes,
+/// who has another name has that, who is new comes in, and the others notice nothing.
+pub fn a_list_of_peers(pair: &Pair) {
+    let [robot, station] = IDENTITIES.each_ref();
+    let (drone, late) = (fixtures::good("drone"), fixtures::good("late"));
+    let list = |lines: &[(&str, &GeneratedIdentity)]| {
+        let line =
+            |(name, key): &(&str, &GeneratedIdentity)| format!("{name} {}\n", key.fingerprint());
+        let list: String = lines.iter().map(line).collect();
+        Pins::from_list(list.as_bytes()).unwrap()
+    };
+    let security = tls(station, list(&[("robot", robot), ("drone", &drone)]));
+    let server = Setup::new(receive().single_connection(), security.clone()).unwrap();
+    let listener = pair.server.listen(loopback(), server, Limits::default());
+    let station_is = Pins::from(station.fingerprint()).named("station").unwrap();
+    let join = |own: &GeneratedIdentity| {
+        let security = tls(own, station_is.clone());
+        let client = Setup::new(send().single_connection(), security).unwrap();
+        pair.client.connect(listener.address(), &client)
+    };
+    let of_robot = join(robot).unwrap();
+    let at_robot = listener.accept().unwrap();
+    let of_drone = join(&drone).unwrap();
+    let at_drone = listener.accept().unwrap();
+    for (link, name) in [
+        (&at_robot, "robot"),
+        (&at_drone, "drone"),
+        (&of_robot, "station"),
+    ] {
+        assert_eq!(link.peer_name().as_deref(), Some(name));
+    }
+    assert!(join(&late).is_err() && listener.accept().is_err());
+
+    replace(
+        &security,
+        station,
+        list(&[("robot-7", robot), ("late", &late)]),
+    );
+    let end = of_drone.ended().end.unwrap();
+    assert_eq!(*end.reason(), EndReason::Revoked { by_us: false }, "{end}");
+    assert!(at_drone.ended().end.is_some());
+    // The log of its end has a name for it still.
+    assert_eq!(at_drone.peer_name().as_deref(), Some("drone"));
+    let _late = join(&late).unwrap();
+    assert_eq!(
+        listener.accept().unwrap().peer_name().as_deref(),
+        Some("late")
+    );
+    let receipt = of_robot.sender("data").unwrap().give("still here");
+    assert_eq!(at_robot.receiver("data").unwrap().take(), "still here");
+    assert!(receipt.wait().is_handled());
+    assert_eq!(at_robot.peer_name().as_deref(), Some("robot-7"));
+    assert_eq!(at_robot.peer(), Some(robot.fingerprint()));
+}
+
 /// tlsstream has no words for it: the connection breaks off, and the next is refused.
 pub fn in_the_tlsstream_dialect(pair: &Pair) {
     let dialect = |config: Config| config.dialect(Dialect::TlsStream);

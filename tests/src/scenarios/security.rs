@@ -27,11 +27,15 @@ fn security(error: &LinkError) -> &Reason {
     let EndReason::Lost(loss) = *error.reason() else {
         panic!("{error}");
     };
-    match error.can_retry() {
-        true => assert_eq!(loss, Loss::Security, "{error}"),
-        false => assert!(matches!(loss, Loss::NotTrusted | Loss::Unproven), "{error}"),
-    }
     let security = error.security().expect("why it could not be secured");
+    match (security.is_about_dates(), error.can_retry()) {
+        (true, _) => assert_eq!(loss, Loss::OutOfDate, "{error}"),
+        (false, true) => {
+            let can_heal = [Loss::Security, Loss::PeerLeft, Loss::PeerLeftEarly];
+            assert!(can_heal.contains(&loss), "{error}");
+        }
+        (false, false) => assert!(matches!(loss, Loss::NotTrusted | Loss::Unproven), "{error}"),
+    }
     assert_eq!(security.to_string(), error.to_string());
     security.reason()
 }
@@ -63,6 +67,7 @@ fn assert_mismatch(error: &LinkError, theirs: Fingerprint, pinned: Fingerprint) 
         Reason::PinMismatch {
             presented,
             expected,
+            pinned: 1,
         } => {
             assert_eq!(
                 (*presented, &expected[..]),

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, Dialect, EndReason, Loss, Reconnect, Verdict, refuse,
+    ChannelConfig, CloseMode, Config, Dialect, EndReason, Loss, Reconnect, Refusal, Verdict, refuse,
 };
 use countersign_driver::{Drained, Limits, LinkEvent, Setup};
 
@@ -42,7 +42,7 @@ fn assert_passes(ends: &Ends, message: &str) {
 
 fn no_room() -> EndReason {
     let text = format!("the listener has all the links that it takes, {PLACES}");
-    EndReason::Busy { text }
+    EndReason::TurnedAway(Refusal::busy(text))
 }
 
 /// The listener reports a peer that it had no room for.
@@ -58,10 +58,10 @@ fn assert_refused(pair: &Pair, listener: &dyn Listener) {
     let setup = Setup::new(config, pair.client_security()).unwrap();
     let error = pair.client.connect(listener.address(), &setup);
     let error = error.err().expect("it is one too many");
-    let EndReason::Refused { code, text } = error.reason() else {
+    let EndReason::Refused(Refusal { code, text, again }) = error.reason() else {
         panic!("{error}");
     };
-    assert_eq!(*code, refuse::BUSY);
+    assert_eq!((*code, *again), (refuse::BUSY, true));
     assert!(text.contains(&PLACES.to_string()), "{text}");
     assert!(error.can_retry());
     assert_full(listener);

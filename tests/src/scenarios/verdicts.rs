@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use countersign_core::{
     ChannelConfig, CloseMode, EndReason, MAX_REASON, Rejection, Verdict, VerdictKind, reject,
 };
-use countersign_driver::{LinkEvent, Outgoing};
+use countersign_driver::{LinkError, LinkEvent, Outgoing};
 
 use super::{both_ways, one};
 use crate::backend::{Link, Receipt};
@@ -248,12 +248,7 @@ pub fn withdrawn_by_close(pair: &Pair) {
             assert!(ours.is_orderly() && theirs.is_orderly(), "{ours}; {theirs}");
             assert_eq!(ours.verdicts().total(), 2);
             let by_us = ours.end.map(|end| end.reason().clone());
-            assert_eq!(
-                by_us,
-                Some(EndReason::Closed {
-                    by_us: !peer_closes
-                })
-            );
+            assert_eq!(by_us, Some(EndReason::closed(!peer_closes)));
             assert_eq!(from.event(), None);
         });
     }
@@ -292,7 +287,8 @@ pub fn unknown_after_a_cut(pair: &Pair) {
     let _ = delivery.handled();
     second.reject(1, "too late");
     let lost = receiver.recv().unwrap_err();
-    assert!(matches!(lost.reason(), EndReason::Lost(_)), "{lost}");
+    let reason = lost.link().map(LinkError::reason);
+    assert!(matches!(reason, Some(EndReason::Lost(_))), "{lost}");
     let refused = sender.send("more".into()).err().unwrap();
     assert!(refused.link().is_some());
 }

@@ -75,6 +75,8 @@ pub trait Stream: Source + Sink {
     fn split(self: Box<Self>) -> (Box<dyn Source>, Box<dyn Sink>);
     /// Who the peer is.
     fn peer(&self) -> Option<Fingerprint>;
+    /// What it is called.
+    fn peer_name(&self) -> Option<&str>;
     /// The cipher in use.
     fn cipher(&self) -> Option<&'static str>;
 }
@@ -199,6 +201,8 @@ static ANY: &[Scenario] = list! { &[Transport::Tls, Transport::Plain];
 /// The scenarios that are about security.
 static SECURED: &[Scenario] = list! { &[Transport::Tls];
     peers_are_known,
+    peers_have_names,
+    a_peer_that_does_not_ask,
     wrong_pin_at_the_client,
     a_pin_is_removed,
     wrong_pin_at_the_server,

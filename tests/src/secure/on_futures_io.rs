@@ -149,6 +149,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for Blocking<Sec
     fn peer(&self) -> Option<Fingerprint> {
         self.0.peer()
     }
+    fn peer_name(&self) -> Option<&str> {
+        self.0.peer_name()
+    }
     fn cipher(&self) -> Option<&'static str> {
         self.0.cipher()
     }

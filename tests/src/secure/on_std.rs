@@ -84,6 +84,9 @@ impl Stream for Plain<backend::SecureStream> {
     fn peer(&self) -> Option<Fingerprint> {
         self.0.peer()
     }
+    fn peer_name(&self) -> Option<&str> {
+        self.0.peer_name()
+    }
     fn cipher(&self) -> Option<&'static str> {
         self.0.cipher()
     }

@@ -86,6 +86,9 @@ impl Stream for Blocking<Secured> {
     fn peer(&self) -> Option<Fingerprint> {
         self.0.peer()
     }
+    fn peer_name(&self) -> Option<&str> {
+        self.0.peer_name()
+    }
     fn cipher(&self) -> Option<&'static str> {
         self.0.cipher()
     }

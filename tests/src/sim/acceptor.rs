@@ -9,24 +9,25 @@ impl World<'_> {
     /// A visitor's peer may have named a session: whoever has it takes the connection over.
     pub(super) fn route(&mut self, visitor: usize) {
         let now = self.local(visitor);
-        let named = match self.nodes[visitor].link.visit() {
-            Some(Visit::Returns(named)) => named,
-            Some(Visit::New) => {
-                self.nodes[visitor].link.admit(now, None);
-                return self.touch(visitor, true);
-            }
-            None => return,
+        let Some(visit) = self.nodes[visitor].link.visit() else {
+            return;
         };
         let peer = self.nodes[visitor].link.peer();
-        let found = self.sessions.find(named, peer).copied();
-        let found = found.filter(|_| self.plan.plant != Some(Plant::ForgetSessions));
-        if let Some(holder) = found
-            && self.take_over(holder, visitor)
-        {
-            return;
+        if self.plan.plant != Some(Plant::ForgetSessions) {
+            let candidates: Vec<usize> = self.sessions.candidates(visit, peer).copied().collect();
+            for holder in candidates {
+                if self.take_over(holder, visitor) {
+                    return;
+                }
+            }
         }
-        self.say(|| format!("{}: its session is not known", self.name(visitor)));
-        let gone = self.sessions.gone(named, peer);
+        let gone = match visit {
+            Visit::Returns(named) => {
+                self.say(|| format!("{}: its session is not known", self.name(visitor)));
+                self.sessions.gone(named, peer)
+            }
+            Visit::New => None,
+        };
         self.nodes[visitor].link.admit(now, gone);
         self.touch(visitor, true);
     }
@@ -40,6 +41,13 @@ impl World<'_> {
             TakeOver::Done => {}
             TakeOver::Stale => {
                 self.touch(visitor, true);
+                return true;
+            }
+            TakeOver::SessionOver => {
+                self.say(|| format!("{} ends: its peer began anew", self.name(holder)));
+                self.summary.left_behind += 1;
+                self.touch(visitor, true);
+                self.touch(holder, false);
                 return true;
             }
             TakeOver::NotMine => return false,

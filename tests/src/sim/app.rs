@@ -401,6 +401,11 @@ impl World<'_> {
             let message = match self.nodes[node].link.take(id) {
                 Ok(Some(message)) => message,
                 Ok(None) => return,
+                Err(ReceiveError::SessionBorder(why)) => {
+                    self.say(|| format!("{}: the border on {channel}: {why}", self.name(node)));
+                    self.ledger.crossed(of);
+                    continue;
+                }
                 Err(why) => {
                     self.ledger.object(format!("taking fails: {why}"));
                     return;

@@ -50,6 +50,8 @@ struct Seen {
     senders: Vec<usize>,
     last: u64,
     taken: u64,
+    /// How many borders between sessions it was given since.
+    borders: u64,
 }
 
 /// What is to be judged when a link's events have been read.
@@ -349,6 +351,17 @@ impl Ledger {
             Some(last) if *last == sender => sent > seen.last,
             _ => !seen.senders.contains(&sender),
         };
+        let borders = std::mem::take(&mut seen.borders);
+        let parted = match seen.senders.last() {
+            Some(last) if *last == sender => borders == 0,
+            Some(_) => borders > 0,
+            None => true,
+        };
+        if !parted {
+            let wrong = format!("message #{id} comes behind {borders} borders");
+            self.object(wrong);
+        }
+        let seen = self.seen.entry((node, channel)).or_default();
         if newer && number > seen.number {
             if seen.senders.last() != Some(&sender) {
                 seen.senders.push(sender);
@@ -362,6 +375,11 @@ impl Ledger {
         self.messages[id].fate = Fate::Held;
         self.messages[id].receiver = Some(node);
         Some(id)
+    }
+
+    /// The application was given the border between two sessions.
+    pub(super) fn crossed(&mut self, (_, node, channel): (usize, usize, usize)) {
+        self.seen.entry((node, channel)).or_default().borders += 1;
     }
 
     fn identify(&self, pair: usize, channel: usize, bytes: &[u8]) -> Option<usize> {

@@ -76,6 +76,8 @@ pub struct Summary {
     pub stale: u64,
     /// How many links were evicted.
     pub evicted: u64,
+    /// How many links of the acceptor have ended because their peer began anew.
+    pub left_behind: u64,
     /// How many links ended for each reason, in the words of `Debug`.
     pub ends: BTreeMap<String, u64>,
 }

@@ -9,10 +9,10 @@ use std::future::poll_fn;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use countersign_core::Role;
-use countersign_endpoint::{Blame, Connection, Fingerprint, SecurityError};
+use countersign_endpoint::{Blame, Connection, Fingerprint, Peer, SecurityError};
 
 use crate::driver::{Timer, Transport};
 use setup::io_error;
@@ -100,9 +100,15 @@ impl<T> SecureStream<T> {
         &mut self.parts.transport
     }
 
-    /// Who the peer is; `None` on a plain stream, where nobody knows.
+    /// Which key the peer has; `None` on a plain stream, where nobody knows.
     pub fn peer(&self) -> Option<Fingerprint> {
-        self.parts.reading.peer()
+        self.parts.reading.peer().map(Peer::fingerprint)
+    }
+
+    /// What the application calls the peer, as [`Link::peer_name`](crate::Link::peer_name); the name of
+    /// when it was let in.
+    pub fn peer_name(&self) -> Option<&str> {
+        self.parts.reading.peer()?.name()
     }
 
     /// The peer's certificate in DER; `None` on a plain stream.
@@ -197,13 +203,15 @@ impl<T: Transport> SecureStream<T> {
             transport,
             ..
         } = &mut self.parts;
-        ready!(writing.poll_flush(context, transport, connection))?;
-        if !connection.may_write() {
-            // Data that comes right behind the handshake is kept.
-            ready!(reading.poll_receive(context, transport, connection, &mut |_| 0))?;
-            ready!(writing.poll_flush(context, transport, connection))?;
-        }
+        let flushed = writing.poll_flush(context, transport, connection)?;
         if connection.may_write() {
+            return flushed.map(Ok);
+        }
+        // Also while output waits: the peer may take no more of it before this end has taken what
+        // the peer says meanwhile. Data that comes right behind the handshake is kept.
+        ready!(reading.poll_receive(context, transport, connection, &mut |_| 0))?;
+        let flushed = writing.poll_flush(context, transport, connection)?;
+        if connection.may_write() && flushed.is_ready() {
             return Poll::Ready(Ok(()));
         }
         // After every piece, so that a peer that never lets a read wait has no longer than others.
@@ -396,7 +404,7 @@ async fn within(
     mut work: impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>>,
 ) -> io::Result<()> {
     // A limit beyond what the clock can name is none.
-    let deadline = Instant::now().checked_add(limit);
+    let deadline = timer.now().checked_add(limit);
     poll_fn(|context| {
         // First, so that a transport that blocks learns how long it may.
         let late = deadline.is_some_and(|at| timer.poll_until(context, at).is_ready());

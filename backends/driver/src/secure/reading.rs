@@ -3,9 +3,7 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use countersign_endpoint::{
-    Buffer, Connection, Fingerprint, Incoming, Security, SecurityError, Watch,
-};
+use countersign_endpoint::{Buffer, Connection, Incoming, Peer, Security, SecurityError, Watch};
 
 use super::ConnectionAccess;
 use super::setup::io_error;
@@ -24,7 +22,7 @@ pub struct Reading {
     plain: Buffer,
     /// Bytes that came before the stream was secured are in `input` and not looked at yet.
     preloaded: bool,
-    peer: Option<Fingerprint>,
+    peer: Option<Peer>,
     /// The peer has ended its direction in order.
     ended: bool,
     /// Nothing more comes from the transport.
@@ -58,8 +56,8 @@ impl Reading {
         }
     }
 
-    pub(super) fn peer(&self) -> Option<Fingerprint> {
-        self.peer
+    pub(super) fn peer(&self) -> Option<&Peer> {
+        self.peer.as_ref()
     }
 
     /// Receives once, and decrypts. Data goes to `take`, which says how much of it it has taken,

@@ -54,6 +54,17 @@ impl StreamSetup {
         }
     }
 
+    /// Goes on with an acceptor that does not ask for this end's certificate, as most servers of the web
+    /// do not. The acceptor then does not know who we are; this end checks the acceptor's certificate as
+    /// ever. Without this, an opener that is not asked refuses the peer
+    /// ([`Reason::NotAskedForCertificate`]), since it may be set to let anybody in. An acceptor asks in
+    /// any case.
+    #[must_use]
+    pub fn one_sided(mut self) -> Self {
+        self.security = self.security.one_sided();
+        self
+    }
+
     /// How long the handshake may take, from the open transport on. Afterwards it has failed with
     /// [`TimedOut`](io::ErrorKind::TimedOut): with zero always, but for plain streams, which have
     /// none. With [`Duration::MAX`] it may take for ever.
@@ -101,6 +112,9 @@ pub(super) fn io_error(error: SecurityError) -> io::Error {
         Reason::AlreadyClosed => io::ErrorKind::BrokenPipe,
         Reason::PinMismatch { .. }
         | Reason::PinRemoved { .. }
+        | Reason::CertificateHashPinned { .. }
+        | Reason::NotAskedForCertificate
+        | Reason::PeerCertificateUnusable { .. }
         | Reason::PeerCertificateExpired { .. }
         | Reason::PeerCertificateNotYetValid { .. }
         | Reason::PeerCertificateMissing

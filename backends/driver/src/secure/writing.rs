@@ -7,6 +7,7 @@ use countersign_endpoint::{Buffer, Connection};
 
 use super::ConnectionAccess;
 use super::setup::io_error;
+use crate::connection::takes_nothing;
 use crate::driver::Transport;
 
 /// How much is encrypted at once at most, in bytes: four full TLS records.
@@ -79,7 +80,7 @@ impl Writing {
             let sent = transport.poll_write(context, &mut self.output);
             self.sending = sent.is_pending();
             if ready!(sent)? == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                return Poll::Ready(Err(takes_nothing()));
             }
         }
         self.output.release();

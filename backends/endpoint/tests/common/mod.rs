@@ -113,7 +113,7 @@ impl Node for End {
             .read(&mut self.inbox, &mut |incoming| match incoming {
                 Incoming::Secured { peer, .. } => {
                     assert!(secured.is_none() && data.is_empty() && !*ended);
-                    *secured = Some(peer);
+                    *secured = Some(peer.map(|peer| peer.fingerprint()));
                 }
                 Incoming::Data(bytes) => {
                     assert!(secured.is_some() && !bytes.is_empty() && !*ended);

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, Dialect, EndReason, Event, Instant, Link, Loss, Output, Role,
-    Verdict,
+    ChannelConfig, CloseMode, CloseReason, Config, Dialect, EndReason, Event, Instant, Link, Loss,
+    Output, Role, Verdict,
 };
 
 use super::{Vector, bytes, parse, read};
@@ -87,8 +87,12 @@ impl End {
 
     fn act(&mut self, action: &str) {
         let words: Vec<&str> = action.split(' ').collect();
-        if words == ["close"] {
-            return self.link.close(CloseMode::Drain);
+        if words[0] == "close" {
+            let reason = match words[1..] {
+                [] => CloseReason::ALL_WELL,
+                [code, ..] => CloseReason::new(parse(code), words[2..].join(" ")),
+            };
+            return self.link.close_with(CloseMode::Drain, reason);
         }
         let channel = self.link.channel_id(words[1]).expect("a declared channel");
         match words[0] {
@@ -146,7 +150,12 @@ impl End {
                 other => format!("{} {} {sequence}", other.kind(), name(channel)),
             }),
             Event::Ended => Some(match self.link.end_reason() {
-                Some(EndReason::Closed { .. }) => "closed".to_owned(),
+                Some(EndReason::Closed { theirs, .. }) if theirs.is_all_well() => {
+                    "closed".to_owned()
+                }
+                Some(EndReason::Closed { theirs, .. }) => {
+                    format!("closed {} {}", theirs.code, theirs.text)
+                }
                 Some(EndReason::Incompatible(_)) => "incompatible".to_owned(),
                 other => format!("{other:?}"),
             }),

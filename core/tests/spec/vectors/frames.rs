@@ -1,8 +1,8 @@
 //! Valid frames: bytes to fields and back.
 
 use countersign_core::wire::{
-    ChannelEntry, Decoder, Frame, FrameType, GreetingHead, MessageHead, Piece, SessionOutcome,
-    encode_close, encode_greeting,
+    ChannelEntry, CloseHead, Decoder, Frame, FrameType, GreetingHead, MessageHead, Piece,
+    SessionOutcome, encode_close, encode_greeting,
 };
 use countersign_core::{Mode, Policy};
 
@@ -100,10 +100,12 @@ fn frame_lines(frame: &Frame<'_>) -> Vec<String> {
         Frame::Refuse {
             channel,
             code,
+            again,
             text,
         } => {
             put("channel", &channel);
             put("code", &code);
+            put("again", &again);
             put("text", &text);
         }
         Frame::Skip { channel, through } => {
@@ -139,7 +141,10 @@ fn frame_lines(frame: &Frame<'_>) -> Vec<String> {
             put("taken", &taken);
         }
         Frame::Ping(value) | Frame::Pong(value) => put("value", &value),
-        Frame::Close(list) => {
+        Frame::Close { head, list } => {
+            put("code", &head.code);
+            put("again", &head.again);
+            put("text", &head.text);
             for (channel, last) in list.entries() {
                 put("last", &format!("{channel} {last}"));
             }
@@ -186,7 +191,12 @@ fn encode(vector: &Vector) -> Vec<u8> {
                 .map(|last| last.split_once(' ').expect("two figures"))
                 .map(|(channel, last)| (parse(channel), parse(last)))
                 .collect();
-            encode_close(last.into_iter(), &mut out).expect("long enough")
+            let head = CloseHead {
+                code: vector.number("code"),
+                again: vector.number("again"),
+                text: vector.get("text"),
+            };
+            encode_close(&head, last.into_iter(), &mut out).expect("long enough")
         }
         kind => plain(kind, vector).encode(&mut out).expect("long enough"),
     };
@@ -201,6 +211,7 @@ fn plain<'a>(kind: &str, vector: &'a Vector) -> Frame<'a> {
         "REFUSE" => Frame::Refuse {
             channel: channel(),
             code: vector.number("code"),
+            again: vector.number("again"),
             text: vector.get("text"),
         },
         "SKIP" => Frame::Skip {

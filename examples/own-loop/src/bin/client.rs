@@ -95,9 +95,16 @@ fn read(links: &mut OwnLoop, now: Instant, id: LinkId) -> Result<(), ReceiveErro
         return Ok(());
     };
     if let Some(reports) = link.channel_id("reports") {
-        while let Some(report) = link.take(reports)? {
-            let words = String::from_utf8_lossy(&report.payload);
-            println!("{id:?}: {}", Escaped::new(words));
+        loop {
+            match link.take(reports) {
+                Ok(Some(report)) => {
+                    let words = String::from_utf8_lossy(&report.payload);
+                    println!("{id:?}: {}", Escaped::new(words));
+                }
+                Ok(None) => break,
+                Err(border @ ReceiveError::SessionBorder(_)) => println!("{id:?}: {border}"),
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(())

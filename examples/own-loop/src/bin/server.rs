@@ -66,7 +66,16 @@ fn obey(links: &mut OwnLoop, now: Instant, id: LinkId) -> Result<(), ReceiveErro
     else {
         return Ok(());
     };
-    while let Some(order) = link.take(orders)? {
+    loop {
+        let order = match link.take(orders) {
+            Ok(Some(order)) => order,
+            Ok(None) => return Ok(()),
+            Err(border @ ReceiveError::SessionBorder(_)) => {
+                println!("{id:?}: {border}");
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let words = String::from_utf8_lossy(&order.payload).into_owned();
         println!("{id:?}: {}", Escaped::new(&words));
         if words.starts_with("stop") {
@@ -79,7 +88,6 @@ fn obey(links: &mut OwnLoop, now: Instant, id: LinkId) -> Result<(), ReceiveErro
             println!("{id:?}: no report: {}", not_sent.why);
         }
     }
-    Ok(())
 }
 
 fn tell(what: &Happened) {

@@ -74,6 +74,21 @@ pub fn no_certificate(victim: &Victim) {
     }
 }
 
+/// The pinned server, which does not want to know who comes: so anybody may be talking to it. [TLS-1]
+pub fn does_not_ask(victim: &Victim) {
+    let disguise = Disguise::of(&CAST.peer).without_asking();
+    let (error, seen) = victim.stage().repels(comes_as(disguise));
+    assert_eq!(security(&error), &Reason::NotAskedForCertificate);
+    // It has proved who it is, and will not be another.
+    let reason = error.reason();
+    assert_eq!(*reason, EndReason::Lost(Loss::NotTrusted), "{error}");
+    assert!(!error.can_retry(), "{error}");
+    let text = "we refused the peer: it did not ask for our certificate, so anybody could be talking \
+                to it; have it demand certificates, or check the address";
+    assert_says(&error, text);
+    assert_eq!(seen, Seen::Ended);
+}
+
 /// A certificate that is not pinned, with its key. [TLS-1]
 pub fn unpinned(victim: &Victim) {
     let (error, seen) = refused(victim, Disguise::of(&CAST.stranger));
@@ -89,7 +104,8 @@ pub fn unpinned(victim: &Victim) {
     let [first, second, third, _] = expected;
     let mismatch = Reason::PinMismatch {
         presented,
-        expected: expected.to_vec(),
+        expected: vec![first, second, third],
+        pinned: 4,
     };
     assert_eq!(security(&error), &mismatch);
     let text = format!(
@@ -115,7 +131,9 @@ pub fn without_its_key(victim: &Victim) {
 
 /// A pinned certificate that has expired.
 pub fn expired(victim: &Victim) {
-    let (error, seen) = refused(victim, Disguise::of(&CAST.expired));
+    let (error, seen) = victim.stage().repels(comes_as(Disguise::of(&CAST.expired)));
+    assert_eq!(*error.reason(), EndReason::Lost(Loss::OutOfDate), "{error}");
+    assert!(!error.can_retry(), "{error}");
     let reason = security(&error);
     assert!(
         matches!(reason, Reason::PeerCertificateExpired { .. }),
@@ -133,6 +151,7 @@ pub fn expired(victim: &Victim) {
 pub fn not_yet_valid(victim: &Victim) {
     let stage = victim.stage();
     let (error, seen) = stage.repels(comes_as(Disguise::of(&CAST.not_yet_valid)));
+    assert_eq!(*error.reason(), EndReason::Lost(Loss::OutOfDate), "{error}");
     let reason = security(&error);
     assert!(
         matches!(reason, Reason::PeerCertificateNotYetValid { .. }),

@@ -93,7 +93,8 @@ pub fn goes_on_after_close_notify(victim: &Victim) {
         let link = link.expect("the link was up");
         let mut receiver = link.receiver("data").unwrap();
         assert_eq!(receiver.take(), "before");
-        receiver.recv().expect_err("nothing after it")
+        let error = receiver.recv().expect_err("nothing after it");
+        error.link().expect("the end").clone()
     });
     assert_eq!(last, (ContentType::Alert, CLOSE_NOTIFY.to_vec()));
     assert_eq!(*error.reason(), EndReason::Lost(Loss::PeerLeft), "{error}");

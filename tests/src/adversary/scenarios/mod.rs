@@ -26,7 +26,15 @@ fn security(error: &LinkError) -> &Reason {
     let EndReason::Lost(loss) = *error.reason() else {
         panic!("{error}");
     };
-    let is_told = matches!(loss, Loss::Security | Loss::NotTrusted | Loss::Unproven);
+    let is_told = matches!(
+        loss,
+        Loss::Security
+            | Loss::NotTrusted
+            | Loss::Unproven
+            | Loss::OutOfDate
+            | Loss::PeerLeft
+            | Loss::PeerLeftEarly
+    );
     assert!(is_told, "{loss:?}: {error}");
     let security = error.security().expect("why it could not be secured");
     assert_eq!(security.to_string(), error.to_string());

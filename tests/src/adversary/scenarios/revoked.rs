@@ -156,11 +156,11 @@ pub fn revoked_floods_on(victim: &Victim) {
             }
             taken += 1;
         };
-        assert_revoked(&error);
+        assert_revoked(error.link().unwrap());
         assert_ends(&*link);
         (link, receiver, taken)
     });
-    assert_revoked(&receiver.try_recv().unwrap_err());
+    assert_revoked(receiver.try_recv().unwrap_err().link().unwrap());
     assert_eq!(link.report().channels[0].delivered, taken);
     assert!(taken < next, "{taken} of {next}");
     stage.bystander.keeps_pace();

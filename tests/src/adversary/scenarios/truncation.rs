@@ -193,7 +193,7 @@ fn report(victim: &Victim, link: Result<Box<dyn Link>, LinkError>) -> Report {
             report.error = loop {
                 match receiver.recv() {
                     Ok(message) => report.messages.push(message.expect("no end").to_vec()),
-                    Err(error) => break error,
+                    Err(error) => break error.link().expect("the end").clone(),
                 }
             };
             let end = link.ended().end.unwrap();

@@ -6,12 +6,15 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use countersign_certs::fixtures;
+use countersign_certs::{GeneratedIdentity, fixtures};
 use countersign_core::Role;
 use countersign_driver::StreamSetup;
-use countersign_endpoint::{Fingerprint, Identity, PlainProtocol, Reason};
+use countersign_endpoint::{Fingerprint, Identity, Pins, PlainProtocol, Reason};
+
+use rustls::Connection;
 
 use super::{reason, security};
+use crate::adversary::Disguise;
 use crate::pair::{IDENTITIES, tls};
 use crate::secure::{Pair, sockets};
 
@@ -21,12 +24,74 @@ pub fn peers_are_known(pair: &Pair) {
     let (client, server) = pair.streams();
     assert_eq!(client.peer(), Some(server_identity.fingerprint()));
     assert_eq!(server.peer(), Some(client_identity.fingerprint()));
+    assert_eq!([client.peer_name(), server.peer_name()], [None; 2]);
     assert!(
         client
             .cipher()
             .is_some_and(|name| name.starts_with("TLS13_"))
     );
     assert_eq!(client.cipher(), server.cipher());
+}
+
+/// What the application calls them.
+pub fn peers_have_names(pair: &Pair) {
+    let [client, server] = &*IDENTITIES;
+    let named = |own, peer: &GeneratedIdentity, name| {
+        let pins = Pins::from(peer.fingerprint()).named(name).unwrap();
+        StreamSetup::new(tls(own, pins))
+    };
+    let setups = [
+        named(client, server, "station"),
+        named(server, client, "robot"),
+    ];
+    let (client, server) = pair.over(sockets(), &setups);
+    assert_eq!(client.peer_name(), Some("station"));
+    assert_eq!(server.peer_name(), Some("robot"));
+}
+
+/// A server that does not ask for certificates is refused, unless that was said to be well.
+pub fn a_peer_that_does_not_ask(pair: &Pair) {
+    let [setup, _] = pair.setups();
+    for one_sided in [false, true] {
+        let (near, far) = sockets();
+        let setup = match one_sided {
+            true => setup.clone().one_sided(),
+            false => setup.clone(),
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let disguise = Disguise::of(&IDENTITIES[1]).speaking(None).without_asking();
+                let Connection::Server(mut tls) = disguise.connection(Role::Opener) else {
+                    panic!("it accepts")
+                };
+                let mut far = far;
+                let mut stream = rustls::Stream::new(&mut tls, &mut far);
+                // Refused, it hears a goodbye where a line would be.
+                let mut line = [0; 5];
+                if stream.read_exact(&mut line).is_ok() {
+                    assert_eq!(&line, b"hello");
+                    stream.write_all(b"there").unwrap();
+                }
+            });
+            let made = pair.client.over(near, Role::Opener, &setup, &[]);
+            match made {
+                Ok(mut stream) => {
+                    assert!(one_sided);
+                    stream.write_all(b"hello").unwrap();
+                    stream.flush().unwrap();
+                    let mut line = [0; 5];
+                    stream.read_exact(&mut line).unwrap();
+                    assert_eq!(&line, b"there");
+                    assert_eq!(stream.peer(), Some(IDENTITIES[1].fingerprint()));
+                }
+                Err(error) => {
+                    assert!(!one_sided, "{error}");
+                    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+                    assert_eq!(*reason(&error), Reason::NotAskedForCertificate);
+                }
+            }
+        });
+    }
 }
 
 /// Secures both ends, and lets the opener read until it fails if it got so far: what each is told.

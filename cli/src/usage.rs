@@ -1,0 +1,63 @@
+//! The command line, read, and what is said of one that makes no sense.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Command, CommandFactory, Parser};
+
+use crate::args::Args;
+
+/// The flag that is suggested to nobody who has not begun to write it: it takes all security away.
+const NEVER_SUGGESTED: &str = "--plaintext";
+/// What somebody who means that flag begins with.
+const MEANS_IT: &str = "--plain";
+
+/// Reads a command line, the program's name first.
+///
+/// # Errors
+/// It makes no sense, or asks for `--help` or `--version`.
+pub fn read<I, T>(line: I) -> Result<Args, clap::Error>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<std::ffi::OsString> + Clone,
+{
+    Args::try_parse_from(line).map_err(|error| match error.kind() {
+        ErrorKind::UnknownArgument => suggest(error),
+        _ => error,
+    })
+}
+
+/// Takes back what looks similar and is no help, and names the command that has the flag.
+fn suggest(mut error: clap::Error) -> clap::Error {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let (typed, suggested) = (
+        text(ContextKind::InvalidArg),
+        text(ContextKind::SuggestedArg),
+    );
+    if suggested == NEVER_SUGGESTED && !typed.starts_with(MEANS_IT) {
+        error.remove(ContextKind::SuggestedArg);
+    }
+    let mut owners = Vec::new();
+    let program = Args::command();
+    find_owners(&program, program.get_name(), &typed, &mut owners);
+    if !owners.is_empty() {
+        error.remove(ContextKind::SuggestedArg);
+        let tip = format!("'{typed}' belongs to '{}'", owners.join("' and '"));
+        let tip = ContextValue::StyledStrs(vec![tip.into()]);
+        error.insert(ContextKind::Suggested, tip);
+    }
+    error
+}
+
+/// Collects the commands that have this flag.
+fn find_owners(command: &Command, path: &str, flag: &str, owners: &mut Vec<String>) {
+    let mut flags = command.get_arguments().filter_map(|arg| arg.get_long());
+    if flags.any(|long| flag.strip_prefix("--") == Some(long)) {
+        owners.push(path.to_owned());
+    }
+    for below in command.get_subcommands() {
+        let path = format!("{path} {}", below.get_name());
+        find_owners(below, &path, flag, owners);
+    }
+}

@@ -1,0 +1,373 @@
+//! The orderly end of a link, asked for by either end (`docs/protocol.md`, Close).
+
+use alloc::string::ToString;
+
+use super::output::{Full, Out};
+use super::{Half, Link};
+use crate::Instant;
+use crate::close::CloseReason;
+use crate::config::Dialect;
+use crate::error::{EndReason, PeerMisbehaved};
+use crate::event::Event;
+use crate::life::{Input, Life};
+use crate::observe::Call;
+use crate::wire::{CloseHead, CloseList, Frame, encode_close};
+
+/// What becomes of what is under way when an application closes a link. Closing again can only be
+/// stricter: each of these is stricter than the one before.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum CloseMode {
+    /// Both ways: everything that this end has accepted is sent first, and the application goes on
+    /// taking what the peer has begun to send. What it does not take holds the close up.
+    DrainBoth,
+    /// Everything that this end has accepted is sent first. What the peer has sent and nobody has
+    /// taken is rejected with [`reject::NO_RECEIVER`](crate::reject::NO_RECEIVER), and so is what
+    /// still comes.
+    #[default]
+    Drain,
+    /// As [`CloseMode::Drain`], but what is not yet on the wire is withdrawn.
+    Withdraw,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Closing {
+    /// A close is under way, whether or not there is a connection.
+    pub(super) asked: bool,
+    /// This end asked first.
+    by_us: bool,
+    /// What this end says.
+    ours: CloseReason,
+    /// What the peer has said in this session, and can't take back.
+    heard: Option<CloseReason>,
+    /// The worst that it has said in any.
+    theirs: Option<CloseReason>,
+    /// DONE has gone out on this connection or an earlier one.
+    pub(super) ever_done: bool,
+    pub(super) to_write: bool,
+    pub(super) written: bool,
+    /// The peer's CLOSE has come.
+    close_heard: bool,
+    done_written: bool,
+    pub(super) done_heard: bool,
+}
+
+impl Closing {
+    /// CLOSE and DONE belong to a connection: on the next one they are said again.
+    pub(super) fn begin_connection(&mut self) {
+        self.to_write = false;
+        self.written = false;
+        self.close_heard = false;
+        self.done_written = false;
+        self.done_heard = false;
+    }
+
+    /// The next session is held with a peer that need not know what it said in this one.
+    pub(super) fn lose_session(&mut self) {
+        self.heard = None;
+    }
+
+    /// The session that comes in the place of a lost one is closed as it begins, with this reason.
+    /// Whether no close was under way before.
+    pub(super) fn end_session(&mut self, reason: CloseReason) -> bool {
+        let asked = core::mem::replace(&mut self.asked, true);
+        self.by_us |= !asked;
+        self.ours = reason;
+        !asked
+    }
+
+    /// How a link ends that was closed.
+    pub(super) fn end_reason(&self) -> EndReason {
+        EndReason::Closed {
+            by_us: self.by_us,
+            ours: self.ours.clone(),
+            theirs: self.theirs.clone().unwrap_or_default(),
+        }
+    }
+
+    /// The peer's CLOSE has come. It may say later that all is not well after all, and nothing
+    /// else that differs.
+    fn hear(&mut self, said: CloseReason) -> Result<(), PeerMisbehaved> {
+        match &self.heard {
+            Some(earlier) if *earlier == said && self.close_heard => {
+                return Err(PeerMisbehaved::AfterClose);
+            }
+            Some(earlier) if *earlier != said && (!earlier.is_all_well() || said.is_all_well()) => {
+                return Err(PeerMisbehaved::CloseReason);
+            }
+            _ => {}
+        }
+        if self.theirs.as_ref().is_none_or(CloseReason::is_all_well) {
+            self.theirs = Some(said.clone());
+        }
+        self.heard = Some(said);
+        self.close_heard = true;
+        Ok(())
+    }
+}
+
+impl Link {
+    // Asking for it.
+
+    /// Closes the link in order, and says that all is well: [`Link::close_with`] without a reason.
+    pub fn close(&mut self, mode: CloseMode) {
+        self.close_with(mode, CloseReason::ALL_WELL);
+    }
+
+    /// Closes the link in order, and says why. No more messages are accepted at either end; what
+    /// becomes of those that are under way says [`CloseMode`]. The peer withdraws what it has not
+    /// yet put on the wire. Messages that the application has taken and not settled are waited for.
+    ///
+    /// The link ends when both ends have all their verdicts, or when nothing has moved for
+    /// [`Patience::close`](crate::Patience::close); where the connection is lost meanwhile, or was
+    /// before, the close goes on with the next one within that time.
+    ///
+    /// Closing again, or after the peer, is no error. It can only make the close stricter, and put
+    /// a reason in the place of 'all is well'. An end that has not closed by itself when the peer
+    /// does says that all is well.
+    ///
+    /// The tlsstream dialect has no words for a reason: there the connection ends in a way that
+    /// can't be taken for an orderly one.
+    pub fn close_with(&mut self, mode: CloseMode, reason: CloseReason) {
+        let reason = reason.cut();
+        let call = Call::Close {
+            mode,
+            reason: &reason,
+        };
+        self.observer.call(self.now, call);
+        self.start_close(mode, reason);
+    }
+
+    /// What the peer has said with its CLOSE, once that has come.
+    #[must_use]
+    pub fn peer_closes(&self) -> Option<&CloseReason> {
+        self.closing.theirs.as_ref()
+    }
+
+    /// Whether this end's direction of the connection is to end in a way that can't be taken for an
+    /// orderly one, without close_notify say, where [`Output::End`](crate::Output::End) tells to end
+    /// it: in the tlsstream dialect, whose peer would take a stream for whole that is not.
+    #[must_use]
+    pub fn breaks_off(&self) -> bool {
+        let orderly = self.end_reason().is_none_or(EndReason::is_orderly);
+        self.config.dialect == Dialect::TlsStream && !(orderly && self.closing.ours.is_all_well())
+    }
+
+    pub(super) fn start_close(&mut self, mode: CloseMode, reason: CloseReason) {
+        match self.life {
+            Life::Offline | Life::Connecting | Life::Securing | Life::Greeting
+                if !self.has_session() =>
+            {
+                self.fail(Input::Failed, EndReason::ClosedBeforeConnected, None);
+                return;
+            }
+            Life::Finishing | Life::Ended => return,
+            _ => {}
+        }
+        self.say(reason);
+        let asked = self.closing.asked;
+        if !asked {
+            self.closing.by_us = true;
+        }
+        match self.life {
+            Life::Open => self.begin_closing(Input::CloseAsked),
+            Life::Closing => {}
+            // There is a session and no connection: the close waits for the next one, as long as
+            // closes may.
+            _ if asked => {}
+            _ => {
+                self.closing.asked = true;
+                self.close_deadline = self.now + self.config.patience.close;
+            }
+        }
+        if mode == CloseMode::Withdraw && self.closing.by_us {
+            self.withdraw_unbegun();
+        }
+        if mode >= CloseMode::Drain {
+            self.turn_away();
+        }
+        // Rejections, and what CLOSE has named and will not come after all.
+        self.wants_output = true;
+    }
+
+    /// Takes over what this end's CLOSE is to say, or is to say now after all.
+    fn say(&mut self, reason: CloseReason) {
+        let closing = &mut self.closing;
+        // With DONE everything is said.
+        if reason == closing.ours || !closing.ours.is_all_well() || closing.ever_done {
+            return;
+        }
+        if closing.asked && reason.is_all_well() {
+            return;
+        }
+        closing.ours = reason;
+        closing.to_write |= closing.written;
+    }
+
+    /// Nobody takes what the peer has sent or still sends.
+    fn turn_away(&mut self) {
+        if !self.is_native() {
+            self.stream_abandoned();
+        }
+        for half in &mut self.halves {
+            if let Half::Receive(half) = half {
+                half.abandon();
+            }
+        }
+    }
+
+    pub(super) fn begin_closing(&mut self, input: Input) {
+        if !matches!(self.step(input), Ok(true)) {
+            return;
+        }
+        self.closing.asked = true;
+        if input == Input::CloseHeard {
+            self.withdraw_unbegun();
+        }
+        self.progress();
+        self.closing.to_write = self.is_native();
+        self.wants_output = true;
+    }
+
+    /// The link is up again, and a close was asked for before.
+    pub(super) fn go_on_closing(&mut self) {
+        // Nothing has moved by that alone, so the time limit of the close runs on.
+        let closes = self.step(Input::CloseAsked);
+        debug_assert_eq!(closes, Ok(true));
+        self.closing.to_write = self.is_native();
+    }
+
+    /// Something of a message went, came or was settled: a close that moves is not given up.
+    pub(super) fn progress(&mut self) {
+        if self.life == Life::Closing {
+            self.close_deadline = self.now + self.config.patience.close;
+        }
+    }
+
+    fn withdraw_unbegun(&mut self) {
+        for half in &mut self.halves {
+            if let Half::Send(half) = half {
+                half.withdraw_unbegun(&mut self.spent);
+                self.has_news |= half.has_news();
+            }
+        }
+    }
+
+    // From the peer.
+
+    pub(super) fn hear_close(
+        &mut self,
+        head: &CloseHead<'_>,
+        list: CloseList<'_>,
+    ) -> Result<(), PeerMisbehaved> {
+        let receiving = self
+            .halves
+            .iter()
+            .filter(|half| matches!(half, Half::Receive(_)))
+            .count();
+        if list.entries().count() != receiving {
+            return Err(PeerMisbehaved::CloseList);
+        }
+        for (at, (channel, last)) in list.entries().enumerate() {
+            if list
+                .entries()
+                .take(at)
+                .any(|(earlier, _)| earlier == channel)
+            {
+                return Err(PeerMisbehaved::CloseList);
+            }
+            self.receiving(channel)?.close(last)?;
+        }
+        self.closing.hear(CloseReason {
+            code: head.code,
+            text: head.text.to_string(),
+            again: head.again,
+        })?;
+        if self.life == Life::Open {
+            self.begin_closing(Input::CloseHeard);
+            self.tell(Event::PeerClosing);
+        }
+        Ok(())
+    }
+
+    pub(super) fn hear_done(&mut self) -> Result<(), PeerMisbehaved> {
+        if !self.is_settled() {
+            return Err(PeerMisbehaved::DoneTooEarly);
+        }
+        self.closing.done_heard = true;
+        self.finish_if_done();
+        Ok(())
+    }
+
+    /// Whether both ends have closed and everything has its verdict and its acknowledgement.
+    fn is_settled(&self) -> bool {
+        self.closing.written
+            && self.closing.close_heard
+            && self.halves.iter().all(|half| match half {
+                Half::Send(half) => half.is_settled(),
+                Half::Receive(half) => half.is_settled(),
+            })
+    }
+
+    /// Moves on when DONE went and came.
+    fn finish_if_done(&mut self) {
+        if self.closing.done_written && self.closing.done_heard {
+            self.finish(Input::Drained);
+        }
+    }
+
+    /// Nothing more will be said by either end; what is left is to end the connection.
+    pub(super) fn finish(&mut self, input: Input) {
+        if matches!(self.step(input), Ok(true)) {
+            self.close_deadline = Instant::FAR_FUTURE;
+            self.linger_deadline = self.now + self.config.patience.linger;
+            self.wants_output = true;
+        }
+    }
+
+    // To the peer.
+
+    pub(super) fn write_close(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
+        if !self.closing.to_write {
+            return Ok(());
+        }
+        let last = self.halves.iter().filter_map(|half| match half {
+            Half::Send(half) => Some((half.wire, half.closing_at())),
+            Half::Receive(_) => None,
+        });
+        let ours = &self.closing.ours;
+        let head = CloseHead {
+            code: ours.code,
+            again: ours.again,
+            text: &ours.text,
+        };
+        let buffer = &mut out.buffer[out.at..];
+        out.at += encode_close(&head, last, buffer).map_err(|small| small.needed)?;
+        self.closing.to_write = false;
+        self.closing.written = true;
+        for half in &mut self.halves {
+            if let Half::Send(half) = half {
+                half.close();
+            }
+        }
+        Ok(())
+    }
+
+    /// The tail of a close: numbers that will not come after all, then DONE.
+    pub(super) fn write_done(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
+        if !self.closing.written || self.closing.done_written {
+            return Ok(());
+        }
+        for half in &mut self.halves {
+            if let Half::Send(half) = half {
+                half.write_last_skip(out.buffer, &mut out.at)?;
+            }
+        }
+        if self.is_settled() {
+            out.frame(&Frame::Done)?;
+            self.closing.done_written = true;
+            self.closing.ever_done = true;
+            self.finish_if_done();
+        }
+        Ok(())
+    }
+}

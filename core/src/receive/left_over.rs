@@ -1,0 +1,89 @@
+//! What is left of sessions that are over: it is taken before anything of the session that there is.
+
+use alloc::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::error::SessionLoss;
+use crate::{ReceiveError, Sequence};
+
+/// A message that came whole in a session that is over, and the border behind it where it was the
+/// last one of its session.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Left {
+    sequence: Sequence,
+    message: Bytes,
+    border: Option<SessionLoss>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct LeftOver {
+    /// The border before everything else.
+    border: Option<SessionLoss>,
+    messages: VecDeque<Left>,
+    bytes: usize,
+    /// Not everything found room.
+    is_cut_short: bool,
+}
+
+impl LeftOver {
+    pub(super) fn is_empty(&self) -> bool {
+        self.border.is_none() && self.messages.is_empty()
+    }
+
+    /// How many messages are left.
+    pub(super) fn messages(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// How many bytes these have.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Keeps a message where `count` messages with so many `bytes` have room.
+    pub(super) fn add(&mut self, sequence: Sequence, message: Bytes, count: usize, bytes: usize) {
+        let held = self.bytes + message.len();
+        // What is left of two lost sessions may be more than a window. Its sender knows only that
+        // it may have been handled or not, and the beginning is worth more than a part with a gap.
+        if self.is_cut_short || self.messages.len() >= count || held > bytes {
+            self.is_cut_short = true;
+            return;
+        }
+        self.bytes = held;
+        self.messages.push_back(Left {
+            sequence,
+            message,
+            border: None,
+        });
+    }
+
+    /// A session ends behind what there is. Of borders with nothing between them the newer stays,
+    /// so that their number is bounded.
+    pub(super) fn end_session(&mut self, why: SessionLoss) {
+        let border = match self.messages.back_mut() {
+            Some(last) => &mut last.border,
+            None => &mut self.border,
+        };
+        *border = Some(why);
+    }
+
+    /// The border that comes next.
+    pub(super) fn border(&self) -> Option<SessionLoss> {
+        self.border
+    }
+
+    /// What comes next: a message or a border.
+    pub(super) fn take(&mut self) -> Result<Option<(Sequence, Bytes)>, ReceiveError> {
+        if let Some(why) = self.border.take() {
+            return Err(ReceiveError::SessionBorder(why));
+        }
+        let Some(left) = self.messages.pop_front() else {
+            return Ok(None);
+        };
+        self.bytes -= left.message.len();
+        self.is_cut_short &= !self.messages.is_empty();
+        self.border = left.border;
+        Ok(Some((left.sequence, left.message)))
+    }
+}
