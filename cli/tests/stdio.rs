@@ -23,8 +23,8 @@ fn free() -> String {
 fn capture(identities: &Identities) -> String {
     let path = identities.file("capture");
     if !fs::exists(&path).unwrap() {
-        let film = ["demo", "--fps", "max", "--cuts", "0", "--capture", &path];
-        run(film).expect(0, "");
+        let film = ["demo", "--fps", "max", "--frames", "1000", "--cuts", "0"];
+        run(film.into_iter().chain(["--capture", &path])).expect(0, "");
     }
     path
 }
