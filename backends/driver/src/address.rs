@@ -247,7 +247,8 @@ fn is_ipv6(text: &str) -> bool {
         Some((address, interface)) => (address, Some(interface)),
         None => (text, None),
     };
-    address.parse::<Ipv6Addr>().is_ok() && interface.is_none_or(|name| !name.is_empty() && !name.contains(':'))
+    address.parse::<Ipv6Addr>().is_ok()
+        && interface.is_none_or(|name| !name.is_empty() && !name.contains(':'))
 }
 
 impl fmt::Display for Address {

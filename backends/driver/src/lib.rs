@@ -38,6 +38,7 @@ mod link;
 mod listener;
 mod memory;
 mod open;
+mod parts;
 mod reach;
 mod receipt;
 mod receiver;

@@ -12,6 +12,7 @@ use countersign_endpoint::{Explanation, LinkAccess, Peer, Security, SecurityErro
 
 use crate::clock::Clock;
 use crate::error::LinkError;
+use crate::parts::Parts;
 use crate::receipt::Receipts;
 use crate::registry::{Place, Registry, Unaccepted};
 use crate::wakers::{Awaited, WakerSet};
@@ -110,6 +111,7 @@ pub(crate) struct State {
 #[derive(Debug)]
 pub(crate) struct Shared {
     state: Mutex<State>,
+    pub(crate) parts: Parts,
     pub(crate) clock: Clock,
 }
 
@@ -127,6 +129,7 @@ impl Shared {
     }
 
     pub(crate) fn new(link: Link, security: &Security, clock: &Clock) -> Arc<Self> {
+        let parts = Parts::of(link.config());
         let channels = link
             .config()
             .channels()
@@ -158,6 +161,7 @@ impl Shared {
             evicted: None,
         };
         Arc::new(Self {
+            parts,
             state: Mutex::new(state),
             clock: clock.clone(),
         })
