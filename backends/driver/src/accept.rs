@@ -81,7 +81,7 @@ impl Default for Limits {
 /// How the links of a listener have ended that was drained.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Drained {
-    /// How many were closed as both ends wanted.
+    /// How many were closed, with every message's verdict known.
     pub orderly: usize,
     /// How many ended otherwise: lost, or not closed in time.
     pub cut_short: usize,

@@ -26,7 +26,8 @@ pub enum LinkEvent {
         /// The channel's name.
         channel: String,
     },
-    /// The peer has begun to close the link.
+    /// The peer has begun to close the link. [`Link::peer_closes`](crate::Link::peer_closes) has what
+    /// it says.
     PeerClosing,
     /// The connection was lost. The link waits for the next one, and keeps everything.
     Lost {
