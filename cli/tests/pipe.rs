@@ -1,5 +1,7 @@
 //! `countersign pipe` end to end, when all goes well.
 
+#![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
+
 mod common;
 
 use std::fs;
