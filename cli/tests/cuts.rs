@@ -347,6 +347,8 @@ fn the_tlsstream_dialect_ends_with_its_connection() {
     input.write_all(b"\n").unwrap();
     let sent = sender.finish();
     sent.expect(1, "of 2 messages, 1 may have been handled or not: ");
+    // Nothing is said of what is not done.
+    assert!(!sent.stderr.contains("connecting again"), "{}", sent.stderr);
     sent.expect(1, "1 handled, 1 unknown");
     receiver
         .finish()

@@ -147,5 +147,6 @@ fn paths_need_not_be_text() {
     assert!(log.exists());
     let mut command = common::countersign(["pin"]);
     let shown = command.arg(odd("operator.crt")).output().unwrap();
-    assert!(shown.status.success(), "{shown:?}");
+    let said = String::from_utf8_lossy(&shown.stderr);
+    assert!(shown.status.success(), "{said}");
 }
