@@ -291,16 +291,16 @@ fn pass_much(mut sender: Running, mut receiver: Running) {
     let writing = std::thread::spawn(move || {
         let message = framed([&vec![7; MESSAGE][..]]);
         for _ in 0..COUNT {
-            input.write_all(&message).unwrap();
+            input.write_all(&message).expect("it is read");
         }
         input
     });
     let mut message = vec![0; MESSAGE + 4];
     for _ in 0..COUNT {
-        output.read_exact(&mut message).unwrap();
+        output.read_exact(&mut message).expect("it is written");
     }
     // Both still run, and all has gone through.
-    let input = writing.join().unwrap();
+    let input = writing.join().expect("nobody panics");
     for process in [&sender, &receiver] {
         let most = most_memory(process);
         assert!(most < 64 << 20, "{most} bytes");

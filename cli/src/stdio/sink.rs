@@ -107,6 +107,23 @@ mod tests {
     }
 
     #[test]
+    fn a_line_waits_for_room_where_nothing_else_would() {
+        let (mut reader, writer) = pipe().unwrap();
+        let flags = rustix::fs::fcntl_getfl(&writer).unwrap();
+        rustix::fs::fcntl_setfl(&writer, flags | rustix::fs::OFlags::NONBLOCK).unwrap();
+        let reading = std::thread::spawn(move || {
+            let mut text = Vec::new();
+            reader.read_to_end(&mut text).unwrap();
+            text.len()
+        });
+        // More at once than a pipe holds.
+        let (taken, result) = system::offer(&writer, &line(4 << 20), Duration::from_secs(3600));
+        assert!(taken == 4 << 20 && result.is_ok(), "{taken} {result:?}");
+        drop(writer);
+        assert_eq!(reading.join().unwrap(), 4 << 20);
+    }
+
+    #[test]
     fn a_full_disk_and_a_reader_that_has_gone_are_errors_and_no_panic() {
         let (reader, writer) = pipe().unwrap();
         drop(reader);

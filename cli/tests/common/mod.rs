@@ -307,8 +307,10 @@ pub(crate) fn wait_until_full(pipe: &std::io::PipeWriter, writer: &mut Child) {
     while writer.try_wait().expect("it was started").is_none() {
         let mut fds = [PollFd::new(pipe, PollFlags::OUT)];
         if poll(&mut fds, Some(&Timespec::default())).expect("it can be asked") == 0 {
-            return;
+            break;
         }
         thread::yield_now();
     }
+    // The writer alone has it now, so that its reader finds the end.
+    drop(pipe);
 }
