@@ -7,6 +7,7 @@ use countersign_tokio::capture::{Capture, Options};
 
 use crate::args::{CaptureArgs, Payloads};
 use crate::exit::Failure;
+use crate::words::count;
 
 /// The capture that the command line asks for, if it does.
 #[derive(Debug, Default)]
@@ -31,7 +32,7 @@ impl Recording {
                 io::ErrorKind::AlreadyExists => {
                     format!("--capture {path}: this file is there already; choose another name")
                 }
-                _ => format!("--capture {path}: cannot be written ({error})"),
+                _ => format!("--capture {path}: cannot be written ({error}); choose another name"),
             };
             Failure::files(message).because(error)
         })?;
@@ -51,7 +52,8 @@ impl Recording {
     /// of what the program was asked for.
     pub fn finish(self) {
         if let Some(Ok(captured)) = self.0.map(|capture| capture.finish()) {
-            tracing::info!("captured {} bytes ({})", captured.bytes, captured.why);
+            let bytes = count(captured.bytes, "byte");
+            tracing::info!("captured {bytes} ({})", captured.why);
         }
     }
 }

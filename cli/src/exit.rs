@@ -8,6 +8,8 @@ use countersign_tokio::LinkError;
 use countersign_tokio::core::{EndReason, refuse};
 use countersign_tokio::endpoint::{Blame, SetupError};
 
+use crate::words;
+
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -21,16 +23,22 @@ pub enum Exit {
     Refused = 3,
     /// An identity, a pin or a file of this machine's can't be used.
     Files = 4,
+    /// Broken off by [`Signal::Interrupt`].
+    Interrupted = 130,
+    /// Broken off by [`Signal::Terminate`].
+    Terminated = 143,
 }
 
 impl Exit {
     /// All of them, in the order of their codes.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Done,
         Self::Failed,
         Self::Usage,
         Self::Refused,
         Self::Files,
+        Self::Interrupted,
+        Self::Terminated,
     ];
 
     /// The number that the system gets.
@@ -43,11 +51,19 @@ impl Exit {
     #[must_use]
     pub const fn meaning(self) -> &'static str {
         match self {
-            Self::Done => "done; every message was handled",
-            Self::Failed => "failed on the way: no connection, link lost, message not handled",
+            Self::Done => {
+                "all is well: the whole of the stream was handled, or dropped as a flag asks for"
+            }
+            Self::Failed => {
+                "failed on the way: no connection, link lost or broken off, message not handled"
+            }
             Self::Usage => "the command line makes no sense",
             Self::Refused => "one end refused the other: pin, certificate, dialect, channel",
-            Self::Files => "a file cannot be used: identity, pin, capture, log file",
+            Self::Files => {
+                "a file cannot be used: identity, pin, capture, log file, input or output that is closed"
+            }
+            Self::Interrupted => "broken off by SIGINT (Ctrl-C)",
+            Self::Terminated => "broken off by SIGTERM",
         }
     }
 
@@ -56,7 +72,7 @@ impl Exit {
     pub fn help() -> String {
         let mut text = String::from("Exit codes:");
         for exit in Self::ALL {
-            text.push_str(&format!("\n  {}  {}", exit.code(), exit.meaning()));
+            text.push_str(&format!("\n  {:<3}  {}", exit.code(), exit.meaning()));
         }
         text
     }
@@ -65,6 +81,35 @@ impl Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         exit.code().into()
+    }
+}
+
+/// A signal that asks the program to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT, which Ctrl-C sends.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+}
+
+impl Signal {
+    /// How the program ends then: with what a shell says of one that the signal has killed.
+    #[must_use]
+    pub const fn exit(self) -> Exit {
+        match self {
+            Self::Interrupt => Exit::Interrupted,
+            Self::Terminate => Exit::Terminated,
+        }
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+        })
     }
 }
 
@@ -93,6 +138,22 @@ impl Failure {
         Self::new(Exit::Files, message)
     }
 
+    /// The program was asked to stop before it was done.
+    #[must_use]
+    pub fn stopped(signal: Signal) -> Self {
+        Self::new(signal.exit(), format!("broken off by {signal}"))
+    }
+
+    /// The same, where a signal has brought it about.
+    #[must_use]
+    pub fn stopped_by(mut self, signal: Signal) -> Self {
+        if self.exit != signal.exit() {
+            self.message = format!("broken off by {signal}: {}", self.message);
+            self.exit = signal.exit();
+        }
+        self
+    }
+
     fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self {
             exit,
@@ -110,12 +171,32 @@ impl Failure {
             (None, EndReason::Refused(refusal)) if refusal.code == refuse::SESSION_OVER => false,
             (
                 None,
-                EndReason::Incompatible(_) | EndReason::Refused { .. } | EndReason::Revoked { .. },
+                EndReason::Incompatible(_)
+                | EndReason::Refused(_)
+                | EndReason::TurnedAway(_)
+                | EndReason::Revoked { .. },
             ) => true,
             (None, _) => false,
         };
         let exit = if refused { Exit::Refused } else { Exit::Failed };
-        Self::new(exit, format!("{what}: {error}")).because(error)
+        let words = words::of_link(&error);
+        Self::new(exit, format!("{what}: {words}")).because(error)
+    }
+
+    /// Adds what else can be done.
+    #[must_use]
+    pub fn or(mut self, other: &str) -> Self {
+        self.message.push_str(", or ");
+        self.message.push_str(other);
+        self
+    }
+
+    /// Adds what to look at.
+    #[must_use]
+    pub fn hint(mut self, hint: &str) -> Self {
+        self.message.push_str("; ");
+        self.message.push_str(hint);
+        self
     }
 
     /// Adds what lies beneath, which `--verbose` shows.

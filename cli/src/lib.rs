@@ -10,6 +10,7 @@
 //! - [`security`]: from files and fingerprints to a link's security.
 //! - [`capture`], [`trace`]: what links do, recorded and shown.
 //! - [`stdio`]: standard input, output and error.
+//! - [`words`]: what is said of links, in the words of the command line.
 //! - [`split`]: how a stream of bytes becomes messages, and messages a stream again.
 
 pub mod args;
@@ -28,6 +29,7 @@ pub mod stdio;
 pub mod trace;
 pub mod usage;
 pub mod values;
+pub mod words;
 
 use args::{Args, Command};
 use exit::Failure;

@@ -1,9 +1,13 @@
 //! `countersign pipe` end to end, when all goes well.
 
+#![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
+
 mod common;
 
 use std::fs;
 use std::io::{Read, Write};
+
+use countersign_cli::words::count;
 
 use common::{Identities, Running, countersign, pipe};
 
@@ -30,7 +34,7 @@ fn streams() -> Vec<(&'static str, Vec<u8>, usize, usize)> {
         .collect();
     let length = framed([&b""[..], b"one", &noise, b"\n\0\xff"]);
     vec![
-        ("lines", b"one\n\ntwo\r\nthree\n".to_vec(), 4, 12),
+        ("lines", b"one\n\ntwo\r\nthree".to_vec(), 4, 15),
         ("jpeg", film(), 132, film().len()),
         ("length", length, 4, 300_006),
         ("whole", noise, 1, 300_000),
@@ -42,9 +46,13 @@ fn carry(mut sender: Running, mut receiver: Running, stream: &[u8], messages: us
     sender.feed(stream);
     receiver.collect();
     let (sent, received) = (sender.finish(), receiver.finish());
-    let report = format!("sent {messages} messages, {bytes} bytes: {messages} handled\n");
-    sent.expect(0, &report);
-    received.expect(0, &format!("received {messages} messages, {bytes} bytes\n"));
+    let stream_of = format!(
+        "{}, {}",
+        count(messages as u64, "message"),
+        count(bytes as u64, "byte")
+    );
+    sent.expect(0, &format!("sent {stream_of}: {messages} handled\n"));
+    received.expect(0, &format!("received {stream_of}\n"));
     assert!(received.stdout == stream, "the stream was changed");
     assert!(sent.stdout.is_empty());
 }
@@ -77,6 +85,43 @@ fn the_tlsstream_dialect_in_both_directions() {
     carry(sender, receiver, &film, 132, film.len());
 }
 
+/// The original may take a longer one in parts, and confirm it: that is said once, at the sender.
+#[test]
+fn a_long_message_in_the_tlsstream_dialect_is_worth_one_warning() {
+    const WHOLE: usize = 16_378;
+    let identities = Identities::new();
+    for (length, warnings) in [(WHOLE, 0), (WHOLE + 1, 1)] {
+        let message = vec![7; length];
+        let stream = framed([&message[..], &message, b"short"]);
+        let flags = ["--split", "length", "--dialect", "tlsstream"];
+        let mut receiver = identities.listen("recv", &flags);
+        receiver.collect();
+        let mut sender = identities.connect(&receiver, "send", &flags);
+        sender.feed(&stream);
+        let sent = sender.finish();
+        sent.expect(0, "sent 3 messages, ");
+        let warning = format!(
+            "warning: channel 'main': a message of {length} bytes, and the tlsstream original may take \
+             one above 16378 in parts and confirm it all the same; send less at once\n"
+        );
+        assert_eq!(
+            sent.stderr.matches("in parts").count(),
+            warnings,
+            "{}",
+            sent.stderr
+        );
+        assert_eq!(
+            sent.stderr.contains(&warning),
+            warnings > 0,
+            "{}",
+            sent.stderr
+        );
+        let received = receiver.finish();
+        received.expect(0, "received 3 messages, ");
+        assert!(received.stdout == stream, "the stream was changed");
+    }
+}
+
 #[test]
 fn plain_text_when_asked_for_by_name() {
     let flags = ["--plaintext".to_owned()];
@@ -99,7 +144,7 @@ fn a_fingerprint_will_do_and_several_peers_may_be_let_in() {
     flags.extend(["--peer".to_owned(), fingerprint.to_owned()]);
     let receiver = Running::start(pipe("recv", ["--listen", "[::1]:0"], &flags, &[]));
     let sender = identities.connect(&receiver, "send", &[]);
-    carry(sender, receiver, b"one\n", 1, 3);
+    carry(sender, receiver, b"one\n", 1, 4);
 }
 
 #[test]
@@ -107,16 +152,16 @@ fn superseded_and_expired_are_no_failure_when_asked_for() {
     let identities = Identities::new();
     let lines = "line\n".repeat(50_000);
     for flags in [
-        &["--latest"][..],
-        &["--expire-after", "0s"],
-        &["--expire-after", "1h"],
+        &["--split", "lines", "--latest"][..],
+        &["--split", "lines", "--expire-after", "0s"],
+        &["--split", "lines", "--expire-after", "1h"],
     ] {
         let mut receiver = identities.listen("recv", &[]);
         receiver.collect();
         let mut sender = identities.connect(&receiver, "send", flags);
         sender.feed(lines.as_bytes());
         let (sent, received) = (sender.finish(), receiver.finish());
-        sent.expect(0, "sent 50000 messages, 200000 bytes: ");
+        sent.expect(0, "sent 50000 messages, 250000 bytes: ");
         received.expect(0, "received ");
         let handled = received.stdout.len() / 5;
         match flags[flags.len() - 1] {
@@ -229,12 +274,19 @@ fn most_memory(process: &Running) -> usize {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_long_stream_takes_little_memory() {
+    let identities = Identities::new();
+    for way in ["length", "bytes"] {
+        let split = ["--split", way];
+        let receiver = identities.listen("recv", &split);
+        let sender = identities.connect(&receiver, "send", &split);
+        pass_much(sender, receiver);
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn pass_much(mut sender: Running, mut receiver: Running) {
     const MESSAGE: usize = 1 << 20;
     const COUNT: usize = 256;
-    let identities = Identities::new();
-    let split = ["--split", "length"];
-    let mut receiver = identities.listen("recv", &split);
-    let mut sender = identities.connect(&receiver, "send", &split);
     let (mut input, mut output) = (sender.stdin(), receiver.stdout());
     let writing = std::thread::spawn(move || {
         let message = framed([&vec![7; MESSAGE][..]]);
@@ -254,6 +306,6 @@ fn a_long_stream_takes_little_memory() {
         assert!(most < 64 << 20, "{most} bytes");
     }
     drop(input);
-    sender.finish().expect(0, "256 handled");
+    sender.finish().expect(0, " handled\n");
     receiver.finish().expect(0, "");
 }

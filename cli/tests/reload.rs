@@ -45,7 +45,7 @@ impl Pair {
         let identities = Identities::new();
         let mut robot = identities.listen("recv", &["-v"]);
         robot.collect();
-        let operator = identities.connect(&robot, "send", &["-v"]);
+        let operator = identities.connect(&robot, "send", &["-v", "--split", "lines"]);
         for end in [&robot, &operator] {
             end.wait_for_log("connected with", 1);
         }
@@ -203,7 +203,7 @@ fn a_certificate_put_behind_fingerprints_keeps_the_pipe() {
     let mut robot = identities.listen("recv", &["-v"]);
     robot.collect();
     put(&file, &own);
-    let mut operator = identities.connect(&robot, "send", &["-v"]);
+    let mut operator = identities.connect(&robot, "send", &["-v", "--split", "lines"]);
     operator.wait_for_log("connected with", 1);
     let mut input = operator.stdin();
     line(&mut input, "one");
@@ -247,6 +247,63 @@ fn a_listener_that_waits_goes_on_with_the_new_files() {
     stranger.feed(b"in\n");
     stranger.finish().expect(0, "1 handled");
     let received = robot.finish();
-    received.expect(0, "received 1 messages");
+    received.expect(0, "received 1 message");
     assert_eq!(received.text(), "in\n");
+}
+
+/// What a program that rotates logs does: renames the file, and asks for a new one.
+#[test]
+fn the_log_file_is_opened_again() {
+    let identities = Identities::new();
+    let (log, old) = (identities.file("log"), identities.file("log.1"));
+    let flags = ["-v", "--log-file", &log];
+    let mut robot = identities.listen("recv", &flags);
+    robot.collect();
+    let mut operator = identities.connect(&robot, "send", &["-v"]);
+    for end in [&robot, &operator] {
+        end.wait_for_log("connected with", 1);
+    }
+    fs::rename(&log, &old).unwrap();
+    robot.signal("HUP");
+    robot.wait_for_log("info: opened the log file again", 1);
+    // Identity and pins are read again besides.
+    robot.wait_for_log("warning: read again: ", 1);
+    let moved = fs::read_to_string(&old).unwrap();
+    assert!(moved.contains("connected with"), "{moved}");
+    assert!(!moved.contains("read again"), "{moved}");
+
+    // Where no new one can be made, the log goes on in the one that there is.
+    fs::rename(&log, &old).unwrap();
+    fs::create_dir(&log).unwrap();
+    robot.signal("HUP");
+    robot.wait_for_log("error: the log file stays the one it was: ", 1);
+    robot.wait_for_log("warning: read again: ", 2);
+    operator.feed(b"one\n");
+    operator.finish().expect(0, "1 handled");
+    robot.finish().expect(0, "received 1 message");
+    let moved = fs::read_to_string(&old).unwrap();
+    assert!(moved.contains("opened the log file again"), "{moved}");
+    assert_eq!(moved.matches("read again: ").count(), 2, "{moved}");
+}
+
+#[test]
+fn in_plain_text_there_is_the_log_file_to_open_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log").to_str().unwrap().to_owned();
+    let place = ["--listen", "127.0.0.1:0"];
+    let flags = ["--plaintext", "-v", "--log-file", &log].map(str::to_owned);
+    let mut robot = Running::start(common::pipe("recv", place, &flags, &[]));
+    robot.collect();
+    fs::remove_file(&log).unwrap();
+    robot.signal("HUP");
+    robot.wait_for_log("info: opened the log file again", 1);
+    robot.signal("TERM");
+    robot.finish().expect(143, "");
+    assert!(fs::exists(&log).unwrap());
+
+    // Without one, nothing could be done, and the signal does what it always does.
+    let flags = ["--plaintext".to_owned()];
+    let robot = Running::start(common::pipe("recv", place, &flags, &[]));
+    robot.signal("HUP");
+    assert_eq!(robot.finish().code, None);
 }

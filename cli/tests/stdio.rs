@@ -19,11 +19,15 @@ fn free() -> String {
     listener.local_addr().unwrap().to_string()
 }
 
-/// A capture that is kept with the tests.
-const CAPTURE: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../capture/tests/captures/demo.capture"
-);
+/// A capture whose lines no pipe holds.
+fn capture(identities: &Identities) -> String {
+    let path = identities.file("capture");
+    if !fs::exists(&path).unwrap() {
+        let film = ["demo", "--fps", "max", "--frames", "1000", "--cuts", "0"];
+        run(film.into_iter().chain(["--capture", &path])).expect(0, "");
+    }
+    path
+}
 
 #[test]
 fn nobody_reads_what_a_pipe_tells() {
@@ -97,10 +101,11 @@ fn a_pipe_serves_where_what_it_tells_cannot_be_written() {
 fn with_results(identities: &Identities) -> Vec<Vec<String>> {
     let folder = identities.path().to_str().unwrap();
     let certificate = identities.file("robot.crt");
+    let capture = capture(identities);
     let commands = [
         &["keygen", "new", "--force", "--dir", folder][..],
         &["pin", &certificate],
-        &["trace", CAPTURE],
+        &["trace", &capture],
         &["demo", "--frames", "2", "--fps", "max", "--cuts", "0"],
         &["--help"],
         &["pipe", "send", "--help"],
@@ -141,7 +146,7 @@ fn an_output_that_was_closed_from_the_start_is_found_before_anything_is_done() {
     let flags = identities.flags("robot", "operator");
     let receive = pipe("recv", ["--listen", "127.0.0.1:0"], &flags, &[]);
     let show = vec!["pin".to_owned(), identities.file("robot.crt")];
-    let trace = vec!["trace".to_owned(), CAPTURE.to_owned()];
+    let trace = vec!["trace".to_owned(), capture(&identities)];
     for (command, good) in [(&receive, None), (&show, Some(0)), (&trace, Some(0))] {
         let closed = finish(&mut shell("exec \"$@\" >&-", command));
         closed.expect(4, "error: standard output is closed; ");
@@ -161,9 +166,7 @@ fn an_output_that_was_closed_from_the_start_is_found_before_anything_is_done() {
     let mut sender = identities.connect(&receiver, "send", &[]);
     sender.feed(b"one\n");
     sender.finish().expect(0, ": 1 handled\n");
-    receiver
-        .finish()
-        .expect(0, "received 1 messages, 4 bytes\n");
+    receiver.finish().expect(0, "received 1 message, 4 bytes\n");
     // These have done what they were asked for when nobody reads of it.
     for command in with_results(&identities).into_iter().take(1) {
         finish(&mut shell("exec \"$@\" >&-", command)).expect(0, "");
@@ -233,7 +236,8 @@ fn a_non_blocking_output_is_waited_for() {
         .map(|at| (at.wrapping_mul(at) >> 7) as u8)
         .collect();
     sender.feed(&stream);
-    wait_until_full(watched, &mut receiver.child);
+    wait_until_full(&watched, &mut receiver.child);
+    drop(watched);
     let mut output = Vec::new();
     // The command has its own end of the pipe.
     let reading = std::thread::spawn(move || {
@@ -247,18 +251,22 @@ fn a_non_blocking_output_is_waited_for() {
 
 #[test]
 fn results_wait_for_a_non_blocking_output_too() {
+    let identities = Identities::new();
+    let shown = ["trace", &capture(&identities), "--json"].map(str::to_owned);
+    let expected = run(&shown).stdout;
+    assert!(expected.len() > 100_000, "{} bytes", expected.len());
     let (mut reader, writer) = os_pipe().unwrap();
     unblock(&writer);
     let watched = writer.try_clone().unwrap();
-    let mut command = countersign(["trace", CAPTURE, "--json", "--payloads"]);
+    let mut command = countersign(&shown);
     let mut child = command
         .stdout(writer)
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     drop(command);
-    let expected = run(["trace", CAPTURE, "--json", "--payloads"]).stdout;
-    wait_until_full(watched, &mut child);
+    wait_until_full(&watched, &mut child);
+    drop(watched);
     let mut output = Vec::new();
     reader.read_to_end(&mut output).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
@@ -275,7 +283,7 @@ fn a_log_file_that_cannot_be_written_is_told_of_once_and_fails_nothing() {
     sender.feed(b"one\n");
     for (ended, words) in [
         (sender.finish(), ": 1 handled\n"),
-        (receiver.finish(), "received 1 messages"),
+        (receiver.finish(), "received 1 message"),
     ] {
         ended.expect(0, words);
         ended.expect(0, "error: /dev/full: the log cannot be written there (");

@@ -243,8 +243,8 @@ mod tests {
 
     #[test]
     fn what_a_peer_says_is_escaped_wherever_it_is_shown() {
-        use crate::{ConfigError, ConfigProblem, EndReason, Incompatible, Mode, Policy};
-        use crate::{Rejection, Verdict, reject};
+        use crate::{CloseReason, ConfigError, ConfigProblem, EndReason, Incompatible, Mode};
+        use crate::{Policy, Refusal, Rejection, Verdict, reject};
 
         let nasty = "no\r\n\u{1b}]0;owned\u{7}\u{202e}";
         let text = || String::from(nasty);
@@ -271,11 +271,13 @@ mod tests {
                 code: 1,
                 text: text(),
             },
-            EndReason::Refused {
-                code: 5,
-                text: text(),
+            EndReason::Refused(Refusal::new(5, text())),
+            EndReason::TurnedAway(Refusal::busy(text())),
+            EndReason::Closed {
+                by_us: true,
+                ours: CloseReason::ALL_WELL,
+                theirs: CloseReason::new(1, text()),
             },
-            EndReason::Busy { text: text() },
         ];
         let config = ConfigError {
             channel: Some(text()),

@@ -61,6 +61,13 @@ impl BatchReceipt {
     pub fn counts(&self) -> VerdictCounts {
         self.cell.lock().counts
     }
+
+    /// The first message that was not handled so far, and its verdict, with the peer's words if it was
+    /// rejected. One that was superseded only while there is no other.
+    #[must_use]
+    pub fn exception(&self) -> Option<(Sequence, Verdict)> {
+        self.cell.lock().exception.clone()
+    }
 }
 
 impl Future for BatchReceipt {

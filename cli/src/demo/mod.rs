@@ -34,6 +34,7 @@ use crate::args::{BackendName, DemoArgs};
 use crate::capture::Recording;
 use crate::exit::Failure;
 use crate::stdio;
+use crate::words::count;
 use backend::{Backend, Std, Tokio};
 use check::Findings;
 use cuts::{Cuts, PICTURES_PER_CUT, most_cuts};
@@ -111,9 +112,10 @@ fn how_many_cuts(args: &DemoArgs) -> Result<u32, Failure> {
         None => Ok(CUTS.min(most)),
         Some(cuts) if cuts <= most => Ok(cuts),
         Some(cuts) => Err(Failure::usage(format!(
-            "--cuts {cuts}: a film of {} pictures bears {most} cuts, {PICTURES_PER_CUT} pictures \
-             for each; make it longer with --frames",
-            args.frames
+            "--cuts {cuts}: a film of {} bears {}, {PICTURES_PER_CUT} pictures for each; make it \
+             longer with --frames",
+            count(args.frames, "picture"),
+            count(most, "cut")
         ))),
     }
 }
@@ -146,7 +148,7 @@ fn conclude(
     }
     report += "checked by SHA-256: what was handled arrived once, unchanged and in order\n";
     if survived < asked.into() {
-        let message = format!("the link survived {survived} cuts of the {asked} asked for");
+        let message = format!("the link survived {survived} of the {asked} cuts asked for");
         return (report, Err(Failure::failed(message)));
     }
     (report, Ok(()))
@@ -251,9 +253,9 @@ mod tests {
         for (received, resumes, made, words) in [
             (&[1][..], 3, 3, "1 lost"),
             (&[1, 1, 2], 3, 3, "1 duplicated"),
-            (&[1, 2], 2, 3, "survived 2 cuts of the 3"),
+            (&[1, 2], 2, 3, "survived 2 of the 3 cuts"),
             // A connection that was lost otherwise is no cut.
-            (&[1, 2], 3, 2, "survived 2 cuts of the 3"),
+            (&[1, 2], 3, 2, "survived 2 of the 3 cuts"),
         ] {
             let (code, message) = conclude(received, resumes, made).unwrap_err();
             assert!(code == 1 && message.contains(words), "{message}");

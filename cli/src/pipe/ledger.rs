@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use countersign_tokio::core::{Rejection, Verdict};
 use countersign_tokio::{BatchReceipt, Receipt};
 
 /// Receipts in the order of their messages, and how much was sent.
@@ -12,6 +13,8 @@ pub(super) struct Ledger {
     pub(super) messages: u64,
     /// Their bytes.
     pub(super) bytes: u64,
+    /// The first rejection that was seen: why the peer said no.
+    pub(super) rejection: Option<Rejection>,
 }
 
 #[derive(Debug)]
@@ -25,6 +28,18 @@ impl Entry {
         match self {
             Self::One(receipt) => receipt.verdict().is_some(),
             Self::Many { receipt, count } => receipt.counts().total() == *count,
+        }
+    }
+
+    /// Why the peer said no, if it did.
+    fn rejection(&self) -> Option<Rejection> {
+        let verdict = match self {
+            Self::One(receipt) => receipt.verdict(),
+            Self::Many { receipt, .. } => receipt.exception().map(|(_, verdict)| verdict),
+        };
+        match verdict {
+            Some(Verdict::Rejected(rejection)) => Some(rejection),
+            _ => None,
         }
     }
 }
@@ -42,10 +57,22 @@ impl Ledger {
 
     fn push(&mut self, entry: Entry) {
         // Verdicts come about in order, so this keeps no more than the link itself does.
-        while self.waiting.front().is_some_and(Entry::is_settled) {
-            self.waiting.pop_front();
-        }
+        self.sweep();
         self.waiting.push_back(entry);
+    }
+
+    /// Takes out the front that is settled.
+    fn sweep(&mut self) {
+        while self.waiting.front().is_some_and(Entry::is_settled) {
+            let settled = self.waiting.pop_front();
+            settled.iter().for_each(|entry| self.note(entry));
+        }
+    }
+
+    fn note(&mut self, settled: &Entry) {
+        if self.rejection.is_none() {
+            self.rejection = settled.rejection();
+        }
     }
 
     /// Counts what was accepted.
@@ -56,11 +83,19 @@ impl Ledger {
 
     /// Waits until every message has its verdict, however long the peer takes.
     pub(super) async fn settle(&mut self) {
-        while let Some(entry) = self.waiting.pop_front() {
+        while let Some(entry) = self.waiting.front_mut() {
             match entry {
                 Entry::One(receipt) => drop(receipt.await),
                 Entry::Many { receipt, .. } => drop(receipt.await),
             }
+            self.sweep();
+        }
+    }
+
+    /// Notes what those say that have their verdicts, once the link has ended.
+    pub(super) fn conclude(&mut self) {
+        while let Some(entry) = self.waiting.pop_front() {
+            self.note(&entry);
         }
     }
 }

@@ -1,11 +1,13 @@
 //! `countersign pipe`: a stream of bytes as messages over a link.
 //!
 //! - `send` and `receive` are the two directions, `input` and `output` their ends of the stream.
+//! - `farewell` is what the peer is told when not all is well.
 //! - `watch` looks after the link while its connections come and go.
 //! - `reload` reads identity and pins again when asked to.
 //! - `ledger` keeps the receipts that wait for their verdicts.
 //! - `stop` turns signals into an orderly close.
 
+mod farewell;
 mod input;
 mod ledger;
 mod output;
@@ -18,14 +20,14 @@ mod watch;
 use std::io;
 
 use countersign_tokio::core::{ChannelConfig, Config, ConfigError, Patience, Reconnect};
-use countersign_tokio::{LinkError, Setup, connect, listen};
+use countersign_tokio::{Address, LinkError, Setup, connect, listen};
 use tokio::runtime::Builder;
 
 use crate::args::{Dialect, LinkArgs, PipeCommand};
 use crate::capture::Recording;
 use crate::exit::Failure;
 use crate::security;
-use crate::stdio;
+use crate::{stdio, words};
 use stop::Stop;
 use watch::Watch;
 
@@ -61,14 +63,13 @@ pub fn run(command: PipeCommand) -> Result<(), Failure> {
     result
 }
 
-/// Makes the link that the command line describes, and begins its capture; `None` if it was stopped
-/// before there was one.
+/// Makes the link that the command line describes, and begins its capture.
 async fn establish(
     args: &LinkArgs,
     channel: ChannelConfig,
     recording: &mut Recording,
     stop: &mut Stop,
-) -> Result<Option<Watch>, Failure> {
+) -> Result<Watch, Failure> {
     let secured = security::from_args(&args.security)?;
     reload::on_hangup(&secured)?;
     let patience = Patience {
@@ -88,16 +89,16 @@ async fn establish(
     let setup = recording.of(setup);
     let watch = tokio::select! {
         watch = reach(args, setup) => watch?,
-        () = stop.asked() => return Ok(None),
+        signal = stop.asked() => return Err(Failure::stopped(signal)),
     };
-    tracing::info!("connected with {}", watch::name(watch.link().peer()));
-    Ok(Some(watch))
+    tracing::info!("connected with {}", watch::name(watch.link()));
+    Ok(watch)
 }
 
 async fn reach(args: &LinkArgs, setup: Setup) -> Result<Watch, Failure> {
     match (&args.place.listen, &args.place.connect) {
         (Some(address), _) => serve(address, setup).await,
-        (None, Some(address)) => match connect(address.clone(), &setup).await {
+        (None, Some(address)) => match connect(address, &setup).await {
             Ok(link) => Ok(Watch::new(link, None)),
             Err(error) => Err(unreachable(address, error)),
         },
@@ -107,30 +108,36 @@ async fn reach(args: &LinkArgs, setup: Setup) -> Result<Watch, Failure> {
 
 /// Why there is no link. That nobody listens is worth the name of the flag, which the library
 /// does not know.
-fn unreachable(address: &str, error: LinkError) -> Failure {
+fn unreachable(address: &Address, error: LinkError) -> Failure {
     let kind = error.io().map(io::Error::kind);
     if kind != Some(io::ErrorKind::ConnectionRefused) {
-        return Failure::link(address, error);
+        return Failure::link(&address.to_string(), error);
     }
     let message = format!("{address}: nobody listens there; start the end with --listen first");
     Failure::failed(message).because(error)
 }
 
 /// Waits for the first peer that is let in.
-async fn serve(address: &str, setup: Setup) -> Result<Watch, Failure> {
+async fn serve(address: &Address, setup: Setup) -> Result<Watch, Failure> {
     let listener = listen(address, setup).await.map_err(|error| {
         let message = format!("{address}: cannot listen there ({error}); choose another --listen");
         Failure::failed(message).because(error)
     })?;
     // Scripts wait for this line, so it does not go through the log.
-    stdio::tell(format_args!("listening on {}", listener.local_addr()));
+    for address in listener.local_addrs() {
+        stdio::tell(format_args!("listening on {address}"));
+    }
     loop {
         match listener.accept().await {
             Ok(link) => return Ok(Watch::new(link, Some(listener))),
-            Err(error) => tracing::warn!("{error}"),
+            Err(error) => listener.log_as(&error, words::of_visitor(&error)),
         }
     }
 }
+
+/// What to look at where a link in the tlsstream dialect, which has no handshake in which the ends
+/// could find out, ended before anything was confirmed.
+const SAME_DIALECT: &str = "check that both ends use the same --dialect";
 
 /// What a channel holds, which is one message of the largest size at least.
 fn held(args: &LinkArgs) -> usize {

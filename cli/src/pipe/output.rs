@@ -12,6 +12,7 @@ use countersign_tokio::Delivery;
 
 use crate::split::{JoinError, Joiner, Way};
 use crate::stdio::Stdout;
+use crate::words::count;
 
 /// The code of the rejection of messages that could not be written.
 const NOT_WRITTEN: u32 = 1;
@@ -79,6 +80,10 @@ pub(super) struct Written {
 }
 
 impl Written {
+    pub(super) fn messages(&self) -> u64 {
+        self.messages.load(Ordering::Relaxed)
+    }
+
     fn count(&self, bytes: usize) {
         self.messages.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -87,9 +92,9 @@ impl Written {
 
 impl fmt::Display for Written {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let messages = self.messages.load(Ordering::Relaxed);
-        let bytes = self.bytes.load(Ordering::Relaxed);
-        write!(f, "received {messages} messages, {bytes} bytes")
+        let messages = count(self.messages(), "message");
+        let bytes = count(self.bytes.load(Ordering::Relaxed), "byte");
+        write!(f, "received {messages}, {bytes}")
     }
 }
 
@@ -186,7 +191,8 @@ impl<W: Target> Output<W> {
         if self.out.take_back(torn) {
             self.taken = self.settled;
         } else if !matches!(error, OutputError::Closed(_)) {
-            tracing::warn!("the output ends with {torn} bytes of a message that was not handled");
+            let torn = count(torn, "byte");
+            tracing::warn!("the output ends with {torn} of a message that was not handled");
         }
     }
 

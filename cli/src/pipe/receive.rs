@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_tokio::core::{ChannelConfig, CloseMode, DEFAULT_WINDOW_MESSAGES};
+use countersign_tokio::core::{ChannelConfig, CloseMode, CloseReason, DEFAULT_WINDOW_MESSAGES};
 use countersign_tokio::{ChannelError, Link, LinkError, ManualReceiver, Receiver, RecvError};
-
 use tokio::task::JoinHandle;
 
+use super::farewell::{self, Broken};
 use super::output::{self, Item, OutputError, Written};
 use super::stop::Stop;
-use super::watch::{Turn, Watch};
-use super::{establish, held, is_tlsstream};
+use super::watch::{Turn, Watch, named};
+use super::{SAME_DIALECT, establish, held, is_tlsstream};
 use crate::args::LinkArgs;
 use crate::capture::Recording;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::stdio::{self, Stdout};
 
 type Output = output::Output<Stdout>;
@@ -38,21 +38,33 @@ pub(super) async fn run(
     if !is_tlsstream(&args) {
         channel = channel.manual();
     }
-    let Some(mut watch) = establish(&args, channel, recording, &mut stop).await? else {
-        return Ok(());
-    };
+    let mut watch = establish(&args, channel, recording, &mut stop).await?;
     let source =
         Source::of(watch.link(), &args).map_err(|error| Failure::failed(error.to_string()))?;
     let written = Arc::new(Written::default());
     let output = Output::new(args.split, out, written.clone());
-    let result = pump(&mut watch, source, output, &mut stop).await;
+    let (failure, farewell) = match pump(&mut watch, source, output, &mut stop).await {
+        Ok(()) => (None, CloseReason::ALL_WELL),
+        Err(Broken { failure, farewell }) => (Some(failure), farewell),
+    };
     // Waits for what the end still has to tell the peer, that a message was rejected say.
-    let report = watch.close(CloseMode::Withdraw).await;
-    stdio::tell(&written);
-    result?;
-    match report.end {
-        Some(end) if !end.is_orderly() => Err(lost(end)),
+    let report = watch.close(CloseMode::Withdraw, farewell).await;
+    let from = named(watch.link(), "from");
+    stdio::tell(format_args!("{written}{from}"));
+    let result = match (failure, report.end) {
+        (Some(failure), _) => Err(failure),
+        (None, Some(end)) if !end.is_orderly() => Err(lost(end)),
         _ => Ok(()),
+    };
+    let nothing_came = is_tlsstream(&args) && written.messages() == 0;
+    match result {
+        Ok(()) if nothing_came && args.security.plaintext => {
+            Err(Failure::failed(NOTHING_CAME).hint(SAME_DIALECT))
+        }
+        Err(failure) if nothing_came && failure.exit() == Exit::Failed => {
+            Err(failure.hint(SAME_DIALECT))
+        }
+        result => result,
     }
 }
 
@@ -60,12 +72,17 @@ fn lost(error: LinkError) -> Failure {
     Failure::link(MORE, error)
 }
 
-fn broken(error: RecvError) -> Failure {
-    match error {
+fn broken(error: RecvError) -> Broken {
+    let failure = match error {
         RecvError::Link(error) => lost(error),
         border => Failure::failed(format!("{MORE}: {border}")),
-    }
+    };
+    Broken::new(failure, farewell::too_early())
 }
+
+/// In tlsstream without TLS, nothing but a message tells a sender that is done from anything else
+/// that ends a connection.
+const NOTHING_CAME: &str = "the connection ended before any message came";
 
 /// What is to be said of an end that came without the peer's word.
 const MORE: &str = "the peer may have had more to send";
@@ -77,9 +94,9 @@ async fn pump(
     mut source: Source,
     output: Output,
     stop: &mut Stop,
-) -> Result<(), Failure> {
+) -> Result<(), Broken> {
     let mut writer = Writer::Idle(output);
-    let mut stopping = false;
+    let mut stopping = None;
     let mut ended = false;
     loop {
         tokio::select! {
@@ -87,20 +104,29 @@ async fn pump(
             turn = watch.next(), if !ended => ended = turn == Turn::Ended,
             result = writer.written() => result?,
             batch = source.next(), if writer.is_idle() => {
-                match batch.map_err(broken)? {
-                    Some(batch) => writer.put(batch),
-                    None => return Ok(()),
+                match (batch, stopping) {
+                    (Ok(Some(batch)), _) => writer.put(batch),
+                    (_, Some(signal)) => return Err(Broken::stopped(signal)),
+                    (Ok(None), None) => return Ok(()),
+                    (Err(error), None) => return Err(broken(error)),
                 }
             }
-            () = stop.asked(), if !stopping => {
-                stopping = true;
-                watch.link().start_close(CloseMode::Withdraw);
+            signal = stop.asked(), if stopping.is_none() => {
+                stopping = Some(signal);
+                let farewell = farewell::stopped(signal);
+                watch.link().start_close_with(CloseMode::Withdraw, farewell);
             }
         }
-        if stopping && ended && !writer.is_idle() {
+        if let Some(signal) = stopping
+            && ended
+            && !writer.is_idle()
+        {
             match tokio::time::timeout(LAST_WRITE, writer.written()).await {
                 Ok(result) => result?,
-                Err(_) => return Err(Failure::failed(STUCK)),
+                Err(_) => {
+                    tracing::error!("{STUCK}");
+                    return Err(Broken::stopped(signal));
+                }
             }
         }
     }
@@ -136,7 +162,7 @@ impl Writer {
     }
 
     /// Waits until what was begun is written, for ever where nothing was. Cancel-safe.
-    async fn written(&mut self) -> Result<(), Failure> {
+    async fn written(&mut self) -> Result<(), Broken> {
         let Self::Busy(writing) = self else {
             return std::future::pending().await;
         };
@@ -150,7 +176,10 @@ impl Writer {
                 Err(OutputError::Write(std::io::Error::other(error)))
             }
         };
-        result.map_err(|error| Failure::failed(error.to_string()).because(error))
+        result.map_err(|error| {
+            let farewell = farewell::output(&error);
+            Broken::new(Failure::failed(error.to_string()).because(error), farewell)
+        })
     }
 }
 

@@ -1,22 +1,27 @@
 //! Standard input to messages.
 
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use countersign_tokio::core::{ChannelConfig, CloseMode, SendError as Why, VerdictKind};
-use countersign_tokio::{Outgoing, Report, SendError, Sender};
+use countersign_tokio::core::{
+    ChannelConfig, CloseMode, CloseReason, EndReason, Rejection, STREAM_WHOLE, SendError as Why,
+    VerdictCounts, VerdictKind,
+};
+use countersign_tokio::{LinkError, Outgoing, SendError, Sender};
 
+use super::farewell;
 use super::input::{self, Batch, Input};
 use super::ledger::Ledger;
 use super::stop::Stop;
-use super::watch::{Turn, Watch};
-use super::{establish, held, is_tlsstream};
+use super::watch::{Turn, Watch, named};
+use super::{SAME_DIALECT, establish, held, is_tlsstream};
 use crate::args::{LinkArgs, SendArgs};
 use crate::capture::Recording;
-use crate::exit::Failure;
+use crate::exit::{Failure, Signal};
 use crate::split::Way;
 use crate::stdio;
+use crate::words::{self, Missing, count, size};
 
 pub(super) async fn run(
     args: SendArgs,
@@ -32,9 +37,7 @@ pub(super) async fn run(
     if args.latest {
         channel = channel.latest();
     }
-    let Some(watch) = establish(&args.link, channel, recording, &mut stop).await? else {
-        return Ok(());
-    };
+    let watch = establish(&args.link, channel, recording, &mut stop).await?;
     let sender = watch
         .link()
         .sender(args.link.channel())
@@ -52,22 +55,40 @@ pub(super) async fn run(
         expire_after: args.expire_after,
         ledger: Ledger::default(),
         stop,
-        cut_off: false,
     };
     let fed = feeder.feed(input).await;
-    feeder.settle().await;
+    let farewell = match &fed {
+        Ok(()) => CloseReason::ALL_WELL,
+        Err(unfed) => unfed.farewell(),
+    };
+    let impatient = feeder.settle().await;
     let Feeder {
-        mut watch, ledger, ..
+        mut watch,
+        mut ledger,
+        ..
     } = feeder;
-    let report = watch.close(CloseMode::Drain).await;
+    let report = watch.close(CloseMode::Drain, farewell).await;
+    ledger.conclude();
     let verdicts = report.verdicts();
     stdio::tell(format_args!(
-        "sent {} messages, {} bytes: {verdicts}",
-        ledger.messages, ledger.bytes
+        "sent {}, {}{}: {verdicts}",
+        count(ledger.messages, "message"),
+        count(ledger.bytes, "byte"),
+        named(watch.link(), "to")
     ));
-    let handled = as_intended(&report, &args);
-    let missing = ledger.messages.saturating_sub(handled);
-    judge(fed, missing, ledger.messages, report)
+    let outcome = Outcome {
+        missing: missing(verdicts, &args),
+        sent: ledger.messages,
+        rejection: ledger.rejection,
+        end: report.end,
+    };
+    let cut_off = !matches!(fed, Err(Unfed::Input(..) | Unfed::Stopped(_)));
+    let nothing_went = is_tlsstream(&args.link) && verdicts[VerdictKind::Handled] == 0;
+    match (outcome.judge(fed), impatient) {
+        (Err(failure), Some(signal)) => Err(failure.stopped_by(signal)),
+        (Err(failure), None) if nothing_went && cut_off => Err(failure.hint(SAME_DIALECT)),
+        (result, _) => result,
+    }
 }
 
 /// How many messages wait for their verdicts at most: what receivers hold by default, and as much
@@ -78,55 +99,116 @@ const QUEUE_MESSAGES: usize = 16_384;
 const NO_MESSAGES: &str = "--latest and --expire-after drop whole messages, and --split bytes has none; \
                            choose another --split";
 
-/// The longest message that the Python original takes in one piece: a TLS record less the message's
-/// length in five digits and a `!`.
-const TLSSTREAM_PIECE: usize = (16 << 10) - 6;
-
 /// The largest piece of a stream of bytes that this end may send.
 fn bytes_limit(args: &LinkArgs) -> usize {
     match is_tlsstream(args) {
-        true => args.max_message.min(TLSSTREAM_PIECE),
+        true => args.max_message.min(STREAM_WHOLE),
         false => args.max_message,
     }
 }
 
-/// How many messages ended as whoever gave the flags wanted.
-fn as_intended(report: &Report, args: &SendArgs) -> u64 {
-    let verdicts = report.verdicts();
-    let mut count = verdicts[VerdictKind::Handled];
+/// The messages that did not end as whoever gave the flags wanted.
+fn missing(mut verdicts: VerdictCounts, args: &SendArgs) -> VerdictCounts {
+    verdicts[VerdictKind::Handled] = 0;
     if args.latest {
-        count += verdicts[VerdictKind::Superseded];
+        verdicts[VerdictKind::Superseded] = 0;
     }
     if args.expire_after.is_some() {
-        count += verdicts[VerdictKind::Expired];
+        verdicts[VerdictKind::Expired] = 0;
     }
-    count
+    verdicts
 }
 
-/// What the program's end is to be, from how feeding ended and what became of the messages.
-fn judge(fed: Result<(), Failure>, missing: u64, sent: u64, report: Report) -> Result<(), Failure> {
-    let broken = report.end.filter(|end| !end.is_orderly());
-    if missing == 0 && fed.is_ok() {
-        // Nothing is missing but the farewell.
-        if let Some(end) = broken {
-            tracing::warn!("every message was handled, and then: {end}");
-        }
-        return Ok(());
-    }
-    // How a link or its session was lost explains why nothing more could be sent.
-    let what = match missing {
-        0 => "the input had not ended".to_owned(),
-        _ => format!("{missing} of {sent} messages may not have been handled"),
-    };
-    match broken {
-        Some(end) => Err(Failure::link(&what, end)),
-        None => {
-            fed?;
-            Err(Failure::failed(format!(
-                "{missing} of {sent} messages were not handled; see the receiver's log"
-            )))
+/// Why the input was not sent to its end.
+enum Unfed {
+    /// The program was asked to stop.
+    Stopped(Signal),
+    /// The input can't be read on, or what it holds can't be sent; and how the peer is told.
+    Input(Failure, CloseReason),
+    /// The link takes no more.
+    CutOff,
+}
+
+impl Unfed {
+    fn farewell(&self) -> CloseReason {
+        match self {
+            Self::Stopped(signal) => farewell::stopped(*signal),
+            Self::Input(_, farewell) => farewell.clone(),
+            Self::CutOff => farewell::too_early(),
         }
     }
+}
+
+/// What became of the messages and the link.
+struct Outcome {
+    missing: VerdictCounts,
+    sent: u64,
+    /// Why the peer said no to a message, if it did.
+    rejection: Option<Rejection>,
+    end: Option<LinkError>,
+}
+
+impl Outcome {
+    /// What the program's end is to be, after the input was sent like that.
+    fn judge(self, fed: Result<(), Unfed>) -> Result<(), Failure> {
+        let complete = self.missing.total() == 0;
+        match fed {
+            Err(Unfed::Stopped(signal)) if complete => Err(Failure::stopped(signal)),
+            Err(Unfed::Stopped(signal)) => {
+                let what = self.what();
+                Err(Failure::failed(what).stopped_by(signal))
+            }
+            Err(Unfed::Input(failure, _)) => Err(failure),
+            Ok(()) if complete => self.farewell(),
+            Ok(()) | Err(Unfed::CutOff) => Err(self.why()),
+        }
+    }
+
+    /// Everything was sent and handled: nothing can be missing but the farewell.
+    fn farewell(self) -> Result<(), Failure> {
+        const HANDLED: &str = "every message was handled, and then";
+        match self.end {
+            Some(end) if end.is_orderly() => Ok(()),
+            // The receiver does not take it for the whole.
+            Some(end) if matches!(end.reason(), EndReason::Closed { .. }) => {
+                Err(Failure::link(HANDLED, end))
+            }
+            Some(end) => {
+                tracing::warn!("{HANDLED}: {end}");
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// How far it came.
+    fn what(&self) -> String {
+        match self.missing.total() {
+            0 => "the input had not ended".to_owned(),
+            _ => format!(
+                "of {}, {}",
+                count(self.sent, "message"),
+                Missing(&self.missing)
+            ),
+        }
+    }
+
+    /// How the link ended explains why no more could be sent, or what the peer says does.
+    fn why(self) -> Failure {
+        let what = self.what();
+        match (self.end, self.rejection) {
+            (Some(end), _) if !says_that_all_is_well(&end) => Failure::link(&what, end),
+            (_, Some(rejection)) => {
+                Failure::failed(format!("{what}: {}", words::of_rejection(&rejection)))
+            }
+            _ => Failure::failed(format!("{what}: the peer closed the link")),
+        }
+    }
+}
+
+/// Whether the peer has closed the link and given no reason.
+fn says_that_all_is_well(end: &LinkError) -> bool {
+    matches!(end.reason(), EndReason::Closed { theirs, .. } if theirs.is_all_well())
 }
 
 /// Moves messages from the input to the link.
@@ -136,40 +218,32 @@ struct Feeder {
     expire_after: Option<Duration>,
     ledger: Ledger,
     stop: Stop,
-    /// The link took no more although there was more to send.
-    cut_off: bool,
 }
 
 impl Feeder {
-    /// Sends until the input ends or somebody wants it to end.
-    async fn feed(&mut self, mut input: Input) -> Result<(), Failure> {
+    /// Sends until the input ends, or something else ends it.
+    async fn feed(&mut self, mut input: Input) -> Result<(), Unfed> {
         loop {
             let batch = tokio::select! {
                 biased;
-                () = self.stop.asked() => return Ok(()),
-                _ = self.watch.next() => return Err(closed_by_peer()),
+                signal = self.stop.asked() => return Err(Unfed::Stopped(signal)),
+                _ = self.watch.next() => return Err(Unfed::CutOff),
                 batch = input.recv() => batch,
             };
             match batch {
                 None => return Ok(()),
-                Some(Ok(batch)) => {
-                    if !self.send(batch).await? {
-                        return match self.cut_off {
-                            true => Err(closed_by_peer()),
-                            false => Ok(()),
-                        };
-                    }
-                }
+                Some(Ok(batch)) => self.send(batch).await?,
                 Some(Err(error)) => {
-                    return Err(Failure::failed(error.to_string()).because(error));
+                    let farewell = farewell::input(&error);
+                    let failure = Failure::failed(error.to_string()).because(error);
+                    return Err(Unfed::Input(failure, farewell));
                 }
             }
         }
     }
 
-    /// Sends what was read at once; false when asked to stop, or cut off, before all of it was
-    /// accepted.
-    async fn send(&mut self, mut batch: Batch) -> Result<bool, Failure> {
+    /// Sends what was read at once.
+    async fn send(&mut self, mut batch: Batch) -> Result<(), Unfed> {
         let before = (batch.len(), bytes(&batch));
         let sent = match self.expire_after {
             None => self.send_together(&mut batch).await,
@@ -177,87 +251,84 @@ impl Feeder {
         };
         self.ledger
             .count(before.0 - batch.len(), before.1 - bytes(&batch));
-        sent.map_err(|error| self.explain(error))
+        sent.map_err(|cut| match cut {
+            Cut::Short(unfed) => unfed,
+            Cut::Refused(error) => self.explain(error),
+        })
     }
 
-    async fn send_together(&mut self, batch: &mut Batch) -> Result<bool, SendError> {
+    async fn send_together(&mut self, batch: &mut Batch) -> Result<(), Cut> {
         let count = batch.len() as u64;
         let receipt = tokio::select! {
             // What is left when the session was lost is not for the next one.
             biased;
-            () = self.stop.asked() => return Ok(false),
-            _ = self.watch.next() => return Ok(self.cut_off()),
-            receipt = self.sender.send_batch(batch) => receipt?,
+            signal = self.stop.asked() => return Err(Cut::Short(Unfed::Stopped(signal))),
+            _ = self.watch.next() => return Err(Cut::Short(Unfed::CutOff)),
+            receipt = self.sender.send_batch(batch) => receipt.map_err(Cut::Refused)?,
         };
         self.ledger.add_batch(receipt, count);
-        Ok(true)
+        Ok(())
     }
 
-    async fn send_with_expiry(
-        &mut self,
-        batch: &mut Batch,
-        after: Duration,
-    ) -> Result<bool, SendError> {
+    async fn send_with_expiry(&mut self, batch: &mut Batch, after: Duration) -> Result<(), Cut> {
         // Counted from when it was read, not from when there was room.
-        let expires = Instant::now().checked_add(after);
-        while let Some(message) = batch.front().cloned() {
-            let mut outgoing = Outgoing::from(message);
-            if let Some(expires) = expires {
-                outgoing = outgoing.expires(expires);
-            }
+        let late_after = |message: &Bytes| Outgoing::from(message.clone()).expires_in(after);
+        let read: Vec<_> = batch.iter().map(late_after).collect();
+        for outgoing in read {
             let receipt = tokio::select! {
                 biased;
-                () = self.stop.asked() => return Ok(false),
-                _ = self.watch.next() => return Ok(self.cut_off()),
-                receipt = self.sender.send(outgoing) => receipt?,
+                signal = self.stop.asked() => return Err(Cut::Short(Unfed::Stopped(signal))),
+                _ = self.watch.next() => return Err(Cut::Short(Unfed::CutOff)),
+                receipt = self.sender.send(outgoing) => receipt.map_err(Cut::Refused)?,
             };
             batch.pop_front();
             self.ledger.add(receipt);
         }
-        Ok(true)
+        Ok(())
     }
 
-    /// The link takes no more: false, for what is left.
-    fn cut_off(&mut self) -> bool {
-        self.cut_off = true;
-        false
-    }
-
-    fn explain(&self, error: SendError) -> Failure {
+    fn explain(&self, error: SendError) -> Unfed {
         let number = self.ledger.messages + 1;
-        let message = match error.why() {
-            Why::TooLarge { length, limit } => format!(
-                "message {number} has {length} bytes, and the peer takes {limit}; raise its \
-                 --max-message"
-            ),
-            Why::Empty => format!(
-                "message {number} is empty, which the tlsstream dialect cannot carry; use the \
-                 countersign dialect"
-            ),
-            Why::Closing | Why::Ended => return closed_by_peer(),
-            _ => format!("message {number}: {error}"),
+        let (wrong, advice) = match error.why() {
+            Why::TooLarge { length, limit } => {
+                let (length, limit) = (size(length, "byte"), size(limit, "byte"));
+                let wrong =
+                    format!("message {number} has {length}, and the receiver takes {limit}");
+                (wrong, "; raise the receiver's --max-message")
+            }
+            Why::Empty => {
+                let wrong =
+                    format!("message {number} is empty, which the tlsstream dialect cannot carry");
+                (wrong, "; use the countersign dialect")
+            }
+            Why::Closing | Why::Ended => return Unfed::CutOff,
+            _ => (format!("message {number}: {error}"), ""),
         };
-        Failure::failed(message).because(error)
+        let farewell = farewell::input(&wrong);
+        let failure = Failure::failed(wrong + advice).because(error);
+        Unfed::Input(failure, farewell)
     }
 
-    /// Waits for all verdicts, without a time limit, unless asked to stop or the peer closes:
-    /// closing has one.
-    async fn settle(&mut self) {
+    /// Waits for all verdicts, without a time limit, unless the peer closes, for closing has one, or
+    /// until asked to stop: says so then.
+    async fn settle(&mut self) -> Option<Signal> {
         let mut settled = pin!(self.ledger.settle());
         loop {
             tokio::select! {
-                () = &mut settled => return,
-                () = self.stop.asked() => return,
+                () = &mut settled => return None,
+                signal = self.stop.asked() => return Some(signal),
                 turn = self.watch.next() => if turn != Turn::PeerClosing {
-                    return;
+                    return None;
                 }
             }
         }
     }
 }
 
-fn closed_by_peer() -> Failure {
-    Failure::failed("the peer closed the link before the input had ended; see its log for why")
+/// Why what was read at once was not all accepted.
+enum Cut {
+    Short(Unfed),
+    Refused(SendError),
 }
 
 fn bytes(batch: &Batch) -> usize {

@@ -6,11 +6,11 @@ use std::thread;
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{Failure, Signal};
 
-/// Knows whether the program was asked to stop.
+/// Knows whether the program was asked to stop, and by what.
 #[derive(Clone, Debug)]
-pub(super) struct Stop(watch::Receiver<bool>);
+pub(super) struct Stop(watch::Receiver<Option<Signal>>);
 
 impl Stop {
     /// Takes SIGINT and SIGTERM from now on, in a thread of its own: the second ends the program also
@@ -27,15 +27,15 @@ impl Stop {
             let _entered = runtime.enter();
             Signals::new().map_err(unheard)?
         };
-        let (sender, receiver) = watch::channel(false);
+        let (sender, receiver) = watch::channel(None);
         let listener = thread::Builder::new().name("signals".to_owned());
         let listening = async move {
-            signals.next().await;
+            let first = signals.next().await;
             // Nobody may care any more.
-            let _ = sender.send(true);
-            tracing::info!("asked to stop: closing in order; once more ends at once");
-            signals.next().await;
-            std::process::exit(Exit::Failed.code().into());
+            let _ = sender.send(Some(first));
+            tracing::info!("asked to stop: closing the link; once more ends at once");
+            let second = signals.next().await;
+            std::process::exit(second.exit().code().into());
         };
         listener
             .spawn(move || runtime.block_on(listening))
@@ -44,10 +44,12 @@ impl Stop {
     }
 
     /// Waits until the program is asked to stop. Cancel-safe.
-    pub(super) async fn asked(&mut self) {
-        if self.0.wait_for(|asked| *asked).await.is_err() {
+    pub(super) async fn asked(&mut self) -> Signal {
+        let asked = self.0.wait_for(Option::is_some).await.ok();
+        match asked.and_then(|asked| *asked) {
+            Some(signal) => signal,
             // Nobody listens for it any more.
-            std::future::pending::<()>().await;
+            None => std::future::pending().await,
         }
     }
 }
@@ -68,10 +70,10 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Signal::Interrupt,
+            _ = self.terminate.recv() => Signal::Terminate,
         }
     }
 }
@@ -85,9 +87,10 @@ impl Signals {
         Ok(Self)
     }
 
-    async fn next(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
+    async fn next(&mut self) -> Signal {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => Signal::Interrupt,
+            Err(_) => std::future::pending().await,
         }
     }
 }

@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use countersign_tokio::core::{CloseMode, CloseReason};
-use countersign_tokio::endpoint::Fingerprint;
 use countersign_tokio::{AcceptError, Link, LinkEvent, Listener, Report};
+
+use super::farewell;
+use crate::words;
 
 /// A link, and at the end that listens the way back to it.
 #[derive(Debug)]
@@ -58,7 +60,9 @@ impl Watch {
                     None
                 }
                 News::AtDoor(Err(error)) => {
-                    tracing::warn!("{error}");
+                    if let Some(listener) = &self.listener {
+                        listener.log_as(&error, words::of_visitor(&error));
+                    }
                     None
                 }
             };
@@ -68,10 +72,10 @@ impl Watch {
         }
     }
 
-    /// Closes the link in order and waits for the end, turning others away meanwhile; and until
-    /// all have heard why, so that none of them waits for a program that is gone.
-    pub(super) async fn close(&mut self, mode: CloseMode) -> Report {
-        self.link.start_close(mode);
+    /// Closes the link and waits for the end, turning others away meanwhile; and until all have heard
+    /// why, so that none of them waits for a program that is gone.
+    pub(super) async fn close(&mut self, mode: CloseMode, reason: CloseReason) -> Report {
+        self.link.start_close_with(mode, reason);
         while self.next().await != Turn::Ended {}
         let report = self.link.ended().await;
         if let Some(listener) = &self.listener {
@@ -96,14 +100,10 @@ fn hear(event: &LinkEvent) -> Option<Turn> {
 /// Lets go of a peer that has opened a link of its own. It is told that its messages were not taken,
 /// or that it does not have all that there is.
 fn turn_away(visitor: &Link) {
-    let taken = CloseReason::new(TAKEN, "this pipe has its peer already");
-    visitor.start_close_with(CloseMode::Withdraw, taken);
-    let name = name(visitor.peer());
+    visitor.start_close_with(CloseMode::Withdraw, farewell::taken());
+    let name = name(visitor);
     tracing::warn!("turned {name} away: this pipe has its peer already");
 }
-
-/// What is told to those who are turned away.
-const TAKEN: u32 = 3;
 
 /// Waits for somebody at the door, for ever where there is none.
 async fn visit(listener: Option<&Listener>) -> Result<Link, AcceptError> {
@@ -113,10 +113,17 @@ async fn visit(listener: Option<&Listener>) -> Result<Link, AcceptError> {
     }
 }
 
-/// What the log calls a peer.
-pub(super) fn name(peer: Option<Fingerprint>) -> String {
-    match peer {
-        Some(peer) => peer.to_string(),
-        None => "a peer that nobody knows".to_owned(),
+/// What the log calls a link's peer.
+pub(super) fn name(link: &Link) -> String {
+    match (link.peer_name(), link.peer()) {
+        (Some(name), Some(key)) => format!("{name} ({key})"),
+        (None, Some(key)) => key.to_string(),
+        (_, None) => "a peer that nobody knows".to_owned(),
     }
+}
+
+/// Who the peer is, for a report of what it was sent or has sent: nothing where it has no name.
+pub(super) fn named(link: &Link, before: &str) -> String {
+    let name = link.peer_name();
+    name.map_or_else(String::new, |name| format!(" {before} {name}"))
 }

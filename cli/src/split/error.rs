@@ -1,5 +1,7 @@
 //! What can go wrong when splitting and joining.
 
+use crate::words::{count, size};
+
 /// The flag of `countersign pipe` that sets the maximum message size.
 pub const MAX_MESSAGE_FLAG: &str = "--max-message";
 
@@ -9,8 +11,9 @@ pub const MAX_MESSAGE_FLAG: &str = "--max-message";
 pub enum SplitError {
     /// A message grew above the maximum.
     #[error(
-        "the message that starts at byte {offset} of the input is larger than the limit of \
-         {limit} bytes; {MAX_MESSAGE_FLAG} raises the limit"
+        "the message that starts at byte {offset} of the input is larger than the limit of {}; \
+         {MAX_MESSAGE_FLAG} raises the limit",
+        size(*.limit, "byte")
     )]
     TooLarge {
         /// Where the message starts.
@@ -21,7 +24,8 @@ pub enum SplitError {
     /// A length prefix above the maximum.
     #[error(
         "the length at byte {offset} of the input announces {announced} bytes, above the limit of \
-         {limit} bytes; {MAX_MESSAGE_FLAG} raises the limit, if this is a length at all"
+         {}; {MAX_MESSAGE_FLAG} raises the limit, if this is a length at all",
+        size(*.limit, "byte")
     )]
     LengthTooLarge {
         /// Where the length prefix starts.
@@ -66,7 +70,7 @@ pub enum SplitError {
         limit: u64,
     },
     /// The stream had only what may lie between pictures.
-    #[error("the input has {end} bytes and no JPEG picture (0xff 0xd8)")]
+    #[error("the input has {} and no JPEG picture (0xff 0xd8)", count(*.end, "byte"))]
     NoPicture {
         /// How long the stream was.
         end: u64,

@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 
 use countersign_tokio::core::Escaped;
 
+use crate::words::count;
+
 /// The longest beginning of a payload that is shown, in bytes.
 pub(super) const PREVIEW: usize = 48;
 
@@ -101,7 +103,7 @@ impl Line {
             };
         }
         if let Some(payload) = &self.payload {
-            let _ = write!(text, " {} bytes", payload.length);
+            let _ = write!(text, " {}", count(payload.length, "byte"));
             match &payload.bytes {
                 Some(bytes) if payloads => {
                     let more = if payload.length > bytes.len() as u64 {

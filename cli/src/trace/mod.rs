@@ -18,6 +18,7 @@ use countersign_tokio::core::wire::FrameType;
 use crate::args::TraceArgs;
 use crate::exit::Failure;
 use crate::stdio;
+use crate::words::count;
 use line::Line;
 use links::Links;
 use summary::Summary;
@@ -167,8 +168,9 @@ fn replay(args: &TraceArgs, mut reader: Reader<'_>, out: &mut impl Write) -> Tol
         }
         links.lines(&record);
     }
-    let (records, count) = (replay.replayed().records, replay.replayed().links);
-    writeln!(out, "{count} links did the same again, {records} records")?;
+    let links = count(replay.replayed().links, "link");
+    let records = count(replay.replayed().records, "record");
+    writeln!(out, "{links} did the same again, {records}")?;
     Ok(conclude(args, &reader, wrong.as_ref()))
 }
 

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use countersign_tokio::capture::{Entry, Happened, Record, Said, Taken};
 
+use crate::words::{count, size};
+
 use super::line::{Line, Way, plain, quoted};
 
 /// Counts so far.
@@ -75,7 +77,7 @@ impl Summary {
             ) => self.links.entry(record.link).or_default().2 = Some(ended.name.clone()),
             (entry, Some(channel)) => {
                 let channel = self.channels.entry((record.link, channel)).or_default();
-                count(channel, entry, now);
+                tally(channel, entry, now);
             }
             _ => {}
         }
@@ -85,13 +87,19 @@ impl Summary {
     pub(super) fn render(&self) -> String {
         let micros = self.last.saturating_sub(self.first.unwrap_or(self.last));
         let seconds = (micros as f64 / 1e6).max(1e-6);
-        let mut text = format!("{:.6} s, {} links\n", micros as f64 / 1e6, self.links.len());
+        let mut text = format!(
+            "{:.6} s, {}\n",
+            micros as f64 / 1e6,
+            size(self.links.len(), "link")
+        );
         for (link, (came, went, end)) in &self.links {
             let end = end.as_ref().map_or("open".to_owned(), |end| plain(end));
             let _ = writeln!(
                 text,
-                "link {link}: {came} bytes in, {:.0}/s; {went} bytes out, {:.0}/s; {end}",
+                "link {link}: {} in, {:.0}/s; {} out, {:.0}/s; {end}",
+                count(*came, "byte"),
                 *came as f64 / seconds,
+                count(*went, "byte"),
                 *went as f64 / seconds
             );
         }
@@ -110,7 +118,7 @@ impl Summary {
     }
 }
 
-fn count(channel: &mut Channel, entry: &Entry, now: u64) {
+fn tally(channel: &mut Channel, entry: &Entry, now: u64) {
     match entry {
         Entry::Send {
             message,
@@ -146,7 +154,11 @@ fn count(channel: &mut Channel, entry: &Entry, now: u64) {
 fn told(channel: &Channel) -> String {
     let mut parts = Vec::new();
     if channel.sent > 0 {
-        let mut text = format!("{} sent, {} bytes", channel.sent, channel.sent_bytes);
+        let mut text = format!(
+            "{} sent, {}",
+            channel.sent,
+            count(channel.sent_bytes, "byte")
+        );
         for (verdict, count) in &channel.verdicts {
             let _ = write!(text, ", {count} {}", plain(verdict));
         }
@@ -168,8 +180,9 @@ fn told(channel: &Channel) -> String {
     }
     if channel.taken > 0 {
         parts.push(format!(
-            "{} taken, {} bytes",
-            channel.taken, channel.taken_bytes
+            "{} taken, {}",
+            channel.taken,
+            count(channel.taken_bytes, "byte")
         ));
     }
     if parts.is_empty() {

@@ -38,7 +38,7 @@ fn closed(by_us: bool, ours: CloseReason, theirs: CloseReason) -> EndReason {
 }
 
 fn assert_says(error: &RecvError, expected: &CloseReason) {
-    let error = error.link().expect("the end");
+    let error = error.link().expect("the end of the link");
     let EndReason::Closed { theirs, .. } = error.reason() else {
         panic!("{error}");
     };
@@ -238,11 +238,8 @@ pub fn in_the_tlsstream_dialect(pair: &Pair) {
             closed(true, failed(), CloseReason::ALL_WELL)
         );
         let error = receiver.recv().unwrap_err();
-        let error = error.link().unwrap();
-        let lost = matches!(
-            error.reason(),
-            EndReason::Lost(Loss::PeerLeft | Loss::Security)
-        );
+        let error = error.link().expect("the end of the link");
+        let lost = matches!(error.reason(), EndReason::Lost(Loss::PeerLeft));
         assert!(lost && !error.is_orderly(), "{error}");
     });
     // With nothing to complain of it is one.

@@ -74,7 +74,7 @@ pub fn no_certificate(victim: &Victim) {
     }
 }
 
-/// The pinned server, which does not want to know who comes: so anybody may be talking to it. [TLS-1]
+/// The pinned server, which does not want to know who comes: so anybody may be talking to it. [TLS-6]
 pub fn does_not_ask(victim: &Victim) {
     let disguise = Disguise::of(&CAST.peer).without_asking();
     let (error, seen) = victim.stage().repels(comes_as(disguise));
@@ -86,7 +86,7 @@ pub fn does_not_ask(victim: &Victim) {
     let text = "we refused the peer: it did not ask for our certificate, so anybody could be talking \
                 to it; have it demand certificates, or check the address";
     assert_says(&error, text);
-    assert_eq!(seen, Seen::Closed);
+    assert_eq!(seen, Seen::Ended);
 }
 
 /// A certificate that is not pinned, with its key. [TLS-1]
