@@ -54,27 +54,30 @@ impl World<'_> {
         }
     }
 
-    /// Two links that closed one session have heard each other.
+    /// Two links that closed one session have heard each other; what an end has heard in a session
+    /// before, from a link that is gone, it does not forget.
     pub(super) fn check_heard(&mut self) {
         let mut wrong = Vec::new();
         for (at, one) in self.nodes.iter().enumerate() {
-            for other in &self.nodes[at + 1..] {
+            for (from, other) in self.nodes.iter().enumerate() {
                 let same = one.pair == other.pair
                     && one.end != other.end
                     && one.link.session() == other.link.session();
                 let ends = [one, other].map(|node| match node.link.end_reason() {
                     Some(EndReason::Closed { ours, theirs, .. }) if !node.crashed => {
-                        Some([ours, theirs])
+                        Some((ours, theirs))
                     }
                     _ => None,
                 });
-                if let (true, [Some(one), Some([ours, theirs])]) = (same, ends)
-                    && one != [theirs, ours]
-                {
-                    wrong.push(format!(
-                        "pair {}: {one:?} and {ours:?}, {theirs:?}",
-                        other.pair
-                    ));
+                let (true, [Some((_, heard)), Some((said, _))]) = (same, ends) else {
+                    continue;
+                };
+                let earlier = self.nodes.iter().enumerate().any(|(index, node)| {
+                    let its = (node.pair, node.end) == (other.pair, other.end);
+                    its && index != from && node.said.contains(&heard.code)
+                });
+                if heard != said && (heard.is_all_well() || !earlier) {
+                    wrong.push(format!("link {from} says {said}, link {at} hears {heard}"));
                 }
             }
         }
