@@ -18,7 +18,8 @@ use crate::error::SecurityError;
 /// handles' `ended` and `close`.
 #[derive(Clone, Debug)]
 pub struct LinkError {
-    reason: EndReason,
+    /// Apart, so that whoever hands an error on does not hand on so much.
+    reason: Box<EndReason>,
     detail: Option<Detail>,
 }
 
@@ -39,8 +40,10 @@ impl LinkError {
     /// With what the core knows, and no word of the layers below.
     #[must_use]
     pub fn new(reason: EndReason) -> Self {
-        let detail = None;
-        Self { reason, detail }
+        Self {
+            reason: Box::new(reason),
+            detail: None,
+        }
     }
 
     /// An error of the transport before there was a link.
@@ -48,7 +51,7 @@ impl LinkError {
     pub fn transport(error: io::Error) -> Self {
         let detail = Some(Detail::Transport(Arc::new(error)));
         Self {
-            reason: EndReason::Lost(Loss::Transport),
+            reason: Box::new(EndReason::Lost(Loss::Transport)),
             detail,
         }
     }
@@ -58,7 +61,7 @@ impl LinkError {
     #[must_use]
     pub fn unusable(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self {
-            reason: EndReason::Lost(Loss::Abandoned),
+            reason: Box::new(EndReason::Lost(Loss::Abandoned)),
             detail: Some(Detail::Usage(Arc::new(error))),
         }
     }
@@ -121,7 +124,7 @@ impl LinkError {
 
 impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.reason, &self.detail) {
+        match (&*self.reason, &self.detail) {
             (
                 EndReason::Lost(
                     Loss::Security
@@ -220,7 +223,7 @@ impl Explanation {
     pub fn of_loss(&self, link: &Link, loss: Loss) -> LinkError {
         let refusal = link.refusal().filter(|_| loss == Loss::Refused);
         LinkError {
-            reason: EndReason::Lost(loss),
+            reason: Box::new(EndReason::Lost(loss)),
             detail: refusal
                 .cloned()
                 .map(Detail::Refused)
@@ -231,7 +234,7 @@ impl Explanation {
     /// Why the link ended, once it has.
     #[must_use]
     pub fn of_end(&self, link: &Link) -> Option<LinkError> {
-        let reason = link.end_reason()?.clone();
+        let reason = Box::new(link.end_reason()?.clone());
         let detail = self.0.clone();
         Some(LinkError { reason, detail })
     }

@@ -45,7 +45,7 @@ where
     C: Future<Output = io::Result<S>> + Send + 'static,
     for<'s> SockRef<'s>: From<&'s S>,
 {
-    let (setup, timers) = (timed(runtime, setup), runtime.clone());
+    let (setup, timers) = (timed(runtime, setup.clone()), runtime.clone());
     let timers = move || alarm(&timers);
     let made = Connecting::reach(setup, lookup, connect, timers, Stream);
     establish(runtime, made).await
@@ -73,7 +73,11 @@ where
         let dialing = dial();
         async move { dialing.await.map(Stream) }
     };
-    establish(runtime, Connecting::dial(&timed(runtime, setup), open)).await
+    establish(
+        runtime,
+        Connecting::dial(&timed(runtime, setup.clone()), open),
+    )
+    .await
 }
 
 /// Makes a link between two declarations in one process, over a connection in memory: for tests, and
@@ -90,11 +94,11 @@ pub async fn pair(
     let (near, far) = memory();
     let opening = start(
         runtime,
-        Connecting::over(&timed(runtime, opener), Role::Opener, near),
+        Connecting::over(&timed(runtime, opener.clone()), Role::Opener, near),
     )?;
     let accepting = start(
         runtime,
-        Connecting::over(&timed(runtime, acceptor), Role::Acceptor, far),
+        Connecting::over(&timed(runtime, acceptor.clone()), Role::Acceptor, far),
     )?;
     Ok((opening.connected().await?, accepting.connected().await?))
 }
@@ -123,7 +127,7 @@ where
 {
     establish(
         runtime,
-        Connecting::over(&timed(runtime, setup), role, Stream(stream)),
+        Connecting::over(&timed(runtime, setup.clone()), role, Stream(stream)),
     )
     .await
 }
