@@ -59,11 +59,9 @@ impl Setup {
 
     /// The same with the clock of a runtime, which its backend asks for by itself.
     #[must_use]
-    pub fn timed_by(&self, clock: Clock) -> Self {
-        Self {
-            clock,
-            ..self.clone()
-        }
+    pub fn timed_by(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
     }
 
     pub(crate) fn clock(&self) -> &Clock {

@@ -19,7 +19,8 @@ use crate::error::{Reason, SecurityError};
 /// handles' `ended` and `close`.
 #[derive(Clone, Debug)]
 pub struct LinkError {
-    reason: EndReason,
+    /// Apart, so that whoever hands an error on does not hand on so much.
+    reason: Box<EndReason>,
     detail: Option<Detail>,
 }
 
@@ -86,8 +87,10 @@ impl LinkError {
     /// With what the core knows, and no word of the layers below.
     #[must_use]
     pub fn new(reason: EndReason) -> Self {
-        let detail = None;
-        Self { reason, detail }
+        Self {
+            reason: Box::new(reason),
+            detail: None,
+        }
     }
 
     /// An error of the transport before there was a link.
@@ -95,7 +98,7 @@ impl LinkError {
     pub fn transport(error: io::Error) -> Self {
         let detail = Some(Detail::Transport(error.into()));
         Self {
-            reason: EndReason::Lost(Loss::Transport),
+            reason: Box::new(EndReason::Lost(Loss::Transport)),
             detail,
         }
     }
@@ -105,7 +108,7 @@ impl LinkError {
     #[must_use]
     pub fn unusable(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self {
-            reason: EndReason::Lost(Loss::Abandoned),
+            reason: Box::new(EndReason::Lost(Loss::Abandoned)),
             detail: Some(Detail::Usage(Arc::new(error))),
         }
     }
@@ -147,7 +150,7 @@ impl LinkError {
     /// are of the same kind.
     #[must_use]
     pub fn kind(&self) -> FailureKind {
-        let loss = match self.reason {
+        let loss = match *self.reason {
             EndReason::Lost(loss) => Some(loss),
             _ => None,
         };
@@ -190,7 +193,7 @@ impl LinkError {
 
 impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.reason, &self.detail) {
+        match (&*self.reason, &self.detail) {
             (
                 EndReason::Lost(
                     Loss::Security
@@ -289,7 +292,7 @@ impl Explanation {
     pub fn of_loss(&self, link: &Link, loss: Loss) -> LinkError {
         let refusal = link.refusal().filter(|_| loss == Loss::Refused);
         LinkError {
-            reason: EndReason::Lost(loss),
+            reason: Box::new(EndReason::Lost(loss)),
             detail: refusal
                 .cloned()
                 .map(Detail::Refused)
@@ -300,7 +303,7 @@ impl Explanation {
     /// Why the link ended, once it has.
     #[must_use]
     pub fn of_end(&self, link: &Link) -> Option<LinkError> {
-        let reason = link.end_reason()?.clone();
+        let reason = Box::new(link.end_reason()?.clone());
         let detail = self.0.clone();
         Some(LinkError { reason, detail })
     }

@@ -66,7 +66,7 @@ where
     C: Future<Output = io::Result<S>> + Send + 'static,
     for<'s> SockRef<'s>: From<&'s S>,
 {
-    let (setup, timers) = (timed(runtime, setup), runtime.clone());
+    let (setup, timers) = (timed(runtime, setup.clone()), runtime.clone());
     let timers = move || alarm(&timers);
     let made = Connecting::reach(setup, lookup, connect, timers, Stream);
     start(runtime, made)
@@ -112,7 +112,10 @@ where
         let dialing = dial();
         async move { dialing.await.map(Stream) }
     };
-    start(runtime, Connecting::dial(&timed(runtime, setup), open))
+    start(
+        runtime,
+        Connecting::dial(&timed(runtime, setup.clone()), open),
+    )
 }
 
 /// Makes a link between two declarations in one process, over a connection in memory: for tests, and
@@ -129,11 +132,11 @@ pub async fn pair(
     let (near, far) = memory();
     let opening = start(
         runtime,
-        Connecting::over(&timed(runtime, opener), Role::Opener, near),
+        Connecting::over(&timed(runtime, opener.clone()), Role::Opener, near),
     )?;
     let accepting = start(
         runtime,
-        Connecting::over(&timed(runtime, acceptor), Role::Acceptor, far),
+        Connecting::over(&timed(runtime, acceptor.clone()), Role::Acceptor, far),
     )?;
     Ok((opening.await?, accepting.await?))
 }
@@ -160,6 +163,6 @@ pub async fn link_over<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let made = Connecting::over(&timed(runtime, setup), role, Stream(stream));
+    let made = Connecting::over(&timed(runtime, setup.clone()), role, Stream(stream));
     start(runtime, made)?.await
 }

@@ -33,7 +33,7 @@ where
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + Send + 'static,
     for<'s> SockRef<'s>: From<&'s S>,
 {
-    let (listener, doors) = Listener::at(addresses, timed(runtime, &setup), limits);
+    let (listener, doors) = Listener::at(addresses, timed(runtime, setup.clone()), limits);
     let prepare = move |stream: &S| {
         prepare_socket(&SockRef::from(stream), setup.config())?;
         Ok(Addresses::of(stream))
@@ -74,7 +74,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + Send + 'static,
 {
-    let (listener, doors) = Listener::new(address, timed(runtime, &setup), limits);
+    let (listener, doors) = Listener::new(address, timed(runtime, setup), limits);
     start(runtime, doors, accept, |_| Ok(Addresses::default()));
     listener
 }

@@ -88,7 +88,7 @@ fn clock<R: Runtime + Clone>(runtime: &R) -> Clock {
 }
 
 /// The same setup, for links that go by the runtime's clock.
-pub(crate) fn timed<R: Runtime + Clone>(runtime: &R, setup: &Setup) -> Setup {
+pub(crate) fn timed<R: Runtime + Clone>(runtime: &R, setup: Setup) -> Setup {
     setup.timed_by(clock(runtime))
 }
 

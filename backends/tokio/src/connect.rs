@@ -57,7 +57,13 @@ pub fn start_connect(
 ) -> Result<Connecting, LinkError> {
     let address = Address::of_peer(address).map_err(LinkError::unusable)?;
     let lookup = move || look_up(address.clone());
-    let made = Connecting::reach(timed(setup), lookup, TcpStream::connect, alarm, Stream);
+    let made = Connecting::reach(
+        timed(setup.clone()),
+        lookup,
+        TcpStream::connect,
+        alarm,
+        Stream,
+    );
     drive(made)
 }
 
@@ -141,7 +147,7 @@ where
         let dialing = dial();
         async move { dialing.await.map(Stream) }
     };
-    drive(Connecting::dial(&timed(setup), open))
+    drive(Connecting::dial(&timed(setup.clone()), open))
 }
 
 /// Makes a link between two declarations in one process, over a connection in memory: for tests, and
@@ -154,8 +160,12 @@ where
 /// As for [`connect`].
 pub async fn pair(opener: &Setup, acceptor: &Setup) -> Result<(Link, Link), LinkError> {
     let (near, far) = memory();
-    let opening = drive(Connecting::over(&timed(opener), Role::Opener, near))?;
-    let accepting = drive(Connecting::over(&timed(acceptor), Role::Acceptor, far))?;
+    let opening = drive(Connecting::over(&timed(opener.clone()), Role::Opener, near))?;
+    let accepting = drive(Connecting::over(
+        &timed(acceptor.clone()),
+        Role::Acceptor,
+        far,
+    ))?;
     Ok((opening.await?, accepting.await?))
 }
 
@@ -175,5 +185,10 @@ pub async fn link_over<S>(stream: S, role: Role, setup: &Setup) -> Result<Link, 
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    drive(Connecting::over(&timed(setup), role, Stream(stream)))?.await
+    drive(Connecting::over(
+        &timed(setup.clone()),
+        role,
+        Stream(stream),
+    ))?
+    .await
 }

@@ -55,7 +55,7 @@ pub async fn listen_with(
     let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
     let addresses = sockets.iter().map(TcpListener::local_addr);
     let addresses = addresses.collect::<io::Result<_>>()?;
-    let (listener, doors) = Listener::at(addresses, timed(&setup), limits);
+    let (listener, doors) = Listener::at(addresses, timed(setup.clone()), limits);
     let accept = accept_any(sockets.into_iter().map(|socket| {
         let socket = Arc::new(socket);
         move || {
@@ -91,7 +91,7 @@ pub async fn listen_unix(
     let (socket, file) = bind_unix(&path.into())?;
     let path = file.path().to_owned();
     let socket = Arc::new((file, UnixListener::from_std(socket)?));
-    let (listener, doors) = Listener::new(path, timed(&setup), limits);
+    let (listener, doors) = Listener::new(path, timed(setup), limits);
     let accept = move || {
         let socket = socket.clone();
         async move { socket.1.accept().await.map(|(stream, _)| (stream, None)) }
@@ -114,7 +114,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + Send + 'static,
 {
-    let (listener, doors) = Listener::new((), timed(&setup), limits);
+    let (listener, doors) = Listener::new((), timed(setup), limits);
     start(doors, accept, |_| Ok(Addresses::default()));
     listener
 }

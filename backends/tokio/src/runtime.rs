@@ -52,7 +52,7 @@ fn clock() -> Clock {
 }
 
 /// The same setup, for links that go by tokio's clock.
-pub(crate) fn timed(setup: &Setup) -> Setup {
+pub(crate) fn timed(setup: Setup) -> Setup {
     setup.timed_by(clock())
 }
 
