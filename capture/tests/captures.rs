@@ -253,6 +253,8 @@ fn every_call_that_may_change_a_link_is_recorded() {
         "handle_opened",
         "handle_secured",
         "handle_timeout",
+        // About the memory of payloads alone.
+        "keep_spent",
         "poll_event",
         "poll_output",
         "refuse",

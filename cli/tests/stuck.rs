@@ -21,7 +21,8 @@ fn stuck(identities: &Identities, more: &[&str]) -> (Running, Running, PipeReade
     let more = ["--retry", "never", "--split", "whole"];
     let mut sender = identities.connect(&receiver, "send", &more);
     sender.feed(&vec![b'x'; 4 << 20]);
-    wait_until_full(watched, &mut receiver.child);
+    wait_until_full(&watched, &mut receiver.child);
+    drop(watched);
     (receiver, sender, reader)
 }
 

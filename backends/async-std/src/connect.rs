@@ -9,7 +9,7 @@ use async_std::io::{Read, Write};
 #[cfg(unix)]
 use async_std::os::unix::net::UnixStream;
 use countersign_driver::core::Role;
-use countersign_driver::{Address, AddressError, Link, LinkError, Setup};
+use countersign_driver::{Address, AddressError, Connecting, Link, LinkError, Setup};
 #[cfg(unix)]
 use countersign_driver::{at, lasting};
 use countersign_futures_io::{self as shared, Socket};
@@ -40,9 +40,22 @@ pub async fn connect(
     address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: &Setup,
 ) -> Result<Link, LinkError> {
+    start_connect(address, setup)?.await
+}
+
+/// Begins to connect as [`connect`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// What is no address, as for [`connect`]. The system has no randomness to give.
+pub fn start_connect(
+    address: impl TryInto<Address, Error: Into<AddressError>>,
+    setup: &Setup,
+) -> Result<Connecting, LinkError> {
     let address = Address::of_peer(address).map_err(LinkError::unusable)?;
     let lookup = move || look_up(address.clone());
-    shared::connect(&AsyncStd, lookup, socket, setup).await
+    shared::start_connect(&AsyncStd, lookup, socket, setup)
 }
 
 /// Connects to a listening peer over a Unix socket, as [`connect`] does over TCP.
@@ -52,6 +65,20 @@ pub async fn connect(
 /// As for [`connect`].
 #[cfg(unix)]
 pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Link, LinkError> {
+    start_connect_unix(path, setup)?.await
+}
+
+/// Begins to connect as [`connect_unix`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+#[cfg(unix)]
+pub fn start_connect_unix(
+    path: impl Into<PathBuf>,
+    setup: &Setup,
+) -> Result<Connecting, LinkError> {
     let path = lasting(&path.into());
     let dial = move || {
         let path = path.clone();
@@ -62,7 +89,7 @@ pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Lin
                 .map_err(|error| at(path.display(), &error))
         }
     };
-    connect_with(dial, setup).await
+    start_connect_with(dial, setup)
 }
 
 /// Connects over streams that `dial` opens: one now, and another whenever the link is to connect
@@ -83,7 +110,24 @@ where
     S: Read + Write + Unpin + Send + 'static,
     F: Future<Output = io::Result<S>> + Send + 'static,
 {
-    shared::connect_with(&AsyncStd, dial, setup).await
+    start_connect_with(dial, setup)?.await
+}
+
+/// Begins to connect as [`connect_with`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+pub fn start_connect_with<S, F>(
+    dial: impl FnMut() -> F + Send + 'static,
+    setup: &Setup,
+) -> Result<Connecting, LinkError>
+where
+    S: Read + Write + Unpin + Send + 'static,
+    F: Future<Output = io::Result<S>> + Send + 'static,
+{
+    shared::start_connect_with(&AsyncStd, dial, setup)
 }
 
 /// Makes a link between two declarations in one process, over a connection in memory: for tests, and

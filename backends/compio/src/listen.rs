@@ -14,8 +14,8 @@ use compio::runtime::spawn;
 #[cfg(unix)]
 use countersign_driver::bind_unix;
 use countersign_driver::{
-    Address, AddressError, Doors, Guest, Limits, Listener, Setup, accept_any, bind, prepare_socket,
-    serve,
+    Address, AddressError, Addressed, Addresses, Doors, Guest, Limits, Listener, Setup, accept_any,
+    bind, prepare_socket, serve,
 };
 use socket2::SockRef;
 
@@ -58,7 +58,10 @@ pub async fn listen_with(
     let addresses = sockets.iter().map(TcpListener::local_addr);
     let addresses = addresses.collect::<io::Result<_>>()?;
     let (listener, doors) = Listener::at(addresses, setup.clone(), limits);
-    let prepare = move |stream: &TcpStream| prepare_socket(&SockRef::from(stream), setup.config());
+    let prepare = move |stream: &TcpStream| {
+        prepare_socket(&SockRef::from(stream), setup.config())?;
+        Ok(Addresses::of(stream))
+    };
     let accept = accept_any(sockets.clone().into_iter().map(|socket| {
         move || {
             let socket = socket.clone();
@@ -106,7 +109,7 @@ pub async fn listen_unix(
         drop(file);
         socket.close().await
     };
-    start(doors, accept, |_| Ok(()), close);
+    start(doors, accept, |stream| Ok(Addresses::of(stream)), close);
     Ok(listener)
 }
 
@@ -125,7 +128,8 @@ where
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + 'static,
 {
     let (listener, doors) = Listener::new((), setup, limits);
-    start(doors, accept, |_| Ok(()), async { Ok(()) });
+    let prepare = |_: &S| Ok(Addresses::default());
+    start(doors, accept, prepare, async { Ok(()) });
     listener
 }
 
@@ -136,19 +140,20 @@ where
 fn start<S, F>(
     doors: Doors,
     accept: impl FnMut() -> F + 'static,
-    prepare: impl Fn(&S) -> io::Result<()> + 'static,
+    prepare: impl Fn(&S) -> io::Result<Addresses> + 'static,
     close: impl Future<Output = io::Result<()>> + 'static,
 ) where
     S: Splittable<ReadHalf: AsyncRead + 'static, WriteHalf: AsyncWrite + 'static> + 'static,
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + 'static,
 {
     let welcome = move |stream, guest: Guest| {
-        if let Err(error) = prepare(&stream) {
-            guest.refuse(error);
-            return Ok(());
+        match prepare(&stream) {
+            Ok(addresses) => {
+                let served = guest.serve(Addressed::new(Stream::new(stream), addresses))?;
+                spawn(served.run(alarm())).detach();
+            }
+            Err(error) => guest.refuse(error),
         }
-        let served = guest.serve(Stream::new(stream))?;
-        spawn(served.run(alarm())).detach();
         Ok(())
     };
     let serving = async {

@@ -8,11 +8,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant as StdInstant;
 
 use countersign_core::{Instant, Loss, Refusal, TakeOver, Visit};
-use countersign_endpoint::{Buffer, Security, Watch};
+use countersign_endpoint::{Buffer, Cause, Security, Watch};
 
 use crate::connection::Connection;
 use crate::registry::Registry;
 use crate::shared::Shared;
+use crate::status::Addresses;
 
 /// How much room there should be for what a transport reads at once, in bytes, at least.
 pub const READ: usize = 16 * 1024;
@@ -67,6 +68,12 @@ pub trait Transport {
     ///
     /// As for [`Transport::poll_read`].
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Where its ends are, to be told to whoever asks for the link's
+    /// [`Status`](crate::Status); unknown by default.
+    fn addresses(&self) -> Addresses {
+        Addresses::default()
+    }
 }
 
 /// How often a driver reads and writes in a row before others get their turn: a megabyte or two.
@@ -229,6 +236,8 @@ impl<D: Dial> Driver<D> {
     }
 
     fn connect(&mut self, transport: D::Transport) {
+        let addresses = transport.addresses();
+        self.shared.with(|state| state.addresses = addresses);
         let mut connection = Connection::new(&self.security, transport, &self.shared);
         if self.dialer.has_others() {
             connection.expect_others();
@@ -316,7 +325,7 @@ impl<D: Dial> Driver<D> {
     fn is_due(&self, now: Instant) -> bool {
         self.shared.with(|state| {
             if state.driver_number == self.number {
-                state.driver = None;
+                state.sleeps = false;
             }
             let deadline = state.link.poll_deadline();
             deadline.is_some_and(|deadline| deadline <= now)
@@ -338,7 +347,7 @@ impl<D: Dial> Driver<D> {
             if output || (state.link.wants_connect() && !dials) {
                 return false;
             }
-            state.driver = Some(context.waker().clone());
+            state.sleep(context.waker());
             true
         })
     }
@@ -363,11 +372,14 @@ impl<D: Dial> Driver<D> {
         let opened = result.is_ok();
         match result {
             Ok(transport) => self.connect(transport),
-            Err(error) => self.shared.with(|state| {
-                state.explanation.unopened(&state.link, error);
-                state.link.handle_lost(now, Loss::Transport);
-                state.log_loss();
-            }),
+            Err(error) => {
+                let cause = Cause::from(error);
+                self.shared.with(|state| {
+                    state.explanation.unopened(&state.link, cause.clone());
+                    state.link.handle_lost(now, Loss::Transport);
+                    state.log_loss();
+                });
+            }
         }
         opened
     }

@@ -1,5 +1,6 @@
 //! The application's handle of a listener.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +75,19 @@ impl<A> Listener<A> {
     pub async fn accept(&self) -> Result<Link, AcceptError> {
         let next = self.hall.next().await;
         next.unwrap_or_else(|| Err(AcceptError::closed()))
+    }
+
+    /// Tells the log of a connection that did not become a link, as a warning, as long as there are not
+    /// too many about strangers ([`Limits::log_lines`]): who has nothing else to do with what
+    /// [`Listener::accept`] gives, gives it here. Anybody who can reach a listener can have as many
+    /// connections refused as they like.
+    pub fn log(&self, error: &AcceptError) {
+        self.log_as(error, error);
+    }
+
+    /// As [`Listener::log`], in other words.
+    pub fn log_as(&self, error: &AcceptError, words: impl Display) {
+        self.hall.log(error, &words);
     }
 
     /// What [`Listener::accept`] gives, one after the other, as a stream that ends when the listener

@@ -9,7 +9,7 @@ use countersign_driver::{Connecting, Link, LinkError, Setup, memory};
 use futures_io::{AsyncRead, AsyncWrite};
 use socket2::SockRef;
 
-use crate::runtime::{Runtime, Stream, alarm, establish, start, timed};
+use crate::runtime::{Runtime, Stream, alarm, start, timed};
 
 /// Connects to a listening peer over TCP, and waits until it has accepted this end: for crates that
 /// bring a runtime with TCP sockets of its own.
@@ -45,10 +45,31 @@ where
     C: Future<Output = io::Result<S>> + Send + 'static,
     for<'s> SockRef<'s>: From<&'s S>,
 {
+    start_connect(runtime, lookup, connect, setup)?.await
+}
+
+/// Begins to connect as [`connect`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+pub fn start_connect<S, L, C>(
+    runtime: &(impl Runtime + Clone),
+    lookup: impl FnMut() -> L + Send + 'static,
+    connect: impl FnMut(SocketAddr) -> C + Clone + Send + 'static,
+    setup: &Setup,
+) -> Result<Connecting, LinkError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    L: Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
+    C: Future<Output = io::Result<S>> + Send + 'static,
+    for<'s> SockRef<'s>: From<&'s S>,
+{
     let (setup, timers) = (timed(runtime, setup.clone()), runtime.clone());
     let timers = move || alarm(&timers);
     let made = Connecting::reach(setup, lookup, connect, timers, Stream);
-    establish(runtime, made).await
+    start(runtime, made)
 }
 
 /// Connects over streams that `dial` opens: one now, and another whenever the link is to connect
@@ -62,9 +83,27 @@ where
 /// As for [`connect`].
 pub async fn connect_with<S, F>(
     runtime: &(impl Runtime + Clone),
-    mut dial: impl FnMut() -> F + Send + 'static,
+    dial: impl FnMut() -> F + Send + 'static,
     setup: &Setup,
 ) -> Result<Link, LinkError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = io::Result<S>> + Send + 'static,
+{
+    start_connect_with(runtime, dial, setup)?.await
+}
+
+/// Begins to connect as [`connect_with`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+pub fn start_connect_with<S, F>(
+    runtime: &(impl Runtime + Clone),
+    mut dial: impl FnMut() -> F + Send + 'static,
+    setup: &Setup,
+) -> Result<Connecting, LinkError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = io::Result<S>> + Send + 'static,
@@ -73,11 +112,10 @@ where
         let dialing = dial();
         async move { dialing.await.map(Stream) }
     };
-    establish(
+    start(
         runtime,
         Connecting::dial(&timed(runtime, setup.clone()), open),
     )
-    .await
 }
 
 /// Makes a link between two declarations in one process, over a connection in memory: for tests, and
@@ -100,7 +138,7 @@ pub async fn pair(
         runtime,
         Connecting::over(&timed(runtime, acceptor.clone()), Role::Acceptor, far),
     )?;
-    Ok((opening.connected().await?, accepting.connected().await?))
+    Ok((opening.await?, accepting.await?))
 }
 
 /// Makes a link over a stream that is already open, and waits until the peer has accepted this
@@ -125,9 +163,6 @@ pub async fn link_over<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    establish(
-        runtime,
-        Connecting::over(&timed(runtime, setup.clone()), role, Stream(stream)),
-    )
-    .await
+    let made = Connecting::over(&timed(runtime, setup.clone()), role, Stream(stream));
+    start(runtime, made)?.await
 }

@@ -4,7 +4,9 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 
-use countersign_driver::{Doors, Guest, Limits, Listener, Setup, prepare_socket, serve};
+use countersign_driver::{
+    Addressed, Addresses, Doors, Guest, Limits, Listener, Setup, prepare_socket, serve,
+};
 use futures_io::{AsyncRead, AsyncWrite};
 use socket2::SockRef;
 
@@ -32,7 +34,10 @@ where
     for<'s> SockRef<'s>: From<&'s S>,
 {
     let (listener, doors) = Listener::at(addresses, timed(runtime, setup.clone()), limits);
-    let prepare = move |stream: &S| prepare_socket(&SockRef::from(stream), setup.config());
+    let prepare = move |stream: &S| {
+        prepare_socket(&SockRef::from(stream), setup.config())?;
+        Ok(Addresses::of(stream))
+    };
     start(runtime, doors, accept, prepare);
     listener
 }
@@ -70,7 +75,7 @@ where
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + Send + 'static,
 {
     let (listener, doors) = Listener::new(address, timed(runtime, setup), limits);
-    start(runtime, doors, accept, |_| Ok(()));
+    start(runtime, doors, accept, |_| Ok(Addresses::default()));
     listener
 }
 
@@ -79,7 +84,7 @@ fn start<R, S, F>(
     runtime: &R,
     doors: Doors,
     accept: impl FnMut() -> F + Send + 'static,
-    prepare: impl Fn(&S) -> io::Result<()> + Send + 'static,
+    prepare: impl Fn(&S) -> io::Result<Addresses> + Send + 'static,
 ) where
     R: Runtime + Clone,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -87,12 +92,13 @@ fn start<R, S, F>(
 {
     let tasks = runtime.clone();
     let welcome = move |stream, guest: Guest| {
-        if let Err(error) = prepare(&stream) {
-            guest.refuse(error);
-            return Ok(());
+        match prepare(&stream) {
+            Ok(addresses) => {
+                let served = guest.serve(Addressed::new(Stream(stream), addresses))?;
+                tasks.spawn(Box::pin(served.run(alarm(&tasks))));
+            }
+            Err(error) => guest.refuse(error),
         }
-        let served = guest.serve(Stream(stream))?;
-        tasks.spawn(Box::pin(served.run(alarm(&tasks))));
         Ok(())
     };
     let timers = runtime.clone();

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use countersign_driver::endpoint::{Buffer, SetupError};
 use countersign_driver::{
-    Alarm, Clock, Connecting, Dial, Driver, Link, LinkError, READ, Setup, Timer, Transport,
+    Alarm, Clock, Connecting, Dial, Driver, LinkError, READ, Setup, Timer, Transport,
 };
 use futures_io::{AsyncRead, AsyncWrite};
 
@@ -108,12 +108,4 @@ pub(crate) fn start<R: Runtime + Clone, D: Dial<Transport: Send> + Send + 'stati
         made.map_err(|error| LinkError::transport(io::Error::other(error)))?;
     runtime.spawn(Box::pin(driver.run(alarm(runtime))));
     Ok(connecting)
-}
-
-/// Drives a link in a task of its own, and waits until the peer has accepted this end.
-pub(crate) async fn establish<R: Runtime + Clone, D: Dial<Transport: Send> + Send + 'static>(
-    runtime: &R,
-    made: Result<(Connecting, Driver<D>), SetupError>,
-) -> Result<Link, LinkError> {
-    start(runtime, made)?.connected().await
 }

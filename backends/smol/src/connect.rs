@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use countersign_driver::core::Role;
-use countersign_driver::{Address, AddressError, Link, LinkError, Setup};
+use countersign_driver::{Address, AddressError, Connecting, Link, LinkError, Setup};
 #[cfg(unix)]
 use countersign_driver::{at, lasting};
 use countersign_futures_io as shared;
@@ -42,9 +42,22 @@ pub async fn connect(
     address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: &Setup,
 ) -> Result<Link, LinkError> {
+    start_connect(address, setup)?.await
+}
+
+/// Begins to connect as [`connect`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// What is no address, as for [`connect`]. The system has no randomness to give.
+pub fn start_connect(
+    address: impl TryInto<Address, Error: Into<AddressError>>,
+    setup: &Setup,
+) -> Result<Connecting, LinkError> {
     let address = Address::of_peer(address).map_err(LinkError::unusable)?;
     let lookup = move || look_up(address.clone());
-    shared::connect(&Smol, lookup, TcpStream::connect, setup).await
+    shared::start_connect(&Smol, lookup, TcpStream::connect, setup)
 }
 
 /// The addresses of a name.
@@ -61,6 +74,20 @@ pub(crate) async fn look_up(address: Address) -> io::Result<Vec<SocketAddr>> {
 /// As for [`connect`].
 #[cfg(unix)]
 pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Link, LinkError> {
+    start_connect_unix(path, setup)?.await
+}
+
+/// Begins to connect as [`connect_unix`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+#[cfg(unix)]
+pub fn start_connect_unix(
+    path: impl Into<PathBuf>,
+    setup: &Setup,
+) -> Result<Connecting, LinkError> {
     let path = lasting(&path.into());
     let dial = move || {
         let path = path.clone();
@@ -69,7 +96,7 @@ pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Lin
             connected.map_err(|error| at(path.display(), &error))
         }
     };
-    connect_with(dial, setup).await
+    start_connect_with(dial, setup)
 }
 
 /// Connects over streams that `dial` opens: one now, and another whenever the link is to connect
@@ -88,7 +115,24 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = io::Result<S>> + Send + 'static,
 {
-    shared::connect_with(&Smol, dial, setup).await
+    start_connect_with(dial, setup)?.await
+}
+
+/// Begins to connect as [`connect_with`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+pub fn start_connect_with<S, F>(
+    dial: impl FnMut() -> F + Send + 'static,
+    setup: &Setup,
+) -> Result<Connecting, LinkError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = io::Result<S>> + Send + 'static,
+{
+    shared::start_connect_with(&Smol, dial, setup)
 }
 
 /// Makes a link between two declarations in one process, over a connection in memory: for tests, and

@@ -13,7 +13,7 @@ use std::task::Poll;
 use countersign_driver::core::{Config, Role};
 use countersign_driver::endpoint::SetupError;
 use countersign_driver::{
-    Address, AddressError, Connecting, Dial, Driver, LinkError, Setup, Transport, memory,
+    self as driver, Address, AddressError, Dial, Driver, LinkError, Setup, Transport, memory,
     prepare_socket,
 };
 #[cfg(unix)]
@@ -21,6 +21,7 @@ use countersign_driver::{at, lasting};
 use socket2::SockRef;
 
 use crate::block;
+use crate::connecting::Connecting;
 use crate::link::Link;
 use crate::lookup::Lookup;
 use crate::runtime::{Clock, Sockets, Stream, Waiting};
@@ -48,13 +49,27 @@ pub fn connect(
     address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: &Setup,
 ) -> Result<Link, LinkError> {
+    start_connect(address, setup)?.wait()
+}
+
+/// Begins to connect as [`connect`] does, in a thread of the link's own, and gives what can be waited
+/// for, asked for its failures, hastened and given up.
+///
+/// # Errors
+///
+/// What is no address, as for [`connect`]. What the system does not give: randomness, a thread, what it
+/// waits with.
+pub fn start_connect(
+    address: impl TryInto<Address, Error: Into<AddressError>>,
+    setup: &Setup,
+) -> Result<Connecting, LinkError> {
     let address = Address::of_peer(address).map_err(LinkError::unusable)?;
     let (waiting, sockets) = Waiting::new().map_err(LinkError::transport)?;
     let lookup = Lookup::default();
     let look_up = move || look_up(lookup.clone(), address.clone());
     let connect = move |address| reach_tcp(address, sockets.clone());
-    let made = Connecting::reach(setup.clone(), look_up, connect, || Clock, Stream::Tcp);
-    start(made, waiting)
+    let made = driver::Connecting::reach(setup.clone(), look_up, connect, || Clock, Stream::Tcp);
+    begin(made, waiting).map(Connecting)
 }
 
 /// The addresses of a name.
@@ -94,13 +109,27 @@ fn is_connected(socket: &mio::net::TcpStream) -> Poll<io::Result<()>> {
 /// As for [`connect`].
 #[cfg(unix)]
 pub fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Link, LinkError> {
+    start_connect_unix(path, setup)?.wait()
+}
+
+/// Begins to connect as [`connect_unix`] does, in a thread of the link's own, and gives what can be
+/// waited for, asked for its failures, hastened and given up.
+///
+/// # Errors
+///
+/// What the system does not give: randomness, a thread, what it waits with.
+#[cfg(unix)]
+pub fn start_connect_unix(
+    path: impl Into<PathBuf>,
+    setup: &Setup,
+) -> Result<Connecting, LinkError> {
     let path = lasting(&path.into());
     let (waiting, sockets) = Waiting::new().map_err(LinkError::transport)?;
     let connect = move || {
         let connected = reach_unix(&path, &sockets);
         std::future::ready(connected.map_err(|error| at(path.display(), &error)))
     };
-    start(Connecting::dial(setup, connect), waiting)
+    begin(driver::Connecting::dial(setup, connect), waiting).map(Connecting)
 }
 
 #[cfg(unix)]
@@ -140,7 +169,8 @@ impl From<UnixStream> for Socket {
 pub fn link_over(socket: impl Into<Socket>, role: Role, setup: &Setup) -> Result<Link, LinkError> {
     let (waiting, sockets) = Waiting::new().map_err(LinkError::transport)?;
     let stream = prepare(socket, &sockets, setup.config()).map_err(LinkError::transport)?;
-    start(Connecting::over(setup, role, stream), waiting)
+    let connecting = begin(driver::Connecting::over(setup, role, stream), waiting)?;
+    block::on(connecting).map(Link::new)
 }
 
 /// Makes a socket ready to be driven by the thread that `sockets` belongs to.
@@ -173,32 +203,24 @@ pub fn pair(opener: &Setup, acceptor: &Setup) -> Result<(Link, Link), LinkError>
     let (near, far) = memory();
     let waiting = || Waiting::new().map_err(LinkError::transport);
     let (opener, acceptor) = (
-        Connecting::over(opener, Role::Opener, near),
-        Connecting::over(acceptor, Role::Acceptor, far),
+        driver::Connecting::over(opener, Role::Opener, near),
+        driver::Connecting::over(acceptor, Role::Acceptor, far),
     );
     let opening = begin(opener, waiting()?.0)?;
     let accepting = begin(acceptor, waiting()?.0)?;
-    let opened = block::on(opening.connected())?;
-    let accepted = block::on(accepting.connected())?;
+    let opened = block::on(opening)?;
+    let accepted = block::on(accepting)?;
     Ok((Link::new(opened), Link::new(accepted)))
 }
 
 /// Starts a link's thread.
 fn begin<D: Dial<Transport: Transport + Send> + Send + 'static>(
-    made: Result<(Connecting, Driver<D>), SetupError>,
+    made: Result<(driver::Connecting, Driver<D>), SetupError>,
     waiting: Waiting,
-) -> Result<Connecting, LinkError> {
-    let (connecting, driver) =
+) -> Result<driver::Connecting, LinkError> {
+    let (connecting, drives) =
         made.map_err(|error| LinkError::transport(io::Error::other(error)))?;
-    let started = waiting.spawn("countersign-link", driver.run(Clock));
+    let started = waiting.spawn("countersign-link", drives.run(Clock));
     started.map_err(LinkError::transport)?;
     Ok(connecting)
-}
-
-/// Starts a link's thread, and waits until the peer has accepted this end.
-fn start<D: Dial<Transport: Transport + Send> + Send + 'static>(
-    made: Result<(Connecting, Driver<D>), SetupError>,
-    waiting: Waiting,
-) -> Result<Link, LinkError> {
-    block::on(begin(made, waiting)?.connected()).map(Link::new)
 }

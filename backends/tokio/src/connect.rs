@@ -9,13 +9,13 @@ use std::path::PathBuf;
 use countersign_driver::core::Role;
 use countersign_driver::{Address, AddressError, Connecting, Link, LinkError, Setup, memory};
 #[cfg(unix)]
-use countersign_driver::{at, lasting};
+use countersign_driver::{Addressed, Addresses, at, lasting};
 use tokio::io::{AsyncRead, AsyncWrite};
 #[cfg(unix)]
 use tokio::net::UnixStream;
 use tokio::net::{TcpStream, lookup_host};
 
-use crate::runtime::{Stream, alarm, drive, establish, timed};
+use crate::runtime::{Stream, alarm, drive, timed};
 
 /// Connects to a listening peer over TCP, and waits until it has accepted this end.
 ///
@@ -42,6 +42,19 @@ pub async fn connect(
     address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: &Setup,
 ) -> Result<Link, LinkError> {
+    start_connect(address, setup)?.await
+}
+
+/// Begins to connect as [`connect`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// What is no address, as for [`connect`]. The system has no randomness to give.
+pub fn start_connect(
+    address: impl TryInto<Address, Error: Into<AddressError>>,
+    setup: &Setup,
+) -> Result<Connecting, LinkError> {
     let address = Address::of_peer(address).map_err(LinkError::unusable)?;
     let lookup = move || look_up(address.clone());
     let made = Connecting::reach(
@@ -51,7 +64,7 @@ pub async fn connect(
         alarm,
         Stream,
     );
-    establish(made).await
+    drive(made)
 }
 
 /// The addresses of a name.
@@ -70,15 +83,31 @@ pub(crate) async fn look_up(address: Address) -> io::Result<Vec<SocketAddr>> {
 /// As for [`connect`].
 #[cfg(unix)]
 pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Link, LinkError> {
+    start_connect_unix(path, setup)?.await
+}
+
+/// Begins to connect as [`connect_unix`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+#[cfg(unix)]
+pub fn start_connect_unix(
+    path: impl Into<PathBuf>,
+    setup: &Setup,
+) -> Result<Connecting, LinkError> {
     let path = lasting(&path.into());
     let dial = move || {
         let path = path.clone();
         async move {
             let connected = UnixStream::connect(&path).await;
-            connected.map_err(|error| at(path.display(), &error))
+            let stream = connected.map_err(|error| at(path.display(), &error))?;
+            let addresses = Addresses::of(&stream);
+            Ok(Addressed::new(Stream(stream), addresses))
         }
     };
-    connect_with(dial, setup).await
+    drive(Connecting::dial(&timed(setup.clone()), dial))
 }
 
 /// Connects over streams that `dial` opens: one now, and another whenever the link is to connect
@@ -90,9 +119,26 @@ pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Lin
 ///
 /// As for [`connect`].
 pub async fn connect_with<S, F>(
-    mut dial: impl FnMut() -> F + Send + 'static,
+    dial: impl FnMut() -> F + Send + 'static,
     setup: &Setup,
 ) -> Result<Link, LinkError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = io::Result<S>> + Send + 'static,
+{
+    start_connect_with(dial, setup)?.await
+}
+
+/// Begins to connect as [`connect_with`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+pub fn start_connect_with<S, F>(
+    mut dial: impl FnMut() -> F + Send + 'static,
+    setup: &Setup,
+) -> Result<Connecting, LinkError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = io::Result<S>> + Send + 'static,
@@ -101,7 +147,7 @@ where
         let dialing = dial();
         async move { dialing.await.map(Stream) }
     };
-    establish(Connecting::dial(&timed(setup.clone()), open)).await
+    drive(Connecting::dial(&timed(setup.clone()), open))
 }
 
 /// Makes a link between two declarations in one process, over a connection in memory: for tests, and
@@ -120,7 +166,7 @@ pub async fn pair(opener: &Setup, acceptor: &Setup) -> Result<(Link, Link), Link
         Role::Acceptor,
         far,
     ))?;
-    Ok((opening.connected().await?, accepting.connected().await?))
+    Ok((opening.await?, accepting.await?))
 }
 
 /// Makes a link over a stream that is already open, and waits until the peer has accepted this
@@ -139,10 +185,10 @@ pub async fn link_over<S>(stream: S, role: Role, setup: &Setup) -> Result<Link, 
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    establish(Connecting::over(
+    drive(Connecting::over(
         &timed(setup.clone()),
         role,
         Stream(stream),
-    ))
+    ))?
     .await
 }

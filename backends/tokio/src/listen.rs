@@ -10,7 +10,8 @@ use std::sync::Arc;
 #[cfg(unix)]
 use countersign_driver::bind_unix;
 use countersign_driver::{
-    Address, AddressError, Doors, Limits, Listener, Setup, accept_any, bind, prepare_socket, serve,
+    Address, AddressError, Addressed, Addresses, Doors, Limits, Listener, Setup, accept_any, bind,
+    prepare_socket, serve,
 };
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -65,7 +66,10 @@ pub async fn listen_with(
             }
         }
     }));
-    let prepare = move |stream: &TcpStream| prepare_socket(&SockRef::from(stream), setup.config());
+    let prepare = move |stream: &TcpStream| {
+        prepare_socket(&SockRef::from(stream), setup.config())?;
+        Ok(Addresses::of(stream))
+    };
     start(doors, accept, prepare);
     Ok(listener)
 }
@@ -92,7 +96,7 @@ pub async fn listen_unix(
         let socket = socket.clone();
         async move { socket.1.accept().await.map(|(stream, _)| (stream, None)) }
     };
-    start(doors, accept, |_| Ok(()));
+    start(doors, accept, |stream| Ok(Addresses::of(stream)));
     Ok(listener)
 }
 
@@ -111,7 +115,7 @@ where
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + Send + 'static,
 {
     let (listener, doors) = Listener::new((), timed(setup), limits);
-    start(doors, accept, |_| Ok(()));
+    start(doors, accept, |_| Ok(Addresses::default()));
     listener
 }
 
@@ -119,17 +123,19 @@ where
 fn start<S, F>(
     doors: Doors,
     accept: impl FnMut() -> F + Send + 'static,
-    prepare: impl Fn(&S) -> io::Result<()> + Send + 'static,
+    prepare: impl Fn(&S) -> io::Result<Addresses> + Send + 'static,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + Send + 'static,
 {
     let welcome = move |stream, guest: countersign_driver::Guest| {
-        if let Err(error) = prepare(&stream) {
-            guest.refuse(error);
-            return Ok(());
+        match prepare(&stream) {
+            Ok(addresses) => {
+                let transport = Addressed::new(Stream(stream), addresses);
+                tokio::spawn(guest.serve(transport)?.run(alarm()));
+            }
+            Err(error) => guest.refuse(error),
         }
-        tokio::spawn(guest.serve(Stream(stream))?.run(alarm()));
         Ok(())
     };
     tokio::spawn(serve(doors, accept, welcome, alarm));

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use countersign_driver::endpoint::{Buffer, SetupError};
 use countersign_driver::{
-    Alarm, Clock, Connecting, Dial, Driver, Link, LinkError, READ, Setup, Timer, Transport,
+    Alarm, Clock, Connecting, Dial, Driver, LinkError, READ, Setup, Timer, Transport,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::sleep_until;
@@ -69,11 +69,4 @@ pub(crate) fn drive<D: Dial<Transport: Send> + Send + 'static>(
         made.map_err(|error| LinkError::transport(io::Error::other(error)))?;
     tokio::spawn(driver.run(alarm()));
     Ok(connecting)
-}
-
-/// Drives a link in a task of its own, and waits until the peer has accepted this end.
-pub(crate) async fn establish<D: Dial<Transport: Send> + Send + 'static>(
-    made: Result<(Connecting, Driver<D>), SetupError>,
-) -> Result<Link, LinkError> {
-    drive(made)?.connected().await
 }

@@ -130,7 +130,7 @@ async fn serve(address: &Address, setup: Setup) -> Result<Watch, Failure> {
     loop {
         match listener.accept().await {
             Ok(link) => return Ok(Watch::new(link, Some(listener))),
-            Err(error) => tracing::warn!("{}", words::of_visitor(&error)),
+            Err(error) => listener.log_as(&error, words::of_visitor(&error)),
         }
     }
 }

@@ -60,7 +60,9 @@ impl Watch {
                     None
                 }
                 News::AtDoor(Err(error)) => {
-                    tracing::warn!("{}", words::of_visitor(&error));
+                    if let Some(listener) = &self.listener {
+                        listener.log_as(&error, words::of_visitor(&error));
+                    }
                     None
                 }
             };

@@ -5,7 +5,8 @@ use countersign_driver::{Limits, LinkEvent, RecvError};
 
 use super::{away, one};
 use crate::backend::{Link, Listener, Receiver};
-use crate::{Ends, Pair, Proxy};
+use crate::pair::payload;
+use crate::{Direction, Ends, Pair, Proxy};
 
 /// Behind everything on `data` comes something on `behind`.
 fn sends() -> Config {
@@ -197,12 +198,18 @@ pub fn in_the_tlsstream_dialect(pair: &Pair) {
         let receipt = server.sender("data").unwrap().give("whole");
         assert_eq!(receiver.take(), "whole");
         assert!(receipt.wait().is_handled());
+        // Between messages it would be an orderly end, without TLS.
+        let begun = proxy.passed(Direction::Down) + 5000;
+        proxy.allow(Direction::Down, begun);
+        drop(server.sender("data").unwrap().give(payload(100_000, 0)));
+        proxy.wait_for(Direction::Down, begun);
         proxy.cut();
         let border = receiver.recv().unwrap_err();
         assert!(
             matches!(border, RecvError::SessionBorder(SessionLoss::Dialect)),
             "{border}"
         );
+        proxy.resume();
         server = listener.accept().unwrap();
     }
 }

@@ -9,8 +9,8 @@ use countersign_driver::{Limits, LinkEvent, RecvError};
 
 use super::{away, back, lost, one, patience};
 use crate::backend::{Link, Listener};
-use crate::pair::loopback;
-use crate::{Ends, Pair, Proxy, Transport};
+use crate::pair::{loopback, payload};
+use crate::{Direction, Ends, Pair, Proxy, Transport};
 
 fn send() -> Config {
     one(ChannelConfig::send("data"))
@@ -182,9 +182,21 @@ pub fn in_the_tlsstream_dialect(pair: &Pair) {
     let config = |config: Config| config.dialect(Dialect::TlsStream).single_session();
     let (link, proxy, _listener) = pair.lasting_link(config(send()), config(receive()));
     let receipt = link.client.sender("data").unwrap().give("one");
-    assert_eq!(link.server.receiver("data").unwrap().take(), "one");
+    // Without a receiver the link would be closed.
+    let mut receiver = link.server.receiver("data").unwrap();
+    assert_eq!(receiver.take(), "one");
     assert!(receipt.wait().is_handled());
+    // Between messages it would be an orderly end, without TLS.
+    let begun = proxy.passed(Direction::Up) + 5000;
+    proxy.allow(Direction::Up, begun);
+    let receipt = link
+        .client
+        .sender("data")
+        .unwrap()
+        .give(payload(100_000, 0));
+    proxy.wait_for(Direction::Up, begun);
     proxy.cut();
+    assert_eq!(receipt.wait(), Verdict::Unknown);
     for end in [&link.client, &link.server].map(|link| end(&**link)) {
         assert!(matches!(end, EndReason::Lost(_)), "{end}");
     }
