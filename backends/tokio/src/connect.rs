@@ -107,7 +107,7 @@ pub fn start_connect_unix(
             Ok(Addressed::new(Stream(stream), addresses))
         }
     };
-    drive(Connecting::dial(&timed(setup), dial))
+    drive(Connecting::dial(&timed(setup.clone()), dial))
 }
 
 /// Connects over streams that `dial` opens: one now, and another whenever the link is to connect
