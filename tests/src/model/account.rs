@@ -61,7 +61,7 @@ pub(super) struct Receipt {
     /// The acceptor's link; zero at the opener.
     pub(super) slot: u8,
     pub(super) number: Sequence,
-    /// How many sessions the acceptor had lost when it was accepted.
+    /// How many of the opener's sessions the acceptor had lost when it was accepted.
     pub(super) era: u8,
     pub(super) fate: Fate,
     pub(super) told: Told,
@@ -86,6 +86,8 @@ pub(super) struct Account {
     pub(super) broken: Option<Property>,
     /// Sessions that the acceptor has lost.
     pub(super) sessions_lost: u8,
+    /// Of those, how many the opener had.
+    pub(super) era: u8,
     pub(super) closes: u8,
     /// Of those, how many were of a link that the acceptor has lost.
     pub(super) closes_void: u8,
@@ -126,7 +128,7 @@ impl Account {
             lane,
             slot,
             number,
-            era: self.sessions_lost,
+            era: self.era,
             fate: Fate::Unseen,
             told: Told::Nothing,
         });
@@ -236,7 +238,9 @@ impl Account {
         let lost = self.sessions_lost > 0 || source.ghost;
         let caused = match verdict {
             VerdictKind::Handled => receipt.fate == Fate::Handled,
-            VerdictKind::Rejected => receipt.fate == Fate::Rejected,
+            // A session in place of one in which everything was said is closed as it begins, and
+            // nothing of it is taken.
+            VerdictKind::Rejected => receipt.fate == Fate::Rejected || (self.closes > 0 && unseen),
             VerdictKind::Superseded => settings.latest && newer && unseen,
             VerdictKind::Expired => settings.expires && (self.expired || source.ghost) && unseen,
             VerdictKind::Withdrawn => (lost || self.closes > 0) && unseen,

@@ -181,6 +181,7 @@ impl World {
             Move::Restart => next.restart(setup),
             Move::Evict(slot) => {
                 next.account.sessions_lost += 1;
+                next.account.era += u8::from(!next.is_ghost(slot));
                 let now = next.now();
                 next.with(End::Acceptor, slot, |link| link.evict(now));
             }
@@ -348,6 +349,7 @@ impl World {
 
     fn restart(&mut self, setup: &Setup) {
         self.account.sessions_lost += 1;
+        self.account.era += 1;
         for slot in self.places(End::Acceptor) {
             self.slots[usize::from(slot)] = None;
             self.account.forget(setup, slot, true);

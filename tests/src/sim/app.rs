@@ -27,7 +27,7 @@ struct Held {
 pub(super) struct Inbox {
     held: Vec<Held>,
     /// Channels that have told of messages that were not taken yet.
-    pub(super) readable: Vec<bool>,
+    readable: Vec<bool>,
     /// It takes nothing until then.
     stalled: u64,
 }
@@ -261,7 +261,11 @@ impl World<'_> {
             self.pass_on(node, event.clone());
         }
         match event {
-            Event::Connected | Event::Resumed => self.hear_up(node),
+            Event::Connected => {
+                self.hear_up(node);
+                self.hear_closing(node);
+            }
+            Event::Resumed => self.hear_up(node),
             Event::SessionLost(why) => self.hear_session_lost(node, why),
             Event::Readable(id) => {
                 let channel = self.channel(node, id);

@@ -1,6 +1,6 @@
 //! What ends say when they close: what one end said is what the other heard, or nothing.
 
-use countersign_core::{CloseMode, CloseReason, EndReason};
+use countersign_core::{CloseMode, CloseReason, EndReason, Life};
 
 use super::plan::Closes;
 use super::world::World;
@@ -21,13 +21,24 @@ impl World<'_> {
         it.said.push(how.code);
         it.link.handle_now(now);
         it.link.close_with(how.mode, reason(how.code));
-        let (pair, end) = (it.pair, it.end);
-        if how.mode == CloseMode::DrainBoth {
-            return;
+        if how.mode != CloseMode::DrainBoth {
+            self.take_nothing(node);
         }
+    }
+
+    /// A link is up: where it is closing already, a session in place of the one that it closed is
+    /// closed as it begins, and nothing of it is taken.
+    pub(super) fn hear_closing(&mut self, node: usize) {
+        let life = self.nodes[node].link.life();
+        if matches!(life, Life::Closing | Life::Finishing | Life::Ended) {
+            self.take_nothing(node);
+        }
+    }
+
+    fn take_nothing(&mut self, node: usize) {
+        let (pair, end) = (self.nodes[node].pair, self.nodes[node].end);
         for (channel, its) in self.plan.channels.iter().enumerate() {
             if its.sender != end {
-                self.nodes[node].inbox.readable[channel] = false;
                 self.ledger.abandoned(pair, channel);
             }
         }
