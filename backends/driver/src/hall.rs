@@ -5,17 +5,14 @@ use std::fmt::Display;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use countersign_core::{Config, EndReason};
-
 use crate::accept::{AcceptError, Backlog, Drained, Limits};
 use crate::clock::Clock;
-use crate::connecting::Connecting;
-use crate::driver::{Driver, Never, Timer, Transport};
+use crate::driver::Timer;
 use crate::error::LinkError;
 use crate::establish::Setup;
 use crate::link::Link;
@@ -195,7 +192,7 @@ impl Hall {
     }
 
     /// Puts the result of a handshake where it can be accepted, unless nobody wants to know.
-    fn finish(&self, result: Result<Link, AcceptError>) {
+    pub(crate) fn finish(&self, result: Result<Link, AcceptError>) {
         let result = result.map(|link| {
             let unaccepted = link.unaccepted();
             (link, unaccepted)
@@ -244,7 +241,7 @@ impl Hall {
         self.turn_away(AcceptError::new(peer, error));
     }
 
-    fn turn_away(&self, error: AcceptError) {
+    pub(crate) fn turn_away(&self, error: AcceptError) {
         self.finish(Err(error));
     }
 
@@ -267,7 +264,7 @@ impl Hall {
 
     /// Counts a connection from this address, which is half open, unless there are as many as there
     /// may be.
-    fn count(&self, address: IpAddr) -> io::Result<()> {
+    pub(crate) fn count(&self, address: IpAddr) -> io::Result<()> {
         let Limits {
             per_address,
             half_open_per_address,
@@ -343,7 +340,7 @@ impl Hall {
     }
 
     /// Waits until nobody may come in any more.
-    async fn closed(&self) {
+    pub(crate) async fn closed(&self) {
         self.wait(Happens::Gone, |state| match state.phase {
             Phase::Closed | Phase::Gone(_) => Poll::Ready(()),
             _ => Poll::Pending,
@@ -396,7 +393,7 @@ fn log_left_out(lines: u64) {
 
 /// Whose connections are counted together: those of one IPv4 address, or of one IPv6 network of 64
 /// bits, which is what one subscriber has at least.
-fn whose(address: IpAddr) -> IpAddr {
+pub(crate) fn whose(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let network = u128::from(address) >> 64 << 64;
@@ -454,9 +451,9 @@ impl Drop for Doors {
 /// A place among the half-open connections, given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
-    hall: Arc<Hall>,
+    pub(crate) hall: Arc<Hall>,
     /// Whose it is, once that is known.
-    address: Option<IpAddr>,
+    pub(crate) address: Option<IpAddr>,
 }
 
 impl Drop for Place {
@@ -475,10 +472,10 @@ impl Drop for Place {
 
 /// A connection that has got beyond its handshake, until it is over.
 #[derive(Debug)]
-struct Known(Arc<Hall>);
+pub(crate) struct Known(Arc<Hall>);
 
 impl Known {
-    fn new(hall: &Arc<Hall>) -> Self {
+    pub(crate) fn new(hall: &Arc<Hall>) -> Self {
         hall.state.with(|state| state.known += 1);
         Self(hall.clone())
     }
@@ -495,7 +492,7 @@ impl Drop for Known {
 
 /// One connection of those from its address, counted off when dropped.
 #[derive(Debug)]
-struct Counted(Option<(Arc<Hall>, IpAddr)>);
+pub(crate) struct Counted(pub(crate) Option<(Arc<Hall>, IpAddr)>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -503,139 +500,5 @@ impl Drop for Counted {
             let count_off = |origin: &mut Origin| origin.connections -= 1;
             hall.state.with(|state| state.count_off(address, count_off));
         }
-    }
-}
-
-/// A connection that was let in: what it takes to make a link of it.
-#[derive(Debug)]
-pub struct Guest {
-    place: Place,
-    counted: Counted,
-    peer: Option<SocketAddr>,
-    setup: Setup,
-}
-
-impl Guest {
-    /// Lets a connection in, unless there are too many from its address.
-    pub(crate) fn admit(
-        mut place: Place,
-        peer: Option<SocketAddr>,
-        setup: &Setup,
-    ) -> io::Result<Self> {
-        let address = peer.map(|peer| whose(peer.ip()));
-        if let Some(address) = address {
-            place.hall.count(address)?;
-        }
-        place.address = address;
-        Ok(Self {
-            counted: Counted(address.map(|address| (place.hall.clone(), address))),
-            place,
-            peer,
-            setup: setup.clone(),
-        })
-    }
-
-    /// The listener's declaration.
-    #[must_use]
-    pub fn config(&self) -> &Config {
-        self.setup.config()
-    }
-
-    /// Sends the connection away, for something that is wrong with it alone.
-    pub fn refuse(self, error: io::Error) {
-        let hall = self.place.hall.clone();
-        hall.refuse(self.peer, LinkError::transport(error));
-    }
-
-    /// Makes a link of the connection: one for the application to accept, or the one to which its
-    /// peer returns.
-    ///
-    /// # Errors
-    ///
-    /// The system has no randomness to give.
-    pub fn serve<T: Transport>(self, transport: T) -> io::Result<Served<T>> {
-        let hall = self.place.hall.clone();
-        let made = Connecting::accept(&self.setup, transport, &hall.registry);
-        let (connecting, driver) = made.map_err(io::Error::other)?;
-        Ok(Served {
-            driver,
-            hall: hall.clone(),
-            counted: self.counted,
-            greeting: Box::pin(greet(hall, self.place, self.peer, connecting)),
-        })
-    }
-}
-
-/// Waits for the end of a handshake; when the listener goes, that gives the connection up. A
-/// connection that was refused keeps its place until it is gone.
-async fn greet(
-    hall: Arc<Hall>,
-    place: Place,
-    peer: Option<SocketAddr>,
-    connecting: Connecting,
-) -> Option<Place> {
-    let who = connecting.handle();
-    let (mut accepted, mut closed) = (pin!(connecting.accepted()), pin!(hall.closed()));
-    let result = poll_fn(|context| match accepted.as_mut().poll(context) {
-        Poll::Pending if closed.as_mut().poll(context).is_ready() => Poll::Ready(None),
-        result => result.map(Some),
-    });
-    match result.await {
-        // The listener is gone, or the peer has returned to a link that was accepted before.
-        None | Some(None) => None,
-        // It is told so, and nobody else needs to know.
-        Some(Some(Err(error))) if *error.reason() == EndReason::Stale => Some(place),
-        Some(Some(Ok(link))) => {
-            drop(place);
-            hall.finish(Ok(link));
-            None
-        }
-        Some(Some(Err(error))) => {
-            let error = AcceptError::new(peer, error).of_known_peer(who.knows_peer());
-            hall.turn_away(error);
-            Some(place)
-        }
-    }
-}
-
-/// A connection that a listener has let in, with all that is left to do for it.
-pub struct Served<T: Transport> {
-    driver: Driver<Never<T>>,
-    hall: Arc<Hall>,
-    counted: Counted,
-    greeting: Pin<Box<dyn Future<Output = Option<Place>> + Send>>,
-}
-
-impl<T: Transport> std::fmt::Debug for Served<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Served").finish_non_exhaustive()
-    }
-}
-
-impl<T: Transport> Served<T> {
-    /// Drives the connection until it is over.
-    pub async fn run(self, timer: impl Timer) {
-        let Self {
-            driver,
-            hall,
-            counted,
-            greeting,
-        } = self;
-        let mut greeting = Some(greeting);
-        let (mut kept, mut known) = (None, None);
-        let mut driving = pin!(driver.run(timer));
-        poll_fn(|context| {
-            let over = driving.as_mut().poll(context).is_ready();
-            if let Some(waits) = &mut greeting
-                && let Poll::Ready(place) = waits.as_mut().poll(context)
-            {
-                kept = place;
-                known = Some(Known::new(&hall));
-                greeting = None;
-            }
-            if over { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-        drop((kept, known, counted));
     }
 }

@@ -16,7 +16,7 @@
 //! belongs to; `shared` is the state under the lock and decides whom to wake; `lock` has that
 //! done once it is released; `wakers` knows who waits; `status` is what a link tells about itself; `sender`, `receiver`, `receipt`, `link` and `listener` are the handles; `sink`, `stream`
 //! and `callback` are their other forms; `hall` is where a listener's connections are until they are
-//! accepted, `serve` takes them, `accept` has the limits, `quota` bounds what the log hears of
+//! accepted, `guest` one of these, `serve` takes them, `accept` has the limits, `quota` bounds what the log hears of
 //! strangers; `address` is a host and a port,
 //! `open` connects to one of several addresses, `reach` does so again and again, `bind` listens on
 //! several; `clock` says what time it is, `alarm` makes a [`Timer`] of futures that sleep; `unix` has the files of Unix sockets,
@@ -34,6 +34,7 @@ mod connection;
 mod driver;
 mod error;
 mod establish;
+mod guest;
 mod hall;
 mod incoming;
 mod key_log;
@@ -72,7 +73,8 @@ pub use connecting::{ConnectHandle, Connecting};
 pub use driver::{Dial, Dialer, Driver, Never, READ, Timer, Transport};
 pub use error::{ChannelError, LinkError, RecvError, SendError};
 pub use establish::Setup;
-pub use hall::{Doors, Guest, Served};
+pub use guest::{Guest, Served};
+pub use hall::Doors;
 pub use incoming::Incoming;
 pub use link::{Link, Report};
 pub use listener::Listener;

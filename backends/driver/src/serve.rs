@@ -11,7 +11,8 @@ use std::time::Duration;
 use crate::driver::Timer;
 use crate::error::LinkError;
 use crate::establish::Setup;
-use crate::hall::{Doors, Guest, Hall};
+use crate::guest::Guest;
+use crate::hall::{Doors, Hall};
 
 /// The first pause after an error that is not about one connection.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
