@@ -15,12 +15,13 @@
 //! belongs to; `shared` is the state under the lock and decides whom to wake; `wakers` knows who
 //! waits; `sender`, `receiver`, `receipt`, `link` and `listener` are the handles; `sink`, `stream`
 //! and `callback` are their other forms; `hall` is where a listener's connections are until they are
-//! accepted, `serve` takes them, `accept` has the limits; `open` connects to one of several
+//! accepted, `serve` takes them, `accept` has the limits, `admission` the application's word; `open` connects to one of several
 //! addresses; `alarm` makes a [`Timer`] of futures that sleep; `unix` has the files of Unix sockets,
 //! `memory` connections within a process; `error` says what handles can't do. [`secure`] is apart
 //! from all of these: streams of bytes with the same pins, and no link.
 
 mod accept;
+mod admission;
 mod alarm;
 mod callback;
 mod clock;
@@ -53,6 +54,7 @@ pub use accept::{
     AcceptError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_HALF_OPEN_PER_ADDRESS, DEFAULT_LINKS,
     DEFAULT_PER_ADDRESS, Drained, Limits,
 };
+pub use admission::{Admission, Arrival};
 pub use alarm::Alarm;
 pub use driver::{Dial, Dialer, Driver, Never, READ, Timer, Transport};
 pub use error::{ChannelError, LinkError, RecvError, SendError};
@@ -90,7 +92,7 @@ pub mod api {
     /// The same for handles that wait and for handles that block.
     pub mod common {
         pub use crate::{
-            AcceptError, ChannelError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN,
+            AcceptError, Admission, Arrival, ChannelError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN,
             DEFAULT_HALF_OPEN_PER_ADDRESS, DEFAULT_HANDSHAKE_LIMIT, DEFAULT_LINKS,
             DEFAULT_PER_ADDRESS, DEFAULT_SHUTDOWN_LIMIT, Delivery, Drained, Limits, LinkError,
             LinkEvent, Outgoing, RecvError, Report, SendError, Setup, StreamSetup,
