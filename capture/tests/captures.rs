@@ -87,7 +87,7 @@ fn refused_evicted_and_revoked_links_play_back_too() {
     assert!(replay(&bytes).unwrap().complete);
     let records = records(&bytes);
     let has = |name| records.iter().any(|record| record.entry.name() == name);
-    assert!(has("busy") && has("connect") && has("evict") && has("revoke"));
+    assert!(has("refuse") && has("connect") && has("evict") && has("revoke"));
     let too_old = records.iter().any(|record| {
         matches!(&record.entry, Entry::Event { outcome: Some(Some(Happened::Because { why, .. })) }
             if why == "too-old")
@@ -241,6 +241,7 @@ fn every_call_that_may_change_a_link_is_recorded() {
         "admit",
         "ask_to_admit",
         "close",
+        "close_with",
         "connect_now",
         "evict",
         "handle",
@@ -252,6 +253,8 @@ fn every_call_that_may_change_a_link_is_recorded() {
         "handle_opened",
         "handle_secured",
         "handle_timeout",
+        // About the memory of payloads alone.
+        "keep_spent",
         "poll_event",
         "poll_output",
         "refuse",

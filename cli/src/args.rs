@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use countersign_tokio::core::{self, DEFAULT_CHANNEL, RetryLimit};
+use countersign_tokio::{Address, AddressError};
 
 use crate::help;
 use crate::security::Peer;
@@ -287,16 +288,16 @@ pub enum Payloads {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 pub struct PlaceArgs {
-    /// Listen here for one peer; port 0 takes a free one
+    /// Listen here for one peer, on all addresses of a name; port 0 takes a free one
     ///
     /// `listening on ADDR:PORT` on standard error tells when peers can connect, and where. Peers
     /// that are refused are logged, and listening goes on, also for the peer to come back when its
     /// connection is lost.
-    #[arg(long, value_name = "ADDR:PORT", value_parser = parse_address, help_heading = LINK)]
-    pub listen: Option<String>,
+    #[arg(long, value_name = "ADDR:PORT", help_heading = LINK)]
+    pub listen: Option<Address>,
     /// Connect to a peer that listens
-    #[arg(long, value_name = "HOST:PORT", value_parser = parse_address, help_heading = LINK)]
-    pub connect: Option<String>,
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_peer, help_heading = LINK)]
+    pub connect: Option<Address>,
 }
 
 /// How often, or for how long, to try to connect.
@@ -487,12 +488,8 @@ impl FromStr for Pace {
     }
 }
 
-fn parse_address(text: &str) -> Result<String, String> {
-    let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
-    match port {
-        Some(Ok(_)) => Ok(text.to_owned()),
-        _ => Err("an address has a host and a port, 192.0.2.1:4433 say".to_owned()),
-    }
+fn parse_peer(text: &str) -> Result<Address, AddressError> {
+    Address::of_peer(text)
 }
 
 #[cfg(test)]
@@ -508,8 +505,8 @@ mod tests {
 
     #[test]
     fn addresses() {
-        assert!(parse_address("[::1]:0").is_ok() && parse_address("robot.local:4433").is_ok());
-        assert!(parse_address("robot.local").is_err() && parse_address("robot:http").is_err());
+        assert!(parse_peer("[::1]:1").is_ok() && parse_peer("robot.local:4433").is_ok());
+        assert!(parse_peer("robot.local").is_err() && parse_peer("robot:0").is_err());
     }
 
     #[test]

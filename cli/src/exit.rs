@@ -5,7 +5,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use countersign_tokio::LinkError;
-use countersign_tokio::core::EndReason;
+use countersign_tokio::core::{EndReason, refuse};
 use countersign_tokio::endpoint::{Blame, SetupError};
 
 use crate::words;
@@ -167,6 +167,8 @@ impl Failure {
     pub fn link(what: &str, error: LinkError) -> Self {
         let refused = match (error.security(), error.reason()) {
             (Some(security), _) => security.blame() == Blame::Refused,
+            // Nothing is wrong with how the two are set: a new link may be had.
+            (None, EndReason::Refused(refusal)) if refusal.code == refuse::SESSION_OVER => false,
             (
                 None,
                 EndReason::Incompatible(_)
@@ -179,6 +181,14 @@ impl Failure {
         let exit = if refused { Exit::Refused } else { Exit::Failed };
         let words = words::of_link(&error);
         Self::new(exit, format!("{what}: {words}")).because(error)
+    }
+
+    /// Adds what else can be done.
+    #[must_use]
+    pub fn or(mut self, other: &str) -> Self {
+        self.message.push_str(", or ");
+        self.message.push_str(other);
+        self
     }
 
     /// Adds what to look at.

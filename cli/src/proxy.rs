@@ -127,6 +127,10 @@ impl Control {
 
     fn forward(self: &Arc<Self>, near: TcpStream, target: SocketAddr) -> io::Result<()> {
         let far = TcpStream::connect(target)?;
+        if far.local_addr()? == far.peer_addr()? {
+            // Nobody listens, and the system gave the connection the target's own port.
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
         near.set_nodelay(true)?;
         far.set_nodelay(true)?;
         let sockets = Arc::new([near, far]);

@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use countersign_tokio::endpoint::{Fingerprint, Security, SecurityFiles, Trust, ValidityDates};
+use countersign_tokio::endpoint::{
+    Fingerprint, Security, SecurityFiles, SetupError, Trust, ValidityDates,
+};
 
 use crate::args::SecurityArgs;
 use crate::exit::Failure;
@@ -71,13 +73,25 @@ pub fn from_args(args: &SecurityArgs) -> Result<Secured, Failure> {
     for list in &args.peers {
         files = files.peer_list(list);
     }
-    let (identity, pins) = files.read()?;
+    let (identity, pins) = files.read().map_err(|error| unread(error, cert, key))?;
     let security = Security::tls(identity, pins)
         .key_log(args.key_log)
         .build()?;
     warn_about(&security);
     let files = Some(files);
     Ok(Secured { security, files })
+}
+
+/// A file can't be used. What is to be done about one that is missing depends on what it is for.
+fn unread(error: SetupError, cert: &Path, key: &Path) -> Failure {
+    let hint = match &error {
+        SetupError::NotFound { path } if path == cert || path == key => {
+            "make an identity with `countersign keygen`"
+        }
+        SetupError::NotFound { .. } => "copy the peer's certificate to this machine",
+        _ => return error.into(),
+    };
+    Failure::from(error).or(hint)
 }
 
 /// Logs what is questionable about the identity and the pins in force.

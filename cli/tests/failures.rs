@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 
 use common::{Identities, Running, pipe, run};
 
@@ -41,7 +41,27 @@ fn command_lines_that_make_no_sense() {
         ),
         (
             pipe("send", ["--listen", "here"], &flags, &[]),
-            "host and a port",
+            "'here' has no port",
+        ),
+        (
+            pipe("send", ["--connect", "https://robot:4433"], &flags, &[]),
+            "is a URL",
+        ),
+        (
+            pipe("send", ["--connect", "me@robot:4433"], &flags, &[]),
+            "has a user",
+        ),
+        (
+            pipe("send", ["--listen", ":4433"], &flags, &[]),
+            "[::]:4433",
+        ),
+        (
+            pipe("send", ["--connect", "robot:0"], &flags, &[]),
+            "port 0",
+        ),
+        (
+            pipe("send", ["--connect", "fe80::1:4433"], &flags, &[]),
+            "brackets",
         ),
         (
             pipe("send", listen, &flags, &["--peer", "sha256:12"]),
@@ -94,6 +114,34 @@ fn command_lines_that_make_no_sense() {
     place.drain(2..4);
     run(place).expect(2, "--listen");
     run(["demo", "--fps", "0"]).expect(2, "--fps");
+}
+
+#[test]
+fn a_name_is_listened_on_at_all_of_its_addresses() {
+    let plain = ["--plaintext".to_owned()];
+    let mut receiver = Running::start(pipe("recv", ["--listen", "localhost:0"], &plain, &[]));
+    let listens = receiver.address.take().expect("it says where");
+    let listens: SocketAddr = listens.parse().expect("an address");
+    let all = ("localhost", listens.port()).to_socket_addrs();
+    for address in all.expect("every machine has it") {
+        // The name may have an address that the machine has not.
+        if TcpListener::bind((address.ip(), 0)).is_ok() {
+            TcpStream::connect(address).expect("it listens there");
+        }
+    }
+    receiver.kill();
+}
+
+#[test]
+fn a_name_that_is_not_found_is_named() {
+    // No server is asked for it: no part of a name is empty.
+    let args = pipe(
+        "recv",
+        ["--connect", "no..such:4433"],
+        &["--plaintext".to_owned()],
+        &["--retry", "never"],
+    );
+    run(args).expect(1, "no..such:4433: ");
 }
 
 #[test]
@@ -214,13 +262,23 @@ fn a_wrong_pin_is_told_at_both_ends_and_the_right_peer_still_gets_in() {
 fn ends_that_do_not_fit_together() {
     let identities = Identities::new();
     for (listening, connecting, fitting, words) in [
-        ("recv", &["recv"][..], "send", "receive mode at both ends"),
-        ("send", &["send"], "recv", "send mode at both ends"),
+        (
+            "recv",
+            &["recv"][..],
+            "send",
+            "both ends are to receive; start one of them as `pipe send`",
+        ),
+        (
+            "send",
+            &["send"],
+            "recv",
+            "both ends are to send; start one of them as `pipe recv`",
+        ),
         (
             "recv",
             &["send", "--channel", "other"],
             "send",
-            "declare it at both",
+            " has the channel 'other'; give both ends the same --channel",
         ),
     ] {
         let mut listener = identities.listen(listening, &[]);
@@ -228,6 +286,7 @@ fn ends_that_do_not_fit_together() {
         let connecting = identities.connect(&listener, connecting[0], &connecting[1..]);
         connecting.finish().expect(3, words);
         // Told at both ends; and the listener waits for one that fits.
+        listener.wait_for_log(words, 1);
         identities
             .connect(&listener, fitting, &[])
             .finish()
@@ -260,24 +319,39 @@ fn input_that_cannot_be_split_or_sent() {
         sender.feed(input.as_bytes());
         let sent = sender.finish();
         sent.expect(1, words);
-        // What came before was sent, and the link closed in order.
-        receiver.finish().expect(0, "received ");
-        assert!(sent.stderr.contains("sent 1 messages") == more.contains(&"50"));
+        // What came before was sent, and the receiver knows that more was to come.
+        let received = receiver.finish();
+        received.expect(1, "received ");
+        let told =
+            "error: the peer may have had more to send: the peer broke off: its input failed: ";
+        received.expect(1, told);
+        received.expect(1, words);
+        assert!(sent.stderr.contains("sent 1 message") == more.contains(&"50"));
     }
     let receiver = identities.listen("recv", &["--max-message", "50"]);
     let mut sender = identities.connect(&receiver, "send", &["--split", "lines"]);
     sender.feed(format!("one\n{long}\n").as_bytes());
-    sender
-        .finish()
-        .expect(1, "message 2 has 101 bytes, and the peer takes 50");
-    receiver.finish().expect(0, "received 1 messages");
+    sender.finish().expect(
+        1,
+        "message 2 has 101 bytes, and the receiver takes 50 bytes; raise the receiver's",
+    );
+    let received = receiver.finish();
+    received.expect(1, "received 1 message");
+    let told = "its input failed: message 2 has 101 bytes, and the receiver takes 50 bytes\n";
+    received.expect(1, told);
 
     let receiver = identities.listen("recv", &["--dialect", "tlsstream"]);
     let flags = ["--dialect", "tlsstream", "--split", "length"];
     let mut sender = identities.connect(&receiver, "send", &flags);
     sender.feed(b"\0\0\0\x03one\0\0\0\0\0\0\0\x03two");
     sender.finish().expect(1, "message 2 is empty");
-    receiver.finish().expect(0, "received 1 messages");
+    // The dialect has no words for it.
+    let received = receiver.finish();
+    received.expect(1, "received 1 message");
+    received.expect(
+        1,
+        "error: the peer may have had more to send: the connection ",
+    );
 }
 
 #[test]
@@ -287,7 +361,14 @@ fn a_second_message_where_one_is_the_whole() {
     let mut sender = identities.connect(&receiver, "send", &["--split", "lines"]);
     sender.feed(b"one\ntwo\n");
     receiver.finish().expect(1, "choose another --split");
-    sender.finish().expect(1, "rejected");
+    let sent = sender.finish();
+    sent.expect(1, "1 handled, 1 rejected");
+    // The reason comes with the rejection, and with the close if that was not on its way.
+    sent.expect(1, "error: of 2 messages, 1 was rejected: the peer ");
+    sent.expect(
+        1,
+        ": a second message came, and the first one was to be the whole output",
+    );
 }
 
 #[test]
@@ -301,8 +382,13 @@ fn nobody_reads_the_output() {
         .finish()
         .expect(1, "error: standard output was closed");
     let sent = sender.finish();
-    sent.expect(1, "rejected");
-    assert!(!sent.stderr.contains(" handled\n"), "{}", sent.stderr);
+    sent.expect(1, "error: of 1 message, 1 was rejected: the peer ");
+    sent.expect(1, ": standard output was closed by whoever reads it, ");
+    assert!(
+        sent.stderr.contains(" bytes: 1 rejected\n"),
+        "{}",
+        sent.stderr
+    );
 }
 
 /// How many messages a sender's report says were handled.
@@ -336,7 +422,7 @@ fn a_killed_receiver_never_confirmed_what_it_had_not_written() {
     let mut rest = Vec::new();
     output.read_to_end(&mut rest).unwrap();
     let sent = sender.finish();
-    sent.expect(1, "may not have been handled: ");
+    sent.expect(1, " may have been handled or not: ");
     sent.expect(1, "unknown");
     let written = (100_000 + rest.len()) / 100;
     assert!(
@@ -369,30 +455,34 @@ fn a_killed_sender_is_told_of_by_the_receiver() {
 
 #[cfg(unix)]
 #[test]
-fn signals_close_in_order() {
+fn a_signal_ends_both_ends_and_both_say_so() {
     let identities = Identities::new();
-    for (stopped, signal) in [("send", "INT"), ("send", "TERM"), ("recv", "INT")] {
+    for (stopped, signal, own) in [
+        ("send", "INT", 130),
+        ("send", "TERM", 143),
+        ("recv", "INT", 130),
+        ("recv", "TERM", 143),
+    ] {
         let mut receiver = identities.listen("recv", &[]);
         let mut sender = identities.connect(&receiver, "send", &[]);
         let mut input = sender.stdin();
         let mut output = receiver.stdout();
         input.write_all(b"one\n").unwrap();
         output.read_exact(&mut [0; 4]).unwrap();
-        let (sent, received) = if stopped == "send" {
-            sender.signal(signal);
-            (sender.finish(), receiver.finish())
-        } else {
-            receiver.signal(signal);
-            (sender.finish(), receiver.finish())
+        match stopped {
+            "send" => sender.signal(signal),
+            _ => receiver.signal(signal),
+        }
+        let (sent, received) = (sender.finish(), receiver.finish());
+        let says = format!("the peer broke off: it was ended by SIG{signal}\n");
+        let (stopped, other, words) = match stopped {
+            "send" => (&sent, &received, "the peer may have had more to send"),
+            _ => (&received, &sent, "the input had not ended"),
         };
-        // Only the sender knows whether there was more to come.
-        let (code, words) = match stopped {
-            "send" => (0, "sent 1 messages"),
-            _ => (1, "the peer closed the link before the input had ended"),
-        };
-        sent.expect(code, "1 handled");
-        sent.expect(code, words);
-        received.expect(0, "received 1 messages");
+        stopped.expect(own, &format!("error: broken off by SIG{signal}\n"));
+        other.expect(1, &format!("error: {words}: {says}"));
+        assert!(sent.stderr.contains("sent 1 message, 4 bytes: 1 handled\n"));
+        assert!(received.stderr.contains("received 1 message, 4 bytes\n"));
         drop(input);
     }
 }
@@ -403,5 +493,7 @@ fn a_signal_ends_waiting_for_a_peer() {
     let identities = Identities::new();
     let receiver: Running = identities.listen("recv", &[]);
     receiver.signal("TERM");
-    receiver.finish().expect(0, "");
+    receiver
+        .finish()
+        .expect(143, "error: broken off by SIGTERM\n");
 }

@@ -4,7 +4,6 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
 
 use common::{Identities, Running, pipe, run};
 
@@ -57,13 +56,7 @@ fn a_line_that_is_none_is_named() {
         run(pipe("recv", ["--listen", "127.0.0.1:0"], &flags, &[])).expect(4, words);
     }
     let flags = identities.flags("robot", "operator");
-    run(pipe(
-        "recv",
-        ["--listen", "127.0.0.1:0"],
-        &flags[..4].to_vec(),
-        &[],
-    ))
-    .expect(2, "--peer");
+    run(pipe("recv", ["--listen", "127.0.0.1:0"], &flags[..4], &[])).expect(2, "--peer");
 }
 
 /// What openssl prints, and what was copied without its beginning, is no file.
@@ -154,6 +147,6 @@ fn paths_need_not_be_text() {
     assert!(log.exists());
     let mut command = common::countersign(["pin"]);
     let shown = command.arg(odd("operator.crt")).output().unwrap();
-    std::io::stderr().write_all(&shown.stderr).unwrap();
-    assert!(shown.status.success());
+    let said = String::from_utf8_lossy(&shown.stderr);
+    assert!(shown.status.success(), "{said}");
 }

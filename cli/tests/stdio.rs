@@ -23,8 +23,8 @@ fn free() -> String {
 fn capture(identities: &Identities) -> String {
     let path = identities.file("capture");
     if !fs::exists(&path).unwrap() {
-        let film = ["demo", "--fps", "max", "--cuts", "0", "--capture", &path];
-        run(film).expect(0, "");
+        let film = ["demo", "--fps", "max", "--frames", "1000", "--cuts", "0"];
+        run(film.into_iter().chain(["--capture", &path])).expect(0, "");
     }
     path
 }
@@ -166,9 +166,7 @@ fn an_output_that_was_closed_from_the_start_is_found_before_anything_is_done() {
     let mut sender = identities.connect(&receiver, "send", &[]);
     sender.feed(b"one\n");
     sender.finish().expect(0, ": 1 handled\n");
-    receiver
-        .finish()
-        .expect(0, "received 1 messages, 4 bytes\n");
+    receiver.finish().expect(0, "received 1 message, 4 bytes\n");
     // These have done what they were asked for when nobody reads of it.
     for command in with_results(&identities).into_iter().take(1) {
         finish(&mut shell("exec \"$@\" >&-", command)).expect(0, "");
@@ -238,7 +236,8 @@ fn a_non_blocking_output_is_waited_for() {
         .map(|at| (at.wrapping_mul(at) >> 7) as u8)
         .collect();
     sender.feed(&stream);
-    wait_until_full(watched, &mut receiver.child);
+    wait_until_full(&watched, &mut receiver.child);
+    drop(watched);
     let mut output = Vec::new();
     // The command has its own end of the pipe.
     let reading = std::thread::spawn(move || {
@@ -266,7 +265,8 @@ fn results_wait_for_a_non_blocking_output_too() {
         .spawn()
         .unwrap();
     drop(command);
-    wait_until_full(watched, &mut child);
+    wait_until_full(&watched, &mut child);
+    drop(watched);
     let mut output = Vec::new();
     reader.read_to_end(&mut output).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
@@ -283,7 +283,7 @@ fn a_log_file_that_cannot_be_written_is_told_of_once_and_fails_nothing() {
     sender.feed(b"one\n");
     for (ended, words) in [
         (sender.finish(), ": 1 handled\n"),
-        (receiver.finish(), "received 1 messages"),
+        (receiver.finish(), "received 1 message"),
     ] {
         ended.expect(0, words);
         ended.expect(0, "error: /dev/full: the log cannot be written there (");

@@ -89,7 +89,7 @@ fn payloads_are_there_where_they_were_asked_for() {
     assert!(!trace(&[&file]).text().contains("MARKE"));
     let shown = trace(&[&kept("visits.capture"), "--payloads"]).text();
     assert!(
-        shown.contains(" > MESSAGE video number=2 1 bytes (left out)"),
+        shown.contains(" > MESSAGE video number=2 1 byte (left out)"),
         "{shown}"
     );
 }

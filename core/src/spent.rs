@@ -10,46 +10,69 @@ use bytes::Bytes;
 ///
 /// Dropping a payload may run code of whoever made it ([`Bytes::from_owner`]), and that may want to
 /// use the link. So nothing is dropped while a call is under way: what the call lets go of is here
-/// when it returns, for [`Link::take_spent`](crate::Link::take_spent). What nobody has taken goes at
-/// the beginning of the next call, before that changes anything.
+/// when it returns, for [`Link::take_spent`](crate::Link::take_spent).
 ///
 /// Two links that differ by this alone are equal, and a clone has none.
 #[derive(Default)]
-pub struct Spent(Vec<Option<Bytes>>);
+pub struct Spent {
+    payloads: Vec<Option<Bytes>>,
+    /// The caller takes all of them: none goes by itself.
+    keeps: bool,
+}
 
 impl Spent {
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.payloads.is_empty()
+    }
+
+    /// Adds others.
+    pub fn append(&mut self, mut others: Self) {
+        self.payloads.append(&mut others.payloads);
+    }
+
+    pub(crate) fn keep(&mut self) {
+        self.keeps = true;
+    }
+
+    /// What there is; whether it goes by itself stays.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Self {
+        Self {
+            payloads: core::mem::take(&mut self.payloads),
+            keeps: false,
+        }
     }
 
     /// Drops what nobody has taken.
     #[inline(always)]
     pub(crate) fn clear(&mut self) {
-        if !self.0.is_empty() {
+        if !self.payloads.is_empty() {
             self.drop_all();
         }
     }
 
     #[inline(never)]
     fn drop_all(&mut self) {
-        self.0.clear();
+        if !self.keeps {
+            self.payloads.clear();
+        }
     }
 
     #[inline]
     pub(crate) fn push(&mut self, payload: Option<Bytes>) {
-        self.0.push(payload);
+        self.payloads.push(payload);
     }
 
     #[inline(always)]
     pub(crate) fn extend(&mut self, payloads: impl Iterator<Item = Option<Bytes>>) {
-        self.0.extend(payloads);
+        self.payloads.extend(payloads);
     }
 
     /// Lets go of memory that an idle link does not need.
     pub(crate) fn release_memory(&mut self) {
-        self.0.shrink_to_fit();
+        self.payloads.shrink_to_fit();
     }
 }
 
@@ -73,6 +96,6 @@ impl Hash for Spent {
 
 impl fmt::Debug for Spent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} payloads", self.0.len())
+        write!(f, "{} payloads", self.payloads.len())
     }
 }

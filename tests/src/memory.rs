@@ -435,7 +435,7 @@ impl Network {
 /// The link that is up by now.
 #[must_use]
 pub fn connected(connecting: Connecting) -> Link {
-    match poll_once(&mut Box::pin(connecting.connected())) {
+    match poll_once(&mut Box::pin(connecting)) {
         Poll::Ready(link) => link.unwrap(),
         Poll::Pending => panic!("the link is not up"),
     }

@@ -57,7 +57,7 @@ impl Tasks {
                 Ok((Socket(stream), Some(peer)))
             }
         };
-        backend::listen(self, address, accept, setup, limits)
+        backend::listen(self, vec![address], accept, setup, limits)
     }
 
     async fn connect(&self, address: SocketAddr, setup: &Setup) -> Result<driver::Link, LinkError> {

@@ -257,6 +257,10 @@ impl Control {
             let Some(Ok(far)) = target.map(TcpStream::connect) else {
                 continue;
             };
+            if far.local_addr().ok() == far.peer_addr().ok() {
+                // Nobody listens, and the system gave the connection the target's own port.
+                continue;
+            }
             near.set_nodelay(true).unwrap();
             far.set_nodelay(true).unwrap();
             let pairs = [

@@ -6,9 +6,11 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
+use std::time::Duration;
 
-use countersign_core::{ChannelConfig, Config, Role};
-use countersign_driver::Setup;
+use countersign_core::{ChannelConfig, Config, EndReason, Loss, Patience, Role};
+use countersign_driver::{AddressError, AddressFault, Setup};
+use countersign_endpoint::Reason;
 use countersign_tests::pair::{IDENTITIES, loopback, tls};
 use countersign_tests::watch;
 
@@ -32,6 +34,24 @@ fn dead_and_alive(alive: SocketAddr) -> &'static [SocketAddr] {
     let dead = socket.local_addr().unwrap().as_socket().unwrap();
     std::mem::forget(socket);
     Box::leak(Box::new([dead, alive]))
+}
+
+/// The opener, with so long for a handshake.
+fn hurried(opener: &Setup, handshake: Duration) -> Setup {
+    let patience = Patience {
+        handshake,
+        ..Patience::default()
+    };
+    let config = opener.config().clone().patience(patience);
+    Setup::new(config, opener.security().clone()).unwrap()
+}
+
+/// An acceptor that the opener does not know.
+fn stranger(acceptor: &Setup) -> Setup {
+    let [client, _] = &*IDENTITIES;
+    let other = countersign_certs::fixtures::good("other");
+    let security = tls(&other, client.fingerprint());
+    Setup::new(acceptor.config().clone(), security).unwrap()
 }
 
 /// A connection that has carried other bytes in both directions.
@@ -124,6 +144,88 @@ macro_rules! transports {
                         let place = ("localhost", listener.local_addr().port());
                         let opened = $wait!(connect(place, &opener)).unwrap();
                         passes!(opened, $wait!(listener.accept()).unwrap());
+                    });
+                });
+            }
+
+            /// One refuses, one answers and is somebody else, one answers and says nothing.
+            #[test]
+            fn all_addresses_have_their_turn() {
+                // [RECONNECT-9]
+                watch(|| {
+                    $run(async {
+                        let [opener, acceptor] = setups();
+                        let opener = hurried(&opener, Duration::from_secs(2));
+                        let other = $wait!(listen(loopback(), stranger(&acceptor))).unwrap();
+                        let silent = TcpListener::bind(loopback()).unwrap();
+                        let listener = $wait!(listen(loopback(), acceptor)).unwrap();
+                        let mut addresses = dead_and_alive(other.local_addr()).to_vec();
+                        addresses.push(silent.local_addr().unwrap());
+                        addresses.push(listener.local_addr());
+                        let opened = $wait!(connect(addresses, &opener)).unwrap();
+                        passes!(opened, $wait!(listener.accept()).unwrap());
+                    });
+                });
+            }
+
+            #[test]
+            fn a_peer_that_is_at_none_of_its_addresses() {
+                // [RECONNECT-5] [RECONNECT-9]
+                watch(|| {
+                    $run(async {
+                        let [opener, acceptor] = setups();
+                        let one = $wait!(listen(loopback(), stranger(&acceptor))).unwrap();
+                        let other = $wait!(listen(loopback(), stranger(&acceptor))).unwrap();
+                        let addresses = vec![one.local_addr(), other.local_addr()];
+                        let error = $wait!(connect(addresses, &opener)).unwrap_err();
+                        let expected = EndReason::Lost(Loss::Unproven);
+                        assert_eq!(*error.reason(), expected, "{error}");
+                        let why = error.security().unwrap().reason();
+                        assert!(matches!(why, Reason::PinMismatch { .. }), "{error}");
+                    });
+                });
+            }
+
+            /// Other systems have no second address by themselves.
+            #[cfg(target_os = "linux")]
+            #[test]
+            fn a_name_is_listened_on_at_all_of_its_addresses() {
+                watch(|| {
+                    $run(async {
+                        let [opener, acceptor] = setups();
+                        let name = ["127.0.0.1:0", "127.0.0.2:0"];
+                        let name = name.map(|one| one.parse::<SocketAddr>().unwrap());
+                        let listener = $wait!(listen(&name[..], acceptor)).unwrap();
+                        let addresses = listener.local_addrs().to_vec();
+                        assert_eq!(addresses[0], listener.local_addr());
+                        let ips: Vec<_> = addresses.iter().map(SocketAddr::ip).collect();
+                        assert_eq!(ips, name.map(|one| one.ip()));
+                        assert_eq!(addresses[0].port(), addresses[1].port());
+                        for address in addresses {
+                            let opened = $wait!(connect(address, &opener)).unwrap();
+                            passes!(opened, $wait!(listener.accept()).unwrap());
+                        }
+                        $wait!(listener.close());
+                    });
+                });
+            }
+
+            #[test]
+            fn what_is_no_address() {
+                watch(|| {
+                    $run(async {
+                        let [opener, acceptor] = setups();
+                        let error = $wait!(connect("https://robot:1", &opener)).unwrap_err();
+                        let usage = error.usage().unwrap().downcast_ref::<AddressError>();
+                        assert_eq!(usage.unwrap().fault(), AddressFault::Url);
+                        assert!(error.io().is_none() && !error.can_retry());
+                        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+                        let error = $wait!(connect(any, &opener)).unwrap_err();
+                        assert!(error.to_string().contains("port 0"), "{error}");
+                        let error = $wait!(listen(":4433", acceptor)).unwrap_err();
+                        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+                        let inside = error.get_ref().unwrap().downcast_ref::<AddressError>();
+                        assert_eq!(inside.unwrap().fault(), AddressFault::NoHost);
                     });
                 });
             }

@@ -78,7 +78,7 @@ fn a_connection_that_is_given_up_leaves_no_waker() {
     let [client, server] = setups();
     let ([opening, _accepting], _ends) = connecting(&client, &server);
     let task = Arc::<Task>::default();
-    wait_as(&task, opening.connected());
+    wait_as(&task, opening);
     // Giving it up ends the link, and may wake whoever waited for it.
     assert_eq!(Arc::strong_count(&task), 1);
 }

@@ -6,16 +6,15 @@ use std::io;
 use std::path::PathBuf;
 
 use async_std::io::{Read, Write};
-use async_std::net::ToSocketAddrs;
 #[cfg(unix)]
 use async_std::os::unix::net::UnixStream;
-#[cfg(unix)]
-use countersign_driver::at;
 use countersign_driver::core::Role;
-use countersign_driver::{Link, LinkError, Setup};
+use countersign_driver::{Address, AddressError, Connecting, Link, LinkError, Setup};
+#[cfg(unix)]
+use countersign_driver::{at, lasting};
 use countersign_futures_io::{self as shared, Socket};
 
-use crate::runtime::{AsyncStd, resolve, socket};
+use crate::runtime::{AsyncStd, look_up, socket};
 
 /// Connects to a listening peer over TCP, and waits until it has accepted this end.
 ///
@@ -25,8 +24,9 @@ use crate::runtime::{AsyncStd, resolve, socket};
 /// declarations that don't fit, ends it at once. The log tells of every attempt.
 ///
 /// A name is looked up again for each attempt. Of several addresses the first that answers is
-/// taken, as by [`open`](countersign_driver::open) (RFC 8305). Looking the name up, the TCP
-/// connection and the handshake may each take
+/// taken, as by [`open`](countersign_driver::open) (RFC 8305); where that does not lead to the peer,
+/// the others have their turn ([`Connecting::reach`](countersign_driver::Connecting::reach)). Looking
+/// the name up, the TCP connection and the handshake may each take
 /// [`Patience::handshake`](countersign_driver::core::Patience::handshake).
 ///
 /// Cancel-safe: dropping the future gives the connection up.
@@ -34,13 +34,28 @@ use crate::runtime::{AsyncStd, resolve, socket};
 /// # Errors
 ///
 /// [`LinkError`] tells who refused whom and what to change; its
-/// [`can_retry`](LinkError::can_retry) whether trying again can help.
+/// [`can_retry`](LinkError::can_retry) whether trying again can help. What is no address
+/// ([`AddressError`]) is its [`usage`](LinkError::usage).
 pub async fn connect(
-    address: impl ToSocketAddrs<Iter: Send> + Clone + Send + Sync + 'static,
+    address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: &Setup,
 ) -> Result<Link, LinkError> {
-    let lookup = move || resolve(address.clone());
-    shared::connect(&AsyncStd, lookup, socket, setup).await
+    start_connect(address, setup)?.await
+}
+
+/// Begins to connect as [`connect`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// What is no address, as for [`connect`]. The system has no randomness to give.
+pub fn start_connect(
+    address: impl TryInto<Address, Error: Into<AddressError>>,
+    setup: &Setup,
+) -> Result<Connecting, LinkError> {
+    let address = Address::of_peer(address).map_err(LinkError::unusable)?;
+    let lookup = move || look_up(address.clone());
+    shared::start_connect(&AsyncStd, lookup, socket, setup)
 }
 
 /// Connects to a listening peer over a Unix socket, as [`connect`] does over TCP.
@@ -50,7 +65,21 @@ pub async fn connect(
 /// As for [`connect`].
 #[cfg(unix)]
 pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Link, LinkError> {
-    let path = path.into();
+    start_connect_unix(path, setup)?.await
+}
+
+/// Begins to connect as [`connect_unix`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+#[cfg(unix)]
+pub fn start_connect_unix(
+    path: impl Into<PathBuf>,
+    setup: &Setup,
+) -> Result<Connecting, LinkError> {
+    let path = lasting(&path.into());
     let dial = move || {
         let path = path.clone();
         async move {
@@ -60,7 +89,7 @@ pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Lin
                 .map_err(|error| at(path.display(), &error))
         }
     };
-    connect_with(dial, setup).await
+    start_connect_with(dial, setup)
 }
 
 /// Connects over streams that `dial` opens: one now, and another whenever the link is to connect
@@ -81,7 +110,24 @@ where
     S: Read + Write + Unpin + Send + 'static,
     F: Future<Output = io::Result<S>> + Send + 'static,
 {
-    shared::connect_with(&AsyncStd, dial, setup).await
+    start_connect_with(dial, setup)?.await
+}
+
+/// Begins to connect as [`connect_with`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+pub fn start_connect_with<S, F>(
+    dial: impl FnMut() -> F + Send + 'static,
+    setup: &Setup,
+) -> Result<Connecting, LinkError>
+where
+    S: Read + Write + Unpin + Send + 'static,
+    F: Future<Output = io::Result<S>> + Send + 'static,
+{
+    shared::start_connect_with(&AsyncStd, dial, setup)
 }
 
 /// Makes a link between two declarations in one process, over a connection in memory: for tests, and

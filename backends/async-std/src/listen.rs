@@ -8,22 +8,27 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_std::io::{Read, Write};
-use async_std::net::{TcpListener, ToSocketAddrs};
+use async_std::net::TcpListener;
 #[cfg(unix)]
 use async_std::os::unix::net::UnixListener;
 #[cfg(unix)]
 use countersign_driver::bind_unix;
-use countersign_driver::{Limits, Listener, Setup};
+use countersign_driver::{Address, AddressError, Limits, Listener, Setup, accept_any, bind};
 use countersign_futures_io::{self as shared, Socket};
 
-use crate::runtime::AsyncStd;
+use crate::runtime::{AsyncStd, look_up};
 
-/// Listens on a TCP address; port 0 lets the system choose one.
+/// Listens on a TCP address; port 0 lets the system choose one. Where a name has several addresses, it
+/// listens on all of them, at the same port.
 ///
 /// # Errors
 ///
-/// What the operating system says, that the address is in use, say.
-pub async fn listen(address: impl ToSocketAddrs, setup: Setup) -> io::Result<Listener> {
+/// What the operating system says, that the address is in use, say; of the kind
+/// [`InvalidInput`](io::ErrorKind::InvalidInput), with an [`AddressError`] inside, for what is none.
+pub async fn listen(
+    address: impl TryInto<Address, Error: Into<AddressError>>,
+    setup: Setup,
+) -> io::Result<Listener> {
     listen_with(address, setup, Limits::default()).await
 }
 
@@ -33,21 +38,26 @@ pub async fn listen(address: impl ToSocketAddrs, setup: Setup) -> io::Result<Lis
 ///
 /// As for [`listen`].
 pub async fn listen_with(
-    address: impl ToSocketAddrs,
+    address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: Setup,
     limits: Limits,
 ) -> io::Result<Listener> {
-    let socket = TcpListener::bind(address).await?;
-    let address = socket.local_addr()?;
-    let socket = Arc::new(socket);
-    let accept = move || {
-        let socket = socket.clone();
-        async move {
-            let (stream, peer) = socket.accept().await?;
-            Ok((Socket(stream), Some(peer)))
+    let found = look_up(Address::of(address)?).await?;
+    let sockets = bind(&found)?.into_iter().map(TcpListener::from);
+    let sockets: Vec<_> = sockets.collect();
+    let addresses = sockets.iter().map(TcpListener::local_addr);
+    let addresses = addresses.collect::<io::Result<_>>()?;
+    let accept = accept_any(sockets.into_iter().map(|socket| {
+        let socket = Arc::new(socket);
+        move || {
+            let socket = socket.clone();
+            async move {
+                let (stream, peer) = socket.accept().await?;
+                Ok((Socket(stream), Some(peer)))
+            }
         }
-    };
-    Ok(shared::listen(&AsyncStd, address, accept, setup, limits))
+    }));
+    Ok(shared::listen(&AsyncStd, addresses, accept, setup, limits))
 }
 
 /// Listens on a Unix socket. Its file is removed with the listener; one that is left from a
@@ -62,8 +72,8 @@ pub async fn listen_unix(
     setup: Setup,
     limits: Limits,
 ) -> io::Result<Listener<PathBuf>> {
-    let path = path.into();
-    let (socket, file) = bind_unix(&path)?;
+    let (socket, file) = bind_unix(&path.into())?;
+    let path = file.path().to_owned();
     let socket = Arc::new((file, UnixListener::from(socket)));
     let accept = move || {
         let socket = socket.clone();

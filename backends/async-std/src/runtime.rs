@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use async_std::net::{TcpStream, ToSocketAddrs};
 use async_std::task;
+use countersign_driver::Address;
 use countersign_futures_io::{Runtime, Socket, Task};
 
 /// async-std's executor.
@@ -25,8 +26,10 @@ impl Runtime for AsyncStd {
 }
 
 /// The addresses of a name.
-pub(crate) async fn resolve(address: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
-    Ok(address.to_socket_addrs().await?.collect())
+pub(crate) async fn look_up(address: Address) -> io::Result<Vec<SocketAddr>> {
+    address
+        .resolve(|host, port| async move { (host.as_str(), port).to_socket_addrs().await })
+        .await
 }
 
 /// A TCP connection to an address.

@@ -3,13 +3,13 @@
 use std::io;
 
 use async_std::io::{Read, Write};
-use async_std::net::{TcpStream, ToSocketAddrs};
-use countersign_driver::StreamSetup;
+use async_std::net::TcpStream;
 use countersign_driver::core::Role;
+use countersign_driver::{Address, AddressError, StreamSetup};
 use countersign_futures_io as shared;
 use countersign_futures_io::{SecureStream, Socket};
 
-use crate::runtime::{AsyncStd, resolve, socket};
+use crate::runtime::{AsyncStd, look_up, socket};
 
 /// Opens a TCP connection and secures it, as its opener: see [`secure_over`].
 ///
@@ -23,10 +23,11 @@ use crate::runtime::{AsyncStd, resolve, socket};
 ///
 /// What the operating system says of each address, and as for [`secure_over`].
 pub async fn secure_connect(
-    address: impl ToSocketAddrs,
+    address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: &StreamSetup,
 ) -> io::Result<SecureStream<Socket<TcpStream>>> {
-    shared::secure_connect(&AsyncStd, resolve(address), socket, setup).await
+    let lookup = look_up(Address::of_peer(address)?);
+    shared::secure_connect(&AsyncStd, lookup, socket, setup).await
 }
 
 /// Secures a stream that is open: of the two ends, one is the opener and one the acceptor.

@@ -1,6 +1,7 @@
 //! Links that this end opens.
 
 use std::io;
+use std::net::SocketAddr;
 #[cfg(unix)]
 use std::path::PathBuf;
 
@@ -9,13 +10,12 @@ use compio::io::{AsyncRead, AsyncWrite};
 #[cfg(unix)]
 use compio::net::UnixStream;
 use compio::net::{TcpStream, ToSocketAddrsAsync};
-#[cfg(unix)]
-use countersign_driver::at;
 use countersign_driver::core::Role;
-use countersign_driver::{Connecting, Link, LinkError, Setup, memory, open, prepare_socket};
-use socket2::SockRef;
+use countersign_driver::{Address, AddressError, Connecting, Link, LinkError, Setup, memory};
+#[cfg(unix)]
+use countersign_driver::{Addressed, Addresses, at, lasting};
 
-use crate::runtime::{alarm, drive, establish};
+use crate::runtime::{alarm, drive};
 use crate::stream::Stream;
 
 /// Connects to a listening peer over TCP, and waits until it has accepted this end.
@@ -26,8 +26,9 @@ use crate::stream::Stream;
 /// declarations that don't fit, ends it at once. The log tells of every attempt.
 ///
 /// A name is looked up again for each attempt. Of several addresses the first that answers is
-/// taken, as by [`open`](countersign_driver::open) (RFC 8305). Looking the name up, the TCP
-/// connection and the handshake may each take
+/// taken, as by [`open`](countersign_driver::open) (RFC 8305); where that does not lead to the peer,
+/// the others have their turn ([`Connecting::reach`](countersign_driver::Connecting::reach)). Looking
+/// the name up, the TCP connection and the handshake may each take
 /// [`Patience::handshake`](countersign_driver::core::Patience::handshake).
 ///
 /// Cancel-safe: dropping the future gives the connection up.
@@ -35,27 +36,41 @@ use crate::stream::Stream;
 /// # Errors
 ///
 /// [`LinkError`] tells who refused whom and what to change; its
-/// [`can_retry`](LinkError::can_retry) whether trying again can help.
+/// [`can_retry`](LinkError::can_retry) whether trying again can help. What is no address
+/// ([`AddressError`]) is its [`usage`](LinkError::usage).
 ///
 /// # Panics
 ///
 /// Outside of a compio runtime, as everything here does that makes a link or a listener.
 pub async fn connect(
-    address: impl ToSocketAddrsAsync + Clone + 'static,
+    address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: &Setup,
 ) -> Result<Link, LinkError> {
-    let config = setup.config().clone();
-    let dial = move || {
-        let (address, config) = (address.clone(), config.clone());
-        async move {
-            let limit = config.waits().handshake;
-            let lookup = async { Ok(address.to_socket_addrs_async().await?.collect()) };
-            let stream = open(lookup, limit, alarm(), TcpStream::connect).await?;
-            prepare_socket(&SockRef::from(&stream), &config)?;
-            Ok(stream)
-        }
-    };
-    connect_with(dial, setup).await
+    start_connect(address, setup)?.await
+}
+
+/// Begins to connect as [`connect`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// What is no address, as for [`connect`]. The system has no randomness to give.
+pub fn start_connect(
+    address: impl TryInto<Address, Error: Into<AddressError>>,
+    setup: &Setup,
+) -> Result<Connecting, LinkError> {
+    let address = Address::of_peer(address).map_err(LinkError::unusable)?;
+    let lookup = move || look_up(address.clone());
+    let setup = setup.clone();
+    let made = Connecting::reach(setup, lookup, TcpStream::connect, alarm, Stream::new);
+    drive(made)
+}
+
+/// The addresses of a name.
+pub(crate) async fn look_up(address: Address) -> io::Result<Vec<SocketAddr>> {
+    address
+        .resolve(|host, port| async move { (host.as_str(), port).to_socket_addrs_async().await })
+        .await
 }
 
 /// Connects to a listening peer over a Unix socket, as [`connect`] does over TCP.
@@ -65,15 +80,31 @@ pub async fn connect(
 /// As for [`connect`].
 #[cfg(unix)]
 pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Link, LinkError> {
-    let path = path.into();
+    start_connect_unix(path, setup)?.await
+}
+
+/// Begins to connect as [`connect_unix`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+#[cfg(unix)]
+pub fn start_connect_unix(
+    path: impl Into<PathBuf>,
+    setup: &Setup,
+) -> Result<Connecting, LinkError> {
+    let path = lasting(&path.into());
     let dial = move || {
         let path = path.clone();
         async move {
             let connected = UnixStream::connect(&path).await;
-            connected.map_err(|error| at(path.display(), &error))
+            let stream = connected.map_err(|error| at(path.display(), &error))?;
+            let addresses = Addresses::of(&stream);
+            Ok(Addressed::new(Stream::new(stream), addresses))
         }
     };
-    connect_with(dial, setup).await
+    drive(Connecting::dial(setup, dial))
 }
 
 /// Connects over streams that `dial` opens: one now, and another whenever the link is to connect
@@ -83,9 +114,26 @@ pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Lin
 ///
 /// As for [`connect`].
 pub async fn connect_with<S, F>(
-    mut dial: impl FnMut() -> F + 'static,
+    dial: impl FnMut() -> F + 'static,
     setup: &Setup,
 ) -> Result<Link, LinkError>
+where
+    S: Splittable<ReadHalf: AsyncRead + 'static, WriteHalf: AsyncWrite + 'static> + 'static,
+    F: Future<Output = io::Result<S>> + 'static,
+{
+    start_connect_with(dial, setup)?.await
+}
+
+/// Begins to connect as [`connect_with`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+pub fn start_connect_with<S, F>(
+    mut dial: impl FnMut() -> F + 'static,
+    setup: &Setup,
+) -> Result<Connecting, LinkError>
 where
     S: Splittable<ReadHalf: AsyncRead + 'static, WriteHalf: AsyncWrite + 'static> + 'static,
     F: Future<Output = io::Result<S>> + 'static,
@@ -94,7 +142,7 @@ where
         let dialing = dial();
         async move { dialing.await.map(Stream::new) }
     };
-    establish(Connecting::dial(setup, open)).await
+    drive(Connecting::dial(setup, open))
 }
 
 /// Makes a link between two declarations in one process, over a connection in memory: for tests, and
@@ -106,8 +154,8 @@ where
 pub async fn pair(opener: &Setup, acceptor: &Setup) -> Result<(Link, Link), LinkError> {
     let (near, far) = memory();
     let accepting = drive(Connecting::over(acceptor, Role::Acceptor, far))?;
-    let opened = establish(Connecting::over(opener, Role::Opener, near)).await?;
-    Ok((opened, accepting.connected().await?))
+    let opened = drive(Connecting::over(opener, Role::Opener, near))?.await?;
+    Ok((opened, accepting.await?))
 }
 
 /// Makes a link over a stream that is already open, and waits until the peer has accepted this
@@ -124,5 +172,5 @@ pub async fn link_over<S>(stream: S, role: Role, setup: &Setup) -> Result<Link, 
 where
     S: Splittable<ReadHalf: AsyncRead + 'static, WriteHalf: AsyncWrite + 'static> + 'static,
 {
-    establish(Connecting::over(setup, role, Stream::new(stream))).await
+    drive(Connecting::over(setup, role, Stream::new(stream)))?.await
 }

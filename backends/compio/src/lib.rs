@@ -73,9 +73,9 @@ mod listen;
 mod runtime;
 mod stream;
 
+pub use connect::{connect, connect_with, link_over, pair, start_connect, start_connect_with};
 #[cfg(unix)]
-pub use connect::connect_unix;
-pub use connect::{connect, connect_with, link_over, pair};
+pub use connect::{connect_unix, start_connect_unix};
 #[cfg(unix)]
 pub use listen::listen_unix;
 pub use listen::{listen, listen_over, listen_with};

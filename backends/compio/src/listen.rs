@@ -9,22 +9,31 @@ use compio::io::util::Splittable;
 use compio::io::{AsyncRead, AsyncWrite};
 #[cfg(unix)]
 use compio::net::UnixListener;
-use compio::net::{TcpListener, TcpStream, ToSocketAddrsAsync};
+use compio::net::{TcpListener, TcpStream};
 use compio::runtime::spawn;
 #[cfg(unix)]
 use countersign_driver::bind_unix;
-use countersign_driver::{Doors, Guest, Limits, Listener, Setup, prepare_socket, serve};
+use countersign_driver::{
+    Address, AddressError, Addressed, Addresses, Doors, Guest, Limits, Listener, Setup, accept_any,
+    bind, prepare_socket, serve,
+};
 use socket2::SockRef;
 
+use crate::connect::look_up;
 use crate::runtime::alarm;
 use crate::stream::Stream;
 
-/// Listens on a TCP address; port 0 lets the system choose one.
+/// Listens on a TCP address; port 0 lets the system choose one. Where a name has several addresses, it
+/// listens on all of them, at the same port.
 ///
 /// # Errors
 ///
-/// What the operating system says, that the address is in use, say.
-pub async fn listen(address: impl ToSocketAddrsAsync, setup: Setup) -> io::Result<Listener> {
+/// What the operating system says, that the address is in use, say; of the kind
+/// [`InvalidInput`](io::ErrorKind::InvalidInput), with an [`AddressError`] inside, for what is none.
+pub async fn listen(
+    address: impl TryInto<Address, Error: Into<AddressError>>,
+    setup: Setup,
+) -> io::Result<Listener> {
     listen_with(address, setup, Limits::default()).await
 }
 
@@ -34,26 +43,41 @@ pub async fn listen(address: impl ToSocketAddrsAsync, setup: Setup) -> io::Resul
 ///
 /// As for [`listen`].
 pub async fn listen_with(
-    address: impl ToSocketAddrsAsync,
+    address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: Setup,
     limits: Limits,
 ) -> io::Result<Listener> {
-    let addresses: Vec<_> = address.to_socket_addrs_async().await?.collect();
-    // compio would let others take the address too on Windows, where that is what SO_REUSEADDR
-    // means.
-    let socket = std::net::TcpListener::bind(&addresses[..])?;
-    let socket = TcpListener::from_std(socket)?;
-    let (listener, doors) = Listener::new(socket.local_addr()?, setup.clone(), limits);
-    let prepare = move |stream: &TcpStream| prepare_socket(&SockRef::from(stream), setup.config());
-    let accepting = socket.clone();
-    let accept = move || {
-        let socket = accepting.clone();
-        async move {
-            let accepted = socket.accept().await;
-            accepted.map(|(stream, peer)| (stream, Some(peer)))
-        }
+    let found = look_up(Address::of(address)?).await?;
+    let mut sockets = Vec::new();
+    for socket in bind(&found)? {
+        // io_uring waits for nothing on a socket that does not block. compio sets it back where it
+        // polls.
+        socket.set_nonblocking(false)?;
+        sockets.push(TcpListener::from_std(socket)?);
+    }
+    let addresses = sockets.iter().map(TcpListener::local_addr);
+    let addresses = addresses.collect::<io::Result<_>>()?;
+    let (listener, doors) = Listener::at(addresses, setup.clone(), limits);
+    let prepare = move |stream: &TcpStream| {
+        prepare_socket(&SockRef::from(stream), setup.config())?;
+        Ok(Addresses::of(stream))
     };
-    start(doors, accept, prepare, async { socket.close().await });
+    let accept = accept_any(sockets.clone().into_iter().map(|socket| {
+        move || {
+            let socket = socket.clone();
+            async move {
+                let (stream, peer) = socket.accept().await?;
+                Ok((stream, Some(peer)))
+            }
+        }
+    }));
+    let close = async {
+        for socket in sockets {
+            socket.close().await?;
+        }
+        Ok(())
+    };
+    start(doors, accept, prepare, close);
     Ok(listener)
 }
 
@@ -69,8 +93,8 @@ pub async fn listen_unix(
     setup: Setup,
     limits: Limits,
 ) -> io::Result<Listener<PathBuf>> {
-    let path = path.into();
-    let (socket, file) = bind_unix(&path)?;
+    let (socket, file) = bind_unix(&path.into())?;
+    let path = file.path().to_owned();
     // io_uring waits for nothing on a socket that does not block. compio sets it back where it
     // polls.
     socket.set_nonblocking(false)?;
@@ -85,7 +109,7 @@ pub async fn listen_unix(
         drop(file);
         socket.close().await
     };
-    start(doors, accept, |_| Ok(()), close);
+    start(doors, accept, |stream| Ok(Addresses::of(stream)), close);
     Ok(listener)
 }
 
@@ -104,7 +128,8 @@ where
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + 'static,
 {
     let (listener, doors) = Listener::new((), setup, limits);
-    start(doors, accept, |_| Ok(()), async { Ok(()) });
+    let prepare = |_: &S| Ok(Addresses::default());
+    start(doors, accept, prepare, async { Ok(()) });
     listener
 }
 
@@ -115,19 +140,20 @@ where
 fn start<S, F>(
     doors: Doors,
     accept: impl FnMut() -> F + 'static,
-    prepare: impl Fn(&S) -> io::Result<()> + 'static,
+    prepare: impl Fn(&S) -> io::Result<Addresses> + 'static,
     close: impl Future<Output = io::Result<()>> + 'static,
 ) where
     S: Splittable<ReadHalf: AsyncRead + 'static, WriteHalf: AsyncWrite + 'static> + 'static,
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + 'static,
 {
     let welcome = move |stream, guest: Guest| {
-        if let Err(error) = prepare(&stream) {
-            guest.refuse(error);
-            return Ok(());
+        match prepare(&stream) {
+            Ok(addresses) => {
+                let served = guest.serve(Addressed::new(Stream::new(stream), addresses))?;
+                spawn(served.run(alarm())).detach();
+            }
+            Err(error) => guest.refuse(error),
         }
-        let served = guest.serve(Stream::new(stream))?;
-        spawn(served.run(alarm())).detach();
         Ok(())
     };
     let serving = async {

@@ -5,7 +5,7 @@ use std::io;
 use compio::runtime::spawn;
 use compio::time::sleep_until;
 use countersign_driver::endpoint::SetupError;
-use countersign_driver::{Alarm, Connecting, Dial, Driver, Link, LinkError, Timer};
+use countersign_driver::{Alarm, Connecting, Dial, Driver, LinkError, Timer};
 
 /// A timer of compio's.
 pub(crate) fn alarm() -> impl Timer {
@@ -20,11 +20,4 @@ pub(crate) fn drive<D: Dial + 'static>(
         made.map_err(|error| LinkError::transport(io::Error::other(error)))?;
     spawn(driver.run(alarm())).detach();
     Ok(connecting)
-}
-
-/// Drives a link in a task of its own, and waits until the peer has accepted this end.
-pub(crate) async fn establish<D: Dial + 'static>(
-    made: Result<(Connecting, Driver<D>), SetupError>,
-) -> Result<Link, LinkError> {
-    drive(made)?.connected().await
 }

@@ -24,6 +24,9 @@ pub const DEFAULT_PER_ADDRESS: usize = 1024;
 /// How many connections from one address may be half open by default.
 pub const DEFAULT_HALF_OPEN_PER_ADDRESS: usize = 128;
 
+/// How many lines about strangers a listener logs in a minute by default.
+pub const DEFAULT_LOG_LINES: usize = 20;
+
 /// What a listener takes before it lets peers wait, or sends them away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -63,6 +66,11 @@ pub struct Limits {
     /// many as come from one address, as through a NAT. Connections over other transports are not
     /// counted.
     pub per_address: usize,
+    /// How many lines a listener logs as warnings in a minute, at most, about connections whose peer
+    /// has not proved who it is; [`DEFAULT_LOG_LINES`] by default. How many were left out, one more
+    /// line says, with the next one after that minute or when the listener goes. At the level `debug`
+    /// there are all of them. What [`Listener::log`](crate::Listener::log) is given counts too.
+    pub log_lines: usize,
 }
 
 impl Default for Limits {
@@ -74,6 +82,7 @@ impl Default for Limits {
             links: DEFAULT_LINKS,
             sessions: DEFAULT_SESSIONS,
             per_address: DEFAULT_PER_ADDRESS,
+            log_lines: DEFAULT_LOG_LINES,
         }
     }
 }
@@ -81,7 +90,7 @@ impl Default for Limits {
 /// How the links of a listener have ended that was drained.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Drained {
-    /// How many were closed as both ends wanted.
+    /// How many were closed, with every message's verdict known.
     pub orderly: usize,
     /// How many ended otherwise: lost, or not closed in time.
     pub cut_short: usize,
@@ -91,7 +100,8 @@ pub struct Drained {
 #[derive(Clone, Debug)]
 pub struct AcceptError {
     peer: Option<SocketAddr>,
-    error: LinkError,
+    error: Box<LinkError>,
+    known: bool,
     closed: bool,
 }
 
@@ -101,9 +111,23 @@ impl AcceptError {
     pub fn new(peer: Option<SocketAddr>, error: LinkError) -> Self {
         Self {
             peer,
-            error,
+            error: Box::new(error),
+            known: false,
             closed: false,
         }
+    }
+
+    /// The peer has proved to be one that this end accepts.
+    pub(crate) fn of_known_peer(mut self, known: bool) -> Self {
+        self.known = known;
+        self
+    }
+
+    /// Whether the peer has proved to be one that this end accepts, and the link did not come to be for
+    /// another reason: declarations that do not fit, say. On a plain connection nobody proves anything.
+    #[must_use]
+    pub fn is_of_known_peer(&self) -> bool {
+        self.known
     }
 
     /// Nothing will be accepted any more.
@@ -111,7 +135,8 @@ impl AcceptError {
         let error = io::Error::new(io::ErrorKind::NotConnected, "the listener is closed");
         Self {
             peer: None,
-            error: LinkError::transport(error),
+            error: Box::new(LinkError::transport(error)),
+            known: false,
             closed: true,
         }
     }
@@ -149,7 +174,7 @@ impl fmt::Display for AcceptError {
 
 impl std::error::Error for AcceptError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
+        Some(&*self.error)
     }
 }
 
@@ -173,13 +198,15 @@ impl<L> Backlog<L> {
         }
     }
 
-    /// Adds what waits from now on.
-    pub(crate) fn push(&mut self, result: Result<L, AcceptError>) {
+    /// Adds what waits from now on. Gives the oldest error back where there was no room for another.
+    pub(crate) fn push(&mut self, result: Result<L, AcceptError>) -> Option<AcceptError> {
+        let mut forgotten = None;
         if result.is_err() {
-            self.forget_oldest_error();
+            forgotten = self.forget_oldest_error();
             self.errors += 1;
         }
         self.results.push_back(result);
+        forgotten
     }
 
     /// Takes what has waited longest.
@@ -190,22 +217,21 @@ impl<L> Backlog<L> {
     }
 
     /// Takes everything. Dropping it closes the links: not under a lock that they need.
-    pub(crate) fn take_all(&mut self) -> impl Sized + use<L> {
+    pub(crate) fn take_all(&mut self) -> impl Sized + Send + use<L>
+    where
+        L: Send,
+    {
         self.errors = 0;
         std::mem::take(&mut self.results)
     }
 
     /// Makes room for one more error.
-    fn forget_oldest_error(&mut self) {
+    fn forget_oldest_error(&mut self) -> Option<AcceptError> {
         if self.errors < self.limit {
-            return;
+            return None;
         }
-        let Some(at) = self.results.iter().position(Result::is_err) else {
-            return;
-        };
+        let at = self.results.iter().position(Result::is_err)?;
         self.errors -= 1;
-        if let Some(Err(error)) = self.results.remove(at) {
-            tracing::warn!(%error, "nobody accepts: forgot about a refused connection");
-        }
+        self.results.remove(at)?.err()
     }
 }

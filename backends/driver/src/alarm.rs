@@ -5,12 +5,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use crate::clock::Clock;
 use crate::driver::Timer;
 
 /// A timer made of futures that sleep until some moment, which `Sleep` makes.
 ///
 /// They have to be ready at that moment or later, and not before.
 pub struct Alarm<Sleep, F> {
+    clock: Clock,
     sleep_until: Sleep,
     sleep: Option<Pin<Box<F>>>,
     /// When `sleep` is over; `None` once it is.
@@ -33,7 +35,14 @@ where
     /// A timer that asks `sleep_until` for a future when it first needs one.
     #[must_use]
     pub fn new(sleep_until: Sleep) -> Self {
+        Self::timed_by(Clock::default(), sleep_until)
+    }
+
+    /// The same, where sleeping goes by this clock.
+    #[must_use]
+    pub fn timed_by(clock: Clock, sleep_until: Sleep) -> Self {
         Self {
+            clock,
             sleep_until,
             sleep: None,
             set_to: None,
@@ -55,6 +64,10 @@ where
     Sleep: FnMut(Instant) -> F,
     F: Future,
 {
+    fn now(&self) -> Instant {
+        self.clock.of_timers()
+    }
+
     fn poll_until(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         // A deadline that moves away with every byte that arrives is not worth setting the timer
         // again each time: it is left to go off early, and then set to what is true by then.
@@ -65,7 +78,7 @@ where
             ready!(sleep.as_mut().poll(context));
             // A future that has been ready is not polled again.
             self.set_to = None;
-            if deadline <= Instant::now() {
+            if deadline <= self.clock.of_timers() {
                 return Poll::Ready(());
             }
             self.set(deadline);

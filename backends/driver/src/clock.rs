@@ -1,33 +1,198 @@
-//! The core's time from the machine's monotonic clock.
+//! What time it is, for links and for the timers of their runtime.
 
-use std::sync::LazyLock;
-use std::time::Instant as StdInstant;
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant as StdInstant};
 
 use countersign_core::Instant;
 
-/// When the core's time begins: for all links, since a connection may go from one to another.
-static EPOCH: LazyLock<StdInstant> = LazyLock::new(StdInstant::now);
+/// When the core's time begins: for all links, since a connection may go from one to another, and
+/// before the first of them, since a runtime's clock may have stood still for a while.
+static EPOCH: LazyLock<StdInstant> = LazyLock::new(|| {
+    let now = StdInstant::now();
+    now.checked_sub(Duration::from_secs(600)).unwrap_or(now)
+});
 
-/// Turns the machine's monotonic time into the core's.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock(StdInstant);
+/// The clock that links go by: that of their runtime's timers, and the time for which the machine has
+/// slept (`docs/backends.md`, Time).
+///
+/// The default one follows the machine's. Backends hand theirs in with
+/// [`Setup::timed_by`](crate::Setup::timed_by) where their runtime has another, which can be paused
+/// in tests, say.
+#[derive(Clone, Default)]
+pub struct Clock(Option<Arc<dyn Fn() -> StdInstant + Send + Sync>>);
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.0.as_ref().map_or("machine's", |_| "runtime's");
+        f.debug_tuple("Clock").field(&kind).finish()
+    }
+}
 
 impl Clock {
-    pub(crate) fn start() -> Self {
-        Self(*EPOCH)
+    /// The clock of a runtime whose timers go by what `now` says.
+    #[must_use]
+    pub fn following(now: impl Fn() -> StdInstant + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(now)))
     }
 
-    pub(crate) fn now(self) -> Instant {
-        self.at(StdInstant::now())
+    /// What time it is for the runtime's timers, which stand still while the machine sleeps.
+    #[must_use]
+    pub fn of_timers(&self) -> StdInstant {
+        match &self.0 {
+            Some(now) => now(),
+            None => StdInstant::now(),
+        }
     }
 
-    /// The core's name for a moment of the machine's clock.
-    pub(crate) fn at(self, moment: StdInstant) -> Instant {
-        Instant::ZERO + moment.saturating_duration_since(self.0)
+    /// What time it is for links.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.at(self.of_timers())
     }
 
-    /// The machine's name for a moment of the core's; `None` for one beyond what it can name.
-    pub(crate) fn to_std(self, moment: Instant) -> Option<StdInstant> {
-        self.0.checked_add(moment.saturating_since(Instant::ZERO))
+    /// The core's name for a moment of the timers' clock, if the machine does not sleep until then.
+    #[must_use]
+    pub fn at(&self, moment: StdInstant) -> Instant {
+        Instant::ZERO + (moment.saturating_duration_since(*EPOCH) + slept())
+    }
+
+    /// The timers' name for a moment of the core's, if the machine does not sleep until then; `None`
+    /// for one beyond what they can name.
+    #[must_use]
+    pub fn to_timers(&self, moment: Instant) -> Option<StdInstant> {
+        let since = moment.saturating_since(Instant::ZERO);
+        EPOCH.checked_add(since.saturating_sub(slept()))
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+use counts::slept;
+
+/// Where the standard library's clock goes on meanwhile, or the system has no other.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+fn slept() -> Duration {
+    Duration::ZERO
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+mod counts {
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::{Duration, Instant as StdInstant};
+
+    use rustix::time::{ClockId, clock_gettime};
+
+    /// The clock that goes on while the machine sleeps: that of the standard library stands still.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const GOES_ON: ClockId = ClockId::Boottime;
+    #[cfg(target_vendor = "apple")]
+    const GOES_ON: ClockId = ClockId::Monotonic;
+
+    /// A moment by both clocks.
+    struct Both {
+        goes_on: Duration,
+        stands_still: StdInstant,
+    }
+
+    /// The first moment by both. The order makes the time between the two readings count as awake.
+    static FIRST: LazyLock<Both> = LazyLock::new(|| {
+        let stands_still = StdInstant::now();
+        Both {
+            goes_on: goes_on(),
+            stands_still,
+        }
+    });
+
+    /// The most that [`slept`] has found, in nanoseconds.
+    static SLEPT: AtomicU64 = AtomicU64::new(0);
+
+    fn goes_on() -> Duration {
+        let time = clock_gettime(GOES_ON);
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
+        Duration::new(seconds, nanos)
+    }
+
+    impl Both {
+        /// How long the machine has slept from then until now.
+        fn asleep(&self, now: &Self) -> Duration {
+            let awake = now
+                .stands_still
+                .saturating_duration_since(self.stands_still);
+            let all = now.goes_on.saturating_sub(self.goes_on);
+            all.saturating_sub(awake)
+        }
+    }
+
+    /// How long the machine has slept since this was first asked. It never runs backwards: however
+    /// long lies between two readings, what is found is too little and not too much.
+    pub(super) fn slept() -> Duration {
+        let first = &*FIRST;
+        let now = Both {
+            goes_on: goes_on(),
+            stands_still: StdInstant::now(),
+        };
+        let found = u64::try_from(first.asleep(&now).as_nanos()).unwrap_or(u64::MAX);
+        let known = SLEPT.load(Ordering::Relaxed);
+        if found > known {
+            SLEPT.fetch_max(found, Ordering::Relaxed);
+        }
+        Duration::from_nanos(found.max(known))
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn what_one_clock_has_missed_the_machine_has_slept() {
+            let second = Duration::from_secs(1);
+            let first = Both {
+                goes_on: 1000 * second,
+                stands_still: StdInstant::now(),
+            };
+            let later = |all: u32, awake: u32| Both {
+                goes_on: first.goes_on + all * second,
+                stands_still: first.stands_still + awake * second,
+            };
+            assert_eq!(first.asleep(&later(13, 1)), 12 * second);
+            assert_eq!(first.asleep(&later(13, 13)), Duration::ZERO);
+            // A thread that was held up between the two readings.
+            assert_eq!(first.asleep(&later(13, 14)), Duration::ZERO);
+            let known = slept();
+            assert!(slept() >= known);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn what_a_timer_waits_for_has_come_when_it_goes_off() {
+        let clock = Clock::default();
+        let now = clock.now();
+        for later in [0, 1, 1_000, 3_600_000_000] {
+            let moment = now + Duration::from_micros(later);
+            let set_to = clock.to_timers(moment).unwrap();
+            assert!(clock.at(set_to) >= moment);
+        }
+        assert!(clock.now() >= now);
+    }
+
+    #[test]
+    fn a_runtime_may_have_a_time_of_its_own() {
+        let time = Arc::new(Mutex::new(StdInstant::now()));
+        let runtime = time.clone();
+        let clock = Clock::following(move || *runtime.lock().unwrap());
+        let before = clock.now();
+        let hour = Duration::from_secs(3600);
+        *time.lock().unwrap() += hour;
+        assert!(clock.now() >= before + hour);
+        assert!(clock.now() < before + 2 * hour);
     }
 }

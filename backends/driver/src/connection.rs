@@ -4,7 +4,7 @@ use std::io;
 use std::task::{Context, Poll};
 
 use countersign_core::Instant;
-use countersign_endpoint::{Security, ToSend, Wire};
+use countersign_endpoint::{Cause, Security, ToSend, Wire};
 
 use crate::driver::Transport;
 use crate::shared::Shared;
@@ -36,6 +36,12 @@ impl<T: Transport> Connection<T> {
             transport,
             unflushed: false,
         }
+    }
+
+    /// Somebody else than the peer at its other end is no reason to give up: there are other
+    /// addresses.
+    pub(crate) fn expect_others(&mut self) {
+        self.wire.expect_others();
     }
 
     /// Goes on for the link that has taken this connection over.
@@ -123,7 +129,8 @@ impl<T: Transport> Connection<T> {
     /// connection by now does not care what is wrong with this one.
     fn explain(&self, error: io::Error, shared: &Shared) {
         if !self.wire.is_fenced(&mut &*shared) {
-            shared.with(|state| state.explanation.transport(&state.link, error));
+            let cause = Cause::from(error);
+            shared.with(|state| state.explanation.transport(&state.link, cause.clone()));
         }
     }
 

@@ -9,12 +9,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant as StdInstant;
 
 use countersign_core::{Instant, Loss, Refusal, TakeOver, Visit};
-use countersign_endpoint::{Buffer, Security, Watch};
+use countersign_endpoint::{Buffer, Cause, Security, Watch};
 
 use crate::admission::{Admission, Admit, Arrival};
 use crate::connection::Connection;
 use crate::registry::Registry;
 use crate::shared::Shared;
+use crate::status::Addresses;
 
 /// How much room there should be for what a transport reads at once, in bytes, at least.
 pub const READ: usize = 16 * 1024;
@@ -69,6 +70,12 @@ pub trait Transport {
     ///
     /// As for [`Transport::poll_read`].
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Where its ends are, to be told to whoever asks for the link's
+    /// [`Status`](crate::Status); unknown by default.
+    fn addresses(&self) -> Addresses {
+        Addresses::default()
+    }
 }
 
 /// How often a driver reads and writes in a row before others get their turn: a megabyte or two.
@@ -76,6 +83,11 @@ const ROUNDS: u32 = 32;
 
 /// A timer that can be set again.
 pub trait Timer {
+    /// What time it is for this timer: that of the machine by default.
+    fn now(&self) -> StdInstant {
+        StdInstant::now()
+    }
+
     /// Ready when `deadline` has come; before, the context's waker is woken then. The deadline
     /// may be another at every call; only the latest counts.
     fn poll_until(&mut self, context: &mut Context<'_>, deadline: StdInstant) -> Poll<()>;
@@ -92,6 +104,15 @@ pub trait Dial {
 
     /// Gives up the attempt that is under way, if any.
     fn give_up(&mut self);
+
+    /// The connection that it opened last has led to the peer.
+    fn arrived(&mut self) {}
+
+    /// Whether the peer may be elsewhere than where the last connection was opened to: there are
+    /// addresses that never had their turn.
+    fn has_others(&self) -> bool {
+        false
+    }
 }
 
 /// Opens connections with the futures that a closure makes.
@@ -225,7 +246,13 @@ impl<D: Dial> Driver<D> {
     }
 
     fn connect(&mut self, transport: D::Transport) {
-        self.connection = Some(Connection::new(&self.security, transport, &self.shared));
+        let addresses = transport.addresses();
+        self.shared.with(|state| state.addresses = addresses);
+        let mut connection = Connection::new(&self.security, transport, &self.shared);
+        if self.dialer.has_others() {
+            connection.expect_others();
+        }
+        self.connection = Some(connection);
     }
 
     /// Does what can be done now; ready when there is nothing left to do, ever.
@@ -301,14 +328,14 @@ impl<D: Dial> Driver<D> {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        earliest.and_then(|deadline| self.shared.clock.to_std(deadline))
+        earliest.and_then(|deadline| self.shared.clock.to_timers(deadline))
     }
 
     /// Whether the link wants to know what time it is.
     fn is_due(&self, now: Instant) -> bool {
         self.shared.with(|state| {
             if state.driver_number == self.number {
-                state.driver = None;
+                state.sleeps = false;
             }
             let deadline = state.link.poll_deadline();
             deadline.is_some_and(|deadline| deadline <= now)
@@ -330,7 +357,7 @@ impl<D: Dial> Driver<D> {
             if output || (state.link.wants_connect() && !dials) {
                 return false;
             }
-            state.driver = Some(context.waker().clone());
+            state.sleep(context.waker());
             true
         })
     }
@@ -344,6 +371,9 @@ impl<D: Dial> Driver<D> {
             }
             return false;
         }
+        if !self.dials && self.shared.with(|state| state.has_arrived()) {
+            self.dialer.arrived();
+        }
         let result = self.dialer.poll_dial(context);
         self.dials = result.is_pending();
         let Poll::Ready(result) = result else {
@@ -352,11 +382,14 @@ impl<D: Dial> Driver<D> {
         let opened = result.is_ok();
         match result {
             Ok(transport) => self.connect(transport),
-            Err(error) => self.shared.with(|state| {
-                state.explanation.unopened(&state.link, error);
-                state.link.handle_lost(now, Loss::Transport);
-                state.log_loss();
-            }),
+            Err(error) => {
+                let cause = Cause::from(error);
+                self.shared.with(|state| {
+                    state.explanation.unopened(&state.link, cause.clone());
+                    state.link.handle_lost(now, Loss::Transport);
+                    state.log_loss();
+                });
+            }
         }
         opened
     }

@@ -1,24 +1,24 @@
 //! From a transport connection to a link.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::Poll;
 
 use countersign_capture::Capture;
-use countersign_core::{Config, ConfigError, EndReason, Mode, Role};
+use countersign_core::{Config, ConfigError, Mode, Role};
 use countersign_endpoint::{Security, SetupError, random_seed};
+use socket2::SockRef;
 
 use crate::admission::{Admission, Admit, Arrival};
-use crate::driver::{Dialer, Door, Driver, Never, Transport};
-use crate::error::LinkError;
+use crate::clock::Clock;
+use crate::connecting::Connecting;
+use crate::driver::{Dial, Dialer, Door, Driver, Never, Timer, Transport};
 use crate::key_log;
-use crate::link::Link;
+use crate::reach::reach;
 use crate::receipt::Receipts;
 use crate::registry::Registry;
-use crate::shared::{Handle, Shared};
-use crate::wakers::{Awaited, Waiting};
+use crate::shared::Shared;
+use crate::status::{Addressed, Addresses};
 
 /// What an end brings to every connection: its declaration and its security, and who listens in.
 ///
@@ -29,6 +29,7 @@ pub struct Setup {
     security: Security,
     capture: Option<Capture>,
     admit: Option<Admit>,
+    clock: Clock,
 }
 
 impl Setup {
@@ -46,6 +47,7 @@ impl Setup {
             security,
             capture: None,
             admit: None,
+            clock: Clock::default(),
         })
     }
 
@@ -89,6 +91,19 @@ impl Setup {
     pub fn capture(mut self, capture: &Capture) -> Self {
         self.capture = Some(capture.clone());
         self
+    }
+
+    /// The same with the clock of a runtime, which its backend asks for by itself.
+    #[must_use]
+    pub fn timed_by(&self, clock: Clock) -> Self {
+        Self {
+            clock,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// The declaration.
@@ -136,12 +151,6 @@ fn make(
     })
 }
 
-/// A link that is being established by its driver. Dropping it gives the connection up.
-#[derive(Debug)]
-pub struct Connecting {
-    handle: Arc<Handle>,
-}
-
 impl Connecting {
     /// Takes a transport connection that has just been opened, or accepted, as `role` says. The
     /// link ends with it: there is no way to another.
@@ -159,9 +168,9 @@ impl Connecting {
     ) -> Result<(Self, Driver<Never<T>>), SetupError> {
         let config = (*setup.config).clone().single_connection();
         let link = make(&config, role, setup.capture.as_ref())?;
-        let shared = Shared::new(link, &setup.security);
+        let shared = Shared::new(link, &setup.security, setup.clock());
         let driver = Driver::over(shared.clone(), &setup.security, transport, None);
-        Ok((Self::of(shared), driver))
+        Ok((Self::new(shared), driver))
     }
 
     /// Opens a connection with the future that `open` makes, and another whenever the link is to
@@ -180,9 +189,47 @@ impl Connecting {
         F: Future<Output = io::Result<T>>,
     {
         let link = make(&setup.config, Role::Opener, setup.capture.as_ref())?;
-        let shared = Shared::new(link, &setup.security);
+        let shared = Shared::new(link, &setup.security, setup.clock());
         let driver = Driver::dial(shared.clone(), &setup.security, Dialer::new(open));
-        Ok((Self::of(shared), driver))
+        Ok((Self::new(shared), driver))
+    }
+
+    /// Opens a TCP connection to a peer, and another whenever the link is to connect again.
+    ///
+    /// `lookup` makes a future of the peer's addresses, anew for each attempt, `connect` one of a
+    /// connection to one of them, and `wrap` the transport. In each attempt the addresses are tried as
+    /// by [`open`](crate::open). Where one answers that is not the peer, does not get on with the
+    /// handshake or refuses for now, the next attempt is made at those that have not had their turn,
+    /// until all had it. A link that was never up ends by somebody else than its peer only then.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Connecting::over`].
+    #[allow(clippy::type_complexity, reason = "the type of the dialer has no name")]
+    pub fn reach<S, L, C, T, W>(
+        setup: Setup,
+        lookup: impl FnMut() -> L,
+        connect: impl FnMut(SocketAddr) -> C + Clone,
+        timers: impl FnMut() -> T,
+        wrap: impl Fn(S) -> W + Clone,
+    ) -> Result<(Self, Driver<impl Dial<Transport = Addressed<W>>>), SetupError>
+    where
+        L: Future<Output = io::Result<Vec<SocketAddr>>>,
+        C: Future<Output = io::Result<S>>,
+        for<'s> SockRef<'s>: From<&'s S>,
+        T: Timer,
+        W: Transport,
+    {
+        let link = make(&setup.config, Role::Opener, setup.capture.as_ref())?;
+        let shared = Shared::new(link, &setup.security, setup.clock());
+        let security = setup.security.clone();
+        let wrap = move |stream: S| {
+            let addresses = Addresses::of(&stream);
+            Addressed::new(wrap(stream), addresses)
+        };
+        let dialer = reach(setup, lookup, timers, connect, wrap);
+        let driver = Driver::dial(shared.clone(), &security, dialer);
+        Ok((Self::new(shared), driver))
     }
 
     /// Takes a transport connection that a listener has accepted, from this address if it has one. Where
@@ -199,7 +246,7 @@ impl Connecting {
     ) -> Result<(Self, Driver<Never<T>>), SetupError> {
         let mut link = make(&setup.config, Role::Acceptor, setup.capture.as_ref())?;
         link.ask_to_admit();
-        let shared = Shared::new(link, &setup.security);
+        let shared = Shared::new(link, &setup.security, setup.clock());
         shared.register(registry);
         let door = Door {
             registry: registry.clone(),
@@ -207,52 +254,6 @@ impl Connecting {
             address,
         };
         let driver = Driver::over(shared.clone(), &setup.security, transport, Some(door));
-        Ok((Self::of(shared), driver))
-    }
-
-    fn of(shared: Arc<Shared>) -> Self {
-        Self {
-            handle: Arc::new(Handle(shared)),
-        }
-    }
-
-    /// As [`Connecting::connected`]; `None` if the connection belongs to a link that the peer has
-    /// already.
-    pub async fn accepted(self) -> Option<Result<Link, LinkError>> {
-        let result = self.up(false).await;
-        let reason = result.as_ref().err().map(LinkError::reason);
-        match reason {
-            Some(EndReason::TakenOver) => None,
-            _ => Some(result),
-        }
-    }
-
-    /// Waits until the peer has accepted this end.
-    ///
-    /// # Errors
-    ///
-    /// Why there is no link, once this end's last words have gone out as for [`Link::ended`].
-    pub async fn connected(self) -> Result<Link, LinkError> {
-        self.up(true).await
-    }
-
-    /// Waits until the link is up, or has ended, and where it has until it `said` why to the peer.
-    async fn up(self, said: bool) -> Result<Link, LinkError> {
-        let mut waiting = Waiting::new(&*self.handle.0, Awaited::Link);
-        poll_fn(|context| {
-            waiting.poll(context, |state| {
-                if state.connected {
-                    // Also if it has ended since: what has arrived can still be received.
-                    return Poll::Ready(Ok(()));
-                }
-                match state.error() {
-                    Some(error) if state.is_gone || !said => Poll::Ready(Err(error)),
-                    _ => Poll::Pending,
-                }
-            })
-        })
-        .await?;
-        drop(waiting);
-        Ok(Link::new(self.handle))
+        Ok((Self::new(shared), driver))
     }
 }

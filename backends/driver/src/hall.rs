@@ -1,43 +1,41 @@
 //! Where a listener's connections are until the application accepts them.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use countersign_core::{Config, EndReason};
-use event_listener::{Event, EventListener};
 
 use crate::accept::{AcceptError, Backlog, Drained, Limits};
+use crate::clock::Clock;
+use crate::connecting::Connecting;
 use crate::driver::{Driver, Never, Timer, Transport};
 use crate::error::LinkError;
-use crate::establish::{Connecting, Setup};
+use crate::establish::Setup;
 use crate::link::Link;
+use crate::lock::{Later, Lock, Locked};
+use crate::quota::Quota;
 use crate::registry::{Registry, Unaccepted};
+use crate::wakers::{Waiting, Waits, WakerSet};
 
 /// What a listener's handle and its accepting task share.
 #[derive(Debug)]
 pub(crate) struct Hall {
-    state: Mutex<State>,
+    state: Lock<State>,
     limits: Limits,
+    pub(crate) clock: Clock,
     /// The links that peers can return to.
     pub(crate) registry: Arc<Registry>,
-    /// Something waits to be accepted, or nothing will any more.
-    arrived: Event,
-    /// A connection is no longer half open.
-    room: Event,
-    /// A connection is over.
-    quieter: Event,
-    /// The listener goes, or has gone.
-    gone: Event,
 }
 
 #[derive(Debug)]
-struct State {
+pub(crate) struct State {
     half_open: usize,
     /// How many connections there are that have got beyond their handshake.
     known: usize,
@@ -45,6 +43,30 @@ struct State {
     addresses: BTreeMap<IpAddr, Origin>,
     ready: Backlog<(Link, Option<Unaccepted>)>,
     phase: Phase,
+    /// How many lines about strangers there may be.
+    quota: Quota,
+    /// Who waits for something to accept, or for nothing to come any more.
+    arrived: WakerSet,
+    /// Who waits for a connection to be no longer half open.
+    room: WakerSet,
+    /// Who waits for a connection to be over.
+    quieter: WakerSet,
+    /// Who waits for the listener to go.
+    gone: WakerSet,
+    later: Later,
+}
+
+/// What there is to wait for at a listener.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Happens {
+    /// Something waits to be accepted, or nothing will any more.
+    Arrived,
+    /// A connection is no longer half open.
+    Room,
+    /// A connection is over.
+    Quieter,
+    /// The listener goes, or has gone.
+    Gone,
 }
 
 /// What there is from one address.
@@ -67,11 +89,47 @@ impl State {
         }
     }
 
-    fn take_next(&mut self) -> Option<Option<Result<Link, AcceptError>>> {
+    fn poll_next(&mut self) -> Poll<Option<Result<Link, AcceptError>>> {
         match self.ready.pop() {
-            Some(result) => Some(Some(result.map(|(link, _unaccepted)| link))),
-            None if matches!(self.phase, Phase::Closed | Phase::Gone(_)) => Some(None),
-            None => None,
+            Some(result) => Poll::Ready(Some(result.map(|(link, _unaccepted)| link))),
+            None if matches!(self.phase, Phase::Closed | Phase::Gone(_)) => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+
+    /// All who wait for what there is to accept: a stream of links may have been woken for one and be
+    /// kept without being polled.
+    fn tell_arrived(&mut self) {
+        self.arrived.wake_all(&mut self.later);
+    }
+
+    fn go_on_to(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.gone.wake_all(&mut self.later);
+        self.tell_arrived();
+    }
+}
+
+impl Locked for State {
+    fn later(&mut self) -> &mut Later {
+        &mut self.later
+    }
+}
+
+impl Waits for Hall {
+    type State = State;
+    type Awaited = Happens;
+
+    fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
+        self.state.with(work)
+    }
+
+    fn wakers(state: &mut State, awaited: Happens) -> &mut WakerSet {
+        match awaited {
+            Happens::Arrived => &mut state.arrived,
+            Happens::Room => &mut state.room,
+            Happens::Quieter => &mut state.quieter,
+            Happens::Gone => &mut state.gone,
         }
     }
 }
@@ -91,61 +149,49 @@ pub(crate) enum Phase {
 }
 
 impl Hall {
-    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+    pub(crate) fn new(limits: Limits, clock: &Clock) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(State {
+            state: Lock::new(State {
                 half_open: 0,
                 known: 0,
                 addresses: BTreeMap::new(),
                 ready: Backlog::new(limits.backlog),
                 phase: Phase::Open,
+                quota: Quota::new(limits.log_lines),
+                arrived: WakerSet::default(),
+                room: WakerSet::default(),
+                quieter: WakerSet::default(),
+                gone: WakerSet::default(),
+                later: Later::default(),
             }),
             registry: Registry::new(limits),
             limits,
-            arrived: Event::new(),
-            room: Event::new(),
-            quieter: Event::new(),
-            gone: Event::new(),
+            clock: clock.clone(),
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits for this, and looks at the state each time, until that has what is asked for.
+    async fn wait<R>(&self, what: Happens, mut look: impl FnMut(&mut State) -> Poll<R>) -> R {
+        let mut waiting = Waiting::new(self, what);
+        poll_fn(|context| waiting.poll(context, &mut look)).await
     }
 
-    /// Looks at the state; where it has not what is asked for, gives what tells of the next of these
-    /// events.
-    fn look<R>(
-        &self,
-        event: &Event,
-        look: impl FnOnce(&mut State) -> Option<R>,
-    ) -> Result<R, EventListener> {
-        let mut state = self.lock();
-        // Hears of everything from here on, so nothing is missed in between.
-        look(&mut state).ok_or_else(|| event.listen())
+    /// For what is polled without a future.
+    pub(crate) fn waiting(&self) -> Waiting<&Self> {
+        Waiting::new(self, Happens::Arrived)
     }
 
-    /// Looks at the state again after each of these events, until it has what is asked for.
-    async fn wait<R>(&self, event: &Event, mut look: impl FnMut(&mut State) -> Option<R>) -> R {
-        loop {
-            match self.look(event, &mut look) {
-                Ok(found) => return found,
-                Err(changed) => changed.await,
-            }
-        }
+    /// What has waited longest to be accepted; `None` when nothing will come any more.
+    pub(crate) fn poll_next(
+        waiting: &mut Waiting<&Self>,
+        context: &Context<'_>,
+    ) -> Poll<Option<Result<Link, AcceptError>>> {
+        waiting.poll(context, State::poll_next)
     }
 
-    /// What has waited longest to be accepted, or what tells when it is worth looking again;
-    /// `None` when nothing will come any more.
-    pub(crate) fn next_or_listen(
-        &self,
-    ) -> Result<Option<Result<Link, AcceptError>>, EventListener> {
-        self.look(&self.arrived, State::take_next)
-    }
-
-    /// Waits for what [`Hall::next_or_listen`] gives.
+    /// Waits for what [`Hall::poll_next`] gives.
     pub(crate) async fn next(&self) -> Option<Result<Link, AcceptError>> {
-        self.wait(&self.arrived, State::take_next).await
+        self.wait(Happens::Arrived, State::poll_next).await
     }
 
     /// Puts the result of a handshake where it can be accepted, unless nobody wants to know.
@@ -154,31 +200,63 @@ impl Hall {
             let unaccepted = link.unaccepted();
             (link, unaccepted)
         });
-        let mut state = self.lock();
-        if state.phase != Phase::Open {
-            drop(state);
-            // Closes a link, which needs its lock.
-            drop(result);
-            return;
+        let forgotten = self.state.with(|state| {
+            if state.phase != Phase::Open {
+                // Closes a link.
+                state.later.drop(Some(result));
+                return None;
+            }
+            let forgotten = state.ready.push(result);
+            state.tell_arrived();
+            forgotten
+        });
+        if let Some(error) = forgotten {
+            if self.may_warn(error.is_of_known_peer()) {
+                tracing::warn!(%error, "nobody accepts: forgot about a refused connection");
+            } else {
+                tracing::debug!(%error, "nobody accepts: forgot about a refused connection");
+            }
         }
-        state.ready.push(result);
-        drop(state);
-        // All who wait: a stream of links may have been woken for one and be kept without being polled.
-        self.arrived.notify(usize::MAX);
+    }
+
+    /// Tells the log of a connection that did not become a link.
+    pub(crate) fn log(&self, error: &AcceptError, words: &dyn Display) {
+        if self.may_warn(error.is_of_known_peer() || error.is_closed()) {
+            tracing::warn!("{words}");
+        } else {
+            tracing::debug!("{words}");
+        }
+    }
+
+    /// Whether a line may be a warning: there is no end of strangers.
+    pub(crate) fn may_warn(&self, known: bool) -> bool {
+        if known {
+            return true;
+        }
+        let now = Instant::now();
+        let (granted, left_out) = self.state.with(|state| state.quota.ask(now));
+        log_left_out(left_out);
+        granted
     }
 
     /// One connection did not become a link.
     pub(crate) fn refuse(&self, peer: Option<SocketAddr>, error: LinkError) {
-        self.finish(Err(AcceptError::new(peer, error)));
+        self.turn_away(AcceptError::new(peer, error));
+    }
+
+    fn turn_away(&self, error: AcceptError) {
+        self.finish(Err(error));
     }
 
     /// Waits until one more connection may be half open.
     pub(crate) async fn place(self: &Arc<Self>) -> Place {
         let limit = self.limits.half_open.max(1);
-        self.wait(&self.room, |state| {
-            let free = state.half_open < limit;
-            state.half_open += usize::from(free);
-            free.then_some(())
+        self.wait(Happens::Room, |state| {
+            if state.half_open >= limit {
+                return Poll::Pending;
+            }
+            state.half_open += 1;
+            Poll::Ready(())
         })
         .await;
         Place {
@@ -190,22 +268,26 @@ impl Hall {
     /// Counts a connection from this address, which is half open, unless there are as many as there
     /// may be.
     fn count(&self, address: IpAddr) -> io::Result<()> {
-        let mut state = self.lock();
         let Limits {
             per_address,
             half_open_per_address,
             ..
         } = self.limits;
-        let there_are = state.addresses.entry(address).or_default();
-        let (count, what) = if there_are.connections >= per_address.max(1) {
-            (there_are.connections, "connections")
-        } else if there_are.half_open >= half_open_per_address.max(1) {
-            (there_are.half_open, "handshakes under way")
-        } else {
-            there_are.connections += 1;
-            there_are.half_open += 1;
+        let (count, what) = self.state.with(|state| {
+            let there_are = state.addresses.entry(address).or_default();
+            if there_are.connections >= per_address.max(1) {
+                (there_are.connections, "connections")
+            } else if there_are.half_open >= half_open_per_address.max(1) {
+                (there_are.half_open, "handshakes under way")
+            } else {
+                there_are.connections += 1;
+                there_are.half_open += 1;
+                (0, "")
+            }
+        });
+        if count == 0 {
             return Ok(());
-        };
+        }
         Err(io::Error::other(format!(
             "there are {count} {what} from this address, as many as the listener's limit allows"
         )))
@@ -213,29 +295,29 @@ impl Hall {
 
     /// Begins the end, or hastens it: no new links from here on.
     pub(crate) fn end(&self, phase: Phase) {
-        let mut state = self.lock();
-        let unwanted = state.ready.take_all();
-        state.phase = state.phase.then(phase);
-        drop(state);
-        // Closes the links that nobody accepted.
-        drop(unwanted);
-        self.gone.notify(usize::MAX);
-        self.arrived.notify(usize::MAX);
+        self.state.with(|state| {
+            // Closes the links that nobody accepted.
+            let unwanted = state.ready.take_all();
+            state.later.drop(Some(unwanted));
+            state.go_on_to(state.phase.then(phase));
+        });
     }
 
     /// The socket is gone.
     fn leave(&self, drained: Drained) {
         self.end(Phase::Closed);
-        self.lock().phase = Phase::Gone(drained);
-        self.gone.notify(usize::MAX);
-        self.arrived.notify(usize::MAX);
+        let left_out = self.state.with(|state| {
+            state.go_on_to(Phase::Gone(drained));
+            state.quota.take_left_out()
+        });
+        log_left_out(left_out);
     }
 
     /// Waits until the socket is gone.
     pub(crate) async fn left(&self) -> Drained {
-        self.wait(&self.gone, |state| match state.phase {
-            Phase::Gone(drained) => Some(drained),
-            _ => None,
+        self.wait(Happens::Gone, |state| match state.phase {
+            Phase::Gone(drained) => Poll::Ready(drained),
+            _ => Poll::Pending,
         })
         .await
     }
@@ -243,42 +325,58 @@ impl Hall {
     /// Waits until everybody who was refused has heard so, or has had the time for it.
     pub(crate) async fn silent(&self) {
         // Who was in a handshake when the socket closed is given up without a word.
-        let silent = |state: &mut State| (state.half_open == 0).then_some(());
-        self.wait(&self.quieter, silent).await;
+        self.wait(Happens::Quieter, |state| match state.half_open {
+            0 => Poll::Ready(()),
+            _ => Poll::Pending,
+        })
+        .await;
     }
 
     /// Waits until all links have ended, and all is said on their connections.
     async fn drained(&self) {
         self.registry.drained().await;
-        let silent = |state: &mut State| (state.known == 0).then_some(());
-        self.wait(&self.quieter, silent).await;
+        self.wait(Happens::Quieter, |state| match state.known {
+            0 => Poll::Ready(()),
+            _ => Poll::Pending,
+        })
+        .await;
     }
 
     /// Waits until nobody may come in any more.
     async fn closed(&self) {
-        self.wait(&self.gone, |state| {
-            matches!(state.phase, Phase::Closed | Phase::Gone(_)).then_some(())
+        self.wait(Happens::Gone, |state| match state.phase {
+            Phase::Closed | Phase::Gone(_) => Poll::Ready(()),
+            _ => Poll::Pending,
         })
         .await;
     }
 
     /// Waits for the end that [`Hall::end`] begins. Links that do not close in time are abandoned.
     async fn over(&self, mut timer: impl Timer) -> Drained {
-        let begun = |state: &mut State| (state.phase != Phase::Open).then_some(());
-        self.wait(&self.gone, begun).await;
-        if !matches!(self.lock().phase, Phase::Draining { .. }) {
+        let begun = |state: &mut State| match state.phase {
+            Phase::Open => Poll::Pending,
+            phase => Poll::Ready(phase),
+        };
+        if !matches!(
+            self.wait(Happens::Gone, begun).await,
+            Phase::Draining { .. }
+        ) {
             return Drained::default();
         }
         let mut drained = pin!(self.drained());
-        let mut hastened = self.gone.listen();
+        let mut hastened = Waiting::new(self, Happens::Gone);
         poll_fn(|context| {
-            while Pin::new(&mut hastened).poll(context).is_ready() {
-                hastened = self.gone.listen();
-            }
-            let phase = self.lock().phase;
-            let Phase::Draining { until } = phase else {
+            let mut until = None;
+            let ended = hastened.poll(context, |state| match state.phase {
+                Phase::Draining { until: moment } => {
+                    until = moment;
+                    Poll::Pending
+                }
+                _ => Poll::Ready(()),
+            });
+            if ended.is_ready() {
                 return Poll::Ready(());
-            };
+            }
             let is_late = until.is_some_and(|until| timer.poll_until(context, until).is_ready());
             if is_late || drained.as_mut().poll(context).is_ready() {
                 return Poll::Ready(());
@@ -287,6 +385,12 @@ impl Hall {
         })
         .await;
         self.registry.abandon_rest()
+    }
+}
+
+fn log_left_out(lines: u64) {
+    if lines > 0 {
+        tracing::warn!("{lines} more lines about refused connections were left out");
     }
 }
 
@@ -357,15 +461,15 @@ pub(crate) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut state = self.hall.lock();
-        state.half_open -= 1;
         let address = self.address;
-        if let Some(address) = address {
-            state.count_off(address, |origin| origin.half_open -= 1);
-        }
-        drop(state);
-        self.hall.room.notify(1);
-        self.hall.quieter.notify(usize::MAX);
+        self.hall.state.with(|state| {
+            state.half_open -= 1;
+            if let Some(address) = address {
+                state.count_off(address, |origin| origin.half_open -= 1);
+            }
+            state.room.wake_all(&mut state.later);
+            state.quieter.wake_all(&mut state.later);
+        });
     }
 }
 
@@ -375,15 +479,17 @@ struct Known(Arc<Hall>);
 
 impl Known {
     fn new(hall: &Arc<Hall>) -> Self {
-        hall.lock().known += 1;
+        hall.state.with(|state| state.known += 1);
         Self(hall.clone())
     }
 }
 
 impl Drop for Known {
     fn drop(&mut self) {
-        self.0.lock().known -= 1;
-        self.0.quieter.notify(usize::MAX);
+        self.0.state.with(|state| {
+            state.known -= 1;
+            state.quieter.wake_all(&mut state.later);
+        });
     }
 }
 
@@ -395,7 +501,7 @@ impl Drop for Counted {
     fn drop(&mut self) {
         if let Some((hall, address)) = self.0.take() {
             let count_off = |origin: &mut Origin| origin.connections -= 1;
-            hall.lock().count_off(address, count_off);
+            hall.state.with(|state| state.count_off(address, count_off));
         }
     }
 }
@@ -468,6 +574,7 @@ async fn greet(
     peer: Option<SocketAddr>,
     connecting: Connecting,
 ) -> Option<Place> {
+    let who = connecting.handle();
     let (mut accepted, mut closed) = (pin!(connecting.accepted()), pin!(hall.closed()));
     let result = poll_fn(|context| match accepted.as_mut().poll(context) {
         Poll::Pending if closed.as_mut().poll(context).is_ready() => Poll::Ready(None),
@@ -484,7 +591,8 @@ async fn greet(
             None
         }
         Some(Some(Err(error))) => {
-            hall.refuse(peer, error);
+            let error = AcceptError::new(peer, error).of_known_peer(who.knows_peer());
+            hall.turn_away(error);
             Some(place)
         }
     }

@@ -1,14 +1,16 @@
 //! The links of a listener as a stream.
 
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use event_listener::EventListener;
 use futures_core::{FusedStream, Stream};
 
 use crate::accept::AcceptError;
+use crate::hall::Hall;
 use crate::link::Link;
 use crate::listener::Listener;
+use crate::wakers::Waiting;
 
 /// The peers that a listener accepts or refuses, as [`Listener::incoming`] gives them. Ends when
 /// the listener is closed.
@@ -17,17 +19,17 @@ use crate::listener::Listener;
 #[derive(Debug)]
 #[must_use = "streams do nothing unless they are polled"]
 pub struct Incoming<'l, A> {
-    listener: &'l Listener<A>,
-    waiting: Option<EventListener>,
+    waiting: Waiting<&'l Hall>,
     ended: bool,
+    address: PhantomData<&'l A>,
 }
 
 impl<'l, A> Incoming<'l, A> {
     pub(crate) fn of(listener: &'l Listener<A>) -> Self {
         Self {
-            listener,
-            waiting: None,
+            waiting: listener.hall().waiting(),
             ended: false,
+            address: PhantomData,
         }
     }
 }
@@ -39,19 +41,9 @@ impl<A> Stream for Incoming<'_, A> {
         if self.ended {
             return Poll::Ready(None);
         }
-        loop {
-            if let Some(waiting) = &mut self.waiting {
-                ready!(Pin::new(waiting).poll(context));
-            }
-            match self.listener.hall().next_or_listen() {
-                Ok(next) => {
-                    self.waiting = None;
-                    self.ended = next.is_none();
-                    return Poll::Ready(next);
-                }
-                Err(waiting) => self.waiting = Some(waiting),
-            }
-        }
+        let next = ready!(Hall::poll_next(&mut self.waiting, context));
+        self.ended = next.is_none();
+        Poll::Ready(next)
     }
 }
 

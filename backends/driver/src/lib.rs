@@ -10,21 +10,27 @@
 //!
 //! # Map
 //!
-//! `establish` leads from a transport connection to a [`Link`]; `driver` keeps it connected;
+//! `establish` leads from a transport connection to a [`Connecting`], and that to a [`Link`]; `driver`
+//! keeps it connected;
 //! `connection` moves the bytes of one connection; `registry` knows which link a returning peer
-//! belongs to; `shared` is the state under the lock and decides whom to wake; `wakers` knows who
-//! waits; `sender`, `receiver`, `receipt`, `link` and `listener` are the handles; `sink`, `stream`
+//! belongs to; `shared` is the state under the lock and decides whom to wake; `lock` has that
+//! done once it is released; `wakers` knows who waits; `status` is what a link tells about itself; `sender`, `receiver`, `receipt`, `link` and `listener` are the handles; `sink`, `stream`
 //! and `callback` are their other forms; `hall` is where a listener's connections are until they are
-//! accepted, `serve` takes them, `accept` has the limits, `admission` the application's word; `open` connects to one of several
-//! addresses; `alarm` makes a [`Timer`] of futures that sleep; `unix` has the files of Unix sockets,
+//! accepted, `serve` takes them, `accept` has the limits, `admission` the application's word, `quota` bounds what the log hears of
+//! strangers; `address` is a host and a port,
+//! `open` connects to one of several addresses, `reach` does so again and again, `bind` listens on
+//! several; `clock` says what time it is, `alarm` makes a [`Timer`] of futures that sleep; `unix` has the files of Unix sockets,
 //! `memory` connections within a process; `error` says what handles can't do. [`secure`] is apart
 //! from all of these: streams of bytes with the same pins, and no link.
 
 mod accept;
+mod address;
 mod admission;
 mod alarm;
+mod bind;
 mod callback;
 mod clock;
+mod connecting;
 mod connection;
 mod driver;
 mod error;
@@ -34,8 +40,12 @@ mod incoming;
 mod key_log;
 mod link;
 mod listener;
+mod lock;
 mod memory;
 mod open;
+mod parts;
+mod quota;
+mod reach;
 mod receipt;
 mod receiver;
 mod registry;
@@ -45,6 +55,7 @@ mod serve;
 mod shared;
 mod sink;
 mod socket;
+mod status;
 mod stream;
 #[cfg(unix)]
 mod unix;
@@ -52,19 +63,23 @@ mod wakers;
 
 pub use accept::{
     AcceptError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_HALF_OPEN_PER_ADDRESS, DEFAULT_LINKS,
-    DEFAULT_PER_ADDRESS, Drained, Limits,
+    DEFAULT_LOG_LINES, DEFAULT_PER_ADDRESS, Drained, Limits,
 };
+pub use address::{Address, AddressError, AddressFault};
 pub use admission::{Admission, Arrival};
 pub use alarm::Alarm;
+pub use bind::{AcceptAny, accept_any, bind};
+pub use clock::Clock;
+pub use connecting::{ConnectHandle, Connecting};
 pub use driver::{Dial, Dialer, Driver, Never, READ, Timer, Transport};
 pub use error::{ChannelError, LinkError, RecvError, SendError};
-pub use establish::{Connecting, Setup};
+pub use establish::Setup;
 pub use hall::{Doors, Guest, Served};
 pub use incoming::Incoming;
 pub use link::{Link, Report};
 pub use listener::Listener;
 pub use memory::{Memory, memory};
-pub use open::{ATTEMPT_DELAY, at, open};
+pub use open::{ATTEMPT_DELAY, at, open, refuse_self};
 pub use receipt::{BatchReceipt, Receipt};
 pub use receiver::{Delivery, ManualReceiver, Receiver};
 pub use registry::Registry;
@@ -74,8 +89,9 @@ pub use serve::serve;
 pub use shared::LinkEvent;
 pub use sink::{MessageSink, SinkError};
 pub use socket::prepare_socket;
+pub use status::{Addressed, Addresses, FailedAttempt, Status, TransportAddress};
 #[cfg(unix)]
-pub use unix::{UnixPath, bind_unix};
+pub use unix::{UnixPath, bind_unix, lasting};
 
 pub use countersign_capture as capture;
 pub use countersign_core as core;
@@ -84,18 +100,19 @@ pub use countersign_endpoint as endpoint;
 /// What the crates of the backends hand on to their users.
 pub mod api {
     pub use crate::{
-        BatchReceipt, Incoming, Link, Listener, ManualReceiver, MessageSink, Receipt, Receiver,
-        Sender, SinkError, capture, core, endpoint,
+        BatchReceipt, Connecting, Incoming, Link, Listener, ManualReceiver, MessageSink, Receipt,
+        Receiver, Sender, SinkError, capture, core, endpoint,
     };
     pub use common::*;
 
     /// The same for handles that wait and for handles that block.
     pub mod common {
         pub use crate::{
-            AcceptError, Admission, Arrival, ChannelError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN,
-            DEFAULT_HALF_OPEN_PER_ADDRESS, DEFAULT_HANDSHAKE_LIMIT, DEFAULT_LINKS,
-            DEFAULT_PER_ADDRESS, DEFAULT_SHUTDOWN_LIMIT, Delivery, Drained, Limits, LinkError,
-            LinkEvent, Outgoing, RecvError, Report, SendError, Setup, StreamSetup,
+            AcceptError, Address, AddressError, AddressFault, Admission, Arrival, ChannelError,
+            ConnectHandle, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_HALF_OPEN_PER_ADDRESS,
+            DEFAULT_HANDSHAKE_LIMIT, DEFAULT_LINKS, DEFAULT_LOG_LINES, DEFAULT_PER_ADDRESS,
+            DEFAULT_SHUTDOWN_LIMIT, Delivery, Drained, FailedAttempt, Limits, LinkError, LinkEvent,
+            Outgoing, RecvError, Report, SendError, Setup, Status, StreamSetup, TransportAddress,
         };
     }
 }

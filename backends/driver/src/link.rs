@@ -10,11 +10,13 @@ use countersign_core::{
 };
 use countersign_endpoint::{Fingerprint, Peer};
 
+use crate::connecting::connect_now;
 use crate::error::{ChannelError, LinkError};
 use crate::receiver::{ManualReceiver, Receiver};
 use crate::registry::Unaccepted;
 use crate::sender::Sender;
 use crate::shared::{Handle, LinkEvent, State};
+use crate::status::Status;
 use crate::wakers::{Awaited, Waiting};
 
 /// One end of a link that is up.
@@ -123,6 +125,20 @@ impl Link {
     #[must_use]
     pub fn report(&self) -> Report {
         self.with(|state| report(state))
+    }
+
+    /// How the link stands: addresses, peer, since when it is connected or not, what is queued, and
+    /// counts. A picture of one moment, for people and for their instruments.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status::of(&self.handle.0)
+    }
+
+    /// Connects again at once, where this end waits before its next attempt
+    /// ([`Reconnect`](countersign_core::Reconnect)): for programs that know of a network that is back.
+    /// True if there was such a wait. The row of failures goes on, so the waits grow as before.
+    pub fn connect_now(&self) -> bool {
+        connect_now(&self.handle.0)
     }
 
     /// Why the link has ended, if it has.

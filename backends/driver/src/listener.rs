@@ -1,8 +1,9 @@
 //! The application's handle of a listener.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::accept::{AcceptError, Drained, Limits};
 use crate::establish::Setup;
@@ -25,7 +26,8 @@ use crate::link::Link;
 /// all in order, use [`Listener::drain`].
 #[derive(Debug)]
 pub struct Listener<A = SocketAddr> {
-    address: A,
+    /// One at least.
+    addresses: Vec<A>,
     hall: Arc<Hall>,
 }
 
@@ -33,18 +35,31 @@ impl<A> Listener<A> {
     /// A listener at this address, for [`serve`](crate::serve) to accept its connections.
     #[must_use]
     pub fn new(address: A, setup: Setup, limits: Limits) -> (Self, Doors) {
-        let hall = Hall::new(limits);
-        let doors = Doors::new(hall.clone(), setup);
-        (Self { address, hall }, doors)
+        Self::at(vec![address], setup, limits)
     }
 
-    /// The address that it listens on.
+    /// A listener at all of these addresses, of which there has to be one at least.
+    #[must_use]
+    pub fn at(addresses: Vec<A>, setup: Setup, limits: Limits) -> (Self, Doors) {
+        debug_assert!(!addresses.is_empty());
+        let hall = Hall::new(limits, setup.clock());
+        let doors = Doors::new(hall.clone(), setup);
+        (Self { addresses, hall }, doors)
+    }
+
+    /// The address that it listens on; the first of several.
     #[must_use]
     pub fn local_addr(&self) -> A
     where
         A: Clone,
     {
-        self.address.clone()
+        self.addresses[0].clone()
+    }
+
+    /// The addresses that it listens on: several where it was told a name that has several.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[A] {
+        &self.addresses
     }
 
     /// Waits for the next peer that was accepted, or refused.
@@ -60,6 +75,19 @@ impl<A> Listener<A> {
     pub async fn accept(&self) -> Result<Link, AcceptError> {
         let next = self.hall.next().await;
         next.unwrap_or_else(|| Err(AcceptError::closed()))
+    }
+
+    /// Tells the log of a connection that did not become a link, as a warning, as long as there are not
+    /// too many about strangers ([`Limits::log_lines`]): who has nothing else to do with what
+    /// [`Listener::accept`] gives, gives it here. Anybody who can reach a listener can have as many
+    /// connections refused as they like.
+    pub fn log(&self, error: &AcceptError) {
+        self.log_as(error, error);
+    }
+
+    /// As [`Listener::log`], in other words.
+    pub fn log_as(&self, error: &AcceptError, words: impl Display) {
+        self.hall.log(error, &words);
     }
 
     /// What [`Listener::accept`] gives, one after the other, as a stream that ends when the listener
@@ -106,7 +134,7 @@ impl<A> Listener<A> {
     /// dropping the listener cuts it short. A future that is never polled drains nothing.
     pub async fn drain(&self, limit: Duration) -> Drained {
         // A limit beyond what the clock can name is none.
-        let until = Instant::now().checked_add(limit);
+        let until = self.hall.clock.of_timers().checked_add(limit);
         self.hall.end(Phase::Draining { until });
         self.hall.registry.drain();
         self.hall.left().await

@@ -9,6 +9,8 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use socket2::{SockAddr, SockRef};
+
 use crate::driver::Timer;
 
 /// How long an attempt has before the next address is tried beside it (RFC 8305, section 5).
@@ -22,6 +24,9 @@ pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// and 5). The look-up, and after it all attempts together, may take `limit` each. Unlike the RFC
 /// proposes, attempts begin when all addresses are known, since that is how systems look names up.
 ///
+/// A connection of this machine to itself, see [`refuse_self`], is refused like one that nobody
+/// takes.
+///
 /// # Errors
 ///
 /// What each address answered, when none was to be had; that of the look-up; or `TimedOut`.
@@ -33,27 +38,83 @@ pub async fn open<S, F, T: Timer>(
 ) -> io::Result<S>
 where
     F: Future<Output = io::Result<S>>,
+    for<'s> SockRef<'s>: From<&'s S>,
 {
+    let addresses = look_up(lookup, limit, &mut timer).await?;
+    let (opened, _) = race(in_turn(addresses), limit, timer, connect).await;
+    opened.map(|(_, stream)| stream)
+}
+
+/// Finds addresses, within a time limit.
+pub(crate) async fn look_up<T: Timer>(
+    lookup: impl Future<Output = io::Result<Vec<SocketAddr>>>,
+    limit: Duration,
+    timer: &mut T,
+) -> io::Result<Vec<SocketAddr>> {
     let mut lookup = pin!(lookup);
-    let until = Instant::now().checked_add(limit);
-    let addresses = poll_fn(|context| match lookup.as_mut().poll(context) {
-        Poll::Pending if is_past(&mut timer, context, until) => Poll::Ready(Err(io::Error::new(
+    let until = timer.now().checked_add(limit);
+    poll_fn(|context| match lookup.as_mut().poll(context) {
+        Poll::Pending if is_past(timer, context, until) => Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,
             "looking the name up took too long",
         ))),
         result => result,
     })
-    .await?;
+    .await
+}
+
+/// Opens a connection to the first of these addresses that answers; also tells which have had their
+/// turn: the one that has answered, and those that have failed.
+pub(crate) async fn race<S, F, T: Timer>(
+    addresses: VecDeque<SocketAddr>,
+    limit: Duration,
+    timer: T,
+    connect: impl FnMut(SocketAddr) -> F,
+) -> (io::Result<(SocketAddr, S)>, Vec<SocketAddr>)
+where
+    F: Future<Output = io::Result<S>>,
+    for<'s> SockRef<'s>: From<&'s S>,
+{
     let mut race = Race {
-        waiting: in_turn(addresses),
+        waiting: addresses,
         attempts: Vec::new(),
+        had: Vec::new(),
         failures: Vec::new(),
         next: None,
-        until: Instant::now().checked_add(limit),
+        until: timer.now().checked_add(limit),
         connect,
         timer,
     };
-    poll_fn(|context| race.poll(context)).await
+    let opened = poll_fn(|context| race.poll(context)).await;
+    (opened, race.had)
+}
+
+/// Refuses a TCP connection of this machine to itself: from and to one address and port.
+///
+/// That is what an end makes that waits for a listener on its own machine, at a port from which the
+/// system also takes those of connections: two that open a connection to each other at the same
+/// moment get one (RFC 9293, section 3.5), and so does one that opens it to its own port. Nobody else
+/// is there, and the listener would find its port taken.
+///
+/// # Errors
+///
+/// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused), as without the coincidence.
+pub fn refuse_self(socket: &SockRef<'_>) -> io::Result<()> {
+    let address = |address: io::Result<SockAddr>| address.ok()?.as_socket();
+    let ends = (address(socket.local_addr()), address(socket.peer_addr()));
+    // One that has neither by now has other troubles, which its next use tells.
+    let (Some(local), Some(peer)) = ends else {
+        return Ok(());
+    };
+    if (local.ip(), local.port()) != (peer.ip(), peer.port()) {
+        return Ok(());
+    }
+    // Without the wait for stragglers, which would keep the port taken: there is nobody to send any.
+    let _ = socket.set_linger(Some(Duration::ZERO));
+    Err(io::Error::new(
+        io::ErrorKind::ConnectionRefused,
+        "nobody listens there, and the connection came back to this end",
+    ))
 }
 
 /// Names the address in an error: of several, or in a log, it is not known otherwise.
@@ -67,7 +128,7 @@ fn is_past(timer: &mut impl Timer, context: &mut Context<'_>, moment: Option<Ins
 }
 
 /// Addresses with the families taking turns, beginning with that of the first.
-fn in_turn(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
+pub(crate) fn in_turn(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (ours, others): (Vec<_>, Vec<_>) = addresses
         .into_iter()
@@ -86,6 +147,8 @@ fn in_turn(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
 struct Race<F, C, T> {
     waiting: VecDeque<SocketAddr>,
     attempts: Vec<(SocketAddr, Pin<Box<F>>)>,
+    /// The addresses that have had their turn.
+    had: Vec<SocketAddr>,
     failures: Vec<io::Error>,
     /// When the next address has its turn; `None`: now.
     next: Option<Instant>,
@@ -99,16 +162,17 @@ where
     F: Future<Output = io::Result<S>>,
     C: FnMut(SocketAddr) -> F,
     T: Timer,
+    for<'s> SockRef<'s>: From<&'s S>,
 {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<S>> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<(SocketAddr, S)>> {
         loop {
-            if let Some(stream) = self.poll_attempts(context) {
-                return Poll::Ready(Ok(stream));
+            if let Some(opened) = self.poll_attempts(context) {
+                return Poll::Ready(Ok(opened));
             }
             if self.attempts.is_empty() && self.waiting.is_empty() {
                 return Poll::Ready(Err(self.failure()));
             }
-            let now = Instant::now();
+            let now = self.timer.now();
             if self.until.is_some_and(|until| until <= now) {
                 return Poll::Ready(Err(self.time_out()));
             }
@@ -129,13 +193,22 @@ where
     }
 
     /// Sees how the attempts are doing. Where one has failed, the next address need not wait.
-    fn poll_attempts(&mut self, context: &mut Context<'_>) -> Option<S> {
+    fn poll_attempts(&mut self, context: &mut Context<'_>) -> Option<(SocketAddr, S)> {
         let mut index = 0;
         while let Some((address, attempt)) = self.attempts.get_mut(index) {
-            match attempt.as_mut().poll(context) {
-                Poll::Ready(Ok(stream)) => return Some(stream),
+            let address = *address;
+            let opened = attempt.as_mut().poll(context);
+            let opened = opened.map(|opened| {
+                let stream = opened?;
+                refuse_self(&SockRef::from(&stream)).map(|()| stream)
+            });
+            if opened.is_ready() {
+                self.had.push(address);
+            }
+            match opened {
+                Poll::Ready(Ok(stream)) => return Some((address, stream)),
                 Poll::Ready(Err(error)) => {
-                    self.failures.push(at(*address, &error));
+                    self.failures.push(at(address, &error));
                     drop(self.attempts.remove(index));
                     self.next = None;
                 }
@@ -155,8 +228,13 @@ where
     }
 
     fn time_out(&mut self) -> io::Error {
-        let silent = self.attempts.drain(..).map(|(address, _)| address);
-        for address in silent.chain(self.waiting.drain(..)) {
+        let silent: Vec<_> = self
+            .attempts
+            .drain(..)
+            .map(|(address, _)| address)
+            .collect();
+        self.had.extend(&silent);
+        for address in silent.into_iter().chain(self.waiting.drain(..)) {
             self.failures
                 .push(at(address, &io::ErrorKind::TimedOut.into()));
         }

@@ -1,32 +1,56 @@
 //! The links of one listener: how many there are, which of them a returning peer belongs to, and
 //! how they all end.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::future::poll_fn;
+use std::sync::{Arc, Weak};
+use std::task::Poll;
 
 use countersign_core::{EndReason, GoneSession, Link, PeerId, SessionId, Sessions, Visit};
-use event_listener::Event;
 
 use crate::accept::{Drained, Limits};
+use crate::lock::{Later, Lock, Locked};
 use crate::shared::Shared;
+use crate::wakers::{Waiting, Waits, WakerSet};
 
 /// Which link of a listener has which session.
 ///
 /// Its lock is taken while a link's is held, and never the other way round.
 #[derive(Debug)]
 pub struct Registry {
-    links: Mutex<Links>,
+    links: Lock<Links>,
     limits: Limits,
-    /// The last link has ended.
-    emptied: Event,
 }
 
 #[derive(Debug)]
-struct Links {
+pub(crate) struct Links {
     sessions: Sessions<Weak<Shared>>,
     places_taken: usize,
     unaccepted: usize,
     /// Once the links are to end: how they have.
     drained: Option<Drained>,
+    /// Who waits for the last link to end.
+    emptied: WakerSet,
+    later: Later,
+}
+
+impl Locked for Links {
+    fn later(&mut self) -> &mut Later {
+        &mut self.later
+    }
+}
+
+impl Waits for Registry {
+    type State = Links;
+    /// The end of the last link.
+    type Awaited = ();
+
+    fn with<R>(&self, work: impl FnOnce(&mut Links) -> R) -> R {
+        self.links.with(work)
+    }
+
+    fn wakers(links: &mut Links, (): ()) -> &mut WakerSet {
+        &mut links.emptied
+    }
 }
 
 /// A link's place among those of its listener, from its admission until it has ended.
@@ -42,89 +66,94 @@ impl Registry {
     #[must_use]
     pub fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
-            links: Mutex::new(Links {
+            links: Lock::new(Links {
                 sessions: Sessions::new(limits.sessions),
                 places_taken: 0,
                 unaccepted: 0,
                 drained: None,
+                emptied: WakerSet::default(),
+                later: Later::default(),
             }),
             limits,
-            emptied: Event::new(),
         })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Links> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the places of another link, or tells why there are none.
     pub(crate) fn admit(self: &Arc<Self>) -> Result<(Place, Unaccepted), String> {
         let Limits { links, backlog, .. } = self.limits;
-        let mut state = self.lock();
-        if state.drained.is_some() {
-            return Err("the listener takes no more links, it is about to go".to_owned());
-        }
-        if state.places_taken >= links.max(1) {
-            return Err(format!(
-                "the listener has all the links that it takes, {links}"
-            ));
-        }
-        if state.unaccepted >= backlog.max(1) {
-            return Err(format!(
-                "as many links as may wait to be accepted do so, {backlog}"
-            ));
-        }
-        state.places_taken += 1;
-        state.unaccepted += 1;
+        self.links.with(|state| {
+            if state.drained.is_some() {
+                return Err("the listener takes no more links, it is about to go".to_owned());
+            }
+            if state.places_taken >= links.max(1) {
+                return Err(format!(
+                    "the listener has all the links that it takes, {links}"
+                ));
+            }
+            if state.unaccepted >= backlog.max(1) {
+                return Err(format!(
+                    "as many links as may wait to be accepted do so, {backlog}"
+                ));
+            }
+            state.places_taken += 1;
+            state.unaccepted += 1;
+            Ok(())
+        })?;
         Ok((Place(self.clone()), Unaccepted(self.clone())))
     }
 
     /// A link has its session; true when all are to end, so this one as well.
     pub(crate) fn add(&self, link: &Link, shared: Weak<Shared>) -> bool {
-        let mut links = self.lock();
-        links.sessions.add(link.session(), link.peer(), shared);
-        links.drained.is_some()
+        self.links.with(|links| {
+            links.sessions.add(link.session(), link.peer(), shared);
+            links.drained.is_some()
+        })
     }
 
     /// The links to which a visitor may belong.
     pub(crate) fn candidates(&self, visit: Visit, peer: Option<PeerId>) -> Vec<Arc<Shared>> {
-        let links = self.lock();
-        let candidates = links.sessions.candidates(visit, peer);
-        candidates.filter_map(Weak::upgrade).collect()
+        self.links.with(|links| {
+            let candidates = links.sessions.candidates(visit, peer);
+            candidates.filter_map(Weak::upgrade).collect()
+        })
     }
 
     /// A link has lost its connection; gives back one for which there is no room any more.
     pub(crate) fn lost(&self, id: SessionId) -> Option<Arc<Shared>> {
-        self.lock().sessions.lost(id).and_then(Weak::upgrade)
+        self.links
+            .with(|links| links.sessions.lost(id).and_then(Weak::upgrade))
     }
 
     pub(crate) fn resumed(&self, id: SessionId) {
-        self.lock().sessions.resumed(id);
+        self.links.with(|links| links.sessions.resumed(id));
     }
 
     pub(crate) fn remove(&self, link: &Link) {
-        let mut links = self.lock();
-        if links.sessions.remove(link.gone_session())
-            && let Some(drained) = &mut links.drained
-        {
-            let orderly = link.end_reason().is_some_and(EndReason::is_closed);
-            drained.orderly += usize::from(orderly);
-            drained.cut_short += usize::from(!orderly);
-        }
+        self.links.with(|links| {
+            if links.sessions.remove(link.gone_session())
+                && let Some(drained) = &mut links.drained
+            {
+                let orderly = link.end_reason().is_some_and(EndReason::is_closed);
+                drained.orderly += usize::from(orderly);
+                drained.cut_short += usize::from(!orderly);
+            }
+        });
     }
 
     pub(crate) fn gone(&self, id: SessionId, peer: Option<PeerId>) -> Option<GoneSession> {
-        self.lock().sessions.gone(id, peer).cloned()
+        self.links
+            .with(|links| links.sessions.gone(id, peer).cloned())
     }
 
     fn all(&self) -> Vec<Arc<Shared>> {
-        let links = self.lock();
-        links.sessions.links().filter_map(Weak::upgrade).collect()
+        self.links
+            .with(|links| links.sessions.links().filter_map(Weak::upgrade).collect())
     }
 
     /// Begins to close all links; there are no new ones from here on.
     pub(crate) fn drain(&self) {
-        self.lock().drained.get_or_insert_default();
+        self.links
+            .with(|links| _ = links.drained.get_or_insert_default());
         for shared in self.all() {
             shared.start_close();
         }
@@ -132,14 +161,14 @@ impl Registry {
 
     /// Waits until there are no links.
     pub(crate) async fn drained(&self) {
-        loop {
-            // Hears of everything from here on, so nothing is missed in between.
-            let emptied = self.emptied.listen();
-            if self.lock().places_taken == 0 {
-                return;
-            }
-            emptied.await;
-        }
+        let mut waiting = Waiting::new(self, ());
+        poll_fn(|context| {
+            waiting.poll(context, |links| match links.places_taken {
+                0 => Poll::Ready(()),
+                _ => Poll::Pending,
+            })
+        })
+        .await;
     }
 
     /// Ends what has not ended by itself, and says how all of them have.
@@ -147,25 +176,24 @@ impl Registry {
         for shared in self.all() {
             shared.abandon();
         }
-        self.lock().drained.unwrap_or_default()
+        self.links.with(|links| links.drained.unwrap_or_default())
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut links = self.0.lock();
-        links.places_taken -= 1;
-        let is_last = links.places_taken == 0;
-        drop(links);
-        if is_last {
-            self.0.emptied.notify(usize::MAX);
-        }
+        self.0.links.with(|links| {
+            links.places_taken -= 1;
+            if links.places_taken == 0 {
+                links.emptied.wake_all(&mut links.later);
+            }
+        });
     }
 }
 
 impl Drop for Unaccepted {
     fn drop(&mut self) {
-        self.0.lock().unaccepted -= 1;
+        self.0.links.with(|links| links.unaccepted -= 1);
     }
 }
 

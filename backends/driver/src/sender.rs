@@ -5,10 +5,11 @@ use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant as StdInstant;
+use std::time::{Duration, Instant as StdInstant};
 
-use countersign_core::{Bytes, ChannelId, Sequence};
+use countersign_core::{Bytes, ChannelId, Instant, Sequence};
 
+use crate::clock::Clock;
 use crate::error::SendError;
 use crate::receipt::{BatchReceipt, OpenBatch, Receipt, Receipts};
 use crate::shared::{Channel, Handle, Shared, State};
@@ -17,16 +18,41 @@ use crate::wakers::{Awaited, Waiting};
 /// A message on its way to [`Sender::send`], with an expiry if it has one.
 ///
 /// ```
-/// use std::time::{Duration, Instant};
+/// use std::time::Duration;
 /// use countersign_driver::Outgoing;
 ///
-/// let stop = Outgoing::from("stop").expires(Instant::now() + Duration::from_millis(200));
+/// let stop = Outgoing::from("stop").expires_in(Duration::from_millis(200));
 /// # let _ = stop;
 /// ```
 #[derive(Clone)]
 pub struct Outgoing {
     message: Bytes,
-    expires: Option<StdInstant>,
+    expires: Option<Expiry>,
+}
+
+/// When a message is late.
+#[derive(Clone, Copy, Debug)]
+enum Expiry {
+    /// At a moment of the standard library's clock.
+    Moment(StdInstant),
+    /// So long after somebody said so, by the machine's clock.
+    After { said: Instant, time: Duration },
+    /// At a moment of the link's clock.
+    OfLink(Instant),
+}
+
+impl Expiry {
+    /// The moment for a link with this clock.
+    fn at(self, clock: &Clock) -> Instant {
+        match self {
+            Self::Moment(moment) => clock.at(moment),
+            Self::After { said, time } => {
+                let over = Clock::default().now().saturating_since(said);
+                clock.now() + time.saturating_sub(over)
+            }
+            Self::OfLink(moment) => moment,
+        }
+    }
 }
 
 impl fmt::Debug for Outgoing {
@@ -40,17 +66,31 @@ impl fmt::Debug for Outgoing {
 }
 
 impl Outgoing {
-    /// Drops the message, with the verdict `Expired`, if it is not on the wire by then.
+    /// Drops the message, with the verdict `Expired`, if it is not on the wire after this time,
+    /// which begins now. It goes on while the machine sleeps (`docs/backends.md`, Time).
     #[must_use]
-    pub fn expires(mut self, moment: StdInstant) -> Self {
-        self.expires = Some(moment);
+    pub fn expires_in(mut self, time: Duration) -> Self {
+        let said = Clock::default().now();
+        self.expires = Some(Expiry::After { said, time });
         self
     }
 
-    /// The message, and by when it is to be on the wire.
+    /// Drops the message, with the verdict `Expired`, if it is not on the wire by then.
+    ///
+    /// What is left until then stands still while the machine sleeps, where the standard library's
+    /// clock does: as long as the message was not accepted, by a full channel say. See
+    /// [`Outgoing::expires_in`].
     #[must_use]
-    pub fn into_parts(self) -> (Bytes, Option<StdInstant>) {
-        (self.message, self.expires)
+    pub fn expires(mut self, moment: StdInstant) -> Self {
+        self.expires = Some(Expiry::Moment(moment));
+        self
+    }
+
+    /// The message, and by when, by this clock, it is to be on the wire.
+    #[must_use]
+    pub fn into_parts(self, clock: &Clock) -> (Bytes, Option<Instant>) {
+        let expires = self.expires.map(|expiry| expiry.at(clock));
+        (self.message, expires)
     }
 
     pub(crate) fn into_message(self) -> Bytes {
@@ -91,7 +131,9 @@ impl Sender {
     /// The message comes back when the channel can't take it: too large, or the link is closing
     /// or has ended.
     pub async fn send(&self, message: impl Into<Outgoing>) -> Result<Receipt, SendError> {
-        let mut message = Some(message.into());
+        let outgoing = message.into();
+        self.handle.0.parts.heed(outgoing.message.len());
+        let mut message = Some(outgoing);
         let mut waiting = self.waiting();
         poll_fn(|context| {
             waiting.poll(context, |state| {
@@ -112,13 +154,15 @@ impl Sender {
         let Some(outgoing) = message.take() else {
             return Poll::Pending;
         };
-        let expires = outgoing.expires;
+        let expires = outgoing.expires.map(|expiry| match expiry {
+            Expiry::After { .. } => Expiry::OfLink(expiry.at(&self.handle.0.clock)),
+            expiry => expiry,
+        });
+        let message_with = |message| Outgoing { message, expires };
+        let outgoing = message_with(outgoing.message);
         match self.accept(state, outgoing, note) {
             Err(error) if error.is_blocked() => {
-                *message = Some(Outgoing {
-                    message: error.into_message(),
-                    expires,
-                });
+                *message = Some(message_with(error.into_message()));
                 Poll::Pending
             }
             result => Poll::Ready(result),
@@ -131,6 +175,9 @@ impl Sender {
         message: &mut Option<Outgoing>,
         note: impl FnOnce(&mut Receipts, Sequence) -> R,
     ) -> Poll<Result<R, SendError>> {
+        if let Some(outgoing) = &message {
+            self.handle.0.parts.heed(outgoing.message.len());
+        }
         self.handle
             .0
             .with(|state| self.poll_accept(state, message, note))
@@ -143,6 +190,7 @@ impl Sender {
     /// As for [`Sender::send`], and [`SendError::is_blocked`] when there is no room.
     pub fn try_send(&self, message: impl Into<Outgoing>) -> Result<Receipt, SendError> {
         let outgoing = message.into();
+        self.handle.0.parts.heed(outgoing.message.len());
         self.handle
             .0
             .with(|state| self.accept(state, outgoing, Receipts::single))
@@ -165,6 +213,10 @@ impl Sender {
         &self,
         messages: &mut VecDeque<Bytes>,
     ) -> Result<BatchReceipt, SendError> {
+        if self.handle.0.parts.matter() {
+            let longest = messages.iter().map(Bytes::len).max();
+            self.handle.0.parts.heed(longest.unwrap_or(0));
+        }
         let mut batch = Some(OpenBatch::new());
         let mut waiting = self.waiting();
         poll_fn(|context| {
@@ -221,10 +273,8 @@ impl Sender {
         outgoing: Outgoing,
         note: impl FnOnce(&mut Receipts, Sequence) -> R,
     ) -> Result<R, SendError> {
-        let expires = outgoing
-            .expires
-            .map(|moment| self.handle.0.clock.at(moment));
-        match state.link.send(self.channel, outgoing.message, expires) {
+        let (message, expires) = outgoing.into_parts(&self.handle.0.clock);
+        match state.link.send(self.channel, message, expires) {
             Ok(sequence) => Ok(note(&mut self.channel(state).receipts, sequence)),
             Err(not_sent) => Err(SendError::new(not_sent, state.error())),
         }

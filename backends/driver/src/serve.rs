@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::driver::Timer;
 use crate::error::LinkError;
@@ -76,7 +76,7 @@ async fn accept_all<S, F, T: Timer>(
                 continue;
             }
             Err(error) => {
-                pauses.pause(&error).await;
+                pauses.pause(&error, &hall).await;
                 continue;
             }
         };
@@ -88,10 +88,10 @@ async fn accept_all<S, F, T: Timer>(
             }
         };
         if let Err(error) = start(stream, guest) {
-            pauses.pause(&error).await;
+            pauses.pause(&error, &hall).await;
             hall.refuse(peer, LinkError::transport(error));
         } else {
-            pauses.end();
+            pauses.end(&hall);
         }
     }
 }
@@ -135,18 +135,19 @@ impl<T: Timer> Pauses<T> {
         Self { timer, next: None }
     }
 
-    async fn pause(&mut self, error: &io::Error) {
-        if self.next.is_none() {
+    async fn pause(&mut self, error: &io::Error, hall: &Hall) {
+        // Whoever takes the last descriptor again and again is a stranger too.
+        if self.next.is_none() && hall.may_warn(false) {
             tracing::warn!(%error, "no connection can be accepted; trying again from time to time");
         }
         let pause = self.next.unwrap_or(FIRST_PAUSE);
         self.next = Some((2 * pause).min(LONGEST_PAUSE));
-        let until = Instant::now() + pause;
+        let until = self.timer.now() + pause;
         poll_fn(|context| self.timer.poll_until(context, until)).await;
     }
 
-    fn end(&mut self) {
-        if self.next.take().is_some() {
+    fn end(&mut self, hall: &Hall) {
+        if self.next.take().is_some() && hall.may_warn(false) {
             tracing::info!("connections are accepted again");
         }
     }

@@ -1,20 +1,23 @@
 //! What the handles of a link and its driver share.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use countersign_core::{
     ChannelId, CloseMode, CloseReason, EndReason, Event, Instant, Life, Link, Loss, Mode, Role,
     SessionLoss, TakeOver, VerdictKind, close,
 };
-use countersign_endpoint::{Explanation, LinkAccess, Peer, Security, SecurityError};
+use countersign_endpoint::{Explanation, FailureKind, LinkAccess, Peer, Security, SecurityError};
 
 use crate::clock::Clock;
 use crate::error::LinkError;
+use crate::lock::{Later, Lock, Locked};
+use crate::parts::Parts;
 use crate::receipt::Receipts;
 use crate::registry::{Place, Registry, Unaccepted};
-use crate::wakers::{Awaited, WakerSet};
+use crate::status::{Addresses, Failure};
+use crate::wakers::{Awaited, Waits, WakerSet};
 
 /// Something that happened to a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +28,8 @@ pub enum LinkEvent {
         /// The channel's name.
         channel: String,
     },
-    /// The peer has begun to close the link.
+    /// The peer has begun to close the link. [`Link::peer_closes`](crate::Link::peer_closes) has what
+    /// it says.
     PeerClosing,
     /// The connection was lost. The link waits for the next one, and keeps everything.
     Lost {
@@ -73,47 +77,55 @@ pub(crate) struct State {
     /// Whoever waits for the link to connect, to end or to tell something.
     pub(crate) wakers: WakerSet,
     pub(crate) connected: bool,
+    /// The number of the latest connection that has led to the peer.
+    arrived: u64,
     pub(crate) ended: bool,
     /// Its driver is gone, and with it the last connection: nothing more can be said.
     pub(crate) is_gone: bool,
     /// The application was told of a lost session, and not yet of the next one.
     session_lost: bool,
     /// Who the peer has proved to be on the latest connection.
-    peer: Option<Peer>,
+    pub(crate) peer: Option<Peer>,
     /// What calls it by its name.
     security: Security,
+    /// Where the ends of the latest transport connection are.
+    pub(crate) addresses: Addresses,
     pub(crate) explanation: Explanation,
-    /// What the log was last told of there being no connection.
-    logged: Option<String>,
+    /// What the log was told of there being no connection, since there was one.
+    logged: Vec<FailureKind>,
+    /// Why there is no connection, while there is none.
+    pub(crate) failure: Option<Failure>,
+    failures: u64,
     /// How often the link went over to another driver.
     pub(crate) driver_number: u64,
-    /// The driver, while it sleeps.
-    pub(crate) driver: Option<Waker>,
+    /// The driver, and whether it sleeps.
+    driver: Option<Waker>,
+    pub(crate) sleeps: bool,
     /// The transport takes nothing just now, so output is no reason to wake the driver.
     pub(crate) blocked: bool,
     /// When the driver wakes by itself.
     pub(crate) armed: Instant,
-    /// Whom to wake once the lock is released.
-    wakes: Vec<Waker>,
+    pub(crate) later: Later,
     /// The listener's links, this one among them.
     registry: Option<(Arc<Registry>, Weak<Shared>)>,
     /// The link's place among the listener's.
     place: Option<Place>,
     pub(crate) unaccepted: Option<Unaccepted>,
-    /// A link that has to go once the lock is released, since more wait than there is room for.
-    evicted: Option<Arc<Shared>>,
 }
 
 /// A link that several tasks or threads use.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    state: Mutex<State>,
+    state: Lock<State>,
+    pub(crate) parts: Parts,
     pub(crate) clock: Clock,
 }
 
 /// How many kinds of events an application may have to be told of, and how long the text of one is
 /// at most.
 const EVENTS: usize = 8;
+/// Of how many kinds of failures it is known that the log was told.
+const KINDS: usize = 16;
 const TEXT: usize = 1024;
 
 impl Shared {
@@ -121,10 +133,13 @@ impl Shared {
     pub(crate) const fn memory_bound(channels: usize) -> usize {
         let event = 3 * size_of::<LinkEvent>() + TEXT;
         // A channel's name may be told as silent.
-        size_of::<Self>() + channels * (size_of::<Channel>() + event) + EVENTS * event
+        let failures = 3 * KINDS * size_of::<FailureKind>() + 2 * TEXT;
+        size_of::<Self>() + channels * (size_of::<Channel>() + event) + EVENTS * event + failures
     }
 
-    pub(crate) fn new(link: Link, security: &Security) -> Arc<Self> {
+    pub(crate) fn new(mut link: Link, security: &Security, clock: &Clock) -> Arc<Self> {
+        link.keep_spent();
+        let parts = Parts::of(link.config());
         let channels = link
             .config()
             .channels()
@@ -137,33 +152,38 @@ impl Shared {
             events: VecDeque::new(),
             wakers: WakerSet::default(),
             connected: false,
+            arrived: 0,
             ended: false,
             is_gone: false,
             session_lost: false,
             peer: None,
+            addresses: Addresses::default(),
             security: security.clone(),
             explanation: Explanation::default(),
-            logged: None,
+            logged: Vec::new(),
+            failure: None,
+            failures: 0,
             driver_number: 0,
             driver: None,
+            sleeps: false,
             blocked: false,
             armed: Instant::ZERO,
-            wakes: Vec::new(),
+            later: Later::default(),
             registry: None,
             place: None,
             unaccepted: None,
-            evicted: None,
         };
         Arc::new(Self {
-            state: Mutex::new(state),
-            clock: Clock::start(),
+            state: Lock::new(state),
+            parts,
+            clock: clock.clone(),
         })
     }
 
     /// Makes the link one of a listener's, to which its peer can come back.
     pub(crate) fn register(self: &Arc<Self>, registry: &Arc<Registry>) {
         let entry = (registry.clone(), Arc::downgrade(self));
-        self.lock().registry = Some(entry);
+        self.state.with(|state| state.registry = Some(entry));
     }
 
     /// Hands this link's connection over to the one whose session its peer has named, and with it
@@ -178,47 +198,34 @@ impl Shared {
                 if result == TakeOver::Done {
                     state.driver_number += 1;
                     state.blocked = false;
-                    let driver = state.driver.take();
-                    state.wakes.extend(driver);
-                    state.explanation.clear();
+                    state.wake_driver();
+                    state.forget_explanation();
                     state.peer = visitor.peer.take();
+                    state.addresses = std::mem::take(&mut visitor.addresses);
                 }
                 (result, state.driver_number, state.link.connection())
             })
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Works on the state, then wakes whoever that concerns: handles whose wait is over, and the
-    /// driver if there is something to write or an earlier deadline.
+    /// Works on the state, then does what follows from that. Once the lock is released, those are
+    /// woken whom that concerns: handles whose wait is over, and the driver if there is something to
+    /// write or an earlier deadline.
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
-        let mut state = self.lock();
-        if state.driver.is_some() {
-            // The driver, which tells the link the time, may have slept for long.
-            state.link.handle_now(self.clock.now());
-        }
-        let result = work(&mut state);
-        state.dispatch();
-        if state.driver.is_some() && state.driver_is_needed() {
-            let driver = state.driver.take();
-            state.wakes.extend(driver);
-        }
-        if state.wakes.is_empty() && state.evicted.is_none() {
-            return result;
-        }
-        let wakes = std::mem::take(&mut state.wakes);
-        let evicted = state.evicted.take();
-        drop(state);
-        for waker in wakes {
-            waker.wake();
-        }
-        if let Some(evicted) = evicted {
-            evicted.evict();
-        }
-        result
+        self.state.with(|state| {
+            if state.sleeps {
+                // The driver, which tells the link the time, may have slept for long.
+                state.link.handle_now(self.clock.now());
+            }
+            let result = work(state);
+            state.dispatch();
+            if state.sleeps && state.driver_is_needed() {
+                state.wake_driver();
+            }
+            let spent = state.link.take_spent();
+            state.later.drop_spent(spent);
+            result
+        })
     }
 
     /// Begins to close the link, as its listener wants.
@@ -258,18 +265,20 @@ impl State {
                         self.tell(LinkEvent::NewSession);
                     }
                     self.connected = true;
-                    self.logged = None;
+                    self.arrived = self.link.connection();
+                    self.forget_failure();
                     if let Some((registry, shared)) = &self.registry {
                         let goes = registry.add(&self.link, shared.clone());
                         if goes {
                             self.go_away();
                         }
                     }
-                    self.wakers.drain_into(&mut self.wakes);
+                    self.wakers.wake_all(&mut self.later);
                 }
                 Event::Lost(loss) => self.lost(loss),
                 Event::Resumed => {
-                    self.logged = None;
+                    self.arrived = self.link.connection();
+                    self.forget_failure();
                     if let Some((registry, _)) = &self.registry {
                         registry.resumed(self.link.session());
                     }
@@ -283,7 +292,7 @@ impl State {
                 Event::Handled { channel, last, .. } => {
                     let verdicts = self.link.verdicts(channel).unwrap_or_default();
                     let receipts = &mut self.channels[usize::from(channel.0)].receipts;
-                    receipts.handled(last, verdicts[VerdictKind::Handled], &mut self.wakes);
+                    receipts.handled(last, verdicts[VerdictKind::Handled], self.later.wakes());
                 }
                 Event::Verdict {
                     channel,
@@ -291,7 +300,7 @@ impl State {
                     verdict,
                 } => {
                     let receipts = &mut self.channels[usize::from(channel.0)].receipts;
-                    receipts.settle(sequence, verdict, &mut self.wakes);
+                    receipts.settle(sequence, verdict, self.later.wakes());
                 }
                 Event::Silent(channel) => {
                     let config = &self.link.config().channels()[usize::from(channel.0)];
@@ -315,7 +324,9 @@ impl State {
         if let Some((registry, _)) = &self.registry
             && self.link.life() == Life::Offline
         {
-            self.evicted = registry.lost(self.link.session());
+            if let Some(evicted) = registry.lost(self.link.session()) {
+                self.later.then(move || evicted.evict());
+            }
         }
         let why = error.to_string();
         self.tell(LinkEvent::Lost { loss, why });
@@ -329,19 +340,70 @@ impl State {
             return;
         };
         let error = self.explanation.of_loss(&self.link, loss);
-        self.explanation.clear();
+        self.forget_explanation();
         let next = match self.link.role() {
             Role::Opener if self.connected => "connecting again",
             Role::Opener => "trying again",
             Role::Acceptor => "waiting for the peer to return",
         };
-        let error = error.to_string();
-        if self.logged.as_ref() == Some(&error) {
-            tracing::debug!("{error}; {next}");
-        } else {
-            tracing::warn!("{error}; {next}");
-            self.logged = Some(error);
+        self.failures += 1;
+        let failed = Failure {
+            number: self.failures,
+            error: error.clone(),
+            next: self.link.next_attempt(),
+        };
+        let former = self.failure.replace(failed);
+        self.later.drop(former);
+        if !self.connected {
+            self.wakers.wake_all(&mut self.later);
         }
+        let kind = error.kind();
+        let is_new = !self.logged.contains(&kind);
+        if is_new {
+            if self.logged.len() == KINDS {
+                self.logged.remove(0);
+            }
+            self.logged.push(kind);
+        }
+        self.later.then(move || {
+            if is_new {
+                tracing::warn!("{error}; {next}");
+            } else {
+                tracing::debug!("{error}; {next}");
+            }
+        });
+    }
+
+    /// There is a connection: why there was none is of no interest any more.
+    fn forget_failure(&mut self) {
+        self.logged = Vec::new();
+        let former = self.failure.take();
+        self.later.drop(former);
+    }
+
+    /// What was said about the last connection is no reason for what happens to the next.
+    fn forget_explanation(&mut self) {
+        let former = std::mem::take(&mut self.explanation);
+        self.later.drop(Some(former));
+    }
+
+    /// Leaves a way to wake the driver, which is about to sleep.
+    pub(crate) fn sleep(&mut self, driver: &Waker) {
+        self.sleeps = true;
+        if !self
+            .driver
+            .as_ref()
+            .is_some_and(|known| known.will_wake(driver))
+        {
+            let former = self.driver.replace(driver.clone());
+            self.later.drop(former);
+        }
+    }
+
+    pub(crate) fn wake_driver(&mut self) {
+        self.sleeps = false;
+        let driver = self.driver.take();
+        self.later.wake(driver);
     }
 
     /// Keeps an event for the application. Of one that happened before and was not heard, only
@@ -349,12 +411,14 @@ impl State {
     fn tell(&mut self, event: LinkEvent) {
         self.events.retain(|earlier| !event.replaces(earlier));
         self.events.push_back(event);
-        self.wakers.drain_into(&mut self.wakes);
+        self.wakers.wake_all(&mut self.later);
     }
 
     /// Keeps the listener's places for this link, until it ends, and until it is accepted.
     pub(crate) fn keep(&mut self, (place, unaccepted): (Place, Unaccepted)) {
-        if self.link.life() != Life::Ended {
+        if self.link.life() == Life::Ended {
+            self.later.drop(Some((place, unaccepted)));
+        } else {
             self.place = Some(place);
             self.unaccepted = Some(unaccepted);
         }
@@ -366,13 +430,13 @@ impl State {
             registry.remove(&self.link);
         }
         // After that: with the last place goes whoever waits for all links to end.
-        self.place = None;
+        let place = self.place.take();
+        self.later.drop(place);
         for channel in &mut self.channels {
-            channel.receipts.end(&mut self.wakes);
+            channel.receipts.end(self.later.wakes());
         }
         // It may have nothing left to do, not even at the deadline that it sleeps until.
-        let driver = self.driver.take();
-        self.wakes.extend(driver);
+        self.wake_driver();
         self.wake_all();
     }
 
@@ -419,36 +483,33 @@ impl State {
     fn abandon(&mut self, now: Instant) {
         self.link.handle_lost(now, Loss::Abandoned);
         // What is left to do is to let go of the connection, which is no output of the link's.
-        let driver = self.driver.take();
-        self.wakes.extend(driver);
+        self.wake_driver();
     }
 
     /// The driver is done with the link, or dropped.
     pub(crate) fn leave(&mut self, now: Instant) {
         self.link.handle_lost(now, Loss::Abandoned);
         self.is_gone = true;
-        self.wakers.drain_into(&mut self.wakes);
+        self.wakers.wake_all(&mut self.later);
     }
 
     fn wake(&mut self, channel: ChannelId) {
         self.channels[usize::from(channel.0)]
             .wakers
-            .drain_into(&mut self.wakes);
-    }
-
-    pub(crate) fn wakers_of(&mut self, awaited: Awaited) -> &mut WakerSet {
-        match awaited {
-            Awaited::Link => &mut self.wakers,
-            Awaited::Channel(channel) => &mut self.channels[usize::from(channel.0)].wakers,
-        }
+            .wake_all(&mut self.later);
     }
 
     /// Wakes every handle: what it waits for may never come.
     pub(crate) fn wake_all(&mut self) {
-        self.wakers.drain_into(&mut self.wakes);
+        self.wakers.wake_all(&mut self.later);
         for channel in &mut self.channels {
-            channel.wakers.drain_into(&mut self.wakes);
+            channel.wakers.wake_all(&mut self.later);
         }
+    }
+
+    /// Whether the link's latest connection has led to the peer.
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.arrived > 0 && self.arrived == self.link.connection()
     }
 
     /// Who the peer has proved to be, under the name that it has now.
@@ -468,6 +529,28 @@ impl State {
     }
 }
 
+impl Locked for State {
+    fn later(&mut self) -> &mut Later {
+        &mut self.later
+    }
+}
+
+impl Waits for Shared {
+    type State = State;
+    type Awaited = Awaited;
+
+    fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
+        Self::with(self, work)
+    }
+
+    fn wakers(state: &mut State, awaited: Awaited) -> &mut WakerSet {
+        match awaited {
+            Awaited::Link => &mut state.wakers,
+            Awaited::Channel(channel) => &mut state.channels[usize::from(channel.0)].wakers,
+        }
+    }
+}
+
 /// The driver's way to the link.
 impl LinkAccess for &Shared {
     fn with<R>(&mut self, work: impl FnOnce(&mut Link) -> R) -> R {
@@ -475,12 +558,18 @@ impl LinkAccess for &Shared {
     }
 
     fn note(&mut self, failure: &SecurityError) {
-        let state = &mut *self.lock();
-        state.explanation.security(&state.link, failure);
+        let kept = failure.clone();
+        self.state.with(|state| {
+            // What the transport has said before is no reason any more.
+            let former = state.explanation.clone();
+            state.explanation.security(&state.link, failure);
+            state.later.drop(Some((kept, former)));
+        });
     }
 
     fn secured(&mut self, peer: Option<&Peer>) {
-        self.lock().peer = peer.cloned();
+        let peer = peer.cloned();
+        self.state.with(|state| state.peer = peer);
     }
 }
 

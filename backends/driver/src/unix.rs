@@ -4,18 +4,42 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
+use std::process;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// The file of a listening Unix socket. Dropping it removes the file, unless another has taken its
-/// place. To be dropped before the socket: the number by which the file is known again may be given
-/// to another once both are gone, and meanwhile the file would look like one that was left.
+/// The file of a listening Unix socket. Dropping it removes the file, wherever the working directory
+/// is by then, unless another has taken its place. A process that was forked off leaves the file to
+/// the one that has made it.
+///
+/// To be dropped before the socket: the number by which the file is known again may be given to
+/// another once both are gone, and meanwhile the file would look like one that was left.
 #[derive(Debug)]
 pub struct UnixPath {
+    /// From the root.
     path: PathBuf,
     /// The device and the number of the file.
     identity: (u64, u64),
+    /// The process that has made the file.
+    process: u32,
+}
+
+impl UnixPath {
+    /// The path of the file, from the root.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// The same path from the root, so that it stays the same when the working directory changes. Where
+/// that is longer than an address of a socket can be, it is left as it is.
+#[must_use]
+pub fn lasting(path: &Path) -> PathBuf {
+    let absolute = path::absolute(path).ok();
+    let fits = absolute.filter(|absolute| SockAddr::unix(absolute).is_ok());
+    fits.unwrap_or_else(|| path.to_owned())
 }
 
 /// Listens on a Unix socket, which does not block. A socket's file that is left from a process
@@ -35,9 +59,12 @@ pub fn bind_unix(path: &Path) -> io::Result<(UnixListener, UnixPath)> {
         result => result?,
     };
     listener.set_nonblocking(true)?;
-    let identity = identity(path)?;
-    let path = path.to_owned();
-    Ok((listener, UnixPath { path, identity }))
+    let file = UnixPath {
+        path: path::absolute(path)?,
+        identity: identity(path)?,
+        process: process::id(),
+    };
+    Ok((listener, file))
 }
 
 /// Whether this is a socket on which nobody listens.
@@ -62,7 +89,8 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 
 impl Drop for UnixPath {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|found| found == self.identity)
+        if process::id() == self.process
+            && identity(&self.path).is_ok_and(|found| found == self.identity)
             && let Err(error) = fs::remove_file(&self.path)
         {
             tracing::warn!(path = %self.path.display(), %error, "a socket's file is left");
@@ -91,6 +119,30 @@ mod tests {
         assert!(!queue.is_empty());
         let taken = bind_unix(&path).unwrap_err();
         assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_forked_process_leaves_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let (_listener, mut guard) = bind_unix(&path).unwrap();
+        // What a child finds in its memory: the number of its parent.
+        guard.process = process::id() + 1;
+        drop(guard);
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn a_path_lasts_when_it_begins_at_the_root_and_fits_an_address() {
+        let here = std::env::current_dir().unwrap();
+        let short = Path::new("socket");
+        let fits = SockAddr::unix(here.join(short)).is_ok();
+        let expected = if fits { here.join(short) } else { short.into() };
+        assert_eq!(lasting(short), expected);
+        let root = Path::new("/run/socket");
+        assert_eq!(lasting(root), root);
+        let long = PathBuf::from("x".repeat(100));
+        assert_eq!(lasting(&long), long);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Who waits for what: a slot for each waiting future, given back when the future is dropped.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::ops::Deref;
 use std::task::{Context, Poll, Waker};
 
 use countersign_core::ChannelId;
 
-use crate::shared::{Shared, State};
+use crate::lock::{Later, Locked};
 
 /// The wakers of those who wait for the same thing, each in a slot of its own.
 ///
@@ -19,7 +20,7 @@ pub(crate) struct WakerSet {
 
 impl WakerSet {
     /// Puts a waker into a slot, a new one if there is none yet. Gives back the waker that was
-    /// there before: dropping it may run code of others, so that is not done under the lock.
+    /// there before.
     fn put(&mut self, slot: &mut Option<u64>, waker: &Waker) -> Option<Waker> {
         let slot = *slot.get_or_insert_with(|| {
             self.next += 1;
@@ -31,13 +32,11 @@ impl WakerSet {
         }
     }
 
-    fn remove(&mut self, slot: u64) -> Option<Waker> {
-        self.slots.remove(&slot)
-    }
-
-    /// Moves all wakers to those that are to be woken.
-    pub(crate) fn drain_into(&mut self, wakes: &mut Vec<Waker>) {
-        wakes.extend(std::mem::take(&mut self.slots).into_values());
+    /// Has all of them woken once the lock is released.
+    pub(crate) fn wake_all(&mut self, later: &mut Later) {
+        later
+            .wakes()
+            .extend(std::mem::take(&mut self.slots).into_values());
     }
 }
 
@@ -50,19 +49,33 @@ pub(crate) enum Awaited {
     Channel(ChannelId),
 }
 
+/// What futures wait for.
+pub(crate) trait Waits {
+    /// What is behind the lock.
+    type State: Locked;
+    /// What there is to wait for.
+    type Awaited: Copy + Debug;
+
+    /// Works on the state, under the lock.
+    fn with<R>(&self, work: impl FnOnce(&mut Self::State) -> R) -> R;
+
+    /// Who waits for this.
+    fn wakers(state: &mut Self::State, awaited: Self::Awaited) -> &mut WakerSet;
+}
+
 /// One future's waiting: holds a slot from when it first has to wait until it is ready or dropped.
 ///
 /// A future borrows the state. What is polled without a future, a stream or a sink, shares it, and
 /// keeps its slot as long as it waits.
 #[derive(Debug)]
-pub(crate) struct Waiting<S: Deref<Target = Shared>> {
+pub(crate) struct Waiting<S: Deref<Target: Waits>> {
     shared: S,
-    awaited: Awaited,
+    awaited: <S::Target as Waits>::Awaited,
     slot: Option<u64>,
 }
 
-impl<S: Deref<Target = Shared>> Waiting<S> {
-    pub(crate) fn new(shared: S, awaited: Awaited) -> Self {
+impl<S: Deref<Target: Waits>> Waiting<S> {
+    pub(crate) fn new(shared: S, awaited: <S::Target as Waits>::Awaited) -> Self {
         Self {
             shared,
             awaited,
@@ -70,34 +83,42 @@ impl<S: Deref<Target = Shared>> Waiting<S> {
         }
     }
 
+    pub(crate) fn shared(&self) -> &S {
+        &self.shared
+    }
+
     /// Looks at the state; while that says `Pending`, the context's waker is woken when it is
     /// worth looking again.
     pub(crate) fn poll<R>(
         &mut self,
         context: &Context<'_>,
-        look: impl FnOnce(&mut State) -> Poll<R>,
+        look: impl FnOnce(&mut <S::Target as Waits>::State) -> Poll<R>,
     ) -> Poll<R> {
-        let (result, former) = self.shared.with(|state| {
+        let Self {
+            shared,
+            awaited,
+            slot,
+        } = self;
+        shared.with(|state| {
             let result = look(state);
-            let wakers = state.wakers_of(self.awaited);
+            let wakers = S::Target::wakers(state, *awaited);
             let former = match &result {
-                Poll::Pending => wakers.put(&mut self.slot, context.waker()),
-                Poll::Ready(_) => self.slot.take().and_then(|slot| wakers.remove(slot)),
+                Poll::Pending => wakers.put(slot, context.waker()),
+                Poll::Ready(_) => slot.take().and_then(|slot| wakers.slots.remove(&slot)),
             };
-            (result, former)
-        });
-        drop(former);
-        result
+            state.later().drop(former);
+            result
+        })
     }
 }
 
-impl<S: Deref<Target = Shared>> Drop for Waiting<S> {
+impl<S: Deref<Target: Waits>> Drop for Waiting<S> {
     fn drop(&mut self) {
         if let Some(slot) = self.slot {
-            let waker = self
-                .shared
-                .with(|state| state.wakers_of(self.awaited).remove(slot));
-            drop(waker);
+            self.shared.with(|state| {
+                let former = S::Target::wakers(state, self.awaited).slots.remove(&slot);
+                state.later().drop(former);
+            });
         }
     }
 }

@@ -5,7 +5,11 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, ready};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd};
+#[cfg(windows)]
+use std::os::windows::io::{AsSocket, BorrowedSocket};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::thread;
@@ -46,7 +50,31 @@ fn run<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-type Attempt = Pin<Box<dyn Future<Output = io::Result<SocketAddr>>>>;
+type Attempt = Pin<Box<dyn Future<Output = io::Result<Answer>>>>;
+
+/// A connection to this address, as far as the test goes, and a socket that has none.
+#[derive(Debug)]
+struct Answer(SocketAddr, UdpSocket);
+
+impl Answer {
+    fn of(address: SocketAddr) -> Self {
+        Self(address, UdpSocket::bind("127.0.0.1:0").unwrap())
+    }
+}
+
+#[cfg(unix)]
+impl AsFd for Answer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.1.as_fd()
+    }
+}
+
+#[cfg(windows)]
+impl AsSocket for Answer {
+    fn as_socket(&self) -> BorrowedSocket<'_> {
+        self.1.as_socket()
+    }
+}
 
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -72,10 +100,11 @@ impl Name {
         answer: impl Fn(SocketAddr) -> Attempt,
     ) -> io::Result<SocketAddr> {
         let lookup = ready(Ok(self.addresses.clone()));
-        run(open(lookup, limit, Clock, |address| {
+        let opened = run(open(lookup, limit, Clock, |address| {
             self.tried.borrow_mut().push(address);
             answer(address)
-        }))
+        }));
+        opened.map(|Answer(address, _)| address)
     }
 
     fn tried(&self) -> Vec<String> {
@@ -85,7 +114,7 @@ impl Name {
 }
 
 fn answers(address: SocketAddr) -> Attempt {
-    Box::pin(ready(Ok(address)))
+    Box::pin(ready(Ok(Answer::of(address))))
 }
 
 fn refuses(_: SocketAddr) -> Attempt {
@@ -142,7 +171,7 @@ fn the_silent_one_may_still_be_the_first() {
         // It takes longer than it has alone: by then another is asked as well.
         Box::pin(std::future::poll_fn(move |_| {
             if asked.elapsed() > ATTEMPT_DELAY {
-                Poll::Ready(Ok(to))
+                Poll::Ready(Ok(Answer::of(to)))
             } else {
                 Poll::Pending
             }
@@ -163,6 +192,34 @@ fn each_address_says_why_it_was_not_to_be_had() {
     assert_eq!(nobody.to_string(), "the name has no address");
 }
 
+/// Elsewhere the system does not let a socket connect to itself.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_connection_to_oneself_is_refused_and_the_next_address_tried() {
+    use socket2::{Domain, Socket, Type};
+    let comes_back = || {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&address("127.0.0.1:0").into()).unwrap();
+        socket.connect(&socket.local_addr().unwrap()).unwrap();
+        socket
+    };
+    let addresses = vec![address("127.0.0.1:1"), address("127.0.0.2:1")];
+    let connect = |_: SocketAddr| ready(Ok(comes_back()));
+    let opened = run(open(ready(Ok(addresses.clone())), HOUR, Clock, connect));
+    let error = opened.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    let both = |address: &SocketAddr| error.to_string().contains(&format!("{address}: nobody"));
+    assert!(addresses.iter().all(both), "{error}");
+
+    // Its port is free at once for who is to listen there.
+    let held = comes_back();
+    let held_at = held.local_addr().unwrap().as_socket().unwrap();
+    assert!(countersign_driver::refuse_self(&socket2::SockRef::from(&held)).is_err());
+    drop(held);
+    let again = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    again.bind(&held_at.into()).unwrap();
+}
+
 #[test]
 fn the_limit_is_for_all_together() {
     let name = Name::of(&["10.0.0.1:1", "10.0.0.2:1"]);
@@ -178,7 +235,7 @@ fn the_limit_is_for_all_together() {
 
 #[test]
 fn looking_up_has_the_limit_too() {
-    let connect = |_: SocketAddr| ready(Ok(()));
+    let connect = |address: SocketAddr| ready(Ok(Answer::of(address)));
     let lookup = pending::<io::Result<Vec<SocketAddr>>>();
     let error = run(open(lookup, Duration::from_millis(1), Clock, connect)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);

@@ -95,7 +95,7 @@ fn one_thing_after_the_other() {
     let (opening, mut opener) = Connecting::over(&send, Role::Opener, near).unwrap();
     let (_accepting, mut acceptor) = Connecting::over(&receive, Role::Acceptor, far).unwrap();
     let mut context = Context::from_waker(Waker::noop());
-    let mut connected = pin!(opening.connected());
+    let mut connected = pin!(opening);
     let mut link = None;
     // Nobody needs as many rounds.
     for _ in 0..100 {

@@ -91,7 +91,7 @@ fn others_get_their_turn() {
         // It has not run dry, so it asks for the next turn itself.
         assert_eq!(woken.0.load(Ordering::Relaxed), turn);
     }
-    let connected = pin!(connecting.connected());
+    let connected = pin!(connecting);
     let Poll::Ready(link) = connected.poll(&mut context) else {
         panic!("the greeting was heard");
     };

@@ -95,6 +95,8 @@ pub struct Endpoint {
     /// this one.
     peer: Option<Peer>,
     security: Security,
+    /// There are other addresses at which the peer may be.
+    others: bool,
     read_ended: bool,
     write_ended: bool,
 }
@@ -130,6 +132,7 @@ impl Endpoint {
             secured: false,
             peer: None,
             security,
+            others: false,
             read_ended: false,
             write_ended: false,
         };
@@ -140,6 +143,13 @@ impl Endpoint {
             endpoint.read(now, &mut [], link);
         }
         endpoint
+    }
+
+    /// The peer may be elsewhere: it has other addresses, to which no connection was opened yet. If
+    /// whoever is at the other end of this one does not prove to be the peer, that ends no link, not
+    /// even one that was never up ([`Loss::Security`] and not [`Loss::Unproven`]).
+    pub fn expect_others(&mut self) {
+        self.others = true;
     }
 
     /// Goes on for the link that has taken this connection over ([`Link::take_over`]) from the one
@@ -277,6 +287,7 @@ impl Endpoint {
             _ if error.is_about_dates() => Loss::OutOfDate,
             _ if error.can_retry() => Loss::Security,
             _ if self.is_final(&error) => Loss::NotTrusted,
+            _ if self.others => Loss::Security,
             _ => Loss::Unproven,
         };
         if !self.is_fenced(link) {

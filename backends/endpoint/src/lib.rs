@@ -98,7 +98,7 @@ pub use error::{Blame, PlainProtocol, Reason, SecurityError};
 pub use files::SecurityFiles;
 pub use fingerprint::{Fingerprint, ParseFingerprintError};
 pub use identity::{Identity, IdentityWarning};
-pub use link_error::{Explanation, LinkError};
+pub use link_error::{Cause, Explanation, FailureKind, LinkError};
 pub use peer::Peer;
 pub use pin::{Pin, ValidityDates};
 pub use pins::{PinnedPeer, Pins};

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::io;
+use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 
 use countersign_core::{EndReason, Escaped, Life, Link, Loss, Refusal};
 
-use crate::error::SecurityError;
+use crate::error::{Reason, SecurityError};
 
 /// Why a link ended, or never came to be.
 ///
@@ -26,11 +27,59 @@ pub struct LinkError {
 #[derive(Clone, Debug)]
 enum Detail {
     Security(SecurityError),
-    Transport(Arc<io::Error>),
+    Transport(Cause),
     /// No connection could be opened.
-    Unopened(Arc<io::Error>),
+    Unopened(Cause),
+    /// This end was used in a way that can't work.
+    Usage(Arc<dyn std::error::Error + Send + Sync>),
     /// The peer refused for now.
     Refused(Refusal),
+}
+
+/// A kind of failures, as [`LinkError::kind`] tells: good for comparing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FailureKind {
+    reason: Discriminant<EndReason>,
+    loss: Option<Loss>,
+    detail: Option<DetailKind>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum DetailKind {
+    Security(Discriminant<Reason>),
+    Transport(io::ErrorKind),
+    Unopened(io::ErrorKind),
+    Usage,
+    Refused(u16),
+}
+
+/// An error of the transport, and its words.
+///
+/// What an error says, and what happens when it is dropped, may be the code of whoever made the
+/// transport. So it is made into this before a lock is taken for an [`Explanation`], and a clone of
+/// it kept until the lock is released.
+#[derive(Clone, Debug)]
+pub struct Cause(Arc<(io::Error, String)>);
+
+impl From<io::Error> for Cause {
+    fn from(error: io::Error) -> Self {
+        let words = error.to_string();
+        Self(Arc::new((error, words)))
+    }
+}
+
+impl Cause {
+    /// The error itself.
+    #[must_use]
+    pub fn error(&self) -> &io::Error {
+        &self.0.0
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.1)
+    }
 }
 
 impl LinkError {
@@ -44,10 +93,29 @@ impl LinkError {
     /// An error of the transport before there was a link.
     #[must_use]
     pub fn transport(error: io::Error) -> Self {
-        let detail = Some(Detail::Transport(Arc::new(error)));
+        let detail = Some(Detail::Transport(error.into()));
         Self {
             reason: EndReason::Lost(Loss::Transport),
             detail,
+        }
+    }
+
+    /// A link was asked for in a way that can't work: at an address that is none, say. No attempt was
+    /// made.
+    #[must_use]
+    pub fn unusable(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self {
+            reason: EndReason::Lost(Loss::Abandoned),
+            detail: Some(Detail::Usage(Arc::new(error))),
+        }
+    }
+
+    /// In which way a link was asked for that can't work, if that is why there is none.
+    #[must_use]
+    pub fn usage(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+        match &self.detail {
+            Some(Detail::Usage(error)) => Some(error.as_ref()),
+            _ => None,
         }
     }
 
@@ -70,8 +138,30 @@ impl LinkError {
     #[must_use]
     pub fn io(&self) -> Option<&io::Error> {
         match &self.detail {
-            Some(Detail::Transport(error) | Detail::Unopened(error)) => Some(error),
+            Some(Detail::Transport(cause) | Detail::Unopened(cause)) => Some(cause.error()),
             _ => None,
+        }
+    }
+
+    /// What kind of failure this is. Two that differ in their words alone, in an address or a time,
+    /// are of the same kind.
+    #[must_use]
+    pub fn kind(&self) -> FailureKind {
+        let loss = match self.reason {
+            EndReason::Lost(loss) => Some(loss),
+            _ => None,
+        };
+        let detail = self.detail.as_ref().map(|detail| match detail {
+            Detail::Security(error) => DetailKind::Security(discriminant(error.reason())),
+            Detail::Transport(cause) => DetailKind::Transport(cause.error().kind()),
+            Detail::Unopened(cause) => DetailKind::Unopened(cause.error().kind()),
+            Detail::Usage(_) => DetailKind::Usage,
+            Detail::Refused(refusal) => DetailKind::Refused(refusal.code),
+        });
+        FailureKind {
+            reason: discriminant(&self.reason),
+            loss,
+            detail,
         }
     }
 
@@ -122,6 +212,7 @@ impl fmt::Display for LinkError {
             (EndReason::Lost(loss), Some(Detail::Refused(refusal))) => {
                 write!(f, "{loss}: {refusal}")
             }
+            (_, Some(Detail::Usage(error))) => error.fmt(f),
             (reason, _) => reason.fmt(f),
         }
     }
@@ -131,7 +222,8 @@ impl std::error::Error for LinkError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.detail {
             Some(Detail::Security(error)) => error.source(),
-            Some(Detail::Transport(error) | Detail::Unopened(error)) => Some(error.as_ref()),
+            Some(Detail::Transport(cause) | Detail::Unopened(cause)) => Some(cause.error()),
+            Some(Detail::Usage(error)) => error.source(),
             Some(Detail::Refused(_)) | None => None,
         }
     }
@@ -151,7 +243,7 @@ impl std::error::Error for LinkError {
 /// let mut link = Link::new(&config, Role::Opener, [1; 16])?;
 /// let mut explanation = Explanation::default();
 ///
-/// explanation.unopened(&link, io::ErrorKind::ConnectionRefused.into());
+/// explanation.unopened(&link, io::Error::from(io::ErrorKind::ConnectionRefused));
 /// link.handle_timeout(Instant::ZERO);
 /// link.handle_lost(Instant::ZERO, Loss::Transport);
 /// let error = explanation.of_end(&link).expect("the link has ended");
@@ -168,13 +260,13 @@ impl Explanation {
     }
 
     /// The transport has failed.
-    pub fn transport(&mut self, link: &Link, error: io::Error) {
-        self.explain(link, Detail::Transport(Arc::new(error)));
+    pub fn transport(&mut self, link: &Link, error: impl Into<Cause>) {
+        self.explain(link, Detail::Transport(error.into()));
     }
 
     /// No transport connection could be opened.
-    pub fn unopened(&mut self, link: &Link, error: io::Error) {
-        self.explain(link, Detail::Unopened(Arc::new(error)));
+    pub fn unopened(&mut self, link: &Link, error: impl Into<Cause>) {
+        self.explain(link, Detail::Unopened(error.into()));
     }
 
     fn explain(&mut self, link: &Link, detail: Detail) {
@@ -226,7 +318,7 @@ mod tests {
         let mut link = Link::new(&config, Role::Opener, [1; 16]).unwrap();
         let mut explanation = Explanation::default();
         link.handle_lost(Instant::ZERO, Loss::Abandoned);
-        explanation.transport(&link, io::ErrorKind::ConnectionReset.into());
+        explanation.transport(&link, io::Error::from(io::ErrorKind::ConnectionReset));
         let error = explanation.of_end(&link).unwrap();
         assert!(error.io().is_none() && error.security().is_none());
     }

@@ -154,11 +154,14 @@ impl Watch {
         let waits = |waker: &Waker| waker.will_wake(context.waker());
         if !self.waker.as_ref().is_some_and(waits) {
             let waker = context.waker().clone();
-            self.waker = Some(waker.clone());
+            let former = self.waker.replace(waker.clone());
             let mut watchers = store.watchers();
             let place = *self.place.get_or_insert(watchers.next);
             watchers.next = watchers.next.max(place + 1);
-            watchers.wakers.insert(place, waker);
+            let replaced = watchers.wakers.insert(place, waker);
+            // A waker that goes may run code of others.
+            drop(watchers);
+            drop((former, replaced));
         }
         // After the waker is in its place, so that nothing is missed in between.
         let generation = store.generation();
@@ -172,7 +175,10 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         if let (Some(store), Some(place)) = (&self.store, self.place) {
-            store.watchers().wakers.remove(&place);
+            let mut watchers = store.watchers();
+            let waker = watchers.wakers.remove(&place);
+            drop(watchers);
+            drop(waker);
         }
     }
 }

@@ -73,6 +73,11 @@ impl Wire {
         }
     }
 
+    /// Somebody else than the peer is no reason to give up: as [`Endpoint::expect_others`].
+    pub fn expect_others(&mut self) {
+        self.endpoint.expect_others();
+    }
+
     /// Goes on for the link that has taken this connection over: as [`Endpoint::attach`].
     pub fn attach(&mut self, connection: u64) {
         self.endpoint.attach(connection);

@@ -5,20 +5,22 @@ use std::io;
 use std::net::SocketAddr;
 
 use countersign_driver::core::Role;
-use countersign_driver::{Connecting, Link, LinkError, Setup, memory, open, prepare_socket};
+use countersign_driver::{Connecting, Link, LinkError, Setup, memory};
 use futures_io::{AsyncRead, AsyncWrite};
 use socket2::SockRef;
 
-use crate::runtime::{Runtime, Stream, alarm, establish, start};
+use crate::runtime::{Runtime, Stream, alarm, start, timed};
 
 /// Connects to a listening peer over TCP, and waits until it has accepted this end: for crates that
 /// bring a runtime with TCP sockets of its own.
 ///
 /// `lookup` makes a future of the peer's addresses, anew for each attempt; `connect` makes one of a
 /// connection to one of them. Of several addresses the first that answers is taken, as by
-/// [`open`](countersign_driver::open) (RFC 8305). Looking up, connecting and the handshake may each
-/// take [`Patience::handshake`](countersign_driver::core::Patience::handshake). The sockets are set
-/// to what links need.
+/// [`open`](countersign_driver::open) (RFC 8305); where that does not lead to the peer, the others
+/// have their turn ([`Connecting::reach`](countersign_driver::Connecting::reach)). Looking up,
+/// connecting and the handshake may each take
+/// [`Patience::handshake`](countersign_driver::core::Patience::handshake). The sockets are set to
+/// what links need.
 ///
 /// A connection that can't be had, or is lost later, is tried again as
 /// [`Reconnect`](countersign_driver::core::Reconnect) says: for ever by default, so this waits for
@@ -33,7 +35,7 @@ use crate::runtime::{Runtime, Stream, alarm, establish, start};
 /// [`can_retry`](LinkError::can_retry) whether trying again can help.
 pub async fn connect<S, L, C>(
     runtime: &(impl Runtime + Clone),
-    mut lookup: impl FnMut() -> L + Send + 'static,
+    lookup: impl FnMut() -> L + Send + 'static,
     connect: impl FnMut(SocketAddr) -> C + Clone + Send + 'static,
     setup: &Setup,
 ) -> Result<Link, LinkError>
@@ -43,18 +45,31 @@ where
     C: Future<Output = io::Result<S>> + Send + 'static,
     for<'s> SockRef<'s>: From<&'s S>,
 {
-    let (timers, own) = (runtime.clone(), setup.clone());
-    let dial = move || {
-        let (lookup, connect) = (lookup(), connect.clone());
-        let (timer, setup) = (alarm(&timers), own.clone());
-        async move {
-            let limit = setup.config().waits().handshake;
-            let stream = open(lookup, limit, timer, connect).await?;
-            prepare_socket(&SockRef::from(&stream), setup.config())?;
-            Ok(stream)
-        }
-    };
-    connect_with(runtime, dial, setup).await
+    start_connect(runtime, lookup, connect, setup)?.await
+}
+
+/// Begins to connect as [`connect`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+pub fn start_connect<S, L, C>(
+    runtime: &(impl Runtime + Clone),
+    lookup: impl FnMut() -> L + Send + 'static,
+    connect: impl FnMut(SocketAddr) -> C + Clone + Send + 'static,
+    setup: &Setup,
+) -> Result<Connecting, LinkError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    L: Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
+    C: Future<Output = io::Result<S>> + Send + 'static,
+    for<'s> SockRef<'s>: From<&'s S>,
+{
+    let (setup, timers) = (timed(runtime, setup), runtime.clone());
+    let timers = move || alarm(&timers);
+    let made = Connecting::reach(setup, lookup, connect, timers, Stream);
+    start(runtime, made)
 }
 
 /// Connects over streams that `dial` opens: one now, and another whenever the link is to connect
@@ -68,9 +83,27 @@ where
 /// As for [`connect`].
 pub async fn connect_with<S, F>(
     runtime: &(impl Runtime + Clone),
-    mut dial: impl FnMut() -> F + Send + 'static,
+    dial: impl FnMut() -> F + Send + 'static,
     setup: &Setup,
 ) -> Result<Link, LinkError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = io::Result<S>> + Send + 'static,
+{
+    start_connect_with(runtime, dial, setup)?.await
+}
+
+/// Begins to connect as [`connect_with`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+pub fn start_connect_with<S, F>(
+    runtime: &(impl Runtime + Clone),
+    mut dial: impl FnMut() -> F + Send + 'static,
+    setup: &Setup,
+) -> Result<Connecting, LinkError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = io::Result<S>> + Send + 'static,
@@ -79,7 +112,7 @@ where
         let dialing = dial();
         async move { dialing.await.map(Stream) }
     };
-    establish(runtime, Connecting::dial(setup, open)).await
+    start(runtime, Connecting::dial(&timed(runtime, setup), open))
 }
 
 /// Makes a link between two declarations in one process, over a connection in memory: for tests, and
@@ -94,9 +127,15 @@ pub async fn pair(
     acceptor: &Setup,
 ) -> Result<(Link, Link), LinkError> {
     let (near, far) = memory();
-    let opening = start(runtime, Connecting::over(opener, Role::Opener, near))?;
-    let accepting = start(runtime, Connecting::over(acceptor, Role::Acceptor, far))?;
-    Ok((opening.connected().await?, accepting.connected().await?))
+    let opening = start(
+        runtime,
+        Connecting::over(&timed(runtime, opener), Role::Opener, near),
+    )?;
+    let accepting = start(
+        runtime,
+        Connecting::over(&timed(runtime, acceptor), Role::Acceptor, far),
+    )?;
+    Ok((opening.await?, accepting.await?))
 }
 
 /// Makes a link over a stream that is already open, and waits until the peer has accepted this
@@ -121,5 +160,6 @@ pub async fn link_over<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    establish(runtime, Connecting::over(setup, role, Stream(stream))).await
+    let made = Connecting::over(&timed(runtime, setup), role, Stream(stream));
+    start(runtime, made)?.await
 }

@@ -92,7 +92,7 @@ mod runtime;
 mod secure;
 mod socket;
 
-pub use connect::{connect, connect_with, link_over, pair};
+pub use connect::{connect, connect_with, link_over, pair, start_connect, start_connect_with};
 pub use listen::{listen, listen_at, listen_over};
 pub use runtime::{Runtime, Task};
 pub use secure::{SecureStream, secure_connect, secure_over, secure_over_with};

@@ -4,23 +4,26 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 
-use countersign_driver::{Doors, Guest, Limits, Listener, Setup, prepare_socket, serve};
+use countersign_driver::{
+    Addressed, Addresses, Doors, Guest, Limits, Listener, Setup, prepare_socket, serve,
+};
 use futures_io::{AsyncRead, AsyncWrite};
 use socket2::SockRef;
 
-use crate::runtime::{Runtime, Stream, alarm};
+use crate::runtime::{Runtime, Stream, alarm, timed};
 
 /// Makes links of the TCP connections that `accept` gives, each with the address of its peer: for
 /// crates that bring a runtime with TCP sockets of its own.
 ///
-/// `address` is where the listener says that it listens. The sockets are set to what links need.
+/// `addresses`, one at least, are where the listener says that it listens; for several sockets `accept`
+/// is made by [`accept_any`](countersign_driver::accept_any). The sockets are set to what links need.
 /// `accept` is dropped when the listener is closed.
 ///
 /// An error of `accept` is followed by a pause, which grows to a second.
 #[must_use]
 pub fn listen<S, F>(
     runtime: &(impl Runtime + Clone),
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     accept: impl FnMut() -> F + Send + 'static,
     setup: Setup,
     limits: Limits,
@@ -30,8 +33,11 @@ where
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + Send + 'static,
     for<'s> SockRef<'s>: From<&'s S>,
 {
-    let (listener, doors) = Listener::new(address, setup.clone(), limits);
-    let prepare = move |stream: &S| prepare_socket(&SockRef::from(stream), setup.config());
+    let (listener, doors) = Listener::at(addresses, timed(runtime, &setup), limits);
+    let prepare = move |stream: &S| {
+        prepare_socket(&SockRef::from(stream), setup.config())?;
+        Ok(Addresses::of(stream))
+    };
     start(runtime, doors, accept, prepare);
     listener
 }
@@ -68,8 +74,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + Send + 'static,
 {
-    let (listener, doors) = Listener::new(address, setup, limits);
-    start(runtime, doors, accept, |_| Ok(()));
+    let (listener, doors) = Listener::new(address, timed(runtime, &setup), limits);
+    start(runtime, doors, accept, |_| Ok(Addresses::default()));
     listener
 }
 
@@ -78,7 +84,7 @@ fn start<R, S, F>(
     runtime: &R,
     doors: Doors,
     accept: impl FnMut() -> F + Send + 'static,
-    prepare: impl Fn(&S) -> io::Result<()> + Send + 'static,
+    prepare: impl Fn(&S) -> io::Result<Addresses> + Send + 'static,
 ) where
     R: Runtime + Clone,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -86,12 +92,13 @@ fn start<R, S, F>(
 {
     let tasks = runtime.clone();
     let welcome = move |stream, guest: Guest| {
-        if let Err(error) = prepare(&stream) {
-            guest.refuse(error);
-            return Ok(());
+        match prepare(&stream) {
+            Ok(addresses) => {
+                let served = guest.serve(Addressed::new(Stream(stream), addresses))?;
+                tasks.spawn(Box::pin(served.run(alarm(&tasks))));
+            }
+            Err(error) => guest.refuse(error),
         }
-        let served = guest.serve(Stream(stream))?;
-        tasks.spawn(Box::pin(served.run(alarm(&tasks))));
         Ok(())
     };
     let timers = runtime.clone();

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use countersign_driver::endpoint::{Buffer, SetupError};
 use countersign_driver::{
-    Alarm, Connecting, Dial, Driver, Link, LinkError, READ, Timer, Transport,
+    Alarm, Clock, Connecting, Dial, Driver, LinkError, READ, Setup, Timer, Transport,
 };
 use futures_io::{AsyncRead, AsyncWrite};
 
@@ -26,6 +26,12 @@ pub trait Runtime: Send + Sync + 'static {
     /// A task that is dropped before has its link end as lost.
     fn spawn(&self, task: Task);
 
+    /// What time it is for [`Runtime::sleep_until`]: that of the machine, unless the runtime has a
+    /// clock of its own, which can be paused in tests, say.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
     /// A future that is ready at `deadline` or soon after it, and not before.
     fn sleep_until(&self, deadline: Instant) -> Task;
 }
@@ -33,6 +39,10 @@ pub trait Runtime: Send + Sync + 'static {
 impl<R: Runtime + ?Sized> Runtime for Arc<R> {
     fn spawn(&self, task: Task) {
         (**self).spawn(task);
+    }
+
+    fn now(&self) -> Instant {
+        (**self).now()
     }
 
     fn sleep_until(&self, deadline: Instant) -> Task {
@@ -72,10 +82,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for Stream<S> {
     }
 }
 
+fn clock<R: Runtime + Clone>(runtime: &R) -> Clock {
+    let runtime = runtime.clone();
+    Clock::following(move || runtime.now())
+}
+
+/// The same setup, for links that go by the runtime's clock.
+pub(crate) fn timed<R: Runtime + Clone>(runtime: &R, setup: &Setup) -> Setup {
+    setup.timed_by(clock(runtime))
+}
+
 /// A timer of the runtime's.
 pub(crate) fn alarm<R: Runtime + Clone>(runtime: &R) -> impl Timer + Send + use<R> {
+    let clock = clock(runtime);
     let runtime = runtime.clone();
-    Alarm::new(move |deadline| runtime.sleep_until(deadline))
+    Alarm::timed_by(clock, move |deadline| runtime.sleep_until(deadline))
 }
 
 /// Drives a link in a task of its own.
@@ -87,12 +108,4 @@ pub(crate) fn start<R: Runtime + Clone, D: Dial<Transport: Send> + Send + 'stati
         made.map_err(|error| LinkError::transport(io::Error::other(error)))?;
     runtime.spawn(Box::pin(driver.run(alarm(runtime))));
     Ok(connecting)
-}
-
-/// Drives a link in a task of its own, and waits until the peer has accepted this end.
-pub(crate) async fn establish<R: Runtime + Clone, D: Dial<Transport: Send> + Send + 'static>(
-    runtime: &R,
-    made: Result<(Connecting, Driver<D>), SetupError>,
-) -> Result<Link, LinkError> {
-    start(runtime, made)?.connected().await
 }

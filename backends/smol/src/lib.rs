@@ -50,9 +50,9 @@ mod listen;
 mod runtime;
 mod secure;
 
+pub use connect::{connect, connect_with, link_over, pair, start_connect, start_connect_with};
 #[cfg(unix)]
-pub use connect::connect_unix;
-pub use connect::{connect, connect_with, link_over, pair};
+pub use connect::{connect_unix, start_connect_unix};
 pub use countersign_futures_io::SecureStream;
 #[cfg(unix)]
 pub use listen::listen_unix;

@@ -10,21 +10,27 @@ use std::sync::Arc;
 
 #[cfg(unix)]
 use countersign_driver::bind_unix;
-use countersign_driver::{Limits, Listener, Setup};
+use countersign_driver::{Address, AddressError, Limits, Listener, Setup, accept_any, bind};
 use countersign_futures_io as shared;
 use smol::io::{AsyncRead, AsyncWrite};
+use smol::net::TcpListener;
 #[cfg(unix)]
 use smol::net::unix::UnixListener;
-use smol::net::{AsyncToSocketAddrs, TcpListener};
 
+use crate::connect::look_up;
 use crate::runtime::Smol;
 
-/// Listens on a TCP address; port 0 lets the system choose one.
+/// Listens on a TCP address; port 0 lets the system choose one. Where a name has several addresses, it
+/// listens on all of them, at the same port.
 ///
 /// # Errors
 ///
-/// What the operating system says, that the address is in use, say.
-pub async fn listen(address: impl AsyncToSocketAddrs, setup: Setup) -> io::Result<Listener> {
+/// What the operating system says, that the address is in use, say; of the kind
+/// [`InvalidInput`](io::ErrorKind::InvalidInput), with an [`AddressError`] inside, for what is none.
+pub async fn listen(
+    address: impl TryInto<Address, Error: Into<AddressError>>,
+    setup: Setup,
+) -> io::Result<Listener> {
     listen_with(address, setup, Limits::default()).await
 }
 
@@ -34,20 +40,25 @@ pub async fn listen(address: impl AsyncToSocketAddrs, setup: Setup) -> io::Resul
 ///
 /// As for [`listen`].
 pub async fn listen_with(
-    address: impl AsyncToSocketAddrs,
+    address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: Setup,
     limits: Limits,
 ) -> io::Result<Listener> {
-    let socket = TcpListener::bind(address).await?;
-    let address = socket.local_addr()?;
-    let accept = move || {
-        let socket = socket.clone();
-        async move {
-            let (stream, peer) = socket.accept().await?;
-            Ok((stream, Some(peer)))
+    let found = look_up(Address::of(address)?).await?;
+    let sockets = bind(&found)?.into_iter().map(TcpListener::try_from);
+    let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
+    let addresses = sockets.iter().map(TcpListener::local_addr);
+    let addresses = addresses.collect::<io::Result<_>>()?;
+    let accept = accept_any(sockets.into_iter().map(|socket| {
+        move || {
+            let socket = socket.clone();
+            async move {
+                let (stream, peer) = socket.accept().await?;
+                Ok((stream, Some(peer)))
+            }
         }
-    };
-    Ok(shared::listen(&Smol, address, accept, setup, limits))
+    }));
+    Ok(shared::listen(&Smol, addresses, accept, setup, limits))
 }
 
 /// Listens on a Unix socket. Its file is removed with the listener; one that is left from a
@@ -62,8 +73,8 @@ pub async fn listen_unix(
     setup: Setup,
     limits: Limits,
 ) -> io::Result<Listener<PathBuf>> {
-    let path = path.into();
-    let (socket, file) = bind_unix(&path)?;
+    let (socket, file) = bind_unix(&path.into())?;
+    let path = file.path().to_owned();
     let socket = Arc::new((file, UnixListener::try_from(socket)?));
     let accept = move || {
         let socket = socket.clone();

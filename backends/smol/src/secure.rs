@@ -2,13 +2,14 @@
 
 use std::io;
 
-use countersign_driver::StreamSetup;
 use countersign_driver::core::Role;
+use countersign_driver::{Address, AddressError, StreamSetup};
 use countersign_futures_io as shared;
 use countersign_futures_io::SecureStream;
 use smol::io::{AsyncRead, AsyncWrite};
-use smol::net::{AsyncToSocketAddrs, TcpStream, resolve};
+use smol::net::TcpStream;
 
+use crate::connect::look_up;
 use crate::runtime::Smol;
 
 /// Opens a TCP connection and secures it, as its opener: see [`secure_over`].
@@ -23,10 +24,11 @@ use crate::runtime::Smol;
 ///
 /// What the operating system says of each address, and as for [`secure_over`].
 pub async fn secure_connect(
-    address: impl AsyncToSocketAddrs,
+    address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: &StreamSetup,
 ) -> io::Result<SecureStream<TcpStream>> {
-    shared::secure_connect(&Smol, resolve(address), TcpStream::connect, setup).await
+    let lookup = look_up(Address::of_peer(address)?);
+    shared::secure_connect(&Smol, lookup, TcpStream::connect, setup).await
 }
 
 /// Secures a stream that is open: of the two ends, one is the opener and one the acceptor.

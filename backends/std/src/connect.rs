@@ -2,21 +2,26 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::task::Poll;
 
 use countersign_driver::core::{Config, Role};
 use countersign_driver::endpoint::SetupError;
 use countersign_driver::{
-    Connecting, Dial, Driver, LinkError, Setup, Transport, at, memory, open, prepare_socket,
+    self as driver, Address, AddressError, Dial, Driver, LinkError, Setup, Transport, memory,
+    prepare_socket,
 };
+#[cfg(unix)]
+use countersign_driver::{at, lasting};
 use socket2::SockRef;
 
 use crate::block;
+use crate::connecting::Connecting;
 use crate::link::Link;
 use crate::lookup::Lookup;
 use crate::runtime::{Clock, Sockets, Stream, Waiting};
@@ -30,44 +35,54 @@ use crate::runtime::{Clock, Sockets, Stream, Waiting};
 ///
 /// A name is looked up again for each attempt, in a thread of its own; a look-up that outlasts its
 /// attempt goes on, and its answer serves the next one. Of several addresses the first that answers is
-/// taken, as by [`open`](countersign_driver::open) (RFC 8305). Looking the name up, the TCP
-/// connection and the handshake may each take
+/// taken, as by [`open`](countersign_driver::open) (RFC 8305); where that does not lead to the peer,
+/// the others have their turn ([`Connecting::reach`](countersign_driver::Connecting::reach)). Looking
+/// the name up, the TCP connection and the handshake may each take
 /// [`Patience::handshake`](countersign_driver::core::Patience::handshake).
 ///
 /// # Errors
 ///
 /// [`LinkError`] tells who refused whom and what to change; its
-/// [`can_retry`](LinkError::can_retry) whether trying again can help.
+/// [`can_retry`](LinkError::can_retry) whether trying again can help. What is no address
+/// ([`AddressError`]) is its [`usage`](LinkError::usage).
 pub fn connect(
-    address: impl ToSocketAddrs + Clone + Send + 'static,
+    address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: &Setup,
 ) -> Result<Link, LinkError> {
-    let (waiting, sockets) = Waiting::new().map_err(LinkError::transport)?;
-    let config = setup.config().clone();
-    let lookup = Lookup::default();
-    let dial = move || {
-        let (address, config, sockets) = (address.clone(), config.clone(), sockets.clone());
-        let lookup = lookup.clone();
-        async move {
-            let limit = config.waits().handshake;
-            let connect = |address| reach(address, &sockets, &config);
-            open(lookup.find(address), limit, Clock, connect).await
-        }
-    };
-    start(Connecting::dial(setup, dial), waiting)
+    start_connect(address, setup)?.wait()
 }
 
-/// Opens a TCP connection to one address, for a link.
-async fn reach(address: SocketAddr, sockets: &Sockets, config: &Config) -> io::Result<Stream> {
-    let socket = reach_tcp(address, sockets).await?;
-    prepare_socket(&SockRef::from(&socket), config)?;
-    Ok(Stream::Tcp(socket))
+/// Begins to connect as [`connect`] does, in a thread of the link's own, and gives what can be waited
+/// for, asked for its failures, hastened and given up.
+///
+/// # Errors
+///
+/// What is no address, as for [`connect`]. What the system does not give: randomness, a thread, what it
+/// waits with.
+pub fn start_connect(
+    address: impl TryInto<Address, Error: Into<AddressError>>,
+    setup: &Setup,
+) -> Result<Connecting, LinkError> {
+    let address = Address::of_peer(address).map_err(LinkError::unusable)?;
+    let (waiting, sockets) = Waiting::new().map_err(LinkError::transport)?;
+    let lookup = Lookup::default();
+    let look_up = move || look_up(lookup.clone(), address.clone());
+    let connect = move |address| reach_tcp(address, sockets.clone());
+    let made = driver::Connecting::reach(setup.clone(), look_up, connect, || Clock, Stream::Tcp);
+    begin(made, waiting).map(Connecting)
+}
+
+/// The addresses of a name.
+pub(crate) async fn look_up(lookup: Lookup, address: Address) -> io::Result<Vec<SocketAddr>> {
+    address
+        .resolve(|host, port| async move { lookup.find((host, port)).await })
+        .await
 }
 
 /// Opens a TCP connection to one address.
 pub(crate) async fn reach_tcp(
     address: SocketAddr,
-    sockets: &Sockets,
+    sockets: Arc<Sockets>,
 ) -> io::Result<mio::net::TcpStream> {
     let mut socket = mio::net::TcpStream::connect(address)?;
     sockets.watch(&mut socket)?;
@@ -94,13 +109,27 @@ fn is_connected(socket: &mio::net::TcpStream) -> Poll<io::Result<()>> {
 /// As for [`connect`].
 #[cfg(unix)]
 pub fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Link, LinkError> {
-    let path = path.into();
+    start_connect_unix(path, setup)?.wait()
+}
+
+/// Begins to connect as [`connect_unix`] does, in a thread of the link's own, and gives what can be
+/// waited for, asked for its failures, hastened and given up.
+///
+/// # Errors
+///
+/// What the system does not give: randomness, a thread, what it waits with.
+#[cfg(unix)]
+pub fn start_connect_unix(
+    path: impl Into<PathBuf>,
+    setup: &Setup,
+) -> Result<Connecting, LinkError> {
+    let path = lasting(&path.into());
     let (waiting, sockets) = Waiting::new().map_err(LinkError::transport)?;
     let connect = move || {
         let connected = reach_unix(&path, &sockets);
         std::future::ready(connected.map_err(|error| at(path.display(), &error)))
     };
-    start(Connecting::dial(setup, connect), waiting)
+    begin(driver::Connecting::dial(setup, connect), waiting).map(Connecting)
 }
 
 #[cfg(unix)]
@@ -140,7 +169,8 @@ impl From<UnixStream> for Socket {
 pub fn link_over(socket: impl Into<Socket>, role: Role, setup: &Setup) -> Result<Link, LinkError> {
     let (waiting, sockets) = Waiting::new().map_err(LinkError::transport)?;
     let stream = prepare(socket, &sockets, setup.config()).map_err(LinkError::transport)?;
-    start(Connecting::over(setup, role, stream), waiting)
+    let connecting = begin(driver::Connecting::over(setup, role, stream), waiting)?;
+    block::on(connecting).map(Link::new)
 }
 
 /// Makes a socket ready to be driven by the thread that `sockets` belongs to.
@@ -173,32 +203,24 @@ pub fn pair(opener: &Setup, acceptor: &Setup) -> Result<(Link, Link), LinkError>
     let (near, far) = memory();
     let waiting = || Waiting::new().map_err(LinkError::transport);
     let (opener, acceptor) = (
-        Connecting::over(opener, Role::Opener, near),
-        Connecting::over(acceptor, Role::Acceptor, far),
+        driver::Connecting::over(opener, Role::Opener, near),
+        driver::Connecting::over(acceptor, Role::Acceptor, far),
     );
     let opening = begin(opener, waiting()?.0)?;
     let accepting = begin(acceptor, waiting()?.0)?;
-    let opened = block::on(opening.connected())?;
-    let accepted = block::on(accepting.connected())?;
+    let opened = block::on(opening)?;
+    let accepted = block::on(accepting)?;
     Ok((Link::new(opened), Link::new(accepted)))
 }
 
 /// Starts a link's thread.
 fn begin<D: Dial<Transport: Transport + Send> + Send + 'static>(
-    made: Result<(Connecting, Driver<D>), SetupError>,
+    made: Result<(driver::Connecting, Driver<D>), SetupError>,
     waiting: Waiting,
-) -> Result<Connecting, LinkError> {
-    let (connecting, driver) =
+) -> Result<driver::Connecting, LinkError> {
+    let (connecting, drives) =
         made.map_err(|error| LinkError::transport(io::Error::other(error)))?;
-    let started = waiting.spawn("countersign-link", driver.run(Clock));
+    let started = waiting.spawn("countersign-link", drives.run(Clock));
     started.map_err(LinkError::transport)?;
     Ok(connecting)
-}
-
-/// Starts a link's thread, and waits until the peer has accepted this end.
-fn start<D: Dial<Transport: Transport + Send> + Send + 'static>(
-    made: Result<(Connecting, Driver<D>), SetupError>,
-    waiting: Waiting,
-) -> Result<Link, LinkError> {
-    block::on(begin(made, waiting)?.connected()).map(Link::new)
 }

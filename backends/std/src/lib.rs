@@ -89,6 +89,7 @@
 
 mod block;
 mod connect;
+mod connecting;
 mod incoming;
 mod link;
 mod listener;
@@ -97,9 +98,10 @@ mod receiver;
 mod runtime;
 mod secure;
 
+pub use connect::{Socket, connect, link_over, pair, start_connect};
 #[cfg(unix)]
-pub use connect::connect_unix;
-pub use connect::{Socket, connect, link_over, pair};
+pub use connect::{connect_unix, start_connect_unix};
+pub use connecting::Connecting;
 pub use incoming::Incoming;
 pub use link::{BatchReceipt, Link, Receipt, Sender};
 #[cfg(unix)]

@@ -9,7 +9,7 @@ use countersign_driver::core::{
     Bytes, CloseMode, CloseReason, PeerId, Sequence, Verdict, VerdictCounts,
 };
 use countersign_driver::endpoint::Fingerprint;
-use countersign_driver::{ChannelError, LinkError, LinkEvent, Outgoing, Report, SendError};
+use countersign_driver::{ChannelError, LinkError, LinkEvent, Outgoing, Report, SendError, Status};
 
 use crate::block;
 use crate::receiver::{ManualReceiver, Receiver};
@@ -86,6 +86,20 @@ impl Link {
     #[must_use]
     pub fn report(&self) -> Report {
         self.0.report()
+    }
+
+    /// How the link stands: addresses, peer, since when it is connected or not, what is queued, and
+    /// counts. A picture of one moment, for people and for their instruments.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.0.status()
+    }
+
+    /// Connects again at once, where this end waits before its next attempt
+    /// ([`Reconnect`](driver::core::Reconnect)): for programs that know of a network that is back.
+    /// True if there was such a wait. The row of failures goes on, so the waits grow as before.
+    pub fn connect_now(&self) -> bool {
+        self.0.connect_now()
     }
 
     /// Why the link has ended, if it has.

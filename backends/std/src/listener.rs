@@ -1,6 +1,6 @@
 //! Links that peers open.
 
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 #[cfg(unix)]
@@ -11,7 +11,8 @@ use std::time::Duration;
 #[cfg(unix)]
 use countersign_driver::bind_unix;
 use countersign_driver::{
-    self as driver, AcceptError, Doors, Drained, Guest, Limits, Setup, serve,
+    self as driver, AcceptError, Address, AddressError, Doors, Drained, Guest, Limits, Setup,
+    accept_any, bind, serve,
 };
 
 use crate::block;
@@ -33,15 +34,20 @@ use crate::runtime::{Clock, Stream, Waiting, nonblocking};
 #[derive(Debug)]
 pub struct Listener<A = SocketAddr>(driver::Listener<A>);
 
-/// Listens on a TCP address; port 0 lets the system choose one.
+/// Listens on a TCP address; port 0 lets the system choose one. Where a name has several addresses, it
+/// listens on all of them, at the same port.
 ///
 /// Each link takes a thread and three open files (its socket, and what its thread waits with): see
 /// that the system allows as many.
 ///
 /// # Errors
 ///
-/// What the operating system says, that the address is in use, say.
-pub fn listen(address: impl ToSocketAddrs, setup: Setup) -> io::Result<Listener> {
+/// What the operating system says, that the address is in use, say; of the kind
+/// [`InvalidInput`](io::ErrorKind::InvalidInput), with an [`AddressError`] inside, for what is none.
+pub fn listen(
+    address: impl TryInto<Address, Error: Into<AddressError>>,
+    setup: Setup,
+) -> io::Result<Listener> {
     listen_with(address, setup, Limits::default())
 }
 
@@ -51,25 +57,33 @@ pub fn listen(address: impl ToSocketAddrs, setup: Setup) -> io::Result<Listener>
 ///
 /// As for [`listen`].
 pub fn listen_with(
-    address: impl ToSocketAddrs,
+    address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: Setup,
     limits: Limits,
 ) -> io::Result<Listener> {
-    let socket = TcpListener::bind(address)?;
-    let address = socket.local_addr()?;
-    socket.set_nonblocking(true)?;
-    let mut socket = mio::net::TcpListener::from_std(socket);
-    let (waiting, sockets) = Waiting::new()?;
-    sockets.watch(&mut socket)?;
-    let (listener, doors) = driver::Listener::new(address, setup, limits);
-    let socket = Arc::new(socket);
-    let accept = move || {
-        let socket = socket.clone();
-        poll_fn(move |_| {
-            let accepted = nonblocking(|| socket.accept());
-            accepted.map_ok(|(stream, peer)| (Socket(Stream::Tcp(stream)), Some(peer)))
-        })
-    };
+    let lookup = |host: String, port| ready((host.as_str(), port).to_socket_addrs());
+    let found = block::on(Address::of(address)?.resolve(lookup))?;
+    let bound = bind(&found)?;
+    let addresses = bound.iter().map(TcpListener::local_addr);
+    let addresses = addresses.collect::<io::Result<_>>()?;
+    let (waiting, watched) = Waiting::new()?;
+    let mut sockets = Vec::new();
+    for socket in bound {
+        let mut socket = mio::net::TcpListener::from_std(socket);
+        watched.watch(&mut socket)?;
+        sockets.push(socket);
+    }
+    let (listener, doors) = driver::Listener::at(addresses, setup, limits);
+    let accept = accept_any(sockets.into_iter().map(|socket| {
+        let socket = Arc::new(socket);
+        move || {
+            let socket = socket.clone();
+            poll_fn(move |_| {
+                let accepted = nonblocking(|| socket.accept());
+                accepted.map_ok(|(stream, peer)| (Socket(Stream::Tcp(stream)), Some(peer)))
+            })
+        }
+    }));
     start(doors, waiting, accept)?;
     Ok(Listener(listener))
 }
@@ -86,8 +100,8 @@ pub fn listen_unix(
     setup: Setup,
     limits: Limits,
 ) -> io::Result<Listener<PathBuf>> {
-    let path = path.into();
-    let (socket, file) = bind_unix(&path)?;
+    let (socket, file) = bind_unix(&path.into())?;
+    let path = file.path().to_owned();
     let mut socket = mio::net::UnixListener::from_std(socket);
     let (waiting, sockets) = Waiting::new()?;
     sockets.watch(&mut socket)?;
@@ -129,13 +143,19 @@ where
 }
 
 impl<A> Listener<A> {
-    /// The address that it listens on.
+    /// The address that it listens on; the first of several.
     #[must_use]
     pub fn local_addr(&self) -> A
     where
         A: Clone,
     {
         self.0.local_addr()
+    }
+
+    /// The addresses that it listens on: several where it was told a name that has several.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[A] {
+        self.0.local_addrs()
     }
 
     /// Waits for the next peer that was accepted, or refused.
@@ -146,6 +166,14 @@ impl<A> Listener<A> {
     /// on; or that the listener was closed ([`AcceptError::is_closed`]).
     pub fn accept(&self) -> Result<Link, AcceptError> {
         block::on(self.0.accept()).map(Link::new)
+    }
+
+    /// Tells the log of a connection that did not become a link, as a warning, as long as there are not
+    /// too many about strangers ([`Limits::log_lines`]): who has nothing else to do with what
+    /// [`Listener::accept`] gives, gives it here. Anybody who can reach a listener can have as many
+    /// connections refused as they like.
+    pub fn log(&self, error: &AcceptError) {
+        self.0.log(error);
     }
 
     /// Waits for the next peer, but no longer than `limit`.

@@ -39,8 +39,7 @@ impl Lookup {
     }
 
     fn ask(&self, address: impl ToSocketAddrs + Send + 'static) -> io::Result<()> {
-        let mut slot = self.lock();
-        if slot.asked {
+        if std::mem::replace(&mut self.lock().asked, true) {
             return Ok(());
         }
         let theirs = self.clone();
@@ -51,9 +50,12 @@ impl Lookup {
             theirs.put(found.unwrap_or_else(|_| Err(io::Error::other("the look-up panicked"))));
         };
         let thread = thread::Builder::new().name("countersign-lookup".to_owned());
-        thread.spawn(work)?;
-        slot.asked = true;
-        Ok(())
+        // What is to be looked up is the caller's, and may go here.
+        let spawned = thread.spawn(work);
+        if spawned.is_err() {
+            self.lock().asked = false;
+        }
+        spawned.map(drop)
     }
 
     fn put(&self, found: io::Result<Vec<SocketAddr>>) {
@@ -72,7 +74,9 @@ impl Lookup {
                 Poll::Ready(found)
             }
             None => {
-                slot.waker = Some(waker.clone());
+                let former = slot.waker.replace(waker.clone());
+                drop(slot);
+                drop(former);
                 Poll::Pending
             }
         }

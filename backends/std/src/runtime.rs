@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Instant;
 
 use countersign_driver::endpoint::Buffer;
-use countersign_driver::{READ, Timer, Transport};
+use countersign_driver::{Addresses, READ, Timer, Transport};
 use mio::event::Source;
 use mio::{Events, Interest, Poll as Poller, Registry, Token};
 
@@ -177,6 +177,10 @@ impl Transport for Stream {
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(either!(self, socket => socket.shutdown(Shutdown::Write)))
+    }
+
+    fn addresses(&self) -> Addresses {
+        either!(self, socket => Addresses::of(socket))
     }
 }
 

@@ -2,18 +2,20 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 #[cfg(unix)]
 use std::path::PathBuf;
 
 use countersign_driver::core::Role;
-use countersign_driver::{Connecting, Link, LinkError, Setup, at, memory, open, prepare_socket};
-use socket2::SockRef;
+use countersign_driver::{Address, AddressError, Connecting, Link, LinkError, Setup, memory};
+#[cfg(unix)]
+use countersign_driver::{Addressed, Addresses, at, lasting};
 use tokio::io::{AsyncRead, AsyncWrite};
 #[cfg(unix)]
 use tokio::net::UnixStream;
-use tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
+use tokio::net::{TcpStream, lookup_host};
 
-use crate::runtime::{Stream, alarm, drive, establish};
+use crate::runtime::{Stream, alarm, drive, timed};
 
 /// Connects to a listening peer over TCP, and waits until it has accepted this end.
 ///
@@ -23,8 +25,9 @@ use crate::runtime::{Stream, alarm, drive, establish};
 /// declarations that don't fit, ends it at once. The log tells of every attempt.
 ///
 /// A name is looked up again for each attempt. Of several addresses the first that answers is
-/// taken, as by [`open`](countersign_driver::open) (RFC 8305). Looking the name up, the TCP
-/// connection and the handshake may each take
+/// taken, as by [`open`](countersign_driver::open) (RFC 8305); where that does not lead to the peer,
+/// the others have their turn ([`Connecting::reach`](countersign_driver::Connecting::reach)). Looking
+/// the name up, the TCP connection and the handshake may each take
 /// [`Patience::handshake`](countersign_driver::core::Patience::handshake).
 ///
 /// Cancel-safe: dropping the future gives the attempt and its connection up; the peer sees an
@@ -33,23 +36,36 @@ use crate::runtime::{Stream, alarm, drive, establish};
 /// # Errors
 ///
 /// [`LinkError`] tells who refused whom and what to change; its
-/// [`can_retry`](LinkError::can_retry) whether trying again can help.
+/// [`can_retry`](LinkError::can_retry) whether trying again can help. What is no address
+/// ([`AddressError`]) is its [`usage`](LinkError::usage).
 pub async fn connect(
-    address: impl ToSocketAddrs + Clone + Send + Sync + 'static,
+    address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: &Setup,
 ) -> Result<Link, LinkError> {
-    let config = setup.config().clone();
-    let dial = move || {
-        let (address, config) = (address.clone(), config.clone());
-        async move {
-            let limit = config.waits().handshake;
-            let lookup = async { Ok(lookup_host(address).await?.collect()) };
-            let stream = open(lookup, limit, alarm(), TcpStream::connect).await?;
-            prepare_socket(&SockRef::from(&stream), &config)?;
-            Ok(stream)
-        }
-    };
-    connect_with(dial, setup).await
+    start_connect(address, setup)?.await
+}
+
+/// Begins to connect as [`connect`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// What is no address, as for [`connect`]. The system has no randomness to give.
+pub fn start_connect(
+    address: impl TryInto<Address, Error: Into<AddressError>>,
+    setup: &Setup,
+) -> Result<Connecting, LinkError> {
+    let address = Address::of_peer(address).map_err(LinkError::unusable)?;
+    let lookup = move || look_up(address.clone());
+    let made = Connecting::reach(timed(setup), lookup, TcpStream::connect, alarm, Stream);
+    drive(made)
+}
+
+/// The addresses of a name.
+pub(crate) async fn look_up(address: Address) -> io::Result<Vec<SocketAddr>> {
+    address
+        .resolve(|host, port| async move { lookup_host((host, port)).await })
+        .await
 }
 
 /// Connects to a listening peer over a Unix socket, as [`connect`] does over TCP.
@@ -61,15 +77,31 @@ pub async fn connect(
 /// As for [`connect`].
 #[cfg(unix)]
 pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Link, LinkError> {
-    let path = path.into();
+    start_connect_unix(path, setup)?.await
+}
+
+/// Begins to connect as [`connect_unix`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+#[cfg(unix)]
+pub fn start_connect_unix(
+    path: impl Into<PathBuf>,
+    setup: &Setup,
+) -> Result<Connecting, LinkError> {
+    let path = lasting(&path.into());
     let dial = move || {
         let path = path.clone();
         async move {
             let connected = UnixStream::connect(&path).await;
-            connected.map_err(|error| at(path.display(), &error))
+            let stream = connected.map_err(|error| at(path.display(), &error))?;
+            let addresses = Addresses::of(&stream);
+            Ok(Addressed::new(Stream(stream), addresses))
         }
     };
-    connect_with(dial, setup).await
+    drive(Connecting::dial(&timed(setup), dial))
 }
 
 /// Connects over streams that `dial` opens: one now, and another whenever the link is to connect
@@ -81,9 +113,26 @@ pub async fn connect_unix(path: impl Into<PathBuf>, setup: &Setup) -> Result<Lin
 ///
 /// As for [`connect`].
 pub async fn connect_with<S, F>(
-    mut dial: impl FnMut() -> F + Send + 'static,
+    dial: impl FnMut() -> F + Send + 'static,
     setup: &Setup,
 ) -> Result<Link, LinkError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = io::Result<S>> + Send + 'static,
+{
+    start_connect_with(dial, setup)?.await
+}
+
+/// Begins to connect as [`connect_with`] does, and gives what can be waited for, asked for its failures,
+/// hastened and given up.
+///
+/// # Errors
+///
+/// The system has no randomness to give.
+pub fn start_connect_with<S, F>(
+    mut dial: impl FnMut() -> F + Send + 'static,
+    setup: &Setup,
+) -> Result<Connecting, LinkError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = io::Result<S>> + Send + 'static,
@@ -92,7 +141,7 @@ where
         let dialing = dial();
         async move { dialing.await.map(Stream) }
     };
-    establish(Connecting::dial(setup, open)).await
+    drive(Connecting::dial(&timed(setup), open))
 }
 
 /// Makes a link between two declarations in one process, over a connection in memory: for tests, and
@@ -105,9 +154,9 @@ where
 /// As for [`connect`].
 pub async fn pair(opener: &Setup, acceptor: &Setup) -> Result<(Link, Link), LinkError> {
     let (near, far) = memory();
-    let opening = drive(Connecting::over(opener, Role::Opener, near))?;
-    let accepting = drive(Connecting::over(acceptor, Role::Acceptor, far))?;
-    Ok((opening.connected().await?, accepting.connected().await?))
+    let opening = drive(Connecting::over(&timed(opener), Role::Opener, near))?;
+    let accepting = drive(Connecting::over(&timed(acceptor), Role::Acceptor, far))?;
+    Ok((opening.await?, accepting.await?))
 }
 
 /// Makes a link over a stream that is already open, and waits until the peer has accepted this
@@ -126,5 +175,5 @@ pub async fn link_over<S>(stream: S, role: Role, setup: &Setup) -> Result<Link, 
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    establish(Connecting::over(setup, role, Stream(stream))).await
+    drive(Connecting::over(&timed(setup), role, Stream(stream)))?.await
 }

@@ -9,23 +9,32 @@ use std::sync::Arc;
 
 #[cfg(unix)]
 use countersign_driver::bind_unix;
-use countersign_driver::{Doors, Limits, Listener, Setup, prepare_socket, serve};
+use countersign_driver::{
+    Address, AddressError, Addressed, Addresses, Doors, Limits, Listener, Setup, accept_any, bind,
+    prepare_socket, serve,
+};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 #[cfg(unix)]
 use tokio::net::UnixListener;
-use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::runtime::{Stream, alarm};
+use crate::connect::look_up;
+use crate::runtime::{Stream, alarm, timed};
 
-/// Listens on a TCP address; port 0 lets the system choose one.
+/// Listens on a TCP address; port 0 lets the system choose one. Where a name has several addresses, it
+/// listens on all of them, at the same port.
 ///
 /// Cancel-safe: when the future is dropped, nobody listens.
 ///
 /// # Errors
 ///
-/// What the operating system says, that the address is in use, say.
-pub async fn listen(address: impl ToSocketAddrs, setup: Setup) -> io::Result<Listener> {
+/// What the operating system says, that the address is in use, say; of the kind
+/// [`InvalidInput`](io::ErrorKind::InvalidInput), with an [`AddressError`] inside, for what is none.
+pub async fn listen(
+    address: impl TryInto<Address, Error: Into<AddressError>>,
+    setup: Setup,
+) -> io::Result<Listener> {
     listen_with(address, setup, Limits::default()).await
 }
 
@@ -37,23 +46,30 @@ pub async fn listen(address: impl ToSocketAddrs, setup: Setup) -> io::Result<Lis
 ///
 /// As for [`listen`].
 pub async fn listen_with(
-    address: impl ToSocketAddrs,
+    address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: Setup,
     limits: Limits,
 ) -> io::Result<Listener> {
-    let socket = TcpListener::bind(address).await?;
-    let (listener, doors) = Listener::new(socket.local_addr()?, setup.clone(), limits);
-    let socket = Arc::new(socket);
-    let accept = move || {
-        let socket = socket.clone();
-        async move {
-            socket
-                .accept()
-                .await
-                .map(|(stream, peer)| (stream, Some(peer)))
+    let found = look_up(Address::of(address)?).await?;
+    let sockets = bind(&found)?.into_iter().map(TcpListener::from_std);
+    let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
+    let addresses = sockets.iter().map(TcpListener::local_addr);
+    let addresses = addresses.collect::<io::Result<_>>()?;
+    let (listener, doors) = Listener::at(addresses, timed(&setup), limits);
+    let accept = accept_any(sockets.into_iter().map(|socket| {
+        let socket = Arc::new(socket);
+        move || {
+            let socket = socket.clone();
+            async move {
+                let (stream, peer) = socket.accept().await?;
+                Ok((stream, Some(peer)))
+            }
         }
+    }));
+    let prepare = move |stream: &TcpStream| {
+        prepare_socket(&SockRef::from(stream), setup.config())?;
+        Ok(Addresses::of(stream))
     };
-    let prepare = move |stream: &TcpStream| prepare_socket(&SockRef::from(stream), setup.config());
     start(doors, accept, prepare);
     Ok(listener)
 }
@@ -72,15 +88,15 @@ pub async fn listen_unix(
     setup: Setup,
     limits: Limits,
 ) -> io::Result<Listener<PathBuf>> {
-    let path = path.into();
-    let (socket, file) = bind_unix(&path)?;
+    let (socket, file) = bind_unix(&path.into())?;
+    let path = file.path().to_owned();
     let socket = Arc::new((file, UnixListener::from_std(socket)?));
-    let (listener, doors) = Listener::new(path, setup, limits);
+    let (listener, doors) = Listener::new(path, timed(&setup), limits);
     let accept = move || {
         let socket = socket.clone();
         async move { socket.1.accept().await.map(|(stream, _)| (stream, None)) }
     };
-    start(doors, accept, |_| Ok(()));
+    start(doors, accept, |stream| Ok(Addresses::of(stream)));
     Ok(listener)
 }
 
@@ -98,8 +114,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + Send + 'static,
 {
-    let (listener, doors) = Listener::new((), setup, limits);
-    start(doors, accept, |_| Ok(()));
+    let (listener, doors) = Listener::new((), timed(&setup), limits);
+    start(doors, accept, |_| Ok(Addresses::default()));
     listener
 }
 
@@ -107,17 +123,19 @@ where
 fn start<S, F>(
     doors: Doors,
     accept: impl FnMut() -> F + Send + 'static,
-    prepare: impl Fn(&S) -> io::Result<()> + Send + 'static,
+    prepare: impl Fn(&S) -> io::Result<Addresses> + Send + 'static,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + Send + 'static,
 {
     let welcome = move |stream, guest: countersign_driver::Guest| {
-        if let Err(error) = prepare(&stream) {
-            guest.refuse(error);
-            return Ok(());
+        match prepare(&stream) {
+            Ok(addresses) => {
+                let transport = Addressed::new(Stream(stream), addresses);
+                tokio::spawn(guest.serve(transport)?.run(alarm()));
+            }
+            Err(error) => guest.refuse(error),
         }
-        tokio::spawn(guest.serve(Stream(stream))?.run(alarm()));
         Ok(())
     };
     tokio::spawn(serve(doors, accept, welcome, alarm));

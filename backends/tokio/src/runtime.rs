@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use countersign_driver::endpoint::{Buffer, SetupError};
 use countersign_driver::{
-    Alarm, Connecting, Dial, Driver, Link, LinkError, READ, Timer, Transport,
+    Alarm, Clock, Connecting, Dial, Driver, LinkError, READ, Setup, Timer, Transport,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::sleep_until;
@@ -46,9 +46,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for Stream<S> {
     }
 }
 
+/// tokio's clock, which can be paused.
+fn clock() -> Clock {
+    Clock::following(|| tokio::time::Instant::now().into_std())
+}
+
+/// The same setup, for links that go by tokio's clock.
+pub(crate) fn timed(setup: &Setup) -> Setup {
+    setup.timed_by(clock())
+}
+
 /// A timer of tokio's.
 pub(crate) fn alarm() -> impl Timer + Send {
-    Alarm::new(|deadline: Instant| sleep_until(deadline.into()))
+    Alarm::timed_by(clock(), |deadline: Instant| sleep_until(deadline.into()))
 }
 
 /// Drives a link in a task of its own.
@@ -59,11 +69,4 @@ pub(crate) fn drive<D: Dial<Transport: Send> + Send + 'static>(
         made.map_err(|error| LinkError::transport(io::Error::other(error)))?;
     tokio::spawn(driver.run(alarm()));
     Ok(connecting)
-}
-
-/// Drives a link in a task of its own, and waits until the peer has accepted this end.
-pub(crate) async fn establish<D: Dial<Transport: Send> + Send + 'static>(
-    made: Result<(Connecting, Driver<D>), SetupError>,
-) -> Result<Link, LinkError> {
-    drive(made)?.connected().await
 }

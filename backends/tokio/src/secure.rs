@@ -6,10 +6,11 @@ use std::task::{Context, Poll};
 
 use countersign_driver::core::Role;
 use countersign_driver::endpoint::Fingerprint;
-use countersign_driver::{StreamSetup, open, secure};
+use countersign_driver::{Address, AddressError, StreamSetup, open, secure};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
+use tokio::net::TcpStream;
 
+use crate::connect::look_up;
 use crate::runtime::{Stream, alarm};
 
 /// Opens a TCP connection and secures it, as its opener: see [`secure_over`].
@@ -24,10 +25,10 @@ use crate::runtime::{Stream, alarm};
 ///
 /// What the operating system says, and as for [`secure_over`].
 pub async fn secure_connect(
-    address: impl ToSocketAddrs,
+    address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: &StreamSetup,
 ) -> io::Result<SecureStream<TcpStream>> {
-    let lookup = async { Ok(lookup_host(address).await?.collect()) };
+    let lookup = look_up(Address::of_peer(address)?);
     let (limit, alarm) = (setup.handshake(), alarm());
     let stream = open(lookup, limit, alarm, TcpStream::connect).await?;
     stream.set_nodelay(true)?;

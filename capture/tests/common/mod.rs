@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use countersign_capture::{Capture, Options, Reader, Record};
 use countersign_core::{
-    Bytes, ChannelConfig, ChannelId, CloseMode, Config, Dialect, Event, Instant, Life, Link, Loss,
-    Output, PeerId, Role, TakeOver,
+    Bytes, ChannelConfig, ChannelId, CloseMode, CloseReason, Config, Dialect, Event, Instant, Life,
+    Link, Loss, Output, PeerId, Role, TakeOver,
 };
 
 /// What stands in every payload, and nowhere else.
@@ -136,7 +136,7 @@ impl Pair {
     }
 
     pub(crate) fn close(&mut self) {
-        self.ends[0].close(CloseMode::Drain);
+        self.ends[0].close_with(CloseMode::Drain, CloseReason::new(3, "no input").again());
         self.settle();
         for end in &mut self.ends {
             end.handle_eof(self.now);

@@ -95,7 +95,7 @@ fn send<B: Backend>(
 ) -> Result<Waiting<B::Receipt>, SendError> {
     let (hash, bytes) = (hash(&command), command.len());
     let at = Instant::now();
-    let message = Outgoing::from(command).expires(at + COMMAND_LIFE);
+    let message = Outgoing::from(command).expires_in(COMMAND_LIFE);
     let receipt = backend.send(commands, message)?;
     Ok(Waiting {
         hash,

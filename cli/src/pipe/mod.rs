@@ -20,7 +20,7 @@ mod watch;
 use std::io;
 
 use countersign_tokio::core::{ChannelConfig, Config, ConfigError, Patience, Reconnect};
-use countersign_tokio::{LinkError, Setup, connect, listen};
+use countersign_tokio::{Address, LinkError, Setup, connect, listen};
 use tokio::runtime::Builder;
 
 use crate::args::{Dialect, LinkArgs, PipeCommand};
@@ -80,6 +80,8 @@ async fn establish(
         .channel(channel)
         .dialect(args.dialect.into())
         .patience(patience)
+        // What follows a gap belongs to another stream.
+        .single_session()
         .reconnect(Reconnect::limited(args.retry.0));
     let setup = Setup::new(config, secured.security)
         .map_err(|error: ConfigError| Failure::usage(error.to_string()))?;
@@ -96,7 +98,7 @@ async fn establish(
 async fn reach(args: &LinkArgs, setup: Setup) -> Result<Watch, Failure> {
     match (&args.place.listen, &args.place.connect) {
         (Some(address), _) => serve(address, setup).await,
-        (None, Some(address)) => match connect(address.clone(), &setup).await {
+        (None, Some(address)) => match connect(address, &setup).await {
             Ok(link) => Ok(Watch::new(link, None)),
             Err(error) => Err(unreachable(address, error)),
         },
@@ -106,27 +108,29 @@ async fn reach(args: &LinkArgs, setup: Setup) -> Result<Watch, Failure> {
 
 /// Why there is no link. That nobody listens is worth the name of the flag, which the library
 /// does not know.
-fn unreachable(address: &str, error: LinkError) -> Failure {
+fn unreachable(address: &Address, error: LinkError) -> Failure {
     let kind = error.io().map(io::Error::kind);
     if kind != Some(io::ErrorKind::ConnectionRefused) {
-        return Failure::link(address, error);
+        return Failure::link(&address.to_string(), error);
     }
     let message = format!("{address}: nobody listens there; start the end with --listen first");
     Failure::failed(message).because(error)
 }
 
 /// Waits for the first peer that is let in.
-async fn serve(address: &str, setup: Setup) -> Result<Watch, Failure> {
+async fn serve(address: &Address, setup: Setup) -> Result<Watch, Failure> {
     let listener = listen(address, setup).await.map_err(|error| {
         let message = format!("{address}: cannot listen there ({error}); choose another --listen");
         Failure::failed(message).because(error)
     })?;
     // Scripts wait for this line, so it does not go through the log.
-    stdio::tell(format_args!("listening on {}", listener.local_addr()));
+    for address in listener.local_addrs() {
+        stdio::tell(format_args!("listening on {address}"));
+    }
     loop {
         match listener.accept().await {
             Ok(link) => return Ok(Watch::new(link, Some(listener))),
-            Err(error) => tracing::warn!("{}", words::of_visitor(&error)),
+            Err(error) => listener.log_as(&error, words::of_visitor(&error)),
         }
     }
 }

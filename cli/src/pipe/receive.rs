@@ -98,22 +98,12 @@ async fn pump(
     let mut writer = Writer::Idle(output);
     let mut stopping = None;
     let mut ended = false;
-    let mut session_lost = None;
     loop {
         tokio::select! {
-            // What comes after the session was lost is not taken: it belongs to another stream.
             biased;
-            turn = watch.next(), if !ended => match turn {
-                Turn::SessionLost => {
-                    let why = watch.session_lost().unwrap_or_default();
-                    let failure = Failure::failed(format!("{MORE}: {why}"));
-                    session_lost = Some(Broken::new(failure, farewell::too_early()));
-                }
-                Turn::Ended => ended = true,
-                Turn::PeerClosing => {}
-            },
+            turn = watch.next(), if !ended => ended = turn == Turn::Ended,
             result = writer.written() => result?,
-            batch = source.next(), if writer.is_idle() && session_lost.is_none() => {
+            batch = source.next(), if writer.is_idle() => {
                 match (batch, stopping) {
                     (Ok(Some(batch)), _) => writer.put(batch),
                     (_, Some(signal)) => return Err(Broken::stopped(signal)),
@@ -128,7 +118,7 @@ async fn pump(
             }
         }
         if let Some(signal) = stopping
-            && (ended || session_lost.is_some())
+            && ended
             && !writer.is_idle()
         {
             match tokio::time::timeout(LAST_WRITE, writer.written()).await {
@@ -138,12 +128,6 @@ async fn pump(
                     return Err(Broken::stopped(signal));
                 }
             }
-        }
-        if let Some(failure) = session_lost.take_if(|_| writer.is_idle()) {
-            return Err(match stopping {
-                Some(signal) => Broken::stopped(signal),
-                None => failure,
-            });
         }
     }
 }

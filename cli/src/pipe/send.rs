@@ -1,12 +1,12 @@
 //! Standard input to messages.
 
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_tokio::core::{
-    ChannelConfig, CloseMode, CloseReason, EndReason, Rejection, SendError as Why, VerdictCounts,
-    VerdictKind,
+    ChannelConfig, CloseMode, CloseReason, EndReason, Rejection, STREAM_WHOLE, SendError as Why,
+    VerdictCounts, VerdictKind,
 };
 use countersign_tokio::{LinkError, Outgoing, SendError, Sender};
 
@@ -80,7 +80,6 @@ pub(super) async fn run(
         missing: missing(verdicts, &args),
         sent: ledger.messages,
         rejection: ledger.rejection,
-        session_lost: watch.session_lost().map(str::to_owned),
         end: report.end,
     };
     let cut_off = !matches!(fed, Err(Unfed::Input(..) | Unfed::Stopped(_)));
@@ -100,14 +99,10 @@ const QUEUE_MESSAGES: usize = 16_384;
 const NO_MESSAGES: &str = "--latest and --expire-after drop whole messages, and --split bytes has none; \
                            choose another --split";
 
-/// The longest message that the Python original takes in one piece: a TLS record less the message's
-/// length in five digits and a `!`.
-const TLSSTREAM_PIECE: usize = (16 << 10) - 6;
-
 /// The largest piece of a stream of bytes that this end may send.
 fn bytes_limit(args: &LinkArgs) -> usize {
     match is_tlsstream(args) {
-        true => args.max_message.min(TLSSTREAM_PIECE),
+        true => args.max_message.min(STREAM_WHOLE),
         false => args.max_message,
     }
 }
@@ -150,7 +145,6 @@ struct Outcome {
     sent: u64,
     /// Why the peer said no to a message, if it did.
     rejection: Option<Rejection>,
-    session_lost: Option<String>,
     end: Option<LinkError>,
 }
 
@@ -199,13 +193,9 @@ impl Outcome {
         }
     }
 
-    /// How a link or its session was lost explains why no more could be sent, or what the peer says
-    /// does.
+    /// How the link ended explains why no more could be sent, or what the peer says does.
     fn why(self) -> Failure {
         let what = self.what();
-        if let Some(why) = self.session_lost {
-            return Failure::failed(format!("{what}: {why}"));
-        }
         match (self.end, self.rejection) {
             (Some(end), _) if !says_that_all_is_well(&end) => Failure::link(&what, end),
             (_, Some(rejection)) => {
@@ -282,12 +272,9 @@ impl Feeder {
 
     async fn send_with_expiry(&mut self, batch: &mut Batch, after: Duration) -> Result<(), Cut> {
         // Counted from when it was read, not from when there was room.
-        let expires = Instant::now().checked_add(after);
-        while let Some(message) = batch.front().cloned() {
-            let mut outgoing = Outgoing::from(message);
-            if let Some(expires) = expires {
-                outgoing = outgoing.expires(expires);
-            }
+        let late_after = |message: &Bytes| Outgoing::from(message.clone()).expires_in(after);
+        let read: Vec<_> = batch.iter().map(late_after).collect();
+        for outgoing in read {
             let receipt = tokio::select! {
                 biased;
                 signal = self.stop.asked() => return Err(Cut::Short(Unfed::Stopped(signal))),

@@ -1,7 +1,9 @@
 //! Watches over a pipe's link: tells the log what becomes of its connections, turns away whoever
 //! else comes, and says when it is over.
 
-use countersign_tokio::core::{CloseMode, CloseReason, SessionLoss};
+use std::time::Duration;
+
+use countersign_tokio::core::{CloseMode, CloseReason};
 use countersign_tokio::{AcceptError, Link, LinkEvent, Listener, Report};
 
 use super::farewell;
@@ -13,19 +15,16 @@ pub(super) struct Watch {
     link: Link,
     /// Where the peer comes back to.
     listener: Option<Listener>,
-    /// There is no connection just now, and why.
-    away: Option<String>,
-    /// Why the session is over although the link may go on with another.
-    session_lost: Option<String>,
 }
+
+/// How long others have, at the end, to hear that they were turned away.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What whoever uses the link has to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     /// The peer takes no more messages.
     PeerClosing,
-    /// What was under way is not, and what comes from here on belongs to another stream.
-    SessionLost,
     /// The link has ended.
     Ended,
 }
@@ -38,21 +37,11 @@ enum News {
 
 impl Watch {
     pub(super) fn new(link: Link, listener: Option<Listener>) -> Self {
-        Self {
-            link,
-            listener,
-            away: None,
-            session_lost: None,
-        }
+        Self { link, listener }
     }
 
     pub(super) fn link(&self) -> &Link {
         &self.link
-    }
-
-    /// Why the session was lost, if it was.
-    pub(super) fn session_lost(&self) -> Option<&str> {
-        self.session_lost.as_deref()
     }
 
     /// Waits for the next turn; the end comes again and again. Cancel-safe.
@@ -65,10 +54,15 @@ impl Watch {
             };
             let turn = match news {
                 News::OfLink(None) => Some(Turn::Ended),
-                News::OfLink(Some(event)) => self.hear(event),
-                News::AtDoor(Ok(visitor)) => self.turn_away(&visitor),
+                News::OfLink(Some(event)) => hear(&event),
+                News::AtDoor(Ok(visitor)) => {
+                    turn_away(&visitor);
+                    None
+                }
                 News::AtDoor(Err(error)) => {
-                    tracing::warn!("{}", words::of_visitor(&error));
+                    if let Some(listener) = &self.listener {
+                        listener.log_as(&error, words::of_visitor(&error));
+                    }
                     None
                 }
             };
@@ -78,56 +72,37 @@ impl Watch {
         }
     }
 
-    fn hear(&mut self, event: LinkEvent) -> Option<Turn> {
-        match event {
-            // The library has told the log.
-            LinkEvent::Lost { why, .. } => {
-                self.away = Some(why);
-                None
-            }
-            LinkEvent::Resumed => {
-                self.away = None;
-                tracing::warn!("connected again: going on, nothing was lost");
-                None
-            }
-            LinkEvent::SessionLost(why) => {
-                let cut = self.away.take().filter(|_| why == SessionLoss::Dialect);
-                Some(self.lose_session(match cut {
-                    Some(cut) => format!("{cut}, and {why}"),
-                    None => format!("the session is lost: {why}"),
-                }))
-            }
-            LinkEvent::PeerClosing => Some(Turn::PeerClosing),
-            _ => None,
-        }
-    }
-
-    fn lose_session(&mut self, why: String) -> Turn {
-        self.session_lost = Some(why);
-        Turn::SessionLost
-    }
-
-    /// Lets go of a peer that has opened a link of its own. Where it is the pipe's own peer, and
-    /// that is away, it has begun anew and will not come back for what was under way.
-    fn turn_away(&mut self, visitor: &Link) -> Option<Turn> {
-        visitor.start_close_with(CloseMode::Withdraw, farewell::taken());
-        let began_anew = visitor.peer_id().is_some() && visitor.peer_id() == self.link.peer_id();
-        if self.away.is_none() || !began_anew {
-            let name = name(visitor);
-            tracing::warn!("turned {name} away: this pipe has its peer already");
-            return None;
-        }
-        self.link.abandon();
-        let why = "the session is lost: the peer began anew; it may have restarted";
-        Some(self.lose_session(why.to_owned()))
-    }
-
-    /// Closes the link and waits for the end, turning others away meanwhile.
+    /// Closes the link and waits for the end, turning others away meanwhile; and until all have heard
+    /// why, so that none of them waits for a program that is gone.
     pub(super) async fn close(&mut self, mode: CloseMode, reason: CloseReason) -> Report {
         self.link.start_close_with(mode, reason);
         while self.next().await != Turn::Ended {}
-        self.link.ended().await
+        let report = self.link.ended().await;
+        if let Some(listener) = &self.listener {
+            listener.drain(LAST_WORDS).await;
+        }
+        report
     }
+}
+
+fn hear(event: &LinkEvent) -> Option<Turn> {
+    match event {
+        LinkEvent::Resumed => {
+            tracing::warn!("connected again: going on, nothing was lost");
+            None
+        }
+        LinkEvent::PeerClosing => Some(Turn::PeerClosing),
+        // The library has told the log, or the end tells it.
+        _ => None,
+    }
+}
+
+/// Lets go of a peer that has opened a link of its own. It is told that its messages were not taken,
+/// or that it does not have all that there is.
+fn turn_away(visitor: &Link) {
+    visitor.start_close_with(CloseMode::Withdraw, farewell::taken());
+    let name = name(visitor);
+    tracing::warn!("turned {name} away: this pipe has its peer already");
 }
 
 /// Waits for somebody at the door, for ever where there is none.

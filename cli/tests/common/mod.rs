@@ -158,6 +158,11 @@ impl Running {
         self.child.stdout.take().expect("nobody took it before")
     }
 
+    /// Takes back what [`Self::stdout`] gave, for [`Self::finish`] to read the rest.
+    pub(crate) fn give_back(&mut self, output: ChildStdout) {
+        self.child.stdout = Some(output);
+    }
+
     /// Writes this to its input, in the background, and ends it.
     pub(crate) fn feed(&mut self, input: &[u8]) {
         let (mut stdin, input) = (self.stdin(), input.to_vec());
@@ -297,10 +302,10 @@ pub(crate) fn unblock(fd: impl std::os::fd::AsFd) {
 
 /// Waits until a pipe has no more room, or the program that writes to it has ended.
 #[cfg(unix)]
-pub(crate) fn wait_until_full(pipe: std::io::PipeWriter, writer: &mut Child) {
+pub(crate) fn wait_until_full(pipe: &std::io::PipeWriter, writer: &mut Child) {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     while writer.try_wait().expect("it was started").is_none() {
-        let mut fds = [PollFd::new(&pipe, PollFlags::OUT)];
+        let mut fds = [PollFd::new(pipe, PollFlags::OUT)];
         if poll(&mut fds, Some(&Timespec::default())).expect("it can be asked") == 0 {
             return;
         }

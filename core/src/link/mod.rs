@@ -27,6 +27,7 @@ pub use output::Output;
 pub use planted::Planted;
 pub use session::{TakeOver, Visit};
 pub use status::{ChannelReport, ChannelStatus, LinkStatus};
+pub use stream::STREAM_WHOLE;
 
 use self::close::Closing;
 use self::session::Session;
@@ -438,11 +439,18 @@ impl Link {
     /// Dropping a payload may run code of whoever made it ([`Bytes::from_owner`]), which may use this
     /// link. So a link drops none while a call is under way: it keeps them for whoever takes them here
     /// after each call, to drop them where that code may run: once a lock is released, say. What was
-    /// not taken is dropped at the beginning of the next call that tells the time or sends; so it
-    /// counts in its channel's queue, and a caller whose payloads run no such code need not care.
+    /// not taken is dropped at the beginning of the next call that tells the time or sends, so a caller
+    /// whose payloads run no such code need not care.
     #[must_use]
     pub fn take_spent(&mut self) -> Spent {
-        core::mem::take(&mut self.spent)
+        self.spent.take()
+    }
+
+    /// From here on the link drops no payload at all: the caller takes them
+    /// ([`take_spent`](Self::take_spent)), soon after each call, since as long as they are here they
+    /// count in no queue.
+    pub fn keep_spent(&mut self) {
+        self.spent.keep();
     }
 
     // Events.

@@ -79,6 +79,10 @@ impl Socket {
             Ok(Some(error)) | Err(error) => return Some(Err(error)),
         }
         match self.stream.peer_addr() {
+            // Nobody listens at a port of this machine's, and the system gave the connection just that.
+            Ok(peer) if self.stream.local_addr().is_ok_and(|local| local == peer) => {
+                Some(Err(io::ErrorKind::ConnectionRefused.into()))
+            }
             Ok(_) => Some(Ok(())),
             Err(error) if error.kind() == io::ErrorKind::NotConnected => None,
             Err(error) => Some(Err(error)),

@@ -11,7 +11,7 @@ use countersign_driver::{Outgoing, RecvError, SendError};
 use own_loop::LinkId;
 
 use super::receipts::Cell;
-use super::thread::Loop;
+use super::thread::{CLOCK, Loop};
 use super::world::World;
 use crate::backend::{BatchReceipt, Delivery, ManualReceiver, Receipt, Receiver, Sender};
 
@@ -77,7 +77,7 @@ impl Sender for LoopSender {
             world
                 .send(id, channel, &mut message, true)
                 .unwrap_or_else(|| {
-                    let (message, _) = message.take().unwrap().into_parts();
+                    let (message, _) = message.take().unwrap().into_parts(&CLOCK);
                     let why = countersign_core::SendError::Blocked;
                     Err(SendError::new(
                         countersign_core::NotSent { message, why },
@@ -272,6 +272,9 @@ impl Receiver for LoopReceiver {
     }
     fn try_recv(&mut self) -> Result<Option<Bytes>, RecvError> {
         Ok(self.try_take()?.map(|message| message.payload))
+    }
+    fn next_item(&mut self) -> Option<Result<Bytes, RecvError>> {
+        Receiver::recv(self).transpose()
     }
 }
 

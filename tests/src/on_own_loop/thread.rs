@@ -5,9 +5,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
-use std::time::Instant as StdInstant;
 
-use countersign_core::Instant;
+use countersign_driver::Clock;
 use own_loop::OwnLoop;
 
 use super::world::World;
@@ -15,8 +14,8 @@ use super::world::World;
 /// Something to do on the loop's thread, again after each turn until it says that it is done.
 type Job = Box<dyn FnMut(&mut World) -> bool + Send>;
 
-/// When the time of all loops begins.
-static EPOCH: LazyLock<StdInstant> = LazyLock::new(StdInstant::now);
+/// What time it is for all loops.
+pub(super) static CLOCK: LazyLock<Clock> = LazyLock::new(Clock::default);
 
 /// The loops that all links of this backend share, of both roles and of all tests that run beside
 /// each other. One would do, but a test that is about a time limit would then wait for others that
@@ -109,11 +108,10 @@ impl Queue {
 
 /// The loop of the program that this backend stands for.
 fn run(mut world: World, queue: &Queue) {
-    let now = || Instant::ZERO + EPOCH.elapsed();
     let mut happened = Vec::new();
     let mut waiting: Vec<Job> = Vec::new();
     loop {
-        world.now = now();
+        world.now = CLOCK.now();
         world.links.service(world.now, &mut happened).unwrap();
         for what in happened.drain(..) {
             world.note(what);
@@ -121,12 +119,7 @@ fn run(mut world: World, queue: &Queue) {
         waiting.extend(queue.lock().drain(..));
         waiting.retain_mut(|job| !job(&mut world));
         let deadline = world.links.deadline();
-        let limit = deadline.map(|deadline| deadline.saturating_since(now()));
+        let limit = deadline.map(|deadline| deadline.saturating_since(CLOCK.now()));
         world.links.wait(limit).unwrap();
     }
-}
-
-/// The loop's name for a moment of the machine's clock.
-pub(super) fn at(moment: StdInstant) -> Instant {
-    Instant::ZERO + moment.saturating_duration_since(*EPOCH)
 }

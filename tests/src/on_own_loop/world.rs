@@ -12,7 +12,7 @@ use countersign_driver::{AcceptError, Limits, LinkError, LinkEvent, Outgoing, Re
 use own_loop::{Happened, LinkId, ListenerId, OwnLoop};
 
 use super::receipts::{Cell, Receipts};
-use super::thread::at;
+use super::thread::CLOCK;
 
 /// The loop, and what is known of its links and listeners.
 pub(super) struct World {
@@ -157,8 +157,9 @@ impl World {
         if !first && self.known(id).channels[at_channel].blocked {
             return None;
         }
-        let (payload, expires) = message.take()?.into_parts();
-        match self.link_mut(id).send(channel, payload, expires.map(at)) {
+        let again = message.clone();
+        let (payload, expires) = message.take()?.into_parts(&CLOCK);
+        match self.link_mut(id).send(channel, payload, expires) {
             Ok(sequence) => {
                 let cell = Cell::default();
                 let channel = &mut self.known(id).channels[at_channel];
@@ -167,11 +168,7 @@ impl World {
             }
             Err(not_sent) if not_sent.why == SendError::Blocked => {
                 self.known(id).channels[at_channel].blocked = true;
-                let again = Outgoing::from(not_sent.message);
-                *message = Some(match expires {
-                    Some(moment) => again.expires(moment),
-                    None => again,
-                });
+                *message = again;
                 None
             }
             Err(not_sent) => {

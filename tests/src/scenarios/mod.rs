@@ -1,6 +1,7 @@
 //! The scenarios, each written once for all backends.
 
 pub mod admission;
+pub mod borders;
 pub mod channels;
 pub mod closing;
 pub mod handshakes;
@@ -14,6 +15,7 @@ pub mod returning;
 pub mod rotation;
 pub mod security;
 pub mod servers;
+pub mod single;
 pub mod sizes;
 pub mod stream;
 pub mod verdicts;

@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use countersign_core::Role;
 use countersign_endpoint::{Blame, Connection, Fingerprint, Peer, SecurityError};
@@ -404,7 +404,7 @@ async fn within(
     mut work: impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>>,
 ) -> io::Result<()> {
     // A limit beyond what the clock can name is none.
-    let deadline = Instant::now().checked_add(limit);
+    let deadline = timer.now().checked_add(limit);
     poll_fn(|context| {
         // First, so that a transport that blocks learns how long it may.
         let late = deadline.is_some_and(|at| timer.poll_until(context, at).is_ready());

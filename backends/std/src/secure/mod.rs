@@ -4,13 +4,13 @@ mod blocking;
 mod halves;
 
 use std::io::{self, BufRead, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 
 use countersign_driver::core::Role;
 use countersign_driver::endpoint::Fingerprint;
-use countersign_driver::{StreamSetup, open, secure};
+use countersign_driver::{Address, AddressError, StreamSetup, open, secure};
 
-use crate::connect::reach_tcp;
+use crate::connect::{look_up, reach_tcp};
 use crate::lookup::Lookup;
 use crate::runtime::{Clock, Waiting};
 use blocking::{Blocking, Deadline, context, run};
@@ -28,13 +28,13 @@ pub use halves::{ReadHalf, WriteHalf};
 ///
 /// What the operating system says of each address, and as for [`secure_over`].
 pub fn secure_connect(
-    address: impl ToSocketAddrs + Send + 'static,
+    address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: &StreamSetup,
 ) -> io::Result<SecureStream> {
     let (waiting, sockets) = Waiting::new()?;
-    let connect = |address| reach_tcp(address, &sockets);
-    let lookup = Lookup::default();
-    let opening = open(lookup.find(address), setup.handshake(), Clock, connect);
+    let connect = |address| reach_tcp(address, sockets.clone());
+    let lookup = look_up(Lookup::default(), Address::of_peer(address)?);
+    let opening = open(lookup, setup.handshake(), Clock, connect);
     let mut socket = waiting.run(opening)??;
     sockets.forget(&mut socket)?;
     socket.set_nodelay(true)?;

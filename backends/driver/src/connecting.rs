@@ -1,0 +1,195 @@
+//! A link that is not up yet.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use countersign_core::{CloseMode, EndReason};
+
+use crate::error::LinkError;
+use crate::link::Link;
+use crate::shared::{Handle, Shared};
+use crate::status::{FailedAttempt, Status};
+use crate::wakers::{Awaited, Waiting};
+
+/// A link that is being established by its driver: a future of the [`Link`], ready when the peer has
+/// accepted this end, or with why there is no link.
+///
+/// While it waits for a peer that is not there, it tells of each attempt that has failed
+/// ([`failed`](Self::failed), [`failure`](Self::failure)), and can be told to try again at once
+/// ([`connect_now`](Self::connect_now)). Dropping it gives the connection up, or the wait for one; a
+/// [`ConnectHandle`] does that from elsewhere.
+///
+/// Cancel-safe: wait for `&mut connecting` to keep it when the wait is given up.
+///
+/// # Panics
+///
+/// When it is polled again after it was ready.
+#[derive(Debug)]
+#[must_use = "dropping it gives the connection up"]
+pub struct Connecting {
+    handle: Option<Arc<Handle>>,
+    waiting: Waiting<Arc<Shared>>,
+    /// The last failure that was told.
+    told: u64,
+}
+
+impl Connecting {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            waiting: Waiting::new(shared.clone(), Awaited::Link),
+            handle: Some(Arc::new(Handle(shared))),
+            told: 0,
+        }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        self.waiting.shared()
+    }
+
+    /// Waits for the next attempt that fails; `None` when the wait for the link is over: what has come
+    /// of it, this future then gives at once. A failure that is followed by another before it was
+    /// asked for is left out ([`FailedAttempt::number`]).
+    ///
+    /// Cancel-safe: a failure counts as told only when the future is ready.
+    ///
+    /// ```no_run
+    /// # async fn run(mut connecting: countersign_driver::Connecting) -> Result<(), Box<dyn std::error::Error>> {
+    /// while let Some(failed) = connecting.failed().await {
+    ///     eprintln!("attempt {}: {failed}", failed.number);
+    ///     if failed.number == 10 {
+    ///         // Dropping it ends the wait.
+    ///         return Err(failed.error.into());
+    ///     }
+    /// }
+    /// let link = connecting.await?;
+    /// # drop(link);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn failed(&mut self) -> Option<FailedAttempt> {
+        let clock = self.shared().clock.clone();
+        let Self { waiting, told, .. } = self;
+        poll_fn(|context| {
+            waiting.poll(context, |state| {
+                let failure = state.failure.as_ref();
+                if let Some(failure) = failure.filter(|failure| failure.number > *told) {
+                    *told = failure.number;
+                    return Poll::Ready(Some(failure.told(&clock)));
+                }
+                match state.connected || state.ended {
+                    true => Poll::Ready(None),
+                    false => Poll::Pending,
+                }
+            })
+        })
+        .await
+    }
+
+    /// Why the latest attempt has failed, and when the next begins; `None` before any has.
+    #[must_use]
+    pub fn failure(&self) -> Option<FailedAttempt> {
+        failure(self.shared())
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status::of(self.shared())
+    }
+
+    /// Ends the pause before the next attempt: as [`Link::connect_now`].
+    pub fn connect_now(&self) -> bool {
+        connect_now(self.shared())
+    }
+
+    /// For another task or thread: it ends the wait, or hastens it, while this one waits.
+    #[must_use]
+    pub fn handle(&self) -> ConnectHandle {
+        ConnectHandle(self.shared().clone())
+    }
+
+    /// As waiting for it; `None` if the connection belongs to a link that the peer has already.
+    pub(crate) async fn accepted(mut self) -> Option<Result<Link, LinkError>> {
+        let result = poll_fn(|context| self.poll_up(context, false)).await;
+        let reason = result.as_ref().err().map(LinkError::reason);
+        match reason {
+            Some(EndReason::TakenOver) => None,
+            _ => Some(result),
+        }
+    }
+
+    /// Ready when the link is up, or has ended, and where it has once it `said` why to the peer.
+    fn poll_up(&mut self, context: &Context<'_>, said: bool) -> Poll<Result<Link, LinkError>> {
+        ready!(self.waiting.poll(context, |state| {
+            if state.connected {
+                // Also if it has ended since: what has arrived can still be received.
+                return Poll::Ready(Ok(()));
+            }
+            match state.error() {
+                Some(error) if state.is_gone || !said => Poll::Ready(Err(error)),
+                _ => Poll::Pending,
+            }
+        }))?;
+        let handle = self.handle.take().expect("polled after it was ready");
+        Poll::Ready(Ok(Link::new(handle)))
+    }
+}
+
+/// An error comes once this end's last words have gone out, as for [`Link::ended`].
+impl Future for Connecting {
+    type Output = Result<Link, LinkError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_up(context, true)
+    }
+}
+
+/// What another task or thread has of a [`Connecting`]. It keeps nothing alive: the link belongs to
+/// whoever waits for it.
+#[derive(Clone, Debug)]
+pub struct ConnectHandle(Arc<Shared>);
+
+impl ConnectHandle {
+    /// Gives the connection up, or the wait for one: whoever waits gets
+    /// [`EndReason::ClosedBeforeConnected`]. Does nothing once the link is up.
+    pub fn cancel(&self) {
+        self.0.with(|state| {
+            if !state.connected {
+                state.link.close(CloseMode::Withdraw);
+            }
+        });
+    }
+
+    /// As [`Connecting::connect_now`].
+    pub fn connect_now(&self) -> bool {
+        connect_now(&self.0)
+    }
+
+    /// As [`Connecting::failure`].
+    #[must_use]
+    pub fn failure(&self) -> Option<FailedAttempt> {
+        failure(&self.0)
+    }
+
+    /// As [`Connecting::status`].
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status::of(&self.0)
+    }
+
+    /// Whether the peer has proved who it is.
+    pub(crate) fn knows_peer(&self) -> bool {
+        self.0.with(|state| state.peer.is_some())
+    }
+}
+
+pub(crate) fn connect_now(shared: &Shared) -> bool {
+    shared.with(|state| state.link.connect_now())
+}
+
+fn failure(shared: &Shared) -> Option<FailedAttempt> {
+    let clock = &shared.clock;
+    shared.with(|state| Some(state.failure.as_ref()?.told(clock)))
+}
