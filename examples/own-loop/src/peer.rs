@@ -57,7 +57,7 @@ enum Transport {
     None,
     /// It is being opened, until then at most.
     Opening(Socket, Instant),
-    Open(Socket, Wire),
+    Open(Socket, Box<Wire>),
 }
 
 /// A link, and what the layers below it have said.
@@ -146,7 +146,7 @@ impl Peer {
     /// There is a connection from here on.
     pub(crate) fn connect(&mut self, now: Instant, socket: Socket) {
         let wire = Wire::new(&self.security, now, &mut self.inner);
-        self.transport = Transport::Open(socket, wire);
+        self.transport = Transport::Open(socket, Box::new(wire));
     }
 
     /// Judges the peer again where identity and pins were replaced; `rotation` hears of the next
