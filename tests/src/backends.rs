@@ -62,6 +62,7 @@ pub static BACKENDS: &[Entry] = &[
         backend: &OwnLoop,
         streams: Err("an example of how to drive links"),
         cannot: &[
+            ("admission::*", LESS),
             ("servers::one_more_gets_in_when_one_is_accepted", LESS),
             ("servers::so_many_from_one_address", LESS),
             ("servers::links_that_are_drained", LESS),

@@ -205,6 +205,10 @@ static ANY: &[Scenario] = list! { &[Transport::Tls, Transport::Plain];
 
 /// The scenarios that are about security.
 static SECURED: &[Scenario] = list! { &[Transport::Tls];
+    admission {
+        by_name: "cuts by itself",
+        without_a_lock: "the setup is its own",
+    }
     security {
         wrong_pin_at_the_client,
         wrong_pin_at_the_server,

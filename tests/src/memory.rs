@@ -427,7 +427,7 @@ impl Network {
         let arrived = self.0.lock().unwrap().arrived.pop_front();
         let wire = arrived.expect("a connection");
         let calls = wire.calls.clone();
-        let (connecting, driver) = Connecting::accept(setup, wire, registry).unwrap();
+        let (connecting, driver) = Connecting::accept(setup, wire, None, registry).unwrap();
         (connecting, End::of(driver, calls))
     }
 }

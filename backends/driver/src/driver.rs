@@ -2,6 +2,7 @@
 
 use std::io;
 use std::marker::PhantomData;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -10,6 +11,7 @@ use std::time::Instant as StdInstant;
 use countersign_core::{Instant, Loss, Refusal, TakeOver, Visit};
 use countersign_endpoint::{Buffer, Cause, Security, Watch};
 
+use crate::admission::{Admission, Admit, Arrival};
 use crate::connection::Connection;
 use crate::registry::Registry;
 use crate::shared::Shared;
@@ -184,8 +186,17 @@ pub struct Driver<D: Dial> {
     dialer: D,
     /// An attempt to open a connection is under way.
     dials: bool,
-    /// Where a listener's links are, one of which a peer may return to.
-    registry: Option<Arc<Registry>>,
+    /// What a peer finds that has come to a listener.
+    door: Option<Door>,
+}
+
+/// The listener's side of a connection that it has accepted.
+#[derive(Debug)]
+pub(crate) struct Door {
+    /// The listener's links, one of which the peer may return to.
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) admit: Option<Admit>,
+    pub(crate) address: Option<SocketAddr>,
 }
 
 impl<D: Dial> std::fmt::Debug for Driver<D> {
@@ -197,13 +208,12 @@ impl<D: Dial> std::fmt::Debug for Driver<D> {
 }
 
 impl<T: Transport> Driver<Never<T>> {
-    /// Drives a link over one transport connection, that a listener has accepted if there is a
-    /// registry.
+    /// Drives a link over one transport connection, that a listener has accepted if there is a door.
     pub(crate) fn over(
         shared: Arc<Shared>,
         security: &Security,
         transport: T,
-        registry: Option<Arc<Registry>>,
+        door: Option<Door>,
     ) -> Self {
         let mut driver = Self {
             number: shared.with(|state| state.driver_number),
@@ -213,7 +223,7 @@ impl<T: Transport> Driver<Never<T>> {
             connection: None,
             dialer: Never(PhantomData),
             dials: false,
-            registry,
+            door,
         };
         driver.connect(transport);
         driver
@@ -231,7 +241,7 @@ impl<D: Dial> Driver<D> {
             connection: None,
             dialer,
             dials: false,
-            registry: None,
+            door: None,
         }
     }
 
@@ -406,7 +416,7 @@ impl<D: Dial> Driver<D> {
     /// that ends because its peer has begun anew, or admitted as a new one, or sent away; true when
     /// there was one.
     fn receive_visit(&mut self) -> bool {
-        let Some(registry) = self.registry.clone() else {
+        let Some(registry) = self.door.as_ref().map(|door| door.registry.clone()) else {
             return false;
         };
         let visit = |link: &countersign_core::Link| Some((link.visit()?, link.peer()));
@@ -423,15 +433,33 @@ impl<D: Dial> Driver<D> {
             Visit::Returns(session) => registry.gone(session, peer),
             Visit::New => None,
         };
-        let places = registry.admit();
-        self.shared.with(|state| match places {
+        let places = registry.admit().map_err(Refusal::busy);
+        let admitted = places.and_then(|places| self.ask().map(|()| places));
+        self.shared.with(|state| match admitted {
             Ok(places) => {
                 state.link.admit(now, gone.as_ref());
                 state.keep(places);
             }
-            Err(why) => state.link.refuse(now, &Refusal::busy(why)),
+            Err(refusal) => state.link.refuse(now, &refusal),
         });
         true
+    }
+
+    /// Asks the application about the peer, without a lock: it may do anything with its links.
+    fn ask(&self) -> Result<(), Refusal> {
+        let Some(Door {
+            admit: Some(admit),
+            address,
+            ..
+        }) = &self.door
+        else {
+            return Ok(());
+        };
+        let peer = self.shared.with(|state| state.known());
+        match admit.ask(&Arrival::new(peer.as_ref(), *address)) {
+            Admission::Admit => Ok(()),
+            Admission::Refuse(refusal) => Err(refusal),
+        }
     }
 
     /// Leads a returning peer to its link; false if that does not take it.

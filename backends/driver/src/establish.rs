@@ -9,9 +9,10 @@ use countersign_core::{Config, ConfigError, Mode, Role};
 use countersign_endpoint::{Security, SetupError, random_seed};
 use socket2::SockRef;
 
+use crate::admission::{Admission, Admit, Arrival};
 use crate::clock::Clock;
 use crate::connecting::Connecting;
-use crate::driver::{Dial, Dialer, Driver, Never, Timer, Transport};
+use crate::driver::{Dial, Dialer, Door, Driver, Never, Timer, Transport};
 use crate::key_log;
 use crate::reach::reach;
 use crate::receipt::Receipts;
@@ -27,6 +28,7 @@ pub struct Setup {
     config: Arc<Config>,
     security: Security,
     capture: Option<Capture>,
+    admit: Option<Admit>,
     clock: Clock,
 }
 
@@ -44,8 +46,42 @@ impl Setup {
             config: Arc::new(config),
             security,
             capture: None,
+            admit: None,
             clock: Clock::default(),
         })
+    }
+
+    /// Asks the application about each peer that wants a link of a listener, once TLS has proved who it
+    /// is and before it is told that it has one. A peer that comes back to the link that it has is not
+    /// asked about again, and one whose declaration does not fit, or for which there is no room, is
+    /// refused before. Connecting ends ask nobody.
+    ///
+    /// The handler runs in the task or thread of the connection, without any lock being held. It holds
+    /// that up and, on a runtime with one thread, all others: it should look something up in memory, and
+    /// neither wait nor panic.
+    ///
+    /// ```
+    /// use countersign_driver::core::{ChannelConfig, Config, Refusal, refuse};
+    /// use countersign_driver::endpoint::Security;
+    /// use countersign_driver::{Admission, Setup};
+    ///
+    /// const CLOSED: u16 = refuse::APPLICATION + 1;
+    /// let config = Config::new().channel(ChannelConfig::receive("reports"));
+    /// // Plain for the sake of a short example: see `Security::tls` for links that matter.
+    /// let setup = Setup::new(config, Security::plaintext())?.admit(|arrival| match arrival.name() {
+    ///     Some("robot-7") => Refusal::new(CLOSED, "not today").again().into(),
+    ///     _ => Admission::Admit,
+    /// });
+    /// # let _ = setup;
+    /// # Ok::<(), countersign_driver::core::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn admit(
+        mut self,
+        handler: impl Fn(&Arrival<'_>) -> Admission + Send + Sync + 'static,
+    ) -> Self {
+        self.admit = Some(Admit::new(handler));
+        self
     }
 
     /// Records all links that are made with this from here on: whatever goes into them and comes out
@@ -194,8 +230,8 @@ impl Connecting {
         Ok((Self::new(shared), driver))
     }
 
-    /// Takes a transport connection that a listener has accepted. Where its peer returns to a link
-    /// that it has already, the connection goes over to that.
+    /// Takes a transport connection that a listener has accepted, from this address if it has one. Where
+    /// its peer returns to a link that it has already, the connection goes over to that.
     ///
     /// # Errors
     ///
@@ -203,14 +239,19 @@ impl Connecting {
     pub fn accept<T: Transport>(
         setup: &Setup,
         transport: T,
+        address: Option<SocketAddr>,
         registry: &Arc<Registry>,
     ) -> Result<(Self, Driver<Never<T>>), SetupError> {
         let mut link = make(&setup.config, Role::Acceptor, setup.capture.as_ref())?;
         link.ask_to_admit();
         let shared = Shared::new(link, &setup.security, setup.clock());
         shared.register(registry);
-        let registry = Some(registry.clone());
-        let driver = Driver::over(shared.clone(), &setup.security, transport, registry);
+        let door = Door {
+            registry: registry.clone(),
+            admit: setup.admit.clone(),
+            address,
+        };
+        let driver = Driver::over(shared.clone(), &setup.security, transport, Some(door));
         Ok((Self::new(shared), driver))
     }
 }

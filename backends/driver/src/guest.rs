@@ -65,7 +65,7 @@ impl Guest {
     /// The system has no randomness to give.
     pub fn serve<T: Transport>(self, transport: T) -> io::Result<Served<T>> {
         let hall = self.place.hall.clone();
-        let made = Connecting::accept(&self.setup, transport, &hall.registry);
+        let made = Connecting::accept(&self.setup, transport, self.peer, &hall.registry);
         let (connecting, driver) = made.map_err(io::Error::other)?;
         Ok(Served {
             driver,

@@ -16,7 +16,8 @@
 //! belongs to; `shared` is the state under the lock and decides whom to wake; `lock` has that
 //! done once it is released; `wakers` knows who waits; `status` is what a link tells about itself; `sender`, `receiver`, `receipt`, `link` and `listener` are the handles; `sink`, `stream`
 //! and `callback` are their other forms; `hall` is where a listener's connections are until they are
-//! accepted, `guest` one of these, `serve` takes them, `accept` has the limits, `quota` bounds what the log hears of
+//! accepted, `guest` one of these, `serve` takes them, `accept` has the limits, `admission` the application's
+//! word, `quota` bounds what the log hears of
 //! strangers; `address` is a host and a port,
 //! `open` connects to one of several addresses, `reach` does so again and again, `bind` listens on
 //! several; `clock` says what time it is, `alarm` makes a [`Timer`] of futures that sleep; `unix` has the files of Unix sockets,
@@ -25,6 +26,7 @@
 
 mod accept;
 mod address;
+mod admission;
 mod alarm;
 mod bind;
 mod callback;
@@ -66,6 +68,7 @@ pub use accept::{
     DEFAULT_LOG_LINES, DEFAULT_PER_ADDRESS, Drained, Limits,
 };
 pub use address::{Address, AddressError, AddressFault};
+pub use admission::{Admission, Arrival};
 pub use alarm::Alarm;
 pub use bind::{AcceptAny, accept_any, bind};
 pub use clock::Clock;
@@ -108,8 +111,8 @@ pub mod api {
     /// The same for handles that wait and for handles that block.
     pub mod common {
         pub use crate::{
-            AcceptError, Address, AddressError, AddressFault, ChannelError, ConnectHandle,
-            DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_HALF_OPEN_PER_ADDRESS,
+            AcceptError, Address, AddressError, AddressFault, Admission, Arrival, ChannelError,
+            ConnectHandle, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_HALF_OPEN_PER_ADDRESS,
             DEFAULT_HANDSHAKE_LIMIT, DEFAULT_LINKS, DEFAULT_LOG_LINES, DEFAULT_PER_ADDRESS,
             DEFAULT_SHUTDOWN_LIMIT, Delivery, Drained, FailedAttempt, Limits, LinkError, LinkEvent,
             Outgoing, RecvError, Report, SendError, Setup, Status, StreamSetup, TransportAddress,

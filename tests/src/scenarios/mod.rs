@@ -1,5 +1,6 @@
 //! The scenarios, each written once for all backends.
 
+pub mod admission;
 pub mod borders;
 pub mod channels;
 pub mod closing;
