@@ -323,10 +323,9 @@ impl State {
         // A peer that came back before it was missed is not away.
         if let Some((registry, _)) = &self.registry
             && self.link.life() == Life::Offline
+            && let Some(evicted) = registry.lost(self.link.session())
         {
-            if let Some(evicted) = registry.lost(self.link.session()) {
-                self.later.then(move || evicted.evict());
-            }
+            self.later.then(move || evicted.evict());
         }
         let why = error.to_string();
         self.tell(LinkEvent::Lost { loss, why });

@@ -1,6 +1,8 @@
 //! What the applications have seen, and whether it is what they were promised.
 
-use countersign_core::{CloseReason, EndReason, Event, Link, Message, Sequence, VerdictKind};
+use countersign_core::{
+    CloseReason, EndReason, Event, Link, Message, Sequence, SessionId, VerdictKind,
+};
 
 use super::{End, Setup};
 
@@ -61,8 +63,8 @@ pub(super) struct Receipt {
     /// The acceptor's link; zero at the opener.
     pub(super) slot: u8,
     pub(super) number: Sequence,
-    /// How many of the opener's sessions the acceptor had lost when it was accepted.
-    pub(super) era: u8,
+    /// In which session it was accepted.
+    pub(super) session: SessionId,
     pub(super) fate: Fate,
     pub(super) told: Told,
 }
@@ -70,8 +72,8 @@ pub(super) struct Receipt {
 /// Where the opener's application is in the stream of one channel.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub(super) struct Place {
-    /// The era of the last message that it has taken.
-    era: Option<u8>,
+    /// The session of the last message that it has taken.
+    session: Option<SessionId>,
     /// How many borders it was given since.
     borders: u8,
 }
@@ -86,8 +88,6 @@ pub(super) struct Account {
     pub(super) broken: Option<Property>,
     /// Sessions that the acceptor has lost.
     pub(super) sessions_lost: u8,
-    /// Of those, how many the opener had.
-    pub(super) era: u8,
     pub(super) closes: u8,
     /// Of those, how many were of a link that the acceptor has lost.
     pub(super) closes_void: u8,
@@ -123,12 +123,12 @@ impl Account {
         vec![which; length]
     }
 
-    pub(super) fn accept(&mut self, lane: u8, slot: u8, number: Sequence) {
+    pub(super) fn accept(&mut self, lane: u8, slot: u8, number: Sequence, session: SessionId) {
         self.receipts[usize::from(lane)].push(Receipt {
             lane,
             slot,
             number,
-            era: self.era,
+            session,
             fate: Fate::Unseen,
             told: Told::Nothing,
         });
@@ -161,13 +161,16 @@ impl Account {
             Fate::Handled
         };
         let borders = core::mem::take(&mut place.borders);
-        let earlier = place.era.replace(receipt.era);
-        let crossed = earlier.map_or(0, |earlier| receipt.era.saturating_sub(earlier));
+        let earlier = place.session.replace(receipt.session);
         // An acceptor's link has one session. At the opener one border stands for sessions in
         // which nothing came, where it was not taken meanwhile.
         let parted = match lane.from {
             End::Opener => borders == 0,
-            End::Acceptor => (crossed.min(1)..=crossed).contains(&borders) || earlier.is_none(),
+            End::Acceptor => match earlier {
+                None => true,
+                Some(earlier) if earlier == receipt.session => borders == 0,
+                Some(_) => (1..=self.sessions_lost).contains(&borders),
+            },
         };
         if again {
             self.accuse(Property::AtMostOnce);

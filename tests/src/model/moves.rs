@@ -181,7 +181,6 @@ impl World {
             Move::Restart => next.restart(setup),
             Move::Evict(slot) => {
                 next.account.sessions_lost += 1;
-                next.account.era += u8::from(!next.is_ghost(slot));
                 let now = next.now();
                 next.with(End::Acceptor, slot, |link| link.evict(now));
             }
@@ -237,10 +236,11 @@ impl World {
         let payload = self.account.payload(lane, settings.length);
         let expires = settings.expires.then_some(super::TIMES[1]);
         let sent = self.with(settings.from, slot, |link| {
-            link.send(ChannelId(lane.into()), payload, expires)
+            let sent = link.send(ChannelId(lane.into()), payload, expires);
+            sent.map(|number| (number, link.session()))
         });
         match sent {
-            Some(Ok(number)) => self.account.accept(lane, slot, number),
+            Some(Ok((number, session))) => self.account.accept(lane, slot, number, session),
             // A link that closes says so, and everything else has room.
             _ => self.account.accuse(Property::Settled),
         }
@@ -349,7 +349,6 @@ impl World {
 
     fn restart(&mut self, setup: &Setup) {
         self.account.sessions_lost += 1;
-        self.account.era += 1;
         for slot in self.places(End::Acceptor) {
             self.slots[usize::from(slot)] = None;
             self.account.forget(setup, slot, true);
