@@ -89,18 +89,18 @@ fn take(link: &mut Link) -> usize {
     count
 }
 
-fn ends(sender: Config, receiver: Config) -> [Link; 2] {
+fn ends(sender: &Config, receiver: &Config) -> [Link; 2] {
     DROPPED.set(0);
     [
-        Link::new(&sender, Role::Opener, [1; 16]).expect("sound"),
-        Link::new(&receiver, Role::Acceptor, [2; 16]).expect("sound"),
+        Link::new(sender, Role::Opener, [1; 16]).expect("sound"),
+        Link::new(receiver, Role::Acceptor, [2; 16]).expect("sound"),
     ]
 }
 
 fn connected(sender: ChannelConfig, receiver: ChannelConfig) -> [Link; 2] {
     let [mut sender, mut receiver] = ends(
-        Config::new().channel(sender),
-        Config::new().channel(receiver),
+        &Config::new().channel(sender),
+        &Config::new().channel(receiver),
     );
     connect(&mut sender);
     connect(&mut receiver);
@@ -139,8 +139,8 @@ fn of_rejected_messages() {
 fn of_superseded_messages() {
     let sender = ChannelConfig::send("main").latest();
     let [mut sender, _] = ends(
-        Config::new().channel(sender),
-        Config::new().channel(ChannelConfig::receive("main")),
+        &Config::new().channel(sender),
+        &Config::new().channel(ChannelConfig::receive("main")),
     );
     for sent in 0..5 {
         assert_eq!(DROPPED.get(), usize::max(sent, 1) - 1);
@@ -169,8 +169,8 @@ fn of_superseded_messages_after_a_resume() {
 #[test]
 fn of_expired_messages() {
     let [mut sender, _] = ends(
-        Config::new().channel(ChannelConfig::send("main")),
-        Config::new().channel(ChannelConfig::receive("main")),
+        &Config::new().channel(ChannelConfig::send("main")),
+        &Config::new().channel(ChannelConfig::receive("main")),
     );
     let soon = NOW + Duration::from_millis(1);
     send(&mut sender, picky(100), Some(soon));
@@ -199,8 +199,8 @@ fn of_withdrawn_and_unknown_messages() {
 #[test]
 fn of_messages_that_the_peer_does_not_take() {
     let [mut sender, mut receiver] = ends(
-        Config::new().channel(ChannelConfig::send("main")),
-        Config::new().channel(ChannelConfig::receive("main").max_message(10)),
+        &Config::new().channel(ChannelConfig::send("main")),
+        &Config::new().channel(ChannelConfig::receive("main").max_message(10)),
     );
     send(&mut sender, picky(100), None);
     connect(&mut sender);
@@ -244,7 +244,7 @@ fn in_the_tlsstream_dialect() {
     let receiver = Config::new()
         .dialect(Dialect::TlsStream)
         .channel(ChannelConfig::receive("main"));
-    let [mut sender, mut receiver] = ends(sender, receiver);
+    let [mut sender, mut receiver] = ends(&sender, &receiver);
     send(&mut sender, picky(100), None);
     connect(&mut sender);
     connect(&mut receiver);

@@ -307,7 +307,6 @@ pub fn link_over(capacity: usize, client: &Setup, server: &Setup) -> ([Link; 2],
 }
 
 /// The same, before anything has happened.
-#[must_use]
 pub fn connecting(client: &Setup, server: &Setup) -> ([Connecting; 2], [End; 2]) {
     connecting_over(wires(CAPACITY), client, server)
 }
@@ -390,7 +389,6 @@ impl Network {
     }
 
     /// An opener that connects here.
-    #[must_use]
     pub fn dial(&self, setup: &Setup) -> (Connecting, End) {
         let network = self.clone();
         let open = move || {
@@ -422,7 +420,6 @@ impl Network {
     }
 
     /// Accepts the connection that has waited longest.
-    #[must_use]
     pub fn accept(&self, setup: &Setup, registry: &Arc<Registry>) -> (Connecting, End) {
         let arrived = self.0.lock().unwrap().arrived.pop_front();
         let wire = arrived.expect("a connection");

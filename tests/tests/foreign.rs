@@ -228,9 +228,12 @@ fn destructors_that_drop_the_last_handle() {
 
 // Lines in the log.
 
+/// A link, and what sends over it.
+type Way = (Arc<Box<dyn Link>>, Arc<Box<dyn AnySender>>);
+
 /// Ships every line over all links that have been given to it.
 struct Shipping {
-    over: Mutex<Vec<(Arc<Box<dyn Link>>, Arc<Box<dyn AnySender>>)>>,
+    over: Mutex<Vec<Way>>,
     shipped: Mutex<Vec<String>>,
     more: Condvar,
 }

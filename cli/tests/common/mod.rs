@@ -311,6 +311,4 @@ pub(crate) fn wait_until_full(pipe: &std::io::PipeWriter, writer: &mut Child) {
         }
         thread::yield_now();
     }
-    // The writer alone has it now, so that its reader finds the end.
-    drop(pipe);
 }

@@ -144,7 +144,10 @@ fn the_text_of_a_close_has_its_bound() {
     let reason = CloseReason::new(1, long.clone());
     against_sender(&Config::default(), |peer| {
         peer.link.close_with(CloseMode::Drain, reason.clone());
-        assert_eq!(peer.say(), closing(0, 1, &[(0, 0)], long[..255].as_bytes()));
+        assert_eq!(
+            peer.say(),
+            closing(0, 1, &[(0, 0)], &long.as_bytes()[..255])
+        );
     });
     let head = CloseHead {
         code: 1,

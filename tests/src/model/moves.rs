@@ -202,7 +202,7 @@ impl World {
                     }
                     let reason = said_by(end);
                     next.with(end, slot, |link| {
-                        link.close_with(CloseMode::DrainBoth, reason)
+                        link.close_with(CloseMode::DrainBoth, reason);
                     });
                 }
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use countersign_core::{
     ChannelConfig, CloseMode, Config, Dialect, EndReason, Loss, SessionLoss, Verdict, close, refuse,
 };
-use countersign_driver::{Limits, LinkEvent, RecvError};
+use countersign_driver::{Limits, LinkError, LinkEvent, RecvError};
 
 use super::{away, back, lost, one, patience};
 use crate::backend::{Link, Listener};
@@ -28,7 +28,7 @@ fn end(link: &dyn Link) -> EndReason {
 fn assert_closed_at_once(link: &dyn Link) {
     let mut receiver = link.receiver("data").unwrap();
     let error = receiver.recv().unwrap_err();
-    let Some(EndReason::Closed { theirs, .. }) = error.link().map(|end| end.reason()) else {
+    let Some(EndReason::Closed { theirs, .. }) = error.link().map(LinkError::reason) else {
         panic!("{error}");
     };
     assert_eq!(theirs.code, close::SESSION_OVER);
@@ -88,7 +88,7 @@ pub fn an_opener_that_came_too_late(pair: &Pair) {
     let error = receiver.recv().unwrap_err();
     let expected = EndReason::SessionLost(SessionLoss::TooOld);
     assert!(!error.is_border());
-    assert_eq!(error.link().map(|error| error.reason()), Some(&expected));
+    assert_eq!(error.link().map(LinkError::reason), Some(&expected));
     assert!(
         matches!(receiver.try_recv(), Err(RecvError::Link(_))),
         "again and again"
@@ -150,7 +150,7 @@ pub fn an_acceptor_whose_peer_was_restarted(pair: &Pair) {
     let expected = EndReason::SessionLost(SessionLoss::StartedAnew);
     assert_eq!(end(&*old.server), expected);
     let error = receiver.recv().unwrap_err();
-    assert_eq!(error.link().map(|error| error.reason()), Some(&expected));
+    assert_eq!(error.link().map(LinkError::reason), Some(&expected));
     // What it is told to do helps.
     let (new, _proxy) = pair.lasting_join(&*listener, send());
     let receipt = new.client.sender("data").unwrap().give("new");
