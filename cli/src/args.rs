@@ -220,9 +220,10 @@ pub struct LinkArgs {
         help_heading = LINK
     )]
     pub channel: Option<String>,
-    /// What ends one message of the stream and begins the next
-    #[arg(long, value_enum, default_value = "bytes", help_heading = MESSAGES)]
-    pub split: Way,
+    /// What ends one message of the stream and begins the next [default: bytes, or lines where
+    /// --latest or --expire-after needs messages]
+    #[arg(long, value_enum, help_heading = MESSAGES)]
+    pub split: Option<Way>,
     /// The largest message, 64MiB say, 1GiB at most; the smaller figure of both ends counts
     #[arg(
         long,

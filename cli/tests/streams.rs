@@ -129,13 +129,24 @@ fn the_original_takes_every_piece_whole() {
 #[test]
 fn pieces_of_a_stream_are_not_dropped() {
     for flags in [
-        &["--latest"][..],
-        &["--expire-after", "1s"],
-        &["--latest", "--split", "bytes"],
+        &["--latest", "--split", "bytes"][..],
+        &["--expire-after", "1s", "--split", "bytes"],
     ] {
         let address = ["pipe", "send", "--plaintext", "--connect", "127.0.0.1:1"];
         common::run(address.iter().chain(flags)).expect(2, "choose another --split");
     }
+}
+
+#[test]
+fn flags_that_drop_messages_take_lines_where_nothing_else_is_said() {
+    let identities = Identities::new();
+    let receiver = identities.listen("recv", &[]);
+    let mut sender = identities.connect(&receiver, "send", &["--expire-after", "1h"]);
+    sender.feed(b"one\ntwo\nthree");
+    sender.finish().expect(0, "sent 3 messages, 13 bytes: 3 handled");
+    let received = receiver.finish();
+    received.expect(0, "received 3 messages");
+    assert_eq!(received.stdout, b"one\ntwo\nthree");
 }
 
 /// A film as mjpg-streamer sends it, and its pictures alone.

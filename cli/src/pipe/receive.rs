@@ -42,7 +42,7 @@ pub(super) async fn run(
     let source =
         Source::of(watch.link(), &args).map_err(|error| Failure::failed(error.to_string()))?;
     let written = Arc::new(Written::default());
-    let output = Output::new(args.split, out, written.clone());
+    let output = Output::new(args.split.unwrap_or_default(), out, written.clone());
     let (failure, farewell) = match pump(&mut watch, source, output, &mut stop).await {
         Ok(()) => (None, CloseReason::ALL_WELL),
         Err(Broken { failure, farewell }) => (Some(failure), farewell),

@@ -28,9 +28,7 @@ pub(super) async fn run(
     recording: &mut Recording,
     mut stop: Stop,
 ) -> Result<(), Failure> {
-    if args.link.split == Way::Bytes && (args.latest || args.expire_after.is_some()) {
-        return Err(Failure::usage(NO_MESSAGES));
-    }
+    let split = split(&args)?;
     let input = stdio::input()?;
     let mut channel = ChannelConfig::send(args.link.channel()).max_message(args.link.max_message);
     channel = channel.queue(QUEUE_MESSAGES, held(&args.link));
@@ -42,12 +40,12 @@ pub(super) async fn run(
         .link()
         .sender(args.link.channel())
         .map_err(|error| Failure::failed(error.to_string()))?;
-    let limit = match args.link.split {
+    let limit = match split {
         // What is one message is this end's choice, so none is too large for the peer.
         Way::Bytes => bytes_limit(&args.link).min(sender.max_message()),
         _ => args.link.max_message,
     };
-    let input = input::start(input, args.link.split, limit)
+    let input = input::start(input, split, limit)
         .map_err(|error| Failure::failed("the system gives no thread").because(error))?;
     let mut feeder = Feeder {
         watch,
@@ -98,6 +96,18 @@ const QUEUE_MESSAGES: usize = 16_384;
 /// What is to be said of flags that drop messages where these are no more than pieces of a stream.
 const NO_MESSAGES: &str = "--latest and --expire-after drop whole messages, and --split bytes has none; \
                            choose another --split";
+
+/// What a message is. Flags that drop messages want some that mean something by themselves: pieces of a
+/// stream don't, and lines do.
+fn split(args: &SendArgs) -> Result<Way, Failure> {
+    let drops = args.latest || args.expire_after.is_some();
+    match args.link.split {
+        Some(Way::Bytes) if drops => Err(Failure::usage(NO_MESSAGES)),
+        Some(way) => Ok(way),
+        None if drops => Ok(Way::Lines),
+        None => Ok(Way::default()),
+    }
+}
 
 /// The largest piece of a stream of bytes that this end may send.
 fn bytes_limit(args: &LinkArgs) -> usize {

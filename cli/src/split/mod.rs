@@ -46,11 +46,12 @@ pub use error::{JoinError, MAX_MESSAGE_FLAG, SplitError};
 pub use join::Joiner;
 
 /// Where one message of a stream ends and the next begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Way {
     /// Bytes pass through as they come, in messages that mean nothing
     ///
     /// What can be read at once is a message, of up to 64 KiB. An empty stream has no messages.
+    #[default]
     Bytes,
     /// Each line is a message, with its newline
     ///
