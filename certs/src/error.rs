@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// The name can't be a common name and a file name.
-    #[error("`{name}` cannot name an identity: {why}")]
+    #[error("`{}` cannot name an identity: {why}", .name.escape_debug())]
     BadName {
         /// The name.
         name: String,

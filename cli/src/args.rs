@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use countersign_tokio::core::{self, DEFAULT_CHANNEL, RetryLimit};
 use countersign_tokio::{Address, AddressError};
@@ -346,10 +347,14 @@ pub struct SecurityArgs {
     #[arg(
         long,
         value_name = "FILE|FINGERPRINT",
-        required_unless_present = "plaintext",
+        value_parser = OsStringValueParser::new().map(Peer::from),
+        required_unless_present_any = ["plaintext", "peers"],
         help_heading = SECURITY
     )]
     pub peer: Vec<Peer>,
+    /// A list of peers, a line each: a name, and fingerprints or file:PATH of certificates
+    #[arg(long, value_name = "FILE", help_heading = SECURITY)]
+    pub peers: Vec<PathBuf>,
     /// Let the peer's certificate in although it expired or is not valid yet
     #[arg(long, help_heading = SECURITY)]
     pub ignore_dates: bool,
@@ -360,7 +365,7 @@ pub struct SecurityArgs {
     /// No security at all: anybody on the way can read and change everything
     #[arg(
         long,
-        conflicts_with_all = ["cert", "key", "peer", "ignore_dates", "key_log"],
+        conflicts_with_all = ["cert", "key", "peer", "peers", "ignore_dates", "key_log"],
         help_heading = SECURITY
     )]
     pub plaintext: bool,

@@ -32,7 +32,7 @@ impl Recording {
                 io::ErrorKind::AlreadyExists => {
                     format!("--capture {path}: this file is there already; choose another name")
                 }
-                _ => format!("--capture {path}: cannot be written ({error})"),
+                _ => format!("--capture {path}: cannot be written ({error}); choose another name"),
             };
             Failure::files(message).because(error)
         })?;

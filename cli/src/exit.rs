@@ -183,6 +183,14 @@ impl Failure {
         Self::new(exit, format!("{what}: {words}")).because(error)
     }
 
+    /// Adds what else can be done.
+    #[must_use]
+    pub fn or(mut self, other: &str) -> Self {
+        self.message.push_str(", or ");
+        self.message.push_str(other);
+        self
+    }
+
     /// Adds what to look at.
     #[must_use]
     pub fn hint(mut self, hint: &str) -> Self {

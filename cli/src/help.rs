@@ -6,11 +6,11 @@ use crate::exit::Exit;
 /// `--plaintext` is there, and an error's usage would show that flag.
 pub(crate) const USAGE_SEND: &str = "\
 countersign pipe send <--listen ADDR:PORT | --connect HOST:PORT>
-           --cert FILE --key FILE --peer FILE|FINGERPRINT [OPTIONS]";
+           --cert FILE --key FILE <--peer FILE|FINGERPRINT | --peers FILE> [OPTIONS]";
 /// The usage of `pipe recv`.
 pub(crate) const USAGE_RECV: &str = "\
 countersign pipe recv <--listen ADDR:PORT | --connect HOST:PORT>
-           --cert FILE --key FILE --peer FILE|FINGERPRINT [OPTIONS]";
+           --cert FILE --key FILE <--peer FILE|FINGERPRINT | --peers FILE> [OPTIONS]";
 
 /// Examples of the program as a whole.
 pub(crate) const ALL: &str = "  countersign keygen robot

@@ -46,6 +46,7 @@ fn failure(error: Error) -> Failure {
             "{}: exists already; choose another name, or replace it with --force",
             path.display()
         ),
+        Error::Write { .. } => format!("{error}; choose another --dir"),
         Error::Generation { .. } => return Failure::failed(error.to_string()),
         other => other.to_string(),
     };

@@ -1,10 +1,11 @@
 //! From files and fingerprints to a link's security.
 
-use std::convert::Infallible;
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
-use countersign_tokio::endpoint::{Fingerprint, Security, SecurityFiles, Trust, ValidityDates};
+use countersign_tokio::endpoint::{
+    Fingerprint, Security, SecurityFiles, SetupError, Trust, ValidityDates,
+};
 
 use crate::args::SecurityArgs;
 use crate::exit::Failure;
@@ -12,23 +13,25 @@ use crate::exit::Failure;
 /// One `--peer`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// The fingerprint of a public key, as it was written.
+    /// The fingerprint of a public key, as it was written, or what was meant as one.
     Fingerprint(String),
     /// A file with certificates or fingerprints.
     File(PathBuf),
 }
 
-impl FromStr for Peer {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let is_fingerprint = text
-            .get(..7)
-            .is_some_and(|start| start.eq_ignore_ascii_case("sha256:"));
-        Ok(match is_fingerprint {
-            true => Self::Fingerprint(text.to_owned()),
-            false => Self::File(text.into()),
-        })
+impl From<OsString> for Peer {
+    /// What looks like a fingerprint is one, unless there is such a file.
+    fn from(word: OsString) -> Self {
+        let is_fingerprint = |text: &&str| {
+            let is_whole = text.get(..7).is_some_and(|start| {
+                start.eq_ignore_ascii_case("sha256:") || start.eq_ignore_ascii_case("sha256/")
+            });
+            is_whole || (Fingerprint::is_meant(text) && !Path::new(text).exists())
+        };
+        match word.to_str().filter(is_fingerprint) {
+            Some(text) => Self::Fingerprint(text.to_owned()),
+            None => Self::File(word.into()),
+        }
     }
 }
 
@@ -67,13 +70,28 @@ pub fn from_args(args: &SecurityArgs) -> Result<Secured, Failure> {
             },
         };
     }
-    let (identity, pins) = files.read()?;
+    for list in &args.peers {
+        files = files.peer_list(list);
+    }
+    let (identity, pins) = files.read().map_err(|error| unread(error, cert, key))?;
     let security = Security::tls(identity, pins)
         .key_log(args.key_log)
         .build()?;
     warn_about(&security);
     let files = Some(files);
     Ok(Secured { security, files })
+}
+
+/// A file can't be used. What is to be done about one that is missing depends on what it is for.
+fn unread(error: SetupError, cert: &Path, key: &Path) -> Failure {
+    let hint = match &error {
+        SetupError::NotFound { path } if path == cert || path == key => {
+            "make an identity with `countersign keygen`"
+        }
+        SetupError::NotFound { .. } => "copy the peer's certificate to this machine",
+        _ => return error.into(),
+    };
+    Failure::from(error).or(hint)
 }
 
 /// Logs what is questionable about the identity and the pins in force.
@@ -87,6 +105,6 @@ pub(crate) fn warn_about(security: &Security) {
     if let Some(Trust::Pins(pins)) = security.trust()
         && pins.fingerprints().any(|pin| pin == identity.fingerprint())
     {
-        tracing::warn!("--peer names our own key; it takes the peer's certificate");
+        tracing::warn!("our own key is among the peers'; --peer takes the peer's certificate");
     }
 }

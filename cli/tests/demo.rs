@@ -5,7 +5,6 @@ mod common;
 use std::fs;
 
 use common::run;
-use countersign_cli::exit::Exit;
 
 /// What stands in a line of the table.
 fn cells(text: &str, name: &str) -> Vec<String> {
@@ -85,22 +84,6 @@ fn numbers_of_cuts_that_make_no_sense() {
         ("1.5", "--cuts"),
     ] {
         run(["demo", "--frames", "12", "--cuts", cuts]).expect(2, words);
-    }
-}
-
-#[test]
-fn exit_codes_are_the_same_wherever_they_are_told() {
-    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md");
-    let guide = fs::read_to_string(guide).unwrap();
-    let help = run(["--help"]);
-    help.expect(0, "");
-    for exit in Exit::ALL {
-        let (code, meaning) = (exit.code(), exit.meaning());
-        assert!(guide.contains(&format!("| {code} | {meaning} |")), "{code}");
-        assert!(
-            help.text().contains(&format!("  {code}  {meaning}")),
-            "{code}"
-        );
     }
 }
 

@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 
 use common::{Identities, Running, pipe, run};
 
@@ -114,6 +114,22 @@ fn command_lines_that_make_no_sense() {
     place.drain(2..4);
     run(place).expect(2, "--listen");
     run(["demo", "--fps", "0"]).expect(2, "--fps");
+}
+
+#[test]
+fn a_name_is_listened_on_at_all_of_its_addresses() {
+    let plain = ["--plaintext".to_owned()];
+    let mut receiver = Running::start(pipe("recv", ["--listen", "localhost:0"], &plain, &[]));
+    let listens = receiver.address.take().expect("it says where");
+    let listens: SocketAddr = listens.parse().expect("an address");
+    let all = ("localhost", listens.port()).to_socket_addrs();
+    for address in all.expect("every machine has it") {
+        // The name may have an address that the machine has not.
+        if TcpListener::bind((address.ip(), 0)).is_ok() {
+            TcpStream::connect(address).expect("it listens there");
+        }
+    }
+    receiver.kill();
 }
 
 #[test]

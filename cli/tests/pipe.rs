@@ -1,5 +1,7 @@
 //! `countersign pipe` end to end, when all goes well.
 
+#![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
+
 mod common;
 
 use std::fs;
@@ -81,6 +83,43 @@ fn the_tlsstream_dialect_in_both_directions() {
     let sender = identities.listen("send", &flags);
     let receiver = identities.connect(&sender, "recv", &flags);
     carry(sender, receiver, &film, 132, film.len());
+}
+
+/// The original may take a longer one in parts, and confirm it: that is said once, at the sender.
+#[test]
+fn a_long_message_in_the_tlsstream_dialect_is_worth_one_warning() {
+    const WHOLE: usize = 16_378;
+    let identities = Identities::new();
+    for (length, warnings) in [(WHOLE, 0), (WHOLE + 1, 1)] {
+        let message = vec![7; length];
+        let stream = framed([&message[..], &message, b"short"]);
+        let flags = ["--split", "length", "--dialect", "tlsstream"];
+        let mut receiver = identities.listen("recv", &flags);
+        receiver.collect();
+        let mut sender = identities.connect(&receiver, "send", &flags);
+        sender.feed(&stream);
+        let sent = sender.finish();
+        sent.expect(0, "sent 3 messages, ");
+        let warning = format!(
+            "warning: channel 'main': a message of {length} bytes, and the tlsstream original may take \
+             one above 16378 in parts and confirm it all the same; send less at once\n"
+        );
+        assert_eq!(
+            sent.stderr.matches("in parts").count(),
+            warnings,
+            "{}",
+            sent.stderr
+        );
+        assert_eq!(
+            sent.stderr.contains(&warning),
+            warnings > 0,
+            "{}",
+            sent.stderr
+        );
+        let received = receiver.finish();
+        received.expect(0, "received 3 messages, ");
+        assert!(received.stdout == stream, "the stream was changed");
+    }
 }
 
 #[test]

@@ -298,7 +298,7 @@ fn in_plain_text_there_is_the_log_file_to_open_again() {
     robot.signal("HUP");
     robot.wait_for_log("info: opened the log file again", 1);
     robot.signal("TERM");
-    robot.finish().expect(0, "");
+    robot.finish().expect(143, "");
     assert!(fs::exists(&log).unwrap());
 
     // Without one, nothing could be done, and the signal does what it always does.

@@ -23,8 +23,8 @@ fn free() -> String {
 fn capture(identities: &Identities) -> String {
     let path = identities.file("capture");
     if !fs::exists(&path).unwrap() {
-        let film = ["demo", "--fps", "max", "--cuts", "0", "--capture", &path];
-        run(film).expect(0, "");
+        let film = ["demo", "--fps", "max", "--frames", "1000", "--cuts", "0"];
+        run(film.into_iter().chain(["--capture", &path])).expect(0, "");
     }
     path
 }
@@ -236,7 +236,8 @@ fn a_non_blocking_output_is_waited_for() {
         .map(|at| (at.wrapping_mul(at) >> 7) as u8)
         .collect();
     sender.feed(&stream);
-    wait_until_full(watched, &mut receiver.child);
+    wait_until_full(&watched, &mut receiver.child);
+    drop(watched);
     let mut output = Vec::new();
     // The command has its own end of the pipe.
     let reading = std::thread::spawn(move || {
@@ -264,7 +265,8 @@ fn results_wait_for_a_non_blocking_output_too() {
         .spawn()
         .unwrap();
     drop(command);
-    wait_until_full(watched, &mut child);
+    wait_until_full(&watched, &mut child);
+    drop(watched);
     let mut output = Vec::new();
     reader.read_to_end(&mut output).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));

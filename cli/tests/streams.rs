@@ -2,6 +2,8 @@
 
 mod common;
 
+use countersign_cli::words::size;
+
 use common::{Finished, Identities};
 
 /// Bytes that look like anything.
@@ -38,8 +40,9 @@ fn carry(
 #[track_caller]
 fn same(identities: &Identities, stream: &[u8], sending: &[&str], receiving: &[&str]) {
     let (sent, received) = carry(identities, stream, sending, receiving);
-    sent.expect(0, &format!(" {} bytes: ", stream.len()));
-    received.expect(0, &format!(" {} bytes\n", stream.len()));
+    let bytes = size(stream.len(), "byte");
+    sent.expect(0, &format!(" {bytes}: "));
+    received.expect(0, &format!(" {bytes}\n"));
     let same = hash(&received.stdout) == hash(stream);
     assert!(same, "{sending:?} {receiving:?}: {} bytes", stream.len());
 }
@@ -119,7 +122,7 @@ fn the_original_takes_every_piece_whole() {
             .ok()
     });
     let sizes: Vec<_> = sizes.collect();
-    assert!(sizes.iter().any(|size| *size == 16_378), "{shown}");
+    assert!(sizes.contains(&16_378), "{shown}");
     assert!(sizes.iter().all(|size| *size <= 16_378), "{shown}");
 }
 

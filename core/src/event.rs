@@ -67,7 +67,7 @@ pub enum Event {
     /// Nothing has come on a channel for the time that its declaration names.
     Silent(ChannelId),
     /// The peer has begun to close the link: it takes no more messages, and what was not yet on
-    /// the wire is withdrawn.
+    /// the wire is withdrawn. [`Link::peer_closes`](crate::Link::peer_closes) has what it says.
     PeerClosing,
     /// The link has ended; [`Link::end_reason`](crate::Link::end_reason) tells why. All verdicts
     /// have been given before.

@@ -73,8 +73,8 @@ pub use life::{Input, Life, Step};
 #[doc(hidden)]
 pub use link::Planted;
 pub use link::{
-    ChannelReport, ChannelStatus, CloseMode, Link, LinkStatus, Message, Output, PeerId, TakeOver,
-    Visit,
+    ChannelReport, ChannelStatus, CloseMode, Link, LinkStatus, Message, Output, PeerId,
+    STREAM_WHOLE, TakeOver, Visit,
 };
 pub use observe::{Call, Observe, Outcome};
 pub use reconnect::{Reconnect, RetryLimit};

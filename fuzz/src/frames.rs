@@ -117,9 +117,9 @@ pub(crate) fn encode(frame: &Frame<'_>) -> Vec<u8> {
             let channels: Vec<_> = greeting.channels().collect();
             encode_greeting(frame.kind(), &greeting.head, channels.into_iter(), out)
         }
-        Frame::Close(list) => {
+        Frame::Close { head, list } => {
             let list: Vec<_> = list.entries().collect();
-            encode_close(list.into_iter(), out)
+            encode_close(head, list.into_iter(), out)
         }
         _ => frame.encode(out),
     };

@@ -1,5 +1,6 @@
 //! The program's splitters: how a stream is cut into chunks changes neither messages nor errors,
-//! no message is above its limit, and what is put together again is what was taken apart.
+//! no message is above its limit, and what is put together again is what was taken apart, but for what
+//! lies between pictures.
 //!
 //! Input: one byte for the way, one for the limit, one for the size of chunks, then the stream.
 
@@ -8,7 +9,10 @@ use countersign_cli::split::{Joiner, SplitError, Splitter, Way};
 use crate::input::{byte, pieces};
 use crate::memory::bounded;
 
+/// Not [`Way::Bytes`], in which chunks do make a difference.
 const WAYS: [Way; 4] = [Way::Lines, Way::Jpeg, Way::Length, Way::Whole];
+/// How a picture begins.
+const SOI: [u8; 2] = [0xFF, 0xD8];
 const LIMITS: [usize; 6] = [0, 1, 10, 100, 1000, 1 << 20];
 
 /// Tries one input.
@@ -73,54 +77,78 @@ impl Outcome {
         for message in &self.messages {
             joiner.join(message, &mut joined).expect("split so before");
         }
-        match (&self.error, way) {
-            (Some(error), _) => {
-                assert!(stream.starts_with(&joined), "what came before the error");
-                self.place(error, joined.len(), stream.len());
+        let behind = match way {
+            Way::Jpeg => self.find(stream),
+            _ => {
+                assert!(stream.starts_with(&joined), "what came before an error");
+                joined.len()
             }
-            // Joining ends the last line, whether or not it had an end.
-            (None, Way::Lines) => {
-                joined.truncate(stream.len());
-                assert_eq!(joined, stream);
-            }
-            (None, _) => assert_eq!(joined, stream),
+        };
+        match &self.error {
+            Some(error) => place(way, error, behind, stream.len()),
+            None if way == Way::Jpeg => {}
+            None => assert_eq!(joined, stream),
         }
         match way {
             Way::Lines if self.error.is_none() => {
                 let lines = stream.split_inclusive(|byte| *byte == b'\n');
-                let lines = lines.map(|line| line.strip_suffix(b"\n").unwrap_or(line));
                 assert!(lines.eq(self.messages.iter().map(Vec::as_slice)));
             }
             Way::Jpeg => self.messages.iter().for_each(|picture| {
-                assert!(picture.starts_with(&[0xFF, 0xD8]) && picture.ends_with(&[0xFF, 0xD9]));
+                assert!(picture.starts_with(&SOI) && picture.ends_with(&[0xFF, 0xD9]));
             }),
             Way::Whole => assert_eq!(self.error.is_some(), stream.len() > limit),
-            Way::Lines | Way::Length => {}
+            Way::Bytes | Way::Lines | Way::Length => {}
         }
     }
 
-    /// An error says where in the stream it is: behind what was split before.
-    fn place(&self, error: &SplitError, behind: usize, length: usize) {
-        let (behind, length) = (behind as u64, length as u64);
-        match *error {
-            SplitError::TooLarge { offset, limit } => {
-                assert!(offset == behind && limit as u64 <= length - behind);
-            }
-            SplitError::LengthTooLarge {
-                offset,
-                announced,
-                limit,
-            } => assert!(offset == behind && announced as usize > limit),
-            SplitError::Truncated { offset, end, .. } => {
-                assert_eq!((offset, end), (behind, length));
-            }
-            SplitError::NotAPicture { offset, .. } | SplitError::BadPicture { offset, .. } => {
-                assert!((behind..length).contains(&offset));
-            }
-            _ => panic!("{error}: which error is that?"),
+    /// Where the last picture ends. Each is the next that begins in the stream.
+    fn find(&self, stream: &[u8]) -> usize {
+        let begins = |at: usize| stream[at..].windows(2).position(|bytes| bytes == SOI);
+        let mut end = 0;
+        for picture in &self.messages {
+            end += begins(end).expect("it was found there");
+            assert!(stream[end..].starts_with(picture));
+            end += picture.len();
         }
-        assert!(!error.to_string().is_empty());
+        assert!(
+            self.error.is_some() || begins(end).is_none(),
+            "a picture was skipped"
+        );
+        end
     }
+}
+
+/// An error says where in the stream it is: behind what was split before, and with pictures behind what
+/// was skipped too.
+fn place(way: Way, error: &SplitError, behind: usize, length: usize) {
+    let (behind, length) = (behind as u64, length as u64);
+    let follows = |offset: u64| match way {
+        Way::Jpeg => (behind..length).contains(&offset),
+        _ => offset == behind,
+    };
+    match *error {
+        SplitError::TooLarge { offset, limit } => {
+            assert!(follows(offset) && (limit as u64) < length - offset);
+        }
+        SplitError::LengthTooLarge {
+            offset,
+            announced,
+            limit,
+        } => assert!(follows(offset) && announced as usize > limit),
+        SplitError::Truncated { offset, end, .. } => {
+            assert!(follows(offset) && end == length);
+        }
+        SplitError::NotAPicture { offset, .. } | SplitError::BadPicture { offset, .. } => {
+            assert!((behind..length).contains(&offset));
+        }
+        SplitError::NoPictureFollows { offset, limit } => {
+            assert!(offset == behind && limit < length - offset);
+        }
+        SplitError::NoPicture { end } => assert_eq!((behind, end), (0, length)),
+        _ => panic!("{error}: which error is that?"),
+    }
+    assert!(!error.to_string().is_empty());
 }
 
 /// A splitter holds the message that is under way and nothing else, whatever a length claims. A

@@ -96,6 +96,8 @@ pub trait Receiver: Send {
     fn recv_batch(&mut self, messages: &mut Vec<Bytes>, limit: usize) -> Result<usize, RecvError>;
     /// Takes a message if one waits.
     fn try_recv(&mut self) -> Result<Option<Bytes>, RecvError>;
+    /// Waits for what comes next of it as a stream or an iterator, whichever it is.
+    fn next_item(&mut self) -> Option<Result<Bytes, RecvError>>;
 }
 
 /// The receiving end of a `Manual` channel.

@@ -170,6 +170,19 @@ static ANY: &[Scenario] = list! { &[Transport::Tls, Transport::Plain];
         too_late: "cuts by itself",
         more_than_there_is_room_for: "cuts by itself",
     }
+    borders {
+        in_their_place: "cuts by itself",
+        on_a_manual_channel: "cuts by itself",
+        where_no_message_waits: "cuts by itself",
+        in_the_tlsstream_dialect: "cuts by itself",
+    }
+    single {
+        an_opener_whose_peer_was_restarted: "cuts by itself",
+        an_opener_that_came_too_late: "cuts by itself",
+        an_acceptor_whose_peer_was_restarted: "cuts by itself",
+        a_session_that_resumes: "cuts by itself",
+        in_the_tlsstream_dialect: "cuts by itself",
+    }
     reconnecting {
         to_a_peer_that_is_not_there_yet: "cuts by itself",
         no_longer_than_the_limit: "cuts by itself",

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::convert::identity;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
@@ -16,6 +16,7 @@ use countersign_driver::{
     SendError,
 };
 use countersign_endpoint::Fingerprint;
+use futures_core::Stream;
 
 use crate::backend::{
     BatchReceipt, Delivery, Link, Listener, ManualReceiver, Receipt, Receiver, Sender,
@@ -61,9 +62,9 @@ impl Listener for countersign_driver::Listener {
 }
 
 /// Makes the traits' handles of a crate's, which have the same methods: `$wait` waits for what those
-/// that wait give, and `$finish` for what becomes of a boxed receipt.
+/// that wait give, `$next` for the next item of a receiver, and `$finish` for what becomes of a boxed receipt.
 macro_rules! handles {
-    ($backend:ident, $wait:path, |$receipt:ident| $finish:expr) => {
+    ($backend:ident, $wait:path, $next:expr, |$receipt:ident| $finish:expr) => {
         impl Link for $backend::Link {
             fn sender(&self, name: &str) -> Result<Box<dyn Sender>, ChannelError> {
                 Ok(Box::new(self.sender(name)?))
@@ -144,6 +145,9 @@ macro_rules! handles {
             fn try_recv(&mut self) -> Result<Option<Bytes>, RecvError> {
                 self.try_recv()
             }
+            fn next_item(&mut self) -> Option<Result<Bytes, RecvError>> {
+                $next(self)
+            }
         }
 
         impl ManualReceiver for $backend::ManualReceiver {
@@ -180,8 +184,17 @@ macro_rules! handles {
     };
 }
 
-handles!(countersign_driver, block_on, |receipt| block_on(*receipt));
-handles!(countersign_std, identity, |receipt| (*receipt).wait());
+handles!(countersign_driver, block_on, next, |receipt| block_on(
+    *receipt
+));
+handles!(countersign_std, identity, Iterator::next, |receipt| {
+    (*receipt).wait()
+});
+
+/// Waits for what a stream gives next.
+fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
+    block_on(poll_fn(|context| Pin::new(&mut *stream).poll_next(context)))
+}
 
 fn boxed(delivery: countersign_driver::Delivery) -> Box<dyn Delivery> {
     Box::new(delivery)

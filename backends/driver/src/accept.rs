@@ -90,7 +90,7 @@ impl Default for Limits {
 /// How the links of a listener have ended that was drained.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Drained {
-    /// How many were closed as both ends wanted.
+    /// How many were closed, with every message's verdict known.
     pub orderly: usize,
     /// How many ended otherwise: lost, or not closed in time.
     pub cut_short: usize,
@@ -100,7 +100,7 @@ pub struct Drained {
 #[derive(Clone, Debug)]
 pub struct AcceptError {
     peer: Option<SocketAddr>,
-    error: LinkError,
+    error: Box<LinkError>,
     known: bool,
     closed: bool,
 }
@@ -111,7 +111,7 @@ impl AcceptError {
     pub fn new(peer: Option<SocketAddr>, error: LinkError) -> Self {
         Self {
             peer,
-            error,
+            error: Box::new(error),
             known: false,
             closed: false,
         }
@@ -135,7 +135,7 @@ impl AcceptError {
         let error = io::Error::new(io::ErrorKind::NotConnected, "the listener is closed");
         Self {
             peer: None,
-            error: LinkError::transport(error),
+            error: Box::new(LinkError::transport(error)),
             known: false,
             closed: true,
         }
@@ -174,7 +174,7 @@ impl fmt::Display for AcceptError {
 
 impl std::error::Error for AcceptError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
+        Some(&*self.error)
     }
 }
 

@@ -114,7 +114,8 @@ impl std::error::Error for RecvError {
 pub struct SendError {
     message: countersign_core::Bytes,
     why: countersign_core::SendError,
-    link: Option<LinkError>,
+    /// Boxed, since it is rare and large, and every send may return this.
+    link: Option<Box<LinkError>>,
 }
 
 impl SendError {
@@ -124,7 +125,7 @@ impl SendError {
         Self {
             message: not_sent.message,
             why: not_sent.why,
-            link,
+            link: link.map(Box::new),
         }
     }
 
@@ -143,7 +144,7 @@ impl SendError {
     /// Why the link ended, if that is why the message was not accepted.
     #[must_use]
     pub fn link(&self) -> Option<&LinkError> {
-        self.link.as_ref()
+        self.link.as_deref()
     }
 
     /// The message, untouched.

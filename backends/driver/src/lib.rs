@@ -43,6 +43,7 @@ mod listener;
 mod lock;
 mod memory;
 mod open;
+mod parts;
 mod quota;
 mod reach;
 mod receipt;

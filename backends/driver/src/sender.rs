@@ -131,7 +131,9 @@ impl Sender {
     /// The message comes back when the channel can't take it: too large, or the link is closing
     /// or has ended.
     pub async fn send(&self, message: impl Into<Outgoing>) -> Result<Receipt, SendError> {
-        let mut message = Some(message.into());
+        let outgoing = message.into();
+        self.handle.0.parts.heed(outgoing.message.len());
+        let mut message = Some(outgoing);
         let mut waiting = self.waiting();
         poll_fn(|context| {
             waiting.poll(context, |state| {
@@ -173,6 +175,9 @@ impl Sender {
         message: &mut Option<Outgoing>,
         note: impl FnOnce(&mut Receipts, Sequence) -> R,
     ) -> Poll<Result<R, SendError>> {
+        if let Some(outgoing) = &message {
+            self.handle.0.parts.heed(outgoing.message.len());
+        }
         self.handle
             .0
             .with(|state| self.poll_accept(state, message, note))
@@ -185,6 +190,7 @@ impl Sender {
     /// As for [`Sender::send`], and [`SendError::is_blocked`] when there is no room.
     pub fn try_send(&self, message: impl Into<Outgoing>) -> Result<Receipt, SendError> {
         let outgoing = message.into();
+        self.handle.0.parts.heed(outgoing.message.len());
         self.handle
             .0
             .with(|state| self.accept(state, outgoing, Receipts::single))
@@ -207,6 +213,10 @@ impl Sender {
         &self,
         messages: &mut VecDeque<Bytes>,
     ) -> Result<BatchReceipt, SendError> {
+        if self.handle.0.parts.matter() {
+            let longest = messages.iter().map(Bytes::len).max();
+            self.handle.0.parts.heed(longest.unwrap_or(0));
+        }
         let mut batch = Some(OpenBatch::new());
         let mut waiting = self.waiting();
         poll_fn(|context| {

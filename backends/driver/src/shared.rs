@@ -13,6 +13,7 @@ use countersign_endpoint::{Explanation, FailureKind, LinkAccess, Peer, Security,
 use crate::clock::Clock;
 use crate::error::LinkError;
 use crate::lock::{Later, Lock, Locked};
+use crate::parts::Parts;
 use crate::receipt::Receipts;
 use crate::registry::{Place, Registry, Unaccepted};
 use crate::status::{Addresses, Failure};
@@ -27,7 +28,8 @@ pub enum LinkEvent {
         /// The channel's name.
         channel: String,
     },
-    /// The peer has begun to close the link.
+    /// The peer has begun to close the link. [`Link::peer_closes`](crate::Link::peer_closes) has what
+    /// it says.
     PeerClosing,
     /// The connection was lost. The link waits for the next one, and keeps everything.
     Lost {
@@ -115,6 +117,7 @@ pub(crate) struct State {
 #[derive(Debug)]
 pub(crate) struct Shared {
     state: Lock<State>,
+    pub(crate) parts: Parts,
     pub(crate) clock: Clock,
 }
 
@@ -136,6 +139,7 @@ impl Shared {
 
     pub(crate) fn new(mut link: Link, security: &Security, clock: &Clock) -> Arc<Self> {
         link.keep_spent();
+        let parts = Parts::of(link.config());
         let channels = link
             .config()
             .channels()
@@ -171,6 +175,7 @@ impl Shared {
         };
         Arc::new(Self {
             state: Lock::new(state),
+            parts,
             clock: clock.clone(),
         })
     }

@@ -10,7 +10,7 @@ use crate::error::RecvError;
 use crate::receiver::{Delivery, ManualReceiver, Receiver};
 
 /// The messages, and between those of two sessions the border as an error; then the error of a link
-/// that did not end in order, once, then `None`.
+/// that did not end in order, or whose peer does not say that all is well, once, then `None`.
 ///
 /// Cancel-safe: a message is taken only when it is given. What is taken by
 /// [`Receiver::recv`] does not come here, and the other way round.
@@ -30,7 +30,7 @@ impl FusedStream for Receiver {
 }
 
 /// The messages, and between those of two sessions the border as an error; then the error of a link
-/// that did not end in order, once, then `None`.
+/// that did not end in order, or whose peer does not say that all is well, once, then `None`.
 ///
 /// Cancel-safe: a message is taken only when it is given. What is taken by
 /// [`ManualReceiver::recv`] does not come here, and the other way round.

@@ -46,6 +46,16 @@ impl Fingerprint {
 }
 
 impl Fingerprint {
+    /// Whether a text was meant as a fingerprint, though it may be none: it begins with the name of a
+    /// hash function, or is the digits of a SHA-256. For those who take fingerprints and names of files
+    /// in one place.
+    #[must_use]
+    pub fn is_meant(text: &str) -> bool {
+        let (name, rest) = text.split_at_checked(3).unwrap_or_default();
+        let is_hash = name.eq_ignore_ascii_case("sha") && !rest.starts_with(char::is_alphabetic);
+        is_hash || is_bare(text)
+    }
+
     /// The SHA-256 of these bytes.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         let mut hash = [0; 32];
@@ -187,14 +197,6 @@ impl<'a> Form<'a> {
             None => Self::Other,
         }
     }
-}
-
-/// Whether a text was meant as a fingerprint, though it may be none: it begins with the name of a hash
-/// function, or is as many digits.
-pub(crate) fn is_meant(text: &str) -> bool {
-    let (name, rest) = text.split_at_checked(3).unwrap_or_default();
-    let is_hash = name.eq_ignore_ascii_case("sha") && !rest.starts_with(char::is_alphabetic);
-    is_hash || is_bare(text)
 }
 
 /// Whether these are the digits of a SHA-256 and nothing else.

@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::certificate::names;
-use crate::fingerprint::{Fingerprint, ParseFingerprintError, is_meant};
+use crate::fingerprint::{Fingerprint, ParseFingerprintError};
 use crate::pem::{BYTE_ORDER_MARK, describe};
 use crate::pin::Pin;
 use crate::setup_error::{Origin, SetupError};
@@ -105,7 +105,7 @@ impl<'a> PinFile<'a> {
                 // What a tool says about a certificate may have fingerprints in it, of other things
                 // too.
                 (Ok(_), Some(heading)) => return Err(self.not_a_pin(heading)),
-                (Err(source), _) if is_meant(text) => {
+                (Err(source), _) if Fingerprint::is_meant(text) => {
                     return Err(self.bad_fingerprint(line.start, source));
                 }
                 (Err(_), _) => heading = heading.or(Some(line.start)),

@@ -345,7 +345,7 @@ pub(crate) fn is_name(name: &str) -> bool {
         && name.chars().all(is_word)
         && is_shown
         && !name.starts_with(['#', '-'])
-        && !crate::fingerprint::is_meant(name)
+        && !Fingerprint::is_meant(name)
         && !name.starts_with("file:")
 }
 

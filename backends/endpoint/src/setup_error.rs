@@ -46,7 +46,7 @@ impl From<&Path> for Origin {
 #[non_exhaustive]
 pub enum SetupError {
     /// There is no such file.
-    #[error("{}: no such file; correct the path, or make an identity first", shown(.path))]
+    #[error("{}: no such file; correct the path", shown(.path))]
     NotFound {
         /// The file that is missing.
         path: PathBuf,

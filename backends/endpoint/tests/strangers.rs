@@ -45,7 +45,7 @@ fn indifferent(own: &countersign_certs::GeneratedIdentity) -> Foreign {
     Foreign::server(config)
 }
 
-/// TLS lets a server go without asking; then it can't know who we are. [TLS-1]
+/// TLS lets a server go without asking; then it can't know who we are. [TLS-6]
 #[test]
 fn an_end_that_is_not_asked_for_its_certificate_does_not_go_on() {
     let (robot, station) = (fixtures::good("robot"), fixtures::good("station"));

@@ -27,12 +27,14 @@ impl Receiver {
         Self(receiver)
     }
 
-    /// Waits for the next message; `None` when the link was closed in order and nothing is left.
+    /// Waits for the next message; `None` when the link was closed in order, the peer says that all
+    /// is well, and nothing is left.
     ///
     /// # Errors
     ///
     /// [`RecvError::SessionBorder`], once, in its place between the messages of two sessions;
-    /// [`RecvError::Link`], why the link ended, if not in order, once nothing is left to receive.
+    /// [`RecvError::Link`], once nothing is left to receive: why the link ended, if not in order, and
+    /// what the peer says if it has closed and not all is well. What came is not the whole then.
     pub fn recv(&mut self) -> Result<Option<Bytes>, RecvError> {
         block::on(self.0.recv())
     }
@@ -141,12 +143,14 @@ impl ManualReceiver {
         Self(receiver)
     }
 
-    /// Waits for the next message; `None` when the link was closed in order and nothing is left.
+    /// Waits for the next message; `None` when the link was closed in order, the peer says that all
+    /// is well, and nothing is left.
     ///
     /// # Errors
     ///
     /// [`RecvError::SessionBorder`], once, in its place between the messages of two sessions;
-    /// [`RecvError::Link`], why the link ended, if not in order, once nothing is left to receive.
+    /// [`RecvError::Link`], once nothing is left to receive: why the link ended, if not in order, and
+    /// what the peer says if it has closed and not all is well. What came is not the whole then.
     pub fn recv(&mut self) -> Result<Option<Delivery>, RecvError> {
         block::on(self.0.recv())
     }

@@ -91,7 +91,7 @@ async fn establish(
         watch = reach(args, setup) => watch?,
         signal = stop.asked() => return Err(Failure::stopped(signal)),
     };
-    tracing::info!("connected with {}", watch::name(watch.link().peer()));
+    tracing::info!("connected with {}", watch::name(watch.link()));
     Ok(watch)
 }
 

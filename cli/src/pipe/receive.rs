@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::farewell::{self, Broken};
 use super::output::{self, Item, OutputError, Written};
 use super::stop::Stop;
-use super::watch::{Turn, Watch};
+use super::watch::{Turn, Watch, named};
 use super::{SAME_DIALECT, establish, held, is_tlsstream};
 use crate::args::LinkArgs;
 use crate::capture::Recording;
@@ -49,7 +49,8 @@ pub(super) async fn run(
     };
     // Waits for what the end still has to tell the peer, that a message was rejected say.
     let report = watch.close(CloseMode::Withdraw, farewell).await;
-    stdio::tell(&written);
+    let from = named(watch.link(), "from");
+    stdio::tell(format_args!("{written}{from}"));
     let result = match (failure, report.end) {
         (Some(failure), _) => Err(failure),
         (None, Some(end)) if !end.is_orderly() => Err(lost(end)),

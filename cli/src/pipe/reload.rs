@@ -52,7 +52,9 @@ fn replace(security: &Security, read: Result<(Identity, Pins), SetupError>) {
             warn_about(security);
         }
         Err(error) => {
-            tracing::error!("read again, and nothing has changed, since it cannot be used: {error}")
+            tracing::error!(
+                "read again, and nothing has changed, since it cannot be used: {error}"
+            );
         }
     }
 }

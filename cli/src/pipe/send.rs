@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_tokio::core::{
-    ChannelConfig, CloseMode, CloseReason, EndReason, Rejection, SendError as Why, VerdictCounts,
-    VerdictKind,
+    ChannelConfig, CloseMode, CloseReason, EndReason, Rejection, STREAM_WHOLE, SendError as Why,
+    VerdictCounts, VerdictKind,
 };
 use countersign_tokio::{LinkError, Outgoing, SendError, Sender};
 
@@ -14,7 +14,7 @@ use super::farewell;
 use super::input::{self, Batch, Input};
 use super::ledger::Ledger;
 use super::stop::Stop;
-use super::watch::{Turn, Watch};
+use super::watch::{Turn, Watch, named};
 use super::{SAME_DIALECT, establish, held, is_tlsstream};
 use crate::args::{LinkArgs, SendArgs};
 use crate::capture::Recording;
@@ -71,9 +71,10 @@ pub(super) async fn run(
     ledger.conclude();
     let verdicts = report.verdicts();
     stdio::tell(format_args!(
-        "sent {}, {}: {verdicts}",
+        "sent {}, {}{}: {verdicts}",
         count(ledger.messages, "message"),
-        count(ledger.bytes, "byte")
+        count(ledger.bytes, "byte"),
+        named(watch.link(), "to")
     ));
     let outcome = Outcome {
         missing: missing(verdicts, &args),
@@ -98,14 +99,10 @@ const QUEUE_MESSAGES: usize = 16_384;
 const NO_MESSAGES: &str = "--latest and --expire-after drop whole messages, and --split bytes has none; \
                            choose another --split";
 
-/// The longest message that the Python original takes in one piece: a TLS record less the message's
-/// length in five digits and a `!`.
-const TLSSTREAM_PIECE: usize = (16 << 10) - 6;
-
 /// The largest piece of a stream of bytes that this end may send.
 fn bytes_limit(args: &LinkArgs) -> usize {
     match is_tlsstream(args) {
-        true => args.max_message.min(TLSSTREAM_PIECE),
+        true => args.max_message.min(STREAM_WHOLE),
         false => args.max_message,
     }
 }

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use countersign_tokio::core::{CloseMode, CloseReason};
-use countersign_tokio::endpoint::Fingerprint;
 use countersign_tokio::{AcceptError, Link, LinkEvent, Listener, Report};
 
 use super::farewell;
@@ -102,7 +101,7 @@ fn hear(event: &LinkEvent) -> Option<Turn> {
 /// or that it does not have all that there is.
 fn turn_away(visitor: &Link) {
     visitor.start_close_with(CloseMode::Withdraw, farewell::taken());
-    let name = name(visitor.peer());
+    let name = name(visitor);
     tracing::warn!("turned {name} away: this pipe has its peer already");
 }
 
@@ -114,10 +113,17 @@ async fn visit(listener: Option<&Listener>) -> Result<Link, AcceptError> {
     }
 }
 
-/// What the log calls a peer.
-pub(super) fn name(peer: Option<Fingerprint>) -> String {
-    match peer {
-        Some(peer) => peer.to_string(),
-        None => "a peer that nobody knows".to_owned(),
+/// What the log calls a link's peer.
+pub(super) fn name(link: &Link) -> String {
+    match (link.peer_name(), link.peer()) {
+        (Some(name), Some(key)) => format!("{name} ({key})"),
+        (None, Some(key)) => key.to_string(),
+        (_, None) => "a peer that nobody knows".to_owned(),
     }
+}
+
+/// Who the peer is, for a report of what it was sent or has sent: nothing where it has no name.
+pub(super) fn named(link: &Link, before: &str) -> String {
+    let name = link.peer_name();
+    name.map_or_else(String::new, |name| format!(" {before} {name}"))
 }

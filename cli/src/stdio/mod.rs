@@ -81,6 +81,7 @@ impl Write for Stdout {
 
 /// What keeps a standard stream from use from the beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(unix), expect(dead_code, reason = "only Unix tells"))]
 enum Unusable {
     /// It was closed.
     Closed,

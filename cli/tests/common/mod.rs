@@ -302,10 +302,10 @@ pub(crate) fn unblock(fd: impl std::os::fd::AsFd) {
 
 /// Waits until a pipe has no more room, or the program that writes to it has ended.
 #[cfg(unix)]
-pub(crate) fn wait_until_full(pipe: std::io::PipeWriter, writer: &mut Child) {
+pub(crate) fn wait_until_full(pipe: &std::io::PipeWriter, writer: &mut Child) {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     while writer.try_wait().expect("it was started").is_none() {
-        let mut fds = [PollFd::new(&pipe, PollFlags::OUT)];
+        let mut fds = [PollFd::new(pipe, PollFlags::OUT)];
         if poll(&mut fds, Some(&Timespec::default())).expect("it can be asked") == 0 {
             return;
         }

@@ -27,6 +27,7 @@ pub use output::Output;
 pub use planted::Planted;
 pub use session::{TakeOver, Visit};
 pub use status::{ChannelReport, ChannelStatus, LinkStatus};
+pub use stream::STREAM_WHOLE;
 
 use self::close::Closing;
 use self::session::Session;

@@ -10,6 +10,11 @@ use crate::{Instant, SendHalf};
 
 /// What confirms a message.
 const CONFIRMATION: &[u8] = b"OK!";
+/// The longest message, in bytes, that goes into one TLS record together with its length in the
+/// `tlsstream` dialect. The Python original takes what one read gives for the whole message, so of a
+/// longer one it may pass on the beginning alone and confirm it all the same.
+pub const STREAM_WHOLE: usize = 16_384 - "16378!".len();
+
 /// The most digits that a length can have.
 const MAX_DIGITS: usize = 20;
 

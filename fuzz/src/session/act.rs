@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use countersign_core::{ChannelId, CloseMode, Life, Loss, PeerId, Visit};
+use countersign_core::{
+    ChannelId, CloseMode, CloseReason, Life, Loss, PeerId, Refusal, Visit, refuse,
+};
 
 use super::Peer;
 use crate::subject::Subject;
@@ -26,8 +28,9 @@ pub(crate) fn act(
         90..=97 => subject.take(channel),
         98..=101 => settle_one(how, input, subject)?,
         102 => drop(subject.link.abandon(channel)),
-        103 => subject.link.close(CloseMode::Drain),
-        104 => subject.link.close(CloseMode::Withdraw),
+        103 => subject.link.close_with(CloseMode::Drain, reason(how)),
+        104 if how < 128 => subject.link.close_with(CloseMode::Withdraw, reason(how)),
+        104 => subject.link.close_with(CloseMode::DrainBoth, reason(how)),
         105..=109 => pass(how, subject),
         110..=112 => answer(how, subject),
         113 => subject.link.handle_eof(subject.now),
@@ -47,6 +50,15 @@ pub(crate) fn act(
         }
     }
     Ok(())
+}
+
+/// What the link says when it closes: mostly that all is well.
+fn reason(how: u8) -> CloseReason {
+    match how % 8 {
+        6 => CloseReason::new(how.into(), "no input"),
+        7 => CloseReason::new(u32::MAX, "ü".repeat(how.into())).again(),
+        _ => CloseReason::ALL_WELL,
+    }
 }
 
 /// Handles or rejects one of the messages that were taken.
@@ -83,7 +95,13 @@ pub(super) fn answer(how: u8, subject: &mut Subject) {
     let gone = subject.link.gone_session();
     match (subject.link.visit(), how % 4) {
         (None, _) => {}
-        (Some(_), 3) => subject.link.refuse_busy(subject.now, "no room"),
+        (Some(_), 3) if how < 128 => {
+            subject.link.refuse(subject.now, &Refusal::busy("no room"));
+        }
+        (Some(_), 3) => {
+            let refusal = Refusal::new(refuse::APPLICATION + u16::from(how), "not today");
+            subject.link.refuse(subject.now, &refusal);
+        }
         (Some(Visit::Returns(_)), 2) => subject.link.admit(subject.now, Some(&gone)),
         (Some(_), _) => subject.link.admit(subject.now, None),
     }

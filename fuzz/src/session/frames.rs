@@ -2,7 +2,8 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use countersign_core::Dialect;
-use countersign_core::wire::{Frame, FrameType, Header, MessageHead, encode_close};
+use countersign_core::refuse;
+use countersign_core::wire::{CloseHead, Frame, FrameType, Header, MessageHead, encode_close};
 
 use super::peer::{Lane, Peer};
 
@@ -98,6 +99,8 @@ impl Peer {
                 return Ok(write(&Frame::Refuse {
                     channel,
                     code,
+                    // An acceptor that has no room lets its peer come back, mostly.
+                    again: (code == refuse::BUSY) != (how >= 200),
                     text: &text,
                 }));
             }
@@ -135,8 +138,15 @@ impl Peer {
             230..240 => list.extend(list.first().copied()),
             _ => list.push((u16::from(how - 240), 0)),
         }
-        let mut out = vec![0; 10 + 10 * list.len()];
-        encode_close(list.into_iter(), &mut out).expect("room");
+        let (code, text) = match how {
+            190..205 => (u32::from(how % 2) + 1, "why"),
+            205..220 => (u32::MAX - u32::from(how % 4), ""),
+            _ => (0, ""),
+        };
+        let again = how % 8 == 7;
+        let head = CloseHead { code, again, text };
+        let mut out = vec![0; 14 + 10 * list.len() + text.len()];
+        encode_close(&head, list.into_iter(), &mut out).expect("room");
         Ok(out)
     }
 }

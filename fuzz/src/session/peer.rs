@@ -265,7 +265,7 @@ impl Peer {
             Frame::Ack { channel, .. }
             | Frame::Reject { channel, .. }
             | Frame::Credit { channel, .. } => assert!(self.lane(channel).sends()),
-            Frame::Ping(_) | Frame::Pong(_) | Frame::Close(_) => {}
+            Frame::Ping(_) | Frame::Pong(_) | Frame::Close { .. } => {}
         }
     }
 

@@ -84,7 +84,7 @@ impl Ledger {
         for (account, report) in self.0.iter().zip(link.report()) {
             let open = account.settled.iter().position(|settled| !settled);
             assert_eq!(open, None, "a message without a verdict");
-            let closed = link.end_reason().is_some_and(EndReason::is_orderly);
+            let closed = link.end_reason().is_some_and(EndReason::is_closed);
             assert!(
                 !closed || account.unknown == 0,
                 "closed in order, with doubts"

@@ -1,6 +1,6 @@
 //! What the applications have seen, and whether it is what they were promised.
 
-use countersign_core::{Event, Link, Message, Sequence, VerdictKind};
+use countersign_core::{CloseReason, EndReason, Event, Link, Message, Sequence, VerdictKind};
 
 use super::{End, Setup};
 
@@ -21,6 +21,8 @@ pub enum Property {
     VerdictWithCause,
     /// Honest ends accuse each other of nothing, and refuse each other nothing.
     NoViolation,
+    /// A link that was closed has heard what its peer said, or that all is well.
+    TrueClose,
     /// A session is lost only where the acceptor has lost it, and ends only where it is closed.
     SessionKept,
     /// A link that has something to write says so.
@@ -284,9 +286,29 @@ impl Account {
     }
 }
 
+/// What an end says when it closes.
+pub(super) fn said_by(end: End) -> CloseReason {
+    match end {
+        End::Opener => CloseReason::new(1, ""),
+        End::Acceptor => CloseReason::new(2, "").again(),
+    }
+}
+
+/// Whether a link at this end that was closed knows what nobody said, at either end.
+pub(super) fn is_deceived(link: &Link, end: End) -> bool {
+    let Some(EndReason::Closed { ours, theirs, .. }) = link.end_reason() else {
+        return false;
+    };
+    let other = match end {
+        End::Opener => End::Acceptor,
+        End::Acceptor => End::Opener,
+    };
+    let honest = |said: &CloseReason, by| said.is_all_well() || *said == said_by(by);
+    !honest(ours, end) || !honest(theirs, other)
+}
+
 /// Whether an ended link has blamed its peer, or was blamed.
 pub(super) fn is_accused(link: &Link) -> bool {
-    use countersign_core::EndReason;
     matches!(
         link.end_reason(),
         Some(

@@ -2,7 +2,7 @@
 
 use countersign_core::{EndReason, Event, Life, Loss, Output, TakeOver, Visit};
 
-use super::account::{Property, Source, is_accused};
+use super::account::{Property, Source, is_accused, is_deceived};
 use super::world::{Chunk, Tip, World};
 use super::{End, Setup, WHO};
 
@@ -71,8 +71,12 @@ impl World {
         let (id, peer) = (link.session(), link.peer());
         let lost = matches!(link.end_reason(), Some(EndReason::Lost(_)));
         let gone = (link.life() == Life::Ended).then(|| link.gone_session());
-        if is_accused(link) {
+        let (accused, deceived) = (is_accused(link), is_deceived(link, end));
+        if accused {
             self.account.accuse(Property::NoViolation);
+        }
+        if deceived {
+            self.account.accuse(Property::TrueClose);
         }
         for event in events {
             self.account.hear(setup, source, &event);

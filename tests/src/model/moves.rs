@@ -2,7 +2,7 @@
 
 use countersign_core::{Bytes, ChannelId, CloseMode, Life, Link, Loss, Output, ReceiveError, Role};
 
-use super::account::{Fate, Property};
+use super::account::{Fate, Property, said_by};
 use super::world::{Chunk, Conn, Notes, Tip, World};
 use super::{End, Setup, WHO};
 
@@ -200,7 +200,10 @@ impl World {
                     if end == End::Acceptor {
                         next.closing.insert(slot);
                     }
-                    next.with(end, slot, |link| link.close(CloseMode::Drain));
+                    let reason = said_by(end);
+                    next.with(end, slot, |link| {
+                        link.close_with(CloseMode::DrainBoth, reason)
+                    });
                 }
             }
         }

@@ -273,6 +273,9 @@ impl Receiver for LoopReceiver {
     fn try_recv(&mut self) -> Result<Option<Bytes>, RecvError> {
         Ok(self.try_take()?.map(|message| message.payload))
     }
+    fn next_item(&mut self) -> Option<Result<Bytes, RecvError>> {
+        Receiver::recv(self).transpose()
+    }
 }
 
 impl ManualReceiver for LoopReceiver {

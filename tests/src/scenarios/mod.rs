@@ -1,5 +1,6 @@
 //! The scenarios, each written once for all backends.
 
+pub mod borders;
 pub mod channels;
 pub mod closing;
 pub mod handshakes;
@@ -13,6 +14,7 @@ pub mod returning;
 pub mod rotation;
 pub mod security;
 pub mod servers;
+pub mod single;
 pub mod sizes;
 pub mod stream;
 pub mod verdicts;

@@ -239,10 +239,7 @@ pub fn in_the_tlsstream_dialect(pair: &Pair) {
         );
         let error = receiver.recv().unwrap_err();
         let error = error.link().expect("the end of the link");
-        let lost = matches!(
-            error.reason(),
-            EndReason::Lost(Loss::PeerLeft | Loss::Security)
-        );
+        let lost = matches!(error.reason(), EndReason::Lost(Loss::PeerLeft));
         assert!(lost && !error.is_orderly(), "{error}");
     });
     // With nothing to complain of it is one.

@@ -5,7 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, EndReason, Loss, Rejection, Verdict, VerdictKind,
+    ChannelConfig, CloseMode, CloseReason, Config, EndReason, Loss, Rejection, Verdict,
+    VerdictKind, close,
 };
 use countersign_driver::{LinkEvent, Outgoing};
 
@@ -309,10 +310,15 @@ pub fn handles_dropped_while_away(pair: &Pair) {
         let receipt = from.sender("data").unwrap().give("last words");
         drop(from);
         proxy.resume();
-        assert_eq!(receiver.take_all(), ["last words"]);
+        assert_eq!(receiver.take(), "last words");
         assert!(receipt.wait().is_handled());
         let end = to.ended().end.unwrap();
-        assert_eq!(*end.reason(), EndReason::closed(false));
+        let expected = EndReason::Closed {
+            by_us: false,
+            ours: CloseReason::ALL_WELL,
+            theirs: CloseReason::new(close::DROPPED, ""),
+        };
+        assert_eq!(*end.reason(), expected);
     });
     // The end that receives: nobody takes what comes.
     both_ways_lasting(pair, &send(), &receive(), |from, to, proxy, _| {

@@ -1,8 +1,8 @@
 //! The acceptor's listener: which link a connection belongs to.
 
-use countersign_core::{CloseMode, Life, SessionId, TakeOver, Visit};
+use countersign_core::{Life, SessionId, TakeOver, Visit};
 
-use super::plan::{ACCEPTOR, Plant};
+use super::plan::{ACCEPTOR, Closes, Plant};
 use super::world::World;
 
 impl World<'_> {
@@ -125,7 +125,7 @@ impl World<'_> {
         party.up.get_or_insert(self.now);
         self.pump_all(node);
         if self.finale && self.plan.closers[ACCEPTOR] {
-            self.close(node, CloseMode::Drain);
+            self.close(node, Closes::DONE);
         }
     }
 }

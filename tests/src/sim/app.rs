@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 
 use countersign_core::{
-    ChannelId, CloseMode, EndReason, Event, Life, Loss, ReceiveError, RetryLimit, SendError,
-    SessionLoss,
+    ChannelId, EndReason, Event, Life, Loss, ReceiveError, RetryLimit, SendError, SessionLoss,
 };
 
 use super::ledger::{Reading, Sight, code};
@@ -28,7 +27,7 @@ struct Held {
 pub(super) struct Inbox {
     held: Vec<Held>,
     /// Channels that have told of messages that were not taken yet.
-    readable: Vec<bool>,
+    pub(super) readable: Vec<bool>,
     /// It takes nothing until then.
     stalled: u64,
 }
@@ -150,7 +149,7 @@ impl World<'_> {
                 self.parties[pair][end].waiting[channel].push_back((size, expires));
                 self.pump(node, channel);
             }
-            Do::Close(mode) => self.close(node, mode),
+            Do::Close(how) => self.close(node, how),
             Do::Stall(time) => self.nodes[node].inbox.stalled = self.now + time,
             Do::Abandon(channel) => {
                 let now = self.local(node);
@@ -166,14 +165,6 @@ impl World<'_> {
             }
         }
         self.touch(node, false);
-    }
-
-    pub(super) fn close(&mut self, node: usize, mode: CloseMode) {
-        let now = self.local(node);
-        let node = &mut self.nodes[node];
-        node.closing = true;
-        node.link.handle_now(now);
-        node.link.close(mode);
     }
 
     fn id(&self, node: usize, channel: usize) -> ChannelId {
@@ -337,6 +328,7 @@ impl World<'_> {
         if self.nodes[node].end == ACCEPTOR {
             self.ledger.ended(node);
         }
+        self.check_said(node);
         let it = &self.nodes[node];
         let Some(reason) = it.link.end_reason() else {
             return;

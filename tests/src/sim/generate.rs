@@ -6,7 +6,7 @@ use countersign_core::{CloseMode, Patience, Reconnect, RetryLimit};
 
 use super::clock::Clock;
 use super::plan::{
-    ACCEPTOR, Act, Channel, Disturbance, Do, Keys, Learn, Net, OPENER, Plan, Scripts,
+    ACCEPTOR, Act, Channel, Closes, Disturbance, Do, Keys, Learn, Net, OPENER, Plan, Scripts,
 };
 use super::rng::Rng;
 
@@ -186,8 +186,12 @@ fn script(rng: &mut Rng, channels: &[Channel], end: usize, time: u64) -> Vec<Act
         act(rng, Do::Abandon(channel));
     }
     if rng.one_in(5) {
-        let mode = rng.pick(&[CloseMode::Drain, CloseMode::Withdraw]);
-        act(rng, Do::Close(mode));
+        let how = rng.pick(&[
+            Closes::saying(0, CloseMode::Drain),
+            Closes::saying(1, CloseMode::Withdraw),
+            Closes::saying(2, CloseMode::DrainBoth),
+        ]);
+        act(rng, Do::Close(how));
     }
     acts
 }

@@ -294,8 +294,8 @@ impl Ledger {
 
     /// All events of a link have been read.
     pub(super) fn read(&mut self, node: usize, reading: &Reading<'_>) {
-        let orderly = reading.ended.is_some_and(EndReason::is_orderly);
-        let over = reading.session_lost || reading.ended.is_some_and(|why| !why.is_orderly());
+        let orderly = reading.ended.is_some_and(EndReason::is_closed);
+        let over = reading.session_lost || reading.ended.is_some_and(|why| !why.is_closed());
         if self.unknown > 0 && !over {
             self.object(format!("link {node}: Unknown, but the session goes on"));
         }

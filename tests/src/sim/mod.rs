@@ -10,6 +10,7 @@ mod acceptor;
 mod app;
 pub mod cases;
 mod clock;
+mod closes;
 mod drive;
 mod faults;
 pub mod generate;

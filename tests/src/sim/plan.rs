@@ -32,6 +32,29 @@ pub struct Channel {
     pub largest: usize,
 }
 
+/// How an application closes a link.
+#[derive(Clone, Copy, Debug)]
+pub struct Closes {
+    /// What becomes of what is under way.
+    pub mode: CloseMode,
+    /// What it says.
+    pub code: u32,
+}
+
+impl Closes {
+    /// When everything is done: nothing is left to do but to take what still comes.
+    pub const DONE: Self = Self {
+        mode: CloseMode::DrainBoth,
+        code: 0,
+    };
+
+    /// With a code.
+    #[must_use]
+    pub const fn saying(code: u32, mode: CloseMode) -> Self {
+        Self { mode, code }
+    }
+}
+
 /// What an application does by itself.
 #[derive(Clone, Copy, Debug)]
 pub enum Do {
@@ -45,7 +68,7 @@ pub enum Do {
         expires: Option<u64>,
     },
     /// Closes the link.
-    Close(CloseMode),
+    Close(Closes),
     /// Takes nothing from its channels for so many microseconds.
     Stall(u64),
     /// Listens on a channel no longer.

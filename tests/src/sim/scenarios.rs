@@ -2,7 +2,7 @@
 
 use countersign_core::CloseMode;
 
-use super::plan::{ACCEPTOR, Act, Channel, Do, OPENER, Plan};
+use super::plan::{ACCEPTOR, Act, Channel, Closes, Do, OPENER, Plan};
 
 /// A run with a name.
 #[derive(Clone, Debug)]
@@ -53,15 +53,18 @@ pub fn all() -> Vec<Scenario> {
         short("rejections", rejections()),
         long("latest", latest()),
         short("close-soon", close_soon()),
-        long("close", close(CloseMode::Drain, [true, false])),
-        long("close-withdraw", close(CloseMode::Withdraw, [false, true])),
-        long("close-both", close(CloseMode::Drain, [true, true])),
+        long("close", close(CloseMode::Drain, 3, [true, false])),
+        long(
+            "close-withdraw",
+            close(CloseMode::Withdraw, 4, [false, true]),
+        ),
+        long("close-both", close(CloseMode::DrainBoth, 0, [true, true])),
     ]
 }
 
 /// Nothing but greetings, and a close.
 fn handshake() -> Plan {
-    let close = Act::up(5_000, Do::Close(CloseMode::Drain));
+    let close = Act::up(5_000, Do::Close(Closes::saying(0, CloseMode::Drain)));
     Plan::pair(two_ways(), vec![close], vec![])
 }
 
@@ -133,7 +136,7 @@ fn latest() -> Plan {
 /// A close right behind the first messages, of which one is rejected.
 fn close_soon() -> Plan {
     let mut opener = sends(UP, &[10, 11]);
-    opener.push(Act::up(0, Do::Close(CloseMode::Drain)));
+    opener.push(Act::up(0, Do::Close(Closes::saying(7, CloseMode::Drain))));
     Plan {
         rejects: 2,
         ..Plan::pair(manual(), opener, sends(DOWN, &[10]))
@@ -141,11 +144,11 @@ fn close_soon() -> Plan {
 }
 
 /// A close while messages are on their way in both directions.
-fn close(mode: CloseMode, who: [bool; 2]) -> Plan {
+fn close(mode: CloseMode, code: u32, who: [bool; 2]) -> Plan {
     let script = |end: usize, channel: usize| -> Vec<Act> {
         let early = sends(channel, &[10, 600, 10]);
         let late = Act::up(30_000, Do::send(channel, 700));
-        let close = who[end].then_some(Act::up(30_000, Do::Close(mode)));
+        let close = who[end].then_some(Act::up(30_000, Do::Close(Closes::saying(code, mode))));
         early.into_iter().chain([late]).chain(close).collect()
     };
     Plan {

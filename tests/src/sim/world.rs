@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_capture::Capture;
-use countersign_core::{CloseMode, Life, Link, Role, SessionId, Sessions, VerdictKind};
+use countersign_core::{Life, Link, Role, SessionId, Sessions, VerdictKind};
 use countersign_endpoint::{Buffer, Security};
 
 use super::app::{Inbox, Party};
 use super::ledger::Ledger;
-use super::plan::{ACCEPTOR, OPENER, Plan};
+use super::plan::{ACCEPTOR, Closes, OPENER, Plan};
 use super::rng::Rng;
 use super::wire::Conn;
 
@@ -40,6 +40,8 @@ pub(super) struct Node {
     pub(super) ups: u64,
     /// Its application has asked it to close.
     pub(super) closing: bool,
+    /// With which codes.
+    pub(super) said: Vec<u32>,
     pub(super) inbox: Inbox,
     /// Acceptor: it waits for its peer, as the sessions know.
     pub(super) away: bool,
@@ -221,6 +223,7 @@ impl<'a> World<'a> {
             session: [0; 16],
             ups: 0,
             closing: false,
+            said: Vec::new(),
             inbox: Inbox::new(self.plan.channels.len()),
             away: false,
             dials: false,
@@ -361,7 +364,7 @@ impl<'a> World<'a> {
         }
         for node in self.live.clone() {
             if self.plan.closers[self.nodes[node].end] {
-                self.close(node, CloseMode::Drain);
+                self.close(node, Closes::DONE);
                 self.touch(node, false);
             }
         }
@@ -377,6 +380,7 @@ impl<'a> World<'a> {
                 self.ledger.finish(index, channel, report);
             }
         }
+        self.check_heard();
         if self.plan.lasting {
             let orphans = self.holders.iter();
             let orphans = orphans.filter(|(session, _)| !self.known.contains(*session));
@@ -399,7 +403,7 @@ impl<'a> World<'a> {
                     let closed = node.link.end_reason();
                     node.pair == pair
                         && node.end == end
-                        && closed.is_some_and(countersign_core::EndReason::is_orderly)
+                        && closed.is_some_and(countersign_core::EndReason::is_closed)
                 })
             };
             if !of(OPENER) && !of(ACCEPTOR) {

@@ -74,7 +74,7 @@ pub fn no_certificate(victim: &Victim) {
     }
 }
 
-/// The pinned server, which does not want to know who comes: so anybody may be talking to it. [TLS-1]
+/// The pinned server, which does not want to know who comes: so anybody may be talking to it. [TLS-6]
 pub fn does_not_ask(victim: &Victim) {
     let disguise = Disguise::of(&CAST.peer).without_asking();
     let (error, seen) = victim.stage().repels(comes_as(disguise));

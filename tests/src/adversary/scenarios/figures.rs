@@ -106,7 +106,8 @@ fn figures(greeting: &[u8]) -> (GreetingHead, u64, u64) {
 /// The peer closes the link in order, behind this message on each channel on which it sends. The
 /// victim has no more to say.
 pub(super) fn close(hostile: &mut Hostile, last: &[u64]) {
-    let mut list = vec![0, last.len() as u8];
+    // All is well, and so many channels.
+    let mut list = vec![0, 0, 0, 0, 0, last.len() as u8];
     for last in last {
         list.extend([0, 0]);
         list.extend(last.to_be_bytes());

@@ -106,7 +106,8 @@ pub fn half_open_from_many_addresses(victim: &Victim) {
     let _ends = assert_lets_in(&stage, &mut told);
     stage.bystander.keeps_pace();
     told.extend(tells(&stage, MANY - told.len()));
-    let text = "the connection was lost: the handshake took too long";
+    let text = "the connection was lost: the handshake took too long; one end must open the connection \
+         and the other accept it, and both must agree on TLS or plain text and on the dialect";
     assert_eq!(told, vec![text; MANY]);
     for mut hostile in crowd {
         assert_eq!(hostile.hear_end(), Seen::Ended);

@@ -26,7 +26,8 @@ fn assert_too_slow(error: &LinkError) {
     assert_eq!(*error.reason(), expected, "{error}");
     assert_says(
         error,
-        "the connection was lost: the handshake took too long",
+        "the connection was lost: the handshake took too long; one end must open the connection \
+         and the other accept it, and both must agree on TLS or plain text and on the dialect",
     );
     assert!(error.can_retry());
 }

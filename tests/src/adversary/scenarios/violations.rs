@@ -227,7 +227,11 @@ pub fn frames_out_of_place(victim: &Victim) {
 fn out_of_place(victim: &Victim) -> Vec<Case> {
     let words = victim.words();
     let skip = FrameType::Skip;
-    let close = |list: &[u8]| frame(FrameType::Close as u8, 0, 0, list);
+    let says = |code: u8, list: &[u8], text: &[u8]| {
+        let body = [&[0, 0, 0, code][..], list, text].concat();
+        frame(FrameType::Close as u8, 0, 0, &body)
+    };
+    let close = |list: &[u8]| says(0, list, b"");
     // What a close names: each channel on which its sender sends, and its last number.
     let none = vec![0, 0];
     let data = [&[0, 1, 0, 0][..], &0_u64.to_be_bytes()].concat();
@@ -271,6 +275,37 @@ fn out_of_place(victim: &Victim) -> Vec<Case> {
             "a second close",
             [close(&sound), close(&sound)].concat(),
             PeerMisbehaved::AfterClose,
+        ),
+        (
+            "a close that takes its code back",
+            [says(3, &sound, b""), close(&sound)].concat(),
+            PeerMisbehaved::CloseReason,
+        ),
+        (
+            "a close that says something else",
+            [says(3, &sound, b"a"), says(3, &sound, b"b")].concat(),
+            PeerMisbehaved::CloseReason,
+        ),
+        (
+            "a close of more words than there may be",
+            says(3, &sound, &[b'a'; 257]),
+            PeerMisbehaved::FrameLength {
+                kind: FrameType::Close as u8,
+                length: 4 + sound.len() + 257,
+            },
+        ),
+        (
+            "a close whose words are none",
+            says(3, &sound, &[0xFF]),
+            PeerMisbehaved::NotText,
+        ),
+        (
+            "a close with half a code",
+            frame(FrameType::Close as u8, 0, 0, &[0, 0]),
+            PeerMisbehaved::FrameLength {
+                kind: FrameType::Close as u8,
+                length: 2,
+            },
         ),
     ];
     if victim.mode == Mode::Receive {
@@ -389,7 +424,8 @@ fn violate_stream(victim: &Victim) {
                 .unwrap();
             hostile.say(said);
             assert_eq!(hostile.hear(1), None, "not a word");
-            assert_eq!(hostile.hear_end(), Seen::Closed);
+            // Not even the one by which a peer would take it for an orderly end.
+            assert_eq!(hostile.hear_end(), Seen::Ended);
         };
         let ((), error) = stage.meet(attack, ended);
         assert_accused(&error, of);
