@@ -272,6 +272,7 @@ pub fn claims_that_cant_be(victim: &Victim) {
         hostile.say(&away.claim(victim, claims.len() as u32, *last));
         hears_abort(&mut hostile, of);
         stage.bystander.keeps_pace();
+        drop(hostile);
         assert_accused(&away.link.ended().end.expect("why it ended"), of);
         let mut verdicts = away.receipts.into_iter().map(<dyn Receipt>::wait);
         assert!(verdicts.all(|verdict| verdict == Verdict::Unknown));

@@ -153,6 +153,8 @@ impl Away {
     /// come back. What was handled stays so, and nothing of the rest is taken for it.
     fn accuses(self, mut hostile: Hostile, of: PeerMisbehaved) {
         hears_abort(&mut hostile, of);
+        // While the attacker stays, the end waits for it to have heard the last word.
+        drop(hostile);
         let report = self.link.ended();
         let error = report.end.as_ref().expect("why it ended");
         assert_eq!(*error.reason(), EndReason::Peer(of), "{error}");
@@ -327,6 +329,7 @@ pub fn recorded_messages(victim: &Victim) {
     hostile.say(&recorded);
     let of = PeerMisbehaved::SequenceGap;
     hears_abort(&mut hostile, of);
+    drop(hostile);
     let error = link.ended().end.expect("why it ended");
     assert_eq!(*error.reason(), EndReason::Peer(of), "{error}");
     assert!(receiver.try_recv().is_err(), "nothing twice");

@@ -207,7 +207,7 @@ fn assert_kept_out(stage: &Stage) {
 /// removed identity is refused, each time, and the victim's link does not come back by itself.
 /// [RECONNECT-5]
 pub fn revoked_comes_again(victim: &Victim) {
-    let stage = victim.stage_with(&victim.terms().lasting());
+    let stage = victim.stage_with(&soon(victim.terms().lasting()));
     let both = rendezvous();
     let attack = |mut hostile: Hostile| {
         is_removed(&mut hostile, &stage, &both);
