@@ -62,7 +62,7 @@ impl Config {
     /// let sensor = Config::new()
     ///     .channel(ChannelConfig::send("values").max_message(64).queue(32, 1024))
     ///     .channel(ChannelConfig::receive("commands").max_message(64).window(4, 256));
-    /// assert!(sensor.memory_bound() < 48 * 1024);
+    /// assert!(sensor.memory_bound() < 50 * 1024);
     /// ```
     #[must_use]
     pub fn memory_bound(&self) -> usize {
