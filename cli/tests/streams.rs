@@ -143,7 +143,9 @@ fn flags_that_drop_messages_take_lines_where_nothing_else_is_said() {
     let receiver = identities.listen("recv", &[]);
     let mut sender = identities.connect(&receiver, "send", &["--expire-after", "1h"]);
     sender.feed(b"one\ntwo\nthree");
-    sender.finish().expect(0, "sent 3 messages, 13 bytes: 3 handled");
+    sender
+        .finish()
+        .expect(0, "sent 3 messages, 13 bytes: 3 handled");
     let received = receiver.finish();
     received.expect(0, "received 3 messages");
     assert_eq!(received.stdout, b"one\ntwo\nthree");
