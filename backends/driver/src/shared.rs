@@ -98,8 +98,9 @@ pub(crate) struct State {
     failures: u64,
     /// How often the link went over to another driver.
     pub(crate) driver_number: u64,
-    /// The driver, and whether it sleeps.
+    /// What wakes the driver.
     driver: Option<Waker>,
+    /// The driver is not running, and runs only when it is woken or its time has come.
     pub(crate) sleeps: bool,
     /// The transport takes nothing just now, so output is no reason to wake the driver.
     pub(crate) blocked: bool,
@@ -124,9 +125,9 @@ pub(crate) struct Shared {
 /// How many kinds of events an application may have to be told of, and how long the text of one is
 /// at most.
 const EVENTS: usize = 8;
+const TEXT: usize = 1024;
 /// Of how many kinds of failures it is known that the log was told.
 const KINDS: usize = 16;
-const TEXT: usize = 1024;
 
 impl Shared {
     /// How much memory it takes at most, apart from the link, the receipts and the handles.
