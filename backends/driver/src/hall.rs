@@ -216,9 +216,9 @@ impl Hall {
         }
     }
 
-    /// Tells the log of a connection that did not become a link.
-    pub(crate) fn log(&self, error: &AcceptError, words: &dyn Display) {
-        if self.may_warn(error.is_of_known_peer() || error.is_closed()) {
+    /// Tells the log of a connection that came to nothing, and whose it was.
+    pub(crate) fn log(&self, known: bool, words: &dyn Display) {
+        if self.may_warn(known) {
             tracing::warn!("{words}");
         } else {
             tracing::debug!("{words}");

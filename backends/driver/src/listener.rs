@@ -87,7 +87,14 @@ impl<A> Listener<A> {
 
     /// As [`Listener::log`], in other words.
     pub fn log_as(&self, error: &AcceptError, words: impl Display) {
-        self.hall.log(error, &words);
+        let known = error.is_of_known_peer() || error.is_closed();
+        self.hall.log(known, &words);
+    }
+
+    /// As [`Listener::log`], of a link that was accepted and is not wanted. On a plain connection its
+    /// peer is a stranger too.
+    pub fn log_link(&self, link: &Link, words: impl Display) {
+        self.hall.log(link.peer().is_some(), &words);
     }
 
     /// What [`Listener::accept`] gives, one after the other, as a stream that ends when the listener

@@ -56,7 +56,7 @@ impl Watch {
                 News::OfLink(None) => Some(Turn::Ended),
                 News::OfLink(Some(event)) => hear(&event),
                 News::AtDoor(Ok(visitor)) => {
-                    turn_away(&visitor);
+                    self.turn_away(&visitor);
                     None
                 }
                 News::AtDoor(Err(error)) => {
@@ -69,6 +69,17 @@ impl Watch {
             if let Some(turn) = turn {
                 return turn;
             }
+        }
+    }
+
+    /// Lets go of a peer that has opened a link of its own. It is told that its messages were not taken,
+    /// or that it does not have all that there is.
+    fn turn_away(&self, visitor: &Link) {
+        visitor.start_close_with(CloseMode::Withdraw, farewell::taken());
+        if let Some(listener) = &self.listener {
+            let name = name(visitor);
+            let words = format_args!("turned {name} away: this pipe has its peer already");
+            listener.log_link(visitor, words);
         }
     }
 
@@ -95,14 +106,6 @@ fn hear(event: &LinkEvent) -> Option<Turn> {
         // The library has told the log, or the end tells it.
         _ => None,
     }
-}
-
-/// Lets go of a peer that has opened a link of its own. It is told that its messages were not taken,
-/// or that it does not have all that there is.
-fn turn_away(visitor: &Link) {
-    visitor.start_close_with(CloseMode::Withdraw, farewell::taken());
-    let name = name(visitor);
-    tracing::warn!("turned {name} away: this pipe has its peer already");
 }
 
 /// Waits for somebody at the door, for ever where there is none.
