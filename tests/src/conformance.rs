@@ -213,7 +213,7 @@ static SECURED: &[Scenario] = list! { &[Transport::Tls];
         wrong_pin_at_the_client,
         wrong_pin_at_the_server,
         expired,
-        not_yet_valid,
+        not_yet_valid: "what may heal is tried for ever",
         dates_ignored,
         pin_rotation,
         renewed_certificate,
