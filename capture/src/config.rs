@@ -58,12 +58,16 @@ pub(crate) fn encode(cbor: &mut Cbor, config: &Config) {
     }
     duration(cbor, reconnect.first_delay);
     duration(cbor, reconnect.longest_delay);
-    cbor.array(config.channels().len());
-    for channel in config.channels() {
-        encode_channel(cbor, channel);
-    }
+    encode_channels(cbor, config.channels());
     if config.is_single_session() {
         cbor.flag(true);
+    }
+}
+
+pub(crate) fn encode_channels(cbor: &mut Cbor, channels: &[ChannelConfig]) {
+    cbor.array(channels.len());
+    for channel in channels {
+        encode_channel(cbor, channel);
     }
 }
 
@@ -124,14 +128,20 @@ pub(crate) fn decode(fields: &mut Fields<'_>) -> Result<Config, Wrong> {
         .frame_limit(frame_limit)
         .patience(patience)
         .reconnect(reconnect);
-    for _ in 0..fields.array()? {
-        config = config.channel(decode_channel(fields)?);
+    for channel in decode_channels(fields)? {
+        config = config.channel(channel);
     }
     if length == 6 && fields.flag()? {
         config = config.single_session();
     }
     config.check().map_err(|_| Wrong::Value("a declaration"))?;
     Ok(config)
+}
+
+pub(crate) fn decode_channels(fields: &mut Fields<'_>) -> Result<Vec<ChannelConfig>, Wrong> {
+    (0..fields.array()?)
+        .map(|_| decode_channel(fields))
+        .collect()
 }
 
 fn decode_duration(fields: &mut Fields<'_>) -> Result<Duration, Wrong> {

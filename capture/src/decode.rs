@@ -392,6 +392,7 @@ impl<'a> Fields<'a> {
                     _ => Err(Wrong::Value("what became of a connection")),
                 })?,
             },
+            "declare" => Entry::Declare(config::decode_channels(self)?),
             "admit" => Entry::Admit {
                 gone: self.optional(Self::gone)?,
             },
@@ -571,7 +572,7 @@ impl<'a> Fields<'a> {
 fn shape(name: &str) -> Option<(u64, bool)> {
     Some(match name {
         "ask" | "eof" | "timeout" | "connect" | "evict" | "revoke" | "gone" => (0, false),
-        "clock" | "in" | "lost" | "admit" | "end" => (1, false),
+        "clock" | "in" | "lost" | "declare" | "admit" | "end" => (1, false),
         "new" | "refuse" => (3, false),
         "close" => (4, false),
         "opened" | "event" => (0, true),

@@ -230,6 +230,11 @@ pub(crate) fn call(cbor: &mut Cbor, call: &Call<'_>, input: Option<&mut Split>) 
             cbor.uint(clock.as_micros());
             3
         }
+        Call::Declare { channels } => {
+            cbor.text("declare");
+            config::encode_channels(cbor, channels);
+            2
+        }
         Call::Admit { gone } => {
             cbor.text("admit");
             match gone {

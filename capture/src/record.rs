@@ -1,8 +1,8 @@
 //! What a record says.
 
 use countersign_core::{
-    CloseMode, CloseReason, Config, Instant, Loss, PeerId, Refusal, Role, Sequence, SessionLoss,
-    TakeOver,
+    ChannelConfig, CloseMode, CloseReason, Config, Instant, Loss, PeerId, Refusal, Role, Sequence,
+    SessionLoss, TakeOver,
 };
 
 /// One record of a capture.
@@ -77,6 +77,8 @@ pub enum Entry {
         clock: Instant,
         outcome: Option<TakeOver>,
     },
+    /// With channels that make sense.
+    Declare(Vec<ChannelConfig>),
     Admit {
         gone: Option<Gone>,
     },
@@ -221,10 +223,10 @@ impl PartialEq for Ended {
 
 impl Entry {
     /// Every name that [`Entry::name`] gives.
-    pub const NAMES: [&'static str; 25] = [
+    pub const NAMES: [&'static str; 26] = [
         "new", "clock", "ask", "opened", "secured", "in", "eof", "lost", "timeout", "send", "take",
-        "handle", "reject", "abandon", "close", "takeover", "admit", "refuse", "connect", "evict",
-        "revoke", "out", "event", "gone", "end",
+        "handle", "reject", "abandon", "close", "takeover", "declare", "admit", "refuse",
+        "connect", "evict", "revoke", "out", "event", "gone", "end",
     ];
 
     /// The record's name in the specification.
@@ -247,6 +249,7 @@ impl Entry {
             Self::Abandon { .. } => "abandon",
             Self::Close { .. } => "close",
             Self::TakeOver { .. } => "takeover",
+            Self::Declare(_) => "declare",
             Self::Admit { .. } => "admit",
             Self::Refuse(_) => "refuse",
             Self::Connect => "connect",

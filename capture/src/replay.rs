@@ -244,6 +244,7 @@ impl Replay {
             } => _ = link.reject(ChannelId(*channel), *sequence, *code, reason),
             Entry::Abandon { channel, .. } => _ = link.abandon(ChannelId(*channel)),
             Entry::Close { mode, reason } => link.close_with(*mode, reason.clone()),
+            Entry::Declare(channels) => _ = link.declare(channels.clone()),
             Entry::Admit { gone } => link.admit(now, gone.as_ref().map(Gone::session).as_ref()),
             Entry::Refuse(refusal) => link.refuse(now, refusal),
             Entry::Connect => _ = link.connect_now(),

@@ -78,6 +78,10 @@ fn refused_evicted_and_revoked_links_play_back_too() {
     next.now = pair.now;
     next.connect();
     next.settle();
+    let mut channels = configs()[1].channels().to_vec();
+    channels.reverse();
+    assert!(next.ends[1].declare(vec![]).is_err());
+    next.ends[1].declare(channels).unwrap();
     next.ends[1].admit(next.now, Some(&gone));
     next.settle();
     next.ends[0].revoke(next.now);
@@ -87,7 +91,9 @@ fn refused_evicted_and_revoked_links_play_back_too() {
     assert!(replay(&bytes).unwrap().complete);
     let records = records(&bytes);
     let has = |name| records.iter().any(|record| record.entry.name() == name);
-    assert!(has("refuse") && has("connect") && has("evict") && has("revoke"));
+    for name in ["refuse", "connect", "evict", "declare", "revoke"] {
+        assert!(has(name), "no '{name}' in the capture");
+    }
     let too_old = records.iter().any(|record| {
         matches!(&record.entry, Entry::Event { outcome: Some(Some(Happened::Because { why, .. })) }
             if why == "too-old")
@@ -243,6 +249,7 @@ fn every_call_that_may_change_a_link_is_recorded() {
         "close",
         "close_with",
         "connect_now",
+        "declare",
         "evict",
         "handle",
         "handle_eof",

@@ -101,8 +101,8 @@ fn a_long_message_in_the_tlsstream_dialect_is_worth_one_warning() {
         let sent = sender.finish();
         sent.expect(0, "sent 3 messages, ");
         let warning = format!(
-            "warning: channel 'main': a message of {length} bytes, and the tlsstream original may take \
-             one above 16378 in parts and confirm it all the same; send less at once\n"
+            "warning: a message has {length} bytes, and the tlsstream original may take one above \
+             16378 in parts and confirm it all the same; send less at once\n"
         );
         assert_eq!(
             sent.stderr.matches("in parts").count(),

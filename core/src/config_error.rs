@@ -1,4 +1,4 @@
-//! What can be wrong with a declaration by itself.
+//! What can be wrong with a declaration by itself, and with one that comes late.
 
 use alloc::string::String;
 use core::fmt;
@@ -87,3 +87,27 @@ impl fmt::Display for ConfigError {
 }
 
 impl core::error::Error for ConfigError {}
+
+/// Why a peer that has come can't be given [channels of its own](crate::Link::declare).
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum DeclareError {
+    /// No peer waits to be admitted.
+    NobodyWaits,
+    /// The channels that the link has are in use already: something was sent on one, or one abandoned.
+    InUse,
+    /// The declaration makes no sense by itself.
+    Config(ConfigError),
+}
+
+impl fmt::Display for DeclareError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NobodyWaits => f.write_str("no peer waits to be admitted"),
+            Self::InUse => f.write_str("the link's channels are in use already"),
+            Self::Config(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for DeclareError {}

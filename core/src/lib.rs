@@ -64,7 +64,7 @@ pub mod wire;
 
 pub use close::CloseReason;
 pub use config::*;
-pub use config_error::{ConfigError, ConfigProblem};
+pub use config_error::{ConfigError, ConfigProblem, DeclareError};
 pub use error::*;
 pub use escaped::Escaped;
 pub use event::*;

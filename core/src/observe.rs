@@ -6,8 +6,9 @@ use core::hash::{Hash, Hasher};
 
 use crate::hidden::Hidden;
 use crate::{
-    ChannelId, CloseMode, CloseReason, Config, EndReason, Event, GoneSession, Instant, Loss,
-    OutOfOrder, Output, PeerId, ReceiveError, Refusal, Role, SendError, Sequence, TakeOver,
+    ChannelConfig, ChannelId, CloseMode, CloseReason, Config, EndReason, Event, GoneSession,
+    Instant, Loss, OutOfOrder, Output, PeerId, ReceiveError, Refusal, Role, SendError, Sequence,
+    TakeOver,
 };
 
 /// Hears of every call that may change a link, before it is made, and of what came of it. Of a
@@ -95,6 +96,8 @@ pub enum Call<'a> {
         visitor: Option<u64>,
         clock: Instant,
     },
+    /// [`Link::declare`](crate::Link::declare), where it changes the declaration
+    Declare { channels: &'a [ChannelConfig] },
     /// [`Link::admit`](crate::Link::admit)
     Admit { gone: Option<&'a GoneSession> },
     /// [`Link::refuse`](crate::Link::refuse)
@@ -130,6 +133,7 @@ impl Call<'_> {
             Self::Close { .. } => "close",
             Self::ConnectNow => "connect_now",
             Self::TakeOver { .. } => "take_over",
+            Self::Declare { .. } => "declare",
             Self::Admit { .. } => "admit",
             Self::Refuse { .. } => "refuse",
             Self::Evict => "evict",

@@ -22,6 +22,8 @@ pub const BUSY: u16 = 5;
 pub const STALE: u16 = 6;
 /// The acceptor's link was declared to end with its session, and the peer came back without it.
 pub const SESSION_OVER: u16 = 7;
+/// What the acceptor would offer this peer makes no sense by itself: a mistake of its own.
+pub const MISCONFIGURED: u16 = 8;
 /// Codes from here on are the application's own, those below are countersign's.
 pub const APPLICATION: u16 = 0x8000;
 

@@ -68,6 +68,17 @@ impl Subject {
         }
     }
 
+    /// Gives the peer that waits the channels in another order.
+    pub(crate) fn declare(&mut self) {
+        let mut channels = self.link.config().channels().to_vec();
+        channels.reverse();
+        let declared = self.link.declare(channels);
+        if declared.is_ok() {
+            self.windows.reverse();
+        }
+        self.seen.note(&declared.map_err(|error| error.to_string()));
+    }
+
     /// Bytes come from the peer.
     pub(crate) fn hear(&mut self, bytes: &[u8]) {
         self.taken.fill(0);

@@ -208,6 +208,8 @@ static SECURED: &[Scenario] = list! { &[Transport::Tls];
     admission {
         by_name: "cuts by itself",
         without_a_lock: "the setup is its own",
+        channels_by_peer: "cuts by itself",
+        channels_that_make_no_sense: "the setup is its own",
     }
     security {
         wrong_pin_at_the_client,

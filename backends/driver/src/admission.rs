@@ -4,11 +4,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use countersign_core::Refusal;
+use countersign_core::{ChannelConfig, Refusal};
 use countersign_endpoint::{Fingerprint, Peer};
 
-/// A peer that wants a link of a listener: it has proved who it is, its declaration fits, and there is
-/// room for it.
+/// A peer that wants a link of a listener, and has proved who it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival<'a> {
     peer: Option<&'a Peer>,
@@ -40,11 +39,21 @@ impl<'a> Arrival<'a> {
 }
 
 /// What an application answers to an [`Arrival`].
+///
+/// With either yes the peer is refused all the same where its declaration does not fit, or where the
+/// listener has no room for another link ([`Limits`](crate::Limits)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Admission {
-    /// It gets its link.
+    /// It gets its link, with the channels of the listener's declaration.
     Admit,
+    /// It gets its link, with these channels instead. Everything else is as the listener's
+    /// [`Config`](countersign_core::Config) says.
+    ///
+    /// Channels that make no sense ([`Config::check`](countersign_core::Config::check)) are this end's
+    /// mistake: the peer is refused, and both ends are told what is wrong with them
+    /// ([`refuse::MISCONFIGURED`](countersign_core::refuse::MISCONFIGURED)).
+    AdmitWith(Vec<ChannelConfig>),
     /// It is turned away, and told why: with a code of the application's own
     /// ([`refuse::APPLICATION`](countersign_core::refuse::APPLICATION) and above), a text, and whether to
     /// come back. [`Listener::accept`](crate::Listener::accept) tells of it as of every refusal

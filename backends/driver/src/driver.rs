@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant as StdInstant;
 
-use countersign_core::{Instant, Loss, Refusal, TakeOver, Visit};
+use countersign_core::{Instant, Loss, Refusal, TakeOver, Visit, refuse};
 use countersign_endpoint::{Buffer, Cause, Security, Watch};
 
 use crate::admission::{Admission, Admit, Arrival};
@@ -433,8 +433,9 @@ impl<D: Dial> Driver<D> {
             Visit::Returns(session) => registry.gone(session, peer),
             Visit::New => None,
         };
-        let places = registry.admit().map_err(Refusal::busy);
-        let admitted = places.and_then(|places| self.ask().map(|()| places));
+        let admitted = self
+            .ask()
+            .and_then(|()| registry.admit().map_err(Refusal::busy));
         self.shared.with(|state| match admitted {
             Ok(places) => {
                 state.link.admit(now, gone.as_ref());
@@ -445,7 +446,8 @@ impl<D: Dial> Driver<D> {
         true
     }
 
-    /// Asks the application about the peer, without a lock: it may do anything with its links.
+    /// Asks the application about the peer, without a lock: it may do anything with its links. It may
+    /// give the peer channels of its own.
     fn ask(&self) -> Result<(), Refusal> {
         let Some(Door {
             admit: Some(admit),
@@ -458,6 +460,10 @@ impl<D: Dial> Driver<D> {
         let peer = self.shared.with(|state| state.known());
         match admit.ask(&Arrival::new(peer.as_ref(), *address)) {
             Admission::Admit => Ok(()),
+            Admission::AdmitWith(channels) => {
+                let declared = self.shared.with(|state| state.declare(channels));
+                declared.map_err(|error| Refusal::new(refuse::MISCONFIGURED, error.to_string()))
+            }
             Admission::Refuse(refusal) => Err(refusal),
         }
     }

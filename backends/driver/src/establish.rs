@@ -52,9 +52,9 @@ impl Setup {
     }
 
     /// Asks the application about each peer that wants a link of a listener, once TLS has proved who it
-    /// is and before it is told that it has one. A peer that comes back to the link that it has is not
-    /// asked about again, and one whose declaration does not fit, or for which there is no room, is
-    /// refused before. Connecting ends ask nobody.
+    /// is and before it is told that it has one. The answer lets the peer in, gives it channels of its
+    /// own, or turns it away ([`Admission`]). A peer that comes back to the link that it has is not asked
+    /// about again. Connecting ends ask nobody.
     ///
     /// The handler runs in the task or thread of the connection, without any lock being held. It holds
     /// that up and, on a runtime with one thread, all others: it should look something up in memory, and
@@ -70,6 +70,10 @@ impl Setup {
     /// // Plain for the sake of a short example: see `Security::tls` for links that matter.
     /// let setup = Setup::new(config, Security::plaintext())?.admit(|arrival| match arrival.name() {
     ///     Some("robot-7") => Refusal::new(CLOSED, "not today").again().into(),
+    ///     Some("operator") => Admission::AdmitWith(vec![
+    ///         ChannelConfig::receive("commands"),
+    ///         ChannelConfig::send("video"),
+    ///     ]),
     ///     _ => Admission::Admit,
     /// });
     /// # let _ = setup;
@@ -111,7 +115,8 @@ impl Setup {
     }
 
     /// How many bytes of memory a link takes at most, with its driver and its connections, whatever
-    /// its peer and its application do (`docs/limits.md`). What counts besides, each for itself:
+    /// its peer and its application do (`docs/limits.md`). A link whose peer was given channels of its
+    /// own ([`Admission::AdmitWith`]) takes what a setup with these says. What counts besides, each for itself:
     /// the handles that wait for something, receipts that are kept beyond their verdicts, and messages
     /// that were taken from an `Auto` channel.
     #[must_use]

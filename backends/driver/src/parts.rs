@@ -2,41 +2,38 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use countersign_core::{Config, Dialect, Escaped, STREAM_WHOLE};
+use countersign_core::{Config, Dialect, STREAM_WHOLE};
 
 /// Warns of the first such message on a link.
 #[derive(Debug)]
 pub(crate) struct Parts {
-    /// The channel, where there is reason to warn.
-    channel: Option<String>,
+    /// The peer may be the original.
+    matter: bool,
     warned: AtomicBool,
 }
 
 impl Parts {
     pub(crate) fn of(config: &Config) -> Self {
-        let channel = config.channels().first();
-        let channel = channel.filter(|_| config.wire_dialect() == Dialect::TlsStream);
         Self {
-            channel: channel.map(|channel| channel.name().to_owned()),
+            matter: config.wire_dialect() == Dialect::TlsStream,
             warned: AtomicBool::new(false),
         }
     }
 
     /// Whether there may be reason to warn.
     pub(crate) fn matter(&self) -> bool {
-        self.channel.is_some()
+        self.matter
     }
 
     /// A message of so many bytes is about to be sent. Under no lock: this may write to the log.
     pub(crate) fn heed(&self, length: usize) {
-        let Some(channel) = &self.channel else {
+        if !self.matter || length <= STREAM_WHOLE {
             return;
-        };
-        if length > STREAM_WHOLE && !self.warned.swap(true, Ordering::Relaxed) {
+        }
+        if !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "channel '{}': a message of {length} bytes, and the tlsstream original may take one \
-                 above {STREAM_WHOLE} in parts and confirm it all the same; send less at once",
-                Escaped::new(channel)
+                "a message has {length} bytes, and the tlsstream original may take one above \
+                 {STREAM_WHOLE} in parts and confirm it all the same; send less at once"
             );
         }
     }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use countersign_core::{
-    ChannelId, CloseMode, CloseReason, EndReason, Event, Instant, Life, Link, Loss, Mode, Role,
-    SessionLoss, TakeOver, VerdictKind, close,
+    ChannelConfig, ChannelId, CloseMode, CloseReason, Config, DeclareError, EndReason, Event,
+    Instant, Life, Link, Loss, Mode, Role, SessionLoss, TakeOver, VerdictKind, close,
 };
 use countersign_endpoint::{Explanation, FailureKind, LinkAccess, Peer, Security, SecurityError};
 
@@ -66,6 +66,13 @@ pub(crate) struct Channel {
     pub(crate) receipts: Receipts,
     /// The receiver was handed out.
     pub(crate) taken: bool,
+}
+
+impl Channel {
+    /// One for each that is declared.
+    fn of_all(config: &Config) -> Vec<Self> {
+        config.channels().iter().map(|_| Self::default()).collect()
+    }
 }
 
 /// The link and everybody who waits for it.
@@ -141,12 +148,7 @@ impl Shared {
     pub(crate) fn new(mut link: Link, security: &Security, clock: &Clock) -> Arc<Self> {
         link.keep_spent();
         let parts = Parts::of(link.config());
-        let channels = link
-            .config()
-            .channels()
-            .iter()
-            .map(|_| Channel::default())
-            .collect();
+        let channels = Channel::of_all(link.config());
         let state = State {
             link,
             channels,
@@ -254,6 +256,14 @@ impl State {
                 .link
                 .poll_deadline()
                 .is_some_and(|deadline| deadline < self.armed)
+    }
+
+    /// Gives a peer that waits to be admitted channels of its own. Nobody has a handle of the link's
+    /// channels before that.
+    pub(crate) fn declare(&mut self, channels: Vec<ChannelConfig>) -> Result<(), DeclareError> {
+        self.link.declare(channels)?;
+        self.channels = Channel::of_all(self.link.config());
+        Ok(())
     }
 
     /// Passes on what the link has to tell.

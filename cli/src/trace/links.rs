@@ -26,33 +26,54 @@ pub(super) struct Known {
 
 impl Known {
     fn new(role: Role, config: &Config) -> Self {
-        let (dialect, channels) = (config.wire_dialect(), config.channels());
-        let mode = channels.first().map_or(Mode::Send, ChannelConfig::mode);
-        let names: Vec<_> = channels
-            .iter()
-            .map(|channel| channel.name().to_owned())
-            .collect();
-        let wire = match (role, dialect) {
-            (Role::Acceptor, Dialect::Countersign) => Vec::new(),
-            _ => names.clone(),
-        };
-        Self {
+        let dialect = config.wire_dialect();
+        let mut known = Self {
             role,
             dialect,
-            mode,
-            names,
-            wire,
+            mode: Mode::Send,
+            names: Vec::new(),
+            wire: Vec::new(),
             connection: 0,
-            input: Direction::new(dialect, mode.opposite()),
-            output: Direction::new(dialect, mode),
+            input: Direction::Rubbish,
+            output: Direction::Rubbish,
+        };
+        known.declare(config.channels());
+        if role == Role::Opener {
+            known.wire.clone_from(&known.names);
+        }
+        known.begin();
+        known
+    }
+
+    /// What it declares may change until its peer is admitted. In the tlsstream dialect, where only the
+    /// mode tells what comes, that is how its connection is read from then on.
+    fn declare(&mut self, channels: &[ChannelConfig]) {
+        let mode = channels.first().map_or(Mode::Send, ChannelConfig::mode);
+        self.names = names_of(channels);
+        let changes = std::mem::replace(&mut self.mode, mode) != mode;
+        if self.dialect == Dialect::TlsStream {
+            self.wire.clone_from(&self.names);
+            if changes {
+                self.begin();
+            }
         }
     }
 
     fn connect(&mut self) {
         self.connection += 1;
+        self.begin();
+    }
+
+    /// Reads a connection from its beginning.
+    fn begin(&mut self) {
         self.input = Direction::new(self.dialect, self.mode.opposite());
         self.output = Direction::new(self.dialect, self.mode);
     }
+}
+
+fn names_of(channels: &[ChannelConfig]) -> Vec<String> {
+    let names = channels.iter().map(ChannelConfig::name);
+    names.map(str::to_owned).collect()
 }
 
 fn name_of(names: &[String], channel: u16) -> String {
@@ -110,6 +131,11 @@ impl Links {
         match &record.entry {
             Entry::New { role, config, .. } => {
                 self.0.insert(record.link, Known::new(*role, config));
+            }
+            Entry::Declare(channels) => {
+                if let Some(link) = self.0.get_mut(&record.link) {
+                    link.declare(channels);
+                }
             }
             Entry::Opened {
                 in_order: Some(true),
@@ -310,6 +336,7 @@ fn here(line: Line, entry: &Entry, names: &[String]) -> Line {
                 None => never_returned(line),
             }
         }
+        Entry::Declare(channels) => line.text("channels", names_of(channels).join(", ")),
         Entry::Admit { gone: Some(gone) } => line.hex("gone", &gone.session),
         Entry::Refuse(refusal) => said(line, refusal.code.into(), &refusal.text, refusal.again),
         Entry::End { why } => line.text("why", why),

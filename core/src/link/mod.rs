@@ -73,6 +73,15 @@ enum Half {
 }
 
 impl Half {
+    /// One for each channel of the declaration.
+    fn of_all(config: &Config) -> Vec<Self> {
+        let half = |channel: &ChannelConfig| match channel.mode {
+            Mode::Send => Self::Send(SendHalf::new(channel)),
+            Mode::Receive => Self::Receive(ReceiveHalf::new(channel, config.patience.ack_delay)),
+        };
+        config.channels.iter().map(half).collect()
+    }
+
     fn verdicts(&self) -> VerdictCounts {
         match self {
             Self::Send(half) => half.counts,
@@ -234,10 +243,6 @@ impl Link {
     /// What [`Config::check`] finds.
     pub fn new(config: &Config, role: Role, seed: [u8; 16]) -> Result<Self, ConfigError> {
         config.check()?;
-        let half = |channel: &ChannelConfig| match channel.mode {
-            Mode::Send => Half::Send(SendHalf::new(channel)),
-            Mode::Receive => Half::Receive(ReceiveHalf::new(channel, config.patience.ack_delay)),
-        };
         Ok(Self {
             role,
             config: config.clone(),
@@ -250,7 +255,7 @@ impl Link {
             session: Session::default(),
             peer: None,
             connection: 0,
-            halves: config.channels.iter().map(half).collect(),
+            halves: Half::of_all(config),
             wire: Vec::new(),
             decoder: Decoder::new(config.frame_limit),
             arriving: 0,
@@ -341,7 +346,7 @@ impl Link {
         self.role
     }
 
-    /// The declaration that this end was made with.
+    /// The declaration that this end was made with, or got by [`Link::declare`].
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config

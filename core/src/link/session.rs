@@ -5,7 +5,8 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::{Farewell, Half, Link, PeerId};
-use crate::config::{Mode, Policy, Role};
+use crate::config::{ChannelConfig, Config, Mode, Policy, Role};
+use crate::config_error::DeclareError;
 use crate::error::{EndReason, Loss, PeerMisbehaved, SessionLoss};
 use crate::event::Event;
 use crate::life::{Input, Life};
@@ -104,8 +105,8 @@ impl Link {
     ///
     /// The answer to a peer that [returns](Visit::Returns) is [`Link::take_over`] on the link that
     /// has the session. If there is none or it declines, and to [new](Visit::New) ones, it is
-    /// [`Link::admit`] or [`Link::refuse`] on this one. Without an answer the handshake runs
-    /// out of time. A new peer whose declaration does not fit is refused as such before.
+    /// [`Link::admit`] or [`Link::refuse`] on this one, perhaps behind [`Link::declare`]. Without an
+    /// answer the handshake runs out of time.
     ///
     /// In the tlsstream dialect the peer may send a message meanwhile, which the link keeps.
     #[must_use]
@@ -184,8 +185,59 @@ impl Link {
         TakeOver::Done
     }
 
+    /// Gives the peer that waits for the caller's word channels of its own, instead of those that the
+    /// link was made with. [`Link::admit`], which comes after, compares them with the peer's.
+    ///
+    /// # Errors
+    ///
+    /// What [`Config::check`] finds in a declaration with these channels; nobody waits; or something was
+    /// done with the link's channels already. Nothing changes then.
+    ///
+    /// ```
+    /// use countersign_core::{ChannelConfig, Config, Instant, Link, Output, Role};
+    ///
+    /// let now = Instant::ZERO;
+    /// let everybody = Config::new().channel(ChannelConfig::receive("reports"));
+    /// let mut visitor = Link::new(&everybody, Role::Acceptor, [1; 16])?;
+    /// visitor.ask_to_admit();
+    /// let robot = Config::new().channel(ChannelConfig::send("video"));
+    /// let mut robot = Link::new(&robot, Role::Opener, [2; 16])?;
+    /// for end in [&mut visitor, &mut robot] {
+    ///     end.handle_opened(now)?;
+    ///     end.handle_secured(now, None)?;
+    /// }
+    /// let mut hello = [0; 1024];
+    /// let Output::Written(length) = robot.poll_output(now, &mut hello) else { unreachable!() };
+    /// visitor.handle_input(now, &hello[..length]);
+    ///
+    /// // It knows now who has come, and that this one sends pictures.
+    /// visitor.declare(vec![ChannelConfig::receive("video")])?;
+    /// visitor.admit(now, None);
+    /// assert!(visitor.life().is_up());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn declare(&mut self, channels: Vec<ChannelConfig>) -> Result<(), DeclareError> {
+        if self.visit().is_none() {
+            return Err(DeclareError::NobodyWaits);
+        }
+        if self.halves != Half::of_all(&self.config) {
+            return Err(DeclareError::InUse);
+        }
+        let config = Config {
+            channels,
+            ..self.config.clone()
+        };
+        config.check().map_err(DeclareError::Config)?;
+        let channels = &config.channels;
+        self.observer.call(self.now, Call::Declare { channels });
+        self.halves = Half::of_all(&config);
+        self.config = config;
+        Ok(())
+    }
+
     /// Begins a new session with a peer that waits for the caller's word. Where it has named one
-    /// that can't be resumed, `gone` is what is still known of that.
+    /// that can't be resumed, `gone` is what is still known of that. A peer whose declaration does not
+    /// fit is refused as such.
     pub fn admit(&mut self, now: Instant, gone: Option<&GoneSession>) {
         self.begin_call(now);
         self.observer.call(self.now, Call::Admit { gone });
@@ -227,7 +279,10 @@ impl Link {
 
     /// Refuses a peer that waits for the caller's word, for want of room ([`Refusal::busy`]) or for
     /// a reason of the application's own, which is told at both ends. The link ends as
-    /// [`EndReason::TurnedAway`], or for what is wrong with the declaration.
+    /// [`EndReason::TurnedAway`].
+    ///
+    /// A peer whose declaration does not fit is told so instead of being told that this end is busy: to
+    /// wait for room does not heal it.
     ///
     /// The tlsstream dialect has no words for it, so there the connection just ends.
     pub fn refuse(&mut self, now: Instant, refusal: &Refusal) {
@@ -237,17 +292,20 @@ impl Link {
             return;
         }
         let refusal = refusal.cut();
-        let farewell = match self.session.waiting.take() {
-            Some(Waiting::Hello(hello)) => match self.fit_channels(&hello.greeting()) {
-                Ok(Some(_)) => Some(Farewell::Refuse {
-                    channel: NO_CHANNEL,
-                    refusal: refusal.clone(),
-                }),
+        let waiting = self.session.waiting.take();
+        if let Some(Waiting::Hello(hello)) = &waiting
+            && refusal.code == refuse::BUSY
+        {
+            match self.fit_channels(&hello.greeting()) {
+                Ok(Some(_)) => {}
                 Ok(None) => return,
                 Err(violation) => return self.accuse(violation),
-            },
-            _ => None,
-        };
+            }
+        }
+        let farewell = matches!(waiting, Some(Waiting::Hello(_))).then(|| Farewell::Refuse {
+            channel: NO_CHANNEL,
+            refusal: refusal.clone(),
+        });
         self.fail(Input::Failed, EndReason::TurnedAway(refusal), farewell);
     }
 
@@ -339,9 +397,7 @@ impl Link {
         if !self.session.asks {
             return self.begin_session(hello, SessionOutcome::New);
         }
-        if self.fit_channels(hello)?.is_some() {
-            self.await_word(hello);
-        }
+        self.await_word(hello);
         Ok(())
     }
 

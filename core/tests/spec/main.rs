@@ -10,6 +10,7 @@ mod close;
 mod close_code;
 mod close_taking;
 mod coverage;
+mod declare;
 mod extremes;
 mod farewell;
 mod frames;

@@ -102,6 +102,10 @@ pub(super) fn answer(how: u8, subject: &mut Subject) {
             let refusal = Refusal::new(refuse::APPLICATION + u16::from(how), "not today");
             subject.link.refuse(subject.now, &refusal);
         }
+        (Some(_), 1) if how >= 192 => {
+            subject.declare();
+            subject.link.admit(subject.now, None);
+        }
         (Some(Visit::Returns(_)), 2) => subject.link.admit(subject.now, Some(&gone)),
         (Some(_), _) => subject.link.admit(subject.now, None),
     }

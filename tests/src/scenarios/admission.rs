@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use countersign_certs::{GeneratedIdentity, fixtures};
-use countersign_core::{ChannelConfig, Config, EndReason, Reconnect, Refusal, Verdict, refuse};
-use countersign_driver::{Admission, Limits, LinkEvent, Setup};
+use countersign_core::{
+    Bytes, ChannelConfig, Config, EndReason, Incompatible, Reconnect, Refusal, Verdict, refuse,
+};
+use countersign_driver::{Admission, Limits, LinkError, LinkEvent, Setup};
 use countersign_endpoint::Pins;
 
 use super::one;
@@ -116,4 +118,95 @@ pub fn without_a_lock(pair: &Pair) {
     let _two = pair.client.connect(listener.address(), &client).unwrap();
     assert!(listener.accept().is_ok());
     drop(first.lock().unwrap().take());
+}
+
+/// Two peers get channels of their own, in directions of their own, and the rest those of the listener's
+/// declaration. They keep them when they come back.
+pub fn channels_by_peer(pair: &Pair) {
+    let [robot, station] = IDENTITIES.each_ref();
+    let (operator, sensor) = (fixtures::good("operator"), fixtures::good("sensor"));
+    let list: String = [
+        ("robot", robot),
+        ("operator", &operator),
+        ("sensor", &sensor),
+    ]
+    .map(|(name, key)| format!("{name} {}\n", key.fingerprint()))
+    .concat();
+    let security = tls(station, Pins::from_list(list.as_bytes()).unwrap());
+    let setup = Setup::new(receive(), security).unwrap();
+    let setup = setup.admit(|arrival| match arrival.name().unwrap() {
+        "robot" => Admission::AdmitWith(vec![
+            ChannelConfig::receive("video"),
+            ChannelConfig::send("commands"),
+        ]),
+        "operator" => Admission::AdmitWith(vec![ChannelConfig::receive("commands").manual()]),
+        _ => Admission::Admit,
+    });
+    let listener = pair.server.listen(loopback(), setup, Limits::default());
+    let proxy = Proxy::to(listener.address());
+    let join = |own: &GeneratedIdentity, config: Config| {
+        let client = Setup::new(config, tls(own, station.fingerprint())).unwrap();
+        let here = pair.client.connect(proxy.address(), &client)?;
+        Ok::<_, LinkError>((here, listener.accept().unwrap()))
+    };
+    let commands = ChannelConfig::receive("commands");
+    let video = ChannelConfig::send("video");
+    let robots = join(robot, Config::new().channel(commands).channel(video)).unwrap();
+    let operators = join(&operator, one(ChannelConfig::send("commands"))).unwrap();
+    let sensors = join(&sensor, send()).unwrap();
+    assert!(robots.1.receiver("data").is_err());
+
+    let steers = operators.0.sender("commands").unwrap().give("left");
+    let delivery = operators.1.manual_receiver("commands").unwrap().take();
+    let passed_on = Bytes::copy_from_slice(&delivery);
+    let passed_on = robots.1.sender("commands").unwrap().give(passed_on);
+    assert_eq!(robots.0.receiver("commands").unwrap().take(), "left");
+    assert_eq!(passed_on.wait(), Verdict::Handled);
+    delivery.handled();
+    assert_eq!(steers.wait(), Verdict::Handled);
+    let reading = sensors.0.sender("data").unwrap().give("21 degrees");
+    assert_eq!(sensors.1.receiver("data").unwrap().take(), "21 degrees");
+    assert_eq!(reading.wait(), Verdict::Handled);
+
+    proxy.cut();
+    for link in [&robots.0, &robots.1] {
+        assert!(matches!(link.event(), Some(LinkEvent::Lost { .. })));
+        assert_eq!(link.event(), Some(LinkEvent::Resumed));
+    }
+    let picture = robots.0.sender("video").unwrap().give("picture");
+    assert_eq!(robots.1.receiver("video").unwrap().take(), "picture");
+    assert_eq!(picture.wait(), Verdict::Handled);
+}
+
+/// Channels that make no sense, or that are not the peer's, let nobody in, and both ends are told why.
+pub fn channels_that_make_no_sense(pair: &Pair) {
+    let [robot, station] = IDENTITIES.each_ref();
+    let missing = |here| {
+        let channel = "data".to_owned();
+        EndReason::Incompatible(Incompatible::ChannelMissing { channel, here })
+    };
+    let wrong = Refusal::new(
+        refuse::MISCONFIGURED,
+        "channel 'data': another channel has the same name",
+    );
+    let twice = vec![
+        ChannelConfig::receive("data"),
+        ChannelConfig::receive("data"),
+    ];
+    let other = vec![ChannelConfig::receive("other")];
+    for (channels, at_client, at_server) in [
+        (
+            twice,
+            EndReason::Refused(wrong.clone()),
+            EndReason::TurnedAway(wrong),
+        ),
+        (other, missing(false), missing(true)),
+    ] {
+        let setup = Setup::new(receive(), tls(station, robot.fingerprint())).unwrap();
+        let setup = setup.admit(move |_| Admission::AdmitWith(channels.clone()));
+        let client = Setup::new(send(), pair.client_security()).unwrap();
+        let (refused, turned_away) = pair.refused(&client, setup);
+        assert_eq!(*refused.reason(), at_client, "{refused}");
+        assert_eq!(*turned_away.reason(), at_server, "{turned_away}");
+    }
 }
