@@ -26,9 +26,10 @@ pub fn size(number: usize, one: &str) -> String {
 
 /// Why a link ended or never came to be.
 pub fn of_link(error: &LinkError) -> String {
-    match error.reason() {
-        EndReason::Incompatible(what) => incompatible(what),
-        EndReason::Closed { theirs, .. } if !theirs.is_all_well() => of_peer(theirs),
+    match (error.reason(), error.peer_closes()) {
+        (EndReason::Incompatible(what), _) => incompatible(what),
+        // Whatever became of the connection after that.
+        (_, Some(said)) if !said.is_all_well() => of_peer(said),
         _ => error.to_string(),
     }
 }

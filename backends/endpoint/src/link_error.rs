@@ -5,7 +5,7 @@ use std::io;
 use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 
-use countersign_core::{EndReason, Escaped, Life, Link, Loss, Refusal};
+use countersign_core::{CloseReason, EndReason, Escaped, Life, Link, Loss, Refusal};
 
 use crate::error::{Reason, SecurityError};
 
@@ -22,6 +22,8 @@ pub struct LinkError {
     /// Apart, so that whoever hands an error on does not hand on so much.
     reason: Box<EndReason>,
     detail: Option<Detail>,
+    /// What the peer had said with its close, where the link did not end by that.
+    peer_said: Option<Box<CloseReason>>,
 }
 
 /// What the layer below says.
@@ -90,6 +92,7 @@ impl LinkError {
         Self {
             reason: Box::new(reason),
             detail: None,
+            peer_said: None,
         }
     }
 
@@ -98,8 +101,8 @@ impl LinkError {
     pub fn transport(error: io::Error) -> Self {
         let detail = Some(Detail::Transport(error.into()));
         Self {
-            reason: Box::new(EndReason::Lost(Loss::Transport)),
             detail,
+            ..Self::new(EndReason::Lost(Loss::Transport))
         }
     }
 
@@ -108,8 +111,8 @@ impl LinkError {
     #[must_use]
     pub fn unusable(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self {
-            reason: Box::new(EndReason::Lost(Loss::Abandoned)),
             detail: Some(Detail::Usage(Arc::new(error))),
+            ..Self::new(EndReason::Lost(Loss::Abandoned))
         }
     }
 
@@ -126,6 +129,16 @@ impl LinkError {
     #[must_use]
     pub fn reason(&self) -> &EndReason {
         &self.reason
+    }
+
+    /// What the peer has said with its close, if that had come: also where the link was lost before the
+    /// close was complete. It may be that all is well.
+    #[must_use]
+    pub fn peer_closes(&self) -> Option<&CloseReason> {
+        match &*self.reason {
+            EndReason::Closed { theirs, .. } => Some(theirs),
+            _ => self.peer_said.as_deref(),
+        }
     }
 
     /// Why the connection could not be secured, if that is why the link ended.
@@ -193,6 +206,17 @@ impl LinkError {
 
 impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_end(f)?;
+        match self.peer_said.as_deref() {
+            Some(said) if !said.is_all_well() => write!(f, "; the peer had closed it: {said}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl LinkError {
+    /// How the link ended, without what the peer had said before.
+    fn fmt_end(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&*self.reason, &self.detail) {
             (
                 EndReason::Lost(
@@ -204,8 +228,10 @@ impl fmt::Display for LinkError {
                     | Loss::PeerLeftEarly,
                 ),
                 Some(Detail::Security(error)),
-            ) => error.fmt(f),
-            (EndReason::Revoked { by_us: true }, Some(Detail::Security(error))) => error.fmt(f),
+            ) => fmt::Display::fmt(error, f),
+            (EndReason::Revoked { by_us: true }, Some(Detail::Security(error))) => {
+                fmt::Display::fmt(error, f)
+            }
             (EndReason::Lost(Loss::Transport), Some(Detail::Transport(error))) => {
                 write!(f, "the connection was lost: {}", Escaped::new(error))
             }
@@ -215,8 +241,8 @@ impl fmt::Display for LinkError {
             (EndReason::Lost(loss), Some(Detail::Refused(refusal))) => {
                 write!(f, "{loss}: {refusal}")
             }
-            (_, Some(Detail::Usage(error))) => error.fmt(f),
-            (reason, _) => reason.fmt(f),
+            (_, Some(Detail::Usage(error))) => fmt::Display::fmt(error, f),
+            (reason, _) => fmt::Display::fmt(reason, f),
         }
     }
 }
@@ -291,21 +317,26 @@ impl Explanation {
     #[must_use]
     pub fn of_loss(&self, link: &Link, loss: Loss) -> LinkError {
         let refusal = link.refusal().filter(|_| loss == Loss::Refused);
+        let refused = refusal.cloned().map(Detail::Refused);
         LinkError {
-            reason: Box::new(EndReason::Lost(loss)),
-            detail: refusal
-                .cloned()
-                .map(Detail::Refused)
-                .or_else(|| self.0.clone()),
+            detail: refused.or_else(|| self.0.clone()),
+            ..LinkError::new(EndReason::Lost(loss))
         }
     }
 
     /// Why the link ended, once it has.
     #[must_use]
     pub fn of_end(&self, link: &Link) -> Option<LinkError> {
-        let reason = Box::new(link.end_reason()?.clone());
-        let detail = self.0.clone();
-        Some(LinkError { reason, detail })
+        let reason = link.end_reason()?.clone();
+        let peer_said = match &reason {
+            EndReason::Closed { .. } => None,
+            _ => link.peer_closes().cloned().map(Box::new),
+        };
+        Some(LinkError {
+            detail: self.0.clone(),
+            peer_said,
+            ..LinkError::new(reason)
+        })
     }
 }
 

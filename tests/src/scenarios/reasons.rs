@@ -132,6 +132,36 @@ pub fn a_second_thought(pair: &Pair) {
     });
 }
 
+/// The peer has said why it closes, and the connection is lost before the close is complete: what is
+/// told of the end says both.
+pub fn a_close_that_is_cut_off(pair: &Pair) {
+    let receiving = ChannelConfig::receive("data").manual();
+    let (client, server) = (
+        send().single_connection(),
+        one(receiving).single_connection(),
+    );
+    let (ends, proxy) = pair.link_through(client, server);
+    let (from, to) = (ends.client, ends.server);
+    let mut receiver = to.manual_receiver("data").unwrap();
+    let receipt = from.sender("data").unwrap().give("in hand");
+    let delivery = receiver.take();
+    from.start_close_with(CloseMode::Drain, failed());
+    assert_eq!(to.event(), Some(LinkEvent::PeerClosing));
+    proxy.cut();
+    let error = receiver.recv().unwrap_err();
+    let error = error.link().expect("the end of the link");
+    assert!(matches!(error.reason(), EndReason::Lost(_)), "{error}");
+    assert_eq!(error.peer_closes(), Some(&failed()));
+    assert!(error.to_string().contains(&failed().to_string()), "{error}");
+    let end = to.ended().end.unwrap();
+    assert_eq!(end.peer_closes(), Some(&failed()));
+    drop(delivery);
+    assert_eq!(receipt.wait().kind(), VerdictKind::Unknown);
+    // The other end was told that all is well, or nothing.
+    let end = from.ended().end.unwrap();
+    assert!(end.peer_closes().is_none_or(CloseReason::is_all_well));
+}
+
 /// A program that returns early, or panics, lets go of its handles: that is not 'all is well'.
 pub fn dropped_without_closing(pair: &Pair) {
     for turned in [false, true] {
