@@ -37,7 +37,9 @@ fn the_first_signal_ends_it_within_the_time_of_a_close() {
     received.expect(143, TAKES_NO_MORE);
     received.expect(143, "received ");
     // The close comes to a standstill; why the receiver closes has come.
-    sender.finish().expect(1, "the peer broke off: it was ended by SIGTERM");
+    sender
+        .finish()
+        .expect(1, "the peer broke off: it was ended by SIGTERM");
 }
 
 #[test]

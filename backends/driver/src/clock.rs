@@ -19,12 +19,26 @@ static EPOCH: LazyLock<StdInstant> = LazyLock::new(|| {
 /// The default one follows the machine's. Backends hand theirs in with
 /// [`Setup::timed_by`](crate::Setup::timed_by) where their runtime has another, which can be paused
 /// in tests, say.
-#[derive(Clone, Default)]
-pub struct Clock(Option<Arc<dyn Fn() -> StdInstant + Send + Sync>>);
+#[derive(Clone)]
+pub struct Clock {
+    /// The runtime's, if that is another than the machine's.
+    timers: Option<Arc<dyn Fn() -> StdInstant + Send + Sync>>,
+    /// For how long the machine has slept, in all.
+    slept: fn() -> Duration,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self {
+            timers: None,
+            slept,
+        }
+    }
+}
 
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = self.0.as_ref().map_or("machine's", |_| "runtime's");
+        let kind = self.timers.as_ref().map_or("machine's", |_| "runtime's");
         f.debug_tuple("Clock").field(&kind).finish()
     }
 }
@@ -33,13 +47,16 @@ impl Clock {
     /// The clock of a runtime whose timers go by what `now` says.
     #[must_use]
     pub fn following(now: impl Fn() -> StdInstant + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(now)))
+        Self {
+            timers: Some(Arc::new(now)),
+            slept,
+        }
     }
 
     /// What time it is for the runtime's timers, which stand still while the machine sleeps.
     #[must_use]
     pub fn of_timers(&self) -> StdInstant {
-        match &self.0 {
+        match &self.timers {
             Some(now) => now(),
             None => StdInstant::now(),
         }
@@ -54,7 +71,7 @@ impl Clock {
     /// The core's name for a moment of the timers' clock, if the machine does not sleep until then.
     #[must_use]
     pub fn at(&self, moment: StdInstant) -> Instant {
-        Instant::ZERO + (moment.saturating_duration_since(*EPOCH) + slept())
+        Instant::ZERO + (moment.saturating_duration_since(*EPOCH) + (self.slept)())
     }
 
     /// The timers' name for a moment of the core's, if the machine does not sleep until then; `None`
@@ -62,7 +79,7 @@ impl Clock {
     #[must_use]
     pub fn to_timers(&self, moment: Instant) -> Option<StdInstant> {
         let since = moment.saturating_since(Instant::ZERO);
-        EPOCH.checked_add(since.saturating_sub(slept()))
+        EPOCH.checked_add(since.saturating_sub((self.slept)()))
     }
 }
 
@@ -169,8 +186,16 @@ mod counts {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use countersign_core::{ChannelConfig, Config, Link, Role, Verdict};
+    use countersign_endpoint::Security;
 
     use super::*;
+    use crate::sender::{Outgoing, Sender};
+    use crate::shared::{Handle, Shared};
+
+    const HOUR: Duration = Duration::from_secs(3600);
 
     #[test]
     fn what_a_timer_waits_for_has_come_when_it_goes_off() {
@@ -190,9 +215,35 @@ mod tests {
         let runtime = time.clone();
         let clock = Clock::following(move || *runtime.lock().unwrap());
         let before = clock.now();
-        let hour = Duration::from_secs(3600);
-        *time.lock().unwrap() += hour;
-        assert!(clock.now() >= before + hour);
-        assert!(clock.now() < before + 2 * hour);
+        *time.lock().unwrap() += HOUR;
+        assert!(clock.now() >= before + HOUR);
+        assert!(clock.now() < before + 2 * HOUR);
+    }
+
+    #[test]
+    fn what_has_expired_while_the_machine_slept_is_not_sent() {
+        static SLEPT: AtomicU64 = AtomicU64::new(0);
+        let clock = Clock {
+            slept: || Duration::from_secs(SLEPT.load(Ordering::SeqCst)),
+            ..Clock::default()
+        };
+        let config = Config::new().channel(ChannelConfig::send("commands"));
+        let link = Link::new(&config, Role::Opener, [1; 16]).unwrap();
+        let channel = link.channel_id("commands").unwrap();
+        let shared = Shared::new(link, &Security::plaintext(), &clock);
+        let sender = Sender::new(Arc::new(Handle(shared.clone())), channel);
+        let stop = Outgoing::from("stop").expires_in(HOUR);
+        let receipt = sender.try_send(stop).unwrap();
+        let expiry = shared.with(|state| {
+            state.link.handle_timeout(clock.now());
+            state.link.poll_deadline().unwrap()
+        });
+        assert_eq!(receipt.verdict(), None);
+        assert!(clock.to_timers(expiry).unwrap() > clock.of_timers());
+        SLEPT.store(HOUR.as_secs(), Ordering::SeqCst);
+        // A timer that is set now goes off at once.
+        assert!(clock.to_timers(expiry).unwrap() <= clock.of_timers());
+        shared.with(|state| state.link.handle_timeout(clock.now()));
+        assert_eq!(receipt.verdict(), Some(Verdict::Expired));
     }
 }
