@@ -17,6 +17,7 @@ use crate::parts::Parts;
 use crate::receipt::Receipts;
 use crate::registry::{Place, Registry, Unaccepted};
 use crate::status::{Addresses, Failure};
+use crate::told::{KINDS, Told};
 use crate::wakers::{Awaited, Waits, WakerSet};
 
 /// Something that happened to a link.
@@ -91,8 +92,7 @@ pub(crate) struct State {
     /// Where the ends of the latest transport connection are.
     pub(crate) addresses: Addresses,
     pub(crate) explanation: Explanation,
-    /// What the log was told of there being no connection, since there was one.
-    logged: Vec<FailureKind>,
+    told: Told,
     /// Why there is no connection, while there is none.
     pub(crate) failure: Option<Failure>,
     failures: u64,
@@ -126,8 +126,6 @@ pub(crate) struct Shared {
 /// at most.
 const EVENTS: usize = 8;
 const TEXT: usize = 1024;
-/// Of how many kinds of failures it is known that the log was told.
-const KINDS: usize = 16;
 
 impl Shared {
     /// How much memory it takes at most, apart from the link, the receipts and the handles.
@@ -161,7 +159,7 @@ impl Shared {
             addresses: Addresses::default(),
             security: security.clone(),
             explanation: Explanation::default(),
-            logged: Vec::new(),
+            told: Told::default(),
             failure: None,
             failures: 0,
             driver_number: 0,
@@ -332,9 +330,8 @@ impl State {
         self.tell(LinkEvent::Lost { loss, why });
     }
 
-    /// Tells the log why there is no connection, and what is done about it. Whoever waits for a
-    /// peer for long does not want to read the same again with each attempt. If the link
-    /// ends before the next one, this is not why.
+    /// Tells the log why there is no connection, and what is done about it. If the link ends before
+    /// the next one, this is not why.
     pub(crate) fn log_loss(&mut self) {
         let (Life::Offline, Some(loss)) = (self.link.life(), self.link.last_loss()) else {
             return;
@@ -357,16 +354,9 @@ impl State {
         if !self.connected {
             self.wakers.wake_all(&mut self.later);
         }
-        let kind = error.kind();
-        let is_new = !self.logged.contains(&kind);
-        if is_new {
-            if self.logged.len() == KINDS {
-                self.logged.remove(0);
-            }
-            self.logged.push(kind);
-        }
+        let is_news = self.told.is_news(error.kind());
         self.later.then(move || {
-            if is_new {
+            if is_news {
                 tracing::warn!("{error}; {next}");
             } else {
                 tracing::debug!("{error}; {next}");
@@ -376,7 +366,7 @@ impl State {
 
     /// There is a connection: why there was none is of no interest any more.
     fn forget_failure(&mut self) {
-        self.logged = Vec::new();
+        self.told.forget();
         let former = self.failure.take();
         self.later.drop(former);
     }
