@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use countersign_core::{ChannelConfig, Config, Role};
 use countersign_endpoint::Security;
@@ -13,6 +14,7 @@ use tokio::io::{DuplexStream, duplex};
 use tokio::join;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::Instant;
 use tracing::Level;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
@@ -165,4 +167,29 @@ async fn each_kind_is_told_once_until_there_is_a_connection() {
         not_found,
         "no connection: nothing of that name at 10:05; connecting again"
     );
+}
+
+/// Whoever waits for a name that there is not is told so for as long as that lasts, and not each time.
+#[tokio::test(start_paused = true)]
+async fn what_is_waited_for_is_told_once_a_minute() {
+    let (warnings, _collects) = Warnings::collect();
+    let begun = Instant::now();
+    let sending = setup(ChannelConfig::send("data"));
+    let (failed, mut failures) = unbounded_channel();
+    let dial = move || {
+        let _ = failed.send(());
+        async { Err::<DuplexStream, _>(io::Error::new(io::ErrorKind::NotFound, "no such name")) }
+    };
+    let _connecting = start_connect_with(dial, &sending).unwrap();
+    let minutes = |count: u32| count * Duration::from_secs(60);
+    while begun.elapsed() < minutes(30) {
+        failures.recv().await.unwrap();
+    }
+    let told = warnings.take();
+    assert_eq!(told[0], "no connection: no such name; trying again");
+    for line in &told[1..] {
+        assert_eq!(line, "no connection: no such name; still trying");
+    }
+    // An attempt comes up to ten seconds after the minute is over.
+    assert!((25..=30).contains(&told.len()), "{told:?}");
 }

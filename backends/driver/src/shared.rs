@@ -17,7 +17,7 @@ use crate::parts::Parts;
 use crate::receipt::Receipts;
 use crate::registry::{Place, Registry, Unaccepted};
 use crate::status::{Addresses, Failure};
-use crate::told::{KINDS, Told};
+use crate::told::{KINDS, News, Told};
 use crate::wakers::{Awaited, Waits, WakerSet};
 
 /// Something that happened to a link.
@@ -332,17 +332,12 @@ impl State {
 
     /// Tells the log why there is no connection, and what is done about it. If the link ends before
     /// the next one, this is not why.
-    pub(crate) fn log_loss(&mut self) {
+    pub(crate) fn log_loss(&mut self, now: Instant) {
         let (Life::Offline, Some(loss)) = (self.link.life(), self.link.last_loss()) else {
             return;
         };
         let error = self.explanation.of_loss(&self.link, loss);
         self.forget_explanation();
-        let next = match self.link.role() {
-            Role::Opener if self.connected => "connecting again",
-            Role::Opener => "trying again",
-            Role::Acceptor => "waiting for the peer to return",
-        };
         self.failures += 1;
         let failed = Failure {
             number: self.failures,
@@ -354,12 +349,18 @@ impl State {
         if !self.connected {
             self.wakers.wake_all(&mut self.later);
         }
-        let is_news = self.told.is_news(error.kind());
+        let news = self.told.hear(error.kind(), now);
+        let next = match (self.link.role(), news) {
+            (Role::Opener, News::Still) => "still trying",
+            (Role::Opener, _) if self.connected => "connecting again",
+            (Role::Opener, _) => "trying again",
+            (Role::Acceptor, _) => "waiting for the peer to return",
+        };
         self.later.then(move || {
-            if is_news {
-                tracing::warn!("{error}; {next}");
-            } else {
+            if news == News::Known {
                 tracing::debug!("{error}; {next}");
+            } else {
+                tracing::warn!("{error}; {next}");
             }
         });
     }
