@@ -112,6 +112,7 @@ static ANY: &[Scenario] = list! { &[Transport::Tls, Transport::Plain];
         a_failed_sender_is_no_end_of_the_stream,
         both_ends_say_something,
         a_second_thought,
+        withdrawn_is_not_all_well,
         dropped_without_closing,
         a_receiver_in_hand,
         in_the_tlsstream_dialect: "tlsstream has no sessions",
