@@ -191,6 +191,11 @@ static ANY: &[Scenario] = list! { &[Transport::Tls, Transport::Plain];
         not_where_declarations_do_not_fit: "cuts by itself",
         in_the_tlsstream_dialect: "cuts by itself",
     }
+    status {
+        of_both_ends: "cuts by itself",
+        addresses: "looks at the ends of one connection",
+        connect_now_ends_the_pause: "cuts by itself",
+    }
     stream {
         sizes: "tlsstream has no sessions",
         closed_by_the_sender: "tlsstream has no sessions",
