@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use countersign_tokio::core::Escaped;
@@ -83,6 +83,7 @@ pub(crate) fn reopen() {
 
 /// A log file. That it can't be written is no failure of what the program was asked for.
 struct LogFile {
+    /// From the root, so that it is the same when it is opened again.
     path: PathBuf,
     state: Mutex<Opened>,
 }
@@ -108,8 +109,8 @@ impl Opened {
 impl LogFile {
     fn open(path: &Path) -> Result<Self, Failure> {
         Ok(Self {
-            path: path.to_owned(),
             state: Mutex::new(Opened::of(open(path)?)),
+            path: path::absolute(path).unwrap_or_else(|_| path.to_owned()),
         })
     }
 
@@ -220,5 +221,19 @@ where
             }
             None => writeln!(writer, "{}", Escaped::whole(words.message)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_opened_again_where_it_was() {
+        // One that is there, since opening makes it otherwise; nothing is written.
+        let log = LogFile::open(Path::new("Cargo.toml")).unwrap();
+        let expected = std::env::current_dir().unwrap().join("Cargo.toml");
+        assert_eq!(log.path, expected);
+        log.reopen().unwrap();
     }
 }

@@ -1,7 +1,7 @@
 //! From files and fingerprints to a link's security.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use countersign_tokio::endpoint::{
     Fingerprint, Security, SecurityFiles, SetupError, Trust, ValidityDates,
@@ -84,8 +84,9 @@ pub fn from_args(args: &SecurityArgs) -> Result<Secured, Failure> {
 
 /// A file can't be used. What is to be done about one that is missing depends on what it is for.
 fn unread(error: SetupError, cert: &Path, key: &Path) -> Failure {
+    let is_at = |path: &PathBuf, own: &Path| path::absolute(own).is_ok_and(|own| own == *path);
     let hint = match &error {
-        SetupError::NotFound { path } if path == cert || path == key => {
+        SetupError::NotFound { path } if is_at(path, cert) || is_at(path, key) => {
             "make an identity with `countersign keygen`"
         }
         SetupError::NotFound { .. } => "copy the peer's certificate to this machine",

@@ -190,6 +190,10 @@ mod tests {
                 "the peer broke off: the application let go of the link without closing it",
             ),
             (
+                CloseReason::new(close::WITHDRAWN, ""),
+                "the peer broke off: messages that were to be sent were withdrawn",
+            ),
+            (
                 CloseReason::new(2, "\x1b[2J\nerror: no"),
                 "the peer broke off: \\u{1b}[2J\\nerror: no",
             ),

@@ -18,6 +18,9 @@ pub const DROPPED: u32 = 0xFFFF_0002;
 /// The program is about to end, and closes links on which its application may have wanted to send
 /// more.
 pub const GOING_AWAY: u32 = 0xFFFF_0003;
+/// Messages that the end had accepted were withdrawn by its close, and its application said nothing
+/// else.
+pub const WITHDRAWN: u32 = 0xFFFF_0004;
 
 /// What an end says when it closes a link: that all is well, or what is not.
 ///
@@ -90,6 +93,7 @@ impl fmt::Display for CloseReason {
             SESSION_OVER => "the session is over",
             DROPPED => "the application let go of the link without closing it",
             GOING_AWAY => "the program is about to end",
+            WITHDRAWN => "messages that were to be sent were withdrawn",
             _ if self.text.is_empty() => return write!(f, "code {}", self.code),
             _ => return write!(f, "{} (code {})", Escaped::new(&self.text), self.code),
         };

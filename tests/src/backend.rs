@@ -8,10 +8,12 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_core::{Bytes, CloseMode, CloseReason, Sequence, Verdict, VerdictCounts};
+use countersign_core::{
+    Bytes, CloseMode, CloseReason, LinkStatus, Sequence, Verdict, VerdictCounts,
+};
 use countersign_driver::{
     AcceptError, ChannelError, Drained, Limits, LinkError, LinkEvent, Outgoing, RecvError, Report,
-    SendError, Setup,
+    SendError, Setup, Status, TransportAddress,
 };
 use countersign_endpoint::Fingerprint;
 
@@ -39,6 +41,31 @@ pub trait Listener: Send + Sync {
     fn drain(&self, limit: Duration) -> Drained;
 }
 
+/// How a link stands, as far as all backends can tell.
+#[derive(Debug)]
+pub struct Standing {
+    /// What the core knows.
+    pub link: LinkStatus,
+    /// This end's address.
+    pub local: Option<SocketAddr>,
+    /// The peer's address.
+    pub remote: Option<SocketAddr>,
+    /// Who the peer is.
+    pub peer: Option<Fingerprint>,
+}
+
+impl From<Status> for Standing {
+    fn from(status: Status) -> Self {
+        let ip = |address: Option<TransportAddress>| address?.ip();
+        Self {
+            local: ip(status.local),
+            remote: ip(status.remote),
+            peer: status.peer.map(|peer| peer.fingerprint()),
+            link: status.link,
+        }
+    }
+}
+
 /// One end of a link.
 pub trait Link: Send + Sync {
     /// A sender.
@@ -53,6 +80,10 @@ pub trait Link: Send + Sync {
     fn peer_name(&self) -> Option<Arc<str>>;
     /// What became of the messages so far.
     fn report(&self) -> Report;
+    /// How it stands.
+    fn status(&self) -> Standing;
+    /// Ends the pause before the next attempt to connect; whether there was one.
+    fn connect_now(&self) -> bool;
     /// Why the link ended.
     fn end_reason(&self) -> Option<LinkError>;
     /// Waits for something to happen.

@@ -67,6 +67,10 @@ pub static BACKENDS: &[Entry] = &[
             ("servers::so_many_from_one_address", LESS),
             ("servers::links_that_are_drained", LESS),
             ("servers::links_that_are_not_drained_in_time", LESS),
+            (
+                "status::addresses",
+                "an example, whose caller has the sockets and can ask them",
+            ),
             ("server::half_open_from_one_address", LESS),
             ("server::connections_from_one_address", LESS),
         ],

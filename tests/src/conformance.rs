@@ -113,6 +113,7 @@ static ANY: &[Scenario] = list! { &[Transport::Tls, Transport::Plain];
         both_ends_say_something,
         a_second_thought,
         a_close_that_is_cut_off: "cuts by itself",
+        withdrawn_is_not_all_well,
         dropped_without_closing,
         a_receiver_in_hand,
         in_the_tlsstream_dialect: "tlsstream has no sessions",
@@ -190,6 +191,11 @@ static ANY: &[Scenario] = list! { &[Transport::Tls, Transport::Plain];
         no_longer_than_the_limit_after_a_loss: "cuts by itself",
         not_where_declarations_do_not_fit: "cuts by itself",
         in_the_tlsstream_dialect: "cuts by itself",
+    }
+    status {
+        of_both_ends: "cuts by itself",
+        addresses: "looks at the ends of one connection",
+        connect_now_ends_the_pause: "cuts by itself",
     }
     stream {
         sizes: "tlsstream has no sessions",

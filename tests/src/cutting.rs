@@ -30,7 +30,7 @@ use countersign_driver::{
 use countersign_endpoint::Fingerprint;
 use socket2::SockRef;
 
-use crate::backend::{Backend, Link, Listener, ManualReceiver, Receiver, Sender};
+use crate::backend::{Backend, Link, Listener, ManualReceiver, Receiver, Sender, Standing};
 use crate::pair::loopback;
 use crate::{Direction, Pair, Transport, watch_as};
 
@@ -513,6 +513,12 @@ impl Link for CutLink {
     }
     fn report(&self) -> Report {
         self.link.report()
+    }
+    fn status(&self) -> Standing {
+        self.link.status()
+    }
+    fn connect_now(&self) -> bool {
+        self.link.connect_now()
     }
     fn end_reason(&self) -> Option<LinkError> {
         self.link.end_reason()

@@ -19,7 +19,7 @@ use countersign_endpoint::Fingerprint;
 use futures_core::Stream;
 
 use crate::backend::{
-    BatchReceipt, Delivery, Link, Listener, ManualReceiver, Receipt, Receiver, Sender,
+    BatchReceipt, Delivery, Link, Listener, ManualReceiver, Receipt, Receiver, Sender, Standing,
 };
 
 struct Unpark(Thread);
@@ -83,6 +83,12 @@ macro_rules! handles {
             }
             fn report(&self) -> Report {
                 self.report()
+            }
+            fn status(&self) -> Standing {
+                self.status().into()
+            }
+            fn connect_now(&self) -> bool {
+                self.connect_now()
             }
             fn end_reason(&self) -> Option<LinkError> {
                 self.end_reason()

@@ -49,6 +49,16 @@ where
     answered.recv().unwrap()
 }
 
+/// As [`countersign_compio::start_connect`], in the runtime's thread.
+///
+/// # Errors
+///
+/// Its own.
+pub fn start_connect(address: SocketAddr, setup: &Setup) -> Result<driver::Connecting, LinkError> {
+    let setup = setup.clone();
+    run(move || async move { countersign_compio::start_connect(address, &setup) })
+}
+
 /// countersign-compio, with the best that the system offers.
 #[derive(Debug)]
 pub struct Compio;

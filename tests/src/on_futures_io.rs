@@ -66,6 +66,16 @@ impl Tasks {
     }
 }
 
+/// As [`backend::start_connect`], with the executor that has two threads.
+///
+/// # Errors
+///
+/// Its own.
+pub fn start_connect(address: SocketAddr, setup: &Setup) -> Result<driver::Connecting, LinkError> {
+    let lookup = move || async move { Ok(vec![address]) };
+    backend::start_connect(&*THREADS, lookup, connect, setup)
+}
+
 /// Opens a TCP connection.
 pub(crate) async fn connect(address: SocketAddr) -> io::Result<Socket<Async<TcpStream>>> {
     Async::<TcpStream>::connect(address).await.map(Socket)

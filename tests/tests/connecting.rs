@@ -10,7 +10,7 @@ use countersign_core::{ChannelConfig, Config, EndReason, Life, Reconnect, RetryL
 use countersign_driver::{Connecting, LinkError, Setup, TransportAddress};
 use countersign_endpoint::Security;
 use countersign_tests::pair::loopback;
-use countersign_tests::watch_as;
+use countersign_tests::{on_compio, on_futures_io, watch_as};
 use socket2::{Domain, Socket, Type};
 use tokio::runtime::Runtime;
 
@@ -51,6 +51,8 @@ fn on_each(test: impl Fn(&Runtime, fn(SocketAddr, &Setup) -> Result<Connecting, 
     test(&runtime, |to, setup| {
         countersign_async_std::start_connect(to, setup)
     });
+    test(&runtime, on_futures_io::start_connect);
+    test(&runtime, on_compio::start_connect);
 }
 
 #[test]

@@ -21,7 +21,8 @@ use crate::runtime::{AsyncStd, look_up, socket};
 /// A connection that can't be had, or is lost later, is tried again as
 /// [`Reconnect`](countersign_driver::core::Reconnect) says: for ever by default, so this waits for
 /// a peer that is not there yet. What another attempt can't heal, a pin that does not match or
-/// declarations that don't fit, ends it at once. The log tells of every attempt.
+/// declarations that don't fit, ends it at once. The log tells of each kind of failure, and once a
+/// minute of what is still waited for.
 ///
 /// A name is looked up again for each attempt. Of several addresses the first that answers is
 /// taken, as by [`open`](countersign_driver::open) (RFC 8305); where that does not lead to the peer,

@@ -387,7 +387,7 @@ impl<D: Dial> Driver<D> {
                 self.shared.with(|state| {
                     state.explanation.unopened(&state.link, cause.clone());
                     state.link.handle_lost(now, Loss::Transport);
-                    state.log_loss();
+                    state.log_loss(now);
                 });
             }
         }
@@ -406,7 +406,7 @@ impl<D: Dial> Driver<D> {
         self.connection = None;
         self.shared.with(|state| {
             if state.driver_number == self.number {
-                state.log_loss();
+                state.log_loss(now);
             }
         });
         true

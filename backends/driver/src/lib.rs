@@ -18,7 +18,7 @@
 //! and `callback` are their other forms; `hall` is where a listener's connections are until they are
 //! accepted, `guest` one of these, `serve` takes them, `accept` has the limits, `admission` the application's
 //! word, `quota` bounds what the log hears of
-//! strangers; `address` is a host and a port,
+//! strangers, `told` what it hears of connections that don't come about; `address` is a host and a port,
 //! `open` connects to one of several addresses, `reach` does so again and again, `bind` listens on
 //! several; `clock` says what time it is, `alarm` makes a [`Timer`] of futures that sleep; `unix` has the files of Unix sockets,
 //! `memory` connections within a process; `error` says what handles can't do. [`secure`] is apart
@@ -59,6 +59,7 @@ mod sink;
 mod socket;
 mod status;
 mod stream;
+mod told;
 #[cfg(unix)]
 mod unix;
 mod wakers;

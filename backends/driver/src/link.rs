@@ -185,9 +185,10 @@ impl Link {
         .await
     }
 
-    /// Closes the link in order, and says that all is well: see [`CloseMode`] for what becomes of
-    /// what is under way, and [`Patience::close`](countersign_core::Patience::close) for how long
-    /// it may go without anything moving. A message that was taken from a
+    /// Closes the link in order, and says that all is well unless that withdraws messages: see
+    /// [`CloseMode`] for what becomes of what is under way, and
+    /// [`Patience::close`](countersign_core::Patience::close) for how long it may go without anything
+    /// moving. A message that was taken from a
     /// [`ManualReceiver`] and waits to be settled is waited for.
     ///
     /// Cancel-safe: closing goes on when the future is dropped, [`Link::ended`] waits for it again,

@@ -17,6 +17,7 @@ use crate::parts::Parts;
 use crate::receipt::Receipts;
 use crate::registry::{Place, Registry, Unaccepted};
 use crate::status::{Addresses, Failure};
+use crate::told::{KINDS, News, Told};
 use crate::wakers::{Awaited, Waits, WakerSet};
 
 /// Something that happened to a link.
@@ -98,8 +99,7 @@ pub(crate) struct State {
     /// Where the ends of the latest transport connection are.
     pub(crate) addresses: Addresses,
     pub(crate) explanation: Explanation,
-    /// What the log was told of there being no connection, since there was one.
-    logged: Vec<FailureKind>,
+    told: Told,
     /// Why there is no connection, while there is none.
     pub(crate) failure: Option<Failure>,
     failures: u64,
@@ -133,8 +133,6 @@ pub(crate) struct Shared {
 /// at most.
 const EVENTS: usize = 8;
 const TEXT: usize = 1024;
-/// Of how many kinds of failures it is known that the log was told.
-const KINDS: usize = 16;
 
 impl Shared {
     /// How much memory it takes at most, apart from the link, the receipts and the handles.
@@ -163,7 +161,7 @@ impl Shared {
             addresses: Addresses::default(),
             security: security.clone(),
             explanation: Explanation::default(),
-            logged: Vec::new(),
+            told: Told::default(),
             failure: None,
             failures: 0,
             driver_number: 0,
@@ -342,20 +340,14 @@ impl State {
         self.tell(LinkEvent::Lost { loss, why });
     }
 
-    /// Tells the log why there is no connection, and what is done about it. Whoever waits for a
-    /// peer for long does not want to read the same again with each attempt. If the link
-    /// ends before the next one, this is not why.
-    pub(crate) fn log_loss(&mut self) {
+    /// Tells the log why there is no connection, and what is done about it. If the link ends before
+    /// the next one, this is not why.
+    pub(crate) fn log_loss(&mut self, now: Instant) {
         let (Life::Offline, Some(loss)) = (self.link.life(), self.link.last_loss()) else {
             return;
         };
         let error = self.explanation.of_loss(&self.link, loss);
         self.forget_explanation();
-        let next = match self.link.role() {
-            Role::Opener if self.connected => "connecting again",
-            Role::Opener => "trying again",
-            Role::Acceptor => "waiting for the peer to return",
-        };
         self.failures += 1;
         let failed = Failure {
             number: self.failures,
@@ -367,26 +359,25 @@ impl State {
         if !self.connected {
             self.wakers.wake_all(&mut self.later);
         }
-        let kind = error.kind();
-        let is_new = !self.logged.contains(&kind);
-        if is_new {
-            if self.logged.len() == KINDS {
-                self.logged.remove(0);
-            }
-            self.logged.push(kind);
-        }
+        let news = self.told.hear(error.kind(), now);
+        let next = match (self.link.role(), news) {
+            (Role::Opener, News::Still) => "still trying",
+            (Role::Opener, _) if self.connected => "connecting again",
+            (Role::Opener, _) => "trying again",
+            (Role::Acceptor, _) => "waiting for the peer to return",
+        };
         self.later.then(move || {
-            if is_new {
-                tracing::warn!("{error}; {next}");
-            } else {
+            if news == News::Known {
                 tracing::debug!("{error}; {next}");
+            } else {
+                tracing::warn!("{error}; {next}");
             }
         });
     }
 
     /// There is a connection: why there was none is of no interest any more.
     fn forget_failure(&mut self) {
-        self.logged = Vec::new();
+        self.told.forget();
         let former = self.failure.take();
         self.later.drop(former);
     }

@@ -1,6 +1,6 @@
 //! Where identity and pins are read from, and read again.
 
-use std::path::PathBuf;
+use std::path::{self, PathBuf};
 
 use crate::identity::Identity;
 use crate::pin::ValidityDates;
@@ -10,6 +10,9 @@ use crate::setup_error::SetupError;
 
 /// The files of an identity and of its peers' pins, to be read at the start and whenever they have
 /// changed (`docs/rotation.md`).
+///
+/// A relative path is made absolute when it is given, so a change of the working directory changes
+/// nothing; errors name the whole path.
 ///
 /// ```no_run
 /// use countersign_endpoint::{Security, SecurityFiles};
@@ -45,8 +48,8 @@ impl SecurityFiles {
     #[must_use]
     pub fn new(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         Self {
-            certificate: certificate.into(),
-            key: key.into(),
+            certificate: lasting(certificate.into()),
+            key: lasting(key.into()),
             peers: Vec::new(),
             validity_dates: ValidityDates::default(),
         }
@@ -55,14 +58,14 @@ impl SecurityFiles {
     /// One more peer, whose pins are in this file, as [`Pins::from_files`] reads it.
     #[must_use]
     pub fn peer_file(mut self, file: impl Into<PathBuf>) -> Self {
-        self.peers.push(Peer::File(file.into()));
+        self.peers.push(Peer::File(lasting(file.into())));
         self
     }
 
     /// More peers, of which this file is a list, as [`Pins::from_list_file`] reads it.
     #[must_use]
     pub fn peer_list(mut self, file: impl Into<PathBuf>) -> Self {
-        self.peers.push(Peer::List(file.into()));
+        self.peers.push(Peer::List(lasting(file.into())));
         self
     }
 
@@ -114,4 +117,10 @@ impl SecurityFiles {
         let (identity, pins) = self.read()?;
         security.replace(identity, pins)
     }
+}
+
+/// The same path from the root. One from which nothing can be read, an empty one say, is left for
+/// reading to complain of.
+fn lasting(path: PathBuf) -> PathBuf {
+    path::absolute(&path).unwrap_or(path)
 }

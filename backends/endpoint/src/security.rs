@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use countersign_core::{Instant, Life};
+use rustls::KeyLogFile;
 use rustls::crypto::aws_lc_rs;
 
 use crate::buffer::LENGTH;
@@ -97,7 +98,7 @@ impl Security {
     pub fn logs_keys(&self) -> bool {
         match &self.choice {
             Choice::Plaintext => false,
-            Choice::Tls { store, .. } => store.fixed().key_log,
+            Choice::Tls { store, .. } => store.fixed().key_log.is_some(),
         }
     }
 
@@ -409,7 +410,8 @@ impl TlsBuilder {
     /// Writes the keys of all connections to the file that the environment variable
     /// `SSLKEYLOGFILE` names, for a network analyser. Whoever has that file can read everything, so
     /// `countersign-driver` warns of it in the log; a loop of the caller's own has to
-    /// ([`Security::logs_keys`]).
+    /// ([`Security::logs_keys`]). [`build`](Self::build) opens it, and it stays that file when identity
+    /// and trust are replaced.
     pub fn key_log(mut self, enabled: bool) -> Self {
         self.key_log = enabled;
         self
@@ -429,7 +431,7 @@ impl TlsBuilder {
         }
         let fixed = Fixed {
             alpn: self.alpn,
-            key_log: self.key_log,
+            key_log: self.key_log.then(|| Arc::new(KeyLogFile::new()) as _),
         };
         let store = Store::new(self.identity, self.trust, fixed)?;
         Ok(Security {

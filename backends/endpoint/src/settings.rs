@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{CipherSuite, ClientConfig, KeyLogFile, ServerConfig, SignatureScheme};
+use rustls::{CipherSuite, ClientConfig, KeyLog, ServerConfig, SignatureScheme};
 
 use crate::identity::Identity;
 use crate::setup_error::SetupError;
@@ -22,7 +22,8 @@ use crate::verify::PinVerifier;
 #[derive(Clone, Debug)]
 pub(crate) struct Fixed {
     pub(crate) alpn: Vec<Vec<u8>>,
-    pub(crate) key_log: bool,
+    /// Opened once: its name may be relative, and the working directory another by the next time.
+    pub(crate) key_log: Option<Arc<dyn KeyLog>>,
 }
 
 /// What connections need of the choice for TLS.
@@ -179,8 +180,8 @@ impl Making<'_> {
         config.resumption = Resumption::disabled();
         config.enable_sni = matches!(self.trust, Trust::Authority(_));
         config.alpn_protocols.clone_from(&self.fixed.alpn);
-        if self.fixed.key_log {
-            config.key_log = Arc::new(KeyLogFile::new());
+        if let Some(key_log) = &self.fixed.key_log {
+            config.key_log = key_log.clone();
         }
         Ok(config)
     }
@@ -204,8 +205,8 @@ impl Making<'_> {
         // The connecting end's order counts unless this end is the one without instructions for
         // AES, so that ChaCha20 is taken when either end is without.
         config.ignore_client_order = !fast_aes;
-        if self.fixed.key_log {
-            config.key_log = Arc::new(KeyLogFile::new());
+        if let Some(key_log) = &self.fixed.key_log {
+            config.key_log = key_log.clone();
         }
         Ok(config)
     }

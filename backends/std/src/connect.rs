@@ -31,7 +31,8 @@ use crate::runtime::{Clock, Sockets, Stream, Waiting};
 /// A connection that can't be had, or is lost later, is tried again as
 /// [`Reconnect`](countersign_driver::core::Reconnect) says: for ever by default, so this waits for
 /// a peer that is not there yet. What another attempt can't heal, a pin that does not match or
-/// declarations that don't fit, ends it at once. The log tells of every attempt.
+/// declarations that don't fit, ends it at once. The log tells of each kind of failure, and once a
+/// minute of what is still waited for.
 ///
 /// A name is looked up again for each attempt, in a thread of its own; a look-up that outlasts its
 /// attempt goes on, and its answer serves the next one. Of several addresses the first that answers is

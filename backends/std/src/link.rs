@@ -137,8 +137,8 @@ impl Link {
         block::on_for(self.0.ended(), limit)
     }
 
-    /// Closes the link in order, says that all is well, and waits for the end: see [`CloseMode`] for
-    /// what becomes of what is under way, and
+    /// Closes the link in order, says that all is well unless that withdraws messages, and waits for the
+    /// end: see [`CloseMode`] for what becomes of what is under way, and
     /// [`Patience::close`](driver::core::Patience::close) for how long it may go without anything
     /// moving. A message that was taken from a [`ManualReceiver`] and waits to be settled is waited
     /// for: settle it in another thread, or before.

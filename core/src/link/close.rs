@@ -5,7 +5,7 @@ use alloc::string::ToString;
 use super::output::{Full, Out};
 use super::{Half, Link};
 use crate::Instant;
-use crate::close::CloseReason;
+use crate::close::{self, CloseReason};
 use crate::config::Dialect;
 use crate::error::{EndReason, PeerMisbehaved};
 use crate::event::Event;
@@ -25,7 +25,9 @@ pub enum CloseMode {
     /// still comes.
     #[default]
     Drain,
-    /// As [`CloseMode::Drain`], but what is not yet on the wire is withdrawn.
+    /// As [`CloseMode::Drain`], but what is not yet on the wire is withdrawn. Where there is any, not all
+    /// is well, and the peer is told so: with [`close::WITHDRAWN`](crate::close::WITHDRAWN), unless the
+    /// application says why.
     Withdraw,
 }
 
@@ -108,7 +110,8 @@ impl Closing {
 impl Link {
     // Asking for it.
 
-    /// Closes the link in order, and says that all is well: [`Link::close_with`] without a reason.
+    /// Closes the link in order, and says that all is well, unless that withdraws messages:
+    /// [`Link::close_with`] without a reason.
     pub fn close(&mut self, mode: CloseMode) {
         self.close_with(mode, CloseReason::ALL_WELL);
     }
@@ -179,8 +182,9 @@ impl Link {
                 self.close_deadline = self.now + self.config.patience.close;
             }
         }
-        if mode == CloseMode::Withdraw && self.closing.by_us {
-            self.withdraw_unbegun();
+        if mode == CloseMode::Withdraw && self.closing.by_us && self.withdraw_unbegun() {
+            // Its receiver would take what comes for the whole.
+            self.say(CloseReason::new(close::WITHDRAWN, ""));
         }
         if mode >= CloseMode::Drain {
             self.turn_away();
@@ -243,13 +247,16 @@ impl Link {
         }
     }
 
-    fn withdraw_unbegun(&mut self) {
+    /// Takes back everything that is not on the wire; true if there was anything.
+    fn withdraw_unbegun(&mut self) -> bool {
+        let mut any = false;
         for half in &mut self.halves {
             if let Half::Send(half) = half {
-                half.withdraw_unbegun(&mut self.spent);
+                any |= half.withdraw_unbegun(&mut self.spent);
                 self.has_news |= half.has_news();
             }
         }
+        any
     }
 
     // From the peer.

@@ -278,9 +278,11 @@ impl SendHalf {
             .is_some_and(|length| self.has_room(length, self.replaced()))
     }
 
-    /// Takes back everything of which nothing is on the wire.
-    pub(crate) fn withdraw_unbegun(&mut self, spent: &mut Spent) {
+    /// Takes back everything of which nothing is on the wire; true if there was anything.
+    pub(crate) fn withdraw_unbegun(&mut self, spent: &mut Spent) -> bool {
+        let any = self.store.len() > self.unbegun();
         self.drop_all_unbegun(spent, |_| Some(Verdict::Withdrawn));
+        any
     }
 
     /// Drops what has expired by `now`; true if there was anything.

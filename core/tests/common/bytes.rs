@@ -82,6 +82,11 @@ pub(crate) fn closing(flags: u8, code: u32, last: &[(u16, u64)], text: &[u8]) ->
     frame(0x30, flags, 0, &body)
 }
 
+/// That of an end that has withdrawn something.
+pub(crate) fn withdrawing(last: &[(u16, u64)]) -> Vec<u8> {
+    closing(0, countersign_core::close::WITHDRAWN, last, b"")
+}
+
 pub(crate) fn done() -> Vec<u8> {
     frame(0x31, 0, 0, &[])
 }

@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelId, Config, EndReason, Event, Instant, Life, Link, Loss, Output, PeerMisbehaved,
-    ReceiveError, Role, SessionLoss,
+    ChannelId, CloseReason, Config, EndReason, Event, Instant, Life, Link, Loss, Output,
+    PeerMisbehaved, ReceiveError, Role, SessionLoss,
 };
 
 use super::Cut;
@@ -20,6 +20,15 @@ pub(crate) struct Peer {
     /// Everything that the link did, for comparison between the ways of cutting.
     log: Vec<String>,
     pub(crate) ended: bool,
+}
+
+/// How a link ends of which this end asked for the close, or the peer did.
+pub(crate) fn closed(by_us: bool, ours: CloseReason, theirs: CloseReason) -> EndReason {
+    EndReason::Closed {
+        by_us,
+        ours,
+        theirs,
+    }
 }
 
 /// Runs a script against a link twice, with input whole and byte by byte, and compares what the

@@ -135,10 +135,14 @@ impl Sender {
         }
     }
 
-    pub(crate) fn withdraw(&mut self) {
+    /// Whether there was anything to withdraw.
+    pub(crate) fn withdraw(&mut self) -> bool {
+        let mut any = false;
         for msg in self.waiting() {
             msg.expected = Some(Verdict::Withdrawn);
+            any = true;
         }
+        any
     }
 
     /// The link has ended. `in_order`: nothing may have been left.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_core::{
     ChannelId, CloseMode, CloseReason, Event, Instant, Life, Link, Loss, Output, ReceiveError,
-    Rejection, Role, SendError, SessionId, Sessions, Verdict,
+    Rejection, Role, SendError, SessionId, Sessions, Verdict, close,
 };
 
 use super::case::{Happens, LastingCase};
@@ -445,8 +445,11 @@ impl<'a> World<'a> {
         if end.said == CloseReason::ALL_WELL && !end.ever_done {
             end.said = reason(code);
         }
-        if end.by_us && mode == CloseMode::Withdraw {
-            self.withdraw(at);
+        if end.by_us && mode == CloseMode::Withdraw && self.withdraw(at) {
+            let end = &mut self.ends[at];
+            if end.said == CloseReason::ALL_WELL && !end.ever_done {
+                end.said = CloseReason::new(close::WITHDRAWN, "");
+            }
         }
         if mode != CloseMode::DrainBoth {
             for channel in self.receiving(at) {
@@ -456,10 +459,13 @@ impl<'a> World<'a> {
         self.note(at);
     }
 
-    pub(super) fn withdraw(&mut self, at: usize) {
+    /// Whether there was anything to withdraw.
+    pub(super) fn withdraw(&mut self, at: usize) -> bool {
+        let mut any = false;
         for channel in self.sending(at) {
-            self.sender(channel).withdraw();
+            any |= self.sender(channel).withdraw();
         }
+        any
     }
 
     // Time.

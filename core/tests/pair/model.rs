@@ -182,10 +182,14 @@ impl Model {
         }
     }
 
-    pub(crate) fn withdraw(&mut self) {
+    /// Whether there was anything to withdraw.
+    pub(crate) fn withdraw(&mut self) -> bool {
+        let mut any = false;
         for msg in self.msgs.iter_mut().filter(|msg| msg.is_waiting()) {
             msg.expected = Some(Verdict::Withdrawn);
+            any = true;
         }
+        any
     }
 
     /// The sender's link has ended. `in_order`: nothing may have been left.

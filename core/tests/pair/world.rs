@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use countersign_core::{
     ChannelId, CloseMode, CloseReason, Dialect, Event, Instant, Life, Link, Loss, Output,
-    ReceiveError, Rejection, Role, SendError, Verdict,
+    ReceiveError, Rejection, Role, SendError, Verdict, close,
 };
 
 use super::case::{Case, Op};
@@ -310,8 +310,11 @@ impl<'a> World<'a> {
         if end.said == CloseReason::ALL_WELL && !end.done {
             end.said = reason(code);
         }
-        if withdraws && mode == CloseMode::Withdraw {
-            self.withdraw(at);
+        if withdraws && mode == CloseMode::Withdraw && self.withdraw(at) {
+            let end = &mut self.ends[at];
+            if end.said == CloseReason::ALL_WELL && !end.done {
+                end.said = CloseReason::new(close::WITHDRAWN, "");
+            }
         }
         if mode != CloseMode::DrainBoth {
             let theirs = self.models.iter_mut();
@@ -321,14 +324,13 @@ impl<'a> World<'a> {
         }
     }
 
-    fn withdraw(&mut self, at: usize) {
-        for model in self
-            .models
-            .iter_mut()
-            .filter(|model| model.chan.sender == at)
-        {
-            model.withdraw();
+    /// Whether there was anything to withdraw.
+    fn withdraw(&mut self, at: usize) -> bool {
+        let mut any = false;
+        for model in &mut self.models {
+            any |= model.chan.sender == at && model.withdraw();
         }
+        any
     }
 
     fn pass(&mut self, to: Instant) {

@@ -6,9 +6,11 @@ use countersign_core::{
     Role, SessionLoss, close as codes,
 };
 
-use crate::common::bytes::{Entry, Greeting, ack, close, closing, coded, done, message, skip};
+use crate::common::bytes::{
+    Entry, Greeting, ack, close, closing, coded, done, message, skip, withdrawing,
+};
 use crate::common::pair::{ACCEPTOR, OPENER, lasting, paired};
-use crate::common::peer::{MAIN, Peer, against_lasting, against_receiver, against_sender};
+use crate::common::peer::{MAIN, Peer, against_lasting, against_receiver, against_sender, closed};
 
 const TAKEN_BACK: PeerMisbehaved = PeerMisbehaved::CloseReason;
 
@@ -18,15 +20,6 @@ fn receiver() -> Config {
 
 fn failed() -> CloseReason {
     CloseReason::new(3, "no input")
-}
-
-/// How a link ends of which this end asked for the close, or the peer did.
-fn closed(by_us: bool, ours: CloseReason, theirs: CloseReason) -> EndReason {
-    EndReason::Closed {
-        by_us,
-        ours,
-        theirs,
-    }
 }
 
 /// The peer has said CLOSE; what is left of the close goes through, and this is why the link ends.
@@ -117,6 +110,7 @@ fn codes_that_nobody_knows_are_passed_on() {
         (codes::SESSION_OVER, "the session is over"),
         (codes::DROPPED, "let go of the link"),
         (codes::GOING_AWAY, "about to end"),
+        (codes::WITHDRAWN, "withdrawn"),
     ] {
         let said = CloseReason::new(code, "why").to_string();
         assert!(said.contains(words) && said.ends_with(": why"), "{said}");
@@ -214,6 +208,69 @@ fn all_may_be_well_at_first_and_not_later() {
         assert_eq!(peer.say(), [close(&[]), done()].concat());
         peer.takes(&closing(0, 3, &[(0, 0)], b"no input"));
         assert_eq!(ends(peer), closed(false, CloseReason::ALL_WELL, failed()));
+    });
+}
+
+#[test]
+fn what_a_close_withdraws_is_not_all_well() {
+    // [CLOSE-21]
+    let withdrawn = CloseReason::new(codes::WITHDRAWN, "");
+    let slow = Config::new().channel(ChannelConfig::send("main").in_flight(1));
+    let two = |script: &dyn Fn(&mut Peer)| {
+        against_sender(&slow, |peer| {
+            peer.send(b"1");
+            peer.send(b"2");
+            assert_eq!(peer.say(), message(0, 1, b"1"));
+            script(peer);
+        });
+    };
+    two(&|peer| {
+        peer.link.close(CloseMode::Withdraw);
+        assert_eq!(peer.say(), withdrawing(&[(0, 1)]));
+        // Once, and whatever is said later.
+        peer.link.close_with(CloseMode::Withdraw, failed());
+        assert_eq!(peer.say(), []);
+        peer.takes(&[close(&[]), ack(0, 1)].concat());
+        let end = ends(peer);
+        assert_eq!(end, closed(true, withdrawn.clone(), CloseReason::ALL_WELL));
+        assert!(end.is_closed() && !end.is_orderly());
+    });
+    // An application that has words of its own has said it.
+    two(&|peer| {
+        peer.link.close_with(CloseMode::Withdraw, failed());
+        assert_eq!(peer.say(), closing(0, 3, &[(0, 1)], b"no input"));
+    });
+    // Where nothing is left to withdraw all is well, and so it is for who only answers.
+    against_sender(&slow, |peer| {
+        peer.send(b"1");
+        peer.say();
+        peer.link.close(CloseMode::Withdraw);
+        assert_eq!(peer.say(), close(&[(0, 1)]));
+    });
+    two(&|peer| {
+        peer.takes(&close(&[]));
+        peer.link.close(CloseMode::Withdraw);
+        assert_eq!(peer.say(), close(&[(0, 1)]));
+    });
+    // [CLOSE-17] What CLOSE had promised, it takes back before DONE.
+    two(&|peer| {
+        peer.link.close(CloseMode::Drain);
+        assert_eq!(peer.say(), close(&[(0, 2)]));
+        peer.link.close(CloseMode::Withdraw);
+        assert_eq!(peer.say(), [withdrawing(&[(0, 2)]), skip(0, 2)].concat());
+        peer.takes(&[close(&[]), ack(0, 2)].concat());
+        let expected = closed(true, withdrawn.clone(), CloseReason::ALL_WELL);
+        assert_eq!(ends(peer), expected);
+    });
+    // [CLOSE-19] The receiver has what came, and no end of a stream behind it.
+    against_receiver(&receiver(), |peer| {
+        peer.takes(&message(0, 1, b"x"));
+        peer.takes(&withdrawing(&[(0, 1)]));
+        assert_eq!(peer.link.peer_closes(), Some(&withdrawn));
+        assert_eq!(peer.take(), Some((1, b"x".to_vec())));
+        let end = ends(peer);
+        assert_eq!(end, closed(false, CloseReason::ALL_WELL, withdrawn.clone()));
+        assert!(!end.ends_stream());
     });
 }
 

@@ -3,13 +3,15 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, EndReason, Event, Life, Loss, Output, PeerMisbehaved, Role,
-    SendError, SessionLoss, Verdict, VerdictKind,
+    ChannelConfig, CloseMode, CloseReason, Config, EndReason, Event, Life, Loss, Output,
+    PeerMisbehaved, Role, SendError, SessionLoss, Verdict, VerdictKind, close as codes,
 };
 
-use crate::common::bytes::{Entry, Greeting, ack, close, coded, done, first, message, skip};
+use crate::common::bytes::{
+    Entry, Greeting, ack, close, coded, done, first, message, skip, withdrawing,
+};
 use crate::common::pair::{ACCEPTOR, OPENER, Pair, lasting};
-use crate::common::peer::{MAIN, Peer, against_lasting};
+use crate::common::peer::{MAIN, Peer, against_lasting, closed};
 
 const BY_US: EndReason = EndReason::closed(true);
 const BY_PEER: EndReason = EndReason::closed(false);
@@ -48,12 +50,21 @@ fn counts(peer: &Peer) -> [u64; 3] {
 }
 
 /// The peer does its part of a close, and the connection ends.
+fn withdrawn() -> CloseReason {
+    CloseReason::new(codes::WITHDRAWN, "")
+}
+
 fn finishes(peer: &mut Peer) {
+    finishes_saying(peer, CloseReason::ALL_WELL);
+}
+
+fn finishes_saying(peer: &mut Peer, said: CloseReason) {
     peer.takes(&[close(&[]), done()].concat());
     peer.say();
     assert!(peer.ended, "{:?}", peer.link.life());
     peer.link.handle_eof(peer.now);
-    assert_eq!(peer.link.end_reason(), Some(&BY_US));
+    let expected = closed(true, said, CloseReason::ALL_WELL);
+    assert_eq!(peer.link.end_reason(), Some(&expected));
 }
 
 #[test]
@@ -180,9 +191,9 @@ fn a_close_while_offline_waits_for_the_next_connection() {
         };
         assert_eq!(peer.events(), [told]);
         let said = peer.resumes([0, 1, 0]);
-        assert_eq!(said, [close(&[(0, 2)]), message(0, 2, b"2")].concat());
+        assert_eq!(said, [withdrawing(&[(0, 2)]), message(0, 2, b"2")].concat());
         peer.takes(&ack(0, 2));
-        finishes(peer);
+        finishes_saying(peer, withdrawn());
         assert_eq!(counts(peer), [2, 0, 1]);
     });
     // A second thought, on the next connection.
@@ -195,8 +206,8 @@ fn a_close_while_offline_waits_for_the_next_connection() {
         peer.hear(&Greeting::resumed(&[entry]).bytes());
         // What the peer turns out not to have is not begun, and can be withdrawn too.
         peer.link.close(CloseMode::Withdraw);
-        assert_eq!(peer.say(), close(&[(0, 0)]));
-        finishes(peer);
+        assert_eq!(peer.say(), withdrawing(&[(0, 0)]));
+        finishes_saying(peer, withdrawn());
         assert_eq!(counts(peer), [0, 0, 3]);
     });
 }
@@ -304,8 +315,15 @@ fn either_end_may_close_while_offline_in_either_mode() {
                 }
                 let ours = closers.contains(&OPENER);
                 let theirs = closers.contains(&ACCEPTOR);
-                let by_us = |by_us| EndReason::closed(by_us);
-                assert_eq!(reasons(pair), [Some(&by_us(ours)), Some(&by_us(theirs))]);
+                let said = match ours && mode == CloseMode::Withdraw {
+                    true => withdrawn(),
+                    false => CloseReason::ALL_WELL,
+                };
+                let expected = [
+                    closed(ours, said.clone(), CloseReason::ALL_WELL),
+                    closed(theirs, CloseReason::ALL_WELL, said),
+                ];
+                assert_eq!(reasons(pair), expected.each_ref().map(Some));
                 let drains = ours && mode != CloseMode::Withdraw;
                 let taken = !theirs || mode == CloseMode::DrainBoth;
                 let (arrive, counts) = (

@@ -22,7 +22,7 @@ use own_loop::{LinkId, ListenerId};
 use self::handles::{Handle, LoopReceiver, LoopSender};
 use self::thread::Loop;
 use self::world::World;
-use crate::backend::{Backend, Link, Listener, ManualReceiver, Receiver, Sender};
+use crate::backend::{Backend, Link, Listener, ManualReceiver, Receiver, Sender, Standing};
 
 /// The endpoint in a loop of one's own.
 #[derive(Debug)]
@@ -152,6 +152,24 @@ impl Link for LoopLink {
     fn report(&self) -> Report {
         let id = self.0.id();
         self.0.thread().ask(move |world| world.report(id))
+    }
+    fn status(&self) -> Standing {
+        let id = self.0.id();
+        let thread = self.0.thread();
+        let link = thread.ask(move |world| world.link(id).status());
+        Standing {
+            link,
+            // The sockets are its caller's.
+            local: None,
+            remote: None,
+            peer: self.peer(),
+        }
+    }
+    fn connect_now(&self) -> bool {
+        let id = self.0.id();
+        self.0
+            .thread()
+            .ask(move |world| world.link_mut(id).connect_now())
     }
     fn end_reason(&self) -> Option<LinkError> {
         let id = self.0.id();

@@ -4,13 +4,13 @@ use std::thread;
 use std::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, Dialect, EndReason, Loss, Mode, SendError, Verdict,
-    VerdictCounts, VerdictKind,
+    ChannelConfig, CloseMode, CloseReason, Config, Dialect, EndReason, Loss, Mode, SendError,
+    Verdict, VerdictCounts, VerdictKind, close,
 };
 use countersign_driver::{LinkEvent, Report};
 
 use super::{both_ways, one, patience};
-use crate::backend::{Link, Receipt};
+use crate::backend::{Link, Receipt, Receiver};
 use crate::{Ends, Pair};
 
 fn send() -> Config {
@@ -165,8 +165,19 @@ fn send_until_refused(link: &dyn Link, channel: &str) -> u64 {
 }
 
 fn adds_up(report: &Report, accepted: u64) -> VerdictCounts {
-    assert!(report.is_orderly(), "{report}");
     let counts = report.verdicts();
+    let EndReason::Closed { ours, theirs, .. } = reason(report) else {
+        panic!("{report}");
+    };
+    // Only what was withdrawn is not well.
+    let withdrawn = CloseReason::new(close::WITHDRAWN, "");
+    for said in [&ours, &theirs] {
+        assert!(said.is_all_well() || *said == withdrawn, "{report}");
+    }
+    assert!(
+        ours.is_all_well() || counts[VerdictKind::Withdrawn] > 0,
+        "{report}"
+    );
     assert_eq!(counts.total(), accepted, "{report}");
     assert_eq!(counts[VerdictKind::Unknown], 0, "{report}");
     counts
@@ -178,6 +189,21 @@ fn delivered(report: &Report) -> u64 {
         .iter()
         .filter(|channel| channel.mode == Mode::Receive);
     receiving.map(|channel| channel.delivered).sum()
+}
+
+/// Whether another message has come, and not the end, of which the peer may say that it has withdrawn
+/// the rest.
+fn takes_more(receiver: &mut dyn Receiver) -> bool {
+    let error = match receiver.recv() {
+        Ok(message) => return message.is_some(),
+        Err(error) => error,
+    };
+    let end = error.link().expect("the end of the link").reason();
+    assert!(
+        matches!(end, EndReason::Closed { theirs, .. } if theirs.code == close::WITHDRAWN),
+        "{error}"
+    );
+    false
 }
 
 /// Closes a link that is busy in both directions, and adds up what both ends report.
@@ -194,11 +220,11 @@ fn busy(pair: &Pair, client_closes: Option<CloseMode>, server_closes: Option<Clo
     thread::scope(|scope| {
         let sent_up = scope.spawn(|| send_until_refused(&*client, "up"));
         let sent_down = scope.spawn(|| send_until_refused(&*server, "down"));
-        let drink = |mut receiver: Box<dyn crate::backend::Receiver>, link, mode| {
+        let drink = |mut receiver: Box<dyn Receiver>, link, mode| {
             let link: &dyn Link = link;
             move || {
                 let mut count = 0;
-                while receiver.recv().unwrap().is_some() {
+                while takes_more(&mut *receiver) {
                     count += 1;
                     if count == 100
                         && let Some(mode) = mode

@@ -17,6 +17,7 @@ pub mod security;
 pub mod servers;
 pub mod single;
 pub mod sizes;
+pub mod status;
 pub mod stream;
 pub mod verdicts;
 

@@ -3,13 +3,13 @@
 use std::thread;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, CloseReason, Config, Dialect, EndReason, Loss, SendError,
+    ChannelConfig, CloseMode, CloseReason, Config, Dialect, EndReason, Loss, SendError, Verdict,
     VerdictKind, close,
 };
 use countersign_driver::{LinkEvent, RecvError, Report};
 
 use super::{both_ways, one};
-use crate::backend::Link;
+use crate::backend::{Link, Receipt};
 use crate::{Ends, Pair};
 
 fn send() -> Config {
@@ -162,6 +162,45 @@ pub fn a_close_that_is_cut_off(pair: &Pair) {
     assert!(end.peer_closes().is_none_or(CloseReason::is_all_well));
 }
 
+/// An end closes without waiting for what it has not begun, and says nothing more: its receiver does not
+/// take the rest for the whole.
+pub fn withdrawn_is_not_all_well(pair: &Pair) {
+    let withdrawn = CloseReason::new(close::WITHDRAWN, "");
+    let receiving = one(ChannelConfig::receive("data").manual().window(1, 1 << 24));
+    for drains_first in [false, true] {
+        both_ways(pair, &send(), &receiving, |from, to| {
+            let mut receiver = to.manual_receiver("data").unwrap();
+            let sender = from.sender("data").unwrap();
+            let receipts = [sender.give("one"), sender.give("two")];
+            let delivery = receiver.take();
+            if drains_first {
+                from.start_close(CloseMode::Drain);
+                assert_eq!(to.event(), Some(LinkEvent::PeerClosing));
+                assert_eq!(to.peer_closes(), Some(CloseReason::ALL_WELL));
+            }
+            from.start_close(CloseMode::Withdraw);
+            let _ = delivery.handled();
+            assert_says(&receiver.recv().unwrap_err(), &withdrawn);
+            let [one, two] = receipts.map(|receipt| receipt.wait().kind());
+            assert_eq!((one, two), (VerdictKind::Handled, VerdictKind::Withdrawn));
+            let (ours, theirs) = (from.ended(), to.ended());
+            let well = CloseReason::ALL_WELL;
+            assert_eq!(reason(&ours), closed(true, withdrawn.clone(), well.clone()));
+            assert_eq!(reason(&theirs), closed(false, well, withdrawn.clone()));
+            assert!(!ours.is_orderly() && !theirs.is_orderly());
+        });
+    }
+    // With nothing to withdraw all is well.
+    both_ways(pair, &send(), &receive(), |from, to| {
+        let mut receiver = to.receiver("data").unwrap();
+        let receipt = from.sender("data").unwrap().give("message");
+        assert_eq!(receiver.take(), "message");
+        assert!(receipt.wait().is_handled());
+        assert!(from.close(CloseMode::Withdraw).is_orderly());
+        assert!(receiver.recv().unwrap().is_none());
+    });
+}
+
 /// A program that returns early, or panics, lets go of its handles: that is not 'all is well'.
 pub fn dropped_without_closing(pair: &Pair) {
     for turned in [false, true] {
@@ -246,6 +285,12 @@ fn assert_closing(why: SendError, accepted: u64) -> u64 {
     accepted
 }
 
+fn assert_breaks_off(error: &RecvError) {
+    let error = error.link().expect("the end of the link");
+    let lost = matches!(error.reason(), EndReason::Lost(Loss::PeerLeft));
+    assert!(lost && !error.is_orderly(), "{error}");
+}
+
 /// The tlsstream dialect has no words for a reason, so what is not well is no orderly end there.
 pub fn in_the_tlsstream_dialect(pair: &Pair) {
     let dialect = Dialect::TlsStream;
@@ -260,10 +305,30 @@ pub fn in_the_tlsstream_dialect(pair: &Pair) {
             reason(&report),
             closed(true, failed(), CloseReason::ALL_WELL)
         );
-        let error = receiver.recv().unwrap_err();
-        let error = error.link().expect("the end of the link");
-        let lost = matches!(error.reason(), EndReason::Lost(Loss::PeerLeft));
-        assert!(lost && !error.is_orderly(), "{error}");
+        assert_breaks_off(&receiver.recv().unwrap_err());
+    });
+    // What is withdrawn is not well either.
+    let narrow = one(ChannelConfig::receive("data").window(1, 1 << 24)).dialect(dialect);
+    both_ways(pair, &sending, &narrow, |from, to| {
+        let mut receiver = to.receiver("data").unwrap();
+        let sender = from.sender("data").unwrap();
+        // One at a time is under way, until it is taken.
+        let receipts = ["one", "two"].map(|message| sender.give(message));
+        from.start_close(CloseMode::Withdraw);
+        let error = loop {
+            match receiver.recv() {
+                Ok(message) => assert_eq!(message.as_deref(), Some(&b"one"[..])),
+                Err(error) => break error,
+            }
+        };
+        assert_breaks_off(&error);
+        let [_, two] = receipts.map(Receipt::wait);
+        assert_eq!(two, Verdict::Withdrawn);
+        let withdrawn = CloseReason::new(close::WITHDRAWN, "");
+        assert_eq!(
+            reason(&from.ended()),
+            closed(true, withdrawn, CloseReason::ALL_WELL)
+        );
     });
     // With nothing to complain of it is one.
     both_ways(pair, &sending, &receiving, |from, to| {

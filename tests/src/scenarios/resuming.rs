@@ -224,9 +224,21 @@ pub fn a_large_message_goes_on_where_it_was_cut(pair: &Pair) {
 }
 
 fn assert_closed(from: &dyn Link, to: &dyn Link) {
+    assert_closed_saying(&CloseReason::ALL_WELL, from, to);
+}
+
+fn assert_closed_saying(said: &CloseReason, from: &dyn Link, to: &dyn Link) {
     let reasons = [from, to].map(|link| link.ended().end.unwrap().reason().clone());
-    let closed = |by_us| EndReason::closed(by_us);
-    assert_eq!(reasons, [closed(true), closed(false)]);
+    let closed = |by_us, ours: &CloseReason, theirs: &CloseReason| EndReason::Closed {
+        by_us,
+        ours: ours.clone(),
+        theirs: theirs.clone(),
+    };
+    let well = CloseReason::ALL_WELL;
+    assert_eq!(
+        reasons,
+        [closed(true, said, &well), closed(false, &well, said)]
+    );
 }
 
 /// A close while there is no connection waits for the next one, and what was queued arrives.
@@ -262,7 +274,8 @@ pub fn a_close_waits_for_the_return(pair: &Pair) {
         from.start_close(CloseMode::Withdraw);
         assert_eq!(receipt.wait(), Verdict::Withdrawn);
         proxy.resume();
-        assert_closed(&*from, &*to);
+        let withdrawn = CloseReason::new(close::WITHDRAWN, "");
+        assert_closed_saying(&withdrawn, &*from, &*to);
     });
 }
 

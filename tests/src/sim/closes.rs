@@ -1,6 +1,6 @@
 //! What ends say when they close: what one end said is what the other heard, or nothing.
 
-use countersign_core::{CloseMode, CloseReason, EndReason, Life};
+use countersign_core::{CloseMode, CloseReason, EndReason, Life, Link, VerdictKind, close};
 
 use super::plan::Closes;
 use super::world::World;
@@ -9,8 +9,15 @@ use super::world::World;
 fn reason(code: u32) -> CloseReason {
     match code {
         0 => CloseReason::ALL_WELL,
+        close::WITHDRAWN => CloseReason::new(close::WITHDRAWN, ""),
         code => CloseReason::new(code, "because"),
     }
+}
+
+fn withdrawn(link: &Link) -> u64 {
+    let channels = link.report();
+    let counts = channels.iter().map(|channel| &channel.verdicts);
+    counts.map(|counts| counts[VerdictKind::Withdrawn]).sum()
 }
 
 impl World<'_> {
@@ -20,7 +27,11 @@ impl World<'_> {
         it.closing = true;
         it.said.push(how.code);
         it.link.handle_now(now);
+        let before = withdrawn(&it.link);
         it.link.close_with(how.mode, reason(how.code));
+        if withdrawn(&it.link) > before {
+            it.said.push(close::WITHDRAWN);
+        }
         if how.mode != CloseMode::DrainBoth {
             self.take_nothing(node);
         }
