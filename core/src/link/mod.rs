@@ -169,6 +169,8 @@ pub struct Link {
     peer: Option<PeerId>,
     /// How many connections there were, this one included.
     connection: u64,
+    /// When the last of them was open.
+    opened_at: Instant,
     /// By [`ChannelId`].
     halves: Vec<Half>,
     /// From a channel's number on the wire to its [`ChannelId`]; empty before the handshake.
@@ -250,6 +252,7 @@ impl Link {
             session: Session::default(),
             peer: None,
             connection: 0,
+            opened_at: Instant::default(),
             halves: config.channels.iter().map(half).collect(),
             wire: Vec::new(),
             decoder: Decoder::new(config.frame_limit),
