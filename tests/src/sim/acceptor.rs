@@ -34,6 +34,7 @@ impl World<'_> {
 
     fn take_over(&mut self, holder: usize, visitor: usize) -> bool {
         let now = self.local(visitor);
+        let must_end = self.must_end_for(holder, visitor);
         let Ok([link, other]) = self.nodes.get_disjoint_mut([holder, visitor]) else {
             return false;
         };
@@ -44,13 +45,19 @@ impl World<'_> {
                 return true;
             }
             TakeOver::SessionOver => {
-                self.say(|| format!("{} ends: its peer began anew", self.name(holder)));
-                self.summary.left_behind += 1;
+                self.end_for(holder, visitor);
                 self.touch(visitor, true);
                 self.touch(holder, false);
                 return true;
             }
-            TakeOver::NotMine => return false,
+            TakeOver::NotMine => {
+                if must_end {
+                    let name = self.name(holder);
+                    self.ledger
+                        .object(format!("{name} waits on, though its peer began anew"));
+                }
+                return false;
+            }
         }
         let Some(conn) = other.at.take() else {
             return false;
@@ -80,6 +87,7 @@ impl World<'_> {
         }
         if self.nodes[node].session != id {
             self.nodes[node].session = id;
+            self.nodes[node].began = self.now;
             self.sessions.add(id, peer, node);
             self.holders.insert(id, node);
             self.welcome(node);

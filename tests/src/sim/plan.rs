@@ -276,6 +276,10 @@ pub struct Plan {
     pub net: Net,
     /// How many peers the acceptor waits for.
     pub sessions: usize,
+    /// Which ends' links were declared to end with their session.
+    pub single: [bool; 2],
+    /// Whether an opener's application begins another link where one has ended so.
+    pub begins_anew: bool,
     /// One message in so many is rejected on `Manual` channels, none if zero.
     pub rejects: u64,
     /// How long an application holds a message on `Manual` channels, at most.
@@ -327,6 +331,8 @@ impl Plan {
                 piece: 65_536,
             },
             sessions: 16,
+            single: [false; 2],
+            begins_anew: true,
             rejects: 0,
             holds: 0,
             closers: [true, false],
@@ -347,6 +353,9 @@ impl Plan {
             .frame_limit(self.frame_limits[end])
             .patience(self.patience[end])
             .reconnect(self.reconnect);
+        if self.single[end] {
+            config = config.single_session();
+        }
         for at in 0..self.channels.len() {
             config = config.channel(self.channels[self.place(end, at)].declare(end));
         }
