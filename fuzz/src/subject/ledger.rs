@@ -62,7 +62,10 @@ impl Ledger {
     pub(super) fn take(&mut self, channel: ChannelId, number: Sequence, length: usize) {
         let over = self.over.is_some();
         let account = self.account(channel);
-        assert!(!over || account.left > 0, "of a session that is not its own");
+        assert!(
+            !over || account.left > 0,
+            "of a session that is not its own"
+        );
         account.left = account.left.saturating_sub(1);
         assert!(number > account.taken, "{number} after {}", account.taken);
         assert!(length <= LARGEST);
@@ -72,7 +75,10 @@ impl Ledger {
 
     /// The application was given the border between two sessions.
     pub(super) fn cross(&self) {
-        assert!(!self.single, "a border in a link that ends with its session");
+        assert!(
+            !self.single,
+            "a border in a link that ends with its session"
+        );
     }
 
     /// Whether the session of a link that ends with it is lost.
