@@ -138,6 +138,7 @@ fn seeds() {
         assert!(totals.verdicts.iter().all(|count| *count > 100));
         assert!(totals.resumes > 1000 && totals.lost_sessions > 1000);
         assert!(totals.stale > 1000 && totals.evicted > 100);
+        assert!(totals.left_behind > 10);
     }
 }
 

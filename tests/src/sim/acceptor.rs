@@ -21,6 +21,7 @@ impl World<'_> {
                 }
             }
         }
+        self.check_none_left_behind(visitor);
         let gone = match visit {
             Visit::Returns(named) => {
                 self.say(|| format!("{}: its session is not known", self.name(visitor)));
@@ -34,7 +35,6 @@ impl World<'_> {
 
     fn take_over(&mut self, holder: usize, visitor: usize) -> bool {
         let now = self.local(visitor);
-        let must_end = self.must_end_for(holder, visitor);
         let Ok([link, other]) = self.nodes.get_disjoint_mut([holder, visitor]) else {
             return false;
         };
@@ -50,14 +50,7 @@ impl World<'_> {
                 self.touch(holder, false);
                 return true;
             }
-            TakeOver::NotMine => {
-                if must_end {
-                    let name = self.name(holder);
-                    self.ledger
-                        .object(format!("{name} waits on, though its peer began anew"));
-                }
-                return false;
-            }
+            TakeOver::NotMine => return false,
         }
         let Some(conn) = other.at.take() else {
             return false;

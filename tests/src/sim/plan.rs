@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use countersign_certs::fixtures;
-use countersign_core::{ChannelConfig, CloseMode, Config, Patience, Reconnect};
+use countersign_core::{ChannelConfig, CloseMode, Config, Patience, Planted, Reconnect};
 use countersign_endpoint::{Identity, Pins, Security};
 
 use super::clock::Clock;
@@ -298,6 +298,8 @@ pub struct Plan {
     pub lasting: bool,
     /// What is done wrong on purpose.
     pub plant: Option<Plant>,
+    /// What every link does wrong on purpose.
+    pub mistake: Option<Planted>,
     /// Whether to tell everything that happens.
     pub trace: bool,
 }
@@ -342,6 +344,7 @@ impl Plan {
             crash: None,
             lasting: true,
             plant: None,
+            mistake: None,
             trace: false,
         }
     }

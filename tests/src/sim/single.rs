@@ -65,9 +65,28 @@ impl World<'_> {
 
     // The acceptor.
 
+    /// A visitor is a link of its own. Where its peer has left one behind, that had to end.
+    pub(super) fn check_none_left_behind(&mut self, visitor: usize) {
+        let pair = self.nodes[visitor].pair;
+        let waits = |at: &usize| {
+            let node = &self.nodes[*at];
+            let of_pair = node.pair == pair && node.end == ACCEPTOR && !node.crashed;
+            of_pair && node.away && node.link.life() == Life::Offline
+        };
+        let waiting: Vec<usize> = self.live.iter().copied().filter(waits).collect();
+        // Of several the one that has waited longest is asked, and no other.
+        if let [holder] = waiting[..]
+            && self.must_end_for(holder, visitor)
+        {
+            let name = self.name(holder);
+            self.ledger
+                .object(format!("{name} waits on, though its peer began anew"));
+        }
+    }
+
     /// Whether a link must end because the peer that it waits for is at a visitor, without the
     /// session. Where it may have said DONE, which can't be seen from here, it need not.
-    pub(super) fn must_end_for(&self, holder: usize, visitor: usize) -> bool {
+    fn must_end_for(&self, holder: usize, visitor: usize) -> bool {
         let (link, newcomer) = (&self.nodes[holder], &self.nodes[visitor]);
         let names_it = newcomer.link.visit() == Some(Visit::Returns(link.session));
         let open = !link.closing && link.link.peer_closes().is_none();

@@ -219,7 +219,10 @@ impl<'a> World<'a> {
             Some(capture) => Link::observed(&config, role, seed, capture.observer()),
             None => Link::new(&config, role, seed),
         };
-        let link = link.expect("a sound declaration");
+        let mut link = link.expect("a sound declaration");
+        if let Some(mistake) = self.plan.mistake {
+            link.plant(mistake);
+        }
         self.nodes.push(Node {
             link,
             pair,
