@@ -6,10 +6,11 @@ mod common;
 
 use std::io::{self, Write};
 
-use common::{MARKER, Pair, Sink, VIDEO, captured, configs, payload, records, visits};
+use common::{MARKER, Pair, Sink, VIDEO, captured, configs, payload, records, sessions, visits};
 use countersign_capture::{
-    Capture, Entry, Happened, MIN_LIMIT, Options, ReadError, Reader, ReplayError, replay,
+    Capture, Entry, Happened, MIN_LIMIT, Options, ReadError, Reader, ReplayError, Taken, replay,
 };
+use countersign_core::TakeOver;
 
 fn holds(bytes: &[u8], marker: &[u8]) -> bool {
     bytes.windows(marker.len()).any(|window| window == marker)
@@ -99,6 +100,40 @@ fn refused_evicted_and_revoked_links_play_back_too() {
             if why == "too-old")
     });
     assert!(too_old, "the opener hears that its session is gone");
+}
+
+#[test]
+fn sessions_that_are_lost_play_back_too() {
+    for cut in [1, usize::MAX] {
+        let sink = Sink::default();
+        let capture = Capture::to(sink.clone(), Options::new()).unwrap();
+        sessions(&capture, cut);
+        capture.finish().unwrap();
+        let bytes = sink.bytes();
+        assert!(replay(&bytes).unwrap().complete);
+        let records = records(&bytes);
+        let count = |is: fn(&Entry) -> bool| records.iter().filter(|one| is(&one.entry)).count();
+        // The link that goes on is given a border, and the two that end are not.
+        let borders = count(|entry| {
+            let Entry::Take { outcome, .. } = entry else {
+                return false;
+            };
+            matches!(outcome, Some(Taken::SessionBorder(_)))
+        });
+        assert_eq!(borders, 1);
+        let left_behind = count(|entry| {
+            let Entry::TakeOver { outcome, .. } = entry else {
+                return false;
+            };
+            *outcome == Some(TakeOver::SessionOver)
+        });
+        assert_eq!(left_behind, 1);
+        let over = count(|entry| {
+            matches!(entry, Entry::Event { outcome: Some(Some(Happened::Ended(end))) }
+                if end.name == "session-lost")
+        });
+        assert_eq!(over, 2);
+    }
 }
 
 #[test]

@@ -95,6 +95,22 @@ fn payloads_are_there_where_they_were_asked_for() {
 }
 
 #[test]
+fn sessions_that_are_over_are_shown() {
+    let file = kept("sessions.capture");
+    trace(&[&file, "--replay"]).expect(0, "");
+    let shown = trace(&[&file]).text();
+    for words in [
+        " . take commands outcome=session-border why=too-old",
+        " > CLOSE code=4294901761 again=yes ",
+        " < REFUSE code=7 ",
+        " outcome=SessionOver",
+        " event=ended why=session-lost ",
+    ] {
+        assert!(shown.contains(words), "no {words} in {shown}");
+    }
+}
+
+#[test]
 fn filters_leave_what_they_name() {
     let file = kept("visits.capture");
     let lines = |args: &[&str]| -> Vec<String> {
@@ -149,7 +165,13 @@ fn filters_that_nothing_can_pass_are_wrong() {
     trace(&[&file, "--from", "0s", "--to", "0s"]).expect(0, "");
     // Whatever is shown can be asked for.
     let mut kinds = BTreeSet::new();
-    for name in ["visits.capture", "tlsstream.capture", "demo.capture"] {
+    let kept_ones = [
+        "visits.capture",
+        "tlsstream.capture",
+        "demo.capture",
+        "sessions.capture",
+    ];
+    for name in kept_ones {
         let shown = trace(&[&kept(name), "--json"]).text();
         let kind = |line: &str| {
             line.split("\"kind\":\"")

@@ -495,7 +495,8 @@ impl Config {
     /// [`EndReason::SessionLost`](crate::EndReason::SessionLost), and tells the peer so. An acceptor
     /// ends when the peer that it waits for comes back without the session, and refuses it with
     /// [`refuse::SESSION_OVER`](crate::refuse::SESSION_OVER); a peer that has not proved its
-    /// identity can't bring that about. So a peer has one such link at a time with an acceptor: who
+    /// identity can't bring that about, and neither can a connection that was open before the
+    /// session began. So a peer has one such link at a time with an acceptor: who
     /// begins another while the first has no connection ends the first.
     #[must_use]
     pub fn single_session(mut self) -> Self {

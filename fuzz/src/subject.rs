@@ -7,7 +7,9 @@ mod listener;
 mod seen;
 
 use countersign_core::wire::{HEADER_LEN, MAX_GREETING};
-use countersign_core::{ChannelId, Dialect, Event, Instant, Life, Link, Loss, Output, Sequence};
+use countersign_core::{
+    ChannelId, Dialect, Event, Instant, Life, Link, Loss, Output, ReceiveError, Sequence,
+};
 
 pub(crate) use self::case::Case;
 use self::ledger::Ledger;
@@ -92,6 +94,8 @@ impl Subject {
     pub(crate) fn settle(&mut self, read: &mut dyn FnMut(&[u8])) {
         self.write(read);
         self.listen();
+        let comes_back = self.link.wants_connect();
+        assert!(!comes_back || !self.ledger.is_over(), "its session is over");
         for _ in 0..8 {
             match self.link.poll_deadline() {
                 Some(at) if at <= self.now => {
@@ -144,7 +148,7 @@ impl Subject {
             count += 1;
             assert!(count < 10_000, "events without end");
             assert!(!self.over, "{event:?} after the end");
-            self.ledger.hear(&event);
+            self.ledger.hear(&event, &self.link);
             self.seen.note(&event);
             if event == Event::Ended {
                 self.over = true;
@@ -165,8 +169,10 @@ impl Subject {
 
     pub(crate) fn take(&mut self, channel: ChannelId) {
         let waiting = self.link.waiting(channel);
-        let Ok(Some(message)) = self.link.take(channel) else {
-            return;
+        let message = match self.link.take(channel) {
+            Ok(Some(message)) => message,
+            Err(ReceiveError::SessionBorder(_)) => return self.ledger.cross(),
+            _ => return,
         };
         let (at, window) = (usize::from(channel.0), self.windows[usize::from(channel.0)]);
         self.taken[at] += message.payload.len();

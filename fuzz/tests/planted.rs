@@ -19,13 +19,16 @@ fn the_corpus_finds_mistakes_about_sessions() {
     // What is found panics, which is of no interest here.
     std::panic::set_hook(Box::new(|_| {}));
     // A HELLO that is held up until its opener is back on a newer connection (`FollowsLateHello`)
-    // does not come up here: the searches of `tests/tests/model.rs` and the simulation have it.
+    // does not come up here, nor does one from before the session that it ends
+    // (`EndsForLateHello`): the searches of `tests/tests/model.rs` have both.
     let mistakes = [
         Planted::NoFence,
         Planted::ReplayLast,
         Planted::NoReplay,
         Planted::SenderCountsAnew,
         Planted::ReceiverForgets,
+        Planted::NoBorder,
+        Planted::OutlivesSession,
     ];
     let is_missed = |mistake: &Planted| {
         let shows = |input: &Vec<u8>| catch_unwind(|| check_with(*mistake, input)).is_err();

@@ -21,7 +21,13 @@ fn check_recovery(case: &Case, summary: &Summary) {
         return;
     };
     let openers = summary.openers;
-    let most = if end == OPENER { 2 } else { 1 };
+    // One that has ended with its session, or was refused because the acceptor's has, begins anew.
+    let over = if case.single[OPENER] {
+        summary.lost_sessions
+    } else {
+        0
+    };
+    let most = if end == OPENER { 2 } else { 1 } + over + summary.left_behind;
     assert!(openers <= most, "{case}: {openers} links of the opener's");
     let lost = summary.lost_sessions;
     let most = if end == OPENER { 0 } else { 1 };
@@ -30,13 +36,16 @@ fn check_recovery(case: &Case, summary: &Summary) {
     assert!(closed, "{case}: nobody closes in order: {summary:?}");
 }
 
-/// Crashes at every step of every scenario; `cuts` come before.
-fn crash_everywhere(tls: bool, cuts: &[(usize, u64, Learn)], what: &str) {
+/// Crashes at every step of every scenario, as in `base`. Gives how many links of the acceptor's
+/// have ended because their peer began anew.
+fn crash_everywhere(base: &Case, what: &str) -> u64 {
     let (keys, begin) = (Keys::new(1), Instant::now());
-    let (mut runs, mut lost) = (0, 0);
+    let (mut runs, mut lost, mut left_behind) = (0, 0, 0);
     for scenario in scenarios::all() {
-        let mut case = Case::new(scenario.name, tls);
-        case.cuts = cuts.to_vec();
+        let mut case = Case {
+            scenario: scenario.name.to_owned(),
+            ..base.clone()
+        };
         for (end, told) in [
             (OPENER, false),
             (OPENER, true),
@@ -48,6 +57,7 @@ fn crash_everywhere(tls: bool, cuts: &[(usize, u64, Learn)], what: &str) {
                 let summary = expect(&case, &keys);
                 runs += 1;
                 lost += summary.lost_sessions;
+                left_behind += summary.left_behind;
                 if !summary.crashed {
                     assert!(step > 10, "{case}: a crash at every step");
                     break;
@@ -56,20 +66,49 @@ fn crash_everywhere(tls: bool, cuts: &[(usize, u64, Learn)], what: &str) {
         }
     }
     println!(
-        "{what}: {runs} runs, {lost} lost sessions, {:.1?}",
+        "{what}: {runs} runs, {lost} lost sessions, {left_behind} links left behind, {:.1?}",
         begin.elapsed()
     );
     assert!(lost > 0);
+    left_behind
+}
+
+/// In any scenario, with links that end with their session at these ends.
+fn every(tls: bool, single: [bool; 2]) -> Case {
+    Case {
+        single,
+        ..Case::new("", tls)
+    }
 }
 
 #[test]
 fn ends_of_plain_connections_at_every_step() {
-    crash_everywhere(false, &[], "crash, plain");
+    let left_behind = crash_everywhere(&every(false, [false; 2]), "crash, plain");
+    assert_eq!(left_behind, 0);
 }
 
 #[test]
 fn ends_of_tls_connections_at_every_step() {
-    crash_everywhere(true, &[], "crash, TLS");
+    let left_behind = crash_everywhere(&every(true, [false; 2]), "crash, TLS");
+    assert_eq!(left_behind, 0);
+}
+
+/// Links that end with their session, at one end or at both. Without identities nobody can end one
+/// at the acceptor.
+#[test]
+fn single_sessions_on_plain_connections_at_every_step() {
+    for single in [[true, false], [true; 2]] {
+        let what = "crash, plain, single session";
+        assert_eq!(crash_everywhere(&every(false, single), what), 0);
+    }
+}
+
+#[test]
+fn single_sessions_on_tls_connections_at_every_step() {
+    for single in [[false, true], [true; 2]] {
+        let what = "crash, TLS, single session";
+        assert!(crash_everywhere(&every(true, single), what) > 0);
+    }
 }
 
 /// The connection was cut before, or is while it comes back: the crash falls into all that a
@@ -83,8 +122,13 @@ fn ends_that_were_cut_at_every_step() {
             (OPENER, Learn::Opener),
             (ACCEPTOR, Learn::Nobody),
         ] {
-            let cuts = [(from, after, learn)];
-            crash_everywhere(false, &cuts, &format!("crash, plain, cut at {after}"));
+            let mut case = every(false, [false; 2]);
+            case.cuts = vec![(from, after, learn)];
+            crash_everywhere(&case, &format!("crash, plain, cut at {after}"));
+            if after == 130 {
+                case.single = [true; 2];
+                crash_everywhere(&case, "crash, plain, cut at 130, single session");
+            }
         }
     }
 }

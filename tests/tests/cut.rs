@@ -24,6 +24,7 @@ struct Count {
     what: &'static str,
     runs: u64,
     resumes: u64,
+    left_behind: u64,
     begin: Instant,
 }
 
@@ -33,6 +34,7 @@ impl Count {
             what,
             runs: 0,
             resumes: 0,
+            left_behind: 0,
             begin: Instant::now(),
         }
     }
@@ -40,6 +42,7 @@ impl Count {
     fn add(&mut self, summary: &Summary) {
         self.runs += 1;
         self.resumes += summary.resumes;
+        self.left_behind += summary.left_behind;
         assert_eq!(
             summary.lost_sessions, 0,
             "a cut is no reason to lose a session"
@@ -52,10 +55,11 @@ impl Count {
             what,
             runs,
             resumes,
+            left_behind,
             begin,
         } = self;
         println!(
-            "{what}: {runs} runs, {resumes} resumes, {:.1?}",
+            "{what}: {runs} runs, {resumes} resumes, {left_behind} links left behind, {:.1?}",
             begin.elapsed()
         );
         assert!(*runs > 0 && *resumes > 0);
@@ -63,17 +67,17 @@ impl Count {
 }
 
 /// Cuts a scenario's first connection behind every byte of both directions, until a run is no
-/// longer cut. Over TLS, the ways of learning of it take turns, and behind every byte of the
-/// greeting only `thinned` scenarios are not cut, since it is much the same for all.
-fn cut_everywhere(scenario: &str, tls: bool, thinned: bool, keys: &Keys, count: &mut Count) {
-    let mut case = Case::new(scenario, tls);
+/// longer cut. Over TLS, and where links end with their session, the ways of learning of it take
+/// turns, and behind every byte of the greeting only `thinned` scenarios are not cut, since it is
+/// much the same for all.
+fn cut_everywhere(mut case: Case, thinned: bool, keys: &Keys, count: &mut Count) {
+    let all = (!case.tls && case.single == [false; 2]) || tries_all();
     let uncut = expect(&case, keys);
     assert_eq!(uncut.written.len(), 1, "nothing goes wrong by itself");
     for from in ENDS {
         let mut after = 0;
         loop {
             let turn = usize::try_from(after).unwrap_or(0) % Learn::ALL.len();
-            let all = !tls || tries_all();
             let mut cut = false;
             for learn in if all {
                 &Learn::ALL[..]
@@ -101,9 +105,10 @@ fn plain_connections_behind_every_byte() {
     let keys = Keys::new(1);
     let mut count = Count::new("cut once, plain");
     for scenario in scenarios::all() {
-        cut_everywhere(scenario.name, false, false, &keys, &mut count);
+        cut_everywhere(Case::new(scenario.name, false), false, &keys, &mut count);
     }
     count.tell();
+    assert_eq!(count.left_behind, 0);
 }
 
 #[test]
@@ -111,13 +116,47 @@ fn tls_connections_behind_every_byte() {
     let keys = Keys::new(1);
     let mut count = Count::new("cut once, TLS");
     for (at, scenario) in scenarios::all().iter().enumerate() {
-        cut_everywhere(scenario.name, true, at > 0, &keys, &mut count);
+        cut_everywhere(Case::new(scenario.name, true), at > 0, &keys, &mut count);
     }
     count.tell();
+    assert_eq!(count.left_behind, 0);
+}
+
+fn single(scenario: &str, tls: bool) -> Case {
+    Case {
+        single: [true; 2],
+        ..Case::new(scenario, tls)
+    }
+}
+
+/// Links that end with their session go on as others do. Without identities nobody can end one.
+#[test]
+fn single_sessions_on_plain_connections_behind_every_byte() {
+    let keys = Keys::new(1);
+    let mut count = Count::new("cut once, plain, single session");
+    for scenario in scenarios::all() {
+        cut_everywhere(single(scenario.name, false), false, &keys, &mut count);
+    }
+    count.tell();
+    assert_eq!(count.left_behind, 0);
+}
+
+/// An opener that has not heard of its session when it loses its connection begins anew, which ends
+/// the link that waits for it; nothing else ends one.
+#[test]
+fn single_sessions_on_tls_connections_behind_every_byte() {
+    let keys = Keys::new(1);
+    let mut count = Count::new("cut once, TLS, single session");
+    let short = scenarios::all().into_iter().filter(|all| all.short);
+    for (at, scenario) in short.enumerate() {
+        cut_everywhere(single(scenario.name, true), at > 0, &keys, &mut count);
+    }
+    count.tell();
+    assert!(count.left_behind > 0);
 }
 
 /// The connection that resumes is cut too, behind every byte, and resumed again. Short scenarios
-/// only; the first cut is thinned.
+/// only; the first cut is thinned, and in every other run links end with their session.
 #[test]
 fn connections_that_resume_behind_every_byte() {
     let keys = Keys::new(1);
@@ -133,6 +172,7 @@ fn connections_that_resume_behind_every_byte() {
                 for second in ENDS {
                     for again in 0.. {
                         way += 1;
+                        case.single = [way % 2 == 0; 2];
                         let learn = |shift: usize| Learn::ALL[(way / 5 * shift + way) % 5];
                         case.cuts = vec![(first, after, learn(0)), (second, again, learn(1))];
                         let summary = expect(&case, &keys);

@@ -216,6 +216,51 @@ fn closes() {
     came_up(&found, &[VerdictKind::Handled, VerdictKind::Withdrawn]);
 }
 
+/// An opener that ends with its session, at whatever moment that is lost.
+#[test]
+fn single_sessions_of_openers() {
+    let world = Setup {
+        cuts: 1,
+        losses: 1,
+        single: [true, false],
+        ..Setup::new([up(1), down(2)])
+    };
+    let larger = Setup {
+        cuts: 2,
+        closes: 1,
+        ..world.clone()
+    };
+    let found = check("single_sessions_of_openers", &world, &larger);
+    assert!(found.seen.over > 0 && found.seen.lost > 0, "{found:?}");
+    let verdicts = [
+        VerdictKind::Handled,
+        VerdictKind::Rejected,
+        VerdictKind::Unknown,
+        VerdictKind::Withdrawn,
+    ];
+    came_up(&found, &verdicts);
+}
+
+/// An acceptor whose link ends with its session. A greeting may be held up while the opener gets
+/// its session with the next one.
+#[test]
+fn single_sessions_of_acceptors() {
+    let world = Setup {
+        cuts: 2,
+        single: [false, true],
+        ..Setup::new([up(1), down(1)])
+    };
+    let larger = Setup {
+        losses: 1,
+        closes: 1,
+        single: [true; 2],
+        ..world.clone()
+    };
+    let found = check("single_sessions_of_acceptors", &world, &larger);
+    assert!(found.seen.left_behind > 0, "{found:?}");
+    came_up(&found, &[VerdictKind::Handled, VerdictKind::Withdrawn]);
+}
+
 /// Plants a mistake in a world that is well without it, and checks that it is found, as what, and
 /// how soon.
 fn found_out(mistake: Planted, world: &Setup, breaks: &'static str, moves: usize) {
@@ -290,4 +335,25 @@ fn a_late_greeting_that_is_followed_is_found() {
         ..Setup::new([down(1)])
     };
     found_out(Planted::FollowsLateHello, &world, "no violation", 19);
+}
+
+#[test]
+fn a_session_that_is_outlived_is_found() {
+    let world = Setup {
+        losses: 1,
+        single: [true, false],
+        ..once_cut([up(1)])
+    };
+    found_out(Planted::OutlivesSession, &world, "one session", 12);
+}
+
+#[test]
+fn an_end_for_a_late_greeting_is_found() {
+    let world = Setup {
+        cuts: 2,
+        single: [false, true],
+        ..Setup::new([up(1)])
+    };
+    let breaks = "no session lost without cause";
+    found_out(Planted::EndsForLateHello, &world, breaks, 14);
 }

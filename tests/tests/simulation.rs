@@ -1,7 +1,8 @@
 //! Many links on bad networks, each run from one seed.
 //!
 //! `COUNTERSIGN_SEEDS=from..to` says which seeds are tried, `COUNTERSIGN_SEED=n` which one `replay`
-//! tells in full. One run in [`SECURED`] is over TLS.
+//! tells in full. One run in [`SECURED`] is over TLS, and one in [`SECURED_SINGLE`] where an acceptor's
+//! links end with their session.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -11,15 +12,22 @@ use std::time::Instant;
 
 use countersign_core::VerdictKind;
 use countersign_tests::sim::generate::{self, MOST_PAIRS};
-use countersign_tests::sim::plan::{Keys, Plan};
+use countersign_tests::sim::plan::{ACCEPTOR, Keys, Plan};
 use countersign_tests::sim::{Summary, run};
 
 /// A handshake of TLS costs more than many runs without.
 const SECURED: u64 = 100;
+/// Where an acceptor's links end with their session, which nobody can bring about who has not
+/// proved who it is.
+const SECURED_SINGLE: u64 = 10;
 
 fn plan(seed: u64, keys: &Keys) -> Plan {
-    let keys = seed.is_multiple_of(SECURED).then(|| keys.clone());
-    generate::plan(seed, keys)
+    let plain = generate::plan(seed, None);
+    let single = plain.single[ACCEPTOR] && seed.is_multiple_of(SECURED_SINGLE);
+    if single || seed.is_multiple_of(SECURED) {
+        return generate::plan(seed, Some(keys.clone()));
+    }
+    plain
 }
 
 /// What came out of many runs.
@@ -32,6 +40,7 @@ struct Totals {
     lost_sessions: u64,
     stale: u64,
     evicted: u64,
+    left_behind: u64,
     verdicts: [u64; 6],
     ends: BTreeMap<String, u64>,
 }
@@ -46,6 +55,7 @@ impl Totals {
             lost_sessions: summary.lost_sessions,
             stale: summary.stale,
             evicted: summary.evicted,
+            left_behind: summary.left_behind,
             verdicts: summary.verdicts,
             ends: summary.ends,
         });
@@ -59,6 +69,7 @@ impl Totals {
         self.lost_sessions += more.lost_sessions;
         self.stale += more.stale;
         self.evicted += more.evicted;
+        self.left_behind += more.left_behind;
         for (mine, more) in self.verdicts.iter_mut().zip(more.verdicts) {
             *mine += more;
         }
@@ -70,7 +81,7 @@ impl Totals {
     fn tell(&self, begin: Instant) {
         println!(
             "{} seeds in {:.1?}: {} steps, {} messages, {} resumes, {} lost sessions, {} arrivals \
-             on connections that were replaced, {} evictions",
+             on connections that were replaced, {} evictions, {} left behind",
             self.runs,
             begin.elapsed(),
             self.steps,
@@ -79,6 +90,7 @@ impl Totals {
             self.lost_sessions,
             self.stale,
             self.evicted,
+            self.left_behind,
         );
         for (kind, count) in VerdictKind::ALL.iter().zip(self.verdicts) {
             println!("  verdict {kind}: {count}");
@@ -126,6 +138,7 @@ fn seeds() {
         assert!(totals.verdicts.iter().all(|count| *count > 100));
         assert!(totals.resumes > 1000 && totals.lost_sessions > 1000);
         assert!(totals.stale > 1000 && totals.evicted > 100);
+        assert!(totals.left_behind > 10);
     }
 }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use countersign_capture::{Capture, Options, Reader, Record};
 use countersign_core::{
-    Bytes, ChannelConfig, ChannelId, CloseMode, CloseReason, Config, Dialect, Event, Instant, Life,
-    Link, Loss, Output, PeerId, Role, TakeOver,
+    Bytes, ChannelConfig, ChannelId, CloseMode, CloseReason, Config, Dialect, EndReason, Event,
+    Instant, Life, Link, Loss, Output, PeerId, ReceiveError, Role, TakeOver,
 };
 
 /// What stands in every payload, and nowhere else.
@@ -188,6 +188,79 @@ pub(crate) fn visits(capture: &Capture, cut: usize) {
     pair.settle();
     pair.ends[0].abandon(COMMANDS).unwrap();
     pair.close();
+}
+
+/// A link whose session is lost, and a border in what is taken of it; the same of an opener that ends
+/// with its session, and of an acceptor's link that does.
+pub(crate) fn sessions(capture: &Capture, cut: usize) {
+    let [opener, acceptor] = configs();
+    for opener in [opener.clone(), opener.clone().single_session()] {
+        let mut pair = begun(capture, &[opener, acceptor.clone()], cut);
+        pair.ends[1].evict(pair.now);
+        pair.settle();
+        let gone = pair.ends[1].gone_session();
+        pair.ends[1] = visitor(capture, &acceptor);
+        pair.connect();
+        pair.settle();
+        pair.ends[1].admit(pair.now, Some(&gone));
+        pair.ends[1].send(COMMANDS, payload(20), None).unwrap();
+        pair.settle();
+        // The message from before, and the border with what follows it where there is one.
+        let mut taken = 0;
+        loop {
+            match pair.ends[0].take(COMMANDS) {
+                Ok(None) => break,
+                Ok(Some(message)) => {
+                    taken += 1;
+                    let handled = pair.ends[0].handle(COMMANDS, message.sequence);
+                    assert_eq!(
+                        handled.is_err(),
+                        taken == 1,
+                        "the first is of the lost session"
+                    );
+                }
+                Err(border) => assert!(matches!(border, ReceiveError::SessionBorder(_))),
+            }
+        }
+        pair.settle();
+        pair.close();
+    }
+    let mut pair = begun(capture, &[opener.clone(), acceptor.single_session()], cut);
+    let config = pair.ends[1].config().clone();
+    let mut link = std::mem::replace(&mut pair.ends[1], visitor(capture, &config));
+    let anew = Link::observed(&opener, Role::Opener, [8; 16], capture.observer());
+    pair.ends[0] = anew.unwrap();
+    pair.connect();
+    pair.settle();
+    let took = link.take_over(pair.now, &mut pair.ends[1]);
+    assert_eq!(took, TakeOver::SessionOver);
+    while link.poll_event().is_some() {}
+    pair.settle();
+    let refused = pair.ends[0].end_reason();
+    assert!(
+        matches!(refused, Some(EndReason::Refused(_))),
+        "{refused:?}"
+    );
+}
+
+/// A link with messages both ways, which has lost its connection.
+fn begun(capture: &Capture, configs: &[Config; 2], cut: usize) -> Pair {
+    let mut pair = Pair::new(capture, configs);
+    pair.cut = cut;
+    pair.connect();
+    pair.settle();
+    pair.ends[0].send(VIDEO, payload(30), None).unwrap();
+    pair.ends[1].send(COMMANDS, payload(10), None).unwrap();
+    pair.settle();
+    pair.lose();
+    pair
+}
+
+fn visitor(capture: &Capture, config: &Config) -> Link {
+    let link = Link::observed(config, Role::Acceptor, [9; 16], capture.observer());
+    let mut link = link.unwrap();
+    link.ask_to_admit();
+    link
 }
 
 /// Two messages and a violation in the tlsstream dialect.

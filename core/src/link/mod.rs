@@ -178,6 +178,8 @@ pub struct Link {
     peer: Option<PeerId>,
     /// How many connections there were, this one included.
     connection: u64,
+    /// When the last of them was open.
+    opened_at: Instant,
     /// By [`ChannelId`].
     halves: Vec<Half>,
     /// From a channel's number on the wire to its [`ChannelId`]; empty before the handshake.
@@ -255,6 +257,7 @@ impl Link {
             session: Session::default(),
             peer: None,
             connection: 0,
+            opened_at: Instant::default(),
             halves: Half::of_all(config),
             wire: Vec::new(),
             decoder: Decoder::new(config.frame_limit),

@@ -3,7 +3,7 @@
 
 use alloc::borrow::ToOwned;
 
-use super::{Farewell, Half, Link, PeerId};
+use super::{Farewell, Half, Link};
 use crate::Sequence;
 use crate::close::{self, CloseReason};
 use crate::error::{EndReason, Loss, PeerMisbehaved, SessionLoss};
@@ -26,6 +26,8 @@ impl Link {
         #[cfg(feature = "planted")]
         let border = border.filter(|_| !self.errs_about_borders());
         let single = self.config.single_session;
+        #[cfg(feature = "planted")]
+        let single = single && !self.errs_about_the_end();
         for (at, half) in self.halves.iter_mut().enumerate() {
             match half {
                 Half::Send(half) => {
@@ -75,11 +77,17 @@ impl Link {
         self.config.single_session && self.has_session() && !self.closing.ever_done
     }
 
-    /// Whether the peer for which this link waits has come without its session. On a connection
-    /// without an identity anybody could say so.
-    pub(super) fn is_left_behind_by(&self, peer: Option<PeerId>) -> bool {
+    /// Whether the peer for which this link waits is at a visitor, and has come without its session.
+    /// On a connection without an identity anybody could say so. One that was open before the
+    /// session began is of an attempt that the peer may have given up since: its HELLO is late, and
+    /// says nothing of the session.
+    pub(super) fn is_left_behind_by(&self, visitor: &Self) -> bool {
         let waits = self.life == Life::Offline && self.ends_for_newcomers();
-        waits && peer.is_some() && peer == self.session_peer()
+        let peer = visitor.peer;
+        let is_late = visitor.opened_at < self.session.began;
+        #[cfg(feature = "planted")]
+        let is_late = is_late && !self.errs_about_newcomers();
+        waits && peer.is_some() && peer == self.session_peer() && !is_late
     }
 
     /// The peer for which this link waits is at a visitor, and has begun anew.

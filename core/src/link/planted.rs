@@ -22,6 +22,10 @@ pub enum Planted {
     NoBorder,
     /// An acceptor follows a HELLO whatever attempt it names.
     FollowsLateHello,
+    /// An opener that was declared to end with its session goes on with the next.
+    OutlivesSession,
+    /// An acceptor's link ends with its session for a HELLO from before that began.
+    EndsForLateHello,
 }
 
 impl Link {
@@ -39,6 +43,16 @@ impl Link {
     /// Whether a receiver is given no border.
     pub(super) fn errs_about_borders(&self) -> bool {
         self.planted == Some(Planted::NoBorder)
+    }
+
+    /// Whether the end of a session is taken for the next one's beginning.
+    pub(super) fn errs_about_the_end(&self) -> bool {
+        self.planted == Some(Planted::OutlivesSession)
+    }
+
+    /// Whether it makes no difference when a peer has connected that comes without the session.
+    pub(super) fn errs_about_newcomers(&self) -> bool {
+        self.planted == Some(Planted::EndsForLateHello)
     }
 
     /// A connection has begun.

@@ -34,6 +34,8 @@ pub(super) struct Session {
     pub(super) attempt: u32,
     /// Opener: HELLO has named the session.
     named: bool,
+    /// Acceptor: when the session began.
+    pub(super) began: Instant,
     /// Acceptor: whoever comes is put to the caller.
     asks: bool,
     /// Acceptor: what has come, until the caller has decided.
@@ -150,7 +152,7 @@ impl Link {
             Some(Waiting::Hello(hello)) if self.is_resumed_by(&hello.greeting(), visitor.peer) => {
                 hello
             }
-            Some(Waiting::Hello(_)) if self.is_left_behind_by(visitor.peer) => {
+            Some(Waiting::Hello(_)) if self.is_left_behind_by(visitor) => {
                 self.end_for(visitor);
                 return TakeOver::SessionOver;
             }
@@ -495,6 +497,9 @@ impl Link {
 
     /// Both ends are agreed on whom the session is held with, and about what.
     pub(super) fn hold_session(&mut self, id: SessionId, greeting: &Greeting<'_>) {
+        if self.role == Role::Acceptor {
+            self.session.began = self.now;
+        }
         self.session.id = id;
         self.session.peer = self.peer;
         self.session.policies = greeting.channels().map(|theirs| theirs.policy).collect();
@@ -511,6 +516,7 @@ impl Link {
     /// Forgets everything that belonged to one connection, for the next.
     pub(super) fn begin_connection(&mut self) {
         self.connection += 1;
+        self.opened_at = self.now;
         self.connected = true;
         self.read_ended = false;
         self.write_ended = false;

@@ -33,12 +33,18 @@ pub(crate) fn lasting_case() -> impl Strategy<Value = LastingCase> {
         prop_oneof![4 => Just(300_u64), 1 => 1..20_u64],
         any::<bool>(),
         prop::collection::vec(happens(), 0..250),
+        prop_oneof![2 => Just([false; 2]), 2 => any::<[bool; 2]>()],
+        any::<bool>(),
     )
-        .prop_map(|(pair, listens, retain, last_cut, happens)| LastingCase {
-            pair,
-            listens,
-            retain,
-            last_cut,
-            happens,
-        })
+        .prop_map(
+            |(pair, listens, retain, last_cut, happens, single, proven)| LastingCase {
+                pair,
+                listens,
+                retain,
+                last_cut,
+                single,
+                proven,
+                happens,
+            },
+        )
 }

@@ -44,6 +44,10 @@ pub(crate) struct LastingCase {
     pub(crate) retain: u64,
     /// There is another connection before the end in any case.
     pub(crate) last_cut: bool,
+    /// Which ends' links are declared to end with their session.
+    pub(crate) single: [bool; 2],
+    /// Each end has proved to the other who it is.
+    pub(crate) proven: bool,
     pub(crate) happens: Vec<Happens>,
 }
 
@@ -55,7 +59,18 @@ impl LastingCase {
         }
     }
 
+    /// Whether this end's link ends with its session. A single link of an acceptor that has lost its
+    /// peer would turn everybody away who can't prove to be that, until its time is over.
+    pub(crate) fn single(&self, end: usize) -> bool {
+        self.single[end] && (end == 0 || self.listens || self.proven)
+    }
+
     pub(crate) fn config(&self, end: usize) -> Config {
-        self.pair.config(end).patience(self.patience())
+        let config = self.pair.config(end).patience(self.patience());
+        if self.single(end) {
+            config.single_session()
+        } else {
+            config
+        }
     }
 }

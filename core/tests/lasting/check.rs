@@ -14,6 +14,8 @@ impl World<'_> {
     pub(super) fn check(&mut self) {
         for at in [OPENER, ACCEPTOR] {
             self.note(at);
+            let comes_back = self.ends[at].link.wants_connect();
+            assert!(!comes_back || self.ends[at].over.is_none(), "it is over");
             if !self.ends[at].link.wants_output() {
                 self.check_idle(at);
             }
@@ -67,7 +69,9 @@ impl World<'_> {
             if end.session != [0; 16] && !end.ever_done {
                 end.owes.insert("session lost");
             }
-            end.owes.insert("connected");
+            if end.over.is_none() {
+                end.owes.insert("connected");
+            }
         }
         if is_up {
             end.lost_at = None;
@@ -102,7 +106,7 @@ impl World<'_> {
         }
         let gone = self.ends[at].link.gone_session();
         let session = self.ends[at].session;
-        if at == ACCEPTOR && self.sessions.find(session, None).is_some() {
+        if at == ACCEPTOR && self.sessions.find(session, self.who()).is_some() {
             self.sessions.remove(gone);
             let settled = self.receivers.iter().map(Receiver::settled);
             self.gone.insert(session, settled.collect());
@@ -112,7 +116,9 @@ impl World<'_> {
 
     fn check_reason(&self, at: usize, reason: &EndReason) {
         let (end, patience) = (&self.ends[at], self.case.patience());
+        let with_session = self.ended_with_session(at, reason);
         let holds = match reason {
+            _ if with_session.is_some() => with_session == Some(true),
             EndReason::Closed {
                 by_us,
                 ours,

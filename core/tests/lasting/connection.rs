@@ -28,6 +28,8 @@ pub(super) struct Connection {
     pub(super) named: Option<SessionId>,
     /// What WELCOME must say.
     pub(super) outcome: u8,
+    /// REFUSE came in its place.
+    pub(super) is_refused: bool,
     /// Which of the sessions that there were goes on here.
     pub(super) session: usize,
     /// By channel: the incarnation of the sender and how many numbers it had used before.
@@ -48,6 +50,7 @@ impl Connection {
             is_silent: false,
             named: None,
             outcome: 0,
+            is_refused: false,
             session: 0,
             origins: vec![None; channels],
         }

@@ -5,5 +5,6 @@ mod check;
 mod connection;
 mod receiver;
 mod sender;
+mod single;
 mod wire;
 pub(crate) mod world;

@@ -67,6 +67,8 @@ pub(crate) struct Receiver {
     /// Which session the last message that was taken was of, and how many borders were since.
     last_session: Option<usize>,
     borders: usize,
+    /// How many sessions are over.
+    over: usize,
     pub(crate) delivered: u64,
     /// Arrivals that the application has not been told of.
     unread: bool,
@@ -97,6 +99,7 @@ impl Receiver {
             abandoned: false,
             last_session: None,
             borders: 0,
+            over: 0,
             delivered: 0,
             unread: false,
             heard: None,
@@ -210,9 +213,16 @@ impl Receiver {
             self.left.push_back(Left::Border(why));
             self.unread = true;
         }
+        self.over += 1;
         self.base += self.received;
         self.received = 0;
         self.partial = 0;
+    }
+
+    /// The session is over, and nothing of another is to be seen.
+    pub(crate) fn end_stream(&mut self) {
+        self.start_over(None);
+        self.abandoned = true;
     }
 
     // The application.
@@ -268,9 +278,10 @@ impl Receiver {
     pub(crate) fn check_place(&mut self, session: usize) {
         let borders = core::mem::take(&mut self.borders);
         if let Some(last) = self.last_session.replace(session) {
-            // Where nothing came between, one border stands for several; each counts if taken.
-            let most = session.checked_sub(last).expect("sessions in order");
-            let least = most.min(1);
+            // Where nothing came between, one border stands for several; each counts if taken. There
+            // may be more sessions than greetings that told of one.
+            let later = session.checked_sub(last).expect("sessions in order");
+            let (least, most) = (later.min(1), self.over * later.min(1));
             let holds = (least..=most).contains(&borders);
             assert!(holds, "{borders} borders from session {last} to {session}");
         }

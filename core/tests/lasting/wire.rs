@@ -78,10 +78,10 @@ impl World<'_> {
     }
 
     fn secure(&mut self, connection: usize) {
-        let now = self.now;
+        let (now, who) = (self.now, self.who());
         for end in &mut self.ends {
             if end.connection == Some(connection) && end.link.life() == Life::Securing {
-                end.link.handle_secured(now, None).expect("securing");
+                end.link.handle_secured(now, who).expect("securing");
                 end.is_secured = true;
                 end.heard = now;
             }
@@ -90,7 +90,7 @@ impl World<'_> {
             && *at == connection
             && link.life() == Life::Securing
         {
-            link.handle_secured(now, None).expect("securing");
+            link.handle_secured(now, who).expect("securing");
             *is_secured = true;
         }
     }
@@ -223,25 +223,30 @@ impl World<'_> {
         let Some(visit) = visitor.visit() else {
             panic!("it waits: {:?}", visitor.end_reason());
         };
-        let Visit::Returns(named) = visit else {
-            visitor.admit(now, None);
-            assert_eq!(visitor.life(), Life::Open, "{:?}", visitor.end_reason());
-            return self.adopt(visitor, connection, hello, 0);
-        };
-        assert_eq!(named, id(&hello.session));
-        let held = self.sessions.find(named, None).is_some();
-        let end = &mut self.ends[ACCEPTOR];
-        let over = matches!(end.link.life(), Life::Finishing | Life::Ended);
-        assert_eq!(held, end.session == named && !end.is_over);
-        let takes = end.link.take_over(now, &mut visitor) == TakeOver::Done;
-        assert_eq!(takes, held && !over, "{:?}", end.link.life());
-        if !takes {
-            let known = self.sessions.gone(named, None);
-            let outcome = if known.is_some() { 3 } else { 2 };
-            visitor.admit(now, known);
-            return self.adopt(visitor, connection, hello, outcome);
+        match self.try_link(&mut visitor, visit, hello) {
+            TakeOver::Done => {}
+            TakeOver::SessionOver => {
+                self.end_anew();
+                self.note(ACCEPTOR);
+                return self.send_away(visitor, connection);
+            }
+            _ => {
+                let gone = match visit {
+                    Visit::Returns(named) => self.sessions.gone(named, self.who()),
+                    Visit::New => None,
+                };
+                let outcome = match (visit, gone) {
+                    (Visit::New, _) => 0,
+                    (_, None) => 2,
+                    (_, Some(_)) => 3,
+                };
+                visitor.admit(now, gone);
+                assert_eq!(visitor.life(), Life::Open, "{:?}", visitor.end_reason());
+                return self.adopt(visitor, connection, hello, outcome);
+            }
         }
         assert_eq!(visitor.end_reason(), Some(&EndReason::TakenOver));
+        let end = &mut self.ends[ACCEPTOR];
         let old = end.connection.replace(connection);
         (end.is_secured, end.heard) = (true, now);
         if let Some(old) = old {
@@ -249,6 +254,35 @@ impl World<'_> {
         }
         self.resume(ACCEPTOR, connection, hello);
         self.note(ACCEPTOR);
+    }
+
+    /// Whether the acceptor's link goes on with a visitor's connection, or ends for it.
+    fn try_link(&mut self, visitor: &mut Link, visit: Visit, hello: &Greeted) -> TakeOver {
+        let (now, who) = (self.now, self.who());
+        let session = id(&hello.session);
+        let named = match visit {
+            Visit::Returns(named) => Some(named),
+            Visit::New => None,
+        };
+        assert_eq!(named.unwrap_or_default(), session);
+        let held = named.is_some_and(|named| self.sessions.find(named, who).is_some());
+        let ends = !held && self.ends_for_newcomers();
+        let is_candidate = self.sessions.candidates(visit, who).next().is_some();
+        let end = &mut self.ends[ACCEPTOR];
+        assert_eq!(held, named == Some(end.session) && !end.is_over);
+        let over = matches!(end.link.life(), Life::Finishing | Life::Ended);
+        let took = if is_candidate || named.is_some() {
+            end.link.take_over(now, visitor)
+        } else {
+            TakeOver::NotMine
+        };
+        let expected = match (held && !over, ends) {
+            (true, _) => TakeOver::Done,
+            (_, true) => TakeOver::SessionOver,
+            _ => TakeOver::NotMine,
+        };
+        assert_eq!(took, expected, "{:?}", end.link.life());
+        took
     }
 
     /// A visitor with a session of its own is the acceptor's link from here on.
@@ -263,7 +297,7 @@ impl World<'_> {
         self.connections[connection].outcome = outcome;
         self.begin_session(ACCEPTOR, hello);
         let session = self.ends[ACCEPTOR].link.session();
-        self.sessions.add(session, None, ());
+        self.sessions.add(session, self.who(), ());
         self.note(ACCEPTOR);
     }
 
@@ -364,6 +398,9 @@ impl World<'_> {
         if own == id(&hello.session) && own != [0; 16] {
             return self.resume(ACCEPTOR, connection, hello);
         }
+        if self.ends_for_newcomers() {
+            return self.end_anew();
+        }
         if own != [0; 16] {
             for channel in self.sending(ACCEPTOR) {
                 self.sender(channel).lose(None);
@@ -376,9 +413,15 @@ impl World<'_> {
     }
 
     fn lose_session(&mut self, at: usize, why: SessionLoss) {
-        let border = (!self.ends[at].ever_done).then_some(why);
+        let ends = at == OPENER && self.ends_with_session(why);
+        let is_closed = self.ends[at].ever_done;
         for channel in self.receiving(at) {
-            self.receivers[channel].start_over(border);
+            // Of a session that is closed as it begins nothing is taken.
+            if ends || is_closed {
+                self.receivers[channel].end_stream();
+            } else {
+                self.receivers[channel].start_over(Some(why));
+            }
         }
         self.ends[at].named = None;
     }
@@ -429,7 +472,11 @@ impl World<'_> {
     fn check_written(&mut self, at: usize, connection: usize, seen: &Seen) {
         let now = self.now;
         match seen {
-            Seen::Complaint => panic!("an honest end complains: {:?}", self.reason(at)),
+            Seen::Complaint => {
+                let refuses = at == ACCEPTOR && self.ends[at].over.is_some();
+                assert!(refuses, "an honest end complains: {:?}", self.reason(at));
+                self.connections[connection].is_refused = true;
+            }
             Seen::Data { channel, .. } => {
                 assert_eq!(self.sends(*channel), at);
                 let incarnation = self.senders[*channel].len() - 1;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_core::{
     ChannelId, CloseMode, CloseReason, Event, Instant, Life, Link, Loss, Output, ReceiveError,
-    Rejection, Role, SendError, SessionId, Sessions, Verdict, close,
+    Rejection, Role, SendError, SessionId, SessionLoss, Sessions, Verdict, close,
 };
 
 use super::case::{Happens, LastingCase};
@@ -46,6 +46,8 @@ pub(super) struct End {
     pub(super) named: Option<Vec<(usize, u64)>>,
     /// When the connection was lost without which it is.
     pub(super) lost_at: Option<Instant>,
+    /// It ends with its session, and that is lost.
+    pub(super) over: Option<SessionLoss>,
     /// The caller has let go of it, or evicted it.
     pub(super) was_dropped: bool,
     /// What it was when it was last looked at.
@@ -76,6 +78,7 @@ impl End {
             heard_said: CloseReason::ALL_WELL,
             named: None,
             lost_at: None,
+            over: None,
             was_dropped: false,
             was_up: false,
             session: [0; 16],

@@ -362,6 +362,40 @@ fn nobody_but_its_peer_ends_a_link() {
 }
 
 #[test]
+fn a_hello_from_before_the_session_ends_nothing() {
+    // [SINGLE-4] The peer gave this connection up and has got the session on the next one, before
+    // what it had said on this one arrives. It has come back to the session since, or may yet.
+    for hello in [
+        Greeting::hello(&entries()),
+        Greeting::naming([5; 16], &entries()),
+    ] {
+        let connected = |at: Instant| {
+            let mut link = Link::new(&both(), Role::Acceptor, [3; 16]).expect("fits");
+            link.ask_to_admit();
+            link.handle_opened(at).expect("offline");
+            link.handle_secured(at, ALICE).expect("securing");
+            link
+        };
+        let after = |micros: u64| NOW + Duration::from_micros(micros);
+        let mut late = connected(NOW);
+        let mut link = connected(after(1));
+        link.handle_input(after(2), &Greeting::hello(&entries()).bytes());
+        link.admit(after(2), None);
+        said(&mut link);
+        link.handle_lost(after(3), Loss::Transport);
+        late.handle_input(after(4), &hello.bytes());
+        assert_eq!(link.take_over(after(4), &mut late), TakeOver::NotMine);
+        assert_eq!((link.life(), link.end_reason()), (Life::Offline, None));
+        late.admit(after(4), None);
+        assert_eq!(late.life(), Life::Open);
+        // Who has connected since does end it.
+        let mut anew = connected(after(5));
+        anew.handle_input(after(6), &hello.bytes());
+        assert_eq!(link.take_over(after(6), &mut anew), TakeOver::SessionOver);
+    }
+}
+
+#[test]
 fn a_link_that_misses_only_the_farewell_is_not_ended() {
     // [SINGLE-3] [RECLOSE-7]
     let mut link = arrived(&both(), 3, ALICE, &Greeting::hello(&entries()));

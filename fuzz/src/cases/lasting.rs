@@ -43,9 +43,23 @@ pub fn check_with(mistake: countersign_core::Planted, input: &[u8]) {
 
 fn lasting_case(input: &[u8]) -> LastingCase {
     let mut draw = Draw::new(input);
+    let pair = case(&mut draw, Dialect::Countersign);
+    // What chose between seven in ten and the rest had more to say: inputs keep their meaning, but
+    // for the few that say so.
+    let how = draw.choice();
+    let (single, proven) = match how / 10 {
+        20 => ([true, false], false),
+        21 => ([true, false], true),
+        22 => ([false, true], true),
+        23 => ([true; 2], true),
+        24 => ([true; 2], false),
+        _ => ([false; 2], false),
+    };
     let mut case = LastingCase {
-        pair: case(&mut draw, Dialect::Countersign),
-        listens: draw.size(0, 9) < 7,
+        pair,
+        listens: how % 10 < 7,
+        single,
+        proven,
         retain: draw.one_of([(300, 300), (300, 300), (1, 19)]) as u64,
         last_cut: draw.flag(),
         happens: Vec::new(),

@@ -47,6 +47,10 @@ impl Case {
             .dialect(dialect)
             .frame_limit([1024, 512, 16_384][usize::from(how >> 5) % 3])
             .patience(patience(input)?);
+        // The upper bits of the count are of no other use.
+        if count >= 192 {
+            config = config.single_session();
+        }
         let count = match dialect {
             Dialect::Countersign => count % 4 + 1,
             Dialect::TlsStream => 1,

@@ -1,12 +1,22 @@
 //! What an application has a right to: one verdict for each message, and each message once.
 
-use countersign_core::{ChannelId, Config, EndReason, Event, Link, Mode, Sequence, Verdict};
+use countersign_core::{
+    ChannelId, Config, Dialect, EndReason, Event, Link, Mode, Sequence, SessionLoss, Verdict,
+};
 
 use super::case::LARGEST;
 
 /// The books of all channels.
 #[derive(Debug)]
-pub(super) struct Ledger(Vec<Account>);
+pub(super) struct Ledger {
+    accounts: Vec<Account>,
+    /// The link ends with its session.
+    single: bool,
+    /// In the tlsstream dialect, with its connection.
+    stream: bool,
+    /// It does so, and why.
+    over: Option<SessionLoss>,
+}
 
 #[derive(Debug, Default)]
 struct Account {
@@ -17,6 +27,8 @@ struct Account {
     /// The number that was taken last.
     taken: Sequence,
     count: u64,
+    /// How many messages were left when the session of a link that ends with it was lost.
+    left: usize,
     /// How many messages of the session have got `Unknown`.
     unknown: u64,
 }
@@ -29,11 +41,16 @@ fn place(number: Sequence) -> usize {
 impl Ledger {
     pub(super) fn new(config: &Config) -> Self {
         let accounts = config.channels().iter().map(|_| Account::default());
-        Self(accounts.collect())
+        Self {
+            accounts: accounts.collect(),
+            single: config.is_single_session(),
+            stream: config.wire_dialect() == Dialect::TlsStream,
+            over: None,
+        }
     }
 
     fn account(&mut self, channel: ChannelId) -> &mut Account {
-        &mut self.0[usize::from(channel.0)]
+        &mut self.accounts[usize::from(channel.0)]
     }
 
     pub(super) fn accept(&mut self, channel: ChannelId, number: Sequence) {
@@ -43,14 +60,56 @@ impl Ledger {
     }
 
     pub(super) fn take(&mut self, channel: ChannelId, number: Sequence, length: usize) {
+        let over = self.over.is_some();
         let account = self.account(channel);
+        assert!(
+            !over || account.left > 0,
+            "of a session that is not its own"
+        );
+        account.left = account.left.saturating_sub(1);
         assert!(number > account.taken, "{number} after {}", account.taken);
         assert!(length <= LARGEST);
         account.taken = number;
         account.count += 1;
     }
 
-    pub(super) fn hear(&mut self, event: &Event) {
+    /// The application was given the border between two sessions.
+    pub(super) fn cross(&self) {
+        assert!(
+            !self.single,
+            "a border in a link that ends with its session"
+        );
+    }
+
+    /// Whether the session of a link that ends with it is lost.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.is_some()
+    }
+
+    /// What a link tells that ends with its session.
+    fn hear_single(&mut self, event: &Event, link: &Link) {
+        let goes_on = matches!(
+            event,
+            Event::Connected | Event::Resumed | Event::Lost(_) | Event::PeerClosing
+        );
+        assert!(!goes_on || !self.is_over(), "{event:?} after its session");
+        if self.stream {
+            let survives = matches!(event, Event::Lost(_) | Event::SessionLost(_));
+            assert!(!survives, "{event:?}, and it goes on");
+        }
+        if let Event::SessionLost(why) = event {
+            assert!(!self.is_over(), "a second session");
+            self.over = Some(*why);
+            for (number, account) in (0..).zip(&mut self.accounts) {
+                account.left = link.waiting(ChannelId(number));
+            }
+        }
+    }
+
+    pub(super) fn hear(&mut self, event: &Event, link: &Link) {
+        if self.single {
+            self.hear_single(event, link);
+        }
         match event {
             Event::Handled {
                 channel,
@@ -74,14 +133,22 @@ impl Ledger {
                 *settled = true;
                 self.account(*channel).unknown += u64::from(*verdict == Verdict::Unknown);
             }
-            Event::SessionLost(_) => self.0.iter_mut().for_each(|account| account.unknown = 0),
+            Event::SessionLost(_) => {
+                let accounts = self.accounts.iter_mut();
+                accounts.for_each(|account| account.unknown = 0);
+            }
             _ => {}
         }
     }
 
     /// The end was told: nothing is left open.
     pub(super) fn end(&self, link: &Link) {
-        for (account, report) in self.0.iter().zip(link.report()) {
+        let with_session = match link.end_reason() {
+            Some(EndReason::SessionLost(why)) => Some(*why),
+            _ => None,
+        };
+        assert_eq!(with_session, self.over, "{:?}", link.end_reason());
+        for (account, report) in self.accounts.iter().zip(link.report()) {
             let open = account.settled.iter().position(|settled| !settled);
             assert_eq!(open, None, "a message without a verdict");
             let closed = link.end_reason().is_some_and(EndReason::is_closed);

@@ -1,8 +1,6 @@
 //! What the applications have seen, and whether it is what they were promised.
 
-use countersign_core::{
-    CloseReason, EndReason, Event, Link, Message, Sequence, SessionId, VerdictKind,
-};
+use countersign_core::{Event, Message, Sequence, SessionId, VerdictKind};
 
 use super::{End, Setup};
 
@@ -27,6 +25,9 @@ pub enum Property {
     TrueClose,
     /// A session is lost only where the acceptor has lost it, and ends only where it is closed.
     SessionKept,
+    /// A link that ends with its session is given nothing of another, tells nothing of it, does
+    /// not come back, and tells its peer.
+    OneSession,
     /// A link that has something to write says so.
     NoStall,
     /// Where nothing more happens by itself, every receipt has its verdict, and the link is up, or closed
@@ -92,6 +93,13 @@ pub(super) struct Account {
     /// Of those, how many were of a link that the acceptor has lost.
     pub(super) closes_void: u8,
     pub(super) expired: bool,
+    /// The opener's session, or the first one.
+    pub(super) first: Option<SessionId>,
+    /// The opener's link was declared to end with its session, and that is over; or it was refused
+    /// because the acceptor's was.
+    pub(super) over: bool,
+    /// Links of the acceptor that have ended because their peer began anew.
+    pub(super) left_behind: u8,
 }
 
 /// Where an event comes from.
@@ -101,6 +109,8 @@ pub(super) struct Source {
     pub(super) slot: u8,
     /// No opener will ever come back to this link.
     pub(super) ghost: bool,
+    /// It was refused because the acceptor's link has ended with its session.
+    pub(super) turned_away: bool,
 }
 
 impl Account {
@@ -162,6 +172,8 @@ impl Account {
         };
         let borders = core::mem::take(&mut place.borders);
         let earlier = place.session.replace(receipt.session);
+        let foreign = self.first != Some(receipt.session);
+        let foreign = foreign && setup.single[0] && lane.from == End::Acceptor;
         // An acceptor's link has one session. At the opener one border stands for sessions in
         // which nothing came, where it was not taken meanwhile.
         let parted = match lane.from {
@@ -174,6 +186,8 @@ impl Account {
         };
         if again {
             self.accuse(Property::AtMostOnce);
+        } else if foreign {
+            self.accuse(Property::OneSession);
         } else if !parted {
             self.accuse(Property::Border);
         } else if overtaken {
@@ -184,8 +198,12 @@ impl Account {
     }
 
     /// The receiving application was given a border.
-    pub(super) fn cross(&mut self, lane: u8) {
+    pub(super) fn cross(&mut self, setup: &Setup, lane: u8) {
         self.places[usize::from(lane)].borders += 1;
+        let receiver = setup.lanes[usize::from(lane)].from.other();
+        if setup.single[receiver.at()] {
+            self.accuse(Property::OneSession);
+        }
     }
 
     /// A link has something to tell its application.
@@ -206,6 +224,12 @@ impl Account {
                 sequence,
                 ref verdict,
             } => self.judge(setup, source, channel.0, sequence, verdict.kind()),
+            Event::SessionLost(_) if source.end == End::Acceptor => {
+                self.left_behind += 1;
+                if !setup.single[1] || !source.ghost {
+                    self.accuse(Property::SessionKept);
+                }
+            }
             Event::SessionLost(_) if self.sessions_lost == 0 => self.accuse(Property::SessionKept),
             _ => {}
         }
@@ -243,10 +267,14 @@ impl Account {
             VerdictKind::Handled => receipt.fate == Fate::Handled,
             // A session in place of one in which everything was said is closed as it begins, and
             // nothing of it is taken.
-            VerdictKind::Rejected => receipt.fate == Fate::Rejected || (self.closes > 0 && unseen),
+            VerdictKind::Rejected => {
+                receipt.fate == Fate::Rejected || ((self.closes > 0 || self.over) && unseen)
+            }
             VerdictKind::Superseded => settings.latest && newer && unseen,
             VerdictKind::Expired => settings.expires && (self.expired || source.ghost) && unseen,
-            VerdictKind::Withdrawn => (lost || self.closes > 0) && unseen,
+            VerdictKind::Withdrawn => {
+                (lost || self.closes > 0 || self.over || source.turned_away) && unseen
+            }
             VerdictKind::Unknown => lost,
         };
         if !caused {
@@ -291,38 +319,4 @@ impl Account {
         let held = receipts.filter(|(_, receipt)| matches!(receipt.fate, Fate::InHand(..)));
         held.map(|(which, _)| which)
     }
-}
-
-/// What an end says when it closes.
-pub(super) fn said_by(end: End) -> CloseReason {
-    match end {
-        End::Opener => CloseReason::new(1, ""),
-        End::Acceptor => CloseReason::new(2, "").again(),
-    }
-}
-
-/// Whether a link at this end that was closed knows what nobody said, at either end.
-pub(super) fn is_deceived(link: &Link, end: End) -> bool {
-    let Some(EndReason::Closed { ours, theirs, .. }) = link.end_reason() else {
-        return false;
-    };
-    let other = match end {
-        End::Opener => End::Acceptor,
-        End::Acceptor => End::Opener,
-    };
-    let honest = |said: &CloseReason, by| said.is_all_well() || *said == said_by(by);
-    !honest(ours, end) || !honest(theirs, other)
-}
-
-/// Whether an ended link has blamed its peer, or was blamed.
-pub(super) fn is_accused(link: &Link) -> bool {
-    matches!(
-        link.end_reason(),
-        Some(
-            EndReason::Peer(_)
-                | EndReason::AccusedByPeer { .. }
-                | EndReason::Incompatible(_)
-                | EndReason::Refused { .. }
-        )
-    )
 }

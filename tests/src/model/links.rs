@@ -2,14 +2,19 @@
 
 use countersign_core::{EndReason, Event, Life, Loss, Output, TakeOver, Visit};
 
-use super::account::{Property, Source, is_accused, is_deceived};
+use super::account::{Property, Source};
+use super::ends::is_turned_away;
 use super::world::{Chunk, Tip, World};
 use super::{End, Setup, WHO};
 
 fn part_lost(world: &World, slot: u8) -> bool {
     let part = world.part(End::Acceptor, slot);
     let reason = part.and_then(|part| part.link().end_reason());
-    matches!(reason, Some(EndReason::Lost(loss)) if *loss != Loss::Abandoned)
+    match reason {
+        Some(EndReason::Lost(loss)) => *loss != Loss::Abandoned,
+        Some(EndReason::SessionLost(_)) => true,
+        _ => false,
+    }
 }
 
 impl World {
@@ -56,8 +61,8 @@ impl World {
     }
 
     fn pass_events(&mut self, setup: &Setup, end: End, slot: u8) {
-        let ghost = end == End::Acceptor && self.is_ghost(slot);
-        let source = Source { end, slot, ghost };
+        let ghost =
+            end == End::Acceptor && (self.is_ghost(slot) || self.is_left_behind(setup, slot));
         let mut events = Vec::new();
         self.with(end, slot, |link| {
             while let Some(event) = link.poll_event() {
@@ -71,15 +76,18 @@ impl World {
         let (id, peer) = (link.session(), link.peer());
         let lost = matches!(link.end_reason(), Some(EndReason::Lost(_)));
         let gone = (link.life() == Life::Ended).then(|| link.gone_session());
-        let (accused, deceived) = (is_accused(link), is_deceived(link, end));
-        if accused {
-            self.account.accuse(Property::NoViolation);
-        }
-        if deceived {
-            self.account.accuse(Property::TrueClose);
-        }
+        let turned_away = is_turned_away(link);
+        let source = Source {
+            end,
+            slot,
+            ghost,
+            turned_away,
+        };
         for event in events {
             self.account.hear(setup, source, &event);
+            if end == End::Opener {
+                self.hear_session(setup, id, &event);
+            }
             if matches!(event, Event::PeerClosing | Event::Ended) {
                 self.shut.insert((end, slot));
             }
@@ -99,6 +107,7 @@ impl World {
                 _ => {}
             }
         }
+        self.check_end(setup, end, slot);
     }
 
     /// Finds out whether a link has something to write, and ends its direction of the connection

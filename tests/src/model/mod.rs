@@ -10,6 +10,7 @@
 //! `docs/verification.md` says what is checked and at which sizes.
 
 pub mod account;
+mod ends;
 mod links;
 mod moves;
 mod search;
@@ -86,6 +87,8 @@ pub struct Setup {
     pub closes: u8,
     /// Whether frames with messages arrive in two pieces, between which the connection may be cut.
     pub pieces: bool,
+    /// Which ends' links are declared to end with their session, the opener's first.
+    pub single: [bool; 2],
     /// The memory that ends write into: longer messages are cut into several frames.
     pub buffer: usize,
     /// A mistake that both ends make.
@@ -102,6 +105,7 @@ impl Setup {
             losses: 0,
             closes: 0,
             pieces: false,
+            single: [false; 2],
             buffer: 16,
             planted: None,
         }
@@ -118,6 +122,9 @@ impl Setup {
             ..Reconnect::default()
         };
         let mut config = Config::new().patience(patience).reconnect(at_once);
+        if self.single[end.at()] {
+            config = config.single_session();
+        }
         for (at, lane) in self.lanes.iter().enumerate() {
             let name = format!("{at}");
             let channel = if lane.from == end {

@@ -2,7 +2,8 @@
 
 use countersign_core::{Bytes, ChannelId, CloseMode, Life, Link, Loss, Output, ReceiveError, Role};
 
-use super::account::{Fate, Property, said_by};
+use super::account::{Fate, Property};
+use super::ends::said_by;
 use super::world::{Chunk, Conn, Notes, Tip, World};
 use super::{End, Setup, WHO};
 
@@ -166,7 +167,7 @@ impl World {
         let mut next = self.clone();
         next.notes = Notes::default();
         match what {
-            Move::Connect => next.connect(),
+            Move::Connect => next.connect(setup),
             Move::Send(lane) => next.send(setup, lane),
             Move::Write(conn, end) => next.write(setup, conn.into(), end),
             Move::Deliver(conn, end) => next.deliver(setup, conn.into(), end),
@@ -211,7 +212,9 @@ impl World {
         next
     }
 
-    fn connect(&mut self) {
+    fn connect(&mut self, setup: &Setup) {
+        let single = setup.single.contains(&true);
+        self.ticks += u64::from(single);
         let now = self.now();
         let number = self.with(End::Opener, 0, |link| {
             link.handle_opened(now).unwrap();
@@ -226,6 +229,10 @@ impl World {
             pipes: Default::default(),
             cut: false,
         });
+        // With TLS an acceptor knows of a connection before anybody can greet on it.
+        if single {
+            self.welcome(setup, self.conns.len() - 1);
+        }
     }
 
     fn send(&mut self, setup: &Setup, lane: u8) {
@@ -315,7 +322,7 @@ impl World {
         let taken = self.with(receiver, slot, |link| link.take(ChannelId(lane.into())));
         match taken {
             Some(Ok(Some(message))) => self.account.take(setup, lane, slot, &message),
-            Some(Err(ReceiveError::SessionBorder(_))) => self.account.cross(lane),
+            Some(Err(ReceiveError::SessionBorder(_))) => self.account.cross(setup, lane),
             _ => self.account.accuse(Property::Settled),
         }
     }
@@ -378,7 +385,7 @@ impl World {
                 let closed = self.account.closes > self.account.closes_void;
                 !closed && links.len() == 1 && links.into_iter().all(up)
             }
-            Life::Ended => self.account.closes > 0 && links.is_empty(),
+            Life::Ended => (self.account.closes > 0 || self.account.over) && links.is_empty(),
             _ => false,
         };
         rests && self.account.is_settled()

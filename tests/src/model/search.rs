@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use countersign_core::VerdictKind;
+use countersign_core::{EndReason, VerdictKind};
 use stateright::{Checker, HasDiscoveries, Model, Property as Checked};
 
 use super::Setup;
@@ -27,6 +27,10 @@ pub struct Seen {
     pub replayed: u64,
     /// Of those, how many had lost a session.
     pub lost: u64,
+    /// Of those, how many openers had ended with their session.
+    pub over: u64,
+    /// Of those, how many had a link of the acceptor's that has ended because its peer began anew.
+    pub left_behind: u64,
     /// Of those, in how many there is a message with each verdict, in the order of
     /// [`VerdictKind::ALL`].
     pub verdicts: [u64; 6],
@@ -42,6 +46,8 @@ struct Tally {
     resumed: AtomicU64,
     replayed: AtomicU64,
     lost: AtomicU64,
+    over: AtomicU64,
+    left_behind: AtomicU64,
     verdicts: [AtomicU64; 6],
     fenced: AtomicU64,
     continued: AtomicU64,
@@ -63,6 +69,10 @@ impl Tally {
         });
         count(&self.replayed, again);
         count(&self.lost, world.account.sessions_lost > 0);
+        let reason = opener.end_reason();
+        let over = matches!(reason, Some(EndReason::SessionLost(_)));
+        count(&self.over, over);
+        count(&self.left_behind, world.account.left_behind > 0);
         for (kind, counter) in VerdictKind::ALL.into_iter().zip(&self.verdicts) {
             let mut all = world.account.receipts.iter().flatten();
             count(
@@ -78,6 +88,8 @@ impl Tally {
             resumed: self.resumed.load(Relaxed),
             replayed: self.replayed.load(Relaxed),
             lost: self.lost.load(Relaxed),
+            over: self.over.load(Relaxed),
+            left_behind: self.left_behind.load(Relaxed),
             verdicts: self
                 .verdicts
                 .each_ref()
@@ -138,6 +150,8 @@ impl Model for Space {
             Checked::always("no session lost without cause", |_, world| {
                 kept(world, P::SessionKept)
             }),
+            Checked::always("a true close", |_, world| kept(world, P::TrueClose)),
+            Checked::always("one session", |_, world| kept(world, P::OneSession)),
             Checked::always("no stall", |_, world| kept(world, P::NoStall)),
             Checked::always("all settled in the end", |space: &Self, world| {
                 kept(world, P::Settled) && space.ends_well(world)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_core::{Bytes, Instant, Life, Link, Role, Sessions};
 
@@ -100,6 +101,9 @@ pub struct World {
     /// How many connections the acceptor has heard of.
     pub(super) visitors: u8,
     pub(super) opened: u8,
+    /// In microseconds. Time stands still but where links end with their session: there each
+    /// connection is opened a little later than the one before.
+    pub(super) ticks: u64,
     pub(super) account: Account,
     pub(super) cuts: u8,
     /// Links whose applications know that they take no more messages.
@@ -161,6 +165,7 @@ impl World {
             conns: Vec::new(),
             visitors: 0,
             opened: 0,
+            ticks: 0,
             account: Account::new(setup),
             cuts: 0,
             shut: BTreeSet::new(),
@@ -172,7 +177,7 @@ impl World {
     }
 
     pub(super) fn now(&self) -> Instant {
-        TIMES[usize::from(self.account.expired)]
+        TIMES[usize::from(self.account.expired)] + Duration::from_micros(self.ticks)
     }
 
     pub(super) fn part(&self, end: End, slot: u8) -> Option<&Part> {

@@ -21,6 +21,7 @@ impl World<'_> {
                 }
             }
         }
+        self.check_none_left_behind(visitor);
         let gone = match visit {
             Visit::Returns(named) => {
                 self.say(|| format!("{}: its session is not known", self.name(visitor)));
@@ -44,8 +45,7 @@ impl World<'_> {
                 return true;
             }
             TakeOver::SessionOver => {
-                self.say(|| format!("{} ends: its peer began anew", self.name(holder)));
-                self.summary.left_behind += 1;
+                self.end_for(holder, visitor);
                 self.touch(visitor, true);
                 self.touch(holder, false);
                 return true;
@@ -80,6 +80,7 @@ impl World<'_> {
         }
         if self.nodes[node].session != id {
             self.nodes[node].session = id;
+            self.nodes[node].began = self.now;
             self.sessions.add(id, peer, node);
             self.holders.insert(id, node);
             self.welcome(node);

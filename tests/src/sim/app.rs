@@ -298,6 +298,7 @@ impl World<'_> {
     }
 
     fn hear_up(&mut self, node: usize) {
+        self.check_not_over(node);
         self.nodes[node].ups += 1;
         let end = self.nodes[node].end;
         if self.nodes[node].at == Some(0) && self.summary.greeting[end] == 0 {
@@ -306,6 +307,9 @@ impl World<'_> {
         if self.nodes[node].end == OPENER {
             let id = self.nodes[node].link.session();
             self.nodes[node].session = id;
+            if self.nodes[node].first_session == [0; 16] {
+                self.nodes[node].first_session = id;
+            }
             self.known.insert(id);
             let pair = self.nodes[node].pair;
             self.parties[pair][OPENER].up.get_or_insert(self.now);
@@ -314,7 +318,17 @@ impl World<'_> {
 
     /// Only an acceptor that has not got the session any more can have said so.
     fn hear_session_lost(&mut self, node: usize, why: SessionLoss) {
+        if self.nodes[node].end == ACCEPTOR {
+            // Whether there was a reason was looked at when its peer came.
+            if self.nodes[node].over != Some(why) {
+                let name = self.name(node);
+                self.ledger
+                    .object(format!("{name} loses a session for no reason: {why}"));
+            }
+            return;
+        }
         self.summary.lost_sessions += 1;
+        self.hear_over(node, why);
         let id = self.nodes[node].session;
         let holder = self.holders.get(&id).map(|holder| &self.nodes[*holder]);
         let over = |life| matches!(life, Life::Finishing | Life::Ended);
@@ -338,8 +352,10 @@ impl World<'_> {
             return;
         };
         let id = it.link.session();
+        let over = self.judge_over(node, reason);
         let visitor = it.end == ACCEPTOR && it.session == [0; 16] && it.ups == 0;
         let wrong = match reason {
+            _ if over.is_some() => over == Some(true),
             EndReason::Closed { .. } | EndReason::ClosedBeforeConnected => false,
             EndReason::TakenOver | EndReason::Stale => !visitor,
             EndReason::Lost(Loss::NotTrusted | Loss::Abandoned) => true,
@@ -360,6 +376,7 @@ impl World<'_> {
             let what = format!("{} ends: {reason}", self.name(node));
             self.ledger.object(what);
         }
+        self.begin_anew(node);
     }
 
     // Receiving.
@@ -400,6 +417,7 @@ impl World<'_> {
                 Err(ReceiveError::SessionBorder(why)) => {
                     self.say(|| format!("{}: the border on {channel}: {why}", self.name(node)));
                     self.ledger.crossed(of);
+                    self.check_border_of(node);
                     continue;
                 }
                 Err(why) => {
@@ -416,6 +434,7 @@ impl World<'_> {
                 return;
             };
             self.say(|| format!("{}: takes #{taken} on {channel}", self.name(node)));
+            self.check_session_of(node, taken);
             if self.plan.plant == Some(Plant::TakeTwice) && !self.planted {
                 self.planted = true;
                 self.ledger.took(of, number, bytes);

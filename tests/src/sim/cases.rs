@@ -8,17 +8,26 @@ use super::plan::{ACCEPTOR, Crash, Cut, Keys, Learn, OPENER, Plan};
 use super::scenarios;
 
 const ENDS: [&str; 2] = ["opener", "acceptor"];
+/// Which ends' links end with their session, where any do.
+const SINGLE: [([bool; 2], &str); 3] = [
+    ([true, false], "opener"),
+    ([false, true], "acceptor"),
+    ([true, true], "both"),
+];
 
 /// A scenario and what goes wrong in it, in words that can be read back:
 /// `close/tls/opener:120:Both/acceptor:7:End` is cut behind the opener's byte 120, then, on the
 /// next connection, behind the acceptor's byte 7; in `acks/plain/crash:acceptor:31:told` the
-/// acceptor loses its state after 31 steps.
+/// acceptor loses its state after 31 steps; in `acks/tls/single:both/...` both ends' links end with
+/// their session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Case {
     /// The scenario's name.
     pub scenario: String,
     /// Over TLS.
     pub tls: bool,
+    /// Which ends' links end with their session.
+    pub single: [bool; 2],
     /// Whose bytes are counted, how many pass, and who hears of the cut; by connection.
     pub cuts: Vec<(usize, u64, Learn)>,
     /// Who crashes, after how many steps, and whether the other end hears of it.
@@ -32,6 +41,7 @@ impl Case {
         Self {
             scenario: scenario.to_owned(),
             tls,
+            single: [false; 2],
             cuts: Vec::new(),
             crash: None,
         }
@@ -48,6 +58,7 @@ impl Case {
         let found = all.find(|scenario| scenario.name == self.scenario);
         let mut plan = found.expect("a scenario of this name").plan;
         plan.keys = self.tls.then(|| keys.clone());
+        plan.single = self.single;
         for (connection, (from, after, learn)) in self.cuts.iter().copied().enumerate() {
             plan.cuts.push(Cut {
                 connection,
@@ -74,6 +85,10 @@ impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let security = if self.tls { "tls" } else { "plain" };
         write!(f, "{}/{security}", self.scenario)?;
+        let mut single = SINGLE.iter().filter(|(which, _)| *which == self.single);
+        if let Some((_, which)) = single.next() {
+            write!(f, "/single:{which}")?;
+        }
         for (from, after, learn) in &self.cuts {
             write!(f, "/{}:{after}:{learn:?}", ENDS[*from])?;
         }
@@ -106,6 +121,10 @@ impl FromStr for Case {
         let number = |figure: &str| figure.parse::<u64>().map_err(|_| wrong());
         for part in parts {
             match part.split(':').collect::<Vec<_>>()[..] {
+                ["single", which] => {
+                    let mut all = SINGLE.iter().filter(|(_, name)| *name == which);
+                    (case.single, _) = *all.next().ok_or_else(wrong)?;
+                }
                 ["crash", who, step, told] => {
                     case.crash = Some((end(who)?, number(step)?, told == "told"));
                 }

@@ -3,6 +3,7 @@
 use countersign_core::{CloseMode, CloseReason, EndReason, Life, Link, VerdictKind, close};
 
 use super::plan::Closes;
+use super::single::is_over;
 use super::world::World;
 
 /// What is said with a code.
@@ -69,7 +70,7 @@ impl World<'_> {
         };
         let own = ours.is_all_well() || it.said.contains(&ours.code);
         let heard = theirs.is_all_well() || peers(theirs.code);
-        let whole = [ours, theirs].map(|said| *said == reason(said.code));
+        let whole = [ours, theirs].map(|said| *said == reason(said.code) || is_over(said));
         if !own || !heard || whole != [true; 2] {
             let what = format!("{} says {ours} and hears {theirs}", self.name(node));
             self.ledger.object(what);

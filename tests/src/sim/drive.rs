@@ -312,6 +312,7 @@ impl World<'_> {
     /// An opener's link may want a connection.
     fn want_connection(&mut self, node: usize) {
         if self.nodes[node].link.wants_connect() && !self.nodes[node].dials {
+            self.check_not_over(node);
             self.nodes[node].dials = true;
             let takes = 2 * self.plan.net.delay + self.rng.below(self.plan.net.jitter + 1);
             self.dials.push((self.now + takes, node));

@@ -54,6 +54,14 @@ pub fn plan(seed: u64, keys: Option<Keys>) -> Plan {
     if rng.one_in(3) {
         make_lasting(&mut plan);
     }
+    plan.single = rng.pick(&[
+        [false; 2],
+        [false; 2],
+        [true, false],
+        [false, true],
+        [true; 2],
+    ]);
+    plan.begins_anew = rng.one_in(2);
     plan
 }
 

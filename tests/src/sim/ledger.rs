@@ -81,6 +81,8 @@ pub(super) struct Ledger {
     sent: BTreeMap<(usize, usize), Vec<usize>>,
     seen: BTreeMap<(usize, usize), Seen>,
     abandoned: BTreeSet<(usize, usize)>,
+    /// Sending links whose peer takes nothing, since it ends with its session.
+    turned_away: BTreeSet<usize>,
     crashed: BTreeSet<usize>,
     /// Links' receipts without a verdict.
     open: BTreeMap<usize, usize>,
@@ -246,7 +248,8 @@ impl Ledger {
             Fate::Refused if said == code(id) && reason == "no" => None,
             Fate::Refused => Some("in other words than the application's"),
             Fate::NotTaken if said == reject::NO_RECEIVER => {
-                let listens = !self.abandoned.contains(&(message.pair, message.channel));
+                let listens = !self.abandoned.contains(&(message.pair, message.channel))
+                    && !self.turned_away.contains(&message.node);
                 listens.then_some("somebody listens")
             }
             _ => Some("the receiving application did not refuse it"),
@@ -406,6 +409,16 @@ impl Ledger {
     /// Nobody listens any more.
     pub(super) fn abandoned(&mut self, pair: usize, channel: usize) {
         self.abandoned.insert((pair, channel));
+    }
+
+    /// Nothing is taken of what this link sends.
+    pub(super) fn turned_away(&mut self, node: usize) {
+        self.turned_away.insert(node);
+    }
+
+    /// The link that has sent a message.
+    pub(super) fn sender(&self, id: usize) -> usize {
+        self.messages[id].node
     }
 
     // The end.

@@ -19,6 +19,7 @@ pub mod plan;
 mod rng;
 pub mod run;
 pub mod scenarios;
+mod single;
 mod wire;
 mod world;
 

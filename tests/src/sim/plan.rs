@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use countersign_certs::fixtures;
-use countersign_core::{ChannelConfig, CloseMode, Config, Patience, Reconnect};
+use countersign_core::{ChannelConfig, CloseMode, Config, Patience, Planted, Reconnect};
 use countersign_endpoint::{Identity, Pins, Security};
 
 use super::clock::Clock;
@@ -276,6 +276,10 @@ pub struct Plan {
     pub net: Net,
     /// How many peers the acceptor waits for.
     pub sessions: usize,
+    /// Which ends' links were declared to end with their session.
+    pub single: [bool; 2],
+    /// Whether an opener's application begins another link where one has ended so.
+    pub begins_anew: bool,
     /// One message in so many is rejected on `Manual` channels, none if zero.
     pub rejects: u64,
     /// How long an application holds a message on `Manual` channels, at most.
@@ -294,6 +298,8 @@ pub struct Plan {
     pub lasting: bool,
     /// What is done wrong on purpose.
     pub plant: Option<Plant>,
+    /// What every link does wrong on purpose.
+    pub mistake: Option<Planted>,
     /// Whether to tell everything that happens.
     pub trace: bool,
 }
@@ -327,6 +333,8 @@ impl Plan {
                 piece: 65_536,
             },
             sessions: 16,
+            single: [false; 2],
+            begins_anew: true,
             rejects: 0,
             holds: 0,
             closers: [true, false],
@@ -336,6 +344,7 @@ impl Plan {
             crash: None,
             lasting: true,
             plant: None,
+            mistake: None,
             trace: false,
         }
     }
@@ -347,6 +356,9 @@ impl Plan {
             .frame_limit(self.frame_limits[end])
             .patience(self.patience[end])
             .reconnect(self.reconnect);
+        if self.single[end] {
+            config = config.single_session();
+        }
         for at in 0..self.channels.len() {
             config = config.channel(self.channels[self.place(end, at)].declare(end));
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_capture::Capture;
-use countersign_core::{Life, Link, Role, SessionId, Sessions, VerdictKind};
+use countersign_core::{Life, Link, Role, SessionId, SessionLoss, Sessions, VerdictKind};
 use countersign_endpoint::{Buffer, Security};
 
 use super::app::{Inbox, Party};
@@ -34,8 +34,16 @@ pub(super) struct Node {
     pub(super) crashed: bool,
     /// It has told its end.
     pub(super) ended: bool,
+    /// When it was made.
+    pub(super) born: u64,
     /// Its session, as last told.
     pub(super) session: SessionId,
+    /// Acceptor: when that began.
+    pub(super) began: u64,
+    /// Opener: the first session that it was told of.
+    pub(super) first_session: SessionId,
+    /// It was declared to end with its session, and that is over.
+    pub(super) over: Option<SessionLoss>,
     /// How often it was up.
     pub(super) ups: u64,
     /// Its application has asked it to close.
@@ -211,7 +219,10 @@ impl<'a> World<'a> {
             Some(capture) => Link::observed(&config, role, seed, capture.observer()),
             None => Link::new(&config, role, seed),
         };
-        let link = link.expect("a sound declaration");
+        let mut link = link.expect("a sound declaration");
+        if let Some(mistake) = self.plan.mistake {
+            link.plant(mistake);
+        }
         self.nodes.push(Node {
             link,
             pair,
@@ -220,7 +231,11 @@ impl<'a> World<'a> {
             wake: u64::MAX,
             crashed: false,
             ended: false,
+            born: self.now,
             session: [0; 16],
+            began: 0,
+            first_session: [0; 16],
+            over: None,
             ups: 0,
             closing: false,
             said: Vec::new(),
@@ -381,6 +396,7 @@ impl<'a> World<'a> {
             }
         }
         self.check_heard();
+        self.check_told();
         if self.plan.lasting {
             let orphans = self.holders.iter();
             let orphans = orphans.filter(|(session, _)| !self.known.contains(*session));

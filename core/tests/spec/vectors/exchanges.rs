@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use countersign_core::{
     ChannelConfig, CloseMode, CloseReason, Config, Dialect, EndReason, Event, Instant, Link, Loss,
-    Output, Role, Verdict,
+    Output, PeerId, ReceiveError, Role, Verdict,
 };
 
 use super::{Vector, bytes, parse, read};
@@ -25,6 +25,8 @@ fn links_say_what_the_exchanges_say() {
 struct End {
     link: Link,
     told: VecDeque<String>,
+    /// Who has proved to be at the other end.
+    peer: Option<PeerId>,
 }
 
 const NOW: Instant = Instant::ZERO;
@@ -59,18 +61,26 @@ impl End {
                 other => panic!("'{other}' is not known"),
             }))
         });
+        let single = vector.all("single").any(|ends| ends == who);
+        let config = if single {
+            config.single_session()
+        } else {
+            config
+        };
         let config = match vector.all("dialect").next() {
             Some(_) => config.dialect(Dialect::TlsStream),
             None => config,
         };
         let link = Link::new(&config, role, seed).expect("a config that fits");
         let told = VecDeque::new();
-        Self { link, told }
+        let proven = vector.all("proven").next().is_some();
+        let peer = proven.then_some(PeerId([7; 32]));
+        Self { link, told, peer }
     }
 
     fn connect(&mut self) {
         self.link.handle_opened(NOW).expect("offline");
-        self.link.handle_secured(NOW, None).expect("securing");
+        self.link.handle_secured(NOW, self.peer).expect("securing");
     }
 
     /// All that the end says now, and whether it ends its direction.
@@ -99,6 +109,10 @@ impl End {
             "send" => {
                 let sent = self.link.send(channel, bytes(words[2]), None);
                 sent.expect("accepted");
+            }
+            "border" => {
+                let border = self.link.take(channel);
+                assert!(matches!(border, Err(ReceiveError::SessionBorder(_))));
             }
             "take" => {
                 let message = self.link.take(channel).expect("receive mode");
@@ -140,12 +154,8 @@ impl End {
                 verdict,
             } => Some(match verdict {
                 Verdict::Rejected(no) => {
-                    format!(
-                        "rejected {} {sequence} {} {}",
-                        name(channel),
-                        no.code,
-                        no.reason
-                    )
+                    let said = format!("{} {}", no.code, no.reason);
+                    format!("rejected {} {sequence} {}", name(channel), said.trim_end())
                 }
                 other => format!("{} {} {sequence}", other.kind(), name(channel)),
             }),
@@ -157,6 +167,8 @@ impl End {
                     format!("closed {} {}", theirs.code, theirs.text)
                 }
                 Some(EndReason::Incompatible(_)) => "incompatible".to_owned(),
+                Some(EndReason::SessionLost(_)) => "ended with its session".to_owned(),
+                Some(EndReason::Refused(no)) => format!("refused {} {}", no.code, no.text),
                 other => format!("{other:?}"),
             }),
             Event::Resumed => Some("resumed".to_owned()),
@@ -197,7 +209,8 @@ fn replay(vector: &Vector, cut: Cut) {
             _ if rest.trim() == "lost" => ends[from].link.handle_lost(NOW, Loss::Transport),
             _ if rest.trim() == "connected" => ends[from].connect(),
             _ if rest.trim() == "restarted" => {
-                ends[from] = End::offline(vector, Role::Acceptor, [3; 16]);
+                let role = [Role::Opener, Role::Acceptor][from];
+                ends[from] = End::offline(vector, role, [3; 16]);
             }
             _ => {
                 assert_eq!(ends[from].say(), (Vec::new(), true), "{context}");
