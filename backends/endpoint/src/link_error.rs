@@ -329,8 +329,8 @@ impl Explanation {
     pub fn of_end(&self, link: &Link) -> Option<LinkError> {
         let reason = link.end_reason()?.clone();
         let peer_said = match &reason {
-            EndReason::Closed { .. } => None,
-            _ => link.peer_closes().cloned().map(Box::new),
+            EndReason::Lost(_) => link.peer_closes().cloned().map(Box::new),
+            _ => None,
         };
         Some(LinkError {
             detail: self.0.clone(),
