@@ -6,6 +6,7 @@ use countersign_cli::exit::Exit;
 use countersign_cli::{log, run, stdio, usage};
 
 fn main() -> ExitCode {
+    stdio::outlive_file_limits();
     let args = match usage::read(std::env::args_os()) {
         Ok(args) => args,
         Err(error) => return say(&error),

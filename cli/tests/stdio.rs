@@ -294,7 +294,7 @@ fn a_log_file_that_cannot_be_written_is_told_of_once_and_fails_nothing() {
 #[test]
 fn as_many_are_handled_as_the_disk_had_room_for() {
     let identities = Identities::new();
-    // What a disk with so much room would do; the signal would end the program otherwise.
+    // What a disk with so much room would do. The signal that comes with it ends nothing.
     let limited = |redirect: &str| {
         format!(
             "trap '' XFSZ; ulimit -f 40 && exec \"$@\" {redirect} {}",
