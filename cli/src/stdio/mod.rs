@@ -169,8 +169,8 @@ impl Write for Stderr {
 ///
 /// # Errors
 /// The system can't write them.
-pub fn print(text: impl Display) -> Result<(), Failure> {
-    finish(Stdout::default().write_all(text.to_string().as_bytes()))
+pub fn print(out: &mut Stdout, text: impl Display) -> Result<(), Failure> {
+    finish(out.write_all(text.to_string().as_bytes()))
 }
 
 /// What is to be said of results, from how writing them ended.
