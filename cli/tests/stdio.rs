@@ -293,7 +293,7 @@ fn as_many_are_handled_as_the_disk_had_room_for() {
     // What a disk with so much room would do. The signal that comes with it ends nothing.
     let limited = |redirect: &str| {
         format!(
-            "trap '' XFSZ; ulimit -f 40 && exec \"$@\" {redirect} {}",
+            "ulimit -f 40 && exec \"$@\" {redirect} {}",
             identities.file("out")
         )
     };
@@ -322,4 +322,57 @@ fn as_many_are_handled_as_the_disk_had_room_for() {
         );
         received.expect(1, "error: standard output cannot be written: ");
     }
+}
+
+/// What a disk with room for so little of a capture would do.
+const LITTLE_ROOM: &str = "ulimit -f 8 && exec \"$@\"";
+
+#[test]
+fn a_capture_that_is_incomplete_is_a_failure_of_what_was_asked_for() {
+    let identities = Identities::new();
+    let told = "the capture is incomplete: File too large (os error 27)\n";
+    for quiet in [&[][..], &["-q"]] {
+        let path = identities.file("demo.capture");
+        let demo = ["demo", "--fps", "max", "--frames", "50", "--cuts", "0"];
+        let more = [&["--capture", &path], quiet].concat();
+        let demo = finish(&mut shell(LITTLE_ROOM, demo.into_iter().chain(more)));
+        let line = format!("error: --capture {path}: {told}");
+        demo.expect(1, &line);
+        assert_eq!(demo.stderr.matches("error: ").count(), 1, "{}", demo.stderr);
+        // What else it was asked for it has done.
+        assert!(demo.text().contains("checked by SHA-256"));
+        fs::remove_file(path).unwrap();
+
+        let path = identities.file("pipe.capture");
+        let more = [&["--capture", &path, "--split", "lines"], quiet].concat();
+        let receiver = identities.listen("recv", quiet);
+        let flags = identities.flags("operator", "robot");
+        let address = receiver.address.clone().unwrap();
+        let connecting = pipe("send", ["--connect", &address], &flags, &more);
+        let mut sender = Running::spawn({
+            let mut command = shell(LITTLE_ROOM, connecting);
+            command.stdin(Stdio::piped());
+            command
+        });
+        sender.feed(&b"one\n".repeat(10_000));
+        let sent = sender.finish();
+        sent.expect(1, &format!("error: --capture {path}: {told}"));
+        sent.expect(1, "sent 10000 messages, 40000 bytes: 10000 handled\n");
+        assert_eq!(sent.stderr.matches("error: ").count(), 1, "{}", sent.stderr);
+        receiver.finish().expect(0, "received 10000 messages");
+        fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn a_capture_that_is_incomplete_hides_no_other_failure() {
+    let identities = Identities::new();
+    let path = identities.file("capture");
+    let flags = ["--plaintext".to_owned()];
+    let more = ["--retry", "never", "--capture", &path];
+    let send = pipe("send", ["--connect", &free()], &flags, &more);
+    let script = "ulimit -f 0 && exec \"$@\"";
+    let sent = finish(shell(script, send).stderr(Stdio::piped()));
+    sent.expect(1, "the capture is incomplete: ");
+    sent.expect(1, ": nobody listens there; ");
 }

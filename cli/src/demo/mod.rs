@@ -105,8 +105,7 @@ fn run_on<B: Backend>(backend: &B, args: &DemoArgs) -> Result<(), Failure> {
         let printed = stdio::print(&mut out, report);
         verdict.and(printed)
     });
-    recording.finish();
-    concluded
+    recording.conclude(concluded)
 }
 
 /// How many cuts there are to be.

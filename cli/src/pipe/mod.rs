@@ -59,8 +59,7 @@ pub fn run(command: PipeCommand) -> Result<(), Failure> {
     });
     // A thread that waits for a standard stream would be waited for otherwise.
     runtime.shutdown_background();
-    recording.finish();
-    result
+    recording.conclude(result)
 }
 
 /// Makes the link that the command line describes, and begins its capture.
