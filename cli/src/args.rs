@@ -150,7 +150,7 @@ pub struct SendArgs {
     #[arg(
         long,
         value_name = "DURATION",
-        value_parser = values::duration,
+        value_parser = values::expiry,
         help_heading = MESSAGES,
         allow_negative_numbers = true
     )]

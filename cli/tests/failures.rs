@@ -80,6 +80,10 @@ fn command_lines_that_make_no_sense() {
             "--expire-after",
         ),
         (
+            pipe("send", listen, &flags, &["--expire-after", "0"]),
+            "with 0 every message is late before it is sent",
+        ),
+        (
             pipe("send", both, &flags, &["--retry", "soon"]),
             "neither `forever`, `never`, a number",
         ),
