@@ -6,8 +6,8 @@
 use std::fmt;
 
 use countersign_tokio::core::{
-    CloseReason, EndReason, Escaped, Incompatible, Mode, Rejection, Verdict, VerdictCounts,
-    VerdictKind, close, reject,
+    CloseReason, EndReason, Escaped, Incompatible, Mode, PeerMisbehaved, Rejection, Verdict,
+    VerdictCounts, VerdictKind, close, reject,
 };
 use countersign_tokio::{AcceptError, LinkError};
 
@@ -29,6 +29,10 @@ pub fn of_link(error: &LinkError) -> String {
     match error.reason() {
         EndReason::Incompatible(what) => incompatible(what),
         EndReason::Closed { theirs, .. } if !theirs.is_all_well() => of_peer(theirs),
+        // No fault of a peer's whose dialect does not tell it the limit.
+        EndReason::Peer(what @ PeerMisbehaved::MessageTooLarge { .. }) => {
+            format!("the peer has sent {what}; raise --max-message")
+        }
         _ => error.to_string(),
     }
 }

@@ -19,7 +19,9 @@ mod watch;
 
 use std::io;
 
-use countersign_tokio::core::{ChannelConfig, Config, ConfigError, Patience, Reconnect};
+use countersign_tokio::core::{
+    ChannelConfig, Config, ConfigError, EndReason, Loss, Patience, PeerMisbehaved, Reconnect,
+};
 use countersign_tokio::{Address, LinkError, Setup, connect, listen};
 use tokio::runtime::Builder;
 
@@ -137,6 +139,29 @@ async fn serve(address: &Address, setup: Setup) -> Result<Watch, Failure> {
 /// What to look at where a link in the tlsstream dialect, which has no handshake in which the ends
 /// could find out, ended before anything was confirmed.
 const SAME_DIALECT: &str = "check that both ends use the same --dialect";
+
+/// What to look at where a connection in that dialect just ended.
+const NO_WORDS: &str = "the tlsstream dialect has no words for why; see what the other end says";
+
+/// A link has ended without the peer's word, after `what` this end was about, and the other end has
+/// `understood` something by then or not.
+fn lost(what: &str, error: LinkError, args: &LinkArgs, understood: bool) -> Failure {
+    let hint = match error.reason() {
+        _ if !is_tlsstream(args) => None,
+        EndReason::Peer(PeerMisbehaved::StreamLength | PeerMisbehaved::StreamConfirmation)
+            if !understood =>
+        {
+            Some(SAME_DIALECT)
+        }
+        EndReason::Lost(Loss::Transport | Loss::PeerLeft | Loss::PeerLeftEarly) => Some(NO_WORDS),
+        _ => None,
+    };
+    let failure = Failure::link(what, error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
 
 /// What a channel holds, which is one message of the largest size at least.
 fn held(args: &LinkArgs) -> usize {
