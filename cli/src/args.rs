@@ -83,8 +83,7 @@ impl Command {
 
     fn link(&self) -> Option<&LinkArgs> {
         match self {
-            Self::Pipe(PipeCommand::Send(args)) => Some(&args.link),
-            Self::Pipe(PipeCommand::Recv(args)) => Some(&args.link),
+            Self::Pipe(command) => Some(command.link()),
             _ => None,
         }
     }
@@ -132,9 +131,22 @@ pub enum PipeCommand {
     /// killed had not written was never confirmed. In the tlsstream dialect, which confirms on
     /// arrival, it counts as handled when it was taken from the connection.
     ///
-    /// Ends with 0 only if the sender has said that this was all of its input.
+    /// Ends with 0 only if the sender has said that this was all of its input. One exception: with
+    /// --dialect tlsstream and --plaintext, a sender that was killed between two messages can't be told
+    /// from one that was done.
     #[command(override_usage = help::USAGE_RECV, after_help = help::after(help::RECV))]
     Recv(ReceiveArgs),
+}
+
+impl PipeCommand {
+    /// What both directions have in common.
+    #[must_use]
+    pub fn link(&self) -> &LinkArgs {
+        match self {
+            Self::Send(args) => &args.link,
+            Self::Recv(args) => &args.link,
+        }
+    }
 }
 
 /// `countersign pipe send`

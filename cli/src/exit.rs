@@ -23,6 +23,8 @@ pub enum Exit {
     Refused = 3,
     /// An identity, a pin or a file of this machine's can't be used.
     Files = 4,
+    /// Broken off by [`Signal::Hangup`].
+    HungUp = 129,
     /// Broken off by [`Signal::Interrupt`].
     Interrupted = 130,
     /// Broken off by [`Signal::Terminate`].
@@ -31,12 +33,13 @@ pub enum Exit {
 
 impl Exit {
     /// All of them, in the order of their codes.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Done,
         Self::Failed,
         Self::Usage,
         Self::Refused,
         Self::Files,
+        Self::HungUp,
         Self::Interrupted,
         Self::Terminated,
     ];
@@ -62,6 +65,7 @@ impl Exit {
             Self::Files => {
                 "a file cannot be used: identity, pin, capture, log file, input or output that is closed"
             }
+            Self::HungUp => "broken off by SIGHUP, where there are no files to read again",
             Self::Interrupted => "broken off by SIGINT (Ctrl-C)",
             Self::Terminated => "broken off by SIGTERM",
         }
@@ -87,6 +91,8 @@ impl From<Exit> for ExitCode {
 /// A signal that asks the program to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
+    /// SIGHUP, which closing a terminal sends.
+    Hangup,
     /// SIGINT, which Ctrl-C sends.
     Interrupt,
     /// SIGTERM.
@@ -98,6 +104,7 @@ impl Signal {
     #[must_use]
     pub const fn exit(self) -> Exit {
         match self {
+            Self::Hangup => Exit::HungUp,
             Self::Interrupt => Exit::Interrupted,
             Self::Terminate => Exit::Terminated,
         }
@@ -107,6 +114,7 @@ impl Signal {
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Hangup => "SIGHUP",
             Self::Interrupt => "SIGINT",
             Self::Terminate => "SIGTERM",
         })

@@ -53,7 +53,7 @@ pub fn run(command: PipeCommand) -> Result<(), Failure> {
             Failure::failed("the system gives no event queue; too many open files?").because(error)
         })?;
     let result = runtime.block_on(async {
-        let stop = Stop::listen()?;
+        let stop = Stop::listen(!reload::takes_hangups(command.link()))?;
         match command {
             PipeCommand::Send(args) => send::run(args, &mut recording, stop).await,
             PipeCommand::Recv(args) => receive::run(args.link, &mut recording, stop).await,
@@ -136,8 +136,8 @@ async fn serve(address: &Address, setup: Setup) -> Result<Watch, Failure> {
     }
 }
 
-/// What to look at where a link in the tlsstream dialect, which has no handshake in which the ends
-/// could find out, ended before anything was confirmed.
+/// What to look at where the first bytes that came are none of the tlsstream dialect's, which has no
+/// handshake in which the ends could find out.
 const SAME_DIALECT: &str = "check that both ends use the same --dialect";
 
 /// What to look at where a connection in that dialect just ended.
