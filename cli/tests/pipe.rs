@@ -216,11 +216,17 @@ fn keys_are_written_on_request_alone_and_with_a_warning() {
     let identities = Identities::new();
     let keys = identities.file("keys");
     let nowhere = identities.file("no such directory/keys");
+    let full = "/dev/full".to_owned();
     let warning = "warning: the keys of connections are";
     for (flags, named, says) in [
         (&[][..], Some(&keys), None),
         (&["--key-log"], None, Some("names no file")),
-        (&["--key-log"], Some(&nowhere), Some("can't be opened")),
+        (&["--key-log"], Some(&nowhere), Some("can't be written")),
+        (
+            &["--key-log"],
+            Some(&full),
+            Some("are not written: /dev/full can't be written"),
+        ),
         (&["--key-log"], Some(&keys), Some(keys.as_str())),
     ] {
         let receiver = identities.listen("recv", &[]);
