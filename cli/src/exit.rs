@@ -55,7 +55,7 @@ impl Exit {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Done => {
-                "all is well: the whole of the stream was handled, or dropped as a flag asks for"
+                "all is well; of a pipe, the whole of the stream was handled, or dropped as a flag asks for"
             }
             Self::Failed => {
                 "failed on the way: no connection, link lost or broken off, message not handled"
@@ -71,16 +71,46 @@ impl Exit {
         }
     }
 
-    /// The list of exit codes at the end of `--help`.
+    /// What it means for the command of this name, if it can end so; any other name stands for all of
+    /// them.
     #[must_use]
-    pub fn help() -> String {
+    pub fn meaning_for(self, command: &str) -> Option<&'static str> {
+        let done_or_failed = match command {
+            "keygen" => ["the files are made", UNWRITTEN],
+            "pin" => ["every file was shown", UNWRITTEN],
+            "trace" => [
+                "the capture was shown, or played back and did the same",
+                "it did something else when played back, or standard output cannot be written",
+            ],
+            "demo" => [
+                "every message ended as its verdict says",
+                "a link failed or was not what it should be, or something cannot be written",
+            ],
+            _ => return Some(self.meaning()),
+        };
+        match self {
+            Self::Done => Some(done_or_failed[0]),
+            Self::Failed => Some(done_or_failed[1]),
+            Self::Usage | Self::Files => Some(self.meaning()),
+            _ => None,
+        }
+    }
+
+    /// The list of exit codes at the end of a command's `--help`.
+    #[must_use]
+    pub fn help(command: &str) -> String {
         let mut text = String::from("Exit codes:");
         for exit in Self::ALL {
-            text.push_str(&format!("\n  {:<3}  {}", exit.code(), exit.meaning()));
+            if let Some(meaning) = exit.meaning_for(command) {
+                text.push_str(&format!("\n  {:<3}  {meaning}", exit.code()));
+            }
         }
         text
     }
 }
+
+/// What is wrong where nothing else can be.
+const UNWRITTEN: &str = "standard output cannot be written, or the system failed";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
