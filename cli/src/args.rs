@@ -16,7 +16,7 @@ use crate::values;
 
 /// Hand messages directly to one pinned peer, and know what became of every one of them
 #[derive(Debug, Parser)]
-#[command(name = "countersign", bin_name = "countersign", version, after_help = help::after(help::ALL))]
+#[command(name = "countersign", bin_name = "countersign", version, after_help = help::after("", help::ALL))]
 pub struct Args {
     /// How much is logged, and where to.
     #[command(flatten)]
@@ -45,19 +45,19 @@ pub struct LogArgs {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make an identity: a private key and its certificate
-    #[command(after_help = help::after(help::KEYGEN))]
+    #[command(after_help = help::after("keygen", help::KEYGEN))]
     Keygen(KeygenArgs),
     /// Show the fingerprints of certificates, as --peer takes them
-    #[command(after_help = help::after(help::PIN))]
+    #[command(after_help = help::after("pin", help::PIN))]
     Pin(PinArgs),
     /// Send standard input, or receive to standard output, as messages
-    #[command(subcommand, after_help = help::after(help::PIPE))]
+    #[command(subcommand, after_help = help::after("pipe", help::PIPE))]
     Pipe(PipeCommand),
     /// Send a short film from a robot to an operator, commands back, and check all of it
-    #[command(after_help = help::after(help::DEMO))]
+    #[command(after_help = help::after("demo", help::DEMO))]
     Demo(DemoArgs),
     /// Show what is in a capture, or play it back
-    #[command(after_help = help::after(help::TRACE))]
+    #[command(after_help = help::after("trace", help::TRACE))]
     Trace(TraceArgs),
 }
 
@@ -83,8 +83,7 @@ impl Command {
 
     fn link(&self) -> Option<&LinkArgs> {
         match self {
-            Self::Pipe(PipeCommand::Send(args)) => Some(&args.link),
-            Self::Pipe(PipeCommand::Recv(args)) => Some(&args.link),
+            Self::Pipe(command) => Some(command.link()),
             _ => None,
         }
     }
@@ -124,7 +123,7 @@ pub enum PipeCommand {
     ///
     /// Reads only as fast as the peer handles messages. At the end of the input it waits for all
     /// verdicts, closes the link and reports on standard error what became of the messages.
-    #[command(override_usage = help::USAGE_SEND, after_help = help::after(help::SEND))]
+    #[command(override_usage = help::USAGE_SEND, after_help = help::after("pipe", help::SEND))]
     Send(SendArgs),
     /// Write what the peer sends to standard output
     ///
@@ -132,9 +131,22 @@ pub enum PipeCommand {
     /// killed had not written was never confirmed. In the tlsstream dialect, which confirms on
     /// arrival, it counts as handled when it was taken from the connection.
     ///
-    /// Ends with 0 only if the sender has said that this was all of its input.
-    #[command(override_usage = help::USAGE_RECV, after_help = help::after(help::RECV))]
+    /// Ends with 0 only if the sender has said that this was all of its input. One exception: with
+    /// --dialect tlsstream and --plaintext, a sender that was killed between two messages can't be told
+    /// from one that was done.
+    #[command(override_usage = help::USAGE_RECV, after_help = help::after("pipe", help::RECV))]
     Recv(ReceiveArgs),
+}
+
+impl PipeCommand {
+    /// What both directions have in common.
+    #[must_use]
+    pub fn link(&self) -> &LinkArgs {
+        match self {
+            Self::Send(args) => &args.link,
+            Self::Recv(args) => &args.link,
+        }
+    }
 }
 
 /// `countersign pipe send`
@@ -150,7 +162,7 @@ pub struct SendArgs {
     #[arg(
         long,
         value_name = "DURATION",
-        value_parser = values::duration,
+        value_parser = values::expiry,
         help_heading = MESSAGES,
         allow_negative_numbers = true
     )]

@@ -23,6 +23,8 @@ pub enum Exit {
     Refused = 3,
     /// An identity, a pin or a file of this machine's can't be used.
     Files = 4,
+    /// Broken off by [`Signal::Hangup`].
+    HungUp = 129,
     /// Broken off by [`Signal::Interrupt`].
     Interrupted = 130,
     /// Broken off by [`Signal::Terminate`].
@@ -31,12 +33,13 @@ pub enum Exit {
 
 impl Exit {
     /// All of them, in the order of their codes.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Done,
         Self::Failed,
         Self::Usage,
         Self::Refused,
         Self::Files,
+        Self::HungUp,
         Self::Interrupted,
         Self::Terminated,
     ];
@@ -52,7 +55,7 @@ impl Exit {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Done => {
-                "all is well: the whole of the stream was handled, or dropped as a flag asks for"
+                "all is well; of a pipe, the whole of the stream was handled, or dropped as a flag asks for"
             }
             Self::Failed => {
                 "failed on the way: no connection, link lost or broken off, message not handled"
@@ -62,21 +65,52 @@ impl Exit {
             Self::Files => {
                 "a file cannot be used: identity, pin, capture, log file, input or output that is closed"
             }
+            Self::HungUp => "broken off by SIGHUP, where there are no files to read again",
             Self::Interrupted => "broken off by SIGINT (Ctrl-C)",
             Self::Terminated => "broken off by SIGTERM",
         }
     }
 
-    /// The list of exit codes at the end of `--help`.
+    /// What it means for the command of this name, if it can end so; any other name stands for all of
+    /// them.
     #[must_use]
-    pub fn help() -> String {
+    pub fn meaning_for(self, command: &str) -> Option<&'static str> {
+        let done_or_failed = match command {
+            "keygen" => ["the files are made", UNWRITTEN],
+            "pin" => ["every file was shown", UNWRITTEN],
+            "trace" => [
+                "the capture was shown, or played back and did the same",
+                "it did something else when played back, or standard output cannot be written",
+            ],
+            "demo" => [
+                "every message ended as its verdict says",
+                "a link failed or was not what it should be, or something cannot be written",
+            ],
+            _ => return Some(self.meaning()),
+        };
+        match self {
+            Self::Done => Some(done_or_failed[0]),
+            Self::Failed => Some(done_or_failed[1]),
+            Self::Usage | Self::Files => Some(self.meaning()),
+            _ => None,
+        }
+    }
+
+    /// The list of exit codes at the end of a command's `--help`.
+    #[must_use]
+    pub fn help(command: &str) -> String {
         let mut text = String::from("Exit codes:");
         for exit in Self::ALL {
-            text.push_str(&format!("\n  {:<3}  {}", exit.code(), exit.meaning()));
+            if let Some(meaning) = exit.meaning_for(command) {
+                text.push_str(&format!("\n  {:<3}  {meaning}", exit.code()));
+            }
         }
         text
     }
 }
+
+/// What is wrong where nothing else can be.
+const UNWRITTEN: &str = "standard output cannot be written, or the system failed";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -87,6 +121,8 @@ impl From<Exit> for ExitCode {
 /// A signal that asks the program to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
+    /// SIGHUP, which closing a terminal sends.
+    Hangup,
     /// SIGINT, which Ctrl-C sends.
     Interrupt,
     /// SIGTERM.
@@ -98,6 +134,7 @@ impl Signal {
     #[must_use]
     pub const fn exit(self) -> Exit {
         match self {
+            Self::Hangup => Exit::HungUp,
             Self::Interrupt => Exit::Interrupted,
             Self::Terminate => Exit::Terminated,
         }
@@ -107,6 +144,7 @@ impl Signal {
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Hangup => "SIGHUP",
             Self::Interrupt => "SIGINT",
             Self::Terminate => "SIGTERM",
         })

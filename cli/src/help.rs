@@ -54,6 +54,6 @@ pub(crate) const TRACE: &str = "  countersign trace demo.capture
   countersign trace demo.capture --replay";
 
 /// The end of a `--help`.
-pub(crate) fn after(examples: &str) -> String {
-    format!("Examples:\n{examples}\n\n{}", Exit::help())
+pub(crate) fn after(command: &str, examples: &str) -> String {
+    format!("Examples:\n{examples}\n\n{}", Exit::help(command))
 }

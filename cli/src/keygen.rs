@@ -15,6 +15,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// # Errors
 /// A name or a time that can't be in a certificate, files that can't be written, or standard output that can't.
 pub fn run(args: &KeygenArgs) -> Result<(), Failure> {
+    // Before any file is made: whoever can't read the fingerprint would have to remove it.
+    let mut out = stdio::output()?;
     let mut new = NewIdentity::new(&args.name);
     if args.ed25519 {
         new = new.algorithm(Algorithm::Ed25519);
@@ -30,11 +32,12 @@ pub fn run(args: &KeygenArgs) -> Result<(), Failure> {
     let files = identity.write(&args.dir, overwrite).map_err(failure)?;
     let (certificate, key) = (files.certificate.display(), files.key.display());
     let fingerprint = identity.fingerprint();
-    stdio::print(format_args!(
+    let made = format_args!(
         "{fingerprint}\n\
          certificate: {certificate} (copy it to the peer, which names it with --peer)\n\
          private key: {key} (stays on this machine; readable by its owner alone)\n"
-    ))
+    );
+    stdio::print(&mut out, made)
 }
 
 fn failure(error: Error) -> Failure {

@@ -10,7 +10,7 @@ use countersign_tokio::core::Escaped;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::field::MakeExt;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, layer};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -19,6 +19,9 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::args::LogArgs;
 use crate::exit::Failure;
 use crate::stdio::{self, Sink};
+
+/// Where the library logs what becomes of connections.
+const DRIVER: &str = "countersign_driver";
 
 /// The log file, if there is one.
 static LOG_FILE: OnceLock<LogFile> = OnceLock::new();
@@ -31,17 +34,25 @@ static LOG_FILE: OnceLock<LogFile> = OnceLock::new();
 pub fn start(args: &LogArgs, expects_losses: bool) -> Result<(), Failure> {
     let level = match (args.quiet, args.verbose) {
         (true, _) => LevelFilter::ERROR,
-        (false, 0) if expects_losses => LevelFilter::ERROR,
         (false, 0) => LevelFilter::WARN,
         (false, 1) => LevelFilter::INFO,
         (false, 2) => LevelFilter::DEBUG,
         (false, _) => LevelFilter::TRACE,
     };
+    // The driver tells of connections that come and go, and of nothing else that a demo meets.
+    let of_driver = match args.verbose {
+        0 if expects_losses => LevelFilter::ERROR,
+        _ => level,
+    };
     let to_stderr = layer()
         .event_format(Short)
         .log_internal_errors(false)
         .with_writer(|| stdio::Stderr)
-        .with_filter(level);
+        .with_filter(
+            Targets::new()
+                .with_default(level)
+                .with_target(DRIVER, of_driver),
+        );
     let opened = args.log_file.as_deref().map(LogFile::open).transpose();
     // An error about the file has to be told too, on standard error.
     let (file, result) = match opened {

@@ -6,6 +6,7 @@ use countersign_cli::exit::Exit;
 use countersign_cli::{log, run, stdio, usage};
 
 fn main() -> ExitCode {
+    stdio::outlive_file_limits();
     let args = match usage::read(std::env::args_os()) {
         Ok(args) => args,
         Err(error) => return say(&error),
@@ -33,7 +34,8 @@ fn say(error: &clap::Error) -> ExitCode {
         stdio::tell(text(stdio::styles_errors()).trim_end());
         return Exit::Usage.into();
     }
-    match stdio::print(text(stdio::styles_output())) {
+    let text = text(stdio::styles_output());
+    match stdio::output().and_then(|mut out| stdio::print(&mut out, text)) {
         Ok(()) => Exit::Done.into(),
         Err(failure) => {
             stdio::tell(format_args!("error: {failure}"));

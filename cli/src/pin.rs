@@ -11,6 +11,7 @@ use x509_cert::der::{DateTime, Decode};
 
 use crate::args::PinArgs;
 use crate::exit::Failure;
+use crate::security::not_a_list;
 use crate::stdio;
 
 /// Prints one line for each certificate and each fingerprint in the files.
@@ -31,7 +32,8 @@ pub fn run(args: &PinArgs) -> Result<(), Failure> {
 
 /// The file as pins, a line each: what `--peer` would make of it is what is shown.
 fn describe(path: &Path) -> Result<Vec<String>, Failure> {
-    let pins = Pins::from_files([path])?;
+    let pins = Pins::from_files([path])
+        .map_err(|error| not_a_list(error).unwrap_or_else(Failure::from))?;
     let file = Escaped::whole(path.display());
     let lines = pins.iter().map(|pin| match pin.certificate_der() {
         Some(certificate) => line(

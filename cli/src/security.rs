@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 use std::path::{self, Path, PathBuf};
 
+use countersign_tokio::core::Escaped;
 use countersign_tokio::endpoint::{
-    Fingerprint, Security, SecurityFiles, SetupError, Trust, ValidityDates,
+    Fingerprint, Origin, Pins, Security, SecurityFiles, SetupError, Trust, ValidityDates,
 };
 
 use crate::args::SecurityArgs;
@@ -84,6 +85,10 @@ pub fn from_args(args: &SecurityArgs) -> Result<Secured, Failure> {
 
 /// A file can't be used. What is to be done about one that is missing depends on what it is for.
 fn unread(error: SetupError, cert: &Path, key: &Path) -> Failure {
+    let error = match not_a_list(error) {
+        Ok(failure) => return failure,
+        Err(error) => error,
+    };
     let is_at = |path: &PathBuf, own: &Path| path::absolute(own).is_ok_and(|own| own == *path);
     let hint = match &error {
         SetupError::NotFound { path } if is_at(path, cert) || is_at(path, key) => {
@@ -93,6 +98,24 @@ fn unread(error: SetupError, cert: &Path, key: &Path) -> Failure {
         _ => return error.into(),
     };
     Failure::from(error).or(hint)
+}
+
+/// What to say of a file that is no file of one peer's pins, where it is a good list of peers.
+///
+/// # Errors
+/// The same error, where it is about something else.
+pub(crate) fn not_a_list(error: SetupError) -> Result<Failure, SetupError> {
+    match &error {
+        SetupError::NotAPin {
+            origin: Origin::File(path),
+            ..
+        } if Pins::from_list_file(path).is_ok() => {
+            let path = Escaped::whole(path.display());
+            let why = format!("{path}: this is a list of peers; name it with --peers");
+            Ok(Failure::files(why).because(error))
+        }
+        _ => Err(error),
+    }
 }
 
 /// Logs what is questionable about the identity and the pins in force.

@@ -5,7 +5,8 @@ use clap::{Command, CommandFactory, Parser};
 
 use crate::args::Args;
 
-/// The flag that is suggested to nobody who has not begun to write it: it takes all security away.
+/// The flag that is suggested as what a typing error may have meant to nobody who has not begun to write
+/// it: it takes all security away.
 const NEVER_SUGGESTED: &str = "--plaintext";
 /// What somebody who means that flag begins with.
 const MEANS_IT: &str = "--plain";
@@ -21,6 +22,7 @@ where
 {
     Args::try_parse_from(line).map_err(|error| match error.kind() {
         ErrorKind::UnknownArgument => suggest(error),
+        ErrorKind::MissingRequiredArgument => name_alternatives(error),
         _ => error,
     })
 }
@@ -47,6 +49,33 @@ fn suggest(mut error: clap::Error) -> clap::Error {
         let tip = ContextValue::StyledStrs(vec![tip.into()]);
         error.insert(ContextKind::Suggested, tip);
     }
+    error
+}
+
+/// Names what may stand in the place of flags that are missing.
+fn name_alternatives(mut error: clap::Error) -> clap::Error {
+    const CREDENTIALS: [&str; 3] = ["--cert ", "--key ", "--peer "];
+    let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    let mut missing = missing.clone();
+    let is_about = |flag: &String| CREDENTIALS.iter().any(|start| flag.starts_with(start));
+    if !missing.iter().any(is_about) {
+        return error;
+    }
+    for flag in missing
+        .iter_mut()
+        .filter(|flag| flag.starts_with("--peer "))
+    {
+        flag.push_str(" or --peers <FILE>");
+    }
+    error.insert(ContextKind::InvalidArg, ContextValue::Strings(missing));
+    let tip =
+        format!("{NEVER_SUGGESTED} takes the place of all credentials, and all security away");
+    error.insert(
+        ContextKind::Suggested,
+        ContextValue::StyledStrs(vec![tip.into()]),
+    );
     error
 }
 

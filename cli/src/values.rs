@@ -54,6 +54,14 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     })
 }
 
+/// How long a message is worth being sent.
+pub(crate) fn expiry(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("with 0 every message is late before it is sent".to_owned()),
+        time => Ok(time),
+    }
+}
+
 /// A channel's name.
 pub(crate) fn channel(text: &str) -> Result<String, String> {
     match text.len() {
@@ -168,6 +176,14 @@ mod tests {
         for text in ["", "5", "1.5", "-1s", "soon", "infs", "99999999999999999y"] {
             let error = duration(text).unwrap_err();
             assert!(error.contains("only 0 needs none"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_message_lives_for_a_moment_at_least() {
+        assert_eq!(expiry("1ns"), Ok(Duration::from_nanos(1)));
+        for text in ["0", "0s", "0ms"] {
+            assert!(expiry(text).unwrap_err().contains("late before"), "{text}");
         }
     }
 

@@ -6,9 +6,10 @@
 use std::fmt;
 
 use countersign_tokio::core::{
-    CloseReason, EndReason, Escaped, Incompatible, Mode, Rejection, Verdict, VerdictCounts,
-    VerdictKind, close, reject,
+    CloseReason, EndReason, Escaped, Incompatible, Mode, PeerMisbehaved, Rejection, Verdict,
+    VerdictCounts, VerdictKind, close, refuse, reject,
 };
+use countersign_tokio::endpoint::{Reason, SecurityError};
 use countersign_tokio::{AcceptError, LinkError};
 
 /// A number of things: `1 message`, `2 messages`.
@@ -26,11 +27,40 @@ pub fn size(number: usize, one: &str) -> String {
 
 /// Why a link ended or never came to be.
 pub fn of_link(error: &LinkError) -> String {
-    match (error.reason(), error.peer_closes()) {
-        (EndReason::Incompatible(what), _) => incompatible(what),
-        // Whatever became of the connection after that.
-        (_, Some(said)) if !said.is_all_well() => of_peer(said),
+    // Whatever became of the connection after that.
+    if let Some(said) = error.peer_closes().filter(|said| !said.is_all_well()) {
+        return of_peer(said);
+    }
+    if let Some(error) = error.security() {
+        return of_security(error);
+    }
+    match error.reason() {
+        EndReason::Incompatible(what) => incompatible(what),
+        // That of the start before, if this end was restarted; else both would have gone on.
+        EndReason::Refused(refusal) if refusal.code == refuse::SESSION_OVER => {
+            format!(
+                "the peer waited for an earlier start of this end, and ends without it; {AGAIN}"
+            )
+        }
+        // No fault of a peer's whose dialect does not tell it the limit.
+        EndReason::Peer(what @ PeerMisbehaved::MessageTooLarge { .. }) => {
+            format!("the peer has sent {what}; raise --max-message")
+        }
         _ => error.to_string(),
+    }
+}
+
+/// What is to be done where the two ends can't go on together.
+const AGAIN: &str = "start both again";
+
+/// Why a connection could not be secured. The library's advice is for whoever writes a program.
+fn of_security(error: &SecurityError) -> String {
+    let text = error.to_string();
+    match error.reason() {
+        Reason::PeerCertificateExpired { .. } | Reason::PeerCertificateNotYetValid { .. } => {
+            text.replace("ignore validity dates", "let it in with --ignore-dates")
+        }
+        _ => text,
     }
 }
 
@@ -63,6 +93,9 @@ fn incompatible(what: &Incompatible) -> String {
 
 /// What the peer says with a close with which not all is well.
 pub fn of_peer(reason: &CloseReason) -> String {
+    if reason.code == close::SESSION_OVER {
+        return format!("the peer has lost what was under way; {AGAIN}");
+    }
     let says = match reason.code {
         1..close::RESERVED if !reason.text.is_empty() => Escaped::new(&reason.text).to_string(),
         _ => reason.to_string(),
@@ -109,6 +142,10 @@ impl fmt::Display for Missing<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
+    use countersign_tokio::core::Refusal;
+
     use super::*;
 
     #[test]
@@ -199,6 +236,38 @@ mod tests {
             ),
         ] {
             assert_eq!(of_link(&error(reason)), words);
+        }
+    }
+
+    #[test]
+    fn advice_is_in_flags_where_the_library_has_none() {
+        let (now, time) = (SystemTime::now(), SystemTime::UNIX_EPOCH);
+        for reason in [
+            Reason::PeerCertificateExpired {
+                not_after: time,
+                now,
+            },
+            Reason::PeerCertificateNotYetValid {
+                not_before: now,
+                now: time,
+            },
+        ] {
+            let words = of_security(&SecurityError::from(reason));
+            assert!(
+                words.ends_with(", or let it in with --ignore-dates"),
+                "{words}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_over_is_started_again() {
+        let refusal = Refusal::new(refuse::SESSION_OVER, "the words of a library");
+        let refused = LinkError::new(EndReason::Refused(refusal));
+        let closed = CloseReason::new(close::SESSION_OVER, "the words of a library");
+        for words in [of_link(&refused), of_peer(&closed)] {
+            assert!(words.ends_with("; start both again"), "{words}");
+            assert!(!words.contains("library"), "{words}");
         }
     }
 }

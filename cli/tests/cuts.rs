@@ -217,7 +217,10 @@ fn a_listener_that_was_restarted_does_not_know_the_session() {
     // The new one got nothing of an old stream.
     let received = restarted.finish();
     received.expect(1, "received 0 messages");
-    received.expect(1, "the session is over");
+    received.expect(
+        1,
+        "the peer has lost what was under way; start both again\n",
+    );
     assert_eq!(received.stdout, b"");
     receiver.finish();
 
@@ -237,7 +240,10 @@ fn a_listener_that_was_restarted_does_not_know_the_session() {
     let mut rest = Vec::new();
     output.read_to_end(&mut rest).unwrap();
     assert_eq!(rest, b"");
-    restarted.finish().expect(1, "the session is over");
+    restarted.finish().expect(
+        1,
+        "the peer has lost what was under way; start both again\n",
+    );
     drop((input, again));
     sender.finish();
 }
@@ -265,7 +271,7 @@ fn attempts_have_a_limit_when_a_peer_is_gone() {
 fn a_peer_that_was_restarted_is_not_taken_for_the_one_that_is_away() {
     let identities = Identities::new();
     let began_anew = "the session is lost: the peer began anew; it may have restarted";
-    let session_over = "the session that this end held here before is over";
+    let session_over = "the peer waited for an earlier start of this end, ";
     let mut receiver = identities.listen("recv", &[]);
     let mut sender = identities.connect(&receiver, "send", &[]);
     let (mut input, mut output) = (sender.stdin(), receiver.stdout());
@@ -283,7 +289,7 @@ fn a_peer_that_was_restarted_is_not_taken_for_the_one_that_is_away() {
     assert_eq!(rest, b"");
     let sent = restarted.finish();
     sent.expect(1, session_over);
-    sent.expect(1, "connect again");
+    sent.expect(1, "; start both again\n");
     drop(again);
     sender.finish();
 

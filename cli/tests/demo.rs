@@ -74,6 +74,30 @@ fn cuts_are_made_by_default_and_shown_to_those_who_ask() {
 }
 
 #[test]
+fn whoever_asks_for_a_capture_is_warned_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for (payloads, words) in [
+        ("all", "can read all that these links carry\n"),
+        (
+            "none",
+            "can read all that these links do, but for the payloads",
+        ),
+    ] {
+        let path = folder.path().join(payloads);
+        let path = path.to_str().unwrap();
+        let film = ["demo", "--frames", "6", "--fps", "max", "--cuts", "3"];
+        let more = ["--capture", path, "--capture-payloads", payloads];
+        let demo = run(film.into_iter().chain(more));
+        demo.expect(
+            0,
+            &format!("warning: capture: whoever reads {path} {words}"),
+        );
+        // And of nothing else: the cuts are made on purpose.
+        assert_eq!(demo.stderr.lines().count(), 1, "{}", demo.stderr);
+    }
+}
+
+#[test]
 fn numbers_of_cuts_that_make_no_sense() {
     for (cuts, words) in [
         ("7", "a film of 12 pictures bears 6 cuts"),

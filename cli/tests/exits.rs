@@ -203,7 +203,10 @@ fn a_message_that_a_tlsstream_receiver_does_not_take() {
     let events = (Sender::TooLargeForReceiver, Receiver::Fine);
     let (sent, received) = ends(&identities, "recv", "tlsstream", events);
     sent.expect(1, "sent 2 messages, ");
-    received.expect(1, "a message of 501 bytes where 500 are allowed");
+    received.expect(
+        1,
+        "the peer has sent a message of 501 bytes where 500 are allowed; raise --max-message\n",
+    );
 }
 
 /// The tlsstream dialect in plain text has one sign for a stream that is broken off: a message that
@@ -244,7 +247,8 @@ fn another_dialect() {
         let listener = identities.listen(listening, TLSSTREAM);
         let opener = identities.connect(&listener, connecting, &["--retry", "never"]);
         opener.finish().expect(3, "both ends use the same dialect");
-        let words = "; check that both ends use the same --dialect\n";
+        // With TLS nothing has come by which it could tell.
+        let words = "; the tlsstream dialect has no words for why; see what the other end says\n";
         listener.finish().expect(1, words);
 
         // The one that listens goes on listening for one that fits.
@@ -278,7 +282,9 @@ fn another_dialect_in_plain_text() {
             1,
             "both ends must agree on TLS or plain text and on the dialect",
         );
-        listener.finish().expect(1, "the peer broke the protocol");
+        let told = listener.finish();
+        told.expect(1, "the peer broke the protocol");
+        told.expect(1, "; check that both ends use the same --dialect\n");
 
         // It waits for a HELLO for as long as a handshake may take.
         let mut listener = start(listening, ["--listen", "127.0.0.1:0"], &flags, &[]);
@@ -288,12 +294,95 @@ fn another_dialect_in_plain_text() {
         if connecting == "send" {
             opener.feed(b"one");
         }
-        opener
-            .finish()
-            .expect(1, "check that both ends use the same --dialect\n");
+        opener.finish().expect(1, "; see what the other end says\n");
         let words = "both must agree on TLS or plain text and on the dialect";
         listener.wait_for_log(words, 1);
         listener.kill();
         listener.finish();
     }
+}
+
+/// What has nothing to do with the other end's dialect is not put down to it.
+#[test]
+fn known_causes_in_the_tlsstream_dialect() {
+    let identities = Identities::new();
+    let flags = ["--dialect", "tlsstream", "--split", "length"];
+    let is_told = |finished: &Finished, words: &str| {
+        finished.expect(1, words);
+        let about = finished.stderr.contains("same --dialect");
+        assert!(!about, "{}", finished.stderr);
+    };
+    #[cfg(unix)]
+    {
+        let robot = identities.flags("robot", "operator");
+        let full = pipe("recv", ["--listen", "127.0.0.1:0"], &robot, &flags);
+        let receiver = Running::spawn(common::shell("exec \"$@\" > /dev/full", full));
+        let mut sender = identities.connect(&receiver, "send", &flags);
+        let mut input = sender.stdin();
+        input.write_all(b"\0\0\0\x03one").unwrap();
+        is_told(
+            &receiver.finish(),
+            "No space left on device (os error 28)\n",
+        );
+        is_told(&sender.finish(), "the input had not ended: ");
+        drop(input);
+    }
+    // A third end.
+    let listener = identities.listen("recv", &[&flags[..], &["-v"]].concat());
+    let mut first = identities.connect(&listener, "send", &flags);
+    let input = first.stdin();
+    listener.wait_for_log("connected with", 1);
+    let mut third = identities.connect(&listener, "send", &flags);
+    let others = third.stdin();
+    is_told(&third.finish(), "; see what the other end says\n");
+    drop(others);
+    listener.wait_for_log("away: this pipe has its peer already", 1);
+    drop(input);
+    first.finish().expect(0, "");
+    listener.finish().expect(0, "");
+    // A message that the dialect can't carry, and the first at that.
+    let receiver = identities.listen("recv", &flags);
+    let mut sender = identities.connect(&receiver, "send", &flags);
+    sender.feed(b"\0\0\0\0");
+    sender.finish().expect(1, "message 1 is empty");
+    is_told(&receiver.finish(), "; see what the other end says\n");
+}
+
+/// Where there are no files to read again, SIGHUP breaks off in order: without TLS and a handshake the
+/// peer would take the end of the connection for that of the stream.
+#[cfg(unix)]
+#[test]
+fn a_hangup_without_files_breaks_off() {
+    for dialect in ["countersign", "tlsstream"] {
+        let flags = ["--plaintext", "--dialect", dialect].map(str::to_owned);
+        let mut receiver = Running::start(pipe("recv", ["--listen", "127.0.0.1:0"], &flags, &[]));
+        let address = receiver.address.clone().unwrap();
+        let mut sender = Running::start(pipe("send", ["--connect", &address], &flags, &[]));
+        let (mut input, mut output) = (sender.stdin(), receiver.stdout());
+        input.write_all(b"one").unwrap();
+        output.read_exact(&mut [0; 3]).unwrap();
+        sender.signal("HUP");
+        sender.finish().expect(129, "error: broken off by SIGHUP\n");
+        receiver
+            .finish()
+            .expect(1, "the peer may have had more to send: ");
+        drop((input, output));
+    }
+}
+
+/// What `nohup` has started goes on.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hangup_that_is_ignored_stays_so() {
+    let flags = ["--plaintext".to_owned()];
+    let listening = pipe("recv", ["--listen", "127.0.0.1:0"], &flags, &[]);
+    let mut command = common::shell("trap '' HUP; exec \"$@\"", listening);
+    command.stdout(std::process::Stdio::piped());
+    let receiver = Running::spawn(command);
+    receiver.signal("HUP");
+    let address = receiver.address.clone().unwrap();
+    let mut sender = Running::start(pipe("send", ["--connect", &address], &flags, &[]));
+    sender.feed(b"one");
+    sender.finish().expect(0, "1 handled");
+    receiver.finish().expect(0, "received 1 message");
 }

@@ -45,7 +45,7 @@ fn a_line_that_is_none_is_named() {
     let identities = Identities::new();
     for (list, words) in [
         ("robot\n", "peers: line 1: `robot` has no pin"),
-        ("# nobody\n", "there is no pin"),
+        ("# nobody\n", "peers: lists no peer; "),
         (
             "a file:operator.crt\nb file:operator.crt\n",
             "peers: line 2: `b` has the name or a key",
@@ -56,7 +56,25 @@ fn a_line_that_is_none_is_named() {
         run(pipe("recv", ["--listen", "127.0.0.1:0"], &flags, &[])).expect(4, words);
     }
     let flags = identities.flags("robot", "operator");
-    run(pipe("recv", ["--listen", "127.0.0.1:0"], &flags[..4], &[])).expect(2, "--peer");
+    let missing = run(pipe("recv", ["--listen", "127.0.0.1:0"], &flags[..4], &[]));
+    missing.expect(2, "  --peer <FILE|FINGERPRINT> or --peers <FILE>\n");
+    missing.expect(2, "--plaintext takes the place of all credentials");
+    // A list in the place of one peer's pins.
+    let list = identities.file("list");
+    fs::write(&list, "operator file:operator.crt\n").unwrap();
+    let told = format!("error: {list}: this is a list of peers; name it with --peers\n");
+    let more = ["--peer", &list];
+    run(pipe(
+        "recv",
+        ["--listen", "127.0.0.1:0"],
+        &flags[..4],
+        &more,
+    ))
+    .expect(4, &told);
+    run(["pin", &list]).expect(4, &told);
+    // A folder's owner and mode have nothing to do with it.
+    let folder = identities.path().to_str().unwrap();
+    run(["pin", folder]).expect(4, "; name a file in it\n");
 }
 
 /// What openssl prints, and what was copied without its beginning, is no file.

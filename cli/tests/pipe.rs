@@ -153,7 +153,7 @@ fn superseded_and_expired_are_no_failure_when_asked_for() {
     let lines = "line\n".repeat(50_000);
     for flags in [
         &["--split", "lines", "--latest"][..],
-        &["--split", "lines", "--expire-after", "0s"],
+        &["--split", "lines", "--expire-after", "1ns"],
         &["--split", "lines", "--expire-after", "1h"],
     ] {
         let mut receiver = identities.listen("recv", &[]);
@@ -166,7 +166,7 @@ fn superseded_and_expired_are_no_failure_when_asked_for() {
         let handled = received.stdout.len() / 5;
         match flags[flags.len() - 1] {
             "--latest" => assert!(handled > 0 && handled < 50_000, "{handled}"),
-            "0s" => sent.expect(0, "50000 expired"),
+            "1ns" => sent.expect(0, "50000 expired"),
             _ => assert_eq!(handled, 50_000),
         }
     }
@@ -216,11 +216,17 @@ fn keys_are_written_on_request_alone_and_with_a_warning() {
     let identities = Identities::new();
     let keys = identities.file("keys");
     let nowhere = identities.file("no such directory/keys");
+    let full = "/dev/full".to_owned();
     let warning = "warning: the keys of connections are";
     for (flags, named, says) in [
         (&[][..], Some(&keys), None),
         (&["--key-log"], None, Some("names no file")),
-        (&["--key-log"], Some(&nowhere), Some("can't be opened")),
+        (&["--key-log"], Some(&nowhere), Some("can't be written")),
+        (
+            &["--key-log"],
+            Some(&full),
+            Some("are not written: /dev/full can't be written"),
+        ),
         (&["--key-log"], Some(&keys), Some(keys.as_str())),
     ] {
         let receiver = identities.listen("recv", &[]);

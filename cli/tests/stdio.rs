@@ -145,21 +145,21 @@ fn an_output_that_was_closed_from_the_start_is_found_before_anything_is_done() {
     let identities = Identities::new();
     let flags = identities.flags("robot", "operator");
     let receive = pipe("recv", ["--listen", "127.0.0.1:0"], &flags, &[]);
-    let show = vec!["pin".to_owned(), identities.file("robot.crt")];
-    let trace = vec!["trace".to_owned(), capture(&identities)];
-    for (command, good) in [(&receive, None), (&show, Some(0)), (&trace, Some(0))] {
+    let mut commands = with_results(&identities);
+    commands.push(receive.clone());
+    for command in &commands {
         let closed = finish(&mut shell("exec \"$@\" >&-", command));
         closed.expect(4, "error: standard output is closed; ");
-        assert!(!closed.stderr.contains("listening"), "{}", closed.stderr);
+        assert_eq!(closed.stderr.lines().count(), 1, "{}", closed.stderr);
         let reading = finish(&mut shell("exec \"$@\" 1< /dev/null", command));
         reading.expect(
             4,
             "error: standard output is open for the other direction alone; ",
         );
-        if good.is_some() {
-            let away = finish(&mut shell("exec \"$@\" > /dev/null", command));
-            assert_eq!(away.code, good);
-        }
+        assert!(!fs::exists(identities.file("new.key")).unwrap());
+    }
+    for command in with_results(&identities) {
+        finish(&mut shell("exec \"$@\" > /dev/null", command)).expect(0, "");
     }
     // To throw messages away on purpose is nobody's mistake.
     let receiver = Running::spawn(shell("exec \"$@\" > /dev/null", &receive));
@@ -167,10 +167,6 @@ fn an_output_that_was_closed_from_the_start_is_found_before_anything_is_done() {
     sender.feed(b"one\n");
     sender.finish().expect(0, ": 1 handled\n");
     receiver.finish().expect(0, "received 1 message, 4 bytes\n");
-    // These have done what they were asked for when nobody reads of it.
-    for command in with_results(&identities).into_iter().take(1) {
-        finish(&mut shell("exec \"$@\" >&-", command)).expect(0, "");
-    }
 }
 
 #[test]
@@ -294,10 +290,10 @@ fn a_log_file_that_cannot_be_written_is_told_of_once_and_fails_nothing() {
 #[test]
 fn as_many_are_handled_as_the_disk_had_room_for() {
     let identities = Identities::new();
-    // What a disk with so much room would do; the signal would end the program otherwise.
+    // What a disk with so much room would do. The signal that comes with it ends nothing.
     let limited = |redirect: &str| {
         format!(
-            "trap '' XFSZ; ulimit -f 40 && exec \"$@\" {redirect} {}",
+            "ulimit -f 40 && exec \"$@\" {redirect} {}",
             identities.file("out")
         )
     };
@@ -326,4 +322,57 @@ fn as_many_are_handled_as_the_disk_had_room_for() {
         );
         received.expect(1, "error: standard output cannot be written: ");
     }
+}
+
+/// What a disk with room for so little of a capture would do.
+const LITTLE_ROOM: &str = "ulimit -f 8 && exec \"$@\"";
+
+#[test]
+fn a_capture_that_is_incomplete_is_a_failure_of_what_was_asked_for() {
+    let identities = Identities::new();
+    let told = "the capture is incomplete: File too large (os error 27)\n";
+    for quiet in [&[][..], &["-q"]] {
+        let path = identities.file("demo.capture");
+        let demo = ["demo", "--fps", "max", "--frames", "50", "--cuts", "0"];
+        let more = [&["--capture", &path], quiet].concat();
+        let demo = finish(&mut shell(LITTLE_ROOM, demo.into_iter().chain(more)));
+        let line = format!("error: --capture {path}: {told}");
+        demo.expect(1, &line);
+        assert_eq!(demo.stderr.matches("error: ").count(), 1, "{}", demo.stderr);
+        // What else it was asked for it has done.
+        assert!(demo.text().contains("checked by SHA-256"));
+        fs::remove_file(path).unwrap();
+
+        let path = identities.file("pipe.capture");
+        let more = [&["--capture", &path, "--split", "lines"], quiet].concat();
+        let receiver = identities.listen("recv", quiet);
+        let flags = identities.flags("operator", "robot");
+        let address = receiver.address.clone().unwrap();
+        let connecting = pipe("send", ["--connect", &address], &flags, &more);
+        let mut sender = Running::spawn({
+            let mut command = shell(LITTLE_ROOM, connecting);
+            command.stdin(Stdio::piped());
+            command
+        });
+        sender.feed(&b"one\n".repeat(10_000));
+        let sent = sender.finish();
+        sent.expect(1, &format!("error: --capture {path}: {told}"));
+        sent.expect(1, "sent 10000 messages, 40000 bytes: 10000 handled\n");
+        assert_eq!(sent.stderr.matches("error: ").count(), 1, "{}", sent.stderr);
+        receiver.finish().expect(0, "received 10000 messages");
+        fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn a_capture_that_is_incomplete_hides_no_other_failure() {
+    let identities = Identities::new();
+    let path = identities.file("capture");
+    let flags = ["--plaintext".to_owned()];
+    let more = ["--retry", "never", "--capture", &path];
+    let send = pipe("send", ["--connect", &free()], &flags, &more);
+    let script = "ulimit -f 0 && exec \"$@\"";
+    let sent = finish(shell(script, send).stderr(Stdio::piped()));
+    sent.expect(1, "the capture is incomplete: ");
+    sent.expect(1, ": nobody listens there; ");
 }

@@ -160,6 +160,17 @@ fn filters_that_nothing_can_pass_are_wrong() {
     let file = kept("visits.capture");
     trace(&[&file, "--kind", "nonsense"]).expect(2, "no such kind; there are HELLO, ");
     trace(&[&file, "--kind", "in"]).expect(2, "no such kind");
+    trace(&[&file, "--link", "99"]).expect(
+        2,
+        "error: --link 99: the capture has no such link; there is 1, 2, 3, 4, 5\n",
+    );
+    for more in [&[][..], &["--json"], &["--summary"]] {
+        let asked = [&[&*file, "--channel", "video", "--channel", "nope"], more].concat();
+        trace(&asked).expect(
+            2,
+            "error: --channel nope: the capture has nothing about such a channel; there is commands, video\n",
+        );
+    }
     let span = ["--from", "1s", "--to", "0.5s"];
     trace(&[&[file.as_str()], &span[..]].concat()).expect(2, "--from is later than --to");
     trace(&[&file, "--from", "0s", "--to", "0s"]).expect(0, "");

@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use countersign_core::DEFAULT_SESSIONS;
+use countersign_endpoint::Fingerprint;
 
 use crate::error::LinkError;
 
@@ -66,8 +67,8 @@ pub struct Limits {
     /// many as come from one address, as through a NAT. Connections over other transports are not
     /// counted.
     pub per_address: usize,
-    /// How many lines a listener logs as warnings in a minute, at most, about connections whose peer
-    /// has not proved who it is; [`DEFAULT_LOG_LINES`] by default. How many were left out, one more
+    /// How many lines a listener logs as warnings in a minute, at most, about connections that came to
+    /// nothing: those of all strangers together, and of each peer that has proved who it is; [`DEFAULT_LOG_LINES`] by default. How many were left out, one more
     /// line says, with the next one after that minute or when the listener goes. At the level `debug`
     /// there are all of them. What [`Listener::log`](crate::Listener::log) is given counts too.
     pub log_lines: usize,
@@ -101,7 +102,7 @@ pub struct Drained {
 pub struct AcceptError {
     peer: Option<SocketAddr>,
     error: Box<LinkError>,
-    known: bool,
+    known: Option<Fingerprint>,
     closed: bool,
 }
 
@@ -112,13 +113,13 @@ impl AcceptError {
         Self {
             peer,
             error: Box::new(error),
-            known: false,
+            known: None,
             closed: false,
         }
     }
 
     /// The peer has proved to be one that this end accepts.
-    pub(crate) fn of_known_peer(mut self, known: bool) -> Self {
+    pub(crate) fn of_known_peer(mut self, known: Option<Fingerprint>) -> Self {
         self.known = known;
         self
     }
@@ -127,6 +128,11 @@ impl AcceptError {
     /// another reason: declarations that do not fit, say. On a plain connection nobody proves anything.
     #[must_use]
     pub fn is_of_known_peer(&self) -> bool {
+        self.known.is_some()
+    }
+
+    /// The key of such a peer.
+    pub(crate) fn known_peer(&self) -> Option<Fingerprint> {
         self.known
     }
 
@@ -136,7 +142,7 @@ impl AcceptError {
         Self {
             peer: None,
             error: Box::new(LinkError::transport(error)),
-            known: false,
+            known: None,
             closed: true,
         }
     }

@@ -51,13 +51,15 @@ pub struct AddressError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AddressFault {
+    /// There is nothing.
+    Empty,
     /// There is no port.
     NoPort,
     /// The port is not a number up to 65535.
     Port,
     /// The port to connect to is zero, which stands for any free one where somebody listens.
     PortZero,
-    /// There is no host.
+    /// There is no host, or `*` in its place.
     NoHost,
     /// No host can have this name.
     Host,
@@ -86,6 +88,9 @@ impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.text.escape_debug();
         match self.fault {
+            AddressFault::Empty => {
+                f.write_str("an address is empty; name a host and a port, as in robot.local:4433")
+            }
             AddressFault::NoPort => {
                 write!(f, "'{text}' has no port; add one, as in robot.local:4433")
             }
@@ -96,11 +101,14 @@ impl fmt::Display for AddressError {
                 f,
                 "nobody can be reached at port 0 of '{text}'; name the port on which the peer listens"
             ),
-            AddressFault::NoHost => write!(
-                f,
-                "'{text}' has no host; all addresses of this machine are [::]{text}, those of IPv4 \
-                 0.0.0.0{text}"
-            ),
+            AddressFault::NoHost => {
+                let port = self.text.rsplit(':').next().unwrap_or_default();
+                write!(
+                    f,
+                    "'{text}' has no host; all addresses of this machine are [::]:{port}, those of \
+                     IPv4 0.0.0.0:{port}"
+                )
+            }
             AddressFault::Host => write!(f, "no host can have the name in '{text}'"),
             AddressFault::Brackets => write!(
                 f,
@@ -194,6 +202,12 @@ impl Address {
         if let Ok(known) = text.parse::<SocketAddr>() {
             return Ok(known.into());
         }
+        if text.is_empty() {
+            return Err(AddressFault::Empty);
+        }
+        if is_number(text) && text.parse::<u16>().is_ok() {
+            return Err(AddressFault::NoHost);
+        }
         if text.contains("://") {
             return Err(AddressFault::Url);
         }
@@ -212,8 +226,7 @@ impl Address {
             }
             Some(Some(_)) => return Err(AddressFault::Brackets),
         };
-        let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-        let port = port.parse().ok().filter(|_| digits);
+        let port = port.parse().ok().filter(|_| is_number(port));
         let port = port.ok_or(if text.ends_with(':') {
             AddressFault::NoPort
         } else {
@@ -226,19 +239,37 @@ impl Address {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok((address, port).into());
         }
-        if host.is_empty() {
+        if host.is_empty() || host == "*" {
             return Err(AddressFault::NoHost);
         }
         if host.contains(':') && !is_ipv6(host) {
             return Err(AddressFault::Brackets);
         }
         let is_foreign = |c: char| c.is_whitespace() || c.is_control() || "/\\?#[]@".contains(c);
-        if host.len() > LONGEST_HOST || host.contains(is_foreign) {
+        let is_name = !host.contains(':');
+        if host.len() > LONGEST_HOST
+            || host.contains(is_foreign)
+            || (is_name && !is_lookup_of_use(host))
+        {
             return Err(AddressFault::Host);
         }
         let host = host.to_owned();
         Ok(Self(Place::Name { host, port }))
     }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether anybody could know an address for this name. No part of a name is empty, but for what follows a
+/// dot at its end; and what has four numbers or more was meant as an address. Fewer are an old way to
+/// write one, which some systems take.
+fn is_lookup_of_use(host: &str) -> bool {
+    let mut parts = host.strip_suffix('.').unwrap_or(host).split('.');
+    let numbers = parts.clone().take_while(|part| is_number(part)).count();
+    let is_address = numbers >= 4 && numbers == parts.clone().count();
+    !is_address && !host.contains('*') && parts.all(|part| !part.is_empty())
 }
 
 /// Whether this is an IPv6 address, with or without the interface that leads to it.
@@ -361,6 +392,9 @@ mod tests {
             ("robot.local:4433", "robot.local", 4433),
             ("localhost:0", "localhost", 0),
             ("a_b:65535", "a_b", 65535),
+            ("robot.:1", "robot.", 1),
+            ("127.1:1", "127.1", 1),
+            ("1.2.3.4.example:1", "1.2.3.4.example", 1),
             ("[fe80::1%eth0]:4433", "fe80::1%eth0", 4433),
             ("fe80::1%eth0:4433", "fe80::1%eth0", 4433),
         ] {
@@ -382,9 +416,18 @@ mod tests {
 
     #[test]
     fn what_is_no_address() {
-        use AddressFault::{Brackets, Host, NoHost, NoPort, Port, Url, User};
+        use AddressFault::{Brackets, Empty, Host, NoHost, NoPort, Port, Url, User};
         for (text, expected) in [
-            ("", NoPort),
+            ("", Empty),
+            ("4433", NoHost),
+            ("65536", NoPort),
+            ("*:4433", NoHost),
+            ("*.local:4433", Host),
+            ("256.1.1.1:80", Host),
+            ("127.0.0.1.5:3", Host),
+            ("a..b:33", Host),
+            (".b:33", Host),
+            (".:33", Host),
             ("robot", NoPort),
             ("robot:", NoPort),
             ("192.0.2.1", NoPort),
@@ -409,6 +452,11 @@ mod tests {
             ("line\n:1", Host),
         ] {
             assert_eq!(fault(text), expected, "{text}");
+        }
+        for text in ["4433", ":4433", "*:4433"] {
+            let error = text.parse::<Address>().unwrap_err().to_string();
+            let instead = "are [::]:4433, those of IPv4 0.0.0.0:4433";
+            assert!(error.ends_with(instead), "{error}");
         }
         let long = format!("{}:1", "x".repeat(LONGEST_HOST));
         assert!(long.parse::<Address>().is_ok());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use countersign_core::{CloseMode, EndReason};
+use countersign_endpoint::{Fingerprint, Peer};
 
 use crate::error::LinkError;
 use crate::link::Link;
@@ -179,9 +180,10 @@ impl ConnectHandle {
         Status::of(&self.0)
     }
 
-    /// Whether the peer has proved who it is.
-    pub(crate) fn knows_peer(&self) -> bool {
-        self.0.with(|state| state.peer.is_some())
+    /// The key that the peer has proved to have.
+    pub(crate) fn peer(&self) -> Option<Fingerprint> {
+        self.0
+            .with(|state| state.peer.as_ref().map(Peer::fingerprint))
     }
 }
 

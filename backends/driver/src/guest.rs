@@ -101,7 +101,7 @@ async fn greet(
             None
         }
         Some(Some(Err(error))) => {
-            let error = AcceptError::new(peer, error).of_known_peer(who.knows_peer());
+            let error = AcceptError::new(peer, error).of_known_peer(who.peer());
             hall.turn_away(error);
             Some(place)
         }

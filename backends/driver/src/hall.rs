@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use countersign_endpoint::Fingerprint;
+
 use crate::accept::{AcceptError, Backlog, Drained, Limits};
 use crate::clock::Clock;
 use crate::driver::Timer;
@@ -17,7 +19,7 @@ use crate::error::LinkError;
 use crate::establish::Setup;
 use crate::link::Link;
 use crate::lock::{Later, Lock, Locked};
-use crate::quota::Quota;
+use crate::quota::Quotas;
 use crate::registry::{Registry, Unaccepted};
 use crate::wakers::{Waiting, Waits, WakerSet};
 
@@ -40,8 +42,8 @@ pub(crate) struct State {
     addresses: BTreeMap<IpAddr, Origin>,
     ready: Backlog<(Link, Option<Unaccepted>)>,
     phase: Phase,
-    /// How many lines about strangers there may be.
-    quota: Quota,
+    /// How many lines about those who are refused there may be.
+    quotas: Quotas,
     /// Who waits for something to accept, or for nothing to come any more.
     arrived: WakerSet,
     /// Who waits for a connection to be no longer half open.
@@ -154,7 +156,7 @@ impl Hall {
                 addresses: BTreeMap::new(),
                 ready: Backlog::new(limits.backlog),
                 phase: Phase::Open,
-                quota: Quota::new(limits.log_lines),
+                quotas: Quotas::new(limits.log_lines),
                 arrived: WakerSet::default(),
                 room: WakerSet::default(),
                 quieter: WakerSet::default(),
@@ -208,7 +210,7 @@ impl Hall {
             forgotten
         });
         if let Some(error) = forgotten {
-            if self.may_warn(error.is_of_known_peer()) {
+            if self.may_warn(error.known_peer()) {
                 tracing::warn!(%error, "nobody accepts: forgot about a refused connection");
             } else {
                 tracing::debug!(%error, "nobody accepts: forgot about a refused connection");
@@ -217,7 +219,7 @@ impl Hall {
     }
 
     /// Tells the log of a connection that came to nothing, and whose it was.
-    pub(crate) fn log(&self, known: bool, words: &dyn Display) {
+    pub(crate) fn log(&self, known: Option<Fingerprint>, words: &dyn Display) {
         if self.may_warn(known) {
             tracing::warn!("{words}");
         } else {
@@ -225,13 +227,11 @@ impl Hall {
         }
     }
 
-    /// Whether a line may be a warning: there is no end of strangers.
-    pub(crate) fn may_warn(&self, known: bool) -> bool {
-        if known {
-            return true;
-        }
+    /// Whether a line may be a warning: there is no end of strangers, and a peer that is refused may come
+    /// back for ever.
+    pub(crate) fn may_warn(&self, known: Option<Fingerprint>) -> bool {
         let now = Instant::now();
-        let (granted, left_out) = self.state.with(|state| state.quota.ask(now));
+        let (granted, left_out) = self.state.with(|state| state.quotas.ask(known, now));
         log_left_out(left_out);
         granted
     }
@@ -305,7 +305,7 @@ impl Hall {
         self.end(Phase::Closed);
         let left_out = self.state.with(|state| {
             state.go_on_to(Phase::Gone(drained));
-            state.quota.take_left_out()
+            state.quotas.take_left_out()
         });
         log_left_out(left_out);
     }

@@ -80,21 +80,24 @@ impl<A> Listener<A> {
     /// Tells the log of a connection that did not become a link, as a warning, as long as there are not
     /// too many about strangers ([`Limits::log_lines`]): who has nothing else to do with what
     /// [`Listener::accept`] gives, gives it here. Anybody who can reach a listener can have as many
-    /// connections refused as they like.
+    /// connections refused as they like, and a peer can come back as often. Each peer that has proved who
+    /// it is has as many lines as all strangers together, and one at least.
     pub fn log(&self, error: &AcceptError) {
         self.log_as(error, error);
     }
 
     /// As [`Listener::log`], in other words.
     pub fn log_as(&self, error: &AcceptError, words: impl Display) {
-        let known = error.is_of_known_peer() || error.is_closed();
-        self.hall.log(known, &words);
+        if error.is_closed() {
+            return tracing::warn!("{words}");
+        }
+        self.hall.log(error.known_peer(), &words);
     }
 
     /// As [`Listener::log`], of a link that was accepted and is not wanted. On a plain connection its
     /// peer is a stranger too.
     pub fn log_link(&self, link: &Link, words: impl Display) {
-        self.hall.log(link.peer().is_some(), &words);
+        self.hall.log(link.peer(), &words);
     }
 
     /// What [`Listener::accept`] gives, one after the other, as a stream that ends when the listener

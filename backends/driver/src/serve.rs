@@ -138,7 +138,7 @@ impl<T: Timer> Pauses<T> {
 
     async fn pause(&mut self, error: &io::Error, hall: &Hall) {
         // Whoever takes the last descriptor again and again is a stranger too.
-        if self.next.is_none() && hall.may_warn(false) {
+        if self.next.is_none() && hall.may_warn(None) {
             tracing::warn!(%error, "no connection can be accepted; trying again from time to time");
         }
         let pause = self.next.unwrap_or(FIRST_PAUSE);
@@ -148,7 +148,7 @@ impl<T: Timer> Pauses<T> {
     }
 
     fn end(&mut self, hall: &Hall) {
-        if self.next.take().is_some() && hall.may_warn(false) {
+        if self.next.take().is_some() && hall.may_warn(None) {
             tracing::info!("connections are accepted again");
         }
     }

@@ -80,6 +80,9 @@ pub(crate) enum UselessKey {
     Other,
 }
 
+/// The kinds of keys that can be used, for people.
+pub(crate) const USABLE_KEYS: &str = "P-256, P-384, P-521, Ed25519, or RSA of 2048 to 8192 bits";
+
 /// The bits of RSA keys that rustls takes.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
@@ -93,9 +96,9 @@ impl fmt::Display for UselessKey {
             Self::Secp256k1 => f.write_str("on the curve secp256k1")?,
             Self::Other => f.write_str("of a kind that is unknown here")?,
         }
-        f.write_str(
-            ", with which no connection can be secured; take P-256, P-384, P-521, Ed25519, or RSA of \
-             2048 to 8192 bits",
+        write!(
+            f,
+            ", with which no connection can be secured; take {USABLE_KEYS}"
         )
     }
 }

@@ -387,7 +387,7 @@ impl fmt::Display for Reason {
             Self::PeerAlert { alert } => {
                 write!(
                     f,
-                    "the peer ended the connection with {alert}; see its log for why"
+                    "the peer ended the connection with {alert}; its log may tell why"
                 )
             }
             Self::PeerMisbehaved => f.write_str(

@@ -22,7 +22,7 @@ use crate::setup_error::{Origin, SetupError, shown};
 /// [`Identity::MAX_CHAIN`] certificates in all, the key's own first.
 ///
 /// Keys may be in PKCS#8, SEC1 or PKCS#1, without a password: P-256, P-384, P-521, Ed25519, and
-/// RSA of at least 2048 bits. Cloning is cheap. `Debug` shows the fingerprint, never the key.
+/// RSA of 2048 to 8192 bits. Cloning is cheap. `Debug` shows the fingerprint, never the key.
 ///
 /// ```no_run
 /// use countersign_endpoint::Identity;
@@ -123,10 +123,6 @@ impl Identity {
         key: &PrivateKeyDer<'_>,
         key_origin: &Origin,
     ) -> Result<Self, SetupError> {
-        let key = any_supported_type(key).map_err(|error| SetupError::UnsupportedKey {
-            origin: key_origin.clone(),
-            detail: error.to_string(),
-        })?;
         let count = certificates.len();
         if count > Self::MAX_CHAIN {
             let (origin, limit) = (certificate_origin.clone(), Self::MAX_CHAIN);
@@ -137,7 +133,14 @@ impl Identity {
             });
         }
         let facts = read_all(&certificates, certificate_origin)?;
+        // First, since the certificate tells what kind of key it is.
         read_usable(&certificates[0], 1, certificate_origin)?;
+        // The TLS library's word is about how it reads keys.
+        let key = any_supported_type(key).map_err(|_| SetupError::UnsupportedKey {
+            origin: key_origin.clone(),
+            detail: "it is damaged, or of a kind with which no connection can be secured"
+                .to_owned(),
+        })?;
         let public = key
             .public_key()
             .map(|spki| Fingerprint::of_public_key(&spki));

@@ -229,6 +229,10 @@ impl Pins {
                 .map_err(|error| peer_list::at_line(origin, number, &error))?;
             lines.insert(at, number);
         }
+        if lines.is_empty() {
+            let origin = origin.clone();
+            return Err(SetupError::EmptyPeerList { origin });
+        }
         peers.finish()
     }
 

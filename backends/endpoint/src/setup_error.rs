@@ -1,11 +1,13 @@
 //! What can be wrong before there is any connection: files, identities, pins, settings.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use countersign_core::Escaped;
 use thiserror::Error;
 
+use crate::certificate::USABLE_KEYS;
 use crate::fingerprint::ParseFingerprintError;
 
 /// Where something was read from, as error messages name it.
@@ -32,6 +34,15 @@ pub(crate) fn shown(path: &Path) -> Escaped<impl fmt::Display> {
     Escaped::whole(path.display())
 }
 
+/// What to do about a file that can't be read, where that is known.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; check its owner and mode",
+        io::ErrorKind::IsADirectory => "; name a file in it",
+        _ => "",
+    }
+}
+
 impl From<&Path> for Origin {
     fn from(path: &Path) -> Self {
         Self::File(path.to_owned())
@@ -52,12 +63,12 @@ pub enum SetupError {
         path: PathBuf,
     },
     /// The file is there and can't be read.
-    #[error("{}: cannot be read ({source}); check its owner and mode", shown(.path))]
+    #[error("{}: cannot be read ({source}){}", shown(.path), advice(.source))]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The file is longer than any certificate or key file is.
     #[error("{}: longer than {limit} bytes, so not a certificate or key file", shown(.path))]
@@ -124,8 +135,7 @@ pub enum SetupError {
     },
     /// The private key is of a kind that can't be used, or damaged.
     #[error(
-        "{origin}: this private key cannot be used ({}); take P-256, P-384, Ed25519, or RSA of at \
-         least 2048 bits",
+        "{origin}: this private key cannot be used ({}); take {USABLE_KEYS}",
         Escaped::new(.detail)
     )]
     UnsupportedKey {
@@ -136,7 +146,7 @@ pub enum SetupError {
     },
     /// The certificate can't be used, or is damaged.
     #[error(
-        "{origin}: certificate number {number} cannot be used ({}); make a new one",
+        "{origin}: certificate number {number} cannot be used ({}); have its owner make a new one",
         Escaped::new(.detail)
     )]
     BadCertificate {
@@ -187,6 +197,15 @@ pub enum SetupError {
     EmptyPinFile {
         /// The file.
         path: PathBuf,
+    },
+    /// A list of peers without a peer.
+    #[error(
+        "{origin}: lists no peer; it needs lines of a name and its pins, which are fingerprints or \
+         `file:` with the path of a certificate"
+    )]
+    EmptyPeerList {
+        /// Where it was read from.
+        origin: Origin,
     },
     /// Identity and pins of a plain connection were to be replaced.
     #[error("a plain connection has no identity and no pins that could be replaced")]

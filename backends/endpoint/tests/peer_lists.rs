@@ -128,7 +128,7 @@ fn what_is_wrong_is_named_with_its_line() {
     assert!(error.contains("line 1: it is not text"), "{error}");
     assert!(matches!(
         Pins::from_list(b"# nobody\n"),
-        Err(SetupError::NoPins)
+        Err(SetupError::EmptyPeerList { .. })
     ));
 }
 

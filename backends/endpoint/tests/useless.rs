@@ -51,6 +51,10 @@ fn keys_that_can_sign_no_handshake_are_refused_when_they_are_loaded() {
     let Some(openssl) = OpenSsl::new() else {
         return;
     };
+    openssl.run(
+        "req -x509 -nodes -days 30 -subj /CN=good -newkey ed25519 -keyout good.key -out good.crt",
+    );
+    let good = openssl.path("good.crt");
     for (new_key, is) in [
         ("rsa:1024", "RSA of 1024 bits"),
         ("ed448", "Ed448"),
@@ -75,7 +79,14 @@ fn keys_that_can_sign_no_handshake_are_refused_when_they_are_loaded() {
             "{error}"
         );
         let error = load(&certificate, &key).unwrap_err().to_string();
-        assert!(error.contains("take P-256"), "{error}");
+        let takes = "take P-256, P-384, P-521, Ed25519, or RSA of 2048 to 8192 bits";
+        assert!(error.contains(is) && error.contains(takes), "{error}");
+        // And where the certificate is of another key.
+        let error = load(&good, &key).unwrap_err().to_string();
+        assert!(
+            error.ends_with(takes) && !error.contains("parse"),
+            "{error}"
+        );
     }
     // The smallest that is of use.
     for new_key in ["rsa:2048", "ec -pkeyopt ec_paramgen_curve:P-521", "ed25519"] {

@@ -64,6 +64,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
 
 fn run_on<B: Backend>(backend: &B, args: &DemoArgs) -> Result<(), Failure> {
     let asked = how_many_cuts(args)?;
+    let mut out = stdio::output()?;
     let film = Film::embedded()?;
     let setups = setups()?;
     let recording = Recording::begin(&args.capture)?;
@@ -98,11 +99,13 @@ fn run_on<B: Backend>(backend: &B, args: &DemoArgs) -> Result<(), Failure> {
     });
     progress.finish_and_clear();
     let made = cuts.map_or(0, |cuts| cuts.made());
-    recording.finish();
-    let (report, verdict) = conclude(&robot?, &operator?, asked, made);
-    // What was found out matters more than whether anybody reads it.
-    let printed = stdio::print(report);
-    verdict.and(printed)
+    let concluded = robot.and_then(|robot| {
+        let (report, verdict) = conclude(&robot, &operator?, asked, made);
+        // What was found out matters more than whether anybody reads it.
+        let printed = stdio::print(&mut out, report);
+        verdict.and(printed)
+    });
+    recording.conclude(concluded)
 }
 
 /// How many cuts there are to be.

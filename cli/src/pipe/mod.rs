@@ -19,7 +19,9 @@ mod watch;
 
 use std::io;
 
-use countersign_tokio::core::{ChannelConfig, Config, ConfigError, Patience, Reconnect};
+use countersign_tokio::core::{
+    ChannelConfig, Config, ConfigError, EndReason, Loss, Patience, PeerMisbehaved, Reconnect,
+};
 use countersign_tokio::{Address, LinkError, Setup, connect, listen};
 use tokio::runtime::Builder;
 
@@ -51,7 +53,7 @@ pub fn run(command: PipeCommand) -> Result<(), Failure> {
             Failure::failed("the system gives no event queue; too many open files?").because(error)
         })?;
     let result = runtime.block_on(async {
-        let stop = Stop::listen()?;
+        let stop = Stop::listen(!reload::takes_hangups(command.link()))?;
         match command {
             PipeCommand::Send(args) => send::run(args, &mut recording, stop).await,
             PipeCommand::Recv(args) => receive::run(args.link, &mut recording, stop).await,
@@ -59,8 +61,7 @@ pub fn run(command: PipeCommand) -> Result<(), Failure> {
     });
     // A thread that waits for a standard stream would be waited for otherwise.
     runtime.shutdown_background();
-    recording.finish();
-    result
+    recording.conclude(result)
 }
 
 /// Makes the link that the command line describes, and begins its capture.
@@ -135,9 +136,32 @@ async fn serve(address: &Address, setup: Setup) -> Result<Watch, Failure> {
     }
 }
 
-/// What to look at where a link in the tlsstream dialect, which has no handshake in which the ends
-/// could find out, ended before anything was confirmed.
+/// What to look at where the first bytes that came are none of the tlsstream dialect's, which has no
+/// handshake in which the ends could find out.
 const SAME_DIALECT: &str = "check that both ends use the same --dialect";
+
+/// What to look at where a connection in that dialect just ended.
+const NO_WORDS: &str = "the tlsstream dialect has no words for why; see what the other end says";
+
+/// A link has ended without the peer's word, after `what` this end was about, and the other end has
+/// `understood` something by then or not.
+fn lost(what: &str, error: LinkError, args: &LinkArgs, understood: bool) -> Failure {
+    let hint = match error.reason() {
+        _ if !is_tlsstream(args) => None,
+        EndReason::Peer(PeerMisbehaved::StreamLength | PeerMisbehaved::StreamConfirmation)
+            if !understood =>
+        {
+            Some(SAME_DIALECT)
+        }
+        EndReason::Lost(Loss::Transport | Loss::PeerLeft | Loss::PeerLeftEarly) => Some(NO_WORDS),
+        _ => None,
+    };
+    let failure = Failure::link(what, error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
 
 /// What a channel holds, which is one message of the largest size at least.
 fn held(args: &LinkArgs) -> usize {

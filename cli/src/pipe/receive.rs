@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_tokio::core::{ChannelConfig, CloseMode, CloseReason, DEFAULT_WINDOW_MESSAGES};
-use countersign_tokio::{ChannelError, Link, LinkError, ManualReceiver, Receiver, RecvError};
+use countersign_tokio::{ChannelError, Link, ManualReceiver, Receiver, RecvError};
 use tokio::task::JoinHandle;
 
 use super::farewell::{self, Broken};
 use super::output::{self, Item, OutputError, Written};
 use super::stop::Stop;
 use super::watch::{Turn, Watch, named};
-use super::{SAME_DIALECT, establish, held, is_tlsstream};
+use super::{NO_WORDS, establish, held, is_tlsstream, lost};
 use crate::args::LinkArgs;
 use crate::capture::Recording;
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use crate::stdio::{self, Stdout};
 
 type Output = output::Output<Stdout>;
@@ -43,41 +43,49 @@ pub(super) async fn run(
         Source::of(watch.link(), &args).map_err(|error| Failure::failed(error.to_string()))?;
     let written = Arc::new(Written::default());
     let output = Output::new(args.split.unwrap_or_default(), out, written.clone());
+    let lost = |error| lost(MORE, error, &args, written.messages() > 0);
     let (failure, farewell) = match pump(&mut watch, source, output, &mut stop).await {
         Ok(()) => (None, CloseReason::ALL_WELL),
-        Err(Broken { failure, farewell }) => (Some(failure), farewell),
+        Err(Cut::Here(Broken { failure, farewell })) => (Some(failure), farewell),
+        Err(Cut::Off(error)) => {
+            let failure = match error {
+                RecvError::Link(error) => lost(error),
+                border => Failure::failed(format!("{MORE}: {border}")),
+            };
+            (Some(failure), farewell::too_early())
+        }
     };
     // Waits for what the end still has to tell the peer, that a message was rejected say.
     let report = watch.close(CloseMode::Withdraw, farewell).await;
     let from = named(watch.link(), "from");
     stdio::tell(format_args!("{written}{from}"));
-    let result = match (failure, report.end) {
+    match (failure, report.end) {
         (Some(failure), _) => Err(failure),
         (None, Some(end)) if !end.is_orderly() => Err(lost(end)),
+        _ if is_bare(&args) && written.messages() == 0 => {
+            Err(Failure::failed(NOTHING_CAME).hint(NO_WORDS))
+        }
         _ => Ok(()),
-    };
-    let nothing_came = is_tlsstream(&args) && written.messages() == 0;
-    match result {
-        Ok(()) if nothing_came && args.security.plaintext => {
-            Err(Failure::failed(NOTHING_CAME).hint(SAME_DIALECT))
-        }
-        Err(failure) if nothing_came && failure.exit() == Exit::Failed => {
-            Err(failure.hint(SAME_DIALECT))
-        }
-        result => result,
     }
 }
 
-fn lost(error: LinkError) -> Failure {
-    Failure::link(MORE, error)
+/// Whether it is the tlsstream dialect without TLS.
+fn is_bare(args: &LinkArgs) -> bool {
+    is_tlsstream(args) && args.security.plaintext
 }
 
-fn broken(error: RecvError) -> Broken {
-    let failure = match error {
-        RecvError::Link(error) => lost(error),
-        border => Failure::failed(format!("{MORE}: {border}")),
-    };
-    Broken::new(failure, farewell::too_early())
+/// Why not all of the stream was written.
+enum Cut {
+    /// This end can't go on, or was asked to stop.
+    Here(Broken),
+    /// Nothing more comes, and the peer has not said that this was all.
+    Off(RecvError),
+}
+
+impl From<Broken> for Cut {
+    fn from(broken: Broken) -> Self {
+        Self::Here(broken)
+    }
 }
 
 /// In tlsstream without TLS, nothing but a message tells a sender that is done from anything else
@@ -94,7 +102,7 @@ async fn pump(
     mut source: Source,
     output: Output,
     stop: &mut Stop,
-) -> Result<(), Broken> {
+) -> Result<(), Cut> {
     let mut writer = Writer::Idle(output);
     let mut stopping = None;
     let mut ended = false;
@@ -106,9 +114,9 @@ async fn pump(
             batch = source.next(), if writer.is_idle() => {
                 match (batch, stopping) {
                     (Ok(Some(batch)), _) => writer.put(batch),
-                    (_, Some(signal)) => return Err(Broken::stopped(signal)),
+                    (_, Some(signal)) => return Err(Broken::stopped(signal).into()),
                     (Ok(None), None) => return Ok(()),
-                    (Err(error), None) => return Err(broken(error)),
+                    (Err(error), None) => return Err(Cut::Off(error)),
                 }
             }
             signal = stop.asked(), if stopping.is_none() => {
@@ -125,7 +133,7 @@ async fn pump(
                 Ok(result) => result?,
                 Err(_) => {
                     tracing::error!("{STUCK}");
-                    return Err(Broken::stopped(signal));
+                    return Err(Broken::stopped(signal).into());
                 }
             }
         }

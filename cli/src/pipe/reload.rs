@@ -4,15 +4,19 @@
 #[cfg(unix)]
 use countersign_tokio::endpoint::{Identity, Pins, Security, SetupError};
 
+use crate::args::LinkArgs;
 use crate::exit::Failure;
-#[cfg(unix)]
 use crate::log;
 use crate::security::Secured;
 #[cfg(unix)]
 use crate::security::warn_about;
 
-/// Takes SIGHUP from now on, for as long as the runtime runs. Where there are no files to open again it
-/// keeps what it does otherwise, which is to end the program.
+/// Whether SIGHUP is for files to be opened again. Where there are none, it ends the pipe.
+pub(super) fn takes_hangups(args: &LinkArgs) -> bool {
+    !args.security.plaintext || log::has_file()
+}
+
+/// Takes SIGHUP from now on, for as long as the runtime runs, if it is for files.
 #[cfg(unix)]
 pub(super) fn on_hangup(secured: &Secured) -> Result<(), Failure> {
     use tokio::signal::unix::{SignalKind, signal};

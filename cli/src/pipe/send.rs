@@ -15,7 +15,7 @@ use super::input::{self, Batch, Input};
 use super::ledger::Ledger;
 use super::stop::Stop;
 use super::watch::{Turn, Watch, named};
-use super::{SAME_DIALECT, establish, held, is_tlsstream};
+use super::{NO_WORDS, establish, held, is_tlsstream, lost};
 use crate::args::{LinkArgs, SendArgs};
 use crate::capture::Recording;
 use crate::exit::{Failure, Signal};
@@ -77,14 +77,13 @@ pub(super) async fn run(
     let outcome = Outcome {
         missing: missing(verdicts, &args),
         sent: ledger.messages,
+        understood: verdicts[VerdictKind::Handled] > 0,
         rejection: ledger.rejection,
         end: report.end,
+        link: &args.link,
     };
-    let cut_off = !matches!(fed, Err(Unfed::Input(..) | Unfed::Stopped(_)));
-    let nothing_went = is_tlsstream(&args.link) && verdicts[VerdictKind::Handled] == 0;
     match (outcome.judge(fed), impatient) {
         (Err(failure), Some(signal)) => Err(failure.stopped_by(signal)),
-        (Err(failure), None) if nothing_went && cut_off => Err(failure.hint(SAME_DIALECT)),
         (result, _) => result,
     }
 }
@@ -150,15 +149,19 @@ impl Unfed {
 }
 
 /// What became of the messages and the link.
-struct Outcome {
+struct Outcome<'a> {
     missing: VerdictCounts,
     sent: u64,
+    /// The peer has confirmed something.
+    understood: bool,
     /// Why the peer said no to a message, if it did.
     rejection: Option<Rejection>,
     end: Option<LinkError>,
+    /// What was asked for.
+    link: &'a LinkArgs,
 }
 
-impl Outcome {
+impl Outcome<'_> {
     /// What the program's end is to be, after the input was sent like that.
     fn judge(self, fed: Result<(), Unfed>) -> Result<(), Failure> {
         let complete = self.missing.total() == 0;
@@ -181,7 +184,7 @@ impl Outcome {
             Some(end) if end.is_orderly() => Ok(()),
             // The receiver does not take it for the whole.
             Some(end) if matches!(end.reason(), EndReason::Closed { .. }) => {
-                Err(Failure::link(HANDLED, end))
+                Err(lost(HANDLED, end, self.link, self.understood))
             }
             Some(end) => {
                 tracing::warn!("{HANDLED}: {end}");
@@ -207,11 +210,19 @@ impl Outcome {
     fn why(self) -> Failure {
         let what = self.what();
         match (self.end, self.rejection) {
-            (Some(end), _) if !says_that_all_is_well(&end) => Failure::link(&what, end),
+            (Some(end), _) if !says_that_all_is_well(&end) => {
+                lost(&what, end, self.link, self.understood)
+            }
             (_, Some(rejection)) => {
                 Failure::failed(format!("{what}: {}", words::of_rejection(&rejection)))
             }
-            _ => Failure::failed(format!("{what}: the peer closed the link")),
+            _ => {
+                let failure = Failure::failed(format!("{what}: the peer closed the link"));
+                match is_tlsstream(self.link) {
+                    true => failure.hint(NO_WORDS),
+                    false => failure,
+                }
+            }
         }
     }
 }

@@ -13,9 +13,10 @@ use crate::exit::{Failure, Signal};
 pub(super) struct Stop(watch::Receiver<Option<Signal>>);
 
 impl Stop {
-    /// Takes SIGINT and SIGTERM from now on, in a thread of its own: the second ends the program also
-    /// while everything else waits for something that does not come.
-    pub(super) fn listen() -> Result<Self, Failure> {
+    /// Takes SIGINT and SIGTERM from now on, and SIGHUP if it is `hangups` that end the program, in a thread
+    /// of its own: the second ends the program also while everything else waits for something that does
+    /// not come.
+    pub(super) fn listen(hangups: bool) -> Result<Self, Failure> {
         let unheard = |error: io::Error| {
             Failure::failed("the system does not pass signals on").because(error)
         };
@@ -25,7 +26,7 @@ impl Stop {
             .map_err(unheard)?;
         let mut signals = {
             let _entered = runtime.enter();
-            Signals::new().map_err(unheard)?
+            Signals::new(hangups).map_err(unheard)?
         };
         let (sender, receiver) = watch::channel(None);
         let listener = thread::Builder::new().name("signals".to_owned());
@@ -58,15 +59,18 @@ impl Stop {
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    hangup: Option<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
 impl Signals {
-    fn new() -> io::Result<Self> {
+    fn new(hangups: bool) -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
+        let hangups = hangups && !ignores_hangups();
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: hangups.then(|| signal(SignalKind::hangup())).transpose()?,
         })
     }
 
@@ -74,8 +78,31 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.terminate.recv() => Signal::Terminate,
+            () = heard(&mut self.hangup) => Signal::Hangup,
         }
     }
+}
+
+/// Waits for the signal, for ever where it is not taken.
+#[cfg(unix)]
+async fn heard(signal: &mut Option<tokio::signal::unix::Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether whoever started the program has said that it is to outlive its terminal, as `nohup` does.
+/// Where the system does not tell, a pipe that ends early is better than one whose peer takes what it
+/// has for the whole.
+#[cfg(unix)]
+fn ignores_hangups() -> bool {
+    const HANGUP: u64 = 1;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & HANGUP != 0)
 }
 
 #[cfg(not(unix))]
@@ -83,7 +110,7 @@ struct Signals;
 
 #[cfg(not(unix))]
 impl Signals {
-    fn new() -> io::Result<Self> {
+    fn new(_: bool) -> io::Result<Self> {
         Ok(Self)
     }
 

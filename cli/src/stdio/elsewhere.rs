@@ -50,6 +50,10 @@ pub(super) fn offer(mut to: impl Write, line: &[u8], _: Duration) -> (usize, io:
     }
 }
 
+pub(super) fn outlive_file_limits() -> io::Result<()> {
+    Ok(())
+}
+
 pub(super) fn check_input() -> Result<(), Unusable> {
     Ok(())
 }

@@ -128,6 +128,13 @@ fn unusable(stream: &str, why: Unusable, instead: &str) -> Failure {
     })
 }
 
+/// Makes a write that is beyond a limit of the system's an error like any other. Without it, such a
+/// write ends the program where it stands, and nobody is told.
+pub fn outlive_file_limits() {
+    // The program works without.
+    let _ = system::outlive_file_limits();
+}
+
 /// What became of lines for standard error.
 static ERRORS: Mutex<Sink> = Mutex::new(Sink::new());
 
@@ -162,8 +169,8 @@ impl Write for Stderr {
 ///
 /// # Errors
 /// The system can't write them.
-pub fn print(text: impl Display) -> Result<(), Failure> {
-    finish(Stdout::default().write_all(text.to_string().as_bytes()))
+pub fn print(out: &mut Stdout, text: impl Display) -> Result<(), Failure> {
+    finish(out.write_all(text.to_string().as_bytes()))
 }
 
 /// What is to be said of results, from how writing them ended.

@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, OFlags, SeekFrom, fcntl_getfl, fstat, ftruncate, seek, stat, tell};
 use rustix::io::Errno;
 use rustix::pipe::PIPE_BUF;
+use rustix::process::Signal;
 use rustix::stdio;
 
 use super::Unusable;
@@ -101,6 +102,18 @@ fn wait(fd: BorrowedFd<'_>, flags: PollFlags, time: Option<Duration>) -> bool {
             true
         }
     }
+}
+
+/// From here on a write beyond the largest file that the program may make (`ulimit -f`) is an error, as
+/// on a full disk, instead of the program's end.
+pub(super) fn outlive_file_limits() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let _entered = runtime.enter();
+    // Nobody waits for it. What has been installed for it stays when this is gone.
+    signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
 }
 
 pub(super) fn check_input() -> Result<(), Unusable> {

@@ -9,10 +9,12 @@ mod line;
 mod links;
 mod summary;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 
 use countersign_tokio::capture::{Entry, ReadError, Reader, Record, Replay, ReplayError};
+use countersign_tokio::core::Escaped;
 use countersign_tokio::core::wire::FrameType;
 
 use crate::args::TraceArgs;
@@ -88,6 +90,7 @@ type Told = io::Result<Result<(), Failure>>;
 
 fn tell(args: &TraceArgs, mut reader: Reader<'_>, out: &mut impl Write) -> Told {
     let (mut links, mut summary) = (Links::default(), Summary::default());
+    let mut there = There::default();
     let (mut begin, mut wrong) = (None, None);
     for record in reader.by_ref() {
         let record = match record {
@@ -103,6 +106,7 @@ fn tell(args: &TraceArgs, mut reader: Reader<'_>, out: &mut impl Write) -> Told 
         }
         let begin = begin.unwrap_or(time);
         let lines = links.lines(&record);
+        there.note(record.link, &lines);
         if args.link.is_some_and(|link| link != record.link) || !is_within(args, time, begin) {
             continue;
         }
@@ -126,7 +130,62 @@ fn tell(args: &TraceArgs, mut reader: Reader<'_>, out: &mut impl Write) -> Told 
     if args.summary {
         write!(out, "{}", summary.render())?;
     }
-    Ok(conclude(args, &reader, wrong.as_ref()))
+    Ok(conclude(args, &reader, wrong.as_ref()).and_then(|()| there.check(args)))
+}
+
+/// What a capture has of what can be asked for by name or number.
+#[derive(Debug, Default)]
+struct There {
+    links: BTreeSet<u64>,
+    channels: BTreeSet<String>,
+}
+
+impl There {
+    fn note(&mut self, link: u64, lines: &[Line]) {
+        // What concerns all of them has number 0.
+        if link > 0 {
+            self.links.insert(link);
+        }
+        for line in lines {
+            if let Some(name) = line
+                .channel
+                .as_ref()
+                .filter(|name| !self.channels.contains(*name))
+            {
+                self.channels.insert(name.clone());
+            }
+        }
+    }
+
+    /// That there is nothing of what was asked for is no answer to a typing error.
+    fn check(&self, args: &TraceArgs) -> Result<(), Failure> {
+        if let Some(link) = args.link.filter(|link| !self.links.contains(link)) {
+            let links = list(&self.links);
+            return Err(Failure::usage(format!(
+                "--link {link}: the capture has no such link; there is {links}"
+            )));
+        }
+        let missing = args
+            .channel
+            .iter()
+            .find(|name| !self.channels.contains(*name));
+        let Some(name) = missing else {
+            return Ok(());
+        };
+        let (name, channels) = (Escaped::new(name), list(&self.channels));
+        Err(Failure::usage(format!(
+            "--channel {name}: the capture has nothing about such a channel; there is {channels}"
+        )))
+    }
+}
+
+/// All of them, or a word for none.
+fn list<T: ToString>(of: &BTreeSet<T>) -> String {
+    let all: Vec<String> = of.iter().map(ToString::to_string).collect();
+    match all.is_empty() {
+        true => "none at all".to_owned(),
+        false => Escaped::whole(all.join(", ")).to_string(),
+    }
 }
 
 /// Every kind that a line may have.
