@@ -24,8 +24,8 @@ impl Instant {
     /// The epoch.
     pub const ZERO: Self = Self(0);
 
-    /// Later than every other moment; stands for 'never' in comparisons.
-    pub const FAR_FUTURE: Self = Self(u64::MAX);
+    /// Stands for 'never' where places are many and small.
+    pub(crate) const NEVER: Self = Self(u64::MAX);
 
     /// The moment `micros` microseconds after the epoch.
     #[must_use]
@@ -39,6 +39,14 @@ impl Instant {
         self.0
     }
 
+    /// The moment `duration` later; `None` if there is none, which is as good as never.
+    #[must_use]
+    pub fn checked_add(self, duration: Duration) -> Option<Self> {
+        let micros = u64::try_from(duration.as_micros()).ok()?;
+        let at = self.0.checked_add(micros).map(Self);
+        at.filter(|at| *at != Self::NEVER)
+    }
+
     /// How long after `earlier` this moment is, zero if it is not after it.
     #[must_use]
     pub const fn saturating_since(self, earlier: Self) -> Duration {
@@ -49,19 +57,14 @@ impl Instant {
 impl Add<Duration> for Instant {
     type Output = Self;
 
-    /// Stops at [`Instant::FAR_FUTURE`] instead of overflowing.
+    /// Stops at the last moment that there is instead of overflowing.
     fn add(self, rhs: Duration) -> Self {
-        let micros = u64::try_from(rhs.as_micros()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_add(micros))
+        self.checked_add(rhs).unwrap_or(Self::NEVER)
     }
 }
 
 impl fmt::Debug for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if *self == Self::FAR_FUTURE {
-            f.write_str("never")
-        } else {
-            write!(f, "{} us", self.0)
-        }
+        write!(f, "{} us", self.0)
     }
 }

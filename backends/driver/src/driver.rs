@@ -320,7 +320,7 @@ impl<D: Dial> Driver<D> {
     pub fn deadline(&self) -> Option<StdInstant> {
         let of_link = self.shared.with(|state| {
             let deadline = state.link.poll_deadline();
-            state.armed = deadline.unwrap_or(Instant::FAR_FUTURE);
+            state.armed = deadline;
             deadline
         });
         let linger = self.connection.as_ref().and_then(Connection::linger);

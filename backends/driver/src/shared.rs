@@ -112,7 +112,7 @@ pub(crate) struct State {
     /// The transport takes nothing just now, so output is no reason to wake the driver.
     pub(crate) blocked: bool,
     /// When the driver wakes by itself.
-    pub(crate) armed: Instant,
+    pub(crate) armed: Option<Instant>,
     pub(crate) later: Later,
     /// The listener's links, this one among them.
     registry: Option<(Arc<Registry>, Weak<Shared>)>,
@@ -168,7 +168,7 @@ impl Shared {
             driver: None,
             sleeps: false,
             blocked: false,
-            armed: Instant::ZERO,
+            armed: Some(Instant::ZERO),
             later: Later::default(),
             registry: None,
             place: None,
@@ -253,7 +253,7 @@ impl State {
             || self
                 .link
                 .poll_deadline()
-                .is_some_and(|deadline| deadline < self.armed)
+                .is_some_and(|deadline| self.armed.is_none_or(|armed| deadline < armed))
     }
 
     /// Gives a peer that waits to be admitted channels of its own. Nobody has a handle of the link's

@@ -3,8 +3,8 @@
 use alloc::string::ToString;
 
 use super::output::{Full, Out};
+use super::timers::Timer;
 use super::{Half, Link};
-use crate::Instant;
 use crate::close::{self, CloseReason};
 use crate::config::Dialect;
 use crate::error::{EndReason, PeerMisbehaved};
@@ -45,24 +45,21 @@ pub(super) struct Closing {
     theirs: Option<CloseReason>,
     /// DONE has gone out on this connection or an earlier one.
     pub(super) ever_done: bool,
-    pub(super) to_write: bool,
-    pub(super) written: bool,
+}
+
+/// CLOSE and DONE as they go over one connection. On the next one they are said again.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct CloseFrames {
+    /// CLOSE is to go out, or to go out again.
+    to_write: bool,
+    written: bool,
     /// The peer's CLOSE has come.
-    close_heard: bool,
+    heard: bool,
     done_written: bool,
     pub(super) done_heard: bool,
 }
 
 impl Closing {
-    /// CLOSE and DONE belong to a connection: on the next one they are said again.
-    pub(super) fn begin_connection(&mut self) {
-        self.to_write = false;
-        self.written = false;
-        self.close_heard = false;
-        self.done_written = false;
-        self.done_heard = false;
-    }
-
     /// The next session is held with a peer that need not know what it said in this one.
     pub(super) fn lose_session(&mut self) {
         self.heard = None;
@@ -88,9 +85,9 @@ impl Closing {
 
     /// The peer's CLOSE has come. It may say later that all is not well after all, and nothing
     /// else that differs.
-    fn hear(&mut self, said: CloseReason) -> Result<(), PeerMisbehaved> {
+    fn hear(&mut self, said: CloseReason, frames: &mut CloseFrames) -> Result<(), PeerMisbehaved> {
         match &self.heard {
-            Some(earlier) if *earlier == said && self.close_heard => {
+            Some(earlier) if *earlier == said && frames.heard => {
                 return Err(PeerMisbehaved::AfterClose);
             }
             Some(earlier) if *earlier != said && (!earlier.is_all_well() || said.is_all_well()) => {
@@ -102,7 +99,7 @@ impl Closing {
             self.theirs = Some(said.clone());
         }
         self.heard = Some(said);
-        self.close_heard = true;
+        frames.heard = true;
         Ok(())
     }
 }
@@ -179,7 +176,8 @@ impl Link {
             _ if asked => {}
             _ => {
                 self.closing.asked = true;
-                self.close_deadline = self.now + self.config.patience.close;
+                self.timers
+                    .start(Timer::Close, self.now, self.config.patience.close);
             }
         }
         if mode == CloseMode::Withdraw && self.closing.by_us && self.withdraw_unbegun() {
@@ -204,7 +202,7 @@ impl Link {
             return;
         }
         closing.ours = reason;
-        closing.to_write |= closing.written;
+        self.connection.close.to_write |= self.connection.close.written;
     }
 
     /// Nobody takes what the peer has sent or still sends.
@@ -228,7 +226,7 @@ impl Link {
             self.withdraw_unbegun();
         }
         self.progress();
-        self.closing.to_write = self.is_native();
+        self.connection.close.to_write = self.is_native();
         self.wants_output = true;
     }
 
@@ -237,13 +235,14 @@ impl Link {
         // Nothing has moved by that alone, so the time limit of the close runs on.
         let closes = self.step(Input::CloseAsked);
         debug_assert_eq!(closes, Ok(true));
-        self.closing.to_write = self.is_native();
+        self.connection.close.to_write = self.is_native();
     }
 
     /// Something of a message went, came or was settled: a close that moves is not given up.
     pub(super) fn progress(&mut self) {
         if self.life == Life::Closing {
-            self.close_deadline = self.now + self.config.patience.close;
+            self.timers
+                .start(Timer::Close, self.now, self.config.patience.close);
         }
     }
 
@@ -284,11 +283,12 @@ impl Link {
             }
             self.receiving(channel)?.close(last)?;
         }
-        self.closing.hear(CloseReason {
+        let said = CloseReason {
             code: head.code,
             text: head.text.to_string(),
             again: head.again,
-        })?;
+        };
+        self.closing.hear(said, &mut self.connection.close)?;
         if self.life == Life::Open {
             self.begin_closing(Input::CloseHeard);
             self.tell(Event::PeerClosing);
@@ -300,15 +300,15 @@ impl Link {
         if !self.is_settled() {
             return Err(PeerMisbehaved::DoneTooEarly);
         }
-        self.closing.done_heard = true;
+        self.connection.close.done_heard = true;
         self.finish_if_done();
         Ok(())
     }
 
     /// Whether both ends have closed and everything has its verdict and its acknowledgement.
     fn is_settled(&self) -> bool {
-        self.closing.written
-            && self.closing.close_heard
+        self.connection.close.written
+            && self.connection.close.heard
             && self.halves.iter().all(|half| match half {
                 Half::Send(half) => half.is_settled(),
                 Half::Receive(half) => half.is_settled(),
@@ -317,7 +317,7 @@ impl Link {
 
     /// Moves on when DONE went and came.
     fn finish_if_done(&mut self) {
-        if self.closing.done_written && self.closing.done_heard {
+        if self.connection.close.done_written && self.connection.close.done_heard {
             self.finish(Input::Drained);
         }
     }
@@ -325,8 +325,9 @@ impl Link {
     /// Nothing more will be said by either end; what is left is to end the connection.
     pub(super) fn finish(&mut self, input: Input) {
         if matches!(self.step(input), Ok(true)) {
-            self.close_deadline = Instant::FAR_FUTURE;
-            self.linger_deadline = self.now + self.config.patience.linger;
+            self.timers.stop(Timer::Close);
+            self.timers
+                .start(Timer::Linger, self.now, self.config.patience.linger);
             self.wants_output = true;
         }
     }
@@ -334,7 +335,7 @@ impl Link {
     // To the peer.
 
     pub(super) fn write_close(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
-        if !self.closing.to_write {
+        if !self.connection.close.to_write {
             return Ok(());
         }
         let last = self.halves.iter().filter_map(|half| match half {
@@ -349,8 +350,8 @@ impl Link {
         };
         let buffer = &mut out.buffer[out.at..];
         out.at += encode_close(&head, last, buffer).map_err(|small| small.needed)?;
-        self.closing.to_write = false;
-        self.closing.written = true;
+        self.connection.close.to_write = false;
+        self.connection.close.written = true;
         for half in &mut self.halves {
             if let Half::Send(half) = half {
                 half.close();
@@ -361,7 +362,7 @@ impl Link {
 
     /// The tail of a close: numbers that will not come after all, then DONE.
     pub(super) fn write_done(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
-        if !self.closing.written || self.closing.done_written {
+        if !self.connection.close.written || self.connection.close.done_written {
             return Ok(());
         }
         for half in &mut self.halves {
@@ -371,7 +372,7 @@ impl Link {
         }
         if self.is_settled() {
             out.frame(&Frame::Done)?;
-            self.closing.done_written = true;
+            self.connection.close.done_written = true;
             self.closing.ever_done = true;
             self.finish_if_done();
         }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::timers::Timer;
 use super::{CloseMode, Half, Link, Message};
 use crate::close::CloseReason;
 use crate::config::{Acking, Dialect};
@@ -44,11 +45,7 @@ impl Link {
                 return Err(self.not_sent(channel, message, expires, SendError::NoSuchChannel));
             }
         };
-        match half.accept(
-            message,
-            expires.unwrap_or(Instant::FAR_FUTURE),
-            &mut self.spent,
-        ) {
+        match half.accept(message, expires.unwrap_or(Instant::NEVER), &mut self.spent) {
             Ok(sequence) => {
                 // In a batch, the first message has settled both already.
                 self.wants_output = self.wants_output || half.may_write();
@@ -71,7 +68,7 @@ impl Link {
             return;
         };
         if let Some((message, expires)) = half.newest() {
-            let expires = (expires != Instant::FAR_FUTURE).then_some(expires);
+            let expires = (expires != Instant::NEVER).then_some(expires);
             let call = Call::Send {
                 channel,
                 message,
@@ -301,7 +298,7 @@ impl Link {
         self.observer.call(self.now, Call::ConnectNow);
         let waits = self.next_attempt().is_some_and(|at| at > self.now);
         if waits {
-            self.connect_at = self.now;
+            self.timers.put(Timer::Connect, Some(self.now));
         }
         waits
     }

@@ -4,8 +4,9 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{Farewell, Half, Link, ToGreet};
-use crate::Instant;
+use super::connection::{Farewell, ToGreet};
+use super::timers::Timer;
+use super::{Half, Link};
 use crate::config::{ChannelConfig, Mode, Policy, Role};
 use crate::error::{EndReason, Incompatible, Loss, PeerMisbehaved, SessionLoss};
 use crate::event::Event;
@@ -20,7 +21,7 @@ use crate::wire::{
 impl Link {
     /// Writes the HELLO or WELCOME that is due.
     pub(super) fn write_greeting(&mut self, out: &mut [u8]) -> Result<usize, usize> {
-        let (kind, outcome, tells) = match self.to_greet {
+        let (kind, outcome, tells) = match self.connection.to_greet {
             ToGreet::Nothing => return Ok(0),
             ToGreet::Hello { resume: true } => (
                 FrameType::Hello,
@@ -32,7 +33,7 @@ impl Link {
             }
             ToGreet::Welcome(outcome) => (FrameType::Welcome, outcome, outcome),
         };
-        let session = match self.to_greet {
+        let session = match self.connection.to_greet {
             ToGreet::Hello { resume: false } => [0; 16],
             _ => self.session.id,
         };
@@ -55,7 +56,7 @@ impl Link {
         };
         let entries = order.iter().map(|at| self.entry(*at, tells));
         let written = encode_greeting(kind, &head, entries, out).map_err(|small| small.needed)?;
-        self.to_greet = ToGreet::Nothing;
+        self.connection.to_greet = ToGreet::Nothing;
         if tells == SessionOutcome::Resumed {
             for half in &mut self.halves {
                 if let Half::Receive(half) = half {
@@ -150,7 +151,7 @@ impl Link {
         let (high, low) = (self.rng.next_u64(), self.rng.next_u64());
         id[..8].copy_from_slice(&high.to_be_bytes());
         id[8..].copy_from_slice(&low.to_be_bytes());
-        self.to_greet = ToGreet::Welcome(outcome);
+        self.connection.to_greet = ToGreet::Welcome(outcome);
         self.hold_session(id, hello);
         self.agree(hello, false)
     }
@@ -204,7 +205,7 @@ impl Link {
 
     /// The opener's side: judges the answer to its HELLO.
     pub(super) fn hear_welcome(&mut self, welcome: &Greeting<'_>) -> Result<(), PeerMisbehaved> {
-        let answered = self.to_greet == ToGreet::Nothing;
+        let answered = self.connection.to_greet == ToGreet::Nothing;
         if self.role != Role::Opener || self.life != Life::Greeting || !answered {
             return Err(PeerMisbehaved::Unexpected);
         }
@@ -284,8 +285,8 @@ impl Link {
                 half.open(self.now);
             }
         }
-        self.handshake_deadline = Instant::FAR_FUTURE;
-        self.retain_deadline = Instant::FAR_FUTURE;
+        self.timers.stop(Timer::Handshake);
+        self.timers.stop(Timer::Retain);
         self.wants_output = true;
         if resumed {
             self.session.resumes += 1;

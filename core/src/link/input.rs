@@ -2,7 +2,8 @@
 
 use alloc::string::ToString;
 
-use super::{Farewell, Half, Link, PeerId, ToGreet};
+use super::connection::{Farewell, ToGreet};
+use super::{Half, Link, PeerId};
 use crate::config::Role;
 use crate::error::{EndReason, Loss, OutOfOrder, PeerMisbehaved};
 use crate::life::{Input, Life};
@@ -65,7 +66,7 @@ impl Link {
             self.hear_stream();
         } else if self.role == Role::Opener {
             let resume = self.names_session();
-            self.to_greet = ToGreet::Hello { resume };
+            self.connection.to_greet = ToGreet::Hello { resume };
             self.wants_output = true;
         }
     }
@@ -109,7 +110,7 @@ impl Link {
     }
 
     pub(super) fn end_input(&mut self) {
-        self.read_ended = true;
+        self.connection.read_ended = true;
         if self.keep_stream(&[]) {
             // Whether this is an orderly end shows once the peer is let in.
             return;
@@ -147,9 +148,9 @@ impl Link {
     #[inline]
     fn read_frames(&mut self, input: &[u8]) -> Result<(), PeerMisbehaved> {
         // The decoder lends out what it gathers, so it can't stay inside `self` meanwhile.
-        let mut decoder = core::mem::replace(&mut self.decoder, wire::Decoder::new(0));
+        let mut decoder = core::mem::replace(&mut self.connection.decoder, wire::Decoder::new(0));
         let result = self.read_pieces(&mut decoder, input);
-        self.decoder = decoder;
+        self.connection.decoder = decoder;
         result
     }
 
@@ -172,7 +173,7 @@ impl Link {
                 Piece::Message { head, data } => self.begin_cut(&head, data)?,
                 Piece::More(data) => {
                     self.progress();
-                    let half = self.receiving(self.arriving)?;
+                    let half = self.receiving(self.connection.arriving)?;
                     half.more(now, data)?;
                     let answers = half.wants_output();
                     self.wants_output |= answers;
@@ -207,7 +208,7 @@ impl Link {
         let now = self.now;
         self.has_news = true;
         self.progress();
-        self.arriving = head.channel;
+        self.connection.arriving = head.channel;
         let half = self.receiving(head.channel)?;
         half.begin(now, head, data)?;
         // An abandoned channel answers at once.
@@ -218,7 +219,7 @@ impl Link {
 
     /// Whether the handshake is under way; the acceptor's is until its WELCOME is written.
     fn is_greeting(&self) -> bool {
-        self.life == Life::Greeting || matches!(self.to_greet, ToGreet::Welcome(_))
+        self.life == Life::Greeting || matches!(self.connection.to_greet, ToGreet::Welcome(_))
     }
 
     /// Everything but MESSAGE.
@@ -247,7 +248,7 @@ impl Link {
             };
         }
         let farewell = matches!(frame, Frame::Ping(_) | Frame::Pong(_) | Frame::Abort { .. });
-        if self.closing.done_heard && !farewell {
+        if self.connection.close.done_heard && !farewell {
             return Err(PeerMisbehaved::AfterClose);
         }
         // A peer that only answers pings does not get on with a close.
@@ -261,7 +262,7 @@ impl Link {
             }
             Frame::Abort { code, text } => self.hear_abort(code, text),
             Frame::Ping(value) => {
-                self.to_pong = Some(value);
+                self.connection.to_pong = Some(value);
                 self.release_memory();
             }
             Frame::Pong(_) => {}

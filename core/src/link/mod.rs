@@ -3,6 +3,7 @@
 mod bound;
 mod close;
 mod commands;
+mod connection;
 mod greeting;
 mod input;
 mod output;
@@ -16,7 +17,6 @@ mod timers;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -30,9 +30,10 @@ pub use status::{ChannelReport, ChannelStatus, LinkStatus};
 pub use stream::STREAM_WHOLE;
 
 use self::close::Closing;
+use self::connection::{Connection, Farewell};
 use self::session::Session;
 use self::status::Tally;
-use self::stream::Stream;
+use self::timers::{Timer, Timers};
 
 use crate::config::{ChannelConfig, Config, Dialect, Mode, Role};
 use crate::config_error::ConfigError;
@@ -48,7 +49,6 @@ use crate::send::SendHalf;
 use crate::sessions::SessionId;
 use crate::spent::Spent;
 use crate::verdict::VerdictCounts;
-use crate::wire::{Decoder, SessionOutcome};
 use crate::{Instant, Sequence};
 
 /// Who the peer is, whichever of its keys it proves itself with. The core only compares it.
@@ -88,24 +88,6 @@ impl Half {
             Self::Receive(_) => VerdictCounts::default(),
         }
     }
-}
-
-/// What an opened connection still has to say before any message.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum ToGreet {
-    Nothing,
-    /// Naming the session to resume, or none.
-    Hello {
-        resume: bool,
-    },
-    Welcome(SessionOutcome),
-}
-
-/// The last words on a connection that failed.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-enum Farewell {
-    Abort { code: u16, text: String },
-    Refuse { channel: u16, refusal: Refusal },
 }
 
 /// One end of a link, as a state machine without I/O.
@@ -177,47 +159,20 @@ pub struct Link {
     /// Whoever is at the other end of the connection.
     peer: Option<PeerId>,
     /// How many connections there were, this one included.
-    connection: u64,
-    /// When the last of them was open.
-    opened_at: Instant,
+    connections: u64,
+    /// The latest of them.
+    connection: Connection,
     /// By [`ChannelId`].
     halves: Vec<Half>,
     /// From a channel's number on the wire to its [`ChannelId`]; empty before the handshake.
     wire: Vec<u16>,
-
-    decoder: Decoder,
-    /// The channel, as numbered on the wire, of the MESSAGE frame that is arriving.
-    arriving: u16,
-    stream: Stream,
     /// The largest frame to write.
     frame_limit: usize,
-    to_greet: ToGreet,
     closing: Closing,
-    farewell: Option<Farewell>,
-    /// Whether there is a transport connection whose end has not been reported.
-    connected: bool,
-    /// The peer has ended its direction of the connection.
-    read_ended: bool,
-    /// The caller has been told to end ours.
-    write_ended: bool,
-
-    /// When the peer was last heard of.
-    heard: Instant,
-    /// When this end last wrote anything.
-    spoke: Instant,
-    ping_outstanding: bool,
-    to_ping: Option<u64>,
-    to_pong: Option<u64>,
+    timers: Timers,
+    backoff: Backoff,
     /// Not before then to let go of memory again.
     release_at: Instant,
-    /// Opener: when to connect again.
-    connect_at: Instant,
-    backoff: Backoff,
-    /// Acceptor: when to stop waiting for the peer.
-    retain_deadline: Instant,
-    handshake_deadline: Instant,
-    close_deadline: Instant,
-    linger_deadline: Instant,
 
     /// Whether `poll_output` might have something to write.
     wants_output: bool,
@@ -256,35 +211,18 @@ impl Link {
             rng: Rng::new(seed),
             session: Session::default(),
             peer: None,
-            connection: 0,
-            opened_at: Instant::default(),
+            connections: 0,
+            connection: Connection::none(config),
             halves: Half::of_all(config),
             wire: Vec::new(),
-            decoder: Decoder::new(config.frame_limit),
-            arriving: 0,
-            stream: Stream::default(),
             frame_limit: config.frame_limit,
-            to_greet: ToGreet::Nothing,
             closing: Closing::default(),
-            farewell: None,
-            connected: false,
-            read_ended: false,
-            write_ended: false,
-            heard: Instant::ZERO,
-            spoke: Instant::ZERO,
-            ping_outstanding: false,
-            to_ping: None,
-            to_pong: None,
-            release_at: Instant::ZERO,
-            connect_at: match role {
-                Role::Opener => Instant::ZERO,
-                Role::Acceptor => Instant::FAR_FUTURE,
+            timers: match role {
+                Role::Opener => Timers::only(Timer::Connect, Some(Instant::ZERO)),
+                Role::Acceptor => Timers::default(),
             },
             backoff: Backoff::default(),
-            retain_deadline: Instant::FAR_FUTURE,
-            handshake_deadline: Instant::FAR_FUTURE,
-            close_deadline: Instant::FAR_FUTURE,
-            linger_deadline: Instant::FAR_FUTURE,
+            release_at: Instant::ZERO,
             wants_output: false,
             has_news: false,
             events: VecDeque::new(),
@@ -371,7 +309,7 @@ impl Link {
     /// one still brings is no business of this link's any more.
     #[must_use]
     pub fn connection(&self) -> u64 {
-        self.connection
+        self.connections
     }
 
     /// How many times a new connection has gone on with a session.
@@ -429,7 +367,7 @@ impl Link {
     /// Whether the transport connection is still of use. When false, drop it.
     #[must_use]
     pub fn wants_connection(&self) -> bool {
-        self.connected
+        self.connection.is_there
     }
 
     /// How many messages of a channel in send mode got each verdict so far; all zero in receive mode.
@@ -557,13 +495,12 @@ impl Link {
         // Whatever became of the session in its place: the link had ended with the one before.
         let over = self.session.over.map(EndReason::SessionLost);
         self.end_reason = Some(over.unwrap_or(reason));
-        self.farewell = farewell;
-        self.connect_at = Instant::FAR_FUTURE;
-        self.retain_deadline = Instant::FAR_FUTURE;
-        self.handshake_deadline = Instant::FAR_FUTURE;
-        self.close_deadline = Instant::FAR_FUTURE;
-        self.linger_deadline = self.now + self.config.patience.linger;
-        self.wants_output = self.connected;
+        self.connection.farewell = farewell;
+        self.timers = Timers::only(
+            Timer::Linger,
+            self.now.checked_add(self.config.patience.linger),
+        );
+        self.wants_output = self.connection.is_there;
         self.tell(Event::Ended);
     }
 

@@ -1,6 +1,7 @@
 //! What a link writes, in which order.
 
-use super::{Farewell, Half, Link};
+use super::connection::Farewell;
+use super::{Half, Link};
 use crate::Instant;
 use crate::life::Life;
 use crate::observe::{Call, Outcome};
@@ -78,7 +79,7 @@ impl Link {
             (0, Some(needed)) => Output::TooSmall { needed },
             (0, None) if matches!(self.life, Life::Finishing | Life::Ended) => {
                 self.wants_output = false;
-                self.write_ended = true;
+                self.connection.write_ended = true;
                 self.end_connection_if_done();
                 Output::End
             }
@@ -87,7 +88,7 @@ impl Link {
                 Output::Idle
             }
             (written, _) => {
-                self.spoke = self.now;
+                self.connection.spoke = self.now;
                 self.tally.sent += written as u64;
                 Output::Written(written)
             }
@@ -117,7 +118,7 @@ impl Link {
     }
 
     fn write_farewell(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
-        if let Some(farewell) = &self.farewell {
+        if let Some(farewell) = &self.connection.farewell {
             out.frame(&match farewell {
                 Farewell::Abort { code, text } => Frame::Abort { code: *code, text },
                 Farewell::Refuse { channel, refusal } => Frame::Refuse {
@@ -127,7 +128,7 @@ impl Link {
                     text: &refusal.text,
                 },
             })?;
-            self.farewell = None;
+            self.connection.farewell = None;
         }
         Ok(())
     }
@@ -148,13 +149,13 @@ impl Link {
     }
 
     fn write_pings(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
-        if let Some(value) = self.to_pong {
+        if let Some(value) = self.connection.to_pong {
             out.frame(&Frame::Pong(value))?;
-            self.to_pong = None;
+            self.connection.to_pong = None;
         }
-        if let Some(value) = self.to_ping {
+        if let Some(value) = self.connection.to_ping {
             out.frame(&Frame::Ping(value))?;
-            self.to_ping = None;
+            self.connection.to_ping = None;
         }
         Ok(())
     }

@@ -3,7 +3,9 @@
 
 use alloc::borrow::ToOwned;
 
-use super::{Farewell, Half, Link};
+use super::connection::Farewell;
+use super::timers::Timer;
+use super::{Half, Link};
 use crate::Sequence;
 use crate::close::{self, CloseReason};
 use crate::error::{EndReason, Loss, PeerMisbehaved, SessionLoss};
@@ -67,7 +69,8 @@ impl Link {
             "the opener can't go on with the session that it had, and its link ends with that";
         let reason = CloseReason::new(close::SESSION_OVER, text).again();
         if self.closing.end_session(reason) {
-            self.close_deadline = self.now + self.config.patience.close;
+            self.timers
+                .start(Timer::Close, self.now, self.config.patience.close);
         }
     }
 
@@ -84,7 +87,7 @@ impl Link {
     pub(super) fn is_left_behind_by(&self, visitor: &Self) -> bool {
         let waits = self.life == Life::Offline && self.ends_for_newcomers();
         let peer = visitor.peer;
-        let is_late = visitor.opened_at < self.session.began;
+        let is_late = visitor.connection.opened_at < self.session.began;
         #[cfg(feature = "planted")]
         let is_late = is_late && !self.errs_about_newcomers();
         waits && peer.is_some() && peer == self.session_peer() && !is_late

@@ -58,7 +58,7 @@ impl Link {
     /// A connection has begun.
     pub(super) fn err_at_beginning(&mut self) {
         match self.planted {
-            Some(Planted::NoFence) => self.connection = 1,
+            Some(Planted::NoFence) => self.connections = 1,
             Some(Planted::ReceiverForgets) => {
                 for half in &mut self.halves {
                     if let Half::Receive(half) = half {

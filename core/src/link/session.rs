@@ -4,7 +4,9 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::{Farewell, Half, Link, PeerId};
+use super::connection::{Connection, Farewell, ToGreet};
+use super::timers::Timer;
+use super::{Half, Link, PeerId};
 use crate::config::{ChannelConfig, Config, Mode, Policy, Role};
 use crate::config_error::DeclareError;
 use crate::error::{EndReason, Loss, PeerMisbehaved, SessionLoss};
@@ -38,15 +40,11 @@ pub(super) struct Session {
     pub(super) began: Instant,
     /// Acceptor: whoever comes is put to the caller.
     asks: bool,
-    /// Acceptor: what has come, until the caller has decided.
-    waiting: Option<Waiting>,
-    /// Acceptor: what an old session had settled, by channel, for the next WELCOME.
-    settled_once: Vec<Option<Sequence>>,
 }
 
 /// What a peer that waits to be admitted has said.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-enum Waiting {
+pub(super) enum Waiting {
     Hello(OwnedGreeting),
     /// The tlsstream dialect, which begins without a greeting.
     Stream(Vec<u8>),
@@ -114,7 +112,7 @@ impl Link {
     #[must_use]
     pub fn visit(&self) -> Option<Visit> {
         let waits = self.life == Life::Greeting;
-        let waiting = self.session.waiting.as_ref().filter(|_| waits)?;
+        let waiting = self.connection.waiting.as_ref().filter(|_| waits)?;
         Some(match waiting {
             Waiting::Hello(hello) if hello.head.session != [0; 16] => {
                 Visit::Returns(hello.head.session)
@@ -148,7 +146,7 @@ impl Link {
         if over || self.role != Role::Acceptor || visitor.visit().is_none() {
             return TakeOver::NotMine;
         }
-        let hello = match visitor.session.waiting.take() {
+        let hello = match visitor.connection.waiting.take() {
             Some(Waiting::Hello(hello)) if self.is_resumed_by(&hello.greeting(), visitor.peer) => {
                 hello
             }
@@ -157,7 +155,7 @@ impl Link {
                 return TakeOver::SessionOver;
             }
             other => {
-                visitor.session.waiting = other;
+                visitor.connection.waiting = other;
                 return TakeOver::NotMine;
             }
         };
@@ -177,9 +175,13 @@ impl Link {
         let greets = self.step(Input::Opened).is_ok() && self.step(Input::Secured).is_ok();
         debug_assert!(greets, "an offline link takes any connection");
         self.peer = visitor.peer;
-        self.handshake_deadline = visitor.handshake_deadline;
-        core::mem::swap(&mut self.decoder, &mut visitor.decoder);
-        visitor.connected = false;
+        let handshake = visitor.timers.get(Timer::Handshake);
+        self.timers.put(Timer::Handshake, handshake);
+        core::mem::swap(
+            &mut self.connection.decoder,
+            &mut visitor.connection.decoder,
+        );
+        visitor.connection.is_there = false;
         visitor.fail(Input::Failed, EndReason::TakenOver, None);
         if let Err(violation) = self.resume_with(&hello.greeting()) {
             self.accuse(violation);
@@ -246,7 +248,7 @@ impl Link {
         let Some(visit) = self.visit() else {
             return;
         };
-        let result = match self.session.waiting.take() {
+        let result = match self.connection.waiting.take() {
             Some(Waiting::Hello(hello)) => {
                 let gone = gone.filter(|_| visit != Visit::New);
                 let outcome = match (visit, gone) {
@@ -257,7 +259,7 @@ impl Link {
                 if let Some(gone) = gone {
                     let channels = self.config.channels.iter();
                     let settled = channels.map(|channel| gone.settled(&channel.name));
-                    self.session.settled_once = settled.collect();
+                    self.connection.settled_once = settled.collect();
                 }
                 self.begin_session(&hello.greeting(), outcome)
             }
@@ -273,7 +275,7 @@ impl Link {
     fn admit_stream(&mut self, input: &[u8]) -> Result<(), PeerMisbehaved> {
         self.stream_open();
         self.read_stream(input)?;
-        if self.read_ended {
+        if self.connection.read_ended {
             self.end_input();
         }
         Ok(())
@@ -294,7 +296,7 @@ impl Link {
             return;
         }
         let refusal = refusal.cut();
-        let waiting = self.session.waiting.take();
+        let waiting = self.connection.waiting.take();
         if let Some(Waiting::Hello(hello)) = &waiting
             && refusal.code == refuse::BUSY
         {
@@ -404,13 +406,13 @@ impl Link {
     }
 
     fn await_word(&mut self, hello: &Greeting<'_>) {
-        self.session.waiting = Some(Waiting::Hello(OwnedGreeting::new(hello)));
+        self.connection.waiting = Some(Waiting::Hello(OwnedGreeting::new(hello)));
     }
 
     /// A peer of the tlsstream dialect has proved who it is.
     pub(super) fn hear_stream(&mut self) {
         if self.session.asks && self.role == Role::Acceptor {
-            self.session.waiting = Some(Waiting::Stream(Vec::new()));
+            self.connection.waiting = Some(Waiting::Stream(Vec::new()));
         } else {
             self.stream_open();
         }
@@ -422,7 +424,7 @@ impl Link {
         let waits = self.life == Life::Greeting;
         // With one byte more than it may send, the peer has broken the protocol, whatever follows.
         let most = self.most_unconfirmed().saturating_add(1);
-        match &mut self.session.waiting {
+        match &mut self.connection.waiting {
             Some(Waiting::Stream(kept)) if waits => {
                 let room = most.saturating_sub(kept.len());
                 append(kept, &input[..input.len().min(room)], most);
@@ -467,7 +469,7 @@ impl Link {
             super::greeting::check_entry(&theirs, SessionOutcome::Resumed)?;
         }
         self.session.attempt = hello.head.attempt;
-        self.to_greet = super::ToGreet::Welcome(SessionOutcome::Resumed);
+        self.connection.to_greet = ToGreet::Welcome(SessionOutcome::Resumed);
         self.agree(hello, true)
     }
 
@@ -507,34 +509,20 @@ impl Link {
 
     /// What the next greeting says that this end had settled of an old session.
     pub(super) fn settled_once(&self, channel: usize) -> Sequence {
-        let settled = self.session.settled_once.get(channel).copied().flatten();
+        let settled = self.connection.settled_once.get(channel).copied().flatten();
         settled.unwrap_or(NOT_KNOWN)
     }
 
     // The connection's part.
 
-    /// Forgets everything that belonged to one connection, for the next.
+    /// There is a new connection.
     pub(super) fn begin_connection(&mut self) {
-        self.connection += 1;
-        self.opened_at = self.now;
-        self.connected = true;
-        self.read_ended = false;
-        self.write_ended = false;
-        self.decoder = crate::wire::Decoder::new(self.config.frame_limit);
-        self.stream = super::Stream::default();
-        self.to_greet = super::ToGreet::Nothing;
-        self.farewell = None;
-        self.closing.begin_connection();
-        self.ping_outstanding = false;
-        self.to_ping = None;
-        self.to_pong = None;
-        self.heard = self.now;
-        self.spoke = self.now;
-        self.session.waiting = None;
-        self.session.settled_once = Vec::new();
-        self.connect_at = Instant::FAR_FUTURE;
-        self.linger_deadline = Instant::FAR_FUTURE;
-        self.handshake_deadline = self.now + self.config.patience.handshake;
+        self.connections += 1;
+        self.connection = Connection::opened(&self.config, self.now);
+        self.timers.stop(Timer::Connect);
+        self.timers.stop(Timer::Linger);
+        self.timers
+            .start(Timer::Handshake, self.now, self.config.patience.handshake);
         #[cfg(feature = "planted")]
         self.err_at_beginning();
     }
@@ -590,14 +578,15 @@ impl Link {
             Role::Opener => {
                 let policy = &self.config.reconnect;
                 let at = self.backoff.fail(self.now, policy, &mut self.rng);
-                self.connect_at = at.unwrap_or(Instant::FAR_FUTURE);
+                let due = at.filter(|at| *at != Instant::NEVER);
+                self.timers.put(Timer::Connect, due);
                 at.is_some()
             }
             Role::Acceptor => {
                 let retain = self.config.patience.retain;
                 // A return that fails does not begin the time anew.
-                if self.retain_deadline == Instant::FAR_FUTURE {
-                    self.retain_deadline = self.now + retain;
+                if self.timers.get(Timer::Retain).is_none() {
+                    self.timers.start(Timer::Retain, self.now, retain);
                 }
                 self.has_session() && !retain.is_zero()
             }
@@ -611,7 +600,7 @@ impl Link {
             return;
         }
         self.last_loss = Some(loss);
-        self.handshake_deadline = Instant::FAR_FUTURE;
+        self.timers.stop(Timer::Handshake);
         self.connection_ended();
         for half in &mut self.halves {
             if let Half::Receive(half) = half {

@@ -4,6 +4,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
+use super::timers::Timer;
 use super::{Half, Link};
 use crate::Instant;
 use crate::config::{ChannelConfig, Mode, Role};
@@ -139,7 +140,7 @@ impl Link {
             since: self.tally.since,
             last_loss: self.last_loss,
             next_attempt: self.next_attempt(),
-            connections: self.connection,
+            connections: self.connections,
             resumes: self.session.resumes,
             bytes_sent: self.tally.sent,
             bytes_received: self.tally.received,
@@ -151,8 +152,7 @@ impl Link {
     /// where there will be none.
     #[must_use]
     pub fn next_attempt(&self) -> Option<Instant> {
-        let waits = self.life == Life::Offline && self.connect_at != Instant::FAR_FUTURE;
-        waits.then_some(self.connect_at)
+        self.running(Timer::Connect)
     }
 }
 

@@ -52,7 +52,9 @@ impl Link {
     pub(super) fn stream_may_end(&self) -> bool {
         match self.halves.first() {
             Some(Half::Send(half)) => half.is_off_the_wire(),
-            Some(Half::Receive(half)) => half.stream_missing() == 0 && self.stream.digits == 0,
+            Some(Half::Receive(half)) => {
+                half.stream_missing() == 0 && self.connection.stream.digits == 0
+            }
             None => true,
         }
     }
@@ -62,7 +64,7 @@ impl Link {
     pub(super) fn stream_taken(&mut self) {
         if let Some(Half::Receive(half)) = self.halves.first_mut() {
             half.ack_written();
-            self.wants_output |= self.stream.unconfirmed && half.has_room();
+            self.wants_output |= self.connection.stream.unconfirmed && half.has_room();
         }
     }
 
@@ -72,8 +74,12 @@ impl Link {
         self.wants_output = true;
         self.progress();
         match self.halves.first_mut() {
-            Some(Half::Send(half)) => self.stream.read_confirmations(half, input, &mut self.spent),
-            Some(Half::Receive(half)) => self.stream.read_messages(half, now, input),
+            Some(Half::Send(half)) => {
+                self.connection
+                    .stream
+                    .read_confirmations(half, input, &mut self.spent)
+            }
+            Some(Half::Receive(half)) => self.connection.stream.read_messages(half, now, input),
             None => Ok(()),
         }
     }
@@ -86,14 +92,14 @@ impl Link {
                 self.has_news |= half.has_news();
                 written
             }
-            Some(Half::Receive(half)) => self.stream.write_confirmation(half, out)?,
+            Some(Half::Receive(half)) => self.connection.stream.write_confirmation(half, out)?,
             None => 0,
         };
         let idle = match self.halves.first() {
             Some(Half::Send(half)) => half.is_settled(),
             Some(Half::Receive(half)) => {
                 let may_end = half.is_abandoned() || self.stream_may_end();
-                may_end && !self.stream.unconfirmed
+                may_end && !self.connection.stream.unconfirmed
             }
             None => true,
         };
@@ -120,7 +126,7 @@ impl Link {
         if let Some(Half::Receive(half)) = self.halves.first()
             && half.waiting() > 0
         {
-            self.stream.unconfirmed = false;
+            self.connection.stream.unconfirmed = false;
         }
     }
 }

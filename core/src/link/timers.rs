@@ -1,5 +1,7 @@
 //! What time does to a link.
 
+use core::time::Duration;
+
 use super::{Half, Link};
 use crate::Instant;
 use crate::error::Loss;
@@ -7,64 +9,126 @@ use crate::event::{ChannelId, Event};
 use crate::life::{Input, Life};
 use crate::observe::Call;
 
+/// What a link waits for, but not for ever.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Timer {
+    /// Opener: to connect again.
+    Connect,
+    /// Acceptor: for the peer to come back.
+    Retain,
+    /// For a connection to be secured and greeted.
+    Handshake,
+    /// For a close that does not move.
+    Close,
+    /// For a connection to end on which everything is said.
+    Linger,
+}
+
+impl Timer {
+    /// In the order in which those that are due go off.
+    const ALL: [Self; 5] = [
+        Self::Retain,
+        Self::Connect,
+        Self::Handshake,
+        Self::Close,
+        Self::Linger,
+    ];
+}
+
+/// When each of them goes off, of those that run.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Timers([Option<Instant>; Timer::ALL.len()]);
+
+impl Timers {
+    /// This one alone.
+    pub(super) fn only(timer: Timer, at: Option<Instant>) -> Self {
+        let mut timers = Self::default();
+        timers.put(timer, at);
+        timers
+    }
+
+    pub(super) fn get(&self, timer: Timer) -> Option<Instant> {
+        self.0[timer as usize]
+    }
+
+    pub(super) fn put(&mut self, timer: Timer, at: Option<Instant>) {
+        self.0[timer as usize] = at;
+    }
+
+    /// Goes off so long after `now`.
+    pub(super) fn start(&mut self, timer: Timer, now: Instant, wait: Duration) {
+        self.put(timer, now.checked_add(wait));
+    }
+
+    pub(super) fn stop(&mut self, timer: Timer) {
+        self.put(timer, None);
+    }
+}
+
 impl Link {
     /// The moment at which to call [`Link::handle_timeout`], unless something else comes first;
     /// `None` when only input or a command can change anything.
     #[must_use]
     pub fn poll_deadline(&self) -> Option<Instant> {
-        let mut deadline = self.handshake_deadline.min(self.close_deadline);
-        if self.life == Life::Offline {
-            deadline = deadline.min(self.connect_at).min(self.retain_deadline);
-        }
-        if self.life == Life::Finishing || (self.life == Life::Ended && self.connected) {
-            deadline = deadline.min(self.linger_deadline);
-        }
-        if self.is_watched() {
-            deadline = deadline.min(self.ping_at()).min(self.give_up_at());
-        }
-        if self.life != Life::Ended {
-            for half in &self.halves {
-                deadline = deadline.min(match half {
-                    Half::Send(half) => half.next_expiry(),
-                    Half::Receive(half) => half.deadline(),
-                });
-            }
-        }
-        (deadline != Instant::FAR_FUTURE).then_some(deadline)
+        let timers = Timer::ALL
+            .into_iter()
+            .filter_map(|timer| self.running(timer));
+        let watch = [self.ping_at(), self.give_up_at()].into_iter().flatten();
+        let halves = self.halves.iter().filter(|_| self.life != Life::Ended);
+        let halves = halves.filter_map(|half| match half {
+            Half::Send(half) => half.next_expiry(),
+            Half::Receive(half) => half.deadline(),
+        });
+        timers.chain(watch).chain(halves).min()
+    }
+
+    /// When a timer goes off, if it counts now: the time that a peer has to come back does not end an
+    /// attempt to do so.
+    pub(super) fn running(&self, timer: Timer) -> Option<Instant> {
+        let counts = match timer {
+            Timer::Connect | Timer::Retain => self.life == Life::Offline,
+            Timer::Linger => self.connection.is_there,
+            Timer::Handshake | Timer::Close => true,
+        };
+        self.timers.get(timer).filter(|_| counts)
     }
 
     /// Time has passed. Calling it early or often does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.begin_call(now);
         self.observer.call(self.now, Call::Timeout);
-        let now = self.now;
         // First, so that what has expired by now is not withdrawn by an end that is found out now.
         if self.life != Life::Ended {
             self.time_halves();
         }
-        if self.life == Life::Offline {
-            if self.retain_deadline <= now {
-                self.lose(Loss::StayedAway);
-            } else if self.connect_at <= now {
-                self.connect_at = Instant::FAR_FUTURE;
+        for timer in Timer::ALL {
+            if self.is_due(self.running(timer)) {
+                self.go_off(timer);
+            }
+        }
+        if self.is_due(self.give_up_at()) {
+            self.lose(Loss::Silence);
+        }
+        if self.is_due(self.ping_at()) {
+            self.ping();
+        }
+    }
+
+    fn is_due(&self, at: Option<Instant>) -> bool {
+        at.is_some_and(|at| at <= self.now)
+    }
+
+    fn go_off(&mut self, timer: Timer) {
+        match timer {
+            Timer::Connect => {
+                self.timers.stop(Timer::Connect);
                 let connects = self.step(Input::ConnectDue);
                 debug_assert_eq!(connects, Ok(true));
             }
-        }
-        if self.handshake_deadline <= now {
-            self.lose(Loss::HandshakeTooSlow);
-        }
-        if self.close_deadline <= now {
-            self.lose(Loss::CloseTooSlow);
-        }
-        if self.linger_deadline <= now && self.connected {
-            self.connection_ended();
-        }
-        if self.is_watched() && self.give_up_at() <= now {
-            self.lose(Loss::Silence);
-        }
-        if self.is_watched() && self.ping_at() <= now {
-            self.ping();
+            Timer::Retain => self.lose(Loss::StayedAway),
+            Timer::Handshake => self.lose(Loss::HandshakeTooSlow),
+            Timer::Close => self.lose(Loss::CloseTooSlow),
+            Timer::Linger => self.connection_ended(),
         }
     }
 
@@ -100,28 +164,27 @@ impl Link {
 
     /// When to write a PING: either to ask a silent peer whether it is there, or to tell one that
     /// has been sending all the while, a long message perhaps, that this end is.
-    fn ping_at(&self) -> Instant {
-        let ping = self.config.patience.ping;
-        let ask = if self.ping_outstanding {
-            Instant::FAR_FUTURE
-        } else {
-            self.heard + ping
-        };
-        let tell = if self.heard > self.spoke && self.to_ping.is_none() {
-            self.spoke + ping
-        } else {
-            Instant::FAR_FUTURE
-        };
-        ask.min(tell)
+    fn ping_at(&self) -> Option<Instant> {
+        let connection = &self.connection;
+        let ask = (!connection.ping_outstanding).then_some(connection.heard);
+        let tells = connection.heard > connection.spoke && connection.to_ping.is_none();
+        let tell = tells.then_some(connection.spoke);
+        let since = ask
+            .into_iter()
+            .chain(tell)
+            .min()
+            .filter(|_| self.is_watched())?;
+        since.checked_add(self.config.patience.ping)
     }
 
-    fn give_up_at(&self) -> Instant {
-        self.heard + self.config.patience.give_up
+    fn give_up_at(&self) -> Option<Instant> {
+        let heard = Some(self.connection.heard).filter(|_| self.is_watched())?;
+        heard.checked_add(self.config.patience.give_up)
     }
 
     fn ping(&mut self) {
-        self.ping_outstanding = true;
-        self.to_ping = Some(self.rng.next_u64());
+        self.connection.ping_outstanding = true;
+        self.connection.to_ping = Some(self.rng.next_u64());
         self.wants_output = true;
         self.release_memory();
     }
@@ -145,8 +208,8 @@ impl Link {
 
     /// Something came from the peer.
     pub(super) fn hear(&mut self) {
-        self.heard = self.now;
-        self.ping_outstanding = false;
+        self.connection.heard = self.now;
+        self.connection.ping_outstanding = false;
         if matches!(self.life, Life::Open | Life::Closing) {
             // The peer goes on beyond its greeting: this connection is a good one.
             self.backoff.reset();
@@ -155,16 +218,16 @@ impl Link {
 
     /// Forgets the transport connection once both of its directions have ended.
     pub(super) fn end_connection_if_done(&mut self) {
-        if self.read_ended && self.write_ended {
+        if self.connection.read_ended && self.connection.write_ended {
             self.connection_ended();
         }
     }
 
     /// Forgets the transport connection; in `Finishing`, that is the orderly end.
     pub(super) fn connection_ended(&mut self) {
-        self.connected = false;
+        self.connection.is_there = false;
         self.wants_output = false;
-        self.farewell = None;
+        self.connection.farewell = None;
         if self.life == Life::Finishing {
             let reason = self.closing.end_reason();
             self.fail(Input::Failed, reason, None);

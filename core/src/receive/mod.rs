@@ -96,13 +96,13 @@ pub(crate) struct ReceiveHalf {
     unacked_bytes: usize,
     ack_due: bool,
     /// When an acknowledgement is due for lack of company.
-    ack_at: Instant,
+    ack_at: Option<Instant>,
     /// Rejections of which the peer has not been told on this connection.
     to_reject: VecDeque<Sequence>,
     /// Nobody listens any more: what comes is rejected.
     abandoned: bool,
     /// When the last message arrived or the link opened.
-    heard: Instant,
+    heard: Option<Instant>,
     silence_told: bool,
     news: bool,
     /// How many messages the application has taken.
@@ -135,10 +135,10 @@ impl ReceiveHalf {
             held_bytes: 0,
             unacked_bytes: 0,
             ack_due: false,
-            ack_at: Instant::FAR_FUTURE,
+            ack_at: None,
             to_reject: VecDeque::new(),
             abandoned: false,
-            heard: Instant::FAR_FUTURE,
+            heard: None,
             silence_told: false,
             news: false,
             delivered: 0,
@@ -164,9 +164,7 @@ impl ReceiveHalf {
     /// The link is up. Silence counts from the first time on, and goes on counting while the link
     /// is cut.
     pub(crate) fn open(&mut self, now: Instant) {
-        if self.heard == Instant::FAR_FUTURE {
-            self.heard = now;
-        }
+        self.heard.get_or_insert(now);
     }
 
     // From the peer.
@@ -275,7 +273,7 @@ impl ReceiveHalf {
     #[inline(always)]
     fn arrive(&mut self, now: Instant, message: Bytes) {
         self.received += 1;
-        self.heard = now;
+        self.heard = Some(now);
         self.silence_told = false;
         if self.abandoned {
             self.turn_away(self.received, message.len());
@@ -459,8 +457,8 @@ impl ReceiveHalf {
             || self.last.is_some()
             || fresh >= self.ack_messages
             || self.unacked_bytes >= self.ack_bytes;
-        if self.ack_at == Instant::FAR_FUTURE {
-            self.ack_at = now + self.ack_delay;
+        if self.ack_at.is_none() {
+            self.ack_at = now.checked_add(self.ack_delay);
         }
     }
 
@@ -484,7 +482,7 @@ impl ReceiveHalf {
         self.acked = self.settled;
         self.ack_due = false;
         self.unacked_bytes = 0;
-        self.ack_at = Instant::FAR_FUTURE;
+        self.ack_at = None;
     }
 
     /// Whether an acknowledgement or a rejection should go out now.
@@ -522,24 +520,22 @@ impl ReceiveHalf {
     // Time.
 
     /// The earliest moment at which this half has something to do.
-    pub(crate) fn deadline(&self) -> Instant {
-        self.ack_at.min(self.silent_at())
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        [self.ack_at, self.silent_at()].into_iter().flatten().min()
     }
 
-    fn silent_at(&self) -> Instant {
-        match self.silence {
-            Some(after) if !self.silence_told => self.heard + after,
-            _ => Instant::FAR_FUTURE,
-        }
+    fn silent_at(&self) -> Option<Instant> {
+        let after = self.silence.filter(|_| !self.silence_told)?;
+        self.heard?.checked_add(after)
     }
 
     /// Time has passed; true when the application is to be told of silence.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> bool {
-        if self.ack_at <= now {
+        if self.ack_at.is_some_and(|at| at <= now) {
             self.ack_due = true;
-            self.ack_at = Instant::FAR_FUTURE;
+            self.ack_at = None;
         }
-        let silent = self.silent_at() <= now;
+        let silent = self.silent_at().is_some_and(|at| at <= now);
         self.silence_told |= silent;
         silent
     }

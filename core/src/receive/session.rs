@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{ReceiveHalf, TakenState};
-use crate::{Instant, ReceiveError, Sequence, SessionLoss};
+use crate::{ReceiveError, Sequence, SessionLoss};
 
 impl ReceiveHalf {
     /// Everything up to this number is settled.
@@ -33,7 +33,7 @@ impl ReceiveHalf {
             }
         }
         self.ack_due = false;
-        self.ack_at = Instant::FAR_FUTURE;
+        self.ack_at = None;
     }
 
     /// The greeting has told the sender what is settled.
@@ -78,7 +78,7 @@ impl ReceiveHalf {
         self.held_bytes = 0;
         self.unacked_bytes = 0;
         self.ack_due = false;
-        self.ack_at = Instant::FAR_FUTURE;
+        self.ack_at = None;
     }
 
     /// The session is over, and nothing of another follows what has arrived whole: what still comes

@@ -234,7 +234,7 @@ impl SendHalf {
         let sequence = self.next;
         self.next += 1;
         self.stored_bytes += length;
-        if expires != Instant::FAR_FUTURE {
+        if expires != Instant::NEVER {
             self.expiries.insert((expires, sequence));
         }
         self.store.push_back(Entry {
@@ -303,17 +303,15 @@ impl SendHalf {
         let from = self.store.partition_point(|entry| entry.sequence < first);
         let to = self.store.partition_point(|entry| entry.sequence <= last);
         self.drop_of_unbegun(from..to, spent, |entry| {
-            let expired = entry.expires <= now && entry.expires != Instant::FAR_FUTURE;
+            let expired = entry.expires <= now && entry.expires != Instant::NEVER;
             expired.then_some(Verdict::Expired)
         });
         true
     }
 
     /// The earliest expiry of a message of which nothing is on the wire.
-    pub(crate) fn next_expiry(&self) -> Instant {
-        self.expiries
-            .first()
-            .map_or(Instant::FAR_FUTURE, |&(expires, _)| expires)
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
+        self.expiries.first().map(|&(expires, _)| expires)
     }
 
     /// Gives a message of which nothing is on the wire its verdict and lets go of it.
@@ -366,7 +364,7 @@ impl SendHalf {
 
     #[inline]
     fn forget_expiry(&mut self, expires: Instant, sequence: Sequence) {
-        if expires != Instant::FAR_FUTURE {
+        if expires != Instant::NEVER {
             self.expiries.remove(&(expires, sequence));
         }
     }

@@ -97,7 +97,7 @@ impl SendHalf {
 
     fn restore_expiries(&mut self) {
         for entry in self.store.iter().skip(self.unbegun()) {
-            if entry.expires != Instant::FAR_FUTURE {
+            if entry.expires != Instant::NEVER {
                 self.expiries.insert((entry.expires, entry.sequence));
             }
         }

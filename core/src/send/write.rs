@@ -92,7 +92,7 @@ impl SendHalf {
             let number = entry.sequence as u32;
             MessageHead::encode_whole(self.wire, number, entry.length, head);
             data.copy_from_slice(entry.payload());
-            if entry.expires != Instant::FAR_FUTURE {
+            if entry.expires != Instant::NEVER {
                 self.expiries.remove(&(entry.expires, entry.sequence));
             }
             window -= entry.length;
