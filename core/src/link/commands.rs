@@ -189,20 +189,15 @@ impl Link {
     /// [`ReceiveError::NotWaiting`] when the message does not wait to be handled, as on an `Auto`
     /// channel, where taking was handling.
     pub fn handle(&mut self, channel: ChannelId, sequence: Sequence) -> Result<(), ReceiveError> {
-        self.observer
-            .call(self.now, Call::Handle { channel, sequence });
-        let result = self.settle(channel, sequence);
-        self.observer.outcome(Outcome::Settled(result));
-        result
-    }
-
-    fn settle(&mut self, channel: ChannelId, sequence: Sequence) -> Result<(), ReceiveError> {
-        let now = self.now;
-        let half = self.receive_half(channel)?;
-        half.handle(now, sequence)?;
-        self.wants_output |= half.wants_output();
-        self.progress();
-        Ok(())
+        let call = Call::Handle { channel, sequence };
+        self.observe(&call, Outcome::Settled, |link| {
+            let now = link.now;
+            let half = link.receive_half(channel)?;
+            half.handle(now, sequence)?;
+            link.wants_output |= half.wants_output();
+            link.progress();
+            Ok(())
+        })
     }
 
     /// The application refuses a message that it took from a `Manual` channel, with a code of its
@@ -225,24 +220,13 @@ impl Link {
             code,
             reason,
         };
-        self.observer.call(self.now, call);
-        let result = self.refuse_message(channel, sequence, code, reason);
-        self.observer.outcome(Outcome::Settled(result));
-        result
-    }
-
-    fn refuse_message(
-        &mut self,
-        channel: ChannelId,
-        sequence: Sequence,
-        code: u32,
-        reason: &str,
-    ) -> Result<(), ReceiveError> {
-        let half = self.receive_half(channel)?;
-        half.reject(sequence, ReceiveHalf::rejection(code, reason))?;
-        self.wants_output = true;
-        self.progress();
-        Ok(())
+        self.observe(&call, Outcome::Settled, |link| {
+            let half = link.receive_half(channel)?;
+            half.reject(sequence, ReceiveHalf::rejection(code, reason))?;
+            link.wants_output = true;
+            link.progress();
+            Ok(())
+        })
     }
 
     /// Nobody will take messages from this channel any more: those that wait and those that come
@@ -253,23 +237,19 @@ impl Link {
     ///
     /// The channel does not exist or is in send mode.
     pub fn abandon(&mut self, channel: ChannelId) -> Result<(), ReceiveError> {
-        self.observer.call(self.now, Call::Abandon { channel });
-        let result = self.leave(channel);
-        self.observer.outcome(Outcome::Settled(result));
-        result
-    }
-
-    fn leave(&mut self, channel: ChannelId) -> Result<(), ReceiveError> {
-        self.receive_half(channel)?;
-        if self.config.dialect == Dialect::TlsStream {
-            self.stream_abandoned();
-        }
-        self.receive_half(channel)?.abandon();
-        if self.config.dialect == Dialect::TlsStream {
-            self.start_close(CloseMode::Withdraw, CloseReason::ALL_WELL);
-        }
-        self.wants_output = true;
-        Ok(())
+        self.observe(&Call::Abandon { channel }, Outcome::Settled, |link| {
+            link.receive_half(channel)?;
+            let is_stream = !link.is_native();
+            if is_stream {
+                link.stream_abandoned();
+            }
+            link.receive_half(channel)?.abandon();
+            if is_stream {
+                link.start_close(CloseMode::Withdraw, CloseReason::ALL_WELL);
+            }
+            link.wants_output = true;
+            Ok(())
+        })
     }
 
     #[inline]

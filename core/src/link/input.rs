@@ -33,13 +33,11 @@ impl Link {
     /// [`OutOfOrder`] unless the link waits for a connection.
     pub fn handle_opened(&mut self, now: Instant) -> Result<(), OutOfOrder> {
         self.begin_call(now);
-        self.observer.call(self.now, Call::Opened);
-        let result = self.step(Input::Opened).map(drop);
-        if result.is_ok() {
-            self.begin_connection();
-        }
-        self.observer.outcome(Outcome::InOrder(result));
-        result
+        self.observe(&Call::Opened, Outcome::InOrder, |link| {
+            link.step(Input::Opened)?;
+            link.begin_connection();
+            Ok(())
+        })
     }
 
     /// The connection is secured; `peer` is who has proved to be at its other end, `None` on a
@@ -50,25 +48,19 @@ impl Link {
     /// [`OutOfOrder`] unless a connection is open and not secured yet.
     pub fn handle_secured(&mut self, now: Instant, peer: Option<PeerId>) -> Result<(), OutOfOrder> {
         self.begin_call(now);
-        self.observer.call(self.now, Call::Secured { peer });
-        let result = self.step(Input::Secured).map(drop);
-        if result.is_ok() {
-            self.begin_greeting(peer);
-        }
-        self.observer.outcome(Outcome::InOrder(result));
-        result
-    }
-
-    fn begin_greeting(&mut self, peer: Option<PeerId>) {
-        self.peer = peer;
-        self.hear();
-        if !self.is_native() {
-            self.hear_stream();
-        } else if self.role == Role::Opener {
-            let resume = self.names_session();
-            self.connection.to_greet = ToGreet::Hello { resume };
-            self.wants_output = true;
-        }
+        self.observe(&Call::Secured { peer }, Outcome::InOrder, |link| {
+            link.step(Input::Secured)?;
+            link.peer = peer;
+            link.hear();
+            if !link.is_native() {
+                link.hear_stream();
+            } else if link.role == Role::Opener {
+                let resume = link.names_session();
+                link.connection.to_greet = ToGreet::Hello { resume };
+                link.wants_output = true;
+            }
+            Ok(())
+        })
     }
 
     /// Bytes have come from the peer, already decrypted. They may be cut anywhere; the link takes

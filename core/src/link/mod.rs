@@ -471,6 +471,20 @@ impl Link {
         }
     }
 
+    /// Does what a call asks for, and tells the observer of it before and after.
+    #[inline]
+    fn observe<'a, R: Copy>(
+        &mut self,
+        call: &Call<'_>,
+        outcome: impl FnOnce(R) -> Outcome<'a>,
+        work: impl FnOnce(&mut Self) -> R,
+    ) -> R {
+        self.observer.call(self.now, *call);
+        let result = work(self);
+        self.observer.outcome(outcome(result));
+        result
+    }
+
     /// What every call begins with that tells the time: as [`Spent`] says, and the clock.
     #[inline]
     fn begin_call(&mut self, now: Instant) {

@@ -135,10 +135,9 @@ impl Link {
         self.begin_call(now);
         let (id, clock) = (visitor.observer.id(), visitor.now);
         let call = Call::TakeOver { visitor: id, clock };
-        self.observer.call(self.now, call);
-        let result = self.take_connection(visitor);
-        self.observer.outcome(Outcome::TakenOver(result));
-        result
+        self.observe(&call, Outcome::TakenOver, |link| {
+            link.take_connection(visitor)
+        })
     }
 
     fn take_connection(&mut self, visitor: &mut Self) -> TakeOver {
