@@ -184,11 +184,11 @@ impl Replay {
                 self.links.remove(&id).ok_or(UNKNOWN)?;
             }
             Entry::Clock { .. } | Entry::End { .. } => return Ok(false),
-            Entry::TakeOver { visitor, clock, .. } => self.take_over(id, now, *visitor, *clock)?,
+            Entry::TakeOver { visitor, .. } => self.take_over(id, now, *visitor)?,
             Entry::In(data) => {
                 let mut buffer = std::mem::take(&mut self.buffer);
                 self.gather(data, &mut buffer)?;
-                self.link_at(id, now)?.handle_input(now, &buffer);
+                self.link_at(id)?.handle_input(now, &buffer);
                 self.buffer = buffer;
             }
             Entry::Out { space, .. } => {
@@ -201,8 +201,7 @@ impl Replay {
                 if buffer.len() < space {
                     buffer.resize(space, 0);
                 }
-                self.link_at(id, now)?
-                    .poll_output(now, &mut buffer[..space]);
+                self.link_at(id)?.poll_output(now, &mut buffer[..space]);
                 self.buffer = buffer;
             }
             Entry::Send {
@@ -212,8 +211,8 @@ impl Replay {
                 ..
             } => {
                 let message = self.message(message)?;
-                let link = self.link_at(id, now)?;
-                let _ = link.send(ChannelId(*channel), message, *expires);
+                let link = self.link_at(id)?;
+                let _ = link.send(now, ChannelId(*channel), message, *expires);
             }
             entry => self.command(id, now, entry)?,
         }
@@ -222,7 +221,7 @@ impl Replay {
 
     /// Calls that take nothing but small things.
     fn command(&mut self, id: u64, now: Instant, entry: &Entry) -> Result<(), &'static str> {
-        let link = self.link_at(id, now)?;
+        let link = self.link_at(id)?;
         // Whatever they answer is compared as the observer tells it.
         match entry {
             Entry::Ask => link.ask_to_admit(),
@@ -231,23 +230,23 @@ impl Replay {
             Entry::Eof => link.handle_eof(now),
             Entry::Lost(loss) => link.handle_lost(now, *loss),
             Entry::Timeout => link.handle_timeout(now),
-            Entry::Take { channel, .. } => _ = link.take(ChannelId(*channel)),
+            Entry::Take { channel, .. } => _ = link.take(now, ChannelId(*channel)),
             Entry::Handle {
                 channel, sequence, ..
-            } => _ = link.handle(ChannelId(*channel), *sequence),
+            } => _ = link.handle(now, ChannelId(*channel), *sequence),
             Entry::Reject {
                 channel,
                 sequence,
                 code,
                 reason,
                 ..
-            } => _ = link.reject(ChannelId(*channel), *sequence, *code, reason),
-            Entry::Abandon { channel, .. } => _ = link.abandon(ChannelId(*channel)),
-            Entry::Close { mode, reason } => link.close_with(*mode, reason.clone()),
+            } => _ = link.reject(now, ChannelId(*channel), *sequence, *code, reason),
+            Entry::Abandon { channel, .. } => _ = link.abandon(now, ChannelId(*channel)),
+            Entry::Close { mode, reason } => link.close_with(now, *mode, reason.clone()),
             Entry::Declare(channels) => _ = link.declare(channels.clone()),
             Entry::Admit { gone } => link.admit(now, gone.as_ref().map(Gone::session).as_ref()),
             Entry::Refuse(refusal) => link.refuse(now, refusal),
-            Entry::Connect => _ = link.connect_now(),
+            Entry::Connect => _ = link.connect_now(now),
             Entry::Evict => link.evict(now),
             Entry::Revoke => link.revoke(now),
             _ => _ = link.poll_event(),
@@ -260,25 +259,20 @@ impl Replay {
         id: u64,
         now: Instant,
         visitor: Option<u64>,
-        clock: Instant,
     ) -> Result<(), &'static str> {
         let visitor = visitor.ok_or("the visitor was not captured")?;
         if visitor == id || !self.links.contains_key(&id) {
             return Err(UNKNOWN);
         }
         let mut guest = self.links.remove(&visitor).ok_or(UNKNOWN)?;
-        guest.handle_now(clock);
-        let link = self.link_at(id, now)?;
+        let link = self.link_at(id)?;
         let _ = link.take_over(now, &mut guest);
         self.links.insert(visitor, guest);
         Ok(())
     }
 
-    /// A link, which is told what time it is: not all calls say so themselves.
-    fn link_at(&mut self, id: u64, now: Instant) -> Result<&mut Link, &'static str> {
-        let link = self.links.get_mut(&id).ok_or(UNKNOWN)?;
-        link.handle_now(now);
-        Ok(link)
+    fn link_at(&mut self, id: u64) -> Result<&mut Link, &'static str> {
+        self.links.get_mut(&id).ok_or(UNKNOWN)
     }
 
     fn spend(&mut self, bytes: u64) -> Result<usize, &'static str> {

@@ -65,7 +65,7 @@ fn refused_evicted_and_revoked_links_play_back_too() {
     pair.connect();
     pair.settle();
     pair.lose();
-    pair.ends[0].connect_now();
+    pair.ends[0].connect_now(pair.now);
     pair.ends[1].evict(pair.now);
     pair.settle();
     let gone = pair.ends[1].gone_session();
@@ -290,8 +290,6 @@ fn every_call_that_may_change_a_link_is_recorded() {
         "handle_eof",
         "handle_input",
         "handle_lost",
-        // Comes with the time of the next record.
-        "handle_now",
         "handle_opened",
         "handle_secured",
         "handle_timeout",
@@ -361,7 +359,9 @@ fn a_capture_ends_with_its_last_link() {
     drop(capture);
     pair.connect();
     pair.settle();
-    pair.ends[0].send(VIDEO, payload(10), None).unwrap();
+    pair.ends[0]
+        .send(pair.now, VIDEO, payload(10), None)
+        .unwrap();
     drop(pair);
     // The thread has gone when its end of this has.
     assert!(done.recv().is_err());

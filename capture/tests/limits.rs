@@ -25,9 +25,11 @@ fn assert_ended(sink: &Sink, end: &Captured, why: &str) -> Vec<Entry> {
 
 /// A message goes over the pair as if nobody had captured anything.
 fn assert_goes_on(pair: &mut Pair) {
-    pair.ends[0].send(VIDEO, payload(300), None).unwrap();
+    pair.ends[0]
+        .send(pair.now, VIDEO, payload(300), None)
+        .unwrap();
     pair.settle();
-    let message = pair.ends[1].take(VIDEO).unwrap().unwrap();
+    let message = pair.ends[1].take(pair.now, VIDEO).unwrap().unwrap();
     assert_eq!(message.payload, payload(300));
 }
 
@@ -113,7 +115,9 @@ fn with_a_message(capture: &Capture, message: &Bytes) -> Pair {
     let mut pair = Pair::new(capture, &configs);
     pair.connect();
     pair.settle();
-    pair.ends[0].send(VIDEO, message.clone(), None).unwrap();
+    pair.ends[0]
+        .send(pair.now, VIDEO, message.clone(), None)
+        .unwrap();
     pair
 }
 
@@ -155,7 +159,7 @@ fn a_capture_ends_where_its_file_takes_less_than_links_make() {
         if why == "overrun" {
             // The link goes on while nothing is written.
             pair.settle();
-            let arrived = pair.ends[1].take(VIDEO).unwrap().unwrap();
+            let arrived = pair.ends[1].take(pair.now, VIDEO).unwrap().unwrap();
             assert!(arrived.payload == message);
             assert_eq!(sink.bytes().len(), 0);
         }

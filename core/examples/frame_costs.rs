@@ -32,7 +32,7 @@ fn pair(waiting: u64) -> (Link, Link) {
     carry(&mut receiver, &mut sender);
     for _ in 0..waiting {
         let message = Bytes::from_static(PAYLOAD);
-        sender.send(MAIN, message, None).expect("room");
+        sender.send(NOW, MAIN, message, None).expect("room");
     }
     carry(&mut sender, &mut receiver);
     (sender, receiver)
@@ -76,8 +76,11 @@ fn rejecting(waiting: u64) -> Link {
     let (_, mut receiver) = pair(waiting);
     let mut buffer = vec![0; 65_536];
     for sequence in 1..=waiting {
-        receiver.take(MAIN).expect("open").expect("it has come");
-        receiver.reject(MAIN, sequence, 1, "").expect("taken");
+        receiver
+            .take(NOW, MAIN)
+            .expect("open")
+            .expect("it has come");
+        receiver.reject(NOW, MAIN, sequence, 1, "").expect("taken");
         if sequence == FRAMES {
             drain(&mut receiver, &mut buffer, |_| ());
         }

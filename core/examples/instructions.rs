@@ -26,7 +26,7 @@ fn carry(from: &mut Link, to: &mut Link, buffer: &mut [u8]) {
 /// Takes what has come; gives its length, so that nobody can leave the taking out.
 fn take_all(link: &mut Link) -> usize {
     let mut length = 0;
-    while let Ok(Some(message)) = link.take(MAIN) {
+    while let Ok(Some(message)) = link.take(NOW, MAIN) {
         length += message.payload.len();
     }
     length
@@ -45,7 +45,7 @@ fn main() {
     while handled < messages {
         let batch = BATCH.min(messages - sent);
         for _ in 0..batch {
-            sender.send(MAIN, payload.clone(), None).expect("room");
+            sender.send(NOW, MAIN, payload.clone(), None).expect("room");
         }
         sent += batch;
         carry(&mut sender, &mut receiver, &mut buffer);

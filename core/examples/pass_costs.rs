@@ -75,7 +75,7 @@ fn sender(channel: ChannelConfig, queue: usize) -> Link {
 
 fn give(link: &mut Link, message: &'static [u8]) {
     let message = Bytes::from_static(message);
-    link.send(MAIN, message, None).expect("room");
+    link.send(NOW, MAIN, message, None).expect("room");
 }
 
 /// Half of what waits is too large for the receiver, as turns out when it greets.
@@ -105,7 +105,8 @@ fn stuck(waiting: usize, window: usize, expires: impl Fn(u64) -> Instant) -> Lin
     link.handle_input(NOW, &receiver.welcome());
     for at in 0..waiting as u64 {
         let message = Bytes::from_static(SHORT);
-        link.send(MAIN, message, Some(expires(at))).expect("room");
+        link.send(NOW, MAIN, message, Some(expires(at)))
+            .expect("room");
     }
     let_out(&mut link);
     link

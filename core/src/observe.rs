@@ -17,9 +17,8 @@ use crate::{
 ///
 /// The core is deterministic, so whoever makes the same calls again with the same times gets the
 /// same outcomes: that is what a capture of a link is made for (`docs/capture.md`). Getters are not
-/// told, and neither are calls that change nothing: [`Link::handle_now`](crate::Link::handle_now),
-/// whose time comes with the next call, [`Link::poll_event`](crate::Link::poll_event) where
-/// nothing is new, and [`Link::take`](crate::Link::take) where nothing is there.
+/// told, and neither are calls that change nothing: [`Link::poll_event`](crate::Link::poll_event)
+/// where nothing is new, and [`Link::take`](crate::Link::take) where nothing is there.
 ///
 /// An observer can't change anything. It is called while the link is in use, so it should be quick.
 /// A clone of a link has none.

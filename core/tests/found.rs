@@ -50,7 +50,7 @@ fn pair(send: ChannelConfig, receive: ChannelConfig) -> (Link, Link) {
 }
 
 fn send(link: &mut Link, length: usize) -> Result<u64, SendError> {
-    link.send(MAIN, vec![1; length], None)
+    link.send(NOW, MAIN, vec![1; length], None)
         .map_err(|not| not.why)
 }
 
@@ -66,7 +66,7 @@ fn room_is_told_when_the_refused_message_fits() {
     assert_eq!(sender.poll_event(), None);
     settle(&mut sender, &mut receiver);
     receiver
-        .take(MAIN)
+        .take(NOW, MAIN)
         .expect("receive mode")
         .expect("a message");
     settle(&mut sender, &mut receiver);
@@ -97,8 +97,8 @@ fn room_counts_the_message_that_would_be_replaced() {
     assert_eq!(send(&mut sender, 90), Ok(2));
     assert_eq!(send(&mut sender, 100), Err(SendError::Blocked));
     assert_eq!(sender.poll_event(), None);
-    receiver.take(MAIN).expect("receive mode");
-    receiver.reject(MAIN, 1, 3, "").expect("it waits");
+    receiver.take(NOW, MAIN).expect("receive mode");
+    receiver.reject(NOW, MAIN, 1, 3, "").expect("it waits");
     let rejection = output(&mut receiver);
     sender.handle_input(NOW, &rejection);
     assert!(matches!(
@@ -118,8 +118,8 @@ fn expiry_behind_a_close_wants_output() {
     );
     let expires = NOW + Duration::from_secs(1);
     assert_eq!(send(&mut sender, 1), Ok(1));
-    sender.send(MAIN, "late", Some(expires)).expect("room");
-    sender.close(countersign_core::CloseMode::Drain);
+    sender.send(NOW, MAIN, "late", Some(expires)).expect("room");
+    sender.close(NOW, countersign_core::CloseMode::Drain);
     settle(&mut sender, &mut receiver);
     assert!(!sender.wants_output());
     sender.handle_timeout(expires);
@@ -141,7 +141,7 @@ fn expiry_before_a_shorter_message_wants_output() {
     let expires = NOW + Duration::from_secs(1);
     assert_eq!(send(&mut sender, 900), Ok(1));
     sender
-        .send(MAIN, vec![2; 1000], Some(expires))
+        .send(NOW, MAIN, vec![2; 1000], Some(expires))
         .expect("room");
     assert_eq!(send(&mut sender, 50), Ok(3));
     settle(&mut sender, &mut receiver);
@@ -155,7 +155,7 @@ fn expiry_before_a_shorter_message_wants_output() {
 fn arrival_on_an_abandoned_channel_wants_output() {
     let (mut sender, mut receiver) =
         pair(ChannelConfig::send("main"), ChannelConfig::receive("main"));
-    receiver.abandon(MAIN).expect("receive mode");
+    receiver.abandon(NOW, MAIN).expect("receive mode");
     assert!(output(&mut receiver).is_empty());
     for length in [3, 5000] {
         send(&mut sender, length).expect("room");
@@ -219,7 +219,7 @@ fn expired_message_is_not_withdrawn_by_a_late_end() {
     let config = Config::new().channel(ChannelConfig::send("main"));
     let mut link = end(&config, Role::Opener);
     let expires = Some(NOW + Duration::from_secs(1));
-    link.send(MAIN, "late", expires).expect("room");
+    link.send(NOW, MAIN, "late", expires).expect("room");
     link.handle_timeout(NOW + Duration::from_secs(100));
     let (channel, sequence, verdict) = (MAIN, 1, Verdict::Expired);
     let expired = Event::Verdict {
@@ -239,7 +239,7 @@ fn early_end_of_stream_is_forgotten() {
     link.handle_eof(NOW);
     link.handle_opened(NOW).expect("offline");
     link.handle_secured(NOW, None).expect("securing");
-    link.close(countersign_core::CloseMode::Drain);
+    link.close(NOW, countersign_core::CloseMode::Drain);
     assert_eq!(link.poll_output(NOW, &mut [0; 100]), Output::End);
     assert!(link.wants_connection());
     link.handle_eof(NOW);
@@ -258,7 +258,7 @@ fn bytes_after_done_are_not_read_however_cut() {
         let (_, mut receiver) = pair(ChannelConfig::send("main"), ChannelConfig::receive("main"));
         receiver.handle_input(NOW, &[&message(1)[..], &close].concat());
         receiver
-            .take(MAIN)
+            .take(NOW, MAIN)
             .expect("receive mode")
             .expect("a message");
         output(&mut receiver);

@@ -59,7 +59,7 @@ fn what_waits_for_a_session_is_no_output_while_a_connection_is_secured() {
     assert_eq!(sender.poll_event(), Some(Event::Connected));
     sender.handle_lost(NOW, Loss::Transport);
     sender
-        .send(MAIN, &b"meanwhile"[..], None)
+        .send(NOW, MAIN, &b"meanwhile"[..], None)
         .expect("accepted");
     assert!(!sender.wants_output(), "there is no connection");
     sender.handle_opened(NOW).expect("offline");
@@ -80,7 +80,9 @@ fn what_is_late_when_a_link_resumes_expires_however_the_bytes_are_cut() {
         settle([&mut sender, &mut receiver]);
         assert_eq!(sender.poll_event(), Some(Event::Connected));
         let expires = NOW + Duration::from_micros(1);
-        sender.send(MAIN, "late", Some(expires)).expect("accepted");
+        sender
+            .send(NOW, MAIN, "late", Some(expires))
+            .expect("accepted");
         assert!(!output(&mut sender).is_empty(), "it is begun, and lost");
         for end in [&mut sender, &mut receiver] {
             end.handle_lost(expires, Loss::Transport);
@@ -88,7 +90,7 @@ fn what_is_late_when_a_link_resumes_expires_however_the_bytes_are_cut() {
             connect(end);
         }
         receiver.handle_input(expires, &output(&mut sender));
-        receiver.close(CloseMode::Drain);
+        receiver.close(NOW, CloseMode::Drain);
         for bytes in output(&mut receiver).chunks(piece) {
             // As a driver that sleeps to the next deadline.
             if sender.poll_deadline().is_some_and(|at| at <= expires) {

@@ -43,7 +43,7 @@ fn carry([opener, acceptor]: &mut [Link; 2], now: Instant, buffer: &mut [u8]) {
                 moved = true;
             }
         }
-        while let Ok(Some(message)) = acceptor.take(MAIN) {
+        while let Ok(Some(message)) = acceptor.take(now, MAIN) {
             assert_eq!(message.payload.len(), 64);
         }
     }
@@ -55,7 +55,7 @@ fn carry([opener, acceptor]: &mut [Link; 2], now: Instant, buffer: &mut [u8]) {
 /// Fills every queue; the memory that is used afterwards.
 fn flood(links: &mut [Link; 2], now: Instant, buffer: &mut [u8]) -> usize {
     let payload = Bytes::from_static(&[7; 64]);
-    while links[0].send(MAIN, payload.clone(), None).is_ok() {}
+    while links[0].send(now, MAIN, payload.clone(), None).is_ok() {}
     carry(links, now, buffer);
     MEMORY.current_usage()
 }

@@ -173,7 +173,7 @@ fn bring(link: &mut Link, peer: &mut Link, life: Life, sent: usize) {
     };
     for at in (0..2).map(ChannelId) {
         for length in (0..sent).map(|n| n * 300 + 1) {
-            let _ = link.send(at, vec![5; length], None);
+            let _ = link.send(NOW, at, vec![5; length], None);
         }
     }
     match life {
@@ -188,11 +188,11 @@ fn bring(link: &mut Link, peer: &mut Link, life: Life, sent: usize) {
     secure(peer);
     settle(link, peer);
     match life {
-        Life::Closing => link.close(CloseMode::Drain),
+        Life::Closing => link.close(NOW, CloseMode::Drain),
         Life::Finishing => {
-            link.close(CloseMode::Withdraw);
+            link.close(NOW, CloseMode::Withdraw);
             for at in (0..2).map(ChannelId) {
-                while let Ok(Some(_)) = peer.take(at) {}
+                while let Ok(Some(_)) = peer.take(NOW, at) {}
             }
             settle(link, peer);
         }
@@ -261,11 +261,11 @@ fn run(case: &LinkCase, cuts: &[usize]) -> Outcome {
 /// The application and the driver do what they do.
 fn work(link: &mut Link, seen: &mut Outcome, round: usize) {
     let channel = link.channel_id("in").unwrap_or(ChannelId(0));
-    while let Ok(Some(message)) = link.take(channel) {
+    while let Ok(Some(message)) = link.take(NOW, channel) {
         seen.taken.push((message.sequence, message.payload.len()));
         match message.sequence % 3 {
-            0 => drop(link.handle(channel, message.sequence)),
-            1 => drop(link.reject(channel, message.sequence, 1, "no")),
+            0 => drop(link.handle(NOW, channel, message.sequence)),
+            1 => drop(link.reject(NOW, channel, message.sequence, 1, "no")),
             _ => {}
         }
     }
@@ -279,7 +279,7 @@ fn work(link: &mut Link, seen: &mut Outcome, round: usize) {
         }
     }
     if round == 3 {
-        let _ = link.abandon(channel);
+        let _ = link.abandon(NOW, channel);
     }
 }
 

@@ -48,7 +48,7 @@ fn call<R>(link: &mut Link, work: impl FnOnce(&mut Link) -> R) -> R {
 }
 
 fn send(link: &mut Link, payload: Bytes, expires: Option<Instant>) {
-    let sent = call(link, |link| link.send(MAIN, payload, expires));
+    let sent = call(link, |link| link.send(NOW, MAIN, payload, expires));
     sent.expect("accepted");
 }
 
@@ -79,10 +79,10 @@ fn settle([a, b]: [&mut Link; 2]) {
 
 fn take(link: &mut Link) -> usize {
     let mut count = 0;
-    while let Ok(Some(message)) = link.take(MAIN) {
+    while let Ok(Some(message)) = link.take(NOW, MAIN) {
         count += 1;
         if !link.is_auto(MAIN) {
-            link.reject(MAIN, message.sequence, 5, "no")
+            link.reject(NOW, MAIN, message.sequence, 5, "no")
                 .expect("it waits");
         }
     }
@@ -190,7 +190,7 @@ fn of_withdrawn_and_unknown_messages() {
     send(&mut sender, picky(100), None);
     assert!(!output(&mut sender).is_empty());
     send(&mut sender, picky(100), None);
-    call(&mut sender, |link| link.close(CloseMode::Withdraw));
+    call(&mut sender, |link| link.close(NOW, CloseMode::Withdraw));
     assert_eq!(DROPPED.get(), 1);
     call(&mut sender, |link| link.handle_lost(NOW, Loss::Abandoned));
     assert_eq!(DROPPED.get(), 2);
@@ -256,10 +256,10 @@ fn in_the_tlsstream_dialect() {
 fn what_nobody_takes_goes_before_the_next_call_changes_anything() {
     let mut sender = main_channel().into_iter().next().expect("two ends");
     send(&mut sender, picky(100), None);
-    sender.close(CloseMode::Withdraw);
+    sender.close(NOW, CloseMode::Withdraw);
     assert_eq!(DROPPED.get(), 0);
     assert!(sender.clone().take_spent().is_empty(), "a clone has none");
-    sender.handle_now(NOW);
+    sender.handle_timeout(NOW);
     assert_eq!(DROPPED.get(), 1);
     assert!(sender.take_spent().is_empty());
 }
@@ -273,6 +273,6 @@ fn what_nobody_takes_goes_before_more_is_sent() {
     let ack = output(&mut receiver);
     sender.handle_input(NOW, &ack);
     assert_eq!(DROPPED.get(), 0);
-    sender.send(MAIN, picky(100), None).expect("accepted");
+    sender.send(NOW, MAIN, picky(100), None).expect("accepted");
     assert_eq!(DROPPED.get(), 1);
 }

@@ -182,9 +182,9 @@ impl Table {
             }
             75..=84 => self.victim.take(channel),
             85..=88 => self.victim.settle_one(usize::from(how)),
-            89 => drop(self.victim.link.abandon(channel)),
-            90 => self.victim.link.close(CloseMode::Drain),
-            91 => self.victim.link.close(CloseMode::Withdraw),
+            89 => drop(self.victim.link.abandon(self.victim.now, channel)),
+            90 => self.victim.link.close(self.victim.now, CloseMode::Drain),
+            91 => self.victim.link.close(self.victim.now, CloseMode::Withdraw),
             _ => drop(self.victim.pass()),
         }
         Ok(())

@@ -163,7 +163,10 @@ fn receive(role: Role, input: &[u8], size: usize, largest: usize) -> Received {
             continue;
         }
         assert_eq!(output(&mut link, 64), [], "there is no room yet");
-        let message = link.take(MAIN).expect("receive mode").expect("one waits");
+        let message = link
+            .take(NOW, MAIN)
+            .expect("receive mode")
+            .expect("one waits");
         messages.push(message.payload.to_vec());
         assert_eq!(message.sequence, messages.len() as u64);
         assert_eq!(output(&mut link, 3), CONFIRMATION);
@@ -233,7 +236,7 @@ fn send(role: Role, input: &[u8], size: usize) -> Sent {
     let mut link = connected(ChannelConfig::send("main"), role);
     for number in 1..=MESSAGES {
         let payload = Bytes::from(vec![b'0'; number * 7]);
-        link.send(MAIN, payload, None).expect("room");
+        link.send(NOW, MAIN, payload, None).expect("room");
     }
     let mut written = output(&mut link, 11);
     // A piece ends with a confirmation: what follows must not come before the next message went.

@@ -160,7 +160,7 @@ impl Subject {
     // The application.
 
     pub(crate) fn send(&mut self, channel: ChannelId, length: usize, expires: Option<Instant>) {
-        let result = self.link.send(channel, vec![7; length], expires);
+        let result = self.link.send(self.now, channel, vec![7; length], expires);
         if let Ok(number) = result {
             self.ledger.accept(channel, number);
         }
@@ -169,7 +169,7 @@ impl Subject {
 
     pub(crate) fn take(&mut self, channel: ChannelId) {
         let waiting = self.link.waiting(channel);
-        let message = match self.link.take(channel) {
+        let message = match self.link.take(self.now, channel) {
             Ok(Some(message)) => message,
             Err(ReceiveError::SessionBorder(_)) => return self.ledger.cross(),
             _ => return,

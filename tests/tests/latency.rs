@@ -129,7 +129,10 @@ impl World {
     }
 
     fn send(&mut self, at: usize, channel: ChannelId) {
-        self.ends[at].link.send(channel, "x", None).unwrap();
+        self.ends[at]
+            .link
+            .send(self.now, channel, "x", None)
+            .unwrap();
         self.pump(at);
     }
 

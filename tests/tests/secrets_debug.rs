@@ -120,25 +120,25 @@ fn links_without_io() {
             }
         };
         // Before it is admitted, tlsstream's receiver keeps what comes.
-        sender.send(channel, payload(0), None).unwrap();
+        sender.send(NOW, channel, payload(0), None).unwrap();
         step(&mut sender, &mut receiver, usize::MAX);
         shown.show(&receiver);
         receiver.admit(NOW, None);
         step(&mut receiver, &mut sender, usize::MAX);
         step(&mut sender, &mut receiver, usize::MAX);
         shown.show(&receiver);
-        let message = receiver.take(channel).unwrap().unwrap();
+        let message = receiver.take(NOW, channel).unwrap().unwrap();
         assert_eq!(message.payload, payload(0));
         shown.show(&message);
         step(&mut receiver, &mut sender, usize::MAX);
         while sender.poll_event().is_some() {}
         // In part at the receiver, under way and waiting at the sender, and handed back.
         let long = [payload(1), vec![7; 9000]].concat();
-        sender.send(channel, long, None).unwrap();
+        sender.send(NOW, channel, long, None).unwrap();
         step(&mut sender, &mut receiver, 3000);
         shown.show(&receiver);
-        sender.send(channel, payload(2), None).unwrap();
-        let handed_back = sender.send(channel, payload(3), None).unwrap_err();
+        sender.send(NOW, channel, payload(2), None).unwrap();
+        let handed_back = sender.send(NOW, channel, payload(3), None).unwrap_err();
         shown.show(&sender);
         shown.show(&handed_back);
         shown.show(&sender.gone_session());

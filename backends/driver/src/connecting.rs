@@ -158,7 +158,7 @@ impl ConnectHandle {
     pub fn cancel(&self) {
         self.0.with(|state| {
             if !state.connected {
-                state.link.close(CloseMode::Withdraw);
+                state.link.close(state.now, CloseMode::Withdraw);
             }
         });
     }
@@ -188,7 +188,7 @@ impl ConnectHandle {
 }
 
 pub(crate) fn connect_now(shared: &Shared) -> bool {
-    shared.with(|state| state.link.connect_now())
+    shared.with(|state| state.link.connect_now(state.now))
 }
 
 fn failure(shared: &Shared) -> Option<FailedAttempt> {

@@ -334,6 +334,7 @@ impl<D: Dial> Driver<D> {
     /// Whether the link wants to know what time it is.
     fn is_due(&self, now: Instant) -> bool {
         self.shared.with(|state| {
+            state.now = now;
             if state.driver_number == self.number {
                 state.sleeps = false;
             }

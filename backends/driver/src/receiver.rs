@@ -170,7 +170,7 @@ impl Delivery {
     /// ([`LinkEvent::SessionLost`](crate::LinkEvent::SessionLost)), the sender can't be told: its
     /// receipt says `Unknown`.
     pub fn handled(mut self) -> Bytes {
-        self.settle(|state, channel, sequence| state.link.handle(channel, sequence));
+        self.settle(|state, channel, sequence| state.link.handle(state.now, channel, sequence));
         std::mem::take(&mut self.payload)
     }
 
@@ -178,7 +178,11 @@ impl Delivery {
     /// below [`reject::RESERVED`](countersign_core::reject::RESERVED), and the reason, cut to
     /// [`MAX_REASON`](countersign_core::MAX_REASON) bytes.
     pub fn reject(mut self, code: u32, reason: &str) {
-        self.settle(|state, channel, sequence| state.link.reject(channel, sequence, code, reason));
+        self.settle(|state, channel, sequence| {
+            state
+                .link
+                .reject(state.now, channel, sequence, code, reason)
+        });
     }
 
     fn settle(
@@ -208,7 +212,9 @@ impl Drop for Delivery {
     fn drop(&mut self) {
         if !self.settled {
             self.settle(|state, channel, sequence| {
-                state.link.reject(channel, sequence, reject::DROPPED, "")
+                state
+                    .link
+                    .reject(state.now, channel, sequence, reject::DROPPED, "")
             });
         }
     }
@@ -303,7 +309,7 @@ impl Source {
 /// The next message or border; with none left, the error of a link that did not end in order, or
 /// whose peer does not say that all is well.
 fn take(state: &mut State, channel: ChannelId) -> Result<Option<Message>, RecvError> {
-    match state.link.take(channel) {
+    match state.link.take(state.now, channel) {
         Ok(Some(message)) => return Ok(Some(message)),
         Err(ReceiveError::SessionBorder(why)) => return Err(RecvError::SessionBorder(why)),
         // The channel exists and is in receive mode: that was checked when the receiver was made.
@@ -326,6 +332,9 @@ fn poll_take(state: &mut State, channel: ChannelId) -> Poll<Result<Option<Messag
 impl Drop for Source {
     fn drop(&mut self) {
         // As above: the channel is one that can be abandoned.
-        let _ = self.handle.0.with(|state| state.link.abandon(self.channel));
+        let _ = self
+            .handle
+            .0
+            .with(|state| state.link.abandon(state.now, self.channel));
     }
 }

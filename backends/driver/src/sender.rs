@@ -237,7 +237,7 @@ impl Sender {
         let mut count = 0;
         let mut refused = None;
         while let Some(message) = messages.pop_front() {
-            match state.link.send(self.channel, message, None) {
+            match state.link.send(state.now, self.channel, message, None) {
                 Ok(sequence) => {
                     first = sequence - count;
                     count += 1;
@@ -274,7 +274,7 @@ impl Sender {
         note: impl FnOnce(&mut Receipts, Sequence) -> R,
     ) -> Result<R, SendError> {
         let (message, expires) = outgoing.into_parts(&self.handle.0.clock);
-        match state.link.send(self.channel, message, expires) {
+        match state.link.send(state.now, self.channel, message, expires) {
             Ok(sequence) => Ok(note(&mut self.channel(state).receipts, sequence)),
             Err(not_sent) => Err(SendError::new(not_sent, state.error())),
         }

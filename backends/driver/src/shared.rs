@@ -109,6 +109,8 @@ pub(crate) struct State {
     driver: Option<Waker>,
     /// The driver is not running, and runs only when it is woken or its time has come.
     pub(crate) sleeps: bool,
+    /// What time it is, as of the last look at the clock.
+    pub(crate) now: Instant,
     /// The transport takes nothing just now, so output is no reason to wake the driver.
     pub(crate) blocked: bool,
     /// When the driver wakes by itself.
@@ -167,6 +169,7 @@ impl Shared {
             driver_number: 0,
             driver: None,
             sleeps: false,
+            now: clock.now(),
             blocked: false,
             armed: Some(Instant::ZERO),
             later: Later::default(),
@@ -215,8 +218,8 @@ impl Shared {
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
         self.state.with(|state| {
             if state.sleeps {
-                // The driver, which tells the link the time, may have slept for long.
-                state.link.handle_now(self.clock.now());
+                // The driver, which looks at the clock in every round, may have slept for long.
+                state.now = self.clock.now();
             }
             let result = work(state);
             state.dispatch();
@@ -444,7 +447,7 @@ impl State {
     /// Begins to close the link.
     pub(crate) fn start_close(&mut self, mode: CloseMode, reason: CloseReason) {
         self.abandon_unclaimed();
-        self.link.close_with(mode, reason);
+        self.link.close_with(self.now, mode, reason);
         // Whoever waits for room waits in vain.
         self.wake_all();
     }
@@ -475,7 +478,7 @@ impl State {
         for (at, unclaimed) in (0..).zip(unclaimed) {
             if unclaimed {
                 // The channel is in receive mode, so this can't fail.
-                let _ = self.link.abandon(ChannelId(at));
+                let _ = self.link.abandon(self.now, ChannelId(at));
             }
         }
     }
@@ -583,7 +586,7 @@ impl Drop for Handle {
         self.0.with(|state| {
             if state.link.life() != Life::Ended {
                 let reason = state.unless_done(close::DROPPED);
-                state.link.close_with(CloseMode::Drain, reason);
+                state.link.close_with(state.now, CloseMode::Drain, reason);
             }
         });
     }

@@ -133,7 +133,7 @@ fn change_keys(victim: &mut Victim, attacker: &mut Foreign) {
 fn pile_up(victim: &mut Victim, attacker: &mut Foreign) {
     for _ in 0..4 {
         victim.count(|link, _| {
-            let _ = link.send(ChannelId(0), vec![7; 65_536], None);
+            let _ = link.send(NOW, ChannelId(0), vec![7; 65_536], None);
         });
     }
     // A frame that is skipped fills a record.

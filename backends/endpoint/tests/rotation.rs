@@ -179,13 +179,13 @@ impl Pair {
     fn send(&mut self, message: &'static str) {
         let link = self.0[OPENER].link();
         let channel = link.channel_id("data").unwrap();
-        link.send(channel, message, None).unwrap();
+        link.send(NOW, channel, message, None).unwrap();
     }
 
     fn take(&mut self) -> Vec<Vec<u8>> {
         let link = self.0[ACCEPTOR].link();
         let channel = link.channel_id("data").unwrap();
-        std::iter::from_fn(|| link.take(channel).unwrap())
+        std::iter::from_fn(|| link.take(NOW, channel).unwrap())
             .map(|message| message.payload.to_vec())
             .collect()
     }

@@ -55,7 +55,7 @@ fn pair() -> [End; 2] {
 
 fn send(end: &mut End, message: &'static str) {
     let channel = end.0.channel_id("data").unwrap();
-    end.0.send(channel, message, None).unwrap();
+    end.0.send(NOW, channel, message, None).unwrap();
 }
 
 /// Until some of it was sent, the output stays as it was handed out, whatever is to be said since.
@@ -91,7 +91,10 @@ fn who_can_not_send_reads_on() {
     send(&mut opener, "one");
     opener.trickle(&mut acceptor);
     let channel = acceptor.0.channel_id("data").unwrap();
-    assert_eq!(acceptor.0.take(channel).unwrap().unwrap().payload, "one");
+    assert_eq!(
+        acceptor.0.take(NOW, channel).unwrap().unwrap().payload,
+        "one"
+    );
     send(&mut opener, "two");
     let _ = opener.shows();
     opener.1.cannot_send();
@@ -112,7 +115,7 @@ fn who_can_not_send_reads_on() {
 #[test]
 fn over_when_both_have_ended() {
     let [mut opener, mut acceptor] = pair();
-    opener.0.close(CloseMode::Drain);
+    opener.0.close(NOW, CloseMode::Drain);
     while opener.trickle(&mut acceptor) | acceptor.trickle(&mut opener) {}
     for end in [&mut opener, &mut acceptor] {
         assert!(matches!(end.1.to_send(NOW, &mut end.0), ToSend::End));

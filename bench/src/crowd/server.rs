@@ -279,8 +279,8 @@ fn run_own_loop(mut links: OwnLoop, counts: &Counts) -> Result<(), Failure> {
                     link,
                     event: Event::Readable(channel),
                 } => {
-                    let link = links.link_mut(now, link).ok_or("no such link")?;
-                    while link.take(channel)?.is_some() {
+                    let link = links.link_mut(link).ok_or("no such link")?;
+                    while link.take(now, channel)?.is_some() {
                         Counts::add(&counts.messages);
                     }
                 }

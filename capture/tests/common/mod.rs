@@ -136,7 +136,11 @@ impl Pair {
     }
 
     pub(crate) fn close(&mut self) {
-        self.ends[0].close_with(CloseMode::Drain, CloseReason::new(3, "no input").again());
+        self.ends[0].close_with(
+            self.now,
+            CloseMode::Drain,
+            CloseReason::new(3, "no input").again(),
+        );
         self.settle();
         for end in &mut self.ends {
             end.handle_eof(self.now);
@@ -157,24 +161,32 @@ pub(crate) fn visits(capture: &Capture, cut: usize) {
     pair.settle();
     for length in [0, 1, 3000, 700] {
         let expires = Some(pair.now + Duration::from_secs(1));
-        pair.ends[0].send(VIDEO, payload(length), expires).unwrap();
+        pair.ends[0]
+            .send(pair.now, VIDEO, payload(length), expires)
+            .unwrap();
         pair.ends[1]
-            .send(COMMANDS, payload(length + 10), None)
+            .send(pair.now, COMMANDS, payload(length + 10), None)
             .unwrap();
         pair.settle();
-        while pair.ends[1].take(VIDEO).unwrap().is_some() {}
+        while pair.ends[1].take(pair.now, VIDEO).unwrap().is_some() {}
     }
-    let command = pair.ends[0].take(COMMANDS).unwrap().unwrap();
-    pair.ends[0].handle(COMMANDS, command.sequence).unwrap();
-    let command = pair.ends[0].take(COMMANDS).unwrap().unwrap();
+    let command = pair.ends[0].take(pair.now, COMMANDS).unwrap().unwrap();
     pair.ends[0]
-        .reject(COMMANDS, command.sequence, 5, "no")
+        .handle(pair.now, COMMANDS, command.sequence)
         .unwrap();
-    pair.ends[0].handle(COMMANDS, 99).unwrap_err();
-    pair.ends[0].send(COMMANDS, payload(8), None).unwrap_err();
+    let command = pair.ends[0].take(pair.now, COMMANDS).unwrap().unwrap();
+    pair.ends[0]
+        .reject(pair.now, COMMANDS, command.sequence, 5, "no")
+        .unwrap();
+    pair.ends[0].handle(pair.now, COMMANDS, 99).unwrap_err();
+    pair.ends[0]
+        .send(pair.now, COMMANDS, payload(8), None)
+        .unwrap_err();
     pair.settle();
     // The opener comes back, and the listener leads it to its link.
-    pair.ends[0].send(VIDEO, payload(2000), None).unwrap();
+    pair.ends[0]
+        .send(pair.now, VIDEO, payload(2000), None)
+        .unwrap();
     pair.lose();
     let mut visitor =
         Link::observed(&configs[1], Role::Acceptor, [9; 16], capture.observer()).unwrap();
@@ -186,7 +198,7 @@ pub(crate) fn visits(capture: &Capture, cut: usize) {
     assert_eq!(link.take_over(pair.now, visitor), TakeOver::Done);
     std::mem::swap(link, visitor);
     pair.settle();
-    pair.ends[0].abandon(COMMANDS).unwrap();
+    pair.ends[0].abandon(pair.now, COMMANDS).unwrap();
     pair.close();
 }
 
@@ -203,16 +215,18 @@ pub(crate) fn sessions(capture: &Capture, cut: usize) {
         pair.connect();
         pair.settle();
         pair.ends[1].admit(pair.now, Some(&gone));
-        pair.ends[1].send(COMMANDS, payload(20), None).unwrap();
+        pair.ends[1]
+            .send(pair.now, COMMANDS, payload(20), None)
+            .unwrap();
         pair.settle();
         // The message from before, and the border with what follows it where there is one.
         let mut taken = 0;
         loop {
-            match pair.ends[0].take(COMMANDS) {
+            match pair.ends[0].take(pair.now, COMMANDS) {
                 Ok(None) => break,
                 Ok(Some(message)) => {
                     taken += 1;
-                    let handled = pair.ends[0].handle(COMMANDS, message.sequence);
+                    let handled = pair.ends[0].handle(pair.now, COMMANDS, message.sequence);
                     assert_eq!(
                         handled.is_err(),
                         taken == 1,
@@ -249,8 +263,12 @@ fn begun(capture: &Capture, configs: &[Config; 2], cut: usize) -> Pair {
     pair.cut = cut;
     pair.connect();
     pair.settle();
-    pair.ends[0].send(VIDEO, payload(30), None).unwrap();
-    pair.ends[1].send(COMMANDS, payload(10), None).unwrap();
+    pair.ends[0]
+        .send(pair.now, VIDEO, payload(30), None)
+        .unwrap();
+    pair.ends[1]
+        .send(pair.now, COMMANDS, payload(10), None)
+        .unwrap();
     pair.settle();
     pair.lose();
     pair
@@ -269,9 +287,11 @@ pub(crate) fn stream(capture: &Capture, cut: usize) {
     pair.cut = cut;
     pair.connect();
     for length in [5, 9000] {
-        pair.ends[0].send(VIDEO, payload(length), None).unwrap();
+        pair.ends[0]
+            .send(pair.now, VIDEO, payload(length), None)
+            .unwrap();
         pair.settle();
-        pair.ends[1].take(VIDEO).unwrap().unwrap();
+        pair.ends[1].take(pair.now, VIDEO).unwrap().unwrap();
         pair.settle();
     }
     pair.ends[1].handle_input(pair.now, b"3x");

@@ -5,6 +5,7 @@ use alloc::string::ToString;
 use super::output::{Full, Out};
 use super::timers::Timer;
 use super::{Half, Link};
+use crate::Instant;
 use crate::close::{self, CloseReason};
 use crate::config::Dialect;
 use crate::error::{EndReason, PeerMisbehaved};
@@ -109,8 +110,8 @@ impl Link {
 
     /// Closes the link in order, and says that all is well, unless that withdraws messages:
     /// [`Link::close_with`] without a reason.
-    pub fn close(&mut self, mode: CloseMode) {
-        self.close_with(mode, CloseReason::ALL_WELL);
+    pub fn close(&mut self, now: Instant, mode: CloseMode) {
+        self.close_with(now, mode, CloseReason::ALL_WELL);
     }
 
     /// Closes the link in order, and says why. No more messages are accepted at either end; what
@@ -127,7 +128,8 @@ impl Link {
     ///
     /// The tlsstream dialect has no words for a reason: there the connection ends in a way that
     /// can't be taken for an orderly one.
-    pub fn close_with(&mut self, mode: CloseMode, reason: CloseReason) {
+    pub fn close_with(&mut self, now: Instant, mode: CloseMode, reason: CloseReason) {
+        self.begin_call(now);
         let reason = reason.cut();
         let call = Call::Close {
             mode,

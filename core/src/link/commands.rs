@@ -27,11 +27,12 @@ impl Link {
     #[inline]
     pub fn send(
         &mut self,
+        now: Instant,
         channel: ChannelId,
         message: impl Into<Bytes>,
         expires: Option<Instant>,
     ) -> Result<Sequence, NotSent> {
-        self.spent.clear();
+        self.begin_call(now);
         let message = message.into();
         if let Err(why) = self.may_send(&message) {
             return Err(self.not_sent(channel, message, expires, why));
@@ -136,7 +137,12 @@ impl Link {
     /// that was lost and the first of the next one. Otherwise the channel does not exist or is in
     /// send mode.
     #[inline]
-    pub fn take(&mut self, channel: ChannelId) -> Result<Option<Message>, ReceiveError> {
+    pub fn take(
+        &mut self,
+        now: Instant,
+        channel: ChannelId,
+    ) -> Result<Option<Message>, ReceiveError> {
+        self.advance_clock(now);
         let now = self.now;
         let half = self.receive_half(channel)?;
         let (sequence, payload) = match half.take(now) {
@@ -188,7 +194,13 @@ impl Link {
     ///
     /// [`ReceiveError::NotWaiting`] when the message does not wait to be handled, as on an `Auto`
     /// channel, where taking was handling.
-    pub fn handle(&mut self, channel: ChannelId, sequence: Sequence) -> Result<(), ReceiveError> {
+    pub fn handle(
+        &mut self,
+        now: Instant,
+        channel: ChannelId,
+        sequence: Sequence,
+    ) -> Result<(), ReceiveError> {
+        self.begin_call(now);
         let call = Call::Handle { channel, sequence };
         self.observe(&call, Outcome::Settled, |link| {
             let now = link.now;
@@ -209,11 +221,13 @@ impl Link {
     /// As for [`Link::handle`].
     pub fn reject(
         &mut self,
+        now: Instant,
         channel: ChannelId,
         sequence: Sequence,
         code: u32,
         reason: &str,
     ) -> Result<(), ReceiveError> {
+        self.begin_call(now);
         let call = Call::Reject {
             channel,
             sequence,
@@ -236,7 +250,8 @@ impl Link {
     /// # Errors
     ///
     /// The channel does not exist or is in send mode.
-    pub fn abandon(&mut self, channel: ChannelId) -> Result<(), ReceiveError> {
+    pub fn abandon(&mut self, now: Instant, channel: ChannelId) -> Result<(), ReceiveError> {
+        self.begin_call(now);
         self.observe(&Call::Abandon { channel }, Outcome::Settled, |link| {
             link.receive_half(channel)?;
             let is_stream = !link.is_native();
@@ -274,7 +289,8 @@ impl Link {
     /// ([`Link::poll_deadline`]). True if there was such a pause; where there is a connection or an
     /// attempt under way, or there will be none, nothing changes. The row of failures goes on, and
     /// with it the pauses grow as before ([`Reconnect`](crate::Reconnect)).
-    pub fn connect_now(&mut self) -> bool {
+    pub fn connect_now(&mut self, now: Instant) -> bool {
+        self.begin_call(now);
         self.observer.call(self.now, Call::ConnectNow);
         let waits = self.next_attempt().is_some_and(|at| at > self.now);
         if waits {

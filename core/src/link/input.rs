@@ -17,14 +17,6 @@ use crate::wire::{Frame, MessageHead, Piece};
 use crate::{Instant, abort, wire};
 
 impl Link {
-    /// It is `now`. Commands carry no time, so whoever gives one after a while without any other
-    /// call says first what time it is: the time limit of a close, say, counts from there. It
-    /// triggers nothing by itself; [`Link::handle_timeout`] does.
-    #[inline]
-    pub fn handle_now(&mut self, now: Instant) {
-        self.begin_call(now);
-    }
-
     /// A transport connection is open and is about to be secured. From here on
     /// [`Patience::handshake`](crate::Patience::handshake) runs.
     ///

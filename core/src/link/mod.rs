@@ -121,7 +121,7 @@ impl Half {
 ///     end.handle_secured(now, None)?;
 /// }
 /// let video = robot.channel_id("video").unwrap();
-/// let number = robot.send(video, &b"a picture"[..], None)?;
+/// let number = robot.send(now, video, &b"a picture"[..], None)?;
 ///
 /// let mut buffer = [0; 1024];
 /// for _ in 0..3 {
@@ -132,7 +132,7 @@ impl Half {
 ///         operator.handle_input(now, &buffer[..n]);
 ///     }
 ///     let video = operator.channel_id("video").unwrap();
-///     if let Some(message) = operator.take(video)? {
+///     if let Some(message) = operator.take(now, video)? {
 ///         assert_eq!(&message.payload[..], b"a picture");
 ///     }
 /// }
@@ -385,8 +385,8 @@ impl Link {
     /// Dropping a payload may run code of whoever made it ([`Bytes::from_owner`]), which may use this
     /// link. So a link drops none while a call is under way: it keeps them for whoever takes them here
     /// after each call, to drop them where that code may run: once a lock is released, say. What was
-    /// not taken is dropped at the beginning of the next call that tells the time or sends, so a caller
-    /// whose payloads run no such code need not care.
+    /// not taken is dropped at the beginning of the next call, so a caller whose payloads run no such code
+    /// need not care.
     #[must_use]
     pub fn take_spent(&mut self) -> Spent {
         self.spent.take()

@@ -133,7 +133,7 @@ fn unread(what: &str, config: &Config, length: usize, more: usize) {
     victim.fill(length);
     while victim.link.waiting(MAIN) > 0 {
         let link = &mut victim.link;
-        victim.meter.run(|| drop(link.take(MAIN)));
+        victim.meter.run(|| drop(link.take(START, MAIN)));
         if more > 0 && victim.says() {
             victim.hear(format!("{more}!").as_bytes());
             for piece in vec![7; more / 2 + 1].chunks(16_384) {
@@ -152,7 +152,7 @@ fn unconfirmed() {
     let link = &mut victim.link;
     for length in [40_000, 40_000, 19_000, 1] {
         victim.meter.run(|| {
-            let accepted = link.send(MAIN, vec![7; length], None);
+            let accepted = link.send(START, MAIN, vec![7; length], None);
             assert!(accepted.is_ok());
         });
     }

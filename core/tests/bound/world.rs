@@ -428,7 +428,7 @@ impl World {
                 let expires = expires.then(|| self.now + Duration::from_secs(length as u64 % 9));
                 self.meter.run(|| {
                     // What is refused is dropped at once.
-                    let _ = link.send(ChannelId(channel), vec![7; length], expires);
+                    let _ = link.send(self.now, ChannelId(channel), vec![7; length], expires);
                 });
             }
             Op::Take { channel } if !self.incoming.is_empty() => {
@@ -437,7 +437,7 @@ impl World {
                 let auto = link.is_auto(ChannelId(*channel));
                 let taken = self.meter.run(|| {
                     // A border is no message.
-                    let message = link.take(ChannelId(*channel)).ok()??;
+                    let message = link.take(self.now, ChannelId(*channel)).ok()??;
                     let number = message.sequence;
                     Some((number, (!auto).then_some(message)))
                 });
@@ -456,7 +456,9 @@ impl World {
             Op::Abandon { channel } if !self.incoming.is_empty() => {
                 let count = self.incoming.len();
                 let (channel, ledger) = &mut self.incoming[channel % count];
-                let result = self.meter.run(|| link.abandon(ChannelId(*channel)));
+                let result = self
+                    .meter
+                    .run(|| link.abandon(self.now, ChannelId(*channel)));
                 assert_eq!(result, Ok(()));
                 ledger.abandoned();
             }
@@ -486,9 +488,9 @@ impl World {
         let result = self.meter.run(|| {
             drop(message);
             if reject {
-                link.reject(channel, number, 1, &reason)
+                link.reject(self.now, channel, number, 1, &reason)
             } else {
-                link.handle(channel, number)
+                link.handle(self.now, channel, number)
             }
         });
         assert_eq!(result.is_err(), left_over);

@@ -238,7 +238,7 @@ impl Pair {
     pub(crate) fn take_all(&mut self, end: usize, channel: ChannelId) -> Vec<Vec<u8>> {
         let mut taken = Vec::new();
         loop {
-            match self.ends[end].take(channel) {
+            match self.ends[end].take(self.now, channel) {
                 Ok(Some(message)) => taken.push(message.payload.to_vec()),
                 Ok(None) => return taken,
                 Err(ReceiveError::SessionBorder(why)) => self.borders[end].push(why),
@@ -253,7 +253,7 @@ impl Pair {
 
     pub(crate) fn send(&mut self, end: usize, channel: ChannelId, payload: &[u8]) -> u64 {
         self.ends[end]
-            .send(channel, payload.to_vec(), None)
+            .send(self.now, channel, payload.to_vec(), None)
             .expect("accepted")
     }
 }

@@ -217,13 +217,13 @@ impl Peer {
     /// Sends one message on the only channel.
     pub(crate) fn send(&mut self, payload: &[u8]) -> u64 {
         self.link
-            .send(MAIN, payload.to_vec(), None)
+            .send(self.now, MAIN, payload.to_vec(), None)
             .expect("accepted")
     }
 
     /// Takes one message from the only channel.
     pub(crate) fn take(&mut self) -> Option<(u64, Vec<u8>)> {
-        let message = self.link.take(MAIN).expect("receive mode")?;
+        let message = self.link.take(self.now, MAIN).expect("receive mode")?;
         Some((message.sequence, message.payload.to_vec()))
     }
 
@@ -231,7 +231,7 @@ impl Peer {
     pub(crate) fn take_border(&mut self, why: SessionLoss) {
         assert_eq!(self.link.border(MAIN), Some(why));
         let border = Err(ReceiveError::SessionBorder(why));
-        assert_eq!(self.link.take(MAIN), border);
+        assert_eq!(self.link.take(self.now, MAIN), border);
     }
 
     /// The link must have accused its peer of exactly this, told it so, and ended.

@@ -204,9 +204,14 @@ impl<'a> World<'a> {
         let role = [Role::Opener, Role::Acceptor][at];
         let config = self.case.config(at);
         let seed = u128::from(self.seeds).to_le_bytes();
-        let mut link = Link::new(&config, role, seed).expect("it did before");
-        link.handle_now(self.now);
+        let link = Link::new(&config, role, seed).expect("it did before");
         #[cfg(feature = "planted")]
+        let link = self.plant(link);
+        link
+    }
+
+    #[cfg(feature = "planted")]
+    fn plant(&self, mut link: Link) -> Link {
         if let Some(mistake) = self.mistake {
             link.plant(mistake);
         }
@@ -319,7 +324,10 @@ impl<'a> World<'a> {
         let message = message(channel, (incarnation, next), length);
         let expires = expires.map(|after| now + Duration::from_micros(after));
         let end = &mut self.ends[at];
-        let got = end.link.send(id, message, expires).map_err(|not| not.why);
+        let got = end
+            .link
+            .send(now, id, message, expires)
+            .map_err(|not| not.why);
         let (is_over, is_closing) = (end.is_over, end.is_closing);
         let expected = match (is_over, is_closing) {
             (true, _) => Err(SendError::Ended),
@@ -337,7 +345,7 @@ impl<'a> World<'a> {
         let id = self.id(channel, at);
         let link = &mut self.ends[at].link;
         assert_eq!(link.border(id), self.receivers[channel].border());
-        let got = link.take(id);
+        let got = link.take(self.now, id);
         let (number, origin, length, handles) = match self.receivers[channel].take() {
             Taken::Nothing => {
                 assert_eq!(got, Ok(None));
@@ -381,7 +389,7 @@ impl<'a> World<'a> {
         let Some(sequence) = self.chosen(channel, which) else {
             return false;
         };
-        assert_eq!(self.ends[at].link.handle(id, sequence), Ok(()));
+        assert_eq!(self.ends[at].link.handle(self.now, id, sequence), Ok(()));
         let origin = self.receivers[channel].handle(sequence);
         self.decide(channel, origin, Verdict::Handled);
         true
@@ -392,7 +400,12 @@ impl<'a> World<'a> {
         let id = self.id(channel, at);
         if let Some(sequence) = self.chosen(channel, which) {
             let said = "é".repeat(reason);
-            assert_eq!(self.ends[at].link.reject(id, sequence, code, &said), Ok(()));
+            assert_eq!(
+                self.ends[at]
+                    .link
+                    .reject(self.now, id, sequence, code, &said),
+                Ok(())
+            );
             let reason = "é".repeat(reason.min(128));
             let rejection = Rejection { code, reason };
             let origin = self.receivers[channel].reject(sequence, rejection.clone());
@@ -413,14 +426,14 @@ impl<'a> World<'a> {
             ReceiveError::NotWaiting
         });
         let link = &mut self.ends[at].link;
-        assert_eq!(link.handle(id, sequence), expected);
-        assert_eq!(link.reject(id, sequence, 0, ""), expected);
+        assert_eq!(link.handle(self.now, id, sequence), expected);
+        assert_eq!(link.reject(self.now, id, sequence, 0, ""), expected);
     }
 
     fn abandon(&mut self, channel: usize) {
         let at = 1 - self.sends(channel);
         let id = self.id(channel, at);
-        assert_eq!(self.ends[at].link.abandon(id), Ok(()));
+        assert_eq!(self.ends[at].link.abandon(self.now, id), Ok(()));
         self.turn_away(channel);
     }
 
@@ -435,8 +448,7 @@ impl<'a> World<'a> {
         let end = &mut self.ends[at];
         let is_up = matches!(end.link.life(), Life::Open | Life::Closing);
         let finishing = end.link.life() == Life::Finishing;
-        end.link.handle_now(now);
-        end.link.close_with(mode, reason(code));
+        end.link.close_with(now, mode, reason(code));
         if end.is_over || finishing || (!is_up && end.session == [0; 16]) {
             return self.note(at);
         }

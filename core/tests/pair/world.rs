@@ -211,7 +211,10 @@ impl<'a> World<'a> {
         let expires = expires.map(|after| self.now + core::time::Duration::from_micros(after));
         let payload = model.next_payload(length);
         let end = &mut self.ends[at];
-        let got = end.link.send(id, payload, expires).map_err(|not| not.why);
+        let got = end
+            .link
+            .send(self.now, id, payload, expires)
+            .map_err(|not| not.why);
         let expected = match end.stage {
             Stage::Over => Err(SendError::Ended),
             Stage::Closing => Err(SendError::Closing),
@@ -229,7 +232,7 @@ impl<'a> World<'a> {
         let id = self.id(channel, at);
         let got = self.ends[at]
             .link
-            .take(id)
+            .take(self.now, id)
             .expect("a channel in receive mode");
         let expected = self.models[channel].take();
         let got = got.map(|message| (message.sequence, message.payload.to_vec()));
@@ -246,7 +249,7 @@ impl<'a> World<'a> {
         let at = self.receiver(channel);
         let id = self.id(channel, at);
         if let Some(sequence) = self.chosen(channel, which) {
-            assert_eq!(self.ends[at].link.handle(id, sequence), Ok(()));
+            assert_eq!(self.ends[at].link.handle(self.now, id, sequence), Ok(()));
             self.models[channel].decide(sequence, Verdict::Handled);
         }
     }
@@ -256,7 +259,12 @@ impl<'a> World<'a> {
         let id = self.id(channel, at);
         if let Some(sequence) = self.chosen(channel, which) {
             let said = "é".repeat(reason);
-            assert_eq!(self.ends[at].link.reject(id, sequence, code, &said), Ok(()));
+            assert_eq!(
+                self.ends[at]
+                    .link
+                    .reject(self.now, id, sequence, code, &said),
+                Ok(())
+            );
             let reason = "é".repeat(reason.min(128));
             let rejection = Rejection { code, reason };
             self.models[channel].decide(sequence, Verdict::Rejected(rejection));
@@ -268,9 +276,12 @@ impl<'a> World<'a> {
         let id = self.id(channel, at);
         if !self.models[channel].waiting.contains(&sequence) {
             let link = &mut self.ends[at].link;
-            assert_eq!(link.handle(id, sequence), Err(ReceiveError::NotWaiting));
             assert_eq!(
-                link.reject(id, sequence, 0, ""),
+                link.handle(self.now, id, sequence),
+                Err(ReceiveError::NotWaiting)
+            );
+            assert_eq!(
+                link.reject(self.now, id, sequence, 0, ""),
                 Err(ReceiveError::NotWaiting)
             );
         }
@@ -282,13 +293,13 @@ impl<'a> World<'a> {
         if !self.native() {
             self.closing(at, CloseMode::Withdraw, 0);
         }
-        assert_eq!(self.ends[at].link.abandon(id), Ok(()));
+        assert_eq!(self.ends[at].link.abandon(self.now, id), Ok(()));
         self.models[channel].abandon();
     }
 
     pub(super) fn close(&mut self, at: usize, mode: CloseMode, code: u32) {
         self.closing(at, mode, code);
-        self.ends[at].link.close_with(mode, reason(code));
+        self.ends[at].link.close_with(self.now, mode, reason(code));
     }
 
     /// What a close means to the models.

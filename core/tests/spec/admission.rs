@@ -172,7 +172,7 @@ fn a_word_that_nobody_waits_for_changes_nothing() {
     open.handle_input(NOW, &hello());
     open.admit(NOW, None);
     let mut opener = Link::new(&sender(), Role::Opener, [1; 16]).expect("fits");
-    opener.handle_now(NOW);
+    opener.handle_timeout(NOW);
     for link in [&mut early, &mut open, &mut opener] {
         let before = link.clone();
         link.admit(NOW, None);
@@ -201,7 +201,9 @@ fn an_opener_that_was_refused_gets_in_later() {
     // [REFUSE-4] [RECONNECT-5]
     let mut opener = Link::new(&sender(), Role::Opener, [1; 16]).expect("fits");
     let main = opener.channel_id("main").expect("declared");
-    opener.send(main, &b"kept"[..], None).expect("accepted");
+    opener
+        .send(NOW, main, &b"kept"[..], None)
+        .expect("accepted");
     for _ in 0..20 {
         let mut guest = knock(&mut opener, NOW);
         assert_eq!(guest.visit(), Some(Visit::New));

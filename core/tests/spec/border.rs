@@ -188,7 +188,7 @@ fn nobody_is_told_of_a_border_who_listens_no_more() {
     receiving(&receiver(), |peer| {
         peer.takes(&message(0, 1, b"1"));
         lose_session(peer);
-        peer.link.abandon(MAIN).expect("receive mode");
+        peer.link.abandon(peer.now, MAIN).expect("receive mode");
         lose_session(peer);
         peer.events();
         assert_eq!(peer.take(), None);
@@ -215,7 +215,7 @@ fn every_channel_has_the_border() {
         peer.takes(&message(2, 1, b"1"));
         peer.lose();
         peer.return_to(&Greeting::anew(2, &entries()));
-        let take = |link: &mut Link, at| link.take(ChannelId(at));
+        let take = |link: &mut Link, at| link.take(peer.now, ChannelId(at));
         let border = Err(ReceiveError::SessionBorder(NOT_KNOWN));
         assert_eq!(take(&mut peer.link, 0), border);
         assert_eq!(take(&mut peer.link, 1), Err(ReceiveError::SendMode));

@@ -40,9 +40,12 @@ fn close_names_the_last_number_of_every_channel() {
         peer.send(b"1");
         peer.send(b"2");
         peer.say();
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(peer.now, CloseMode::Drain);
         assert_eq!(peer.say(), close(&[(0, 2), (2, 0)]));
-        let refused = peer.link.send(MAIN, &b"3"[..], None).map_err(|e| e.why);
+        let refused = peer
+            .link
+            .send(peer.now, MAIN, &b"3"[..], None)
+            .map_err(|e| e.why);
         assert_eq!(refused, Err(SendError::Closing));
         peer.takes(&ack(0, 1));
         assert_eq!(peer.say(), message(0, 2, b"2"));
@@ -90,23 +93,23 @@ fn whoever_hears_of_a_close_withdraws() {
         peer.send(b"1");
         peer.send(b"2");
         peer.say();
-        peer.link.close(CloseMode::Withdraw);
+        peer.link.close(peer.now, CloseMode::Withdraw);
         assert_eq!(peer.say(), withdrawing(&[(0, 1)]));
     });
     // A second thought counts, before CLOSE is written
     against_sender(&slow_sender(), |peer| {
         peer.send(b"1");
-        peer.link.close(CloseMode::Drain);
-        peer.link.close(CloseMode::Withdraw);
+        peer.link.close(peer.now, CloseMode::Drain);
+        peer.link.close(peer.now, CloseMode::Withdraw);
         assert_eq!(peer.say(), withdrawing(&[(0, 0)]));
     });
     // [CLOSE-4] [CLOSE-6] and after it.
     against_sender(&slow_sender(), |peer| {
         peer.send(b"1");
         peer.send(b"2");
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(peer.now, CloseMode::Drain);
         assert_eq!(peer.say(), [close(&[(0, 2)]), message(0, 1, b"1")].concat());
-        peer.link.close(CloseMode::Withdraw);
+        peer.link.close(peer.now, CloseMode::Withdraw);
         assert_eq!(peer.say(), [withdrawing(&[(0, 2)]), skip(0, 2)].concat());
     });
 }
@@ -182,22 +185,22 @@ fn done_waits_for_everything() {
     let manual = Config::new().channel(ChannelConfig::receive("main").manual());
     against_receiver(&manual, |peer| {
         peer.takes(&[message(0, 1, b"x"), message(0, 2, b"y")].concat());
-        peer.link.close(CloseMode::DrainBoth);
+        peer.link.close(peer.now, CloseMode::DrainBoth);
         assert_eq!(peer.say(), close(&[]));
         peer.takes(&close(&[(0, 2)]));
         assert_eq!(peer.say(), []);
         peer.take();
         peer.take();
-        peer.link.handle(MAIN, 1).expect("taken");
+        peer.link.handle(peer.now, MAIN, 1).expect("taken");
         assert_eq!(peer.say(), ack(0, 1));
-        peer.link.reject(MAIN, 2, 1, "").expect("taken");
+        peer.link.reject(peer.now, MAIN, 2, 1, "").expect("taken");
         assert_eq!(peer.say(), reject(0, 2, 1, ""));
         peer.takes(&noted(0, 2));
         assert_eq!(peer.say(), [ack(0, 2), done()].concat());
     });
     against_sender(&Config::default(), |peer| {
         peer.send(b"x");
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(peer.now, CloseMode::Drain);
         assert_eq!(peer.say(), [close(&[(0, 1)]), message(0, 1, b"x")].concat());
         peer.takes(&close(&[]));
         assert_eq!(peer.say(), []);
@@ -302,7 +305,7 @@ fn after_both_dones_the_connection_is_read_to_its_end() {
     });
     // A peer that never ends its direction does not hold the link open.
     against_receiver(&receiver(), |peer| {
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(peer.now, CloseMode::Drain);
         peer.say();
         peer.takes(&close(&[(0, 0)]));
         assert_eq!(peer.say(), done());
@@ -327,7 +330,7 @@ fn either_end_or_both_close() {
                 pair.send(OPENER, MAIN, b"busy");
             }
             for end in closing {
-                pair.ends[*end].close(CloseMode::DrainBoth);
+                pair.ends[*end].close(pair.now, CloseMode::DrainBoth);
             }
             while pair.lives() != [Life::Ended; 2] {
                 pair.run();
@@ -370,7 +373,7 @@ fn both_close_with_messages_both_ways() {
             pair.send(ACCEPTOR, back, b"back");
         }
         for end in &mut pair.ends {
-            end.close(CloseMode::DrainBoth);
+            end.close(pair.now, CloseMode::DrainBoth);
         }
         let mut taken = 0;
         while pair.lives() != [Life::Ended; 2] {
@@ -389,7 +392,7 @@ fn a_close_has_its_time() {
         pair.run();
         pair.send(OPENER, MAIN, b"never taken");
         pair.run();
-        pair.ends[OPENER].close(CloseMode::Drain);
+        pair.ends[OPENER].close(pair.now, CloseMode::Drain);
         pair.pass(Duration::from_secs(10) - Duration::from_micros(1));
         assert_eq!(reasons(pair), [None; 2]);
         pair.sleep();
@@ -420,7 +423,7 @@ fn a_close_that_moves_goes_on() {
         for _ in 0..3 {
             peer.send(b"slowly handled");
         }
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(peer.now, CloseMode::Drain);
         peer.say();
         for handled in 1..=2 {
             peer.sleep(nearly);
@@ -445,8 +448,7 @@ fn the_time_of_a_close_counts_from_the_close() {
     };
     against_sender(&Config::default().patience(patient), |peer| {
         let now = peer.now + Duration::from_secs(300);
-        peer.link.handle_now(now);
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(now, CloseMode::Drain);
         let deadline = now + Duration::from_secs(10);
         assert_eq!(peer.link.poll_deadline(), Some(deadline));
     });
@@ -488,9 +490,9 @@ fn latest_closes_while_it_is_busy() {
                 pair.send(OPENER, MAIN, b"picture");
             }
             let soon = pair.now + Duration::from_millis(1);
-            let sent = pair.ends[OPENER].send(MAIN, &b"the last"[..], Some(soon));
+            let sent = pair.ends[OPENER].send(pair.now, MAIN, &b"the last"[..], Some(soon));
             assert_eq!(sent, Ok(100));
-            pair.ends[closing].close(mode);
+            pair.ends[closing].close(pair.now, mode);
             pair.run();
             pair.pass(Duration::from_millis(1));
             let taken = pair.take_all(ACCEPTOR, MAIN).len();

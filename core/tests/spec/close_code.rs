@@ -41,7 +41,8 @@ fn a_close_says_whether_all_is_well() {
         against_sender(&Config::default(), |peer| {
             peer.send(b"x");
             peer.say();
-            peer.link.close_with(CloseMode::Drain, reason.clone());
+            peer.link
+                .close_with(peer.now, CloseMode::Drain, reason.clone());
             assert_eq!(peer.say(), bytes(&[(0, 1)]));
             peer.takes(&[close(&[]), ack(0, 1)].concat());
             let end = ends(peer);
@@ -77,8 +78,8 @@ fn both_ends_hear_what_the_other_says() {
     let other = CloseReason::new(codes::SESSION_OVER, "").again();
     paired(&Config::default(), &receiver(), |pair| {
         pair.run();
-        pair.ends[OPENER].close_with(CloseMode::Drain, failed());
-        pair.ends[ACCEPTOR].close_with(CloseMode::Drain, other.clone());
+        pair.ends[OPENER].close_with(pair.now, CloseMode::Drain, failed());
+        pair.ends[ACCEPTOR].close_with(pair.now, CloseMode::Drain, other.clone());
         pair.run();
         let expected = [
             closed(true, failed(), other.clone()),
@@ -137,7 +138,8 @@ fn the_text_of_a_close_has_its_bound() {
     let long = format!("x{}", "ä".repeat(128));
     let reason = CloseReason::new(1, long.clone());
     against_sender(&Config::default(), |peer| {
-        peer.link.close_with(CloseMode::Drain, reason.clone());
+        peer.link
+            .close_with(peer.now, CloseMode::Drain, reason.clone());
         assert_eq!(
             peer.say(),
             closing(0, 1, &[(0, 0)], &long.as_bytes()[..255])
@@ -159,15 +161,16 @@ fn all_may_be_well_at_first_and_not_later() {
     against_sender(&slow, |peer| {
         peer.send(b"1");
         peer.send(b"2");
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(peer.now, CloseMode::Drain);
         assert_eq!(peer.say(), [close(&[(0, 2)]), message(0, 1, b"1")].concat());
-        peer.link.close_with(CloseMode::Withdraw, failed());
+        peer.link
+            .close_with(peer.now, CloseMode::Withdraw, failed());
         let worse = closing(0, 3, &[(0, 2)], b"no input");
         assert_eq!(peer.say(), [worse, skip(0, 2)].concat());
         // That is the last word, and nothing takes it back.
         let other = CloseReason::new(4, "");
         for reason in [CloseReason::ALL_WELL, other, failed()] {
-            peer.link.close_with(CloseMode::Withdraw, reason);
+            peer.link.close_with(peer.now, CloseMode::Withdraw, reason);
             assert_eq!(peer.say(), []);
         }
         peer.takes(&[close(&[]), ack(0, 2)].concat());
@@ -179,7 +182,7 @@ fn all_may_be_well_at_first_and_not_later() {
         peer.say();
         peer.takes(&close(&[]));
         assert_eq!(peer.say(), close(&[(0, 1)]));
-        peer.link.close_with(CloseMode::Drain, failed());
+        peer.link.close_with(peer.now, CloseMode::Drain, failed());
         assert_eq!(peer.say(), closing(0, 3, &[(0, 1)], b"no input"));
         peer.takes(&ack(0, 1));
         assert_eq!(ends(peer), closed(false, failed(), CloseReason::ALL_WELL));
@@ -188,7 +191,7 @@ fn all_may_be_well_at_first_and_not_later() {
     against_sender(&Config::default(), |peer| {
         peer.takes(&close(&[]));
         assert_eq!(peer.say(), [close(&[(0, 0)]), done()].concat());
-        peer.link.close_with(CloseMode::Drain, failed());
+        peer.link.close_with(peer.now, CloseMode::Drain, failed());
         assert_eq!(peer.say(), []);
         assert_eq!(ends(peer), EndReason::closed(false));
     });
@@ -225,10 +228,11 @@ fn what_a_close_withdraws_is_not_all_well() {
         });
     };
     two(&|peer| {
-        peer.link.close(CloseMode::Withdraw);
+        peer.link.close(peer.now, CloseMode::Withdraw);
         assert_eq!(peer.say(), withdrawing(&[(0, 1)]));
         // Once, and whatever is said later.
-        peer.link.close_with(CloseMode::Withdraw, failed());
+        peer.link
+            .close_with(peer.now, CloseMode::Withdraw, failed());
         assert_eq!(peer.say(), []);
         peer.takes(&[close(&[]), ack(0, 1)].concat());
         let end = ends(peer);
@@ -237,26 +241,27 @@ fn what_a_close_withdraws_is_not_all_well() {
     });
     // An application that has words of its own has said it.
     two(&|peer| {
-        peer.link.close_with(CloseMode::Withdraw, failed());
+        peer.link
+            .close_with(peer.now, CloseMode::Withdraw, failed());
         assert_eq!(peer.say(), closing(0, 3, &[(0, 1)], b"no input"));
     });
     // Where nothing is left to withdraw all is well, and so it is for who only answers.
     against_sender(&slow, |peer| {
         peer.send(b"1");
         peer.say();
-        peer.link.close(CloseMode::Withdraw);
+        peer.link.close(peer.now, CloseMode::Withdraw);
         assert_eq!(peer.say(), close(&[(0, 1)]));
     });
     two(&|peer| {
         peer.takes(&close(&[]));
-        peer.link.close(CloseMode::Withdraw);
+        peer.link.close(peer.now, CloseMode::Withdraw);
         assert_eq!(peer.say(), close(&[(0, 1)]));
     });
     // [CLOSE-17] What CLOSE had promised, it takes back before DONE.
     two(&|peer| {
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(peer.now, CloseMode::Drain);
         assert_eq!(peer.say(), close(&[(0, 2)]));
-        peer.link.close(CloseMode::Withdraw);
+        peer.link.close(peer.now, CloseMode::Withdraw);
         assert_eq!(peer.say(), [withdrawing(&[(0, 2)]), skip(0, 2)].concat());
         peer.takes(&[close(&[]), ack(0, 2)].concat());
         let expected = closed(true, withdrawn.clone(), CloseReason::ALL_WELL);
@@ -335,10 +340,10 @@ fn a_close_says_the_same_on_the_next_connection() {
     against_lasting(Role::Opener, &Config::default(), |peer| {
         peer.welcome(&[Entry::receive("main")]);
         peer.send(b"x");
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(peer.now, CloseMode::Drain);
         peer.say();
         peer.lose();
-        peer.link.close_with(CloseMode::Drain, failed());
+        peer.link.close_with(peer.now, CloseMode::Drain, failed());
         let said = peer.resumes([0, 0, 0]);
         let bad = closing(0, 3, &[(0, 1)], b"no input");
         assert_eq!(said, [bad.clone(), message(0, 1, b"x")].concat());
@@ -392,7 +397,7 @@ fn a_new_session_does_not_whitewash_the_old_one() {
     lasting(&Config::default(), &receiver(), |pair| {
         pair.send(OPENER, MAIN, b"x");
         pair.run();
-        pair.ends[OPENER].close_with(CloseMode::Drain, failed());
+        pair.ends[OPENER].close_with(pair.now, CloseMode::Drain, failed());
         pair.restart_acceptor();
         pair.reconnect();
         pair.run();

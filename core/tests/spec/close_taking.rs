@@ -27,7 +27,7 @@ fn what_nobody_takes_is_rejected() {
             assert_eq!(peer.take(), Some((1, b"1".to_vec())));
             peer.say();
             peer.takes(&first(0, 3, 2, b"3"));
-            peer.link.close(mode);
+            peer.link.close(peer.now, mode);
             assert_eq!(peer.say(), [close(&[]), no(2), ack(0, 1)].concat());
             peer.takes(&next(0, 3, true, b"3"));
             assert_eq!(peer.say(), no(3));
@@ -47,7 +47,7 @@ fn draining_both_ways_takes_what_still_comes() {
     // [CLOSE-18]
     against_receiver(&receiver(), |peer| {
         peer.takes(&message(0, 1, b"1"));
-        peer.link.close(CloseMode::DrainBoth);
+        peer.link.close(peer.now, CloseMode::DrainBoth);
         assert_eq!(peer.say(), close(&[]));
         peer.takes(&[message(0, 2, b"2"), close(&[(0, 2)])].concat());
         assert_eq!(peer.take(), Some((1, b"1".to_vec())));
@@ -58,10 +58,10 @@ fn draining_both_ways_takes_what_still_comes() {
     for mode in STRICT {
         against_receiver(&receiver(), |peer| {
             peer.takes(&message(0, 1, b"1"));
-            peer.link.close(CloseMode::DrainBoth);
+            peer.link.close(peer.now, CloseMode::DrainBoth);
             peer.say();
-            peer.link.close(mode);
-            peer.link.close(CloseMode::DrainBoth);
+            peer.link.close(peer.now, mode);
+            peer.link.close(peer.now, CloseMode::DrainBoth);
             assert_eq!(peer.say(), reject(0, 1, codes::NO_RECEIVER, ""));
             peer.takes(&message(0, 2, b"2"));
             assert_eq!(peer.say(), reject(0, 2, codes::NO_RECEIVER, ""));
@@ -79,7 +79,7 @@ fn a_peers_close_rejects_nothing() {
         assert_eq!(peer.take(), Some((1, b"1".to_vec())));
         // Until this end's application closes too.
         peer.say();
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(peer.now, CloseMode::Drain);
         assert_eq!(peer.say(), reject(0, 2, codes::NO_RECEIVER, ""));
         peer.takes(&noted(0, 2));
         assert_eq!(peer.say(), [ack(0, 2), done()].concat());
@@ -97,12 +97,12 @@ fn what_the_application_has_taken_stays_its_own() {
     against_receiver(&manual, |peer| {
         peer.takes(&[message(0, 1, b"1"), message(0, 2, b"2")].concat());
         peer.take();
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(peer.now, CloseMode::Drain);
         let no = reject(0, 2, codes::NO_RECEIVER, "");
         assert_eq!(peer.say(), [close(&[]), no].concat());
         peer.takes(&[close(&[(0, 2)]), noted(0, 2)].concat());
         assert_eq!(peer.say(), []);
-        peer.link.handle(MAIN, 1).expect("taken");
+        peer.link.handle(peer.now, MAIN, 1).expect("taken");
         assert_eq!(peer.say(), [ack(0, 2), done()].concat());
     });
 }
@@ -122,7 +122,10 @@ fn a_peer_that_never_stops_sending_holds_nothing_up() {
                 let sending = 1 - closing;
                 let mut accepted = 0;
                 let mut more = |pair: &mut crate::common::pair::Pair| {
-                    while pair.ends[sending].send(MAIN, &b"x"[..], None).is_ok() {
+                    while pair.ends[sending]
+                        .send(pair.now, MAIN, &b"x"[..], None)
+                        .is_ok()
+                    {
                         accepted += 1;
                     }
                 };
@@ -131,7 +134,7 @@ fn a_peer_that_never_stops_sending_holds_nothing_up() {
                 pair.take_all(closing, MAIN);
                 pair.run();
                 more(pair);
-                pair.ends[closing].close(mode);
+                pair.ends[closing].close(pair.now, mode);
                 for _ in 0..10 {
                     more(pair);
                     pair.run();
@@ -165,7 +168,7 @@ fn a_close_while_offline_rejects_too() {
         pair.send(OPENER, MAIN, b"1");
         pair.run();
         pair.cut();
-        pair.ends[ACCEPTOR].close(CloseMode::Drain);
+        pair.ends[ACCEPTOR].close(pair.now, CloseMode::Drain);
         assert_eq!(pair.take_all(ACCEPTOR, MAIN), Vec::<Vec<u8>>::new());
         pair.reconnect();
         pair.run();

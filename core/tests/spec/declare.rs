@@ -81,13 +81,15 @@ fn a_peer_gets_channels_of_its_own() {
     guest.handle_input(NOW, &message(1, 1, b"left"));
     assert_eq!(
         &guest
-            .take(commands)
+            .take(NOW, commands)
             .expect("is here")
             .expect("is here")
             .payload[..],
         b"left"
     );
-    guest.send(video, &b"picture"[..], None).expect("accepted");
+    guest
+        .send(NOW, video, &b"picture"[..], None)
+        .expect("accepted");
     assert!(said(&mut guest).ends_with(&message(0, 1, b"picture")));
 }
 
@@ -161,14 +163,16 @@ fn channels_in_use_stay() {
     )
     .expect("fits");
     let video = sends.channel_id("video").expect("declared");
-    sends.send(video, &b"early"[..], None).expect("accepted");
+    sends
+        .send(NOW, video, &b"early"[..], None)
+        .expect("accepted");
     sends.ask_to_admit();
     sends.handle_opened(NOW).expect("offline");
     sends.handle_secured(NOW, None).expect("securing");
     sends.handle_input(NOW, &hello().bytes());
     let mut abandons = visited(&hello());
     let reports = abandons.channel_id("reports").expect("declared");
-    abandons.abandon(reports).expect("receives");
+    abandons.abandon(NOW, reports).expect("receives");
     for mut link in [sends, abandons] {
         assert_eq!(link.visit(), Some(Visit::New));
         let before = link.clone();
@@ -212,7 +216,7 @@ fn a_session_goes_on_with_them() {
     said(&mut link);
     link.handle_input(NOW, &message(1, 1, b"left"));
     let commands = link.channel_id("commands").expect("declared");
-    assert!(link.take(commands).is_ok());
+    assert!(link.take(NOW, commands).is_ok());
     let session = link.session();
     let naming = || Greeting::naming(session, &hello().entries);
     link.handle_lost(NOW, Loss::Transport);
@@ -247,6 +251,8 @@ fn in_the_tlsstream_dialect_its_mode_may_be_another() {
     guest.admit(NOW, None);
     assert_eq!(guest.life(), Life::Open);
     let video = guest.channel_id("video").expect("declared");
-    guest.send(video, &b"hello"[..], None).expect("accepted");
+    guest
+        .send(NOW, video, &b"hello"[..], None)
+        .expect("accepted");
     assert_eq!(said(&mut guest), b"5!hello");
 }

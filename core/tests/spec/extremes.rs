@@ -173,7 +173,7 @@ proptest! {
             return Ok(());
         }
         for length in sent {
-            let refused = peer.link.send(MAIN, vec![7; length], None).map_err(|error| error.why);
+            let refused = peer.link.send(peer.now, MAIN, vec![7; length], None).map_err(|error| error.why);
             if length as u64 > max_message {
                 let limit = usize::try_from(max_message).expect("less than a length");
                 prop_assert_eq!(refused, Err(SendError::TooLarge { length, limit }));
@@ -299,10 +299,13 @@ fn a_queue_without_a_limit_is_bounded_by_what_a_figure_holds() {
         let entry = Bytes::from(vec![0; 1 << 20]);
         let fit = (usize::MAX >> 20).min(1 << 13);
         for _ in 0..fit {
-            let sent = peer.link.send(MAIN, entry.clone(), None);
+            let sent = peer.link.send(peer.now, MAIN, entry.clone(), None);
             assert!(sent.is_ok());
         }
-        let more = peer.link.send(MAIN, entry, None).map_err(|error| error.why);
+        let more = peer
+            .link
+            .send(peer.now, MAIN, entry, None)
+            .map_err(|error| error.why);
         if fit < 1 << 13 {
             assert_eq!(more, Err(SendError::Blocked));
         } else {

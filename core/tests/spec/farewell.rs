@@ -87,7 +87,7 @@ fn an_opener_whose_acceptor_is_gone_is_closed() {
         let config = Config::default().reconnect(reconnect);
         against_lasting(Role::Opener, &config, |peer| {
             peer.welcome(&[Entry::receive("main")]);
-            peer.link.close(CloseMode::Drain);
+            peer.link.close(peer.now, CloseMode::Drain);
             assert_eq!(peer.say(), close(&[(0, 0)]));
             peer.hear(&close(&[]));
             assert_eq!(peer.say(), done());

@@ -383,7 +383,9 @@ fn both_ends_may_send_once_connected() {
         peer.takes(&Greeting::hello(&[Entry::send("there"), Entry::receive("back")]).bytes());
         assert_eq!(peer.events(), [Event::Connected]);
         let back = peer.link.channel_id("back").expect("declared");
-        peer.link.send(back, &b"x"[..], None).expect("accepted");
+        peer.link
+            .send(peer.now, back, &b"x"[..], None)
+            .expect("accepted");
         let said = peer.say();
         assert_eq!(said[0], 2, "WELCOME first");
         assert!(said.ends_with(&message(1, 1, b"x")));
@@ -423,7 +425,7 @@ fn the_smaller_of_the_largest_messages_counts() {
         };
         assert_eq!(*code, reject::TOO_LARGE);
         assert_eq!(peer.link.max_message(MAIN), Some(10));
-        let refused = peer.link.send(MAIN, vec![0; 11], None);
+        let refused = peer.link.send(peer.now, MAIN, vec![0; 11], None);
         assert!(refused.is_err());
         // Only the second goes out, its number behind a SKIP.
         let expected = [crate::common::bytes::skip(0, 1), message(0, 2, &[2; 10])];

@@ -93,7 +93,7 @@ fn what_is_not_allowed_changes_nothing() {
     assert_eq!(link.life(), Life::Ended);
     assert_eq!(link.end_reason(), Some(&EndReason::Lost(Loss::Security)));
     assert_eq!(link.handle_opened(now), refused(Input::Opened, Life::Ended));
-    link.close(countersign_core::CloseMode::Drain);
+    link.close(now, countersign_core::CloseMode::Drain);
     assert_eq!(link.poll_event(), Some(Event::Ended));
     assert_eq!(link.poll_event(), None);
 }

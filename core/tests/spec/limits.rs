@@ -170,7 +170,10 @@ fn the_senders_queue_is_bounded_and_gives_room_back() {
         against_sender(&one(channel), |peer| {
             peer.send(b"1234");
             peer.send(b"5678");
-            let refused = peer.link.send(MAIN, &b"9"[..], None).expect_err("full");
+            let refused = peer
+                .link
+                .send(peer.now, MAIN, &b"9"[..], None)
+                .expect_err("full");
             assert_eq!(refused.why, SendError::Blocked);
             assert_eq!(&refused.message[..], b"9");
             peer.say();
@@ -184,7 +187,7 @@ fn the_senders_queue_is_bounded_and_gives_room_back() {
     against_sender(&too_large, |peer| {
         let refused = peer
             .link
-            .send(MAIN, vec![0; 5], None)
+            .send(peer.now, MAIN, vec![0; 5], None)
             .expect_err("too large");
         assert_eq!(
             refused.why,
@@ -210,7 +213,10 @@ fn room_is_told_when_it_is_enough() {
     against_sender(&one(channel), |peer| {
         peer.send(&[1; 4]);
         peer.send(&[2; 4]);
-        let refused = peer.link.send(MAIN, vec![3; 8], None).expect_err("full");
+        let refused = peer
+            .link
+            .send(peer.now, MAIN, vec![3; 8], None)
+            .expect_err("full");
         assert_eq!(refused.why, SendError::Blocked);
         peer.say();
         // Room for some message, but not for this one.

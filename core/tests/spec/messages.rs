@@ -64,7 +64,7 @@ fn numbers_left_out_are_announced() {
         let soon = peer.now + core::time::Duration::from_millis(1);
         for _ in 0..2 {
             peer.link
-                .send(MAIN, &b"b"[..], Some(soon))
+                .send(peer.now, MAIN, &b"b"[..], Some(soon))
                 .expect("accepted");
         }
         peer.send(b"c");

@@ -57,7 +57,7 @@ fn a_begun_message_is_not_superseded() {
         let soon = peer.now + Duration::from_millis(1);
         let payload = [1; 600];
         peer.link
-            .send(MAIN, payload.to_vec(), Some(soon))
+            .send(peer.now, MAIN, payload.to_vec(), Some(soon))
             .expect("accepted");
         let mut buffer = [0; 512];
         peer.link.poll_output(peer.now, &mut buffer);
@@ -97,7 +97,7 @@ fn what_is_not_begun_expires() {
         peer.say();
         let soon = peer.now + Duration::from_millis(3);
         peer.link
-            .send(MAIN, &b"b"[..], Some(soon))
+            .send(peer.now, MAIN, &b"b"[..], Some(soon))
             .expect("accepted");
         peer.send(b"c");
         assert_eq!(peer.link.poll_deadline(), Some(soon));
@@ -113,7 +113,7 @@ fn what_is_not_begun_expires() {
     against_sender(&config, |peer| {
         let now = peer.now;
         peer.link
-            .send(MAIN, &b"a"[..], Some(now))
+            .send(now, MAIN, &b"a"[..], Some(now))
             .expect("accepted");
         assert_eq!(peer.say(), []);
         assert_eq!(peer.events(), [verdict(1, Verdict::Expired)]);
@@ -129,9 +129,10 @@ fn what_expires_behind_close_is_skipped() {
         peer.say();
         let soon = peer.now + Duration::from_millis(3);
         peer.link
-            .send(MAIN, &b"b"[..], Some(soon))
+            .send(peer.now, MAIN, &b"b"[..], Some(soon))
             .expect("accepted");
-        peer.link.close(countersign_core::CloseMode::Drain);
+        peer.link
+            .close(peer.now, countersign_core::CloseMode::Drain);
         assert_eq!(peer.say(), close(&[(0, 2)]));
         peer.sleep_to_deadline();
         assert!(peer.link.wants_output());
@@ -151,9 +152,12 @@ fn auto_and_manual_look_alike() {
         peer.take();
         if manual {
             assert_eq!(peer.say(), []);
-            peer.link.handle(MAIN, 1).expect("taken");
+            peer.link.handle(peer.now, MAIN, 1).expect("taken");
         } else {
-            assert_eq!(peer.link.handle(MAIN, 1), Err(ReceiveError::NotWaiting));
+            assert_eq!(
+                peer.link.handle(peer.now, MAIN, 1),
+                Err(ReceiveError::NotWaiting)
+            );
         }
         assert_eq!(peer.say(), ack(0, 1));
     };
@@ -173,7 +177,7 @@ fn an_abandoned_channel_rejects() {
     against_receiver(&Config::new().channel(channel), |peer| {
         peer.takes(&[message(0, 1, b"a"), message(0, 2, b"b")].concat());
         peer.take();
-        peer.link.abandon(MAIN).expect("receive mode");
+        peer.link.abandon(peer.now, MAIN).expect("receive mode");
         assert_eq!(peer.say(), reject(0, 2, codes::NO_RECEIVER, ""));
         // What comes later is answered without anybody asking.
         peer.takes(&message(0, 3, b"c"));
@@ -182,12 +186,14 @@ fn an_abandoned_channel_rejects() {
         peer.takes(&[first(0, 4, 2, b"d"), next(0, 4, true, b"d")].concat());
         assert_eq!(peer.say(), reject(0, 4, codes::NO_RECEIVER, ""));
         peer.takes(&[noted(0, 2), noted(0, 3), noted(0, 4)].concat());
-        peer.link.handle(MAIN, 1).expect("taken");
+        peer.link.handle(peer.now, MAIN, 1).expect("taken");
         assert_eq!(peer.say(), ack(0, 4));
     });
     let acceptor = Config::new().channel(ChannelConfig::receive("main"));
     paired(&Config::default(), &acceptor, |pair| {
-        pair.ends[ACCEPTOR].abandon(MAIN).expect("receive mode");
+        pair.ends[ACCEPTOR]
+            .abandon(pair.now, MAIN)
+            .expect("receive mode");
         pair.run();
         pair.send(OPENER, MAIN, b"x");
         pair.run();
@@ -203,12 +209,18 @@ fn modes_do_not_mix() {
     against_receiver(
         &Config::new().channel(ChannelConfig::receive("main")),
         |peer| {
-            let refused = peer.link.send(MAIN, &b"x"[..], None).map_err(|e| e.why);
+            let refused = peer
+                .link
+                .send(peer.now, MAIN, &b"x"[..], None)
+                .map_err(|e| e.why);
             assert_eq!(refused, Err(SendError::ReceiveMode));
         },
     );
     against_sender(&Config::default(), |peer| {
-        assert_eq!(peer.link.take(MAIN), Err(ReceiveError::SendMode));
-        assert_eq!(peer.link.abandon(MAIN), Err(ReceiveError::SendMode));
+        assert_eq!(peer.link.take(peer.now, MAIN), Err(ReceiveError::SendMode));
+        assert_eq!(
+            peer.link.abandon(peer.now, MAIN),
+            Err(ReceiveError::SendMode)
+        );
     });
 }

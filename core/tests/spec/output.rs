@@ -33,10 +33,10 @@ fn answers_go_before_messages() {
         peer.takes(&[message(1, 1, b"a"), message(1, 2, b"b"), number(0x20, 0, 5)].concat());
         peer.takes(&reject(0, 1, 3, ""));
         for _ in 0..2 {
-            peer.link.take(back).expect("receive mode");
+            peer.link.take(peer.now, back).expect("receive mode");
         }
-        peer.link.reject(back, 2, 4, "").expect("taken");
-        peer.link.handle(back, 1).expect("taken");
+        peer.link.reject(peer.now, back, 2, 4, "").expect("taken");
+        peer.link.handle(peer.now, back, 1).expect("taken");
         let said = peer.say();
         assert!(
             said.ends_with(&[message(0, 2, b"2"), ack(1, 1)].concat()),
@@ -59,7 +59,7 @@ fn a_full_window_holds_no_answer_back() {
         peer.send(b"2");
         peer.say();
         peer.takes(&[message(1, 1, b"a"), number(0x20, 0, 5)].concat());
-        peer.link.take(back).expect("receive mode");
+        peer.link.take(peer.now, back).expect("receive mode");
         assert_eq!(peer.say(), [number(0x21, 0, 5), ack(1, 1)].concat());
     });
 }
@@ -76,7 +76,7 @@ fn channels_declared_earlier_go_first() {
         let bulk = peer.link.channel_id("bulk").expect("declared");
         let payload = [9; 1000];
         peer.link
-            .send(bulk, payload.to_vec(), None)
+            .send(peer.now, bulk, payload.to_vec(), None)
             .expect("accepted");
         let mut buffer = [0; 512];
         assert_eq!(
@@ -101,7 +101,9 @@ fn channels_declared_earlier_go_first() {
             Entry::receive("second of hello"),
         ]);
         let other = peer.link.channel_id("first of hello").expect("declared");
-        peer.link.send(other, &b"b"[..], None).expect("accepted");
+        peer.link
+            .send(peer.now, other, &b"b"[..], None)
+            .expect("accepted");
         peer.send(b"a");
         assert_eq!(
             peer.say(),
@@ -123,13 +125,13 @@ fn with_buffers_of(length: usize) -> (Vec<Vec<u8>>, [String; 2]) {
     // One that will be skipped.
     let soon = pair.now;
     pair.ends[OPENER]
-        .send(MAIN, &b"x"[..], Some(soon))
+        .send(pair.now, MAIN, &b"x"[..], Some(soon))
         .expect("accepted");
     pair.send(OPENER, MAIN, b"end");
     pair.run();
     let taken = pair.take_all(ACCEPTOR, MAIN);
     pair.run();
-    pair.ends[OPENER].close(countersign_core::CloseMode::Drain);
+    pair.ends[OPENER].close(pair.now, countersign_core::CloseMode::Drain);
     pair.run();
     assert_eq!(pair.lives(), [Life::Ended; 2]);
     let reports = pair.ends.map(|end| end.report()[0].verdicts.to_string());
@@ -179,7 +181,7 @@ fn a_driver_that_sleeps_to_the_deadline_never_stalls() {
         while taken < total {
             while sent < total
                 && pair.ends[OPENER]
-                    .send(MAIN, vec![1; sent % 65], None)
+                    .send(pair.now, MAIN, vec![1; sent % 65], None)
                     .is_ok()
             {
                 sent += 1;
@@ -187,7 +189,7 @@ fn a_driver_that_sleeps_to_the_deadline_never_stalls() {
             pair.run();
             // A slow application: one message, then it waits for the next event or deadline.
             if pair.ends[ACCEPTOR]
-                .take(MAIN)
+                .take(pair.now, MAIN)
                 .expect("receive mode")
                 .is_some()
             {

@@ -75,7 +75,7 @@ fn close_and_done_are_said_again() {
             peer.resumes([0, 0, 0]),
             [message(0, 1, b"1"), message(0, 2, b"2")].concat()
         );
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(peer.now, CloseMode::Drain);
         assert_eq!(peer.say(), close(&[(0, 3)]));
         for _ in 0..3 {
             peer.lose();
@@ -102,9 +102,9 @@ fn close_and_done_are_said_again() {
         peer.takes(&ack(0, 3));
         let soon = peer.now + Duration::from_millis(1);
         peer.link
-            .send(MAIN, &b"4"[..], Some(soon))
+            .send(peer.now, MAIN, &b"4"[..], Some(soon))
             .expect("accepted");
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(peer.now, CloseMode::Drain);
         peer.say();
         peer.lose();
         peer.sleep(Duration::from_secs(1));
@@ -168,9 +168,12 @@ fn a_peer_says_the_same_again_too() {
 fn a_close_while_offline_waits_for_the_next_connection() {
     // [RECLOSE-6] [CLOSE-4]
     three(|peer| {
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(peer.now, CloseMode::Drain);
         assert_eq!(peer.events(), []);
-        let refused = peer.link.send(MAIN, &b"4"[..], None).map_err(|e| e.why);
+        let refused = peer
+            .link
+            .send(peer.now, MAIN, &b"4"[..], None)
+            .map_err(|e| e.why);
         assert_eq!(refused, Err(SendError::Closing));
         let said = peer.resumes([1, 1, 0]);
         let rest = [message(0, 2, b"2"), message(0, 3, b"3")].concat();
@@ -181,7 +184,7 @@ fn a_close_while_offline_waits_for_the_next_connection() {
     });
     // [CLOSE-2] Withdrawing: what was begun goes out again all the same.
     three(|peer| {
-        peer.link.close(CloseMode::Withdraw);
+        peer.link.close(peer.now, CloseMode::Withdraw);
         let (channel, sequence) = (MAIN, 3);
         let verdict = Verdict::Withdrawn;
         let told = Event::Verdict {
@@ -198,14 +201,14 @@ fn a_close_while_offline_waits_for_the_next_connection() {
     });
     // A second thought, on the next connection.
     three(|peer| {
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(peer.now, CloseMode::Drain);
         peer.connect();
-        peer.link.close(CloseMode::Withdraw);
+        peer.link.close(peer.now, CloseMode::Withdraw);
         peer.say();
         let entry = Entry::receive("main").having([0, 0, 0]);
         peer.hear(&Greeting::resumed(&[entry]).bytes());
         // What the peer turns out not to have is not begun, and can be withdrawn too.
-        peer.link.close(CloseMode::Withdraw);
+        peer.link.close(peer.now, CloseMode::Withdraw);
         assert_eq!(peer.say(), withdrawing(&[(0, 0)]));
         finishes_saying(peer, withdrawn());
         assert_eq!(counts(peer), [0, 0, 3]);
@@ -219,11 +222,11 @@ fn a_close_while_offline_has_its_time() {
     let patience = Duration::from_secs(10);
     three(|peer| {
         let asked = peer.now;
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(peer.now, CloseMode::Drain);
         // An attempt that fails, and asking again, give it no more.
         peer.connect();
         peer.link.handle_lost(peer.now, Loss::Transport);
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(peer.now, CloseMode::Drain);
         while peer.link.wants_connect() || peer.link.poll_deadline() < Some(asked + patience) {
             if peer.link.wants_connect() {
                 peer.link.handle_lost(peer.now, Loss::Transport);
@@ -243,7 +246,7 @@ fn a_close_while_offline_has_its_time() {
     // One that was under way goes on counting where it was.
     against_lasting(Role::Acceptor, &receiver(), |peer| {
         peer.hello(&[Entry::send("main")]);
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(peer.now, CloseMode::Drain);
         peer.say();
         peer.sleep(patience / 2);
         peer.lose();
@@ -257,7 +260,7 @@ fn a_close_while_offline_has_its_time() {
     });
     // What moves gives it time again.
     three(|peer| {
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(peer.now, CloseMode::Drain);
         peer.sleep(patience / 2);
         peer.resumes([0, 0, 0]);
         for handled in 1..=3 {
@@ -279,7 +282,7 @@ fn an_unfinished_message_is_finished_by_a_close() {
         peer.send(&[1; 1500]);
         assert_eq!(peer.say(), first(0, 1, 1500, &[1; 1000]));
         peer.lose();
-        peer.link.close(CloseMode::Withdraw);
+        peer.link.close(peer.now, CloseMode::Withdraw);
         let said = peer.resumes([0, 0, 1000]);
         assert_eq!(said[..24], close(&[(0, 1)]));
         assert_eq!(said.len(), 24 + 12 + 500);
@@ -304,7 +307,7 @@ fn either_end_may_close_while_offline_in_either_mode() {
                 pair.run();
                 pair.cut();
                 for end in closers {
-                    pair.ends[*end].close(mode);
+                    pair.ends[*end].close(pair.now, mode);
                 }
                 pair.reconnect();
                 loop {
@@ -358,7 +361,7 @@ fn a_close_goes_through_however_often_it_is_cut() {
                     pair.send(OPENER, MAIN, payload);
                 }
                 pair.run();
-                pair.ends[closer].close(CloseMode::Drain);
+                pair.ends[closer].close(pair.now, CloseMode::Drain);
                 let over = |life| matches!(life, Life::Finishing | Life::Ended);
                 for _ in 0..10 {
                     pair.take_all(ACCEPTOR, MAIN);
@@ -395,7 +398,7 @@ fn who_said_done_has_closed_in_order() {
         against_lasting(Role::Opener, &sender(), |peer| {
             peer.welcome(&[Entry::receive("main")]);
             peer.send(b"1");
-            peer.link.close(CloseMode::Drain);
+            peer.link.close(peer.now, CloseMode::Drain);
             peer.say();
             peer.takes(&[ack(0, 1), close(&[])].concat());
             assert_eq!(peer.say(), done());
@@ -414,7 +417,7 @@ fn who_said_done_has_closed_in_order() {
     }
     // Who had not has lost what has no verdict, and closes what it gets instead.
     three(|peer| {
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(peer.now, CloseMode::Drain);
         let entry = Entry::receive("main").having([1, 0, 0]);
         peer.return_to(&Greeting::anew(3, &[entry]));
         assert_eq!(peer.say(), close(&[(0, 0)]));
@@ -433,7 +436,7 @@ fn the_session_that_nobody_wanted_is_closed_at_once() {
         pair.run();
         pair.take_all(ACCEPTOR, MAIN);
         pair.run();
-        pair.ends[OPENER].close(CloseMode::Drain);
+        pair.ends[OPENER].close(pair.now, CloseMode::Drain);
         // Of CLOSE and DONE only the first arrives, and DONE goes out.
         for (from, most) in [(OPENER, 1024), (ACCEPTOR, 14), (OPENER, 1024)] {
             let mut buffer = [0; 1024];

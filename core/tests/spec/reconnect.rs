@@ -427,12 +427,12 @@ fn messages_wait_for_the_first_connection_however_often_it_fails() {
         countersign_core::Dialect::TlsStream,
     ] {
         let (mut link, mut now) = opener(&Config::default().dialect(dialect), [1; 16]);
-        link.send(MAIN, &b"early"[..], None).expect("accepted");
+        link.send(now, MAIN, &b"early"[..], None).expect("accepted");
         for _ in 0..3 {
             fail(&mut link, &mut now);
         }
         assert_eq!(link.poll_event(), None, "{dialect:?}");
-        link.close(CloseMode::Drain);
+        link.close(now, CloseMode::Drain);
         assert_eq!(link.end_reason(), Some(&EndReason::ClosedBeforeConnected));
     }
 }
@@ -496,14 +496,14 @@ fn a_driver_that_sleeps_to_the_deadline_never_stalls() {
 fn the_application_ends_a_pause() {
     // [RECONNECT-7]
     let (mut link, now) = opener(&limited(RetryLimit::Attempts(2)), [4; 16]);
-    assert!(!link.connect_now(), "an attempt is under way");
+    assert!(!link.connect_now(now), "an attempt is under way");
     for _ in 0..2 {
         link.handle_lost(now, Loss::Transport);
         let next = link.poll_deadline().expect("there is another");
         assert_eq!(link.next_attempt(), Some(next));
         assert!(next > now, "a pause, with this seed");
-        assert!(link.connect_now());
-        assert!(!link.connect_now(), "it is over");
+        assert!(link.connect_now(now));
+        assert!(!link.connect_now(now), "it is over");
         assert_eq!(link.poll_deadline(), Some(now));
         link.handle_timeout(now);
         assert!(link.wants_connect());
@@ -512,14 +512,14 @@ fn the_application_ends_a_pause() {
     // The row went on, so this was the last.
     link.handle_lost(now, Loss::Transport);
     assert_eq!(link.life(), Life::Ended);
-    assert!(!link.connect_now());
+    assert!(!link.connect_now(now));
 }
 
 #[test]
 fn no_pause_is_ended_where_there_is_none() {
     // [RECONNECT-7]
     let mut acceptor = Link::new(&Config::default(), Role::Acceptor, [4; 16]).expect("fits");
-    assert!(!acceptor.connect_now());
+    assert!(!acceptor.connect_now(Instant::ZERO));
     assert_eq!(
         (acceptor.life(), acceptor.poll_deadline()),
         (Life::Offline, None)

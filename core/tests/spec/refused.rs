@@ -192,7 +192,7 @@ fn receiving(script: impl Fn(&mut Peer)) {
         peer.takes(&first(0, 4, 9, &[4; 5]));
         peer.take();
         peer.take();
-        peer.link.handle(MAIN, 1).expect("it waits");
+        peer.link.handle(peer.now, MAIN, 1).expect("it waits");
         peer.lose();
         peer.events();
         script(peer);
@@ -218,15 +218,15 @@ fn what_arrived_can_still_be_taken() {
         // Nobody waits for an answer to what came in the old session.
         for old in 1..=3 {
             let lost = Err(ReceiveError::SessionLost);
-            assert_eq!(peer.link.handle(MAIN, old), lost);
-            assert_eq!(peer.link.reject(MAIN, old, 1, ""), lost);
+            assert_eq!(peer.link.handle(peer.now, MAIN, old), lost);
+            assert_eq!(peer.link.reject(peer.now, MAIN, old, 1, ""), lost);
         }
         for never in [0, 5, NONE] {
             let unknown = Err(ReceiveError::NotWaiting);
-            assert_eq!(peer.link.handle(MAIN, never), unknown);
+            assert_eq!(peer.link.handle(peer.now, MAIN, never), unknown);
         }
         assert_eq!(peer.say(), []);
-        peer.link.handle(MAIN, 4).expect("it waits");
+        peer.link.handle(peer.now, MAIN, 4).expect("it waits");
         assert_eq!(peer.say(), ack(0, 1));
         assert_eq!(peer.link.report()[0].delivered, 4);
         // The next greeting counts in the new session.
@@ -242,7 +242,9 @@ fn what_arrived_can_still_be_taken() {
     });
     // Rejections that nobody was told of are forgotten.
     receiving(|peer| {
-        peer.link.reject(MAIN, 2, 7, "").expect("it waits");
+        peer.link
+            .reject(peer.now, MAIN, 2, 7, "")
+            .expect("it waits");
         peer.return_to(&Greeting::anew(2, &[Entry::send("main")]));
         assert_eq!(peer.say(), []);
     });
@@ -334,7 +336,9 @@ fn who_comes_too_late_hears_what_was_handled() {
         pair.run();
         // Two are handled, and the opener does not hear of it.
         for _ in 0..2 {
-            pair.ends[ACCEPTOR].take(MAIN).expect("receive mode");
+            pair.ends[ACCEPTOR]
+                .take(pair.now, MAIN)
+                .expect("receive mode");
         }
         pair.cut();
         let retain = Patience::default().retain;
@@ -355,7 +359,9 @@ fn who_comes_too_late_hears_what_was_handled() {
         // Later messages of the new session are told from the old ones.
         assert_eq!(pair.send(OPENER, MAIN, b"4"), 4);
         pair.run();
-        let taken = pair.ends[ACCEPTOR].take(MAIN).expect("receive mode");
+        let taken = pair.ends[ACCEPTOR]
+            .take(pair.now, MAIN)
+            .expect("receive mode");
         assert_eq!(taken.expect("it has come").sequence, 1);
         pair.run();
         assert_eq!(

@@ -371,7 +371,7 @@ fn skips_are_counted_from_received() {
         peer.send(b"1");
         let soon = peer.now + Duration::from_millis(1);
         for payload in [&b"2"[..], b"3"] {
-            let sent = peer.link.send(MAIN, payload, Some(soon));
+            let sent = peer.link.send(peer.now, MAIN, payload, Some(soon));
             sent.expect("accepted");
         }
         peer.say();
@@ -424,7 +424,7 @@ fn new_figures_count_from_the_resume_on() {
         entry.max_message = 1;
         peer.return_to(&Greeting::resumed(&[entry]));
         assert_eq!(peer.say(), next(0, 3, true, b"33"));
-        let refused = peer.link.send(MAIN, &b"55"[..], None);
+        let refused = peer.link.send(peer.now, MAIN, &b"55"[..], None);
         assert!(refused.is_err());
     });
     // The frame limit is the new one, too.

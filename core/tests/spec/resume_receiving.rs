@@ -102,7 +102,11 @@ fn a_receiver_repeats_its_rejections() {
             script(peer);
         });
     };
-    let rejects = |peer: &mut Peer| peer.link.reject(MAIN, 1, 7, "no").expect("it waits");
+    let rejects = |peer: &mut Peer| {
+        peer.link
+            .reject(peer.now, MAIN, 1, 7, "no")
+            .expect("it waits")
+    };
     two(&|peer| {
         rejects(peer);
         assert_eq!(peer.say(), no());
@@ -119,7 +123,9 @@ fn a_receiver_repeats_its_rejections() {
     // [REJECT-6] Nor does one that comes before the rejection went out again.
     two(&|peer| {
         let reason = "no".repeat(100);
-        peer.link.reject(MAIN, 1, 7, &reason).expect("it waits");
+        peer.link
+            .reject(peer.now, MAIN, 1, 7, &reason)
+            .expect("it waits");
         assert_eq!(peer.say(), reject(0, 1, 7, &reason));
         peer.lose();
         peer.connect();
@@ -140,12 +146,14 @@ fn a_receiver_repeats_its_rejections() {
     });
     // also where something before it holds it back.
     two(&|peer| {
-        peer.link.reject(MAIN, 2, 7, "no").expect("it waits");
+        peer.link
+            .reject(peer.now, MAIN, 2, 7, "no")
+            .expect("it waits");
         assert_eq!(peer.say(), reject(0, 2, 7, "no"));
         peer.takes(&noted(0, 2));
         peer.lose();
         assert_eq!(peer.returns(), ([0, 2, 0], Vec::new()));
-        peer.link.handle(MAIN, 1).expect("it waits");
+        peer.link.handle(peer.now, MAIN, 1).expect("it waits");
         assert_eq!(peer.say(), ack(0, 2));
     });
     // What is rejected without a connection is told on the next, once.
@@ -154,7 +162,7 @@ fn a_receiver_repeats_its_rejections() {
         rejects(peer);
         assert_eq!(peer.returns(), ([0, 2, 0], no()));
         assert_eq!(peer.say(), []);
-        peer.link.handle(MAIN, 2).expect("it waits");
+        peer.link.handle(peer.now, MAIN, 2).expect("it waits");
         peer.takes(&noted(0, 1));
         assert_eq!(peer.say(), ack(0, 2));
     });

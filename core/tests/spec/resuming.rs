@@ -206,13 +206,15 @@ fn lost_answers_are_made_up_for() {
         }
         pair.run();
         assert_eq!(pair.take_all(ACCEPTOR, MAIN).len(), 3);
-        pair.ends[ACCEPTOR].handle(MAIN, 1).expect("it waits");
+        pair.ends[ACCEPTOR]
+            .handle(pair.now, MAIN, 1)
+            .expect("it waits");
         pair.lose_output(ACCEPTOR);
         pair.cut();
         pair.reconnect();
         pair.run();
         assert_eq!(count(pair, OPENER, VerdictKind::Handled), 1);
-        let reject = |pair: &mut Pair| pair.ends[ACCEPTOR].reject(MAIN, 2, 9, "no");
+        let reject = |pair: &mut Pair| pair.ends[ACCEPTOR].reject(pair.now, MAIN, 2, 9, "no");
         reject(pair).expect("it waits");
         pair.lose_output(ACCEPTOR);
         pair.cut();
@@ -222,7 +224,9 @@ fn lost_answers_are_made_up_for() {
         assert_eq!(count(pair, OPENER, VerdictKind::Rejected), 1);
         // The NOTED is lost, and everything behind it stays where it is.
         pair.lose_output(OPENER);
-        pair.ends[ACCEPTOR].handle(MAIN, 3).expect("it waits");
+        pair.ends[ACCEPTOR]
+            .handle(pair.now, MAIN, 3)
+            .expect("it waits");
         pair.cut();
         pair.reconnect();
         pair.run();
@@ -256,7 +260,12 @@ fn a_window_that_is_full_stays_full() {
             }
             // What is taken without a connection makes room on the next.
             pair.cut();
-            assert!(pair.ends[ACCEPTOR].take(MAIN).expect("receives").is_some());
+            assert!(
+                pair.ends[ACCEPTOR]
+                    .take(pair.now, MAIN)
+                    .expect("receives")
+                    .is_some()
+            );
             pair.reconnect();
             pair.run();
             assert_eq!(pair.ends[ACCEPTOR].waiting(MAIN), 4);
@@ -294,7 +303,7 @@ fn what_was_not_received_is_again_not_begun() {
         pair.run();
         let soon = pair.now + Duration::from_millis(1);
         for (payload, expires) in [(b"1", Some(soon)), (b"2", None), (b"3", Some(soon))] {
-            let sent = pair.ends[OPENER].send(MAIN, &payload[..], expires);
+            let sent = pair.ends[OPENER].send(pair.now, MAIN, &payload[..], expires);
             sent.expect("accepted");
         }
         // The first arrives in time, the third is only on its way.
@@ -318,7 +327,7 @@ fn what_was_not_received_is_again_not_begun() {
         pair.send(OPENER, MAIN, b"1");
         pair.lose_output(OPENER);
         pair.cut();
-        pair.ends[ACCEPTOR].close(CloseMode::Drain);
+        pair.ends[ACCEPTOR].close(pair.now, CloseMode::Drain);
         pair.reconnect();
         pair.one_way(OPENER);
         pair.one_way(ACCEPTOR);
@@ -436,16 +445,16 @@ fn drivers_that_sleep_to_the_deadline_never_stall() {
         let mut handled = 0;
         for round in 1..=60_u64 {
             let soon = pair.now + Duration::from_millis(round);
-            let sent = pair.ends[OPENER].send(BACK, &b"x"[..], Some(soon));
+            let sent = pair.ends[OPENER].send(pair.now, BACK, &b"x"[..], Some(soon));
             sent.expect("accepted");
             pair.send(OPENER, MAIN, b"y");
             if round % 3 == 0 {
                 pair.lose_output(OPENER);
             }
             pair.run();
-            while let Ok(Some(message)) = pair.ends[ACCEPTOR].take(MAIN) {
+            while let Ok(Some(message)) = pair.ends[ACCEPTOR].take(pair.now, MAIN) {
                 handled += 1;
-                let done = pair.ends[ACCEPTOR].handle(MAIN, message.sequence);
+                let done = pair.ends[ACCEPTOR].handle(pair.now, MAIN, message.sequence);
                 done.expect("it waits");
             }
             pair.cut();
@@ -458,9 +467,9 @@ fn drivers_that_sleep_to_the_deadline_never_stall() {
             pair.reconnect();
             pair.run();
         }
-        while let Ok(Some(message)) = pair.ends[ACCEPTOR].take(MAIN) {
+        while let Ok(Some(message)) = pair.ends[ACCEPTOR].take(pair.now, MAIN) {
             handled += 1;
-            let done = pair.ends[ACCEPTOR].handle(MAIN, message.sequence);
+            let done = pair.ends[ACCEPTOR].handle(pair.now, MAIN, message.sequence);
             done.expect("it waits");
         }
         pair.take_all(ACCEPTOR, BACK);

@@ -95,7 +95,7 @@ fn a_connection_takes_over_from_another() {
     let mut link = begun(&both(), ALICE);
     link.handle_input(NOW, &message(0, 1, b"1"));
     link.handle_input(NOW, &first(0, 2, 9, &[2; 5])[..22]);
-    link.send(countersign_core::ChannelId(1), &b"out"[..], None)
+    link.send(NOW, countersign_core::ChannelId(1), &b"out"[..], None)
         .expect("accepted");
     assert_eq!(said(&mut link), message(1, 1, b"out"));
     events(&mut link);
@@ -242,7 +242,7 @@ fn a_link_that_is_over_or_opens_takes_nothing_over() {
     // [RESUME-3] [RECLOSE-2]
     let mut link = begun(&both(), ALICE);
     let id = link.session();
-    link.close(CloseMode::Drain);
+    link.close(NOW, CloseMode::Drain);
     said(&mut link);
     link.handle_input(NOW, &[close(&[(0, 0)]), ack(1, 0), done()].concat());
     said(&mut link);
@@ -260,7 +260,7 @@ fn a_link_that_is_over_or_opens_takes_nothing_over() {
         "ended",
     );
     let mut opener = Link::new(&both(), Role::Opener, [1; 16]).expect("fits");
-    opener.handle_now(NOW);
+    opener.handle_timeout(NOW);
     keeps(
         &mut opener,
         &mut visitor(&both(), ALICE, id, &entries()),
@@ -343,7 +343,7 @@ fn an_acceptor_keeps_a_session_for_its_time() {
     let time = Duration::from_secs(300);
     assert_eq!(Config::new().waits().retain, time);
     let mut link = begun(&both(), ALICE);
-    link.send(countersign_core::ChannelId(1), &b"out"[..], None)
+    link.send(NOW, countersign_core::ChannelId(1), &b"out"[..], None)
         .expect("accepted");
     said(&mut link);
     // Not while there is a connection.
@@ -417,9 +417,9 @@ fn an_acceptor_link_may_be_used_again_as_it_is() {
             NOW,
             &[message(0, 1, b"old"), message(0, 2, b"old")].concat(),
         );
-        link.send(back, &b"1"[..], None).expect("accepted");
+        link.send(NOW, back, &b"1"[..], None).expect("accepted");
         said(&mut link);
-        link.take(MAIN).expect("receive mode");
+        link.take(NOW, MAIN).expect("receive mode");
         events(&mut link);
         link.handle_lost(NOW, Loss::Transport);
         let old = link.session();
@@ -432,13 +432,13 @@ fn an_acceptor_link_may_be_used_again_as_it_is() {
         let lost = Event::SessionLost(SessionLoss::StartedAnew);
         assert_eq!(events[3..], [lost, Event::Connected], "{events:?}");
         assert_eq!(link.report()[1].verdicts[VerdictKind::Unknown], 1);
-        assert_eq!(link.send(back, &b"2"[..], None), Ok(2));
+        assert_eq!(link.send(NOW, back, &b"2"[..], None), Ok(2));
         assert_eq!(said(&mut link), message(1, 1, b"2"));
         link.handle_input(NOW, &message(0, 1, b"new"));
-        let take = |link: &mut Link| link.take(MAIN).expect("receive mode").expect("waits");
+        let take = |link: &mut Link| link.take(NOW, MAIN).expect("receive mode").expect("waits");
         assert_eq!(take(&mut link).sequence, 2);
         let border = ReceiveError::SessionBorder(SessionLoss::StartedAnew);
-        assert_eq!(link.take(MAIN), Err(border));
+        assert_eq!(link.take(NOW, MAIN), Err(border));
         assert_eq!(take(&mut link).sequence, 3);
         assert_eq!(said(&mut link), ack(0, 1));
     };
@@ -553,7 +553,8 @@ fn an_opener_names_its_session_to_whom_it_held_it_with() {
     };
     assert_eq!(connect(&mut link, ALICE), [0; 16]);
     link.handle_input(NOW, &Greeting::welcome(&[Entry::receive("main")]).bytes());
-    link.send(MAIN, &b"for alice"[..], None).expect("accepted");
+    link.send(NOW, MAIN, &b"for alice"[..], None)
+        .expect("accepted");
     said(&mut link);
     link.handle_lost(NOW, Loss::Transport);
     assert_eq!(connect(&mut link, ALICE), [7; 16]);
@@ -565,7 +566,8 @@ fn an_opener_names_its_session_to_whom_it_held_it_with() {
     // It is not forgotten by that.
     assert_eq!(connect(&mut link, ALICE), [7; 16]);
     link.handle_lost(NOW, Loss::Transport);
-    link.send(MAIN, &b"not begun"[..], None).expect("accepted");
+    link.send(NOW, MAIN, &b"not begun"[..], None)
+        .expect("accepted");
     events(&mut link);
     // Only when another peer has answered.
     connect(&mut link, BOB);

@@ -39,12 +39,18 @@ fn messages_are_handled_in_any_order_and_acknowledged_in_theirs() {
             peer.take();
         }
         assert_eq!(peer.say(), [], "taken is not handled");
-        peer.link.handle(MAIN, 3).expect("taken");
-        peer.link.handle(MAIN, 2).expect("taken");
+        peer.link.handle(peer.now, MAIN, 3).expect("taken");
+        peer.link.handle(peer.now, MAIN, 2).expect("taken");
         assert_eq!(peer.say(), []);
-        assert_eq!(peer.link.handle(MAIN, 2), Err(ReceiveError::NotWaiting));
-        assert_eq!(peer.link.handle(MAIN, 4), Err(ReceiveError::NotWaiting));
-        peer.link.handle(MAIN, 1).expect("taken");
+        assert_eq!(
+            peer.link.handle(peer.now, MAIN, 2),
+            Err(ReceiveError::NotWaiting)
+        );
+        assert_eq!(
+            peer.link.handle(peer.now, MAIN, 4),
+            Err(ReceiveError::NotWaiting)
+        );
+        peer.link.handle(peer.now, MAIN, 1).expect("taken");
         assert_eq!(peer.say(), ack(0, 3));
     });
 }
@@ -162,7 +168,8 @@ fn acks_go_at_once_for_a_quarter_of_the_window() {
     });
     // What waits when CLOSE comes waits no longer.
     against_receiver(&auto(), |peer| {
-        peer.link.close(countersign_core::CloseMode::DrainBoth);
+        peer.link
+            .close(peer.now, countersign_core::CloseMode::DrainBoth);
         peer.say();
         three(peer);
         peer.take();
@@ -214,13 +221,16 @@ fn a_rejection_holds_the_prefix_until_it_is_noted() {
             peer.take();
         }
         peer.link
-            .reject(MAIN, 2, 42, "not this one")
+            .reject(peer.now, MAIN, 2, 42, "not this one")
             .expect("taken");
-        peer.link.handle(MAIN, 1).expect("taken");
-        peer.link.handle(MAIN, 3).expect("taken");
+        peer.link.handle(peer.now, MAIN, 1).expect("taken");
+        peer.link.handle(peer.now, MAIN, 3).expect("taken");
         let said = peer.say();
         assert_eq!(said, [reject(0, 2, 42, "not this one"), ack(0, 1)].concat());
-        assert_eq!(peer.link.handle(MAIN, 2), Err(ReceiveError::NotWaiting));
+        assert_eq!(
+            peer.link.handle(peer.now, MAIN, 2),
+            Err(ReceiveError::NotWaiting)
+        );
         peer.takes(&noted(0, 2));
         assert_eq!(peer.say(), ack(0, 3));
     });
@@ -228,7 +238,7 @@ fn a_rejection_holds_the_prefix_until_it_is_noted() {
         three(peer);
         peer.take();
         peer.link
-            .reject(MAIN, 1, 1, &"ä".repeat(200))
+            .reject(peer.now, MAIN, 1, 1, &"ä".repeat(200))
             .expect("taken");
         assert_eq!(peer.say(), reject(0, 1, 1, &"ä".repeat(128)));
     });
@@ -313,7 +323,7 @@ fn only_rejected_messages_can_be_noted() {
     against_receiver(&manual(), |peer| {
         three(peer);
         peer.take();
-        peer.link.reject(MAIN, 1, 0, "").expect("taken");
+        peer.link.reject(peer.now, MAIN, 1, 0, "").expect("taken");
         // The peer can't have heard of it yet.
         peer.refuses(&noted(0, 1), refused, 4);
     });
@@ -321,7 +331,7 @@ fn only_rejected_messages_can_be_noted() {
         three(peer);
         peer.take();
         peer.take();
-        peer.link.reject(MAIN, 2, 0, "").expect("taken");
+        peer.link.reject(peer.now, MAIN, 2, 0, "").expect("taken");
         peer.say();
         peer.takes(&noted(0, 2));
         peer.refuses(&noted(0, 2), refused, 4);
@@ -339,13 +349,17 @@ fn a_rejected_message_in_a_stream() {
         }
         pair.run();
         for at in 1..=4 {
-            pair.ends[ACCEPTOR].take(MAIN).expect("receive mode");
+            pair.ends[ACCEPTOR]
+                .take(pair.now, MAIN)
+                .expect("receive mode");
             if at == 2 {
                 pair.ends[ACCEPTOR]
-                    .reject(MAIN, at, 5, "two")
+                    .reject(pair.now, MAIN, at, 5, "two")
                     .expect("taken");
             } else {
-                pair.ends[ACCEPTOR].handle(MAIN, at).expect("taken");
+                pair.ends[ACCEPTOR]
+                    .handle(pair.now, MAIN, at)
+                    .expect("taken");
             }
             pair.pass(Duration::from_millis(10));
         }

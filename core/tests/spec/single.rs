@@ -68,7 +68,7 @@ fn an_opener_ends_with_its_session() {
                 let told = peer.events();
                 assert_eq!(told.last(), Some(&Event::SessionLost(why)), "{told:?}");
                 assert!(!told.contains(&Event::Connected));
-                let refused = peer.link.send(MAIN, &b"5"[..], None);
+                let refused = peer.link.send(peer.now, MAIN, &b"5"[..], None);
                 assert_eq!(refused.map_err(|not| not.why), Err(SendError::Closing));
                 // That is closed in order, so that nobody there waits for this end to come back.
                 let said = peer.say();
@@ -170,7 +170,7 @@ fn a_session_that_resumes_goes_on() {
 fn a_close_that_loses_its_session_says_so() {
     // [SINGLE-1] [RECLOSE-3] [RECLOSE-5] Not where nothing but the farewell is missing.
     four(|peer| {
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(peer.now, CloseMode::Drain);
         peer.return_to(&anew(2, NONE));
         assert_eq!(code_of(&peer.say()), codes::SESSION_OVER);
         peer.link.handle_lost(peer.now, Loss::Transport);
@@ -179,7 +179,7 @@ fn a_close_that_loses_its_session_says_so() {
     });
     against_lasting(Role::Opener, &sender(), |peer| {
         peer.welcome(&[Entry::receive("main")]);
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(peer.now, CloseMode::Drain);
         peer.say();
         peer.takes(&close(&[]));
         assert_eq!(peer.say(), done());
@@ -208,7 +208,7 @@ fn another_peer_is_another_session() {
         ALICE,
         Greeting::welcome(&[Entry::receive("main")]),
     );
-    link.send(MAIN, &b"1"[..], None).expect("accepted");
+    link.send(NOW, MAIN, &b"1"[..], None).expect("accepted");
     said(&mut link);
     link.handle_lost(NOW, Loss::Transport);
     let mut welcome = Greeting::welcome(&[Entry::receive("main")]);
@@ -257,10 +257,11 @@ fn begun(config: &Config, who: Option<PeerId>) -> Link {
     said(&mut link);
     link.handle_input(NOW, &message(0, 1, b"1"));
     let back = countersign_core::ChannelId(1);
-    link.send(back, &b"on the wire"[..], None)
+    link.send(NOW, back, &b"on the wire"[..], None)
         .expect("accepted");
     said(&mut link);
-    link.send(back, &b"not yet"[..], None).expect("accepted");
+    link.send(NOW, back, &b"not yet"[..], None)
+        .expect("accepted");
     while link.poll_event().is_some() {}
     link
 }
@@ -307,8 +308,8 @@ fn an_acceptor_ends_when_its_peer_begins_anew() {
         let end = [Event::SessionLost(SessionLoss::StartedAnew), Event::Ended];
         assert_eq!(told[2..], end);
         // What had come can be taken, and what was settled is known of it.
-        assert!(link.take(MAIN).is_ok_and(|taken| taken.is_some()));
-        assert_eq!(link.take(MAIN), Ok(None));
+        assert!(link.take(NOW, MAIN).is_ok_and(|taken| taken.is_some()));
+        assert_eq!(link.take(NOW, MAIN), Ok(None));
         assert_eq!(link.gone_session().id(), id);
     }
 }
@@ -400,7 +401,7 @@ fn a_link_that_misses_only_the_farewell_is_not_ended() {
     // [SINGLE-3] [RECLOSE-7]
     let mut link = arrived(&both(), 3, ALICE, &Greeting::hello(&entries()));
     link.admit(NOW, None);
-    link.close(CloseMode::Drain);
+    link.close(NOW, CloseMode::Drain);
     said(&mut link);
     link.handle_input(NOW, &close(&[(0, 0)]));
     assert!(said(&mut link).ends_with(&done()));
@@ -508,7 +509,7 @@ fn the_tlsstream_dialect_ends_with_its_connection() {
     assert_eq!(link.life(), Life::Offline);
     link.handle_opened(NOW).expect("offline");
     link.handle_secured(NOW, ALICE).expect("securing");
-    link.send(MAIN, &b"1"[..], None).expect("accepted");
+    link.send(NOW, MAIN, &b"1"[..], None).expect("accepted");
     said(&mut link);
     link.handle_lost(NOW, Loss::Transport);
     assert_eq!(link.end_reason(), Some(&EndReason::Lost(Loss::Transport)));
@@ -521,7 +522,7 @@ fn the_tlsstream_dialect_ends_with_its_connection() {
     };
     assert!(told.contains(&expected), "{told:?}");
     assert_ne!(
-        link.take(MAIN),
+        link.take(NOW, MAIN),
         Err(ReceiveError::SessionBorder(SessionLoss::Dialect))
     );
 }

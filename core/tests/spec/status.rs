@@ -48,13 +48,15 @@ fn counts_queue_and_window() {
         assert_eq!((channel.in_flight, channel.window), (0, 800));
 
         // Taken, and not settled.
-        let taken = pair.ends[ACCEPTOR].take(DATA).unwrap().unwrap();
+        let taken = pair.ends[ACCEPTOR].take(pair.now, DATA).unwrap().unwrap();
         let channel = &pair.ends[ACCEPTOR].status().channels[0];
         assert_eq!(
             (channel.messages, channel.waiting, channel.bytes),
             (2, 1, 200)
         );
-        pair.ends[ACCEPTOR].handle(DATA, taken.sequence).unwrap();
+        pair.ends[ACCEPTOR]
+            .handle(pair.now, DATA, taken.sequence)
+            .unwrap();
         let channel = &pair.ends[ACCEPTOR].status().channels[0];
         assert_eq!(
             (channel.messages, channel.waiting, channel.bytes),

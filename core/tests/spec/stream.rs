@@ -91,7 +91,10 @@ fn lengths_have_bounds() {
         assert_eq!(peer.take(), Some((1, vec![7; 1000])));
     });
     sending(|peer| {
-        let refused = peer.link.send(MAIN, &b""[..], None).map_err(|e| e.why);
+        let refused = peer
+            .link
+            .send(peer.now, MAIN, &b""[..], None)
+            .map_err(|e| e.why);
         assert_eq!(refused, Err(SendError::Empty));
     });
 }
@@ -240,7 +243,7 @@ fn either_end_closes() {
                 pair.send(OPENER, MAIN, b"x");
             }
             pair.run();
-            pair.ends[closing].close(CloseMode::DrainBoth);
+            pair.ends[closing].close(pair.now, CloseMode::DrainBoth);
             let mut turns = 0;
             while pair.lives() != [Life::Ended; 2] {
                 pair.take_all(ACCEPTOR, MAIN);
@@ -258,7 +261,7 @@ fn either_end_closes() {
     sending(|peer| {
         peer.send(b"a");
         peer.send(b"b");
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(peer.now, CloseMode::Drain);
         assert_eq!(peer.say(), b"1!a");
         assert!(!peer.ended);
         peer.takes(b"OK!");
@@ -283,7 +286,8 @@ fn there_is_nothing_else_on_the_wire() {
 #[test]
 fn an_attempt_that_fails_loses_no_session() {
     let mut link = Link::new(&sender(), Role::Opener, [7; 16]).expect("a sound declaration");
-    link.send(MAIN, &b"hello"[..], None).expect("room");
+    link.send(countersign_core::Instant::ZERO, MAIN, &b"hello"[..], None)
+        .expect("room");
     for attempt in 0..3 {
         let now = link.poll_deadline().expect("another attempt");
         link.handle_timeout(now);
@@ -315,14 +319,14 @@ fn a_receiver_that_closes_confirms_what_was_taken_and_no_more() {
         receiving(|peer| {
             peer.takes(b"1!a");
             assert_eq!(peer.take(), Some((1, b"a".to_vec())));
-            peer.link.close(mode);
+            peer.link.close(peer.now, mode);
             assert_eq!(last_words(peer), (b"OK!".to_vec(), true));
         });
         // One that waits, one that is not whole, and one that comes behind the close.
         for (before, after) in [(&b"1!a"[..], &b""[..]), (b"2!a", b"b"), (b"", b"1!a")] {
             receiving(|peer| {
                 peer.takes(before);
-                peer.link.close(mode);
+                peer.link.close(peer.now, mode);
                 peer.takes(after);
                 assert_eq!(last_words(peer), (vec![], true));
                 assert_eq!(peer.take(), None);
@@ -332,13 +336,13 @@ fn a_receiver_that_closes_confirms_what_was_taken_and_no_more() {
     // With a receiver that was let go of it is the same.
     receiving(|peer| {
         peer.takes(b"1!a");
-        peer.link.abandon(MAIN).expect("receive mode");
+        peer.link.abandon(peer.now, MAIN).expect("receive mode");
         assert_eq!(last_words(peer), (vec![], true));
     });
     // Draining both ways takes the rest.
     receiving(|peer| {
         peer.takes(b"2!a");
-        peer.link.close(CloseMode::DrainBoth);
+        peer.link.close(peer.now, CloseMode::DrainBoth);
         assert_eq!(peer.say(), []);
         assert!(!peer.ended);
         peer.takes(b"b");
@@ -354,7 +358,7 @@ fn an_end_with_which_not_all_is_well_breaks_off() {
     sending(|peer| {
         peer.send(b"a");
         assert_eq!(peer.say(), b"1!a");
-        peer.link.close_with(CloseMode::Drain, failed());
+        peer.link.close_with(peer.now, CloseMode::Drain, failed());
         assert_eq!(peer.say(), []);
         peer.takes(b"OK!");
         assert_eq!(last_words(peer), (b"0".to_vec(), false));
@@ -367,7 +371,7 @@ fn an_end_with_which_not_all_is_well_breaks_off() {
         assert_eq!(peer.link.end_reason(), Some(&expected));
     });
     receiving(|peer| {
-        peer.link.close_with(CloseMode::Drain, failed());
+        peer.link.close_with(peer.now, CloseMode::Drain, failed());
         assert_eq!(last_words(peer), (vec![], false));
     });
     // A violation, and an end without a close.
@@ -389,7 +393,7 @@ fn an_end_with_which_not_all_is_well_breaks_off() {
         pair.run();
         pair.take_all(ACCEPTOR, MAIN);
         pair.run();
-        pair.ends[OPENER].close_with(CloseMode::Drain, failed());
+        pair.ends[OPENER].close_with(pair.now, CloseMode::Drain, failed());
         pair.run();
         let reason = pair.ends[ACCEPTOR].end_reason().expect("ended");
         assert_eq!(reason, &EndReason::Lost(Loss::PeerLeft));

@@ -47,7 +47,7 @@ fn all_kinds(peer: &mut Peer) {
     peer.say();
     let soon = peer.now + Duration::from_millis(1);
     peer.link
-        .send(MAIN, &b"5"[..], Some(soon))
+        .send(peer.now, MAIN, &b"5"[..], Some(soon))
         .expect("accepted");
     peer.sleep_to_deadline();
     peer.send(b"6");
@@ -127,7 +127,7 @@ fn links_that_never_were_up_withdraw() {
     use crate::common::peer::against;
     against(countersign_core::Role::Opener, &Config::default(), |peer| {
         peer.send(b"x");
-        peer.link.close(CloseMode::Drain);
+        peer.link.close(peer.now, CloseMode::Drain);
         let (channel, sequence) = (MAIN, 1);
         let verdict = Verdict::Withdrawn;
         let told = Event::Verdict {
@@ -163,7 +163,7 @@ fn exceptions_are_told_before_the_range_around_them() {
         let soon = peer.now;
         peer.say();
         peer.link
-            .send(MAIN, &b"late"[..], Some(soon))
+            .send(peer.now, MAIN, &b"late"[..], Some(soon))
             .expect("accepted");
         peer.send(b"y");
         peer.say();

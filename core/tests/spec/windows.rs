@@ -68,13 +68,13 @@ fn windows_are_enforced_in_messages() {
         full(peer);
         peer.take();
         peer.take();
-        peer.link.handle(MAIN, 2).expect("taken");
+        peer.link.handle(peer.now, MAIN, 2).expect("taken");
         peer.refuses(&message(0, 3, b""), PeerMisbehaved::WindowExceeded, 3);
     });
     against_receiver(&receiver(2, 100), |peer| {
         full(peer);
         peer.take();
-        peer.link.handle(MAIN, 1).expect("taken");
+        peer.link.handle(peer.now, MAIN, 1).expect("taken");
         peer.say();
         peer.takes(&message(0, 3, b"c"));
     });
@@ -201,7 +201,7 @@ fn rejected_messages_hold_their_place_until_noted() {
     against_receiver(&receiver(1, 100), |peer| {
         peer.takes(&message(0, 1, &[1; 100]));
         peer.take();
-        peer.link.reject(MAIN, 1, 7, "no").expect("taken");
+        peer.link.reject(peer.now, MAIN, 1, 7, "no").expect("taken");
         assert_eq!(peer.say(), reject(0, 1, 7, "no"));
         peer.takes(&noted(0, 1));
         peer.takes(&message(0, 2, &[1; 100]));

@@ -140,7 +140,7 @@ impl World<'_> {
             let words = format!("{}: {event:?}", self.robot.name);
             self.say(&words);
             if let Event::Readable(channel) = event {
-                while let Ok(Some(order)) = self.robot.link.take(channel) {
+                while let Ok(Some(order)) = self.robot.link.take(self.now, channel) {
                     let words = String::from_utf8_lossy(&order.payload).into_owned();
                     self.say(&format!("robot: obeys '{words}'"));
                 }
@@ -163,7 +163,7 @@ impl World<'_> {
             .link
             .channel_id("orders")
             .ok_or("no such channel")?;
-        self.operator.link.send(orders, words, None)?;
+        self.operator.link.send(self.now, orders, words, None)?;
         Ok(())
     }
 }
@@ -202,7 +202,7 @@ fn run(tell: &mut dyn FnMut(&str)) -> Result<(), Box<dyn Error>> {
     }
 
     world.say("the operator closes");
-    world.operator.link.close(CloseMode::Drain);
+    world.operator.link.close(now, CloseMode::Drain);
     world.settle();
     for end in [&world.operator, &world.robot] {
         let reason = end.link.end_reason().ok_or("the link goes on")?;

@@ -29,13 +29,13 @@
 //!     for what in happened.drain(..) {
 //!         match what {
 //!             Happened::Event { link, event: Event::Connected } => {
-//!                 let link = links.link_mut(now, link).ok_or("gone")?;
+//!                 let link = links.link_mut(link).ok_or("gone")?;
 //!                 let orders = link.channel_id("orders").ok_or("undeclared")?;
-//!                 link.send(orders, "go", None)?;
+//!                 link.send(now, orders, "go", None)?;
 //!             }
 //!             Happened::Event { link, event: Event::Readable(channel) } => {
-//!                 let link = links.link_mut(now, link).ok_or("gone")?;
-//!                 while let Some(message) = link.take(channel)? {
+//!                 let link = links.link_mut(link).ok_or("gone")?;
+//!                 while let Some(message) = link.take(now, channel)? {
 //!                     assert_eq!(message.payload, "go");
 //!                 }
 //!             }

@@ -100,7 +100,7 @@ impl OwnLoop {
 
     /// Lets go of a listener's address, and of handshakes that are under way. Its links stay, but
     /// their peers can't come back to them any more.
-    pub fn unlisten(&mut self, listener: ListenerId) {
+    pub fn unlisten(&mut self, now: Instant, listener: ListenerId) {
         self.listeners.remove(&listener);
         for (id, peer) in &mut self.peers {
             match peer.origin() {
@@ -109,7 +109,7 @@ impl OwnLoop {
                     told: false,
                     ..
                 } if its == listener => {
-                    peer.link_mut().close(CloseMode::Withdraw);
+                    peer.link_mut().close(now, CloseMode::Withdraw);
                     self.ready.insert(*id);
                 }
                 _ => {}
@@ -152,12 +152,10 @@ impl OwnLoop {
 
     /// A link, for its commands: to send, take, handle, reject, abandon and close. It has a turn
     /// in the next [`service`](Self::service), so none of them moves a byte by itself.
-    pub fn link_mut(&mut self, now: Instant, id: LinkId) -> Option<&mut Link> {
+    pub fn link_mut(&mut self, id: LinkId) -> Option<&mut Link> {
         let peer = self.peers.get_mut(&id).filter(|peer| !peer.forgotten)?;
         self.ready.insert(id);
-        let link = peer.link_mut();
-        link.handle_now(now);
-        Some(link)
+        Some(peer.link_mut())
     }
 
     /// Why a link has ended.
@@ -169,7 +167,7 @@ impl OwnLoop {
     /// Takes a link away. One that has not ended is abandoned: without its peer's consent. What is
     /// left to say to the peer goes out in the turns to come.
     pub fn forget(&mut self, now: Instant, id: LinkId) {
-        if let Some(link) = self.link_mut(now, id)
+        if let Some(link) = self.link_mut(id)
             && !matches!(link.life(), Life::Finishing | Life::Ended)
         {
             link.handle_lost(now, Loss::Abandoned);

@@ -102,24 +102,24 @@ fn hundreds_of_links_in_one_thread() {
 }
 
 fn serve(links: &mut OwnLoop, now: Instant, id: LinkId, known: &mut Known, event: &Event) {
-    let link = links.link_mut(now, id).unwrap();
+    let link = links.link_mut(id).unwrap();
     match *event {
         Event::Connected => {
             let channel = link.channel_id("data").unwrap();
             for number in 1..=MESSAGES {
-                let sequence = link.send(channel, vec![7; 1000], None).unwrap();
+                let sequence = link.send(now, channel, vec![7; 1000], None).unwrap();
                 assert_eq!(sequence, number);
             }
         }
         Event::Readable(channel) => {
-            while let Some(message) = link.take(channel).unwrap() {
+            while let Some(message) = link.take(now, channel).unwrap() {
                 known.taken.push(message.sequence);
             }
         }
         Event::Handled { last, .. } => {
             known.handled = last;
             if last == MESSAGES {
-                link.close(CloseMode::Drain);
+                link.close(now, CloseMode::Drain);
             }
         }
         Event::PeerClosing => {}

@@ -27,10 +27,16 @@ pub(crate) fn act(
         }
         90..=97 => subject.take(channel),
         98..=101 => settle_one(how, input, subject)?,
-        102 => drop(subject.link.abandon(channel)),
-        103 => subject.link.close_with(CloseMode::Drain, reason(how)),
-        104 if how < 128 => subject.link.close_with(CloseMode::Withdraw, reason(how)),
-        104 => subject.link.close_with(CloseMode::DrainBoth, reason(how)),
+        102 => drop(subject.link.abandon(subject.now, channel)),
+        103 => subject
+            .link
+            .close_with(subject.now, CloseMode::Drain, reason(how)),
+        104 if how < 128 => subject
+            .link
+            .close_with(subject.now, CloseMode::Withdraw, reason(how)),
+        104 => subject
+            .link
+            .close_with(subject.now, CloseMode::DrainBoth, reason(how)),
         105..=109 => pass(how, subject),
         110..=112 => answer(how, subject),
         113 => subject.link.handle_eof(subject.now),
@@ -68,10 +74,12 @@ fn settle_one(how: u8, input: &mut Unstructured<'_>, subject: &mut Subject) -> R
         count => subject.unsettled.swap_remove(usize::from(how >> 1) % count),
     };
     let result = if how & 1 == 0 {
-        subject.link.handle(channel, number)
+        subject.link.handle(subject.now, channel, number)
     } else {
         let reason = "ü".repeat(usize::from(u8::arbitrary(input)?));
-        subject.link.reject(channel, number, how.into(), &reason)
+        subject
+            .link
+            .reject(subject.now, channel, number, how.into(), &reason)
     };
     subject
         .seen

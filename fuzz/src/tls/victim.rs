@@ -163,12 +163,12 @@ impl Victim {
     // The application.
 
     pub(crate) fn send(&mut self, channel: ChannelId, length: usize) {
-        let result = self.link.send(channel, vec![7; length], None);
+        let result = self.link.send(self.now, channel, vec![7; length], None);
         self.seen.note(&result.map_err(|error| error.to_string()));
     }
 
     pub(crate) fn take(&mut self, channel: ChannelId) {
-        if let Ok(Some(message)) = self.link.take(channel) {
+        if let Ok(Some(message)) = self.link.take(self.now, channel) {
             let number = message.sequence;
             self.seen.note(&(channel, number, message.payload.as_ref()));
             if !self.link.is_auto(channel) {
@@ -184,9 +184,9 @@ impl Victim {
         }
         let (channel, number) = self.unsettled.swap_remove(how / 2 % self.unsettled.len());
         let settled = if how.is_multiple_of(2) {
-            self.link.handle(channel, number)
+            self.link.handle(self.now, channel, number)
         } else {
-            self.link.reject(channel, number, 3, "no")
+            self.link.reject(self.now, channel, number, 3, "no")
         };
         self.seen.note(&settled.map_err(|error| error.to_string()));
     }
@@ -207,7 +207,7 @@ impl Victim {
     pub(crate) fn finish(mut self) -> Seen {
         self.settle();
         self.hear_end();
-        self.link.close(CloseMode::Withdraw);
+        self.link.close(self.now, CloseMode::Withdraw);
         for _ in 0..40 {
             self.settle();
             if self.over && self.dropped {

@@ -203,7 +203,7 @@ impl World {
                     }
                     let reason = said_by(end);
                     next.with(end, slot, |link| {
-                        link.close_with(CloseMode::DrainBoth, reason);
+                        link.close_with(self.now(), CloseMode::DrainBoth, reason);
                     });
                 }
             }
@@ -242,8 +242,9 @@ impl World {
         };
         let payload = self.account.payload(lane, settings.length);
         let expires = settings.expires.then_some(super::TIMES[1]);
+        let now = self.now();
         let sent = self.with(settings.from, slot, |link| {
-            let sent = link.send(ChannelId(lane.into()), payload, expires);
+            let sent = link.send(now, ChannelId(lane.into()), payload, expires);
             sent.map(|number| (number, link.session()))
         });
         match sent {
@@ -319,7 +320,10 @@ impl World {
 
     fn take(&mut self, setup: &Setup, lane: u8, slot: u8) {
         let receiver = setup.lanes[usize::from(lane)].from.other();
-        let taken = self.with(receiver, slot, |link| link.take(ChannelId(lane.into())));
+        let now = self.now();
+        let taken = self.with(receiver, slot, |link| {
+            link.take(now, ChannelId(lane.into()))
+        });
         match taken {
             Some(Ok(Some(message))) => self.account.take(setup, lane, slot, &message),
             Some(Err(ReceiveError::SessionBorder(_))) => self.account.cross(setup, lane),
@@ -334,9 +338,10 @@ impl World {
             return;
         };
         let channel = ChannelId(lane.into());
+        let now = self.now();
         let done = self.with(receiver, slot, |link| match fate {
-            Fate::Rejected => link.reject(channel, number, 1, ""),
-            _ => link.handle(channel, number),
+            Fate::Rejected => link.reject(now, channel, number, 1, ""),
+            _ => link.handle(now, channel, number),
         });
         let fate = match done {
             Some(Ok(())) => fate,

@@ -134,7 +134,7 @@ fn extend(
         return None;
     }
     while let Some(message) = messages.pop_front() {
-        match world.link_mut(id).send(channel, message, None) {
+        match world.on(id, |link, now| link.send(now, channel, message, None)) {
             Ok(sequence) => world.extend(id, channel, sequence, cell),
             Err(not_sent) => {
                 messages.push_front(not_sent.message.clone());
@@ -226,7 +226,7 @@ impl LoopReceiver {
 fn take(world: &mut World, id: LinkId, channel: ChannelId) -> Result<Option<Message>, RecvError> {
     let link = world.link(id);
     if link.waiting(channel) > 0 || link.border(channel).is_some() {
-        return match world.link_mut(id).take(channel) {
+        return match world.on(id, |link, now| link.take(now, channel)) {
             Err(ReceiveError::SessionBorder(why)) => Err(RecvError::SessionBorder(why)),
             taken => Ok(taken.unwrap()),
         };
@@ -240,9 +240,11 @@ fn take(world: &mut World, id: LinkId, channel: ChannelId) -> Result<Option<Mess
 impl Drop for LoopReceiver {
     fn drop(&mut self) {
         let (id, channel) = (self.handle.id(), self.channel);
-        self.handle
-            .thread()
-            .tell(move |world| world.link_mut(id).abandon(channel).unwrap());
+        self.handle.thread().tell(move |world| {
+            world
+                .on(id, |link, now| link.abandon(now, channel))
+                .unwrap()
+        });
     }
 }
 
@@ -310,7 +312,9 @@ impl LoopDelivery {
         let reason = reason.to_owned();
         // If the session is over there is nobody to tell.
         self.handle.thread().ask(move |world| {
-            let _ = world.link_mut(id).reject(channel, number, code, &reason);
+            let _ = world.on(id, |link, now| {
+                link.reject(now, channel, number, code, &reason)
+            });
         });
     }
 }
@@ -324,7 +328,7 @@ impl Delivery for LoopDelivery {
         let (id, channel, number) = (self.handle.id(), self.channel, self.message.sequence);
         // As above.
         self.handle.thread().ask(move |world| {
-            let _ = world.link_mut(id).handle(channel, number);
+            let _ = world.on(id, |link, now| link.handle(now, channel, number));
         });
         self.message.payload.clone()
     }

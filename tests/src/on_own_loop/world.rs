@@ -86,7 +86,7 @@ impl World {
     }
 
     pub(super) fn unlisten(&mut self, listener: ListenerId) {
-        self.links.unlisten(listener);
+        self.links.unlisten(self.now, listener);
         if let Some(backlog) = self.backlogs.remove(&listener) {
             let unwanted: Vec<_> = backlog.results.into_iter().flatten().collect();
             for link in unwanted {
@@ -130,8 +130,9 @@ impl World {
         self.links.link(id).unwrap()
     }
 
-    pub(super) fn link_mut(&mut self, id: LinkId) -> &mut Link {
-        self.links.link_mut(self.now, id).unwrap()
+    /// Gives a link a command.
+    pub(super) fn on<R>(&mut self, id: LinkId, work: impl FnOnce(&mut Link, Instant) -> R) -> R {
+        work(self.links.link_mut(id).unwrap(), self.now)
     }
 
     pub(super) fn report(&self, id: LinkId) -> Report {
@@ -159,7 +160,7 @@ impl World {
         }
         let again = message.clone();
         let (payload, expires) = message.take()?.into_parts(&CLOCK);
-        match self.link_mut(id).send(channel, payload, expires) {
+        match self.on(id, |link, now| link.send(now, channel, payload, expires)) {
             Ok(sequence) => {
                 let cell = Cell::default();
                 let channel = &mut self.known(id).channels[at_channel];
@@ -192,7 +193,7 @@ impl World {
 
     pub(super) fn start_close(&mut self, id: LinkId, mode: CloseMode, reason: CloseReason) {
         self.abandon_unclaimed(id);
-        self.link_mut(id).close_with(mode, reason);
+        self.on(id, |link, now| link.close_with(now, mode, reason));
         self.known(id).unblock();
     }
 
@@ -209,7 +210,9 @@ impl World {
                 true => CloseReason::new(close::DROPPED, ""),
                 false => CloseReason::ALL_WELL,
             };
-            self.link_mut(id).close_with(CloseMode::Drain, reason);
+            self.on(id, |link, now| {
+                link.close_with(now, CloseMode::Drain, reason)
+            });
         }
         self.known(id).dropped = true;
         self.forget_if_done(id);
@@ -220,7 +223,8 @@ impl World {
         let modes: Vec<_> = channels.iter().map(ChannelConfig::mode).collect();
         for (at, mode) in (0..).zip(modes) {
             if mode == Mode::Receive && !self.known(id).channels[usize::from(at)].taken {
-                self.link_mut(id).abandon(ChannelId(at)).unwrap();
+                self.on(id, |link, now| link.abandon(now, ChannelId(at)))
+                    .unwrap();
             }
         }
     }

@@ -155,8 +155,7 @@ impl World<'_> {
                 let now = self.local(node);
                 let id = self.id(node, channel);
                 let link = &mut self.nodes[node].link;
-                link.handle_now(now);
-                let done = link.abandon(id);
+                let done = link.abandon(now, id);
                 self.nodes[node].inbox.readable[channel] = false;
                 self.ledger.abandoned(pair, channel);
                 if done.is_err() {
@@ -198,8 +197,7 @@ impl World<'_> {
             let host = self.plan.clocks[if end == ACCEPTOR { 0 } else { pair + 1 }];
             let expires = expires.map(|at| host.at(at));
             let link = &mut self.nodes[node].link;
-            link.handle_now(now);
-            match link.send(id, payload, expires) {
+            match link.send(now, id, payload, expires) {
                 Ok(number) => {
                     let ups = self.nodes[node].ups + u64::from(!self.is_up(node));
                     let from = (pair, node, channel);
@@ -386,8 +384,6 @@ impl World<'_> {
         if self.nodes[node].crashed {
             return;
         }
-        let now = self.local(node);
-        self.nodes[node].link.handle_now(now);
         for channel in 0..self.plan.channels.len() {
             let inbox = &mut self.nodes[node].inbox;
             if inbox.readable[channel] && inbox.stalled <= self.now {
@@ -410,8 +406,9 @@ impl World<'_> {
         let pair = self.nodes[node].pair;
         let id = self.id(node, channel);
         let of = (pair, node, channel);
+        let now = self.local(node);
         loop {
-            let message = match self.nodes[node].link.take(id) {
+            let message = match self.nodes[node].link.take(now, id) {
                 Ok(Some(message)) => message,
                 Ok(None) => return,
                 Err(ReceiveError::SessionBorder(why)) => {
@@ -454,17 +451,18 @@ impl World<'_> {
     }
 
     fn settle(&mut self, node: usize, held: &Held) {
+        let now = self.local(node);
         let channel = self.id(node, held.channel);
         let link = &mut self.nodes[node].link;
         let rejects = self.ledger.is_rejected(held.id, self.plan.rejects);
         let done = if rejects {
             self.ledger.refused(held.id);
-            link.reject(channel, held.number, code(held.id), "no")
+            link.reject(now, channel, held.number, code(held.id), "no")
         } else {
             if self.plan.plant != Some(Plant::ConfirmUnhandled) {
                 self.ledger.handled(held.id);
             }
-            link.handle(channel, held.number)
+            link.handle(now, channel, held.number)
         };
         self.say(|| {
             let what = if rejects { "rejects" } else { "handles" };

@@ -27,9 +27,8 @@ impl World<'_> {
         let it = &mut self.nodes[node];
         it.closing = true;
         it.said.push(how.code);
-        it.link.handle_now(now);
         let before = withdrawn(&it.link);
-        it.link.close_with(how.mode, reason(how.code));
+        it.link.close_with(now, how.mode, reason(how.code));
         if withdrawn(&it.link) > before {
             it.said.push(close::WITHDRAWN);
         }

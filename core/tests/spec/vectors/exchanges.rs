@@ -102,27 +102,30 @@ impl End {
                 [] => CloseReason::ALL_WELL,
                 [code, ..] => CloseReason::new(parse(code), words[2..].join(" ")),
             };
-            return self.link.close_with(CloseMode::Drain, reason);
+            return self.link.close_with(NOW, CloseMode::Drain, reason);
         }
         let channel = self.link.channel_id(words[1]).expect("a declared channel");
         match words[0] {
             "send" => {
-                let sent = self.link.send(channel, bytes(words[2]), None);
+                let sent = self.link.send(NOW, channel, bytes(words[2]), None);
                 sent.expect("accepted");
             }
             "border" => {
-                let border = self.link.take(channel);
+                let border = self.link.take(NOW, channel);
                 assert!(matches!(border, Err(ReceiveError::SessionBorder(_))));
             }
             "take" => {
-                let message = self.link.take(channel).expect("receive mode");
+                let message = self.link.take(NOW, channel).expect("receive mode");
                 let message = message.expect("a message that waits");
                 assert_eq!(to_hex(&message.payload), words[2]);
             }
-            "handle" => self.link.handle(channel, parse(words[2])).expect("taken"),
+            "handle" => self
+                .link
+                .handle(NOW, channel, parse(words[2]))
+                .expect("taken"),
             "reject" => {
                 let (number, code) = (parse(words[2]), parse(words[3]));
-                let rejected = self.link.reject(channel, number, code, words[4]);
+                let rejected = self.link.reject(NOW, channel, number, code, words[4]);
                 rejected.expect("taken");
             }
             other => panic!("'{other}' is not known"),

@@ -77,26 +77,26 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Gives a link's next order, or closes it in order after the last. Also without a connection: it
 /// goes out when there is one.
 fn order(links: &mut OwnLoop, now: Instant, id: LinkId, given: &mut usize) {
-    let Some(link) = links.link_mut(now, id) else {
+    let Some(link) = links.link_mut(id) else {
         return;
     };
     let (Some(order), Some(orders)) = (ORDERS.get(*given), link.channel_id("orders")) else {
-        link.close(CloseMode::Drain);
+        link.close(now, CloseMode::Drain);
         return;
     };
-    match link.send(orders, *order, None) {
+    match link.send(now, orders, *order, None) {
         Ok(_) => *given += 1,
         Err(not_sent) => println!("{id:?}: {order}: {}", not_sent.why),
     }
 }
 
 fn read(links: &mut OwnLoop, now: Instant, id: LinkId) -> Result<(), ReceiveError> {
-    let Some(link) = links.link_mut(now, id) else {
+    let Some(link) = links.link_mut(id) else {
         return Ok(());
     };
     if let Some(reports) = link.channel_id("reports") {
         loop {
-            match link.take(reports) {
+            match link.take(now, reports) {
                 Ok(Some(report)) => {
                     let words = String::from_utf8_lossy(&report.payload);
                     println!("{id:?}: {}", Escaped::new(words));

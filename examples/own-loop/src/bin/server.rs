@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Carries out the orders that have come.
 fn obey(links: &mut OwnLoop, now: Instant, id: LinkId) -> Result<(), ReceiveError> {
-    let Some(link) = links.link_mut(now, id) else {
+    let Some(link) = links.link_mut(id) else {
         return Ok(());
     };
     let (Some(orders), Some(reports)) = (link.channel_id("orders"), link.channel_id("reports"))
@@ -67,7 +67,7 @@ fn obey(links: &mut OwnLoop, now: Instant, id: LinkId) -> Result<(), ReceiveErro
         return Ok(());
     };
     loop {
-        let order = match link.take(orders) {
+        let order = match link.take(now, orders) {
             Ok(Some(order)) => order,
             Ok(None) => return Ok(()),
             Err(border @ ReceiveError::SessionBorder(_)) => {
@@ -79,12 +79,12 @@ fn obey(links: &mut OwnLoop, now: Instant, id: LinkId) -> Result<(), ReceiveErro
         let words = String::from_utf8_lossy(&order.payload).into_owned();
         println!("{id:?}: {}", Escaped::new(&words));
         if words.starts_with("stop") {
-            link.reject(orders, order.sequence, 1, "this one never stops")?;
+            link.reject(now, orders, order.sequence, 1, "this one never stops")?;
             continue;
         }
-        link.handle(orders, order.sequence)?;
+        link.handle(now, orders, order.sequence)?;
         // A channel without room, or a link that is being closed, goes without a report.
-        if let Err(not_sent) = link.send(reports, format!("did {words}"), None) {
+        if let Err(not_sent) = link.send(now, reports, format!("did {words}"), None) {
             println!("{id:?}: no report: {}", not_sent.why);
         }
     }
