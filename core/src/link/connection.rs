@@ -5,8 +5,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::close::CloseFrames;
-use super::session::Waiting;
 use super::stream::Stream;
+use super::visit::Waiting;
 use crate::config::Config;
 use crate::refuse::Refusal;
 use crate::wire::{Decoder, SessionOutcome};

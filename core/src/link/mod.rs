@@ -14,6 +14,7 @@ mod session;
 mod status;
 mod stream;
 mod timers;
+mod visit;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -25,9 +26,9 @@ pub use close::CloseMode;
 pub use output::Output;
 #[cfg(feature = "planted")]
 pub use planted::Planted;
-pub use session::{TakeOver, Visit};
 pub use status::{ChannelReport, ChannelStatus, LinkStatus};
 pub use stream::STREAM_WHOLE;
+pub use visit::{TakeOver, Visit};
 
 use self::close::Closing;
 use self::connection::{Connection, Farewell};
