@@ -55,7 +55,7 @@ pub enum PeerMisbehaved {
     AckedTooMuch,
     /// An acknowledgement of less than was acknowledged before.
     AckedBackwards,
-    /// A rejection, a note or a credit for a message that does not await one.
+    /// A rejection or a note for a message that does not await one.
     NothingToSettle,
     /// Skipped numbers that had come already.
     SkippedBackwards,

@@ -180,24 +180,6 @@ fn message_after_the_last_number_is_a_gap() {
     assert_eq!(receiver.end_reason(), Some(&gap));
 }
 
-/// A window without a bound and a credit together are still a window without a bound.
-#[test]
-fn credit_on_an_unbounded_window() {
-    let receive = ChannelConfig::receive("main").window(10, usize::MAX);
-    let (mut sender, _receiver) = pair(ChannelConfig::send("main"), receive);
-    assert_eq!(send(&mut sender, 1000), Ok(1));
-    let mut buffer = [0; 600];
-    assert_eq!(sender.poll_output(NOW, &mut buffer), Output::Written(600));
-    let mut credit = vec![0x15, 0, 0, 0, 0, 0, 0, 16];
-    credit.extend_from_slice(&1_u64.to_be_bytes());
-    credit.extend_from_slice(&100_u64.to_be_bytes());
-    sender.handle_input(NOW, &credit);
-    assert_eq!(
-        sender.poll_output(NOW, &mut buffer),
-        Output::Written(12 + 420)
-    );
-}
-
 /// `needed` is what is needed, not more.
 #[test]
 fn needed_is_the_length_of_the_next_frame() {

@@ -232,14 +232,6 @@ fn other(frame: &Frame<'_>) -> Found {
             ],
         ),
         Frame::Noted { channel, sequence } => (Some(channel), vec![Number("number", sequence)]),
-        Frame::Credit {
-            channel,
-            sequence,
-            taken,
-        } => (
-            Some(channel),
-            vec![Number("number", sequence), Number("taken", taken)],
-        ),
         Frame::Ping(value) | Frame::Pong(value) => {
             let value = value.to_be_bytes().to_vec();
             (None, vec![Field::Hex("value", value)])

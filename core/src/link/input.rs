@@ -273,13 +273,6 @@ impl Link {
                 let (half, spent) = self.sending(channel)?;
                 half.rejected(sequence, rejection, spent)?;
             }
-            Frame::Credit {
-                channel,
-                sequence,
-                taken,
-            } => {
-                self.sending(channel)?.0.credit(sequence, taken)?;
-            }
         }
         self.wants_output = true;
         Ok(())

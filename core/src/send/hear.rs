@@ -1,4 +1,4 @@
-//! What the peer says of messages: acknowledgements, rejections, credit.
+//! What the peer says of messages: acknowledgements and rejections.
 
 use super::SendHalf;
 use crate::spent::Spent;
@@ -103,25 +103,6 @@ impl SendHalf {
         if let Some(at) = noted.and_then(|sequence| self.find(sequence)) {
             self.store[at].owed = false;
             self.store[at].noted = true;
-        }
-    }
-
-    /// The receiver has taken a part of the unfinished message.
-    pub(crate) fn credit(&mut self, sequence: Sequence, taken: u64) -> Result<(), PeerMisbehaved> {
-        let unfinished = self
-            .store
-            .get(self.written)
-            .filter(|entry| entry.sequence == sequence && self.offset > 0);
-        let taken = usize::try_from(taken).unwrap_or(usize::MAX);
-        match unfinished {
-            Some(_) if taken <= self.offset && taken >= self.taken => {
-                self.taken = taken;
-                Ok(())
-            }
-            Some(_) => Err(PeerMisbehaved::NothingToSettle),
-            // The credit and the message's end have crossed.
-            None if sequence <= self.announced && sequence > self.acked => Ok(()),
-            None => Err(PeerMisbehaved::NothingToSettle),
         }
     }
 }

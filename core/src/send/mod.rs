@@ -72,8 +72,6 @@ pub(crate) struct SendHalf {
     written: usize,
     /// How many bytes of the message after those are on the wire.
     offset: usize,
-    /// How many bytes of that message the receiver has taken already.
-    taken: usize,
     /// Bytes of unacknowledged messages on the wire, parts included.
     flight_bytes: usize,
     /// Bytes of payload in `store`.
@@ -125,7 +123,6 @@ impl SendHalf {
             store: VecDeque::new(),
             written: 0,
             offset: 0,
-            taken: 0,
             flight_bytes: 0,
             stored_bytes: 0,
             base: 0,
@@ -433,7 +430,6 @@ impl SendHalf {
         }
         self.written = 0;
         self.offset = 0;
-        self.taken = 0;
         self.flight_bytes = 0;
         self.stored_bytes = 0;
         self.to_note.clear();

@@ -40,7 +40,6 @@ impl SendHalf {
             .store
             .partition_point(|entry| entry.sequence <= received);
         self.offset = partial;
-        self.taken = 0;
         self.received = received;
         self.announced = received + u64::from(partial > 0);
         let outstanding = self.store.range(..self.written);

@@ -36,10 +36,7 @@ impl SendHalf {
 
     #[inline]
     pub(crate) fn window_left(&self) -> usize {
-        // Both are the peer's figures.
-        self.window_bytes
-            .saturating_add(self.taken)
-            .saturating_sub(self.flight_bytes)
+        self.window_bytes.saturating_sub(self.flight_bytes)
     }
 
     /// Writes as many frames as `out` and the receiver's window allow, from `at` on.
@@ -207,7 +204,6 @@ impl SendHalf {
         if last {
             self.written += 1;
             self.offset = 0;
-            self.taken = 0;
         } else {
             self.offset += length;
         }

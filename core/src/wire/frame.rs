@@ -56,15 +56,6 @@ pub enum Frame<'a> {
         /// The rejected message.
         sequence: u64,
     },
-    /// See [`FrameType::Credit`].
-    Credit {
-        /// The channel.
-        channel: u16,
-        /// The unfinished message.
-        sequence: u64,
-        /// How many bytes of it the application has taken.
-        taken: u64,
-    },
     /// See [`FrameType::Ping`].
     Ping(u64),
     /// See [`FrameType::Pong`].
@@ -172,11 +163,6 @@ impl<'a> Frame<'a> {
                 channel,
                 sequence: reader.u64()?,
             },
-            FrameType::Credit => Self::Credit {
-                channel,
-                sequence: reader.u64()?,
-                taken: reader.u64()?,
-            },
             FrameType::Ping => Self::Ping(reader.u64()?),
             FrameType::Pong => Self::Pong(reader.u64()?),
             FrameType::Close => {
@@ -247,15 +233,6 @@ impl<'a> Frame<'a> {
                     cut(reason, MAX_REASON),
                 )
             }
-            Self::Credit {
-                channel,
-                sequence,
-                taken,
-            } => {
-                number[..8].copy_from_slice(&sequence.to_be_bytes());
-                number[8..].copy_from_slice(&taken.to_be_bytes());
-                (FrameType::Credit, channel, &number[..], "")
-            }
             Self::Done => (FrameType::Done, 0, &number[..0], ""),
             Self::Skip {
                 channel,
@@ -305,7 +282,6 @@ impl<'a> Frame<'a> {
             Self::Ack { .. } => FrameType::Ack,
             Self::Reject { .. } => FrameType::Reject,
             Self::Noted { .. } => FrameType::Noted,
-            Self::Credit { .. } => FrameType::Credit,
             Self::Ping(_) => FrameType::Ping,
             Self::Pong(_) => FrameType::Pong,
             Self::Close { .. } => FrameType::Close,

@@ -64,8 +64,6 @@ frame_types! {
     Reject = 0x13,
     /// The sender knows of a rejection.
     Noted = 0x14,
-    /// The receiver has taken a part of an unfinished message.
-    Credit = 0x15,
     /// Are you there?
     Ping = 0x20,
     /// I am here.
@@ -88,7 +86,6 @@ impl FrameType {
             Self::Message => (4, MAX_FRAME_LIMIT - HEADER_LEN),
             Self::Skip | Self::Ack | Self::Noted | Self::Ping | Self::Pong => (8, 8),
             Self::Reject => (12, 12 + crate::verdict::MAX_REASON),
-            Self::Credit => (16, 16),
             Self::Close => (6, 6 + 10 * crate::config::MAX_CHANNELS + MAX_TEXT),
             Self::Done => (0, 0),
         }

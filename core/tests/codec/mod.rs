@@ -26,7 +26,6 @@ pub(crate) enum Item {
     Ack(u16, u64),
     Reject(u16, u64, u32, String),
     Noted(u16, u64),
-    Credit(u16, u64, u64),
     Ping(u64),
     Pong(u64),
     Close(u32, bool, String, Vec<(u16, u64)>),
@@ -137,11 +136,6 @@ impl Item {
                 reason,
             },
             Self::Noted(channel, sequence) => Frame::Noted { channel, sequence },
-            Self::Credit(channel, sequence, taken) => Frame::Credit {
-                channel,
-                sequence,
-                taken,
-            },
             Self::Ping(value) => Frame::Ping(value),
             Self::Pong(value) => Frame::Pong(value),
             Self::Done => Frame::Done,
@@ -173,11 +167,6 @@ impl Item {
                 reason,
             } => Self::Reject(channel, sequence, code, reason.into()),
             Frame::Noted { channel, sequence } => Self::Noted(channel, sequence),
-            Frame::Credit {
-                channel,
-                sequence,
-                taken,
-            } => Self::Credit(channel, sequence, taken),
             Frame::Ping(value) => Self::Ping(value),
             Frame::Pong(value) => Self::Pong(value),
             Frame::Close { head, list } => {
@@ -374,7 +363,6 @@ pub(crate) fn item() -> impl Strategy<Value = Item> {
         2 => (channel(), number(), any::<u32>(), text(256))
             .prop_map(|(c, n, code, t)| Item::Reject(c, n, code, t)),
         1 => (channel(), number()).prop_map(|(c, n)| Item::Noted(c, n)),
-        2 => (channel(), number(), number()).prop_map(|(c, n, t)| Item::Credit(c, n, t)),
         1 => any::<u64>().prop_map(Item::Ping),
         1 => any::<u64>().prop_map(Item::Pong),
         1 => (code(), any::<bool>(), text(256), list)
@@ -441,7 +429,6 @@ fn step() -> impl Strategy<Value = Step> {
         3 => small().prop_map(|n| Step::Other(Item::Ack(1, n))),
         2 => (small(), text(256)).prop_map(|(n, t)| Step::Other(Item::Reject(1, n, 4, t))),
         2 => small().prop_map(|n| Step::Other(Item::Noted(0, n))),
-        1 => (small(), number()).prop_map(|(n, t)| Step::Other(Item::Credit(1, n, t))),
         1 => (0..12_u64, code()).prop_map(|(n, code)| {
             Step::Other(Item::Close(code, false, String::new(), vec![(0, n)]))
         }),

@@ -60,11 +60,6 @@ pub(crate) fn reject(channel: u16, number: u64, code: u32, reason: &str) -> Vec<
     frame(0x13, 0, channel, &body.concat())
 }
 
-pub(crate) fn credit(channel: u16, number: u64, taken: u64) -> Vec<u8> {
-    let body = [number.to_be_bytes(), taken.to_be_bytes()];
-    frame(0x15, 0, channel, &body.concat())
-}
-
 /// A CLOSE that says that all is well.
 pub(crate) fn close(last: &[(u16, u64)]) -> Vec<u8> {
     closing(0, 0, last, b"")

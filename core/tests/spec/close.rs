@@ -78,15 +78,17 @@ fn whoever_hears_of_a_close_withdraws() {
     // What is begun is finished.
     against(Role::Opener, &Config::default(), |peer| {
         let mut entry = Entry::receive("main");
-        entry.window_bytes = 10;
+        entry.window_bytes = 2000;
         peer.welcome(&[entry]);
-        peer.send(&[1; 15]);
-        assert_eq!(peer.say(), first(0, 1, 15, &[1; 10]));
+        peer.send(&[1; 1000]);
+        peer.send(&[2; 1500]);
+        let half = first(0, 2, 1500, &[2; 1000]);
+        assert_eq!(peer.say(), [message(0, 1, &[1; 1000]), half].concat());
         peer.takes(&close(&[]));
-        assert_eq!(peer.say(), close(&[(0, 1)]));
-        peer.takes(&crate::common::bytes::credit(0, 1, 10));
-        assert_eq!(peer.say(), next(0, 1, true, &[1; 5]));
+        assert_eq!(peer.say(), close(&[(0, 2)]));
         peer.takes(&ack(0, 1));
+        assert_eq!(peer.say(), next(0, 2, true, &[2; 500]));
+        peer.takes(&ack(0, 2));
         assert_eq!(peer.say(), done());
     });
     against_sender(&slow_sender(), |peer| {

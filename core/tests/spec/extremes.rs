@@ -13,7 +13,7 @@ use proptest::sample::select;
 
 use crate::common::Cut;
 use crate::common::bytes::{
-    Entry, Greeting, ack, close, credit, first, message, noted, number, reject, skip,
+    Entry, Greeting, ack, close, first, message, noted, number, reject, skip,
 };
 use crate::common::pair::{ACCEPTOR, OPENER, Pair};
 use crate::common::peer::{MAIN, Peer, against, against_receiver, against_sender};
@@ -118,7 +118,6 @@ fn claim() -> impl Strategy<Value = Vec<u8>> {
         (channel(), figure()).prop_map(|(channel, handled)| ack(channel, handled)),
         (channel(), figure()).prop_map(|(channel, sequence)| noted(channel, sequence)),
         (channel(), figure(), count()).prop_map(|(c, s, code)| reject(c, s, code, "no")),
-        (channel(), figure(), figure()).prop_map(|(c, s, taken)| credit(c, s, taken)),
         (channel(), figure()).prop_map(|(channel, last)| close(&[(channel, last)])),
         figure().prop_map(|value| number(0x20, 0, value)),
         figure().prop_map(|value| number(0x21, 0, value)),

@@ -3,8 +3,7 @@
 use countersign_core::{ChannelConfig, Config, EndReason, Event, PeerMisbehaved, Role, abort};
 
 use crate::common::bytes::{
-    Entry, Greeting, ack, close, closing, coded, credit, frame, message, noted, number, reject,
-    skip,
+    Entry, Greeting, ack, close, closing, coded, frame, message, noted, number, reject, skip,
 };
 use crate::common::peer::{MAIN, against, against_receiver, against_sender};
 
@@ -50,7 +49,7 @@ fn texts_are_utf8() {
 }
 
 /// Type, shortest and longest body.
-const BOUNDS: [(u8, usize, usize); 13] = [
+const BOUNDS: [(u8, usize, usize); 12] = [
     (0x01, 34, 8192),
     (0x02, 34, 8192),
     (0x03, 4, 260),
@@ -58,7 +57,6 @@ const BOUNDS: [(u8, usize, usize); 13] = [
     (0x12, 8, 8),
     (0x13, 12, 268),
     (0x14, 8, 8),
-    (0x15, 16, 16),
     (0x20, 8, 8),
     (0x21, 8, 8),
     (0x30, 6, 902),
@@ -129,7 +127,7 @@ fn messages_keep_to_the_receivers_frame_limit() {
 fn unknown_types_are_violations_or_skipped() {
     // [FRAME-5] [FRAME-6]
     let known = [
-        0x01, 0x02, 0x03, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x20, 0x21, 0x30, 0x31, 0x32,
+        0x01, 0x02, 0x03, 0x10, 0x11, 0x12, 0x13, 0x14, 0x20, 0x21, 0x30, 0x31, 0x32,
     ];
     for kind in (0..0x80).filter(|kind| !known.contains(kind)) {
         against_receiver(&receiver(), |peer| {
@@ -234,7 +232,6 @@ fn channels_are_those_of_the_handshake() {
         ack(1, 0),
         reject(1, 1, 0, ""),
         noted(1, 1),
-        credit(1, 1, 0),
     ];
     for bytes in all {
         against_receiver(&receiver(), |peer| {
@@ -246,7 +243,7 @@ fn channels_are_those_of_the_handshake() {
 #[test]
 fn channels_have_a_direction() {
     // [FRAME-12]
-    for bytes in [ack(0, 0), reject(0, 1, 0, ""), credit(0, 1, 0)] {
+    for bytes in [ack(0, 0), reject(0, 1, 0, "")] {
         against_receiver(&receiver(), |peer| {
             peer.refuses(&bytes, PeerMisbehaved::WrongDirection(0), 4);
         });

@@ -7,7 +7,7 @@ use countersign_core::{
     ReceiveError, Role, SessionLoss, Verdict, VerdictKind,
 };
 
-use crate::common::bytes::{Entry, Greeting, ack, credit, first, message, reject};
+use crate::common::bytes::{Entry, Greeting, ack, first, message, reject};
 use crate::common::pair::{ACCEPTOR, OPENER, lasting};
 use crate::common::peer::{MAIN, Peer, against_lasting};
 
@@ -117,7 +117,6 @@ fn what_was_handled_cannot_contradict_what_was_said() {
         peer.welcome(&[entry]);
         peer.send(&[1; 15]);
         assert_eq!(peer.say(), first(0, 1, 15, &[1; 10]));
-        peer.takes(&credit(0, 1, 2));
         peer.lose();
         peer.return_to(&anew(3, 1));
         peer.accused(PeerMisbehaved::Resume, 2);

@@ -1,8 +1,8 @@
-//! Messages: windows and CREDIT.
+//! Messages: windows.
 
 use countersign_core::{ChannelConfig, Config, PeerMisbehaved, Role};
 
-use crate::common::bytes::{Entry, ack, credit, first, message, next, noted, reject, skip};
+use crate::common::bytes::{Entry, ack, first, message, next, noted, reject, skip};
 use crate::common::peer::{MAIN, Peer, against, against_receiver};
 
 /// A sender whose peer has these windows.
@@ -119,28 +119,8 @@ fn only_payload_takes_room() {
 }
 
 #[test]
-fn credit_moves_the_window_within_a_message() {
-    // [CREDIT-1]
-    windowed(9, 1000, |peer| {
-        let payload = [5; 3000];
-        peer.send(&payload);
-        peer.send(b"next");
-        assert_eq!(peer.say(), first(0, 1, 3000, &payload[..1000]));
-        peer.takes(&credit(0, 1, 1000));
-        assert_eq!(peer.say(), next(0, 1, false, &payload[..1000]));
-        peer.takes(&credit(0, 1, 2000));
-        assert_eq!(peer.say(), next(0, 1, true, &payload[..1000]));
-        // Finished, the whole of it counts again.
-        assert!(peer.link.poll_deadline().is_some());
-        assert_eq!(peer.say(), []);
-        peer.takes(&ack(0, 1));
-        assert_eq!(peer.say(), message(0, 2, b"next"));
-    });
-}
-
-#[test]
-fn receivers_without_credit_hold_whole_messages() {
-    // [CREDIT-2]
+fn receivers_hold_whole_messages() {
+    // [WINDOW-6]
     let channel = ChannelConfig::receive("main")
         .max_message(100)
         .window(1, 99);
@@ -152,47 +132,6 @@ fn receivers_without_credit_hold_whole_messages() {
         problem,
         Err(countersign_core::ConfigProblem::WindowTooSmall)
     );
-}
-
-#[test]
-fn credit_fits_the_unfinished_message() {
-    // [CREDIT-3]
-    let unfinished = |peer: &mut Peer| {
-        peer.send(&[5; 3000]);
-        peer.say();
-    };
-    let refused = PeerMisbehaved::NothingToSettle;
-    windowed(9, 1000, |peer| {
-        unfinished(peer);
-        peer.refuses(&credit(0, 1, 1001), refused, 4);
-    });
-    windowed(9, 1000, |peer| {
-        unfinished(peer);
-        peer.takes(&credit(0, 1, 500));
-        peer.takes(&credit(0, 1, 500));
-        peer.refuses(&credit(0, 1, 499), refused, 4);
-    });
-    for number in [0, 2] {
-        windowed(9, 1000, |peer| {
-            unfinished(peer);
-            peer.refuses(&credit(0, number, 0), refused, 4);
-        });
-    }
-    // Accepted here, but not begun.
-    windowed(1, 1000, |peer| {
-        peer.send(b"a");
-        peer.send(b"b");
-        peer.say();
-        peer.refuses(&credit(0, 2, 0), refused, 4);
-    });
-    // Crossed with the end of the message, and after its ACK.
-    windowed(9, 1000, |peer| {
-        peer.send(b"a");
-        peer.say();
-        peer.takes(&credit(0, 1, 1));
-        peer.takes(&ack(0, 1));
-        peer.refuses(&credit(0, 1, 1), refused, 4);
-    });
 }
 
 #[test]

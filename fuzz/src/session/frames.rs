@@ -77,11 +77,6 @@ impl Peer {
                 channel,
                 sequence: figure(input, lane.next.wrapping_sub(1))?,
             },
-            52..=55 => Frame::Credit {
-                channel,
-                sequence: figure(input, lane.received.wrapping_add(1))?,
-                taken: figure(input, u64::from(how))?,
-            },
             56..=58 => Frame::Ping(how.into()),
             59 => Frame::Pong(how.into()),
             60..=65 => return self.close(how, input),

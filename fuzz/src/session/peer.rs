@@ -262,9 +262,9 @@ impl Peer {
                 (lane.received, lane.partial) = (through, 0);
             }
             Frame::Noted { channel, .. } => assert!(!self.lane(channel).sends()),
-            Frame::Ack { channel, .. }
-            | Frame::Reject { channel, .. }
-            | Frame::Credit { channel, .. } => assert!(self.lane(channel).sends()),
+            Frame::Ack { channel, .. } | Frame::Reject { channel, .. } => {
+                assert!(self.lane(channel).sends())
+            }
             Frame::Ping(_) | Frame::Pong(_) | Frame::Close { .. } => {}
         }
     }

@@ -131,15 +131,6 @@ fn frame_lines(frame: &Frame<'_>) -> Vec<String> {
             put("channel", &channel);
             put("number", &sequence);
         }
-        Frame::Credit {
-            channel,
-            sequence,
-            taken,
-        } => {
-            put("channel", &channel);
-            put("number", &sequence);
-            put("taken", &taken);
-        }
         Frame::Ping(value) | Frame::Pong(value) => put("value", &value),
         Frame::Close { head, list } => {
             put("code", &head.code);
@@ -231,11 +222,6 @@ fn plain<'a>(kind: &str, vector: &'a Vector) -> Frame<'a> {
         "NOTED" => Frame::Noted {
             channel: channel(),
             sequence: sequence(),
-        },
-        "CREDIT" => Frame::Credit {
-            channel: channel(),
-            sequence: sequence(),
-            taken: vector.number("taken"),
         },
         "PING" => Frame::Ping(vector.number("value")),
         "PONG" => Frame::Pong(vector.number("value")),

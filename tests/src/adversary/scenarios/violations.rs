@@ -147,7 +147,6 @@ pub fn messages_that_cant_be(victim: &Victim) {
 /// Acknowledgements and rejections that a sender has to check.
 pub fn answers_that_cant_be(victim: &Victim) {
     let reject = frame(FrameType::Reject as u8, 0, 0, &[0; 12]);
-    let credit = frame(FrameType::Credit as u8, 0, 0, &[1; 16]);
     violate(
         &victim.sending(),
         vec![
@@ -164,11 +163,6 @@ pub fn answers_that_cant_be(victim: &Victim) {
             (
                 "rejected, and never sent",
                 reject,
-                PeerMisbehaved::NothingToSettle,
-            ),
-            (
-                "credit for nothing",
-                credit,
                 PeerMisbehaved::NothingToSettle,
             ),
             (
