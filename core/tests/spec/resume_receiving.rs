@@ -105,7 +105,7 @@ fn a_receiver_repeats_its_rejections() {
     let rejects = |peer: &mut Peer| {
         peer.link
             .reject(peer.now, MAIN, 1, 7, "no")
-            .expect("it waits")
+            .expect("it waits");
     };
     two(&|peer| {
         rejects(peer);

@@ -263,7 +263,7 @@ impl Peer {
             }
             Frame::Noted { channel, .. } => assert!(!self.lane(channel).sends()),
             Frame::Ack { channel, .. } | Frame::Reject { channel, .. } => {
-                assert!(self.lane(channel).sends())
+                assert!(self.lane(channel).sends());
             }
             Frame::Ping(_) | Frame::Pong(_) | Frame::Close { .. } => {}
         }

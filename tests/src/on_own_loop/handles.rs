@@ -241,9 +241,8 @@ impl Drop for LoopReceiver {
     fn drop(&mut self) {
         let (id, channel) = (self.handle.id(), self.channel);
         self.handle.thread().tell(move |world| {
-            world
-                .on(id, |link, now| link.abandon(now, channel))
-                .unwrap()
+            let done = world.on(id, |link, now| link.abandon(now, channel));
+            done.unwrap();
         });
     }
 }

@@ -169,7 +169,7 @@ impl Link for LoopLink {
         let id = self.0.id();
         self.0
             .thread()
-            .ask(move |world| world.on(id, |link, now| link.connect_now(now)))
+            .ask(move |world| world.on(id, countersign_core::Link::connect_now))
     }
     fn end_reason(&self) -> Option<LinkError> {
         let id = self.0.id();

@@ -211,7 +211,7 @@ impl World {
                 false => CloseReason::ALL_WELL,
             };
             self.on(id, |link, now| {
-                link.close_with(now, CloseMode::Drain, reason)
+                link.close_with(now, CloseMode::Drain, reason);
             });
         }
         self.known(id).dropped = true;
