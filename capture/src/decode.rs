@@ -1,7 +1,7 @@
 //! From bytes to records.
 
 use countersign_core::{
-    CloseMode, CloseReason, Instant, Loss, PeerId, Refusal, SessionLoss, TakeOver,
+    CloseMode, CloseReason, Disconnect, Instant, PeerId, Refusal, SessionLoss, TakeOver,
 };
 use minicbor::data::Type;
 use minicbor::decode::Decoder;
@@ -345,7 +345,7 @@ impl<'a> Fields<'a> {
             },
             "in" => Entry::In(self.data()?),
             "eof" => Entry::Eof,
-            "lost" => Entry::Lost(self.loss()?),
+            "lost" => Entry::Lost(self.disconnect()?),
             "timeout" => Entry::Timeout,
             "send" => Entry::Send {
                 channel: self.channel()?,
@@ -439,9 +439,9 @@ impl<'a> Fields<'a> {
         self.outcome(|fields| Ok(fields.0.null()?))
     }
 
-    fn loss(&mut self) -> Result<Loss, Wrong> {
+    fn disconnect(&mut self) -> Result<Disconnect, Wrong> {
         let name = self.text()?;
-        let found = Loss::ALL.into_iter().find(|loss| loss.name() == name);
+        let found = Disconnect::ALL.into_iter().find(|how| how.name() == name);
         found.ok_or(Wrong::Value("how a connection was lost"))
     }
 

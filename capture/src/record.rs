@@ -1,8 +1,8 @@
 //! What a record says.
 
 use countersign_core::{
-    ChannelConfig, CloseMode, CloseReason, Config, Instant, Loss, PeerId, Refusal, Role, Sequence,
-    SessionLoss, TakeOver,
+    ChannelConfig, CloseMode, CloseReason, Config, Disconnect, Instant, PeerId, Refusal, Role,
+    Sequence, SessionLoss, TakeOver,
 };
 
 /// One record of a capture.
@@ -40,7 +40,7 @@ pub enum Entry {
     },
     In(Data),
     Eof,
-    Lost(Loss),
+    Lost(Disconnect),
     Timeout,
     Send {
         channel: u16,

@@ -228,7 +228,7 @@ impl Replay {
             Entry::Opened { .. } => _ = link.handle_opened(now),
             Entry::Secured { peer, .. } => _ = link.handle_secured(now, *peer),
             Entry::Eof => link.handle_eof(now),
-            Entry::Lost(loss) => link.handle_lost(now, *loss),
+            Entry::Lost(how) => link.handle_lost(now, *how),
             Entry::Timeout => link.handle_timeout(now),
             Entry::Take { channel, .. } => _ = link.take(now, ChannelId(*channel)),
             Entry::Handle {

@@ -14,8 +14,8 @@ use countersign_core::wire::{
     encode_close, encode_greeting,
 };
 use countersign_core::{
-    Bytes, ChannelConfig, ChannelId, DEFAULT_FRAME_LIMIT, Instant, Life, Link, Loss, Mode, Role,
-    VerdictKind,
+    Bytes, ChannelConfig, ChannelId, DEFAULT_FRAME_LIMIT, Disconnect, Instant, Life, Link, Mode,
+    Role, VerdictKind,
 };
 
 use common::{NOW, drain, end};
@@ -146,7 +146,7 @@ fn resumed(waiting: usize) -> (Link, Vec<u8>) {
         give(&mut link, SHORT);
         let_out(&mut link);
     }
-    link.handle_lost(NOW, Loss::Transport);
+    link.handle_lost(NOW, Disconnect::Transport);
     while !link.wants_connect() {
         let at = link.poll_deadline().expect("it connects again");
         link.handle_timeout(at);

@@ -20,7 +20,7 @@
 //! | drive a link | [`Link`], [`Output`], [`Event`], [`Instant`] |
 //! | know how a link stands | [`Link::status`] |
 //! | know what became of a message | [`Verdict`], [`VerdictCounts`], [`ChannelReport`] |
-//! | tell errors apart, by who is to blame | [`SendError`], [`ReceiveError`], [`OutOfOrder`] (this end's caller), [`PeerMisbehaved`] (the peer), [`Incompatible`] (both ends' declarations), [`Loss`] (the transport); [`EndReason`] holds the one that ended a link |
+//! | tell errors apart, by who is to blame | [`SendError`], [`ReceiveError`], [`OutOfOrder`] (this end's caller), [`PeerMisbehaved`] (the peer), [`Incompatible`] (both ends' declarations), [`Disconnect`] and [`Loss`] (the transport, as it is reported and as it is told); [`EndReason`] holds the one that ended a link |
 //! | close a link and say why, or refuse one | [`Link::close`], [`CloseReason`], [`Refusal`] |
 //! | show what a peer says | [`Escaped`] |
 //! | read the table of a link's life | [`Life`], [`Input`], [`Step`] |
@@ -42,6 +42,7 @@ mod bound;
 pub mod close;
 mod config;
 mod config_error;
+mod disconnect;
 mod error;
 mod escaped;
 mod event;
@@ -65,6 +66,7 @@ pub mod wire;
 pub use close::CloseReason;
 pub use config::*;
 pub use config_error::{ConfigError, ConfigProblem, DeclareError};
+pub use disconnect::Disconnect;
 pub use error::*;
 pub use escaped::Escaped;
 pub use event::*;

@@ -4,10 +4,11 @@ use alloc::boxed::Box;
 use core::fmt;
 use core::hash::{Hash, Hasher};
 
+use crate::Disconnect;
 use crate::hidden::Hidden;
 use crate::{
     ChannelConfig, ChannelId, CloseMode, CloseReason, Config, EndReason, Event, GoneSession,
-    Instant, Loss, OutOfOrder, Output, PeerId, ReceiveError, Refusal, Role, SendError, Sequence,
+    Instant, OutOfOrder, Output, PeerId, ReceiveError, Refusal, Role, SendError, Sequence,
     TakeOver,
 };
 
@@ -55,7 +56,7 @@ pub enum Call<'a> {
     /// [`Link::handle_eof`](crate::Link::handle_eof)
     Eof,
     /// [`Link::handle_lost`](crate::Link::handle_lost)
-    Lost(Loss),
+    Lost(Disconnect),
     /// [`Link::handle_timeout`](crate::Link::handle_timeout)
     Timeout,
     /// [`Link::send`](crate::Link::send); then [`Outcome::Sent`]
@@ -153,7 +154,7 @@ impl fmt::Debug for Call<'_> {
                 channel, message, ..
             } => shown.field(channel).field(&Hidden(message.len())),
             Self::Handle { channel, sequence } => shown.field(channel).field(sequence),
-            Self::Lost(loss) => shown.field(loss),
+            Self::Lost(how) => shown.field(how),
             _ => return shown.finish_non_exhaustive(),
         };
         shown.finish()

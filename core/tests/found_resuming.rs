@@ -4,8 +4,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, ChannelId, CloseMode, Config, Event, Instant, Life, Link, Loss, Output, Role,
-    Verdict,
+    ChannelConfig, ChannelId, CloseMode, Config, Disconnect, Event, Instant, Life, Link, Output,
+    Role, Verdict,
 };
 
 const NOW: Instant = Instant::from_micros(1);
@@ -57,7 +57,7 @@ fn what_waits_for_a_session_is_no_output_while_a_connection_is_secured() {
     connect(&mut receiver);
     settle([&mut sender, &mut receiver]);
     assert_eq!(sender.poll_event(), Some(Event::Connected));
-    sender.handle_lost(NOW, Loss::Transport);
+    sender.handle_lost(NOW, Disconnect::Transport);
     sender
         .send(NOW, MAIN, &b"meanwhile"[..], None)
         .expect("accepted");
@@ -85,7 +85,7 @@ fn what_is_late_when_a_link_resumes_expires_however_the_bytes_are_cut() {
             .expect("accepted");
         assert!(!output(&mut sender).is_empty(), "it is begun, and lost");
         for end in [&mut sender, &mut receiver] {
-            end.handle_lost(expires, Loss::Transport);
+            end.handle_lost(expires, Disconnect::Transport);
             end.handle_timeout(expires);
             connect(end);
         }

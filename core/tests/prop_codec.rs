@@ -196,7 +196,7 @@ fn bring(link: &mut Link, peer: &mut Link, life: Life, sent: usize) {
             }
             settle(link, peer);
         }
-        Life::Ended => link.handle_lost(NOW, countersign_core::Loss::Transport),
+        Life::Ended => link.handle_lost(NOW, countersign_core::Disconnect::Transport),
         _ => {}
     }
 }

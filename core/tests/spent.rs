@@ -4,8 +4,8 @@ use core::cell::Cell;
 use core::time::Duration;
 
 use countersign_core::{
-    Bytes, ChannelConfig, ChannelId, CloseMode, Config, Dialect, Instant, Link, Loss, Output, Role,
-    TakeOver,
+    Bytes, ChannelConfig, ChannelId, CloseMode, Config, Dialect, Disconnect, Instant, Link, Output,
+    Role, TakeOver,
 };
 
 const NOW: Instant = Instant::from_micros(1);
@@ -158,7 +158,7 @@ fn of_superseded_messages_after_a_resume() {
         assert!(!lost.is_empty());
     }
     for link in [&mut sender, &mut receiver] {
-        call(link, |link| link.handle_lost(NOW, Loss::Transport));
+        call(link, |link| link.handle_lost(NOW, Disconnect::Transport));
     }
     connect(&mut sender);
     connect(&mut receiver);
@@ -192,7 +192,9 @@ fn of_withdrawn_and_unknown_messages() {
     send(&mut sender, picky(100), None);
     call(&mut sender, |link| link.close(NOW, CloseMode::Withdraw));
     assert_eq!(DROPPED.get(), 1);
-    call(&mut sender, |link| link.handle_lost(NOW, Loss::Abandoned));
+    call(&mut sender, |link| {
+        link.handle_lost(NOW, Disconnect::Abandoned);
+    });
     assert_eq!(DROPPED.get(), 2);
 }
 
@@ -220,8 +222,10 @@ fn of_a_session_that_is_lost() {
     // What the receiver has said of these is lost, and what comes then waits to be sent.
     assert!(!output(&mut receiver).is_empty());
     send(&mut sender, picky(100), None);
-    receiver.handle_lost(NOW, Loss::Abandoned);
-    call(&mut sender, |link| link.handle_lost(NOW, Loss::Transport));
+    receiver.handle_lost(NOW, Disconnect::Abandoned);
+    call(&mut sender, |link| {
+        link.handle_lost(NOW, Disconnect::Transport);
+    });
     let config = receiver.config().clone();
     let mut next = Link::new(&config, Role::Acceptor, [3; 16]).expect("sound");
     next.ask_to_admit();

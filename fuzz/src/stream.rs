@@ -72,7 +72,7 @@ enum Ending {
 fn ending(link: &mut Link) -> Ending {
     link.handle_eof(NOW);
     assert_eq!(output(link, 64), [], "nothing is said behind the end");
-    link.handle_lost(NOW, countersign_core::Loss::Transport);
+    link.handle_lost(NOW, countersign_core::Disconnect::Transport);
     assert_eq!(link.life(), Life::Ended);
     match link.end_reason() {
         Some(EndReason::Closed { .. }) => Ending::Closed,

@@ -8,7 +8,7 @@ mod seen;
 
 use countersign_core::wire::{HEADER_LEN, MAX_GREETING};
 use countersign_core::{
-    ChannelId, Dialect, Event, Instant, Life, Link, Loss, Output, ReceiveError, Sequence,
+    ChannelId, Dialect, Disconnect, Event, Instant, Life, Link, Output, ReceiveError, Sequence,
 };
 
 pub(crate) use self::case::Case;
@@ -200,7 +200,7 @@ impl Subject {
     /// Ends whatever there is, and looks whether it is the end.
     pub(crate) fn finish(mut self, read: &mut dyn FnMut(&[u8])) -> Seen {
         self.settle(read);
-        self.link.handle_lost(self.now, Loss::Abandoned);
+        self.link.handle_lost(self.now, Disconnect::Abandoned);
         self.settle(read);
         assert_eq!(self.link.life(), Life::Ended);
         assert!(self.over, "an end that is not told");

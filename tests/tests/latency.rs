@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use countersign_core::{ChannelConfig, ChannelId, Config, Instant, Life, Link, Loss, Role};
+use countersign_core::{ChannelConfig, ChannelId, Config, Disconnect, Instant, Life, Link, Role};
 use countersign_endpoint::{Buffer, Endpoint, Security, Written};
 use countersign_tests::pair::{IDENTITIES, tls};
 
@@ -140,7 +140,7 @@ impl World {
     fn cut(&mut self) {
         for end in &mut self.ends {
             end.arriving.clear();
-            end.link.handle_lost(self.now, Loss::Transport);
+            end.link.handle_lost(self.now, Disconnect::Transport);
             end.endpoint = None;
         }
     }

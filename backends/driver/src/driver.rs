@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant as StdInstant;
 
-use countersign_core::{Instant, Loss, Refusal, TakeOver, Visit, refuse};
+use countersign_core::{Disconnect, Instant, Refusal, TakeOver, Visit, refuse};
 use countersign_endpoint::{Buffer, Cause, Security, Watch};
 
 use crate::admission::{Admission, Admit, Arrival};
@@ -387,7 +387,7 @@ impl<D: Dial> Driver<D> {
                 let cause = Cause::from(error);
                 self.shared.with(|state| {
                     state.explanation.unopened(&state.link, cause.clone());
-                    state.link.handle_lost(now, Loss::Transport);
+                    state.link.handle_lost(now, Disconnect::Transport);
                     state.log_loss(now);
                 });
             }

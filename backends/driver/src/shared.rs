@@ -5,8 +5,8 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use countersign_core::{
-    ChannelConfig, ChannelId, CloseMode, CloseReason, Config, DeclareError, EndReason, Event,
-    Instant, Life, Link, Loss, Mode, Role, SessionLoss, TakeOver, VerdictKind, close,
+    ChannelConfig, ChannelId, CloseMode, CloseReason, Config, DeclareError, Disconnect, EndReason,
+    Event, Instant, Life, Link, Loss, Mode, Role, SessionLoss, TakeOver, VerdictKind, close,
 };
 use countersign_endpoint::{Explanation, FailureKind, LinkAccess, Peer, Security, SecurityError};
 
@@ -485,14 +485,14 @@ impl State {
 
     /// Ends the link where it stands.
     fn abandon(&mut self, now: Instant) {
-        self.link.handle_lost(now, Loss::Abandoned);
+        self.link.handle_lost(now, Disconnect::Abandoned);
         // What is left to do is to let go of the connection, which is no output of the link's.
         self.wake_driver();
     }
 
     /// The driver is done with the link, or dropped.
     pub(crate) fn leave(&mut self, now: Instant) {
-        self.link.handle_lost(now, Loss::Abandoned);
+        self.link.handle_lost(now, Disconnect::Abandoned);
         self.is_gone = true;
         self.wakers.wake_all(&mut self.later);
     }

@@ -1,6 +1,6 @@
 //! The security of one connection and the core, put together: ciphertext in, messages out.
 
-use countersign_core::{Dialect, Instant, Life, Link, Loss, Output, Role};
+use countersign_core::{Dialect, Disconnect, Instant, Life, Link, Output, Role};
 
 use crate::buffer::Buffer;
 use crate::connection::{Connection, Incoming};
@@ -276,25 +276,25 @@ impl Endpoint {
         self.read_ended = true;
         self.write_ended = true;
         self.fenced(link)
-            .with(|link| link.handle_lost(now, Loss::Transport));
+            .with(|link| link.handle_lost(now, Disconnect::Transport));
     }
 
     fn fail(&mut self, now: Instant, error: SecurityError, link: &mut impl LinkAccess) {
-        let loss = match error.reason() {
+        let how = match error.reason() {
             // An end of the transport that only TLS knows to be one too early.
-            Reason::Truncated => Loss::PeerLeft,
-            Reason::ClosedDuringHandshake => Loss::PeerLeftEarly,
-            _ if error.is_about_dates() => Loss::OutOfDate,
-            _ if error.can_retry() => Loss::Security,
-            _ if self.is_final(&error) => Loss::NotTrusted,
-            _ if self.others => Loss::Security,
-            _ => Loss::Unproven,
+            Reason::Truncated => Disconnect::PeerLeft,
+            Reason::ClosedDuringHandshake => Disconnect::PeerLeftEarly,
+            _ if error.is_about_dates() => Disconnect::OutOfDate,
+            _ if error.can_retry() => Disconnect::Security,
+            _ if self.is_final(&error) => Disconnect::NotTrusted,
+            _ if self.others => Disconnect::Security,
+            _ => Disconnect::Unproven,
         };
         if !self.is_fenced(link) {
             link.note(&error);
         }
         self.failure = Some(error);
-        self.fenced(link).with(|link| link.handle_lost(now, loss));
+        self.fenced(link).with(|link| link.handle_lost(now, how));
     }
 
     /// Whether the peer itself, and nobody in its place, has brought this about, or this end has.

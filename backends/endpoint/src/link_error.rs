@@ -265,7 +265,7 @@ impl std::error::Error for LinkError {
 ///
 /// ```
 /// use std::io;
-/// use countersign_core::{ChannelConfig, Config, Instant, Link, Loss, Role};
+/// use countersign_core::{ChannelConfig, Config, Disconnect, Instant, Link, Role};
 /// use countersign_endpoint::Explanation;
 ///
 /// let config = Config::new().channel(ChannelConfig::send("data")).single_connection();
@@ -274,7 +274,7 @@ impl std::error::Error for LinkError {
 ///
 /// explanation.unopened(&link, io::Error::from(io::ErrorKind::ConnectionRefused));
 /// link.handle_timeout(Instant::ZERO);
-/// link.handle_lost(Instant::ZERO, Loss::Transport);
+/// link.handle_lost(Instant::ZERO, Disconnect::Transport);
 /// let error = explanation.of_end(&link).expect("the link has ended");
 /// assert_eq!(error.to_string(), "no connection: connection refused");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -342,7 +342,7 @@ impl Explanation {
 
 #[cfg(test)]
 mod tests {
-    use countersign_core::{ChannelConfig, Config, Instant, Role};
+    use countersign_core::{ChannelConfig, Config, Disconnect, Instant, Role};
 
     use super::*;
 
@@ -351,7 +351,7 @@ mod tests {
         let config = Config::new().channel(ChannelConfig::send("data"));
         let mut link = Link::new(&config, Role::Opener, [1; 16]).unwrap();
         let mut explanation = Explanation::default();
-        link.handle_lost(Instant::ZERO, Loss::Abandoned);
+        link.handle_lost(Instant::ZERO, Disconnect::Abandoned);
         explanation.transport(&link, io::Error::from(io::ErrorKind::ConnectionReset));
         let error = explanation.of_end(&link).unwrap();
         assert!(error.io().is_none() && error.security().is_none());

@@ -1,6 +1,6 @@
 //! A connection that its link has given up says nothing to the link any more.
 
-use countersign_core::{ChannelConfig, Config, Instant, Life, Link, Loss, Role};
+use countersign_core::{ChannelConfig, Config, Disconnect, Instant, Life, Link, Role};
 use countersign_endpoint::{Endpoint, Security};
 
 /// The opener's link gives its connection up and is about to open another when the end of the old
@@ -24,7 +24,7 @@ fn the_end_of_a_connection_that_was_given_up_is_no_news() {
         end(&mut endpoint, later, &mut link);
         assert_eq!(link.life(), Life::Connecting);
         // The attempt's own end is told to the link itself.
-        link.handle_lost(later, Loss::Transport);
+        link.handle_lost(later, Disconnect::Transport);
         assert_eq!(link.life(), Life::Offline);
     }
 }

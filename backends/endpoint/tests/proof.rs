@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
 
 use countersign_certs::{GeneratedIdentity, fixtures};
-use countersign_core::{ChannelConfig, Config, EndReason, Instant, Life, Link, Loss, Role};
+use countersign_core::{
+    ChannelConfig, Config, Disconnect, EndReason, Instant, Life, Link, Loss, Role,
+};
 use countersign_endpoint::{Buffer, Endpoint, Identity, Reason, Security, Written};
 
 const NOW: Instant = Instant::ZERO;
@@ -76,7 +78,7 @@ fn lasting(client: &GeneratedIdentity, server: &GeneratedIdentity) -> (Link, Lin
     carry([&mut left, &mut right], [&mut opener, &mut acceptor]);
     assert_eq!([opener.life(), acceptor.life()], [Life::Open; 2]);
     for link in [&mut opener, &mut acceptor] {
-        link.handle_lost(NOW, Loss::Transport);
+        link.handle_lost(NOW, Disconnect::Transport);
     }
     (opener, acceptor)
 }

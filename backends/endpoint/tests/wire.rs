@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use countersign_core::{ChannelConfig, CloseMode, Config, Event, Instant, Life, Link, Loss, Role};
+use countersign_core::{
+    ChannelConfig, CloseMode, Config, Disconnect, Event, Instant, Life, Link, Role,
+};
 use countersign_endpoint::{Security, ToSend, Wire};
 
 const NOW: Instant = Instant::ZERO;
@@ -133,7 +135,7 @@ fn over_when_both_have_ended() {
 #[test]
 fn lingers_no_longer_than_it_should() {
     let [mut opener, _] = pair();
-    opener.0.handle_lost(NOW, Loss::Abandoned);
+    opener.0.handle_lost(NOW, Disconnect::Abandoned);
     assert_eq!(opener.0.life(), Life::Ended);
     assert!(matches!(opener.1.to_send(NOW, &mut opener.0), ToSend::End));
     opener.1.shut();

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use countersign_capture::{Capture, Options, Reader, Record};
 use countersign_core::{
-    Bytes, ChannelConfig, ChannelId, CloseMode, CloseReason, Config, Dialect, EndReason, Event,
-    Instant, Life, Link, Loss, Output, PeerId, ReceiveError, Role, TakeOver,
+    Bytes, ChannelConfig, ChannelId, CloseMode, CloseReason, Config, Dialect, Disconnect,
+    EndReason, Event, Instant, Life, Link, Output, PeerId, ReceiveError, Role, TakeOver,
 };
 
 /// What stands in every payload, and nowhere else.
@@ -127,7 +127,7 @@ impl Pair {
 
     pub(crate) fn lose(&mut self) {
         for end in &mut self.ends {
-            end.handle_lost(self.now, Loss::Transport);
+            end.handle_lost(self.now, Disconnect::Transport);
         }
         while self.ends[0].life() == Life::Offline {
             self.now = self.ends[0].poll_deadline().unwrap();

@@ -267,7 +267,7 @@ fn here(line: Line, entry: &Entry, names: &[String]) -> Line {
             };
             in_order(line, *outcome)
         }
-        Entry::Lost(loss) => line.text("how", loss.name()),
+        Entry::Lost(how) => line.text("how", how.name()),
         Entry::Send {
             channel,
             message,

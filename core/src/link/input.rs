@@ -4,6 +4,7 @@ use alloc::string::ToString;
 
 use super::connection::{Farewell, ToGreet};
 use super::{Half, Link, PeerId};
+use crate::Disconnect;
 use crate::config::Role;
 use crate::error::{EndReason, Loss, OutOfOrder, PeerMisbehaved};
 use crate::life::{Input, Life};
@@ -119,13 +120,13 @@ impl Link {
     /// The connection is lost, or could not be had, or the caller wants no more of it. What the
     /// link does then depends on its role and its [`Reconnect`](crate::Reconnect) and
     /// [`Patience::retain`](crate::Patience::retain).
-    pub fn handle_lost(&mut self, now: Instant, loss: Loss) {
+    pub fn handle_lost(&mut self, now: Instant, how: Disconnect) {
         self.begin_call(now);
-        self.observer.call(self.now, Call::Lost(loss));
+        self.observer.call(self.now, Call::Lost(how));
         if self.life == Life::Finishing || self.life == Life::Ended {
             self.connection_ended();
         } else {
-            self.lose(loss);
+            self.lose(how.loss());
         }
     }
 

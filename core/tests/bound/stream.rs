@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, ChannelId, Config, Dialect, EndReason, Instant, Life, Link, Loss, Output,
+    ChannelConfig, ChannelId, Config, Dialect, Disconnect, EndReason, Instant, Life, Link, Output,
     Patience, PeerMisbehaved, Role,
 };
 
@@ -128,7 +128,7 @@ fn unadmitted() {
 fn unread(what: &str, config: &Config, length: usize, more: usize) {
     let mut victim = Victim::new(config, Role::Opener, false);
     victim.fill(length);
-    victim.link.handle_lost(victim.now, Loss::Transport);
+    victim.link.handle_lost(victim.now, Disconnect::Transport);
     victim.connect();
     victim.fill(length);
     while victim.link.waiting(MAIN) > 0 {

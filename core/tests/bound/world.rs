@@ -9,8 +9,8 @@ use countersign_core::wire::{
     MessageHead, NOT_KNOWN, Piece, SessionOutcome, VERSION, encode_greeting,
 };
 use countersign_core::{
-    ChannelConfig, ChannelId, Config, Instant, Life, Link, Loss, Message, Mode, Output, Policy,
-    Role,
+    ChannelConfig, ChannelId, Config, Disconnect, Instant, Life, Link, Message, Mode, Output,
+    Policy, Role,
 };
 
 use crate::ledger::{Incoming, Outgoing};
@@ -322,7 +322,8 @@ impl World {
             Op::Read => self.read(),
             Op::Lose if self.is_up() => {
                 let (link, now) = (&mut self.link, self.now);
-                self.meter.run(|| link.handle_lost(now, Loss::Transport));
+                self.meter
+                    .run(|| link.handle_lost(now, Disconnect::Transport));
             }
             _ => self.applies(op),
         }

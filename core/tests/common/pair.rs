@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelId, Config, Event, Instant, Life, Link, Loss, Output, ReceiveError, Role, SessionLoss,
-    TakeOver,
+    ChannelId, Config, Disconnect, Event, Instant, Life, Link, Output, ReceiveError, Role,
+    SessionLoss, TakeOver,
 };
 
 use super::Cut;
@@ -85,7 +85,7 @@ impl Pair {
     /// Both ends lose their connection.
     pub(crate) fn cut(&mut self) {
         for end in &mut self.ends {
-            end.handle_lost(self.now, Loss::Transport);
+            end.handle_lost(self.now, Disconnect::Transport);
         }
     }
 
@@ -105,7 +105,7 @@ impl Pair {
     /// have the old one: what a listener with many links does then.
     pub(crate) fn visit(&mut self) {
         if self.ends[OPENER].life() != Life::Offline {
-            self.ends[OPENER].handle_lost(self.now, Loss::Transport);
+            self.ends[OPENER].handle_lost(self.now, Disconnect::Transport);
         }
         let [opener, acceptor] = &mut self.ends;
         opener.handle_opened(self.now).expect("offline");
@@ -141,7 +141,7 @@ impl Pair {
         self.restarts += 1;
         let link = Link::new(&config, Role::Acceptor, [100 + self.restarts; 16]);
         self.ends[ACCEPTOR] = link.expect("it did before");
-        self.ends[OPENER].handle_lost(self.now, Loss::Transport);
+        self.ends[OPENER].handle_lost(self.now, Disconnect::Transport);
     }
 
     /// Moves bytes until neither end has any, and collects events.

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelId, CloseReason, Config, EndReason, Event, Instant, Life, Link, Loss, Output,
+    ChannelId, CloseReason, Config, Disconnect, EndReason, Event, Instant, Life, Link, Output,
     PeerMisbehaved, ReceiveError, Role, SessionLoss,
 };
 
@@ -105,7 +105,7 @@ impl Peer {
 
     /// The connection is lost, and the link waits for another.
     pub(crate) fn lose(&mut self) {
-        self.link.handle_lost(self.now, Loss::Transport);
+        self.link.handle_lost(self.now, Disconnect::Transport);
         assert_eq!(
             self.link.life(),
             Life::Offline,

@@ -1,7 +1,7 @@
 //! What happens to connections, and what the frames on them mean to the models.
 
 use countersign_core::{
-    CloseReason, EndReason, Life, Link, Loss, SessionId, SessionLoss, TakeOver, Visit,
+    CloseReason, Disconnect, EndReason, Life, Link, SessionId, SessionLoss, TakeOver, Visit,
 };
 
 use super::connection::Connection;
@@ -19,18 +19,18 @@ impl World<'_> {
         self.connections.iter_mut().for_each(Connection::die);
     }
 
-    pub(super) fn lose(&mut self, at: usize, loss: Loss) {
+    pub(super) fn lose(&mut self, at: usize, how: Disconnect) {
         if self.ends[at].connection.is_some() {
             let now = self.now;
-            self.ends[at].link.handle_lost(now, loss);
+            self.ends[at].link.handle_lost(now, how);
             self.note(at);
         }
     }
 
     pub(super) fn reconnect(&mut self) {
         self.drop_everything();
-        self.lose(OPENER, Loss::Transport);
-        self.lose(ACCEPTOR, Loss::Transport);
+        self.lose(OPENER, Disconnect::Transport);
+        self.lose(ACCEPTOR, Disconnect::Transport);
         self.connect();
         self.connect();
     }
@@ -64,7 +64,7 @@ impl World<'_> {
             self.visitor = Some((link, at, false));
             return;
         }
-        self.lose(ACCEPTOR, Loss::Transport);
+        self.lose(ACCEPTOR, Disconnect::Transport);
         if self.ends[ACCEPTOR].is_over {
             self.retire_acceptor();
             let link = self.fresh(ACCEPTOR);
@@ -126,7 +126,9 @@ impl World<'_> {
         let now = self.now;
         if !self.ends[ACCEPTOR].is_over {
             self.ends[ACCEPTOR].was_dropped = true;
-            self.ends[ACCEPTOR].link.handle_lost(now, Loss::Abandoned);
+            self.ends[ACCEPTOR]
+                .link
+                .handle_lost(now, Disconnect::Abandoned);
             self.note(ACCEPTOR);
         }
         self.poll_events(ACCEPTOR);

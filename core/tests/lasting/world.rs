@@ -4,8 +4,8 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_core::{
-    ChannelId, CloseMode, CloseReason, Event, Instant, Life, Link, Loss, Output, ReceiveError,
-    Rejection, Role, SendError, SessionId, SessionLoss, Sessions, Verdict, close,
+    ChannelId, CloseMode, CloseReason, Disconnect, Event, Instant, Life, Link, Output,
+    ReceiveError, Rejection, Role, SendError, SessionId, SessionLoss, Sessions, Verdict, close,
 };
 
 use super::case::{Happens, LastingCase};
@@ -243,7 +243,7 @@ impl<'a> World<'a> {
                     }
                 }
             }
-            Happens::Lose(end) => self.lose(*end, Loss::Transport),
+            Happens::Lose(end) => self.lose(*end, Disconnect::Transport),
             Happens::Drop => self.drop_everything(),
             Happens::Connect => self.connect(),
             Happens::Reconnect => self.reconnect(),
@@ -255,7 +255,7 @@ impl<'a> World<'a> {
                         connection.die();
                     }
                 }
-                self.lose(OPENER, Loss::Transport);
+                self.lose(OPENER, Disconnect::Transport);
                 self.connect();
                 self.connect();
             }
@@ -267,7 +267,9 @@ impl<'a> World<'a> {
             Happens::FailToConnect => {
                 if self.ends[OPENER].link.wants_connect() {
                     let now = self.now;
-                    self.ends[OPENER].link.handle_lost(now, Loss::Transport);
+                    self.ends[OPENER]
+                        .link
+                        .handle_lost(now, Disconnect::Transport);
                 }
             }
             Happens::Restart(at) => self.restart(*at),
@@ -306,8 +308,8 @@ impl<'a> World<'a> {
             Op::PollEvents(end) => self.poll_events(end),
             Op::Cut => {
                 self.drop_everything();
-                self.lose(OPENER, Loss::Transport);
-                self.lose(ACCEPTOR, Loss::Transport);
+                self.lose(OPENER, Disconnect::Transport);
+                self.lose(ACCEPTOR, Disconnect::Transport);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use countersign_core::{
-    ChannelId, CloseMode, CloseReason, Dialect, Event, Instant, Life, Link, Loss, Output,
+    ChannelId, CloseMode, CloseReason, Dialect, Disconnect, Event, Instant, Life, Link, Output,
     ReceiveError, Rejection, Role, SendError, Verdict, close,
 };
 
@@ -384,7 +384,7 @@ impl<'a> World<'a> {
             end.pipe.clear();
             end.eof_given = true;
             if end.connected > 0 && !end.dropped {
-                end.link.handle_lost(self.now, Loss::Transport);
+                end.link.handle_lost(self.now, Disconnect::Transport);
                 assert!(!end.link.wants_connection());
             }
         }

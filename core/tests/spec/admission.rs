@@ -3,8 +3,9 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, Config, Dialect, EndReason, Event, Incompatible, Instant, Life, Link, Loss,
-    Output, PeerMisbehaved, Reconnect, Refusal, RetryLimit, Role, TakeOver, Visit, refuse,
+    ChannelConfig, Config, Dialect, Disconnect, EndReason, Event, Incompatible, Instant, Life,
+    Link, Loss, Output, PeerMisbehaved, Reconnect, Refusal, RetryLimit, Role, TakeOver, Visit,
+    refuse,
 };
 
 use crate::common::bytes::{Entry, Greeting, for_now, message};
@@ -78,7 +79,7 @@ fn what_is_still_known_is_nothing_to_new_ones() {
     let mut link = visitor(&receiver(), 1);
     link.handle_input(NOW, &hello());
     link.admit(NOW, None);
-    link.handle_lost(NOW, Loss::Abandoned);
+    link.handle_lost(NOW, Disconnect::Abandoned);
     let mut guest = visitor(&receiver(), 2);
     guest.handle_input(NOW, &hello());
     guest.admit(NOW, Some(&link.gone_session()));
@@ -251,7 +252,7 @@ fn a_returning_peer_needs_no_room() {
     let mut link = knock(&mut opener, NOW);
     link.admit(NOW, None);
     opener.handle_input(NOW, &said(&mut link));
-    opener.handle_lost(NOW, Loss::Transport);
+    opener.handle_lost(NOW, Disconnect::Transport);
     let session = link.session();
     let mut guest = knock(&mut opener, NOW);
     assert_eq!(guest.visit(), Some(Visit::Returns(session)));
@@ -259,8 +260,8 @@ fn a_returning_peer_needs_no_room() {
     opener.handle_input(NOW, &said(&mut link));
     assert_eq!(opener.resumes(), 1);
     // One whose session is gone is as new as others, and keeps what it has until it gets in.
-    link.handle_lost(NOW, Loss::Abandoned);
-    opener.handle_lost(NOW, Loss::Transport);
+    link.handle_lost(NOW, Disconnect::Abandoned);
+    opener.handle_lost(NOW, Disconnect::Transport);
     events(&mut opener);
     let mut guest = knock(&mut opener, NOW);
     assert_eq!(link.take_over(NOW, &mut guest), TakeOver::NotMine);

@@ -1,8 +1,8 @@
 //! Channels that a listener gives to one peer, when it knows who has come.
 
 use countersign_core::{
-    ChannelConfig, Config, ConfigProblem, DeclareError, Dialect, EndReason, Event, Incompatible,
-    Instant, Life, Link, Loss, Output, Refusal, Role, TakeOver, Visit, refuse,
+    ChannelConfig, Config, ConfigProblem, DeclareError, Dialect, Disconnect, EndReason, Event,
+    Incompatible, Instant, Life, Link, Output, Refusal, Role, TakeOver, Visit, refuse,
 };
 
 use crate::common::bytes::{Entry, Greeting, coded, message};
@@ -219,7 +219,7 @@ fn a_session_goes_on_with_them() {
     assert!(link.take(NOW, commands).is_ok());
     let session = link.session();
     let naming = || Greeting::naming(session, &hello().entries);
-    link.handle_lost(NOW, Loss::Transport);
+    link.handle_lost(NOW, Disconnect::Transport);
     // The visitor has the channels of everybody; the link knows its own.
     let mut guest = visited(&naming());
     assert_eq!(guest.visit(), Some(Visit::Returns(session)));
@@ -227,7 +227,7 @@ fn a_session_goes_on_with_them() {
     assert_eq!((link.life(), link.resumes()), (Life::Open, 1));
 
     // One that comes too late is told what had become of its messages, by the channels' names.
-    link.handle_lost(NOW, Loss::Abandoned);
+    link.handle_lost(NOW, Disconnect::Abandoned);
     let mut guest = visited(&naming());
     guest.declare(own()).expect("makes sense");
     guest.admit(NOW, Some(&link.gone_session()));

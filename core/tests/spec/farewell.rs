@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, EndReason, Instant, Life, Loss, Patience, Reconnect,
-    RetryLimit, Role,
+    ChannelConfig, CloseMode, Config, Disconnect, EndReason, Instant, Life, Loss, Patience,
+    Reconnect, RetryLimit, Role,
 };
 
 use crate::common::bytes::{Entry, ack, close, done, message};
@@ -95,7 +95,7 @@ fn an_opener_whose_acceptor_is_gone_is_closed() {
             peer.lose();
             while peer.link.life() != Life::Ended {
                 if peer.link.wants_connect() {
-                    peer.link.handle_lost(peer.now, Loss::Transport);
+                    peer.link.handle_lost(peer.now, Disconnect::Transport);
                 } else {
                     peer.sleep_to_deadline();
                 }
@@ -116,12 +116,12 @@ fn what_is_no_absence_is_told() {
         assert_eq!(peer.link.end_reason(), Some(&expected));
     });
     // an application that waits no longer, or a peer that does not take this end back,
-    for loss in [Loss::Abandoned, Loss::NotTrusted] {
+    for how in [Disconnect::Abandoned, Disconnect::NotTrusted] {
         against_lasting(Role::Acceptor, &receiver(), |peer| {
             said_done(peer);
             peer.lose();
-            peer.link.handle_lost(peer.now, loss);
-            assert_eq!(peer.link.end_reason(), Some(&EndReason::Lost(loss)));
+            peer.link.handle_lost(peer.now, how);
+            assert_eq!(peer.link.end_reason(), Some(&EndReason::Lost(how.loss())));
         });
     }
     // an end that has not said DONE,
@@ -137,7 +137,7 @@ fn what_is_no_absence_is_told() {
     // [CLOSE-13] and a link of one connection, of which nobody can return.
     against(Role::Acceptor, &receiver(), |peer| {
         said_done(peer);
-        peer.link.handle_lost(peer.now, Loss::Transport);
+        peer.link.handle_lost(peer.now, Disconnect::Transport);
         let expected = EndReason::Lost(Loss::Transport);
         assert_eq!(peer.link.end_reason(), Some(&expected));
     });

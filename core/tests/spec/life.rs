@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use countersign_core::{
-    Config, EndReason, Event, Input, Instant, Life, Link, Loss, OutOfOrder, Role, Step,
+    Config, Disconnect, EndReason, Event, Input, Instant, Life, Link, Loss, OutOfOrder, Role, Step,
 };
 
 const BEGIN: &str = "<!-- life:begin -->\n";
@@ -89,7 +89,7 @@ fn what_is_not_allowed_changes_nothing() {
         link.handle_secured(now, None),
         refused(Input::Secured, Life::Greeting)
     );
-    link.handle_lost(now, Loss::Security);
+    link.handle_lost(now, Disconnect::Security);
     assert_eq!(link.life(), Life::Ended);
     assert_eq!(link.end_reason(), Some(&EndReason::Lost(Loss::Security)));
     assert_eq!(link.handle_opened(now), refused(Input::Opened, Life::Ended));

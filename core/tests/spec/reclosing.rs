@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, CloseReason, Config, EndReason, Event, Life, Loss, Output,
-    PeerMisbehaved, Role, SendError, SessionLoss, Verdict, VerdictKind, close as codes,
+    ChannelConfig, CloseMode, CloseReason, Config, Disconnect, EndReason, Event, Life, Loss,
+    Output, PeerMisbehaved, Role, SendError, SessionLoss, Verdict, VerdictKind, close as codes,
 };
 
 use crate::common::bytes::{
@@ -225,11 +225,11 @@ fn a_close_while_offline_has_its_time() {
         peer.link.close(peer.now, CloseMode::Drain);
         // An attempt that fails, and asking again, give it no more.
         peer.connect();
-        peer.link.handle_lost(peer.now, Loss::Transport);
+        peer.link.handle_lost(peer.now, Disconnect::Transport);
         peer.link.close(peer.now, CloseMode::Drain);
         while peer.link.wants_connect() || peer.link.poll_deadline() < Some(asked + patience) {
             if peer.link.wants_connect() {
-                peer.link.handle_lost(peer.now, Loss::Transport);
+                peer.link.handle_lost(peer.now, Disconnect::Transport);
             } else {
                 peer.sleep_to_deadline();
             }

@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    CloseMode, Config, EndReason, Event, Incompatible, Instant, Life, Link, Loss, PeerMisbehaved,
-    Reconnect, Refusal, RetryLimit, Role, SessionLoss, VerdictKind,
+    CloseMode, Config, Disconnect, EndReason, Event, Incompatible, Instant, Life, Link, Loss,
+    PeerMisbehaved, Reconnect, Refusal, RetryLimit, Role, SessionLoss, VerdictKind,
 };
 
 use crate::common::bytes::{Entry, Greeting, ack, coded, for_now, message, number};
@@ -24,7 +24,7 @@ fn opener(config: &Config, seed: [u8; 16]) -> (Link, Instant) {
 /// Lets an attempt fail; how long the link waits before the next.
 fn fail(link: &mut Link, now: &mut Instant) -> Option<Duration> {
     assert!(link.wants_connect());
-    link.handle_lost(*now, Loss::Transport);
+    link.handle_lost(*now, Disconnect::Transport);
     let next = link.poll_deadline()?;
     let delay = next.saturating_since(*now);
     if !delay.is_zero() {
@@ -96,7 +96,7 @@ fn extreme_delays_are_no_trouble() {
         assert!(fail(&mut link, &mut now).expect("for ever") <= MILLI);
     }
     let (mut link, now) = opener(&config(Duration::MAX, Duration::MAX), [1; 16]);
-    link.handle_lost(now, Loss::Transport);
+    link.handle_lost(now, Disconnect::Transport);
     assert_eq!(link.life(), Life::Offline);
     assert!(link.poll_deadline().is_none_or(|at| at > now));
 }
@@ -140,11 +140,11 @@ fn a_time_is_counted_from_the_first_failure() {
     // At the limit it is over, one microsecond before it is not.
     for (late, goes_on) in [(time - Duration::from_micros(1), true), (time, false)] {
         let (mut link, mut now) = opener(&limited(RetryLimit::For(time)), [1; 16]);
-        link.handle_lost(now, Loss::Transport);
+        link.handle_lost(now, Disconnect::Transport);
         let next = link.poll_deadline().expect("another attempt");
         link.handle_timeout(next);
         now = now + late;
-        link.handle_lost(now, Loss::Transport);
+        link.handle_lost(now, Disconnect::Transport);
         assert_eq!(link.life() == Life::Offline, goes_on);
     }
 }
@@ -170,7 +170,7 @@ fn a_greeting_alone_does_not_begin_the_count_anew() {
         peer.say();
         peer.hear(&welcome());
         assert_eq!(peer.link.life(), Life::Open);
-        peer.link.handle_lost(peer.now, Loss::Transport);
+        peer.link.handle_lost(peer.now, Disconnect::Transport);
         let expected = EndReason::Lost(Loss::Transport);
         assert_eq!(peer.link.end_reason(), Some(&expected));
     });
@@ -196,10 +196,10 @@ fn a_word_behind_the_greeting_counts_however_it_comes() {
             }
             peer.lose();
             peer.connect();
-            peer.link.handle_lost(peer.now, Loss::Transport);
+            peer.link.handle_lost(peer.now, Disconnect::Transport);
             assert_eq!(peer.link.life(), Life::Offline, "two more are left");
             peer.connect();
-            peer.link.handle_lost(peer.now, Loss::Transport);
+            peer.link.handle_lost(peer.now, Disconnect::Transport);
             assert_eq!(peer.link.life(), Life::Ended);
         });
     }
@@ -262,9 +262,9 @@ fn ends_on_return(happens: impl Fn(&mut Peer), expected: &EndReason) {
 #[test]
 fn what_cannot_heal_ends_the_link() {
     // [RECONNECT-5] [VERDICT-5] An identity that is not trusted, at either end,
-    let lost = |loss| move |peer: &mut Peer| peer.link.handle_lost(peer.now, loss);
-    for loss in [Loss::NotTrusted, Loss::Abandoned] {
-        ends_on_return(lost(loss), &EndReason::Lost(loss));
+    let lost = |how| move |peer: &mut Peer| peer.link.handle_lost(peer.now, how);
+    for how in [Disconnect::NotTrusted, Disconnect::Abandoned] {
+        ends_on_return(lost(how), &EndReason::Lost(how.loss()));
     }
     // declarations that do not fit any more,
     let refused =
@@ -290,7 +290,8 @@ fn what_cannot_heal_ends_the_link() {
 }
 
 /// A link that was up takes this for no more than a lost connection, and ends with it otherwise.
-fn is_waited_for_on_a_link_that_was_up(loss: Loss) {
+fn is_waited_for_on_a_link_that_was_up(how: Disconnect) {
+    let loss = how.loss();
     against_lasting(Role::Opener, &Config::default(), |peer| {
         peer.welcome(&[Entry::receive("main")]);
         peer.send(b"1");
@@ -299,7 +300,7 @@ fn is_waited_for_on_a_link_that_was_up(loss: Loss) {
         peer.events();
         for _ in 0..5 {
             peer.connect();
-            peer.link.handle_lost(peer.now, loss);
+            peer.link.handle_lost(peer.now, how);
             assert_eq!(peer.link.life(), Life::Offline);
             assert_eq!(peer.link.last_loss(), Some(loss));
         }
@@ -311,7 +312,7 @@ fn is_waited_for_on_a_link_that_was_up(loss: Loss) {
         peer.welcome(&[Entry::receive("main")]);
         peer.lose();
         peer.connect();
-        peer.link.handle_lost(peer.now, loss);
+        peer.link.handle_lost(peer.now, how);
         let expected = EndReason::Lost(loss);
         assert_eq!(peer.link.end_reason(), Some(&expected));
     });
@@ -319,13 +320,13 @@ fn is_waited_for_on_a_link_that_was_up(loss: Loss) {
     let config = Config::new().channel(countersign_core::ChannelConfig::receive("main"));
     against_lasting(Role::Acceptor, &config, |peer| {
         peer.hello(&[Entry::send("main")]);
-        peer.link.handle_lost(peer.now, loss);
+        peer.link.handle_lost(peer.now, how);
         assert_eq!(peer.link.life(), Life::Offline);
     });
     // Without a session to lose there is nothing to wait for.
     for role in [Role::Opener, Role::Acceptor] {
         against_lasting(role, &Config::default(), |peer| {
-            peer.link.handle_lost(peer.now, loss);
+            peer.link.handle_lost(peer.now, how);
             let expected = EndReason::Lost(loss);
             assert_eq!(peer.link.end_reason(), Some(&expected));
         });
@@ -335,13 +336,13 @@ fn is_waited_for_on_a_link_that_was_up(loss: Loss) {
 #[test]
 fn who_is_not_the_peer_ends_no_link_that_was_up() {
     // [RECONNECT-6] [RECONNECT-1]
-    is_waited_for_on_a_link_that_was_up(Loss::Unproven);
+    is_waited_for_on_a_link_that_was_up(Disconnect::Unproven);
 }
 
 #[test]
 fn a_certificate_out_of_date_is_waited_for_on_a_link_that_was_up() {
     // [RECONNECT-8] [RECONNECT-1]
-    is_waited_for_on_a_link_that_was_up(Loss::OutOfDate);
+    is_waited_for_on_a_link_that_was_up(Disconnect::OutOfDate);
 }
 
 #[test]
@@ -498,7 +499,7 @@ fn the_application_ends_a_pause() {
     let (mut link, now) = opener(&limited(RetryLimit::Attempts(2)), [4; 16]);
     assert!(!link.connect_now(now), "an attempt is under way");
     for _ in 0..2 {
-        link.handle_lost(now, Loss::Transport);
+        link.handle_lost(now, Disconnect::Transport);
         let next = link.poll_deadline().expect("there is another");
         assert_eq!(link.next_attempt(), Some(next));
         assert!(next > now, "a pause, with this seed");
@@ -510,7 +511,7 @@ fn the_application_ends_a_pause() {
         assert_eq!(link.next_attempt(), None);
     }
     // The row went on, so this was the last.
-    link.handle_lost(now, Loss::Transport);
+    link.handle_lost(now, Disconnect::Transport);
     assert_eq!(link.life(), Life::Ended);
     assert!(!link.connect_now(now));
 }

@@ -4,9 +4,9 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, EndReason, Event, GoneSession, Instant, Life, Link, Loss,
-    Output, Patience, PeerId, PeerMisbehaved, ReceiveError, Role, SessionLoss, Sessions, TakeOver,
-    VerdictKind, Visit,
+    ChannelConfig, CloseMode, Config, Disconnect, EndReason, Event, GoneSession, Instant, Life,
+    Link, Loss, Output, Patience, PeerId, PeerMisbehaved, ReceiveError, Role, SessionLoss,
+    Sessions, TakeOver, VerdictKind, Visit,
 };
 
 use crate::common::bytes::{Entry, Greeting, ack, close, coded, done, first, message, next};
@@ -82,7 +82,7 @@ fn every_session_has_an_id_of_its_own() {
             assert!(!ids.contains(&link.session()));
             assert_eq!(said(&mut link)[24..40], link.session());
             ids.push(link.session());
-            link.handle_lost(NOW, Loss::Transport);
+            link.handle_lost(NOW, Disconnect::Transport);
             link.handle_opened(NOW).expect("offline");
             link.handle_secured(NOW, ALICE).expect("securing");
         }
@@ -221,7 +221,7 @@ fn other_channels_are_another_session() {
         let mut guest = visitor(&both(), ALICE, link.session(), &entries);
         keeps(&mut link, &mut guest, why);
         // Without other links to ask, it is answered as not known, if it fits at all.
-        link.handle_lost(NOW, Loss::Transport);
+        link.handle_lost(NOW, Disconnect::Transport);
         let mut alone = link.clone();
         alone.handle_opened(NOW).expect("offline");
         alone.handle_secured(NOW, ALICE).expect("securing");
@@ -280,7 +280,7 @@ fn a_foreign_session_is_answered_like_none() {
     let link = begun(&both(), ALICE);
     let mut ended = link.clone();
     ended.evict(NOW);
-    ended.handle_lost(NOW, Loss::Abandoned);
+    ended.handle_lost(NOW, Disconnect::Abandoned);
     let mut sessions = Sessions::default();
     sessions.add(link.session(), ALICE, ());
     let mut answers = Vec::new();
@@ -349,7 +349,7 @@ fn an_acceptor_keeps_a_session_for_its_time() {
     // Not while there is a connection.
     let later = NOW + Duration::from_secs(10);
     link.handle_timeout(later);
-    link.handle_lost(later, Loss::Transport);
+    link.handle_lost(later, Disconnect::Transport);
     let end = later + time;
     assert_eq!(link.poll_deadline(), Some(end));
     let before = Instant::from_micros(end.as_micros() - 1);
@@ -360,7 +360,7 @@ fn an_acceptor_keeps_a_session_for_its_time() {
     assert_eq!(resumed.take_over(before, &mut guest), TakeOver::Done);
     // The time begins anew with the next loss.
     assert!(resumed.poll_deadline().is_none_or(|at| at > before));
-    resumed.handle_lost(end, Loss::Transport);
+    resumed.handle_lost(end, Disconnect::Transport);
     assert_eq!(resumed.poll_deadline(), Some(end + time));
     // One microsecond more is one too many.
     events(&mut link);
@@ -376,13 +376,13 @@ fn an_acceptor_keeps_a_session_for_its_time() {
 fn a_return_that_fails_gives_no_more_time() {
     // [SESSION-5]
     let mut link = begun(&retaining(Duration::from_secs(60)), ALICE);
-    link.handle_lost(NOW, Loss::Transport);
+    link.handle_lost(NOW, Disconnect::Transport);
     let end = NOW + Duration::from_secs(60);
     for seconds in [10, 20, 30] {
         let now = NOW + Duration::from_secs(seconds);
         link.handle_opened(now).expect("offline");
         assert_eq!(link.poll_deadline(), Some(now + Duration::from_secs(10)));
-        link.handle_lost(now, Loss::Security);
+        link.handle_lost(now, Disconnect::Security);
         assert_eq!(link.poll_deadline(), Some(end));
     }
     // It may go on beyond the time, though: a peer that is there has come back.
@@ -399,7 +399,7 @@ fn a_return_that_fails_gives_no_more_time() {
     assert_eq!(link.resumes(), 1);
     // Where a session is not kept, the link ends with its connection.
     let mut link = begun(&retaining(Duration::ZERO), ALICE);
-    link.handle_lost(NOW, Loss::Transport);
+    link.handle_lost(NOW, Disconnect::Transport);
     assert_eq!(link.end_reason(), Some(&EndReason::Lost(Loss::Transport)));
 }
 
@@ -421,7 +421,7 @@ fn an_acceptor_link_may_be_used_again_as_it_is() {
         said(&mut link);
         link.take(NOW, MAIN).expect("receive mode");
         events(&mut link);
-        link.handle_lost(NOW, Loss::Transport);
+        link.handle_lost(NOW, Disconnect::Transport);
         let old = link.session();
         link.handle_opened(NOW).expect("offline");
         link.handle_secured(NOW, who).expect("securing");
@@ -455,7 +455,7 @@ fn only_who_is_away_can_be_evicted() {
     let before = link.clone();
     link.evict(NOW);
     assert!(link == before);
-    link.handle_lost(NOW, Loss::Transport);
+    link.handle_lost(NOW, Disconnect::Transport);
     link.evict(NOW);
     assert_eq!(link.end_reason(), Some(&EndReason::Lost(Loss::Evicted)));
 }
@@ -556,16 +556,16 @@ fn an_opener_names_its_session_to_whom_it_held_it_with() {
     link.send(NOW, MAIN, &b"for alice"[..], None)
         .expect("accepted");
     said(&mut link);
-    link.handle_lost(NOW, Loss::Transport);
+    link.handle_lost(NOW, Disconnect::Transport);
     assert_eq!(connect(&mut link, ALICE), [7; 16]);
-    link.handle_lost(NOW, Loss::Transport);
+    link.handle_lost(NOW, Disconnect::Transport);
     for who in [None, BOB] {
         assert_eq!(connect(&mut link, who), [0; 16]);
-        link.handle_lost(NOW, Loss::Transport);
+        link.handle_lost(NOW, Disconnect::Transport);
     }
     // It is not forgotten by that.
     assert_eq!(connect(&mut link, ALICE), [7; 16]);
-    link.handle_lost(NOW, Loss::Transport);
+    link.handle_lost(NOW, Disconnect::Transport);
     link.send(NOW, MAIN, &b"not begun"[..], None)
         .expect("accepted");
     events(&mut link);

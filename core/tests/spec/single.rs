@@ -3,9 +3,9 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, Dialect, EndReason, Event, Instant, Life, Link, Loss, Output,
-    PeerId, ReceiveError, Reconnect, Refusal, Role, SendError, SessionLoss, Sessions, TakeOver,
-    Verdict, VerdictKind, Visit, close as codes, refuse,
+    ChannelConfig, CloseMode, Config, Dialect, Disconnect, EndReason, Event, Instant, Life, Link,
+    Loss, Output, PeerId, ReceiveError, Reconnect, Refusal, Role, SendError, SessionLoss, Sessions,
+    TakeOver, Verdict, VerdictKind, Visit, close as codes, refuse,
 };
 
 use crate::common::bytes::{Entry, Greeting, ack, close, coded, done, message};
@@ -98,7 +98,7 @@ fn figures_that_contradict_are_a_violation_all_the_same() {
 fn an_opener_that_has_ended_does_not_come_back() {
     // [SINGLE-1] However the session in the place of the lost one ends.
     let ends: [fn(&mut Peer); 5] = [
-        |peer| peer.link.handle_lost(peer.now, Loss::Transport),
+        |peer| peer.link.handle_lost(peer.now, Disconnect::Transport),
         |peer| peer.link.handle_eof(peer.now),
         |peer| peer.hear(&coded(0x32, 0, 1, b"no")),
         |peer| peer.link.revoke(peer.now),
@@ -145,7 +145,7 @@ fn nothing_of_the_next_session_reaches_the_application() {
         assert_eq!(peer.link.border(MAIN), None);
         assert_eq!(peer.take(), Some((2, b"2".to_vec())));
         assert_eq!(peer.take(), None);
-        peer.link.handle_lost(peer.now, Loss::Transport);
+        peer.link.handle_lost(peer.now, Disconnect::Transport);
         assert_eq!(peer.take(), None);
         assert_eq!(peer.link.report()[0].delivered, 2);
     });
@@ -173,7 +173,7 @@ fn a_close_that_loses_its_session_says_so() {
         peer.link.close(peer.now, CloseMode::Drain);
         peer.return_to(&anew(2, NONE));
         assert_eq!(code_of(&peer.say()), codes::SESSION_OVER);
-        peer.link.handle_lost(peer.now, Loss::Transport);
+        peer.link.handle_lost(peer.now, Disconnect::Transport);
         let expected = EndReason::SessionLost(SessionLoss::NotKnown);
         assert_eq!(peer.link.end_reason(), Some(&expected));
     });
@@ -210,7 +210,7 @@ fn another_peer_is_another_session() {
     );
     link.send(NOW, MAIN, &b"1"[..], None).expect("accepted");
     said(&mut link);
-    link.handle_lost(NOW, Loss::Transport);
+    link.handle_lost(NOW, Disconnect::Transport);
     let mut welcome = Greeting::welcome(&[Entry::receive("main")]);
     welcome.session = [9; 16];
     connect(&mut link, BOB, welcome);
@@ -268,7 +268,7 @@ fn begun(config: &Config, who: Option<PeerId>) -> Link {
 
 fn away(config: &Config, who: Option<PeerId>) -> Link {
     let mut link = begun(config, who);
-    link.handle_lost(NOW, Loss::Transport);
+    link.handle_lost(NOW, Disconnect::Transport);
     while link.poll_event().is_some() {}
     link
 }
@@ -383,7 +383,7 @@ fn a_hello_from_before_the_session_ends_nothing() {
         link.handle_input(after(2), &Greeting::hello(&entries()).bytes());
         link.admit(after(2), None);
         said(&mut link);
-        link.handle_lost(after(3), Loss::Transport);
+        link.handle_lost(after(3), Disconnect::Transport);
         late.handle_input(after(4), &hello.bytes());
         assert_eq!(link.take_over(after(4), &mut late), TakeOver::NotMine);
         assert_eq!((link.life(), link.end_reason()), (Life::Offline, None));
@@ -405,7 +405,7 @@ fn a_link_that_misses_only_the_farewell_is_not_ended() {
     said(&mut link);
     link.handle_input(NOW, &close(&[(0, 0)]));
     assert!(said(&mut link).ends_with(&done()));
-    link.handle_lost(NOW, Loss::Transport);
+    link.handle_lost(NOW, Disconnect::Transport);
     let mut visitor = arrived(&both(), 4, ALICE, &Greeting::hello(&entries()));
     assert_eq!(link.take_over(NOW, &mut visitor), TakeOver::NotMine);
 }
@@ -460,7 +460,7 @@ fn an_acceptor_with_one_link_ends_it_all_the_same() {
         };
         come(&mut link, first);
         said(&mut link);
-        link.handle_lost(NOW, Loss::Transport);
+        link.handle_lost(NOW, Disconnect::Transport);
         come(&mut link, second);
         link
     };
@@ -505,13 +505,13 @@ fn the_tlsstream_dialect_ends_with_its_connection() {
     let config = sender().dialect(Dialect::TlsStream);
     let mut link = Link::new(&config, Role::Opener, [1; 16]).expect("fits");
     link.handle_opened(NOW).expect("offline");
-    link.handle_lost(NOW, Loss::Transport);
+    link.handle_lost(NOW, Disconnect::Transport);
     assert_eq!(link.life(), Life::Offline);
     link.handle_opened(NOW).expect("offline");
     link.handle_secured(NOW, ALICE).expect("securing");
     link.send(NOW, MAIN, &b"1"[..], None).expect("accepted");
     said(&mut link);
-    link.handle_lost(NOW, Loss::Transport);
+    link.handle_lost(NOW, Disconnect::Transport);
     assert_eq!(link.end_reason(), Some(&EndReason::Lost(Loss::Transport)));
     let verdict = Verdict::Unknown;
     let told: Vec<Event> = core::iter::from_fn(|| link.poll_event()).collect();

@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, Config, EndReason, Instant, Life, Link, Loss, Output, Role, TakeOver, Visit,
+    ChannelConfig, Config, Disconnect, EndReason, Instant, Life, Link, Loss, Output, Role,
+    TakeOver, Visit,
 };
 
 use crate::common::pair::lasting;
@@ -51,7 +52,7 @@ fn a_hello_that_comes_late_touches_nothing() {
         let now = pair.now + Duration::from_secs(60);
         let [opener, acceptor] = &mut pair.ends;
         let early = hello_again(opener, now);
-        opener.handle_lost(now, Loss::Transport);
+        opener.handle_lost(now, Disconnect::Transport);
         let late = hello_again(opener, now);
         assert_eq!(
             (&early[17..20], &late[17..20]),
@@ -89,7 +90,7 @@ fn without_a_listener_a_connection_that_comes_late_is_let_go() {
         let mut hellos = Vec::new();
         for _attempt in 1..=3 {
             hellos.push(hello_again(opener, now));
-            opener.handle_lost(now, Loss::Transport);
+            opener.handle_lost(now, Disconnect::Transport);
         }
         let session = acceptor.session();
         for (attempt, life, resumes) in [
@@ -98,7 +99,7 @@ fn without_a_listener_a_connection_that_comes_late_is_let_go() {
             (2, Life::Offline, 1),
             (3, Life::Open, 2),
         ] {
-            acceptor.handle_lost(now, Loss::Transport);
+            acceptor.handle_lost(now, Disconnect::Transport);
             acceptor.handle_opened(now).expect("offline");
             acceptor.handle_secured(now, None).expect("securing");
             acceptor.handle_input(now, &hellos[attempt - 1]);

@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, CloseReason, Config, Dialect, EndReason, Event, Life, Link, Loss,
-    Output, PeerMisbehaved, Role, SendError, Verdict,
+    ChannelConfig, CloseMode, CloseReason, Config, Dialect, Disconnect, EndReason, Event, Life,
+    Link, Loss, Output, PeerMisbehaved, Role, SendError, Verdict,
 };
 
 use crate::common::pair::{ACCEPTOR, OPENER, paired};
@@ -292,7 +292,7 @@ fn an_attempt_that_fails_loses_no_session() {
         let now = link.poll_deadline().expect("another attempt");
         link.handle_timeout(now);
         assert!(link.wants_connect(), "{attempt}");
-        link.handle_lost(now, Loss::Transport);
+        link.handle_lost(now, Disconnect::Transport);
         assert_eq!(link.poll_event(), None, "{attempt}");
     }
     let now = link.poll_deadline().expect("another attempt");
@@ -383,7 +383,7 @@ fn an_end_with_which_not_all_is_well_breaks_off() {
     });
     sending(|peer| {
         assert!(!peer.link.breaks_off());
-        peer.link.handle_lost(peer.now, Loss::Abandoned);
+        peer.link.handle_lost(peer.now, Disconnect::Abandoned);
         assert!(peer.link.breaks_off());
     });
     // The other end notices, without TLS too.

@@ -4,8 +4,8 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use countersign_core::{
-    ChannelConfig, ChannelId, CloseMode, Config, Event, Loss, Rejection, Verdict, VerdictCounts,
-    VerdictKind,
+    ChannelConfig, ChannelId, CloseMode, Config, Disconnect, Event, Rejection, Verdict,
+    VerdictCounts, VerdictKind,
 };
 
 use crate::common::bytes::{ack, message, reject, skip};
@@ -63,7 +63,7 @@ fn every_verdict_comes_once() {
         against_sender(&config, |peer| {
             all_kinds(peer);
             match end {
-                0 => peer.link.handle_lost(peer.now, Loss::Transport),
+                0 => peer.link.handle_lost(peer.now, Disconnect::Transport),
                 1 => peer.link.handle_eof(peer.now),
                 _ => peer.hear(&skip(0, 1)),
             }
@@ -195,7 +195,7 @@ fn exceptions_are_told_before_the_range_around_them() {
         );
         peer.send(b"z");
         peer.say();
-        peer.link.handle_lost(peer.now, Loss::Transport);
+        peer.link.handle_lost(peer.now, Disconnect::Transport);
         assert_eq!(peer.events(), [verdict(8, Verdict::Unknown), Event::Ended]);
     });
 }

@@ -12,7 +12,9 @@ use std::error::Error;
 use std::time::Duration;
 
 use countersign_certs::{GeneratedIdentity, NewIdentity};
-use countersign_core::{ChannelConfig, CloseMode, Config, Event, Instant, Life, Link, Loss, Role};
+use countersign_core::{
+    ChannelConfig, CloseMode, Config, Disconnect, Event, Instant, Life, Link, Role,
+};
 use countersign_endpoint::{Identity, Security, ToSend, Wire, random_seed};
 
 /// One end: a link, which outlives its connections, and the wire of the connection that it has.
@@ -51,7 +53,7 @@ impl End {
     /// The connection is gone, without a word.
     fn lose(&mut self, now: Instant) {
         self.wire = None;
-        self.link.handle_lost(now, Loss::Transport);
+        self.link.handle_lost(now, Disconnect::Transport);
     }
 
     /// Drops the wire once nobody needs it.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Wake;
 
-use countersign_core::{CloseMode, Config, Instant, Life, Link, Loss, Role};
+use countersign_core::{CloseMode, Config, Disconnect, Instant, Life, Link, Role};
 use countersign_endpoint::{LinkError, Peer as Known, Security, SetupError, random_seed};
 use mio::{Events, Poll, Token, Waker};
 
@@ -170,7 +170,7 @@ impl OwnLoop {
         if let Some(link) = self.link_mut(id)
             && !matches!(link.life(), Life::Finishing | Life::Ended)
         {
-            link.handle_lost(now, Loss::Abandoned);
+            link.handle_lost(now, Disconnect::Abandoned);
         }
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.forgotten = true;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use countersign_core::{Instant, Life, Link, Loss, TakeOver};
+use countersign_core::{Disconnect, Instant, Life, Link, Loss, TakeOver};
 use countersign_endpoint::{
     Explanation, LinkAccess, LinkError, Peer as Known, Security, SecurityError, ToSend, Watch, Wire,
 };
@@ -262,7 +262,7 @@ impl Peer {
             link, explanation, ..
         } = &mut self.inner;
         explanation.unopened(link, error);
-        link.handle_lost(now, Loss::Transport);
+        link.handle_lost(now, Disconnect::Transport);
     }
 
     /// Drops a connection that is of no more use, and the memory of one that is idle; true when

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use countersign_core::{
-    ChannelId, CloseMode, CloseReason, Life, Loss, PeerId, Refusal, Visit, refuse,
+    ChannelId, CloseMode, CloseReason, Disconnect, Life, PeerId, Refusal, Visit, refuse,
 };
 
 use super::Peer;
@@ -120,17 +120,17 @@ pub(super) fn answer(how: u8, subject: &mut Subject) {
 }
 
 fn lose(how: u8, subject: &mut Subject) {
-    let losses = [
-        Loss::Transport,
-        Loss::Security,
-        Loss::Unproven,
-        Loss::OutOfDate,
-        Loss::NotTrusted,
+    let ways = [
+        Disconnect::Transport,
+        Disconnect::Security,
+        Disconnect::Unproven,
+        Disconnect::OutOfDate,
+        Disconnect::NotTrusted,
     ];
     let at = usize::from(how >> 1);
     // What ends a link for good comes seldom.
-    let loss = losses[at.checked_sub(100).map_or(0, |at| at % losses.len())];
-    subject.link.handle_lost(subject.now, loss);
+    let how = ways[at.checked_sub(100).map_or(0, |at| at % ways.len())];
+    subject.link.handle_lost(subject.now, how);
 }
 
 /// Who is at the other end.

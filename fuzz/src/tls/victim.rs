@@ -2,7 +2,9 @@
 
 use std::mem;
 
-use countersign_core::{ChannelId, CloseMode, Config, Event, Instant, Life, Link, Loss, Role};
+use countersign_core::{
+    ChannelId, CloseMode, Config, Disconnect, Event, Instant, Life, Link, Role,
+};
 use countersign_endpoint::{Blame, MAX_RECORD, Security, ToSend, Wire};
 
 use crate::input::pieces;
@@ -216,7 +218,7 @@ impl Victim {
                 return self.seen;
             }
             if self.dropped && self.link.life() != Life::Ended {
-                self.link.handle_lost(self.now, Loss::Abandoned);
+                self.link.handle_lost(self.now, Disconnect::Abandoned);
             } else {
                 assert!(self.pass(), "nothing to wait for: {:?}", self.link.life());
             }

@@ -1,6 +1,8 @@
 //! What may happen next, and what it does.
 
-use countersign_core::{Bytes, ChannelId, CloseMode, Life, Link, Loss, Output, ReceiveError, Role};
+use countersign_core::{
+    Bytes, ChannelId, CloseMode, Disconnect, Life, Link, Output, ReceiveError, Role,
+};
 
 use super::account::{Fate, Property};
 use super::ends::said_by;
@@ -354,7 +356,9 @@ impl World {
     fn lose(&mut self, conn: usize, end: End) {
         let now = self.now();
         if let Some(slot) = self.fed(conn, end) {
-            self.with(end, slot, |link| link.handle_lost(now, Loss::Transport));
+            self.with(end, slot, |link| {
+                link.handle_lost(now, Disconnect::Transport);
+            });
         }
         self.let_go(conn, end, false);
     }

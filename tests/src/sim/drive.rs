@@ -1,6 +1,6 @@
 //! What drives a link: bytes that arrive, deadlines that come, output that is to be written.
 
-use countersign_core::{Loss, Role};
+use countersign_core::{Disconnect, Role};
 use countersign_endpoint::{Endpoint, Written};
 
 use super::plan::{ACCEPTOR, Learn, OPENER, Plant};
@@ -328,7 +328,9 @@ impl World<'_> {
         let now = self.local(node);
         if self.now < self.unreachable_until {
             self.say(|| format!("{}: nobody answers", self.name(node)));
-            self.nodes[node].link.handle_lost(now, Loss::Transport);
+            self.nodes[node]
+                .link
+                .handle_lost(now, Disconnect::Transport);
             self.touch(node, false);
             return;
         }

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, CloseReason, Config, Dialect, EndReason, Event, Instant, Link, Loss,
-    Output, PeerId, ReceiveError, Role, Verdict,
+    ChannelConfig, CloseMode, CloseReason, Config, Dialect, Disconnect, EndReason, Event, Instant,
+    Link, Output, PeerId, ReceiveError, Role, Verdict,
 };
 
 use super::{Vector, bytes, parse, read};
@@ -209,7 +209,7 @@ fn replay(vector: &Vector, cut: Cut) {
                     ends[to].link.handle_input(NOW, piece);
                 }
             }
-            _ if rest.trim() == "lost" => ends[from].link.handle_lost(NOW, Loss::Transport),
+            _ if rest.trim() == "lost" => ends[from].link.handle_lost(NOW, Disconnect::Transport),
             _ if rest.trim() == "connected" => ends[from].connect(),
             _ if rest.trim() == "restarted" => {
                 let role = [Role::Opener, Role::Acceptor][from];
