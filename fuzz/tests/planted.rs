@@ -2,20 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::fs;
+mod corpus;
+
 use std::panic::catch_unwind;
-use std::path::Path;
 
 use countersign_core::Planted;
 use countersign_fuzz::cases::lasting::check_with;
 
 #[test]
 fn the_corpus_finds_mistakes_about_sessions() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/lasting");
-    let inputs: Vec<Vec<u8>> = fs::read_dir(corpus)
-        .unwrap()
-        .map(|entry| fs::read(entry.unwrap().path()).unwrap())
-        .collect();
+    let inputs = corpus::inputs("lasting");
     // What is found panics, which is of no interest here.
     std::panic::set_hook(Box::new(|_| {}));
     // A HELLO that is held up until its opener is back on a newer connection (`FollowsLateHello`)
@@ -31,8 +27,8 @@ fn the_corpus_finds_mistakes_about_sessions() {
         Planted::OutlivesSession,
     ];
     let is_missed = |mistake: &Planted| {
-        let shows = |input: &Vec<u8>| catch_unwind(|| check_with(*mistake, input)).is_err();
-        !inputs.iter().any(shows)
+        let shows = |input: &[u8]| catch_unwind(|| check_with(*mistake, input)).is_err();
+        !inputs.iter().any(|(_, input)| shows(input))
     };
     let missed: Vec<_> = mistakes.into_iter().filter(is_missed).collect();
     drop(std::panic::take_hook());

@@ -2,37 +2,34 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod corpus;
+
+use std::collections::BTreeSet;
+use std::panic::{catch_unwind, resume_unwind};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use corpus::{files, here, inputs};
 use countersign_fuzz::TARGETS;
 
 /// Memory is counted for the whole program, so targets take turns.
 static TURN: Mutex<()> = Mutex::new(());
 
-fn here(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
-/// The files of a directory, in order of their names.
-fn files(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{directory:?}: {error}"));
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files
-}
-
 fn replay(name: &str) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let (_, check) = TARGETS.iter().find(|(target, _)| *target == name).unwrap();
-    let files = files(&here("corpus").join(name));
-    assert!(files.len() >= 3, "{name} has {} inputs", files.len());
-    for path in files {
-        // Said when the check fails, and only then.
-        println!("{}", path.display());
-        check(&fs::read(&path).unwrap());
+    for (alone, input) in inputs(name) {
+        if let Err(failure) = catch_unwind(|| check(&input)) {
+            println!("This input alone: {alone}");
+            resume_unwind(failure);
+        }
     }
+}
+
+/// The names of a directory's files, without their endings.
+fn stems(directory: &str) -> BTreeSet<String> {
+    let stem = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    files(&here(directory)).into_iter().map(stem).collect()
 }
 
 macro_rules! replays {
@@ -43,13 +40,9 @@ macro_rules! replays {
         fn every_target_is_replayed() {
             let replayed = [$(stringify!($name)),+];
             assert_eq!(TARGETS.iter().map(|(name, _)| *name).collect::<Vec<_>>(), replayed);
-            let mut names = replayed.map(String::from);
-            names.sort();
-            let stem = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
-            for directory in ["fuzz_targets", "corpus"] {
-                let there: Vec<String> = files(&here(directory)).into_iter().map(stem).collect();
-                assert_eq!(there, names, "{directory}");
-            }
+            let names = BTreeSet::from(replayed.map(String::from));
+            assert_eq!(stems("fuzz_targets"), names);
+            assert_eq!(stems("corpus"), names);
         }
     };
 }
