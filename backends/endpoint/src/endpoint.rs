@@ -147,7 +147,7 @@ impl Endpoint {
 
     /// The peer may be elsewhere: it has other addresses, to which no connection was opened yet. If
     /// whoever is at the other end of this one does not prove to be the peer, that ends no link, not
-    /// even one that was never up ([`Loss::Security`] and not [`Loss::Unproven`]).
+    /// even one that was never up ([`Disconnect::Security`] and not [`Disconnect::Unproven`]).
     pub fn expect_others(&mut self) {
         self.others = true;
     }

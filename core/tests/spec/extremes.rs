@@ -349,7 +349,11 @@ fn a_peer_that_never_reads_may_send_more_than_there_are_addresses() {
     let payload = vec![7; LENGTH];
     for at in 1..=(1 << 32) / (LENGTH as u64) + 1 {
         peer.takes(&message(0, u32::try_from(at).expect("few"), &payload));
-        let taken = peer.link.take(MAIN).expect("receive mode").expect("one");
+        let taken = peer
+            .link
+            .take(peer.now, MAIN)
+            .expect("receive mode")
+            .expect("one");
         assert_eq!(taken.payload.len(), LENGTH);
     }
     let said = peer.say();
