@@ -61,9 +61,3 @@ impl Disconnect {
         }
     }
 }
-
-impl From<Disconnect> for Loss {
-    fn from(how: Disconnect) -> Self {
-        how.loss()
-    }
-}

@@ -195,7 +195,7 @@ impl<'a> Frame<'a> {
     ///
     /// [`BufferTooSmall`] when `out` does not hold the frame.
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, BufferTooSmall> {
-        let mut number = [0; 16];
+        let mut number = [0; 12];
         let mut flags = 0;
         let (kind, channel, fixed, text): (_, _, &[u8], &str) = match *self {
             Self::Hello(_) | Self::Welcome(_) | Self::Close { .. } => return Ok(0),
