@@ -209,18 +209,25 @@ fn a_message_that_a_tlsstream_receiver_does_not_take() {
     );
 }
 
+/// A sender and a receiver without TLS between which a message has passed, and the two ends of their
+/// streams, which stay open as long as they are kept.
+fn in_plain_text(dialect: &str) -> (Running, Running, impl Sized) {
+    let flags = ["--plaintext", "--dialect", dialect].map(str::to_owned);
+    let mut receiver = Running::start(pipe("recv", ["--listen", "127.0.0.1:0"], &flags, &[]));
+    let address = receiver.address.clone().unwrap();
+    let mut sender = Running::start(pipe("send", ["--connect", &address], &flags, &[]));
+    let (mut input, mut output) = (sender.stdin(), receiver.stdout());
+    input.write_all(b"one").unwrap();
+    output.read_exact(&mut [0; 3]).unwrap();
+    (sender, receiver, (input, output))
+}
+
 /// The tlsstream dialect in plain text has one sign for a stream that is broken off: a message that
 /// is not whole.
 #[test]
 fn a_signal_in_plain_text() {
     for stopped in ["send", "recv"] {
-        let flags = ["--plaintext", "--dialect", "tlsstream"].map(str::to_owned);
-        let mut receiver = Running::start(pipe("recv", ["--listen", "127.0.0.1:0"], &flags, &[]));
-        let address = receiver.address.clone().unwrap();
-        let mut sender = Running::start(pipe("send", ["--connect", &address], &flags, &[]));
-        let (mut input, mut output) = (sender.stdin(), receiver.stdout());
-        input.write_all(b"one").unwrap();
-        output.read_exact(&mut [0; 3]).unwrap();
+        let (sender, receiver, streams) = in_plain_text("tlsstream");
         let (own, other) = match stopped {
             "send" => {
                 sender.signal("INT");
@@ -233,7 +240,7 @@ fn a_signal_in_plain_text() {
         };
         own.expect(130, "error: broken off by SIGINT\n");
         other.expect(1, "error: ");
-        drop((input, output));
+        drop(streams);
     }
 }
 
@@ -354,19 +361,13 @@ fn known_causes_in_the_tlsstream_dialect() {
 #[test]
 fn a_hangup_without_files_breaks_off() {
     for dialect in ["countersign", "tlsstream"] {
-        let flags = ["--plaintext", "--dialect", dialect].map(str::to_owned);
-        let mut receiver = Running::start(pipe("recv", ["--listen", "127.0.0.1:0"], &flags, &[]));
-        let address = receiver.address.clone().unwrap();
-        let mut sender = Running::start(pipe("send", ["--connect", &address], &flags, &[]));
-        let (mut input, mut output) = (sender.stdin(), receiver.stdout());
-        input.write_all(b"one").unwrap();
-        output.read_exact(&mut [0; 3]).unwrap();
+        let (sender, receiver, streams) = in_plain_text(dialect);
         sender.signal("HUP");
         sender.finish().expect(129, "error: broken off by SIGHUP\n");
         receiver
             .finish()
             .expect(1, "the peer may have had more to send: ");
-        drop((input, output));
+        drop(streams);
     }
 }
 
