@@ -496,8 +496,8 @@ impl Config {
     /// ends when the peer that it waits for comes back without the session, and refuses it with
     /// [`refuse::SESSION_OVER`](crate::refuse::SESSION_OVER); a peer that has not proved its
     /// identity can't bring that about, and neither can a connection that was open before the
-    /// session began. So a peer has one such link at a time with an acceptor: who
-    /// begins another while the first has no connection ends the first.
+    /// session began. So a peer has one such link at a time with an acceptor: who begins another
+    /// while the first has no connection ends the first.
     #[must_use]
     pub fn single_session(mut self) -> Self {
         self.single_session = true;

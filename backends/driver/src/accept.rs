@@ -68,9 +68,10 @@ pub struct Limits {
     /// counted.
     pub per_address: usize,
     /// How many lines a listener logs as warnings in a minute, at most, about connections that came to
-    /// nothing: those of all strangers together, and of each peer that has proved who it is; [`DEFAULT_LOG_LINES`] by default. How many were left out, one more
-    /// line says, with the next one after that minute or when the listener goes. At the level `debug`
-    /// there are all of them. What [`Listener::log`](crate::Listener::log) is given counts too.
+    /// nothing: those of all strangers together, and of each peer that has proved who it is;
+    /// [`DEFAULT_LOG_LINES`] by default. How many were left out, one more line says, with the next one
+    /// after that minute or when the listener goes. At the level `debug` there are all of them. What
+    /// [`Listener::log`](crate::Listener::log) is given counts too.
     pub log_lines: usize,
 }
 

@@ -116,9 +116,9 @@ impl Setup {
 
     /// How many bytes of memory a link takes at most, with its driver and its connections, whatever
     /// its peer and its application do (`docs/limits.md`). A link whose peer was given channels of its
-    /// own ([`Admission::AdmitWith`]) takes what a setup with these says. What counts besides, each for itself:
-    /// the handles that wait for something, receipts that are kept beyond their verdicts, and messages
-    /// that were taken from an `Auto` channel.
+    /// own ([`Admission::AdmitWith`]) takes what a setup with these says. What counts besides, each for
+    /// itself: the handles that wait for something, receipts that are kept beyond their verdicts, and
+    /// messages that were taken from an `Auto` channel.
     #[must_use]
     pub fn memory_bound(&self) -> usize {
         let channels = self.config.channels().iter();

@@ -1,7 +1,6 @@
 //! How much the log hears of those who are refused.
 
 use std::collections::BTreeMap;
-
 use std::time::{Duration, Instant};
 
 use countersign_endpoint::Fingerprint;

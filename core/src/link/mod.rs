@@ -386,8 +386,8 @@ impl Link {
     /// Dropping a payload may run code of whoever made it ([`Bytes::from_owner`]), which may use this
     /// link. So a link drops none while a call is under way: it keeps them for whoever takes them here
     /// after each call, to drop them where that code may run: once a lock is released, say. What was
-    /// not taken is dropped at the beginning of the next call, so a caller whose payloads run no such code
-    /// need not care.
+    /// not taken is dropped at the beginning of the next call that takes the time, but for
+    /// [`take`](Self::take), so a caller whose payloads run no such code need not care.
     #[must_use]
     pub fn take_spent(&mut self) -> Spent {
         self.spent.take()
