@@ -88,7 +88,7 @@ impl fmt::Display for ConfigError {
 
 impl core::error::Error for ConfigError {}
 
-/// Why a peer that has come can't be given [channels of its own](crate::Link::declare).
+/// Why a peer that has come can't be given [channels of its own](crate::Incoming::declare).
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum DeclareError {

@@ -195,18 +195,17 @@ pub enum EndReason {
     /// The peer refused the link.
     Refused(Refusal),
     /// An acceptor's link that never was: this end has turned the peer away
-    /// ([`Link::refuse`](crate::Link::refuse)).
+    /// ([`Incoming::refuse`](crate::Incoming::refuse)).
     TurnedAway(Refusal),
     /// The connection was lost, and no other is waited for.
     Lost(Loss),
     /// The session is lost, and the link was declared to end with it
     /// ([`Config::single_session`](crate::Config::single_session)).
     SessionLost(SessionLoss),
-    /// An acceptor's link that only lent its ear: HELLO named the session of another one, and the
-    /// connection went over to that.
+    /// An incoming connection went over to the link whose session its peer names.
     TakenOver,
-    /// An acceptor's link that only lent its ear: HELLO named a session, but came so late that its
-    /// opener has come back on another connection since.
+    /// An incoming connection's HELLO named a session, but came so late that its opener has come back
+    /// on another connection since.
     Stale,
 }
 

@@ -15,7 +15,8 @@
 //! |---|---|
 //! | declare channels, limits and patience | [`Config`], [`ChannelConfig`], [`Patience`] |
 //! | say whether and when to connect again | [`Reconnect`], [`RetryLimit`] |
-//! | admit peers, and lead those that return to their links | [`Sessions`], [`Link::visit`], [`Link::take_over`], [`Link::admit`], [`Link::refuse`] |
+//! | admit peers, and lead those that return to their links | [`Acceptor`], [`Incoming`], [`Route`], [`Limits`], [`Link::take_over`] |
+//! | move the bytes of either | [`Protocol`] |
 //! | know how much memory a link takes at most | [`Config::memory_bound`] |
 //! | drive a link | [`Link`], [`Output`], [`Event`], [`Instant`] |
 //! | know how a link stands | [`Link::status`] |
@@ -38,6 +39,7 @@
 extern crate alloc;
 
 pub mod abort;
+mod acceptor;
 mod bound;
 pub mod close;
 mod config;
@@ -57,12 +59,12 @@ mod reconnect;
 pub mod refuse;
 mod rng;
 mod send;
-mod sessions;
 mod spent;
 mod time;
 mod verdict;
 pub mod wire;
 
+pub use acceptor::*;
 pub use close::CloseReason;
 pub use config::*;
 pub use config_error::{ConfigError, ConfigProblem, DeclareError};
@@ -75,14 +77,13 @@ pub use life::{Input, Life, Step};
 #[doc(hidden)]
 pub use link::Planted;
 pub use link::{
-    ChannelReport, ChannelStatus, CloseMode, Link, LinkStatus, Message, Output, PeerId,
-    STREAM_WHOLE, TakeOver, Visit,
+    ChannelReport, ChannelStatus, CloseMode, Link, LinkStatus, Message, Output, PeerId, Protocol,
+    Request, STREAM_WHOLE, TakeOver,
 };
 pub use observe::{Call, Observe, Outcome};
 pub use reconnect::{Reconnect, RetryLimit};
 pub use refuse::Refusal;
 pub(crate) use send::SendHalf;
-pub use sessions::{DEFAULT_SESSIONS, GoneSession, SessionId, Sessions};
 pub use spent::Spent;
 pub use time::Instant;
 pub use verdict::*;

@@ -45,7 +45,7 @@ pub enum Call<'a> {
         role: Role,
         seed: &'a [u8; 16],
     },
-    /// [`Link::ask_to_admit`](crate::Link::ask_to_admit)
+    /// [`Incoming::observed`](crate::Incoming::observed): the second call of all, after [`Call::New`]
     AskToAdmit,
     /// [`Link::handle_opened`](crate::Link::handle_opened); then [`Outcome::InOrder`]
     Opened,
@@ -96,11 +96,11 @@ pub enum Call<'a> {
         visitor: Option<u64>,
         clock: Instant,
     },
-    /// [`Link::declare`](crate::Link::declare), where it changes the declaration
+    /// [`Incoming::declare`](crate::Incoming::declare), where it changes the declaration
     Declare { channels: &'a [ChannelConfig] },
-    /// [`Link::admit`](crate::Link::admit)
+    /// [`Incoming::accept`](crate::Incoming::accept)
     Admit { gone: Option<&'a GoneSession> },
-    /// [`Link::refuse`](crate::Link::refuse)
+    /// [`Incoming::refuse`](crate::Incoming::refuse)
     Refuse { refusal: &'a Refusal },
     /// [`Link::evict`](crate::Link::evict)
     Evict,

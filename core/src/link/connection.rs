@@ -4,9 +4,9 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::arriving::Waiting;
 use super::close::CloseFrames;
 use super::stream::Stream;
-use super::visit::Waiting;
 use crate::config::Config;
 use crate::refuse::Refusal;
 use crate::wire::{Decoder, SessionOutcome};

@@ -212,7 +212,7 @@ impl Link {
         if self.is_greeting() {
             return match *frame {
                 // A HELLO that waits for the caller's word was the only one.
-                Frame::Hello(_) if self.visit().is_some() => Err(PeerMisbehaved::Unexpected),
+                Frame::Hello(_) if self.request().is_some() => Err(PeerMisbehaved::Unexpected),
                 Frame::Hello(ref hello) => self.hear_hello(hello),
                 Frame::Welcome(ref welcome) => self.hear_welcome(welcome),
                 Frame::Refuse {

@@ -1,5 +1,6 @@
 //! One end of a link.
 
+mod arriving;
 mod bound;
 mod close;
 mod commands;
@@ -10,11 +11,11 @@ mod output;
 mod over;
 #[cfg(feature = "planted")]
 mod planted;
+mod protocol;
 mod session;
 mod status;
 mod stream;
 mod timers;
-mod visit;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -22,13 +23,14 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+pub use arriving::{Request, TakeOver};
 pub use close::CloseMode;
 pub use output::Output;
 #[cfg(feature = "planted")]
 pub use planted::Planted;
+pub use protocol::Protocol;
 pub use status::{ChannelReport, ChannelStatus, LinkStatus};
 pub use stream::STREAM_WHOLE;
-pub use visit::{TakeOver, Visit};
 
 use self::close::Closing;
 use self::connection::{Connection, Farewell};
@@ -47,10 +49,9 @@ use crate::reconnect::Backoff;
 use crate::refuse::Refusal;
 use crate::rng::Rng;
 use crate::send::SendHalf;
-use crate::sessions::SessionId;
 use crate::spent::Spent;
 use crate::verdict::VerdictCounts;
-use crate::{Instant, Sequence};
+use crate::{Instant, Sequence, SessionId};
 
 /// Who the peer is, whichever of its keys it proves itself with. The core only compares it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -288,7 +289,7 @@ impl Link {
         self.role
     }
 
-    /// The declaration that this end was made with, or got by [`Link::declare`].
+    /// The declaration that this end was made with, or got by [`Incoming::declare`](crate::Incoming::declare).
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config

@@ -4,9 +4,9 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
+use super::arriving::Waiting;
 use super::connection::{Connection, Farewell, ToGreet};
 use super::timers::Timer;
-use super::visit::Waiting;
 use super::{Half, Link, PeerId};
 use crate::config::{Mode, Policy, Role};
 use crate::error::{EndReason, Loss, PeerMisbehaved, SessionLoss};
@@ -14,9 +14,8 @@ use crate::event::Event;
 use crate::life::{Input, Life};
 use crate::observe::Call;
 use crate::receive::append;
-use crate::sessions::{GoneSession, SessionId};
 use crate::wire::{ChannelEntry, Greeting, NOT_KNOWN, OwnedGreeting, SessionOutcome};
-use crate::{Instant, Sequence, abort};
+use crate::{GoneSession, Instant, Sequence, SessionId, abort};
 
 /// What two ends have in common beyond a connection.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]

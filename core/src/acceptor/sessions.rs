@@ -5,13 +5,11 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::{PeerId, Sequence, Visit};
+use crate::link::Request;
+use crate::{PeerId, Sequence};
 
 /// A session's id: sixteen bytes, not all zero.
 pub type SessionId = [u8; 16];
-
-/// How many peers an acceptor waits for at a time by default.
-pub const DEFAULT_SESSIONS: usize = 1024;
 
 /// What is remembered of a session that is over.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -55,19 +53,11 @@ impl GoneSession {
     }
 }
 
-/// The sessions of one acceptor.
+/// The sessions of one acceptor, and what is remembered of those that are over.
 ///
-/// `L` is whatever leads the caller to a link: a key, a reference. The caller
-/// - [adds](Self::add) a link's session when it begins,
-/// - says when its connection is [lost](Self::lost) and when it has [resumed](Self::resumed),
-/// - [removes](Self::remove) it when the link has ended,
-/// - and looks among [candidates](Self::candidates) for the link that a peer returns to.
-///
-/// A session is found only by the peer that it is held with. How long one is kept is each link's
-/// own decision ([`Patience::retain`](crate::Patience::retain)); how many are kept without a
-/// connection is decided here.
+/// A session is found only by the peer that it is held with.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Sessions<L> {
+pub(super) struct Sessions<L> {
     held: BTreeMap<SessionId, Held<L>>,
     /// Those without a connection, the one that has waited longest first.
     away: BTreeMap<u64, SessionId>,
@@ -86,17 +76,10 @@ struct Held<L> {
     away: Option<u64>,
 }
 
-impl<L> Default for Sessions<L> {
-    fn default() -> Self {
-        Self::new(DEFAULT_SESSIONS)
-    }
-}
-
 impl<L> Sessions<L> {
     /// With room for `limit` sessions without a connection, and for as many memories of sessions
     /// that are over.
-    #[must_use]
-    pub fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self {
             held: BTreeMap::new(),
             away: BTreeMap::new(),
@@ -108,32 +91,19 @@ impl<L> Sessions<L> {
     }
 
     /// A session has begun.
-    pub fn add(&mut self, id: SessionId, peer: Option<PeerId>, link: L) {
+    pub(super) fn add(&mut self, id: SessionId, peer: Option<PeerId>, link: L) {
         let away = None;
         self.held.insert(id, Held { peer, link, away });
     }
 
     /// The link that has the session that `peer` names, if it is this peer's.
-    #[must_use]
-    pub fn find(&self, id: SessionId, peer: Option<PeerId>) -> Option<&L> {
+    pub(super) fn find(&self, id: SessionId, peer: Option<PeerId>) -> Option<&L> {
         let held = self.held.get(&id).filter(|held| held.peer == peer);
         held.map(|held| &held.link)
     }
 
-    /// The links to which a visitor may belong, in the order in which the caller tries them with
-    /// [`Link::take_over`](crate::Link::take_over), until one does not decline: the one whose
-    /// session it names, and one that waits for `peer` and may have been declared to end with its
-    /// session. If all decline, the visitor is a link of its own.
-    pub fn candidates(&self, visit: Visit, peer: Option<PeerId>) -> impl Iterator<Item = &L> {
-        let named = match visit {
-            Visit::Returns(id) => self.find(id, peer),
-            Visit::New => None,
-        };
-        named.into_iter().chain(self.left_behind(peer))
-    }
-
     /// The link that has waited longest for `peer`; `None` for one that has not proved who it is.
-    fn left_behind(&self, peer: Option<PeerId>) -> Option<&L> {
+    pub(super) fn left_behind(&self, peer: Option<PeerId>) -> Option<&L> {
         let peer = peer?;
         let mut away = self.away_of.range((peer, 0)..=(peer, u64::MAX));
         let (_, loss) = away.next()?;
@@ -142,8 +112,8 @@ impl<L> Sessions<L> {
     }
 
     /// A session has lost its connection. Where that makes one more than there is room for, the
-    /// link that has waited longest is given back: the caller [evicts](crate::Link::evict) it.
-    pub fn lost(&mut self, id: SessionId) -> Option<&L> {
+    /// link that has waited longest is given back, to be evicted.
+    pub(super) fn lost(&mut self, id: SessionId) -> Option<&L> {
         self.losses += 1;
         let held = self.held.get_mut(&id)?;
         let peer = held.peer;
@@ -164,7 +134,7 @@ impl<L> Sessions<L> {
     }
 
     /// A session goes on with a new connection.
-    pub fn resumed(&mut self, id: SessionId) {
+    pub(super) fn resumed(&mut self, id: SessionId) {
         if let Some(held) = self.held.get_mut(&id)
             && let Some(away) = held.away.take()
         {
@@ -181,9 +151,9 @@ impl<L> Sessions<L> {
     }
 
     /// A link has ended, and its session with it. What there is to remember of it is kept for as
-    /// long as there is room. Whether the session had been [added](Self::add): a link that was made
+    /// long as there is room. Returns whether the session had been added: a link that was made
     /// for a connection which belongs to another, or which was sent away, never had one.
-    pub fn remove(&mut self, gone: GoneSession) -> bool {
+    pub(super) fn remove(&mut self, gone: GoneSession) -> bool {
         self.resumed(gone.id);
         if self.held.remove(&gone.id).is_none() {
             return false;
@@ -195,33 +165,22 @@ impl<L> Sessions<L> {
         true
     }
 
-    /// What is remembered of a session that was `peer`'s and is over.
-    #[must_use]
-    pub fn gone(&self, id: SessionId, peer: Option<PeerId>) -> Option<&GoneSession> {
+    /// What is remembered of the session that `peer` names, if it is over.
+    pub(super) fn gone(&self, request: Request, peer: Option<PeerId>) -> Option<&GoneSession> {
+        let Request::Resume(id) = request else {
+            return None;
+        };
         let mut gone = self.gone.iter();
         gone.find(|gone| gone.id == id && gone.peer == peer)
     }
 
     /// The links of all sessions, in the order of the sessions' ids.
-    pub fn links(&self) -> impl Iterator<Item = &L> {
+    pub(super) fn links(&self) -> impl Iterator<Item = &L> {
         self.held.values().map(|held| &held.link)
     }
 
     /// How many sessions wait for their peers.
-    #[must_use]
-    pub fn away(&self) -> usize {
+    pub(super) fn away(&self) -> usize {
         self.away.len()
-    }
-
-    /// How many sessions there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.held.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.held.is_empty()
     }
 }

@@ -1,0 +1,348 @@
+//! Who comes back to which link, who is admitted, and who is refused.
+
+mod incoming;
+mod limits;
+mod sessions;
+
+use alloc::collections::BTreeMap;
+use core::net::IpAddr;
+
+pub use incoming::Incoming;
+pub use limits::{
+    DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_HALF_OPEN_PER_ADDRESS, DEFAULT_LINKS,
+    DEFAULT_PER_ADDRESS, DEFAULT_SESSIONS, Limits, TooMany,
+};
+pub use sessions::{GoneSession, SessionId};
+
+use self::limits::{counted_as, full};
+use self::sessions::Sessions;
+use crate::{EndReason, Event, Life, Link, Refusal};
+
+/// Decides where an accepted connection goes: to the link that its peer returns to, to a new one, or
+/// away. One for each listener.
+///
+/// `L` is how the caller finds a link: an index, a key, a reference. The caller
+/// - accepts connections while [`has_room`](Self::has_room) says so, and counts each with
+///   [`arrive`](Self::arrive), [`greeted`](Self::greeted) and [`depart`](Self::depart);
+/// - makes an [`Incoming`] of it, moves its bytes, and does what [`route`](Self::route) says;
+/// - passes each event of its links to [`follow`](Self::follow).
+///
+/// A session is found only by the peer that it is held with. How long one is kept is each link's
+/// own decision ([`Patience::retain`](crate::Patience::retain)); how many are kept without a
+/// connection is decided here, as is everything in [`Limits`].
+///
+/// ```
+/// use countersign_core::{
+///     Acceptor, ChannelConfig, Config, Incoming, Instant, Limits, Link, Output, Protocol, Role, Route,
+/// };
+///
+/// let now = Instant::ZERO;
+/// let mut acceptor = Acceptor::new(Limits::default());
+/// let mut permit = acceptor.arrive(None)?;
+/// let here = Config::new().channel(ChannelConfig::receive("video"));
+/// let mut incoming = Incoming::new(&here, [1; 16])?;
+/// incoming.handle_opened(now)?;
+/// incoming.handle_secured(now, None)?;
+/// assert!(matches!(acceptor.route(&mut incoming), Route::Wait));
+///
+/// // Its peer says HELLO.
+/// let there = Config::new().channel(ChannelConfig::send("video"));
+/// let mut robot = Link::new(&there, Role::Opener, [2; 16])?;
+/// robot.handle_opened(now)?;
+/// robot.handle_secured(now, None)?;
+/// let mut hello = [0; 1024];
+/// let Output::Written(length) = robot.poll_output(now, &mut hello) else { unreachable!() };
+/// incoming.handle_input(now, &hello[..length]);
+///
+/// let Route::New(place) = acceptor.route(&mut incoming) else { unreachable!() };
+/// acceptor.greeted(&mut permit);
+/// let mut link = incoming.accept(now).expect("the declarations fit");
+/// while let Some(event) = link.poll_event() {
+///     assert!(acceptor.follow(&link, &event, || "the robot's").is_none());
+/// }
+/// assert_eq!(acceptor.links().next(), Some(&"the robot's"));
+/// # acceptor.release(place);
+/// # acceptor.depart(permit);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Acceptor<L> {
+    limits: Limits,
+    sessions: Sessions<L>,
+    half_open: usize,
+    addresses: BTreeMap<IpAddr, Counts>,
+    /// How many links there are, or are about to be.
+    links: usize,
+    /// How many of them the application has not accepted yet.
+    backlog: usize,
+    /// Once the links are to end: how they have.
+    drained: Option<Drained>,
+}
+
+/// What there is from one address.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+struct Counts {
+    connections: usize,
+    /// How many of them are half open.
+    half_open: usize,
+}
+
+/// What one connection counts for, until [`Acceptor::depart`] takes it back.
+#[derive(PartialEq, Eq, Hash, Debug)]
+#[must_use = "a connection that is not counted off takes room for ever"]
+pub struct ConnectionPermit {
+    address: Option<IpAddr>,
+    half_open: bool,
+}
+
+/// A link's place among those of its acceptor, until [`Acceptor::release`] takes it back.
+#[derive(PartialEq, Eq, Hash, Debug)]
+#[must_use = "a link that is not counted off takes room for ever"]
+pub struct LinkPermit {
+    in_backlog: bool,
+}
+
+/// Where a connection goes.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Route<L> {
+    /// Nowhere yet: its peer has not said what it wants, or has its answer already.
+    Wait,
+    /// Its peer may belong to this link: [`Link::take_over`] tells. Where that declines, or the link
+    /// is gone, ask again.
+    Resume(L),
+    /// It is a new link, for which there is room: [`Incoming::accept`], or [`Incoming::refuse`] for a
+    /// reason of the application's. The permit goes back when the link has ended, or does not
+    /// come to be.
+    New(LinkPermit),
+    /// There is no room: [`Incoming::refuse`].
+    Refuse(Refusal),
+}
+
+/// What an event of a link means for the acceptor's links.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Consequence<L> {
+    /// One link too many waits for its peer: this one is to end ([`Link::evict`]).
+    Evict(L),
+    /// All links are to end, the one of this event too: it is to be closed.
+    Close,
+}
+
+/// How the links of an acceptor have ended that was drained.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Drained {
+    /// How many were closed, with every message's verdict known.
+    pub orderly: usize,
+    /// How many ended otherwise: lost, or not closed in time.
+    pub cut_short: usize,
+}
+
+impl<L> Default for Acceptor<L> {
+    fn default() -> Self {
+        Self::new(Limits::default())
+    }
+}
+
+impl<L> Acceptor<L> {
+    /// Makes an acceptor without links.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            sessions: Sessions::new(limits.sessions),
+            limits,
+            half_open: 0,
+            addresses: BTreeMap::new(),
+            links: 0,
+            backlog: 0,
+            drained: None,
+        }
+    }
+
+    // Connections.
+
+    /// Returns whether another connection may be accepted: fewer than [`Limits::half_open`] are.
+    /// Until then the others wait where the system keeps them.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.half_open < self.limits.half_open.max(1)
+    }
+
+    /// Counts a connection that was accepted, from this address if it has one. It is half open.
+    ///
+    /// # Errors
+    ///
+    /// [`TooMany`] come from this address: the connection is to be closed.
+    pub fn arrive(&mut self, address: Option<IpAddr>) -> Result<ConnectionPermit, TooMany> {
+        let address = address.map(counted_as);
+        if let Some(address) = address {
+            let there_are = self.addresses.get(&address).copied().unwrap_or_default();
+            if there_are.connections >= self.limits.per_address.max(1) {
+                let count = there_are.connections;
+                return Err(TooMany {
+                    count,
+                    half_open: false,
+                });
+            }
+            if there_are.half_open >= self.limits.half_open_per_address.max(1) {
+                let count = there_are.half_open;
+                return Err(TooMany {
+                    count,
+                    half_open: true,
+                });
+            }
+            let counts = self.addresses.entry(address).or_default();
+            counts.connections += 1;
+            counts.half_open += 1;
+        }
+        self.half_open += 1;
+        Ok(ConnectionPermit {
+            address,
+            half_open: true,
+        })
+    }
+
+    /// Notes that a connection is half open no longer: it belongs to a link.
+    pub fn greeted(&mut self, permit: &mut ConnectionPermit) {
+        if core::mem::take(&mut permit.half_open) {
+            self.half_open -= 1;
+            self.count_off(permit.address, |counts| counts.half_open -= 1);
+        }
+    }
+
+    /// Notes that a connection is over.
+    pub fn depart(&mut self, mut permit: ConnectionPermit) {
+        self.greeted(&mut permit);
+        self.count_off(permit.address, |counts| counts.connections -= 1);
+    }
+
+    /// Counts off what there is less from this address, and forgets it with the last of that.
+    fn count_off(&mut self, address: Option<IpAddr>, less: impl FnOnce(&mut Counts)) {
+        let Some(address) = address else {
+            return;
+        };
+        if let Some(counts) = self.addresses.get_mut(&address) {
+            less(counts);
+            if *counts == Counts::default() {
+                self.addresses.remove(&address);
+            }
+        }
+    }
+
+    /// Returns how many connections are half open.
+    #[must_use]
+    pub fn half_open(&self) -> usize {
+        self.half_open
+    }
+
+    // Links.
+
+    /// Decides where a connection goes, once its peer has said what it wants.
+    ///
+    /// Each link to which the connection may belong is named once: the one whose session its peer
+    /// names, and one that waits for the same peer, which may have been declared to end with its
+    /// session. When they all decline, the connection becomes a new link.
+    pub fn route(&mut self, incoming: &mut Incoming) -> Route<L>
+    where
+        L: Clone,
+    {
+        let Some(request) = incoming.request() else {
+            return Route::Wait;
+        };
+        if let Some(link) = incoming.next_candidate(&self.sessions) {
+            return Route::Resume(link.clone());
+        }
+        if self.drained.is_some() {
+            let why = "the listener takes no more links, it is about to go";
+            return Route::Refuse(Refusal::busy(why));
+        }
+        if let Some(why) = full(self.links, self.backlog, &self.limits) {
+            return Route::Refuse(Refusal::busy(why));
+        }
+        incoming.remember(self.sessions.gone(request, incoming.peer()));
+        self.links += 1;
+        self.backlog += 1;
+        Route::New(LinkPermit { in_backlog: true })
+    }
+
+    /// Notes that the application has accepted a link: it waits no longer ([`Limits::backlog`]).
+    pub fn accepted(&mut self, permit: &mut LinkPermit) {
+        if core::mem::take(&mut permit.in_backlog) {
+            self.backlog -= 1;
+        }
+    }
+
+    /// Takes the place of a link back.
+    pub fn release(&mut self, mut permit: LinkPermit) {
+        self.accepted(&mut permit);
+        self.links -= 1;
+    }
+
+    /// Keeps the sessions in step with a link of this acceptor's: to be called with each event that
+    /// [`Link::poll_event`] gives, right after it did. `key` is how the caller finds the link.
+    #[must_use]
+    pub fn follow(
+        &mut self,
+        link: &Link,
+        event: &Event,
+        key: impl FnOnce() -> L,
+    ) -> Option<Consequence<L>>
+    where
+        L: Clone,
+    {
+        match event {
+            Event::Connected => {
+                self.sessions.add(link.session(), link.peer(), key());
+                return self.drained.is_some().then_some(Consequence::Close);
+            }
+            // A peer that came back before it was missed is not away.
+            Event::Lost(_) if link.life() == Life::Offline => {
+                let evicted = self.sessions.lost(link.session()).cloned();
+                return evicted.map(Consequence::Evict);
+            }
+            Event::Resumed => self.sessions.resumed(link.session()),
+            Event::Ended => self.forget(link),
+            _ => {}
+        }
+        None
+    }
+
+    fn forget(&mut self, link: &Link) {
+        if self.sessions.remove(link.gone_session())
+            && let Some(drained) = &mut self.drained
+        {
+            let orderly = link.end_reason().is_some_and(EndReason::is_closed);
+            drained.orderly += usize::from(orderly);
+            drained.cut_short += usize::from(!orderly);
+        }
+    }
+
+    /// Returns the links, in the order of their sessions' ids.
+    pub fn links(&self) -> impl Iterator<Item = &L> {
+        self.sessions.links()
+    }
+
+    /// Returns how many links wait for their peers.
+    #[must_use]
+    pub fn away(&self) -> usize {
+        self.sessions.away()
+    }
+
+    // The end.
+
+    /// Takes no new links from here on. The caller closes those that there are
+    /// ([`links`](Self::links)), and each that still comes ([`Consequence::Close`]).
+    pub fn drain(&mut self) {
+        self.drained.get_or_insert_default();
+    }
+
+    /// Returns whether there are no links, and none about to be.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.links == 0
+    }
+
+    /// Returns how links have ended since [`drain`](Self::drain).
+    #[must_use]
+    pub fn drained(&self) -> Drained {
+        self.drained.unwrap_or_default()
+    }
+}
