@@ -283,9 +283,11 @@ impl std::error::Error for LinkError {
 pub struct Explanation(Option<Detail>);
 
 impl Explanation {
-    /// The connection could not be secured, or is no longer.
-    pub fn security(&mut self, link: &Link, error: &SecurityError) {
-        self.explain(link, Detail::Security(error.clone()));
+    /// The connection could not be secured, or is no longer, as an
+    /// [`EndpointEvent`](crate::EndpointEvent) says.
+    pub fn security(&mut self, error: SecurityError) {
+        // Security says more than an error of the transport's that may have been seen before.
+        self.0 = Some(Detail::Security(error));
     }
 
     /// The transport has failed.
@@ -302,10 +304,7 @@ impl Explanation {
         if link.life() == Life::Ended {
             return;
         }
-        // Security says more than an error of the transport's that may have been seen before.
-        if self.0.is_none() || matches!(detail, Detail::Security(_)) {
-            self.0 = Some(detail);
-        }
+        self.0.get_or_insert(detail);
     }
 
     /// Forgets what was said: it is no reason for what happens to the next connection.
