@@ -13,7 +13,6 @@ use countersign_endpoint::{Fingerprint, Peer};
 use crate::connecting::connect_now;
 use crate::error::{ChannelError, LinkError};
 use crate::receiver::{ManualReceiver, Receiver};
-use crate::registry::Unaccepted;
 use crate::sender::Sender;
 use crate::shared::{Handle, LinkEvent, State};
 use crate::status::Status;
@@ -238,11 +237,6 @@ impl Link {
     /// its session gone. Where both ends can still agree, [`Link::close`] is the better way.
     pub fn abandon(&self) {
         self.handle.0.abandon();
-    }
-
-    /// Its place among the links that nobody has accepted, for the listener to keep.
-    pub(crate) fn unaccepted(&self) -> Option<Unaccepted> {
-        self.with(|state| state.unaccepted.take())
     }
 
     fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {

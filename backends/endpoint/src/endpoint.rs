@@ -500,6 +500,13 @@ impl Endpoint {
         self.seen = Seen::default();
     }
 
+    /// Whether this is the latest of the link's connections, or its next one, of which it knows nothing
+    /// yet.
+    #[must_use]
+    pub fn is_of(&self, link: &impl Protocol) -> bool {
+        self.number.is_none() || !self.is_fenced_by(link)
+    }
+
     fn is_fenced_by(&self, link: &impl Protocol) -> bool {
         self.number != Some(link.connection())
     }
@@ -579,6 +586,17 @@ impl Endpoint {
             Ok(length) => output.commit(length),
             Err(error) => self.fail(error),
         }
+    }
+
+    /// Whether [`to_send`](Self::to_send) has something new to say since it was asked last.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        let sending = &self.sending;
+        let bytes = !sending.output.is_empty()
+            || !sending.plaintext.is_empty()
+            || self.connection.pending_len() > 0;
+        let ends = sending.ended || self.failure.is_some();
+        !self.is_blocked() && (bytes || ends)
     }
 
     /// Some of what was to be sent was sent, and removed from the buffer.

@@ -5,7 +5,7 @@ use std::io;
 use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 
-use countersign_core::{CloseReason, EndReason, Escaped, Life, Link, Loss, Refusal};
+use countersign_core::{CloseReason, EndReason, Escaped, Life, Link, Loss, Protocol, Refusal};
 
 use crate::error::{Reason, SecurityError};
 
@@ -291,16 +291,16 @@ impl Explanation {
     }
 
     /// The transport has failed.
-    pub fn transport(&mut self, link: &Link, error: impl Into<Cause>) {
+    pub fn transport(&mut self, link: &impl Protocol, error: impl Into<Cause>) {
         self.explain(link, Detail::Transport(error.into()));
     }
 
     /// No transport connection could be opened.
-    pub fn unopened(&mut self, link: &Link, error: impl Into<Cause>) {
+    pub fn unopened(&mut self, link: &impl Protocol, error: impl Into<Cause>) {
         self.explain(link, Detail::Unopened(error.into()));
     }
 
-    fn explain(&mut self, link: &Link, detail: Detail) {
+    fn explain(&mut self, link: &impl Protocol, detail: Detail) {
         if link.life() == Life::Ended {
             return;
         }
@@ -320,6 +320,15 @@ impl Explanation {
         LinkError {
             detail: refused.or_else(|| self.0.clone()),
             ..LinkError::new(EndReason::Lost(loss))
+        }
+    }
+
+    /// Why an incoming connection did not become a link, which has ended for this reason.
+    #[must_use]
+    pub fn of(&self, reason: &EndReason) -> LinkError {
+        LinkError {
+            detail: self.0.clone(),
+            ..LinkError::new(reason.clone())
         }
     }
 
