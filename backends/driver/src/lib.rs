@@ -40,6 +40,7 @@ mod connection;
 mod driver;
 mod error;
 mod establish;
+mod events;
 mod incoming;
 mod key_log;
 mod link;
@@ -81,6 +82,7 @@ pub use countersign_core::{
 pub use driver::{Dial, Dialer, Driver, NoDial, READ, Timer, Transport};
 pub use error::{ChannelError, LinkError, RecvError, SendError};
 pub use establish::Setup;
+pub use events::Events;
 pub use incoming::Incoming;
 pub use link::{Link, Report};
 pub use listener::Listener;
@@ -106,8 +108,8 @@ pub use countersign_endpoint as endpoint;
 /// What the crates of the backends hand on to their users.
 pub mod api {
     pub use crate::{
-        BatchReceipt, Connecting, Incoming, Link, Listener, ManualReceiver, MessageSink, Receipt,
-        Receiver, Sender, SinkError, capture, core, endpoint,
+        BatchReceipt, Connecting, Events, Incoming, Link, Listener, ManualReceiver, MessageSink,
+        Receipt, Receiver, Sender, SinkError, capture, core, endpoint,
     };
     pub use common::*;
 
