@@ -166,6 +166,8 @@ impl Link {
         let Some(request) = self.request() else {
             return false;
         };
+        // It is a link like others from here on, and whoever comes to it is its own affair.
+        self.session.asks = false;
         let result = match self.connection.waiting.take() {
             Some(Waiting::Hello(hello)) => {
                 let gone = gone.filter(|_| request != Request::New);
