@@ -143,9 +143,6 @@ impl Link {
         if self.request().is_none() {
             return Err(DeclareError::NobodyWaits);
         }
-        if self.halves != Half::of_all(&self.config) {
-            return Err(DeclareError::InUse);
-        }
         let config = Config {
             channels,
             ..self.config.clone()
