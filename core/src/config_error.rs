@@ -94,8 +94,6 @@ impl core::error::Error for ConfigError {}
 pub enum DeclareError {
     /// No peer waits to be admitted.
     NobodyWaits,
-    /// The channels that the link has are in use already: something was sent on one, or one abandoned.
-    InUse,
     /// The declaration makes no sense by itself.
     Config(ConfigError),
 }
@@ -104,7 +102,6 @@ impl fmt::Display for DeclareError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NobodyWaits => f.write_str("no peer waits to be admitted"),
-            Self::InUse => f.write_str("the link's channels are in use already"),
             Self::Config(error) => error.fmt(f),
         }
     }

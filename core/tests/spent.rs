@@ -4,8 +4,8 @@ use core::cell::Cell;
 use core::time::Duration;
 
 use countersign_core::{
-    Bytes, ChannelConfig, ChannelId, CloseMode, Config, Dialect, Disconnect, Instant, Link, Output,
-    Role, TakeOver,
+    Bytes, ChannelConfig, ChannelId, CloseMode, Config, Dialect, Disconnect, Incoming, Instant,
+    Link, Output, Protocol, Role, TakeOver,
 };
 
 const NOW: Instant = Instant::from_micros(1);
@@ -227,14 +227,15 @@ fn of_a_session_that_is_lost() {
         link.handle_lost(NOW, Disconnect::Transport);
     });
     let config = receiver.config().clone();
-    let mut next = Link::new(&config, Role::Acceptor, [3; 16]).expect("sound");
-    next.ask_to_admit();
+    let mut next = Incoming::new(&config, [3; 16]).expect("sound");
     connect(&mut sender);
-    connect(&mut next);
+    next.handle_opened(NOW).expect("a connection is awaited");
+    next.handle_secured(NOW, None).expect("securing");
     let hello = output(&mut sender);
     next.handle_input(NOW, &hello);
     assert_eq!(receiver.take_over(NOW, &mut next), TakeOver::NotMine);
-    next.admit(NOW, Some(&receiver.gone_session()));
+    next.remember(Some(receiver.gone_session()));
+    let mut next = next.accept(NOW).expect("accepted");
     assert_eq!(DROPPED.get(), 0);
     settle([&mut sender, &mut next]);
     assert_eq!(DROPPED.get(), 3);

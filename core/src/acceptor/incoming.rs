@@ -130,6 +130,13 @@ impl Incoming {
         self.link.declare(channels)
     }
 
+    /// Takes what is remembered of the session that the peer names, for the peer to be told when it is
+    /// accepted. [`Acceptor::route`](crate::Acceptor::route) does this by itself; a caller does it that
+    /// has its memory of sessions elsewhere. Of a peer that names no session, nothing is told.
+    pub fn remember(&mut self, gone: Option<GoneSession>) {
+        self.gone = gone;
+    }
+
     /// Makes a link of it, with a new session. What the acceptor remembers of the session that the
     /// peer names, if anything, the peer is told.
     ///
@@ -138,6 +145,8 @@ impl Incoming {
     /// The connection itself, whose peer has been refused: its declaration does not fit, or what it
     /// has said is not allowed. [`end_reason`](Self::end_reason) tells. It is to be driven until all
     /// is said.
+    ///
+    /// Before the peer has said what it wants, and after it had its answer, nothing changes.
     #[allow(clippy::result_large_err, reason = "what comes back is what was given")]
     pub fn accept(mut self, now: Instant) -> Result<Link, Self> {
         if self.link.admit(now, self.gone.as_ref()) {
@@ -159,6 +168,13 @@ impl Incoming {
         self.link.refuse(now, refusal);
     }
 
+    /// As [`Link::plant`].
+    #[cfg(feature = "planted")]
+    #[doc(hidden)]
+    pub fn plant(&mut self, mistake: crate::Planted) {
+        self.link.plant(mistake);
+    }
+
     /// The next link to which it may belong.
     pub(super) fn next_candidate<'s, L>(&mut self, sessions: &'s Sessions<L>) -> Option<&'s L> {
         let peer = self.peer();
@@ -172,13 +188,11 @@ impl Incoming {
         }
         if self.named == Named::BySession {
             self.named = Named::ByPeer;
-            return sessions.left_behind(peer);
+            let (id, link) = sessions.left_behind(peer)?;
+            // Who has declined already does so again.
+            return (self.request() != Some(Request::Resume(id))).then_some(link);
         }
         None
-    }
-
-    pub(super) fn remember(&mut self, gone: Option<&GoneSession>) {
-        self.gone = gone.cloned();
     }
 
     /// What becomes of it, for [`Link::take_over`] and for moving its bytes.

@@ -262,7 +262,7 @@ impl<L> Acceptor<L> {
         if let Some(why) = full(self.links, self.backlog, &self.limits) {
             return Route::Refuse(Refusal::busy(why));
         }
-        incoming.remember(self.sessions.gone(request, incoming.peer()));
+        incoming.remember(self.sessions.gone(request, incoming.peer()).cloned());
         self.links += 1;
         self.backlog += 1;
         Route::New(LinkPermit(()), BacklogPermit(()))
@@ -281,7 +281,8 @@ impl<L> Acceptor<L> {
     }
 
     /// Keeps the sessions in step with a link of this acceptor's: to be called with each event that
-    /// [`Link::poll_event`] gives, right after it did. `key` is how the caller finds the link.
+    /// [`Link::poll_event`] gives, right after it did, and before [`route`](Self::route) is asked
+    /// again: what a link has not told yet is not known here. `key` is how the caller finds the link.
     #[must_use]
     pub fn follow(
         &mut self,

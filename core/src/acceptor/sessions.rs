@@ -103,12 +103,12 @@ impl<L> Sessions<L> {
     }
 
     /// The link that has waited longest for `peer`; `None` for one that has not proved who it is.
-    pub(super) fn left_behind(&self, peer: Option<PeerId>) -> Option<&L> {
+    pub(super) fn left_behind(&self, peer: Option<PeerId>) -> Option<(SessionId, &L)> {
         let peer = peer?;
         let mut away = self.away_of.range((peer, 0)..=(peer, u64::MAX));
         let (_, loss) = away.next()?;
-        let held = self.held.get(self.away.get(loss)?)?;
-        Some(&held.link)
+        let id = *self.away.get(loss)?;
+        Some((id, &self.held.get(&id)?.link))
     }
 
     /// A session has lost its connection. Where that makes one more than there is room for, the

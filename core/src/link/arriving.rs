@@ -143,9 +143,6 @@ impl Link {
         if self.request().is_none() {
             return Err(DeclareError::NobodyWaits);
         }
-        if self.halves != Half::of_all(&self.config) {
-            return Err(DeclareError::InUse);
-        }
         let config = Config {
             channels,
             ..self.config.clone()
@@ -166,6 +163,8 @@ impl Link {
         let Some(request) = self.request() else {
             return false;
         };
+        // It is a link like others from here on, and whoever comes to it is its own affair.
+        self.session.asks = false;
         let result = match self.connection.waiting.take() {
             Some(Waiting::Hello(hello)) => {
                 let gone = gone.filter(|_| request != Request::New);

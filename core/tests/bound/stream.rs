@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, ChannelId, Config, Dialect, Disconnect, EndReason, Instant, Life, Link, Output,
-    Patience, PeerMisbehaved, Role,
+    ChannelConfig, ChannelId, Config, Dialect, Disconnect, EndReason, Incoming, Instant, Life,
+    Link, Output, Patience, PeerMisbehaved, Protocol, Role,
 };
 
 use crate::meter::Meter;
@@ -21,24 +21,18 @@ fn declare(channel: ChannelConfig) -> Config {
     config.patience(patience).channel(channel)
 }
 
-/// A link and what it takes.
-struct Victim {
+/// A link, or what may become one, and what it takes.
+struct Victim<L = Link> {
     meter: Meter,
-    link: Link,
+    link: L,
     now: Instant,
     out: Vec<u8>,
 }
 
-impl Victim {
-    fn new(config: &Config, role: Role, asks: bool) -> Self {
+impl<L: Protocol> Victim<L> {
+    fn of(make: impl FnOnce() -> L) -> Self {
         let mut meter = Meter::default();
-        let link = meter.run(|| {
-            let mut link = Link::new(config, role, [1; 16]).expect("a sound declaration");
-            if asks {
-                link.ask_to_admit();
-            }
-            link
-        });
+        let link = meter.run(make);
         let out = vec![0; 65_536];
         let mut victim = Self {
             meter,
@@ -46,15 +40,11 @@ impl Victim {
             now: START,
             out,
         };
-        victim.connect();
+        victim.open();
         victim
     }
 
-    fn connect(&mut self) {
-        while self.link.role() == Role::Opener && !self.link.wants_connect() {
-            self.now = self.link.poll_deadline().expect("an attempt").max(self.now);
-            self.link.handle_timeout(self.now);
-        }
+    fn open(&mut self) {
         let (link, now) = (&mut self.link, self.now);
         self.meter.run(|| {
             link.handle_opened(now).expect("offline");
@@ -74,6 +64,20 @@ impl Victim {
             self.meter.run(|| link.poll_output(now, out)),
             Output::Written(_)
         )
+    }
+}
+
+impl Victim {
+    fn new(config: &Config) -> Self {
+        Self::of(|| Link::new(config, Role::Opener, [1; 16]).expect("a sound declaration"))
+    }
+
+    fn connect(&mut self) {
+        while !self.link.wants_connect() {
+            self.now = self.link.poll_deadline().expect("an attempt").max(self.now);
+            self.link.handle_timeout(self.now);
+        }
+        self.open();
     }
 
     /// Sends messages of this length for as long as they are confirmed.
@@ -108,25 +112,38 @@ fn receiver(largest: usize, messages: u32, bytes: usize) -> Config {
     declare(channel.window(messages, bytes))
 }
 
-/// Whatever is sent before the caller has admitted the peer.
-fn unadmitted() {
+/// Whatever is sent before the caller has accepted the connection.
+fn unaccepted() {
     let config = receiver(100_000, 8, 100_000);
-    let mut victim = Victim::new(&config, Role::Acceptor, true);
+    let sound = "a sound declaration";
+    let mut victim = Victim::of(|| Incoming::new(&config, [1; 16]).expect(sound));
     victim.hear(b"99999!");
     for _ in 0..100 {
         victim.hear(&[7; 10_000]);
     }
-    assert!(victim.link.visit().is_some());
-    let (link, now) = (&mut victim.link, victim.now);
-    victim.meter.run(|| link.admit(now, None));
+    assert!(victim.link.request().is_some());
+    let victim = victim.accept();
     let misbehaved = EndReason::Peer(PeerMisbehaved::StreamTooSoon);
     assert_eq!(victim.link.end_reason(), Some(&misbehaved));
-    victim.check("not admitted");
+    victim.check("not accepted");
+}
+
+impl Victim<Incoming> {
+    fn accept(mut self) -> Victim {
+        let (incoming, now) = (self.link, self.now);
+        let link = self.meter.run(|| incoming.accept(now));
+        Victim {
+            meter: self.meter,
+            link: link.expect("what is wrong with it is the link's"),
+            now,
+            out: self.out,
+        }
+    }
 }
 
 /// Full windows, of an earlier connection and this one, and a message that is moved once more.
 fn unread(what: &str, config: &Config, length: usize, more: usize) {
-    let mut victim = Victim::new(config, Role::Opener, false);
+    let mut victim = Victim::new(config);
     victim.fill(length);
     victim.link.handle_lost(victim.now, Disconnect::Transport);
     victim.connect();
@@ -148,7 +165,7 @@ fn unread(what: &str, config: &Config, length: usize, more: usize) {
 fn unconfirmed() {
     let channel = ChannelConfig::send("main").max_message(40_000);
     let config = declare(channel.queue(50, 100_000));
-    let mut victim = Victim::new(&config, Role::Opener, false);
+    let mut victim = Victim::new(&config);
     let link = &mut victim.link;
     for length in [40_000, 40_000, 19_000, 1] {
         victim.meter.run(|| {
@@ -161,7 +178,7 @@ fn unconfirmed() {
 }
 
 pub(crate) fn run() {
-    unadmitted();
+    unaccepted();
     unread(
         "long messages",
         &receiver(100_000, 8, 200_000),

@@ -10,7 +10,7 @@ use countersign_core::wire::{
 };
 use countersign_core::{
     ChannelConfig, ChannelId, Config, Disconnect, Instant, Life, Link, Message, Mode, Output,
-    Policy, Role,
+    Policy, Protocol, Role,
 };
 
 use crate::ledger::{Incoming, Outgoing};
@@ -102,11 +102,7 @@ impl World {
     pub(crate) fn new(config: &Config, role: Role) -> Self {
         let mut meter = Meter::default();
         let mut world = Self {
-            link: meter.run(|| {
-                let mut link = Link::new(config, role, [1; 16]).expect("a sound declaration");
-                link.ask_to_admit();
-                link
-            }),
+            link: meter.run(|| Link::new(config, role, [1; 16]).expect("a sound declaration")),
             meter,
             config: config.clone(),
             role,
@@ -128,7 +124,10 @@ impl World {
                 }
             }
         }
-        world.connect(false);
+        match role {
+            Role::Opener => world.connect(false),
+            Role::Acceptor => world.arrive(),
+        }
         world
     }
 
@@ -160,6 +159,27 @@ impl World {
         let mut bytes = [0; 1024];
         let length = frame.encode(&mut bytes).expect("a short frame");
         self.hear(&bytes[..length]);
+    }
+
+    /// A listener's first connection, which becomes the link.
+    fn arrive(&mut self) {
+        let greeting = self.greeting(false, SessionOutcome::New);
+        let (config, now) = (&self.config, self.now);
+        let mut incoming = self.meter.run(|| {
+            let incoming = countersign_core::Incoming::new(config, [1; 16]);
+            let mut incoming = incoming.expect("a sound declaration");
+            incoming.handle_opened(now).expect("offline");
+            incoming.handle_secured(now, None).expect("securing");
+            incoming
+        });
+        let (most, last) = greeting.split_at(greeting.len() - 1);
+        for piece in most.chunks(100).chain([last]) {
+            self.meter.run(|| incoming.handle_input(now, piece));
+        }
+        let link = self.meter.run(|| incoming.accept(now));
+        self.link = link.expect("a greeting that fits");
+        assert!(self.is_up());
+        self.read();
     }
 
     /// A connection, on which the attacker goes on with the session or does not.
@@ -205,8 +225,6 @@ impl World {
             self.hear(piece);
         }
         self.hear(last);
-        let (link, now) = (&mut self.link, self.now);
-        self.meter.run(|| link.admit(now, None));
         assert!(self.is_up());
         if self.role == Role::Acceptor {
             self.read();

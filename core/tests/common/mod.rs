@@ -1,6 +1,7 @@
 //! What tests of whole links share: a link opposite a scripted peer, a pair of links with virtual
-//! time, and bytes by hand.
+//! time, connections that arrive at a listener, and bytes by hand.
 
+pub(crate) mod arriving;
 pub(crate) mod bytes;
 pub(crate) mod pair;
 pub(crate) mod peer;

@@ -3,11 +3,12 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelId, Config, Disconnect, Event, Instant, Life, Link, Output, ReceiveError, Role,
-    SessionLoss, TakeOver,
+    ChannelId, Config, Disconnect, Event, Instant, Life, Link, Output, Protocol, ReceiveError,
+    Role, SessionLoss, TakeOver,
 };
 
 use super::Cut;
+use super::arriving::{accepted_after, arrived};
 
 /// Opener and acceptor, and what each of them has told.
 pub(crate) struct Pair {
@@ -103,35 +104,26 @@ impl Pair {
 
     /// The opener comes back on a connection of its own choosing, while its peer's link may still
     /// have the old one: what a listener with many links does then.
-    pub(crate) fn visit(&mut self) {
+    pub(crate) fn come_back(&mut self) {
         if self.ends[OPENER].life() != Life::Offline {
             self.ends[OPENER].handle_lost(self.now, Disconnect::Transport);
         }
         let [opener, acceptor] = &mut self.ends;
         opener.handle_opened(self.now).expect("offline");
         opener.handle_secured(self.now, None).expect("securing");
-        let mut visitor = Self::visitor(acceptor.config(), self.now);
+        let mut incoming = arrived(self.now, acceptor.config(), 5, None);
         let mut buffer = vec![0; self.buffer];
         while let Output::Written(n) = opener.poll_output(self.now, &mut buffer) {
             for piece in self.cut.pieces(&buffer[..n]) {
-                visitor.handle_input(self.now, piece);
+                incoming.handle_input(self.now, piece);
             }
         }
-        if acceptor.take_over(self.now, &mut visitor) != TakeOver::Done {
+        if acceptor.take_over(self.now, &mut incoming) != TakeOver::Done {
             let gone = acceptor.gone_session();
             let ended = acceptor.life() == Life::Ended;
-            visitor.admit(self.now, ended.then_some(&gone));
-            *acceptor = visitor;
+            *acceptor = accepted_after(self.now, incoming, ended.then_some(&gone));
         }
         self.eof_told = [false; 2];
-    }
-
-    fn visitor(config: &Config, now: Instant) -> Link {
-        let mut visitor = Link::new(config, Role::Acceptor, [5; 16]).expect("it did before");
-        visitor.ask_to_admit();
-        visitor.handle_opened(now).expect("offline");
-        visitor.handle_secured(now, None).expect("securing");
-        visitor
     }
 
     /// The acceptor loses everything, and its connection with it.

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelId, EndReason, Event, Instant, Life, Loss, Output, SessionLoss, VerdictKind,
+    ChannelId, EndReason, Event, Instant, Life, Loss, Output, Protocol, SessionLoss, VerdictKind,
 };
 
 use super::receiver::Receiver;
@@ -28,8 +28,11 @@ impl World<'_> {
             let waiting = self.ends[at].link.waiting(self.id(channel, at));
             assert_eq!(waiting, self.receivers[channel].queued());
         }
-        if let Some((link, ..)) = &self.visitor {
-            assert!(!link.wants_output(), "a visitor speaks");
+        if let Some((incoming, ..)) = &self.incoming {
+            assert!(
+                !incoming.wants_output(),
+                "it speaks before it has an answer"
+            );
         }
     }
 
@@ -59,11 +62,9 @@ impl World<'_> {
         let is_up = matches!(life, Life::Open | Life::Closing | Life::Finishing);
         if end.was_up && (life == Life::Offline || (number != end.number && life != Life::Ended)) {
             end.owes.insert("lost");
-            self.sessions.lost(end.session);
         }
         if end.link.resumes() > end.resumes {
             end.owes.insert("resumed");
-            self.sessions.resumed(session);
         }
         if session != end.session && session != [0; 16] {
             if end.session != [0; 16] && !end.ever_done {
@@ -104,10 +105,8 @@ impl World<'_> {
         for channel in self.sending(at) {
             self.sender(channel).end(in_order);
         }
-        let gone = self.ends[at].link.gone_session();
         let session = self.ends[at].session;
-        if at == ACCEPTOR && self.sessions.find(session, self.who()).is_some() {
-            self.sessions.remove(gone);
+        if at == ACCEPTOR && self.case.listens && session != [0; 16] {
             let settled = self.receivers.iter().map(Receiver::settled);
             self.gone.insert(session, settled.collect());
         }
@@ -149,6 +148,9 @@ impl World<'_> {
 
     pub(super) fn poll_events(&mut self, at: usize) {
         while let Some(event) = self.ends[at].link.poll_event() {
+            if at == ACCEPTOR && self.case.listens {
+                self.follow(&event);
+            }
             self.told(at, &event);
             self.log.events.push((at, event));
         }
@@ -209,7 +211,7 @@ impl World<'_> {
         let one = opener.filter(|_| opener == acceptor);
         let over = self.ends.iter().any(|end| end.is_over);
         let works = !over && one.is_some_and(|one| !self.connections[one].is_dead);
-        if !works || self.case.last_cut || self.visitor.is_some() {
+        if !works || self.case.last_cut || self.incoming.is_some() {
             self.reconnect();
         } else {
             self.connect();
@@ -240,6 +242,7 @@ impl World<'_> {
             self.check_report(at);
         }
         self.check_came();
+        self.check_acceptor();
     }
 
     fn check_settled(&self, start: Instant) {

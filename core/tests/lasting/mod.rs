@@ -3,6 +3,7 @@
 pub(crate) mod case;
 mod check;
 mod connection;
+mod listener;
 mod receiver;
 mod sender;
 mod single;

@@ -1,7 +1,7 @@
 //! Links that end with their session.
 
 use countersign_core::{
-    CloseReason, EndReason, Life, Link, Output, PeerId, SessionLoss, close, refuse,
+    CloseReason, EndReason, Incoming, Life, Output, PeerId, Protocol, SessionLoss, close, refuse,
 };
 
 use super::world::{ACCEPTOR, OPENER, World};
@@ -57,16 +57,16 @@ impl World<'_> {
         end.owes.insert("session lost");
     }
 
-    /// A visitor has refused its peer: its word goes out, and it is gone.
-    pub(super) fn send_away(&mut self, mut visitor: Link, connection: usize) {
-        let reason = visitor.end_reason();
+    /// A connection's peer has been refused: its word goes out, and it is gone.
+    pub(super) fn send_away(&mut self, mut incoming: Incoming, connection: usize) {
+        let reason = incoming.end_reason();
         assert!(matches!(reason, Some(EndReason::TurnedAway(why)) if is_over(why)));
         let mut buffer = [0; 1000];
-        let Output::Written(length) = visitor.poll_output(self.now, &mut buffer) else {
+        let Output::Written(length) = incoming.poll_output(self.now, &mut buffer) else {
             panic!("it says why");
         };
         assert_eq!(
-            visitor.poll_output(self.now, &mut buffer[length..]),
+            incoming.poll_output(self.now, &mut buffer[length..]),
             Output::End
         );
         let said = &buffer[..length];

@@ -1,14 +1,14 @@
 //! What happens to connections, and what the frames on them mean to the models.
 
 use countersign_core::{
-    CloseReason, Disconnect, EndReason, Life, Link, SessionId, SessionLoss, TakeOver, Visit,
+    Acceptor, CloseReason, Disconnect, EndReason, Life, Protocol, SessionId, SessionLoss,
 };
 
 use super::connection::Connection;
 use super::world::{ACCEPTOR, End, OPENER, World};
 use crate::pair::wire::{Greeted, Seen};
 
-fn id(session: &[u8]) -> SessionId {
+pub(super) fn id(session: &[u8]) -> SessionId {
     session.try_into().expect("sixteen bytes")
 }
 
@@ -57,11 +57,10 @@ impl World<'_> {
         opener.opened = now;
         self.note(OPENER);
         if self.case.listens {
-            self.drop_visitor();
-            let mut link = self.fresh(ACCEPTOR);
-            link.ask_to_admit();
-            link.handle_opened(now).expect("offline");
-            self.visitor = Some((link, at, false));
+            self.drop_incoming();
+            let mut incoming = self.fresh_incoming();
+            incoming.handle_opened(now).expect("offline");
+            self.incoming = Some((incoming, at, false));
             return;
         }
         self.lose(ACCEPTOR, Disconnect::Transport);
@@ -86,25 +85,12 @@ impl World<'_> {
                 end.heard = now;
             }
         }
-        if let Some((link, at, is_secured)) = &mut self.visitor
+        if let Some((incoming, at, is_secured)) = &mut self.incoming
             && *at == connection
-            && link.life() == Life::Securing
+            && incoming.life() == Life::Securing
         {
-            link.handle_secured(now, who).expect("securing");
+            incoming.handle_secured(now, who).expect("securing");
             *is_secured = true;
-        }
-    }
-
-    fn drop_visitor(&mut self) {
-        if let Some((_, connection, _)) = self.visitor.take() {
-            self.connections[connection].gone[ACCEPTOR] = true;
-        }
-    }
-
-    pub(super) fn note_visitor(&mut self) {
-        let ended = |(link, ..): &(Link, usize, bool)| link.life() == Life::Ended;
-        if self.visitor.as_ref().is_some_and(ended) {
-            self.drop_visitor();
         }
     }
 
@@ -113,8 +99,8 @@ impl World<'_> {
             self.connections[connection].gone[at] = true;
         }
         if at == ACCEPTOR {
-            self.drop_visitor();
-            self.sessions = countersign_core::Sessions::default();
+            self.drop_incoming();
+            (self.acceptor, self.place) = (Acceptor::default(), None);
             self.gone.clear();
         }
         let link = self.fresh(at);
@@ -122,7 +108,7 @@ impl World<'_> {
     }
 
     /// Nobody will come back to the acceptor's link.
-    fn retire_acceptor(&mut self) {
+    pub(super) fn retire_acceptor(&mut self) {
         let now = self.now;
         if !self.ends[ACCEPTOR].is_over {
             self.ends[ACCEPTOR].was_dropped = true;
@@ -145,8 +131,8 @@ impl World<'_> {
         if let (Some(connection), false) = (self.ends[to].connection, bytes % 5 == 4) {
             moved |= self.carry_to_end(to, connection, bytes, piece);
         }
-        if let (ACCEPTOR, Some((_, connection, true))) = (to, &self.visitor) {
-            moved |= self.carry_to_visitor(*connection, bytes, piece);
+        if let (ACCEPTOR, Some((_, connection, true))) = (to, &self.incoming) {
+            moved |= self.carry_to_incoming(*connection, bytes, piece);
         }
         moved
     }
@@ -186,121 +172,6 @@ impl World<'_> {
         }
         self.ends[at].link.handle_input(now, bytes);
         self.note(at);
-    }
-
-    fn carry_to_visitor(&mut self, connection: usize, bytes: usize, piece: usize) -> bool {
-        let now = self.now;
-        let pipe = &mut self.connections[connection].pipes[OPENER];
-        let count = bytes.min(pipe.len());
-        let taken: Vec<u8> = pipe.drain(..count).collect();
-        let mut hello = None;
-        for piece in taken.chunks(self.case.pair.piece(piece)) {
-            let (link, ..) = self.visitor.as_mut().expect("HELLO comes alone");
-            link.handle_input(now, piece);
-            for seen in self.connections[connection].inp[ACCEPTOR].feed(piece) {
-                match seen {
-                    Seen::Greeting(greeted) => hello = Some(greeted),
-                    other => panic!("{other:?} before WELCOME"),
-                }
-            }
-        }
-        if let Some(hello) = hello {
-            self.find_link(connection, &hello);
-            return true;
-        }
-        if bytes > 0 && self.connections[connection].owes_eof(ACCEPTOR) {
-            let (link, ..) = self.visitor.as_mut().expect("a visitor");
-            link.handle_eof(now);
-            assert_eq!(link.life(), Life::Ended);
-            self.note_visitor();
-            return true;
-        }
-        count > 0
-    }
-
-    /// The listener finds out to whom a connection belongs.
-    fn find_link(&mut self, connection: usize, hello: &Greeted) {
-        let now = self.now;
-        let (mut visitor, ..) = self.visitor.take().expect("a visitor");
-        let Some(visit) = visitor.visit() else {
-            panic!("it waits: {:?}", visitor.end_reason());
-        };
-        match self.try_link(&mut visitor, visit, hello) {
-            TakeOver::Done => {}
-            TakeOver::SessionOver => {
-                self.end_anew();
-                self.note(ACCEPTOR);
-                return self.send_away(visitor, connection);
-            }
-            _ => {
-                let gone = match visit {
-                    Visit::Returns(named) => self.sessions.gone(named, self.who()),
-                    Visit::New => None,
-                };
-                let outcome = match (visit, gone) {
-                    (Visit::New, _) => 0,
-                    (_, None) => 2,
-                    (_, Some(_)) => 3,
-                };
-                visitor.admit(now, gone);
-                assert_eq!(visitor.life(), Life::Open, "{:?}", visitor.end_reason());
-                return self.adopt(visitor, connection, hello, outcome);
-            }
-        }
-        assert_eq!(visitor.end_reason(), Some(&EndReason::TakenOver));
-        let end = &mut self.ends[ACCEPTOR];
-        let old = end.connection.replace(connection);
-        (end.is_secured, end.heard) = (true, now);
-        if let Some(old) = old {
-            self.lose_parts(ACCEPTOR, old);
-        }
-        self.resume(ACCEPTOR, connection, hello);
-        self.note(ACCEPTOR);
-    }
-
-    /// Whether the acceptor's link goes on with a visitor's connection, or ends for it.
-    fn try_link(&mut self, visitor: &mut Link, visit: Visit, hello: &Greeted) -> TakeOver {
-        let (now, who) = (self.now, self.who());
-        let session = id(&hello.session);
-        let named = match visit {
-            Visit::Returns(named) => Some(named),
-            Visit::New => None,
-        };
-        assert_eq!(named.unwrap_or_default(), session);
-        let held = named.is_some_and(|named| self.sessions.find(named, who).is_some());
-        let ends = !held && self.ends_for_newcomers();
-        let is_candidate = self.sessions.candidates(visit, who).next().is_some();
-        let end = &mut self.ends[ACCEPTOR];
-        assert_eq!(held, named == Some(end.session) && !end.is_over);
-        let over = matches!(end.link.life(), Life::Finishing | Life::Ended);
-        let took = if is_candidate || named.is_some() {
-            end.link.take_over(now, visitor)
-        } else {
-            TakeOver::NotMine
-        };
-        let expected = match (held && !over, ends) {
-            (true, _) => TakeOver::Done,
-            (_, true) => TakeOver::SessionOver,
-            _ => TakeOver::NotMine,
-        };
-        assert_eq!(took, expected, "{:?}", end.link.life());
-        took
-    }
-
-    /// A visitor with a session of its own is the acceptor's link from here on.
-    fn adopt(&mut self, visitor: Link, connection: usize, hello: &Greeted, outcome: u8) {
-        self.retire_acceptor();
-        self.begin_anew(ACCEPTOR, visitor);
-        let end = &mut self.ends[ACCEPTOR];
-        end.number = 1;
-        end.connection = Some(connection);
-        end.is_secured = true;
-        end.heard = self.now;
-        self.connections[connection].outcome = outcome;
-        self.begin_session(ACCEPTOR, hello);
-        let session = self.ends[ACCEPTOR].link.session();
-        self.sessions.add(session, self.who(), ());
-        self.note(ACCEPTOR);
     }
 
     /// An end has let go of a connection: what it has of a cut frame counts.
@@ -428,7 +299,7 @@ impl World<'_> {
         self.ends[at].named = None;
     }
 
-    fn begin_session(&mut self, at: usize, greeted: &Greeted) {
+    pub(super) fn begin_session(&mut self, at: usize, greeted: &Greeted) {
         for channel in self.sending(at) {
             let max = greeted.channels[channel].max_message;
             let now = self.now;
@@ -443,7 +314,7 @@ impl World<'_> {
         }
     }
 
-    fn resume(&mut self, at: usize, connection: usize, greeted: &Greeted) {
+    pub(super) fn resume(&mut self, at: usize, connection: usize, greeted: &Greeted) {
         if at == ACCEPTOR {
             self.connections[connection].outcome = 1;
         }

@@ -4,8 +4,9 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_core::{
-    ChannelId, CloseMode, CloseReason, Disconnect, Event, Instant, Life, Link, Output,
-    ReceiveError, Rejection, Role, SendError, SessionId, SessionLoss, Sessions, Verdict, close,
+    Acceptor, ChannelId, CloseMode, CloseReason, Disconnect, Event, Incoming, Instant, Life, Link,
+    LinkPermit, Output, Protocol, ReceiveError, Rejection, Role, SendError, SessionId, SessionLoss,
+    Verdict, close,
 };
 
 use super::case::{Happens, LastingCase};
@@ -103,17 +104,19 @@ pub(crate) struct World<'a> {
     pub(super) receivers: Vec<Receiver>,
     pub(super) connections: Vec<Connection>,
     /// A connection whose link is not known yet, and whether it is secured.
-    pub(super) visitor: Option<(Link, usize, bool)>,
-    pub(super) sessions: Sessions<()>,
+    pub(super) incoming: Option<(Incoming, usize, bool)>,
+    /// Where there is a listener, its link's.
+    pub(super) acceptor: Acceptor<()>,
+    pub(super) place: Option<LinkPermit>,
     /// What sessions that are over had settled, by channel.
     pub(super) gone: BTreeMap<SessionId, Vec<u64>>,
     /// All messages that have come, by channel, and in which of the sessions that there were.
     pub(super) came: BTreeMap<(usize, Origin), usize>,
     /// The sessions in the order of their beginning.
     pub(super) held: Vec<SessionId>,
-    seeds: u64,
+    pub(super) seeds: u64,
     #[cfg(feature = "planted")]
-    mistake: Option<countersign_core::Planted>,
+    pub(super) mistake: Option<countersign_core::Planted>,
     pub(super) log: Log,
 }
 
@@ -132,8 +135,9 @@ impl<'a> World<'a> {
             senders: chans.iter().map(|chan| vec![Sender::new(chan)]).collect(),
             receivers: chans.iter().map(Receiver::new).collect(),
             connections: Vec::new(),
-            visitor: None,
-            sessions: Sessions::default(),
+            incoming: None,
+            acceptor: Acceptor::default(),
+            place: None,
             gone: BTreeMap::new(),
             came: BTreeMap::new(),
             held: Vec::new(),
@@ -518,17 +522,18 @@ impl<'a> World<'a> {
             }
             assert!(!is_due(self), "the deadline stays");
         }
-        if let Some((link, ..)) = &mut self.visitor {
-            link.handle_timeout(to);
+        if let Some((incoming, ..)) = &mut self.incoming {
+            incoming.handle_timeout(to);
         }
-        self.note_visitor();
+        self.note_incoming();
     }
 
     /// The next moment at which anything can happen by itself.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let visitor = self.visitor.iter().map(|(link, ..)| link);
-        let links = self.ends.iter().map(|end| &end.link).chain(visitor);
-        links.filter_map(Link::poll_deadline).min()
+        let incoming = self.incoming.iter();
+        let incoming = incoming.filter_map(|(incoming, ..)| incoming.poll_deadline());
+        let links = self.ends.iter().filter_map(|end| end.link.poll_deadline());
+        links.chain(incoming).min()
     }
 
     pub(super) fn sleep(&mut self) {

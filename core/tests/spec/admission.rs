@@ -1,13 +1,14 @@
-//! Whom a listener lets in: every peer waits for the caller's word.
+//! Whom a listener lets in: every connection waits for the caller's word.
 
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, Config, Dialect, Disconnect, EndReason, Event, Incompatible, Instant, Life,
-    Link, Loss, Output, PeerMisbehaved, Reconnect, Refusal, RetryLimit, Role, TakeOver, Visit,
-    refuse,
+    ChannelConfig, Config, Dialect, Disconnect, EndReason, Event, Incoming, Incompatible, Instant,
+    Life, Link, Loss, Output, PeerMisbehaved, Protocol, Reconnect, Refusal, Request, RetryLimit,
+    Role, TakeOver, refuse,
 };
 
+use crate::common::arriving::{self, accepted, accepted_after, declined};
 use crate::common::bytes::{Entry, Greeting, for_now, message};
 
 const NOW: Instant = Instant::from_micros(1_000_000);
@@ -22,20 +23,12 @@ fn sender() -> Config {
 }
 
 /// What a listener makes for each connection.
-fn visitor(config: &Config, seed: u8) -> Link {
-    let mut link = Link::new(config, Role::Acceptor, [seed; 16]).expect("fits");
-    link.ask_to_admit();
-    link.handle_opened(NOW).expect("offline");
-    link.handle_secured(NOW, None).expect("securing");
-    link
+fn arrived(config: &Config, seed: u8) -> Incoming {
+    arriving::arrived(NOW, config, seed, None)
 }
 
-fn said(link: &mut Link) -> Vec<u8> {
-    let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
-    while let Output::Written(length) = link.poll_output(NOW, &mut buffer) {
-        all.extend_from_slice(&buffer[..length]);
-    }
-    all
+fn said(from: &mut impl Protocol) -> Vec<u8> {
+    arriving::said(NOW, from)
 }
 
 fn events(link: &mut Link) -> Vec<Event> {
@@ -57,33 +50,33 @@ fn busy() -> EndReason {
 #[test]
 fn whoever_comes_waits_for_the_word() {
     // [HELLO-2] [HELLO-18] [HELLO-19]
-    let mut guest = visitor(&receiver(), 1);
+    let mut guest = arrived(&receiver(), 1);
     for byte in hello() {
-        assert_eq!(guest.visit(), None);
+        assert_eq!(guest.request(), None);
         guest.handle_input(NOW, &[byte]);
     }
-    assert_eq!(guest.visit(), Some(Visit::New));
-    assert_eq!((guest.life(), guest.session()), (Life::Greeting, [0; 16]));
-    assert_eq!((said(&mut guest), events(&mut guest)), (vec![], vec![]));
-    guest.admit(NOW, None);
-    assert_eq!(guest.visit(), None);
-    assert_eq!(events(&mut guest), [Event::Connected]);
-    assert_eq!(said(&mut guest)[16], 0, "new");
-    guest.handle_input(NOW, &message(0, 1, b"1"));
-    assert_eq!(guest.waiting(countersign_core::ChannelId(0)), 1);
+    assert_eq!(guest.request(), Some(Request::New));
+    assert_eq!((guest.life(), guest.end_reason()), (Life::Greeting, None));
+    assert_eq!(said(&mut guest), []);
+    assert!(!guest.wants_output());
+    let mut link = accepted(NOW, guest);
+    assert_ne!(link.session(), [0; 16]);
+    assert_eq!(events(&mut link), [Event::Connected]);
+    assert_eq!(said(&mut link)[16], 0, "new");
+    link.handle_input(NOW, &message(0, 1, b"1"));
+    assert_eq!(link.waiting(countersign_core::ChannelId(0)), 1);
 }
 
 #[test]
 fn what_is_still_known_is_nothing_to_new_ones() {
     // [HELLO-18]
-    let mut link = visitor(&receiver(), 1);
+    let mut link = arrived(&receiver(), 1);
     link.handle_input(NOW, &hello());
-    link.admit(NOW, None);
+    let mut link = accepted(NOW, link);
     link.handle_lost(NOW, Disconnect::Abandoned);
-    let mut guest = visitor(&receiver(), 2);
+    let mut guest = arrived(&receiver(), 2);
     guest.handle_input(NOW, &hello());
-    guest.admit(NOW, Some(&link.gone_session()));
-    let answer = said(&mut guest);
+    let answer = said(&mut accepted_after(NOW, guest, Some(&link.gone_session())));
     assert_eq!((answer[16], &answer[66..90]), (0, &[0; 24][..]));
 }
 
@@ -91,7 +84,7 @@ fn what_is_still_known_is_nothing_to_new_ones() {
 fn who_is_one_too_many_is_told() {
     // [REFUSE-4] [REFUSE-5] [REFUSE-6]
     for hello in [hello(), naming([7; 16])] {
-        let mut guest = visitor(&receiver(), 1);
+        let mut guest = arrived(&receiver(), 1);
         guest.handle_input(NOW, &hello);
         guest.refuse(NOW, &Refusal::busy(WHY));
         assert_eq!(guest.end_reason(), Some(&busy()));
@@ -100,7 +93,7 @@ fn who_is_one_too_many_is_told() {
             busy().to_string(),
             "the peer was turned away: no more than three (code 5)"
         );
-        assert_eq!(events(&mut guest), [Event::Ended]);
+        assert_eq!((guest.life(), guest.request()), (Life::Ended, None));
         let refusal = for_now(refuse::BUSY, WHY.as_bytes());
         assert_eq!(said(&mut guest), refusal);
         assert_eq!(guest.poll_output(NOW, &mut [0; 300]), Output::End);
@@ -116,13 +109,12 @@ fn a_declaration_that_does_not_fit_is_refused_as_such() {
             0 => Greeting::hello(&both),
             _ => Greeting::naming(session, &both),
         };
-        let mut guest = visitor(&receiver(), 1);
+        let mut guest = arrived(&receiver(), 1);
         guest.handle_input(NOW, &greeting.bytes());
         // Its caller may have channels for this peer that fit.
-        assert!(guest.visit().is_some());
-        let mut admitted = guest.clone();
-        admitted.admit(NOW, None);
-        assert_eq!(said(&mut admitted)[8..10], [0, 3]);
+        assert!(guest.request().is_some());
+        let mut declined = declined(NOW, guest.clone());
+        assert_eq!(said(&mut declined)[8..10], [0, 3]);
         guest.refuse(NOW, &Refusal::busy(WHY));
         let expected = Incompatible::ChannelMissing {
             channel: "more".to_owned(),
@@ -134,7 +126,7 @@ fn a_declaration_that_does_not_fit_is_refused_as_such() {
     // The same with what can't be at all.
     let twice = [Entry::send("main"), Entry::send("main")];
     for greeting in [Greeting::hello(&twice), Greeting::naming([7; 16], &twice)] {
-        let mut guest = visitor(&receiver(), 1);
+        let mut guest = arrived(&receiver(), 1);
         guest.handle_input(NOW, &greeting.bytes());
         guest.refuse(NOW, &Refusal::busy(WHY));
         let expected = EndReason::Peer(PeerMisbehaved::Greeting);
@@ -146,19 +138,19 @@ fn a_declaration_that_does_not_fit_is_refused_as_such() {
 fn nothing_comes_between_hello_and_the_word() {
     // [HELLO-1] [HELLO-3]
     for early in [hello(), naming([7; 16]), message(0, 1, b"1")] {
-        let mut guest = visitor(&receiver(), 1);
+        let mut guest = arrived(&receiver(), 1);
         guest.handle_input(NOW, &hello());
         guest.handle_input(NOW, &early);
         let expected = EndReason::Peer(PeerMisbehaved::Unexpected);
         assert_eq!(guest.end_reason(), Some(&expected));
-        assert_eq!(guest.visit(), None);
+        assert_eq!(guest.request(), None);
         // It is too late for a word.
         let ended = guest.clone();
-        guest.admit(NOW, None);
+        let mut guest = declined(NOW, guest);
         guest.refuse(NOW, &Refusal::busy(WHY));
         assert!(guest == ended);
     }
-    let mut guest = visitor(&receiver(), 1);
+    let mut guest = arrived(&receiver(), 1);
     guest.handle_input(NOW, &hello());
     let deadline = guest.poll_deadline().expect("the handshake's");
     guest.handle_timeout(deadline);
@@ -168,22 +160,26 @@ fn nothing_comes_between_hello_and_the_word() {
 
 #[test]
 fn a_word_that_nobody_waits_for_changes_nothing() {
-    let mut early = visitor(&receiver(), 1);
-    let mut open = visitor(&receiver(), 1);
-    open.handle_input(NOW, &hello());
-    open.admit(NOW, None);
-    let mut opener = Link::new(&sender(), Role::Opener, [1; 16]).expect("fits");
-    opener.handle_timeout(NOW);
-    for link in [&mut early, &mut open, &mut opener] {
-        let before = link.clone();
-        link.admit(NOW, None);
-        link.refuse(NOW, &Refusal::busy(WHY));
-        assert!(*link == before);
+    let early = arrived(&receiver(), 1);
+    let mut refused = arrived(&receiver(), 1);
+    refused.handle_input(NOW, &hello());
+    refused.refuse(NOW, &Refusal::new(refuse::APPLICATION, "no"));
+    let mut taken = arrived(&receiver(), 2);
+    taken.handle_input(NOW, &hello());
+    let mut link = accepted(NOW, taken);
+    let mut taken = arrived(&receiver(), 3);
+    taken.handle_input(NOW, &naming(link.session()));
+    assert_eq!(link.take_over(NOW, &mut taken), TakeOver::Done);
+    for incoming in [early, refused, taken] {
+        let before = incoming.clone();
+        let mut incoming = declined(NOW, incoming);
+        incoming.refuse(NOW, &Refusal::busy(WHY));
+        assert!(incoming == before);
     }
 }
 
 /// Connects the opener, and hands over its HELLO.
-fn knock(opener: &mut Link, now: Instant) -> Link {
+fn knock(opener: &mut Link, now: Instant) -> Incoming {
     if opener.life() == Life::Offline {
         let due = opener.poll_deadline().unwrap_or(now);
         opener.handle_timeout(due.max(now));
@@ -192,7 +188,7 @@ fn knock(opener: &mut Link, now: Instant) -> Link {
     opener.handle_secured(now, None).expect("securing");
     // Each has its own, so no two sessions have the same id.
     let seed = u8::try_from(opener.connection()).expect("few");
-    let mut guest = visitor(&receiver(), seed);
+    let mut guest = arrived(&receiver(), seed);
     guest.handle_input(now, &said(opener));
     guest
 }
@@ -207,7 +203,7 @@ fn an_opener_that_was_refused_gets_in_later() {
         .expect("accepted");
     for _ in 0..20 {
         let mut guest = knock(&mut opener, NOW);
-        assert_eq!(guest.visit(), Some(Visit::New));
+        assert_eq!(guest.request(), Some(Request::New));
         guest.refuse(NOW, &Refusal::busy(WHY));
         opener.handle_input(NOW, &said(&mut guest));
         assert_eq!(opener.life(), Life::Offline);
@@ -215,9 +211,8 @@ fn an_opener_that_was_refused_gets_in_later() {
         assert!(opener.poll_deadline().is_some() && !opener.wants_connection());
     }
     assert_eq!(events(&mut opener), []);
-    let mut guest = knock(&mut opener, NOW);
-    guest.admit(NOW, None);
-    opener.handle_input(NOW, &said(&mut guest));
+    let mut link = accepted(NOW, knock(&mut opener, NOW));
+    opener.handle_input(NOW, &said(&mut link));
     assert_eq!(events(&mut opener), [Event::Connected]);
     assert_eq!(said(&mut opener), message(0, 1, b"kept"));
 }
@@ -249,13 +244,12 @@ fn an_opener_that_does_not_try_again_ends() {
 fn a_returning_peer_needs_no_room() {
     // [REFUSE-9] [RESUME-2]
     let mut opener = Link::new(&sender(), Role::Opener, [1; 16]).expect("fits");
-    let mut link = knock(&mut opener, NOW);
-    link.admit(NOW, None);
+    let mut link = accepted(NOW, knock(&mut opener, NOW));
     opener.handle_input(NOW, &said(&mut link));
     opener.handle_lost(NOW, Disconnect::Transport);
     let session = link.session();
     let mut guest = knock(&mut opener, NOW);
-    assert_eq!(guest.visit(), Some(Visit::Returns(session)));
+    assert_eq!(guest.request(), Some(Request::Resume(session)));
     assert_eq!(link.take_over(NOW, &mut guest), TakeOver::Done);
     opener.handle_input(NOW, &said(&mut link));
     assert_eq!(opener.resumes(), 1);
@@ -269,10 +263,9 @@ fn a_returning_peer_needs_no_room() {
     opener.handle_input(NOW, &said(&mut guest));
     assert_eq!(opener.last_loss(), Some(Loss::Refused));
     assert_eq!(events(&mut opener), []);
-    let mut guest = knock(&mut opener, NOW);
-    assert_eq!(guest.visit(), Some(Visit::Returns(session)));
-    guest.admit(NOW, Some(&link.gone_session()));
-    let answer = said(&mut guest);
+    let guest = knock(&mut opener, NOW);
+    assert_eq!(guest.request(), Some(Request::Resume(session)));
+    let answer = said(&mut accepted_after(NOW, guest, Some(&link.gone_session())));
     assert_eq!(answer[16], 3, "too old");
     opener.handle_input(NOW, &answer);
     assert_eq!(opener.life(), Life::Open);
@@ -282,47 +275,48 @@ fn a_returning_peer_needs_no_room() {
 fn in_the_tlsstream_dialect_the_stream_waits() {
     // [STREAM-4]
     let config = receiver().dialect(Dialect::TlsStream);
-    let mut guest = visitor(&config, 1);
-    assert_eq!(guest.visit(), Some(Visit::New));
+    let mut guest = arrived(&config, 1);
+    assert_eq!(guest.request(), Some(Request::New));
     guest.handle_input(NOW, b"5!he");
     guest.handle_input(NOW, b"llo");
-    assert_eq!((events(&mut guest), said(&mut guest)), (vec![], vec![]));
+    assert_eq!((guest.life(), said(&mut guest)), (Life::Greeting, vec![]));
     let mut refused = guest.clone();
-    guest.admit(NOW, None);
-    assert_eq!(guest.life(), Life::Open);
-    assert_eq!(said(&mut guest), b"OK!");
-    assert_eq!(guest.waiting(countersign_core::ChannelId(0)), 1);
+    let mut link = accepted(NOW, guest);
+    assert_eq!(link.life(), Life::Open);
+    assert_eq!(said(&mut link), b"OK!");
+    assert_eq!(link.waiting(countersign_core::ChannelId(0)), 1);
     // There are no words for a refusal.
     refused.refuse(NOW, &Refusal::busy(WHY));
     assert_eq!(refused.end_reason(), Some(&busy()));
-    assert_eq!(said(&mut refused), []);
-    assert_eq!(refused.waiting(countersign_core::ChannelId(0)), 0);
+    assert_eq!(refused.poll_output(NOW, &mut [0; 9]), Output::End);
     // An end that comes meanwhile is one like others, in order or not.
     for (input, in_order) in [(&b"5!hello"[..], true), (b"", true), (b"5!he", false)] {
-        let mut guest = visitor(&config, 1);
+        let mut guest = arrived(&config, 1);
         guest.handle_input(NOW, input);
         guest.handle_eof(NOW);
         assert_eq!(
-            (guest.visit(), guest.life()),
-            (Some(Visit::New), Life::Greeting)
+            (guest.request(), guest.life()),
+            (Some(Request::New), Life::Greeting)
         );
         let mut refused = guest.clone();
-        guest.admit(NOW, None);
-        said(&mut guest);
+        let mut link = accepted(NOW, guest);
+        said(&mut link);
         let expected = match in_order {
             true => EndReason::closed(false),
             false => EndReason::Lost(Loss::PeerLeft),
         };
-        assert_eq!(guest.end_reason(), Some(&expected), "{input:?}");
+        assert_eq!(link.end_reason(), Some(&expected), "{input:?}");
+        assert_eq!(link.poll_event(), Some(Event::Connected));
         refused.refuse(NOW, &Refusal::busy(WHY));
         assert_eq!(refused.end_reason(), Some(&busy()));
         assert_eq!(refused.poll_output(NOW, &mut [0; 9]), Output::End);
         assert!(!refused.wants_connection());
     }
     // What is wrong with it shows once it is let in.
-    let mut guest = visitor(&config, 1);
+    let mut guest = arrived(&config, 1);
     guest.handle_input(NOW, b"GET /");
-    guest.admit(NOW, None);
+    let mut link = accepted(NOW, guest);
     let expected = EndReason::Peer(PeerMisbehaved::StreamLength);
-    assert_eq!(guest.end_reason(), Some(&expected));
+    assert_eq!(link.end_reason(), Some(&expected));
+    assert_eq!(events(&mut link), [Event::Connected, Event::Ended]);
 }

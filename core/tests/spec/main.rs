@@ -4,6 +4,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod acceptor;
+mod acceptor_limits;
 mod admission;
 mod border;
 mod close;

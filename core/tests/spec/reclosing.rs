@@ -374,7 +374,7 @@ fn a_close_goes_through_however_often_it_is_cut() {
                     pair.run();
                 }
                 if !over(pair.lives()[OPENER]) {
-                    pair.visit();
+                    pair.come_back();
                     pair.run();
                 }
                 pair.pass(Duration::from_secs(60));
@@ -449,7 +449,7 @@ fn the_session_that_nobody_wanted_is_closed_at_once() {
         assert_eq!(pair.lives(), [Life::Closing, Life::Finishing]);
         pair.cut();
         assert_eq!(reasons(pair), [None, Some(&BY_PEER)]);
-        pair.visit();
+        pair.come_back();
         assert_eq!(pair.lives()[ACCEPTOR], Life::Open);
         pair.run();
         assert_eq!(reasons(pair), [Some(&BY_US), Some(&BY_PEER)]);
@@ -512,7 +512,7 @@ fn a_violation_ends_the_session() {
         pair.run();
         let now = pair.now;
         pair.ends[ACCEPTOR].handle_input(now, &coded(0x32, 0, 4, b""));
-        pair.visit();
+        pair.come_back();
         pair.run();
         let lost = Event::SessionLost(SessionLoss::TooOld);
         assert!(pair.events[OPENER].contains(&lost));

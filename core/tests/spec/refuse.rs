@@ -4,6 +4,7 @@ use countersign_core::{
     ChannelConfig, Config, EndReason, Incompatible, Life, Mode, Policy, Refusal, Role, refuse, wire,
 };
 
+use crate::common::arriving::arrived;
 use crate::common::bytes::{Entry, Greeting, coded, for_now};
 use crate::common::pair::{ACCEPTOR, OPENER, paired};
 use crate::common::peer::{against, against_lasting};
@@ -179,26 +180,20 @@ fn unknown_codes_refuse_too() {
 #[test]
 fn an_application_refuses_with_a_code_of_its_own() {
     // [REFUSE-10] [REFUSE-12] [RECONNECT-5]
-    use countersign_core::{Event, Instant, Link, Role};
+    use countersign_core::{Instant, Protocol};
 
     let closed = Refusal::new(refuse::APPLICATION + 7, "closed");
     for refusal in [closed.clone(), closed.again()] {
         let now = Instant::ZERO;
         let config = one(ChannelConfig::receive("main"));
-        let mut guest = Link::new(&config, Role::Acceptor, [1; 16]).expect("fits");
-        guest.ask_to_admit();
-        guest.handle_opened(now).expect("offline");
-        guest.handle_secured(now, None).expect("securing");
+        let mut guest = arrived(now, &config, 1, None);
         let hello = Greeting::hello(&[Entry::send("main")]).bytes();
         guest.handle_input(now, &hello);
         guest.refuse(now, &refusal);
         let reason = EndReason::TurnedAway(refusal.clone());
         assert_eq!(guest.end_reason(), Some(&reason));
         assert!(!reason.can_retry() && !reason.is_closed());
-        assert_eq!(
-            core::iter::from_fn(|| guest.poll_event()).collect::<Vec<_>>(),
-            [Event::Ended]
-        );
+        assert_eq!((guest.life(), guest.request()), (Life::Ended, None));
         let mut bytes = [0; 300];
         let countersign_core::Output::Written(length) = guest.poll_output(now, &mut bytes) else {
             panic!("nothing to say");

@@ -348,7 +348,7 @@ fn who_comes_too_late_hears_what_was_handled() {
         // What is taken after the end changes nothing of what is said.
         let gone = pair.ends[ACCEPTOR].gone_session();
         assert_eq!(gone, pair.ends[ACCEPTOR].clone().gone_session());
-        pair.visit();
+        pair.come_back();
         pair.run();
         let counts = pair.ends[OPENER].report()[0].verdicts;
         assert_eq!(counts[VerdictKind::Handled], 2);

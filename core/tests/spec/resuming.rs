@@ -137,7 +137,7 @@ fn numbers_go_on_in_a_session() {
             // The answers to what was taken are lost.
             pair.lose_output(usize::from(number % 3 == 0));
             if number % 5 == 0 {
-                pair.visit();
+                pair.come_back();
             } else {
                 pair.cut();
                 pair.reconnect();
@@ -380,7 +380,7 @@ fn a_connection_that_looks_alive_is_taken_over() {
             if number % 2 == 0 {
                 pair.lose_output(OPENER);
             }
-            pair.visit();
+            pair.come_back();
             assert_eq!(pair.ends[ACCEPTOR].connection(), u64::from(number) + 1);
         }
         pair.run();

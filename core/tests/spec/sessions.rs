@@ -4,11 +4,12 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, Disconnect, EndReason, Event, GoneSession, Instant, Life,
-    Link, Loss, Output, Patience, PeerId, PeerMisbehaved, ReceiveError, Role, SessionLoss,
-    Sessions, TakeOver, VerdictKind, Visit,
+    Acceptor, ChannelConfig, CloseMode, Config, Disconnect, EndReason, Event, Incoming, Instant,
+    Life, Link, Loss, Patience, PeerId, PeerMisbehaved, Protocol, ReceiveError, Request, Role,
+    Route, SessionLoss, TakeOver, VerdictKind,
 };
 
+use crate::common::arriving::{self, accepted};
 use crate::common::bytes::{Entry, Greeting, ack, close, coded, done, first, message, next};
 use crate::common::peer::MAIN;
 
@@ -28,41 +29,38 @@ fn entries() -> [Entry; 2] {
     [Entry::send("main"), Entry::receive("back")]
 }
 
-/// An acceptor's link for a fresh connection, as a listener makes it.
-fn fresh(config: &Config, seed: u8, who: Option<PeerId>) -> Link {
-    let mut link = Link::new(config, Role::Acceptor, [seed; 16]).expect("fits");
-    link.ask_to_admit();
-    link.handle_opened(NOW).expect("offline");
-    link.handle_secured(NOW, who).expect("securing");
-    link
+/// A fresh connection, as a listener gets it.
+fn fresh(config: &Config, seed: u8, who: Option<PeerId>) -> Incoming {
+    arriving::arrived(NOW, config, seed, who)
 }
 
-/// One with a session.
+/// A link with a session.
 fn begun(config: &Config, who: Option<PeerId>) -> Link {
-    let mut link = fresh(config, 3, who);
-    link.handle_input(NOW, &Greeting::hello(&entries()).bytes());
-    link.admit(NOW, None);
+    let mut incoming = fresh(config, 3, who);
+    incoming.handle_input(NOW, &Greeting::hello(&entries()).bytes());
+    let mut link = accepted(NOW, incoming);
     assert_eq!(said(&mut link)[16], 0, "new");
     assert_eq!(events(&mut link), [Event::Connected]);
     link
 }
 
-/// One whose peer has named a session.
-fn visitor(config: &Config, who: Option<PeerId>, session: [u8; 16], entries: &[Entry]) -> Link {
-    let mut link = fresh(config, 4, who);
-    assert_eq!(link.visit(), None);
-    link.handle_input(NOW, &Greeting::naming(session, entries).bytes());
-    assert_eq!(link.visit(), Some(Visit::Returns(session)));
-    assert_eq!(said(&mut link), []);
-    link
+/// A connection whose peer has named a session.
+fn returning(
+    config: &Config,
+    who: Option<PeerId>,
+    session: [u8; 16],
+    entries: &[Entry],
+) -> Incoming {
+    let mut incoming = fresh(config, 4, who);
+    assert_eq!(incoming.request(), None);
+    incoming.handle_input(NOW, &Greeting::naming(session, entries).bytes());
+    assert_eq!(incoming.request(), Some(Request::Resume(session)));
+    assert_eq!(said(&mut incoming), []);
+    incoming
 }
 
-fn said(link: &mut Link) -> Vec<u8> {
-    let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
-    while let Output::Written(length) = link.poll_output(NOW, &mut buffer) {
-        all.extend_from_slice(&buffer[..length]);
-    }
-    all
+fn said(from: &mut impl Protocol) -> Vec<u8> {
+    arriving::said(NOW, from)
 }
 
 fn events(link: &mut Link) -> Vec<Event> {
@@ -74,10 +72,10 @@ fn every_session_has_an_id_of_its_own() {
     // [SESSION-1]
     let mut ids = Vec::new();
     for seed in 0..50 {
-        let mut link = fresh(&both(), seed, ALICE);
+        let mut incoming = fresh(&both(), seed, ALICE);
+        incoming.handle_input(NOW, &Greeting::hello(&entries()).bytes());
+        let mut link = accepted(NOW, incoming);
         for _ in 0..3 {
-            link.handle_input(NOW, &Greeting::hello(&entries()).bytes());
-            link.admit(NOW, None);
             assert_ne!(link.session(), [0; 16]);
             assert!(!ids.contains(&link.session()));
             assert_eq!(said(&mut link)[24..40], link.session());
@@ -85,6 +83,7 @@ fn every_session_has_an_id_of_its_own() {
             link.handle_lost(NOW, Disconnect::Transport);
             link.handle_opened(NOW).expect("offline");
             link.handle_secured(NOW, ALICE).expect("securing");
+            link.handle_input(NOW, &Greeting::hello(&entries()).bytes());
         }
     }
 }
@@ -101,18 +100,18 @@ fn a_connection_takes_over_from_another() {
     events(&mut link);
     for number in 2..5 {
         assert_eq!((link.life(), link.connection()), (Life::Open, number - 1));
-        let mut visitor = visitor(&both(), ALICE, link.session(), &entries());
-        assert_eq!(link.take_over(NOW, &mut visitor), TakeOver::Done);
+        let mut guest = returning(&both(), ALICE, link.session(), &entries());
+        assert_eq!(link.take_over(NOW, &mut guest), TakeOver::Done);
         assert_eq!(link.connection(), number);
         assert_eq!(
             events(&mut link),
             [Event::Lost(Loss::Replaced), Event::Resumed]
         );
-        assert_eq!(visitor.end_reason(), Some(&EndReason::TakenOver));
-        assert_eq!(events(&mut visitor), [Event::Ended]);
-        assert!(!visitor.wants_connection() && !visitor.wants_output());
-        // What the visitor says now is nobody's.
-        assert_eq!(said(&mut visitor), []);
+        assert_eq!(guest.end_reason(), Some(&EndReason::TakenOver));
+        assert_eq!((guest.life(), guest.request()), (Life::Ended, None));
+        assert!(!guest.wants_connection() && !guest.wants_output());
+        // What came on its connection is the link's now.
+        assert_eq!(said(&mut guest), []);
         let mut main = Entry::receive("main").having([0, 1, 2]);
         (main.max_message, main.window_messages, main.window_bytes) = (16 << 20, 8192, 16 << 20);
         let mut back = Entry::send("back");
@@ -137,7 +136,7 @@ fn a_connection_takes_over_from_another() {
 fn what_came_behind_hello_is_judged_by_whoever_goes_on() {
     // [HELLO-1] A frame that was cut while its HELLO waited
     let mut link = begun(&both(), ALICE);
-    let mut guest = visitor(&both(), ALICE, link.session(), &entries());
+    let mut guest = returning(&both(), ALICE, link.session(), &entries());
     let early = message(0, 1, b"early");
     guest.handle_input(NOW, &early[..6]);
     assert_eq!(link.take_over(NOW, &mut guest), TakeOver::Done);
@@ -146,23 +145,23 @@ fn what_came_behind_hello_is_judged_by_whoever_goes_on() {
     assert_eq!(link.end_reason(), Some(&expected));
     // and one that was not.
     for early in [early, Greeting::hello(&entries()).bytes(), done()] {
-        let mut guest = visitor(&both(), ALICE, [5; 16], &entries());
+        let mut guest = returning(&both(), ALICE, [5; 16], &entries());
         guest.handle_input(NOW, &early);
         assert_eq!(guest.end_reason(), Some(&expected));
-        assert_eq!(guest.visit(), None);
+        assert_eq!(guest.request(), None);
         assert_eq!(said(&mut guest)[0], 0x32);
     }
     // [ABORT-4]
-    let mut guest = visitor(&both(), ALICE, [5; 16], &entries());
+    let mut guest = returning(&both(), ALICE, [5; 16], &entries());
     guest.handle_input(NOW, &coded(0x32, 0, 1, b""));
-    assert_eq!((guest.life(), guest.visit()), (Life::Ended, None));
+    assert_eq!((guest.life(), guest.request()), (Life::Ended, None));
 }
 
-/// `visitor` must not get the session of `link`, and nothing may have come of the attempt.
-fn keeps(link: &mut Link, visitor: &mut Link, why: &str) {
-    let before = (link.clone(), visitor.clone());
-    assert_eq!(link.take_over(NOW, visitor), TakeOver::NotMine, "{why}");
-    assert!((&*link, &*visitor) == (&before.0, &before.1), "{why}");
+/// `incoming` must not get the session of `link`, and nothing may have come of the attempt.
+fn keeps(link: &mut Link, incoming: &mut Incoming, why: &str) {
+    let before = (link.clone(), incoming.clone());
+    assert_eq!(link.take_over(NOW, incoming), TakeOver::NotMine, "{why}");
+    assert!((&*link, &*incoming) == (&before.0, &before.1), "{why}");
 }
 
 #[test]
@@ -173,7 +172,7 @@ fn nobody_else_gets_a_session() {
     for who in [BOB, None] {
         keeps(
             &mut link,
-            &mut visitor(&both(), who, id, &entries()),
+            &mut returning(&both(), who, id, &entries()),
             "other peer",
         );
     }
@@ -181,7 +180,7 @@ fn nobody_else_gets_a_session() {
     other[15] ^= 1;
     keeps(
         &mut link,
-        &mut visitor(&both(), ALICE, other, &entries()),
+        &mut returning(&both(), ALICE, other, &entries()),
         "other id",
     );
     keeps(
@@ -191,9 +190,9 @@ fn nobody_else_gets_a_session() {
     );
     // Without TLS it is whoever knows the id.
     let mut plain = begun(&both(), None);
-    let mut guest = visitor(&both(), None, plain.session(), &entries());
+    let mut guest = returning(&both(), None, plain.session(), &entries());
     assert_eq!(plain.take_over(NOW, &mut guest), TakeOver::Done);
-    let mut guest = visitor(&both(), ALICE, plain.session(), &entries());
+    let mut guest = returning(&both(), ALICE, plain.session(), &entries());
     keeps(&mut plain, &mut guest, "held without TLS");
 }
 
@@ -218,21 +217,23 @@ fn other_channels_are_another_session() {
     ];
     for (why, entries) in changed {
         let mut link = begun(&both(), ALICE);
-        let mut guest = visitor(&both(), ALICE, link.session(), &entries);
+        let mut guest = returning(&both(), ALICE, link.session(), &entries);
         keeps(&mut link, &mut guest, why);
-        // Without other links to ask, it is answered as not known, if it fits at all.
+        // Without other links to ask, it is answered as not known, if it fits at all; and the same
+        // where the link is given the connection itself.
         link.handle_lost(NOW, Disconnect::Transport);
         let mut alone = link.clone();
         alone.handle_opened(NOW).expect("offline");
         alone.handle_secured(NOW, ALICE).expect("securing");
         alone.handle_input(NOW, &Greeting::naming(link.session(), &entries).bytes());
-        assert_eq!(alone.visit(), Some(Visit::Returns(link.session())), "{why}");
-        alone.admit(NOW, None);
         let fits = matches!(alone.life(), Life::Open);
         assert_eq!(fits, why.starts_with("policy") || why == "order", "{why}");
-        if fits {
-            assert_eq!(said(&mut alone)[16], 2, "not known");
-            assert_ne!(alone.session(), link.session());
+        let other = guest.accept(NOW);
+        assert_eq!(other.is_ok(), fits, "{why}");
+        for mut anew in other.into_iter().chain(fits.then_some(alone)) {
+            assert_eq!(anew.life(), Life::Open);
+            assert_eq!(said(&mut anew)[16], 2, "not known");
+            assert_ne!(anew.session(), link.session());
         }
     }
 }
@@ -249,27 +250,29 @@ fn a_link_that_is_over_or_opens_takes_nothing_over() {
     assert_eq!(link.life(), Life::Finishing);
     keeps(
         &mut link,
-        &mut visitor(&both(), ALICE, id, &entries()),
+        &mut returning(&both(), ALICE, id, &entries()),
         "finishing",
     );
     link.handle_eof(NOW);
     assert_eq!(link.life(), Life::Ended);
     keeps(
         &mut link,
-        &mut visitor(&both(), ALICE, id, &entries()),
+        &mut returning(&both(), ALICE, id, &entries()),
         "ended",
     );
     let mut opener = Link::new(&both(), Role::Opener, [1; 16]).expect("fits");
     opener.handle_timeout(NOW);
     keeps(
         &mut opener,
-        &mut visitor(&both(), ALICE, id, &entries()),
+        &mut returning(&both(), ALICE, id, &entries()),
         "an opener",
     );
-    let mut never = fresh(&both(), 9, ALICE);
+    let mut never = Link::new(&both(), Role::Acceptor, [9; 16]).expect("fits");
+    never.handle_opened(NOW).expect("offline");
+    never.handle_secured(NOW, ALICE).expect("securing");
     keeps(
         &mut never,
-        &mut visitor(&both(), ALICE, id, &entries()),
+        &mut returning(&both(), ALICE, id, &entries()),
         "without one",
     );
 }
@@ -281,20 +284,22 @@ fn a_foreign_session_is_answered_like_none() {
     let mut ended = link.clone();
     ended.evict(NOW);
     ended.handle_lost(NOW, Disconnect::Abandoned);
-    let mut sessions = Sessions::default();
-    sessions.add(link.session(), ALICE, ());
+    let mut acceptor = Acceptor::default();
+    assert_eq!(acceptor.follow(&link, &Event::Connected, || ()), None);
     let mut answers = Vec::new();
+    let routed = |acceptor: &mut Acceptor<()>, who, named| {
+        let mut guest = returning(&both(), who, named, &entries());
+        assert!(matches!(acceptor.route(&mut guest), Route::New(_)));
+        let mut link = accepted(NOW, guest);
+        assert_eq!(events(&mut link), [Event::Connected]);
+        said(&mut link)
+    };
     for gone in [false, true] {
         if gone {
-            sessions.remove(ended.gone_session());
+            assert_eq!(acceptor.follow(&ended, &Event::Ended, || ()), None);
         }
         for named in [link.session(), [5; 16]] {
-            assert_eq!(sessions.find(named, BOB), None);
-            let known = sessions.gone(named, BOB);
-            let mut guest = visitor(&both(), BOB, named, &entries());
-            guest.admit(NOW, known);
-            assert_eq!(events(&mut guest), [Event::Connected]);
-            answers.push(said(&mut guest));
+            answers.push(routed(&mut acceptor, BOB, named));
         }
     }
     let answer = answers.pop().expect("four");
@@ -303,29 +308,23 @@ fn a_foreign_session_is_answered_like_none() {
     assert_eq!(answer[74..90], [0; 16]);
     assert!(answers.iter().all(|other| *other == answer));
     // Its owner hears that it was.
-    let mut guest = visitor(&both(), ALICE, link.session(), &entries());
-    guest.admit(NOW, sessions.gone(link.session(), ALICE));
-    let answer = said(&mut guest);
+    let answer = routed(&mut acceptor, ALICE, link.session());
     assert_eq!((answer[16], &answer[66..74]), (3, &[0; 8][..]));
-    // Nothing waits any more: another word changes nothing.
-    let before = guest.clone();
-    guest.admit(NOW, None);
-    assert!(guest == before);
 }
 
 #[test]
 fn who_gets_no_answer_runs_out_of_time() {
     // [PING-6]
-    let mut guest = visitor(&both(), ALICE, [5; 16], &entries());
+    let mut guest = returning(&both(), ALICE, [5; 16], &entries());
     let deadline = guest.poll_deadline().expect("the handshake's");
     assert_eq!(deadline, NOW + Duration::from_secs(10));
     guest.handle_timeout(deadline);
     let expected = EndReason::Lost(Loss::HandshakeTooSlow);
     assert_eq!(guest.end_reason(), Some(&expected));
-    assert_eq!(guest.visit(), None);
+    assert_eq!(guest.request(), None);
     // A take-over does not give the handshake more time than the connection had.
     let mut link = begun(&both(), ALICE);
-    let mut guest = visitor(&both(), ALICE, link.session(), &entries());
+    let mut guest = returning(&both(), ALICE, link.session(), &entries());
     assert_eq!(link.take_over(deadline, &mut guest), TakeOver::Done);
     assert_eq!(link.life(), Life::Open);
 }
@@ -356,7 +355,7 @@ fn an_acceptor_keeps_a_session_for_its_time() {
     link.handle_timeout(before);
     assert_eq!(link.life(), Life::Offline);
     let mut resumed = link.clone();
-    let mut guest = visitor(&both(), ALICE, link.session(), &entries());
+    let mut guest = returning(&both(), ALICE, link.session(), &entries());
     assert_eq!(resumed.take_over(before, &mut guest), TakeOver::Done);
     // The time begins anew with the next loss.
     assert!(resumed.poll_deadline().is_none_or(|at| at > before));
@@ -458,87 +457,6 @@ fn only_who_is_away_can_be_evicted() {
     link.handle_lost(NOW, Disconnect::Transport);
     link.evict(NOW);
     assert_eq!(link.end_reason(), Some(&EndReason::Lost(Loss::Evicted)));
-}
-
-fn id(number: u8) -> [u8; 16] {
-    [number; 16]
-}
-
-#[test]
-fn sessions_are_found_by_their_owners_only() {
-    // [SESSION-2] [SESSION-3]
-    let mut sessions = Sessions::new(2);
-    assert!(sessions.is_empty());
-    sessions.add(id(1), ALICE, "a");
-    sessions.add(id(2), None, "plain");
-    assert_eq!(sessions.find(id(1), ALICE), Some(&"a"));
-    assert_eq!(sessions.find(id(2), None), Some(&"plain"));
-    for (id, who) in [(id(1), BOB), (id(1), None), (id(2), ALICE), (id(3), ALICE)] {
-        assert_eq!(sessions.find(id, who), None);
-    }
-    assert_eq!((sessions.len(), sessions.away()), (2, 0));
-}
-
-#[test]
-fn as_many_are_kept_as_there_is_room_for() {
-    // [SESSION-5]
-    let mut sessions = Sessions::new(3);
-    for number in 1..=5 {
-        sessions.add(id(number), ALICE, number);
-    }
-    // Those with a connection don't count.
-    assert_eq!((sessions.len(), sessions.away()), (5, 0));
-    for number in 1..=3 {
-        assert_eq!(sessions.lost(id(number)), None);
-    }
-    // The same again, and one that is not there, is no other.
-    assert_eq!(sessions.lost(id(1)), None);
-    assert_eq!(sessions.lost(id(9)), None);
-    assert_eq!(sessions.away(), 3);
-    // One above: who has waited longest goes, which after its second loss is not the first.
-    assert_eq!(sessions.lost(id(4)), Some(&2));
-    assert_eq!(sessions.away(), 3);
-    // One that is back leaves its room.
-    sessions.resumed(id(3));
-    assert_eq!(sessions.away(), 2);
-    assert_eq!(sessions.lost(id(5)), None);
-    assert_eq!(sessions.lost(id(3)), Some(&1));
-    // An evicted one is still found until its link is removed.
-    assert_eq!(sessions.find(id(1), ALICE), Some(&1));
-    assert_eq!(Sessions::<u8>::new(0).lost(id(1)), None);
-    let mut none = Sessions::new(0);
-    none.add(id(1), ALICE, 1);
-    assert_eq!(none.lost(id(1)), Some(&1));
-}
-
-#[test]
-fn memories_are_bounded_too() {
-    // [REFUSED-1]
-    let mut sessions = Sessions::new(3);
-    let mut gone: Vec<GoneSession> = Vec::new();
-    let mut ids = Vec::new();
-    for seed in 0..5 {
-        let mut link = fresh(&both(), seed, ALICE);
-        link.handle_input(NOW, &Greeting::hello(&entries()).bytes());
-        link.admit(NOW, None);
-        ids.push(link.session());
-        gone.push(link.gone_session());
-        sessions.add(link.session(), ALICE, seed);
-    }
-    // What was never there leaves no memory.
-    let mut strange = Sessions::<u8>::new(3);
-    strange.remove(gone[0].clone());
-    assert_eq!(strange.gone(ids[0], ALICE), None);
-    for gone in gone {
-        sessions.remove(gone);
-    }
-    assert!(sessions.is_empty());
-    let known: Vec<bool> = ids
-        .iter()
-        .map(|id| sessions.gone(*id, ALICE).is_some())
-        .collect();
-    assert_eq!(known, [false, false, true, true, true]);
-    assert!(ids.iter().all(|id| sessions.gone(*id, BOB).is_none()));
 }
 
 #[test]

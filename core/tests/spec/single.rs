@@ -3,11 +3,12 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, Dialect, Disconnect, EndReason, Event, Instant, Life, Link,
-    Loss, Output, PeerId, ReceiveError, Reconnect, Refusal, Role, SendError, SessionLoss, Sessions,
-    TakeOver, Verdict, VerdictKind, Visit, close as codes, refuse,
+    ChannelConfig, CloseMode, Config, Dialect, Disconnect, EndReason, Event, Incoming, Instant,
+    Life, Link, Loss, PeerId, Protocol, ReceiveError, Reconnect, Refusal, Role, SendError,
+    SessionLoss, TakeOver, Verdict, VerdictKind, close as codes, refuse,
 };
 
+use crate::common::arriving::{self, accepted};
 use crate::common::bytes::{Entry, Greeting, ack, close, coded, done, message};
 use crate::common::peer::{MAIN, Peer, against_lasting};
 
@@ -223,12 +224,8 @@ fn another_peer_is_another_session() {
 
 // Acceptors.
 
-fn said(link: &mut Link) -> Vec<u8> {
-    let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
-    while let Output::Written(length) = link.poll_output(NOW, &mut buffer) {
-        all.extend_from_slice(&buffer[..length]);
-    }
-    all
+fn said(from: &mut impl Protocol) -> Vec<u8> {
+    arriving::said(NOW, from)
 }
 
 /// Receives on `main` and sends on `back`.
@@ -241,19 +238,15 @@ fn entries() -> [Entry; 2] {
 }
 
 /// A connection from this peer, that has said this.
-fn arrived(config: &Config, seed: u8, who: Option<PeerId>, hello: &Greeting) -> Link {
-    let mut link = Link::new(config, Role::Acceptor, [seed; 16]).expect("fits");
-    link.ask_to_admit();
-    link.handle_opened(NOW).expect("offline");
-    link.handle_secured(NOW, who).expect("securing");
-    link.handle_input(NOW, &hello.bytes());
-    link
+fn arrived(config: &Config, seed: u8, who: Option<PeerId>, hello: &Greeting) -> Incoming {
+    let mut incoming = arriving::arrived(NOW, config, seed, who);
+    incoming.handle_input(NOW, &hello.bytes());
+    incoming
 }
 
 /// A link with a session and something under way in both directions.
 fn begun(config: &Config, who: Option<PeerId>) -> Link {
-    let mut link = arrived(config, 3, who, &Greeting::hello(&entries()));
-    link.admit(NOW, None);
+    let mut link = accepted(NOW, arrived(config, 3, who, &Greeting::hello(&entries())));
     said(&mut link);
     link.handle_input(NOW, &message(0, 1, b"1"));
     let back = countersign_core::ChannelId(1);
@@ -273,16 +266,16 @@ fn away(config: &Config, who: Option<PeerId>) -> Link {
     link
 }
 
-/// The visitor has told its peer, and what to do.
-fn assert_turned_away(visitor: &mut Link) {
-    let Some(EndReason::TurnedAway(refusal)) = visitor.end_reason().cloned() else {
-        panic!("{:?}", visitor.end_reason());
+/// The peer has been told, and what to do.
+fn assert_turned_away(incoming: &mut Incoming) {
+    let Some(EndReason::TurnedAway(refusal)) = incoming.end_reason().cloned() else {
+        panic!("{:?}", incoming.end_reason());
     };
     assert_eq!((refusal.code, refusal.again), (refuse::SESSION_OVER, false));
     assert!(refusal.text.contains("connect again"), "{refusal}");
     assert!(refusal.text.len() <= 256);
     let expected = coded(3, 0xFFFF, refuse::SESSION_OVER, refusal.text.as_bytes());
-    assert_eq!(said(visitor), expected);
+    assert_eq!(said(incoming), expected);
 }
 
 #[test]
@@ -294,10 +287,10 @@ fn an_acceptor_ends_when_its_peer_begins_anew() {
     ] {
         let mut link = away(&both(), ALICE);
         let id = link.session();
-        let mut visitor = arrived(&both(), 4, ALICE, &hello);
-        let result = link.take_over(NOW, &mut visitor);
+        let mut incoming = arrived(&both(), 4, ALICE, &hello);
+        let result = link.take_over(NOW, &mut incoming);
         assert_eq!(result, TakeOver::SessionOver);
-        assert_turned_away(&mut visitor);
+        assert_turned_away(&mut incoming);
         assert_eq!(link.end_reason(), Some(&STARTED_ANEW));
         let counts = link.report()[1].verdicts;
         assert_eq!(counts[VerdictKind::Unknown], 1);
@@ -322,17 +315,17 @@ fn a_session_of_other_channels_is_another() {
         link.session(),
         &[Entry::send("main"), Entry::receive("back")],
     );
-    let mut visitor = arrived(&both(), 4, ALICE, &hello);
+    let mut incoming = arrived(&both(), 4, ALICE, &hello);
     assert_eq!(
-        link.take_over(NOW, &mut visitor),
+        link.take_over(NOW, &mut incoming),
         TakeOver::Done,
         "the same"
     );
     let mut link = away(&both(), ALICE);
     let swapped = [Entry::receive("back"), Entry::send("main")];
     let hello = Greeting::naming(link.session(), &swapped);
-    let mut visitor = arrived(&both(), 4, ALICE, &hello);
-    let result = link.take_over(NOW, &mut visitor);
+    let mut incoming = arrived(&both(), 4, ALICE, &hello);
+    let result = link.take_over(NOW, &mut incoming);
     assert_eq!(result, TakeOver::SessionOver);
 }
 
@@ -341,12 +334,11 @@ fn nobody_but_its_peer_ends_a_link() {
     // [SINGLE-4]
     let refuses = |mut link: Link, who| {
         let life = link.life();
-        let mut visitor = arrived(&both(), 4, who, &Greeting::hello(&entries()));
-        assert_eq!(link.take_over(NOW, &mut visitor), TakeOver::NotMine);
+        let mut incoming = arrived(&both(), 4, who, &Greeting::hello(&entries()));
+        assert_eq!(link.take_over(NOW, &mut incoming), TakeOver::NotMine);
         assert_eq!(link.life(), life);
-        // It can still be admitted as any other.
-        visitor.admit(NOW, None);
-        assert_eq!(visitor.life(), Life::Open);
+        // It can still be accepted as any other.
+        assert_eq!(accepted(NOW, incoming).life(), Life::Open);
         assert_eq!(link.end_reason(), None);
     };
     refuses(away(&both(), ALICE), BOB);
@@ -370,25 +362,18 @@ fn a_hello_from_before_the_session_ends_nothing() {
         Greeting::hello(&entries()),
         Greeting::naming([5; 16], &entries()),
     ] {
-        let connected = |at: Instant| {
-            let mut link = Link::new(&both(), Role::Acceptor, [3; 16]).expect("fits");
-            link.ask_to_admit();
-            link.handle_opened(at).expect("offline");
-            link.handle_secured(at, ALICE).expect("securing");
-            link
-        };
+        let connected = |at: Instant| arriving::arrived(at, &both(), 3, ALICE);
         let after = |micros: u64| NOW + Duration::from_micros(micros);
         let mut late = connected(NOW);
-        let mut link = connected(after(1));
-        link.handle_input(after(2), &Greeting::hello(&entries()).bytes());
-        link.admit(after(2), None);
+        let mut incoming = connected(after(1));
+        incoming.handle_input(after(2), &Greeting::hello(&entries()).bytes());
+        let mut link = accepted(after(2), incoming);
         said(&mut link);
         link.handle_lost(after(3), Disconnect::Transport);
         late.handle_input(after(4), &hello.bytes());
         assert_eq!(link.take_over(after(4), &mut late), TakeOver::NotMine);
         assert_eq!((link.life(), link.end_reason()), (Life::Offline, None));
-        late.admit(after(4), None);
-        assert_eq!(late.life(), Life::Open);
+        assert_eq!(accepted(after(4), late).life(), Life::Open);
         // Who has connected since does end it.
         let mut anew = connected(after(5));
         anew.handle_input(after(6), &hello.bytes());
@@ -399,53 +384,15 @@ fn a_hello_from_before_the_session_ends_nothing() {
 #[test]
 fn a_link_that_misses_only_the_farewell_is_not_ended() {
     // [SINGLE-3] [RECLOSE-7]
-    let mut link = arrived(&both(), 3, ALICE, &Greeting::hello(&entries()));
-    link.admit(NOW, None);
+    let incoming = arrived(&both(), 3, ALICE, &Greeting::hello(&entries()));
+    let mut link = accepted(NOW, incoming);
     link.close(NOW, CloseMode::Drain);
     said(&mut link);
     link.handle_input(NOW, &close(&[(0, 0)]));
     assert!(said(&mut link).ends_with(&done()));
     link.handle_lost(NOW, Disconnect::Transport);
-    let mut visitor = arrived(&both(), 4, ALICE, &Greeting::hello(&entries()));
-    assert_eq!(link.take_over(NOW, &mut visitor), TakeOver::NotMine);
-}
-
-#[test]
-fn the_link_that_was_left_behind_is_found() {
-    // [SINGLE-3] [SINGLE-4] By its peer, and the one that has waited longest first.
-    fn left_behind(sessions: &Sessions<u8>, peer: Option<PeerId>) -> Option<u8> {
-        sessions.candidates(Visit::New, peer).next().copied()
-    }
-    let mut sessions = Sessions::new(3);
-    let id = |number: u8| [number; 16];
-    for (number, peer) in [(1, ALICE), (2, BOB), (3, ALICE), (4, None)] {
-        sessions.add(id(number), peer, number);
-        assert_eq!(left_behind(&sessions, peer), None, "it has its connection");
-    }
-    for number in [3, 2, 1] {
-        assert_eq!(sessions.lost(id(number)), None);
-    }
-    assert_eq!(left_behind(&sessions, ALICE), Some(3));
-    assert_eq!(left_behind(&sessions, BOB), Some(2));
-    // One that has come back, and one for which there is no room.
-    sessions.resumed(id(3));
-    assert_eq!(left_behind(&sessions, ALICE), Some(1));
-    sessions.lost(id(3));
-    assert_eq!(sessions.lost(id(4)), Some(&2));
-    assert_eq!(left_behind(&sessions, BOB), None);
-    assert_eq!(left_behind(&sessions, None), None, "anybody could be that");
-    assert_eq!(left_behind(&sessions, ALICE), Some(1));
-    // Who names a session that there is, has it tried first.
-    let named = sessions.candidates(Visit::Returns(id(3)), ALICE);
-    assert_eq!(named.copied().collect::<Vec<u8>>(), [3, 1]);
-    let of_others = sessions.candidates(Visit::Returns(id(3)), BOB);
-    assert_eq!(of_others.count(), 0);
-    // One that has ended.
-    let gone = |number| countersign_core::GoneSession::new(id(number), ALICE, Vec::new());
-    assert!(sessions.remove(gone(1)));
-    assert_eq!(left_behind(&sessions, ALICE), Some(3));
-    assert!(sessions.remove(gone(3)));
-    assert_eq!(left_behind(&sessions, ALICE), None);
+    let mut incoming = arrived(&both(), 4, ALICE, &Greeting::hello(&entries()));
+    assert_eq!(link.take_over(NOW, &mut incoming), TakeOver::NotMine);
 }
 
 #[test]

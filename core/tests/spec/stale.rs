@@ -3,10 +3,11 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, Config, Disconnect, EndReason, Instant, Life, Link, Loss, Output, Role,
-    TakeOver, Visit,
+    ChannelConfig, Config, Disconnect, EndReason, Incoming, Instant, Life, Link, Loss, Output,
+    Protocol, Request, TakeOver,
 };
 
+use crate::common::arriving::arrived;
 use crate::common::pair::lasting;
 
 fn sender() -> Config {
@@ -34,13 +35,10 @@ fn hello_again(opener: &mut Link, now: Instant) -> Vec<u8> {
 }
 
 /// What a listener makes for each connection.
-fn visitor(now: Instant, hello: &[u8]) -> Link {
-    let mut visitor = Link::new(&receiver(), Role::Acceptor, [3; 16]).expect("a sound declaration");
-    visitor.ask_to_admit();
-    visitor.handle_opened(now).expect("offline");
-    visitor.handle_secured(now, None).expect("securing");
-    visitor.handle_input(now, hello);
-    visitor
+fn greeted(now: Instant, hello: &[u8]) -> Incoming {
+    let mut incoming = arrived(now, &receiver(), 3, None);
+    incoming.handle_input(now, hello);
+    incoming
 }
 
 #[test]
@@ -58,13 +56,13 @@ fn a_hello_that_comes_late_touches_nothing() {
             (&early[17..20], &late[17..20]),
             (&[0, 0, 1][..], &[0, 0, 2][..])
         );
-        let mut newer = visitor(now, &late);
-        assert_eq!(newer.visit(), Some(Visit::Returns(acceptor.session())));
+        let mut newer = greeted(now, &late);
+        assert_eq!(newer.request(), Some(Request::Resume(acceptor.session())));
         assert_eq!(acceptor.take_over(now, &mut newer), TakeOver::Done);
         assert_eq!(newer.end_reason(), Some(&EndReason::TakenOver));
         let connection = acceptor.connection();
         for hello in [&early, &late] {
-            let mut older = visitor(now, hello);
+            let mut older = greeted(now, hello);
             assert_eq!(acceptor.take_over(now, &mut older), TakeOver::Stale);
             assert_eq!(older.end_reason(), Some(&EndReason::Stale));
             let mut refusal = [0; 300];
