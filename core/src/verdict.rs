@@ -67,6 +67,54 @@ impl Verdict {
     pub const fn is_handled(&self) -> bool {
         matches!(self, Self::Handled)
     }
+
+    /// Returns `Ok` for a message that was handled, for callers that take every other verdict as an
+    /// error.
+    ///
+    /// # Errors
+    ///
+    /// Any other verdict, as [`NotHandled`].
+    ///
+    /// ```
+    /// use countersign_core::Verdict;
+    ///
+    /// assert!(Verdict::Handled.into_result().is_ok());
+    /// let error = Verdict::Expired.into_result().unwrap_err();
+    /// assert_eq!(error.verdict(), &Verdict::Expired);
+    /// assert_eq!(error.to_string(), "the message was not handled: expired");
+    /// ```
+    pub fn into_result(self) -> Result<(), NotHandled> {
+        match self {
+            Self::Handled => Ok(()),
+            other => Err(NotHandled(other)),
+        }
+    }
+}
+
+/// A verdict other than [`Verdict::Handled`], as an error.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct NotHandled(Verdict);
+
+impl NotHandled {
+    /// Returns what became of the message instead.
+    #[must_use]
+    pub const fn verdict(&self) -> &Verdict {
+        &self.0
+    }
+}
+
+impl fmt::Display for NotHandled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the message was not handled: {}", self.0)
+    }
+}
+
+impl core::error::Error for NotHandled {}
+
+impl From<Verdict> for Result<(), NotHandled> {
+    fn from(verdict: Verdict) -> Self {
+        verdict.into_result()
+    }
 }
 
 impl fmt::Display for Verdict {

@@ -14,8 +14,8 @@ use compio::runtime::spawn;
 #[cfg(unix)]
 use countersign_driver::bind_unix;
 use countersign_driver::{
-    Address, AddressError, Addressed, Addresses, Doors, Guest, Limits, Listener, Setup, accept_any,
-    bind, prepare_socket, serve,
+    AcceptorTask, Address, AddressError, Addressed, Addresses, Limits, Listener, PendingConnection,
+    Setup, accept_any, bind, prepare_socket, serve,
 };
 use socket2::SockRef;
 
@@ -57,7 +57,7 @@ pub async fn listen_with(
     }
     let addresses = sockets.iter().map(TcpListener::local_addr);
     let addresses = addresses.collect::<io::Result<_>>()?;
-    let (listener, doors) = Listener::at(addresses, setup.clone(), limits);
+    let (listener, task) = Listener::at(addresses, setup.clone(), limits);
     let prepare = move |stream: &TcpStream| {
         prepare_socket(&SockRef::from(stream), setup.config())?;
         Ok(Addresses::of(stream))
@@ -77,7 +77,7 @@ pub async fn listen_with(
         }
         Ok(())
     };
-    start(doors, accept, prepare, close);
+    start(task, accept, prepare, close);
     Ok(listener)
 }
 
@@ -99,7 +99,7 @@ pub async fn listen_unix(
     // polls.
     socket.set_nonblocking(false)?;
     let socket = UnixListener::from_std(socket)?;
-    let (listener, doors) = Listener::new(path, setup, limits);
+    let (listener, task) = Listener::new(path, setup, limits);
     let accepting = socket.clone();
     let accept = move || {
         let socket = accepting.clone();
@@ -109,7 +109,7 @@ pub async fn listen_unix(
         drop(file);
         socket.close().await
     };
-    start(doors, accept, |stream| Ok(Addresses::of(stream)), close);
+    start(task, accept, |stream| Ok(Addresses::of(stream)), close);
     Ok(listener)
 }
 
@@ -127,9 +127,9 @@ where
     S: Splittable<ReadHalf: AsyncRead + 'static, WriteHalf: AsyncWrite + 'static> + 'static,
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + 'static,
 {
-    let (listener, doors) = Listener::new((), setup, limits);
+    let (listener, task) = Listener::new((), setup, limits);
     let prepare = |_: &S| Ok(Addresses::default());
-    start(doors, accept, prepare, async { Ok(()) });
+    start(task, accept, prepare, async { Ok(()) });
     listener
 }
 
@@ -138,7 +138,7 @@ where
 /// The operating system has the socket for as long as it accepts, which is a little longer than
 /// somebody waits for that: only after `close` can the address be bound again.
 fn start<S, F>(
-    doors: Doors,
+    task: AcceptorTask,
     accept: impl FnMut() -> F + 'static,
     prepare: impl Fn(&S) -> io::Result<Addresses> + 'static,
     close: impl Future<Output = io::Result<()>> + 'static,
@@ -146,22 +146,22 @@ fn start<S, F>(
     S: Splittable<ReadHalf: AsyncRead + 'static, WriteHalf: AsyncWrite + 'static> + 'static,
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + 'static,
 {
-    let welcome = move |stream, guest: Guest| {
+    let welcome = move |stream, pending: PendingConnection| {
         match prepare(&stream) {
             Ok(addresses) => {
-                let served = guest.serve(Addressed::new(Stream::new(stream), addresses))?;
+                let served = pending.serve(Addressed::new(Stream::new(stream), addresses))?;
                 spawn(served.run(alarm())).detach();
             }
-            Err(error) => guest.refuse(error),
+            Err(error) => pending.refuse(error),
         }
         Ok(())
     };
     let serving = async {
-        let doors = serve(doors, accept, welcome, alarm).await;
+        let task = serve(task, accept, welcome, alarm).await;
         if let Err(error) = close.await {
             tracing::debug!(%error, "a listener could not be closed");
         }
-        drop(doors);
+        drop(task);
     };
     spawn(serving).detach();
 }

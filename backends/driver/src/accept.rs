@@ -5,98 +5,12 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use countersign_core::DEFAULT_SESSIONS;
 use countersign_endpoint::Fingerprint;
 
 use crate::error::LinkError;
 
-/// How many connections of a listener may be half open by default.
-pub const DEFAULT_HALF_OPEN: usize = 256;
-
-/// How many new links wait to be accepted by default.
-pub const DEFAULT_BACKLOG: usize = 256;
-
-/// How many links a listener has at a time by default.
-pub const DEFAULT_LINKS: usize = 16_384;
-
-/// How many connections a listener takes from one address by default.
-pub const DEFAULT_PER_ADDRESS: usize = 1024;
-
-/// How many connections from one address may be half open by default.
-pub const DEFAULT_HALF_OPEN_PER_ADDRESS: usize = 128;
-
 /// How many lines about strangers a listener logs in a minute by default.
 pub const DEFAULT_LOG_LINES: usize = 20;
-
-/// What a listener takes before it lets peers wait, or sends them away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// How many connections may be in their handshake, or refused and not yet gone;
-    /// [`DEFAULT_HALF_OPEN`] by default, at least one. Further ones wait in the system's queue,
-    /// also those of peers that return to their links, for
-    /// [`Patience::handshake`](countersign_core::Patience::handshake) at most.
-    pub half_open: usize,
-    /// How many of them may come from one address, counted as in [`per_address`](Self::per_address);
-    /// [`DEFAULT_HALF_OPEN_PER_ADDRESS`] by default, at least one. Further ones are closed at once,
-    /// so as long as this is less than [`half_open`](Self::half_open), nobody can keep all others
-    /// waiting from one address. Peers that come in greater numbers at once, through a NAT say, get
-    /// in when they try again, as openers do by their
-    /// [`Reconnect`](countersign_core::Reconnect).
-    pub half_open_per_address: usize,
-    /// How many new links may wait to be accepted by the application; [`DEFAULT_BACKLOG`] by
-    /// default, at least one. Whoever wants another is refused for now, as with
-    /// [`links`](Self::links).
-    ///
-    /// As many errors of connections that did not become links wait to be accepted; beyond that
-    /// the oldest is dropped with a warning.
-    pub backlog: usize,
-    /// How many links there may be at a time, those without a connection included;
-    /// [`DEFAULT_LINKS`] by default, at least one. Whoever wants another is refused for now, and
-    /// told so: openers try again by their [`Reconnect`](countersign_core::Reconnect). Peers that
-    /// return to their links come in all the same.
-    pub links: usize,
-    /// How many links may be without a connection, for their peers to come back;
-    /// [`DEFAULT_SESSIONS`] by default. With one more, the one that has waited longest ends as
-    /// [`Loss::Evicted`](countersign_core::Loss::Evicted).
-    pub sessions: usize,
-    /// How many connections there may be from one IPv4 address or one IPv6 network of 64 bits at a
-    /// time, those of links and of handshakes together; [`DEFAULT_PER_ADDRESS`] by default, at
-    /// least one. Further ones are closed at once, also those of peers that return to their links:
-    /// who they are is not known yet, and their connections of before count until they are given
-    /// up ([`Patience::give_up`](countersign_core::Patience::give_up)). So leave room for twice as
-    /// many as come from one address, as through a NAT. Connections over other transports are not
-    /// counted.
-    pub per_address: usize,
-    /// How many lines a listener logs as warnings in a minute, at most, about connections that came to
-    /// nothing: those of all strangers together, and of each peer that has proved who it is;
-    /// [`DEFAULT_LOG_LINES`] by default. How many were left out, one more line says, with the next one
-    /// after that minute or when the listener goes. At the level `debug` there are all of them. What
-    /// [`Listener::log`](crate::Listener::log) is given counts too.
-    pub log_lines: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            half_open: DEFAULT_HALF_OPEN,
-            half_open_per_address: DEFAULT_HALF_OPEN_PER_ADDRESS,
-            backlog: DEFAULT_BACKLOG,
-            links: DEFAULT_LINKS,
-            sessions: DEFAULT_SESSIONS,
-            per_address: DEFAULT_PER_ADDRESS,
-            log_lines: DEFAULT_LOG_LINES,
-        }
-    }
-}
-
-/// How the links of a listener have ended that was drained.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Drained {
-    /// How many were closed, with every message's verdict known.
-    pub orderly: usize,
-    /// How many ended otherwise: lost, or not closed in time.
-    pub cut_short: usize,
-}
 
 /// A connection that did not become a link, or a listener that has ended.
 #[derive(Clone, Debug)]

@@ -5,8 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use countersign_core::{CloseMode, EndReason};
-use countersign_endpoint::{Fingerprint, Peer};
+use countersign_core::CloseMode;
 
 use crate::error::LinkError;
 use crate::link::Link;
@@ -111,25 +110,15 @@ impl Connecting {
         ConnectHandle(self.shared().clone())
     }
 
-    /// As waiting for it; `None` if the connection belongs to a link that the peer has already.
-    pub(crate) async fn accepted(mut self) -> Option<Result<Link, LinkError>> {
-        let result = poll_fn(|context| self.poll_up(context, false)).await;
-        let reason = result.as_ref().err().map(LinkError::reason);
-        match reason {
-            Some(EndReason::TakenOver) => None,
-            _ => Some(result),
-        }
-    }
-
-    /// Ready when the link is up, or has ended, and where it has once it `said` why to the peer.
-    fn poll_up(&mut self, context: &Context<'_>, said: bool) -> Poll<Result<Link, LinkError>> {
+    /// Ready when the link is up, or has ended and has said why to the peer.
+    fn poll_up(&mut self, context: &Context<'_>) -> Poll<Result<Link, LinkError>> {
         ready!(self.waiting.poll(context, |state| {
             if state.connected {
                 // Also if it has ended since: what has arrived can still be received.
                 return Poll::Ready(Ok(()));
             }
             match state.error() {
-                Some(error) if state.is_gone || !said => Poll::Ready(Err(error)),
+                Some(error) if state.is_gone => Poll::Ready(Err(error)),
                 _ => Poll::Pending,
             }
         }))?;
@@ -143,7 +132,7 @@ impl Future for Connecting {
     type Output = Result<Link, LinkError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.poll_up(context, true)
+        self.poll_up(context)
     }
 }
 
@@ -178,12 +167,6 @@ impl ConnectHandle {
     #[must_use]
     pub fn status(&self) -> Status {
         Status::of(&self.0)
-    }
-
-    /// The key that the peer has proved to have.
-    pub(crate) fn peer(&self) -> Option<Fingerprint> {
-        self.0
-            .with(|state| state.peer.as_ref().map(Peer::fingerprint))
     }
 }
 

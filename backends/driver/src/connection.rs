@@ -3,11 +3,11 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use countersign_core::Instant;
-use countersign_endpoint::{Cause, Security, ToSend, Wire};
+use countersign_core::{Dialect, Instant, Protocol, Role};
+use countersign_endpoint::{Cause, Endpoint, Security, ToSend};
 
 use crate::driver::Transport;
-use crate::shared::Shared;
+use crate::status::Addresses;
 
 /// What is told of a transport that takes no bytes and says nothing of an error.
 pub(crate) fn takes_nothing() -> io::Error {
@@ -20,137 +20,109 @@ pub(crate) fn takes_nothing() -> io::Error {
 /// A transport and what goes over it.
 #[derive(Debug)]
 pub(crate) struct Connection<T> {
-    wire: Wire,
+    pub(crate) endpoint: Endpoint,
     transport: T,
     /// The transport may still keep some of what it took.
     unflushed: bool,
+    /// What was due was put off for what may still have to be read.
+    put_off: bool,
+    /// What the transport has said, until the link knows.
+    error: Option<Cause>,
 }
 
 impl<T: Transport> Connection<T> {
     /// Begins on a transport connection that has just been opened or accepted.
-    pub(crate) fn new(security: &Security, transport: T, shared: &Shared) -> Self {
-        let now = shared.clock.now();
-        let wire = Wire::new(security, now, &mut &*shared);
+    pub(crate) fn new(security: &Security, role: Role, dialect: Dialect, transport: T) -> Self {
         Self {
-            wire,
+            endpoint: Endpoint::new(security, role, dialect),
             transport,
             unflushed: false,
+            put_off: false,
+            error: None,
         }
     }
 
-    /// Somebody else than the peer at its other end is no reason to give up: there are other
-    /// addresses.
-    pub(crate) fn expect_others(&mut self) {
-        self.wire.expect_others();
+    pub(crate) fn addresses(&self) -> Addresses {
+        self.transport.addresses()
     }
 
-    /// Goes on for the link that has taken this connection over.
-    pub(crate) fn attach(&mut self, connection: u64) {
-        self.wire.attach(connection);
-    }
-
-    /// Judges the peer again, after identity and trust were replaced.
-    pub(crate) fn recheck(&mut self, now: Instant, shared: &Shared) {
-        self.wire.recheck(now, &mut &*shared);
-    }
-
-    /// Encrypts and sends until nothing is left or the transport takes no more; true when it did
-    /// anything.
-    pub(crate) fn write(
-        &mut self,
-        context: &mut Context<'_>,
-        now: Instant,
-        shared: &Shared,
-    ) -> bool {
-        let mut progress = false;
+    /// Encrypts and sends what there is, as far as the transport takes it.
+    pub(crate) fn write(&mut self, context: &mut Context<'_>) {
         loop {
-            match self.wire.to_send(now, &mut &*shared) {
-                ToSend::Nothing => return self.flush(context, shared) || progress,
+            match self.endpoint.to_send() {
+                ToSend::Nothing => return,
                 ToSend::End => {
                     // One after the other: the transport may be at work on what it was asked last.
-                    progress |= self.flush(context, shared);
-                    return (!self.unflushed && self.shut_down(context)) || progress;
+                    self.flush(context);
+                    if !self.unflushed {
+                        self.shut_down(context);
+                    }
+                    return;
                 }
                 ToSend::Bytes(buffer) => match self.transport.poll_write(context, buffer) {
-                    Poll::Pending => return progress,
+                    Poll::Pending => return,
                     Poll::Ready(Ok(count)) if count > 0 => {
-                        self.wire.sent();
+                        self.endpoint.sent();
                         self.unflushed = true;
                     }
-                    Poll::Ready(Ok(_)) => self.takes_nothing(now, shared),
-                    Poll::Ready(Err(error)) => self.cannot_send(error, shared),
+                    Poll::Ready(Ok(_)) => {
+                        // Not the peer's doing, from which there would be something to read.
+                        self.lose(takes_nothing());
+                        self.endpoint.failed();
+                    }
+                    Poll::Ready(Err(error)) => {
+                        self.lose(error);
+                        self.endpoint.cannot_send();
+                    }
                 },
             }
-            progress = true;
         }
     }
 
-    /// Has the transport send what it keeps, once there is nothing more to give it; true when it
-    /// can't.
-    fn flush(&mut self, context: &mut Context<'_>, shared: &Shared) -> bool {
-        if !self.unflushed {
-            return false;
+    /// Has the transport send what it keeps.
+    fn flush(&mut self, context: &mut Context<'_>) {
+        if self.unflushed
+            && let Poll::Ready(result) = self.transport.poll_flush(context)
+        {
+            self.unflushed = false;
+            if let Err(error) = result {
+                self.lose(error);
+                self.endpoint.cannot_send();
+            }
         }
-        let Poll::Ready(result) = self.transport.poll_flush(context) else {
-            return false;
-        };
-        self.unflushed = false;
-        let failed = result.map_err(|error| self.cannot_send(error, shared));
-        failed.is_err()
     }
 
-    fn cannot_send(&mut self, error: io::Error, shared: &Shared) {
-        self.unflushed = false;
-        self.wire.cannot_send();
-        self.explain(error, shared);
-    }
-
-    /// The transport takes no bytes and says nothing of an error: it is of no more use, and that is
-    /// not the peer's doing, from which there would be something to read.
-    fn takes_nothing(&mut self, now: Instant, shared: &Shared) {
-        self.unflushed = false;
-        self.explain(takes_nothing(), shared);
-        self.wire.failed(now, &mut &*shared);
-    }
-
-    fn shut_down(&mut self, context: &mut Context<'_>) -> bool {
+    fn shut_down(&mut self, context: &mut Context<'_>) {
         let Poll::Ready(result) = self.transport.poll_shutdown(context) else {
-            return false;
+            return;
         };
         if let Err(error) = result {
             tracing::debug!(%error, "the transport could not be shut down");
         }
+        self.endpoint.shut();
+    }
+
+    fn lose(&mut self, error: io::Error) {
         self.unflushed = false;
-        self.wire.shut();
-        true
+        self.error.get_or_insert_with(|| error.into());
     }
 
-    /// Keeps what the transport says, if that is still of interest: a link that has another
-    /// connection by now does not care what is wrong with this one.
-    fn explain(&self, error: io::Error, shared: &Shared) {
-        if !self.wire.is_fenced(&mut &*shared) {
-            let cause = Cause::from(error);
-            shared.with(|state| state.explanation.transport(&state.link, cause.clone()));
-        }
+    /// What the transport has said since this was asked last.
+    pub(crate) fn take_error(&mut self) -> Option<Cause> {
+        self.error.take()
     }
 
-    /// Receives and decrypts what is there; true when it did anything.
-    pub(crate) fn read(
-        &mut self,
-        context: &mut Context<'_>,
-        now: Instant,
-        shared: &Shared,
-    ) -> bool {
-        if self.wire.is_read_ended() {
+    /// Receives and decrypts what is there; true when there was something.
+    pub(crate) fn read(&mut self, context: &mut Context<'_>) -> bool {
+        if self.endpoint.is_read_ended() {
             return false;
         }
-        match self.transport.poll_read(context, self.wire.input()) {
+        match self.transport.poll_read(context, self.endpoint.input()) {
             Poll::Pending => return false,
-            Poll::Ready(Ok(count)) => self.wire.received(now, count, &mut &*shared),
+            Poll::Ready(Ok(count)) => self.endpoint.received(count),
             Poll::Ready(Err(error)) => {
-                self.unflushed = false;
-                self.explain(error, shared);
-                self.wire.failed(now, &mut &*shared);
+                self.lose(error);
+                self.endpoint.failed();
             }
         }
         true
@@ -158,29 +130,32 @@ impl<T: Transport> Connection<T> {
 
     /// Tells the peer why the connection could not be secured, as far as the transport takes it
     /// at once: a link that goes on to another connection waits no longer for this one.
-    pub(crate) fn say_why(&mut self, context: &mut Context<'_>, now: Instant, shared: &Shared) {
-        if self.wire.failure().is_some() {
-            self.write(context, now, shared);
+    pub(crate) fn flush_alert(&mut self, context: &mut Context<'_>) {
+        if self.endpoint.failure().is_some() {
+            self.write(context);
         }
     }
 
-    /// Lets go of memory that is not needed while nothing moves.
-    pub(crate) fn release(&mut self) {
-        self.wire.release();
+    /// Hands the link what has arrived, lets it do what is due, and takes what it has to say.
+    ///
+    /// What has arrived arrived before now, so a driver that was held up for long must not take
+    /// that for the peer's silence: where something was `read` there may be more, and what is due waits
+    /// once. (The longest record takes two reads.)
+    pub(crate) fn exchange(&mut self, now: Instant, link: &mut impl Protocol, read: bool) {
+        self.endpoint.deliver(now, link);
+        let due = link.poll_deadline().is_some_and(|deadline| deadline <= now);
+        self.put_off = due && read && !self.put_off;
+        if due && !self.put_off {
+            link.handle_timeout(now);
+        }
+        self.endpoint.collect(now, link);
     }
 
-    /// Whether output of the link would not go out now.
-    pub(crate) fn is_blocked(&self) -> bool {
-        self.wire.is_blocked()
-    }
-
-    /// When to stop waiting for a peer that does not end its direction.
-    pub(crate) fn linger(&self) -> Option<Instant> {
-        self.wire.deadline()
-    }
-
-    /// Whether the link has no more use for this connection.
-    pub(crate) fn is_over(&mut self, now: Instant, shared: &Shared) -> bool {
-        self.wire.is_over(now, &mut &*shared)
+    /// Has the transport send what it keeps, and lets go of memory that is not needed while nothing
+    /// moves; false where the transport has failed, so that there is something to do.
+    pub(crate) fn rest(&mut self, context: &mut Context<'_>) -> bool {
+        self.flush(context);
+        self.endpoint.release();
+        self.error.is_none()
     }
 }

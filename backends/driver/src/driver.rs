@@ -2,18 +2,16 @@
 
 use std::io;
 use std::marker::PhantomData;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant as StdInstant;
 
-use countersign_core::{Disconnect, Instant, Refusal, TakeOver, Visit, refuse};
+use countersign_core::{Disconnect, Instant};
 use countersign_endpoint::{Buffer, Cause, Security, Watch};
 
-use crate::admission::{Admission, Admit, Arrival};
 use crate::connection::Connection;
-use crate::registry::Registry;
+use crate::establish::Setup;
 use crate::shared::Shared;
 use crate::status::Addresses;
 
@@ -79,7 +77,7 @@ pub trait Transport {
 }
 
 /// How often a driver reads and writes in a row before others get their turn: a megabyte or two.
-const ROUNDS: u32 = 32;
+pub(crate) const ROUNDS: u32 = 32;
 
 /// A timer that can be set again.
 pub trait Timer {
@@ -157,9 +155,9 @@ where
 /// Opens nothing: for a link that ends with its connection, or whose peer is the one that connects.
 /// Such a link never asks.
 #[derive(Debug)]
-pub struct Never<T>(PhantomData<fn() -> T>);
+pub struct NoDial<T>(PhantomData<fn() -> T>);
 
-impl<T: Transport> Dial for Never<T> {
+impl<T: Transport> Dial for NoDial<T> {
     type Transport = T;
 
     fn poll_dial(&mut self, _: &mut Context<'_>) -> Poll<io::Result<T>> {
@@ -186,17 +184,21 @@ pub struct Driver<D: Dial> {
     dialer: D,
     /// An attempt to open a connection is under way.
     dials: bool,
-    /// What a peer finds that has come to a listener.
-    door: Option<Door>,
+    /// When to look again even if nothing else happens.
+    deadline: Option<Instant>,
 }
 
-/// The listener's side of a connection that it has accepted.
-#[derive(Debug)]
-pub(crate) struct Door {
-    /// The listener's links, one of which the peer may return to.
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) admit: Option<Admit>,
-    pub(crate) address: Option<SocketAddr>,
+/// What a look at a link has found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// There may be more to do at once.
+    Again,
+    /// There is nothing to do until something happens.
+    Idle,
+    /// The connection is of no more use.
+    Over,
+    /// Another driver goes on with the link, or it needs none any more.
+    Done,
 }
 
 impl<D: Dial> std::fmt::Debug for Driver<D> {
@@ -207,26 +209,32 @@ impl<D: Dial> std::fmt::Debug for Driver<D> {
     }
 }
 
-impl<T: Transport> Driver<Never<T>> {
-    /// Drives a link over one transport connection, that a listener has accepted if there is a door.
-    pub(crate) fn over(
-        shared: Arc<Shared>,
-        security: &Security,
-        transport: T,
-        door: Option<Door>,
-    ) -> Self {
-        let mut driver = Self {
-            number: shared.with(|state| state.driver_number),
-            shared,
-            security: security.clone(),
-            watch: security.watch(),
-            connection: None,
-            dialer: Never(PhantomData),
-            dials: false,
-            door,
-        };
+impl<T: Transport> Driver<NoDial<T>> {
+    /// Drives a link over one transport connection.
+    pub(crate) fn over(shared: Arc<Shared>, security: &Security, transport: T) -> Self {
+        let mut driver = Self::dial(shared, security, NoDial(PhantomData));
         driver.connect(transport);
         driver
+    }
+
+    /// Goes on with a connection that a listener has accepted, as its link's driver of this number.
+    pub(crate) fn accepted(
+        shared: Arc<Shared>,
+        number: u64,
+        setup: &Setup,
+        watch: Watch,
+        connection: Connection<T>,
+    ) -> Self {
+        Self {
+            shared,
+            number,
+            security: setup.security().clone(),
+            watch,
+            connection: Some(connection),
+            dialer: NoDial(PhantomData),
+            dials: false,
+            deadline: None,
+        }
     }
 }
 
@@ -234,23 +242,26 @@ impl<D: Dial> Driver<D> {
     /// Drives a link over as many transport connections as it takes.
     pub(crate) fn dial(shared: Arc<Shared>, security: &Security, dialer: D) -> Self {
         Self {
-            number: shared.with(|state| state.driver_number),
             shared,
+            number: 0,
             security: security.clone(),
             watch: security.watch(),
             connection: None,
             dialer,
             dials: false,
-            door: None,
+            deadline: None,
         }
     }
 
     fn connect(&mut self, transport: D::Transport) {
         let addresses = transport.addresses();
-        self.shared.with(|state| state.addresses = addresses);
-        let mut connection = Connection::new(&self.security, transport, &self.shared);
+        let (role, dialect) = self.shared.with(|state| {
+            state.addresses = addresses;
+            (state.link.role(), state.link.config().wire_dialect())
+        });
+        let mut connection = Connection::new(&self.security, role, dialect, transport);
         if self.dialer.has_others() {
-            connection.expect_others();
+            connection.endpoint.expect_others();
         }
         self.connection = Some(connection);
     }
@@ -261,32 +272,10 @@ impl<D: Dial> Driver<D> {
             self.recheck();
         }
         for _ in 0..ROUNDS {
-            let now = self.shared.clock.now();
-            let mut progress = false;
-            if self.is_due(now) {
-                // What has arrived arrived before now: a driver that was held up for long must
-                // not take that for the peer's silence. The longest record takes two reads.
-                progress = self.read(context, now) && {
-                    self.read(context, now);
-                    true
-                };
-                self.shared.with(|state| state.link.handle_timeout(now));
-            }
-            progress |= match &mut self.connection {
-                Some(connection) => connection.write(context, now, &self.shared),
-                None => self.poll_dial(context, now),
-            };
-            progress |= self.read(context, now);
-            progress |= self.receive_visit();
-            progress |= self.let_go(context, now);
-            if self.is_done() {
-                return Poll::Ready(());
-            }
-            if !progress && self.sleep(context) {
-                if let Some(connection) = &mut self.connection {
-                    connection.release();
-                }
-                return Poll::Pending;
+            match self.look(context) {
+                Look::Again | Look::Over => {}
+                Look::Idle => return Poll::Pending,
+                Look::Done => return Poll::Ready(()),
             }
         }
         // Who never runs dry must not keep the others waiting, nor word of identity and trust.
@@ -294,202 +283,150 @@ impl<D: Dial> Driver<D> {
         Poll::Pending
     }
 
-    /// Identity and trust were replaced: the peer is judged again.
-    fn recheck(&mut self) {
+    /// Moves bytes, and lets the link work once.
+    fn look(&mut self, context: &mut Context<'_>) -> Look {
+        let Some(mut connection) = self.connection.take() else {
+            return self.look_without_connection(context);
+        };
+        connection.write(context);
+        let read = connection.read(context);
+        let look = self.exchange(context, &mut connection, read);
+        match look {
+            Look::Over => connection.flush_alert(context),
+            Look::Idle if !connection.rest(context) => {
+                self.connection = Some(connection);
+                return Look::Again;
+            }
+            _ => self.connection = Some(connection),
+        }
+        look
+    }
+
+    /// Everything that concerns the link, under its lock.
+    fn exchange(
+        &mut self,
+        context: &Context<'_>,
+        connection: &mut Connection<D::Transport>,
+        read: bool,
+    ) -> Look {
         let now = self.shared.clock.now();
-        if self.shared.with(|state| state.driver_number) != self.number {
-            // The link has gone over to another driver, which does this.
-            return;
+        // A clone is dropped here, behind the lock: it is others' code.
+        let cause = connection.take_error();
+        let (number, deadline) = (self.number, &mut self.deadline);
+        self.shared.with(|state| {
+            if state.begin_look(now, number) {
+                return Look::Done;
+            }
+            if let Some(cause) = &cause
+                && connection.endpoint.is_of(&state.link)
+            {
+                state.explanation.transport(&state.link, cause.clone());
+            }
+            connection.exchange(now, &mut state.link, read);
+            state.learn(&mut connection.endpoint);
+            if connection.endpoint.is_over(now) {
+                state.log_loss(now);
+                return Look::Over;
+            }
+            if read || connection.endpoint.has_output() {
+                return Look::Again;
+            }
+            *deadline = state.sleep(
+                context.waker(),
+                connection.endpoint.is_blocked(),
+                connection.endpoint.deadline(),
+            );
+            Look::Idle
+        })
+    }
+
+    /// Opens a connection if the link wants one. After a failure the next attempt has its time,
+    /// which may have come already: others have their turn in between.
+    fn look_without_connection(&mut self, context: &mut Context<'_>) -> Look {
+        let now = self.shared.clock.now();
+        let (number, deadline) = (self.number, &mut self.deadline);
+        let (look, wants, arrived) = self.shared.with(|state| {
+            if state.begin_look(now, number) || state.ended {
+                return (Look::Done, false, false);
+            }
+            if state.link.poll_deadline().is_some_and(|due| due <= now) {
+                state.link.handle_timeout(now);
+            }
+            let wants = state.link.wants_connect();
+            let arrived = state.has_arrived();
+            // Whoever gives the link something to do from here on wakes this driver.
+            *deadline = state.sleep(context.waker(), true, None);
+            (Look::Idle, wants, arrived)
+        });
+        if !wants {
+            if std::mem::take(&mut self.dials) {
+                self.dialer.give_up();
+            }
+            return look;
         }
-        match &mut self.connection {
-            Some(connection) => connection.recheck(now, &self.shared),
-            None => self.security.recheck(now, &mut &*self.shared),
+        if !self.dials && arrived {
+            self.dialer.arrived();
         }
-        if let Some(error) = self.shared.with(|state| state.revoked()) {
-            tracing::warn!("{error}; the link is ended");
+        let result = self.dialer.poll_dial(context);
+        self.dials = result.is_pending();
+        match result {
+            Poll::Pending => Look::Idle,
+            Poll::Ready(Ok(transport)) => {
+                self.connect(transport);
+                Look::Again
+            }
+            Poll::Ready(Err(error)) => {
+                self.tell_unopened(now, &Cause::from(error));
+                Look::Again
+            }
         }
     }
 
-    fn read(&mut self, context: &mut Context<'_>, now: Instant) -> bool {
-        let connection = self.connection.as_mut();
-        connection.is_some_and(|connection| connection.read(context, now, &self.shared))
+    fn tell_unopened(&self, now: Instant, cause: &Cause) {
+        self.shared.with(|state| {
+            state.explanation.unopened(&state.link, cause.clone());
+            state.link.handle_lost(now, Disconnect::Transport);
+            state.log_loss(now);
+        });
+    }
+
+    /// Identity and trust were replaced: the peer is judged again.
+    fn recheck(&mut self) {
+        let now = self.shared.clock.now();
+        let Self {
+            connection,
+            security,
+            number,
+            ..
+        } = self;
+        let revoked = self.shared.with(|state| {
+            if state.driver_number != *number {
+                // The link has gone over to another driver, which does this.
+                return None;
+            }
+            match connection {
+                Some(connection) => {
+                    connection.endpoint.recheck(now, &mut state.link);
+                    state.learn(&mut connection.endpoint);
+                }
+                None => {
+                    if let Some(error) = security.recheck(now, &mut state.link) {
+                        state.explain(error);
+                    }
+                }
+            }
+            state.revoked()
+        });
+        if let Some(error) = revoked {
+            tracing::warn!("{error}; the link is ended");
+        }
     }
 
     /// When to call [`Driver::poll`] again even if nothing else happens.
     #[must_use]
     pub fn deadline(&self) -> Option<StdInstant> {
-        let of_link = self.shared.with(|state| {
-            let deadline = state.link.poll_deadline();
-            state.armed = deadline;
-            deadline
-        });
-        let linger = self.connection.as_ref().and_then(Connection::linger);
-        let earliest = match (of_link, linger) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        earliest.and_then(|deadline| self.shared.clock.to_timers(deadline))
-    }
-
-    /// Whether the link wants to know what time it is.
-    fn is_due(&self, now: Instant) -> bool {
-        self.shared.with(|state| {
-            state.now = now;
-            if state.driver_number == self.number {
-                state.sleeps = false;
-            }
-            let deadline = state.link.poll_deadline();
-            deadline.is_some_and(|deadline| deadline <= now)
-        })
-    }
-
-    /// Leaves a waker for those who give the link something to do; false when somebody has
-    /// meanwhile.
-    fn sleep(&self, context: &Context<'_>) -> bool {
-        let connection = self.connection.as_ref();
-        let blocked = connection.is_none_or(Connection::is_blocked);
-        let dials = self.dials;
-        self.shared.with(|state| {
-            if state.driver_number != self.number {
-                return false;
-            }
-            state.blocked = blocked;
-            let output = state.link.wants_output() && !blocked;
-            if output || (state.link.wants_connect() && !dials) {
-                return false;
-            }
-            state.sleep(context.waker());
-            true
-        })
-    }
-
-    /// Opens a connection if the link wants one; true when there is one. After a failure the next
-    /// attempt has its time, which may have come already: others have their turn in between.
-    fn poll_dial(&mut self, context: &mut Context<'_>, now: Instant) -> bool {
-        if !self.shared.with(|state| state.link.wants_connect()) {
-            if std::mem::take(&mut self.dials) {
-                self.dialer.give_up();
-            }
-            return false;
-        }
-        if !self.dials && self.shared.with(|state| state.has_arrived()) {
-            self.dialer.arrived();
-        }
-        let result = self.dialer.poll_dial(context);
-        self.dials = result.is_pending();
-        let Poll::Ready(result) = result else {
-            return false;
-        };
-        let opened = result.is_ok();
-        match result {
-            Ok(transport) => self.connect(transport),
-            Err(error) => {
-                let cause = Cause::from(error);
-                self.shared.with(|state| {
-                    state.explanation.unopened(&state.link, cause.clone());
-                    state.link.handle_lost(now, Disconnect::Transport);
-                    state.log_loss(now);
-                });
-            }
-        }
-        opened
-    }
-
-    /// Lets go of a connection that is of no more use; true when it did.
-    fn let_go(&mut self, context: &mut Context<'_>, now: Instant) -> bool {
-        let Some(connection) = &mut self.connection else {
-            return false;
-        };
-        if !connection.is_over(now, &self.shared) {
-            return false;
-        }
-        connection.say_why(context, now, &self.shared);
-        self.connection = None;
-        self.shared.with(|state| {
-            if state.driver_number == self.number {
-                state.log_loss(now);
-            }
-        });
-        true
-    }
-
-    /// A peer that waits at a listener is led to the link whose session it has named, or to the one
-    /// that ends because its peer has begun anew, or admitted as a new one, or sent away; true when
-    /// there was one.
-    fn receive_visit(&mut self) -> bool {
-        let Some(registry) = self.door.as_ref().map(|door| door.registry.clone()) else {
-            return false;
-        };
-        let visit = |link: &countersign_core::Link| Some((link.visit()?, link.peer()));
-        let Some((visit, peer)) = self.shared.with(|state| visit(&state.link)) else {
-            return false;
-        };
-        let now = self.shared.clock.now();
-        for owner in registry.candidates(visit, peer) {
-            if self.lead_to(now, owner) {
-                return true;
-            }
-        }
-        let gone = match visit {
-            Visit::Returns(session) => registry.gone(session, peer),
-            Visit::New => None,
-        };
-        let admitted = self
-            .ask()
-            .and_then(|()| registry.admit().map_err(Refusal::busy));
-        self.shared.with(|state| match admitted {
-            Ok(places) => {
-                state.link.admit(now, gone.as_ref());
-                state.keep(places);
-            }
-            Err(refusal) => state.link.refuse(now, &refusal),
-        });
-        true
-    }
-
-    /// Asks the application about the peer, without a lock: it may do anything with its links. It may
-    /// give the peer channels of its own.
-    fn ask(&self) -> Result<(), Refusal> {
-        let Some(Door {
-            admit: Some(admit),
-            address,
-            ..
-        }) = &self.door
-        else {
-            return Ok(());
-        };
-        let peer = self.shared.with(|state| state.known());
-        match admit.ask(&Arrival::new(peer.as_ref(), *address)) {
-            Admission::Admit => Ok(()),
-            Admission::AdmitWith(channels) => {
-                let declared = self.shared.with(|state| state.declare(channels));
-                declared.map_err(|error| Refusal::new(refuse::MISCONFIGURED, error.to_string()))
-            }
-            Admission::Refuse(refusal) => Err(refusal),
-        }
-    }
-
-    /// Leads a returning peer to its link; false if that does not take it.
-    fn lead_to(&mut self, now: Instant, owner: Arc<Shared>) -> bool {
-        match self.shared.take_over(now, &owner) {
-            (TakeOver::Done, number, connection) => {
-                self.number = number;
-                if let Some(attached) = &mut self.connection {
-                    attached.attach(connection);
-                }
-                self.shared = owner;
-                true
-            }
-            (TakeOver::Stale | TakeOver::SessionOver, ..) => true,
-            (TakeOver::NotMine, ..) => false,
-        }
-    }
-
-    /// Whether another driver goes on with the link, or it needs none any more.
-    fn is_done(&self) -> bool {
-        self.shared.with(|state| {
-            state.driver_number != self.number || (state.ended && self.connection.is_none())
-        })
+        self.deadline
+            .and_then(|deadline| self.shared.clock.to_timers(deadline))
     }
 
     /// Runs the driver with a timer of the runtime's, until there is nothing left to do.

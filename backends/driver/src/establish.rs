@@ -5,18 +5,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use countersign_capture::Capture;
-use countersign_core::{Config, ConfigError, Mode, Role};
+use countersign_core::{Config, ConfigError, Mode, Observe, Role};
 use countersign_endpoint::{Security, SetupError, random_seed};
 use socket2::SockRef;
 
+use crate::accept::DEFAULT_LOG_LINES;
 use crate::admission::{Admission, Admit, Arrival};
 use crate::clock::Clock;
 use crate::connecting::Connecting;
-use crate::driver::{Dial, Dialer, Door, Driver, Never, Timer, Transport};
+use crate::driver::{Dial, Dialer, Driver, NoDial, Timer, Transport};
 use crate::key_log;
 use crate::reach::reach;
 use crate::receipt::Receipts;
-use crate::registry::Registry;
 use crate::shared::Shared;
 use crate::status::{Addressed, Addresses};
 
@@ -27,8 +27,9 @@ use crate::status::{Addressed, Addresses};
 pub struct Setup {
     config: Arc<Config>,
     security: Security,
-    capture: Option<Capture>,
-    admit: Option<Admit>,
+    pub(crate) capture: Option<Capture>,
+    pub(crate) admit: Option<Admit>,
+    pub(crate) log_lines: usize,
     clock: Clock,
 }
 
@@ -47,6 +48,7 @@ impl Setup {
             security,
             capture: None,
             admit: None,
+            log_lines: DEFAULT_LOG_LINES,
             clock: Clock::default(),
         })
     }
@@ -97,6 +99,17 @@ impl Setup {
         self
     }
 
+    /// How many lines a listener logs as warnings in a minute, at most, about connections that came to
+    /// nothing: those of all strangers together, and of each peer that has proved who it is;
+    /// [`DEFAULT_LOG_LINES`] by default. How many were left out, one more line says, with the next one
+    /// after that minute or when the listener goes. At the level `debug` there are all of them. What
+    /// [`Listener::log`](crate::Listener::log) is given counts too.
+    #[must_use]
+    pub fn log_lines(mut self, lines: usize) -> Self {
+        self.log_lines = lines;
+        self
+    }
+
     /// The same with the clock of a runtime, which its backend asks for by itself.
     #[must_use]
     pub fn timed_by(mut self, clock: Clock) -> Self {
@@ -139,19 +152,32 @@ impl Setup {
     }
 }
 
+/// Makes a link, or an incoming connection, with an observer where it is to be captured.
+pub(crate) fn made<L>(
+    capture: Option<&Capture>,
+    plain: impl FnOnce([u8; 16]) -> Result<L, ConfigError>,
+    observed: impl FnOnce([u8; 16], Box<dyn Observe>) -> Result<L, ConfigError>,
+) -> Result<L, SetupError> {
+    let seed = random_seed()?;
+    let made = match capture {
+        Some(capture) => observed(seed, capture.observer()),
+        None => plain(seed),
+    };
+    made.map_err(|error| SetupError::Refused {
+        detail: error.to_string(),
+    })
+}
+
 fn make(
     config: &Config,
     role: Role,
     capture: Option<&Capture>,
 ) -> Result<countersign_core::Link, SetupError> {
-    let seed = random_seed()?;
-    let made = match capture {
-        Some(capture) => countersign_core::Link::observed(config, role, seed, capture.observer()),
-        None => countersign_core::Link::new(config, role, seed),
-    };
-    made.map_err(|error| SetupError::Refused {
-        detail: error.to_string(),
-    })
+    made(
+        capture,
+        |seed| countersign_core::Link::new(config, role, seed),
+        |seed, observer| countersign_core::Link::observed(config, role, seed, observer),
+    )
 }
 
 impl Connecting {
@@ -168,11 +194,11 @@ impl Connecting {
         setup: &Setup,
         role: Role,
         transport: T,
-    ) -> Result<(Self, Driver<Never<T>>), SetupError> {
+    ) -> Result<(Self, Driver<NoDial<T>>), SetupError> {
         let config = (*setup.config).clone().single_connection();
         let link = make(&config, role, setup.capture.as_ref())?;
         let shared = Shared::new(link, &setup.security, setup.clock());
-        let driver = Driver::over(shared.clone(), &setup.security, transport, None);
+        let driver = Driver::over(shared.clone(), &setup.security, transport);
         Ok((Self::new(shared), driver))
     }
 
@@ -232,31 +258,6 @@ impl Connecting {
         };
         let dialer = reach(setup, lookup, timers, connect, wrap);
         let driver = Driver::dial(shared.clone(), &security, dialer);
-        Ok((Self::new(shared), driver))
-    }
-
-    /// Takes a transport connection that a listener has accepted, from this address if it has one. Where
-    /// its peer returns to a link that it has already, the connection goes over to that.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Connecting::over`].
-    pub fn accept<T: Transport>(
-        setup: &Setup,
-        transport: T,
-        address: Option<SocketAddr>,
-        registry: &Arc<Registry>,
-    ) -> Result<(Self, Driver<Never<T>>), SetupError> {
-        let mut link = make(&setup.config, Role::Acceptor, setup.capture.as_ref())?;
-        link.ask_to_admit();
-        let shared = Shared::new(link, &setup.security, setup.clock());
-        shared.register(registry);
-        let door = Door {
-            registry: registry.clone(),
-            admit: setup.admit.clone(),
-            address,
-        };
-        let driver = Driver::over(shared.clone(), &setup.security, transport, Some(door));
         Ok((Self::new(shared), driver))
     }
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use futures_core::{FusedStream, Stream};
 
 use crate::accept::AcceptError;
-use crate::hall::Hall;
+use crate::accept_queue::AcceptQueue;
 use crate::link::Link;
 use crate::listener::Listener;
 use crate::wakers::Waiting;
@@ -19,7 +19,7 @@ use crate::wakers::Waiting;
 #[derive(Debug)]
 #[must_use = "streams do nothing unless they are polled"]
 pub struct Incoming<'l, A> {
-    waiting: Waiting<&'l Hall>,
+    waiting: Waiting<&'l AcceptQueue>,
     ended: bool,
     address: PhantomData<&'l A>,
 }
@@ -27,7 +27,7 @@ pub struct Incoming<'l, A> {
 impl<'l, A> Incoming<'l, A> {
     pub(crate) fn of(listener: &'l Listener<A>) -> Self {
         Self {
-            waiting: listener.hall().waiting(),
+            waiting: listener.queue().waiting(),
             ended: false,
             address: PhantomData,
         }
@@ -41,7 +41,7 @@ impl<A> Stream for Incoming<'_, A> {
         if self.ended {
             return Poll::Ready(None);
         }
-        let next = ready!(Hall::poll_next(&mut self.waiting, context));
+        let next = ready!(AcceptQueue::poll_next(&mut self.waiting, context));
         self.ended = next.is_none();
         Poll::Ready(next)
     }

@@ -11,20 +11,24 @@
 //! # Map
 //!
 //! `establish` leads from a transport connection to a [`Connecting`], and that to a [`Link`]; `driver`
-//! keeps it connected;
-//! `connection` moves the bytes of one connection; `registry` knows which link a returning peer
-//! belongs to; `shared` is the state under the lock and decides whom to wake; `lock` has that
-//! done once it is released; `wakers` knows who waits; `status` is what a link tells about itself; `sender`, `receiver`, `receipt`, `link` and `listener` are the handles; `sink`, `stream`
-//! and `callback` are their other forms; `hall` is where a listener's connections are until they are
-//! accepted, `guest` one of these, `serve` takes them, `accept` has the limits, `admission` the application's
-//! word, `quota` bounds what the log hears of
-//! strangers, `told` what it hears of connections that don't come about; `address` is a host and a port,
-//! `open` connects to one of several addresses, `reach` does so again and again, `bind` listens on
-//! several; `clock` says what time it is, `alarm` makes a [`Timer`] of futures that sleep; `unix` has the files of Unix sockets,
-//! `memory` connections within a process; `error` says what handles can't do. [`secure`] is apart
+//! keeps it connected, `connection` moves the bytes of one connection; `shared` is the state under the
+//! lock and decides whom to wake, `lock` has that done once it is released, `wakers` knows who waits;
+//! `status` is what a link tells about itself; `sender`, `receiver`, `receipt`, `link` and `listener` are
+//! the handles, `sink`, `stream` and `callback` their other forms.
+//!
+//! `serve` takes a listener's connections, `pending` is one of them until it belongs to a link,
+//! `accept_queue` has them and the links until the application accepts them, `accept` the errors,
+//! `admission` the application's word; `quota` bounds what the log hears of strangers, `told` what it
+//! hears of connections that don't come about.
+//!
+//! `address` is a host and a port, `open` connects to one of several addresses, `reach` does so again and
+//! again, `bind` listens on several; `clock` says what time it is, `alarm` makes a [`Timer`] of futures
+//! that sleep; `unix` has the files of Unix sockets, `memory` connections within a process; `error`
+//! says what handles can't do. [`secure`] is apart
 //! from all of these: streams of bytes with the same pins, and no link.
 
 mod accept;
+mod accept_queue;
 mod address;
 mod admission;
 mod alarm;
@@ -36,8 +40,7 @@ mod connection;
 mod driver;
 mod error;
 mod establish;
-mod guest;
-mod hall;
+mod events;
 mod incoming;
 mod key_log;
 mod link;
@@ -46,11 +49,11 @@ mod lock;
 mod memory;
 mod open;
 mod parts;
+mod pending;
 mod quota;
 mod reach;
 mod receipt;
 mod receiver;
-mod registry;
 pub mod secure;
 mod sender;
 mod serve;
@@ -64,29 +67,30 @@ mod told;
 mod unix;
 mod wakers;
 
-pub use accept::{
-    AcceptError, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_HALF_OPEN_PER_ADDRESS, DEFAULT_LINKS,
-    DEFAULT_LOG_LINES, DEFAULT_PER_ADDRESS, Drained, Limits,
-};
+pub use accept::{AcceptError, DEFAULT_LOG_LINES};
+pub use accept_queue::AcceptorTask;
 pub use address::{Address, AddressError, AddressFault};
 pub use admission::{Admission, Arrival};
 pub use alarm::Alarm;
 pub use bind::{AcceptAny, accept_any, bind};
 pub use clock::Clock;
 pub use connecting::{ConnectHandle, Connecting};
-pub use driver::{Dial, Dialer, Driver, Never, READ, Timer, Transport};
+pub use countersign_core::{
+    DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_HALF_OPEN_PER_ADDRESS, DEFAULT_LINKS,
+    DEFAULT_PER_ADDRESS, Drained, Limits,
+};
+pub use driver::{Dial, Dialer, Driver, NoDial, READ, Timer, Transport};
 pub use error::{ChannelError, LinkError, RecvError, SendError};
 pub use establish::Setup;
-pub use guest::{Guest, Served};
-pub use hall::Doors;
+pub use events::Events;
 pub use incoming::Incoming;
 pub use link::{Link, Report};
 pub use listener::Listener;
 pub use memory::{Memory, memory};
 pub use open::{ATTEMPT_DELAY, at, open, refuse_self};
+pub use pending::{PendingConnection, Served};
 pub use receipt::{BatchReceipt, Receipt};
 pub use receiver::{Delivery, ManualReceiver, Receiver};
-pub use registry::Registry;
 pub use secure::{DEFAULT_HANDSHAKE_LIMIT, DEFAULT_SHUTDOWN_LIMIT, StreamSetup};
 pub use sender::{Outgoing, Sender};
 pub use serve::serve;
@@ -104,8 +108,8 @@ pub use countersign_endpoint as endpoint;
 /// What the crates of the backends hand on to their users.
 pub mod api {
     pub use crate::{
-        BatchReceipt, Connecting, Incoming, Link, Listener, ManualReceiver, MessageSink, Receipt,
-        Receiver, Sender, SinkError, capture, core, endpoint,
+        BatchReceipt, Connecting, Events, Incoming, Link, Listener, ManualReceiver, MessageSink,
+        Receipt, Receiver, Sender, SinkError, capture, core, endpoint,
     };
     pub use common::*;
 

@@ -12,10 +12,10 @@ use countersign_endpoint::{Fingerprint, Peer};
 
 use crate::connecting::connect_now;
 use crate::error::{ChannelError, LinkError};
+use crate::events::Events;
 use crate::receiver::{ManualReceiver, Receiver};
-use crate::registry::Unaccepted;
 use crate::sender::Sender;
-use crate::shared::{Handle, LinkEvent, State};
+use crate::shared::{Handle, LinkEvent, Shared, State};
 use crate::status::Status;
 use crate::wakers::{Awaited, Waiting};
 
@@ -31,13 +31,20 @@ use crate::wakers::{Awaited, Waiting};
 /// channels to send on says [`close::DROPPED`](countersign_core::close::DROPPED) then, since nobody
 /// has said that all was sent: a program that fails and returns early must not look like one that is
 /// done. Receive channels of which nobody holds the receiver reject what comes.
-#[derive(Debug)]
+///
+/// A clone is another handle of the same link.
+#[derive(Clone, Debug)]
 pub struct Link {
-    handle: Arc<Handle>,
+    handle: Arc<Claims>,
 }
+
+/// What all clones of a [`Link`] have together: without them nobody can ask for receivers any more.
+#[derive(Debug)]
+struct Claims(Arc<Handle>);
 
 impl Link {
     pub(crate) fn new(handle: Arc<Handle>) -> Self {
+        let handle = Arc::new(Claims(handle));
         Self { handle }
     }
 
@@ -48,7 +55,7 @@ impl Link {
     /// There is no such channel, or it is in receive mode.
     pub fn sender(&self, name: &str) -> Result<Sender, ChannelError> {
         let channel = self.with(|state| find(state, name, Mode::Send))?;
-        Ok(Sender::new(self.handle.clone(), channel))
+        Ok(Sender::new(self.handle.0.clone(), channel))
     }
 
     /// The receiver of a channel that was declared in receive mode. There is one.
@@ -59,7 +66,7 @@ impl Link {
     /// before.
     pub fn receiver(&self, name: &str) -> Result<Receiver, ChannelError> {
         let channel = self.take_receiver(name, Acking::Auto)?;
-        Ok(Receiver::new(self.handle.clone(), channel))
+        Ok(Receiver::new(self.handle.0.clone(), channel))
     }
 
     /// The receiver of a channel that was declared in receive mode with
@@ -71,7 +78,7 @@ impl Link {
     /// before.
     pub fn manual_receiver(&self, name: &str) -> Result<ManualReceiver, ChannelError> {
         let channel = self.take_receiver(name, Acking::Manual)?;
-        Ok(ManualReceiver::new(self.handle.clone(), channel))
+        Ok(ManualReceiver::new(self.handle.0.clone(), channel))
     }
 
     fn take_receiver(&self, name: &str, acking: Acking) -> Result<ChannelId, ChannelError> {
@@ -131,14 +138,14 @@ impl Link {
     /// counts. A picture of one moment, for people and for their instruments.
     #[must_use]
     pub fn status(&self) -> Status {
-        Status::of(&self.handle.0)
+        Status::of(self.shared())
     }
 
     /// Connects again at once, where this end waits before its next attempt
     /// ([`Reconnect`](countersign_core::Reconnect)): for programs that know of a network that is back.
     /// True if there was such a wait. The row of failures goes on, so the waits grow as before.
     pub fn connect_now(&self) -> bool {
-        connect_now(&self.handle.0)
+        connect_now(self.shared())
     }
 
     /// Why the link has ended, if it has.
@@ -152,7 +159,7 @@ impl Link {
     ///
     /// Cancel-safe: an event is taken only when the future is ready.
     pub async fn event(&self) -> Option<LinkEvent> {
-        let mut waiting = Waiting::new(&*self.handle.0, Awaited::Link);
+        let mut waiting = Waiting::new(&**self.shared(), Awaited::Link);
         poll_fn(|context| {
             waiting.poll(context, |state| match state.events.pop_front() {
                 None if !state.ended => Poll::Pending,
@@ -160,6 +167,26 @@ impl Link {
             })
         })
         .await
+    }
+
+    /// Returns what [`Link::event`] gives as a stream, which ends with the link. It does not keep the link
+    /// open. Of several streams and calls that wait, each event goes to one.
+    ///
+    /// ```no_run
+    /// # use countersign_driver::{Link, LinkEvent};
+    /// use futures_util::StreamExt;
+    ///
+    /// # async fn example(link: &Link) {
+    /// let mut events = link.events();
+    /// while let Some(event) = events.next().await {
+    ///     if let LinkEvent::Lost { why, .. } = event {
+    ///         eprintln!("waiting for the network: {why}");
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn events(&self) -> Events {
+        Events::of(self.shared().clone())
     }
 
     /// Waits until the link has ended and nothing more is to be said on its connection, and tells
@@ -172,7 +199,7 @@ impl Link {
     /// exit without taking them with it. [`Link::event`] and the receivers tell of the end before
     /// that. A runtime that is dropped ends all of its links' drivers, wherever they stand.
     pub async fn ended(&self) -> Report {
-        let mut waiting = Waiting::new(&*self.handle.0, Awaited::Link);
+        let mut waiting = Waiting::new(&**self.shared(), Awaited::Link);
         poll_fn(|context| {
             waiting.poll(context, |state| {
                 if state.ended && state.is_gone {
@@ -237,23 +264,21 @@ impl Link {
     /// `Unknown`, the rest `Withdrawn`. The peer finds its connection lost, and when it comes back,
     /// its session gone. Where both ends can still agree, [`Link::close`] is the better way.
     pub fn abandon(&self) {
-        self.handle.0.abandon();
-    }
-
-    /// Its place among the links that nobody has accepted, for the listener to keep.
-    pub(crate) fn unaccepted(&self) -> Option<Unaccepted> {
-        self.with(|state| state.unaccepted.take())
+        self.shared().abandon();
     }
 
     fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
-        self.handle.0.with(work)
+        self.shared().with(work)
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.handle.0.0
     }
 }
 
-impl Drop for Link {
+impl Drop for Claims {
     fn drop(&mut self) {
-        // Nobody can ask for these receivers any more.
-        self.with(State::abandon_unclaimed);
+        self.0.0.with(State::abandon_unclaimed);
     }
 }
 

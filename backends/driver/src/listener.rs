@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::accept::{AcceptError, Drained, Limits};
+use countersign_core::{Drained, Limits};
+
+use crate::accept::AcceptError;
+use crate::accept_queue::{AcceptQueue, AcceptorTask, Phase};
 use crate::establish::Setup;
-use crate::hall::{Doors, Hall, Phase};
 use crate::incoming::Incoming;
 use crate::link::Link;
 
@@ -28,23 +30,23 @@ use crate::link::Link;
 pub struct Listener<A = SocketAddr> {
     /// One at least.
     addresses: Vec<A>,
-    hall: Arc<Hall>,
+    queue: Arc<AcceptQueue>,
 }
 
 impl<A> Listener<A> {
     /// A listener at this address, for [`serve`](crate::serve) to accept its connections.
     #[must_use]
-    pub fn new(address: A, setup: Setup, limits: Limits) -> (Self, Doors) {
+    pub fn new(address: A, setup: Setup, limits: Limits) -> (Self, AcceptorTask) {
         Self::at(vec![address], setup, limits)
     }
 
     /// A listener at all of these addresses, of which there has to be one at least.
     #[must_use]
-    pub fn at(addresses: Vec<A>, setup: Setup, limits: Limits) -> (Self, Doors) {
+    pub fn at(addresses: Vec<A>, setup: Setup, limits: Limits) -> (Self, AcceptorTask) {
         debug_assert!(!addresses.is_empty());
-        let hall = Hall::new(limits, setup.clock());
-        let doors = Doors::new(hall.clone(), setup);
-        (Self { addresses, hall }, doors)
+        let queue = AcceptQueue::new(limits, &setup);
+        let task = AcceptorTask::new(queue.clone(), setup);
+        (Self { addresses, queue }, task)
     }
 
     /// The address that it listens on; the first of several.
@@ -73,12 +75,12 @@ impl<A> Listener<A> {
     /// on; or that the listener was closed, or its runtime is gone
     /// ([`AcceptError::is_closed`]).
     pub async fn accept(&self) -> Result<Link, AcceptError> {
-        let next = self.hall.next().await;
+        let next = self.queue.next().await;
         next.unwrap_or_else(|| Err(AcceptError::closed()))
     }
 
     /// Tells the log of a connection that did not become a link, as a warning, as long as there are not
-    /// too many about strangers ([`Limits::log_lines`]): who has nothing else to do with what
+    /// too many about strangers ([`Setup::log_lines`]): who has nothing else to do with what
     /// [`Listener::accept`] gives, gives it here. Anybody who can reach a listener can have as many
     /// connections refused as they like, and a peer can come back as often. Each peer that has proved who
     /// it is has as many lines as all strangers together, and one at least.
@@ -91,13 +93,13 @@ impl<A> Listener<A> {
         if error.is_closed() {
             return tracing::warn!("{words}");
         }
-        self.hall.log(error.known_peer(), &words);
+        self.queue.log(error.known_peer(), &words);
     }
 
     /// As [`Listener::log`], of a link that was accepted and is not wanted. On a plain connection its
     /// peer is a stranger too.
     pub fn log_link(&self, link: &Link, words: impl Display) {
-        self.hall.log(link.peer(), &words);
+        self.queue.log(link.peer(), &words);
     }
 
     /// What [`Listener::accept`] gives, one after the other, as a stream that ends when the listener
@@ -106,8 +108,8 @@ impl<A> Listener<A> {
         Incoming::of(self)
     }
 
-    pub(crate) fn hall(&self) -> &Hall {
-        &self.hall
+    pub(crate) fn queue(&self) -> &AcceptQueue {
+        &self.queue
     }
 
     /// Closes the socket and gives up what is not accepted, as dropping the listener does, and
@@ -119,13 +121,13 @@ impl<A> Listener<A> {
     /// again. A future that is never polled closes nothing.
     pub async fn close(&self) {
         self.unbind().await;
-        self.hall.silent().await;
+        self.queue.silent().await;
     }
 
     /// As [`Listener::close`], but waits only until the address can be bound again.
     pub async fn unbind(&self) {
-        self.hall.end(Phase::Closed);
-        let _ = self.hall.left().await;
+        self.queue.end(Phase::Closed);
+        let _ = self.queue.left().await;
     }
 
     /// Ends all links of this listener in order, then closes the socket: for a server that is to be
@@ -144,15 +146,14 @@ impl<A> Listener<A> {
     /// dropping the listener cuts it short. A future that is never polled drains nothing.
     pub async fn drain(&self, limit: Duration) -> Drained {
         // A limit beyond what the clock can name is none.
-        let until = self.hall.clock.of_timers().checked_add(limit);
-        self.hall.end(Phase::Draining { until });
-        self.hall.registry.drain();
-        self.hall.left().await
+        let until = self.queue.clock.of_timers().checked_add(limit);
+        self.queue.drain(until);
+        self.queue.left().await
     }
 }
 
 impl<A> Drop for Listener<A> {
     fn drop(&mut self) {
-        self.hall.end(Phase::Closed);
+        self.queue.end(Phase::Closed);
     }
 }

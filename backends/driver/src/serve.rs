@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::accept_queue::{AcceptQueue, AcceptorTask};
 use crate::driver::Timer;
 use crate::error::LinkError;
 use crate::establish::Setup;
-use crate::guest::Guest;
-use crate::hall::{Doors, Hall};
+use crate::pending::PendingConnection;
 
 /// The first pause after an error that is not about one connection.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -26,41 +26,41 @@ const TURNS: u32 = 64;
 /// dropped.
 ///
 /// `accept` makes a future of the next connection and where it comes from; `start` runs what
-/// [`Guest::serve`] gives, in a task or a thread of its own; `timers` makes timers of the runtime's.
-/// What is wrong with one connection alone, `start` tells by [`Guest::refuse`] and is done.
+/// [`PendingConnection::serve`] gives, in a task or a thread of its own; `timers` makes timers of the runtime's.
+/// What is wrong with one connection alone, `start` tells by [`PendingConnection::refuse`] and is done.
 /// When the system has no more to give, of file descriptors, say, there is a pause before it is
 /// asked again, which grows to a second.
 ///
-/// Gives the doors back when it has let go of `accept`. The listener is gone for the application
+/// Gives the task back when it has let go of `accept`. The listener is gone for the application
 /// when they are dropped: where a socket takes longer to close than to drop, after that.
 pub async fn serve<S, F, T: Timer>(
-    mut doors: Doors,
+    mut task: AcceptorTask,
     accept: impl FnMut() -> F,
-    start: impl FnMut(S, Guest) -> io::Result<()>,
+    start: impl FnMut(S, PendingConnection) -> io::Result<()>,
     timers: impl Fn() -> T,
-) -> Doors
+) -> AcceptorTask
 where
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>>,
 {
     {
-        let (hall, setup) = (doors.hall.clone(), doors.setup.clone());
+        let (queue, setup) = (task.queue.clone(), task.setup.clone());
         let pauses = Pauses::new(timers());
-        let mut accepting = pin!(accept_all(hall, setup, accept, start, pauses));
-        let mut over = pin!(doors.over(timers()));
+        let mut accepting = pin!(accept_all(queue, setup, accept, start, pauses));
+        let mut over = pin!(task.over(timers()));
         poll_fn(|context| match over.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(()),
             Poll::Pending => accepting.as_mut().poll(context),
         })
         .await;
     }
-    doors
+    task
 }
 
 async fn accept_all<S, F, T: Timer>(
-    hall: Arc<Hall>,
+    queue: Arc<AcceptQueue>,
     setup: Setup,
     mut accept: impl FnMut() -> F,
-    mut start: impl FnMut(S, Guest) -> io::Result<()>,
+    mut start: impl FnMut(S, PendingConnection) -> io::Result<()>,
     mut pauses: Pauses<T>,
 ) where
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>>,
@@ -69,7 +69,7 @@ async fn accept_all<S, F, T: Timer>(
         if round % TURNS == 0 {
             yield_now().await;
         }
-        let place = hall.place().await;
+        queue.has_room().await;
         let (stream, peer) = match accept().await {
             Ok(accepted) => accepted,
             Err(error) if is_of_one_connection(&error) => {
@@ -77,22 +77,22 @@ async fn accept_all<S, F, T: Timer>(
                 continue;
             }
             Err(error) => {
-                pauses.pause(&error, &hall).await;
+                pauses.pause(&error, &queue).await;
                 continue;
             }
         };
-        let guest = match Guest::admit(place, peer, &setup) {
-            Ok(guest) => guest,
+        let pending = match PendingConnection::new(&queue, peer, &setup) {
+            Ok(pending) => pending,
             Err(error) => {
-                hall.refuse(peer, LinkError::transport(error));
+                queue.refuse(peer, LinkError::transport(error));
                 continue;
             }
         };
-        if let Err(error) = start(stream, guest) {
-            pauses.pause(&error, &hall).await;
-            hall.refuse(peer, LinkError::transport(error));
+        if let Err(error) = start(stream, pending) {
+            pauses.pause(&error, &queue).await;
+            queue.refuse(peer, LinkError::transport(error));
         } else {
-            pauses.end(&hall);
+            pauses.end(&queue);
         }
     }
 }
@@ -136,9 +136,9 @@ impl<T: Timer> Pauses<T> {
         Self { timer, next: None }
     }
 
-    async fn pause(&mut self, error: &io::Error, hall: &Hall) {
+    async fn pause(&mut self, error: &io::Error, queue: &AcceptQueue) {
         // Whoever takes the last descriptor again and again is a stranger too.
-        if self.next.is_none() && hall.may_warn(None) {
+        if self.next.is_none() && queue.may_warn(None) {
             tracing::warn!(%error, "no connection can be accepted; trying again from time to time");
         }
         let pause = self.next.unwrap_or(FIRST_PAUSE);
@@ -147,8 +147,8 @@ impl<T: Timer> Pauses<T> {
         poll_fn(|context| self.timer.poll_until(context, until)).await;
     }
 
-    fn end(&mut self, hall: &Hall) {
-        if self.next.take().is_some() && hall.may_warn(None) {
+    fn end(&mut self, queue: &AcceptQueue) {
+        if self.next.take().is_some() && queue.may_warn(None) {
             tracing::info!("connections are accepted again");
         }
     }

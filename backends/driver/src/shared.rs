@@ -5,17 +5,20 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use countersign_core::{
-    ChannelConfig, ChannelId, CloseMode, CloseReason, Config, DeclareError, Disconnect, EndReason,
-    Event, Instant, Life, Link, Loss, Mode, Role, SessionLoss, TakeOver, VerdictKind, close,
+    ChannelId, CloseMode, CloseReason, Config, Consequence, Disconnect, EndReason, Event, Incoming,
+    Instant, Life, Link, Loss, Mode, Role, SessionLoss, TakeOver, VerdictKind, close,
 };
-use countersign_endpoint::{Explanation, FailureKind, LinkAccess, Peer, Security, SecurityError};
+use countersign_endpoint::{
+    Endpoint, EndpointEvent, Explanation, FailureKind, Peer, Security, SecurityError,
+};
 
+use crate::accept_queue::LinkPlace;
 use crate::clock::Clock;
 use crate::error::LinkError;
+use crate::establish::Setup;
 use crate::lock::{Later, Lock, Locked};
 use crate::parts::Parts;
 use crate::receipt::Receipts;
-use crate::registry::{Place, Registry, Unaccepted};
 use crate::status::{Addresses, Failure};
 use crate::told::{KINDS, News, Told};
 use crate::wakers::{Awaited, Waits, WakerSet};
@@ -116,11 +119,16 @@ pub(crate) struct State {
     /// When the driver wakes by itself.
     pub(crate) armed: Option<Instant>,
     pub(crate) later: Later,
-    /// The listener's links, this one among them.
-    registry: Option<(Arc<Registry>, Weak<Shared>)>,
-    /// The link's place among the listener's.
-    place: Option<Place>,
-    pub(crate) unaccepted: Option<Unaccepted>,
+    /// The listener that has accepted it, until it has ended.
+    listener: Option<Listening>,
+}
+
+/// What a link has of its listener.
+#[derive(Debug)]
+struct Listening {
+    place: LinkPlace,
+    /// How the listener finds the link.
+    me: Weak<Shared>,
 }
 
 /// A link that several tasks or threads use.
@@ -173,9 +181,7 @@ impl Shared {
             blocked: false,
             armed: Some(Instant::ZERO),
             later: Later::default(),
-            registry: None,
-            place: None,
-            unaccepted: None,
+            listener: None,
         };
         Arc::new(Self {
             state: Lock::new(state),
@@ -184,31 +190,44 @@ impl Shared {
         })
     }
 
-    /// Makes the link one of a listener's, to which its peer can come back.
-    pub(crate) fn register(self: &Arc<Self>, registry: &Arc<Registry>) {
-        let entry = (registry.clone(), Arc::downgrade(self));
-        self.state.with(|state| state.registry = Some(entry));
+    /// A new link of a listener's, to which its peer can come back.
+    pub(crate) fn accepted(
+        link: Link,
+        setup: &Setup,
+        peer: Option<Peer>,
+        addresses: Addresses,
+        place: LinkPlace,
+    ) -> Arc<Self> {
+        let shared = Self::new(link, setup.security(), setup.clock());
+        let me = Arc::downgrade(&shared);
+        shared.with(|state| {
+            state.peer = peer;
+            state.addresses = addresses;
+            state.listener = Some(Listening { place, me });
+        });
+        shared
     }
 
-    /// Hands this link's connection over to the one whose session its peer has named, and with it
-    /// the part of that one's driver. With [`TakeOver::Done`] come the new driver's number and the
-    /// connection's.
-    pub(crate) fn take_over(&self, now: Instant, owner: &Arc<Self>) -> (TakeOver, u64, u64) {
-        // Nobody but its own driver knows the link of a connection that is not accepted yet, so
-        // holding both locks can't hold up anybody in a circle.
-        self.with(|visitor| {
-            owner.with(|state| {
-                let result = state.link.take_over(now, &mut visitor.link);
-                if result == TakeOver::Done {
-                    state.driver_number += 1;
-                    state.blocked = false;
-                    state.wake_driver();
-                    state.forget_explanation();
-                    state.peer = visitor.peer.take();
-                    state.addresses = std::mem::take(&mut visitor.addresses);
-                }
-                (result, state.driver_number, state.link.connection())
-            })
+    /// Goes on with this link over an incoming connection, if its peer has come back to it. With
+    /// [`TakeOver::Done`] come the new driver's number and the connection's.
+    pub(crate) fn take_over(
+        &self,
+        now: Instant,
+        incoming: &mut Incoming,
+        peer: Option<Peer>,
+        addresses: Addresses,
+    ) -> (TakeOver, u64, u64) {
+        self.with(|state| {
+            let result = state.link.take_over(now, incoming);
+            if result == TakeOver::Done {
+                state.driver_number += 1;
+                state.blocked = false;
+                state.wake_driver();
+                state.forget_explanation();
+                state.peer = peer;
+                state.addresses = addresses;
+            }
+            (result, state.driver_number, state.link.connection())
         })
     }
 
@@ -259,17 +278,36 @@ impl State {
                 .is_some_and(|deadline| self.armed.is_none_or(|armed| deadline < armed))
     }
 
-    /// Gives a peer that waits to be admitted channels of its own. Nobody has a handle of the link's
-    /// channels before that.
-    pub(crate) fn declare(&mut self, channels: Vec<ChannelConfig>) -> Result<(), DeclareError> {
-        self.link.declare(channels)?;
-        self.channels = Channel::of_all(self.link.config());
-        Ok(())
+    /// Begins a look of the driver's of this number at the link; true where another goes on with it.
+    pub(crate) fn begin_look(&mut self, now: Instant, driver: u64) -> bool {
+        self.now = now;
+        if self.driver_number != driver {
+            return true;
+        }
+        self.sleeps = false;
+        false
+    }
+
+    /// Takes note of what has become of the connection's security.
+    pub(crate) fn learn(&mut self, endpoint: &mut Endpoint) {
+        while let Some(event) = endpoint.poll_event() {
+            match event {
+                EndpointEvent::Secured => self.peer = endpoint.peer().cloned(),
+                EndpointEvent::Failed(error) => self.explain(error),
+            }
+        }
+    }
+
+    /// Keeps why the connection is not secured. What the transport has said before is no reason any more.
+    pub(crate) fn explain(&mut self, error: SecurityError) {
+        self.forget_explanation();
+        self.explanation.security(error);
     }
 
     /// Passes on what the link has to tell.
     fn dispatch(&mut self) {
         while let Some(event) = self.link.poll_event() {
+            self.tell_listener(&event);
             match event {
                 Event::Connected => {
                     // A link that only comes back to close has nothing new to tell.
@@ -279,21 +317,12 @@ impl State {
                     self.connected = true;
                     self.arrived = self.link.connection();
                     self.forget_failure();
-                    if let Some((registry, shared)) = &self.registry {
-                        let goes = registry.add(&self.link, shared.clone());
-                        if goes {
-                            self.go_away();
-                        }
-                    }
                     self.wakers.wake_all(&mut self.later);
                 }
                 Event::Lost(loss) => self.lost(loss),
                 Event::Resumed => {
                     self.arrived = self.link.connection();
                     self.forget_failure();
-                    if let Some((registry, _)) = &self.registry {
-                        registry.resumed(self.link.session());
-                    }
                     self.tell(LinkEvent::Resumed);
                 }
                 Event::SessionLost(why) => {
@@ -329,16 +358,25 @@ impl State {
         }
     }
 
+    /// Keeps the listener's sessions in step with the link.
+    fn tell_listener(&mut self, event: &Event) {
+        let Some(Listening { place, me }) = &self.listener else {
+            return;
+        };
+        match place.queue().follow(&self.link, event, me) {
+            Some(Consequence::Evict(link)) => self.later.then(move || {
+                if let Some(evicted) = link.upgrade() {
+                    evicted.evict();
+                }
+            }),
+            Some(Consequence::Close) => self.go_away(),
+            None => {}
+        }
+    }
+
     /// The connection is gone, and the link waits for the next.
     fn lost(&mut self, loss: Loss) {
         let error = self.explanation.of_loss(&self.link, loss);
-        // A peer that came back before it was missed is not away.
-        if let Some((registry, _)) = &self.registry
-            && self.link.life() == Life::Offline
-            && let Some(evicted) = registry.lost(self.link.session())
-        {
-            self.later.then(move || evicted.evict());
-        }
         let why = error.to_string();
         self.tell(LinkEvent::Lost { loss, why });
     }
@@ -391,17 +429,23 @@ impl State {
         self.later.drop(Some(former));
     }
 
-    /// Leaves a way to wake the driver, which is about to sleep.
-    pub(crate) fn sleep(&mut self, driver: &Waker) {
+    /// Leaves a way to wake the driver, which is about to sleep, and says until when, or until this
+    /// moment if that is earlier. `blocked`: the transport takes nothing just now.
+    pub(crate) fn sleep(
+        &mut self,
+        driver: &Waker,
+        blocked: bool,
+        until: Option<Instant>,
+    ) -> Option<Instant> {
+        self.blocked = blocked;
         self.sleeps = true;
-        if !self
-            .driver
-            .as_ref()
-            .is_some_and(|known| known.will_wake(driver))
-        {
+        let known = self.driver.as_ref();
+        if !known.is_some_and(|known| known.will_wake(driver)) {
             let former = self.driver.replace(driver.clone());
             self.later.drop(former);
         }
+        self.armed = self.link.poll_deadline();
+        [self.armed, until].into_iter().flatten().min()
     }
 
     pub(crate) fn wake_driver(&mut self) {
@@ -418,24 +462,11 @@ impl State {
         self.wakers.wake_all(&mut self.later);
     }
 
-    /// Keeps the listener's places for this link, until it ends, and until it is accepted.
-    pub(crate) fn keep(&mut self, (place, unaccepted): (Place, Unaccepted)) {
-        if self.link.life() == Life::Ended {
-            self.later.drop(Some((place, unaccepted)));
-        } else {
-            self.place = Some(place);
-            self.unaccepted = Some(unaccepted);
-        }
-    }
-
     fn end(&mut self) {
         self.ended = true;
-        if let Some((registry, _)) = self.registry.take() {
-            registry.remove(&self.link);
-        }
-        // After that: with the last place goes whoever waits for all links to end.
-        let place = self.place.take();
-        self.later.drop(place);
+        // With the last place goes whoever waits for all links to end.
+        let listener = self.listener.take();
+        self.later.drop(listener);
         for channel in &mut self.channels {
             channel.receipts.end(self.later.wakes());
         }
@@ -552,28 +583,6 @@ impl Waits for Shared {
             Awaited::Link => &mut state.wakers,
             Awaited::Channel(channel) => &mut state.channels[usize::from(channel.0)].wakers,
         }
-    }
-}
-
-/// The driver's way to the link.
-impl LinkAccess for &Shared {
-    fn with<R>(&mut self, work: impl FnOnce(&mut Link) -> R) -> R {
-        Shared::with(self, |state| work(&mut state.link))
-    }
-
-    fn note(&mut self, failure: &SecurityError) {
-        let kept = failure.clone();
-        self.state.with(|state| {
-            // What the transport has said before is no reason any more.
-            let former = state.explanation.clone();
-            state.explanation.security(&state.link, failure);
-            state.later.drop(Some((kept, former)));
-        });
-    }
-
-    fn secured(&mut self, peer: Option<&Peer>) {
-        let peer = peer.cloned();
-        self.state.with(|state| state.peer = peer);
     }
 }
 

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use countersign_driver::core::{ChannelConfig, Config};
 use countersign_driver::endpoint::Security;
-use countersign_driver::{Guest, Limits, Listener, Memory, Setup, Timer, memory, serve};
+use countersign_driver::{
+    Limits, Listener, Memory, PendingConnection, Setup, Timer, memory, serve,
+};
 
 /// Goes off at once, and keeps how long it would have taken.
 struct Pauses<'a>(&'a RefCell<Vec<Duration>>);
@@ -39,7 +41,7 @@ type Accepted = io::Result<(Memory, Option<SocketAddr>)>;
 /// Serves what `accept` gives until that is `None`; the pauses.
 fn pauses(
     accept: impl Fn(u32) -> Option<Accepted>,
-    start: impl FnMut(Memory, Guest) -> io::Result<()>,
+    start: impl FnMut(Memory, PendingConnection) -> io::Result<()>,
 ) -> Vec<Duration> {
     let pauses = RefCell::default();
     let calls = Cell::new(0);
@@ -94,7 +96,7 @@ fn connections_that_are_gone_too_soon_are_no_reason() {
 #[test]
 fn what_is_wrong_with_one_connection_is_told_and_holds_up_no_other() {
     let accept = |call| (call < 3).then(|| Ok((memory().0, None)));
-    let refuse = |_, guest: Guest| {
+    let refuse = |_, guest: PendingConnection| {
         guest.refuse(io::Error::other("its socket can't be set"));
         Ok(())
     };
@@ -129,7 +131,7 @@ fn what_can_not_be_started_is_told_and_waited_for() {
             }
         })
     };
-    let start = |_: Memory, _: Guest| Err(io::Error::other("no more threads"));
+    let start = |_: Memory, _: PendingConnection| Err(io::Error::other("no more threads"));
     let mut serving = pin!(serve(doors, accept, start, || Pauses(&pauses)));
     let mut context = Context::from_waker(Waker::noop());
     assert!(serving.as_mut().poll(&mut context).is_pending());

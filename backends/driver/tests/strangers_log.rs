@@ -41,12 +41,9 @@ impl Subscriber for Levels {
 /// What is logged when so many strangers come within a minute; `None` where the minute was over.
 fn levels(strangers: usize, log_lines: usize) -> Option<Vec<Level>> {
     let begun = Instant::now();
-    let limits = Limits {
-        log_lines,
-        ..Limits::default()
-    };
     let setup = Setup::new(Config::default(), Security::plaintext()).unwrap();
-    let (listener, _doors) = Listener::new((), setup, limits);
+    let setup = setup.log_lines(log_lines);
+    let (listener, _task) = Listener::new((), setup, Limits::default());
     let levels = Levels::default();
     tracing::subscriber::with_default(levels.clone(), || {
         for _ in 0..strangers {

@@ -22,7 +22,7 @@ pub const MAX_RECORD: usize = 5 + 16_384 + 256;
 
 /// What [`Connection::read`] found.
 #[derive(PartialEq, Eq)]
-pub enum Incoming<'a> {
+pub enum Received<'a> {
     /// The handshake is done as far as this end can tell, once for each connection and before
     /// anything else.
     ///
@@ -40,7 +40,7 @@ pub enum Incoming<'a> {
     End,
 }
 
-impl fmt::Debug for Incoming<'_> {
+impl fmt::Debug for Received<'_> {
     /// Without the data: what is formatted ends in logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -170,7 +170,7 @@ impl Connection {
     pub fn read(
         &mut self,
         ciphertext: &mut [u8],
-        deliver: &mut dyn FnMut(Incoming<'_>),
+        deliver: &mut dyn FnMut(Received<'_>),
     ) -> Result<usize, SecurityError> {
         inner!(&mut self.inner,
             plain => Ok(plain.read(ciphertext, deliver)),

@@ -1,118 +1,163 @@
-//! The security of one connection and the core, put together: ciphertext in, messages out.
+//! One transport connection, and the bytes on their way between it and the core.
 
-use countersign_core::{Dialect, Disconnect, Instant, Life, Link, Output, Role};
+use std::ops::Range;
+use std::time::Duration;
 
-use crate::buffer::Buffer;
-use crate::connection::{Connection, Incoming};
+use countersign_core::{Dialect, Disconnect, Instant, Life, Output, PeerId, Protocol, Role};
+
+use crate::buffer::{Buffer, LENGTH};
+use crate::connection::{Connection, Received};
 use crate::error::{Blame, Reason, SecurityError};
 use crate::peer::Peer;
 use crate::security::Security;
 use crate::tls::Judgement;
 
-/// How much plaintext [`Endpoint::write`] takes from the link at once, in bytes: four TLS records.
+/// How much plaintext is taken from the link at once, in bytes: four TLS records.
 const PLAINTEXT: usize = 4 * 16_384;
 
-/// Gives access to a [`Link`], for as long as a closure runs.
-///
-/// A [`Link`] gives access to itself. Whoever shares a link between threads locks it here: the
-/// [`Endpoint`] asks for it only for as long as the core works, and encrypts and decrypts outside.
-pub trait LinkAccess {
-    /// Runs `work` on the link.
-    fn with<R>(&mut self, work: impl FnOnce(&mut Link) -> R) -> R;
+/// How many pieces of what has arrived an idle endpoint keeps memory for.
+const KEPT: usize = 8;
 
-    /// Hears why the connection can't be secured, before the link hears that it is lost: whoever
-    /// is told of the link's end by [`with`](Self::with) can then be told why. Nothing by default.
-    fn note(&mut self, failure: &SecurityError) {
-        let _ = failure;
-    }
+/// How much memory the pieces take at most: a record with a byte in it has 23.
+pub(crate) const PIECES: usize = 2 * size_of::<Arrived>() * (LENGTH / 23);
 
-    /// Hears who the peer has proved to be, before the link hears that its connection is secured; `None`
-    /// on a plain one. Nothing by default.
-    fn secured(&mut self, peer: Option<&Peer>) {
-        let _ = peer;
-    }
-}
-
-impl LinkAccess for Link {
-    fn with<R>(&mut self, work: impl FnOnce(&mut Link) -> R) -> R {
-        work(self)
-    }
-}
-
-/// The link of one of its connections: once it has given that up, or has another, nothing of this
-/// one reaches it.
-struct Fenced<'a, L> {
-    number: u64,
-    link: &'a mut L,
-}
-
-impl<L: LinkAccess> Fenced<'_, L> {
-    fn with(&mut self, work: impl FnOnce(&mut Link)) {
-        let number = self.number;
-        self.link.with(|link| {
-            if link.connection() == number && link.wants_connection() {
-                work(link);
-            }
-        });
-    }
-
-    fn is_current(&mut self) -> bool {
-        let mut current = false;
-        self.with(|_| current = true);
-        current
-    }
-}
-
-/// What [`Endpoint::write`] did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Written {
-    /// Something was appended to the output. There may be more.
-    Some,
-    /// There is nothing to write until something happens.
+/// What is to be done with the sending direction of a transport.
+#[derive(Debug)]
+pub enum ToSend<'a> {
+    /// What is in this buffer is to be sent, one byte at least. Whoever has sent some of it removes
+    /// that from its front, and says so to [`Endpoint::sent`]. Until then the next answer is this
+    /// buffer again, untouched, so a transport that needs the memory may hold its content meanwhile
+    /// and leave it empty.
+    Bytes(&'a mut Buffer),
+    /// There is nothing to send until something happens.
     Nothing,
-    /// Nothing will ever be written again: once the output so far is sent, end this direction of
-    /// the transport, and read on until the peer has ended the other.
+    /// This end's direction is to be ended; [`Endpoint::shut`] takes note that it was.
     End,
 }
 
-/// One transport connection of a link, without I/O.
+/// What happened to the security of a connection.
+#[derive(Clone, Debug)]
+pub enum EndpointEvent {
+    /// The connection is secured, and the peer is known ([`Endpoint::peer`]).
+    Secured,
+    /// The connection could not be secured, or is no longer. If the link has ended, this is why:
+    /// [`Explanation::security`](crate::Explanation::security) makes it known.
+    Failed(SecurityError),
+}
+
+/// One transport connection of a link, or of an [`Incoming`](countersign_core::Incoming) one, without
+/// I/O: ciphertext in, messages out.
 ///
-/// Whoever owns the transport
-/// - hands what arrives to [`read`](Self::read), and its end to [`read_eof`](Self::read_eof) or
-///   [`failed`](Self::failed);
-/// - sends what [`write`](Self::write) gives;
-/// - calls [`Link::handle_timeout`] at [`Link::poll_deadline`];
-/// - drops the transport when [`is_over`](Self::is_over) says so and the output is sent.
+/// The owner of the transport
+/// - while [`is_read_ended`](Self::is_read_ended) does not say otherwise, appends what there is to
+///   [`input`](Self::input) and says how much came to [`received`](Self::received), or that
+///   reading [`failed`](Self::failed);
+/// - [exchanges](Self::exchange) with the link what has come for what it has to say, after that, at
+///   [`Protocol::poll_deadline`], and when the link was given something to do;
+/// - does what [`to_send`](Self::to_send) says, until that is nothing or the transport takes no
+///   more, and exchanges again when it took something;
+/// - calls [`recheck`](Self::recheck) when [`Security::watch`] tells that identity and trust were
+///   replaced;
+/// - drops the transport, and this, when [`is_over`](Self::is_over) says so, which it asks after
+///   all of these and at the [`deadline`](Self::deadline);
+/// - [releases](Self::release) memory before it waits.
+///
+/// Nothing is encrypted or decrypted while the link is in use, so a link that several threads use
+/// is locked only for [`exchange`](Self::exchange), or its two halves.
+///
+/// # Bounds
+/// Input that waits to be complete is shorter than [`MAX_RECORD`](crate::MAX_RECORD); output that
+/// waits to be sent is at most about 64 KiB. What waits beyond that waits in the link, within the
+/// bounds that its declaration names.
 #[derive(Debug)]
 pub struct Endpoint {
     connection: Connection,
-    /// Which of the link's connections this is. What comes on an older one does not reach the
-    /// link.
-    number: u64,
-    failure: Option<SecurityError>,
+    security: Security,
+    /// Which of the link's connections this is, once it knows of it. What comes on an older one does
+    /// not reach the link.
+    number: Option<u64>,
+    /// There are other addresses at which the peer may be.
+    others: bool,
+    /// Why the connection could not be secured or is no longer, and what that is to the link.
+    failure: Option<(SecurityError, Disconnect)>,
     /// The peer has proved who it is,
     secured: bool,
     /// this one.
     peer: Option<Peer>,
-    security: Security,
-    /// There are other addresses at which the peer may be.
-    others: bool,
-    read_ended: bool,
-    write_ended: bool,
+    peer_id: Option<PeerId>,
+    receiving: Receiving,
+    sending: Sending,
+    news: News,
+    /// What the link was when it was seen last.
+    seen: Seen,
+    /// How long a peer has to end its direction once the link has ended, and when that is over.
+    linger: (Duration, Option<Instant>),
+}
+
+/// What has arrived.
+#[derive(Debug, Default)]
+struct Receiving {
+    input: Buffer,
+    /// How much at the front of the input is decrypted.
+    decrypted: usize,
+    /// What that was, until the link has it.
+    arrived: Vec<Arrived>,
+    /// Nothing more will come.
+    ended: bool,
+}
+
+/// A piece of what has arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Arrived {
+    Secured,
+    /// Where in the input the peer's data is.
+    Data(Range<u32>),
+    End,
+    /// The transport has failed.
+    Failed,
+}
+
+/// What is on its way out.
+#[derive(Debug, Default)]
+struct Sending {
+    /// What the link has said and is not encrypted.
+    plaintext: Buffer,
+    output: Buffer,
+    /// The output was handed out, and none of it is known to be sent: the transport may hold it.
+    handed_out: bool,
+    /// Nothing more is to come of the link.
+    ended: bool,
+    /// Our direction of the transport is to be ended.
+    ending: bool,
+    /// Our direction of the transport has ended, or can't be used any more.
+    shut: bool,
+}
+
+/// What the owner was not told yet.
+#[derive(Debug, Default)]
+struct News {
+    secured: bool,
+    failure: Option<SecurityError>,
+    /// The link knows of the failure.
+    link_told: bool,
+}
+
+/// What a link was when it was seen last.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// It has gone on to another connection, or never took this one.
+    fenced: bool,
+    /// It waits for another connection.
+    away: bool,
+    ended: bool,
 }
 
 impl Endpoint {
-    /// Begins a connection that has just been opened, or accepted, as the link's role says, and
-    /// tells the link. If that fails, the link has ended and [`failure`](Self::failure) tells why.
-    pub fn new(security: &Security, now: Instant, link: &mut impl LinkAccess) -> Self {
-        let opened = link.with(|link| link.handle_opened(now)).is_ok();
-        // A link that did not want this connection has none of this number.
-        let number = if opened {
-            link.with(|link| link.connection())
-        } else {
-            0
-        };
-        let (role, dialect) = link.with(|link| (link.role(), link.config().wire_dialect()));
+    /// Begins on a transport connection that has just been opened or accepted, for a link of this role
+    /// and with this [dialect](countersign_core::Config::wire_dialect). The link hears of it with the
+    /// first [`exchange`](Self::exchange).
+    #[must_use]
+    pub fn new(security: &Security, role: Role, dialect: Dialect) -> Self {
         let security = match dialect {
             Dialect::Countersign => security.clone(),
             Dialect::TlsStream => security.without_alpn(),
@@ -127,20 +172,23 @@ impl Endpoint {
         };
         let mut endpoint = Self {
             connection,
-            number,
+            security,
+            number: None,
+            others: false,
             failure: None,
             secured: false,
             peer: None,
-            security,
-            others: false,
-            read_ended: false,
-            write_ended: false,
+            peer_id: None,
+            receiving: Receiving::default(),
+            sending: Sending::default(),
+            news: News::default(),
+            seen: Seen::default(),
+            linger: (Duration::ZERO, None),
         };
-        if let Some(failure) = failure {
-            endpoint.fail(now, failure, link);
-        } else if opened {
+        match failure {
+            Some(failure) => endpoint.fail(failure),
             // A plain connection is secured before anything arrives.
-            endpoint.read(now, &mut [], link);
+            None => endpoint.decrypt(),
         }
         endpoint
     }
@@ -152,134 +200,99 @@ impl Endpoint {
         self.others = true;
     }
 
-    /// Goes on for the link that has taken this connection over ([`Link::take_over`]) from the one
-    /// that it was made with. `connection` is that link's [`Link::connection`] right afterwards.
-    pub fn attach(&mut self, connection: u64) {
-        self.number = connection;
+    // Receiving.
+
+    /// Whether nothing that still arrives would be looked at: there is no need to read.
+    #[must_use]
+    pub fn is_read_ended(&self) -> bool {
+        self.receiving.ended
     }
 
-    /// Whether the link has gone on to another connection, or never took this one: then nothing
-    /// passes between the two any more, and the transport can be dropped.
-    pub fn is_fenced(&self, link: &mut impl LinkAccess) -> bool {
-        link.with(|link| link.connection() != self.number)
+    /// Where what arrives is to be appended. 16 KiB at a time is a good measure; the longest record
+    /// takes two of these.
+    pub fn input(&mut self) -> &mut Buffer {
+        &mut self.receiving.input
     }
 
-    /// Judges the peer again if identity and trust were [replaced](Security::replace) since it was
-    /// judged last; otherwise costs a comparison. Whoever drives links does this for each of them
-    /// when [`Security::watch`] tells of it: it ends those in which nothing moves. Before anything is
-    /// [read](Self::read) or [written](Self::write), it is done in any case.
-    ///
-    /// If the peer is not trusted any more, the link ends, and what is to be [written](Self::write)
-    /// from here on tells the peer. In the tlsstream dialect, which has no words for it, the
-    /// connection breaks off, so that the peer does not take it for an orderly end.
-    pub fn recheck(&mut self, now: Instant, link: &mut impl LinkAccess) {
-        if self.failure.is_some() || self.is_fenced(link) {
+    /// Decrypts, in place, what has arrived: so many bytes were appended to [`input`](Self::input).
+    /// None mean that the peer has ended its direction. The link gets it with the next
+    /// [`exchange`](Self::exchange).
+    pub fn received(&mut self, count: usize) {
+        if count > 0 {
+            self.decrypt();
+        } else if !self.receiving.ended {
+            self.end_reading();
+        }
+    }
+
+    /// The transport has failed: nothing will arrive and nothing can be sent.
+    pub fn failed(&mut self) {
+        self.receiving.ended = true;
+        self.sending.ended = true;
+        self.sending.shut = true;
+        self.receiving.arrived.push(Arrived::Failed);
+    }
+
+    /// Whether what comes is of no interest, but for its end: our direction has ended, so the link has.
+    fn is_deaf(&self) -> bool {
+        self.failure.is_some() || self.receiving.ended || self.sending.ended
+    }
+
+    fn decrypt(&mut self) {
+        if self.is_deaf() {
             return;
         }
-        if !self.secured || !link.with(|link| link.wants_connection()) {
-            // The link may have a session from an earlier connection, or wait for the next.
-            return self.security.recheck(now, link);
-        }
-        match self.connection.judge() {
-            Ok(Judgement::Same) => {}
-            Ok(Judgement::Other) => {
-                // What is under way goes on. But nobody begins or resumes anything as a peer that
-                // is none any more.
-                if link.with(|link| link.life() == Life::Greeting) {
-                    self.fail(now, Reason::PinsChanged.into(), link);
+        let Receiving {
+            input,
+            decrypted,
+            arrived,
+            ended,
+        } = &mut self.receiving;
+        let (secured, peer, id) = (&mut self.secured, &mut self.peer, &mut self.peer_id);
+        let ciphertext = &mut input.filled_mut()[*decrypted..];
+        let base = ciphertext.as_ptr().addr();
+        let before = *decrypted;
+        let result = self.connection.read(ciphertext, &mut |received| {
+            arrived.push(match received {
+                Received::Secured { peer: who, id: key } => {
+                    *secured = true;
+                    (*peer, *id) = (who, key);
+                    Arrived::Secured
                 }
-            }
-            Err(error) => {
-                link.note(&error);
-                self.fenced(link).with(|link| link.revoke(now));
-            }
-        }
-    }
-
-    /// Nothing passes that has come, or was given to the link, since identity and trust were replaced,
-    /// unless the peer is trusted still. Drivers hear of it later, in the middle of much work perhaps.
-    fn keep_up(&mut self, now: Instant, link: &mut impl LinkAccess) {
-        if self.connection.is_outdated() {
-            self.recheck(now, link);
-        }
-    }
-
-    /// Takes what arrived, decrypts it in place and hands it to the link. Returns how many bytes
-    /// at the front were consumed; the rest must be presented again, as this call left it, with
-    /// more behind it. It is never [`MAX_RECORD`](crate::MAX_RECORD) bytes or more.
-    pub fn read(
-        &mut self,
-        now: Instant,
-        ciphertext: &mut [u8],
-        link: &mut impl LinkAccess,
-    ) -> usize {
-        self.keep_up(now, link);
-        // Once our direction has ended, all that counts of the other is its end.
-        if self.failure.is_some() || self.read_ended || self.write_ended {
-            return ciphertext.len();
-        }
-        let length = ciphertext.len();
-        let (mut ended, mut secured, mut presented) = (false, false, None);
-        let mut link = Fenced {
-            number: self.number,
-            link,
-        };
-        let result = self
-            .connection
-            .read(ciphertext, &mut |incoming| match incoming {
-                Incoming::Secured { peer, id } => {
-                    secured = true;
-                    if link.is_current() {
-                        link.link.secured(peer.as_ref());
-                    }
-                    presented = peer;
-                    // A link that has ended meanwhile does not care.
-                    link.with(|link| {
-                        let _ = link.handle_secured(now, id);
-                    });
+                Received::Data(data) => {
+                    let start = before + (data.as_ptr().addr() - base);
+                    Arrived::Data(short(start)..short(start + data.len()))
                 }
-                Incoming::Data(data) => link.with(|link| link.handle_input(now, data)),
-                Incoming::End => {
-                    ended = true;
-                    link.with(|link| link.handle_eof(now));
+                Received::End => {
+                    *ended = true;
+                    Arrived::End
                 }
             });
-        self.read_ended |= ended;
-        self.secured |= secured;
-        self.peer = presented.or_else(|| self.peer.take());
-        result.unwrap_or_else(|error| {
-            self.fail(now, error, link.link);
-            length
-        })
+        });
+        match result {
+            Ok(consumed) => *decrypted += consumed,
+            Err(error) => self.fail(error),
+        }
     }
 
     /// The transport says that nothing more will arrive.
-    pub fn read_eof(&mut self, now: Instant, link: &mut impl LinkAccess) {
-        if self.failure.is_some() || self.read_ended {
-            self.read_ended = true;
+    fn end_reading(&mut self) {
+        self.receiving.ended = true;
+        if self.failure.is_some() {
             return;
         }
-        self.read_ended = true;
-        let ended = if self.write_ended {
+        let ended = if self.sending.ended {
             Ok(())
         } else {
             self.connection.read_eof()
         };
         match ended {
-            Ok(()) => self.fenced(link).with(|link| link.handle_eof(now)),
-            Err(error) => self.fail(now, error, link),
+            Ok(()) => self.receiving.arrived.push(Arrived::End),
+            Err(error) => self.fail(error),
         }
     }
 
-    /// The transport has failed: nothing will arrive and nothing can be sent.
-    pub fn failed(&mut self, now: Instant, link: &mut impl LinkAccess) {
-        self.read_ended = true;
-        self.write_ended = true;
-        self.fenced(link)
-            .with(|link| link.handle_lost(now, Disconnect::Transport));
-    }
-
-    fn fail(&mut self, now: Instant, error: SecurityError, link: &mut impl LinkAccess) {
+    fn fail(&mut self, error: SecurityError) {
         let how = match error.reason() {
             // An end of the transport that only TLS knows to be one too early.
             Reason::Truncated => Disconnect::PeerLeft,
@@ -290,11 +303,7 @@ impl Endpoint {
             _ if self.others => Disconnect::Security,
             _ => Disconnect::Unproven,
         };
-        if !self.is_fenced(link) {
-            link.note(&error);
-        }
-        self.failure = Some(error);
-        self.fenced(link).with(|link| link.handle_lost(now, how));
+        self.failure = Some((error, how));
     }
 
     /// Whether the peer itself, and nobody in its place, has brought this about, or this end has.
@@ -309,111 +318,353 @@ impl Endpoint {
         (refused && self.secured) || does_not_ask || error.blame() == Blame::Local
     }
 
-    fn fenced<'a, L: LinkAccess>(&self, link: &'a mut L) -> Fenced<'a, L> {
-        Fenced {
-            number: self.number,
-            link,
+    // With the link.
+
+    /// Hands the link what has arrived, lets it do what is due, and takes what it has to say: all that
+    /// concerns the link.
+    pub fn exchange(&mut self, now: Instant, link: &mut impl Protocol) {
+        self.deliver(now, link);
+        if link.poll_deadline().is_some_and(|deadline| deadline <= now) {
+            link.handle_timeout(now);
         }
+        self.collect(now, link);
     }
 
-    /// Appends what is to be sent to `out`, at most about 64 KiB more. `scratch` is where the
-    /// plaintext goes in between; it is empty before and after, and endpoints can share it.
-    pub fn write(
-        &mut self,
-        now: Instant,
-        out: &mut Buffer,
-        scratch: &mut Buffer,
-        link: &mut impl LinkAccess,
-    ) -> Written {
+    /// Hands the link what has arrived: the first part of [`exchange`](Self::exchange).
+    pub fn deliver(&mut self, now: Instant, link: &mut impl Protocol) {
+        self.open(now, link);
         self.keep_up(now, link);
-        if self.write_pending(out) {
-            return Written::Some;
+        let arrived = std::mem::take(&mut self.receiving.arrived);
+        for piece in &arrived {
+            self.deliver_one(now, piece, link);
         }
-        if self.write_ended || self.failure.is_some() {
-            self.write_ended = true;
-            return Written::End;
-        }
-        if self.connection.may_write() {
-            return self.write_link(now, out, scratch, link);
-        }
-        // A link that ended during the handshake has nothing to say any more, or not here.
-        if link.with(|link| link.life() == Life::Ended || link.connection() != self.number) {
-            self.write_ended = true;
-            return Written::End;
-        }
-        Written::Nothing
-    }
-
-    /// Moves what the security layer has to say to `out`; true when it had something.
-    fn write_pending(&mut self, out: &mut Buffer) -> bool {
-        let pending = self.connection.pending_len();
-        if pending > 0 {
-            let written = self.connection.write_pending(out.space(pending));
-            out.commit(written);
-        }
-        pending > 0
-    }
-
-    /// Moves output of the link to `out`, encrypted.
-    fn write_link(
-        &mut self,
-        now: Instant,
-        out: &mut Buffer,
-        scratch: &mut Buffer,
-        link: &mut impl LinkAccess,
-    ) -> Written {
-        // On a plain connection what the link writes is what is sent: straight to where it goes.
-        let plain = self.connection.is_plain();
-        let buffer = if plain { &mut *out } else { &mut *scratch };
-        let space = &mut buffer.space(PLAINTEXT)[..PLAINTEXT];
-        let current = |link: &mut Link| link.connection() == self.number;
-        let output = link.with(|link| current(link).then(|| link.poll_output(now, space)));
-        let Some(output) = output else {
-            self.write_ended = true;
-            return Written::End;
+        self.receiving.arrived = arrived;
+        self.receiving.arrived.clear();
+        let done = match self.is_deaf() {
+            true => self.receiving.input.filled().len(),
+            false => self.receiving.decrypted,
         };
-        match output {
-            Output::Written(length) if plain => out.commit(length),
-            Output::Written(length) => {
-                scratch.commit(length);
-                let encrypted = self.encrypt(scratch, out);
-                scratch.consume(length);
-                if let Err(error) = encrypted {
-                    self.fail(now, error, link);
-                }
+        self.receiving.input.consume(done);
+        self.receiving.decrypted = 0;
+        self.tell_failure(now, link);
+        self.see(link);
+    }
+
+    /// Tells the link of the connection, once.
+    fn open(&mut self, now: Instant, link: &mut impl Protocol) {
+        if self.number.is_none() {
+            self.linger.0 = link.config().waits().linger;
+            let opened = link.handle_opened(now).is_ok();
+            // A link that did not want this connection has none of this number.
+            self.number = Some(if opened { link.connection() } else { 0 });
+        }
+    }
+
+    fn deliver_one(&mut self, now: Instant, piece: &Arrived, link: &mut impl Protocol) {
+        if !self.is_current(link) {
+            return;
+        }
+        match piece {
+            Arrived::Secured => {
+                self.news.secured = true;
+                // A link that has ended meanwhile does not care.
+                let _ = link.handle_secured(now, self.peer_id);
             }
-            Output::Idle => return Written::Nothing,
+            Arrived::Data(Range { start, end }) => {
+                let data = &self.receiving.input.filled()[*start as usize..*end as usize];
+                link.handle_input(now, data);
+            }
+            Arrived::End => link.handle_eof(now),
+            Arrived::Failed => link.handle_lost(now, Disconnect::Transport),
+        }
+    }
+
+    fn tell_failure(&mut self, now: Instant, link: &mut impl Protocol) {
+        let Some((error, how)) = self.failure.as_ref().filter(|_| !self.news.link_told) else {
+            return;
+        };
+        let how = *how;
+        if !self.is_fenced_by(link) && link.life() != Life::Ended {
+            self.news.failure = Some(error.clone());
+        }
+        self.news.link_told = true;
+        if self.is_current(link) {
+            link.handle_lost(now, how);
+        }
+    }
+
+    /// Takes what the link has to say, if what it has said before is sent: the last part of
+    /// [`exchange`](Self::exchange).
+    pub fn collect(&mut self, now: Instant, link: &mut impl Protocol) {
+        self.keep_up(now, link);
+        self.tell_failure(now, link);
+        if self.may_collect() {
+            if self.connection.may_write() {
+                self.collect_from(now, link);
+            } else if link.life() == Life::Ended || self.is_fenced_by(link) {
+                // A link that ended during the handshake has nothing to say any more, or not here.
+                self.sending.ended = true;
+            }
+        }
+        self.see(link);
+    }
+
+    fn may_collect(&self) -> bool {
+        let sending = &self.sending;
+        let waits =
+            sending.handed_out || !sending.output.is_empty() || !sending.plaintext.is_empty();
+        let over = sending.ended || sending.shut || self.failure.is_some();
+        !waits && !over
+    }
+
+    fn collect_from(&mut self, now: Instant, link: &mut impl Protocol) {
+        if self.is_fenced_by(link) {
+            self.sending.ended = true;
+            return;
+        }
+        // On a plain connection what the link writes is what is sent: straight to where it goes.
+        let buffer = if self.connection.is_plain() {
+            &mut self.sending.output
+        } else {
+            &mut self.sending.plaintext
+        };
+        match link.poll_output(now, &mut buffer.space(PLAINTEXT)[..PLAINTEXT]) {
+            Output::Written(length) => buffer.commit(length),
+            Output::Idle => {}
             Output::End => {
-                if !link.with(|link| link.breaks_off()) {
+                if !link.breaks_off() {
                     self.connection.close();
                 }
-                self.write_ended = true;
-                return if self.write_pending(out) {
-                    Written::Some
-                } else {
-                    Written::End
-                };
+                self.sending.ended = true;
             }
             // The buffer holds any frame, so this can't come; a link that can't write is lost.
             Output::TooSmall { .. } => {
-                self.failed(now, link);
-                return Written::End;
+                self.failed();
+                link.handle_lost(now, Disconnect::Transport);
             }
         }
-        Written::Some
     }
 
-    fn encrypt(&mut self, plaintext: &Buffer, out: &mut Buffer) -> Result<(), SecurityError> {
-        let space = out.space(self.connection.ciphertext_len(plaintext.filled().len()));
-        let encrypted = self.connection.write(plaintext.filled(), space)?;
-        out.commit(encrypted);
-        Ok(())
+    /// Judges the peer again if identity and trust were [replaced](Security::replace) since it was
+    /// judged last; otherwise costs a comparison. Whoever drives links does this for each of them
+    /// when [`Security::watch`] tells of it: it ends those in which nothing moves. In an
+    /// [`exchange`](Self::exchange) it is done in any case.
+    ///
+    /// If the peer is not trusted any more, the link ends, and what is to be sent
+    /// from here on tells the peer. In the tlsstream dialect, which has no words for it, the
+    /// connection breaks off, so that the peer does not take it for an orderly end.
+    pub fn recheck(&mut self, now: Instant, link: &mut impl Protocol) {
+        if self.failure.is_some() || self.is_fenced_by(link) {
+            return;
+        }
+        if !self.secured || !link.wants_connection() {
+            // The link may have a session from an earlier connection, or wait for the next.
+            if let Some(error) = self.security.recheck(now, link) {
+                self.news.failure = Some(error);
+            }
+            return;
+        }
+        match self.connection.judge() {
+            Ok(Judgement::Same) => {}
+            Ok(Judgement::Other) => {
+                // What is under way goes on. But nobody begins or resumes anything as a peer that
+                // is none any more.
+                if matches!(link.life(), Life::Securing | Life::Greeting) {
+                    self.receiving.arrived.clear();
+                    self.fail(Reason::PinsChanged.into());
+                    self.tell_failure(now, link);
+                }
+            }
+            Err(error) => {
+                if link.life() != Life::Ended {
+                    self.news.failure = Some(error);
+                }
+                link.revoke(now);
+            }
+        }
+    }
+
+    /// Nothing passes that has come, or was given to the link, since identity and trust were replaced,
+    /// unless the peer is trusted still. Drivers hear of it later, in the middle of much work perhaps.
+    fn keep_up(&mut self, now: Instant, link: &mut impl Protocol) {
+        if self.connection.is_outdated() {
+            self.recheck(now, link);
+        }
+    }
+
+    /// Goes on for the link that has taken this connection over
+    /// ([`Link::take_over`](countersign_core::Link::take_over)). `connection` is that link's
+    /// [`Link::connection`](countersign_core::Link::connection) right afterwards.
+    pub fn attach(&mut self, connection: u64) {
+        self.number = Some(connection);
+        self.seen = Seen::default();
+    }
+
+    /// Whether this is the latest of the link's connections, or its next one, of which it knows nothing
+    /// yet.
+    #[must_use]
+    pub fn is_of(&self, link: &impl Protocol) -> bool {
+        self.number.is_none() || !self.is_fenced_by(link)
+    }
+
+    fn is_fenced_by(&self, link: &impl Protocol) -> bool {
+        self.number != Some(link.connection())
+    }
+
+    /// Whether this is the link's connection, and is of use to it.
+    fn is_current(&self, link: &impl Protocol) -> bool {
+        !self.is_fenced_by(link) && link.wants_connection()
+    }
+
+    fn see(&mut self, link: &impl Protocol) {
+        let life = link.life();
+        self.seen = Seen {
+            fenced: self.is_fenced_by(link),
+            away: matches!(life, Life::Offline | Life::Connecting),
+            ended: life == Life::Ended,
+        };
+    }
+
+    /// Whether the link has gone on to another connection, or never took this one, as of the last
+    /// [`exchange`](Self::exchange): then nothing passes between the two any more, and the transport
+    /// can be dropped.
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        self.seen.fenced
+    }
+
+    /// The next thing to know of the connection's security, after an [`exchange`](Self::exchange) or a
+    /// [`recheck`](Self::recheck).
+    pub fn poll_event(&mut self) -> Option<EndpointEvent> {
+        if std::mem::take(&mut self.news.secured) {
+            return Some(EndpointEvent::Secured);
+        }
+        self.news.failure.take().map(EndpointEvent::Failed)
+    }
+
+    // Sending.
+
+    /// What to send, if anything: encrypts what the last [`exchange`](Self::exchange) has given.
+    pub fn to_send(&mut self) -> ToSend<'_> {
+        if self.sending.shut {
+            return ToSend::Nothing;
+        }
+        if !self.sending.handed_out && self.sending.output.is_empty() {
+            self.encrypt();
+        }
+        if self.sending.handed_out || !self.sending.output.is_empty() {
+            self.sending.handed_out = true;
+            return ToSend::Bytes(&mut self.sending.output);
+        }
+        if self.sending.ended || self.failure.is_some() {
+            self.sending.ended = true;
+            self.sending.ending = true;
+            return ToSend::End;
+        }
+        ToSend::Nothing
+    }
+
+    /// Makes output of what the link has said, behind what the security layer has to say.
+    fn encrypt(&mut self) {
+        let Sending {
+            plaintext, output, ..
+        } = &mut self.sending;
+        let pending = self.connection.pending_len();
+        if pending > 0 {
+            let written = self.connection.write_pending(output.space(pending));
+            output.commit(written);
+        }
+        if plaintext.is_empty() {
+            return;
+        }
+        let length = plaintext.filled().len();
+        let space = output.space(self.connection.ciphertext_len(length));
+        let encrypted = self.connection.write(plaintext.filled(), space);
+        plaintext.consume(length);
+        plaintext.release();
+        match encrypted {
+            Ok(length) => output.commit(length),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Whether [`to_send`](Self::to_send) has something new to say since it was asked last.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        let sending = &self.sending;
+        let bytes = !sending.output.is_empty()
+            || !sending.plaintext.is_empty()
+            || self.connection.pending_len() > 0;
+        let ends = sending.ended || self.failure.is_some();
+        !self.is_blocked() && (bytes || ends)
+    }
+
+    /// Some of what was to be sent was sent, and removed from the buffer.
+    pub fn sent(&mut self) {
+        self.sending.handed_out = false;
+    }
+
+    /// This end's direction was ended, or can't be.
+    pub fn shut(&mut self) {
+        self.sending.shut = true;
+    }
+
+    /// Sending has failed: nothing more goes out. What the peer still had to say, an alert perhaps,
+    /// may wait to be read and tell more than the error, so reading goes on to its end.
+    pub fn cannot_send(&mut self) {
+        for buffer in [&mut self.sending.output, &mut self.sending.plaintext] {
+            let length = buffer.filled().len();
+            buffer.consume(length);
+        }
+        self.sending.handed_out = false;
+        self.sending.shut = true;
+    }
+
+    /// Whether output of the link would not go out now: the transport has to take other bytes
+    /// first, or none any more.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.sending.handed_out || self.sending.ending || self.sending.shut
+    }
+
+    // The end.
+
+    /// When to ask [`is_over`](Self::is_over) again if nothing else happens.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.linger.1
+    }
+
+    /// Whether the link has no more use for this connection, as of the last
+    /// [`exchange`](Self::exchange): it waits for the next one, or has one, or has ended.
+    ///
+    /// A link that has ended still leaves the peer
+    /// [`Patience::linger`](countersign_core::Patience::linger) to end the connection too: closing
+    /// with unread input would make the operating system reset it, and the peer might never read
+    /// our last words.
+    pub fn is_over(&mut self, now: Instant) -> bool {
+        if self.seen.fenced || self.seen.away {
+            return true;
+        }
+        if !self.seen.ended {
+            return false;
+        }
+        let (linger, until) = &mut self.linger;
+        let until = *until.get_or_insert(now + *linger);
+        (self.has_said_all() && self.receiving.ended) || now >= until
+    }
+
+    /// Whether nothing more goes out.
+    fn has_said_all(&self) -> bool {
+        let sending = &self.sending;
+        let sent = !sending.handed_out && sending.output.is_empty() && sending.plaintext.is_empty();
+        sending.shut || (sent && sending.ended && self.connection.pending_len() == 0)
     }
 
     /// Why the connection could not be secured or is no longer, if that is so.
     #[must_use]
     pub fn failure(&self) -> Option<&SecurityError> {
-        self.failure.as_ref()
+        self.failure.as_ref().map(|(error, _)| error)
     }
 
     /// Who the peer has proved to be, once the connection is secured; `None` on a plain one. The name is
@@ -429,15 +680,18 @@ impl Endpoint {
         self.connection.cipher()
     }
 
-    /// Whether nothing that still arrives would be looked at.
-    #[must_use]
-    pub fn is_read_ended(&self) -> bool {
-        self.read_ended
+    /// Lets go of memory that is not needed while nothing moves.
+    pub fn release(&mut self) {
+        self.receiving.input.release();
+        self.sending.plaintext.release();
+        self.sending.output.release();
+        if self.receiving.arrived.is_empty() && self.receiving.arrived.capacity() > KEPT {
+            self.receiving.arrived = Vec::new();
+        }
     }
+}
 
-    /// Whether both directions have ended, so that the transport is of no more use.
-    #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.read_ended && self.write_ended && self.connection.pending_len() == 0
-    }
+/// A place in a buffer, which is far shorter than that.
+fn short(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
 }

@@ -8,8 +8,8 @@
 //!   afterwards.
 //!
 //! With the core, for whoever drives links without a backend:
-//! - [`Endpoint`]: a connection of a link. Ciphertext in, messages out.
-//! - [`Wire`]: the same with the bytes on their way. `docs/custom-runtime.md` tells how to use it.
+//! - [`Endpoint`]: a connection of a link. Ciphertext in, messages out. `docs/custom-runtime.md` tells
+//!   how to use it.
 //! - [`LinkError`]: why there is no link, for people, from an [`Explanation`].
 //!
 //! TLS 1.3 only, both ends present a certificate and check the other's, and nothing accepts
@@ -17,7 +17,7 @@
 //!
 //! ```
 //! use countersign_certs::NewIdentity;
-//! use countersign_endpoint::{Connection, Identity, Incoming, Pin, Security, SecurityError};
+//! use countersign_endpoint::{Connection, Identity, Pin, Received, Security, SecurityError};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // Two machines, each with an identity and a pin of the other's.
@@ -35,9 +35,9 @@
 //! }
 //! fn receive(to: &mut Connection, wire: &mut [u8]) -> Result<Vec<u8>, SecurityError> {
 //!     let mut data = Vec::new();
-//!     to.read(wire, &mut |incoming| match incoming {
-//!         Incoming::Data(bytes) => data.extend_from_slice(bytes),
-//!         Incoming::Secured { .. } | Incoming::End => {}
+//!     to.read(wire, &mut |received| match received {
+//!         Received::Data(bytes) => data.extend_from_slice(bytes),
+//!         Received::Secured { .. } | Received::End => {}
 //!     })?;
 //!     Ok(data)
 //! }
@@ -58,7 +58,7 @@
 //! # Modules
 //! Each file has one subject: `fingerprint`, `identity`, `pin`, `pins` (whose pins), `pin_file` and
 //! `peer_list` (where they are read from), `peer` (who has proved to have one), `trust` (pins or an authority),
-//! `verify` (the check rustls calls), `endpoint` and `wire` (a link's connection), `security` (settings of a link), `connection` over `tls`
+//! `verify` (the check rustls calls), `endpoint` (a link's connection), `security` (settings of a link), `connection` over `tls`
 //! and `plain`, `error` and `alert`, `link_error` (why a link ended), `translate` (from rustls's errors), `setup_error`,
 //! `certificate` (what is read from one) and `pem`.
 
@@ -88,12 +88,11 @@ mod translate;
 mod trust;
 mod verify;
 mod watch;
-mod wire;
 
 pub use alert::Alert;
 pub use buffer::Buffer;
-pub use connection::{Connection, Incoming, MAX_RECORD};
-pub use endpoint::{Endpoint, LinkAccess, Written};
+pub use connection::{Connection, MAX_RECORD, Received};
+pub use endpoint::{Endpoint, EndpointEvent, ToSend};
 pub use error::{Blame, PlainProtocol, Reason, SecurityError};
 pub use files::SecurityFiles;
 pub use fingerprint::{Fingerprint, ParseFingerprintError};
@@ -106,4 +105,3 @@ pub use security::{ALPN_COUNTERSIGN, NamedPin, Replaced, Security, TlsBuilder, r
 pub use setup_error::{Origin, SetupError};
 pub use trust::{Authority, Trust};
 pub use watch::Watch;
-pub use wire::{ToSend, Wire};

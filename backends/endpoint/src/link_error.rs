@@ -5,7 +5,7 @@ use std::io;
 use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 
-use countersign_core::{CloseReason, EndReason, Escaped, Life, Link, Loss, Refusal};
+use countersign_core::{CloseReason, EndReason, Escaped, Life, Link, Loss, Protocol, Refusal};
 
 use crate::error::{Reason, SecurityError};
 
@@ -283,29 +283,28 @@ impl std::error::Error for LinkError {
 pub struct Explanation(Option<Detail>);
 
 impl Explanation {
-    /// The connection could not be secured, or is no longer.
-    pub fn security(&mut self, link: &Link, error: &SecurityError) {
-        self.explain(link, Detail::Security(error.clone()));
+    /// The connection could not be secured, or is no longer, as an
+    /// [`EndpointEvent`](crate::EndpointEvent) says.
+    pub fn security(&mut self, error: SecurityError) {
+        // Security says more than an error of the transport's that may have been seen before.
+        self.0 = Some(Detail::Security(error));
     }
 
     /// The transport has failed.
-    pub fn transport(&mut self, link: &Link, error: impl Into<Cause>) {
+    pub fn transport(&mut self, link: &impl Protocol, error: impl Into<Cause>) {
         self.explain(link, Detail::Transport(error.into()));
     }
 
     /// No transport connection could be opened.
-    pub fn unopened(&mut self, link: &Link, error: impl Into<Cause>) {
+    pub fn unopened(&mut self, link: &impl Protocol, error: impl Into<Cause>) {
         self.explain(link, Detail::Unopened(error.into()));
     }
 
-    fn explain(&mut self, link: &Link, detail: Detail) {
+    fn explain(&mut self, link: &impl Protocol, detail: Detail) {
         if link.life() == Life::Ended {
             return;
         }
-        // Security says more than an error of the transport's that may have been seen before.
-        if self.0.is_none() || matches!(detail, Detail::Security(_)) {
-            self.0 = Some(detail);
-        }
+        self.0.get_or_insert(detail);
     }
 
     /// Forgets what was said: it is no reason for what happens to the next connection.
@@ -321,6 +320,15 @@ impl Explanation {
         LinkError {
             detail: refused.or_else(|| self.0.clone()),
             ..LinkError::new(EndReason::Lost(loss))
+        }
+    }
+
+    /// Why an incoming connection did not become a link, which has ended for this reason.
+    #[must_use]
+    pub fn of(&self, reason: &EndReason) -> LinkError {
+        LinkError {
+            detail: self.0.clone(),
+            ..LinkError::new(reason.clone())
         }
     }
 

@@ -1,6 +1,6 @@
 //! A connection without security: bytes in are bytes out.
 
-use crate::connection::Incoming;
+use crate::connection::Received;
 use crate::error::{Reason, SecurityError};
 
 /// The state of a plain connection.
@@ -11,16 +11,16 @@ pub(crate) struct PlainConnection {
 }
 
 impl PlainConnection {
-    pub(crate) fn read(&mut self, bytes: &[u8], deliver: &mut dyn FnMut(Incoming<'_>)) -> usize {
+    pub(crate) fn read(&mut self, bytes: &[u8], deliver: &mut dyn FnMut(Received<'_>)) -> usize {
         if !self.announced {
             self.announced = true;
-            deliver(Incoming::Secured {
+            deliver(Received::Secured {
                 peer: None,
                 id: None,
             });
         }
         if !bytes.is_empty() {
-            deliver(Incoming::Data(bytes));
+            deliver(Received::Data(bytes));
         }
         bytes.len()
     }

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use countersign_core::{Instant, Life};
+use countersign_core::{Instant, Life, Protocol};
 use rustls::KeyLogFile;
 use rustls::crypto::aws_lc_rs;
 
 use crate::buffer::LENGTH;
 use crate::connection::MAX_RECORD;
-use crate::endpoint::LinkAccess;
+use crate::endpoint::{Endpoint, PIECES};
 use crate::error::{Reason, SecurityError};
 use crate::fingerprint::Fingerprint;
 use crate::identity::Identity;
@@ -19,7 +19,6 @@ use crate::settings::{Fixed, Tls};
 use crate::setup_error::SetupError;
 use crate::trust::Trust;
 use crate::watch::{Store, Watch};
-use crate::wire::Wire;
 
 /// The protocol name that native connections agree on through ALPN (RFC 7301).
 pub const ALPN_COUNTERSIGN: &str = "countersign";
@@ -102,14 +101,14 @@ impl Security {
         }
     }
 
-    /// How many bytes of memory a [`Wire`](crate::Wire) takes at most for one connection that is
+    /// How many bytes of memory an [`Endpoint`] takes at most for one connection that is
     /// secured like this, whatever its peer does (`docs/limits.md`). What waits to be sent counts
     /// once: it is lent by the thread, and given back when it was sent.
     #[must_use]
     pub const fn memory_bound(&self) -> usize {
         match self.choice {
-            Choice::Plaintext => size_of::<Wire>() + 2 * LENGTH,
-            Choice::Tls { .. } => size_of::<Wire>() + 3 * LENGTH + TLS,
+            Choice::Plaintext => size_of::<Endpoint>() + 2 * LENGTH,
+            Choice::Tls { .. } => size_of::<Endpoint>() + 3 * LENGTH + TLS + PIECES,
         }
     }
 
@@ -217,21 +216,21 @@ impl Security {
     }
 
     /// Judges a link that has no connection to its peer: it ends if no key of the peer that its
-    /// session is held with is trusted any more. For whoever drives links, when identity and trust
-    /// were replaced; where there is a connection, [`Wire::recheck`](crate::Wire::recheck) does
+    /// session is held with is trusted any more, and this is why. For whoever drives links, when identity and trust
+    /// were replaced; where there is a connection, [`Endpoint::recheck`](crate::Endpoint::recheck) does
     /// this too.
-    pub fn recheck(&self, now: Instant, link: &mut impl LinkAccess) {
-        let Some(current) = self.tls_store().map(|store| store.current()) else {
-            return;
-        };
-        let held_with = link.with(|link| match link.life() {
+    #[must_use]
+    pub fn recheck(&self, now: Instant, link: &mut impl Protocol) -> Option<SecurityError> {
+        let current = self.tls_store()?.current();
+        let held_with = match link.life() {
             Life::Finishing | Life::Ended => None,
             _ => link.session_peer(),
-        });
-        if held_with.is_some_and(|id| !current.peers.may_know(id)) {
-            link.note(&SecurityError::from(Reason::PinRemoved { presented: None }));
-            link.with(|link| link.revoke(now));
+        };
+        if current.peers.may_know(held_with?) {
+            return None;
         }
+        link.revoke(now);
+        Some(Reason::PinRemoved { presented: None }.into())
     }
 
     fn tls_store(&self) -> Option<&Arc<Store>> {

@@ -22,7 +22,7 @@ use rustls::unbuffered::{
 };
 
 use crate::certificate::Facts;
-use crate::connection::{Incoming, MAX_RECORD};
+use crate::connection::{MAX_RECORD, Received};
 use crate::error::{PlainProtocol, Reason, SecurityError};
 use crate::fingerprint::Fingerprint;
 use crate::peer::Peer;
@@ -163,7 +163,7 @@ impl<E: Engine> TlsConnection<E> {
     pub(crate) fn read(
         &mut self,
         ciphertext: &mut [u8],
-        deliver: &mut dyn FnMut(Incoming<'_>),
+        deliver: &mut dyn FnMut(Received<'_>),
     ) -> Result<usize, SecurityError> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
@@ -205,7 +205,7 @@ impl<E: Engine> TlsConnection<E> {
     fn process(
         &mut self,
         ciphertext: &mut [u8],
-        deliver: &mut dyn FnMut(Incoming<'_>),
+        deliver: &mut dyn FnMut(Received<'_>),
     ) -> Result<usize, SecurityError> {
         let mut consumed = 0;
         while !self.peer_ended {
@@ -224,7 +224,7 @@ impl<E: Engine> TlsConnection<E> {
                         self.announce(deliver)?;
                     }
                     self.peer_ended = true;
-                    deliver(Incoming::End);
+                    deliver(Received::End);
                 }
             }
         }
@@ -236,7 +236,7 @@ impl<E: Engine> TlsConnection<E> {
         &mut self,
         ciphertext: &mut [u8],
         consumed: &mut usize,
-        deliver: &mut dyn FnMut(Incoming<'_>),
+        deliver: &mut dyn FnMut(Received<'_>),
     ) -> Result<Step, SecurityError> {
         let UnbufferedStatus { mut discard, state } = self.engine.process(ciphertext);
         let step = match state {
@@ -247,7 +247,7 @@ impl<E: Engine> TlsConnection<E> {
                     match record {
                         Ok(record) => {
                             discard += record.discard;
-                            deliver(Incoming::Data(record.payload));
+                            deliver(Received::Data(record.payload));
                         }
                         Err(error) => return Err(self.fail_with(error)),
                     }
@@ -271,7 +271,7 @@ impl<E: Engine> TlsConnection<E> {
     }
 
     /// Tells that the connection is secured, once, if the protocol is one of ours.
-    fn announce(&mut self, deliver: &mut dyn FnMut(Incoming<'_>)) -> Result<(), SecurityError> {
+    fn announce(&mut self, deliver: &mut dyn FnMut(Received<'_>)) -> Result<(), SecurityError> {
         // rustls lets a peer pass that does not take part in ALPN.
         if !self.settings.alpn.is_empty() && self.engine.alpn_protocol().is_none() {
             // No close_notify: a peer that speaks tlsstream would take it for the end of its stream.
@@ -295,7 +295,7 @@ impl<E: Engine> TlsConnection<E> {
         self.secured = true;
         self.peer_id = current.peers.id(facts.fingerprint);
         let name = current.peers.name(facts.fingerprint);
-        deliver(Incoming::Secured {
+        deliver(Received::Secured {
             peer: Some(Peer::new(facts.fingerprint, name)),
             id: self.peer_id,
         });

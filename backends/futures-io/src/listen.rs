@@ -5,7 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 
 use countersign_driver::{
-    Addressed, Addresses, Doors, Guest, Limits, Listener, Setup, prepare_socket, serve,
+    AcceptorTask, Addressed, Addresses, Limits, Listener, PendingConnection, Setup, prepare_socket,
+    serve,
 };
 use futures_io::{AsyncRead, AsyncWrite};
 use socket2::SockRef;
@@ -33,12 +34,12 @@ where
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + Send + 'static,
     for<'s> SockRef<'s>: From<&'s S>,
 {
-    let (listener, doors) = Listener::at(addresses, timed(runtime, setup.clone()), limits);
+    let (listener, task) = Listener::at(addresses, timed(runtime, setup.clone()), limits);
     let prepare = move |stream: &S| {
         prepare_socket(&SockRef::from(stream), setup.config())?;
         Ok(Addresses::of(stream))
     };
-    start(runtime, doors, accept, prepare);
+    start(runtime, task, accept, prepare);
     listener
 }
 
@@ -74,15 +75,15 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + Send + 'static,
 {
-    let (listener, doors) = Listener::new(address, timed(runtime, setup), limits);
-    start(runtime, doors, accept, |_| Ok(Addresses::default()));
+    let (listener, task) = Listener::new(address, timed(runtime, setup), limits);
+    start(runtime, task, accept, |_| Ok(Addresses::default()));
     listener
 }
 
 /// Starts the task that accepts connections, and one for each of them.
 fn start<R, S, F>(
     runtime: &R,
-    doors: Doors,
+    task: AcceptorTask,
     accept: impl FnMut() -> F + Send + 'static,
     prepare: impl Fn(&S) -> io::Result<Addresses> + Send + 'static,
 ) where
@@ -91,17 +92,17 @@ fn start<R, S, F>(
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + Send + 'static,
 {
     let tasks = runtime.clone();
-    let welcome = move |stream, guest: Guest| {
+    let welcome = move |stream, pending: PendingConnection| {
         match prepare(&stream) {
             Ok(addresses) => {
-                let served = guest.serve(Addressed::new(Stream(stream), addresses))?;
+                let served = pending.serve(Addressed::new(Stream(stream), addresses))?;
                 tasks.spawn(Box::pin(served.run(alarm(&tasks))));
             }
-            Err(error) => guest.refuse(error),
+            Err(error) => pending.refuse(error),
         }
         Ok(())
     };
     let timers = runtime.clone();
-    let serving = serve(doors, accept, welcome, move || alarm(&timers));
+    let serving = serve(task, accept, welcome, move || alarm(&timers));
     runtime.spawn(Box::pin(async move { drop(serving.await) }));
 }

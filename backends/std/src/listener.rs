@@ -11,8 +11,8 @@ use std::time::Duration;
 #[cfg(unix)]
 use countersign_driver::bind_unix;
 use countersign_driver::{
-    self as driver, AcceptError, Address, AddressError, Doors, Drained, Guest, Limits, Setup,
-    accept_any, bind, serve,
+    self as driver, AcceptError, AcceptorTask, Address, AddressError, Drained, Limits,
+    PendingConnection, Setup, accept_any, bind, serve,
 };
 
 use crate::block;
@@ -73,7 +73,7 @@ pub fn listen_with(
         watched.watch(&mut socket)?;
         sockets.push(socket);
     }
-    let (listener, doors) = driver::Listener::at(addresses, setup, limits);
+    let (listener, task) = driver::Listener::at(addresses, setup, limits);
     let accept = accept_any(sockets.into_iter().map(|socket| {
         let socket = Arc::new(socket);
         move || {
@@ -84,7 +84,7 @@ pub fn listen_with(
             })
         }
     }));
-    start(doors, waiting, accept)?;
+    start(task, waiting, accept)?;
     Ok(Listener(listener))
 }
 
@@ -105,7 +105,7 @@ pub fn listen_unix(
     let mut socket = mio::net::UnixListener::from_std(socket);
     let (waiting, sockets) = Waiting::new()?;
     sockets.watch(&mut socket)?;
-    let (listener, doors) = driver::Listener::new(path, setup, limits);
+    let (listener, task) = driver::Listener::new(path, setup, limits);
     let socket = Arc::new((file, socket));
     let accept = move || {
         let socket = socket.clone();
@@ -114,30 +114,30 @@ pub fn listen_unix(
             accepted.map_ok(|(stream, _)| (Socket(Stream::Unix(stream)), None))
         })
     };
-    start(doors, waiting, accept)?;
+    start(task, waiting, accept)?;
     Ok(Listener(listener))
 }
 
 /// Starts the thread that accepts connections; it starts one for each of them.
 fn start<F>(
-    doors: Doors,
+    task: AcceptorTask,
     waiting: Waiting,
     accept: impl FnMut() -> F + Send + 'static,
 ) -> io::Result<()>
 where
     F: Future<Output = io::Result<(Socket, Option<SocketAddr>)>> + Send + 'static,
 {
-    let welcome = |socket: Socket, guest: Guest| {
+    let welcome = |socket: Socket, pending: PendingConnection| {
         let (waiting, sockets) = Waiting::new()?;
-        match prepare(socket, &sockets, guest.config()) {
-            Ok(stream) => waiting.spawn("countersign-link", guest.serve(stream)?.run(Clock)),
+        match prepare(socket, &sockets, pending.config()) {
+            Ok(stream) => waiting.spawn("countersign-link", pending.serve(stream)?.run(Clock)),
             Err(error) => {
-                guest.refuse(error);
+                pending.refuse(error);
                 Ok(())
             }
         }
     };
-    let serving = serve(doors, accept, welcome, || Clock);
+    let serving = serve(task, accept, welcome, || Clock);
     let serving = async { drop(serving.await) };
     waiting.spawn("countersign-listener", serving)
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 #[cfg(unix)]
 use countersign_driver::bind_unix;
 use countersign_driver::{
-    Address, AddressError, Addressed, Addresses, Doors, Limits, Listener, Setup, accept_any, bind,
-    prepare_socket, serve,
+    AcceptorTask, Address, AddressError, Addressed, Addresses, Limits, Listener, Setup, accept_any,
+    bind, prepare_socket, serve,
 };
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -55,7 +55,7 @@ pub async fn listen_with(
     let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
     let addresses = sockets.iter().map(TcpListener::local_addr);
     let addresses = addresses.collect::<io::Result<_>>()?;
-    let (listener, doors) = Listener::at(addresses, timed(setup.clone()), limits);
+    let (listener, task) = Listener::at(addresses, timed(setup.clone()), limits);
     let accept = accept_any(sockets.into_iter().map(|socket| {
         let socket = Arc::new(socket);
         move || {
@@ -70,7 +70,7 @@ pub async fn listen_with(
         prepare_socket(&SockRef::from(stream), setup.config())?;
         Ok(Addresses::of(stream))
     };
-    start(doors, accept, prepare);
+    start(task, accept, prepare);
     Ok(listener)
 }
 
@@ -91,12 +91,12 @@ pub async fn listen_unix(
     let (socket, file) = bind_unix(&path.into())?;
     let path = file.path().to_owned();
     let socket = Arc::new((file, UnixListener::from_std(socket)?));
-    let (listener, doors) = Listener::new(path, timed(setup), limits);
+    let (listener, task) = Listener::new(path, timed(setup), limits);
     let accept = move || {
         let socket = socket.clone();
         async move { socket.1.accept().await.map(|(stream, _)| (stream, None)) }
     };
-    start(doors, accept, |stream| Ok(Addresses::of(stream)));
+    start(task, accept, |stream| Ok(Addresses::of(stream)));
     Ok(listener)
 }
 
@@ -114,29 +114,29 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + Send + 'static,
 {
-    let (listener, doors) = Listener::new((), timed(setup), limits);
-    start(doors, accept, |_| Ok(Addresses::default()));
+    let (listener, task) = Listener::new((), timed(setup), limits);
+    start(task, accept, |_| Ok(Addresses::default()));
     listener
 }
 
 /// Starts the task that accepts connections, and one for each of them.
 fn start<S, F>(
-    doors: Doors,
+    task: AcceptorTask,
     accept: impl FnMut() -> F + Send + 'static,
     prepare: impl Fn(&S) -> io::Result<Addresses> + Send + 'static,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>> + Send + 'static,
 {
-    let welcome = move |stream, guest: countersign_driver::Guest| {
+    let welcome = move |stream, pending: countersign_driver::PendingConnection| {
         match prepare(&stream) {
             Ok(addresses) => {
                 let transport = Addressed::new(Stream(stream), addresses);
-                tokio::spawn(guest.serve(transport)?.run(alarm()));
+                tokio::spawn(pending.serve(transport)?.run(alarm()));
             }
-            Err(error) => guest.refuse(error),
+            Err(error) => pending.refuse(error),
         }
         Ok(())
     };
-    tokio::spawn(serve(doors, accept, welcome, alarm));
+    tokio::spawn(serve(task, accept, welcome, alarm));
 }

@@ -50,6 +50,8 @@ pub trait Protocol: sealed::Sealed {
     fn handle_timeout(&mut self, now: Instant);
     /// See [`Link::revoke`].
     fn revoke(&mut self, now: Instant);
+    /// See [`Link::session_peer`].
+    fn session_peer(&self) -> Option<PeerId>;
     /// See [`Link::poll_deadline`].
     fn poll_deadline(&self) -> Option<Instant>;
     /// See [`Link::poll_output`].
@@ -118,6 +120,10 @@ macro_rules! protocol {
 
             fn revoke(&mut $self, now: Instant) {
                 Link::revoke($link_mut, now);
+            }
+
+            fn session_peer(&$self) -> Option<PeerId> {
+                Link::session_peer($link)
             }
 
             fn poll_deadline(&$self) -> Option<Instant> {

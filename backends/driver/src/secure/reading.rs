@@ -3,7 +3,7 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use countersign_endpoint::{Buffer, Connection, Incoming, Peer, Security, SecurityError, Watch};
+use countersign_endpoint::{Buffer, Connection, Peer, Received, Security, SecurityError, Watch};
 
 use super::ConnectionAccess;
 use super::setup::io_error;
@@ -122,12 +122,12 @@ impl Reading {
     ) -> io::Result<()> {
         let (input, plain) = (&mut self.input, &mut self.plain);
         let (ended, peer) = (&mut self.ended, &mut self.peer);
-        let mut deliver = |incoming: Incoming<'_>| match incoming {
-            Incoming::Secured {
+        let mut deliver = |incoming: Received<'_>| match incoming {
+            Received::Secured {
                 peer: presented, ..
             } => *peer = presented,
-            Incoming::End => *ended = true,
-            Incoming::Data(data) => {
+            Received::End => *ended = true,
+            Received::Data(data) => {
                 let taken = if plain.is_empty() { take(data) } else { 0 };
                 let rest = &data[taken..];
                 if !rest.is_empty() {

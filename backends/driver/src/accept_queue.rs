@@ -1,18 +1,21 @@
-//! Where a listener's connections are until the application accepts them.
+//! A listener's connections and links, until the application accepts them, and how they all end.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use countersign_core::{
+    self as core, Acceptor, BacklogPermit, ConnectionPermit, Consequence, Drained, Event, Incoming,
+    Limits, LinkPermit, Route,
+};
 use countersign_endpoint::Fingerprint;
 
-use crate::accept::{AcceptError, Backlog, Drained, Limits};
+use crate::accept::{AcceptError, Backlog};
 use crate::clock::Clock;
 use crate::driver::Timer;
 use crate::error::LinkError;
@@ -20,27 +23,24 @@ use crate::establish::Setup;
 use crate::link::Link;
 use crate::lock::{Later, Lock, Locked};
 use crate::quota::Quotas;
-use crate::registry::{Registry, Unaccepted};
+use crate::shared::Shared;
 use crate::wakers::{Waiting, Waits, WakerSet};
 
-/// What a listener's handle and its accepting task share.
+/// What a listener's handle, its acceptor task and its links share.
+///
+/// Its lock is taken while a link's is held, and never the other way round.
 #[derive(Debug)]
-pub(crate) struct Hall {
+pub(crate) struct AcceptQueue {
     state: Lock<State>,
-    limits: Limits,
     pub(crate) clock: Clock,
-    /// The links that peers can return to.
-    pub(crate) registry: Arc<Registry>,
 }
 
 #[derive(Debug)]
 pub(crate) struct State {
-    half_open: usize,
+    acceptor: Acceptor<Weak<Shared>>,
     /// How many connections there are that have got beyond their handshake.
-    known: usize,
-    /// What there is from each address.
-    addresses: BTreeMap<IpAddr, Origin>,
-    ready: Backlog<(Link, Option<Unaccepted>)>,
+    greeted: usize,
+    ready: Backlog<(Link, BacklogPlace)>,
     phase: Phase,
     /// How many lines about those who are refused there may be.
     quotas: Quotas,
@@ -48,7 +48,7 @@ pub(crate) struct State {
     arrived: WakerSet,
     /// Who waits for a connection to be no longer half open.
     room: WakerSet,
-    /// Who waits for a connection to be over.
+    /// Who waits for a connection or a link to be over.
     quieter: WakerSet,
     /// Who waits for the listener to go.
     gone: WakerSet,
@@ -62,35 +62,20 @@ pub(crate) enum Happens {
     Arrived,
     /// A connection is no longer half open.
     Room,
-    /// A connection is over.
+    /// A connection or a link is over.
     Quieter,
     /// The listener goes, or has gone.
     Gone,
 }
 
-/// What there is from one address.
-#[derive(Debug, Default)]
-struct Origin {
-    connections: usize,
-    /// How many of them are half open.
-    half_open: usize,
-}
-
 impl State {
-    /// Counts off what there is less from this address, and forgets it with the last of that.
-    fn count_off(&mut self, address: IpAddr, less: impl FnOnce(&mut Origin)) {
-        let Some(origin) = self.addresses.get_mut(&address) else {
-            return;
-        };
-        less(origin);
-        if (origin.connections, origin.half_open) == (0, 0) {
-            self.addresses.remove(&address);
-        }
-    }
-
     fn poll_next(&mut self) -> Poll<Option<Result<Link, AcceptError>>> {
         match self.ready.pop() {
-            Some(result) => Poll::Ready(Some(result.map(|(link, _unaccepted)| link))),
+            Some(Ok((link, mut place))) => {
+                place.leave_backlog(self);
+                Poll::Ready(Some(Ok(link)))
+            }
+            Some(Err(error)) => Poll::Ready(Some(Err(error))),
             None if matches!(self.phase, Phase::Closed | Phase::Gone(_)) => Poll::Ready(None),
             None => Poll::Pending,
         }
@@ -100,6 +85,12 @@ impl State {
     /// kept without being polled.
     fn tell_arrived(&mut self) {
         self.arrived.wake_all(&mut self.later);
+    }
+
+    /// A connection or a link is over, or a connection half open no longer.
+    fn tell_quieter(&mut self) {
+        self.room.wake_all(&mut self.later);
+        self.quieter.wake_all(&mut self.later);
     }
 
     fn go_on_to(&mut self, phase: Phase) {
@@ -115,7 +106,7 @@ impl Locked for State {
     }
 }
 
-impl Waits for Hall {
+impl Waits for AcceptQueue {
     type State = State;
     type Awaited = Happens;
 
@@ -147,25 +138,22 @@ pub(crate) enum Phase {
     Gone(Drained),
 }
 
-impl Hall {
-    pub(crate) fn new(limits: Limits, clock: &Clock) -> Arc<Self> {
+impl AcceptQueue {
+    pub(crate) fn new(limits: Limits, setup: &Setup) -> Arc<Self> {
         Arc::new(Self {
             state: Lock::new(State {
-                half_open: 0,
-                known: 0,
-                addresses: BTreeMap::new(),
+                acceptor: Acceptor::new(limits),
+                greeted: 0,
                 ready: Backlog::new(limits.backlog),
                 phase: Phase::Open,
-                quotas: Quotas::new(limits.log_lines),
+                quotas: Quotas::new(setup.log_lines),
                 arrived: WakerSet::default(),
                 room: WakerSet::default(),
                 quieter: WakerSet::default(),
                 gone: WakerSet::default(),
                 later: Later::default(),
             }),
-            registry: Registry::new(limits),
-            limits,
-            clock: clock.clone(),
+            clock: setup.clock().clone(),
         })
     }
 
@@ -188,17 +176,13 @@ impl Hall {
         waiting.poll(context, State::poll_next)
     }
 
-    /// Waits for what [`Hall::poll_next`] gives.
+    /// Waits for what [`AcceptQueue::poll_next`] gives.
     pub(crate) async fn next(&self) -> Option<Result<Link, AcceptError>> {
         self.wait(Happens::Arrived, State::poll_next).await
     }
 
     /// Puts the result of a handshake where it can be accepted, unless nobody wants to know.
-    pub(crate) fn finish(&self, result: Result<Link, AcceptError>) {
-        let result = result.map(|link| {
-            let unaccepted = link.unaccepted();
-            (link, unaccepted)
-        });
+    pub(crate) fn push(&self, result: Result<(Link, BacklogPlace), AcceptError>) {
         let forgotten = self.state.with(|state| {
             if state.phase != Phase::Open {
                 // Closes a link.
@@ -238,56 +222,57 @@ impl Hall {
 
     /// One connection did not become a link.
     pub(crate) fn refuse(&self, peer: Option<SocketAddr>, error: LinkError) {
-        self.turn_away(AcceptError::new(peer, error));
-    }
-
-    pub(crate) fn turn_away(&self, error: AcceptError) {
-        self.finish(Err(error));
+        self.push(Err(AcceptError::new(peer, error)));
     }
 
     /// Waits until one more connection may be half open.
-    pub(crate) async fn place(self: &Arc<Self>) -> Place {
-        let limit = self.limits.half_open.max(1);
-        self.wait(Happens::Room, |state| {
-            if state.half_open >= limit {
-                return Poll::Pending;
-            }
-            state.half_open += 1;
-            Poll::Ready(())
+    pub(crate) async fn has_room(&self) {
+        self.wait(Happens::Room, |state| match state.acceptor.has_room() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
         })
         .await;
-        Place {
-            hall: self.clone(),
-            address: None,
-        }
     }
 
     /// Counts a connection from this address, which is half open, unless there are as many as there
     /// may be.
-    pub(crate) fn count(&self, address: IpAddr) -> io::Result<()> {
-        let Limits {
-            per_address,
-            half_open_per_address,
-            ..
-        } = self.limits;
-        let (count, what) = self.state.with(|state| {
-            let there_are = state.addresses.entry(address).or_default();
-            if there_are.connections >= per_address.max(1) {
-                (there_are.connections, "connections")
-            } else if there_are.half_open >= half_open_per_address.max(1) {
-                (there_are.half_open, "handshakes under way")
-            } else {
-                there_are.connections += 1;
-                there_are.half_open += 1;
-                (0, "")
-            }
-        });
-        if count == 0 {
-            return Ok(());
+    pub(crate) fn arrive(self: &Arc<Self>, peer: Option<SocketAddr>) -> io::Result<Counted> {
+        let address = peer.map(|peer| peer.ip());
+        let arrived = self.state.with(|state| state.acceptor.arrive(address));
+        Ok(Counted {
+            queue: self.clone(),
+            permit: Some(arrived.map_err(io::Error::other)?),
+            greeted: false,
+        })
+    }
+
+    /// Where a connection goes. With [`Decision::New`] comes a place among the links.
+    pub(crate) fn route(self: &Arc<Self>, incoming: &mut Incoming) -> Decision {
+        match self.state.with(|state| state.acceptor.route(incoming)) {
+            Route::Wait => Decision::Wait,
+            Route::Resume(link) => Decision::Resume(link.upgrade()),
+            Route::New(link, backlog) => Decision::New(
+                LinkPlace(self.clone(), Some(link)),
+                BacklogPlace(self.clone(), Some(backlog)),
+            ),
+            Route::Refuse(refusal) => Decision::Refuse(refusal),
         }
-        Err(io::Error::other(format!(
-            "there are {count} {what} from this address, as many as the listener's limit allows"
-        )))
+    }
+
+    /// Keeps the listener's sessions in step with one of its links.
+    pub(crate) fn follow(
+        &self,
+        link: &core::Link,
+        event: &Event,
+        shared: &Weak<Shared>,
+    ) -> Option<Consequence<Weak<Shared>>> {
+        let follow = |state: &mut State| state.acceptor.follow(link, event, || shared.clone());
+        self.state.with(follow)
+    }
+
+    fn links(&self) -> Vec<Arc<Shared>> {
+        self.state
+            .with(|state| state.acceptor.links().filter_map(Weak::upgrade).collect())
     }
 
     /// Begins the end, or hastens it: no new links from here on.
@@ -322,19 +307,30 @@ impl Hall {
     /// Waits until everybody who was refused has heard so, or has had the time for it.
     pub(crate) async fn silent(&self) {
         // Who was in a handshake when the socket closed is given up without a word.
-        self.wait(Happens::Quieter, |state| match state.half_open {
+        self.wait(Happens::Quieter, |state| match state.acceptor.half_open() {
             0 => Poll::Ready(()),
             _ => Poll::Pending,
         })
         .await;
     }
 
+    /// Begins to close all links; there are no new ones from here on.
+    pub(crate) fn drain(&self, until: Option<Instant>) {
+        self.end(Phase::Draining { until });
+        self.state.with(|state| state.acceptor.drain());
+        for shared in self.links() {
+            shared.start_close();
+        }
+    }
+
     /// Waits until all links have ended, and all is said on their connections.
     async fn drained(&self) {
-        self.registry.drained().await;
-        self.wait(Happens::Quieter, |state| match state.known {
-            0 => Poll::Ready(()),
-            _ => Poll::Pending,
+        self.wait(Happens::Quieter, |state| {
+            if state.acceptor.is_empty() && state.greeted == 0 {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         })
         .await;
     }
@@ -348,7 +344,7 @@ impl Hall {
         .await;
     }
 
-    /// Waits for the end that [`Hall::end`] begins. Links that do not close in time are abandoned.
+    /// Waits for the end that [`AcceptQueue::end`] begins. Links that do not close in time are abandoned.
     async fn over(&self, mut timer: impl Timer) -> Drained {
         let begun = |state: &mut State| match state.phase {
             Phase::Open => Poll::Pending,
@@ -381,25 +377,16 @@ impl Hall {
             Poll::Pending
         })
         .await;
-        self.registry.abandon_rest()
+        for shared in self.links() {
+            shared.abandon();
+        }
+        self.state.with(|state| state.acceptor.drained())
     }
 }
 
 fn log_left_out(lines: u64) {
     if lines > 0 {
         tracing::warn!("{lines} more lines about refused connections were left out");
-    }
-}
-
-/// Whose connections are counted together: those of one IPv4 address, or of one IPv6 network of 64
-/// bits, which is what one subscriber has at least.
-pub(crate) fn whose(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let network = u128::from(address) >> 64 << 64;
-            Ipv6Addr::from(network).into()
-        }
-        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -418,19 +405,19 @@ impl Phase {
     }
 }
 
-/// The accepting task's hold of the hall: without it nobody comes in.
+/// The acceptor task's hold of the queue: without it nobody comes in.
 #[derive(Debug)]
-pub struct Doors {
-    pub(crate) hall: Arc<Hall>,
+pub struct AcceptorTask {
+    pub(crate) queue: Arc<AcceptQueue>,
     pub(crate) setup: Setup,
     drained: Drained,
 }
 
-impl Doors {
-    pub(crate) fn new(hall: Arc<Hall>, setup: Setup) -> Self {
+impl AcceptorTask {
+    pub(crate) fn new(queue: Arc<AcceptQueue>, setup: Setup) -> Self {
         let drained = Drained::default();
         Self {
-            hall,
+            queue,
             setup,
             drained,
         }
@@ -438,67 +425,134 @@ impl Doors {
 
     /// Waits until the listener is to go.
     pub(crate) async fn over(&mut self, timer: impl Timer) {
-        self.drained = self.hall.over(timer).await;
+        self.drained = self.queue.over(timer).await;
     }
 }
 
-impl Drop for Doors {
+impl Drop for AcceptorTask {
     fn drop(&mut self) {
-        self.hall.leave(self.drained);
+        self.queue.leave(self.drained);
     }
 }
 
-/// A place among the half-open connections, given back when dropped.
+/// Where a connection goes, see [`Route`].
 #[derive(Debug)]
-pub(crate) struct Place {
-    pub(crate) hall: Arc<Hall>,
-    /// Whose it is, once that is known.
-    pub(crate) address: Option<IpAddr>,
+pub(crate) enum Decision {
+    Wait,
+    /// `None` where the link is gone by now.
+    Resume(Option<Arc<Shared>>),
+    New(LinkPlace, BacklogPlace),
+    Refuse(core::Refusal),
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let address = self.address;
-        self.hall.state.with(|state| {
-            state.half_open -= 1;
-            if let Some(address) = address {
-                state.count_off(address, |origin| origin.half_open -= 1);
+/// What a connection counts for, until it is over.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    queue: Arc<AcceptQueue>,
+    permit: Option<ConnectionPermit>,
+    greeted: bool,
+}
+
+impl Counted {
+    pub(crate) fn queue(&self) -> &Arc<AcceptQueue> {
+        &self.queue
+    }
+
+    /// The connection is half open no longer.
+    pub(crate) fn greeted(&mut self) {
+        self.greeted = true;
+        let permit = &mut self.permit;
+        self.queue.state.with(|state| {
+            state.greeted += 1;
+            if let Some(permit) = permit {
+                state.acceptor.greeted(permit);
             }
-            state.room.wake_all(&mut state.later);
-            state.quieter.wake_all(&mut state.later);
+            state.tell_quieter();
         });
     }
 }
-
-/// A connection that has got beyond its handshake, until it is over.
-#[derive(Debug)]
-pub(crate) struct Known(Arc<Hall>);
-
-impl Known {
-    pub(crate) fn new(hall: &Arc<Hall>) -> Self {
-        hall.state.with(|state| state.known += 1);
-        Self(hall.clone())
-    }
-}
-
-impl Drop for Known {
-    fn drop(&mut self) {
-        self.0.state.with(|state| {
-            state.known -= 1;
-            state.quieter.wake_all(&mut state.later);
-        });
-    }
-}
-
-/// One connection of those from its address, counted off when dropped.
-#[derive(Debug)]
-pub(crate) struct Counted(pub(crate) Option<(Arc<Hall>, IpAddr)>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        if let Some((hall, address)) = self.0.take() {
-            let count_off = |origin: &mut Origin| origin.connections -= 1;
-            hall.state.with(|state| state.count_off(address, count_off));
+        let (permit, greeted) = (self.permit.take(), self.greeted);
+        self.queue.state.with(|state| {
+            state.greeted -= usize::from(greeted);
+            if let Some(permit) = permit {
+                state.acceptor.depart(permit);
+            }
+            state.tell_quieter();
+        });
+    }
+}
+
+/// A link's place among those of its listener, until it has ended.
+#[derive(Debug)]
+pub(crate) struct LinkPlace(Arc<AcceptQueue>, Option<LinkPermit>);
+
+impl LinkPlace {
+    pub(crate) fn queue(&self) -> &Arc<AcceptQueue> {
+        &self.0
+    }
+}
+
+impl Drop for LinkPlace {
+    fn drop(&mut self) {
+        if let Some(permit) = self.1.take() {
+            self.0.state.with(|state| {
+                state.acceptor.release(permit);
+                state.tell_quieter();
+            });
         }
+    }
+}
+
+/// A link's place among those that nobody has accepted yet.
+#[derive(Debug)]
+pub(crate) struct BacklogPlace(Arc<AcceptQueue>, Option<BacklogPermit>);
+
+impl BacklogPlace {
+    /// The application has the link. (The queue is locked, so this can't wait for the drop.)
+    fn leave_backlog(&mut self, state: &mut State) {
+        if let Some(permit) = self.1.take() {
+            state.acceptor.accepted(permit);
+        }
+    }
+}
+
+impl Drop for BacklogPlace {
+    fn drop(&mut self) {
+        if let Some(permit) = self.1.take() {
+            self.0.state.with(|state| state.acceptor.accepted(permit));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use countersign_core::{ChannelConfig, Config};
+    use countersign_endpoint::Security;
+
+    use super::*;
+
+    #[test]
+    fn a_link_that_was_just_admitted_is_waited_for() {
+        let config = Config::new().channel(ChannelConfig::receive("data"));
+        let setup = Setup::new(config, Security::plaintext()).unwrap();
+        let queue = AcceptQueue::new(Limits::default(), &setup);
+        let mut incoming = crate::pending::tests::incoming(setup.config());
+        let Decision::New(link, place) = queue.route(&mut incoming) else {
+            panic!("there is room");
+        };
+        queue.drain(None);
+        assert!(matches!(queue.route(&mut incoming), Decision::Refuse(_)));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut drained = pin!(queue.drained());
+        assert!(drained.as_mut().poll(&mut context).is_pending());
+        drop(place);
+        assert!(drained.as_mut().poll(&mut context).is_pending());
+        drop(link);
+        assert_eq!(drained.as_mut().poll(&mut context), Poll::Ready(()));
     }
 }
