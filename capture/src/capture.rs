@@ -384,11 +384,11 @@ impl Inner {
         }
     }
 
-    /// What comes on a visitor's connection goes on at the link that has taken it over.
-    pub(crate) fn move_connection(&self, visitor: Option<u64>, link: u64) {
+    /// What comes on an incoming connection goes on at the link that has taken it over.
+    pub(crate) fn move_connection(&self, incoming: Option<u64>, link: u64) {
         self.begin_connection(link);
         let mut state = self.lock();
-        let moved = visitor.and_then(|visitor| state.links.get(&visitor));
+        let moved = incoming.and_then(|incoming| state.links.get(&incoming));
         let Some([input, _]) = moved.map(|moved| moved.splits.clone()) else {
             return;
         };

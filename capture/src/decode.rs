@@ -382,8 +382,7 @@ impl<'a> Fields<'a> {
                 },
             },
             "takeover" => Entry::TakeOver {
-                visitor: self.optional(Self::uint)?,
-                clock: self.time()?,
+                incoming: self.optional(Self::uint)?,
                 outcome: self.when(returned, |fields| match fields.text()? {
                     "done" => Ok(TakeOver::Done),
                     "stale" => Ok(TakeOver::Stale),
@@ -576,8 +575,8 @@ fn shape(name: &str) -> Option<(u64, bool)> {
         "new" | "refuse" => (3, false),
         "close" => (4, false),
         "opened" | "event" => (0, true),
-        "secured" | "take" | "abandon" | "out" => (1, true),
-        "handle" | "takeover" => (2, true),
+        "secured" | "take" | "abandon" | "takeover" | "out" => (1, true),
+        "handle" => (2, true),
         "send" => (3, true),
         "reject" => (4, true),
         _ => return None,

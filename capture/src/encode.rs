@@ -221,14 +221,13 @@ pub(crate) fn call(cbor: &mut Cbor, call: &Call<'_>, input: Option<&mut Split>) 
             cbor.uint((*code).into()).text(text).flag(*again);
             5
         }
-        Call::TakeOver { visitor, clock } => {
+        Call::TakeOver { incoming } => {
             cbor.text("takeover");
-            match visitor {
-                Some(visitor) => cbor.uint(visitor),
+            match incoming {
+                Some(incoming) => cbor.uint(incoming),
                 None => cbor.null(),
             };
-            cbor.uint(clock.as_micros());
-            3
+            2
         }
         Call::Declare { channels } => {
             cbor.text("declare");

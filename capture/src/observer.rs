@@ -26,7 +26,7 @@ pub(crate) struct Observer {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Last {
     Opened,
-    TakeOver { visitor: Option<u64> },
+    TakeOver { incoming: Option<u64> },
     Other,
 }
 
@@ -84,7 +84,7 @@ impl Observe for Observer {
         self.time = now.as_micros();
         self.last = match *call {
             Call::Opened => Last::Opened,
-            Call::TakeOver { visitor, .. } => Last::TakeOver { visitor },
+            Call::TakeOver { incoming } => Last::TakeOver { incoming },
             _ => Last::Other,
         };
         if let Call::New { config, .. } = call {
@@ -124,8 +124,8 @@ impl Observe for Observer {
         self.finish();
         match (self.last, outcome) {
             (Last::Opened, Outcome::InOrder(Ok(()))) => self.inner.begin_connection(self.link),
-            (Last::TakeOver { visitor }, Outcome::TakenOver(TakeOver::Done)) => {
-                self.inner.move_connection(visitor, self.link);
+            (Last::TakeOver { incoming }, Outcome::TakenOver(TakeOver::Done)) => {
+                self.inner.move_connection(incoming, self.link);
             }
             _ => {}
         }

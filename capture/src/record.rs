@@ -73,8 +73,7 @@ pub enum Entry {
         reason: CloseReason,
     },
     TakeOver {
-        visitor: Option<u64>,
-        clock: Instant,
+        incoming: Option<u64>,
         outcome: Option<TakeOver>,
     },
     /// With channels that make sense.

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use countersign_core::{Bytes, ChannelId, GoneSession, Instant, Link};
+use countersign_core::{
+    Bytes, Call, ChannelId, Config, GoneSession, Incoming, Instant, Link, Observe, Outcome,
+    Protocol, Role,
+};
 
 use crate::capture::Inner;
 use crate::decode::{Fields, ReadError, Reader};
@@ -91,7 +94,7 @@ pub fn replay(bytes: &[u8]) -> Result<Replayed, ReplayError> {
 #[derive(Debug)]
 pub struct Replay {
     recorder: Arc<Inner>,
-    links: BTreeMap<u64, Link>,
+    links: BTreeMap<u64, Played>,
     replayed: Replayed,
     /// What was left out.
     zeros: Bytes,
@@ -128,10 +131,13 @@ impl Replay {
         &self.replayed
     }
 
-    /// The link of this number, as it is now.
+    /// The link of this number, as it is now; `None` also while it is an incoming connection.
     #[must_use]
     pub fn link(&self, link: u64) -> Option<&Link> {
-        self.links.get(&link)
+        match self.links.get(&link)? {
+            Played::New(link, _) | Played::Link(link) => Some(link),
+            Played::Incoming(_) => None,
+        }
     }
 
     /// Makes the call of one record, which begins at `offset`, and compares what comes of it.
@@ -176,19 +182,21 @@ impl Replay {
                 }
                 let observer = Box::new(Observer::new(self.recorder.clone(), None, id));
                 let link = Link::observed(config, *role, *seed, observer);
-                let link = link.map_err(|_| "its declaration makes no sense")?;
-                self.links.insert(id, link);
+                let link = link.map_err(|_| NO_SENSE)?;
+                self.links.insert(id, Played::New(link, *seed));
                 self.replayed.links += 1;
             }
+            Entry::Ask => self.ask(id)?,
             Entry::Gone => {
                 self.links.remove(&id).ok_or(UNKNOWN)?;
             }
             Entry::Clock { .. } | Entry::End { .. } => return Ok(false),
-            Entry::TakeOver { visitor, .. } => self.take_over(id, now, *visitor)?,
+            Entry::TakeOver { incoming, .. } => self.take_over(id, now, *incoming)?,
+            Entry::Admit { gone } => self.admit(id, now, gone.as_ref())?,
             Entry::In(data) => {
                 let mut buffer = std::mem::take(&mut self.buffer);
                 self.gather(data, &mut buffer)?;
-                self.link_at(id)?.handle_input(now, &buffer);
+                self.protocol(id)?.handle_input(now, &buffer);
                 self.buffer = buffer;
             }
             Entry::Out { space, .. } => {
@@ -201,7 +209,7 @@ impl Replay {
                 if buffer.len() < space {
                     buffer.resize(space, 0);
                 }
-                self.link_at(id)?.poll_output(now, &mut buffer[..space]);
+                self.protocol(id)?.poll_output(now, &mut buffer[..space]);
                 self.buffer = buffer;
             }
             Entry::Send {
@@ -214,22 +222,33 @@ impl Replay {
                 let link = self.link_at(id)?;
                 let _ = link.send(now, ChannelId(*channel), message, *expires);
             }
-            entry => self.command(id, now, entry)?,
+            entry => self.moves(id, now, entry)?,
         }
         Ok(true)
     }
 
-    /// Calls that take nothing but small things.
-    fn command(&mut self, id: u64, now: Instant, entry: &Entry) -> Result<(), &'static str> {
-        let link = self.link_at(id)?;
+    /// What happens to a connection, whether it has a link or not.
+    fn moves(&mut self, id: u64, now: Instant, entry: &Entry) -> Result<(), &'static str> {
+        let connection = self.protocol(id)?;
         // Whatever they answer is compared as the observer tells it.
         match entry {
-            Entry::Ask => link.ask_to_admit(),
-            Entry::Opened { .. } => _ = link.handle_opened(now),
-            Entry::Secured { peer, .. } => _ = link.handle_secured(now, *peer),
-            Entry::Eof => link.handle_eof(now),
-            Entry::Lost(how) => link.handle_lost(now, *how),
-            Entry::Timeout => link.handle_timeout(now),
+            Entry::Opened { .. } => _ = connection.handle_opened(now),
+            Entry::Secured { peer, .. } => _ = connection.handle_secured(now, *peer),
+            Entry::Eof => connection.handle_eof(now),
+            Entry::Lost(how) => connection.handle_lost(now, *how),
+            Entry::Timeout => connection.handle_timeout(now),
+            Entry::Revoke => connection.revoke(now),
+            Entry::Declare(channels) => _ = self.incoming_at(id)?.declare(channels.clone()),
+            Entry::Refuse(refusal) => self.incoming_at(id)?.refuse(now, refusal),
+            _ => self.command(id, now, entry)?,
+        }
+        Ok(())
+    }
+
+    /// What an application does with a link.
+    fn command(&mut self, id: u64, now: Instant, entry: &Entry) -> Result<(), &'static str> {
+        let link = self.link_at(id)?;
+        match entry {
             Entry::Take { channel, .. } => _ = link.take(now, ChannelId(*channel)),
             Entry::Handle {
                 channel, sequence, ..
@@ -243,12 +262,8 @@ impl Replay {
             } => _ = link.reject(now, ChannelId(*channel), *sequence, *code, reason),
             Entry::Abandon { channel, .. } => _ = link.abandon(now, ChannelId(*channel)),
             Entry::Close { mode, reason } => link.close_with(now, *mode, reason.clone()),
-            Entry::Declare(channels) => _ = link.declare(channels.clone()),
-            Entry::Admit { gone } => link.admit(now, gone.as_ref().map(Gone::session).as_ref()),
-            Entry::Refuse(refusal) => link.refuse(now, refusal),
             Entry::Connect => _ = link.connect_now(now),
             Entry::Evict => link.evict(now),
-            Entry::Revoke => link.revoke(now),
             _ => _ = link.poll_event(),
         }
         Ok(())
@@ -258,21 +273,73 @@ impl Replay {
         &mut self,
         id: u64,
         now: Instant,
-        visitor: Option<u64>,
+        incoming: Option<u64>,
     ) -> Result<(), &'static str> {
-        let visitor = visitor.ok_or("the visitor was not captured")?;
-        if visitor == id || !self.links.contains_key(&id) {
-            return Err(UNKNOWN);
-        }
-        let mut guest = self.links.remove(&visitor).ok_or(UNKNOWN)?;
-        let link = self.link_at(id)?;
-        let _ = link.take_over(now, &mut guest);
-        self.links.insert(visitor, guest);
+        let of = incoming.ok_or("the incoming connection was not captured")?;
+        self.link_at(id)?;
+        let mut incoming = self.take_incoming(of)?;
+        let _ = self.link_at(id)?.take_over(now, &mut incoming);
+        self.links.insert(of, Played::Incoming(incoming));
         Ok(())
     }
 
+    /// What has just begun is an incoming connection, and begins again as such.
+    fn ask(&mut self, id: u64) -> Result<(), &'static str> {
+        let (config, seed) = match self.links.get(&id).ok_or(UNKNOWN)? {
+            Played::New(link, seed) if link.role() == Role::Acceptor => {
+                (link.config().clone(), *seed)
+            }
+            _ => return Err("only a connection that has just arrived waits for a link"),
+        };
+        self.links.remove(&id);
+        let observer = Observer::new(self.recorder.clone(), None, id);
+        // What the first has told of its end is not the second's.
+        self.recorder.take();
+        let incoming = again(&config, seed, observer, self.recorder.clone())?;
+        self.links.insert(id, Played::Incoming(incoming));
+        Ok(())
+    }
+
+    /// An incoming connection becomes a link, or is refused.
+    fn admit(&mut self, id: u64, now: Instant, gone: Option<&Gone>) -> Result<(), &'static str> {
+        let mut incoming = self.take_incoming(id)?;
+        incoming.remember(gone.map(Gone::session));
+        let played = match incoming.accept(now) {
+            Ok(link) => Played::Link(link),
+            Err(incoming) => Played::Incoming(incoming),
+        };
+        self.links.insert(id, played);
+        Ok(())
+    }
+
+    fn protocol(&mut self, id: u64) -> Result<&mut dyn Protocol, &'static str> {
+        Ok(match self.links.get_mut(&id).ok_or(UNKNOWN)? {
+            Played::New(link, _) | Played::Link(link) => link,
+            Played::Incoming(incoming) => incoming,
+        })
+    }
+
     fn link_at(&mut self, id: u64) -> Result<&mut Link, &'static str> {
-        self.links.get_mut(&id).ok_or(UNKNOWN)
+        let played = self.links.get_mut(&id).ok_or(UNKNOWN)?;
+        match played {
+            Played::Link(link) | Played::New(link, _) => Ok(link),
+            Played::Incoming(_) => Err("an incoming connection does nothing that a link does"),
+        }
+    }
+
+    fn incoming_at(&mut self, id: u64) -> Result<&mut Incoming, &'static str> {
+        match self.links.get_mut(&id).ok_or(UNKNOWN)? {
+            Played::Incoming(incoming) => Ok(incoming),
+            Played::New(..) | Played::Link(_) => Err("a link does not wait for another"),
+        }
+    }
+
+    fn take_incoming(&mut self, id: u64) -> Result<Incoming, &'static str> {
+        self.incoming_at(id)?;
+        match self.links.remove(&id) {
+            Some(Played::Incoming(incoming)) => Ok(incoming),
+            _ => Err(UNKNOWN),
+        }
     }
 
     fn spend(&mut self, bytes: u64) -> Result<usize, &'static str> {
@@ -313,6 +380,51 @@ impl Replay {
     }
 }
 
+/// What a link of a capture is so far.
+#[derive(Debug)]
+enum Played {
+    /// Nothing was done with it yet: it may be an incoming connection.
+    New(Link, [u8; 16]),
+    Link(Link),
+    Incoming(Incoming),
+}
+
+/// An incoming connection whose beginning was played already.
+fn again(
+    config: &Config,
+    seed: [u8; 16],
+    observer: Observer,
+    recorder: Arc<Inner>,
+) -> Result<Incoming, &'static str> {
+    let observer = Box::new(Again { observer, recorder });
+    Incoming::observed(config, seed, observer).map_err(|_| NO_SENSE)
+}
+
+/// Records a link but for its beginning.
+#[derive(Debug)]
+struct Again {
+    observer: Observer,
+    recorder: Arc<Inner>,
+}
+
+impl Observe for Again {
+    fn id(&self) -> u64 {
+        self.observer.id()
+    }
+
+    fn call(&mut self, now: Instant, call: &Call<'_>) {
+        self.observer.call(now, call);
+        if let Call::New { .. } = call {
+            self.recorder.take();
+        }
+    }
+
+    fn outcome(&mut self, outcome: &Outcome<'_>) {
+        self.observer.outcome(outcome);
+    }
+}
+
+const NO_SENSE: &str = "its declaration makes no sense";
 const UNKNOWN: &str = "the capture does not have the link's beginning";
 const TOO_MUCH: &str = "it has more bytes than can be played";
 

@@ -64,7 +64,7 @@ fn a_demo_is_captured_shown_and_played_back() {
         " > HELLO lowest=1 ",
         // Those before may have been superseded.
         " < MESSAGE video number=8 ",
-        " . takeover visitor=",
+        " . takeover incoming=",
     ] {
         assert!(
             lines.text().contains(words),

@@ -24,7 +24,7 @@ use crate::{
 /// An observer can't change anything. It is called while the link is in use, so it should be quick.
 /// A clone of a link has none.
 pub trait Observe: Send + Sync {
-    /// By what the observers of a link's [visitors](crate::Link::take_over) are told apart.
+    /// By what the observers of [incoming](crate::Link::take_over) connections are told apart.
     fn id(&self) -> u64;
 
     /// A call is made. `now` is the link's time during the call: the latest that it was told.
@@ -89,13 +89,10 @@ pub enum Call<'a> {
     },
     /// [`Link::connect_now`](crate::Link::connect_now)
     ConnectNow,
-    /// [`Link::take_over`](crate::Link::take_over); then [`Outcome::TakenOver`]. The visitor is
-    /// named by its observer's [`id`](Observe::id), if it has one, and `clock` is the latest time
-    /// that it was told. It is not told of this call itself.
-    TakeOver {
-        visitor: Option<u64>,
-        clock: Instant,
-    },
+    /// [`Link::take_over`](crate::Link::take_over); then [`Outcome::TakenOver`]. The incoming
+    /// connection is named by its observer's [`id`](Observe::id), if it has one. It is not told of
+    /// this call itself.
+    TakeOver { incoming: Option<u64> },
     /// [`Incoming::declare`](crate::Incoming::declare), where it changes the declaration
     Declare { channels: &'a [ChannelConfig] },
     /// [`Incoming::accept`](crate::Incoming::accept)

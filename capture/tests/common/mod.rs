@@ -10,7 +10,8 @@ use std::time::Duration;
 use countersign_capture::{Capture, Options, Reader, Record};
 use countersign_core::{
     Bytes, ChannelConfig, ChannelId, CloseMode, CloseReason, Config, Dialect, Disconnect,
-    EndReason, Event, Instant, Life, Link, Output, PeerId, ReceiveError, Role, TakeOver,
+    EndReason, Event, GoneSession, Incoming, Instant, Life, Link, Output, PeerId, Protocol,
+    ReceiveError, Role, TakeOver,
 };
 
 /// What stands in every payload, and nowhere else.
@@ -44,6 +45,8 @@ pub(crate) fn records(bytes: &[u8]) -> Vec<Record> {
 /// Opener and acceptor, both recorded.
 pub(crate) struct Pair {
     pub(crate) ends: [Link; 2],
+    /// Has the acceptor's connection until it has found its link.
+    pub(crate) incoming: Option<Incoming>,
     pub(crate) now: Instant,
     pub(crate) cut: usize,
 }
@@ -84,16 +87,51 @@ impl Pair {
         };
         Self {
             ends: [link(0), link(1)],
+            incoming: None,
             now: Instant::from_micros(1_000_000),
             cut: usize::MAX,
         }
     }
 
+    /// As [`Pair::new`], but the acceptor has no link yet: its connection is incoming.
+    pub(crate) fn arriving(capture: &Capture, configs: &[Config; 2], seed: u8) -> Self {
+        let [opener, acceptor] = configs;
+        let opener = Link::observed(opener, Role::Opener, [1; 16], capture.observer());
+        let acceptor = Link::new(acceptor, Role::Acceptor, [seed; 16]);
+        Self {
+            ends: [opener.unwrap(), acceptor.unwrap()],
+            incoming: Some(incoming(capture, &configs[1], seed)),
+            now: Instant::from_micros(1_000_000),
+            cut: usize::MAX,
+        }
+    }
+
+    /// What has an end's connection.
+    fn end(&mut self, at: usize) -> &mut dyn Protocol {
+        match &mut self.incoming {
+            Some(incoming) if at == 1 => incoming,
+            _ => &mut self.ends[at],
+        }
+    }
+
+    /// The incoming connection becomes the acceptor's link.
+    pub(crate) fn accept(&mut self, gone: Option<GoneSession>) {
+        let mut incoming = self.incoming.take().unwrap();
+        incoming.remember(gone);
+        self.ends[1] = incoming.accept(self.now).unwrap();
+    }
+
+    /// It goes to the acceptor's link, or the link ends for it.
+    pub(crate) fn take_over(&mut self) -> TakeOver {
+        self.ends[1].take_over(self.now, self.incoming.as_mut().unwrap())
+    }
+
     pub(crate) fn connect(&mut self) {
         let peer = Some(PeerId([7; 32]));
-        for end in &mut self.ends {
-            end.handle_opened(self.now).unwrap();
-            end.handle_secured(self.now, peer).unwrap();
+        let now = self.now;
+        for at in [0, 1] {
+            self.end(at).handle_opened(now).unwrap();
+            self.end(at).handle_secured(now, peer).unwrap();
         }
     }
 
@@ -103,13 +141,12 @@ impl Pair {
         let mut buffer = vec![0; 4096];
         loop {
             let mut moved = false;
+            let (now, cut) = (self.now, self.cut);
             for from in [0, 1] {
-                while let Output::Written(length) =
-                    self.ends[from].poll_output(self.now, &mut buffer)
-                {
+                while let Output::Written(length) = self.end(from).poll_output(now, &mut buffer) {
                     moved = true;
-                    for piece in buffer[..length].chunks(self.cut.min(length)) {
-                        self.ends[1 - from].handle_input(self.now, piece);
+                    for piece in buffer[..length].chunks(cut.min(length)) {
+                        self.end(1 - from).handle_input(now, piece);
                     }
                 }
                 events.extend(std::iter::from_fn(|| self.ends[from].poll_event()));
@@ -152,12 +189,11 @@ impl Pair {
 /// A visit to a listener, and a return to it: with everything that a link can do on the way.
 pub(crate) fn visits(capture: &Capture, cut: usize) {
     let configs = configs();
-    let mut pair = Pair::new(capture, &configs);
+    let mut pair = Pair::arriving(capture, &configs, 2);
     pair.cut = cut;
-    pair.ends[1].ask_to_admit();
     pair.connect();
     pair.settle();
-    pair.ends[1].admit(pair.now, None);
+    pair.accept(None);
     pair.settle();
     for length in [0, 1, 3000, 700] {
         let expires = Some(pair.now + Duration::from_secs(1));
@@ -188,15 +224,11 @@ pub(crate) fn visits(capture: &Capture, cut: usize) {
         .send(pair.now, VIDEO, payload(2000), None)
         .unwrap();
     pair.lose();
-    let mut visitor =
-        Link::observed(&configs[1], Role::Acceptor, [9; 16], capture.observer()).unwrap();
-    visitor.ask_to_admit();
-    std::mem::swap(&mut pair.ends[1], &mut visitor);
+    pair.incoming = Some(incoming(capture, &configs[1], 9));
     pair.connect();
     pair.settle();
-    let (link, visitor) = (&mut visitor, &mut pair.ends[1]);
-    assert_eq!(link.take_over(pair.now, visitor), TakeOver::Done);
-    std::mem::swap(link, visitor);
+    assert_eq!(pair.take_over(), TakeOver::Done);
+    pair.incoming = None;
     pair.settle();
     pair.ends[0].abandon(pair.now, COMMANDS).unwrap();
     pair.close();
@@ -211,10 +243,10 @@ pub(crate) fn sessions(capture: &Capture, cut: usize) {
         pair.ends[1].evict(pair.now);
         pair.settle();
         let gone = pair.ends[1].gone_session();
-        pair.ends[1] = visitor(capture, &acceptor);
+        pair.incoming = Some(incoming(capture, &acceptor, 9));
         pair.connect();
         pair.settle();
-        pair.ends[1].admit(pair.now, Some(&gone));
+        pair.accept(Some(gone));
         pair.ends[1]
             .send(pair.now, COMMANDS, payload(20), None)
             .unwrap();
@@ -241,14 +273,12 @@ pub(crate) fn sessions(capture: &Capture, cut: usize) {
     }
     let mut pair = begun(capture, &[opener.clone(), acceptor.single_session()], cut);
     let config = pair.ends[1].config().clone();
-    let mut link = std::mem::replace(&mut pair.ends[1], visitor(capture, &config));
+    pair.incoming = Some(incoming(capture, &config, 9));
     let anew = Link::observed(&opener, Role::Opener, [8; 16], capture.observer());
     pair.ends[0] = anew.unwrap();
     pair.connect();
     pair.settle();
-    let took = link.take_over(pair.now, &mut pair.ends[1]);
-    assert_eq!(took, TakeOver::SessionOver);
-    while link.poll_event().is_some() {}
+    assert_eq!(pair.take_over(), TakeOver::SessionOver);
     pair.settle();
     let refused = pair.ends[0].end_reason();
     assert!(
@@ -274,11 +304,8 @@ fn begun(capture: &Capture, configs: &[Config; 2], cut: usize) -> Pair {
     pair
 }
 
-fn visitor(capture: &Capture, config: &Config) -> Link {
-    let link = Link::observed(config, Role::Acceptor, [9; 16], capture.observer());
-    let mut link = link.unwrap();
-    link.ask_to_admit();
-    link
+fn incoming(capture: &Capture, config: &Config, seed: u8) -> Incoming {
+    Incoming::observed(config, [seed; 16], capture.observer()).unwrap()
 }
 
 /// Two messages and a violation in the tlsstream dialect.

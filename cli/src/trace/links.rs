@@ -145,11 +145,10 @@ impl Links {
                 }
             }
             Entry::TakeOver {
-                visitor: Some(visitor),
+                incoming: Some(incoming),
                 outcome: Some(TakeOver::Done),
-                ..
             } => {
-                let Some(guest) = self.0.get_mut(visitor) else {
+                let Some(guest) = self.0.get_mut(incoming) else {
                     return;
                 };
                 let input = std::mem::replace(&mut guest.input, Direction::Rubbish);
@@ -324,11 +323,9 @@ fn here(line: Line, entry: &Entry, names: &[String]) -> Line {
             let line = line.text("mode", format!("{mode:?}"));
             said(line, reason.code.into(), &reason.text, reason.again)
         }
-        Entry::TakeOver {
-            visitor, outcome, ..
-        } => {
-            let line = match visitor {
-                Some(visitor) => line.number("visitor", *visitor),
+        Entry::TakeOver { incoming, outcome } => {
+            let line = match incoming {
+                Some(incoming) => line.number("incoming", *incoming),
                 None => line,
             };
             match outcome {

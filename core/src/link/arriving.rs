@@ -82,39 +82,40 @@ impl Link {
     #[must_use]
     pub fn take_over(&mut self, now: Instant, incoming: &mut Incoming) -> TakeOver {
         self.begin_call(now);
-        let visitor = incoming.inner_mut();
-        let (id, clock) = (visitor.observer.id(), visitor.now);
-        let call = Call::TakeOver { visitor: id, clock };
+        let arrived = incoming.inner_mut();
+        let call = Call::TakeOver {
+            incoming: arrived.observer.id(),
+        };
         self.observe(&call, Outcome::TakenOver, |link| {
-            link.take_connection(visitor)
+            link.take_connection(arrived)
         })
     }
 
-    fn take_connection(&mut self, visitor: &mut Self) -> TakeOver {
+    fn take_connection(&mut self, arrived: &mut Self) -> TakeOver {
         let over = matches!(self.life, Life::Finishing | Life::Ended);
-        if over || self.role != Role::Acceptor || visitor.request().is_none() {
+        if over || self.role != Role::Acceptor || arrived.request().is_none() {
             return TakeOver::NotMine;
         }
-        let hello = match visitor.connection.waiting.take() {
-            Some(Waiting::Hello(hello)) if self.is_resumed_by(&hello.greeting(), visitor.peer) => {
+        let hello = match arrived.connection.waiting.take() {
+            Some(Waiting::Hello(hello)) if self.is_resumed_by(&hello.greeting(), arrived.peer) => {
                 hello
             }
-            Some(Waiting::Hello(_)) if self.is_left_behind_by(visitor) => {
-                self.end_for(visitor);
+            Some(Waiting::Hello(_)) if self.is_left_behind_by(arrived) => {
+                self.end_for(arrived);
                 return TakeOver::SessionOver;
             }
             other => {
-                visitor.connection.waiting = other;
+                arrived.connection.waiting = other;
                 return TakeOver::NotMine;
             }
         };
         if !self.is_next_attempt(hello.head.attempt) {
-            visitor.advance_clock(self.now);
+            arrived.advance_clock(self.now);
             let farewell = Farewell::Refuse {
                 channel: NO_CHANNEL,
                 refusal: Refusal::new(refuse::STALE, EndReason::Stale.to_string()),
             };
-            visitor.fail(Input::Failed, EndReason::Stale, Some(farewell));
+            arrived.fail(Input::Failed, EndReason::Stale, Some(farewell));
             return TakeOver::Stale;
         }
         if self.life != Life::Offline {
@@ -123,15 +124,15 @@ impl Link {
         self.begin_connection();
         let greets = self.step(Input::Opened).is_ok() && self.step(Input::Secured).is_ok();
         debug_assert!(greets, "an offline link takes any connection");
-        self.peer = visitor.peer;
-        let handshake = visitor.timers.get(Timer::Handshake);
+        self.peer = arrived.peer;
+        let handshake = arrived.timers.get(Timer::Handshake);
         self.timers.put(Timer::Handshake, handshake);
         core::mem::swap(
             &mut self.connection.decoder,
-            &mut visitor.connection.decoder,
+            &mut arrived.connection.decoder,
         );
-        visitor.connection.is_there = false;
-        visitor.fail(Input::Failed, EndReason::TakenOver, None);
+        arrived.connection.is_there = false;
+        arrived.fail(Input::Failed, EndReason::TakenOver, None);
         if let Err(violation) = self.resume_with(&hello.greeting()) {
             self.accuse(violation);
         }

@@ -80,30 +80,30 @@ impl Link {
         self.config.single_session && self.has_session() && !self.closing.ever_done
     }
 
-    /// Whether the peer for which this link waits is at a visitor, and has come without its session.
+    /// Whether the peer for which this link waits is on a connection that has arrived, and has come without its session.
     /// On a connection without an identity anybody could say so. One that was open before the
     /// session began is of an attempt that the peer may have given up since: its HELLO is late, and
     /// says nothing of the session.
-    pub(super) fn is_left_behind_by(&self, visitor: &Self) -> bool {
+    pub(super) fn is_left_behind_by(&self, arrived: &Self) -> bool {
         let waits = self.life == Life::Offline && self.ends_for_newcomers();
-        let peer = visitor.peer;
-        let is_late = visitor.connection.opened_at < self.session.began;
+        let peer = arrived.peer;
+        let is_late = arrived.connection.opened_at < self.session.began;
         #[cfg(feature = "planted")]
         let is_late = is_late && !self.errs_about_newcomers();
         waits && peer.is_some() && peer == self.session_peer() && !is_late
     }
 
-    /// The peer for which this link waits is at a visitor, and has begun anew.
-    pub(super) fn end_for(&mut self, visitor: &mut Self) {
+    /// The peer for which this link waits is on a connection that has arrived, and has begun anew.
+    pub(super) fn end_for(&mut self, arrived: &mut Self) {
         let refusal = session_over();
-        visitor.advance_clock(self.now);
+        arrived.advance_clock(self.now);
         let channel = NO_CHANNEL;
         let farewell = Farewell::Refuse {
             channel,
             refusal: refusal.clone(),
         };
         let turned_away = EndReason::TurnedAway(refusal);
-        visitor.fail(Input::Failed, turned_away, Some(farewell));
+        arrived.fail(Input::Failed, turned_away, Some(farewell));
         self.end_anew(None);
     }
 
