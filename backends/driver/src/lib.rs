@@ -50,6 +50,9 @@ mod memory;
 mod open;
 mod parts;
 mod pending;
+#[cfg(planted)]
+#[doc(hidden)]
+pub mod planted;
 mod quota;
 mod reach;
 mod receipt;
@@ -62,6 +65,7 @@ mod sink;
 mod socket;
 mod status;
 mod stream;
+mod sync;
 mod told;
 #[cfg(unix)]
 mod unix;
