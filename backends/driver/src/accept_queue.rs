@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use countersign_core::{
-    self as core, Acceptor, BacklogPermit, ConnectionPermit, Consequence, Drained, Event, Incoming,
-    Limits, LinkPermit, Route,
+    self as core, Acceptor, ConnectionPermit, Consequence, Drained, Event, Incoming, Limits,
+    LinkPermit, Route,
 };
 use countersign_endpoint::Fingerprint;
 
@@ -40,7 +40,7 @@ pub(crate) struct State {
     acceptor: Acceptor<Weak<Shared>>,
     /// How many connections there are that have got beyond their handshake.
     greeted: usize,
-    ready: Backlog<(Link, BacklogPlace)>,
+    ready: Backlog<Link>,
     phase: Phase,
     /// How many lines about those who are refused there may be.
     quotas: Quotas,
@@ -71,11 +71,7 @@ pub(crate) enum Happens {
 impl State {
     fn poll_next(&mut self) -> Poll<Option<Result<Link, AcceptError>>> {
         match self.ready.pop() {
-            Some(Ok((link, mut place))) => {
-                place.leave_backlog(self);
-                Poll::Ready(Some(Ok(link)))
-            }
-            Some(Err(error)) => Poll::Ready(Some(Err(error))),
+            Some(result) => Poll::Ready(Some(result)),
             None if matches!(self.phase, Phase::Closed | Phase::Gone(_)) => Poll::Ready(None),
             None => Poll::Pending,
         }
@@ -173,16 +169,21 @@ impl AcceptQueue {
         waiting: &mut Waiting<&Self>,
         context: &Context<'_>,
     ) -> Poll<Option<Result<Link, AcceptError>>> {
-        waiting.poll(context, State::poll_next)
+        let next = waiting.poll(context, State::poll_next);
+        if let Poll::Ready(Some(Ok(link))) = &next {
+            link.accepted();
+        }
+        next
     }
 
     /// Waits for what [`AcceptQueue::poll_next`] gives.
     pub(crate) async fn next(&self) -> Option<Result<Link, AcceptError>> {
-        self.wait(Happens::Arrived, State::poll_next).await
+        let mut waiting = self.waiting();
+        poll_fn(|context| Self::poll_next(&mut waiting, context)).await
     }
 
     /// Puts the result of a handshake where it can be accepted, unless nobody wants to know.
-    pub(crate) fn push(&self, result: Result<(Link, BacklogPlace), AcceptError>) {
+    pub(crate) fn push(&self, result: Result<Link, AcceptError>) {
         let forgotten = self.state.with(|state| {
             if state.phase != Phase::Open {
                 // Closes a link.
@@ -251,10 +252,7 @@ impl AcceptQueue {
         match self.state.with(|state| state.acceptor.route(incoming)) {
             Route::Wait => Decision::Wait,
             Route::Resume(link) => Decision::Resume(link.upgrade()),
-            Route::New(link, backlog) => Decision::New(
-                LinkPlace(self.clone(), Some(link)),
-                BacklogPlace(self.clone(), Some(backlog)),
-            ),
+            Route::New(permit) => Decision::New(LinkPlace(self.clone(), Some(permit))),
             Route::Refuse(refusal) => Decision::Refuse(refusal),
         }
     }
@@ -441,7 +439,7 @@ pub(crate) enum Decision {
     Wait,
     /// `None` where the link is gone by now.
     Resume(Option<Arc<Shared>>),
-    New(LinkPlace, BacklogPlace),
+    New(LinkPlace),
     Refuse(core::Refusal),
 }
 
@@ -493,6 +491,13 @@ impl LinkPlace {
     pub(crate) fn queue(&self) -> &Arc<AcceptQueue> {
         &self.0
     }
+
+    /// The application has accepted the link.
+    pub(crate) fn accepted(&mut self) {
+        if let Some(permit) = &mut self.1 {
+            self.0.state.with(|state| state.acceptor.accepted(permit));
+        }
+    }
 }
 
 impl Drop for LinkPlace {
@@ -502,27 +507,6 @@ impl Drop for LinkPlace {
                 state.acceptor.release(permit);
                 state.tell_quieter();
             });
-        }
-    }
-}
-
-/// A link's place among those that nobody has accepted yet.
-#[derive(Debug)]
-pub(crate) struct BacklogPlace(Arc<AcceptQueue>, Option<BacklogPermit>);
-
-impl BacklogPlace {
-    /// The application has the link. (The queue is locked, so this can't wait for the drop.)
-    fn leave_backlog(&mut self, state: &mut State) {
-        if let Some(permit) = self.1.take() {
-            state.acceptor.accepted(permit);
-        }
-    }
-}
-
-impl Drop for BacklogPlace {
-    fn drop(&mut self) {
-        if let Some(permit) = self.1.take() {
-            self.0.state.with(|state| state.acceptor.accepted(permit));
         }
     }
 }
@@ -542,7 +526,7 @@ mod tests {
         let setup = Setup::new(config, Security::plaintext()).unwrap();
         let queue = AcceptQueue::new(Limits::default(), &setup);
         let mut incoming = crate::pending::tests::incoming(setup.config());
-        let Decision::New(link, place) = queue.route(&mut incoming) else {
+        let Decision::New(mut link) = queue.route(&mut incoming) else {
             panic!("there is room");
         };
         queue.drain(None);
@@ -550,7 +534,7 @@ mod tests {
         let mut context = Context::from_waker(Waker::noop());
         let mut drained = pin!(queue.drained());
         assert!(drained.as_mut().poll(&mut context).is_pending());
-        drop(place);
+        link.accepted();
         assert!(drained.as_mut().poll(&mut context).is_pending());
         drop(link);
         assert_eq!(drained.as_mut().poll(&mut context), Poll::Ready(()));

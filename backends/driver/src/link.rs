@@ -267,6 +267,11 @@ impl Link {
         self.shared().abandon();
     }
 
+    /// Its listener has given it to the application.
+    pub(crate) fn accepted(&self) {
+        self.with(State::accepted);
+    }
+
     fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
         self.shared().with(work)
     }

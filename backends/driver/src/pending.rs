@@ -13,7 +13,7 @@ use countersign_core::{
 use countersign_endpoint::{EndpointEvent, Explanation, Fingerprint, Watch};
 
 use crate::accept::AcceptError;
-use crate::accept_queue::{AcceptQueue, BacklogPlace, Counted, Decision, LinkPlace};
+use crate::accept_queue::{AcceptQueue, Counted, Decision, LinkPlace};
 use crate::admission::{Admission, Arrival};
 use crate::connection::Connection;
 use crate::driver::{Driver, NoDial, ROUNDS, Timer, Transport};
@@ -242,7 +242,7 @@ impl<T: Transport> Handshake<T> {
                 Decision::Wait => return Ok(self),
                 Decision::Resume(None) => {}
                 Decision::Resume(Some(owner)) => self = self.resume(now, owner)?,
-                Decision::New(link, backlog) => self = self.admit(now, link, backlog)?,
+                Decision::New(place) => self = self.admit(now, place)?,
                 Decision::Refuse(refusal) => self.incoming.refuse(now, &refusal),
             }
         }
@@ -267,12 +267,7 @@ impl<T: Transport> Handshake<T> {
     }
 
     /// Makes a new link of it, if the application wants one.
-    fn admit(
-        mut self,
-        now: Instant,
-        place: LinkPlace,
-        backlog: BacklogPlace,
-    ) -> Result<Self, Driver<NoDial<T>>> {
+    fn admit(mut self, now: Instant, place: LinkPlace) -> Result<Self, Driver<NoDial<T>>> {
         if let Err(refusal) = self.ask() {
             self.incoming.refuse(now, &refusal);
             return Ok(self);
@@ -286,7 +281,7 @@ impl<T: Transport> Handshake<T> {
         let addresses = self.connection.addresses();
         let shared = Shared::accepted(link, &self.setup, peer, addresses, place);
         let handle = Arc::new(Handle(shared.clone()));
-        queue.push(Ok((Link::new(handle), backlog)));
+        queue.push(Ok(Link::new(handle)));
         let driver = Driver::accepted(shared, 0, &self.setup, self.watch, self.connection);
         Err(driver)
     }

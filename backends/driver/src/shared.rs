@@ -462,6 +462,13 @@ impl State {
         self.wakers.wake_all(&mut self.later);
     }
 
+    /// The application has accepted the link from its listener.
+    pub(crate) fn accepted(&mut self) {
+        if let Some(listening) = &mut self.listener {
+            listening.place.accepted();
+        }
+    }
+
     fn end(&mut self) {
         self.ended = true;
         // With the last place goes whoever waits for all links to end.

@@ -54,10 +54,10 @@ use crate::{EndReason, Event, Life, Link, Refusal};
 /// let Output::Written(length) = robot.poll_output(now, &mut hello) else { unreachable!() };
 /// incoming.handle_input(now, &hello[..length]);
 ///
-/// let Route::New(place, waits) = acceptor.route(&mut incoming) else { unreachable!() };
+/// let Route::New(mut place) = acceptor.route(&mut incoming) else { unreachable!() };
 /// acceptor.greeted(&mut permit);
 /// let mut link = incoming.accept(now).expect("the declarations fit");
-/// acceptor.accepted(waits);
+/// acceptor.accepted(&mut place);
 /// while let Some(event) = link.poll_event() {
 ///     assert!(acceptor.follow(&link, &event, || "the robot's").is_none());
 /// }
@@ -99,13 +99,9 @@ pub struct ConnectionPermit {
 /// A link's place among those of its acceptor, until [`Acceptor::release`] takes it back.
 #[derive(PartialEq, Eq, Hash, Debug)]
 #[must_use = "a link that is not counted off takes room for ever"]
-pub struct LinkPermit(());
-
-/// A link's place among those that the application has not accepted yet, until
-/// [`Acceptor::accepted`] takes it back.
-#[derive(PartialEq, Eq, Hash, Debug)]
-#[must_use = "a link that is not counted off takes room for ever"]
-pub struct BacklogPermit(());
+pub struct LinkPermit {
+    in_backlog: bool,
+}
 
 /// Where a connection goes.
 #[derive(PartialEq, Eq, Debug)]
@@ -116,9 +112,9 @@ pub enum Route<L> {
     /// is gone, ask again.
     Resume(L),
     /// It is a new link, for which there is room: [`Incoming::accept`], or [`Incoming::refuse`] for a
-    /// reason of the application's. The permits go back where the link does not come to be; else the
-    /// one when it has ended, the other when the application has accepted it.
-    New(LinkPermit, BacklogPermit),
+    /// reason of the application's. The permit goes back when the link has ended, or does not
+    /// come to be.
+    New(LinkPermit),
     /// There is no room: [`Incoming::refuse`].
     Refuse(Refusal),
 }
@@ -265,18 +261,19 @@ impl<L> Acceptor<L> {
         incoming.remember(self.sessions.gone(request, incoming.peer()).cloned());
         self.links += 1;
         self.backlog += 1;
-        Route::New(LinkPermit(()), BacklogPermit(()))
+        Route::New(LinkPermit { in_backlog: true })
     }
 
     /// Notes that the application has accepted a link: it waits no longer ([`Limits::backlog`]).
-    #[allow(clippy::needless_pass_by_value, reason = "it is given back")]
-    pub fn accepted(&mut self, _permit: BacklogPermit) {
-        self.backlog -= 1;
+    pub fn accepted(&mut self, permit: &mut LinkPermit) {
+        if core::mem::take(&mut permit.in_backlog) {
+            self.backlog -= 1;
+        }
     }
 
     /// Notes that a link has ended, or has not come to be.
-    #[allow(clippy::needless_pass_by_value, reason = "it is given back")]
-    pub fn release(&mut self, _permit: LinkPermit) {
+    pub fn release(&mut self, mut permit: LinkPermit) {
+        self.accepted(&mut permit);
         self.links -= 1;
     }
 
