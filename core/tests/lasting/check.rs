@@ -6,7 +6,6 @@ use countersign_core::{
     ChannelId, EndReason, Event, Instant, Life, Loss, Output, Protocol, SessionLoss, VerdictKind,
 };
 
-use super::receiver::Receiver;
 use super::sender::Sender;
 use super::world::{ACCEPTOR, OPENER, World};
 
@@ -104,11 +103,6 @@ impl World<'_> {
         let in_order = matches!(reason, EndReason::Closed { .. });
         for channel in self.sending(at) {
             self.sender(channel).end(in_order);
-        }
-        let session = self.ends[at].session;
-        if at == ACCEPTOR && self.case.listens && session != [0; 16] {
-            let settled = self.receivers.iter().map(Receiver::settled);
-            self.gone.insert(session, settled.collect());
         }
         self.check_reason(at, &reason);
     }

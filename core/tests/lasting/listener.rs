@@ -5,6 +5,7 @@ use countersign_core::{
     EndReason, Event, Incoming, Life, Link, LinkPermit, Protocol, Request, Route, TakeOver,
 };
 
+use super::receiver::Receiver;
 use super::wire::id;
 use super::world::{ACCEPTOR, OPENER, World};
 use crate::pair::wire::{Greeted, Seen};
@@ -136,7 +137,10 @@ impl World<'_> {
                     TakeOver::NotMine => {}
                     took => break Ok(took),
                 },
-                Route::New(place) => break Err(place),
+                Route::New(place, waits) => {
+                    self.acceptor.accepted(waits);
+                    break Err(place);
+                }
                 other => panic!("{other:?}: {:?}", incoming.end_reason()),
             }
         };
@@ -185,10 +189,17 @@ impl World<'_> {
         let link = &self.ends[ACCEPTOR].link;
         let consequence = self.acceptor.follow(link, event, || ());
         assert_eq!(consequence, None, "there is one link");
-        if *event == Event::Ended
-            && let Some(place) = self.place.take()
-        {
+        if *event != Event::Ended {
+            return;
+        }
+        if let Some(place) = self.place.take() {
             self.acceptor.release(place);
+        }
+        // What the application has handled since the end counts, if it was before this was told.
+        let session = self.ends[ACCEPTOR].session;
+        if session != [0; 16] {
+            let settled = self.receivers.iter().map(Receiver::settled);
+            self.gone.insert(session, settled.collect());
         }
     }
 
