@@ -430,6 +430,13 @@ impl Endpoint {
         self.linger_until = None;
     }
 
+    /// Whether this is the latest of the link's connections, or its next one, of which it knows nothing
+    /// yet.
+    #[must_use]
+    pub fn is_of(&self, link: &impl Protocol) -> bool {
+        !self.is_fenced_by(link)
+    }
+
     fn is_fenced_by(&self, link: &impl Protocol) -> bool {
         self.number
             .is_some_and(|number| number != link.connection())
@@ -493,6 +500,14 @@ impl Endpoint {
             return ToSend::End;
         }
         ToSend::Nothing
+    }
+
+    /// Whether [`to_send`](Self::to_send) has something new to say since it was asked last.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        let bytes = !self.sending.is_empty() || self.connection.pending_len() > 0;
+        let ends = self.sending.ended || self.failure.is_some();
+        !self.is_blocked() && (bytes || ends)
     }
 
     /// Takes note that some of what was to be sent was sent, and removed from the buffer.
