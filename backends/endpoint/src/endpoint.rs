@@ -54,8 +54,8 @@ pub enum EndpointEvent {
 /// # Bounds
 /// Input that waits to be complete is shorter than [`MAX_RECORD`](crate::MAX_RECORD); output that
 /// waits to be sent is at most about 64 KiB. What was received waits for the next exchange, so one
-/// should follow before more than 48 KiB are read: [`Security::memory_bound`] counts with that. What
-/// waits beyond that waits in the link, within the bounds that its declaration names.
+/// should follow before more than 48 KiB are read: [`Security::memory_bound`] counts with that.
+/// What waits beyond that waits in the link, within the bounds that its declaration names.
 #[derive(Debug)]
 pub struct Endpoint {
     connection: Connection,
@@ -106,9 +106,9 @@ struct Seen {
 }
 
 impl Endpoint {
-    /// Begins on a transport connection that has just been opened or accepted, for a link of this role
-    /// and with this [dialect](countersign_core::Config::wire_dialect). The link hears of it with the
-    /// first [`exchange`](Self::exchange).
+    /// Begins on a transport connection that has just been opened or accepted, for a link of this
+    /// role and with this [dialect](countersign_core::Config::wire_dialect). The link hears of it
+    /// with the first [`exchange`](Self::exchange).
     #[must_use]
     pub fn new(security: &Security, role: Role, dialect: Dialect) -> Self {
         let security = match dialect {
@@ -145,8 +145,8 @@ impl Endpoint {
     }
 
     /// The peer may be elsewhere: it has other addresses, to which no connection was opened yet. If
-    /// whoever is at the other end of this one does not prove to be the peer, that ends no link, not
-    /// even one that was never up ([`Disconnect::Security`] and not [`Disconnect::Unproven`]).
+    /// whoever is at the other end of this one does not prove to be the peer, that ends no link,
+    /// not even one that was never up ([`Disconnect::Security`] and not [`Disconnect::Unproven`]).
     pub fn expect_others(&mut self) {
         self.others = true;
     }
@@ -253,8 +253,8 @@ impl Endpoint {
 
     // With the link.
 
-    /// Hands the link what has arrived, lets it do what is due, and takes what it has to say: all that
-    /// concerns the link.
+    /// Hands the link what has arrived, lets it do what is due, and takes what it has to say: all
+    /// that concerns the link.
     pub fn exchange(&mut self, now: Instant, link: &mut impl Protocol) {
         self.deliver(now, link);
         if link.poll_deadline().is_some_and(|deadline| deadline <= now) {
@@ -315,7 +315,6 @@ impl Endpoint {
     /// Takes what the link has to say, if what it has said before is sent: the last part of
     /// [`exchange`](Self::exchange).
     pub fn collect(&mut self, now: Instant, link: &mut impl Protocol) {
-        self.open(now, link);
         self.keep_up(now, link);
         self.tell_failure(now, link);
         if self.may_collect() {
@@ -413,8 +412,9 @@ impl Endpoint {
         self.tell_failure(now, link);
     }
 
-    /// Nothing passes that has come, or was given to the link, since identity and trust were replaced,
-    /// unless the peer is trusted still. Drivers hear of it later, in the middle of much work perhaps.
+    /// Nothing passes that has come, or was given to the link, since identity and trust were
+    /// replaced, unless the peer is trusted still. Drivers hear of it later, in the middle of much
+    /// work perhaps.
     fn keep_up(&mut self, now: Instant, link: &mut impl Protocol) {
         if self.connection.is_outdated() {
             self.recheck(now, link);
@@ -430,8 +430,8 @@ impl Endpoint {
         self.linger_until = None;
     }
 
-    /// Whether this is the latest of the link's connections, or its next one, of which it knows nothing
-    /// yet.
+    /// Whether this is the latest of the link's connections, or its next one, of which it knows
+    /// nothing yet.
     #[must_use]
     pub fn is_of(&self, link: &impl Protocol) -> bool {
         !self.is_fenced_by(link)
@@ -461,8 +461,8 @@ impl Endpoint {
     }
 
     /// Whether the link has gone on to another connection, or never took this one, as of the last
-    /// [`exchange`](Self::exchange): then nothing passes between the two any more, and the transport
-    /// can be dropped.
+    /// [`exchange`](Self::exchange): then nothing passes between the two any more, and the
+    /// transport can be dropped.
     #[must_use]
     pub fn is_fenced(&self) -> bool {
         self.seen.fenced
@@ -520,9 +520,9 @@ impl Endpoint {
         self.sending.shut = true;
     }
 
-    /// Takes note that sending has failed: nothing more goes out. What the peer still had to say, an
-    /// alert perhaps, may wait to be read and tell more than the error, so reading goes on to its
-    /// end.
+    /// Takes note that sending has failed: nothing more goes out. What the peer still had to say,
+    /// an alert perhaps, may wait to be read and tell more than the error, so reading goes on to
+    /// its end.
     pub fn cannot_send(&mut self) {
         self.sending.discard();
         self.sending.shut = true;
@@ -574,8 +574,8 @@ impl Endpoint {
         self.failure.as_ref().map(|(error, _)| error)
     }
 
-    /// Who the peer has proved to be, once the connection is secured; `None` on a plain one. The name is
-    /// that of then: [`Security::name_of`] has the one of now.
+    /// Who the peer has proved to be, once the connection is secured; `None` on a plain one. The
+    /// name is that of then: [`Security::name_of`] has the one of now.
     #[must_use]
     pub fn peer(&self) -> Option<&Peer> {
         self.proven.as_ref()?.peer.as_ref()

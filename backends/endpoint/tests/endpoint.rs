@@ -12,7 +12,7 @@ use countersign_core::{
     ChannelConfig, CloseMode, Config, Dialect, Disconnect, EndReason, Event, Instant, Life, Link,
     Loss, Patience, Role,
 };
-use countersign_endpoint::{Endpoint, EndpointEvent, Reason, Security, ToSend};
+use countersign_endpoint::{Endpoint, EndpointEvent, Identity, Reason, Security, ToSend};
 
 const NOW: Instant = Instant::ZERO;
 
@@ -504,10 +504,14 @@ fn what_is_to_be_said_can_be_asked_for_first() {
 /// handshake.
 #[test]
 fn output_is_bounded() {
-    let (securities, _) = securities();
+    let [robot, station] = ["robot", "station"].map(fixtures::good);
+    // A chain that makes a long flight.
+    let chain = robot.certificate_pem().repeat(8);
+    let own = Identity::from_pem(chain.as_bytes(), robot.key_pem().as_bytes()).unwrap();
+    let opener = Security::tls(own, station.fingerprint()).build().unwrap();
     let dialect = Dialect::TlsStream;
-    let mut opener = End::speaking(dialect, Role::Opener, &securities[0]);
-    let mut acceptor = End::speaking(dialect, Role::Acceptor, &securities[1]);
+    let mut opener = End::speaking(dialect, Role::Opener, &opener);
+    let mut acceptor = End::speaking(dialect, Role::Acceptor, &tls(&station, &robot));
     let channel = opener.0.channel_id("data").unwrap();
     let message = vec![7; 200_000];
     opener.0.send(NOW, channel, message.clone(), None).unwrap();
