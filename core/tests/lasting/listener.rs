@@ -137,8 +137,8 @@ impl World<'_> {
                     TakeOver::NotMine => {}
                     took => break Ok(took),
                 },
-                Route::New(place, waits) => {
-                    self.acceptor.accepted(waits);
+                Route::New(mut place) => {
+                    self.acceptor.accepted(&mut place);
                     break Err(place);
                 }
                 other => panic!("{other:?}: {:?}", incoming.end_reason()),

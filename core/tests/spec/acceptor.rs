@@ -1,9 +1,9 @@
 //! Acceptors: which link a connection belongs to, and what is remembered of those that are over.
 
 use countersign_core::{
-    Acceptor, BacklogPermit, ChannelConfig, CloseMode, Config, Consequence, Dialect, Disconnect,
-    Drained, EndReason, Event, Incoming, Incompatible, Instant, Life, Limits, Link, LinkPermit,
-    Loss, Output, PeerId, Protocol, Refusal, Request, Route, TakeOver, refuse,
+    Acceptor, ChannelConfig, CloseMode, Config, Consequence, Dialect, Disconnect, Drained,
+    EndReason, Event, Incoming, Incompatible, Instant, Life, Limits, Link, LinkPermit, Loss,
+    Output, PeerId, Protocol, Refusal, Request, Route, TakeOver, refuse,
 };
 
 use crate::common::arriving::{arrived, declined, said};
@@ -37,22 +37,12 @@ pub(super) fn newcomer(seed: u8) -> Incoming {
     greeted(seed, ALICE, &hello())
 }
 
-/// The places that an acceptor has for a connection.
-pub(super) fn places<L: Clone>(
-    acceptor: &mut Acceptor<L>,
-    incoming: &mut Incoming,
-) -> (LinkPermit, BacklogPermit) {
+/// The place that an acceptor has for a connection.
+pub(super) fn place<L: Clone>(acceptor: &mut Acceptor<L>, incoming: &mut Incoming) -> LinkPermit {
     match acceptor.route(incoming) {
-        Route::New(place, waits) => (place, waits),
+        Route::New(place) => place,
         _ => panic!("there is room, and nobody else's link to try"),
     }
-}
-
-/// As [`places`], for a link that the application accepts at once.
-fn place<L: Clone>(acceptor: &mut Acceptor<L>, incoming: &mut Incoming) -> LinkPermit {
-    let (place, waits) = places(acceptor, incoming);
-    acceptor.accepted(waits);
-    place
 }
 
 /// Passes on what a link tells, as its caller does.
@@ -68,10 +58,7 @@ fn follow(acceptor: &mut Acceptor<u8>, link: &mut Link, key: u8) -> Vec<Conseque
 fn begun(acceptor: &mut Acceptor<u8>, key: u8, who: Option<PeerId>) -> (Link, LinkPermit) {
     let mut incoming = greeted(key, who, &hello());
     let permit = match acceptor.route(&mut incoming) {
-        Route::New(permit, waits) => {
-            acceptor.accepted(waits);
-            permit
-        }
+        Route::New(permit) => permit,
         // Its peer has another one, which waits for it and declines.
         Route::Resume(_) => place(acceptor, &mut incoming),
         other => panic!("{other:?}"),
@@ -111,8 +98,7 @@ fn candidates(acceptor: &mut Acceptor<u8>, who: Option<PeerId>, hello: &Greeting
     loop {
         match acceptor.route(&mut incoming) {
             Route::Resume(link) => all.push(link),
-            Route::New(permit, waits) => {
-                acceptor.accepted(waits);
+            Route::New(permit) => {
                 acceptor.release(permit);
                 return all;
             }

@@ -3,12 +3,12 @@
 use core::net::{IpAddr, Ipv4Addr};
 
 use countersign_core::{
-    Acceptor, BacklogPermit, ConnectionPermit, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN,
-    DEFAULT_HALF_OPEN_PER_ADDRESS, DEFAULT_LINKS, DEFAULT_PER_ADDRESS, DEFAULT_SESSIONS, Limits,
-    LinkPermit, Refusal, Route, TooMany, refuse,
+    Acceptor, ConnectionPermit, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_HALF_OPEN_PER_ADDRESS,
+    DEFAULT_LINKS, DEFAULT_PER_ADDRESS, DEFAULT_SESSIONS, Limits, LinkPermit, Refusal, Route,
+    TooMany, refuse,
 };
 
-use super::acceptor::{newcomer, places};
+use super::acceptor::{newcomer, place};
 
 fn address(text: &str) -> Option<IpAddr> {
     Some(text.parse().expect("an address"))
@@ -201,20 +201,19 @@ fn so_many_links() {
             links,
             ..Limits::default()
         });
-        let (mut all, waiting): (Vec<LinkPermit>, Vec<BacklogPermit>) = (0..meant)
-            .map(|_| places(&mut acceptor, &mut newcomer(1)))
-            .unzip();
+        let mut places: Vec<LinkPermit> = (0..meant)
+            .map(|_| place(&mut acceptor, &mut newcomer(1)))
+            .collect();
         let told = refusal(&mut acceptor);
         assert_eq!((told.code, told.again), (refuse::BUSY, true));
         assert!(told.text.contains("all the links that it takes"), "{told}");
         // Whether the application has accepted them makes no difference.
-        for waits in waiting {
-            acceptor.accepted(waits);
+        for place in &mut places {
+            acceptor.accepted(place);
         }
         assert_eq!(refusal(&mut acceptor), told);
-        acceptor.release(all.pop().expect("at least one"));
-        let (place, _waits) = places(&mut acceptor, &mut newcomer(2));
-        all.push(place);
+        acceptor.release(places.pop().expect("at least one"));
+        places.push(place(&mut acceptor, &mut newcomer(2)));
         assert_eq!(refusal(&mut acceptor), told);
     }
 }
@@ -227,25 +226,22 @@ fn so_many_links_wait_to_be_accepted() {
             backlog,
             ..Limits::default()
         });
-        let (mut all, mut waiting): (Vec<LinkPermit>, Vec<BacklogPermit>) = (0..meant)
-            .map(|_| places(&mut acceptor, &mut newcomer(1)))
-            .unzip();
+        let mut places: Vec<LinkPermit> = (0..meant)
+            .map(|_| place(&mut acceptor, &mut newcomer(1)))
+            .collect();
         let told = refusal(&mut acceptor);
         assert_eq!((told.code, told.again), (refuse::BUSY, true));
         assert!(told.text.contains("wait to be accepted"), "{told}");
-        // One that the application has makes room, whether it lasts or not.
-        for lasts in [true, false] {
-            acceptor.accepted(waiting.pop().expect("at least one"));
-            if !lasts {
-                acceptor.release(all.pop().expect("at least one"));
-            }
-            let (place, waits) = places(&mut acceptor, &mut newcomer(2));
-            all.push(place);
-            waiting.push(waits);
-            assert_eq!(refusal(&mut acceptor), told);
-        }
-        // One that has ended and still waits makes none.
-        acceptor.release(all.pop().expect("at least one"));
+        // One that the application has makes room, once.
+        acceptor.accepted(&mut places[0]);
+        acceptor.accepted(&mut places[0]);
+        places.push(place(&mut acceptor, &mut newcomer(2)));
+        assert_eq!(refusal(&mut acceptor), told);
+        // So does one that never was, and one that has ended after it was accepted does not again.
+        acceptor.release(places.swap_remove(0));
+        assert_eq!(refusal(&mut acceptor), told);
+        acceptor.release(places.pop().expect("at least one"));
+        places.push(place(&mut acceptor, &mut newcomer(3)));
         assert_eq!(refusal(&mut acceptor), told);
     }
 }
@@ -281,26 +277,19 @@ fn what_is_given_back_in_any_order_leaves_nothing_behind() {
                 .iter()
                 .map(|address| Some(acceptor.arrive(*address).expect("room")))
                 .collect();
-            let mut links: Vec<_> = (0..4)
-                .map(|seed| Some(places(&mut acceptor, &mut newcomer(seed))))
+            let mut links: Vec<Option<LinkPermit>> = (0..4)
+                .map(|seed| Some(place(&mut acceptor, &mut newcomer(seed))))
                 .collect();
-            // Some connections have got further than others, and some links end before the
-            // application has accepted them.
+            // Some of each have got further than others.
             for at in (0..4).filter(|at| mask >> at & 1 > 0) {
                 acceptor.greeted(connections[at].as_mut().expect("there"));
+                acceptor.accepted(links[at].as_mut().expect("there"));
             }
             for at in order {
                 assert!(acceptor != fresh);
                 acceptor.depart(connections[at].take().expect("once"));
                 assert!(!acceptor.is_empty());
-                let (place, waits) = links[3 - at].take().expect("once");
-                if mask >> at & 1 > 0 {
-                    acceptor.accepted(waits);
-                    acceptor.release(place);
-                } else {
-                    acceptor.release(place);
-                    acceptor.accepted(waits);
-                }
+                acceptor.release(links[3 - at].take().expect("once"));
             }
             assert!(acceptor == fresh, "{order:?}, {mask}");
             assert!(acceptor.is_empty() && acceptor.half_open() == 0);
