@@ -26,6 +26,7 @@
 pub mod adversary;
 #[cfg(target_os = "linux")]
 pub mod air;
+mod any_link;
 pub mod backend;
 pub mod backends;
 pub mod cancelling;
