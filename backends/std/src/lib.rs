@@ -97,6 +97,7 @@ mod lookup;
 mod receiver;
 mod runtime;
 mod secure;
+mod timeout;
 
 pub use connect::{Socket, connect, link_over, pair, start_connect};
 #[cfg(unix)]
@@ -111,5 +112,6 @@ pub use receiver::{ManualReceiver, Receiver};
 pub use secure::{
     ReadHalf, SecureStream, WriteHalf, secure_connect, secure_over, secure_over_with,
 };
+pub use timeout::{AcceptTimeoutError, ConnectTimeoutError, RecvTimeoutError, WaitTimeoutError};
 
 pub use countersign_driver::api::{capture, common::*, core, endpoint};

@@ -19,6 +19,7 @@ use crate::block;
 use crate::connect::{Socket, prepare};
 use crate::link::Link;
 use crate::runtime::{Clock, Stream, Waiting, nonblocking};
+use crate::timeout::AcceptTimeoutError;
 
 /// Accepts links from any number of peers, at an address of the kind `A`.
 ///
@@ -180,10 +181,10 @@ impl<A> Listener<A> {
     ///
     /// # Errors
     ///
-    /// As for [`Listener::accept`].
-    pub fn accept_timeout(&self, limit: Duration) -> Option<Result<Link, AcceptError>> {
+    /// [`AcceptTimeoutError::Timeout`] when that has passed; otherwise as for [`Listener::accept`].
+    pub fn accept_timeout(&self, limit: Duration) -> Result<Link, AcceptTimeoutError> {
         let accepted = block::on_for(self.0.accept(), limit)?;
-        Some(accepted.map(Link::new))
+        accepted.map(Link::new).map_err(AcceptTimeoutError::Accept)
     }
 
     /// Closes the socket and gives up what is not accepted, as dropping the listener does, and
