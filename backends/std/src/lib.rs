@@ -98,6 +98,7 @@ mod receiver;
 mod runtime;
 mod secure;
 mod timeout;
+mod waiting;
 
 pub use connect::{Socket, connect, link_over, pair, start_connect};
 #[cfg(unix)]
