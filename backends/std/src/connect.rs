@@ -80,7 +80,8 @@ impl From<UnixStream> for Socket {
 }
 
 #[doc = shared_doc!(link_over)]
-/// What the peer has sent since must not have been read yet.
+/// What the peer has sent since must not have been read yet. For what is no socket, there is
+/// [`link_over_halves`](crate::link_over_halves).
 ///
 #[doc = shared_doc!(as_connect_errors)]
 pub fn link_over(socket: impl Into<Socket>, role: Role, setup: &Setup) -> Result<Link, LinkError> {

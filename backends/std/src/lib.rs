@@ -90,6 +90,7 @@
 mod block;
 mod connect;
 mod connecting;
+mod halves;
 mod incoming;
 mod link;
 mod listener;
@@ -104,6 +105,7 @@ pub use connect::{Socket, connect, link_over, pair, start_connect};
 #[cfg(unix)]
 pub use connect::{connect_unix, start_connect_unix};
 pub use connecting::Connecting;
+pub use halves::link_over_halves;
 pub use incoming::Incoming;
 pub use link::{BatchReceipt, Link, Receipt, Sender};
 #[cfg(unix)]
