@@ -33,7 +33,7 @@ static JOBS: LazyLock<UnboundedSender<Job>> = LazyLock::new(|| {
 });
 
 /// Waits for a future that the runtime's thread makes and runs.
-fn run<T, F>(job: impl FnOnce() -> F + Send + 'static) -> T
+pub(crate) fn run<T, F>(job: impl FnOnce() -> F + Send + 'static) -> T
 where
     T: Send + 'static,
     F: Future<Output = T> + 'static,

@@ -79,7 +79,9 @@ use compio_send_wrapper::SendWrapper;
 use runtime::Compio;
 use stream::{OwnThread, Stream};
 
-pub use secure::{SecureStream, secure_connect, secure_over, secure_over_with};
+pub use secure::{
+    ReadHalf, SecureStream, WriteHalf, secure_connect, secure_over, secure_over_with,
+};
 
 pub use countersign_driver::api::*;
 
