@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::io;
 use std::marker::PhantomData;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use compio::BufResult;
@@ -17,7 +18,7 @@ use countersign_driver::StreamSetup;
 use countersign_endpoint::Fingerprint;
 
 use super::{Backend, Sink, Source, Stream};
-use crate::on_compio::{Compio, run};
+use crate::on_compio::{Compio, RuntimeThread};
 
 type Socket = compio::net::TcpStream;
 
@@ -26,8 +27,9 @@ thread_local! {
     static KEPT: RefCell<HashMap<u64, Box<dyn Any>>> = RefCell::default();
 }
 
-/// Something in the runtime's thread, used by one that blocks.
+/// Something in a runtime's thread, used by one that blocks.
 struct Remote<T: 'static> {
+    thread: Arc<RuntimeThread>,
     number: u64,
     /// What the peer is called.
     name: Option<String>,
@@ -35,12 +37,13 @@ struct Remote<T: 'static> {
 }
 
 impl<T: 'static> Remote<T> {
-    /// In the runtime's thread.
-    fn keep(value: T) -> Self {
+    /// To be called in the runtime's thread.
+    fn keep(thread: Arc<RuntimeThread>, value: T) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         put(number, Box::new(value));
         Self {
+            thread,
             number,
             name: None,
             kept: PhantomData,
@@ -49,7 +52,7 @@ impl<T: 'static> Remote<T> {
 
     fn call<R: Send + 'static>(&self, job: impl AsyncFnOnce(&mut T) -> R + Send + 'static) -> R {
         let number = self.number;
-        run(move || async move {
+        self.thread.run(move || async move {
             let mut value: Box<T> = take(number);
             let result = job(&mut value).await;
             put(number, value);
@@ -61,7 +64,7 @@ impl<T: 'static> Remote<T> {
 impl<T: 'static> Drop for Remote<T> {
     fn drop(&mut self) {
         let number = self.number;
-        run(move || async move {
+        self.thread.run(move || async move {
             let kept = KEPT.with_borrow_mut(|kept| kept.remove(&number));
             drop(kept);
         });
@@ -84,10 +87,13 @@ fn stream<F: Future<Output = io::Result<SecureStream<Socket>>>>(
 where
     F: 'static,
 {
-    let made = run(move || async move {
+    // One for each stream, so that the work of others takes no time of its limits.
+    let thread = Arc::new(RuntimeThread::start());
+    let kept = thread.clone();
+    let made = thread.run(move || async move {
         let stream = make().await?;
         let name = stream.peer_name().map(str::to_owned);
-        let mut remote = Remote::keep(stream);
+        let mut remote = Remote::keep(kept, stream);
         remote.name = name;
         Ok::<_, io::Error>(remote)
     });
@@ -185,11 +191,11 @@ impl Stream for Remote<SecureStream<Socket>> {
         self.call(async |stream| stream.close().await)
     }
     fn split(self: Box<Self>) -> (Box<dyn Source>, Box<dyn Sink>) {
-        let number = self.number;
-        let (read, write) = run(move || async move {
+        let (number, kept) = (self.number, self.thread.clone());
+        let (read, write) = self.thread.run(move || async move {
             let stream: Box<SecureStream<Socket>> = take(number);
             let (read, write): (ReadHalf<Socket>, WriteHalf<Socket>) = stream.split();
-            (Remote::keep(read), Remote::keep(write))
+            (Remote::keep(kept.clone(), read), Remote::keep(kept, write))
         });
         (Box::new(read), Box::new(write))
     }
