@@ -157,7 +157,7 @@ fn a_line_without_an_end_is_let_go_of_when_both_have_closed() {
         ..Patience::default()
     };
     let [sending, receiving] = [sending(), receiving()].map(|setup| {
-        let config = setup.config().clone().patience(patience.clone());
+        let config = setup.config().clone().patience(patience);
         Setup::new(config, Security::plaintext()).unwrap()
     });
     let [(near_in, near_out), (far_in, far_out)] = pipes();
@@ -219,7 +219,7 @@ fn clones_of_a_socket_will_do() {
 fn loss(link: &Link) -> Loss {
     let end = link.ended().end.unwrap();
     match end.reason() {
-        EndReason::Lost(loss) => loss.clone(),
+        EndReason::Lost(loss) => *loss,
         other => panic!("{other:?}"),
     }
 }

@@ -81,11 +81,9 @@ fn take<T: 'static>(number: u64) -> Box<T> {
 }
 
 /// Runs what makes a stream, and keeps that.
-fn stream<F: Future<Output = io::Result<SecureStream<Socket>>>>(
-    make: impl FnOnce() -> F + Send + 'static,
-) -> io::Result<Box<dyn Stream>>
+fn stream<F>(make: impl FnOnce() -> F + Send + 'static) -> io::Result<Box<dyn Stream>>
 where
-    F: 'static,
+    F: Future<Output = io::Result<SecureStream<Socket>>> + 'static,
 {
     // One for each stream, so that the work of others takes no time of its limits.
     let thread = Arc::new(RuntimeThread::start());
