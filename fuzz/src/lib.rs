@@ -24,9 +24,9 @@ mod subject;
 mod tls;
 
 /// The reference model of `core/tests`, and how it names itself.
-#[path = "../../core/tests/lasting/mod.rs"]
+#[path = "../../core/tests/it/lasting/mod.rs"]
 mod lasting;
-#[path = "../../core/tests/pair/mod.rs"]
+#[path = "../../core/tests/it/pair/mod.rs"]
 mod pair;
 
 use std::path::PathBuf;

@@ -263,25 +263,39 @@ impl Scenario {
 /// A test of each scenario for each of the pairs, secured and plain.
 #[must_use]
 pub fn plainly(couples: &[Couple]) -> Vec<Trial> {
-    tests(
-        couples,
-        |_| true,
-        |name, pair, run| {
-            watch_as(name, move || run(&pair));
-        },
-    )
-}
-
-/// A test of each scenario that can bear it, with connections that are cut at random.
-#[must_use]
-pub fn with_cuts(couples: &[Couple]) -> Vec<Trial> {
-    let bears = |scenario: &Scenario| scenario.of_one_connection.is_none();
-    tests(couples, bears, |name, pair, run| {
-        let _ = cutting::run(name, pair, run);
+    let all = |_: &Scenario| true;
+    tests("conformance", couples, all, |name, pair, run| {
+        watch_as(name, move || run(&pair));
     })
 }
 
+/// A test of each scenario that can bear it, with connections that are cut at random, and one for
+/// each pair that says that they are.
+#[must_use]
+pub fn with_cuts(couples: &[Couple]) -> Vec<Trial> {
+    let bears = |scenario: &Scenario| scenario.of_one_connection.is_none();
+    let mut trials = tests("cutting", couples, bears, |name, pair, run| {
+        let _ = cutting::run(name, pair, run);
+    });
+    for couple in couples.iter().copied() {
+        let name = format!("cutting::connections_are_cut::{}", couple.name());
+        trials.push(trial(name, move |name| connections_are_cut(name, couple)));
+    }
+    trials
+}
+
+/// A link that carries more than its cuts are apart is cut as often as it was to be.
+fn connections_are_cut(name: &str, couple: Couple) {
+    for transport in [Transport::Tls, Transport::Plain] {
+        let pair = couple.pair(transport);
+        let [cuts, planned] = cutting::run(name, pair, scenarios::pressure::both_ends_full);
+        assert!(planned > 0);
+        assert_eq!(cuts, planned);
+    }
+}
+
 fn tests(
+    suite: &str,
     couples: &[Couple],
     which: impl Fn(&Scenario) -> bool,
     how: fn(&str, Pair, fn(&Pair)),
@@ -294,7 +308,8 @@ fn tests(
                 if !scenario.transports.contains(&transport) || couple.cannot(&path).is_some() {
                     continue;
                 }
-                let name = format!("{}::{}::{path}", couple.name(), transport.name());
+                let between = format!("{}::{}", couple.name(), transport.name());
+                let name = format!("{suite}::{between}::{path}");
                 let pair = couple.pair(transport);
                 let run = scenario.run;
                 trials.push(trial(name, move |name| how(name, pair, run)));

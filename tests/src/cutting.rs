@@ -49,7 +49,7 @@ const AFTERWARDS: Duration = Duration::from_secs(2);
 pub fn run(name: &str, pair: Pair, scenario: fn(&Pair)) -> [u64; 2] {
     let seed = seed();
     let replay = format!(
-        "replay: {SEED}={seed} cargo test -p countersign-tests --test cutting -- --exact {name}"
+        "replay: {SEED}={seed} cargo test -p countersign-tests --test suites -- --exact {name}"
     );
     let plan = Arc::new(Plan {
         seed: name

@@ -2,13 +2,13 @@
 //!
 //! A scenario is written once, in [`scenarios`], against the traits of [`backend`], and knows
 //! neither which backends it runs on nor whether the connection is secured. [`conformance`] lists
-//! the scenarios, [`backends`] the backends; `tests/conformance.rs` makes a test of each scenario
+//! the scenarios, [`backends`] the backends; `tests/suites.rs` makes a test of each scenario
 //! for each pair. A backend joins by implementing [`backend::Backend`], and by its line in the
 //! list: see [`on_tokio`] for one whose handles are the shared driver's, [`on_std`] for one that
 //! has its own, [`on_own_loop`] for one that
 //! does without the shared driver.
 //!
-//! `tests/cutting.rs` makes a second test of every scenario that can bear it, in which the links
+//! It makes a second test of every scenario that can bear it, in which the links
 //! are lasting and their connections are cut at random ([`cutting`]).
 //!
 //! Secure streams have a suite of their own, in [`secure`]. Hostile peers have [`adversary`].

@@ -10,8 +10,8 @@
 //! bystander goes on while the attacker is there. No scenario looks at a clock: the watchdog bounds
 //! them.
 //!
-//! [`scenarios`](all) lists the scenarios as data. `tests/adversaries.rs` makes a test of each for
-//! each backend, called `backend::server::scenario` or `backend::client::scenario` for the end that
+//! [`scenarios`](all) lists the scenarios as data. `tests/suites.rs` makes a test of each for
+//! each backend, called `adversaries::backend::server::scenario` or `adversaries::backend::client::scenario` for the end that
 //! is attacked. `docs/verification.md` has a line for each, which a test checks.
 
 mod anybody;
@@ -192,7 +192,8 @@ pub fn trials() -> Vec<Trial> {
             }
             let victim = Victim::new(entry.backend, scenario.victim);
             let run = scenario.run;
-            trials.push(trial(format!("{}::{path}", entry.name), move |name| {
+            let name = format!("adversaries::{}::{path}", entry.name);
+            trials.push(trial(name, move |name| {
                 watch_as(name, move || run(&victim));
             }));
         }

@@ -242,7 +242,8 @@ pub fn trials(couples: &[Couple]) -> Vec<Trial> {
                 if !scenario.transports.contains(&transport) || couple.cannot(&path).is_some() {
                     continue;
                 }
-                let name = format!("{}::{}::{path}", couple.name(), transport.name());
+                let between = format!("{}::{}", couple.name(), transport.name());
+                let name = format!("secure::{between}::{}", scenario.name);
                 let pair = Pair {
                     client,
                     server,
