@@ -1,8 +1,8 @@
 //! The conformance suite of countersign and everything that runs several of its parts together.
 //!
 //! A scenario is written once, in [`scenarios`], against the traits of [`backend`], and knows
-//! neither which backends it runs on nor whether the connection is secured. [`conformance`] lists
-//! the scenarios, [`backends`] the backends; `tests/suites.rs` makes a test of each scenario
+//! neither which backends it runs on nor whether the connection is secured. Each is registered in its
+//! module (`scenarios!`), each backend in [`backends`]; `tests/suites.rs` makes a test of each scenario
 //! for each pair. A backend joins by implementing [`backend::Backend`], and by its line in the
 //! list: see [`on_tokio`] for one whose handles are the shared driver's, [`on_std`] for one that
 //! has its own, [`on_own_loop`] for one that
@@ -22,6 +22,10 @@
     clippy::missing_errors_doc,
     reason = "everything here is a test, and panicking is how a test fails"
 )]
+
+// First, for its macro.
+#[macro_use]
+pub mod suite;
 
 pub mod adversary;
 #[cfg(target_os = "linux")]
