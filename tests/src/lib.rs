@@ -52,9 +52,14 @@ pub mod pair;
 pub mod planted;
 pub mod proxy;
 pub mod python;
+/// The demo's relay. The program is published and can't depend on what is not, and tests need not build
+/// a program.
+#[path = "../../cli/src/relay.rs"]
+pub mod relay;
 pub mod scenarios;
 pub mod secure;
 pub mod sim;
+pub mod size;
 mod watchdog;
 
 pub use pair::{Ends, Pair, Transport};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use countersign_core::{ChannelConfig, CloseMode, Config, Patience, Verdict};
 use countersign_tests::backend::{Link, Receipt, Receiver, Sender};
-use countersign_tests::backends::{BACKENDS, Entry};
+use countersign_tests::backends::{Entry, tried_backends};
 use countersign_tests::pair::{loopback, payload};
 use countersign_tests::{Pair, Transport, watch};
 
@@ -127,7 +127,7 @@ fn every_backend_holds_a_crowd() {
         allowed >= needed,
         "{needed} open files are needed, {allowed} allowed"
     );
-    for Entry { name, backend, .. } in BACKENDS {
+    for Entry { name, backend, .. } in tried_backends("crowds") {
         for transport in [Transport::Tls, Transport::Plain] {
             println!("{name}, {}", transport.name());
             let pair = Pair {

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
+use std::panic::catch_unwind;
 
 use countersign_certs::{Algorithm, GeneratedIdentity, NewIdentity};
 use countersign_core::wire::{Decoder, Frame, MessageHead, Piece};
@@ -20,6 +21,26 @@ use countersign_tokio as links;
 
 const NOW: Instant = Instant::ZERO;
 const SEED: [u8; 16] = *b"a planted seed..";
+
+#[test]
+fn what_is_there_is_found() {
+    let secret = [0x80, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+    for text in [
+        format!("{secret:?}"),
+        format!("{secret:#?}"),
+        format!("{secret:02x?}").replace(", ", ""),
+        format!("key {}", secret.escape_ascii()),
+        "80:01:02:03:04:05:06:07".to_owned(),
+        "80010203040506070809".to_owned(),
+    ] {
+        let found = catch_unwind(|| assert_without(&text, "it", &secret));
+        assert!(found.is_err(), "{text}");
+    }
+    let text = String::from_utf8_lossy(PAYLOAD);
+    assert!(catch_unwind(|| assert_without(&text, "it", PAYLOAD)).is_err());
+    assert_without("planted, but not much of it", "it", PAYLOAD);
+    assert!(catch_unwind(|| assert_without_pem("MIIB", "it", "MIIB\n")).is_err());
+}
 
 fn identity() -> GeneratedIdentity {
     let new = NewIdentity::new("planted").algorithm(Algorithm::Ed25519);

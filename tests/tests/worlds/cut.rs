@@ -1,13 +1,16 @@
 //! Connections that are cut behind every single byte, and come back.
 //!
-//! `COUNTERSIGN_EVERY_CUT=1` tries every way of learning of a cut at every byte, and every pair of
-//! bytes for two cuts; without it, runs are thinned where the tests say so. `COUNTERSIGN_CASE` names one run, to be told in full by `replay`.
+//! `COUNTERSIGN_TESTS=long` tries every way of learning of a cut at every byte, and every pair of bytes
+//! for two cuts; `all` thins runs where the tests say so, and without it only short scenarios are cut, in
+//! one way at each byte. `COUNTERSIGN_CASE` names one run, to be told in full by `replay`.
 
 use std::time::Instant;
 
 use countersign_tests::sim::cases::Case;
 use countersign_tests::sim::plan::{ACCEPTOR, Keys, Learn, OPENER};
-use countersign_tests::sim::{Summary, run, scenarios};
+use countersign_tests::sim::scenarios::{self, Scenario};
+use countersign_tests::sim::{Summary, run};
+use countersign_tests::size::{Size, leaves_out};
 
 const ENDS: [usize; 2] = [OPENER, ACCEPTOR];
 
@@ -16,7 +19,14 @@ fn expect(case: &Case, keys: &Keys) -> Summary {
 }
 
 fn tries_all() -> bool {
-    std::env::var_os("COUNTERSIGN_EVERY_CUT").is_some()
+    Size::get() == Size::Long
+}
+
+/// The scenarios that are cut.
+fn cut_scenarios() -> impl Iterator<Item = Scenario> {
+    let part = leaves_out("cuts of the longer scenarios, and more ways to go on after each cut");
+    let all = scenarios::all().into_iter();
+    all.filter(move |scenario| !part || scenario.short)
 }
 
 /// Counts runs, and tells how many there were.
@@ -71,7 +81,8 @@ impl Count {
 /// turns, and behind every byte of the greeting only `thinned` scenarios are not cut, since it is
 /// much the same for all.
 fn cut_everywhere(mut case: Case, thinned: bool, keys: &Keys, count: &mut Count) {
-    let all = (!case.tls && case.single == [false; 2]) || tries_all();
+    let every_way = !case.tls && case.single == [false; 2] && Size::get() >= Size::All;
+    let all = every_way || tries_all();
     let uncut = expect(&case, keys);
     assert_eq!(uncut.written.len(), 1, "nothing goes wrong by itself");
     for from in ENDS {
@@ -104,7 +115,7 @@ fn cut_everywhere(mut case: Case, thinned: bool, keys: &Keys, count: &mut Count)
 fn plain_connections_behind_every_byte() {
     let keys = Keys::new(1);
     let mut count = Count::new("cut once, plain");
-    for scenario in scenarios::all() {
+    for scenario in cut_scenarios() {
         cut_everywhere(Case::new(scenario.name, false), false, &keys, &mut count);
     }
     count.tell();
@@ -115,7 +126,7 @@ fn plain_connections_behind_every_byte() {
 fn tls_connections_behind_every_byte() {
     let keys = Keys::new(1);
     let mut count = Count::new("cut once, TLS");
-    for (at, scenario) in scenarios::all().iter().enumerate() {
+    for (at, scenario) in cut_scenarios().enumerate() {
         cut_everywhere(Case::new(scenario.name, true), at > 0, &keys, &mut count);
     }
     count.tell();
@@ -134,7 +145,7 @@ fn single(scenario: &str, tls: bool) -> Case {
 fn single_sessions_on_plain_connections_behind_every_byte() {
     let keys = Keys::new(1);
     let mut count = Count::new("cut once, plain, single session");
-    for scenario in scenarios::all() {
+    for scenario in cut_scenarios() {
         cut_everywhere(single(scenario.name, false), false, &keys, &mut count);
     }
     count.tell();
@@ -167,7 +178,7 @@ fn connections_that_resume_behind_every_byte() {
         let uncut = expect(&case, &keys);
         for first in ENDS {
             let length = uncut.written[0][first];
-            let stride = if tries_all() { 1 } else { length / 12 };
+            let stride = Size::get().of([length / 4, length / 12, 1]);
             for after in (0..=length).step_by(usize::try_from(stride).unwrap_or(1)) {
                 for second in ENDS {
                     for again in 0.. {

@@ -1,9 +1,10 @@
 //! All interleavings of small worlds: real links, in every order of everything that may happen.
 //!
-//! `docs/verification.md` has the figures. Larger worlds, for a long run in release:
+//! `docs/verification.md` has the figures. Without `COUNTERSIGN_TESTS=all` some worlds are smaller. Larger
+//! ones, for a long run in release:
 //!
 //! ```text
-//! COUNTERSIGN_MODEL=long cargo test --release -p countersign-tests --test worlds -- \
+//! COUNTERSIGN_TESTS=long cargo test --release -p countersign-tests --test worlds -- \
 //!     --nocapture --test-threads=1 model::
 //! ```
 
@@ -14,13 +15,17 @@
 
 use countersign_core::{Planted, VerdictKind};
 use countersign_tests::model::{End, Found, Lane, Move, Setup, search, search_for};
+use countersign_tests::size::{Size, leaves_out};
 
-/// Visits every state of a world, or of a larger one if asked to, and checks that all is well.
-fn check(name: &str, world: &Setup, larger: &Setup) -> Found {
-    let long = std::env::var("COUNTERSIGN_MODEL").is_ok_and(|size| size == "long");
-    let found = if long {
+/// Visits every state of one of these worlds, from small to large, and checks that all is well.
+fn check(name: &str, worlds: [&Setup; 3]) -> Found {
+    let world = Size::get().of(worlds);
+    if !std::ptr::eq(worlds[0], worlds[1]) {
+        leaves_out(&format!("larger worlds for {name}"));
+    }
+    let found = if Size::get() == Size::Long {
         let threads = std::thread::available_parallelism().map_or(1, Into::into);
-        search(larger, threads, false)
+        search(world, threads, false)
     } else {
         search(world, 1, true)
     };
@@ -80,12 +85,16 @@ fn messages_both_ways() {
         cuts: 2,
         ..Setup::new([up(1), down(1)])
     };
+    let small = Setup {
+        cuts: 1,
+        ..world.clone()
+    };
     let larger = Setup {
         losses: 1,
         lanes: vec![up(2), down(1)],
         ..world.clone()
     };
-    let found = check("messages_both_ways", &world, &larger);
+    let found = check("messages_both_ways", [&small, &world, &larger]);
     assert!(
         found.seen.replayed > 0 && found.seen.fenced > 0,
         "{found:?}"
@@ -105,7 +114,7 @@ fn lost_sessions() {
         lanes: vec![up(1), down(2)],
         ..world.clone()
     };
-    let found = check("lost_sessions", &world, &larger);
+    let found = check("lost_sessions", [&world, &world, &larger]);
     assert!(found.seen.lost > 0, "{found:?}");
     let verdicts = [
         VerdictKind::Handled,
@@ -123,12 +132,16 @@ fn borders() {
         losses: 1,
         ..Setup::new([down(3)])
     };
+    let small = Setup {
+        lanes: vec![down(2)],
+        ..world.clone()
+    };
     let larger = Setup {
         cuts: 2,
         losses: 2,
         ..world.clone()
     };
-    let found = check("borders", &world, &larger);
+    let found = check("borders", [&small, &world, &larger]);
     assert!(found.seen.lost > 0, "{found:?}");
 }
 
@@ -139,12 +152,16 @@ fn rejections() {
         losses: 1,
         ..Setup::new([manual(up(2))])
     };
+    let small = Setup {
+        losses: 0,
+        ..world.clone()
+    };
     let larger = Setup {
         cuts: 2,
         lanes: vec![manual(up(2)), manual(down(1))],
         ..world.clone()
     };
-    let found = check("rejections", &world, &larger);
+    let found = check("rejections", [&small, &world, &larger]);
     came_up(&found, &[VerdictKind::Handled, VerdictKind::Rejected]);
 }
 
@@ -160,7 +177,7 @@ fn messages_that_are_dropped() {
         lanes: vec![fleeting(up(2)), fleeting(down(1))],
         ..world.clone()
     };
-    let found = check("messages_that_are_dropped", &world, &larger);
+    let found = check("messages_that_are_dropped", [&world, &world, &larger]);
     came_up(&found, &[VerdictKind::Superseded, VerdictKind::Expired]);
 }
 
@@ -179,7 +196,7 @@ fn windows_that_are_full() {
         lanes: vec![narrow(manual(up(2))), narrow(down(1))],
         ..world.clone()
     };
-    let found = check("windows_that_are_full", &world, &larger);
+    let found = check("windows_that_are_full", [&world, &world, &larger]);
     came_up(&found, &[VerdictKind::Handled]);
 }
 
@@ -196,7 +213,7 @@ fn messages_cut_in_their_middle() {
         lanes: vec![long(12, up(1)), long(12, down(1))],
         ..world.clone()
     };
-    let found = check("messages_cut_in_their_middle", &world, &larger);
+    let found = check("messages_cut_in_their_middle", [&world, &world, &larger]);
     assert!(found.seen.continued > 0, "{found:?}");
 }
 
@@ -207,12 +224,16 @@ fn closes() {
         closes: 1,
         ..Setup::new([up(1), down(1)])
     };
+    let small = Setup {
+        lanes: vec![up(1)],
+        ..world.clone()
+    };
     let larger = Setup {
         cuts: 2,
         losses: 1,
         ..world.clone()
     };
-    let found = check("closes", &world, &larger);
+    let found = check("closes", [&small, &world, &larger]);
     came_up(&found, &[VerdictKind::Handled, VerdictKind::Withdrawn]);
 }
 
@@ -225,12 +246,16 @@ fn single_sessions_of_openers() {
         single: [true, false],
         ..Setup::new([up(1), down(2)])
     };
+    let small = Setup {
+        lanes: vec![up(1), down(1)],
+        ..world.clone()
+    };
     let larger = Setup {
         cuts: 2,
         closes: 1,
         ..world.clone()
     };
-    let found = check("single_sessions_of_openers", &world, &larger);
+    let found = check("single_sessions_of_openers", [&small, &world, &larger]);
     assert!(found.seen.over > 0 && found.seen.lost > 0, "{found:?}");
     let verdicts = [
         VerdictKind::Handled,
@@ -250,13 +275,17 @@ fn single_sessions_of_acceptors() {
         single: [false, true],
         ..Setup::new([up(1), down(1)])
     };
+    let small = Setup {
+        lanes: vec![up(1)],
+        ..world.clone()
+    };
     let larger = Setup {
         losses: 1,
         closes: 1,
         single: [true; 2],
         ..world.clone()
     };
-    let found = check("single_sessions_of_acceptors", &world, &larger);
+    let found = check("single_sessions_of_acceptors", [&small, &world, &larger]);
     assert!(found.seen.left_behind > 0, "{found:?}");
     came_up(&found, &[VerdictKind::Handled, VerdictKind::Withdrawn]);
 }

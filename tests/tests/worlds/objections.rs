@@ -1,9 +1,22 @@
 //! What the simulated world checks can fail: each fault that is planted in it is found.
 
-use countersign_core::Planted;
+use countersign_core::{Instant, Planted};
 use countersign_tests::sim::cases::Case;
+use countersign_tests::sim::clock::Clock;
 use countersign_tests::sim::plan::{Disturbance, Keys, Learn, Plan, Plant};
 use countersign_tests::sim::{generate, run, scenarios};
+
+#[test]
+fn sleeping_until_a_moment_reaches_it_and_not_sooner() {
+    for rate in [900, 999, 1000, 1001, 1100] {
+        let clock = Clock { epoch: 77, rate };
+        for micros in 78..2000 {
+            let local = Instant::from_micros(micros);
+            let world = clock.when(local);
+            assert!(clock.at(world) >= local && clock.at(world - 1) < local);
+        }
+    }
+}
 
 /// What is found in a scenario with a fault in it.
 fn found(scenario: &str, plant: Plant) -> String {

@@ -14,6 +14,7 @@ use countersign_core::VerdictKind;
 use countersign_tests::sim::generate::{self, MOST_PAIRS};
 use countersign_tests::sim::plan::{ACCEPTOR, Keys, Plan};
 use countersign_tests::sim::{Summary, run};
+use countersign_tests::size::leaves_out;
 
 /// A handshake of TLS costs more than many runs without.
 const SECURED: u64 = 100;
@@ -103,7 +104,12 @@ impl Totals {
 
 #[test]
 fn seeds() {
-    let seeds = run::range("COUNTERSIGN_SEEDS", 0..20_000);
+    let most = if leaves_out("seeds above 5,000") {
+        5_000
+    } else {
+        20_000
+    };
+    let seeds = run::range("COUNTERSIGN_SEEDS", 0..most);
     let (begin, keys) = (Instant::now(), Keys::new(MOST_PAIRS));
     let next = AtomicU64::new(seeds.start);
     let totals = Mutex::new(Totals::default());
