@@ -7,7 +7,7 @@ mod draw;
 mod found;
 mod found_resuming;
 mod lasting;
-mod pair;
 mod properties;
 mod spec;
 mod spent;
+mod streamed;

@@ -5,18 +5,16 @@
 //! `PROPTEST_CASES` sets how many cases are tried; 256 by default, 10,000 before a release.
 
 use crate::draw::lasting::lasting_case;
-use crate::draw::pair::case;
-use crate::lasting::case::LastingCase;
-use crate::pair::case::Case;
-use crate::pair::world::World;
-use countersign_core::Dialect;
+use crate::draw::usual::stream_case;
+use crate::lasting::{case::LastingCase, world::World};
+use crate::streamed::{self, StreamCase};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
 fn config() -> ProptestConfig {
     ProptestConfig {
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
-            "proptest-regressions/prop_pair.txt",
+            "proptest-regressions/properties.txt",
         ))),
         ..ProptestConfig::default()
     }
@@ -24,28 +22,24 @@ fn config() -> ProptestConfig {
 
 /// Runs a case twice: it must hold, and come out the same. Then once more with everything arriving
 /// byte by byte, of which nobody may notice anything.
-fn run(case: &Case) {
+fn run(case: &LastingCase) {
     let first = World::new(case).run();
     let second = World::new(case).run();
     assert!(first == second, "the same calls gave something else");
-    let cut = Case {
-        byte_by_byte: true,
-        ..case.clone()
-    };
-    assert!(
-        first == World::new(&cut).run(),
-        "the cuts made a difference"
-    );
+    let mut cut = case.clone();
+    cut.pair.byte_by_byte = true;
+    let third = World::new(&cut).run();
+    assert!(first == third, "the cuts made a difference");
 }
 
-/// As [`run`], with links that outlive their connections.
-fn run_lasting(case: &LastingCase) {
-    let first = crate::lasting::world::World::new(case).run();
-    let second = crate::lasting::world::World::new(case).run();
+/// As [`run`], in the `tlsstream` dialect.
+fn run_streamed(case: &StreamCase) {
+    let first = streamed::world::World::new(case).run();
+    let second = streamed::world::World::new(case).run();
     assert!(first == second, "the same calls gave something else");
     let mut cut = case.clone();
     cut.pair.byte_by_byte = true;
-    let third = crate::lasting::world::World::new(&cut).run();
+    let third = streamed::world::World::new(&cut).run();
     assert!(first == third, "the cuts made a difference");
 }
 
@@ -53,17 +47,12 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn countersign_pair_follows_the_model(case in case(Dialect::Countersign)) {
+    fn links_follow_the_model(case in lasting_case()) {
         run(&case);
     }
 
     #[test]
-    fn lasting_pair_follows_the_model(case in lasting_case()) {
-        run_lasting(&case);
-    }
-
-    #[test]
-    fn tlsstream_pair_follows_the_model(case in case(Dialect::TlsStream)) {
-        run(&case);
+    fn links_in_the_tlsstream_dialect_follow_the_model(case in stream_case()) {
+        run_streamed(&case);
     }
 }

@@ -18,7 +18,7 @@ const NOW: Instant = Instant::from_micros(7);
 fn config() -> ProptestConfig {
     ProptestConfig {
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
-            "proptest-regressions/prop_codec.txt",
+            "proptest-regressions/decoding.txt",
         ))),
         ..ProptestConfig::default()
     }

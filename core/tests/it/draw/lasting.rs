@@ -3,7 +3,7 @@
 use countersign_core::Dialect;
 use proptest::prelude::*;
 
-use super::pair::{case_of, op};
+use super::usual::{case_of, op};
 use crate::lasting::case::{Happens, LastingCase};
 
 fn happens() -> impl Strategy<Value = Happens> {
@@ -28,7 +28,7 @@ fn happens() -> impl Strategy<Value = Happens> {
 /// Cases of links that outlive their connections.
 pub(crate) fn lasting_case() -> impl Strategy<Value = LastingCase> {
     (
-        case_of(Dialect::Countersign, Just(Vec::new())),
+        case_of(Dialect::Countersign),
         prop::bool::weighted(0.7),
         prop_oneof![4 => Just(300_u64), 1 => 1..20_u64],
         any::<bool>(),

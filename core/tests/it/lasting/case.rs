@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use countersign_core::{Config, Patience};
 
-use crate::pair::case::{Case, Op};
+use crate::lasting::usual::{Case, Op};
 
 /// Something that happens.
 #[derive(Clone, Debug)]

@@ -12,6 +12,9 @@ use super::world::{ACCEPTOR, OPENER, World};
 
 impl World<'_> {
     pub(super) fn check(&mut self) {
+        if self.ends.iter().any(|end| end.is_closing) {
+            self.closing_on.get_or_insert(self.connections.len());
+        }
         for at in [OPENER, ACCEPTOR] {
             self.note(at);
             let comes_back = self.ends[at].link.wants_connect();
@@ -239,6 +242,7 @@ impl World<'_> {
             assert!(self.ends[at].ended_told, "end {at} has not ended");
             self.check_report(at);
         }
+        self.check_words();
         self.check_came();
     }
 
@@ -302,6 +306,26 @@ impl World<'_> {
             } else {
                 assert_eq!(report.delivered, self.receivers[channel].delivered);
             }
+        }
+    }
+
+    /// What one end has said with its close is what the other has heard, where one connection was enough
+    /// for that.
+    fn check_words(&self) {
+        let whole = self.connections.last().is_some_and(|last| !last.is_dead);
+        if !whole || self.closing_on != Some(self.connections.len()) {
+            return;
+        }
+        if let [
+            Some(EndReason::Closed { ours, theirs, .. }),
+            Some(EndReason::Closed {
+                ours: said,
+                theirs: heard,
+                ..
+            }),
+        ] = [OPENER, ACCEPTOR].map(|at| self.ends[at].link.end_reason())
+        {
+            assert_eq!([ours, said], [heard, theirs]);
         }
     }
 

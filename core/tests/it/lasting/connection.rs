@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use countersign_core::{Dialect, SessionId};
+use countersign_core::SessionId;
 
 use super::receiver::Origin;
-use crate::pair::wire::Observer;
+use crate::lasting::observer::Observer;
 
 /// One connection. Arrays go by end, opener first.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(channels: usize) -> Self {
-        let observer = || Observer::new(Dialect::Countersign, false);
+        let observer = Observer::default;
         Self {
             pipes: [VecDeque::new(), VecDeque::new()],
             out: [observer(), observer()],

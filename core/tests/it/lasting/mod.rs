@@ -3,8 +3,10 @@
 pub(crate) mod case;
 mod check;
 mod connection;
-mod receiver;
-mod sender;
+pub(crate) mod observer;
+pub(crate) mod receiver;
+pub(crate) mod sender;
 mod single;
+pub(crate) mod usual;
 mod wire;
 pub(crate) mod world;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use countersign_core::{Instant, Rejection, Sequence, SessionLoss, Verdict, reject};
 
-use crate::pair::case::Chan;
+use crate::lasting::usual::Chan;
 
 /// Which message: its sender's incarnation, and its number there.
 pub(crate) type Origin = (usize, Sequence);

@@ -4,8 +4,8 @@ use countersign_core::{
     Event, Instant, Rejection, SendError, Sequence, Verdict, VerdictKind, reject,
 };
 
-use crate::pair::case::Chan;
-use crate::pair::wire::Seen;
+use crate::lasting::observer::Seen;
+use crate::lasting::usual::Chan;
 
 /// One message, from its sender to its verdict.
 #[derive(Clone, Debug)]
@@ -219,9 +219,9 @@ impl Sender {
     // The wire.
 
     /// A part of a message went on the wire; its number in the session.
-    pub(crate) fn written(&mut self, now: Instant, seen: &Seen) {
+    pub(crate) fn written(&mut self, now: Instant, seen: &Seen) -> u64 {
         let Seen::Data {
-            number: Some(number),
+            number,
             first,
             last,
             length,
@@ -238,7 +238,10 @@ impl Sender {
             session.position(|msg| msg.begun && !msg.whole)
         };
         let next = next.expect("something to send");
-        assert_eq!(u64::from(*number), next as u64 + 1, "out of order");
+        let expected = next as u64 + 1;
+        // One dialect has no numbers.
+        let follows = number.is_none_or(|number| u64::from(number) == expected);
+        assert!(follows, "out of order: {seen:?} for {expected}");
         let msg = &mut self.msgs[self.base + next];
         let expired = msg.expires.is_some_and(|expires| expires <= now);
         assert!(!expired || !first, "begun after expiry: {msg:?}");
@@ -249,6 +252,7 @@ impl Sender {
         assert_eq!(msg.whole, msg.written == msg.length && *last, "{msg:?}");
         self.replayed += u64::from(*first && msg.again);
         self.check_flight();
+        expected
     }
 
     fn check_flight(&self) {
@@ -268,10 +272,7 @@ impl Sender {
 
     pub(crate) fn answered(&mut self, seen: &Seen) {
         match seen {
-            Seen::Ack {
-                through: Some(through),
-                ..
-            } => self.acknowledge(*through),
+            Seen::Ack { through, .. } => self.acknowledge(*through),
             Seen::Reject {
                 sequence,
                 code,

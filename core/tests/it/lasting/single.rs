@@ -5,7 +5,7 @@ use countersign_core::{
 };
 
 use super::world::{ACCEPTOR, OPENER, World};
-use crate::pair::wire::Seen;
+use crate::lasting::observer::Seen;
 
 /// Whom each end finds at the other, where they prove it.
 const WHO: PeerId = PeerId([7; 32]);

@@ -6,7 +6,7 @@ use countersign_core::{
 
 use super::connection::Connection;
 use super::world::{ACCEPTOR, End, OPENER, World};
-use crate::pair::wire::{Greeted, Seen};
+use crate::lasting::observer::{Greeted, Seen};
 
 fn id(session: &[u8]) -> SessionId {
     session.try_into().expect("sixteen bytes")
@@ -490,7 +490,7 @@ impl World<'_> {
             }
             Seen::Skip { channel, through } => self.sender(*channel).skipped(*through),
             Seen::Ack { channel, through } => {
-                assert_eq!(*through, Some(self.receivers[*channel].settled()));
+                assert_eq!(*through, self.receivers[*channel].settled());
             }
             Seen::Reject {
                 channel,

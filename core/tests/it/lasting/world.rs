@@ -12,9 +12,8 @@ use super::case::{Happens, LastingCase};
 use super::connection::Connection;
 use super::receiver::{Origin, Receiver, Taken};
 use super::sender::Sender;
-use crate::pair::case::Op;
-use crate::pair::model::payload;
-use crate::pair::world::reason;
+use crate::lasting::usual::Op;
+use crate::lasting::usual::{payload, reason};
 
 pub(super) const OPENER: usize = 0;
 pub(super) const ACCEPTOR: usize = 1;
@@ -111,6 +110,8 @@ pub(crate) struct World<'a> {
     pub(super) came: BTreeMap<(usize, Origin), usize>,
     /// The sessions in the order of their beginning.
     pub(super) held: Vec<SessionId>,
+    /// How many connections there were when somebody began to close.
+    pub(super) closing_on: Option<usize>,
     seeds: u64,
     #[cfg(feature = "planted")]
     mistake: Option<countersign_core::Planted>,
@@ -137,6 +138,7 @@ impl<'a> World<'a> {
             gone: BTreeMap::new(),
             came: BTreeMap::new(),
             held: Vec::new(),
+            closing_on: None,
             seeds: 1,
             #[cfg(feature = "planted")]
             mistake: None,
@@ -490,7 +492,13 @@ impl<'a> World<'a> {
     /// An end's clock is told of the time again.
     pub(super) fn time(&mut self, at: usize) {
         let now = self.now;
-        self.ends[at].link.handle_timeout(now);
+        let end = &mut self.ends[at];
+        let was_up = matches!(end.link.life(), Life::Open | Life::Closing);
+        end.link.handle_timeout(now);
+        if was_up && matches!(end.link.life(), Life::Offline | Life::Connecting) {
+            let silent = end.heard + self.case.patience().give_up;
+            assert!(now >= silent, "given up at {now:?}, not at {silent:?}");
+        }
         // A link that ends now has seen to its channels first.
         if !self.ends[at].is_over {
             for channel in self.sending(at) {

@@ -1,8 +1,9 @@
-//! What a case consists of: two declarations and a list of things that happen.
+//! What cases have in common: two declarations, and what happens to links whatever becomes of their
+//! connections.
 
 use core::time::Duration;
 
-use countersign_core::{ChannelConfig, CloseMode, Config, Dialect, Patience};
+use countersign_core::{ChannelConfig, CloseMode, CloseReason, Config, Dialect, Patience};
 
 /// One channel of a case, as both ends declare it.
 #[derive(Clone, Debug)]
@@ -67,7 +68,13 @@ impl Chan {
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
     /// Opens, then secures, one end's connection.
-    Connect(usize),
+    Connect(
+        #[allow(
+            dead_code,
+            reason = "links that outlive connections have one way to connect"
+        )]
+        usize,
+    ),
     Send {
         channel: usize,
         /// In thousandths of the largest message.
@@ -113,7 +120,7 @@ pub(crate) enum Op {
     Cut,
 }
 
-/// A whole case.
+/// What a case begins and ends with.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) dialect: Dialect,
@@ -127,7 +134,6 @@ pub(crate) struct Case {
     /// No pings, which would hide a stall by waking everything up.
     pub(crate) unwatched: bool,
     pub(crate) ack_delay: u64,
-    pub(crate) ops: Vec<Op>,
     /// Who closes at the end, how, and with which code.
     pub(crate) closers: [Option<(CloseMode, u32)>; 2],
     pub(crate) last_space: usize,
@@ -177,4 +183,28 @@ impl Case {
         }
         config
     }
+}
+
+/// What is said with a code.
+pub(crate) fn reason(code: u32) -> CloseReason {
+    match code {
+        0 => CloseReason::ALL_WELL,
+        1 => CloseReason::new(1, "because"),
+        _ => CloseReason::new(code, "").again(),
+    }
+}
+
+/// The payload of a message: a function of where and which it is.
+pub(crate) fn payload(channel: usize, sequence: u64, length: usize) -> Vec<u8> {
+    let mut state = (channel as u64 + 1)
+        .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        .wrapping_add(sequence);
+    let mut bytes = Vec::with_capacity(length);
+    for _ in 0..length {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        bytes.push(state.to_be_bytes()[0]);
+    }
+    bytes
 }

@@ -1,15 +1,21 @@
-//! Two links, the wire between them, a clock, and the models of their channels.
+//! Two ends, the wire between them, a clock, and the model of their channel.
 
+use core::time::Duration;
 use std::collections::VecDeque;
 
 use countersign_core::{
-    ChannelId, CloseMode, CloseReason, Dialect, Disconnect, Event, Instant, Life, Link, Output,
-    ReceiveError, Rejection, Role, SendError, Verdict, close,
+    ChannelId, CloseMode, CloseReason, Disconnect, Event, Instant, Life, Link, Output,
+    ReceiveError, Role, SendError, Verdict, close,
 };
 
-use super::case::{Case, Op};
-use super::model::Model;
-use super::wire::{Observer, Seen};
+use super::StreamCase;
+use super::wire::{Confirmations, Messages};
+use crate::lasting::observer::Seen;
+use crate::lasting::receiver::{Receiver, Taken};
+use crate::lasting::sender::Sender;
+use crate::lasting::usual::{Case, Chan, Op, payload, reason};
+
+pub(super) const CHANNEL: ChannelId = ChannelId(0);
 
 /// What came out of a run.
 #[derive(PartialEq, Eq, Default, Debug)]
@@ -35,78 +41,87 @@ pub(super) struct End {
     pub(super) stage: Stage,
     pub(super) by_us: bool,
     pub(super) closing_since: Instant,
-    pub(super) heard: Instant,
     /// What it has written, and whether it has ended that.
     pub(super) pipe: VecDeque<u8>,
     pub(super) write_ended: bool,
     pub(super) eof_given: bool,
     /// It has let go of the connection.
     pub(super) dropped: bool,
-    /// Observers of what it writes and of what it reads.
-    pub(super) out: Observer,
-    pub(super) inp: Observer,
     pub(super) connected_told: bool,
     pub(super) closing_told: bool,
     pub(super) ended_told: bool,
-    /// What it says with its close, what it has heard, and whether it has said DONE.
+    /// What it says with its close.
     pub(super) said: CloseReason,
-    pub(super) heard_said: CloseReason,
-    pub(super) done: bool,
-}
-
-/// What is said with a code.
-pub(crate) fn reason(code: u32) -> CloseReason {
-    match code {
-        0 => CloseReason::ALL_WELL,
-        1 => CloseReason::new(1, "because"),
-        _ => CloseReason::new(code, "").again(),
-    }
 }
 
 pub(crate) struct World<'a> {
     pub(super) case: &'a Case,
+    ops: &'a [Op],
     pub(super) now: Instant,
     pub(super) ends: [End; 2],
-    pub(super) models: Vec<Model>,
+    /// Which end sends.
+    pub(super) from: usize,
+    pub(super) sender: Sender,
+    pub(super) receiver: Receiver,
+    /// Numbers at the sender, in the order in which the messages went on the wire.
+    begun: Vec<u64>,
+    /// How many of those have arrived, were taken and were confirmed.
+    arrived: usize,
+    taken: usize,
+    confirmed: usize,
+    abandoned: bool,
+    /// Observers of what is written and of what is read.
+    messages: [Messages; 2],
+    confirmations: [Confirmations; 2],
     pub(super) cut: bool,
     pub(super) log: Log,
 }
 
 impl<'a> World<'a> {
-    pub(crate) fn new(case: &'a Case) -> Self {
+    pub(crate) fn new(case: &'a StreamCase) -> Self {
+        let (case, ops) = (&case.pair, &case.ops);
+        let chan = &case.channels[0];
         let end = |at: usize| {
             let role = [Role::Opener, Role::Acceptor][at];
             let seed = [u8::try_from(at).expect("two ends"); 16];
-            let sends = case.channels[0].sender == at;
+            let config = case.config(at).single_connection();
             End {
-                link: Link::new(&case.config(at).single_connection(), role, seed)
-                    .expect("a sound declaration"),
+                link: Link::new(&config, role, seed).expect("a sound declaration"),
                 connected: 0,
                 opened: Instant::ZERO,
                 stage: Stage::Before,
                 by_us: false,
                 closing_since: Instant::ZERO,
-                heard: Instant::ZERO,
                 pipe: VecDeque::new(),
                 write_ended: false,
                 eof_given: false,
                 dropped: false,
-                out: Observer::new(case.dialect, sends),
-                inp: Observer::new(case.dialect, !sends),
                 connected_told: false,
                 closing_told: false,
                 ended_told: false,
                 said: CloseReason::ALL_WELL,
-                heard_said: CloseReason::ALL_WELL,
-                done: false,
             }
         };
-        let model = |(at, chan)| Model::new(chan, at, case.dialect);
+        // One message is on the wire at a time, however long.
+        let alone = Chan {
+            window: (1, usize::MAX),
+            ..chan.clone()
+        };
         Self {
             case,
+            ops,
             now: Instant::from_micros(1_000),
             ends: [end(0), end(1)],
-            models: case.channels.iter().enumerate().map(model).collect(),
+            from: chan.sender,
+            sender: Sender::new(&alone),
+            receiver: Receiver::new(chan),
+            begun: Vec::new(),
+            arrived: 0,
+            taken: 0,
+            confirmed: 0,
+            abandoned: false,
+            messages: Default::default(),
+            confirmations: Default::default(),
             cut: false,
             log: Log::default(),
         }
@@ -116,7 +131,7 @@ impl<'a> World<'a> {
         if self.case.connected {
             self.connect_all();
         }
-        for op in &self.case.ops {
+        for op in self.ops {
             self.apply(op);
             self.check();
         }
@@ -124,43 +139,23 @@ impl<'a> World<'a> {
         self.log
     }
 
-    pub(super) fn id(&self, channel: usize, end: usize) -> ChannelId {
-        ChannelId(self.case.position(channel, end))
-    }
-
-    pub(super) fn receiver(&self, channel: usize) -> usize {
-        1 - self.models[channel].chan.sender
-    }
-
-    pub(super) fn native(&self) -> bool {
-        self.case.dialect == Dialect::Countersign
+    pub(super) fn to(&self) -> usize {
+        1 - self.from
     }
 
     // What happens.
 
     fn apply(&mut self, op: &Op) {
-        let count = self.models.len();
         match *op {
             Op::Connect(end) => self.connect(end),
-            Op::Send {
-                channel,
-                size,
-                expires,
-            } => self.send(channel % count, size, expires),
-            Op::Take(channel) => drop(self.take(channel % count)),
-            Op::Handle { channel, which } => self.handle(channel % count, which),
-            Op::Reject {
-                channel,
-                which,
-                code,
-                reason,
-            } => {
-                self.reject(channel % count, which, code, reason);
-            }
-            Op::HandleWrong { channel, sequence } => self.handle_wrong(channel % count, sequence),
-            Op::Abandon(channel) => self.abandon(channel % count),
+            Op::Send { size, expires, .. } => self.send(size, expires),
+            Op::Take(_) => drop(self.take()),
+            // Taking a message is handling it.
+            Op::Handle { which, .. } | Op::Reject { which, .. } => self.handle_wrong(which as u64),
+            Op::HandleWrong { sequence, .. } => self.handle_wrong(sequence),
+            Op::Abandon(_) => self.abandon(),
             Op::Close(end, mode, code) => self.close(end, mode, code),
-            Op::Pass(micros) => self.pass(self.now + core::time::Duration::from_micros(micros)),
+            Op::Pass(micros) => self.pass(self.now + Duration::from_micros(micros)),
             Op::Sleep => self.sleep(),
             Op::Move { from, bytes, piece } => drop(self.carry(from, bytes, piece)),
             Op::Poll { end, space } => drop(self.poll(end, space)),
@@ -170,7 +165,7 @@ impl<'a> World<'a> {
     }
 
     fn connect(&mut self, at: usize) {
-        let (now, native) = (self.now, self.native());
+        let now = self.now;
         let end = &mut self.ends[at];
         if self.cut || end.stage == Stage::Over {
             return;
@@ -182,14 +177,9 @@ impl<'a> World<'a> {
             }
             1 => {
                 end.link.handle_secured(now, None).expect("securing");
-                end.heard = now;
-                if !native {
-                    end.stage = Stage::Open;
-                    if self.models[0].chan.sender == at {
-                        self.models[0].agree();
-                    } else {
-                        self.models[0].open(now);
-                    }
+                end.stage = Stage::Open;
+                if at == self.to() {
+                    self.receiver.open(now);
                 }
             }
             _ => return,
@@ -203,98 +193,71 @@ impl<'a> World<'a> {
         }
     }
 
-    fn send(&mut self, channel: usize, size: usize, expires: Option<u64>) {
-        let model = &mut self.models[channel];
-        let at = model.chan.sender;
-        let id = ChannelId(self.case.position(channel, at));
-        let length = model.chan.max[0] * size / 1000;
-        let expires = expires.map(|after| self.now + core::time::Duration::from_micros(after));
-        let payload = model.next_payload(length);
-        let end = &mut self.ends[at];
+    fn send(&mut self, size: usize, expires: Option<u64>) {
+        let now = self.now;
+        let sender = &mut self.sender;
+        let length = sender.chan.max[0] * size / 1000;
+        let expires = expires.map(|after| now + Duration::from_micros(after));
+        let message = payload(0, sender.msgs.len() as u64 + 1, length);
+        let end = &mut self.ends[self.from];
         let got = end
             .link
-            .send(self.now, id, payload, expires)
+            .send(now, CHANNEL, message, expires)
             .map_err(|not| not.why);
         let expected = match end.stage {
             Stage::Over => Err(SendError::Ended),
             Stage::Closing => Err(SendError::Closing),
-            _ => model.send(length, expires),
+            _ if length == 0 => Err(SendError::Empty),
+            _ => sender.send(length, expires),
         };
         assert_eq!(got, expected);
-        if got.is_ok() && expires.is_some_and(|expires| expires <= self.now) {
-            end.link.handle_timeout(self.now);
-            model.expire(self.now);
+        if got.is_ok() && expires.is_some_and(|expires| expires <= now) {
+            end.link.handle_timeout(now);
+            sender.expire(now);
         }
     }
 
-    pub(super) fn take(&mut self, channel: usize) -> bool {
-        let at = self.receiver(channel);
-        let id = self.id(channel, at);
-        let got = self.ends[at]
-            .link
-            .take(self.now, id)
-            .expect("a channel in receive mode");
-        let expected = self.models[channel].take();
+    pub(super) fn take(&mut self) -> bool {
+        let at = self.to();
+        let got = self.ends[at].link.take(self.now, CHANNEL);
+        let got = got.expect("a channel in receive mode, and no border");
         let got = got.map(|message| (message.sequence, message.payload.to_vec()));
+        let expected = match self.receiver.take() {
+            Taken::Message {
+                number,
+                origin: (_, sequence),
+                length,
+                ..
+            } => {
+                self.taken += 1;
+                Some((number, payload(0, sequence, length)))
+            }
+            Taken::Nothing => None,
+            Taken::Border(why) => panic!("{why}: there are no sessions"),
+        };
         assert!(got == expected, "took {got:?} instead of {expected:?}");
         got.is_some()
     }
 
-    fn chosen(&self, channel: usize, which: usize) -> Option<u64> {
-        let waiting = &self.models[channel].waiting;
-        (!waiting.is_empty()).then(|| waiting[which % waiting.len()])
+    fn handle_wrong(&mut self, sequence: u64) {
+        let now = self.now;
+        let link = &mut self.ends[1 - self.from].link;
+        let expected = Err(ReceiveError::NotWaiting);
+        assert_eq!(link.handle(now, CHANNEL, sequence), expected);
+        assert_eq!(link.reject(now, CHANNEL, sequence, 0, ""), expected);
     }
 
-    pub(super) fn handle(&mut self, channel: usize, which: usize) {
-        let at = self.receiver(channel);
-        let id = self.id(channel, at);
-        if let Some(sequence) = self.chosen(channel, which) {
-            assert_eq!(self.ends[at].link.handle(self.now, id, sequence), Ok(()));
-            self.models[channel].decide(sequence, Verdict::Handled);
-        }
+    /// What comes can't be rejected, so this closes.
+    fn abandon(&mut self) {
+        let at = self.to();
+        self.closing(at, CloseMode::Withdraw, 0);
+        assert_eq!(self.ends[at].link.abandon(self.now, CHANNEL), Ok(()));
+        self.turn_away();
     }
 
-    fn reject(&mut self, channel: usize, which: usize, code: u32, reason: usize) {
-        let at = self.receiver(channel);
-        let id = self.id(channel, at);
-        if let Some(sequence) = self.chosen(channel, which) {
-            let said = "é".repeat(reason);
-            assert_eq!(
-                self.ends[at]
-                    .link
-                    .reject(self.now, id, sequence, code, &said),
-                Ok(())
-            );
-            let reason = "é".repeat(reason.min(128));
-            let rejection = Rejection { code, reason };
-            self.models[channel].decide(sequence, Verdict::Rejected(rejection));
-        }
-    }
-
-    fn handle_wrong(&mut self, channel: usize, sequence: u64) {
-        let at = self.receiver(channel);
-        let id = self.id(channel, at);
-        if !self.models[channel].waiting.contains(&sequence) {
-            let link = &mut self.ends[at].link;
-            assert_eq!(
-                link.handle(self.now, id, sequence),
-                Err(ReceiveError::NotWaiting)
-            );
-            assert_eq!(
-                link.reject(self.now, id, sequence, 0, ""),
-                Err(ReceiveError::NotWaiting)
-            );
-        }
-    }
-
-    fn abandon(&mut self, channel: usize) {
-        let at = self.receiver(channel);
-        let id = self.id(channel, at);
-        if !self.native() {
-            self.closing(at, CloseMode::Withdraw, 0);
-        }
-        assert_eq!(self.ends[at].link.abandon(self.now, id), Ok(()));
-        self.models[channel].abandon();
+    fn turn_away(&mut self) {
+        self.abandoned = true;
+        let _ = self.receiver.abandon();
     }
 
     pub(super) fn close(&mut self, at: usize, mode: CloseMode, code: u32) {
@@ -318,30 +281,23 @@ impl<'a> World<'a> {
         if end.link.life() == Life::Finishing {
             return;
         }
-        if end.said == CloseReason::ALL_WELL && !end.done {
+        if end.said == CloseReason::ALL_WELL {
             end.said = reason(code);
         }
         if withdraws && mode == CloseMode::Withdraw && self.withdraw(at) {
-            let end = &mut self.ends[at];
-            if end.said == CloseReason::ALL_WELL && !end.done {
-                end.said = CloseReason::new(close::WITHDRAWN, "");
+            let said = &mut self.ends[at].said;
+            if *said == CloseReason::ALL_WELL {
+                *said = CloseReason::new(close::WITHDRAWN, "");
             }
         }
-        if mode != CloseMode::DrainBoth {
-            let theirs = self.models.iter_mut();
-            theirs
-                .filter(|model| model.chan.sender != at)
-                .for_each(Model::abandon);
+        if mode != CloseMode::DrainBoth && at == self.to() {
+            self.turn_away();
         }
     }
 
     /// Whether there was anything to withdraw.
     fn withdraw(&mut self, at: usize) -> bool {
-        let mut any = false;
-        for model in &mut self.models {
-            any |= model.chan.sender == at && model.withdraw();
-        }
-        any
+        at == self.from && self.sender.withdraw()
     }
 
     fn pass(&mut self, to: Instant) {
@@ -350,12 +306,10 @@ impl<'a> World<'a> {
             self.ends[at].link.handle_timeout(to);
             // A link that ends now has seen to its channels first.
             if self.ends[at].stage != Stage::Over {
-                for model in &mut self.models {
-                    if model.chan.sender == at {
-                        model.expire(to);
-                    } else {
-                        model.wait(to);
-                    }
+                if at == self.from {
+                    self.sender.expire(to);
+                } else {
+                    self.receiver.wait(to);
                 }
             }
             let next = self.ends[at].link.poll_deadline();
@@ -440,24 +394,34 @@ impl<'a> World<'a> {
         if !self.cut && !self.ends[1 - at].dropped {
             self.ends[at].pipe.extend(bytes);
         }
-        for seen in self.ends[at].out.feed(bytes) {
-            match seen {
-                Seen::Complaint => panic!("an honest end complains"),
-                Seen::Done => self.ends[at].done = true,
-                Seen::Data { channel, .. } => {
-                    let model = &mut self.models[channel];
-                    assert_eq!(model.chan.sender, at);
-                    model.written(self.now, &seen);
+        if at == self.from {
+            for seen in self.messages[0].feed(bytes) {
+                let sequence = self.sender.written(self.now, &seen);
+                if let Seen::Data { first: true, .. } = seen {
+                    self.begun.push(sequence);
                 }
-                _ => {}
+            }
+        } else {
+            for _ in 0..self.confirmations[0].feed(bytes) {
+                self.confirm();
             }
         }
-        if self.native() && self.ends[at].stage != Stage::Before {
-            // A greeting may be longer than a frame limit that is not agreed on yet.
-            let greeting = 8 + 34 + self.models.len() * 50;
-            let limit = self.case.frame_limits[0].min(self.case.frame_limits[1]);
-            assert!(self.ends[at].out.longest <= limit.max(greeting));
-        }
+    }
+
+    /// The receiver confirms a message: it has come, and somebody has taken it or will. Then it is
+    /// handled, as far as this dialect can tell.
+    fn confirm(&mut self) {
+        assert!(self.confirmed < self.arrived, "confirmed before it came");
+        let taken = self.confirmed < self.taken;
+        assert!(taken || !self.abandoned, "confirmed to nobody's use");
+        let most = usize::try_from(self.receiver.chan.window.0).expect("few");
+        assert!(
+            taken || self.receiver.queued() < most,
+            "confirmed without room"
+        );
+        self.sender
+            .decide(self.begun[self.confirmed], Verdict::Handled);
+        self.confirmed += 1;
     }
 
     /// Moves bytes from one end to the other; true when something moved.
@@ -488,46 +452,42 @@ impl<'a> World<'a> {
     }
 
     fn arrive(&mut self, at: usize, bytes: &[u8]) {
-        let life = self.ends[at].link.life();
-        if matches!(life, Life::Greeting | Life::Open | Life::Closing) {
-            self.ends[at].heard = self.now;
-            for seen in self.ends[at].inp.feed(bytes) {
-                self.observe(at, &seen);
+        if matches!(self.ends[at].link.life(), Life::Open | Life::Closing) {
+            if at == self.from {
+                for _ in 0..self.confirmations[1].feed(bytes) {
+                    let through = *self.begun.last().expect("a message to confirm");
+                    self.sender.answered(&Seen::Ack {
+                        channel: 0,
+                        through,
+                    });
+                }
+            } else {
+                for seen in self.messages[1].feed(bytes) {
+                    self.receive(&seen);
+                }
             }
         }
         self.ends[at].link.handle_input(self.now, bytes);
     }
 
-    /// What an arriving frame means to the models.
-    fn observe(&mut self, at: usize, seen: &Seen) {
-        match seen {
-            Seen::Greeting(_) => {
-                self.ends[at].stage = Stage::Open;
-                for model in &mut self.models {
-                    if model.chan.sender == at {
-                        model.agree();
-                    } else {
-                        model.open(self.now);
-                    }
-                }
-            }
-            Seen::Close((code, text, again), _) => {
-                self.ends[at].heard_said = CloseReason {
-                    code: u32::try_from(*code).expect("four bytes"),
-                    text: text.clone(),
-                    again: *again,
-                };
-                if self.ends[at].stage == Stage::Open {
-                    self.ends[at].stage = Stage::Closing;
-                    self.ends[at].closing_since = self.now;
-                    self.withdraw(at);
-                }
-            }
-            Seen::Ack { channel, .. } | Seen::Reject { channel, .. } => {
-                self.models[*channel].answered(seen);
-            }
-            Seen::Data { channel, .. } => self.models[*channel].received(self.now, seen),
-            _ => {}
+    fn receive(&mut self, seen: &Seen) {
+        let Seen::Data {
+            first,
+            last,
+            length,
+            ..
+        } = *seen
+        else {
+            panic!("{seen:?} is no part of a message");
+        };
+        // Where nobody listens, nobody looks at what comes.
+        if !self.abandoned {
+            let origin = |number| (0, self.begun[usize::try_from(number).expect("few") - 1]);
+            let refused = self
+                .receiver
+                .arrive(self.now, (first, last), length, origin);
+            assert_eq!(refused, None);
+            self.arrived += usize::from(last);
         }
     }
 
@@ -548,12 +508,10 @@ impl<'a> World<'a> {
             self.log.events.push((at, event));
         }
         let takes = matches!(self.ends[at].stage, Stage::Before | Stage::Open);
-        for model in &self.models {
-            if model.chan.sender == at {
-                model.check_told(takes);
-            } else {
-                model.check_read();
-            }
+        if at == self.from {
+            self.sender.check_told(takes);
+        } else {
+            self.receiver.check_read();
         }
         if self.ends[at].stage == Stage::Over {
             assert!(self.ends[at].ended_told, "not told of the end");
@@ -563,7 +521,6 @@ impl<'a> World<'a> {
     fn told(&mut self, at: usize, event: &Event) {
         let end = &mut self.ends[at];
         assert!(!end.ended_told, "{event:?} after the end");
-        let of = |channel: &ChannelId| usize::from(self.case.position(channel.0.into(), at));
         match event {
             Event::Connected => {
                 assert!(!end.connected_told && end.stage != Stage::Before);
@@ -577,13 +534,11 @@ impl<'a> World<'a> {
                 assert_eq!(end.stage, Stage::Over);
                 end.ended_told = true;
             }
-            Event::Readable(channel) => self.models[of(channel)].readable(),
-            Event::Silent(channel) => self.models[of(channel)].silent(),
-            Event::Handled { channel, .. }
-            | Event::Verdict { channel, .. }
-            | Event::Room(channel) => {
+            Event::Readable(_) => self.receiver.readable(),
+            Event::Silent(_) => self.receiver.silent(),
+            Event::Handled { .. } | Event::Verdict { .. } | Event::Room(_) => {
                 let takes = matches!(end.stage, Stage::Before | Stage::Open);
-                self.models[of(channel)].told(event, takes);
+                self.sender.told(event, takes);
             }
             other => panic!("{other:?}"),
         }

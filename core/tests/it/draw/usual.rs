@@ -1,9 +1,10 @@
-//! Cases of two links with one connection.
+//! What two ends declare, and what happens to them whatever becomes of their connections.
 
 use countersign_core::{CloseMode, Dialect};
 use proptest::prelude::*;
 
-use crate::pair::case::{Case, Chan, Op};
+use crate::lasting::usual::{Case, Chan, Op};
+use crate::streamed::StreamCase;
 
 fn chan(native: bool) -> impl Strategy<Value = Chan> {
     let max = prop_oneof![1..40_usize, 200..600_usize, 1000..5000_usize];
@@ -108,16 +109,14 @@ fn closers() -> impl Strategy<Value = [Option<(CloseMode, u32)>; 2]> {
     ]
 }
 
-/// Cases of one dialect.
-pub(crate) fn case(dialect: Dialect) -> impl Strategy<Value = Case> {
-    case_of(dialect, prop::collection::vec(op(), 0..150))
+/// Cases in the `tlsstream` dialect.
+pub(crate) fn stream_case() -> impl Strategy<Value = StreamCase> {
+    let ops = prop::collection::vec(op(), 0..150);
+    (case_of(Dialect::TlsStream), ops).prop_map(|(pair, ops)| StreamCase { pair, ops })
 }
 
-/// Cases of one dialect in which these things happen.
-pub(super) fn case_of(
-    dialect: Dialect,
-    ops: impl Strategy<Value = Vec<Op>>,
-) -> impl Strategy<Value = Case> {
+/// What cases in one dialect begin and end with.
+pub(super) fn case_of(dialect: Dialect) -> impl Strategy<Value = Case> {
     let native = dialect == Dialect::Countersign;
     let most = if native { 5 } else { 2 };
     (
@@ -130,12 +129,11 @@ pub(super) fn case_of(
             any::<bool>(),
         ),
         prop_oneof![Just(0_u64), Just(1000_u64), 1..50_000_u64],
-        ops,
         closers(),
         prop_oneof![Just(16_384_usize), 600..2000_usize],
     )
         .prop_map(
-            move |(channels, frame_limits, flags, ack_delay, ops, closers, last_space)| {
+            move |(channels, frame_limits, flags, ack_delay, closers, last_space)| {
                 let (reversed, eager, connected, unwatched) = flags;
                 Case {
                     dialect,
@@ -146,7 +144,6 @@ pub(super) fn case_of(
                     connected,
                     unwatched,
                     ack_delay,
-                    ops,
                     closers,
                     last_space,
                     byte_by_byte: false,

@@ -1,7 +1,5 @@
 //! An observer of the wire. It shares no code with the core: it reads what the format says.
 
-use countersign_core::Dialect;
-
 /// What an observer sees.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Seen {
@@ -10,7 +8,7 @@ pub(crate) enum Seen {
     /// A message or a part of one.
     Data {
         channel: usize,
-        /// Where the format has numbers.
+        /// `None`: the format has none.
         number: Option<u32>,
         first: bool,
         last: bool,
@@ -23,8 +21,7 @@ pub(crate) enum Seen {
     },
     Ack {
         channel: usize,
-        /// `None`: the oldest.
-        through: Option<u64>,
+        through: u64,
     },
     Reject {
         channel: usize,
@@ -66,12 +63,8 @@ pub(crate) struct GreetedChannel {
 }
 
 /// Reads one direction of a connection.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(crate) struct Observer {
-    dialect: Dialect,
-    /// `tlsstream`: whether this direction carries messages, not confirmations.
-    messages: bool,
-    inside: bool,
     buffer: Vec<u8>,
     /// The longest frame so far.
     pub(crate) longest: usize,
@@ -104,30 +97,9 @@ fn greeted(body: &[u8]) -> Greeted {
 }
 
 impl Observer {
-    pub(crate) fn new(dialect: Dialect, messages: bool) -> Self {
-        Self {
-            dialect,
-            messages,
-            inside: false,
-            buffer: Vec::new(),
-            longest: 0,
-        }
-    }
-
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<Seen> {
         self.buffer.extend_from_slice(bytes);
-        let mut seen = Vec::new();
-        loop {
-            let next = match (self.dialect, self.messages) {
-                (Dialect::Countersign, _) => self.frame(),
-                (Dialect::TlsStream, true) => self.stream_message(),
-                (Dialect::TlsStream, false) => self.confirmation(),
-            };
-            match next {
-                Some(next) => seen.push(next),
-                None => return seen,
-            }
-        }
+        core::iter::from_fn(|| self.frame()).collect()
     }
 
     /// What has come of a MESSAGE frame that has not come whole: its channel, whether it is a
@@ -172,7 +144,7 @@ impl Observer {
             },
             0x12 => Seen::Ack {
                 channel,
-                through: Some(number(body)),
+                through: number(body),
             },
             0x13 => Seen::Reject {
                 channel,
@@ -194,48 +166,6 @@ impl Observer {
             0x31 => Seen::Done,
             0x20 | 0x21 => Seen::Other,
             _ => Seen::Complaint,
-        })
-    }
-
-    fn stream_message(&mut self) -> Option<Seen> {
-        let end = self.buffer.iter().position(|byte| *byte == b'!')?;
-        let digits = core::str::from_utf8(&self.buffer[..end]).expect("digits");
-        let total: usize = digits.parse().expect("a length");
-        if !self.inside {
-            self.inside = true;
-            return Some(Seen::Data {
-                channel: 0,
-                number: None,
-                first: true,
-                last: false,
-                length: 0,
-                total: Some(total),
-            });
-        }
-        if self.buffer.len() <= end + total {
-            return None;
-        }
-        self.buffer.drain(..=end + total);
-        self.inside = false;
-        Some(Seen::Data {
-            channel: 0,
-            number: None,
-            first: false,
-            last: true,
-            length: total,
-            total: None,
-        })
-    }
-
-    fn confirmation(&mut self) -> Option<Seen> {
-        if self.buffer.len() < 3 {
-            return None;
-        }
-        let words: Vec<u8> = self.buffer.drain(..3).collect();
-        assert_eq!(words, b"OK!");
-        Some(Seen::Ack {
-            channel: 0,
-            through: None,
         })
     }
 }

@@ -1,51 +1,20 @@
-//! Two links with one connection, in both dialects.
-//!
-//! Input: the declarations of both ends, then what happens, one choice and its numbers each.
+//! The declarations of both ends, and what happens to links whatever becomes of their connections: one
+//! choice and its numbers each.
 
 use countersign_core::{CloseMode, Dialect};
 
 use super::Draw;
-use crate::pair::case::{Case, Chan, Op};
-use crate::pair::world::World;
+use crate::lasting::usual::{Case, Chan, Op};
 
 /// How many things happen at most: enough for every state, and few enough to try many cases.
 pub(super) const MOST: usize = 150;
 
-/// Tries one input: the case must hold, come out the same a second time, and as well if everything
-/// arrives byte by byte.
-///
-/// # Panics
-///
-/// Where the model says that something else must happen.
-pub fn check(input: &[u8]) {
-    let mut draw = Draw::new(input);
-    let dialect = match draw.size(0, 3) {
-        0 => Dialect::TlsStream,
-        _ => Dialect::Countersign,
-    };
-    let mut case = case(&mut draw, dialect);
-    while !draw.is_over() && case.ops.len() < MOST {
-        case.ops.push(op(&mut draw));
-    }
-    let first = World::new(&case).run();
-    assert!(
-        first == World::new(&case).run(),
-        "the same calls gave something else"
-    );
-    case.byte_by_byte = true;
-    assert!(
-        first == World::new(&case).run(),
-        "the cuts made a difference"
-    );
-}
-
 /// A case in which nothing happens yet.
-pub(super) fn case(draw: &mut Draw<'_>, dialect: Dialect) -> Case {
-    let native = dialect == Dialect::Countersign;
-    let count = if native { draw.size(1, 4) } else { 1 };
+pub(super) fn case(draw: &mut Draw<'_>) -> Case {
+    let count = draw.size(1, 4);
     Case {
-        dialect,
-        channels: (0..count).map(|_| chan(draw, native)).collect(),
+        dialect: Dialect::Countersign,
+        channels: (0..count).map(|_| chan(draw)).collect(),
         frame_limits: [frame_limit(draw), frame_limit(draw)],
         reversed: draw.flag(),
         eager: draw.flag(),
@@ -54,20 +23,18 @@ pub(super) fn case(draw: &mut Draw<'_>, dialect: Dialect) -> Case {
         ack_delay: draw.one_of([(0, 0), (1000, 1000), (1, 50_000)]) as u64,
         closers: closers(draw),
         last_space: draw.one_of([(16_384, 16_384), (600, 2000)]),
-        ops: Vec::new(),
         byte_by_byte: false,
     }
 }
 
-fn chan(draw: &mut Draw<'_>, native: bool) -> Chan {
+fn chan(draw: &mut Draw<'_>) -> Chan {
     let max = draw.one_of([(1, 40), (200, 600), (1000, 5000)]);
     let other = (draw.size(0, 4) == 4).then(|| draw.size(1, 3000));
     Chan {
         sender: draw.size(0, 1),
         latest: draw.flag(),
-        manual: draw.flag() && native,
-        // Without a handshake, two figures that differ are a mistake of the callers'.
-        max: [max, other.filter(|_| native).unwrap_or(max)],
+        manual: draw.flag(),
+        max: [max, other.unwrap_or(max)],
         queue: (draw.size(1, 12), draw.size(1, 6000)),
         window: (
             u32::try_from(draw.one_of([(1, 5), (1, 50)])).unwrap_or(1),

@@ -1,9 +1,8 @@
 //! What must hold after everything that happens, and how every case ends.
 
-use countersign_core::{EndReason, Instant, Life, Loss, Output, VerdictKind};
+use countersign_core::{CloseReason, EndReason, Instant, Life, Loss, Output, VerdictKind};
 
-use super::model::Model;
-use super::world::{Stage, World};
+use super::world::{CHANNEL, Stage, World};
 
 impl World<'_> {
     pub(super) fn check(&mut self) {
@@ -16,11 +15,8 @@ impl World<'_> {
                 self.poll_events(at);
             }
         }
-        for channel in 0..self.models.len() {
-            let at = self.receiver(channel);
-            let waiting = self.ends[at].link.waiting(self.id(channel, at));
-            assert_eq!(waiting, self.models[channel].queued());
-        }
+        let waiting = self.ends[self.to()].link.waiting(CHANNEL);
+        assert_eq!(waiting, self.receiver.queued());
     }
 
     fn check_idle(&mut self, at: usize) {
@@ -39,14 +35,8 @@ impl World<'_> {
         if end.link.life() == Life::Ended && end.stage != Stage::Over {
             end.stage = Stage::Over;
             let reason = end.link.end_reason().expect("a reason").clone();
-            let closed = matches!(reason, EndReason::Closed { .. });
-            let in_order = closed && self.native();
-            for model in self
-                .models
-                .iter_mut()
-                .filter(|model| model.chan.sender == at)
-            {
-                model.end(in_order);
+            if at == self.from {
+                self.sender.end(false);
             }
             self.check_reason(at, &reason);
         }
@@ -57,28 +47,22 @@ impl World<'_> {
     }
 
     fn check_reason(&self, at: usize, reason: &EndReason) {
-        let (end, peer) = (&self.ends[at], &self.ends[1 - at]);
+        let end = &self.ends[at];
         let patience = self.case.patience();
         let holds = match reason {
-            // In `tlsstream` every end of the connection between messages is a close.
+            // Every end of the connection between messages is a close, with which nothing can be said.
             EndReason::Closed {
                 by_us,
                 ours,
                 theirs,
             } => {
-                // Every end hears what the other has said.
-                assert_eq!([ours, theirs], [&end.said, &end.heard_said]);
-                *by_us == end.by_us && (end.by_us || peer.by_us || !self.native())
+                assert_eq!([ours, theirs], [&end.said, &CloseReason::ALL_WELL]);
+                *by_us == end.by_us
             }
             EndReason::ClosedBeforeConnected => true,
             EndReason::Lost(Loss::Transport) => self.cut,
-            EndReason::Lost(loss @ (Loss::PeerLeft | Loss::PeerLeftEarly)) => {
-                let peers = peer.link.end_reason();
-                let cut = peers.is_some_and(|why| !matches!(why, EndReason::Closed { .. }));
-                let early = *loss == Loss::PeerLeftEarly;
-                !(early && end.connected_told) && (cut || !self.native())
-            }
-            EndReason::Lost(Loss::Silence) => self.now >= end.heard + patience.give_up,
+            EndReason::Lost(Loss::PeerLeft) => true,
+            EndReason::Lost(Loss::PeerLeftEarly) => !end.connected_told,
             EndReason::Lost(Loss::HandshakeTooSlow) => self.now >= end.opened + patience.handshake,
             EndReason::Lost(Loss::CloseTooSlow) => self.now >= end.closing_since + patience.close,
             _ => false,
@@ -91,7 +75,7 @@ impl World<'_> {
     pub(super) fn finish(&mut self) {
         let start = self.now;
         self.connect_all();
-        self.drive(|world| world.models.iter().all(Model::is_settled));
+        self.drive(|world| world.sender.is_settled());
         if !self.cut && self.ends.iter().all(|end| end.stage != Stage::Over) {
             self.check_settled(start);
         }
@@ -110,32 +94,12 @@ impl World<'_> {
             assert!(self.ends[at].ended_told, "end {at} has not ended");
             self.check_report(at);
         }
-        assert!(self.models.iter().all(Model::is_settled));
-        // What one end has said is what the other has heard.
-        if let [
-            Some(EndReason::Closed { ours, theirs, .. }),
-            Some(EndReason::Closed {
-                ours: said,
-                theirs: heard,
-                ..
-            }),
-        ] = [0, 1].map(|at| self.ends[at].link.end_reason())
-            && self.native()
-        {
-            assert_eq!([ours, said], [heard, theirs]);
-        }
+        assert!(self.sender.is_settled());
     }
 
     fn check_settled(&self, start: Instant) {
-        for model in &self.models {
-            assert!(model.is_settled(), "stalled: {model:?}");
-        }
-        let took = self.now.saturating_since(start);
-        // Only delayed acknowledgements are worth waiting for.
-        assert!(
-            took < core::time::Duration::from_secs(2),
-            "stalled for {took:?}"
-        );
+        assert!(self.sender.is_settled(), "stalled: {:?}", self.sender);
+        assert_eq!(self.now, start, "there is nothing to wait for");
     }
 
     fn drive(&mut self, done: impl Fn(&Self) -> bool) {
@@ -149,14 +113,8 @@ impl World<'_> {
                 self.check();
                 self.poll_events(at);
             }
-            for channel in 0..self.models.len() {
-                while self.take(channel) {
-                    moved = true;
-                }
-                while !self.models[channel].waiting.is_empty() {
-                    self.handle(channel, 0);
-                    moved = true;
-                }
+            while self.take() {
+                moved = true;
             }
             self.check();
             if !moved {
@@ -171,23 +129,13 @@ impl World<'_> {
     }
 
     fn check_report(&self, at: usize) {
-        let report = self.ends[at].link.report();
-        for (channel, model) in self.models.iter().enumerate() {
-            let report = &report[usize::from(self.case.position(channel, at))];
-            for kind in VerdictKind::ALL {
-                let expected = if model.chan.sender == at {
-                    model.count(kind)
-                } else {
-                    0
-                };
-                assert_eq!(report.verdicts[kind], expected, "{kind}");
-            }
-            let delivered = if model.chan.sender == at {
-                0
-            } else {
-                model.delivered()
-            };
-            assert_eq!(report.delivered, delivered);
+        let report = &self.ends[at].link.report()[0];
+        let sends = at == self.from;
+        for kind in VerdictKind::ALL {
+            let expected = if sends { self.sender.count(kind) } else { 0 };
+            assert_eq!(report.verdicts[kind], expected, "{kind}");
         }
+        let delivered = if sends { 0 } else { self.receiver.delivered };
+        assert_eq!(report.delivered, delivered);
     }
 }
