@@ -33,6 +33,7 @@ use socket2::SockRef;
 use crate::backend::{Backend, Link, Listener, ManualReceiver, Receiver, Sender, Standing};
 use crate::pair::loopback;
 use crate::relay::{self, Direction, Pass, Relay, Rules};
+use crate::size::TESTS;
 use crate::{Pair, Transport, watch_as};
 
 /// The environment variable that names the seed.
@@ -50,7 +51,7 @@ const AFTERWARDS: Duration = Duration::from_secs(2);
 pub fn run(name: &str, pair: Pair, scenario: fn(&Pair)) -> [u64; 2] {
     let seed = seed();
     let replay = format!(
-        "replay: {SEED}={seed} cargo test -p countersign-tests --test suites -- --exact {name}"
+        "replay: {SEED}={seed} {TESTS}=all cargo test -p countersign-tests --test suites -- --exact {name}"
     );
     let plan = Arc::new(Plan {
         seed: name

@@ -43,8 +43,8 @@ fn every_promise_is_attacked() {
     assert!(unique.len() > 30, "promises are not read: {unique:?}");
     assert_eq!(unique.len(), promised.len(), "an id is given twice");
 
-    let verification = text("docs/verification.md");
-    let rows: Vec<(&str, &str)> = verification
+    let promises = text("docs/promises.md");
+    let rows: Vec<(&str, &str)> = promises
         .lines()
         .filter_map(|line| line.strip_prefix("| S-")?.split_once(" | "))
         .collect();

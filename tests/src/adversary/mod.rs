@@ -12,7 +12,7 @@
 //!
 //! [`all`] lists the attacks as data. `tests/suites.rs` makes a test of each for
 //! each backend, called `adversaries::backend::server::scenario` or `adversaries::backend::client::scenario` for the end that
-//! is attacked. `docs/verification.md` has a line for each, which a test checks.
+//! is attacked. `docs/adversaries.md` has a line for each, which a test checks.
 
 mod anybody;
 mod by_hand;

@@ -50,7 +50,7 @@ fn each_pair_is_run_once() {
 #[test]
 fn every_adversary_has_a_line_in_the_documents() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let document = fs::read_to_string(folder.join("../docs/verification.md")).unwrap();
+    let document = fs::read_to_string(folder.join("../docs/adversaries.md")).unwrap();
     let mut documented = Vec::new();
     for line in document.lines() {
         let cells: Vec<_> = line.trim_matches('|').split(" | ").collect();

@@ -15,7 +15,7 @@
 
 use countersign_core::{Planted, VerdictKind};
 use countersign_tests::model::{End, Found, Lane, Move, Setup, search, search_for};
-use countersign_tests::size::{Size, leaves_out};
+use countersign_tests::size::{Size, TESTS, leaves_out};
 
 /// Visits every state of one of these worlds, from small to large, and checks that all is well.
 fn check(name: &str, worlds: [&Setup; 3]) -> Found {
@@ -32,7 +32,7 @@ fn check(name: &str, worlds: [&Setup; 3]) -> Found {
     println!("{name}: {found:?}");
     assert!(
         found.broken.is_empty(),
-        "cargo test -p countersign-tests --test worlds model::{name} finds this again:\n{found:?}"
+        "cargo test -p countersign-tests --test worlds model::{name} finds this again, with the same {TESTS}:\n{found:?}"
     );
     assert!(found.complete, "{found:?}");
     assert_ne!(found.acyclic, Some(false), "{found:?}");
