@@ -8,7 +8,7 @@ mod greeting;
 mod input;
 mod output;
 mod over;
-#[cfg(feature = "planted")]
+#[cfg(planted)]
 mod planted;
 mod session;
 mod status;
@@ -24,7 +24,7 @@ use bytes::Bytes;
 
 pub use close::CloseMode;
 pub use output::Output;
-#[cfg(feature = "planted")]
+#[cfg(planted)]
 pub use planted::Planted;
 pub use status::{ChannelReport, ChannelStatus, LinkStatus};
 pub use stream::STREAM_WHOLE;
@@ -186,7 +186,7 @@ pub struct Link {
     tally: Tally,
     observer: Observer,
 
-    #[cfg(feature = "planted")]
+    #[cfg(planted)]
     planted: Option<Planted>,
 }
 
@@ -230,7 +230,7 @@ impl Link {
             spent: Spent::default(),
             tally: Tally::default(),
             observer: Observer::default(),
-            #[cfg(feature = "planted")]
+            #[cfg(planted)]
             planted: None,
         })
     }

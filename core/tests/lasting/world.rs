@@ -112,7 +112,7 @@ pub(crate) struct World<'a> {
     /// The sessions in the order of their beginning.
     pub(super) held: Vec<SessionId>,
     seeds: u64,
-    #[cfg(feature = "planted")]
+    #[cfg(planted)]
     mistake: Option<countersign_core::Planted>,
     pub(super) log: Log,
 }
@@ -138,14 +138,14 @@ impl<'a> World<'a> {
             came: BTreeMap::new(),
             held: Vec::new(),
             seeds: 1,
-            #[cfg(feature = "planted")]
+            #[cfg(planted)]
             mistake: None,
             log: Log::default(),
         }
     }
 
     /// Every link makes this mistake.
-    #[cfg(feature = "planted")]
+    #[cfg(planted)]
     #[allow(dead_code, reason = "fuzzing uses it")]
     pub(crate) fn with_mistake(mut self, mistake: countersign_core::Planted) -> Self {
         self.mistake = Some(mistake);
@@ -205,12 +205,12 @@ impl<'a> World<'a> {
         let config = self.case.config(at);
         let seed = u128::from(self.seeds).to_le_bytes();
         let link = Link::new(&config, role, seed).expect("it did before");
-        #[cfg(feature = "planted")]
+        #[cfg(planted)]
         let link = self.plant(link);
         link
     }
 
-    #[cfg(feature = "planted")]
+    #[cfg(planted)]
     fn plant(&self, mut link: Link) -> Link {
         if let Some(mistake) = self.mistake {
             link.plant(mistake);

@@ -8,6 +8,7 @@ use super::account::{Fate, Property};
 use super::ends::said_by;
 use super::world::{Chunk, Conn, Notes, Tip, World};
 use super::{End, Setup, WHO};
+use crate::mistakes;
 
 /// One thing that may happen. Connections are counted in the order in which they were opened, of
 /// those of which anything is left.
@@ -309,9 +310,7 @@ impl World {
         self.visitors += 1;
         let seed = [self.visitors; 16];
         let mut link = Link::new(&setup.config(End::Acceptor), Role::Acceptor, seed).unwrap();
-        if let Some(mistake) = setup.planted {
-            link.plant(mistake);
-        }
+        mistakes::plant(&mut link, setup.planted);
         link.ask_to_admit();
         link.handle_opened(now).unwrap();
         link.handle_secured(now, Some(WHO)).unwrap();

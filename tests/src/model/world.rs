@@ -9,6 +9,7 @@ use countersign_core::{Bytes, Instant, Life, Link, Role, Sessions};
 
 use super::account::Account;
 use super::{End, MUCH_LATER, Setup, TIMES};
+use crate::mistakes;
 
 /// A link, shared by all states in which it is the same.
 #[derive(Clone, Debug)]
@@ -155,9 +156,7 @@ impl End {
 impl World {
     pub(super) fn new(setup: &Setup) -> Self {
         let mut opener = Link::new(&setup.config(End::Opener), Role::Opener, [0; 16]).unwrap();
-        if let Some(mistake) = setup.planted {
-            opener.plant(mistake);
-        }
+        mistakes::plant(&mut opener, setup.planted);
         let mut world = Self {
             opener: Part::new(opener),
             slots: Vec::new(),

@@ -11,6 +11,7 @@ use super::ledger::Ledger;
 use super::plan::{ACCEPTOR, Closes, OPENER, Plan};
 use super::rng::Rng;
 use super::wire::Conn;
+use crate::mistakes;
 
 /// After so many steps a run counts as one that never ends.
 const MOST_STEPS: u64 = 400_000;
@@ -220,9 +221,7 @@ impl<'a> World<'a> {
             None => Link::new(&config, role, seed),
         };
         let mut link = link.expect("a sound declaration");
-        if let Some(mistake) = self.plan.mistake {
-            link.plant(mistake);
-        }
+        mistakes::plant(&mut link, self.plan.mistake);
         self.nodes.push(Node {
             link,
             pair,
