@@ -3,6 +3,7 @@
 mod common;
 
 use countersign_cli::words::size;
+use sha2::{Digest, Sha256};
 
 use common::{Finished, Identities};
 
@@ -19,8 +20,7 @@ fn noise(length: u32) -> Vec<u8> {
 }
 
 fn hash(bytes: &[u8]) -> Vec<u8> {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-    digest.as_ref().to_vec()
+    Sha256::digest(bytes).to_vec()
 }
 
 /// Sends a stream through a pair of pipes.

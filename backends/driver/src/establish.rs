@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use countersign_capture::Capture;
 use countersign_core::{Config, ConfigError, Mode, Role};
 use countersign_endpoint::{Security, SetupError, random_seed};
 use socket2::SockRef;
@@ -16,6 +15,7 @@ use crate::driver::{Dial, Dialer, Door, Driver, Never, Timer, Transport};
 use crate::key_log;
 use crate::reach::reach;
 use crate::receipt::Receipts;
+use crate::recorded::Recorded;
 use crate::registry::Registry;
 use crate::shared::Shared;
 use crate::status::{Addressed, Addresses};
@@ -27,7 +27,7 @@ use crate::status::{Addressed, Addresses};
 pub struct Setup {
     config: Arc<Config>,
     security: Security,
-    capture: Option<Capture>,
+    pub(crate) recorded: Recorded,
     admit: Option<Admit>,
     clock: Clock,
 }
@@ -45,7 +45,7 @@ impl Setup {
         Ok(Self {
             config: Arc::new(config),
             security,
-            capture: None,
+            recorded: Recorded::default(),
             admit: None,
             clock: Clock::default(),
         })
@@ -61,9 +61,9 @@ impl Setup {
     /// neither wait nor panic.
     ///
     /// ```
-    /// use countersign_driver::core::{ChannelConfig, Config, Refusal, refuse};
-    /// use countersign_driver::endpoint::Security;
+    /// use countersign_core::{ChannelConfig, Config, Refusal, refuse};
     /// use countersign_driver::{Admission, Setup};
+    /// use countersign_endpoint::Security;
     ///
     /// const CLOSED: u16 = refuse::APPLICATION + 1;
     /// let config = Config::new().channel(ChannelConfig::receive("reports"));
@@ -77,7 +77,7 @@ impl Setup {
     ///     _ => Admission::Admit,
     /// });
     /// # let _ = setup;
-    /// # Ok::<(), countersign_driver::core::ConfigError>(())
+    /// # Ok::<(), countersign_core::ConfigError>(())
     /// ```
     #[must_use]
     pub fn admit(
@@ -85,15 +85,6 @@ impl Setup {
         handler: impl Fn(&Arrival<'_>) -> Admission + Send + Sync + 'static,
     ) -> Self {
         self.admit = Some(Admit::new(handler));
-        self
-    }
-
-    /// Records all links that are made with this from here on: whatever goes into them and comes out
-    /// of them, decrypted. A listener's links and the visitors that it leads to them are in one
-    /// capture. Finish it ([`Capture::finish`]) before the program ends.
-    #[must_use]
-    pub fn capture(mut self, capture: &Capture) -> Self {
-        self.capture = Some(capture.clone());
         self
     }
 
@@ -142,13 +133,9 @@ impl Setup {
 fn make(
     config: &Config,
     role: Role,
-    capture: Option<&Capture>,
+    recorded: &Recorded,
 ) -> Result<countersign_core::Link, SetupError> {
-    let seed = random_seed()?;
-    let made = match capture {
-        Some(capture) => countersign_core::Link::observed(config, role, seed, capture.observer()),
-        None => countersign_core::Link::new(config, role, seed),
-    };
+    let made = recorded.link(config, role, random_seed()?);
     made.map_err(|error| SetupError::Refused {
         detail: error.to_string(),
     })
@@ -170,7 +157,7 @@ impl Connecting {
         transport: T,
     ) -> Result<(Self, Driver<Never<T>>), SetupError> {
         let config = (*setup.config).clone().single_connection();
-        let link = make(&config, role, setup.capture.as_ref())?;
+        let link = make(&config, role, &setup.recorded)?;
         let shared = Shared::new(link, &setup.security, setup.clock());
         let driver = Driver::over(shared.clone(), &setup.security, transport, None);
         Ok((Self::new(shared), driver))
@@ -191,7 +178,7 @@ impl Connecting {
         T: Transport,
         F: Future<Output = io::Result<T>>,
     {
-        let link = make(&setup.config, Role::Opener, setup.capture.as_ref())?;
+        let link = make(&setup.config, Role::Opener, &setup.recorded)?;
         let shared = Shared::new(link, &setup.security, setup.clock());
         let driver = Driver::dial(shared.clone(), &setup.security, Dialer::new(open));
         Ok((Self::new(shared), driver))
@@ -223,7 +210,7 @@ impl Connecting {
         T: Timer,
         W: Transport,
     {
-        let link = make(&setup.config, Role::Opener, setup.capture.as_ref())?;
+        let link = make(&setup.config, Role::Opener, &setup.recorded)?;
         let shared = Shared::new(link, &setup.security, setup.clock());
         let security = setup.security.clone();
         let wrap = move |stream: S| {
@@ -247,7 +234,7 @@ impl Connecting {
         address: Option<SocketAddr>,
         registry: &Arc<Registry>,
     ) -> Result<(Self, Driver<Never<T>>), SetupError> {
-        let mut link = make(&setup.config, Role::Acceptor, setup.capture.as_ref())?;
+        let mut link = make(&setup.config, Role::Acceptor, &setup.recorded)?;
         link.ask_to_admit();
         let shared = Shared::new(link, &setup.security, setup.clock());
         shared.register(registry);

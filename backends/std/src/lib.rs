@@ -112,4 +112,4 @@ pub use secure::{
     ReadHalf, SecureStream, WriteHalf, secure_connect, secure_over, secure_over_with,
 };
 
-pub use countersign_driver::api::{capture, common::*, core, endpoint};
+pub use countersign_driver::api::{common::*, core, endpoint};
