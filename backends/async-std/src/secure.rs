@@ -4,7 +4,7 @@ use std::io;
 
 use async_std::io::{Read, Write};
 use async_std::net::TcpStream;
-use countersign_driver::core::Role;
+use countersign_core::Role;
 use countersign_driver::{Address, AddressError, StreamSetup};
 use countersign_futures_io as shared;
 use countersign_futures_io::{SecureStream, Socket};

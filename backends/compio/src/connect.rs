@@ -10,7 +10,7 @@ use compio::io::{AsyncRead, AsyncWrite};
 #[cfg(unix)]
 use compio::net::UnixStream;
 use compio::net::{TcpStream, ToSocketAddrsAsync};
-use countersign_driver::core::Role;
+use countersign_core::Role;
 use countersign_driver::{Address, AddressError, Connecting, Link, LinkError, Setup, memory};
 #[cfg(unix)]
 use countersign_driver::{Addressed, Addresses, at, lasting};
@@ -21,7 +21,7 @@ use crate::stream::Stream;
 /// Connects to a listening peer over TCP, and waits until it has accepted this end.
 ///
 /// A connection that can't be had, or is lost later, is tried again as
-/// [`Reconnect`](countersign_driver::core::Reconnect) says: for ever by default, so this waits for
+/// [`Reconnect`](countersign_core::Reconnect) says: for ever by default, so this waits for
 /// a peer that is not there yet. What another attempt can't heal, a pin that does not match or
 /// declarations that don't fit, ends it at once. The log tells of each kind of failure, and once a
 /// minute of what is still waited for.
@@ -30,7 +30,7 @@ use crate::stream::Stream;
 /// taken, as by [`open`](countersign_driver::open) (RFC 8305); where that does not lead to the peer,
 /// the others have their turn ([`Connecting::reach`](countersign_driver::Connecting::reach)). Looking
 /// the name up, the TCP connection and the handshake may each take
-/// [`Patience::handshake`](countersign_driver::core::Patience::handshake).
+/// [`Patience::handshake`](countersign_core::Patience::handshake).
 ///
 /// Cancel-safe: dropping the future gives the connection up.
 ///

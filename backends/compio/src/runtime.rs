@@ -4,8 +4,8 @@ use std::io;
 
 use compio::runtime::spawn;
 use compio::time::sleep_until;
-use countersign_driver::endpoint::SetupError;
 use countersign_driver::{Alarm, Connecting, Dial, Driver, LinkError, Timer};
+use countersign_endpoint::SetupError;
 
 /// A timer of compio's.
 pub(crate) fn alarm() -> impl Timer {

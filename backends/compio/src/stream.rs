@@ -10,8 +10,8 @@ use compio::BufResult;
 use compio::buf::{IntoInner, IoBuf};
 use compio::io::util::Splittable;
 use compio::io::{AsyncRead, AsyncWrite};
-use countersign_driver::endpoint::Buffer;
 use countersign_driver::{READ, Transport};
+use countersign_endpoint::Buffer;
 
 /// How much memory waits with the operating system while little or nothing comes, in bytes.
 const LITTLE: usize = 1024;

@@ -98,16 +98,11 @@ pub use status::{Addressed, Addresses, FailedAttempt, Status, TransportAddress};
 #[cfg(unix)]
 pub use unix::{UnixPath, bind_unix, lasting};
 
-#[cfg(feature = "capture")]
-pub use countersign_capture as capture;
-pub use countersign_core as core;
-pub use countersign_endpoint as endpoint;
-
 /// What the crates of the backends hand on to their users.
 pub mod api {
     pub use crate::{
         BatchReceipt, Connecting, Incoming, Link, Listener, ManualReceiver, MessageSink, Receipt,
-        Receiver, Sender, SinkError, core, endpoint,
+        Receiver, Sender, SinkError,
     };
     pub use common::*;
 

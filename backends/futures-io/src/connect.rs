@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 
-use countersign_driver::core::Role;
+use countersign_core::Role;
 use countersign_driver::{Connecting, Link, LinkError, Setup, memory};
 use futures_io::{AsyncRead, AsyncWrite};
 use socket2::SockRef;
@@ -19,11 +19,11 @@ use crate::runtime::{Runtime, Stream, alarm, start, timed};
 /// [`open`](countersign_driver::open) (RFC 8305); where that does not lead to the peer, the others
 /// have their turn ([`Connecting::reach`](countersign_driver::Connecting::reach)). Looking up,
 /// connecting and the handshake may each take
-/// [`Patience::handshake`](countersign_driver::core::Patience::handshake). The sockets are set to
+/// [`Patience::handshake`](countersign_core::Patience::handshake). The sockets are set to
 /// what links need.
 ///
 /// A connection that can't be had, or is lost later, is tried again as
-/// [`Reconnect`](countersign_driver::core::Reconnect) says: for ever by default, so this waits for
+/// [`Reconnect`](countersign_core::Reconnect) says: for ever by default, so this waits for
 /// a peer that is not there yet. What another attempt can't heal, a pin that does not match or
 /// declarations that don't fit, ends it at once. The log tells of each kind of failure, and once a
 /// minute of what is still waited for.

@@ -18,9 +18,10 @@
 //!
 //! use async_executor::Executor;
 //! use async_io::{Async, Timer, block_on};
-//! use countersign_futures_io::core::{ChannelConfig, CloseMode, Config};
-//! use countersign_futures_io::endpoint::Security;
-//! use countersign_futures_io::{Limits, Runtime, Setup, Socket, Task, connect_with, listen_over};
+//! use countersign_futures_io::{
+//!     ChannelConfig, CloseMode, Config, Limits, Runtime, Security, Setup, Socket, Task,
+//!     connect_with, listen_over,
+//! };
 //!
 //! #[derive(Clone)]
 //! struct Tasks(Arc<Executor<'static>>);

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use countersign_driver::endpoint::{Buffer, SetupError};
 use countersign_driver::{
     Alarm, Clock, Connecting, Dial, Driver, LinkError, READ, Setup, Timer, Transport,
 };
+use countersign_endpoint::{Buffer, SetupError};
 use futures_io::{AsyncRead, AsyncWrite};
 
 /// What a [`Runtime`] runs, and what its timers are.

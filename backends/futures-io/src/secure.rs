@@ -8,9 +8,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use countersign_driver::core::Role;
-use countersign_driver::endpoint::Fingerprint;
+use countersign_core::Role;
 use countersign_driver::{StreamSetup, open, secure};
+use countersign_endpoint::Fingerprint;
 use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
 use socket2::SockRef;
 
@@ -65,7 +65,7 @@ where
 ///
 /// # Errors
 ///
-/// Inside of the [`io::Error`] is a [`SecurityError`](countersign_driver::endpoint::SecurityError)
+/// Inside of the [`io::Error`] is a [`SecurityError`](countersign_endpoint::SecurityError)
 /// with one line that says what to change: of the kind
 /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) where one end has refused the other's
 /// certificate, [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) where the stream ended, and

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use countersign_driver::core::Role;
+use countersign_core::Role;
 use countersign_driver::{Address, AddressError, StreamSetup};
 use countersign_futures_io as shared;
 use countersign_futures_io::SecureStream;

@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::task::Poll;
 
-use countersign_driver::core::{Config, Role};
-use countersign_driver::endpoint::SetupError;
+use countersign_core::{Config, Role};
 use countersign_driver::{
     self as driver, Address, AddressError, Dial, Driver, LinkError, Setup, Transport, memory,
     prepare_socket,
 };
 #[cfg(unix)]
 use countersign_driver::{at, lasting};
+use countersign_endpoint::SetupError;
 use socket2::SockRef;
 
 use crate::block;
@@ -29,7 +29,7 @@ use crate::runtime::{Clock, Sockets, Stream, Waiting};
 /// Connects to a listening peer over TCP, and waits until it has accepted this end.
 ///
 /// A connection that can't be had, or is lost later, is tried again as
-/// [`Reconnect`](countersign_driver::core::Reconnect) says: for ever by default, so this waits for
+/// [`Reconnect`](countersign_core::Reconnect) says: for ever by default, so this waits for
 /// a peer that is not there yet. What another attempt can't heal, a pin that does not match or
 /// declarations that don't fit, ends it at once. The log tells of each kind of failure, and once a
 /// minute of what is still waited for.
@@ -39,7 +39,7 @@ use crate::runtime::{Clock, Sockets, Stream, Waiting};
 /// taken, as by [`open`](countersign_driver::open) (RFC 8305); where that does not lead to the peer,
 /// the others have their turn ([`Connecting::reach`](countersign_driver::Connecting::reach)). Looking
 /// the name up, the TCP connection and the handshake may each take
-/// [`Patience::handshake`](countersign_driver::core::Patience::handshake).
+/// [`Patience::handshake`](countersign_core::Patience::handshake).
 ///
 /// # Errors
 ///

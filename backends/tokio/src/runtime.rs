@@ -5,10 +5,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use countersign_driver::endpoint::{Buffer, SetupError};
 use countersign_driver::{
     Alarm, Clock, Connecting, Dial, Driver, LinkError, READ, Setup, Timer, Transport,
 };
+use countersign_endpoint::{Buffer, SetupError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::sleep_until;
 

@@ -4,9 +4,9 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use countersign_driver::core::Role;
-use countersign_driver::endpoint::Fingerprint;
+use countersign_core::Role;
 use countersign_driver::{Address, AddressError, StreamSetup, open, secure};
+use countersign_endpoint::Fingerprint;
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -52,7 +52,7 @@ pub async fn secure_connect(
 ///
 /// # Errors
 ///
-/// Inside of the [`io::Error`] is a [`SecurityError`](countersign_driver::endpoint::SecurityError)
+/// Inside of the [`io::Error`] is a [`SecurityError`](countersign_endpoint::SecurityError)
 /// with one line that says what to change: of the kind
 /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) where one end has refused the other's
 /// certificate, [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) where the stream ended, and

@@ -6,9 +6,9 @@ mod halves;
 use std::io::{self, BufRead, Read, Write};
 use std::net::TcpStream;
 
-use countersign_driver::core::Role;
-use countersign_driver::endpoint::Fingerprint;
+use countersign_core::Role;
 use countersign_driver::{Address, AddressError, StreamSetup, open, secure};
+use countersign_endpoint::Fingerprint;
 
 use crate::connect::{look_up, reach_tcp};
 use crate::lookup::Lookup;
@@ -58,7 +58,7 @@ pub fn secure_connect(
 ///
 /// # Errors
 ///
-/// Inside of the [`io::Error`] is a [`SecurityError`](countersign_driver::endpoint::SecurityError)
+/// Inside of the [`io::Error`] is a [`SecurityError`](countersign_endpoint::SecurityError)
 /// with one line that says what to change: of the kind
 /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) where one end has refused the other's
 /// certificate, [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) where the connection ended, and
