@@ -21,7 +21,7 @@
 //! strangers, `told` what it hears of connections that don't come about; `address` is a host and a port,
 //! `open` connects to one of several addresses, `reach` does so again and again, `bind` listens on
 //! several; `clock` says what time it is, `alarm` makes a [`Timer`] of futures that sleep; `unix` has the files of Unix sockets,
-//! `memory` connections within a process; `error` says what handles can't do. [`secure`] is apart
+//! `memory` connections within a process; `recorded` has links recorded; `error` says what handles can't do. [`secure`] is apart
 //! from all of these: streams of bytes with the same pins, and no link.
 
 mod accept;
