@@ -22,13 +22,11 @@ mod whose {
     use rustls::crypto::ring as named;
 
     /// All that TLS needs.
-    #[expect(clippy::unnecessary_wraps, reason = "what is installed may be missing")]
     pub(crate) fn provider() -> Result<Arc<CryptoProvider>, SetupError> {
         Ok(Arc::new(named::default_provider()))
     }
 
     /// A private key, ready to sign; none if it can't be used.
-    #[expect(clippy::unnecessary_wraps, reason = "what is installed may be missing")]
     pub(crate) fn signing_key(
         key: &PrivateKeyDer<'_>,
     ) -> Result<Option<Arc<dyn SigningKey>>, SetupError> {
