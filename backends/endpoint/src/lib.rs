@@ -15,6 +15,12 @@
 //! TLS 1.3 only, both ends present a certificate and check the other's, and nothing accepts
 //! just anybody. rustls is hidden: none of its types shows.
 //!
+//! # Features
+//!
+//! `aws-lc-rs` (default) and `ring` say whose cryptography TLS uses, the first where both are on. With
+//! neither it is rustls's provider that the application has installed as the process's default
+//! before it loads an identity; without one that is [`SetupError::NoProvider`].
+//!
 //! ```
 //! use countersign_certs::NewIdentity;
 //! use countersign_endpoint::{Connection, Identity, Pin, Received, Security, SecurityError};
@@ -67,6 +73,7 @@ mod alert;
 mod buffer;
 mod certificate;
 mod connection;
+mod crypto;
 mod endpoint;
 mod error;
 mod files;

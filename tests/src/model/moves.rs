@@ -9,6 +9,7 @@ use super::account::{Fate, Property};
 use super::ends::said_by;
 use super::world::{Chunk, Conn, Notes, Tip, World, acceptor};
 use super::{End, Setup, WHO};
+use crate::mistakes;
 
 /// One thing that may happen. Connections are counted in the order in which they were opened, of
 /// those of which anything is left.

@@ -172,9 +172,7 @@ impl End {
 impl World {
     pub(super) fn new(setup: &Setup) -> Self {
         let mut opener = Link::new(&setup.config(End::Opener), Role::Opener, [0; 16]).unwrap();
-        if let Some(mistake) = setup.planted {
-            opener.plant(mistake);
-        }
+        mistakes::plant(&mut opener, setup.planted);
         let mut world = Self {
             opener: Part::new(opener.into()),
             slots: Vec::new(),

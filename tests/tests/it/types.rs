@@ -43,7 +43,7 @@ fn futures_are_send() {
         check(&receiver.recv());
         check(&link.event());
         check(&link.ended());
-        check(&link.close(driver::core::CloseMode::Drain));
+        check(&link.close(countersign_core::CloseMode::Drain));
     }
     fn of_backend(setup: &driver::Setup, listener: &tokio_backend::Listener) {
         check(&tokio_backend::connect("127.0.0.1:1", setup));

@@ -7,9 +7,9 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use countersign_driver::core::{ChannelConfig, CloseMode, Config, Role};
-use countersign_driver::endpoint::{Buffer, Security};
+use countersign_core::{ChannelConfig, CloseMode, Config, Role};
 use countersign_driver::{Connecting, Memory, Setup, Transport, memory};
+use countersign_endpoint::{Buffer, Security};
 
 /// How often ending the direction is not done yet.
 const DELAYS: usize = 3;
