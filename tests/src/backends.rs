@@ -78,7 +78,7 @@ pub static BACKENDS: &[Entry] = &[
     Entry {
         name: "compio",
         backend: &Compio,
-        streams: Err("its traits take buffers whole, see docs/design.md"),
+        streams: Ok(&Compio),
         cannot: &[],
     },
 ];

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use countersign_core::{ChannelConfig, ChannelId, Config, Disconnect, Instant, Life, Link, Role};
-use countersign_endpoint::{Buffer, Endpoint, Security, Written};
+use countersign_endpoint::{Endpoint, Security, ToSend};
 use countersign_tests::pair::{IDENTITIES, tls};
 
 /// From one end to the other.
@@ -26,7 +26,6 @@ struct End {
     endpoint: Option<Endpoint>,
     /// What is under way to this end, and when it arrives.
     arriving: VecDeque<(Instant, Vec<u8>)>,
-    input: Vec<u8>,
     /// When its side of the handshake of TLS was done.
     secured: Option<Instant>,
 }
@@ -49,7 +48,6 @@ impl World {
             security,
             endpoint: None,
             arriving: VecDeque::new(),
-            input: Vec::new(),
             secured: None,
         };
         let ends = [
@@ -77,10 +75,9 @@ impl World {
 
     fn open(&mut self, at: usize) {
         let end = &mut self.ends[at];
-        let endpoint = Endpoint::new(&end.security, self.now, &mut end.link);
-        end.endpoint = Some(endpoint);
+        let (role, dialect) = (end.link.role(), end.link.config().wire_dialect());
+        end.endpoint = Some(Endpoint::new(&end.security, role, dialect));
         end.secured = None;
-        end.input.clear();
         self.pump(at);
     }
 
@@ -91,12 +88,19 @@ impl World {
         let Some(endpoint) = &mut end.endpoint else {
             return;
         };
-        let (mut out, mut scratch) = (Buffer::default(), Buffer::default());
-        while endpoint.write(now, &mut out, &mut scratch, &mut end.link) == Written::Some {}
+        let mut bytes = Vec::new();
+        loop {
+            endpoint.exchange(now, &mut end.link);
+            let ToSend::Bytes(output) = endpoint.to_send() else {
+                break;
+            };
+            bytes.extend_from_slice(output.filled());
+            output.consume(output.filled().len());
+            endpoint.sent();
+        }
         if end.link.peer().is_some() && !matches!(end.link.life(), Life::Securing) {
             end.secured.get_or_insert(now);
         }
-        let bytes = out.filled().to_vec();
         if !bytes.is_empty() {
             self.ends[1 - at].arriving.push_back((now + DELAY, bytes));
         }
@@ -114,10 +118,12 @@ impl World {
             let end = &mut self.ends[at];
             while end.arriving.front().is_some_and(|(at, _)| *at <= now) {
                 let (_, bytes) = end.arriving.pop_front().unwrap();
-                end.input.extend(bytes);
                 let endpoint = end.endpoint.as_mut().unwrap();
-                let read = endpoint.read(now, &mut end.input, &mut end.link);
-                end.input.drain(..read);
+                let input = endpoint.input();
+                input.space(bytes.len())[..bytes.len()].copy_from_slice(&bytes);
+                input.commit(bytes.len());
+                endpoint.received(bytes.len());
+                endpoint.exchange(now, &mut end.link);
             }
             self.pump(at);
         }

@@ -12,8 +12,7 @@ use countersign_core::{
 };
 use countersign_driver::{Limits, Outgoing, Setup, StreamSetup};
 use countersign_endpoint::{
-    Buffer, Connection, Endpoint, Identity, Incoming, Pins, Security, SecurityFiles, SetupError,
-    Wire,
+    Buffer, Connection, Endpoint, Identity, Pins, Received, Security, SecurityFiles, SetupError,
 };
 use countersign_tests::planted::{PAYLOAD, assert_without, assert_without_pem, payload};
 use countersign_tokio as links;
@@ -153,7 +152,7 @@ fn links_without_io() {
 fn frames_and_buffers() {
     let mut shown = Shown::default();
     let bytes = payload(1);
-    shown.show(&Incoming::Data(&bytes));
+    shown.show(&Received::Data(&bytes));
     shown.show(&Piece::More(&bytes));
     let head = MessageHead {
         channel: 0,
@@ -176,13 +175,28 @@ fn frames_and_buffers() {
     shown.show(&Outgoing::from(bytes.clone()));
     let config = Config::new().channel(ChannelConfig::send("data"));
     let mut link = Link::new(&config, Role::Opener, SEED).unwrap();
-    link.handle_timeout(NOW);
-    shown.show(&Endpoint::new(&Security::plaintext(), NOW, &mut link));
+    let channel = link.channel_id("data").unwrap();
+    link.send(NOW, channel, payload(2), None).unwrap();
+    let plain = Security::plaintext();
+    let mut endpoint = Endpoint::new(&plain, Role::Opener, config.wire_dialect());
+    shown.show(&endpoint);
+    endpoint.exchange(NOW, &mut link);
+    shown.show(&endpoint);
+    let mut endpoint = Endpoint::new(&plain, Role::Acceptor, config.wire_dialect());
+    // What waits to be decrypted, and what waits for the link.
+    for _ in 0..2 {
+        let input = endpoint.input();
+        input.space(bytes.len())[..bytes.len()].copy_from_slice(&bytes);
+        input.commit(bytes.len());
+        shown.show(&endpoint);
+        endpoint.received(bytes.len());
+        shown.show(&endpoint);
+    }
     let mut link = Link::new(&config, Role::Acceptor, SEED).unwrap();
-    let mut wire = Wire::new(&Security::plaintext(), NOW, &mut link);
-    wire.input().space(bytes.len())[..bytes.len()].copy_from_slice(&bytes);
-    wire.input().commit(bytes.len());
-    shown.show(&wire);
+    endpoint.exchange(NOW, &mut link);
+    while let Some(event) = endpoint.poll_event() {
+        shown.show(&event);
+    }
 }
 
 /// The handles of a link, on an asynchronous backend and on threads.

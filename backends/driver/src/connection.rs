@@ -24,6 +24,8 @@ pub(crate) struct Connection<T> {
     transport: T,
     /// The transport may still keep some of what it took.
     unflushed: bool,
+    /// It was read from, or about to be.
+    begun: bool,
     /// What was due was put off for what may still have to be read.
     put_off: bool,
     /// What the transport has said, until the link knows.
@@ -37,6 +39,7 @@ impl<T: Transport> Connection<T> {
             endpoint: Endpoint::new(security, role, dialect),
             transport,
             unflushed: false,
+            begun: false,
             put_off: false,
             error: None,
         }
@@ -114,6 +117,10 @@ impl<T: Transport> Connection<T> {
 
     /// Receives and decrypts what is there; true when there was something.
     pub(crate) fn read(&mut self, context: &mut Context<'_>) -> bool {
+        if !std::mem::replace(&mut self.begun, true) {
+            // What this end has to say first goes out, whatever there is to read.
+            return true;
+        }
         if self.endpoint.is_read_ended() {
             return false;
         }

@@ -291,6 +291,10 @@ impl<D: Dial> Driver<D> {
         connection.write(context);
         let read = connection.read(context);
         let look = self.exchange(context, &mut connection, read);
+        #[cfg(planted)]
+        if look == Look::Idle && crate::planted::is(crate::planted::Mistake::SleepsBlindly) {
+            self.shared.sleep_blindly(context.waker());
+        }
         match look {
             Look::Over => connection.flush_alert(context),
             Look::Idle if !connection.rest(context) => {
@@ -330,6 +334,10 @@ impl<D: Dial> Driver<D> {
             }
             if read || connection.endpoint.has_output() {
                 return Look::Again;
+            }
+            #[cfg(planted)]
+            if crate::planted::is(crate::planted::Mistake::SleepsBlindly) {
+                return Look::Idle;
             }
             *deadline = state.sleep(
                 context.waker(),

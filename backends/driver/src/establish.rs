@@ -1,24 +1,20 @@
 //! From a transport connection to a link.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use countersign_capture::Capture;
 use countersign_core::{Config, ConfigError, Mode, Observe, Role};
 use countersign_endpoint::{Security, SetupError, random_seed};
-use socket2::SockRef;
 
 use crate::accept::DEFAULT_LOG_LINES;
 use crate::admission::{Admission, Admit, Arrival};
 use crate::clock::Clock;
 use crate::connecting::Connecting;
-use crate::driver::{Dial, Dialer, Driver, NoDial, Timer, Transport};
+use crate::driver::{Dial, Dialer, Driver, NoDial, Transport};
 use crate::key_log;
-use crate::reach::reach;
 use crate::receipt::Receipts;
 use crate::shared::Shared;
-use crate::status::{Addressed, Addresses};
 
 /// What an end brings to every connection: its declaration and its security, and who listens in.
 ///
@@ -217,47 +213,17 @@ impl Connecting {
         T: Transport,
         F: Future<Output = io::Result<T>>,
     {
-        let link = make(&setup.config, Role::Opener, setup.capture.as_ref())?;
-        let shared = Shared::new(link, &setup.security, setup.clock());
-        let driver = Driver::dial(shared.clone(), &setup.security, Dialer::new(open));
-        Ok((Self::new(shared), driver))
+        Self::dial_with(setup, Dialer::new(open))
     }
 
-    /// Opens a TCP connection to a peer, and another whenever the link is to connect again.
-    ///
-    /// `lookup` makes a future of the peer's addresses, anew for each attempt, `connect` one of a
-    /// connection to one of them, and `wrap` the transport. In each attempt the addresses are tried as
-    /// by [`open`](crate::open). Where one answers that is not the peer, does not get on with the
-    /// handshake or refuses for now, the next attempt is made at those that have not had their turn,
-    /// until all had it. A link that was never up ends by somebody else than its peer only then.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Connecting::over`].
-    #[allow(clippy::type_complexity, reason = "the type of the dialer has no name")]
-    pub fn reach<S, L, C, T, W>(
-        setup: Setup,
-        lookup: impl FnMut() -> L,
-        connect: impl FnMut(SocketAddr) -> C + Clone,
-        timers: impl FnMut() -> T,
-        wrap: impl Fn(S) -> W + Clone,
-    ) -> Result<(Self, Driver<impl Dial<Transport = Addressed<W>>>), SetupError>
-    where
-        L: Future<Output = io::Result<Vec<SocketAddr>>>,
-        C: Future<Output = io::Result<S>>,
-        for<'s> SockRef<'s>: From<&'s S>,
-        T: Timer,
-        W: Transport,
-    {
+    /// Opens connections with `dialer`: one now, and another whenever the link is to connect again.
+    pub(crate) fn dial_with<D: Dial>(
+        setup: &Setup,
+        dialer: D,
+    ) -> Result<(Self, Driver<D>), SetupError> {
         let link = make(&setup.config, Role::Opener, setup.capture.as_ref())?;
         let shared = Shared::new(link, &setup.security, setup.clock());
-        let security = setup.security.clone();
-        let wrap = move |stream: S| {
-            let addresses = Addresses::of(&stream);
-            Addressed::new(wrap(stream), addresses)
-        };
-        let dialer = reach(setup, lookup, timers, connect, wrap);
-        let driver = Driver::dial(shared.clone(), &security, dialer);
+        let driver = Driver::dial(shared.clone(), &setup.security, dialer);
         Ok((Self::new(shared), driver))
     }
 }

@@ -6,10 +6,12 @@
 //! locks any more.
 
 use std::cell::{Cell, RefCell};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 use std::task::Waker;
 
 use countersign_core::Spent;
+
+use crate::sync::{Mutex, thread_local};
 
 /// What is to be done once the lock is released.
 #[derive(Default)]
@@ -115,33 +117,38 @@ impl Held {
             );
             which.push(_lock);
         });
-        HELD.set(HELD.get() + 1);
+        HELD.with(|held| held.set(held.get() + 1));
         Self
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        HELD.set(HELD.get() - 1);
+        HELD.with(|held| held.set(held.get() - 1));
         #[cfg(debug_assertions)]
         let _ = WHICH.try_with(|which| which.borrow_mut().pop());
     }
 }
 
+/// Whether this thread holds such a lock.
+fn is_held() -> bool {
+    HELD.with(Cell::get) > 0
+}
+
 /// Does what was left for later, or leaves it to the lock that this thread still holds.
 #[cold]
 fn leave_or_run(later: Later) {
-    if HELD.get() > 0 {
+    if is_held() {
         let mut later = Some(later);
         // A thread that is about to end has no place for it any more.
         let _ = LEFT.try_with(|left| {
             left.borrow_mut().append(later.take().unwrap_or_default());
-            IS_LEFT.set(true);
+            IS_LEFT.with(|is_left| is_left.set(true));
         });
         return;
     }
     later.run();
-    if IS_LEFT.replace(false)
+    if IS_LEFT.with(|is_left| is_left.replace(false))
         && let Ok(left) = LEFT.try_with(RefCell::take)
     {
         left.run();
@@ -164,7 +171,7 @@ impl<T: Locked> Lock<T> {
         if later.is_empty() {
             drop(value);
             drop(held);
-            if HELD.get() == 0 && IS_LEFT.get() {
+            if !is_held() && IS_LEFT.with(Cell::get) {
                 leave_or_run(Later::default());
             }
             return result;

@@ -1,12 +1,13 @@
 //! A connection within one process.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use countersign_endpoint::Buffer;
 
 use crate::driver::{READ, Transport};
+use crate::sync::{Mutex, MutexGuard};
 
 /// How much one direction holds, in bytes.
 const CAPACITY: usize = 64 * 1024;

@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use countersign_core::{Sequence, Verdict, VerdictCounts, VerdictKind};
+
+use crate::sync::{Mutex, MutexGuard};
 
 /// For how many receipts a channel keeps room once there are none.
 const KEPT: usize = 256;

@@ -251,6 +251,12 @@ impl Shared {
         })
     }
 
+    #[cfg(planted)]
+    pub(crate) fn sleep_blindly(&self, driver: &Waker) {
+        self.state
+            .with(|state| _ = state.sleep(driver, false, None));
+    }
+
     /// Begins to close the link, as its listener wants.
     pub(crate) fn start_close(&self) {
         self.with(State::go_away);

@@ -99,6 +99,16 @@ impl<S: Deref<Target: Waits>> Waiting<S> {
             awaited,
             slot,
         } = self;
+        #[cfg(planted)]
+        if crate::planted::is(crate::planted::Mistake::LooksFirst) {
+            let result = shared.with(look);
+            if result.is_pending() {
+                shared.with(|state| {
+                    S::Target::wakers(state, *awaited).put(slot, context.waker());
+                });
+            }
+            return result;
+        }
         shared.with(|state| {
             let result = look(state);
             let wakers = S::Target::wakers(state, *awaited);

@@ -5,17 +5,15 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, ready};
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
-#[cfg(unix)]
-use std::os::fd::{AsFd, BorrowedFd};
-#[cfg(windows)]
-use std::os::windows::io::{AsSocket, BorrowedSocket};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use countersign_driver::{ATTEMPT_DELAY, Timer, open};
+use countersign_driver::endpoint::Buffer;
+use countersign_driver::{ATTEMPT_DELAY, StreamSocket, Timer, Transport, open};
+use socket2::{Domain, SockRef, Socket, Type};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -54,25 +52,35 @@ type Attempt = Pin<Box<dyn Future<Output = io::Result<Answer>>>>;
 
 /// A connection to this address, as far as the test goes, and a socket that has none.
 #[derive(Debug)]
-struct Answer(SocketAddr, UdpSocket);
+struct Answer(SocketAddr, Socket);
 
 impl Answer {
     fn of(address: SocketAddr) -> Self {
-        Self(address, UdpSocket::bind("127.0.0.1:0").unwrap())
+        Self(
+            address,
+            Socket::new(Domain::IPV4, Type::STREAM, None).unwrap(),
+        )
     }
 }
 
-#[cfg(unix)]
-impl AsFd for Answer {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.1.as_fd()
+impl StreamSocket for Answer {
+    fn socket(&self) -> SockRef<'_> {
+        SockRef::from(&self.1)
     }
 }
 
-#[cfg(windows)]
-impl AsSocket for Answer {
-    fn as_socket(&self) -> BorrowedSocket<'_> {
-        self.1.as_socket()
+/// Opening reads and writes nothing.
+impl Transport for Answer {
+    fn poll_read(&mut self, _: &mut Context<'_>, _: &mut Buffer) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
+
+    fn poll_write(&mut self, _: &mut Context<'_>, _: &mut Buffer) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
     }
 }
 
@@ -196,7 +204,6 @@ fn each_address_says_why_it_was_not_to_be_had() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_connection_to_oneself_is_refused_and_the_next_address_tried() {
-    use socket2::{Domain, Socket, Type};
     let comes_back = || {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&address("127.0.0.1:0").into()).unwrap();
@@ -204,7 +211,7 @@ fn a_connection_to_oneself_is_refused_and_the_next_address_tried() {
         socket
     };
     let addresses = vec![address("127.0.0.1:1"), address("127.0.0.2:1")];
-    let connect = |_: SocketAddr| ready(Ok(comes_back()));
+    let connect = |address| ready(Ok(Answer(address, comes_back())));
     let opened = run(open(ready(Ok(addresses.clone())), HOUR, Clock, connect));
     let error = opened.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
@@ -214,7 +221,7 @@ fn a_connection_to_oneself_is_refused_and_the_next_address_tried() {
     // Its port is free at once for who is to listen there.
     let held = comes_back();
     let held_at = held.local_addr().unwrap().as_socket().unwrap();
-    assert!(countersign_driver::refuse_self(&socket2::SockRef::from(&held)).is_err());
+    assert!(countersign_driver::refuse_self(&SockRef::from(&held)).is_err());
     drop(held);
     let again = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     again.bind(&held_at.into()).unwrap();

@@ -56,7 +56,7 @@ impl Buffer {
 
     /// Whether there is nothing in it.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub const fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
@@ -67,6 +67,17 @@ impl Buffer {
             self.start = 0;
             self.end = 0;
         }
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        self.consume(self.end - self.start);
+    }
+
+    /// Adds a copy of `bytes`.
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        self.space(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+        self.commit(bytes.len());
     }
 
     /// Room for at least `least` bytes behind what is in the buffer.

@@ -1,39 +1,25 @@
 //! One transport connection, and the bytes on their way between it and the core.
 
-use std::ops::Range;
 use std::time::Duration;
 
 use countersign_core::{Dialect, Disconnect, Instant, Life, Output, PeerId, Protocol, Role};
 
-use crate::buffer::{Buffer, LENGTH};
-use crate::connection::{Connection, Received};
+use crate::buffer::Buffer;
+use crate::connection::Connection;
 use crate::error::{Blame, Reason, SecurityError};
 use crate::peer::Peer;
 use crate::security::Security;
 use crate::tls::Judgement;
 
+use receiving::Receiving;
+use sending::Sending;
+pub use sending::ToSend;
+
+mod receiving;
+mod sending;
+
 /// How much plaintext is taken from the link at once, in bytes: four TLS records.
 const PLAINTEXT: usize = 4 * 16_384;
-
-/// How many pieces of what has arrived an idle endpoint keeps memory for.
-const KEPT: usize = 8;
-
-/// How much memory the pieces take at most: a record with a byte in it has 23.
-pub(crate) const PIECES: usize = 2 * size_of::<Arrived>() * (LENGTH / 23);
-
-/// What is to be done with the sending direction of a transport.
-#[derive(Debug)]
-pub enum ToSend<'a> {
-    /// What is in this buffer is to be sent, one byte at least. Whoever has sent some of it removes
-    /// that from its front, and says so to [`Endpoint::sent`]. Until then the next answer is this
-    /// buffer again, untouched, so a transport that needs the memory may hold its content meanwhile
-    /// and leave it empty.
-    Bytes(&'a mut Buffer),
-    /// There is nothing to send until something happens.
-    Nothing,
-    /// This end's direction is to be ended; [`Endpoint::shut`] takes note that it was.
-    End,
-}
 
 /// What happened to the security of a connection.
 #[derive(Clone, Debug)]
@@ -45,92 +31,58 @@ pub enum EndpointEvent {
     Failed(SecurityError),
 }
 
-/// One transport connection of a link, or of an [`Incoming`](countersign_core::Incoming) one, without
+/// One transport connection of a link, or of an [`Incoming`](countersign_core::Incoming), without
 /// I/O: ciphertext in, messages out.
 ///
 /// The owner of the transport
 /// - while [`is_read_ended`](Self::is_read_ended) does not say otherwise, appends what there is to
 ///   [`input`](Self::input) and says how much came to [`received`](Self::received), or that
 ///   reading [`failed`](Self::failed);
-/// - [exchanges](Self::exchange) with the link what has come for what it has to say, after that, at
-///   [`Protocol::poll_deadline`], and when the link was given something to do;
+/// - calls [`exchange`](Self::exchange) with the link: after that, at [`Protocol::poll_deadline`],
+///   and when the link was given something to do;
 /// - does what [`to_send`](Self::to_send) says, until that is nothing or the transport takes no
-///   more, and exchanges again when it took something;
+///   more, and exchanges again when it took something or this end's direction has ended;
 /// - calls [`recheck`](Self::recheck) when [`Security::watch`] tells that identity and trust were
 ///   replaced;
 /// - drops the transport, and this, when [`is_over`](Self::is_over) says so, which it asks after
 ///   all of these and at the [`deadline`](Self::deadline);
-/// - [releases](Self::release) memory before it waits.
+/// - calls [`release`](Self::release) before it waits.
 ///
 /// Nothing is encrypted or decrypted while the link is in use, so a link that several threads use
-/// is locked only for [`exchange`](Self::exchange), or its two halves.
+/// is locked only for [`exchange`](Self::exchange), or for its parts.
 ///
 /// # Bounds
 /// Input that waits to be complete is shorter than [`MAX_RECORD`](crate::MAX_RECORD); output that
-/// waits to be sent is at most about 64 KiB. What waits beyond that waits in the link, within the
-/// bounds that its declaration names.
+/// waits to be sent is at most about 64 KiB. What was received waits for the next exchange, so one
+/// should follow before more than 48 KiB are read: [`Security::memory_bound`] counts with that.
+/// What waits beyond that waits in the link, within the bounds that its declaration names.
 #[derive(Debug)]
 pub struct Endpoint {
     connection: Connection,
     security: Security,
-    /// Which of the link's connections this is, once it knows of it. What comes on an older one does
-    /// not reach the link.
+    /// Which of the link's connections this is, once the link knows of it. What comes on an older
+    /// one does not reach the link.
     number: Option<u64>,
     /// There are other addresses at which the peer may be.
     others: bool,
     /// Why the connection could not be secured or is no longer, and what that is to the link.
     failure: Option<(SecurityError, Disconnect)>,
-    /// The peer has proved who it is,
-    secured: bool,
-    /// this one.
-    peer: Option<Peer>,
-    peer_id: Option<PeerId>,
+    /// Who the peer has proved to be, once the connection is secured.
+    proven: Option<Proven>,
     receiving: Receiving,
     sending: Sending,
     news: News,
     /// What the link was when it was seen last.
     seen: Seen,
-    /// How long a peer has to end its direction once the link has ended, and when that is over.
-    linger: (Duration, Option<Instant>),
+    /// When to stop waiting for a peer that does not end its direction.
+    linger_until: Option<Instant>,
 }
 
-/// What has arrived.
-#[derive(Debug, Default)]
-struct Receiving {
-    input: Buffer,
-    /// How much at the front of the input is decrypted.
-    decrypted: usize,
-    /// What that was, until the link has it.
-    arrived: Vec<Arrived>,
-    /// Nothing more will come.
-    ended: bool,
-}
-
-/// A piece of what has arrived.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Arrived {
-    Secured,
-    /// Where in the input the peer's data is.
-    Data(Range<u32>),
-    End,
-    /// The transport has failed.
-    Failed,
-}
-
-/// What is on its way out.
-#[derive(Debug, Default)]
-struct Sending {
-    /// What the link has said and is not encrypted.
-    plaintext: Buffer,
-    output: Buffer,
-    /// The output was handed out, and none of it is known to be sent: the transport may hold it.
-    handed_out: bool,
-    /// Nothing more is to come of the link.
-    ended: bool,
-    /// Our direction of the transport is to be ended.
-    ending: bool,
-    /// Our direction of the transport has ended, or can't be used any more.
-    shut: bool,
+/// Who the peer has proved to be; nobody knows on a plain connection.
+#[derive(Debug)]
+struct Proven {
+    peer: Option<Peer>,
+    id: Option<PeerId>,
 }
 
 /// What the owner was not told yet.
@@ -149,13 +101,14 @@ struct Seen {
     fenced: bool,
     /// It waits for another connection.
     away: bool,
-    ended: bool,
+    /// It has ended, and leaves its peer so long to end the connection too.
+    ended: Option<Duration>,
 }
 
 impl Endpoint {
-    /// Begins on a transport connection that has just been opened or accepted, for a link of this role
-    /// and with this [dialect](countersign_core::Config::wire_dialect). The link hears of it with the
-    /// first [`exchange`](Self::exchange).
+    /// Begins on a transport connection that has just been opened or accepted, for a link of this
+    /// role and with this [dialect](countersign_core::Config::wire_dialect). The link hears of it
+    /// with the first [`exchange`](Self::exchange).
     #[must_use]
     pub fn new(security: &Security, role: Role, dialect: Dialect) -> Self {
         let security = match dialect {
@@ -176,14 +129,12 @@ impl Endpoint {
             number: None,
             others: false,
             failure: None,
-            secured: false,
-            peer: None,
-            peer_id: None,
+            proven: None,
             receiving: Receiving::default(),
             sending: Sending::default(),
             news: News::default(),
             seen: Seen::default(),
-            linger: (Duration::ZERO, None),
+            linger_until: None,
         };
         match failure {
             Some(failure) => endpoint.fail(failure),
@@ -194,8 +145,8 @@ impl Endpoint {
     }
 
     /// The peer may be elsewhere: it has other addresses, to which no connection was opened yet. If
-    /// whoever is at the other end of this one does not prove to be the peer, that ends no link, not
-    /// even one that was never up ([`Disconnect::Security`] and not [`Disconnect::Unproven`]).
+    /// whoever is at the other end of this one does not prove to be the peer, that ends no link,
+    /// not even one that was never up ([`Disconnect::Security`] and not [`Disconnect::Unproven`]).
     pub fn expect_others(&mut self) {
         self.others = true;
     }
@@ -214,8 +165,8 @@ impl Endpoint {
         &mut self.receiving.input
     }
 
-    /// Decrypts, in place, what has arrived: so many bytes were appended to [`input`](Self::input).
-    /// None mean that the peer has ended its direction. The link gets it with the next
+    /// Decrypts what has arrived: `count` bytes were appended to [`input`](Self::input). None mean
+    /// that the peer has ended its direction. The link gets it with the next
     /// [`exchange`](Self::exchange).
     pub fn received(&mut self, count: usize) {
         if count > 0 {
@@ -225,59 +176,37 @@ impl Endpoint {
         }
     }
 
-    /// The transport has failed: nothing will arrive and nothing can be sent.
+    /// Takes note that the transport has failed: nothing will arrive and nothing can be sent.
     pub fn failed(&mut self) {
         self.receiving.ended = true;
+        self.receiving.discard_input();
         self.sending.ended = true;
         self.sending.shut = true;
-        self.receiving.arrived.push(Arrived::Failed);
+        // What has failed before is why the link loses the connection.
+        self.receiving.failed = self.failure.is_none();
     }
 
-    /// Whether what comes is of no interest, but for its end: our direction has ended, so the link has.
+    /// Whether nothing but the end of what comes is of interest: it has failed, or the link has
+    /// nothing more to say, so it has ended.
     fn is_deaf(&self) -> bool {
         self.failure.is_some() || self.receiving.ended || self.sending.ended
     }
 
     fn decrypt(&mut self) {
         if self.is_deaf() {
+            self.receiving.discard_input();
             return;
         }
-        let Receiving {
-            input,
-            decrypted,
-            arrived,
-            ended,
-        } = &mut self.receiving;
-        let (secured, peer, id) = (&mut self.secured, &mut self.peer, &mut self.peer_id);
-        let ciphertext = &mut input.filled_mut()[*decrypted..];
-        let base = ciphertext.as_ptr().addr();
-        let before = *decrypted;
-        let result = self.connection.read(ciphertext, &mut |received| {
-            arrived.push(match received {
-                Received::Secured { peer: who, id: key } => {
-                    *secured = true;
-                    (*peer, *id) = (who, key);
-                    Arrived::Secured
-                }
-                Received::Data(data) => {
-                    let start = before + (data.as_ptr().addr() - base);
-                    Arrived::Data(short(start)..short(start + data.len()))
-                }
-                Received::End => {
-                    *ended = true;
-                    Arrived::End
-                }
-            });
-        });
-        match result {
-            Ok(consumed) => *decrypted += consumed,
-            Err(error) => self.fail(error),
+        let (connection, proven) = (&mut self.connection, &mut self.proven);
+        if let Err(error) = self.receiving.decrypt(connection, proven) {
+            self.fail(error);
         }
     }
 
     /// The transport says that nothing more will arrive.
     fn end_reading(&mut self) {
         self.receiving.ended = true;
+        self.receiving.discard_input();
         if self.failure.is_some() {
             return;
         }
@@ -287,12 +216,16 @@ impl Endpoint {
             self.connection.read_eof()
         };
         match ended {
-            Ok(()) => self.receiving.arrived.push(Arrived::End),
+            Ok(()) => self.receiving.eof = true,
             Err(error) => self.fail(error),
         }
     }
 
+    /// The connection has failed, if it has not before.
     fn fail(&mut self, error: SecurityError) {
+        if self.failure.is_some() {
+            return;
+        }
         let how = match error.reason() {
             // An end of the transport that only TLS knows to be one too early.
             Reason::Truncated => Disconnect::PeerLeft,
@@ -315,13 +248,13 @@ impl Endpoint {
         let refused = matches!(error.reason(), Reason::RefusedByPeer { .. });
         // That it does not ask is known once it has proved who it is.
         let does_not_ask = matches!(error.reason(), Reason::NotAskedForCertificate);
-        (refused && self.secured) || does_not_ask || error.blame() == Blame::Local
+        (refused && self.proven.is_some()) || does_not_ask || error.blame() == Blame::Local
     }
 
     // With the link.
 
-    /// Hands the link what has arrived, lets it do what is due, and takes what it has to say: all that
-    /// concerns the link.
+    /// Hands the link what has arrived, lets it do what is due, and takes what it has to say: all
+    /// that concerns the link.
     pub fn exchange(&mut self, now: Instant, link: &mut impl Protocol) {
         self.deliver(now, link);
         if link.poll_deadline().is_some_and(|deadline| deadline <= now) {
@@ -334,18 +267,21 @@ impl Endpoint {
     pub fn deliver(&mut self, now: Instant, link: &mut impl Protocol) {
         self.open(now, link);
         self.keep_up(now, link);
-        let arrived = std::mem::take(&mut self.receiving.arrived);
-        for piece in &arrived {
-            self.deliver_one(now, piece, link);
+        if self.receiving.secured && self.is_current(link) {
+            let id = self.proven.as_ref().and_then(|proven| proven.id);
+            // A link that has ended meanwhile does not care.
+            self.news.secured = link.handle_secured(now, id).is_ok();
         }
-        self.receiving.arrived = arrived;
-        self.receiving.arrived.clear();
-        let done = match self.is_deaf() {
-            true => self.receiving.input.filled().len(),
-            false => self.receiving.decrypted,
-        };
-        self.receiving.input.consume(done);
-        self.receiving.decrypted = 0;
+        if !self.receiving.plaintext.is_empty() && self.is_current(link) {
+            link.handle_input(now, self.receiving.plaintext.filled());
+        }
+        if self.receiving.eof && self.is_current(link) {
+            link.handle_eof(now);
+        }
+        if self.receiving.failed && self.is_current(link) {
+            link.handle_lost(now, Disconnect::Transport);
+        }
+        self.receiving.discard();
         self.tell_failure(now, link);
         self.see(link);
     }
@@ -353,29 +289,9 @@ impl Endpoint {
     /// Tells the link of the connection, once.
     fn open(&mut self, now: Instant, link: &mut impl Protocol) {
         if self.number.is_none() {
-            self.linger.0 = link.config().waits().linger;
             let opened = link.handle_opened(now).is_ok();
             // A link that did not want this connection has none of this number.
             self.number = Some(if opened { link.connection() } else { 0 });
-        }
-    }
-
-    fn deliver_one(&mut self, now: Instant, piece: &Arrived, link: &mut impl Protocol) {
-        if !self.is_current(link) {
-            return;
-        }
-        match piece {
-            Arrived::Secured => {
-                self.news.secured = true;
-                // A link that has ended meanwhile does not care.
-                let _ = link.handle_secured(now, self.peer_id);
-            }
-            Arrived::Data(Range { start, end }) => {
-                let data = &self.receiving.input.filled()[*start as usize..*end as usize];
-                link.handle_input(now, data);
-            }
-            Arrived::End => link.handle_eof(now),
-            Arrived::Failed => link.handle_lost(now, Disconnect::Transport),
         }
     }
 
@@ -384,6 +300,9 @@ impl Endpoint {
             return;
         };
         let how = *how;
+        if self.number.is_none() {
+            return;
+        }
         if !self.is_fenced_by(link) && link.life() != Life::Ended {
             self.news.failure = Some(error.clone());
         }
@@ -410,11 +329,8 @@ impl Endpoint {
     }
 
     fn may_collect(&self) -> bool {
-        let sending = &self.sending;
-        let waits =
-            sending.handed_out || !sending.output.is_empty() || !sending.plaintext.is_empty();
-        let over = sending.ended || sending.shut || self.failure.is_some();
-        !waits && !over
+        let over = self.sending.ended || self.sending.shut || self.failure.is_some();
+        self.sending.is_empty() && !over
     }
 
     fn collect_from(&mut self, now: Instant, link: &mut impl Protocol) {
@@ -430,7 +346,7 @@ impl Endpoint {
         };
         match link.poll_output(now, &mut buffer.space(PLAINTEXT)[..PLAINTEXT]) {
             Output::Written(length) => buffer.commit(length),
-            Output::Idle => {}
+            Output::Idle => buffer.release(),
             Output::End => {
                 if !link.breaks_off() {
                     self.connection.close();
@@ -446,46 +362,59 @@ impl Endpoint {
     }
 
     /// Judges the peer again if identity and trust were [replaced](Security::replace) since it was
-    /// judged last; otherwise costs a comparison. Whoever drives links does this for each of them
-    /// when [`Security::watch`] tells of it: it ends those in which nothing moves. In an
+    /// judged last; otherwise costs a comparison. To be called for every connection when
+    /// [`Security::watch`] tells of it: it ends links in which nothing moves. In an
     /// [`exchange`](Self::exchange) it is done in any case.
     ///
     /// If the peer is not trusted any more, the link ends, and what is to be sent
     /// from here on tells the peer. In the tlsstream dialect, which has no words for it, the
     /// connection breaks off, so that the peer does not take it for an orderly end.
     pub fn recheck(&mut self, now: Instant, link: &mut impl Protocol) {
-        if self.failure.is_some() || self.is_fenced_by(link) {
-            return;
+        if self.failure.is_none() && !self.is_fenced_by(link) {
+            self.judge(now, link);
         }
-        if !self.secured || !link.wants_connection() {
+        self.see(link);
+    }
+
+    fn judge(&mut self, now: Instant, link: &mut impl Protocol) {
+        let known = self.proven.is_some() && !self.receiving.secured;
+        if !known || !link.wants_connection() {
             // The link may have a session from an earlier connection, or wait for the next.
             if let Some(error) = self.security.recheck(now, link) {
                 self.news.failure = Some(error);
             }
-            return;
         }
         match self.connection.judge() {
             Ok(Judgement::Same) => {}
-            Ok(Judgement::Other) => {
-                // What is under way goes on. But nobody begins or resumes anything as a peer that
-                // is none any more.
-                if matches!(link.life(), Life::Securing | Life::Greeting) {
-                    self.receiving.arrived.clear();
-                    self.fail(Reason::PinsChanged.into());
-                    self.tell_failure(now, link);
-                }
+            // As in the handshake: the link has not heard of this peer, and does not.
+            Ok(Judgement::Other) if !known => self.give_up(now, Reason::PinsChanged.into(), link),
+            Err(error) if !known => self.give_up(now, error, link),
+            // What is under way goes on. But nobody begins or resumes anything as a peer that is
+            // none any more.
+            Ok(Judgement::Other) if link.life() == Life::Greeting => {
+                self.give_up(now, Reason::PinsChanged.into(), link);
             }
-            Err(error) => {
+            Ok(Judgement::Other) => {}
+            Err(error) if link.wants_connection() => {
                 if link.life() != Life::Ended {
                     self.news.failure = Some(error);
                 }
                 link.revoke(now);
             }
+            Err(_) => {}
         }
     }
 
-    /// Nothing passes that has come, or was given to the link, since identity and trust were replaced,
-    /// unless the peer is trusted still. Drivers hear of it later, in the middle of much work perhaps.
+    /// The connection is of no more use, and the link hears nothing more from it than that.
+    fn give_up(&mut self, now: Instant, error: SecurityError, link: &mut impl Protocol) {
+        self.receiving.discard();
+        self.fail(error);
+        self.tell_failure(now, link);
+    }
+
+    /// Nothing passes that has come, or was given to the link, since identity and trust were
+    /// replaced, unless the peer is trusted still. Drivers hear of it later, in the middle of much
+    /// work perhaps.
     fn keep_up(&mut self, now: Instant, link: &mut impl Protocol) {
         if self.connection.is_outdated() {
             self.recheck(now, link);
@@ -498,17 +427,19 @@ impl Endpoint {
     pub fn attach(&mut self, connection: u64) {
         self.number = Some(connection);
         self.seen = Seen::default();
+        self.linger_until = None;
     }
 
-    /// Whether this is the latest of the link's connections, or its next one, of which it knows nothing
-    /// yet.
+    /// Whether this is the latest of the link's connections, or its next one, of which it knows
+    /// nothing yet.
     #[must_use]
     pub fn is_of(&self, link: &impl Protocol) -> bool {
-        self.number.is_none() || !self.is_fenced_by(link)
+        !self.is_fenced_by(link)
     }
 
     fn is_fenced_by(&self, link: &impl Protocol) -> bool {
-        self.number != Some(link.connection())
+        self.number
+            .is_some_and(|number| number != link.connection())
     }
 
     /// Whether this is the link's connection, and is of use to it.
@@ -517,24 +448,28 @@ impl Endpoint {
     }
 
     fn see(&mut self, link: &impl Protocol) {
+        if self.number.is_none() {
+            return;
+        }
         let life = link.life();
+        let ended = life == Life::Ended;
         self.seen = Seen {
             fenced: self.is_fenced_by(link),
             away: matches!(life, Life::Offline | Life::Connecting),
-            ended: life == Life::Ended,
+            ended: ended.then(|| link.config().waits().linger),
         };
     }
 
     /// Whether the link has gone on to another connection, or never took this one, as of the last
-    /// [`exchange`](Self::exchange): then nothing passes between the two any more, and the transport
-    /// can be dropped.
+    /// [`exchange`](Self::exchange): then nothing passes between the two any more, and the
+    /// transport can be dropped.
     #[must_use]
     pub fn is_fenced(&self) -> bool {
         self.seen.fenced
     }
 
-    /// The next thing to know of the connection's security, after an [`exchange`](Self::exchange) or a
-    /// [`recheck`](Self::recheck).
+    /// Returns the next thing to know of the connection's security, after an
+    /// [`exchange`](Self::exchange) or a [`recheck`](Self::recheck).
     pub fn poll_event(&mut self) -> Option<EndpointEvent> {
         if std::mem::take(&mut self.news.secured) {
             return Some(EndpointEvent::Secured);
@@ -544,15 +479,18 @@ impl Endpoint {
 
     // Sending.
 
-    /// What to send, if anything: encrypts what the last [`exchange`](Self::exchange) has given.
+    /// Returns what to send, if anything: encrypts what the last [`exchange`](Self::exchange) has
+    /// given.
     pub fn to_send(&mut self) -> ToSend<'_> {
         if self.sending.shut {
             return ToSend::Nothing;
         }
-        if !self.sending.handed_out && self.sending.output.is_empty() {
-            self.encrypt();
+        if !self.sending.has_output()
+            && let Err(error) = self.sending.encrypt(&mut self.connection)
+        {
+            self.fail(error);
         }
-        if self.sending.handed_out || !self.sending.output.is_empty() {
+        if self.sending.has_output() {
             self.sending.handed_out = true;
             return ToSend::Bytes(&mut self.sending.output);
         }
@@ -564,59 +502,29 @@ impl Endpoint {
         ToSend::Nothing
     }
 
-    /// Makes output of what the link has said, behind what the security layer has to say.
-    fn encrypt(&mut self) {
-        let Sending {
-            plaintext, output, ..
-        } = &mut self.sending;
-        let pending = self.connection.pending_len();
-        if pending > 0 {
-            let written = self.connection.write_pending(output.space(pending));
-            output.commit(written);
-        }
-        if plaintext.is_empty() {
-            return;
-        }
-        let length = plaintext.filled().len();
-        let space = output.space(self.connection.ciphertext_len(length));
-        let encrypted = self.connection.write(plaintext.filled(), space);
-        plaintext.consume(length);
-        plaintext.release();
-        match encrypted {
-            Ok(length) => output.commit(length),
-            Err(error) => self.fail(error),
-        }
-    }
-
     /// Whether [`to_send`](Self::to_send) has something new to say since it was asked last.
     #[must_use]
     pub fn has_output(&self) -> bool {
-        let sending = &self.sending;
-        let bytes = !sending.output.is_empty()
-            || !sending.plaintext.is_empty()
-            || self.connection.pending_len() > 0;
-        let ends = sending.ended || self.failure.is_some();
+        let bytes = !self.sending.is_empty() || self.connection.pending_len() > 0;
+        let ends = self.sending.ended || self.failure.is_some();
         !self.is_blocked() && (bytes || ends)
     }
 
-    /// Some of what was to be sent was sent, and removed from the buffer.
+    /// Takes note that some of what was to be sent was sent, and removed from the buffer.
     pub fn sent(&mut self) {
         self.sending.handed_out = false;
     }
 
-    /// This end's direction was ended, or can't be.
+    /// Takes note that this end's direction was ended, or can't be.
     pub fn shut(&mut self) {
         self.sending.shut = true;
     }
 
-    /// Sending has failed: nothing more goes out. What the peer still had to say, an alert perhaps,
-    /// may wait to be read and tell more than the error, so reading goes on to its end.
+    /// Takes note that sending has failed: nothing more goes out. What the peer still had to say,
+    /// an alert perhaps, may wait to be read and tell more than the error, so reading goes on to
+    /// its end.
     pub fn cannot_send(&mut self) {
-        for buffer in [&mut self.sending.output, &mut self.sending.plaintext] {
-            let length = buffer.filled().len();
-            buffer.consume(length);
-        }
-        self.sending.handed_out = false;
+        self.sending.discard();
         self.sending.shut = true;
     }
 
@@ -632,7 +540,7 @@ impl Endpoint {
     /// When to ask [`is_over`](Self::is_over) again if nothing else happens.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.linger.1
+        self.linger_until
     }
 
     /// Whether the link has no more use for this connection, as of the last
@@ -646,19 +554,18 @@ impl Endpoint {
         if self.seen.fenced || self.seen.away {
             return true;
         }
-        if !self.seen.ended {
+        let Some(linger) = self.seen.ended else {
             return false;
-        }
-        let (linger, until) = &mut self.linger;
-        let until = *until.get_or_insert(now + *linger);
+        };
+        let until = *self.linger_until.get_or_insert(now + linger);
         (self.has_said_all() && self.receiving.ended) || now >= until
     }
 
     /// Whether nothing more goes out.
     fn has_said_all(&self) -> bool {
         let sending = &self.sending;
-        let sent = !sending.handed_out && sending.output.is_empty() && sending.plaintext.is_empty();
-        sending.shut || (sent && sending.ended && self.connection.pending_len() == 0)
+        let said = sending.ended && self.connection.pending_len() == 0;
+        sending.shut || (said && sending.is_empty())
     }
 
     /// Why the connection could not be secured or is no longer, if that is so.
@@ -667,11 +574,11 @@ impl Endpoint {
         self.failure.as_ref().map(|(error, _)| error)
     }
 
-    /// Who the peer has proved to be, once the connection is secured; `None` on a plain one. The name is
-    /// that of then: [`Security::name_of`] has the one of now.
+    /// Who the peer has proved to be, once the connection is secured; `None` on a plain one. The
+    /// name is that of then: [`Security::name_of`] has the one of now.
     #[must_use]
     pub fn peer(&self) -> Option<&Peer> {
-        self.peer.as_ref()
+        self.proven.as_ref()?.peer.as_ref()
     }
 
     /// The cipher suite in use, for people to read.
@@ -682,16 +589,7 @@ impl Endpoint {
 
     /// Lets go of memory that is not needed while nothing moves.
     pub fn release(&mut self) {
-        self.receiving.input.release();
-        self.sending.plaintext.release();
-        self.sending.output.release();
-        if self.receiving.arrived.is_empty() && self.receiving.arrived.capacity() > KEPT {
-            self.receiving.arrived = Vec::new();
-        }
+        self.receiving.release();
+        self.sending.release();
     }
-}
-
-/// A place in a buffer, which is far shorter than that.
-fn short(place: usize) -> u32 {
-    u32::try_from(place).unwrap_or(u32::MAX)
 }

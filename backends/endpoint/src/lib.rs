@@ -8,8 +8,8 @@
 //!   afterwards.
 //!
 //! With the core, for whoever drives links without a backend:
-//! - [`Endpoint`]: a connection of a link. Ciphertext in, messages out. `docs/custom-runtime.md` tells
-//!   how to use it.
+//! - [`Endpoint`]: a connection of a link. Ciphertext in, messages out. `docs/custom-runtime.md`
+//!   tells how to use it.
 //! - [`LinkError`]: why there is no link, for people, from an [`Explanation`].
 //!
 //! TLS 1.3 only, both ends present a certificate and check the other's, and nothing accepts
@@ -57,10 +57,11 @@
 //!
 //! # Modules
 //! Each file has one subject: `fingerprint`, `identity`, `pin`, `pins` (whose pins), `pin_file` and
-//! `peer_list` (where they are read from), `peer` (who has proved to have one), `trust` (pins or an authority),
-//! `verify` (the check rustls calls), `endpoint` (a link's connection), `security` (settings of a link), `connection` over `tls`
-//! and `plain`, `error` and `alert`, `link_error` (why a link ended), `translate` (from rustls's errors), `setup_error`,
-//! `certificate` (what is read from one) and `pem`.
+//! `peer_list` (where they are read from), `peer` (who has proved to have one), `trust` (pins or an
+//! authority), `verify` (the check rustls calls), `endpoint` (a link's connection), `security`
+//! (settings of a link), `connection` over `tls` and `plain`, `error` and `alert`, `link_error`
+//! (why a link ended), `translate` (from rustls's errors), `setup_error`, `certificate` (what is
+//! read from one) and `pem`.
 
 mod alert;
 mod buffer;

@@ -9,7 +9,7 @@ use rustls::crypto::aws_lc_rs;
 
 use crate::buffer::LENGTH;
 use crate::connection::MAX_RECORD;
-use crate::endpoint::{Endpoint, PIECES};
+use crate::endpoint::Endpoint;
 use crate::error::{Reason, SecurityError};
 use crate::fingerprint::Fingerprint;
 use crate::identity::Identity;
@@ -101,14 +101,15 @@ impl Security {
         }
     }
 
-    /// How many bytes of memory an [`Endpoint`] takes at most for one connection that is
-    /// secured like this, whatever its peer does (`docs/limits.md`). What waits to be sent counts
-    /// once: it is lent by the thread, and given back when it was sent.
+    /// Returns how many bytes of memory an [`Endpoint`] takes at most for one connection that is
+    /// secured like this, whatever its peer does (`docs/limits.md`): where the link has what was
+    /// received, 48 KiB at most, before more is read. Buffers are lent by the thread, and given back
+    /// when they are empty.
     #[must_use]
     pub const fn memory_bound(&self) -> usize {
         match self.choice {
-            Choice::Plaintext => size_of::<Endpoint>() + 2 * LENGTH,
-            Choice::Tls { .. } => size_of::<Endpoint>() + 3 * LENGTH + TLS + PIECES,
+            Choice::Plaintext => size_of::<Endpoint>() + 3 * LENGTH,
+            Choice::Tls { .. } => size_of::<Endpoint>() + 4 * LENGTH + TLS,
         }
     }
 
@@ -216,9 +217,9 @@ impl Security {
     }
 
     /// Judges a link that has no connection to its peer: it ends if no key of the peer that its
-    /// session is held with is trusted any more, and this is why. For whoever drives links, when identity and trust
-    /// were replaced; where there is a connection, [`Endpoint::recheck`](crate::Endpoint::recheck) does
-    /// this too.
+    /// session is held with is trusted any more. Returns why, if it has just ended. To be called for
+    /// each such link when identity and trust were replaced; where there is a connection,
+    /// [`Endpoint::recheck`] does this too.
     #[must_use]
     pub fn recheck(&self, now: Instant, link: &mut impl Protocol) -> Option<SecurityError> {
         let current = self.tls_store()?.current();

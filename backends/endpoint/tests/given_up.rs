@@ -1,27 +1,27 @@
 //! A connection that its link has given up says nothing to the link any more.
 
-use countersign_core::{ChannelConfig, Config, Disconnect, Instant, Life, Link, Role};
+use countersign_core::{ChannelConfig, Config, Dialect, Disconnect, Instant, Life, Link, Role};
 use countersign_endpoint::{Endpoint, Security};
 
 /// The opener's link gives its connection up and is about to open another when the end of the old
 /// one arrives: that is not the end of the attempt that is under way.
 #[test]
 fn the_end_of_a_connection_that_was_given_up_is_no_news() {
-    let ends: [fn(&mut Endpoint, Instant, &mut Link); 2] = [
-        |endpoint, now, link| endpoint.read_eof(now, link),
-        |endpoint, now, link| endpoint.failed(now, link),
-    ];
+    let ends: [fn(&mut Endpoint); 2] = [|endpoint| endpoint.received(0), Endpoint::failed];
     for end in ends {
         let config = Config::new().channel(ChannelConfig::send("main"));
         let mut link = Link::new(&config, Role::Opener, [1; 16]).expect("a sound declaration");
-        let mut endpoint = Endpoint::new(&Security::plaintext(), Instant::ZERO, &mut link);
+        let mut endpoint =
+            Endpoint::new(&Security::plaintext(), Role::Opener, Dialect::Countersign);
+        endpoint.exchange(Instant::ZERO, &mut link);
         let late = Instant::ZERO + config.waits().handshake;
         link.handle_timeout(late);
         assert_eq!(link.life(), Life::Offline);
         let later = link.poll_deadline().expect("it connects again");
         link.handle_timeout(later);
         assert_eq!(link.life(), Life::Connecting);
-        end(&mut endpoint, later, &mut link);
+        end(&mut endpoint);
+        endpoint.exchange(later, &mut link);
         assert_eq!(link.life(), Life::Connecting);
         // The attempt's own end is told to the link itself.
         link.handle_lost(later, Disconnect::Transport);

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use common::{Foreign, Node, foreign_client, security};
 use countersign_certs::{GeneratedIdentity, fixtures};
-use countersign_core::{ChannelConfig, ChannelId, Config, Instant, Link, Role};
-use countersign_endpoint::{Pins, Security, ToSend, Wire};
+use countersign_core::{ChannelConfig, ChannelId, Config, Dialect, Instant, Link, Role};
+use countersign_endpoint::{Buffer, Endpoint, Pins, Security, ToSend};
 use peak_alloc::PeakAlloc;
 use rustls::Connection;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
@@ -26,7 +26,7 @@ const NOW: Instant = Instant::from_micros(1_000_000);
 /// An acceptor's link and connection, and what they take.
 struct Victim {
     link: Link,
-    wire: Wire,
+    endpoint: Endpoint,
     held: usize,
     most: usize,
 }
@@ -36,20 +36,21 @@ impl Victim {
         let before = MEMORY.current_usage();
         MEMORY.reset_peak_usage();
         let mut link = Link::new(config, Role::Acceptor, [1; 16]).unwrap();
-        let wire = Wire::new(security, NOW, &mut link);
+        let mut endpoint = Endpoint::new(security, Role::Acceptor, Dialect::Countersign);
+        endpoint.exchange(NOW, &mut link);
         Self {
             link,
-            wire,
+            endpoint,
             held: MEMORY.current_usage() - before,
             most: MEMORY.peak_usage() - before,
         }
     }
 
     /// Lets link and connection work; what they take counts, and nothing else.
-    fn count<R>(&mut self, work: impl FnOnce(&mut Link, &mut Wire) -> R) -> R {
+    fn count<R>(&mut self, work: impl FnOnce(&mut Link, &mut Endpoint) -> R) -> R {
         let before = MEMORY.current_usage();
         MEMORY.reset_peak_usage();
-        let result = work(&mut self.link, &mut self.wire);
+        let result = work(&mut self.link, &mut self.endpoint);
         self.most = self.most.max(self.held + MEMORY.peak_usage() - before);
         self.held = (self.held + MEMORY.current_usage()).saturating_sub(before);
         result
@@ -57,10 +58,25 @@ impl Victim {
 
     fn hear(&mut self, bytes: &[u8], piece: usize) {
         for bytes in bytes.chunks(piece) {
-            self.count(|link, wire| {
-                wire.input().space(16_384)[..bytes.len()].copy_from_slice(bytes);
-                wire.input().commit(bytes.len());
-                wire.received(NOW, bytes.len(), link);
+            self.count(|link, endpoint| {
+                endpoint.input().space(16_384)[..bytes.len()].copy_from_slice(bytes);
+                endpoint.input().commit(bytes.len());
+                endpoint.received(bytes.len());
+                endpoint.exchange(NOW, link);
+            });
+        }
+    }
+
+    /// Hears as much as may come between two exchanges, and what is left, before the link has any.
+    fn hear_at_once(&mut self, bytes: &[u8]) {
+        for bytes in bytes.chunks(3 * 16_384) {
+            self.count(|link, endpoint| {
+                for bytes in bytes.chunks(16_384) {
+                    endpoint.input().space(16_384)[..bytes.len()].copy_from_slice(bytes);
+                    endpoint.input().commit(bytes.len());
+                    endpoint.received(bytes.len());
+                }
+                endpoint.exchange(NOW, link);
             });
         }
     }
@@ -68,15 +84,16 @@ impl Victim {
     /// What it wants to send, which is sent if `taken`.
     fn say(&mut self, taken: bool) -> Vec<u8> {
         let mut said = vec![0; 1 << 20];
-        let length = self.count(|link, wire| {
-            let ToSend::Bytes(buffer) = wire.to_send(NOW, link) else {
+        let length = self.count(|link, endpoint| {
+            endpoint.exchange(NOW, link);
+            let ToSend::Bytes(buffer) = endpoint.to_send() else {
                 return 0;
             };
             let length = buffer.filled().len();
             if taken {
                 said[..length].copy_from_slice(buffer.filled());
                 buffer.consume(length);
-                wire.sent();
+                endpoint.sent();
             }
             length
         });
@@ -136,13 +153,51 @@ fn pile_up(victim: &mut Victim, attacker: &mut Foreign) {
             let _ = link.send(NOW, ChannelId(0), vec![7; 65_536], None);
         });
     }
-    // A frame that is skipped fills a record.
-    let mut frame = vec![0xFF, 0, 0, 0, 0, 0, 0x3F, 0];
-    frame.resize(16_384, 0);
-    attacker.send(&frame);
+    // A frame that fills a record.
+    attacker.send(&skipped(16_384));
     let flight = attacker.depart();
     victim.hear(&flight[..flight.len() - 1], 1000);
     victim.say(false);
+}
+
+/// A frame that is skipped, of so many bytes.
+fn skipped(length: u16) -> Vec<u8> {
+    let [high, low] = (length - 8).to_be_bytes();
+    let mut frame = vec![0xFF, 0, 0, 0, 0, 0, high, low];
+    frame.resize(usize::from(length), 0);
+    frame
+}
+
+/// The most records that fit, with a byte of data each, and the most data that fits.
+fn fill_input(victim: &mut Victim, attacker: &mut Foreign) {
+    for byte in skipped(16_384) {
+        attacker.send(&[byte]);
+    }
+    victim.hear_at_once(&attacker.depart());
+    for _ in 0..12 {
+        attacker.send(&skipped(16_384));
+    }
+    victim.hear_at_once(&attacker.depart());
+}
+
+/// Takes all buffers that the thread has in stock: what is lent from there would not be counted.
+fn take_stock() -> [Buffer; 4] {
+    let mut stock: [Buffer; 4] = Default::default();
+    for buffer in &mut stock {
+        buffer.space(1);
+    }
+    stock
+}
+
+/// What an idle connection takes, and has left in stock, does not grow with what it has carried.
+fn check_idle(victim: &mut Victim, attacker: &mut Foreign) {
+    let mut idle = [0; 3];
+    for held in &mut idle {
+        fill_input(victim, attacker);
+        victim.count(|_, endpoint| endpoint.release());
+        *held = victim.held;
+    }
+    assert!(idle == [idle[0]; 3], "{idle:?} bytes");
 }
 
 #[test]
@@ -156,14 +211,16 @@ fn a_connection_takes_no_more_than_it_says() {
     let single = peer.certificate_der().len();
     for certificates in [1, 15_000 / single, 60_000 / single] {
         for piece in [1, 4000] {
+            let _stock = take_stock();
             let mut victim = Victim::new(&config, &security);
             let mut foreign = attacker(&peer, certificates);
             shake(&mut victim, &mut foreign, piece);
-            if victim.wire.failure().is_none() {
+            if victim.endpoint.failure().is_none() {
+                check_idle(&mut victim, &mut foreign);
                 pile_up(&mut victim, &mut foreign);
                 change_keys(&mut victim, &mut foreign);
             }
-            let most = victim.most + size_of::<Link>() + size_of::<Wire>();
+            let most = victim.most + size_of::<Link>() + size_of::<Endpoint>();
             println!("{certificates} certificates: {most} of {bound} bytes");
             assert!(most <= bound, "{certificates}: {most} of {bound} bytes");
             worst = worst.max(most);

@@ -9,7 +9,7 @@ use std::fs;
 use common::{End, security, shake};
 use countersign_certs::fixtures;
 use countersign_endpoint::{
-    Fingerprint, Incoming, Pin, Pins, Reason, Security, SecurityFiles, SetupError,
+    Fingerprint, Pin, Pins, Reason, Received, Security, SecurityFiles, SetupError,
 };
 
 fn print(number: usize) -> Fingerprint {
@@ -235,8 +235,8 @@ fn a_connection_tells_who_is_there() {
     let mut inbox = Vec::new();
     while known.is_none() {
         inbox.extend(common::Node::depart(&mut client));
-        let read = server.read(&mut inbox, &mut |incoming| {
-            if let Incoming::Secured { peer, .. } = incoming {
+        let read = server.read(&mut inbox, &mut |received| {
+            if let Received::Secured { peer, .. } = received {
                 known = peer;
             }
         });

@@ -5,9 +5,9 @@
 
 use countersign_certs::{GeneratedIdentity, fixtures};
 use countersign_core::{
-    ChannelConfig, Config, Disconnect, EndReason, Instant, Life, Link, Loss, Role,
+    ChannelConfig, Config, Dialect, Disconnect, EndReason, Instant, Life, Link, Loss, Role,
 };
-use countersign_endpoint::{Buffer, Endpoint, Identity, Reason, Security, Written};
+use countersign_endpoint::{Endpoint, Identity, Reason, Security, ToSend};
 
 const NOW: Instant = Instant::ZERO;
 /// An alert in clear, as anybody can send it: bad_certificate.
@@ -29,30 +29,40 @@ fn acceptor() -> Link {
     Link::new(&config, Role::Acceptor, [2; 16]).unwrap()
 }
 
-/// One end of a connection, and what it has not looked at yet.
+/// One end of a connection.
 struct End {
     endpoint: Endpoint,
-    input: Vec<u8>,
 }
 
 impl End {
     fn new(security: &Security, link: &mut Link) -> Self {
-        Self {
-            endpoint: Endpoint::new(security, NOW, link),
-            input: Vec::new(),
-        }
+        let mut endpoint = Endpoint::new(security, link.role(), Dialect::Countersign);
+        endpoint.exchange(NOW, link);
+        Self { endpoint }
     }
 
     fn hear(&mut self, link: &mut Link, bytes: &[u8]) {
-        self.input.extend_from_slice(bytes);
-        let consumed = self.endpoint.read(NOW, &mut self.input, link);
-        self.input.drain(..consumed);
+        if bytes.is_empty() {
+            return;
+        }
+        let input = self.endpoint.input();
+        input.space(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+        input.commit(bytes.len());
+        self.endpoint.received(bytes.len());
+        self.endpoint.exchange(NOW, link);
     }
 
     fn say(&mut self, link: &mut Link) -> Vec<u8> {
-        let (mut out, mut scratch) = (Buffer::default(), Buffer::default());
-        while let Written::Some = self.endpoint.write(NOW, &mut out, &mut scratch, link) {}
-        out.filled().to_vec()
+        let mut said = Vec::new();
+        loop {
+            self.endpoint.exchange(NOW, link);
+            let ToSend::Bytes(output) = self.endpoint.to_send() else {
+                return said;
+            };
+            said.extend_from_slice(output.filled());
+            output.consume(output.filled().len());
+            self.endpoint.sent();
+        }
     }
 }
 

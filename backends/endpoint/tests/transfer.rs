@@ -6,7 +6,7 @@ mod common;
 
 use common::{End, Foreign, Node, PIECES, carry, foreign_client, foreign_server, security, shake};
 use countersign_certs::fixtures;
-use countersign_endpoint::{Blame, Connection, Incoming, MAX_RECORD, Reason, Security};
+use countersign_endpoint::{Blame, Connection, MAX_RECORD, Reason, Received, Security};
 use rustls::version::TLS13;
 
 const SIZES: [usize; 7] = [0, 1, 16_383, 16_384, 16_385, 32_768, 100_000];
@@ -206,8 +206,8 @@ fn what_read_leaves_is_short_and_goes_on_where_it_was() {
         wire = &wire[room..];
         let consumed = right
             .connection
-            .read(&mut buffer[..filled], &mut |incoming| {
-                if let Incoming::Data(bytes) = incoming {
+            .read(&mut buffer[..filled], &mut |received| {
+                if let Received::Data(bytes) = received {
                     data.extend_from_slice(bytes);
                 }
             });

@@ -90,6 +90,7 @@
 mod block;
 mod connect;
 mod connecting;
+mod halves;
 mod incoming;
 mod link;
 mod listener;
@@ -97,11 +98,14 @@ mod lookup;
 mod receiver;
 mod runtime;
 mod secure;
+mod timeout;
+mod waiting;
 
 pub use connect::{Socket, connect, link_over, pair, start_connect};
 #[cfg(unix)]
 pub use connect::{connect_unix, start_connect_unix};
 pub use connecting::Connecting;
+pub use halves::link_over_halves;
 pub use incoming::Incoming;
 pub use link::{BatchReceipt, Link, Receipt, Sender};
 #[cfg(unix)]
@@ -111,5 +115,6 @@ pub use receiver::{ManualReceiver, Receiver};
 pub use secure::{
     ReadHalf, SecureStream, WriteHalf, secure_connect, secure_over, secure_over_with,
 };
+pub use timeout::{AcceptTimeoutError, ConnectTimeoutError, RecvTimeoutError, WaitTimeoutError};
 
 pub use countersign_driver::api::{capture, common::*, core, endpoint};

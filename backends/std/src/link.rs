@@ -13,6 +13,7 @@ use countersign_driver::{ChannelError, LinkError, LinkEvent, Outgoing, Report, S
 
 use crate::block;
 use crate::receiver::{ManualReceiver, Receiver};
+use crate::timeout::WaitTimeoutError;
 
 /// One end of a link that is up. Usable from any thread.
 ///
@@ -114,9 +115,12 @@ impl Link {
         block::on(self.0.event())
     }
 
-    /// As [`Link::event`], but no longer than `limit`; the outer `None` when that has passed.
-    #[must_use]
-    pub fn event_timeout(&self, limit: Duration) -> Option<Option<LinkEvent>> {
+    /// As [`Link::event`], but no longer than `limit`.
+    ///
+    /// # Errors
+    ///
+    /// The time was over first.
+    pub fn event_timeout(&self, limit: Duration) -> Result<Option<LinkEvent>, WaitTimeoutError> {
         block::on_for(self.0.event(), limit)
     }
 
@@ -131,9 +135,12 @@ impl Link {
         block::on(self.0.ended())
     }
 
-    /// As [`Link::ended`], but no longer than `limit`; `None` when that has passed.
-    #[must_use]
-    pub fn ended_timeout(&self, limit: Duration) -> Option<Report> {
+    /// As [`Link::ended`], but no longer than `limit`.
+    ///
+    /// # Errors
+    ///
+    /// The time was over first.
+    pub fn ended_timeout(&self, limit: Duration) -> Result<Report, WaitTimeoutError> {
         block::on_for(self.0.ended(), limit)
     }
 
@@ -206,8 +213,8 @@ impl Sender {
         let message = message.into();
         // A payload is cheap to clone, and what is not sent is given back.
         match block::on_for(self.0.send(message.clone()), limit) {
-            Some(result) => result.map(Receipt),
-            None => self.try_send(message),
+            Ok(result) => result.map(Receipt),
+            Err(WaitTimeoutError) => self.try_send(message),
         }
     }
 
@@ -266,9 +273,12 @@ impl Receipt {
         block::on(self.0)
     }
 
-    /// Waits for the verdict, but no longer than `limit`; `None` when that has passed.
-    #[must_use]
-    pub fn wait_timeout(&mut self, limit: Duration) -> Option<Verdict> {
+    /// Waits for the verdict, but no longer than `limit`.
+    ///
+    /// # Errors
+    ///
+    /// The time was over first.
+    pub fn wait_timeout(&mut self, limit: Duration) -> Result<Verdict, WaitTimeoutError> {
         block::on_for(&mut self.0, limit)
     }
 }
@@ -290,9 +300,12 @@ impl BatchReceipt {
         block::on(self.0)
     }
 
-    /// Waits for all verdicts, but no longer than `limit`; `None` when that has passed.
-    #[must_use]
-    pub fn wait_timeout(&mut self, limit: Duration) -> Option<VerdictCounts> {
+    /// Waits for all verdicts, but no longer than `limit`.
+    ///
+    /// # Errors
+    ///
+    /// The time was over first.
+    pub fn wait_timeout(&mut self, limit: Duration) -> Result<VerdictCounts, WaitTimeoutError> {
         block::on_for(&mut self.0, limit)
     }
 }

@@ -13,6 +13,7 @@ use countersign_driver::{Delivery, RecvError};
 use futures_core::Stream;
 
 use crate::block;
+use crate::timeout::RecvTimeoutError;
 
 /// The receiving end of a channel on which a message is handled by being received.
 ///
@@ -39,13 +40,13 @@ impl Receiver {
         block::on(self.0.recv())
     }
 
-    /// As [`Receiver::recv`], but no longer than `limit`; the outer `None` when that has passed.
+    /// As [`Receiver::recv`], but no longer than `limit`.
     ///
     /// # Errors
     ///
-    /// As for [`Receiver::recv`].
-    pub fn recv_timeout(&mut self, limit: Duration) -> Option<Result<Option<Bytes>, RecvError>> {
-        block::on_for(self.0.recv(), limit)
+    /// [`RecvTimeoutError::Timeout`] when that has passed; otherwise as for [`Receiver::recv`].
+    pub fn recv_timeout(&mut self, limit: Duration) -> Result<Option<Bytes>, RecvTimeoutError> {
+        block::on_for(self.0.recv(), limit)?.map_err(RecvTimeoutError::Recv)
     }
 
     /// Waits for at least one message, then appends all that wait, `limit` at most, to `messages`
@@ -155,14 +156,13 @@ impl ManualReceiver {
         block::on(self.0.recv())
     }
 
-    /// As [`ManualReceiver::recv`], but no longer than `limit`; the outer `None` when that has
-    /// passed.
+    /// As [`ManualReceiver::recv`], but no longer than `limit`.
     ///
     /// # Errors
     ///
-    /// As for [`ManualReceiver::recv`].
-    pub fn recv_timeout(&mut self, limit: Duration) -> Option<Result<Option<Delivery>, RecvError>> {
-        block::on_for(self.0.recv(), limit)
+    /// [`RecvTimeoutError::Timeout`] when that has passed; otherwise as for [`ManualReceiver::recv`].
+    pub fn recv_timeout(&mut self, limit: Duration) -> Result<Option<Delivery>, RecvTimeoutError> {
+        block::on_for(self.0.recv(), limit)?.map_err(RecvTimeoutError::Recv)
     }
 
     /// The next message, if one waits.

@@ -91,17 +91,25 @@
 //! Everything here must be called inside a tokio runtime with its I/O and time drivers enabled.
 //! Both flavours of runtime will do.
 
-mod connect;
-mod listen;
 mod runtime;
 mod secure;
 
-pub use connect::{connect, connect_with, link_over, pair, start_connect, start_connect_with};
-#[cfg(unix)]
-pub use connect::{connect_unix, start_connect_unix};
-#[cfg(unix)]
-pub use listen::listen_unix;
-pub use listen::{listen, listen_over, listen_with};
+use std::convert::identity;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use runtime::{Stream, Tokio};
+
 pub use secure::{SecureStream, secure_connect, secure_over, secure_over_with};
 
 pub use countersign_driver::api::*;
+
+countersign_driver::functions! {
+    crate: "countersign_tokio",
+    runtime: &Tokio,
+    given: [] [] [] "" "",
+    stream: [AsyncRead + AsyncWrite + Unpin + Send + 'static] => Stream,
+    note: "",
+    send: [Send +],
+    own: identity, identity,
+}

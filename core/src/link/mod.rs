@@ -79,7 +79,11 @@ impl Half {
     fn of_all(config: &Config) -> Vec<Self> {
         let half = |channel: &ChannelConfig| match channel.mode {
             Mode::Send => Self::Send(SendHalf::new(channel)),
-            Mode::Receive => Self::Receive(ReceiveHalf::new(channel, config.patience.ack_delay)),
+            Mode::Receive => Self::Receive(ReceiveHalf::new(
+                channel,
+                config.dialect,
+                config.patience.ack_delay,
+            )),
         };
         config.channels.iter().map(half).collect()
     }

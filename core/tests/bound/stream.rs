@@ -145,7 +145,10 @@ impl Victim<Incoming> {
 fn unread(what: &str, config: &Config, length: usize, more: usize) {
     let mut victim = Victim::new(config);
     victim.fill(length);
-    victim.link.handle_lost(victim.now, Disconnect::Transport);
+    let (link, now) = (&mut victim.link, victim.now);
+    victim
+        .meter
+        .run(|| link.handle_lost(now, Disconnect::Transport));
     victim.connect();
     victim.fill(length);
     while victim.link.waiting(MAIN) > 0 {

@@ -15,14 +15,14 @@ use countersign_certs::{GeneratedIdentity, NewIdentity};
 use countersign_core::{
     ChannelConfig, CloseMode, Config, Disconnect, Event, Instant, Life, Link, Role,
 };
-use countersign_endpoint::{Identity, Security, ToSend, Wire, random_seed};
+use countersign_endpoint::{Endpoint, Identity, Security, ToSend, random_seed};
 
-/// One end: a link, which outlives its connections, and the wire of the connection that it has.
+/// One end: a link, which outlives its connections, and the connection that it has.
 struct End {
     name: &'static str,
     link: Link,
     security: Security,
-    wire: Option<Wire>,
+    endpoint: Option<Endpoint>,
 }
 
 impl End {
@@ -41,48 +41,59 @@ impl End {
             name,
             link: Link::new(config, role, random_seed()?)?,
             security: Security::tls(identity, peer.fingerprint()).build()?,
-            wire: None,
+            endpoint: None,
         })
     }
 
     /// There is a connection from here on.
     fn connect(&mut self, now: Instant) {
-        self.wire = Some(Wire::new(&self.security, now, &mut self.link));
+        let (role, dialect) = (self.link.role(), self.link.config().wire_dialect());
+        self.endpoint = Some(Endpoint::new(&self.security, role, dialect));
+        self.exchange(now);
+    }
+
+    /// Lets link and connection have what they have for each other.
+    fn exchange(&mut self, now: Instant) {
+        match &mut self.endpoint {
+            Some(endpoint) => endpoint.exchange(now, &mut self.link),
+            None => self.link.handle_timeout(now),
+        }
     }
 
     /// The connection is gone, without a word.
     fn lose(&mut self, now: Instant) {
-        self.wire = None;
+        self.endpoint = None;
         self.link.handle_lost(now, Disconnect::Transport);
     }
 
-    /// Drops the wire once nobody needs it.
+    /// Drops the connection once nobody needs it.
     fn let_go(&mut self, now: Instant) {
-        if let Some(wire) = &mut self.wire
-            && wire.is_over(now, &mut self.link)
+        if let Some(endpoint) = &mut self.endpoint
+            && endpoint.is_over(now)
         {
-            self.wire = None;
+            self.endpoint = None;
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let of_wire = self.wire.as_ref().and_then(Wire::deadline);
-        self.link.poll_deadline().into_iter().chain(of_wire).min()
+        let linger = self.endpoint.as_ref().and_then(Endpoint::deadline);
+        self.link.poll_deadline().into_iter().chain(linger).min()
     }
 }
 
 /// Carries what one end has to send to the other; true when there was anything.
 fn carry(now: Instant, from: &mut End, to: &mut End) -> bool {
-    let (Some(sending), Some(receiving)) = (&mut from.wire, &mut to.wire) else {
-        return false;
-    };
     let mut carried = false;
     loop {
-        match sending.to_send(now, &mut from.link) {
+        from.exchange(now);
+        let (Some(sending), Some(receiving)) = (&mut from.endpoint, &mut to.endpoint) else {
+            return carried;
+        };
+        match sending.to_send() {
             ToSend::Nothing => return carried,
             ToSend::End => {
                 sending.shut();
-                receiving.received(now, 0, &mut to.link);
+                receiving.received(0);
             }
             ToSend::Bytes(output) => {
                 let count = output.filled().len();
@@ -91,9 +102,10 @@ fn carry(now: Instant, from: &mut End, to: &mut End) -> bool {
                 input.commit(count);
                 output.consume(count);
                 sending.sent();
-                receiving.received(now, count, &mut to.link);
+                receiving.received(count);
             }
         }
+        to.exchange(now);
         carried = true;
     }
 }
@@ -115,8 +127,8 @@ impl World<'_> {
     /// Does everything that can be done at this moment.
     fn settle(&mut self) {
         let now = self.now;
-        self.robot.link.handle_timeout(now);
-        self.operator.link.handle_timeout(now);
+        self.robot.exchange(now);
+        self.operator.exchange(now);
         if self.operator.link.wants_connect() {
             self.say("a connection is opened");
             self.operator.connect(now);
@@ -208,7 +220,7 @@ fn run(tell: &mut dyn FnMut(&str)) -> Result<(), Box<dyn Error>> {
     world.settle();
     for end in [&world.operator, &world.robot] {
         let reason = end.link.end_reason().ok_or("the link goes on")?;
-        let left = end.deadline().is_some() || end.wire.is_some();
+        let left = end.deadline().is_some() || end.endpoint.is_some();
         (world.tell)(&format!("{}: {reason}, anything left: {left}", end.name));
     }
     Ok(())

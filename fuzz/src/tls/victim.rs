@@ -5,7 +5,7 @@ use std::mem;
 use countersign_core::{
     ChannelId, CloseMode, Config, Disconnect, Event, Instant, Life, Link, Role,
 };
-use countersign_endpoint::{Blame, MAX_RECORD, Security, ToSend, Wire};
+use countersign_endpoint::{Blame, Endpoint, EndpointEvent, MAX_RECORD, Security, ToSend};
 
 use crate::input::pieces;
 use crate::subject::{START, Seen};
@@ -13,10 +13,14 @@ use crate::subject::{START, Seen};
 /// The end under test.
 pub(crate) struct Victim {
     pub(crate) link: Link,
-    wire: Wire,
+    endpoint: Endpoint,
     pub(crate) now: Instant,
     /// How input is cut; zero where it is not.
     cut: usize,
+    /// How many pieces of input there were.
+    reads: u32,
+    /// It has told that it is secured, and that it has failed.
+    told: (bool, bool),
     seen: Seen,
     /// What it has written since that was last asked for.
     written: Vec<u8>,
@@ -37,11 +41,15 @@ impl Victim {
         seen: Seen,
     ) -> Self {
         let mut link = Link::new(config, role, [3; 16]).expect("a sound declaration");
+        let mut endpoint = Endpoint::new(security, role, config.wire_dialect());
+        endpoint.exchange(START, &mut link);
         Self {
-            wire: Wire::new(security, START, &mut link),
+            endpoint,
             link,
             now: START,
             cut,
+            reads: 0,
+            told: (false, false),
             seen,
             written: Vec::new(),
             ended: false,
@@ -57,15 +65,20 @@ impl Victim {
         for piece in pieces(bytes, size) {
             // As a transport reads: never more than there is room for.
             for piece in pieces(piece, 16_384) {
-                if self.dropped || self.wire.is_read_ended() {
+                if self.dropped || self.endpoint.is_read_ended() {
                     return;
                 }
-                let input = self.wire.input();
+                let input = self.endpoint.input();
                 input.space(piece.len())[..piece.len()].copy_from_slice(piece);
                 input.commit(piece.len());
-                self.wire.received(self.now, piece.len(), &mut self.link);
-                let left = self.wire.input().filled().len();
+                self.endpoint.received(piece.len());
+                let left = self.endpoint.input().filled().len();
                 assert!(left < MAX_RECORD, "{left} bytes wait to be complete");
+                // Where input is cut, the link gets two pieces at once now and then.
+                self.reads += 1;
+                if self.cut == 0 || !self.reads.is_multiple_of(3) {
+                    self.exchange();
+                }
             }
         }
     }
@@ -73,13 +86,25 @@ impl Victim {
     /// The peer has ended its direction.
     pub(crate) fn hear_end(&mut self) {
         if !self.dropped {
-            self.wire.received(self.now, 0, &mut self.link);
+            self.endpoint.received(0);
+            self.exchange();
+        }
+    }
+
+    fn exchange(&mut self) {
+        self.endpoint.exchange(self.now, &mut self.link);
+        while let Some(event) = self.endpoint.poll_event() {
+            let told = match event {
+                EndpointEvent::Secured => &mut self.told.0,
+                EndpointEvent::Failed(_) => &mut self.told.1,
+            };
+            assert!(!mem::replace(told, true), "told twice: {event:?}");
         }
     }
 
     /// Whether the endpoint has nothing against its peer so far.
     pub(crate) fn is_well(&self) -> bool {
-        self.wire.failure().is_none() && !self.dropped
+        self.endpoint.failure().is_none() && !self.dropped
     }
 
     pub(crate) fn is_secured(&self) -> bool {
@@ -97,7 +122,7 @@ impl Victim {
             self.write();
             self.listen();
             self.check_failure();
-            if !self.dropped && self.wire.is_over(self.now, &mut self.link) {
+            if !self.dropped && self.endpoint.is_over(self.now) {
                 self.dropped = true;
                 self.seen.note("dropped");
             }
@@ -117,7 +142,8 @@ impl Victim {
             if self.dropped {
                 return;
             }
-            match self.wire.to_send(self.now, &mut self.link) {
+            self.exchange();
+            match self.endpoint.to_send() {
                 ToSend::Nothing => return,
                 ToSend::Bytes(buffer) => {
                     assert!(!self.ended, "output after the end");
@@ -125,12 +151,12 @@ impl Victim {
                     assert!(length > 0 && length < 1 << 17, "{length} bytes to send");
                     self.written.extend_from_slice(buffer.filled());
                     buffer.consume(length);
-                    self.wire.sent();
+                    self.endpoint.sent();
                 }
                 ToSend::End => {
                     assert!(!self.ended, "a second end");
                     self.ended = true;
-                    self.wire.shut();
+                    self.endpoint.shut();
                 }
             }
         }
@@ -147,7 +173,7 @@ impl Victim {
 
     /// Whatever a peer does is not our mistake, and ends the connection.
     fn check_failure(&mut self) {
-        let Some(failure) = self.wire.failure() else {
+        let Some(failure) = self.endpoint.failure() else {
             return;
         };
         assert!(failure.blame() != Blame::Local, "our mistake: {failure:?}");
@@ -196,7 +222,7 @@ impl Victim {
     /// Lets time pass to the next deadline, of the link or of its connection; false if there is
     /// none.
     pub(crate) fn pass(&mut self) -> bool {
-        let linger = self.wire.deadline().filter(|_| !self.dropped);
+        let linger = self.endpoint.deadline().filter(|_| !self.dropped);
         let Some(next) = self.link.poll_deadline().into_iter().chain(linger).min() else {
             return false;
         };

@@ -3,8 +3,10 @@
 //! As with links, a scenario is written once, in [`scenarios`], against the traits here, and is
 //! blocking. [`trials`] makes a test of each for each pair of [backends](crate::backends). A backend
 //! joins by implementing [`Backend`]: where its streams implement the traits of
-//! `std`, as [`Std`](crate::on_std::Std)'s do, of tokio, or of futures-io, most of it is there.
+//! `std`, as [`Std`](crate::on_std::Std)'s do, of tokio, of compio, or of futures-io, most of it is
+//! there.
 
+mod on_compio;
 mod on_futures_io;
 mod on_std;
 mod on_tokio;

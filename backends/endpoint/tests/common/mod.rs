@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use countersign_certs::GeneratedIdentity;
 use countersign_endpoint::{
-    Connection, Fingerprint, Identity, Incoming, MAX_RECORD, Pin, Security, SecurityError, Trust,
+    Connection, Fingerprint, Identity, MAX_RECORD, Pin, Received, Security, SecurityError, Trust,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -110,16 +110,16 @@ impl Node for End {
         let (secured, data, ended) = (&mut self.secured, &mut self.data, &mut self.ended);
         let result = self
             .connection
-            .read(&mut self.inbox, &mut |incoming| match incoming {
-                Incoming::Secured { peer, .. } => {
+            .read(&mut self.inbox, &mut |received| match received {
+                Received::Secured { peer, .. } => {
                     assert!(secured.is_none() && data.is_empty() && !*ended);
                     *secured = Some(peer.map(|peer| peer.fingerprint()));
                 }
-                Incoming::Data(bytes) => {
+                Received::Data(bytes) => {
                     assert!(secured.is_some() && !bytes.is_empty() && !*ended);
                     data.extend_from_slice(bytes);
                 }
-                Incoming::End => {
+                Received::End => {
                     assert!(secured.is_some() && !*ended);
                     *ended = true;
                 }
