@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+#[path = "it/common/mod.rs"]
 mod common;
 
 use std::sync::Arc;
