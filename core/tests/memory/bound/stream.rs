@@ -129,6 +129,7 @@ fn unaccepted() {
 }
 
 impl Victim<Incoming> {
+    #[allow(clippy::result_large_err, reason = "what comes back is what was given")]
     fn accept(mut self) -> Victim {
         let (incoming, now) = (self.link, self.now);
         let link = self.meter.run(|| incoming.accept(now));

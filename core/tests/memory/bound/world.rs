@@ -162,6 +162,7 @@ impl World {
     }
 
     /// A listener's first connection, which becomes the link.
+    #[allow(clippy::result_large_err, reason = "what comes back is what was given")]
     fn arrive(&mut self) {
         let greeting = self.greeting(false, SessionOutcome::New);
         let (config, now) = (&self.config, self.now);
