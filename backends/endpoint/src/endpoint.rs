@@ -18,6 +18,7 @@ pub use sending::ToSend;
 mod exchange;
 mod receiving;
 mod sending;
+mod transfer;
 
 /// How much plaintext is taken from the link at once, in bytes: four TLS records.
 const PLAINTEXT: usize = 4 * 16_384;
