@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use countersign_core::{
     ChannelConfig, CloseMode, Config, Dialect, EndReason, Event, Instant, Life, Link, Loss, Role,
 };
-use countersign_endpoint::{Endpoint, EndpointEvent, Explanation, Security};
+use countersign_endpoint::{Endpoint, EndpointEvent, Explanation, Security, Stream};
 
 const NOW: Instant = Instant::ZERO;
 const PAYLOAD: usize = 100_000;
@@ -57,6 +57,13 @@ impl Write for Script {
     }
 }
 
+impl Stream for Script {
+    fn end(&mut self) -> io::Result<()> {
+        self.ended += 1;
+        Ok(())
+    }
+}
+
 struct End {
     link: Link,
     endpoint: Endpoint,
@@ -91,10 +98,7 @@ impl End {
             endpoint,
             stream,
         } = self;
-        endpoint.transfer(now, link, stream, |stream| {
-            stream.ended += 1;
-            Ok(())
-        })
+        endpoint.transfer(now, link, stream)
     }
 
     fn send(&mut self, length: usize) {

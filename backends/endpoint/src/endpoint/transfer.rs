@@ -1,10 +1,11 @@
 //! The bytes on their way between a connection and a stream of its owner's.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 
 use countersign_core::{Instant, Protocol};
 
 use super::{Endpoint, ToSend};
+use crate::stream::Stream;
 
 /// How much is read before the link gets it, in bytes.
 const READ_AT_ONCE: usize = 3 * READ;
@@ -24,10 +25,6 @@ impl Endpoint {
     /// told only when it changes (edge-triggered), too. Memory that is not needed meanwhile is let go of
     /// ([`release`](Self::release)).
     ///
-    /// `end` ends this end's direction of the stream; for a TCP socket it is
-    /// `|socket| socket.shutdown(Shutdown::Write)`. Where that fails the connection is gone, and reading
-    /// tells. The stream is not flushed.
-    ///
     /// After each transfer the owner asks [`poll_event`](Self::poll_event), the link's events,
     /// for an [`Incoming`](countersign_core::Incoming) where it
     /// [goes](countersign_core::Acceptor::route), and whether this [is over](Self::is_over).
@@ -40,9 +37,7 @@ impl Endpoint {
     /// #     explanation: &mut countersign_endpoint::Explanation,
     /// #     socket: &mut std::net::TcpStream,
     /// # ) {
-    /// use std::net::Shutdown;
-    ///
-    /// let again = endpoint.transfer(now, link, socket, |socket| socket.shutdown(Shutdown::Write));
+    /// let again = endpoint.transfer(now, link, socket);
     /// while let Some(event) = endpoint.poll_event() {
     ///     explanation.hear(event);
     /// }
@@ -50,17 +45,16 @@ impl Endpoint {
     /// # }
     /// ```
     #[must_use]
-    pub fn transfer<S: Read + Write>(
+    pub fn transfer(
         &mut self,
         now: Instant,
         link: &mut impl Protocol,
-        stream: &mut S,
-        mut end: impl FnMut(&mut S) -> io::Result<()>,
+        stream: &mut impl Stream,
     ) -> bool {
         if self.number.is_none() {
             // What this end has to say first goes out, whatever there is to read.
             self.pass(now, link);
-            self.write_to(now, link, stream, &mut end);
+            self.write_to(now, link, stream);
         }
         let reads_on = self.read_from(stream);
         if reads_on {
@@ -68,13 +62,13 @@ impl Endpoint {
         } else {
             self.exchange(now, link);
         }
-        let writes_on = self.write_to(now, link, stream, &mut end);
+        let writes_on = self.write_to(now, link, stream);
         self.release();
         reads_on || writes_on
     }
 
     /// Reads what there is; true where there may be more.
-    fn read_from(&mut self, stream: &mut impl Read) -> bool {
+    fn read_from(&mut self, stream: &mut impl Stream) -> bool {
         let mut total = 0;
         while !self.is_read_ended() {
             if total >= READ_AT_ONCE {
@@ -95,18 +89,18 @@ impl Endpoint {
     }
 
     /// Writes what there is, and what the link says then; true where there may be more.
-    fn write_to<S: Write>(
+    fn write_to(
         &mut self,
         now: Instant,
         link: &mut impl Protocol,
-        stream: &mut S,
-        end: &mut impl FnMut(&mut S) -> io::Result<()>,
+        stream: &mut impl Stream,
     ) -> bool {
         for _ in 0..WRITES {
             match self.to_send() {
                 ToSend::Nothing => return false,
                 ToSend::End => {
-                    let _ = end(stream);
+                    // Where this fails the connection is gone, and reading tells.
+                    let _ = stream.end();
                     self.shut();
                 }
                 ToSend::Bytes(output) => match uninterrupted(|| stream.write(output.filled())) {
