@@ -1,0 +1,80 @@
+//! A socket that the poller watches.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
+#[cfg(target_os = "linux")]
+use std::time::Duration;
+
+use countersign_core::{Config, Mode, Policy};
+use countersign_endpoint::{LinkId, Stream};
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use socket2::SockRef;
+
+/// A TCP socket that does not block.
+#[derive(Debug)]
+pub struct Socket(pub TcpStream);
+
+impl Socket {
+    /// Sets a socket to what a link with this declaration needs, and has the poller watch it.
+    pub(crate) fn new(
+        mut socket: TcpStream,
+        config: &Config,
+        registry: &Registry,
+        id: LinkId,
+    ) -> io::Result<Self> {
+        // The core decides what travels together: acknowledgements must not wait for company.
+        socket.set_nodelay(true)?;
+        // The link's pings do not go out while the system takes nothing, so the system has to notice
+        // a dead peer by itself then. Linux keeps the milliseconds for that in 31 bits.
+        let silence = config
+            .waits()
+            .give_up
+            .min(Duration::from_millis(0x7FFF_FFFF));
+        #[cfg(target_os = "linux")]
+        SockRef::from(&socket).set_tcp_user_timeout(Some(silence))?;
+        let mut channels = config.channels().iter();
+        if channels.any(|one| one.mode() == Mode::Send && one.policy() == Some(Policy::Latest)) {
+            // What waits in the system can't be replaced by something newer any more.
+            SockRef::from(&socket).set_send_buffer_size(32_768)?;
+        }
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        registry.register(&mut socket, Token(id.0), interest)?;
+        Ok(Self(socket))
+    }
+
+    /// Whether the connection stands that was to be opened.
+    pub(crate) fn stands(&self) -> io::Result<bool> {
+        if let Some(error) = self.0.take_error()? {
+            return Err(error);
+        }
+        match self.0.peer_addr() {
+            // Nobody listens at a port of this machine's, and the system gave us just that.
+            Ok(peer) if peer == self.0.local_addr()? => Err(ErrorKind::ConnectionRefused.into()),
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
+            result => result.map(|_| true),
+        }
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Stream for Socket {
+    fn end(&mut self) -> io::Result<()> {
+        self.0.shutdown(Shutdown::Write)
+    }
+}
