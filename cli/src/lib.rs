@@ -6,7 +6,7 @@
 //! - [`exit`]: exit codes, and what ends the program early.
 //! - [`log`]: where the log goes.
 //! - [`keygen`], [`pin`], [`pipe`], [`demo`]: the commands.
-//! - [`proxy`]: a connection that can be cut, for the demo.
+//! - [`proxy`]: a connection that can be cut, for the demo, over a [`relay`].
 //! - [`security`]: from files and fingerprints to a link's security.
 //! - [`capture`], [`trace`]: what links do, recorded and shown.
 //! - [`stdio`]: standard input, output and error.
@@ -23,6 +23,7 @@ pub mod log;
 pub mod pin;
 pub mod pipe;
 pub mod proxy;
+pub mod relay;
 pub mod security;
 pub mod split;
 pub mod stdio;

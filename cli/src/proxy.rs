@@ -1,27 +1,23 @@
 //! A stretch of network that can be cut: forwards TCP connections, and breaks them off on demand.
 //!
-//! The demo and the tests put it between two ends that are on one machine.
+//! The demo and the program's tests put it between two ends that are on one machine.
 
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
-/// How much passes at once at most, in bytes.
-const PIECE: usize = 4096;
+use crate::relay::{self, Direction, Pass, Relay, Rules};
 
 /// What is worth a cut, in bytes: a part of a message. Less is an acknowledgement or a ping.
 const WORTH_A_CUT: usize = 512;
 
 /// Forwards connections to one address until it is dropped.
 #[derive(Debug)]
-pub struct Proxy {
-    address: SocketAddr,
-    control: Arc<Control>,
-}
+pub struct Proxy(Relay<Cuts>);
 
-#[derive(Debug, Default)]
-struct Control {
+#[derive(Debug)]
+struct Cuts {
+    target: SocketAddr,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -32,9 +28,11 @@ struct State {
     armed: bool,
     cuts: u64,
     closed: bool,
-    /// Both sockets of each connection.
-    connections: Vec<Arc<[TcpStream; 2]>>,
+    connections: Vec<Arc<Connection>>,
 }
+
+/// A connection, and whether it is cut.
+type Connection = relay::Connection<Mutex<bool>>;
 
 impl Proxy {
     /// Listens on this machine, and connects to `target` for each connection that comes.
@@ -50,149 +48,117 @@ impl Proxy {
     /// # Errors
     /// The address is in use, say.
     pub fn at(address: SocketAddr, target: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
-        let address = listener.local_addr()?;
-        let control = Arc::new(Control::default());
-        let serving = control.clone();
-        spawn(move || serving.serve(&listener, target))?;
-        Ok(Self { address, control })
+        let cuts = Cuts {
+            target,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        };
+        Relay::new(TcpListener::bind(address)?, cuts).map(Self)
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.0.address()
     }
 
     /// Cuts the connection on which the next part of a message comes, in the middle of that: some
     /// of it still arrives, and what else is under way in either direction is lost.
     pub fn cut_next(&self) {
-        self.control.lock().armed = true;
+        self.0.rules().lock().armed = true;
     }
 
     /// How many connections were cut.
     #[must_use]
     pub fn cuts(&self) -> u64 {
-        self.control.lock().cuts
+        self.0.rules().lock().cuts
     }
 
     /// Waits until so many connections were cut.
     pub fn wait_for_cuts(&self, count: u64) {
         let few = |state: &mut State| state.cuts < count;
-        let waited = self.control.changed.wait_while(self.control.lock(), few);
+        let rules = self.0.rules();
+        let waited = rules.changed.wait_while(rules.lock(), few);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 }
 
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let mut state = self.control.lock();
-        state.closed = true;
-        let connections = std::mem::take(&mut state.connections);
-        drop(state);
-        connections.iter().for_each(|sockets| sever(sockets));
-        // Wakes the thread that listens; if it can't be reached it is gone already.
-        let _ = TcpStream::connect(self.address);
-    }
+fn is_cut(connection: &Connection) -> MutexGuard<'_, bool> {
+    let cut = connection.state.lock();
+    cut.unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends both directions of a connection. A socket may be closed already.
-fn sever(sockets: &[TcpStream; 2]) {
-    for socket in sockets {
-        let _ = socket.shutdown(Shutdown::Both);
-    }
-}
-
-fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let thread = thread::Builder::new().name("proxy".to_owned());
-    thread.spawn(work).map(drop)
-}
-
-impl Control {
+impl Cuts {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn serve(self: &Arc<Self>, listener: &TcpListener, target: SocketAddr) {
-        for near in listener.incoming() {
-            if self.lock().closed {
-                return;
-            }
-            // Whoever connects finds out, and tries again.
-            if let Err(error) = near.and_then(|near| self.forward(near, target)) {
-                tracing::debug!(%error, "a connection was not forwarded");
-            }
-        }
+impl Rules for Cuts {
+    type State = Mutex<bool>;
+    const PIECE: usize = 4096;
+
+    fn target(&self) -> Option<SocketAddr> {
+        Some(self.target)
     }
 
-    fn forward(self: &Arc<Self>, near: TcpStream, target: SocketAddr) -> io::Result<()> {
-        let far = TcpStream::connect(target)?;
-        if far.local_addr()? == far.peer_addr()? {
-            // Nobody listens, and the system gave the connection the target's own port.
-            return Err(io::ErrorKind::ConnectionRefused.into());
-        }
-        near.set_nodelay(true)?;
-        far.set_nodelay(true)?;
-        let sockets = Arc::new([near, far]);
+    fn begin(&self, connection: &Arc<Connection>, _: SocketAddr) -> bool {
         let mut state = self.lock();
-        if state.closed {
-            return Ok(());
+        if !state.closed {
+            state.connections.push(connection.clone());
         }
-        state.connections.push(sockets.clone());
-        drop(state);
-        for (from, to) in [(0, 1), (1, 0)] {
-            let (control, sockets) = (self.clone(), sockets.clone());
-            spawn(move || control.pump(&sockets, from, to))?;
-        }
-        Ok(())
+        !state.closed
     }
 
-    /// Moves one direction until it ends or is cut.
-    fn pump(&self, sockets: &Arc<[TcpStream; 2]>, from: usize, to: usize) {
-        let mut piece = [0; PIECE];
-        loop {
-            let count = match (&sockets[from]).read(&mut piece) {
-                Ok(count) if count > 0 => count,
-                _ => break,
-            };
-            let cut = self.takes_cut(count);
-            let passes = if cut { count / 2 } else { count };
-            let passed = (&sockets[to]).write_all(&piece[..passes]);
-            if cut {
-                self.cut(sockets);
-                return;
-            }
-            if passed.is_err() {
-                break;
-            }
-        }
-        // The other direction may have more to say.
-        let _ = sockets[to].shutdown(Shutdown::Write);
-        let _ = sockets[from].shutdown(Shutdown::Read);
-    }
-
-    /// Whether this piece is the one to be cut through.
-    fn takes_cut(&self, length: usize) -> bool {
+    fn pass(&self, of: &Connection, _: Direction, count: usize) -> Pass {
         let mut state = self.lock();
-        let cut = state.armed && length >= WORTH_A_CUT;
-        state.armed &= !cut;
-        cut
+        if !state.armed || count < WORTH_A_CUT {
+            return Pass::Some(count);
+        }
+        state.armed = false;
+        *is_cut(of) = true;
+        Pass::Only(count / 2)
     }
 
-    fn cut(&self, sockets: &Arc<[TcpStream; 2]>) {
-        sever(sockets);
+    fn passed(&self, of: &Connection, _: Direction, _: usize, _: io::Result<()>) {
+        if !*is_cut(of) {
+            return;
+        }
+        of.sever();
         let mut state = self.lock();
+        let before = state.connections.len();
         state
             .connections
-            .retain(|other| !Arc::ptr_eq(other, sockets));
-        state.cuts += 1;
+            .retain(|other| !std::ptr::eq(&**other, of));
+        // Also the other direction may come here.
+        if state.connections.len() < before {
+            state.cuts += 1;
+        }
         drop(state);
         self.changed.notify_all();
+    }
+
+    fn end(&self, of: &Connection, direction: Direction) {
+        let (from, to) = of.sockets(direction);
+        // The other direction may have more to say.
+        let _ = to.shutdown(Shutdown::Write);
+        let _ = from.shutdown(Shutdown::Read);
+    }
+
+    fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let connections = std::mem::take(&mut state.connections);
+        drop(state);
+        connections.iter().for_each(|connection| connection.sever());
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
     use super::*;
 
     #[test]
@@ -220,11 +186,11 @@ mod tests {
         // The next connection is whole, up to its orderly end.
         let mut near = TcpStream::connect(proxy.address()).unwrap();
         let (mut far, _) = target.accept().unwrap();
-        near.write_all(&[7; 2 * PIECE]).unwrap();
+        near.write_all(&[7; 2 * Cuts::PIECE]).unwrap();
         near.shutdown(Shutdown::Write).unwrap();
         rest.clear();
         far.read_to_end(&mut rest).unwrap();
-        assert_eq!(rest, [7; 2 * PIECE]);
+        assert_eq!(rest, [7; 2 * Cuts::PIECE]);
         far.write_all(b"pong").unwrap();
         near.read_exact(&mut word).unwrap();
         assert_eq!((&word, proxy.cuts()), (b"pong", 1));

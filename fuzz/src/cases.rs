@@ -5,7 +5,7 @@
 //! ranges that the property tests draw from.
 
 pub mod lasting;
-pub mod pair;
+mod usual;
 
 use arbitrary::Unstructured;
 

@@ -24,10 +24,8 @@ mod subject;
 mod tls;
 
 /// The reference model of `core/tests`, and how it names itself.
-#[path = "../../core/tests/lasting/mod.rs"]
+#[path = "../../core/tests/it/lasting/mod.rs"]
 mod lasting;
-#[path = "../../core/tests/pair/mod.rs"]
-mod pair;
 
 use std::path::PathBuf;
 
@@ -43,7 +41,6 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("greeting", greeting::check),
     ("lasting", cases::lasting::check),
     ("link", link::check),
-    ("pair", cases::pair::check),
     ("pem", pem::check),
     ("session", session::check),
     ("split", split::check),

@@ -8,7 +8,8 @@ mod seen;
 
 use countersign_core::wire::{HEADER_LEN, MAX_GREETING};
 use countersign_core::{
-    ChannelId, Dialect, Disconnect, Event, Instant, Life, Link, Output, ReceiveError, Sequence,
+    ChannelId, Dialect, Disconnect, EndReason, Event, GoneSession, Incoming, Instant, Life, Link,
+    Output, Protocol, ReceiveError, Refusal, Request, Role, Sequence,
 };
 
 pub(crate) use self::case::Case;
@@ -27,7 +28,9 @@ const PAYLOAD_SHOWN: &str = "7, 7, 7, 7";
 /// A link and all that has been seen of it.
 #[derive(Debug)]
 pub(crate) struct Subject {
-    pub(crate) link: Link,
+    /// What may become the link, until it has.
+    incoming: Option<Incoming>,
+    pub(crate) link: Option<Link>,
     pub(crate) now: Instant,
     /// How input is cut; zero where it is not.
     cut: usize,
@@ -45,19 +48,26 @@ pub(crate) struct Subject {
 
 impl Subject {
     pub(crate) fn new(case: &Case, cut: usize, seen: Seen) -> Self {
+        let (mut incoming, mut link) = (None, None);
         // One of the runs is listened in on, which must not change anything.
-        let link = if cut > 1 {
-            let observer = Box::new(Listener::default());
-            Link::observed(&case.config, case.role, [3; 16], observer)
+        let observer = (cut > 1).then(|| Box::new(Listener::default()));
+        let (config, seed) = (&case.config, [3; 16]);
+        if case.asks && case.role == Role::Acceptor {
+            let made = match observer {
+                Some(observer) => Incoming::observed(config, seed, observer),
+                None => Incoming::new(config, seed),
+            };
+            incoming = Some(made.expect("a sound declaration"));
         } else {
-            Link::new(&case.config, case.role, [3; 16])
-        };
-        let mut link = link.expect("a sound declaration");
-        if case.asks {
-            link.ask_to_admit();
+            let made = match observer {
+                Some(observer) => Link::observed(config, case.role, seed, observer),
+                None => Link::new(config, case.role, seed),
+            };
+            link = Some(made.expect("a sound declaration"));
         }
         Self {
-            ledger: Ledger::new(link.config()),
+            ledger: Ledger::new(config),
+            incoming,
             link,
             now: START,
             cut,
@@ -70,15 +80,60 @@ impl Subject {
         }
     }
 
+    /// What has the connection.
+    pub(crate) fn protocol(&mut self) -> &mut dyn Protocol {
+        match (&mut self.link, &mut self.incoming) {
+            (Some(link), _) => link,
+            (None, incoming) => incoming.as_mut().expect("one of both"),
+        }
+    }
+
+    fn end_reason(&self) -> Option<&EndReason> {
+        match &self.link {
+            Some(link) => link.end_reason(),
+            None => self.incoming.as_ref()?.end_reason(),
+        }
+    }
+
+    // The listener.
+
+    pub(crate) fn request(&self) -> Option<Request> {
+        self.incoming.as_ref()?.request()
+    }
+
     /// Gives the peer that waits the channels in another order.
     pub(crate) fn declare(&mut self) {
-        let mut channels = self.link.config().channels().to_vec();
+        let Some(incoming) = &mut self.incoming else {
+            return;
+        };
+        let mut channels = incoming.config().channels().to_vec();
         channels.reverse();
-        let declared = self.link.declare(channels);
+        let declared = incoming.declare(channels);
         if declared.is_ok() {
             self.windows.reverse();
         }
         self.seen.note(&declared.map_err(|error| error.to_string()));
+    }
+
+    /// Makes a link of the connection, if it can be one.
+    pub(crate) fn accept(&mut self, gone: Option<GoneSession>) {
+        let Some(mut incoming) = self.incoming.take() else {
+            return;
+        };
+        incoming.remember(gone);
+        match incoming.accept(self.now) {
+            Ok(link) => self.link = Some(link),
+            Err(incoming) => {
+                assert!(incoming.end_reason().is_some(), "declined without a reason");
+                self.incoming = Some(incoming);
+            }
+        }
+    }
+
+    pub(crate) fn refuse(&mut self, refusal: &Refusal) {
+        if let Some(incoming) = &mut self.incoming {
+            incoming.refuse(self.now, refusal);
+        }
     }
 
     /// Bytes come from the peer.
@@ -86,7 +141,8 @@ impl Subject {
         self.taken.fill(0);
         let size = if self.cut == 0 { bytes.len() } else { self.cut };
         for piece in pieces(bytes, size) {
-            self.link.handle_input(self.now, piece);
+            let now = self.now;
+            self.protocol().handle_input(now, piece);
         }
     }
 
@@ -94,34 +150,41 @@ impl Subject {
     pub(crate) fn settle(&mut self, read: &mut dyn FnMut(&[u8])) {
         self.write(read);
         self.listen();
-        let comes_back = self.link.wants_connect();
+        let comes_back = self.link.as_ref().is_some_and(Link::wants_connect);
         assert!(!comes_back || !self.ledger.is_over(), "its session is over");
         for _ in 0..8 {
-            match self.link.poll_deadline() {
-                Some(at) if at <= self.now => {
-                    self.link.handle_timeout(self.now);
+            let now = self.now;
+            match self.protocol().poll_deadline() {
+                Some(at) if at <= now => {
+                    self.protocol().handle_timeout(now);
                     self.write(read);
                     self.listen();
                 }
-                deadline => {
-                    let link = &self.link;
-                    let state = (link.life(), deadline, link.end_reason());
-                    let more = (link.session(), link.wants_connection(), link.resumes());
-                    self.seen.note(&(state, more));
-                    return;
-                }
+                deadline => return self.note_state(deadline),
             }
         }
         panic!("a deadline stays due");
     }
 
+    fn note_state(&mut self, deadline: Option<Instant>) {
+        let reason = self.end_reason().cloned();
+        let of_link = |link: &Link| (link.session(), link.resumes());
+        let more = self.link.as_ref().map(of_link);
+        let protocol = self.protocol();
+        let state = (protocol.life(), deadline, protocol.wants_connection());
+        self.seen.note(&(state, reason, more));
+    }
+
     /// Writes all that there is.
     fn write(&mut self, read: &mut dyn FnMut(&[u8])) {
-        let silent = !self.link.wants_output();
+        let silent = !self.protocol().wants_output();
         let mut written = 0;
         loop {
-            let output = self.link.poll_output(self.now, &mut self.buffer);
-            let ends = matches!(self.link.life(), Life::Finishing | Life::Ended);
+            let now = self.now;
+            let mut buffer = std::mem::take(&mut self.buffer);
+            let output = self.protocol().poll_output(now, &mut buffer);
+            self.buffer = buffer;
+            let ends = matches!(self.protocol().life(), Life::Finishing | Life::Ended);
             match output {
                 Output::Written(length) => {
                     assert!(!silent, "it did not say that it writes");
@@ -144,15 +207,20 @@ impl Subject {
     /// Takes all events.
     fn listen(&mut self) {
         let mut count = 0;
-        while let Some(event) = self.link.poll_event() {
+        let Some(link) = &mut self.link else {
+            // What has not become a link tells nobody.
+            self.over = self.protocol().life() == Life::Ended;
+            return;
+        };
+        while let Some(event) = link.poll_event() {
             count += 1;
             assert!(count < 10_000, "events without end");
             assert!(!self.over, "{event:?} after the end");
-            self.ledger.hear(&event, &self.link);
+            self.ledger.hear(&event, link);
             self.seen.note(&event);
             if event == Event::Ended {
                 self.over = true;
-                self.ledger.end(&self.link);
+                self.ledger.end(link);
             }
         }
     }
@@ -160,7 +228,10 @@ impl Subject {
     // The application.
 
     pub(crate) fn send(&mut self, channel: ChannelId, length: usize, expires: Option<Instant>) {
-        let result = self.link.send(self.now, channel, vec![7; length], expires);
+        let Some(link) = &mut self.link else {
+            return;
+        };
+        let result = link.send(self.now, channel, vec![7; length], expires);
         if let Ok(number) = result {
             self.ledger.accept(channel, number);
         }
@@ -168,8 +239,11 @@ impl Subject {
     }
 
     pub(crate) fn take(&mut self, channel: ChannelId) {
-        let waiting = self.link.waiting(channel);
-        let message = match self.link.take(self.now, channel) {
+        let Some(link) = &mut self.link else {
+            return;
+        };
+        let waiting = link.waiting(channel);
+        let message = match link.take(self.now, channel) {
             Ok(Some(message)) => message,
             Err(ReceiveError::SessionBorder(_)) => return self.ledger.cross(),
             _ => return,
@@ -178,8 +252,8 @@ impl Subject {
         self.taken[at] += message.payload.len();
         // What was left of earlier sessions comes on top, and in the tlsstream dialect, where a
         // receiver that has any room asks for the next message, one of those.
-        if self.link.connection() == 1 {
-            let most = match self.link.config().wire_dialect() {
+        if link.connection() == 1 {
+            let most = match link.config().wire_dialect() {
                 Dialect::Countersign => window.1,
                 Dialect::TlsStream => 2 * window.1,
             };
@@ -192,7 +266,7 @@ impl Subject {
         let (number, length) = (message.sequence, message.payload.len());
         self.seen.note(&(channel, number, message.payload.as_ref()));
         self.ledger.take(channel, number, length);
-        if !self.link.is_auto(channel) {
+        if !link.is_auto(channel) {
             self.unsettled.push((channel, number));
         }
     }
@@ -200,32 +274,35 @@ impl Subject {
     /// Ends whatever there is, and looks whether it is the end.
     pub(crate) fn finish(mut self, read: &mut dyn FnMut(&[u8])) -> Seen {
         self.settle(read);
-        self.link.handle_lost(self.now, Disconnect::Abandoned);
+        let now = self.now;
+        self.protocol().handle_lost(now, Disconnect::Abandoned);
         self.settle(read);
-        assert_eq!(self.link.life(), Life::Ended);
         assert!(self.over, "an end that is not told");
-        assert_eq!(self.link.poll_deadline(), None, "nothing to wait for");
-        assert!(!self.link.wants_connection() && !self.link.wants_output());
-        let reason = self.link.end_reason().cloned();
+        let ended = self.protocol();
+        assert_eq!(ended.life(), Life::Ended);
+        assert_eq!(ended.poll_deadline(), None, "nothing to wait for");
+        assert!(!ended.wants_connection() && !ended.wants_output());
+        let reason = self.end_reason().cloned();
         let words = reason
             .as_ref()
             .map(|reason| (reason.to_string(), reason.name()));
         let (text, name) = words.expect("a reason");
         assert!(!text.is_empty() && !name.is_empty());
-        let loss = self.link.last_loss();
+        let loss = self.link.as_ref().and_then(Link::last_loss);
         self.seen
             .note(&(text, name, loss.map(|loss| loss.to_string())));
-        assert!(!format!("{:?}", self.link).contains(PAYLOAD_SHOWN));
+        let shown = format!("{:?} {:?}", self.link, self.incoming);
+        assert!(!shown.contains(PAYLOAD_SHOWN));
         self.hear(&[0x10; 40]);
-        self.link.handle_eof(self.now);
-        assert!(self.link.handle_opened(self.now).is_err());
-        assert_eq!(self.link.poll_event(), None);
-        assert_eq!(
-            self.link.poll_output(self.now, &mut self.buffer),
-            Output::End
-        );
-        assert_eq!(self.link.end_reason(), reason.as_ref());
-        self.ledger.end(&self.link);
+        let ended = self.protocol();
+        ended.handle_eof(now);
+        assert!(ended.handle_opened(now).is_err());
+        assert_eq!(ended.poll_output(now, &mut [0; 40]), Output::End);
+        assert_eq!(self.end_reason(), reason.as_ref());
+        if let Some(link) = &mut self.link {
+            assert_eq!(link.poll_event(), None);
+            self.ledger.end(link);
+        }
         self.seen
     }
 }

@@ -55,7 +55,6 @@ replays!(
     greeting,
     lasting,
     link,
-    pair,
     pem,
     session,
     split,

@@ -8,6 +8,7 @@ use crate::on_own_loop::OwnLoop;
 use crate::on_smol::Smol;
 use crate::on_std::Std;
 use crate::on_tokio::Tokio;
+use crate::size::{Size, leaves_out};
 use crate::{Pair, Transport, secure};
 
 /// A backend that takes part.
@@ -78,7 +79,7 @@ pub static BACKENDS: &[Entry] = &[
     Entry {
         name: "compio",
         backend: &Compio,
-        streams: Err("its traits take buffers whole, see docs/design.md"),
+        streams: Ok(&Compio),
         cannot: &[],
     },
 ];
@@ -92,11 +93,29 @@ pub struct Couple {
     pub server: &'static Entry,
 }
 
-/// All pairs: each backend with each, itself included, both ways.
+/// The pairs that are tried: each backend with itself and, both ways, with tokio; or, where all is
+/// tried, each with each.
 #[must_use]
 pub fn couples() -> Vec<Couple> {
+    let size = Size::get();
+    let couples = all_couples();
+    couples
+        .filter(|couple| size >= Size::All || couple.is_central())
+        .collect()
+}
+
+/// The backends of a test that takes long for each: a runtime and threads; or, where all is tried, every
+/// one.
+pub fn tried_backends(what: &str) -> impl Iterator<Item = &'static Entry> {
+    let part = leaves_out(&format!("{what}, on other backends than tokio and std"));
+    let tried = move |entry: &&Entry| !part || ["tokio", "std"].contains(&entry.name);
+    BACKENDS.iter().filter(tried)
+}
+
+/// All pairs: each backend with each, itself included, both ways.
+pub fn all_couples() -> impl Iterator<Item = Couple> {
     let with_each = |client| BACKENDS.iter().map(move |server| Couple { client, server });
-    BACKENDS.iter().flat_map(with_each).collect()
+    BACKENDS.iter().flat_map(with_each)
 }
 
 impl Entry {
@@ -113,6 +132,11 @@ impl Entry {
 }
 
 impl Couple {
+    fn is_central(&self) -> bool {
+        let [client, server] = [self.client.name, self.server.name];
+        client == server || [client, server].contains(&"tokio")
+    }
+
     /// `opener_to_acceptor`, as tests are called.
     #[must_use]
     pub fn name(&self) -> String {

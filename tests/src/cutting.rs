@@ -15,8 +15,8 @@
 use std::collections::hash_map::RandomState;
 use std::env;
 use std::hash::BuildHasher;
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -32,7 +32,9 @@ use socket2::SockRef;
 
 use crate::backend::{Backend, Link, Listener, ManualReceiver, Receiver, Sender, Standing};
 use crate::pair::loopback;
-use crate::{Direction, Pair, Transport, watch_as};
+use crate::relay::{self, Direction, Pass, Relay, Rules};
+use crate::size::TESTS;
+use crate::{Pair, Transport, watch_as};
 
 /// The environment variable that names the seed.
 pub const SEED: &str = "COUNTERSIGN_CUTS";
@@ -49,7 +51,7 @@ const AFTERWARDS: Duration = Duration::from_secs(2);
 pub fn run(name: &str, pair: Pair, scenario: fn(&Pair)) -> [u64; 2] {
     let seed = seed();
     let replay = format!(
-        "replay: {SEED}={seed} cargo test -p countersign-tests --test cutting -- --exact {name}"
+        "replay: {SEED}={seed} {TESTS}=all cargo test -p countersign-tests --test suites -- --exact {name}"
     );
     let plan = Arc::new(Plan {
         seed: name
@@ -127,7 +129,7 @@ struct Plan {
 #[derive(Debug, Default)]
 struct PlanState {
     /// By the order in which their links were opened.
-    cutters: Vec<Arc<Cutter>>,
+    cutters: Vec<Arc<Relay<Cutter>>>,
     /// They stay while the test runs, for peers that come back.
     listeners: Vec<Kept>,
     /// Links opened before this one are being closed, as far as we know.
@@ -171,47 +173,40 @@ impl Plan {
         );
         thread::spawn(move || {
             thread::sleep(AFTERWARDS);
-            for cutter in &left.0 {
-                cutter.close();
-            }
+            drop(left);
         });
         [state.cuts, state.planned]
     }
 
     /// A proxy for one link.
-    fn cutter(self: &Arc<Self>, target: SocketAddr) -> Arc<Cutter> {
+    fn cutter(self: &Arc<Self>, target: SocketAddr) -> Arc<Relay<Cutter>> {
         let listener = TcpListener::bind(loopback()).unwrap();
         let mut state = self.lock();
         let number = state.cutters.len();
         let mut random = Random(mix(self.seed ^ number as u64));
         let cuts = random.up_to(CUTS);
-        let cutter = Arc::new(Cutter {
+        let cutter = Cutter {
             plan: self.clone(),
             number,
-            address: listener.local_addr().unwrap(),
             target,
             state: Mutex::new(CutterState {
                 random,
                 cuts,
                 armed: false,
-                closed: false,
             }),
-        });
+        };
+        let cutter = Arc::new(Relay::new(listener, cutter).unwrap());
         state.cutters.push(cutter.clone());
         state.planned += cuts;
-        drop(state);
-        let accepting = cutter.clone();
-        thread::spawn(move || accepting.serve(&listener));
         cutter
     }
 }
 
-/// The proxy of one link.
+/// Cuts the connections of one link.
 #[derive(Debug)]
 struct Cutter {
     plan: Arc<Plan>,
     number: usize,
-    address: SocketAddr,
     target: SocketAddr,
     state: Mutex<CutterState>,
 }
@@ -223,20 +218,13 @@ struct CutterState {
     cuts: u64,
     /// The link is up.
     armed: bool,
-    closed: bool,
 }
 
-/// One connection through the proxy.
-#[derive(Debug)]
-struct Connection {
-    cutter: Arc<Cutter>,
-    near: TcpStream,
-    far: TcpStream,
-    state: Mutex<ConnectionState>,
-}
+type Connection = relay::Connection<Mutex<Fate>>;
 
-#[derive(Debug)]
-struct ConnectionState {
+/// What becomes of one connection.
+#[derive(Debug, Default)]
+struct Fate {
     /// How many of the opener's bytes may pass before the link is up, if not all.
     early: Option<u64>,
     /// How many bytes may pass after that, if not all.
@@ -254,6 +242,10 @@ enum Cut {
     Down,
 }
 
+fn fate(of: &Connection) -> MutexGuard<'_, Fate> {
+    of.state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Cutter {
     fn lock(&self) -> MutexGuard<'_, CutterState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -264,104 +256,22 @@ impl Cutter {
         self.lock().armed = true;
     }
 
-    /// Lets nobody through any more.
-    fn close(&self) {
-        self.lock().closed = true;
-        // Wakes the thread that accepts; if it can't be reached it is gone already.
-        let _ = TcpStream::connect(self.address);
-    }
-
-    fn serve(self: &Arc<Self>, listener: &TcpListener) {
-        for near in listener.incoming() {
-            let near = near.unwrap();
-            let mut state = self.lock();
-            if state.closed {
-                return;
-            }
-            let early = (!state.armed && state.random.up_to(2) == 1).then(|| {
-                // Less than what an acceptor must hear before it takes an opener in.
-                let most = match self.plan.transport {
-                    Transport::Plain => 40,
-                    Transport::Tls => 1000,
-                };
-                state.random.up_to(most)
-            });
-            let left = (state.cuts > 0).then(|| state.random.bytes());
-            drop(state);
-            let Ok(far) = TcpStream::connect(self.target) else {
-                continue;
-            };
-            near.set_nodelay(true).unwrap();
-            far.set_nodelay(true).unwrap();
-            let connection = Arc::new(Connection {
-                cutter: self.clone(),
-                near,
-                far,
-                state: Mutex::new(ConnectionState {
-                    early,
-                    left,
-                    cut: None,
-                }),
-            });
-            for direction in [Direction::Up, Direction::Down] {
-                let connection = connection.clone();
-                thread::spawn(move || connection.pump(direction));
-            }
-        }
-    }
-}
-
-impl Connection {
-    fn lock(&self) -> MutexGuard<'_, ConnectionState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn pump(&self, direction: Direction) {
-        let (mut from, mut to) = match direction {
-            Direction::Up => (&self.near, &self.far),
-            Direction::Down => (&self.far, &self.near),
-        };
-        let mut buffer = vec![0; 64 * 1024];
-        loop {
-            let count = match from.read(&mut buffer) {
-                Ok(count) if count > 0 => count,
-                _ => break,
-            };
-            let passes = self.pass(direction, count);
-            if to.write_all(&buffer[..passes]).is_err() {
-                // Nobody wants it: the other pump tells the sender.
-                return;
-            }
-            if passes < count || self.lock().cut.is_some() {
-                self.end();
-            }
-        }
-        let cut = self.lock().cut;
-        if cut == Some(Cut::Reset) {
-            return;
-        }
-        let _ = to.shutdown(Shutdown::Write);
-        if direction == Direction::Up && cut.is_some() {
-            let _ = to.shutdown(Shutdown::Both);
-        }
-    }
-
     /// How many of `count` bytes pass. What is decided here about the connection's end is done
     /// once they have.
-    fn pass(&self, direction: Direction, count: usize) -> usize {
-        let mut state = self.lock();
+    fn passes(&self, of: &Connection, direction: Direction, count: usize) -> usize {
+        let mut state = fate(of);
         match (state.cut, direction) {
             (None, _) => {}
             (Some(Cut::Down), Direction::Up) => return count,
             (Some(_), _) => return 0,
         }
-        let mut link = self.cutter.lock();
+        let mut link = self.lock();
         let left = match (link.armed, direction) {
             (true, _) => &mut state.left,
             (false, Direction::Up) => &mut state.early,
             (false, Direction::Down) => return count,
         };
-        let (Some(left), false) = (left, self.cutter.plan.lock().over) else {
+        let (Some(left), false) = (left, self.plan.lock().over) else {
             return count;
         };
         let passes = count.min(usize::try_from(*left).unwrap_or(usize::MAX));
@@ -371,9 +281,9 @@ impl Connection {
         }
         if link.armed {
             link.cuts = link.cuts.saturating_sub(1);
-            self.cutter.plan.lock().cuts += 1;
+            self.plan.lock().cuts += 1;
         }
-        if self.cutter.plan.is_closing(self.cutter.number) {
+        if self.plan.is_closing(self.number) {
             state.cut = Some(Cut::Down);
             return match direction {
                 Direction::Up => count,
@@ -384,27 +294,67 @@ impl Connection {
         state.cut = Some(cuts[usize::from(link.random.up_to(2) == 1)]);
         passes
     }
+}
+
+impl Rules for Cutter {
+    type State = Mutex<Fate>;
+    const PIECE: usize = 64 * 1024;
+
+    fn target(&self) -> Option<SocketAddr> {
+        Some(self.target)
+    }
+
+    fn begin(&self, connection: &Arc<Connection>, _: SocketAddr) -> bool {
+        let mut state = self.lock();
+        let mut fate = fate(connection);
+        if !state.armed && state.random.up_to(2) == 1 {
+            // Less than what an acceptor must hear before it takes an opener in.
+            let most = match self.plan.transport {
+                Transport::Plain => 40,
+                Transport::Tls => 1000,
+            };
+            fate.early = Some(state.random.up_to(most));
+        }
+        fate.left = (state.cuts > 0).then(|| state.random.bytes());
+        true
+    }
+
+    fn pass(&self, of: &Connection, direction: Direction, count: usize) -> Pass {
+        Pass::Only(self.passes(of, direction, count))
+    }
 
     /// Ends what has been cut.
-    fn end(&self) {
-        match self.lock().cut {
+    fn passed(&self, of: &Connection, _: Direction, _: usize, _: io::Result<()>) {
+        match fate(of).cut {
             None => {}
-            Some(Cut::Both) => {
-                let _ = self.near.shutdown(Shutdown::Both);
-                let _ = self.far.shutdown(Shutdown::Both);
-            }
+            Some(Cut::Both) => of.sever(),
             Some(Cut::Reset) => {
-                for socket in [&self.near, &self.far] {
+                for socket in [&of.near, &of.far] {
                     // So that closing it resets it; and reading from it comes to an end.
                     let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
                     let _ = socket.shutdown(Shutdown::Read);
                 }
             }
             Some(Cut::Down) => {
-                let _ = self.near.shutdown(Shutdown::Write);
+                let _ = of.near.shutdown(Shutdown::Write);
             }
         }
     }
+
+    fn end(&self, of: &Connection, direction: Direction) {
+        let cut = fate(of).cut;
+        if cut == Some(Cut::Reset) {
+            return;
+        }
+        let (_, to) = of.sockets(direction);
+        let _ = to.shutdown(Shutdown::Write);
+        if direction == Direction::Up && cut.is_some() {
+            let _ = to.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// What is under way ends by itself.
+    fn close(&self) {}
 }
 
 /// A backend whose links are lasting, and cut.
@@ -442,8 +392,8 @@ impl Backend for Cutting {
 
     fn connect(&self, address: SocketAddr, setup: &Setup) -> Result<Box<dyn Link>, LinkError> {
         let cutter = self.plan.cutter(address);
-        let link = self.backend.connect(cutter.address, &lasting(setup))?;
-        cutter.arm();
+        let link = self.backend.connect(cutter.address(), &lasting(setup))?;
+        cutter.rules().arm();
         Ok(Box::new(CutLink {
             link,
             plan: self.plan.clone(),

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Arguments;
 pub use libtest_mimic::Trial;
 
-use crate::backends::{BACKENDS, Couple};
+use crate::backends::{BACKENDS, Couple, all_couples};
+use crate::size::leaves_out;
 
 /// The environment variable that says how many of the slowest tests are named afterwards.
 pub const SLOWEST: &str = "COUNTERSIGN_SLOWEST";
@@ -66,6 +67,12 @@ fn tell(couples: &[Couple], tests: usize) {
         BACKENDS.len(),
         couples.len()
     );
+    let others = all_couples().count() - couples.len();
+    if others > 0 {
+        leaves_out(&format!(
+            "{others} pairs of backends of which neither is tokio"
+        ));
+    }
     for backend in BACKENDS {
         for (scenario, why) in backend.cannot {
             println!("{} leaves out {scenario}: {why}", backend.name);

@@ -1,14 +1,14 @@
 //! The conformance suite of countersign and everything that runs several of its parts together.
 //!
 //! A scenario is written once, in [`scenarios`], against the traits of [`backend`], and knows
-//! neither which backends it runs on nor whether the connection is secured. [`conformance`] lists
-//! the scenarios, [`backends`] the backends; `tests/conformance.rs` makes a test of each scenario
+//! neither which backends it runs on nor whether the connection is secured. Each is registered in its
+//! module (`scenarios!`), each backend in [`backends`]; `tests/suites.rs` makes a test of each scenario
 //! for each pair. A backend joins by implementing [`backend::Backend`], and by its line in the
 //! list: see [`on_tokio`] for one whose handles are the shared driver's, [`on_std`] for one that
 //! has its own, [`on_own_loop`] for one that
 //! does without the shared driver.
 //!
-//! `tests/cutting.rs` makes a second test of every scenario that can bear it, in which the links
+//! It makes a second test of every scenario that can bear it, in which the links
 //! are lasting and their connections are cut at random ([`cutting`]).
 //!
 //! Secure streams have a suite of their own, in [`secure`]. Hostile peers have [`adversary`].
@@ -23,9 +23,14 @@
     reason = "everything here is a test, and panicking is how a test fails"
 )]
 
+// First, for its macro.
+#[macro_use]
+pub mod suite;
+
 pub mod adversary;
 #[cfg(target_os = "linux")]
 pub mod air;
+mod any_link;
 pub mod backend;
 pub mod backends;
 pub mod cancelling;
@@ -34,6 +39,7 @@ pub mod cutting;
 mod handles;
 pub mod harness;
 pub mod memory;
+pub mod mistakes;
 pub mod model;
 #[cfg(target_os = "linux")]
 pub mod namespaces;
@@ -48,9 +54,14 @@ pub mod pair;
 pub mod planted;
 pub mod proxy;
 pub mod python;
+/// The demo's relay. The program is published and can't depend on what is not, and tests need not build
+/// a program.
+#[path = "../../cli/src/relay.rs"]
+pub mod relay;
 pub mod scenarios;
 pub mod secure;
 pub mod sim;
+pub mod size;
 mod watchdog;
 
 pub use pair::{Ends, Pair, Transport};

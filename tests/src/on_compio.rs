@@ -20,33 +20,40 @@ use crate::cancelling::on_sockets::AsyncBackend;
 /// Makes what the runtime's thread is to do: a future that stays there.
 type Job = Box<dyn FnOnce() -> LocalBoxFuture<'static, ()> + Send>;
 
-static JOBS: LazyLock<UnboundedSender<Job>> = LazyLock::new(|| {
-    let (jobs, mut orders) = unbounded_channel::<Job>();
-    thread::spawn(move || {
-        Runtime::new().unwrap().block_on(async {
-            while let Some(job) = orders.recv().await {
-                spawn(job()).detach();
-            }
-        });
-    });
-    jobs
-});
+/// A thread with a runtime, until this is dropped.
+pub(crate) struct RuntimeThread(UnboundedSender<Job>);
 
-/// Waits for a future that the runtime's thread makes and runs.
-fn run<T, F>(job: impl FnOnce() -> F + Send + 'static) -> T
-where
-    T: Send + 'static,
-    F: Future<Output = T> + 'static,
-{
-    let (answer, answered) = mpsc::channel();
-    let job: Job = Box::new(move || {
-        let work = job();
-        Box::pin(async move {
-            let _ = answer.send(work.await);
-        })
-    });
-    JOBS.send(job).ok().unwrap();
-    answered.recv().unwrap()
+static THREAD: LazyLock<RuntimeThread> = LazyLock::new(RuntimeThread::start);
+
+impl RuntimeThread {
+    pub(crate) fn start() -> Self {
+        let (jobs, mut orders) = unbounded_channel::<Job>();
+        thread::spawn(move || {
+            Runtime::new().unwrap().block_on(async {
+                while let Some(job) = orders.recv().await {
+                    spawn(job()).detach();
+                }
+            });
+        });
+        Self(jobs)
+    }
+
+    /// Waits for a future that the runtime's thread makes and runs.
+    pub(crate) fn run<T, F>(&self, job: impl FnOnce() -> F + Send + 'static) -> T
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+    {
+        let (answer, answered) = mpsc::channel();
+        let job: Job = Box::new(move || {
+            let work = job();
+            Box::pin(async move {
+                let _ = answer.send(work.await);
+            })
+        });
+        self.0.send(job).ok().unwrap();
+        answered.recv().unwrap()
+    }
 }
 
 /// As [`countersign_compio::start_connect`], in the runtime's thread.
@@ -56,7 +63,7 @@ where
 /// Its own.
 pub fn start_connect(address: SocketAddr, setup: &Setup) -> Result<driver::Connecting, LinkError> {
     let setup = setup.clone();
-    run(move || async move { countersign_compio::start_connect(address, &setup) })
+    THREAD.run(move || async move { countersign_compio::start_connect(address, &setup) })
 }
 
 /// countersign-compio, with the best that the system offers.
@@ -65,13 +72,14 @@ pub struct Compio;
 
 impl Backend for Compio {
     fn listen(&self, address: SocketAddr, setup: Setup, limits: Limits) -> Box<dyn Listener> {
-        let listener = run(move || countersign_compio::listen_with(address, setup, limits));
+        let listener = THREAD.run(move || countersign_compio::listen_with(address, setup, limits));
         Box::new(listener.unwrap())
     }
 
     fn connect(&self, address: SocketAddr, setup: &Setup) -> Result<Box<dyn Link>, LinkError> {
         let setup = setup.clone();
-        let link = run(move || async move { countersign_compio::connect(address, &setup).await })?;
+        let link = THREAD
+            .run(move || async move { countersign_compio::connect(address, &setup).await })?;
         Ok(Box::new(link))
     }
 }

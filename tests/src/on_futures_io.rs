@@ -3,7 +3,7 @@
 
 use std::future::pending;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use countersign_core::Role;
 use countersign_driver as driver;
 use countersign_driver::{Limits, LinkError, Setup};
 use countersign_futures_io as backend;
-use countersign_futures_io::{Runtime, Socket, Task};
+use countersign_futures_io::{Accept, Runtime, Socket, Stream, TcpRuntime};
 
 use crate::backend::{Backend, Link, Listener};
 use crate::cancelling::on_sockets::AsyncBackend;
@@ -45,25 +45,6 @@ impl Tasks {
     pub fn in_one_thread() -> Self {
         Self(Arc::new(Executor::new()))
     }
-
-    fn listen(&self, address: SocketAddr, setup: Setup, limits: Limits) -> driver::Listener {
-        let socket = Async::<TcpListener>::bind(address).unwrap();
-        let address = socket.get_ref().local_addr().unwrap();
-        let socket = Arc::new(socket);
-        let accept = move || {
-            let socket = socket.clone();
-            async move {
-                let (stream, peer) = socket.accept().await?;
-                Ok((Socket(stream), Some(peer)))
-            }
-        };
-        backend::listen(self, vec![address], accept, setup, limits)
-    }
-
-    async fn connect(&self, address: SocketAddr, setup: &Setup) -> Result<driver::Link, LinkError> {
-        let lookup = move || async move { Ok(vec![address]) };
-        backend::connect(self, lookup, connect, setup).await
-    }
 }
 
 /// As [`backend::start_connect`], with the executor that has two threads.
@@ -72,24 +53,54 @@ impl Tasks {
 ///
 /// Its own.
 pub fn start_connect(address: SocketAddr, setup: &Setup) -> Result<driver::Connecting, LinkError> {
-    let lookup = move || async move { Ok(vec![address]) };
-    backend::start_connect(&*THREADS, lookup, connect, setup)
-}
-
-/// Opens a TCP connection.
-pub(crate) async fn connect(address: SocketAddr) -> io::Result<Socket<Async<TcpStream>>> {
-    Async::<TcpStream>::connect(address).await.map(Socket)
+    backend::start_connect(&*THREADS, address, setup)
 }
 
 impl Runtime for Tasks {
-    fn spawn(&self, task: Task) {
+    type Sleep = Timer;
+
+    fn spawn(
+        &self,
+        _: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
         self.0.spawn(task).detach();
+        Ok(())
     }
 
-    fn sleep_until(&self, deadline: Instant) -> Task {
-        Box::pin(async move {
-            Timer::at(deadline).await;
-        })
+    fn sleep_until(&self, deadline: Instant) -> Timer {
+        Timer::at(deadline)
+    }
+}
+
+impl TcpRuntime for Tasks {
+    type TcpStream = Stream<Socket<Async<TcpStream>>>;
+    type TcpListener = Listening;
+
+    async fn resolve(&self, host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+        Ok((host, port).to_socket_addrs()?.collect())
+    }
+
+    async fn connect_tcp(&self, address: SocketAddr) -> io::Result<Self::TcpStream> {
+        let stream = Async::<TcpStream>::connect(address).await?;
+        Ok(Stream(Socket(stream)))
+    }
+
+    fn listen_tcp(&self, socket: TcpListener) -> io::Result<Listening> {
+        Async::new(socket).map(Listening)
+    }
+}
+
+/// A socket that listens.
+#[derive(Debug)]
+pub struct Listening(Async<TcpListener>);
+
+impl Accept for Listening {
+    type Stream = Stream<Socket<Async<TcpStream>>>;
+
+    async fn accept(&self) -> io::Result<(Self::Stream, Option<SocketAddr>)> {
+        let (stream, peer) = self.0.accept().await?;
+        Ok((Stream(Socket(stream)), Some(peer)))
     }
 }
 
@@ -99,11 +110,12 @@ pub struct FuturesIo;
 
 impl Backend for FuturesIo {
     fn listen(&self, address: SocketAddr, setup: Setup, limits: Limits) -> Box<dyn Listener> {
-        Box::new(THREADS.listen(address, setup, limits))
+        let listening = backend::listen_with(&*THREADS, address, setup, limits);
+        Box::new(async_io::block_on(listening).unwrap())
     }
 
     fn connect(&self, address: SocketAddr, setup: &Setup) -> Result<Box<dyn Link>, LinkError> {
-        let link = async_io::block_on(THREADS.connect(address, setup))?;
+        let link = async_io::block_on(backend::connect(&*THREADS, address, setup))?;
         Ok(Box::new(link))
     }
 }
@@ -113,17 +125,18 @@ impl AsyncBackend for Tasks {
         async_io::block_on(self.0.run(test))
     }
     async fn listen(&self, address: SocketAddr, setup: Setup) -> io::Result<driver::Listener> {
-        Ok(self.listen(address, setup, Limits::default()))
+        backend::listen(self, address, setup).await
     }
     async fn connect(&self, address: SocketAddr, setup: &Setup) -> Result<driver::Link, LinkError> {
-        self.connect(address, setup).await
+        backend::connect(self, address, setup).await
     }
     async fn connect_with(
         &self,
         address: SocketAddr,
         setup: &Setup,
     ) -> Result<driver::Link, LinkError> {
-        backend::connect_with(self, move || connect(address), setup).await
+        let dial = move || async move { Async::<TcpStream>::connect(address).await.map(Socket) };
+        backend::connect_with(self, dial, setup).await
     }
     async fn link_over(
         &self,

@@ -1,7 +1,7 @@
 //! Whole processes on a bad network: two network namespaces, a cable that delays, loses and reorders
 //! packets, is slow, and is pulled for seconds. TLS as in earnest.
 //!
-//! `COUNTERSIGN_MESSAGES` says how many messages go each way, 100,000 if not set, and
+//! `COUNTERSIGN_MESSAGES` says how many messages go each way, 100,000 where all is tried, and
 //! `COUNTERSIGN_SEED` what the network does to packets; what meets which packet is up to the
 //! machine.
 
@@ -20,6 +20,7 @@ use std::time::Duration;
 use countersign_tests::air::Quality;
 use countersign_tests::namespaces::{FIRST, Namespaces};
 use countersign_tests::pair::IDENTITIES;
+use countersign_tests::size::leaves_out;
 
 const PORT: u16 = 7000;
 const ROLES: [&str; 2] = ["listen", "connect"];
@@ -130,7 +131,12 @@ fn survive(tag: char, backends: [&str; 2]) {
     let Some(network) = network(tag, QUALITY, seed) else {
         return;
     };
-    let count = number("COUNTERSIGN_MESSAGES", 100_000);
+    let most = if leaves_out("messages above 20,000") {
+        20_000
+    } else {
+        100_000
+    };
+    let count = number("COUNTERSIGN_MESSAGES", most);
     let folder = identities();
     let program = env!("CARGO_BIN_EXE_bad-network-end");
     let (address, folder_name) = (

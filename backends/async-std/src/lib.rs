@@ -5,9 +5,7 @@
 //! the message.
 //!
 //! ```
-//! use countersign_async_std::core::{ChannelConfig, CloseMode, Config};
-//! use countersign_async_std::endpoint::Security;
-//! use countersign_async_std::{Setup, connect, listen};
+//! use countersign_async_std::{ChannelConfig, CloseMode, Config, Security, Setup, connect, listen};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # async_std::task::block_on(async {
@@ -51,18 +49,36 @@
 //! The sockets of async-std only flush when they are closed, and don't tell the peer. Those that this
 //! crate opens and accepts do; put a [`Socket`] around those that you hand in.
 
-mod connect;
-mod listen;
 mod runtime;
-mod secure;
 
-pub use connect::{connect, connect_with, link_over, pair, start_connect, start_connect_with};
-#[cfg(unix)]
-pub use connect::{connect_unix, start_connect_unix};
-pub use countersign_futures_io::{SecureStream, Socket};
-#[cfg(unix)]
-pub use listen::listen_unix;
-pub use listen::{listen, listen_over, listen_with};
-pub use secure::{secure_connect, secure_over, secure_over_with};
+use std::convert::identity;
+
+use async_std::io::{Read, Write};
+use async_std::net::TcpStream;
+use countersign_futures_io::Stream;
+
+use runtime::AsyncStd;
 
 pub use countersign_driver::api::*;
+pub use countersign_futures_io::{SecureStream, Socket};
+
+countersign_driver::functions! {
+    crate: "countersign_async_std",
+    runtime: &AsyncStd,
+    given: [] [] [] "" "",
+    stream: [Read + Write + Unpin + Send + 'static] => Stream,
+    note: "Closing such a stream must end this end's direction, and leave the other to be read.
+async-std's own sockets only flush when they are closed: put a [`Socket`] around them.",
+    send: [Send +],
+    own: identity, identity,
+}
+
+countersign_driver::secure_functions! {
+    runtime: &AsyncStd,
+    given: [] [],
+    tcp: [] Socket<TcpStream>,
+    stream: [Read + Write + Unpin] => Stream,
+    note: "Closing the stream must end this end's direction, and leave the other to be read.
+async-std's own sockets only flush when they are closed: put a [`Socket`] around them.",
+    secured: SecureStream::new,
+}

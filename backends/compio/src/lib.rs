@@ -3,14 +3,12 @@
 //!
 //! The names are those of `countersign-tokio`, and so is what they mean: [`connect`] and [`listen`]
 //! give a [`Link`] for each peer; its channels are used through a [`Sender`] or a [`Receiver`] for
-//! each. Sending gives a [`Receipt`], a future of what became of the message. What is missing here is
-//! the secure stream, for bytes instead of messages.
+//! each. Sending gives a [`Receipt`], a future of what became of the message. [`secure_connect`] and
+//! [`secure_over`] give a [`SecureStream`], for bytes instead of messages.
 //!
 //! ```
 //! use compio::runtime::{Runtime, spawn};
-//! use countersign_compio::core::{ChannelConfig, CloseMode, Config};
-//! use countersign_compio::endpoint::Security;
-//! use countersign_compio::{Setup, connect, listen};
+//! use countersign_compio::{ChannelConfig, CloseMode, Config, Security, Setup, connect, listen};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // Plain for the sake of a short example: see `Security::tls` for links that matter.
@@ -68,16 +66,31 @@
 //! behave the same. `compio::runtime::Runtime::driver_type` tells which it is, and
 //! `compio::driver::ProactorBuilder::driver_type` chooses.
 
-mod connect;
-mod listen;
 mod runtime;
+mod secure;
 mod stream;
 
-pub use connect::{connect, connect_with, link_over, pair, start_connect, start_connect_with};
-#[cfg(unix)]
-pub use connect::{connect_unix, start_connect_unix};
-#[cfg(unix)]
-pub use listen::listen_unix;
-pub use listen::{listen, listen_over, listen_with};
+use compio::io::util::Splittable;
+use compio::io::{AsyncRead, AsyncWrite};
+use compio_send_wrapper::SendWrapper;
+
+use runtime::Compio;
+use stream::{OwnThread, Stream};
+
+pub use secure::{
+    ReadHalf, SecureStream, WriteHalf, secure_connect, secure_over, secure_over_with,
+};
 
 pub use countersign_driver::api::*;
+
+countersign_driver::functions! {
+    crate: "countersign_compio",
+    runtime: &Compio,
+    given: [] [] [] "" "",
+    stream: [Splittable<ReadHalf: AsyncRead + 'static, WriteHalf: AsyncWrite + 'static> + 'static]
+        => Stream::in_thread,
+    note: "A pair of halves is a stream too: any `(reader, writer)`, and compio's `BufReader` is a
+reader.",
+    send: [],
+    own: OwnThread::new, SendWrapper::new,
+}

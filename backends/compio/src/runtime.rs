@@ -1,23 +1,138 @@
-//! compio's timer and tasks, as the shared driver wants them.
+//! compio, as links want it.
+//!
+//! Its tasks stay in the thread of their runtime, and so may what is in them; links ask for what may
+//! move. So whatever may not is wrapped, and looks at each use whether it is where it belongs.
 
 use std::io;
+use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::Path;
+use std::pin::Pin;
+use std::time::Instant;
 
-use compio::runtime::spawn;
+use compio::net::{TcpListener, TcpStream, ToSocketAddrsAsync};
+#[cfg(unix)]
+use compio::net::{UnixListener, UnixStream};
 use compio::time::sleep_until;
-use countersign_driver::endpoint::SetupError;
-use countersign_driver::{Alarm, Connecting, Dial, Driver, LinkError, Timer};
+use compio_send_wrapper::SendWrapper;
+#[cfg(unix)]
+use countersign_driver::UnixRuntime;
+use countersign_driver::{Accept, Runtime, TcpRuntime};
 
-/// A timer of compio's.
-pub(crate) fn alarm() -> impl Timer {
-    Alarm::new(sleep_until)
+use crate::stream::{OwnThread, Stream};
+
+/// The runtime of the calling thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Compio;
+
+impl Runtime for Compio {
+    type Sleep = SendWrapper<Pin<Box<dyn Future<Output = ()>>>>;
+
+    fn spawn(
+        &self,
+        _: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
+        compio::runtime::spawn(task).detach();
+        Ok(())
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Self::Sleep {
+        SendWrapper::new(Box::pin(sleep_until(deadline)))
+    }
 }
 
-/// Drives a link in a task of its own.
-pub(crate) fn drive<D: Dial + 'static>(
-    made: Result<(Connecting, Driver<D>), SetupError>,
-) -> Result<Connecting, LinkError> {
-    let (connecting, driver) =
-        made.map_err(|error| LinkError::transport(io::Error::other(error)))?;
-    spawn(driver.run(alarm())).detach();
-    Ok(connecting)
+impl TcpRuntime for Compio {
+    type TcpStream = OwnThread<Stream<TcpStream>>;
+    type TcpListener = TcpListening;
+
+    fn resolve(
+        &self,
+        host: String,
+        port: u16,
+    ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send {
+        SendWrapper::new(async move {
+            let found = (host.as_str(), port).to_socket_addrs_async().await?;
+            Ok(found.collect())
+        })
+    }
+
+    fn connect_tcp(
+        &self,
+        address: SocketAddr,
+    ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send {
+        let connecting = SendWrapper::new(TcpStream::connect(address));
+        async move { connecting.await.map(Stream::in_thread) }
+    }
+
+    fn listen_tcp(&self, socket: std::net::TcpListener) -> io::Result<TcpListening> {
+        // io_uring waits for nothing on a socket that does not block. compio sets it back where it
+        // polls.
+        socket.set_nonblocking(false)?;
+        let socket = TcpListener::from_std(socket)?;
+        Ok(TcpListening(OwnThread::new(socket)))
+    }
+}
+
+/// A TCP socket that listens.
+pub(crate) struct TcpListening(OwnThread<TcpListener>);
+
+impl Accept for TcpListening {
+    type Stream = OwnThread<Stream<TcpStream>>;
+
+    fn accept(
+        &self,
+    ) -> impl Future<Output = io::Result<(Self::Stream, Option<SocketAddr>)>> + Send {
+        SendWrapper::new(async {
+            let (stream, peer) = self.0.accept().await?;
+            Ok((Stream::in_thread(stream), Some(peer)))
+        })
+    }
+
+    fn close(self) -> impl Future<Output = io::Result<()>> + Send {
+        SendWrapper::new(async move { self.0.into_inner().close().await })
+    }
+}
+
+#[cfg(unix)]
+impl UnixRuntime for Compio {
+    type UnixStream = OwnThread<Stream<UnixStream>>;
+    type UnixListener = UnixListening;
+
+    fn connect_unix(
+        &self,
+        path: &Path,
+    ) -> impl Future<Output = io::Result<Self::UnixStream>> + Send {
+        let connecting = SendWrapper::new(UnixStream::connect(path));
+        async move { connecting.await.map(Stream::in_thread) }
+    }
+
+    fn listen_unix(&self, socket: std::os::unix::net::UnixListener) -> io::Result<UnixListening> {
+        // As for TCP.
+        socket.set_nonblocking(false)?;
+        let socket = UnixListener::from_std(socket)?;
+        Ok(UnixListening(OwnThread::new(socket)))
+    }
+}
+
+/// A Unix socket that listens.
+#[cfg(unix)]
+pub(crate) struct UnixListening(OwnThread<UnixListener>);
+
+#[cfg(unix)]
+impl Accept for UnixListening {
+    type Stream = OwnThread<Stream<UnixStream>>;
+
+    fn accept(
+        &self,
+    ) -> impl Future<Output = io::Result<(Self::Stream, Option<SocketAddr>)>> + Send {
+        SendWrapper::new(async {
+            let (stream, _) = self.0.accept().await?;
+            Ok((Stream::in_thread(stream), None))
+        })
+    }
+
+    fn close(self) -> impl Future<Output = io::Result<()>> + Send {
+        SendWrapper::new(async move { self.0.into_inner().close().await })
+    }
 }

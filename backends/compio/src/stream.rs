@@ -1,8 +1,9 @@
 //! compio's streams as transports: memory goes to the operating system whole, and comes back.
 
+use std::fmt;
 use std::io;
 use std::mem::take;
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -10,8 +11,10 @@ use compio::BufResult;
 use compio::buf::{IntoInner, IoBuf};
 use compio::io::util::Splittable;
 use compio::io::{AsyncRead, AsyncWrite};
-use countersign_driver::endpoint::Buffer;
-use countersign_driver::{READ, Transport};
+use compio_send_wrapper::SendWrapper;
+use countersign_driver::{READ, StreamSocket, Transport};
+use countersign_endpoint::Buffer;
+use socket2::SockRef;
 
 /// How much memory waits with the operating system while little or nothing comes, in bytes.
 const LITTLE: usize = 1024;
@@ -81,6 +84,89 @@ impl<S: Splittable> Stream<S> {
             output: 0..0,
             flushing: false,
         }
+    }
+}
+
+impl<S: Splittable> Stream<S> {
+    /// The same, as links ask for it.
+    pub(crate) fn in_thread(stream: S) -> OwnThread<Self> {
+        OwnThread::new(Self::new(stream))
+    }
+}
+
+impl<S: Splittable> fmt::Debug for Stream<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream")
+            .field("latest", &self.latest)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What must stay in its thread, where its runtime is. It panics elsewhere.
+#[derive(Debug)]
+pub(crate) struct OwnThread<T>(SendWrapper<T>);
+
+/// Why it panics.
+const ELSEWHERE: &str = "used outside of the thread of its compio runtime";
+
+impl<T> OwnThread<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(SendWrapper::new(value))
+    }
+
+    pub(crate) fn into_inner(self) -> T {
+        self.0.take()
+    }
+}
+
+impl<T> Deref for OwnThread<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.get().expect(ELSEWHERE)
+    }
+}
+
+impl<T> DerefMut for OwnThread<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.0.get_mut().expect(ELSEWHERE)
+    }
+}
+
+impl<S> StreamSocket for OwnThread<Stream<S>>
+where
+    S: Splittable<ReadHalf: AsyncRead + 'static, WriteHalf: AsyncWrite + 'static> + 'static,
+    for<'s> SockRef<'s>: From<&'s S::ReadHalf>,
+{
+    fn socket(&self) -> SockRef<'_> {
+        let socket = self.reading.half.as_ref();
+        SockRef::from(socket.expect("nothing was read yet"))
+    }
+}
+
+impl<T: Transport> Transport for OwnThread<T> {
+    fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut Buffer,
+    ) -> Poll<io::Result<usize>> {
+        (**self).poll_read(context, buffer)
+    }
+
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut Buffer,
+    ) -> Poll<io::Result<usize>> {
+        (**self).poll_write(context, buffer)
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_flush(context)
+    }
+
+    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_shutdown(context)
     }
 }
 

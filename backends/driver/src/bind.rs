@@ -1,6 +1,5 @@
 //! Listening on all addresses of a name.
 
-use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
@@ -25,7 +24,7 @@ const PORTS: usize = 16;
 /// # Errors
 ///
 /// What the operating system says of an address: `AddrInUse` where somebody listens already.
-pub fn bind(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
+pub(crate) fn bind(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
     let mut distinct: Vec<SocketAddr> = Vec::new();
     for address in addresses {
         if !distinct.contains(address) {
@@ -109,7 +108,9 @@ fn is_missing(error: &io::Error) -> bool {
 
 /// Makes one function that accepts connections of several, for [`serve`](crate::serve). They take
 /// turns, so that none keeps the others waiting.
-pub fn accept_any<A, F>(accepts: impl IntoIterator<Item = A>) -> impl FnMut() -> AcceptAny<A, F>
+pub(crate) fn accept_any<A, F>(
+    accepts: impl IntoIterator<Item = A>,
+) -> impl FnMut() -> AcceptAny<A, F>
 where
     A: FnMut() -> F,
     F: Future,
@@ -139,16 +140,10 @@ struct Row<A, F> {
 }
 
 /// The future of [`accept_any`].
-pub struct AcceptAny<A, F>(
+pub(crate) struct AcceptAny<A, F>(
     /// One task alone uses it, so nobody waits for the lock.
     Arc<Mutex<Row<A, F>>>,
 );
-
-impl<A, F> fmt::Debug for AcceptAny<A, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AcceptAny").finish_non_exhaustive()
-    }
-}
 
 impl<A: FnMut() -> F, F: Future> Future for AcceptAny<A, F> {
     type Output = F::Output;

@@ -1,24 +1,20 @@
 //! From a transport connection to a link.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use countersign_capture::Capture;
-use countersign_core::{Config, ConfigError, Mode, Observe, Role};
+use countersign_core::{Config, ConfigError, Mode, Role};
 use countersign_endpoint::{Security, SetupError, random_seed};
-use socket2::SockRef;
 
 use crate::accept::DEFAULT_LOG_LINES;
 use crate::admission::{Admission, Admit, Arrival};
 use crate::clock::Clock;
 use crate::connecting::Connecting;
-use crate::driver::{Dial, Dialer, Driver, NoDial, Timer, Transport};
+use crate::driver::{Dial, Dialer, Driver, NoDial, Transport};
 use crate::key_log;
-use crate::reach::reach;
 use crate::receipt::Receipts;
+use crate::recorded::Recorded;
 use crate::shared::Shared;
-use crate::status::{Addressed, Addresses};
 
 /// What an end brings to every connection: its declaration and its security, and who listens in.
 ///
@@ -27,7 +23,7 @@ use crate::status::{Addressed, Addresses};
 pub struct Setup {
     config: Arc<Config>,
     security: Security,
-    pub(crate) capture: Option<Capture>,
+    pub(crate) recorded: Recorded,
     pub(crate) admit: Option<Admit>,
     pub(crate) log_lines: usize,
     clock: Clock,
@@ -46,7 +42,7 @@ impl Setup {
         Ok(Self {
             config: Arc::new(config),
             security,
-            capture: None,
+            recorded: Recorded::default(),
             admit: None,
             log_lines: DEFAULT_LOG_LINES,
             clock: Clock::default(),
@@ -63,9 +59,9 @@ impl Setup {
     /// neither wait nor panic.
     ///
     /// ```
-    /// use countersign_driver::core::{ChannelConfig, Config, Refusal, refuse};
-    /// use countersign_driver::endpoint::Security;
+    /// use countersign_core::{ChannelConfig, Config, Refusal, refuse};
     /// use countersign_driver::{Admission, Setup};
+    /// use countersign_endpoint::Security;
     ///
     /// const CLOSED: u16 = refuse::APPLICATION + 1;
     /// let config = Config::new().channel(ChannelConfig::receive("reports"));
@@ -79,7 +75,7 @@ impl Setup {
     ///     _ => Admission::Admit,
     /// });
     /// # let _ = setup;
-    /// # Ok::<(), countersign_driver::core::ConfigError>(())
+    /// # Ok::<(), countersign_core::ConfigError>(())
     /// ```
     #[must_use]
     pub fn admit(
@@ -87,15 +83,6 @@ impl Setup {
         handler: impl Fn(&Arrival<'_>) -> Admission + Send + Sync + 'static,
     ) -> Self {
         self.admit = Some(Admit::new(handler));
-        self
-    }
-
-    /// Records all links that are made with this from here on: whatever goes into them and comes out
-    /// of them, decrypted. A listener's links and the visitors that it leads to them are in one
-    /// capture. Finish it ([`Capture::finish`]) before the program ends.
-    #[must_use]
-    pub fn capture(mut self, capture: &Capture) -> Self {
-        self.capture = Some(capture.clone());
         self
     }
 
@@ -152,32 +139,19 @@ impl Setup {
     }
 }
 
-/// Makes a link, or an incoming connection, with an observer where it is to be captured.
-pub(crate) fn made<L>(
-    capture: Option<&Capture>,
-    plain: impl FnOnce([u8; 16]) -> Result<L, ConfigError>,
-    observed: impl FnOnce([u8; 16], Box<dyn Observe>) -> Result<L, ConfigError>,
-) -> Result<L, SetupError> {
+fn make(
+    config: &Config,
+    role: Role,
+    recorded: &Recorded,
+) -> Result<countersign_core::Link, SetupError> {
     let seed = random_seed()?;
-    let made = match capture {
-        Some(capture) => observed(seed, capture.observer()),
-        None => plain(seed),
+    let made = match recorded.observer() {
+        Some(observer) => countersign_core::Link::observed(config, role, seed, observer),
+        None => countersign_core::Link::new(config, role, seed),
     };
     made.map_err(|error| SetupError::Refused {
         detail: error.to_string(),
     })
-}
-
-fn make(
-    config: &Config,
-    role: Role,
-    capture: Option<&Capture>,
-) -> Result<countersign_core::Link, SetupError> {
-    made(
-        capture,
-        |seed| countersign_core::Link::new(config, role, seed),
-        |seed, observer| countersign_core::Link::observed(config, role, seed, observer),
-    )
 }
 
 impl Connecting {
@@ -196,7 +170,7 @@ impl Connecting {
         transport: T,
     ) -> Result<(Self, Driver<NoDial<T>>), SetupError> {
         let config = (*setup.config).clone().single_connection();
-        let link = make(&config, role, setup.capture.as_ref())?;
+        let link = make(&config, role, &setup.recorded)?;
         let shared = Shared::new(link, &setup.security, setup.clock());
         let driver = Driver::over(shared.clone(), &setup.security, transport);
         Ok((Self::new(shared), driver))
@@ -217,47 +191,17 @@ impl Connecting {
         T: Transport,
         F: Future<Output = io::Result<T>>,
     {
-        let link = make(&setup.config, Role::Opener, setup.capture.as_ref())?;
-        let shared = Shared::new(link, &setup.security, setup.clock());
-        let driver = Driver::dial(shared.clone(), &setup.security, Dialer::new(open));
-        Ok((Self::new(shared), driver))
+        Self::dial_with(setup, Dialer::new(open))
     }
 
-    /// Opens a TCP connection to a peer, and another whenever the link is to connect again.
-    ///
-    /// `lookup` makes a future of the peer's addresses, anew for each attempt, `connect` one of a
-    /// connection to one of them, and `wrap` the transport. In each attempt the addresses are tried as
-    /// by [`open`](crate::open). Where one answers that is not the peer, does not get on with the
-    /// handshake or refuses for now, the next attempt is made at those that have not had their turn,
-    /// until all had it. A link that was never up ends by somebody else than its peer only then.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Connecting::over`].
-    #[allow(clippy::type_complexity, reason = "the type of the dialer has no name")]
-    pub fn reach<S, L, C, T, W>(
-        setup: Setup,
-        lookup: impl FnMut() -> L,
-        connect: impl FnMut(SocketAddr) -> C + Clone,
-        timers: impl FnMut() -> T,
-        wrap: impl Fn(S) -> W + Clone,
-    ) -> Result<(Self, Driver<impl Dial<Transport = Addressed<W>>>), SetupError>
-    where
-        L: Future<Output = io::Result<Vec<SocketAddr>>>,
-        C: Future<Output = io::Result<S>>,
-        for<'s> SockRef<'s>: From<&'s S>,
-        T: Timer,
-        W: Transport,
-    {
-        let link = make(&setup.config, Role::Opener, setup.capture.as_ref())?;
+    /// Opens connections with `dialer`: one now, and another whenever the link is to connect again.
+    pub(crate) fn dial_with<D: Dial>(
+        setup: &Setup,
+        dialer: D,
+    ) -> Result<(Self, Driver<D>), SetupError> {
+        let link = make(&setup.config, Role::Opener, &setup.recorded)?;
         let shared = Shared::new(link, &setup.security, setup.clock());
-        let security = setup.security.clone();
-        let wrap = move |stream: S| {
-            let addresses = Addresses::of(&stream);
-            Addressed::new(wrap(stream), addresses)
-        };
-        let dialer = reach(setup, lookup, timers, connect, wrap);
-        let driver = Driver::dial(shared.clone(), &security, dialer);
+        let driver = Driver::dial(shared.clone(), &setup.security, dialer);
         Ok((Self::new(shared), driver))
     }
 }

@@ -1,8 +1,9 @@
 //! What all backends share: the handles of a link, and the driver that moves its bytes.
 //!
-//! Nothing here opens a socket, starts a thread or sleeps (a capture brings its own thread). A backend brings a [`Transport`] and a
-//! [`Timer`] of its runtime, starts a [`Connecting`], runs the [`Driver`], and re-exports the
-//! handles: [`Link`], [`Sender`], [`Receiver`], [`ManualReceiver`], [`Receipt`].
+//! Nothing here opens a connection, starts a thread or sleeps (a capture brings its own thread): that
+//! is what a backend's [`Runtime`] does, about a hundred lines. [`entry`] leads from there to links,
+//! listeners and secure streams, and [`functions!`] stamps what the backend's users call. A backend
+//! re-exports the handles: [`Link`], [`Sender`], [`Receiver`], [`ManualReceiver`], [`Receipt`].
 //!
 //! The handles and the driver share one lock, held only while the core works, never while
 //! anything is encrypted, decrypted, sent or received. Whoever gives the link something to do
@@ -22,22 +23,23 @@
 //! hears of connections that don't come about.
 //!
 //! `address` is a host and a port, `open` connects to one of several addresses, `reach` does so again and
-//! again, `bind` listens on several; `clock` says what time it is, `alarm` makes a [`Timer`] of futures
-//! that sleep; `unix` has the files of Unix sockets, `memory` connections within a process; `error`
-//! says what handles can't do. [`secure`] is apart
+//! again, `bind` listens on several; `runtime` is what a backend brings, [`entry`] what its functions do
+//! with that; `clock` says what time it is, `sleep_timer` makes a [`Timer`] of a runtime's sleep; `unix`
+//! has the files of Unix sockets, `memory` connections within a process; `error` says what handles
+//! can't do. [`secure`] is apart
 //! from all of these: streams of bytes with the same pins, and no link.
 
 mod accept;
 mod accept_queue;
 mod address;
 mod admission;
-mod alarm;
 mod bind;
 mod callback;
 mod clock;
 mod connecting;
 mod connection;
 mod driver;
+pub mod entry;
 mod error;
 mod establish;
 mod events;
@@ -57,11 +59,14 @@ mod quota;
 mod reach;
 mod receipt;
 mod receiver;
+mod recorded;
+mod runtime;
 pub mod secure;
 mod sender;
 mod serve;
 mod shared;
 mod sink;
+mod sleep_timer;
 mod socket;
 mod status;
 mod stream;
@@ -75,8 +80,6 @@ pub use accept::{AcceptError, DEFAULT_LOG_LINES};
 pub use accept_queue::AcceptorTask;
 pub use address::{Address, AddressError, AddressFault};
 pub use admission::{Admission, Arrival};
-pub use alarm::Alarm;
-pub use bind::{AcceptAny, accept_any, bind};
 pub use clock::Clock;
 pub use connecting::{ConnectHandle, Connecting};
 pub use countersign_core::{
@@ -91,29 +94,27 @@ pub use incoming::Incoming;
 pub use link::{Link, Report};
 pub use listener::Listener;
 pub use memory::{Memory, memory};
-pub use open::{ATTEMPT_DELAY, at, open, refuse_self};
+pub use open::{ATTEMPT_DELAY, open, refuse_self};
 pub use pending::{PendingConnection, Served};
 pub use receipt::{BatchReceipt, Receipt};
 pub use receiver::{Delivery, ManualReceiver, Receiver};
+#[cfg(unix)]
+pub use runtime::UnixRuntime;
+pub use runtime::{Accept, Runtime, StreamSocket, TcpRuntime};
 pub use secure::{DEFAULT_HANDSHAKE_LIMIT, DEFAULT_SHUTDOWN_LIMIT, StreamSetup};
 pub use sender::{Outgoing, Sender};
 pub use serve::serve;
 pub use shared::LinkEvent;
 pub use sink::{MessageSink, SinkError};
+pub use sleep_timer::SleepTimer;
 pub use socket::prepare_socket;
-pub use status::{Addressed, Addresses, FailedAttempt, Status, TransportAddress};
-#[cfg(unix)]
-pub use unix::{UnixPath, bind_unix, lasting};
-
-pub use countersign_capture as capture;
-pub use countersign_core as core;
-pub use countersign_endpoint as endpoint;
+pub use status::{Addresses, FailedAttempt, Status, TransportAddress};
 
 /// What the crates of the backends hand on to their users.
 pub mod api {
     pub use crate::{
         BatchReceipt, Connecting, Events, Incoming, Link, Listener, ManualReceiver, MessageSink,
-        Receipt, Receiver, Sender, SinkError, capture, core, endpoint,
+        Receipt, Receiver, Sender, SinkError,
     };
     pub use common::*;
 
@@ -125,6 +126,25 @@ pub mod api {
             DEFAULT_HANDSHAKE_LIMIT, DEFAULT_LINKS, DEFAULT_LOG_LINES, DEFAULT_PER_ADDRESS,
             DEFAULT_SHUTDOWN_LIMIT, Delivery, Drained, FailedAttempt, Limits, LinkError, LinkEvent,
             Outgoing, RecvError, Report, SendError, Setup, Status, StreamSetup, TransportAddress,
+        };
+
+        pub use countersign_core::{
+            Acking, Bytes, ChannelConfig, ChannelId, ChannelLimits, ChannelReport, ChannelStatus,
+            CloseMode, CloseReason, Config, ConfigError, ConfigProblem, DEFAULT_CHANNEL,
+            DEFAULT_FRAME_LIMIT, DEFAULT_LATEST_IN_FLIGHT, DEFAULT_MAX_MESSAGE,
+            DEFAULT_QUEUE_BYTES, DEFAULT_QUEUE_MESSAGES, DEFAULT_SESSIONS, DEFAULT_WINDOW_BYTES,
+            DEFAULT_WINDOW_MESSAGES, DeclareError, Dialect, EndReason, Escaped, Incompatible, Loss,
+            MAX_CHANNEL_NAME, MAX_CHANNELS, MAX_REASON, Mode, NotHandled, Patience, PeerId,
+            PeerMisbehaved, Policy, Reconnect, Refusal, Rejection, RetryLimit, Role, STREAM_WHOLE,
+            SendError as SendErrorKind, Sequence, SessionLoss, Verdict, VerdictCounts, VerdictKind,
+            abort, close, refuse, reject,
+        };
+
+        pub use countersign_endpoint::{
+            ALPN_COUNTERSIGN, Alert, Authority, Blame, Cause, Explanation, FailureKind,
+            Fingerprint, Identity, IdentityWarning, NamedPin, Origin, ParseFingerprintError, Pin,
+            PinnedPeer, Pins, PlainProtocol, Reason, Replaced, Security, SecurityError,
+            SecurityFiles, SetupError, TlsBuilder, Trust, ValidityDates,
         };
     }
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use socket2::{SockAddr, SockRef};
 
 use crate::driver::Timer;
+use crate::runtime::StreamSocket;
 
 /// How long an attempt has before the next address is tried beside it (RFC 8305, section 5).
 pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -37,8 +38,8 @@ pub async fn open<S, F, T: Timer>(
     connect: impl FnMut(SocketAddr) -> F,
 ) -> io::Result<S>
 where
+    S: StreamSocket,
     F: Future<Output = io::Result<S>>,
-    for<'s> SockRef<'s>: From<&'s S>,
 {
     let addresses = look_up(lookup, limit, &mut timer).await?;
     let (opened, _) = race(in_turn(addresses), limit, timer, connect).await;
@@ -72,8 +73,8 @@ pub(crate) async fn race<S, F, T: Timer>(
     connect: impl FnMut(SocketAddr) -> F,
 ) -> (io::Result<(SocketAddr, S)>, Vec<SocketAddr>)
 where
+    S: StreamSocket,
     F: Future<Output = io::Result<S>>,
-    for<'s> SockRef<'s>: From<&'s S>,
 {
     let mut race = Race {
         waiting: addresses,
@@ -118,8 +119,7 @@ pub fn refuse_self(socket: &SockRef<'_>) -> io::Result<()> {
 }
 
 /// Names the address in an error: of several, or in a log, it is not known otherwise.
-#[must_use]
-pub fn at(address: impl Display, error: &io::Error) -> io::Error {
+pub(crate) fn at(address: impl Display, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{address}: {error}"))
 }
 
@@ -159,10 +159,10 @@ struct Race<F, C, T> {
 
 impl<S, F, C, T> Race<F, C, T>
 where
+    S: StreamSocket,
     F: Future<Output = io::Result<S>>,
     C: FnMut(SocketAddr) -> F,
     T: Timer,
-    for<'s> SockRef<'s>: From<&'s S>,
 {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<(SocketAddr, S)>> {
         loop {
@@ -200,7 +200,7 @@ where
             let opened = attempt.as_mut().poll(context);
             let opened = opened.map(|opened| {
                 let stream = opened?;
-                refuse_self(&SockRef::from(&stream)).map(|()| stream)
+                refuse_self(&stream.socket()).map(|()| stream)
             });
             if opened.is_ready() {
                 self.had.push(address);

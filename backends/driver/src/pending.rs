@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use countersign_core::{
     Config, EndReason, Incoming, Instant, Protocol, Refusal, Role, TakeOver, refuse,
 };
-use countersign_endpoint::{Explanation, Fingerprint, Watch};
+use countersign_endpoint::{Explanation, Fingerprint, Watch, random_seed};
 
 use crate::accept::AcceptError;
 use crate::accept_queue::{AcceptQueue, Counted, Decision, LinkPlace};
@@ -18,7 +18,7 @@ use crate::admission::{Admission, Arrival};
 use crate::connection::Connection;
 use crate::driver::{Driver, NoDial, ROUNDS, Timer, Transport};
 use crate::error::LinkError;
-use crate::establish::{Setup, made};
+use crate::establish::Setup;
 use crate::link::Link;
 use crate::shared::{Handle, Shared};
 
@@ -64,11 +64,11 @@ impl PendingConnection {
     /// The system has no randomness to give.
     pub fn serve<T: Transport>(self, transport: T) -> io::Result<Served<T>> {
         let setup = self.setup;
-        let incoming = made(
-            setup.capture.as_ref(),
-            |seed| Incoming::new(setup.config(), seed),
-            |seed, observer| Incoming::observed(setup.config(), seed, observer),
-        );
+        let (config, seed) = (setup.config(), random_seed().map_err(io::Error::other)?);
+        let incoming = match setup.recorded.observer() {
+            Some(observer) => Incoming::observed(config, seed, observer),
+            None => Incoming::new(config, seed),
+        };
         let dialect = setup.config().wire_dialect();
         let connection = Connection::new(setup.security(), Role::Acceptor, dialect, transport);
         Ok(Served {

@@ -7,12 +7,14 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use socket2::SockRef;
-
-use crate::driver::{Dial, Timer, Transport};
+use crate::address::Address;
+use crate::driver::{Dial, Transport};
 use crate::establish::Setup;
 use crate::open::{in_turn, look_up, race};
+use crate::runtime::{StreamSocket, TcpRuntime};
+use crate::sleep_timer::SleepTimer;
 use crate::socket::prepare_socket;
+use crate::status::Addressed;
 
 /// Whose turn it is among a peer's addresses.
 ///
@@ -94,36 +96,31 @@ impl<Open, F> fmt::Debug for Reach<Open, F> {
 /// What came of an attempt, and whose turn it is after that.
 pub(crate) type Attempted<T> = (Turns, io::Result<T>);
 
-/// Opens connections as [`Connecting::reach`](crate::Connecting::reach) says.
-pub(crate) fn reach<S, L, C, T, W>(
+/// Opens TCP connections to a peer, at all addresses of its name. In each attempt they are tried as
+/// by [`open`](crate::open). Where one answers that is not the peer, does not get on with the
+/// handshake or refuses for now, the next attempt is made at those that have not had their turn,
+/// until all had it.
+pub(crate) fn reach<R: TcpRuntime>(
+    runtime: R,
+    address: Address,
     setup: Setup,
-    mut lookup: impl FnMut() -> L,
-    mut timers: impl FnMut() -> T,
-    connect: impl FnMut(SocketAddr) -> C + Clone,
-    wrap: impl Fn(S) -> W + Clone,
-) -> impl Dial<Transport = W>
-where
-    L: Future<Output = io::Result<Vec<SocketAddr>>>,
-    C: Future<Output = io::Result<S>>,
-    for<'s> SockRef<'s>: From<&'s S>,
-    T: Timer,
-    W: Transport,
-{
-    let open = move |turns: Turns| {
-        let (setup, lookup, mut timer) = (setup.clone(), lookup(), timers());
-        let (connect, wrap) = (connect.clone(), wrap.clone());
+) -> impl Dial<Transport = Addressed<R::TcpStream>> {
+    let open = move |mut turns: Turns| {
+        let (runtime, address, setup) = (runtime.clone(), address.clone(), setup.clone());
         async move {
             let limit = setup.config().waits().handshake;
-            let mut turns = turns;
+            let mut timer = SleepTimer::new(&runtime);
+            let lookup = address.resolve(|host, port| runtime.resolve(host, port));
             let addresses = match look_up(lookup, limit, &mut timer).await {
                 Ok(addresses) => turns.next(addresses),
                 Err(error) => return (turns, Err(error)),
             };
+            let connect = |address| runtime.connect_tcp(address);
             let (opened, had) = race(addresses, limit, timer, connect).await;
             turns.note(had, opened.as_ref().ok().map(|(address, _)| *address));
             let prepared = opened.and_then(|(_, stream)| {
-                prepare_socket(&SockRef::from(&stream), setup.config())?;
-                Ok(wrap(stream))
+                prepare_socket(&stream.socket(), setup.config())?;
+                Ok(Addressed::new(stream))
             });
             (turns, prepared)
         }

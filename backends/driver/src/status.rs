@@ -14,6 +14,7 @@ use socket2::{SockAddr, SockRef};
 use crate::clock::Clock;
 use crate::driver::Transport;
 use crate::error::LinkError;
+use crate::runtime::StreamSocket;
 use crate::shared::Shared;
 
 /// How a link stands: a picture of one moment, as [`Link::status`](crate::Link::status) gives it.
@@ -166,19 +167,19 @@ impl Addresses {
     }
 }
 
-/// A transport whose addresses its maker knows.
+/// A socket that knows where its ends are also when it is no longer connected.
 #[derive(Debug)]
-pub struct Addressed<T> {
+pub(crate) struct Addressed<T> {
     transport: T,
     addresses: Addresses,
 }
 
-impl<T> Addressed<T> {
-    /// This transport with these addresses.
-    pub fn new(transport: T, addresses: Addresses) -> Self {
+impl<T: StreamSocket> Addressed<T> {
+    /// Asks a socket that is connected.
+    pub(crate) fn new(transport: T) -> Self {
         Self {
+            addresses: Addresses::of(transport.socket()),
             transport,
-            addresses,
         }
     }
 }

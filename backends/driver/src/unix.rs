@@ -16,7 +16,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 /// To be dropped before the socket: the number by which the file is known again may be given to
 /// another once both are gone, and meanwhile the file would look like one that was left.
 #[derive(Debug)]
-pub struct UnixPath {
+pub(crate) struct UnixPath {
     /// From the root.
     path: PathBuf,
     /// The device and the number of the file.
@@ -28,7 +28,7 @@ pub struct UnixPath {
 impl UnixPath {
     /// The path of the file, from the root.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }
@@ -36,7 +36,7 @@ impl UnixPath {
 /// The same path from the root, so that it stays the same when the working directory changes. Where
 /// that is longer than an address of a socket can be, it is left as it is.
 #[must_use]
-pub fn lasting(path: &Path) -> PathBuf {
+pub(crate) fn lasting(path: &Path) -> PathBuf {
     let absolute = path::absolute(path).ok();
     let fits = absolute.filter(|absolute| SockAddr::unix(absolute).is_ok());
     fits.unwrap_or_else(|| path.to_owned())
@@ -50,7 +50,7 @@ pub fn lasting(path: &Path) -> PathBuf {
 ///
 /// What the operating system says: `AddrInUse` where somebody listens already, or where the path
 /// is taken by a file of another kind.
-pub fn bind_unix(path: &Path) -> io::Result<(UnixListener, UnixPath)> {
+pub(crate) fn bind_unix(path: &Path) -> io::Result<(UnixListener, UnixPath)> {
     let listener = match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
             fs::remove_file(path)?;

@@ -23,8 +23,8 @@ mod transfer;
 /// How much plaintext is taken from the link at once, in bytes: four TLS records.
 const PLAINTEXT: usize = 4 * 16_384;
 
-/// What happened to a connection. [`Explanation::hear`](crate::Explanation::hear) is to be given it: if
-/// the link has ended or lost its connection, this may be why.
+/// What happened to a connection. [`Explanation::hear`](crate::Explanation::hear) is to be given
+/// it: if the link has ended or lost its connection, this may be why.
 #[derive(Clone, Debug)]
 pub enum EndpointEvent {
     /// The connection is secured, and the peer is known ([`Endpoint::peer`]).
@@ -59,8 +59,8 @@ pub enum EndpointEvent {
 /// # Bounds
 /// Input that waits to be complete is shorter than [`MAX_RECORD`](crate::MAX_RECORD); output that
 /// waits to be sent is at most about 64 KiB. What was received waits for the next exchange, so one
-/// should follow before more than 48 KiB are read: [`Security::memory_bound`] counts with that. What
-/// waits beyond that waits in the link, within the bounds that its declaration names.
+/// should follow before more than 48 KiB are read: [`Security::memory_bound`] counts with that.
+/// What waits beyond that waits in the link, within the bounds that its declaration names.
 #[derive(Debug)]
 pub struct Endpoint {
     connection: Connection,
@@ -117,9 +117,9 @@ struct Seen {
 }
 
 impl Endpoint {
-    /// Begins on a transport connection that has just been opened or accepted, for a link of this role
-    /// and with this [dialect](countersign_core::Config::wire_dialect). The link hears of it with the
-    /// first [`exchange`](Self::exchange).
+    /// Begins on a transport connection that has just been opened or accepted, for a link of this
+    /// role and with this [dialect](countersign_core::Config::wire_dialect). The link hears of it
+    /// with the first [`exchange`](Self::exchange).
     #[must_use]
     pub fn new(security: &Security, role: Role, dialect: Dialect) -> Self {
         let security = match dialect {
@@ -158,8 +158,8 @@ impl Endpoint {
     }
 
     /// The peer may be elsewhere: it has other addresses, to which no connection was opened yet. If
-    /// whoever is at the other end of this one does not prove to be the peer, that ends no link, not
-    /// even one that was never up ([`Disconnect::Security`] and not [`Disconnect::Unproven`]).
+    /// whoever is at the other end of this one does not prove to be the peer, that ends no link,
+    /// not even one that was never up ([`Disconnect::Security`] and not [`Disconnect::Unproven`]).
     pub fn expect_others(&mut self) {
         self.others = true;
     }
@@ -312,9 +312,9 @@ impl Endpoint {
         self.sending.shut = true;
     }
 
-    /// Takes note that sending has failed: nothing more goes out. What the peer still had to say, an
-    /// alert perhaps, may wait to be read and tell more than the error, so reading goes on to its
-    /// end.
+    /// Takes note that sending has failed: nothing more goes out. What the peer still had to say,
+    /// an alert perhaps, may wait to be read and tell more than the error, so reading goes on to
+    /// its end.
     pub fn cannot_send(&mut self, error: impl Into<Cause>) {
         self.cause.get_or_insert_with(|| error.into());
         self.sending.discard();
@@ -367,8 +367,8 @@ impl Endpoint {
         self.failure.as_ref().map(|(error, _)| error)
     }
 
-    /// Who the peer has proved to be, once the connection is secured; `None` on a plain one. The name is
-    /// that of then: [`Security::name_of`] has the one of now.
+    /// Who the peer has proved to be, once the connection is secured; `None` on a plain one. The
+    /// name is that of then: [`Security::name_of`] has the one of now.
     #[must_use]
     pub fn peer(&self) -> Option<&Peer> {
         self.proven.as_ref()?.peer.as_ref()

@@ -17,6 +17,12 @@
 //! TLS 1.3 only, both ends present a certificate and check the other's, and nothing accepts
 //! just anybody. rustls is hidden: none of its types shows.
 //!
+//! # Features
+//!
+//! `aws-lc-rs` (default) and `ring` say whose cryptography TLS uses, the first where both are on. With
+//! neither it is rustls's provider that the application has installed as the process's default
+//! before it loads an identity; without one that is [`SetupError::NoProvider`].
+//!
 //! ```
 //! use countersign_certs::NewIdentity;
 //! use countersign_endpoint::{Connection, Identity, Pin, Received, Security, SecurityError};
@@ -59,15 +65,17 @@
 //!
 //! # Modules
 //! Each file has one subject: `fingerprint`, `identity`, `pin`, `pins` (whose pins), `pin_file` and
-//! `peer_list` (where they are read from), `peer` (who has proved to have one), `trust` (pins or an authority),
-//! `verify` (the check rustls calls), `endpoint` (a link's connection), `security` (settings of a link), `connection` over `tls`
-//! and `plain`, `error` and `alert`, `link_error` (why a link ended), `links` and `stream` (many of them in one loop), `translate` (from rustls's errors), `setup_error`,
-//! `certificate` (what is read from one) and `pem`.
+//! `peer_list` (where they are read from), `peer` (who has proved to have one), `trust` (pins or an
+//! authority), `verify` (the check rustls calls), `endpoint` (a link's connection), `security`
+//! (settings of a link), `connection` over `tls` and `plain`, `error` and `alert`, `link_error`
+//! (why a link ended), `links` and `stream` (many of them in one loop), `translate` (from rustls's
+//! errors), `setup_error`, `certificate` (what is read from one) and `pem`.
 
 mod alert;
 mod buffer;
 mod certificate;
 mod connection;
+mod crypto;
 mod endpoint;
 mod error;
 mod files;

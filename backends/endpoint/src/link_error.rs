@@ -61,7 +61,8 @@ enum DetailKind {
 ///
 /// What an error says, and what happens when it is dropped, may be the code of whoever made the
 /// transport. So it is made into this before a lock is taken for an [`Explanation`], and a clone of
-/// it kept until the lock is released: an [`Endpoint`](crate::Endpoint) keeps one for as long as it is there.
+/// it kept until the lock is released: an [`Endpoint`](crate::Endpoint) keeps one for as long as it
+/// is there.
 #[derive(Clone, Debug)]
 pub struct Cause(Arc<(io::Error, String)>);
 
@@ -107,8 +108,8 @@ impl LinkError {
         }
     }
 
-    /// A link was asked for in a way that can't work: at an address that is none, say. No attempt was
-    /// made.
+    /// A link was asked for in a way that can't work: at an address that is none, say. No attempt
+    /// was made.
     #[must_use]
     pub fn unusable(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self {
@@ -132,8 +133,8 @@ impl LinkError {
         &self.reason
     }
 
-    /// What the peer has said with its close, if that had come: also where the link was lost before the
-    /// close was complete. It may be that all is well.
+    /// What the peer has said with its close, if that had come: also where the link was lost before
+    /// the close was complete. It may be that all is well.
     #[must_use]
     pub fn peer_closes(&self) -> Option<&CloseReason> {
         match &*self.reason {

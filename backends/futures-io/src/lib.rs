@@ -4,36 +4,76 @@
 //! `countersign-smol` and `countersign-async-std` are built on it; programs on these runtimes use
 //! those.
 //!
-//! A [`Runtime`] brings tasks and timers, two methods. With it, [`connect_with`] and [`link_over`]
+//! A [`Runtime`] brings tasks and sleep, two methods. With it, [`connect_with`] and [`link_over`]
 //! give a [`Link`], [`listen_over`] a [`Listener`], and [`secure_over`] a [`SecureStream`], over
-//! anything that implements [`AsyncRead`](futures_io::AsyncRead) and
-//! [`AsyncWrite`](futures_io::AsyncWrite). What is used then is the same on all runtimes.
+//! anything that implements [`AsyncRead`] and [`AsyncWrite`]. A [`TcpRuntime`] brings TCP sockets too,
+//! a [`UnixRuntime`] Unix sockets: for those are [`connect`], [`listen`], [`secure_connect`] and
+//! their like. What is used then is the same on all runtimes.
 //!
 //! Here is a runtime of async-executor and async-io, with one thread for all its tasks:
 //!
 //! ```
-//! use std::net::{SocketAddr, TcpListener, TcpStream};
+//! use std::future::Future;
+//! use std::io;
+//! use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 //! use std::sync::Arc;
 //! use std::time::Instant;
 //!
 //! use async_executor::Executor;
 //! use async_io::{Async, Timer, block_on};
-//! use countersign_futures_io::core::{ChannelConfig, CloseMode, Config};
-//! use countersign_futures_io::endpoint::Security;
-//! use countersign_futures_io::{Limits, Runtime, Setup, Socket, Task, connect_with, listen_over};
+//! use countersign_futures_io::{
+//!     Accept, ChannelConfig, CloseMode, Config, Runtime, Security, Setup, Socket, Stream,
+//!     TcpRuntime, connect, listen,
+//! };
 //!
 //! #[derive(Clone)]
 //! struct Tasks(Arc<Executor<'static>>);
 //!
 //! impl Runtime for Tasks {
-//!     fn spawn(&self, task: Task) {
+//!     type Sleep = Timer;
+//!
+//!     fn spawn(
+//!         &self,
+//!         _: &'static str,
+//!         task: impl Future<Output = ()> + Send + 'static,
+//!     ) -> io::Result<()> {
 //!         self.0.spawn(task).detach();
+//!         Ok(())
 //!     }
 //!
-//!     fn sleep_until(&self, deadline: Instant) -> Task {
-//!         Box::pin(async move {
-//!             Timer::at(deadline).await;
-//!         })
+//!     fn sleep_until(&self, deadline: Instant) -> Timer {
+//!         Timer::at(deadline)
+//!     }
+//! }
+//!
+//! impl TcpRuntime for Tasks {
+//!     // `Async` does not end its direction when it is closed; `Socket` does.
+//!     type TcpStream = Stream<Socket<Async<TcpStream>>>;
+//!     type TcpListener = Listening;
+//!
+//!     async fn resolve(&self, host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+//!         // This blocks: a crate for a runtime has it done elsewhere.
+//!         Ok((host, port).to_socket_addrs()?.collect())
+//!     }
+//!
+//!     async fn connect_tcp(&self, address: SocketAddr) -> io::Result<Self::TcpStream> {
+//!         let stream = Async::<TcpStream>::connect(address).await?;
+//!         Ok(Stream(Socket(stream)))
+//!     }
+//!
+//!     fn listen_tcp(&self, socket: TcpListener) -> io::Result<Listening> {
+//!         Async::new(socket).map(Listening)
+//!     }
+//! }
+//!
+//! struct Listening(Async<TcpListener>);
+//!
+//! impl Accept for Listening {
+//!     type Stream = Stream<Socket<Async<TcpStream>>>;
+//!
+//!     async fn accept(&self) -> io::Result<(Self::Stream, Option<SocketAddr>)> {
+//!         let (stream, peer) = self.0.accept().await?;
+//!         Ok((Stream(Socket(stream)), Some(peer)))
 //!     }
 //! }
 //!
@@ -48,21 +88,9 @@
 //! let operator = Config::new().channel(ChannelConfig::send("commands"));
 //! let operator = Setup::new(operator, Security::plaintext())?;
 //!
-//! let socket = Arc::new(Async::<TcpListener>::bind(([127, 0, 0, 1], 0))?);
-//! let address: SocketAddr = socket.get_ref().local_addr()?;
-//! let accept = move || {
-//!     let socket = socket.clone();
-//!     async move {
-//!         let (stream, peer) = socket.accept().await?;
-//!         Ok((Socket(stream), Some(peer)))
-//!     }
-//! };
-//! let listener = listen_over(&runtime, accept, robot, Limits::default());
-//!
 //! block_on(async {
-//!     // `Async` does not end its direction when it is closed; `Socket` does.
-//!     let dial = move || async move { Async::<TcpStream>::connect(address).await.map(Socket) };
-//!     let link = connect_with(&runtime, dial, &operator).await?;
+//!     let listener = listen(&runtime, "127.0.0.1:0", robot).await?;
+//!     let link = connect(&runtime, listener.local_addr(), &operator).await?;
 //!     let receipt = link.sender("commands")?.send("forward").await?;
 //!
 //!     let accepted = listener.accept().await?;
@@ -77,25 +105,36 @@
 //! # }
 //! ```
 //!
-//! That `dial` has no time limit, but for the system's, which is two minutes or so. [`connect`],
-//! [`listen`] and [`secure_connect`] do more for TCP: they have limits, try several addresses beside
-//! each other, and set sockets to what links need. They are what a crate for a runtime wraps.
-//!
 //! # Map
 //!
-//! `runtime` is what a runtime brings, as the shared driver wants it; `connect`, `listen` and
-//! `secure` have the functions of their names; `socket` mends sockets that close without a word.
+//! `stream` makes transports of the streams of futures-io; `socket` mends sockets that close without
+//! a word; `secure` has the secure streams.
 
-mod connect;
-mod listen;
-mod runtime;
 mod secure;
 mod socket;
+mod stream;
 
-pub use connect::{connect, connect_with, link_over, pair, start_connect, start_connect_with};
-pub use listen::{listen, listen_at, listen_over};
-pub use runtime::{Runtime, Task};
+use std::convert::identity;
+
+use futures_io::{AsyncRead, AsyncWrite};
+
 pub use secure::{SecureStream, secure_connect, secure_over, secure_over_with};
 pub use socket::Socket;
+pub use stream::Stream;
 
+#[cfg(unix)]
+pub use countersign_driver::UnixRuntime;
 pub use countersign_driver::api::*;
+pub use countersign_driver::{Accept, Clock, Runtime, StreamSocket, TcpRuntime, Transport};
+
+countersign_driver::functions! {
+    crate: "countersign_futures_io",
+    runtime: runtime,
+    given: [runtime: &impl Runtime,] [runtime: &impl TcpRuntime,] [runtime: &impl UnixRuntime,]
+        "runtime: &impl countersign_futures_io::TcpRuntime" "runtime, ",
+    stream: [AsyncRead + AsyncWrite + Unpin + Send + 'static] => Stream,
+    note: "Closing such a stream must end this end's direction, and leave the other to be read: put a
+[`Socket`](crate::Socket) around one that only flushes.",
+    send: [Send +],
+    own: identity, identity,
+}

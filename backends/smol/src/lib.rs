@@ -5,9 +5,7 @@
 //! the message.
 //!
 //! ```
-//! use countersign_smol::core::{ChannelConfig, CloseMode, Config};
-//! use countersign_smol::endpoint::Security;
-//! use countersign_smol::{Setup, connect, listen};
+//! use countersign_smol::{ChannelConfig, CloseMode, Config, Security, Setup, connect, listen};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # smol::block_on(async {
@@ -45,18 +43,34 @@
 //! anywhere, [`smol::LocalExecutor`] and other runtimes included. For links on an executor of your
 //! own, see `countersign-futures-io`.
 
-mod connect;
-mod listen;
 mod runtime;
-mod secure;
 
-pub use connect::{connect, connect_with, link_over, pair, start_connect, start_connect_with};
-#[cfg(unix)]
-pub use connect::{connect_unix, start_connect_unix};
-pub use countersign_futures_io::SecureStream;
-#[cfg(unix)]
-pub use listen::listen_unix;
-pub use listen::{listen, listen_over, listen_with};
-pub use secure::{secure_connect, secure_over, secure_over_with};
+use std::convert::identity;
+
+use countersign_futures_io::Stream;
+use smol::io::{AsyncRead, AsyncWrite};
+use smol::net::TcpStream;
+
+use runtime::Smol;
 
 pub use countersign_driver::api::*;
+pub use countersign_futures_io::SecureStream;
+
+countersign_driver::functions! {
+    crate: "countersign_smol",
+    runtime: &Smol,
+    given: [] [] [] "" "",
+    stream: [AsyncRead + AsyncWrite + Unpin + Send + 'static] => Stream,
+    note: "Closing such a stream must end this end's direction, and leave the other to be read.",
+    send: [Send +],
+    own: identity, identity,
+}
+
+countersign_driver::secure_functions! {
+    runtime: &Smol,
+    given: [] [],
+    tcp: [] TcpStream,
+    stream: [AsyncRead + AsyncWrite + Unpin] => Stream,
+    note: "Closing the stream must end this end's direction, and leave the other to be read.",
+    secured: SecureStream::new,
+}

@@ -7,6 +7,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use crate::timeout::WaitTimeoutError;
+
 /// Wakes a thread.
 struct Unpark(Thread);
 
@@ -35,21 +37,21 @@ pub(crate) fn on<F: Future>(future: F) -> F::Output {
 }
 
 /// Blocks the thread until the future is ready, but no longer than `limit`.
-pub(crate) fn on_for<F: Future>(future: F, limit: Duration) -> Option<F::Output> {
+pub(crate) fn on_for<F: Future>(future: F, limit: Duration) -> Result<F::Output, WaitTimeoutError> {
     // A limit beyond what the clock can name is none.
     let Some(deadline) = Instant::now().checked_add(limit) else {
-        return Some(on(future));
+        return Ok(on(future));
     };
     let mut future = pin!(future);
     WAKER.with(|waker| {
         let mut context = Context::from_waker(waker);
         loop {
             if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-                return Some(output);
+                return Ok(output);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return None;
+                return Err(WaitTimeoutError);
             }
             thread::park_timeout(left);
         }

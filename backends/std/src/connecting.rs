@@ -6,6 +6,7 @@ use countersign_driver::{self as driver, ConnectHandle, FailedAttempt, LinkError
 
 use crate::block;
 use crate::link::Link;
+use crate::timeout::{ConnectTimeoutError, WaitTimeoutError};
 
 /// A link that is being established in a thread of its own, as [`start_connect`](crate::start_connect)
 /// begins it.
@@ -17,9 +18,7 @@ use crate::link::Link;
 /// ```no_run
 /// use std::time::Duration;
 ///
-/// use countersign_std::core::{ChannelConfig, Config};
-/// use countersign_std::endpoint::Security;
-/// use countersign_std::{Setup, start_connect};
+/// use countersign_std::{ChannelConfig, Config, Security, Setup, start_connect};
 ///
 /// let operator = Config::new().channel(ChannelConfig::send("commands"));
 /// let operator = Setup::new(operator, Security::plaintext())?;
@@ -47,22 +46,23 @@ impl Connecting {
     /// # Errors
     ///
     /// Why there is no link: as for [`connect`](crate::connect);
-    /// [`ClosedBeforeConnected`](driver::core::EndReason::ClosedBeforeConnected) after
+    /// [`ClosedBeforeConnected`](countersign_core::EndReason::ClosedBeforeConnected) after
     /// [`ConnectHandle::cancel`].
     pub fn wait(self) -> Result<Link, LinkError> {
         block::on(self.0).map(Link::new)
     }
 
-    /// As [`Connecting::wait`], but no longer than `limit`: then it comes back, to be waited for again
-    /// or dropped.
+    /// As [`Connecting::wait`], but no longer than `limit`.
     ///
     /// # Errors
     ///
-    /// The outer: it takes longer. The inner as for [`Connecting::wait`].
-    pub fn wait_timeout(mut self, limit: Duration) -> Result<Result<Link, LinkError>, Self> {
+    /// [`ConnectTimeoutError::Timeout`] when that has passed: it has this in it, to be waited for again
+    /// or dropped. Otherwise as for [`Connecting::wait`].
+    pub fn wait_timeout(mut self, limit: Duration) -> Result<Link, ConnectTimeoutError> {
         match block::on_for(&mut self.0, limit) {
-            Some(result) => Ok(result.map(Link::new)),
-            None => Err(self),
+            Ok(Ok(link)) => Ok(Link::new(link)),
+            Ok(Err(error)) => Err(ConnectTimeoutError::Connect(Box::new(error))),
+            Err(WaitTimeoutError) => Err(ConnectTimeoutError::Timeout(self)),
         }
     }
 
@@ -73,8 +73,15 @@ impl Connecting {
         block::on(self.0.failed())
     }
 
-    /// As [`Connecting::failed`], but no longer than `limit`; the outer `None` when that has passed.
-    pub fn failed_timeout(&mut self, limit: Duration) -> Option<Option<FailedAttempt>> {
+    /// As [`Connecting::failed`], but no longer than `limit`.
+    ///
+    /// # Errors
+    ///
+    /// The time was over first.
+    pub fn failed_timeout(
+        &mut self,
+        limit: Duration,
+    ) -> Result<Option<FailedAttempt>, WaitTimeoutError> {
         block::on_for(self.0.failed(), limit)
     }
 

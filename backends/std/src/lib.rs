@@ -6,9 +6,7 @@
 //! elsewhere. An idle link's thread sleeps in the operating system.
 //!
 //! ```
-//! use countersign_std::core::{ChannelConfig, CloseMode, Config};
-//! use countersign_std::endpoint::Security;
-//! use countersign_std::{Setup, connect, listen};
+//! use countersign_std::{ChannelConfig, CloseMode, Config, Security, Setup, connect, listen};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // Plain for the sake of a short example: see `Security::tls` for links that matter.
@@ -49,9 +47,7 @@
 //! use std::net::TcpListener;
 //!
 //! use countersign_certs::NewIdentity;
-//! use countersign_std::core::Role;
-//! use countersign_std::endpoint::{Identity, Security};
-//! use countersign_std::{StreamSetup, secure_connect, secure_over};
+//! use countersign_std::{Identity, Role, Security, StreamSetup, secure_connect, secure_over};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // Two machines, each with an identity and a pin of the other's.
@@ -90,6 +86,7 @@
 mod block;
 mod connect;
 mod connecting;
+mod halves;
 mod incoming;
 mod link;
 mod listener;
@@ -97,11 +94,14 @@ mod lookup;
 mod receiver;
 mod runtime;
 mod secure;
+mod timeout;
+mod waiting;
 
 pub use connect::{Socket, connect, link_over, pair, start_connect};
 #[cfg(unix)]
 pub use connect::{connect_unix, start_connect_unix};
 pub use connecting::Connecting;
+pub use halves::link_over_halves;
 pub use incoming::Incoming;
 pub use link::{BatchReceipt, Link, Receipt, Sender};
 #[cfg(unix)]
@@ -111,5 +111,6 @@ pub use receiver::{ManualReceiver, Receiver};
 pub use secure::{
     ReadHalf, SecureStream, WriteHalf, secure_connect, secure_over, secure_over_with,
 };
+pub use timeout::{AcceptTimeoutError, ConnectTimeoutError, RecvTimeoutError, WaitTimeoutError};
 
-pub use countersign_driver::api::{capture, common::*, core, endpoint};
+pub use countersign_driver::api::common::*;

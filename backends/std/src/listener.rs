@@ -1,24 +1,19 @@
 //! Links that peers open.
 
-use std::future::{poll_fn, ready};
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::SocketAddr;
 #[cfg(unix)]
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(unix)]
-use countersign_driver::bind_unix;
 use countersign_driver::{
-    self as driver, AcceptError, AcceptorTask, Address, AddressError, Drained, Limits,
-    PendingConnection, Setup, accept_any, bind, serve,
+    self as driver, AcceptError, Address, AddressError, Drained, Limits, Setup, entry, shared_doc,
 };
 
 use crate::block;
-use crate::connect::{Socket, prepare};
 use crate::link::Link;
-use crate::runtime::{Clock, Stream, Waiting, nonblocking};
+use crate::runtime::Threads;
+use crate::timeout::AcceptTimeoutError;
 
 /// Accepts links from any number of peers, at an address of the kind `A`.
 ///
@@ -34,16 +29,12 @@ use crate::runtime::{Clock, Stream, Waiting, nonblocking};
 #[derive(Debug)]
 pub struct Listener<A = SocketAddr>(driver::Listener<A>);
 
-/// Listens on a TCP address; port 0 lets the system choose one. Where a name has several addresses, it
-/// listens on all of them, at the same port.
-///
+#[doc = shared_doc!(listen)]
 /// Each link takes a thread and three open files (its socket, and what its thread waits with): see
 /// that the system allows as many.
 ///
-/// # Errors
-///
-/// What the operating system says, that the address is in use, say; of the kind
-/// [`InvalidInput`](io::ErrorKind::InvalidInput), with an [`AddressError`] inside, for what is none.
+#[doc = shared_doc!(listen_errors)]
+#[doc = shared_doc!(listen_example, "countersign_std", "", "", "", "")]
 pub fn listen(
     address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: Setup,
@@ -51,95 +42,25 @@ pub fn listen(
     listen_with(address, setup, Limits::default())
 }
 
-/// Listens with other limits than the default ones.
-///
-/// # Errors
-///
-/// As for [`listen`].
+#[doc = shared_doc!(listen_with)]
+#[doc = shared_doc!(as_listen_errors)]
 pub fn listen_with(
     address: impl TryInto<Address, Error: Into<AddressError>>,
     setup: Setup,
     limits: Limits,
 ) -> io::Result<Listener> {
-    let lookup = |host: String, port| ready((host.as_str(), port).to_socket_addrs());
-    let found = block::on(Address::of(address)?.resolve(lookup))?;
-    let bound = bind(&found)?;
-    let addresses = bound.iter().map(TcpListener::local_addr);
-    let addresses = addresses.collect::<io::Result<_>>()?;
-    let (waiting, watched) = Waiting::new()?;
-    let mut sockets = Vec::new();
-    for socket in bound {
-        let mut socket = mio::net::TcpListener::from_std(socket);
-        watched.watch(&mut socket)?;
-        sockets.push(socket);
-    }
-    let (listener, task) = driver::Listener::at(addresses, setup, limits);
-    let accept = accept_any(sockets.into_iter().map(|socket| {
-        let socket = Arc::new(socket);
-        move || {
-            let socket = socket.clone();
-            poll_fn(move |_| {
-                let accepted = nonblocking(|| socket.accept());
-                accepted.map_ok(|(stream, peer)| (Socket(Stream::Tcp(stream)), Some(peer)))
-            })
-        }
-    }));
-    start(task, waiting, accept)?;
-    Ok(Listener(listener))
+    let runtime = Threads::default();
+    block::on(entry::listen(&runtime, address, setup, limits)).map(Listener)
 }
 
-/// Listens on a Unix socket. Its file is removed with the listener; one that is left from a
-/// process which is gone is replaced.
-///
-/// # Errors
-///
-/// What the operating system says, that somebody listens there already, say.
+#[doc = shared_doc!(listen_unix)]
 #[cfg(unix)]
 pub fn listen_unix(
     path: impl Into<PathBuf>,
     setup: Setup,
     limits: Limits,
 ) -> io::Result<Listener<PathBuf>> {
-    let (socket, file) = bind_unix(&path.into())?;
-    let path = file.path().to_owned();
-    let mut socket = mio::net::UnixListener::from_std(socket);
-    let (waiting, sockets) = Waiting::new()?;
-    sockets.watch(&mut socket)?;
-    let (listener, task) = driver::Listener::new(path, setup, limits);
-    let socket = Arc::new((file, socket));
-    let accept = move || {
-        let socket = socket.clone();
-        poll_fn(move |_| {
-            let accepted = nonblocking(|| socket.1.accept());
-            accepted.map_ok(|(stream, _)| (Socket(Stream::Unix(stream)), None))
-        })
-    };
-    start(task, waiting, accept)?;
-    Ok(Listener(listener))
-}
-
-/// Starts the thread that accepts connections; it starts one for each of them.
-fn start<F>(
-    task: AcceptorTask,
-    waiting: Waiting,
-    accept: impl FnMut() -> F + Send + 'static,
-) -> io::Result<()>
-where
-    F: Future<Output = io::Result<(Socket, Option<SocketAddr>)>> + Send + 'static,
-{
-    let welcome = |socket: Socket, pending: PendingConnection| {
-        let (waiting, sockets) = Waiting::new()?;
-        match prepare(socket, &sockets, pending.config()) {
-            Ok(stream) => waiting.spawn("countersign-link", pending.serve(stream)?.run(Clock)),
-            Err(error) => {
-                pending.refuse(error);
-                Ok(())
-            }
-        }
-    };
-    let serving = serve(task, accept, welcome, || Clock);
-    let serving = async { drop(serving.await) };
-    waiting.spawn("countersign-listener", serving)
+    entry::listen_unix(&Threads::default(), path, setup, limits).map(Listener)
 }
 
 impl<A> Listener<A> {
@@ -180,15 +101,15 @@ impl<A> Listener<A> {
     ///
     /// # Errors
     ///
-    /// As for [`Listener::accept`].
-    pub fn accept_timeout(&self, limit: Duration) -> Option<Result<Link, AcceptError>> {
+    /// [`AcceptTimeoutError::Timeout`] when that has passed; otherwise as for [`Listener::accept`].
+    pub fn accept_timeout(&self, limit: Duration) -> Result<Link, AcceptTimeoutError> {
         let accepted = block::on_for(self.0.accept(), limit)?;
-        Some(accepted.map(Link::new))
+        accepted.map(Link::new).map_err(AcceptTimeoutError::Accept)
     }
 
     /// Closes the socket and gives up what is not accepted, as dropping the listener does, and
     /// waits until all who were refused have heard so, or have had
-    /// [`Patience::linger`](driver::core::Patience::linger) for it. Other threads that wait in
+    /// [`Patience::linger`](countersign_core::Patience::linger) for it. Other threads that wait in
     /// [`Listener::accept`] hear of it.
     pub fn close(&self) {
         block::on(self.0.close());
@@ -204,9 +125,9 @@ impl<A> Listener<A> {
     ///
     /// From here on peers that want a new link are told that there is no room, and links that
     /// nobody has accepted are closed. All others are closed as by [`Link::close_with`] with
-    /// [`CloseMode::DrainBoth`](driver::core::CloseMode::DrainBoth): whoever holds their receivers has
+    /// [`CloseMode::DrainBoth`](countersign_core::CloseMode::DrainBoth): whoever holds their receivers has
     /// to take what still comes, in other threads, or drop them. Those with channels to send on say
-    /// [`close::GOING_AWAY`](driver::core::close::GOING_AWAY), since their application may have
+    /// [`close::GOING_AWAY`](countersign_core::close::GOING_AWAY), since their application may have
     /// wanted to send more; one that is done closes its link by itself before. Peers that lose
     /// their connection meanwhile can still come back to end their link. When `limit` has passed,
     /// what is left is abandoned.

@@ -7,12 +7,13 @@ use std::pin::Pin;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use countersign_core::{Bytes, Rejection};
 use countersign_driver as driver;
-use countersign_driver::core::{Bytes, Rejection};
 use countersign_driver::{Delivery, RecvError};
 use futures_core::Stream;
 
 use crate::block;
+use crate::timeout::RecvTimeoutError;
 
 /// The receiving end of a channel on which a message is handled by being received.
 ///
@@ -39,13 +40,13 @@ impl Receiver {
         block::on(self.0.recv())
     }
 
-    /// As [`Receiver::recv`], but no longer than `limit`; the outer `None` when that has passed.
+    /// As [`Receiver::recv`], but no longer than `limit`.
     ///
     /// # Errors
     ///
-    /// As for [`Receiver::recv`].
-    pub fn recv_timeout(&mut self, limit: Duration) -> Option<Result<Option<Bytes>, RecvError>> {
-        block::on_for(self.0.recv(), limit)
+    /// [`RecvTimeoutError::Timeout`] when that has passed; otherwise as for [`Receiver::recv`].
+    pub fn recv_timeout(&mut self, limit: Duration) -> Result<Option<Bytes>, RecvTimeoutError> {
+        block::on_for(self.0.recv(), limit)?.map_err(RecvTimeoutError::Recv)
     }
 
     /// Waits for at least one message, then appends all that wait, `limit` at most, to `messages`
@@ -129,7 +130,7 @@ impl Iterator for Receiver {
 impl FusedIterator for Receiver {}
 
 /// The receiving end of a channel declared with
-/// [`manual`](driver::core::ChannelConfig::manual): a message is handled when the application says
+/// [`manual`](countersign_core::ChannelConfig::manual): a message is handled when the application says
 /// so.
 ///
 /// Dropping it rejects what waits and what still comes. As an iterator, for which `&mut` will do,
@@ -155,14 +156,13 @@ impl ManualReceiver {
         block::on(self.0.recv())
     }
 
-    /// As [`ManualReceiver::recv`], but no longer than `limit`; the outer `None` when that has
-    /// passed.
+    /// As [`ManualReceiver::recv`], but no longer than `limit`.
     ///
     /// # Errors
     ///
-    /// As for [`ManualReceiver::recv`].
-    pub fn recv_timeout(&mut self, limit: Duration) -> Option<Result<Option<Delivery>, RecvError>> {
-        block::on_for(self.0.recv(), limit)
+    /// [`RecvTimeoutError::Timeout`] when that has passed; otherwise as for [`ManualReceiver::recv`].
+    pub fn recv_timeout(&mut self, limit: Duration) -> Result<Option<Delivery>, RecvTimeoutError> {
+        block::on_for(self.0.recv(), limit)?.map_err(RecvTimeoutError::Recv)
     }
 
     /// The next message, if one waits.
@@ -185,7 +185,7 @@ impl ManualReceiver {
     /// by [`Delivery::reject`].
     ///
     /// If the callback panics, its message is rejected with
-    /// [`reject::DROPPED`](driver::core::reject::DROPPED), and the panic goes on to the caller.
+    /// [`reject::DROPPED`](countersign_core::reject::DROPPED), and the panic goes on to the caller.
     /// The receiver can go on with the next message.
     ///
     /// # Errors

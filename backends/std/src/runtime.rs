@@ -1,191 +1,209 @@
-//! A small runtime for one thread: its sockets, its timer and its waker, as the shared driver wants
-//! them.
+//! Threads, as links want a runtime.
 
-use std::cell::Cell;
-use std::future::Future;
+use std::future::poll_fn;
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread;
+use std::net::{Shutdown, SocketAddr};
+#[cfg(unix)]
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-use countersign_driver::endpoint::Buffer;
-use countersign_driver::{Addresses, READ, Timer, Transport};
+#[cfg(unix)]
+use countersign_driver::UnixRuntime;
+use countersign_driver::{Accept, READ, Runtime, StreamSocket, TcpRuntime, Transport};
+use countersign_endpoint::Buffer;
 use mio::event::Source;
-use mio::{Events, Interest, Poll as Poller, Registry, Token};
+use mio::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use mio::net::{UnixListener, UnixStream};
+use socket2::SockRef;
 
-const SOCKET: Token = Token(0);
-const WAKE: Token = Token(1);
+use crate::lookup::Lookup;
+use crate::waiting::{Sleep, Waiting, forget, watch};
 
-/// Wakes a thread out of its poller.
-struct Alarm(mio::Waker);
-
-impl Wake for Alarm {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if let Err(error) = self.0.wake() {
-            tracing::error!(%error, "a link's thread could not be woken");
-        }
-    }
+/// A thread for each task, and one that looks up the one name that this is used for.
+#[derive(Clone, Default)]
+pub(crate) struct Threads {
+    lookup: Lookup,
 }
 
-thread_local! {
-    /// The earliest moment that something waits for in this thread.
-    static EARLIEST: Cell<Option<Instant>> = const { Cell::new(None) };
-}
+impl Runtime for Threads {
+    type Sleep = Sleep;
 
-/// Wakes the thread that polls it. What it waits for has to be said with each poll.
-pub(crate) struct Clock;
-
-impl Timer for Clock {
-    fn poll_until(&mut self, _: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        if deadline <= Instant::now() {
-            return Poll::Ready(());
-        }
-        let earliest = EARLIEST.get().map_or(deadline, |known| known.min(deadline));
-        EARLIEST.set(Some(earliest));
-        Poll::Pending
-    }
-}
-
-/// What a thread waits with.
-pub(crate) struct Waiting {
-    poller: Poller,
-    waker: Waker,
-}
-
-impl Waiting {
-    /// With the way for sockets to be waited for.
-    pub(crate) fn new() -> io::Result<(Self, Arc<Sockets>)> {
-        let poller = Poller::new()?;
-        let waker = mio::Waker::new(poller.registry(), WAKE)?;
-        let waker = Waker::from(Arc::new(Alarm(waker)));
-        let sockets = Arc::new(Sockets(poller.registry().try_clone()?));
-        Ok((Self { poller, waker }, sockets))
-    }
-
-    /// Runs a future to its end in a thread of its own.
-    pub(crate) fn spawn(
-        self,
-        name: &str,
-        future: impl Future<Output = ()> + Send + 'static,
+    fn spawn(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
-        let thread = thread::Builder::new().name(name.to_owned());
-        let run = move || {
-            // Dropping a driver ends its link as lost.
-            if let Err(error) = self.run(future) {
-                tracing::error!(%error, "waiting for a socket failed");
-            }
-        };
-        thread.spawn(run).map(drop)
+        Waiting::new()?.spawn(name, task)
     }
 
-    /// Runs a future to its end in this thread.
-    ///
-    /// # Errors
-    ///
-    /// The system can't wait for sockets.
-    pub(crate) fn run<R>(self, future: impl Future<Output = R>) -> io::Result<R> {
-        // A link's thread may be running already, and call from a handler.
-        let outer = EARLIEST.take();
-        let result = self.run_alone(future);
-        EARLIEST.set(outer);
-        result
-    }
-
-    fn run_alone<R>(mut self, future: impl Future<Output = R>) -> io::Result<R> {
-        let mut future = pin!(future);
-        let mut events = Events::with_capacity(4);
-        let mut context = Context::from_waker(&self.waker);
-        loop {
-            EARLIEST.set(None);
-            if let Poll::Ready(result) = future.as_mut().poll(&mut context) {
-                return Ok(result);
-            }
-            let earliest = EARLIEST.get();
-            let left = earliest.map(|at| at.saturating_duration_since(Instant::now()));
-            // Every link has such a thread, and most of them wait.
-            Buffer::share_spare();
-            match self.poller.poll(&mut events, left) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+    fn sleep_until(&self, deadline: Instant) -> Sleep {
+        Sleep(deadline)
     }
 }
 
-/// Has a thread wait for sockets.
-pub(crate) struct Sockets(Registry);
+impl TcpRuntime for Threads {
+    type TcpStream = Stream<TcpStream>;
+    type TcpListener = Listening<TcpListener>;
 
-impl Sockets {
-    /// From here on the thread is woken when the socket becomes ready after it was found not to be.
-    /// That ends when the socket is closed.
-    pub(crate) fn watch(&self, socket: &mut dyn Source) -> io::Result<()> {
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        socket.register(&self.0, SOCKET, interest)
+    async fn resolve(&self, host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+        self.lookup.find((host, port)).await
     }
 
-    /// Ends that while the socket stays open.
-    pub(crate) fn forget(&self, socket: &mut dyn Source) -> io::Result<()> {
-        socket.deregister(&self.0)
+    async fn connect_tcp(&self, address: SocketAddr) -> io::Result<Self::TcpStream> {
+        let mut stream = Stream::new(TcpStream::connect(address)?);
+        let socket = stream.0.watch()?;
+        poll_fn(|_| is_connected(socket)).await?;
+        Ok(stream)
+    }
+
+    fn listen_tcp(&self, socket: std::net::TcpListener) -> io::Result<Self::TcpListener> {
+        Ok(Listening::new(TcpListener::from_std(socket)))
+    }
+}
+
+/// How far the system has come with connecting.
+fn is_connected(socket: &TcpStream) -> Poll<io::Result<()>> {
+    if let Some(error) = socket.take_error()? {
+        return Poll::Ready(Err(error));
+    }
+    match socket.peer_addr() {
+        Ok(_) => Poll::Ready(Ok(())),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Pending,
+        Err(error) => Poll::Ready(Err(error)),
+    }
+}
+
+#[cfg(unix)]
+impl UnixRuntime for Threads {
+    type UnixStream = Stream<UnixStream>;
+    type UnixListener = Listening<UnixListener>;
+
+    async fn connect_unix(&self, path: &Path) -> io::Result<Self::UnixStream> {
+        UnixStream::connect(path).map(Stream::new)
+    }
+
+    fn listen_unix(
+        &self,
+        socket: std::os::unix::net::UnixListener,
+    ) -> io::Result<Self::UnixListener> {
+        Ok(Listening::new(UnixListener::from_std(socket)))
+    }
+}
+
+/// A listening socket that does not block. One thread alone accepts, so nobody waits for the lock.
+pub(crate) struct Listening<L>(Mutex<Watched<L>>);
+
+impl<L: Source> Listening<L> {
+    fn new(socket: L) -> Self {
+        Self(Mutex::new(Watched::new(socket)))
+    }
+
+    async fn accept<S>(&self, accept: impl Fn(&L) -> io::Result<S>) -> io::Result<S> {
+        poll_fn(|_| {
+            let mut listening = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let socket = listening.watch()?;
+            nonblocking(|| accept(socket))
+        })
+        .await
+    }
+}
+
+impl Accept for Listening<TcpListener> {
+    type Stream = Stream<TcpStream>;
+
+    async fn accept(&self) -> io::Result<(Self::Stream, Option<SocketAddr>)> {
+        let (stream, peer) = self.accept(TcpListener::accept).await?;
+        Ok((Stream::new(stream), Some(peer)))
+    }
+}
+
+#[cfg(unix)]
+impl Accept for Listening<UnixListener> {
+    type Stream = Stream<UnixStream>;
+
+    async fn accept(&self) -> io::Result<(Self::Stream, Option<SocketAddr>)> {
+        let (stream, _) = self.accept(UnixListener::accept).await?;
+        Ok((Stream::new(stream), None))
     }
 }
 
 /// A stream socket that does not block.
 #[derive(Debug)]
-pub(crate) enum Stream {
-    Tcp(mio::net::TcpStream),
-    #[cfg(unix)]
-    Unix(mio::net::UnixStream),
-}
+pub(crate) struct Stream<S>(Watched<S>);
 
-/// The same for both kinds.
-macro_rules! either {
-    ($stream:expr, $socket:ident => $work:expr) => {
-        match $stream {
-            Stream::Tcp($socket) => $work,
-            #[cfg(unix)]
-            Stream::Unix($socket) => $work,
+impl<S: Source> Stream<S> {
+    pub(crate) fn new(socket: S) -> Self {
+        Self(Watched::new(socket))
+    }
+
+    /// The socket, for which this thread does not wait any more.
+    pub(crate) fn into_socket(mut self) -> io::Result<S> {
+        if self.0.is_watched {
+            forget(&mut self.0.socket)?;
         }
-    };
+        Ok(self.0.socket)
+    }
 }
 
-impl Stream {
-    pub(crate) fn source(&mut self) -> &mut dyn Source {
-        either!(self, socket => socket)
+impl<S> StreamSocket for Stream<S>
+where
+    S: Source + Read + Write + Send + 'static,
+    for<'s> SockRef<'s>: From<&'s S>,
+{
+    fn socket(&self) -> SockRef<'_> {
+        SockRef::from(&self.0.socket)
     }
 }
 
 // The poller reports a socket whenever it becomes ready after it was found not to be, so `Pending`
 // needs no arrangement of its own.
-impl Transport for Stream {
+impl<S: Source + Read + Write> Transport for Stream<S>
+where
+    for<'s> SockRef<'s>: From<&'s S>,
+{
     fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
-        buffer.fill(READ, |space| {
-            nonblocking(|| either!(self, socket => socket.read(space)))
-        })
+        let socket = self.0.watch()?;
+        buffer.fill(READ, |space| nonblocking(|| socket.read(space)))
     }
 
     fn poll_write(&mut self, _: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
-        buffer.drain(|bytes| nonblocking(|| either!(self, socket => socket.write(bytes))))
+        let socket = self.0.watch()?;
+        buffer.drain(|bytes| nonblocking(|| socket.write(bytes)))
     }
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(either!(self, socket => socket.shutdown(Shutdown::Write)))
+        Poll::Ready(SockRef::from(&self.0.socket).shutdown(Shutdown::Write))
+    }
+}
+
+/// A socket, and whether the thread that uses it waits for it. It does so from the first use on: that
+/// is the thread to wait, whichever has made the socket.
+#[derive(Debug)]
+struct Watched<S> {
+    socket: S,
+    is_watched: bool,
+}
+
+impl<S: Source> Watched<S> {
+    fn new(socket: S) -> Self {
+        let is_watched = false;
+        Self { socket, is_watched }
     }
 
-    fn addresses(&self) -> Addresses {
-        either!(self, socket => Addresses::of(socket))
+    fn watch(&mut self) -> io::Result<&mut S> {
+        if !self.is_watched {
+            watch(&mut self.socket)?;
+            self.is_watched = true;
+        }
+        Ok(&mut self.socket)
     }
 }
 
 /// Makes a call again that was interrupted; `Pending` where it would have to wait.
-pub(crate) fn nonblocking<T>(mut call: impl FnMut() -> io::Result<T>) -> Poll<io::Result<T>> {
+fn nonblocking<T>(mut call: impl FnMut() -> io::Result<T>) -> Poll<io::Result<T>> {
     loop {
         match call() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,

@@ -5,9 +5,7 @@
 //! the message.
 //!
 //! ```
-//! use countersign_tokio::core::{ChannelConfig, CloseMode, Config};
-//! use countersign_tokio::endpoint::Security;
-//! use countersign_tokio::{Setup, connect, listen};
+//! use countersign_tokio::{ChannelConfig, CloseMode, Config, Security, Setup, connect, listen};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -47,9 +45,7 @@
 //!
 //! ```
 //! use countersign_certs::NewIdentity;
-//! use countersign_tokio::core::Role;
-//! use countersign_tokio::endpoint::{Identity, Security};
-//! use countersign_tokio::{StreamSetup, secure_connect, secure_over};
+//! use countersign_tokio::{Identity, Role, Security, StreamSetup, secure_connect, secure_over};
 //! use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 //! use tokio::net::TcpListener;
 //!
@@ -91,17 +87,25 @@
 //! Everything here must be called inside a tokio runtime with its I/O and time drivers enabled.
 //! Both flavours of runtime will do.
 
-mod connect;
-mod listen;
 mod runtime;
 mod secure;
 
-pub use connect::{connect, connect_with, link_over, pair, start_connect, start_connect_with};
-#[cfg(unix)]
-pub use connect::{connect_unix, start_connect_unix};
-#[cfg(unix)]
-pub use listen::listen_unix;
-pub use listen::{listen, listen_over, listen_with};
+use std::convert::identity;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use runtime::{Stream, Tokio};
+
 pub use secure::{SecureStream, secure_connect, secure_over, secure_over_with};
 
 pub use countersign_driver::api::*;
+
+countersign_driver::functions! {
+    crate: "countersign_tokio",
+    runtime: &Tokio,
+    given: [] [] [] "" "",
+    stream: [AsyncRead + AsyncWrite + Unpin + Send + 'static] => Stream,
+    note: "",
+    send: [Send +],
+    own: identity, identity,
+}

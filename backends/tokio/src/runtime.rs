@@ -1,20 +1,126 @@
-//! tokio's streams, timer and tasks, as the shared driver wants them.
+//! tokio, as links want it.
 
 use std::io;
+use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use countersign_driver::endpoint::{Buffer, SetupError};
-use countersign_driver::{
-    Alarm, Clock, Connecting, Dial, Driver, LinkError, READ, Setup, Timer, Transport,
-};
+#[cfg(unix)]
+use countersign_driver::UnixRuntime;
+use countersign_driver::{Accept, Clock, READ, Runtime, StreamSocket, TcpRuntime, Transport};
+use countersign_endpoint::Buffer;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::sleep_until;
+use tokio::net::{TcpListener, TcpStream, lookup_host};
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::{Sleep, sleep_until};
+
+/// The runtime that the caller runs in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tokio;
+
+impl Runtime for Tokio {
+    type Sleep = Sleep;
+
+    fn spawn(
+        &self,
+        _: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
+        tokio::spawn(task);
+        Ok(())
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Sleep {
+        sleep_until(deadline.into())
+    }
+
+    /// It can be paused.
+    fn clock(&self) -> Clock {
+        Clock::following(|| tokio::time::Instant::now().into_std())
+    }
+}
+
+impl TcpRuntime for Tokio {
+    type TcpStream = Stream<TcpStream>;
+    type TcpListener = TcpListening;
+
+    async fn resolve(&self, host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+        Ok(lookup_host((host, port)).await?.collect())
+    }
+
+    async fn connect_tcp(&self, address: SocketAddr) -> io::Result<Self::TcpStream> {
+        TcpStream::connect(address).await.map(Stream)
+    }
+
+    fn listen_tcp(&self, socket: std::net::TcpListener) -> io::Result<TcpListening> {
+        TcpListener::from_std(socket).map(TcpListening)
+    }
+}
+
+/// A TCP socket that listens.
+pub(crate) struct TcpListening(TcpListener);
+
+impl Accept for TcpListening {
+    type Stream = Stream<TcpStream>;
+
+    async fn accept(&self) -> io::Result<(Self::Stream, Option<SocketAddr>)> {
+        let (stream, peer) = self.0.accept().await?;
+        Ok((Stream(stream), Some(peer)))
+    }
+}
+
+#[cfg(unix)]
+impl UnixRuntime for Tokio {
+    type UnixStream = Stream<UnixStream>;
+    type UnixListener = UnixListening;
+
+    async fn connect_unix(&self, path: &Path) -> io::Result<Self::UnixStream> {
+        UnixStream::connect(path).await.map(Stream)
+    }
+
+    fn listen_unix(&self, socket: std::os::unix::net::UnixListener) -> io::Result<UnixListening> {
+        UnixListener::from_std(socket).map(UnixListening)
+    }
+}
+
+/// A Unix socket that listens.
+#[cfg(unix)]
+pub(crate) struct UnixListening(UnixListener);
+
+#[cfg(unix)]
+impl Accept for UnixListening {
+    type Stream = Stream<UnixStream>;
+
+    async fn accept(&self) -> io::Result<(Self::Stream, Option<SocketAddr>)> {
+        let (stream, _) = self.0.accept().await?;
+        Ok((Stream(stream), None))
+    }
+}
 
 /// Any stream of tokio's.
 #[derive(Debug)]
 pub(crate) struct Stream<S>(pub(crate) S);
+
+impl<S> Stream<S> {
+    pub(crate) fn get_ref(&self) -> &S {
+        &self.0
+    }
+}
+
+impl<S> StreamSocket for Stream<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    for<'s> SockRef<'s>: From<&'s S>,
+{
+    fn socket(&self) -> SockRef<'_> {
+        SockRef::from(&self.0)
+    }
+}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Transport for Stream<S> {
     fn poll_read(
@@ -44,29 +150,4 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for Stream<S> {
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(context)
     }
-}
-
-/// tokio's clock, which can be paused.
-fn clock() -> Clock {
-    Clock::following(|| tokio::time::Instant::now().into_std())
-}
-
-/// The same setup, for links that go by tokio's clock.
-pub(crate) fn timed(setup: Setup) -> Setup {
-    setup.timed_by(clock())
-}
-
-/// A timer of tokio's.
-pub(crate) fn alarm() -> impl Timer + Send {
-    Alarm::timed_by(clock(), |deadline: Instant| sleep_until(deadline.into()))
-}
-
-/// Drives a link in a task of its own.
-pub(crate) fn drive<D: Dial<Transport: Send> + Send + 'static>(
-    made: Result<(Connecting, Driver<D>), SetupError>,
-) -> Result<Connecting, LinkError> {
-    let (connecting, driver) =
-        made.map_err(|error| LinkError::transport(io::Error::other(error)))?;
-    tokio::spawn(driver.run(alarm()));
-    Ok(connecting)
 }

@@ -4,92 +4,25 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use countersign_driver::core::Role;
-use countersign_driver::endpoint::Fingerprint;
-use countersign_driver::{Address, AddressError, StreamSetup, open, secure};
+use countersign_driver::{SleepTimer, secure};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::connect::look_up;
-use crate::runtime::{Stream, alarm};
+use crate::runtime::{Stream, Tokio};
 
-/// Opens a TCP connection and secures it, as its opener: see [`secure_over`].
-///
-/// Of several addresses the first that answers is taken, as by [`open`](countersign_driver::open) (RFC 8305). Looking the
-/// name up, the TCP connection and the handshake may each take [`StreamSetup::handshake_limit`].
-/// Records go out at once (`TCP_NODELAY`). Nothing is tried again.
-///
-/// Cancel-safe: dropping the future gives the connection up.
-///
-/// # Errors
-///
-/// What the operating system says, and as for [`secure_over`].
-pub async fn secure_connect(
-    address: impl TryInto<Address, Error: Into<AddressError>>,
-    setup: &StreamSetup,
-) -> io::Result<SecureStream<TcpStream>> {
-    let lookup = look_up(Address::of_peer(address)?);
-    let (limit, alarm) = (setup.handshake(), alarm());
-    let stream = open(lookup, limit, alarm, TcpStream::connect).await?;
-    stream.set_nodelay(true)?;
-    secure_over(stream, Role::Opener, setup).await
+countersign_driver::secure_functions! {
+    runtime: &Tokio,
+    given: [] [],
+    tcp: [] TcpStream,
+    stream: [AsyncRead + AsyncWrite + Unpin] => Stream,
+    note: "tokio's `BufReader` is a stream too: handed in with its buffer, nothing is left behind.",
+    secured: |_, inner| SecureStream { inner },
 }
 
-/// Secures a stream that is open: of the two ends, one is the opener and one the acceptor.
-///
-/// An accepting program calls it with [`Role::Acceptor`] for what its `TcpListener` has accepted,
-/// in a task for each, so that a peer that stalls holds up nobody else.
-///
-/// The stream may have carried other bytes before, until the two agreed to go on in TLS. What a
-/// buffered reader has read too far belongs to TLS already: hand in tokio's
-/// `BufReader` itself, or use [`secure_over_with`].
-///
-/// Ready when this end has accepted the peer. An opener may still be refused after that, since in
-/// TLS 1.3 the acceptor judges last: then the first read fails, and tells why. Where this end
-/// refuses the peer, the peer is told, and is given [`StreamSetup::shutdown_limit`] to hear it.
-///
-/// Dropping the future drops the stream.
-///
-/// # Errors
-///
-/// Inside of the [`io::Error`] is a [`SecurityError`](countersign_driver::endpoint::SecurityError)
-/// with one line that says what to change: of the kind
-/// [`PermissionDenied`](io::ErrorKind::PermissionDenied) where one end has refused the other's
-/// certificate, [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) where the stream ended, and
-/// [`InvalidData`](io::ErrorKind::InvalidData) where what came is not what TLS 1.3 asks for.
-/// [`TimedOut`](io::ErrorKind::TimedOut) after [`StreamSetup::handshake_limit`]. Else what the
-/// stream says.
-pub async fn secure_over<S>(
-    stream: S,
-    role: Role,
-    setup: &StreamSetup,
-) -> io::Result<SecureStream<S>>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    secure_over_with(stream, role, setup, &[]).await
-}
-
-/// As [`secure_over`], where `already_read` is what the caller has read from the stream beyond the
-/// point where TLS begins.
-///
-/// # Errors
-///
-/// As for [`secure_over`].
-pub async fn secure_over_with<S>(
-    stream: S,
-    role: Role,
-    setup: &StreamSetup,
-    already_read: &[u8],
-) -> io::Result<SecureStream<S>>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut alarm = alarm();
-    let stream = Stream(stream);
-    let established =
-        secure::SecureStream::establish(stream, role, setup, already_read, &mut alarm);
-    established.await.map(|inner| SecureStream { inner })
+countersign_driver::secure_methods! {
+    stream: [AsyncRead + AsyncWrite + Unpin],
+    get_ref: Stream::get_ref,
+    timer: |_| SleepTimer::new(&Tokio),
 }
 
 /// A stream of bytes between two ends that have checked each other's pins, for tokio's traits:
@@ -114,59 +47,6 @@ where
 #[derive(Debug)]
 pub struct SecureStream<S> {
     inner: secure::SecureStream<Stream<S>>,
-}
-
-impl<S> SecureStream<S> {
-    /// Which key the peer has; `None` on a plain stream, where nobody knows.
-    #[must_use]
-    pub fn peer(&self) -> Option<Fingerprint> {
-        self.inner.peer()
-    }
-
-    /// What the application calls the peer, if its pins have a name; that of when it was let in.
-    #[must_use]
-    pub fn peer_name(&self) -> Option<&str> {
-        self.inner.peer_name()
-    }
-
-    /// The peer's certificate in DER; `None` on a plain stream.
-    #[must_use]
-    pub fn peer_certificate(&self) -> Option<&[u8]> {
-        self.inner.peer_certificate()
-    }
-
-    /// The cipher suite in use, for people to read; `None` on a plain stream.
-    #[must_use]
-    pub fn cipher(&self) -> Option<&'static str> {
-        self.inner.cipher()
-    }
-
-    /// The protocol agreed on through ALPN, if the setup's security names any.
-    #[must_use]
-    pub fn protocol(&self) -> Option<&[u8]> {
-        self.inner.protocol()
-    }
-
-    /// The stream below, for its addresses and settings.
-    #[must_use]
-    pub fn get_ref(&self) -> &S {
-        &self.inner.transport().0
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> SecureStream<S> {
-    /// Ends this end's direction, and waits until the peer has ended the other. What still comes
-    /// is thrown away: to have it, `shutdown` and read to the end first.
-    ///
-    /// Cancel-safe: called again, it goes on, with all of its time.
-    ///
-    /// # Errors
-    ///
-    /// [`TimedOut`](io::ErrorKind::TimedOut) after [`StreamSetup::shutdown_limit`]; otherwise as
-    /// for reading, and what the stream below says if data could not be sent.
-    pub async fn close(&mut self) -> io::Result<()> {
-        self.inner.close(&mut alarm()).await
-    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for SecureStream<S> {

@@ -11,9 +11,8 @@ use std::time::{Duration, Instant as StdInstant};
 
 use clap::{Args, ValueEnum};
 use countersign_certs::NewIdentity;
-use countersign_tokio::core::{ChannelConfig, Config, Event, Instant};
-use countersign_tokio::endpoint::{Fingerprint, Security};
-use countersign_tokio::{Limits, Setup};
+use countersign_core::{Event, Instant};
+use countersign_tokio::{ChannelConfig, Config, Fingerprint, Limits, Security, Setup};
 use own_loop::{Happened, OwnLoop};
 
 use super::process::{Usage, raise_file_limit};

@@ -9,7 +9,7 @@ mod greeting;
 mod input;
 mod output;
 mod over;
-#[cfg(feature = "planted")]
+#[cfg(planted)]
 mod planted;
 mod protocol;
 mod session;
@@ -26,7 +26,7 @@ use bytes::Bytes;
 pub use arriving::{Request, TakeOver};
 pub use close::CloseMode;
 pub use output::Output;
-#[cfg(feature = "planted")]
+#[cfg(planted)]
 pub use planted::Planted;
 pub use protocol::Protocol;
 pub use status::{ChannelReport, ChannelStatus, LinkStatus};
@@ -79,7 +79,11 @@ impl Half {
     fn of_all(config: &Config) -> Vec<Self> {
         let half = |channel: &ChannelConfig| match channel.mode {
             Mode::Send => Self::Send(SendHalf::new(channel)),
-            Mode::Receive => Self::Receive(ReceiveHalf::new(channel, config.patience.ack_delay)),
+            Mode::Receive => Self::Receive(ReceiveHalf::new(
+                channel,
+                config.dialect,
+                config.patience.ack_delay,
+            )),
         };
         config.channels.iter().map(half).collect()
     }
@@ -187,7 +191,7 @@ pub struct Link {
     tally: Tally,
     observer: Observer,
 
-    #[cfg(feature = "planted")]
+    #[cfg(planted)]
     planted: Option<Planted>,
 }
 
@@ -231,7 +235,7 @@ impl Link {
             spent: Spent::default(),
             tally: Tally::default(),
             observer: Observer::default(),
-            #[cfg(feature = "planted")]
+            #[cfg(planted)]
             planted: None,
         })
     }

@@ -1,9 +1,7 @@
 //! How much memory a receiving half takes at most.
 
-use bytes::Bytes;
-
 use super::left_over::Left;
-use super::{Pool, ReceiveHalf, Taken};
+use super::{Pool, Queue, ReceiveHalf, Taken};
 use crate::Sequence;
 use crate::bound::Bound;
 use crate::config::{Acking, ChannelConfig, Dialect};
@@ -33,7 +31,7 @@ impl ReceiveHalf {
             // What has arrived of a message counts in the window; the rest is room for what is
             // to come, or what it is moved to.
             .bytes(config.max_message)
-            .list::<(Sequence, Bytes)>(messages)
+            .and(Queue::bound(config, dialect))
             .list::<Left>(messages)
             .list::<Taken>(messages)
             // Rejections, and which of them are to be told.

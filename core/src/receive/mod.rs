@@ -3,9 +3,10 @@
 mod assembly;
 mod bound;
 mod left_over;
-#[cfg(feature = "planted")]
+#[cfg(planted)]
 mod planted;
 mod pool;
+mod queue;
 mod session;
 
 use alloc::collections::VecDeque;
@@ -18,8 +19,9 @@ pub(crate) use assembly::append;
 use assembly::{Assembly, first_memory};
 use left_over::LeftOver;
 use pool::Pool;
+use queue::Queue;
 
-use crate::config::{Acking, ChannelConfig};
+use crate::config::{Acking, ChannelConfig, Dialect};
 use crate::verdict::{Rejection, reject};
 use crate::wire::MessageHead;
 use crate::{ChannelId, Event, Instant, PeerMisbehaved, ReceiveError, Sequence, SessionLoss};
@@ -85,8 +87,7 @@ pub(crate) struct ReceiveHalf {
     acked: Sequence,
     /// The peer has said that nothing follows this number.
     last: Option<Sequence>,
-    queue: VecDeque<(Sequence, Bytes)>,
-    pool: Pool,
+    queue: Queue,
     taken: VecDeque<Taken>,
     assembly: Option<Assembly>,
     /// Bytes that have arrived and are not settled, parts of a message included.
@@ -113,7 +114,7 @@ pub(crate) struct ReceiveHalf {
 }
 
 impl ReceiveHalf {
-    pub(crate) fn new(config: &ChannelConfig, ack_delay: Duration) -> Self {
+    pub(crate) fn new(config: &ChannelConfig, dialect: Dialect, ack_delay: Duration) -> Self {
         Self {
             wire: 0,
             acking: config.acking,
@@ -128,8 +129,7 @@ impl ReceiveHalf {
             settled: 0,
             acked: 0,
             last: None,
-            queue: VecDeque::new(),
-            pool: Pool::new(config),
+            queue: Queue::new(config, dialect),
             taken: VecDeque::new(),
             assembly: None,
             held_bytes: 0,
@@ -197,8 +197,9 @@ impl ReceiveHalf {
         if head.first && head.last && data.len() == head.length && self.assembly.is_none() {
             self.check_begin(head.length as u64)?;
             self.held_bytes += head.length;
-            let message = self.pool.copy(data);
-            self.arrive(now, message);
+            if let Some(sequence) = self.arrive(now, data.len()) {
+                self.queue.push_copy(sequence, data);
+            }
             return Ok(());
         }
         self.begin_fragment(head)?;
@@ -263,24 +264,27 @@ impl ReceiveHalf {
         assembly.append(data);
         assembly.frame_left -= data.len();
         let complete = assembly.frame_left == 0 && assembly.last;
-        if complete && let Some(whole) = self.assembly.take() {
-            self.arrive(now, Bytes::from(whole.data));
+        if complete
+            && let Some(whole) = self.assembly.take()
+            && let Some(sequence) = self.arrive(now, whole.data.len())
+        {
+            self.queue.push(sequence, Bytes::from(whole.data));
         }
         Ok(())
     }
 
-    /// A message is here whole.
+    /// A message of this length is here whole; gives its number if somebody may take it.
     #[inline(always)]
-    fn arrive(&mut self, now: Instant, message: Bytes) {
+    fn arrive(&mut self, now: Instant, length: usize) -> Option<Sequence> {
         self.received += 1;
         self.heard = Some(now);
         self.silence_told = false;
         if self.abandoned {
-            self.turn_away(self.received, message.len());
-        } else {
-            self.queue.push_back((self.received, message));
-            self.news = true;
+            self.turn_away(self.received, length);
+            return None;
         }
+        self.news = true;
+        Some(self.received)
     }
 
     /// The numbers up to `through` will not come.
@@ -340,7 +344,7 @@ impl ReceiveHalf {
         if !self.left_over.is_empty() {
             return self.take_left_over();
         }
-        let Some((sequence, message)) = self.queue.pop_front() else {
+        let Some((sequence, message)) = self.queue.pop() else {
             return Ok(None);
         };
         self.delivered += 1;
@@ -411,7 +415,7 @@ impl ReceiveHalf {
     pub(crate) fn abandon(&mut self) {
         self.abandoned = true;
         self.left_over = LeftOver::default();
-        while let Some((sequence, message)) = self.queue.pop_front() {
+        while let Some((sequence, message)) = self.queue.pop() {
             self.turn_away(sequence, message.len());
         }
     }
@@ -445,7 +449,7 @@ impl ReceiveHalf {
             self.taken.pop_front();
         }
         let oldest_taken = self.taken.front().map(|taken| taken.sequence);
-        let oldest = oldest_taken.or_else(|| self.queue.front().map(|(sequence, _)| *sequence));
+        let oldest = oldest_taken.or_else(|| self.queue.first());
         self.settled = oldest.map_or(self.received, |sequence| sequence - 1);
         let fresh = self.settled - self.acked;
         if fresh == 0 {
@@ -544,10 +548,8 @@ impl ReceiveHalf {
     pub(crate) fn release_memory(&mut self) {
         // A peer can ping often, and each short message after this takes a piece of memory for
         // many. So what waits shares the piece with what comes.
-        if self.waiting() == 0 && self.taken.is_empty() {
-            self.pool.release_memory();
-        }
-        self.queue.shrink_to_fit();
+        let nothing_is_kept = self.waiting() == 0 && self.taken.is_empty();
+        self.queue.release_memory(nothing_is_kept);
         self.taken.shrink_to_fit();
         self.to_reject.shrink_to_fit();
     }

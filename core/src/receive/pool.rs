@@ -1,5 +1,7 @@
 //! The memory of short messages.
 
+use alloc::collections::VecDeque;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::bound::{Bound, SHARED};
@@ -22,9 +24,14 @@ const SHARE: usize = 4;
 /// side by side. On a `Manual` one they go in any order, and all that lies between two of
 /// a window may be kept by them: there the chunks for as many messages as the window has are as
 /// long as the window, and each message takes a quarter of one at most.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Pool {
-    memory: BytesMut,
+    /// What is taken next.
+    front: Bytes,
+    /// What follows it, of chunks that are full.
+    full: VecDeque<Bytes>,
+    /// What follows that, and room for more.
+    filling: BytesMut,
     /// Zero where nothing is shared.
     chunk: usize,
     /// The longest message that shares.
@@ -33,31 +40,83 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn new(config: &ChannelConfig) -> Self {
-        let chunk = chunk(config);
+        Self::cut(chunk(config))
+    }
+
+    /// Nothing is shared.
+    pub(crate) fn none() -> Self {
+        Self::cut(0)
+    }
+
+    fn cut(chunk: usize) -> Self {
         Self {
-            memory: BytesMut::new(),
+            front: Bytes::new(),
+            full: VecDeque::new(),
+            filling: BytesMut::new(),
             chunk,
             longest: chunk / SHARE,
         }
     }
 
+    /// Whether messages of this length share memory.
     #[inline(always)]
-    pub(crate) fn copy(&mut self, data: &[u8]) -> Bytes {
-        if data.is_empty() {
-            return Bytes::new();
-        }
-        if data.len() > self.longest {
-            return Bytes::copy_from_slice(data);
-        }
-        if self.memory.capacity() < data.len() {
-            self.memory.reserve(self.chunk);
-        }
-        self.memory.extend_from_slice(data);
-        self.memory.split().freeze()
+    pub(crate) fn shares(&self, length: usize) -> bool {
+        length <= self.longest
     }
 
+    /// Copies a message behind those that wait; false if it is too long for that.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, data: &[u8]) -> bool {
+        if !self.shares(data.len()) {
+            return false;
+        }
+        if self.filling.capacity() - self.filling.len() < data.len() {
+            self.begin_chunk();
+        }
+        self.filling.extend_from_slice(data);
+        true
+    }
+
+    #[cold]
+    fn begin_chunk(&mut self) {
+        if !self.filling.is_empty() {
+            self.full.push_back(self.filling.split().freeze());
+        }
+        self.filling.reserve(self.chunk);
+    }
+
+    /// Takes the first so many bytes, which were added as one message.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, length: usize) -> Bytes {
+        if self.front.len() < length {
+            self.next_front();
+        }
+        self.front.split_to(length)
+    }
+
+    /// Messages are not cut, so what is in front is used up.
+    #[inline(never)]
+    fn next_front(&mut self) {
+        let next = self.full.pop_front();
+        self.front = next.unwrap_or_else(|| self.filling.split().freeze());
+    }
+
+    /// The bytes that wait.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &u8> {
+        let full = self.full.iter().flatten();
+        self.front.iter().chain(full).chain(&self.filling)
+    }
+
+    /// Lets go of all memory; only where nothing waits.
     pub(crate) fn release_memory(&mut self) {
-        self.memory = BytesMut::new();
+        self.front = Bytes::new();
+        self.full = VecDeque::new();
+        self.filling = BytesMut::new();
+    }
+
+    /// How many messages that do not share a window has room for.
+    pub(crate) fn most_alone(config: &ChannelConfig) -> usize {
+        config.window_bytes / (chunk(config) / SHARE + 1)
     }
 
     /// The most memory that messages within the window of a channel can keep, and the pool itself.
@@ -82,6 +141,7 @@ impl Pool {
             .bytes(full.saturating_mul(unused))
             .bytes(3 * chunk)
             .bytes((full + 3).saturating_mul(SHARED))
+            .list::<Bytes>(full)
     }
 }
 

@@ -58,7 +58,7 @@ impl ReceiveHalf {
     pub(crate) fn start_over(&mut self, border: Option<SessionLoss>) {
         let (base, received) = (self.base, self.received);
         let (count, bytes) = (self.window_messages, self.window_bytes);
-        for (sequence, message) in core::mem::take(&mut self.queue) {
+        for (sequence, message) in self.queue.drain() {
             let sequence = base.saturating_add(sequence);
             self.left_over.add(sequence, message, count, bytes);
         }

@@ -1,8 +1,8 @@
 //! An example: countersign in a loop of your own.
 //!
 //! No runtime, no threads, no clock: one thread serves any number of links over TCP, opened and
-//! accepted. The caller says what time it is and when to do something. What is about sockets is here,
-//! the rest is `countersign_endpoint::Links`. `docs/custom-runtime.md` has the contract.
+//! accepted. The caller says what time it is and when to do something. What is about sockets is
+//! here, the rest is `countersign_endpoint::Links`. `docs/custom-runtime.md` has the contract.
 //!
 //! ```
 //! use std::time::Instant as StdInstant;

@@ -25,8 +25,8 @@ impl Socket {
     ) -> io::Result<Self> {
         // The core decides what travels together: acknowledgements must not wait for company.
         socket.set_nodelay(true)?;
-        // The link's pings do not go out while the system takes nothing, so the system has to notice
-        // a dead peer by itself then. Linux keeps the milliseconds for that in 31 bits.
+        // The link's pings do not go out while the system takes nothing, so the system has to
+        // notice a dead peer by itself then. Linux keeps the milliseconds for that in 31 bits.
         let silence = config
             .waits()
             .give_up

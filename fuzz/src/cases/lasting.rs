@@ -1,12 +1,10 @@
 //! Links that outlive their connections: cuts that either end hears of or not, half-open
 //! connections, restarts, evictions, and all that happens to a pair.
 //!
-//! Input: as of [`pair`](super::pair), with what happens to connections.
-
-use countersign_core::Dialect;
+//! Input: the declarations of both ends, then what happens, one choice and its numbers each.
 
 use super::Draw;
-use super::pair::{MOST, case, op};
+use super::usual::{MOST, case, op};
 use crate::lasting::case::{Happens, LastingCase};
 use crate::lasting::world::World;
 
@@ -35,7 +33,7 @@ pub fn check(input: &[u8]) {
 /// # Panics
 ///
 /// Where it shows.
-#[cfg(feature = "planted")]
+#[cfg(planted)]
 pub fn check_with(mistake: countersign_core::Planted, input: &[u8]) {
     let case = lasting_case(input);
     World::new(&case).with_mistake(mistake).run();
@@ -43,7 +41,7 @@ pub fn check_with(mistake: countersign_core::Planted, input: &[u8]) {
 
 fn lasting_case(input: &[u8]) -> LastingCase {
     let mut draw = Draw::new(input);
-    let pair = case(&mut draw, Dialect::Countersign);
+    let pair = case(&mut draw);
     // What chose between seven in ten and the rest had more to say: inputs keep their meaning, but
     // for the few that say so.
     let how = draw.choice();

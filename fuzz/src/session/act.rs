@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use countersign_core::{
-    ChannelId, CloseMode, CloseReason, Disconnect, Life, PeerId, Refusal, Visit, refuse,
+    ChannelId, CloseMode, CloseReason, Disconnect, GoneSession, Life, Mode, PeerId, Protocol,
+    Refusal, Request, Role, refuse,
 };
 
 use super::Peer;
@@ -18,7 +19,7 @@ pub(crate) fn act(
     peer: &mut Peer,
 ) -> Result<()> {
     let how: u8 = input.arbitrary()?;
-    let channel = ChannelId(u16::from(how % 5));
+    let (now, channel) = (subject.now, ChannelId(u16::from(how % 5)));
     match kind {
         80..=89 => {
             let length = usize::from(u16::arbitrary(input)? % 3100);
@@ -27,27 +28,21 @@ pub(crate) fn act(
         }
         90..=97 => subject.take(channel),
         98..=101 => settle_one(how, input, subject)?,
-        102 => drop(subject.link.abandon(subject.now, channel)),
-        103 => subject
-            .link
-            .close_with(subject.now, CloseMode::Drain, reason(how)),
-        104 if how < 128 => subject
-            .link
-            .close_with(subject.now, CloseMode::Withdraw, reason(how)),
-        104 => subject
-            .link
-            .close_with(subject.now, CloseMode::DrainBoth, reason(how)),
+        102 => _ = subject.link.as_mut().map(|link| link.abandon(now, channel)),
+        103 => close(subject, CloseMode::Drain, how),
+        104 if how < 128 => close(subject, CloseMode::Withdraw, how),
+        104 => close(subject, CloseMode::DrainBoth, how),
         105..=109 => pass(how, subject),
         110..=112 => answer(how, subject),
-        113 => subject.link.handle_eof(subject.now),
+        113 => subject.protocol().handle_eof(now),
         114 => lose(how, subject),
         115 => {
-            if subject.link.handle_opened(subject.now).is_ok() {
+            if subject.protocol().handle_opened(now).is_ok() {
                 peer.begin();
             }
         }
-        116 => drop(subject.link.handle_secured(subject.now, someone(how))),
-        117 => subject.link.evict(subject.now),
+        116 => _ = subject.protocol().handle_secured(now, someone(how)),
+        117 => _ = subject.link.as_mut().map(|link| link.evict(now)),
         _ => {
             if how & 1 != 0 {
                 lose(how, subject);
@@ -56,6 +51,12 @@ pub(crate) fn act(
         }
     }
     Ok(())
+}
+
+fn close(subject: &mut Subject, mode: CloseMode, how: u8) {
+    if let Some(link) = &mut subject.link {
+        link.close_with(subject.now, mode, reason(how));
+    }
 }
 
 /// What the link says when it closes: mostly that all is well.
@@ -73,13 +74,14 @@ fn settle_one(how: u8, input: &mut Unstructured<'_>, subject: &mut Subject) -> R
         0 => (ChannelId(u16::from(how % 4)), u64::from(how)),
         count => subject.unsettled.swap_remove(usize::from(how >> 1) % count),
     };
+    let Some(link) = &mut subject.link else {
+        return Ok(());
+    };
     let result = if how & 1 == 0 {
-        subject.link.handle(subject.now, channel, number)
+        link.handle(subject.now, channel, number)
     } else {
         let reason = "ü".repeat(usize::from(u8::arbitrary(input)?));
-        subject
-            .link
-            .reject(subject.now, channel, number, how.into(), &reason)
+        link.reject(subject.now, channel, number, how.into(), &reason)
     };
     subject
         .seen
@@ -91,32 +93,41 @@ fn settle_one(how: u8, input: &mut Unstructured<'_>, subject: &mut Subject) -> R
 fn pass(how: u8, subject: &mut Subject) {
     let millis = [1, 20, 500, 5_000, 11_000, 16_000, 400_000][usize::from(how >> 1) % 7];
     let later = subject.now + Duration::from_millis(millis);
-    subject.now = match subject.link.poll_deadline() {
+    let now = match subject.protocol().poll_deadline() {
         Some(at) if how & 1 == 0 => at.max(subject.now),
         _ => later,
     };
-    subject.link.handle_timeout(subject.now);
+    subject.now = now;
+    subject.protocol().handle_timeout(now);
 }
 
 /// The listener's word to a peer that waits for it.
 pub(super) fn answer(how: u8, subject: &mut Subject) {
-    let gone = subject.link.gone_session();
-    match (subject.link.visit(), how % 4) {
+    match (subject.request(), how % 4) {
         (None, _) => {}
-        (Some(_), 3) if how < 128 => {
-            subject.link.refuse(subject.now, &Refusal::busy("no room"));
-        }
+        (Some(_), 3) if how < 128 => subject.refuse(&Refusal::busy("no room")),
         (Some(_), 3) => {
-            let refusal = Refusal::new(refuse::APPLICATION + u16::from(how), "not today");
-            subject.link.refuse(subject.now, &refusal);
+            let code = refuse::APPLICATION + u16::from(how);
+            subject.refuse(&Refusal::new(code, "not today"));
         }
         (Some(_), 1) if how >= 192 => {
             subject.declare();
-            subject.link.admit(subject.now, None);
+            subject.accept(None);
         }
-        (Some(Visit::Returns(_)), 2) => subject.link.admit(subject.now, Some(&gone)),
-        (Some(_), _) => subject.link.admit(subject.now, None),
+        (Some(Request::Resume(id)), 2) => {
+            let gone = remembered(id, how, subject.protocol());
+            subject.accept(Some(gone));
+        }
+        (Some(_), _) => subject.accept(None),
     }
+}
+
+/// What a listener may remember of a session with these channels.
+fn remembered(id: [u8; 16], how: u8, incoming: &dyn Protocol) -> GoneSession {
+    let channels = incoming.config().channels().iter();
+    let received = channels.filter(|channel| channel.mode() == Mode::Receive);
+    let settled = received.map(|channel| (channel.name().to_owned(), u64::from(how >> 3)));
+    GoneSession::new(id, None, settled.collect())
 }
 
 fn lose(how: u8, subject: &mut Subject) {
@@ -130,7 +141,8 @@ fn lose(how: u8, subject: &mut Subject) {
     let at = usize::from(how >> 1);
     // What ends a link for good comes seldom.
     let how = ways[at.checked_sub(100).map_or(0, |at| at % ways.len())];
-    subject.link.handle_lost(subject.now, how);
+    let now = subject.now;
+    subject.protocol().handle_lost(now, how);
 }
 
 /// Who is at the other end.
@@ -145,11 +157,10 @@ pub(super) fn someone(how: u8) -> Option<PeerId> {
 /// Waits until the link has no connection and may have one; false if it never will.
 pub(super) fn wait_offline(subject: &mut Subject) -> bool {
     for _ in 0..4 {
-        match subject.link.life() {
-            Life::Offline if subject.link.poll_deadline().is_none() => return true,
-            Life::Offline if subject.link.role() == countersign_core::Role::Acceptor => {
-                return true;
-            }
+        let link = subject.protocol();
+        match link.life() {
+            Life::Offline if link.poll_deadline().is_none() => return true,
+            Life::Offline if link.role() == Role::Acceptor => return true,
             Life::Connecting => return true,
             Life::Offline => pass(0, subject),
             _ => return false,

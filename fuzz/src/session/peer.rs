@@ -5,7 +5,7 @@ use countersign_core::wire::{
     ChannelEntry, Decoder, Frame, FrameType, Greeting, GreetingHead, Header, MAX_FRAME_LIMIT,
     MessageHead, Piece, SessionOutcome, VERSION, encode_greeting,
 };
-use countersign_core::{ChannelConfig, Dialect, Life, Mode, Policy, Role};
+use countersign_core::{ChannelConfig, Dialect, Life, Link, Mode, Policy, Role};
 
 use super::act::{answer, someone, wait_offline};
 use super::frames::{figure, lie};
@@ -114,13 +114,15 @@ impl Peer {
         input: &mut Unstructured<'_>,
     ) -> Result<()> {
         let how: u8 = input.arbitrary()?;
-        if !wait_offline(subject) || subject.link.handle_opened(subject.now).is_err() {
+        let now = subject.now;
+        if !wait_offline(subject) || subject.protocol().handle_opened(now).is_err() {
             return Ok(());
         }
         self.begin();
+        let now = subject.now;
         if subject
-            .link
-            .handle_secured(subject.now, someone(how))
+            .protocol()
+            .handle_secured(now, someone(how))
             .is_err()
         {
             return Ok(());
@@ -135,12 +137,15 @@ impl Peer {
             }
             subject.hear(&greeting);
         }
-        if subject.link.visit().is_some() {
+        if subject.request().is_some() {
             answer(input.arbitrary()?, subject);
         }
         subject.settle(&mut |bytes| self.read(bytes));
-        if subject.link.life() == Life::Open && self.role == Role::Opener {
-            self.session = subject.link.session();
+        let open = |link: &&Link| link.life() == Life::Open;
+        if let Some(link) = subject.link.as_ref().filter(open)
+            && self.role == Role::Opener
+        {
+            self.session = link.session();
         }
         Ok(())
     }

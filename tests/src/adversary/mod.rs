@@ -10,9 +10,9 @@
 //! bystander goes on while the attacker is there. No scenario looks at a clock: the watchdog bounds
 //! them.
 //!
-//! [`scenarios`](all) lists the scenarios as data. `tests/adversaries.rs` makes a test of each for
-//! each backend, called `backend::server::scenario` or `backend::client::scenario` for the end that
-//! is attacked. `docs/verification.md` has a line for each, which a test checks.
+//! [`all`] lists the attacks as data. `tests/suites.rs` makes a test of each for
+//! each backend, called `adversaries::backend::server::scenario` or `adversaries::backend::client::scenario` for the end that
+//! is attacked. `docs/adversaries.md` has a line for each, which a test checks.
 
 mod anybody;
 mod by_hand;
@@ -32,151 +32,40 @@ pub use hostile::{Hostile, Seen, records};
 pub use stage::{Stage, Terms, Victim};
 pub use tls::{CAST, Cast, Disguise};
 
+use self::scenarios::Scenario;
 use crate::backends::BACKENDS;
 use crate::harness::{Trial, trial};
 use crate::watch_as;
 
-/// A scenario, and which end it attacks.
-#[derive(Debug)]
-pub struct Scenario {
+/// A scenario as an attack on one of the ends that it attacks.
+#[derive(Clone, Copy, Debug)]
+pub struct Attack {
     /// The victim's role.
     pub victim: Role,
-    /// The module in [`mod@scenarios`],
-    pub module: &'static str,
-    /// and the function there.
-    pub name: &'static str,
-    /// The scenario itself.
-    pub run: fn(&Victim),
+    /// What is done to it.
+    pub scenario: &'static Scenario,
 }
 
-/// The scenarios of a list, by the module that they are in, as attacks on an end.
-macro_rules! list {
-    ($role:expr; $($module:ident { $($name:ident,)* })*) => {
-        [$($(
-            Scenario {
-                victim: $role,
-                module: stringify!($module),
-                name: stringify!($name),
-                run: scenarios::$module::$name,
-            },
-        )*)*].into_iter()
-    };
+/// Every attack.
+pub fn all() -> impl Iterator<Item = Attack> {
+    [Role::Acceptor, Role::Opener]
+        .into_iter()
+        .flat_map(|victim| {
+            let attacks =
+                scenarios::all().filter(move |scenario| scenario.places.contains(&victim));
+            attacks.map(move |scenario| Attack { victim, scenario })
+        })
 }
 
-/// Attacks on either end.
-fn on_both(role: Role) -> impl Iterator<Item = Scenario> {
-    list! { role;
-        strangers {
-            http,
-            noise,
-            frames_in_plain_text,
-        }
-        certificates {
-            tls_1_2,
-            no_certificate,
-            unpinned,
-            without_its_key,
-            expired,
-            not_yet_valid,
-            another_protocol,
-            no_protocol,
-        }
-        stalls {
-            stalls_after_each_flight,
-            drips_a_record,
-            drips_a_greeting,
-            talks_on_when_refused,
-        }
-        truncation {
-            ends_at_every_record,
-            closes_at_every_record,
-            resets_at_every_record,
-        }
-        figures {
-            goes_on_after_every_record,
-            goes_on_from_any_byte,
-            claims_that_cant_be,
-        }
-        violations {
-            frames_out_of_place,
-            enormous_greetings,
-            tlsstream_violations,
-            messages_that_cant_be,
-            answers_that_cant_be,
-            handled_goes_backwards,
-        }
-        handmade {
-            empty_records,
-            goes_on_after_close_notify,
-        }
-        revoked {
-            revoked_reads_nothing,
-            revoked_floods_on,
-            revoked_stays,
-            revoked_comes_again,
-            revoked_while_away,
-            revoked_before_it_greets,
-        }
-        greedy {
-            empty_messages,
-            empty_messages_without_end,
-            fragments_without_an_end,
-            pings_without_reading,
-            nothing_is_read,
-            windows_without_a_bound,
-        }
-    }
-}
-
-/// Attacks on an end that accepts.
-fn on_acceptors() -> impl Iterator<Item = Scenario> {
-    list! { Role::Acceptor;
-        floods {
-            half_open_from_one_address,
-            half_open_from_many_addresses,
-            connections_from_one_address,
-        }
-        sessions {
-            session_of_another,
-            recorded_hello,
-            recorded_ciphertext,
-        }
-    }
-}
-
-/// Attacks on an end that connects.
-fn on_openers() -> impl Iterator<Item = Scenario> {
-    list! { Role::Opener;
-        certificates {
-            tls_1_2_unasked,
-            does_not_ask,
-        }
-        resumes {
-            answers_with_another_session,
-            denies_the_session,
-            another_is_in_its_place,
-            recorded_welcome,
-            recorded_messages,
-            recorded_server,
-        }
-    }
-}
-
-/// Every scenario.
-pub fn all() -> impl Iterator<Item = Scenario> {
-    let acceptors = on_both(Role::Acceptor).chain(on_acceptors());
-    acceptors.chain(on_both(Role::Opener)).chain(on_openers())
-}
-
-impl Scenario {
-    /// The scenario's name among all, `server::scenario` or `client::scenario`.
+impl Attack {
+    /// Its name among all, `server::scenario` or `client::scenario`.
     #[must_use]
     pub fn path(&self) -> String {
         let end = match self.victim {
             Role::Acceptor => "server",
             Role::Opener => "client",
         };
-        format!("{end}::{}", self.name)
+        format!("{end}::{}", self.scenario.name)
     }
 }
 
@@ -185,14 +74,15 @@ impl Scenario {
 pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for entry in BACKENDS {
-        for scenario in all() {
-            let path = scenario.path();
+        for attack in all() {
+            let path = attack.path();
             if entry.cannot(&path).is_some() {
                 continue;
             }
-            let victim = Victim::new(entry.backend, scenario.victim);
-            let run = scenario.run;
-            trials.push(trial(format!("{}::{path}", entry.name), move |name| {
+            let victim = Victim::new(entry.backend, attack.victim);
+            let run = attack.scenario.run;
+            let name = format!("adversaries::{}::{path}", entry.name);
+            trials.push(trial(name, move |name| {
                 watch_as(name, move || run(&victim));
             }));
         }

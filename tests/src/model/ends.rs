@@ -1,10 +1,11 @@
 //! How links end, and those that end with their session.
 
-use countersign_core::{CloseReason, EndReason, Event, Life, Link, SessionId, close, refuse};
+use countersign_core::{CloseReason, EndReason, Event, Life, SessionId, close, refuse};
 
 use super::account::Property;
 use super::world::{Chunk, Conn, Tip, World};
 use super::{End, Setup};
+use crate::any_link::AnyLink;
 
 /// What an end says when it closes.
 pub(super) fn said_by(end: End) -> CloseReason {
@@ -20,7 +21,7 @@ fn says_over(said: &CloseReason) -> bool {
 }
 
 /// Whether an ended link has blamed its peer, or was blamed.
-fn is_accused(link: &Link) -> bool {
+fn is_accused(link: &AnyLink) -> bool {
     matches!(
         link.end_reason(),
         Some(
@@ -33,7 +34,7 @@ fn is_accused(link: &Link) -> bool {
 }
 
 /// Whether a link was refused because the acceptor's has ended with its session.
-pub(super) fn is_turned_away(link: &Link) -> bool {
+pub(super) fn is_turned_away(link: &AnyLink) -> bool {
     let Some(EndReason::Refused(refusal)) = link.end_reason() else {
         return false;
     };
@@ -112,7 +113,7 @@ impl World {
 
     /// Whether a link at this end that was closed knows what nobody said, at either end, or does
     /// not know that its peer has ended with its session.
-    fn is_deceived(&self, link: &Link, end: End) -> bool {
+    fn is_deceived(&self, link: &AnyLink, end: End) -> bool {
         let Some(EndReason::Closed { ours, theirs, .. }) = link.end_reason() else {
             return false;
         };

@@ -1,11 +1,11 @@
 //! What a caller of the core does for its links without being asked: routing, time, events.
 
-use countersign_core::{EndReason, Event, Life, Loss, Output, TakeOver, Visit};
+use countersign_core::{EndReason, Event, Life, Link, Loss, Output, Route, TakeOver};
 
 use super::account::{Property, Source};
 use super::ends::is_turned_away;
 use super::world::{Chunk, Tip, World};
-use super::{End, Setup, WHO};
+use super::{End, Setup};
 
 fn part_lost(world: &World, slot: u8) -> bool {
     let part = world.part(End::Acceptor, slot);
@@ -47,7 +47,7 @@ impl World {
         let now = self.now();
         let is_due = |world: &Self| {
             let part = world.part(end, slot);
-            let deadline = part.and_then(|part| part.link().poll_deadline());
+            let deadline = part.and_then(|part| part.link().protocol().poll_deadline());
             deadline.is_some_and(|deadline| deadline <= now)
         };
         // A deadline that stays due would keep its caller busy for ever.
@@ -55,7 +55,7 @@ impl World {
             if !is_due(self) {
                 return;
             }
-            self.with(end, slot, |link| link.handle_timeout(now));
+            self.with_any(end, slot, |link| link.protocol_mut().handle_timeout(now));
         }
         self.account.accuse(Property::NoStall);
     }
@@ -64,18 +64,18 @@ impl World {
         let ghost =
             end == End::Acceptor && (self.is_ghost(slot) || self.is_left_behind(setup, slot));
         let mut events = Vec::new();
-        self.with(end, slot, |link| {
-            while let Some(event) = link.poll_event() {
-                events.push(event);
+        while let Some(Some(event)) = self.with(end, slot, Link::poll_event) {
+            if end == End::Acceptor {
+                self.follow(slot, &event);
             }
-        });
+            events.push(event);
+        }
         let Some(part) = self.part(end, slot) else {
             return;
         };
         let link = part.link();
-        let (id, peer) = (link.session(), link.peer());
+        let id = link.session();
         let lost = matches!(link.end_reason(), Some(EndReason::Lost(_)));
-        let gone = (link.life() == Life::Ended).then(|| link.gone_session());
         let turned_away = is_turned_away(link);
         let source = Source {
             end,
@@ -91,23 +91,20 @@ impl World {
             if matches!(event, Event::PeerClosing | Event::Ended) {
                 self.shut.insert((end, slot));
             }
-            match event {
-                Event::Connected if end == End::Acceptor => self.sessions.add(id, peer, slot),
-                Event::Lost(_) if end == End::Acceptor => {
-                    let evicted = self.sessions.lost(id);
-                    debug_assert_eq!(evicted, None, "there is room for all");
-                }
-                Event::Resumed if end == End::Acceptor => self.sessions.resumed(id),
-                Event::Ended if end == End::Opener && lost => {
-                    self.account.accuse(Property::SessionKept);
-                }
-                Event::Ended if end == End::Acceptor => {
-                    self.sessions.remove(gone.clone().unwrap());
-                }
-                _ => {}
+            if event == Event::Ended && end == End::Opener && lost {
+                self.account.accuse(Property::SessionKept);
             }
         }
         self.check_end(setup, end, slot);
+    }
+
+    /// The acceptor follows what its links tell.
+    fn follow(&mut self, slot: u8, event: &Event) {
+        let part = self.slots[usize::from(slot)].as_ref();
+        if let Some(link) = part.and_then(|part| part.link().link()) {
+            let consequence = self.acceptor.follow(link, event, || slot);
+            debug_assert_eq!(consequence, None, "there is room for all");
+        }
     }
 
     /// Finds out whether a link has something to write, and ends its direction of the connection
@@ -117,12 +114,12 @@ impl World {
         let Some(part) = self.part(end, slot) else {
             return;
         };
-        let said = part.link().wants_output();
+        let said = part.link().protocol().wants_output();
         let conns: Vec<usize> = self.conns_of(end, slot).collect();
         if conns.is_empty() {
             return self.set_writes(end, slot, false);
         }
-        let output = self.with(end, slot, |link| link.poll_output(now, &mut []));
+        let output = self.poll_output(end, slot, now, &mut []);
         let writes = matches!(output, Some(Output::TooSmall { .. }));
         if writes && !said {
             self.account.accuse(Property::NoStall);
@@ -130,7 +127,7 @@ impl World {
         self.set_writes(end, slot, writes);
         let wanted = self
             .part(end, slot)
-            .is_some_and(|part| part.link().wants_connection());
+            .is_some_and(|part| part.link().protocol().wants_connection());
         for conn in conns {
             let pipe = &mut self.conns[conn].pipes[end.other().at()];
             let ended = pipe.back() == Some(&Chunk::End);
@@ -197,46 +194,43 @@ impl World {
         self.account.closes_void += u8::from(self.closing.remove(&slot));
     }
 
-    /// A visitor waits to be admitted: finds the link that has the session that it names.
-    pub(super) fn route(&mut self, conn: usize, visitor: u8) {
+    /// An incoming connection's peer may have said what it wants: finds the link that it belongs to.
+    pub(super) fn route(&mut self, conn: usize, slot: u8) {
         let now = self.now();
-        let visit = |world: &Self| world.part(End::Acceptor, visitor)?.link().visit();
-        let Some(visit) = visit(self) else {
-            return;
-        };
-        let candidates = self.sessions.candidates(visit, Some(WHO)).copied();
-        let candidates: Vec<u8> = candidates.collect();
-        for owner in candidates {
-            if self.part(End::Acceptor, owner).is_none() {
-                continue;
-            }
-            let Some(part) = self.part(End::Acceptor, visitor) else {
-                return;
-            };
-            let mut guest = part.link().clone();
-            let took = self.with(End::Acceptor, owner, |link| link.take_over(now, &mut guest));
-            self.with(End::Acceptor, visitor, |link| *link = guest);
-            if matches!(took, Some(TakeOver::Stale | TakeOver::SessionOver)) {
-                return;
-            }
-            if took == Some(TakeOver::Done) {
-                let number = self
-                    .part(End::Acceptor, owner)
-                    .map(|part| part.link().connection());
-                let number = number.unwrap_or(0);
-                self.conns[conn].tips[End::Acceptor.at()] = Tip::Of {
-                    slot: owner,
-                    number,
-                };
-                return;
+        loop {
+            let acceptor = &mut self.acceptor;
+            let part = self.slots[usize::from(slot)].as_mut();
+            let routed = part.and_then(|part| part.route(acceptor));
+            match routed {
+                Some(Route::Resume(owner)) => match self.take_over(owner, slot) {
+                    Some(TakeOver::Done) => {
+                        let part = self.part(End::Acceptor, owner);
+                        let number = part.map(|part| part.link().protocol().connection());
+                        let (slot, number) = (owner, number.unwrap_or(0));
+                        self.conns[conn].tips[End::Acceptor.at()] = Tip::Of { slot, number };
+                        return;
+                    }
+                    Some(TakeOver::Stale | TakeOver::SessionOver) => return,
+                    Some(TakeOver::NotMine) | None => {}
+                },
+                Some(Route::New(place)) => {
+                    // How many links there may be is not what is searched for here.
+                    self.acceptor.release(place);
+                    self.with_any(End::Acceptor, slot, |link| link.accept(now));
+                    return;
+                }
+                Some(Route::Refuse(_)) => return self.account.accuse(Property::Settled),
+                Some(Route::Wait) | None => return,
             }
         }
-        let gone = match visit {
-            Visit::Returns(id) => self.sessions.gone(id, Some(WHO)).cloned(),
-            Visit::New => None,
-        };
-        self.with(End::Acceptor, visitor, |link| {
-            link.admit(now, gone.as_ref());
-        });
+    }
+
+    fn take_over(&mut self, owner: u8, slot: u8) -> Option<TakeOver> {
+        let now = self.now();
+        let mut arrived = self.part(End::Acceptor, slot)?.link().clone();
+        let incoming = arrived.incoming_mut()?;
+        let took = self.with(End::Acceptor, owner, |link| link.take_over(now, incoming))?;
+        self.with_any(End::Acceptor, slot, |link| *link = arrived);
+        Some(took)
     }
 }

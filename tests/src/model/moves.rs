@@ -1,13 +1,15 @@
 //! What may happen next, and what it does.
 
 use countersign_core::{
-    Bytes, ChannelId, CloseMode, Disconnect, Life, Link, Output, ReceiveError, Role,
+    Bytes, ChannelId, CloseMode, Disconnect, Incoming, Instant, Life, Link, Output, Protocol,
+    ReceiveError,
 };
 
 use super::account::{Fate, Property};
 use super::ends::said_by;
-use super::world::{Chunk, Conn, Notes, Tip, World};
+use super::world::{Chunk, Conn, Notes, Tip, World, acceptor};
 use super::{End, Setup, WHO};
+use crate::mistakes;
 
 /// One thing that may happen. Connections are counted in the order in which they were opened, of
 /// those of which anything is left.
@@ -154,7 +156,7 @@ impl World {
                 let channel = ChannelId(lane.into());
                 let gives =
                     |link: &Link| link.waiting(channel) > 0 || link.border(channel).is_some();
-                if part.is_some_and(|part| gives(part.link())) {
+                if part.is_some_and(|part| part.link().link().is_some_and(gives)) {
                     moves.push(Move::Take(lane, slot));
                 }
             }
@@ -192,7 +194,7 @@ impl World {
                 let now = next.now();
                 for end in End::BOTH {
                     for slot in next.places(end) {
-                        next.with(end, slot, |link| link.handle_timeout(now));
+                        next.with_any(end, slot, |link| link.protocol_mut().handle_timeout(now));
                     }
                 }
             }
@@ -262,10 +264,10 @@ impl World {
             return;
         };
         let mut buffer = vec![0; setup.buffer];
-        let mut output = self.with(end, slot, |link| link.poll_output(now, &mut buffer));
+        let mut output = self.poll_output(end, slot, now, &mut buffer);
         if let Some(Output::TooSmall { needed }) = output {
             buffer.resize(needed, 0);
-            output = self.with(end, slot, |link| link.poll_output(now, &mut buffer));
+            output = self.poll_output(end, slot, now, &mut buffer);
         }
         let Some(Output::Written(written)) = output else {
             return self.account.accuse(Property::NoStall);
@@ -283,6 +285,16 @@ impl World {
         }
     }
 
+    pub(super) fn poll_output(
+        &mut self,
+        end: End,
+        slot: u8,
+        now: Instant,
+        out: &mut [u8],
+    ) -> Option<Output> {
+        self.with_any(end, slot, |link| link.protocol_mut().poll_output(now, out))
+    }
+
     fn deliver(&mut self, setup: &Setup, conn: usize, end: End) {
         let now = self.now();
         let Some(chunk) = self.conns[conn].pipes[end.at()].pop_front() else {
@@ -294,29 +306,28 @@ impl World {
         let Some(slot) = self.fed(conn, end) else {
             return;
         };
-        self.with(end, slot, |link| match chunk {
-            Chunk::Data(data) => link.handle_input(now, &data),
-            Chunk::End => link.handle_eof(now),
+        self.with_any(end, slot, |link| match chunk {
+            Chunk::Data(data) => link.protocol_mut().handle_input(now, &data),
+            Chunk::End => link.protocol_mut().handle_eof(now),
         });
         if end == End::Acceptor {
             self.route(conn, slot);
         }
     }
 
-    /// The acceptor makes a link for a connection of which it knows nothing yet.
+    /// The acceptor accepts a connection of which it knows nothing yet.
     fn welcome(&mut self, setup: &Setup, conn: usize) {
         let now = self.now();
-        self.visitors += 1;
-        let seed = [self.visitors; 16];
-        let mut link = Link::new(&setup.config(End::Acceptor), Role::Acceptor, seed).unwrap();
+        self.arrived += 1;
+        let seed = [self.arrived; 16];
+        let mut incoming = Incoming::new(&setup.config(End::Acceptor), seed).unwrap();
         if let Some(mistake) = setup.planted {
-            link.plant(mistake);
+            incoming.plant(mistake);
         }
-        link.ask_to_admit();
-        link.handle_opened(now).unwrap();
-        link.handle_secured(now, Some(WHO)).unwrap();
-        let number = link.connection();
-        let slot = self.place(link);
+        incoming.handle_opened(now).unwrap();
+        incoming.handle_secured(now, Some(WHO)).unwrap();
+        let number = incoming.connection();
+        let slot = self.place(incoming.into());
         self.conns[conn].tips[End::Acceptor.at()] = Tip::Of { slot, number };
     }
 
@@ -356,8 +367,8 @@ impl World {
     fn lose(&mut self, conn: usize, end: End) {
         let now = self.now();
         if let Some(slot) = self.fed(conn, end) {
-            self.with(end, slot, |link| {
-                link.handle_lost(now, Disconnect::Transport);
+            self.with_any(end, slot, |link| {
+                link.protocol_mut().handle_lost(now, Disconnect::Transport);
             });
         }
         self.let_go(conn, end, false);
@@ -371,7 +382,7 @@ impl World {
             self.shut.remove(&(End::Acceptor, slot));
             self.reopen(slot);
         }
-        self.sessions = countersign_core::Sessions::new(8);
+        self.acceptor = acceptor();
         for conn in 0..self.conns.len() {
             if matches!(self.conns[conn].tips[End::Acceptor.at()], Tip::Of { .. }) {
                 self.let_go(conn, End::Acceptor, false);

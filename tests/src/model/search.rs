@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use countersign_core::{EndReason, VerdictKind};
+use countersign_core::{EndReason, Link, VerdictKind};
 use stateright::{Checker, HasDiscoveries, Model, Property as Checked};
 
 use super::Setup;
@@ -61,10 +61,13 @@ impl Tally {
     fn end(&self, world: &World) {
         let opener = world.opener.link();
         count(&self.ends, true);
-        count(&self.resumed, opener.resumes() > 0);
+        count(
+            &self.resumed,
+            opener.link().is_some_and(|link| link.resumes() > 0),
+        );
         let acceptors = world.slots.iter().flatten();
         let again = std::iter::once(&world.opener).chain(acceptors).any(|part| {
-            let channels = part.link().report();
+            let channels = part.link().link().map(Link::report).unwrap_or_default();
             channels.iter().any(|channel| channel.replayed > 0)
         });
         count(&self.replayed, again);

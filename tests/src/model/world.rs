@@ -5,15 +5,16 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_core::{Bytes, Instant, Life, Link, Role, Sessions};
+use countersign_core::{Acceptor, Bytes, Instant, Life, Limits, Link, Role, Route};
 
 use super::account::Account;
 use super::{End, MUCH_LATER, Setup, TIMES};
+use crate::any_link::AnyLink;
 
-/// A link, shared by all states in which it is the same.
+/// A link, or what may become one, shared by all states in which it is the same.
 #[derive(Clone, Debug)]
 pub(super) struct Part {
-    link: Arc<Link>,
+    link: Arc<AnyLink>,
     digest: u64,
     /// Since the digest was made.
     changed: bool,
@@ -36,7 +37,7 @@ impl Hash for Part {
 }
 
 impl Part {
-    pub(super) fn new(link: Link) -> Self {
+    pub(super) fn new(link: AnyLink) -> Self {
         Self {
             link: Arc::new(link),
             digest: 0,
@@ -45,12 +46,20 @@ impl Part {
         }
     }
 
-    pub(super) fn link(&self) -> &Link {
+    /// Asks the acceptor where it goes, if it is incoming.
+    pub(super) fn route(&mut self, acceptor: &mut Acceptor<u8>) -> Option<Route<u8>> {
+        self.link.incoming()?;
+        self.changed = true;
+        let incoming = Arc::make_mut(&mut self.link).incoming_mut()?;
+        Some(acceptor.route(incoming))
+    }
+
+    pub(super) fn link(&self) -> &AnyLink {
         &self.link
     }
 }
 
-fn digest(link: &Link) -> u64 {
+fn digest(link: &AnyLink) -> u64 {
     let mut hasher = DefaultHasher::new();
     link.hash(&mut hasher);
     hasher.finish()
@@ -93,13 +102,13 @@ pub(super) struct Conn {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct World {
     pub(super) opener: Part,
-    /// The acceptor's links.
+    /// The acceptor's links, and incoming connections.
     pub(super) slots: Vec<Option<Part>>,
-    pub(super) sessions: Sessions<u8>,
+    pub(super) acceptor: Acceptor<u8>,
     /// In the order in which they were opened.
     pub(super) conns: Vec<Conn>,
     /// How many connections the acceptor has heard of.
-    pub(super) visitors: u8,
+    pub(super) arrived: u8,
     pub(super) opened: u8,
     /// In microseconds. Time stands still but where links end with their session: there each
     /// connection is opened a little later than the one before.
@@ -134,6 +143,14 @@ impl Hash for Notes {
     fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
+/// An acceptor that has forgotten everything.
+pub(super) fn acceptor() -> Acceptor<u8> {
+    Acceptor::new(Limits {
+        sessions: 8,
+        ..Limits::default()
+    })
+}
+
 impl End {
     pub(super) const BOTH: [Self; 2] = [Self::Opener, Self::Acceptor];
 
@@ -155,15 +172,13 @@ impl End {
 impl World {
     pub(super) fn new(setup: &Setup) -> Self {
         let mut opener = Link::new(&setup.config(End::Opener), Role::Opener, [0; 16]).unwrap();
-        if let Some(mistake) = setup.planted {
-            opener.plant(mistake);
-        }
+        mistakes::plant(&mut opener, setup.planted);
         let mut world = Self {
-            opener: Part::new(opener),
+            opener: Part::new(opener.into()),
             slots: Vec::new(),
-            sessions: Sessions::new(8),
+            acceptor: acceptor(),
             conns: Vec::new(),
-            visitors: 0,
+            arrived: 0,
             opened: 0,
             ticks: 0,
             account: Account::new(setup),
@@ -200,6 +215,16 @@ impl World {
         end: End,
         slot: u8,
         change: impl FnOnce(&mut Link) -> T,
+    ) -> Option<T> {
+        self.with_any(end, slot, |link| link.link_mut().map(change))?
+    }
+
+    /// Changes a link or an incoming connection, if there is one in this place.
+    pub(super) fn with_any<T>(
+        &mut self,
+        end: End,
+        slot: u8,
+        change: impl FnOnce(&mut AnyLink) -> T,
     ) -> Option<T> {
         let part = self.part_mut(end, slot)?;
         part.changed = true;
@@ -239,7 +264,7 @@ impl World {
     }
 
     /// Puts a link into the first free place.
-    pub(super) fn place(&mut self, link: Link) -> u8 {
+    pub(super) fn place(&mut self, link: AnyLink) -> u8 {
         let part = Some(Part::new(link));
         let at = self.slots.iter().position(Option::is_none);
         let at = at.unwrap_or_else(|| {
@@ -256,7 +281,7 @@ impl World {
         match self.conns[conn].tips[end.at()] {
             Tip::Of { slot, number } => {
                 let part = self.part(end, slot)?;
-                (part.link().connection() == number).then_some(slot)
+                (part.link().protocol().connection() == number).then_some(slot)
             }
             Tip::Unheard | Tip::Gone => None,
         }
@@ -302,6 +327,8 @@ impl World {
 
     /// Lets everybody who waits give up waiting, to see whether each is told.
     pub(super) fn much_later(&mut self, end: End, slot: u8) {
-        self.with(end, slot, |link| link.handle_timeout(MUCH_LATER));
+        self.with_any(end, slot, |link| {
+            link.protocol_mut().handle_timeout(MUCH_LATER);
+        });
     }
 }

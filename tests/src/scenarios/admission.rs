@@ -13,6 +13,15 @@ use super::one;
 use crate::pair::{IDENTITIES, loopback, tls};
 use crate::{Pair, Proxy};
 
+scenarios! {
+    SECURED {
+        by_name: "cuts by itself",
+        without_a_lock: "the setup is its own",
+        channels_by_peer: "cuts by itself",
+        channels_that_make_no_sense: "the setup is its own",
+    }
+}
+
 const CLOSED: u16 = refuse::APPLICATION + 7;
 
 fn send() -> Config {
@@ -25,7 +34,7 @@ fn receive() -> Config {
 
 /// By its name one peer gets a link and another is turned away, with words that reach it, and with the
 /// advice to come back or not. Who returns to the link that it has is not asked about again.
-pub fn by_name(pair: &Pair) {
+fn by_name(pair: &Pair) {
     let [robot, station] = IDENTITIES.each_ref();
     let (drone, shy) = (fixtures::good("drone"), fixtures::good("shy"));
     let list: String = [("robot", robot), ("drone", &drone), ("shy", &shy)]
@@ -95,7 +104,7 @@ pub fn by_name(pair: &Pair) {
 }
 
 /// The handler may use the listener's links: nothing is locked meanwhile.
-pub fn without_a_lock(pair: &Pair) {
+fn without_a_lock(pair: &Pair) {
     let [robot, station] = IDENTITIES.each_ref();
     let first = Arc::new(Mutex::new(None::<Box<dyn crate::backend::Link>>));
     let setup = Setup::new(
@@ -122,7 +131,7 @@ pub fn without_a_lock(pair: &Pair) {
 
 /// Two peers get channels of their own, in directions of their own, and the rest those of the listener's
 /// declaration. They keep them when they come back.
-pub fn channels_by_peer(pair: &Pair) {
+fn channels_by_peer(pair: &Pair) {
     let [robot, station] = IDENTITIES.each_ref();
     let (operator, sensor) = (fixtures::good("operator"), fixtures::good("sensor"));
     let list: String = [
@@ -179,7 +188,7 @@ pub fn channels_by_peer(pair: &Pair) {
 }
 
 /// Channels that make no sense, or that are not the peer's, let nobody in, and both ends are told why.
-pub fn channels_that_make_no_sense(pair: &Pair) {
+fn channels_that_make_no_sense(pair: &Pair) {
     let [robot, station] = IDENTITIES.each_ref();
     let missing = |here| {
         let channel = "data".to_owned();

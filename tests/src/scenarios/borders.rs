@@ -8,6 +8,15 @@ use crate::backend::{Link, Listener, Receiver};
 use crate::pair::payload;
 use crate::{Direction, Ends, Pair, Proxy};
 
+scenarios! {
+    SECURED_OR_PLAIN {
+        in_their_place: "cuts by itself",
+        on_a_manual_channel: "cuts by itself",
+        where_no_message_waits: "cuts by itself",
+        in_the_tlsstream_dialect: "cuts by itself",
+    }
+}
+
 /// Behind everything on `data` comes something on `behind`.
 fn sends() -> Config {
     one(ChannelConfig::send("data")).channel(ChannelConfig::send("behind"))
@@ -116,7 +125,7 @@ const FORMS: [Form; 4] = [
 ];
 
 /// However it is received: what is left of a session, the border, what came in the next.
-pub fn in_their_place(pair: &Pair) {
+fn in_their_place(pair: &Pair) {
     for form in FORMS {
         let mut world = World::new(pair, ChannelConfig::receive("data"));
         let mut receiver = world.client.receiver("data").unwrap();
@@ -149,7 +158,7 @@ pub fn in_their_place(pair: &Pair) {
 
 /// The same where the application says when a message is handled; what it still holds of the old
 /// session is nobody's any more.
-pub fn on_a_manual_channel(pair: &Pair) {
+fn on_a_manual_channel(pair: &Pair) {
     let mut world = World::new(pair, ChannelConfig::receive("data").manual());
     let mut receiver = world.client.manual_receiver("data").unwrap();
     world.send(&["one", "two"]);
@@ -166,7 +175,7 @@ pub fn on_a_manual_channel(pair: &Pair) {
 }
 
 /// A receiver that waits is told, although no message came.
-pub fn where_no_message_waits(pair: &Pair) {
+fn where_no_message_waits(pair: &Pair) {
     let mut world = World::new(pair, ChannelConfig::receive("data"));
     let mut receiver = world.client.receiver("data").unwrap();
     let waiting = std::thread::spawn(move || {
@@ -186,7 +195,7 @@ pub fn where_no_message_waits(pair: &Pair) {
 }
 
 /// There every lost connection is a border.
-pub fn in_the_tlsstream_dialect(pair: &Pair) {
+fn in_the_tlsstream_dialect(pair: &Pair) {
     let config = |channel| one(channel).dialect(Dialect::TlsStream);
     let (ends, proxy, listener) = pair.lasting_link(
         config(ChannelConfig::receive("data")),

@@ -12,8 +12,20 @@ use crate::backend::Receipt;
 use crate::pair::payload;
 use crate::{Direction, Ends, Pair};
 
+scenarios! {
+    SECURED_OR_PLAIN {
+        as_many_as_there_can_be,
+        a_full_channel_holds_up_no_other,
+        a_batch_counts_its_verdicts,
+        a_batch_may_be_handled_in_part,
+        a_batch_stops_at_what_can_not_be_sent,
+        senders_in_many_threads,
+        an_urgent_message_overtakes: "counts bytes",
+    }
+}
+
 /// As many channels as there can be, in both directions.
-pub fn as_many_as_there_can_be(pair: &Pair) {
+fn as_many_as_there_can_be(pair: &Pair) {
     let name = |at: usize| format!("channel {at}");
     let declare = |odd_sends: bool| {
         (0..MAX_CHANNELS).fold(Config::new(), |config, at| {
@@ -38,7 +50,7 @@ pub fn as_many_as_there_can_be(pair: &Pair) {
 }
 
 /// A short message on a channel declared earlier overtakes a long one that is under way.
-pub fn an_urgent_message_overtakes(pair: &Pair) {
+fn an_urgent_message_overtakes(pair: &Pair) {
     const LONG: usize = 16 << 20;
     let sending = one(ChannelConfig::send("urgent")).channel(ChannelConfig::send("bulk"));
     let receiving = one(ChannelConfig::receive("urgent")).channel(ChannelConfig::receive("bulk"));
@@ -64,7 +76,7 @@ pub fn an_urgent_message_overtakes(pair: &Pair) {
 }
 
 /// A channel that nobody reads does not hold up the others.
-pub fn a_full_channel_holds_up_no_other(pair: &Pair) {
+fn a_full_channel_holds_up_no_other(pair: &Pair) {
     let sending = one(ChannelConfig::send("full")).channel(ChannelConfig::send("free"));
     let receiving = one(ChannelConfig::receive("full")
         .max_message(1000)
@@ -93,7 +105,7 @@ pub fn a_full_channel_holds_up_no_other(pair: &Pair) {
 }
 
 /// A batch has one receipt, which counts all its verdicts.
-pub fn a_batch_counts_its_verdicts(pair: &Pair) {
+fn a_batch_counts_its_verdicts(pair: &Pair) {
     let receive = ChannelConfig::receive("data").manual();
     both_ways(
         pair,
@@ -129,7 +141,7 @@ pub fn a_batch_counts_its_verdicts(pair: &Pair) {
 
 /// A batch whose beginning was acknowledged long before the rest is rejected has all its verdicts then,
 /// whatever comes after it.
-pub fn a_batch_may_be_handled_in_part(pair: &Pair) {
+fn a_batch_may_be_handled_in_part(pair: &Pair) {
     both_ways(
         pair,
         &one(ChannelConfig::send("data").queue(3, 64 << 20)),
@@ -152,7 +164,7 @@ pub fn a_batch_may_be_handled_in_part(pair: &Pair) {
 }
 
 /// A message in the middle of a batch that is too large stops it there.
-pub fn a_batch_stops_at_what_can_not_be_sent(pair: &Pair) {
+fn a_batch_stops_at_what_can_not_be_sent(pair: &Pair) {
     let send = ChannelConfig::send("data").max_message(10);
     both_ways(
         pair,
@@ -186,7 +198,7 @@ pub fn a_batch_stops_at_what_can_not_be_sent(pair: &Pair) {
 }
 
 /// Clones of a sender work from any thread, beside each other.
-pub fn senders_in_many_threads(pair: &Pair) {
+fn senders_in_many_threads(pair: &Pair) {
     let names = ["a", "b"];
     let sending = names
         .iter()

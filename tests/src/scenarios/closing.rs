@@ -13,6 +13,24 @@ use super::{both_ways, one, patience};
 use crate::backend::{Link, Receipt, Receiver};
 use crate::{Ends, Pair};
 
+scenarios! {
+    SECURED_OR_PLAIN {
+        drain,
+        idle,
+        the_rest_then_none,
+        busy_from_the_client,
+        busy_from_the_server,
+        busy_from_both,
+        dropping_all_handles_closes,
+        dropping_the_receiving_end,
+        after_idling: "a time limit that a return may take longer than; and tlsstream",
+        receipts_outlive_links: "a link that ends with its connection",
+        a_peer_that_does_not_answer: "ends that are not orderly, by loss",
+        a_receiver_that_does_not_take: "ends that are not orderly, by loss",
+        cut_while_closing: "a link that ends with its connection",
+    }
+}
+
 fn send() -> Config {
     one(ChannelConfig::send("data"))
 }
@@ -26,7 +44,7 @@ fn reason(report: &Report) -> EndReason {
 }
 
 /// Drain: everything that was accepted arrives, then both ends end in order.
-pub fn drain(pair: &Pair) {
+fn drain(pair: &Pair) {
     both_ways(pair, &send(), &receive(), |from, to| {
         let sender = from.sender("data").unwrap();
         let receipts: Vec<_> = (0..500).map(|_| sender.give("message")).collect();
@@ -49,7 +67,7 @@ pub fn drain(pair: &Pair) {
 }
 
 /// An idle link closes from either end; again is no error; nothing can be sent afterwards.
-pub fn idle(pair: &Pair) {
+fn idle(pair: &Pair) {
     for (mode, again) in [
         (CloseMode::Drain, CloseMode::Withdraw),
         (CloseMode::Withdraw, CloseMode::Drain),
@@ -86,7 +104,7 @@ pub fn idle(pair: &Pair) {
 /// time that it has counts from the close.
 ///
 /// The one place where time is what is waited for, since it is what this is about.
-pub fn after_idling(pair: &Pair) {
+fn after_idling(pair: &Pair) {
     const CLOSE: Duration = Duration::from_millis(200);
     let idle = patience(|patience| {
         patience.close = CLOSE;
@@ -114,7 +132,7 @@ pub fn after_idling(pair: &Pair) {
 }
 
 /// What has arrived stays receivable after the close.
-pub fn the_rest_then_none(pair: &Pair) {
+fn the_rest_then_none(pair: &Pair) {
     // A channel that nobody claims rejects at close, so the receiver is claimed first.
     both_ways(
         pair,
@@ -250,21 +268,21 @@ fn busy(pair: &Pair, client_closes: Option<CloseMode>, server_closes: Option<Clo
 const MODES: [CloseMode; 3] = [CloseMode::DrainBoth, CloseMode::Drain, CloseMode::Withdraw];
 
 /// The opener closes a busy link.
-pub fn busy_from_the_client(pair: &Pair) {
+fn busy_from_the_client(pair: &Pair) {
     for mode in MODES {
         busy(pair, Some(mode), None);
     }
 }
 
 /// The acceptor closes a busy link.
-pub fn busy_from_the_server(pair: &Pair) {
+fn busy_from_the_server(pair: &Pair) {
     for mode in MODES {
         busy(pair, None, Some(mode));
     }
 }
 
 /// Both ends close a busy link, as it happens at once.
-pub fn busy_from_both(pair: &Pair) {
+fn busy_from_both(pair: &Pair) {
     for mode in MODES {
         for other in MODES {
             busy(pair, Some(mode), Some(other));
@@ -273,7 +291,7 @@ pub fn busy_from_both(pair: &Pair) {
 }
 
 /// Dropping all handles of an end closes the link in order, after what was sent.
-pub fn dropping_all_handles_closes(pair: &Pair) {
+fn dropping_all_handles_closes(pair: &Pair) {
     for turned in [false, true] {
         let (a, b) = if turned {
             (receive(), send())
@@ -304,7 +322,7 @@ pub fn dropping_all_handles_closes(pair: &Pair) {
 }
 
 /// Dropping an end that only receives closes the link too, and what nobody took is rejected.
-pub fn dropping_the_receiving_end(pair: &Pair) {
+fn dropping_the_receiving_end(pair: &Pair) {
     let Ends { client, server } = pair.link(send(), receive());
     let sender = client.sender("data").unwrap();
     let receipt = sender.give("message");
@@ -322,7 +340,7 @@ pub fn dropping_the_receiving_end(pair: &Pair) {
 }
 
 /// Receipts outlive the links, the senders and the connection that they came from.
-pub fn receipts_outlive_links(pair: &Pair) {
+fn receipts_outlive_links(pair: &Pair) {
     let (ends, proxy) = pair.link_through(send(), receive());
     let Ends { client, server } = ends;
     let sender = client.sender("data").unwrap();
@@ -338,7 +356,7 @@ pub fn receipts_outlive_links(pair: &Pair) {
 }
 
 /// A peer that never answers: the close is given up after its time.
-pub fn a_peer_that_does_not_answer(pair: &Pair) {
+fn a_peer_that_does_not_answer(pair: &Pair) {
     let short = patience(|patience| patience.close = Duration::from_secs(1));
     let (ends, proxy) = pair.link_through(send().patience(short), receive());
     let Ends { client, server } = ends;
@@ -352,7 +370,7 @@ pub fn a_peer_that_does_not_answer(pair: &Pair) {
 }
 
 /// A receiver that does not take what was sent holds up a close, no longer than its time.
-pub fn a_receiver_that_does_not_take(pair: &Pair) {
+fn a_receiver_that_does_not_take(pair: &Pair) {
     let short = patience(|patience| patience.close = Duration::from_millis(100));
     let Ends { client, server } = pair.link(send().patience(short), receive());
     let mut receiver = server.receiver("data").unwrap();
@@ -366,7 +384,7 @@ pub fn a_receiver_that_does_not_take(pair: &Pair) {
 }
 
 /// A connection that breaks while the link is being closed is a lost one.
-pub fn cut_while_closing(pair: &Pair) {
+fn cut_while_closing(pair: &Pair) {
     let receiving = one(ChannelConfig::receive("data").manual());
     let (ends, proxy) = pair.link_through(send(), receiving);
     let Ends { client, server } = ends;

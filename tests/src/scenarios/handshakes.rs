@@ -13,6 +13,25 @@ use crate::backend::Listener;
 use crate::pair::loopback;
 use crate::{Direction, Ends, Pair, Proxy, Transport};
 
+scenarios! {
+    SECURED_OR_PLAIN {
+        byte_by_byte,
+        strangers_that_say_nothing: "a stranger's own socket",
+        strangers_that_leave: "a stranger's own socket",
+        strangers_that_speak_something_else: "a stranger's own socket",
+        a_stall_in_the_middle: "counts bytes",
+        an_acceptor_that_stalls: "a stranger's own socket",
+        an_acceptor_that_hangs_up: "a stranger's own socket",
+        strangers_hold_up_nobody: "a stranger's own socket",
+        half_open_places: "a stranger's own socket",
+        refused_peers_that_stay: "a stranger's own socket",
+        errors_that_nobody_accepts: "a stranger's own socket",
+        many_peers_at_once: "who misses the last word of a close returns as one more link",
+        a_dropped_listener: "without its listener no peer returns",
+        a_link_that_nobody_accepts: "without its listener no peer returns",
+    }
+}
+
 fn send() -> Config {
     one(ChannelConfig::send("data"))
 }
@@ -83,7 +102,7 @@ fn assert_works(ends: &Ends) {
 }
 
 /// Somebody connects and says nothing, or one byte: after a time it is reported and hung up.
-pub fn strangers_that_say_nothing(pair: &Pair) {
+fn strangers_that_say_nothing(pair: &Pair) {
     let listener = pair.listen(impatient());
     for words in [&[], first_byte(pair)] {
         let mut stranger = TcpStream::connect(listener.address()).unwrap();
@@ -94,7 +113,7 @@ pub fn strangers_that_say_nothing(pair: &Pair) {
 }
 
 /// Somebody connects and leaves at once.
-pub fn strangers_that_leave(pair: &Pair) {
+fn strangers_that_leave(pair: &Pair) {
     let listener = pair.listen(patient(receive()));
     for words in [&[], first_byte(pair)] {
         let mut stranger = TcpStream::connect(listener.address()).unwrap();
@@ -109,7 +128,7 @@ pub fn strangers_that_leave(pair: &Pair) {
 }
 
 /// Somebody speaks something else.
-pub fn strangers_that_speak_something_else(pair: &Pair) {
+fn strangers_that_speak_something_else(pair: &Pair) {
     let listener = pair.listen(patient(receive()));
     let noise = [0xA5; 4000];
     for words in [&b"GET / HTTP/1.1\r\nHost: robot\r\n\r\n"[..], &noise] {
@@ -123,7 +142,7 @@ pub fn strangers_that_speak_something_else(pair: &Pair) {
 }
 
 /// An opener that stalls in the middle of its handshake.
-pub fn a_stall_in_the_middle(pair: &Pair) {
+fn a_stall_in_the_middle(pair: &Pair) {
     // After its first bytes, and after the other end has answered.
     let stalls: &[(Direction, u64)] = match pair.transport {
         Transport::Tls => &[(Direction::Up, 100), (Direction::Down, 100)],
@@ -146,7 +165,7 @@ pub fn a_stall_in_the_middle(pair: &Pair) {
 }
 
 /// An acceptor that stalls is given up by the opener.
-pub fn an_acceptor_that_stalls(pair: &Pair) {
+fn an_acceptor_that_stalls(pair: &Pair) {
     let listener = std::net::TcpListener::bind(loopback()).unwrap();
     let short = patience(|patience| patience.handshake = Duration::from_millis(100));
     let address = listener.local_addr().unwrap();
@@ -161,7 +180,7 @@ pub fn an_acceptor_that_stalls(pair: &Pair) {
 }
 
 /// An acceptor that hangs up, or resets the connection.
-pub fn an_acceptor_that_hangs_up(pair: &Pair) {
+fn an_acceptor_that_hangs_up(pair: &Pair) {
     for read_first in [true, false] {
         let listener = std::net::TcpListener::bind(loopback()).unwrap();
         let address = listener.local_addr().unwrap();
@@ -179,7 +198,7 @@ pub fn an_acceptor_that_hangs_up(pair: &Pair) {
 }
 
 /// Everything arrives one byte at a time, in both directions, from the first byte to the last.
-pub fn byte_by_byte(pair: &Pair) {
+fn byte_by_byte(pair: &Pair) {
     let listener = pair.listen(patient(receive()));
     let proxy = Proxy::to(listener.address());
     proxy.trickle();
@@ -190,7 +209,7 @@ pub fn byte_by_byte(pair: &Pair) {
 }
 
 /// While strangers stall, others are let in.
-pub fn strangers_hold_up_nobody(pair: &Pair) {
+fn strangers_hold_up_nobody(pair: &Pair) {
     let listener = pair.listen(patient(receive()));
     let strangers: Vec<_> = [&[], first_byte(pair), &[]]
         .into_iter()
@@ -210,7 +229,7 @@ pub fn strangers_hold_up_nobody(pair: &Pair) {
 }
 
 /// With all half-open places taken others wait, until a place is free.
-pub fn half_open_places(pair: &Pair) {
+fn half_open_places(pair: &Pair) {
     let setup = pair.server_setup(patient(receive()));
     let limits = Limits {
         half_open: 2,
@@ -236,7 +255,7 @@ pub fn half_open_places(pair: &Pair) {
 }
 
 /// A refused peer that stays keeps its place until it leaves.
-pub fn refused_peers_that_stay(pair: &Pair) {
+fn refused_peers_that_stay(pair: &Pair) {
     const PLACES: usize = 4;
     const ROUNDS: usize = 10;
     let unhurried = receive().patience(patience(|patience| {
@@ -279,7 +298,7 @@ pub fn refused_peers_that_stay(pair: &Pair) {
 }
 
 /// Errors that nobody accepts are forgotten, the oldest first.
-pub fn errors_that_nobody_accepts(pair: &Pair) {
+fn errors_that_nobody_accepts(pair: &Pair) {
     let setup = pair.server_setup(patient(receive()));
     let limits = Limits {
         half_open: 1,
@@ -302,7 +321,7 @@ pub fn errors_that_nobody_accepts(pair: &Pair) {
 }
 
 /// One listener serves many peers at once.
-pub fn many_peers_at_once(pair: &Pair) {
+fn many_peers_at_once(pair: &Pair) {
     const PEERS: usize = 20;
     let listener = pair.listen(patient(receive()));
     thread::scope(|scope| {
@@ -335,7 +354,7 @@ pub fn many_peers_at_once(pair: &Pair) {
 }
 
 /// A listener that is dropped gives up unfinished handshakes and keeps what was accepted.
-pub fn a_dropped_listener(pair: &Pair) {
+fn a_dropped_listener(pair: &Pair) {
     let listener = pair.listen(patient(receive()));
     let ends = pair.join(&*listener, listener.address(), send());
     let stranger = TcpStream::connect(listener.address()).unwrap();
@@ -348,7 +367,7 @@ pub fn a_dropped_listener(pair: &Pair) {
 }
 
 /// A link that nobody accepts is closed when its listener goes.
-pub fn a_link_that_nobody_accepts(pair: &Pair) {
+fn a_link_that_nobody_accepts(pair: &Pair) {
     let listener = pair.listen(patient(receive()));
     let link = pair.connect(listener.address(), patient(send())).unwrap();
     let receipt = link.sender("data").unwrap().give("anybody?");

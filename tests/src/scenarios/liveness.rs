@@ -9,6 +9,15 @@ use super::{both_ways, one, patience};
 use crate::pair::payload;
 use crate::{Direction, Ends, Pair, Transport};
 
+scenarios! {
+    SECURED_OR_PLAIN {
+        silence_on_a_channel,
+        a_silent_peer_is_given_up: "a link that ends with its connection",
+        pings_keep_a_link_alive: "counts bytes",
+        a_cut_is_noticed: "a link that ends with its connection",
+    }
+}
+
 const SOON: Duration = Duration::from_millis(20);
 
 fn send() -> Config {
@@ -20,7 +29,7 @@ fn receive() -> Config {
 }
 
 /// The application is told when no message comes, once for each silence.
-pub fn silence_on_a_channel(pair: &Pair) {
+fn silence_on_a_channel(pair: &Pair) {
     let receiving = one(ChannelConfig::receive("data").silence(SOON));
     both_ways(pair, &send(), &receiving, |from, to| {
         let mut receiver = to.receiver("data").unwrap();
@@ -37,7 +46,7 @@ pub fn silence_on_a_channel(pair: &Pair) {
 }
 
 /// A peer of which nothing comes is given up, by whichever end.
-pub fn a_silent_peer_is_given_up(pair: &Pair) {
+fn a_silent_peer_is_given_up(pair: &Pair) {
     let short = patience(|patience| {
         patience.ping = SOON;
         patience.give_up = Duration::from_millis(500);
@@ -79,7 +88,7 @@ fn ping_length(pair: &Pair) -> u64 {
 }
 
 /// Pings keep a link alive on which nothing is said, while the applications do something else.
-pub fn pings_keep_a_link_alive(pair: &Pair) {
+fn pings_keep_a_link_alive(pair: &Pair) {
     const PINGS: u64 = 60;
     let short = patience(|patience| {
         patience.ping = SOON;
@@ -98,7 +107,7 @@ pub fn pings_keep_a_link_alive(pair: &Pair) {
 }
 
 /// A connection that is cut is noticed at once by both ends, without any traffic.
-pub fn a_cut_is_noticed(pair: &Pair) {
+fn a_cut_is_noticed(pair: &Pair) {
     let (ends, proxy) = pair.link_through(send(), receive());
     proxy.cut();
     for link in [&ends.client, &ends.server] {

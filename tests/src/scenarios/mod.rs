@@ -1,31 +1,67 @@
 //! The scenarios, each written once for all backends.
 
-pub mod admission;
-pub mod borders;
-pub mod channels;
-pub mod closing;
-pub mod handshakes;
-pub mod liveness;
-pub mod modes;
-pub mod pressure;
-pub mod reasons;
-pub mod reconnecting;
-pub mod resuming;
-pub mod returning;
-pub mod rotation;
-pub mod security;
-pub mod servers;
-pub mod single;
-pub mod sizes;
-pub mod status;
-pub mod stream;
-pub mod verdicts;
+mod admission;
+mod borders;
+mod channels;
+mod closing;
+mod handshakes;
+mod liveness;
+mod modes;
+mod pressure;
+mod reasons;
+mod reconnecting;
+mod resuming;
+mod returning;
+mod rotation;
+mod security;
+mod servers;
+mod single;
+mod sizes;
+mod status;
+mod stream;
+mod verdicts;
 
 use countersign_core::{ChannelConfig, Config, Loss, Patience};
 use countersign_driver::LinkEvent;
 
 use crate::backend::Link;
-use crate::{Direction, Ends, Pair, Proxy};
+use crate::{Direction, Ends, Pair, Proxy, Transport, suite};
+
+/// A scenario of links.
+pub type Scenario = suite::Scenario<Pair, Transport>;
+
+/// Where scenarios run that do not care about security,
+static SECURED_OR_PLAIN: &[Transport] = &[Transport::Tls, Transport::Plain];
+/// and those that are about it.
+static SECURED: &[Transport] = &[Transport::Tls];
+
+static MODULES: &[&[Scenario]] = &[
+    modes::SCENARIOS,
+    verdicts::SCENARIOS,
+    sizes::SCENARIOS,
+    pressure::SCENARIOS,
+    channels::SCENARIOS,
+    closing::SCENARIOS,
+    reasons::SCENARIOS,
+    liveness::SCENARIOS,
+    handshakes::SCENARIOS,
+    resuming::SCENARIOS,
+    servers::SCENARIOS,
+    returning::SCENARIOS,
+    borders::SCENARIOS,
+    single::SCENARIOS,
+    reconnecting::SCENARIOS,
+    status::SCENARIOS,
+    stream::SCENARIOS,
+    admission::SCENARIOS,
+    security::SCENARIOS,
+    rotation::SCENARIOS,
+];
+
+/// Every scenario.
+pub fn all() -> impl Iterator<Item = &'static Scenario> {
+    MODULES.iter().copied().flatten()
+}
 
 /// A declaration with one channel.
 fn one(channel: ChannelConfig) -> Config {

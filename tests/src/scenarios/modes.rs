@@ -6,6 +6,18 @@ use countersign_driver::{ChannelError, LinkError};
 use super::one;
 use crate::{Ends, Pair};
 
+scenarios! {
+    SECURED_OR_PLAIN {
+        both_send,
+        both_receive,
+        missing_at_the_server,
+        missing_at_the_client,
+        policies_that_conflict,
+        everything_that_fits,
+        handles_that_can_not_be_had,
+    }
+}
+
 fn conflict(pair: &Pair, client: ChannelConfig, server: ChannelConfig) -> (LinkError, LinkError) {
     let server = pair.server_setup(one(server));
     pair.refused(&pair.client_setup(one(client)), server)
@@ -30,17 +42,17 @@ fn same_mode(pair: &Pair, channel: fn(&'static str) -> ChannelConfig, both: Mode
 }
 
 /// Both ends would send.
-pub fn both_send(pair: &Pair) {
+fn both_send(pair: &Pair) {
     same_mode(pair, ChannelConfig::send, Mode::Send);
 }
 
 /// Both ends would receive.
-pub fn both_receive(pair: &Pair) {
+fn both_receive(pair: &Pair) {
     same_mode(pair, ChannelConfig::receive, Mode::Receive);
 }
 
 /// The opener declares a channel that the acceptor lacks.
-pub fn missing_at_the_server(pair: &Pair) {
+fn missing_at_the_server(pair: &Pair) {
     let client = one(ChannelConfig::send("a")).channel(ChannelConfig::send("extra"));
     let server = pair.server_setup(one(ChannelConfig::receive("a")));
     let (client, server) = pair.refused(&pair.client_setup(client), server);
@@ -49,7 +61,7 @@ pub fn missing_at_the_server(pair: &Pair) {
 }
 
 /// The acceptor declares a channel that the opener lacks.
-pub fn missing_at_the_client(pair: &Pair) {
+fn missing_at_the_client(pair: &Pair) {
     let server = one(ChannelConfig::receive("a")).channel(ChannelConfig::receive("extra"));
     let client = pair.client_setup(one(ChannelConfig::send("a")));
     let (client, server) = pair.refused(&client, pair.server_setup(server));
@@ -58,7 +70,7 @@ pub fn missing_at_the_client(pair: &Pair) {
 }
 
 /// The receiver requires another policy than the sender has, either way round.
-pub fn policies_that_conflict(pair: &Pair) {
+fn policies_that_conflict(pair: &Pair) {
     let send = || ChannelConfig::send("x");
     let receive = || ChannelConfig::receive("x");
     for (client, server, required) in [
@@ -78,7 +90,7 @@ pub fn policies_that_conflict(pair: &Pair) {
 }
 
 /// Every combination that fits, in one link, declared in another order at the other end.
-pub fn everything_that_fits(pair: &Pair) {
+fn everything_that_fits(pair: &Pair) {
     let channels = [
         (ChannelConfig::send("a"), ChannelConfig::receive("a")),
         (
@@ -127,7 +139,7 @@ pub fn everything_that_fits(pair: &Pair) {
 }
 
 /// Handles that can't be had.
-pub fn handles_that_can_not_be_had(pair: &Pair) {
+fn handles_that_can_not_be_had(pair: &Pair) {
     let client = one(ChannelConfig::send("out")).channel(ChannelConfig::receive("in"));
     let server = one(ChannelConfig::receive("out").manual()).channel(ChannelConfig::send("in"));
     let Ends { client, server } = pair.link(client, server);

@@ -12,6 +12,18 @@ use crate::backend::Link;
 use crate::pair::payload;
 use crate::{Ends, Pair};
 
+scenarios! {
+    SECURED_OR_PLAIN {
+        a_full_queue_hands_back,
+        a_full_queue_of_bytes,
+        send_waits_for_room,
+        a_large_message_waits_for_its_room,
+        many_wait_for_room,
+        a_batch_larger_than_the_queue,
+        both_ends_full,
+    }
+}
+
 const QUEUE: usize = 4;
 
 fn send() -> ChannelConfig {
@@ -25,7 +37,7 @@ fn receive() -> ChannelConfig {
 }
 
 /// What does not fit into the queue is handed back, and nothing is kept of it.
-pub fn a_full_queue_hands_back(pair: &Pair) {
+fn a_full_queue_hands_back(pair: &Pair) {
     both_ways(pair, &one(send()), &one(receive()), |from, to| {
         let sender = from.sender("data").unwrap();
         let accepted: Vec<_> = (0..QUEUE)
@@ -47,7 +59,7 @@ pub fn a_full_queue_hands_back(pair: &Pair) {
 }
 
 /// The queue's bytes are a bound of their own.
-pub fn a_full_queue_of_bytes(pair: &Pair) {
+fn a_full_queue_of_bytes(pair: &Pair) {
     let sending = one(send().queue(1000, 1 << 20));
     both_ways(pair, &sending, &one(receive()), |from, to| {
         let sender = from.sender("data").unwrap();
@@ -67,7 +79,7 @@ pub fn a_full_queue_of_bytes(pair: &Pair) {
 }
 
 /// `send` waits for room, and goes on when the receiver has taken something.
-pub fn send_waits_for_room(pair: &Pair) {
+fn send_waits_for_room(pair: &Pair) {
     let sending = one(send()).channel(ChannelConfig::send("meanwhile"));
     let receiving = one(receive()).channel(ChannelConfig::receive("meanwhile"));
     both_ways(pair, &sending, &receiving, |from, to| {
@@ -107,7 +119,7 @@ pub fn send_waits_for_room(pair: &Pair) {
 }
 
 /// A large message waits while there is room for small ones only.
-pub fn a_large_message_waits_for_its_room(pair: &Pair) {
+fn a_large_message_waits_for_its_room(pair: &Pair) {
     let sending = one(send().queue(1000, 1 << 20));
     both_ways(pair, &sending, &one(receive().manual()), |from, to| {
         let sender = from.sender("data").unwrap();
@@ -135,7 +147,7 @@ pub fn a_large_message_waits_for_its_room(pair: &Pair) {
 }
 
 /// Many threads wait for room on one channel, and all of them get it.
-pub fn many_wait_for_room(pair: &Pair) {
+fn many_wait_for_room(pair: &Pair) {
     const THREADS: usize = 8;
     const EACH: usize = 50;
     both_ways(pair, &one(send()), &one(receive()), |from, to| {
@@ -167,7 +179,7 @@ pub fn many_wait_for_room(pair: &Pair) {
 }
 
 /// A batch larger than the queue waits for room as often as it takes.
-pub fn a_batch_larger_than_the_queue(pair: &Pair) {
+fn a_batch_larger_than_the_queue(pair: &Pair) {
     both_ways(pair, &one(send()), &one(receive()), |from, to| {
         let sender = from.sender("data").unwrap();
         let mut receiver = to.receiver("data").unwrap();
@@ -220,7 +232,7 @@ fn drink(link: &dyn Link, channel: &str) {
 }
 
 /// Both ends send at full speed through full buffers, and nobody reads until both are stuck.
-pub fn both_ends_full(pair: &Pair) {
+fn both_ends_full(pair: &Pair) {
     let send = |name| {
         ChannelConfig::send(name)
             .max_message(1 << 20)

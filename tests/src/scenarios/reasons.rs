@@ -12,6 +12,19 @@ use super::{both_ways, one};
 use crate::backend::{Link, Receipt};
 use crate::{Ends, Pair};
 
+scenarios! {
+    SECURED_OR_PLAIN {
+        a_failed_sender_is_no_end_of_the_stream,
+        both_ends_say_something,
+        a_second_thought,
+        a_close_that_is_cut_off: "cuts by itself",
+        withdrawn_is_not_all_well,
+        dropped_without_closing,
+        a_receiver_in_hand,
+        in_the_tlsstream_dialect: "tlsstream has no sessions",
+    }
+}
+
 fn send() -> Config {
     one(ChannelConfig::send("data"))
 }
@@ -49,7 +62,7 @@ fn assert_says(error: &RecvError, expected: &CloseReason) {
 
 /// A sender that could not send everything says so: its receiver gets what came, and then an error,
 /// however it receives.
-pub fn a_failed_sender_is_no_end_of_the_stream(pair: &Pair) {
+fn a_failed_sender_is_no_end_of_the_stream(pair: &Pair) {
     both_ways(pair, &send(), &receive(), |from, to| {
         let mut receiver = to.receiver("data").unwrap();
         let sender = from.sender("data").unwrap();
@@ -87,7 +100,7 @@ pub fn a_failed_sender_is_no_end_of_the_stream(pair: &Pair) {
 }
 
 /// Both ends close and say something: each hears the other.
-pub fn both_ends_say_something(pair: &Pair) {
+fn both_ends_say_something(pair: &Pair) {
     let other = CloseReason::new(4, "").again();
     both_ways(pair, &send(), &receive(), |from, to| {
         let receiver = to.receiver("data").unwrap();
@@ -109,7 +122,7 @@ pub fn both_ends_say_something(pair: &Pair) {
 }
 
 /// An end has said that all is well, and then does not send what it had promised.
-pub fn a_second_thought(pair: &Pair) {
+fn a_second_thought(pair: &Pair) {
     let receiving = one(ChannelConfig::receive("data").manual().window(1, 1 << 24));
     both_ways(pair, &send(), &receiving, |from, to| {
         let mut receiver = to.manual_receiver("data").unwrap();
@@ -134,7 +147,7 @@ pub fn a_second_thought(pair: &Pair) {
 
 /// The peer has said why it closes, and the connection is lost before the close is complete: what is
 /// told of the end says both.
-pub fn a_close_that_is_cut_off(pair: &Pair) {
+fn a_close_that_is_cut_off(pair: &Pair) {
     let receiving = ChannelConfig::receive("data").manual();
     let (client, server) = (
         send().single_connection(),
@@ -164,7 +177,7 @@ pub fn a_close_that_is_cut_off(pair: &Pair) {
 
 /// An end closes without waiting for what it has not begun, and says nothing more: its receiver does not
 /// take the rest for the whole.
-pub fn withdrawn_is_not_all_well(pair: &Pair) {
+fn withdrawn_is_not_all_well(pair: &Pair) {
     let withdrawn = CloseReason::new(close::WITHDRAWN, "");
     let receiving = one(ChannelConfig::receive("data").manual().window(1, 1 << 24));
     for drains_first in [false, true] {
@@ -202,7 +215,7 @@ pub fn withdrawn_is_not_all_well(pair: &Pair) {
 }
 
 /// A program that returns early, or panics, lets go of its handles: that is not 'all is well'.
-pub fn dropped_without_closing(pair: &Pair) {
+fn dropped_without_closing(pair: &Pair) {
     for turned in [false, true] {
         let both = |up: ChannelConfig, down: ChannelConfig| one(up).channel(down);
         let up = both(
@@ -238,7 +251,7 @@ pub fn dropped_without_closing(pair: &Pair) {
 
 /// A receiver that stays in hand while its link is closed does not hold the close up, though its peer
 /// never stops sending.
-pub fn a_receiver_in_hand(pair: &Pair) {
+fn a_receiver_in_hand(pair: &Pair) {
     for mode in [CloseMode::Drain, CloseMode::Withdraw] {
         let small = one(ChannelConfig::send("data").queue(50, 16 << 20));
         both_ways(pair, &small, &receive(), |from, to| {
@@ -292,7 +305,7 @@ fn assert_breaks_off(error: &RecvError) {
 }
 
 /// The tlsstream dialect has no words for a reason, so what is not well is no orderly end there.
-pub fn in_the_tlsstream_dialect(pair: &Pair) {
+fn in_the_tlsstream_dialect(pair: &Pair) {
     let dialect = Dialect::TlsStream;
     let (sending, receiving) = (send().dialect(dialect), receive().dialect(dialect));
     both_ways(pair, &sending, &receiving, |from: &dyn Link, to| {

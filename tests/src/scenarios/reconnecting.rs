@@ -19,6 +19,21 @@ use crate::backend::Receipt;
 use crate::pair::{IDENTITIES, loopback, payload, tls};
 use crate::{Direction, Ends, Pair, Proxy};
 
+scenarios! {
+    SECURED_OR_PLAIN {
+        to_a_peer_that_is_not_there_yet: "cuts by itself",
+        no_longer_than_the_limit: "cuts by itself",
+        no_longer_than_the_limit_after_a_loss: "cuts by itself",
+        not_where_declarations_do_not_fit: "cuts by itself",
+        in_the_tlsstream_dialect: "cuts by itself",
+    }
+    SECURED {
+        not_where_the_peer_refuses: "cuts by itself",
+        past_strangers: "cuts by itself",
+        past_another_identity: "cuts by itself",
+    }
+}
+
 fn send() -> Config {
     one(ChannelConfig::send("data"))
 }
@@ -40,7 +55,7 @@ fn refusing() -> (Socket, SocketAddr) {
 }
 
 /// Connecting waits for a peer that is not there yet.
-pub fn to_a_peer_that_is_not_there_yet(pair: &Pair) {
+fn to_a_peer_that_is_not_there_yet(pair: &Pair) {
     let proxy = Proxy::to_nowhere();
     let client = pair.lasting_client(send());
     thread::scope(|scope| {
@@ -59,7 +74,7 @@ pub fn to_a_peer_that_is_not_there_yet(pair: &Pair) {
 }
 
 /// With a limit, connecting ends with the last attempt's error.
-pub fn no_longer_than_the_limit(pair: &Pair) {
+fn no_longer_than_the_limit(pair: &Pair) {
     let (_socket, address) = refusing();
     let limits = [
         RetryLimit::Never,
@@ -84,7 +99,7 @@ pub fn no_longer_than_the_limit(pair: &Pair) {
 }
 
 /// A link that was up ends with the last attempt's error too, and everything has its verdict.
-pub fn no_longer_than_the_limit_after_a_loss(pair: &Pair) {
+fn no_longer_than_the_limit_after_a_loss(pair: &Pair) {
     let limits = [
         RetryLimit::Never,
         RetryLimit::Attempts(3),
@@ -123,7 +138,7 @@ pub fn no_longer_than_the_limit_after_a_loss(pair: &Pair) {
 }
 
 /// A server that comes back with a declaration that does not fit is not tried again.
-pub fn not_where_declarations_do_not_fit(pair: &Pair) {
+fn not_where_declarations_do_not_fit(pair: &Pair) {
     let (ends, proxy, _listener) = pair.lasting_link(send(), receive());
     let Ends { client, server } = ends;
     away(&proxy, [&*client, &*server]);
@@ -148,7 +163,7 @@ pub fn not_where_declarations_do_not_fit(pair: &Pair) {
 }
 
 /// A server that trusts somebody else when it comes back is not tried again.
-pub fn not_where_the_peer_refuses(pair: &Pair) {
+fn not_where_the_peer_refuses(pair: &Pair) {
     let [_, server_is] = &*IDENTITIES;
     let stranger = fixtures::good("stranger");
     let (ends, proxy, _listener) = pair.lasting_link(send(), receive());
@@ -173,7 +188,7 @@ pub fn not_where_the_peer_refuses(pair: &Pair) {
 
 /// Whoever else is at the peer's address for a while ends no link: it goes on with the peer, and
 /// nothing is lost.
-pub fn past_strangers(pair: &Pair) {
+fn past_strangers(pair: &Pair) {
     const ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 42];
     let (ends, proxy, listener) = pair.lasting_link(send(), receive());
     let mut receiver = ends.server.receiver("data").unwrap();
@@ -202,7 +217,7 @@ pub fn past_strangers(pair: &Pair) {
 
 /// The same with somebody who speaks countersign and has another identity. He is told that he is
 /// not the one.
-pub fn past_another_identity(pair: &Pair) {
+fn past_another_identity(pair: &Pair) {
     let [client_is, _] = &*IDENTITIES;
     let (ends, proxy, listener) = pair.lasting_link(send(), receive());
     away(&proxy, [&*ends.client, &*ends.server]);
@@ -228,7 +243,7 @@ pub fn past_another_identity(pair: &Pair) {
 
 /// In the `tlsstream` dialect every connection is a session of its own: what was under way is
 /// unknown, what was not is withdrawn, and the opener's handles go on.
-pub fn in_the_tlsstream_dialect(pair: &Pair) {
+fn in_the_tlsstream_dialect(pair: &Pair) {
     let (ends, proxy, listener) = pair.lasting_link(
         send().dialect(Dialect::TlsStream),
         receive().dialect(Dialect::TlsStream),

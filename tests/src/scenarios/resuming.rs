@@ -15,6 +15,21 @@ use crate::backend::{Link, Receipt};
 use crate::pair::payload;
 use crate::{Direction, Ends, Pair, Proxy};
 
+scenarios! {
+    SECURED_OR_PLAIN {
+        handles_survive_cuts: "cuts by itself",
+        what_was_under_way_goes_out_again: "cuts by itself",
+        the_latest_message_is_the_one_that_goes_out: "cuts by itself",
+        messages_expire_without_a_connection: "cuts by itself",
+        deliveries_are_held_across_cuts: "cuts by itself",
+        a_large_message_goes_on_where_it_was_cut: "cuts by itself",
+        a_close_waits_for_the_return: "cuts by itself",
+        a_close_goes_on_after_the_return: "cuts by itself",
+        a_close_for_which_nobody_returns: "cuts by itself",
+        handles_dropped_while_away: "cuts by itself",
+    }
+}
+
 fn send() -> Config {
     one(ChannelConfig::send("data"))
 }
@@ -37,7 +52,7 @@ fn begin(link: &dyn Link, proxy: &Proxy, direction: Direction, message: &str) ->
 }
 
 /// Both handles stay valid across cuts, are told of loss and return, and nothing is lost.
-pub fn handles_survive_cuts(pair: &Pair) {
+fn handles_survive_cuts(pair: &Pair) {
     let (ends, proxy, _listener) = pair.lasting_link(send(), receive());
     let Ends { client, server } = ends;
     let sender = client.sender("data").unwrap();
@@ -67,7 +82,7 @@ pub fn handles_survive_cuts(pair: &Pair) {
 }
 
 /// What was on the wire goes out again, and is there once. The reports tell of both.
-pub fn what_was_under_way_goes_out_again(pair: &Pair) {
+fn what_was_under_way_goes_out_again(pair: &Pair) {
     both_ways_lasting(pair, &send(), &receive(), |from, to, proxy, direction| {
         let mut receiver = to.receiver("data").unwrap();
         for round in 1..=3 {
@@ -90,7 +105,7 @@ pub fn what_was_under_way_goes_out_again(pair: &Pair) {
 
 /// `Latest`: what waits for a connection is replaced, and also what was on the wire and did not
 /// arrive.
-pub fn the_latest_message_is_the_one_that_goes_out(pair: &Pair) {
+fn the_latest_message_is_the_one_that_goes_out(pair: &Pair) {
     let sending = one(ChannelConfig::send("data").latest().in_flight(1));
     both_ways_lasting(pair, &sending, &receive(), |from, to, proxy, direction| {
         let sender = from.sender("data").unwrap();
@@ -117,7 +132,7 @@ pub fn the_latest_message_is_the_one_that_goes_out(pair: &Pair) {
 
 /// Messages expire while there is no connection, and also those that were on the wire and did not
 /// arrive.
-pub fn messages_expire_without_a_connection(pair: &Pair) {
+fn messages_expire_without_a_connection(pair: &Pair) {
     both_ways_lasting(pair, &send(), &receive(), |from, to, proxy, direction| {
         let sender = from.sender("data").unwrap();
         let mut receiver = to.receiver("data").unwrap();
@@ -164,7 +179,7 @@ pub fn messages_expire_without_a_connection(pair: &Pair) {
 
 /// Messages that a `Manual` receiver holds across cuts stay its own, and are settled whenever it
 /// settles them.
-pub fn deliveries_are_held_across_cuts(pair: &Pair) {
+fn deliveries_are_held_across_cuts(pair: &Pair) {
     both_ways_lasting(pair, &send(), &manual(), |from, to, proxy, _| {
         let sender = from.sender("data").unwrap();
         let mut receiver = to.manual_receiver("data").unwrap();
@@ -193,7 +208,7 @@ pub fn deliveries_are_held_across_cuts(pair: &Pair) {
 }
 
 /// A large message that is cut in the middle goes on there.
-pub fn a_large_message_goes_on_where_it_was_cut(pair: &Pair) {
+fn a_large_message_goes_on_where_it_was_cut(pair: &Pair) {
     const LONG: usize = 4 << 20;
     /// Greetings and heads, and the record that was cut.
     const MORE: u64 = 200_000;
@@ -242,7 +257,7 @@ fn assert_closed_saying(said: &CloseReason, from: &dyn Link, to: &dyn Link) {
 }
 
 /// A close while there is no connection waits for the next one, and what was queued arrives.
-pub fn a_close_waits_for_the_return(pair: &Pair) {
+fn a_close_waits_for_the_return(pair: &Pair) {
     both_ways_lasting(pair, &send(), &receive(), |from, to, proxy, _| {
         let sender = from.sender("data").unwrap();
         let mut receiver = to.receiver("data").unwrap();
@@ -280,7 +295,7 @@ pub fn a_close_waits_for_the_return(pair: &Pair) {
 }
 
 /// A close that a cut comes in between goes on with the next connection.
-pub fn a_close_goes_on_after_the_return(pair: &Pair) {
+fn a_close_goes_on_after_the_return(pair: &Pair) {
     both_ways_lasting(pair, &send(), &manual(), |from, to, proxy, _| {
         let mut receiver = to.manual_receiver("data").unwrap();
         let receipt = from.sender("data").unwrap().give("message");
@@ -298,7 +313,7 @@ pub fn a_close_goes_on_after_the_return(pair: &Pair) {
 }
 
 /// A close is given up when nobody comes back for as long as closes may take.
-pub fn a_close_for_which_nobody_returns(pair: &Pair) {
+fn a_close_for_which_nobody_returns(pair: &Pair) {
     let short = patience(|patience| patience.close = Duration::from_millis(100));
     let sending = send().patience(short);
     both_ways_lasting(pair, &sending, &receive(), |from, to, proxy, direction| {
@@ -316,7 +331,7 @@ pub fn a_close_for_which_nobody_returns(pair: &Pair) {
 }
 
 /// Dropping all handles while there is no connection closes the link in order with the next one.
-pub fn handles_dropped_while_away(pair: &Pair) {
+fn handles_dropped_while_away(pair: &Pair) {
     both_ways_lasting(pair, &send(), &receive(), |from, to, proxy, _| {
         let mut receiver = to.receiver("data").unwrap();
         away(proxy, [&*from, &*to]);

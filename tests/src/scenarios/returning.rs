@@ -12,6 +12,17 @@ use crate::backend::{Link, Listener, Receipt};
 use crate::pair::loopback;
 use crate::{Ends, Pair, Proxy};
 
+scenarios! {
+    SECURED_OR_PLAIN {
+        to_its_own_link: "cuts by itself",
+        while_the_old_connection_seems_alive: "cuts by itself",
+        to_a_listener_that_was_restarted: "cuts by itself",
+        as_another_link_after_a_restart: "cuts by itself",
+        too_late: "cuts by itself",
+        more_than_there_is_room_for: "cuts by itself",
+    }
+}
+
 fn send() -> Config {
     one(ChannelConfig::send("data"))
 }
@@ -51,7 +62,7 @@ fn end(link: &dyn Link) -> EndReason {
 
 /// Several links of the same identity: each peer comes back to its own, and the listener hears
 /// nothing of it.
-pub fn to_its_own_link(pair: &Pair) {
+fn to_its_own_link(pair: &Pair) {
     const LINKS: usize = 4;
     let listener = listen(pair, receive());
     let links: Vec<_> = (0..LINKS)
@@ -87,7 +98,7 @@ pub fn to_its_own_link(pair: &Pair) {
 
 /// The acceptor still believes in the old connection when its peer comes back: it takes the new
 /// one at once and lets go of the old.
-pub fn while_the_old_connection_seems_alive(pair: &Pair) {
+fn while_the_old_connection_seems_alive(pair: &Pair) {
     let (link, proxy, _listener) = pair.lasting_link(send(), receive());
     let sender = link.client.sender("data").unwrap();
     let mut receiver = link.server.receiver("data").unwrap();
@@ -113,7 +124,7 @@ pub fn while_the_old_connection_seems_alive(pair: &Pair) {
 
 /// The program that listens is restarted, on the same address: everything has its verdict, and the
 /// opener's handles go on with a new session.
-pub fn to_a_listener_that_was_restarted(pair: &Pair) {
+fn to_a_listener_that_was_restarted(pair: &Pair) {
     let (link, proxy, listener) = pair.lasting_link(send(), manual());
     let Ends { client, server } = link;
     let sender = client.sender("data").unwrap();
@@ -160,7 +171,7 @@ pub fn to_a_listener_that_was_restarted(pair: &Pair) {
 
 /// The program that connects is restarted: its new link is accepted, and the old one ends when
 /// nobody has come back to it.
-pub fn as_another_link_after_a_restart(pair: &Pair) {
+fn as_another_link_after_a_restart(pair: &Pair) {
     let short = patience(|patience| patience.retain = Duration::from_millis(100));
     let listener = listen(pair, receive().patience(short));
     let (old, proxy) = pair.lasting_join(&*listener, send());
@@ -181,7 +192,7 @@ pub fn as_another_link_after_a_restart(pair: &Pair) {
 }
 
 /// A peer that comes back too late hears what was handled meanwhile, and begins a new session.
-pub fn too_late(pair: &Pair) {
+fn too_late(pair: &Pair) {
     let short = patience(|patience| patience.retain = Duration::from_millis(200));
     let (link, proxy, listener) = pair.lasting_link(send(), manual().patience(short));
     let Ends { client, server } = link;
@@ -219,7 +230,7 @@ pub fn too_late(pair: &Pair) {
 }
 
 /// A listener keeps so many links without a connection, and with one more ends the oldest.
-pub fn more_than_there_is_room_for(pair: &Pair) {
+fn more_than_there_is_room_for(pair: &Pair) {
     const ROOM: usize = 2;
     let limits = Limits {
         sessions: ROOM,

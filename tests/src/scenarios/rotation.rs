@@ -17,6 +17,17 @@ use crate::backend::{Link, Listener, Receipt};
 use crate::pair::{IDENTITIES, loopback, tls};
 use crate::{Ends, Pair, Proxy};
 
+scenarios! {
+    SECURED {
+        with_overlap_while_messages_flow: "cuts by itself",
+        a_pin_is_removed: "cuts by itself",
+        a_pin_of_a_peer_that_is_away: "cuts by itself",
+        at_a_listener: "the setup is its own",
+        a_list_of_peers: "the setup is its own",
+        in_the_tlsstream_dialect: "tlsstream has no sessions",
+    }
+}
+
 fn send() -> Config {
     one(ChannelConfig::send("data"))
 }
@@ -102,7 +113,7 @@ fn send_numbers(link: &dyn Link, stop: &AtomicBool) -> usize {
 
 /// Both ends change their keys, one after the other, with an overlap, while messages flow and
 /// connections are lost: nothing is lost and nothing comes twice.
-pub fn with_overlap_while_messages_flow(pair: &Pair) {
+fn with_overlap_while_messages_flow(pair: &Pair) {
     let linked = Linked::new(pair, send(), receive());
     let stop = AtomicBool::new(false);
     let (sent, received) = thread::scope(|scope| {
@@ -144,7 +155,7 @@ pub fn with_overlap_while_messages_flow(pair: &Pair) {
 }
 
 /// An end that removes its peer's pin ends the link at once, and both ends say why.
-pub fn a_pin_is_removed(pair: &Pair) {
+fn a_pin_is_removed(pair: &Pair) {
     for by in [0, 1] {
         let linked = Linked::new(pair, send(), receive());
         let sender = linked.ends.client.sender("data").unwrap();
@@ -190,7 +201,7 @@ pub fn a_pin_is_removed(pair: &Pair) {
 }
 
 /// Whoever is away when its pin is removed is waited for no longer; who has another key is.
-pub fn a_pin_of_a_peer_that_is_away(pair: &Pair) {
+fn a_pin_of_a_peer_that_is_away(pair: &Pair) {
     for by in [0, 1] {
         let linked = Linked::new(pair, send(), receive());
         let [ours, theirs] = [&IDENTITIES[by], &IDENTITIES[1 - by]];
@@ -207,7 +218,7 @@ pub fn a_pin_of_a_peer_that_is_away(pair: &Pair) {
 }
 
 /// A listener goes on with the new identity and the new pins: for new peers, and for no others.
-pub fn at_a_listener(pair: &Pair) {
+fn at_a_listener(pair: &Pair) {
     let [old, station] = IDENTITIES.each_ref();
     let (new, successor) = (fixtures::good("new"), fixtures::good("successor"));
     let security = tls(station, old.fingerprint());
@@ -248,7 +259,7 @@ pub fn at_a_listener(pair: &Pair) {
 
 /// A listener knows its peers by name, and takes another list at once: who is not in it any more goes,
 /// who has another name has that, who is new comes in, and the others notice nothing.
-pub fn a_list_of_peers(pair: &Pair) {
+fn a_list_of_peers(pair: &Pair) {
     let [robot, station] = IDENTITIES.each_ref();
     let (drone, late) = (fixtures::good("drone"), fixtures::good("late"));
     let list = |lines: &[(&str, &GeneratedIdentity)]| {
@@ -302,7 +313,7 @@ pub fn a_list_of_peers(pair: &Pair) {
 }
 
 /// tlsstream has no words for it: the connection breaks off, and the next is refused.
-pub fn in_the_tlsstream_dialect(pair: &Pair) {
+fn in_the_tlsstream_dialect(pair: &Pair) {
     let dialect = |config: Config| config.dialect(Dialect::TlsStream);
     let linked = Linked::new(pair, dialect(send()), dialect(receive()));
     let [robot, station] = IDENTITIES.each_ref();

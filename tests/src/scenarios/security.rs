@@ -11,6 +11,23 @@ use super::one;
 use crate::pair::{IDENTITIES, loopback, payload, tls};
 use crate::{Ends, Pair};
 
+scenarios! {
+    SECURED {
+        wrong_pin_at_the_client,
+        wrong_pin_at_the_server,
+        expired,
+        not_yet_valid: "what may heal is tried for ever",
+        dates_ignored,
+        pin_rotation,
+        renewed_certificate,
+        other_identities,
+        plain_server,
+        peers_are_known,
+        plain_client: "what may heal is tried for ever",
+        refused_while_sending: "tlsstream has no sessions",
+    }
+}
+
 fn send() -> Config {
     one(ChannelConfig::send("data"))
 }
@@ -102,7 +119,7 @@ fn assert_works(pair: &Pair, client: &Setup, server: Setup) {
 }
 
 /// The opener has pinned somebody else.
-pub fn wrong_pin_at_the_client(pair: &Pair) {
+fn wrong_pin_at_the_client(pair: &Pair) {
     let [client, server] = &*IDENTITIES;
     let other = fixtures::good("other").fingerprint();
     let (at_client, at_server) = pair.refused(
@@ -114,7 +131,7 @@ pub fn wrong_pin_at_the_client(pair: &Pair) {
 }
 
 /// The acceptor has pinned somebody else. The opener believes itself connected when it is told.
-pub fn wrong_pin_at_the_server(pair: &Pair) {
+fn wrong_pin_at_the_server(pair: &Pair) {
     let [client, server] = &*IDENTITIES;
     let other = fixtures::good("other").fingerprint();
     let (at_client, at_server) = pair.refused(
@@ -149,7 +166,7 @@ fn dates_of_the_server(pair: &Pair, flawed: &GeneratedIdentity) -> LinkError {
 }
 
 /// A pinned certificate that has expired, at either end.
-pub fn expired(pair: &Pair) {
+fn expired(pair: &Pair) {
     let flawed = fixtures::expired("old");
     for error in [
         dates_of_the_client(pair, &flawed),
@@ -165,7 +182,7 @@ pub fn expired(pair: &Pair) {
 }
 
 /// A pinned certificate that is not valid yet, at either end.
-pub fn not_yet_valid(pair: &Pair) {
+fn not_yet_valid(pair: &Pair) {
     let flawed = fixtures::not_yet_valid("new");
     for error in [
         dates_of_the_client(pair, &flawed),
@@ -181,7 +198,7 @@ pub fn not_yet_valid(pair: &Pair) {
 }
 
 /// Dates don't count for whoever ignores them.
-pub fn dates_ignored(pair: &Pair) {
+fn dates_ignored(pair: &Pair) {
     for flawed in [fixtures::expired("old"), fixtures::not_yet_valid("new")] {
         let pins = Pins::new([flawed.fingerprint().into()]).unwrap();
         let pins = pins.with_validity_dates(ValidityDates::Ignore);
@@ -191,7 +208,7 @@ pub fn dates_ignored(pair: &Pair) {
 }
 
 /// A set of two pins lets in both, and nobody else.
-pub fn pin_rotation(pair: &Pair) {
+fn pin_rotation(pair: &Pair) {
     let [client, server] = &*IDENTITIES;
     let successor = fixtures::good("successor");
     let pins = || {
@@ -213,7 +230,7 @@ pub fn pin_rotation(pair: &Pair) {
 }
 
 /// The pin of a key outlives a renewed certificate, the pin of a certificate does not.
-pub fn renewed_certificate(pair: &Pair) {
+fn renewed_certificate(pair: &Pair) {
     let [_, server] = &*IDENTITIES;
     let (old, new) = fixtures::renewed("client");
     let client = || setup(send(), &new, server.fingerprint());
@@ -235,7 +252,7 @@ pub fn renewed_certificate(pair: &Pair) {
 }
 
 /// Other kinds of keys and certificates that are as good.
-pub fn other_identities(pair: &Pair) {
+fn other_identities(pair: &Pair) {
     let [_, server] = &*IDENTITIES;
     for identity in [
         fixtures::ed25519("ed"),
@@ -251,7 +268,7 @@ pub fn other_identities(pair: &Pair) {
 }
 
 /// The opener is set to plain text, the acceptor is not. [TLS-4]
-pub fn plain_client(pair: &Pair) {
+fn plain_client(pair: &Pair) {
     let client = Setup::new(send().single_connection(), Security::plaintext()).unwrap();
     let (at_client, at_server) = pair.refused(&client, pair.server_setup(receive()));
     assert!(
@@ -269,7 +286,7 @@ pub fn plain_client(pair: &Pair) {
 }
 
 /// The acceptor is set to plain text, the opener is not. [TLS-4]
-pub fn plain_server(pair: &Pair) {
+fn plain_server(pair: &Pair) {
     let server = Setup::new(receive().single_connection(), Security::plaintext()).unwrap();
     let (at_client, at_server) = pair.refused(&pair.client_setup(send()), server);
     assert!(
@@ -289,7 +306,7 @@ pub fn plain_server(pair: &Pair) {
 
 /// Without a handshake of the link's own, as in the `tlsstream` dialect, the opener may already
 /// be in the middle of a long message when it is refused. It is told why all the same.
-pub fn refused_while_sending(pair: &Pair) {
+fn refused_while_sending(pair: &Pair) {
     let [client, server] = &*IDENTITIES;
     let other = fixtures::good("other").fingerprint();
     let server = setup(receive().dialect(Dialect::TlsStream), server, other);
@@ -327,7 +344,7 @@ pub fn refused_while_sending(pair: &Pair) {
 }
 
 /// A link knows its peer's fingerprint.
-pub fn peers_are_known(pair: &Pair) {
+fn peers_are_known(pair: &Pair) {
     let Ends { client, server } = pair.link(send(), receive());
     let [client_is, server_is] = &*IDENTITIES;
     assert_eq!(client.peer(), Some(server_is.fingerprint()));

@@ -14,6 +14,21 @@ use crate::backend::Listener;
 use crate::pair::loopback;
 use crate::{Ends, Pair};
 
+scenarios! {
+    SECURED_OR_PLAIN {
+        as_many_links_as_there_may_be: "links beyond the limit that come back",
+        no_more_links_than_there_may_be: "links beyond the limit that come back",
+        one_more_gets_in_when_one_ends: "links beyond the limit that come back",
+        one_more_gets_in_when_one_is_accepted: "links beyond the limit that come back",
+        so_many_from_one_address: "counts connections",
+        links_that_are_drained: "cuts by itself",
+        links_that_are_not_drained_in_time: "cuts by itself",
+        returning_peers_need_no_place: "cuts by itself",
+        whose_session_is_gone_needs_a_place: "cuts by itself",
+        in_the_tlsstream_dialect: "tlsstream has no sessions",
+    }
+}
+
 const PLACES: usize = 3;
 
 fn send() -> Config {
@@ -68,7 +83,7 @@ fn assert_refused(pair: &Pair, listener: &dyn Listener) {
 }
 
 /// All places of a listener are taken by links that work, and no more.
-pub fn as_many_links_as_there_may_be(pair: &Pair) {
+fn as_many_links_as_there_may_be(pair: &Pair) {
     let listener = listen(pair, receive());
     let links: Vec<_> = (0..PLACES)
         .map(|_| pair.join(&*listener, listener.address(), send()))
@@ -92,7 +107,7 @@ pub fn as_many_links_as_there_may_be(pair: &Pair) {
 }
 
 /// Of many that come at once, exactly as many get in as there are places.
-pub fn no_more_links_than_there_may_be(pair: &Pair) {
+fn no_more_links_than_there_may_be(pair: &Pair) {
     const PEERS: usize = 4 * PLACES;
     let listener = listen(pair, receive());
     let config = send().reconnect(Reconnect::never());
@@ -114,7 +129,7 @@ pub fn no_more_links_than_there_may_be(pair: &Pair) {
 }
 
 /// One more waits outside, and gets in when a link ends, with all that it has to send.
-pub fn one_more_gets_in_when_one_ends(pair: &Pair) {
+fn one_more_gets_in_when_one_ends(pair: &Pair) {
     let listener = listen(pair, receive());
     let mut links: Vec<_> = (0..PLACES)
         .map(|_| pair.join(&*listener, listener.address(), send()))
@@ -143,7 +158,7 @@ pub fn one_more_gets_in_when_one_ends(pair: &Pair) {
 
 /// One more than may wait to be accepted is sent away, and gets in when the application has taken
 /// one.
-pub fn one_more_gets_in_when_one_is_accepted(pair: &Pair) {
+fn one_more_gets_in_when_one_is_accepted(pair: &Pair) {
     let limits = Limits {
         backlog: PLACES,
         ..Limits::default()
@@ -180,7 +195,7 @@ pub fn one_more_gets_in_when_one_is_accepted(pair: &Pair) {
 }
 
 /// One address may have so many connections and no more, those of others do not count.
-pub fn so_many_from_one_address(pair: &Pair) {
+fn so_many_from_one_address(pair: &Pair) {
     let limits = Limits {
         per_address: PLACES,
         ..Limits::default()
@@ -215,7 +230,7 @@ pub fn so_many_from_one_address(pair: &Pair) {
 
 /// Draining lets links say what they have to say, also those whose peers are away just now, takes
 /// no new ones, and ends with the socket.
-pub fn links_that_are_drained(pair: &Pair) {
+fn links_that_are_drained(pair: &Pair) {
     let listener = listen(pair, receive());
     let (there, _proxy) = pair.lasting_join(&*listener, send());
     let (leaving, proxy) = pair.lasting_join(&*listener, send());
@@ -259,7 +274,7 @@ pub fn links_that_are_drained(pair: &Pair) {
 }
 
 /// What is not closed in time is abandoned.
-pub fn links_that_are_not_drained_in_time(pair: &Pair) {
+fn links_that_are_not_drained_in_time(pair: &Pair) {
     let listener = listen(pair, receive());
     let in_time = pair.lasting_join(&*listener, send());
     let late = pair.lasting_join(&*listener, send());
@@ -286,7 +301,7 @@ pub fn links_that_are_not_drained_in_time(pair: &Pair) {
 
 /// Peers come back to their links although there is no place for new ones, not even while they are
 /// away.
-pub fn returning_peers_need_no_place(pair: &Pair) {
+fn returning_peers_need_no_place(pair: &Pair) {
     let listener = listen(pair, receive());
     let links: Vec<_> = (0..PLACES)
         .map(|_| pair.lasting_join(&*listener, send()))
@@ -304,7 +319,7 @@ pub fn returning_peers_need_no_place(pair: &Pair) {
 
 /// A peer whose session is gone needs a place like a new one, and keeps its messages until it has
 /// got one.
-pub fn whose_session_is_gone_needs_a_place(pair: &Pair) {
+fn whose_session_is_gone_needs_a_place(pair: &Pair) {
     let config = receive().patience(patience(|patience| {
         patience.retain = Duration::from_millis(1);
     }));
@@ -344,7 +359,7 @@ pub fn whose_session_is_gone_needs_a_place(pair: &Pair) {
 
 /// The tlsstream dialect has no words for a refusal: the connection just ends, and what was sent
 /// on it is not confirmed.
-pub fn in_the_tlsstream_dialect(pair: &Pair) {
+fn in_the_tlsstream_dialect(pair: &Pair) {
     let stream = |config: Config| config.dialect(Dialect::TlsStream);
     let listener = listen(pair, stream(receive()));
     let connect = || pair.join(&*listener, listener.address(), stream(send()));

@@ -12,6 +12,16 @@ use crate::backend::{Link, Listener};
 use crate::pair::{loopback, payload};
 use crate::{Direction, Ends, Pair, Proxy, Transport};
 
+scenarios! {
+    SECURED_OR_PLAIN {
+        an_opener_whose_peer_was_restarted: "cuts by itself",
+        an_opener_that_came_too_late: "cuts by itself",
+        an_acceptor_whose_peer_was_restarted: "cuts by itself",
+        a_session_that_resumes: "cuts by itself",
+        in_the_tlsstream_dialect: "cuts by itself",
+    }
+}
+
 fn send() -> Config {
     one(ChannelConfig::send("data"))
 }
@@ -49,7 +59,7 @@ fn restart(pair: &Pair, listener: Box<dyn Listener>, proxy: &Proxy) -> Box<dyn L
 
 /// The program that listens is restarted: every receipt has its verdict, and the opener's link ends
 /// and leaves none behind.
-pub fn an_opener_whose_peer_was_restarted(pair: &Pair) {
+fn an_opener_whose_peer_was_restarted(pair: &Pair) {
     let (link, proxy, listener) = pair.lasting_link(send().single_session(), receive());
     let Ends { client, server } = link;
     let sender = client.sender("data").unwrap();
@@ -73,7 +83,7 @@ pub fn an_opener_whose_peer_was_restarted(pair: &Pair) {
 }
 
 /// As an opener that receives, and comes back when its session was given up.
-pub fn an_opener_that_came_too_late(pair: &Pair) {
+fn an_opener_that_came_too_late(pair: &Pair) {
     let short = patience(|patience| patience.retain = Duration::from_millis(100));
     let (link, proxy, listener) =
         pair.lasting_link(receive().single_session(), send().patience(short));
@@ -103,7 +113,7 @@ pub fn an_opener_that_came_too_late(pair: &Pair) {
 
 /// The program that connects is restarted: the link that waits for it ends, and it is told. Only
 /// who proves to be the same can bring that about.
-pub fn an_acceptor_whose_peer_was_restarted(pair: &Pair) {
+fn an_acceptor_whose_peer_was_restarted(pair: &Pair) {
     let listener = {
         let setup = pair.lasting_server(receive().single_session());
         pair.server.listen(loopback(), setup, Limits::default())
@@ -160,7 +170,7 @@ pub fn an_acceptor_whose_peer_was_restarted(pair: &Pair) {
 }
 
 /// Connections may be lost as often as they like.
-pub fn a_session_that_resumes(pair: &Pair) {
+fn a_session_that_resumes(pair: &Pair) {
     let (link, proxy, _listener) =
         pair.lasting_link(send().single_session(), receive().single_session());
     let Ends { client, server } = link;
@@ -178,7 +188,7 @@ pub fn a_session_that_resumes(pair: &Pair) {
 }
 
 /// There the link ends with its first connection, and tries until there is one.
-pub fn in_the_tlsstream_dialect(pair: &Pair) {
+fn in_the_tlsstream_dialect(pair: &Pair) {
     let config = |config: Config| config.dialect(Dialect::TlsStream).single_session();
     let (link, proxy, _listener) = pair.lasting_link(config(send()), config(receive()));
     let receipt = link.client.sender("data").unwrap().give("one");

@@ -9,6 +9,17 @@ use super::{both_ways, one};
 use crate::Pair;
 use crate::pair::payload;
 
+scenarios! {
+    SECURED_OR_PLAIN {
+        the_smallest,
+        around_the_frame_limit,
+        the_smallest_frames,
+        the_largest_frames,
+        large_ones,
+        the_maximum_and_one_more,
+    }
+}
+
 /// Sends messages of these lengths back to back, and checks each that arrives.
 fn exchange(pair: &Pair, sending: &Config, receiving: &Config, lengths: &[usize]) {
     both_ways(pair, sending, receiving, |from, to| {
@@ -38,12 +49,12 @@ fn receive() -> Config {
 }
 
 /// Nothing, and next to nothing.
-pub fn the_smallest(pair: &Pair) {
+fn the_smallest(pair: &Pair) {
     exchange(pair, &send(), &receive(), &[0, 1, 2, 0, 0, 3]);
 }
 
 /// Around the frame limit, less its head, which is also where TLS records end.
-pub fn around_the_frame_limit(pair: &Pair) {
+fn around_the_frame_limit(pair: &Pair) {
     let limit = DEFAULT_FRAME_LIMIT;
     let mut lengths: Vec<usize> = (limit - 26..=limit + 2).collect();
     lengths.extend(2 * limit - 40..=2 * limit + 2);
@@ -51,7 +62,7 @@ pub fn around_the_frame_limit(pair: &Pair) {
 }
 
 /// The smallest frames, at one end and at both.
-pub fn the_smallest_frames(pair: &Pair) {
+fn the_smallest_frames(pair: &Pair) {
     let small = |config: Config| config.frame_limit(MIN_FRAME_LIMIT);
     let mut lengths: Vec<usize> = (MIN_FRAME_LIMIT - 26..=MIN_FRAME_LIMIT + 2).collect();
     lengths.extend([3000, 70_000]);
@@ -60,7 +71,7 @@ pub fn the_smallest_frames(pair: &Pair) {
 }
 
 /// Frames that are larger than a TLS record and than what is written at once.
-pub fn the_largest_frames(pair: &Pair) {
+fn the_largest_frames(pair: &Pair) {
     let large = |config: Config| config.frame_limit(1 << 20);
     let lengths = [
         16_384,
@@ -75,13 +86,13 @@ pub fn the_largest_frames(pair: &Pair) {
 }
 
 /// 64 KiB, 1 MiB, and the largest by default.
-pub fn large_ones(pair: &Pair) {
+fn large_ones(pair: &Pair) {
     let lengths = [65_535, 65_536, 65_537, 1 << 20, DEFAULT_MAX_MESSAGE];
     exchange(pair, &send(), &receive(), &lengths);
 }
 
 /// The maximum goes, one byte more is refused with both figures and handed back.
-pub fn the_maximum_and_one_more(pair: &Pair) {
+fn the_maximum_and_one_more(pair: &Pair) {
     let sizes = [(1000, 1000), (1000, 500), (500, 1000)];
     for (ours, theirs) in sizes {
         let sending = one(ChannelConfig::send("data").max_message(ours));

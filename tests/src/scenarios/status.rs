@@ -10,6 +10,14 @@ use crate::backend::{Link, Standing};
 use crate::pair::{IDENTITIES, loopback};
 use crate::{Ends, Pair, Proxy, Transport};
 
+scenarios! {
+    SECURED_OR_PLAIN {
+        of_both_ends: "cuts by itself",
+        addresses: "looks at the ends of one connection",
+        connect_now_ends_the_pause: "cuts by itself",
+    }
+}
+
 fn send() -> Config {
     one(ChannelConfig::send("data"))
 }
@@ -25,7 +33,7 @@ fn messages(standing: &Standing) -> (u64, usize) {
 }
 
 /// Both ends tell how they stand: with a connection, without, and with the next.
-pub fn of_both_ends(pair: &Pair) {
+fn of_both_ends(pair: &Pair) {
     both_ways_lasting(pair, &send(), &receive(), |from, to, proxy, _| {
         let ends: [&dyn Link; 2] = [&*from, &*to];
         let before = ends.map(Link::status);
@@ -82,7 +90,7 @@ pub fn of_both_ends(pair: &Pair) {
 }
 
 /// Each end's address is what the other calls its peer's.
-pub fn addresses(pair: &Pair) {
+fn addresses(pair: &Pair) {
     let listener = pair.listen(receive());
     let Ends { client, server } = pair.join(&*listener, listener.address(), send());
     let (near, far) = (client.status(), server.status());
@@ -93,7 +101,7 @@ pub fn addresses(pair: &Pair) {
 }
 
 /// A pause of an hour is over when somebody says so, and only at the end that connects.
-pub fn connect_now_ends_the_pause(pair: &Pair) {
+fn connect_now_ends_the_pause(pair: &Pair) {
     let hour = Duration::from_secs(3600);
     let config = send().reconnect(Reconnect {
         limit: RetryLimit::Forever,

@@ -12,6 +12,20 @@ use crate::backend::Receipt;
 use crate::pair::payload;
 use crate::{Direction, Ends, Pair, Transport};
 
+scenarios! {
+    SECURED_OR_PLAIN {
+        sizes: "tlsstream has no sessions",
+        closed_by_the_sender: "tlsstream has no sessions",
+        closed_by_the_receiver: "tlsstream has no sessions",
+        empty_messages_are_refused: "tlsstream has no sessions",
+        declarations_that_can_not_be: "tlsstream has no sessions",
+        confirmation_withheld: "tlsstream has no sessions",
+        a_cut_in_the_middle: "tlsstream has no sessions",
+        a_dropped_receiver_closes: "tlsstream has no sessions",
+        dialects_that_differ: "tlsstream has no sessions",
+    }
+}
+
 fn send() -> Config {
     one(ChannelConfig::send("data")).dialect(Dialect::TlsStream)
 }
@@ -21,7 +35,7 @@ fn receive() -> Config {
 }
 
 /// Messages of all sizes, from either end.
-pub fn sizes(pair: &Pair) {
+fn sizes(pair: &Pair) {
     let lengths = [
         1,
         2,
@@ -56,7 +70,7 @@ pub fn sizes(pair: &Pair) {
 }
 
 /// An orderly close, asked for by the end that sends, after what it has accepted.
-pub fn closed_by_the_sender(pair: &Pair) {
+fn closed_by_the_sender(pair: &Pair) {
     both_ways(pair, &send(), &receive(), |from, to| {
         let sender = from.sender("data").unwrap();
         for _ in 0..20 {
@@ -73,7 +87,7 @@ pub fn closed_by_the_sender(pair: &Pair) {
 }
 
 /// An orderly close, asked for by the end that receives.
-pub fn closed_by_the_receiver(pair: &Pair) {
+fn closed_by_the_receiver(pair: &Pair) {
     both_ways(pair, &send(), &receive(), |from, to| {
         let mut receiver = to.receiver("data").unwrap();
         let receipt = from.sender("data").unwrap().give("message");
@@ -95,7 +109,7 @@ pub fn closed_by_the_receiver(pair: &Pair) {
 }
 
 /// A message without content can't be carried.
-pub fn empty_messages_are_refused(pair: &Pair) {
+fn empty_messages_are_refused(pair: &Pair) {
     both_ways(pair, &send(), &receive(), |from, _to| {
         let refused = from.sender("data").unwrap().send("".into()).err().unwrap();
         assert_eq!(refused.why(), SendError::Empty);
@@ -104,7 +118,7 @@ pub fn empty_messages_are_refused(pair: &Pair) {
 }
 
 /// `Manual` can't be declared, nor a second channel.
-pub fn declarations_that_can_not_be(pair: &Pair) {
+fn declarations_that_can_not_be(pair: &Pair) {
     let problem = |config: Config| {
         countersign_driver::Setup::new(config.single_connection(), pair.client_security())
             .err()
@@ -118,7 +132,7 @@ pub fn declarations_that_can_not_be(pair: &Pair) {
 }
 
 /// A receiver that holds no more withholds its confirmation until the application takes one.
-pub fn confirmation_withheld(pair: &Pair) {
+fn confirmation_withheld(pair: &Pair) {
     let receiving = one(ChannelConfig::receive("data").window(1, 16 << 20));
     let receiving = receiving.dialect(Dialect::TlsStream);
     both_ways(pair, &send(), &receiving, |from, to| {
@@ -142,7 +156,7 @@ pub fn confirmation_withheld(pair: &Pair) {
 }
 
 /// With one message in flight, what breaks off leaves one unknown and the rest withdrawn.
-pub fn a_cut_in_the_middle(pair: &Pair) {
+fn a_cut_in_the_middle(pair: &Pair) {
     let (ends, proxy) = pair.link_through(send(), receive());
     let Ends { client, server } = ends;
     let begun = proxy.passed(Direction::Up) + 5000;
@@ -163,7 +177,7 @@ pub fn a_cut_in_the_middle(pair: &Pair) {
 }
 
 /// Dropping the receiver closes the link: this dialect has no way to reject.
-pub fn a_dropped_receiver_closes(pair: &Pair) {
+fn a_dropped_receiver_closes(pair: &Pair) {
     both_ways(pair, &send(), &receive(), |from, to| {
         drop(to.receiver("data").unwrap());
         let report = from.ended();
@@ -173,7 +187,7 @@ pub fn a_dropped_receiver_closes(pair: &Pair) {
 }
 
 /// An opener of one dialect and an acceptor of the other.
-pub fn dialects_that_differ(pair: &Pair) {
+fn dialects_that_differ(pair: &Pair) {
     let native = || one(ChannelConfig::receive("data"));
     let listener = pair.listen(native());
     let error = match pair.connect(listener.address(), send()) {

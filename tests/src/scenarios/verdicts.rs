@@ -12,6 +12,23 @@ use super::{both_ways, one};
 use crate::backend::{Link, Receipt};
 use crate::{Ends, Pair};
 
+scenarios! {
+    SECURED_OR_PLAIN {
+        handled_by_being_taken,
+        handled_when_said_so,
+        rejected_with_code_and_reason,
+        rejected_by_dropping_the_delivery,
+        rejected_by_dropping_the_receiver,
+        superseded,
+        latest_keeps_two_in_flight,
+        in_flight_holds_back,
+        expired,
+        withdrawn_by_close,
+        unknown_after_a_cut: "a link that ends with its connection",
+        the_rest_before_the_error: "a link that ends with its connection",
+    }
+}
+
 fn send() -> ChannelConfig {
     ChannelConfig::send("data")
 }
@@ -31,7 +48,7 @@ fn counted(link: &dyn Link, kind: VerdictKind) -> u64 {
 }
 
 /// `Auto`: handled by being taken, and not before.
-pub fn handled_by_being_taken(pair: &Pair) {
+fn handled_by_being_taken(pair: &Pair) {
     both_ways(pair, &one(send()), &one(receive()), |from, to| {
         let sender = from.sender("data").unwrap();
         let first = sender.give("one");
@@ -49,7 +66,7 @@ pub fn handled_by_being_taken(pair: &Pair) {
 }
 
 /// `Manual`: handled when the application says so, in whatever order.
-pub fn handled_when_said_so(pair: &Pair) {
+fn handled_when_said_so(pair: &Pair) {
     both_ways(pair, &one(send()), &one(receive().manual()), |from, to| {
         let sender = from.sender("data").unwrap();
         let first = sender.give("one");
@@ -67,7 +84,7 @@ pub fn handled_when_said_so(pair: &Pair) {
 }
 
 /// The application refuses a message with a code and a reason; its neighbours are handled.
-pub fn rejected_with_code_and_reason(pair: &Pair) {
+fn rejected_with_code_and_reason(pair: &Pair) {
     both_ways(pair, &one(send()), &one(receive().manual()), |from, to| {
         let sender = from.sender("data").unwrap();
         let receipts: Vec<_> = (0..3).map(|_| sender.give("message")).collect();
@@ -93,7 +110,7 @@ pub fn rejected_with_code_and_reason(pair: &Pair) {
 }
 
 /// Letting go of a message rejects it.
-pub fn rejected_by_dropping_the_delivery(pair: &Pair) {
+fn rejected_by_dropping_the_delivery(pair: &Pair) {
     both_ways(pair, &one(send()), &one(receive().manual()), |from, to| {
         let receipt = from.sender("data").unwrap().give("message");
         let mut receiver = to.manual_receiver("data").unwrap();
@@ -103,7 +120,7 @@ pub fn rejected_by_dropping_the_delivery(pair: &Pair) {
 }
 
 /// Letting go of the receiver rejects what waits, what was taken unhandled, and what comes.
-pub fn rejected_by_dropping_the_receiver(pair: &Pair) {
+fn rejected_by_dropping_the_receiver(pair: &Pair) {
     both_ways(pair, &one(send()), &one(receive().manual()), |from, to| {
         let sender = from.sender("data").unwrap();
         let taken = sender.give("taken");
@@ -128,7 +145,7 @@ pub fn rejected_by_dropping_the_receiver(pair: &Pair) {
 }
 
 /// `Latest`: a newer message replaces one that is not on the wire.
-pub fn superseded(pair: &Pair) {
+fn superseded(pair: &Pair) {
     let sending = one(send().latest().in_flight(1));
     both_ways(pair, &sending, &one(receive().manual()), |from, to| {
         let sender = from.sender("data").unwrap();
@@ -150,7 +167,7 @@ pub fn superseded(pair: &Pair) {
 }
 
 /// `Latest` keeps two messages in flight unless told otherwise.
-pub fn latest_keeps_two_in_flight(pair: &Pair) {
+fn latest_keeps_two_in_flight(pair: &Pair) {
     both_ways(
         pair,
         &one(send().latest()),
@@ -177,7 +194,7 @@ pub fn latest_keeps_two_in_flight(pair: &Pair) {
 }
 
 /// `Reliable` with a limit on what is in flight: held back, not replaced.
-pub fn in_flight_holds_back(pair: &Pair) {
+fn in_flight_holds_back(pair: &Pair) {
     both_ways(
         pair,
         &one(send().in_flight(1)),
@@ -199,7 +216,7 @@ pub fn in_flight_holds_back(pair: &Pair) {
 }
 
 /// A message that is not on the wire by its expiry is dropped, the ones behind it are not.
-pub fn expired(pair: &Pair) {
+fn expired(pair: &Pair) {
     let receiving = one(receive().manual().window(1, 1 << 24));
     both_ways(pair, &one(send()), &receiving, |from, to| {
         let sender = from.sender("data").unwrap();
@@ -234,7 +251,7 @@ fn closed(by_us: bool, ours: CloseReason, theirs: CloseReason) -> EndReason {
 }
 
 /// Closing withdraws what is not on the wire, at the end that closes and at the other.
-pub fn withdrawn_by_close(pair: &Pair) {
+fn withdrawn_by_close(pair: &Pair) {
     let receiving = one(receive().manual().window(1, 1 << 24));
     for peer_closes in [false, true] {
         both_ways(pair, &one(send()), &receiving, |from, to| {
@@ -274,7 +291,7 @@ pub fn withdrawn_by_close(pair: &Pair) {
 }
 
 /// A connection that breaks leaves what was on the wire unknown, and withdraws the rest.
-pub fn unknown_after_a_cut(pair: &Pair) {
+fn unknown_after_a_cut(pair: &Pair) {
     let receiving = one(receive().manual().window(2, 1 << 24));
     let (ends, proxy) = pair.link_through(one(send()), receiving);
     let Ends { client, server } = ends;
@@ -313,7 +330,7 @@ pub fn unknown_after_a_cut(pair: &Pair) {
 }
 
 /// What has arrived before the link is lost can still be received, then comes the error, for ever.
-pub fn the_rest_before_the_error(pair: &Pair) {
+fn the_rest_before_the_error(pair: &Pair) {
     let sending = one(send()).channel(ChannelConfig::send("last"));
     let receiving = one(receive()).channel(ChannelConfig::receive("last"));
     let (ends, proxy) = pair.link_through(sending, receiving);

@@ -3,8 +3,10 @@
 //! As with links, a scenario is written once, in [`scenarios`], against the traits here, and is
 //! blocking. [`trials`] makes a test of each for each pair of [backends](crate::backends). A backend
 //! joins by implementing [`Backend`]: where its streams implement the traits of
-//! `std`, as [`Std`](crate::on_std::Std)'s do, of tokio, or of futures-io, most of it is there.
+//! `std`, as [`Std`](crate::on_std::Std)'s do, of tokio, of compio, or of futures-io, most of it is
+//! there.
 
+mod on_compio;
 mod on_futures_io;
 mod on_std;
 mod on_tokio;
@@ -160,74 +162,6 @@ impl Pair {
     }
 }
 
-/// A scenario, and how its streams may be secured.
-#[derive(Debug)]
-pub struct Scenario {
-    /// The function in [`scenarios`].
-    pub name: &'static str,
-    /// The scenario itself.
-    pub run: fn(&Pair),
-    /// How the streams may be secured.
-    pub transports: &'static [Transport],
-}
-
-macro_rules! list {
-    ($transports:expr; $($name:ident,)*) => {
-        &[$(Scenario {
-            name: stringify!($name),
-            run: scenarios::$name,
-            transports: $transports,
-        },)*]
-    };
-}
-
-/// The scenarios that do not care about security.
-static ANY: &[Scenario] = list! { &[Transport::Tls, Transport::Plain];
-    echo_of_all_sizes,
-    both_directions_at_once,
-    exactly,
-    until_a_separator,
-    lines,
-    half_closed,
-    nothing_after_shutdown,
-    closing_waits_for_the_peer,
-    closing_throws_away_what_comes,
-    a_peer_that_never_ends,
-    over_a_connection_that_carried_other_bytes,
-    byte_by_byte,
-    connecting,
-};
-
-/// The scenarios that are about security.
-static SECURED: &[Scenario] = list! { &[Transport::Tls];
-    peers_are_known,
-    peers_have_names,
-    a_peer_that_does_not_ask,
-    wrong_pin_at_the_client,
-    a_pin_is_removed,
-    wrong_pin_at_the_server,
-    a_handshake_that_stalls,
-    a_peer_that_hangs_up,
-    a_peer_that_does_not_speak_tls,
-    cut_without_a_goodbye,
-    what_came_before_the_cut_is_read,
-    a_changed_record,
-    a_peer_that_says_goodbye_and_leaves,
-};
-
-/// All scenarios.
-pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    ANY.iter().chain(SECURED)
-}
-
-impl Scenario {
-    /// How a backend's list of what it can't do names it.
-    #[must_use]
-    pub fn path(&self) -> String {
-        format!("secure::{}", self.name)
-    }
-}
-
 /// A test of each scenario for each pair of backends.
 #[must_use]
 pub fn trials(couples: &[Couple]) -> Vec<Trial> {
@@ -237,12 +171,13 @@ pub fn trials(couples: &[Couple]) -> Vec<Trial> {
             continue;
         };
         for transport in [Transport::Tls, Transport::Plain] {
-            for scenario in all() {
+            for scenario in scenarios::all() {
                 let path = scenario.path();
-                if !scenario.transports.contains(&transport) || couple.cannot(&path).is_some() {
+                if !scenario.places.contains(&transport) || couple.cannot(&path).is_some() {
                     continue;
                 }
-                let name = format!("{}::{}::{path}", couple.name(), transport.name());
+                let between = format!("{}::{}", couple.name(), transport.name());
+                let name = format!("secure::{between}::{path}");
                 let pair = Pair {
                     client,
                     server,

@@ -16,7 +16,7 @@ use futures_util::io::{
 use super::{Backend, Sink, Source, Stream};
 use crate::handles::block_on;
 use crate::on_async_std::AsyncStd;
-use crate::on_futures_io::{FuturesIo, Tasks, connect};
+use crate::on_futures_io::{FuturesIo, Tasks};
 use crate::on_smol::Smol;
 
 /// Something of futures-io's, used by a thread that blocks.
@@ -34,13 +34,8 @@ where
 
 impl Backend for FuturesIo {
     fn connect(&self, address: SocketAddr, setup: &StreamSetup) -> io::Result<Box<dyn Stream>> {
-        let lookup = async { Ok(vec![address]) };
-        stream(futures_io::secure_connect(
-            &Tasks::in_threads(),
-            lookup,
-            connect,
-            setup,
-        ))
+        let tasks = Tasks::in_threads();
+        stream(futures_io::secure_connect(&tasks, address, setup))
     }
 
     fn over(

@@ -1,52 +1,65 @@
 //! The acceptor's listener: which link a connection belongs to.
 
-use countersign_core::{Life, SessionId, TakeOver, Visit};
+use countersign_core::{Consequence, Event, Life, LinkPermit, Request, Route, TakeOver};
 
 use super::plan::{ACCEPTOR, Closes, Plant};
 use super::world::World;
 
 impl World<'_> {
-    /// A visitor's peer may have named a session: whoever has it takes the connection over.
-    pub(super) fn route(&mut self, visitor: usize) {
-        let now = self.local(visitor);
-        let Some(visit) = self.nodes[visitor].link.visit() else {
-            return;
-        };
-        let peer = self.nodes[visitor].link.peer();
-        if self.plan.plant != Some(Plant::ForgetSessions) {
-            let candidates: Vec<usize> = self.sessions.candidates(visit, peer).copied().collect();
-            for holder in candidates {
-                if self.take_over(holder, visitor) {
+    /// An incoming connection's peer may have said what it wants.
+    pub(super) fn route(&mut self, node: usize) {
+        let forgets = self.plan.plant == Some(Plant::ForgetSessions);
+        while let Some(incoming) = self.nodes[node].link.incoming_mut() {
+            match self.acceptor.route(incoming) {
+                Route::Wait => return,
+                Route::Resume(holder) => {
+                    if !forgets && self.take_over(holder, node) {
+                        return;
+                    }
+                }
+                Route::New(place) => return self.accept(node, place),
+                Route::Refuse(refusal) => {
+                    self.ledger.object(format!("there is room, but {refusal}"));
                     return;
                 }
             }
         }
-        self.check_none_left_behind(visitor);
-        let gone = match visit {
-            Visit::Returns(named) => {
-                self.say(|| format!("{}: its session is not known", self.name(visitor)));
-                self.sessions.gone(named, peer)
-            }
-            Visit::New => None,
-        };
-        self.nodes[visitor].link.admit(now, gone);
-        self.touch(visitor, true);
     }
 
-    fn take_over(&mut self, holder: usize, visitor: usize) -> bool {
-        let now = self.local(visitor);
-        let Ok([link, other]) = self.nodes.get_disjoint_mut([holder, visitor]) else {
+    /// It becomes a link.
+    fn accept(&mut self, node: usize, mut place: LinkPermit) {
+        let now = self.local(node);
+        self.check_none_left_behind(node);
+        if let Some(Request::Resume(_)) = self.nodes[node].link.request() {
+            self.say(|| format!("{}: its session is not known", self.name(node)));
+        }
+        self.acceptor.accepted(&mut place);
+        if self.nodes[node].link.accept(now) {
+            self.nodes[node].place = Some(place);
+        } else {
+            self.acceptor.release(place);
+        }
+        self.touch(node, true);
+    }
+
+    /// Whether a link goes on with an incoming connection, or has anything to say to it.
+    fn take_over(&mut self, holder: usize, node: usize) -> bool {
+        let now = self.local(node);
+        let Ok([link, other]) = self.nodes.get_disjoint_mut([holder, node]) else {
             return false;
         };
-        match link.link.take_over(now, &mut other.link) {
+        let (Some(held), Some(incoming)) = (link.link.link_mut(), other.link.incoming_mut()) else {
+            return false;
+        };
+        match held.take_over(now, incoming) {
             TakeOver::Done => {}
             TakeOver::Stale => {
-                self.touch(visitor, true);
+                self.touch(node, true);
                 return true;
             }
             TakeOver::SessionOver => {
-                self.end_for(holder, visitor);
-                self.touch(visitor, true);
+                self.end_for(holder, node);
+                self.touch(node, true);
                 self.touch(holder, false);
                 return true;
             }
@@ -57,61 +70,56 @@ impl World<'_> {
         };
         let before = link.at.replace(conn);
         let side = &mut self.conns[conn].sides[ACCEPTOR];
-        side.endpoint.attach(link.link.connection());
+        side.endpoint.attach(held.connection());
         side.node = holder;
         self.say(|| format!("{} goes on with connection {conn}", self.name(holder)));
         if let Some(before) = before {
             self.release(before, ACCEPTOR);
         }
-        self.touch(visitor, false);
+        self.touch(node, false);
         self.touch(holder, true);
         true
     }
 
-    /// Keeps the acceptor's sessions in step with its links.
-    pub(super) fn register(&mut self, node: usize) {
-        if self.nodes[node].end != ACCEPTOR || self.nodes[node].crashed {
-            return;
-        }
-        let link = &self.nodes[node].link;
-        let (id, life, peer) = (link.session(), link.life(), link.peer());
-        if id == SessionId::default() {
-            return;
-        }
-        if self.nodes[node].session != id {
-            self.nodes[node].session = id;
-            self.nodes[node].began = self.now;
-            self.sessions.add(id, peer, node);
-            self.holders.insert(id, node);
-            self.welcome(node);
-        }
-        match life {
-            Life::Ended => {
-                let gone = self.nodes[node].link.gone_session();
-                self.sessions.remove(gone);
-                self.nodes[node].away = false;
+    /// The acceptor follows what its links tell. Who is to go for that.
+    pub(super) fn follow(&mut self, node: usize, event: &Event) -> Option<usize> {
+        let it = &mut self.nodes[node];
+        let link = it.link.link().filter(|_| it.end == ACCEPTOR)?;
+        let consequence = self.acceptor.follow(link, event, || node);
+        match event {
+            Event::Connected => {
+                let id = link.session();
+                it.session = id;
+                it.began = self.now;
+                self.holders.insert(id, node);
+                self.welcome(node);
             }
-            Life::Offline if !self.nodes[node].away => {
-                self.nodes[node].away = true;
-                let evicted = self.sessions.lost(id).copied();
-                if let Some(evicted) = evicted {
-                    self.evict(evicted);
+            Event::Lost(_) => it.away = link.life() == Life::Offline,
+            Event::Resumed => it.away = false,
+            Event::Ended => {
+                it.away = false;
+                if let Some(place) = it.place.take() {
+                    self.acceptor.release(place);
                 }
-            }
-            Life::Offline => {}
-            _ if self.nodes[node].away => {
-                self.nodes[node].away = false;
-                self.sessions.resumed(id);
             }
             _ => {}
         }
+        match consequence? {
+            Consequence::Evict(evicted) => Some(evicted),
+            Consequence::Close => {
+                self.ledger.object("a link is to end at once");
+                None
+            }
+        }
     }
 
-    fn evict(&mut self, node: usize) {
+    pub(super) fn evict(&mut self, node: usize) {
         let now = self.local(node);
         self.say(|| format!("{} is evicted", self.name(node)));
         self.summary.evicted += 1;
-        self.nodes[node].link.evict(now);
+        if let Some(link) = self.nodes[node].link.link_mut() {
+            link.evict(now);
+        }
         if self.nodes[node].link.life() != Life::Ended {
             self.ledger.object("an evicted link goes on");
         }

@@ -154,11 +154,11 @@ impl World<'_> {
             Do::Abandon(channel) => {
                 let now = self.local(node);
                 let id = self.id(node, channel);
-                let link = &mut self.nodes[node].link;
-                let done = link.abandon(now, id);
+                let link = self.nodes[node].link.link_mut();
+                let done = link.map(|link| link.abandon(now, id));
                 self.nodes[node].inbox.readable[channel] = false;
                 self.ledger.abandoned(pair, channel);
-                if done.is_err() {
+                if done != Some(Ok(())) {
                     self.ledger.object("a channel that can't be abandoned");
                 }
             }
@@ -196,7 +196,9 @@ impl World<'_> {
             let payload = self.ledger.compose(size);
             let host = self.plan.clocks[if end == ACCEPTOR { 0 } else { pair + 1 }];
             let expires = expires.map(|at| host.at(at));
-            let link = &mut self.nodes[node].link;
+            let Some(link) = self.nodes[node].link.link_mut() else {
+                return;
+            };
             match link.send(now, id, payload, expires) {
                 Ok(number) => {
                     let ups = self.nodes[node].ups + u64::from(!self.is_up(node));
@@ -226,8 +228,10 @@ impl World<'_> {
     pub(super) fn hear(&mut self, node: usize) -> bool {
         let (mut session_lost, mut on_record) = (false, false);
         let mut any = false;
+        let mut evicted = Vec::new();
         while let Some(event) = self.nodes[node].link.poll_event() {
             any = true;
+            evicted.extend(self.follow(node, &event));
             self.say(|| format!("{}: {event:?}", self.name(node)));
             session_lost |= matches!(event, Event::SessionLost(_));
             on_record |= matches!(event, Event::SessionLost(SessionLoss::TooOld));
@@ -245,7 +249,20 @@ impl World<'_> {
             self.ledger.read(node, &reading);
             self.receive(node);
         }
-        any
+        for node in evicted {
+            self.evict(node);
+        }
+        any | self.hear_end_of_incoming(node)
+    }
+
+    /// A connection that does not become a link tells nothing. Whether it has just ended.
+    fn hear_end_of_incoming(&mut self, node: usize) -> bool {
+        let it = &self.nodes[node];
+        let ends = it.link.incoming().is_some() && it.link.life() == Life::Ended && !it.ended;
+        if ends {
+            self.hear_end(node);
+        }
+        ends
     }
 
     fn pass_on(&mut self, node: usize, event: Event) {
@@ -351,13 +368,13 @@ impl World<'_> {
         };
         let id = it.link.session();
         let over = self.judge_over(node, reason);
-        let visitor = it.end == ACCEPTOR && it.session == [0; 16] && it.ups == 0;
+        let incoming = it.end == ACCEPTOR && it.link.incoming().is_some();
         let wrong = match reason {
             _ if over.is_some() => over == Some(true),
             EndReason::Closed { .. } | EndReason::ClosedBeforeConnected => false,
-            EndReason::TakenOver | EndReason::Stale => !visitor,
+            EndReason::TakenOver | EndReason::Stale => !incoming,
             EndReason::Lost(Loss::NotTrusted | Loss::Abandoned) => true,
-            EndReason::Lost(_) if visitor => false,
+            EndReason::Lost(_) if incoming => false,
             EndReason::Lost(Loss::CloseTooSlow) => self.ledger.open(node) > 0,
             // Its opener never heard that there is such a session, or has lost it.
             EndReason::Lost(Loss::StayedAway) if it.end == ACCEPTOR => {
@@ -408,7 +425,10 @@ impl World<'_> {
         let of = (pair, node, channel);
         let now = self.local(node);
         loop {
-            let message = match self.nodes[node].link.take(now, id) {
+            let Some(link) = self.nodes[node].link.link_mut() else {
+                return;
+            };
+            let message = match link.take(now, id) {
                 Ok(Some(message)) => message,
                 Ok(None) => return,
                 Err(ReceiveError::SessionBorder(why)) => {
@@ -453,7 +473,9 @@ impl World<'_> {
     fn settle(&mut self, node: usize, held: &Held) {
         let now = self.local(node);
         let channel = self.id(node, held.channel);
-        let link = &mut self.nodes[node].link;
+        let Some(link) = self.nodes[node].link.link_mut() else {
+            return;
+        };
         let rejects = self.ledger.is_rejected(held.id, self.plan.rejects);
         let done = if rejects {
             self.ledger.refused(held.id);

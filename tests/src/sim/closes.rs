@@ -27,9 +27,12 @@ impl World<'_> {
         let it = &mut self.nodes[node];
         it.closing = true;
         it.said.push(how.code);
-        let before = withdrawn(&it.link);
-        it.link.close_with(now, how.mode, reason(how.code));
-        if withdrawn(&it.link) > before {
+        let Some(link) = it.link.link_mut() else {
+            return;
+        };
+        let before = withdrawn(link);
+        link.close_with(now, how.mode, reason(how.code));
+        if withdrawn(link) > before {
             it.said.push(close::WITHDRAWN);
         }
         if how.mode != CloseMode::DrainBoth {

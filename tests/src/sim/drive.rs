@@ -1,11 +1,12 @@
 //! What drives a link: bytes that arrive, deadlines that come, output that is to be written.
 
 use countersign_core::{Disconnect, Role};
-use countersign_endpoint::{Endpoint, Written};
+use countersign_endpoint::{Endpoint, ToSend};
 
 use super::plan::{ACCEPTOR, Learn, OPENER, Plant};
 use super::wire::{Conn, Piece, Pipe, Side};
 use super::world::{MOST_TURNS, World};
+use crate::any_link::AnyLink;
 
 impl World<'_> {
     /// Whatever there is to do for a link now. `pressed` where its driver looks at its output by
@@ -26,7 +27,6 @@ impl World<'_> {
                 break;
             }
         }
-        self.register(node);
         self.want_connection(node);
         self.watch(node);
     }
@@ -35,9 +35,9 @@ impl World<'_> {
         let node = &self.nodes[node];
         let open = node.at.is_some_and(|conn| {
             let side = &self.conns[conn].sides[node.end];
-            !side.shut && side.out.is_empty()
+            !side.shut && !side.endpoint.is_blocked()
         });
-        open && node.link.wants_output()
+        open && node.link.protocol().wants_output()
     }
 
     /// Sets the node's alarm.
@@ -45,9 +45,10 @@ impl World<'_> {
         let clock = self.plan.clocks[self.host(node)];
         let oversleeps = self.plan.plant == Some(Plant::Oversleep);
         let node = &mut self.nodes[node];
-        let deadline = node.link.poll_deadline();
+        let link = node.link.protocol();
+        let deadline = link.poll_deadline();
         node.wake = match deadline {
-            Some(_) if oversleeps && node.link.role() == Role::Acceptor => u64::MAX,
+            Some(_) if oversleeps && link.role() == Role::Acceptor => u64::MAX,
             Some(deadline) => clock.when(deadline),
             None => u64::MAX,
         };
@@ -72,7 +73,7 @@ impl World<'_> {
     pub(super) fn deadline(&mut self, node: usize) {
         let now = self.local(node);
         self.say(|| format!("{}: deadline", self.name(node)));
-        let link = &mut self.nodes[node].link;
+        let link = self.nodes[node].link.protocol_mut();
         link.handle_timeout(now);
         // It may have been told to wait for no time at all.
         link.handle_timeout(now);
@@ -124,30 +125,34 @@ impl World<'_> {
         let side = &mut self.conns[conn].sides[to];
         let link = &mut self.nodes[node].link;
         if stale && self.plan.plant == Some(Plant::NoFence) {
-            side.endpoint.attach(link.connection());
+            side.endpoint.attach(link.protocol().connection());
         }
-        let before = (link.life(), link.connection());
+        let state = |link: &AnyLink| (link.life(), link.protocol().connection());
+        let before = state(link);
         let what = match piece {
             Piece::Bytes(bytes) => {
-                side.inbox.extend_from_slice(&bytes);
-                let consumed = side.endpoint.read(now, &mut side.inbox, link);
-                side.inbox.drain(..consumed);
+                if !side.endpoint.is_read_ended() {
+                    let input = side.endpoint.input();
+                    input.space(bytes.len())[..bytes.len()].copy_from_slice(&bytes);
+                    input.commit(bytes.len());
+                    side.endpoint.received(bytes.len());
+                }
                 format_args!("{} bytes", bytes.len()).to_string()
             }
             Piece::End => {
-                side.endpoint.read_eof(now, link);
+                side.endpoint.received(0);
                 "the end".to_owned()
             }
             Piece::Reset => {
-                side.endpoint.failed(now, link);
+                side.endpoint.failed();
                 side.gone = true;
                 "a reset".to_owned()
             }
         };
+        link.deliver(now, &mut side.endpoint);
         if stale {
             self.summary.stale += 1;
-            let link = &self.nodes[node].link;
-            let untouched = before == (link.life(), link.connection());
+            let untouched = before == state(link);
             if self.plan.plant.is_none() && !untouched {
                 self.ledger
                     .object("a connection that was replaced reaches the link");
@@ -179,8 +184,8 @@ impl World<'_> {
         let Some(conn) = self.nodes[node].at else {
             return false;
         };
-        let idle = self.conns[conn].sides[end].out.is_empty();
-        if !pressed && idle && !self.nodes[node].link.wants_output() {
+        let idle = !self.conns[conn].sides[end].endpoint.has_output();
+        if !pressed && idle && !self.nodes[node].link.protocol().wants_output() {
             return self.let_go(node);
         }
         let wrote = self.write_side(conn, end);
@@ -196,47 +201,46 @@ impl World<'_> {
             if side.shut || side.gone {
                 break;
             }
-            if !side.out.is_empty() {
-                if !self.push(conn, end) {
-                    break;
+            self.nodes[node].link.collect(now, &mut side.endpoint);
+            match side.endpoint.to_send() {
+                ToSend::Bytes(_) => {
+                    if !self.push(conn, end) {
+                        break;
+                    }
+                    wrote = true;
                 }
-                wrote = true;
-                continue;
-            }
-            let link = &mut self.nodes[node].link;
-            match side
-                .endpoint
-                .write(now, &mut side.out, &mut self.scratch, link)
-            {
-                Written::Some => wrote = true,
-                Written::Nothing => break,
-                Written::End => {
+                ToSend::Nothing => break,
+                ToSend::End => {
+                    side.endpoint.shut();
                     side.shut = true;
                     wrote = true;
                     self.end_pipe(conn, end, Piece::End);
                 }
             }
         }
-        self.conns[conn].sides[end].out.release();
-        self.scratch.release();
+        self.conns[conn].sides[end].endpoint.release();
         wrote
     }
 
-    /// Moves output on its way; false when there is no room.
+    /// Moves output on its way; false when there is none, or no room.
     fn push(&mut self, conn: usize, end: usize) -> bool {
         let Conn { pipes, sides, .. } = &mut self.conns[conn];
-        let (side, pipe): (&mut Side, &mut Pipe) = (&mut sides[end], &mut pipes[end]);
-        let room = pipe.room(&self.plan.net).min(side.out.filled().len());
+        let (endpoint, pipe) = (&mut sides[end].endpoint, &mut pipes[end]);
+        let ToSend::Bytes(output) = endpoint.to_send() else {
+            return false;
+        };
+        let room = pipe.room(&self.plan.net).min(output.filled().len());
         if room == 0 {
             return false;
         }
-        let mut bytes = &side.out.filled()[..room];
+        let mut bytes = &output.filled()[..room];
         if self.plan.plant == Some(Plant::LoseBytes) && !self.planted && pipe.written > 600 {
             self.planted = true;
             bytes = &bytes[bytes.len().min(3)..];
         }
         let cut = pipe.push(self.now, &self.plan.net, &mut self.rng, bytes);
-        side.out.consume(room);
+        output.consume(room);
+        endpoint.sent();
         if cut {
             self.cut_soon(conn);
         }
@@ -250,7 +254,7 @@ impl World<'_> {
         };
         let end = self.nodes[node].end;
         let over = self.conns[conn].sides[end].gone;
-        if self.nodes[node].link.wants_connection() && !over {
+        if self.nodes[node].link.protocol().wants_connection() && !over {
             return false;
         }
         self.release(conn, end);
@@ -328,19 +332,23 @@ impl World<'_> {
         let now = self.local(node);
         if self.now < self.unreachable_until {
             self.say(|| format!("{}: nobody answers", self.name(node)));
-            self.nodes[node]
-                .link
-                .handle_lost(now, Disconnect::Transport);
+            let link = self.nodes[node].link.protocol_mut();
+            link.handle_lost(now, Disconnect::Transport);
             self.touch(node, false);
             return;
         }
         let pair = self.nodes[node].pair;
-        let visitor = self.add_node(pair, ACCEPTOR);
-        self.nodes[visitor].link.ask_to_admit();
-        let there = self.local(visitor);
-        let security = [self.security(pair, OPENER), self.security(pair, ACCEPTOR)];
-        let opening = Endpoint::new(&security[OPENER], now, &mut self.nodes[node].link);
-        let accepting = Endpoint::new(&security[ACCEPTOR], there, &mut self.nodes[visitor].link);
+        let incoming = self.add_node(pair, ACCEPTOR);
+        let ends = [node, incoming];
+        let sides = [OPENER, ACCEPTOR].map(|end| {
+            let now = self.local(ends[end]);
+            let security = self.security(pair, end);
+            let link = &mut self.nodes[ends[end]].link;
+            let (role, config) = (link.protocol().role(), link.protocol().config());
+            let mut endpoint = Endpoint::new(&security, role, config.wire_dialect());
+            link.deliver(now, &mut endpoint);
+            Side::new(endpoint, ends[end])
+        });
         let conn = self.conns.len();
         self.say(|| format!("{}: connection {conn}", self.name(node)));
         let mut pipes = [Pipe::default(), Pipe::default()];
@@ -350,14 +358,14 @@ impl World<'_> {
         self.conns.push(Conn {
             pair,
             pipes,
-            sides: [Side::new(opening, node), Side::new(accepting, visitor)],
+            sides,
             cut: None,
             dead: false,
         });
         self.open.push(conn);
         self.nodes[node].at = Some(conn);
-        self.nodes[visitor].at = Some(conn);
+        self.nodes[incoming].at = Some(conn);
         self.touch(node, true);
-        self.touch(visitor, true);
+        self.touch(incoming, true);
     }
 }

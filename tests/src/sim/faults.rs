@@ -1,9 +1,7 @@
 //! What goes wrong.
 
-use countersign_core::Sessions;
-
 use super::plan::{ACCEPTOR, Disturbance, Learn, OPENER};
-use super::world::World;
+use super::world::{World, acceptor};
 
 impl World<'_> {
     pub(super) fn disturb(&mut self, what: Disturbance) {
@@ -27,7 +25,8 @@ impl World<'_> {
                     side.gone = true;
                     let now = self.local(node);
                     let side = &mut self.conns[conn].sides[OPENER];
-                    side.endpoint.failed(now, &mut self.nodes[node].link);
+                    side.endpoint.failed();
+                    self.nodes[node].link.deliver(now, &mut side.endpoint);
                     self.touch(node, true);
                 }
             }
@@ -82,7 +81,7 @@ impl World<'_> {
             }
         }
         self.finale = false;
-        self.sessions = Sessions::new(self.plan.sessions);
+        self.acceptor = acceptor(self.plan);
         for parties in &mut self.parties {
             parties[ACCEPTOR].node = None;
         }
@@ -96,6 +95,7 @@ impl World<'_> {
         if !it.crashed && !it.ended {
             it.crashed = true;
             it.at = None;
+            it.place = None;
             self.ledger.crashed(node);
         }
     }

@@ -9,7 +9,7 @@
 mod acceptor;
 mod app;
 pub mod cases;
-mod clock;
+pub mod clock;
 mod closes;
 mod drive;
 mod faults;

@@ -1,6 +1,6 @@
 //! Links that end with their session: when they must and when they must not, and what follows.
 
-use countersign_core::{CloseReason, EndReason, Life, SessionLoss, Visit, close, refuse};
+use countersign_core::{CloseReason, EndReason, Life, Link, Request, SessionLoss, close, refuse};
 
 use super::plan::{ACCEPTOR, OPENER};
 use super::world::World;
@@ -65,9 +65,9 @@ impl World<'_> {
 
     // The acceptor.
 
-    /// A visitor is a link of its own. Where its peer has left one behind, that had to end.
-    pub(super) fn check_none_left_behind(&mut self, visitor: usize) {
-        let pair = self.nodes[visitor].pair;
+    /// An incoming connection becomes a link of its own. Where its peer has left one behind, that had to end.
+    pub(super) fn check_none_left_behind(&mut self, incoming: usize) {
+        let pair = self.nodes[incoming].pair;
         let waits = |at: &usize| {
             let node = &self.nodes[*at];
             let of_pair = node.pair == pair && node.end == ACCEPTOR && !node.crashed;
@@ -76,7 +76,7 @@ impl World<'_> {
         let waiting: Vec<usize> = self.live.iter().copied().filter(waits).collect();
         // Of several the one that has waited longest is asked, and no other.
         if let [holder] = waiting[..]
-            && self.must_end_for(holder, visitor)
+            && self.must_end_for(holder, incoming)
         {
             let name = self.name(holder);
             self.ledger
@@ -84,26 +84,26 @@ impl World<'_> {
         }
     }
 
-    /// Whether a link must end because the peer that it waits for is at a visitor, without the
+    /// Whether a link must end because the peer that it waits for has arrived without the
     /// session. Where it may have said DONE, which can't be seen from here, it need not.
-    fn must_end_for(&self, holder: usize, visitor: usize) -> bool {
-        let (link, newcomer) = (&self.nodes[holder], &self.nodes[visitor]);
-        let names_it = newcomer.link.visit() == Some(Visit::Returns(link.session));
-        let open = !link.closing && link.link.peer_closes().is_none();
+    fn must_end_for(&self, holder: usize, incoming: usize) -> bool {
+        let (link, newcomer) = (&self.nodes[holder], &self.nodes[incoming]);
+        let names_it = newcomer.link.request() == Some(Request::Resume(link.session));
+        let open = !link.closing && link.link.link().and_then(Link::peer_closes).is_none();
         let waits = link.link.life() == Life::Offline && open && !names_it;
         // Who was on its way before there was the session can't know of it.
         let knows = newcomer.born > link.began;
-        waits && knows && self.may_end_for(holder, visitor)
+        waits && knows && self.may_end_for(holder, incoming)
     }
 
-    fn may_end_for(&self, holder: usize, visitor: usize) -> bool {
-        let same = self.nodes[holder].pair == self.nodes[visitor].pair;
+    fn may_end_for(&self, holder: usize, incoming: usize) -> bool {
+        let same = self.nodes[holder].pair == self.nodes[incoming].pair;
         same && self.is_single(holder) && self.has_identities()
     }
 
     /// A link has ended because its peer has begun anew. Nobody may be there who could have gone on
     /// with its session.
-    pub(super) fn end_for(&mut self, holder: usize, visitor: usize) {
+    pub(super) fn end_for(&mut self, holder: usize, incoming: usize) {
         self.say(|| format!("{} ends: its peer began anew", self.name(holder)));
         self.summary.left_behind += 1;
         let session = self.nodes[holder].session;
@@ -112,7 +112,7 @@ impl World<'_> {
             let opener = node.end == OPENER && node.pair == pair && !node.crashed;
             opener && node.link.life() != Life::Ended && node.link.session() == session
         });
-        if knows || !self.may_end_for(holder, visitor) {
+        if knows || !self.may_end_for(holder, incoming) {
             let name = self.name(holder);
             self.ledger
                 .object(format!("{name} ends, though its peer has the session"));

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use countersign_endpoint::{Buffer, Endpoint};
+use countersign_endpoint::Endpoint;
 
 use super::plan::{Learn, Net};
 use super::rng::Rng;
@@ -121,10 +121,6 @@ pub(super) struct Side {
     pub(super) endpoint: Endpoint,
     /// The link that it brings its bytes to.
     pub(super) node: usize,
-    /// What has arrived and could not be used yet.
-    pub(super) inbox: Vec<u8>,
-    /// What is to go out and did not fit.
-    pub(super) out: Buffer,
     /// Its direction has ended.
     pub(super) shut: bool,
     /// Nobody reads or writes here any more.
@@ -136,8 +132,6 @@ impl Side {
         Self {
             endpoint,
             node,
-            inbox: Vec::new(),
-            out: Buffer::default(),
             shut: false,
             gone: false,
         }

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_capture::Capture;
-use countersign_core::{Life, Link, Role, SessionId, SessionLoss, Sessions, VerdictKind};
-use countersign_endpoint::{Buffer, Security};
+use countersign_core::{
+    Acceptor, Incoming, Life, Limits, Link, LinkPermit, Role, SessionId, SessionLoss, VerdictKind,
+};
+use countersign_endpoint::Security;
 
 use super::app::{Inbox, Party};
 use super::ledger::Ledger;
 use super::plan::{ACCEPTOR, Closes, OPENER, Plan};
 use super::rng::Rng;
 use super::wire::Conn;
+use crate::any_link::AnyLink;
 
 /// After so many steps a run counts as one that never ends.
 const MOST_STEPS: u64 = 400_000;
@@ -19,10 +22,11 @@ const MOST_TIME: u64 = 3_600_000_000;
 /// How often one thing that happens may lead to another at the same moment.
 pub(super) const MOST_TURNS: usize = 10_000;
 
-/// One link of one host, from its first connection to its end.
+/// One link of one host, from its first connection to its end, or a connection that does not become
+/// one.
 #[derive(Debug)]
 pub(super) struct Node {
-    pub(super) link: Link,
+    pub(super) link: AnyLink,
     pub(super) pair: usize,
     /// Which end it is.
     pub(super) end: usize,
@@ -51,8 +55,10 @@ pub(super) struct Node {
     /// With which codes.
     pub(super) said: Vec<u32>,
     pub(super) inbox: Inbox,
-    /// Acceptor: it waits for its peer, as the sessions know.
+    /// Acceptor: it waits for its peer, as the acceptor knows.
     pub(super) away: bool,
+    /// Acceptor: its place among the links.
+    pub(super) place: Option<LinkPermit>,
     /// Opener: a connection is being opened.
     pub(super) dials: bool,
 }
@@ -105,13 +111,12 @@ pub struct World<'a> {
     pub(super) parties: Vec<[Party; 2]>,
     /// Connections that are being opened: when they will be, and by whom.
     pub(super) dials: Vec<(u64, usize)>,
-    pub(super) sessions: Sessions<usize>,
+    pub(super) acceptor: Acceptor<usize>,
     /// Who has, or had, which session at the acceptor.
     pub(super) holders: BTreeMap<SessionId, usize>,
     /// Sessions that an opener has heard of.
     pub(super) known: BTreeSet<SessionId>,
     pub(super) ledger: Ledger,
-    pub(super) scratch: Buffer,
     pub(super) summary: Summary,
     /// Who records the links.
     capture: Option<&'a Capture>,
@@ -128,6 +133,14 @@ impl std::fmt::Debug for World<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("World").field("now", &self.now).finish()
     }
+}
+
+/// An acceptor that has forgotten everything.
+pub(super) fn acceptor(plan: &Plan) -> Acceptor<usize> {
+    Acceptor::new(Limits {
+        sessions: plan.sessions,
+        ..Limits::default()
+    })
 }
 
 /// What happens next.
@@ -182,11 +195,10 @@ impl<'a> World<'a> {
             open: Vec::new(),
             parties,
             dials: Vec::new(),
-            sessions: Sessions::new(plan.sessions),
+            acceptor: acceptor(plan),
             holders: BTreeMap::new(),
             known: BTreeSet::new(),
             ledger: Ledger::new(&plan.channels),
-            scratch: Buffer::default(),
             summary: Summary::default(),
             capture,
             disturbed: 0,
@@ -210,19 +222,28 @@ impl<'a> World<'a> {
 
     pub(super) fn add_node(&mut self, pair: usize, end: usize) -> usize {
         let index = self.nodes.len();
-        let role = [Role::Opener, Role::Acceptor][end];
         let mut seed = [0; 16];
         seed[..8].copy_from_slice(&self.plan.seed.to_be_bytes());
         seed[8..].copy_from_slice(&(index as u64).to_be_bytes());
         let config = self.plan.config(end);
-        let link = match self.capture {
-            Some(capture) => Link::observed(&config, role, seed, capture.observer()),
-            None => Link::new(&config, role, seed),
+        let observer = self.capture.map(Capture::observer);
+        let link = if end == OPENER {
+            let link = match observer {
+                Some(observer) => Link::observed(&config, Role::Opener, seed, observer),
+                None => Link::new(&config, Role::Opener, seed),
+            };
+            let mut link = link.expect("a sound declaration");
+            self.plan.mistake.map(|mistake| link.plant(mistake));
+            AnyLink::from(link)
+        } else {
+            let incoming = match observer {
+                Some(observer) => Incoming::observed(&config, seed, observer),
+                None => Incoming::new(&config, seed),
+            };
+            let mut incoming = incoming.expect("a sound declaration");
+            self.plan.mistake.map(|mistake| incoming.plant(mistake));
+            AnyLink::from(incoming)
         };
-        let mut link = link.expect("a sound declaration");
-        if let Some(mistake) = self.plan.mistake {
-            link.plant(mistake);
-        }
         self.nodes.push(Node {
             link,
             pair,
@@ -241,6 +262,7 @@ impl<'a> World<'a> {
             said: Vec::new(),
             inbox: Inbox::new(self.plan.channels.len()),
             away: false,
+            place: None,
             dials: false,
         });
         self.live.push(index);
@@ -390,7 +412,8 @@ impl<'a> World<'a> {
             if node.crashed {
                 continue;
             }
-            for (place, report) in node.link.report().iter().enumerate() {
+            let report = node.link.link().map(Link::report).unwrap_or_default();
+            for (place, report) in report.iter().enumerate() {
                 let channel = self.plan.place(node.end, place);
                 self.ledger.finish(index, channel, report);
             }
@@ -440,7 +463,7 @@ impl<'a> World<'a> {
         for node in &self.nodes {
             if node.end == OPENER {
                 self.summary.openers += 1;
-                self.summary.resumes += node.link.resumes();
+                self.summary.resumes += node.link.link().map_or(0, Link::resumes);
             }
             let reason = match node.link.end_reason() {
                 _ if node.crashed => "crashed".to_owned(),

@@ -8,8 +8,8 @@ use crate::tls::Judgement;
 use super::{Endpoint, EndpointEvent, PLAINTEXT, Seen};
 
 impl Endpoint {
-    /// Hands the link what has arrived, lets it do what is due, and takes what it has to say: all that
-    /// concerns the link.
+    /// Hands the link what has arrived, lets it do what is due, and takes what it has to say: all
+    /// that concerns the link.
     pub fn exchange(&mut self, now: Instant, link: &mut impl Protocol) {
         self.exchange_amid(now, link, false);
     }
@@ -91,7 +91,6 @@ impl Endpoint {
 
     /// Takes what the link has to say, if what it has said before is sent.
     pub(super) fn collect(&mut self, now: Instant, link: &mut impl Protocol) {
-        self.open(now, link);
         self.keep_up(now, link);
         self.tell_failure(now, link);
         if self.may_collect() {
@@ -189,8 +188,9 @@ impl Endpoint {
         self.tell_failure(now, link);
     }
 
-    /// Nothing passes that has come, or was given to the link, since identity and trust were replaced,
-    /// unless the peer is trusted still. Drivers hear of it later, in the middle of much work perhaps.
+    /// Nothing passes that has come, or was given to the link, since identity and trust were
+    /// replaced, unless the peer is trusted still. Drivers hear of it later, in the middle of much
+    /// work perhaps.
     fn keep_up(&mut self, now: Instant, link: &mut impl Protocol) {
         if self.connection.is_outdated() {
             self.recheck(now, link);
@@ -230,8 +230,8 @@ impl Endpoint {
     }
 
     /// Whether the link has gone on to another connection, or never took this one, as of the last
-    /// [`exchange`](Self::exchange): then nothing passes between the two any more, and the transport
-    /// can be dropped.
+    /// [`exchange`](Self::exchange): then nothing passes between the two any more, and the
+    /// transport can be dropped.
     #[must_use]
     pub fn is_fenced(&self) -> bool {
         self.seen.fenced

@@ -8,14 +8,14 @@ use crate::error::SecurityError;
 #[derive(Debug)]
 pub enum ToSend<'a> {
     /// The content of this buffer is to be sent, one byte at least. Remove what was sent from its
-    /// front, and call [`Endpoint::sent`](super::Endpoint::sent). Until then the next answer is this
-    /// buffer again, untouched, so a transport that needs the memory may hold its content meanwhile
-    /// and leave it empty.
+    /// front, and call [`Endpoint::sent`](super::Endpoint::sent). Until then the next answer is
+    /// this buffer again, untouched, so a transport that needs the memory may hold its content
+    /// meanwhile and leave it empty.
     Bytes(&'a mut Buffer),
     /// There is nothing to send until something happens.
     Nothing,
-    /// This end's direction is to be ended; [`Endpoint::shut`](super::Endpoint::shut) takes note that
-    /// it was.
+    /// This end's direction is to be ended; [`Endpoint::shut`](super::Endpoint::shut) takes note
+    /// that it was.
     End,
 }
 

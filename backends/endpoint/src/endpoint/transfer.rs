@@ -17,13 +17,13 @@ const WRITES: u32 = 16;
 impl Endpoint {
     /// Moves bytes between a stream that does not block and the link: reads, does an
     /// [`exchange`](Self::exchange), and writes, for as long as the stream takes and the link has
-    /// something to say. Returns whether there may be more to do at once: about 48 KiB are read and a
-    /// megabyte is written, and then others have their turn.
+    /// something to say. Returns whether there may be more to do at once: about 48 KiB are read and
+    /// a megabyte is written, and then others have their turn.
     ///
-    /// When it returns `false`, there is nothing to do before the stream is ready for what it was not
-    /// ready for, the link has something to do, or a deadline comes. That holds for readiness that is
-    /// told only when it changes (edge-triggered), too. Memory that is not needed meanwhile is let go of
-    /// ([`release`](Self::release)).
+    /// When it returns `false`, there is nothing to do before the stream is ready for what it was
+    /// not ready for, the link has something to do, or a deadline comes. That holds for readiness
+    /// that is told only when it changes (edge-triggered), too. Memory that is not needed meanwhile
+    /// is let go of ([`release`](Self::release)).
     ///
     /// After each transfer the owner asks [`poll_event`](Self::poll_event), the link's events,
     /// for an [`Incoming`](countersign_core::Incoming) where it

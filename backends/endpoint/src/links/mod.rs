@@ -24,8 +24,8 @@ use crate::watch::Watch;
 use carrier::{Carrier, Origin};
 pub use happened::Happened;
 
-/// A link of [`Links`], and a stream that was accepted: no other, and no listener, ever has the same
-/// number there. A poller may know the stream by it.
+/// A link of [`Links`], and a stream that was accepted: no other, and no listener, ever has the
+/// same number there. A poller may know the stream by it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LinkId(pub usize);
 
@@ -40,8 +40,8 @@ pub type Admit =
 
 /// Any number of links, opened and accepted, over streams of the owner's that do not block.
 ///
-/// There is no I/O in here but the calls of these [streams](crate::Stream), no clock and no thread. The
-/// owner
+/// There is no I/O in here but the calls of these [streams](crate::Stream), no clock and no thread.
+/// The owner
 /// - accepts streams while a listener [has room](Self::has_room), and hands them in
 ///   ([`arrive`](Self::arrive));
 /// - opens streams for those that are [`wanting`](Self::wanting), and hands them in
@@ -52,8 +52,8 @@ pub type Admit =
 /// - calls [`service`](Self::service) after all of these, after commands, and at the
 ///   [`deadline`](Self::deadline).
 ///
-/// What comes back to which link, who is admitted and who is refused, take-over, eviction, and what is
-/// said before a stream is dropped are seen to. Dropping this drops all streams.
+/// What comes back to which link, who is admitted and who is refused, take-over, eviction, and what
+/// is said before a stream is dropped are seen to. Dropping this drops all streams.
 ///
 /// `examples/own-loop` and `examples/readiness` are such owners.
 pub struct Links<S> {
@@ -98,8 +98,8 @@ impl<S> fmt::Debug for Links<S> {
 
 impl<S> Links<S> {
     /// None so far. `waker` is woken, from whichever thread, when identity and trust of a link are
-    /// [replaced](Security::replace): [`service`](Self::service) should be called then. An owner that
-    /// does not sleep has no use for it ([`Waker::noop`]).
+    /// [replaced](Security::replace): [`service`](Self::service) should be called then. An owner
+    /// that does not sleep has no use for it ([`Waker::noop`]).
     #[must_use]
     pub fn new(waker: Waker) -> Self {
         Self {
@@ -119,9 +119,9 @@ impl<S> Links<S> {
 
     // Listeners.
 
-    /// Makes a listener: what the owner accepts for it is handed in with [`arrive`](Self::arrive). Peers
-    /// that have lost their connections come back to their links through it, so it should be kept as long
-    /// as the links.
+    /// Makes a listener: what the owner accepts for it is handed in with [`arrive`](Self::arrive).
+    /// Peers that have lost their connections come back to their links through it, so it should be
+    /// kept as long as the links.
     ///
     /// # Errors
     ///
@@ -146,8 +146,9 @@ impl<S> Links<S> {
         Ok(id)
     }
 
-    /// Has `ask` decide about each peer that wants a link of a listener's and has proved who it is, instead
-    /// of letting all in; it does not hear of those that come back to the link that they have.
+    /// Has `ask` decide about each peer that wants a link of a listener's and has proved who it is,
+    /// instead of letting all in; it does not hear of those that come back to the link that they
+    /// have.
     pub fn admit(&mut self, listener: ListenerId, ask: Box<Admit>) {
         if let Some(listener) = self.listeners.get_mut(&listener) {
             listener.admit = ask;
@@ -161,13 +162,13 @@ impl<S> Links<S> {
         listener.is_some_and(|listener| listener.acceptor.has_room())
     }
 
-    /// Takes a stream that was accepted, made by `stream` under the number by which it is known here.
-    /// What becomes of it, [`service`](Self::service) tells.
+    /// Takes a stream that was accepted, made by `stream` under the number by which it is known
+    /// here. What becomes of it, [`service`](Self::service) tells.
     ///
     /// # Errors
     ///
-    /// That of `stream`; or as many streams come from this address as [`Limits`] allow, or the system
-    /// has no randomness to give.
+    /// That of `stream`; or as many streams come from this address as [`Limits`] allow, or the
+    /// system has no randomness to give.
     pub fn arrive(
         &mut self,
         listener: ListenerId,
@@ -210,8 +211,9 @@ impl<S> Links<S> {
         Ok(number)
     }
 
-    /// Closes all links of a listener's for this reason, and admits no new ones. Peers still come back
-    /// meanwhile, so streams are to be accepted until [`drained`](Self::drained) says that it is over.
+    /// Closes all links of a listener's for this reason, and admits no new ones. Peers still come
+    /// back meanwhile, so streams are to be accepted until [`drained`](Self::drained) says that it
+    /// is over.
     pub fn drain(&mut self, now: Instant, listener: ListenerId, reason: &CloseReason) {
         let Some(listener) = self.listeners.get_mut(&listener) else {
             return;
@@ -226,8 +228,8 @@ impl<S> Links<S> {
         }
     }
 
-    /// Returns how the links of a listener have ended since it was drained, once all have and all is
-    /// said.
+    /// Returns how the links of a listener have ended since it was drained, once all have and all
+    /// is said.
     #[must_use]
     pub fn drained(&self, listener: ListenerId) -> Option<Drained> {
         let acceptor = &self.listeners.get(&listener)?.acceptor;
@@ -236,8 +238,8 @@ impl<S> Links<S> {
         (acceptor.is_empty() && !speak).then(|| acceptor.drained())
     }
 
-    /// Lets go of a listener, and of handshakes that are under way; those who are refused still hear
-    /// so. Its links stay, but their peers can't come back to them any more.
+    /// Lets go of a listener, and of handshakes that are under way; those who are refused still
+    /// hear so. Its links stay, but their peers can't come back to them any more.
     pub fn unlisten(&mut self, listener: ListenerId) {
         self.listeners.remove(&listener);
         self.watches.remove(&listener.0);
@@ -257,8 +259,8 @@ impl<S> Links<S> {
     // Links.
 
     /// Makes a link that this end opens, and opens again, as its declaration's
-    /// [`Reconnect`](countersign_core::Reconnect) says: [`wanting`](Self::wanting) names it when it wants
-    /// a stream.
+    /// [`Reconnect`](countersign_core::Reconnect) says: [`wanting`](Self::wanting) names it when it
+    /// wants a stream.
     ///
     /// # Errors
     ///
@@ -322,8 +324,8 @@ impl<S> Links<S> {
         (!carrier.forgotten).then_some(link)
     }
 
-    /// Returns a link, for its commands: to send, take, handle, reject, abandon and close. It has a turn
-    /// in the next [`service`](Self::service), so none of them moves a byte by itself.
+    /// Returns a link, for its commands: to send, take, handle, reject, abandon and close. It has a
+    /// turn in the next [`service`](Self::service), so none of them moves a byte by itself.
     ///
     /// This is also how a new link is accepted: from the first time on it does not count for
     /// [`Limits::backlog`] any more.
@@ -361,8 +363,8 @@ impl<S> Links<S> {
         }
     }
 
-    /// Returns how many links there are, those among them whose handshake is under way, and those that
-    /// have ended and are not gone yet.
+    /// Returns how many links there are, those among them whose handshake is under way, and those
+    /// that have ended and are not gone yet.
     #[must_use]
     pub fn len(&self) -> usize {
         self.links.len() + self.arriving.len()

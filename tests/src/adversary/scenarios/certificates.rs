@@ -8,6 +8,23 @@ use countersign_endpoint::{ALPN_COUNTERSIGN, Reason};
 use super::{assert_says, security};
 use crate::adversary::{CAST, Disguise, Hostile, Seen, Victim};
 
+scenarios! {
+    EITHER_END {
+        tls_1_2,
+        no_certificate,
+        unpinned,
+        without_its_key,
+        expired,
+        not_yet_valid,
+        another_protocol,
+        no_protocol,
+    }
+    OPENER {
+        tls_1_2_unasked,
+        does_not_ask,
+    }
+}
+
 /// Names and numbers of RFC 8446, section 6.
 const CERTIFICATE_EXPIRED: Seen = Seen::Alert(45);
 const CERTIFICATE_UNKNOWN: Seen = Seen::Alert(46);
@@ -34,7 +51,7 @@ fn refused(victim: &Victim, disguise: Disguise<'_>) -> (LinkError, Seen) {
 }
 
 /// Nothing newer than TLS 1.2. [TLS-1]
-pub fn tls_1_2(victim: &Victim) {
+fn tls_1_2(victim: &Victim) {
     let (error, seen) = refused(victim, Disguise::of(&CAST.peer).of_tls_1_2());
     assert_eq!(security(&error), &Reason::TlsVersion);
     let text = "the peer does not speak TLS 1.3; update its TLS library, or allow 1.3 there";
@@ -47,7 +64,7 @@ pub fn tls_1_2(victim: &Victim) {
 }
 
 /// A server that goes on with TLS 1.2 although it was not offered. [TLS-1]
-pub fn tls_1_2_unasked(victim: &Victim) {
+fn tls_1_2_unasked(victim: &Victim) {
     let mut hello = vec![3, 3];
     hello.extend_from_slice(&[5; 32]);
     // No session, TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, no compression.
@@ -62,7 +79,7 @@ pub fn tls_1_2_unasked(victim: &Victim) {
 }
 
 /// A chain of certificates without any. [TLS-1]
-pub fn no_certificate(victim: &Victim) {
+fn no_certificate(victim: &Victim) {
     let (error, seen) = refused(victim, Disguise::of(&CAST.peer).without_certificate());
     assert_eq!(security(&error), &Reason::PeerCertificateMissing);
     let text = "we refused the peer: it presented no certificate; give it an identity";
@@ -75,7 +92,7 @@ pub fn no_certificate(victim: &Victim) {
 }
 
 /// The pinned server, which does not want to know who comes: so anybody may be talking to it. [TLS-6]
-pub fn does_not_ask(victim: &Victim) {
+fn does_not_ask(victim: &Victim) {
     let disguise = Disguise::of(&CAST.peer).without_asking();
     let (error, seen) = victim.stage().repels(comes_as(disguise));
     assert_eq!(security(&error), &Reason::NotAskedForCertificate);
@@ -90,7 +107,7 @@ pub fn does_not_ask(victim: &Victim) {
 }
 
 /// A certificate that is not pinned, with its key. [TLS-1]
-pub fn unpinned(victim: &Victim) {
+fn unpinned(victim: &Victim) {
     let (error, seen) = refused(victim, Disguise::of(&CAST.stranger));
     let cast = &*CAST;
     let pinned = [
@@ -118,7 +135,7 @@ pub fn unpinned(victim: &Victim) {
 }
 
 /// The pinned certificate, which anybody can have seen, and a signature by another key. [TLS-1]
-pub fn without_its_key(victim: &Victim) {
+fn without_its_key(victim: &Victim) {
     let disguise = Disguise::of(&CAST.peer).with_the_key_of(&CAST.stranger);
     let (error, seen) = refused(victim, disguise);
     assert_eq!(security(&error), &Reason::PeerKeyUnproven);
@@ -130,7 +147,7 @@ pub fn without_its_key(victim: &Victim) {
 }
 
 /// A pinned certificate that has expired.
-pub fn expired(victim: &Victim) {
+fn expired(victim: &Victim) {
     let (error, seen) = victim.stage().repels(comes_as(Disguise::of(&CAST.expired)));
     assert_eq!(*error.reason(), EndReason::Lost(Loss::OutOfDate), "{error}");
     assert!(!error.can_retry(), "{error}");
@@ -148,7 +165,7 @@ pub fn expired(victim: &Victim) {
 }
 
 /// A pinned certificate that is not valid yet. That heals.
-pub fn not_yet_valid(victim: &Victim) {
+fn not_yet_valid(victim: &Victim) {
     let stage = victim.stage();
     let (error, seen) = stage.repels(comes_as(Disguise::of(&CAST.not_yet_valid)));
     assert_eq!(*error.reason(), EndReason::Lost(Loss::OutOfDate), "{error}");
@@ -175,7 +192,7 @@ fn assert_other_protocol(error: &LinkError) {
 }
 
 /// The pinned peer itself, with another protocol inside TLS. [TLS-2]
-pub fn another_protocol(victim: &Victim) {
+fn another_protocol(victim: &Victim) {
     let (error, seen) = refused(victim, Disguise::of(&CAST.peer).speaking(Some("h2")));
     assert_other_protocol(&error);
     match victim.role {
@@ -186,7 +203,7 @@ pub fn another_protocol(victim: &Victim) {
 }
 
 /// The pinned peer itself, without naming a protocol. [TLS-2]
-pub fn no_protocol(victim: &Victim) {
+fn no_protocol(victim: &Victim) {
     let (error, seen) = refused(victim, Disguise::of(&CAST.peer).speaking(None));
     assert_other_protocol(&error);
     // Without close_notify, which a peer that speaks tlsstream would take for the end of its stream.

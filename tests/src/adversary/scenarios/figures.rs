@@ -10,10 +10,18 @@ use crate::adversary::{CAST, Disguise, Hostile, Seen, Stage, Victim, Words};
 use crate::adversary::{ack, fragments, message, read};
 use crate::backend::{Link, Receipt};
 
+scenarios! {
+    EITHER_END {
+        goes_on_after_every_record,
+        goes_on_from_any_byte,
+        claims_that_cant_be,
+    }
+}
+
 /// A connection ends behind each record of some messages, one of which travels in three. The session
 /// goes on with the next: the peer hears just what had come, sends the rest, and the application gets
 /// each message once. [RESUME-9] [RESUME-10]
-pub fn goes_on_after_every_record(victim: &Victim) {
+fn goes_on_after_every_record(victim: &Victim) {
     let victim = &victim.receiving();
     let whole = [&b"short"[..], &[7; 3000], b"last"];
     let mut frames = vec![message(1, whole[0])];
@@ -203,7 +211,7 @@ fn hears(hostile: &mut Hostile, number: u64, partial: u64) {
 
 /// A peer that takes messages may have as much of them as it says, whatever has come: it gets the
 /// rest from that byte on, and nothing else. [RESUME-9] [RESUME-10] [RESUME-12]
-pub fn goes_on_from_any_byte(victim: &Victim) {
+fn goes_on_from_any_byte(victim: &Victim) {
     let victim = &victim.sending();
     let stage = victim.stage_with(&victim.terms().lasting());
     for claim in [
@@ -237,7 +245,7 @@ pub fn goes_on_from_any_byte(victim: &Victim) {
 /// It says to have handled more than it received, to have received more than there was, or that it
 /// has less than it said before: it is accused of that, and nothing is taken for handled.
 /// [RESUME-6] [RESUME-7]
-pub fn claims_that_cant_be(victim: &Victim) {
+fn claims_that_cant_be(victim: &Victim) {
     let victim = &victim.sending();
     let of = PeerMisbehaved::Resume;
     let stage = victim.stage_with(&victim.terms().lasting());

@@ -10,6 +10,14 @@ use super::security;
 use crate::adversary::{Hostile, Seen, Stage, Victim};
 use crate::backend::Link;
 
+scenarios! {
+    ACCEPTOR {
+        half_open_from_one_address,
+        half_open_from_many_addresses,
+        connections_from_one_address,
+    }
+}
+
 /// How many come.
 const MANY: usize = 200;
 /// How many of them may be in their handshake.
@@ -60,7 +68,7 @@ fn tells(stage: &Stage, count: usize) -> Vec<String> {
 
 /// The listener's places for handshakes can't all be had from one address: what is beyond its share
 /// is closed at once, and an honest peer from elsewhere gets in while all the others stay for ever.
-pub fn half_open_from_one_address(victim: &Victim) {
+fn half_open_from_one_address(victim: &Victim) {
     let stage = victim.stage_with(&victim.terms().limits(|limits| {
         limits.half_open = PLACES;
         limits.half_open_per_address = SHARE;
@@ -85,7 +93,7 @@ pub fn half_open_from_one_address(victim: &Victim) {
 /// From as many addresses as there are connections, they can take all places. A link that is there
 /// goes on beside them. They have to give them back when their time is over, and an honest peer gets
 /// its turn.
-pub fn half_open_from_many_addresses(victim: &Victim) {
+fn half_open_from_many_addresses(victim: &Victim) {
     let terms = victim.terms().limits(|limits| limits.half_open = PLACES);
     let stage = victim.stage_with(&terms);
     let (error, ()) = stage.repels(|mut hostile| {
@@ -115,7 +123,7 @@ pub fn half_open_from_many_addresses(victim: &Victim) {
 }
 
 /// One address has so many connections, and no more. Others get in.
-pub fn connections_from_one_address(victim: &Victim) {
+fn connections_from_one_address(victim: &Victim) {
     let stage = victim.stage_with(&victim.terms().limits(|limits| limits.per_address = SHARE));
     let crowd = crowd(&stage, MANY, |_| theirs(0));
     let mut told = tells(&stage, MANY - SHARE);

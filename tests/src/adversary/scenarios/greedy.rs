@@ -10,6 +10,17 @@ use super::figures::close;
 use super::{assert_says, frame, greet, greet_with, number};
 use crate::adversary::{Hostile, Seen, Terms, Victim};
 
+scenarios! {
+    EITHER_END {
+        empty_messages,
+        empty_messages_without_end,
+        fragments_without_an_end,
+        pings_without_reading,
+        nothing_is_read,
+        windows_without_a_bound,
+    }
+}
+
 /// What a victim with little room for messages takes: few, and short ones.
 const FEW: usize = 16;
 const SHORT: usize = 64 * 1024;
@@ -30,7 +41,7 @@ fn message(number: u32, payload: &[u8]) -> Vec<u8> {
 
 /// Messages without a byte cost the attacker next to nothing: the window's number of messages
 /// bounds them, where nobody takes them, whatever they weigh.
-pub fn empty_messages(victim: &Victim) {
+fn empty_messages(victim: &Victim) {
     let victim = &victim.receiving();
     let stage = victim.stage_with(&terms(victim));
     let of = PeerMisbehaved::WindowExceeded;
@@ -62,7 +73,7 @@ pub fn empty_messages(victim: &Victim) {
 
 /// Messages without a byte, as many as the window lets through and again when they are acknowledged,
 /// for long: the application gets each, and no other link is held up.
-pub fn empty_messages_without_end(victim: &Victim) {
+fn empty_messages_without_end(victim: &Victim) {
     const WINDOW: usize = 1000;
     let victim = &victim.receiving();
     let channel = victim.channel().max_message(SHORT);
@@ -101,7 +112,7 @@ pub fn empty_messages_without_end(victim: &Victim) {
 
 /// A message in fragments of one byte each, of which the last never comes. The link goes on for as
 /// long as the attacker does, and no other is held up.
-pub fn fragments_without_an_end(victim: &Victim) {
+fn fragments_without_an_end(victim: &Victim) {
     let victim = &victim.receiving();
     let stage = victim.stage_with(&terms(victim));
     let attack = |mut hostile: Hostile| {
@@ -133,7 +144,7 @@ pub fn fragments_without_an_end(victim: &Victim) {
 /// Nothing but pings, in great numbers, whose answers the attacker does not read until the end. Only
 /// the last that waits is answered, so they are not piled up, and the link is as good as before.
 /// [PING-4]
-pub fn pings_without_reading(victim: &Victim) {
+fn pings_without_reading(victim: &Victim) {
     let stage = victim.stage_with(&terms(victim));
     let attack = |mut hostile: Hostile| {
         greet(&mut hostile, victim);
@@ -171,7 +182,7 @@ pub fn pings_without_reading(victim: &Victim) {
 
 /// Nothing is read: the victim's application is told that there is no room when its queue is full,
 /// and the attacker is given up when its time is over. [PING-3]
-pub fn nothing_is_read(victim: &Victim) {
+fn nothing_is_read(victim: &Victim) {
     let victim = &victim.sending();
     let terms = terms(victim).patience(|patience| {
         patience.ping = Duration::from_millis(100);
@@ -210,7 +221,7 @@ pub fn nothing_is_read(victim: &Victim) {
 }
 
 /// A peer may declare windows without a bound: what waits for it is the sender's own to bound.
-pub fn windows_without_a_bound(victim: &Victim) {
+fn windows_without_a_bound(victim: &Victim) {
     let victim = &victim.sending();
     let stage = victim.stage_with(&terms(victim));
     let attack = |mut hostile: Hostile| {

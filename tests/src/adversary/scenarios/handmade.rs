@@ -8,6 +8,13 @@ use rustls::ContentType;
 use super::{assert_says, greet, number, security};
 use crate::adversary::{Hostile, Victim, message};
 
+scenarios! {
+    EITHER_END {
+        empty_records,
+        goes_on_after_close_notify,
+    }
+}
+
 /// Records without a byte. rustls lets so many pass in a row.
 const IN_A_ROW: usize = 32;
 /// How many there are together.
@@ -16,7 +23,7 @@ const CLOSE_NOTIFY: [u8; 2] = [1, 0];
 
 /// Records without a byte, as many in a row as may be, and a record with a ping, for long: the link is
 /// as good as before, and no other is held up. With one more in a row it ends.
-pub fn empty_records(victim: &Victim) {
+fn empty_records(victim: &Victim) {
     let victim = &victim.receiving();
     let stage = victim.stage();
     let attack = |mut hostile: Hostile| {
@@ -70,7 +77,7 @@ pub fn empty_records(victim: &Victim) {
 /// Says close_notify, and then messages in good records, and then bytes that are none for as long as
 /// they are taken: the end counts, nothing of the rest is looked at, and the victim does not wait for
 /// more (RFC 8446, section 6.1). [CLOSE-13]
-pub fn goes_on_after_close_notify(victim: &Victim) {
+fn goes_on_after_close_notify(victim: &Victim) {
     let victim = &victim.receiving();
     let stage = victim.stage();
     let attack = |mut hostile: Hostile| {

@@ -1,17 +1,17 @@
 //! The scenarios, each written once for all backends.
 
-pub mod certificates;
-pub mod figures;
-pub mod floods;
+mod certificates;
+mod figures;
+mod floods;
 pub mod greedy;
-pub mod handmade;
-pub mod resumes;
-pub mod revoked;
-pub mod sessions;
-pub mod stalls;
-pub mod strangers;
-pub mod truncation;
-pub mod violations;
+mod handmade;
+mod resumes;
+mod revoked;
+mod sessions;
+mod stalls;
+mod strangers;
+mod truncation;
+mod violations;
 
 use countersign_core::wire::FrameType;
 use countersign_core::{EndReason, Loss, Role};
@@ -19,6 +19,34 @@ use countersign_driver::LinkError;
 use countersign_endpoint::Reason;
 
 use super::{CAST, Disguise, Hostile, Seen, Victim};
+use crate::suite;
+
+/// A scenario with a hostile peer, and the ends that it attacks.
+pub type Scenario = suite::Scenario<Victim, Role>;
+
+static EITHER_END: &[Role] = &[Role::Acceptor, Role::Opener];
+static ACCEPTOR: &[Role] = &[Role::Acceptor];
+static OPENER: &[Role] = &[Role::Opener];
+
+static MODULES: &[&[Scenario]] = &[
+    strangers::SCENARIOS,
+    certificates::SCENARIOS,
+    stalls::SCENARIOS,
+    truncation::SCENARIOS,
+    figures::SCENARIOS,
+    violations::SCENARIOS,
+    handmade::SCENARIOS,
+    revoked::SCENARIOS,
+    greedy::SCENARIOS,
+    floods::SCENARIOS,
+    sessions::SCENARIOS,
+    resumes::SCENARIOS,
+];
+
+/// Every scenario.
+pub fn all() -> impl Iterator<Item = &'static Scenario> {
+    MODULES.iter().copied().flatten()
+}
 
 /// Why the victim could not secure the connection. Everybody who fails before the link is up ends
 /// it in one of these ways.

@@ -12,6 +12,17 @@ use super::{assert_says, security};
 use crate::adversary::{CAST, Disguise, Hostile, Seen, Stage, Victim, Words, ack, message, read};
 use crate::backend::{Link, Receipt, Sender};
 
+scenarios! {
+    OPENER {
+        answers_with_another_session,
+        denies_the_session,
+        another_is_in_its_place,
+        recorded_welcome,
+        recorded_messages,
+        recorded_server,
+    }
+}
+
 /// The client's session.
 const SESSION: SessionId = [1; 16];
 /// None of the client's.
@@ -177,7 +188,7 @@ fn peer() -> Option<Disguise<'static>> {
 /// Answers to the client's session with another one that is said to go on, with the same one that is
 /// said not to, or as if none had been named: no message is taken for handled by that, and none is
 /// said to anybody again. [HELLO-18] [VERDICT-5] [RECONNECT-5]
-pub fn answers_with_another_session(victim: &Victim) {
+fn answers_with_another_session(victim: &Victim) {
     use SessionOutcome::{New, NotKnown, Resumed, TooOld};
     for (outcome, session) in [
         (Resumed, ANOTHER),
@@ -201,7 +212,7 @@ pub fn answers_with_another_session(victim: &Victim) {
 /// rest is unknown or withdrawn, and nothing of it is said again in the session that follows; more
 /// than there was, and less than it had said before, it can't have handled. [REFUSED-3] [REFUSED-4]
 /// [REFUSED-5]
-pub fn denies_the_session(victim: &Victim) {
+fn denies_the_session(victim: &Victim) {
     use SessionOutcome::{NotKnown, TooOld};
     for (outcome, why) in [
         (NotKnown, SessionLoss::NotKnown),
@@ -240,7 +251,7 @@ pub fn denies_the_session(victim: &Victim) {
 
 /// Another pinned identity is where the client comes back to: it hears neither of the session nor of
 /// the messages, and can't go on with the session although it knows its id. [SESSION-4]
-pub fn another_is_in_its_place(victim: &Victim) {
+fn another_is_in_its_place(victim: &Victim) {
     let bystander = || Some(Disguise::of(&CAST.bystander));
     let nobodys = Hello {
         session: [0; 16],
@@ -272,7 +283,7 @@ pub fn another_is_in_its_place(victim: &Victim) {
 /// In plain text anybody can listen, and say again what the server has said: the answer to the first
 /// HELLO, and one whose figures are behind what was said since. It costs the session, and no message
 /// is taken for something that it is not. [HELLO-18] [RESUME-6] [VERDICT-5]
-pub fn recorded_welcome(victim: &Victim) {
+fn recorded_welcome(victim: &Victim) {
     let first = answer(SessionOutcome::New, SESSION, 0, 0).welcome();
     let away = Away::new(victim, None);
     let (mut hostile, hello) = comes(&away.stage, None);
@@ -305,7 +316,7 @@ pub fn recorded_welcome(victim: &Victim) {
 
 /// The same of messages: the whole of a server's connection is said again on the client's next one.
 /// They have come before, so nothing is taken twice. [NUMBER-2]
-pub fn recorded_messages(victim: &Victim) {
+fn recorded_messages(victim: &Victim) {
     let victim = victim.receiving();
     let stage = victim.stage_with(&victim.terms().lasting().plain());
     let (mut hostile, link) = begins(&stage, None);
@@ -340,7 +351,7 @@ pub fn recorded_messages(victim: &Victim) {
 /// All that an honest server has said on a connection over TLS, a message among it, is said again to
 /// the client that comes back, and to one that comes for the first time: there the keys are others, so
 /// nothing of it can be read. The session goes on as if there had been no such connection.
-pub fn recorded_server(victim: &Victim) {
+fn recorded_server(victim: &Victim) {
     let victim = victim.receiving();
     let stage = victim.stage_with(&victim.terms().lasting());
     let (mut hostile, link) = begins(&stage, peer());

@@ -13,6 +13,17 @@ use super::{assert_aborted, assert_says, greet, greet_with, number, security, sh
 use crate::adversary::{CAST, Disguise, Hostile, Seen, Stage, Terms, Victim, message};
 use crate::backend::Link;
 
+scenarios! {
+    EITHER_END {
+        revoked_reads_nothing,
+        revoked_floods_on,
+        revoked_stays,
+        revoked_comes_again,
+        revoked_while_away,
+        revoked_before_it_greets,
+    }
+}
+
 /// How long the victim lets a peer end the connection, too, once it has said its last word.
 const LINGER: Duration = Duration::from_millis(250);
 /// Between two words of an attacker.
@@ -82,7 +93,7 @@ fn assert_ends(link: &dyn Link) {
 
 /// Reads nothing more, the ABORT neither, and keeps the connection open: the link ends all the same,
 /// and the connection when `linger` is over, whether or not its last words could be sent. [ABORT-6]
-pub fn revoked_reads_nothing(victim: &Victim) {
+fn revoked_reads_nothing(victim: &Victim) {
     for victim in &[victim.receiving(), victim.sending()] {
         let stage = victim.stage_with(&soon(victim.terms()));
         let both = rendezvous();
@@ -126,7 +137,7 @@ pub fn revoked_reads_nothing(victim: &Victim) {
 
 /// Floods the victim with messages and many more pings, and reads nothing: nothing of it is taken
 /// once the link has ended, and the flood ends when `linger` is over.
-pub fn revoked_floods_on(victim: &Victim) {
+fn revoked_floods_on(victim: &Victim) {
     let victim = victim.receiving();
     let roomy = victim.channel().window(1 << 20, 1 << 24);
     let stage = victim.stage_with(&soon(victim.terms().channel(roomy)));
@@ -175,7 +186,7 @@ fn is_removed(hostile: &mut Hostile, stage: &Stage, both: &Barrier) {
 }
 
 /// Hears why, says nothing to it and stays. [ABORT-6]
-pub fn revoked_stays(victim: &Victim) {
+fn revoked_stays(victim: &Victim) {
     let stage = victim.stage_with(&soon(victim.terms()));
     let both = rendezvous();
     let attack = |mut hostile: Hostile| {
@@ -206,7 +217,7 @@ fn assert_kept_out(stage: &Stage) {
 /// Comes again at once, while its last connection is still there, which it does not end: the
 /// removed identity is refused, each time, and the victim's link does not come back by itself.
 /// [RECONNECT-5]
-pub fn revoked_comes_again(victim: &Victim) {
+fn revoked_comes_again(victim: &Victim) {
     let stage = victim.stage_with(&soon(victim.terms().lasting()));
     let both = rendezvous();
     let attack = |mut hostile: Hostile| {
@@ -232,7 +243,7 @@ pub fn revoked_comes_again(victim: &Victim) {
 
 /// Is away when its pin is removed, or on its way back: the link ends, and neither end gets to the
 /// other with the session. [ABORT-6]
-pub fn revoked_while_away(victim: &Victim) {
+fn revoked_while_away(victim: &Victim) {
     let stage = victim.stage_with(&soon(victim.terms().lasting()));
     let attack = |mut hostile: Hostile| {
         greet(&mut hostile, victim);
@@ -260,7 +271,7 @@ pub fn revoked_while_away(victim: &Victim) {
 
 /// Has completed TLS, and greets when its pin was removed. There is no link. Where the victim had not
 /// heard all of TLS by then, there are no words for why. [ABORT-6]
-pub fn revoked_before_it_greets(victim: &Victim) {
+fn revoked_before_it_greets(victim: &Victim) {
     let stage = victim.stage_with(&soon(victim.terms()));
     let (error, seen) = stage.repels(|mut hostile| {
         shake(&mut hostile);

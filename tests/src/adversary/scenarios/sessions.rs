@@ -9,6 +9,14 @@ use super::{assert_says, security};
 use crate::adversary::{CAST, Disguise, Hostile, Seen, Stage, Terms, Victim, Words, message, read};
 use crate::backend::Link;
 
+scenarios! {
+    ACCEPTOR {
+        session_of_another,
+        recorded_hello,
+        recorded_ciphertext,
+    }
+}
+
 /// A victim whose links outlive their connections.
 fn lasting(victim: &Victim) -> Terms {
     let terms = victim.terms().config(|config| {
@@ -59,7 +67,7 @@ fn assert_undisturbed(owner: &mut Hostile, link: &dyn Link, number: u64) {
 /// Another pinned identity names a session that is not its own, while its owner is there and while it
 /// is away: it is answered as one that names a session which never was, gets a link of its own, and
 /// the owner's link is not touched. [SESSION-2] [SESSION-3]
-pub fn session_of_another(victim: &Victim) {
+fn session_of_another(victim: &Victim) {
     let stage = victim.stage_with(&lasting(victim));
     let (mut owner, session, link) = owner(&stage, Some(Disguise::of(&CAST.peer)));
     assert_eq!(link.peer(), Some(CAST.peer.fingerprint()));
@@ -102,7 +110,7 @@ pub fn session_of_another(victim: &Victim) {
 
 /// In plain text anybody can listen, and say again what a peer has said. A HELLO with an attempt that
 /// is not newer is refused, and neither the session nor its connection is touched. [SESSION-7]
-pub fn recorded_hello(victim: &Victim) {
+fn recorded_hello(victim: &Victim) {
     let stage = victim.stage_with(&lasting(victim).plain());
     let (first, session, link) = owner(&stage, None);
     first.end();
@@ -148,7 +156,7 @@ pub fn recorded_hello(victim: &Victim) {
 /// All that an honest peer has said on a connection over TLS, the return to its session and a message
 /// among it, is said again on a connection of the attacker's: there the keys are others, so nothing
 /// of it can be read. Not even the first attempt has reached the session.
-pub fn recorded_ciphertext(victim: &Victim) {
+fn recorded_ciphertext(victim: &Victim) {
     let stage = victim.stage_with(&lasting(victim));
     let (first, session, link) = owner(&stage, Some(Disguise::of(&CAST.peer)));
     first.end();

@@ -10,6 +10,15 @@ use countersign_endpoint::Reason;
 use super::{assert_says, security};
 use crate::adversary::{CAST, Disguise, Hostile, Seen, Stage, Victim, Words, records};
 
+scenarios! {
+    EITHER_END {
+        stalls_after_each_flight,
+        drips_a_record,
+        drips_a_greeting,
+        talks_on_when_refused,
+    }
+}
+
 /// How long the victim waits. Between two bytes of an attacker passes much less.
 const LIMIT: Duration = Duration::from_millis(500);
 /// Between two bytes of an attacker.
@@ -155,7 +164,7 @@ fn assert_left(error: &LinkError, secured: bool) {
 /// A stall after each flight. A victim that waits for ever lets the bystander go on meanwhile. Of one
 /// that does not, the time for all of it together runs out, the victim says so, and ends the
 /// connection. Where TLS is done by then it does so in order. [PING-6]
-pub fn stalls_after_each_flight(victim: &Victim) {
+fn stalls_after_each_flight(victim: &Victim) {
     // A client is done when it has heard all of the server's flight.
     let secured_by_then = match victim.role {
         Role::Acceptor => Seen::Ended,
@@ -222,7 +231,7 @@ fn drips(hostile: &mut Hostile, bytes: &[u8]) -> usize {
 
 /// One byte after the other, each of them in good time: of a record that is as long as a record may
 /// be. All of it would take a minute and a half, and the victim would say something else. [PING-6]
-pub fn drips_a_record(victim: &Victim) {
+fn drips_a_record(victim: &Victim) {
     let mut record = vec![0; 5 + 16_384];
     record[..5].copy_from_slice(&[22, 3, 3, 0x40, 0]);
     // ClientHello or ServerHello, of the length that is left.
@@ -239,7 +248,7 @@ pub fn drips_a_record(victim: &Victim) {
 
 /// The same within TLS, by the pinned peer, of a greeting as long as a greeting may be: each byte in
 /// a record of its own.
-pub fn drips_a_greeting(victim: &Victim) {
+fn drips_a_greeting(victim: &Victim) {
     let mut greeting = victim.words().to(victim.role);
     greeting[4..8].copy_from_slice(&(MAX_GREETING as u32).to_be_bytes());
     greeting.resize(8 + MAX_GREETING, 0);
@@ -251,7 +260,7 @@ pub fn drips_a_greeting(victim: &Victim) {
 
 /// Is refused, and talks on for ever. A victim that listens on for ever lets the bystander go on
 /// meanwhile; one that does not lets go after a time.
-pub fn talks_on_when_refused(victim: &Victim) {
+fn talks_on_when_refused(victim: &Victim) {
     let said = b"GET / HTTP/1.1\r\n\r\n";
     let text = "the peer does not speak TLS, but HTTP; check the address and the port";
     let stage = victim.stage();

@@ -6,6 +6,14 @@ use countersign_endpoint::{PlainProtocol, Reason};
 use super::{assert_says, security};
 use crate::adversary::{Hostile, Seen, Victim};
 
+scenarios! {
+    EITHER_END {
+        http,
+        noise,
+        frames_in_plain_text,
+    }
+}
+
 /// Says something that is not TLS, and listens to the end.
 fn shouts(bytes: &[u8]) -> impl FnOnce(Hostile) -> Seen + Send {
     move |mut hostile| {
@@ -25,7 +33,7 @@ fn assert_not_tls(victim: &Victim, bytes: &[u8], seems: PlainProtocol, text: &st
 }
 
 /// A browser, or a web server.
-pub fn http(victim: &Victim) {
+fn http(victim: &Victim) {
     let bytes: &[u8] = match victim.role {
         Role::Acceptor => b"GET / HTTP/1.1\r\nHost: robot\r\n\r\n",
         Role::Opener => b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
@@ -35,7 +43,7 @@ pub fn http(victim: &Victim) {
 }
 
 /// A megabyte of noise.
-pub fn noise(victim: &Victim) {
+fn noise(victim: &Victim) {
     let text = "the peer does not speak TLS; check the address and the port, and that the peer is \
                 not set to plain text";
     let noise: Vec<u8> = (0..1 << 20).map(|_| fastrand::u8(0x80..)).collect();
@@ -43,7 +51,7 @@ pub fn noise(victim: &Victim) {
 }
 
 /// The link's own frames, without TLS. [TLS-4]
-pub fn frames_in_plain_text(victim: &Victim) {
+fn frames_in_plain_text(victim: &Victim) {
     let bytes = victim.words().to(victim.role);
     let text = "the peer does not speak TLS, but countersign in plain text; give it an identity \
                 and a pin";

@@ -11,6 +11,14 @@ use super::{assert_says, security};
 use crate::adversary::{Bystander, CAST, Disguise, Hostile, Seen, Victim, ack, message, records};
 use crate::backend::{Link, Receipt};
 
+scenarios! {
+    EITHER_END {
+        ends_at_every_record,
+        closes_at_every_record,
+        resets_at_every_record,
+    }
+}
+
 /// How many messages there are.
 const MESSAGES: usize = 3;
 
@@ -306,16 +314,16 @@ fn every_record_of(victim: &Victim, cut: Cut) {
 
 /// The transport ends behind each record, without a close_notify: that is never taken for an end of
 /// the link.
-pub fn ends_at_every_record(victim: &Victim) {
+fn ends_at_every_record(victim: &Victim) {
     every_record(victim, Cut::End);
 }
 
 /// TLS ends behind each record, with a close_notify: nor is that.
-pub fn closes_at_every_record(victim: &Victim) {
+fn closes_at_every_record(victim: &Victim) {
     every_record(victim, Cut::CloseNotify);
 }
 
 /// The connection is reset behind each record.
-pub fn resets_at_every_record(victim: &Victim) {
+fn resets_at_every_record(victim: &Victim) {
     every_record(victim, Cut::Reset);
 }

@@ -8,6 +8,17 @@ use super::{assert_aborted, assert_says, frame, greet, number, shake};
 use crate::adversary::{CAST, Disguise, Hostile, Seen, Victim};
 use crate::backend::Link;
 
+scenarios! {
+    EITHER_END {
+        frames_out_of_place,
+        enormous_greetings,
+        tlsstream_violations,
+        messages_that_cant_be,
+        answers_that_cant_be,
+        handled_goes_backwards,
+    }
+}
+
 /// What the attacker says, once the link is up or as its greeting, and what it is accused of.
 type Case = (&'static str, Vec<u8>, PeerMisbehaved);
 
@@ -69,7 +80,7 @@ fn violate(victim: &Victim, cases: Vec<Case>) {
 }
 
 /// Lengths, numbers and windows that a receiver has to check.
-pub fn messages_that_cant_be(victim: &Victim) {
+fn messages_that_cant_be(victim: &Victim) {
     let huge = 1 << 63;
     let limit = countersign_core::DEFAULT_MAX_MESSAGE;
     let too_large = PeerMisbehaved::MessageTooLarge {
@@ -145,7 +156,7 @@ pub fn messages_that_cant_be(victim: &Victim) {
 }
 
 /// Acknowledgements and rejections that a sender has to check.
-pub fn answers_that_cant_be(victim: &Victim) {
+fn answers_that_cant_be(victim: &Victim) {
     let reject = frame(FrameType::Reject as u8, 0, 0, &[0; 12]);
     violate(
         &victim.sending(),
@@ -175,7 +186,7 @@ pub fn answers_that_cant_be(victim: &Victim) {
 }
 
 /// Handled goes back from two to one, after both were true. What was handled stays so.
-pub fn handled_goes_backwards(victim: &Victim) {
+fn handled_goes_backwards(victim: &Victim) {
     let victim = &victim.sending();
     let stage = victim.stage();
     let of = PeerMisbehaved::AckedBackwards;
@@ -212,7 +223,7 @@ pub fn handled_goes_backwards(victim: &Victim) {
 }
 
 /// Frames for channels that there are not, greetings after the greetings, and frames that are none.
-pub fn frames_out_of_place(victim: &Victim) {
+fn frames_out_of_place(victim: &Victim) {
     for victim in [victim.receiving(), victim.sending()] {
         violate(&victim, out_of_place(&victim));
     }
@@ -313,7 +324,7 @@ fn out_of_place(victim: &Victim) -> Vec<Case> {
 }
 
 /// Greetings with more of everything than there may be. No link comes of them.
-pub fn enormous_greetings(victim: &Victim) {
+fn enormous_greetings(victim: &Victim) {
     let sound = victim.words().to(victim.role);
     let kind = sound[0];
     let with = |at: usize, bytes: &[u8]| {
@@ -360,7 +371,7 @@ pub fn enormous_greetings(victim: &Victim) {
 }
 
 /// In the tlsstream dialect the victim says nothing about it, and ends the connection. [STREAM-9]
-pub fn tlsstream_violations(victim: &Victim) {
+fn tlsstream_violations(victim: &Victim) {
     for victim in [victim.receiving(), victim.sending()] {
         violate_stream(&victim);
     }

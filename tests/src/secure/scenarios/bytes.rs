@@ -12,6 +12,19 @@ use crate::Proxy;
 use crate::pair::{loopback, payload};
 use crate::secure::{Made, Pair, Sink, Source, sockets};
 
+scenarios! {
+    SECURED_OR_PLAIN {
+        echo_of_all_sizes,
+        both_directions_at_once,
+        exactly,
+        until_a_separator,
+        lines,
+        over_a_connection_that_carried_other_bytes,
+        byte_by_byte,
+        connecting,
+    }
+}
+
 /// Sends back what comes, until the peer ends its direction, with reads of `piece` bytes.
 fn send_back(stream: &mut Made, piece: usize) {
     let mut buffer = vec![0; piece];
@@ -26,7 +39,7 @@ fn send_back(stream: &mut Made, piece: usize) {
 }
 
 /// What was written comes back as it was, from nothing to a mebibyte, in pieces that fit nothing.
-pub fn echo_of_all_sizes(pair: &Pair) {
+fn echo_of_all_sizes(pair: &Pair) {
     const SIZES: [usize; 9] = [0, 1, 2, 16_383, 16_384, 16_385, 65_537, 200_000, 1 << 20];
     for (written, read) in [(7, 65_537), (16_385, 7), (1 << 20, 1000), (65_536, 65_536)] {
         pair.both_ways(|first, mut second| {
@@ -72,7 +85,7 @@ fn send_and_receive(
 
 /// Far more than the sockets hold goes in both directions, with a thread for each: neither waits
 /// for the other.
-pub fn both_directions_at_once(pair: &Pair) {
+fn both_directions_at_once(pair: &Pair) {
     let (up, down) = (payload(8 << 20, 1), payload(8 << 20, 2));
     let (client, server) = pair.streams();
     let (client, server) = (client.split(), server.split());
@@ -83,7 +96,7 @@ pub fn both_directions_at_once(pair: &Pair) {
 }
 
 /// `read_exact` gets as many bytes as it was asked for, or says that there are not so many.
-pub fn exactly(pair: &Pair) {
+fn exactly(pair: &Pair) {
     pair.both_ways(|mut first, mut second| {
         first.write_all(&payload(50_000, 3)).unwrap();
         first.shutdown().unwrap();
@@ -107,7 +120,7 @@ pub fn exactly(pair: &Pair) {
 }
 
 /// `read_until` stops behind the separator, or at the limit, or at the end.
-pub fn until_a_separator(pair: &Pair) {
+fn until_a_separator(pair: &Pair) {
     pair.both_ways(|mut first, mut second| {
         let mut sent = vec![b'a'; 40_000];
         sent.push(0);
@@ -135,7 +148,7 @@ pub fn until_a_separator(pair: &Pair) {
 }
 
 /// Lines come as lines, whatever the writes were.
-pub fn lines(pair: &Pair) {
+fn lines(pair: &Pair) {
     pair.both_ways(|mut first, mut second| {
         for piece in ["one\ntw", "o\nthr", "ee\n", "\nend"] {
             first.write_all(piece.as_bytes()).unwrap();
@@ -150,7 +163,7 @@ pub fn lines(pair: &Pair) {
 }
 
 /// Two ends talk in plain text, agree, and go on secured over the same connection.
-pub fn over_a_connection_that_carried_other_bytes(pair: &Pair) {
+fn over_a_connection_that_carried_other_bytes(pair: &Pair) {
     agree(pair, "go\n");
     agree(pair, "");
 }
@@ -209,7 +222,7 @@ fn agree(pair: &Pair, answer: &str) {
 }
 
 /// A network that brings one byte at a time.
-pub fn byte_by_byte(pair: &Pair) {
+fn byte_by_byte(pair: &Pair) {
     let listener = TcpListener::bind(loopback()).unwrap();
     let proxy = Proxy::to(listener.local_addr().unwrap());
     proxy.trickle();
@@ -227,7 +240,7 @@ pub fn byte_by_byte(pair: &Pair) {
 }
 
 /// By address.
-pub fn connecting(pair: &Pair) {
+fn connecting(pair: &Pair) {
     let listener = TcpListener::bind(loopback()).unwrap();
     let address = listener.local_addr().unwrap();
     let setups = pair.setups();

@@ -12,11 +12,27 @@ use super::reason;
 use crate::pair::payload;
 use crate::secure::{Pair, sockets};
 
+scenarios! {
+    SECURED_OR_PLAIN {
+        half_closed,
+        nothing_after_shutdown,
+        closing_waits_for_the_peer,
+        closing_throws_away_what_comes,
+        a_peer_that_never_ends,
+    }
+    SECURED {
+        cut_without_a_goodbye,
+        what_came_before_the_cut_is_read,
+        a_changed_record,
+        a_peer_that_says_goodbye_and_leaves,
+    }
+}
+
 /// A limit that is meant to be reached.
 const SHORT: Duration = Duration::from_millis(50);
 
 /// One direction ends, and the other goes on.
-pub fn half_closed(pair: &Pair) {
+fn half_closed(pair: &Pair) {
     pair.both_ways(|mut first, mut second| {
         first.write_all(b"question").unwrap();
         first.shutdown().unwrap();
@@ -45,7 +61,7 @@ pub fn half_closed(pair: &Pair) {
 }
 
 /// What has ended takes no more.
-pub fn nothing_after_shutdown(pair: &Pair) {
+fn nothing_after_shutdown(pair: &Pair) {
     pair.both_ways(|mut first, mut second| {
         first.shutdown().unwrap();
         let error = first.write_all(b"more").unwrap_err();
@@ -56,7 +72,7 @@ pub fn nothing_after_shutdown(pair: &Pair) {
 }
 
 /// `close` returns when the peer has ended its direction, and not before.
-pub fn closing_waits_for_the_peer(pair: &Pair) {
+fn closing_waits_for_the_peer(pair: &Pair) {
     pair.both_ways(|mut first, mut second| {
         let (sender, receiver) = mpsc::channel();
         thread::scope(|scope| {
@@ -76,7 +92,7 @@ pub fn closing_waits_for_the_peer(pair: &Pair) {
 }
 
 /// A peer that still sends while this end closes is not held up.
-pub fn closing_throws_away_what_comes(pair: &Pair) {
+fn closing_throws_away_what_comes(pair: &Pair) {
     pair.both_ways(|mut first, mut second| {
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -90,7 +106,7 @@ pub fn closing_throws_away_what_comes(pair: &Pair) {
 }
 
 /// A peer that never ends its direction holds `close` up for as long as was said.
-pub fn a_peer_that_never_ends(pair: &Pair) {
+fn a_peer_that_never_ends(pair: &Pair) {
     for client_closes in [true, false] {
         let setups = pair.setups().map(|setup| setup.shutdown_limit(SHORT));
         let (client, server) = pair.over(sockets(), &setups);
@@ -109,7 +125,7 @@ pub fn a_peer_that_never_ends(pair: &Pair) {
 }
 
 /// A connection that breaks off is an error, and not the end.
-pub fn cut_without_a_goodbye(pair: &Pair) {
+fn cut_without_a_goodbye(pair: &Pair) {
     for cut_client in [true, false] {
         let (near, far) = sockets();
         let [near_socket, far_socket] = [&near, &far].map(|end| end.try_clone().unwrap());
@@ -130,7 +146,7 @@ pub fn cut_without_a_goodbye(pair: &Pair) {
 }
 
 /// What had come before the connection broke off is read before the error.
-pub fn what_came_before_the_cut_is_read(pair: &Pair) {
+fn what_came_before_the_cut_is_read(pair: &Pair) {
     let (near, far) = sockets();
     let socket = near.try_clone().unwrap();
     let (mut client, mut server) = pair.over((near, far), &pair.setups());
@@ -147,7 +163,7 @@ pub fn what_came_before_the_cut_is_read(pair: &Pair) {
 }
 
 /// Bytes that are not the peer's end the stream, and the peer hears of it.
-pub fn a_changed_record(pair: &Pair) {
+fn a_changed_record(pair: &Pair) {
     let (near, far) = sockets();
     let mut socket = near.try_clone().unwrap();
     let (mut client, mut server) = pair.over((near, far), &pair.setups());
@@ -172,7 +188,7 @@ pub fn a_changed_record(pair: &Pair) {
 }
 
 /// A peer that has said goodbye and does not wait for ours is no error.
-pub fn a_peer_that_says_goodbye_and_leaves(pair: &Pair) {
+fn a_peer_that_says_goodbye_and_leaves(pair: &Pair) {
     pair.both_ways(|mut first, mut second| {
         first.write_all(b"bye").unwrap();
         first.shutdown().unwrap();

@@ -8,9 +8,23 @@ use std::io;
 
 use countersign_endpoint::{Reason, SecurityError};
 
-pub use bytes::*;
-pub use ends::*;
-pub use trust::*;
+use super::Pair;
+use crate::{Transport, suite};
+
+/// A scenario of secure streams.
+pub type Scenario = suite::Scenario<Pair, Transport>;
+
+/// Where scenarios run that do not care about security,
+static SECURED_OR_PLAIN: &[Transport] = &[Transport::Tls, Transport::Plain];
+/// and those that are about it.
+static SECURED: &[Transport] = &[Transport::Tls];
+
+static MODULES: &[&[Scenario]] = &[bytes::SCENARIOS, ends::SCENARIOS, trust::SCENARIOS];
+
+/// Every scenario.
+pub fn all() -> impl Iterator<Item = &'static Scenario> {
+    MODULES.iter().copied().flatten()
+}
 
 /// What the security layer says inside of an error.
 fn security(error: &io::Error) -> &SecurityError {

@@ -18,8 +18,22 @@ use crate::adversary::Disguise;
 use crate::pair::{IDENTITIES, tls};
 use crate::secure::{Pair, sockets};
 
+scenarios! {
+    SECURED {
+        peers_are_known,
+        peers_have_names,
+        a_peer_that_does_not_ask,
+        wrong_pin_at_the_client,
+        wrong_pin_at_the_server,
+        a_handshake_that_stalls,
+        a_peer_that_hangs_up,
+        a_peer_that_does_not_speak_tls,
+        a_pin_is_removed,
+    }
+}
+
 /// Both ends know who the other is.
-pub fn peers_are_known(pair: &Pair) {
+fn peers_are_known(pair: &Pair) {
     let [client_identity, server_identity] = &*IDENTITIES;
     let (client, server) = pair.streams();
     assert_eq!(client.peer(), Some(server_identity.fingerprint()));
@@ -34,7 +48,7 @@ pub fn peers_are_known(pair: &Pair) {
 }
 
 /// What the application calls them.
-pub fn peers_have_names(pair: &Pair) {
+fn peers_have_names(pair: &Pair) {
     let [client, server] = &*IDENTITIES;
     let named = |own, peer: &GeneratedIdentity, name| {
         let pins = Pins::from(peer.fingerprint()).named(name).unwrap();
@@ -50,7 +64,7 @@ pub fn peers_have_names(pair: &Pair) {
 }
 
 /// A server that does not ask for certificates is refused, unless that was said to be well.
-pub fn a_peer_that_does_not_ask(pair: &Pair) {
+fn a_peer_that_does_not_ask(pair: &Pair) {
     let [setup, _] = pair.setups();
     for one_sided in [false, true] {
         let (near, far) = sockets();
@@ -144,7 +158,7 @@ fn assert_refusal(refuses: &io::Error, is_refused: &io::Error, seen: usize, own:
 }
 
 /// The opener expects somebody else.
-pub fn wrong_pin_at_the_client(pair: &Pair) {
+fn wrong_pin_at_the_client(pair: &Pair) {
     let stranger = fixtures::good("stranger");
     let [_, server] = pair.setups();
     let client = StreamSetup::new(tls(&IDENTITIES[0], stranger.fingerprint()));
@@ -153,7 +167,7 @@ pub fn wrong_pin_at_the_client(pair: &Pair) {
 }
 
 /// The acceptor expects somebody else: the opener hears of it when it reads.
-pub fn wrong_pin_at_the_server(pair: &Pair) {
+fn wrong_pin_at_the_server(pair: &Pair) {
     let stranger = fixtures::good("stranger");
     let [client, _] = pair.setups();
     let server = StreamSetup::new(tls(&IDENTITIES[1], stranger.fingerprint()));
@@ -187,7 +201,7 @@ fn against(
 }
 
 /// A peer that says nothing, or not enough, holds the handshake up for as long as was said.
-pub fn a_handshake_that_stalls(pair: &Pair) {
+fn a_handshake_that_stalls(pair: &Pair) {
     const LIMIT: Duration = Duration::from_millis(50);
     // The beginning of a record that never comes to its end.
     for said in [&[][..], &[22, 3, 1, 0, 200, 1]] {
@@ -208,7 +222,7 @@ pub fn a_handshake_that_stalls(pair: &Pair) {
 }
 
 /// A peer that hangs up in the handshake.
-pub fn a_peer_that_hangs_up(pair: &Pair) {
+fn a_peer_that_hangs_up(pair: &Pair) {
     against(
         pair,
         |setup| setup,
@@ -224,7 +238,7 @@ pub fn a_peer_that_hangs_up(pair: &Pair) {
 }
 
 /// A peer that speaks something else.
-pub fn a_peer_that_does_not_speak_tls(pair: &Pair) {
+fn a_peer_that_does_not_speak_tls(pair: &Pair) {
     let (sender, receiver) = mpsc::channel();
     against(
         pair,
@@ -249,7 +263,7 @@ pub fn a_peer_that_does_not_speak_tls(pair: &Pair) {
 
 /// A removed pin ends a stream that is up, with the next that is written or read; nobody is let in
 /// by it any more. What has another pin goes on.
-pub fn a_pin_is_removed(pair: &Pair) {
+fn a_pin_is_removed(pair: &Pair) {
     let [client_is, server_is] = &*IDENTITIES;
     let setups = pair.setups();
     let (mut client, mut server) = pair.over(sockets(), &setups);

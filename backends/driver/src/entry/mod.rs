@@ -1,0 +1,21 @@
+//! The ways to a link, a listener and a secure stream, once for all runtimes.
+//!
+//! The functions here are generic over the [`Runtime`](crate::Runtime) and take transports. What a
+//! crate's users call is stamped by [`functions!`](crate::functions) and
+//! [`secure_functions!`](crate::secure_functions): the same names with the crate's own runtime and
+//! kind of streams, with their documentation. A crate whose handles block writes its functions
+//! itself, around these, and takes the documentation from [`shared_doc!`](crate::shared_doc).
+
+mod connect;
+mod docs;
+mod functions;
+mod listen;
+mod secure;
+
+#[cfg(unix)]
+pub use connect::start_connect_unix;
+pub use connect::{pair, start_connect, start_connect_with, start_over};
+#[cfg(unix)]
+pub use listen::listen_unix;
+pub use listen::{listen, listen_over};
+pub use secure::{open_tcp, secure_over};

@@ -1,0 +1,48 @@
+//! Secure streams: bytes between two pinned ends.
+
+use std::io;
+use std::time::Duration;
+
+use countersign_core::Role;
+
+use crate::address::{Address, AddressError};
+use crate::driver::Transport;
+use crate::open::open;
+use crate::runtime::{Runtime, StreamSocket, TcpRuntime};
+use crate::secure::{SecureStream, StreamSetup};
+use crate::sleep_timer::SleepTimer;
+
+/// Opens a TCP connection to the first of a name's addresses that answers, on which what is written
+/// goes out at once (`TCP_NODELAY`). Looking the name up and connecting may take `limit` each.
+///
+/// # Errors
+///
+/// What the system says of each address.
+pub async fn open_tcp<R: TcpRuntime>(
+    runtime: &R,
+    address: impl TryInto<Address, Error: Into<AddressError>>,
+    limit: Duration,
+) -> io::Result<R::TcpStream> {
+    let address = Address::of_peer(address)?;
+    let lookup = address.resolve(|host, port| runtime.resolve(host, port));
+    let connect = |address| runtime.connect_tcp(address);
+    let stream = open(lookup, limit, SleepTimer::new(runtime), connect).await?;
+    stream.socket().set_tcp_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Secures a transport that is open: [`SecureStream::establish`] with the runtime's timer.
+///
+/// # Errors
+///
+/// As there.
+pub async fn secure_over<R: Runtime, T: Transport>(
+    runtime: &R,
+    transport: T,
+    role: Role,
+    setup: &StreamSetup,
+    already_read: &[u8],
+) -> io::Result<SecureStream<T>> {
+    let mut timer = SleepTimer::new(runtime);
+    SecureStream::establish(transport, role, setup, already_read, &mut timer).await
+}

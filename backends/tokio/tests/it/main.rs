@@ -1,0 +1,6 @@
+//! What only links on tokio have.
+
+mod abandon;
+mod close;
+mod paused;
+mod write_zero;

@@ -1,0 +1,7 @@
+//! Captures are written, read and played back.
+
+mod captures;
+mod common;
+mod hostile;
+mod limits;
+mod vectors;

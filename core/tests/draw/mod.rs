@@ -1,5 +1,0 @@
-//! How the property tests draw what the models of `pair` and `lasting` are asked. The models know
-//! nothing of it, so that others can make cases in their own way.
-
-pub(crate) mod lasting;
-pub(crate) mod pair;

@@ -1,0 +1,21 @@
+//! What a link takes of memory, as the allocator counts it for the whole program: so its tests take
+//! turns.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use peak_alloc::PeakAlloc;
+
+mod bound;
+mod codec;
+mod decoding;
+mod meter;
+mod silence;
+
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
+
+/// Waits until no other test counts. A test that has failed is no reason not to count.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}

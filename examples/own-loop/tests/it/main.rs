@@ -1,0 +1,4 @@
+//! The example does what it says.
+
+mod clock;
+mod hundreds;

@@ -1,0 +1,10 @@
+//! Worlds without I/O, in virtual time or none: all interleavings of small ones, cuts and crashes
+//! everywhere, and many networks drawn from seeds.
+
+mod capture;
+mod crash;
+mod cut;
+mod latency;
+mod model;
+mod objections;
+mod simulation;
