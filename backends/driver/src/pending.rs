@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use countersign_core::{
     Config, EndReason, Incoming, Instant, Protocol, Refusal, Role, TakeOver, refuse,
 };
-use countersign_endpoint::{EndpointEvent, Explanation, Fingerprint, Watch, random_seed};
+use countersign_endpoint::{Explanation, Fingerprint, Watch, random_seed};
 
 use crate::accept::AcceptError;
 use crate::accept_queue::{AcceptQueue, Counted, Decision, LinkPlace};
@@ -205,14 +205,9 @@ impl<T: Transport> Handshake<T> {
     }
 
     fn exchange(&mut self, now: Instant, read: bool) {
-        if let Some(cause) = self.connection.take_error() {
-            self.explanation.transport(&self.incoming, cause);
-        }
         self.connection.exchange(now, &mut self.incoming, read);
         while let Some(event) = self.connection.endpoint.poll_event() {
-            if let EndpointEvent::Failed(error) = event {
-                self.explanation.security(error);
-            }
+            self.explanation.hear(event);
         }
     }
 
