@@ -2,7 +2,6 @@
 //!
 //! A search that finds nothing proves little unless it would have found something.
 
-
 use countersign_tests::mistakes::Planted;
 use countersign_tests::model::{End, Lane, Move, Setup, search, search_for};
 
