@@ -303,13 +303,14 @@ fn check_name(name: &str) -> Result<(), Error> {
 /// A new key for Ed25519, which is any 32 random bytes (RFC 8032, section 5.1.5), in the first form of PKCS#8
 /// (RFC 8410, section 7). rcgen would write the newer form (RFC 5958) with the public key in it, which
 /// OpenSSL 3.0 and the Pythons on it can't read.
-fn ed25519_key() -> Result<Zeroizing<[u8; 48]>, Error> {
+fn ed25519_key() -> Result<Zeroizing<Vec<u8>>, Error> {
     // A sequence of version 0, the algorithm 1.3.101.112, and an octet string in an octet string.
     const HEAD: [u8; 16] = [
         0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04,
         0x20,
     ];
-    let mut key = Zeroizing::new([0; 48]);
+    // On the heap: an array would leave a copy wherever it is moved from.
+    let mut key = Zeroizing::new(vec![0; 48]);
     let (head, seed) = key.split_at_mut(HEAD.len());
     head.copy_from_slice(&HEAD);
     getrandom::fill(seed).map_err(generation)?;
