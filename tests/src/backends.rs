@@ -24,8 +24,6 @@ pub struct Entry {
     pub cannot: &'static [(&'static str, &'static str)],
 }
 
-const LESS: &str = "an example, whose listener leaves that to its caller";
-
 /// Every backend.
 pub static BACKENDS: &[Entry] = &[
     Entry {
@@ -62,19 +60,7 @@ pub static BACKENDS: &[Entry] = &[
         name: "own_loop",
         backend: &OwnLoop,
         streams: Err("an example of how to drive links"),
-        cannot: &[
-            ("admission::*", LESS),
-            ("servers::one_more_gets_in_when_one_is_accepted", LESS),
-            ("servers::so_many_from_one_address", LESS),
-            ("servers::links_that_are_drained", LESS),
-            ("servers::links_that_are_not_drained_in_time", LESS),
-            (
-                "status::addresses",
-                "an example, whose caller has the sockets and can ask them",
-            ),
-            ("server::half_open_from_one_address", LESS),
-            ("server::connections_from_one_address", LESS),
-        ],
+        cannot: &[],
     },
     Entry {
         name: "compio",

@@ -1,10 +1,11 @@
 //! From a transport connection to a link.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use countersign_core::{Config, ConfigError, Mode, Role};
-use countersign_endpoint::{Security, SetupError, random_seed};
+use countersign_endpoint::{Peer, Security, SetupError, random_seed};
 
 use crate::accept::DEFAULT_LOG_LINES;
 use crate::admission::{Admission, Admit, Arrival};
@@ -84,6 +85,16 @@ impl Setup {
     ) -> Self {
         self.admit = Some(Admit::new(handler));
         self
+    }
+
+    /// Asks the application about a peer that wants a link: [`Admission::Admit`] where it has no handler
+    /// ([`Setup::admit`]). Listeners do this; it is here for loops of one's own.
+    #[must_use]
+    pub fn ask(&self, peer: Option<&Peer>, address: Option<SocketAddr>) -> Admission {
+        let admit = self.admit.as_ref();
+        admit.map_or(Admission::Admit, |admit| {
+            admit.ask(&Arrival::new(peer, address))
+        })
     }
 
     /// How many lines a listener logs as warnings in a minute, at most, about connections that came to

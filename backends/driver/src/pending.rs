@@ -14,7 +14,7 @@ use countersign_endpoint::{Explanation, Fingerprint, Watch, random_seed};
 
 use crate::accept::AcceptError;
 use crate::accept_queue::{AcceptQueue, Counted, Decision, LinkPlace};
-use crate::admission::{Admission, Arrival};
+use crate::admission::Admission;
 use crate::connection::Connection;
 use crate::driver::{Driver, NoDial, ROUNDS, Timer, Transport};
 use crate::error::LinkError;
@@ -283,12 +283,9 @@ impl<T: Transport> Handshake<T> {
 
     /// Asks the application about the peer. It may give the peer channels of its own.
     fn ask(&mut self) -> Result<(), Refusal> {
-        let Some(admit) = &self.setup.admit else {
-            return Ok(());
-        };
         let peer = self.connection.endpoint.peer();
         let peer = peer.map(|peer| self.setup.security().renamed(peer));
-        match admit.ask(&Arrival::new(peer.as_ref(), self.peer)) {
+        match self.setup.ask(peer.as_ref(), self.peer) {
             Admission::Admit => Ok(()),
             Admission::AdmitWith(channels) => {
                 let declared = self.incoming.declare(channels);

@@ -12,7 +12,7 @@ use std::task::Waker;
 
 use countersign_core::{
     Acceptor, ChannelConfig, CloseMode, CloseReason, Config, ConfigError, Disconnect, Drained,
-    Incoming, Instant, Life, Limits, Link, Refusal, Role,
+    EndReason, Incoming, Instant, Life, Limits, Link, Refusal, Role,
 };
 
 use crate::link_error::LinkError;
@@ -236,6 +236,25 @@ impl<S> Links<S> {
         let mut carriers = self.links.values().map(|(_, carrier)| carrier);
         let speak = carriers.any(|carrier| carrier.is_of(listener) && carrier.connection.is_some());
         (acceptor.is_empty() && !speak).then(|| acceptor.drained())
+    }
+
+    /// Abandons those links of a listener that have not ended: they had their time. Returns how all have
+    /// ended since it was drained.
+    pub fn abandon(&mut self, now: Instant, listener: ListenerId) -> Drained {
+        let Some(listener) = self.listeners.get(&listener) else {
+            return Drained::default();
+        };
+        let mut drained = listener.acceptor.drained();
+        for id in listener.acceptor.links() {
+            if let Some((link, _)) = self.links.get_mut(id) {
+                link.handle_lost(now, Disconnect::Abandoned);
+                self.ready.insert(*id);
+                let orderly = link.end_reason().is_some_and(EndReason::is_closed);
+                drained.orderly += usize::from(orderly);
+                drained.cut_short += usize::from(!orderly);
+            }
+        }
+        drained
     }
 
     /// Lets go of a listener, and of handshakes that are under way; those who are refused still
