@@ -90,11 +90,15 @@ pub fn couples() -> Vec<Couple> {
         .collect()
 }
 
-/// The backends of a test that takes long for each: a runtime and threads; or, where all is tried, every
-/// one.
+/// The backends of a test that takes long for each: one of each way to drive links, tasks, threads and a
+/// loop; or, where all is tried, every one.
 pub fn tried_backends(what: &str) -> impl Iterator<Item = &'static Entry> {
-    let part = leaves_out(&format!("{what}, on other backends than tokio and std"));
-    let tried = move |entry: &&Entry| !part || ["tokio", "std"].contains(&entry.name);
+    const PART: [&str; 3] = ["tokio", "std", "own_loop"];
+    let part = leaves_out(&format!(
+        "{what}, on other backends than {}",
+        PART.join(", ")
+    ));
+    let tried = move |entry: &&Entry| !part || PART.contains(&entry.name);
     BACKENDS.iter().filter(tried)
 }
 
@@ -127,6 +131,19 @@ impl Couple {
     #[must_use]
     pub fn name(&self) -> String {
         format!("{}_to_{}", self.client.name, self.server.name)
+    }
+
+    /// How its connections are secured: both ways, but for a pair of two backends of which a part is
+    /// tried.
+    #[must_use]
+    pub fn transports(&self) -> &'static [Transport] {
+        if Size::get() >= Size::All || self.client.name == self.server.name {
+            &[Transport::Tls, Transport::Plain]
+        } else if self.server.name == "tokio" {
+            &[Transport::Tls]
+        } else {
+            &[Transport::Plain]
+        }
     }
 
     /// Why one of the two can't do a scenario, if so.

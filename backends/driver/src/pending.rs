@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -165,8 +166,8 @@ impl<T: Transport> Handshake<T> {
                 return None;
             }
             match self.route(queue) {
-                Ok(handshake) => self = handshake,
-                Err(driver) => return Some(driver),
+                ControlFlow::Continue(handshake) => self = handshake,
+                ControlFlow::Break(driver) => return Some(driver),
             }
         }
     }
@@ -230,11 +231,11 @@ impl<T: Transport> Handshake<T> {
 
     /// Has it decided where the connection goes; gives the driver that goes on with it if that is a
     /// link.
-    fn route(mut self, queue: &Arc<AcceptQueue>) -> Result<Self, Driver<NoDial<T>>> {
+    fn route(mut self, queue: &Arc<AcceptQueue>) -> ControlFlow<Driver<NoDial<T>>, Self> {
         let now = queue.clock.now();
         loop {
             match queue.route(&mut self.incoming) {
-                Decision::Wait => return Ok(self),
+                Decision::Wait => return ControlFlow::Continue(self),
                 Decision::Resume(None) => {}
                 Decision::Resume(Some(owner)) => self = self.resume(now, owner)?,
                 Decision::New(place) => self = self.admit(now, place)?,
@@ -244,12 +245,12 @@ impl<T: Transport> Handshake<T> {
     }
 
     /// Hands the connection over to the link to which its peer returns, if that takes it.
-    fn resume(mut self, now: Instant, owner: Arc<Shared>) -> Result<Self, Driver<NoDial<T>>> {
+    fn resume(mut self, now: Instant, owner: Arc<Shared>) -> ControlFlow<Driver<NoDial<T>>, Self> {
         let peer = self.connection.endpoint.peer().cloned();
         let addresses = self.connection.addresses();
         let taken = owner.take_over(now, &mut self.incoming, peer, addresses);
         let (TakeOver::Done, number, connection) = taken else {
-            return Ok(self);
+            return ControlFlow::Continue(self);
         };
         self.connection.endpoint.attach(connection);
         let Self {
@@ -258,18 +259,18 @@ impl<T: Transport> Handshake<T> {
             connection,
             ..
         } = self;
-        Err(Driver::accepted(owner, number, &setup, watch, connection))
+        ControlFlow::Break(Driver::accepted(owner, number, &setup, watch, connection))
     }
 
     /// Makes a new link of it, if the application wants one.
-    fn admit(mut self, now: Instant, place: LinkPlace) -> Result<Self, Driver<NoDial<T>>> {
+    fn admit(mut self, now: Instant, place: LinkPlace) -> ControlFlow<Driver<NoDial<T>>, Self> {
         if let Err(refusal) = self.ask() {
             self.incoming.refuse(now, &refusal);
-            return Ok(self);
+            return ControlFlow::Continue(self);
         }
         let link = match self.incoming.accept(now) {
             Ok(link) => link,
-            Err(incoming) => return Ok(Self { incoming, ..self }),
+            Err(incoming) => return ControlFlow::Continue(Self { incoming, ..self }),
         };
         let queue = place.queue().clone();
         let peer = self.connection.endpoint.peer().cloned();
@@ -278,7 +279,7 @@ impl<T: Transport> Handshake<T> {
         let handle = Arc::new(Handle(shared.clone()));
         queue.push(Ok(Link::new(handle)));
         let driver = Driver::accepted(shared, 0, &self.setup, self.watch, self.connection);
-        Err(driver)
+        ControlFlow::Break(driver)
     }
 
     /// Asks the application about the peer. It may give the peer channels of its own.

@@ -38,7 +38,7 @@ mod variant {
 
     /// Nothing listens in.
     #[derive(Clone, Debug, Default)]
-    pub(crate) struct Recorded;
+    pub(crate) struct Recorded {}
 
     impl Recorded {
         #[allow(clippy::unused_self, reason = "the other variant has something to say")]

@@ -321,9 +321,7 @@ impl World {
         self.arrived += 1;
         let seed = [self.arrived; 16];
         let mut incoming = Incoming::new(&setup.config(End::Acceptor), seed).unwrap();
-        if let Some(mistake) = setup.planted {
-            incoming.plant(mistake);
-        }
+        mistakes::plant_incoming(&mut incoming, setup.planted);
         incoming.handle_opened(now).unwrap();
         incoming.handle_secured(now, Some(WHO)).unwrap();
         let number = incoming.connection();

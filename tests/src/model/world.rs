@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use countersign_core::{Acceptor, Bytes, Instant, Life, Limits, Link, Role, Route};
 
+use crate::mistakes;
+
 use super::account::Account;
 use super::{End, MUCH_LATER, Setup, TIMES};
 use crate::any_link::AnyLink;

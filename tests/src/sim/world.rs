@@ -8,6 +8,8 @@ use countersign_core::{
 };
 use countersign_endpoint::Security;
 
+use crate::mistakes;
+
 use super::app::{Inbox, Party};
 use super::ledger::Ledger;
 use super::plan::{ACCEPTOR, Closes, OPENER, Plan};
@@ -233,7 +235,7 @@ impl<'a> World<'a> {
                 None => Link::new(&config, Role::Opener, seed),
             };
             let mut link = link.expect("a sound declaration");
-            self.plan.mistake.map(|mistake| link.plant(mistake));
+            mistakes::plant(&mut link, self.plan.mistake);
             AnyLink::from(link)
         } else {
             let incoming = match observer {
@@ -241,7 +243,7 @@ impl<'a> World<'a> {
                 None => Incoming::new(&config, seed),
             };
             let mut incoming = incoming.expect("a sound declaration");
-            self.plan.mistake.map(|mistake| incoming.plant(mistake));
+            mistakes::plant_incoming(&mut incoming, self.plan.mistake);
             AnyLink::from(incoming)
         };
         self.nodes.push(Node {

@@ -22,7 +22,7 @@ const _: () = {
     is_shared::<driver::AcceptError>();
     is_shared::<driver::SendError>();
     is_shared::<driver::Connecting>();
-    is_send::<driver::Driver<driver::Never<countersign_tests::memory::Wire>>>();
+    is_send::<driver::Driver<driver::NoDial<countersign_tests::memory::Wire>>>();
     is_shared::<countersign_smol::SecureStream<smol::net::TcpStream>>();
     is_shared::<tokio_backend::Listener>();
     is_shared::<std_backend::Listener>();

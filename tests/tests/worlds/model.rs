@@ -13,8 +13,8 @@
     reason = "panicking is how a test fails, in its helpers too"
 )]
 
-use countersign_core::{Planted, VerdictKind};
-use countersign_tests::model::{End, Found, Lane, Move, Setup, search, search_for};
+use countersign_core::VerdictKind;
+use countersign_tests::model::{End, Found, Lane, Setup, search};
 use countersign_tests::size::{Size, TESTS, leaves_out};
 
 /// Visits every state of one of these worlds, from small to large, and checks that all is well.
@@ -276,7 +276,7 @@ fn single_sessions_of_acceptors() {
         ..Setup::new([up(1), down(1)])
     };
     let small = Setup {
-        lanes: vec![up(1)],
+        lanes: vec![down(1)],
         ..world.clone()
     };
     let larger = Setup {

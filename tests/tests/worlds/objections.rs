@@ -1,9 +1,9 @@
 //! What the simulated world checks can fail: each fault that is planted in it is found.
 
-use countersign_core::{Instant, Planted};
+use countersign_core::Instant;
 use countersign_tests::sim::cases::Case;
 use countersign_tests::sim::clock::Clock;
-use countersign_tests::sim::plan::{Disturbance, Keys, Learn, Plan, Plant};
+use countersign_tests::sim::plan::{Keys, Plan, Plant};
 use countersign_tests::sim::{generate, run, scenarios};
 
 #[test]

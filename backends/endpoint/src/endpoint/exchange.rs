@@ -34,8 +34,8 @@ impl Endpoint {
         self.collect(now, link);
     }
 
-    /// Hands the link what has arrived.
-    pub(super) fn deliver(&mut self, now: Instant, link: &mut impl Protocol) {
+    /// Hands the link what has arrived: the first part of [`exchange`](Self::exchange).
+    pub fn deliver(&mut self, now: Instant, link: &mut impl Protocol) {
         self.open(now, link);
         self.keep_up(now, link);
         if self.receiving.secured && self.is_current(link) {
@@ -90,7 +90,7 @@ impl Endpoint {
     }
 
     /// Takes what the link has to say, if what it has said before is sent.
-    pub(super) fn collect(&mut self, now: Instant, link: &mut impl Protocol) {
+    pub fn collect(&mut self, now: Instant, link: &mut impl Protocol) {
         self.keep_up(now, link);
         self.tell_failure(now, link);
         if self.may_collect() {
