@@ -24,6 +24,8 @@ pub(crate) struct Connection<T> {
     transport: T,
     /// The transport may still keep some of what it took.
     unflushed: bool,
+    /// The transport takes nothing more before what it was given last.
+    writing: bool,
     /// It was read from, or about to be.
     begun: bool,
 }
@@ -35,6 +37,7 @@ impl<T: Transport> Connection<T> {
             endpoint: Endpoint::new(security, role, dialect),
             transport,
             unflushed: false,
+            writing: false,
             begun: false,
         }
     }
@@ -49,7 +52,6 @@ impl<T: Transport> Connection<T> {
             match self.endpoint.to_send() {
                 ToSend::Nothing => return,
                 ToSend::End => {
-                    // One after the other: the transport may be at work on what it was asked last.
                     self.flush(context);
                     if !self.unflushed {
                         self.shut_down(context);
@@ -57,8 +59,12 @@ impl<T: Transport> Connection<T> {
                     return;
                 }
                 ToSend::Bytes(buffer) => match self.transport.poll_write(context, buffer) {
-                    Poll::Pending => return,
+                    Poll::Pending => {
+                        self.writing = true;
+                        return;
+                    }
                     Poll::Ready(Ok(count)) if count > 0 => {
+                        self.writing = false;
                         self.endpoint.sent();
                         self.unflushed = true;
                     }
@@ -72,7 +78,9 @@ impl<T: Transport> Connection<T> {
 
     /// Has the transport send what it keeps; false where it has failed.
     fn flush(&mut self, context: &mut Context<'_>) -> bool {
+        // One after the other: the transport may be at work on what it was asked last.
         if self.unflushed
+            && !self.writing
             && let Poll::Ready(result) = self.transport.poll_flush(context)
         {
             self.unflushed = false;
