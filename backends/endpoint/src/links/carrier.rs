@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use countersign_core::{ConnectionPermit, Instant, LinkPermit, Protocol};
+use countersign_core::{
+    ChannelConfig, ConnectionPermit, Incoming, Instant, LinkPermit, Protocol, Refusal,
+};
 
 use super::{LinkId, ListenerId};
 use crate::endpoint::{Endpoint, EndpointEvent};
@@ -23,6 +25,15 @@ pub(super) struct Carrier<S> {
     pub(super) given_up: bool,
     /// The owner is not to hear of it any more.
     pub(super) forgotten: bool,
+    pub(super) admission: Admission,
+}
+
+/// The owner's word about a peer that wants a link.
+pub(super) enum Admission {
+    Unasked,
+    Asked,
+    Admitted(Option<Vec<ChannelConfig>>),
+    Refused(Refusal),
 }
 
 /// Of what a listener has accepted.
@@ -52,6 +63,7 @@ impl<S> Carrier<S> {
             peer: None,
             given_up: false,
             forgotten: false,
+            admission: Admission::Unasked,
         }
     }
 
@@ -91,6 +103,15 @@ impl<S> Carrier<S> {
 }
 
 impl<S: Stream> Carrier<S> {
+    /// Reads no further until there is an answer; true where none is needed any more.
+    pub(super) fn wait(&mut self, now: Instant, incoming: &mut Incoming) -> bool {
+        if let Some(connection) = &mut self.connection {
+            connection.endpoint.recheck(now, incoming);
+        }
+        incoming.handle_timeout(now);
+        incoming.request().is_none()
+    }
+
     /// Does all that can be done now; true where there is more, once others have had their turn.
     pub(super) fn turn(&mut self, now: Instant, link: &mut impl Protocol) -> bool {
         let Some(connection) = &mut self.connection else {
