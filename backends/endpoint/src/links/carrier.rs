@@ -2,9 +2,7 @@
 
 use std::net::SocketAddr;
 
-use countersign_core::{
-    ChannelConfig, ConnectionPermit, Incoming, Instant, LinkPermit, Protocol, Refusal,
-};
+use countersign_core::{ChannelConfig, ConnectionPermit, Instant, LinkPermit, Protocol, Refusal};
 
 use super::{LinkId, ListenerId};
 use crate::endpoint::{Endpoint, EndpointEvent};
@@ -103,21 +101,21 @@ impl<S> Carrier<S> {
 }
 
 impl<S: Stream> Carrier<S> {
-    /// Reads no further until there is an answer; true where none is needed any more.
-    pub(super) fn wait(&mut self, now: Instant, incoming: &mut Incoming) -> bool {
-        if let Some(connection) = &mut self.connection {
-            connection.endpoint.recheck(now, incoming);
+    /// Judges the peer again: identity and trust were replaced.
+    pub(super) fn recheck(&mut self, now: Instant, link: &mut impl Protocol) {
+        match &mut self.connection {
+            Some(connection) => connection.endpoint.recheck(now, link),
+            None => {
+                if let Some(error) = self.security.recheck(now, link) {
+                    self.explanation.hear(EndpointEvent::Failed(error));
+                }
+            }
         }
-        incoming.handle_timeout(now);
-        incoming.request().is_none()
     }
 
     /// Does all that can be done now; true where there is more, once others have had their turn.
     pub(super) fn turn(&mut self, now: Instant, link: &mut impl Protocol) -> bool {
         let Some(connection) = &mut self.connection else {
-            if let Some(error) = self.security.recheck(now, link) {
-                self.explanation.hear(EndpointEvent::Failed(error));
-            }
             link.handle_timeout(now);
             return false;
         };

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::task::Context;
 
 use countersign_core::{
-    CloseMode, Consequence, EndReason, Event, Incoming, Instant, Life, Link, Refusal, Route,
-    TakeOver, refuse,
+    CloseMode, Consequence, EndReason, Event, Incoming, Instant, Life, Link, Protocol, Refusal,
+    Route, TakeOver, refuse,
 };
 
 use super::carrier::{Admission, Carrier, Origin};
@@ -23,7 +23,7 @@ impl<S: Stream> Links<S> {
             self.ready.insert(id);
         }
         if self.is_replaced() {
-            self.ready_all();
+            self.recheck(now);
         }
         for id in std::mem::take(&mut self.ready) {
             if let Some((incoming, carrier)) = self.arriving.remove(&id) {
@@ -45,6 +45,16 @@ impl<S: Stream> Links<S> {
         told.fold(false, |any, told| any | told)
     }
 
+    fn recheck(&mut self, now: Instant) {
+        for (incoming, carrier) in self.arriving.values_mut() {
+            carrier.recheck(now, incoming);
+        }
+        for (link, carrier) in self.links.values_mut() {
+            carrier.recheck(now, link);
+        }
+        self.ready_all();
+    }
+
     fn serve_arriving(
         &mut self,
         now: Instant,
@@ -62,8 +72,10 @@ impl<S: Stream> Links<S> {
                 }
             }
             Admission::Asked => {
-                let more = carrier.wait(now, &mut incoming);
-                Some((incoming, carrier, more))
+                // Nothing more is read until there is an answer, or none is needed any more.
+                incoming.handle_timeout(now);
+                let ended = incoming.end_reason().is_some();
+                Some((incoming, carrier, ended))
             }
             Admission::Admitted(_) | Admission::Refused(_) => {
                 self.settle(now, id, incoming, carrier, happened)
@@ -134,6 +146,7 @@ impl<S: Stream> Links<S> {
                 Route::Refuse(refusal) => incoming.refuse(now, &refusal),
                 Route::Resume(owner) => {
                     if self.hand_over(now, owner, &mut incoming, &mut carrier) {
+                        self.arm(id, None);
                         return None;
                     }
                 }

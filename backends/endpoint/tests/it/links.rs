@@ -1,6 +1,6 @@
 //! Many links in one loop, over streams in memory and with time that passes when the test says so.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -9,14 +9,19 @@ use std::task::Waker;
 
 use countersign_certs::{GeneratedIdentity, fixtures};
 use countersign_core::{
-    ChannelConfig, CloseReason, Config, Drained, EndReason, Event, Incompatible, Instant, Limits,
-    Loss, Patience, Reconnect, Refusal, refuse,
+    ChannelConfig, CloseMode, CloseReason, Config, Drained, EndReason, Event, Incompatible,
+    Instant, Limits, Loss, Patience, Reconnect, Refusal, refuse,
 };
 use countersign_endpoint::{Happened, LinkError, LinkId, Links, ListenerId, Security, Stream};
 
 use crate::common::identity;
 
 const NOW: Instant = Instant::ZERO;
+
+thread_local! {
+    /// How often something went into a pipe of this test.
+    static WRITES: Cell<usize> = const { Cell::new(0) };
+}
 
 /// One direction of a pipe.
 #[derive(Default)]
@@ -57,6 +62,7 @@ impl Read for Pipe {
 
 impl Write for Pipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        WRITES.set(WRITES.get() + 1);
         self.far.borrow_mut().bytes.write(bytes)
     }
 
@@ -67,6 +73,7 @@ impl Write for Pipe {
 
 impl Stream for Pipe {
     fn end(&mut self) -> io::Result<()> {
+        WRITES.set(WRITES.get() + 1);
         self.far.borrow_mut().ended = true;
         Ok(())
     }
@@ -168,7 +175,7 @@ impl World {
     }
 
     fn passed(&self) -> usize {
-        self.at_openers.len() + self.at_listener.len()
+        self.at_openers.len() + self.at_listener.len() + WRITES.get()
     }
 
     /// Time passes until the next thing that can happen.
@@ -235,7 +242,9 @@ fn a_peer_comes_back_to_its_link() {
     let data = link.channel_id("data").unwrap();
     let _ = link.send(world.now, data, "late", None).unwrap();
     world.at_openers.clear();
-    world.pass();
+    while world.at_openers.is_empty() {
+        world.pass();
+    }
     let [Happened::NotConnected { link, error }] = &world.at_openers[..] else {
         panic!("{:?}", world.at_openers);
     };
@@ -267,15 +276,8 @@ fn a_peer_comes_back_to_its_link() {
     let link = world.links.link_mut(accepted).unwrap();
     let message = link.take(world.now, channel).unwrap().unwrap();
     assert_eq!(message.payload, "late");
-    link.close(world.now, countersign_core::CloseMode::Drain);
+    link.close(world.now, CloseMode::Drain);
     world.run();
-    for links in [&mut world.openers, &mut world.links] {
-        assert!(
-            links
-                .error(opened.min(accepted))
-                .is_none_or(|error| error.is_orderly())
-        );
-    }
     assert!(world.links.error(accepted).unwrap().is_orderly());
     assert!(world.openers.error(opened).unwrap().is_orderly());
     world.links.forget(world.now, accepted);
