@@ -4,10 +4,50 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use countersign_core::{Loss, SessionLoss};
 use futures_core::{FusedStream, Stream};
 
-use crate::shared::{LinkEvent, Shared};
+use crate::shared::Shared;
 use crate::wakers::{Awaited, Waiting};
+
+/// Something that happened to a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LinkEvent {
+    /// Nothing has come on this channel for the time that its declaration names.
+    Silent {
+        /// The channel's name.
+        channel: String,
+    },
+    /// The peer has begun to close the link. [`Link::peer_closes`](crate::Link::peer_closes) has what
+    /// it says.
+    PeerClosing,
+    /// The connection was lost. The link waits for the next one, and keeps everything.
+    Lost {
+        /// How, in the core's terms.
+        loss: Loss,
+        /// The same with what the layers below say, for people.
+        why: String,
+    },
+    /// The link has a connection again: nothing was lost, nothing comes twice.
+    Resumed,
+    /// The session could not be resumed. Every message of it has its verdict;
+    /// [`LinkEvent::NewSession`] follows. In the tlsstream dialect, which can't resume, this comes
+    /// with each loss of a connection.
+    SessionLost(SessionLoss),
+    /// The link has a connection again, and a new session in place of one that was lost.
+    NewSession,
+}
+
+impl LinkEvent {
+    /// Whether a later event makes an earlier one, that was not heard, worthless.
+    pub(crate) fn replaces(&self, earlier: &Self) -> bool {
+        match (self, earlier) {
+            (Self::Silent { channel }, Self::Silent { channel: other }) => channel == other,
+            (new, old) => std::mem::discriminant(new) == std::mem::discriminant(old),
+        }
+    }
+}
 
 /// What happens to a link, as [`Link::events`](crate::Link::events) gives it. Ends when the link has
 /// ended.

@@ -89,7 +89,7 @@ pub use countersign_core::{
 pub use driver::{Dial, Dialer, Driver, NoDial, READ, Timer, Transport};
 pub use error::{ChannelError, LinkError, RecvError, SendError};
 pub use establish::Setup;
-pub use events::Events;
+pub use events::{Events, LinkEvent};
 pub use incoming::Incoming;
 pub use link::{Link, Report};
 pub use listener::Listener;
@@ -104,7 +104,6 @@ pub use runtime::{Accept, Runtime, StreamSocket, TcpRuntime};
 pub use secure::{DEFAULT_HANDSHAKE_LIMIT, DEFAULT_SHUTDOWN_LIMIT, StreamSetup};
 pub use sender::{Outgoing, Sender};
 pub use serve::serve;
-pub use shared::LinkEvent;
 pub use sink::{MessageSink, SinkError};
 pub use sleep_timer::SleepTimer;
 pub use socket::prepare_socket;

@@ -12,10 +12,10 @@ use countersign_endpoint::{Fingerprint, Peer};
 
 use crate::connecting::connect_now;
 use crate::error::{ChannelError, LinkError};
-use crate::events::Events;
+use crate::events::{Events, LinkEvent};
 use crate::receiver::{ManualReceiver, Receiver};
 use crate::sender::Sender;
-use crate::shared::{Handle, LinkEvent, Shared, State};
+use crate::shared::{Handle, Shared, State};
 use crate::status::Status;
 use crate::wakers::{Awaited, Waiting};
 

@@ -6,7 +6,7 @@ use std::task::Waker;
 
 use countersign_core::{
     ChannelId, CloseMode, CloseReason, Config, Consequence, Disconnect, EndReason, Event, Incoming,
-    Instant, Life, Link, Loss, Mode, Role, SessionLoss, TakeOver, VerdictKind, close,
+    Instant, Life, Link, Loss, Mode, Role, TakeOver, VerdictKind, close,
 };
 use countersign_endpoint::{Endpoint, EndpointEvent, Explanation, FailureKind, Peer, Security};
 
@@ -14,51 +14,13 @@ use crate::accept_queue::LinkPlace;
 use crate::clock::Clock;
 use crate::error::LinkError;
 use crate::establish::Setup;
+use crate::events::LinkEvent;
 use crate::lock::{Later, Lock, Locked};
 use crate::parts::Parts;
 use crate::receipt::Receipts;
 use crate::status::{Addresses, Failure};
 use crate::told::{KINDS, News, Told};
 use crate::wakers::{Awaited, Waits, WakerSet};
-
-/// Something that happened to a link.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LinkEvent {
-    /// Nothing has come on this channel for the time that its declaration names.
-    Silent {
-        /// The channel's name.
-        channel: String,
-    },
-    /// The peer has begun to close the link. [`Link::peer_closes`](crate::Link::peer_closes) has what
-    /// it says.
-    PeerClosing,
-    /// The connection was lost. The link waits for the next one, and keeps everything.
-    Lost {
-        /// How, in the core's terms.
-        loss: Loss,
-        /// The same with what the layers below say, for people.
-        why: String,
-    },
-    /// The link has a connection again: nothing was lost, nothing comes twice.
-    Resumed,
-    /// The session could not be resumed. Every message of it has its verdict;
-    /// [`LinkEvent::NewSession`] follows. In the tlsstream dialect, which can't resume, this comes
-    /// with each loss of a connection.
-    SessionLost(SessionLoss),
-    /// The link has a connection again, and a new session in place of one that was lost.
-    NewSession,
-}
-
-impl LinkEvent {
-    /// Whether a later event makes an earlier one, that was not heard, worthless.
-    fn replaces(&self, earlier: &Self) -> bool {
-        match (self, earlier) {
-            (Self::Silent { channel }, Self::Silent { channel: other }) => channel == other,
-            (new, old) => std::mem::discriminant(new) == std::mem::discriminant(old),
-        }
-    }
-}
 
 /// One channel's waiting tasks and receipts.
 #[derive(Debug, Default)]

@@ -23,7 +23,7 @@ use crate::{
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Incoming {
     /// What it becomes. Until then nobody but this has it.
-    link: Link,
+    link: Box<Link>,
     /// Which link the acceptor has named last.
     named: Named,
     /// What is remembered of the session that the peer names.
@@ -67,6 +67,7 @@ impl Incoming {
     fn of(mut link: Link) -> Self {
         link.ask_to_admit();
         let (named, gone) = (Named::None, None);
+        let link = Box::new(link);
         Self { link, named, gone }
     }
 
@@ -147,10 +148,9 @@ impl Incoming {
     /// is said.
     ///
     /// Before the peer has said what it wants, and after it had its answer, nothing changes.
-    #[allow(clippy::result_large_err, reason = "what comes back is what was given")]
     pub fn accept(mut self, now: Instant) -> Result<Link, Self> {
         if self.link.admit(now, self.gone.as_ref()) {
-            Ok(self.link)
+            Ok(*self.link)
         } else {
             Err(self)
         }

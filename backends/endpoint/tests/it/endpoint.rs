@@ -1,5 +1,7 @@
 //! The bytes on their way between a link and a transport.
 
+#![allow(clippy::unwrap_used, reason = "a test panics where something is wrong")]
+
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
@@ -11,6 +13,8 @@ use countersign_core::{
 use countersign_endpoint::{Endpoint, EndpointEvent, Identity, Reason, Security, ToSend};
 
 use crate::common::identity;
+
+mod idle;
 
 const NOW: Instant = Instant::ZERO;
 
@@ -584,24 +588,4 @@ fn output_is_bounded() {
 fn held(end: &End) -> usize {
     let text = format!("{:?}", end.1);
     text.matches("memory: ").count() - text.matches("memory: 0 ").count()
-}
-
-#[test]
-fn an_idle_connection_holds_no_buffers() {
-    let (securities, _) = securities();
-    for mut ends in [pair(), secure_pair(&securities)] {
-        ends[0].send("one");
-        run(&mut ends);
-        assert_eq!(ends[1].take(), [b"one"]);
-        run(&mut ends);
-        for end in &mut ends {
-            end.1.release();
-            assert_eq!(held(end), 0, "{:?}", end.1);
-        }
-        // What is on its way stays.
-        ends[0].send("two");
-        let _ = ends[0].shows();
-        ends[0].1.release();
-        assert_eq!(held(&ends[0]), 1, "{:?}", ends[0].1);
-    }
 }
