@@ -1,6 +1,8 @@
 //! Endpoints against each other, and against TLS of others. What a connection takes of memory is counted
 //! in a program of its own, `memory.rs`.
 
+#![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
+
 mod common;
 mod endpoint;
 mod foreign;
