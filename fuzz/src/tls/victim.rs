@@ -97,6 +97,8 @@ impl Victim {
             let told = match event {
                 EndpointEvent::Secured => &mut self.told.0,
                 EndpointEvent::Failed(_) => &mut self.told.1,
+                // No transport fails here.
+                EndpointEvent::Lost(cause) => panic!("{cause}"),
             };
             assert!(!mem::replace(told, true), "told twice: {event:?}");
         }
