@@ -1,4 +1,4 @@
-//! Forwards TCP connections, as far as some [`Rules`] let their bytes pass.
+//! Forwards TCP connections, as far as some rules let their bytes pass.
 //!
 //! The demo's [`proxy`](crate::proxy) is one set of rules. The project's tests have others, and compile
 //! this file into their own crate, so that there is one relay and what is published needs no crate for it.
