@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use countersign_core::{CloseReason, EndReason, Escaped, Life, Link, Loss, Protocol, Refusal};
 
-use crate::endpoint::EndpointEvent;
+use crate::EndpointEvent;
 use crate::error::{Reason, SecurityError};
 
 /// Why a link ended, or never came to be.

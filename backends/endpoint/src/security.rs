@@ -6,9 +6,9 @@ use std::sync::Arc;
 use countersign_core::{Instant, Life, Protocol};
 use rustls::KeyLogFile;
 
+use crate::Endpoint;
 use crate::buffer::LENGTH;
 use crate::connection::MAX_RECORD;
-use crate::endpoint::Endpoint;
 use crate::error::{Reason, SecurityError};
 use crate::fingerprint::Fingerprint;
 use crate::identity::Identity;

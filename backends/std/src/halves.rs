@@ -42,12 +42,12 @@ const WRITE: usize = 4 * 1024;
 ///
 /// Dropping the writer is what tells the peer that this end has said all. A pipe's does. A serial port
 /// has no end, and what was cloned of a socket ends nothing when it is dropped: there each end waits
-/// for the other's end for [`Patience::linger`](crate::core::Patience::linger) after both have agreed
+/// for the other's end for [`Patience::linger`](crate::Patience::linger) after both have agreed
 /// to close, and then lets go, which loses nothing. [`Link::close`] and [`Link::ended`] take that
 /// long.
 ///
 /// A line that is cut without an error, a serial cable, say, is found by the peer's silence
-/// ([`Patience::give_up`](crate::core::Patience::give_up)).
+/// ([`Patience::give_up`](crate::Patience::give_up)).
 ///
 #[doc = shared_doc!(as_connect_errors)]
 ///

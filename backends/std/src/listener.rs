@@ -90,7 +90,7 @@ impl<A> Listener<A> {
     }
 
     /// Tells the log of a connection that did not become a link, as a warning, as long as there are not
-    /// too many about strangers ([`Limits::log_lines`]): who has nothing else to do with what
+    /// too many about strangers ([`Setup::log_lines`]): who has nothing else to do with what
     /// [`Listener::accept`] gives, gives it here. Anybody who can reach a listener can have as many
     /// connections refused as they like.
     pub fn log(&self, error: &AcceptError) {

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use countersign_core::{ChannelConfig, ConnectionPermit, Instant, LinkPermit, Protocol, Refusal};
 
 use super::{LinkId, ListenerId};
-use crate::endpoint::{Endpoint, EndpointEvent};
 use crate::link_error::Explanation;
 use crate::peer::Peer;
 use crate::security::Security;
 use crate::stream::Stream;
+use crate::{Endpoint, EndpointEvent};
 
 pub(super) struct Carrier<S> {
     pub(super) security: Security,
