@@ -43,7 +43,7 @@ pub enum EndpointEvent {
 /// - while [`is_read_ended`](Self::is_read_ended) does not say otherwise, appends what there is to
 ///   [`input`](Self::input) and says how much came to [`received`](Self::received), or that
 ///   reading [`failed`](Self::failed);
-/// - calls [`exchange`](Self::exchange) with the link: after that, at [`Protocol::poll_deadline`],
+/// - calls [`exchange`](Self::exchange) with the link: after that, at [`Protocol::poll_deadline`](countersign_core::Protocol::poll_deadline),
 ///   and when the link was given something to do;
 /// - does what [`to_send`](Self::to_send) says, until that is nothing or the transport takes no
 ///   more, and exchanges again when it took something or this end's direction has ended;
