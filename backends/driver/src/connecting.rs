@@ -143,7 +143,7 @@ pub struct ConnectHandle(Arc<Shared>);
 
 impl ConnectHandle {
     /// Gives the connection up, or the wait for one: whoever waits gets
-    /// [`EndReason::ClosedBeforeConnected`]. Does nothing once the link is up.
+    /// [`EndReason::ClosedBeforeConnected`](countersign_core::EndReason::ClosedBeforeConnected). Does nothing once the link is up.
     pub fn cancel(&self) {
         self.0.with(|state| {
             if !state.connected {
