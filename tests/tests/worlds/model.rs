@@ -276,7 +276,7 @@ fn single_sessions_of_acceptors() {
         ..Setup::new([up(1), down(1)])
     };
     let small = Setup {
-        lanes: vec![up(1)],
+        lanes: vec![down(1)],
         ..world.clone()
     };
     let larger = Setup {
