@@ -88,7 +88,7 @@ struct Draft<'a> {
 impl<'a> Draft<'a> {
     fn write(path: &'a Path, contents: &'a str, mode: Mode) -> Result<Self, Error> {
         let mut random = [0; 8];
-        aws_lc_rs::rand::fill(&mut random).map_err(crate::generate::generation)?;
+        getrandom::fill(&mut random).map_err(crate::generate::generation)?;
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{:016x}.tmp", u64::from_ne_bytes(random)));
         let draft = path.with_file_name(name);

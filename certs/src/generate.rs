@@ -3,7 +3,6 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use aws_lc_rs::signature::Ed25519KeyPair;
 use base64ct::{Base64, Encoding};
 use countersign_endpoint::Fingerprint;
 use rcgen::{
@@ -140,11 +139,8 @@ impl NewIdentity {
                 KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(generation)
             }
             Algorithm::Ed25519 => {
-                // rcgen would write the newer form of PKCS#8 (RFC 5958) with the public key in
-                // it, which OpenSSL 3.0 and the Pythons on it can't read.
-                let key = Ed25519KeyPair::generate().map_err(generation)?;
-                let pkcs8 = key.to_pkcs8v1().map_err(generation)?;
-                let pkcs8 = PrivatePkcs8KeyDer::from(pkcs8.as_ref());
+                let key = ed25519_key()?;
+                let pkcs8 = PrivatePkcs8KeyDer::from(&key[..]);
                 KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, &rcgen::PKCS_ED25519)
                     .map_err(generation)
             }
@@ -304,6 +300,23 @@ fn check_name(name: &str) -> Result<(), Error> {
     })
 }
 
+/// A new key for Ed25519, which is any 32 random bytes (RFC 8032, section 5.1.5), in the first form of PKCS#8
+/// (RFC 8410, section 7). rcgen would write the newer form (RFC 5958) with the public key in it, which
+/// OpenSSL 3.0 and the Pythons on it can't read.
+fn ed25519_key() -> Result<Zeroizing<Vec<u8>>, Error> {
+    // A sequence of version 0, the algorithm 1.3.101.112, and an octet string in an octet string.
+    const HEAD: [u8; 16] = [
+        0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04,
+        0x20,
+    ];
+    // On the heap: an array would leave a copy wherever it is moved from.
+    let mut key = Zeroizing::new(vec![0; 48]);
+    let (head, seed) = key.split_at_mut(HEAD.len());
+    head.copy_from_slice(&HEAD);
+    getrandom::fill(seed).map_err(generation)?;
+    Ok(key)
+}
+
 /// A key in PEM (RFC 7468). rcgen could write it too, and would leave copies behind.
 fn key_pem(der: &[u8]) -> Result<Zeroizing<String>, Error> {
     const BEGIN: &str = "-----BEGIN PRIVATE KEY-----\n";
@@ -332,7 +345,7 @@ fn alternative_name(name: &str) -> &str {
 /// RFC 5280, section 4.1.2.2 wants it, with more than the 64 random bits that are usual.
 pub(crate) fn random_serial() -> Result<SerialNumber, Error> {
     let mut bytes = [0; 16];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(generation)?;
+    getrandom::fill(&mut bytes).map_err(generation)?;
     bytes[0] = (bytes[0] & 0x7f).max(1);
     Ok(SerialNumber::from_slice(&bytes))
 }

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
-use countersign_tokio::core::{self, DEFAULT_CHANNEL, RetryLimit};
-use countersign_tokio::{Address, AddressError};
+use countersign::{Address, AddressError, DEFAULT_CHANNEL, RetryLimit};
 
 use crate::help;
 use crate::security::Peer;
@@ -393,7 +392,7 @@ pub enum Dialect {
     Tlsstream,
 }
 
-impl From<Dialect> for core::Dialect {
+impl From<Dialect> for countersign::Dialect {
     fn from(dialect: Dialect) -> Self {
         match dialect {
             Dialect::Countersign => Self::Countersign,
@@ -567,8 +566,11 @@ mod tests {
         else {
             panic!("it makes sense");
         };
-        assert_eq!(args.link.retain, core::Patience::default().retain);
-        assert_eq!(args.link.retry, Retry(core::Reconnect::default().limit));
+        assert_eq!(args.link.retain, countersign::Patience::default().retain);
+        assert_eq!(
+            args.link.retry,
+            Retry(countersign::Reconnect::default().limit)
+        );
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::io;
 use std::path::PathBuf;
 
-use countersign_tokio::Setup;
-use countersign_tokio::capture::{Capture, Captured, Options};
+use countersign::Setup;
+use countersign::capture::{Capture, Captured, Options};
 
 use crate::args::{CaptureArgs, Payloads};
 use crate::exit::Failure;

@@ -4,9 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
-use countersign_tokio::LinkError;
-use countersign_tokio::core::{EndReason, refuse};
-use countersign_tokio::endpoint::{Blame, SetupError};
+use countersign::{Blame, EndReason, LinkError, SetupError, refuse};
 
 use crate::words;
 

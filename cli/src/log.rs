@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{self, Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use countersign_tokio::core::Escaped;
+use countersign::Escaped;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::field::MakeExt;

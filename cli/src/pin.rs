@@ -4,8 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::SystemTime;
 
-use countersign_tokio::core::Escaped;
-use countersign_tokio::endpoint::{Fingerprint, Pins};
+use countersign::{Escaped, Fingerprint, Pins};
 use x509_cert::Certificate;
 use x509_cert::der::{DateTime, Decode};
 

@@ -3,9 +3,8 @@
 use std::ffi::OsString;
 use std::path::{self, Path, PathBuf};
 
-use countersign_tokio::core::Escaped;
-use countersign_tokio::endpoint::{
-    Fingerprint, Origin, Pins, Security, SecurityFiles, SetupError, Trust, ValidityDates,
+use countersign::{
+    Escaped, Fingerprint, Origin, Pins, Security, SecurityFiles, SetupError, Trust, ValidityDates,
 };
 
 use crate::args::SecurityArgs;

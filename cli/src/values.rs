@@ -8,8 +8,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use countersign_tokio::capture::MIN_LIMIT;
-use countersign_tokio::core::MAX_CHANNEL_NAME;
+use countersign::MAX_CHANNEL_NAME;
+use countersign::capture::MIN_LIMIT;
 
 use crate::trace;
 

@@ -5,12 +5,10 @@
 
 use std::fmt;
 
-use countersign_tokio::core::{
-    CloseReason, EndReason, Escaped, Incompatible, Mode, PeerMisbehaved, Rejection, Verdict,
-    VerdictCounts, VerdictKind, close, refuse, reject,
+use countersign::{
+    AcceptError, CloseReason, EndReason, Escaped, Incompatible, LinkError, Mode, PeerMisbehaved,
+    Reason, Rejection, SecurityError, Verdict, VerdictCounts, VerdictKind, close, refuse, reject,
 };
-use countersign_tokio::endpoint::{Reason, SecurityError};
-use countersign_tokio::{AcceptError, LinkError};
 
 /// A number of things: `1 message`, `2 messages`.
 pub fn count(number: impl Into<u64>, one: &str) -> String {
@@ -144,7 +142,7 @@ impl fmt::Display for Missing<'_> {
 mod tests {
     use std::time::SystemTime;
 
-    use countersign_tokio::core::Refusal;
+    use countersign::Refusal;
 
     use super::*;
 

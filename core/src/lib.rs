@@ -31,8 +31,7 @@
 //! # Features
 //!
 //! `std` (default) passes `std` on to the `bytes` crate. Without it the core needs `alloc` and
-//! nothing else. `planted` is for the project's own tests and for nobody else: it lets them plant
-//! mistakes in a link, to see that they are found.
+//! nothing else.
 
 #![no_std]
 
@@ -73,7 +72,7 @@ pub use error::*;
 pub use escaped::Escaped;
 pub use event::*;
 pub use life::{Input, Life, Step};
-#[cfg(feature = "planted")]
+#[cfg(planted)]
 #[doc(hidden)]
 pub use link::Planted;
 pub use link::{

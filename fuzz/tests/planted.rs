@@ -1,5 +1,6 @@
 //! A corpus that finds nothing proves little unless it would have found something.
 
+#![cfg(planted)]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod corpus;

@@ -24,8 +24,6 @@ pub struct Entry {
     pub cannot: &'static [(&'static str, &'static str)],
 }
 
-const LESS: &str = "an example, whose listener leaves that to its caller";
-
 /// Every backend.
 pub static BACKENDS: &[Entry] = &[
     Entry {
@@ -62,19 +60,7 @@ pub static BACKENDS: &[Entry] = &[
         name: "own_loop",
         backend: &OwnLoop,
         streams: Err("an example of how to drive links"),
-        cannot: &[
-            ("admission::*", LESS),
-            ("servers::one_more_gets_in_when_one_is_accepted", LESS),
-            ("servers::so_many_from_one_address", LESS),
-            ("servers::links_that_are_drained", LESS),
-            ("servers::links_that_are_not_drained_in_time", LESS),
-            (
-                "status::addresses",
-                "an example, whose caller has the sockets and can ask them",
-            ),
-            ("server::half_open_from_one_address", LESS),
-            ("server::connections_from_one_address", LESS),
-        ],
+        cannot: &[],
     },
     Entry {
         name: "compio",
@@ -104,11 +90,15 @@ pub fn couples() -> Vec<Couple> {
         .collect()
 }
 
-/// The backends of a test that takes long for each: a runtime and threads; or, where all is tried, every
-/// one.
+/// The backends of a test that takes long for each: one of each way to drive links, tasks, threads and a
+/// loop; or, where all is tried, every one.
 pub fn tried_backends(what: &str) -> impl Iterator<Item = &'static Entry> {
-    let part = leaves_out(&format!("{what}, on other backends than tokio and std"));
-    let tried = move |entry: &&Entry| !part || ["tokio", "std"].contains(&entry.name);
+    const PART: [&str; 3] = ["tokio", "std", "own_loop"];
+    let part = leaves_out(&format!(
+        "{what}, on other backends than {}",
+        PART.join(", ")
+    ));
+    let tried = move |entry: &&Entry| !part || PART.contains(&entry.name);
     BACKENDS.iter().filter(tried)
 }
 
@@ -141,6 +131,19 @@ impl Couple {
     #[must_use]
     pub fn name(&self) -> String {
         format!("{}_to_{}", self.client.name, self.server.name)
+    }
+
+    /// How its connections are secured: both ways, but for a pair of two backends of which a part is
+    /// tried.
+    #[must_use]
+    pub fn transports(&self) -> &'static [Transport] {
+        if Size::get() >= Size::All || self.client.name == self.server.name {
+            &[Transport::Tls, Transport::Plain]
+        } else if self.server.name == "tokio" {
+            &[Transport::Tls]
+        } else {
+            &[Transport::Plain]
+        }
     }
 
     /// Why one of the two can't do a scenario, if so.

@@ -10,7 +10,7 @@
 use crate::backends::Couple;
 use crate::harness::{Trial, trial};
 use crate::scenarios::{self, Scenario};
-use crate::{Pair, Transport, cutting, watch_as};
+use crate::{Pair, cutting, watch_as};
 
 /// A test of each scenario for each of the pairs, secured and plain.
 #[must_use]
@@ -41,7 +41,7 @@ fn connections_are_cut(name: &str, couple: Couple) {
     let path = "pressure::both_ends_full";
     let scenario = scenarios::all().find(|scenario| scenario.path() == path);
     let run = scenario.expect("it is registered").run;
-    for transport in [Transport::Tls, Transport::Plain] {
+    for &transport in couple.transports() {
         let pair = couple.pair(transport);
         let [cuts, planned] = cutting::run(name, pair, run);
         assert!(planned > 0);
@@ -57,7 +57,7 @@ fn tests(
 ) -> Vec<Trial> {
     let mut trials = Vec::new();
     for couple in couples {
-        for transport in [Transport::Tls, Transport::Plain] {
+        for &transport in couple.transports() {
             for scenario in scenarios::all().filter(|scenario| which(scenario)) {
                 let path = scenario.path();
                 if !scenario.places.contains(&transport) || couple.cannot(&path).is_some() {

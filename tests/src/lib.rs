@@ -39,6 +39,7 @@ pub mod cutting;
 mod handles;
 pub mod harness;
 pub mod memory;
+pub mod mistakes;
 pub mod model;
 #[cfg(target_os = "linux")]
 pub mod namespaces;

@@ -11,7 +11,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
 use countersign_core::Role;
-use countersign_driver::{Connecting, Dial, Driver, Link, READ, Registry, Setup, Transport};
+use countersign_driver::{
+    Connecting, Dial, Driver, Limits, Link, Listener, READ, Served, Setup, Timer, Transport, serve,
+};
 use countersign_endpoint::Buffer;
 
 /// How much one direction holds, unless told otherwise.
@@ -419,13 +421,117 @@ impl Network {
         }
     }
 
-    /// Accepts the connection that has waited longest.
-    pub fn accept(&self, setup: &Setup, registry: &Arc<Registry>) -> (Connecting, End) {
+    /// Has a listener accept the connection that has waited longest.
+    pub fn accept(&self, listening: &Listening) -> End {
         let arrived = self.0.lock().unwrap().arrived.pop_front();
         let wire = arrived.expect("a connection");
         let calls = wire.calls.clone();
-        let (connecting, driver) = Connecting::accept(setup, wire, None, registry).unwrap();
-        (connecting, End::of(driver, calls))
+        End::of(Accepted::new(listening.serve(wire)), calls)
+    }
+}
+
+/// A listener, and the task that accepts its connections.
+pub struct Listening {
+    /// What the application has of it.
+    pub listener: Listener<()>,
+    arriving: Arc<Mutex<VecDeque<Wire>>>,
+    served: Arc<Mutex<Option<Served<Wire>>>>,
+    task: Mutex<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Debug for Listening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listening").finish_non_exhaustive()
+    }
+}
+
+impl Listening {
+    /// One that makes links of this setup.
+    #[must_use]
+    pub fn new(setup: Setup, limits: Limits) -> Self {
+        let (listener, task) = Listener::new((), setup, limits);
+        let arriving = Arc::<Mutex<VecDeque<Wire>>>::default();
+        let served = Arc::<Mutex<Option<Served<Wire>>>>::default();
+        let (arrivals, serves) = (arriving.clone(), served.clone());
+        // Polled by hand when something has arrived, so nobody needs to be woken.
+        let accept = move || {
+            let arrivals = arrivals.clone();
+            std::future::poll_fn(move |_| match arrivals.lock().unwrap().pop_front() {
+                Some(wire) => Poll::Ready(Ok((wire, None))),
+                None => Poll::Pending,
+            })
+        };
+        let start = move |wire, pending: countersign_driver::PendingConnection| {
+            *serves.lock().unwrap() = Some(pending.serve(wire)?);
+            Ok(())
+        };
+        let task = async move { drop(serve(task, accept, start, Deadline::default).await) };
+        Self {
+            listener,
+            arriving,
+            served,
+            task: Mutex::new(Box::pin(task)),
+        }
+    }
+
+    fn serve(&self, wire: Wire) -> Served<Wire> {
+        self.arriving.lock().unwrap().push_back(wire);
+        assert!(poll_once(&mut *self.task.lock().unwrap()).is_pending());
+        self.served.lock().unwrap().take().expect("it is accepted")
+    }
+
+    /// The next link, which is there.
+    #[must_use]
+    pub fn accepted(&self) -> Link {
+        match poll_once(&mut Box::pin(self.listener.accept())) {
+            Poll::Ready(link) => link.unwrap(),
+            Poll::Pending => panic!("no link has come"),
+        }
+    }
+}
+
+/// The deadline that was asked for last; it is never waited for.
+#[derive(Clone, Debug, Default)]
+struct Deadline(Arc<Mutex<Option<Instant>>>);
+
+impl Timer for Deadline {
+    fn poll_until(&mut self, _: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        *self.0.lock().unwrap() = Some(deadline);
+        match deadline <= Instant::now() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+}
+
+/// What drives a connection that a listener has accepted.
+struct Accepted {
+    run: Pin<Box<dyn Future<Output = ()> + Send>>,
+    deadline: Deadline,
+}
+
+impl Accepted {
+    fn new(served: Served<Wire>) -> Self {
+        let deadline = Deadline::default();
+        let run = Box::pin(served.run(deadline.clone()));
+        Self { run, deadline }
+    }
+}
+
+impl Debug for Accepted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Accepted").finish_non_exhaustive()
+    }
+}
+
+impl Drive for Accepted {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        *self.deadline.0.lock().unwrap() = None;
+        self.run.as_mut().poll(context)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        *self.deadline.0.lock().unwrap()
     }
 }
 

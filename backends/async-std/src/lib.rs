@@ -5,9 +5,7 @@
 //! the message.
 //!
 //! ```
-//! use countersign_async_std::core::{ChannelConfig, CloseMode, Config};
-//! use countersign_async_std::endpoint::Security;
-//! use countersign_async_std::{Setup, connect, listen};
+//! use countersign_async_std::{ChannelConfig, CloseMode, Config, Security, Setup, connect, listen};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # async_std::task::block_on(async {

@@ -8,9 +8,7 @@
 //!
 //! ```
 //! use compio::runtime::{Runtime, spawn};
-//! use countersign_compio::core::{ChannelConfig, CloseMode, Config};
-//! use countersign_compio::endpoint::Security;
-//! use countersign_compio::{Setup, connect, listen};
+//! use countersign_compio::{ChannelConfig, CloseMode, Config, Security, Setup, connect, listen};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // Plain for the sake of a short example: see `Security::tls` for links that matter.

@@ -12,8 +12,8 @@ use compio::buf::{IntoInner, IoBuf};
 use compio::io::util::Splittable;
 use compio::io::{AsyncRead, AsyncWrite};
 use compio_send_wrapper::SendWrapper;
-use countersign_driver::endpoint::Buffer;
 use countersign_driver::{READ, StreamSocket, Transport};
+use countersign_endpoint::Buffer;
 use socket2::SockRef;
 
 /// How much memory waits with the operating system while little or nothing comes, in bytes.

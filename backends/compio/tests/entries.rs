@@ -7,11 +7,9 @@ use std::net::{SocketAddr, TcpListener};
 use compio::driver::{DriverType, ProactorBuilder};
 use compio::net::TcpStream;
 use compio::runtime::{Runtime, spawn, spawn_blocking};
-use countersign_compio::core::{ChannelConfig, CloseMode, Config, EndReason, Loss, Role};
-use countersign_compio::endpoint::Security;
 use countersign_compio::{
-    Limits, Link, Receiver, Sender, Setup, connect, connect_with, link_over, listen, listen_over,
-    pair,
+    ChannelConfig, CloseMode, Config, EndReason, Limits, Link, Loss, Receiver, Role, Security,
+    Sender, Setup, connect, connect_with, link_over, listen, listen_over, pair,
 };
 
 fn setup(channel: ChannelConfig) -> Setup {

@@ -52,7 +52,8 @@ impl AcceptError {
     }
 
     /// Nothing will be accepted any more.
-    pub(crate) fn closed() -> Self {
+    #[must_use]
+    pub fn closed() -> Self {
         let error = io::Error::new(io::ErrorKind::NotConnected, "the listener is closed");
         Self {
             peer: None,

@@ -4,7 +4,7 @@ use std::io;
 use std::task::{Context, Poll};
 
 use countersign_core::{Dialect, Instant, Protocol, Role};
-use countersign_endpoint::{Cause, Endpoint, Security, ToSend};
+use countersign_endpoint::{Endpoint, Security, ToSend};
 
 use crate::driver::Transport;
 use crate::status::Addresses;
@@ -24,12 +24,10 @@ pub(crate) struct Connection<T> {
     transport: T,
     /// The transport may still keep some of what it took.
     unflushed: bool,
+    /// The transport takes nothing more before what it was given last.
+    writing: bool,
     /// It was read from, or about to be.
     begun: bool,
-    /// What was due was put off for what may still have to be read.
-    put_off: bool,
-    /// What the transport has said, until the link knows.
-    error: Option<Cause>,
 }
 
 impl<T: Transport> Connection<T> {
@@ -39,9 +37,8 @@ impl<T: Transport> Connection<T> {
             endpoint: Endpoint::new(security, role, dialect),
             transport,
             unflushed: false,
+            writing: false,
             begun: false,
-            put_off: false,
-            error: None,
         }
     }
 
@@ -55,7 +52,6 @@ impl<T: Transport> Connection<T> {
             match self.endpoint.to_send() {
                 ToSend::Nothing => return,
                 ToSend::End => {
-                    // One after the other: the transport may be at work on what it was asked last.
                     self.flush(context);
                     if !self.unflushed {
                         self.shut_down(context);
@@ -63,36 +59,37 @@ impl<T: Transport> Connection<T> {
                     return;
                 }
                 ToSend::Bytes(buffer) => match self.transport.poll_write(context, buffer) {
-                    Poll::Pending => return,
+                    Poll::Pending => {
+                        self.writing = true;
+                        return;
+                    }
                     Poll::Ready(Ok(count)) if count > 0 => {
+                        self.writing = false;
                         self.endpoint.sent();
                         self.unflushed = true;
                     }
-                    Poll::Ready(Ok(_)) => {
-                        // Not the peer's doing, from which there would be something to read.
-                        self.lose(takes_nothing());
-                        self.endpoint.failed();
-                    }
-                    Poll::Ready(Err(error)) => {
-                        self.lose(error);
-                        self.endpoint.cannot_send();
-                    }
+                    // Not the peer's doing, from which there would be something to read.
+                    Poll::Ready(Ok(_)) => self.endpoint.failed(takes_nothing()),
+                    Poll::Ready(Err(error)) => self.endpoint.cannot_send(error),
                 },
             }
         }
     }
 
-    /// Has the transport send what it keeps.
-    fn flush(&mut self, context: &mut Context<'_>) {
+    /// Has the transport send what it keeps; false where it has failed.
+    fn flush(&mut self, context: &mut Context<'_>) -> bool {
+        // One after the other: the transport may be at work on what it was asked last.
         if self.unflushed
+            && !self.writing
             && let Poll::Ready(result) = self.transport.poll_flush(context)
         {
             self.unflushed = false;
             if let Err(error) = result {
-                self.lose(error);
-                self.endpoint.cannot_send();
+                self.endpoint.cannot_send(error);
+                return false;
             }
         }
+        true
     }
 
     fn shut_down(&mut self, context: &mut Context<'_>) {
@@ -103,16 +100,6 @@ impl<T: Transport> Connection<T> {
             tracing::debug!(%error, "the transport could not be shut down");
         }
         self.endpoint.shut();
-    }
-
-    fn lose(&mut self, error: io::Error) {
-        self.unflushed = false;
-        self.error.get_or_insert_with(|| error.into());
-    }
-
-    /// What the transport has said since this was asked last.
-    pub(crate) fn take_error(&mut self) -> Option<Cause> {
-        self.error.take()
     }
 
     /// Receives and decrypts what is there; true when there was something.
@@ -127,10 +114,7 @@ impl<T: Transport> Connection<T> {
         match self.transport.poll_read(context, self.endpoint.input()) {
             Poll::Pending => return false,
             Poll::Ready(Ok(count)) => self.endpoint.received(count),
-            Poll::Ready(Err(error)) => {
-                self.lose(error);
-                self.endpoint.failed();
-            }
+            Poll::Ready(Err(error)) => self.endpoint.failed(error),
         }
         true
     }
@@ -143,26 +127,21 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// Hands the link what has arrived, lets it do what is due, and takes what it has to say.
-    ///
-    /// What has arrived arrived before now, so a driver that was held up for long must not take
-    /// that for the peer's silence: where something was `read` there may be more, and what is due waits
-    /// once. (The longest record takes two reads.)
+    /// Hands the link what has arrived, lets it do what is due, and takes what it has to say. Where
+    /// something was `read` there may be more.
     pub(crate) fn exchange(&mut self, now: Instant, link: &mut impl Protocol, read: bool) {
-        self.endpoint.deliver(now, link);
-        let due = link.poll_deadline().is_some_and(|deadline| deadline <= now);
-        self.put_off = due && read && !self.put_off;
-        if due && !self.put_off {
-            link.handle_timeout(now);
+        if read {
+            self.endpoint.exchange_while_reading(now, link);
+        } else {
+            self.endpoint.exchange(now, link);
         }
-        self.endpoint.collect(now, link);
     }
 
     /// Has the transport send what it keeps, and lets go of memory that is not needed while nothing
     /// moves; false where the transport has failed, so that there is something to do.
     pub(crate) fn rest(&mut self, context: &mut Context<'_>) -> bool {
-        self.flush(context);
+        let flushed = self.flush(context);
         self.endpoint.release();
-        self.error.is_none()
+        flushed
     }
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant as StdInstant;
 
 use countersign_core::{Disconnect, Instant};
-use countersign_endpoint::{Buffer, Cause, Security, Watch};
+use countersign_endpoint::{Buffer, Cause, EndpointEvent, Security, Watch};
 
 use crate::connection::Connection;
 use crate::establish::Setup;
@@ -314,17 +314,10 @@ impl<D: Dial> Driver<D> {
         read: bool,
     ) -> Look {
         let now = self.shared.clock.now();
-        // A clone is dropped here, behind the lock: it is others' code.
-        let cause = connection.take_error();
         let (number, deadline) = (self.number, &mut self.deadline);
         self.shared.with(|state| {
             if state.begin_look(now, number) {
                 return Look::Done;
-            }
-            if let Some(cause) = &cause
-                && connection.endpoint.is_of(&state.link)
-            {
-                state.explanation.transport(&state.link, cause.clone());
             }
             connection.exchange(now, &mut state.link, read);
             state.learn(&mut connection.endpoint);
@@ -419,7 +412,7 @@ impl<D: Dial> Driver<D> {
                 }
                 None => {
                     if let Some(error) = security.recheck(now, &mut state.link) {
-                        state.explain(error);
+                        state.explain(EndpointEvent::Failed(error));
                     }
                 }
             }

@@ -1,11 +1,11 @@
 //! From a transport connection to a link.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use countersign_capture::Capture;
-use countersign_core::{Config, ConfigError, Mode, Observe, Role};
-use countersign_endpoint::{Security, SetupError, random_seed};
+use countersign_core::{Config, ConfigError, Mode, Role};
+use countersign_endpoint::{Peer, Security, SetupError, random_seed};
 
 use crate::accept::DEFAULT_LOG_LINES;
 use crate::admission::{Admission, Admit, Arrival};
@@ -14,6 +14,7 @@ use crate::connecting::Connecting;
 use crate::driver::{Dial, Dialer, Driver, NoDial, Transport};
 use crate::key_log;
 use crate::receipt::Receipts;
+use crate::recorded::Recorded;
 use crate::shared::Shared;
 
 /// What an end brings to every connection: its declaration and its security, and who listens in.
@@ -23,7 +24,7 @@ use crate::shared::Shared;
 pub struct Setup {
     config: Arc<Config>,
     security: Security,
-    pub(crate) capture: Option<Capture>,
+    pub(crate) recorded: Recorded,
     pub(crate) admit: Option<Admit>,
     pub(crate) log_lines: usize,
     clock: Clock,
@@ -42,7 +43,7 @@ impl Setup {
         Ok(Self {
             config: Arc::new(config),
             security,
-            capture: None,
+            recorded: Recorded::default(),
             admit: None,
             log_lines: DEFAULT_LOG_LINES,
             clock: Clock::default(),
@@ -59,9 +60,9 @@ impl Setup {
     /// neither wait nor panic.
     ///
     /// ```
-    /// use countersign_driver::core::{ChannelConfig, Config, Refusal, refuse};
-    /// use countersign_driver::endpoint::Security;
+    /// use countersign_core::{ChannelConfig, Config, Refusal, refuse};
     /// use countersign_driver::{Admission, Setup};
+    /// use countersign_endpoint::Security;
     ///
     /// const CLOSED: u16 = refuse::APPLICATION + 1;
     /// let config = Config::new().channel(ChannelConfig::receive("reports"));
@@ -75,7 +76,7 @@ impl Setup {
     ///     _ => Admission::Admit,
     /// });
     /// # let _ = setup;
-    /// # Ok::<(), countersign_driver::core::ConfigError>(())
+    /// # Ok::<(), countersign_core::ConfigError>(())
     /// ```
     #[must_use]
     pub fn admit(
@@ -86,13 +87,14 @@ impl Setup {
         self
     }
 
-    /// Records all links that are made with this from here on: whatever goes into them and comes out
-    /// of them, decrypted. A listener's links and the visitors that it leads to them are in one
-    /// capture. Finish it ([`Capture::finish`]) before the program ends.
+    /// Asks the application about a peer that wants a link: [`Admission::Admit`] where it has no handler
+    /// ([`Setup::admit`]). Listeners do this; it is here for loops of one's own.
     #[must_use]
-    pub fn capture(mut self, capture: &Capture) -> Self {
-        self.capture = Some(capture.clone());
-        self
+    pub fn ask(&self, peer: Option<&Peer>, address: Option<SocketAddr>) -> Admission {
+        let admit = self.admit.as_ref();
+        admit.map_or(Admission::Admit, |admit| {
+            admit.ask(&Arrival::new(peer, address))
+        })
     }
 
     /// How many lines a listener logs as warnings in a minute, at most, about connections that came to
@@ -148,32 +150,19 @@ impl Setup {
     }
 }
 
-/// Makes a link, or an incoming connection, with an observer where it is to be captured.
-pub(crate) fn made<L>(
-    capture: Option<&Capture>,
-    plain: impl FnOnce([u8; 16]) -> Result<L, ConfigError>,
-    observed: impl FnOnce([u8; 16], Box<dyn Observe>) -> Result<L, ConfigError>,
-) -> Result<L, SetupError> {
+fn make(
+    config: &Config,
+    role: Role,
+    recorded: &Recorded,
+) -> Result<countersign_core::Link, SetupError> {
     let seed = random_seed()?;
-    let made = match capture {
-        Some(capture) => observed(seed, capture.observer()),
-        None => plain(seed),
+    let made = match recorded.observer() {
+        Some(observer) => countersign_core::Link::observed(config, role, seed, observer),
+        None => countersign_core::Link::new(config, role, seed),
     };
     made.map_err(|error| SetupError::Refused {
         detail: error.to_string(),
     })
-}
-
-fn make(
-    config: &Config,
-    role: Role,
-    capture: Option<&Capture>,
-) -> Result<countersign_core::Link, SetupError> {
-    made(
-        capture,
-        |seed| countersign_core::Link::new(config, role, seed),
-        |seed, observer| countersign_core::Link::observed(config, role, seed, observer),
-    )
 }
 
 impl Connecting {
@@ -192,7 +181,7 @@ impl Connecting {
         transport: T,
     ) -> Result<(Self, Driver<NoDial<T>>), SetupError> {
         let config = (*setup.config).clone().single_connection();
-        let link = make(&config, role, setup.capture.as_ref())?;
+        let link = make(&config, role, &setup.recorded)?;
         let shared = Shared::new(link, &setup.security, setup.clock());
         let driver = Driver::over(shared.clone(), &setup.security, transport);
         Ok((Self::new(shared), driver))
@@ -221,7 +210,7 @@ impl Connecting {
         setup: &Setup,
         dialer: D,
     ) -> Result<(Self, Driver<D>), SetupError> {
-        let link = make(&setup.config, Role::Opener, setup.capture.as_ref())?;
+        let link = make(&setup.config, Role::Opener, &setup.recorded)?;
         let shared = Shared::new(link, &setup.security, setup.clock());
         let driver = Driver::dial(shared.clone(), &setup.security, dialer);
         Ok((Self::new(shared), driver))

@@ -59,6 +59,7 @@ mod quota;
 mod reach;
 mod receipt;
 mod receiver;
+mod recorded;
 mod runtime;
 pub mod secure;
 mod sender;
@@ -109,15 +110,11 @@ pub use sleep_timer::SleepTimer;
 pub use socket::prepare_socket;
 pub use status::{Addresses, FailedAttempt, Status, TransportAddress};
 
-pub use countersign_capture as capture;
-pub use countersign_core as core;
-pub use countersign_endpoint as endpoint;
-
 /// What the crates of the backends hand on to their users.
 pub mod api {
     pub use crate::{
         BatchReceipt, Connecting, Events, Incoming, Link, Listener, ManualReceiver, MessageSink,
-        Receipt, Receiver, Sender, SinkError, capture, core, endpoint,
+        Receipt, Receiver, Sender, SinkError,
     };
     pub use common::*;
 
@@ -129,6 +126,25 @@ pub mod api {
             DEFAULT_HANDSHAKE_LIMIT, DEFAULT_LINKS, DEFAULT_LOG_LINES, DEFAULT_PER_ADDRESS,
             DEFAULT_SHUTDOWN_LIMIT, Delivery, Drained, FailedAttempt, Limits, LinkError, LinkEvent,
             Outgoing, RecvError, Report, SendError, Setup, Status, StreamSetup, TransportAddress,
+        };
+
+        pub use countersign_core::{
+            Acking, Bytes, ChannelConfig, ChannelId, ChannelLimits, ChannelReport, ChannelStatus,
+            CloseMode, CloseReason, Config, ConfigError, ConfigProblem, DEFAULT_CHANNEL,
+            DEFAULT_FRAME_LIMIT, DEFAULT_LATEST_IN_FLIGHT, DEFAULT_MAX_MESSAGE,
+            DEFAULT_QUEUE_BYTES, DEFAULT_QUEUE_MESSAGES, DEFAULT_SESSIONS, DEFAULT_WINDOW_BYTES,
+            DEFAULT_WINDOW_MESSAGES, DeclareError, Dialect, EndReason, Escaped, Incompatible, Loss,
+            MAX_CHANNEL_NAME, MAX_CHANNELS, MAX_REASON, Mode, NotHandled, Patience, PeerId,
+            PeerMisbehaved, Policy, Reconnect, Refusal, Rejection, RetryLimit, Role, STREAM_WHOLE,
+            SendError as SendErrorKind, Sequence, SessionLoss, Verdict, VerdictCounts, VerdictKind,
+            abort, close, refuse, reject,
+        };
+
+        pub use countersign_endpoint::{
+            ALPN_COUNTERSIGN, Alert, Authority, Blame, Cause, Explanation, FailureKind,
+            Fingerprint, Identity, IdentityWarning, NamedPin, Origin, ParseFingerprintError, Pin,
+            PinnedPeer, Pins, PlainProtocol, Reason, Replaced, Security, SecurityError,
+            SecurityFiles, SetupError, TlsBuilder, Trust, ValidityDates,
         };
     }
 }

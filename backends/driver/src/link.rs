@@ -230,7 +230,7 @@ impl Link {
     ///
     /// ```
     /// # use countersign_driver::Link;
-    /// use countersign_driver::core::{CloseMode, CloseReason};
+    /// use countersign_core::{CloseMode, CloseReason};
     ///
     /// # async fn example(link: &Link) {
     /// let reason = CloseReason::new(2, "the camera was unplugged");

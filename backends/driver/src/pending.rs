@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -10,15 +11,15 @@ use std::task::{Context, Poll, ready};
 use countersign_core::{
     Config, EndReason, Incoming, Instant, Protocol, Refusal, Role, TakeOver, refuse,
 };
-use countersign_endpoint::{EndpointEvent, Explanation, Fingerprint, Watch};
+use countersign_endpoint::{Explanation, Fingerprint, Watch, random_seed};
 
 use crate::accept::AcceptError;
 use crate::accept_queue::{AcceptQueue, Counted, Decision, LinkPlace};
-use crate::admission::{Admission, Arrival};
+use crate::admission::Admission;
 use crate::connection::Connection;
 use crate::driver::{Driver, NoDial, ROUNDS, Timer, Transport};
 use crate::error::LinkError;
-use crate::establish::{Setup, made};
+use crate::establish::Setup;
 use crate::link::Link;
 use crate::shared::{Handle, Shared};
 
@@ -64,11 +65,11 @@ impl PendingConnection {
     /// The system has no randomness to give.
     pub fn serve<T: Transport>(self, transport: T) -> io::Result<Served<T>> {
         let setup = self.setup;
-        let incoming = made(
-            setup.capture.as_ref(),
-            |seed| Incoming::new(setup.config(), seed),
-            |seed, observer| Incoming::observed(setup.config(), seed, observer),
-        );
+        let (config, seed) = (setup.config(), random_seed().map_err(io::Error::other)?);
+        let incoming = match setup.recorded.observer() {
+            Some(observer) => Incoming::observed(config, seed, observer),
+            None => Incoming::new(config, seed),
+        };
         let dialect = setup.config().wire_dialect();
         let connection = Connection::new(setup.security(), Role::Acceptor, dialect, transport);
         Ok(Served {
@@ -165,8 +166,8 @@ impl<T: Transport> Handshake<T> {
                 return None;
             }
             match self.route(queue) {
-                Ok(handshake) => self = handshake,
-                Err(driver) => return Some(driver),
+                ControlFlow::Continue(handshake) => self = handshake,
+                ControlFlow::Break(driver) => return Some(driver),
             }
         }
     }
@@ -204,14 +205,9 @@ impl<T: Transport> Handshake<T> {
     }
 
     fn exchange(&mut self, now: Instant, read: bool) {
-        if let Some(cause) = self.connection.take_error() {
-            self.explanation.transport(&self.incoming, cause);
-        }
         self.connection.exchange(now, &mut self.incoming, read);
         while let Some(event) = self.connection.endpoint.poll_event() {
-            if let EndpointEvent::Failed(error) = event {
-                self.explanation.security(error);
-            }
+            self.explanation.hear(event);
         }
     }
 
@@ -235,11 +231,11 @@ impl<T: Transport> Handshake<T> {
 
     /// Has it decided where the connection goes; gives the driver that goes on with it if that is a
     /// link.
-    fn route(mut self, queue: &Arc<AcceptQueue>) -> Result<Self, Driver<NoDial<T>>> {
+    fn route(mut self, queue: &Arc<AcceptQueue>) -> ControlFlow<Driver<NoDial<T>>, Self> {
         let now = queue.clock.now();
         loop {
             match queue.route(&mut self.incoming) {
-                Decision::Wait => return Ok(self),
+                Decision::Wait => return ControlFlow::Continue(self),
                 Decision::Resume(None) => {}
                 Decision::Resume(Some(owner)) => self = self.resume(now, owner)?,
                 Decision::New(place) => self = self.admit(now, place)?,
@@ -249,12 +245,12 @@ impl<T: Transport> Handshake<T> {
     }
 
     /// Hands the connection over to the link to which its peer returns, if that takes it.
-    fn resume(mut self, now: Instant, owner: Arc<Shared>) -> Result<Self, Driver<NoDial<T>>> {
+    fn resume(mut self, now: Instant, owner: Arc<Shared>) -> ControlFlow<Driver<NoDial<T>>, Self> {
         let peer = self.connection.endpoint.peer().cloned();
         let addresses = self.connection.addresses();
         let taken = owner.take_over(now, &mut self.incoming, peer, addresses);
         let (TakeOver::Done, number, connection) = taken else {
-            return Ok(self);
+            return ControlFlow::Continue(self);
         };
         self.connection.endpoint.attach(connection);
         let Self {
@@ -263,18 +259,18 @@ impl<T: Transport> Handshake<T> {
             connection,
             ..
         } = self;
-        Err(Driver::accepted(owner, number, &setup, watch, connection))
+        ControlFlow::Break(Driver::accepted(owner, number, &setup, watch, connection))
     }
 
     /// Makes a new link of it, if the application wants one.
-    fn admit(mut self, now: Instant, place: LinkPlace) -> Result<Self, Driver<NoDial<T>>> {
+    fn admit(mut self, now: Instant, place: LinkPlace) -> ControlFlow<Driver<NoDial<T>>, Self> {
         if let Err(refusal) = self.ask() {
             self.incoming.refuse(now, &refusal);
-            return Ok(self);
+            return ControlFlow::Continue(self);
         }
         let link = match self.incoming.accept(now) {
             Ok(link) => link,
-            Err(incoming) => return Ok(Self { incoming, ..self }),
+            Err(incoming) => return ControlFlow::Continue(Self { incoming, ..self }),
         };
         let queue = place.queue().clone();
         let peer = self.connection.endpoint.peer().cloned();
@@ -283,17 +279,14 @@ impl<T: Transport> Handshake<T> {
         let handle = Arc::new(Handle(shared.clone()));
         queue.push(Ok(Link::new(handle)));
         let driver = Driver::accepted(shared, 0, &self.setup, self.watch, self.connection);
-        Err(driver)
+        ControlFlow::Break(driver)
     }
 
     /// Asks the application about the peer. It may give the peer channels of its own.
     fn ask(&mut self) -> Result<(), Refusal> {
-        let Some(admit) = &self.setup.admit else {
-            return Ok(());
-        };
         let peer = self.connection.endpoint.peer();
         let peer = peer.map(|peer| self.setup.security().renamed(peer));
-        match admit.ask(&Arrival::new(peer.as_ref(), self.peer)) {
+        match self.setup.ask(peer.as_ref(), self.peer) {
             Admission::Admit => Ok(()),
             Admission::AdmitWith(channels) => {
                 let declared = self.incoming.declare(channels);

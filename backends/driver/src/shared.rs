@@ -8,9 +8,7 @@ use countersign_core::{
     ChannelId, CloseMode, CloseReason, Config, Consequence, Disconnect, EndReason, Event, Incoming,
     Instant, Life, Link, Loss, Mode, Role, SessionLoss, TakeOver, VerdictKind, close,
 };
-use countersign_endpoint::{
-    Endpoint, EndpointEvent, Explanation, FailureKind, Peer, Security, SecurityError,
-};
+use countersign_endpoint::{Endpoint, EndpointEvent, Explanation, FailureKind, Peer, Security};
 
 use crate::accept_queue::LinkPlace;
 use crate::clock::Clock;
@@ -294,20 +292,23 @@ impl State {
         false
     }
 
-    /// Takes note of what has become of the connection's security.
+    /// Takes note of what has become of the connection.
     pub(crate) fn learn(&mut self, endpoint: &mut Endpoint) {
         while let Some(event) = endpoint.poll_event() {
-            match event {
-                EndpointEvent::Secured => self.peer = endpoint.peer().cloned(),
-                EndpointEvent::Failed(error) => self.explain(error),
+            if matches!(event, EndpointEvent::Secured) {
+                self.peer = endpoint.peer().cloned();
             }
+            self.explain(event);
         }
     }
 
-    /// Keeps why the connection is not secured. What the transport has said before is no reason any more.
-    pub(crate) fn explain(&mut self, error: SecurityError) {
-        self.forget_explanation();
-        self.explanation.security(error);
+    /// Keeps what may be why there is no connection. What the transport has said before is no reason any
+    /// more where security has failed.
+    pub(crate) fn explain(&mut self, event: EndpointEvent) {
+        if matches!(event, EndpointEvent::Failed(_)) {
+            self.forget_explanation();
+        }
+        self.explanation.hear(event);
     }
 
     /// Passes on what the link has to tell.

@@ -2,33 +2,38 @@
 
 use std::time::Duration;
 
-use countersign_core::{Dialect, Disconnect, Instant, Life, Output, PeerId, Protocol, Role};
+use countersign_core::{Dialect, Disconnect, Instant, PeerId, Role};
 
 use crate::buffer::Buffer;
 use crate::connection::Connection;
 use crate::error::{Blame, Reason, SecurityError};
+use crate::link_error::Cause;
 use crate::peer::Peer;
 use crate::security::Security;
-use crate::tls::Judgement;
 
 use receiving::Receiving;
 use sending::Sending;
 pub use sending::ToSend;
 
+mod exchange;
 mod receiving;
 mod sending;
+mod transfer;
 
 /// How much plaintext is taken from the link at once, in bytes: four TLS records.
 const PLAINTEXT: usize = 4 * 16_384;
 
-/// What happened to the security of a connection.
+/// What happened to a connection. [`Explanation::hear`](crate::Explanation::hear) is to be given
+/// it: if the link has ended or lost its connection, this may be why.
 #[derive(Clone, Debug)]
 pub enum EndpointEvent {
     /// The connection is secured, and the peer is known ([`Endpoint::peer`]).
     Secured,
-    /// The connection could not be secured, or is no longer. If the link has ended, this is why:
-    /// [`Explanation::security`](crate::Explanation::security) makes it known.
+    /// The connection could not be secured, or is no longer.
     Failed(SecurityError),
+    /// The transport has failed, and the link has lost this connection by that. Not told to a link
+    /// that has another connection, or that had come to its end before.
+    Lost(Cause),
 }
 
 /// One transport connection of a link, or of an [`Incoming`](countersign_core::Incoming), without
@@ -67,10 +72,15 @@ pub struct Endpoint {
     others: bool,
     /// Why the connection could not be secured or is no longer, and what that is to the link.
     failure: Option<(SecurityError, Disconnect)>,
+    /// What the transport has said when it failed first. The last clone of it is not dropped before
+    /// this is: what happens then may be others' code.
+    cause: Option<Cause>,
     /// Who the peer has proved to be, once the connection is secured.
     proven: Option<Proven>,
     receiving: Receiving,
     sending: Sending,
+    /// What was due was put off for what may still have to be read.
+    put_off: bool,
     news: News,
     /// What the link was when it was seen last.
     seen: Seen,
@@ -89,6 +99,7 @@ struct Proven {
 #[derive(Debug, Default)]
 struct News {
     secured: bool,
+    lost: Option<Cause>,
     failure: Option<SecurityError>,
     /// The link knows of the failure.
     link_told: bool,
@@ -129,9 +140,11 @@ impl Endpoint {
             number: None,
             others: false,
             failure: None,
+            cause: None,
             proven: None,
             receiving: Receiving::default(),
             sending: Sending::default(),
+            put_off: false,
             news: News::default(),
             seen: Seen::default(),
             linger_until: None,
@@ -177,7 +190,12 @@ impl Endpoint {
     }
 
     /// Takes note that the transport has failed: nothing will arrive and nothing can be sent.
-    pub fn failed(&mut self) {
+    pub fn failed(&mut self, error: impl Into<Cause>) {
+        self.cause.get_or_insert_with(|| error.into());
+        self.fail_transport();
+    }
+
+    fn fail_transport(&mut self) {
         self.receiving.ended = true;
         self.receiving.discard_input();
         self.sending.ended = true;
@@ -251,232 +269,6 @@ impl Endpoint {
         (refused && self.proven.is_some()) || does_not_ask || error.blame() == Blame::Local
     }
 
-    // With the link.
-
-    /// Hands the link what has arrived, lets it do what is due, and takes what it has to say: all
-    /// that concerns the link.
-    pub fn exchange(&mut self, now: Instant, link: &mut impl Protocol) {
-        self.deliver(now, link);
-        if link.poll_deadline().is_some_and(|deadline| deadline <= now) {
-            link.handle_timeout(now);
-        }
-        self.collect(now, link);
-    }
-
-    /// Hands the link what has arrived: the first part of [`exchange`](Self::exchange).
-    pub fn deliver(&mut self, now: Instant, link: &mut impl Protocol) {
-        self.open(now, link);
-        self.keep_up(now, link);
-        if self.receiving.secured && self.is_current(link) {
-            let id = self.proven.as_ref().and_then(|proven| proven.id);
-            // A link that has ended meanwhile does not care.
-            self.news.secured = link.handle_secured(now, id).is_ok();
-        }
-        if !self.receiving.plaintext.is_empty() && self.is_current(link) {
-            link.handle_input(now, self.receiving.plaintext.filled());
-        }
-        if self.receiving.eof && self.is_current(link) {
-            link.handle_eof(now);
-        }
-        if self.receiving.failed && self.is_current(link) {
-            link.handle_lost(now, Disconnect::Transport);
-        }
-        self.receiving.discard();
-        self.tell_failure(now, link);
-        self.see(link);
-    }
-
-    /// Tells the link of the connection, once.
-    fn open(&mut self, now: Instant, link: &mut impl Protocol) {
-        if self.number.is_none() {
-            let opened = link.handle_opened(now).is_ok();
-            // A link that did not want this connection has none of this number.
-            self.number = Some(if opened { link.connection() } else { 0 });
-        }
-    }
-
-    fn tell_failure(&mut self, now: Instant, link: &mut impl Protocol) {
-        let Some((error, how)) = self.failure.as_ref().filter(|_| !self.news.link_told) else {
-            return;
-        };
-        let how = *how;
-        if self.number.is_none() {
-            return;
-        }
-        if !self.is_fenced_by(link) && link.life() != Life::Ended {
-            self.news.failure = Some(error.clone());
-        }
-        self.news.link_told = true;
-        if self.is_current(link) {
-            link.handle_lost(now, how);
-        }
-    }
-
-    /// Takes what the link has to say, if what it has said before is sent: the last part of
-    /// [`exchange`](Self::exchange).
-    pub fn collect(&mut self, now: Instant, link: &mut impl Protocol) {
-        self.keep_up(now, link);
-        self.tell_failure(now, link);
-        if self.may_collect() {
-            if self.connection.may_write() {
-                self.collect_from(now, link);
-            } else if link.life() == Life::Ended || self.is_fenced_by(link) {
-                // A link that ended during the handshake has nothing to say any more, or not here.
-                self.sending.ended = true;
-            }
-        }
-        self.see(link);
-    }
-
-    fn may_collect(&self) -> bool {
-        let over = self.sending.ended || self.sending.shut || self.failure.is_some();
-        self.sending.is_empty() && !over
-    }
-
-    fn collect_from(&mut self, now: Instant, link: &mut impl Protocol) {
-        if self.is_fenced_by(link) {
-            self.sending.ended = true;
-            return;
-        }
-        // On a plain connection what the link writes is what is sent: straight to where it goes.
-        let buffer = if self.connection.is_plain() {
-            &mut self.sending.output
-        } else {
-            &mut self.sending.plaintext
-        };
-        match link.poll_output(now, &mut buffer.space(PLAINTEXT)[..PLAINTEXT]) {
-            Output::Written(length) => buffer.commit(length),
-            Output::Idle => buffer.release(),
-            Output::End => {
-                if !link.breaks_off() {
-                    self.connection.close();
-                }
-                self.sending.ended = true;
-            }
-            // The buffer holds any frame, so this can't come; a link that can't write is lost.
-            Output::TooSmall { .. } => {
-                self.failed();
-                link.handle_lost(now, Disconnect::Transport);
-            }
-        }
-    }
-
-    /// Judges the peer again if identity and trust were [replaced](Security::replace) since it was
-    /// judged last; otherwise costs a comparison. To be called for every connection when
-    /// [`Security::watch`] tells of it: it ends links in which nothing moves. In an
-    /// [`exchange`](Self::exchange) it is done in any case.
-    ///
-    /// If the peer is not trusted any more, the link ends, and what is to be sent
-    /// from here on tells the peer. In the tlsstream dialect, which has no words for it, the
-    /// connection breaks off, so that the peer does not take it for an orderly end.
-    pub fn recheck(&mut self, now: Instant, link: &mut impl Protocol) {
-        if self.failure.is_none() && !self.is_fenced_by(link) {
-            self.judge(now, link);
-        }
-        self.see(link);
-    }
-
-    fn judge(&mut self, now: Instant, link: &mut impl Protocol) {
-        let known = self.proven.is_some() && !self.receiving.secured;
-        if !known || !link.wants_connection() {
-            // The link may have a session from an earlier connection, or wait for the next.
-            if let Some(error) = self.security.recheck(now, link) {
-                self.news.failure = Some(error);
-            }
-        }
-        match self.connection.judge() {
-            Ok(Judgement::Same) => {}
-            // As in the handshake: the link has not heard of this peer, and does not.
-            Ok(Judgement::Other) if !known => self.give_up(now, Reason::PinsChanged.into(), link),
-            Err(error) if !known => self.give_up(now, error, link),
-            // What is under way goes on. But nobody begins or resumes anything as a peer that is
-            // none any more.
-            Ok(Judgement::Other) if link.life() == Life::Greeting => {
-                self.give_up(now, Reason::PinsChanged.into(), link);
-            }
-            Ok(Judgement::Other) => {}
-            Err(error) if link.wants_connection() => {
-                if link.life() != Life::Ended {
-                    self.news.failure = Some(error);
-                }
-                link.revoke(now);
-            }
-            Err(_) => {}
-        }
-    }
-
-    /// The connection is of no more use, and the link hears nothing more from it than that.
-    fn give_up(&mut self, now: Instant, error: SecurityError, link: &mut impl Protocol) {
-        self.receiving.discard();
-        self.fail(error);
-        self.tell_failure(now, link);
-    }
-
-    /// Nothing passes that has come, or was given to the link, since identity and trust were
-    /// replaced, unless the peer is trusted still. Drivers hear of it later, in the middle of much
-    /// work perhaps.
-    fn keep_up(&mut self, now: Instant, link: &mut impl Protocol) {
-        if self.connection.is_outdated() {
-            self.recheck(now, link);
-        }
-    }
-
-    /// Goes on for the link that has taken this connection over
-    /// ([`Link::take_over`](countersign_core::Link::take_over)). `connection` is that link's
-    /// [`Link::connection`](countersign_core::Link::connection) right afterwards.
-    pub fn attach(&mut self, connection: u64) {
-        self.number = Some(connection);
-        self.seen = Seen::default();
-        self.linger_until = None;
-    }
-
-    /// Whether this is the latest of the link's connections, or its next one, of which it knows
-    /// nothing yet.
-    #[must_use]
-    pub fn is_of(&self, link: &impl Protocol) -> bool {
-        !self.is_fenced_by(link)
-    }
-
-    fn is_fenced_by(&self, link: &impl Protocol) -> bool {
-        self.number
-            .is_some_and(|number| number != link.connection())
-    }
-
-    /// Whether this is the link's connection, and is of use to it.
-    fn is_current(&self, link: &impl Protocol) -> bool {
-        !self.is_fenced_by(link) && link.wants_connection()
-    }
-
-    fn see(&mut self, link: &impl Protocol) {
-        if self.number.is_none() {
-            return;
-        }
-        let life = link.life();
-        let ended = life == Life::Ended;
-        self.seen = Seen {
-            fenced: self.is_fenced_by(link),
-            away: matches!(life, Life::Offline | Life::Connecting),
-            ended: ended.then(|| link.config().waits().linger),
-        };
-    }
-
-    /// Whether the link has gone on to another connection, or never took this one, as of the last
-    /// [`exchange`](Self::exchange): then nothing passes between the two any more, and the
-    /// transport can be dropped.
-    #[must_use]
-    pub fn is_fenced(&self) -> bool {
-        self.seen.fenced
-    }
-
-    /// Returns the next thing to know of the connection's security, after an
-    /// [`exchange`](Self::exchange) or a [`recheck`](Self::recheck).
-    pub fn poll_event(&mut self) -> Option<EndpointEvent> {
-        if std::mem::take(&mut self.news.secured) {
-            return Some(EndpointEvent::Secured);
-        }
-        self.news.failure.take().map(EndpointEvent::Failed)
-    }
-
     // Sending.
 
     /// Returns what to send, if anything: encrypts what the last [`exchange`](Self::exchange) has
@@ -523,7 +315,8 @@ impl Endpoint {
     /// Takes note that sending has failed: nothing more goes out. What the peer still had to say,
     /// an alert perhaps, may wait to be read and tell more than the error, so reading goes on to
     /// its end.
-    pub fn cannot_send(&mut self) {
+    pub fn cannot_send(&mut self, error: impl Into<Cause>) {
+        self.cause.get_or_insert_with(|| error.into());
         self.sending.discard();
         self.sending.shut = true;
     }

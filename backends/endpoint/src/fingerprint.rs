@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use aws_lc_rs::digest;
 use countersign_core::Escaped;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 /// What every fingerprint in text begins with, so that the hash function can change one day.
@@ -58,9 +58,7 @@ impl Fingerprint {
 
     /// The SHA-256 of these bytes.
     pub(crate) fn of(bytes: &[u8]) -> Self {
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
-        Self(hash)
+        Self(Sha256::digest(bytes).into())
     }
 }
 

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 use crate::certificate::{Facts, Unusable, utc};
+use crate::crypto;
 use crate::fingerprint::Fingerprint;
 use crate::pem::{FILE_LIMIT, Sections, read_file};
 use crate::setup_error::{Origin, SetupError, shown};
@@ -136,7 +136,7 @@ impl Identity {
         // First, since the certificate tells what kind of key it is.
         read_usable(&certificates[0], 1, certificate_origin)?;
         // The TLS library's word is about how it reads keys.
-        let key = any_supported_type(key).map_err(|_| SetupError::UnsupportedKey {
+        let key = crypto::signing_key(key)?.ok_or_else(|| SetupError::UnsupportedKey {
             origin: key_origin.clone(),
             detail: "it is damaged, or of a kind with which no connection can be secured"
                 .to_owned(),

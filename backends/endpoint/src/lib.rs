@@ -8,12 +8,20 @@
 //!   afterwards.
 //!
 //! With the core, for whoever drives links without a backend:
-//! - [`Endpoint`]: a connection of a link. Ciphertext in, messages out. `docs/custom-runtime.md`
-//!   tells how to use it.
+//! - [`Endpoint`]: a connection of a link. Ciphertext in, messages out, or all that there is to do with
+//!   a [`Stream`] that does not block. `docs/custom-runtime.md` tells how to use it.
+//! - [`Links`]: any number of links over such streams, opened and accepted: what is left for a loop of
+//!   one's own is to open and accept the streams, and to know when they are ready.
 //! - [`LinkError`]: why there is no link, for people, from an [`Explanation`].
 //!
 //! TLS 1.3 only, both ends present a certificate and check the other's, and nothing accepts
 //! just anybody. rustls is hidden: none of its types shows.
+//!
+//! # Features
+//!
+//! `aws-lc-rs` (default) and `ring` say whose cryptography TLS uses, the first where both are on. With
+//! neither it is rustls's provider that the application has installed as the process's default
+//! before it loads an identity; without one that is [`SetupError::NoProvider`].
 //!
 //! ```
 //! use countersign_certs::NewIdentity;
@@ -60,19 +68,21 @@
 //! `peer_list` (where they are read from), `peer` (who has proved to have one), `trust` (pins or an
 //! authority), `verify` (the check rustls calls), `endpoint` (a link's connection), `security`
 //! (settings of a link), `connection` over `tls` and `plain`, `error` and `alert`, `link_error`
-//! (why a link ended), `translate` (from rustls's errors), `setup_error`, `certificate` (what is
-//! read from one) and `pem`.
+//! (why a link ended), `links` and `stream` (many of them in one loop), `translate` (from rustls's
+//! errors), `setup_error`, `certificate` (what is read from one) and `pem`.
 
 mod alert;
 mod buffer;
 mod certificate;
 mod connection;
+mod crypto;
 mod endpoint;
 mod error;
 mod files;
 mod fingerprint;
 mod identity;
 mod link_error;
+mod links;
 mod peer;
 mod peer_list;
 mod peers;
@@ -84,6 +94,7 @@ mod plain;
 mod security;
 mod settings;
 mod setup_error;
+mod stream;
 mod tls;
 mod translate;
 mod trust;
@@ -99,10 +110,12 @@ pub use files::SecurityFiles;
 pub use fingerprint::{Fingerprint, ParseFingerprintError};
 pub use identity::{Identity, IdentityWarning};
 pub use link_error::{Cause, Explanation, FailureKind, LinkError};
+pub use links::{Admit, Happened, LinkId, Links, ListenerId};
 pub use peer::Peer;
 pub use pin::{Pin, ValidityDates};
 pub use pins::{PinnedPeer, Pins};
 pub use security::{ALPN_COUNTERSIGN, NamedPin, Replaced, Security, TlsBuilder, random_seed};
 pub use setup_error::{Origin, SetupError};
+pub use stream::Stream;
 pub use trust::{Authority, Trust};
 pub use watch::Watch;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use countersign_core::{CloseReason, EndReason, Escaped, Life, Link, Loss, Protocol, Refusal};
 
+use crate::endpoint::EndpointEvent;
 use crate::error::{Reason, SecurityError};
 
 /// Why a link ended, or never came to be.
@@ -60,7 +61,8 @@ enum DetailKind {
 ///
 /// What an error says, and what happens when it is dropped, may be the code of whoever made the
 /// transport. So it is made into this before a lock is taken for an [`Explanation`], and a clone of
-/// it kept until the lock is released.
+/// it kept until the lock is released: an [`Endpoint`](crate::Endpoint) keeps one for as long as it
+/// is there.
 #[derive(Clone, Debug)]
 pub struct Cause(Arc<(io::Error, String)>);
 
@@ -106,8 +108,8 @@ impl LinkError {
         }
     }
 
-    /// A link was asked for in a way that can't work: at an address that is none, say. No attempt was
-    /// made.
+    /// A link was asked for in a way that can't work: at an address that is none, say. No attempt
+    /// was made.
     #[must_use]
     pub fn unusable(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self {
@@ -131,8 +133,8 @@ impl LinkError {
         &self.reason
     }
 
-    /// What the peer has said with its close, if that had come: also where the link was lost before the
-    /// close was complete. It may be that all is well.
+    /// What the peer has said with its close, if that had come: also where the link was lost before
+    /// the close was complete. It may be that all is well.
     #[must_use]
     pub fn peer_closes(&self) -> Option<&CloseReason> {
         match &*self.reason {
@@ -283,28 +285,21 @@ impl std::error::Error for LinkError {
 pub struct Explanation(Option<Detail>);
 
 impl Explanation {
-    /// The connection could not be secured, or is no longer, as an
-    /// [`EndpointEvent`](crate::EndpointEvent) says.
-    pub fn security(&mut self, error: SecurityError) {
-        // Security says more than an error of the transport's that may have been seen before.
-        self.0 = Some(Detail::Security(error));
-    }
-
-    /// The transport has failed.
-    pub fn transport(&mut self, link: &impl Protocol, error: impl Into<Cause>) {
-        self.explain(link, Detail::Transport(error.into()));
+    /// What an [`Endpoint`](crate::Endpoint) has told of the link's connection.
+    pub fn hear(&mut self, event: EndpointEvent) {
+        match event {
+            EndpointEvent::Secured => {}
+            // Security says more than an error of the transport's that may have been seen before.
+            EndpointEvent::Failed(error) => self.0 = Some(Detail::Security(error)),
+            EndpointEvent::Lost(cause) => _ = self.0.get_or_insert(Detail::Transport(cause)),
+        }
     }
 
     /// No transport connection could be opened.
     pub fn unopened(&mut self, link: &impl Protocol, error: impl Into<Cause>) {
-        self.explain(link, Detail::Unopened(error.into()));
-    }
-
-    fn explain(&mut self, link: &impl Protocol, detail: Detail) {
-        if link.life() == Life::Ended {
-            return;
+        if link.life() != Life::Ended {
+            self.0.get_or_insert(Detail::Unopened(error.into()));
         }
-        self.0.get_or_insert(detail);
     }
 
     /// Forgets what was said: it is no reason for what happens to the next connection.
@@ -360,7 +355,7 @@ mod tests {
         let mut link = Link::new(&config, Role::Opener, [1; 16]).unwrap();
         let mut explanation = Explanation::default();
         link.handle_lost(Instant::ZERO, Disconnect::Abandoned);
-        explanation.transport(&link, io::Error::from(io::ErrorKind::ConnectionReset));
+        explanation.unopened(&link, io::Error::from(io::ErrorKind::ConnectionReset));
         let error = explanation.of_end(&link).unwrap();
         assert!(error.io().is_none() && error.security().is_none());
     }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use aws_lc_rs::digest;
 use countersign_core::PeerId;
+use sha2::{Digest, Sha256};
 
 use crate::fingerprint::Fingerprint;
 use crate::pin::Pin;
@@ -122,12 +122,10 @@ fn fresh(key: Fingerprint, generation: u64) -> PeerId {
     if generation == 0 {
         return PeerId(key.0);
     }
-    let mut context = digest::Context::new(&digest::SHA256);
-    context.update(&key.0);
-    context.update(&generation.to_be_bytes());
-    let mut id = [0; 32];
-    id.copy_from_slice(context.finish().as_ref());
-    PeerId(id)
+    let id = Sha256::new()
+        .chain_update(key.0)
+        .chain_update(generation.to_be_bytes());
+    PeerId(id.finalize().into())
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use countersign_core::{Instant, Life, Protocol};
 use rustls::KeyLogFile;
-use rustls::crypto::aws_lc_rs;
 
 use crate::buffer::LENGTH;
 use crate::connection::MAX_RECORD;
@@ -451,8 +450,7 @@ impl TlsBuilder {
 /// [`SetupError::Refused`] if the system has no randomness to give.
 pub fn random_seed() -> Result<[u8; 16], SetupError> {
     let mut seed = [0; 16];
-    let random = aws_lc_rs::default_provider().secure_random;
-    random.fill(&mut seed).map_err(|_| SetupError::Refused {
+    getrandom::fill(&mut seed).map_err(|_| SetupError::Refused {
         detail: "the system has no random bytes to give".to_owned(),
     })?;
     Ok(seed)

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CipherSuite, ClientConfig, KeyLog, ServerConfig, SignatureScheme};
 
+use crate::crypto;
 use crate::identity::Identity;
 use crate::setup_error::SetupError;
 use crate::trust::Trust;
@@ -49,7 +50,7 @@ pub(crate) enum Side {
 impl Tls {
     pub(crate) fn new(identity: Identity, trust: Trust, fixed: &Fixed) -> Result<Self, SetupError> {
         let fast_aes = has_aes_instructions();
-        let provider = Arc::new(provider(fast_aes));
+        let provider = Arc::new(suited(&*crypto::provider()?, fast_aes));
         let verifiers = Verifiers::new(&trust, &provider)?;
         let making = Making {
             identity: &identity,
@@ -255,10 +256,10 @@ fn refused(error: impl fmt::Display) -> SetupError {
     }
 }
 
-/// rustls's provider with its key exchange groups as they are, hybrid post-quantum first, and
-/// the cipher suites of TLS 1.3 in the order that suits this processor.
-fn provider(fast_aes: bool) -> CryptoProvider {
-    let mut provider = aws_lc_rs::default_provider();
+/// A provider with its key exchange groups as they are, and the cipher suites of TLS 1.3 in the order
+/// that suits this processor.
+fn suited(provider: &CryptoProvider, fast_aes: bool) -> CryptoProvider {
+    let mut provider = provider.clone();
     provider
         .cipher_suites
         .retain(|suite| suite.tls13().is_some());
@@ -291,12 +292,16 @@ fn has_aes_instructions() -> bool {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, any(feature = "aws-lc-rs", feature = "ring")))]
 mod tests {
     use super::*;
 
+    fn named() -> Arc<CryptoProvider> {
+        crypto::provider().expect("a feature is on")
+    }
+
     fn suites(fast_aes: bool) -> Vec<CipherSuite> {
-        provider(fast_aes)
+        suited(&named(), fast_aes)
             .cipher_suites
             .iter()
             .map(rustls::SupportedCipherSuite::suite)
@@ -313,9 +318,10 @@ mod tests {
         assert_eq!(suites(false), [CHACHA, AES_128, AES_256]);
     }
 
+    #[cfg(feature = "aws-lc-rs")]
     #[test]
     fn hybrid_post_quantum_key_exchange_comes_first() {
-        let first = provider(true).kx_groups[0].name();
+        let first = suited(&named(), true).kx_groups[0].name();
         assert_eq!(first, rustls::NamedGroup::X25519MLKEM768);
     }
 }

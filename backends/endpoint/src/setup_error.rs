@@ -318,6 +318,13 @@ pub enum SetupError {
         /// How many bytes it has.
         length: usize,
     },
+    /// Nobody has said whose cryptography to use: neither feature of this crate is on, and nothing is
+    /// installed.
+    #[error(
+        "TLS has no cryptography: turn on the feature `aws-lc-rs` or `ring`, or install a provider for rustls \
+         first (`CryptoProvider::install_default`)"
+    )]
+    NoProvider,
     /// The TLS library refused the settings.
     #[error("the TLS library refused the settings: {}", Escaped::new(.detail))]
     Refused {

@@ -8,13 +8,13 @@ mod common;
 
 use std::sync::Arc;
 
+use common::crypto::sign::any_supported_type;
 use common::{Foreign, Node, foreign_client, security};
 use countersign_certs::{GeneratedIdentity, fixtures};
 use countersign_core::{ChannelConfig, ChannelId, Config, Dialect, Instant, Link, Role};
 use countersign_endpoint::{Buffer, Endpoint, Pins, Security, ToSend};
 use peak_alloc::PeakAlloc;
 use rustls::Connection;
-use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;

@@ -21,10 +21,9 @@
 //!
 //! use async_executor::Executor;
 //! use async_io::{Async, Timer, block_on};
-//! use countersign_futures_io::core::{ChannelConfig, CloseMode, Config};
-//! use countersign_futures_io::endpoint::Security;
 //! use countersign_futures_io::{
-//!     Accept, Runtime, Setup, Socket, Stream, TcpRuntime, connect, listen,
+//!     Accept, ChannelConfig, CloseMode, Config, Runtime, Security, Setup, Socket, Stream,
+//!     TcpRuntime, connect, listen,
 //! };
 //!
 //! #[derive(Clone)]

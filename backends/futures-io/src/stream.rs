@@ -4,8 +4,8 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use countersign_driver::endpoint::Buffer;
 use countersign_driver::{READ, StreamSocket, Transport};
+use countersign_endpoint::Buffer;
 use futures_io::{AsyncRead, AsyncWrite};
 use socket2::SockRef;
 

@@ -5,9 +5,7 @@
 //! the message.
 //!
 //! ```
-//! use countersign_smol::core::{ChannelConfig, CloseMode, Config};
-//! use countersign_smol::endpoint::Security;
-//! use countersign_smol::{Setup, connect, listen};
+//! use countersign_smol::{ChannelConfig, CloseMode, Config, Security, Setup, connect, listen};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # smol::block_on(async {

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 #[cfg(unix)]
 use std::path::PathBuf;
 
-use countersign_driver::core::Role;
+use countersign_core::Role;
 use countersign_driver::{
     Address, AddressError, LinkError, Setup, StreamSocket, entry, prepare_socket, shared_doc,
 };

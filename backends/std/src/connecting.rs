@@ -18,9 +18,7 @@ use crate::timeout::{ConnectTimeoutError, WaitTimeoutError};
 /// ```no_run
 /// use std::time::Duration;
 ///
-/// use countersign_std::core::{ChannelConfig, Config};
-/// use countersign_std::endpoint::Security;
-/// use countersign_std::{Setup, start_connect};
+/// use countersign_std::{ChannelConfig, Config, Security, Setup, start_connect};
 ///
 /// let operator = Config::new().channel(ChannelConfig::send("commands"));
 /// let operator = Setup::new(operator, Security::plaintext())?;
@@ -48,7 +46,7 @@ impl Connecting {
     /// # Errors
     ///
     /// Why there is no link: as for [`connect`](crate::connect);
-    /// [`ClosedBeforeConnected`](driver::core::EndReason::ClosedBeforeConnected) after
+    /// [`ClosedBeforeConnected`](countersign_core::EndReason::ClosedBeforeConnected) after
     /// [`ConnectHandle::cancel`].
     pub fn wait(self) -> Result<Link, LinkError> {
         block::on(self.0).map(Link::new)

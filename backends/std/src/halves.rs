@@ -5,9 +5,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
-use countersign_driver::core::Role;
-use countersign_driver::endpoint::Buffer;
+use countersign_core::Role;
 use countersign_driver::{LinkError, READ, Setup, Transport, entry, shared_doc};
+use countersign_endpoint::Buffer;
 
 use crate::block;
 use crate::link::Link;
@@ -54,9 +54,9 @@ const WRITE: usize = 4 * 1024;
 /// # Example
 ///
 /// ```
-/// use countersign_std::core::{ChannelConfig, CloseMode, Config, Role};
-/// use countersign_std::endpoint::Security;
-/// use countersign_std::{Setup, link_over_halves};
+/// use countersign_std::{
+///     ChannelConfig, CloseMode, Config, Role, Security, Setup, link_over_halves,
+/// };
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// // Plain for the sake of a short example: see `Security::tls` for links that matter.

@@ -6,9 +6,7 @@
 //! elsewhere. An idle link's thread sleeps in the operating system.
 //!
 //! ```
-//! use countersign_std::core::{ChannelConfig, CloseMode, Config};
-//! use countersign_std::endpoint::Security;
-//! use countersign_std::{Setup, connect, listen};
+//! use countersign_std::{ChannelConfig, CloseMode, Config, Security, Setup, connect, listen};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // Plain for the sake of a short example: see `Security::tls` for links that matter.
@@ -49,9 +47,7 @@
 //! use std::net::TcpListener;
 //!
 //! use countersign_certs::NewIdentity;
-//! use countersign_std::core::Role;
-//! use countersign_std::endpoint::{Identity, Security};
-//! use countersign_std::{StreamSetup, secure_connect, secure_over};
+//! use countersign_std::{Identity, Role, Security, StreamSetup, secure_connect, secure_over};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // Two machines, each with an identity and a pin of the other's.
@@ -117,4 +113,4 @@ pub use secure::{
 };
 pub use timeout::{AcceptTimeoutError, ConnectTimeoutError, RecvTimeoutError, WaitTimeoutError};
 
-pub use countersign_driver::api::{capture, common::*, core, endpoint};
+pub use countersign_driver::api::common::*;

@@ -4,12 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_core::{Bytes, CloseMode, CloseReason, PeerId, Sequence, Verdict, VerdictCounts};
 use countersign_driver as driver;
-use countersign_driver::core::{
-    Bytes, CloseMode, CloseReason, PeerId, Sequence, Verdict, VerdictCounts,
-};
-use countersign_driver::endpoint::Fingerprint;
 use countersign_driver::{ChannelError, LinkError, LinkEvent, Outgoing, Report, SendError, Status};
+use countersign_endpoint::Fingerprint;
 
 use crate::block;
 use crate::receiver::{ManualReceiver, Receiver};
@@ -19,7 +17,7 @@ use crate::timeout::WaitTimeoutError;
 ///
 /// When the `Link` and all of its senders and receivers are dropped, the link is closed in the
 /// background. An end that has channels to send on says
-/// [`close::DROPPED`](driver::core::close::DROPPED) then, since nobody has said that all was sent: a
+/// [`close::DROPPED`](countersign_core::close::DROPPED) then, since nobody has said that all was sent: a
 /// program that fails and returns early must not look like one that is done. Receive channels of
 /// which nobody holds the receiver reject what comes.
 #[derive(Debug)]
@@ -50,7 +48,7 @@ impl Link {
     }
 
     /// The receiver of a channel that was declared in receive mode with
-    /// [`manual`](driver::core::ChannelConfig::manual). There is one.
+    /// [`manual`](countersign_core::ChannelConfig::manual). There is one.
     ///
     /// # Errors
     ///
@@ -68,8 +66,8 @@ impl Link {
     }
 
     /// What the application calls the peer: the name of its line in a
-    /// [list of peers](driver::endpoint::Pins::from_list_file), or that of
-    /// [`Pins::named`](driver::endpoint::Pins::named). `None` where the pins have no names, with an
+    /// [list of peers](countersign_endpoint::Pins::from_list_file), or that of
+    /// [`Pins::named`](countersign_endpoint::Pins::named). `None` where the pins have no names, with an
     /// authority, and on a plain connection.
     #[must_use]
     pub fn peer_name(&self) -> Option<Arc<str>> {
@@ -97,7 +95,7 @@ impl Link {
     }
 
     /// Connects again at once, where this end waits before its next attempt
-    /// ([`Reconnect`](driver::core::Reconnect)): for programs that know of a network that is back.
+    /// ([`Reconnect`](countersign_core::Reconnect)): for programs that know of a network that is back.
     /// True if there was such a wait. The row of failures goes on, so the waits grow as before.
     pub fn connect_now(&self) -> bool {
         self.0.connect_now()
@@ -128,7 +126,7 @@ impl Link {
     /// why and what became of everything.
     ///
     /// This end's last words, an abort say, have then gone out, and the peer has ended its direction
-    /// or has had [`Patience::linger`](driver::core::Patience::linger) for it: a program can exit
+    /// or has had [`Patience::linger`](countersign_core::Patience::linger) for it: a program can exit
     /// without taking them with it. [`Link::event`] and the receivers tell of the end before that.
     #[must_use]
     pub fn ended(&self) -> Report {
@@ -146,7 +144,7 @@ impl Link {
 
     /// Closes the link in order, says that all is well unless that withdraws messages, and waits for the
     /// end: see [`CloseMode`] for what becomes of what is under way, and
-    /// [`Patience::close`](driver::core::Patience::close) for how long it may go without anything
+    /// [`Patience::close`](countersign_core::Patience::close) for how long it may go without anything
     /// moving. A message that was taken from a [`ManualReceiver`] and waits to be settled is waited
     /// for: settle it in another thread, or before.
     pub fn close(&self, mode: CloseMode) -> Report {

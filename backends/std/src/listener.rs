@@ -109,7 +109,7 @@ impl<A> Listener<A> {
 
     /// Closes the socket and gives up what is not accepted, as dropping the listener does, and
     /// waits until all who were refused have heard so, or have had
-    /// [`Patience::linger`](driver::core::Patience::linger) for it. Other threads that wait in
+    /// [`Patience::linger`](countersign_core::Patience::linger) for it. Other threads that wait in
     /// [`Listener::accept`] hear of it.
     pub fn close(&self) {
         block::on(self.0.close());
@@ -125,9 +125,9 @@ impl<A> Listener<A> {
     ///
     /// From here on peers that want a new link are told that there is no room, and links that
     /// nobody has accepted are closed. All others are closed as by [`Link::close_with`] with
-    /// [`CloseMode::DrainBoth`](driver::core::CloseMode::DrainBoth): whoever holds their receivers has
+    /// [`CloseMode::DrainBoth`](countersign_core::CloseMode::DrainBoth): whoever holds their receivers has
     /// to take what still comes, in other threads, or drop them. Those with channels to send on say
-    /// [`close::GOING_AWAY`](driver::core::close::GOING_AWAY), since their application may have
+    /// [`close::GOING_AWAY`](countersign_core::close::GOING_AWAY), since their application may have
     /// wanted to send more; one that is done closes its link by itself before. Peers that lose
     /// their connection meanwhile can still come back to end their link. When `limit` has passed,
     /// what is left is abandoned.

@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use countersign_core::{Bytes, Rejection};
 use countersign_driver as driver;
-use countersign_driver::core::{Bytes, Rejection};
 use countersign_driver::{Delivery, RecvError};
 use futures_core::Stream;
 
@@ -130,7 +130,7 @@ impl Iterator for Receiver {
 impl FusedIterator for Receiver {}
 
 /// The receiving end of a channel declared with
-/// [`manual`](driver::core::ChannelConfig::manual): a message is handled when the application says
+/// [`manual`](countersign_core::ChannelConfig::manual): a message is handled when the application says
 /// so.
 ///
 /// Dropping it rejects what waits and what still comes. As an iterator, for which `&mut` will do,
@@ -185,7 +185,7 @@ impl ManualReceiver {
     /// by [`Delivery::reject`].
     ///
     /// If the callback panics, its message is rejected with
-    /// [`reject::DROPPED`](driver::core::reject::DROPPED), and the panic goes on to the caller.
+    /// [`reject::DROPPED`](countersign_core::reject::DROPPED), and the panic goes on to the caller.
     /// The receiver can go on with the next message.
     ///
     /// # Errors

@@ -11,8 +11,8 @@ use std::time::Instant;
 
 #[cfg(unix)]
 use countersign_driver::UnixRuntime;
-use countersign_driver::endpoint::Buffer;
 use countersign_driver::{Accept, READ, Runtime, StreamSocket, TcpRuntime, Transport};
+use countersign_endpoint::Buffer;
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream};
 #[cfg(unix)]

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Instant;
 
-use countersign_driver::endpoint::Buffer;
+use countersign_endpoint::Buffer;
 use mio::event::Source;
 use mio::{Events, Interest, Poll as Poller, Token};
 

@@ -8,9 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use countersign_certs::NewIdentity;
-use countersign_std::core::{ChannelConfig, CloseMode, Config, EndReason, Loss, Patience, Role};
-use countersign_std::endpoint::{Identity, Security};
-use countersign_std::{Link, LinkError, RecvError, Setup, link_over_halves};
+use countersign_std::{
+    ChannelConfig, CloseMode, Config, EndReason, Identity, Link, LinkError, Loss, Patience,
+    RecvError, Role, Security, Setup, link_over_halves,
+};
 
 fn setup(channel: ChannelConfig, security: Security) -> Setup {
     Setup::new(Config::new().channel(channel), security).unwrap()

@@ -5,9 +5,7 @@
 //! the message.
 //!
 //! ```
-//! use countersign_tokio::core::{ChannelConfig, CloseMode, Config};
-//! use countersign_tokio::endpoint::Security;
-//! use countersign_tokio::{Setup, connect, listen};
+//! use countersign_tokio::{ChannelConfig, CloseMode, Config, Security, Setup, connect, listen};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -47,9 +45,7 @@
 //!
 //! ```
 //! use countersign_certs::NewIdentity;
-//! use countersign_tokio::core::Role;
-//! use countersign_tokio::endpoint::{Identity, Security};
-//! use countersign_tokio::{StreamSetup, secure_connect, secure_over};
+//! use countersign_tokio::{Identity, Role, Security, StreamSetup, secure_connect, secure_over};
 //! use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 //! use tokio::net::TcpListener;
 //!

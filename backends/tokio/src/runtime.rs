@@ -10,8 +10,8 @@ use std::time::Instant;
 
 #[cfg(unix)]
 use countersign_driver::UnixRuntime;
-use countersign_driver::endpoint::Buffer;
 use countersign_driver::{Accept, Clock, READ, Runtime, StreamSocket, TcpRuntime, Transport};
+use countersign_endpoint::Buffer;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, lookup_host};

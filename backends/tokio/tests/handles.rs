@@ -4,9 +4,10 @@
 
 use std::pin::pin;
 
-use countersign_tokio::core::{ChannelConfig, CloseMode, Config, NotHandled, Verdict};
-use countersign_tokio::endpoint::Security;
-use countersign_tokio::{Link, LinkEvent, Setup, pair};
+use countersign_core::NotHandled;
+use countersign_tokio::{
+    ChannelConfig, CloseMode, Config, Link, LinkEvent, Security, Setup, Verdict, pair,
+};
 use futures_util::StreamExt;
 
 async fn linked() -> (Link, Link) {

@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use countersign_tokio::core::{ChannelConfig, Config};
-use countersign_tokio::{Link, Sender, Setup, connect};
+use countersign_tokio::{ChannelConfig, Config, Link, Sender, Setup, connect};
 use futures_util::stream::{StreamExt, iter};
 use tokio::task::JoinSet;
 use tokio::time::interval_at;

@@ -12,9 +12,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use countersign_certs::{GeneratedIdentity, NewIdentity};
-use countersign_tokio::Setup;
-use countersign_tokio::core::Config;
-use countersign_tokio::endpoint::{Fingerprint, Identity, Security};
+use countersign_tokio::{Config, Fingerprint, Identity, Security, Setup};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::peers::Failure;

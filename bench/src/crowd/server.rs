@@ -11,9 +11,8 @@ use std::time::{Duration, Instant as StdInstant};
 
 use clap::{Args, ValueEnum};
 use countersign_certs::NewIdentity;
-use countersign_tokio::core::{ChannelConfig, Config, Event, Instant};
-use countersign_tokio::endpoint::{Fingerprint, Security};
-use countersign_tokio::{Limits, Setup};
+use countersign_core::{Event, Instant};
+use countersign_tokio::{ChannelConfig, Config, Fingerprint, Limits, Security, Setup};
 use own_loop::{Happened, OwnLoop};
 
 use super::process::{Usage, raise_file_limit};
@@ -189,7 +188,7 @@ pub(super) fn run(args: &ServerArgs) -> Result<(), Failure> {
     let address = match args.server {
         ServerKind::Tokio => runtime.block_on(on_tokio(setup, limits, counts.clone()))?,
         ServerKind::Std => on_std(setup, limits, counts.clone())?,
-        ServerKind::OwnLoop => on_own_loop(&config, &security, args.links, counts.clone())?,
+        ServerKind::OwnLoop => on_own_loop(&config, &security, limits, counts.clone())?,
     };
     let mut out = stdout();
     writeln!(out, "{address} {}", identity.fingerprint())?;
@@ -247,13 +246,9 @@ fn on_std(setup: Setup, limits: Limits, counts: Arc<Counts>) -> Result<SocketAdd
 fn on_own_loop(
     config: &Config,
     security: &Security,
-    links: usize,
+    limits: Limits,
     counts: Arc<Counts>,
 ) -> Result<SocketAddr, Failure> {
-    let limits = own_loop::Limits {
-        links,
-        ..own_loop::Limits::default()
-    };
     let mut own_loop = OwnLoop::new()?;
     let listener = own_loop.listen("127.0.0.1:0".parse()?, config, security, limits)?;
     let address = own_loop.address(listener).ok_or("listens nowhere")?;
@@ -274,7 +269,10 @@ fn run_own_loop(mut links: OwnLoop, counts: &Counts) -> Result<(), Failure> {
         links.service(now, &mut happened)?;
         for what in happened.drain(..) {
             match what {
-                Happened::Accepted { .. } => Counts::add(&counts.accepted),
+                Happened::Accepted { link, .. } => {
+                    let _accepted = links.link_mut(link);
+                    Counts::add(&counts.accepted);
+                }
                 Happened::Event {
                     link,
                     event: Event::Readable(channel),

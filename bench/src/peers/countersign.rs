@@ -1,9 +1,7 @@
 //! countersign itself: what all of its contenders share.
 
 use countersign_certs::{GeneratedIdentity, NewIdentity};
-use countersign_tokio::Setup;
-use countersign_tokio::core::{ChannelConfig, Config};
-use countersign_tokio::endpoint::{Identity, Security};
+use countersign_tokio::{ChannelConfig, Config, Identity, Security, Setup};
 
 use super::Failure;
 

@@ -5,8 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use countersign_std::core::{CloseMode, VerdictKind};
-use countersign_std::{Link, connect, listen};
+use countersign_std::{CloseMode, Link, VerdictKind, connect, listen};
 
 use super::countersign::{CHANNEL, Setups};
 use super::{Contender, Failure, Measurement, batch, check_counts, check_length};

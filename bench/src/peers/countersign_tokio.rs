@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use countersign_tokio::core::{CloseMode, VerdictKind};
-use countersign_tokio::{Link, connect, listen};
+use countersign_tokio::{CloseMode, Link, VerdictKind, connect, listen};
 use tokio::runtime::Runtime;
 
 use super::countersign::{CHANNEL, Setups};

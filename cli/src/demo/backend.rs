@@ -4,11 +4,11 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
-use countersign_std as threads;
-use countersign_tokio as tokio_links;
-use countersign_tokio::core::{CloseMode, Verdict};
-use countersign_tokio::{
-    AcceptError, ChannelError, LinkError, LinkEvent, Outgoing, RecvError, Report, SendError, Setup,
+use countersign as tokio_links;
+use countersign::blocking as threads;
+use countersign::{
+    AcceptError, ChannelError, CloseMode, LinkError, LinkEvent, Outgoing, RecvError, Report,
+    SendError, Setup, Verdict,
 };
 use tokio::runtime::{Builder, Runtime};
 

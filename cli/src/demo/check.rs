@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use aws_lc_rs::digest;
 use bytes::{Bytes, BytesMut};
-use countersign_tokio::core::VerdictKind;
+use countersign::VerdictKind;
+use sha2::{Digest, Sha256};
 
 use super::traffic::Sent;
 
@@ -13,9 +13,7 @@ use super::traffic::Sent;
 pub(super) type Hash = [u8; 32];
 
 pub(super) fn hash(message: &[u8]) -> Hash {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest::digest(&digest::SHA256, message).as_ref());
-    hash
+    Sha256::digest(message).into()
 }
 
 /// What tells a message from all others of its channel: its number among those sent, from 1. It

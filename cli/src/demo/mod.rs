@@ -24,10 +24,8 @@ use std::path::Path;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
+use countersign::{ChannelConfig, Config, Identity, Pins, Reconnect, RecvError, Security, Setup};
 use countersign_certs::{GeneratedIdentity, NewIdentity, Overwrite};
-use countersign_tokio::core::{ChannelConfig, Config, Reconnect};
-use countersign_tokio::endpoint::{Identity, Pins, Security};
-use countersign_tokio::{RecvError, Setup};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::{BackendName, DemoArgs};
@@ -218,8 +216,7 @@ fn setup(config: Config, folder: &Path, own: &str, peer: &str) -> Result<Setup, 
 mod tests {
     use std::time::Instant;
 
-    use countersign_tokio::Report;
-    use countersign_tokio::core::VerdictKind;
+    use countersign::{Report, VerdictKind};
 
     use super::check::{Received, hash, message};
     use super::traffic::Sent;

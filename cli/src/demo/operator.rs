@@ -5,8 +5,8 @@ use std::thread;
 use std::time::Instant;
 
 use bytes::Bytes;
-use countersign_tokio::core::SendError as Why;
-use countersign_tokio::{Outgoing, SendError};
+use countersign::SendErrorKind as Why;
+use countersign::{Outgoing, SendError};
 
 use super::backend::Backend;
 use super::check::{Received, hash, message, read};
@@ -21,7 +21,7 @@ pub(super) fn run<B: Backend>(
     link: &B::Link,
     cuts: Option<&Cuts>,
 ) -> Result<Traffic, Failure> {
-    let wrong = |error: countersign_tokio::ChannelError| Failure::failed(error.to_string());
+    let wrong = |error: countersign::ChannelError| Failure::failed(error.to_string());
     let commands = backend.sender(link, COMMANDS).map_err(wrong)?;
     let video = backend.receiver(link, VIDEO).map_err(wrong)?;
     let (receipts, settle) = channel();

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Instant;
 
 use bytes::Bytes;
-use countersign_tokio::{Outgoing, SendError};
+use countersign::{Outgoing, SendError};
 use indicatif::ProgressBar;
 
 use super::backend::Backend;
@@ -30,7 +30,7 @@ pub(super) fn run<B: Backend>(
     cuts: Option<&Cuts>,
     progress: &ProgressBar,
 ) -> Result<Traffic, Failure> {
-    let wrong = |error: countersign_tokio::ChannelError| Failure::failed(error.to_string());
+    let wrong = |error: countersign::ChannelError| Failure::failed(error.to_string());
     let video = backend.sender(link, VIDEO).map_err(wrong)?;
     let commands = backend.receiver(link, COMMANDS).map_err(wrong)?;
     // Without a pace, handing a receipt over waits until the one before is settled.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use comfy_table::{CellAlignment, Table, presets};
-use countersign_tokio::core::VerdictKind;
+use countersign::VerdictKind;
 
 use super::traffic::Sent;
 use super::{COMMANDS, VIDEO};

@@ -3,8 +3,7 @@
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use countersign_tokio::Report;
-use countersign_tokio::core::VerdictKind;
+use countersign::{Report, VerdictKind};
 
 use super::backend::Backend;
 use super::check::{Hash, Received};

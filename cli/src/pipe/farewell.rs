@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use countersign_tokio::core::CloseReason;
+use countersign::CloseReason;
 
 use crate::exit::{Failure, Signal};
 

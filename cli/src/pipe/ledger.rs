@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 
-use countersign_tokio::core::{Rejection, Verdict};
-use countersign_tokio::{BatchReceipt, Receipt};
+use countersign::{BatchReceipt, Receipt, Rejection, Verdict};
 
 /// Receipts in the order of their messages, and how much was sent.
 #[derive(Debug, Default)]

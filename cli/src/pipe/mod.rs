@@ -19,10 +19,10 @@ mod watch;
 
 use std::io;
 
-use countersign_tokio::core::{
-    ChannelConfig, Config, ConfigError, EndReason, Loss, Patience, PeerMisbehaved, Reconnect,
+use countersign::{
+    Address, ChannelConfig, Config, ConfigError, EndReason, LinkError, Loss, Patience,
+    PeerMisbehaved, Reconnect, Setup, connect, listen,
 };
-use countersign_tokio::{Address, LinkError, Setup, connect, listen};
 use tokio::runtime::Builder;
 
 use crate::args::{Dialect, LinkArgs, PipeCommand};

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::vec;
 
 use bytes::Bytes;
-use countersign_tokio::Delivery;
+use countersign::Delivery;
 
 use crate::split::{JoinError, Joiner, Way};
 use crate::stdio::Stdout;

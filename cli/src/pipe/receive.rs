@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_tokio::core::{ChannelConfig, CloseMode, CloseReason, DEFAULT_WINDOW_MESSAGES};
-use countersign_tokio::{ChannelError, Link, ManualReceiver, Receiver, RecvError};
+use countersign::{
+    ChannelConfig, ChannelError, CloseMode, CloseReason, DEFAULT_WINDOW_MESSAGES, Link,
+    ManualReceiver, Receiver, RecvError,
+};
 use tokio::task::JoinHandle;
 
 use super::farewell::{self, Broken};

@@ -2,7 +2,7 @@
 //! are good.
 
 #[cfg(unix)]
-use countersign_tokio::endpoint::{Identity, Pins, Security, SetupError};
+use countersign::{Identity, Pins, Security, SetupError};
 
 use crate::args::LinkArgs;
 use crate::exit::Failure;

@@ -4,11 +4,11 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use countersign_tokio::core::{
-    ChannelConfig, CloseMode, CloseReason, EndReason, Rejection, STREAM_WHOLE, SendError as Why,
-    VerdictCounts, VerdictKind,
+use countersign::SendErrorKind as Why;
+use countersign::{
+    ChannelConfig, CloseMode, CloseReason, EndReason, LinkError, Outgoing, Rejection, STREAM_WHOLE,
+    SendError, Sender, VerdictCounts, VerdictKind,
 };
-use countersign_tokio::{LinkError, Outgoing, SendError, Sender};
 
 use super::farewell;
 use super::input::{self, Batch, Input};

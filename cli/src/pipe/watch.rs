@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use countersign_tokio::core::{CloseMode, CloseReason};
-use countersign_tokio::{AcceptError, Link, LinkEvent, Listener, Report};
+use countersign::{AcceptError, CloseMode, CloseReason, Link, LinkEvent, Listener, Report};
 
 use super::farewell;
 use crate::words;

@@ -1,10 +1,10 @@
 //! From the bytes of one direction of a connection to frames.
 
-use countersign_tokio::capture::{Data, Part};
-use countersign_tokio::core::wire::{
+use countersign::capture::wire::{
     Decoder, Frame, FrameType, Greeting, MAX_FRAME_LIMIT, MessageHead, Piece,
 };
-use countersign_tokio::core::{Dialect, Mode, Policy};
+use countersign::capture::{Data, Part};
+use countersign::{Dialect, Mode, Policy};
 
 use super::line::{PREVIEW, Payload};
 

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use countersign_tokio::core::Escaped;
+use countersign::Escaped;
 
 use crate::words::count;
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use countersign_tokio::capture::{Data, Entry, Happened, Outcome, Record, Said, Taken};
-use countersign_tokio::core::{ChannelConfig, Config, Dialect, Mode, Role, TakeOver};
+use countersign::capture::TakeOver;
+use countersign::capture::{Data, Entry, Happened, Outcome, Record, Said, Taken};
+use countersign::{ChannelConfig, Config, Dialect, Mode, Role};
 
 use super::frames::{Direction, Field, Found};
 use super::line::{Line, PREVIEW, Payload, Way};
@@ -358,7 +359,7 @@ fn said(line: Line, code: u64, text: &str, again: bool) -> Line {
 }
 
 fn payload(data: &Data) -> Payload {
-    use countersign_tokio::capture::Part;
+    use countersign::capture::Part;
 
     let known = match &data.0[..] {
         [] => Some(&[][..]),

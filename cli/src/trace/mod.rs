@@ -13,9 +13,9 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 
-use countersign_tokio::capture::{Entry, ReadError, Reader, Record, Replay, ReplayError};
-use countersign_tokio::core::Escaped;
-use countersign_tokio::core::wire::FrameType;
+use countersign::Escaped;
+use countersign::capture::wire::FrameType;
+use countersign::capture::{Entry, ReadError, Reader, Record, Replay, ReplayError};
 
 use crate::args::TraceArgs;
 use crate::exit::Failure;

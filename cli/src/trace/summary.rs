@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use countersign_tokio::capture::{Entry, Happened, Record, Said, Taken};
+use countersign::capture::{Entry, Happened, Record, Said, Taken};
 
 use crate::words::{count, size};
 

@@ -1,6 +1,7 @@
 //! A stream of any bytes comes out as it went in, whatever is a message.
 
 use countersign_cli::words::size;
+use sha2::{Digest, Sha256};
 
 use crate::common::{self, Finished, Identities};
 
@@ -17,8 +18,7 @@ fn noise(length: u32) -> Vec<u8> {
 }
 
 fn hash(bytes: &[u8]) -> Vec<u8> {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-    digest.as_ref().to_vec()
+    Sha256::digest(bytes).to_vec()
 }
 
 /// Sends a stream through a pair of pipes.

@@ -169,7 +169,7 @@ impl Incoming {
     }
 
     /// As [`Link::plant`].
-    #[cfg(feature = "planted")]
+    #[cfg(planted)]
     #[doc(hidden)]
     pub fn plant(&mut self, mistake: crate::Planted) {
         self.link.plant(mistake);

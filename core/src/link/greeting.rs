@@ -267,7 +267,7 @@ impl Link {
                 }
             }
         }
-        #[cfg(feature = "planted")]
+        #[cfg(planted)]
         if resumed {
             self.err_at_resuming();
         }

@@ -9,7 +9,7 @@ mod greeting;
 mod input;
 mod output;
 mod over;
-#[cfg(feature = "planted")]
+#[cfg(planted)]
 mod planted;
 mod protocol;
 mod session;
@@ -26,7 +26,7 @@ use bytes::Bytes;
 pub use arriving::{Request, TakeOver};
 pub use close::CloseMode;
 pub use output::Output;
-#[cfg(feature = "planted")]
+#[cfg(planted)]
 pub use planted::Planted;
 pub use protocol::Protocol;
 pub use status::{ChannelReport, ChannelStatus, LinkStatus};
@@ -191,7 +191,7 @@ pub struct Link {
     tally: Tally,
     observer: Observer,
 
-    #[cfg(feature = "planted")]
+    #[cfg(planted)]
     planted: Option<Planted>,
 }
 
@@ -235,7 +235,7 @@ impl Link {
             spent: Spent::default(),
             tally: Tally::default(),
             observer: Observer::default(),
-            #[cfg(feature = "planted")]
+            #[cfg(planted)]
             planted: None,
         })
     }

@@ -25,10 +25,10 @@ impl Link {
         // Who had said DONE has all verdicts: what is lost then is nothing but the farewell.
         let loss = Some(why).filter(|_| !self.closing.ever_done);
         let border = loss;
-        #[cfg(feature = "planted")]
+        #[cfg(planted)]
         let border = border.filter(|_| !self.errs_about_borders());
         let single = self.config.single_session;
-        #[cfg(feature = "planted")]
+        #[cfg(planted)]
         let single = single && !self.errs_about_the_end();
         for (at, half) in self.halves.iter_mut().enumerate() {
             match half {
@@ -88,7 +88,7 @@ impl Link {
         let waits = self.life == Life::Offline && self.ends_for_newcomers();
         let peer = arrived.peer;
         let is_late = arrived.connection.opened_at < self.session.began;
-        #[cfg(feature = "planted")]
+        #[cfg(planted)]
         let is_late = is_late && !self.errs_about_newcomers();
         waits && peer.is_some() && peer == self.session_peer() && !is_late
     }

@@ -1,5 +1,5 @@
 //! Mistakes that the project's own tests plant, to see that they would be found. Nothing here is
-//! compiled without the feature `planted`, and nothing happens without [`Link::plant`].
+//! compiled without `--cfg planted`, and nothing happens without [`Link::plant`].
 
 use super::{Half, Link};
 

@@ -197,7 +197,7 @@ impl Link {
     /// Whether a HELLO with this attempt was written after the one that this acceptor has followed
     /// last.
     pub(super) fn is_next_attempt(&self, attempt: u32) -> bool {
-        #[cfg(feature = "planted")]
+        #[cfg(planted)]
         if self.errs_about_attempts() {
             return true;
         }
@@ -264,7 +264,7 @@ impl Link {
         self.timers.stop(Timer::Linger);
         self.timers
             .start(Timer::Handshake, self.now, self.config.patience.handshake);
-        #[cfg(feature = "planted")]
+        #[cfg(planted)]
         self.err_at_beginning();
     }
 

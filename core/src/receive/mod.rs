@@ -3,7 +3,7 @@
 mod assembly;
 mod bound;
 mod left_over;
-#[cfg(feature = "planted")]
+#[cfg(planted)]
 mod planted;
 mod pool;
 mod queue;

@@ -2,7 +2,7 @@
 
 mod bound;
 mod hear;
-#[cfg(feature = "planted")]
+#[cfg(planted)]
 mod planted;
 mod resume;
 mod write;

@@ -1,8 +1,8 @@
 //! An example: countersign in a loop of your own.
 //!
 //! No runtime, no threads, no clock: one thread serves any number of links over TCP, opened and
-//! accepted, straight on `countersign-endpoint`. The caller says what time it is and when to do
-//! something. `docs/custom-runtime.md` has the contract of what is used here.
+//! accepted. The caller says what time it is and when to do something. What is about sockets is
+//! here, the rest is `countersign_endpoint::Links`. `docs/custom-runtime.md` has the contract.
 //!
 //! ```
 //! use std::time::Instant as StdInstant;
@@ -50,19 +50,13 @@
 //! # Ok(())
 //! # }
 //! ```
-//!
-//! # Map
-//! `own_loop` holds all links; `turns` gives each its turn; `peer` is one link with its connection,
-//! and what it does in a turn; `socket` is the connection's socket; `listener` accepts, and knows which
-//! link a returning peer belongs to; `happened` is what the caller is told.
 
-mod happened;
-mod listener;
+#![allow(clippy::missing_errors_doc, reason = "they are the system's")]
+
 mod own_loop;
-mod peer;
 mod socket;
-mod turns;
 
-pub use happened::{Happened, LinkId, ListenerId};
-pub use listener::Limits;
+pub use countersign_core::Limits;
+pub use countersign_endpoint::{Happened, LinkId, ListenerId};
 pub use own_loop::OwnLoop;
+pub use socket::Socket;

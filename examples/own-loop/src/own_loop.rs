@@ -1,83 +1,70 @@
-//! All links of one thread.
+//! The links of one thread, and their sockets.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Wake;
+use std::task::{Wake, Waker};
+use std::time::Duration;
 
-use countersign_core::{CloseMode, Config, Disconnect, Instant, Life, Link, Role};
-use countersign_endpoint::{LinkError, Peer as Known, Security, SetupError, random_seed};
-use mio::{Events, Poll, Token, Waker};
+use countersign_core::{Config, Instant, Limits};
+use countersign_endpoint::{Happened, LinkId, Links, ListenerId, Security};
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
 
-use crate::happened::{LinkId, ListenerId};
-use crate::listener::{Limits, Listener};
-use crate::peer::{Origin, Peer};
-
-/// The poller's name for the [waker](OwnLoop::waker). Sockets are numbered from zero.
-const WAKE: Token = Token(usize::MAX);
+use crate::Socket;
 
 /// Any number of links, opened and accepted, in one thread: the caller's.
 ///
 /// Nothing happens but in [`service`](Self::service), which never blocks and is told what time it
-/// is. See the [crate](crate) for a loop around it. Dropping it drops all connections.
+/// is. See the [crate](crate) for a loop around it. What is not about sockets is done with the
+/// [`Links`] that this is. Dropping it drops all connections.
 #[derive(Debug)]
 pub struct OwnLoop {
-    pub(crate) poll: Poll,
-    pub(crate) found: Events,
-    waker: Arc<Waker>,
-    pub(crate) rotation: Arc<Rotation>,
-    /// How many links and listeners there were: the number of the next.
-    pub(crate) numbered: usize,
-    pub(crate) listeners: BTreeMap<ListenerId, Listener>,
-    pub(crate) peers: BTreeMap<LinkId, Peer>,
-    /// Those who need a turn now.
-    pub(crate) ready: BTreeSet<LinkId>,
-    /// When the others need one, each at most once.
-    pub(crate) deadlines: BTreeSet<(Instant, LinkId)>,
+    links: Links<Socket>,
+    poll: Poll,
+    found: Events,
+    waker: Waker,
+    listeners: BTreeMap<ListenerId, (TcpListener, Config)>,
+    /// Where the links lead that this end opens, and what is being opened, until then at most.
+    openers: BTreeMap<LinkId, (SocketAddr, Option<(Socket, Instant)>)>,
+    /// Nothing is accepted before then.
+    pause: Option<Instant>,
+}
+
+struct WakesPoll(mio::Waker);
+
+impl Wake for WakesPoll {
+    fn wake(self: Arc<Self>) {
+        // A poller that can't be woken says so when it is asked.
+        let _ = self.0.wake();
+    }
 }
 
 impl OwnLoop {
     /// A loop without links.
-    ///
-    /// # Errors
-    ///
-    /// The system has no poller to give.
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
-        let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
-        let rotation = Arc::new(Rotation {
-            waker: waker.clone(),
-            due: AtomicBool::new(false),
-        });
+        let waker = mio::Waker::new(poll.registry(), Token(usize::MAX))?;
+        let waker = Waker::from(Arc::new(WakesPoll(waker)));
         Ok(Self {
-            rotation,
+            links: Links::new(waker.clone()),
             poll,
             found: Events::with_capacity(1024),
             waker,
-            numbered: 0,
             listeners: BTreeMap::new(),
-            peers: BTreeMap::new(),
-            ready: BTreeSet::new(),
-            deadlines: BTreeSet::new(),
+            openers: BTreeMap::new(),
+            pause: None,
         })
     }
 
     /// Wakes [`wait`](Self::wait), from any thread.
-    #[must_use]
-    pub fn waker(&self) -> Arc<Waker> {
+    pub fn waker(&self) -> Waker {
         self.waker.clone()
     }
 
-    // Links and listeners.
-
-    /// Listens on an address, port 0 for any. Peers that have lost their connections come back to
-    /// their links through it, so keep it as long as the links.
-    ///
-    /// # Errors
-    ///
-    /// What the system says, or what is wrong with the declaration.
+    /// As [`Links::listen`], on an address.
     pub fn listen(
         &mut self,
         address: SocketAddr,
@@ -85,150 +72,133 @@ impl OwnLoop {
         security: &Security,
         limits: Limits,
     ) -> io::Result<ListenerId> {
-        let number = self.number();
+        let mut socket = TcpListener::bind(address)?;
+        let listener = self.links.listen(config, security, limits);
+        let listener = listener.map_err(io::Error::other)?;
         let registry = self.poll.registry();
-        let listener = Listener::bind(address, config, security, limits, registry, Token(number))?;
-        self.listeners.insert(ListenerId(number), listener);
-        Ok(ListenerId(number))
+        registry.register(&mut socket, Token(listener.0), Interest::READABLE)?;
+        self.listeners.insert(listener, (socket, config.clone()));
+        Ok(listener)
     }
 
     /// Where a listener listens.
-    #[must_use]
     pub fn address(&self, listener: ListenerId) -> Option<SocketAddr> {
-        self.listeners.get(&listener)?.address().ok()
+        self.listeners.get(&listener)?.0.local_addr().ok()
     }
 
-    /// Lets go of a listener's address, and of handshakes that are under way. Its links stay, but
-    /// their peers can't come back to them any more.
-    pub fn unlisten(&mut self, now: Instant, listener: ListenerId) {
+    /// As [`Links::unlisten`], and lets go of the address.
+    pub fn unlisten(&mut self, listener: ListenerId) {
         self.listeners.remove(&listener);
-        for (id, peer) in &mut self.peers {
-            match peer.origin() {
-                Origin::Accepted {
-                    listener: its,
-                    told: false,
-                    ..
-                } if its == listener => {
-                    peer.link_mut().close(now, CloseMode::Withdraw);
-                    self.ready.insert(*id);
-                }
-                _ => {}
-            }
-        }
+        self.links.unlisten(listener);
     }
 
-    /// Makes a link that this end opens, and opens again, as its declaration's
-    /// [`Reconnect`](countersign_core::Reconnect) says. It begins with the next turn, and is the
-    /// caller's from here on: [`Event::Connected`](countersign_core::Event::Connected) tells that it is up.
-    ///
-    /// # Errors
-    ///
-    /// The system has no randomness to give, or something is wrong with the declaration.
+    /// As [`Links::open`], to an address.
     pub fn connect(
         &mut self,
         address: SocketAddr,
         config: &Config,
         security: &Security,
-    ) -> Result<LinkId, SetupError> {
-        let link = make(config, Role::Opener)?;
-        let peer = Peer::new(link, security.clone(), Origin::Opened(address));
-        Ok(self.add(peer))
+    ) -> io::Result<LinkId> {
+        let id = self.links.open(config, security);
+        let id = id.map_err(io::Error::other)?;
+        self.openers.insert(id, (address, None));
+        Ok(id)
     }
 
-    /// Who a link's peer has proved to be; `None` before it has, and in plain text.
-    #[must_use]
-    pub fn peer(&self, id: LinkId) -> Option<Known> {
-        self.peers.get(&id)?.known()
+    /// When [`service`](Self::service) is to be called even if nothing happens;
+    /// [`Instant::ZERO`] for at once, `None` for never.
+    pub fn deadline(&self) -> Option<Instant> {
+        let attempts = self.openers.values().flat_map(|(_, attempt)| attempt);
+        let limits = attempts.map(|(_, until)| *until);
+        limits.chain(self.links.deadline()).chain(self.pause).min()
     }
 
-    /// A link, for its getters.
-    #[must_use]
-    pub fn link(&self, id: LinkId) -> Option<&Link> {
-        self.peers
-            .get(&id)
-            .filter(|peer| !peer.forgotten)
-            .map(Peer::link)
-    }
-
-    /// A link, for its commands: to send, take, handle, reject, abandon and close. It has a turn
-    /// in the next [`service`](Self::service), so none of them moves a byte by itself.
-    pub fn link_mut(&mut self, id: LinkId) -> Option<&mut Link> {
-        let peer = self.peers.get_mut(&id).filter(|peer| !peer.forgotten)?;
-        self.ready.insert(id);
-        Some(peer.link_mut())
-    }
-
-    /// Why a link has ended.
-    #[must_use]
-    pub fn error(&self, id: LinkId) -> Option<LinkError> {
-        self.peers.get(&id)?.error()
-    }
-
-    /// Takes a link away. One that has not ended is abandoned: without its peer's consent. What is
-    /// left to say to the peer goes out in the turns to come.
-    pub fn forget(&mut self, now: Instant, id: LinkId) {
-        if let Some(link) = self.link_mut(id)
-            && !matches!(link.life(), Life::Finishing | Life::Ended)
-        {
-            link.handle_lost(now, Disconnect::Abandoned);
+    /// Waits until a socket is ready, the [waker](Self::waker) was used, or `limit` is over.
+    /// Callers that wait in another way, or never, do without.
+    pub fn wait(&mut self, limit: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(&mut self.found, limit) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            result => result?,
         }
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.forgotten = true;
+        for event in &self.found {
+            self.links.ready(LinkId(event.token().0));
+        }
+        Ok(())
+    }
+
+    /// It is `now`: does everything that can be done without waiting, and appends what happened to
+    /// `happened`. Errors are those of the poller; those of connections are told to their links.
+    pub fn service(&mut self, now: Instant, happened: &mut Vec<Happened>) -> io::Result<()> {
+        self.wait(Some(Duration::ZERO))?;
+        self.links.service(now, happened);
+        self.open(now);
+        self.accept(now, happened);
+        Ok(())
+    }
+
+    fn open(&mut self, now: Instant) {
+        let (links, registry) = (&mut self.links, self.poll.registry());
+        self.openers.retain(|id, _| links.link(*id).is_some());
+        for (&id, (address, attempt)) in &mut self.openers {
+            // One that is under way may not be wanted any more.
+            let under_way = attempt.take();
+            let Some(link) = links.link(id).filter(|link| link.wants_connect()) else {
+                continue;
+            };
+            let until = now + link.config().waits().handshake;
+            let begin = |socket| Socket::new(socket, link.config(), registry, id);
+            let begin = || Ok((begin(TcpStream::connect(*address)?)?, until));
+            let tried = under_way.map_or_else(begin, Ok);
+            match tried.and_then(|(socket, until)| Ok((socket.stands()?, socket, until))) {
+                Ok((true, socket, _)) => links.opened(id, socket),
+                Ok((false, socket, until)) if now < until => *attempt = Some((socket, until)),
+                Ok(_) => links.not_opened(now, id, ErrorKind::TimedOut.into()),
+                Err(error) => links.not_opened(now, id, error),
+            }
         }
     }
 
-    /// How many links there are, those among them whose handshake is under way, and those that
-    /// have ended and are not gone yet.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.peers.len()
-    }
-
-    /// Whether there is no link.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.peers.is_empty()
-    }
-
-    pub(crate) fn number(&mut self) -> usize {
-        self.numbered += 1;
-        self.numbered - 1
-    }
-
-    fn add(&mut self, peer: Peer) -> LinkId {
-        let id = LinkId(self.number());
-        self.peers.insert(id, peer);
-        self.ready.insert(id);
-        id
-    }
-}
-
-/// Hears when the identity and the pins of any link are replaced, from whichever thread, and wakes
-/// the loop.
-#[derive(Debug)]
-pub(crate) struct Rotation {
-    waker: Arc<Waker>,
-    due: AtomicBool,
-}
-
-impl Rotation {
-    /// Whether links have to be looked at for it: yes once.
-    pub(crate) fn take(&self) -> bool {
-        self.due.swap(false, Ordering::AcqRel)
+    fn accept(&mut self, now: Instant, happened: &mut Vec<Happened>) {
+        if self.pause.is_some_and(|until| now < until) {
+            return;
+        }
+        self.pause = None;
+        for (&listener, (socket, config)) in &self.listeners {
+            while self.links.has_room(listener) {
+                let (stream, from) = match socket.accept() {
+                    Ok(accepted) => accepted,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    // That was about one connection, whose peer was faster.
+                    Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
+                    // Out of file descriptors, perhaps: in time it passes.
+                    Err(_) => {
+                        self.pause = Some(now + Duration::from_millis(100));
+                        break;
+                    }
+                };
+                let socket = |id| Socket::new(stream, config, self.poll.registry(), id);
+                if let Err(error) = self.links.arrive(listener, from, socket) {
+                    happened.push(Happened::Refused {
+                        listener,
+                        from,
+                        error,
+                    });
+                }
+            }
+        }
     }
 }
 
-impl Wake for Rotation {
-    fn wake(self: Arc<Self>) {
-        self.due.store(true, Ordering::Release);
-        // A poller that can't be woken is no poller any more, and says so when it is asked.
-        let _ = self.waker.wake();
+impl Deref for OwnLoop {
+    type Target = Links<Socket>;
+
+    fn deref(&self) -> &Links<Socket> {
+        &self.links
     }
 }
 
-/// A link with a seed of its own.
-pub(crate) fn make(config: &Config, role: Role) -> Result<Link, SetupError> {
-    Link::new(config, role, random_seed()?).map_err(|error| SetupError::Refused {
-        detail: error.to_string(),
-    })
+impl DerefMut for OwnLoop {
+    fn deref_mut(&mut self) -> &mut Links<Socket> {
+        &mut self.links
+    }
 }

@@ -33,7 +33,7 @@ pub fn check(input: &[u8]) {
 /// # Panics
 ///
 /// Where it shows.
-#[cfg(feature = "planted")]
+#[cfg(planted)]
 pub fn check_with(mistake: countersign_core::Planted, input: &[u8]) {
     let case = lasting_case(input);
     World::new(&case).with_mistake(mistake).run();

@@ -16,7 +16,9 @@ mod moves;
 mod search;
 mod world;
 
-use countersign_core::{ChannelConfig, Config, Instant, Patience, PeerId, Planted, Reconnect};
+use countersign_core::{ChannelConfig, Config, Instant, Patience, PeerId, Reconnect};
+
+use crate::mistakes::Planted;
 
 pub use moves::Move;
 pub use search::{Found, search, search_for};

@@ -9,6 +9,7 @@ use super::account::{Fate, Property};
 use super::ends::said_by;
 use super::world::{Chunk, Conn, Notes, Tip, World, acceptor};
 use super::{End, Setup, WHO};
+use crate::mistakes;
 
 /// One thing that may happen. Connections are counted in the order in which they were opened, of
 /// those of which anything is left.
@@ -320,9 +321,7 @@ impl World {
         self.arrived += 1;
         let seed = [self.arrived; 16];
         let mut incoming = Incoming::new(&setup.config(End::Acceptor), seed).unwrap();
-        if let Some(mistake) = setup.planted {
-            incoming.plant(mistake);
-        }
+        mistakes::plant_incoming(&mut incoming, setup.planted);
         incoming.handle_opened(now).unwrap();
         incoming.handle_secured(now, Some(WHO)).unwrap();
         let number = incoming.connection();

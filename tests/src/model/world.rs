@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use countersign_core::{Acceptor, Bytes, Instant, Life, Limits, Link, Role, Route};
 
+use crate::mistakes;
+
 use super::account::Account;
 use super::{End, MUCH_LATER, Setup, TIMES};
 use crate::any_link::AnyLink;
@@ -172,9 +174,7 @@ impl End {
 impl World {
     pub(super) fn new(setup: &Setup) -> Self {
         let mut opener = Link::new(&setup.config(End::Opener), Role::Opener, [0; 16]).unwrap();
-        if let Some(mistake) = setup.planted {
-            opener.plant(mistake);
-        }
+        mistakes::plant(&mut opener, setup.planted);
         let mut world = Self {
             opener: Part::new(opener.into()),
             slots: Vec::new(),

@@ -75,8 +75,10 @@ impl Listener for LoopListener {
     fn close(self: Box<Self>) {
         drop(self);
     }
-    fn drain(&self, _: Duration) -> Drained {
-        unreachable!("listed as what the loop can't do")
+    fn drain(&self, limit: Duration) -> Drained {
+        let listener = self.id;
+        self.thread.ask(move |world| world.drain(listener, limit));
+        self.thread.wait(move |world| world.drained(listener))
     }
 }
 
@@ -156,12 +158,18 @@ impl Link for LoopLink {
     fn status(&self) -> Standing {
         let id = self.0.id();
         let thread = self.0.thread();
-        let link = thread.ask(move |world| world.link(id).status());
+        let (link, addresses) = thread.ask(move |world| {
+            let addresses = world.links.stream(id).map(|socket| {
+                let tcp = &socket.0;
+                [tcp.local_addr(), tcp.peer_addr()].map(Result::ok)
+            });
+            (world.link(id).status(), addresses)
+        });
+        let [local, remote] = addresses.unwrap_or_default();
         Standing {
             link,
-            // The sockets are its caller's.
-            local: None,
-            remote: None,
+            local,
+            remote,
             peer: self.peer(),
         }
     }

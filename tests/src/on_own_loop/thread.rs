@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, mpsc};
+use std::task::Waker;
 use std::thread;
 
 use countersign_driver::Clock;
@@ -26,7 +27,7 @@ static LOOPS: LazyLock<[Loop; 8]> = LazyLock::new(|| std::array::from_fn(|_| Loo
 #[derive(Clone, Debug)]
 pub(super) struct Loop {
     queue: Arc<Queue>,
-    waker: Arc<mio::Waker>,
+    waker: Waker,
 }
 
 #[derive(Default)]
@@ -58,7 +59,7 @@ impl Loop {
 
     fn push(&self, job: Job) {
         self.queue.lock().push_back(job);
-        self.waker.wake().unwrap();
+        self.waker.wake_by_ref();
     }
 
     /// Has the loop's thread do something, and does not wait for it.
@@ -118,7 +119,7 @@ fn run(mut world: World, queue: &Queue) {
         }
         waiting.extend(queue.lock().drain(..));
         waiting.retain_mut(|job| !job(&mut world));
-        let deadline = world.links.deadline();
+        let deadline = world.deadline();
         let limit = deadline.map(|deadline| deadline.saturating_since(CLOCK.now()));
         world.links.wait(limit).unwrap();
     }

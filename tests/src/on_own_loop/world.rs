@@ -3,12 +3,16 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::mem::discriminant;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use countersign_core::{
     ChannelConfig, ChannelId, CloseMode, CloseReason, EndReason, Event, Instant, Life, Link, Mode,
     SendError, close,
 };
-use countersign_driver::{AcceptError, Limits, LinkError, LinkEvent, Outgoing, Report, Setup};
+use countersign_driver::{
+    AcceptError, Admission, Drained, Limits, LinkError, LinkEvent, Outgoing, Report, Setup,
+};
+use countersign_endpoint::Peer;
 use own_loop::{Happened, LinkId, ListenerId, OwnLoop};
 
 use super::receipts::{Cell, Receipts};
@@ -19,7 +23,7 @@ pub(super) struct World {
     pub(super) links: OwnLoop,
     pub(super) now: Instant,
     known: BTreeMap<LinkId, Known>,
-    backlogs: BTreeMap<ListenerId, Backlog>,
+    doors: BTreeMap<ListenerId, Door>,
 }
 
 /// One link.
@@ -43,11 +47,17 @@ pub(super) struct Channel {
     receipts: Receipts,
 }
 
-/// Handshakes that are over, for whoever accepts.
-struct Backlog {
+/// One listener, for whoever accepts.
+struct Door {
+    /// Handshakes that are over.
     results: VecDeque<Result<LinkId, AcceptError>>,
     /// How many errors are kept.
     limit: usize,
+    /// It is drained, until then at most.
+    until: Option<Instant>,
+    /// It is drained, or closed.
+    closed: bool,
+    drained: Option<Drained>,
 }
 
 impl World {
@@ -56,7 +66,7 @@ impl World {
             links,
             now: Instant::ZERO,
             known: BTreeMap::new(),
-            backlogs: BTreeMap::new(),
+            doors: BTreeMap::new(),
         }
     }
 
@@ -68,36 +78,94 @@ impl World {
         setup: &Setup,
         limits: Limits,
     ) -> (ListenerId, SocketAddr) {
-        let its = own_loop::Limits {
-            half_open: limits.half_open,
-            links: limits.links,
-            sessions: limits.sessions,
-        };
         let listened = self
             .links
-            .listen(address, setup.config(), setup.security(), its);
+            .listen(address, setup.config(), setup.security(), limits);
         let listener = listened.unwrap();
-        let backlog = Backlog {
+        let setup = setup.clone();
+        let ask = move |peer: Option<&Peer>, from| match setup.ask(peer, Some(from)) {
+            Admission::Admit => Ok(None),
+            Admission::AdmitWith(channels) => Ok(Some(channels)),
+            Admission::Refuse(refusal) => Err(refusal),
+            admission => panic!("{admission:?}"),
+        };
+        self.links.admit(listener, Box::new(ask));
+        let door = Door {
             results: VecDeque::new(),
             limit: limits.backlog.max(1),
+            until: None,
+            closed: false,
+            drained: None,
         };
-        self.backlogs.insert(listener, backlog);
+        self.doors.insert(listener, door);
         (listener, self.links.address(listener).unwrap())
     }
 
-    pub(super) fn unlisten(&mut self, listener: ListenerId) {
-        self.links.unlisten(self.now, listener);
-        if let Some(backlog) = self.backlogs.remove(&listener) {
-            let unwanted: Vec<_> = backlog.results.into_iter().flatten().collect();
-            for link in unwanted {
-                self.drop_link(link);
-                self.drop_last(link);
-            }
+    fn door(&mut self, listener: ListenerId) -> &mut Door {
+        self.doors.get_mut(&listener).unwrap()
+    }
+
+    /// Nobody accepts any more.
+    fn close(&mut self, listener: ListenerId) {
+        let door = self.door(listener);
+        door.closed = true;
+        let unwanted: Vec<_> = std::mem::take(&mut door.results)
+            .into_iter()
+            .flatten()
+            .collect();
+        for link in unwanted {
+            self.drop_link(link);
+            self.drop_last(link);
         }
     }
 
+    pub(super) fn unlisten(&mut self, listener: ListenerId) {
+        self.links.unlisten(listener);
+        self.close(listener);
+    }
+
     pub(super) fn accept(&mut self, listener: ListenerId) -> Option<Result<LinkId, AcceptError>> {
-        self.backlogs.get_mut(&listener)?.results.pop_front()
+        let door = self.door(listener);
+        if door.closed {
+            return Some(Err(AcceptError::closed()));
+        }
+        let result = door.results.pop_front()?;
+        if let Ok(link) = &result {
+            // It counts for the backlog no longer.
+            self.links.link_mut(*link);
+        }
+        Some(result)
+    }
+
+    pub(super) fn drain(&mut self, listener: ListenerId, limit: Duration) {
+        self.close(listener);
+        let until = self.now + limit;
+        let door = self.door(listener);
+        door.until = Some(door.until.map_or(until, |earlier| earlier.min(until)));
+        self.links
+            .drain(self.now, listener, &CloseReason::ALL_WELL.again());
+    }
+
+    /// How the links of a listener have ended, once they have or their time is over.
+    pub(super) fn drained(&mut self, listener: ListenerId) -> Option<Drained> {
+        let is_late = self.door(listener).until? <= self.now;
+        if self.door(listener).drained.is_none() {
+            let drained = match self.links.drained(listener) {
+                None if is_late => Some(self.links.abandon(self.now, listener)),
+                drained => drained,
+            }?;
+            self.links.unlisten(listener);
+            let door = self.door(listener);
+            (door.drained, door.until) = (Some(drained), Some(Instant::ZERO));
+        }
+        self.door(listener).drained
+    }
+
+    /// When there is something to do.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let draining = self.doors.values().filter(|door| door.drained.is_none());
+        let limits = draining.filter_map(|door| door.until);
+        limits.chain(self.links.deadline()).min()
     }
 
     pub(super) fn connect(&mut self, address: SocketAddr, setup: &Setup) -> LinkId {
@@ -243,12 +311,10 @@ impl World {
         match what {
             Happened::Accepted { listener, link, .. } => {
                 self.know(link, true);
-                match self.backlogs.get_mut(&listener) {
-                    Some(backlog) => backlog.results.push_back(Ok(link)),
-                    None => {
-                        self.drop_link(link);
-                        self.drop_last(link);
-                    }
+                let door = self.door(listener);
+                door.results.push_back(Ok(link));
+                if door.closed {
+                    self.close(listener);
                 }
             }
             Happened::Refused {
@@ -256,9 +322,8 @@ impl World {
                 from,
                 error,
             } => {
-                if let Some(backlog) = self.backlogs.get_mut(&listener) {
-                    backlog.push_error(AcceptError::new(Some(from), error));
-                }
+                let error = AcceptError::new(Some(from), error);
+                self.door(listener).push_error(error);
             }
             Happened::Lost { link, error } => {
                 let EndReason::Lost(loss) = *error.reason() else {
@@ -347,7 +412,7 @@ impl Known {
     }
 }
 
-impl Backlog {
+impl Door {
     /// Keeps an error; with one too many, the oldest goes.
     fn push_error(&mut self, error: AcceptError) {
         let errors = self.results.iter().filter(|result| result.is_err()).count();

@@ -170,7 +170,7 @@ pub fn trials(couples: &[Couple]) -> Vec<Trial> {
         let (Ok(client), Ok(server)) = (couple.client.streams, couple.server.streams) else {
             continue;
         };
-        for transport in [Transport::Tls, Transport::Plain] {
+        for &transport in couple.transports() {
             for scenario in scenarios::all() {
                 let path = scenario.path();
                 if !scenario.places.contains(&transport) || couple.cannot(&path).is_some() {

@@ -144,7 +144,8 @@ impl World<'_> {
                 "the end".to_owned()
             }
             Piece::Reset => {
-                side.endpoint.failed();
+                side.endpoint
+                    .failed(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
                 side.gone = true;
                 "a reset".to_owned()
             }

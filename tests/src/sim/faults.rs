@@ -25,7 +25,8 @@ impl World<'_> {
                     side.gone = true;
                     let now = self.local(node);
                     let side = &mut self.conns[conn].sides[OPENER];
-                    side.endpoint.failed();
+                    side.endpoint
+                        .failed(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
                     self.nodes[node].link.deliver(now, &mut side.endpoint);
                     self.touch(node, true);
                 }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use countersign_certs::fixtures;
-use countersign_core::{ChannelConfig, CloseMode, Config, Patience, Planted, Reconnect};
+use countersign_core::{ChannelConfig, CloseMode, Config, Patience, Reconnect};
 use countersign_endpoint::{Identity, Pins, Security};
 
 use super::clock::Clock;
+use crate::mistakes::Planted;
 
 /// Which end of a pair.
 pub const OPENER: usize = 0;

@@ -8,6 +8,8 @@ use countersign_core::{
 };
 use countersign_endpoint::Security;
 
+use crate::mistakes;
+
 use super::app::{Inbox, Party};
 use super::ledger::Ledger;
 use super::plan::{ACCEPTOR, Closes, OPENER, Plan};
@@ -261,9 +263,7 @@ impl<'a> World<'a> {
                 None => Incoming::new(&config, seed),
             };
             let mut incoming = incoming.expect("a sound declaration");
-            if let Some(mistake) = self.plan.mistake {
-                incoming.plant(mistake);
-            }
+            mistakes::plant_incoming(&mut incoming, self.plan.mistake);
             return incoming.into();
         }
         let link = match observer {
@@ -271,9 +271,7 @@ impl<'a> World<'a> {
             None => Link::new(&config, Role::Opener, seed),
         };
         let mut link = link.expect("a sound declaration");
-        if let Some(mistake) = self.plan.mistake {
-            link.plant(mistake);
-        }
+        mistakes::plant(&mut link, self.plan.mistake);
         link.into()
     }
 

@@ -78,8 +78,8 @@ impl World {
                 None => Poll::Pending,
             })
         };
-        let start = move |wire, guest: countersign_driver::Guest| {
-            let served = guest.serve(wire)?;
+        let start = move |wire, pending: countersign_driver::PendingConnection| {
+            let served = pending.serve(wire)?;
             to.borrow_mut().push(Box::pin(served.run(Never)));
             Ok(())
         };

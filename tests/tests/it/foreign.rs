@@ -12,13 +12,16 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use countersign_capture::{Capture, Options};
 use countersign_core::{Bytes, ChannelConfig, CloseMode, Config};
-use countersign_driver::capture::{Capture, Options};
 use countersign_driver::{Limits, LinkEvent, Outgoing};
-use countersign_tests::backend::{Link, Sender as AnySender};
-use countersign_tests::backends::BACKENDS;
-use countersign_tests::pair::{IDENTITIES, loopback, tls};
-use countersign_tests::{Ends, Pair, Transport, watch_as};
+use countersign_tests::{
+    Ends, Pair, Transport,
+    backend::{Link, Sender as AnySender},
+    backends::BACKENDS,
+    pair::{IDENTITIES, loopback, tls},
+    watch_as,
+};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
@@ -363,7 +366,7 @@ fn lines_about_strangers() {
 fn lines_about_a_full_capture() {
     Shipping::during(|| {
         on_each(Transport::Plain, |pair| {
-            let options = Options::new().limit(countersign_driver::capture::MIN_LIMIT);
+            let options = Options::new().limit(countersign_capture::MIN_LIMIT);
             let capture = Capture::to(std::io::sink(), options).unwrap();
             let [client, server] = shipping();
             let listener = pair.listen(server);

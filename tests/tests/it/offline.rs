@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
 
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -11,19 +10,24 @@ use countersign_certs::GeneratedIdentity;
 use countersign_core::{
     ChannelConfig, CloseMode, Config, EndReason, Loss, Patience, Reconnect, Verdict,
 };
-use countersign_driver::{Limits, Link, LinkEvent, Registry, Setup};
+use countersign_driver::{Limits, Link, LinkEvent, Setup};
 use countersign_endpoint::Security;
-use countersign_tests::memory::{Answer, End, Network, connected, poll_once, settle};
+use countersign_tests::memory::{Answer, End, Listening, Network, connected, poll_once, settle};
 use countersign_tests::pair::{IDENTITIES, payload, tls};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A listener's links, one of which may wait for its peer.
-fn one_at_a_time() -> Arc<Registry> {
-    Registry::new(Limits {
+/// A listener, of whose links one may wait for its peer.
+fn one_at_a_time() -> Listening {
+    listening(receive())
+}
+
+fn listening(setup: Setup) -> Listening {
+    let limits = Limits {
         sessions: 1,
         ..Limits::default()
-    })
+    };
+    Listening::new(setup, limits)
 }
 
 /// Figures that no test reaches, and a first attempt to connect again after `delay` at most.
@@ -55,13 +59,12 @@ fn receive() -> Setup {
 }
 
 /// A link that is up, with its two drivers.
-fn link(network: &Network, delay: Duration, registry: &Arc<Registry>) -> ([Link; 2], [End; 2]) {
+fn link(network: &Network, delay: Duration, listening: &Listening) -> ([Link; 2], [End; 2]) {
     let (opening, mut opener) = network.dial(&send(delay));
     opener.run();
-    let (accepting, acceptor) = network.accept(&receive(), registry);
-    let mut ends = [opener, acceptor];
+    let mut ends = [opener, network.accept(listening)];
     settle(&mut ends);
-    ([connected(opening), connected(accepting)], ends)
+    ([connected(opening), listening.accepted()], ends)
 }
 
 fn event(link: &Link) -> Option<LinkEvent> {
@@ -93,7 +96,8 @@ fn deadline(end: &End) -> Option<Duration> {
 #[test]
 fn a_link_without_a_connection_sleeps_until_its_deadline() {
     let network = Network::default();
-    let ([client, server], mut ends) = link(&network, HOUR, &one_at_a_time());
+    let listening = one_at_a_time();
+    let ([client, server], mut ends) = link(&network, HOUR, &listening);
     network.cut();
     settle(&mut ends);
     assert!(is_lost(&event(&client)) && is_lost(&event(&server)));
@@ -115,11 +119,12 @@ fn sending_wakes_no_driver_that_has_nowhere_to_send_to() {
     settle(&mut ends);
     network.answer(Answer::Connects);
     settle(&mut ends);
-    let (accepting, acceptor) = network.accept(&receive(), &one_at_a_time());
+    let listening = one_at_a_time();
+    let acceptor = network.accept(&listening);
     let [opener] = ends;
     let mut ends = [opener, acceptor];
     settle(&mut ends);
-    let (client, server) = (connected(opening), connected(accepting));
+    let (client, server) = (connected(opening), listening.accepted());
     network.answer(Answer::Keeps);
     network.cut();
     settle(&mut ends);
@@ -155,8 +160,8 @@ fn sending_wakes_no_driver_that_secures_its_connection() {
     let (opening, opener) = network.dial(&secured(&send(Duration::ZERO), client, server));
     let mut ends = [opener];
     settle(&mut ends);
-    let accepting = secured(&receive(), server, client);
-    let (_accepting, acceptor) = network.accept(&accepting, &one_at_a_time());
+    let listening = listening(secured(&receive(), server, client));
+    let acceptor = network.accept(&listening);
     let [opener] = ends;
     let mut ends = [opener, acceptor];
     settle(&mut ends);
@@ -201,11 +206,11 @@ fn a_link_that_is_given_up_while_it_connects_lets_its_driver_finish() {
 
 #[test]
 fn a_link_that_is_evicted_lets_its_driver_finish() {
-    let registry = one_at_a_time();
+    let listening = one_at_a_time();
     let networks = [Network::default(), Network::default()];
     let mut links = networks
         .each_ref()
-        .map(|network| link(network, HOUR, &registry));
+        .map(|network| link(network, HOUR, &listening));
     for (network, (_, ends)) in networks.iter().zip(&mut links) {
         network.cut();
         settle(ends);
@@ -220,20 +225,20 @@ fn a_link_that_is_evicted_lets_its_driver_finish() {
 
 #[test]
 fn a_peer_that_comes_back_before_it_is_missed_evicts_nobody() {
-    let registry = one_at_a_time();
+    let listening = one_at_a_time();
     let away = Network::default();
-    let (waiting, mut ends) = link(&away, HOUR, &registry);
+    let (waiting, mut ends) = link(&away, HOUR, &listening);
     away.cut();
     settle(&mut ends);
     assert!(is_lost(&event(&waiting[1])));
     // Another link's opener loses its connection, and its acceptor does not notice.
     let network = Network::default();
-    let (links, ends) = link(&network, Duration::ZERO, &registry);
+    let (links, ends) = link(&network, Duration::ZERO, &listening);
     let [mut opener, mut acceptor] = ends;
     network.cut();
     while opener.run_if_woken() {}
     assert_eq!(network.attempts(), 2);
-    let (_visiting, mut visitor) = network.accept(&receive(), &registry);
+    let mut visitor = network.accept(&listening);
     visitor.run();
     // Its old driver finds itself replaced.
     acceptor.run();
@@ -246,7 +251,8 @@ fn a_peer_that_comes_back_before_it_is_missed_evicts_nobody() {
 #[test]
 fn a_close_without_a_connection_wakes_the_driver_for_its_time_limit() {
     let network = Network::default();
-    let ([client, _server], mut ends) = link(&network, 9 * HOUR, &one_at_a_time());
+    let listening = one_at_a_time();
+    let ([client, _server], mut ends) = link(&network, 9 * HOUR, &listening);
     let receipt = client.sender("data").unwrap().try_send(payload(100, 0));
     network.cut();
     settle(&mut ends);
@@ -264,8 +270,8 @@ fn a_close_without_a_connection_wakes_the_driver_for_its_time_limit() {
 #[test]
 fn an_event_outlives_the_future_that_waited_for_it() {
     let network = Network::default();
-    let registry = one_at_a_time();
-    let (links, ends) = link(&network, Duration::ZERO, &registry);
+    let listening = one_at_a_time();
+    let (links, ends) = link(&network, Duration::ZERO, &listening);
     let mut ends = Vec::from(ends);
     for _ in 0..20 {
         // Woken, and dropped before they are polled again.
@@ -285,7 +291,7 @@ fn an_event_outlives_the_future_that_waited_for_it() {
                 .iter_mut()
                 .all(|event| poll_once(event).is_pending())
         );
-        let (_visiting, visitor) = network.accept(&receive(), &registry);
+        let visitor = network.accept(&listening);
         ends.push(visitor);
         settle(&mut ends);
         drop(waiting);

@@ -9,7 +9,8 @@ use std::panic::catch_unwind;
 use countersign_certs::{Algorithm, GeneratedIdentity, NewIdentity};
 use countersign_core::wire::{Decoder, Frame, MessageHead, Piece};
 use countersign_core::{
-    Bytes, ChannelConfig, Config, Dialect, Instant, Link, Output, Role, Sessions,
+    Acceptor, Bytes, ChannelConfig, Config, Dialect, Event, Incoming, Instant, Link, Output,
+    Protocol, Role,
 };
 use countersign_driver::{Limits, Outgoing, Setup, StreamSetup};
 use countersign_endpoint::{
@@ -126,24 +127,23 @@ fn links_without_io() {
             .queue(2, 1 << 20);
         let mut sender = Link::new(&config(sending), Role::Opener, SEED).unwrap();
         let receiving = config(ChannelConfig::receive("data"));
-        let mut receiver = Link::new(&receiving, Role::Acceptor, SEED).unwrap();
-        receiver.ask_to_admit();
-        for end in [&mut sender, &mut receiver] {
+        let mut incoming = Incoming::new(&receiving, SEED).unwrap();
+        for end in [&mut sender as &mut dyn Protocol, &mut incoming] {
             end.handle_opened(NOW).unwrap();
             end.handle_secured(NOW, None).unwrap();
         }
         let channel = sender.channel_id("data").unwrap();
         let mut buffer = vec![0; 1 << 17];
-        let mut step = |from: &mut Link, to: &mut Link, most: usize| {
+        let mut step = |from: &mut Link, to: &mut dyn Protocol, most: usize| {
             if let Output::Written(count) = from.poll_output(NOW, &mut buffer) {
                 to.handle_input(NOW, &buffer[..count.min(most)]);
             }
         };
-        // Before it is admitted, tlsstream's receiver keeps what comes.
+        // Before it is accepted, tlsstream's receiver keeps what comes.
         sender.send(NOW, channel, payload(0), None).unwrap();
-        step(&mut sender, &mut receiver, usize::MAX);
-        shown.show(&receiver);
-        receiver.admit(NOW, None);
+        step(&mut sender, &mut incoming, usize::MAX);
+        shown.show(&incoming);
+        let mut receiver = incoming.accept(NOW).expect("its declaration fits");
         step(&mut receiver, &mut sender, usize::MAX);
         step(&mut sender, &mut receiver, usize::MAX);
         shown.show(&receiver);
@@ -162,9 +162,10 @@ fn links_without_io() {
         shown.show(&sender);
         shown.show(&handed_back);
         shown.show(&sender.gone_session());
-        let mut sessions = Sessions::default();
-        sessions.add(sender.session(), None, sender);
-        shown.show(&sessions);
+        let mut acceptor = Acceptor::default();
+        let kept = || sender.clone();
+        assert!(acceptor.follow(&sender, &Event::Connected, kept).is_none());
+        shown.show(&acceptor);
     }
     assert!(shown.0.contains("bytes"), "lengths are shown");
 }

@@ -8,12 +8,10 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use countersign_certs::fixtures;
-use countersign_driver::secure::SecureStream;
-use countersign_driver::{Memory, Timer, Transport, memory};
+use countersign_driver::{Memory, Timer, Transport, memory, secure::SecureStream};
 use countersign_endpoint::{Buffer, Identity, Security};
 use countersign_tests::pair::{IDENTITIES, tls};
-use countersign_tokio::core::Role;
-use countersign_tokio::{StreamSetup, secure_over};
+use countersign_tokio::{Role, StreamSetup, secure_over};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 

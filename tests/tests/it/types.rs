@@ -22,7 +22,7 @@ const _: () = {
     is_shared::<driver::AcceptError>();
     is_shared::<driver::SendError>();
     is_shared::<driver::Connecting>();
-    is_send::<driver::Driver<driver::Never<countersign_tests::memory::Wire>>>();
+    is_send::<driver::Driver<driver::NoDial<countersign_tests::memory::Wire>>>();
     is_shared::<countersign_smol::SecureStream<smol::net::TcpStream>>();
     is_shared::<tokio_backend::Listener>();
     is_shared::<std_backend::Listener>();
@@ -43,7 +43,7 @@ fn futures_are_send() {
         check(&receiver.recv());
         check(&link.event());
         check(&link.ended());
-        check(&link.close(driver::core::CloseMode::Drain));
+        check(&link.close(countersign_core::CloseMode::Drain));
     }
     fn of_backend(setup: &driver::Setup, listener: &tokio_backend::Listener) {
         check(&tokio_backend::connect("127.0.0.1:1", setup));

@@ -63,20 +63,12 @@ fn leave(attackers: Vec<Hostile>) {
 fn flood(name: &str, victim: &Victim) {
     let words = most_of_a_hello();
     let shared = Ipv4Addr::new(127, 252, 0, 1);
-    // An example's listener leaves it to its caller to know addresses: there they take all places,
-    // and the others wait.
-    let (count, share) = match name {
-        "own_loop" => (SPREAD, DEFAULT_HALF_OPEN),
-        _ => (MANY, DEFAULT_HALF_OPEN_PER_ADDRESS),
-    };
     let one_place = victim.stage();
     let (from_one, attackers) = peak(&one_place, || -> Vec<_> {
-        let strangers = (0..count).map(|_| stranger(&one_place, shared, &words));
+        let strangers = (0..MANY).map(|_| stranger(&one_place, shared, &words));
         strangers.collect()
     });
-    if count == MANY {
-        drop(one_place.honest_peer());
-    }
+    drop(one_place.honest_peer());
     leave(attackers);
     drop(one_place);
     let stage = victim.stage();
@@ -89,7 +81,10 @@ fn flood(name: &str, victim: &Victim) {
     });
     leave(attackers);
     println!("{name}: {from_one} bytes from one address, {from_many} from many");
-    for (took, places) in [(from_one, share), (from_many, DEFAULT_HALF_OPEN)] {
+    for (took, places) in [
+        (from_one, DEFAULT_HALF_OPEN_PER_ADDRESS),
+        (from_many, DEFAULT_HALF_OPEN),
+    ] {
         let bound = places * EACH + REST;
         assert!(took <= bound, "{name}: {took} of {bound} bytes");
         // They did cost something: each of those that were let in holds what it said.

@@ -110,7 +110,13 @@ fn single_sessions_on_plain_connections_at_every_step() {
 
 #[test]
 fn single_sessions_on_tls_connections_at_every_step() {
-    for single in [[false, true], [true; 2]] {
+    let singles = [[false, true], [true; 2]];
+    let tried = if leaves_out("crashes where both ends' links end with their session") {
+        1
+    } else {
+        2
+    };
+    for single in singles.into_iter().take(tried) {
         let what = "crash, TLS, single session";
         assert!(crash_everywhere(&every(true, single), what) > 0);
     }

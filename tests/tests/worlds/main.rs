@@ -6,5 +6,7 @@ mod crash;
 mod cut;
 mod latency;
 mod model;
+#[cfg(planted)]
+mod model_planted;
 mod objections;
 mod simulation;

@@ -1,9 +1,9 @@
 //! What the simulated world checks can fail: each fault that is planted in it is found.
 
-use countersign_core::{Instant, Planted};
+use countersign_core::Instant;
 use countersign_tests::sim::cases::Case;
 use countersign_tests::sim::clock::Clock;
-use countersign_tests::sim::plan::{Disturbance, Keys, Learn, Plan, Plant};
+use countersign_tests::sim::plan::{Keys, Plan, Plant};
 use countersign_tests::sim::{generate, run, scenarios};
 
 #[test]
@@ -122,14 +122,6 @@ fn found_in_crashes(case: &str, change: impl Fn(&mut Plan)) -> String {
 }
 
 #[test]
-fn an_opener_that_outlives_its_session() {
-    let case = "both-ways/plain/single:opener/crash:acceptor";
-    let mistake = Some(Planted::OutlivesSession);
-    let wrong = found_in_crashes(case, |plan| plan.mistake = mistake);
-    assert_says(&wrong, "goes on without its session");
-}
-
-#[test]
 fn a_listener_that_ends_no_link_whose_peer_began_anew() {
     let case = "both-ways/tls/single:acceptor/crash:opener";
     let plant = Some(Plant::ForgetSessions);
@@ -137,32 +129,49 @@ fn a_listener_that_ends_no_link_whose_peer_began_anew() {
     assert_says(&wrong, "waits on, though its peer began anew");
 }
 
-/// What the opener has said on its first connection is held up until the acceptor's link waits for
-/// it to come back to the session of the second.
-fn with_a_late_hello() -> Plan {
-    let case: Case = "both-ways/tls/single:acceptor".parse().expect("a case");
-    let mut plan = case.plan(&Keys::new(1));
-    plan.disturbances = vec![
-        (
-            45_000,
-            Disturbance::Freeze {
-                pair: 0,
-                time: 955_000,
-                lost: true,
-            },
-        ),
-        (900_000, Disturbance::Unreachable(500_000)),
-        (900_001, Disturbance::Cut(0, Learn::Both)),
-    ];
-    plan
-}
+/// Mistakes that the links make themselves.
+#[cfg(planted)]
+mod planted {
+    use countersign_tests::mistakes::Planted;
+    use countersign_tests::sim::plan::{Disturbance, Learn};
 
-#[test]
-fn a_link_that_ends_for_a_hello_from_before_its_session() {
-    let mut plan = with_a_late_hello();
-    let summary = run::run(&plan).expect("nothing is wrong yet");
-    assert_eq!((summary.left_behind, summary.resumes), (0, 1));
-    plan.mistake = Some(Planted::EndsForLateHello);
-    let wrong = run::run(&plan).expect_err("a fault was planted");
-    assert_says(&wrong, "ends, though its peer has the session");
+    use super::*;
+
+    #[test]
+    fn an_opener_that_outlives_its_session() {
+        let case = "both-ways/plain/single:opener/crash:acceptor";
+        let mistake = Some(Planted::OutlivesSession);
+        let wrong = found_in_crashes(case, |plan| plan.mistake = mistake);
+        assert_says(&wrong, "goes on without its session");
+    }
+
+    /// What the opener has said on its first connection is held up until the acceptor's link waits for
+    /// it to come back to the session of the second.
+    fn with_a_late_hello() -> Plan {
+        let case: Case = "both-ways/tls/single:acceptor".parse().expect("a case");
+        let mut plan = case.plan(&Keys::new(1));
+        plan.disturbances = vec![
+            (
+                45_000,
+                Disturbance::Freeze {
+                    pair: 0,
+                    time: 955_000,
+                    lost: true,
+                },
+            ),
+            (900_000, Disturbance::Unreachable(500_000)),
+            (900_001, Disturbance::Cut(0, Learn::Both)),
+        ];
+        plan
+    }
+
+    #[test]
+    fn a_link_that_ends_for_a_hello_from_before_its_session() {
+        let mut plan = with_a_late_hello();
+        let summary = run::run(&plan).expect("nothing is wrong yet");
+        assert_eq!((summary.left_behind, summary.resumes), (0, 1));
+        plan.mistake = Some(Planted::EndsForLateHello);
+        let wrong = run::run(&plan).expect_err("a fault was planted");
+        assert_says(&wrong, "ends, though its peer has the session");
+    }
 }

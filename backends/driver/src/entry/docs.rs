@@ -14,7 +14,7 @@ macro_rules! shared_doc {
         "Connects to a listening peer over TCP, and waits until it has accepted this end.
 
 A connection that can't be had, or is lost later, is tried again as
-[`Reconnect`](crate::core::Reconnect) says: for ever by default, so this waits for a peer that is
+[`Reconnect`](countersign_core::Reconnect) says: for ever by default, so this waits for a peer that is
 not there yet. What another attempt can't heal, a pin that does not match or declarations that don't
 fit, ends it at once. The log tells of each kind of failure, and once a minute of what is still
 waited for.
@@ -22,7 +22,7 @@ waited for.
 A name is looked up again for each attempt. Of several addresses the first that answers is taken
 (RFC 8305); where that does not lead to the peer, does not get on with the handshake or refuses for
 now, the others have their turn. Looking the name up, the TCP connection and the handshake may each
-take [`Patience::handshake`](crate::core::Patience::handshake). The sockets are set to what links
+take [`Patience::handshake`](countersign_core::Patience::handshake). The sockets are set to what links
 need.
 "
     };
@@ -41,13 +41,7 @@ need.
 ```no_run
 use ",
             $name,
-            "::core::{ChannelConfig, CloseMode, Config};
-use ",
-            $name,
-            "::endpoint::{Identity, Pins, Security};
-use ",
-            $name,
-            "::{Setup, connect};
+            "::{ChannelConfig, CloseMode, Config, Identity, Pins, Security, Setup, connect};
 
 # ",
             $async,
@@ -145,13 +139,7 @@ inside, for what is none.
 ```no_run
 use ",
             $name,
-            "::core::{ChannelConfig, Config};
-use ",
-            $name,
-            "::endpoint::{Identity, Pins, Security};
-use ",
-            $name,
-            "::{Setup, listen};
+            "::{ChannelConfig, Config, Identity, Pins, Security, Setup, listen};
 
 # ",
             $async,
@@ -230,7 +218,7 @@ What the operating system says of each address, and as for
     (secure_over) => {
         "Secures a stream that is open: of the two ends, one is the opener and one the acceptor.
 
-An accepting program calls it with [`Role::Acceptor`](crate::core::Role::Acceptor) for what its
+An accepting program calls it with [`Role::Acceptor`](countersign_core::Role::Acceptor) for what its
 listening socket has accepted, in a task or thread for each, so that a peer that stalls holds up
 nobody else.
 
@@ -248,7 +236,7 @@ to hear it.
         "# Errors
 
 Inside of the [`io::Error`](std::io::Error) is a
-[`SecurityError`](crate::endpoint::SecurityError) with one line that says what to change: of the kind
+[`SecurityError`](countersign_endpoint::SecurityError) with one line that says what to change: of the kind
 [`PermissionDenied`](std::io::ErrorKind::PermissionDenied) where one end has refused the other's
 certificate, [`UnexpectedEof`](std::io::ErrorKind::UnexpectedEof) where the stream ended, and
 [`InvalidData`](std::io::ErrorKind::InvalidData) where what came is not what TLS 1.3 asks for.

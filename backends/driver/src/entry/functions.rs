@@ -145,7 +145,7 @@ macro_rules! functions {
         pub async fn link_over<S>(
             $($any)*
             stream: S,
-            role: $crate::core::Role,
+            role: $crate::api::Role,
             setup: &$crate::Setup,
         ) -> ::core::result::Result<$crate::Link, $crate::LinkError>
         where
@@ -274,7 +274,7 @@ macro_rules! secure_functions {
         ) -> ::std::io::Result<SecureStream<$connection>> {
             let limit = setup.handshake();
             let transport = $crate::entry::open_tcp($runtime, address, limit).await?;
-            let role = $crate::core::Role::Opener;
+            let role = $crate::api::Role::Opener;
             let inner = $crate::entry::secure_over($runtime, transport, role, setup, &[]).await?;
             Ok($secured($runtime, inner))
         }
@@ -289,7 +289,7 @@ macro_rules! secure_functions {
         pub async fn secure_over<S>(
             $($any)*
             stream: S,
-            role: $crate::core::Role,
+            role: $crate::api::Role,
             setup: &$crate::StreamSetup,
         ) -> ::std::io::Result<SecureStream<S>>
         where
@@ -304,7 +304,7 @@ macro_rules! secure_functions {
         pub async fn secure_over_with<S>(
             $($any)*
             stream: S,
-            role: $crate::core::Role,
+            role: $crate::api::Role,
             setup: &$crate::StreamSetup,
             already_read: &[u8],
         ) -> ::std::io::Result<SecureStream<S>>
@@ -364,7 +364,7 @@ macro_rules! secure_getters {
     () => {
         /// Which key the peer has; `None` on a plain stream, where nobody knows.
         #[must_use]
-        pub fn peer(&self) -> ::core::option::Option<$crate::endpoint::Fingerprint> {
+        pub fn peer(&self) -> ::core::option::Option<$crate::api::Fingerprint> {
             self.inner.peer()
         }
 

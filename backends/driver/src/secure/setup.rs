@@ -22,7 +22,7 @@ pub const DEFAULT_SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 /// ```
 /// use std::time::Duration;
 /// use countersign_driver::StreamSetup;
-/// use countersign_driver::endpoint::Security;
+/// use countersign_endpoint::Security;
 ///
 /// // Plain for the sake of a short example: see `Security::tls` for streams that matter.
 /// let setup = StreamSetup::new(Security::plaintext()).handshake_limit(Duration::from_secs(3));

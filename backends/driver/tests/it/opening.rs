@@ -11,8 +11,8 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use countersign_driver::endpoint::Buffer;
 use countersign_driver::{ATTEMPT_DELAY, StreamSocket, Timer, Transport, open};
+use countersign_endpoint::Buffer;
 use socket2::{Domain, SockRef, Socket, Type};
 
 const HOUR: Duration = Duration::from_secs(3600);

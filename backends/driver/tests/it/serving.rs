@@ -10,11 +10,11 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use countersign_driver::core::{ChannelConfig, Config};
-use countersign_driver::endpoint::Security;
+use countersign_core::{ChannelConfig, Config};
 use countersign_driver::{
     Limits, Listener, Memory, PendingConnection, Setup, Timer, memory, serve,
 };
+use countersign_endpoint::Security;
 
 /// Goes off at once, and keeps how long it would have taken.
 struct Pauses<'a>(&'a RefCell<Vec<Duration>>);

@@ -7,9 +7,9 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use countersign_driver::core::{ChannelConfig, CloseMode, Config, Role};
-use countersign_driver::endpoint::{Buffer, Security};
+use countersign_core::{ChannelConfig, CloseMode, Config, Role};
 use countersign_driver::{Connecting, Memory, Setup, Transport, memory};
+use countersign_endpoint::{Buffer, Security};
 
 /// How often ending the direction is not done yet.
 const DELAYS: usize = 3;
@@ -23,6 +23,8 @@ struct Slow {
     asked: Asked,
     flushes: usize,
     shutdowns: usize,
+    /// A write is under way.
+    writing: bool,
 }
 
 impl Slow {
@@ -51,11 +53,17 @@ impl Transport for Slow {
     ) -> Poll<io::Result<usize>> {
         self.ask("write");
         self.flushes = 0;
+        self.writing = !self.writing;
+        if self.writing {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         self.inner.poll_write(context, buffer)
     }
 
     fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.ask("flush");
+        assert!(!self.writing, "it is at work on what it was asked last");
         self.flushes += 1;
         if self.flushes < DELAYS {
             return Poll::Pending;
@@ -87,6 +95,7 @@ fn one_thing_after_the_other() {
         asked: asked.clone(),
         flushes: 0,
         shutdowns: 0,
+        writing: false,
     };
     let (send, receive) = (
         setup(ChannelConfig::send("data")),

@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use countersign_driver::core::wire::FrameType;
-use countersign_driver::core::{ChannelConfig, Config, Instant, Link, Output, Role};
-use countersign_driver::endpoint::{Buffer, Security};
+use countersign_core::{ChannelConfig, Config, Instant, Link, Output, Role, wire::FrameType};
 use countersign_driver::{Connecting, Setup, Transport};
+use countersign_endpoint::{Buffer, Security};
 
 /// More than a driver may read in one turn.
 const MANY: usize = 10_000;

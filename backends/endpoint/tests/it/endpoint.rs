@@ -1,5 +1,6 @@
 //! The bytes on their way between a link and a transport.
 
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use countersign_certs::{GeneratedIdentity, fixtures};
@@ -122,7 +123,7 @@ impl End {
     }
 }
 
-/// What is told of security, in short.
+/// What is told of a connection, in short.
 fn names(news: &[EndpointEvent]) -> Vec<String> {
     let name = |event: &EndpointEvent| match event {
         EndpointEvent::Secured => "Secured".to_owned(),
@@ -130,6 +131,7 @@ fn names(news: &[EndpointEvent]) -> Vec<String> {
             let reason = format!("{:?}", error.reason());
             reason.split([' ', '(', '{']).next().unwrap().to_owned()
         }
+        EndpointEvent::Lost(cause) => format!("{:?}", cause.error().kind()),
     };
     news.iter().map(name).collect()
 }
@@ -140,8 +142,10 @@ fn pair() -> [End; 2] {
     let mut opener = End::new(Role::Opener, &plain);
     let mut acceptor = End::new(Role::Acceptor, &plain);
     while opener.trickle(&mut acceptor) | acceptor.trickle(&mut opener) {}
-    assert_eq!(opener.0.poll_event(), Some(Event::Connected));
-    assert_eq!(acceptor.0.poll_event(), Some(Event::Connected));
+    for end in [&mut opener, &mut acceptor] {
+        assert_eq!(end.0.poll_event(), Some(Event::Connected));
+        assert_eq!(names(&end.news()), ["Secured"]);
+    }
     [opener, acceptor]
 }
 
@@ -237,7 +241,7 @@ fn who_can_not_send_reads_on() {
     assert_eq!(acceptor.take(), [b"one"]);
     opener.send("two");
     let _ = opener.shows();
-    opener.1.cannot_send();
+    opener.1.cannot_send(io::Error::from(ErrorKind::BrokenPipe));
     opener.exchange();
     assert!(matches!(opener.1.to_send(), ToSend::Nothing));
     assert!(!opener.1.is_read_ended());
@@ -368,17 +372,62 @@ fn an_error_of_the_transport_is_no_reason_afterwards() {
     let mut said = opener.says();
     *said.last_mut().unwrap() ^= 1;
     acceptor.receives(&said);
-    acceptor.1.failed();
+    acceptor
+        .1
+        .failed(io::Error::from(ErrorKind::ConnectionReset));
     acceptor.exchange();
     let lost = EndReason::Lost(Loss::Security);
     assert_eq!(acceptor.0.end_reason(), Some(&lost));
     // And the other way round.
     let [mut opener, _] = secure_pair(&securities);
-    opener.1.failed();
+    opener.1.failed(io::Error::from(ErrorKind::ConnectionReset));
     opener.1.received(0);
     opener.exchange();
     let lost = EndReason::Lost(Loss::Transport);
     assert_eq!(opener.0.end_reason(), Some(&lost));
+    assert_eq!(names(&opener.news()), ["ConnectionReset"]);
+}
+
+/// What the transport says is told once, the first of it, and only where the link has lost its
+/// connection by that.
+#[test]
+fn the_first_error_of_the_transport_is_the_reason() {
+    let reset = || io::Error::from(ErrorKind::ConnectionReset);
+    // Sending fails, and nothing is lost before reading does.
+    for ends in [false, true] {
+        let [mut opener, _] = pair();
+        opener.1.cannot_send(io::Error::from(ErrorKind::BrokenPipe));
+        opener.exchange();
+        assert!(opener.news().is_empty());
+        if ends {
+            opener.1.received(0);
+        } else {
+            opener.1.failed(reset());
+        }
+        opener.exchange();
+        assert_eq!(names(&opener.news()), ["BrokenPipe"]);
+        opener.exchange();
+        assert!(opener.news().is_empty());
+    }
+    // A link that has gone on to another connection.
+    let [mut opener, _] = pair();
+    opener.1.attach(opener.0.connection() + 1);
+    opener.1.failed(reset());
+    opener.exchange();
+    assert!(opener.news().is_empty());
+    // One that has ended, and one that has only its last words to say.
+    let [mut opener, _] = pair();
+    opener.0.handle_lost(NOW, Disconnect::Abandoned);
+    opener.1.failed(reset());
+    opener.exchange();
+    assert!(opener.news().is_empty());
+    let [mut opener, mut acceptor] = pair();
+    opener.0.close(NOW, CloseMode::Drain);
+    while opener.trickle(&mut acceptor) | acceptor.trickle(&mut opener) {}
+    assert_eq!(opener.0.life(), Life::Finishing);
+    opener.1.failed(reset());
+    opener.exchange();
+    assert_eq!(opener.0.life(), Life::Ended);
     assert!(opener.news().is_empty());
 }
 
@@ -487,14 +536,17 @@ fn news_come_once_and_in_order() {
     assert!(matches!(why, Reason::RefusedByPeer { .. }));
 }
 
-/// The parts of an exchange can be called in any order.
+/// What may be waiting to be read is no silence, but it does not put off what is due for ever.
 #[test]
-fn what_is_to_be_said_can_be_asked_for_first() {
-    let plain = Security::plaintext();
-    let mut opener = End::new(Role::Opener, &plain);
-    opener.1.collect(NOW, &mut opener.0);
-    assert!(matches!(opener.1.to_send(), ToSend::Nothing));
-    assert!(!opener.shows().is_empty());
+fn what_is_due_waits_once_for_what_may_be_read() {
+    let [mut opener, _] = pair();
+    let late = NOW + opener.0.config().waits().give_up;
+    for _ in 0..2 {
+        assert_eq!(opener.0.life(), Life::Open);
+        opener.1.exchange_while_reading(late, &mut opener.0);
+    }
+    let lost = EndReason::Lost(Loss::Silence);
+    assert_eq!(opener.0.end_reason(), Some(&lost));
 }
 
 /// What is handed out at once is no more than a lent buffer holds, also behind a flight of the

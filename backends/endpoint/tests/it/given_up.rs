@@ -7,7 +7,10 @@ use countersign_endpoint::{Endpoint, Security};
 /// one arrives: that is not the end of the attempt that is under way.
 #[test]
 fn the_end_of_a_connection_that_was_given_up_is_no_news() {
-    let ends: [fn(&mut Endpoint); 2] = [|endpoint| endpoint.received(0), Endpoint::failed];
+    let ends: [fn(&mut Endpoint); 2] = [
+        |endpoint| endpoint.received(0),
+        |endpoint| endpoint.failed(std::io::Error::from(std::io::ErrorKind::ConnectionReset)),
+    ];
     for end in ends {
         let config = Config::new().channel(ChannelConfig::send("main"));
         let mut link = Link::new(&config, Role::Opener, [1; 16]).expect("a sound declaration");

@@ -14,6 +14,7 @@ mod replacing;
 mod rotation;
 mod setup;
 mod strangers;
+mod streams;
 mod transfer;
 mod useless;
 mod working_directory;

@@ -72,13 +72,11 @@ impl End {
     /// Hears what connection and link have to tell.
     fn listen(&mut self) {
         while let Some(event) = self.endpoint.as_mut().and_then(Endpoint::poll_event) {
-            match event {
-                EndpointEvent::Secured => {
-                    let peer = self.endpoint.as_ref().and_then(Endpoint::peer);
-                    self.key = peer.map(Peer::fingerprint);
-                }
-                EndpointEvent::Failed(error) => self.explanation.security(error),
+            if matches!(event, EndpointEvent::Secured) {
+                let peer = self.endpoint.as_ref().and_then(Endpoint::peer);
+                self.key = peer.map(Peer::fingerprint);
             }
+            self.explanation.hear(event);
         }
         self.events
             .extend(std::iter::from_fn(|| self.link.poll_event()));
@@ -90,7 +88,7 @@ impl End {
             Some(endpoint) => endpoint.recheck(NOW, &mut self.link),
             None => {
                 if let Some(error) = self.security.recheck(NOW, &mut self.link) {
-                    self.explanation.security(error);
+                    self.explanation.hear(EndpointEvent::Failed(error));
                 }
             }
         }
@@ -167,7 +165,7 @@ impl Pair {
     fn cut(&mut self) {
         for end in &mut self.0 {
             if let Some(endpoint) = &mut end.endpoint {
-                endpoint.failed();
+                endpoint.failed(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
             }
             end.exchange();
             end.endpoint = None;

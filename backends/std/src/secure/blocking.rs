@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use countersign_driver::endpoint::Buffer;
 use countersign_driver::{READ, Timer, Transport};
+use countersign_endpoint::Buffer;
 
 /// The system refuses a time-out of zero.
 const SHORTEST: Duration = Duration::from_millis(1);

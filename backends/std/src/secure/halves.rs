@@ -4,8 +4,8 @@ use std::io::{self, BufRead, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use countersign_driver::endpoint::Connection;
 use countersign_driver::secure::{self, Parts, Reading, Writing};
+use countersign_endpoint::Connection;
 
 use super::SecureStream;
 use super::blocking::{Blocking, context};

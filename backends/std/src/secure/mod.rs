@@ -6,7 +6,7 @@ mod halves;
 use std::io::{self, BufRead, Read, Write};
 use std::net::TcpStream;
 
-use countersign_driver::core::Role;
+use countersign_core::Role;
 use countersign_driver::{
     Address, AddressError, StreamSetup, entry, secure, secure_getters, shared_doc,
 };

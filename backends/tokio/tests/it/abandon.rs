@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
 
-use countersign_tokio::core::{ChannelConfig, Config, EndReason, Loss, SessionLoss, Verdict};
-use countersign_tokio::endpoint::Security;
-use countersign_tokio::{Link, LinkEvent, Listener, Setup, connect, listen};
+use countersign_tokio::{
+    ChannelConfig, Config, EndReason, Link, LinkEvent, Listener, Loss, Security, SessionLoss,
+    Setup, Verdict, connect, listen,
+};
 
 fn setup(channel: ChannelConfig) -> Setup {
     Setup::new(Config::new().channel(channel), Security::plaintext()).unwrap()

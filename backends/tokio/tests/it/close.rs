@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use countersign_certs::{GeneratedIdentity, NewIdentity};
-use countersign_tokio::core::{ChannelConfig, CloseMode, Config, Dialect, Patience};
-use countersign_tokio::endpoint::{Identity, Security};
-use countersign_tokio::{Setup, connect, listen};
+use countersign_tokio::{
+    ChannelConfig, CloseMode, Config, Dialect, Identity, Patience, Security, Setup, connect, listen,
+};
 
 /// Longer than any test runs: whoever waits this long waits for ever.
 const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);

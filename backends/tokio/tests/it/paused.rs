@@ -8,12 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use countersign_tokio::core::{
-    ChannelConfig, CloseMode, Config, EndReason, Loss, Patience, Reconnect, Role, Verdict,
-};
-use countersign_tokio::endpoint::Security;
 use countersign_tokio::{
-    Link, LinkEvent, Outgoing, Setup, connect, connect_with, link_over, listen, pair,
+    ChannelConfig, CloseMode, Config, EndReason, Link, LinkEvent, Loss, Outgoing, Patience,
+    Reconnect, Role, Security, Setup, Verdict, connect, connect_with, link_over, listen, pair,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
 use tokio::join;

@@ -6,9 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use countersign_tokio::core::{ChannelConfig, Config, EndReason, Loss, Role};
-use countersign_tokio::endpoint::Security;
-use countersign_tokio::{Setup, link_over};
+use countersign_tokio::{ChannelConfig, Config, EndReason, Loss, Role, Security, Setup, link_over};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Takes nothing, and its peer has ended its direction.

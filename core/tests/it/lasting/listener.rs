@@ -17,12 +17,12 @@ impl World<'_> {
         let seed = u128::from(self.seeds).to_le_bytes();
         let incoming = Incoming::new(&self.case.config(ACCEPTOR), seed);
         let incoming = incoming.expect("a sound declaration");
-        #[cfg(feature = "planted")]
+        #[cfg(planted)]
         let incoming = self.plant_early(incoming);
         incoming
     }
 
-    #[cfg(feature = "planted")]
+    #[cfg(planted)]
     fn plant_early(&self, mut incoming: Incoming) -> Incoming {
         if let Some(mistake) = self.mistake {
             incoming.plant(mistake);

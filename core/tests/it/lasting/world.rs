@@ -116,7 +116,7 @@ pub(crate) struct World<'a> {
     /// How many connections there were when somebody began to close.
     pub(super) closing_on: Option<usize>,
     pub(super) seeds: u64,
-    #[cfg(feature = "planted")]
+    #[cfg(planted)]
     pub(super) mistake: Option<countersign_core::Planted>,
     pub(super) log: Log,
 }
@@ -144,14 +144,14 @@ impl<'a> World<'a> {
             held: Vec::new(),
             closing_on: None,
             seeds: 1,
-            #[cfg(feature = "planted")]
+            #[cfg(planted)]
             mistake: None,
             log: Log::default(),
         }
     }
 
     /// Every link makes this mistake.
-    #[cfg(feature = "planted")]
+    #[cfg(planted)]
     #[allow(dead_code, reason = "fuzzing uses it")]
     pub(crate) fn with_mistake(mut self, mistake: countersign_core::Planted) -> Self {
         self.mistake = Some(mistake);
@@ -211,12 +211,12 @@ impl<'a> World<'a> {
         let config = self.case.config(at);
         let seed = u128::from(self.seeds).to_le_bytes();
         let link = Link::new(&config, role, seed).expect("it did before");
-        #[cfg(feature = "planted")]
+        #[cfg(planted)]
         let link = self.plant(link);
         link
     }
 
-    #[cfg(feature = "planted")]
+    #[cfg(planted)]
     fn plant(&self, mut link: Link) -> Link {
         if let Some(mistake) = self.mistake {
             link.plant(mistake);

@@ -18,6 +18,11 @@ use countersign_endpoint::{
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
+#[cfg(feature = "aws-lc-rs")]
+pub use rustls::crypto::aws_lc_rs as crypto;
+#[cfg(not(feature = "aws-lc-rs"))]
+pub use rustls::crypto::ring as crypto;
+
 use anybody::TrustsAnybody;
 
 #[path = "../../../../../tests/src/adversary/anybody.rs"]
@@ -287,7 +292,7 @@ pub fn foreign_server(
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+    Arc::new(crypto::default_provider())
 }
 
 fn certified(own: &GeneratedIdentity) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {

@@ -1,19 +1,13 @@
-//! What a loop tells its caller.
+//! What happens to links, for their owner.
 
 use std::net::SocketAddr;
 
 use countersign_core::Event;
-use countersign_endpoint::LinkError;
 
-/// A link of a loop. No other link of the loop ever has the same.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct LinkId(pub(crate) usize);
+use super::{LinkId, ListenerId};
+use crate::link_error::LinkError;
 
-/// A listener of a loop.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct ListenerId(pub(crate) usize);
-
-/// Something that happened since the last turn.
+/// Something that has happened to [`Links`](crate::Links).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Happened {
@@ -50,7 +44,7 @@ pub enum Happened {
         error: LinkError,
     },
     /// A link has ended. What has arrived can still be taken; then the caller
-    /// [forgets](crate::OwnLoop::forget) it.
+    /// [forgets](crate::Links::forget) it.
     Ended {
         /// The link.
         link: LinkId,

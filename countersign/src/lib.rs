@@ -1,0 +1,146 @@
+//! Two machines hand each other messages directly, and know what became of every one of them.
+//!
+//! - **A verdict for each message.** Sending gives a [`Receipt`], which becomes exactly one
+//!   [`Verdict`]: `Handled` by the application at the other end, `Rejected` by it with a reason,
+//!   `Superseded`, `Expired`, `Withdrawn`, or honestly `Unknown`. Never two, never none.
+//! - **A [`Link`] outlives its connections.** The next one goes on where the last one broke off:
+//!   nothing is lost, nothing comes twice, and channels stay in order.
+//! - **Pinned peers, no broker, no certificate authority.** TLS 1.3 only; each end holds its own key
+//!   and a pin of the other's. Nothing accepts just anybody.
+//! - **Bounds everywhere.** A full queue makes [`Sender::send`] wait; nothing is thrown away to make
+//!   room, and whatever a peer does, a link takes no more memory than it says beforehand
+//!   ([`Setup::memory_bound`]).
+//!
+//! # A robot and its operator
+//!
+//! Each end declares its channels: names are the same at both ends, modes are opposite. Here are both
+//! ends in one program, with identities made on the spot; those of real machines are made once, by
+//! `countersign keygen` or the crate `countersign-certs`, and read by [`Identity::from_pem_files`] and
+//! [`Pins::from_files`].
+//!
+#![cfg_attr(all(feature = "tokio", feature = "aws-lc-rs"), doc = "```")]
+#![cfg_attr(not(all(feature = "tokio", feature = "aws-lc-rs")), doc = "```ignore")]
+//! use std::time::Duration;
+//!
+//! use countersign::prelude::*;
+//! use countersign::{connect, listen};
+//! use countersign_certs::NewIdentity;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (robot, operator) = (NewIdentity::new("robot").generate()?, NewIdentity::new("operator").generate()?);
+//!
+//! // The robot's end listens. Its commands are handled when it says so.
+//! let identity = Identity::from_der(robot.certificate_der(), robot.key_der())?;
+//! let security = Security::tls(identity, operator.fingerprint()).build()?;
+//! let config = Config::new()
+//!     .channel(ChannelConfig::receive("commands").manual())
+//!     .channel(ChannelConfig::send("video"));
+//! let listener = listen("127.0.0.1:0", Setup::new(config, security)?).await?;
+//! let address = listener.local_addr();
+//! let on_robot = tokio::spawn(async move {
+//!     let link = listener.accept().await?; // an error is about one peer: accept again
+//!     // A picture that is too old to be of use is not sent at all.
+//!     let picture = Outgoing::from(vec![0; 100_000]).expires_in(Duration::from_secs(2));
+//!     let _ = link.sender("video")?.send(picture).await?;
+//!     let mut commands = link.manual_receiver("commands")?;
+//!     while let Some(command) = commands.recv().await? {
+//!         match &command[..] {
+//!             b"forward" => drop(command.handled()),
+//!             _ => command.reject(1, "no such command"),
+//!         }
+//!     }
+//!     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+//! });
+//!
+//! // The operator's end connects, and connects again whenever it has to.
+//! let identity = Identity::from_der(operator.certificate_der(), operator.key_der())?;
+//! let security = Security::tls(identity, robot.fingerprint()).build()?;
+//! let config = Config::new()
+//!     .channel(ChannelConfig::send("commands"))
+//!     .channel(ChannelConfig::receive("video"));
+//! let link = connect(address, &Setup::new(config, security)?).await?;
+//! let commands = link.sender("commands")?;
+//! let forward = commands.send("forward").await?;
+//! let fly = commands.send("fly").await?;
+//! assert!(forward.await.is_handled());
+//! assert_eq!(fly.await.to_string(), "rejected with code 1: no such command");
+//! let picture = link.receiver("video")?.recv().await?;
+//! assert_eq!(picture.map(|picture| picture.len()), Some(100_000));
+//! assert!(link.close(CloseMode::Drain).await.is_orderly());
+//! # on_robot.await?.map_err(|error| error.to_string())?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to look
+//!
+//! | to | look at |
+//! |---|---|
+//! | declare channels, limits and patience | [`Config`], [`ChannelConfig`], [`Patience`], [`Reconnect`] |
+//! | say who this end is and who may be the other | [`Identity`], [`Pins`], [`Authority`], [`Security`], [`SecurityFiles`] |
+//! | open and accept links | `connect`, `listen`, [`Setup`], [`Limits`], [`Admission`], [`Listener`] |
+//! | send, and know what became of it | [`Sender`], [`Outgoing`], [`Receipt`], [`Verdict`] |
+//! | receive | [`Receiver`], [`ManualReceiver`], [`Delivery`] |
+//! | follow a link, and end it | [`LinkEvent`], [`Status`], [`CloseMode`], [`Report`] |
+//! | carry bytes instead of messages | `secure_connect`, `secure_over`, [`StreamSetup`] |
+//! | tell errors apart | [`LinkError`], [`SendError`], [`RecvError`], [`SetupError`], [`SecurityError`] |
+//! | read the guides | [`guide`](https://docs.rs/countersign/latest/countersign/guide/) |
+//!
+//! What does not depend on a runtime stands here in the root, and so, with the feature `tokio`, do
+//! tokio's functions. [`prelude`] has what most programs need. The other modules are there with the
+//! features of their names: `blocking` for programs without a runtime (`std`), `runtime` for each of
+//! the runtimes by name, `capture`.
+//!
+//! # Features
+//!
+//! | feature | brings |
+//! |---|---|
+//! | `tokio` (default) | links on tokio, in the root and in `runtime::tokio` |
+//! | `std` | links that block, in `blocking`; the crate needs the standard library either way |
+//! | `smol`, `async-std`, `futures-io` | links on these, in `runtime` |
+//! | `capture` | `Setup::capture` and `capture`: recording what links do, and playing it back |
+//! | `aws-lc-rs` (default) | TLS by [aws-lc-rs](https://docs.rs/aws-lc-rs), with hybrid post-quantum key exchange; needs a C compiler |
+//! | `ring` | TLS by [ring](https://docs.rs/ring); where both are on, aws-lc-rs is taken |
+//!
+//! With neither of the last two, TLS is by whatever [provider] the application has installed as rustls's
+//! default before it reads its identity; without one that fails ([`SetupError::NoProvider`]).
+//!
+//! # Which crate
+//!
+//! This one. The others are parts of it, to be had by themselves:
+//!
+//! - `countersign-compio`, for the compio runtime, which needs a newer Rust than this crate promises to
+//!   build with;
+//! - `countersign-certs`, which makes identities, and `countersign-cli`, the program;
+//! - `countersign-driver`, for a backend for another runtime;
+//! - `countersign-endpoint`, for a loop of your own: ciphertext in, messages out, no I/O;
+//! - `countersign-core`, for everything else of your own: `no_std`, no TLS, no clock.
+//!
+//! [provider]: https://docs.rs/rustls/latest/rustls/crypto/struct.CryptoProvider.html#method.install_default
+
+#[cfg(feature = "capture")]
+pub mod capture;
+#[cfg(all(doc, not(doctest)))]
+pub mod guide;
+pub mod prelude;
+pub mod runtime;
+
+pub use countersign_driver::api::*;
+#[cfg(feature = "tokio")]
+pub use countersign_tokio::{
+    SecureStream, connect, connect_with, link_over, listen, listen_over, listen_with, pair,
+    secure_connect, secure_over, secure_over_with, start_connect, start_connect_with,
+};
+#[cfg(all(unix, feature = "tokio"))]
+pub use countersign_tokio::{connect_unix, listen_unix, start_connect_unix};
+
+/// Links for programs without a runtime: the same names, and methods that block.
+///
+/// A thread of its own drives each link. The handles here ([`Link`](blocking::Link),
+/// [`Sender`](blocking::Sender) and so on) are others than those in the root; what is declared and what
+/// is told, from [`Config`] to [`Verdict`], is the same.
+#[cfg(feature = "std")]
+pub mod blocking {
+    pub use countersign_std::*;
+}

@@ -1,0 +1,9 @@
+//! What most programs need: `use countersign::prelude::*`.
+//!
+//! The handles are those of runtimes. Programs that block name theirs beside it, which takes
+//! precedence: `use countersign::blocking::{Link, connect}`.
+
+pub use crate::{
+    ChannelConfig, CloseMode, Config, Identity, Link, LinkEvent, Listener, ManualReceiver,
+    Outgoing, Pins, Receipt, Receiver, Security, Sender, Setup, Verdict,
+};

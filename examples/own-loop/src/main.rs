@@ -1,0 +1,54 @@
+//! Takes orders over any number of links, in one thread: what `countersign pipe send` sends.
+//! `cargo run -p own-loop -- 127.0.0.1:3000 server.crt server.key client.crt`
+//! (`countersign keygen` makes these files.)
+
+use std::error::Error;
+use std::time::Instant as StdInstant;
+
+use countersign_core::{
+    ChannelConfig, Config, DEFAULT_CHANNEL, Escaped, Event, Instant, ReceiveError,
+};
+use countersign_endpoint::{Identity, Pins, Security};
+use own_loop::{Happened, Limits, LinkId, OwnLoop};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let [address, certificate, key, peer] = arguments.as_slice() else {
+        return Err("usage: own-loop ADDRESS CERTIFICATE KEY PEER-CERTIFICATE".into());
+    };
+    let identity = Identity::from_pem_files(certificate, key)?;
+    let security = Security::tls(identity, Pins::from_files([peer])?).build()?;
+    let config = Config::new().channel(ChannelConfig::receive(DEFAULT_CHANNEL));
+    let mut links = OwnLoop::new()?;
+    links.listen(address.parse()?, &config, &security, Limits::default())?;
+    // Our clock. All that the loop knows of time is what it is told.
+    let begun = StdInstant::now();
+    let clock = || Instant::ZERO + begun.elapsed();
+    let mut happened = Vec::new();
+    loop {
+        let now = clock();
+        links.service(now, &mut happened)?;
+        for what in happened.drain(..) {
+            println!("{what:?}");
+            match what {
+                Happened::Event { link, event } => obey(&mut links, now, link, &event)?,
+                Happened::Ended { link, .. } => links.forget(now, link),
+                _ => {}
+            }
+        }
+        // Whatever else this program does in its loop would be done here.
+        let deadline = links.deadline();
+        links.wait(deadline.map(|deadline| deadline.saturating_since(clock())))?;
+    }
+}
+
+fn obey(links: &mut OwnLoop, now: Instant, id: LinkId, event: &Event) -> Result<(), ReceiveError> {
+    if let Event::Readable(orders) = *event
+        && let Some(link) = links.link_mut(id)
+    {
+        while let Some(order) = link.take(now, orders)? {
+            println!("{}", Escaped::new(String::from_utf8_lossy(&order.payload)));
+        }
+    }
+    Ok(())
+}
