@@ -34,7 +34,9 @@ pub mod cli {}
 
 #[doc = "[../examples/in-memory]: https://github.com/countersign/countersign/blob/main/examples/in-memory"]
 #[doc = "[../examples/own-loop]: https://github.com/countersign/countersign/blob/main/examples/own-loop"]
+#[doc = "[../examples/readiness]: https://github.com/countersign/countersign/blob/main/examples/readiness"]
 #[doc = "[backends.md#time]: crate::guide::backends#time"]
+#[doc = "[rotation.md]: crate::guide::rotation"]
 #[doc = ""]
 #[doc = include_str!("../docs/custom-runtime.md")]
 pub mod custom_runtime {}
@@ -50,7 +52,6 @@ pub mod limits {}
 #[doc = include_str!("../docs/protocol.md")]
 pub mod protocol {}
 
-#[doc = "[../examples/own-loop/]: https://github.com/countersign/countersign/blob/main/examples/own-loop"]
 #[doc = "[cli.md#a-list-of-peers]: crate::guide::cli#a-list-of-peers"]
 #[doc = ""]
 #[doc = include_str!("../docs/rotation.md")]

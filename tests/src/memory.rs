@@ -108,6 +108,15 @@ impl Transport for Wire {
     }
 }
 
+/// A transport that is dropped ends its direction.
+impl Drop for Wire {
+    fn drop(&mut self) {
+        let mut pipe = self.writes.lock().unwrap();
+        pipe.ended = true;
+        pipe.reader.take().into_iter().for_each(Waker::wake);
+    }
+}
+
 /// A driver, whichever way it comes to its connections.
 pub trait Drive: Debug + Send {
     /// As [`Driver::poll`].

@@ -377,17 +377,19 @@ impl<D: Dial> Driver<D> {
                 Look::Again
             }
             Poll::Ready(Err(error)) => {
-                self.tell_unopened(now, &Cause::from(error));
-                Look::Again
+                // Others have their turn before the next, also where that is due at once.
+                self.tell_unopened(now, &Cause::from(error), context);
+                Look::Idle
             }
         }
     }
 
-    fn tell_unopened(&self, now: Instant, cause: &Cause) {
-        self.shared.with(|state| {
+    fn tell_unopened(&mut self, now: Instant, cause: &Cause, context: &Context<'_>) {
+        self.deadline = self.shared.with(|state| {
             state.explanation.unopened(&state.link, cause.clone());
             state.link.handle_lost(now, Disconnect::Transport);
             state.log_loss(now);
+            state.sleep(context.waker(), true, None)
         });
     }
 

@@ -110,7 +110,7 @@ pub use files::SecurityFiles;
 pub use fingerprint::{Fingerprint, ParseFingerprintError};
 pub use identity::{Identity, IdentityWarning};
 pub use link_error::{Cause, Explanation, FailureKind, LinkError};
-pub use links::{Admit, Happened, LinkId, Links, ListenerId};
+pub use links::{Happened, LinkId, Links, ListenerId};
 pub use peer::Peer;
 pub use pin::{Pin, ValidityDates};
 pub use pins::{PinnedPeer, Pins};

@@ -48,13 +48,14 @@ impl Loop {
 
     fn start() -> Self {
         let links = OwnLoop::new().unwrap();
-        let waker = links.waker();
-        let queue = Arc::<Queue>::default();
-        let jobs = queue.clone();
+        let this = Self {
+            queue: Arc::default(),
+            waker: links.waker(),
+        };
+        let (world, queue) = (World::new(links, this.clone()), this.queue.clone());
         let thread = thread::Builder::new().name("own-loop".to_owned());
-        let run = move || run(World::new(links), &jobs);
-        thread.spawn(run).unwrap();
-        Self { queue, waker }
+        thread.spawn(move || run(world, &queue)).unwrap();
+        this
     }
 
     fn push(&self, job: Job) {

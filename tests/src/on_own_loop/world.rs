@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::mem::discriminant;
 use std::net::SocketAddr;
+use std::thread;
 use std::time::Duration;
 
 use countersign_core::{
@@ -12,16 +13,17 @@ use countersign_core::{
 use countersign_driver::{
     AcceptError, Admission, Drained, Limits, LinkError, LinkEvent, Outgoing, Report, Setup,
 };
-use countersign_endpoint::Peer;
 use own_loop::{Happened, LinkId, ListenerId, OwnLoop};
 
 use super::receipts::{Cell, Receipts};
-use super::thread::CLOCK;
+use super::thread::{CLOCK, Loop};
 
 /// The loop, and what is known of its links and listeners.
 pub(super) struct World {
     pub(super) links: OwnLoop,
     pub(super) now: Instant,
+    /// What it runs in.
+    thread: Loop,
     known: BTreeMap<LinkId, Known>,
     doors: BTreeMap<ListenerId, Door>,
 }
@@ -49,6 +51,7 @@ pub(super) struct Channel {
 
 /// One listener, for whoever accepts.
 struct Door {
+    setup: Setup,
     /// Handshakes that are over.
     results: VecDeque<Result<LinkId, AcceptError>>,
     /// How many errors are kept.
@@ -61,9 +64,10 @@ struct Door {
 }
 
 impl World {
-    pub(super) fn new(links: OwnLoop) -> Self {
+    pub(super) fn new(links: OwnLoop, thread: Loop) -> Self {
         Self {
             links,
+            thread,
             now: Instant::ZERO,
             known: BTreeMap::new(),
             doors: BTreeMap::new(),
@@ -82,15 +86,9 @@ impl World {
             .links
             .listen(address, setup.config(), setup.security(), limits);
         let listener = listened.unwrap();
-        let setup = setup.clone();
-        let ask = move |peer: Option<&Peer>, from| match setup.ask(peer, Some(from)) {
-            Admission::Admit => Ok(None),
-            Admission::AdmitWith(channels) => Ok(Some(channels)),
-            Admission::Refuse(refusal) => Err(refusal),
-            admission => panic!("{admission:?}"),
-        };
-        self.links.admit(listener, Box::new(ask));
+        self.links.ask(listener);
         let door = Door {
+            setup: setup.clone(),
             results: VecDeque::new(),
             limit: limits.backlog.max(1),
             until: None,
@@ -309,6 +307,24 @@ impl World {
     /// Takes note of what has happened.
     pub(super) fn note(&mut self, what: Happened) {
         match what {
+            Happened::Asks {
+                listener,
+                link,
+                from,
+                peer,
+            } => {
+                // The application may use its links meanwhile, so not on the thread that serves them.
+                let (setup, thread) = (self.door(listener).setup.clone(), self.thread.clone());
+                thread::spawn(move || {
+                    let answer = setup.ask(peer.as_ref(), Some(from));
+                    thread.tell(move |world| match answer {
+                        Admission::Admit => world.links.admit(link, None),
+                        Admission::AdmitWith(channels) => world.links.admit(link, Some(channels)),
+                        Admission::Refuse(refusal) => world.links.refuse(link, refusal),
+                        admission => panic!("{admission:?}"),
+                    });
+                });
+            }
             Happened::Accepted { listener, link, .. } => {
                 self.know(link, true);
                 let door = self.door(listener);

@@ -139,8 +139,9 @@ impl Endpoint {
 
     /// Judges the peer again if identity and trust were [replaced](Security::replace) since it was
     /// judged last; otherwise costs a comparison. To be called for every connection when
-    /// [`Security::watch`] tells of it: it ends links in which nothing moves. In an
-    /// [`exchange`](Self::exchange) it is done in any case.
+    /// [`Security::watch`] tells of it: it ends links in which nothing moves, and
+    /// those on their way back whose peer has not proved yet who it is. In an
+    /// [`exchange`](Self::exchange) it is done in any case for a peer that has.
     ///
     /// If the peer is not trusted any more, the link ends, and what is to be sent
     /// from here on tells the peer. In the tlsstream dialect, which has no words for it, the

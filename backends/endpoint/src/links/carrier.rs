@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use countersign_core::{ConnectionPermit, Instant, LinkPermit, Protocol};
+use countersign_core::{ChannelConfig, ConnectionPermit, Instant, LinkPermit, Protocol, Refusal};
 
 use super::{LinkId, ListenerId};
 use crate::endpoint::{Endpoint, EndpointEvent};
@@ -23,6 +23,15 @@ pub(super) struct Carrier<S> {
     pub(super) given_up: bool,
     /// The owner is not to hear of it any more.
     pub(super) forgotten: bool,
+    pub(super) admission: Admission,
+}
+
+/// The owner's word about a peer that wants a link.
+pub(super) enum Admission {
+    Unasked,
+    Asked,
+    Admitted(Option<Vec<ChannelConfig>>),
+    Refused(Refusal),
 }
 
 /// Of what a listener has accepted.
@@ -52,6 +61,7 @@ impl<S> Carrier<S> {
             peer: None,
             given_up: false,
             forgotten: false,
+            admission: Admission::Unasked,
         }
     }
 
@@ -91,12 +101,21 @@ impl<S> Carrier<S> {
 }
 
 impl<S: Stream> Carrier<S> {
+    /// Judges the peer again: identity and trust were replaced.
+    pub(super) fn recheck(&mut self, now: Instant, link: &mut impl Protocol) {
+        match &mut self.connection {
+            Some(connection) => connection.endpoint.recheck(now, link),
+            None => {
+                if let Some(error) = self.security.recheck(now, link) {
+                    self.explanation.hear(EndpointEvent::Failed(error));
+                }
+            }
+        }
+    }
+
     /// Does all that can be done now; true where there is more, once others have had their turn.
     pub(super) fn turn(&mut self, now: Instant, link: &mut impl Protocol) -> bool {
         let Some(connection) = &mut self.connection else {
-            if let Some(error) = self.security.recheck(now, link) {
-                self.explanation.hear(EndpointEvent::Failed(error));
-            }
             link.handle_timeout(now);
             return false;
         };

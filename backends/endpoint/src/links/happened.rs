@@ -6,11 +6,24 @@ use countersign_core::Event;
 
 use super::{LinkId, ListenerId};
 use crate::link_error::LinkError;
+use crate::peer::Peer;
 
 /// Something that has happened to [`Links`](crate::Links).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Happened {
+    /// A peer wants a link of a listener that [asks](crate::Links::ask), and waits for an answer.
+    Asks {
+        /// The listener.
+        listener: ListenerId,
+        /// The link that it will be, for [`admit`](crate::Links::admit) and
+        /// [`refuse`](crate::Links::refuse).
+        link: LinkId,
+        /// Where it comes from.
+        from: SocketAddr,
+        /// Who it has proved to be; nobody knows in plain text.
+        peer: Option<Peer>,
+    },
     /// A listener has a new link.
     Accepted {
         /// The listener.

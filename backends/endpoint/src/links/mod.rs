@@ -21,7 +21,7 @@ use crate::security::{Security, random_seed};
 use crate::setup_error::SetupError;
 use crate::watch::Watch;
 
-use carrier::{Carrier, Origin};
+use carrier::{Admission, Carrier, Origin};
 pub use happened::Happened;
 
 /// A link of [`Links`], and a stream that was accepted: no other, and no listener, ever has the
@@ -32,11 +32,6 @@ pub struct LinkId(pub usize);
 /// A listener of [`Links`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ListenerId(pub usize);
-
-/// Whether a peer at an address gets a link, and with which channels if not with those of the
-/// listener's declaration: see [`Links::admit`].
-pub type Admit =
-    dyn FnMut(Option<&Peer>, SocketAddr) -> Result<Option<Vec<ChannelConfig>>, Refusal> + Send;
 
 /// Any number of links, opened and accepted, over streams of the owner's that do not block.
 ///
@@ -81,7 +76,8 @@ struct Listener {
     config: Config,
     security: Security,
     acceptor: Acceptor<LinkId>,
-    admit: Box<Admit>,
+    /// The owner decides who gets a link.
+    asks: bool,
     /// What links that come while it is drained are closed with.
     farewell: CloseReason,
 }
@@ -139,19 +135,43 @@ impl<S> Links<S> {
             config: config.clone(),
             security: security.clone(),
             acceptor: Acceptor::new(limits),
-            admit: Box::new(|_, _| Ok(None)),
+            asks: false,
             farewell: CloseReason::ALL_WELL,
         };
         self.listeners.insert(id, listener);
         Ok(id)
     }
 
-    /// Has `ask` decide about each peer that wants a link of a listener's and has proved who it is,
-    /// instead of letting all in; it does not hear of those that come back to the link that they
-    /// have.
-    pub fn admit(&mut self, listener: ListenerId, ask: Box<Admit>) {
+    /// Has the owner decide about each peer that wants a link of a listener's and has proved who it
+    /// is, instead of letting all in: [`Happened::Asks`] names it, and it waits for
+    /// [`admit`](Self::admit) or [`refuse`](Self::refuse), no longer than
+    /// [`Patience::handshake`](countersign_core::Patience::handshake). One that comes back to the
+    /// link that it has is not asked about again.
+    pub fn ask(&mut self, listener: ListenerId) {
         if let Some(listener) = self.listeners.get_mut(&listener) {
-            listener.admit = ask;
+            listener.asks = true;
+        }
+    }
+
+    /// Gives a peer that was [asked](Happened::Asks) about its link, with these channels if not
+    /// with those of the listener's declaration. Channels that make no sense are this end's
+    /// mistake: the peer is refused for it
+    /// ([`refuse::MISCONFIGURED`](countersign_core::refuse::MISCONFIGURED)).
+    pub fn admit(&mut self, id: LinkId, channels: Option<Vec<ChannelConfig>>) {
+        self.answer(id, Admission::Admitted(channels));
+    }
+
+    /// Turns a peer away that was [asked](Happened::Asks) about, and tells it why.
+    pub fn refuse(&mut self, id: LinkId, refusal: Refusal) {
+        self.answer(id, Admission::Refused(refusal));
+    }
+
+    fn answer(&mut self, id: LinkId, answer: Admission) {
+        if let Some((_, carrier)) = self.arriving.get_mut(&id)
+            && matches!(carrier.admission, Admission::Asked)
+        {
+            carrier.admission = answer;
+            self.ready.insert(id);
         }
     }
 
@@ -238,8 +258,8 @@ impl<S> Links<S> {
         (acceptor.is_empty() && !speak).then(|| acceptor.drained())
     }
 
-    /// Abandons those links of a listener that have not ended: they had their time. Returns how all have
-    /// ended since it was drained.
+    /// Abandons those links of a listener that have not ended: they had their time. Returns how all
+    /// have ended since it was drained.
     pub fn abandon(&mut self, now: Instant, listener: ListenerId) -> Drained {
         let Some(listener) = self.listeners.get(&listener) else {
             return Drained::default();

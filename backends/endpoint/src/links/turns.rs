@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::task::Context;
 
 use countersign_core::{
-    CloseMode, Consequence, EndReason, Event, Incoming, Instant, Life, Link, Refusal, Route,
-    TakeOver, refuse,
+    CloseMode, Consequence, EndReason, Event, Incoming, Instant, Life, Link, Protocol, Refusal,
+    Route, TakeOver, refuse,
 };
 
-use super::carrier::{Carrier, Origin};
+use super::carrier::{Admission, Carrier, Origin};
 use super::{Happened, LinkId, Links, Listener, ListenerId};
 use crate::stream::Stream;
 
@@ -23,7 +23,7 @@ impl<S: Stream> Links<S> {
             self.ready.insert(id);
         }
         if self.is_replaced() {
-            self.ready_all();
+            self.recheck(now);
         }
         for id in std::mem::take(&mut self.ready) {
             if let Some((incoming, carrier)) = self.arriving.remove(&id) {
@@ -45,6 +45,16 @@ impl<S: Stream> Links<S> {
         told.fold(false, |any, told| any | told)
     }
 
+    fn recheck(&mut self, now: Instant) {
+        for (incoming, carrier) in self.arriving.values_mut() {
+            carrier.recheck(now, incoming);
+        }
+        for (link, carrier) in self.links.values_mut() {
+            carrier.recheck(now, link);
+        }
+        self.ready_all();
+    }
+
     fn serve_arriving(
         &mut self,
         now: Instant,
@@ -53,13 +63,48 @@ impl<S: Stream> Links<S> {
         mut carrier: Carrier<S>,
         happened: &mut Vec<Happened>,
     ) {
-        let mut more = carrier.turn(now, &mut incoming);
-        if incoming.request().is_some() {
-            let Some(refused) = self.route(now, id, incoming, carrier, happened) else {
-                return;
-            };
-            (incoming, carrier) = refused;
-            more = true;
+        let stays = match carrier.admission {
+            Admission::Unasked => {
+                let more = carrier.turn(now, &mut incoming);
+                match incoming.request() {
+                    None => Some((incoming, carrier, more)),
+                    Some(_) => self.route(now, id, incoming, carrier, happened),
+                }
+            }
+            Admission::Asked => {
+                // Nothing more is read until there is an answer, or none is needed any more.
+                incoming.handle_timeout(now);
+                let ended = incoming.end_reason().is_some();
+                Some((incoming, carrier, ended))
+            }
+            Admission::Admitted(_) | Admission::Refused(_) => {
+                self.settle(now, id, incoming, carrier, happened)
+            }
+        };
+        if let Some((incoming, carrier, more)) = stays {
+            self.keep(now, id, incoming, carrier, happened);
+            if more && self.arriving.contains_key(&id) {
+                self.ready.insert(id);
+            }
+        }
+    }
+
+    /// Goes on with a connection that belongs to no link yet, or to none any more.
+    fn keep(
+        &mut self,
+        now: Instant,
+        id: LinkId,
+        incoming: Incoming,
+        mut carrier: Carrier<S>,
+        happened: &mut Vec<Happened>,
+    ) {
+        if incoming.end_reason().is_some() {
+            carrier.admission = Admission::Unasked;
+            if let Some(origin) = &mut carrier.origin
+                && let Some(its) = self.listeners.get_mut(&origin.listener)
+            {
+                release(its, origin);
+            }
         }
         if let (Some(reason), Some(origin)) = (incoming.end_reason(), &carrier.origin)
             && !std::mem::replace(&mut carrier.forgotten, true)
@@ -81,12 +126,10 @@ impl<S: Stream> Links<S> {
         }
         self.arm(id, carrier.deadline(&incoming));
         self.arriving.insert(id, (incoming, carrier));
-        if more {
-            self.ready.insert(id);
-        }
     }
 
-    /// Leads a peer to where it belongs; gives back the connection of one that belongs nowhere.
+    /// Leads a peer to where it belongs; gives back the connection of one that belongs nowhere, or
+    /// not yet, and whether there is more to do for it.
     fn route(
         &mut self,
         now: Instant,
@@ -94,50 +137,66 @@ impl<S: Stream> Links<S> {
         mut incoming: Incoming,
         mut carrier: Carrier<S>,
         happened: &mut Vec<Happened>,
-    ) -> Option<(Incoming, Carrier<S>)> {
-        let &Origin { listener, from, .. } = carrier.origin.as_ref()?;
+    ) -> Option<(Incoming, Carrier<S>, bool)> {
+        let listener = carrier.origin.as_ref()?.listener;
         loop {
             let its = self.listeners.get_mut(&listener)?;
-            let place = match its.acceptor.route(&mut incoming) {
-                Route::Wait => return Some((incoming, carrier)),
-                Route::Refuse(refusal) => {
-                    incoming.refuse(now, &refusal);
-                    continue;
-                }
+            match its.acceptor.route(&mut incoming) {
+                Route::Wait => return Some((incoming, carrier, true)),
+                Route::Refuse(refusal) => incoming.refuse(now, &refusal),
                 Route::Resume(owner) => {
                     if self.hand_over(now, owner, &mut incoming, &mut carrier) {
+                        self.arm(id, None);
                         return None;
                     }
-                    continue;
                 }
-                Route::New(place) => place,
-            };
-            let answer = (its.admit)(carrier.named().as_ref(), from);
-            let admitted = answer.and_then(|channels| match channels {
-                None => Ok(()),
-                Some(channels) => {
-                    let declared = incoming.declare(channels);
-                    declared.map_err(|error| Refusal::new(refuse::MISCONFIGURED, error.to_string()))
-                }
-            });
-            if let Err(refusal) = admitted {
-                incoming.refuse(now, &refusal);
-            }
-            // Who was refused is not accepted.
-            match incoming.accept(now) {
-                Ok(link) => {
-                    greeted(&mut self.listeners, &mut carrier);
-                    if let Some(origin) = &mut carrier.origin {
-                        origin.place = Some(place);
+                Route::New(place) => {
+                    let peer = carrier.named();
+                    let origin = carrier.origin.as_mut()?;
+                    origin.place = Some(place);
+                    if !its.asks {
+                        return self.settle(now, id, incoming, carrier, happened);
                     }
-                    self.serve_link(now, id, link, carrier, happened);
-                    return None;
-                }
-                Err(refused) => {
-                    its.acceptor.release(place);
-                    incoming = refused;
+                    carrier.admission = Admission::Asked;
+                    happened.push(Happened::Asks {
+                        listener,
+                        link: id,
+                        from: origin.from,
+                        peer,
+                    });
+                    return Some((incoming, carrier, false));
                 }
             }
+        }
+    }
+
+    /// Makes a link of a connection for which there is room, unless its owner does not want it.
+    fn settle(
+        &mut self,
+        now: Instant,
+        id: LinkId,
+        mut incoming: Incoming,
+        mut carrier: Carrier<S>,
+        happened: &mut Vec<Happened>,
+    ) -> Option<(Incoming, Carrier<S>, bool)> {
+        match std::mem::replace(&mut carrier.admission, Admission::Unasked) {
+            Admission::Refused(refusal) => incoming.refuse(now, &refusal),
+            Admission::Admitted(Some(channels)) => {
+                if let Err(error) = incoming.declare(channels) {
+                    let why = Refusal::new(refuse::MISCONFIGURED, error.to_string());
+                    incoming.refuse(now, &why);
+                }
+            }
+            _ => {}
+        }
+        // Who was refused is not accepted.
+        match incoming.accept(now) {
+            Ok(link) => {
+                greeted(&mut self.listeners, &mut carrier);
+                self.serve_link(now, id, link, carrier, happened);
+                None
+            }
+            Err(refused) => Some((refused, carrier, true)),
         }
     }
 
@@ -248,10 +307,8 @@ impl<S: Stream> Links<S> {
         let origin = carrier.origin.as_mut()?;
         let listener = self.listeners.get_mut(&origin.listener)?;
         let consequence = listener.acceptor.follow(link, event, || id);
-        if *event == Event::Ended
-            && let Some(place) = origin.place.take()
-        {
-            listener.acceptor.release(place);
+        if *event == Event::Ended {
+            release(listener, origin);
         }
         match consequence {
             Some(Consequence::Evict(evicted)) => return Some(evicted),
@@ -295,6 +352,13 @@ fn greeted<S>(listeners: &mut BTreeMap<ListenerId, Listener>, carrier: &mut Carr
         && let Some(permit) = &mut connection.permit
     {
         listener.acceptor.greeted(permit);
+    }
+}
+
+/// A link has ended, or has not come to be.
+fn release(listener: &mut Listener, origin: &mut Origin) {
+    if let Some(place) = origin.place.take() {
+        listener.acceptor.release(place);
     }
 }
 

@@ -6,6 +6,7 @@ mod endpoint;
 mod foreign;
 mod given_up;
 mod handshake;
+mod links;
 mod on_the_way;
 mod peer_lists;
 mod pin_files;

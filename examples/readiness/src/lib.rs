@@ -1,0 +1,125 @@
+//! An example: an echo server for many peers that is served by calling it again and again.
+//!
+//! It has nothing but the standard library's sockets: no poller, no runtime, no thread, no clock.
+//! Whoever calls [`service`](Server::service) says what time it is.
+
+#![allow(clippy::missing_errors_doc, reason = "they are the system's")]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::task::Waker;
+
+use countersign_core::{
+    Bytes, ChannelConfig, CloseReason, Config, Drained, Instant, Limits, ReceiveError, SendError,
+};
+use countersign_endpoint::{Happened, LinkId, Links, ListenerId, Security};
+
+/// Sends back on `echoes` what comes on `words`.
+#[derive(Debug)]
+pub struct Server {
+    socket: TcpListener,
+    listener: ListenerId,
+    links: Links<TcpStream>,
+    /// What waits for room.
+    held: BTreeMap<LinkId, Bytes>,
+}
+
+impl Server {
+    /// Listens on an address, port 0 for any.
+    pub fn new(address: SocketAddr, security: &Security) -> io::Result<Self> {
+        let config = Config::new()
+            .channel(ChannelConfig::receive("words"))
+            .channel(ChannelConfig::send("echoes"));
+        let socket = TcpListener::bind(address)?;
+        socket.set_nonblocking(true)?;
+        let mut links = Links::new(Waker::noop().clone());
+        let listener = links.listen(&config, security, Limits::default());
+        Ok(Self {
+            socket,
+            listener: listener.map_err(io::Error::other)?,
+            links,
+            held: BTreeMap::new(),
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// It is `now`: does everything that can be done without waiting, and tells what happened.
+    pub fn service(&mut self, now: Instant, tell: &mut dyn FnMut(&Happened)) {
+        self.accept();
+        // A caller with a poller would name those that are ready.
+        self.links.ready_all();
+        let mut happened = Vec::new();
+        self.links.service(now, &mut happened);
+        for what in happened {
+            tell(&what);
+            match what {
+                Happened::Accepted { link, .. } | Happened::Event { link, .. } => {
+                    self.echo(now, link);
+                }
+                Happened::Ended { link, .. } => {
+                    self.held.remove(&link);
+                    self.links.forget(now, link);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Closes all links in order, and takes no new ones.
+    pub fn drain(&mut self, now: Instant) {
+        self.links.drain(now, self.listener, &CloseReason::ALL_WELL);
+    }
+
+    /// How all links have ended that were drained, once all is said.
+    pub fn drained(&self) -> Option<Drained> {
+        self.links.drained(self.listener)
+    }
+
+    fn accept(&mut self) {
+        // What is an error of the system's now, no more sockets say, may be none next time.
+        while self.links.has_room(self.listener)
+            && let Ok((stream, from)) = self.socket.accept()
+        {
+            let prepare = |_| {
+                stream.set_nonblocking(true)?;
+                stream.set_nodelay(true).map(|()| stream)
+            };
+            if let Err(error) = self.links.arrive(self.listener, from, prepare) {
+                eprintln!("{from}: {error}");
+            }
+        }
+    }
+
+    /// Sends back what has come, as far as there is room.
+    fn echo(&mut self, now: Instant, id: LinkId) {
+        let Some(link) = self.links.link_mut(id) else {
+            return;
+        };
+        let ids = ["words", "echoes"].map(|name| link.channel_id(name));
+        let [Some(words), Some(echoes)] = ids else {
+            return;
+        };
+        loop {
+            let message = match self.held.remove(&id) {
+                Some(held) => held,
+                None => match link.take(now, words) {
+                    Ok(Some(word)) => word.payload,
+                    Err(ReceiveError::SessionBorder(_)) => continue,
+                    _ => return,
+                },
+            };
+            // A link that is being closed goes without.
+            if let Err(not_sent) = link.send(now, echoes, message, None)
+                && not_sent.why == SendError::Blocked
+            {
+                self.held.insert(id, not_sent.message);
+                return;
+            }
+        }
+    }
+}
