@@ -97,6 +97,7 @@ impl Victim {
             let told = match event {
                 EndpointEvent::Secured => &mut self.told.0,
                 EndpointEvent::Failed(_) => &mut self.told.1,
+                EndpointEvent::Lost(cause) => panic!("no transport has failed: {cause:?}"),
             };
             assert!(!mem::replace(told, true), "told twice: {event:?}");
         }
