@@ -78,10 +78,11 @@ impl AnyLink {
 
     /// Makes a link of an incoming connection. Whether it has become one.
     pub(crate) fn accept(&mut self, now: Instant) -> bool {
-        match self.incoming.take().map(|incoming| incoming.accept(now)) {
-            Some(Ok(link)) => self.link = Some(link),
-            Some(Err(incoming)) => self.incoming = Some(incoming),
-            None => {}
+        if let Some(incoming) = self.incoming.take() {
+            match incoming.accept(now) {
+                Ok(link) => self.link = Some(link),
+                Err(incoming) => self.incoming = Some(incoming),
+            }
         }
         self.link.is_some()
     }

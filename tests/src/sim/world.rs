@@ -224,28 +224,7 @@ impl<'a> World<'a> {
 
     pub(super) fn add_node(&mut self, pair: usize, end: usize) -> usize {
         let index = self.nodes.len();
-        let mut seed = [0; 16];
-        seed[..8].copy_from_slice(&self.plan.seed.to_be_bytes());
-        seed[8..].copy_from_slice(&(index as u64).to_be_bytes());
-        let config = self.plan.config(end);
-        let observer = self.capture.map(Capture::observer);
-        let link = if end == OPENER {
-            let link = match observer {
-                Some(observer) => Link::observed(&config, Role::Opener, seed, observer),
-                None => Link::new(&config, Role::Opener, seed),
-            };
-            let mut link = link.expect("a sound declaration");
-            mistakes::plant(&mut link, self.plan.mistake);
-            AnyLink::from(link)
-        } else {
-            let incoming = match observer {
-                Some(observer) => Incoming::observed(&config, seed, observer),
-                None => Incoming::new(&config, seed),
-            };
-            let mut incoming = incoming.expect("a sound declaration");
-            mistakes::plant_incoming(&mut incoming, self.plan.mistake);
-            AnyLink::from(incoming)
-        };
+        let link = self.any_link(end, index);
         self.nodes.push(Node {
             link,
             pair,
@@ -269,6 +248,31 @@ impl<'a> World<'a> {
         });
         self.live.push(index);
         index
+    }
+
+    /// A link of an opener's, or a connection that the acceptor gets.
+    fn any_link(&self, end: usize, index: usize) -> AnyLink {
+        let mut seed = [0; 16];
+        seed[..8].copy_from_slice(&self.plan.seed.to_be_bytes());
+        seed[8..].copy_from_slice(&(index as u64).to_be_bytes());
+        let config = self.plan.config(end);
+        let observer = self.capture.map(Capture::observer);
+        if end == ACCEPTOR {
+            let incoming = match observer {
+                Some(observer) => Incoming::observed(&config, seed, observer),
+                None => Incoming::new(&config, seed),
+            };
+            let mut incoming = incoming.expect("a sound declaration");
+            mistakes::plant_incoming(&mut incoming, self.plan.mistake);
+            return incoming.into();
+        }
+        let link = match observer {
+            Some(observer) => Link::observed(&config, Role::Opener, seed, observer),
+            None => Link::new(&config, Role::Opener, seed),
+        };
+        let mut link = link.expect("a sound declaration");
+        mistakes::plant(&mut link, self.plan.mistake);
+        link.into()
     }
 
     pub(super) fn security(&self, pair: usize, end: usize) -> Security {
