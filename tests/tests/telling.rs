@@ -4,11 +4,15 @@
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
 
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use countersign_core::{ChannelConfig, Config, Role};
-use countersign_endpoint::Security;
+use countersign_core::{ChannelConfig, Config, Dialect, Link, Role};
+use countersign_driver::{Connecting, Transport};
+use countersign_endpoint::{Buffer, Endpoint, Security, ToSend};
+use countersign_tests::pair::{IDENTITIES, tls};
 use countersign_tokio::{LinkEvent, Setup, link_over, start_connect_with};
 use tokio::io::{DuplexStream, duplex};
 use tokio::join;
@@ -192,4 +196,94 @@ async fn what_is_waited_for_is_told_once_a_minute() {
     }
     // An attempt comes up to ten seconds after the minute is over.
     assert!((25..=30).contains(&told.len()), "{told:?}");
+}
+
+/// A peer within the transport: it has answered before the driver is done with its turn.
+struct WithPeer {
+    link: Link,
+    endpoint: Endpoint,
+    /// Done once, when something is to be read.
+    meanwhile: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>,
+}
+
+impl WithPeer {
+    fn exchange(&mut self) {
+        let now = countersign_core::Instant::ZERO;
+        self.endpoint.exchange(now, &mut self.link);
+    }
+}
+
+impl Transport for WithPeer {
+    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
+        if let Some(meanwhile) = self.meanwhile.lock().unwrap().take() {
+            meanwhile();
+        }
+        self.exchange();
+        match self.endpoint.to_send() {
+            ToSend::Nothing => Poll::Pending,
+            ToSend::End => {
+                self.endpoint.shut();
+                Poll::Ready(Ok(0))
+            }
+            ToSend::Bytes(output) => {
+                let count = output.filled().len();
+                buffer.space(count)[..count].copy_from_slice(output.filled());
+                buffer.commit(count);
+                output.consume(count);
+                self.endpoint.sent();
+                Poll::Ready(Ok(count))
+            }
+        }
+    }
+
+    fn poll_write(&mut self, _: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
+        let count = buffer.filled().len();
+        let input = self.endpoint.input();
+        input.space(count)[..count].copy_from_slice(buffer.filled());
+        input.commit(count);
+        buffer.consume(count);
+        self.endpoint.received(count);
+        self.exchange();
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.endpoint.received(0);
+        self.exchange();
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A peer that is trusted no more is told of, also where its link is over in the very turn of the driver
+/// in which that happened.
+#[test]
+fn a_peer_that_is_trusted_no_more_is_told_of() {
+    let (warnings, _guard) = Warnings::collect();
+    let [own, other] = &*IDENTITIES;
+    let (security, theirs) = (tls(own, other.fingerprint()), tls(other, own.fingerprint()));
+    let config = Config::new().channel(ChannelConfig::send("data"));
+    let setup = Setup::new(config, security.clone()).unwrap();
+    let receives = Config::new().channel(ChannelConfig::receive("data"));
+    let meanwhile = Arc::<Mutex<Option<Box<dyn FnOnce() + Send>>>>::default();
+    let transport = WithPeer {
+        link: Link::new(&receives, Role::Acceptor, [1; 16]).unwrap(),
+        endpoint: Endpoint::new(&theirs, Role::Acceptor, Dialect::Countersign),
+        meanwhile: meanwhile.clone(),
+    };
+    let (connecting, mut driver) = Connecting::over(&setup, Role::Opener, transport).unwrap();
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(driver.poll(&mut context).is_pending());
+    let Poll::Ready(link) = pin!(connecting).poll(&mut context) else {
+        panic!("it is connected");
+    };
+    let identity = security.identity().unwrap();
+    let nobody = tls(own, own.fingerprint()).trust().unwrap();
+    *meanwhile.lock().unwrap() = Some(Box::new(move || {
+        security.replace(identity, nobody).unwrap();
+    }));
+    assert!(driver.poll(&mut context).is_ready());
+    let told = warnings.take();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].ends_with("the link is ended"), "{told:?}");
+    drop(link);
 }

@@ -268,19 +268,28 @@ impl<D: Dial> Driver<D> {
 
     /// Does what can be done now; ready when there is nothing left to do, ever.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.watch.poll_changed(context).is_ready() {
-            self.recheck();
-        }
+        self.hear(context);
         for _ in 0..ROUNDS {
             match self.look(context) {
                 Look::Again | Look::Over => {}
                 Look::Idle => return Poll::Pending,
-                Look::Done => return Poll::Ready(()),
+                Look::Done => {
+                    // An exchange may have ended the link for that, and nobody has said so yet.
+                    self.hear(context);
+                    return Poll::Ready(());
+                }
             }
         }
         // Who never runs dry must not keep the others waiting, nor word of identity and trust.
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Hears whether identity and trust were replaced.
+    fn hear(&mut self, context: &mut Context<'_>) {
+        if self.watch.poll_changed(context).is_ready() {
+            self.recheck();
+        }
     }
 
     /// Moves bytes, and lets the link work once.
