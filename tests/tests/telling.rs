@@ -198,12 +198,15 @@ async fn what_is_waited_for_is_told_once_a_minute() {
     assert!((25..=30).contains(&told.len()), "{told:?}");
 }
 
+/// Something to do in the middle of a turn.
+type Meanwhile = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+
 /// A peer within the transport: it has answered before the driver is done with its turn.
 struct WithPeer {
     link: Link,
     endpoint: Endpoint,
     /// Done once, when something is to be read.
-    meanwhile: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>,
+    meanwhile: Meanwhile,
 }
 
 impl WithPeer {
@@ -264,7 +267,7 @@ fn a_peer_that_is_trusted_no_more_is_told_of() {
     let config = Config::new().channel(ChannelConfig::send("data"));
     let setup = Setup::new(config, security.clone()).unwrap();
     let receives = Config::new().channel(ChannelConfig::receive("data"));
-    let meanwhile = Arc::<Mutex<Option<Box<dyn FnOnce() + Send>>>>::default();
+    let meanwhile = Meanwhile::default();
     let transport = WithPeer {
         link: Link::new(&receives, Role::Acceptor, [1; 16]).unwrap(),
         endpoint: Endpoint::new(&theirs, Role::Acceptor, Dialect::Countersign),
