@@ -66,7 +66,7 @@ impl Victim {
             // As a transport reads: never more than there is room for.
             for piece in pieces(piece, 16_384) {
                 if self.dropped || self.endpoint.is_read_ended() {
-                    return;
+                    break;
                 }
                 let input = self.endpoint.input();
                 input.space(piece.len())[..piece.len()].copy_from_slice(piece);
@@ -77,17 +77,25 @@ impl Victim {
                 // Where input is cut, the link gets two pieces at once now and then.
                 self.reads += 1;
                 if self.cut == 0 || !self.reads.is_multiple_of(3) {
-                    self.exchange();
+                    self.deliver();
                 }
             }
         }
+        // Nothing else is to happen to the link before it has all of it.
+        self.deliver();
     }
 
     /// The peer has ended its direction.
     pub(crate) fn hear_end(&mut self) {
         if !self.dropped {
             self.endpoint.received(0);
-            self.exchange();
+            self.deliver();
+        }
+    }
+
+    fn deliver(&mut self) {
+        if !self.dropped {
+            self.endpoint.deliver(self.now, &mut self.link);
         }
     }
 
