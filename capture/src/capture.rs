@@ -368,7 +368,7 @@ impl Inner {
             .channels()
             .first()
             .map_or(Mode::Send, ChannelConfig::mode);
-        let directions = Directions::new(config.wire_dialect(), mode);
+        let directions = Directions::new(config.get_dialect(), mode);
         self.lock().links.insert(link, directions);
     }
 

@@ -3,7 +3,9 @@
 use core::time::Duration;
 
 use countersign_core::{
-    Acking, ChannelConfig, Config, Dialect, Mode, Patience, Policy, Reconnect, RetryLimit, Role,
+    ChannelConfig, Config, DEFAULT_QUEUE_BYTES, DEFAULT_QUEUE_MESSAGES, DEFAULT_WINDOW_BYTES,
+    DEFAULT_WINDOW_MESSAGES, Dialect, Mode, Policy, ReceiveChannel, Reconnect, RetryLimit, Role,
+    SendChannel, Timeouts,
 };
 
 use crate::decode::{Fields, Wrong};
@@ -24,31 +26,31 @@ pub(crate) fn decode_role(fields: &mut Fields<'_>) -> Result<Role, Wrong> {
     }
 }
 
-/// The patience's figures, in the order of the format.
-const fn waits(patience: &Patience) -> [Duration; 7] {
+/// The timeouts's figures, in the order of the format.
+const fn waits(timeouts: &Timeouts) -> [Duration; 7] {
     [
-        patience.handshake,
-        patience.ping,
-        patience.give_up,
-        patience.close,
-        patience.linger,
-        patience.ack_delay,
-        patience.retain,
+        timeouts.handshake,
+        timeouts.ping,
+        timeouts.give_up,
+        timeouts.close,
+        timeouts.linger,
+        timeouts.ack_delay,
+        timeouts.retain,
     ]
 }
 
 pub(crate) fn encode(cbor: &mut Cbor, config: &Config) {
     // What most links are not is said of those that are.
     let length = 5 + usize::from(config.is_single_session());
-    cbor.array(length).text(match config.wire_dialect() {
+    cbor.array(length).text(match config.get_dialect() {
         Dialect::Countersign => "countersign",
         Dialect::TlsStream => "tlsstream",
     });
-    cbor.size(config.largest_frame()).array(7);
-    for wait in waits(config.waits()) {
+    cbor.size(config.get_frame_limit()).array(7);
+    for wait in waits(config.get_timeouts()) {
         duration(cbor, wait);
     }
-    let reconnect = config.reconnects();
+    let reconnect = config.get_reconnect();
     cbor.array(3);
     match reconnect.limit {
         RetryLimit::Forever => _ = cbor.text("forever"),
@@ -87,14 +89,23 @@ fn encode_channel(cbor: &mut Cbor, channel: &ChannelConfig) {
         Some(Policy::Latest) => cbor.text("latest"),
         None => cbor.null(),
     };
-    cbor.flag(channel.acking() == Acking::Manual);
-    let limits = channel.limits();
-    cbor.size(limits.max_message);
-    cbor.size(limits.queue_messages).size(limits.queue_bytes);
-    cbor.uint(limits.window_messages.into());
-    cbor.size(limits.window_bytes);
-    cbor.uint(limits.in_flight.into());
-    match channel.silent_after() {
+    cbor.flag(channel.is_manual()).size(channel.max_message());
+    // The figures that only the other mode has stand at their defaults.
+    let mut queue = (DEFAULT_QUEUE_MESSAGES, DEFAULT_QUEUE_BYTES);
+    let mut window = (DEFAULT_WINDOW_MESSAGES, DEFAULT_WINDOW_BYTES);
+    let (mut in_flight, mut silence) = (u32::MAX, None);
+    match channel {
+        ChannelConfig::Send(channel) => {
+            (queue, in_flight) = (channel.get_queue(), channel.get_in_flight());
+        }
+        ChannelConfig::Receive(channel) => {
+            (window, silence) = (channel.get_window(), channel.get_silence());
+        }
+    }
+    cbor.size(queue.0).size(queue.1);
+    cbor.uint(window.0.into()).size(window.1);
+    cbor.uint(in_flight.into());
+    match silence {
         Some(silence) => duration(cbor, silence),
         None => _ = cbor.null(),
     }
@@ -113,7 +124,7 @@ pub(crate) fn decode(fields: &mut Fields<'_>) -> Result<Config, Wrong> {
     let frame_limit = fields.size()?;
     fields.expect_array(7)?;
     let mut wait = || decode_duration(fields);
-    let patience = Patience {
+    let timeouts = Timeouts {
         handshake: wait()?,
         ping: wait()?,
         give_up: wait()?,
@@ -126,7 +137,7 @@ pub(crate) fn decode(fields: &mut Fields<'_>) -> Result<Config, Wrong> {
     let mut config = Config::new()
         .dialect(dialect)
         .frame_limit(frame_limit)
-        .patience(patience)
+        .timeouts(timeouts)
         .reconnect(reconnect);
     for channel in decode_channels(fields)? {
         config = config.channel(channel);
@@ -176,31 +187,48 @@ fn decode_reconnect(fields: &mut Fields<'_>) -> Result<Reconnect, Wrong> {
 fn decode_channel(fields: &mut Fields<'_>) -> Result<ChannelConfig, Wrong> {
     fields.expect_array(11)?;
     let name = fields.text()?;
-    let channel = match fields.text()? {
-        "send" => ChannelConfig::send(name),
-        "receive" => ChannelConfig::receive(name),
-        _ => return Err(Wrong::Value("a mode")),
+    let mode = fields.text()?;
+    let policy = match fields.optional(Fields::text)? {
+        None => None,
+        Some("reliable") => Some(Policy::Reliable),
+        Some("latest") => Some(Policy::Latest),
+        Some(_) => return Err(Wrong::Value("a policy")),
     };
-    let policy = fields.optional(Fields::text)?;
-    let channel = match (policy, channel.mode()) {
-        (Some("reliable"), _) => channel.reliable(),
-        (Some("latest"), _) => channel.latest(),
-        (None, Mode::Receive) => channel,
-        _ => return Err(Wrong::Value("a policy")),
-    };
-    let channel = if fields.flag()? {
-        channel.manual()
-    } else {
-        channel
-    };
-    // The largest message raises what holds it, so it comes first.
-    let channel = channel
-        .max_message(fields.size()?)
-        .queue(fields.size()?, fields.size()?)
-        .window(fields.u32()?, fields.size()?)
-        .in_flight(fields.u32()?);
-    Ok(match fields.optional(decode_duration)? {
-        Some(silence) => channel.silence(silence),
-        None => channel,
-    })
+    let manual = fields.flag()?;
+    let max_message = fields.size()?;
+    let (queue_messages, queue_bytes) = (fields.size()?, fields.size()?);
+    let (window_messages, window_bytes) = (fields.u32()?, fields.size()?);
+    let in_flight = fields.u32()?;
+    let silence = fields.optional(decode_duration)?;
+    match mode {
+        "send" => {
+            let channel = SendChannel::new(name);
+            let channel = match policy {
+                Some(Policy::Reliable) => channel,
+                Some(Policy::Latest) => channel.latest(),
+                None => return Err(Wrong::Value("a policy")),
+            };
+            // The largest message raises what holds it, so it comes first.
+            let channel = channel.max_message(max_message);
+            let channel = channel.queue(queue_messages, queue_bytes);
+            Ok(channel.in_flight(in_flight).into())
+        }
+        "receive" => {
+            let mut channel = ReceiveChannel::new(name);
+            channel = match policy {
+                Some(Policy::Reliable) => channel.reliable(),
+                Some(Policy::Latest) => channel.latest(),
+                None => channel,
+            };
+            if manual {
+                channel = channel.manual();
+            }
+            if let Some(silence) = silence {
+                channel = channel.silence(silence);
+            }
+            let channel = channel.max_message(max_message);
+            Ok(channel.window(window_messages, window_bytes).into())
+        }
+        _ => Err(Wrong::Value("a mode")),
+    }
 }

@@ -8,13 +8,13 @@
 //!
 //! ```
 //! use countersign_capture::{Capture, Options, replay};
-//! use countersign_core::{ChannelConfig, Config, Instant, Link, Role};
+//! use countersign_core::{Config, Instant, Link, Role, SendChannel};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
 //! # let path = folder.path().join("link.capture");
 //! let capture = Capture::file(&path, Options::new().limit(1 << 20))?;
-//! let config = Config::new().channel(ChannelConfig::send("main"));
+//! let config = Config::new().channel(SendChannel::new("main"));
 //! let mut link = Link::observed(&config, Role::Opener, [1; 16], capture.observer())?;
 //! link.handle_timeout(Instant::from_micros(5));
 //! assert!(link.wants_connect());

@@ -566,7 +566,7 @@ mod tests {
         else {
             panic!("it makes sense");
         };
-        assert_eq!(args.link.retain, countersign::Patience::default().retain);
+        assert_eq!(args.link.retain, countersign::Timeouts::default().retain);
         assert_eq!(
             args.link.retry,
             Retry(countersign::Reconnect::default().limit)

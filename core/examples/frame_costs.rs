@@ -7,7 +7,7 @@
 mod common;
 
 use countersign_core::wire::{Frame, MESSAGE_HEAD, MessageHead};
-use countersign_core::{Bytes, ChannelConfig, ChannelId, Life, Link, Role};
+use countersign_core::{Bytes, ChannelId, Life, Link, ReceiveChannel, Role, SendChannel};
 
 use common::{NOW, drain, end};
 
@@ -24,8 +24,8 @@ fn carry(from: &mut Link, to: &mut Link) {
 fn pair(waiting: u64) -> (Link, Link) {
     let window = u32::try_from(waiting + FRAMES).expect("a window");
     let queue = usize::try_from(waiting).expect("a queue");
-    let send = ChannelConfig::send("main").queue(queue, 64 << 20);
-    let receive = ChannelConfig::receive("main").manual();
+    let send = SendChannel::new("main").queue(queue, 64 << 20);
+    let receive = ReceiveChannel::new("main").manual();
     let mut sender = end(send, Role::Opener);
     let mut receiver = end(receive.window(window, 64 << 20), Role::Acceptor);
     carry(&mut sender, &mut receiver);

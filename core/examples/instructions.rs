@@ -12,7 +12,7 @@
 
 mod common;
 
-use countersign_core::{Bytes, ChannelConfig, ChannelId, Event, Link, Role};
+use countersign_core::{Bytes, ChannelId, Event, Link, ReceiveChannel, Role, SendChannel};
 
 use common::{NOW, drain, end};
 
@@ -35,8 +35,8 @@ fn take_all(link: &mut Link) -> usize {
 fn main() {
     let argument = std::env::args().nth(1);
     let messages: u64 = argument.map_or(100_000, |n| n.parse().expect("a number of messages"));
-    let mut sender = end(ChannelConfig::send("main"), Role::Opener);
-    let mut receiver = end(ChannelConfig::receive("main"), Role::Acceptor);
+    let mut sender = end(SendChannel::new("main"), Role::Opener);
+    let mut receiver = end(ReceiveChannel::new("main"), Role::Acceptor);
     let mut buffer = vec![0; 65_536];
     let payload = Bytes::from(vec![7; 64]);
     let (mut sent, mut handled, mut taken) = (0, 0, 0);

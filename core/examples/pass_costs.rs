@@ -14,8 +14,8 @@ use countersign_core::wire::{
     encode_close, encode_greeting,
 };
 use countersign_core::{
-    Bytes, ChannelConfig, ChannelId, DEFAULT_FRAME_LIMIT, Disconnect, Instant, Life, Link, Mode,
-    Role, VerdictKind,
+    Bytes, ChannelId, DEFAULT_FRAME_LIMIT, Disconnect, Instant, Life, Link, Mode, Role,
+    SendChannel, VerdictKind,
 };
 
 use common::{NOW, drain, end};
@@ -69,7 +69,7 @@ fn let_out(link: &mut Link) {
     drain(link, &mut [0; 65_536], |_| ());
 }
 
-fn sender(channel: ChannelConfig, queue: usize) -> Link {
+fn sender(channel: SendChannel, queue: usize) -> Link {
     end(channel.queue(queue, 64 << 20), Role::Opener)
 }
 
@@ -80,7 +80,7 @@ fn give(link: &mut Link, message: &'static [u8]) {
 
 /// Half of what waits is too large for the receiver, as turns out when it greets.
 fn smaller(waiting: usize) -> (Link, Vec<u8>) {
-    let mut link = sender(ChannelConfig::send("main"), waiting);
+    let mut link = sender(SendChannel::new("main"), waiting);
     let_out(&mut link);
     for at in 0..waiting {
         give(&mut link, if at < waiting / 2 { SHORT } else { LONG });
@@ -95,7 +95,7 @@ fn smaller(waiting: usize) -> (Link, Vec<u8>) {
 
 /// So much of what waits is on the wire, and the receiver takes no more.
 fn stuck(waiting: usize, window: usize, expires: impl Fn(u64) -> Instant) -> Link {
-    let mut link = sender(ChannelConfig::send("main"), waiting);
+    let mut link = sender(SendChannel::new("main"), waiting);
     let_out(&mut link);
     let receiver = Receiver {
         max_message: SHORT.len(),
@@ -133,7 +133,7 @@ fn close(waiting: usize) -> (Link, Vec<u8>) {
 /// Everything went out, and the receiver comes back with half of it; of the rest the newest counts.
 fn resumed(waiting: usize) -> (Link, Vec<u8>) {
     let window = u32::try_from(waiting).expect("a window");
-    let channel = ChannelConfig::send("main").latest().in_flight(window);
+    let channel = SendChannel::new("main").latest().in_flight(window);
     let mut link = sender(channel, waiting);
     let_out(&mut link);
     let mut receiver = Receiver {

@@ -2,7 +2,8 @@
 
 use core::mem::size_of;
 
-use crate::config::{ChannelConfig, Config, Mode};
+use crate::channel::ChannelConfig;
+use crate::config::Config;
 use crate::link::Link;
 use crate::receive::ReceiveHalf;
 use crate::send::SendHalf;
@@ -57,11 +58,11 @@ impl Config {
     /// memory begins with those.
     ///
     /// ```
-    /// use countersign_core::{ChannelConfig, Config};
+    /// use countersign_core::{Config, ReceiveChannel, SendChannel};
     ///
     /// let sensor = Config::new()
-    ///     .channel(ChannelConfig::send("values").max_message(64).queue(32, 1024))
-    ///     .channel(ChannelConfig::receive("commands").max_message(64).window(4, 256));
+    ///     .channel(SendChannel::new("values").max_message(64).queue(32, 1024))
+    ///     .channel(ReceiveChannel::new("commands").max_message(64).window(4, 256));
     /// assert!(sensor.memory_bound() < 50 * 1024);
     /// ```
     #[must_use]
@@ -74,10 +75,10 @@ impl Config {
     }
 
     fn channel_bound(&self, channel: &ChannelConfig) -> Bound {
-        let half = match channel.mode {
-            Mode::Send => SendHalf::memory_bound(channel),
-            Mode::Receive => ReceiveHalf::memory_bound(channel, self.dialect),
+        let half = match channel {
+            ChannelConfig::Send(channel) => SendHalf::memory_bound(channel),
+            ChannelConfig::Receive(channel) => ReceiveHalf::memory_bound(channel, self.dialect),
         };
-        half.bytes(size_of::<ChannelConfig>() + channel.name.len())
+        half.bytes(size_of::<ChannelConfig>() + channel.name().len())
     }
 }

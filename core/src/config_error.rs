@@ -3,7 +3,8 @@
 use alloc::string::String;
 use core::fmt;
 
-use crate::config::{MAX_CHANNEL_NAME, MAX_CHANNELS};
+use crate::channel::MAX_CHANNEL_NAME;
+use crate::config::MAX_CHANNELS;
 use crate::escaped::Escaped;
 use crate::wire::{MAX_FRAME_LIMIT, MIN_FRAME_LIMIT};
 
@@ -36,10 +37,6 @@ pub enum ConfigProblem {
     QueueTooSmall,
     /// The receive window does not hold one message of the largest size.
     WindowTooSmall,
-    /// Only a channel in receive mode can be `Manual`.
-    ManualSender,
-    /// Only a channel in receive mode can report silence.
-    SilentSender,
     /// `tlsstream` confirms on arrival, so it can't be `Manual`.
     ManualTlsStream,
     /// `tlsstream` has one channel.
@@ -64,14 +61,12 @@ impl fmt::Display for ConfigProblem {
             }
             Self::QueueTooSmall => f.write_str("the queue must hold one message of max_message"),
             Self::WindowTooSmall => f.write_str("the window must hold one message of max_message"),
-            Self::ManualSender => f.write_str("only a channel in receive mode can be manual"),
-            Self::SilentSender => f.write_str("only a channel in receive mode can report silence"),
             Self::ManualTlsStream => {
                 f.write_str("the tlsstream dialect confirms on arrival and can't be manual")
             }
             Self::ManyTlsStream => f.write_str("the tlsstream dialect has exactly one channel"),
             Self::PingNotBeforeGivingUp => {
-                f.write_str("patience.ping must be shorter than patience.give_up")
+                f.write_str("timeouts.ping must be shorter than timeouts.give_up")
             }
         }
     }

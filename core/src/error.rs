@@ -6,8 +6,8 @@ use core::fmt;
 
 use bytes::Bytes;
 
+use crate::channel::{Mode, Policy};
 use crate::close::CloseReason;
-use crate::config::{Mode, Policy};
 use crate::escaped::Escaped;
 pub use crate::misbehaved::PeerMisbehaved;
 use crate::refuse::Refusal;
@@ -343,11 +343,11 @@ pub enum Loss {
     /// or is not valid yet. What mends it is time, or a new certificate: a link that was up before
     /// waits for that, another ends. The caller knows more.
     OutOfDate,
-    /// Nothing came from the peer for [`Patience::give_up`](crate::Patience::give_up).
+    /// Nothing came from the peer for [`Timeouts::give_up`](crate::Timeouts::give_up).
     Silence,
-    /// The handshake took longer than [`Patience::handshake`](crate::Patience::handshake).
+    /// The handshake took longer than [`Timeouts::handshake`](crate::Timeouts::handshake).
     HandshakeTooSlow,
-    /// Nothing moved in an orderly close for [`Patience::close`](crate::Patience::close).
+    /// Nothing moved in an orderly close for [`Timeouts::close`](crate::Timeouts::close).
     CloseTooSlow,
     /// This end let go of the connection.
     Abandoned,
@@ -356,7 +356,7 @@ pub enum Loss {
     /// The peer refused for now: it has no room, say. [`Link::refusal`](crate::Link::refusal) has
     /// its words.
     Refused,
-    /// The peer did not come back within [`Patience::retain`](crate::Patience::retain).
+    /// The peer did not come back within [`Timeouts::retain`](crate::Timeouts::retain).
     StayedAway,
     /// More links waited for their peers than the acceptor has room for.
     Evicted,

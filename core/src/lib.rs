@@ -13,7 +13,7 @@
 //!
 //! | to | look at |
 //! |---|---|
-//! | declare channels, limits and patience | [`Config`], [`ChannelConfig`], [`Patience`] |
+//! | declare channels, limits and time-outs | [`Config`], [`SendChannel`], [`ReceiveChannel`], [`Timeouts`] |
 //! | say whether and when to connect again | [`Reconnect`], [`RetryLimit`] |
 //! | admit peers, and lead those that return to their links | [`Acceptor`], [`Incoming`], [`Route`], [`Limits`], [`Link::take_over`] |
 //! | move the bytes of either | [`Protocol`] |
@@ -40,6 +40,7 @@ extern crate alloc;
 pub mod abort;
 mod acceptor;
 mod bound;
+mod channel;
 pub mod close;
 mod config;
 mod config_error;
@@ -64,6 +65,7 @@ mod verdict;
 pub mod wire;
 
 pub use acceptor::*;
+pub use channel::*;
 pub use close::CloseReason;
 pub use config::*;
 pub use config_error::{ConfigError, ConfigProblem, DeclareError};

@@ -34,8 +34,8 @@
 //! let identity = Identity::from_der(robot.certificate_der(), robot.key_der())?;
 //! let security = Security::tls(identity, operator.fingerprint()).build()?;
 //! let config = Config::new()
-//!     .channel(ChannelConfig::receive("commands").manual())
-//!     .channel(ChannelConfig::send("video"));
+//!     .channel(ReceiveChannel::new("commands").manual())
+//!     .channel(SendChannel::new("video"));
 //! let listener = listen("127.0.0.1:0", Setup::new(config, security)?).await?;
 //! let address = listener.local_addr();
 //! let on_robot = tokio::spawn(async move {
@@ -57,8 +57,8 @@
 //! let identity = Identity::from_der(operator.certificate_der(), operator.key_der())?;
 //! let security = Security::tls(identity, robot.fingerprint()).build()?;
 //! let config = Config::new()
-//!     .channel(ChannelConfig::send("commands"))
-//!     .channel(ChannelConfig::receive("video"));
+//!     .channel(SendChannel::new("commands"))
+//!     .channel(ReceiveChannel::new("video"));
 //! let link = connect(address, &Setup::new(config, security)?).await?;
 //! let commands = link.sender("commands")?;
 //! let forward = commands.send("forward").await?;
@@ -77,7 +77,7 @@
 //!
 //! | to | look at |
 //! |---|---|
-//! | declare channels, limits and patience | [`Config`], [`ChannelConfig`], [`Patience`], [`Reconnect`] |
+//! | declare channels, limits and timeouts | [`Config`], [`ChannelConfig`], [`Timeouts`], [`Reconnect`] |
 //! | say who this end is and who may be the other | [`Identity`], [`Pins`], [`Authority`], [`Security`], [`SecurityFiles`] |
 //! | open and accept links | `connect`, `listen`, [`Setup`], [`Limits`], [`Admission`], [`Listener`] |
 //! | send, and know what became of it | [`Sender`], [`Outgoing`], [`Receipt`], [`Verdict`] |

@@ -4,6 +4,6 @@
 //! precedence: `use countersign::blocking::{Link, connect}`.
 
 pub use crate::{
-    ChannelConfig, CloseMode, Config, Identity, Link, LinkEvent, Listener, ManualReceiver,
-    Outgoing, Pins, Receipt, Receiver, Security, Sender, Setup, Verdict,
+    CloseMode, Config, Identity, Link, LinkEvent, Listener, ManualReceiver, Outgoing, Pins,
+    Receipt, ReceiveChannel, Receiver, Security, SendChannel, Sender, Setup, Verdict,
 };

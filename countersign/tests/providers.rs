@@ -21,10 +21,10 @@ async fn link() -> Result<(), Box<dyn std::error::Error>> {
         .generate()?;
     let operator = NewIdentity::new("operator").generate()?;
 
-    let config = Config::new().channel(ChannelConfig::receive("commands"));
+    let config = Config::new().channel(ReceiveChannel::new("commands"));
     let setup = Setup::new(config, security(&robot, &operator)?)?;
     let listener = listen("127.0.0.1:0", setup).await?;
-    let config = Config::new().channel(ChannelConfig::send("commands"));
+    let config = Config::new().channel(SendChannel::new("commands"));
     let setup = Setup::new(config, security(&operator, &robot)?)?;
     let opened = connect(listener.local_addr(), &setup);
     let (opened, accepted) = tokio::join!(opened, listener.accept());
@@ -55,7 +55,7 @@ async fn the_application_installs_it() {
     let missing = security(&robot, &operator).expect_err("nothing is installed");
     assert!(matches!(missing, SetupError::NoProvider), "{missing}");
     // Plain links need none.
-    let config = Config::new().channel(ChannelConfig::send("commands"));
+    let config = Config::new().channel(SendChannel::new("commands"));
     Setup::new(config, Security::plaintext()).expect("a setup");
 
     let installed = rustls::crypto::ring::default_provider().install_default();

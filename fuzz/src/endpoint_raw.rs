@@ -6,7 +6,7 @@
 use std::cell::Cell;
 
 use arbitrary::{Result, Unstructured};
-use countersign_core::{ChannelConfig, Config, Role};
+use countersign_core::{Config, ReceiveChannel, Role};
 
 use crate::memory::bounded;
 use crate::subject::{Seen, same};
@@ -52,9 +52,7 @@ fn run(input: &[u8], cut: usize, seen: Seen, early: &Cell<bool>) -> Seen {
     } else {
         Role::Opener
     };
-    let channel = ChannelConfig::receive("c0")
-        .max_message(3000)
-        .window(5, 4000);
+    let channel = ReceiveChannel::new("c0").max_message(3000).window(5, 4000);
     let mut config = Config::new().channel(channel);
     if how & 2 != 0 {
         config = config.single_connection();

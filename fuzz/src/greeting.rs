@@ -9,7 +9,8 @@ mod layout;
 use arbitrary::Unstructured;
 use countersign_core::wire::{Decoder, Frame, MAX_GREETING, NO_CHANNEL, Piece};
 use countersign_core::{
-    ChannelConfig, Config, EndReason, Event, Instant, Life, Link, Mode, Output, Policy, Role,
+    ChannelConfig, Config, EndReason, Event, Instant, Life, Link, Mode, Output, Policy,
+    ReceiveChannel, Role, SendChannel,
 };
 
 use self::layout::{Entry, Parsed};
@@ -62,15 +63,15 @@ pub fn check(mut input: &[u8]) {
 fn config(how: u8) -> Config {
     let config = Config::new().single_connection();
     match how % 4 {
-        0 => config.channel(ChannelConfig::receive("c0")),
-        1 => config.channel(ChannelConfig::send("c0").latest()),
+        0 => config.channel(ReceiveChannel::new("c0")),
+        1 => config.channel(SendChannel::new("c0").latest()),
         2 => config
-            .channel(ChannelConfig::receive("c0").reliable())
-            .channel(ChannelConfig::send("c1"))
-            .channel(ChannelConfig::receive("").latest()),
+            .channel(ReceiveChannel::new("c0").reliable())
+            .channel(SendChannel::new("c1"))
+            .channel(ReceiveChannel::new("").latest()),
         _ => config
-            .channel(ChannelConfig::send("n".repeat(64)))
-            .channel(ChannelConfig::receive("é").latest()),
+            .channel(SendChannel::new("n".repeat(64)))
+            .channel(ReceiveChannel::new("é").latest()),
     }
 }
 

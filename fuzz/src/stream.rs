@@ -6,7 +6,7 @@
 
 use countersign_core::{
     Bytes, ChannelConfig, ChannelId, Config, Dialect, EndReason, Event, Instant, Life, Link,
-    Output, PeerMisbehaved, Role,
+    Output, PeerMisbehaved, ReceiveChannel, Role, SendChannel,
 };
 
 use crate::input::{byte, pieces};
@@ -42,7 +42,7 @@ pub fn check(mut input: &[u8]) {
     }
 }
 
-fn connected(channel: ChannelConfig, role: Role) -> Link {
+fn connected(channel: impl Into<ChannelConfig>, role: Role) -> Link {
     let config = Config::new()
         .dialect(Dialect::TlsStream)
         .channel(channel)
@@ -142,7 +142,7 @@ impl Received {
 /// Feeds a receiver; it gets no byte of the next message before it has confirmed the last one.
 fn receive(role: Role, input: &[u8], size: usize, largest: usize) -> Received {
     // A window for one message: the confirmation waits until the application takes it.
-    let channel = ChannelConfig::receive("main")
+    let channel = ReceiveChannel::new("main")
         .max_message(largest)
         .window(1, largest);
     let mut link = connected(channel, role);
@@ -233,7 +233,7 @@ const MESSAGES: usize = 40;
 
 /// Feeds a sender, which writes all that it may before each piece.
 fn send(role: Role, input: &[u8], size: usize) -> Sent {
-    let mut link = connected(ChannelConfig::send("main"), role);
+    let mut link = connected(SendChannel::new("main"), role);
     for number in 1..=MESSAGES {
         let payload = Bytes::from(vec![b'0'; number * 7]);
         link.send(NOW, MAIN, payload, None).expect("room");

@@ -253,7 +253,7 @@ impl Subject {
         // What was left of earlier sessions comes on top, and in the tlsstream dialect, where a
         // receiver that has any room asks for the next message, one of those.
         if link.connection() == 1 {
-            let most = match link.config().wire_dialect() {
+            let most = match link.config().get_dialect() {
                 Dialect::Countersign => window.1,
                 Dialect::TlsStream => 2 * window.1,
             };

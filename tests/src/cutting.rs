@@ -23,7 +23,7 @@ use std::thread;
 use std::time::Duration;
 
 use countersign_core::EndReason;
-use countersign_core::{CloseMode, CloseReason, Patience, Reconnect};
+use countersign_core::{CloseMode, CloseReason, Reconnect, Timeouts};
 use countersign_driver::{
     AcceptError, ChannelError, Drained, Limits, LinkError, LinkEvent, Report, Setup,
 };
@@ -366,16 +366,16 @@ struct Cutting {
 
 /// The same declaration for a link that outlives its connections.
 fn lasting(setup: &Setup) -> Setup {
-    let patience = Patience {
-        retain: Patience::default().retain,
-        ..*setup.config().waits()
+    let timeouts = Timeouts {
+        retain: Timeouts::default().retain,
+        ..*setup.config().get_timeouts()
     };
     let reconnect = Reconnect {
         first_delay: Duration::from_millis(2),
         longest_delay: Duration::from_millis(50),
         ..Reconnect::default()
     };
-    let config = setup.config().clone().patience(patience);
+    let config = setup.config().clone().timeouts(timeouts);
     Setup::new(config.reconnect(reconnect), setup.security().clone()).unwrap()
 }
 

@@ -188,7 +188,7 @@ impl Pair {
     #[must_use]
     pub fn lasting_client(&self, config: Config) -> Setup {
         let reconnect = Reconnect {
-            limit: config.reconnects().limit,
+            limit: config.get_reconnect().limit,
             first_delay: Duration::from_millis(1),
             longest_delay: Duration::from_millis(20),
         };

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use countersign_certs::{NewIdentity, Overwrite, fixtures};
-use countersign_core::{ChannelConfig, CloseMode, Config};
+use countersign_core::{CloseMode, Config, ReceiveChannel, SendChannel};
 use countersign_driver::{Limits, LinkEvent, Setup};
 use countersign_endpoint::{Identity, Security, SecurityFiles};
 use countersign_tests::pair::loopback;
@@ -73,8 +73,8 @@ fn everything(pair: &Pair, folder: &std::path::Path) {
     };
     let (ours, theirs) = (files("client", "server"), files("server", "client"));
     let [at_client, at_server] = [&ours, &theirs].map(security);
-    let client = Config::new().channel(ChannelConfig::send("data"));
-    let server = Config::new().channel(ChannelConfig::receive("data").manual());
+    let client = Config::new().channel(SendChannel::new("data"));
+    let server = Config::new().channel(ReceiveChannel::new("data").manual());
     let client = Setup::new(client, at_client.clone()).unwrap();
     let server = Setup::new(server, at_server.clone()).unwrap();
     let listener = pair.server.listen(loopback(), server, Limits::default());
@@ -117,7 +117,7 @@ fn everything(pair: &Pair, folder: &std::path::Path) {
     let strangers = Security::tls(own, at_client.trust().unwrap())
         .build()
         .unwrap();
-    let config = Config::new().channel(ChannelConfig::send("data"));
+    let config = Config::new().channel(SendChannel::new("data"));
     let refused = Setup::new(config, strangers).unwrap();
     let refused = pair.client.connect(listener.address(), &refused);
     tracing_error(&refused.err().unwrap());

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use countersign_core::{ChannelConfig, Config, Dialect, Link, Role};
+use countersign_core::{ChannelConfig, Config, Dialect, Link, ReceiveChannel, Role, SendChannel};
 use countersign_driver::{Connecting, Transport};
 use countersign_endpoint::{Buffer, Endpoint, Security, ToSend};
 use countersign_tests::pair::{IDENTITIES, tls};
@@ -68,7 +68,7 @@ impl<'a> MakeWriter<'a> for Warnings {
     }
 }
 
-fn setup(channel: ChannelConfig) -> Setup {
+fn setup(channel: impl Into<ChannelConfig>) -> Setup {
     let config = Config::new().channel(channel);
     Setup::new(config, Security::plaintext()).unwrap()
 }
@@ -132,7 +132,7 @@ impl Script {
 async fn each_kind_is_told_once_until_there_is_a_connection() {
     let (warnings, _collects) = Warnings::collect();
     let (mut script, attempts) = Script::new();
-    let sending = setup(ChannelConfig::send("data"));
+    let sending = setup(SendChannel::new("data"));
     let connecting = start_connect_with(move || attempts.clone().next(), &sending).unwrap();
     script.attempted().await;
     script.finds_no_name("10:01").await;
@@ -151,7 +151,7 @@ async fn each_kind_is_told_once_until_there_is_a_connection() {
 
     let (near, far) = duplex(1000);
     script.results.send(Ok(near)).unwrap();
-    let receiving = setup(ChannelConfig::receive("data"));
+    let receiving = setup(ReceiveChannel::new("data"));
     let (link, accepted) = join!(connecting, link_over(far, Role::Acceptor, &receiving));
     let (link, accepted) = (link.unwrap(), accepted.unwrap());
     assert_eq!(warnings.take(), [""; 0]);
@@ -178,7 +178,7 @@ async fn each_kind_is_told_once_until_there_is_a_connection() {
 async fn what_is_waited_for_is_told_once_a_minute() {
     let (warnings, _collects) = Warnings::collect();
     let begun = Instant::now();
-    let sending = setup(ChannelConfig::send("data"));
+    let sending = setup(SendChannel::new("data"));
     let (failed, mut failures) = unbounded_channel();
     let dial = move || {
         let _ = failed.send(());
@@ -264,9 +264,9 @@ fn a_peer_that_is_trusted_no_more_is_told_of() {
     let (warnings, _guard) = Warnings::collect();
     let [own, other] = &*IDENTITIES;
     let (security, theirs) = (tls(own, other.fingerprint()), tls(other, own.fingerprint()));
-    let config = Config::new().channel(ChannelConfig::send("data"));
+    let config = Config::new().channel(SendChannel::new("data"));
     let setup = Setup::new(config, security.clone()).unwrap();
-    let receives = Config::new().channel(ChannelConfig::receive("data"));
+    let receives = Config::new().channel(ReceiveChannel::new("data"));
     let meanwhile = Meanwhile::default();
     let transport = WithPeer {
         link: Link::new(&receives, Role::Acceptor, [1; 16]).unwrap(),

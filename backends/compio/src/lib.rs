@@ -8,13 +8,15 @@
 //!
 //! ```
 //! use compio::runtime::{Runtime, spawn};
-//! use countersign_compio::{ChannelConfig, CloseMode, Config, Security, Setup, connect, listen};
+//! use countersign_compio::{
+//!     CloseMode, Config, ReceiveChannel, Security, SendChannel, Setup, connect, listen,
+//! };
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // Plain for the sake of a short example: see `Security::tls` for links that matter.
-//! let robot = Config::new().channel(ChannelConfig::receive("commands"));
+//! let robot = Config::new().channel(ReceiveChannel::new("commands"));
 //! let robot = Setup::new(robot, Security::plaintext())?;
-//! let operator = Config::new().channel(ChannelConfig::send("commands"));
+//! let operator = Config::new().channel(SendChannel::new("commands"));
 //! let operator = Setup::new(operator, Security::plaintext())?;
 //!
 //! Runtime::new()?.block_on(async {

@@ -8,16 +8,20 @@ use compio::driver::{DriverType, ProactorBuilder};
 use compio::net::TcpStream;
 use compio::runtime::{Runtime, spawn, spawn_blocking};
 use countersign_compio::{
-    ChannelConfig, CloseMode, Config, EndReason, Limits, Link, Loss, Receiver, Role, Security,
-    Sender, Setup, connect, connect_with, link_over, listen, listen_over, pair,
+    ChannelConfig, CloseMode, Config, EndReason, Limits, Link, Loss, ReceiveChannel, Receiver,
+    Role, Security, SendChannel, Sender, Setup, connect, connect_with, link_over, listen,
+    listen_over, pair,
 };
 
-fn setup(channel: ChannelConfig) -> Setup {
+fn setup(channel: impl Into<ChannelConfig>) -> Setup {
     Setup::new(Config::new().channel(channel), Security::plaintext()).unwrap()
 }
 
 fn setups() -> [Setup; 2] {
-    let channels = [ChannelConfig::send("data"), ChannelConfig::receive("data")];
+    let channels = [
+        ChannelConfig::from(SendChannel::new("data")),
+        ReceiveChannel::new("data").into(),
+    ];
     channels.map(setup)
 }
 

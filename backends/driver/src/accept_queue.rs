@@ -515,14 +515,14 @@ impl Drop for LinkPlace {
 mod tests {
     use std::task::Waker;
 
-    use countersign_core::{ChannelConfig, Config};
+    use countersign_core::{Config, ReceiveChannel};
     use countersign_endpoint::Security;
 
     use super::*;
 
     #[test]
     fn a_link_that_was_just_admitted_is_waited_for() {
-        let config = Config::new().channel(ChannelConfig::receive("data"));
+        let config = Config::new().channel(ReceiveChannel::new("data"));
         let setup = Setup::new(config, Security::plaintext()).unwrap();
         let queue = AcceptQueue::new(Limits::default(), &setup);
         let mut incoming = crate::pending::tests::incoming(setup.config());

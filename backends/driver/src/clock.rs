@@ -188,7 +188,7 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use countersign_core::{ChannelConfig, Config, Link, Role, Verdict};
+    use countersign_core::{Config, Link, Role, SendChannel, Verdict};
     use countersign_endpoint::Security;
 
     use super::*;
@@ -227,7 +227,7 @@ mod tests {
             slept: || Duration::from_secs(SLEPT.load(Ordering::SeqCst)),
             ..Clock::default()
         };
-        let config = Config::new().channel(ChannelConfig::send("commands"));
+        let config = Config::new().channel(SendChannel::new("commands"));
         let link = Link::new(&config, Role::Opener, [1; 16]).unwrap();
         let channel = link.channel_id("commands").unwrap();
         let shared = Shared::new(link, &Security::plaintext(), &clock);

@@ -257,7 +257,7 @@ impl<D: Dial> Driver<D> {
         let addresses = transport.addresses();
         let (role, dialect) = self.shared.with(|state| {
             state.addresses = addresses;
-            (state.link.role(), state.link.config().wire_dialect())
+            (state.link.role(), state.link.config().get_dialect())
         });
         let mut connection = Connection::new(&self.security, role, dialect, transport);
         if self.dialer.has_others() {

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use countersign_core::{Config, ConfigError, Mode, Role};
+use countersign_core::{ChannelConfig, Config, ConfigError, Role};
 use countersign_endpoint::{Peer, Security, SetupError, random_seed};
 
 use crate::accept::DEFAULT_LOG_LINES;
@@ -60,18 +60,18 @@ impl Setup {
     /// neither wait nor panic.
     ///
     /// ```
-    /// use countersign_core::{ChannelConfig, Config, Refusal, refuse};
+    /// use countersign_core::{Config, ReceiveChannel, Refusal, SendChannel, refuse};
     /// use countersign_driver::{Admission, Setup};
     /// use countersign_endpoint::Security;
     ///
     /// const CLOSED: u16 = refuse::APPLICATION + 1;
-    /// let config = Config::new().channel(ChannelConfig::receive("reports"));
+    /// let config = Config::new().channel(ReceiveChannel::new("reports"));
     /// // Plain for the sake of a short example: see `Security::tls` for links that matter.
     /// let setup = Setup::new(config, Security::plaintext())?.admit(|arrival| match arrival.name() {
     ///     Some("robot-7") => Refusal::new(CLOSED, "not today").again().into(),
     ///     Some("operator") => Admission::AdmitWith(vec![
-    ///         ChannelConfig::receive("commands"),
-    ///         ChannelConfig::send("video"),
+    ///         ReceiveChannel::new("commands").into(),
+    ///         SendChannel::new("video").into(),
     ///     ]),
     ///     _ => Admission::Admit,
     /// });
@@ -133,8 +133,10 @@ impl Setup {
     #[must_use]
     pub fn memory_bound(&self) -> usize {
         let channels = self.config.channels().iter();
-        let senders = channels.filter(|channel| channel.mode() == Mode::Send);
-        let receipts = senders.map(|channel| Receipts::memory_bound(channel.queue_messages()));
+        let receipts = channels.filter_map(|channel| match channel {
+            ChannelConfig::Send(channel) => Some(Receipts::memory_bound(channel.get_queue().0)),
+            ChannelConfig::Receive(_) => None,
+        });
         // One connection may have been given up for the next and not be gone.
         let connections = self.security.memory_bound().saturating_mul(2);
         let link = self.config.memory_bound().saturating_add(connections);
@@ -170,7 +172,7 @@ impl Connecting {
     /// link ends with it: there is no way to another.
     ///
     /// The driver must be run for anything to happen. It gives up by itself when the handshake
-    /// takes longer than [`Patience::handshake`](countersign_core::Patience::handshake).
+    /// takes longer than [`Timeouts::handshake`](countersign_core::Timeouts::handshake).
     ///
     /// # Errors
     ///

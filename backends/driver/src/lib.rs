@@ -128,15 +128,15 @@ pub mod api {
         };
 
         pub use countersign_core::{
-            Acking, Bytes, ChannelConfig, ChannelId, ChannelLimits, ChannelReport, ChannelStatus,
-            CloseMode, CloseReason, Config, ConfigError, ConfigProblem, DEFAULT_CHANNEL,
-            DEFAULT_FRAME_LIMIT, DEFAULT_LATEST_IN_FLIGHT, DEFAULT_MAX_MESSAGE,
-            DEFAULT_QUEUE_BYTES, DEFAULT_QUEUE_MESSAGES, DEFAULT_SESSIONS, DEFAULT_WINDOW_BYTES,
+            Bytes, ChannelConfig, ChannelId, ChannelReport, ChannelStatus, CloseMode, CloseReason,
+            Config, ConfigError, ConfigProblem, DEFAULT_CHANNEL, DEFAULT_FRAME_LIMIT,
+            DEFAULT_LATEST_IN_FLIGHT, DEFAULT_MAX_MESSAGE, DEFAULT_QUEUE_BYTES,
+            DEFAULT_QUEUE_MESSAGES, DEFAULT_SESSIONS, DEFAULT_WINDOW_BYTES,
             DEFAULT_WINDOW_MESSAGES, DeclareError, Dialect, EndReason, Escaped, Incompatible, Loss,
-            MAX_CHANNEL_NAME, MAX_CHANNELS, MAX_REASON, Mode, NotHandled, Patience, PeerId,
-            PeerMisbehaved, Policy, Reconnect, Refusal, Rejection, RetryLimit, Role, STREAM_WHOLE,
-            SendError as SendErrorKind, Sequence, SessionLoss, Verdict, VerdictCounts, VerdictKind,
-            abort, close, refuse, reject,
+            MAX_CHANNEL_NAME, MAX_CHANNELS, MAX_REASON, Mode, NotHandled, PeerId, PeerMisbehaved,
+            Policy, ReceiveChannel, Reconnect, Refusal, Rejection, RetryLimit, Role, STREAM_WHOLE,
+            SendChannel, SendError as SendErrorKind, Sequence, SessionLoss, Timeouts, Verdict,
+            VerdictCounts, VerdictKind, abort, close, refuse, reject,
         };
 
         pub use countersign_endpoint::{

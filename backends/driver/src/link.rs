@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use countersign_core::{
-    Acking, ChannelId, ChannelReport, CloseMode, CloseReason, Mode, PeerId, VerdictCounts,
+    ChannelId, ChannelReport, CloseMode, CloseReason, Mode, PeerId, VerdictCounts,
 };
 use countersign_endpoint::{Fingerprint, Peer};
 
@@ -24,7 +24,7 @@ use crate::wakers::{Awaited, Waiting};
 /// It stays valid when its connection is lost: what has no verdict is kept and more can be sent,
 /// and [`Link::event`] tells of the loss and of the return. An end that connected connects again,
 /// as its [`Reconnect`](countersign_core::Reconnect) says; an end that listened waits for its peer
-/// for [`Patience::retain`](countersign_core::Patience::retain).
+/// for [`Timeouts::retain`](countersign_core::Timeouts::retain).
 ///
 /// Its channels are used through a [`Sender`] or a [`Receiver`] for each. When the `Link` and all
 /// of its senders and receivers are dropped, the link is closed in the background. An end that has
@@ -65,7 +65,7 @@ impl Link {
     /// There is no such channel, it is in send mode or `Manual`, or its receiver was handed out
     /// before.
     pub fn receiver(&self, name: &str) -> Result<Receiver, ChannelError> {
-        let channel = self.take_receiver(name, Acking::Auto)?;
+        let channel = self.take_receiver(name, false)?;
         Ok(Receiver::new(self.handle.0.clone(), channel))
     }
 
@@ -77,15 +77,15 @@ impl Link {
     /// There is no such channel, it is in send mode or `Auto`, or its receiver was handed out
     /// before.
     pub fn manual_receiver(&self, name: &str) -> Result<ManualReceiver, ChannelError> {
-        let channel = self.take_receiver(name, Acking::Manual)?;
+        let channel = self.take_receiver(name, true)?;
         Ok(ManualReceiver::new(self.handle.0.clone(), channel))
     }
 
-    fn take_receiver(&self, name: &str, acking: Acking) -> Result<ChannelId, ChannelError> {
+    fn take_receiver(&self, name: &str, manual: bool) -> Result<ChannelId, ChannelError> {
         self.with(|state| {
             let channel = find(state, name, Mode::Receive)?;
             let at = usize::from(channel.0);
-            if state.link.config().channels()[at].acking() != acking {
+            if state.link.config().channels()[at].is_manual() != manual {
                 return Err(ChannelError::OtherAcking {
                     name: name.to_owned(),
                 });
@@ -195,7 +195,7 @@ impl Link {
     /// Cancel-safe: waiting changes nothing.
     ///
     /// This end's last words, an abort say, have then gone out, and the peer has ended its direction
-    /// or has had [`Patience::linger`](countersign_core::Patience::linger) for it: a program can
+    /// or has had [`Timeouts::linger`](countersign_core::Timeouts::linger) for it: a program can
     /// exit without taking them with it. [`Link::event`] and the receivers tell of the end before
     /// that. A runtime that is dropped ends all of its links' drivers, wherever they stand.
     pub async fn ended(&self) -> Report {
@@ -214,7 +214,7 @@ impl Link {
 
     /// Closes the link in order, and says that all is well unless that withdraws messages: see
     /// [`CloseMode`] for what becomes of what is under way, and
-    /// [`Patience::close`](countersign_core::Patience::close) for how long it may go without anything
+    /// [`Timeouts::close`](countersign_core::Timeouts::close) for how long it may go without anything
     /// moving. A message that was taken from a
     /// [`ManualReceiver`] and waits to be settled is waited for.
     ///

@@ -114,7 +114,7 @@ impl<A> Listener<A> {
 
     /// Closes the socket and gives up what is not accepted, as dropping the listener does, and
     /// waits until the address can be bound again and all who were refused have heard so, or have
-    /// had [`Patience::linger`](countersign_core::Patience::linger) for it. Others that wait in
+    /// had [`Timeouts::linger`](countersign_core::Timeouts::linger) for it. Others that wait in
     /// [`Listener::accept`] hear of it.
     ///
     /// Cancel-safe: closing goes on when the future is dropped, and another call waits for it

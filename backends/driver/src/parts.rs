@@ -15,7 +15,7 @@ pub(crate) struct Parts {
 impl Parts {
     pub(crate) fn of(config: &Config) -> Self {
         Self {
-            matter: config.wire_dialect() == Dialect::TlsStream,
+            matter: config.get_dialect() == Dialect::TlsStream,
             warned: AtomicBool::new(false),
         }
     }

@@ -70,7 +70,7 @@ impl PendingConnection {
             Some(observer) => Incoming::observed(config, seed, observer),
             None => Incoming::new(config, seed),
         };
-        let dialect = setup.config().wire_dialect();
+        let dialect = setup.config().get_dialect();
         let connection = Connection::new(setup.security(), Role::Acceptor, dialect, transport);
         Ok(Served {
             counted: self.counted,
@@ -299,15 +299,13 @@ impl<T: Transport> Handshake<T> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use countersign_core::{
-        ChannelConfig, Config, Incoming, Instant, Link, Output, Protocol, Role,
-    };
+    use countersign_core::{Config, Incoming, Instant, Link, Output, Protocol, Role, SendChannel};
 
     /// A connection whose peer wants a link and has said so.
     pub(crate) fn incoming(config: &Config) -> Incoming {
         let now = Instant::ZERO;
         let mut incoming = Incoming::new(config, [1; 16]).unwrap();
-        let opener = Config::new().channel(ChannelConfig::send("data"));
+        let opener = Config::new().channel(SendChannel::new("data"));
         let mut opener = Link::new(&opener, Role::Opener, [2; 16]).unwrap();
         incoming.handle_opened(now).unwrap();
         incoming.handle_secured(now, None).unwrap();

@@ -108,7 +108,7 @@ pub(crate) fn reach<R: TcpRuntime>(
     let open = move |mut turns: Turns| {
         let (runtime, address, setup) = (runtime.clone(), address.clone(), setup.clone());
         async move {
-            let limit = setup.config().waits().handshake;
+            let limit = setup.config().get_timeouts().handshake;
             let mut timer = SleepTimer::new(&runtime);
             let lookup = address.resolve(|host, port| runtime.resolve(host, port));
             let addresses = match look_up(lookup, limit, &mut timer).await {

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use countersign_core::{Config, Mode, Patience, Policy};
+use countersign_core::{Config, Mode, Policy, Timeouts};
 use socket2::{SockRef, TcpKeepalive};
 
 /// How much may wait in the kernel unsent when a channel is `Latest`, in bytes: one TLS record.
@@ -27,7 +27,7 @@ pub fn prepare_socket(socket: &SockRef<'_>, config: &Config) -> io::Result<()> {
     // The core decides what travels together. Short frames, acknowledgements above all, must not
     // wait in the kernel for company.
     socket.set_tcp_nodelay(true)?;
-    limit_silence(socket, config.waits())?;
+    limit_silence(socket, config.get_timeouts())?;
     let has_latest = config
         .channels()
         .iter()
@@ -40,11 +40,11 @@ pub fn prepare_socket(socket: &SockRef<'_>, config: &Config) -> io::Result<()> {
 
 /// Has the kernel notice a dead peer in the time that the link would give it: the link's own pings
 /// do not go out while the transport takes nothing, and the tlsstream dialect has none.
-fn limit_silence(socket: &SockRef<'_>, patience: &Patience) -> io::Result<()> {
+fn limit_silence(socket: &SockRef<'_>, timeouts: &Timeouts) -> io::Result<()> {
     // The kernel counts in whole seconds, from one on.
     let seconds = |pause: Duration| pause.clamp(SECOND, LONGEST_PAUSE);
-    let ping = seconds(patience.ping);
-    let probes = seconds(patience.give_up.saturating_sub(patience.ping) / PROBES);
+    let ping = seconds(timeouts.ping);
+    let probes = seconds(timeouts.give_up.saturating_sub(timeouts.ping) / PROBES);
     let alive = TcpKeepalive::new().with_time(ping);
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     let alive = alive.with_interval(probes).with_retries(PROBES);
@@ -52,7 +52,7 @@ fn limit_silence(socket: &SockRef<'_>, patience: &Patience) -> io::Result<()> {
     let _ = probes;
     socket.set_tcp_keepalive(&alive)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket.set_tcp_user_timeout(Some(patience.give_up.min(LONGEST_TIMEOUT)))?;
+    socket.set_tcp_user_timeout(Some(timeouts.give_up.min(LONGEST_TIMEOUT)))?;
     Ok(())
 }
 

@@ -64,7 +64,7 @@ impl Told {
 mod tests {
     use std::io;
 
-    use countersign_core::{ChannelConfig, Config, Link, Loss, Role};
+    use countersign_core::{Config, Link, Loss, Role, SendChannel};
     use countersign_endpoint::Explanation;
 
     use super::*;
@@ -92,7 +92,7 @@ mod tests {
     ];
 
     fn kind(said: io::ErrorKind, words: &str) -> FailureKind {
-        let config = Config::new().channel(ChannelConfig::send("data"));
+        let config = Config::new().channel(SendChannel::new("data"));
         let link = Link::new(&config, Role::Opener, [1; 16]).unwrap();
         let mut explanation = Explanation::default();
         explanation.unopened(&link, io::Error::new(said, words.to_owned()));

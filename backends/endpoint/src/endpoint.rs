@@ -118,7 +118,7 @@ struct Seen {
 
 impl Endpoint {
     /// Begins on a transport connection that has just been opened or accepted, for a link of this
-    /// role and with this [dialect](countersign_core::Config::wire_dialect). The link hears of it
+    /// role and with this [dialect](countersign_core::Config::get_dialect). The link hears of it
     /// with the first [`exchange`](Self::exchange).
     #[must_use]
     pub fn new(security: &Security, role: Role, dialect: Dialect) -> Self {
@@ -340,7 +340,7 @@ impl Endpoint {
     /// [`exchange`](Self::exchange): it waits for the next one, or has one, or has ended.
     ///
     /// A link that has ended still leaves the peer
-    /// [`Patience::linger`](countersign_core::Patience::linger) to end the connection too: closing
+    /// [`Timeouts::linger`](countersign_core::Timeouts::linger) to end the connection too: closing
     /// with unread input would make the operating system reset it, and the peer might never read
     /// our last words.
     pub fn is_over(&mut self, now: Instant) -> bool {

@@ -267,10 +267,10 @@ impl std::error::Error for LinkError {
 ///
 /// ```
 /// use std::io;
-/// use countersign_core::{ChannelConfig, Config, Disconnect, Instant, Link, Role};
+/// use countersign_core::{Config, Disconnect, Instant, Link, Role, SendChannel};
 /// use countersign_endpoint::Explanation;
 ///
-/// let config = Config::new().channel(ChannelConfig::send("data")).single_connection();
+/// let config = Config::new().channel(SendChannel::new("data")).single_connection();
 /// let mut link = Link::new(&config, Role::Opener, [1; 16])?;
 /// let mut explanation = Explanation::default();
 ///
@@ -345,13 +345,13 @@ impl Explanation {
 
 #[cfg(test)]
 mod tests {
-    use countersign_core::{ChannelConfig, Config, Disconnect, Instant, Role};
+    use countersign_core::{Config, Disconnect, Instant, Role, SendChannel};
 
     use super::*;
 
     #[test]
     fn what_is_said_after_the_end_is_not_why_it_ended() {
-        let config = Config::new().channel(ChannelConfig::send("data"));
+        let config = Config::new().channel(SendChannel::new("data"));
         let mut link = Link::new(&config, Role::Opener, [1; 16]).unwrap();
         let mut explanation = Explanation::default();
         link.handle_lost(Instant::ZERO, Disconnect::Abandoned);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use common::crypto::sign::any_supported_type;
 use common::{Foreign, Node, foreign_client, security};
 use countersign_certs::{GeneratedIdentity, fixtures};
-use countersign_core::{ChannelConfig, ChannelId, Config, Dialect, Instant, Link, Role};
+use countersign_core::{ChannelId, Config, Dialect, Instant, Link, Role, SendChannel};
 use countersign_endpoint::{Buffer, Endpoint, Pins, Security, ToSend};
 use peak_alloc::PeakAlloc;
 use rustls::Connection;
@@ -104,7 +104,7 @@ impl Victim {
 }
 
 fn declaration() -> Config {
-    let send = ChannelConfig::send("up").max_message(65_536);
+    let send = SendChannel::new("up").max_message(65_536);
     Config::new().channel(send.queue(4, 4 * 65_536))
 }
 

@@ -22,7 +22,7 @@
 //! use async_executor::Executor;
 //! use async_io::{Async, Timer, block_on};
 //! use countersign_futures_io::{
-//!     Accept, ChannelConfig, CloseMode, Config, Runtime, Security, Setup, Socket, Stream,
+//!     Accept, ReceiveChannel, SendChannel, CloseMode, Config, Runtime, Security, Setup, Socket, Stream,
 //!     TcpRuntime, connect, listen,
 //! };
 //!
@@ -83,9 +83,9 @@
 //! std::thread::spawn(move || block_on(executor.run(std::future::pending::<()>())));
 //!
 //! // Plain for the sake of a short example: see `Security::tls` for links that matter.
-//! let robot = Config::new().channel(ChannelConfig::receive("commands"));
+//! let robot = Config::new().channel(ReceiveChannel::new("commands"));
 //! let robot = Setup::new(robot, Security::plaintext())?;
-//! let operator = Config::new().channel(ChannelConfig::send("commands"));
+//! let operator = Config::new().channel(SendChannel::new("commands"));
 //! let operator = Setup::new(operator, Security::plaintext())?;
 //!
 //! block_on(async {

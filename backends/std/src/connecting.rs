@@ -18,9 +18,9 @@ use crate::timeout::{ConnectTimeoutError, WaitTimeoutError};
 /// ```no_run
 /// use std::time::Duration;
 ///
-/// use countersign_std::{ChannelConfig, Config, Security, Setup, start_connect};
+/// use countersign_std::{Config, Security, SendChannel, Setup, start_connect};
 ///
-/// let operator = Config::new().channel(ChannelConfig::send("commands"));
+/// let operator = Config::new().channel(SendChannel::new("commands"));
 /// let operator = Setup::new(operator, Security::plaintext())?;
 /// let mut connecting = start_connect("robot.local:4433", &operator)?;
 /// let handle = connecting.handle();

@@ -42,12 +42,12 @@ const WRITE: usize = 4 * 1024;
 ///
 /// Dropping the writer is what tells the peer that this end has said all. A pipe's does. A serial port
 /// has no end, and what was cloned of a socket ends nothing when it is dropped: there each end waits
-/// for the other's end for [`Patience::linger`](crate::Patience::linger) after both have agreed
+/// for the other's end for [`Timeouts::linger`](crate::Timeouts::linger) after both have agreed
 /// to close, and then lets go, which loses nothing. [`Link::close`] and [`Link::ended`] take that
 /// long.
 ///
 /// A line that is cut without an error, a serial cable, say, is found by the peer's silence
-/// ([`Patience::give_up`](crate::Patience::give_up)).
+/// ([`Timeouts::give_up`](crate::Timeouts::give_up)).
 ///
 #[doc = shared_doc!(as_connect_errors)]
 ///
@@ -55,14 +55,14 @@ const WRITE: usize = 4 * 1024;
 ///
 /// ```
 /// use countersign_std::{
-///     ChannelConfig, CloseMode, Config, Role, Security, Setup, link_over_halves,
+///     ReceiveChannel, SendChannel, CloseMode, Config, Role, Security, Setup, link_over_halves,
 /// };
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// // Plain for the sake of a short example: see `Security::tls` for links that matter.
-/// let robot = Config::new().channel(ChannelConfig::receive("commands"));
+/// let robot = Config::new().channel(ReceiveChannel::new("commands"));
 /// let robot = Setup::new(robot, Security::plaintext())?;
-/// let operator = Config::new().channel(ChannelConfig::send("commands"));
+/// let operator = Config::new().channel(SendChannel::new("commands"));
 /// let operator = Setup::new(operator, Security::plaintext())?;
 ///
 /// // Of a serial port, `try_clone` gives the other half.

@@ -6,13 +6,15 @@
 //! elsewhere. An idle link's thread sleeps in the operating system.
 //!
 //! ```
-//! use countersign_std::{ChannelConfig, CloseMode, Config, Security, Setup, connect, listen};
+//! use countersign_std::{
+//!     CloseMode, Config, ReceiveChannel, Security, SendChannel, Setup, connect, listen,
+//! };
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // Plain for the sake of a short example: see `Security::tls` for links that matter.
-//! let robot = Config::new().channel(ChannelConfig::receive("commands"));
+//! let robot = Config::new().channel(ReceiveChannel::new("commands"));
 //! let robot = Setup::new(robot, Security::plaintext())?;
-//! let operator = Config::new().channel(ChannelConfig::send("commands"));
+//! let operator = Config::new().channel(SendChannel::new("commands"));
 //! let operator = Setup::new(operator, Security::plaintext())?;
 //!
 //! let listener = listen("127.0.0.1:0", robot)?;

@@ -126,7 +126,7 @@ impl Link {
     /// why and what became of everything.
     ///
     /// This end's last words, an abort say, have then gone out, and the peer has ended its direction
-    /// or has had [`Patience::linger`](countersign_core::Patience::linger) for it: a program can exit
+    /// or has had [`Timeouts::linger`](countersign_core::Timeouts::linger) for it: a program can exit
     /// without taking them with it. [`Link::event`] and the receivers tell of the end before that.
     #[must_use]
     pub fn ended(&self) -> Report {
@@ -144,7 +144,7 @@ impl Link {
 
     /// Closes the link in order, says that all is well unless that withdraws messages, and waits for the
     /// end: see [`CloseMode`] for what becomes of what is under way, and
-    /// [`Patience::close`](countersign_core::Patience::close) for how long it may go without anything
+    /// [`Timeouts::close`](countersign_core::Timeouts::close) for how long it may go without anything
     /// moving. A message that was taken from a [`ManualReceiver`] and waits to be settled is waited
     /// for: settle it in another thread, or before.
     pub fn close(&self, mode: CloseMode) -> Report {

@@ -109,7 +109,7 @@ impl<A> Listener<A> {
 
     /// Closes the socket and gives up what is not accepted, as dropping the listener does, and
     /// waits until all who were refused have heard so, or have had
-    /// [`Patience::linger`](countersign_core::Patience::linger) for it. Other threads that wait in
+    /// [`Timeouts::linger`](countersign_core::Timeouts::linger) for it. Other threads that wait in
     /// [`Listener::accept`] hear of it.
     pub fn close(&self) {
         block::on(self.0.close());

@@ -9,20 +9,20 @@ use std::time::Duration;
 
 use countersign_certs::NewIdentity;
 use countersign_std::{
-    ChannelConfig, CloseMode, Config, EndReason, Identity, Link, LinkError, Loss, Patience,
-    RecvError, Role, Security, Setup, link_over_halves,
+    ChannelConfig, CloseMode, Config, EndReason, Identity, Link, LinkError, Loss, ReceiveChannel,
+    RecvError, Role, Security, SendChannel, Setup, Timeouts, link_over_halves,
 };
 
-fn setup(channel: ChannelConfig, security: Security) -> Setup {
+fn setup(channel: impl Into<ChannelConfig>, security: Security) -> Setup {
     Setup::new(Config::new().channel(channel), security).unwrap()
 }
 
 fn sending() -> Setup {
-    setup(ChannelConfig::send("data"), Security::plaintext())
+    setup(SendChannel::new("data"), Security::plaintext())
 }
 
 fn receiving() -> Setup {
-    setup(ChannelConfig::receive("data"), Security::plaintext())
+    setup(ReceiveChannel::new("data"), Security::plaintext())
 }
 
 /// The two ends of a connection of two pipes.
@@ -115,12 +115,12 @@ fn messages_of_all_sizes_over_pipes_with_tls() {
         (
             near_in,
             near_out,
-            setup(ChannelConfig::send("data"), near_security),
+            setup(SendChannel::new("data"), near_security),
         ),
         (
             far_in,
             far_out,
-            setup(ChannelConfig::receive("data"), far_security),
+            setup(ReceiveChannel::new("data"), far_security),
         ),
     );
     assert_eq!(near.peer(), Some(identities[1].fingerprint()));
@@ -153,12 +153,12 @@ impl Read for Line<PipeReader> {
 
 #[test]
 fn a_line_without_an_end_is_let_go_of_when_both_have_closed() {
-    let patience = Patience {
+    let timeouts = Timeouts {
         linger: Duration::from_millis(50),
-        ..Patience::default()
+        ..Timeouts::default()
     };
     let [sending, receiving] = [sending(), receiving()].map(|setup| {
-        let config = setup.config().clone().patience(patience);
+        let config = setup.config().clone().timeouts(timeouts);
         Setup::new(config, Security::plaintext()).unwrap()
     });
     let [(near_in, near_out), (far_in, far_out)] = pipes();

@@ -6,17 +6,17 @@ use std::pin::pin;
 
 use countersign_core::NotHandled;
 use countersign_tokio::{
-    ChannelConfig, CloseMode, Config, Link, LinkEvent, Security, Setup, Verdict, pair,
+    CloseMode, Config, Link, LinkEvent, ReceiveChannel, Security, SendChannel, Setup, Verdict, pair,
 };
 use futures_util::StreamExt;
 
 async fn linked() -> (Link, Link) {
     let opener = Config::new()
-        .channel(ChannelConfig::send("data"))
-        .channel(ChannelConfig::send("more"));
+        .channel(SendChannel::new("data"))
+        .channel(SendChannel::new("more"));
     let acceptor = Config::new()
-        .channel(ChannelConfig::receive("data"))
-        .channel(ChannelConfig::receive("more"));
+        .channel(ReceiveChannel::new("data"))
+        .channel(ReceiveChannel::new("more"));
     let setup = |config| Setup::new(config, Security::plaintext()).unwrap();
     pair(&setup(opener), &setup(acceptor)).await.unwrap()
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use countersign_tokio::{ChannelConfig, Config, Link, Sender, Setup, connect};
+use countersign_tokio::{Config, Link, SendChannel, Sender, Setup, connect};
 use futures_util::stream::{StreamExt, iter};
 use tokio::task::JoinSet;
 use tokio::time::interval_at;
@@ -17,7 +17,7 @@ const AT_ONCE: usize = 64;
 
 /// What the clients declare.
 pub(super) fn config() -> Config {
-    Config::new().channel(ChannelConfig::send(CHANNEL))
+    Config::new().channel(SendChannel::new(CHANNEL))
 }
 
 /// The clients' ends.

@@ -232,7 +232,7 @@ pub(crate) fn idle(args: &IdleArgs) -> Result<(), Failure> {
         "| {} idle links for {} s, {} | |\n|---|---:|",
         args.links, args.seconds, args.server
     );
-    let ping = Config::new().waits().ping;
+    let ping = Config::new().get_timeouts().ping;
     row("ping after a silence of", format!("{ping:?}"));
     row("processor time of the server", percent(idle.cpu));
     row("its threads woke up", format!("{:.0} /s", idle.switches));

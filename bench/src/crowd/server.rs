@@ -12,7 +12,7 @@ use std::time::{Duration, Instant as StdInstant};
 use clap::{Args, ValueEnum};
 use countersign_certs::NewIdentity;
 use countersign_core::{Event, Instant};
-use countersign_tokio::{ChannelConfig, Config, Fingerprint, Limits, Security, Setup};
+use countersign_tokio::{Config, Fingerprint, Limits, ReceiveChannel, Security, Setup};
 use own_loop::{Happened, OwnLoop};
 
 use super::process::{Usage, raise_file_limit};
@@ -174,7 +174,7 @@ impl Drop for Server {
 pub(super) fn run(args: &ServerArgs) -> Result<(), Failure> {
     raise_file_limit(args.links)?;
     let identity = NewIdentity::new("server").generate()?;
-    let config = Config::new().channel(ChannelConfig::receive(CHANNEL));
+    let config = Config::new().channel(ReceiveChannel::new(CHANNEL));
     let security = security(&identity, args.pin)?;
     // All come from one address.
     let limits = Limits {

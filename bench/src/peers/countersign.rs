@@ -1,7 +1,7 @@
 //! countersign itself: what all of its contenders share.
 
 use countersign_certs::{GeneratedIdentity, NewIdentity};
-use countersign_tokio::{ChannelConfig, Config, Identity, Security, Setup};
+use countersign_tokio::{Config, Identity, ReceiveChannel, Security, SendChannel, Setup};
 
 use super::Failure;
 
@@ -19,8 +19,8 @@ impl Setups {
     pub(super) fn new() -> Result<Self, Failure> {
         let sender = NewIdentity::new("sender").generate()?;
         let receiver = NewIdentity::new("receiver").generate()?;
-        let sends = Config::new().channel(ChannelConfig::send(CHANNEL));
-        let receives = Config::new().channel(ChannelConfig::receive(CHANNEL));
+        let sends = Config::new().channel(SendChannel::new(CHANNEL));
+        let receives = Config::new().channel(ReceiveChannel::new(CHANNEL));
         Ok(Self {
             sender: Setup::new(sends, security(&sender, &receiver)?)?,
             receiver: Setup::new(receives, security(&receiver, &sender)?)?,

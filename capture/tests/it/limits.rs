@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::common::{Pair, Sink, VIDEO, configs, payload, records};
 use countersign_capture::{Capture, Captured, Entry, MAX_DATA, Options, QUEUE, Reader, replay};
-use countersign_core::{Bytes, ChannelConfig, Config, Life};
+use countersign_core::{Bytes, Config, Life, ReceiveChannel, SendChannel};
 
 /// The last record says how the capture ended, and all of it plays back.
 fn assert_ended(sink: &Sink, end: &Captured, why: &str) -> Vec<Entry> {
@@ -106,10 +106,9 @@ impl Write for Slow {
 fn with_a_message(capture: &Capture, message: &Bytes) -> Pair {
     let limit = 2 * QUEUE;
     let configs = [
-        ChannelConfig::send("video"),
-        ChannelConfig::receive("video"),
-    ]
-    .map(|channel| Config::new().channel(channel.max_message(limit)));
+        Config::new().channel(SendChannel::new("video").max_message(limit)),
+        Config::new().channel(ReceiveChannel::new("video").max_message(limit)),
+    ];
     let mut pair = Pair::new(capture, &configs);
     pair.connect();
     pair.settle();

@@ -24,7 +24,9 @@ use std::path::Path;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
-use countersign::{ChannelConfig, Config, Identity, Pins, Reconnect, RecvError, Security, Setup};
+use countersign::{
+    Config, Identity, Pins, ReceiveChannel, Reconnect, RecvError, Security, SendChannel, Setup,
+};
 use countersign_certs::{GeneratedIdentity, NewIdentity, Overwrite};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -192,12 +194,12 @@ fn setups() -> Result<[Setup; 2], Failure> {
         ..Reconnect::default()
     };
     let robot = Config::new()
-        .channel(ChannelConfig::receive(COMMANDS).reliable())
-        .channel(ChannelConfig::send(VIDEO).latest());
+        .channel(ReceiveChannel::new(COMMANDS).reliable())
+        .channel(SendChannel::new(VIDEO).latest());
     let operator = Config::new()
         .reconnect(reconnect)
-        .channel(ChannelConfig::send(COMMANDS))
-        .channel(ChannelConfig::receive(VIDEO).latest());
+        .channel(SendChannel::new(COMMANDS))
+        .channel(ReceiveChannel::new(VIDEO).latest());
     Ok([
         setup(robot, folder.path(), "robot", "operator")?,
         setup(operator, folder.path(), "operator", "robot")?,

@@ -20,8 +20,8 @@ mod watch;
 use std::io;
 
 use countersign::{
-    Address, ChannelConfig, Config, ConfigError, EndReason, LinkError, Loss, Patience,
-    PeerMisbehaved, Reconnect, Setup, connect, listen,
+    Address, ChannelConfig, Config, ConfigError, EndReason, LinkError, Loss, PeerMisbehaved,
+    Reconnect, Setup, Timeouts, connect, listen,
 };
 use tokio::runtime::Builder;
 
@@ -67,20 +67,20 @@ pub fn run(command: PipeCommand) -> Result<(), Failure> {
 /// Makes the link that the command line describes, and begins its capture.
 async fn establish(
     args: &LinkArgs,
-    channel: ChannelConfig,
+    channel: impl Into<ChannelConfig>,
     recording: &mut Recording,
     stop: &mut Stop,
 ) -> Result<Watch, Failure> {
     let secured = security::from_args(&args.security)?;
     reload::on_hangup(&secured)?;
-    let patience = Patience {
+    let timeouts = Timeouts {
         retain: args.retain,
-        ..Patience::default()
+        ..Timeouts::default()
     };
     let config = Config::new()
         .channel(channel)
         .dialect(args.dialect.into())
-        .patience(patience)
+        .timeouts(timeouts)
         // What follows a gap belongs to another stream.
         .single_session()
         .reconnect(Reconnect::limited(args.retry.0));

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign::{
-    ChannelConfig, ChannelError, CloseMode, CloseReason, DEFAULT_WINDOW_MESSAGES, Link,
-    ManualReceiver, Receiver, RecvError,
+    ChannelError, CloseMode, CloseReason, DEFAULT_WINDOW_MESSAGES, Link, ManualReceiver,
+    ReceiveChannel, Receiver, RecvError,
 };
 use tokio::task::JoinHandle;
 
@@ -34,7 +34,7 @@ pub(super) async fn run(
     mut stop: Stop,
 ) -> Result<(), Failure> {
     let out = stdio::output()?;
-    let mut channel = ChannelConfig::receive(args.channel())
+    let mut channel = ReceiveChannel::new(args.channel())
         .max_message(args.max_message)
         .window(DEFAULT_WINDOW_MESSAGES, held(&args));
     if !is_tlsstream(&args) {

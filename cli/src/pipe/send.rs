@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use countersign::SendErrorKind as Why;
 use countersign::{
-    ChannelConfig, CloseMode, CloseReason, EndReason, LinkError, Outgoing, Rejection, STREAM_WHOLE,
+    CloseMode, CloseReason, EndReason, LinkError, Outgoing, Rejection, STREAM_WHOLE, SendChannel,
     SendError, Sender, VerdictCounts, VerdictKind,
 };
 
@@ -30,7 +30,7 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let split = split(&args)?;
     let input = stdio::input()?;
-    let mut channel = ChannelConfig::send(args.link.channel()).max_message(args.link.max_message);
+    let mut channel = SendChannel::new(args.link.channel()).max_message(args.link.max_message);
     channel = channel.queue(QUEUE_MESSAGES, held(&args.link));
     if args.latest {
         channel = channel.latest();

@@ -27,7 +27,7 @@ pub(super) struct Known {
 
 impl Known {
     fn new(role: Role, config: &Config) -> Self {
-        let dialect = config.wire_dialect();
+        let dialect = config.get_dialect();
         let mut known = Self {
             role,
             dialect,
@@ -242,7 +242,7 @@ fn here(line: Line, entry: &Entry, names: &[String]) -> Line {
                 Role::Acceptor => "acceptor",
             };
             let line = line.text("role", role);
-            line.text("dialect", config.wire_dialect().to_string())
+            line.text("dialect", config.get_dialect().to_string())
         }
         Entry::Clock { unix_micros } => {
             let since = std::time::Duration::from_micros(*unix_micros);

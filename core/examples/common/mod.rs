@@ -5,7 +5,7 @@ use countersign_core::{ChannelConfig, Config, Instant, Link, Output, Role};
 pub(crate) const NOW: Instant = Instant::from_micros(1);
 
 /// An end whose connection is open.
-pub(crate) fn end(channel: ChannelConfig, role: Role) -> Link {
+pub(crate) fn end(channel: impl Into<ChannelConfig>, role: Role) -> Link {
     let config = Config::new().channel(channel);
     let mut link = Link::new(&config, role, [1; 16]).expect("a sound declaration");
     link.handle_opened(NOW).expect("offline");

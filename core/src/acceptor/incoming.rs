@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A connection that has arrived, and whose peer has not been led to a link yet. It reads HELLO, within
-/// the declaration's limits, and gives up after [`Patience::handshake`](crate::Patience::handshake).
+/// the declaration's limits, and gives up after [`Timeouts::handshake`](crate::Timeouts::handshake).
 ///
 /// Its bytes are moved by [`Protocol`](crate::Protocol), as those of a link. What becomes of it,
 /// [`Acceptor::route`](crate::Acceptor::route) decides:
@@ -106,14 +106,16 @@ impl Incoming {
     /// said what it wants, or has its answer. Nothing changes then.
     ///
     /// ```
-    /// use countersign_core::{ChannelConfig, Config, Incoming, Instant, Link, Output, Protocol, Role};
+    /// use countersign_core::{
+    ///     Config, Incoming, Instant, Link, Output, Protocol, ReceiveChannel, Role, SendChannel,
+    /// };
     ///
     /// let now = Instant::ZERO;
-    /// let everybody = Config::new().channel(ChannelConfig::receive("reports"));
+    /// let everybody = Config::new().channel(ReceiveChannel::new("reports"));
     /// let mut incoming = Incoming::new(&everybody, [1; 16])?;
     /// incoming.handle_opened(now)?;
     /// incoming.handle_secured(now, None)?;
-    /// let robot = Config::new().channel(ChannelConfig::send("video"));
+    /// let robot = Config::new().channel(SendChannel::new("video"));
     /// let mut robot = Link::new(&robot, Role::Opener, [2; 16])?;
     /// robot.handle_opened(now)?;
     /// robot.handle_secured(now, None)?;
@@ -122,7 +124,7 @@ impl Incoming {
     /// incoming.handle_input(now, &hello[..length]);
     ///
     /// // It knows now who has come, and that this one sends pictures.
-    /// incoming.declare(vec![ChannelConfig::receive("video")])?;
+    /// incoming.declare(vec![ReceiveChannel::new("video").into()])?;
     /// let link = incoming.accept(now).expect("they fit");
     /// assert!(link.life().is_up());
     /// # Ok::<(), Box<dyn std::error::Error>>(())

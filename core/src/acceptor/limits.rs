@@ -29,7 +29,7 @@ pub struct Limits {
     /// How many connections may be in their handshake, or refused and not yet gone;
     /// [`DEFAULT_HALF_OPEN`] by default, at least one. Further ones wait in the system's queue,
     /// also those of peers that return to their links, for
-    /// [`Patience::handshake`](crate::Patience::handshake) at most.
+    /// [`Timeouts::handshake`](crate::Timeouts::handshake) at most.
     pub half_open: usize,
     /// How many of them may come from one address, counted as in [`per_address`](Self::per_address);
     /// [`DEFAULT_HALF_OPEN_PER_ADDRESS`] by default, at least one. Further ones are closed at once,
@@ -56,7 +56,7 @@ pub struct Limits {
     /// time, those of links and of handshakes together; [`DEFAULT_PER_ADDRESS`] by default, at
     /// least one. Further ones are closed at once, also those of peers that return to their links:
     /// who they are is not known yet, and their connections of before count until they are given
-    /// up ([`Patience::give_up`](crate::Patience::give_up)). So leave room for twice as
+    /// up ([`Timeouts::give_up`](crate::Timeouts::give_up)). So leave room for twice as
     /// many as come from one address, as through a NAT. Connections over other transports are not
     /// counted.
     pub per_address: usize,

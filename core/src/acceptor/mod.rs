@@ -28,25 +28,25 @@ use crate::{EndReason, Event, Life, Link, Refusal};
 /// - passes each event of its links to [`follow`](Self::follow).
 ///
 /// A session is found only by the peer that it is held with. How long one is kept is each link's
-/// own decision ([`Patience::retain`](crate::Patience::retain)); how many are kept without a
+/// own decision ([`Timeouts::retain`](crate::Timeouts::retain)); how many are kept without a
 /// connection is decided here, as is everything in [`Limits`].
 ///
 /// ```
 /// use countersign_core::{
-///     Acceptor, ChannelConfig, Config, Incoming, Instant, Limits, Link, Output, Protocol, Role, Route,
+///     Acceptor, ReceiveChannel, SendChannel, Config, Incoming, Instant, Limits, Link, Output, Protocol, Role, Route,
 /// };
 ///
 /// let now = Instant::ZERO;
 /// let mut acceptor = Acceptor::new(Limits::default());
 /// let mut permit = acceptor.arrive(None)?;
-/// let here = Config::new().channel(ChannelConfig::receive("video"));
+/// let here = Config::new().channel(ReceiveChannel::new("video"));
 /// let mut incoming = Incoming::new(&here, [1; 16])?;
 /// incoming.handle_opened(now)?;
 /// incoming.handle_secured(now, None)?;
 /// assert!(matches!(acceptor.route(&mut incoming), Route::Wait));
 ///
 /// // Its peer says HELLO.
-/// let there = Config::new().channel(ChannelConfig::send("video"));
+/// let there = Config::new().channel(SendChannel::new("video"));
 /// let mut robot = Link::new(&there, Role::Opener, [2; 16])?;
 /// robot.handle_opened(now)?;
 /// robot.handle_secured(now, None)?;

@@ -7,7 +7,8 @@ use alloc::vec::Vec;
 use super::connection::Farewell;
 use super::timers::Timer;
 use super::{Half, Link};
-use crate::config::{ChannelConfig, Config, Role};
+use crate::channel::ChannelConfig;
+use crate::config::{Config, Role};
 use crate::config_error::DeclareError;
 use crate::error::{EndReason, Loss, PeerMisbehaved};
 use crate::event::Event;
@@ -176,7 +177,7 @@ impl Link {
                 };
                 if let Some(gone) = gone {
                     let channels = self.config.channels.iter();
-                    let settled = channels.map(|channel| gone.settled(&channel.name));
+                    let settled = channels.map(|channel| gone.settled(channel.name()));
                     self.connection.settled_once = settled.collect();
                 }
                 self.begin_session(&hello.greeting(), outcome)

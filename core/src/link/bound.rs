@@ -3,7 +3,7 @@
 use super::{Half, Link};
 use crate::Sequence;
 use crate::bound::Bound;
-use crate::config::Policy;
+use crate::channel::Policy;
 use crate::event::Event;
 use crate::wire::{HEADER_LEN, MAX_GREETING, MAX_TEXT};
 

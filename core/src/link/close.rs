@@ -119,7 +119,7 @@ impl Link {
     /// yet put on the wire. Messages that the application has taken and not settled are waited for.
     ///
     /// The link ends when both ends have all their verdicts, or when nothing has moved for
-    /// [`Patience::close`](crate::Patience::close); where the connection is lost meanwhile, or was
+    /// [`Timeouts::close`](crate::Timeouts::close); where the connection is lost meanwhile, or was
     /// before, the close goes on with the next one within that time.
     ///
     /// Closing again, or after the peer, is no error. It can only make the close stricter, and put
@@ -179,7 +179,7 @@ impl Link {
             _ => {
                 self.closing.asked = true;
                 self.timers
-                    .start(Timer::Close, self.now, self.config.patience.close);
+                    .start(Timer::Close, self.now, self.config.timeouts.close);
             }
         }
         if mode == CloseMode::Withdraw && self.closing.by_us && self.withdraw_unbegun() {
@@ -244,7 +244,7 @@ impl Link {
     pub(super) fn progress(&mut self) {
         if self.life == Life::Closing {
             self.timers
-                .start(Timer::Close, self.now, self.config.patience.close);
+                .start(Timer::Close, self.now, self.config.timeouts.close);
         }
     }
 
@@ -329,7 +329,7 @@ impl Link {
         if matches!(self.step(input), Ok(true)) {
             self.timers.stop(Timer::Close);
             self.timers
-                .start(Timer::Linger, self.now, self.config.patience.linger);
+                .start(Timer::Linger, self.now, self.config.timeouts.linger);
             self.wants_output = true;
         }
     }

@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use super::timers::Timer;
 use super::{CloseMode, Half, Link, Message};
+use crate::channel::Mode;
 use crate::close::CloseReason;
-use crate::config::{Acking, Dialect};
+use crate::config::Dialect;
 use crate::error::{NotSent, ReceiveError, SendError, SessionLoss};
 use crate::event::ChannelId;
 use crate::life::Life;
@@ -282,7 +283,7 @@ impl Link {
         self.config
             .channels
             .get(channel.index())
-            .is_some_and(|c| c.acking == Acking::Auto)
+            .is_some_and(|channel| channel.mode() == Mode::Receive && !channel.is_manual())
     }
 
     /// Ends the pause before the next attempt to connect: it is due at once

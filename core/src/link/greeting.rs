@@ -7,7 +7,8 @@ use alloc::vec::Vec;
 use super::connection::{Farewell, ToGreet};
 use super::timers::Timer;
 use super::{Half, Link};
-use crate::config::{ChannelConfig, Mode, Policy, Role};
+use crate::channel::{ChannelConfig, Mode, Policy};
+use crate::config::Role;
 use crate::error::{EndReason, Incompatible, Loss, PeerMisbehaved, SessionLoss};
 use crate::event::Event;
 use crate::life::{Input, Life};
@@ -72,17 +73,17 @@ impl Link {
     fn entry(&self, at: usize, outcome: SessionOutcome) -> ChannelEntry<'_> {
         let config = &self.config.channels[at];
         let mut entry = ChannelEntry {
-            mode: config.mode,
-            policy: config.policy,
-            name: &config.name,
-            max_message: config.max_message as u64,
+            mode: config.mode(),
+            policy: config.policy(),
+            name: config.name(),
+            max_message: config.max_message() as u64,
             window_messages: 0,
             window_bytes: 0,
             handled: 0,
             received: 0,
             partial: 0,
         };
-        if let Half::Receive(half) = &self.halves[at] {
+        if let (Half::Receive(half), ChannelConfig::Receive(config)) = (&self.halves[at], config) {
             entry.window_messages = config.window_messages;
             entry.window_bytes = config.window_bytes as u64;
             match outcome {
@@ -192,7 +193,7 @@ impl Link {
         }
         for (at, ours) in self.config.channels.iter().enumerate() {
             if !wire.iter().any(|channel| usize::from(*channel) == at) {
-                let channel = ours.name.clone();
+                let channel = ours.name().to_string();
                 let why = Incompatible::ChannelMissing {
                     channel,
                     here: false,
@@ -222,7 +223,7 @@ impl Link {
         for (ours, theirs) in ours.iter().zip(welcome.channels()) {
             check_entry(&theirs, head.outcome)?;
             // The acceptor has compared and agreed, so a difference now is no honest mistake.
-            if ours.name != theirs.name || compare(ours, &theirs).is_err() {
+            if ours.name() != theirs.name || compare(ours, &theirs).is_err() {
                 return Err(PeerMisbehaved::Greeting);
             }
         }
@@ -316,13 +317,13 @@ impl Link {
             self.disconnect(Loss::Refused);
             return;
         }
-        let name = |config: &ChannelConfig| config.name.clone();
+        let name = |config: &ChannelConfig| String::from(config.name());
         let ours = self.config.channels.get(usize::from(channel));
         let reason = match (refusal.code, ours) {
             (refuse::MODE_CONFLICT, Some(ours)) => {
                 EndReason::Incompatible(Incompatible::ModeConflict {
                     channel: name(ours),
-                    both: ours.mode,
+                    both: ours.mode(),
                 })
             }
             (refuse::CHANNEL_MISSING, Some(ours)) => {
@@ -332,7 +333,7 @@ impl Link {
                 })
             }
             (refuse::POLICY_CONFLICT, Some(ours)) => {
-                let required = match (ours.mode, ours.policy) {
+                let required = match (ours.mode(), ours.policy()) {
                     (Mode::Send, Some(Policy::Reliable)) => Policy::Latest,
                     (Mode::Send, _) => Policy::Reliable,
                     (Mode::Receive, required) => required.unwrap_or(Policy::Reliable),
@@ -356,15 +357,15 @@ enum Mismatch {
 /// Compares the two declarations of one channel.
 fn compare(ours: &ChannelConfig, theirs: &ChannelEntry<'_>) -> Result<(), Incompatible> {
     let channel = || String::from(theirs.name);
-    if ours.mode == theirs.mode {
+    if ours.mode() == theirs.mode {
         return Err(Incompatible::ModeConflict {
             channel: channel(),
-            both: ours.mode,
+            both: ours.mode(),
         });
     }
-    let (sends, requires) = match ours.mode {
-        Mode::Send => (ours.policy, theirs.policy),
-        Mode::Receive => (theirs.policy, ours.policy),
+    let (sends, requires) = match ours.mode() {
+        Mode::Send => (ours.policy(), theirs.policy),
+        Mode::Receive => (theirs.policy, ours.policy()),
     };
     match requires {
         Some(required) if sends != Some(required) => Err(Incompatible::PolicyConflict {

@@ -19,7 +19,7 @@ use crate::{Instant, abort, wire};
 
 impl Link {
     /// A transport connection is open and is about to be secured. From here on
-    /// [`Patience::handshake`](crate::Patience::handshake) runs.
+    /// [`Timeouts::handshake`](crate::Timeouts::handshake) runs.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl Link {
 
     /// The connection is lost, or could not be had, or the caller wants no more of it. What the
     /// link does then depends on its role and its [`Reconnect`](crate::Reconnect) and
-    /// [`Patience::retain`](crate::Patience::retain).
+    /// [`Timeouts::retain`](crate::Timeouts::retain).
     pub fn handle_lost(&mut self, now: Instant, how: Disconnect) {
         self.begin_call(now);
         self.observer.call(self.now, Call::Lost(how));

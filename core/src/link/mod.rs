@@ -38,7 +38,8 @@ use self::session::Session;
 use self::status::Tally;
 use self::timers::{Timer, Timers};
 
-use crate::config::{ChannelConfig, Config, Dialect, Mode, Role};
+use crate::channel::ChannelConfig;
+use crate::config::{Config, Dialect, Role};
 use crate::config_error::ConfigError;
 use crate::error::{EndReason, Loss, OutOfOrder};
 use crate::event::{ChannelId, Event};
@@ -77,12 +78,12 @@ enum Half {
 impl Half {
     /// One for each channel of the declaration.
     fn of_all(config: &Config) -> Vec<Self> {
-        let half = |channel: &ChannelConfig| match channel.mode {
-            Mode::Send => Self::Send(SendHalf::new(channel)),
-            Mode::Receive => Self::Receive(ReceiveHalf::new(
+        let half = |channel: &ChannelConfig| match channel {
+            ChannelConfig::Send(channel) => Self::Send(SendHalf::new(channel)),
+            ChannelConfig::Receive(channel) => Self::Receive(ReceiveHalf::new(
                 channel,
                 config.dialect,
-                config.patience.ack_delay,
+                config.timeouts.ack_delay,
             )),
         };
         config.channels.iter().map(half).collect()
@@ -115,12 +116,12 @@ impl Half {
 /// and then waits for input or for the deadline never stalls.
 ///
 /// ```
-/// use countersign_core::{ChannelConfig, Config, Event, Instant, Link, Output, Role};
+/// use countersign_core::{Config, Event, Instant, Link, Output, ReceiveChannel, Role, SendChannel};
 ///
 /// let mut robot = Link::new(
-///     &Config::new().channel(ChannelConfig::send("video")), Role::Acceptor, [1; 16])?;
+///     &Config::new().channel(SendChannel::new("video")), Role::Acceptor, [1; 16])?;
 /// let mut operator = Link::new(
-///     &Config::new().channel(ChannelConfig::receive("video")), Role::Opener, [2; 16])?;
+///     &Config::new().channel(ReceiveChannel::new("video")), Role::Opener, [2; 16])?;
 /// let now = Instant::ZERO;
 /// for end in [&mut robot, &mut operator] {
 ///     end.handle_opened(now)?;
@@ -339,7 +340,7 @@ impl Link {
             .config
             .channels
             .iter()
-            .position(|channel| channel.name == name)?;
+            .position(|channel| channel.name() == name)?;
         u16::try_from(at).ok().map(ChannelId)
     }
 
@@ -518,7 +519,7 @@ impl Link {
         self.connection.farewell = farewell;
         self.timers = Timers::only(
             Timer::Linger,
-            self.now.checked_add(self.config.patience.linger),
+            self.now.checked_add(self.config.timeouts.linger),
         );
         self.wants_output = self.connection.is_there;
         self.tell(Event::Ended);

@@ -70,7 +70,7 @@ impl Link {
         let reason = CloseReason::new(close::SESSION_OVER, text).again();
         if self.closing.end_session(reason) {
             self.timers
-                .start(Timer::Close, self.now, self.config.patience.close);
+                .start(Timer::Close, self.now, self.config.timeouts.close);
         }
     }
 

@@ -8,7 +8,8 @@ use super::arriving::Waiting;
 use super::connection::{Connection, Farewell, ToGreet};
 use super::timers::Timer;
 use super::{Half, Link, PeerId};
-use crate::config::{Mode, Policy, Role};
+use crate::channel::{Mode, Policy};
+use crate::config::Role;
 use crate::error::{EndReason, Loss, PeerMisbehaved, SessionLoss};
 use crate::event::Event;
 use crate::life::{Input, Life};
@@ -95,7 +96,7 @@ impl Link {
     pub fn gone_session(&self) -> GoneSession {
         let channels = self.config.channels.iter().zip(&self.halves);
         let settled = channels.filter_map(|(config, half)| match half {
-            Half::Receive(half) => Some((config.name.clone(), half.settled())),
+            Half::Receive(half) => Some((config.name().to_string(), half.settled())),
             Half::Send(_) => None,
         });
         GoneSession::new(self.session.id, self.session.peer, settled.collect())
@@ -184,7 +185,7 @@ impl Link {
                 .get(number)
                 .map(|at| &self.config.channels[usize::from(*at)]);
             let policy = self.session.policies.get(number);
-            ours.is_some_and(|ours| ours.name == theirs.name && ours.mode != theirs.mode)
+            ours.is_some_and(|ours| ours.name() == theirs.name && ours.mode() != theirs.mode)
                 && policy == Some(&theirs.policy)
         };
         self.has_session()
@@ -263,7 +264,7 @@ impl Link {
         self.timers.stop(Timer::Connect);
         self.timers.stop(Timer::Linger);
         self.timers
-            .start(Timer::Handshake, self.now, self.config.patience.handshake);
+            .start(Timer::Handshake, self.now, self.config.timeouts.handshake);
         #[cfg(planted)]
         self.err_at_beginning();
     }
@@ -324,7 +325,7 @@ impl Link {
                 at.is_some()
             }
             Role::Acceptor => {
-                let retain = self.config.patience.retain;
+                let retain = self.config.timeouts.retain;
                 // A return that fails does not begin the time anew.
                 if self.timers.get(Timer::Retain).is_none() {
                     self.timers.start(Timer::Retain, self.now, retain);

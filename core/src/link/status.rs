@@ -7,7 +7,8 @@ use core::hash::{Hash, Hasher};
 use super::timers::Timer;
 use super::{Half, Link};
 use crate::Instant;
-use crate::config::{ChannelConfig, Mode, Role};
+use crate::channel::{ChannelConfig, Mode};
+use crate::config::Role;
 use crate::error::Loss;
 use crate::life::Life;
 use crate::verdict::VerdictCounts;
@@ -115,8 +116,8 @@ impl Link {
     pub fn report(&self) -> Vec<ChannelReport> {
         let channels = self.config.channels.iter().zip(&self.halves);
         let report = |(config, half): (&ChannelConfig, &Half)| ChannelReport {
-            name: config.name.to_string(),
-            mode: config.mode,
+            name: config.name().to_string(),
+            mode: config.mode(),
             verdicts: half.verdicts(),
             delivered: match half {
                 Half::Send(_) => 0,
@@ -158,7 +159,7 @@ impl Link {
 
 impl Half {
     fn status(&self, config: &ChannelConfig) -> ChannelStatus {
-        let name = config.name.clone();
+        let name = config.name().to_string();
         match self {
             Self::Send(half) => ChannelStatus {
                 name,

@@ -174,12 +174,12 @@ impl Link {
             .chain(tell)
             .min()
             .filter(|_| self.is_watched())?;
-        since.checked_add(self.config.patience.ping)
+        since.checked_add(self.config.timeouts.ping)
     }
 
     fn give_up_at(&self) -> Option<Instant> {
         let heard = Some(self.connection.heard).filter(|_| self.is_watched())?;
-        heard.checked_add(self.config.patience.give_up)
+        heard.checked_add(self.config.timeouts.give_up)
     }
 
     fn ping(&mut self) {
@@ -196,7 +196,7 @@ impl Link {
         if self.now < self.release_at {
             return;
         }
-        self.release_at = self.now + self.config.patience.ping;
+        self.release_at = self.now + self.config.timeouts.ping;
         self.spent.release_memory();
         for half in &mut self.halves {
             match half {

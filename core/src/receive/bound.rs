@@ -4,14 +4,15 @@ use super::left_over::Left;
 use super::{Pool, Queue, ReceiveHalf, Taken};
 use crate::Sequence;
 use crate::bound::Bound;
-use crate::config::{Acking, ChannelConfig, Dialect};
+use crate::channel::{Acking, ReceiveChannel};
+use crate::config::Dialect;
 use crate::verdict::MAX_REASON;
 
 /// The most that comes before a payload in the `tlsstream` dialect, and some room.
 const STREAM_HEAD: usize = 64;
 
 impl ReceiveHalf {
-    pub(crate) fn memory_bound(config: &ChannelConfig, dialect: Dialect) -> Bound {
+    pub(crate) fn memory_bound(config: &ReceiveChannel, dialect: Dialect) -> Bound {
         let messages = usize::try_from(config.window_messages).unwrap_or(usize::MAX);
         // Without a reason, where taking is handling: only who abandons a channel rejects there.
         let reasons = match config.acking {

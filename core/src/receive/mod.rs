@@ -21,7 +21,8 @@ use left_over::LeftOver;
 use pool::Pool;
 use queue::Queue;
 
-use crate::config::{Acking, ChannelConfig, Dialect};
+use crate::channel::{Acking, ReceiveChannel};
+use crate::config::Dialect;
 use crate::verdict::{Rejection, reject};
 use crate::wire::MessageHead;
 use crate::{ChannelId, Event, Instant, PeerMisbehaved, ReceiveError, Sequence, SessionLoss};
@@ -114,7 +115,7 @@ pub(crate) struct ReceiveHalf {
 }
 
 impl ReceiveHalf {
-    pub(crate) fn new(config: &ChannelConfig, dialect: Dialect, ack_delay: Duration) -> Self {
+    pub(crate) fn new(config: &ReceiveChannel, dialect: Dialect, ack_delay: Duration) -> Self {
         Self {
             wire: 0,
             acking: config.acking,

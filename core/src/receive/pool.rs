@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 use crate::bound::{Bound, SHARED};
-use crate::config::{Acking, ChannelConfig};
+use crate::channel::{Acking, ReceiveChannel};
 
 /// The longest piece of memory that messages share.
 const LONGEST_CHUNK: usize = 16_384;
@@ -39,7 +39,7 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(config: &ChannelConfig) -> Self {
+    pub(crate) fn new(config: &ReceiveChannel) -> Self {
         Self::cut(chunk(config))
     }
 
@@ -115,12 +115,12 @@ impl Pool {
     }
 
     /// How many messages that do not share a window has room for.
-    pub(crate) fn most_alone(config: &ChannelConfig) -> usize {
+    pub(crate) fn most_alone(config: &ReceiveChannel) -> usize {
         config.window_bytes / (chunk(config) / SHARE + 1)
     }
 
     /// The most memory that messages within the window of a channel can keep, and the pool itself.
-    pub(crate) fn bound(config: &ChannelConfig) -> Bound {
+    pub(crate) fn bound(config: &ReceiveChannel) -> Bound {
         let window = config.window_bytes;
         let messages = usize::try_from(config.window_messages).unwrap_or(usize::MAX);
         let chunk = chunk(config);
@@ -146,7 +146,7 @@ impl Pool {
 }
 
 /// How long the chunks of a channel are.
-fn chunk(config: &ChannelConfig) -> usize {
+fn chunk(config: &ReceiveChannel) -> usize {
     let window = config.window_bytes;
     let chunk = match config.acking {
         Acking::Auto => window / CHUNKS,

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use super::pool::Pool;
 use crate::Sequence;
 use crate::bound::Bound;
-use crate::config::{ChannelConfig, Dialect};
+use crate::channel::ReceiveChannel;
+use crate::config::Dialect;
 
 /// Messages in the order of their numbers.
 ///
@@ -32,7 +33,7 @@ struct Waiting {
 const ALONE: u32 = u32::MAX;
 
 impl Queue {
-    pub(super) fn new(config: &ChannelConfig, dialect: Dialect) -> Self {
+    pub(super) fn new(config: &ReceiveChannel, dialect: Dialect) -> Self {
         Self {
             waiting: VecDeque::new(),
             pool: match dialect {
@@ -110,7 +111,7 @@ impl Queue {
     }
 
     /// The most memory that messages within the window of a channel can keep.
-    pub(super) fn bound(config: &ChannelConfig, dialect: Dialect) -> Bound {
+    pub(super) fn bound(config: &ReceiveChannel, dialect: Dialect) -> Bound {
         let messages = usize::try_from(config.window_messages).unwrap_or(usize::MAX);
         let alone = match dialect {
             Dialect::Countersign => Pool::most_alone(config).min(messages),
@@ -151,7 +152,7 @@ mod tests {
     /// Lengths about the limits of what shares, and chunks that fill up while others are taken.
     #[test]
     fn messages_come_out_as_they_went_in_wherever_they_lie() {
-        let config = ChannelConfig::receive("main")
+        let config = ReceiveChannel::new("main")
             .max_message(5000)
             .window(64, 20_000);
         let lengths = [

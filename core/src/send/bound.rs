@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Entry, SendHalf};
 use crate::bound::{Bound, SHARED};
-use crate::config::ChannelConfig;
+use crate::channel::SendChannel;
 use crate::verdict::{MAX_REASON, Verdict};
 use crate::{Instant, Sequence};
 
@@ -15,7 +15,7 @@ const EXPIRY: usize = 3 * size_of::<(Instant, Sequence)>() + size_of::<usize>();
 const EXPIRY_NODE: usize = 32 * size_of::<(Instant, Sequence)>();
 
 impl SendHalf {
-    pub(crate) fn memory_bound(config: &ChannelConfig) -> Bound {
+    pub(crate) fn memory_bound(config: &SendChannel) -> Bound {
         let messages = config.queue_messages;
         Bound::default()
             .bytes(config.queue_bytes)

@@ -15,7 +15,7 @@ use bytes::Bytes;
 pub(crate) use resume::Figures;
 pub(crate) use write::Wrote;
 
-use crate::config::{ChannelConfig, Policy};
+use crate::channel::{Policy, SendChannel};
 use crate::spent::Spent;
 use crate::verdict::{Rejection, Verdict, VerdictCounts, reject};
 use crate::wire::Frame;
@@ -109,10 +109,10 @@ pub(crate) struct SendHalf {
 }
 
 impl SendHalf {
-    pub(crate) fn new(config: &ChannelConfig) -> Self {
+    pub(crate) fn new(config: &SendChannel) -> Self {
         Self {
             wire: 0,
-            policy: config.policy.unwrap_or(Policy::Reliable),
+            policy: config.policy,
             queue_messages: config.queue_messages,
             queue_bytes: config.queue_bytes,
             own_max_message: config.max_message,

@@ -1,7 +1,7 @@
 //! What becomes of a sending half when its connection is lost and another comes.
 
 use super::SendHalf;
-use crate::config::Policy;
+use crate::channel::Policy;
 use crate::spent::Spent;
 use crate::verdict::{Verdict, VerdictKind};
 use crate::{Instant, PeerMisbehaved, Sequence};

@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 
-use crate::config::{MAX_CHANNEL_NAME, MAX_CHANNELS, Mode, Policy};
+use crate::channel::{MAX_CHANNEL_NAME, Mode, Policy};
+use crate::config::MAX_CHANNELS;
 use crate::wire::frame::{Reader, Writer};
 use crate::wire::{FrameType, HEADER_LEN, Header};
 use crate::{BufferTooSmall, PeerMisbehaved};

@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, ChannelId, Config, EndReason, Event, Instant, Link, Output, PeerMisbehaved,
-    Role, SendError, Verdict,
+    ChannelId, Config, EndReason, Event, Instant, Link, Output, PeerMisbehaved, ReceiveChannel,
+    Role, SendChannel, SendError, Verdict,
 };
 
 const NOW: Instant = Instant::from_micros(1);
@@ -40,7 +40,7 @@ fn settle(a: &mut Link, b: &mut Link) {
     }
 }
 
-fn pair(send: ChannelConfig, receive: ChannelConfig) -> (Link, Link) {
+fn pair(send: SendChannel, receive: ReceiveChannel) -> (Link, Link) {
     let mut sender = end(&Config::new().channel(send), Role::Opener);
     let mut receiver = end(&Config::new().channel(receive), Role::Acceptor);
     settle(&mut sender, &mut receiver);
@@ -58,8 +58,8 @@ fn send(link: &mut Link, length: usize) -> Result<u64, SendError> {
 #[test]
 fn room_is_told_when_the_refused_message_fits() {
     let (mut sender, mut receiver) = pair(
-        ChannelConfig::send("main").max_message(100).queue(10, 100),
-        ChannelConfig::receive("main").max_message(100),
+        SendChannel::new("main").max_message(100).queue(10, 100),
+        ReceiveChannel::new("main").max_message(100),
     );
     assert_eq!(send(&mut sender, 60), Ok(1));
     assert_eq!(send(&mut sender, 60), Err(SendError::Blocked));
@@ -85,12 +85,12 @@ fn room_is_told_when_the_refused_message_fits() {
 #[test]
 fn room_counts_the_message_that_would_be_replaced() {
     let (mut sender, mut receiver) = pair(
-        ChannelConfig::send("main")
+        SendChannel::new("main")
             .latest()
             .in_flight(1)
             .max_message(100)
             .queue(10, 150),
-        ChannelConfig::receive("main").max_message(100).manual(),
+        ReceiveChannel::new("main").max_message(100).manual(),
     );
     assert_eq!(send(&mut sender, 60), Ok(1));
     settle(&mut sender, &mut receiver);
@@ -113,8 +113,8 @@ fn room_counts_the_message_that_would_be_replaced() {
 #[test]
 fn expiry_behind_a_close_wants_output() {
     let (mut sender, mut receiver) = pair(
-        ChannelConfig::send("main").in_flight(1),
-        ChannelConfig::receive("main").manual(),
+        SendChannel::new("main").in_flight(1),
+        ReceiveChannel::new("main").manual(),
     );
     let expires = NOW + Duration::from_secs(1);
     assert_eq!(send(&mut sender, 1), Ok(1));
@@ -132,8 +132,8 @@ fn expiry_behind_a_close_wants_output() {
 #[test]
 fn expiry_before_a_shorter_message_wants_output() {
     let (mut sender, mut receiver) = pair(
-        ChannelConfig::send("main").max_message(1000),
-        ChannelConfig::receive("main")
+        SendChannel::new("main").max_message(1000),
+        ReceiveChannel::new("main")
             .manual()
             .max_message(1000)
             .window(10, 1000),
@@ -153,8 +153,7 @@ fn expiry_before_a_shorter_message_wants_output() {
 /// What comes to an abandoned channel is rejected, and the rejection wants out.
 #[test]
 fn arrival_on_an_abandoned_channel_wants_output() {
-    let (mut sender, mut receiver) =
-        pair(ChannelConfig::send("main"), ChannelConfig::receive("main"));
+    let (mut sender, mut receiver) = pair(SendChannel::new("main"), ReceiveChannel::new("main"));
     receiver.abandon(NOW, MAIN).expect("receive mode");
     assert!(output(&mut receiver).is_empty());
     for length in [3, 5000] {
@@ -171,7 +170,7 @@ fn arrival_on_an_abandoned_channel_wants_output() {
 /// Numbers end somewhere: a SKIP to the last one leaves none for a message.
 #[test]
 fn message_after_the_last_number_is_a_gap() {
-    let (_, mut receiver) = pair(ChannelConfig::send("main"), ChannelConfig::receive("main"));
+    let (_, mut receiver) = pair(SendChannel::new("main"), ReceiveChannel::new("main"));
     let mut skip = vec![0x11, 0, 0, 0, 0, 0, 0, 8];
     skip.extend_from_slice(&u64::MAX.to_be_bytes());
     receiver.handle_input(NOW, &skip);
@@ -183,7 +182,7 @@ fn message_after_the_last_number_is_a_gap() {
 /// `needed` is what is needed, not more.
 #[test]
 fn needed_is_the_length_of_the_next_frame() {
-    let (mut sender, _receiver) = pair(ChannelConfig::send("main"), ChannelConfig::receive("main"));
+    let (mut sender, _receiver) = pair(SendChannel::new("main"), ReceiveChannel::new("main"));
     for length in [0, 1, 5] {
         send(&mut sender, length).expect("room");
         let needed = 12 + length;
@@ -198,7 +197,7 @@ fn needed_is_the_length_of_the_next_frame() {
 /// A driver that comes late finds a message expired and the link lost: the expiry was first.
 #[test]
 fn expired_message_is_not_withdrawn_by_a_late_end() {
-    let config = Config::new().channel(ChannelConfig::send("main"));
+    let config = Config::new().channel(SendChannel::new("main"));
     let mut link = end(&config, Role::Opener);
     let expires = Some(NOW + Duration::from_secs(1));
     link.send(NOW, MAIN, "late", expires).expect("room");
@@ -216,7 +215,7 @@ fn expired_message_is_not_withdrawn_by_a_late_end() {
 /// An end of stream that is reported without a connection is not the next connection's.
 #[test]
 fn early_end_of_stream_is_forgotten() {
-    let config = Config::new().channel(ChannelConfig::send("main"));
+    let config = Config::new().channel(SendChannel::new("main"));
     let mut link = Link::new(&config, Role::Acceptor, [7; 16]).expect("a sound declaration");
     link.handle_eof(NOW);
     link.handle_opened(NOW).expect("offline");
@@ -237,7 +236,7 @@ fn bytes_after_done_are_not_read_however_cut() {
     ];
     let done_and_more = [&[0x31, 0, 0, 0, 0, 0, 0, 0][..], &message(2)].concat();
     for cut in [done_and_more.len(), 8, 1] {
-        let (_, mut receiver) = pair(ChannelConfig::send("main"), ChannelConfig::receive("main"));
+        let (_, mut receiver) = pair(SendChannel::new("main"), ReceiveChannel::new("main"));
         receiver.handle_input(NOW, &[&message(1)[..], &close].concat());
         receiver
             .take(NOW, MAIN)

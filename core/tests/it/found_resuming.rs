@@ -5,21 +5,21 @@ use core::time::Duration;
 
 use countersign_core::{
     ChannelConfig, ChannelId, CloseMode, Config, Disconnect, Event, Instant, Life, Link, Output,
-    Role, Verdict,
+    ReceiveChannel, Role, SendChannel, Verdict,
 };
 
 const NOW: Instant = Instant::from_micros(1);
 const MAIN: ChannelId = ChannelId(0);
 
-fn end(channel: ChannelConfig, role: Role) -> Link {
+fn end(channel: impl Into<ChannelConfig>, role: Role) -> Link {
     let seed = [role as u8; 16];
     Link::new(&Config::new().channel(channel), role, seed).expect("a sound declaration")
 }
 
 /// A sending opener and a receiving acceptor, with nothing between them.
 fn pair() -> [Link; 2] {
-    let sender = end(ChannelConfig::send("main"), Role::Opener);
-    [sender, end(ChannelConfig::receive("main"), Role::Acceptor)]
+    let sender = end(SendChannel::new("main"), Role::Opener);
+    [sender, end(ReceiveChannel::new("main"), Role::Acceptor)]
 }
 
 fn connect(link: &mut Link) {

@@ -4,8 +4,8 @@ use core::cell::Cell;
 use core::time::Duration;
 
 use countersign_core::{
-    Bytes, ChannelConfig, ChannelId, CloseMode, Config, Dialect, Disconnect, Incoming, Instant,
-    Link, Output, Protocol, Role, TakeOver,
+    Bytes, ChannelId, CloseMode, Config, Dialect, Disconnect, Incoming, Instant, Link, Output,
+    Protocol, ReceiveChannel, Role, SendChannel, TakeOver,
 };
 
 const NOW: Instant = Instant::from_micros(1);
@@ -97,7 +97,7 @@ fn ends(sender: &Config, receiver: &Config) -> [Link; 2] {
     ]
 }
 
-fn connected(sender: ChannelConfig, receiver: ChannelConfig) -> [Link; 2] {
+fn connected(sender: SendChannel, receiver: ReceiveChannel) -> [Link; 2] {
     let [mut sender, mut receiver] = ends(
         &Config::new().channel(sender),
         &Config::new().channel(receiver),
@@ -109,7 +109,7 @@ fn connected(sender: ChannelConfig, receiver: ChannelConfig) -> [Link; 2] {
 }
 
 fn main_channel() -> [Link; 2] {
-    connected(ChannelConfig::send("main"), ChannelConfig::receive("main"))
+    connected(SendChannel::new("main"), ReceiveChannel::new("main"))
 }
 
 #[test]
@@ -126,8 +126,8 @@ fn of_handled_messages() {
 
 #[test]
 fn of_rejected_messages() {
-    let receiver = ChannelConfig::receive("main").manual();
-    let [mut sender, mut receiver] = connected(ChannelConfig::send("main"), receiver);
+    let receiver = ReceiveChannel::new("main").manual();
+    let [mut sender, mut receiver] = connected(SendChannel::new("main"), receiver);
     send(&mut sender, picky(100), None);
     settle([&mut sender, &mut receiver]);
     assert_eq!((take(&mut receiver), DROPPED.get()), (1, 0));
@@ -137,10 +137,10 @@ fn of_rejected_messages() {
 
 #[test]
 fn of_superseded_messages() {
-    let sender = ChannelConfig::send("main").latest();
+    let sender = SendChannel::new("main").latest();
     let [mut sender, _] = ends(
         &Config::new().channel(sender),
-        &Config::new().channel(ChannelConfig::receive("main")),
+        &Config::new().channel(ReceiveChannel::new("main")),
     );
     for sent in 0..5 {
         assert_eq!(DROPPED.get(), usize::max(sent, 1) - 1);
@@ -150,8 +150,8 @@ fn of_superseded_messages() {
 
 #[test]
 fn of_superseded_messages_after_a_resume() {
-    let sender = ChannelConfig::send("main").latest();
-    let [mut sender, mut receiver] = connected(sender, ChannelConfig::receive("main"));
+    let sender = SendChannel::new("main").latest();
+    let [mut sender, mut receiver] = connected(sender, ReceiveChannel::new("main"));
     for _ in 0..2 {
         send(&mut sender, picky(100), None);
         let lost = output(&mut sender);
@@ -169,8 +169,8 @@ fn of_superseded_messages_after_a_resume() {
 #[test]
 fn of_expired_messages() {
     let [mut sender, _] = ends(
-        &Config::new().channel(ChannelConfig::send("main")),
-        &Config::new().channel(ChannelConfig::receive("main")),
+        &Config::new().channel(SendChannel::new("main")),
+        &Config::new().channel(ReceiveChannel::new("main")),
     );
     let soon = NOW + Duration::from_millis(1);
     send(&mut sender, picky(100), Some(soon));
@@ -201,8 +201,8 @@ fn of_withdrawn_and_unknown_messages() {
 #[test]
 fn of_messages_that_the_peer_does_not_take() {
     let [mut sender, mut receiver] = ends(
-        &Config::new().channel(ChannelConfig::send("main")),
-        &Config::new().channel(ChannelConfig::receive("main").max_message(10)),
+        &Config::new().channel(SendChannel::new("main")),
+        &Config::new().channel(ReceiveChannel::new("main").max_message(10)),
     );
     send(&mut sender, picky(100), None);
     connect(&mut sender);
@@ -245,10 +245,10 @@ fn of_a_session_that_is_lost() {
 fn in_the_tlsstream_dialect() {
     let sender = Config::new()
         .dialect(Dialect::TlsStream)
-        .channel(ChannelConfig::send("main"));
+        .channel(SendChannel::new("main"));
     let receiver = Config::new()
         .dialect(Dialect::TlsStream)
-        .channel(ChannelConfig::receive("main"));
+        .channel(ReceiveChannel::new("main"));
     let [mut sender, mut receiver] = ends(&sender, &receiver);
     send(&mut sender, picky(100), None);
     connect(&mut sender);

@@ -7,7 +7,8 @@ use crate::codec::{Decoded, Item, cuts, damaged, decode, items, pieces, plausibl
 use crate::{MEMORY, turn};
 use core::time::Duration;
 use countersign_core::{
-    ChannelConfig, ChannelId, CloseMode, Config, Dialect, Event, Instant, Life, Link, Output, Role,
+    ChannelId, CloseMode, Config, Dialect, Event, Instant, Life, Link, Output, ReceiveChannel,
+    Role, SendChannel,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, TestRunner};
@@ -100,7 +101,7 @@ const QUEUE: (usize, usize) = (8, 4000);
 
 impl LinkCase {
     fn config(&self) -> Config {
-        let receive = ChannelConfig::receive("in")
+        let receive = ReceiveChannel::new("in")
             .max_message(3000)
             .window(WINDOW.0, WINDOW.1)
             .silence(Duration::from_secs(1));
@@ -109,7 +110,7 @@ impl LinkCase {
         } else {
             receive
         };
-        let send = ChannelConfig::send("out")
+        let send = SendChannel::new("out")
             .max_message(3000)
             .queue(QUEUE.0, QUEUE.1);
         let send = if self.latest { send.latest() } else { send };
@@ -119,7 +120,7 @@ impl LinkCase {
             // Here 'manual' only chooses between the two.
             (Dialect::TlsStream, true) => config.channel(send),
             (Dialect::TlsStream, false) => config.channel(
-                ChannelConfig::receive("in")
+                ReceiveChannel::new("in")
                     .max_message(3000)
                     .window(WINDOW.0, WINDOW.1),
             ),
@@ -129,10 +130,10 @@ impl LinkCase {
     fn peer(&self) -> Link {
         let config = match (self.dialect, self.manual) {
             (Dialect::Countersign, _) => Config::new()
-                .channel(ChannelConfig::send("in"))
-                .channel(ChannelConfig::receive("out")),
-            (Dialect::TlsStream, true) => Config::new().channel(ChannelConfig::receive("out")),
-            (Dialect::TlsStream, false) => Config::new().channel(ChannelConfig::send("in")),
+                .channel(SendChannel::new("in"))
+                .channel(ReceiveChannel::new("out")),
+            (Dialect::TlsStream, true) => Config::new().channel(ReceiveChannel::new("out")),
+            (Dialect::TlsStream, false) => Config::new().channel(SendChannel::new("in")),
         };
         let role = match self.role {
             Role::Opener => Role::Acceptor,

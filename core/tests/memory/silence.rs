@@ -2,18 +2,20 @@
 //! whether the other is still there.
 
 use crate::{MEMORY, turn};
-use countersign_core::{Bytes, ChannelConfig, ChannelId, Config, Instant, Link, Output, Role};
+use countersign_core::{
+    Bytes, ChannelId, Config, Instant, Link, Output, ReceiveChannel, Role, SendChannel,
+};
 
 const MAIN: ChannelId = ChannelId(0);
 /// More than a link needs for its own sake, and less than any of its queues has after a flood.
 const LITTLE: usize = 4096;
 
 fn connect(now: Instant) -> [Link; 2] {
-    let configs = [ChannelConfig::send("data"), ChannelConfig::receive("data")];
+    let sender = Config::new().channel(SendChannel::new("data"));
+    let receiver = Config::new().channel(ReceiveChannel::new("data"));
     let roles = [Role::Opener, Role::Acceptor];
     let mut at = 0;
-    let mut links = configs.map(|channel| {
-        let config = Config::new().channel(channel);
+    let mut links = [sender, receiver].map(|config| {
         let mut link = Link::new(&config, roles[at], [1; 16]).expect("a sound declaration");
         link.handle_opened(now).expect("offline");
         link.handle_secured(now, None).expect("securing");
@@ -63,7 +65,7 @@ fn a_silent_link_lets_go_whichever_end_asks() {
     for asks in [0, 1] {
         let mut now = Instant::from_micros(1_000_000);
         let mut links = connect(now);
-        let ping = links[0].config().waits().ping;
+        let ping = links[0].config().get_timeouts().ping;
         let mut buffer = vec![0; 65_536];
         let before = MEMORY.current_usage();
         let after = flood(&mut links, now, &mut buffer);

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use countersign_certs::{GeneratedIdentity, NewIdentity};
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, Disconnect, Event, Instant, Life, Link, Role,
+    CloseMode, Config, Disconnect, Event, Instant, Life, Link, ReceiveChannel, Role, SendChannel,
 };
 use countersign_endpoint::{Endpoint, Identity, Security, ToSend, random_seed};
 
@@ -47,7 +47,7 @@ impl End {
 
     /// There is a connection from here on.
     fn connect(&mut self, now: Instant) {
-        let (role, dialect) = (self.link.role(), self.link.config().wire_dialect());
+        let (role, dialect) = (self.link.role(), self.link.config().get_dialect());
         self.endpoint = Some(Endpoint::new(&self.security, role, dialect));
         self.exchange(now);
     }
@@ -185,8 +185,8 @@ impl World<'_> {
 fn run(tell: &mut dyn FnMut(&str)) -> Result<(), Box<dyn Error>> {
     let [robot, operator] = ["robot", "operator"].map(|name| NewIdentity::new(name).generate());
     let (robot, operator) = (robot?, operator?);
-    let receives = Config::new().channel(ChannelConfig::receive("orders"));
-    let sends = Config::new().channel(ChannelConfig::send("orders"));
+    let receives = Config::new().channel(ReceiveChannel::new("orders"));
+    let sends = Config::new().channel(SendChannel::new("orders"));
     let mut world = World {
         now: Instant::ZERO,
         robot: End::new(Role::Acceptor, &receives, &robot, &operator)?,

@@ -7,13 +7,13 @@
 //! ```
 //! use std::time::Instant as StdInstant;
 //!
-//! use countersign_core::{ChannelConfig, Config, Event, Instant};
+//! use countersign_core::{Config, Event, Instant, ReceiveChannel, SendChannel};
 //! use countersign_endpoint::Security;
 //! use own_loop::{Happened, Limits, OwnLoop};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let sends = Config::new().channel(ChannelConfig::send("orders"));
-//! let receives = Config::new().channel(ChannelConfig::receive("orders"));
+//! let sends = Config::new().channel(SendChannel::new("orders"));
+//! let receives = Config::new().channel(ReceiveChannel::new("orders"));
 //! let security = Security::plaintext(); // asked for by name; see the programs for TLS
 //!
 //! let mut links = OwnLoop::new()?;

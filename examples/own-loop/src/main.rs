@@ -6,7 +6,7 @@ use std::error::Error;
 use std::time::Instant as StdInstant;
 
 use countersign_core::{
-    ChannelConfig, Config, DEFAULT_CHANNEL, Escaped, Event, Instant, ReceiveError,
+    Config, DEFAULT_CHANNEL, Escaped, Event, Instant, ReceiveChannel, ReceiveError,
 };
 use countersign_endpoint::{Identity, Pins, Security};
 use own_loop::{Happened, Limits, LinkId, OwnLoop};
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let identity = Identity::from_pem_files(certificate, key)?;
     let security = Security::tls(identity, Pins::from_files([peer])?).build()?;
-    let config = Config::new().channel(ChannelConfig::receive(DEFAULT_CHANNEL));
+    let config = Config::new().channel(ReceiveChannel::new(DEFAULT_CHANNEL));
     let mut links = OwnLoop::new()?;
     links.listen(address.parse()?, &config, &security, Limits::default())?;
     // Our clock. All that the loop knows of time is what it is told.

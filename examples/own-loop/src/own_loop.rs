@@ -145,7 +145,7 @@ impl OwnLoop {
             let Some(link) = links.link(id).filter(|link| link.wants_connect()) else {
                 continue;
             };
-            let until = now + link.config().waits().handshake;
+            let until = now + link.config().get_timeouts().handshake;
             let begin = |socket| Socket::new(socket, link.config(), registry, id);
             let begin = || Ok((begin(TcpStream::connect(*address)?)?, until));
             let tried = under_way.map_or_else(begin, Ok);

@@ -28,7 +28,7 @@ impl Socket {
         // The link's pings do not go out while the system takes nothing, so the system has to
         // notice a dead peer by itself then. Linux keeps the milliseconds for that in 31 bits.
         let silence = config
-            .waits()
+            .get_timeouts()
             .give_up
             .min(Duration::from_millis(0x7FFF_FFFF));
         #[cfg(target_os = "linux")]

@@ -11,7 +11,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::task::Waker;
 
 use countersign_core::{
-    Bytes, ChannelConfig, CloseReason, Config, Drained, Instant, Limits, ReceiveError, SendError,
+    Bytes, CloseReason, Config, Drained, Instant, Limits, ReceiveChannel, ReceiveError,
+    SendChannel, SendError,
 };
 use countersign_endpoint::{Happened, LinkId, Links, ListenerId, Security};
 
@@ -29,8 +30,8 @@ impl Server {
     /// Listens on an address, port 0 for any.
     pub fn new(address: SocketAddr, security: &Security) -> io::Result<Self> {
         let config = Config::new()
-            .channel(ChannelConfig::receive("words"))
-            .channel(ChannelConfig::send("echoes"));
+            .channel(ReceiveChannel::new("words"))
+            .channel(SendChannel::new("echoes"));
         let socket = TcpListener::bind(address)?;
         socket.set_nonblocking(true)?;
         let mut links = Links::new(Waker::noop().clone());

@@ -8,7 +8,7 @@ use std::thread::yield_now;
 use std::time::Instant as StdInstant;
 
 use countersign_certs::{GeneratedIdentity, fixtures};
-use countersign_core::{ChannelConfig, Config, Drained, Event, Instant};
+use countersign_core::{Config, Drained, Event, Instant, ReceiveChannel, SendChannel};
 use countersign_endpoint::{Happened, Identity, Security};
 use countersign_tokio::{LinkEvent, Setup, connect_with};
 use readiness::Server;
@@ -27,8 +27,8 @@ fn security(own: &GeneratedIdentity, peer: &GeneratedIdentity) -> Security {
 /// Says words, hears them again, and then that all is well.
 async fn peer(number: usize, address: SocketAddr, security: Security) {
     let config = Config::new()
-        .channel(ChannelConfig::send("words"))
-        .channel(ChannelConfig::receive("echoes"));
+        .channel(SendChannel::new("words"))
+        .channel(ReceiveChannel::new("echoes"));
     let setup = Setup::new(config, security).unwrap();
     let socket = Arc::new(Mutex::new(None));
     let open = {

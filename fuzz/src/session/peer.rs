@@ -82,7 +82,7 @@ impl Lane {
 impl Peer {
     pub(crate) fn new(case: &Case) -> Self {
         Self {
-            dialect: case.config.wire_dialect(),
+            dialect: case.config.get_dialect(),
             role: case.role,
             lanes: case.config.channels().iter().map(Lane::of).collect(),
             decoder: None,

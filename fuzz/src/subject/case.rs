@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
-use countersign_core::{ChannelConfig, Config, Dialect, Patience, Role};
+use countersign_core::{
+    ChannelConfig, Config, Dialect, ReceiveChannel, Role, SendChannel, Timeouts,
+};
 
 /// No message is longer.
 pub(super) const LARGEST: usize = 3000;
@@ -46,7 +48,7 @@ impl Case {
         let mut config = Config::new()
             .dialect(dialect)
             .frame_limit([1024, 512, 16_384][usize::from(how >> 5) % 3])
-            .patience(patience(input)?);
+            .timeouts(timeouts(input)?);
         // The upper bits of the count are of no other use.
         if count >= 192 {
             config = config.single_session();
@@ -90,7 +92,7 @@ impl Case {
 
 /// Declares what can't be, for some of 64 values.
 fn spoil(config: Config, how: u8) -> Option<Config> {
-    let receive = |name: &str| ChannelConfig::receive(name);
+    let receive = |name: &str| ReceiveChannel::new(name);
     Some(match how {
         50 => config.frame_limit(511),
         51 => config.frame_limit((1 << 24) + 1),
@@ -100,13 +102,13 @@ fn spoil(config: Config, how: u8) -> Option<Config> {
         55 => config.channel(receive("x").window(0, 1 << 30)),
         56 => config.channel(receive("x").window(1, 1)),
         57 => config.channel(receive("x").silence(Duration::ZERO)),
-        58 => config.channel(ChannelConfig::send("x").manual()),
-        59 => config.channel(ChannelConfig::send("x").queue(0, 1 << 30)),
-        60 => config.channel(ChannelConfig::send("x").queue(1, 1)),
-        61 => config.channel(ChannelConfig::send("x").silence(Duration::from_secs(1))),
-        62 => config.patience(Patience {
+        58 => config.channel(SendChannel::new("x").max_message(0)),
+        59 => config.channel(SendChannel::new("x").queue(0, 1 << 30)),
+        60 => config.channel(SendChannel::new("x").queue(1, 1)),
+        61 => config.channel(SendChannel::new("x").in_flight(0)),
+        62 => config.timeouts(Timeouts {
             ping: Duration::from_secs(15),
-            ..Patience::default()
+            ..Timeouts::default()
         }),
         63 => (0..64).fold(config, |config, number| {
             config.channel(receive(&format!("x{number}")))
@@ -115,20 +117,20 @@ fn spoil(config: Config, how: u8) -> Option<Config> {
     })
 }
 
-fn patience(input: &mut Unstructured<'_>) -> Result<Patience> {
+fn timeouts(input: &mut Unstructured<'_>) -> Result<Timeouts> {
     let how: u8 = input.arbitrary()?;
-    let mut patience = Patience::default();
+    let mut timeouts = Timeouts::default();
     if how & 1 != 0 {
-        patience.ack_delay = Duration::ZERO;
+        timeouts.ack_delay = Duration::ZERO;
     }
     if how & 2 != 0 {
-        patience.retain = Duration::from_millis(1);
+        timeouts.retain = Duration::from_millis(1);
     }
     if how & 4 != 0 {
-        patience.close = Duration::ZERO;
-        patience.linger = Duration::ZERO;
+        timeouts.close = Duration::ZERO;
+        timeouts.linger = Duration::ZERO;
     }
-    Ok(patience)
+    Ok(timeouts)
 }
 
 /// A channel whose messages are as large as its window allows, up to [`LARGEST`].
@@ -138,7 +140,7 @@ fn channel(number: u8, how: u8, window: (usize, usize), dialect: Dialect) -> Cha
     let native = dialect == Dialect::Countersign;
     if how & 1 == 0 {
         let messages = u32::try_from(window.0).expect("few");
-        let mut channel = ChannelConfig::receive(name)
+        let mut channel = ReceiveChannel::new(name)
             .max_message(largest)
             .window(messages, window.1);
         if how & 4 != 0 && native {
@@ -147,16 +149,14 @@ fn channel(number: u8, how: u8, window: (usize, usize), dialect: Dialect) -> Cha
         if how & 8 != 0 {
             channel = channel.silence(Duration::from_millis(500));
         }
-        return channel;
+        return channel.into();
     }
-    let mut channel = ChannelConfig::send(name)
-        .max_message(largest)
-        .queue(8, 4000);
+    let mut channel = SendChannel::new(name).max_message(largest).queue(8, 4000);
     if how & 4 != 0 && native {
         channel = channel.latest();
     }
     if how & 8 != 0 {
         channel = channel.in_flight(1);
     }
-    channel
+    channel.into()
 }

@@ -44,7 +44,7 @@ impl Ledger {
         Self {
             accounts: accounts.collect(),
             single: config.is_single_session(),
-            stream: config.wire_dialect() == Dialect::TlsStream,
+            stream: config.get_dialect() == Dialect::TlsStream,
             over: None,
         }
     }

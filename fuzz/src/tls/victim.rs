@@ -41,7 +41,7 @@ impl Victim {
         seen: Seen,
     ) -> Self {
         let mut link = Link::new(config, role, [3; 16]).expect("a sound declaration");
-        let mut endpoint = Endpoint::new(security, role, config.wire_dialect());
+        let mut endpoint = Endpoint::new(security, role, config.get_dialect());
         endpoint.exchange(START, &mut link);
         Self {
             endpoint,

@@ -7,7 +7,9 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
 
-use countersign_core::{ChannelConfig, Config, Dialect, Mode, Patience, Reconnect, Role};
+use countersign_core::{
+    ChannelConfig, Config, Dialect, Mode, ReceiveChannel, Reconnect, Role, SendChannel, Timeouts,
+};
 use countersign_driver::{Limits, LinkError, Setup};
 use countersign_endpoint::{Pin, Pins, Security};
 use socket2::{Domain, Socket, Type};
@@ -44,7 +46,7 @@ impl fmt::Debug for Victim {
 #[derive(Clone, Debug)]
 pub struct Terms {
     /// Its declaration. By default one that ends links with their connections and never runs out
-    /// of patience.
+    /// of timeouts.
     pub config: Config,
     /// What its listener takes.
     pub limits: Limits,
@@ -53,12 +55,12 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Changes the patience.
+    /// Changes the timeouts.
     #[must_use]
-    pub fn patience(mut self, change: impl FnOnce(&mut Patience)) -> Self {
-        let mut patience = *self.config.waits();
-        change(&mut patience);
-        self.config = self.config.patience(patience);
+    pub fn timeouts(mut self, change: impl FnOnce(&mut Timeouts)) -> Self {
+        let mut timeouts = *self.config.get_timeouts();
+        change(&mut timeouts);
+        self.config = self.config.timeouts(timeouts);
         self
     }
 
@@ -78,11 +80,11 @@ impl Terms {
 
     /// Declares the channel, and no other.
     #[must_use]
-    pub fn channel(self, channel: ChannelConfig) -> Self {
+    pub fn channel(self, channel: impl Into<ChannelConfig>) -> Self {
         self.config(|config| {
-            let same = Config::new().dialect(config.wire_dialect());
-            let same = same.patience(*config.waits());
-            same.reconnect(*config.reconnects()).channel(channel)
+            let same = Config::new().dialect(config.get_dialect());
+            let same = same.timeouts(*config.get_timeouts());
+            same.reconnect(*config.get_reconnect()).channel(channel)
         })
     }
 
@@ -90,7 +92,7 @@ impl Terms {
     #[must_use]
     pub fn lasting(self) -> Self {
         let terms = self.config(|config| config.reconnect(Reconnect::default()));
-        terms.patience(|patience| patience.retain = EVER)
+        terms.timeouts(|timeouts| timeouts.retain = EVER)
     }
 
     /// In plain text.
@@ -156,8 +158,8 @@ impl Victim {
     #[must_use]
     pub fn channel(&self) -> ChannelConfig {
         match self.mode {
-            Mode::Send => ChannelConfig::send("data"),
-            Mode::Receive => ChannelConfig::receive("data"),
+            Mode::Send => SendChannel::new("data").into(),
+            Mode::Receive => ReceiveChannel::new("data").into(),
         }
     }
 
@@ -169,11 +171,11 @@ impl Victim {
             limits: Limits::default(),
             secured: true,
         };
-        terms.patience(|patience| {
-            patience.handshake = EVER;
-            patience.ping = EVER / 4;
-            patience.give_up = EVER / 2;
-            patience.linger = EVER;
+        terms.timeouts(|timeouts| {
+            timeouts.handshake = EVER;
+            timeouts.ping = EVER / 4;
+            timeouts.give_up = EVER / 2;
+            timeouts.linger = EVER;
         })
     }
 
@@ -227,7 +229,7 @@ impl Victim {
         };
         // Where the victim accepts, the listener is its own.
         let dialect = match self.role {
-            Role::Acceptor => terms.config.wire_dialect(),
+            Role::Acceptor => terms.config.get_dialect(),
             Role::Opener => Dialect::Countersign,
         };
         let config = self.at(Role::Opener).terms().config.dialect(dialect);

@@ -18,7 +18,8 @@ use std::thread;
 use std::time::Duration;
 
 use countersign_core::{
-    Bytes, ChannelConfig, CloseMode, Config, Patience, Reconnect, VerdictCounts, VerdictKind,
+    Bytes, CloseMode, Config, ReceiveChannel, Reconnect, SendChannel, Timeouts, VerdictCounts,
+    VerdictKind,
 };
 use countersign_driver::{Limits, Setup};
 use countersign_tests::backend::{Backend, Link};
@@ -54,25 +55,25 @@ fn main() {
 }
 
 fn config(listens: bool) -> Config {
-    let patience = Patience {
+    let timeouts = Timeouts {
         ping: Duration::from_millis(500),
         give_up: Duration::from_millis(1500),
         handshake: Duration::from_secs(3),
         close: Duration::from_secs(60),
-        ..Patience::default()
+        ..Timeouts::default()
     };
     let reconnect = Reconnect {
         longest_delay: Duration::from_millis(500),
         ..Reconnect::default()
     };
-    let config = Config::new().patience(patience).reconnect(reconnect);
+    let config = Config::new().timeouts(timeouts).reconnect(reconnect);
     let (up, down) = ("up", "down");
     if listens {
-        let config = config.channel(ChannelConfig::receive(up));
-        config.channel(ChannelConfig::send(down))
+        let config = config.channel(ReceiveChannel::new(up));
+        config.channel(SendChannel::new(down))
     } else {
-        let config = config.channel(ChannelConfig::send(up));
-        config.channel(ChannelConfig::receive(down).manual())
+        let config = config.channel(SendChannel::new(up));
+        config.channel(ReceiveChannel::new(down).manual())
     }
 }
 

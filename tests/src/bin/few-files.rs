@@ -8,7 +8,7 @@
 use std::env;
 use std::net::SocketAddr;
 
-use countersign_core::{ChannelConfig, Config};
+use countersign_core::{Config, ReceiveChannel};
 use countersign_driver::{AcceptError, Setup};
 use countersign_endpoint::Security;
 
@@ -29,7 +29,7 @@ fn main() {
     let arguments: Vec<_> = env::args().collect();
     let files = arguments[2].parse().unwrap();
     rlimit::setrlimit(rlimit::Resource::NOFILE, files, files).unwrap();
-    let config = Config::new().channel(ChannelConfig::receive("data"));
+    let config = Config::new().channel(ReceiveChannel::new("data"));
     let setup = Setup::new(config, Security::plaintext()).unwrap();
     match arguments[1].as_str() {
         "tokio" => {

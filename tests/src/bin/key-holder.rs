@@ -12,7 +12,7 @@ use std::io;
 use std::path::PathBuf;
 
 use countersign_certs::{Algorithm, NewIdentity, Overwrite};
-use countersign_core::{ChannelConfig, Config};
+use countersign_core::{Config, ReceiveChannel, SendChannel};
 use countersign_driver::Setup;
 use countersign_endpoint::{Identity, Pins, Security};
 use countersign_tests::memory;
@@ -46,8 +46,8 @@ impl Files {
 
 /// Two links with the same identity, which trust each other.
 fn link(security: &Security) -> impl Sized + use<> {
-    let send = Config::new().channel(ChannelConfig::send("data"));
-    let receive = Config::new().channel(ChannelConfig::receive("data"));
+    let send = Config::new().channel(SendChannel::new("data"));
+    let receive = Config::new().channel(ReceiveChannel::new("data"));
     let [one, other] = [send, receive].map(|config| Setup::new(config, security.clone()).unwrap());
     memory::link(&one, &other)
 }

@@ -14,7 +14,7 @@ use std::io::BufRead;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use countersign_core::{ChannelConfig, Config, Patience, Reconnect};
+use countersign_core::{Config, ReceiveChannel, Reconnect, SendChannel, Timeouts};
 use countersign_driver::{LinkEvent, Setup};
 use countersign_tests::pair::role_security;
 use countersign_tokio::connect_with;
@@ -33,21 +33,21 @@ async fn main() {
         panic!("three arguments are needed, see the head of this program");
     };
     let security = role_security(Path::new(folder), role);
-    let patience = Patience {
+    let timeouts = Timeouts {
         ping: Duration::from_millis(300),
         give_up: Duration::from_secs(1),
-        ..Patience::default()
+        ..Timeouts::default()
     };
     let reconnect = Reconnect {
         longest_delay: Duration::from_millis(200),
         ..Reconnect::default()
     };
-    let config = Config::new().patience(patience).reconnect(reconnect);
+    let config = Config::new().timeouts(timeouts).reconnect(reconnect);
     if role == "listen" {
-        let config = config.channel(ChannelConfig::receive("data"));
+        let config = config.channel(ReceiveChannel::new("data"));
         listen(address, &Setup::new(config, security).unwrap()).await;
     } else {
-        let config = config.channel(ChannelConfig::send("data"));
+        let config = config.channel(SendChannel::new("data"));
         connect(address.clone(), &Setup::new(config, security).unwrap()).await;
     }
 }

@@ -5,7 +5,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use countersign_core::{Bytes, ChannelConfig, CloseMode, Config, Patience, VerdictKind};
+use countersign_core::{
+    Bytes, CloseMode, Config, ReceiveChannel, SendChannel, Timeouts, VerdictKind,
+};
 use countersign_driver::{Link, LinkEvent, Report, Setup};
 use countersign_endpoint::Security;
 use tokio::sync::oneshot;
@@ -61,11 +63,11 @@ impl Job {
     #[must_use]
     pub fn configs(&self) -> [Config; 2] {
         let send = |name| {
-            let channel = ChannelConfig::send(name).max_message(LONGEST);
+            let channel = SendChannel::new(name).max_message(LONGEST);
             channel.queue(4, 3 * LONGEST)
         };
         let receive = |name| {
-            let channel = ChannelConfig::receive(name).max_message(LONGEST);
+            let channel = ReceiveChannel::new(name).max_message(LONGEST);
             let channel = channel.window(3, 2 * LONGEST);
             if self.receives.is_manual() {
                 channel.manual()
@@ -73,20 +75,22 @@ impl Job {
                 channel
             }
         };
-        let patience = Patience {
+        let timeouts = Timeouts {
             handshake: HOUR,
             ping: HOUR,
             give_up: 2 * HOUR,
             close: HOUR,
             linger: HOUR,
-            ..Patience::default()
+            ..Timeouts::default()
         };
-        let ends = [[send("up"), receive("down")], [receive("up"), send("down")]];
-        ends.map(|[first, second]| {
-            let config = Config::new().channel(first).channel(second);
-            let config = config.frame_limit(512).patience(patience);
-            config.single_connection()
-        })
+        let config = Config::new().frame_limit(512).timeouts(timeouts);
+        let config = config.single_connection();
+        let client = config.clone().channel(send("up"));
+        let server = config.channel(receive("up"));
+        [
+            client.channel(receive("down")),
+            server.channel(send("down")),
+        ]
     }
 
     /// The pieces of work, to be run beside each other, and where the outcome will be.

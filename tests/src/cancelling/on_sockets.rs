@@ -6,7 +6,9 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use countersign_core::{Bytes, ChannelConfig, CloseMode, Config, Role};
+use countersign_core::{
+    Bytes, ChannelConfig, CloseMode, Config, ReceiveChannel, Role, SendChannel,
+};
 use countersign_driver::{Link, LinkError, LinkEvent, Listener, Setup};
 use futures_util::StreamExt;
 use futures_util::future::{join, join_all};
@@ -58,7 +60,10 @@ fn setups([client, server]: [Config; 2]) -> [Setup; 2] {
 
 /// Setups of an opener that sends and an acceptor that receives.
 fn one_way() -> [Setup; 2] {
-    let channels = [ChannelConfig::send("data"), ChannelConfig::receive("data")];
+    let channels = [
+        ChannelConfig::from(SendChannel::new("data")),
+        ReceiveChannel::new("data").into(),
+    ];
     setups(channels.map(|channel| Config::new().channel(channel)))
 }
 

@@ -16,7 +16,7 @@ mod moves;
 mod search;
 mod world;
 
-use countersign_core::{ChannelConfig, Config, Instant, Patience, PeerId, Reconnect};
+use countersign_core::{Config, Instant, PeerId, ReceiveChannel, Reconnect, SendChannel, Timeouts};
 
 use crate::mistakes::Planted;
 
@@ -114,39 +114,38 @@ impl Setup {
     }
 
     fn config(&self, end: End) -> Config {
-        let patience = Patience {
+        let timeouts = Timeouts {
             ack_delay: core::time::Duration::ZERO,
-            ..Patience::default()
+            ..Timeouts::default()
         };
         let at_once = Reconnect {
             first_delay: core::time::Duration::ZERO,
             longest_delay: core::time::Duration::ZERO,
             ..Reconnect::default()
         };
-        let mut config = Config::new().patience(patience).reconnect(at_once);
+        let mut config = Config::new().timeouts(timeouts).reconnect(at_once);
         if self.single[end.at()] {
             config = config.single_session();
         }
         for (at, lane) in self.lanes.iter().enumerate() {
             let name = format!("{at}");
-            let channel = if lane.from == end {
-                let channel = ChannelConfig::send(name);
-                if lane.latest {
+            config = if lane.from == end {
+                let channel = SendChannel::new(name);
+                config.channel(if lane.latest {
                     channel.latest()
                 } else {
                     channel
-                }
+                })
             } else {
                 let bytes = lane.length * usize::try_from(lane.window).unwrap();
-                let channel = ChannelConfig::receive(name).max_message(lane.length);
+                let channel = ReceiveChannel::new(name).max_message(lane.length);
                 let channel = channel.window(lane.window, bytes);
-                if lane.manual {
+                config.channel(if lane.manual {
                     channel.manual()
                 } else {
                     channel
-                }
+                })
             };
-            config = config.channel(channel);
         }
         config
     }

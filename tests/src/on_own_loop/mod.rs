@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_core::{Acking, ChannelId, CloseMode, CloseReason, Mode};
+use countersign_core::{ChannelId, CloseMode, CloseReason, Mode};
 use countersign_driver::{
     AcceptError, ChannelError, Drained, Limits, LinkError, LinkEvent, Report, Setup,
 };
@@ -99,12 +99,12 @@ impl LoopLink {
             .ask(move |world| find(world, id, name, mode))
     }
 
-    fn take(&self, name: &str, acking: Acking) -> Result<LoopReceiver, ChannelError> {
+    fn take(&self, name: &str, manual: bool) -> Result<LoopReceiver, ChannelError> {
         let channel = self.find(name, Mode::Receive)?;
         let (id, name) = (self.0.id(), name.to_owned());
         self.0.thread().ask(move |world| {
             let at = usize::from(channel.0);
-            if world.link(id).config().channels()[at].acking() != acking {
+            if world.link(id).config().channels()[at].is_manual() != manual {
                 return Err(ChannelError::OtherAcking { name });
             }
             if std::mem::replace(&mut world.known(id).channels[at].taken, true) {
@@ -136,10 +136,10 @@ impl Link for LoopLink {
         Ok(Box::new(LoopSender::new(self.0.clone(), channel)))
     }
     fn receiver(&self, name: &str) -> Result<Box<dyn Receiver>, ChannelError> {
-        Ok(Box::new(self.take(name, Acking::Auto)?))
+        Ok(Box::new(self.take(name, false)?))
     }
     fn manual_receiver(&self, name: &str) -> Result<Box<dyn ManualReceiver>, ChannelError> {
-        Ok(Box::new(self.take(name, Acking::Manual)?))
+        Ok(Box::new(self.take(name, true)?))
     }
     fn peer(&self) -> Option<Fingerprint> {
         let id = self.0.id();

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use countersign_certs::{GeneratedIdentity, fixtures};
 use countersign_core::{
-    Bytes, ChannelConfig, Config, EndReason, Incompatible, Reconnect, Refusal, Verdict, refuse,
+    Bytes, Config, EndReason, Incompatible, ReceiveChannel, Reconnect, Refusal, SendChannel,
+    Verdict, refuse,
 };
 use countersign_driver::{Admission, Limits, LinkError, LinkEvent, Setup};
 use countersign_endpoint::Pins;
@@ -25,11 +26,11 @@ scenarios! {
 const CLOSED: u16 = refuse::APPLICATION + 7;
 
 fn send() -> Config {
-    one(ChannelConfig::send("data"))
+    one(SendChannel::new("data"))
 }
 
 fn receive() -> Config {
-    one(ChannelConfig::receive("data"))
+    one(ReceiveChannel::new("data"))
 }
 
 /// By its name one peer gets a link and another is turned away, with words that reach it, and with the
@@ -145,10 +146,10 @@ fn channels_by_peer(pair: &Pair) {
     let setup = Setup::new(receive(), security).unwrap();
     let setup = setup.admit(|arrival| match arrival.name().unwrap() {
         "robot" => Admission::AdmitWith(vec![
-            ChannelConfig::receive("video"),
-            ChannelConfig::send("commands"),
+            ReceiveChannel::new("video").into(),
+            SendChannel::new("commands").into(),
         ]),
-        "operator" => Admission::AdmitWith(vec![ChannelConfig::receive("commands").manual()]),
+        "operator" => Admission::AdmitWith(vec![ReceiveChannel::new("commands").manual().into()]),
         _ => Admission::Admit,
     });
     let listener = pair.server.listen(loopback(), setup, Limits::default());
@@ -158,10 +159,10 @@ fn channels_by_peer(pair: &Pair) {
         let here = pair.client.connect(proxy.address(), &client)?;
         Ok::<_, LinkError>((here, listener.accept().unwrap()))
     };
-    let commands = ChannelConfig::receive("commands");
-    let video = ChannelConfig::send("video");
+    let commands = ReceiveChannel::new("commands");
+    let video = SendChannel::new("video");
     let robots = join(robot, Config::new().channel(commands).channel(video)).unwrap();
-    let operators = join(&operator, one(ChannelConfig::send("commands"))).unwrap();
+    let operators = join(&operator, one(SendChannel::new("commands"))).unwrap();
     let sensors = join(&sensor, send()).unwrap();
     assert!(robots.1.receiver("data").is_err());
 
@@ -199,10 +200,10 @@ fn channels_that_make_no_sense(pair: &Pair) {
         "channel 'data': another channel has the same name",
     );
     let twice = vec![
-        ChannelConfig::receive("data"),
-        ChannelConfig::receive("data"),
+        ReceiveChannel::new("data").into(),
+        ReceiveChannel::new("data").into(),
     ];
-    let other = vec![ChannelConfig::receive("other")];
+    let other = vec![ReceiveChannel::new("other").into()];
     for (channels, at_client, at_server) in [
         (
             twice,

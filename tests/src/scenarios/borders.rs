@@ -1,6 +1,8 @@
 //! The border between two sessions, in the stream of what an end receives.
 
-use countersign_core::{Bytes, ChannelConfig, Config, Dialect, SessionLoss};
+use countersign_core::{
+    Bytes, ChannelConfig, Config, Dialect, ReceiveChannel, SendChannel, SessionLoss,
+};
 use countersign_driver::{Limits, LinkEvent, RecvError};
 
 use super::{away, one};
@@ -19,11 +21,11 @@ scenarios! {
 
 /// Behind everything on `data` comes something on `behind`.
 fn sends() -> Config {
-    one(ChannelConfig::send("data")).channel(ChannelConfig::send("behind"))
+    one(SendChannel::new("data")).channel(SendChannel::new("behind"))
 }
 
-fn receives(channel: ChannelConfig) -> Config {
-    one(channel).channel(ChannelConfig::receive("behind"))
+fn receives(channel: impl Into<ChannelConfig>) -> Config {
+    one(channel).channel(ReceiveChannel::new("behind"))
 }
 
 /// The opener receives, and its link goes on with the sessions of an acceptor that is restarted.
@@ -37,7 +39,7 @@ struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    fn new(pair: &'a Pair, channel: ChannelConfig) -> Self {
+    fn new(pair: &'a Pair, channel: impl Into<ChannelConfig>) -> Self {
         let (ends, proxy, listener) = pair.lasting_link(receives(channel), sends());
         let Ends { client, server } = ends;
         let behind = client.receiver("behind").unwrap();
@@ -127,7 +129,7 @@ const FORMS: [Form; 4] = [
 /// However it is received: what is left of a session, the border, what came in the next.
 fn in_their_place(pair: &Pair) {
     for form in FORMS {
-        let mut world = World::new(pair, ChannelConfig::receive("data"));
+        let mut world = World::new(pair, ReceiveChannel::new("data"));
         let mut receiver = world.client.receiver("data").unwrap();
         world.send(&["one", "two", "three"]);
         assert_eq!(receiver.take(), "one");
@@ -159,7 +161,7 @@ fn in_their_place(pair: &Pair) {
 /// The same where the application says when a message is handled; what it still holds of the old
 /// session is nobody's any more.
 fn on_a_manual_channel(pair: &Pair) {
-    let mut world = World::new(pair, ChannelConfig::receive("data").manual());
+    let mut world = World::new(pair, ReceiveChannel::new("data").manual());
     let mut receiver = world.client.manual_receiver("data").unwrap();
     world.send(&["one", "two"]);
     let held = receiver.take();
@@ -176,7 +178,7 @@ fn on_a_manual_channel(pair: &Pair) {
 
 /// A receiver that waits is told, although no message came.
 fn where_no_message_waits(pair: &Pair) {
-    let mut world = World::new(pair, ChannelConfig::receive("data"));
+    let mut world = World::new(pair, ReceiveChannel::new("data"));
     let mut receiver = world.client.receiver("data").unwrap();
     let waiting = std::thread::spawn(move || {
         let received = receiver.recv();
@@ -196,10 +198,9 @@ fn where_no_message_waits(pair: &Pair) {
 
 /// There every lost connection is a border.
 fn in_the_tlsstream_dialect(pair: &Pair) {
-    let config = |channel| one(channel).dialect(Dialect::TlsStream);
     let (ends, proxy, listener) = pair.lasting_link(
-        config(ChannelConfig::receive("data")),
-        config(ChannelConfig::send("data")),
+        one(ReceiveChannel::new("data")).dialect(Dialect::TlsStream),
+        one(SendChannel::new("data")).dialect(Dialect::TlsStream),
     );
     let Ends { client, mut server } = ends;
     let mut receiver = client.receiver("data").unwrap();

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::thread;
 
 use countersign_core::{
-    Bytes, ChannelConfig, CloseMode, Config, MAX_CHANNELS, SendError, Verdict, VerdictKind,
+    Bytes, CloseMode, Config, MAX_CHANNELS, ReceiveChannel, SendChannel, SendError, Verdict,
+    VerdictKind,
 };
 
 use super::{both_ways, one};
@@ -29,11 +30,11 @@ fn as_many_as_there_can_be(pair: &Pair) {
     let name = |at: usize| format!("channel {at}");
     let declare = |odd_sends: bool| {
         (0..MAX_CHANNELS).fold(Config::new(), |config, at| {
-            config.channel(if (at % 2 == 1) == odd_sends {
-                ChannelConfig::send(name(at))
+            if (at % 2 == 1) == odd_sends {
+                config.channel(SendChannel::new(name(at)))
             } else {
-                ChannelConfig::receive(name(at))
-            })
+                config.channel(ReceiveChannel::new(name(at)))
+            }
         })
     };
     let Ends { client, server } = pair.link(declare(true), declare(false));
@@ -52,8 +53,8 @@ fn as_many_as_there_can_be(pair: &Pair) {
 /// A short message on a channel declared earlier overtakes a long one that is under way.
 fn an_urgent_message_overtakes(pair: &Pair) {
     const LONG: usize = 16 << 20;
-    let sending = one(ChannelConfig::send("urgent")).channel(ChannelConfig::send("bulk"));
-    let receiving = one(ChannelConfig::receive("urgent")).channel(ChannelConfig::receive("bulk"));
+    let sending = one(SendChannel::new("urgent")).channel(SendChannel::new("bulk"));
+    let receiving = one(ReceiveChannel::new("urgent")).channel(ReceiveChannel::new("bulk"));
     let (ends, proxy) = pair.link_through(sending, receiving);
     let Ends { client, server } = ends;
     let begun = proxy.passed(Direction::Up) + (1 << 16);
@@ -77,11 +78,11 @@ fn an_urgent_message_overtakes(pair: &Pair) {
 
 /// A channel that nobody reads does not hold up the others.
 fn a_full_channel_holds_up_no_other(pair: &Pair) {
-    let sending = one(ChannelConfig::send("full")).channel(ChannelConfig::send("free"));
-    let receiving = one(ChannelConfig::receive("full")
+    let sending = one(SendChannel::new("full")).channel(SendChannel::new("free"));
+    let receiving = one(ReceiveChannel::new("full")
         .max_message(1000)
         .window(2, 1000))
-    .channel(ChannelConfig::receive("free"));
+    .channel(ReceiveChannel::new("free"));
     both_ways(pair, &sending, &receiving, |from, to| {
         let full = from.sender("full").unwrap();
         let stuck: Vec<_> = (0..10).map(|_| full.give("stuck")).collect();
@@ -106,10 +107,10 @@ fn a_full_channel_holds_up_no_other(pair: &Pair) {
 
 /// A batch has one receipt, which counts all its verdicts.
 fn a_batch_counts_its_verdicts(pair: &Pair) {
-    let receive = ChannelConfig::receive("data").manual();
+    let receive = ReceiveChannel::new("data").manual();
     both_ways(
         pair,
-        &one(ChannelConfig::send("data")),
+        &one(SendChannel::new("data")),
         &one(receive),
         |from, to| {
             let sender = from.sender("data").unwrap();
@@ -144,8 +145,8 @@ fn a_batch_counts_its_verdicts(pair: &Pair) {
 fn a_batch_may_be_handled_in_part(pair: &Pair) {
     both_ways(
         pair,
-        &one(ChannelConfig::send("data").queue(3, 64 << 20)),
-        &one(ChannelConfig::receive("data").manual()),
+        &one(SendChannel::new("data").queue(3, 64 << 20)),
+        &one(ReceiveChannel::new("data").manual()),
         |from, to| {
             let sender = from.sender("data").unwrap();
             let mut receiver = to.manual_receiver("data").unwrap();
@@ -165,11 +166,11 @@ fn a_batch_may_be_handled_in_part(pair: &Pair) {
 
 /// A message in the middle of a batch that is too large stops it there.
 fn a_batch_stops_at_what_can_not_be_sent(pair: &Pair) {
-    let send = ChannelConfig::send("data").max_message(10);
+    let send = SendChannel::new("data").max_message(10);
     both_ways(
         pair,
         &one(send),
-        &one(ChannelConfig::receive("data")),
+        &one(ReceiveChannel::new("data")),
         |from, to| {
             let sender = from.sender("data").unwrap();
             let lengths = [1, 10, 11, 2];
@@ -202,10 +203,10 @@ fn senders_in_many_threads(pair: &Pair) {
     let names = ["a", "b"];
     let sending = names
         .iter()
-        .fold(Config::new(), |c, n| c.channel(ChannelConfig::send(*n)));
+        .fold(Config::new(), |c, n| c.channel(SendChannel::new(*n)));
     let receiving = names
         .iter()
-        .fold(Config::new(), |c, n| c.channel(ChannelConfig::receive(*n)));
+        .fold(Config::new(), |c, n| c.channel(ReceiveChannel::new(*n)));
     both_ways(pair, &sending, &receiving, |from, to| {
         thread::scope(|scope| {
             for name in names {

@@ -4,12 +4,12 @@ use std::thread;
 use std::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, CloseReason, Config, Dialect, EndReason, Loss, Mode, SendError,
-    Verdict, VerdictCounts, VerdictKind, close,
+    CloseMode, CloseReason, Config, Dialect, EndReason, Loss, Mode, ReceiveChannel, SendChannel,
+    SendError, Verdict, VerdictCounts, VerdictKind, close,
 };
 use countersign_driver::{LinkEvent, Report};
 
-use super::{both_ways, one, patience};
+use super::{both_ways, one, timeouts};
 use crate::backend::{Link, Receipt, Receiver};
 use crate::{Ends, Pair};
 
@@ -32,11 +32,11 @@ scenarios! {
 }
 
 fn send() -> Config {
-    one(ChannelConfig::send("data"))
+    one(SendChannel::new("data"))
 }
 
 fn receive() -> Config {
-    one(ChannelConfig::receive("data"))
+    one(ReceiveChannel::new("data"))
 }
 
 fn reason(report: &Report) -> EndReason {
@@ -106,15 +106,15 @@ fn idle(pair: &Pair) {
 /// The one place where time is what is waited for, since it is what this is about.
 fn after_idling(pair: &Pair) {
     const CLOSE: Duration = Duration::from_millis(200);
-    let idle = patience(|patience| {
-        patience.close = CLOSE;
+    let idle = timeouts(|timeouts| {
+        timeouts.close = CLOSE;
         // No ping comes in between.
-        patience.ping = Duration::from_secs(600);
-        patience.give_up = Duration::from_secs(1200);
+        timeouts.ping = Duration::from_secs(600);
+        timeouts.give_up = Duration::from_secs(1200);
     });
     for dialect in [Dialect::Countersign, Dialect::TlsStream] {
-        let sending = send().patience(idle).dialect(dialect);
-        let receiving = receive().patience(idle).dialect(dialect);
+        let sending = send().timeouts(idle).dialect(dialect);
+        let receiving = receive().timeouts(idle).dialect(dialect);
         for sender_closes in [true, false] {
             both_ways(pair, &sending, &receiving, |from, to| {
                 let (closing, other) = if sender_closes {
@@ -137,7 +137,7 @@ fn the_rest_then_none(pair: &Pair) {
     both_ways(
         pair,
         &send(),
-        &one(ChannelConfig::receive("data").manual()),
+        &one(ReceiveChannel::new("data").manual()),
         |from, to| {
             let mut receiver = to.manual_receiver("data").unwrap();
             let sender = from.sender("data").unwrap();
@@ -226,10 +226,10 @@ fn takes_more(receiver: &mut dyn Receiver) -> bool {
 
 /// Closes a link that is busy in both directions, and adds up what both ends report.
 fn busy(pair: &Pair, client_closes: Option<CloseMode>, server_closes: Option<CloseMode>) {
-    let small = |name| ChannelConfig::send(name).queue(50, 16 << 20);
+    let small = |name| SendChannel::new(name).queue(50, 16 << 20);
     let Ends { client, server } = pair.link(
-        one(small("up")).channel(ChannelConfig::receive("down")),
-        one(ChannelConfig::receive("up")).channel(small("down")),
+        one(small("up")).channel(ReceiveChannel::new("down")),
+        one(ReceiveChannel::new("up")).channel(small("down")),
     );
     let (up, down) = (
         server.receiver("up").unwrap(),
@@ -357,8 +357,8 @@ fn receipts_outlive_links(pair: &Pair) {
 
 /// A peer that never answers: the close is given up after its time.
 fn a_peer_that_does_not_answer(pair: &Pair) {
-    let short = patience(|patience| patience.close = Duration::from_secs(1));
-    let (ends, proxy) = pair.link_through(send().patience(short), receive());
+    let short = timeouts(|timeouts| timeouts.close = Duration::from_secs(1));
+    let (ends, proxy) = pair.link_through(send().timeouts(short), receive());
     let Ends { client, server } = ends;
     proxy.stall();
     let receipt = client.sender("data").unwrap().give("message");
@@ -371,8 +371,8 @@ fn a_peer_that_does_not_answer(pair: &Pair) {
 
 /// A receiver that does not take what was sent holds up a close, no longer than its time.
 fn a_receiver_that_does_not_take(pair: &Pair) {
-    let short = patience(|patience| patience.close = Duration::from_millis(100));
-    let Ends { client, server } = pair.link(send().patience(short), receive());
+    let short = timeouts(|timeouts| timeouts.close = Duration::from_millis(100));
+    let Ends { client, server } = pair.link(send().timeouts(short), receive());
     let mut receiver = server.receiver("data").unwrap();
     let receipt = client.sender("data").unwrap().give("message");
     let report = client.close(CloseMode::Drain);
@@ -385,7 +385,7 @@ fn a_receiver_that_does_not_take(pair: &Pair) {
 
 /// A connection that breaks while the link is being closed is a lost one.
 fn cut_while_closing(pair: &Pair) {
-    let receiving = one(ChannelConfig::receive("data").manual());
+    let receiving = one(ReceiveChannel::new("data").manual());
     let (ends, proxy) = pair.link_through(send(), receiving);
     let Ends { client, server } = ends;
     let mut receiver = server.manual_receiver("data").unwrap();

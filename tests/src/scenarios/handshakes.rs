@@ -5,10 +5,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use countersign_core::{ChannelConfig, CloseMode, Config, EndReason, Loss, VerdictKind};
+use countersign_core::{
+    CloseMode, Config, EndReason, Loss, ReceiveChannel, SendChannel, VerdictKind,
+};
 use countersign_driver::{AcceptError, Limits};
 
-use super::{one, patience};
+use super::{one, timeouts};
 use crate::backend::Listener;
 use crate::pair::loopback;
 use crate::{Direction, Ends, Pair, Proxy, Transport};
@@ -33,24 +35,24 @@ scenarios! {
 }
 
 fn send() -> Config {
-    one(ChannelConfig::send("data"))
+    one(SendChannel::new("data"))
 }
 
 fn receive() -> Config {
-    one(ChannelConfig::receive("data"))
+    one(ReceiveChannel::new("data"))
 }
 
 /// A listener's declaration that gives strangers little time.
 fn impatient() -> Config {
-    receive().patience(patience(|patience| {
-        patience.handshake = Duration::from_millis(100);
+    receive().timeouts(timeouts(|timeouts| {
+        timeouts.handshake = Duration::from_millis(100);
     }))
 }
 
 /// A declaration that waits longer than any test takes.
 fn patient(config: Config) -> Config {
-    config.patience(patience(|patience| {
-        patience.handshake = Duration::from_secs(3600);
+    config.timeouts(timeouts(|timeouts| {
+        timeouts.handshake = Duration::from_secs(3600);
     }))
 }
 
@@ -167,9 +169,9 @@ fn a_stall_in_the_middle(pair: &Pair) {
 /// An acceptor that stalls is given up by the opener.
 fn an_acceptor_that_stalls(pair: &Pair) {
     let listener = std::net::TcpListener::bind(loopback()).unwrap();
-    let short = patience(|patience| patience.handshake = Duration::from_millis(100));
+    let short = timeouts(|timeouts| timeouts.handshake = Duration::from_millis(100));
     let address = listener.local_addr().unwrap();
-    let error = pair.connect(address, send().patience(short)).err().unwrap();
+    let error = pair.connect(address, send().timeouts(short)).err().unwrap();
     assert_eq!(
         *error.reason(),
         EndReason::Lost(Loss::HandshakeTooSlow),
@@ -258,9 +260,9 @@ fn half_open_places(pair: &Pair) {
 fn refused_peers_that_stay(pair: &Pair) {
     const PLACES: usize = 4;
     const ROUNDS: usize = 10;
-    let unhurried = receive().patience(patience(|patience| {
-        patience.handshake = Duration::from_secs(3600);
-        patience.linger = Duration::from_secs(3600);
+    let unhurried = receive().timeouts(timeouts(|timeouts| {
+        timeouts.handshake = Duration::from_secs(3600);
+        timeouts.linger = Duration::from_secs(3600);
     }));
     let limits = Limits {
         half_open: PLACES,

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use countersign_core::{ChannelConfig, Config, EndReason, Loss, Verdict};
+use countersign_core::{Config, EndReason, Loss, ReceiveChannel, SendChannel, Verdict};
 use countersign_driver::LinkEvent;
 
-use super::{both_ways, one, patience};
+use super::{both_ways, one, timeouts};
 use crate::pair::payload;
 use crate::{Direction, Ends, Pair, Transport};
 
@@ -21,16 +21,16 @@ scenarios! {
 const SOON: Duration = Duration::from_millis(20);
 
 fn send() -> Config {
-    one(ChannelConfig::send("data"))
+    one(SendChannel::new("data"))
 }
 
 fn receive() -> Config {
-    one(ChannelConfig::receive("data"))
+    one(ReceiveChannel::new("data"))
 }
 
 /// The application is told when no message comes, once for each silence.
 fn silence_on_a_channel(pair: &Pair) {
-    let receiving = one(ChannelConfig::receive("data").silence(SOON));
+    let receiving = one(ReceiveChannel::new("data").silence(SOON));
     both_ways(pair, &send(), &receiving, |from, to| {
         let mut receiver = to.receiver("data").unwrap();
         let channel = "data".to_owned();
@@ -47,14 +47,14 @@ fn silence_on_a_channel(pair: &Pair) {
 
 /// A peer of which nothing comes is given up, by whichever end.
 fn a_silent_peer_is_given_up(pair: &Pair) {
-    let short = patience(|patience| {
-        patience.ping = SOON;
-        patience.give_up = Duration::from_millis(500);
+    let short = timeouts(|timeouts| {
+        timeouts.ping = SOON;
+        timeouts.give_up = Duration::from_millis(500);
     });
     for client_gives_up in [true, false] {
         let (client, server) = match client_gives_up {
-            true => (send().patience(short), receive()),
-            false => (send(), receive().patience(short)),
+            true => (send().timeouts(short), receive()),
+            false => (send(), receive().timeouts(short)),
         };
         let (ends, proxy) = pair.link_through(client, server);
         // More than pings and what is left of the handshake add up to.
@@ -90,11 +90,11 @@ fn ping_length(pair: &Pair) -> u64 {
 /// Pings keep a link alive on which nothing is said, while the applications do something else.
 fn pings_keep_a_link_alive(pair: &Pair) {
     const PINGS: u64 = 60;
-    let short = patience(|patience| {
-        patience.ping = SOON;
-        patience.give_up = SOON * 50;
+    let short = timeouts(|timeouts| {
+        timeouts.ping = SOON;
+        timeouts.give_up = SOON * 50;
     });
-    let (ends, proxy) = pair.link_through(send().patience(short), receive());
+    let (ends, proxy) = pair.link_through(send().timeouts(short), receive());
     let Ends { client, server } = ends;
     for direction in [Direction::Up, Direction::Down] {
         let bytes = proxy.passed(direction) + PINGS * ping_length(pair);

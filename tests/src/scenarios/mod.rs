@@ -21,7 +21,7 @@ mod status;
 mod stream;
 mod verdicts;
 
-use countersign_core::{ChannelConfig, Config, Loss, Patience};
+use countersign_core::{ChannelConfig, Config, Loss, Timeouts};
 use countersign_driver::LinkEvent;
 
 use crate::backend::Link;
@@ -64,15 +64,15 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
 }
 
 /// A declaration with one channel.
-fn one(channel: ChannelConfig) -> Config {
+fn one(channel: impl Into<ChannelConfig>) -> Config {
     Config::new().channel(channel)
 }
 
-/// A patience with these few figures.
-fn patience(change: impl FnOnce(&mut Patience)) -> Patience {
-    let mut patience = Patience::default();
-    change(&mut patience);
-    patience
+/// A timeouts with these few figures.
+fn timeouts(change: impl FnOnce(&mut Timeouts)) -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    change(&mut timeouts);
+    timeouts
 }
 
 /// Runs a scenario twice: the opener sends, then the acceptor sends. The closure gets the sending

@@ -1,6 +1,8 @@
 //! Modes and policies: what fits together, and what both ends say when it does not.
 
-use countersign_core::{ChannelConfig, Config, EndReason, Incompatible, Mode, Policy};
+use countersign_core::{
+    ChannelConfig, Config, EndReason, Incompatible, Mode, Policy, ReceiveChannel, SendChannel,
+};
 use countersign_driver::{ChannelError, LinkError};
 
 use super::one;
@@ -18,7 +20,11 @@ scenarios! {
     }
 }
 
-fn conflict(pair: &Pair, client: ChannelConfig, server: ChannelConfig) -> (LinkError, LinkError) {
+fn conflict(
+    pair: &Pair,
+    client: impl Into<ChannelConfig>,
+    server: impl Into<ChannelConfig>,
+) -> (LinkError, LinkError) {
     let server = pair.server_setup(one(server));
     pair.refused(&pair.client_setup(one(client)), server)
 }
@@ -31,8 +37,8 @@ fn assert_says(error: &LinkError, words: &[&str]) {
     assert!(!error.can_retry(), "{text}");
 }
 
-fn same_mode(pair: &Pair, channel: fn(&'static str) -> ChannelConfig, both: Mode) {
-    let (client, server) = conflict(pair, channel("video"), channel("video"));
+fn same_mode(pair: &Pair, channel: impl Into<ChannelConfig> + Clone, both: Mode) {
+    let (client, server) = conflict(pair, channel.clone(), channel);
     for error in [client, server] {
         let channel = "video".to_owned();
         let expected = EndReason::Incompatible(Incompatible::ModeConflict { channel, both });
@@ -43,18 +49,18 @@ fn same_mode(pair: &Pair, channel: fn(&'static str) -> ChannelConfig, both: Mode
 
 /// Both ends would send.
 fn both_send(pair: &Pair) {
-    same_mode(pair, ChannelConfig::send, Mode::Send);
+    same_mode(pair, SendChannel::new("video"), Mode::Send);
 }
 
 /// Both ends would receive.
 fn both_receive(pair: &Pair) {
-    same_mode(pair, ChannelConfig::receive, Mode::Receive);
+    same_mode(pair, ReceiveChannel::new("video"), Mode::Receive);
 }
 
 /// The opener declares a channel that the acceptor lacks.
 fn missing_at_the_server(pair: &Pair) {
-    let client = one(ChannelConfig::send("a")).channel(ChannelConfig::send("extra"));
-    let server = pair.server_setup(one(ChannelConfig::receive("a")));
+    let client = one(SendChannel::new("a")).channel(SendChannel::new("extra"));
+    let server = pair.server_setup(one(ReceiveChannel::new("a")));
     let (client, server) = pair.refused(&pair.client_setup(client), server);
     assert_says(&client, &["'extra'", "this end only"]);
     assert_says(&server, &["'extra'", "the peer's end only"]);
@@ -62,8 +68,8 @@ fn missing_at_the_server(pair: &Pair) {
 
 /// The acceptor declares a channel that the opener lacks.
 fn missing_at_the_client(pair: &Pair) {
-    let server = one(ChannelConfig::receive("a")).channel(ChannelConfig::receive("extra"));
-    let client = pair.client_setup(one(ChannelConfig::send("a")));
+    let server = one(ReceiveChannel::new("a")).channel(ReceiveChannel::new("extra"));
+    let client = pair.client_setup(one(SendChannel::new("a")));
     let (client, server) = pair.refused(&client, pair.server_setup(server));
     assert_says(&client, &["'extra'", "the peer's end only"]);
     assert_says(&server, &["'extra'", "this end only"]);
@@ -71,16 +77,15 @@ fn missing_at_the_client(pair: &Pair) {
 
 /// The receiver requires another policy than the sender has, either way round.
 fn policies_that_conflict(pair: &Pair) {
-    let send = || ChannelConfig::send("x");
-    let receive = || ChannelConfig::receive("x");
-    for (client, server, required) in [
+    let send = || SendChannel::new("x");
+    let receive = || ReceiveChannel::new("x");
+    for (send, receive, required) in [
         (send(), receive().latest(), Policy::Latest),
         (send().latest(), receive().reliable(), Policy::Reliable),
-        (receive().latest(), send(), Policy::Latest),
-        (receive().reliable(), send().latest(), Policy::Reliable),
     ] {
-        let (client, server) = conflict(pair, client, server);
-        for error in [client, server] {
+        let up = conflict(pair, send.clone(), receive.clone());
+        let down = conflict(pair, receive, send);
+        for error in [up.0, up.1, down.0, down.1] {
             let channel = "x".to_owned();
             let expected = Incompatible::PolicyConflict { channel, required };
             assert_eq!(*error.reason(), EndReason::Incompatible(expected));
@@ -92,24 +97,18 @@ fn policies_that_conflict(pair: &Pair) {
 /// Every combination that fits, in one link, declared in another order at the other end.
 fn everything_that_fits(pair: &Pair) {
     let channels = [
-        (ChannelConfig::send("a"), ChannelConfig::receive("a")),
+        (SendChannel::new("a"), ReceiveChannel::new("a")),
+        (SendChannel::new("b"), ReceiveChannel::new("b").reliable()),
+        (SendChannel::new("c").latest(), ReceiveChannel::new("c")),
         (
-            ChannelConfig::send("b"),
-            ChannelConfig::receive("b").reliable(),
+            SendChannel::new("d").latest(),
+            ReceiveChannel::new("d").latest(),
         ),
-        (
-            ChannelConfig::send("c").latest(),
-            ChannelConfig::receive("c"),
-        ),
-        (
-            ChannelConfig::send("d").latest(),
-            ChannelConfig::receive("d").latest(),
-        ),
-        (ChannelConfig::send(""), ChannelConfig::receive("")),
+        (SendChannel::new(""), ReceiveChannel::new("")),
     ];
     let up =
-        |config: Config, (send, _): &(ChannelConfig, ChannelConfig)| config.channel(send.clone());
-    let down = |config: Config, (_, receive): &(ChannelConfig, ChannelConfig)| {
+        |config: Config, (send, _): &(SendChannel, ReceiveChannel)| config.channel(send.clone());
+    let down = |config: Config, (_, receive): &(SendChannel, ReceiveChannel)| {
         config.channel(receive.clone())
     };
     for turned in [false, true] {
@@ -140,8 +139,8 @@ fn everything_that_fits(pair: &Pair) {
 
 /// Handles that can't be had.
 fn handles_that_can_not_be_had(pair: &Pair) {
-    let client = one(ChannelConfig::send("out")).channel(ChannelConfig::receive("in"));
-    let server = one(ChannelConfig::receive("out").manual()).channel(ChannelConfig::send("in"));
+    let client = one(SendChannel::new("out")).channel(ReceiveChannel::new("in"));
+    let server = one(ReceiveChannel::new("out").manual()).channel(SendChannel::new("in"));
     let Ends { client, server } = pair.link(client, server);
     let name = |name: &str| name.to_owned();
     assert_eq!(

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use countersign_core::{Bytes, ChannelConfig, VerdictKind};
+use countersign_core::{Bytes, ReceiveChannel, SendChannel, VerdictKind};
 
 use super::{both_ways, one};
 use crate::backend::Link;
@@ -26,14 +26,14 @@ scenarios! {
 
 const QUEUE: usize = 4;
 
-fn send() -> ChannelConfig {
-    ChannelConfig::send("data")
+fn send() -> SendChannel {
+    SendChannel::new("data")
         .max_message(1 << 20)
         .queue(QUEUE, 1 << 20)
 }
 
-fn receive() -> ChannelConfig {
-    ChannelConfig::receive("data").max_message(1 << 20)
+fn receive() -> ReceiveChannel {
+    ReceiveChannel::new("data").max_message(1 << 20)
 }
 
 /// What does not fit into the queue is handed back, and nothing is kept of it.
@@ -80,8 +80,8 @@ fn a_full_queue_of_bytes(pair: &Pair) {
 
 /// `send` waits for room, and goes on when the receiver has taken something.
 fn send_waits_for_room(pair: &Pair) {
-    let sending = one(send()).channel(ChannelConfig::send("meanwhile"));
-    let receiving = one(receive()).channel(ChannelConfig::receive("meanwhile"));
+    let sending = one(send()).channel(SendChannel::new("meanwhile"));
+    let receiving = one(receive()).channel(ReceiveChannel::new("meanwhile"));
     both_ways(pair, &sending, &receiving, |from, to| {
         let sender = from.sender("data").unwrap();
         let mut receiver = to.receiver("data").unwrap();
@@ -234,12 +234,12 @@ fn drink(link: &dyn Link, channel: &str) {
 /// Both ends send at full speed through full buffers, and nobody reads until both are stuck.
 fn both_ends_full(pair: &Pair) {
     let send = |name| {
-        ChannelConfig::send(name)
+        SendChannel::new(name)
             .max_message(1 << 20)
             .queue(1000, 1 << 20)
     };
     let receive = |name| {
-        ChannelConfig::receive(name)
+        ReceiveChannel::new(name)
             .max_message(1 << 20)
             .window(8, 1 << 20)
     };

@@ -3,8 +3,8 @@
 use std::thread;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, CloseReason, Config, Dialect, EndReason, Loss, SendError, Verdict,
-    VerdictKind, close,
+    CloseMode, CloseReason, Config, Dialect, EndReason, Loss, ReceiveChannel, SendChannel,
+    SendError, Verdict, VerdictKind, close,
 };
 use countersign_driver::{LinkEvent, RecvError, Report};
 
@@ -26,11 +26,11 @@ scenarios! {
 }
 
 fn send() -> Config {
-    one(ChannelConfig::send("data"))
+    one(SendChannel::new("data"))
 }
 
 fn receive() -> Config {
-    one(ChannelConfig::receive("data"))
+    one(ReceiveChannel::new("data"))
 }
 
 fn failed() -> CloseReason {
@@ -90,7 +90,7 @@ fn a_failed_sender_is_no_end_of_the_stream(pair: &Pair) {
         assert!(!ours.is_orderly() && !theirs.is_orderly());
         assert_eq!(ours.verdicts().to_string(), "3 handled");
     });
-    let manual = one(ChannelConfig::receive("data").manual());
+    let manual = one(ReceiveChannel::new("data").manual());
     both_ways(pair, &send(), &manual, |from, to| {
         let mut receiver = to.manual_receiver("data").unwrap();
         from.start_close_with(CloseMode::Drain, failed());
@@ -123,7 +123,7 @@ fn both_ends_say_something(pair: &Pair) {
 
 /// An end has said that all is well, and then does not send what it had promised.
 fn a_second_thought(pair: &Pair) {
-    let receiving = one(ChannelConfig::receive("data").manual().window(1, 1 << 24));
+    let receiving = one(ReceiveChannel::new("data").manual().window(1, 1 << 24));
     both_ways(pair, &send(), &receiving, |from, to| {
         let mut receiver = to.manual_receiver("data").unwrap();
         let sender = from.sender("data").unwrap();
@@ -148,7 +148,7 @@ fn a_second_thought(pair: &Pair) {
 /// The peer has said why it closes, and the connection is lost before the close is complete: what is
 /// told of the end says both.
 fn a_close_that_is_cut_off(pair: &Pair) {
-    let receiving = ChannelConfig::receive("data").manual();
+    let receiving = ReceiveChannel::new("data").manual();
     let (client, server) = (
         send().single_connection(),
         one(receiving).single_connection(),
@@ -179,7 +179,7 @@ fn a_close_that_is_cut_off(pair: &Pair) {
 /// take the rest for the whole.
 fn withdrawn_is_not_all_well(pair: &Pair) {
     let withdrawn = CloseReason::new(close::WITHDRAWN, "");
-    let receiving = one(ChannelConfig::receive("data").manual().window(1, 1 << 24));
+    let receiving = one(ReceiveChannel::new("data").manual().window(1, 1 << 24));
     for drains_first in [false, true] {
         both_ways(pair, &send(), &receiving, |from, to| {
             let mut receiver = to.manual_receiver("data").unwrap();
@@ -217,12 +217,8 @@ fn withdrawn_is_not_all_well(pair: &Pair) {
 /// A program that returns early, or panics, lets go of its handles: that is not 'all is well'.
 fn dropped_without_closing(pair: &Pair) {
     for turned in [false, true] {
-        let both = |up: ChannelConfig, down: ChannelConfig| one(up).channel(down);
-        let up = both(
-            ChannelConfig::send("up"),
-            ChannelConfig::receive("down").manual(),
-        );
-        let down = both(ChannelConfig::receive("up"), ChannelConfig::send("down"));
+        let up = one(SendChannel::new("up")).channel(ReceiveChannel::new("down").manual());
+        let down = one(ReceiveChannel::new("up")).channel(SendChannel::new("down"));
         let Ends { client, server } = if turned {
             let Ends { client, server } = pair.link(down, up);
             Ends {
@@ -253,7 +249,7 @@ fn dropped_without_closing(pair: &Pair) {
 /// never stops sending.
 fn a_receiver_in_hand(pair: &Pair) {
     for mode in [CloseMode::Drain, CloseMode::Withdraw] {
-        let small = one(ChannelConfig::send("data").queue(50, 16 << 20));
+        let small = one(SendChannel::new("data").queue(50, 16 << 20));
         both_ways(pair, &small, &receive(), |from, to| {
             let mut receiver = to.receiver("data").unwrap();
             thread::scope(|scope| {
@@ -321,7 +317,7 @@ fn in_the_tlsstream_dialect(pair: &Pair) {
         assert_breaks_off(&receiver.recv().unwrap_err());
     });
     // What is withdrawn is not well either.
-    let narrow = one(ChannelConfig::receive("data").window(1, 1 << 24)).dialect(dialect);
+    let narrow = one(ReceiveChannel::new("data").window(1, 1 << 24)).dialect(dialect);
     both_ways(pair, &sending, &narrow, |from, to| {
         let mut receiver = to.receiver("data").unwrap();
         let sender = from.sender("data").unwrap();

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use countersign_certs::fixtures;
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, Dialect, EndReason, Incompatible, Loss, Mode, Reconnect,
-    RetryLimit, SessionLoss, Verdict,
+    CloseMode, Config, Dialect, EndReason, Incompatible, Loss, Mode, ReceiveChannel, Reconnect,
+    RetryLimit, SendChannel, SessionLoss, Verdict,
 };
 use countersign_driver::{Limits, LinkEvent, Setup};
 use countersign_endpoint::Reason;
@@ -35,11 +35,11 @@ scenarios! {
 }
 
 fn send() -> Config {
-    one(ChannelConfig::send("data"))
+    one(SendChannel::new("data"))
 }
 
 fn receive() -> Config {
-    one(ChannelConfig::receive("data"))
+    one(ReceiveChannel::new("data"))
 }
 
 fn limited(limit: RetryLimit) -> Config {
@@ -106,7 +106,7 @@ fn no_longer_than_the_limit_after_a_loss(pair: &Pair) {
         RetryLimit::For(Duration::from_millis(30)),
     ];
     for limit in limits {
-        let receiving = one(ChannelConfig::receive("data").manual().window(1, 16 << 20));
+        let receiving = one(ReceiveChannel::new("data").manual().window(1, 16 << 20));
         let (ends, proxy, _listener) = pair.lasting_link(limited(limit), receiving);
         let Ends { client, server } = ends;
         let sender = client.sender("data").unwrap();

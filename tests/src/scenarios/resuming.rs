@@ -5,12 +5,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use countersign_core::{
-    ChannelConfig, CloseMode, CloseReason, Config, EndReason, Loss, Rejection, Verdict,
-    VerdictKind, close,
+    CloseMode, CloseReason, Config, EndReason, Loss, ReceiveChannel, Rejection, SendChannel,
+    Verdict, VerdictKind, close,
 };
 use countersign_driver::{LinkEvent, Outgoing};
 
-use super::{away, back, both_ways_lasting, lost, one, patience};
+use super::{away, back, both_ways_lasting, lost, one, timeouts};
 use crate::backend::{Link, Receipt};
 use crate::pair::payload;
 use crate::{Direction, Ends, Pair, Proxy};
@@ -31,15 +31,15 @@ scenarios! {
 }
 
 fn send() -> Config {
-    one(ChannelConfig::send("data"))
+    one(SendChannel::new("data"))
 }
 
 fn receive() -> Config {
-    one(ChannelConfig::receive("data"))
+    one(ReceiveChannel::new("data"))
 }
 
 fn manual() -> Config {
-    one(ChannelConfig::receive("data").manual())
+    one(ReceiveChannel::new("data").manual())
 }
 
 /// Sends a message of which one byte gets through, so that it is on the wire.
@@ -106,7 +106,7 @@ fn what_was_under_way_goes_out_again(pair: &Pair) {
 /// `Latest`: what waits for a connection is replaced, and also what was on the wire and did not
 /// arrive.
 fn the_latest_message_is_the_one_that_goes_out(pair: &Pair) {
-    let sending = one(ChannelConfig::send("data").latest().in_flight(1));
+    let sending = one(SendChannel::new("data").latest().in_flight(1));
     both_ways_lasting(pair, &sending, &receive(), |from, to, proxy, direction| {
         let sender = from.sender("data").unwrap();
         let mut receiver = to.receiver("data").unwrap();
@@ -314,8 +314,8 @@ fn a_close_goes_on_after_the_return(pair: &Pair) {
 
 /// A close is given up when nobody comes back for as long as closes may take.
 fn a_close_for_which_nobody_returns(pair: &Pair) {
-    let short = patience(|patience| patience.close = Duration::from_millis(100));
-    let sending = send().patience(short);
+    let short = timeouts(|timeouts| timeouts.close = Duration::from_millis(100));
+    let sending = send().timeouts(short);
     both_ways_lasting(pair, &sending, &receive(), |from, to, proxy, direction| {
         let begun = begin(&*from, proxy, direction, "begun");
         away(proxy, [&*from, &*to]);

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, EndReason, Loss, SessionLoss, Verdict, VerdictKind,
+    CloseMode, Config, EndReason, Loss, ReceiveChannel, SendChannel, SessionLoss, Verdict,
+    VerdictKind,
 };
 use countersign_driver::{Limits, LinkEvent};
 
-use super::{away, back, lost, one, patience};
+use super::{away, back, lost, one, timeouts};
 use crate::backend::{Link, Listener, Receipt};
 use crate::pair::loopback;
 use crate::{Ends, Pair, Proxy};
@@ -24,16 +25,16 @@ scenarios! {
 }
 
 fn send() -> Config {
-    one(ChannelConfig::send("data"))
+    one(SendChannel::new("data"))
 }
 
 fn receive() -> Config {
-    one(ChannelConfig::receive("data"))
+    one(ReceiveChannel::new("data"))
 }
 
 /// Room for three messages that are not settled.
 fn manual() -> Config {
-    one(ChannelConfig::receive("data").manual().window(3, 16 << 20))
+    one(ReceiveChannel::new("data").manual().window(3, 16 << 20))
 }
 
 fn listen(pair: &Pair, config: Config) -> Box<dyn Listener> {
@@ -172,8 +173,8 @@ fn to_a_listener_that_was_restarted(pair: &Pair) {
 /// The program that connects is restarted: its new link is accepted, and the old one ends when
 /// nobody has come back to it.
 fn as_another_link_after_a_restart(pair: &Pair) {
-    let short = patience(|patience| patience.retain = Duration::from_millis(100));
-    let listener = listen(pair, receive().patience(short));
+    let short = timeouts(|timeouts| timeouts.retain = Duration::from_millis(100));
+    let listener = listen(pair, receive().timeouts(short));
     let (old, proxy) = pair.lasting_join(&*listener, send());
     assert_passes(&old, "old");
     drop(proxy);
@@ -193,8 +194,8 @@ fn as_another_link_after_a_restart(pair: &Pair) {
 
 /// A peer that comes back too late hears what was handled meanwhile, and begins a new session.
 fn too_late(pair: &Pair) {
-    let short = patience(|patience| patience.retain = Duration::from_millis(200));
-    let (link, proxy, listener) = pair.lasting_link(send(), manual().patience(short));
+    let short = timeouts(|timeouts| timeouts.retain = Duration::from_millis(200));
+    let (link, proxy, listener) = pair.lasting_link(send(), manual().timeouts(short));
     let Ends { client, server } = link;
     let sender = client.sender("data").unwrap();
     let mut receiver = server.manual_receiver("data").unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use countersign_certs::{GeneratedIdentity, fixtures};
 use countersign_core::{
-    ChannelConfig, Config, Dialect, EndReason, Loss, Reconnect, Verdict, VerdictKind,
+    Config, Dialect, EndReason, Loss, ReceiveChannel, Reconnect, SendChannel, Verdict, VerdictKind,
 };
 use countersign_driver::{Limits, LinkEvent, Setup};
 use countersign_endpoint::{Identity, Pin, Pins, Reason, Security, Trust};
@@ -29,11 +29,11 @@ scenarios! {
 }
 
 fn send() -> Config {
-    one(ChannelConfig::send("data"))
+    one(SendChannel::new("data"))
 }
 
 fn receive() -> Config {
-    one(ChannelConfig::receive("data"))
+    one(ReceiveChannel::new("data"))
 }
 
 fn replace(security: &Security, own: &GeneratedIdentity, trust: impl Into<Trust>) {

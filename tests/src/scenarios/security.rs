@@ -3,7 +3,7 @@
 use std::slice;
 
 use countersign_certs::{GeneratedIdentity, fixtures};
-use countersign_core::{ChannelConfig, Config, Dialect, EndReason, Loss, Verdict};
+use countersign_core::{Config, Dialect, EndReason, Loss, ReceiveChannel, SendChannel, Verdict};
 use countersign_driver::{LinkError, Setup};
 use countersign_endpoint::{Blame, Fingerprint, Pin, Pins, Reason, Security, Trust, ValidityDates};
 
@@ -29,11 +29,11 @@ scenarios! {
 }
 
 fn send() -> Config {
-    one(ChannelConfig::send("data"))
+    one(SendChannel::new("data"))
 }
 
 fn receive() -> Config {
-    one(ChannelConfig::receive("data"))
+    one(ReceiveChannel::new("data"))
 }
 
 fn setup(config: Config, own: &GeneratedIdentity, trust: impl Into<Trust>) -> Setup {

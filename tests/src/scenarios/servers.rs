@@ -5,11 +5,12 @@ use std::thread;
 use std::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, Dialect, EndReason, Loss, Reconnect, Refusal, Verdict, refuse,
+    CloseMode, Config, Dialect, EndReason, Loss, ReceiveChannel, Reconnect, Refusal, SendChannel,
+    Verdict, refuse,
 };
 use countersign_driver::{Drained, Limits, LinkEvent, Setup};
 
-use super::{away, back, one, patience};
+use super::{away, back, one, timeouts};
 use crate::backend::Listener;
 use crate::pair::loopback;
 use crate::{Ends, Pair};
@@ -32,11 +33,11 @@ scenarios! {
 const PLACES: usize = 3;
 
 fn send() -> Config {
-    one(ChannelConfig::send("data"))
+    one(SendChannel::new("data"))
 }
 
 fn receive() -> Config {
-    one(ChannelConfig::receive("data"))
+    one(ReceiveChannel::new("data"))
 }
 
 /// A listener for a few links that outlive their connections.
@@ -320,8 +321,8 @@ fn returning_peers_need_no_place(pair: &Pair) {
 /// A peer whose session is gone needs a place like a new one, and keeps its messages until it has
 /// got one.
 fn whose_session_is_gone_needs_a_place(pair: &Pair) {
-    let config = receive().patience(patience(|patience| {
-        patience.retain = Duration::from_millis(1);
+    let config = receive().timeouts(timeouts(|timeouts| {
+        timeouts.retain = Duration::from_millis(1);
     }));
     let listener = listen(pair, config);
     let (gone, proxy) = pair.lasting_join(&*listener, send());

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, Dialect, EndReason, Loss, SessionLoss, Verdict, close, refuse,
+    CloseMode, Config, Dialect, EndReason, Loss, ReceiveChannel, SendChannel, SessionLoss, Verdict,
+    close, refuse,
 };
 use countersign_driver::{Limits, LinkError, LinkEvent, RecvError};
 
-use super::{away, back, lost, one, patience};
+use super::{away, back, lost, one, timeouts};
 use crate::backend::{Link, Listener};
 use crate::pair::{loopback, payload};
 use crate::{Direction, Ends, Pair, Proxy, Transport};
@@ -23,11 +24,11 @@ scenarios! {
 }
 
 fn send() -> Config {
-    one(ChannelConfig::send("data"))
+    one(SendChannel::new("data"))
 }
 
 fn receive() -> Config {
-    one(ChannelConfig::receive("data"))
+    one(ReceiveChannel::new("data"))
 }
 
 fn end(link: &dyn Link) -> EndReason {
@@ -84,9 +85,9 @@ fn an_opener_whose_peer_was_restarted(pair: &Pair) {
 
 /// As an opener that receives, and comes back when its session was given up.
 fn an_opener_that_came_too_late(pair: &Pair) {
-    let short = patience(|patience| patience.retain = Duration::from_millis(100));
+    let short = timeouts(|timeouts| timeouts.retain = Duration::from_millis(100));
     let (link, proxy, listener) =
-        pair.lasting_link(receive().single_session(), send().patience(short));
+        pair.lasting_link(receive().single_session(), send().timeouts(short));
     let Ends { client, server } = link;
     let mut receiver = client.receiver("data").unwrap();
     let receipt = server.sender("data").unwrap().give("one");

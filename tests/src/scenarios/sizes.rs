@@ -2,7 +2,7 @@
 
 use countersign_core::wire::MIN_FRAME_LIMIT;
 use countersign_core::{
-    ChannelConfig, Config, DEFAULT_FRAME_LIMIT, DEFAULT_MAX_MESSAGE, SendError,
+    Config, DEFAULT_FRAME_LIMIT, DEFAULT_MAX_MESSAGE, ReceiveChannel, SendChannel, SendError,
 };
 
 use super::{both_ways, one};
@@ -41,11 +41,11 @@ fn exchange(pair: &Pair, sending: &Config, receiving: &Config, lengths: &[usize]
 }
 
 fn send() -> Config {
-    one(ChannelConfig::send("data"))
+    one(SendChannel::new("data"))
 }
 
 fn receive() -> Config {
-    one(ChannelConfig::receive("data"))
+    one(ReceiveChannel::new("data"))
 }
 
 /// Nothing, and next to nothing.
@@ -95,8 +95,8 @@ fn large_ones(pair: &Pair) {
 fn the_maximum_and_one_more(pair: &Pair) {
     let sizes = [(1000, 1000), (1000, 500), (500, 1000)];
     for (ours, theirs) in sizes {
-        let sending = one(ChannelConfig::send("data").max_message(ours));
-        let receiving = one(ChannelConfig::receive("data").max_message(theirs));
+        let sending = one(SendChannel::new("data").max_message(ours));
+        let receiving = one(ReceiveChannel::new("data").max_message(theirs));
         both_ways(pair, &sending, &receiving, |from, to| {
             let limit = ours.min(theirs);
             let sender = from.sender("data").unwrap();

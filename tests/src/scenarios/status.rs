@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign_core::{ChannelConfig, Config, Life, Reconnect, RetryLimit, Role};
+use countersign_core::{Config, Life, ReceiveChannel, Reconnect, RetryLimit, Role, SendChannel};
 use countersign_driver::{Limits, LinkEvent, Setup};
 
 use super::{away, back, both_ways_lasting, lost, one};
@@ -19,11 +19,11 @@ scenarios! {
 }
 
 fn send() -> Config {
-    one(ChannelConfig::send("data"))
+    one(SendChannel::new("data"))
 }
 
 fn receive() -> Config {
-    one(ChannelConfig::receive("data").manual())
+    one(ReceiveChannel::new("data").manual())
 }
 
 /// How many messages an end has accepted or got, and how many of them wait for somebody.

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, ConfigProblem, Dialect, EndReason, SendError, Verdict,
+    CloseMode, Config, ConfigProblem, Dialect, EndReason, ReceiveChannel, SendChannel, SendError,
+    Verdict,
 };
 
 use super::{both_ways, one};
@@ -27,11 +28,11 @@ scenarios! {
 }
 
 fn send() -> Config {
-    one(ChannelConfig::send("data")).dialect(Dialect::TlsStream)
+    one(SendChannel::new("data")).dialect(Dialect::TlsStream)
 }
 
 fn receive() -> Config {
-    one(ChannelConfig::receive("data")).dialect(Dialect::TlsStream)
+    one(ReceiveChannel::new("data")).dialect(Dialect::TlsStream)
 }
 
 /// Messages of all sizes, from either end.
@@ -125,15 +126,15 @@ fn declarations_that_can_not_be(pair: &Pair) {
             .unwrap()
             .problem
     };
-    let manual = one(ChannelConfig::receive("data").manual()).dialect(Dialect::TlsStream);
+    let manual = one(ReceiveChannel::new("data").manual()).dialect(Dialect::TlsStream);
     assert_eq!(problem(manual), ConfigProblem::ManualTlsStream);
-    let two = send().channel(ChannelConfig::receive("back"));
+    let two = send().channel(ReceiveChannel::new("back"));
     assert_eq!(problem(two), ConfigProblem::ManyTlsStream);
 }
 
 /// A receiver that holds no more withholds its confirmation until the application takes one.
 fn confirmation_withheld(pair: &Pair) {
-    let receiving = one(ChannelConfig::receive("data").window(1, 16 << 20));
+    let receiving = one(ReceiveChannel::new("data").window(1, 16 << 20));
     let receiving = receiving.dialect(Dialect::TlsStream);
     both_ways(pair, &send(), &receiving, |from, to| {
         let sender = from.sender("data").unwrap();
@@ -188,7 +189,7 @@ fn a_dropped_receiver_closes(pair: &Pair) {
 
 /// An opener of one dialect and an acceptor of the other.
 fn dialects_that_differ(pair: &Pair) {
-    let native = || one(ChannelConfig::receive("data"));
+    let native = || one(ReceiveChannel::new("data"));
     let listener = pair.listen(native());
     let error = match pair.connect(listener.address(), send()) {
         Err(error) => error,
@@ -211,7 +212,7 @@ fn dialects_that_differ(pair: &Pair) {
             Ok(link) => link.ended().end.unwrap(),
         });
         let error = pair
-            .connect(listener.address(), one(ChannelConfig::send("data")))
+            .connect(listener.address(), one(SendChannel::new("data")))
             .err()
             .expect("no link");
         let refused = accepting.join().unwrap();

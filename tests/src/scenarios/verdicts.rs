@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use countersign_core::{
-    ChannelConfig, CloseMode, CloseReason, EndReason, MAX_REASON, Rejection, Verdict, VerdictKind,
-    close, reject,
+    CloseMode, CloseReason, EndReason, MAX_REASON, ReceiveChannel, Rejection, SendChannel, Verdict,
+    VerdictKind, close, reject,
 };
 use countersign_driver::{LinkError, LinkEvent, Outgoing};
 
@@ -29,12 +29,12 @@ scenarios! {
     }
 }
 
-fn send() -> ChannelConfig {
-    ChannelConfig::send("data")
+fn send() -> SendChannel {
+    SendChannel::new("data")
 }
 
-fn receive() -> ChannelConfig {
-    ChannelConfig::receive("data")
+fn receive() -> ReceiveChannel {
+    ReceiveChannel::new("data")
 }
 
 fn rejected(code: u32, reason: &str) -> Verdict {
@@ -331,8 +331,8 @@ fn unknown_after_a_cut(pair: &Pair) {
 
 /// What has arrived before the link is lost can still be received, then comes the error, for ever.
 fn the_rest_before_the_error(pair: &Pair) {
-    let sending = one(send()).channel(ChannelConfig::send("last"));
-    let receiving = one(receive()).channel(ChannelConfig::receive("last"));
+    let sending = one(send()).channel(SendChannel::new("last"));
+    let receiving = one(receive()).channel(ReceiveChannel::new("last"));
     let (ends, proxy) = pair.link_through(sending, receiving);
     let Ends { client, server } = ends;
     let sender = client.sender("data").unwrap();

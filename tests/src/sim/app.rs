@@ -382,7 +382,7 @@ impl World<'_> {
             }
             EndReason::Lost(Loss::Evicted) if it.end == ACCEPTOR => self.plan.lasting,
             EndReason::Lost(_) if it.end == ACCEPTOR => {
-                !self.plan.patience[ACCEPTOR].retain.is_zero()
+                !self.plan.timeouts[ACCEPTOR].retain.is_zero()
             }
             EndReason::Lost(_) => self.plan.reconnect.limit == FOREVER,
             _ => true,

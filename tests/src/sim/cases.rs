@@ -73,8 +73,8 @@ impl Case {
             // Many small steps, each of them at a time of its own.
             plan.net.piece = 24;
             plan.net.rate = Some(24);
-            for patience in &mut plan.patience {
-                patience.retain = Duration::from_secs(20);
+            for timeouts in &mut plan.timeouts {
+                timeouts.retain = Duration::from_secs(20);
             }
         }
         plan

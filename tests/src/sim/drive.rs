@@ -346,7 +346,7 @@ impl World<'_> {
             let security = self.security(pair, end);
             let link = &mut self.nodes[ends[end]].link;
             let (role, config) = (link.protocol().role(), link.protocol().config());
-            let mut endpoint = Endpoint::new(&security, role, config.wire_dialect());
+            let mut endpoint = Endpoint::new(&security, role, config.get_dialect());
             link.deliver(now, &mut endpoint);
             Side::new(endpoint, ends[end])
         });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign_core::{CloseMode, Patience, Reconnect, RetryLimit};
+use countersign_core::{CloseMode, Reconnect, RetryLimit, Timeouts};
 
 use super::clock::Clock;
 use super::plan::{
@@ -30,7 +30,7 @@ pub fn plan(seed: u64, keys: Option<Keys>) -> Plan {
     let mut plan = Plan {
         seed,
         frame_limits: [0; 2].map(|_| rng.pick(&[512, 600, 4096, 16_384])),
-        patience: [0; 2].map(|_| patience(rng)),
+        timeouts: [0; 2].map(|_| timeouts(rng)),
         reconnect: reconnect(rng),
         clocks: (0..=pairs).map(|_| clock(rng)).collect(),
         pairs: scripts,
@@ -46,7 +46,7 @@ pub fn plan(seed: u64, keys: Option<Keys>) -> Plan {
         ..Plan::pair(channels, Vec::new(), Vec::new())
     };
     if plan.keys.is_some() {
-        // The greeting is that much longer, and patience is not.
+        // The greeting is that much longer, and timeouts is not.
         plan.net.room = plan.net.room.max(3_000);
         plan.net.rate = plan.net.rate.map(|rate| rate.max(500));
     }
@@ -70,9 +70,9 @@ fn make_lasting(plan: &mut Plan) {
     plan.lasting = true;
     plan.sessions = 64;
     plan.reconnect.limit = RetryLimit::Forever;
-    for patience in &mut plan.patience {
-        patience.retain = Duration::from_secs(600);
-        patience.close = Duration::from_secs(120);
+    for timeouts in &mut plan.timeouts {
+        timeouts.retain = Duration::from_secs(600);
+        timeouts.close = Duration::from_secs(120);
     }
     let spares = |what: &Disturbance| {
         !matches!(
@@ -120,10 +120,10 @@ fn channels(rng: &mut Rng) -> Vec<Channel> {
     (0..count).map(one).collect()
 }
 
-fn patience(rng: &mut Rng) -> Patience {
+fn timeouts(rng: &mut Rng) -> Timeouts {
     let ping = rng.between(200, 3000);
     let seconds = |seconds: u64| Duration::from_secs(seconds);
-    Patience {
+    Timeouts {
         handshake: seconds(rng.between(2, 10)),
         ping: Duration::from_millis(ping),
         give_up: Duration::from_millis(ping + rng.between(500, 6000)),

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use countersign_certs::fixtures;
-use countersign_core::{ChannelConfig, CloseMode, Config, Patience, Reconnect};
+use countersign_core::{
+    ChannelConfig, CloseMode, Config, ReceiveChannel, Reconnect, SendChannel, Timeouts,
+};
 use countersign_endpoint::{Identity, Pins, Security};
 
 use super::clock::Clock;
@@ -263,8 +265,8 @@ pub struct Plan {
     pub channels: Vec<Channel>,
     /// Largest frames of openers and acceptor.
     pub frame_limits: [usize; 2],
-    /// Patience of openers and acceptor.
-    pub patience: [Patience; 2],
+    /// Timeouts of openers and acceptor.
+    pub timeouts: [Timeouts; 2],
     /// When openers connect again.
     pub reconnect: Reconnect,
     /// The acceptor's clock, then the openers'.
@@ -309,19 +311,19 @@ impl Plan {
     /// One pair on a good network, which does nothing yet.
     #[must_use]
     pub fn pair(channels: Vec<Channel>, opener: Vec<Act>, acceptor: Vec<Act>) -> Self {
-        let patience = Patience {
+        let timeouts = Timeouts {
             handshake: Duration::from_secs(4),
             ping: Duration::from_secs(1),
             give_up: Duration::from_secs(3),
             close: Duration::from_secs(20),
             retain: Duration::from_secs(30),
-            ..Patience::default()
+            ..Timeouts::default()
         };
         Self {
             seed: 1,
             channels,
             frame_limits: [512; 2],
-            patience: [patience; 2],
+            timeouts: [timeouts; 2],
             reconnect: Reconnect::default(),
             clocks: vec![Clock::RIGHT; 2],
             pairs: vec![Scripts([opener, acceptor])],
@@ -355,7 +357,7 @@ impl Plan {
     pub(super) fn config(&self, end: usize) -> Config {
         let mut config = Config::new()
             .frame_limit(self.frame_limits[end])
-            .patience(self.patience[end])
+            .timeouts(self.timeouts[end])
             .reconnect(self.reconnect);
         if self.single[end] {
             config = config.single_session();
@@ -408,18 +410,19 @@ impl Channel {
     fn declare(&self, end: usize) -> ChannelConfig {
         let largest = self.largest;
         if end == self.sender {
-            let sends = ChannelConfig::send(self.name)
+            let sends = SendChannel::new(self.name)
                 .max_message(largest)
                 .queue(self.queue, largest * 4);
-            return if self.latest { sends.latest() } else { sends };
+            let sends = if self.latest { sends.latest() } else { sends };
+            return sends.into();
         }
-        let receives = ChannelConfig::receive(self.name)
+        let receives = ReceiveChannel::new(self.name)
             .max_message(largest)
             .window(self.window, largest * 2);
         if self.manual {
-            receives.manual()
+            receives.manual().into()
         } else {
-            receives
+            receives.into()
         }
     }
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
-use countersign_core::{ChannelConfig, Config, Role};
+use countersign_core::{ChannelConfig, Config, ReceiveChannel, Role, SendChannel};
 use countersign_driver::{Connecting, Limits, Link, Listener, Memory, Setup, Timer, memory, serve};
 use countersign_endpoint::Security;
 use countersign_tests::memory::poll_once;
@@ -50,7 +50,7 @@ impl Timer for Never {
     }
 }
 
-fn setup(channel: ChannelConfig) -> Setup {
+fn setup(channel: impl Into<ChannelConfig>) -> Setup {
     let config = Config::new().channel(channel).single_connection();
     Setup::new(config, Security::plaintext()).unwrap()
 }
@@ -66,7 +66,7 @@ struct World {
 
 impl World {
     fn new() -> (Listener<()>, Self) {
-        let receive = setup(ChannelConfig::receive("data"));
+        let receive = setup(ReceiveChannel::new("data"));
         let (listener, doors) = Listener::new((), receive, Limits::default());
         let arriving = Rc::<RefCell<VecDeque<Memory>>>::default();
         let started = Rc::<RefCell<Vec<Work>>>::default();
@@ -98,7 +98,7 @@ impl World {
         let mut opening = Vec::new();
         for _ in 0..count {
             let (near, far) = memory();
-            let send = setup(ChannelConfig::send("data"));
+            let send = setup(SendChannel::new("data"));
             let (connecting, driver) = Connecting::over(&send, Role::Opener, near).unwrap();
             self.work.push(Box::pin(driver.run(Never)));
             self.arriving.borrow_mut().push_back(far);

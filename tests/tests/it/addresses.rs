@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use countersign_core::{ChannelConfig, Config};
+use countersign_core::{Config, ReceiveChannel, SendChannel};
 use countersign_driver::{LinkError, Setup};
 use countersign_endpoint::Security;
 use countersign_tests::pair::loopback;
@@ -13,12 +13,12 @@ use countersign_tests::watch;
 const TIMES: usize = 50;
 
 fn receiving() -> Setup {
-    let config = Config::new().channel(ChannelConfig::receive("data"));
+    let config = Config::new().channel(ReceiveChannel::new("data"));
     Setup::new(config.single_connection(), Security::plaintext()).unwrap()
 }
 
 fn sending() -> Setup {
-    let config = Config::new().channel(ChannelConfig::send("data"));
+    let config = Config::new().channel(SendChannel::new("data"));
     Setup::new(config.single_connection(), Security::plaintext()).unwrap()
 }
 
@@ -89,7 +89,7 @@ mod silent {
     use std::net::{TcpListener, TcpStream};
     use std::time::Duration;
 
-    use countersign_core::Patience;
+    use countersign_core::Timeouts;
 
     use super::*;
 
@@ -109,11 +109,11 @@ mod silent {
 
     #[test]
     fn an_address_that_does_not_answer_leaves_time_for_the_next() {
-        let patience = Patience {
+        let timeouts = Timeouts {
             handshake: Duration::from_secs(2),
-            ..Patience::default()
+            ..Timeouts::default()
         };
-        let config = sending().config().clone().patience(patience);
+        let config = sending().config().clone().timeouts(timeouts);
         let client = Setup::new(config.single_connection(), Security::plaintext()).unwrap();
         let (silent, _queue) = silent();
         on_tokio(1, async move {

@@ -5,32 +5,34 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
-use countersign_core::{ChannelConfig, CloseMode, Config, Rejection, Verdict, reject};
+use countersign_core::{
+    ChannelConfig, CloseMode, Config, ReceiveChannel, Rejection, SendChannel, Verdict, reject,
+};
 use countersign_endpoint::Security;
 use countersign_std::{Link, Receipt, Setup, connect, listen};
 use countersign_tests::pair::loopback;
 use countersign_tests::watch;
 
-fn setup(channel: ChannelConfig) -> Setup {
+fn setup(channel: impl Into<ChannelConfig>) -> Setup {
     let config = Config::new().channel(channel).single_connection();
     Setup::new(config, Security::plaintext()).unwrap()
 }
 
 /// A link from a sending opener to a receiving acceptor.
-fn pair(receive: ChannelConfig) -> [Link; 2] {
+fn pair(receive: ReceiveChannel) -> [Link; 2] {
     let listener = listen(loopback(), setup(receive)).unwrap();
     let address = listener.local_addr();
-    let opening = thread::spawn(move || connect(address, &setup(ChannelConfig::send("data"))));
+    let opening = thread::spawn(move || connect(address, &setup(SendChannel::new("data"))));
     let accepted = listener.incoming().next().unwrap().unwrap();
     [opening.join().unwrap().unwrap(), accepted]
 }
 
 fn auto() -> [Link; 2] {
-    pair(ChannelConfig::receive("data"))
+    pair(ReceiveChannel::new("data"))
 }
 
 fn manual() -> [Link; 2] {
-    pair(ChannelConfig::receive("data").manual())
+    pair(ReceiveChannel::new("data").manual())
 }
 
 fn picky(message: &[u8]) -> Result<(), Rejection> {
@@ -46,10 +48,10 @@ fn picky(message: &[u8]) -> Result<(), Rejection> {
 #[test]
 fn a_listener_is_an_iterator_of_links() {
     watch(|| {
-        let listener = listen(loopback(), setup(ChannelConfig::receive("data"))).unwrap();
+        let listener = listen(loopback(), setup(ReceiveChannel::new("data"))).unwrap();
         let address = listener.local_addr();
         let opening = thread::spawn(move || {
-            let client = setup(ChannelConfig::send("data"));
+            let client = setup(SendChannel::new("data"));
             [0; 3].map(|_| connect(address, &client).unwrap())
         });
         let accepted: Vec<_> = listener.incoming().take(3).map(Result::unwrap).collect();

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use countersign_core::{ChannelConfig, CloseMode, Config, Role};
+use countersign_core::{CloseMode, Config, ReceiveChannel, Role, SendChannel};
 use countersign_tests::on_tokio::Tokio;
 use countersign_tests::pair::payload;
 use countersign_tests::{Pair, Transport};
@@ -42,8 +42,8 @@ where
             server: &Tokio,
             transport,
         };
-        let client = pair.client_setup(Config::new().channel(ChannelConfig::send("data")));
-        let server = pair.server_setup(Config::new().channel(ChannelConfig::receive("data")));
+        let client = pair.client_setup(Config::new().channel(SendChannel::new("data")));
+        let server = pair.server_setup(Config::new().channel(ReceiveChannel::new("data")));
         let (near, far) = streams();
         let both = async {
             join!(

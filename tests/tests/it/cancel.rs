@@ -7,7 +7,7 @@ use std::io::Read;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use countersign_core::{Bytes, ChannelConfig, CloseMode, Config, Patience};
+use countersign_core::{Bytes, CloseMode, Config, ReceiveChannel, SendChannel, Timeouts};
 use countersign_tests::on_tokio::Tokio;
 use countersign_tests::pair::loopback;
 use countersign_tests::{Pair, Transport, memory, watch};
@@ -20,8 +20,8 @@ const PAIR: Pair = Pair {
 };
 
 fn setups() -> [Setup; 2] {
-    let send = ChannelConfig::send("data").max_message(100).queue(2, 100);
-    let receive = ChannelConfig::receive("data").max_message(100);
+    let send = SendChannel::new("data").max_message(100).queue(2, 100);
+    let receive = ReceiveChannel::new("data").max_message(100);
     [
         PAIR.client_setup(Config::new().channel(send)),
         PAIR.server_setup(Config::new().channel(receive)),
@@ -30,11 +30,11 @@ fn setups() -> [Setup; 2] {
 
 fn patient(setup: &Setup) -> Setup {
     let handshake = Duration::from_secs(3600);
-    let patience = Patience {
+    let timeouts = Timeouts {
         handshake,
-        ..Patience::default()
+        ..Timeouts::default()
     };
-    let config = setup.config().clone().patience(patience);
+    let config = setup.config().clone().timeouts(timeouts);
     Setup::new(config.single_connection(), setup.security().clone()).unwrap()
 }
 

@@ -6,7 +6,9 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use countersign_core::{ChannelConfig, Config, EndReason, Life, Reconnect, RetryLimit, Role};
+use countersign_core::{
+    Config, EndReason, Life, ReceiveChannel, Reconnect, RetryLimit, Role, SendChannel,
+};
 use countersign_driver::{Connecting, LinkError, Setup, TransportAddress};
 use countersign_endpoint::Security;
 use countersign_tests::pair::loopback;
@@ -22,12 +24,12 @@ fn patient() -> Setup {
         first_delay: hour,
         longest_delay: hour,
     };
-    let config = Config::new().channel(ChannelConfig::send("data"));
+    let config = Config::new().channel(SendChannel::new("data"));
     Setup::new(config.reconnect(reconnect), Security::plaintext()).unwrap()
 }
 
 fn acceptor() -> Setup {
-    let config = Config::new().channel(ChannelConfig::receive("data"));
+    let config = Config::new().channel(ReceiveChannel::new("data"));
     Setup::new(config, Security::plaintext()).unwrap()
 }
 

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use countersign_core::{ChannelConfig, CloseMode, Config, Patience, Verdict};
+use countersign_core::{
+    ChannelConfig, CloseMode, Config, ReceiveChannel, SendChannel, Timeouts, Verdict,
+};
 use countersign_tests::backend::{Link, Receipt, Receiver, Sender};
 use countersign_tests::backends::{Entry, tried_backends};
 use countersign_tests::pair::{loopback, payload};
@@ -27,20 +29,20 @@ type Opened = (usize, Box<dyn Link>);
 type Accepted = (usize, Box<dyn Link>, Box<dyn Receiver>);
 
 /// Idle links are pinged again and again while the busy ones work.
-fn config(channel: ChannelConfig) -> Config {
-    Config::new().channel(channel).patience(Patience {
+fn config(channel: impl Into<ChannelConfig>) -> Config {
+    Config::new().channel(channel).timeouts(Timeouts {
         ping: Duration::from_millis(50),
         give_up: Duration::from_secs(100),
-        ..Patience::default()
+        ..Timeouts::default()
     })
 }
 
 /// All links, by number, which each opener sends as its first message.
 fn gather(pair: &Pair) -> (Vec<Opened>, Vec<Accepted>) {
-    let receiving = pair.lasting_server(config(ChannelConfig::receive("data")));
+    let receiving = pair.lasting_server(config(ReceiveChannel::new("data")));
     let limits = countersign_driver::Limits::default();
     let listener = pair.server.listen(loopback(), receiving, limits);
-    let sending = pair.lasting_client(config(ChannelConfig::send("data")));
+    let sending = pair.lasting_client(config(SendChannel::new("data")));
     let (address, next) = (listener.address(), AtomicUsize::new(0));
     let open = || {
         let mut opened = Vec::new();

@@ -11,35 +11,36 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use countersign_core::{ChannelConfig, CloseMode, Config, Rejection, Verdict, reject};
+use countersign_core::{
+    CloseMode, Config, ReceiveChannel, Rejection, SendChannel, Verdict, reject,
+};
 use countersign_driver::{Link, MessageSink, Outgoing, Setup, SinkError};
 use countersign_endpoint::Security;
 use countersign_tests::memory::{End, link, poll_once, settle, turn};
 use futures_util::stream::{FusedStream, iter};
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 
-fn setups(send: ChannelConfig, receive: ChannelConfig) -> [Setup; 2] {
-    [send, receive].map(|channel| {
-        let config = Config::new().channel(channel).single_connection();
-        Setup::new(config, Security::plaintext()).unwrap()
-    })
+fn setups(send: SendChannel, receive: ReceiveChannel) -> [Setup; 2] {
+    let config = Config::new().single_connection();
+    [config.clone().channel(send), config.channel(receive)]
+        .map(|config| Setup::new(config, Security::plaintext()).unwrap())
 }
 
-fn pair(send: ChannelConfig, receive: ChannelConfig) -> ([Link; 2], [End; 2]) {
+fn pair(send: SendChannel, receive: ReceiveChannel) -> ([Link; 2], [End; 2]) {
     let [client, server] = setups(send, receive);
     link(&client, &server)
 }
 
 /// A link on which two messages wait for their verdicts at most.
 fn narrow() -> ([Link; 2], [End; 2]) {
-    let send = ChannelConfig::send("data").max_message(100).queue(2, 100);
-    pair(send, ChannelConfig::receive("data").max_message(100))
+    let send = SendChannel::new("data").max_message(100).queue(2, 100);
+    pair(send, ReceiveChannel::new("data").max_message(100))
 }
 
 fn manual() -> ([Link; 2], [End; 2]) {
     pair(
-        ChannelConfig::send("data"),
-        ChannelConfig::receive("data").manual(),
+        SendChannel::new("data"),
+        ReceiveChannel::new("data").manual(),
     )
 }
 
@@ -254,8 +255,8 @@ fn what_others_send_is_not_a_sinks_business() {
 
 #[test]
 fn superseded_is_no_error_to_a_sink_and_expired_is() {
-    let send = ChannelConfig::send("data").latest().in_flight(1);
-    let ([from, to], mut ends) = pair(send, ChannelConfig::receive("data"));
+    let send = SendChannel::new("data").latest().in_flight(1);
+    let ([from, to], mut ends) = pair(send, ReceiveChannel::new("data"));
     let mut receiver = to.receiver("data").unwrap();
     let mut sink = from.sender("data").unwrap().into_sink();
     give(&mut sink, "1");

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use countersign_core::{ChannelConfig, CloseMode, Config, Patience, Role};
+use countersign_core::{CloseMode, Config, ReceiveChannel, Role, SendChannel, Timeouts};
 use countersign_driver::Setup;
 use countersign_tests::on_tokio::Tokio;
 use countersign_tests::{Pair, Transport, watch};
@@ -94,16 +94,16 @@ fn setups(transport: Transport) -> [Setup; 2] {
         server: &Tokio,
         transport,
     };
-    let patience = Patience {
+    let timeouts = Timeouts {
         handshake: HOUR,
         close: HOUR,
         linger: HOUR,
-        ..Patience::default()
+        ..Timeouts::default()
     };
-    let config = |channel| Config::new().channel(channel).patience(patience);
+    let config = Config::new().timeouts(timeouts);
     [
-        pair.client_setup(config(ChannelConfig::send("data"))),
-        pair.server_setup(config(ChannelConfig::receive("data"))),
+        pair.client_setup(config.clone().channel(SendChannel::new("data"))),
+        pair.server_setup(config.channel(ReceiveChannel::new("data"))),
     ]
 }
 

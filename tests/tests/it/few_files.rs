@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::thread;
 
-use countersign_core::{ChannelConfig, Config};
+use countersign_core::{Config, SendChannel};
 use countersign_driver::Setup;
 use countersign_endpoint::Security;
 use countersign_tests::watch;
@@ -24,7 +24,7 @@ fn goes_on(backend: &'static str) {
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let address: SocketAddr = lines.next().unwrap().unwrap().parse().unwrap();
-        let config = Config::new().channel(ChannelConfig::send("data"));
+        let config = Config::new().channel(SendChannel::new("data"));
         let setup = Setup::new(config, Security::plaintext()).unwrap();
 
         let before = countersign_std::connect(address, &setup).unwrap();

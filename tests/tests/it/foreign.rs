@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use countersign_capture::{Capture, Options};
-use countersign_core::{Bytes, ChannelConfig, CloseMode, Config};
+use countersign_core::{Bytes, CloseMode, Config, ReceiveChannel, SendChannel};
 use countersign_driver::{Limits, LinkEvent, Outgoing};
 use countersign_tests::{
     Ends, Pair, Transport,
@@ -39,12 +39,12 @@ fn on_each(transport: Transport, test: fn(&Pair)) {
 }
 
 /// What an end declares that sends on `data` and `back`, or its peer.
-fn ends(data: ChannelConfig, taken: ChannelConfig) -> [Config; 2] {
+fn ends(data: SendChannel, taken: ReceiveChannel) -> [Config; 2] {
     let config = Config::new().channel(data);
     let peer = Config::new().channel(taken);
     [
-        config.channel(ChannelConfig::send("back").max_message(1000)),
-        peer.channel(ChannelConfig::receive("back").max_message(1000)),
+        config.channel(SendChannel::new("back").max_message(1000)),
+        peer.channel(ReceiveChannel::new("back").max_message(1000)),
     ]
 }
 
@@ -123,14 +123,14 @@ impl Meddling {
     }
 }
 
-fn send() -> ChannelConfig {
-    ChannelConfig::send("data")
+fn send() -> SendChannel {
+    SendChannel::new("data")
         .max_message(1000)
         .queue(100, 1 << 20)
 }
 
-fn receive() -> ChannelConfig {
-    ChannelConfig::receive("data").max_message(1000)
+fn receive() -> ReceiveChannel {
+    ReceiveChannel::new("data").max_message(1000)
 }
 
 #[test]
@@ -309,11 +309,11 @@ impl Shipping {
 /// An end that ships lines, and its peer.
 fn shipping() -> [Config; 2] {
     let send = |name: &str| {
-        ChannelConfig::send(name)
+        SendChannel::new(name)
             .max_message(10_000)
             .queue(10, 100_000)
     };
-    let receive = |name: &str| ChannelConfig::receive(name).max_message(10_000);
+    let receive = |name: &str| ReceiveChannel::new(name).max_message(10_000);
     [
         Config::new().channel(send("log")),
         Config::new().channel(receive("log")),

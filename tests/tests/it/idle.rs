@@ -6,7 +6,7 @@
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use countersign_core::{ChannelConfig, CloseMode, Config, Patience};
+use countersign_core::{CloseMode, Config, ReceiveChannel, SendChannel, Timeouts};
 use countersign_driver::Setup;
 use countersign_tests::memory::{End, connecting, link, poll_once, settle};
 use countersign_tests::on_tokio::Tokio;
@@ -14,25 +14,25 @@ use countersign_tests::{Pair, Transport};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn setups(transport: Transport, patience: Patience) -> [Setup; 2] {
+fn setups(transport: Transport, timeouts: Timeouts) -> [Setup; 2] {
     let pair = Pair {
         client: &Tokio,
         server: &Tokio,
         transport,
     };
-    let config = |channel| Config::new().channel(channel).patience(patience);
+    let config = Config::new().timeouts(timeouts);
     [
-        pair.client_setup(config(ChannelConfig::send("data"))),
-        pair.server_setup(config(ChannelConfig::receive("data"))),
+        pair.client_setup(config.clone().channel(SendChannel::new("data"))),
+        pair.server_setup(config.channel(ReceiveChannel::new("data"))),
     ]
 }
 
-fn unhurried() -> Patience {
-    Patience {
+fn unhurried() -> Timeouts {
+    Timeouts {
         handshake: HOUR,
         ping: HOUR,
         give_up: 2 * HOUR,
-        ..Patience::default()
+        ..Timeouts::default()
     }
 }
 
@@ -113,22 +113,22 @@ fn a_blocked_transport_does_not_keep_the_driver_awake() {
 
 #[test]
 fn a_driver_that_was_held_up_hears_what_came_before_it_judges() {
-    let patience = Patience {
+    let timeouts = Timeouts {
         ping: Duration::from_millis(20),
         give_up: Duration::from_millis(40),
-        ..Patience::default()
+        ..Timeouts::default()
     };
     let [client, server] = setups(Transport::Tls, unhurried());
     let server = {
-        let config = server.config().clone().patience(patience);
+        let config = server.config().clone().timeouts(timeouts);
         Setup::new(config.single_connection(), server.security().clone()).unwrap()
     };
     let ([from, to], mut ends) = link(&client, &server);
     let made = Instant::now();
     let receipt = from.sender("data").unwrap().try_send("in time").unwrap();
     while ends[0].run_if_woken() {}
-    // The message waits in the transport for longer than the acceptor's patience.
-    while made.elapsed() <= 2 * patience.give_up {
+    // The message waits in the transport for longer than the acceptor's timeouts.
+    while made.elapsed() <= 2 * timeouts.give_up {
         std::thread::yield_now();
     }
     ends[1].run();

@@ -6,7 +6,8 @@
 use std::process::Command;
 
 use countersign_core::{
-    Bytes, ChannelConfig, CloseMode, Config, Dialect, EndReason, PeerMisbehaved, Verdict,
+    Bytes, ChannelConfig, CloseMode, Config, Dialect, EndReason, PeerMisbehaved, ReceiveChannel,
+    SendChannel, Verdict,
 };
 use countersign_tests::backend::{Backend, Link};
 use countersign_tests::on_std::Std;
@@ -23,16 +24,16 @@ fn messages() -> Vec<Vec<u8>> {
     lengths.map(|length| payload(length, length)).into()
 }
 
-fn declare(channel: ChannelConfig) -> Config {
+fn declare(channel: impl Into<ChannelConfig>) -> Config {
     Config::new().channel(channel).dialect(Dialect::TlsStream)
 }
 
 fn send() -> Config {
-    declare(ChannelConfig::send("data"))
+    declare(SendChannel::new("data"))
 }
 
 fn receive() -> Config {
-    declare(ChannelConfig::receive("data"))
+    declare(ReceiveChannel::new("data"))
 }
 
 /// Which end connects.

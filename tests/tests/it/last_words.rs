@@ -16,7 +16,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use countersign_certs::fixtures;
-use countersign_core::{ChannelConfig, Config, EndReason, Life, Role, close};
+use countersign_core::{
+    ChannelConfig, Config, EndReason, Life, ReceiveChannel, Role, SendChannel, close,
+};
 use countersign_driver::{LinkError, Setup};
 use countersign_endpoint::{Blame, Security, SecurityError};
 use countersign_tests::pair::{loopback, tls};
@@ -51,12 +53,12 @@ fn place(program: &mut Child) -> SocketAddr {
     places.next().expect("it listens")
 }
 
-fn plain(channel: ChannelConfig) -> Setup {
+fn plain(channel: impl Into<ChannelConfig>) -> Setup {
     Setup::new(Config::new().channel(channel), Security::plaintext()).unwrap()
 }
 
 /// With an identity and a pin that nobody else has.
-fn secured(channel: ChannelConfig, own: &str, pinned: &str) -> Setup {
+fn secured(channel: impl Into<ChannelConfig>, own: &str, pinned: &str) -> Setup {
     let [own, pinned] = [own, pinned].map(fixtures::good);
     let config = Config::new().channel(channel);
     Setup::new(config, tls(&own, pinned.fingerprint())).unwrap()
@@ -70,13 +72,13 @@ fn runtime() -> Runtime {
 /// An end that has pinned somebody else says so before it goes.
 fn connect_fails(test: &'static str, connect: fn(SocketAddr, &Setup) -> LinkError) {
     if let Ok(address) = env::var(TASK) {
-        let setup = secured(ChannelConfig::send("data"), "client", "other");
+        let setup = secured(SendChannel::new("data"), "client", "other");
         let error = connect(address.parse().unwrap(), &setup);
         let blame = error.security().map(SecurityError::blame);
         exit(i32::from(blame != Some(Blame::Refused)));
     }
     watch_as(test, move || {
-        let setup = secured(ChannelConfig::receive("data"), "server", "client");
+        let setup = secured(ReceiveChannel::new("data"), "server", "client");
         let listener = countersign_std::listen(loopback(), setup).unwrap();
         let mut program = program(test, &listener.local_addr().to_string());
         let error = listener.accept().err().unwrap();
@@ -125,11 +127,11 @@ fn on_tokio(setup: Setup) -> bool {
 /// A link that was let in is closed, and its peer hears why.
 fn drain_closes(test: &'static str, serves: Serves) {
     if env::var_os(TASK).is_some() {
-        exit(i32::from(!serves(plain(ChannelConfig::send("data")))));
+        exit(i32::from(!serves(plain(SendChannel::new("data")))));
     }
     watch_as(test, move || {
         let mut program = program(test, "drain");
-        let setup = plain(ChannelConfig::receive("data"));
+        let setup = plain(ReceiveChannel::new("data"));
         let link = countersign_std::connect(place(&mut program), &setup).unwrap();
         let error = link.receiver("data").unwrap().recv().unwrap_err();
         let end = error.link().unwrap().reason();
@@ -156,11 +158,11 @@ fn a_link_whose_listener_drains_on_tokio() {
 /// A peer that does not fit is refused, and hears why.
 fn drain_refuses(test: &'static str, serves: Serves) {
     if env::var_os(TASK).is_some() {
-        exit(i32::from(serves(plain(ChannelConfig::receive("data")))));
+        exit(i32::from(serves(plain(ReceiveChannel::new("data")))));
     }
     watch_as(test, move || {
         let mut program = program(test, "refuse");
-        let setup = plain(ChannelConfig::receive("data"));
+        let setup = plain(ReceiveChannel::new("data"));
         let connected = countersign_std::connect(place(&mut program), &setup);
         let error = connected.unwrap_err();
         assert!(
@@ -244,7 +246,7 @@ fn a_connect_that_fails_over_a_slow_connection() {
     watch_as("slow", || {
         runtime().block_on(async {
             let (near, far) = duplex(1 << 16);
-            let accepting = secured(ChannelConfig::receive("data"), "server", "client");
+            let accepting = secured(ReceiveChannel::new("data"), "server", "client");
             let accepted = tokio::spawn(async move {
                 let linked = countersign_tokio::link_over(far, Role::Acceptor, &accepting);
                 linked.await.unwrap_err()
@@ -257,7 +259,7 @@ fn a_connect_that_fails_over_a_slow_connection() {
                 let gate = held.clone();
                 async move { Ok(Held { stream, gate }) }
             };
-            let setup = secured(ChannelConfig::send("data"), "client", "other");
+            let setup = secured(SendChannel::new("data"), "client", "other");
             let mut connecting = countersign_tokio::start_connect_with(dial, &setup).unwrap();
             while connecting.status().link.life != Life::Ended {
                 yield_now().await;

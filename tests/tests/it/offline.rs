@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use countersign_certs::GeneratedIdentity;
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, EndReason, Loss, Patience, Reconnect, Verdict,
+    ChannelConfig, CloseMode, Config, EndReason, Loss, ReceiveChannel, Reconnect, SendChannel,
+    Timeouts, Verdict,
 };
 use countersign_driver::{Limits, Link, LinkEvent, Setup};
 use countersign_endpoint::Security;
@@ -31,31 +32,31 @@ fn listening(setup: Setup) -> Listening {
 }
 
 /// Figures that no test reaches, and a first attempt to connect again after `delay` at most.
-fn setup(channel: ChannelConfig, delay: Duration) -> Setup {
-    let patience = Patience {
+fn setup(channel: impl Into<ChannelConfig>, delay: Duration) -> Setup {
+    let timeouts = Timeouts {
         handshake: HOUR,
         ping: HOUR,
         give_up: 2 * HOUR,
         close: HOUR,
         linger: HOUR,
         retain: 9 * HOUR,
-        ..Patience::default()
+        ..Timeouts::default()
     };
     let reconnect = Reconnect {
         first_delay: delay,
         longest_delay: delay,
         ..Reconnect::default()
     };
-    let config = Config::new().channel(channel).patience(patience);
+    let config = Config::new().channel(channel).timeouts(timeouts);
     Setup::new(config.reconnect(reconnect), Security::plaintext()).unwrap()
 }
 
 fn send(delay: Duration) -> Setup {
-    setup(ChannelConfig::send("data"), delay)
+    setup(SendChannel::new("data"), delay)
 }
 
 fn receive() -> Setup {
-    setup(ChannelConfig::receive("data"), HOUR)
+    setup(ReceiveChannel::new("data"), HOUR)
 }
 
 /// A link that is up, with its two drivers.

@@ -9,8 +9,8 @@ use std::panic::catch_unwind;
 use countersign_certs::{Algorithm, GeneratedIdentity, NewIdentity};
 use countersign_core::wire::{Decoder, Frame, MessageHead, Piece};
 use countersign_core::{
-    Acceptor, Bytes, ChannelConfig, Config, Dialect, Event, Incoming, Instant, Link, Output,
-    Protocol, Role,
+    Acceptor, Bytes, Config, Dialect, Event, Incoming, Instant, Link, Output, Protocol,
+    ReceiveChannel, Role, SendChannel,
 };
 use countersign_driver::{Limits, Outgoing, Setup, StreamSetup};
 use countersign_endpoint::{
@@ -85,7 +85,7 @@ fn identities_and_what_is_made_of_them() {
     shown.show(&security.replace(own, made.fingerprint()).unwrap());
     shown.show(&SecurityFiles::new("planted.crt", "planted.key"));
     shown.show(&StreamSetup::new(security.clone()));
-    let config = Config::new().channel(ChannelConfig::send("data"));
+    let config = Config::new().channel(SendChannel::new("data"));
     shown.show(&Setup::new(config, security.clone()).unwrap());
     shown.show(&Connection::connect(&security).unwrap());
     shown.show(&Connection::accept(&security).unwrap());
@@ -118,15 +118,12 @@ fn identities_and_what_is_made_of_them() {
 fn links_without_io() {
     let mut shown = Shown::default();
     for dialect in [Dialect::Countersign, Dialect::TlsStream] {
-        let config = |channel| {
-            let config = Config::new().channel(channel).dialect(dialect);
-            config.single_connection()
-        };
-        let sending = ChannelConfig::send("data")
+        let config = Config::new().dialect(dialect).single_connection();
+        let sending = SendChannel::new("data")
             .max_message(1 << 20)
             .queue(2, 1 << 20);
-        let mut sender = Link::new(&config(sending), Role::Opener, SEED).unwrap();
-        let receiving = config(ChannelConfig::receive("data"));
+        let mut sender = Link::new(&config.clone().channel(sending), Role::Opener, SEED).unwrap();
+        let receiving = config.channel(ReceiveChannel::new("data"));
         let mut incoming = Incoming::new(&receiving, SEED).unwrap();
         for end in [&mut sender as &mut dyn Protocol, &mut incoming] {
             end.handle_opened(NOW).unwrap();
@@ -195,16 +192,16 @@ fn frames_and_buffers() {
     buffer.commit(bytes.len());
     shown.show(&buffer);
     shown.show(&Outgoing::from(bytes.clone()));
-    let config = Config::new().channel(ChannelConfig::send("data"));
+    let config = Config::new().channel(SendChannel::new("data"));
     let mut link = Link::new(&config, Role::Opener, SEED).unwrap();
     let channel = link.channel_id("data").unwrap();
     link.send(NOW, channel, payload(2), None).unwrap();
     let plain = Security::plaintext();
-    let mut endpoint = Endpoint::new(&plain, Role::Opener, config.wire_dialect());
+    let mut endpoint = Endpoint::new(&plain, Role::Opener, config.get_dialect());
     shown.show(&endpoint);
     endpoint.exchange(NOW, &mut link);
     shown.show(&endpoint);
-    let mut endpoint = Endpoint::new(&plain, Role::Acceptor, config.wire_dialect());
+    let mut endpoint = Endpoint::new(&plain, Role::Acceptor, config.get_dialect());
     // What waits to be decrypted, and what waits for the link.
     for _ in 0..2 {
         let input = endpoint.input();
@@ -229,11 +226,11 @@ async fn handles() {
     let own = Identity::from_der(made.certificate_der(), made.key_der()).unwrap();
     let security = Security::tls(own, made.fingerprint()).build().unwrap();
     let sends = Config::new().channel(
-        ChannelConfig::send("data")
+        SendChannel::new("data")
             .max_message(1 << 20)
             .queue(1, 1 << 20),
     );
-    let receives = Config::new().channel(ChannelConfig::receive("data").manual());
+    let receives = Config::new().channel(ReceiveChannel::new("data").manual());
     let [sends, receives] =
         [sends, receives].map(|config| Setup::new(config, security.clone()).unwrap());
     let (near, far) = links::pair(&sends, &receives).await.unwrap();

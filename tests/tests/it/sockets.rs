@@ -5,7 +5,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use countersign_core::{ChannelConfig, Config, Patience};
+use countersign_core::{Config, ReceiveChannel, SendChannel, Timeouts};
 use countersign_driver::prepare_socket;
 use countersign_tests::pair::loopback;
 use socket2::SockRef;
@@ -17,14 +17,14 @@ fn connection() -> [TcpStream; 2] {
 }
 
 fn prepared(ping: Duration, give_up: Duration) -> TcpStream {
-    let patience = Patience {
+    let timeouts = Timeouts {
         ping,
         give_up,
-        ..Patience::default()
+        ..Timeouts::default()
     };
-    let config = Config::new().channel(ChannelConfig::send("data"));
+    let config = Config::new().channel(SendChannel::new("data"));
     let [stream, _] = connection();
-    prepare_socket(&SockRef::from(&stream), &config.patience(patience)).unwrap();
+    prepare_socket(&SockRef::from(&stream), &config.timeouts(timeouts)).unwrap();
     stream
 }
 
@@ -122,9 +122,9 @@ mod linux {
                     server: backend,
                     transport: Transport::Plain,
                 };
-                let listener = pair.listen(Config::new().channel(ChannelConfig::receive("data")));
+                let listener = pair.listen(Config::new().channel(ReceiveChannel::new("data")));
                 let here = listener.address();
-                let config = Config::new().channel(ChannelConfig::send("data"));
+                let config = Config::new().channel(SendChannel::new("data"));
                 let _ends = pair.join(&*listener, here, config);
                 let there = peer_of(here);
                 wait_for_keepalive(here, there);

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use countersign_core::{ChannelConfig, Config, EndReason, Loss, Patience, Role};
+use countersign_core::{Config, EndReason, Loss, ReceiveChannel, Role, SendChannel, Timeouts};
 use countersign_driver::{AddressError, AddressFault, Setup};
 use countersign_endpoint::Reason;
 use countersign_tests::pair::{IDENTITIES, loopback, tls};
@@ -16,13 +16,11 @@ use countersign_tests::watch;
 
 fn setups() -> [Setup; 2] {
     let [client, server] = &*IDENTITIES;
-    let setup = |channel, own, peer: &countersign_certs::GeneratedIdentity| {
-        let config = Config::new().channel(channel);
-        Setup::new(config, tls(own, peer.fingerprint())).unwrap()
-    };
+    let sends = Config::new().channel(SendChannel::new("data"));
+    let receives = Config::new().channel(ReceiveChannel::new("data"));
     [
-        setup(ChannelConfig::send("data"), client, server),
-        setup(ChannelConfig::receive("data"), server, client),
+        Setup::new(sends, tls(client, server.fingerprint())).unwrap(),
+        Setup::new(receives, tls(server, client.fingerprint())).unwrap(),
     ]
 }
 
@@ -38,11 +36,11 @@ fn dead_and_alive(alive: SocketAddr) -> &'static [SocketAddr] {
 
 /// The opener, with so long for a handshake.
 fn hurried(opener: &Setup, handshake: Duration) -> Setup {
-    let patience = Patience {
+    let timeouts = Timeouts {
         handshake,
-        ..Patience::default()
+        ..Timeouts::default()
     };
-    let config = opener.config().clone().patience(patience);
+    let config = opener.config().clone().timeouts(timeouts);
     Setup::new(config, opener.security().clone()).unwrap()
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use countersign_core::{Bytes, ChannelConfig, CloseMode, Config};
+use countersign_core::{Bytes, CloseMode, Config, ReceiveChannel, SendChannel};
 use countersign_driver::Setup;
 use countersign_tests::memory::{connecting, link, settle};
 use countersign_tests::on_tokio::Tokio;
@@ -34,8 +34,8 @@ fn setups() -> [Setup; 2] {
         server: &Tokio,
         transport: Transport::Plain,
     };
-    let send = ChannelConfig::send("data").max_message(100).queue(1, 100);
-    let receive = ChannelConfig::receive("data").max_message(100);
+    let send = SendChannel::new("data").max_message(100).queue(1, 100);
+    let receive = ReceiveChannel::new("data").max_message(100);
     [
         pair.client_setup(Config::new().channel(send)),
         pair.server_setup(Config::new().channel(receive)),

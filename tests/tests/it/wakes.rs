@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use countersign_core::{ChannelConfig, Config, Patience, Role};
+use countersign_core::{Config, ReceiveChannel, Role, SendChannel, Timeouts};
 use countersign_tests::on_tokio::Tokio;
 use countersign_tests::{Pair, Transport, watch};
 use countersign_tokio::link_over;
@@ -65,13 +65,13 @@ fn a_link_that_only_pings_looks_only_when_there_is_something_to_see() {
         server: &Tokio,
         transport: Transport::Tls,
     };
-    let patience = Patience {
+    let timeouts = Timeouts {
         ping: Duration::from_millis(5),
-        ..Patience::default()
+        ..Timeouts::default()
     };
-    let send = Config::new().channel(ChannelConfig::send("data"));
-    let receive = Config::new().channel(ChannelConfig::receive("data"));
-    let client = pair.client_setup(send.patience(patience));
+    let send = Config::new().channel(SendChannel::new("data"));
+    let receive = Config::new().channel(ReceiveChannel::new("data"));
+    let client = pair.client_setup(send.timeouts(timeouts));
     let server = pair.server_setup(receive);
     watch(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()

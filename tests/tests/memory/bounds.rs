@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
 
 use countersign_certs::fixtures;
-use countersign_core::{ChannelConfig, Config};
+use countersign_core::{Config, ReceiveChannel, SendChannel};
 use countersign_driver::{Link, Receipt, Setup};
 use countersign_endpoint::Security;
 use countersign_tests::memory::{CAPACITY, End, link, settle};
@@ -18,8 +18,8 @@ const NETWORK: usize = 2 * 3 * CAPACITY;
 const SPARE: usize = 4 * 66_560;
 
 fn setup(sends: &str, receives: &str, security: Security) -> Setup {
-    let sends = ChannelConfig::send(sends).max_message(65_536);
-    let receives = ChannelConfig::receive(receives).max_message(65_536);
+    let sends = SendChannel::new(sends).max_message(65_536);
+    let receives = ReceiveChannel::new(receives).max_message(65_536);
     let config = Config::new()
         .channel(sends.queue(512, 1 << 20))
         .channel(receives.window(300, 512 << 10));

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
 
-use countersign_core::{ChannelConfig, Config, MAX_REASON};
+use countersign_core::{Config, MAX_REASON, ReceiveChannel, SendChannel};
 use countersign_driver::Setup;
 use countersign_endpoint::Security;
 use countersign_tests::memory::{CAPACITY, connected, connecting};
@@ -60,13 +60,14 @@ impl Meter {
 
 /// The link that is attacked, and one that settles its messages and has room for all of them.
 fn setups() -> [Setup; 2] {
-    let sends = ChannelConfig::send("up").queue(QUEUE, 1 << 20);
-    let receives = ChannelConfig::receive("up").manual();
+    let sends = SendChannel::new("up").max_message(1).queue(QUEUE, 1 << 20);
+    let receives = ReceiveChannel::new("up").max_message(1).manual();
     let receives = receives.window(u32::try_from(2 * MESSAGES).unwrap(), 1 << 20);
-    [sends, receives].map(|channel| {
-        let config = Config::new().channel(channel.max_message(1));
-        Setup::new(config, Security::plaintext()).unwrap()
-    })
+    [
+        Config::new().channel(sends),
+        Config::new().channel(receives),
+    ]
+    .map(|config| Setup::new(config, Security::plaintext()).unwrap())
 }
 
 /// The most that the link takes whose messages are rejected.

@@ -9,7 +9,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use countersign_core::{ChannelConfig, ChannelId, Config, Disconnect, Instant, Life, Link, Role};
+use countersign_core::{
+    ChannelId, Config, Disconnect, Instant, Life, Link, ReceiveChannel, Role, SendChannel,
+};
 use countersign_endpoint::{Endpoint, Security, ToSend};
 use countersign_tests::pair::{IDENTITIES, tls};
 
@@ -38,11 +40,12 @@ struct World {
 impl World {
     fn new() -> Self {
         let [client, server] = &*IDENTITIES;
-        let channels =
-            |up: ChannelConfig, down: ChannelConfig| Config::new().channel(up).channel(down);
-        let (up, down) = ("up", "down");
-        let opener = channels(ChannelConfig::send(up), ChannelConfig::receive(down));
-        let acceptor = channels(ChannelConfig::receive(up), ChannelConfig::send(down));
+        let opener = Config::new()
+            .channel(SendChannel::new("up"))
+            .channel(ReceiveChannel::new("down"));
+        let acceptor = Config::new()
+            .channel(ReceiveChannel::new("up"))
+            .channel(SendChannel::new("down"));
         let end = |config: &Config, role, security| End {
             link: Link::new(config, role, [7; 16]).unwrap(),
             security,
@@ -75,7 +78,7 @@ impl World {
 
     fn open(&mut self, at: usize) {
         let end = &mut self.ends[at];
-        let (role, dialect) = (end.link.role(), end.link.config().wire_dialect());
+        let (role, dialect) = (end.link.role(), end.link.config().get_dialect());
         end.endpoint = Some(Endpoint::new(&end.security, role, dialect));
         end.secured = None;
         self.pump(at);

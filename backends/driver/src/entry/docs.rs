@@ -22,7 +22,7 @@ waited for.
 A name is looked up again for each attempt. Of several addresses the first that answers is taken
 (RFC 8305); where that does not lead to the peer, does not get on with the handshake or refuses for
 now, the others have their turn. Looking the name up, the TCP connection and the handshake may each
-take [`Patience::handshake`](countersign_core::Patience::handshake). The sockets are set to what links
+take [`Timeouts::handshake`](countersign_core::Timeouts::handshake). The sockets are set to what links
 need.
 "
     };
@@ -41,7 +41,7 @@ need.
 ```no_run
 use ",
             $name,
-            "::{ChannelConfig, CloseMode, Config, Identity, Pins, Security, Setup, connect};
+            "::{CloseMode, Config, Identity, Pins, Security, SendChannel, Setup, connect};
 
 # ",
             $async,
@@ -51,7 +51,7 @@ use ",
 // Made by `countersign keygen operator` and `countersign keygen robot`.
 let identity = Identity::from_pem_files(\"operator.crt\", \"operator.key\")?;
 let security = Security::tls(identity, Pins::from_files([\"robot.crt\"])?).build()?;
-let config = Config::new().channel(ChannelConfig::send(\"commands\"));
+let config = Config::new().channel(SendChannel::new(\"commands\"));
 let setup = Setup::new(config, security)?;
 
 let link = connect(",
@@ -139,7 +139,7 @@ inside, for what is none.
 ```no_run
 use ",
             $name,
-            "::{ChannelConfig, Config, Identity, Pins, Security, Setup, listen};
+            "::{Config, Identity, Pins, ReceiveChannel, Security, Setup, listen};
 
 # ",
             $async,
@@ -148,7 +148,7 @@ use ",
             ") -> Result<(), Box<dyn std::error::Error>> {
 let identity = Identity::from_pem_files(\"robot.crt\", \"robot.key\")?;
 let security = Security::tls(identity, Pins::from_files([\"operator.crt\"])?).build()?;
-let config = Config::new().channel(ChannelConfig::receive(\"commands\"));
+let config = Config::new().channel(ReceiveChannel::new(\"commands\"));
 
 let listener = listen(",
             $argument,

@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use countersign_core::{ChannelConfig, Config};
+use countersign_core::{Config, ReceiveChannel};
 use countersign_driver::{
     Limits, Listener, Memory, PendingConnection, Setup, Timer, memory, serve,
 };
@@ -28,7 +28,7 @@ impl Timer for Pauses<'_> {
 }
 
 fn setup() -> Setup {
-    let config = Config::new().channel(ChannelConfig::receive("data"));
+    let config = Config::new().channel(ReceiveChannel::new("data"));
     Setup::new(config, Security::plaintext()).unwrap()
 }
 

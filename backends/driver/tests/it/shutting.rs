@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use countersign_core::{ChannelConfig, CloseMode, Config, Role};
+use countersign_core::{ChannelConfig, CloseMode, Config, ReceiveChannel, Role, SendChannel};
 use countersign_driver::{Connecting, Memory, Setup, Transport, memory};
 use countersign_endpoint::{Buffer, Security};
 
@@ -81,7 +81,7 @@ impl Transport for Slow {
     }
 }
 
-fn setup(channel: ChannelConfig) -> Setup {
+fn setup(channel: impl Into<ChannelConfig>) -> Setup {
     let config = Config::new().channel(channel).single_connection();
     Setup::new(config, Security::plaintext()).unwrap()
 }
@@ -98,8 +98,8 @@ fn one_thing_after_the_other() {
         writing: false,
     };
     let (send, receive) = (
-        setup(ChannelConfig::send("data")),
-        setup(ChannelConfig::receive("data")),
+        setup(SendChannel::new("data")),
+        setup(ReceiveChannel::new("data")),
     );
     let (opening, mut opener) = Connecting::over(&send, Role::Opener, near).unwrap();
     let (_accepting, mut acceptor) = Connecting::over(&receive, Role::Acceptor, far).unwrap();

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use countersign_core::{ChannelConfig, Config, Instant, Link, Output, Role, wire::FrameType};
+use countersign_core::{
+    Config, Instant, Link, Output, ReceiveChannel, Role, SendChannel, wire::FrameType,
+};
 use countersign_driver::{Connecting, Setup, Transport};
 use countersign_endpoint::{Buffer, Security};
 
@@ -57,7 +59,7 @@ impl Wake for Woken {
 }
 
 fn greeting() -> Vec<u8> {
-    let config = Config::new().channel(ChannelConfig::send("data"));
+    let config = Config::new().channel(SendChannel::new("data"));
     let mut link = Link::new(&config, Role::Opener, [1; 16]).unwrap();
     let now = Instant::from_micros(0);
     link.handle_opened(now).unwrap();
@@ -72,7 +74,7 @@ fn greeting() -> Vec<u8> {
 
 #[test]
 fn others_get_their_turn() {
-    let config = Config::new().channel(ChannelConfig::receive("data"));
+    let config = Config::new().channel(ReceiveChannel::new("data"));
     let setup = Setup::new(config, Security::plaintext()).unwrap();
     let reads = Arc::new(AtomicUsize::new(0));
     let transport = Chatter {

@@ -226,7 +226,7 @@ impl Endpoint {
         self.seen = Seen {
             fenced: self.is_fenced_by(link),
             away: matches!(life, Life::Offline | Life::Connecting),
-            ended: ended.then(|| link.config().waits().linger),
+            ended: ended.then(|| link.config().get_timeouts().linger),
         };
     }
 

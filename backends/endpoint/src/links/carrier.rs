@@ -73,7 +73,7 @@ impl<S> Carrier<S> {
         stream: S,
         permit: Option<ConnectionPermit>,
     ) {
-        let dialect = link.config().wire_dialect();
+        let dialect = link.config().get_dialect();
         self.connection = Some(Box::new(Connection {
             number,
             stream,

@@ -42,7 +42,7 @@ pub struct ListenerId(pub usize);
 /// - opens streams for those that are [`wanting`](Self::wanting), and hands them in
 ///   ([`opened`](Self::opened)) or says why not ([`not_opened`](Self::not_opened)). It gives up an
 ///   attempt that is not wanted any more, or takes longer than
-///   [`Patience::handshake`](countersign_core::Patience::handshake);
+///   [`Timeouts::handshake`](countersign_core::Timeouts::handshake);
 /// - says which streams are [`ready`](Self::ready), or that [all may be](Self::ready_all);
 /// - calls [`service`](Self::service) after all of these, after commands, and at the
 ///   [`deadline`](Self::deadline).
@@ -145,7 +145,7 @@ impl<S> Links<S> {
     /// Has the owner decide about each peer that wants a link of a listener's and has proved who it
     /// is, instead of letting all in: [`Happened::Asks`] names it, and it waits for
     /// [`admit`](Self::admit) or [`refuse`](Self::refuse), no longer than
-    /// [`Patience::handshake`](countersign_core::Patience::handshake). One that comes back to the
+    /// [`Timeouts::handshake`](countersign_core::Timeouts::handshake). One that comes back to the
     /// link that it has is not asked about again.
     pub fn ask(&mut self, listener: ListenerId) {
         if let Some(listener) = self.listeners.get_mut(&listener) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use countersign_certs::{GeneratedIdentity, fixtures};
 use countersign_core::{
     ChannelConfig, CloseMode, Config, Dialect, Disconnect, EndReason, Event, Instant, Life, Link,
-    Loss, Patience, Role,
+    Loss, ReceiveChannel, Role, SendChannel, Timeouts,
 };
 use countersign_endpoint::{Endpoint, EndpointEvent, Identity, Reason, Security, ToSend};
 
@@ -28,8 +28,8 @@ impl End {
 
     fn speaking(dialect: Dialect, role: Role, security: &Security) -> Self {
         let channel = match role {
-            Role::Opener => ChannelConfig::send("data"),
-            Role::Acceptor => ChannelConfig::receive("data"),
+            Role::Opener => ChannelConfig::from(SendChannel::new("data")),
+            Role::Acceptor => ReceiveChannel::new("data").into(),
         };
         let config = Config::new().channel(channel).single_connection();
         Self::declared(&config.dialect(dialect), role, security)
@@ -38,7 +38,7 @@ impl End {
     fn declared(config: &Config, role: Role, security: &Security) -> Self {
         let mut link = Link::new(config, role, [role as u8 + 1; 16]).unwrap();
         link.handle_timeout(NOW);
-        let endpoint = Endpoint::new(security, role, config.wire_dialect());
+        let endpoint = Endpoint::new(security, role, config.get_dialect());
         Self(link, endpoint)
     }
 
@@ -276,7 +276,7 @@ fn over_when_both_have_ended() {
     }
 }
 
-/// A peer that does not end its direction is waited for as long as the patience says.
+/// A peer that does not end its direction is waited for as long as the timeouts says.
 #[test]
 fn lingers_no_longer_than_it_should() {
     let [mut opener, _] = pair();
@@ -287,9 +287,9 @@ fn lingers_no_longer_than_it_should() {
     opener.1.shut();
     assert_eq!(opener.1.deadline(), None);
     assert!(!opener.1.is_over(NOW));
-    let until = NOW + opener.0.config().waits().linger;
+    let until = NOW + opener.0.config().get_timeouts().linger;
     assert_eq!(opener.1.deadline(), Some(until));
-    let before = NOW + (opener.0.config().waits().linger - Duration::from_micros(1));
+    let before = NOW + (opener.0.config().get_timeouts().linger - Duration::from_micros(1));
     assert!(!opener.1.is_over(before));
     assert!(opener.1.is_over(until));
 }
@@ -310,12 +310,12 @@ fn over_when_fenced() {
 fn lingers_as_its_link_says() {
     let [mut opener, _] = pair();
     let linger = Duration::from_millis(1234);
-    let patience = Patience {
+    let timeouts = Timeouts {
         linger,
-        ..Patience::default()
+        ..Timeouts::default()
     };
-    let config = Config::new().channel(ChannelConfig::send("data"));
-    let config = config.single_connection().patience(patience);
+    let config = Config::new().channel(SendChannel::new("data"));
+    let config = config.single_connection().timeouts(timeouts);
     let mut other = End::declared(&config, Role::Opener, &Security::plaintext());
     other.exchange();
     opener.1.attach(other.0.connection());
@@ -544,7 +544,7 @@ fn news_come_once_and_in_order() {
 #[test]
 fn what_is_due_waits_once_for_what_may_be_read() {
     let [mut opener, _] = pair();
-    let late = NOW + opener.0.config().waits().give_up;
+    let late = NOW + opener.0.config().get_timeouts().give_up;
     for _ in 0..2 {
         assert_eq!(opener.0.life(), Life::Open);
         opener.1.exchange_while_reading(late, &mut opener.0);

@@ -1,6 +1,6 @@
 //! A connection that its link has given up says nothing to the link any more.
 
-use countersign_core::{ChannelConfig, Config, Dialect, Disconnect, Instant, Life, Link, Role};
+use countersign_core::{Config, Dialect, Disconnect, Instant, Life, Link, Role, SendChannel};
 use countersign_endpoint::{Endpoint, Security};
 
 /// The opener's link gives its connection up and is about to open another when the end of the old
@@ -12,12 +12,12 @@ fn the_end_of_a_connection_that_was_given_up_is_no_news() {
         |endpoint| endpoint.failed(std::io::Error::from(std::io::ErrorKind::ConnectionReset)),
     ];
     for end in ends {
-        let config = Config::new().channel(ChannelConfig::send("main"));
+        let config = Config::new().channel(SendChannel::new("main"));
         let mut link = Link::new(&config, Role::Opener, [1; 16]).expect("a sound declaration");
         let mut endpoint =
             Endpoint::new(&Security::plaintext(), Role::Opener, Dialect::Countersign);
         endpoint.exchange(Instant::ZERO, &mut link);
-        let late = Instant::ZERO + config.waits().handshake;
+        let late = Instant::ZERO + config.get_timeouts().handshake;
         link.handle_timeout(late);
         assert_eq!(link.life(), Life::Offline);
         let later = link.poll_deadline().expect("it connects again");

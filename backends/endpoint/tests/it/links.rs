@@ -10,7 +10,7 @@ use std::task::Waker;
 use countersign_certs::{GeneratedIdentity, fixtures};
 use countersign_core::{
     ChannelConfig, CloseMode, CloseReason, Config, Drained, EndReason, Event, Incompatible,
-    Instant, Limits, Loss, Patience, Reconnect, Refusal, refuse,
+    Instant, Limits, Loss, ReceiveChannel, Reconnect, Refusal, SendChannel, Timeouts, refuse,
 };
 use countersign_endpoint::{Happened, LinkError, LinkId, Links, ListenerId, Security, Stream};
 
@@ -90,11 +90,11 @@ fn address(last: u8) -> SocketAddr {
 }
 
 fn send() -> Config {
-    Config::new().channel(ChannelConfig::send("data"))
+    Config::new().channel(SendChannel::new("data"))
 }
 
 fn receive() -> Config {
-    Config::new().channel(ChannelConfig::receive("data"))
+    Config::new().channel(ReceiveChannel::new("data"))
 }
 
 /// Openers and a listener's links, and what happened to them.
@@ -352,8 +352,8 @@ fn the_owner_is_asked() {
     assert_eq!(*end.reason(), EndReason::Refused(closed));
 
     // Channels of its own: those that fit, those that do not, those that make no sense.
-    let data = || ChannelConfig::receive("data");
-    let other = ChannelConfig::receive("other");
+    let data = || ChannelConfig::from(ReceiveChannel::new("data"));
+    let other = ChannelConfig::from(ReceiveChannel::new("other"));
     for (channels, fits) in [
         (vec![data(), other.clone()], false),
         (vec![data()], true),
@@ -407,7 +407,7 @@ fn an_owner_that_never_answers() {
     while world.at_listener.is_empty() {
         world.pass();
     }
-    assert!(world.now >= NOW + Patience::default().handshake);
+    assert!(world.now >= NOW + Timeouts::default().handshake);
     let slow = EndReason::Lost(Loss::HandshakeTooSlow);
     assert_eq!(world.refused(), [slow]);
     world.links.admit(link, None);

@@ -5,7 +5,8 @@
 
 use countersign_certs::{GeneratedIdentity, fixtures};
 use countersign_core::{
-    ChannelConfig, Config, Dialect, Disconnect, EndReason, Instant, Life, Link, Loss, Role,
+    Config, Dialect, Disconnect, EndReason, Instant, Life, Link, Loss, ReceiveChannel, Role,
+    SendChannel,
 };
 use countersign_endpoint::{Endpoint, Identity, Reason, Security, ToSend};
 
@@ -20,12 +21,12 @@ fn tls(own: &GeneratedIdentity, peer: &GeneratedIdentity) -> Security {
 }
 
 fn opener() -> Link {
-    let config = Config::new().channel(ChannelConfig::send("main"));
+    let config = Config::new().channel(SendChannel::new("main"));
     Link::new(&config, Role::Opener, [1; 16]).unwrap()
 }
 
 fn acceptor() -> Link {
-    let config = Config::new().channel(ChannelConfig::receive("main"));
+    let config = Config::new().channel(ReceiveChannel::new("main"));
     Link::new(&config, Role::Acceptor, [2; 16]).unwrap()
 }
 

@@ -5,7 +5,8 @@
 use crate::common::identity;
 use countersign_certs::{GeneratedIdentity, fixtures};
 use countersign_core::{
-    ChannelConfig, Config, Dialect, EndReason, Event, Instant, Life, Link, Loss, Role, VerdictKind,
+    ChannelConfig, Config, Dialect, EndReason, Event, Instant, Life, Link, Loss, ReceiveChannel,
+    Role, SendChannel, VerdictKind,
 };
 use countersign_endpoint::{
     Authority, Endpoint, EndpointEvent, Explanation, Fingerprint, Identity, Peer, Pin, Pins,
@@ -40,8 +41,8 @@ struct End {
 impl End {
     fn new(role: Role, dialect: Dialect, security: &Security) -> Self {
         let channel = match role {
-            Role::Opener => ChannelConfig::send("data"),
-            Role::Acceptor => ChannelConfig::receive("data"),
+            Role::Opener => ChannelConfig::from(SendChannel::new("data")),
+            Role::Acceptor => ReceiveChannel::new("data").into(),
         };
         let config = Config::new().channel(channel).dialect(dialect);
         Self {
@@ -59,7 +60,7 @@ impl End {
             let at = self.link.poll_deadline().unwrap();
             self.link.handle_timeout(at);
         }
-        let (role, dialect) = (self.link.role(), self.link.config().wire_dialect());
+        let (role, dialect) = (self.link.role(), self.link.config().get_dialect());
         self.endpoint = Some(Endpoint::new(&self.security, role, dialect));
         self.exchange();
     }

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, Dialect, EndReason, Event, Instant, Life, Link, Loss, Role,
+    CloseMode, Config, Dialect, EndReason, Event, Instant, Life, Link, Loss, ReceiveChannel, Role,
+    SendChannel,
 };
 use countersign_endpoint::{Endpoint, EndpointEvent, Explanation, Security, Stream};
 
@@ -70,11 +71,11 @@ struct End {
 
 impl End {
     fn new(role: Role) -> Self {
-        let channel = match role {
-            Role::Opener => ChannelConfig::send("data"),
-            Role::Acceptor => ChannelConfig::receive("data"),
+        let config = Config::new();
+        let config = match role {
+            Role::Opener => config.channel(SendChannel::new("data").max_message(PAYLOAD)),
+            Role::Acceptor => config.channel(ReceiveChannel::new("data").max_message(PAYLOAD)),
         };
-        let config = Config::new().channel(channel.max_message(PAYLOAD));
         let mut link = Link::new(&config.single_connection(), role, [role as u8 + 1; 16]).unwrap();
         link.handle_timeout(NOW);
         let endpoint = Endpoint::new(&Security::plaintext(), role, Dialect::Countersign);
@@ -234,7 +235,7 @@ fn others_have_their_turn() {
 #[test]
 fn what_waits_is_no_silence() {
     let [mut opener, mut acceptor] = pair();
-    let late = NOW + acceptor.link.config().waits().give_up;
+    let late = NOW + acceptor.link.config().get_timeouts().give_up;
     opener.send(PAYLOAD);
     let _ = opener.transfer();
     carry(&mut opener, &mut acceptor);

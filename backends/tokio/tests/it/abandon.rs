@@ -3,18 +3,18 @@
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
 
 use countersign_tokio::{
-    ChannelConfig, Config, EndReason, Link, LinkEvent, Listener, Loss, Security, SessionLoss,
-    Setup, Verdict, connect, listen,
+    ChannelConfig, Config, EndReason, Link, LinkEvent, Listener, Loss, ReceiveChannel, Security,
+    SendChannel, SessionLoss, Setup, Verdict, connect, listen,
 };
 
-fn setup(channel: ChannelConfig) -> Setup {
+fn setup(channel: impl Into<ChannelConfig>) -> Setup {
     Setup::new(Config::new().channel(channel), Security::plaintext()).unwrap()
 }
 
 async fn pair() -> (Listener, Link, Link) {
-    let receive = ChannelConfig::receive("main").manual();
+    let receive = ReceiveChannel::new("main").manual();
     let listener = listen("127.0.0.1:0", setup(receive)).await.unwrap();
-    let sending = setup(ChannelConfig::send("main"));
+    let sending = setup(SendChannel::new("main"));
     let (opener, acceptor) =
         tokio::join!(connect(listener.local_addr(), &sending), listener.accept());
     (listener, opener.unwrap(), acceptor.unwrap())

@@ -6,21 +6,22 @@ use std::time::Duration;
 
 use countersign_certs::{GeneratedIdentity, NewIdentity};
 use countersign_tokio::{
-    ChannelConfig, CloseMode, Config, Dialect, Identity, Patience, Security, Setup, connect, listen,
+    CloseMode, Config, Dialect, Identity, ReceiveChannel, Security, SendChannel, Setup, Timeouts,
+    connect, listen,
 };
 
 /// Longer than any test runs: whoever waits this long waits for ever.
 const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn setup(own: &GeneratedIdentity, peer: &GeneratedIdentity, config: Config) -> Setup {
-    let patience = Patience {
+    let timeouts = Timeouts {
         close: FOR_EVER,
         linger: FOR_EVER,
-        ..Patience::default()
+        ..Timeouts::default()
     };
     let identity = Identity::from_der(own.certificate_der(), own.key_der()).unwrap();
     let security = Security::tls(identity, peer.fingerprint()).build().unwrap();
-    Setup::new(config.patience(patience).single_connection(), security).unwrap()
+    Setup::new(config.timeouts(timeouts).single_connection(), security).unwrap()
 }
 
 /// Both ends say that they end the connection, so neither has to wait for a time limit to find
@@ -31,8 +32,8 @@ async fn both_ends_end_the_connection_in_order() {
     let operator = NewIdentity::new("operator").generate().unwrap();
     for dialect in [Dialect::Countersign, Dialect::TlsStream] {
         let channels = Config::new().dialect(dialect);
-        let receiving = channels.clone().channel(ChannelConfig::receive("main"));
-        let sending = channels.channel(ChannelConfig::send("main"));
+        let receiving = channels.clone().channel(ReceiveChannel::new("main"));
+        let sending = channels.channel(SendChannel::new("main"));
         let listener = listen("127.0.0.1:0", setup(&robot, &operator, receiving));
         let listener = listener.await.unwrap();
         let address = listener.local_addr();

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use countersign_tokio::{
-    ChannelConfig, CloseMode, Config, EndReason, Link, LinkEvent, Loss, Outgoing, Patience,
-    Reconnect, Role, Security, Setup, Verdict, connect, connect_with, link_over, listen, pair,
+    ChannelConfig, CloseMode, Config, EndReason, Link, LinkEvent, Loss, Outgoing, ReceiveChannel,
+    Reconnect, Role, Security, SendChannel, Setup, Timeouts, Verdict, connect, connect_with,
+    link_over, listen, pair,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
 use tokio::join;
@@ -18,17 +19,17 @@ use tokio::time::{Instant, sleep};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn setup(channel: ChannelConfig) -> Setup {
+fn setup(channel: impl Into<ChannelConfig>) -> Setup {
     let config = Config::new().channel(channel);
     Setup::new(config, Security::plaintext()).unwrap()
 }
 
 fn sending() -> Setup {
-    setup(ChannelConfig::send("main"))
+    setup(SendChannel::new("main"))
 }
 
 fn receiving() -> Setup {
-    setup(ChannelConfig::receive("main"))
+    setup(ReceiveChannel::new("main"))
 }
 
 /// Two ends, and how nothing comes through between them any more, though nothing is closed.
@@ -73,7 +74,7 @@ async fn nobody_answers() {
     };
     let error = connect_with(dial, &never).await.unwrap_err();
     assert_eq!(*error.reason(), EndReason::Lost(Loss::HandshakeTooSlow));
-    assert!(begun.elapsed() >= Patience::default().handshake);
+    assert!(begun.elapsed() >= Timeouts::default().handshake);
     let mut hello = Vec::new();
     far.read_to_end(&mut hello).await.unwrap();
     assert!(!hello.is_empty());
@@ -123,7 +124,7 @@ async fn a_silent_peer_is_given_up() {
         assert_eq!(*end.reason(), EndReason::Lost(Loss::Silence));
     }
     let waited = begun.elapsed();
-    assert!(waited >= Patience::default().give_up && waited < HOUR);
+    assert!(waited >= Timeouts::default().give_up && waited < HOUR);
 }
 
 /// What was not on the wire in time, with no connection to put it on.
@@ -168,5 +169,5 @@ async fn a_close_comes_to_a_standstill() {
     let begun = Instant::now();
     let report = opener.close(CloseMode::Drain).await;
     assert!(!report.is_orderly());
-    assert!(begun.elapsed() >= Patience::default().close && begun.elapsed() < HOUR);
+    assert!(begun.elapsed() >= Timeouts::default().close && begun.elapsed() < HOUR);
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use countersign_tokio::{ChannelConfig, Config, EndReason, Loss, Role, Security, Setup, link_over};
+use countersign_tokio::{Config, EndReason, Loss, Role, Security, SendChannel, Setup, link_over};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Takes nothing, and its peer has ended its direction.
@@ -39,7 +39,7 @@ impl AsyncWrite for Full {
 /// What this end's own stream does is not the peer's end.
 #[tokio::test]
 async fn a_stream_that_takes_no_more_bytes_is_told_of_as_such() {
-    let config = Config::new().channel(ChannelConfig::send("main"));
+    let config = Config::new().channel(SendChannel::new("main"));
     let setup = Setup::new(config, Security::plaintext()).unwrap();
     let error = link_over(Full, Role::Opener, &setup).await.unwrap_err();
     assert_eq!(

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use countersign_capture::{Capture, Options, Reader, Record};
 use countersign_core::{
-    Bytes, ChannelConfig, ChannelId, CloseMode, CloseReason, Config, Dialect, Disconnect,
-    EndReason, Event, GoneSession, Incoming, Instant, Life, Link, Output, PeerId, Protocol,
-    ReceiveError, Role, TakeOver,
+    Bytes, ChannelId, CloseMode, CloseReason, Config, Dialect, Disconnect, EndReason, Event,
+    GoneSession, Incoming, Instant, Life, Link, Output, PeerId, Protocol, ReceiveChannel,
+    ReceiveError, Role, SendChannel, TakeOver,
 };
 
 /// What stands in every payload, and nowhere else.
@@ -57,20 +57,20 @@ pub(crate) const COMMANDS: ChannelId = ChannelId(1);
 pub(crate) fn configs() -> [Config; 2] {
     let opener = Config::new()
         .frame_limit(512)
-        .channel(ChannelConfig::send("video").latest())
-        .channel(ChannelConfig::receive("commands").manual());
+        .channel(SendChannel::new("video").latest())
+        .channel(ReceiveChannel::new("commands").manual());
     let acceptor = Config::new()
-        .channel(ChannelConfig::receive("video").silence(Duration::from_secs(60)))
-        .channel(ChannelConfig::send("commands"));
+        .channel(ReceiveChannel::new("video").silence(Duration::from_secs(60)))
+        .channel(SendChannel::new("commands"));
     [opener, acceptor]
 }
 
 pub(crate) fn stream_configs() -> [Config; 2] {
+    let config = || Config::new().dialect(Dialect::TlsStream);
     [
-        ChannelConfig::send("video"),
-        ChannelConfig::receive("video"),
+        config().channel(SendChannel::new("video")),
+        config().channel(ReceiveChannel::new("video")),
     ]
-    .map(|channel| Config::new().dialect(Dialect::TlsStream).channel(channel))
 }
 
 pub(crate) fn payload(length: usize) -> Bytes {

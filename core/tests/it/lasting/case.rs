@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use countersign_core::{Config, Patience};
+use countersign_core::{Config, Timeouts};
 
 use crate::lasting::usual::{Case, Op};
 
@@ -52,10 +52,10 @@ pub(crate) struct LastingCase {
 }
 
 impl LastingCase {
-    pub(crate) fn patience(&self) -> Patience {
-        Patience {
+    pub(crate) fn timeouts(&self) -> Timeouts {
+        Timeouts {
             retain: Duration::from_secs(self.retain),
-            ..self.pair.patience()
+            ..self.pair.timeouts()
         }
     }
 
@@ -66,7 +66,7 @@ impl LastingCase {
     }
 
     pub(crate) fn config(&self, end: usize) -> Config {
-        let config = self.pair.config(end).patience(self.patience());
+        let config = self.pair.config(end).timeouts(self.timeouts());
         if self.single(end) {
             config.single_session()
         } else {

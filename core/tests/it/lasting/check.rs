@@ -111,7 +111,7 @@ impl World<'_> {
     }
 
     fn check_reason(&self, at: usize, reason: &EndReason) {
-        let (end, patience) = (&self.ends[at], self.case.patience());
+        let (end, timeouts) = (&self.ends[at], self.case.timeouts());
         let with_session = self.ended_with_session(at, reason);
         let holds = match reason {
             _ if with_session.is_some() => with_session == Some(true),
@@ -125,12 +125,12 @@ impl World<'_> {
             }
             EndReason::ClosedBeforeConnected => end.session == [0; 16],
             EndReason::Lost(Loss::CloseTooSlow) => {
-                end.is_closing && self.now >= end.closing_since + patience.close
+                end.is_closing && self.now >= end.closing_since + timeouts.close
             }
             EndReason::Lost(Loss::Evicted | Loss::Abandoned) => end.was_dropped,
             EndReason::Lost(Loss::StayedAway) => {
                 let since = end.lost_at.expect("it was lost");
-                at == ACCEPTOR && self.now >= since + patience.retain
+                at == ACCEPTOR && self.now >= since + timeouts.retain
             }
             // Nothing to come back to.
             EndReason::Lost(Loss::Transport | Loss::HandshakeTooSlow | Loss::PeerLeftEarly) => {

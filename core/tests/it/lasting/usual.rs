@@ -3,7 +3,9 @@
 
 use core::time::Duration;
 
-use countersign_core::{ChannelConfig, CloseMode, CloseReason, Config, Dialect, Patience};
+use countersign_core::{
+    ChannelConfig, CloseMode, CloseReason, Config, Dialect, ReceiveChannel, SendChannel, Timeouts,
+};
 
 /// One channel of a case, as both ends declare it.
 #[derive(Clone, Debug)]
@@ -37,7 +39,7 @@ impl Chan {
     fn declare(&self, at: usize, end: usize) -> ChannelConfig {
         let name = format!("c{at}");
         if end == self.sender {
-            let channel = ChannelConfig::send(name)
+            let channel = SendChannel::new(name)
                 .queue(self.queue.0, self.queue_bytes())
                 .max_message(self.max[0]);
             let channel = if self.latest {
@@ -46,11 +48,11 @@ impl Chan {
                 channel
             };
             match self.in_flight {
-                Some(limit) => channel.in_flight(limit),
-                None => channel,
+                Some(limit) => channel.in_flight(limit).into(),
+                None => channel.into(),
             }
         } else {
-            let mut channel = ChannelConfig::receive(name)
+            let mut channel = ReceiveChannel::new(name)
                 .window(self.window.0, self.window_bytes())
                 .max_message(self.max[1]);
             if self.manual {
@@ -59,7 +61,7 @@ impl Chan {
             if let Some(millis) = self.silence {
                 channel = channel.silence(Duration::from_millis(millis));
             }
-            channel
+            channel.into()
         }
     }
 }
@@ -142,17 +144,17 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    pub(crate) fn patience(&self) -> Patience {
+    pub(crate) fn timeouts(&self) -> Timeouts {
         let (ping, give_up) = if self.unwatched {
             (100_000, 200_000)
         } else {
             (5, 15)
         };
-        Patience {
+        Timeouts {
             ping: Duration::from_secs(ping),
             give_up: Duration::from_secs(give_up),
             ack_delay: Duration::from_micros(self.ack_delay),
-            ..Patience::default()
+            ..Timeouts::default()
         }
     }
 
@@ -175,7 +177,7 @@ impl Case {
         let mut config = Config::new()
             .dialect(self.dialect)
             .frame_limit(self.frame_limits[end])
-            .patience(self.patience());
+            .timeouts(self.timeouts());
         for at in 0..self.channels.len() {
             // Reversing twice is the identity, so this is the inverse too.
             let channel = usize::from(self.position(at, end));

@@ -500,7 +500,7 @@ impl<'a> World<'a> {
         let was_up = matches!(end.link.life(), Life::Open | Life::Closing);
         end.link.handle_timeout(now);
         if was_up && matches!(end.link.life(), Life::Offline | Life::Connecting) {
-            let silent = end.heard + self.case.patience().give_up;
+            let silent = end.heard + self.case.timeouts().give_up;
             assert!(now >= silent, "given up at {now:?}, not at {silent:?}");
         }
         // A link that ends now has seen to its channels first.

@@ -1,9 +1,9 @@
 //! Acceptors: which link a connection belongs to, and what is remembered of those that are over.
 
 use countersign_core::{
-    Acceptor, ChannelConfig, CloseMode, Config, Consequence, Dialect, Disconnect, Drained,
-    EndReason, Event, Incoming, Incompatible, Instant, Life, Limits, Link, LinkPermit, Loss,
-    Output, PeerId, Protocol, Refusal, Request, Route, TakeOver, refuse,
+    Acceptor, CloseMode, Config, Consequence, Dialect, Disconnect, Drained, EndReason, Event,
+    Incoming, Incompatible, Instant, Life, Limits, Link, LinkPermit, Loss, Output, PeerId,
+    Protocol, ReceiveChannel, Refusal, Request, Route, TakeOver, refuse,
 };
 
 use crate::common::arriving::{arrived, declined, said};
@@ -14,7 +14,7 @@ pub(super) const ALICE: Option<PeerId> = Some(PeerId([1; 32]));
 const BOB: Option<PeerId> = Some(PeerId([2; 32]));
 
 fn receiver() -> Config {
-    Config::new().channel(ChannelConfig::receive("main"))
+    Config::new().channel(ReceiveChannel::new("main"))
 }
 
 fn hello() -> Greeting {

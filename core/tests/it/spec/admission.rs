@@ -3,9 +3,9 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, Config, Dialect, Disconnect, EndReason, Event, Incoming, Incompatible, Instant,
-    Life, Link, Loss, Output, PeerMisbehaved, Protocol, Reconnect, Refusal, Request, RetryLimit,
-    Role, TakeOver, refuse,
+    Config, Dialect, Disconnect, EndReason, Event, Incoming, Incompatible, Instant, Life, Link,
+    Loss, Output, PeerMisbehaved, Protocol, ReceiveChannel, Reconnect, Refusal, Request,
+    RetryLimit, Role, SendChannel, TakeOver, refuse,
 };
 
 use crate::common::arriving::{self, accepted, accepted_after, declined};
@@ -15,11 +15,11 @@ const NOW: Instant = Instant::from_micros(1_000_000);
 const WHY: &str = "no more than three";
 
 fn receiver() -> Config {
-    Config::new().channel(ChannelConfig::receive("main"))
+    Config::new().channel(ReceiveChannel::new("main"))
 }
 
 fn sender() -> Config {
-    Config::new().channel(ChannelConfig::send("main"))
+    Config::new().channel(SendChannel::new("main"))
 }
 
 /// What a listener makes for each connection.

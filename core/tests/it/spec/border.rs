@@ -1,7 +1,8 @@
 //! The border between two sessions, in the stream of what is received.
 
 use countersign_core::{
-    ChannelConfig, ChannelId, Config, Dialect, Event, Life, Link, ReceiveError, Role, SessionLoss,
+    ChannelId, Config, Dialect, Event, Life, Link, ReceiveChannel, ReceiveError, Role, SendChannel,
+    SessionLoss,
 };
 
 use crate::common::bytes::{Entry, Greeting, close, done, first, message};
@@ -11,7 +12,7 @@ use crate::common::peer::{MAIN, Peer, against_lasting};
 const NOT_KNOWN: SessionLoss = SessionLoss::NotKnown;
 
 fn receiver() -> Config {
-    Config::new().channel(ChannelConfig::receive("main"))
+    Config::new().channel(ReceiveChannel::new("main"))
 }
 
 /// An opener that receives on a channel, with a session.
@@ -44,7 +45,7 @@ fn is_readable(peer: &mut Peer) -> bool {
 fn a_border_stands_between_the_messages_of_two_sessions() {
     // [BORDER-1]
     for manual in [false, true] {
-        let channel = ChannelConfig::receive("main");
+        let channel = ReceiveChannel::new("main");
         let channel = if manual { channel.manual() } else { channel };
         receiving(&Config::new().channel(channel), |peer| {
             for number in 1..=3_u8 {
@@ -129,7 +130,7 @@ fn every_session_with_a_message_has_its_border() {
 #[test]
 fn no_border_stands_inside_a_session() {
     // [BORDER-3] However often it resumes.
-    let sender = Config::new().channel(ChannelConfig::send("main"));
+    let sender = Config::new().channel(SendChannel::new("main"));
     lasting(&sender, &receiver(), |pair| {
         for round in 0..50_u8 {
             pair.send(OPENER, MAIN, &[round]);
@@ -150,7 +151,7 @@ fn no_border_stands_inside_a_session() {
 #[test]
 fn what_is_lost_is_lost_before_the_border() {
     // [BORDER-1] [BORDER-2] Where there was no room for all that was left, the border still stands.
-    let channel = ChannelConfig::receive("main").window(2, 16 << 20);
+    let channel = ReceiveChannel::new("main").window(2, 16 << 20);
     receiving(&Config::new().channel(channel), |peer| {
         for round in 0..3_u8 {
             peer.takes(&message(0, 1, &[2 * round]));
@@ -199,9 +200,9 @@ fn nobody_is_told_of_a_border_who_listens_no_more() {
 fn every_channel_has_the_border() {
     // [BORDER-1] Those in send mode have none to take.
     let config = Config::new()
-        .channel(ChannelConfig::receive("main"))
-        .channel(ChannelConfig::send("out"))
-        .channel(ChannelConfig::receive("more"));
+        .channel(ReceiveChannel::new("main"))
+        .channel(SendChannel::new("out"))
+        .channel(ReceiveChannel::new("more"));
     let entries = || {
         [
             Entry::send("main"),

@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, CloseReason, Config, EndReason, Event, Life, Loss, Patience,
-    PeerMisbehaved, Role, SendError, Verdict, VerdictKind, close as codes,
+    CloseMode, CloseReason, Config, EndReason, Event, Life, Loss, PeerMisbehaved, ReceiveChannel,
+    Role, SendChannel, SendError, Timeouts, Verdict, VerdictKind, close as codes,
 };
 
 use crate::common::bytes::{
@@ -17,11 +17,11 @@ const BY_US: EndReason = EndReason::closed(true);
 const BY_PEER: EndReason = EndReason::closed(false);
 
 fn receiver() -> Config {
-    Config::new().channel(ChannelConfig::receive("main"))
+    Config::new().channel(ReceiveChannel::new("main"))
 }
 
 fn slow_sender() -> Config {
-    Config::new().channel(ChannelConfig::send("main").in_flight(1))
+    Config::new().channel(SendChannel::new("main").in_flight(1))
 }
 
 fn reasons(pair: &Pair) -> [Option<&EndReason>; 2] {
@@ -32,9 +32,9 @@ fn reasons(pair: &Pair) -> [Option<&EndReason>; 2] {
 fn close_names_the_last_number_of_every_channel() {
     // [CLOSE-1] [CLOSE-4]
     let two = Config::new()
-        .channel(ChannelConfig::send("a").in_flight(1))
-        .channel(ChannelConfig::receive("b"))
-        .channel(ChannelConfig::send("c"));
+        .channel(SendChannel::new("a").in_flight(1))
+        .channel(ReceiveChannel::new("b"))
+        .channel(SendChannel::new("c"));
     against(Role::Opener, &two, |peer| {
         peer.welcome(&[Entry::receive("a"), Entry::send("b"), Entry::receive("c")]);
         peer.send(b"1");
@@ -120,9 +120,9 @@ fn whoever_hears_of_a_close_withdraws() {
 fn close_lists_are_complete_and_true() {
     // [CLOSE-3]
     let config = Config::new()
-        .channel(ChannelConfig::receive("main"))
-        .channel(ChannelConfig::receive("b"))
-        .channel(ChannelConfig::send("c"));
+        .channel(ReceiveChannel::new("main"))
+        .channel(ReceiveChannel::new("b"))
+        .channel(SendChannel::new("c"));
     let judged = |list: &[(u16, u64)], expected: Option<(PeerMisbehaved, u8)>| {
         against(Role::Acceptor, &config, |peer| {
             peer.hello(&[Entry::send("main"), Entry::send("b"), Entry::receive("c")]);
@@ -184,7 +184,7 @@ fn nothing_comes_behind_the_named_number() {
 #[test]
 fn done_waits_for_everything() {
     // [CLOSE-7]
-    let manual = Config::new().channel(ChannelConfig::receive("main").manual());
+    let manual = Config::new().channel(ReceiveChannel::new("main").manual());
     against_receiver(&manual, |peer| {
         peer.takes(&[message(0, 1, b"x"), message(0, 2, b"y")].concat());
         peer.link.close(peer.now, CloseMode::DrainBoth);
@@ -356,17 +356,13 @@ fn either_end_or_both_close() {
 #[test]
 fn both_close_with_messages_both_ways() {
     // [CLOSE-4] [CLOSE-11]
-    let ends = |there: fn(&'static str) -> ChannelConfig,
-                back: fn(&'static str) -> ChannelConfig| {
-        Config::new().channel(there("there")).channel(back("back"))
-    };
-    let opener = ends(
-        |n| ChannelConfig::send(n).in_flight(1),
-        ChannelConfig::receive,
-    );
-    let acceptor = ends(ChannelConfig::receive, |n| {
-        ChannelConfig::send(n).in_flight(1)
-    });
+    let sending = |name| SendChannel::new(name).in_flight(1);
+    let opener = Config::new()
+        .channel(sending("there"))
+        .channel(ReceiveChannel::new("back"));
+    let acceptor = Config::new()
+        .channel(ReceiveChannel::new("there"))
+        .channel(sending("back"));
     paired(&opener, &acceptor, |pair| {
         pair.run();
         let back = pair.ends[ACCEPTOR].channel_id("back").expect("declared");
@@ -416,12 +412,12 @@ fn a_close_has_its_time() {
 fn a_close_that_moves_goes_on() {
     // [CLOSE-12] Each acknowledgement comes just in time; then nothing comes but life.
     let nearly = Duration::from_secs(10) - Duration::from_micros(1);
-    let patient = Patience {
+    let patient = Timeouts {
         ping: Duration::from_secs(60),
         give_up: Duration::from_secs(600),
-        ..Patience::default()
+        ..Timeouts::default()
     };
-    against_sender(&Config::default().patience(patient), |peer| {
+    against_sender(&Config::default().timeouts(patient), |peer| {
         for _ in 0..3 {
             peer.send(b"slowly handled");
         }
@@ -443,12 +439,12 @@ fn a_close_that_moves_goes_on() {
 #[test]
 fn the_time_of_a_close_counts_from_the_close() {
     // [CLOSE-12] However long nothing was done before.
-    let patient = Patience {
+    let patient = Timeouts {
         ping: Duration::from_secs(600),
         give_up: Duration::from_secs(700),
-        ..Patience::default()
+        ..Timeouts::default()
     };
-    against_sender(&Config::default().patience(patient), |peer| {
+    against_sender(&Config::default().timeouts(patient), |peer| {
         let now = peer.now + Duration::from_secs(300);
         peer.link.close(now, CloseMode::Drain);
         let deadline = now + Duration::from_secs(10);
@@ -481,7 +477,7 @@ fn latest_closes_while_it_is_busy() {
         (OPENER, CloseMode::Withdraw),
         (ACCEPTOR, CloseMode::Drain),
     ] {
-        let opener = Config::new().channel(ChannelConfig::send("main").latest());
+        let opener = Config::new().channel(SendChannel::new("main").latest());
         paired(&opener, &receiver(), |pair| {
             pair.run();
             for _ in 0..50 {

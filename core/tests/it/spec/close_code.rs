@@ -2,8 +2,8 @@
 
 use countersign_core::wire::{CloseHead, encode_close};
 use countersign_core::{
-    ChannelConfig, CloseMode, CloseReason, Config, EndReason, Event, Life, Loss, PeerMisbehaved,
-    Role, SessionLoss, close as codes,
+    CloseMode, CloseReason, Config, EndReason, Event, Life, Loss, PeerMisbehaved, ReceiveChannel,
+    Role, SendChannel, SessionLoss, close as codes,
 };
 
 use crate::common::bytes::{
@@ -15,7 +15,7 @@ use crate::common::peer::{MAIN, Peer, against_lasting, against_receiver, against
 const TAKEN_BACK: PeerMisbehaved = PeerMisbehaved::CloseReason;
 
 fn receiver() -> Config {
-    Config::new().channel(ChannelConfig::receive("main"))
+    Config::new().channel(ReceiveChannel::new("main"))
 }
 
 fn failed() -> CloseReason {
@@ -157,7 +157,7 @@ fn the_text_of_a_close_has_its_bound() {
 #[test]
 fn all_may_be_well_at_first_and_not_later() {
     // [CLOSE-17] The sender has said that all is well, and then withdraws what it named.
-    let slow = Config::new().channel(ChannelConfig::send("main").in_flight(1));
+    let slow = Config::new().channel(SendChannel::new("main").in_flight(1));
     against_sender(&slow, |peer| {
         peer.send(b"1");
         peer.send(b"2");
@@ -218,7 +218,7 @@ fn all_may_be_well_at_first_and_not_later() {
 fn what_a_close_withdraws_is_not_all_well() {
     // [CLOSE-21]
     let withdrawn = CloseReason::new(codes::WITHDRAWN, "");
-    let slow = Config::new().channel(ChannelConfig::send("main").in_flight(1));
+    let slow = Config::new().channel(SendChannel::new("main").in_flight(1));
     let two = |script: &dyn Fn(&mut Peer)| {
         against_sender(&slow, |peer| {
             peer.send(b"1");

@@ -4,7 +4,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, EndReason, Life, Verdict, VerdictKind, reject as codes,
+    CloseMode, Config, EndReason, Life, ReceiveChannel, SendChannel, Verdict, VerdictKind,
+    reject as codes,
 };
 
 use crate::common::bytes::{ack, close, done, first, message, next, noted, reject};
@@ -12,7 +13,7 @@ use crate::common::pair::{ACCEPTOR, OPENER, paired};
 use crate::common::peer::{MAIN, against_receiver};
 
 fn receiver() -> Config {
-    Config::new().channel(ChannelConfig::receive("main"))
+    Config::new().channel(ReceiveChannel::new("main"))
 }
 
 const STRICT: [CloseMode; 2] = [CloseMode::Drain, CloseMode::Withdraw];
@@ -93,7 +94,7 @@ fn a_peers_close_rejects_nothing() {
 #[test]
 fn what_the_application_has_taken_stays_its_own() {
     // [CLOSE-18] [CLOSE-7]
-    let manual = Config::new().channel(ChannelConfig::receive("main").manual());
+    let manual = Config::new().channel(ReceiveChannel::new("main").manual());
     against_receiver(&manual, |peer| {
         peer.takes(&[message(0, 1, b"1"), message(0, 2, b"2")].concat());
         peer.take();
@@ -112,7 +113,7 @@ fn a_peer_that_never_stops_sending_holds_nothing_up() {
     // [CLOSE-18] [VERDICT-1] No time passes but what the way takes.
     for mode in STRICT {
         for closing in [OPENER, ACCEPTOR] {
-            let sends = Config::new().channel(ChannelConfig::send("main").in_flight(3));
+            let sends = Config::new().channel(SendChannel::new("main").in_flight(3));
             let (opener, acceptor) = match closing {
                 OPENER => (receiver(), sends),
                 _ => (sends, receiver()),

@@ -2,7 +2,8 @@
 
 use countersign_core::{
     ChannelConfig, Config, ConfigProblem, DeclareError, Dialect, Disconnect, EndReason, Event,
-    Incoming, Incompatible, Instant, Life, Protocol, Refusal, Request, TakeOver, refuse,
+    Incoming, Incompatible, Instant, Life, Protocol, ReceiveChannel, Refusal, Request, SendChannel,
+    TakeOver, refuse,
 };
 
 use crate::common::arriving::{self, accepted, accepted_after, declined};
@@ -14,14 +15,14 @@ const NOW: Instant = Instant::from_micros(1_000_000);
 fn base(dialect: Dialect) -> Config {
     Config::new()
         .dialect(dialect)
-        .channel(ChannelConfig::receive("reports"))
+        .channel(ReceiveChannel::new("reports"))
 }
 
 /// What it declares for one peer.
 fn own() -> Vec<ChannelConfig> {
     vec![
-        ChannelConfig::receive("commands"),
-        ChannelConfig::send("video"),
+        ReceiveChannel::new("commands").into(),
+        SendChannel::new("video").into(),
     ]
 }
 
@@ -162,7 +163,10 @@ fn the_words_of_an_application_need_no_channels_that_fit() {
         assert_eq!(said(&mut guest), expected);
     }
     // To wait for room heals no declaration: what counts is the one for this peer.
-    for (channels, busy) in [(own(), true), (vec![ChannelConfig::send("video")], false)] {
+    for (channels, busy) in [
+        (own(), true),
+        (vec![SendChannel::new("video").into()], false),
+    ] {
         let mut guest = greeted(&hello());
         guest.declare(channels).expect("makes sense");
         guest.refuse(NOW, &Refusal::busy("full"));
@@ -210,7 +214,7 @@ fn in_the_tlsstream_dialect_its_mode_may_be_another() {
     let mut guest = arrived(Dialect::TlsStream);
     assert_eq!(guest.request(), Some(Request::New));
     guest
-        .declare(vec![ChannelConfig::send("video")])
+        .declare(vec![SendChannel::new("video").into()])
         .expect("makes sense");
     let mut link = accepted(NOW, guest);
     assert_eq!(link.life(), Life::Open);

@@ -4,8 +4,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    Bytes, ChannelConfig, Config, Dialect, EndReason, Instant, Life, Patience, PeerMisbehaved,
-    Reconnect, RetryLimit, Role, SendError, VerdictKind,
+    Bytes, Config, Dialect, EndReason, Instant, Life, PeerMisbehaved, ReceiveChannel, Reconnect,
+    RetryLimit, Role, SendChannel, SendError, Timeouts, VerdictKind,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -84,7 +84,7 @@ fn declared() -> impl Strategy<Value = Declared> {
 
 impl Declared {
     fn sender(&self) -> Config {
-        let channel = ChannelConfig::send("main")
+        let channel = SendChannel::new("main")
             .max_message(self.max_message)
             .queue(self.queue.0, self.queue.1)
             .in_flight(self.in_flight);
@@ -92,7 +92,7 @@ impl Declared {
     }
 
     fn receiver(&self) -> Config {
-        let channel = ChannelConfig::receive("main")
+        let channel = ReceiveChannel::new("main")
             .max_message(self.max_message)
             .window(self.window.0, self.window.1);
         Config::new().channel(channel).frame_limit(self.frame_limit)
@@ -227,7 +227,7 @@ proptest! {
         if sends {
             against_sender(&Config::default(), script);
         } else {
-            let channel = ChannelConfig::receive("main").max_message(usize::MAX);
+            let channel = ReceiveChannel::new("main").max_message(usize::MAX);
             against_receiver(&Config::new().channel(channel), script);
         }
     }
@@ -236,7 +236,7 @@ proptest! {
     fn lengths_in_the_tlsstream_dialect_are_judged(length in figure(), limit in length()) {
         // [STREAM-2] [STREAM-3]
         prop_assume!(limit > 0);
-        let channel = ChannelConfig::receive("main").max_message(limit);
+        let channel = ReceiveChannel::new("main").max_message(limit);
         let config = Config::new().channel(channel).dialect(Dialect::TlsStream);
         against(Role::Acceptor, &config, |peer| {
             peer.hear(format!("{length}!").as_bytes());
@@ -254,7 +254,7 @@ proptest! {
         (waits, since) in (vec(duration(), 9), figure()),
     ) {
         // [LIMIT-1]
-        let patience = Patience {
+        let timeouts = Timeouts {
             handshake: waits[0],
             ping: waits[1].min(waits[2]).saturating_sub(Duration::from_nanos(1)),
             give_up: waits[1].max(waits[2]),
@@ -268,8 +268,8 @@ proptest! {
             first_delay: waits[8],
             longest_delay: waits[7].max(waits[8]),
         };
-        let channel = ChannelConfig::receive("main");
-        let config = Config::new().channel(channel).patience(patience).reconnect(reconnect);
+        let channel = ReceiveChannel::new("main");
+        let config = Config::new().channel(channel).timeouts(timeouts).reconnect(reconnect);
         prop_assume!(config.check().is_ok());
         let mut peer = Peer::new(Role::Acceptor, &config, Cut::Whole);
         // From any epoch, and to its end.
@@ -291,7 +291,7 @@ proptest! {
 fn a_queue_without_a_limit_is_bounded_by_what_a_figure_holds() {
     // [LIMIT-1] The same bytes may be queued many times, so they may be more than there are
     // addresses.
-    let channel = ChannelConfig::send("main")
+    let channel = SendChannel::new("main")
         .max_message(usize::MAX)
         .queue(usize::MAX, usize::MAX);
     against_sender(&Config::new().channel(channel), |peer| {
@@ -318,7 +318,7 @@ fn a_queue_without_a_limit_is_bounded_by_what_a_figure_holds() {
 #[test]
 fn a_stream_holds_no_more_than_a_figure_does() {
     // [STREAM-3] What waits to be taken and the length of what comes are more than any address.
-    let channel = ChannelConfig::receive("main").max_message(usize::MAX);
+    let channel = ReceiveChannel::new("main").max_message(usize::MAX);
     let config = Config::new().channel(channel).dialect(Dialect::TlsStream);
     against(Role::Acceptor, &config, |peer| {
         peer.takes(b"5!hello");
@@ -342,7 +342,7 @@ fn a_stream_holds_no_more_than_a_figure_does() {
 fn a_peer_that_never_reads_may_send_more_than_there_are_addresses() {
     // [LIMIT-1] What was taken and could not be acknowledged is counted.
     const LENGTH: usize = 8 << 20;
-    let channel = ChannelConfig::receive("main").max_message(LENGTH);
+    let channel = ReceiveChannel::new("main").max_message(LENGTH);
     let config = Config::new().channel(channel).frame_limit(1 << 24);
     let mut peer = Peer::new(Role::Acceptor, &config.single_connection(), Cut::Whole);
     peer.hello(&[Entry::send("main")]);

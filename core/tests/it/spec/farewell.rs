@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, Disconnect, EndReason, Instant, Life, Loss, Patience,
-    Reconnect, RetryLimit, Role,
+    CloseMode, Config, Disconnect, EndReason, Instant, Life, Loss, ReceiveChannel, Reconnect,
+    RetryLimit, Role, Timeouts,
 };
 
 use crate::common::bytes::{Entry, ack, close, done, message};
@@ -15,7 +15,7 @@ const BY_PEER: EndReason = EndReason::closed(false);
 const CLOSE: Duration = Duration::from_secs(10);
 
 fn receiver() -> Config {
-    Config::new().channel(ChannelConfig::receive("main"))
+    Config::new().channel(ReceiveChannel::new("main"))
 }
 
 /// An acceptor that has taken what there was, and has said DONE to a peer that closes.
@@ -43,11 +43,11 @@ fn an_acceptor_whose_opener_has_left_is_closed() {
     });
     // The same if it is not waited for as long.
     let retain = Duration::from_secs(1);
-    let patience = Patience {
+    let timeouts = Timeouts {
         retain,
-        ..Patience::default()
+        ..Timeouts::default()
     };
-    against_lasting(Role::Acceptor, &receiver().patience(patience), |peer| {
+    against_lasting(Role::Acceptor, &receiver().timeouts(timeouts), |peer| {
         said_done(peer);
         peer.lose();
         assert_eq!(peer.link.poll_deadline(), Some(peer.now + retain));

@@ -1,6 +1,8 @@
 //! Frames and Violations.
 
-use countersign_core::{ChannelConfig, Config, EndReason, Event, PeerMisbehaved, Role, abort};
+use countersign_core::{
+    Config, EndReason, Event, PeerMisbehaved, ReceiveChannel, Role, SendChannel, abort,
+};
 
 use crate::common::bytes::{
     Entry, Greeting, ack, close, closing, coded, frame, message, noted, number, reject, skip,
@@ -8,7 +10,7 @@ use crate::common::bytes::{
 use crate::common::peer::{MAIN, against, against_receiver, against_sender};
 
 fn receiver() -> Config {
-    Config::new().channel(ChannelConfig::receive("main"))
+    Config::new().channel(ReceiveChannel::new("main"))
 }
 
 #[test]
@@ -324,7 +326,7 @@ fn abort_is_not_answered() {
 fn a_violation_gives_every_message_its_verdict() {
     // [ABORT-5]
     use countersign_core::Verdict;
-    let config = Config::new().channel(ChannelConfig::send("main").in_flight(1));
+    let config = Config::new().channel(SendChannel::new("main").in_flight(1));
     against_sender(&config, |peer| {
         peer.send(b"on the wire");
         peer.send(b"not begun");

@@ -1,8 +1,8 @@
 //! Handshake: HELLO and WELCOME.
 
 use countersign_core::{
-    ChannelConfig, Config, EndReason, Event, Incompatible, Life, PeerMisbehaved, Rejection, Role,
-    Verdict, reject, wire,
+    Config, EndReason, Event, Incompatible, Life, PeerMisbehaved, ReceiveChannel, Rejection, Role,
+    SendChannel, Verdict, reject, wire,
 };
 
 use crate::common::bytes::{Entry, Greeting, coded, done, message, number};
@@ -10,7 +10,7 @@ use crate::common::pair::{ACCEPTOR, OPENER, paired};
 use crate::common::peer::{MAIN, against, against_receiver, against_sender};
 
 fn receiver() -> Config {
-    Config::new().channel(ChannelConfig::receive("main"))
+    Config::new().channel(ReceiveChannel::new("main"))
 }
 
 fn hello() -> Greeting {
@@ -197,7 +197,7 @@ fn channels_have_bounds() {
     let names: Vec<String> = (0..65).map(|at| format!("c{at}")).collect();
     let entries: Vec<Entry> = names.iter().map(|name| Entry::send(name)).collect();
     let config = names[..64].iter().fold(Config::new(), |config, name| {
-        config.channel(ChannelConfig::receive(name.as_str()))
+        config.channel(ReceiveChannel::new(name.as_str()))
     });
     against(Role::Acceptor, &config, |peer| {
         peer.takes(&Greeting::hello(&entries[..64]).bytes());
@@ -231,7 +231,7 @@ fn modes_policies_and_names_are_known() {
         peer.refuses(&hello.bytes(), PeerMisbehaved::Greeting, 2);
     });
     for name in [String::new(), "n".repeat(64)] {
-        let config = Config::new().channel(ChannelConfig::receive(name.as_str()));
+        let config = Config::new().channel(ReceiveChannel::new(name.as_str()));
         against(Role::Acceptor, &config, |peer| {
             peer.hello(&[Entry::send(&name)]);
         });
@@ -294,11 +294,11 @@ fn bytes_behind_the_channels_are_ignored() {
 fn channels_are_matched_by_name_and_numbered_by_hello() {
     // [HELLO-15]
     let opener = Config::new()
-        .channel(ChannelConfig::send("a"))
-        .channel(ChannelConfig::send("b"));
+        .channel(SendChannel::new("a"))
+        .channel(SendChannel::new("b"));
     let acceptor = Config::new()
-        .channel(ChannelConfig::receive("b"))
-        .channel(ChannelConfig::receive("a"));
+        .channel(ReceiveChannel::new("b"))
+        .channel(ReceiveChannel::new("a"));
     paired(&opener, &acceptor, |pair| {
         let [a, b] = ["a", "b"].map(|name| pair.ends[OPENER].channel_id(name).expect("declared"));
         pair.send(OPENER, a, b"for a");
@@ -320,8 +320,8 @@ fn channels_are_matched_by_name_and_numbered_by_hello() {
 fn welcome_lists_the_channels_of_hello() {
     // [HELLO-16]
     let acceptor = Config::new()
-        .channel(ChannelConfig::receive("b"))
-        .channel(ChannelConfig::receive("a"));
+        .channel(ReceiveChannel::new("b"))
+        .channel(ReceiveChannel::new("a"));
     against(Role::Acceptor, &acceptor, |peer| {
         peer.takes(&Greeting::hello(&[Entry::send("a"), Entry::send("b")]).bytes());
         let welcome = peer.say();
@@ -374,11 +374,11 @@ fn both_ends_may_send_once_connected() {
     // [HELLO-19]
     let both = |config: Config| config;
     let opener = both(Config::new())
-        .channel(ChannelConfig::send("there"))
-        .channel(ChannelConfig::receive("back"));
+        .channel(SendChannel::new("there"))
+        .channel(ReceiveChannel::new("back"));
     let acceptor = both(Config::new())
-        .channel(ChannelConfig::receive("there"))
-        .channel(ChannelConfig::send("back"));
+        .channel(ReceiveChannel::new("there"))
+        .channel(SendChannel::new("back"));
     against(Role::Acceptor, &acceptor, |peer| {
         peer.takes(&Greeting::hello(&[Entry::send("there"), Entry::receive("back")]).bytes());
         assert_eq!(peer.events(), [Event::Connected]);

@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, Config, ConfigProblem, Dialect, Patience, Policy, Reconnect, RetryLimit, Role,
+    ChannelConfig, Config, ConfigProblem, Dialect, Policy, ReceiveChannel, Reconnect, RetryLimit,
+    Role, SendChannel, Timeouts,
 };
 
 use crate::common::bytes::{Entry, Greeting, first, next};
@@ -13,13 +14,13 @@ fn problem(config: &Config) -> Option<ConfigProblem> {
     config.check().err().map(|error| error.problem)
 }
 
-fn one(channel: ChannelConfig) -> Config {
+fn one(channel: impl Into<ChannelConfig>) -> Config {
     Config::new().channel(channel)
 }
 
 fn many(count: usize) -> Config {
     (0..count).fold(Config::new(), |config, at| {
-        config.channel(ChannelConfig::send(format!("c{at}")))
+        config.channel(SendChannel::new(format!("c{at}")))
     })
 }
 
@@ -33,7 +34,7 @@ fn defaults_are_those_of_the_table() {
         };
         assert_eq!(peer.say(), Greeting::hello(&[entry]).bytes());
     });
-    let receiver = one(ChannelConfig::receive("main"));
+    let receiver = one(ReceiveChannel::new("main"));
     against(Role::Opener, &receiver, |peer| {
         let entry = Entry {
             max_message: 16 << 20,
@@ -43,7 +44,7 @@ fn defaults_are_those_of_the_table() {
         };
         assert_eq!(peer.say(), Greeting::hello(&[entry]).bytes());
     });
-    let expected = Patience {
+    let expected = Timeouts {
         handshake: Duration::from_secs(10),
         ping: Duration::from_secs(5),
         give_up: Duration::from_secs(15),
@@ -52,13 +53,13 @@ fn defaults_are_those_of_the_table() {
         ack_delay: Duration::from_millis(1),
         retain: Duration::from_secs(300),
     };
-    assert_eq!(Config::new().waits(), &expected);
+    assert_eq!(Config::new().get_timeouts(), &expected);
     let expected = Reconnect {
         limit: RetryLimit::Forever,
         first_delay: Duration::from_millis(100),
         longest_delay: Duration::from_secs(10),
     };
-    assert_eq!(Config::new().reconnects(), &expected);
+    assert_eq!(Config::new().get_reconnect(), &expected);
     assert_eq!(countersign_core::DEFAULT_SESSIONS, 1024);
     assert_eq!(countersign_core::DEFAULT_QUEUE_MESSAGES, 16_384);
     assert_eq!(countersign_core::DEFAULT_QUEUE_BYTES, 32 << 20);
@@ -79,13 +80,13 @@ fn links_have_bounds() {
     ] {
         assert_eq!(problem(&many(1).frame_limit(limit)), expected);
     }
-    let patience = Patience {
+    let timeouts = Timeouts {
         ping: Duration::from_secs(15),
-        ..Patience::default()
+        ..Timeouts::default()
     };
     let expected = Some(ConfigProblem::PingNotBeforeGivingUp);
-    assert_eq!(problem(&many(1).patience(patience)), expected);
-    let twice = many(1).channel(ChannelConfig::receive("c0"));
+    assert_eq!(problem(&many(1).timeouts(timeouts)), expected);
+    let twice = many(1).channel(ReceiveChannel::new("c0"));
     assert_eq!(problem(&twice), Some(ConfigProblem::NameTaken));
 }
 
@@ -94,12 +95,12 @@ fn channels_have_bounds() {
     // [LIMIT-1]
     let zero = |config: &Config| matches!(problem(config), Some(ConfigProblem::Zero(_)));
     for length in [0, 64] {
-        assert_eq!(problem(&one(ChannelConfig::send("n".repeat(length)))), None);
+        assert_eq!(problem(&one(SendChannel::new("n".repeat(length)))), None);
     }
-    let long = one(ChannelConfig::send("n".repeat(65)));
+    let long = one(SendChannel::new("n".repeat(65)));
     assert_eq!(problem(&long), Some(ConfigProblem::NameTooLong));
-    let send = || ChannelConfig::send("main");
-    let receive = || ChannelConfig::receive("main");
+    let send = || SendChannel::new("main");
+    let receive = || ReceiveChannel::new("main");
     assert!(zero(&one(send().max_message(0))));
     assert_eq!(problem(&one(send().max_message(1))), None);
     assert!(zero(&one(send().queue(0, 32 << 20))));
@@ -115,18 +116,12 @@ fn channels_have_bounds() {
         expected
     );
     assert_eq!(problem(&one(receive().max_message(9).window(1, 9))), None);
-    assert_eq!(
-        problem(&one(send().manual())),
-        Some(ConfigProblem::ManualSender)
-    );
-    let silent = send().silence(Duration::from_secs(1));
-    assert_eq!(problem(&one(silent)), Some(ConfigProblem::SilentSender));
 }
 
 #[test]
 fn the_announced_length_of_a_message_is_only_a_word() {
     // [LIMIT-1] A receiver without a limit reserves no memory for what has not come.
-    let unbounded = one(ChannelConfig::receive("main")
+    let unbounded = one(ReceiveChannel::new("main")
         .max_message(usize::MAX)
         .window(1, usize::MAX));
     against_receiver(&unbounded, |peer| {
@@ -151,7 +146,7 @@ fn tlsstream_has_one_channel_that_confirms_on_arrival() {
     let stream = |config: Config| problem(&config.dialect(Dialect::TlsStream));
     assert_eq!(stream(many(1)), None);
     assert_eq!(stream(many(2)), Some(ConfigProblem::ManyTlsStream));
-    let manual = one(ChannelConfig::receive("main").manual());
+    let manual = one(ReceiveChannel::new("main").manual());
     assert_eq!(stream(manual), Some(ConfigProblem::ManualTlsStream));
 }
 
@@ -164,8 +159,8 @@ fn the_senders_queue_is_bounded_and_gives_room_back() {
     use crate::common::peer::{MAIN, against_sender};
 
     for channel in [
-        ChannelConfig::send("main").queue(2, 32 << 20),
-        ChannelConfig::send("main").max_message(4).queue(99, 8),
+        SendChannel::new("main").queue(2, 32 << 20),
+        SendChannel::new("main").max_message(4).queue(99, 8),
     ] {
         against_sender(&one(channel), |peer| {
             peer.send(b"1234");
@@ -183,7 +178,7 @@ fn the_senders_queue_is_bounded_and_gives_room_back() {
             peer.send(b"9");
         });
     }
-    let too_large = one(ChannelConfig::send("main").max_message(4));
+    let too_large = one(SendChannel::new("main").max_message(4));
     against_sender(&too_large, |peer| {
         let refused = peer
             .link
@@ -209,7 +204,7 @@ fn room_is_told_when_it_is_enough() {
     use crate::common::bytes::ack;
     use crate::common::peer::{MAIN, against_sender};
 
-    let channel = ChannelConfig::send("main").max_message(8).queue(99, 10);
+    let channel = SendChannel::new("main").max_message(8).queue(99, 10);
     against_sender(&one(channel), |peer| {
         peer.send(&[1; 4]);
         peer.send(&[2; 4]);

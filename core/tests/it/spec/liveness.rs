@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, Config, EndReason, Event, Instant, Link, Loss, Output, Role,
+    Config, EndReason, Event, Instant, Link, Loss, Output, ReceiveChannel, Role,
 };
 
 use crate::common::bytes::{ack, coded, message, number};
@@ -13,7 +13,7 @@ use crate::common::peer::{MAIN, against, against_receiver, against_sender};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn receiver() -> Config {
-    Config::new().channel(ChannelConfig::receive("main"))
+    Config::new().channel(ReceiveChannel::new("main"))
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn a_failed_link_waits_for_its_peer_no_longer_than_it_says() {
 #[test]
 fn the_application_hears_of_silence() {
     // [PING-1]
-    let channel = ChannelConfig::receive("main").silence(Duration::from_millis(1500));
+    let channel = ReceiveChannel::new("main").silence(Duration::from_millis(1500));
     against_receiver(&Config::new().channel(channel), |peer| {
         peer.sleep_to_deadline();
         assert_eq!(peer.events(), [Event::Silent(MAIN)]);

@@ -1,13 +1,13 @@
 //! Messages: numbers, SKIP, fragments.
 
-use countersign_core::{ChannelConfig, Config, PeerMisbehaved};
+use countersign_core::{Config, PeerMisbehaved, ReceiveChannel, SendChannel};
 
 use crate::common::bytes::{ack, first, frame, message, next, number, skip};
 use crate::common::pair::{ACCEPTOR, OPENER, paired};
 use crate::common::peer::{MAIN, against_receiver, against_sender};
 
 fn receiver() -> Config {
-    Config::new().channel(ChannelConfig::receive("main"))
+    Config::new().channel(ReceiveChannel::new("main"))
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_number_that_does_not_follow_is_a_violation() {
 #[test]
 fn numbers_left_out_are_announced() {
     // [SKIP-1]
-    let config = Config::new().channel(ChannelConfig::send("main").in_flight(1));
+    let config = Config::new().channel(SendChannel::new("main").in_flight(1));
     against_sender(&config, |peer| {
         peer.send(b"a");
         peer.say();
@@ -205,8 +205,8 @@ fn fragments_have_an_order() {
 fn other_frames_come_between_fragments() {
     // [FRAGMENT-5]
     let two = Config::new()
-        .channel(ChannelConfig::receive("main"))
-        .channel(ChannelConfig::receive("more"));
+        .channel(ReceiveChannel::new("main"))
+        .channel(ReceiveChannel::new("more"));
     crate::common::peer::against(countersign_core::Role::Acceptor, &two, |peer| {
         use crate::common::bytes::Entry;
         peer.hello(&[Entry::send("main"), Entry::send("more")]);
@@ -224,7 +224,7 @@ fn other_frames_come_between_fragments() {
 #[test]
 fn messages_keep_to_the_receivers_largest() {
     // [FRAGMENT-7]
-    let config = Config::new().channel(ChannelConfig::receive("main").max_message(10));
+    let config = Config::new().channel(ReceiveChannel::new("main").max_message(10));
     let limit = 10;
     against_receiver(&config, |peer| {
         peer.takes(&message(0, 1, &[1; 10]));

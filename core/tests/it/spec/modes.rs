@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, Config, Event, ReceiveError, Rejection, SendError, Verdict, reject as codes,
+    Config, Event, ReceiveChannel, ReceiveError, Rejection, SendChannel, SendError, Verdict,
+    reject as codes,
 };
 
 use crate::common::bytes::{ack, close, first, message, next, noted, reject, skip};
@@ -11,7 +12,7 @@ use crate::common::pair::{ACCEPTOR, OPENER, paired};
 use crate::common::peer::{MAIN, Peer, against_receiver, against_sender};
 
 fn latest(in_flight: u32) -> Config {
-    Config::new().channel(ChannelConfig::send("main").latest().in_flight(in_flight))
+    Config::new().channel(SendChannel::new("main").latest().in_flight(in_flight))
 }
 
 fn verdict(sequence: u64, verdict: Verdict) -> Event {
@@ -73,7 +74,7 @@ fn a_begun_message_is_not_superseded() {
 #[test]
 fn latest_keeps_few_messages_outstanding() {
     // [MODE-2]
-    let default = Config::new().channel(ChannelConfig::send("main").latest());
+    let default = Config::new().channel(SendChannel::new("main").latest());
     for (config, count) in [(default, 2), (latest(5), 5)] {
         against_sender(&config, |peer| {
             for at in 1..=count {
@@ -91,7 +92,7 @@ fn latest_keeps_few_messages_outstanding() {
 #[test]
 fn what_is_not_begun_expires() {
     // [MODE-3]
-    let config = Config::new().channel(ChannelConfig::send("main").in_flight(1));
+    let config = Config::new().channel(SendChannel::new("main").in_flight(1));
     against_sender(&config, |peer| {
         peer.send(b"a");
         peer.say();
@@ -123,7 +124,7 @@ fn what_is_not_begun_expires() {
 #[test]
 fn what_expires_behind_close_is_skipped() {
     // [CLOSE-6] [MODE-3]
-    let config = Config::new().channel(ChannelConfig::send("main").in_flight(1));
+    let config = Config::new().channel(SendChannel::new("main").in_flight(1));
     against_sender(&config, |peer| {
         peer.send(b"a");
         peer.say();
@@ -161,7 +162,7 @@ fn auto_and_manual_look_alike() {
         }
         assert_eq!(peer.say(), ack(0, 1));
     };
-    let channel = ChannelConfig::receive("main");
+    let channel = ReceiveChannel::new("main");
     against_receiver(&Config::new().channel(channel.clone()), |peer| {
         transcript(peer, false);
     });
@@ -173,7 +174,7 @@ fn auto_and_manual_look_alike() {
 #[test]
 fn an_abandoned_channel_rejects() {
     // [MODE-5]
-    let channel = ChannelConfig::receive("main").manual();
+    let channel = ReceiveChannel::new("main").manual();
     against_receiver(&Config::new().channel(channel), |peer| {
         peer.takes(&[message(0, 1, b"a"), message(0, 2, b"b")].concat());
         peer.take();
@@ -189,7 +190,7 @@ fn an_abandoned_channel_rejects() {
         peer.link.handle(peer.now, MAIN, 1).expect("taken");
         assert_eq!(peer.say(), ack(0, 4));
     });
-    let acceptor = Config::new().channel(ChannelConfig::receive("main"));
+    let acceptor = Config::new().channel(ReceiveChannel::new("main"));
     paired(&Config::default(), &acceptor, |pair| {
         pair.ends[ACCEPTOR]
             .abandon(pair.now, MAIN)
@@ -207,7 +208,7 @@ fn an_abandoned_channel_rejects() {
 fn modes_do_not_mix() {
     // [FRAME-12]
     against_receiver(
-        &Config::new().channel(ChannelConfig::receive("main")),
+        &Config::new().channel(ReceiveChannel::new("main")),
         |peer| {
             let refused = peer
                 .link

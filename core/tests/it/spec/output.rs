@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use countersign_core::{ChannelConfig, Config, Life, Output, Role};
+use countersign_core::{Config, Life, Output, ReceiveChannel, Role, SendChannel};
 
 use crate::common::Cut;
 use crate::common::bytes::{Entry, ack, first, message, next, noted, number, reject};
@@ -10,14 +10,14 @@ use crate::common::pair::{ACCEPTOR, OPENER, Pair};
 use crate::common::peer::{MAIN, against};
 
 fn both_ways(manual: bool) -> (Config, Config) {
-    let back = ChannelConfig::receive("back");
+    let back = ReceiveChannel::new("back");
     let back = if manual { back.manual() } else { back };
     let opener = Config::new()
-        .channel(ChannelConfig::send("there"))
+        .channel(SendChannel::new("there"))
         .channel(back);
     let acceptor = Config::new()
-        .channel(ChannelConfig::receive("there"))
-        .channel(ChannelConfig::send("back"));
+        .channel(ReceiveChannel::new("there"))
+        .channel(SendChannel::new("back"));
     (opener, acceptor)
 }
 
@@ -68,8 +68,8 @@ fn a_full_window_holds_no_answer_back() {
 fn channels_declared_earlier_go_first() {
     // [ORDER-2] [FRAGMENT-5]
     let config = Config::new()
-        .channel(ChannelConfig::send("urgent"))
-        .channel(ChannelConfig::send("bulk"))
+        .channel(SendChannel::new("urgent"))
+        .channel(SendChannel::new("bulk"))
         .frame_limit(512);
     against(Role::Opener, &config, |peer| {
         peer.welcome(&[Entry::receive("urgent"), Entry::receive("bulk")]);
@@ -93,8 +93,8 @@ fn channels_declared_earlier_go_first() {
         assert_eq!(peer.say(), expected.concat());
     });
     let acceptor = Config::new()
-        .channel(ChannelConfig::send("second of hello"))
-        .channel(ChannelConfig::send("first of hello"));
+        .channel(SendChannel::new("second of hello"))
+        .channel(SendChannel::new("first of hello"));
     against(Role::Acceptor, &acceptor, |peer| {
         peer.hello(&[
             Entry::receive("first of hello"),
@@ -170,8 +170,8 @@ fn too_small_asks_for_what_is_enough() {
 #[test]
 fn a_driver_that_sleeps_to_the_deadline_never_stalls() {
     // [ACK-6] [PING-2] [WINDOW-5]
-    let opener = Config::new().channel(ChannelConfig::send("main"));
-    let channel = ChannelConfig::receive("main").max_message(64).window(3, 64);
+    let opener = Config::new().channel(SendChannel::new("main"));
+    let channel = ReceiveChannel::new("main").max_message(64).window(3, 64);
     let acceptor = Config::new().channel(channel);
     for cut in [Cut::Whole, Cut::Bytes] {
         let mut pair = Pair::new(&opener, &acceptor, cut);

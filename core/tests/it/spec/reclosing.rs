@@ -3,8 +3,9 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, CloseReason, Config, Disconnect, EndReason, Event, Life, Loss,
-    Output, PeerMisbehaved, Role, SendError, SessionLoss, Verdict, VerdictKind, close as codes,
+    CloseMode, CloseReason, Config, Disconnect, EndReason, Event, Life, Loss, Output,
+    PeerMisbehaved, ReceiveChannel, Role, SendChannel, SendError, SessionLoss, Verdict,
+    VerdictKind, close as codes,
 };
 
 use crate::common::bytes::{
@@ -18,11 +19,11 @@ const BY_PEER: EndReason = EndReason::closed(false);
 const CLOSE_LIST: PeerMisbehaved = PeerMisbehaved::CloseList;
 
 fn sender() -> Config {
-    Config::new().channel(ChannelConfig::send("main").in_flight(2))
+    Config::new().channel(SendChannel::new("main").in_flight(2))
 }
 
 fn receiver() -> Config {
-    Config::new().channel(ChannelConfig::receive("main"))
+    Config::new().channel(ReceiveChannel::new("main"))
 }
 
 /// A sender with two messages on the wire and one that waits, whose connection was lost.
@@ -219,7 +220,7 @@ fn a_close_while_offline_waits_for_the_next_connection() {
 fn a_close_while_offline_has_its_time() {
     // [RECLOSE-6] [CLOSE-12] [VERDICT-5]
     let micro = Duration::from_micros(1);
-    let patience = Duration::from_secs(10);
+    let timeouts = Duration::from_secs(10);
     three(|peer| {
         let asked = peer.now;
         peer.link.close(peer.now, CloseMode::Drain);
@@ -227,15 +228,15 @@ fn a_close_while_offline_has_its_time() {
         peer.connect();
         peer.link.handle_lost(peer.now, Disconnect::Transport);
         peer.link.close(peer.now, CloseMode::Drain);
-        while peer.link.wants_connect() || peer.link.poll_deadline() < Some(asked + patience) {
+        while peer.link.wants_connect() || peer.link.poll_deadline() < Some(asked + timeouts) {
             if peer.link.wants_connect() {
                 peer.link.handle_lost(peer.now, Disconnect::Transport);
             } else {
                 peer.sleep_to_deadline();
             }
         }
-        assert_eq!(peer.link.poll_deadline(), Some(asked + patience));
-        peer.sleep(patience - peer.now.saturating_since(asked) - micro);
+        assert_eq!(peer.link.poll_deadline(), Some(asked + timeouts));
+        peer.sleep(timeouts - peer.now.saturating_since(asked) - micro);
         assert_ne!(peer.link.life(), Life::Ended);
         peer.sleep(micro);
         let expected = EndReason::Lost(Loss::CloseTooSlow);
@@ -248,11 +249,11 @@ fn a_close_while_offline_has_its_time() {
         peer.hello(&[Entry::send("main")]);
         peer.link.close(peer.now, CloseMode::Drain);
         peer.say();
-        peer.sleep(patience / 2);
+        peer.sleep(timeouts / 2);
         peer.lose();
-        peer.sleep(patience / 4);
+        peer.sleep(timeouts / 4);
         assert_eq!(peer.returns().1, close(&[]));
-        peer.sleep(patience / 4 - micro);
+        peer.sleep(timeouts / 4 - micro);
         assert_eq!(peer.link.life(), Life::Closing);
         peer.sleep(micro);
         let expected = EndReason::Lost(Loss::CloseTooSlow);
@@ -261,10 +262,10 @@ fn a_close_while_offline_has_its_time() {
     // What moves gives it time again.
     three(|peer| {
         peer.link.close(peer.now, CloseMode::Drain);
-        peer.sleep(patience / 2);
+        peer.sleep(timeouts / 2);
         peer.resumes([0, 0, 0]);
         for handled in 1..=3 {
-            peer.sleep(patience - micro);
+            peer.sleep(timeouts - micro);
             peer.takes(&ack(0, handled));
             peer.say();
         }

@@ -234,7 +234,7 @@ fn a_busy_acceptor_leaves_the_session_alone() {
 
 /// A link with one message on the wire and one that waits comes back; what happens then ends it.
 fn ends_on_return(happens: impl Fn(&mut Peer), expected: &EndReason) {
-    let config = Config::new().channel(countersign_core::ChannelConfig::send("main").in_flight(1));
+    let config = Config::new().channel(countersign_core::SendChannel::new("main").in_flight(1));
     against_lasting(Role::Opener, &config, |peer| {
         peer.welcome(&[Entry::receive("main")]);
         peer.send(b"1");
@@ -317,7 +317,7 @@ fn is_waited_for_on_a_link_that_was_up(how: Disconnect) {
         assert_eq!(peer.link.end_reason(), Some(&expected));
     });
     // The acceptor waits for its peer, whatever came in its place.
-    let config = Config::new().channel(countersign_core::ChannelConfig::receive("main"));
+    let config = Config::new().channel(countersign_core::ReceiveChannel::new("main"));
     against_lasting(Role::Acceptor, &config, |peer| {
         peer.hello(&[Entry::send("main")]);
         peer.link.handle_lost(peer.now, how);
@@ -348,7 +348,7 @@ fn a_certificate_out_of_date_is_waited_for_on_a_link_that_was_up() {
 #[test]
 fn an_acceptor_that_refuses_a_returning_peer_has_ended() {
     // [RECONNECT-5] [REFUSE-1]
-    let config = Config::new().channel(countersign_core::ChannelConfig::receive("main"));
+    let config = Config::new().channel(countersign_core::ReceiveChannel::new("main"));
     against_lasting(Role::Acceptor, &config, |peer| {
         peer.hello(&[Entry::send("main")]);
         peer.lose();

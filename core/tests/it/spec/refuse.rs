@@ -1,7 +1,8 @@
 //! Handshake: REFUSE.
 
 use countersign_core::{
-    ChannelConfig, Config, EndReason, Incompatible, Life, Mode, Policy, Refusal, Role, refuse, wire,
+    ChannelConfig, Config, EndReason, Incompatible, Life, Mode, Policy, ReceiveChannel, Refusal,
+    Role, SendChannel, refuse, wire,
 };
 
 use crate::common::arriving::arrived;
@@ -22,7 +23,7 @@ fn both(opener: &Config, acceptor: &Config, at_opener: &EndReason, at_acceptor: 
     });
 }
 
-fn one(channel: ChannelConfig) -> Config {
+fn one(channel: impl Into<ChannelConfig>) -> Config {
     Config::new().channel(channel)
 }
 
@@ -35,8 +36,8 @@ fn both_ends_in_one_mode() {
             both: both_in,
         };
         let config = one(match both_in {
-            Mode::Send => ChannelConfig::send("main"),
-            Mode::Receive => ChannelConfig::receive("main"),
+            Mode::Send => ChannelConfig::from(SendChannel::new("main")),
+            Mode::Receive => ReceiveChannel::new("main").into(),
         });
         both(
             &config,
@@ -47,7 +48,7 @@ fn both_ends_in_one_mode() {
     }
     against(
         Role::Acceptor,
-        &one(ChannelConfig::receive("b")).channel(ChannelConfig::send("a")),
+        &one(ReceiveChannel::new("b")).channel(SendChannel::new("a")),
         |peer| {
             peer.hear(&Greeting::hello(&[Entry::receive("a"), Entry::receive("b")]).bytes());
             let said = peer.say();
@@ -64,13 +65,13 @@ fn channels_that_one_end_lacks() {
         channel: channel.to_owned(),
         here,
     };
-    let main = one(ChannelConfig::receive("main"));
-    let opener = one(ChannelConfig::send("main")).channel(ChannelConfig::send("more"));
+    let main = one(ReceiveChannel::new("main"));
+    let opener = one(SendChannel::new("main")).channel(SendChannel::new("more"));
     let reason = EndReason::Incompatible(missing("more", false));
     both(&opener, &main, &reason, &missing("more", true));
 
-    let acceptor = main.clone().channel(ChannelConfig::receive("more"));
-    paired(&one(ChannelConfig::send("main")), &acceptor, |pair| {
+    let acceptor = main.clone().channel(ReceiveChannel::new("more"));
+    paired(&one(SendChannel::new("main")), &acceptor, |pair| {
         pair.run();
         let expected = EndReason::Incompatible(missing("more", false));
         assert_eq!(pair.ends[ACCEPTOR].end_reason(), Some(&expected));
@@ -94,11 +95,11 @@ fn channels_that_one_end_lacks() {
 fn policies_that_the_receiver_does_not_want() {
     // [REFUSE-3]
     let send = |latest: bool| {
-        let channel = ChannelConfig::send("main");
+        let channel = SendChannel::new("main");
         if latest { channel.latest() } else { channel }
     };
     for (latest, wanted) in [(true, Policy::Reliable), (false, Policy::Latest)] {
-        let receive = ChannelConfig::receive("main");
+        let receive = ReceiveChannel::new("main");
         let receive = match wanted {
             Policy::Reliable => receive.reliable(),
             Policy::Latest => receive.latest(),
@@ -116,7 +117,7 @@ fn policies_that_the_receiver_does_not_want() {
         });
         paired(
             &one(send(latest)),
-            &one(ChannelConfig::receive("main")),
+            &one(ReceiveChannel::new("main")),
             |pair| {
                 pair.run();
                 assert_eq!(pair.lives(), [Life::Open; 2]);
@@ -146,7 +147,7 @@ fn a_busy_acceptor_may_say_so_at_once() {
 #[test]
 fn nothing_follows_a_refusal() {
     // [REFUSE-5] [REFUSE-6]
-    against(Role::Acceptor, &one(ChannelConfig::send("main")), |peer| {
+    against(Role::Acceptor, &one(SendChannel::new("main")), |peer| {
         peer.hear(&Greeting::hello(&[Entry::send("main")]).bytes());
         let said = peer.say();
         assert_eq!(said.len(), 8 + usize::from(said[7]), "REFUSE alone");
@@ -185,7 +186,7 @@ fn an_application_refuses_with_a_code_of_its_own() {
     let closed = Refusal::new(refuse::APPLICATION + 7, "closed");
     for refusal in [closed.clone(), closed.again()] {
         let now = Instant::ZERO;
-        let config = one(ChannelConfig::receive("main"));
+        let config = one(ReceiveChannel::new("main"));
         let mut guest = arrived(now, &config, 1, None);
         let hello = Greeting::hello(&[Entry::send("main")]).bytes();
         guest.handle_input(now, &hello);

@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, ChannelId, Config, EndReason, Event, Life, Loss, Patience, PeerMisbehaved,
-    ReceiveError, Role, SessionLoss, Verdict, VerdictKind,
+    ChannelConfig, ChannelId, Config, EndReason, Event, Life, Loss, PeerMisbehaved, ReceiveChannel,
+    ReceiveError, Role, SendChannel, SessionLoss, Timeouts, Verdict, VerdictKind,
 };
 
 use crate::common::bytes::{Entry, Greeting, ack, first, message, reject};
@@ -14,11 +14,11 @@ use crate::common::peer::{MAIN, Peer, against_lasting};
 const NONE: u64 = u64::MAX;
 
 fn sender() -> Config {
-    Config::new().channel(ChannelConfig::send("main").in_flight(4))
+    Config::new().channel(SendChannel::new("main").in_flight(4))
 }
 
 fn receiver() -> Config {
-    Config::new().channel(ChannelConfig::receive("main"))
+    Config::new().channel(ReceiveChannel::new("main"))
 }
 
 /// A sender with five messages, one of them acknowledged and one of them not begun, whose
@@ -182,7 +182,7 @@ fn events_that_wait_stay_in_order_across_a_lost_session() {
 /// An opener that receives on a channel, and has three messages: one handled, one taken, one
 /// waiting; half of a fourth is there.
 fn receiving(script: impl Fn(&mut Peer)) {
-    let config = Config::new().channel(ChannelConfig::receive("main").manual());
+    let config = Config::new().channel(ReceiveChannel::new("main").manual());
     against_lasting(Role::Opener, &config, |peer| {
         peer.welcome(&[Entry::send("main")]);
         for number in 1..=3_u8 {
@@ -252,7 +252,7 @@ fn what_arrived_can_still_be_taken() {
 #[test]
 fn what_is_left_of_lost_sessions_is_bounded() {
     // [REFUSED-5] [LIMIT-1]
-    let config = Config::new().channel(ChannelConfig::receive("main").window(3, 16 << 20));
+    let config = Config::new().channel(ReceiveChannel::new("main").window(3, 16 << 20));
     against_lasting(Role::Opener, &config, |peer| {
         peer.welcome(&[Entry::send("main")]);
         let mut number: u8 = 0;
@@ -285,14 +285,17 @@ fn what_is_left_of_lost_sessions_is_bounded() {
 #[test]
 fn a_restarted_acceptor_does_not_know_the_session() {
     // [REFUSED-1] [REFUSED-3] [REFUSED-5] Both ends are real.
-    let both = [ChannelConfig::send("out"), ChannelConfig::receive("in")];
+    let both = [
+        ChannelConfig::from(SendChannel::new("out")),
+        ReceiveChannel::new("in").into(),
+    ];
     let opener = both
         .clone()
         .into_iter()
         .fold(Config::new(), Config::channel);
     let acceptor = Config::new()
-        .channel(ChannelConfig::receive("out"))
-        .channel(ChannelConfig::send("in"));
+        .channel(ReceiveChannel::new("out"))
+        .channel(SendChannel::new("in"));
     let inn = ChannelId(1);
     lasting(&opener, &acceptor, |pair| {
         for round in 0..5_u64 {
@@ -327,7 +330,7 @@ fn a_restarted_acceptor_does_not_know_the_session() {
 #[test]
 fn who_comes_too_late_hears_what_was_handled() {
     // [REFUSED-1] [REFUSED-2] [REFUSED-3] [SESSION-5]
-    let sender = Config::new().channel(ChannelConfig::send("main"));
+    let sender = Config::new().channel(SendChannel::new("main"));
     lasting(&sender, &receiver(), |pair| {
         for payload in [b"1", b"2", b"3"] {
             pair.send(OPENER, MAIN, payload);
@@ -340,7 +343,7 @@ fn who_comes_too_late_hears_what_was_handled() {
                 .expect("receive mode");
         }
         pair.cut();
-        let retain = Patience::default().retain;
+        let retain = Timeouts::default().retain;
         pair.now = pair.now + retain;
         pair.ends[ACCEPTOR].handle_timeout(pair.now);
         let expected = EndReason::Lost(Loss::StayedAway);

@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, Config, Event, PeerMisbehaved, Role, Verdict, VerdictKind, reject as codes,
+    Config, Event, PeerMisbehaved, ReceiveChannel, Role, SendChannel, Verdict, VerdictKind,
+    reject as codes,
 };
 
 use crate::common::bytes::{
@@ -14,7 +15,7 @@ use crate::common::peer::{MAIN, Peer, against_lasting};
 const RESUME: PeerMisbehaved = PeerMisbehaved::Resume;
 
 fn receiver() -> Config {
-    Config::new().channel(ChannelConfig::receive("main"))
+    Config::new().channel(ReceiveChannel::new("main"))
 }
 
 /// A sender that loses its connection with three messages on the wire, the first acknowledged.
@@ -168,7 +169,7 @@ fn what_was_said_once_stays_said() {
 #[test]
 fn an_acceptor_judges_the_figures_of_a_hello_alike() {
     // [RESUME-6] [RESUME-7] [HELLO-13]
-    let sends = || Config::new().channel(ChannelConfig::send("main"));
+    let sends = || Config::new().channel(SendChannel::new("main"));
     let two = |script: &dyn Fn(&mut Peer, [u8; 16])| {
         against_lasting(Role::Acceptor, &sends(), |peer| {
             peer.hello(&[Entry::receive("main")]);

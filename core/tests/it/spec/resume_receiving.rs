@@ -2,17 +2,17 @@
 
 use core::time::Duration;
 
-use countersign_core::{ChannelConfig, Config, Output, PeerMisbehaved, Role};
+use countersign_core::{Config, Output, PeerMisbehaved, ReceiveChannel, Role};
 
 use crate::common::bytes::{Entry, Greeting, ack, first, message, next, noted, reject, skip};
 use crate::common::peer::{MAIN, Peer, against_lasting};
 
 fn receiver() -> Config {
-    Config::new().channel(ChannelConfig::receive("main"))
+    Config::new().channel(ReceiveChannel::new("main"))
 }
 
 fn manual() -> Config {
-    Config::new().channel(ChannelConfig::receive("main").manual())
+    Config::new().channel(ReceiveChannel::new("main").manual())
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn a_receiver_repeats_its_rejections() {
 fn a_receiver_holds_its_peer_to_the_window_after_a_resume() {
     // [RESUME-14]
     let narrow = |messages, bytes| {
-        let channel = ChannelConfig::receive("main").max_message(10);
+        let channel = ReceiveChannel::new("main").max_message(10);
         Config::new().channel(channel.window(messages, bytes))
     };
     let exceeded = PeerMisbehaved::WindowExceeded;

@@ -3,18 +3,18 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, ChannelId, CloseMode, Config, Event, Life, Loss, VerdictKind,
+    ChannelId, CloseMode, Config, Event, Life, Loss, ReceiveChannel, SendChannel, VerdictKind,
 };
 
 use crate::common::pair::{ACCEPTOR, OPENER, Pair, lasting};
 use crate::common::peer::MAIN;
 
 fn sender() -> Config {
-    Config::new().channel(ChannelConfig::send("main"))
+    Config::new().channel(SendChannel::new("main"))
 }
 
 fn receiver() -> Config {
-    Config::new().channel(ChannelConfig::receive("main"))
+    Config::new().channel(ReceiveChannel::new("main"))
 }
 
 #[test]
@@ -58,8 +58,8 @@ const BACK: ChannelId = ChannelId(1);
 
 /// One channel each way at each end.
 fn both() -> [Config; 2] {
-    let opener = sender().channel(ChannelConfig::receive("back"));
-    [opener, receiver().channel(ChannelConfig::send("back"))]
+    let opener = sender().channel(ReceiveChannel::new("back"));
+    [opener, receiver().channel(SendChannel::new("back"))]
 }
 
 /// How many messages of a channel got a verdict.
@@ -199,7 +199,7 @@ fn a_long_message_goes_on_at_every_byte() {
 #[test]
 fn lost_answers_are_made_up_for() {
     // [RESUME-8] [RESUME-13] An ACK, a REJECT and a NOTED.
-    let manual = Config::new().channel(ChannelConfig::receive("main").manual());
+    let manual = Config::new().channel(ReceiveChannel::new("main").manual());
     lasting(&sender(), &manual, |pair| {
         for payload in [b"1", b"2", b"3"] {
             pair.send(OPENER, MAIN, payload);
@@ -244,7 +244,7 @@ fn lost_answers_are_made_up_for() {
 fn a_window_that_is_full_stays_full() {
     // [RESUME-14] In messages and in bytes, to the last one.
     for (messages, bytes) in [(4, 99), (99, 40)] {
-        let channel = ChannelConfig::receive("main").max_message(10);
+        let channel = ReceiveChannel::new("main").max_message(10);
         let receiver = Config::new().channel(channel.window(messages, bytes));
         lasting(&sender(), &receiver, |pair| {
             pair.run();
@@ -280,7 +280,7 @@ fn a_window_that_is_full_stays_full() {
 #[test]
 fn what_was_not_received_is_again_not_begun() {
     // [RESUME-18] [MODE-1] A Latest sender keeps the newest of it,
-    let latest = Config::new().channel(ChannelConfig::send("main").latest());
+    let latest = Config::new().channel(SendChannel::new("main").latest());
     lasting(&latest, &receiver(), |pair| {
         pair.run();
         pair.send(OPENER, MAIN, b"1");
@@ -343,11 +343,11 @@ fn channels_resume_side_by_side() {
     // [RESUME-12] What is resent goes before what is new on its own channel, and channels keep
     // their order.
     let opener = Config::new()
-        .channel(ChannelConfig::send("urgent"))
-        .channel(ChannelConfig::send("bulk"));
+        .channel(SendChannel::new("urgent"))
+        .channel(SendChannel::new("bulk"));
     let acceptor = Config::new()
-        .channel(ChannelConfig::receive("bulk"))
-        .channel(ChannelConfig::receive("urgent"));
+        .channel(ReceiveChannel::new("bulk"))
+        .channel(ReceiveChannel::new("urgent"));
     lasting(&opener, &acceptor, |pair| {
         pair.run();
         pair.send(OPENER, BACK, b"bulk 1");
@@ -435,11 +435,11 @@ fn events_that_nobody_polls_do_not_pile_up() {
 fn drivers_that_sleep_to_the_deadline_never_stall() {
     // [RESUME-16] [MODE-3] Whoever sleeps exactly until the next deadline misses nothing.
     let latest = Config::new()
-        .channel(ChannelConfig::send("main"))
-        .channel(ChannelConfig::send("back").latest());
+        .channel(SendChannel::new("main"))
+        .channel(SendChannel::new("back").latest());
     let manual = Config::new()
-        .channel(ChannelConfig::receive("main").manual())
-        .channel(ChannelConfig::receive("back").silence(Duration::from_millis(300)));
+        .channel(ReceiveChannel::new("main").manual())
+        .channel(ReceiveChannel::new("back").silence(Duration::from_millis(300)));
     lasting(&latest, &manual, |pair| {
         pair.run();
         let mut handled = 0;

@@ -1,6 +1,8 @@
 //! Ends that no longer accept their peer's identity.
 
-use countersign_core::{ChannelConfig, Config, EndReason, Life, Role, VerdictKind, abort};
+use countersign_core::{
+    Config, EndReason, Life, ReceiveChannel, Role, SendChannel, VerdictKind, abort,
+};
 
 use crate::common::bytes::{Entry, ack, close, coded, done, message};
 use crate::common::pair::{lasting, paired};
@@ -11,11 +13,11 @@ const BY_PEER: EndReason = EndReason::Revoked { by_us: false };
 const TEXT: &[u8] = b"this end no longer accepts the identity of its peer";
 
 fn sends() -> Config {
-    Config::new().channel(ChannelConfig::send("main"))
+    Config::new().channel(SendChannel::new("main"))
 }
 
 fn receives() -> Config {
-    Config::new().channel(ChannelConfig::receive("main"))
+    Config::new().channel(ReceiveChannel::new("main"))
 }
 
 #[test]

@@ -4,9 +4,9 @@
 use core::time::Duration;
 
 use countersign_core::{
-    Acceptor, ChannelConfig, CloseMode, Config, Disconnect, EndReason, Event, Incoming, Instant,
-    Life, Link, Loss, Patience, PeerId, PeerMisbehaved, Protocol, ReceiveError, Request, Role,
-    Route, SessionLoss, TakeOver, VerdictKind,
+    Acceptor, CloseMode, Config, Disconnect, EndReason, Event, Incoming, Instant, Life, Link, Loss,
+    PeerId, PeerMisbehaved, Protocol, ReceiveChannel, ReceiveError, Request, Role, Route,
+    SendChannel, SessionLoss, TakeOver, Timeouts, VerdictKind,
 };
 
 use crate::common::arriving::{self, accepted};
@@ -21,8 +21,8 @@ const BOB: Option<PeerId> = Some(PeerId([2; 32]));
 /// Receives on `main` and sends on `back`.
 fn both() -> Config {
     Config::new()
-        .channel(ChannelConfig::receive("main"))
-        .channel(ChannelConfig::send("back"))
+        .channel(ReceiveChannel::new("main"))
+        .channel(SendChannel::new("back"))
 }
 
 fn entries() -> [Entry; 2] {
@@ -330,9 +330,9 @@ fn who_gets_no_answer_runs_out_of_time() {
 }
 
 fn retaining(time: Duration) -> Config {
-    both().patience(Patience {
+    both().timeouts(Timeouts {
         retain: time,
-        ..Patience::default()
+        ..Timeouts::default()
     })
 }
 
@@ -340,7 +340,7 @@ fn retaining(time: Duration) -> Config {
 fn an_acceptor_keeps_a_session_for_its_time() {
     // [SESSION-5] [VERDICT-5]
     let time = Duration::from_secs(300);
-    assert_eq!(Config::new().waits().retain, time);
+    assert_eq!(Config::new().get_timeouts().retain, time);
     let mut link = begun(&both(), ALICE);
     link.send(NOW, countersign_core::ChannelId(1), &b"out"[..], None)
         .expect("accepted");

@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, Config, Event, Instant, Patience, PeerMisbehaved, ReceiveError, Rejection,
-    Verdict,
+    Config, Event, Instant, PeerMisbehaved, ReceiveChannel, ReceiveError, Rejection, SendChannel,
+    Timeouts, Verdict,
 };
 
 use crate::common::bytes::{ack, first, message, noted, number, reject, skip};
@@ -12,11 +12,11 @@ use crate::common::pair::{ACCEPTOR, OPENER, paired};
 use crate::common::peer::{MAIN, Peer, against_receiver, against_sender};
 
 fn auto() -> Config {
-    Config::new().channel(ChannelConfig::receive("main").window(8, 16 << 20))
+    Config::new().channel(ReceiveChannel::new("main").window(8, 16 << 20))
 }
 
 fn manual() -> Config {
-    Config::new().channel(ChannelConfig::receive("main").manual())
+    Config::new().channel(ReceiveChannel::new("main").manual())
 }
 
 fn three(peer: &mut Peer) {
@@ -142,7 +142,7 @@ fn acks_go_at_once_when_nothing_is_left() {
 #[test]
 fn acks_go_at_once_for_a_quarter_of_the_window() {
     // [ACK-5]
-    let channel = ChannelConfig::receive("main")
+    let channel = ReceiveChannel::new("main")
         .max_message(400)
         .window(1000, 400);
     against_receiver(&Config::new().channel(channel), |peer| {
@@ -154,7 +154,7 @@ fn acks_go_at_once_for_a_quarter_of_the_window() {
         peer.take();
         assert_eq!(peer.say(), ack(0, 2), "100 of 400 bytes");
     });
-    let channel = ChannelConfig::receive("main").window(100, 16 << 20);
+    let channel = ReceiveChannel::new("main").window(100, 16 << 20);
     against_receiver(&Config::new().channel(channel), |peer| {
         for at in 1..=30 {
             peer.takes(&message(0, at, b""));
@@ -190,11 +190,11 @@ fn acks_go_at_once_for_a_quarter_of_the_window() {
 #[test]
 fn other_acks_wait_for_company_or_their_delay() {
     // [ACK-6]
-    let patience = Patience {
+    let timeouts = Timeouts {
         ack_delay: Duration::from_millis(7),
-        ..Patience::default()
+        ..Timeouts::default()
     };
-    against_receiver(&auto().patience(patience), |peer| {
+    against_receiver(&auto().timeouts(timeouts), |peer| {
         three(peer);
         peer.take();
         assert_eq!(peer.say(), []);
@@ -341,7 +341,7 @@ fn only_rejected_messages_can_be_noted() {
 #[test]
 fn a_rejected_message_in_a_stream() {
     // [REJECT-3] [ACK-2]
-    let opener = Config::new().channel(ChannelConfig::send("main"));
+    let opener = Config::new().channel(SendChannel::new("main"));
     paired(&opener, &manual(), |pair| {
         pair.run();
         for at in 0..4 {

@@ -3,9 +3,9 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, Dialect, Disconnect, EndReason, Event, Incoming, Instant,
-    Life, Link, Loss, PeerId, Protocol, ReceiveError, Reconnect, Refusal, Role, SendError,
-    SessionLoss, TakeOver, Verdict, VerdictKind, close as codes, refuse,
+    CloseMode, Config, Dialect, Disconnect, EndReason, Event, Incoming, Instant, Life, Link, Loss,
+    PeerId, Protocol, ReceiveChannel, ReceiveError, Reconnect, Refusal, Role, SendChannel,
+    SendError, SessionLoss, TakeOver, Verdict, VerdictKind, close as codes, refuse,
 };
 
 use crate::common::arriving::{self, accepted};
@@ -20,13 +20,13 @@ const STARTED_ANEW: EndReason = EndReason::SessionLost(SessionLoss::StartedAnew)
 
 fn sender() -> Config {
     Config::new()
-        .channel(ChannelConfig::send("main"))
+        .channel(SendChannel::new("main"))
         .single_session()
 }
 
 fn receiver() -> Config {
     Config::new()
-        .channel(ChannelConfig::receive("main"))
+        .channel(ReceiveChannel::new("main"))
         .single_session()
 }
 
@@ -230,7 +230,7 @@ fn said(from: &mut impl Protocol) -> Vec<u8> {
 
 /// Receives on `main` and sends on `back`.
 fn both() -> Config {
-    receiver().channel(ChannelConfig::send("back"))
+    receiver().channel(SendChannel::new("back"))
 }
 
 fn entries() -> [Entry; 2] {
@@ -349,8 +349,8 @@ fn nobody_but_its_peer_ends_a_link() {
     refuses(begun(&both(), ALICE), ALICE);
     // A link that was not declared so.
     let plain = Config::new()
-        .channel(ChannelConfig::receive("main"))
-        .channel(ChannelConfig::send("back"));
+        .channel(ReceiveChannel::new("main"))
+        .channel(SendChannel::new("back"));
     refuses(away(&plain, ALICE), ALICE);
 }
 
@@ -435,7 +435,7 @@ fn refusal_of(said: &[u8]) -> Refusal {
 fn who_is_refused_for_its_old_session_ends() {
     // [SINGLE-3] The opener that has begun anew: it does not try for ever.
     let config = Config::new()
-        .channel(ChannelConfig::send("main"))
+        .channel(SendChannel::new("main"))
         .reconnect(Reconnect::default());
     against_lasting(Role::Opener, &config, |peer| {
         peer.say();

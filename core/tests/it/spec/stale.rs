@@ -3,19 +3,19 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, Config, Disconnect, EndReason, Incoming, Instant, Life, Link, Loss, Output,
-    Protocol, Request, TakeOver,
+    Config, Disconnect, EndReason, Incoming, Instant, Life, Link, Loss, Output, Protocol,
+    ReceiveChannel, Request, SendChannel, TakeOver,
 };
 
 use crate::common::arriving::arrived;
 use crate::common::pair::lasting;
 
 fn sender() -> Config {
-    Config::new().channel(ChannelConfig::send("main"))
+    Config::new().channel(SendChannel::new("main"))
 }
 
 fn receiver() -> Config {
-    Config::new().channel(ChannelConfig::receive("main"))
+    Config::new().channel(ReceiveChannel::new("main"))
 }
 
 /// HELLO of an opener that has a session, on a connection of its own.

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use countersign_core::{ChannelConfig, ChannelId, Config, Life, Loss, Mode, Role};
+use countersign_core::{ChannelId, Config, Life, Loss, Mode, ReceiveChannel, Role, SendChannel};
 
 use crate::common::pair::{ACCEPTOR, OPENER, lasting};
 
@@ -10,10 +10,8 @@ const DATA: ChannelId = ChannelId(0);
 
 #[test]
 fn counts_queue_and_window() {
-    let sender = Config::new().channel(ChannelConfig::send("data").in_flight(2));
-    let receiver = ChannelConfig::receive("data")
-        .window(4, 1000)
-        .max_message(100);
+    let sender = Config::new().channel(SendChannel::new("data").in_flight(2));
+    let receiver = ReceiveChannel::new("data").window(4, 1000).max_message(100);
     let receiver = Config::new().channel(receiver.manual());
     lasting(&sender, &receiver, |pair| {
         let before = pair.ends[OPENER].status();
@@ -67,8 +65,8 @@ fn counts_queue_and_window() {
 
 #[test]
 fn since_when_and_how_often() {
-    let sender = Config::new().channel(ChannelConfig::send("data"));
-    let receiver = Config::new().channel(ChannelConfig::receive("data"));
+    let sender = Config::new().channel(SendChannel::new("data"));
+    let receiver = Config::new().channel(ReceiveChannel::new("data"));
     lasting(&sender, &receiver, |pair| {
         pair.run();
         pair.now = pair.now + Duration::from_secs(1);

@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, CloseReason, Config, Dialect, Disconnect, EndReason, Event, Life,
-    Link, Loss, Output, PeerMisbehaved, Role, SendError, Verdict,
+    CloseMode, CloseReason, Config, Dialect, Disconnect, EndReason, Event, Life, Link, Loss,
+    Output, PeerMisbehaved, ReceiveChannel, Role, SendError, Verdict,
 };
 
 use crate::common::pair::{ACCEPTOR, OPENER, paired};
@@ -15,7 +15,7 @@ fn sender() -> Config {
 }
 
 fn receiver() -> Config {
-    let channel = ChannelConfig::receive("main")
+    let channel = ReceiveChannel::new("main")
         .max_message(1000)
         .window(2, 1000);
     Config::new().channel(channel).dialect(Dialect::TlsStream)

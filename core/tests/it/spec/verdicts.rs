@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use countersign_core::{
-    ChannelConfig, ChannelId, CloseMode, Config, Disconnect, Event, Rejection, Verdict,
+    ChannelId, CloseMode, Config, Disconnect, Event, Rejection, SendChannel, Verdict,
     VerdictCounts, VerdictKind,
 };
 
@@ -58,7 +58,7 @@ fn all_kinds(peer: &mut Peer) {
 fn every_verdict_comes_once() {
     // [VERDICT-1] [VERDICT-2] [VERDICT-3] [VERDICT-5]
     use VerdictKind::{Expired, Handled, Rejected, Superseded, Unknown, Withdrawn};
-    let config = Config::new().channel(ChannelConfig::send("main").latest());
+    let config = Config::new().channel(SendChannel::new("main").latest());
     for end in 0..3 {
         against_sender(&config, |peer| {
             all_kinds(peer);
@@ -93,7 +93,7 @@ fn every_verdict_comes_once() {
 #[test]
 fn a_handled_range_is_told_with_what_was_counted() {
     // [VERDICT-6]
-    let config = Config::new().channel(ChannelConfig::send("main"));
+    let config = Config::new().channel(SendChannel::new("main"));
     against_sender(&config, |peer| {
         for payload in [&b"1"[..], b"2", b"3"] {
             peer.send(payload);
@@ -142,7 +142,7 @@ fn links_that_never_were_up_withdraw() {
 #[test]
 fn a_verdict_before_the_wire_keeps_off_the_wire() {
     // [VERDICT-4]
-    let config = Config::new().channel(ChannelConfig::send("main").latest());
+    let config = Config::new().channel(SendChannel::new("main").latest());
     against_sender(&config, |peer| {
         peer.send(b"old");
         peer.send(b"new");
@@ -155,7 +155,7 @@ fn a_verdict_before_the_wire_keeps_off_the_wire() {
 #[test]
 fn exceptions_are_told_before_the_range_around_them() {
     // [VERDICT-6]
-    let config = Config::new().channel(ChannelConfig::send("main"));
+    let config = Config::new().channel(SendChannel::new("main"));
     against_sender(&config, |peer| {
         for _ in 0..5 {
             peer.send(b"x");

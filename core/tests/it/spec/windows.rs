@@ -1,6 +1,6 @@
 //! Messages: windows.
 
-use countersign_core::{ChannelConfig, Config, PeerMisbehaved, Role};
+use countersign_core::{Config, PeerMisbehaved, ReceiveChannel, Role};
 
 use crate::common::bytes::{Entry, ack, first, message, next, noted, reject, skip};
 use crate::common::peer::{MAIN, Peer, against, against_receiver};
@@ -16,7 +16,7 @@ fn windowed(messages: u32, bytes: u64, script: impl Fn(&mut Peer)) {
 }
 
 fn receiver(messages: u32, bytes: usize) -> Config {
-    let channel = ChannelConfig::receive("main").manual().max_message(bytes);
+    let channel = ReceiveChannel::new("main").manual().max_message(bytes);
     Config::new().channel(channel.window(messages, bytes))
 }
 
@@ -121,9 +121,7 @@ fn only_payload_takes_room() {
 #[test]
 fn receivers_hold_whole_messages() {
     // [WINDOW-6]
-    let channel = ChannelConfig::receive("main")
-        .max_message(100)
-        .window(1, 99);
+    let channel = ReceiveChannel::new("main").max_message(100).window(1, 99);
     let problem = Config::new()
         .channel(channel)
         .check()

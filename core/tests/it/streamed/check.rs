@@ -48,7 +48,7 @@ impl World<'_> {
 
     fn check_reason(&self, at: usize, reason: &EndReason) {
         let end = &self.ends[at];
-        let patience = self.case.patience();
+        let timeouts = self.case.timeouts();
         let holds = match reason {
             // Every end of the connection between messages is a close, with which nothing can be said.
             EndReason::Closed {
@@ -63,8 +63,8 @@ impl World<'_> {
             EndReason::Lost(Loss::Transport) => self.cut,
             EndReason::Lost(Loss::PeerLeft) => true,
             EndReason::Lost(Loss::PeerLeftEarly) => !end.connected_told,
-            EndReason::Lost(Loss::HandshakeTooSlow) => self.now >= end.opened + patience.handshake,
-            EndReason::Lost(Loss::CloseTooSlow) => self.now >= end.closing_since + patience.close,
+            EndReason::Lost(Loss::HandshakeTooSlow) => self.now >= end.opened + timeouts.handshake,
+            EndReason::Lost(Loss::CloseTooSlow) => self.now >= end.closing_since + timeouts.close,
             _ => false,
         };
         assert!(holds, "end {at} ended: {reason}");

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use countersign_core::Acking;
-
 /// What became of a message that the victim has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -19,7 +17,7 @@ enum State {
 /// A channel on which the attacker sends.
 #[derive(Debug)]
 pub(crate) struct Incoming {
-    acking: Acking,
+    manual: bool,
     window_messages: usize,
     window_bytes: usize,
     abandoned: bool,
@@ -34,9 +32,9 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    pub(crate) fn new(acking: Acking) -> Self {
+    pub(crate) fn new(manual: bool) -> Self {
         Self {
-            acking,
+            manual,
             window_messages: 0,
             window_bytes: 0,
             abandoned: false,
@@ -83,7 +81,7 @@ impl Incoming {
             return;
         }
         let number = number - self.base;
-        if self.acking == Acking::Auto {
+        if !self.manual {
             let front = self.messages.pop_front().expect("one that waits");
             assert_eq!(front.0, number);
             self.held -= front.1;

@@ -2,31 +2,33 @@
 
 use std::time::Duration;
 
-use countersign_core::{ChannelConfig, Config, MAX_CHANNEL_NAME, Patience};
+use countersign_core::{
+    ChannelConfig, Config, MAX_CHANNEL_NAME, ReceiveChannel, SendChannel, Timeouts,
+};
 
 use super::attacks::Scale;
 
 /// Declarations with no more messages than this are tried with drawn sequences too.
 pub(crate) const FEW: usize = 200;
 
-fn receive(name: &str, largest: usize, messages: u32, bytes: usize) -> ChannelConfig {
-    let channel = ChannelConfig::receive(name).max_message(largest);
+fn receive(name: &str, largest: usize, messages: u32, bytes: usize) -> ReceiveChannel {
+    let channel = ReceiveChannel::new(name).max_message(largest);
     channel.window(messages, bytes)
 }
 
-fn send(name: &str, largest: usize, messages: usize, bytes: usize) -> ChannelConfig {
-    let channel = ChannelConfig::send(name).max_message(largest);
+fn send(name: &str, largest: usize, messages: usize, bytes: usize) -> SendChannel {
+    let channel = SendChannel::new(name).max_message(largest);
     channel.queue(messages, bytes)
 }
 
-fn link(channels: impl IntoIterator<Item = ChannelConfig>) -> Config {
+fn link<C: Into<ChannelConfig>>(channels: impl IntoIterator<Item = C>) -> Config {
     // So that an attack may take its time.
-    let patience = Patience {
+    let timeouts = Timeouts {
         retain: Duration::from_secs(1 << 30),
         give_up: Duration::from_secs(1 << 30),
-        ..Patience::default()
+        ..Timeouts::default()
     };
-    let config = Config::new().patience(patience);
+    let config = Config::new().timeouts(timeouts);
     channels.into_iter().fold(config, Config::channel)
 }
 
@@ -44,17 +46,17 @@ pub(crate) fn shapes() -> Vec<(&'static str, Config, Scale)> {
     let many = (0..64).map(|at| {
         let name = format!("{at:x<MAX_CHANNEL_NAME$}");
         match at % 3 {
-            0 => send(&name, 64, 8, 256),
-            1 => receive(&name, 64, 8, 256),
-            _ => receive(&name, 64, 8, 256).manual(),
+            0 => ChannelConfig::from(send(&name, 64, 8, 256)),
+            1 => receive(&name, 64, 8, 256).into(),
+            _ => receive(&name, 64, 8, 256).manual().into(),
         }
     });
     vec![
         (
             "a controller",
             link([
-                send("values", 64, 32, 1024),
-                receive("commands", 64, 4, 256),
+                ChannelConfig::from(send("values", 64, 32, 1024)),
+                receive("commands", 64, 4, 256).into(),
             ]),
             scale(1, 40, 64, 16),
         ),
@@ -86,8 +88,8 @@ pub(crate) fn shapes() -> Vec<(&'static str, Config, Scale)> {
         (
             "numbers that are no powers of two",
             link([
-                receive("a", 1, 4097, 5000).manual(),
-                send("b", 3, 5001, 9999),
+                ChannelConfig::from(receive("a", 1, 4097, 5000).manual()),
+                send("b", 3, 5001, 9999).into(),
             ]),
             scale(1, 5200, 3, 1),
         ),
@@ -101,15 +103,14 @@ pub(crate) fn shapes() -> Vec<(&'static str, Config, Scale)> {
         ),
         (
             "the defaults",
-            link([ChannelConfig::receive("a"), ChannelConfig::send("b")]),
+            Config::new()
+                .channel(ReceiveChannel::new("a"))
+                .channel(SendChannel::new("b")),
             scale(1, 17_000, 16 << 20, 4096),
         ),
         (
             "the defaults, manual",
-            link([
-                ChannelConfig::receive("a").manual(),
-                ChannelConfig::receive("b"),
-            ]),
+            link([ReceiveChannel::new("a").manual(), ReceiveChannel::new("b")]),
             scale(2, 8300, 16 << 20, 4096),
         ),
     ]

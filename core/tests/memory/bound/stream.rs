@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use countersign_core::{
     ChannelConfig, ChannelId, Config, Dialect, Disconnect, EndReason, Incoming, Instant, Life,
-    Link, Output, Patience, PeerMisbehaved, Protocol, Role,
+    Link, Output, PeerMisbehaved, Protocol, ReceiveChannel, Role, SendChannel, Timeouts,
 };
 
 use crate::meter::Meter;
@@ -12,13 +12,13 @@ use crate::meter::Meter;
 const MAIN: ChannelId = ChannelId(0);
 const START: Instant = Instant::from_micros(1_000_000);
 
-fn declare(channel: ChannelConfig) -> Config {
-    let patience = Patience {
+fn declare(channel: impl Into<ChannelConfig>) -> Config {
+    let timeouts = Timeouts {
         retain: Duration::from_secs(1 << 30),
-        ..Patience::default()
+        ..Timeouts::default()
     };
     let config = Config::new().dialect(Dialect::TlsStream);
-    config.patience(patience).channel(channel)
+    config.timeouts(timeouts).channel(channel)
 }
 
 /// A link, or what may become one, and what it takes.
@@ -108,7 +108,7 @@ impl Victim {
 }
 
 fn receiver(largest: usize, messages: u32, bytes: usize) -> Config {
-    let channel = ChannelConfig::receive("main").max_message(largest);
+    let channel = ReceiveChannel::new("main").max_message(largest);
     declare(channel.window(messages, bytes))
 }
 
@@ -167,7 +167,7 @@ fn unread(what: &str, config: &Config, length: usize, more: usize) {
 }
 
 fn unconfirmed() {
-    let channel = ChannelConfig::send("main").max_message(40_000);
+    let channel = SendChannel::new("main").max_message(40_000);
     let config = declare(channel.queue(50, 100_000));
     let mut victim = Victim::new(&config);
     let link = &mut victim.link;

@@ -116,10 +116,12 @@ impl World {
             kept: Vec::new(),
         };
         for (at, channel) in (0..).zip(config.channels()) {
-            match channel.mode() {
-                Mode::Send => world.outgoing.push((at, Outgoing::default())),
-                Mode::Receive => {
-                    world.incoming.push((at, Incoming::new(channel.acking())));
+            match channel {
+                ChannelConfig::Send(_) => world.outgoing.push((at, Outgoing::default())),
+                ChannelConfig::Receive(channel) => {
+                    world
+                        .incoming
+                        .push((at, Incoming::new(channel.is_manual())));
                     world.kept.push(VecDeque::new());
                 }
             }

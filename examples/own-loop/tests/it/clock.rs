@@ -5,7 +5,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use countersign_core::{ChannelConfig, Config, EndReason, Event, Instant, Loss, Patience};
+use countersign_core::{
+    ChannelConfig, Config, EndReason, Event, Instant, Loss, ReceiveChannel, SendChannel, Timeouts,
+};
 use countersign_endpoint::Security;
 use own_loop::{Happened, Limits, LinkId, OwnLoop};
 
@@ -13,7 +15,7 @@ fn loopback() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
 }
 
-fn config(channel: ChannelConfig) -> Config {
+fn config(channel: impl Into<ChannelConfig>) -> Config {
     Config::new().channel(channel).single_connection()
 }
 
@@ -37,12 +39,12 @@ fn serve_until<T>(
 }
 
 /// A link between two loops.
-fn link(client: &mut OwnLoop, server: &mut OwnLoop, patience: Patience) -> [LinkId; 2] {
+fn link(client: &mut OwnLoop, server: &mut OwnLoop, timeouts: Timeouts) -> [LinkId; 2] {
     let plain = Security::plaintext();
-    let receives = config(ChannelConfig::receive("data")).patience(patience);
+    let receives = config(ReceiveChannel::new("data")).timeouts(timeouts);
     let listener = server.listen(loopback(), &receives, &plain, Limits::default());
     let address = server.address(listener.unwrap()).unwrap();
-    let sends = config(ChannelConfig::send("data")).patience(patience);
+    let sends = config(SendChannel::new("data")).timeouts(timeouts);
     let opened = client.connect(address, &sends, &plain).unwrap();
     let mut accepted = None;
     let mut connected = false;
@@ -60,16 +62,16 @@ fn link(client: &mut OwnLoop, server: &mut OwnLoop, patience: Patience) -> [Link
     [opened, accepted]
 }
 
-/// A peer that falls silent is asked, and then given up, at exactly the moments that the patience
+/// A peer that falls silent is asked, and then given up, at exactly the moments that the timeouts
 /// names, on a clock that does not care how long the test takes.
 #[test]
 fn a_silent_peer_is_given_up_when_the_clock_says_so() {
-    let patience = Patience::default();
+    let timeouts = Timeouts::default();
     let [mut client, mut server] = [OwnLoop::new().unwrap(), OwnLoop::new().unwrap()];
-    let [opened, _] = link(&mut client, &mut server, patience);
+    let [opened, _] = link(&mut client, &mut server, timeouts);
     // From here on nobody serves the server.
-    let ping = Instant::ZERO + patience.ping;
-    let give_up = Instant::ZERO + patience.give_up;
+    let ping = Instant::ZERO + timeouts.ping;
+    let give_up = Instant::ZERO + timeouts.give_up;
     let mut happened = Vec::new();
 
     client.service(Instant::ZERO, &mut happened).unwrap();
@@ -90,13 +92,13 @@ fn a_silent_peer_is_given_up_when_the_clock_says_so() {
 /// A peer that is asked in time answers, and is given its time anew.
 #[test]
 fn a_peer_that_answers_is_not_given_up() {
-    let patience = Patience::default();
+    let timeouts = Timeouts::default();
     let [mut client, mut server] = [OwnLoop::new().unwrap(), OwnLoop::new().unwrap()];
-    let [opened, accepted] = link(&mut client, &mut server, patience);
+    let [opened, accepted] = link(&mut client, &mut server, timeouts);
     let mut now = Instant::ZERO;
     for _ in 0..100 {
-        now = now + patience.ping;
-        let next = now + patience.ping;
+        now = now + timeouts.ping;
+        let next = now + timeouts.ping;
         let mut happened = Vec::new();
         // Both have heard of the other when both have the same time to wait again.
         while client.deadline() != Some(next) || server.deadline() != Some(next) {
@@ -106,34 +108,34 @@ fn a_peer_that_answers_is_not_given_up() {
         }
         assert!(happened.is_empty(), "{happened:?}");
     }
-    assert!(now > Instant::ZERO + 10 * patience.give_up);
+    assert!(now > Instant::ZERO + 10 * timeouts.give_up);
     assert!(client.error(opened).is_none() && server.error(accepted).is_none());
 }
 
 /// However long a peer may be silent, the system's own limits must not be in the way.
 #[test]
 fn a_peer_that_is_never_given_up_can_be_connected_to() {
-    let patience = Patience {
+    let timeouts = Timeouts {
         give_up: Duration::MAX,
-        ..Patience::default()
+        ..Timeouts::default()
     };
     let [mut client, mut server] = [OwnLoop::new().unwrap(), OwnLoop::new().unwrap()];
-    let [opened, accepted] = link(&mut client, &mut server, patience);
+    let [opened, accepted] = link(&mut client, &mut server, timeouts);
     assert!(client.error(opened).is_none() && server.error(accepted).is_none());
     // It is still asked.
-    assert_eq!(client.deadline(), Some(Instant::ZERO + patience.ping));
+    assert_eq!(client.deadline(), Some(Instant::ZERO + timeouts.ping));
 }
 
 /// A peer that says nothing at all does not hold its place for ever, and the place is free again.
 #[test]
 fn a_stranger_is_given_up_when_the_clock_says_so() {
-    let patience = Patience::default();
+    let timeouts = Timeouts::default();
     let mut server = OwnLoop::new().unwrap();
     let limits = Limits {
         half_open: 1,
         ..Limits::default()
     };
-    let receives = config(ChannelConfig::receive("data"));
+    let receives = config(ReceiveChannel::new("data"));
     let plain = Security::plaintext();
     let listener = server
         .listen(loopback(), &receives, &plain, limits)
@@ -147,8 +149,8 @@ fn a_stranger_is_given_up_when_the_clock_says_so() {
             server.service(now, &mut happened).unwrap();
         }
         server.service(now, &mut happened).unwrap();
-        assert_eq!(server.deadline(), Some(now + patience.handshake));
-        now = now + patience.handshake;
+        assert_eq!(server.deadline(), Some(now + timeouts.handshake));
+        now = now + timeouts.handshake;
         server.service(now, &mut happened).unwrap();
         let [Happened::Refused { from, error, .. }] = &happened[..] else {
             panic!("{happened:?}");
@@ -158,7 +160,7 @@ fn a_stranger_is_given_up_when_the_clock_says_so() {
         // It stays, and is waited for as long as it may linger.
         server.service(now, &mut happened).unwrap();
         assert_eq!(server.len(), 1);
-        now = now + patience.linger + Duration::from_micros(1);
+        now = now + timeouts.linger + Duration::from_micros(1);
         server.service(now, &mut happened).unwrap();
         assert!(server.is_empty());
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant as StdInstant};
 
 use countersign_certs::fixtures;
-use countersign_core::{ChannelConfig, CloseMode, Config, Event, Instant, Patience};
+use countersign_core::{CloseMode, Config, Event, Instant, ReceiveChannel, SendChannel, Timeouts};
 use countersign_endpoint::{Identity, Security};
 use own_loop::{Happened, Limits, LinkId, OwnLoop};
 
@@ -35,15 +35,15 @@ struct Known {
 fn hundreds_of_links_in_one_thread() {
     let [of_client, of_server] = secured();
     // However slow the machine is, it is not what this is about.
-    let patient = Patience {
+    let patient = Timeouts {
         handshake: Duration::from_secs(3600),
         give_up: Duration::from_secs(3600),
         close: Duration::from_secs(3600),
-        ..Patience::default()
+        ..Timeouts::default()
     };
-    let declares = |channel| Config::new().channel(channel).patience(patient);
-    let sends = declares(ChannelConfig::send("data"));
-    let receives = declares(ChannelConfig::receive("data"));
+    let config = Config::new().timeouts(patient);
+    let sends = config.clone().channel(SendChannel::new("data"));
+    let receives = config.channel(ReceiveChannel::new("data"));
     let mut links = OwnLoop::new().unwrap();
     let limits = Limits {
         half_open: 16,

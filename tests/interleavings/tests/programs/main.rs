@@ -12,7 +12,7 @@
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use countersign_core::{ChannelConfig, CloseMode, Config, Patience, Role, Verdict};
+use countersign_core::{CloseMode, Config, ReceiveChannel, Role, SendChannel, Timeouts, Verdict};
 use countersign_endpoint::Security;
 use countersign_interleavings::planted::{Mistake, plant};
 use countersign_interleavings::{
@@ -44,21 +44,21 @@ impl Timer for Never {
 
 fn setup(config: Config) -> Setup {
     let begun = Instant::now();
-    let patience = Patience {
+    let timeouts = Timeouts {
         // An acknowledgement that waits for others would wait for ever.
         ack_delay: std::time::Duration::ZERO,
-        ..Patience::default()
+        ..Timeouts::default()
     };
-    let setup = Setup::new(config.patience(patience), Security::plaintext()).unwrap();
+    let setup = Setup::new(config.timeouts(timeouts), Security::plaintext()).unwrap();
     setup.timed_by(Clock::following(move || begun))
 }
 
 fn sender() -> Setup {
-    setup(Config::new().channel(ChannelConfig::send("data")))
+    setup(Config::new().channel(SendChannel::new("data")))
 }
 
 fn receiver() -> Setup {
-    setup(Config::new().channel(ChannelConfig::receive("data")))
+    setup(Config::new().channel(ReceiveChannel::new("data")))
 }
 
 /// Two ends, each of them driven by a thread of its own, and the cable between them.

@@ -105,9 +105,9 @@ fn half_open_from_many_addresses(victim: &Victim) {
         hostile.hear_end();
     });
     assert_eq!(security(&error), &Reason::ClosedDuringHandshake);
-    let stage = victim.stage_with(&terms.patience(|patience| {
-        patience.handshake = Duration::from_millis(250);
-        patience.linger = Duration::from_millis(250);
+    let stage = victim.stage_with(&terms.timeouts(|timeouts| {
+        timeouts.handshake = Duration::from_millis(250);
+        timeouts.linger = Duration::from_millis(250);
     }));
     let crowd = crowd(&stage, MANY, theirs);
     let mut told = Vec::new();

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use countersign_core::wire::FrameType;
-use countersign_core::{Bytes, EndReason, Loss, PeerMisbehaved, Verdict};
+use countersign_core::{
+    Bytes, ChannelConfig, EndReason, Loss, PeerMisbehaved, ReceiveChannel, Verdict,
+};
 
 use super::figures::close;
 use super::{assert_says, frame, greet, greet_with, number};
@@ -29,9 +31,15 @@ const MANY: usize = 100_000;
 
 /// A victim that declares little room for messages.
 pub fn terms(victim: &Victim) -> Terms {
-    let channel = victim.channel().max_message(SHORT);
-    let channel = channel.window(FEW as u32, SHORT);
-    victim.terms().channel(channel.queue(FEW, FEW * SHORT))
+    let terms = victim.terms();
+    match victim.channel() {
+        ChannelConfig::Send(channel) => {
+            terms.channel(channel.max_message(SHORT).queue(FEW, FEW * SHORT))
+        }
+        ChannelConfig::Receive(channel) => {
+            terms.channel(channel.max_message(SHORT).window(FEW as u32, SHORT))
+        }
+    }
 }
 
 fn message(number: u32, payload: &[u8]) -> Vec<u8> {
@@ -76,8 +84,8 @@ fn empty_messages(victim: &Victim) {
 fn empty_messages_without_end(victim: &Victim) {
     const WINDOW: usize = 1000;
     let victim = &victim.receiving();
-    let channel = victim.channel().max_message(SHORT);
-    let channel = channel.window(WINDOW as u32, SHORT).queue(FEW, FEW * SHORT);
+    let channel = ReceiveChannel::new("data").max_message(SHORT);
+    let channel = channel.window(WINDOW as u32, SHORT);
     let stage = victim.stage_with(&victim.terms().channel(channel));
     let attack = |mut hostile: Hostile| {
         greet(&mut hostile, victim);
@@ -184,10 +192,10 @@ fn pings_without_reading(victim: &Victim) {
 /// and the attacker is given up when its time is over. [PING-3]
 fn nothing_is_read(victim: &Victim) {
     let victim = &victim.sending();
-    let terms = terms(victim).patience(|patience| {
-        patience.ping = Duration::from_millis(100);
-        patience.give_up = Duration::from_secs(1);
-        patience.linger = Duration::from_millis(100);
+    let terms = terms(victim).timeouts(|timeouts| {
+        timeouts.ping = Duration::from_millis(100);
+        timeouts.give_up = Duration::from_secs(1);
+        timeouts.linger = Duration::from_millis(100);
     });
     let stage = victim.stage_with(&terms);
     let (gone, wait) = std::sync::mpsc::channel::<()>();

@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use countersign_core::wire::FrameType;
-use countersign_core::{Bytes, EndReason, Loss, Mode, Role, Verdict, abort};
+use countersign_core::{Bytes, EndReason, Loss, Mode, ReceiveChannel, Role, Verdict, abort};
 use countersign_driver::{LinkError, LinkEvent};
 use countersign_endpoint::{Identity, Pins, Reason};
 
@@ -36,7 +36,7 @@ const CERTIFICATE_UNKNOWN: Seen = Seen::Alert(46);
 
 /// The victim soon lets go of a peer that does not leave, and of others never.
 fn soon(terms: Terms) -> Terms {
-    terms.patience(|patience| patience.linger = LINGER)
+    terms.timeouts(|timeouts| timeouts.linger = LINGER)
 }
 
 /// Two that each wait for the other to be there: an acceptor has its link before the opener hears of
@@ -139,7 +139,7 @@ fn revoked_reads_nothing(victim: &Victim) {
 /// once the link has ended, and the flood ends when `linger` is over.
 fn revoked_floods_on(victim: &Victim) {
     let victim = victim.receiving();
-    let roomy = victim.channel().window(1 << 20, 1 << 24);
+    let roomy = ReceiveChannel::new("data").window(1 << 20, 1 << 24);
     let stage = victim.stage_with(&soon(victim.terms().channel(roomy)));
     let attack = |mut hostile: Hostile| {
         greet(&mut hostile, &victim);

@@ -1,7 +1,7 @@
 //! Attackers that are pinned peers, or have listened to one, and are after another's session.
 
 use countersign_core::wire::{Frame, Piece, SessionOutcome};
-use countersign_core::{ChannelConfig, Config, EndReason, Loss, SessionId, refuse};
+use countersign_core::{Config, EndReason, Loss, ReceiveChannel, SessionId, refuse};
 use countersign_driver::LinkEvent;
 use countersign_endpoint::Reason;
 
@@ -20,10 +20,10 @@ scenarios! {
 /// A victim whose links outlive their connections.
 fn lasting(victim: &Victim) -> Terms {
     let terms = victim.terms().config(|config| {
-        let channels = Config::new().patience(*config.waits());
-        channels.channel(ChannelConfig::receive("data"))
+        let channels = Config::new().timeouts(*config.get_timeouts());
+        channels.channel(ReceiveChannel::new("data"))
     });
-    terms.patience(|patience| patience.retain = patience.handshake)
+    terms.timeouts(|timeouts| timeouts.retain = timeouts.handshake)
 }
 
 /// The outcome and the session of a WELCOME.

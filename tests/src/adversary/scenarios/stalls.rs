@@ -27,7 +27,7 @@ const DRIP: Duration = Duration::from_millis(5);
 /// A victim that gives handshakes little time.
 fn impatient(victim: &Victim) -> Stage {
     let terms = victim.terms();
-    victim.stage_with(&terms.patience(|patience| patience.handshake = LIMIT))
+    victim.stage_with(&terms.timeouts(|timeouts| timeouts.handshake = LIMIT))
 }
 
 fn assert_too_slow(error: &LinkError) {
@@ -273,7 +273,7 @@ fn talks_on_when_refused(victim: &Victim) {
     assert_says(&error, text);
     drop(stage);
     let terms = victim.terms();
-    let stage = victim.stage_with(&terms.patience(|patience| patience.linger = LIMIT));
+    let stage = victim.stage_with(&terms.timeouts(|timeouts| timeouts.linger = LIMIT));
     let (error, ()) = stage.repels(|mut hostile| {
         // In small pieces, each of which comes in good time.
         while hostile.throw(said) {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use countersign_core::{
     ChannelConfig, CloseMode, CloseReason, Config, Dialect, Disconnect, EndReason, Event, Instant,
-    Link, Output, PeerId, ReceiveError, Role, Verdict,
+    Link, Output, PeerId, ReceiveChannel, ReceiveError, Role, SendChannel, Verdict,
 };
 
 use super::{Vector, bytes, parse, read};
@@ -51,15 +51,15 @@ impl End {
             let mut words = line.split(' ');
             let mode = words.next().expect("a mode");
             let name = words.next().expect("a name");
-            let channel = match mode {
-                "send" => ChannelConfig::send(name),
-                _ => ChannelConfig::receive(name),
+            let channel: ChannelConfig = match (mode, words.next()) {
+                ("send", None) => SendChannel::new(name).into(),
+                ("send", Some("latest")) => SendChannel::new(name).latest().into(),
+                ("receive", None) => ReceiveChannel::new(name).into(),
+                ("receive", Some("latest")) => ReceiveChannel::new(name).latest().into(),
+                ("receive", Some("manual")) => ReceiveChannel::new(name).manual().into(),
+                _ => panic!("'{line}' is not known"),
             };
-            config.channel(words.fold(channel, |channel, word| match word {
-                "latest" => channel.latest(),
-                "manual" => channel.manual(),
-                other => panic!("'{other}' is not known"),
-            }))
+            config.channel(channel)
         });
         let single = vector.all("single").any(|ends| ends == who);
         let config = if single {

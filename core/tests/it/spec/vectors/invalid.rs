@@ -1,6 +1,8 @@
 //! What must not be sent, and what it is accused of.
 
-use countersign_core::{ChannelConfig, Config, Dialect, EndReason, Life, Role, abort};
+use countersign_core::{
+    ChannelConfig, Config, Dialect, EndReason, Life, ReceiveChannel, Role, SendChannel, abort,
+};
 
 use super::{Vector, bytes, read};
 use crate::common::bytes::Entry;
@@ -11,8 +13,8 @@ fn every_violation_is_seen() {
     for vector in read("invalid.txt") {
         let (who, state) = vector.get("hearer").split_once(' ').expect("who and state");
         let (role, channel) = match who {
-            "opener" => (Role::Opener, ChannelConfig::send("main")),
-            _ => (Role::Acceptor, ChannelConfig::receive("main")),
+            "opener" => (Role::Opener, ChannelConfig::from(SendChannel::new("main"))),
+            _ => (Role::Acceptor, ReceiveChannel::new("main").into()),
         };
         let native = vector.all("dialect").next().is_none();
         let dialect = if native {

@@ -1,0 +1,412 @@
+//! What an end declares of a channel.
+
+use alloc::string::String;
+use core::fmt;
+use core::time::Duration;
+
+use crate::config_error::ConfigProblem;
+
+/// The longest name of a channel, in bytes of UTF-8.
+pub const MAX_CHANNEL_NAME: usize = 64;
+/// The largest message by default, in bytes.
+pub const DEFAULT_MAX_MESSAGE: usize = 16 << 20;
+/// How many messages a receive channel holds unhandled by default.
+pub const DEFAULT_WINDOW_MESSAGES: u32 = 8192;
+/// How many bytes of unhandled messages a receive channel holds by default.
+pub const DEFAULT_WINDOW_BYTES: usize = 16 << 20;
+/// How many messages without a verdict a send channel holds by default.
+pub const DEFAULT_QUEUE_MESSAGES: usize = 16_384;
+/// How many bytes of messages without a verdict a send channel holds by default.
+pub const DEFAULT_QUEUE_BYTES: usize = 32 << 20;
+/// How many messages a `Latest` channel keeps unacknowledged by default.
+pub const DEFAULT_LATEST_IN_FLIGHT: u32 = 2;
+
+/// Which end of a channel this is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Mode {
+    /// Messages leave here.
+    Send,
+    /// Messages arrive here.
+    Receive,
+}
+
+impl Mode {
+    /// The mode that the other end must have.
+    #[must_use]
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::Send => Self::Receive,
+            Self::Receive => Self::Send,
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Send => "send mode",
+            Self::Receive => "receive mode",
+        })
+    }
+}
+
+/// What a channel does when messages come faster than they can be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Policy {
+    /// Every message, in order, once.
+    Reliable,
+    /// The newest message: it replaces one that has not been put on the wire.
+    Latest,
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reliable => "reliable",
+            Self::Latest => "latest",
+        })
+    }
+}
+
+/// When a received message counts as handled.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Acking {
+    /// When the application takes it.
+    Auto,
+    /// When the application says so.
+    Manual,
+}
+
+/// A channel that this end sends on.
+///
+/// ```
+/// use countersign_core::{Config, SendChannel};
+///
+/// let video = SendChannel::new("video").latest().max_message(1 << 20);
+/// let config = Config::new().channel(video);
+/// # assert!(config.check().is_ok());
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct SendChannel {
+    pub(crate) name: String,
+    pub(crate) policy: Policy,
+    pub(crate) max_message: usize,
+    pub(crate) queue_messages: usize,
+    pub(crate) queue_bytes: usize,
+    pub(crate) in_flight: u32,
+}
+
+impl SendChannel {
+    /// Returns a `Reliable` channel with the default limits.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            policy: Policy::Reliable,
+            max_message: DEFAULT_MAX_MESSAGE,
+            queue_messages: DEFAULT_QUEUE_MESSAGES,
+            queue_bytes: DEFAULT_QUEUE_BYTES,
+            in_flight: u32::MAX,
+        }
+    }
+
+    /// Sets policy `Latest`: a newer message replaces one that is not on the wire yet, and at most
+    /// [`DEFAULT_LATEST_IN_FLIGHT`] messages are unacknowledged.
+    #[must_use]
+    pub fn latest(mut self) -> Self {
+        self.policy = Policy::Latest;
+        if self.in_flight == u32::MAX {
+            self.in_flight = DEFAULT_LATEST_IN_FLIGHT;
+        }
+        self
+    }
+
+    /// Sets policy `Reliable`, the default.
+    #[must_use]
+    pub fn reliable(mut self) -> Self {
+        self.policy = Policy::Reliable;
+        self
+    }
+
+    /// Sets the largest message in bytes, [`DEFAULT_MAX_MESSAGE`] by default. The smaller figure of
+    /// the two ends counts. Raises the queue's bytes to hold one such message.
+    #[must_use]
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self.queue_bytes = self.queue_bytes.max(bytes);
+        self
+    }
+
+    /// Sets how many messages, and how many bytes of them, wait for their verdicts at most.
+    /// Defaults: [`DEFAULT_QUEUE_MESSAGES`], [`DEFAULT_QUEUE_BYTES`].
+    #[must_use]
+    pub fn queue(mut self, messages: usize, bytes: usize) -> Self {
+        self.queue_messages = messages;
+        self.queue_bytes = bytes;
+        self
+    }
+
+    /// Sets how many messages are on the wire without acknowledgement at most, where the receiver's
+    /// window allows more. Unbounded by default, [`DEFAULT_LATEST_IN_FLIGHT`] with
+    /// [`latest`](Self::latest).
+    #[must_use]
+    pub fn in_flight(mut self, messages: u32) -> Self {
+        self.in_flight = messages;
+        self
+    }
+
+    /// Returns the name, by which the two ends of a channel find each other.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns what becomes of messages that come faster than they can be sent.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    /// Returns the largest message in bytes.
+    #[must_use]
+    pub fn get_max_message(&self) -> usize {
+        self.max_message
+    }
+
+    /// Returns how many messages, and how many bytes of them, wait for their verdicts at most.
+    #[must_use]
+    pub fn get_queue(&self) -> (usize, usize) {
+        (self.queue_messages, self.queue_bytes)
+    }
+
+    /// Returns how many messages are on the wire without acknowledgement at most.
+    #[must_use]
+    pub fn get_in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    fn check(&self) -> Result<(), ConfigProblem> {
+        if self.queue_messages == 0 || self.in_flight == 0 {
+            return Err(ConfigProblem::Zero("queue_messages and in_flight"));
+        }
+        if self.queue_bytes < self.max_message {
+            return Err(ConfigProblem::QueueTooSmall);
+        }
+        Ok(())
+    }
+}
+
+/// A channel that this end receives on.
+///
+/// ```
+/// use core::time::Duration;
+/// use countersign_core::{Config, ReceiveChannel};
+///
+/// let commands = ReceiveChannel::new("commands")
+///     .manual()
+///     .silence(Duration::from_millis(1500));
+/// let config = Config::new().channel(commands);
+/// # assert!(config.check().is_ok());
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ReceiveChannel {
+    pub(crate) name: String,
+    pub(crate) policy: Option<Policy>,
+    pub(crate) acking: Acking,
+    pub(crate) max_message: usize,
+    pub(crate) window_messages: u32,
+    pub(crate) window_bytes: usize,
+    pub(crate) silence: Option<Duration>,
+}
+
+impl ReceiveChannel {
+    /// Returns a channel with the default limits, whose messages are handled when they are taken,
+    /// and whose sender may have any policy.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            policy: None,
+            acking: Acking::Auto,
+            max_message: DEFAULT_MAX_MESSAGE,
+            window_messages: DEFAULT_WINDOW_MESSAGES,
+            window_bytes: DEFAULT_WINDOW_BYTES,
+            silence: None,
+        }
+    }
+
+    /// Requires the sender to have policy `Latest`.
+    #[must_use]
+    pub fn latest(mut self) -> Self {
+        self.policy = Some(Policy::Latest);
+        self
+    }
+
+    /// Requires the sender to have policy `Reliable`.
+    #[must_use]
+    pub fn reliable(mut self) -> Self {
+        self.policy = Some(Policy::Reliable);
+        self
+    }
+
+    /// Lets a message be handled when the application says so, not when it takes it.
+    #[must_use]
+    pub fn manual(mut self) -> Self {
+        self.acking = Acking::Manual;
+        self
+    }
+
+    /// Sets the largest message in bytes, [`DEFAULT_MAX_MESSAGE`] by default. The smaller figure of
+    /// the two ends counts. Raises the window's bytes to hold one such message.
+    #[must_use]
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self.window_bytes = self.window_bytes.max(bytes);
+        self
+    }
+
+    /// Sets how many messages, and how many bytes of them, are held unhandled at most.
+    /// Defaults: [`DEFAULT_WINDOW_MESSAGES`], [`DEFAULT_WINDOW_BYTES`].
+    #[must_use]
+    pub fn window(mut self, messages: u32, bytes: usize) -> Self {
+        self.window_messages = messages;
+        self.window_bytes = bytes;
+        self
+    }
+
+    /// Raises [`Event::Silent`](crate::Event::Silent) when no message has come for this long while
+    /// the link is up.
+    #[must_use]
+    pub fn silence(mut self, after: Duration) -> Self {
+        self.silence = Some(after);
+        self
+    }
+
+    /// Returns the name, by which the two ends of a channel find each other.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the policy that the sender must have, if it must have one.
+    #[must_use]
+    pub fn required_policy(&self) -> Option<Policy> {
+        self.policy
+    }
+
+    /// Whether the application says when a message is handled.
+    #[must_use]
+    pub fn is_manual(&self) -> bool {
+        self.acking == Acking::Manual
+    }
+
+    /// Returns the largest message in bytes.
+    #[must_use]
+    pub fn get_max_message(&self) -> usize {
+        self.max_message
+    }
+
+    /// Returns how many messages, and how many bytes of them, are held unhandled at most.
+    #[must_use]
+    pub fn get_window(&self) -> (u32, usize) {
+        (self.window_messages, self.window_bytes)
+    }
+
+    /// Returns after how long without a message silence is reported, if it is.
+    #[must_use]
+    pub fn get_silence(&self) -> Option<Duration> {
+        self.silence
+    }
+
+    fn check(&self) -> Result<(), ConfigProblem> {
+        if self.window_messages == 0 {
+            return Err(ConfigProblem::Zero("window_messages"));
+        }
+        if self.window_bytes < self.max_message {
+            return Err(ConfigProblem::WindowTooSmall);
+        }
+        if self.silence == Some(Duration::ZERO) {
+            return Err(ConfigProblem::Zero("silence"));
+        }
+        Ok(())
+    }
+}
+
+/// One channel of a [`Config`](crate::Config), in either direction.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum ChannelConfig {
+    /// This end sends.
+    Send(SendChannel),
+    /// This end receives.
+    Receive(ReceiveChannel),
+}
+
+impl From<SendChannel> for ChannelConfig {
+    fn from(channel: SendChannel) -> Self {
+        Self::Send(channel)
+    }
+}
+
+impl From<ReceiveChannel> for ChannelConfig {
+    fn from(channel: ReceiveChannel) -> Self {
+        Self::Receive(channel)
+    }
+}
+
+impl ChannelConfig {
+    /// Returns the name, by which the two ends of a channel find each other.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Send(channel) => &channel.name,
+            Self::Receive(channel) => &channel.name,
+        }
+    }
+
+    /// Returns which end this is.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        match self {
+            Self::Send(_) => Mode::Send,
+            Self::Receive(_) => Mode::Receive,
+        }
+    }
+
+    /// Returns the policy: of a send channel its own, of a receive channel the one that it requires
+    /// of the sender, if any.
+    #[must_use]
+    pub fn policy(&self) -> Option<Policy> {
+        match self {
+            Self::Send(channel) => Some(channel.policy),
+            Self::Receive(channel) => channel.policy,
+        }
+    }
+
+    /// Returns the largest message in bytes.
+    #[must_use]
+    pub fn max_message(&self) -> usize {
+        match self {
+            Self::Send(channel) => channel.max_message,
+            Self::Receive(channel) => channel.max_message,
+        }
+    }
+
+    /// Whether the application says when a received message is handled.
+    #[must_use]
+    pub fn is_manual(&self) -> bool {
+        matches!(self, Self::Receive(channel) if channel.is_manual())
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigProblem> {
+        if self.name().len() > MAX_CHANNEL_NAME {
+            return Err(ConfigProblem::NameTooLong);
+        }
+        if self.max_message() == 0 {
+            return Err(ConfigProblem::Zero("max_message"));
+        }
+        match self {
+            Self::Send(channel) => channel.check(),
+            Self::Receive(channel) => channel.check(),
+        }
+    }
+}
