@@ -7,7 +7,7 @@
 mod common;
 
 use countersign_core::wire::{Frame, MESSAGE_HEAD, MessageHead};
-use countersign_core::{Bytes, ChannelId, Life, Link, ReceiveChannel, Role, SendChannel};
+use countersign_core::{Bytes, ChannelId, Link, LinkState, ReceiveChannel, Role, SendChannel};
 
 use common::{NOW, drain, end};
 
@@ -130,5 +130,5 @@ fn main() {
         }
     }
     // Nothing of this is a violation.
-    assert_eq!(link.life(), Life::Open, "{:?}", link.end_reason());
+    assert_eq!(link.state(), LinkState::Open, "{:?}", link.end_reason());
 }

@@ -14,7 +14,7 @@ use countersign_core::wire::{
     encode_close, encode_greeting,
 };
 use countersign_core::{
-    Bytes, ChannelId, DEFAULT_FRAME_LIMIT, Disconnect, Instant, Life, Link, Mode, Role,
+    Bytes, ChannelId, DEFAULT_FRAME_LIMIT, Disconnect, Instant, Link, LinkState, Mode, Role,
     SendChannel, VerdictKind,
 };
 
@@ -181,14 +181,14 @@ fn main() {
                 .for_each(|at| link.handle_timeout(LATE + Duration::from_micros(at + 1))),
             _ => link.handle_input(NOW, &said),
         }
-        let (life, kind, gone) = match attack.as_str() {
-            "smaller" => (Life::Open, VerdictKind::Rejected, waiting / 2),
-            "expired" => (Life::Open, VerdictKind::Expired, waiting / 2),
-            "expiring" => (Life::Open, VerdictKind::Expired, waiting - FEW),
-            "close" => (Life::Closing, VerdictKind::Withdrawn, waiting / 2),
-            _ => (Life::Open, VerdictKind::Superseded, waiting / 2 - 1),
+        let (state, kind, gone) = match attack.as_str() {
+            "smaller" => (LinkState::Open, VerdictKind::Rejected, waiting / 2),
+            "expired" => (LinkState::Open, VerdictKind::Expired, waiting / 2),
+            "expiring" => (LinkState::Open, VerdictKind::Expired, waiting - FEW),
+            "close" => (LinkState::Closing, VerdictKind::Withdrawn, waiting / 2),
+            _ => (LinkState::Open, VerdictKind::Superseded, waiting / 2 - 1),
         };
-        assert_eq!(link.life(), life, "{:?}", link.end_reason());
+        assert_eq!(link.state(), state, "{:?}", link.end_reason());
         assert_eq!(link.report()[0].verdicts[kind], gone as u64);
     }
 }

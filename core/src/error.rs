@@ -144,7 +144,7 @@ pub struct OutOfOrder {
     /// What was reported to the link.
     pub input: crate::Input,
     /// The link's state, which it has kept.
-    pub life: crate::Life,
+    pub state: crate::LinkState,
 }
 
 impl fmt::Display for OutOfOrder {
@@ -152,7 +152,7 @@ impl fmt::Display for OutOfOrder {
         write!(
             f,
             "'{}' makes no sense while the link is '{}'",
-            self.input, self.life
+            self.input, self.state
         )
     }
 }

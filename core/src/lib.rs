@@ -24,7 +24,7 @@
 //! | tell errors apart, by who is to blame | [`SendError`], [`ReceiveError`], [`OutOfOrder`] (this end's caller), [`PeerMisbehaved`] (the peer), [`Incompatible`] (both ends' declarations), [`Disconnect`] and [`Loss`] (the transport, as it is reported and as it is told); [`EndReason`] holds the one that ended a link |
 //! | close a link and say why, or refuse one | [`Link::close`], [`CloseReason`], [`Refusal`] |
 //! | show what a peer says | [`Escaped`] |
-//! | read the table of a link's life | [`Life`], [`Input`], [`Step`] |
+//! | read the table of a link's life | [`LinkState`], [`Input`], [`Step`] |
 //! | record everything that is done with a link | [`Link::observed`], [`Observe`], [`Call`], [`Outcome`] |
 //! | work with frames themselves | [`wire`], [`abort`], [`close`], [`refuse`], [`reject`] |
 //!
@@ -48,18 +48,18 @@ mod disconnect;
 mod error;
 mod escaped;
 mod event;
-mod hidden;
-mod life;
 mod link;
 mod misbehaved;
 mod names;
 mod observe;
 mod receive;
 mod reconnect;
+mod redact;
 pub mod refuse;
 mod rng;
 mod send;
 mod spent;
+mod state;
 mod time;
 mod verdict;
 pub mod wire;
@@ -73,7 +73,6 @@ pub use disconnect::Disconnect;
 pub use error::*;
 pub use escaped::Escaped;
 pub use event::*;
-pub use life::{Input, Life, Step};
 #[cfg(planted)]
 #[doc(hidden)]
 pub use link::Planted;
@@ -86,6 +85,7 @@ pub use reconnect::{Reconnect, RetryLimit};
 pub use refuse::Refusal;
 pub(crate) use send::SendHalf;
 pub use spent::Spent;
+pub use state::{Input, LinkState, Step};
 pub use time::Instant;
 pub use verdict::*;
 

@@ -5,7 +5,7 @@ use core::fmt;
 use core::hash::{Hash, Hasher};
 
 use crate::Disconnect;
-use crate::hidden::Hidden;
+use crate::redact::Redacted;
 use crate::{
     ChannelConfig, ChannelId, CloseMode, CloseReason, Config, EndReason, Event, GoneSession,
     Instant, OutOfOrder, Output, PeerId, ReceiveError, Refusal, Role, SendError, Sequence,
@@ -146,10 +146,10 @@ impl fmt::Debug for Call<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_tuple(self.name());
         match self {
-            Self::Input(bytes) => shown.field(&Hidden(bytes.len())),
+            Self::Input(bytes) => shown.field(&Redacted(bytes.len())),
             Self::Send {
                 channel, message, ..
-            } => shown.field(channel).field(&Hidden(message.len())),
+            } => shown.field(channel).field(&Redacted(message.len())),
             Self::Handle { channel, sequence } => shown.field(channel).field(sequence),
             Self::Lost(how) => shown.field(how),
             _ => return shown.finish_non_exhaustive(),
@@ -190,14 +190,14 @@ impl fmt::Debug for Outcome<'_> {
             Self::Taken { sequence, length } => f
                 .debug_tuple("Taken")
                 .field(sequence)
-                .field(&Hidden(*length))
+                .field(&Redacted(*length))
                 .finish(),
             Self::Settled(result) => f.debug_tuple("Settled").field(result).finish(),
             Self::TakenOver(result) => f.debug_tuple("TakenOver").field(result).finish(),
             Self::Output(output, bytes) => f
                 .debug_tuple("Output")
                 .field(output)
-                .field(&Hidden(bytes.len()))
+                .field(&Redacted(bytes.len()))
                 .finish(),
             Self::Event(event, why) => f.debug_tuple("Event").field(event).field(why).finish(),
         }

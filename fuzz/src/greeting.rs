@@ -9,7 +9,7 @@ mod layout;
 use arbitrary::Unstructured;
 use countersign_core::wire::{Decoder, Frame, MAX_GREETING, NO_CHANNEL, Piece};
 use countersign_core::{
-    ChannelConfig, Config, EndReason, Event, Instant, Life, Link, Mode, Output, Policy,
+    ChannelConfig, Config, EndReason, Event, Instant, Link, LinkState, Mode, Output, Policy,
     ReceiveChannel, Role, SendChannel,
 };
 
@@ -132,13 +132,13 @@ fn hear<'a>(config: &Config, role: Role, input: impl Iterator<Item = &'a [u8]>) 
         link.handle_input(NOW, piece);
     }
     let said = output(&mut link);
-    if link.life() == Life::Open {
+    if link.state() == LinkState::Open {
         assert_eq!(link.poll_event(), Some(Event::Connected));
         assert_eq!(said.first(), (role == Role::Acceptor).then_some(&WELCOME));
         assert_ne!(link.session(), [0; 16]);
         return Answer::Open;
     }
-    assert_eq!(link.life(), Life::Ended);
+    assert_eq!(link.state(), LinkState::Ended);
     assert_eq!(link.poll_event(), Some(Event::Ended));
     let number = |at: usize| u16::from_be_bytes([said[at], said[at + 1]]);
     match (said.first(), link.end_reason()) {

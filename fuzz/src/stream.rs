@@ -5,7 +5,7 @@
 //! what the peer says.
 
 use countersign_core::{
-    Bytes, ChannelConfig, ChannelId, Config, Dialect, EndReason, Event, Instant, Life, Link,
+    Bytes, ChannelConfig, ChannelId, Config, Dialect, EndReason, Event, Instant, Link, LinkState,
     Output, PeerMisbehaved, ReceiveChannel, Role, SendChannel,
 };
 
@@ -73,7 +73,7 @@ fn ending(link: &mut Link) -> Ending {
     link.handle_eof(NOW);
     assert_eq!(output(link, 64), [], "nothing is said behind the end");
     link.handle_lost(NOW, countersign_core::Disconnect::Transport);
-    assert_eq!(link.life(), Life::Ended);
+    assert_eq!(link.state(), LinkState::Ended);
     match link.end_reason() {
         Some(EndReason::Closed { .. }) => Ending::Closed,
         Some(EndReason::Lost(_)) => Ending::Lost,
@@ -148,7 +148,7 @@ fn receive(role: Role, input: &[u8], size: usize, largest: usize) -> Received {
     let mut link = connected(channel, role);
     let mut messages = Vec::new();
     let mut rest = input;
-    while !rest.is_empty() && link.life() == Life::Open {
+    while !rest.is_empty() && link.state() == LinkState::Open {
         // What is missing of a message is known to its sender alone: it stops at its end.
         let end = message_end(input, input.len() - rest.len());
         let length = size

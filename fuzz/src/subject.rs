@@ -8,8 +8,8 @@ mod seen;
 
 use countersign_core::wire::{HEADER_LEN, MAX_GREETING};
 use countersign_core::{
-    ChannelId, Dialect, Disconnect, EndReason, Event, GoneSession, Incoming, Instant, Life, Link,
-    Output, Protocol, ReceiveError, Refusal, Request, Role, Sequence,
+    ChannelId, Dialect, Disconnect, EndReason, Event, GoneSession, Incoming, Instant, Link,
+    LinkState, Output, Protocol, ReceiveError, Refusal, Request, Role, Sequence,
 };
 
 pub(crate) use self::case::Case;
@@ -171,7 +171,7 @@ impl Subject {
         let of_link = |link: &Link| (link.session(), link.resumes());
         let more = self.link.as_ref().map(of_link);
         let protocol = self.protocol();
-        let state = (protocol.life(), deadline, protocol.wants_connection());
+        let state = (protocol.state(), deadline, protocol.wants_connection());
         self.seen.note(&(state, reason, more));
     }
 
@@ -184,7 +184,10 @@ impl Subject {
             let mut buffer = std::mem::take(&mut self.buffer);
             let output = self.protocol().poll_output(now, &mut buffer);
             self.buffer = buffer;
-            let ends = matches!(self.protocol().life(), Life::Finishing | Life::Ended);
+            let ends = matches!(
+                self.protocol().state(),
+                LinkState::Finishing | LinkState::Ended
+            );
             match output {
                 Output::Written(length) => {
                     assert!(!silent, "it did not say that it writes");
@@ -209,7 +212,7 @@ impl Subject {
         let mut count = 0;
         let Some(link) = &mut self.link else {
             // What has not become a link tells nobody.
-            self.over = self.protocol().life() == Life::Ended;
+            self.over = self.protocol().state() == LinkState::Ended;
             return;
         };
         while let Some(event) = link.poll_event() {
@@ -279,7 +282,7 @@ impl Subject {
         self.settle(read);
         assert!(self.over, "an end that is not told");
         let ended = self.protocol();
-        assert_eq!(ended.life(), Life::Ended);
+        assert_eq!(ended.state(), LinkState::Ended);
         assert_eq!(ended.poll_deadline(), None, "nothing to wait for");
         assert!(!ended.wants_connection() && !ended.wants_output());
         let reason = self.end_reason().cloned();

@@ -1,7 +1,7 @@
 //! Links, and connections that may become one, under one name.
 
 use countersign_core::{
-    EndReason, Event, Incoming, Instant, Life, Link, Protocol, Request, SessionId,
+    EndReason, Event, Incoming, Instant, Link, LinkState, Protocol, Request, SessionId,
 };
 use countersign_endpoint::Endpoint;
 
@@ -87,8 +87,8 @@ impl AnyLink {
         self.link.is_some()
     }
 
-    pub(crate) fn life(&self) -> Life {
-        self.protocol().life()
+    pub(crate) fn state(&self) -> LinkState {
+        self.protocol().state()
     }
 
     pub(crate) fn end_reason(&self) -> Option<&EndReason> {

@@ -95,7 +95,7 @@ impl Proxy {
     }
 
     /// Leads those who connect from now on to another address.
-    pub fn lead_to(&self, target: SocketAddr) {
+    pub fn hand_over(&self, target: SocketAddr) {
         self.change(|state| state.target = Some(target));
     }
 

@@ -79,12 +79,12 @@ impl State {
 
     /// All who wait for what there is to accept: a stream of links may have been woken for one and be
     /// kept without being polled.
-    fn tell_arrived(&mut self) {
+    fn wake_acceptors(&mut self) {
         self.arrived.wake_all(&mut self.later);
     }
 
     /// A connection or a link is over, or a connection half open no longer.
-    fn tell_quieter(&mut self) {
+    fn wake_waiting(&mut self) {
         self.room.wake_all(&mut self.later);
         self.quieter.wake_all(&mut self.later);
     }
@@ -92,7 +92,7 @@ impl State {
     fn go_on_to(&mut self, phase: Phase) {
         self.phase = phase;
         self.gone.wake_all(&mut self.later);
-        self.tell_arrived();
+        self.wake_acceptors();
     }
 }
 
@@ -191,7 +191,7 @@ impl AcceptQueue {
                 return None;
             }
             let forgotten = state.ready.push(result);
-            state.tell_arrived();
+            state.wake_acceptors();
             forgotten
         });
         if let Some(error) = forgotten {
@@ -237,10 +237,10 @@ impl AcceptQueue {
 
     /// Counts a connection from this address, which is half open, unless there are as many as there
     /// may be.
-    pub(crate) fn arrive(self: &Arc<Self>, peer: Option<SocketAddr>) -> io::Result<Counted> {
+    pub(crate) fn arrive(self: &Arc<Self>, peer: Option<SocketAddr>) -> io::Result<ConnectionSlot> {
         let address = peer.map(|peer| peer.ip());
         let arrived = self.state.with(|state| state.acceptor.arrive(address));
-        Ok(Counted {
+        Ok(ConnectionSlot {
             queue: self.clone(),
             permit: Some(arrived.map_err(io::Error::other)?),
             greeted: false,
@@ -252,7 +252,7 @@ impl AcceptQueue {
         match self.state.with(|state| state.acceptor.route(incoming)) {
             Route::Wait => Decision::Wait,
             Route::Resume(link) => Decision::Resume(link.upgrade()),
-            Route::New(permit) => Decision::New(LinkPlace(self.clone(), Some(permit))),
+            Route::New(permit) => Decision::New(LinkSlot(self.clone(), Some(permit))),
             Route::Refuse(refusal) => Decision::Refuse(refusal),
         }
     }
@@ -439,19 +439,19 @@ pub(crate) enum Decision {
     Wait,
     /// `None` where the link is gone by now.
     Resume(Option<Arc<Shared>>),
-    New(LinkPlace),
+    New(LinkSlot),
     Refuse(core::Refusal),
 }
 
 /// What a connection counts for, until it is over.
 #[derive(Debug)]
-pub(crate) struct Counted {
+pub(crate) struct ConnectionSlot {
     queue: Arc<AcceptQueue>,
     permit: Option<ConnectionPermit>,
     greeted: bool,
 }
 
-impl Counted {
+impl ConnectionSlot {
     pub(crate) fn queue(&self) -> &Arc<AcceptQueue> {
         &self.queue
     }
@@ -465,12 +465,12 @@ impl Counted {
             if let Some(permit) = permit {
                 state.acceptor.greeted(permit);
             }
-            state.tell_quieter();
+            state.wake_waiting();
         });
     }
 }
 
-impl Drop for Counted {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let (permit, greeted) = (self.permit.take(), self.greeted);
         self.queue.state.with(|state| {
@@ -478,16 +478,16 @@ impl Drop for Counted {
             if let Some(permit) = permit {
                 state.acceptor.depart(permit);
             }
-            state.tell_quieter();
+            state.wake_waiting();
         });
     }
 }
 
 /// A link's place among those of its listener, until it has ended.
 #[derive(Debug)]
-pub(crate) struct LinkPlace(Arc<AcceptQueue>, Option<LinkPermit>);
+pub(crate) struct LinkSlot(Arc<AcceptQueue>, Option<LinkPermit>);
 
-impl LinkPlace {
+impl LinkSlot {
     pub(crate) fn queue(&self) -> &Arc<AcceptQueue> {
         &self.0
     }
@@ -500,12 +500,12 @@ impl LinkPlace {
     }
 }
 
-impl Drop for LinkPlace {
+impl Drop for LinkSlot {
     fn drop(&mut self) {
         if let Some(permit) = self.1.take() {
             self.0.state.with(|state| {
                 state.acceptor.release(permit);
-                state.tell_quieter();
+                state.wake_waiting();
             });
         }
     }

@@ -268,14 +268,14 @@ impl<D: Dial> Driver<D> {
 
     /// Does what can be done now; ready when there is nothing left to do, ever.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.hear(context);
+        self.poll_replaced(context);
         for _ in 0..ROUNDS {
             match self.look(context) {
                 Look::Again | Look::Over => {}
                 Look::Idle => return Poll::Pending,
                 Look::Done => {
                     // An exchange may have ended the link for that, and nobody has said so yet.
-                    self.hear(context);
+                    self.poll_replaced(context);
                     return Poll::Ready(());
                 }
             }
@@ -286,7 +286,7 @@ impl<D: Dial> Driver<D> {
     }
 
     /// Hears whether identity and trust were replaced.
-    fn hear(&mut self, context: &mut Context<'_>) {
+    fn poll_replaced(&mut self, context: &mut Context<'_>) {
         if self.watch.poll_changed(context).is_ready() {
             self.recheck();
         }
@@ -387,15 +387,15 @@ impl<D: Dial> Driver<D> {
             }
             Poll::Ready(Err(error)) => {
                 // Others have their turn before the next, also where that is due at once.
-                self.tell_unopened(now, &Cause::from(error), context);
+                self.on_not_opened(now, &Cause::from(error), context);
                 Look::Idle
             }
         }
     }
 
-    fn tell_unopened(&mut self, now: Instant, cause: &Cause, context: &Context<'_>) {
+    fn on_not_opened(&mut self, now: Instant, cause: &Cause, context: &Context<'_>) {
         self.deadline = self.shared.with(|state| {
-            state.explanation.unopened(&state.link, cause.clone());
+            state.error_context.unopened(&state.link, cause.clone());
             state.link.handle_lost(now, Disconnect::Transport);
             state.log_loss(now);
             state.sleep(context.waker(), true, None)

@@ -61,7 +61,7 @@ impl std::error::Error for ChannelError {}
 #[non_exhaustive]
 pub enum RecvError {
     /// A session ended here ([`LinkEvent::SessionLost`](crate::LinkEvent::SessionLost)): the
-    /// messages received so far belong to it, what follows belongs to the next one. Told once, in
+    /// messages received so far belong to it, what follows belongs to the next one. FailureLog once, in
     /// its place in the stream. The link goes on, and so may receiving: with the next call.
     SessionBorder(SessionLoss),
     /// The link ended, and not in order. Nothing follows.

@@ -43,6 +43,7 @@ pub mod entry;
 mod error;
 mod establish;
 mod events;
+mod failure_log;
 mod incoming;
 mod key_log;
 mod link;
@@ -71,7 +72,6 @@ mod socket;
 mod status;
 mod stream;
 mod sync;
-mod told;
 #[cfg(unix)]
 mod unix;
 mod wakers;
@@ -140,7 +140,7 @@ pub mod api {
         };
 
         pub use countersign_endpoint::{
-            ALPN_COUNTERSIGN, Alert, Authority, Blame, Cause, Explanation, FailureKind,
+            ALPN_COUNTERSIGN, Alert, Authority, Blame, Cause, ErrorContext, FailureKind,
             Fingerprint, Identity, IdentityWarning, NamedPin, Origin, ParseFingerprintError, Pin,
             PinnedPeer, Pins, PlainProtocol, Reason, Replaced, Security, SecurityError,
             SecurityFiles, SetupError, TlsBuilder, Trust, ValidityDates,

@@ -11,10 +11,10 @@ use std::task::{Context, Poll, ready};
 use countersign_core::{
     Config, EndReason, Incoming, Instant, Protocol, Refusal, Role, TakeOver, refuse,
 };
-use countersign_endpoint::{Explanation, Fingerprint, Watch, random_seed};
+use countersign_endpoint::{ErrorContext, Fingerprint, Watch, random_seed};
 
 use crate::accept::AcceptError;
-use crate::accept_queue::{AcceptQueue, Counted, Decision, LinkPlace};
+use crate::accept_queue::{AcceptQueue, ConnectionSlot, Decision, LinkSlot};
 use crate::admission::Admission;
 use crate::connection::Connection;
 use crate::driver::{Driver, NoDial, ROUNDS, Timer, Transport};
@@ -26,7 +26,7 @@ use crate::shared::{Handle, Shared};
 /// A connection that a listener has accepted: what it takes to make a link of it.
 #[derive(Debug)]
 pub struct PendingConnection {
-    counted: Counted,
+    slot: ConnectionSlot,
     peer: Option<SocketAddr>,
     setup: Setup,
 }
@@ -39,7 +39,7 @@ impl PendingConnection {
         setup: &Setup,
     ) -> io::Result<Self> {
         Ok(Self {
-            counted: queue.arrive(peer)?,
+            slot: queue.arrive(peer)?,
             peer,
             setup: setup.clone(),
         })
@@ -53,7 +53,7 @@ impl PendingConnection {
 
     /// Sends the connection away, for something that is wrong with it alone.
     pub fn refuse(self, error: io::Error) {
-        let queue = self.counted.queue().clone();
+        let queue = self.slot.queue().clone();
         queue.refuse(self.peer, LinkError::transport(error));
     }
 
@@ -73,12 +73,12 @@ impl PendingConnection {
         let dialect = setup.config().get_dialect();
         let connection = Connection::new(setup.security(), Role::Acceptor, dialect, transport);
         Ok(Served {
-            counted: self.counted,
+            slot: self.slot,
             handshake: Handshake {
                 incoming: incoming.map_err(io::Error::other)?,
                 connection,
                 watch: setup.security().watch(),
-                explanation: Explanation::default(),
+                error_context: ErrorContext::default(),
                 peer: self.peer,
                 setup,
                 told: false,
@@ -90,7 +90,7 @@ impl PendingConnection {
 
 /// A connection that a listener has accepted, with all that is left to do for it.
 pub struct Served<T: Transport> {
-    counted: Counted,
+    slot: ConnectionSlot,
     handshake: Handshake<T>,
 }
 
@@ -104,12 +104,12 @@ impl<T: Transport> Served<T> {
     /// Drives the connection until it is over. One that is refused counts as half open until then.
     pub async fn run(self, mut timer: impl Timer) {
         let Self {
-            mut counted,
+            mut slot,
             handshake,
         } = self;
-        let queue = counted.queue().clone();
+        let queue = slot.queue().clone();
         if let Some(driver) = handshake.run(&queue, &mut timer).await {
-            counted.greeted();
+            slot.greeted();
             driver.run(timer).await;
         }
     }
@@ -121,7 +121,7 @@ struct Handshake<T: Transport> {
     connection: Connection<T>,
     /// Tells when identity and trust are replaced.
     watch: Watch,
-    explanation: Explanation,
+    error_context: ErrorContext,
     peer: Option<SocketAddr>,
     setup: Setup,
     /// The listener knows that it does not become a link.
@@ -185,7 +185,7 @@ impl<T: Transport> Handshake<T> {
             if self.incoming.request().is_some() {
                 return Poll::Ready(Step::Asks);
             }
-            self.tell_end(queue);
+            self.report_end(queue);
             if self.connection.endpoint.is_over(now) {
                 self.connection.flush_alert(context);
                 return Poll::Ready(Step::Over);
@@ -207,19 +207,19 @@ impl<T: Transport> Handshake<T> {
     fn exchange(&mut self, now: Instant, read: bool) {
         self.connection.exchange(now, &mut self.incoming, read);
         while let Some(event) = self.connection.endpoint.poll_event() {
-            self.explanation.hear(event);
+            self.error_context.on_event(event);
         }
     }
 
     /// Tells the listener once that there will be no link.
-    fn tell_end(&mut self, queue: &AcceptQueue) {
+    fn report_end(&mut self, queue: &AcceptQueue) {
         let Some(reason) = self.incoming.end_reason().filter(|_| !self.told) else {
             return;
         };
         self.told = true;
         // It is told that it has come back elsewhere, and nobody else needs to know.
         if *reason != EndReason::Stale {
-            let error = AcceptError::new(self.peer, self.explanation.of(reason));
+            let error = AcceptError::new(self.peer, self.error_context.of(reason));
             queue.push(Err(error.of_known_peer(self.fingerprint())));
         }
     }
@@ -263,7 +263,7 @@ impl<T: Transport> Handshake<T> {
     }
 
     /// Makes a new link of it, if the application wants one.
-    fn admit(mut self, now: Instant, place: LinkPlace) -> ControlFlow<Driver<NoDial<T>>, Self> {
+    fn admit(mut self, now: Instant, place: LinkSlot) -> ControlFlow<Driver<NoDial<T>>, Self> {
         if let Err(refusal) = self.ask() {
             self.incoming.refuse(now, &refusal);
             return ControlFlow::Continue(self);

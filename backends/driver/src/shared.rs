@@ -6,20 +6,20 @@ use std::task::Waker;
 
 use countersign_core::{
     ChannelId, CloseMode, CloseReason, Config, Consequence, Disconnect, EndReason, Event, Incoming,
-    Instant, Life, Link, Loss, Mode, Role, TakeOver, VerdictKind, close,
+    Instant, Link, LinkState, Loss, Mode, Role, TakeOver, VerdictKind, close,
 };
-use countersign_endpoint::{Endpoint, EndpointEvent, Explanation, FailureKind, Peer, Security};
+use countersign_endpoint::{Endpoint, EndpointEvent, ErrorContext, FailureKind, Peer, Security};
 
-use crate::accept_queue::LinkPlace;
+use crate::accept_queue::LinkSlot;
 use crate::clock::Clock;
 use crate::error::LinkError;
 use crate::establish::Setup;
 use crate::events::LinkEvent;
+use crate::failure_log::{FailureLog, KINDS, Novelty};
 use crate::lock::{Later, Lock, Locked};
 use crate::parts::Parts;
 use crate::receipt::Receipts;
 use crate::status::{Addresses, Failure};
-use crate::told::{KINDS, News, Told};
 use crate::wakers::{Awaited, Waits, WakerSet};
 
 /// One channel's waiting tasks and receipts.
@@ -61,8 +61,8 @@ pub(crate) struct State {
     security: Security,
     /// Where the ends of the latest transport connection are.
     pub(crate) addresses: Addresses,
-    pub(crate) explanation: Explanation,
-    told: Told,
+    pub(crate) error_context: ErrorContext,
+    told: FailureLog,
     /// Why there is no connection, while there is none.
     pub(crate) failure: Option<Failure>,
     failures: u64,
@@ -86,7 +86,7 @@ pub(crate) struct State {
 /// What a link has of its listener.
 #[derive(Debug)]
 struct Listening {
-    place: LinkPlace,
+    place: LinkSlot,
     /// How the listener finds the link.
     me: Weak<Shared>,
 }
@@ -130,8 +130,8 @@ impl Shared {
             peer: None,
             addresses: Addresses::default(),
             security: security.clone(),
-            explanation: Explanation::default(),
-            told: Told::default(),
+            error_context: ErrorContext::default(),
+            told: FailureLog::default(),
             failure: None,
             failures: 0,
             driver_number: 0,
@@ -156,7 +156,7 @@ impl Shared {
         setup: &Setup,
         peer: Option<Peer>,
         addresses: Addresses,
-        place: LinkPlace,
+        place: LinkSlot,
     ) -> Arc<Self> {
         let shared = Self::new(link, setup.security(), setup.clock());
         let me = Arc::downgrade(&shared);
@@ -183,7 +183,7 @@ impl Shared {
                 state.driver_number += 1;
                 state.blocked = false;
                 state.wake_driver();
-                state.forget_explanation();
+                state.clear_error_context();
                 state.peer = peer;
                 state.addresses = addresses;
             }
@@ -268,20 +268,20 @@ impl State {
     /// more where security has failed.
     pub(crate) fn explain(&mut self, event: EndpointEvent) {
         if matches!(event, EndpointEvent::Failed(_)) {
-            self.forget_explanation();
+            self.clear_error_context();
         }
-        self.explanation.hear(event);
+        self.error_context.on_event(event);
     }
 
     /// Passes on what the link has to tell.
     fn dispatch(&mut self) {
         while let Some(event) = self.link.poll_event() {
-            self.tell_listener(&event);
+            self.update_listener(&event);
             match event {
                 Event::Connected => {
                     // A link that only comes back to close has nothing new to tell.
                     if std::mem::take(&mut self.session_lost) {
-                        self.tell(LinkEvent::NewSession);
+                        self.push_event(LinkEvent::NewSession);
                     }
                     self.connected = true;
                     self.arrived = self.link.connection();
@@ -292,11 +292,11 @@ impl State {
                 Event::Resumed => {
                     self.arrived = self.link.connection();
                     self.forget_failure();
-                    self.tell(LinkEvent::Resumed);
+                    self.push_event(LinkEvent::Resumed);
                 }
                 Event::SessionLost(why) => {
                     self.session_lost = true;
-                    self.tell(LinkEvent::SessionLost(why));
+                    self.push_event(LinkEvent::SessionLost(why));
                 }
                 Event::Readable(channel) | Event::Room(channel) => self.wake(channel),
                 Event::Handled { channel, last, .. } => {
@@ -315,10 +315,10 @@ impl State {
                 Event::Silent(channel) => {
                     let config = &self.link.config().channels()[usize::from(channel.0)];
                     let channel = config.name().to_owned();
-                    self.tell(LinkEvent::Silent { channel });
+                    self.push_event(LinkEvent::Silent { channel });
                 }
                 Event::PeerClosing => {
-                    self.tell(LinkEvent::PeerClosing);
+                    self.push_event(LinkEvent::PeerClosing);
                     self.wake_all();
                 }
                 Event::Ended => self.end(),
@@ -328,7 +328,7 @@ impl State {
     }
 
     /// Keeps the listener's sessions in step with the link.
-    fn tell_listener(&mut self, event: &Event) {
+    fn update_listener(&mut self, event: &Event) {
         let Some(Listening { place, me }) = &self.listener else {
             return;
         };
@@ -345,19 +345,19 @@ impl State {
 
     /// The connection is gone, and the link waits for the next.
     fn lost(&mut self, loss: Loss) {
-        let error = self.explanation.of_loss(&self.link, loss);
+        let error = self.error_context.of_loss(&self.link, loss);
         let why = error.to_string();
-        self.tell(LinkEvent::Lost { loss, why });
+        self.push_event(LinkEvent::Lost { loss, why });
     }
 
     /// Tells the log why there is no connection, and what is done about it. If the link ends before
     /// the next one, this is not why.
     pub(crate) fn log_loss(&mut self, now: Instant) {
-        let (Life::Offline, Some(loss)) = (self.link.life(), self.link.last_loss()) else {
+        let (LinkState::Offline, Some(loss)) = (self.link.state(), self.link.last_loss()) else {
             return;
         };
-        let error = self.explanation.of_loss(&self.link, loss);
-        self.forget_explanation();
+        let error = self.error_context.of_loss(&self.link, loss);
+        self.clear_error_context();
         self.failures += 1;
         let failed = Failure {
             number: self.failures,
@@ -371,13 +371,13 @@ impl State {
         }
         let news = self.told.hear(error.kind(), now);
         let next = match (self.link.role(), news) {
-            (Role::Opener, News::Still) => "still trying",
+            (Role::Opener, Novelty::Still) => "still trying",
             (Role::Opener, _) if self.connected => "connecting again",
             (Role::Opener, _) => "trying again",
             (Role::Acceptor, _) => "waiting for the peer to return",
         };
         self.later.then(move || {
-            if news == News::Known {
+            if news == Novelty::Known {
                 tracing::debug!("{error}; {next}");
             } else {
                 tracing::warn!("{error}; {next}");
@@ -393,8 +393,8 @@ impl State {
     }
 
     /// What was said about the last connection is no reason for what happens to the next.
-    fn forget_explanation(&mut self) {
-        let former = std::mem::take(&mut self.explanation);
+    fn clear_error_context(&mut self) {
+        let former = std::mem::take(&mut self.error_context);
         self.later.drop(Some(former));
     }
 
@@ -425,7 +425,7 @@ impl State {
 
     /// Keeps an event for the application. Of one that happened before and was not heard, only
     /// the newer one is kept, so that their number is bounded.
-    fn tell(&mut self, event: LinkEvent) {
+    fn push_event(&mut self, event: LinkEvent) {
         self.events.retain(|earlier| !event.replaces(earlier));
         self.events.push_back(event);
         self.wakers.wake_all(&mut self.later);
@@ -536,7 +536,7 @@ impl State {
 
     /// Why the link ended, once it has.
     pub(crate) fn error(&self) -> Option<LinkError> {
-        self.explanation.of_end(&self.link)
+        self.error_context.of_end(&self.link)
     }
 }
 
@@ -569,7 +569,7 @@ pub(crate) struct Handle(pub(crate) Arc<Shared>);
 impl Drop for Handle {
     fn drop(&mut self) {
         self.0.with(|state| {
-            if state.link.life() != Life::Ended {
+            if state.link.state() != LinkState::Ended {
                 let reason = state.unless_done(close::DROPPED);
                 state.link.close_with(state.now, CloseMode::Drain, reason);
             }

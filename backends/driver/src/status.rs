@@ -43,7 +43,7 @@ impl Status {
     /// Whether there is a connection over which messages flow.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.link.life.is_up()
+        self.link.state.is_up()
     }
 
     pub(crate) fn of(shared: &Shared) -> Self {

@@ -23,7 +23,7 @@ mod transfer;
 /// How much plaintext is taken from the link at once, in bytes: four TLS records.
 const PLAINTEXT: usize = 4 * 16_384;
 
-/// What happened to a connection. [`Explanation::hear`](crate::Explanation::hear) is to be given
+/// What happened to a connection. [`ErrorContext::hear`](crate::ErrorContext::hear) is to be given
 /// it: if the link has ended or lost its connection, this may be why.
 #[derive(Clone, Debug)]
 pub enum EndpointEvent {

@@ -12,7 +12,7 @@
 //!   a [`Stream`] that does not block. `docs/custom-runtime.md` tells how to use it.
 //! - [`Links`]: any number of links over such streams, opened and accepted: what is left for a loop of
 //!   one's own is to open and accept the streams, and to know when they are ready.
-//! - [`LinkError`]: why there is no link, for people, from an [`Explanation`].
+//! - [`LinkError`]: why there is no link, for people, from an [`ErrorContext`].
 //!
 //! TLS 1.3 only, both ends present a certificate and check the other's, and nothing accepts
 //! just anybody. rustls is hidden: none of its types shows.
@@ -109,7 +109,7 @@ pub use error::{Blame, PlainProtocol, Reason, SecurityError};
 pub use files::SecurityFiles;
 pub use fingerprint::{Fingerprint, ParseFingerprintError};
 pub use identity::{Identity, IdentityWarning};
-pub use link_error::{Cause, Explanation, FailureKind, LinkError};
+pub use link_error::{Cause, ErrorContext, FailureKind, LinkError};
 pub use links::{Happened, LinkId, Links, ListenerId};
 pub use peer::Peer;
 pub use pin::{Pin, ValidityDates};

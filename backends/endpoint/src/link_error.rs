@@ -5,7 +5,7 @@ use std::io;
 use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 
-use countersign_core::{CloseReason, EndReason, Escaped, Life, Link, Loss, Protocol, Refusal};
+use countersign_core::{CloseReason, EndReason, Escaped, Link, LinkState, Loss, Protocol, Refusal};
 
 use crate::EndpointEvent;
 use crate::error::{Reason, SecurityError};
@@ -13,7 +13,7 @@ use crate::error::{Reason, SecurityError};
 /// Why a link ended, or never came to be.
 ///
 /// `Display` is one line that says what to change; [`source`](std::error::Error::source) gives
-/// the layer below its word. It comes from an [`Explanation`].
+/// the layer below its word. It comes from an [`ErrorContext`].
 ///
 /// It may be known before this end's last words, an abort say, have gone out to the peer. Whoever
 /// drives the link sends them afterwards, so a program waits for that before it exits, with the
@@ -60,7 +60,7 @@ enum DetailKind {
 /// An error of the transport, and its words.
 ///
 /// What an error says, and what happens when it is dropped, may be the code of whoever made the
-/// transport. So it is made into this before a lock is taken for an [`Explanation`], and a clone of
+/// transport. So it is made into this before a lock is taken for an [`ErrorContext`], and a clone of
 /// it kept until the lock is released: an [`Endpoint`](crate::Endpoint) keeps one for as long as it
 /// is there.
 #[derive(Clone, Debug)]
@@ -268,25 +268,25 @@ impl std::error::Error for LinkError {
 /// ```
 /// use std::io;
 /// use countersign_core::{Config, Disconnect, Instant, Link, Role, SendChannel};
-/// use countersign_endpoint::Explanation;
+/// use countersign_endpoint::ErrorContext;
 ///
 /// let config = Config::new().channel(SendChannel::new("data")).single_connection();
 /// let mut link = Link::new(&config, Role::Opener, [1; 16])?;
-/// let mut explanation = Explanation::default();
+/// let mut error_context = ErrorContext::default();
 ///
-/// explanation.unopened(&link, io::Error::from(io::ErrorKind::ConnectionRefused));
+/// error_context.unopened(&link, io::Error::from(io::ErrorKind::ConnectionRefused));
 /// link.handle_timeout(Instant::ZERO);
 /// link.handle_lost(Instant::ZERO, Disconnect::Transport);
-/// let error = explanation.of_end(&link).expect("the link has ended");
+/// let error = error_context.of_end(&link).expect("the link has ended");
 /// assert_eq!(error.to_string(), "no connection: connection refused");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Explanation(Option<Detail>);
+pub struct ErrorContext(Option<Detail>);
 
-impl Explanation {
+impl ErrorContext {
     /// What an [`Endpoint`](crate::Endpoint) has told of the link's connection.
-    pub fn hear(&mut self, event: EndpointEvent) {
+    pub fn on_event(&mut self, event: EndpointEvent) {
         match event {
             EndpointEvent::Secured => {}
             // Security says more than an error of the transport's that may have been seen before.
@@ -297,7 +297,7 @@ impl Explanation {
 
     /// No transport connection could be opened.
     pub fn unopened(&mut self, link: &impl Protocol, error: impl Into<Cause>) {
-        if link.life() != Life::Ended {
+        if link.state() != LinkState::Ended {
             self.0.get_or_insert(Detail::Unopened(error.into()));
         }
     }
@@ -353,10 +353,10 @@ mod tests {
     fn what_is_said_after_the_end_is_not_why_it_ended() {
         let config = Config::new().channel(SendChannel::new("data"));
         let mut link = Link::new(&config, Role::Opener, [1; 16]).unwrap();
-        let mut explanation = Explanation::default();
+        let mut error_context = ErrorContext::default();
         link.handle_lost(Instant::ZERO, Disconnect::Abandoned);
-        explanation.unopened(&link, io::Error::from(io::ErrorKind::ConnectionReset));
-        let error = explanation.of_end(&link).unwrap();
+        error_context.unopened(&link, io::Error::from(io::ErrorKind::ConnectionReset));
+        let error = error_context.of_end(&link).unwrap();
         assert!(error.io().is_none() && error.security().is_none());
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use countersign_core::{Instant, Life, Protocol};
+use countersign_core::{Instant, LinkState, Protocol};
 use rustls::KeyLogFile;
 
 use crate::Endpoint;
@@ -222,8 +222,8 @@ impl Security {
     #[must_use]
     pub fn recheck(&self, now: Instant, link: &mut impl Protocol) -> Option<SecurityError> {
         let current = self.tls_store()?.current();
-        let held_with = match link.life() {
-            Life::Finishing | Life::Ended => None,
+        let held_with = match link.state() {
+            LinkState::Finishing | LinkState::Ended => None,
             _ => link.session_peer(),
         };
         if current.peers.may_know(held_with?) {

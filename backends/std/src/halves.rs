@@ -151,7 +151,7 @@ impl Lane {
     }
 
     /// Changes something in the half's thread, and wakes that of the link.
-    fn tell(&self, change: impl FnOnce(&mut State)) {
+    fn update(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
         change(&mut state);
         let waker = state.waker.take();
@@ -180,7 +180,7 @@ impl<'l> Ending<'l> {
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
         let result = std::mem::replace(&mut self.result, Ok(()));
-        self.lane.tell(|state| state.ended = Some(result));
+        self.lane.update(|state| state.ended = Some(result));
     }
 }
 
@@ -204,7 +204,7 @@ fn read_all(lane: &Lane, reader: &mut impl Read) -> io::Result<()> {
         };
         // The next piece is read when this one was taken.
         drop(lane.wait_while(|state| !state.bytes.is_empty() && !state.is_over));
-        lane.tell(|state| state.bytes.extend_from_slice(&piece[..count]));
+        lane.update(|state| state.bytes.extend_from_slice(&piece[..count]));
     }
     Ok(())
 }
@@ -236,7 +236,7 @@ fn write_all(lane: &Lane, writer: &mut impl Write) -> io::Result<()> {
                 return Ok(());
             }
         }
-        lane.tell(|state| state.is_busy = false);
+        lane.update(|state| state.is_busy = false);
     }
 }
 

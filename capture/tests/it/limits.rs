@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::common::{Pair, Sink, VIDEO, configs, payload, records};
 use countersign_capture::{Capture, Captured, Entry, MAX_DATA, Options, QUEUE, Reader, replay};
-use countersign_core::{Bytes, Config, Life, ReceiveChannel, SendChannel};
+use countersign_core::{Bytes, Config, LinkState, ReceiveChannel, SendChannel};
 
 /// The last record says how the capture ended, and all of it plays back.
 fn assert_ended(sink: &Sink, end: &Captured, why: &str) -> Vec<Entry> {
@@ -50,7 +50,7 @@ fn a_call_may_have_as_many_bytes_as_a_record() {
         let mut noisy = Pair::new(&capture, &configs());
         noisy.connect();
         noisy.ends[0].handle_input(noisy.now, &vec![0; length]);
-        assert_eq!(noisy.ends[0].life(), Life::Ended);
+        assert_eq!(noisy.ends[0].state(), LinkState::Ended);
         assert_goes_on(&mut pair);
         let entries = assert_ended(&sink, &capture.finish().unwrap(), why);
         let inputs = entries.iter().filter_map(|entry| match entry {
@@ -142,7 +142,7 @@ fn a_capture_ends_where_its_file_takes_less_than_links_make() {
     for (length, why) in [(fits, "finished"), (fits + 1, "overrun")] {
         let sink = Sink::default();
         let (began, has_begun) = channel();
-        let (let_go, go_on) = channel();
+        let (drop_finished, go_on) = channel();
         let slow = Slow {
             sink: sink.clone(),
             began,
@@ -160,7 +160,7 @@ fn a_capture_ends_where_its_file_takes_less_than_links_make() {
             assert!(arrived.payload == message);
             assert_eq!(sink.bytes().len(), 0);
         }
-        drop(let_go);
+        drop(drop_finished);
         let end = capture.finish().unwrap();
         let entries = assert_ended(&sink, &end, why);
         let sends = entries.iter().filter(

@@ -126,7 +126,7 @@ impl Incoming {
     /// // It knows now who has come, and that this one sends pictures.
     /// incoming.declare(vec![ReceiveChannel::new("video").into()])?;
     /// let link = incoming.accept(now).expect("they fit");
-    /// assert!(link.life().is_up());
+    /// assert!(link.state().is_up());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn declare(&mut self, channels: Vec<ChannelConfig>) -> Result<(), DeclareError> {

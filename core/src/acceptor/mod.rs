@@ -16,7 +16,7 @@ pub use sessions::{GoneSession, SessionId};
 
 use self::limits::{counted_as, full};
 use self::sessions::Sessions;
-use crate::{EndReason, Event, Life, Link, Refusal};
+use crate::{EndReason, Event, Link, LinkState, Refusal};
 
 /// Decides where an accepted connection goes: to the link that its peer returns to, to a new one, or
 /// away. One for each listener.
@@ -296,7 +296,7 @@ impl<L> Acceptor<L> {
                 return self.drained.is_some().then_some(Consequence::Close);
             }
             // A peer that came back before it was missed is not away.
-            Event::Lost(_) if link.life() == Life::Offline => {
+            Event::Lost(_) if link.state() == LinkState::Offline => {
                 let evicted = self.sessions.lost(link.session()).cloned();
                 return evicted.map(Consequence::Evict);
             }

@@ -4,7 +4,7 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::connection::Farewell;
+use super::connection::LastFrame;
 use super::timers::Timer;
 use super::{Half, Link};
 use crate::channel::ChannelConfig;
@@ -12,9 +12,9 @@ use crate::config::{Config, Role};
 use crate::config_error::DeclareError;
 use crate::error::{EndReason, Loss, PeerMisbehaved};
 use crate::event::Event;
-use crate::life::{Input, Life};
 use crate::observe::{Call, Outcome};
 use crate::refuse::{self, Refusal};
+use crate::state::{Input, LinkState};
 use crate::wire::{NO_CHANNEL, OwnedGreeting, SessionOutcome};
 use crate::{GoneSession, Incoming, Instant, SessionId};
 
@@ -61,7 +61,7 @@ impl Link {
 
     /// What the peer wants, where it waits for the caller's word.
     pub(crate) fn request(&self) -> Option<Request> {
-        let waits = self.life == Life::Greeting;
+        let waits = self.state == LinkState::Greeting;
         let waiting = self.connection.waiting.as_ref().filter(|_| waits)?;
         Some(match waiting {
             Waiting::Hello(hello) if hello.head.session != [0; 16] => {
@@ -93,7 +93,7 @@ impl Link {
     }
 
     fn take_connection(&mut self, arrived: &mut Self) -> TakeOver {
-        let over = matches!(self.life, Life::Finishing | Life::Ended);
+        let over = matches!(self.state, LinkState::Finishing | LinkState::Ended);
         if over || self.role != Role::Acceptor || arrived.request().is_none() {
             return TakeOver::NotMine;
         }
@@ -112,14 +112,14 @@ impl Link {
         };
         if !self.is_next_attempt(hello.head.attempt) {
             arrived.advance_clock(self.now);
-            let farewell = Farewell::Refuse {
+            let last_frame = LastFrame::Refuse {
                 channel: NO_CHANNEL,
                 refusal: Refusal::new(refuse::STALE, EndReason::Stale.to_string()),
             };
-            arrived.fail(Input::Failed, EndReason::Stale, Some(farewell));
+            arrived.fail(Input::Failed, EndReason::Stale, Some(last_frame));
             return TakeOver::Stale;
         }
-        if self.life != Life::Offline {
+        if self.state != LinkState::Offline {
             self.disconnect(Loss::Replaced);
         }
         self.begin_connection();
@@ -135,7 +135,7 @@ impl Link {
         arrived.connection.is_there = false;
         arrived.fail(Input::Failed, EndReason::TakenOver, None);
         if let Err(violation) = self.resume_with(&hello.greeting()) {
-            self.accuse(violation);
+            self.fail_peer(violation);
         }
         TakeOver::Done
     }
@@ -186,10 +186,10 @@ impl Link {
             None => Ok(()),
         };
         if let Err(violation) = result {
-            self.accuse(violation);
+            self.fail_peer(violation);
         }
         // In the tlsstream dialect it may have ended since.
-        self.life.is_up() || self.events.contains(&Event::Connected)
+        self.state.is_up() || self.events.contains(&Event::Connected)
     }
 
     /// Goes on with what has come in the tlsstream dialect meanwhile.
@@ -217,13 +217,13 @@ impl Link {
             match self.fit_channels(&hello.greeting()) {
                 Ok(Some(_)) => {}
                 Ok(None) => return,
-                Err(violation) => return self.accuse(violation),
+                Err(violation) => return self.fail_peer(violation),
             }
         }
-        let farewell = matches!(waiting, Some(Waiting::Hello(_))).then(|| Farewell::Refuse {
+        let last_frame = matches!(waiting, Some(Waiting::Hello(_))).then(|| LastFrame::Refuse {
             channel: NO_CHANNEL,
             refusal: refusal.clone(),
         });
-        self.fail(Input::Failed, EndReason::TurnedAway(refusal), farewell);
+        self.fail(Input::Failed, EndReason::TurnedAway(refusal), last_frame);
     }
 }

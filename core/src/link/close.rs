@@ -10,8 +10,8 @@ use crate::close::{self, CloseReason};
 use crate::config::Dialect;
 use crate::error::{EndReason, PeerMisbehaved};
 use crate::event::Event;
-use crate::life::{Input, Life};
 use crate::observe::Call;
+use crate::state::{Input, LinkState};
 use crate::wire::{CloseHead, CloseList, Frame, encode_close};
 
 /// What becomes of what is under way when an application closes a link. Closing again can only be
@@ -155,14 +155,17 @@ impl Link {
     }
 
     pub(super) fn start_close(&mut self, mode: CloseMode, reason: CloseReason) {
-        match self.life {
-            Life::Offline | Life::Connecting | Life::Securing | Life::Greeting
+        match self.state {
+            LinkState::Offline
+            | LinkState::Connecting
+            | LinkState::Securing
+            | LinkState::Greeting
                 if !self.has_session() =>
             {
                 self.fail(Input::Failed, EndReason::ClosedBeforeConnected, None);
                 return;
             }
-            Life::Finishing | Life::Ended => return,
+            LinkState::Finishing | LinkState::Ended => return,
             _ => {}
         }
         self.say(reason);
@@ -170,9 +173,9 @@ impl Link {
         if !asked {
             self.closing.by_us = true;
         }
-        match self.life {
-            Life::Open => self.begin_closing(Input::CloseAsked),
-            Life::Closing => {}
+        match self.state {
+            LinkState::Open => self.begin_closing(Input::CloseAsked),
+            LinkState::Closing => {}
             // There is a session and no connection: the close waits for the next one, as long as
             // closes may.
             _ if asked => {}
@@ -242,7 +245,7 @@ impl Link {
 
     /// Something of a message went, came or was settled: a close that moves is not given up.
     pub(super) fn progress(&mut self) {
-        if self.life == Life::Closing {
+        if self.state == LinkState::Closing {
             self.timers
                 .start(Timer::Close, self.now, self.config.timeouts.close);
         }
@@ -262,7 +265,7 @@ impl Link {
 
     // From the peer.
 
-    pub(super) fn hear_close(
+    pub(super) fn on_close(
         &mut self,
         head: &CloseHead<'_>,
         list: CloseList<'_>,
@@ -291,14 +294,14 @@ impl Link {
             again: head.again,
         };
         self.closing.hear(said, &mut self.connection.close)?;
-        if self.life == Life::Open {
+        if self.state == LinkState::Open {
             self.begin_closing(Input::CloseHeard);
-            self.tell(Event::PeerClosing);
+            self.push_event(Event::PeerClosing);
         }
         Ok(())
     }
 
-    pub(super) fn hear_done(&mut self) -> Result<(), PeerMisbehaved> {
+    pub(super) fn on_done(&mut self) -> Result<(), PeerMisbehaved> {
         if !self.is_settled() {
             return Err(PeerMisbehaved::DoneTooEarly);
         }

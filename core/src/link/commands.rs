@@ -9,9 +9,9 @@ use crate::close::CloseReason;
 use crate::config::Dialect;
 use crate::error::{NotSent, ReceiveError, SendError, SessionLoss};
 use crate::event::ChannelId;
-use crate::life::Life;
 use crate::observe::{Call, Outcome};
 use crate::receive::ReceiveHalf;
+use crate::state::LinkState;
 use crate::{Instant, Sequence};
 
 impl Link {
@@ -53,7 +53,7 @@ impl Link {
                 self.wants_output = self.wants_output || half.may_write();
                 self.has_news = self.has_news || half.has_superseded();
                 if self.observer.is_there() {
-                    self.tell_sent(channel, sequence);
+                    self.observe_sent(channel, sequence);
                 }
                 Ok(sequence)
             }
@@ -65,7 +65,7 @@ impl Link {
     /// kept of it: whatever is done with a message before costs every message, observed or not.
     #[cold]
     #[inline(never)]
-    fn tell_sent(&mut self, channel: ChannelId, sequence: Sequence) {
+    fn observe_sent(&mut self, channel: ChannelId, sequence: Sequence) {
         let Some(Half::Send(half)) = self.halves.get(channel.index()) else {
             return;
         };
@@ -90,14 +90,14 @@ impl Link {
         why: SendError,
     ) -> NotSent {
         if self.observer.is_there() {
-            self.tell_not_sent(channel, &message, expires, why);
+            self.observe_not_sent(channel, &message, expires, why);
         }
         NotSent { message, why }
     }
 
     #[cold]
     #[inline(never)]
-    fn tell_not_sent(
+    fn observe_not_sent(
         &mut self,
         channel: ChannelId,
         message: &[u8],
@@ -115,7 +115,7 @@ impl Link {
 
     #[inline]
     fn may_send(&self, message: &Bytes) -> Result<(), SendError> {
-        if self.life == Life::Ended {
+        if self.state == LinkState::Ended {
             return Err(SendError::Ended);
         }
         if self.closing.asked {
@@ -149,7 +149,7 @@ impl Link {
         let (sequence, payload) = match half.take(now) {
             Ok(Some(message)) => message,
             Ok(None) => return Ok(None),
-            Err(border) => return Err(self.tell_border(channel, border)),
+            Err(border) => return Err(self.observe_border(channel, border)),
         };
         if half.wants_output() {
             self.wants_output = true;
@@ -159,7 +159,7 @@ impl Link {
         }
         self.progress();
         if self.observer.is_there() {
-            self.tell_taken(channel, sequence, payload.len());
+            self.observe_taken(channel, sequence, payload.len());
         }
         Ok(Some(Message { sequence, payload }))
     }
@@ -176,13 +176,13 @@ impl Link {
     /// Tells the observer of a message that was taken; afterwards, as for sending.
     #[cold]
     #[inline(never)]
-    fn tell_taken(&mut self, channel: ChannelId, sequence: Sequence, length: usize) {
+    fn observe_taken(&mut self, channel: ChannelId, sequence: Sequence, length: usize) {
         self.observer.call(self.now, Call::Take { channel });
         self.observer.outcome(Outcome::Taken { sequence, length });
     }
 
     #[cold]
-    fn tell_border(&mut self, channel: ChannelId, border: ReceiveError) -> ReceiveError {
+    fn observe_border(&mut self, channel: ChannelId, border: ReceiveError) -> ReceiveError {
         self.observer.call(self.now, Call::Take { channel });
         self.observer.outcome(Outcome::Settled(Err(border)));
         border

@@ -30,7 +30,7 @@ pub(super) struct Connection {
     pub(super) to_greet: ToGreet,
     pub(super) close: CloseFrames,
     /// The last words, once it has failed.
-    pub(super) farewell: Option<Farewell>,
+    pub(super) last_frame: Option<LastFrame>,
     /// When the peer was last heard of.
     pub(super) heard: Instant,
     /// When this end last wrote anything.
@@ -57,7 +57,7 @@ impl Connection {
             stream: Stream::default(),
             to_greet: ToGreet::Nothing,
             close: CloseFrames::default(),
-            farewell: None,
+            last_frame: None,
             heard: Instant::ZERO,
             spoke: Instant::ZERO,
             ping_outstanding: false,
@@ -93,7 +93,7 @@ pub(super) enum ToGreet {
 
 /// The last words on a connection that failed.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(super) enum Farewell {
+pub(super) enum LastFrame {
     Abort { code: u16, text: String },
     Refuse { channel: u16, refusal: Refusal },
 }

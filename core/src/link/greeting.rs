@@ -4,16 +4,16 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::connection::{Farewell, ToGreet};
+use super::connection::{LastFrame, ToGreet};
 use super::timers::Timer;
 use super::{Half, Link};
 use crate::channel::{ChannelConfig, Mode, Policy};
 use crate::config::Role;
 use crate::error::{EndReason, Incompatible, Loss, PeerMisbehaved, SessionLoss};
 use crate::event::Event;
-use crate::life::{Input, Life};
 use crate::refuse::{self, Refusal};
-use crate::send::Figures;
+use crate::send::ResumePoint;
+use crate::state::{Input, LinkState};
 use crate::wire::{
     ChannelEntry, FrameType, Greeting, GreetingHead, MAX_FRAME_LIMIT, MIN_FRAME_LIMIT, NO_CHANNEL,
     SessionOutcome, VERSION, encode_greeting,
@@ -102,8 +102,8 @@ impl Link {
     }
 
     /// The acceptor's side: judges HELLO and prepares the answer.
-    pub(super) fn hear_hello(&mut self, hello: &Greeting<'_>) -> Result<(), PeerMisbehaved> {
-        if self.role != Role::Acceptor || self.life != Life::Greeting {
+    pub(super) fn on_hello(&mut self, hello: &Greeting<'_>) -> Result<(), PeerMisbehaved> {
+        if self.role != Role::Acceptor || self.state != LinkState::Greeting {
             return Err(PeerMisbehaved::Unexpected);
         }
         let head = &hello.head;
@@ -126,9 +126,9 @@ impl Link {
             check_entry(&theirs, tells)?;
         }
         if named {
-            return self.hear_named(hello);
+            return self.on_named_session(hello);
         }
-        self.hear_new(hello)
+        self.on_new_session(hello)
     }
 
     /// The acceptor opens a new session, if the declarations fit.
@@ -205,9 +205,9 @@ impl Link {
     }
 
     /// The opener's side: judges the answer to its HELLO.
-    pub(super) fn hear_welcome(&mut self, welcome: &Greeting<'_>) -> Result<(), PeerMisbehaved> {
+    pub(super) fn on_welcome(&mut self, welcome: &Greeting<'_>) -> Result<(), PeerMisbehaved> {
         let answered = self.connection.to_greet == ToGreet::Nothing;
-        if self.role != Role::Opener || self.life != Life::Greeting || !answered {
+        if self.role != Role::Opener || self.state != LinkState::Greeting || !answered {
             return Err(PeerMisbehaved::Unexpected);
         }
         let head = &welcome.head;
@@ -228,7 +228,7 @@ impl Link {
             }
         }
         self.wire = (0..).take(ours.len()).collect();
-        let resumed = self.hear_outcome(welcome)?;
+        let resumed = self.on_outcome(welcome)?;
         self.hold_session(head.session, welcome);
         self.agree(welcome, resumed)
     }
@@ -246,7 +246,7 @@ impl Link {
             match &mut self.halves[channel] {
                 Half::Send(half) => {
                     if resumed {
-                        let figures = Figures {
+                        let figures = ResumePoint {
                             handled: entry.handled,
                             received: entry.received,
                             partial: entry.partial,
@@ -291,9 +291,9 @@ impl Link {
         self.wants_output = true;
         if resumed {
             self.session.resumes += 1;
-            self.tell(Event::Resumed);
+            self.push_event(Event::Resumed);
         } else if self.session.over.is_none() {
-            self.tell(Event::Connected);
+            self.push_event(Event::Connected);
         }
         if self.closing.asked {
             self.go_on_closing();
@@ -306,12 +306,16 @@ impl Link {
         // The words are the peer's to read, so 'this end' and 'the peer' change places.
         let text = for_the_peer(&why);
         let refusal = Refusal::new(code, text);
-        let farewell = Farewell::Refuse { channel, refusal };
-        self.fail(Input::Failed, EndReason::Incompatible(why), Some(farewell));
+        let last_frame = LastFrame::Refuse { channel, refusal };
+        self.fail(
+            Input::Failed,
+            EndReason::Incompatible(why),
+            Some(last_frame),
+        );
     }
 
     /// The peer refused the link.
-    pub(super) fn hear_refusal(&mut self, channel: u16, refusal: Refusal) {
+    pub(super) fn on_refusal(&mut self, channel: u16, refusal: Refusal) {
         if refusal.again && self.outlives(Loss::Refused) {
             self.refusal = Some(refusal);
             self.disconnect(Loss::Refused);

@@ -2,17 +2,17 @@
 
 use alloc::string::ToString;
 
-use super::connection::{Farewell, ToGreet};
+use super::connection::{LastFrame, ToGreet};
 use super::{Half, Link, PeerId};
 use crate::Disconnect;
 use crate::config::Role;
 use crate::error::{EndReason, Loss, OutOfOrder, PeerMisbehaved};
-use crate::life::{Input, Life};
 use crate::observe::{Call, Outcome};
 use crate::receive::ReceiveHalf;
 use crate::refuse::Refusal;
 use crate::send::SendHalf;
 use crate::spent::Spent;
+use crate::state::{Input, LinkState};
 use crate::verdict::Rejection;
 use crate::wire::{Frame, MessageHead, Piece};
 use crate::{Instant, abort, wire};
@@ -44,9 +44,9 @@ impl Link {
         self.observe(&Call::Secured { peer }, Outcome::InOrder, |link| {
             link.step(Input::Secured)?;
             link.peer = peer;
-            link.hear();
+            link.note_arrival();
             if !link.is_native() {
-                link.hear_stream();
+                link.on_stream_secured();
             } else if link.role == Role::Opener {
                 let resume = link.names_session();
                 link.connection.to_greet = ToGreet::Hello { resume };
@@ -62,10 +62,14 @@ impl Link {
     pub fn handle_input(&mut self, now: Instant, input: &[u8]) {
         self.begin_call(now);
         self.observer.call(self.now, Call::Input(input));
-        if !matches!(self.life, Life::Greeting | Life::Open | Life::Closing) || input.is_empty() {
+        if !matches!(
+            self.state,
+            LinkState::Greeting | LinkState::Open | LinkState::Closing
+        ) || input.is_empty()
+        {
             return;
         }
-        self.hear();
+        self.note_arrival();
         self.tally.received += input.len() as u64;
         let result = if self.is_native() {
             self.read_frames(input)
@@ -75,16 +79,16 @@ impl Link {
             self.read_stream(input)
         };
         if let Err(violation) = result {
-            self.accuse(violation);
+            self.fail_peer(violation);
         }
     }
 
     /// Ends the link because of what the peer did, and tells the peer.
-    pub(super) fn accuse(&mut self, violation: PeerMisbehaved) {
+    pub(super) fn fail_peer(&mut self, violation: PeerMisbehaved) {
         let code = violation.abort_code();
         let text = violation.to_string();
-        let farewell = self.is_native().then_some(Farewell::Abort { code, text });
-        self.fail(Input::Failed, EndReason::Peer(violation), farewell);
+        let last_frame = self.is_native().then_some(LastFrame::Abort { code, text });
+        self.fail(Input::Failed, EndReason::Peer(violation), last_frame);
     }
 
     /// The peer has ended its direction of the connection in an orderly way.
@@ -100,15 +104,15 @@ impl Link {
             // Whether this is an orderly end shows once the peer is let in.
             return;
         }
-        let running = matches!(self.life, Life::Open | Life::Closing);
+        let running = matches!(self.state, LinkState::Open | LinkState::Closing);
         if running && !self.is_native() && self.stream_may_end() {
             self.begin_closing(Input::CloseHeard);
             self.finish(Input::Drained);
         }
-        if self.life == Life::Finishing || self.life == Life::Ended {
+        if self.state == LinkState::Finishing || self.state == LinkState::Ended {
             self.end_connection_if_done();
         } else {
-            let greeted = matches!(self.life, Life::Open | Life::Closing);
+            let greeted = matches!(self.state, LinkState::Open | LinkState::Closing);
             self.lose(if greeted {
                 Loss::PeerLeft
             } else {
@@ -123,7 +127,7 @@ impl Link {
     pub fn handle_lost(&mut self, now: Instant, how: Disconnect) {
         self.begin_call(now);
         self.observer.call(self.now, Call::Lost(how));
-        if self.life == Life::Finishing || self.life == Life::Ended {
+        if self.state == LinkState::Finishing || self.state == LinkState::Ended {
             self.connection_ended();
         } else {
             self.lose(how.loss());
@@ -164,16 +168,19 @@ impl Link {
                     self.wants_output |= answers;
                 }
                 Piece::Frame(frame) => {
-                    let greeting = self.life == Life::Greeting;
-                    self.hear_frame(&frame)?;
+                    let greeting = self.state == LinkState::Greeting;
+                    self.on_frame(&frame)?;
                     // However the input is cut: this is not part of the greeting any more.
                     if greeting && !input.is_empty() {
-                        self.hear();
+                        self.note_arrival();
                     }
                 }
             }
             // What follows would not be read in an input of its own either.
-            if matches!(self.life, Life::Offline | Life::Finishing | Life::Ended) {
+            if matches!(
+                self.state,
+                LinkState::Offline | LinkState::Finishing | LinkState::Ended
+            ) {
                 return Ok(());
             }
         }
@@ -204,17 +211,17 @@ impl Link {
 
     /// Whether the handshake is under way; the acceptor's is until its WELCOME is written.
     fn is_greeting(&self) -> bool {
-        self.life == Life::Greeting || matches!(self.connection.to_greet, ToGreet::Welcome(_))
+        self.state == LinkState::Greeting || matches!(self.connection.to_greet, ToGreet::Welcome(_))
     }
 
     /// Everything but MESSAGE.
-    fn hear_frame(&mut self, frame: &Frame<'_>) -> Result<(), PeerMisbehaved> {
+    fn on_frame(&mut self, frame: &Frame<'_>) -> Result<(), PeerMisbehaved> {
         if self.is_greeting() {
             return match *frame {
                 // A HELLO that waits for the caller's word was the only one.
                 Frame::Hello(_) if self.request().is_some() => Err(PeerMisbehaved::Unexpected),
-                Frame::Hello(ref hello) => self.hear_hello(hello),
-                Frame::Welcome(ref welcome) => self.hear_welcome(welcome),
+                Frame::Hello(ref hello) => self.on_hello(hello),
+                Frame::Welcome(ref welcome) => self.on_welcome(welcome),
                 Frame::Refuse {
                     channel,
                     code,
@@ -222,22 +229,22 @@ impl Link {
                     text,
                 } if self.role == Role::Opener => {
                     let text = text.to_string();
-                    self.hear_refusal(channel, Refusal { code, text, again });
+                    self.on_refusal(channel, Refusal { code, text, again });
                     Ok(())
                 }
                 Frame::Abort { code, text } => {
-                    self.hear_abort(code, text);
+                    self.on_abort(code, text);
                     Ok(())
                 }
                 _ => Err(PeerMisbehaved::Unexpected),
             };
         }
-        let farewell = matches!(frame, Frame::Ping(_) | Frame::Pong(_) | Frame::Abort { .. });
-        if self.connection.close.done_heard && !farewell {
+        let last_frame = matches!(frame, Frame::Ping(_) | Frame::Pong(_) | Frame::Abort { .. });
+        if self.connection.close.done_heard && !last_frame {
             return Err(PeerMisbehaved::AfterClose);
         }
         // A peer that only answers pings does not get on with a close.
-        if !farewell {
+        if !last_frame {
             self.progress();
         }
         let now = self.now;
@@ -245,14 +252,14 @@ impl Link {
             Frame::Hello(_) | Frame::Welcome(_) | Frame::Refuse { .. } => {
                 return Err(PeerMisbehaved::Unexpected);
             }
-            Frame::Abort { code, text } => self.hear_abort(code, text),
+            Frame::Abort { code, text } => self.on_abort(code, text),
             Frame::Ping(value) => {
                 self.connection.to_pong = Some(value);
                 self.release_memory();
             }
             Frame::Pong(_) => {}
-            Frame::Close { head, list } => self.hear_close(&head, list)?,
-            Frame::Done => self.hear_done()?,
+            Frame::Close { head, list } => self.on_close(&head, list)?,
+            Frame::Done => self.on_done()?,
             Frame::Skip { channel, through } => self.receiving(channel)?.skip(now, through)?,
             Frame::Noted { channel, sequence } => {
                 self.receiving(channel)?.noted(now, sequence)?;
@@ -279,7 +286,7 @@ impl Link {
         Ok(())
     }
 
-    fn hear_abort(&mut self, code: u16, text: &str) {
+    fn on_abort(&mut self, code: u16, text: &str) {
         let reason = match code {
             abort::NOT_TRUSTED => EndReason::Revoked { by_us: false },
             _ => EndReason::AccusedByPeer {

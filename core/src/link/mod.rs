@@ -33,7 +33,7 @@ pub use status::{ChannelReport, ChannelStatus, LinkStatus};
 pub use stream::STREAM_WHOLE;
 
 use self::close::Closing;
-use self::connection::{Connection, Farewell};
+use self::connection::{Connection, LastFrame};
 use self::session::Session;
 use self::status::Tally;
 use self::timers::{Timer, Timers};
@@ -43,7 +43,6 @@ use crate::config::{Config, Dialect, Role};
 use crate::config_error::ConfigError;
 use crate::error::{EndReason, Loss, OutOfOrder};
 use crate::event::{ChannelId, Event};
-use crate::life::{Input, Life, Step};
 use crate::observe::{Call, Observe, Observer, Outcome};
 use crate::receive::ReceiveHalf;
 use crate::reconnect::Backoff;
@@ -51,6 +50,7 @@ use crate::refuse::Refusal;
 use crate::rng::Rng;
 use crate::send::SendHalf;
 use crate::spent::Spent;
+use crate::state::{Input, LinkState, Step};
 use crate::verdict::VerdictCounts;
 use crate::{Instant, Sequence, SessionId};
 
@@ -154,7 +154,7 @@ impl Half {
 pub struct Link {
     role: Role,
     config: Config,
-    life: Life,
+    state: LinkState,
     end_reason: Option<EndReason>,
     last_loss: Option<Loss>,
     /// What the peer said when it refused for now, the last time.
@@ -210,7 +210,7 @@ impl Link {
         Ok(Self {
             role,
             config: config.clone(),
-            life: Life::Offline,
+            state: LinkState::Offline,
             end_reason: None,
             last_loss: None,
             refusal: None,
@@ -265,8 +265,8 @@ impl Link {
 
     /// Where the link is in its life.
     #[must_use]
-    pub fn life(&self) -> Life {
-        self.life
+    pub fn state(&self) -> LinkState {
+        self.state
     }
 
     /// Why the link ended, once it has.
@@ -330,7 +330,7 @@ impl Link {
     /// can be had.
     #[must_use]
     pub fn wants_connect(&self) -> bool {
-        self.life == Life::Connecting
+        self.state == LinkState::Connecting
     }
 
     /// The channel of this name.
@@ -367,7 +367,10 @@ impl Link {
     /// the loop that drives the link wakes that loop when this is true.
     #[must_use]
     pub fn wants_output(&self) -> bool {
-        let writes = !matches!(self.life, Life::Offline | Life::Connecting | Life::Securing);
+        let writes = !matches!(
+            self.state,
+            LinkState::Offline | LinkState::Connecting | LinkState::Securing
+        );
         self.wants_output && writes
     }
 
@@ -452,7 +455,7 @@ impl Link {
 
     /// Adds an event that concerns the link as a whole. Of one that happened before and was not
     /// polled, only the newer one is told, so that their number is bounded.
-    fn tell(&mut self, event: Event) {
+    fn push_event(&mut self, event: Event) {
         let kind = core::mem::discriminant(&event);
         if !matches!(event, Event::Silent(_)) {
             self.events
@@ -464,16 +467,16 @@ impl Link {
 
     /// Applies an input to the table; true when the state changed.
     fn step(&mut self, input: Input) -> Result<bool, OutOfOrder> {
-        match self.life.step(input) {
+        match self.state.step(input) {
             Step::To(next) => {
-                self.tally.turn(self.now, self.life.is_up(), next.is_up());
-                self.life = next;
+                self.tally.turn(self.now, self.state.is_up(), next.is_up());
+                self.state = next;
                 Ok(true)
             }
             Step::Stay => Ok(false),
             Step::Invalid => Err(OutOfOrder {
                 input,
-                life: self.life,
+                state: self.state,
             }),
         }
     }
@@ -504,7 +507,7 @@ impl Link {
     }
 
     /// Ends the link, if it has not ended, with a last word to the peer if there is one.
-    fn fail(&mut self, input: Input, reason: EndReason, farewell: Option<Farewell>) {
+    fn fail(&mut self, input: Input, reason: EndReason, last_frame: Option<LastFrame>) {
         if !matches!(self.step(input), Ok(true)) {
             return;
         }
@@ -516,13 +519,13 @@ impl Link {
         // Whatever became of the session in its place: the link had ended with the one before.
         let over = self.session.over.map(EndReason::SessionLost);
         self.end_reason = Some(over.unwrap_or(reason));
-        self.connection.farewell = farewell;
+        self.connection.last_frame = last_frame;
         self.timers = Timers::only(
             Timer::Linger,
             self.now.checked_add(self.config.timeouts.linger),
         );
         self.wants_output = self.connection.is_there;
-        self.tell(Event::Ended);
+        self.push_event(Event::Ended);
     }
 
     fn is_native(&self) -> bool {

@@ -1,11 +1,11 @@
 //! What a link writes, in which order.
 
-use super::connection::Farewell;
+use super::connection::LastFrame;
 use super::{Half, Link};
 use crate::Instant;
-use crate::life::Life;
 use crate::observe::{Call, Outcome};
 use crate::send::Wrote;
+use crate::state::LinkState;
 use crate::wire::Frame;
 
 /// What [`Link::poll_output`] did.
@@ -77,7 +77,7 @@ impl Link {
         let full = self.write_all(&mut out).err();
         match (out.at, full) {
             (0, Some(needed)) => Output::TooSmall { needed },
-            (0, None) if matches!(self.life, Life::Finishing | Life::Ended) => {
+            (0, None) if matches!(self.state, LinkState::Finishing | LinkState::Ended) => {
                 self.wants_output = false;
                 self.connection.write_ended = true;
                 self.end_connection_if_done();
@@ -96,12 +96,15 @@ impl Link {
     }
 
     fn write_all(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
-        match self.life {
-            Life::Offline | Life::Connecting | Life::Securing | Life::Finishing => Ok(()),
-            Life::Ended => self.write_farewell(out),
-            Life::Greeting => self.greet(out),
-            Life::Open | Life::Closing if self.is_native() => self.write_frames(out),
-            Life::Open | Life::Closing => {
+        match self.state {
+            LinkState::Offline
+            | LinkState::Connecting
+            | LinkState::Securing
+            | LinkState::Finishing => Ok(()),
+            LinkState::Ended => self.write_farewell(out),
+            LinkState::Greeting => self.greet(out),
+            LinkState::Open | LinkState::Closing if self.is_native() => self.write_frames(out),
+            LinkState::Open | LinkState::Closing => {
                 let written = self.write_stream(&mut out.buffer[out.at..])?;
                 out.at += written;
                 if written > 0 {
@@ -118,17 +121,17 @@ impl Link {
     }
 
     fn write_farewell(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
-        if let Some(farewell) = &self.connection.farewell {
-            out.frame(&match farewell {
-                Farewell::Abort { code, text } => Frame::Abort { code: *code, text },
-                Farewell::Refuse { channel, refusal } => Frame::Refuse {
+        if let Some(last_frame) = &self.connection.last_frame {
+            out.frame(&match last_frame {
+                LastFrame::Abort { code, text } => Frame::Abort { code: *code, text },
+                LastFrame::Refuse { channel, refusal } => Frame::Refuse {
                     channel: *channel,
                     code: refusal.code,
                     again: refusal.again,
                     text: &refusal.text,
                 },
             })?;
-            self.connection.farewell = None;
+            self.connection.last_frame = None;
         }
         Ok(())
     }

@@ -3,15 +3,15 @@
 
 use alloc::borrow::ToOwned;
 
-use super::connection::Farewell;
+use super::connection::LastFrame;
 use super::timers::Timer;
 use super::{Half, Link};
 use crate::Sequence;
 use crate::close::{self, CloseReason};
 use crate::error::{EndReason, Loss, PeerMisbehaved, SessionLoss};
 use crate::event::Event;
-use crate::life::{Input, Life};
 use crate::refuse::{self, Refusal};
+use crate::state::{Input, LinkState};
 use crate::wire::NO_CHANNEL;
 
 impl Link {
@@ -22,7 +22,7 @@ impl Link {
         why: SessionLoss,
         settled: &[Option<Sequence>],
     ) -> Result<(), PeerMisbehaved> {
-        // Who had said DONE has all verdicts: what is lost then is nothing but the farewell.
+        // Who had said DONE has all verdicts: what is lost then is nothing but the last_frame.
         let loss = Some(why).filter(|_| !self.closing.ever_done);
         let border = loss;
         #[cfg(planted)]
@@ -45,7 +45,7 @@ impl Link {
         self.closing.lose_session();
         self.has_news = true;
         if let Some(why) = loss {
-            self.tell(Event::SessionLost(why));
+            self.push_event(Event::SessionLost(why));
             if single {
                 self.end_with_session(why);
             }
@@ -76,7 +76,7 @@ impl Link {
 
     /// Whether an acceptor's link ends where somebody comes who does not go on with its session.
     pub(super) fn ends_for_newcomers(&self) -> bool {
-        // Who has said DONE misses nothing but the farewell.
+        // Who has said DONE misses nothing but the last_frame.
         self.config.single_session && self.has_session() && !self.closing.ever_done
     }
 
@@ -85,7 +85,7 @@ impl Link {
     /// session began is of an attempt that the peer may have given up since: its HELLO is late, and
     /// says nothing of the session.
     pub(super) fn is_left_behind_by(&self, arrived: &Self) -> bool {
-        let waits = self.life == Life::Offline && self.ends_for_newcomers();
+        let waits = self.state == LinkState::Offline && self.ends_for_newcomers();
         let peer = arrived.peer;
         let is_late = arrived.connection.opened_at < self.session.began;
         #[cfg(planted)]
@@ -98,12 +98,12 @@ impl Link {
         let refusal = session_over();
         arrived.advance_clock(self.now);
         let channel = NO_CHANNEL;
-        let farewell = Farewell::Refuse {
+        let last_frame = LastFrame::Refuse {
             channel,
             refusal: refusal.clone(),
         };
         let turned_away = EndReason::TurnedAway(refusal);
-        arrived.fail(Input::Failed, turned_away, Some(farewell));
+        arrived.fail(Input::Failed, turned_away, Some(last_frame));
         self.end_anew(None);
     }
 
@@ -112,17 +112,17 @@ impl Link {
         if self.peer.is_none() || self.peer != self.session_peer() {
             return self.lose(Loss::Unproven);
         }
-        let farewell = Farewell::Refuse {
+        let last_frame = LastFrame::Refuse {
             channel: NO_CHANNEL,
             refusal: session_over(),
         };
-        self.end_anew(Some(farewell));
+        self.end_anew(Some(last_frame));
     }
 
-    fn end_anew(&mut self, farewell: Option<Farewell>) {
+    fn end_anew(&mut self, last_frame: Option<LastFrame>) {
         let why = SessionLoss::StartedAnew;
-        self.tell(Event::SessionLost(why));
-        self.fail(Input::Failed, EndReason::SessionLost(why), farewell);
+        self.push_event(Event::SessionLost(why));
+        self.fail(Input::Failed, EndReason::SessionLost(why), last_frame);
     }
 }
 

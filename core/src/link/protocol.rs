@@ -1,7 +1,7 @@
 //! What moves the bytes of a connection, whether it belongs to a link already or not.
 
 use super::{Link, Output, PeerId};
-use crate::{Config, Disconnect, Incoming, Instant, Life, OutOfOrder, Role};
+use crate::{Config, Disconnect, Incoming, Instant, LinkState, OutOfOrder, Role};
 
 mod sealed {
     pub trait Sealed {}
@@ -18,8 +18,8 @@ pub trait Protocol: sealed::Sealed {
     fn config(&self) -> &Config;
     /// See [`Link::role`].
     fn role(&self) -> Role;
-    /// See [`Link::life`].
-    fn life(&self) -> Life;
+    /// See [`Link::state`].
+    fn state(&self) -> LinkState;
     /// See [`Link::connection`].
     fn connection(&self) -> u64;
     /// See [`Link::wants_connection`].
@@ -70,8 +70,8 @@ macro_rules! protocol {
                 Link::role($link)
             }
 
-            fn life(&$self) -> Life {
-                Link::life($link)
+            fn state(&$self) -> LinkState {
+                Link::state($link)
             }
 
             fn connection(&$self) -> u64 {

@@ -5,16 +5,16 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::arriving::Waiting;
-use super::connection::{Connection, Farewell, ToGreet};
+use super::connection::{Connection, LastFrame, ToGreet};
 use super::timers::Timer;
 use super::{Half, Link, PeerId};
 use crate::channel::{Mode, Policy};
 use crate::config::Role;
 use crate::error::{EndReason, Loss, PeerMisbehaved, SessionLoss};
 use crate::event::Event;
-use crate::life::{Input, Life};
 use crate::observe::Call;
 use crate::receive::append;
+use crate::state::{Input, LinkState};
 use crate::wire::{ChannelEntry, Greeting, NOT_KNOWN, OwnedGreeting, SessionOutcome};
 use crate::{GoneSession, Instant, Sequence, SessionId, abort};
 
@@ -59,7 +59,7 @@ impl Link {
     pub fn evict(&mut self, now: Instant) {
         self.begin_call(now);
         self.observer.call(self.now, Call::Evict);
-        if self.life == Life::Offline {
+        if self.state == LinkState::Offline {
             self.lose(Loss::Evicted);
         }
     }
@@ -73,15 +73,15 @@ impl Link {
     pub fn revoke(&mut self, now: Instant) {
         self.begin_call(now);
         self.observer.call(self.now, Call::Revoke);
-        if self.life == Life::Finishing {
+        if self.state == LinkState::Finishing {
             return;
         }
         let reason = EndReason::Revoked { by_us: true };
-        let farewell = self.is_native().then(|| Farewell::Abort {
+        let last_frame = self.is_native().then(|| LastFrame::Abort {
             code: abort::NOT_TRUSTED,
             text: "this end no longer accepts the identity of its peer".to_string(),
         });
-        self.fail(Input::Failed, reason, farewell);
+        self.fail(Input::Failed, reason, last_frame);
     }
 
     /// Whom the session is held with; `None` before there is one, and on a plain connection.
@@ -123,7 +123,7 @@ impl Link {
     }
 
     /// An acceptor has read and checked the head of a HELLO that names a session.
-    pub(super) fn hear_named(&mut self, hello: &Greeting<'_>) -> Result<(), PeerMisbehaved> {
+    pub(super) fn on_named_session(&mut self, hello: &Greeting<'_>) -> Result<(), PeerMisbehaved> {
         if self.is_resumed_by(hello, self.peer) {
             if self.is_next_attempt(hello.head.attempt) {
                 return self.resume_with(hello);
@@ -132,27 +132,27 @@ impl Link {
             return Ok(());
         }
         if self.session.asks {
-            self.await_word(hello);
+            self.await_admission(hello);
             return Ok(());
         }
         self.begin_session(hello, SessionOutcome::NotKnown)
     }
 
     /// An acceptor has read and checked the head of a HELLO that names none.
-    pub(super) fn hear_new(&mut self, hello: &Greeting<'_>) -> Result<(), PeerMisbehaved> {
+    pub(super) fn on_new_session(&mut self, hello: &Greeting<'_>) -> Result<(), PeerMisbehaved> {
         if !self.session.asks {
             return self.begin_session(hello, SessionOutcome::New);
         }
-        self.await_word(hello);
+        self.await_admission(hello);
         Ok(())
     }
 
-    fn await_word(&mut self, hello: &Greeting<'_>) {
+    fn await_admission(&mut self, hello: &Greeting<'_>) {
         self.connection.waiting = Some(Waiting::Hello(OwnedGreeting::new(hello)));
     }
 
     /// A peer of the tlsstream dialect has proved who it is.
-    pub(super) fn hear_stream(&mut self) {
+    pub(super) fn on_stream_secured(&mut self) {
         if self.session.asks && self.role == Role::Acceptor {
             self.connection.waiting = Some(Waiting::Stream(Vec::new()));
         } else {
@@ -163,7 +163,7 @@ impl Link {
     /// Keeps what comes in the tlsstream dialect while its peer waits to be admitted; false if it
     /// does not.
     pub(super) fn keep_stream(&mut self, input: &[u8]) -> bool {
-        let waits = self.life == Life::Greeting;
+        let waits = self.state == LinkState::Greeting;
         // With one byte more than it may send, the peer has broken the protocol, whatever follows.
         let most = self.most_unconfirmed().saturating_add(1);
         match &mut self.connection.waiting {
@@ -216,7 +216,7 @@ impl Link {
     }
 
     /// The opener hears what became of the session.
-    pub(super) fn hear_outcome(&mut self, welcome: &Greeting<'_>) -> Result<bool, PeerMisbehaved> {
+    pub(super) fn on_outcome(&mut self, welcome: &Greeting<'_>) -> Result<bool, PeerMisbehaved> {
         let head = &welcome.head;
         let same = head.session == self.session.id;
         match (self.session.named, head.outcome) {
@@ -272,7 +272,7 @@ impl Link {
     /// The connection is of no use any more. What that means for the link depends on why, on the
     /// role and on the policy.
     pub(super) fn lose(&mut self, loss: Loss) {
-        let idle = matches!(self.life, Life::Offline | Life::Ended);
+        let idle = matches!(self.state, LinkState::Offline | LinkState::Ended);
         if idle && loss.spares_session() {
             return;
         }
@@ -286,7 +286,7 @@ impl Link {
             self.connection_ended();
             return;
         }
-        let was_up = matches!(self.life, Life::Open | Life::Closing);
+        let was_up = matches!(self.state, LinkState::Open | LinkState::Closing);
         self.disconnect(loss);
         // An attempt that fails takes nothing with it: there was no session yet.
         if was_up && !self.is_native() {
@@ -299,7 +299,7 @@ impl Link {
     /// stays away: every message has its verdict and is settled, and the peer has asked to close
     /// or agreed to it. It may have ended already, and its DONE been lost with the connection.
     fn misses_only_the_farewell(&self, loss: Loss) -> bool {
-        let is_away = !matches!(self.life, Life::Open | Life::Closing);
+        let is_away = !matches!(self.state, LinkState::Open | LinkState::Closing);
         let by_choice = matches!(loss, Loss::NotTrusted | Loss::Abandoned);
         self.closing.ever_done && is_away && !by_choice
     }
@@ -337,7 +337,7 @@ impl Link {
 
     /// Lets go of the connection and waits for the next.
     pub(super) fn disconnect(&mut self, loss: Loss) {
-        let was_up = matches!(self.life, Life::Open | Life::Closing);
+        let was_up = matches!(self.state, LinkState::Open | LinkState::Closing);
         if !matches!(self.step(Input::ConnectionLost), Ok(true)) {
             return;
         }
@@ -350,7 +350,7 @@ impl Link {
             }
         }
         if was_up {
-            self.tell(Event::Lost(loss));
+            self.push_event(Event::Lost(loss));
         }
     }
 }

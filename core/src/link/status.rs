@@ -10,7 +10,7 @@ use crate::Instant;
 use crate::channel::{ChannelConfig, Mode};
 use crate::config::Role;
 use crate::error::Loss;
-use crate::life::Life;
+use crate::state::LinkState;
 use crate::verdict::VerdictCounts;
 
 /// What became of the messages of one channel so far.
@@ -35,8 +35,8 @@ pub struct ChannelReport {
 pub struct LinkStatus {
     /// Which end this is.
     pub role: Role,
-    /// Where the link is in its life. It is connected while that [is up](Life::is_up).
-    pub life: Life,
+    /// Where the link is in its life. It is connected while that [is up](LinkState::is_up).
+    pub state: LinkState,
     /// When it was connected, or, if it is not, when it was last; `None` before its first
     /// connection.
     pub since: Option<Instant>,
@@ -137,7 +137,7 @@ impl Link {
         let channels = self.config.channels.iter().zip(&self.halves);
         LinkStatus {
             role: self.role,
-            life: self.life,
+            state: self.state,
             since: self.tally.since,
             last_loss: self.last_loss,
             next_attempt: self.next_attempt(),

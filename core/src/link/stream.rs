@@ -3,9 +3,9 @@
 
 use super::{Half, Link};
 use crate::error::PeerMisbehaved;
-use crate::life::{Input, Life};
 use crate::receive::ReceiveHalf;
 use crate::spent::Spent;
+use crate::state::{Input, LinkState};
 use crate::{Instant, SendHalf};
 
 /// What confirms a message.
@@ -103,7 +103,7 @@ impl Link {
             }
             None => true,
         };
-        if self.life == Life::Closing && idle {
+        if self.state == LinkState::Closing && idle {
             written += self.write_cut(&mut out[written..])?;
             self.finish(Input::Drained);
         }

@@ -6,8 +6,8 @@ use super::{Half, Link};
 use crate::Instant;
 use crate::error::Loss;
 use crate::event::{ChannelId, Event};
-use crate::life::{Input, Life};
 use crate::observe::Call;
+use crate::state::{Input, LinkState};
 
 /// What a link waits for, but not for ever.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,7 +74,10 @@ impl Link {
             .into_iter()
             .filter_map(|timer| self.running(timer));
         let watch = [self.ping_at(), self.give_up_at()].into_iter().flatten();
-        let halves = self.halves.iter().filter(|_| self.life != Life::Ended);
+        let halves = self
+            .halves
+            .iter()
+            .filter(|_| self.state != LinkState::Ended);
         let halves = halves.filter_map(|half| match half {
             Half::Send(half) => half.next_expiry(),
             Half::Receive(half) => half.deadline(),
@@ -86,7 +89,7 @@ impl Link {
     /// attempt to do so.
     pub(super) fn running(&self, timer: Timer) -> Option<Instant> {
         let counts = match timer {
-            Timer::Connect | Timer::Retain => self.life == Life::Offline,
+            Timer::Connect | Timer::Retain => self.state == LinkState::Offline,
             Timer::Linger => self.connection.is_there,
             Timer::Handshake | Timer::Close => true,
         };
@@ -98,7 +101,7 @@ impl Link {
         self.begin_call(now);
         self.observer.call(self.now, Call::Timeout);
         // First, so that what has expired by now is not withdrawn by an end that is found out now.
-        if self.life != Life::Ended {
+        if self.state != LinkState::Ended {
             self.time_halves();
         }
         for timer in Timer::ALL {
@@ -140,7 +143,7 @@ impl Link {
                     self.wants_output |= half.expire(self.now, &mut self.spent);
                     self.has_news |= half.has_news();
                     // What CLOSE has named and will not come after all has to be said.
-                    self.wants_output |= self.life == Life::Closing;
+                    self.wants_output |= self.state == LinkState::Closing;
                 }
                 Half::Receive(half) => {
                     if half.handle_timeout(self.now) {
@@ -159,7 +162,7 @@ impl Link {
 
     /// Whether silence counts: only `countersign/1` can ask a silent peer whether it is there.
     fn is_watched(&self) -> bool {
-        self.is_native() && matches!(self.life, Life::Open | Life::Closing)
+        self.is_native() && matches!(self.state, LinkState::Open | LinkState::Closing)
     }
 
     /// When to write a PING: either to ask a silent peer whether it is there, or to tell one that
@@ -207,10 +210,10 @@ impl Link {
     }
 
     /// Something came from the peer.
-    pub(super) fn hear(&mut self) {
+    pub(super) fn note_arrival(&mut self) {
         self.connection.heard = self.now;
         self.connection.ping_outstanding = false;
-        if matches!(self.life, Life::Open | Life::Closing) {
+        if matches!(self.state, LinkState::Open | LinkState::Closing) {
             // The peer goes on beyond its greeting: this connection is a good one.
             self.backoff.reset();
         }
@@ -227,8 +230,8 @@ impl Link {
     pub(super) fn connection_ended(&mut self) {
         self.connection.is_there = false;
         self.wants_output = false;
-        self.connection.farewell = None;
-        if self.life == Life::Finishing {
+        self.connection.last_frame = None;
+        if self.state == LinkState::Finishing {
             let reason = self.closing.end_reason();
             self.fail(Input::Failed, reason, None);
             self.wants_output = false;

@@ -1,7 +1,7 @@
 //! The sending half of a channel: messages from acceptance to verdict.
 
+mod answers;
 mod bound;
-mod hear;
 #[cfg(planted)]
 mod planted;
 mod resume;
@@ -12,7 +12,7 @@ use core::ops::Range;
 
 use bytes::Bytes;
 
-pub(crate) use resume::Figures;
+pub(crate) use resume::ResumePoint;
 pub(crate) use write::Wrote;
 
 use crate::channel::{Policy, SendChannel};

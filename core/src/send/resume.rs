@@ -8,7 +8,7 @@ use crate::{Instant, PeerMisbehaved, Sequence};
 
 /// What a greeting that resumes says about one channel.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Figures {
+pub(crate) struct ResumePoint {
     pub(crate) handled: Sequence,
     pub(crate) received: Sequence,
     pub(crate) partial: u64,
@@ -20,10 +20,10 @@ impl SendHalf {
     /// be superseded or be withdrawn.
     pub(crate) fn resume(
         &mut self,
-        figures: Figures,
+        figures: ResumePoint,
         spent: &mut Spent,
     ) -> Result<(), PeerMisbehaved> {
-        let Figures {
+        let ResumePoint {
             handled,
             received,
             partial,

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::PeerMisbehaved;
-use crate::hidden::Hidden;
+use crate::redact::Redacted;
 use crate::wire::{FIRST_HEAD, Frame, FrameType, HEADER_LEN, Header, MESSAGE_HEAD, MessageHead};
 
 /// One thing found in the stream.
@@ -30,9 +30,9 @@ impl fmt::Debug for Piece<'_> {
             Self::Message { head, data } => f
                 .debug_struct("Message")
                 .field("head", head)
-                .field("data", &Hidden(data.len()))
+                .field("data", &Redacted(data.len()))
                 .finish(),
-            Self::More(data) => f.debug_tuple("More").field(&Hidden(data.len())).finish(),
+            Self::More(data) => f.debug_tuple("More").field(&Redacted(data.len())).finish(),
             Self::Frame(frame) => f.debug_tuple("Frame").field(frame).finish(),
         }
     }
@@ -69,7 +69,7 @@ impl fmt::Debug for Decoder {
         f.debug_struct("Decoder")
             .field("frame_limit", &self.frame_limit)
             .field("state", &self.state)
-            .field("gathered", &Hidden(self.gathered.len()))
+            .field("gathered", &Redacted(self.gathered.len()))
             .finish()
     }
 }

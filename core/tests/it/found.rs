@@ -246,6 +246,6 @@ fn bytes_after_done_are_not_read_however_cut() {
         for piece in done_and_more.chunks(cut) {
             receiver.handle_input(NOW, piece);
         }
-        assert_eq!(receiver.life(), countersign_core::Life::Finishing);
+        assert_eq!(receiver.state(), countersign_core::LinkState::Finishing);
     }
 }

@@ -4,8 +4,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, ChannelId, CloseMode, Config, Disconnect, Event, Instant, Life, Link, Output,
-    ReceiveChannel, Role, SendChannel, Verdict,
+    ChannelConfig, ChannelId, CloseMode, Config, Disconnect, Event, Instant, Link, LinkState,
+    Output, ReceiveChannel, Role, SendChannel, Verdict,
 };
 
 const NOW: Instant = Instant::from_micros(1);
@@ -63,7 +63,7 @@ fn what_waits_for_a_session_is_no_output_while_a_connection_is_secured() {
         .expect("accepted");
     assert!(!sender.wants_output(), "there is no connection");
     sender.handle_opened(NOW).expect("offline");
-    assert_eq!(sender.life(), Life::Securing);
+    assert_eq!(sender.state(), LinkState::Securing);
     assert!(!sender.wants_output(), "nothing can be written yet");
     sender.handle_secured(NOW, None).expect("securing");
     assert!(sender.wants_output(), "HELLO is due");

@@ -7,7 +7,7 @@ use crate::codec::{Decoded, Item, cuts, damaged, decode, items, pieces, plausibl
 use crate::{MEMORY, turn};
 use core::time::Duration;
 use countersign_core::{
-    ChannelId, CloseMode, Config, Dialect, Event, Instant, Life, Link, Output, ReceiveChannel,
+    ChannelId, CloseMode, Config, Dialect, Event, Instant, Link, LinkState, Output, ReceiveChannel,
     Role, SendChannel,
 };
 use proptest::prelude::*;
@@ -86,7 +86,7 @@ fn measured<T>(call: impl FnOnce() -> T) -> (T, usize) {
 struct LinkCase {
     role: Role,
     dialect: Dialect,
-    life: Life,
+    state: LinkState,
     manual: bool,
     latest: bool,
     /// Messages accepted before the bytes come.
@@ -157,7 +157,7 @@ fn promise(config: &Config) -> usize {
     2 * (receive + send) * config.channels().len() + 40_000
 }
 
-fn bring(link: &mut Link, peer: &mut Link, life: Life, sent: usize) {
+fn bring(link: &mut Link, peer: &mut Link, state: LinkState, sent: usize) {
     let secure = |link: &mut Link| {
         link.handle_opened(NOW).expect("offline");
         link.handle_secured(NOW, None).expect("securing");
@@ -167,27 +167,27 @@ fn bring(link: &mut Link, peer: &mut Link, life: Life, sent: usize) {
             let _ = link.send(NOW, at, vec![5; length], None);
         }
     }
-    match life {
-        Life::Offline => return,
-        Life::Connecting => return link.handle_timeout(NOW),
-        Life::Securing => return link.handle_opened(NOW).expect("offline"),
+    match state {
+        LinkState::Offline => return,
+        LinkState::Connecting => return link.handle_timeout(NOW),
+        LinkState::Securing => return link.handle_opened(NOW).expect("offline"),
         _ => secure(link),
     }
-    if life == Life::Greeting {
+    if state == LinkState::Greeting {
         return;
     }
     secure(peer);
     settle(link, peer);
-    match life {
-        Life::Closing => link.close(NOW, CloseMode::Drain),
-        Life::Finishing => {
+    match state {
+        LinkState::Closing => link.close(NOW, CloseMode::Drain),
+        LinkState::Finishing => {
             link.close(NOW, CloseMode::Withdraw);
             for at in (0..2).map(ChannelId) {
                 while let Ok(Some(_)) = peer.take(NOW, at) {}
             }
             settle(link, peer);
         }
-        Life::Ended => link.handle_lost(NOW, countersign_core::Disconnect::Transport),
+        LinkState::Ended => link.handle_lost(NOW, countersign_core::Disconnect::Transport),
         _ => {}
     }
 }
@@ -223,7 +223,7 @@ struct Outcome {
 fn run(case: &LinkCase, cuts: &[usize]) -> Outcome {
     let mut link = Link::new(&case.config().single_connection(), case.role, [3; 16])
         .expect("a sound declaration");
-    bring(&mut link, &mut case.peer(), case.life, case.sent);
+    bring(&mut link, &mut case.peer(), case.state, case.sent);
     let mut seen = Outcome::default();
     for (round, bytes) in case.rounds.iter().enumerate() {
         for piece in pieces(bytes, cuts) {
@@ -235,15 +235,15 @@ fn run(case: &LinkCase, cuts: &[usize]) -> Outcome {
     work(&mut link, &mut seen, 1);
     seen.end = format!(
         "{:?} {:?} {:?}",
-        link.life(),
+        link.state(),
         link.end_reason(),
         link.report()
     );
     assert!(
         link.end_reason().is_some()
             || matches!(
-                link.life(),
-                Life::Offline | Life::Connecting | Life::Finishing
+                link.state(),
+                LinkState::Offline | LinkState::Connecting | LinkState::Finishing
             )
     );
     seen
@@ -300,17 +300,17 @@ fn link_case() -> impl Strategy<Value = LinkCase> {
         1 => stream.prop_map(|rounds| (Dialect::TlsStream, rounds)),
     ];
     let role = prop_oneof![Just(Role::Opener), Just(Role::Acceptor)];
-    let life = prop_oneof![
-        3 => prop::sample::select(&Life::ALL[..]),
-        3 => Just(Life::Open),
-        2 => Just(Life::Closing),
+    let state = prop_oneof![
+        3 => prop::sample::select(&LinkState::ALL[..]),
+        3 => Just(LinkState::Open),
+        2 => Just(LinkState::Closing),
     ];
     let flags = (any::<bool>(), any::<bool>(), 0..4_usize);
-    (role, life, flags, rounds, cuts()).prop_map(
-        |(role, life, (manual, latest, sent), (dialect, rounds), cuts)| LinkCase {
+    (role, state, flags, rounds, cuts()).prop_map(
+        |(role, state, (manual, latest, sent), (dialect, rounds), cuts)| LinkCase {
             role,
             dialect,
-            life,
+            state,
             manual,
             latest,
             sent,

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use countersign_certs::{GeneratedIdentity, NewIdentity};
 use countersign_core::{
-    CloseMode, Config, Disconnect, Event, Instant, Life, Link, ReceiveChannel, Role, SendChannel,
+    CloseMode, Config, Disconnect, Event, Instant, Link, LinkState, ReceiveChannel, Role,
+    SendChannel,
 };
 use countersign_endpoint::{Endpoint, Identity, Security, ToSend, random_seed};
 
@@ -67,7 +68,7 @@ impl End {
     }
 
     /// Drops the connection once nobody needs it.
-    fn let_go(&mut self, now: Instant) {
+    fn drop_finished(&mut self, now: Instant) {
         if let Some(endpoint) = &mut self.endpoint
             && endpoint.is_over(now)
         {
@@ -139,8 +140,8 @@ impl World<'_> {
         {
             self.hear();
         }
-        self.robot.let_go(now);
-        self.operator.let_go(now);
+        self.robot.drop_finished(now);
+        self.operator.drop_finished(now);
         self.hear();
     }
 
@@ -204,7 +205,7 @@ fn run(tell: &mut dyn FnMut(&str)) -> Result<(), Box<dyn Error>> {
     world.order("left")?;
     world.settle();
     // The operator's end tries again after a random delay; nobody has to wait for it here.
-    while world.operator.link.life() != Life::Open {
+    while world.operator.link.state() != LinkState::Open {
         world.pass();
         world.settle();
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use countersign_core::{
-    ChannelId, CloseMode, CloseReason, Disconnect, GoneSession, Life, Mode, PeerId, Protocol,
+    ChannelId, CloseMode, CloseReason, Disconnect, GoneSession, LinkState, Mode, PeerId, Protocol,
     Refusal, Request, Role, refuse,
 };
 
@@ -158,11 +158,11 @@ pub(super) fn someone(how: u8) -> Option<PeerId> {
 pub(super) fn wait_offline(subject: &mut Subject) -> bool {
     for _ in 0..4 {
         let link = subject.protocol();
-        match link.life() {
-            Life::Offline if link.poll_deadline().is_none() => return true,
-            Life::Offline if link.role() == Role::Acceptor => return true,
-            Life::Connecting => return true,
-            Life::Offline => pass(0, subject),
+        match link.state() {
+            LinkState::Offline if link.poll_deadline().is_none() => return true,
+            LinkState::Offline if link.role() == Role::Acceptor => return true,
+            LinkState::Connecting => return true,
+            LinkState::Offline => pass(0, subject),
             _ => return false,
         }
     }

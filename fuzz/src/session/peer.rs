@@ -5,7 +5,7 @@ use countersign_core::wire::{
     ChannelEntry, Decoder, Frame, FrameType, Greeting, GreetingHead, Header, MAX_FRAME_LIMIT,
     MessageHead, Piece, SessionOutcome, VERSION, encode_greeting,
 };
-use countersign_core::{ChannelConfig, Dialect, Life, Link, Mode, Policy, Role};
+use countersign_core::{ChannelConfig, Dialect, Link, LinkState, Mode, Policy, Role};
 
 use super::act::{answer, someone, wait_offline};
 use super::frames::{figure, lie};
@@ -141,7 +141,7 @@ impl Peer {
             answer(input.arbitrary()?, subject);
         }
         subject.settle(&mut |bytes| self.read(bytes));
-        let open = |link: &&Link| link.life() == Life::Open;
+        let open = |link: &&Link| link.state() == LinkState::Open;
         if let Some(link) = subject.link.as_ref().filter(open)
             && self.role == Role::Opener
         {

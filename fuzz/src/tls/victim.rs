@@ -3,7 +3,7 @@
 use std::mem;
 
 use countersign_core::{
-    ChannelId, CloseMode, Config, Disconnect, Event, Instant, Life, Link, Role,
+    ChannelId, CloseMode, Config, Disconnect, Event, Instant, Link, LinkState, Role,
 };
 use countersign_endpoint::{Blame, Endpoint, EndpointEvent, MAX_RECORD, Security, ToSend};
 
@@ -118,7 +118,7 @@ impl Victim {
     }
 
     pub(crate) fn is_secured(&self) -> bool {
-        !matches!(self.link.life(), Life::Securing | Life::Offline)
+        !matches!(self.link.state(), LinkState::Securing | LinkState::Offline)
     }
 
     /// What it has written since.
@@ -139,7 +139,7 @@ impl Victim {
             match self.link.poll_deadline() {
                 Some(at) if at <= self.now => self.link.handle_timeout(self.now),
                 _ => {
-                    let state = (self.link.life(), self.link.end_reason());
+                    let state = (self.link.state(), self.link.end_reason());
                     return self.seen.note(&state);
                 }
             }
@@ -188,8 +188,8 @@ impl Victim {
         };
         assert!(failure.blame() != Blame::Local, "our mistake: {failure:?}");
         let running = matches!(
-            self.link.life(),
-            Life::Securing | Life::Greeting | Life::Open | Life::Closing
+            self.link.state(),
+            LinkState::Securing | LinkState::Greeting | LinkState::Open | LinkState::Closing
         );
         assert!(!running, "{failure} leaves the link running");
         // What a certificate looks like and what time it is may differ between two runs.
@@ -249,16 +249,16 @@ impl Victim {
         for _ in 0..40 {
             self.settle();
             if self.over && self.dropped {
-                assert_eq!(self.link.life(), Life::Ended);
+                assert_eq!(self.link.state(), LinkState::Ended);
                 self.seen.note(&self.link.report().len());
                 return self.seen;
             }
-            if self.dropped && self.link.life() != Life::Ended {
+            if self.dropped && self.link.state() != LinkState::Ended {
                 self.link.handle_lost(self.now, Disconnect::Abandoned);
             } else {
-                assert!(self.pass(), "nothing to wait for: {:?}", self.link.life());
+                assert!(self.pass(), "nothing to wait for: {:?}", self.link.state());
             }
         }
-        panic!("no end: {:?}", self.link.life());
+        panic!("no end: {:?}", self.link.state());
     }
 }

@@ -1,6 +1,6 @@
 //! How links end, and those that end with their session.
 
-use countersign_core::{CloseReason, EndReason, Event, Life, SessionId, close, refuse};
+use countersign_core::{CloseReason, EndReason, Event, LinkState, SessionId, close, refuse};
 
 use super::account::Property;
 use super::world::{Chunk, Conn, Tip, World};
@@ -99,7 +99,7 @@ impl World {
         let link = part.link();
         let ended = matches!(link.end_reason(), Some(EndReason::SessionLost(_)));
         let (id, opener) = (link.session(), self.opener.link());
-        let knows = opener.life() != Life::Ended && opener.session() == id;
+        let knows = opener.state() != LinkState::Ended && opener.session() == id;
         let is_told = |conn: &Conn| {
             let names = |chunk: &Chunk| match chunk {
                 Chunk::Data(data) => data.windows(id.len()).any(|part| part == id),

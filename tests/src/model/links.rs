@@ -1,6 +1,6 @@
 //! What a caller of the core does for its links without being asked: routing, time, events.
 
-use countersign_core::{EndReason, Event, Life, Link, Loss, Output, Route, TakeOver};
+use countersign_core::{EndReason, Event, Link, LinkState, Loss, Output, Route, TakeOver};
 
 use super::account::{Property, Source};
 use super::ends::is_turned_away;
@@ -135,7 +135,7 @@ impl World {
                 self.push(conn, end, Chunk::End);
             }
             if !wanted {
-                self.let_go(conn, end, true);
+                self.drop_finished(conn, end, true);
             }
         }
     }
@@ -155,7 +155,7 @@ impl World {
                 let belongs = matches!(self.conns[conn].tips[end.at()], Tip::Of { .. });
                 if belongs && self.fed(conn, end).is_none() {
                     self.notes.fenced |= !self.conns[conn].pipes[end.at()].is_empty();
-                    self.let_go(conn, end, false);
+                    self.drop_finished(conn, end, false);
                 }
             }
         }
@@ -168,13 +168,13 @@ impl World {
                 continue;
             };
             let alone = self.conns_of(End::Acceptor, slot).next().is_none();
-            if alone && part.link().life() == Life::Offline && self.is_ghost(slot) {
+            if alone && part.link().state() == LinkState::Offline && self.is_ghost(slot) {
                 self.much_later(End::Acceptor, slot);
                 self.pass_events(setup, End::Acceptor, slot);
             }
             let over = self
                 .part(End::Acceptor, slot)
-                .is_some_and(|part| part.link().life() == Life::Ended);
+                .is_some_and(|part| part.link().state() == LinkState::Ended);
             if alone && over {
                 let lost = part_lost(self, slot);
                 self.slots[usize::from(slot)] = None;

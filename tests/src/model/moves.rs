@@ -1,7 +1,7 @@
 //! What may happen next, and what it does.
 
 use countersign_core::{
-    Bytes, ChannelId, CloseMode, Disconnect, Incoming, Instant, Life, Link, Output, Protocol,
+    Bytes, ChannelId, CloseMode, Disconnect, Incoming, Instant, Link, LinkState, Output, Protocol,
     ReceiveError,
 };
 
@@ -91,7 +91,7 @@ impl World {
             }
             for slot in self.places(End::Acceptor) {
                 let part = self.part(End::Acceptor, slot);
-                if part.is_some_and(|part| part.link().life() == Life::Offline) {
+                if part.is_some_and(|part| part.link().state() == LinkState::Offline) {
                     moves.push(Move::Evict(slot));
                 }
             }
@@ -369,7 +369,7 @@ impl World {
                 link.protocol_mut().handle_lost(now, Disconnect::Transport);
             });
         }
-        self.let_go(conn, end, false);
+        self.drop_finished(conn, end, false);
     }
 
     fn restart(&mut self, setup: &Setup) {
@@ -383,7 +383,7 @@ impl World {
         self.acceptor = acceptor();
         for conn in 0..self.conns.len() {
             if matches!(self.conns[conn].tips[End::Acceptor.at()], Tip::Of { .. }) {
-                self.let_go(conn, End::Acceptor, false);
+                self.drop_finished(conn, End::Acceptor, false);
             }
         }
     }
@@ -394,16 +394,16 @@ impl World {
         let up = |slot: u8| {
             let part = self.part(End::Acceptor, slot);
             part.is_some_and(|part| {
-                part.link().life() == Life::Open && part.link().session() == opener.session()
+                part.link().state() == LinkState::Open && part.link().session() == opener.session()
             })
         };
         let links = self.places(End::Acceptor);
-        let rests = match opener.life() {
-            Life::Open => {
+        let rests = match opener.state() {
+            LinkState::Open => {
                 let closed = self.account.closes > self.account.closes_void;
                 !closed && links.len() == 1 && links.into_iter().all(up)
             }
-            Life::Ended => (self.account.closes > 0 || self.account.over) && links.is_empty(),
+            LinkState::Ended => (self.account.closes > 0 || self.account.over) && links.is_empty(),
             _ => false,
         };
         rests && self.account.is_settled()

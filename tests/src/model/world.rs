@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_core::{Acceptor, Bytes, Instant, Life, Limits, Link, Role, Route};
+use countersign_core::{Acceptor, Bytes, Instant, Limits, Link, LinkState, Role, Route};
 
 use crate::mistakes;
 
@@ -295,7 +295,7 @@ impl World {
     }
 
     /// An end lets go of a connection. In order, it has said all and heard all.
-    pub(super) fn let_go(&mut self, conn: usize, end: End, in_order: bool) {
+    pub(super) fn drop_finished(&mut self, conn: usize, end: End, in_order: bool) {
         let conn = &mut self.conns[conn];
         conn.tips[end.at()] = Tip::Gone;
         conn.pipes[end.at()].clear();
@@ -308,7 +308,7 @@ impl World {
             return true;
         };
         let opener = self.opener.link();
-        let named = opener.life() != Life::Ended && opener.session() == part.link().session();
+        let named = opener.state() != LinkState::Ended && opener.session() == part.link().session();
         let may_learn = |conn: usize| {
             let welcome = !self.conns[conn].pipes[End::Opener.at()].is_empty();
             let listens = self.conns[conn].tips[End::Opener.at()] != Tip::Gone;

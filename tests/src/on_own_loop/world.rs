@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, ChannelId, CloseMode, CloseReason, EndReason, Event, Instant, Life, Link, Mode,
-    SendError, close,
+    ChannelConfig, ChannelId, CloseMode, CloseReason, EndReason, Event, Instant, Link, LinkState,
+    Mode, SendError, close,
 };
 use countersign_driver::{
     AcceptError, Admission, Drained, Limits, LinkError, LinkEvent, Outgoing, Report, Setup,
@@ -270,7 +270,7 @@ impl World {
 
     /// The last of a link's handles is gone.
     pub(super) fn drop_last(&mut self, id: LinkId) {
-        if self.link(id).life() != Life::Ended {
+        if self.link(id).state() != LinkState::Ended {
             let mut channels = self.link(id).config().channels().iter();
             let reason = match channels.any(|channel| channel.mode() == Mode::Send) {
                 true => CloseReason::new(close::DROPPED, ""),

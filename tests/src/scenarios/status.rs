@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use countersign_core::{Config, Life, ReceiveChannel, Reconnect, RetryLimit, Role, SendChannel};
+use countersign_core::{
+    Config, LinkState, ReceiveChannel, Reconnect, RetryLimit, Role, SendChannel,
+};
 use countersign_driver::{Limits, LinkEvent, Setup};
 
 use super::{away, back, both_ways_lasting, lost, one};
@@ -38,7 +40,7 @@ fn of_both_ends(pair: &Pair) {
         let ends: [&dyn Link; 2] = [&*from, &*to];
         let before = ends.map(Link::status);
         for standing in &before {
-            assert_eq!(standing.link.life, Life::Open);
+            assert_eq!(standing.link.state, LinkState::Open);
             assert!(standing.link.since.is_some());
             assert_eq!((standing.link.resumes, standing.link.last_loss), (0, None));
             assert_eq!(messages(standing), (0, 0));
@@ -70,7 +72,7 @@ fn of_both_ends(pair: &Pair) {
 
         away(proxy, ends);
         for (standing, role) in ends.map(Link::status).iter().zip(roles) {
-            assert!(!standing.link.life.is_up(), "{standing:?}");
+            assert!(!standing.link.state.is_up(), "{standing:?}");
             assert!(standing.link.last_loss.is_some());
             assert_eq!(standing.link.role, role);
             // Who waits for its peer has nothing to try.
@@ -82,7 +84,10 @@ fn of_both_ends(pair: &Pair) {
 
         back(proxy, ends);
         for (standing, then) in ends.map(Link::status).iter().zip(&before) {
-            assert_eq!((standing.link.life, standing.link.resumes), (Life::Open, 1));
+            assert_eq!(
+                (standing.link.state, standing.link.resumes),
+                (LinkState::Open, 1)
+            );
             assert!(standing.link.connections > then.link.connections);
             assert_eq!(standing.peer, then.peer);
         }
@@ -120,7 +125,7 @@ fn connect_now_ends_the_pause(pair: &Pair) {
             let _ = lost(link);
         }
         let waiting = client.status().link;
-        assert_eq!(waiting.life, Life::Offline);
+        assert_eq!(waiting.state, LinkState::Offline);
         assert!(waiting.next_attempt.is_some());
         assert!(!server.connect_now());
         assert!(client.connect_now());

@@ -1,6 +1,6 @@
 //! The acceptor's listener: which link a connection belongs to.
 
-use countersign_core::{Consequence, Event, Life, LinkPermit, Request, Route, TakeOver};
+use countersign_core::{Consequence, Event, LinkPermit, LinkState, Request, Route, TakeOver};
 
 use super::plan::{ACCEPTOR, Closes, Plant};
 use super::world::World;
@@ -94,7 +94,7 @@ impl World<'_> {
                 self.holders.insert(id, node);
                 self.welcome(node);
             }
-            Event::Lost(_) => it.away = link.life() == Life::Offline,
+            Event::Lost(_) => it.away = link.state() == LinkState::Offline,
             Event::Resumed => it.away = false,
             Event::Ended => {
                 it.away = false;
@@ -120,7 +120,7 @@ impl World<'_> {
         if let Some(link) = self.nodes[node].link.link_mut() {
             link.evict(now);
         }
-        if self.nodes[node].link.life() != Life::Ended {
+        if self.nodes[node].link.state() != LinkState::Ended {
             self.ledger.object("an evicted link goes on");
         }
         self.touch(node, false);

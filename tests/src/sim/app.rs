@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use countersign_core::{
-    ChannelId, EndReason, Event, Life, Loss, ReceiveError, RetryLimit, SendError, SessionLoss,
+    ChannelId, EndReason, Event, LinkState, Loss, ReceiveError, RetryLimit, SendError, SessionLoss,
 };
 
 use super::ledger::{Reading, Sight, code};
@@ -239,7 +239,10 @@ impl World<'_> {
         }
         if any {
             let link = &self.nodes[node].link;
-            let closes = matches!(link.life(), Life::Closing | Life::Finishing | Life::Ended);
+            let closes = matches!(
+                link.state(),
+                LinkState::Closing | LinkState::Finishing | LinkState::Ended
+            );
             let reading = Reading {
                 session_lost,
                 on_record,
@@ -258,7 +261,7 @@ impl World<'_> {
     /// A connection that does not become a link tells nothing. Whether it has just ended.
     fn hear_end_of_incoming(&mut self, node: usize) -> bool {
         let it = &self.nodes[node];
-        let ends = it.link.incoming().is_some() && it.link.life() == Life::Ended && !it.ended;
+        let ends = it.link.incoming().is_some() && it.link.state() == LinkState::Ended && !it.ended;
         if ends {
             self.hear_end(node);
         }
@@ -346,8 +349,8 @@ impl World<'_> {
         self.hear_over(node, why);
         let id = self.nodes[node].session;
         let holder = self.holders.get(&id).map(|holder| &self.nodes[*holder]);
-        let over = |life| matches!(life, Life::Finishing | Life::Ended);
-        let held = holder.is_some_and(|holder| !holder.crashed && !over(holder.link.life()));
+        let over = |state| matches!(state, LinkState::Finishing | LinkState::Ended);
+        let held = holder.is_some_and(|holder| !holder.crashed && !over(holder.link.state()));
         let honest = matches!(why, SessionLoss::NotKnown | SessionLoss::TooOld);
         if held || !honest || self.plan.lasting {
             let name = self.name(node);

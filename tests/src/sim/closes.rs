@@ -1,6 +1,6 @@
 //! What ends say when they close: what one end said is what the other heard, or nothing.
 
-use countersign_core::{CloseMode, CloseReason, EndReason, Life, Link, VerdictKind, close};
+use countersign_core::{CloseMode, CloseReason, EndReason, Link, LinkState, VerdictKind, close};
 
 use super::plan::Closes;
 use super::single::is_over;
@@ -43,8 +43,11 @@ impl World<'_> {
     /// A link is up: where it is closing already, a session in place of the one that it closed is
     /// closed as it begins, and nothing of it is taken.
     pub(super) fn hear_closing(&mut self, node: usize) {
-        let life = self.nodes[node].link.life();
-        if matches!(life, Life::Closing | Life::Finishing | Life::Ended) {
+        let state = self.nodes[node].link.state();
+        if matches!(
+            state,
+            LinkState::Closing | LinkState::Finishing | LinkState::Ended
+        ) {
             self.take_nothing(node);
         }
     }

@@ -127,7 +127,7 @@ impl World<'_> {
         if stale && self.plan.plant == Some(Plant::NoFence) {
             side.endpoint.attach(link.protocol().connection());
         }
-        let state = |link: &AnyLink| (link.life(), link.protocol().connection());
+        let state = |link: &AnyLink| (link.state(), link.protocol().connection());
         let before = state(link);
         let what = match piece {
             Piece::Bytes(bytes) => {
@@ -187,10 +187,10 @@ impl World<'_> {
         };
         let idle = !self.conns[conn].sides[end].endpoint.has_output();
         if !pressed && idle && !self.nodes[node].link.protocol().wants_output() {
-            return self.let_go(node);
+            return self.drop_finished(node);
         }
         let wrote = self.write_side(conn, end);
-        self.let_go(node) || wrote
+        self.drop_finished(node) || wrote
     }
 
     fn write_side(&mut self, conn: usize, end: usize) -> bool {
@@ -249,7 +249,7 @@ impl World<'_> {
     }
 
     /// Lets go of a link's connection if the link has no more use for it.
-    fn let_go(&mut self, node: usize) -> bool {
+    fn drop_finished(&mut self, node: usize) -> bool {
         let Some(conn) = self.nodes[node].at else {
             return false;
         };

@@ -1,6 +1,8 @@
 //! Links that end with their session: when they must and when they must not, and what follows.
 
-use countersign_core::{CloseReason, EndReason, Life, Link, Request, SessionLoss, close, refuse};
+use countersign_core::{
+    CloseReason, EndReason, Link, LinkState, Request, SessionLoss, close, refuse,
+};
 
 use super::plan::{ACCEPTOR, OPENER};
 use super::world::World;
@@ -71,7 +73,7 @@ impl World<'_> {
         let waits = |at: &usize| {
             let node = &self.nodes[*at];
             let of_pair = node.pair == pair && node.end == ACCEPTOR && !node.crashed;
-            of_pair && node.away && node.link.life() == Life::Offline
+            of_pair && node.away && node.link.state() == LinkState::Offline
         };
         let waiting: Vec<usize> = self.live.iter().copied().filter(waits).collect();
         // Of several the one that has waited longest is asked, and no other.
@@ -90,7 +92,7 @@ impl World<'_> {
         let (link, newcomer) = (&self.nodes[holder], &self.nodes[incoming]);
         let names_it = newcomer.link.request() == Some(Request::Resume(link.session));
         let open = !link.closing && link.link.link().and_then(Link::peer_closes).is_none();
-        let waits = link.link.life() == Life::Offline && open && !names_it;
+        let waits = link.link.state() == LinkState::Offline && open && !names_it;
         // Who was on its way before there was the session can't know of it.
         let knows = newcomer.born > link.began;
         waits && knows && self.may_end_for(holder, incoming)
@@ -110,7 +112,7 @@ impl World<'_> {
         let pair = self.nodes[holder].pair;
         let knows = self.nodes.iter().any(|node| {
             let opener = node.end == OPENER && node.pair == pair && !node.crashed;
-            opener && node.link.life() != Life::Ended && node.link.session() == session
+            opener && node.link.state() != LinkState::Ended && node.link.session() == session
         });
         if knows || !self.may_end_for(holder, incoming) {
             let name = self.name(holder);

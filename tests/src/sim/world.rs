@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_capture::Capture;
 use countersign_core::{
-    Acceptor, Incoming, Life, Limits, Link, LinkPermit, Role, SessionId, SessionLoss, VerdictKind,
+    Acceptor, Incoming, Limits, Link, LinkPermit, LinkState, Role, SessionId, SessionLoss,
+    VerdictKind,
 };
 use countersign_endpoint::Security;
 
@@ -474,7 +475,7 @@ impl<'a> World<'a> {
             let reason = match node.link.end_reason() {
                 _ if node.crashed => "crashed".to_owned(),
                 Some(reason) => format!("{reason:?}"),
-                None => format!("{:?}", node.link.life()),
+                None => format!("{:?}", node.link.state()),
             };
             *self.summary.ends.entry(reason).or_default() += 1;
         }
@@ -488,7 +489,7 @@ impl<'a> World<'a> {
             lines.push(format!(
                 "{} is {}, {} receipts open, {} waiting",
                 self.name(*index),
-                node.link.life(),
+                node.link.state(),
                 self.ledger.open(*index),
                 node.inbox.describe(),
             ));
@@ -503,6 +504,9 @@ impl<'a> World<'a> {
     }
 
     pub(super) fn is_up(&self, node: usize) -> bool {
-        matches!(self.nodes[node].link.life(), Life::Open | Life::Closing)
+        matches!(
+            self.nodes[node].link.state(),
+            LinkState::Open | LinkState::Closing
+        )
     }
 }

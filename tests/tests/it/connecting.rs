@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use countersign_core::{
-    Config, EndReason, Life, ReceiveChannel, Reconnect, RetryLimit, Role, SendChannel,
+    Config, EndReason, LinkState, ReceiveChannel, Reconnect, RetryLimit, Role, SendChannel,
 };
 use countersign_driver::{Connecting, LinkError, Setup, TransportAddress};
 use countersign_endpoint::Security;
@@ -73,8 +73,8 @@ fn each_failure_is_told_and_the_pause_can_be_ended() {
                 let status = connecting.status();
                 assert!(!status.is_connected());
                 assert_eq!(
-                    (status.link.life, status.link.role),
-                    (Life::Offline, Role::Opener)
+                    (status.link.state, status.link.role),
+                    (LinkState::Offline, Role::Opener)
                 );
                 if number < 3 {
                     assert!(connecting.connect_now());

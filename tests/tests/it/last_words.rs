@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use countersign_certs::fixtures;
 use countersign_core::{
-    ChannelConfig, Config, EndReason, Life, ReceiveChannel, Role, SendChannel, close,
+    ChannelConfig, Config, EndReason, LinkState, ReceiveChannel, Role, SendChannel, close,
 };
 use countersign_driver::{LinkError, Setup};
 use countersign_endpoint::{Blame, Security, SecurityError};
@@ -261,7 +261,7 @@ fn a_connect_that_fails_over_a_slow_connection() {
             };
             let setup = secured(SendChannel::new("data"), "client", "other");
             let mut connecting = countersign_tokio::start_connect_with(dial, &setup).unwrap();
-            while connecting.status().link.life != Life::Ended {
+            while connecting.status().link.state != LinkState::Ended {
                 yield_now().await;
             }
             // It is over, and has not been said.

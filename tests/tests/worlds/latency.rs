@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use countersign_core::{
-    ChannelId, Config, Disconnect, Instant, Life, Link, ReceiveChannel, Role, SendChannel,
+    ChannelId, Config, Disconnect, Instant, Link, LinkState, ReceiveChannel, Role, SendChannel,
 };
 use countersign_endpoint::{Endpoint, Security, ToSend};
 use countersign_tests::pair::{IDENTITIES, tls};
@@ -101,7 +101,7 @@ impl World {
             output.consume(output.filled().len());
             endpoint.sent();
         }
-        if end.link.peer().is_some() && !matches!(end.link.life(), Life::Securing) {
+        if end.link.peer().is_some() && !matches!(end.link.state(), LinkState::Securing) {
             end.secured.get_or_insert(now);
         }
         if !bytes.is_empty() {

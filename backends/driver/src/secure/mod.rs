@@ -264,7 +264,7 @@ impl<T: Transport> SecureStream<T> {
             &mut parts.connection,
             take
         ));
-        Poll::Ready(read.inspect_err(|_| self.tell(context)))
+        Poll::Ready(read.inspect_err(|_| self.flush_alert(context)))
     }
 
     /// What there is to read, without taking it, and waits while there is nothing; empty when the
@@ -289,11 +289,11 @@ impl<T: Transport> SecureStream<T> {
         let waited = parts
             .reading
             .poll_data(context, transport, &mut parts.connection);
-        Poll::Ready(ready!(waited).inspect_err(|_| self.tell(context)))
+        Poll::Ready(ready!(waited).inspect_err(|_| self.flush_alert(context)))
     }
 
     /// Tells the peer why reading has failed, as far as that is possible at once.
-    fn tell(&mut self, context: &mut Context<'_>) {
+    fn flush_alert(&mut self, context: &mut Context<'_>) {
         let parts = &mut self.parts;
         // With something on its way a writer waits, whose waker must stay.
         if parts.writing.is_idle() {

@@ -1,6 +1,6 @@
 //! What a connection and its link have for each other.
 
-use countersign_core::{Disconnect, Instant, Life, Output, Protocol};
+use countersign_core::{Disconnect, Instant, LinkState, Output, Protocol};
 
 use crate::error::{Reason, SecurityError};
 use crate::tls::Judgement;
@@ -48,7 +48,7 @@ impl Endpoint {
         }
         let ends = self.receiving.eof || self.receiving.failed;
         // One that is finishing has come to its end before.
-        let losing = ends && self.is_current(link) && link.life() != Life::Finishing;
+        let losing = ends && self.is_current(link) && link.state() != LinkState::Finishing;
         if self.receiving.eof && self.is_current(link) {
             link.handle_eof(now);
         }
@@ -59,7 +59,7 @@ impl Endpoint {
             self.news.lost = self.cause.clone();
         }
         self.receiving.discard();
-        self.tell_failure(now, link);
+        self.report_failure(now, link);
         self.see(link);
     }
 
@@ -72,7 +72,7 @@ impl Endpoint {
         }
     }
 
-    fn tell_failure(&mut self, now: Instant, link: &mut impl Protocol) {
+    fn report_failure(&mut self, now: Instant, link: &mut impl Protocol) {
         let Some((error, how)) = self.failure.as_ref().filter(|_| !self.news.link_told) else {
             return;
         };
@@ -80,7 +80,7 @@ impl Endpoint {
         if self.number.is_none() {
             return;
         }
-        if !self.is_fenced_by(link) && link.life() != Life::Ended {
+        if !self.is_fenced_by(link) && link.state() != LinkState::Ended {
             self.news.failure = Some(error.clone());
         }
         self.news.link_told = true;
@@ -92,11 +92,11 @@ impl Endpoint {
     /// Takes what the link has to say, if what it has said before is sent.
     pub fn collect(&mut self, now: Instant, link: &mut impl Protocol) {
         self.keep_up(now, link);
-        self.tell_failure(now, link);
+        self.report_failure(now, link);
         if self.may_collect() {
             if self.connection.may_write() {
                 self.collect_from(now, link);
-            } else if link.life() == Life::Ended || self.is_fenced_by(link) {
+            } else if link.state() == LinkState::Ended || self.is_fenced_by(link) {
                 // A link that ended during the handshake has nothing to say any more, or not here.
                 self.sending.ended = true;
             }
@@ -168,12 +168,12 @@ impl Endpoint {
             Err(error) if !known => self.give_up(now, error, link),
             // What is under way goes on. But nobody begins or resumes anything as a peer that is
             // none any more.
-            Ok(Judgement::Other) if link.life() == Life::Greeting => {
+            Ok(Judgement::Other) if link.state() == LinkState::Greeting => {
                 self.give_up(now, Reason::PinsChanged.into(), link);
             }
             Ok(Judgement::Other) => {}
             Err(error) if link.wants_connection() => {
-                if link.life() != Life::Ended {
+                if link.state() != LinkState::Ended {
                     self.news.failure = Some(error);
                 }
                 link.revoke(now);
@@ -186,7 +186,7 @@ impl Endpoint {
     fn give_up(&mut self, now: Instant, error: SecurityError, link: &mut impl Protocol) {
         self.receiving.discard();
         self.fail(error);
-        self.tell_failure(now, link);
+        self.report_failure(now, link);
     }
 
     /// Nothing passes that has come, or was given to the link, since identity and trust were
@@ -221,11 +221,11 @@ impl Endpoint {
         if self.number.is_none() {
             return;
         }
-        let life = link.life();
-        let ended = life == Life::Ended;
+        let state = link.state();
+        let ended = state == LinkState::Ended;
         self.seen = Seen {
             fenced: self.is_fenced_by(link),
-            away: matches!(life, Life::Offline | Life::Connecting),
+            away: matches!(state, LinkState::Offline | LinkState::Connecting),
             ended: ended.then(|| link.config().get_timeouts().linger),
         };
     }

@@ -34,12 +34,12 @@ impl Endpoint {
     /// #     now: countersign_core::Instant,
     /// #     link: &mut countersign_core::Link,
     /// #     endpoint: &mut countersign_endpoint::Endpoint,
-    /// #     explanation: &mut countersign_endpoint::Explanation,
+    /// #     error_context: &mut countersign_endpoint::ErrorContext,
     /// #     socket: &mut std::net::TcpStream,
     /// # ) {
     /// let again = endpoint.transfer(now, link, socket);
     /// while let Some(event) = endpoint.poll_event() {
-    ///     explanation.hear(event);
+    ///     error_context.on_event(event);
     /// }
     /// # let _ = again;
     /// # }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use countersign_core::{ChannelConfig, ConnectionPermit, Instant, LinkPermit, Protocol, Refusal};
 
 use super::{LinkId, ListenerId};
-use crate::link_error::Explanation;
+use crate::link_error::ErrorContext;
 use crate::peer::Peer;
 use crate::security::Security;
 use crate::stream::Stream;
@@ -16,7 +16,7 @@ pub(super) struct Carrier<S> {
     /// None where this end opens the connections.
     pub(super) origin: Option<Origin>,
     pub(super) connection: Option<Box<Connection<S>>>,
-    pub(super) explanation: Explanation,
+    pub(super) error_context: ErrorContext,
     /// Who the peer has proved to be.
     pub(super) peer: Option<Peer>,
     /// A connection was given up, or could not be had, and the owner was not told of it yet.
@@ -57,7 +57,7 @@ impl<S> Carrier<S> {
             security: security.clone(),
             origin,
             connection: None,
-            explanation: Explanation::default(),
+            error_context: ErrorContext::default(),
             peer: None,
             given_up: false,
             forgotten: false,
@@ -107,7 +107,7 @@ impl<S: Stream> Carrier<S> {
             Some(connection) => connection.endpoint.recheck(now, link),
             None => {
                 if let Some(error) = self.security.recheck(now, link) {
-                    self.explanation.hear(EndpointEvent::Failed(error));
+                    self.error_context.on_event(EndpointEvent::Failed(error));
                 }
             }
         }
@@ -127,7 +127,7 @@ impl<S: Stream> Carrier<S> {
             if matches!(event, EndpointEvent::Secured) {
                 self.peer = endpoint.peer().cloned();
             }
-            self.explanation.hear(event);
+            self.error_context.on_event(event);
         }
         more
     }

@@ -12,7 +12,7 @@ use std::task::Waker;
 
 use countersign_core::{
     Acceptor, ChannelConfig, CloseMode, CloseReason, Config, ConfigError, Disconnect, Drained,
-    EndReason, Incoming, Instant, Life, Limits, Link, Refusal, Role,
+    EndReason, Incoming, Instant, Limits, Link, LinkState, Refusal, Role,
 };
 
 use crate::link_error::LinkError;
@@ -79,7 +79,7 @@ struct Listener {
     /// The owner decides who gets a link.
     asks: bool,
     /// What links that come while it is drained are closed with.
-    farewell: CloseReason,
+    close_reason: CloseReason,
 }
 
 impl<S> fmt::Debug for Links<S> {
@@ -136,7 +136,7 @@ impl<S> Links<S> {
             security: security.clone(),
             acceptor: Acceptor::new(limits),
             asks: false,
-            farewell: CloseReason::ALL_WELL,
+            close_reason: CloseReason::ALL_WELL,
         };
         self.listeners.insert(id, listener);
         Ok(id)
@@ -239,7 +239,7 @@ impl<S> Links<S> {
             return;
         };
         listener.acceptor.drain();
-        listener.farewell = reason.clone();
+        listener.close_reason = reason.clone();
         for id in listener.acceptor.links() {
             if let Some((link, _)) = self.links.get_mut(id) {
                 link.close_with(now, CloseMode::DrainBoth, reason.clone());
@@ -336,7 +336,7 @@ impl<S> Links<S> {
         if self.wanting.remove(&id)
             && let Some((link, carrier)) = self.links.get_mut(&id)
         {
-            carrier.explanation.unopened(link, error);
+            carrier.error_context.unopened(link, error);
             carrier.given_up = true;
             link.handle_lost(now, Disconnect::Transport);
             self.ready.insert(id);
@@ -387,14 +387,14 @@ impl<S> Links<S> {
     #[must_use]
     pub fn error(&self, id: LinkId) -> Option<LinkError> {
         let (link, carrier) = self.links.get(&id)?;
-        carrier.explanation.of_end(link)
+        carrier.error_context.of_end(link)
     }
 
     /// Takes a link away. One that has not ended is abandoned: without its peer's consent. What is
     /// left to say to the peer goes out in the turns to come.
     pub fn forget(&mut self, now: Instant, id: LinkId) {
         if let Some((link, carrier)) = self.links.get_mut(&id) {
-            if !matches!(link.life(), Life::Finishing | Life::Ended) {
+            if !matches!(link.state(), LinkState::Finishing | LinkState::Ended) {
                 link.handle_lost(now, Disconnect::Abandoned);
             }
             carrier.forgotten = true;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::task::Context;
 
 use countersign_core::{
-    CloseMode, Consequence, EndReason, Event, Incoming, Instant, Life, Link, Protocol, Refusal,
-    Route, TakeOver, refuse,
+    CloseMode, Consequence, EndReason, Event, Incoming, Instant, Link, LinkState, Protocol,
+    Refusal, Route, TakeOver, refuse,
 };
 
 use super::carrier::{Admission, Carrier, Origin};
@@ -112,14 +112,14 @@ impl<S: Stream> Links<S> {
             && *reason != EndReason::Stale
         {
             let (listener, from) = (origin.listener, origin.from);
-            let error = carrier.explanation.of(reason);
+            let error = carrier.error_context.of(reason);
             happened.push(Happened::Refused {
                 listener,
                 from,
                 error,
             });
         }
-        self.let_go(now, &mut carrier);
+        self.drop_finished(now, &mut carrier);
         if carrier.connection.is_none() {
             self.arm(id, None);
             return;
@@ -216,7 +216,7 @@ impl<S: Stream> Links<S> {
         if link.take_over(now, incoming) != TakeOver::Done {
             return false;
         }
-        its.explanation.clear();
+        its.error_context.clear();
         its.peer = carrier.peer.take();
         std::mem::swap(&mut its.connection, &mut carrier.connection);
         if let Some(connection) = &mut its.connection {
@@ -237,15 +237,15 @@ impl<S: Stream> Links<S> {
         happened: &mut Vec<Happened>,
     ) {
         let more = carrier.turn(now, &mut link);
-        self.let_go(now, &mut carrier);
-        let evicted = self.tell(now, id, &mut link, &mut carrier, happened);
+        self.drop_finished(now, &mut carrier);
+        let evicted = self.push_events(now, id, &mut link, &mut carrier, happened);
         if link.wants_connect() && carrier.connection.is_none() {
             self.wanting.insert(id);
         } else {
             self.wanting.remove(&id);
         }
         self.arm(id, carrier.deadline(&link));
-        let over = link.life() == Life::Ended && carrier.connection.is_none();
+        let over = link.state() == LinkState::Ended && carrier.connection.is_none();
         if over && carrier.forgotten {
             self.watches.remove(&id.0);
             self.arm(id, None);
@@ -264,7 +264,7 @@ impl<S: Stream> Links<S> {
     }
 
     /// Passes on what a link has to tell; gives back the link for which there is no room any more.
-    fn tell(
+    fn push_events(
         &mut self,
         now: Instant,
         id: LinkId,
@@ -286,11 +286,11 @@ impl<S: Stream> Links<S> {
             && let Some(loss) = link.last_loss()
         {
             if carrier.origin.is_none() && !lost {
-                let error = carrier.explanation.of_loss(link, loss);
+                let error = carrier.error_context.of_loss(link, loss);
                 happened.push(Happened::NotConnected { link: id, error });
             }
             // What was said about this connection is no reason for what happens to the next.
-            carrier.explanation.clear();
+            carrier.error_context.clear();
         }
         evicted
     }
@@ -313,7 +313,7 @@ impl<S: Stream> Links<S> {
         match consequence {
             Some(Consequence::Evict(evicted)) => return Some(evicted),
             Some(Consequence::Close) => {
-                link.close_with(now, CloseMode::DrainBoth, listener.farewell.clone());
+                link.close_with(now, CloseMode::DrainBoth, listener.close_reason.clone());
                 self.ready.insert(id);
             }
             None => {}
@@ -322,7 +322,7 @@ impl<S: Stream> Links<S> {
     }
 
     /// Drops a connection that is of no more use.
-    fn let_go(&mut self, now: Instant, carrier: &mut Carrier<S>) {
+    fn drop_finished(&mut self, now: Instant, carrier: &mut Carrier<S>) {
         if let Some(connection) = &mut carrier.connection
             && connection.endpoint.is_over(now)
         {
@@ -372,11 +372,11 @@ fn describe<S>(id: LinkId, link: &Link, carrier: &Carrier<S>, event: Event) -> O
         },
         (Event::Lost(loss), _) => Happened::Lost {
             link: id,
-            error: carrier.explanation.of_loss(link, loss),
+            error: carrier.error_context.of_loss(link, loss),
         },
         (Event::Ended, _) => Happened::Ended {
             link: id,
-            error: carrier.explanation.of_end(link)?,
+            error: carrier.error_context.of_end(link)?,
         },
         (event, _) => Happened::Event { link: id, event },
     })

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use countersign_certs::{GeneratedIdentity, fixtures};
 use countersign_core::{
-    ChannelConfig, CloseMode, Config, Dialect, Disconnect, EndReason, Event, Instant, Life, Link,
-    Loss, ReceiveChannel, Role, SendChannel, Timeouts,
+    ChannelConfig, CloseMode, Config, Dialect, Disconnect, EndReason, Event, Instant, Link,
+    LinkState, Loss, ReceiveChannel, Role, SendChannel, Timeouts,
 };
 use countersign_endpoint::{Endpoint, EndpointEvent, Identity, Reason, Security, ToSend};
 
@@ -281,7 +281,7 @@ fn over_when_both_have_ended() {
 fn lingers_no_longer_than_it_should() {
     let [mut opener, _] = pair();
     opener.0.handle_lost(NOW, Disconnect::Abandoned);
-    assert_eq!(opener.0.life(), Life::Ended);
+    assert_eq!(opener.0.state(), LinkState::Ended);
     opener.exchange();
     assert!(matches!(opener.1.to_send(), ToSend::End));
     opener.1.shut();
@@ -428,10 +428,10 @@ fn the_first_error_of_the_transport_is_the_reason() {
     let [mut opener, mut acceptor] = pair();
     opener.0.close(NOW, CloseMode::Drain);
     while opener.trickle(&mut acceptor) | acceptor.trickle(&mut opener) {}
-    assert_eq!(opener.0.life(), Life::Finishing);
+    assert_eq!(opener.0.state(), LinkState::Finishing);
     opener.1.failed(reset());
     opener.exchange();
-    assert_eq!(opener.0.life(), Life::Ended);
+    assert_eq!(opener.0.state(), LinkState::Ended);
     assert!(opener.news().is_empty());
 }
 
@@ -509,7 +509,7 @@ fn the_last_flight_and_hello_are_sent_together() {
     let together = opener.sends();
     assert!(opener.says().is_empty());
     acceptor.hears(&together);
-    assert_eq!(acceptor.0.life(), Life::Open);
+    assert_eq!(acceptor.0.state(), LinkState::Open);
 }
 
 /// That a connection was secured is told before what became of it, and each once.
@@ -546,7 +546,7 @@ fn what_is_due_waits_once_for_what_may_be_read() {
     let [mut opener, _] = pair();
     let late = NOW + opener.0.config().get_timeouts().give_up;
     for _ in 0..2 {
-        assert_eq!(opener.0.life(), Life::Open);
+        assert_eq!(opener.0.state(), LinkState::Open);
         opener.1.exchange_while_reading(late, &mut opener.0);
     }
     let lost = EndReason::Lost(Loss::Silence);

@@ -1,6 +1,6 @@
 //! A connection that its link has given up says nothing to the link any more.
 
-use countersign_core::{Config, Dialect, Disconnect, Instant, Life, Link, Role, SendChannel};
+use countersign_core::{Config, Dialect, Disconnect, Instant, Link, LinkState, Role, SendChannel};
 use countersign_endpoint::{Endpoint, Security};
 
 /// The opener's link gives its connection up and is about to open another when the end of the old
@@ -19,15 +19,15 @@ fn the_end_of_a_connection_that_was_given_up_is_no_news() {
         endpoint.exchange(Instant::ZERO, &mut link);
         let late = Instant::ZERO + config.get_timeouts().handshake;
         link.handle_timeout(late);
-        assert_eq!(link.life(), Life::Offline);
+        assert_eq!(link.state(), LinkState::Offline);
         let later = link.poll_deadline().expect("it connects again");
         link.handle_timeout(later);
-        assert_eq!(link.life(), Life::Connecting);
+        assert_eq!(link.state(), LinkState::Connecting);
         end(&mut endpoint);
         endpoint.exchange(later, &mut link);
-        assert_eq!(link.life(), Life::Connecting);
+        assert_eq!(link.state(), LinkState::Connecting);
         // The attempt's own end is told to the link itself.
         link.handle_lost(later, Disconnect::Transport);
-        assert_eq!(link.life(), Life::Offline);
+        assert_eq!(link.state(), LinkState::Offline);
     }
 }

@@ -5,7 +5,7 @@
 
 use countersign_certs::{GeneratedIdentity, fixtures};
 use countersign_core::{
-    Config, Dialect, Disconnect, EndReason, Instant, Life, Link, Loss, ReceiveChannel, Role,
+    Config, Dialect, Disconnect, EndReason, Instant, Link, LinkState, Loss, ReceiveChannel, Role,
     SendChannel,
 };
 use countersign_endpoint::{Endpoint, Identity, Reason, Security, ToSend};
@@ -87,7 +87,7 @@ fn lasting(client: &GeneratedIdentity, server: &GeneratedIdentity) -> (Link, Lin
     let mut left = End::new(&tls(client, server), &mut opener);
     let mut right = End::new(&tls(server, client), &mut acceptor);
     carry([&mut left, &mut right], [&mut opener, &mut acceptor]);
-    assert_eq!([opener.life(), acceptor.life()], [Life::Open; 2]);
+    assert_eq!([opener.state(), acceptor.state()], [LinkState::Open; 2]);
     for link in [&mut opener, &mut acceptor] {
         link.handle_lost(NOW, Disconnect::Transport);
     }
@@ -120,12 +120,16 @@ fn strangers_cost_a_link_no_more_than_a_connection() {
         end.hear(&mut link, &bytes);
         assert!(!end.endpoint.failure().unwrap().can_retry(), "{who}");
         assert_eq!(link.last_loss(), Some(Loss::Unproven), "{who}");
-        assert_eq!(link.life(), Life::Offline, "{who}");
+        assert_eq!(link.state(), LinkState::Offline, "{who}");
         // Then the peer is there again.
         let mut left = End::new(&tls(&client, &server), &mut link);
         let mut right = End::new(&tls(&server, &client), &mut acceptor);
         carry([&mut left, &mut right], [&mut link, &mut acceptor]);
-        assert_eq!((link.life(), link.resumes()), (Life::Open, 1), "{who}");
+        assert_eq!(
+            (link.state(), link.resumes()),
+            (LinkState::Open, 1),
+            "{who}"
+        );
 
         // A link that was never up ends: nothing says that there is a peer at all.
         let mut fresh = opener();
@@ -149,8 +153,8 @@ fn another_identity_is_a_stranger_too() {
     let why = left.endpoint.failure().unwrap().reason();
     assert!(matches!(why, Reason::PinMismatch { .. }), "{why}");
     assert_eq!(
-        (link.life(), link.last_loss()),
-        (Life::Offline, Some(Loss::Unproven))
+        (link.state(), link.last_loss()),
+        (LinkState::Offline, Some(Loss::Unproven))
     );
     // It is told: the opener's own alert.
     let why = right.endpoint.failure().unwrap().reason();
@@ -179,15 +183,15 @@ fn dates_are_waited_for_on_a_link_that_was_up() {
             let mut left = End::new(&near, &mut link);
             let mut right = End::new(&far, &mut visitor);
             carry([&mut left, &mut right], [&mut link, &mut visitor]);
-            let expected = (Life::Offline, Some(Loss::OutOfDate));
-            assert_eq!((link.life(), link.last_loss()), expected);
+            let expected = (LinkState::Offline, Some(Loss::OutOfDate));
+            assert_eq!((link.state(), link.last_loss()), expected);
             // The acceptor's own link hears nothing of who did not get in.
             let expected = EndReason::Lost(Loss::OutOfDate);
             assert_eq!(visitor.end_reason(), Some(&expected));
             let mut left = End::new(&tls(&client, &server), &mut link);
             let mut right = End::new(&tls(&server, &client), &mut owner);
             carry([&mut left, &mut right], [&mut link, &mut owner]);
-            assert_eq!((link.life(), link.resumes()), (Life::Open, 1));
+            assert_eq!((link.state(), link.resumes()), (LinkState::Open, 1));
 
             let (mut fresh, mut other) = (opener(), acceptor());
             let (near, far) = ends();
@@ -238,7 +242,7 @@ fn bytes_put_between_end_no_link() {
             // The other end hears of it by an alert, which does not end it either.
             carry([&mut left, &mut right], [&mut opener, &mut acceptor]);
             for link in [&opener, &acceptor] {
-                assert_eq!(link.life(), Life::Offline, "{bytes:?}");
+                assert_eq!(link.state(), LinkState::Offline, "{bytes:?}");
                 let loss = link.last_loss().unwrap();
                 assert!(matches!(loss, Loss::Unproven | Loss::Security), "{loss}");
             }

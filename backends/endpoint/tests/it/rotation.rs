@@ -5,11 +5,11 @@
 use crate::common::identity;
 use countersign_certs::{GeneratedIdentity, fixtures};
 use countersign_core::{
-    ChannelConfig, Config, Dialect, EndReason, Event, Instant, Life, Link, Loss, ReceiveChannel,
-    Role, SendChannel, VerdictKind,
+    ChannelConfig, Config, Dialect, EndReason, Event, Instant, Link, LinkState, Loss,
+    ReceiveChannel, Role, SendChannel, VerdictKind,
 };
 use countersign_endpoint::{
-    Authority, Endpoint, EndpointEvent, Explanation, Fingerprint, Identity, Peer, Pin, Pins,
+    Authority, Endpoint, EndpointEvent, ErrorContext, Fingerprint, Identity, Peer, Pin, Pins,
     Security, ToSend, Trust, ValidityDates,
 };
 
@@ -30,7 +30,7 @@ fn one_peer(keys: &[&GeneratedIdentity]) -> Pins {
 /// A link with what the layers below it have said.
 struct End {
     link: Link,
-    explanation: Explanation,
+    error_context: ErrorContext,
     /// Who is at the other end of its connection.
     key: Option<Fingerprint>,
     endpoint: Option<Endpoint>,
@@ -47,7 +47,7 @@ impl End {
         let config = Config::new().channel(channel).dialect(dialect);
         Self {
             link: Link::new(&config, role, [role as u8 + 1; 16]).unwrap(),
-            explanation: Explanation::default(),
+            error_context: ErrorContext::default(),
             key: None,
             endpoint: None,
             security: security.clone(),
@@ -79,7 +79,7 @@ impl End {
                 let peer = self.endpoint.as_ref().and_then(Endpoint::peer);
                 self.key = peer.map(Peer::fingerprint);
             }
-            self.explanation.hear(event);
+            self.error_context.on_event(event);
         }
         self.events
             .extend(std::iter::from_fn(|| self.link.poll_event()));
@@ -91,7 +91,7 @@ impl End {
             Some(endpoint) => endpoint.recheck(NOW, &mut self.link),
             None => {
                 if let Some(error) = self.security.recheck(NOW, &mut self.link) {
-                    self.explanation.hear(EndpointEvent::Failed(error));
+                    self.error_context.on_event(EndpointEvent::Failed(error));
                 }
             }
         }
@@ -127,7 +127,7 @@ impl End {
     }
 
     fn error(&self) -> String {
-        let error = self.explanation.of_end(&self.link);
+        let error = self.error_context.of_end(&self.link);
         error.unwrap().to_string()
     }
 }
@@ -179,8 +179,8 @@ impl Pair {
         self.0.iter_mut().for_each(End::recheck);
     }
 
-    fn lives(&mut self) -> [Life; 2] {
-        [OPENER, ACCEPTOR].map(|end| self.0[end].link.life())
+    fn lives(&mut self) -> [LinkState; 2] {
+        [OPENER, ACCEPTOR].map(|end| self.0[end].link.state())
     }
 
     fn send(&mut self, message: &'static str) {
@@ -236,11 +236,11 @@ fn a_link_goes_on_while_either_end_changes_its_key() {
         assert_eq!(replaced.added, [Pin::from(new.fingerprint())]);
         assert_eq!((replaced.removed.len(), replaced.is_change()), (0, true));
         pair.recheck();
-        assert_eq!(pair.lives(), [Life::Open; 2]);
+        assert_eq!(pair.lives(), [LinkState::Open; 2]);
         let replaced = replace(changing, &new, one_peer(&[&other]));
         assert_eq!(replaced.identities, [old.fingerprint(), new.fingerprint()]);
         pair.recheck();
-        assert_eq!(pair.lives(), [Life::Open; 2]);
+        assert_eq!(pair.lives(), [LinkState::Open; 2]);
         pair.cut();
         pair.send("two");
         pair.connect();
@@ -257,7 +257,7 @@ fn a_link_goes_on_while_either_end_changes_its_key() {
         assert_eq!(pair.take(), [b"three"]);
         pair.run();
 
-        assert_eq!(pair.lives(), [Life::Open; 2]);
+        assert_eq!(pair.lives(), [LinkState::Open; 2]);
         assert_eq!(pair.count(VerdictKind::Handled), 3);
         for end in &mut pair.0 {
             assert_eq!(end.link.resumes(), 2);
@@ -286,7 +286,7 @@ fn a_removed_pin_ends_the_link_and_both_ends_say_so() {
         assert_eq!(replaced.unwrap().removed.len(), 1);
         pair.recheck();
         pair.run();
-        assert_eq!(pair.lives(), [Life::Ended; 2]);
+        assert_eq!(pair.lives(), [LinkState::Ended; 2]);
         let [ours, theirs] = [&pair.0[by], &pair.0[1 - by]];
         assert_eq!(
             ours.link.end_reason(),
@@ -328,7 +328,7 @@ fn nothing_passes_once_a_pin_is_removed_though_no_driver_has_heard_of_it() {
         pair.send("too late");
         pair.run();
         assert!(pair.take().is_empty());
-        assert_eq!(pair.lives(), [Life::Ended; 2]);
+        assert_eq!(pair.lives(), [LinkState::Ended; 2]);
         let ours = &pair.0[by].link;
         let reason = EndReason::Revoked { by_us: true };
         assert_eq!(ours.end_reason(), Some(&reason));
@@ -361,12 +361,12 @@ fn a_handshake_that_is_under_way_lets_nobody_in() {
                 }
                 pair.run();
                 if !done {
-                    assert_ne!(pair.lives()[by], Life::Open, "after {steps} steps");
+                    assert_ne!(pair.lives()[by], LinkState::Open, "after {steps} steps");
                 }
                 pair.recheck();
                 pair.run();
-                assert_ne!(pair.lives()[by], Life::Open, "after {steps} steps");
-                assert_ne!(pair.lives()[1 - by], Life::Open, "after {steps} steps");
+                assert_ne!(pair.lives()[by], LinkState::Open, "after {steps} steps");
+                assert_ne!(pair.lives()[1 - by], LinkState::Open, "after {steps} steps");
                 if done {
                     break;
                 }
@@ -394,7 +394,7 @@ fn a_handshake_that_is_under_way_takes_a_peer_of_both() {
         replaced.unwrap();
         pair.recheck();
         pair.run();
-        assert_eq!(pair.lives(), [Life::Open; 2]);
+        assert_eq!(pair.lives(), [LinkState::Open; 2]);
     }
 }
 
@@ -418,7 +418,7 @@ fn who_is_away_is_waited_for_only_while_pinned() {
         replace(one_peer(&[&new]));
         pair.recheck();
         // By its new key it may come back.
-        assert_ne!(pair.lives()[by], Life::Ended);
+        assert_ne!(pair.lives()[by], LinkState::Ended);
         replace(one_peer(&[own[by]]));
         pair.recheck();
         assert_eq!(
@@ -473,7 +473,7 @@ fn tlsstream_breaks_off_and_the_next_handshake_tells() {
         ];
         let mut pair = Pair::speaking(Dialect::TlsStream, &securities[0], &securities[1]);
         pair.run();
-        assert_eq!(pair.lives(), [Life::Open; 2]);
+        assert_eq!(pair.lives(), [LinkState::Open; 2]);
         let own = [&robot, &station];
         let replaced = securities[by].replace(identity(own[by]), own[by].fingerprint());
         replaced.unwrap();
@@ -510,13 +510,13 @@ fn dates_count_as_of_the_moment_of_the_handshake() {
         .replace(identity(&station), pins(ValidityDates::Ignore))
         .unwrap();
     pair.recheck();
-    assert_eq!(pair.lives(), [Life::Open; 2]);
+    assert_eq!(pair.lives(), [LinkState::Open; 2]);
     // Dates count from here on, and by them it would never have been let in.
     acceptor
         .replace(identity(&station), pins(ValidityDates::Check))
         .unwrap();
     pair.recheck();
-    assert_eq!(pair.lives()[ACCEPTOR], Life::Ended);
+    assert_eq!(pair.lives()[ACCEPTOR], LinkState::Ended);
     let error = pair.0[ACCEPTOR].error();
     assert!(error.contains("expired"), "{error}");
 }
@@ -551,7 +551,7 @@ fn an_authority_that_is_replaced_takes_its_peers_with_it() {
     pair.cut();
     pair.connect();
     pair.run();
-    assert_eq!(pair.lives(), [Life::Open; 2]);
+    assert_eq!(pair.lives(), [LinkState::Open; 2]);
     assert_eq!(pair.0[OPENER].link.resumes(), 1);
     let replaced = acceptor.replace(station, roots(&second)).unwrap();
     assert!(
@@ -560,5 +560,5 @@ fn an_authority_that_is_replaced_takes_its_peers_with_it() {
     );
     pair.recheck();
     pair.run();
-    assert_eq!(pair.lives(), [Life::Ended; 2]);
+    assert_eq!(pair.lives(), [LinkState::Ended; 2]);
 }

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 
 use countersign_core::{
-    CloseMode, Config, Dialect, EndReason, Event, Instant, Life, Link, Loss, ReceiveChannel, Role,
-    SendChannel,
+    CloseMode, Config, Dialect, EndReason, Event, Instant, Link, LinkState, Loss, ReceiveChannel,
+    Role, SendChannel,
 };
-use countersign_endpoint::{Endpoint, EndpointEvent, Explanation, Security, Stream};
+use countersign_endpoint::{Endpoint, EndpointEvent, ErrorContext, Security, Stream};
 
 const NOW: Instant = Instant::ZERO;
 const PAYLOAD: usize = 100_000;
@@ -111,11 +111,11 @@ impl End {
     }
 
     fn error(&mut self) -> String {
-        let mut explanation = Explanation::default();
+        let mut error_context = ErrorContext::default();
         while let Some(event) = self.endpoint.poll_event() {
-            explanation.hear(event);
+            error_context.on_event(event);
         }
-        explanation.of_end(&self.link).unwrap().to_string()
+        error_context.of_end(&self.link).unwrap().to_string()
     }
 }
 
@@ -180,7 +180,11 @@ fn an_opener_speaks_first() {
     opener.stream.brings(&[0; 1000]);
     let _ = opener.transfer();
     assert!(!opener.stream.written.is_empty());
-    assert_eq!(opener.link.life(), Life::Ended, "it was answered nonsense");
+    assert_eq!(
+        opener.link.state(),
+        LinkState::Ended,
+        "it was answered nonsense"
+    );
 }
 
 /// Signals, and a stream that takes and gives single bytes.
@@ -240,7 +244,7 @@ fn what_waits_is_no_silence() {
     let _ = opener.transfer();
     carry(&mut opener, &mut acceptor);
     while acceptor.transfer_at(late) {}
-    assert_eq!(acceptor.link.life(), Life::Open);
+    assert_eq!(acceptor.link.state(), LinkState::Open);
     assert_eq!(acceptor.waiting(), 1);
     // Nothing waits.
     let _ = opener.transfer_at(late);
@@ -282,7 +286,7 @@ fn who_can_not_send_reads_on() {
     opener.stream.writes.push_back(broken);
     assert!(!opener.transfer());
     assert!(!opener.endpoint.is_read_ended());
-    assert_eq!(opener.link.life(), Life::Open);
+    assert_eq!(opener.link.state(), LinkState::Open);
     carry(&mut acceptor, &mut opener);
     let _ = opener.transfer();
     assert!(opener.link.peer_closes().is_some());

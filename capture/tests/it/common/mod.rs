@@ -10,7 +10,7 @@ use std::time::Duration;
 use countersign_capture::{Capture, Options, Reader, Record};
 use countersign_core::{
     Bytes, ChannelId, CloseMode, CloseReason, Config, Dialect, Disconnect, EndReason, Event,
-    GoneSession, Incoming, Instant, Life, Link, Output, PeerId, Protocol, ReceiveChannel,
+    GoneSession, Incoming, Instant, Link, LinkState, Output, PeerId, Protocol, ReceiveChannel,
     ReceiveError, Role, SendChannel, TakeOver,
 };
 
@@ -166,7 +166,7 @@ impl Pair {
         for end in &mut self.ends {
             end.handle_lost(self.now, Disconnect::Transport);
         }
-        while self.ends[0].life() == Life::Offline {
+        while self.ends[0].state() == LinkState::Offline {
             self.now = self.ends[0].poll_deadline().unwrap();
             self.ends[0].handle_timeout(self.now);
         }

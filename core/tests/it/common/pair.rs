@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelId, Config, Disconnect, Event, Instant, Life, Link, Output, Protocol, ReceiveError,
+    ChannelId, Config, Disconnect, Event, Instant, Link, LinkState, Output, Protocol, ReceiveError,
     Role, SessionLoss, TakeOver,
 };
 
@@ -105,7 +105,7 @@ impl Pair {
     /// The opener comes back on a connection of its own choosing, while its peer's link may still
     /// have the old one: what a listener with many links does then.
     pub(crate) fn come_back(&mut self) {
-        if self.ends[OPENER].life() != Life::Offline {
+        if self.ends[OPENER].state() != LinkState::Offline {
             self.ends[OPENER].handle_lost(self.now, Disconnect::Transport);
         }
         let [opener, acceptor] = &mut self.ends;
@@ -120,7 +120,7 @@ impl Pair {
         }
         if acceptor.take_over(self.now, &mut incoming) != TakeOver::Done {
             let gone = acceptor.gone_session();
-            let ended = acceptor.life() == Life::Ended;
+            let ended = acceptor.state() == LinkState::Ended;
             *acceptor = accepted_after(self.now, incoming, ended.then_some(&gone));
         }
         self.eof_told = [false; 2];
@@ -239,8 +239,8 @@ impl Pair {
         }
     }
 
-    pub(crate) fn lives(&self) -> [Life; 2] {
-        [self.ends[0].life(), self.ends[1].life()]
+    pub(crate) fn lives(&self) -> [LinkState; 2] {
+        [self.ends[0].state(), self.ends[1].state()]
     }
 
     pub(crate) fn send(&mut self, end: usize, channel: ChannelId, payload: &[u8]) -> u64 {

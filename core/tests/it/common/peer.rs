@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelId, CloseReason, Config, Disconnect, EndReason, Event, Instant, Life, Link, Output,
+    ChannelId, CloseReason, Config, Disconnect, EndReason, Event, Instant, Link, LinkState, Output,
     PeerMisbehaved, ReceiveError, Role, SessionLoss,
 };
 
@@ -90,14 +90,24 @@ impl Peer {
         let hello = self.say();
         assert_eq!(hello.first(), Some(&1), "HELLO comes first");
         self.hear(&Greeting::welcome(entries).bytes());
-        assert_eq!(self.link.life(), Life::Open, "{:?}", self.link.end_reason());
+        assert_eq!(
+            self.link.state(),
+            LinkState::Open,
+            "{:?}",
+            self.link.end_reason()
+        );
         assert_eq!(self.events(), [Event::Connected]);
     }
 
     /// Greets the link and takes its WELCOME.
     pub(crate) fn hello(&mut self, entries: &[Entry]) {
         self.hear(&Greeting::hello(entries).bytes());
-        assert_eq!(self.link.life(), Life::Open, "{:?}", self.link.end_reason());
+        assert_eq!(
+            self.link.state(),
+            LinkState::Open,
+            "{:?}",
+            self.link.end_reason()
+        );
         let welcome = self.say();
         assert_eq!(welcome.first(), Some(&2), "WELCOME answers HELLO");
         assert_eq!(self.events(), [Event::Connected]);
@@ -107,8 +117,8 @@ impl Peer {
     pub(crate) fn lose(&mut self) {
         self.link.handle_lost(self.now, Disconnect::Transport);
         assert_eq!(
-            self.link.life(),
-            Life::Offline,
+            self.link.state(),
+            LinkState::Offline,
             "{:?}",
             self.link.end_reason()
         );
@@ -138,7 +148,7 @@ impl Peer {
     pub(crate) fn resumes(&mut self, figures: [u64; 3]) -> Vec<u8> {
         let entry = Entry::receive("main").having(figures);
         self.return_to(&Greeting::resumed(&[entry]));
-        let up = matches!(self.link.life(), Life::Open | Life::Closing);
+        let up = matches!(self.link.state(), LinkState::Open | LinkState::Closing);
         assert!(up, "{:?}", self.link.end_reason());
         self.say()
     }

@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelId, EndReason, Event, Instant, Life, Loss, Output, Protocol, SessionLoss, VerdictKind,
+    ChannelId, EndReason, Event, Instant, LinkState, Loss, Output, Protocol, SessionLoss,
+    VerdictKind,
 };
 
 use super::sender::Sender;
@@ -59,10 +60,15 @@ impl World<'_> {
         self.note_connection(at);
         let now = self.now;
         let end = &mut self.ends[at];
-        let life = end.link.life();
+        let state = end.link.state();
         let (session, number) = (end.link.session(), end.link.connection());
-        let is_up = matches!(life, Life::Open | Life::Closing | Life::Finishing);
-        if end.was_up && (life == Life::Offline || (number != end.number && life != Life::Ended)) {
+        let is_up = matches!(
+            state,
+            LinkState::Open | LinkState::Closing | LinkState::Finishing
+        );
+        if end.was_up
+            && (state == LinkState::Offline || (number != end.number && state != LinkState::Ended))
+        {
             end.owes.insert("lost");
         }
         if end.link.resumes() > end.resumes {
@@ -78,12 +84,12 @@ impl World<'_> {
         }
         if is_up {
             end.lost_at = None;
-        } else if life == Life::Offline {
+        } else if state == LinkState::Offline {
             end.lost_at.get_or_insert(now);
         }
         (end.was_up, end.session, end.number) = (is_up, session, number);
         end.resumes = end.link.resumes();
-        if life == Life::Ended && !end.is_over {
+        if state == LinkState::Ended && !end.is_over {
             end.is_over = true;
             self.note_end(at);
         }
@@ -232,7 +238,12 @@ impl World<'_> {
                 self.check();
             }
         }
-        self.drive(|world| world.ends.iter().all(|end| end.link.life() == Life::Ended));
+        self.drive(|world| {
+            world
+                .ends
+                .iter()
+                .all(|end| end.link.state() == LinkState::Ended)
+        });
         for at in [OPENER, ACCEPTOR] {
             self.poll_events(at);
             assert!(self.ends[at].ended_told, "end {at} has not ended");

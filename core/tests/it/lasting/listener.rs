@@ -2,7 +2,7 @@
 //! becomes one.
 
 use countersign_core::{
-    EndReason, Event, Incoming, Life, Link, LinkPermit, Protocol, Request, Route, TakeOver,
+    EndReason, Event, Incoming, Link, LinkPermit, LinkState, Protocol, Request, Route, TakeOver,
 };
 
 use super::receiver::Receiver;
@@ -37,7 +37,7 @@ impl World<'_> {
     }
 
     pub(super) fn note_incoming(&mut self) {
-        let ended = |(incoming, ..): &(Incoming, usize, bool)| incoming.life() == Life::Ended;
+        let ended = |(incoming, ..): &(Incoming, usize, bool)| incoming.state() == LinkState::Ended;
         if self.incoming.as_ref().is_some_and(ended) {
             self.drop_incoming();
         }
@@ -71,7 +71,7 @@ impl World<'_> {
         if bytes > 0 && self.connections[connection].owes_eof(ACCEPTOR) {
             let (incoming, ..) = self.incoming.as_mut().expect("it has no link yet");
             incoming.handle_eof(now);
-            assert_eq!(incoming.life(), Life::Ended);
+            assert_eq!(incoming.state(), LinkState::Ended);
             self.note_incoming();
             return true;
         }
@@ -125,7 +125,7 @@ impl World<'_> {
         let ends = self.ends_for_newcomers();
         let end = &mut self.ends[ACCEPTOR];
         let held = names && session == end.session && !end.is_over;
-        let over = matches!(end.link.life(), Life::Finishing | Life::Ended);
+        let over = matches!(end.link.state(), LinkState::Finishing | LinkState::Ended);
         let expected = match (held && !over, ends && !held) {
             (true, _) => TakeOver::Done,
             (_, true) => TakeOver::SessionOver,
@@ -149,7 +149,7 @@ impl World<'_> {
             // Nor does a link take what it was not asked about.
             Err(_) => end.link.take_over(now, incoming),
         };
-        assert_eq!(took, expected, "{:?}", end.link.life());
+        assert_eq!(took, expected, "{:?}", end.link.state());
         routed
     }
 
@@ -166,7 +166,7 @@ impl World<'_> {
             Ok(link) => link,
             Err(incoming) => panic!("{:?}", incoming.end_reason()),
         };
-        assert_eq!(link.life(), Life::Open, "{:?}", link.end_reason());
+        assert_eq!(link.state(), LinkState::Open, "{:?}", link.end_reason());
         link
     }
 

@@ -1,7 +1,8 @@
 //! Links that end with their session.
 
 use countersign_core::{
-    CloseReason, EndReason, Incoming, Life, Output, PeerId, Protocol, SessionLoss, close, refuse,
+    CloseReason, EndReason, Incoming, LinkState, Output, PeerId, Protocol, SessionLoss, close,
+    refuse,
 };
 
 use super::world::{ACCEPTOR, OPENER, World};
@@ -45,7 +46,7 @@ impl World<'_> {
     /// only while it has no connection.
     pub(super) fn ends_for_newcomers(&self) -> bool {
         let end = &self.ends[ACCEPTOR];
-        let waits = !self.case.listens || end.link.life() == Life::Offline;
+        let waits = !self.case.listens || end.link.state() == LinkState::Offline;
         let holds = end.session != [0; 16] && !end.is_over && !end.ever_done;
         waits && holds && self.case.single(ACCEPTOR) && self.case.proven
     }

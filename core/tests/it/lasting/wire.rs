@@ -1,7 +1,7 @@
 //! What happens to connections, and what the frames on them mean to the models.
 
 use countersign_core::{
-    Acceptor, CloseReason, Disconnect, EndReason, Life, Protocol, SessionId, SessionLoss,
+    Acceptor, CloseReason, Disconnect, EndReason, LinkState, Protocol, SessionId, SessionLoss,
 };
 
 use super::connection::Connection;
@@ -79,7 +79,7 @@ impl World<'_> {
     fn secure(&mut self, connection: usize) {
         let (now, who) = (self.now, self.who());
         for end in &mut self.ends {
-            if end.connection == Some(connection) && end.link.life() == Life::Securing {
+            if end.connection == Some(connection) && end.link.state() == LinkState::Securing {
                 end.link.handle_secured(now, who).expect("securing");
                 end.is_secured = true;
                 end.heard = now;
@@ -87,7 +87,7 @@ impl World<'_> {
         }
         if let Some((incoming, at, is_secured)) = &mut self.incoming
             && *at == connection
-            && incoming.life() == Life::Securing
+            && incoming.state() == LinkState::Securing
         {
             incoming.handle_secured(now, who).expect("securing");
             *is_secured = true;
@@ -163,8 +163,11 @@ impl World<'_> {
 
     fn arrive(&mut self, at: usize, connection: usize, bytes: &[u8]) {
         let now = self.now;
-        let life = self.ends[at].link.life();
-        if matches!(life, Life::Greeting | Life::Open | Life::Closing) {
+        let state = self.ends[at].link.state();
+        if matches!(
+            state,
+            LinkState::Greeting | LinkState::Open | LinkState::Closing
+        ) {
             self.ends[at].heard = now;
             for seen in self.connections[connection].inp[at].feed(bytes) {
                 self.observe(at, connection, &seen);

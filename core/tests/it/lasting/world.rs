@@ -4,9 +4,9 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_core::{
-    Acceptor, ChannelId, CloseMode, CloseReason, Disconnect, Event, Incoming, Instant, Life, Link,
-    LinkPermit, Output, Protocol, ReceiveError, Rejection, Role, SendError, SessionId, SessionLoss,
-    Verdict, close,
+    Acceptor, ChannelId, CloseMode, CloseReason, Disconnect, Event, Incoming, Instant, Link,
+    LinkPermit, LinkState, Output, Protocol, ReceiveError, Rejection, Role, SendError, SessionId,
+    SessionLoss, Verdict, close,
 };
 
 use super::case::{Happens, LastingCase};
@@ -281,7 +281,7 @@ impl<'a> World<'a> {
             Happens::Restart(at) => self.restart(*at),
             Happens::Evict => {
                 let end = &mut self.ends[ACCEPTOR];
-                end.was_dropped |= end.link.life() == Life::Offline;
+                end.was_dropped |= end.link.state() == LinkState::Offline;
                 end.link.evict(self.now);
             }
         }
@@ -454,8 +454,8 @@ impl<'a> World<'a> {
     pub(super) fn close(&mut self, at: usize, mode: CloseMode, code: u32) {
         let now = self.now;
         let end = &mut self.ends[at];
-        let is_up = matches!(end.link.life(), Life::Open | Life::Closing);
-        let finishing = end.link.life() == Life::Finishing;
+        let is_up = matches!(end.link.state(), LinkState::Open | LinkState::Closing);
+        let finishing = end.link.state() == LinkState::Finishing;
         end.link.close_with(now, mode, reason(code));
         if end.is_over || finishing || (!is_up && end.session == [0; 16]) {
             return self.note(at);
@@ -497,9 +497,9 @@ impl<'a> World<'a> {
     pub(super) fn time(&mut self, at: usize) {
         let now = self.now;
         let end = &mut self.ends[at];
-        let was_up = matches!(end.link.life(), Life::Open | Life::Closing);
+        let was_up = matches!(end.link.state(), LinkState::Open | LinkState::Closing);
         end.link.handle_timeout(now);
-        if was_up && matches!(end.link.life(), Life::Offline | Life::Connecting) {
+        if was_up && matches!(end.link.state(), LinkState::Offline | LinkState::Connecting) {
             let silent = end.heard + self.case.timeouts().give_up;
             assert!(now >= silent, "given up at {now:?}, not at {silent:?}");
         }

@@ -2,7 +2,7 @@
 
 use countersign_core::{
     Acceptor, CloseMode, Config, Consequence, Dialect, Disconnect, Drained, EndReason, Event,
-    Incoming, Incompatible, Instant, Life, Limits, Link, LinkPermit, Loss, Output, PeerId,
+    Incoming, Incompatible, Instant, Limits, Link, LinkPermit, LinkState, Loss, Output, PeerId,
     Protocol, ReceiveChannel, Refusal, Request, Route, TakeOver, refuse,
 };
 
@@ -325,7 +325,10 @@ fn what_can_not_be_accepted_comes_back_and_says_why() {
         here: true,
     };
     assert_eq!(incoming.end_reason(), Some(&EndReason::Incompatible(why)));
-    assert_eq!((incoming.request(), incoming.life()), (None, Life::Ended));
+    assert_eq!(
+        (incoming.request(), incoming.state()),
+        (None, LinkState::Ended)
+    );
     assert!(incoming.wants_connection() && incoming.wants_output());
     let refusal = said(NOW, &mut incoming);
     assert_eq!((refusal[0], &refusal[8..10]), (3, &[0, 3][..]));
@@ -347,7 +350,7 @@ fn a_stream_that_has_ended_already_was_a_link() {
         let permit = place(&mut acceptor, &mut incoming);
         let mut link = incoming.accept(NOW).expect("it says nothing wrong");
         said(NOW, &mut link);
-        assert_eq!(link.life(), Life::Ended);
+        assert_eq!(link.state(), LinkState::Ended);
         let mut told = Vec::new();
         while let Some(event) = link.poll_event() {
             assert_eq!(acceptor.follow(&link, &event, || 1), None);

@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    Config, Dialect, Disconnect, EndReason, Event, Incoming, Incompatible, Instant, Life, Link,
-    Loss, Output, PeerMisbehaved, Protocol, ReceiveChannel, Reconnect, Refusal, Request,
+    Config, Dialect, Disconnect, EndReason, Event, Incoming, Incompatible, Instant, Link,
+    LinkState, Loss, Output, PeerMisbehaved, Protocol, ReceiveChannel, Reconnect, Refusal, Request,
     RetryLimit, Role, SendChannel, TakeOver, refuse,
 };
 
@@ -56,7 +56,10 @@ fn whoever_comes_waits_for_the_word() {
         guest.handle_input(NOW, &[byte]);
     }
     assert_eq!(guest.request(), Some(Request::New));
-    assert_eq!((guest.life(), guest.end_reason()), (Life::Greeting, None));
+    assert_eq!(
+        (guest.state(), guest.end_reason()),
+        (LinkState::Greeting, None)
+    );
     assert_eq!(said(&mut guest), []);
     assert!(!guest.wants_output());
     let mut link = accepted(NOW, guest);
@@ -93,7 +96,7 @@ fn who_is_one_too_many_is_told() {
             busy().to_string(),
             "the peer was turned away: no more than three (code 5)"
         );
-        assert_eq!((guest.life(), guest.request()), (Life::Ended, None));
+        assert_eq!((guest.state(), guest.request()), (LinkState::Ended, None));
         let refusal = for_now(refuse::BUSY, WHY.as_bytes());
         assert_eq!(said(&mut guest), refusal);
         assert_eq!(guest.poll_output(NOW, &mut [0; 300]), Output::End);
@@ -180,7 +183,7 @@ fn a_word_that_nobody_waits_for_changes_nothing() {
 
 /// Connects the opener, and hands over its HELLO.
 fn knock(opener: &mut Link, now: Instant) -> Incoming {
-    if opener.life() == Life::Offline {
+    if opener.state() == LinkState::Offline {
         let due = opener.poll_deadline().unwrap_or(now);
         opener.handle_timeout(due.max(now));
     }
@@ -206,7 +209,7 @@ fn an_opener_that_was_refused_gets_in_later() {
         assert_eq!(guest.request(), Some(Request::New));
         guest.refuse(NOW, &Refusal::busy(WHY));
         opener.handle_input(NOW, &said(&mut guest));
-        assert_eq!(opener.life(), Life::Offline);
+        assert_eq!(opener.state(), LinkState::Offline);
         assert_eq!(opener.last_loss(), Some(Loss::Refused));
         assert!(opener.poll_deadline().is_some() && !opener.wants_connection());
     }
@@ -229,7 +232,7 @@ fn an_opener_that_does_not_try_again_ends() {
         let config = sender().reconnect(reconnect);
         let mut opener = Link::new(&config, Role::Opener, [1; 16]).expect("fits");
         for _ in 0..attempts {
-            assert_ne!(opener.life(), Life::Ended);
+            assert_ne!(opener.state(), LinkState::Ended);
             let mut guest = knock(&mut opener, NOW);
             guest.refuse(NOW, &Refusal::busy(WHY));
             opener.handle_input(NOW, &said(&mut guest));
@@ -268,7 +271,7 @@ fn a_returning_peer_needs_no_room() {
     let answer = said(&mut accepted_after(NOW, guest, Some(&link.gone_session())));
     assert_eq!(answer[16], 3, "too old");
     opener.handle_input(NOW, &answer);
-    assert_eq!(opener.life(), Life::Open);
+    assert_eq!(opener.state(), LinkState::Open);
 }
 
 #[test]
@@ -279,10 +282,13 @@ fn in_the_tlsstream_dialect_the_stream_waits() {
     assert_eq!(guest.request(), Some(Request::New));
     guest.handle_input(NOW, b"5!he");
     guest.handle_input(NOW, b"llo");
-    assert_eq!((guest.life(), said(&mut guest)), (Life::Greeting, vec![]));
+    assert_eq!(
+        (guest.state(), said(&mut guest)),
+        (LinkState::Greeting, vec![])
+    );
     let mut refused = guest.clone();
     let mut link = accepted(NOW, guest);
-    assert_eq!(link.life(), Life::Open);
+    assert_eq!(link.state(), LinkState::Open);
     assert_eq!(said(&mut link), b"OK!");
     assert_eq!(link.waiting(countersign_core::ChannelId(0)), 1);
     // There are no words for a refusal.
@@ -295,8 +301,8 @@ fn in_the_tlsstream_dialect_the_stream_waits() {
         guest.handle_input(NOW, input);
         guest.handle_eof(NOW);
         assert_eq!(
-            (guest.request(), guest.life()),
-            (Some(Request::New), Life::Greeting)
+            (guest.request(), guest.state()),
+            (Some(Request::New), LinkState::Greeting)
         );
         let mut refused = guest.clone();
         let mut link = accepted(NOW, guest);

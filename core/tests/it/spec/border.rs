@@ -1,8 +1,8 @@
 //! The border between two sessions, in the stream of what is received.
 
 use countersign_core::{
-    ChannelId, Config, Dialect, Event, Life, Link, ReceiveChannel, ReceiveError, Role, SendChannel,
-    SessionLoss,
+    ChannelId, Config, Dialect, Event, Link, LinkState, ReceiveChannel, ReceiveError, Role,
+    SendChannel, SessionLoss,
 };
 
 use crate::common::bytes::{Entry, Greeting, close, done, first, message};
@@ -233,7 +233,7 @@ fn every_lost_connection_is_a_border_in_the_tlsstream_dialect() {
     let config = receiver().dialect(Dialect::TlsStream);
     against_lasting(Role::Opener, &config, |peer| {
         for _ in 0..3 {
-            assert_eq!(peer.link.life(), Life::Open);
+            assert_eq!(peer.link.state(), LinkState::Open);
             peer.takes(b"1!a");
             peer.lose();
             peer.connect();

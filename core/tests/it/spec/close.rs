@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    CloseMode, CloseReason, Config, EndReason, Event, Life, Loss, PeerMisbehaved, ReceiveChannel,
-    Role, SendChannel, SendError, Timeouts, Verdict, VerdictKind, close as codes,
+    CloseMode, CloseReason, Config, EndReason, Event, LinkState, Loss, PeerMisbehaved,
+    ReceiveChannel, Role, SendChannel, SendError, Timeouts, Verdict, VerdictKind, close as codes,
 };
 
 use crate::common::bytes::{
@@ -275,7 +275,7 @@ fn only_signs_of_life_follow_done() {
         peer_is_done(peer);
         peer.takes(&[number(0x20, 0, 4), number(0x21, 0, 5)].concat());
         assert_eq!(peer.say(), [number(0x21, 0, 4), done()].concat());
-        assert_eq!(peer.link.life(), Life::Finishing);
+        assert_eq!(peer.link.state(), LinkState::Finishing);
     });
     against_receiver(&receiver(), |peer| {
         peer_is_done(peer);
@@ -295,7 +295,7 @@ fn after_both_dones_the_connection_is_read_to_its_end() {
         assert!(!peer.ended, "the peer is not done");
         // Whatever is behind DONE is ignored, in one piece with it or not.
         peer.hear(&[done(), message(0, 9, b"?"), vec![0xFF; 9]].concat());
-        assert_eq!(peer.link.life(), Life::Finishing);
+        assert_eq!(peer.link.state(), LinkState::Finishing);
         peer.hear(&[0xFF; 9]);
         assert_eq!(peer.say(), []);
         assert!(peer.ended && peer.link.wants_connection());
@@ -334,7 +334,7 @@ fn either_end_or_both_close() {
             for end in closing {
                 pair.ends[*end].close(pair.now, CloseMode::DrainBoth);
             }
-            while pair.lives() != [Life::Ended; 2] {
+            while pair.lives() != [LinkState::Ended; 2] {
                 pair.run();
                 pair.take_all(ACCEPTOR, MAIN);
                 pair.pass(Duration::from_millis(1));
@@ -374,7 +374,7 @@ fn both_close_with_messages_both_ways() {
             end.close(pair.now, CloseMode::DrainBoth);
         }
         let mut taken = 0;
-        while pair.lives() != [Life::Ended; 2] {
+        while pair.lives() != [LinkState::Ended; 2] {
             pair.run();
             taken += pair.take_all(ACCEPTOR, MAIN).len() + pair.take_all(OPENER, back).len();
         }

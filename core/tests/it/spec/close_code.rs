@@ -2,8 +2,8 @@
 
 use countersign_core::wire::{CloseHead, encode_close};
 use countersign_core::{
-    CloseMode, CloseReason, Config, EndReason, Event, Life, Loss, PeerMisbehaved, ReceiveChannel,
-    Role, SendChannel, SessionLoss, close as codes,
+    CloseMode, CloseReason, Config, EndReason, Event, LinkState, Loss, PeerMisbehaved,
+    ReceiveChannel, Role, SendChannel, SessionLoss, close as codes,
 };
 
 use crate::common::bytes::{
@@ -401,7 +401,7 @@ fn a_new_session_does_not_whitewash_the_old_one() {
         pair.restart_acceptor();
         pair.reconnect();
         pair.run();
-        assert_eq!(pair.lives(), [Life::Ended; 2]);
+        assert_eq!(pair.lives(), [LinkState::Ended; 2]);
         let expected = closed(false, CloseReason::ALL_WELL, failed());
         assert_eq!(pair.ends[ACCEPTOR].end_reason(), Some(&expected));
     });
@@ -415,7 +415,7 @@ fn a_lost_farewell_does_not_lose_the_reason() {
         peer.takes(&closing(0, 3, &[(0, 0)], b"no input"));
         assert_eq!(peer.say(), [close(&[]), done()].concat());
         peer.lose();
-        while peer.link.life() != Life::Ended {
+        while peer.link.state() != LinkState::Ended {
             peer.sleep_to_deadline();
         }
         let expected = closed(false, CloseReason::ALL_WELL, failed());

@@ -4,7 +4,7 @@
 use core::time::Duration;
 
 use countersign_core::{
-    CloseMode, Config, EndReason, Life, ReceiveChannel, SendChannel, Verdict, VerdictKind,
+    CloseMode, Config, EndReason, LinkState, ReceiveChannel, SendChannel, Verdict, VerdictKind,
     reject as codes,
 };
 
@@ -38,7 +38,7 @@ fn what_nobody_takes_is_rejected() {
             peer.takes(&[noted(0, 2), noted(0, 3), noted(0, 4)].concat());
             assert_eq!(peer.say(), [ack(0, 4), done()].concat());
             peer.takes(&done());
-            assert_eq!(peer.link.life(), Life::Finishing);
+            assert_eq!(peer.link.state(), LinkState::Finishing);
         });
     }
 }
@@ -140,7 +140,7 @@ fn a_peer_that_never_stops_sending_holds_nothing_up() {
                     more(pair);
                     pair.run();
                 }
-                assert_eq!(pair.lives(), [Life::Ended; 2]);
+                assert_eq!(pair.lives(), [LinkState::Ended; 2]);
                 for (at, end) in pair.ends.iter().enumerate() {
                     let expected = EndReason::closed(at == closing);
                     assert_eq!(end.end_reason(), Some(&expected));
@@ -174,7 +174,7 @@ fn a_close_while_offline_rejects_too() {
         pair.reconnect();
         pair.run();
         pair.pass(Duration::ZERO);
-        assert_eq!(pair.lives(), [Life::Ended; 2]);
+        assert_eq!(pair.lives(), [LinkState::Ended; 2]);
         let counts = pair.ends[OPENER].report()[0].verdicts;
         assert_eq!(counts[VerdictKind::Rejected], 1);
     });

@@ -2,8 +2,8 @@
 
 use countersign_core::{
     ChannelConfig, Config, ConfigProblem, DeclareError, Dialect, Disconnect, EndReason, Event,
-    Incoming, Incompatible, Instant, Life, Protocol, ReceiveChannel, Refusal, Request, SendChannel,
-    TakeOver, refuse,
+    Incoming, Incompatible, Instant, LinkState, Protocol, ReceiveChannel, Refusal, Request,
+    SendChannel, TakeOver, refuse,
 };
 
 use crate::common::arriving::{self, accepted, accepted_after, declined};
@@ -193,7 +193,7 @@ fn a_session_goes_on_with_them() {
     let mut guest = greeted(&naming());
     assert_eq!(guest.request(), Some(Request::Resume(session)));
     assert_eq!(link.take_over(NOW, &mut guest), TakeOver::Done);
-    assert_eq!((link.life(), link.resumes()), (Life::Open, 1));
+    assert_eq!((link.state(), link.resumes()), (LinkState::Open, 1));
 
     // One that comes too late is told what had become of its messages, by the channels' names.
     link.handle_lost(NOW, Disconnect::Abandoned);
@@ -217,7 +217,7 @@ fn in_the_tlsstream_dialect_its_mode_may_be_another() {
         .declare(vec![SendChannel::new("video").into()])
         .expect("makes sense");
     let mut link = accepted(NOW, guest);
-    assert_eq!(link.life(), Life::Open);
+    assert_eq!(link.state(), LinkState::Open);
     let video = link.channel_id("video").expect("declared");
     link.send(NOW, video, &b"hello"[..], None)
         .expect("accepted");

@@ -4,8 +4,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    Bytes, Config, Dialect, EndReason, Instant, Life, PeerMisbehaved, ReceiveChannel, Reconnect,
-    RetryLimit, Role, SendChannel, SendError, Timeouts, VerdictKind,
+    Bytes, Config, Dialect, EndReason, Instant, LinkState, PeerMisbehaved, ReceiveChannel,
+    Reconnect, RetryLimit, Role, SendChannel, SendError, Timeouts, VerdictKind,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -165,7 +165,7 @@ proptest! {
         peer.say();
         peer.hear(&Greeting::welcome(&[entry]).bytes());
         let sound = max_message > 0 && window_messages > 0 && window_bytes > 0;
-        prop_assert_eq!(peer.link.life() == Life::Open, sound);
+        prop_assert_eq!(peer.link.state() == LinkState::Open, sound);
         if !sound {
             let expected = EndReason::Peer(PeerMisbehaved::Greeting);
             prop_assert_eq!(peer.link.end_reason(), Some(&expected));
@@ -209,7 +209,7 @@ proptest! {
         let most = [600, 600, 0];
         let whole = usize::try_from(received).ok().and_then(|at| most.get(at));
         let true_claim = handled <= received && whole.is_some_and(|most| partial < *most || partial == 0);
-        prop_assert_eq!(peer.link.life() == Life::Open, true_claim);
+        prop_assert_eq!(peer.link.state() == LinkState::Open, true_claim);
         peer.say();
     }
 

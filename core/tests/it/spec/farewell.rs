@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use countersign_core::{
-    CloseMode, Config, Disconnect, EndReason, Instant, Life, Loss, ReceiveChannel, Reconnect,
+    CloseMode, Config, Disconnect, EndReason, Instant, LinkState, Loss, ReceiveChannel, Reconnect,
     RetryLimit, Role, Timeouts,
 };
 
@@ -26,7 +26,7 @@ fn said_done(peer: &mut Peer) {
     assert_eq!(peer.say(), ack(0, 1));
     peer.hear(&close(&[(0, 1)]));
     assert_eq!(peer.say(), [close(&[]), done()].concat());
-    assert_eq!(peer.link.life(), Life::Closing);
+    assert_eq!(peer.link.state(), LinkState::Closing);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn an_opener_whose_acceptor_is_gone_is_closed() {
             assert_eq!(peer.say(), done());
             let said: Instant = peer.now;
             peer.lose();
-            while peer.link.life() != Life::Ended {
+            while peer.link.state() != LinkState::Ended {
                 if peer.link.wants_connect() {
                     peer.link.handle_lost(peer.now, Disconnect::Transport);
                 } else {

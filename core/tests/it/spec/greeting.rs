@@ -1,8 +1,8 @@
 //! Handshake: HELLO and WELCOME.
 
 use countersign_core::{
-    Config, EndReason, Event, Incompatible, Life, PeerMisbehaved, ReceiveChannel, Rejection, Role,
-    SendChannel, Verdict, reject, wire,
+    Config, EndReason, Event, Incompatible, LinkState, PeerMisbehaved, ReceiveChannel, Rejection,
+    Role, SendChannel, Verdict, reject, wire,
 };
 
 use crate::common::bytes::{Entry, Greeting, coded, done, message, number};
@@ -35,7 +35,7 @@ fn judged(change: impl Fn(&mut Greeting), expected: Option<(PeerMisbehaved, u8)>
                 Some((of, code)) => peer.refuses(&greeting.bytes(), of, code),
                 None => {
                     peer.takes(&greeting.bytes());
-                    assert_eq!(peer.link.life(), Life::Open);
+                    assert_eq!(peer.link.state(), LinkState::Open);
                 }
             }
         });
@@ -201,7 +201,7 @@ fn channels_have_bounds() {
     });
     against(Role::Acceptor, &config, |peer| {
         peer.takes(&Greeting::hello(&entries[..64]).bytes());
-        assert_eq!(peer.link.life(), Life::Open);
+        assert_eq!(peer.link.state(), LinkState::Open);
     });
     against(Role::Acceptor, &config, |peer| {
         let hello = Greeting::hello(&entries).bytes();

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use countersign_core::{Config, Life, Output, ReceiveChannel, Role, SendChannel};
+use countersign_core::{Config, LinkState, Output, ReceiveChannel, Role, SendChannel};
 
 use crate::common::Cut;
 use crate::common::bytes::{Entry, ack, first, message, next, noted, number, reject};
@@ -133,7 +133,7 @@ fn with_buffers_of(length: usize) -> (Vec<Vec<u8>>, [String; 2]) {
     pair.run();
     pair.ends[OPENER].close(pair.now, countersign_core::CloseMode::Drain);
     pair.run();
-    assert_eq!(pair.lives(), [Life::Ended; 2]);
+    assert_eq!(pair.lives(), [LinkState::Ended; 2]);
     let reports = pair.ends.map(|end| end.report()[0].verdicts.to_string());
     (taken, reports)
 }

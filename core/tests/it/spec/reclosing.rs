@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use countersign_core::{
-    CloseMode, CloseReason, Config, Disconnect, EndReason, Event, Life, Loss, Output,
+    CloseMode, CloseReason, Config, Disconnect, EndReason, Event, LinkState, Loss, Output,
     PeerMisbehaved, ReceiveChannel, Role, SendChannel, SendError, SessionLoss, Verdict,
     VerdictKind, close as codes,
 };
@@ -62,7 +62,7 @@ fn finishes(peer: &mut Peer) {
 fn finishes_saying(peer: &mut Peer, said: CloseReason) {
     peer.takes(&[close(&[]), done()].concat());
     peer.say();
-    assert!(peer.ended, "{:?}", peer.link.life());
+    assert!(peer.ended, "{:?}", peer.link.state());
     peer.link.handle_eof(peer.now);
     let expected = closed(true, said, CloseReason::ALL_WELL);
     assert_eq!(peer.link.end_reason(), Some(&expected));
@@ -237,7 +237,7 @@ fn a_close_while_offline_has_its_time() {
         }
         assert_eq!(peer.link.poll_deadline(), Some(asked + timeouts));
         peer.sleep(timeouts - peer.now.saturating_since(asked) - micro);
-        assert_ne!(peer.link.life(), Life::Ended);
+        assert_ne!(peer.link.state(), LinkState::Ended);
         peer.sleep(micro);
         let expected = EndReason::Lost(Loss::CloseTooSlow);
         assert_eq!(peer.link.end_reason(), Some(&expected));
@@ -254,7 +254,7 @@ fn a_close_while_offline_has_its_time() {
         peer.sleep(timeouts / 4);
         assert_eq!(peer.returns().1, close(&[]));
         peer.sleep(timeouts / 4 - micro);
-        assert_eq!(peer.link.life(), Life::Closing);
+        assert_eq!(peer.link.state(), LinkState::Closing);
         peer.sleep(micro);
         let expected = EndReason::Lost(Loss::CloseTooSlow);
         assert_eq!(peer.link.end_reason(), Some(&expected));
@@ -363,7 +363,7 @@ fn a_close_goes_through_however_often_it_is_cut() {
                 }
                 pair.run();
                 pair.ends[closer].close(pair.now, CloseMode::Drain);
-                let over = |life| matches!(life, Life::Finishing | Life::Ended);
+                let over = |state| matches!(state, LinkState::Finishing | LinkState::Ended);
                 for _ in 0..10 {
                     pair.take_all(ACCEPTOR, MAIN);
                     pair.lose_output(lost);
@@ -447,11 +447,11 @@ fn the_session_that_nobody_wanted_is_closed_at_once() {
             };
             pair.ends[1 - from].handle_input(pair.now, &buffer[..length.min(most)]);
         }
-        assert_eq!(pair.lives(), [Life::Closing, Life::Finishing]);
+        assert_eq!(pair.lives(), [LinkState::Closing, LinkState::Finishing]);
         pair.cut();
         assert_eq!(reasons(pair), [None, Some(&BY_PEER)]);
         pair.come_back();
-        assert_eq!(pair.lives()[ACCEPTOR], Life::Open);
+        assert_eq!(pair.lives()[ACCEPTOR], LinkState::Open);
         pair.run();
         assert_eq!(reasons(pair), [Some(&BY_US), Some(&BY_PEER)]);
         let lost = |event: &Event| matches!(event, Event::SessionLost(_));

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use countersign_core::{
-    CloseMode, Config, Disconnect, EndReason, Event, Incompatible, Instant, Life, Link, Loss,
+    CloseMode, Config, Disconnect, EndReason, Event, Incompatible, Instant, Link, LinkState, Loss,
     PeerMisbehaved, Reconnect, Refusal, RetryLimit, Role, SessionLoss, VerdictKind,
 };
 
@@ -30,7 +30,7 @@ fn fail(link: &mut Link, now: &mut Instant) -> Option<Duration> {
     if !delay.is_zero() {
         // Not a microsecond earlier.
         link.handle_timeout(Instant::from_micros(next.as_micros() - 1));
-        assert_eq!(link.life(), Life::Offline);
+        assert_eq!(link.state(), LinkState::Offline);
         assert!(!link.wants_connect());
     }
     link.handle_timeout(next);
@@ -97,7 +97,7 @@ fn extreme_delays_are_no_trouble() {
     }
     let (mut link, now) = opener(&config(Duration::MAX, Duration::MAX), [1; 16]);
     link.handle_lost(now, Disconnect::Transport);
-    assert_eq!(link.life(), Life::Offline);
+    assert_eq!(link.state(), LinkState::Offline);
     assert!(link.poll_deadline().is_none_or(|at| at > now));
 }
 
@@ -117,7 +117,7 @@ fn attempts_are_counted_exactly() {
     for never in [RetryLimit::Never, RetryLimit::Attempts(0)] {
         let (mut link, mut now) = opener(&limited(never), [1; 16]);
         assert_eq!(fail(&mut link, &mut now), None);
-        assert_eq!(link.life(), Life::Ended);
+        assert_eq!(link.state(), LinkState::Ended);
     }
 }
 
@@ -135,7 +135,7 @@ fn a_time_is_counted_from_the_first_failure() {
         assert!(attempts < 100_000);
     }
     assert!(attempts > 5);
-    assert_eq!(link.life(), Life::Ended);
+    assert_eq!(link.state(), LinkState::Ended);
     assert!(now >= first + time, "given up before its time");
     // At the limit it is over, one microsecond before it is not.
     for (late, goes_on) in [(time - Duration::from_micros(1), true), (time, false)] {
@@ -145,7 +145,7 @@ fn a_time_is_counted_from_the_first_failure() {
         link.handle_timeout(next);
         now = now + late;
         link.handle_lost(now, Disconnect::Transport);
-        assert_eq!(link.life() == Life::Offline, goes_on);
+        assert_eq!(link.state() == LinkState::Offline, goes_on);
     }
 }
 
@@ -154,7 +154,7 @@ fn busy(peer: &mut Peer) {
     peer.connect();
     peer.say();
     peer.hear(&for_now(5, b"later"));
-    assert_eq!(peer.link.life(), Life::Offline);
+    assert_eq!(peer.link.state(), LinkState::Offline);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_greeting_alone_does_not_begin_the_count_anew() {
         peer.connect();
         peer.say();
         peer.hear(&welcome());
-        assert_eq!(peer.link.life(), Life::Open);
+        assert_eq!(peer.link.state(), LinkState::Open);
         peer.link.handle_lost(peer.now, Disconnect::Transport);
         let expected = EndReason::Lost(Loss::Transport);
         assert_eq!(peer.link.end_reason(), Some(&expected));
@@ -197,10 +197,10 @@ fn a_word_behind_the_greeting_counts_however_it_comes() {
             peer.lose();
             peer.connect();
             peer.link.handle_lost(peer.now, Disconnect::Transport);
-            assert_eq!(peer.link.life(), Life::Offline, "two more are left");
+            assert_eq!(peer.link.state(), LinkState::Offline, "two more are left");
             peer.connect();
             peer.link.handle_lost(peer.now, Disconnect::Transport);
-            assert_eq!(peer.link.life(), Life::Ended);
+            assert_eq!(peer.link.state(), LinkState::Ended);
         });
     }
 }
@@ -301,7 +301,7 @@ fn is_waited_for_on_a_link_that_was_up(how: Disconnect) {
         for _ in 0..5 {
             peer.connect();
             peer.link.handle_lost(peer.now, how);
-            assert_eq!(peer.link.life(), Life::Offline);
+            assert_eq!(peer.link.state(), LinkState::Offline);
             assert_eq!(peer.link.last_loss(), Some(loss));
         }
         assert_eq!(peer.events(), []);
@@ -321,7 +321,7 @@ fn is_waited_for_on_a_link_that_was_up(how: Disconnect) {
     against_lasting(Role::Acceptor, &config, |peer| {
         peer.hello(&[Entry::send("main")]);
         peer.link.handle_lost(peer.now, how);
-        assert_eq!(peer.link.life(), Life::Offline);
+        assert_eq!(peer.link.state(), LinkState::Offline);
     });
     // Without a session to lose there is nothing to wait for.
     for role in [Role::Opener, Role::Acceptor] {
@@ -384,12 +384,12 @@ fn silence_and_slow_handshakes_are_tried_again() {
     against_lasting(Role::Opener, &Config::default(), |peer| {
         peer.welcome(&[Entry::receive("main")]);
         peer.sleep(Duration::from_secs(15));
-        assert_eq!(peer.link.life(), Life::Offline);
+        assert_eq!(peer.link.state(), LinkState::Offline);
         assert_eq!(peer.events(), [Event::Lost(Loss::Silence)]);
         peer.connect();
         peer.say();
         peer.sleep(Duration::from_secs(10));
-        assert_eq!(peer.link.life(), Life::Offline);
+        assert_eq!(peer.link.state(), LinkState::Offline);
         assert_eq!(peer.events(), []);
         peer.resumes([0, 0, 0]);
         assert_eq!(peer.events(), [Event::Resumed]);
@@ -397,7 +397,7 @@ fn silence_and_slow_handshakes_are_tried_again() {
         assert_eq!(peer.events(), [Event::Lost(Loss::PeerLeft)]);
         peer.connect();
         peer.link.handle_eof(peer.now);
-        assert_eq!(peer.link.life(), Life::Offline);
+        assert_eq!(peer.link.state(), LinkState::Offline);
         assert_eq!(peer.events(), []);
     });
 }
@@ -415,7 +415,7 @@ fn a_connection_that_the_caller_had_first_is_taken() {
             peer.say();
             let entry = Entry::receive("main");
             peer.hear(&Greeting::resumed(&[entry]).bytes());
-            assert_eq!(peer.link.life(), Life::Open);
+            assert_eq!(peer.link.state(), LinkState::Open);
         }
     });
 }
@@ -479,7 +479,7 @@ fn a_driver_that_sleeps_to_the_deadline_never_stalls() {
             peer.send(b"x");
             peer.say();
             let mut sleeps = 0;
-            while peer.link.life() == Life::Open {
+            while peer.link.state() == LinkState::Open {
                 peer.sleep_to_deadline();
                 peer.say();
                 sleeps += 1;
@@ -512,7 +512,7 @@ fn the_application_ends_a_pause() {
     }
     // The row went on, so this was the last.
     link.handle_lost(now, Disconnect::Transport);
-    assert_eq!(link.life(), Life::Ended);
+    assert_eq!(link.state(), LinkState::Ended);
     assert!(!link.connect_now(now));
 }
 
@@ -522,7 +522,7 @@ fn no_pause_is_ended_where_there_is_none() {
     let mut acceptor = Link::new(&Config::default(), Role::Acceptor, [4; 16]).expect("fits");
     assert!(!acceptor.connect_now(Instant::ZERO));
     assert_eq!(
-        (acceptor.life(), acceptor.poll_deadline()),
-        (Life::Offline, None)
+        (acceptor.state(), acceptor.poll_deadline()),
+        (LinkState::Offline, None)
     );
 }

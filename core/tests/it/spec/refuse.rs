@@ -1,8 +1,8 @@
 //! Handshake: REFUSE.
 
 use countersign_core::{
-    ChannelConfig, Config, EndReason, Incompatible, Life, Mode, Policy, ReceiveChannel, Refusal,
-    Role, SendChannel, refuse, wire,
+    ChannelConfig, Config, EndReason, Incompatible, LinkState, Mode, Policy, ReceiveChannel,
+    Refusal, Role, SendChannel, refuse, wire,
 };
 
 use crate::common::arriving::arrived;
@@ -14,7 +14,7 @@ use crate::common::peer::{against, against_lasting};
 fn both(opener: &Config, acceptor: &Config, at_opener: &EndReason, at_acceptor: &Incompatible) {
     paired(opener, acceptor, |pair| {
         pair.run();
-        assert_eq!(pair.lives(), [Life::Ended; 2]);
+        assert_eq!(pair.lives(), [LinkState::Ended; 2]);
         assert_eq!(pair.ends[OPENER].end_reason(), Some(at_opener));
         let expected = EndReason::Incompatible(at_acceptor.clone());
         assert_eq!(pair.ends[ACCEPTOR].end_reason(), Some(&expected));
@@ -113,14 +113,14 @@ fn policies_that_the_receiver_does_not_want() {
         both(&one(receive.clone()), &one(send(latest)), &seen, &why);
         paired(&one(send(!latest)), &one(receive), |pair| {
             pair.run();
-            assert_eq!(pair.lives(), [Life::Open; 2]);
+            assert_eq!(pair.lives(), [LinkState::Open; 2]);
         });
         paired(
             &one(send(latest)),
             &one(ReceiveChannel::new("main")),
             |pair| {
                 pair.run();
-                assert_eq!(pair.lives(), [Life::Open; 2]);
+                assert_eq!(pair.lives(), [LinkState::Open; 2]);
             },
         );
     }
@@ -194,7 +194,7 @@ fn an_application_refuses_with_a_code_of_its_own() {
         let reason = EndReason::TurnedAway(refusal.clone());
         assert_eq!(guest.end_reason(), Some(&reason));
         assert!(!reason.can_retry() && !reason.is_closed());
-        assert_eq!((guest.life(), guest.request()), (Life::Ended, None));
+        assert_eq!((guest.state(), guest.request()), (LinkState::Ended, None));
         let mut bytes = [0; 300];
         let countersign_core::Output::Written(length) = guest.poll_output(now, &mut bytes) else {
             panic!("nothing to say");
@@ -208,7 +208,7 @@ fn an_application_refuses_with_a_code_of_its_own() {
             peer.say();
             peer.hear(&expected);
             if refusal.again {
-                assert_eq!(peer.link.life(), Life::Offline);
+                assert_eq!(peer.link.state(), LinkState::Offline);
                 assert_eq!(peer.link.last_loss(), Some(countersign_core::Loss::Refused));
                 assert_eq!(peer.link.refusal(), Some(&refusal));
                 assert_eq!(peer.events(), []);

@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, ChannelId, Config, EndReason, Event, Life, Loss, PeerMisbehaved, ReceiveChannel,
-    ReceiveError, Role, SendChannel, SessionLoss, Timeouts, Verdict, VerdictKind,
+    ChannelConfig, ChannelId, Config, EndReason, Event, LinkState, Loss, PeerMisbehaved,
+    ReceiveChannel, ReceiveError, Role, SendChannel, SessionLoss, Timeouts, Verdict, VerdictKind,
 };
 
 use crate::common::bytes::{Entry, Greeting, ack, first, message, reject};
@@ -60,7 +60,7 @@ fn every_message_gets_its_verdict_and_a_new_session_begins() {
         for handled in [NONE, 1, 2, 3, 4, 5] {
             five(|peer| {
                 peer.return_to(&anew(outcome, handled));
-                assert_eq!(peer.link.life(), Life::Open);
+                assert_eq!(peer.link.state(), LinkState::Open);
                 assert_eq!(peer.link.session(), [8; 16]);
                 assert_eq!(peer.say(), [], "nothing is sent again");
                 let last = if handled == NONE { 1 } else { handled };
@@ -317,7 +317,7 @@ fn a_restarted_acceptor_does_not_know_the_session() {
             assert_eq!(counts[VerdictKind::Unknown], 2 * (round + 1));
             let lost = Event::SessionLost(SessionLoss::NotKnown);
             assert!(pair.events[OPENER][told..].contains(&lost));
-            assert_eq!(pair.lives(), [Life::Open; 2]);
+            assert_eq!(pair.lives(), [LinkState::Open; 2]);
             assert_eq!(pair.take_all(OPENER, inn), [b"left over"]);
             assert_eq!(pair.take_all(ACCEPTOR, MAIN), [] as [Vec<u8>; 0]);
             assert_eq!(pair.borders[OPENER].len() as u64, round + 1);
@@ -371,6 +371,6 @@ fn who_comes_too_late_hears_what_was_handled() {
             3
         );
         pair.pass(Duration::from_secs(60));
-        assert_eq!(pair.lives(), [Life::Open; 2]);
+        assert_eq!(pair.lives(), [LinkState::Open; 2]);
     });
 }

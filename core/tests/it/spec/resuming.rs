@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelId, CloseMode, Config, Event, Life, Loss, ReceiveChannel, SendChannel, VerdictKind,
+    ChannelId, CloseMode, Config, Event, LinkState, Loss, ReceiveChannel, SendChannel, VerdictKind,
 };
 
 use crate::common::pair::{ACCEPTOR, OPENER, Pair, lasting};
@@ -30,7 +30,7 @@ fn what_was_lost_goes_out_again_and_nothing_else() {
         pair.send(OPENER, MAIN, b"lost");
         pair.lose_output(OPENER);
         pair.cut();
-        assert_eq!(pair.lives(), [Life::Offline; 2]);
+        assert_eq!(pair.lives(), [LinkState::Offline; 2]);
         pair.send(OPENER, MAIN, b"new");
         pair.reconnect();
         pair.run();
@@ -78,7 +78,7 @@ fn any_number_of_resumes_with_nothing_to_say() {
             pair.cut();
             pair.reconnect();
             pair.run();
-            assert_eq!(pair.lives(), [Life::Open; 2]);
+            assert_eq!(pair.lives(), [LinkState::Open; 2]);
             for end in &pair.ends {
                 assert_eq!((end.resumes(), end.session()), (times, session));
             }
@@ -310,7 +310,7 @@ fn what_was_not_received_is_again_not_begun() {
         pair.at_most(OPENER, 2 * 13);
         pair.cut();
         pair.pass(Duration::from_millis(1));
-        while pair.ends[OPENER].life() != Life::Offline {
+        while pair.ends[OPENER].state() != LinkState::Offline {
             pair.cut();
         }
         assert_eq!(count(pair, OPENER, VerdictKind::Expired), 0);
@@ -334,7 +334,11 @@ fn what_was_not_received_is_again_not_begun() {
         let verdict = pair.ends[OPENER].report()[0].verdicts;
         assert_eq!(verdict[VerdictKind::Withdrawn], 1);
         pair.run();
-        assert!(pair.lives().contains(&Life::Ended), "{:?}", pair.lives());
+        assert!(
+            pair.lives().contains(&LinkState::Ended),
+            "{:?}",
+            pair.lives()
+        );
     });
 }
 

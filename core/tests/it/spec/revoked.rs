@@ -1,7 +1,7 @@
 //! Ends that no longer accept their peer's identity.
 
 use countersign_core::{
-    Config, EndReason, Life, ReceiveChannel, Role, SendChannel, VerdictKind, abort,
+    Config, EndReason, LinkState, ReceiveChannel, Role, SendChannel, VerdictKind, abort,
 };
 
 use crate::common::bytes::{Entry, ack, close, coded, done, message};
@@ -37,7 +37,7 @@ fn the_peer_is_told_and_both_end_for_good() {
             pair.run();
             assert_eq!(pair.ends[by].end_reason(), Some(&BY_US));
             assert_eq!(pair.ends[1 - by].end_reason(), Some(&BY_PEER));
-            assert_eq!(pair.lives(), [Life::Ended; 2]);
+            assert_eq!(pair.lives(), [LinkState::Ended; 2]);
             for end in &pair.ends {
                 let reason = end.end_reason().expect("ended");
                 assert!(!reason.can_retry() && !reason.is_orderly());
@@ -111,7 +111,7 @@ fn what_is_all_said_just_finishes() {
         peer.hear(&close(&[(0, 1)]));
         assert_eq!(peer.say(), [close(&[]), done()].concat());
         peer.hear(&done());
-        assert_eq!(peer.link.life(), Life::Finishing);
+        assert_eq!(peer.link.state(), LinkState::Finishing);
         peer.link.revoke(peer.now);
         assert_eq!(peer.say(), []);
         peer.link.handle_eof(peer.now);

@@ -4,8 +4,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    Acceptor, CloseMode, Config, Disconnect, EndReason, Event, Incoming, Instant, Life, Link, Loss,
-    PeerId, PeerMisbehaved, Protocol, ReceiveChannel, ReceiveError, Request, Role, Route,
+    Acceptor, CloseMode, Config, Disconnect, EndReason, Event, Incoming, Instant, Link, LinkState,
+    Loss, PeerId, PeerMisbehaved, Protocol, ReceiveChannel, ReceiveError, Request, Role, Route,
     SendChannel, SessionLoss, TakeOver, Timeouts, VerdictKind,
 };
 
@@ -99,7 +99,10 @@ fn a_connection_takes_over_from_another() {
     assert_eq!(said(&mut link), message(1, 1, b"out"));
     events(&mut link);
     for number in 2..5 {
-        assert_eq!((link.life(), link.connection()), (Life::Open, number - 1));
+        assert_eq!(
+            (link.state(), link.connection()),
+            (LinkState::Open, number - 1)
+        );
         let mut guest = returning(&both(), ALICE, link.session(), &entries());
         assert_eq!(link.take_over(NOW, &mut guest), TakeOver::Done);
         assert_eq!(link.connection(), number);
@@ -108,7 +111,7 @@ fn a_connection_takes_over_from_another() {
             [Event::Lost(Loss::Replaced), Event::Resumed]
         );
         assert_eq!(guest.end_reason(), Some(&EndReason::TakenOver));
-        assert_eq!((guest.life(), guest.request()), (Life::Ended, None));
+        assert_eq!((guest.state(), guest.request()), (LinkState::Ended, None));
         assert!(!guest.wants_connection() && !guest.wants_output());
         // What came on its connection is the link's now.
         assert_eq!(said(&mut guest), []);
@@ -154,7 +157,7 @@ fn what_came_behind_hello_is_judged_by_whoever_goes_on() {
     // [ABORT-4]
     let mut guest = returning(&both(), ALICE, [5; 16], &entries());
     guest.handle_input(NOW, &coded(0x32, 0, 1, b""));
-    assert_eq!((guest.life(), guest.request()), (Life::Ended, None));
+    assert_eq!((guest.state(), guest.request()), (LinkState::Ended, None));
 }
 
 /// `incoming` must not get the session of `link`, and nothing may have come of the attempt.
@@ -226,12 +229,12 @@ fn other_channels_are_another_session() {
         alone.handle_opened(NOW).expect("offline");
         alone.handle_secured(NOW, ALICE).expect("securing");
         alone.handle_input(NOW, &Greeting::naming(link.session(), &entries).bytes());
-        let fits = matches!(alone.life(), Life::Open);
+        let fits = matches!(alone.state(), LinkState::Open);
         assert_eq!(fits, why.starts_with("policy") || why == "order", "{why}");
         let other = guest.accept(NOW);
         assert_eq!(other.is_ok(), fits, "{why}");
         for mut anew in other.into_iter().chain(fits.then_some(alone)) {
-            assert_eq!(anew.life(), Life::Open);
+            assert_eq!(anew.state(), LinkState::Open);
             assert_eq!(said(&mut anew)[16], 2, "not known");
             assert_ne!(anew.session(), link.session());
         }
@@ -247,14 +250,14 @@ fn a_link_that_is_over_or_opens_takes_nothing_over() {
     said(&mut link);
     link.handle_input(NOW, &[close(&[(0, 0)]), ack(1, 0), done()].concat());
     said(&mut link);
-    assert_eq!(link.life(), Life::Finishing);
+    assert_eq!(link.state(), LinkState::Finishing);
     keeps(
         &mut link,
         &mut returning(&both(), ALICE, id, &entries()),
         "finishing",
     );
     link.handle_eof(NOW);
-    assert_eq!(link.life(), Life::Ended);
+    assert_eq!(link.state(), LinkState::Ended);
     keeps(
         &mut link,
         &mut returning(&both(), ALICE, id, &entries()),
@@ -326,7 +329,7 @@ fn who_gets_no_answer_runs_out_of_time() {
     let mut link = begun(&both(), ALICE);
     let mut guest = returning(&both(), ALICE, link.session(), &entries());
     assert_eq!(link.take_over(deadline, &mut guest), TakeOver::Done);
-    assert_eq!(link.life(), Life::Open);
+    assert_eq!(link.state(), LinkState::Open);
 }
 
 fn retaining(time: Duration) -> Config {
@@ -353,7 +356,7 @@ fn an_acceptor_keeps_a_session_for_its_time() {
     assert_eq!(link.poll_deadline(), Some(end));
     let before = Instant::from_micros(end.as_micros() - 1);
     link.handle_timeout(before);
-    assert_eq!(link.life(), Life::Offline);
+    assert_eq!(link.state(), LinkState::Offline);
     let mut resumed = link.clone();
     let mut guest = returning(&both(), ALICE, link.session(), &entries());
     assert_eq!(resumed.take_over(before, &mut guest), TakeOver::Done);
@@ -388,13 +391,13 @@ fn a_return_that_fails_gives_no_more_time() {
     let late = Instant::from_micros(end.as_micros() - 1);
     link.handle_opened(late).expect("offline");
     link.handle_timeout(end + MICRO);
-    assert_eq!(link.life(), Life::Securing);
+    assert_eq!(link.state(), LinkState::Securing);
     link.handle_secured(end + MICRO, ALICE).expect("securing");
     link.handle_input(
         end + MICRO,
         &Greeting::naming(link.session(), &entries()).bytes(),
     );
-    assert_eq!(link.life(), Life::Open);
+    assert_eq!(link.state(), LinkState::Open);
     assert_eq!(link.resumes(), 1);
     // Where a session is not kept, the link ends with its connection.
     let mut link = begun(&retaining(Duration::ZERO), ALICE);

@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    CloseMode, Config, Dialect, Disconnect, EndReason, Event, Incoming, Instant, Life, Link, Loss,
-    PeerId, Protocol, ReceiveChannel, ReceiveError, Reconnect, Refusal, Role, SendChannel,
+    CloseMode, Config, Dialect, Disconnect, EndReason, Event, Incoming, Instant, Link, LinkState,
+    Loss, PeerId, Protocol, ReceiveChannel, ReceiveError, Reconnect, Refusal, Role, SendChannel,
     SendError, SessionLoss, TakeOver, Verdict, VerdictKind, close as codes, refuse,
 };
 
@@ -76,7 +76,7 @@ fn an_opener_ends_with_its_session() {
                 assert_eq!((said[0], code_of(&said)), (0x30, codes::SESSION_OVER));
                 peer.takes(&[close(&[]), done()].concat());
                 assert_eq!(peer.say(), done());
-                assert_eq!(peer.link.life(), Life::Finishing);
+                assert_eq!(peer.link.state(), LinkState::Finishing);
                 peer.link.handle_eof(peer.now);
                 assert_eq!(peer.link.end_reason(), Some(&EndReason::SessionLost(why)));
                 assert_eq!(peer.events(), [Event::Ended]);
@@ -105,7 +105,7 @@ fn an_opener_that_has_ended_does_not_come_back() {
         |peer| peer.link.revoke(peer.now),
         |peer| {
             // Nobody answers.
-            while peer.link.life() != Life::Ended {
+            while peer.link.state() != LinkState::Ended {
                 peer.sleep_to_deadline();
                 peer.say();
             }
@@ -333,12 +333,12 @@ fn a_session_of_other_channels_is_another() {
 fn nobody_but_its_peer_ends_a_link() {
     // [SINGLE-4]
     let refuses = |mut link: Link, who| {
-        let life = link.life();
+        let state = link.state();
         let mut incoming = arrived(&both(), 4, who, &Greeting::hello(&entries()));
         assert_eq!(link.take_over(NOW, &mut incoming), TakeOver::NotMine);
-        assert_eq!(link.life(), life);
+        assert_eq!(link.state(), state);
         // It can still be accepted as any other.
-        assert_eq!(accepted(NOW, incoming).life(), Life::Open);
+        assert_eq!(accepted(NOW, incoming).state(), LinkState::Open);
         assert_eq!(link.end_reason(), None);
     };
     refuses(away(&both(), ALICE), BOB);
@@ -372,8 +372,11 @@ fn a_hello_from_before_the_session_ends_nothing() {
         link.handle_lost(after(3), Disconnect::Transport);
         late.handle_input(after(4), &hello.bytes());
         assert_eq!(link.take_over(after(4), &mut late), TakeOver::NotMine);
-        assert_eq!((link.life(), link.end_reason()), (Life::Offline, None));
-        assert_eq!(accepted(after(4), late).life(), Life::Open);
+        assert_eq!(
+            (link.state(), link.end_reason()),
+            (LinkState::Offline, None)
+        );
+        assert_eq!(accepted(after(4), late).state(), LinkState::Open);
         // Who has connected since does end it.
         let mut anew = connected(after(5));
         anew.handle_input(after(6), &hello.bytes());
@@ -418,7 +421,10 @@ fn an_acceptor_with_one_link_ends_it_all_the_same() {
     // Anybody else finds nobody, and the link waits on.
     for (first, second) in [(ALICE, BOB), (ALICE, None), (None, None)] {
         let mut link = meets(first, second);
-        assert_eq!((link.life(), link.end_reason()), (Life::Offline, None));
+        assert_eq!(
+            (link.state(), link.end_reason()),
+            (LinkState::Offline, None)
+        );
         assert_eq!(said(&mut link), []);
         assert!(!link.wants_connection());
     }
@@ -453,7 +459,7 @@ fn the_tlsstream_dialect_ends_with_its_connection() {
     let mut link = Link::new(&config, Role::Opener, [1; 16]).expect("fits");
     link.handle_opened(NOW).expect("offline");
     link.handle_lost(NOW, Disconnect::Transport);
-    assert_eq!(link.life(), Life::Offline);
+    assert_eq!(link.state(), LinkState::Offline);
     link.handle_opened(NOW).expect("offline");
     link.handle_secured(NOW, ALICE).expect("securing");
     link.send(NOW, MAIN, &b"1"[..], None).expect("accepted");

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use countersign_core::{
-    Config, Disconnect, EndReason, Incoming, Instant, Life, Link, Loss, Output, Protocol,
+    Config, Disconnect, EndReason, Incoming, Instant, Link, LinkState, Loss, Output, Protocol,
     ReceiveChannel, Request, SendChannel, TakeOver,
 };
 
@@ -73,7 +73,7 @@ fn a_hello_that_comes_late_touches_nothing() {
             assert_eq!((refusal[0], &refusal[8..10]), (3, &[0, 6][..]));
         }
         assert_eq!(acceptor.connection(), connection);
-        assert_eq!((acceptor.life(), acceptor.resumes()), (Life::Open, 1));
+        assert_eq!((acceptor.state(), acceptor.resumes()), (LinkState::Open, 1));
     });
 }
 
@@ -91,19 +91,19 @@ fn without_a_listener_a_connection_that_comes_late_is_let_go() {
             opener.handle_lost(now, Disconnect::Transport);
         }
         let session = acceptor.session();
-        for (attempt, life, resumes) in [
-            (2, Life::Open, 1),
-            (1, Life::Offline, 1),
-            (2, Life::Offline, 1),
-            (3, Life::Open, 2),
+        for (attempt, state, resumes) in [
+            (2, LinkState::Open, 1),
+            (1, LinkState::Offline, 1),
+            (2, LinkState::Offline, 1),
+            (3, LinkState::Open, 2),
         ] {
             acceptor.handle_lost(now, Disconnect::Transport);
             acceptor.handle_opened(now).expect("offline");
             acceptor.handle_secured(now, None).expect("securing");
             acceptor.handle_input(now, &hellos[attempt - 1]);
-            assert_eq!((acceptor.life(), acceptor.resumes()), (life, resumes));
+            assert_eq!((acceptor.state(), acceptor.resumes()), (state, resumes));
             assert_eq!(acceptor.session(), session);
-            if life == Life::Offline {
+            if state == LinkState::Offline {
                 assert_eq!(acceptor.last_loss(), Some(Loss::Replaced));
             }
         }

@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 
-use countersign_core::{ChannelId, Config, Life, Loss, Mode, ReceiveChannel, Role, SendChannel};
+use countersign_core::{
+    ChannelId, Config, LinkState, Loss, Mode, ReceiveChannel, Role, SendChannel,
+};
 
 use crate::common::pair::{ACCEPTOR, OPENER, lasting};
 
@@ -15,7 +17,10 @@ fn counts_queue_and_window() {
     let receiver = Config::new().channel(receiver.manual());
     lasting(&sender, &receiver, |pair| {
         let before = pair.ends[OPENER].status();
-        assert_eq!((before.role, before.life), (Role::Opener, Life::Greeting));
+        assert_eq!(
+            (before.role, before.state),
+            (Role::Opener, LinkState::Greeting)
+        );
         assert_eq!((before.since, before.channels[0].window), (None, 0));
         pair.run();
         let connected = pair.now;
@@ -24,7 +29,10 @@ fn counts_queue_and_window() {
         }
         pair.run();
         let status = pair.ends[OPENER].status();
-        assert_eq!((status.life, status.since), (Life::Open, Some(connected)));
+        assert_eq!(
+            (status.state, status.since),
+            (LinkState::Open, Some(connected))
+        );
         let channel = &status.channels[0];
         assert_eq!((channel.name.as_str(), channel.mode), ("data", Mode::Send));
         assert_eq!(
@@ -34,7 +42,7 @@ fn counts_queue_and_window() {
         assert_eq!((channel.in_flight, channel.window), (2, 800));
 
         let peer = pair.ends[ACCEPTOR].status();
-        assert_eq!((peer.role, peer.life), (Role::Acceptor, Life::Open));
+        assert_eq!((peer.role, peer.state), (Role::Acceptor, LinkState::Open));
         assert_eq!(peer.bytes_sent, status.bytes_received);
         assert_eq!(peer.bytes_received, status.bytes_sent);
         assert!(status.bytes_sent > 200);
@@ -73,7 +81,10 @@ fn since_when_and_how_often() {
         pair.cut();
         let lost = pair.now;
         let status = pair.ends[OPENER].status();
-        assert_eq!((status.life, status.since), (Life::Offline, Some(lost)));
+        assert_eq!(
+            (status.state, status.since),
+            (LinkState::Offline, Some(lost))
+        );
         assert_eq!(status.last_loss, Some(Loss::Transport));
         assert!(status.next_attempt.is_some_and(|next| next >= lost));
         assert_eq!(pair.ends[ACCEPTOR].status().next_attempt, None);
@@ -86,7 +97,10 @@ fn since_when_and_how_often() {
         pair.run();
         for end in [OPENER, ACCEPTOR] {
             let status = pair.ends[end].status();
-            assert_eq!((status.life, status.since), (Life::Open, Some(pair.now)));
+            assert_eq!(
+                (status.state, status.since),
+                (LinkState::Open, Some(pair.now))
+            );
             assert_eq!((status.connections, status.resumes), (2, 1));
             assert_eq!(status.next_attempt, None);
         }

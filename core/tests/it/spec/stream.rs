@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use countersign_core::{
-    CloseMode, CloseReason, Config, Dialect, Disconnect, EndReason, Event, Life, Link, Loss,
+    CloseMode, CloseReason, Config, Dialect, Disconnect, EndReason, Event, Link, LinkState, Loss,
     Output, PeerMisbehaved, ReceiveChannel, Role, SendError, Verdict,
 };
 
@@ -245,7 +245,7 @@ fn either_end_closes() {
             pair.run();
             pair.ends[closing].close(pair.now, CloseMode::DrainBoth);
             let mut turns = 0;
-            while pair.lives() != [Life::Ended; 2] {
+            while pair.lives() != [LinkState::Ended; 2] {
                 pair.take_all(ACCEPTOR, MAIN);
                 pair.run();
                 turns += 1;
@@ -279,7 +279,7 @@ fn there_is_nothing_else_on_the_wire() {
         peer.sleep(Duration::from_secs(3600));
         assert_eq!(peer.say(), []);
         assert_eq!(peer.link.poll_deadline(), None, "no pings");
-        assert_eq!(peer.link.life(), Life::Open);
+        assert_eq!(peer.link.state(), LinkState::Open);
     });
 }
 
@@ -308,7 +308,7 @@ fn an_attempt_that_fails_loses_no_session() {
 /// What the link says, and whether the end of its direction may be taken for an orderly one.
 fn last_words(peer: &mut Peer) -> (Vec<u8>, bool) {
     let said = peer.say();
-    assert!(peer.ended, "{:?}", peer.link.life());
+    assert!(peer.ended, "{:?}", peer.link.state());
     (said, !peer.link.breaks_off())
 }
 

@@ -1,6 +1,6 @@
 //! What must hold after everything that happens, and how every case ends.
 
-use countersign_core::{CloseReason, EndReason, Instant, Life, Loss, Output, VerdictKind};
+use countersign_core::{CloseReason, EndReason, Instant, LinkState, Loss, Output, VerdictKind};
 
 use super::world::{CHANNEL, Stage, World};
 
@@ -32,7 +32,7 @@ impl World<'_> {
     /// Takes note of an ended link, and of a connection that it has let go of.
     fn note_end(&mut self, at: usize) {
         let end = &mut self.ends[at];
-        if end.link.life() == Life::Ended && end.stage != Stage::Over {
+        if end.link.state() == LinkState::Ended && end.stage != Stage::Over {
             end.stage = Stage::Over;
             let reason = end.link.end_reason().expect("a reason").clone();
             if at == self.from {
@@ -88,7 +88,12 @@ impl World<'_> {
             self.close(at, mode, code);
             self.check();
         }
-        self.drive(|world| world.ends.iter().all(|end| end.link.life() == Life::Ended));
+        self.drive(|world| {
+            world
+                .ends
+                .iter()
+                .all(|end| end.link.state() == LinkState::Ended)
+        });
         for at in [0, 1] {
             self.poll_events(at);
             assert!(self.ends[at].ended_told, "end {at} has not ended");

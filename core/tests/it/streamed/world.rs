@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use countersign_core::{
-    ChannelId, CloseMode, CloseReason, Disconnect, Event, Instant, Life, Link, Output,
+    ChannelId, CloseMode, CloseReason, Disconnect, Event, Instant, Link, LinkState, Output,
     ReceiveError, Role, SendError, Verdict, close,
 };
 
@@ -278,7 +278,7 @@ impl<'a> World<'a> {
             }
             Stage::Closing => end.by_us,
         };
-        if end.link.life() == Life::Finishing {
+        if end.link.state() == LinkState::Finishing {
             return;
         }
         if end.said == CloseReason::ALL_WELL {
@@ -452,7 +452,10 @@ impl<'a> World<'a> {
     }
 
     fn arrive(&mut self, at: usize, bytes: &[u8]) {
-        if matches!(self.ends[at].link.life(), Life::Open | Life::Closing) {
+        if matches!(
+            self.ends[at].link.state(),
+            LinkState::Open | LinkState::Closing
+        ) {
             if at == self.from {
                 for _ in 0..self.confirmations[1].feed(bytes) {
                     let through = *self.begun.last().expect("a message to confirm");
@@ -494,7 +497,7 @@ impl<'a> World<'a> {
     fn eof(&mut self, at: usize) {
         let open = self.ends[at].stage == Stage::Open;
         self.ends[at].link.handle_eof(self.now);
-        if open && self.ends[at].link.life() == Life::Finishing {
+        if open && self.ends[at].link.state() == LinkState::Finishing {
             self.ends[at].stage = Stage::Closing;
             self.withdraw(at);
         }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, ChannelId, Config, Dialect, Disconnect, EndReason, Incoming, Instant, Life,
-    Link, Output, PeerMisbehaved, Protocol, ReceiveChannel, Role, SendChannel, Timeouts,
+    ChannelConfig, ChannelId, Config, Dialect, Disconnect, EndReason, Incoming, Instant, Link,
+    LinkState, Output, PeerMisbehaved, Protocol, ReceiveChannel, Role, SendChannel, Timeouts,
 };
 
 use crate::meter::Meter;
@@ -88,7 +88,7 @@ impl Victim {
             for piece in vec![7; length].chunks(16_384) {
                 self.hear(piece);
             }
-            assert_eq!(self.link.life(), Life::Open);
+            assert_eq!(self.link.state(), LinkState::Open);
             if !self.says() {
                 return;
             }

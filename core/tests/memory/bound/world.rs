@@ -9,7 +9,7 @@ use countersign_core::wire::{
     MessageHead, NOT_KNOWN, Piece, SessionOutcome, VERSION, encode_greeting,
 };
 use countersign_core::{
-    ChannelConfig, ChannelId, Config, Disconnect, Instant, Life, Link, Message, Mode, Output,
+    ChannelConfig, ChannelId, Config, Disconnect, Instant, Link, LinkState, Message, Mode, Output,
     Policy, Protocol, Role,
 };
 
@@ -139,11 +139,14 @@ impl World {
     }
 
     fn is_up(&self) -> bool {
-        matches!(self.link.life(), Life::Open | Life::Closing)
+        matches!(self.link.state(), LinkState::Open | LinkState::Closing)
     }
 
     fn is_away(&self) -> bool {
-        matches!(self.link.life(), Life::Offline | Life::Connecting)
+        matches!(
+            self.link.state(),
+            LinkState::Offline | LinkState::Connecting
+        )
     }
 
     /// The victim hears this.

@@ -15,11 +15,11 @@ fn peers_that_are_merged_or_parted() {
         pair.run();
         acceptor.replace(identity(&station), after).unwrap();
         pair.recheck();
-        assert_eq!(pair.lives(), [Life::Open; 2]);
+        assert_eq!(pair.lives(), [LinkState::Open; 2]);
         pair.cut();
         pair.connect();
         pair.run();
-        assert_eq!(pair.lives(), [Life::Open; 2]);
+        assert_eq!(pair.lives(), [LinkState::Open; 2]);
         pair.0[OPENER].link.resumes()
     };
     assert_eq!(session_of(&first, apart(), together()), 1);
@@ -32,12 +32,12 @@ fn peers_that_are_merged_or_parted() {
     // Who has not said yet which session it means says it as who it is now.
     let acceptor = tls(&station, together());
     let mut pair = Pair::new(&tls(&first, station.fingerprint()), &acceptor);
-    while pair.lives()[ACCEPTOR] != Life::Greeting {
+    while pair.lives()[ACCEPTOR] != LinkState::Greeting {
         assert!(pair.step_by(1));
     }
     acceptor.replace(identity(&station), apart()).unwrap();
     pair.recheck();
-    assert_eq!(pair.lives()[ACCEPTOR], Life::Ended);
+    assert_eq!(pair.lives()[ACCEPTOR], LinkState::Ended);
     let error = pair.0[ACCEPTOR].error();
     assert!(error.contains("pins were changed"), "{error}");
     // So does who has said it, where the link has not heard of it yet.
@@ -61,7 +61,7 @@ fn peers_that_are_merged_or_parted() {
         }
         accepting.exchange();
         assert_eq!(accepting.link.peer(), None);
-        assert_eq!(accepting.link.life(), Life::Ended);
+        assert_eq!(accepting.link.state(), LinkState::Ended);
         let error = accepting.error();
         assert!(error.contains("pins were changed"), "{error}");
     }

@@ -1,7 +1,7 @@
 //! What must not be sent, and what it is accused of.
 
 use countersign_core::{
-    ChannelConfig, Config, Dialect, EndReason, Life, ReceiveChannel, Role, SendChannel, abort,
+    ChannelConfig, Config, Dialect, EndReason, LinkState, ReceiveChannel, Role, SendChannel, abort,
 };
 
 use super::{Vector, bytes, read};
@@ -40,7 +40,7 @@ fn judge(vector: &Vector, peer: &mut Peer) {
     let Some(EndReason::Peer(what)) = peer.link.end_reason() else {
         panic!(
             "'{name}': {:?} {:?}",
-            peer.link.life(),
+            peer.link.state(),
             peer.link.end_reason()
         );
     };
@@ -64,5 +64,8 @@ fn judge(vector: &Vector, peer: &mut Peer) {
         assert_eq!(said[0], 0x32, "{name}");
         assert_eq!(said[8..10], expected.to_be_bytes(), "{name}");
     }
-    assert!(peer.ended && peer.link.life() == Life::Ended, "{name}");
+    assert!(
+        peer.ended && peer.link.state() == LinkState::Ended,
+        "{name}"
+    );
 }

@@ -7,9 +7,9 @@ use core::fmt;
 use crate::{Link, Message, NotSent};
 
 /// So many bytes that are not shown.
-pub(crate) struct Hidden(pub(crate) usize);
+pub(crate) struct Redacted(pub(crate) usize);
 
-impl fmt::Debug for Hidden {
+impl fmt::Debug for Redacted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes", self.0)
     }
@@ -19,7 +19,7 @@ impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message")
             .field("sequence", &self.sequence)
-            .field("payload", &Hidden(self.payload.len()))
+            .field("payload", &Redacted(self.payload.len()))
             .finish()
     }
 }
@@ -27,7 +27,7 @@ impl fmt::Debug for Message {
 impl fmt::Debug for NotSent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NotSent")
-            .field("message", &Hidden(self.message.len()))
+            .field("message", &Redacted(self.message.len()))
             .field("why", &self.why)
             .finish()
     }
@@ -38,7 +38,7 @@ impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link")
             .field("role", &self.role())
-            .field("life", &self.life())
+            .field("state", &self.state())
             .field("end_reason", &self.end_reason())
             .field("last_loss", &self.last_loss())
             .field("peer", &self.peer())

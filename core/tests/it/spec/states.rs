@@ -1,15 +1,16 @@
-//! Life of a connection: the table, from which the specification's section is made.
+//! States of a connection: the table, from which the specification's section is made.
 
 use core::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
 use countersign_core::{
-    Config, Disconnect, EndReason, Event, Input, Instant, Life, Link, Loss, OutOfOrder, Role, Step,
+    Config, Disconnect, EndReason, Event, Input, Instant, Link, LinkState, Loss, OutOfOrder, Role,
+    Step,
 };
 
-const BEGIN: &str = "<!-- life:begin -->\n";
-const END: &str = "<!-- life:end -->\n";
+const BEGIN: &str = "<!-- states:begin -->\n";
+const END: &str = "<!-- states:end -->\n";
 /// Set to anything, this makes the test write the section instead of comparing it.
 const REWRITE: &str = "COUNTERSIGN_REWRITE_LIFE";
 
@@ -21,10 +22,10 @@ fn section() -> String {
     }
     out.push_str("\n|---|");
     out.push_str(&"---|".repeat(Input::ALL.len()));
-    for life in Life::ALL {
-        write!(out, "\n| **{life}** |").expect("memory");
+    for state in LinkState::ALL {
+        write!(out, "\n| **{state}** |").expect("memory");
         for input in Input::ALL {
-            match life.step(input) {
+            match state.step(input) {
                 Step::To(next) => write!(out, " {next} |").expect("memory"),
                 Step::Stay => out.push_str(" - |"),
                 Step::Invalid => out.push_str(" |"),
@@ -32,15 +33,15 @@ fn section() -> String {
         }
     }
     out.push_str("\n\n```mermaid\nstateDiagram-v2\n    [*] --> Offline\n");
-    for life in Life::ALL {
-        for next in Life::ALL {
+    for state in LinkState::ALL {
+        for next in LinkState::ALL {
             let inputs: Vec<&str> = Input::ALL
                 .into_iter()
-                .filter(|input| life.step(*input) == Step::To(next))
+                .filter(|input| state.step(*input) == Step::To(next))
                 .map(Input::name)
                 .collect();
             if !inputs.is_empty() {
-                writeln!(out, "    {life} --> {next}: {}", inputs.join(", ")).expect("memory");
+                writeln!(out, "    {state} --> {next}: {}", inputs.join(", ")).expect("memory");
             }
         }
     }
@@ -73,26 +74,29 @@ fn what_is_not_allowed_changes_nothing() {
     )
     .expect("fits");
     let now = Instant::ZERO;
-    let refused = |input, life| Err(OutOfOrder { input, life });
+    let refused = |input, state| Err(OutOfOrder { input, state });
     assert_eq!(
         link.handle_secured(now, None),
-        refused(Input::Secured, Life::Offline)
+        refused(Input::Secured, LinkState::Offline)
     );
-    assert_eq!(link.life(), Life::Offline);
+    assert_eq!(link.state(), LinkState::Offline);
     link.handle_opened(now).expect("offline");
     assert_eq!(
         link.handle_opened(now),
-        refused(Input::Opened, Life::Securing)
+        refused(Input::Opened, LinkState::Securing)
     );
     link.handle_secured(now, None).expect("securing");
     assert_eq!(
         link.handle_secured(now, None),
-        refused(Input::Secured, Life::Greeting)
+        refused(Input::Secured, LinkState::Greeting)
     );
     link.handle_lost(now, Disconnect::Security);
-    assert_eq!(link.life(), Life::Ended);
+    assert_eq!(link.state(), LinkState::Ended);
     assert_eq!(link.end_reason(), Some(&EndReason::Lost(Loss::Security)));
-    assert_eq!(link.handle_opened(now), refused(Input::Opened, Life::Ended));
+    assert_eq!(
+        link.handle_opened(now),
+        refused(Input::Opened, LinkState::Ended)
+    );
     link.close(now, countersign_core::CloseMode::Drain);
     assert_eq!(link.poll_event(), Some(Event::Ended));
     assert_eq!(link.poll_event(), None);

@@ -15,7 +15,7 @@ const REMIND: Duration = Duration::from_secs(60);
 /// for long does not want to read the same again with each attempt, whatever the words of the moment,
 /// nor to find nothing but a line of last week.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct FailureLog {
     /// The kinds of failures, the one first that was new first.
     kinds: Vec<FailureKind>,
     /// When the log was told of any.
@@ -24,7 +24,7 @@ pub(crate) struct Told {
 
 /// What a failure is to the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum Novelty {
     /// None of this kind was told of.
     New,
     /// One of this kind was, and for long there was no word of what is waited for.
@@ -33,22 +33,22 @@ pub(crate) enum News {
     Known,
 }
 
-impl Told {
+impl FailureLog {
     /// What a failure of this kind is to the log. Of more kinds than there is room for, the oldest is
     /// forgotten, and told again when it comes again.
-    pub(crate) fn hear(&mut self, kind: FailureKind, now: Instant) -> News {
+    pub(crate) fn hear(&mut self, kind: FailureKind, now: Instant) -> Novelty {
         let news = if !self.kinds.contains(&kind) {
             if self.kinds.len() == KINDS {
                 self.kinds.remove(0);
             }
             self.kinds.push(kind);
-            News::New
+            Novelty::New
         } else if now.saturating_since(self.latest) >= REMIND {
-            News::Still
+            Novelty::Still
         } else {
-            News::Known
+            Novelty::Known
         };
-        if news != News::Known {
+        if news != Novelty::Known {
             self.latest = now;
         }
         news
@@ -65,7 +65,7 @@ mod tests {
     use std::io;
 
     use countersign_core::{Config, Link, Loss, Role, SendChannel};
-    use countersign_endpoint::Explanation;
+    use countersign_endpoint::ErrorContext;
 
     use super::*;
 
@@ -94,9 +94,9 @@ mod tests {
     fn kind(said: io::ErrorKind, words: &str) -> FailureKind {
         let config = Config::new().channel(SendChannel::new("data"));
         let link = Link::new(&config, Role::Opener, [1; 16]).unwrap();
-        let mut explanation = Explanation::default();
-        explanation.unopened(&link, io::Error::new(said, words.to_owned()));
-        explanation.of_loss(&link, Loss::Transport).kind()
+        let mut error_context = ErrorContext::default();
+        error_context.unopened(&link, io::Error::new(said, words.to_owned()));
+        error_context.of_loss(&link, Loss::Transport).kind()
     }
 
     /// The seconds since the beginning.
@@ -106,53 +106,53 @@ mod tests {
 
     #[test]
     fn each_kind_is_told_once_whatever_its_words() {
-        let mut told = Told::default();
+        let mut told = FailureLog::default();
         let mut hear = |said, words| told.hear(kind(said, words), at(1));
-        assert_eq!(hear(SAID[0], "not at 10:01"), News::New);
-        assert_eq!(hear(SAID[0], "not at 10:02"), News::Known);
-        assert_eq!(hear(SAID[1], "not at 10:02"), News::New);
+        assert_eq!(hear(SAID[0], "not at 10:01"), Novelty::New);
+        assert_eq!(hear(SAID[0], "not at 10:02"), Novelty::Known);
+        assert_eq!(hear(SAID[1], "not at 10:02"), Novelty::New);
         for said in [SAID[0], SAID[1]] {
-            assert_eq!(hear(said, "not at 10:03"), News::Known);
+            assert_eq!(hear(said, "not at 10:03"), Novelty::Known);
         }
         told.forget();
         for said in [SAID[0], SAID[1]] {
-            assert_eq!(told.hear(kind(said, "not at 10:04"), at(1)), News::New);
+            assert_eq!(told.hear(kind(said, "not at 10:04"), at(1)), Novelty::New);
         }
     }
 
     #[test]
     fn so_many_kinds_are_known_and_no_more() {
-        let mut told = Told::default();
+        let mut told = FailureLog::default();
         let mut hear = |which: usize| told.hear(kind(SAID[which], ""), at(1));
         for which in 0..KINDS {
-            assert_eq!(hear(which), News::New);
+            assert_eq!(hear(which), Novelty::New);
         }
         for which in 0..KINDS {
-            assert_eq!(hear(which), News::Known);
+            assert_eq!(hear(which), Novelty::Known);
         }
         // One above pushes the oldest out, and that one comes back in the place of the next.
-        assert_eq!(hear(KINDS), News::New);
+        assert_eq!(hear(KINDS), Novelty::New);
         for which in 1..=KINDS {
-            assert_eq!(hear(which), News::Known);
+            assert_eq!(hear(which), Novelty::Known);
         }
-        assert_eq!(hear(0), News::New);
-        assert_eq!(hear(1), News::New);
-        assert_eq!(hear(3), News::Known);
+        assert_eq!(hear(0), Novelty::New);
+        assert_eq!(hear(1), Novelty::New);
+        assert_eq!(hear(3), Novelty::Known);
         assert_eq!(told.kinds.len(), KINDS);
     }
 
     #[test]
     fn a_minute_after_the_last_word_it_is_told_again() {
-        let mut told = Told::default();
+        let mut told = FailureLog::default();
         let mut hear = |which: usize, seconds| told.hear(kind(SAID[which], ""), at(seconds));
-        assert_eq!(hear(0, 1), News::New);
-        assert_eq!(hear(0, 60), News::Known);
-        assert_eq!(hear(0, 61), News::Still);
-        assert_eq!(hear(0, 62), News::Known);
+        assert_eq!(hear(0, 1), Novelty::New);
+        assert_eq!(hear(0, 60), Novelty::Known);
+        assert_eq!(hear(0, 61), Novelty::Still);
+        assert_eq!(hear(0, 62), Novelty::Known);
         // What is new is a word too, and of all kinds together there is one in a minute.
-        assert_eq!(hear(1, 100), News::New);
-        assert_eq!(hear(0, 121), News::Known);
-        assert_eq!(hear(0, 160), News::Still);
-        assert_eq!(hear(1, 161), News::Known);
+        assert_eq!(hear(1, 100), Novelty::New);
+        assert_eq!(hear(0, 121), Novelty::Known);
+        assert_eq!(hear(0, 160), Novelty::Still);
+        assert_eq!(hear(1, 161), Novelty::Known);
     }
 }

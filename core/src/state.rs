@@ -2,9 +2,9 @@
 
 use core::fmt;
 
-/// Where a link is in its life (`docs/protocol.md`, Life of a connection).
+/// Where a link is in its life (`docs/protocol.md`, States of a connection).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Life {
+pub enum LinkState {
     /// No transport connection: none yet, or the last one was lost and the next is awaited.
     Offline,
     /// The caller is to open a transport connection.
@@ -50,14 +50,14 @@ pub enum Input {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
     /// Go to this state.
-    To(Life),
+    To(LinkState),
     /// Nothing to do.
     Stay,
     /// Not allowed.
     Invalid,
 }
 
-impl Life {
+impl LinkState {
     /// All states, in the order of a life.
     pub const ALL: [Self; 8] = [
         Self::Offline,
@@ -214,7 +214,7 @@ impl Input {
     }
 }
 
-impl fmt::Display for Life {
+impl fmt::Display for LinkState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
