@@ -313,6 +313,7 @@ fn event(cbor: &mut Cbor, event: &Event, reason: Option<&EndReason>) {
             channel,
             first,
             last,
+            ..
         } => {
             cbor.array(4).text(name).uint(channel.0.into());
             cbor.uint(*first).uint(*last);

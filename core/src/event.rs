@@ -54,6 +54,8 @@ pub enum Event {
         first: Sequence,
         /// The last number of the range.
         last: Sequence,
+        /// How many of the range were handled: all but those exceptions.
+        count: u64,
     },
     /// The verdict of one message, other than [`Verdict::Handled`].
     Verdict {

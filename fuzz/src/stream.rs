@@ -250,6 +250,7 @@ fn send(role: Role, input: &[u8], size: usize) -> Sent {
             channel: MAIN,
             first,
             last,
+            ..
         } = event
         {
             assert_eq!(first, confirmed + 1);

@@ -155,8 +155,6 @@ pub(crate) struct Receipts {
     outstanding: VecDeque<Outstanding>,
     /// How many of those are complete and have yet to be taken out.
     complete: usize,
-    /// How many messages were handled so far.
-    handled: u64,
 }
 
 /// Messages with consecutive numbers and one receipt.
@@ -285,11 +283,9 @@ impl Receipts {
         }
     }
 
-    /// All messages up to this number whose verdicts are missing were handled, of all that there ever
-    /// were so many.
-    pub(crate) fn handled(&mut self, last: Sequence, total: u64, wakes: &mut Vec<Waker>) {
-        let mut count = total - self.handled;
-        self.handled = total;
+    /// Settles `count` messages as handled: all up to `last` whose verdicts are missing, or so many
+    /// of them.
+    pub(crate) fn handled(&mut self, last: Sequence, mut count: u64, wakes: &mut Vec<Waker>) {
         let is_due = |first: &Outstanding| first.last <= last;
         while self.outstanding.front().is_some_and(is_due) {
             let Some(mut first) = self.outstanding.pop_front() else {
@@ -325,7 +321,7 @@ impl Receipts {
     /// The link has ended and every other verdict was given: what is missing was handled.
     pub(crate) fn end(&mut self, wakes: &mut Vec<Waker>) {
         let missing = self.outstanding.iter().map(|one| one.missing).sum::<u64>();
-        self.handled(Sequence::MAX, self.handled + missing, wakes);
+        self.handled(Sequence::MAX, missing, wakes);
     }
 }
 
@@ -350,10 +346,9 @@ mod tests {
             for sequence in 1..=last {
                 drop(receipts.single(sequence));
             }
-            let before = receipts.handled;
-            receipts.handled(last - 1, before + last - 1, &mut Vec::new());
+            receipts.handled(last - 1, last - 1, &mut Vec::new());
             assert_eq!(receipts.outstanding.len(), 1);
-            receipts.handled(last, before + last, &mut Vec::new());
+            receipts.handled(last, 1, &mut Vec::new());
             assert!(
                 receipts.outstanding.capacity() <= KEPT,
                 "{}",

@@ -6,7 +6,7 @@ use std::task::Waker;
 
 use countersign_core::{
     ChannelId, CloseMode, CloseReason, Config, Consequence, Disconnect, EndReason, Event, Incoming,
-    Instant, Link, LinkState, Loss, Mode, Role, TakeOver, VerdictKind, close,
+    Instant, Link, LinkState, Loss, Mode, Role, TakeOver, close,
 };
 use countersign_endpoint::{Endpoint, EndpointEvent, ErrorContext, FailureKind, Peer, Security};
 
@@ -299,10 +299,14 @@ impl State {
                     self.push_event(LinkEvent::SessionLost(why));
                 }
                 Event::Readable(channel) | Event::Room(channel) => self.wake(channel),
-                Event::Handled { channel, last, .. } => {
-                    let verdicts = self.link.verdicts(channel).unwrap_or_default();
+                Event::Handled {
+                    channel,
+                    last,
+                    count,
+                    ..
+                } => {
                     let receipts = &mut self.channels[usize::from(channel.0)].receipts;
-                    receipts.handled(last, verdicts[VerdictKind::Handled], self.later.wakes());
+                    receipts.handled(last, count, self.later.wakes());
                 }
                 Event::Verdict {
                     channel,

@@ -146,7 +146,7 @@ impl Half {
 /// assert_eq!(robot.poll_event(), Some(Event::Connected));
 /// assert_eq!(
 ///     robot.poll_event(),
-///     Some(Event::Handled { channel: video, first: number, last: number })
+///     Some(Event::Handled { channel: video, first: number, last: number, count: 1 })
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -382,8 +382,7 @@ impl Link {
 
     /// How many messages of a channel in send mode got each verdict so far; all zero in receive mode.
     ///
-    /// Right after [`Event::Handled`] was polled, the messages that were handled are those that this
-    /// event and those before it are about; verdicts may be counted before their [`Event::Verdict`].
+    /// A verdict may be counted here before its event is polled.
     #[must_use]
     pub fn verdicts(&self, channel: ChannelId) -> Option<VerdictCounts> {
         self.halves.get(channel.index()).map(Half::verdicts)

@@ -1,6 +1,6 @@
 //! What the peer says of messages: acknowledgements and rejections.
 
-use super::SendHalf;
+use super::{Handled, SendHalf};
 use crate::spent::Spent;
 use crate::verdict::{Rejection, Verdict, VerdictKind};
 use crate::{PeerMisbehaved, Sequence};
@@ -34,14 +34,24 @@ impl SendHalf {
         self.flight_bytes -= landed;
         self.written -= settled;
         self.acked = through;
-        let handled = (settled - rejected) as u64;
-        if handled > 0 {
-            self.counts[VerdictKind::Handled] += handled;
-            let first = self.base + first;
-            let first = self.handled.map_or(first, |(earlier, _)| earlier);
-            self.handled = Some((first, self.base + through));
-        }
+        self.count_handled((settled - rejected) as u64, first, through);
         Ok(())
+    }
+
+    /// Counts messages of this session that were handled, from `first` to `last`, for
+    /// [`Event::Handled`](crate::Event::Handled).
+    pub(super) fn count_handled(&mut self, count: u64, first: Sequence, last: Sequence) {
+        if count == 0 {
+            return;
+        }
+        self.counts[VerdictKind::Handled] += count;
+        let handled = self.handled.get_or_insert(Handled {
+            first: self.base + first,
+            last: 0,
+            count: 0,
+        });
+        handled.last = self.base + last;
+        handled.count += count;
     }
 
     /// How many of the first so many messages were rejected, and how long those are.

@@ -51,6 +51,14 @@ impl Entry {
     }
 }
 
+/// A range of messages that were handled, but for exceptions in it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Handled {
+    first: Sequence,
+    last: Sequence,
+    count: u64,
+}
+
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct SendHalf {
     /// The channel's number on the wire, known from the handshake on.
@@ -101,8 +109,8 @@ pub(crate) struct SendHalf {
 
     /// Verdicts other than `Handled` that the caller has not taken.
     verdicts: VecDeque<(Sequence, Verdict)>,
-    /// Numbers handled that the caller has not been told of.
-    handled: Option<(Sequence, Sequence)>,
+    /// Messages handled that no event has reported yet.
+    handled: Option<Handled>,
     /// The shortest message that was refused for want of room since room was last told of.
     wants_room: Option<usize>,
     pub(crate) counts: VerdictCounts,
@@ -472,11 +480,12 @@ impl SendHalf {
                 verdict,
             });
         }
-        if let Some((first, last)) = self.handled.take() {
+        if let Some(handled) = self.handled.take() {
             return Some(Event::Handled {
                 channel,
-                first,
-                last,
+                first: handled.first,
+                last: handled.last,
+                count: handled.count,
             });
         }
         if self.has_wanted_room() {

@@ -3,7 +3,7 @@
 use super::SendHalf;
 use crate::channel::Policy;
 use crate::spent::Spent;
-use crate::verdict::{Verdict, VerdictKind};
+use crate::verdict::Verdict;
 use crate::{Instant, PeerMisbehaved, Sequence};
 
 /// What a greeting that resumes says about one channel.
@@ -124,7 +124,7 @@ impl SendHalf {
             if handled < self.acked || handled > whole {
                 return Err(PeerMisbehaved::Resume);
             }
-            self.count_handled(handled, spent);
+            self.settle_rest(handled, spent);
         }
         self.end(spent);
         self.base += self.next - 1;
@@ -141,8 +141,8 @@ impl SendHalf {
 
     /// Gives everything up to `through` that has no verdict the verdict `Handled`. Unlike an
     /// acknowledgement it may pass anything: nothing of this session is on a connection any more.
-    fn count_handled(&mut self, through: Sequence, spent: &mut Spent) {
-        let mut last = None;
+    fn settle_rest(&mut self, through: Sequence, spent: &mut Spent) {
+        let (first, mut last, mut count) = (self.acked + 1, 0, 0);
         while self
             .store
             .front()
@@ -153,16 +153,11 @@ impl SendHalf {
             };
             self.written -= 1;
             if !entry.rejected {
-                self.counts[VerdictKind::Handled] += 1;
-                last = Some(entry.sequence);
+                count += 1;
+                last = entry.sequence;
             }
             spent.push(entry.payload);
         }
-        if let Some(last) = last {
-            let first = self
-                .handled
-                .map_or(self.base + self.acked + 1, |(first, _)| first);
-            self.handled = Some((first, self.base + last));
-        }
+        self.count_handled(count, first, last);
     }
 }

@@ -75,6 +75,7 @@ fn room_is_told_when_the_refused_message_fits() {
         channel: MAIN,
         first,
         last,
+        count: last - first + 1,
     };
     assert_eq!(sender.poll_event(), Some(handled));
     assert_eq!(sender.poll_event(), Some(Event::Room(MAIN)));

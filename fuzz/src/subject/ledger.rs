@@ -115,12 +115,16 @@ impl Ledger {
                 channel,
                 first,
                 last,
+                count,
             } => {
                 let account = self.account(*channel);
                 assert!(account.handled < *first && first <= last, "{event:?}");
                 account.handled = *last;
                 // Those with another verdict had it before.
-                account.settled[place(*first)..=place(*last)].fill(true);
+                let range = &mut account.settled[place(*first)..=place(*last)];
+                let handled = range.iter().filter(|settled| !**settled).count();
+                assert_eq!(handled as u64, *count, "{event:?}");
+                range.fill(true);
             }
             Event::Verdict {
                 channel,

@@ -213,6 +213,7 @@ impl Account {
                 channel,
                 first,
                 last,
+                ..
             } => {
                 for number in first..=last {
                     // What got another verdict before is an exception in the range.

@@ -294,6 +294,7 @@ impl World<'_> {
                 channel,
                 first,
                 last,
+                ..
             } => {
                 let channel = self.channel(node, channel);
                 self.ledger.handled_range(node, channel, first, last);

@@ -322,15 +322,18 @@ impl Sender {
                 assert!(!verdict.is_handled());
                 self.tell(*sequence, verdict);
             }
-            Event::Handled { first, last, .. } => {
-                let mut any = false;
+            Event::Handled {
+                first, last, count, ..
+            } => {
+                let mut handled = 0;
                 for sequence in *first..=*last {
                     if self.msgs[index(sequence - 1)].told.is_none() {
                         self.tell(sequence, &Verdict::Handled);
-                        any = true;
+                        handled += 1;
                     }
                 }
-                assert!(any, "a range of handled messages without one");
+                assert!(handled > 0, "a range of handled messages without one");
+                assert_eq!(handled, *count, "{event:?}");
             }
             Event::Room(_) => {
                 let length = self.blocked.take().expect("room for what was refused");

@@ -45,7 +45,8 @@ fn a_newer_message_takes_the_place_of_one_that_is_not_begun() {
             [Event::Handled {
                 channel,
                 first,
-                last
+                last,
+                count: 2
             }]
         );
     });

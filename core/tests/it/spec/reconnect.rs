@@ -464,7 +464,8 @@ fn a_dialect_without_sessions_begins_anew() {
             [Event::Handled {
                 channel,
                 first,
-                last
+                last,
+                count: last - first + 1
             }]
         );
     });

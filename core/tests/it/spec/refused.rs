@@ -73,6 +73,7 @@ fn every_message_gets_its_verdict_and_a_new_session_begins() {
                         channel,
                         first,
                         last,
+                        count: last - first + 1,
                     });
                 }
                 expected.push(Event::SessionLost(why));
@@ -87,6 +88,7 @@ fn every_message_gets_its_verdict_and_a_new_session_begins() {
                     channel,
                     first,
                     last,
+                    count: last - first + 1,
                 };
                 assert_eq!(peer.events(), [told]);
                 // The next connection names the new session.
@@ -136,6 +138,8 @@ fn a_verdict_stays_whatever_the_acceptor_says() {
             channel: MAIN,
             first: 2,
             last: 4,
+            // 3 was rejected.
+            count: 2,
         };
         let events = peer.events();
         assert!(events.contains(&handled) && events.contains(&verdict(5, Verdict::Unknown)));

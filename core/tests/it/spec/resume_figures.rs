@@ -85,6 +85,7 @@ fn a_sender_goes_on_where_its_peer_says() {
                     channel,
                     first,
                     last,
+                    count: last - first + 1,
                 });
             }
             let events = peer.events();

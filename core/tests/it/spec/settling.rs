@@ -71,7 +71,8 @@ fn acks_never_go_back() {
             [Event::Handled {
                 channel,
                 first,
-                last
+                last,
+                count: last - first + 1
             }]
         );
         peer.refuses(&ack(0, 1), PeerMisbehaved::AckedBackwards, 4);
@@ -278,7 +279,8 @@ fn a_sender_notes_rejections() {
             [Event::Handled {
                 channel,
                 first,
-                last
+                last,
+                count: 1
             }]
         );
     });

@@ -123,7 +123,8 @@ fn messages_are_confirmed_when_they_are_here() {
             [Event::Handled {
                 channel,
                 first,
-                last
+                last,
+                count: last - first + 1
             }]
         );
     });

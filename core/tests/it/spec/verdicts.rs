@@ -108,6 +108,7 @@ fn a_handled_range_is_told_with_what_was_counted() {
             channel,
             first,
             last,
+            count: last - first + 1,
         };
         assert_eq!(peer.events().last(), Some(&range));
         // What is acknowledged behind it is told nowhere again: it was not handled.
@@ -189,7 +190,8 @@ fn exceptions_are_told_before_the_range_around_them() {
                 Event::Handled {
                     channel,
                     first,
-                    last
+                    last,
+                    count: 5
                 },
             ]
         );

@@ -150,6 +150,7 @@ impl End {
                 channel,
                 first,
                 last,
+                ..
             } => Some(format!("handled {} {first} {last}", name(channel))),
             Event::Verdict {
                 channel,
