@@ -214,7 +214,7 @@ impl Observer {
     }
 
     #[inline(always)]
-    pub(crate) fn is_there(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.0.is_some()
     }
 
@@ -225,7 +225,7 @@ impl Observer {
     #[inline(always)]
     pub(crate) fn call(&mut self, now: Instant, call: Call<'_>) {
         if let Some(observer) = &mut self.0 {
-            tell(observer, now, &call);
+            notify(observer, now, &call);
         }
     }
 
@@ -241,7 +241,7 @@ impl Observer {
 #[cold]
 #[inline(never)]
 #[allow(clippy::borrowed_box, reason = "one pointer to pass on instead of two")]
-fn tell(observer: &mut Box<dyn Observe>, now: Instant, call: &Call<'_>) {
+fn notify(observer: &mut Box<dyn Observe>, now: Instant, call: &Call<'_>) {
     observer.call(now, call);
 }
 
@@ -265,6 +265,6 @@ impl Hash for Observer {
 
 impl fmt::Debug for Observer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_there() { "there" } else { "none" })
+        f.write_str(if self.is_set() { "set" } else { "none" })
     }
 }

@@ -25,14 +25,14 @@ pub struct Incoming {
     /// What it becomes. Until then nobody but this has it.
     link: Box<Link>,
     /// Which link the acceptor has named last.
-    named: Named,
+    tried: Tried,
     /// What is remembered of the session that the peer names.
     gone: Option<GoneSession>,
 }
 
 /// Of the links to which a connection may belong, the one that was named last.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Named {
+enum Tried {
     None,
     /// The one whose session the peer names.
     BySession,
@@ -48,7 +48,7 @@ impl Incoming {
     ///
     /// What [`Config::check`] finds.
     pub fn new(config: &Config, seed: [u8; 16]) -> Result<Self, ConfigError> {
-        Link::new(config, Role::Acceptor, seed).map(Self::of)
+        Link::new(config, Role::Acceptor, seed).map(Self::from_link)
     }
 
     /// As [`Incoming::new`], with an observer: see [`Link::observed`].
@@ -61,14 +61,14 @@ impl Incoming {
         seed: [u8; 16],
         observer: Box<dyn Observe>,
     ) -> Result<Self, ConfigError> {
-        Link::observed(config, Role::Acceptor, seed, observer).map(Self::of)
+        Link::observed(config, Role::Acceptor, seed, observer).map(Self::from_link)
     }
 
-    fn of(mut link: Link) -> Self {
+    fn from_link(mut link: Link) -> Self {
         link.ask_to_admit();
-        let (named, gone) = (Named::None, None);
+        let (tried, gone) = (Tried::None, None);
         let link = Box::new(link);
-        Self { link, named, gone }
+        Self { link, tried, gone }
     }
 
     /// Returns what the peer wants, once it has said so: its HELLO has come, or, in the tlsstream
@@ -180,17 +180,17 @@ impl Incoming {
     /// The next link to which it may belong.
     pub(super) fn next_candidate<'s, L>(&mut self, sessions: &'s Sessions<L>) -> Option<&'s L> {
         let peer = self.peer();
-        if self.named == Named::None {
-            self.named = Named::BySession;
+        if self.tried == Tried::None {
+            self.tried = Tried::BySession;
             if let Some(Request::Resume(id)) = self.request()
                 && let Some(link) = sessions.find(id, peer)
             {
                 return Some(link);
             }
         }
-        if self.named == Named::BySession {
-            self.named = Named::ByPeer;
-            let (id, link) = sessions.left_behind(peer)?;
+        if self.tried == Tried::BySession {
+            self.tried = Tried::ByPeer;
+            let (id, link) = sessions.longest_away(peer)?;
             // Who has declined already does so again.
             return (self.request() != Some(Request::Resume(id))).then_some(link);
         }

@@ -103,7 +103,7 @@ impl fmt::Display for TooMany {
 impl core::error::Error for TooMany {}
 
 /// Why there is no room for another link, for its peer to read.
-pub(super) fn full(links: usize, backlog: usize, limits: &Limits) -> Option<String> {
+pub(super) fn no_room(links: usize, backlog: usize, limits: &Limits) -> Option<String> {
     if links >= limits.links.max(1) {
         let links = limits.links;
         return Some(format!(

@@ -14,7 +14,7 @@ pub use limits::{
 };
 pub use sessions::{GoneSession, SessionId};
 
-use self::limits::{counted_as, full};
+use self::limits::{counted_as, no_room};
 use self::sessions::Sessions;
 use crate::{EndReason, Event, Link, LinkState, Refusal};
 
@@ -175,16 +175,16 @@ impl<L> Acceptor<L> {
     pub fn arrive(&mut self, address: Option<IpAddr>) -> Result<ConnectionPermit, TooMany> {
         let address = address.map(counted_as);
         if let Some(address) = address {
-            let there_are = self.addresses.get(&address).copied().unwrap_or_default();
-            if there_are.connections >= self.limits.per_address.max(1) {
-                let count = there_are.connections;
+            let current = self.addresses.get(&address).copied().unwrap_or_default();
+            if current.connections >= self.limits.per_address.max(1) {
+                let count = current.connections;
                 return Err(TooMany {
                     count,
                     half_open: false,
                 });
             }
-            if there_are.half_open >= self.limits.half_open_per_address.max(1) {
-                let count = there_are.half_open;
+            if current.half_open >= self.limits.half_open_per_address.max(1) {
+                let count = current.half_open;
                 return Err(TooMany {
                     count,
                     half_open: true,
@@ -205,18 +205,18 @@ impl<L> Acceptor<L> {
     pub fn greeted(&mut self, permit: &mut ConnectionPermit) {
         if core::mem::take(&mut permit.half_open) {
             self.half_open -= 1;
-            self.count_off(permit.address, |counts| counts.half_open -= 1);
+            self.decrement(permit.address, |counts| counts.half_open -= 1);
         }
     }
 
     /// Notes that a connection is over.
     pub fn depart(&mut self, mut permit: ConnectionPermit) {
         self.greeted(&mut permit);
-        self.count_off(permit.address, |counts| counts.connections -= 1);
+        self.decrement(permit.address, |counts| counts.connections -= 1);
     }
 
     /// Counts off what there is less from this address, and forgets it with the last of that.
-    fn count_off(&mut self, address: Option<IpAddr>, less: impl FnOnce(&mut Counts)) {
+    fn decrement(&mut self, address: Option<IpAddr>, less: impl FnOnce(&mut Counts)) {
         let Some(address) = address else {
             return;
         };
@@ -255,7 +255,7 @@ impl<L> Acceptor<L> {
             let why = "the listener takes no more links, it is about to go";
             return Route::Refuse(Refusal::busy(why));
         }
-        if let Some(why) = full(self.links, self.backlog, &self.limits) {
+        if let Some(why) = no_room(self.links, self.backlog, &self.limits) {
             return Route::Refuse(Refusal::busy(why));
         }
         incoming.remember(self.sessions.gone(request, incoming.peer()).cloned());

@@ -62,7 +62,7 @@ pub(super) struct Sessions<L> {
     /// Those without a connection, the one that has waited longest first.
     away: BTreeMap<u64, SessionId>,
     /// The same by the peer that each is held with, of those that have proved who they are.
-    away_of: BTreeSet<(PeerId, u64)>,
+    away_by_peer: BTreeSet<(PeerId, u64)>,
     /// How many times a connection was lost.
     losses: u64,
     gone: VecDeque<GoneSession>,
@@ -83,7 +83,7 @@ impl<L> Sessions<L> {
         Self {
             held: BTreeMap::new(),
             away: BTreeMap::new(),
-            away_of: BTreeSet::new(),
+            away_by_peer: BTreeSet::new(),
             losses: 0,
             gone: VecDeque::new(),
             limit,
@@ -103,9 +103,9 @@ impl<L> Sessions<L> {
     }
 
     /// The link that has waited longest for `peer`; `None` for one that has not proved who it is.
-    pub(super) fn left_behind(&self, peer: Option<PeerId>) -> Option<(SessionId, &L)> {
+    pub(super) fn longest_away(&self, peer: Option<PeerId>) -> Option<(SessionId, &L)> {
         let peer = peer?;
-        let mut away = self.away_of.range((peer, 0)..=(peer, u64::MAX));
+        let mut away = self.away_by_peer.range((peer, 0)..=(peer, u64::MAX));
         let (_, loss) = away.next()?;
         let id = *self.away.get(loss)?;
         Some((id, &self.held.get(&id)?.link))
@@ -121,7 +121,8 @@ impl<L> Sessions<L> {
             self.forget_away(peer, earlier);
         }
         self.away.insert(self.losses, id);
-        self.away_of.extend(peer.map(|peer| (peer, self.losses)));
+        self.away_by_peer
+            .extend(peer.map(|peer| (peer, self.losses)));
         if self.away.len() <= self.limit {
             return None;
         }
@@ -146,7 +147,7 @@ impl<L> Sessions<L> {
     fn forget_away(&mut self, peer: Option<PeerId>, loss: u64) {
         self.away.remove(&loss);
         if let Some(peer) = peer {
-            self.away_of.remove(&(peer, loss));
+            self.away_by_peer.remove(&(peer, loss));
         }
     }
 
