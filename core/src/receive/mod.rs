@@ -94,7 +94,7 @@ pub(crate) struct ReceiveHalf {
     /// Bytes that have arrived and are not settled, parts of a message included.
     held_bytes: usize,
     /// Bytes settled since the last acknowledgement. A peer that reads nothing gets no
-    /// acknowledgement, and may go on sending until its window is full.
+    /// acknowledgement and may go on sending, so this saturates.
     unacked_bytes: usize,
     ack_due: bool,
     /// When a delayed acknowledgement becomes due.
@@ -550,7 +550,7 @@ impl ReceiveHalf {
     /// Releases memory that an idle channel does not need.
     pub(crate) fn release_memory(&mut self) {
         // A peer can ping often, and each short message that arrives after a release allocates a
-        // chunk for many. So the chunks stay while anything in them may be kept.
+        // chunk for many. So the chunk is kept while messages wait or are not settled.
         let nothing_is_kept = self.waiting() == 0 && self.taken.is_empty();
         self.queue.release_memory(nothing_is_kept);
         self.taken.shrink_to_fit();
