@@ -31,7 +31,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The mode that the other end must have.
+    /// Returns the mode that the other end must have.
     #[must_use]
     pub const fn opposite(self) -> Self {
         match self {

@@ -106,7 +106,7 @@ impl core::error::Error for SendError {}
 pub enum ReceiveError {
     /// The border between two sessions: the messages taken so far came in a session that is over,
     /// and those that follow belong to the next one. It is returned once, in its place in the
-    /// stream, and is nobody's mistake; later calls take what follows.
+    /// stream, and is not an error of either end; later calls take what follows.
     SessionBorder(SessionLoss),
     /// The link has no such channel.
     NoSuchChannel,
@@ -372,7 +372,7 @@ impl Loss {
     }
 
     /// Whether only the connection is over, so that the session can be resumed.
-    pub(crate) const fn spares_session(self) -> bool {
+    pub(crate) const fn keeps_session(self) -> bool {
         !matches!(
             self,
             Self::NotTrusted

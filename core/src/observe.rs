@@ -239,7 +239,7 @@ impl Observer {
     }
 }
 
-/// Out of line, to cost links without an observer nothing.
+/// Notifies the observer, out of line to keep the cost from links without one.
 #[cold]
 #[inline(never)]
 #[allow(clippy::borrowed_box, reason = "one pointer to pass on instead of two")]

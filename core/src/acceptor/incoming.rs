@@ -135,9 +135,9 @@ impl Incoming {
         self.link.declare(channels)
     }
 
-    /// Sets what is remembered of the session that the peer names, which the peer is told when it
-    /// is accepted. [`Acceptor::route`](crate::Acceptor::route) does this; a caller does it only if
-    /// it keeps the memory of sessions elsewhere. It has no effect if the peer names no session.
+    /// Sets what is remembered of the session that the peer names, which is sent to the peer when
+    /// it is accepted. [`Acceptor::route`](crate::Acceptor::route) does this; a caller does it only
+    /// if it keeps the memory of sessions elsewhere. It has no effect if the peer names no session.
     pub fn remember(&mut self, gone: Option<GoneSession>) {
         self.gone = gone;
     }

@@ -22,7 +22,7 @@ use crate::wire::{
 impl Link {
     /// Writes the HELLO or WELCOME that is due.
     pub(super) fn write_greeting(&mut self, out: &mut [u8]) -> Result<usize, usize> {
-        let (kind, outcome, tells) = match self.connection.to_greet {
+        let (kind, outcome, entry_outcome) = match self.connection.to_greet {
             ToGreet::Nothing => return Ok(0),
             ToGreet::Hello { resume: true } => (
                 FrameType::Hello,
@@ -55,10 +55,10 @@ impl Link {
                 .map(|channel| usize::from(*channel))
                 .collect(),
         };
-        let entries = order.iter().map(|at| self.entry(*at, tells));
+        let entries = order.iter().map(|at| self.entry(*at, entry_outcome));
         let written = encode_greeting(kind, &head, entries, out).map_err(|small| small.needed)?;
         self.connection.to_greet = ToGreet::Nothing;
-        if tells == SessionOutcome::Resumed {
+        if entry_outcome == SessionOutcome::Resumed {
             for half in &mut self.halves {
                 if let Half::Receive(half) = half {
                     half.greeting_written();
@@ -117,13 +117,13 @@ impl Link {
             return Err(PeerMisbehaved::Greeting);
         }
         let named = head.session != [0; 16];
-        let tells = if named {
+        let entry_outcome = if named {
             SessionOutcome::Resumed
         } else {
             SessionOutcome::New
         };
         for theirs in hello.channels() {
-            check_entry(&theirs, tells)?;
+            check_entry(&theirs, entry_outcome)?;
         }
         if named {
             return self.on_named_session(hello);
@@ -247,12 +247,12 @@ impl Link {
             match &mut self.halves[channel] {
                 Half::Send(half) => {
                     if resumed {
-                        let figures = ResumePoint {
+                        let point = ResumePoint {
                             handled: entry.handled,
                             received: entry.received,
                             partial: entry.partial,
                         };
-                        half.resume(figures, &mut self.spent)?;
+                        half.resume(point, &mut self.spent)?;
                     }
                     let (messages, bytes) = (entry.window_messages, entry.window_bytes);
                     half.set_peer_limits(
@@ -403,18 +403,18 @@ pub(super) fn check_entry(
     outcome: SessionOutcome,
 ) -> Result<(), PeerMisbehaved> {
     let receives = entry.mode == Mode::Receive;
-    let windows = if receives {
+    let windows_fit = if receives {
         entry.window_messages > 0 && entry.window_bytes > 0
     } else {
         entry.window_messages == 0 && entry.window_bytes == 0
     };
     let (settled, arrived) = (entry.handled, entry.received | entry.partial);
-    let figures = match outcome {
+    let numbers_fit = match outcome {
         SessionOutcome::Resumed if receives => true,
         SessionOutcome::NotKnown | SessionOutcome::TooOld if receives => arrived == 0,
         _ => settled | arrived == 0,
     };
-    if windows && entry.max_message > 0 && figures {
+    if windows_fit && entry.max_message > 0 && numbers_fit {
         Ok(())
     } else {
         Err(PeerMisbehaved::Greeting)

@@ -498,8 +498,8 @@ impl Link {
         result
     }
 
-    /// Begins a call that takes the time: drops payloads that nobody took (see [`Spent`]) and
-    /// advances the clock.
+    /// Begins a call that takes the time: drops the payloads that the caller has not taken (see
+    /// [`Spent`]) and advances the clock.
     #[inline]
     fn begin_call(&mut self, now: Instant) {
         self.spent.clear();

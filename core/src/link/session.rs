@@ -274,7 +274,7 @@ impl Link {
     /// role and the policy.
     pub(super) fn on_connection_lost(&mut self, loss: Loss) {
         let idle = matches!(self.state, LinkState::Offline | LinkState::Ended);
-        if idle && loss.spares_session() {
+        if idle && loss.keeps_session() {
             return;
         }
         if !self.await_connection(loss) {
@@ -313,7 +313,7 @@ impl Link {
         // theirs; and a certificate may be renewed.
         let was_up = !self.wire.is_empty();
         let waits_if_up = matches!(loss, Loss::Unproven | Loss::OutOfDate);
-        if !loss.spares_session() || (waits_if_up && !was_up) {
+        if !loss.keeps_session() || (waits_if_up && !was_up) {
             return false;
         }
         if self.session.over.is_some() || self.ends_with_connection() {

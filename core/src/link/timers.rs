@@ -170,12 +170,13 @@ impl Link {
     /// has been sending all the while, a long message perhaps, that this end is.
     fn ping_at(&self) -> Option<Instant> {
         let connection = &self.connection;
-        let ask = (!connection.ping_outstanding).then_some(connection.last_received);
-        let tells = connection.last_received > connection.last_sent && connection.to_ping.is_none();
-        let tell = tells.then_some(connection.last_sent);
-        let since = ask
+        let probe = (!connection.ping_outstanding).then_some(connection.last_received);
+        let is_quiet =
+            connection.last_received > connection.last_sent && connection.to_ping.is_none();
+        let keep_alive = is_quiet.then_some(connection.last_sent);
+        let since = probe
             .into_iter()
-            .chain(tell)
+            .chain(keep_alive)
             .min()
             .filter(|_| self.checks_liveness())?;
         since.checked_add(self.config.timeouts.ping)

@@ -20,14 +20,14 @@ impl SendHalf {
     /// withdrawn.
     pub(crate) fn resume(
         &mut self,
-        figures: ResumePoint,
+        point: ResumePoint,
         spent: &mut Spent,
     ) -> Result<(), PeerMisbehaved> {
         let ResumePoint {
             handled,
             received,
             partial,
-        } = figures;
+        } = point;
         self.check_received(handled, received)?;
         let partial = self.check_partial(received, partial)?;
         // Only announced messages are acknowledged here: the half is as the last connection left
