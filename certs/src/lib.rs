@@ -1,4 +1,4 @@
-//! Identities for countersign: a private key and a self-signed certificate, made in one go.
+//! Identities for countersign: a private key and its self-signed certificate, generated together.
 //!
 //! ```
 //! use countersign_certs::{NewIdentity, Overwrite};

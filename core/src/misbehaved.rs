@@ -59,7 +59,7 @@ pub enum PeerMisbehaved {
     NothingToSettle,
     /// A SKIP of numbers that have arrived already.
     SkippedBackwards,
-    /// A CLOSE that names a wrong channel or a number below one already seen.
+    /// A CLOSE that names a wrong channel, or a number below one already seen.
     CloseList,
     /// A CLOSE that contradicts an earlier one.
     CloseReason,

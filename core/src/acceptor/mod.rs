@@ -74,7 +74,7 @@ pub struct Acceptor<L> {
     addresses: BTreeMap<IpAddr, Counts>,
     /// How many links there are, including those about to be.
     links: usize,
-    /// How many of them the application has not accepted yet.
+    /// How many of the links the application has not accepted yet.
     backlog: usize,
     /// Set once the acceptor is drained: how its links have ended.
     drained: Option<Drained>,
@@ -84,7 +84,7 @@ pub struct Acceptor<L> {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 struct Counts {
     connections: usize,
-    /// How many of them are half open.
+    /// How many of the connections are half open.
     half_open: usize,
 }
 
@@ -329,7 +329,7 @@ impl<L> Acceptor<L> {
         self.sessions.away()
     }
 
-    // The end.
+    // Draining.
 
     /// Accepts no new links from here on. The caller closes the existing ones
     /// ([`links`](Self::links)) and each that is still created ([`Consequence::Close`]).

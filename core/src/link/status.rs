@@ -24,7 +24,7 @@ pub struct ChannelReport {
     pub verdicts: VerdictCounts,
     /// Receive mode: how many messages the application has taken. Send mode: zero.
     pub delivered: u64,
-    /// Send mode: how many messages went out again after a connection was lost. Receive mode:
+    /// Send mode: how many messages were sent again after a connection was lost. Receive mode:
     /// zero.
     pub replayed: u64,
 }

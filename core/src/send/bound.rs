@@ -11,7 +11,7 @@ use crate::{Instant, Sequence};
 /// What the ordered set of expiries takes for one of them at most: five in a node with room for
 /// eleven, and what leads to the nodes.
 const EXPIRY: usize = 3 * size_of::<(Instant, Sequence)>() + size_of::<usize>();
-/// One node of it.
+/// One node of that set.
 const EXPIRY_NODE: usize = 32 * size_of::<(Instant, Sequence)>();
 
 impl SendHalf {

@@ -88,7 +88,7 @@ pub(crate) struct SendHalf {
     last_rejected: Sequence,
     /// Messages up to this number were begun on a connection that was lost.
     begun_before: Sequence,
-    /// How many messages went out again after a connection was lost, whole or in part.
+    /// How many messages were sent again, whole or in part, after a connection was lost.
     pub(crate) replayed: u64,
     /// Everything up to this number is acknowledged.
     acked: Sequence,

@@ -28,7 +28,7 @@ pub enum Frame<'a> {
     Skip {
         /// The channel.
         channel: u16,
-        /// The last sequence number that will not come.
+        /// The last sequence number that will not be sent.
         through: u64,
     },
     /// See [`FrameType::Ack`].
