@@ -12,7 +12,7 @@
 //!
 //! | to | look at |
 //! |---|---|
-//! | declare channels, limits and time-outs | [`Config`], [`SendChannel`], [`ReceiveChannel`], [`Timeouts`] |
+//! | declare channels, limits and timeouts | [`Config`], [`SendChannel`], [`ReceiveChannel`], [`Timeouts`] |
 //! | choose whether and when to connect again | [`Reconnect`], [`RetryLimit`] |
 //! | admit peers, and route those that return to their links | [`Acceptor`], [`Incoming`], [`Route`], [`Limits`], [`Link::take_over`] |
 //! | move the bytes of either | [`Protocol`] |

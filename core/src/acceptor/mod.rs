@@ -122,7 +122,7 @@ pub enum Route<L> {
 /// What the caller has to do because of an event of a link.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Consequence<L> {
-    /// Evict this link ([`Link::evict`]): one too many waits for its peer.
+    /// Evict this link ([`Link::evict`]): too many links wait for their peers.
     Evict(L),
     /// Close the link of this event: the acceptor is drained.
     Close,
@@ -332,7 +332,7 @@ impl<L> Acceptor<L> {
     // Draining.
 
     /// Accepts no new links from here on. The caller closes the existing ones
-    /// ([`links`](Self::links)) and each that is still created ([`Consequence::Close`]).
+    /// ([`links`](Self::links)), and each one that is connected later ([`Consequence::Close`]).
     pub fn drain(&mut self) {
         self.drained.get_or_insert_default();
     }
