@@ -15,15 +15,15 @@ use crate::encode;
 use crate::observer::Observer;
 use crate::split::Split;
 
-/// The most bytes of a capture by default: 64 MiB.
+/// The default limit of a capture, in bytes: 64 MiB.
 pub const DEFAULT_LIMIT: u64 = 64 << 20;
-/// The least limit that a capture can have, in bytes.
+/// The smallest limit that a capture can have, in bytes.
 pub const MIN_LIMIT: u64 = 4096;
-/// How many bytes wait to be written at most, beside as many that are being written: 32 MiB. A
-/// capture whose file takes them more slowly than links make them ends.
+/// How many bytes may wait to be written, besides as many that are being written: 32 MiB. A capture
+/// ends if its file takes bytes more slowly than links produce them.
 pub const QUEUE: usize = 32 << 20;
 
-/// What a capture holds at most, and whether payloads are in it.
+/// The limit of a capture, and whether payloads are in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Options {
     limit: u64,
@@ -40,22 +40,22 @@ impl Default for Options {
 }
 
 impl Options {
-    /// [`DEFAULT_LIMIT`], and no payloads.
+    /// Returns the defaults: [`DEFAULT_LIMIT`], and no payloads.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The most bytes of the capture, [`MIN_LIMIT`] at least. When they are full it ends, so that
-    /// what there is can be played back; nothing else does.
+    /// Sets the most bytes of the capture, [`MIN_LIMIT`] at least. When they are full, the capture
+    /// ends, so that what was recorded can be played back; nothing else ends.
     #[must_use]
     pub fn limit(mut self, bytes: u64) -> Self {
         self.limit = bytes;
         self
     }
 
-    /// Whether the payloads of messages are in the capture. Without, their lengths are, and all that
-    /// is around them.
+    /// Sets whether the payloads of messages are in the capture. Without them, their lengths are,
+    /// and everything around them.
     #[must_use]
     pub fn payloads(mut self, payloads: bool) -> Self {
         self.payloads = payloads;
@@ -66,7 +66,7 @@ impl Options {
 /// How a capture ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Captured {
-    /// How many bytes it has.
+    /// The size of the capture in bytes.
     pub bytes: u64,
     /// `finished`, or what ended it before: `limit`, `overrun` (more than [`QUEUE`] waited to be
     /// written) or `too-large` (a call with more bytes, or more room for them, than
@@ -76,28 +76,27 @@ pub struct Captured {
 
 /// A capture of any number of links.
 ///
-/// [`Capture::observer`] is what a link is made with
-/// ([`Link::observed`](countersign_core::Link::observed)); backends do it for those whose setup has
-/// the capture. It ends with [`Capture::finish`], or when it and all of its links are gone. A
-/// program that exits before may leave the last of it unwritten, so finish it.
+/// [`Capture::observer`] returns the observer with which a link is created
+/// ([`Link::observed`](countersign_core::Link::observed)); backends do that for the links whose
+/// setup has the capture. It ends with [`Capture::finish`], or when it and all of its links are
+/// dropped. A program that exits before may leave the last of it unwritten, so finish it.
 ///
-/// Whatever happens to a capture, the links go on as if it were not there.
+/// Whatever happens to a capture, the links go on as if it did not exist.
 #[derive(Clone, Debug)]
 pub struct Capture {
     inner: Arc<Inner>,
-    lease: Arc<Lease>,
+    end_guard: Arc<EndGuard>,
     writer: Arc<Mutex<Option<JoinHandle<io::Result<()>>>>>,
 }
 
 impl Capture {
-    /// Captures to a new file, which on Unix nobody but its owner can read.
+    /// Captures to a new file, which on Unix only its owner can read.
     ///
-    /// Logs a warning: whoever has the file can read what was encrypted on its way.
+    /// Logs a warning: the file shows what was encrypted on its way to anyone who can read it.
     ///
     /// # Errors
     ///
-    /// There is something at that place already, or it can't be written; a limit below
-    /// [`MIN_LIMIT`].
+    /// The path exists already or can't be written, or the limit is below [`MIN_LIMIT`].
     pub fn file(path: impl AsRef<Path>, options: Options) -> io::Result<Self> {
         let path = path.as_ref();
         check(options)?;
@@ -115,40 +114,40 @@ impl Capture {
         Self::to(file, options)
     }
 
-    /// Captures to anything that takes bytes, which a thread of the capture's own writes there.
+    /// Captures to any writer, in a separate thread.
     ///
     /// # Errors
     ///
-    /// The system gives no thread, or the limit is below [`MIN_LIMIT`].
+    /// The thread can't be started, or the limit is below [`MIN_LIMIT`].
     pub fn to(sink: impl Write + Send + 'static, options: Options) -> io::Result<Self> {
         check(options)?;
         let inner = Arc::new(Inner::new(options, true));
-        let writes = inner.clone();
+        let shared = inner.clone();
         let writer = std::thread::Builder::new()
             .name("countersign-capture".to_owned())
-            .spawn(move || writes.write_all(sink))?;
+            .spawn(move || shared.write_all(sink))?;
         Ok(Self {
-            lease: Arc::new(Lease(inner.clone())),
+            end_guard: Arc::new(EndGuard(inner.clone())),
             inner,
             writer: Arc::new(Mutex::new(Some(writer))),
         })
     }
 
-    /// Records one link, which is made with it.
+    /// Returns an observer for one link, which is created with it.
     #[must_use]
     pub fn observer(&self) -> Box<dyn Observe> {
         let link = self.inner.links_begun.fetch_add(1, Ordering::Relaxed) + 1;
-        let lease = Some(self.lease.clone());
-        Box::new(Observer::new(self.inner.clone(), lease, link))
+        let end_guard = Some(self.end_guard.clone());
+        Box::new(Observer::new(self.inner.clone(), end_guard, link))
     }
 
-    /// Ends the capture, waits until all of it is written, and tells how it ended. What its links do
-    /// from here on is not recorded.
+    /// Ends the capture, waits until all of it is written, and returns how it ended. What its links
+    /// do from here on is not recorded.
     ///
     /// # Errors
     ///
-    /// It could not be written. From there on there is nothing in it. A second call waits for
-    /// nothing and knows of no error.
+    /// The capture could not be written, and has nothing after that point. A second call does not
+    /// wait and returns no error.
     pub fn finish(&self) -> io::Result<Captured> {
         self.inner.end("finished");
         let writer = self
@@ -176,24 +175,24 @@ fn check(options: Options) -> io::Result<()> {
     Ok(())
 }
 
-/// With the last one a capture ends.
+/// Ends a capture when the last clone is dropped.
 #[derive(Debug)]
-pub(crate) struct Lease(Arc<Inner>);
+pub(crate) struct EndGuard(Arc<Inner>);
 
-impl Drop for Lease {
+impl Drop for EndGuard {
     fn drop(&mut self) {
         self.0.end("finished");
     }
 }
 
-/// What a capture's observers and its thread share.
+/// The state that a capture's observers and its thread share.
 #[derive(Debug)]
 pub(crate) struct Inner {
     options: Options,
-    /// A thread empties the queue, and what time it is for people is recorded.
+    /// Whether a thread empties the queue, and the wall clock is recorded.
     is_live: bool,
     state: Mutex<State>,
-    /// There is something to write, or nothing will be any more.
+    /// Notified when there is something to write, or when the capture has ended.
     changed: Condvar,
     ended: AtomicBool,
     links_begun: AtomicU64,
@@ -201,16 +200,16 @@ pub(crate) struct Inner {
 
 #[derive(Debug)]
 struct State {
-    /// What waits to be written.
+    /// The bytes that wait to be written.
     queue: Vec<u8>,
-    /// How many bytes there are, written or not.
+    /// The size so far in bytes, written or not.
     total: u64,
     ended: Option<&'static str>,
-    /// The links whose payloads are left out.
+    /// The state of each link, if payloads are left out.
     links: BTreeMap<u64, Directions>,
 }
 
-/// Where the directions of a link's connection stand: what comes, what goes.
+/// The state of both directions of a link's connection: input, output.
 #[derive(Debug)]
 struct Directions {
     dialect: Dialect,
@@ -251,7 +250,7 @@ impl Inner {
         }
     }
 
-    /// A capture that stays in memory, record by record.
+    /// Creates a capture that stays in memory, record by record.
     pub(crate) fn in_memory(payloads: bool) -> Self {
         let limit = u64::MAX;
         Self::new(Options { limit, payloads }, false)
@@ -261,7 +260,7 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What time it is for people, where anybody cares.
+    /// Returns the wall clock, if it is recorded.
     pub(crate) fn unix_micros(&self) -> Option<u64> {
         self.is_live.then(now)
     }
@@ -270,7 +269,7 @@ impl Inner {
         self.ended.load(Ordering::Relaxed)
     }
 
-    /// What was recorded since the last call, of a capture in memory.
+    /// Takes what was recorded since the last call, in memory.
     pub(crate) fn take(&self) -> Vec<u8> {
         std::mem::take(&mut self.lock().queue)
     }
@@ -317,14 +316,14 @@ impl Inner {
         self.changed.notify_one();
     }
 
-    /// The thread: writes what there is as soon as it is there, so that as little as possible is
-    /// lost with a program that crashes.
+    /// Runs the thread: writes records as soon as possible, so that little is lost with a program
+    /// that crashes.
     ///
-    /// It is also the one that logs. Whatever else ends a capture does so within a call of a link,
-    /// which may be locked, and whoever hears of a line may want to use that link.
+    /// It also logs the end of the capture. What else ends a capture does so during a call of a
+    /// link, which may be locked, and a log subscriber may want to use that link.
     fn write_all(&self, mut sink: impl Write) -> io::Result<()> {
         let mut batch = Vec::new();
-        let mut told = false;
+        let mut logged = false;
         loop {
             let mut state = self.lock();
             while state.queue.is_empty() && state.ended.is_none() {
@@ -334,7 +333,7 @@ impl Inner {
             std::mem::swap(&mut state.queue, &mut batch);
             let ended = state.ended;
             drop(state);
-            if let Some(why) = ended.filter(|_| !std::mem::replace(&mut told, ended.is_some())) {
+            if let Some(why) = ended.filter(|_| !std::mem::replace(&mut logged, ended.is_some())) {
                 log_end(why);
             }
             if batch.is_empty() {
@@ -346,12 +345,12 @@ impl Inner {
                 return Err(error);
             }
             batch.clear();
-            // What a busy moment took is not needed in quiet ones.
+            // Memory of a busy moment is not needed in quiet ones.
             batch.shrink_to(1 << 16);
         }
     }
 
-    /// Nothing can be written any more.
+    /// Ends the capture after an error of the sink.
     fn give_up(&self) {
         let mut state = self.lock();
         state.ended.get_or_insert("error");
@@ -384,7 +383,8 @@ impl Inner {
         }
     }
 
-    /// What comes on an incoming connection goes on at the link that has taken it over.
+    /// Moves the state of an incoming connection's input to the link that has taken the connection
+    /// over.
     pub(crate) fn move_connection(&self, incoming: Option<u64>, link: u64) {
         self.begin_connection(link);
         let mut state = self.lock();
@@ -397,7 +397,7 @@ impl Inner {
         }
     }
 
-    /// Lends what finds the payloads of a link's direction, if they are left out.
+    /// Calls `work` with the splitter of a link's direction, if payloads are left out.
     pub(crate) fn with_split<R>(
         &self,
         link: u64,
@@ -411,12 +411,12 @@ impl Inner {
         match state.links.get_mut(&link) {
             Some(directions) => work(Some(&mut directions.splits[direction])),
             // The capture has ended meanwhile: nothing is recorded, so nothing may be kept either.
-            None => work(Some(&mut Split::rubbish())),
+            None => work(Some(&mut Split::ignored())),
         }
     }
 }
 
-/// Says why a capture has ended, if not because it was asked to.
+/// Logs why a capture has ended, unless it was asked to.
 fn log_end(why: &str) {
     match why {
         "finished" => {}

@@ -1,4 +1,4 @@
-//! A link's declaration in CBOR, and back.
+//! Encoding and decoding of a link's declaration in CBOR.
 
 use core::time::Duration;
 
@@ -8,7 +8,7 @@ use countersign_core::{
     SendChannel, Timeouts,
 };
 
-use crate::decode::{Fields, Wrong};
+use crate::decode::{Fields, ItemError};
 use crate::encode::Cbor;
 
 pub(crate) const fn role(role: Role) -> &'static str {
@@ -18,16 +18,16 @@ pub(crate) const fn role(role: Role) -> &'static str {
     }
 }
 
-pub(crate) fn decode_role(fields: &mut Fields<'_>) -> Result<Role, Wrong> {
+pub(crate) fn decode_role(fields: &mut Fields<'_>) -> Result<Role, ItemError> {
     match fields.text()? {
         "opener" => Ok(Role::Opener),
         "acceptor" => Ok(Role::Acceptor),
-        _ => Err(Wrong::Value("a role")),
+        _ => Err(ItemError::Value("a role")),
     }
 }
 
-/// The timeouts's figures, in the order of the format.
-const fn waits(timeouts: &Timeouts) -> [Duration; 7] {
+/// Returns the timeouts in the order of the format.
+const fn durations(timeouts: &Timeouts) -> [Duration; 7] {
     [
         timeouts.handshake,
         timeouts.ping,
@@ -40,14 +40,14 @@ const fn waits(timeouts: &Timeouts) -> [Duration; 7] {
 }
 
 pub(crate) fn encode(cbor: &mut Cbor, config: &Config) {
-    // What most links are not is said of those that are.
+    // The last item is written only where it is true, which is rare.
     let length = 5 + usize::from(config.is_single_session());
     cbor.array(length).text(match config.get_dialect() {
         Dialect::Countersign => "countersign",
         Dialect::TlsStream => "tlsstream",
     });
     cbor.size(config.get_frame_limit()).array(7);
-    for wait in waits(config.get_timeouts()) {
+    for wait in durations(config.get_timeouts()) {
         duration(cbor, wait);
     }
     let reconnect = config.get_reconnect();
@@ -90,7 +90,7 @@ fn encode_channel(cbor: &mut Cbor, channel: &ChannelConfig) {
         None => cbor.null(),
     };
     cbor.flag(channel.is_manual()).size(channel.max_message());
-    // The figures that only the other mode has stand at their defaults.
+    // Fields that only the other mode has are written with their defaults.
     let mut queue = (DEFAULT_QUEUE_MESSAGES, DEFAULT_QUEUE_BYTES);
     let mut window = (DEFAULT_WINDOW_MESSAGES, DEFAULT_WINDOW_BYTES);
     let (mut in_flight, mut silence) = (u32::MAX, None);
@@ -111,15 +111,15 @@ fn encode_channel(cbor: &mut Cbor, channel: &ChannelConfig) {
     }
 }
 
-pub(crate) fn decode(fields: &mut Fields<'_>) -> Result<Config, Wrong> {
+pub(crate) fn decode(fields: &mut Fields<'_>) -> Result<Config, ItemError> {
     let length = fields.array()?;
     if !(5..=6).contains(&length) {
-        return Err(Wrong::Value("a declaration of five or six parts"));
+        return Err(ItemError::Value("a declaration of five or six parts"));
     }
     let dialect = match fields.text()? {
         "countersign" => Dialect::Countersign,
         "tlsstream" => Dialect::TlsStream,
-        _ => return Err(Wrong::Value("a dialect")),
+        _ => return Err(ItemError::Value("a dialect")),
     };
     let frame_limit = fields.size()?;
     fields.expect_array(7)?;
@@ -145,32 +145,34 @@ pub(crate) fn decode(fields: &mut Fields<'_>) -> Result<Config, Wrong> {
     if length == 6 && fields.flag()? {
         config = config.single_session();
     }
-    config.check().map_err(|_| Wrong::Value("a declaration"))?;
+    config
+        .check()
+        .map_err(|_| ItemError::Value("a declaration"))?;
     Ok(config)
 }
 
-pub(crate) fn decode_channels(fields: &mut Fields<'_>) -> Result<Vec<ChannelConfig>, Wrong> {
+pub(crate) fn decode_channels(fields: &mut Fields<'_>) -> Result<Vec<ChannelConfig>, ItemError> {
     (0..fields.array()?)
         .map(|_| decode_channel(fields))
         .collect()
 }
 
-fn decode_duration(fields: &mut Fields<'_>) -> Result<Duration, Wrong> {
+fn decode_duration(fields: &mut Fields<'_>) -> Result<Duration, ItemError> {
     fields.expect_array(2)?;
     let seconds = fields.uint()?;
     match u32::try_from(fields.uint()?) {
         Ok(nanos) if nanos < 1_000_000_000 => Ok(Duration::new(seconds, nanos)),
-        _ => Err(Wrong::Value("a duration")),
+        _ => Err(ItemError::Value("a duration")),
     }
 }
 
-fn decode_reconnect(fields: &mut Fields<'_>) -> Result<Reconnect, Wrong> {
+fn decode_reconnect(fields: &mut Fields<'_>) -> Result<Reconnect, ItemError> {
     fields.expect_array(3)?;
     let limit = if fields.is_text()? {
         match fields.text()? {
             "forever" => RetryLimit::Forever,
             "never" => RetryLimit::Never,
-            _ => return Err(Wrong::Value("a limit of attempts")),
+            _ => return Err(ItemError::Value("a limit of attempts")),
         }
     } else if fields.is_uint()? {
         RetryLimit::Attempts(fields.u32()?)
@@ -184,7 +186,7 @@ fn decode_reconnect(fields: &mut Fields<'_>) -> Result<Reconnect, Wrong> {
     })
 }
 
-fn decode_channel(fields: &mut Fields<'_>) -> Result<ChannelConfig, Wrong> {
+fn decode_channel(fields: &mut Fields<'_>) -> Result<ChannelConfig, ItemError> {
     fields.expect_array(11)?;
     let name = fields.text()?;
     let mode = fields.text()?;
@@ -192,7 +194,7 @@ fn decode_channel(fields: &mut Fields<'_>) -> Result<ChannelConfig, Wrong> {
         None => None,
         Some("reliable") => Some(Policy::Reliable),
         Some("latest") => Some(Policy::Latest),
-        Some(_) => return Err(Wrong::Value("a policy")),
+        Some(_) => return Err(ItemError::Value("a policy")),
     };
     let manual = fields.flag()?;
     let max_message = fields.size()?;
@@ -206,9 +208,9 @@ fn decode_channel(fields: &mut Fields<'_>) -> Result<ChannelConfig, Wrong> {
             let channel = match policy {
                 Some(Policy::Reliable) => channel,
                 Some(Policy::Latest) => channel.latest(),
-                None => return Err(Wrong::Value("a policy")),
+                None => return Err(ItemError::Value("a policy")),
             };
-            // The largest message raises what holds it, so it comes first.
+            // `max_message` raises the sizes of queue and window, so it comes first.
             let channel = channel.max_message(max_message);
             let channel = channel.queue(queue_messages, queue_bytes);
             Ok(channel.in_flight(in_flight).into())
@@ -229,6 +231,6 @@ fn decode_channel(fields: &mut Fields<'_>) -> Result<ChannelConfig, Wrong> {
             let channel = channel.max_message(max_message);
             Ok(channel.window(window_messages, window_bytes).into())
         }
-        _ => Err(Wrong::Value("a mode")),
+        _ => Err(ItemError::Value("a mode")),
     }
 }

@@ -1,4 +1,4 @@
-//! From bytes to records.
+//! Decoding of records.
 
 use countersign_core::{
     CloseMode, CloseReason, Disconnect, Instant, PeerId, Refusal, SessionLoss, TakeOver,
@@ -11,47 +11,47 @@ use crate::record::{Data, Ended, Entry, Gone, Happened, Outcome, Part, Record, S
 
 /// The version of the format that this crate writes and reads.
 pub const VERSION: u64 = 1;
-/// The most bytes that one `in` or `out` has, those left out included, and the most room of an `out`.
+/// The most bytes in one `in` or `out`, including those left out, and the most room of an `out`.
 pub const MAX_DATA: u64 = 1 << 28;
 
 pub(crate) const SELF_DESCRIBED: u64 = 55_799;
 pub(crate) const MAGIC: &str = "countersign capture";
 
-/// Why bytes can't be read, or not to their end.
+/// Why a capture can't be read, or not to its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ReadError {
-    /// They do not begin as a capture does.
+    /// The bytes do not begin as a capture does.
     #[error("this is no capture: it does not begin with the header of one")]
     NotACapture,
-    /// They are a capture in another version of the format.
+    /// The capture is in another version of the format.
     #[error("this is a capture in version {0} of the format; version {VERSION} can be read")]
     Version(u64),
-    /// They end in the middle of the header or of a record.
+    /// The capture ends in the middle of the header or of a record.
     #[error("the capture ends in the middle of what begins at byte {offset}")]
     Truncated {
-        /// Where that begins.
+        /// Where the header or record begins.
         offset: usize,
     },
-    /// A record is not what it has to be.
+    /// A record is invalid.
     #[error("the record at byte {offset} is damaged: {what}")]
     Damaged {
         /// Where it begins.
         offset: usize,
-        /// What should be there, or what is wrong.
+        /// What is expected, or what is wrong.
         what: &'static str,
     },
 }
 
 /// What is wrong with an item.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Wrong {
+pub(crate) enum ItemError {
     /// The bytes end inside it.
     Short,
     /// It is not what it should be.
     Value(&'static str),
 }
 
-impl From<minicbor::decode::Error> for Wrong {
+impl From<minicbor::decode::Error> for ItemError {
     fn from(error: minicbor::decode::Error) -> Self {
         if error.is_end_of_input() {
             Self::Short
@@ -61,27 +61,27 @@ impl From<minicbor::decode::Error> for Wrong {
     }
 }
 
-/// What a capture says about itself.
+/// The header of a capture.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Header {
-    /// Whether the payloads of messages are in it.
+    /// Whether the payloads of messages are in the capture.
     pub payloads: bool,
-    /// When it was begun, in microseconds since 1970 (UTC).
+    /// When the capture was begun, in microseconds since 1970 (UTC).
     pub unix_micros: u64,
-    /// What has written it.
+    /// The program that has written it.
     pub writer: String,
 }
 
-/// Reads a capture, record by record. A pure function of the bytes, which may come from anybody.
+/// Reads a capture, record by record. It is a pure function of the bytes, which may be untrusted.
 ///
-/// Ends after the first error. [`Reader::is_complete`] tells afterwards whether the capture was
-/// brought to its end.
+/// Ends after the first error. [`Reader::is_complete`] returns afterwards whether the capture is
+/// complete.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     bytes: &'a [u8],
     header: Header,
     at: usize,
-    /// The beginning of the last record.
+    /// Where the last record begins.
     last: usize,
     complete: bool,
     failed: bool,
@@ -96,9 +96,9 @@ impl<'a> Reader<'a> {
     /// damaged.
     pub fn new(bytes: &'a [u8]) -> Result<Self, ReadError> {
         let mut fields = Fields(Decoder::new(bytes));
-        let header = fields.header().map_err(|wrong| match wrong {
-            Wrong::Short if is_beginning(bytes) => HeaderError::Short,
-            Wrong::Value(what) if is_beginning(bytes) => HeaderError::Damaged(what),
+        let header = fields.header().map_err(|error| match error {
+            ItemError::Short if is_beginning(bytes) => HeaderError::Short,
+            ItemError::Value(what) if is_beginning(bytes) => HeaderError::Damaged(what),
             _ => HeaderError::Other,
         });
         let offset = 0;
@@ -118,20 +118,20 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What the capture says about itself.
+    /// Returns the header of the capture.
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// Whether the record that every capture ends with was read: without it, whatever wrote the
-    /// capture was cut short, or still writes.
+    /// Whether the record that every capture ends with was read. Without it, the writer was
+    /// interrupted or is still writing.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.complete
     }
 
-    /// Where the last record that was read begins, in bytes.
+    /// Returns where the last record that was read begins, in bytes.
     #[must_use]
     pub fn offset(&self) -> usize {
         self.last
@@ -145,9 +145,9 @@ impl<'a> Reader<'a> {
             return Err(damaged("the capture has ended before"));
         }
         let mut fields = Fields(Decoder::new(&self.bytes[offset..]));
-        let record = fields.record().map_err(|wrong| match wrong {
-            Wrong::Short => ReadError::Truncated { offset },
-            Wrong::Value(what) => damaged(what),
+        let record = fields.record().map_err(|error| match error {
+            ItemError::Short => ReadError::Truncated { offset },
+            ItemError::Value(what) => damaged(what),
         })?;
         self.at += fields.0.position();
         self.complete = matches!(record.entry, Entry::End { .. });
@@ -183,75 +183,75 @@ impl Iterator for Reader<'_> {
     }
 }
 
-/// The items of one header or record, one after the other.
+/// A reader of the items of one header or record.
 pub(crate) struct Fields<'a>(Decoder<'a>);
 
 impl<'a> Fields<'a> {
-    /// The one record that these bytes are.
+    /// Decodes bytes that are one record.
     pub(crate) fn record_of(bytes: &'a [u8]) -> Option<Record> {
         Self(Decoder::new(bytes)).record().ok()
     }
 
-    pub(crate) fn uint(&mut self) -> Result<u64, Wrong> {
+    pub(crate) fn uint(&mut self) -> Result<u64, ItemError> {
         Ok(self.0.u64()?)
     }
 
-    pub(crate) fn u32(&mut self) -> Result<u32, Wrong> {
+    pub(crate) fn u32(&mut self) -> Result<u32, ItemError> {
         Ok(self.0.u32()?)
     }
 
-    pub(crate) fn size(&mut self) -> Result<usize, Wrong> {
-        usize::try_from(self.uint()?).map_err(|_| Wrong::Value("a size of this machine's"))
+    pub(crate) fn size(&mut self) -> Result<usize, ItemError> {
+        usize::try_from(self.uint()?).map_err(|_| ItemError::Value("a size of this machine's"))
     }
 
-    pub(crate) fn flag(&mut self) -> Result<bool, Wrong> {
+    pub(crate) fn flag(&mut self) -> Result<bool, ItemError> {
         Ok(self.0.bool()?)
     }
 
-    pub(crate) fn text(&mut self) -> Result<&'a str, Wrong> {
+    pub(crate) fn text(&mut self) -> Result<&'a str, ItemError> {
         Ok(self.0.str()?)
     }
 
-    fn owned(&mut self) -> Result<String, Wrong> {
+    fn owned(&mut self) -> Result<String, ItemError> {
         self.text().map(str::to_owned)
     }
 
-    pub(crate) fn array(&mut self) -> Result<u64, Wrong> {
+    pub(crate) fn array(&mut self) -> Result<u64, ItemError> {
         self.0
             .array()?
-            .ok_or(Wrong::Value("an array of known length"))
+            .ok_or(ItemError::Value("an array of known length"))
     }
 
-    pub(crate) fn expect_array(&mut self, length: u64) -> Result<(), Wrong> {
+    pub(crate) fn expect_array(&mut self, length: u64) -> Result<(), ItemError> {
         if self.array()? == length {
             Ok(())
         } else {
-            Err(Wrong::Value("an array of another length"))
+            Err(ItemError::Value("an array of another length"))
         }
     }
 
-    fn kind(&self) -> Result<Type, Wrong> {
+    fn kind(&self) -> Result<Type, ItemError> {
         Ok(self.0.datatype()?)
     }
 
-    pub(crate) fn is_text(&self) -> Result<bool, Wrong> {
+    pub(crate) fn is_text(&self) -> Result<bool, ItemError> {
         Ok(self.kind()? == Type::String)
     }
 
-    pub(crate) fn is_uint(&self) -> Result<bool, Wrong> {
+    pub(crate) fn is_uint(&self) -> Result<bool, ItemError> {
         let kind = self.kind()?;
         Ok(matches!(kind, Type::U8 | Type::U16 | Type::U32 | Type::U64))
     }
 
-    fn is_null(&self) -> Result<bool, Wrong> {
+    fn is_null(&self) -> Result<bool, ItemError> {
         Ok(self.kind()? == Type::Null)
     }
 
-    /// What `read` reads, or null.
+    /// Reads what `read` reads, or null.
     pub(crate) fn optional<T>(
         &mut self,
-        read: impl FnOnce(&mut Self) -> Result<T, Wrong>,
-    ) -> Result<Option<T>, Wrong> {
+        read: impl FnOnce(&mut Self) -> Result<T, ItemError>,
+    ) -> Result<Option<T>, ItemError> {
         if self.is_null()? {
             self.0.null()?;
             return Ok(None);
@@ -259,50 +259,53 @@ impl<'a> Fields<'a> {
         read(self).map(Some)
     }
 
-    fn chunk<const N: usize>(&mut self) -> Result<[u8; N], Wrong> {
+    fn chunk<const N: usize>(&mut self) -> Result<[u8; N], ItemError> {
         let bytes = self.0.bytes()?;
         bytes
             .try_into()
-            .map_err(|_| Wrong::Value("bytes of another length"))
+            .map_err(|_| ItemError::Value("bytes of another length"))
     }
 
-    fn peer(&mut self) -> Result<Option<PeerId>, Wrong> {
+    fn peer(&mut self) -> Result<Option<PeerId>, ItemError> {
         self.optional(|fields| fields.chunk().map(PeerId))
     }
 
-    fn time(&mut self) -> Result<Instant, Wrong> {
+    fn time(&mut self) -> Result<Instant, ItemError> {
         self.uint().map(Instant::from_micros)
     }
 
-    fn channel(&mut self) -> Result<u16, Wrong> {
+    fn channel(&mut self) -> Result<u16, ItemError> {
         Ok(self.0.u16()?)
     }
 
-    /// The header, or the version if that is another.
-    fn header(&mut self) -> Result<Result<Header, u64>, Wrong> {
+    /// Reads the header, or only the version if it is another.
+    fn header(&mut self) -> Result<Result<Header, u64>, ItemError> {
         if self.0.tag()?.as_u64() != SELF_DESCRIBED {
-            return Err(Wrong::Value("the tag of CBOR"));
+            return Err(ItemError::Value("the tag of CBOR"));
         }
         let length = self.array()?;
         if length < 2 || self.text()? != MAGIC {
-            return Err(Wrong::Value("the name of the format"));
+            return Err(ItemError::Value("the name of the format"));
         }
         let version = self.uint()?;
         if version != VERSION {
             return Ok(Err(version));
         }
-        let entries = self.0.map()?.ok_or(Wrong::Value("a map of known length"))?;
+        let entries = self
+            .0
+            .map()?
+            .ok_or(ItemError::Value("a map of known length"))?;
         let (mut payloads, mut unix_micros, mut writer) = (None, 0, String::new());
         for _ in 0..entries {
             match self.text()? {
                 "payloads" => payloads = Some(self.flag()?),
                 "unix_micros" => unix_micros = self.uint()?,
                 "writer" => writer = self.owned()?,
-                // Later writers may say more.
+                // Later writers may add entries.
                 _ => self.0.skip()?,
             }
         }
-        let payloads = payloads.ok_or(Wrong::Value("whether payloads are there"))?;
+        let payloads = payloads.ok_or(ItemError::Value("whether payloads are there"))?;
         Ok(Ok(Header {
             payloads,
             unix_micros,
@@ -310,21 +313,21 @@ impl<'a> Fields<'a> {
         }))
     }
 
-    fn record(&mut self) -> Result<Record, Wrong> {
+    fn record(&mut self) -> Result<Record, ItemError> {
         let length = self.array()?;
         let (link, time, name) = (self.uint()?, self.time()?, self.text()?);
-        let left = length.checked_sub(3).ok_or(Wrong::Value("a record"))?;
+        let left = length.checked_sub(3).ok_or(ItemError::Value("a record"))?;
         let entry = self.entry(name, left)?;
         Ok(Record { link, time, entry })
     }
 
-    /// The rest of a record, which has `left` items.
-    fn entry(&mut self, name: &str, left: u64) -> Result<Entry, Wrong> {
+    /// Reads the rest of a record, which has `left` items.
+    fn entry(&mut self, name: &str, left: u64) -> Result<Entry, ItemError> {
         let (arguments, has_outcome) =
-            shape(name).ok_or(Wrong::Value("a record of no known name"))?;
+            shape(name).ok_or(ItemError::Value("a record of no known name"))?;
         let returned = has_outcome && left == arguments + 1;
         if left != arguments && !returned {
-            return Err(Wrong::Value("a record of another length"));
+            return Err(ItemError::Value("a record of another length"));
         }
         Ok(match name {
             "new" => Entry::New {
@@ -388,7 +391,7 @@ impl<'a> Fields<'a> {
                     "stale" => Ok(TakeOver::Stale),
                     "session-over" => Ok(TakeOver::SessionOver),
                     "not-mine" => Ok(TakeOver::NotMine),
-                    _ => Err(Wrong::Value("what became of a connection")),
+                    _ => Err(ItemError::Value("what became of a connection")),
                 })?,
             },
             "declare" => Entry::Declare(config::decode_channels(self)?),
@@ -418,50 +421,50 @@ impl<'a> Fields<'a> {
     fn when<T>(
         &mut self,
         returned: bool,
-        read: impl FnOnce(&mut Self) -> Result<T, Wrong>,
-    ) -> Result<Option<T>, Wrong> {
+        read: impl FnOnce(&mut Self) -> Result<T, ItemError>,
+    ) -> Result<Option<T>, ItemError> {
         returned.then(|| read(self)).transpose()
     }
 
-    /// What `read` reads, or a text.
+    /// Reads what `read` reads, or a text.
     fn outcome<T>(
         &mut self,
-        read: impl FnOnce(&mut Self) -> Result<T, Wrong>,
-    ) -> Result<Outcome<T>, Wrong> {
+        read: impl FnOnce(&mut Self) -> Result<T, ItemError>,
+    ) -> Result<Outcome<T>, ItemError> {
         if self.is_text()? {
             return self.owned().map(Err);
         }
         read(self).map(Ok)
     }
 
-    fn settled(&mut self) -> Result<Outcome<()>, Wrong> {
+    fn settled(&mut self) -> Result<Outcome<()>, ItemError> {
         self.outcome(|fields| Ok(fields.0.null()?))
     }
 
-    fn disconnect(&mut self) -> Result<Disconnect, Wrong> {
+    fn disconnect(&mut self) -> Result<Disconnect, ItemError> {
         let name = self.text()?;
         let found = Disconnect::ALL.into_iter().find(|how| how.name() == name);
-        found.ok_or(Wrong::Value("how a connection was lost"))
+        found.ok_or(ItemError::Value("how a connection was lost"))
     }
 
-    fn close_mode(&mut self) -> Result<CloseMode, Wrong> {
+    fn close_mode(&mut self) -> Result<CloseMode, ItemError> {
         Ok(match self.text()? {
             "drain-both" => CloseMode::DrainBoth,
             "drain" => CloseMode::Drain,
             "withdraw" => CloseMode::Withdraw,
-            _ => return Err(Wrong::Value("a way to close")),
+            _ => return Err(ItemError::Value("a way to close")),
         })
     }
 
-    fn data(&mut self) -> Result<Data, Wrong> {
+    fn data(&mut self) -> Result<Data, ItemError> {
         let data = self.data_of_any_length()?;
         if data.len() > MAX_DATA {
-            return Err(Wrong::Value("more bytes than one call has"));
+            return Err(ItemError::Value("more bytes than one call has"));
         }
         Ok(data)
     }
 
-    fn data_of_any_length(&mut self) -> Result<Data, Wrong> {
+    fn data_of_any_length(&mut self) -> Result<Data, ItemError> {
         if self.kind()? == Type::Bytes {
             let bytes = self.0.bytes()?;
             let part = (!bytes.is_empty()).then(|| Part::Bytes(bytes.to_vec()));
@@ -475,16 +478,19 @@ impl<'a> Fields<'a> {
                 Part::Bytes(self.0.bytes()?.to_vec())
             };
             let sum = total.checked_add(part.len());
-            total = sum.ok_or(Wrong::Value("more bytes than there can be"))?;
+            total = sum.ok_or(ItemError::Value("more bytes than there can be"))?;
             parts.push(part);
         }
         Ok(Data(parts))
     }
 
-    fn gone(&mut self) -> Result<Gone, Wrong> {
+    fn gone(&mut self) -> Result<Gone, ItemError> {
         self.expect_array(3)?;
         let (session, peer) = (self.chunk()?, self.peer()?);
-        let entries = self.0.map()?.ok_or(Wrong::Value("a map of known length"))?;
+        let entries = self
+            .0
+            .map()?
+            .ok_or(ItemError::Value("a map of known length"))?;
         let mut channels = Vec::new();
         for _ in 0..entries {
             channels.push((self.owned()?, self.uint()?));
@@ -496,22 +502,22 @@ impl<'a> Fields<'a> {
         })
     }
 
-    fn taken(&mut self) -> Result<Taken, Wrong> {
+    fn taken(&mut self) -> Result<Taken, ItemError> {
         self.expect_array(2)?;
         if self.is_uint()? {
             return Ok(Taken::Message(self.uint()?, self.uint()?));
         }
         if self.text()? != "session-border" {
-            return Err(Wrong::Value("what was taken"));
+            return Err(ItemError::Value("what was taken"));
         }
         let name = self.text()?;
         let mut all = SessionLoss::ALL.into_iter();
         let found = all.find(|loss| loss.name() == name);
-        let loss = found.ok_or(Wrong::Value("how a session was lost"))?;
+        let loss = found.ok_or(ItemError::Value("how a session was lost"))?;
         Ok(Taken::SessionBorder(loss))
     }
 
-    fn said(&mut self) -> Result<Said, Wrong> {
+    fn said(&mut self) -> Result<Said, ItemError> {
         if self.is_null()? {
             self.0.null()?;
             return Ok(Said::Idle);
@@ -519,7 +525,7 @@ impl<'a> Fields<'a> {
         if self.is_text()? {
             return match self.text()? {
                 "end" => Ok(Said::End),
-                _ => Err(Wrong::Value("what was said")),
+                _ => Err(ItemError::Value("what was said")),
             };
         }
         if self.is_uint()? {
@@ -528,7 +534,7 @@ impl<'a> Fields<'a> {
         self.data().map(Said::Bytes)
     }
 
-    fn happened(&mut self) -> Result<Happened, Wrong> {
+    fn happened(&mut self) -> Result<Happened, ItemError> {
         let length = self.array()?;
         let name = self.text()?;
         Ok(match (name, length) {
@@ -562,12 +568,12 @@ impl<'a> Fields<'a> {
                 name: self.owned()?,
                 text: self.owned()?,
             }),
-            _ => return Err(Wrong::Value("an event of no known form")),
+            _ => return Err(ItemError::Value("an event of no known form")),
         })
     }
 }
 
-/// How many arguments a record of this name has, and whether an outcome follows them.
+/// Returns how many arguments a record of this name has, and whether an outcome may follow them.
 fn shape(name: &str) -> Option<(u64, bool)> {
     Some(match name {
         "ask" | "eof" | "timeout" | "connect" | "evict" | "revoke" | "gone" => (0, false),

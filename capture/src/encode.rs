@@ -1,4 +1,4 @@
-//! From calls and outcomes to CBOR.
+//! Encoding of calls and outcomes in CBOR.
 
 use countersign_core::{
     Call, CloseMode, CloseReason, EndReason, Event, GoneSession, Outcome, Output, PeerId,
@@ -9,7 +9,7 @@ use minicbor::Encoder;
 use crate::config;
 use crate::split::Split;
 
-/// The longest record of its kind: a [`end`] in bytes.
+/// The length of the longest [`end`] record, in bytes.
 pub(crate) const END_LEN: usize = 32;
 
 /// CBOR in memory, where writing can't fail.
@@ -28,7 +28,7 @@ impl Cbor {
     pub(crate) fn clear(&mut self) {
         let buffer = self.0.writer_mut();
         buffer.clear();
-        // One long message must not be paid for in memory from then on.
+        // One long message must not keep its memory from then on.
         buffer.shrink_to(1 << 16);
     }
 
@@ -83,7 +83,7 @@ impl Cbor {
         }
     }
 
-    /// All of these bytes, or without their payloads.
+    /// Writes these bytes, without payloads if `split` finds them.
     pub(crate) fn data(&mut self, bytes: &[u8], split: Option<&mut Split>) -> &mut Self {
         let Some(split) = split else {
             return self.raw(bytes);
@@ -110,7 +110,7 @@ impl Cbor {
     }
 }
 
-/// The first item of a file.
+/// Returns the first item of a file.
 pub(crate) fn header(payloads: bool, unix_micros: u64) -> Vec<u8> {
     let mut cbor = Cbor::new();
     cbor.tag(crate::decode::SELF_DESCRIBED).array(3);
@@ -124,14 +124,14 @@ pub(crate) fn header(payloads: bool, unix_micros: u64) -> Vec<u8> {
     cbor.bytes_so_far().to_vec()
 }
 
-/// The last record of a file.
+/// Returns the last record of a file.
 pub(crate) fn end(time: u64, why: &str) -> Vec<u8> {
     let mut cbor = Cbor::new();
     cbor.array(4).uint(0).uint(time).text("end").text(why);
     cbor.bytes_so_far().to_vec()
 }
 
-/// Whether an outcome follows.
+/// Whether an outcome follows the call.
 pub(crate) const fn has_outcome(call: &Call<'_>) -> bool {
     matches!(
         call,
@@ -148,8 +148,8 @@ pub(crate) const fn has_outcome(call: &Call<'_>) -> bool {
     )
 }
 
-/// Writes a call's name and arguments; gives how many items that are. `input` finds payloads if they
-/// are left out.
+/// Writes a call's name and arguments, and returns how many items that is. `input` finds payloads
+/// if they are left out.
 pub(crate) fn call(cbor: &mut Cbor, call: &Call<'_>, input: Option<&mut Split>) -> usize {
     match *call {
         Call::New { config, role, seed } => {
@@ -272,7 +272,7 @@ fn gone_session(cbor: &mut Cbor, gone: &GoneSession) {
     }
 }
 
-/// Writes what came of a call: one item. `output` finds payloads if they are left out.
+/// Writes the outcome of a call: one item. `output` finds payloads if they are left out.
 pub(crate) fn outcome(cbor: &mut Cbor, outcome: &Outcome<'_>, output: Option<&mut Split>) {
     match *outcome {
         Outcome::InOrder(result) => _ = cbor.flag(result.is_ok()),
@@ -297,11 +297,11 @@ pub(crate) fn outcome(cbor: &mut Cbor, outcome: &Outcome<'_>, output: Option<&mu
         Outcome::Output(Output::End, _) => _ = cbor.text("end"),
         Outcome::Output(Output::TooSmall { needed }, _) => _ = cbor.size(needed),
         Outcome::Event(None, _) => _ = cbor.null(),
-        Outcome::Event(Some(told), reason) => event(cbor, told, reason),
+        Outcome::Event(Some(event), reason) => encode_event(cbor, event, reason),
     }
 }
 
-fn event(cbor: &mut Cbor, event: &Event, reason: Option<&EndReason>) {
+fn encode_event(cbor: &mut Cbor, event: &Event, reason: Option<&EndReason>) {
     let name = event.name();
     match event {
         Event::Lost(loss) => _ = cbor.array(2).text(name).text(loss.name()),

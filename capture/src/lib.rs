@@ -1,10 +1,9 @@
-//! Captures: everything that goes into links and comes out of them, in a file, and back into the
-//! core.
+//! Captures of links: records everything that goes into links and comes out of them to a file, and
+//! replays it into the core.
 //!
-//! A [`Capture`] makes an observer for each link. What it writes is specified in `docs/capture.md`.
-//! [`Reader`] reads it, and [`replay`] makes the same calls on links of its own and compares what
-//! comes of them: the core is deterministic, so a capture of something that went wrong is a
-//! regression test.
+//! A [`Capture`] creates an observer for each link. `docs/capture.md` specifies what it writes.
+//! [`Reader`] reads it, and [`replay`] makes the same calls on new links and compares the outcomes.
+//! The core is deterministic, so a capture of a failure is a regression test.
 //!
 //! ```
 //! use countersign_capture::{Capture, Options, replay};
@@ -26,13 +25,14 @@
 //! # }
 //! ```
 //!
-//! A capture holds in clear what was encrypted on its way, the payloads only if
-//! [`Options::payloads`] says so. Guard it like the messages themselves.
+//! A capture holds in clear text what was encrypted on its way, and the payloads only if
+//! [`Options::payloads`] is set. Guard it like the messages themselves.
 //!
 //! # Map
 //!
-//! `capture` is the file and its thread, `observer` turns calls into records; `record` is what a
-//! record says, `encode` and `decode` are the bytes; `split` finds payloads; `replay` plays.
+//! `capture` is the file and its thread, `observer` turns calls into records, `record` has the
+//! types of records, `encode` and `decode` convert them to bytes and back, `config` does so for
+//! declarations, `split` finds payloads, and `replay` plays captures back.
 
 mod capture;
 mod config;

@@ -1,10 +1,10 @@
-//! From a link's calls to records.
+//! The observer that turns a link's calls into records.
 
 use std::sync::Arc;
 
 use countersign_core::{Call, Instant, Observe, Outcome, TakeOver};
 
-use crate::capture::{Inner, Lease};
+use crate::capture::{EndGuard, Inner};
 use crate::encode::{self, Cbor};
 
 /// Records one link.
@@ -12,17 +12,17 @@ use crate::encode::{self, Cbor};
 pub(crate) struct Observer {
     inner: Arc<Inner>,
     /// Keeps the capture from ending.
-    _lease: Option<Arc<Lease>>,
+    _end_guard: Option<Arc<EndGuard>>,
     link: u64,
     time: u64,
-    /// The record that is being made, without its beginning.
+    /// The record that is being written, without its head.
     body: Cbor,
-    /// How many items it has; zero where there is none.
+    /// How many items the record has; zero if there is no record.
     items: usize,
     last: Last,
 }
 
-/// What the last call means for the connections' directions.
+/// What the last call means for the directions of connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Last {
     Opened,
@@ -31,10 +31,10 @@ enum Last {
 }
 
 impl Observer {
-    pub(crate) fn new(inner: Arc<Inner>, lease: Option<Arc<Lease>>, link: u64) -> Self {
+    pub(crate) fn new(inner: Arc<Inner>, end_guard: Option<Arc<EndGuard>>, link: u64) -> Self {
         Self {
             inner,
-            _lease: lease,
+            _end_guard: end_guard,
             link,
             time: 0,
             body: Cbor::new(),
@@ -44,7 +44,7 @@ impl Observer {
     }
 
     fn begin(&mut self) {
-        // A call that never returned stays without an outcome.
+        // A call that never returned has no outcome.
         self.finish();
         self.body.uint(self.link).uint(self.time);
         self.items = 2;
@@ -59,7 +59,7 @@ impl Observer {
         self.body.clear();
     }
 
-    /// Writes a record that has nothing but these.
+    /// Writes a record that has nothing but a name and perhaps a value.
     fn note(&mut self, name: &str, value: Option<u64>) {
         self.begin();
         self.body.text(name);
@@ -99,12 +99,12 @@ impl Observe for Observer {
         } = self;
         let written = inner.with_split(*link, 0, |split| encode::call(body, call, split));
         self.items += written;
-        let most = match *call {
+        let size = match *call {
             Call::Input(input) => input.len(),
             Call::PollOutput { space } => space,
             _ => 0,
         };
-        if most as u64 > crate::MAX_DATA {
+        if size as u64 > crate::MAX_DATA {
             self.inner.end("too-large");
         }
         if !encode::has_outcome(call) {

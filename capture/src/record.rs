@@ -1,4 +1,4 @@
-//! What a record says.
+//! The types of records.
 
 use countersign_core::{
     ChannelConfig, CloseMode, CloseReason, Config, Disconnect, Instant, PeerId, Refusal, Role,
@@ -8,17 +8,17 @@ use countersign_core::{
 /// One record of a capture.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record {
-    /// Which link it is about: they are counted from 1 in the order of their beginning. Zero for
-    /// what is about none.
+    /// The link that it is about, counted from 1 in the order of their creation. Zero if it is
+    /// about none.
     pub link: u64,
     /// The link's time, in microseconds from an epoch that all links of a capture share.
     pub time: Instant,
-    /// What was done.
+    /// The call, or what else happened.
     pub entry: Entry,
 }
 
-/// What was done with a link, and what came of it: `docs/capture.md`, Records. An outcome of `None`
-/// means that the call did not return.
+/// A call of a link and its outcome: `docs/capture.md`, Records. An outcome of `None` means that
+/// the call did not return.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs, reason = "the fields are those of the specification")]
 pub enum Entry {
@@ -76,7 +76,7 @@ pub enum Entry {
         incoming: Option<u64>,
         outcome: Option<TakeOver>,
     },
-    /// With channels that make sense.
+    /// With channels that are valid.
     Declare(Vec<ChannelConfig>),
     Admit {
         gone: Option<Gone>,
@@ -107,7 +107,7 @@ pub enum Taken {
     SessionBorder(SessionLoss),
 }
 
-/// What came of a command: a figure, or the name of what was wrong.
+/// The outcome of a command: a value, or the name of the error.
 pub type Outcome<T> = Result<T, String>;
 
 /// Bytes, of which some may be left out.
@@ -119,18 +119,18 @@ pub struct Data(pub Vec<Part>);
 pub enum Part {
     /// These bytes.
     Bytes(Vec<u8>),
-    /// So many bytes of payload, which a replay takes for zeros.
+    /// A number of bytes of payload that are left out, which a replay takes for zeros.
     LeftOut(u64),
 }
 
 impl Data {
-    /// How many bytes these are.
+    /// Returns the number of bytes.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.0.iter().map(Part::len).sum()
     }
 
-    /// Whether there are none.
+    /// Whether there are no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -138,7 +138,7 @@ impl Data {
 }
 
 impl Part {
-    /// How many bytes these are.
+    /// Returns the number of bytes.
     #[must_use]
     pub fn len(&self) -> u64 {
         match self {
@@ -147,42 +147,42 @@ impl Part {
         }
     }
 
-    /// Whether there are none.
+    /// Whether there are no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// What a link said when it was asked for output.
+/// The result of polling a link for output.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Said {
     /// These bytes.
     Bytes(Data),
     /// Nothing for now.
     Idle,
-    /// Nothing ever again on this connection.
+    /// Nothing more on this connection.
     End,
-    /// So many bytes of room are needed.
+    /// The output needs room for this many bytes.
     TooSmall(u64),
 }
 
 /// What is remembered of a session that is over.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Gone {
-    /// Its id.
+    /// The session's id.
     pub session: [u8; 16],
-    /// Whom it was held with.
+    /// The identity that it was held with.
     pub peer: Option<PeerId>,
     /// The last number settled on each channel.
     pub channels: Vec<(String, Sequence)>,
 }
 
-/// What a link told.
+/// An event of a link.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs, reason = "the fields are those of the specification")]
 pub enum Happened {
-    /// What has no details.
+    /// An event without details.
     Plain { name: String },
     /// `lost` or `session-lost`, and how.
     Because { name: String, why: String },
@@ -210,7 +210,7 @@ pub enum Happened {
 pub struct Ended {
     /// The reason's name.
     pub name: String,
-    /// The reason in words.
+    /// The reason as a text.
     pub text: String,
 }
 
@@ -221,14 +221,14 @@ impl PartialEq for Ended {
 }
 
 impl Entry {
-    /// Every name that [`Entry::name`] gives.
+    /// Every name that [`Entry::name`] returns.
     pub const NAMES: [&'static str; 26] = [
         "new", "clock", "ask", "opened", "secured", "in", "eof", "lost", "timeout", "send", "take",
         "handle", "reject", "abandon", "close", "takeover", "declare", "admit", "refuse",
         "connect", "evict", "revoke", "out", "event", "gone", "end",
     ];
 
-    /// The record's name in the specification.
+    /// Returns the record's name in the specification.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -263,7 +263,7 @@ impl Entry {
 }
 
 impl Happened {
-    /// The event's name.
+    /// Returns the event's name.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {

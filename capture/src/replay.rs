@@ -1,4 +1,4 @@
-//! Captures, played back into the core.
+//! Replay of captures into the core.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,28 +14,28 @@ use crate::decode::{Fields, ReadError, Reader};
 use crate::observer::Observer;
 use crate::record::{Data, Entry, Gone, Part, Record};
 
-/// What a replay did.
+/// The result of a replay.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Replayed {
     /// How many records there were.
     pub records: u64,
     /// How many links they were about.
     pub links: u64,
-    /// Whether the capture was brought to its end, and not cut off.
+    /// Whether the capture is complete, and not cut off.
     pub complete: bool,
 }
 
-/// Why a replay does not come to the end of a capture.
+/// Why a replay does not reach the end of a capture.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// The capture can't be read, or not to its end. What can be read of it was played, and did the
-    /// same.
+    /// The capture can't be read, or not to its end. What can be read of it was replayed without a
+    /// difference.
     #[error(transparent)]
     Unreadable(#[from] ReadError),
-    /// A link did something else than in the capture.
+    /// A link did something other than in the capture.
     #[error("{0}")]
     Differs(Box<Difference>),
-    /// A record can't be played: it is about a link of which the capture has no beginning, say.
+    /// A record can't be played: the capture does not have the beginning of its link, say.
     #[error("record {number}, at byte {offset}, can't be played: {what}")]
     Unplayable {
         /// Which record it is, from 1.
@@ -47,16 +47,16 @@ pub enum ReplayError {
     },
 }
 
-/// Where a replay first does something else.
+/// Where a replay first differs from the capture.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Difference {
     /// Which record it is, from 1.
     pub number: u64,
     /// Where it begins.
     pub offset: usize,
-    /// What the capture has.
+    /// The record of the capture.
     pub captured: Record,
-    /// What the replay does instead, if anything.
+    /// The record of the replay, if there is one.
     pub replayed: Option<Record>,
 }
 
@@ -71,14 +71,14 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Plays a capture to its end, or to where it was cut off or does something else.
+/// Plays a capture to its end, or to where it was cut off or differs.
 ///
-/// Takes as much memory as the links did.
+/// It takes as much memory as the links did.
 ///
 /// # Errors
 ///
-/// Where the replay does something else, and where the capture can't be read. One that was cut off
-/// between two records is no error: [`Replayed::complete`] tells.
+/// The replay differs from the capture, or the capture can't be read. It is no error if the capture
+/// was cut off between two records: see [`Replayed::complete`].
 pub fn replay(bytes: &[u8]) -> Result<Replayed, ReplayError> {
     let mut reader = Reader::new(bytes)?;
     let mut replay = Replay::new(reader.header().payloads);
@@ -90,13 +90,13 @@ pub fn replay(bytes: &[u8]) -> Result<Replayed, ReplayError> {
     Ok(replayed)
 }
 
-/// Links that do again what others did, record by record.
+/// A replay of links, record by record.
 #[derive(Debug)]
 pub struct Replay {
     recorder: Arc<Inner>,
     links: BTreeMap<u64, Played>,
     replayed: Replayed,
-    /// What was left out.
+    /// The memory of payloads that were left out.
     zeros: Bytes,
     buffer: Vec<u8>,
     /// How many bytes may still be played.
@@ -104,7 +104,8 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Nothing yet, of a capture with payloads or without ([`Header::payloads`](crate::Header)).
+    /// Creates a replay of a capture with payloads or without
+    /// ([`Header::payloads`](crate::Header)).
     #[must_use]
     pub fn new(payloads: bool) -> Self {
         Self {
@@ -117,21 +118,22 @@ impl Replay {
         }
     }
 
-    /// Plays no more than so many bytes of input and messages: a few bytes of a capture that comes
-    /// from anybody can stand for very many.
+    /// Limits how many bytes of input and messages are played: a few bytes of an untrusted capture
+    /// can stand for very many.
     #[must_use]
     pub fn budget(mut self, bytes: u64) -> Self {
         self.budget = bytes;
         self
     }
 
-    /// How far it has come.
+    /// Returns the progress so far.
     #[must_use]
     pub fn replayed(&self) -> &Replayed {
         &self.replayed
     }
 
-    /// The link of this number, as it is now; `None` also while it is an incoming connection.
+    /// Returns the link with this number in its present state; `None` also while it is an incoming
+    /// connection.
     #[must_use]
     pub fn link(&self, link: u64) -> Option<&Link> {
         match self.links.get(&link)? {
@@ -140,7 +142,7 @@ impl Replay {
         }
     }
 
-    /// Makes the call of one record, which begins at `offset`, and compares what comes of it.
+    /// Makes the call of one record, which begins at `offset`, and compares the outcome.
     ///
     /// # Errors
     ///
@@ -172,7 +174,7 @@ impl Replay {
         }
     }
 
-    /// Makes a call; false where the record is none.
+    /// Makes the call of a record. Returns false if the record is no call.
     fn play(&mut self, record: &Record) -> Result<bool, &'static str> {
         let (id, now) = (record.link, record.time);
         match &record.entry {
@@ -222,15 +224,20 @@ impl Replay {
                 let link = self.link_at(id)?;
                 let _ = link.send(now, ChannelId(*channel), message, *expires);
             }
-            entry => self.moves(id, now, entry)?,
+            entry => self.play_connection(id, now, entry)?,
         }
         Ok(true)
     }
 
-    /// What happens to a connection, whether it has a link or not.
-    fn moves(&mut self, id: u64, now: Instant, entry: &Entry) -> Result<(), &'static str> {
+    /// Plays what happens to a connection, whether it has a link or not.
+    fn play_connection(
+        &mut self,
+        id: u64,
+        now: Instant,
+        entry: &Entry,
+    ) -> Result<(), &'static str> {
         let connection = self.protocol(id)?;
-        // Whatever they answer is compared as the observer tells it.
+        // The results are ignored here: the observer's records of them are compared.
         match entry {
             Entry::Opened { .. } => _ = connection.handle_opened(now),
             Entry::Secured { peer, .. } => _ = connection.handle_secured(now, *peer),
@@ -240,13 +247,13 @@ impl Replay {
             Entry::Revoke => connection.revoke(now),
             Entry::Declare(channels) => _ = self.incoming_at(id)?.declare(channels.clone()),
             Entry::Refuse(refusal) => self.incoming_at(id)?.refuse(now, refusal),
-            _ => self.command(id, now, entry)?,
+            _ => self.play_command(id, now, entry)?,
         }
         Ok(())
     }
 
-    /// What an application does with a link.
-    fn command(&mut self, id: u64, now: Instant, entry: &Entry) -> Result<(), &'static str> {
+    /// Plays a command of the application.
+    fn play_command(&mut self, id: u64, now: Instant, entry: &Entry) -> Result<(), &'static str> {
         let link = self.link_at(id)?;
         match entry {
             Entry::Take { channel, .. } => _ = link.take(now, ChannelId(*channel)),
@@ -275,15 +282,15 @@ impl Replay {
         now: Instant,
         incoming: Option<u64>,
     ) -> Result<(), &'static str> {
-        let of = incoming.ok_or("the incoming connection was not captured")?;
+        let incoming_id = incoming.ok_or("the incoming connection was not captured")?;
         self.link_at(id)?;
-        let mut incoming = self.take_incoming(of)?;
+        let mut incoming = self.take_incoming(incoming_id)?;
         let _ = self.link_at(id)?.take_over(now, &mut incoming);
-        self.links.insert(of, Played::Incoming(incoming));
+        self.links.insert(incoming_id, Played::Incoming(incoming));
         Ok(())
     }
 
-    /// What has just begun is an incoming connection, and begins again as such.
+    /// Recreates a link that has just begun as an incoming connection.
     fn ask(&mut self, id: u64) -> Result<(), &'static str> {
         let (config, seed) = match self.links.get(&id).ok_or(UNKNOWN)? {
             Played::New(link, seed) if link.role() == Role::Acceptor => {
@@ -293,14 +300,14 @@ impl Replay {
         };
         self.links.remove(&id);
         let observer = Observer::new(self.recorder.clone(), None, id);
-        // What the first has told of its end is not the second's.
+        // The record of the first one's end is dropped.
         self.recorder.take();
-        let incoming = again(&config, seed, observer, self.recorder.clone())?;
+        let incoming = replayed_incoming(&config, seed, observer, self.recorder.clone())?;
         self.links.insert(id, Played::Incoming(incoming));
         Ok(())
     }
 
-    /// An incoming connection becomes a link, or is refused.
+    /// Turns an incoming connection into a link, unless it is refused.
     fn admit(&mut self, id: u64, now: Instant, gone: Option<&Gone>) -> Result<(), &'static str> {
         let mut incoming = self.take_incoming(id)?;
         incoming.remember(gone.map(Gone::session));
@@ -362,7 +369,7 @@ impl Replay {
         Ok(())
     }
 
-    /// A message; those that were left out share their zeros.
+    /// Returns a message; those that were left out share their zeros.
     fn message(&mut self, data: &Data) -> Result<Bytes, &'static str> {
         let [Part::LeftOut(length)] = data.0[..] else {
             let mut message = Vec::new();
@@ -380,34 +387,34 @@ impl Replay {
     }
 }
 
-/// What a link of a capture is so far.
+/// The state of a link of a capture.
 #[derive(Debug)]
 enum Played {
-    /// Nothing was done with it yet: it may be an incoming connection.
+    /// Nothing was done with it yet: it may become an incoming connection.
     New(Link, [u8; 16]),
     Link(Link),
     Incoming(Incoming),
 }
 
-/// An incoming connection whose beginning was played already.
-fn again(
+/// Creates an incoming connection whose creation was recorded before.
+fn replayed_incoming(
     config: &Config,
     seed: [u8; 16],
     observer: Observer,
     recorder: Arc<Inner>,
 ) -> Result<Incoming, &'static str> {
-    let observer = Box::new(Again { observer, recorder });
+    let observer = Box::new(SkipNew { observer, recorder });
     Incoming::observed(config, seed, observer).map_err(|_| NO_SENSE)
 }
 
-/// Records a link but for its beginning.
+/// Records a link except its creation.
 #[derive(Debug)]
-struct Again {
+struct SkipNew {
     observer: Observer,
     recorder: Arc<Inner>,
 }
 
-impl Observe for Again {
+impl Observe for SkipNew {
     fn id(&self) -> u64 {
         self.observer.id()
     }

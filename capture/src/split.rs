@@ -1,25 +1,25 @@
-//! Finds the payloads in what goes over a connection, so that they can be left out.
+//! Finds the payloads in a connection's bytes, so that they can be left out.
 //!
-//! What can't be taken for frames is left out too, from where that shows: the link ends there and
-//! looks at nothing behind it, and a peer that sends something else altogether may send anything.
+//! Bytes that can't be frames are left out too, from where that shows: the link ends there and
+//! processes nothing after it, and a peer that speaks another protocol may send anything.
 
 use countersign_core::wire::{FIRST, FIRST_HEAD, FrameType, HEADER_LEN, LAST, MESSAGE_HEAD};
 use countersign_core::{Dialect, Mode};
 
-/// Longer bodies of frames that are no MESSAGE can't be: `docs/protocol.md`, Limits.
+/// The longest body of a frame that is not a MESSAGE: `docs/protocol.md`, Limits.
 const LONGEST_BODY: usize = countersign_core::wire::MAX_GREETING;
 /// Types from here on may be skipped, whatever is in them.
 const IGNORABLE: u8 = 0x80;
 const CONFIRMATION: &[u8] = b"OK!";
 const MAX_DIGITS: usize = 20;
 
-/// One direction of a connection, as far as it has come.
+/// The state of one direction of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Split(State);
 
 #[derive(Clone, Debug)]
 enum State {
-    /// The beginning of a frame: what has come of its head.
+    /// The beginning of a frame: what has arrived of its head.
     Head { bytes: [u8; FIRST_HEAD], at: usize },
     /// The rest of a frame.
     Rest { left: usize, payload: bool },
@@ -27,18 +27,18 @@ enum State {
     Length { value: u64, digits: usize },
     /// tlsstream: the rest of a message.
     Stream { left: u64 },
-    /// tlsstream: this much of a confirmation.
+    /// tlsstream: how many bytes of a confirmation have arrived.
     Confirmation { at: usize },
-    /// Nothing that would be looked at.
-    Rubbish,
+    /// Bytes that a link does not process.
+    Ignored,
 }
 
 impl Split {
-    /// A new connection. `mode` is that of the one channel in the tlsstream dialect, at the end that
-    /// these bytes come from.
+    /// Creates the state of a new connection. `mode` is that of the one channel in the tlsstream
+    /// dialect, at the end that these bytes come from.
     pub(crate) fn new(dialect: Dialect, mode: Mode) -> Self {
         Self(match (dialect, mode) {
-            (Dialect::Countersign, _) => between(),
+            (Dialect::Countersign, _) => frame_start(),
             (Dialect::TlsStream, Mode::Send) => State::Length {
                 value: 0,
                 digits: 0,
@@ -47,12 +47,12 @@ impl Split {
         })
     }
 
-    /// What has no meaning any more.
-    pub(crate) fn rubbish() -> Self {
-        Self(State::Rubbish)
+    /// Returns the state of a direction whose bytes are ignored.
+    pub(crate) fn ignored() -> Self {
+        Self(State::Ignored)
     }
 
-    /// Cuts the bytes that come next: `found` gets pieces, and whether each is to be kept.
+    /// Splits the next bytes: `found` gets pieces, and whether each is to be kept.
     pub(crate) fn split<'a>(&mut self, mut bytes: &'a [u8], mut found: impl FnMut(&'a [u8], bool)) {
         while !bytes.is_empty() {
             let (length, keep) = self.step(bytes);
@@ -62,7 +62,7 @@ impl Split {
         }
     }
 
-    /// How many bytes at the front belong together, one at least, and whether to keep them.
+    /// Returns how many bytes at the front belong together, one at least, and whether to keep them.
     fn step(&mut self, bytes: &[u8]) -> (usize, bool) {
         match &mut self.0 {
             State::Head { bytes: head, at } => {
@@ -71,7 +71,7 @@ impl Split {
                 head[*at..*at + taken].copy_from_slice(&bytes[..taken]);
                 *at += taken;
                 if *at == head_len(head, *at) {
-                    self.0 = behind(head, *at);
+                    self.0 = after_head(head, *at);
                 }
                 (taken, true)
             }
@@ -79,7 +79,7 @@ impl Split {
                 let (taken, keep) = ((*left).min(bytes.len()), !*payload);
                 *left -= taken;
                 if *left == 0 {
-                    self.0 = between();
+                    self.0 = frame_start();
                 }
                 (taken, keep)
             }
@@ -97,8 +97,8 @@ impl Split {
                         (1, true)
                     }
                     _ => {
-                        self.0 = State::Rubbish;
-                        // A length of zero is the one mistake that shows with a byte that has to
+                        self.0 = State::Ignored;
+                        // A length of zero is the only violation that shows with a byte that has to
                         // stay.
                         (1, byte == b'!')
                     }
@@ -121,16 +121,16 @@ impl Split {
                 let fits = bytes[0] == CONFIRMATION[*at];
                 *at = (*at + 1) % CONFIRMATION.len();
                 if !fits {
-                    self.0 = State::Rubbish;
+                    self.0 = State::Ignored;
                 }
                 (1, fits)
             }
-            State::Rubbish => (bytes.len(), false),
+            State::Ignored => (bytes.len(), false),
         }
     }
 }
 
-fn between() -> State {
+fn frame_start() -> State {
     let bytes = [0; FIRST_HEAD];
     State::Head { bytes, at: 0 }
 }
@@ -140,26 +140,26 @@ fn body_len(head: &[u8; FIRST_HEAD]) -> usize {
     usize::try_from(length).unwrap_or(usize::MAX)
 }
 
-/// How long the head is of which `at` bytes are known.
+/// Returns the length of a head of which `at` bytes are known.
 fn head_len(head: &[u8; FIRST_HEAD], at: usize) -> usize {
     if at < HEADER_LEN || head[0] != FrameType::Message as u8 {
         return HEADER_LEN;
     }
     let with_total = head[1] & (FIRST | LAST) == FIRST;
     let whole = if with_total { FIRST_HEAD } else { MESSAGE_HEAD };
-    // A head cut short by its own length is a violation.
+    // A head cut short by the frame's length is a violation.
     whole.min(HEADER_LEN.saturating_add(body_len(head)))
 }
 
-/// What follows a head that is complete.
-fn behind(head: &[u8; FIRST_HEAD], length: usize) -> State {
+/// Returns the state after a complete head.
+fn after_head(head: &[u8; FIRST_HEAD], length: usize) -> State {
     let kind = head[0];
     let left = body_len(head) - (length - HEADER_LEN);
     let payload = kind == FrameType::Message as u8 || kind >= IGNORABLE;
     let is_frame = payload || (FrameType::from_u8(kind).is_some() && left <= LONGEST_BODY);
     match (is_frame, left) {
-        (false, _) => State::Rubbish,
-        (true, 0) => between(),
+        (false, _) => State::Ignored,
+        (true, 0) => frame_start(),
         (true, left) => State::Rest { left, payload },
     }
 }
@@ -177,7 +177,7 @@ mod tests {
         pieces
     }
 
-    /// Whole and byte by byte.
+    /// Checks the bytes whole and byte by byte.
     fn check(dialect: Dialect, mode: Mode, bytes: &[u8], expected: &[(&[u8], bool)]) {
         let expected: Vec<_> = expected
             .iter()

@@ -1,8 +1,8 @@
-//! What can go wrong when identities are made and written.
+//! Errors of making and writing identities.
 
 use std::path::PathBuf;
 
-/// Why an identity could not be made or written. One line that says what to change.
+/// Why an identity could not be made or written, in one line that says what to change.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -14,19 +14,19 @@ pub enum Error {
         /// What is wrong with it, as a clause.
         why: &'static str,
     },
-    /// The dates can't stand in a certificate, or end before they begin.
+    /// A certificate can't hold the dates, or validity ends before it begins.
     #[error("the certificate cannot be valid in that time: {why}")]
     BadValidity {
         /// What is wrong with it, as a clause.
         why: &'static str,
     },
-    /// The system has no random bytes to give, or the cryptographic library failed.
+    /// The system provides no random bytes, or the cryptographic library failed.
     #[error("no key could be made: {detail}")]
     Generation {
-        /// What the library said.
+        /// The library's message.
         detail: String,
     },
-    /// A file of that name is there already, and overwriting was not asked for.
+    /// The file exists already, and overwriting was not asked for.
     #[error("{}: exists already; choose another name, or ask for it to be overwritten", .path.display())]
     Exists {
         /// The file.
@@ -37,7 +37,7 @@ pub enum Error {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 }

@@ -7,33 +7,33 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::generate::GeneratedIdentity;
 
-/// Whether files that are there already may be replaced.
+/// Whether existing files may be replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overwrite {
-    /// They stay, and writing fails.
+    /// They are kept, and writing fails.
     #[default]
     No,
     /// They are replaced, each in one step.
     Yes,
 }
 
-/// Where an identity was written.
+/// The files of a written identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrittenFiles {
-    /// The certificate: may be read by everybody, and copied to the peer.
+    /// The certificate: readable by everyone, to be copied to the peer.
     pub certificate: PathBuf,
-    /// The private key: readable by its owner alone.
+    /// The private key: readable by its owner only.
     pub key: PathBuf,
 }
 
 impl GeneratedIdentity {
     /// Writes `NAME.crt` and `NAME.key` into `directory`, which must exist.
     ///
-    /// The key's file has mode 0600 from the moment it is there (on Unix; elsewhere it has the
-    /// access rights of the directory). Both files are written in full under other names first,
-    /// so that neither is ever there in part; if the second can't be put in place, the first
-    /// goes again. With [`Overwrite::Yes`] a crash between the two can leave a new key beside an
-    /// old certificate, which is noticed when they are loaded.
+    /// The key's file has mode 0600 from its creation on (on Unix; elsewhere it has the access
+    /// rights of the directory). Both files are written in full under other names first, so that
+    /// neither ever exists in part; if the second can't be put in place, the first is removed. With
+    /// [`Overwrite::Yes`], a crash between the two can leave a new key beside an old certificate,
+    /// which is noticed when they are loaded.
     ///
     /// # Errors
     /// [`Error::Exists`] and [`Error::Write`], which name the file.
@@ -48,7 +48,7 @@ impl GeneratedIdentity {
             key: path("key"),
         };
         if overwrite == Overwrite::No {
-            // Before anything is written; putting in place checks again.
+            // Checked before anything is written; publishing checks again.
             for path in [&files.certificate, &files.key] {
                 if path.symlink_metadata().is_ok() {
                     return Err(Error::Exists { path: path.clone() });
@@ -60,7 +60,7 @@ impl GeneratedIdentity {
         key.publish(overwrite)?;
         if let Err(error) = certificate.publish(overwrite) {
             if overwrite == Overwrite::No {
-                // Ours: it was not there a moment ago. The error to report is the other one.
+                // It is ours: it did not exist a moment ago. The error to report is the other one.
                 let _ = fs::remove_file(&files.key);
             }
             return Err(error);
@@ -77,7 +77,7 @@ enum Mode {
     Private,
 }
 
-/// A complete file under a temporary name, which goes away unless it is published.
+/// A complete file under a temporary name, which is removed when this is dropped.
 struct Draft<'a> {
     path: &'a Path,
     draft: PathBuf,
@@ -129,8 +129,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// For file systems without links, as on memory cards: not in one step, but never over
-    /// another file, and not left there in part.
+    /// Publishes on file systems without links, as on memory cards: not in one step, but never over
+    /// another file, and never leaving a part of it.
     fn publish_in_place(&self) -> Result<(), Error> {
         let file = create_new(self.path, self.mode).map_err(|error| self.failed(error))?;
         self.fill(file).inspect_err(|_| {
@@ -149,12 +149,12 @@ impl<'a> Draft<'a> {
 
 impl Drop for Draft<'_> {
     fn drop(&mut self) {
-        // After renaming it is gone already, and there is nobody to tell if it can't be removed.
+        // After renaming it is gone already, and a failure to remove it can't be reported.
         let _ = fs::remove_file(&self.draft);
     }
 }
 
-/// Creates a file that was not there, with its mode from the beginning.
+/// Creates a file that does not exist yet, with its mode from the beginning.
 fn create_new(path: &Path, mode: Mode) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -213,7 +213,7 @@ mod tests {
             let files = identity.write(directory.path(), overwrite).unwrap();
             let mode = fs::metadata(&files.key).unwrap().permissions().mode();
             assert_eq!(mode & 0o7777, 0o600);
-            // What must be replaced too: a file that others can read.
+            // A file that others can read must be replaced too.
             fs::set_permissions(&files.key, fs::Permissions::from_mode(0o644)).unwrap();
         }
     }

@@ -1,7 +1,8 @@
-//! Identities with every kind of flaw, for tests. Made when needed, never written anywhere.
+//! Identities with every kind of flaw, for tests. They are made when needed and never written to
+//! files.
 //!
-//! With the feature `fixtures`. Each function panics if the system has no random bytes to give,
-//! since a test has nothing better to do then.
+//! This module needs the feature `fixtures`. Each function panics if the system provides no random
+//! bytes, since a test has nothing better to do then.
 
 #![allow(
     clippy::missing_panics_doc,
@@ -16,16 +17,16 @@ use crate::generate::random_serial;
 use crate::{Algorithm, GeneratedIdentity, NewIdentity};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// Only the system's want of random bytes can prevent any of this.
+/// Only a lack of random bytes can prevent any of this.
 const WORKS: &str = "an identity for a test can be made";
 
-/// A flawless identity.
+/// Creates a flawless identity.
 #[must_use]
 pub fn good(name: &str) -> GeneratedIdentity {
     NewIdentity::new(name).generate().expect(WORKS)
 }
 
-/// A flawless identity with an Ed25519 key.
+/// Creates a flawless identity with an Ed25519 key.
 #[must_use]
 pub fn ed25519(name: &str) -> GeneratedIdentity {
     NewIdentity::new(name)
@@ -34,7 +35,7 @@ pub fn ed25519(name: &str) -> GeneratedIdentity {
         .expect(WORKS)
 }
 
-/// It expired yesterday.
+/// Creates an identity that expired yesterday.
 #[must_use]
 pub fn expired(name: &str) -> GeneratedIdentity {
     let now = SystemTime::now();
@@ -45,7 +46,7 @@ pub fn expired(name: &str) -> GeneratedIdentity {
         .expect(WORKS)
 }
 
-/// It is valid from tomorrow.
+/// Creates an identity that is valid from tomorrow on.
 #[must_use]
 pub fn not_yet_valid(name: &str) -> GeneratedIdentity {
     NewIdentity::new(name)
@@ -54,7 +55,7 @@ pub fn not_yet_valid(name: &str) -> GeneratedIdentity {
         .expect(WORKS)
 }
 
-/// It is valid for ten more days.
+/// Creates an identity that is valid for ten more days.
 #[must_use]
 pub fn expires_soon(name: &str) -> GeneratedIdentity {
     NewIdentity::new(name)
@@ -63,7 +64,7 @@ pub fn expires_soon(name: &str) -> GeneratedIdentity {
         .expect(WORKS)
 }
 
-/// Its certificate has the CA flag, as those that `openssl req -x509` makes.
+/// Creates an identity whose certificate has the CA flag, as those of `openssl req -x509`.
 #[must_use]
 pub fn with_authority_flag(name: &str) -> GeneratedIdentity {
     let mut new = NewIdentity::new(name);
@@ -71,7 +72,7 @@ pub fn with_authority_flag(name: &str) -> GeneratedIdentity {
     new.generate().expect(WORKS)
 }
 
-/// Two certificates for one key: an identity before and after its certificate was renewed.
+/// Creates two certificates for one key: an identity before and after its certificate was renewed.
 #[must_use]
 pub fn renewed(name: &str) -> (GeneratedIdentity, GeneratedIdentity) {
     let key = KeyPair::generate().expect(WORKS);
@@ -79,7 +80,7 @@ pub fn renewed(name: &str) -> (GeneratedIdentity, GeneratedIdentity) {
     (make(), make())
 }
 
-/// A certificate in PEM and a key in PEM that do not belong together.
+/// Creates a certificate in PEM and a key in PEM that do not belong together.
 #[must_use]
 pub fn mismatched(name: &str) -> (String, String) {
     let (one, other) = (good(name), good(name));
@@ -104,7 +105,7 @@ pub struct IssuedIdentity {
 }
 
 impl TestAuthority {
-    /// A new authority.
+    /// Creates an authority.
     #[must_use]
     pub fn new(name: &str) -> Self {
         let key = KeyPair::generate().expect(WORKS);
@@ -120,7 +121,7 @@ impl TestAuthority {
         }
     }
 
-    /// The root certificate in PEM.
+    /// Returns the root certificate in PEM.
     #[must_use]
     pub fn root_pem(&self) -> &str {
         &self.root_pem

@@ -21,14 +21,14 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// ECDSA on NIST P-256 with SHA-256: taken by every TLS library.
+    /// ECDSA on NIST P-256 with SHA-256: accepted by every TLS library.
     #[default]
     P256,
-    /// Ed25519 (RFC 8410): smaller and a little faster, and not taken everywhere.
+    /// Ed25519 (RFC 8410): smaller and a little faster, but not accepted everywhere.
     Ed25519,
 }
 
-/// An identity to be made: a name, and settings that have a default.
+/// A builder of an identity: a name, and settings that have a default.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -67,19 +67,19 @@ enum End {
 }
 
 impl NewIdentity {
-    /// How far back validity begins unless told otherwise: one day, for clocks that are behind.
+    /// How far back validity begins by default: one day, for clocks that are behind.
     pub const DEFAULT_BACKDATE: Duration = DAY;
-    /// How long an identity is valid from now unless told otherwise: ten years of 365.25 days.
+    /// How long an identity is valid from now by default: ten years of 365.25 days.
     pub const DEFAULT_VALIDITY: Duration = Duration::from_secs(315_576_000);
     /// The longest name, in characters: X.509's bound on a common name (RFC 5280, appendix A.1,
     /// `ub-common-name`).
     pub const MAX_NAME: usize = 64;
 
-    /// An identity called `name`, with the default settings.
+    /// Creates a builder for an identity called `name`, with the default settings.
     ///
-    /// The name becomes the certificate's common name, the name of the files, and, when it is a
-    /// DNS name, the certificate's alternative name, which is `localhost` otherwise. Pins do not
-    /// look at names.
+    /// The name becomes the certificate's common name and the name of the files. It also becomes
+    /// the certificate's alternative name if it is a DNS name; otherwise that is `localhost`. Pins
+    /// do not look at names.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -90,21 +90,20 @@ impl NewIdentity {
         }
     }
 
-    /// Takes another kind of key than [`Algorithm::P256`].
+    /// Sets the kind of key, [`Algorithm::P256`] by default.
     pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
         self.algorithm = algorithm;
         self
     }
 
-    /// Begins validity this long before now. Take more for a peer whose clock may be further
-    /// behind.
+    /// Begins validity this long before now. Use more for a peer whose clock may be further behind.
     pub fn backdate(mut self, backdate: Duration) -> Self {
         self.begin = Begin::Ago(backdate);
         self
     }
 
-    /// Begins validity at this time. `SystemTime::UNIX_EPOCH` suits a peer without a clock of
-    /// its own, one that starts in 1970 until it hears the time.
+    /// Begins validity at this time. `SystemTime::UNIX_EPOCH` suits a peer whose clock starts in
+    /// 1970 until it is set.
     pub fn valid_from(mut self, begin: SystemTime) -> Self {
         self.begin = Begin::At(begin);
         self
@@ -125,10 +124,10 @@ impl NewIdentity {
     /// Makes the key and the certificate.
     ///
     /// # Errors
-    /// [`Error::BadName`], [`Error::BadValidity`], and [`Error::Generation`] if the system has no
-    /// random bytes to give.
+    /// [`Error::BadName`], [`Error::BadValidity`], and [`Error::Generation`] if the system provides
+    /// no random bytes.
     pub fn generate(&self) -> Result<GeneratedIdentity, Error> {
-        // Wiped with the end of this.
+        // Wiped when it is dropped.
         let key = Zeroizing::new(self.new_key()?);
         self.generate_with(&key)
     }
@@ -147,7 +146,7 @@ impl NewIdentity {
         }
     }
 
-    /// Makes the certificate for a key that is there already.
+    /// Makes the certificate for an existing key.
     pub(crate) fn generate_with(&self, key: &KeyPair) -> Result<GeneratedIdentity, Error> {
         let certificate = self.params()?.self_signed(key).map_err(generation)?;
         Ok(GeneratedIdentity {
@@ -160,13 +159,13 @@ impl NewIdentity {
         })
     }
 
-    /// What stands in the certificate.
+    /// Returns the contents of the certificate.
     ///
-    /// It is an end's and no authority's (`CA:FALSE`): whoever steals the key gains one identity
-    /// and can't make more, and rustls refuses an authority's certificate at the end of a chain.
-    /// OpenSSL's strict mode wants the basic constraints critical, both key identifiers, and no
-    /// right to sign certificates without the CA flag; a self-signed certificate that is itself
-    /// the one to trust needs neither that right nor the flag.
+    /// It is an end entity's certificate and no authority's (`CA:FALSE`): someone who steals the
+    /// key gains one identity and can't make more, and rustls refuses an authority's certificate at
+    /// the end of a chain. OpenSSL's strict mode requires critical basic constraints, both key
+    /// identifiers, and no right to sign certificates without the CA flag. A self-signed
+    /// certificate that is itself the trusted one needs neither that right nor the flag.
     pub(crate) fn params(&self) -> Result<CertificateParams, Error> {
         check_name(&self.name)?;
         let mut params = CertificateParams::default();
@@ -221,7 +220,7 @@ impl NewIdentity {
     }
 }
 
-/// A new identity, in memory: write it to files, or hand it to
+/// A new identity in memory: write it to files, or pass it to
 /// `countersign_endpoint::Identity::from_pem`.
 ///
 /// The key is wiped from memory when this is dropped, and `Debug` does not show it.
@@ -236,37 +235,38 @@ pub struct GeneratedIdentity {
 }
 
 impl GeneratedIdentity {
-    /// The name it was given.
+    /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The certificate in PEM: what the peer pins.
+    /// Returns the certificate in PEM, which the peer pins.
     #[must_use]
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
     }
 
-    /// The certificate in DER.
+    /// Returns the certificate in DER.
     #[must_use]
     pub fn certificate_der(&self) -> &[u8] {
         &self.certificate_der
     }
 
-    /// The private key in PEM (PKCS#8, without a password).
+    /// Returns the private key in PEM (PKCS#8, without a password).
     #[must_use]
     pub fn key_pem(&self) -> &str {
         &self.key_pem
     }
 
-    /// The private key in DER (PKCS#8, without a password).
+    /// Returns the private key in DER (PKCS#8, without a password).
     #[must_use]
     pub fn key_der(&self) -> &[u8] {
         &self.key_der
     }
 
-    /// The fingerprint of its public key: what the peer may pin instead of the certificate.
+    /// Returns the fingerprint of the public key, which the peer may pin instead of the
+    /// certificate.
     #[must_use]
     pub const fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
@@ -300,9 +300,9 @@ fn check_name(name: &str) -> Result<(), Error> {
     })
 }
 
-/// A new key for Ed25519, which is any 32 random bytes (RFC 8032, section 5.1.5), in the first form of PKCS#8
-/// (RFC 8410, section 7). rcgen would write the newer form (RFC 5958) with the public key in it, which
-/// OpenSSL 3.0 and the Pythons on it can't read.
+/// Returns a new key for Ed25519, which is any 32 random bytes (RFC 8032, section 5.1.5), in the
+/// first form of PKCS#8 (RFC 8410, section 7). rcgen would write the newer form (RFC 5958), which
+/// includes the public key and which OpenSSL 3.0 and Python versions built on it can't read.
 fn ed25519_key() -> Result<Zeroizing<Vec<u8>>, Error> {
     // A sequence of version 0, the algorithm 1.3.101.112, and an octet string in an octet string.
     const HEAD: [u8; 16] = [
@@ -317,11 +317,12 @@ fn ed25519_key() -> Result<Zeroizing<Vec<u8>>, Error> {
     Ok(key)
 }
 
-/// A key in PEM (RFC 7468). rcgen could write it too, and would leave copies behind.
+/// Returns a key in PEM (RFC 7468). rcgen can write it too, but leaves copies behind.
 fn key_pem(der: &[u8]) -> Result<Zeroizing<String>, Error> {
     const BEGIN: &str = "-----BEGIN PRIVATE KEY-----\n";
     const END: &str = "-----END PRIVATE KEY-----\n";
-    // 48 bytes are a line of 64 characters. All room at once: text that grew would leave copies too.
+    // 48 bytes are a line of 64 characters. The room is reserved at once: text that grew would
+    // leave copies too.
     let lines = der.chunks(48);
     let room = BEGIN.len() + lines.len() * 65 + END.len();
     let mut text = Zeroizing::new(String::with_capacity(room));
@@ -341,8 +342,8 @@ fn alternative_name(name: &str) -> &str {
     if dns { name } else { "localhost" }
 }
 
-/// 16 random bytes, the first between 1 and 127: a positive number of at most 20 bytes, as
-/// RFC 5280, section 4.1.2.2 wants it, with more than the 64 random bits that are usual.
+/// Returns 16 random bytes, the first between 1 and 127: a positive number of at most 20 bytes, as
+/// RFC 5280, section 4.1.2.2 requires, with more than the usual 64 random bits.
 pub(crate) fn random_serial() -> Result<SerialNumber, Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(generation)?;
@@ -350,7 +351,7 @@ pub(crate) fn random_serial() -> Result<SerialNumber, Error> {
     Ok(SerialNumber::from_slice(&bytes))
 }
 
-/// `time` in whole seconds, if a certificate can hold it.
+/// Returns `time` in whole seconds, if a certificate can hold it.
 fn calendar(time: SystemTime) -> Option<OffsetDateTime> {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
     let time = OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()?;

@@ -1,4 +1,4 @@
-//! Identities for countersign: a private key and a self-signed certificate, made in one go.
+//! Identities for countersign: a private key and its self-signed certificate, generated together.
 //!
 //! ```
 //! use countersign_certs::{NewIdentity, Overwrite};
@@ -11,18 +11,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The certificates are taken by rustls, by OpenSSL 3 with `-x509_strict` and by Python 3.13 with
-//! `VERIFY_X509_STRICT`, also when the certificate itself is loaded as the authority to trust,
+//! The certificates are accepted by rustls, by OpenSSL 3 with `-x509_strict` and by Python 3.13
+//! with `VERIFY_X509_STRICT`, also when the certificate itself is loaded as the authority to trust,
 //! which is how the Python original pins its peer.
 //!
 //! # Features
 //!
-//! `aws-lc-rs` (default) or `ring` makes keys and signs; one of them it takes, and the first is taken
-//! where both are on. It need not be the one that links use.
+//! `aws-lc-rs` (default) or `ring` makes keys and signs. One of them is required, and the first is
+//! used where both are enabled. It need not be the one that links use.
 //!
 //! # Modules
-//! `generate` makes identities, `files` writes them, `error` is what can go wrong, and `fixtures`
-//! (with the feature of that name) makes flawed ones for tests.
+//! `generate` makes identities, `files` writes them, `error` has the errors, and `fixtures` (with
+//! the feature of that name) makes flawed ones for tests.
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
 compile_error!("keys are made by aws-lc-rs or by ring: turn on the feature of that name");

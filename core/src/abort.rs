@@ -1,13 +1,13 @@
 //! Codes of the ABORT frame (`docs/protocol.md`, Violations): what a peer did wrong, or that it is
-//! not trusted any more.
+//! no longer trusted.
 
 /// Bytes that are not a frame of this protocol.
 pub const FRAMING: u16 = 1;
-/// A handshake that can't be, or a frame before or after its time.
+/// An invalid handshake, or a frame that is not allowed at its point of the connection.
 pub const HANDSHAKE: u16 = 2;
-/// More than a limit that was agreed on.
+/// More than an agreed limit.
 pub const LIMIT: u16 = 3;
-/// Numbers, channels or directions that can't be.
+/// Invalid numbers, channels or directions.
 pub const SEQUENCE: u16 = 4;
 /// A close that contradicts itself.
 pub const CLOSE: u16 = 5;

@@ -1,4 +1,4 @@
-//! How much memory a link takes at most (`docs/limits.md`).
+//! Upper bounds of the memory that a link takes (`docs/limits.md`).
 
 use core::mem::size_of;
 
@@ -10,25 +10,25 @@ use crate::send::SendHalf;
 
 /// What `bytes` keeps beside memory that several messages share.
 pub(crate) const SHARED: usize = 6 * size_of::<usize>();
-/// The fewest entries that a list makes room for.
+/// The fewest entries that a list allocates room for.
 const LEAST_ENTRIES: usize = 4;
 
-/// A number of bytes, counted up. Where it gets too large for a `usize`, it stays at the largest.
+/// A sum of bytes, saturating at the largest `usize`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Bound {
     held: usize,
-    /// What the longest list holds: it is there twice while the list moves to get longer.
+    /// What the longest list holds: it is in memory twice while the list is moved to grow.
     moving: usize,
 }
 
 impl Bound {
-    /// Adds so many bytes.
+    /// Adds `count` bytes.
     pub(crate) const fn bytes(mut self, count: usize) -> Self {
         self.held = self.held.saturating_add(count);
         self
     }
 
-    /// Adds a list with up to so many entries. It grows by doubling, so it has room for up to twice
+    /// Adds a list of up to `entries` entries. It grows by doubling, so it has room for up to twice
     /// as many.
     pub(crate) fn list<T>(mut self, entries: usize) -> Self {
         let entries = entries.max(LEAST_ENTRIES);
@@ -50,12 +50,12 @@ impl Bound {
 }
 
 impl Config {
-    /// How many bytes of memory a [`Link`] with this declaration takes at most, itself included,
-    /// whatever its peer and its application do; `usize::MAX` stands for that and more. What
-    /// counts for how much, and what does not count, is in `docs/limits.md`.
+    /// Returns how many bytes of memory a [`Link`] with this declaration takes at most, itself
+    /// included, whatever its peer and its application do; `usize::MAX` stands for that and more.
+    /// `docs/limits.md` says what counts and what does not.
     ///
-    /// The largest parts are the queues of its channels and their windows, so whoever has little
-    /// memory begins with those.
+    /// The largest parts are the queues and windows of its channels: where memory is short, begin
+    /// with those.
     ///
     /// ```
     /// use countersign_core::{Config, ReceiveChannel, SendChannel};

@@ -1,4 +1,4 @@
-//! What an end declares of a channel.
+//! The declaration of a channel at one end.
 
 use alloc::string::String;
 use core::fmt;
@@ -31,7 +31,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The mode that the other end must have.
+    /// Returns the mode that the other end must have.
     #[must_use]
     pub const fn opposite(self) -> Self {
         match self {
@@ -50,7 +50,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// What a channel does when messages come faster than they can be sent.
+/// What a channel does when messages are accepted faster than they can be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Policy {
     /// Every message, in order, once.
@@ -128,7 +128,7 @@ impl SendChannel {
         self
     }
 
-    /// Sets the largest message in bytes, [`DEFAULT_MAX_MESSAGE`] by default. The smaller figure of
+    /// Sets the largest message in bytes, [`DEFAULT_MAX_MESSAGE`] by default. The smaller value of
     /// the two ends counts. Raises the queue's bytes to hold one such message.
     #[must_use]
     pub fn max_message(mut self, bytes: usize) -> Self {
@@ -137,8 +137,8 @@ impl SendChannel {
         self
     }
 
-    /// Sets how many messages, and how many bytes of them, wait for their verdicts at most.
-    /// Defaults: [`DEFAULT_QUEUE_MESSAGES`], [`DEFAULT_QUEUE_BYTES`].
+    /// Sets how many messages, and how many bytes of them, may wait for their verdicts. Defaults:
+    /// [`DEFAULT_QUEUE_MESSAGES`], [`DEFAULT_QUEUE_BYTES`].
     #[must_use]
     pub fn queue(mut self, messages: usize, bytes: usize) -> Self {
         self.queue_messages = messages;
@@ -146,7 +146,7 @@ impl SendChannel {
         self
     }
 
-    /// Sets how many messages are on the wire without acknowledgement at most, where the receiver's
+    /// Sets how many messages may be on the wire without an acknowledgement, where the receiver's
     /// window allows more. Unbounded by default, [`DEFAULT_LATEST_IN_FLIGHT`] with
     /// [`latest`](Self::latest).
     #[must_use]
@@ -155,13 +155,13 @@ impl SendChannel {
         self
     }
 
-    /// Returns the name, by which the two ends of a channel find each other.
+    /// Returns the name, by which the two ends match their declarations of the channel.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Returns what becomes of messages that come faster than they can be sent.
+    /// Returns what happens to messages that are accepted faster than they can be sent.
     #[must_use]
     pub fn policy(&self) -> Policy {
         self.policy
@@ -173,13 +173,13 @@ impl SendChannel {
         self.max_message
     }
 
-    /// Returns how many messages, and how many bytes of them, wait for their verdicts at most.
+    /// Returns how many messages, and how many bytes of them, may wait for their verdicts.
     #[must_use]
     pub fn get_queue(&self) -> (usize, usize) {
         (self.queue_messages, self.queue_bytes)
     }
 
-    /// Returns how many messages are on the wire without acknowledgement at most.
+    /// Returns how many messages may be on the wire without an acknowledgement.
     #[must_use]
     pub fn get_in_flight(&self) -> u32 {
         self.in_flight
@@ -220,8 +220,8 @@ pub struct ReceiveChannel {
 }
 
 impl ReceiveChannel {
-    /// Returns a channel with the default limits, whose messages are handled when they are taken,
-    /// and whose sender may have any policy.
+    /// Returns a channel with the default limits. A message counts as handled when it is taken, and
+    /// the sender may have any policy.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self {
@@ -249,14 +249,14 @@ impl ReceiveChannel {
         self
     }
 
-    /// Lets a message be handled when the application says so, not when it takes it.
+    /// Makes a message count as handled when the application says so, not when it takes it.
     #[must_use]
     pub fn manual(mut self) -> Self {
         self.acking = Acking::Manual;
         self
     }
 
-    /// Sets the largest message in bytes, [`DEFAULT_MAX_MESSAGE`] by default. The smaller figure of
+    /// Sets the largest message in bytes, [`DEFAULT_MAX_MESSAGE`] by default. The smaller value of
     /// the two ends counts. Raises the window's bytes to hold one such message.
     #[must_use]
     pub fn max_message(mut self, bytes: usize) -> Self {
@@ -265,8 +265,8 @@ impl ReceiveChannel {
         self
     }
 
-    /// Sets how many messages, and how many bytes of them, are held unhandled at most.
-    /// Defaults: [`DEFAULT_WINDOW_MESSAGES`], [`DEFAULT_WINDOW_BYTES`].
+    /// Sets how many messages, and how many bytes of them, may be held unhandled. Defaults:
+    /// [`DEFAULT_WINDOW_MESSAGES`], [`DEFAULT_WINDOW_BYTES`].
     #[must_use]
     pub fn window(mut self, messages: u32, bytes: usize) -> Self {
         self.window_messages = messages;
@@ -274,21 +274,21 @@ impl ReceiveChannel {
         self
     }
 
-    /// Raises [`Event::Silent`](crate::Event::Silent) when no message has come for this long while
-    /// the link is up.
+    /// Reports [`Event::Silent`](crate::Event::Silent) when no message has arrived for this long,
+    /// counted from the moment at which the link is first up.
     #[must_use]
     pub fn silence(mut self, after: Duration) -> Self {
         self.silence = Some(after);
         self
     }
 
-    /// Returns the name, by which the two ends of a channel find each other.
+    /// Returns the name, by which the two ends match their declarations of the channel.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Returns the policy that the sender must have, if it must have one.
+    /// Returns the policy that the sender must have, or `None` if it may have any.
     #[must_use]
     pub fn required_policy(&self) -> Option<Policy> {
         self.policy
@@ -306,13 +306,13 @@ impl ReceiveChannel {
         self.max_message
     }
 
-    /// Returns how many messages, and how many bytes of them, are held unhandled at most.
+    /// Returns how many messages, and how many bytes of them, may be held unhandled.
     #[must_use]
     pub fn get_window(&self) -> (u32, usize) {
         (self.window_messages, self.window_bytes)
     }
 
-    /// Returns after how long without a message silence is reported, if it is.
+    /// Returns the time without a message after which silence is reported, or `None` if it is not.
     #[must_use]
     pub fn get_silence(&self) -> Option<Duration> {
         self.silence
@@ -354,7 +354,7 @@ impl From<ReceiveChannel> for ChannelConfig {
 }
 
 impl ChannelConfig {
-    /// Returns the name, by which the two ends of a channel find each other.
+    /// Returns the name, by which the two ends match their declarations of the channel.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -363,7 +363,7 @@ impl ChannelConfig {
         }
     }
 
-    /// Returns which end this is.
+    /// Returns the mode of this end.
     #[must_use]
     pub fn mode(&self) -> Mode {
         match self {
@@ -372,8 +372,8 @@ impl ChannelConfig {
         }
     }
 
-    /// Returns the policy: of a send channel its own, of a receive channel the one that it requires
-    /// of the sender, if any.
+    /// Returns the policy of a send channel, or the policy that a receive channel requires of the
+    /// sender, if any.
     #[must_use]
     pub fn policy(&self) -> Option<Policy> {
         match self {

@@ -1,4 +1,4 @@
-//! What an end says when it closes a link (`docs/protocol.md`, Close).
+//! The reason that an end gives when it closes a link (`docs/protocol.md`, Close).
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -7,25 +7,25 @@ use core::fmt;
 use crate::escaped::Escaped;
 use crate::wire::{MAX_TEXT, cut};
 
-/// All is well: what this end wanted to send has gone out, and it wants no more.
+/// All is well: this end has sent everything that it wanted to send.
 pub const ALL_WELL: u32 = 0;
-/// Codes from here on are countersign's own, those below are the application's.
+/// Codes from here on are countersign's, those below are the application's.
 pub const RESERVED: u32 = 0xFFFF_0000;
 /// The link was declared to end with its session, and the session is over.
 pub const SESSION_OVER: u32 = 0xFFFF_0001;
-/// The application let go of a link on which it may have wanted to send more, without closing it.
+/// The application dropped a link on which it may have wanted to send more, without closing it.
 pub const DROPPED: u32 = 0xFFFF_0002;
 /// The program is about to end, and closes links on which its application may have wanted to send
 /// more.
 pub const GOING_AWAY: u32 = 0xFFFF_0003;
-/// Messages that the end had accepted were withdrawn by its close, and its application said nothing
-/// else.
+/// Messages that the end had accepted were withdrawn by its close, and its application gave no
+/// other reason.
 pub const WITHDRAWN: u32 = 0xFFFF_0004;
 
-/// What an end says when it closes a link: that all is well, or what is not.
+/// The reason that an end gives when it closes a link: that all is well, or what is not.
 ///
-/// A receiver whose sender says anything but 'all is well' has not got the whole of what there was:
-/// its `recv` ends with an error that has this, and not with the end of the stream.
+/// If the sender's reason is anything but 'all is well', the receiver has not got everything: its
+/// `recv` ends with an error that has this reason, and not with the end of the stream.
 ///
 /// ```
 /// use countersign_core::CloseReason;
@@ -37,12 +37,12 @@ pub const WITHDRAWN: u32 = 0xFFFF_0004;
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct CloseReason {
-    /// Zero for 'all is well', one of the application's own below [`RESERVED`], or one of
+    /// Zero for 'all is well', one of the application's codes below [`RESERVED`], or one of
     /// countersign's.
     pub code: u32,
     /// Text for people, at most 256 bytes of UTF-8; what is longer is cut between two characters.
     pub text: String,
-    /// Whether another link between the two may fare better.
+    /// Whether another link between the two ends may succeed.
     pub again: bool,
 }
 
@@ -54,7 +54,7 @@ impl CloseReason {
         again: false,
     };
 
-    /// A code of the application's own, and a text for people.
+    /// Creates a reason with one of the application's codes and a text for people.
     #[must_use]
     pub fn new(code: u32, text: impl Into<String>) -> Self {
         Self {
@@ -64,7 +64,7 @@ impl CloseReason {
         }
     }
 
-    /// Says that another link between the two may fare better.
+    /// Says that another link between the two ends may succeed.
     #[must_use]
     pub fn again(mut self) -> Self {
         self.again = true;
@@ -77,7 +77,7 @@ impl CloseReason {
         self.code == ALL_WELL
     }
 
-    /// The same with no more text than the wire carries.
+    /// Cuts the text to what the wire carries.
     pub(crate) fn cut(mut self) -> Self {
         if self.text.len() > MAX_TEXT {
             self.text = cut(&self.text, MAX_TEXT).to_owned();

@@ -1,4 +1,4 @@
-//! What an end declares before it connects: its channels, its limits, its time-outs.
+//! What an end declares before it connects: channels, limits and timeouts.
 
 use alloc::string::ToString;
 use alloc::vec;
@@ -46,26 +46,26 @@ pub enum Role {
     Acceptor,
 }
 
-/// How long an end waits for what.
+/// The timeouts of a link.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Timeouts {
-    /// From the opened transport connection to the finished handshake. 10 s by default.
+    /// From the opening of the transport connection to the end of the handshake. 10 s by default.
     pub handshake: Duration,
     /// Silence from the peer before a PING goes out. 5 s by default.
     pub ping: Duration,
     /// Silence from the peer before the connection counts as lost. 15 s by default; more than
     /// `ping`.
     pub give_up: Duration,
-    /// How long an orderly close may go without anything moving: a message or a part of one going
-    /// or coming, an answer, the application taking or settling one. 10 s by default.
+    /// How long an orderly close may go without progress: a message or a part of one sent or
+    /// received, an answer, a message taken or settled by the application. 10 s by default.
     pub close: Duration,
     /// From the last byte written to the peer's end of the connection. 2 s by default.
     pub linger: Duration,
-    /// How long an acknowledgement waits for others to share a frame with while the application
+    /// How long an acknowledgement is delayed, to share a frame with others, while the application
     /// still has messages to handle. 1 ms by default.
     pub ack_delay: Duration,
-    /// How long an acceptor keeps a session whose connection was lost, for its peer to come back.
-    /// 5 min by default; with zero the link ends with its connection.
+    /// How long an acceptor keeps a session whose connection was lost, for its peer to come back. 5
+    /// min by default. If zero, the link ends with its connection.
     pub retain: Duration,
 }
 
@@ -117,7 +117,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// No channels yet, everything else at its default.
+    /// Returns a declaration without channels and with defaults for everything else.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -130,46 +130,45 @@ impl Config {
         }
     }
 
-    /// Adds a channel, after those already there.
+    /// Adds a channel after the existing ones.
     #[must_use]
     pub fn channel(mut self, channel: impl Into<ChannelConfig>) -> Self {
         self.channels.push(channel.into());
         self
     }
 
-    /// Chooses the wire format.
+    /// Sets the wire format.
     #[must_use]
     pub fn dialect(mut self, dialect: Dialect) -> Self {
         self.dialect = dialect;
         self
     }
 
-    /// The largest frame that this end takes and sends, in bytes with its header, from
-    /// [`MIN_FRAME_LIMIT`] to [`MAX_FRAME_LIMIT`]; [`DEFAULT_FRAME_LIMIT`] by default. The
-    /// smaller figure of the two ends counts. Smaller frames let urgent channels in sooner on
-    /// slow networks.
+    /// Sets the largest frame that this end accepts and sends, in bytes with its header, from
+    /// [`MIN_FRAME_LIMIT`] to [`MAX_FRAME_LIMIT`]; [`DEFAULT_FRAME_LIMIT`] by default. The smaller
+    /// value of the two ends counts. Smaller frames let urgent channels in sooner on slow networks.
     #[must_use]
     pub fn frame_limit(mut self, bytes: usize) -> Self {
         self.frame_limit = bytes;
         self
     }
 
-    /// How long to wait for what.
+    /// Sets the timeouts.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
         self
     }
 
-    /// Whether and when to connect again, as an opener. For ever by default.
+    /// Sets whether and when an opener connects again. For ever by default.
     #[must_use]
     pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
         self.reconnect = reconnect;
         self
     }
 
-    /// The link ends with its first connection: as an opener it does not connect again, as an
-    /// acceptor it keeps no session. To be called after [`Config::timeouts`].
+    /// Ends the link with its first connection: an opener does not connect again, an acceptor keeps
+    /// no session. Call this after [`Config::timeouts`].
     #[must_use]
     pub fn single_connection(mut self) -> Self {
         self.reconnect = Reconnect::never();
@@ -177,18 +176,18 @@ impl Config {
         self
     }
 
-    /// The link ends with its session: where that can't be resumed, no other takes its place. For
-    /// streams, in which what follows a gap is of no use. Connections may be lost and replaced as
-    /// often as they like; in the tlsstream dialect, which can't resume, the link ends with the
-    /// first that is lost.
+    /// Ends the link with its session: when the session can't be resumed, no other takes its place.
+    /// This is for streams, in which what follows a gap is of no use. Connections may be lost and
+    /// replaced any number of times. In the tlsstream dialect, which can't resume, the link ends
+    /// with the first connection that is lost.
     ///
     /// An opener that finds its session gone ends as
-    /// [`EndReason::SessionLost`](crate::EndReason::SessionLost), and tells the peer so. An acceptor
+    /// [`EndReason::SessionLost`](crate::EndReason::SessionLost) and notifies the peer. An acceptor
     /// ends when the peer that it waits for comes back without the session, and refuses it with
-    /// [`refuse::SESSION_OVER`](crate::refuse::SESSION_OVER); a peer that has not proved its
-    /// identity can't bring that about, and neither can a connection that was open before the
-    /// session began. So a peer has one such link at a time with an acceptor: who begins another
-    /// while the first has no connection ends the first.
+    /// [`refuse::SESSION_OVER`](crate::refuse::SESSION_OVER). Neither a peer that has not proved
+    /// its identity nor a connection that was open before the session began can cause that. So a
+    /// peer can have one such link at a time with an acceptor: beginning another while the first
+    /// has no connection ends the first.
     #[must_use]
     pub fn single_session(mut self) -> Self {
         self.single_session = true;
@@ -201,41 +200,41 @@ impl Config {
         self.single_session
     }
 
-    /// The largest frame that this end takes and sends, in bytes with its header.
+    /// Returns the largest frame that this end accepts and sends, in bytes with its header.
     #[must_use]
     pub fn get_frame_limit(&self) -> usize {
         self.frame_limit
     }
 
-    /// Whether and when to connect again, as an opener.
+    /// Returns whether and when an opener connects again.
     #[must_use]
     pub fn get_reconnect(&self) -> &Reconnect {
         &self.reconnect
     }
 
-    /// The declared channels, in order.
+    /// Returns the declared channels in order.
     #[must_use]
     pub fn channels(&self) -> &[ChannelConfig] {
         &self.channels
     }
 
-    /// The wire format.
+    /// Returns the wire format.
     #[must_use]
     pub fn get_dialect(&self) -> Dialect {
         self.dialect
     }
 
-    /// How long to wait for what.
+    /// Returns the timeouts.
     #[must_use]
     pub fn get_timeouts(&self) -> &Timeouts {
         &self.timeouts
     }
 
-    /// Whether this declaration makes sense by itself.
+    /// Checks that this declaration is valid in isolation from the peer's.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] names the channel and what is wrong with it.
+    /// [`ConfigError`] says which channel is wrong, if it is one channel's, and what is wrong.
     pub fn check(&self) -> Result<(), ConfigError> {
         let whole = |problem| ConfigError {
             channel: None,

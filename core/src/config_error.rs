@@ -1,4 +1,4 @@
-//! What can be wrong with a declaration by itself, and with one that comes late.
+//! Errors of a declaration, and of one that is made too late.
 
 use alloc::string::String;
 use core::fmt;
@@ -8,10 +8,10 @@ use crate::config::MAX_CHANNELS;
 use crate::escaped::Escaped;
 use crate::wire::{MAX_FRAME_LIMIT, MIN_FRAME_LIMIT};
 
-/// A declaration that makes no sense by itself.
+/// An invalid declaration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConfigError {
-    /// The channel, if it is one channel's.
+    /// The channel, if the problem is one channel's.
     pub channel: Option<String>,
     /// What is wrong.
     pub problem: ConfigProblem,
@@ -21,15 +21,15 @@ pub struct ConfigError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ConfigProblem {
-    /// A link needs at least one channel.
+    /// The link has no channels; it needs at least one.
     NoChannels,
-    /// More than [`MAX_CHANNELS`] channels.
+    /// The link has more than [`MAX_CHANNELS`] channels.
     TooManyChannels,
-    /// A name longer than [`MAX_CHANNEL_NAME`] bytes.
+    /// A channel's name is longer than [`MAX_CHANNEL_NAME`] bytes.
     NameTooLong,
-    /// Two channels of one name.
+    /// Two channels have the same name.
     NameTaken,
-    /// A limit of zero, which would let nothing through.
+    /// The named limit is zero, which would let nothing through.
     Zero(&'static str),
     /// The frame limit is outside [`MIN_FRAME_LIMIT`] to [`MAX_FRAME_LIMIT`].
     FrameLimit,
@@ -39,9 +39,10 @@ pub enum ConfigProblem {
     WindowTooSmall,
     /// `tlsstream` confirms on arrival, so it can't be `Manual`.
     ManualTlsStream,
-    /// `tlsstream` has one channel.
+    /// `tlsstream` has exactly one channel.
     ManyTlsStream,
-    /// The ping must go out before the connection is given up.
+    /// `ping` is not shorter than `give_up`: the ping must go out before the connection is given
+    /// up.
     PingNotBeforeGivingUp,
 }
 
@@ -83,13 +84,13 @@ impl fmt::Display for ConfigError {
 
 impl core::error::Error for ConfigError {}
 
-/// Why a peer that has come can't be given [channels of its own](crate::Incoming::declare).
+/// Why [`Incoming::declare`](crate::Incoming::declare) fails.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum DeclareError {
-    /// No peer waits to be admitted.
+    /// No peer is waiting to be admitted.
     NobodyWaits,
-    /// The declaration makes no sense by itself.
+    /// The declaration is invalid.
     Config(ConfigError),
 }
 

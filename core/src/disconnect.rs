@@ -1,14 +1,14 @@
-//! What a caller reports of connections that are over.
+//! Reasons for the end of a connection, as callers report them.
 
 use crate::Loss;
 
-/// Why a connection is over, or could not be had, as whoever drives a link reports it with
-/// [`Link::handle_lost`](crate::Link::handle_lost). What the link makes of it is a [`Loss`], which it can
-/// also find out by itself.
+/// Why a connection is over or could not be opened, as the caller reports it with
+/// [`Link::handle_lost`](crate::Link::handle_lost). The link turns it into a [`Loss`], which may
+/// have further reasons.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Disconnect {
-    /// The transport failed or was reset, or could not be had: [`Loss::Transport`].
+    /// The transport failed, was reset or could not be opened: [`Loss::Transport`].
     Transport,
     /// The peer ended the transport where TLS did not allow it to end: [`Loss::PeerLeft`].
     PeerLeft,
@@ -19,16 +19,16 @@ pub enum Disconnect {
     /// The peer does not accept this end's identity, or the other way round, and never will:
     /// [`Loss::NotTrusted`].
     NotTrusted,
-    /// Whoever is at the other end is not the peer: [`Loss::Unproven`].
+    /// The other end is not the peer: [`Loss::Unproven`].
     Unproven,
     /// A certificate is not valid now: [`Loss::OutOfDate`].
     OutOfDate,
-    /// The caller wants no more of the link: [`Loss::Abandoned`].
+    /// The caller gives the link up: [`Loss::Abandoned`].
     Abandoned,
 }
 
 impl Disconnect {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 8] = [
         Self::Transport,
         Self::PeerLeft,
@@ -40,13 +40,13 @@ impl Disconnect {
         Self::Abandoned,
     ];
 
-    /// The name in captures, which is that of the loss.
+    /// Returns the name in captures, which is that of the loss.
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.loss().name()
     }
 
-    /// What a link calls it.
+    /// Returns the corresponding loss.
     #[must_use]
     pub const fn loss(self) -> Loss {
         match self {

@@ -1,5 +1,4 @@
-//! Errors, split by who is to blame: this end's caller, the peer, both ends' declarations, or the
-//! transport.
+//! Errors, split by blame: this end's caller, the peer, both ends' declarations, or the transport.
 
 use alloc::string::String;
 use core::fmt;
@@ -27,7 +26,7 @@ impl fmt::Display for BufferTooSmall {
 
 impl core::error::Error for BufferTooSmall {}
 
-/// A message that was not accepted, given back with the reason.
+/// A message that was not accepted, returned with the reason.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NotSent {
     /// The message, untouched.
@@ -52,17 +51,17 @@ impl core::error::Error for NotSent {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The queue is full. [`Event::Room`](crate::Event::Room) tells when to try again.
+    /// The queue is full. [`Event::Room`](crate::Event::Room) reports when to try again.
     Blocked,
     /// The link has no such channel.
     NoSuchChannel,
     /// The channel is in receive mode here.
     ReceiveMode,
-    /// The message is above the channel's limit.
+    /// The message exceeds the channel's limit.
     TooLarge {
         /// The message's length in bytes.
         length: usize,
-        /// The limit in bytes, the smaller of both ends' once the link is up.
+        /// The limit in bytes: once the link is up, the smaller one of both ends.
         limit: usize,
     },
     /// The `tlsstream` dialect can't carry a message of length zero.
@@ -74,7 +73,7 @@ pub enum SendError {
 }
 
 impl SendError {
-    /// Whether the same message can be accepted later on this link.
+    /// Whether this link may accept the same message later.
     #[must_use]
     pub const fn can_retry(self) -> bool {
         matches!(self, Self::Blocked)
@@ -101,23 +100,23 @@ impl fmt::Display for SendError {
 
 impl core::error::Error for SendError {}
 
-/// Why there is no message to take, or a command about received messages that does not fit.
+/// Why no message can be taken, or why a command about a received message fails.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ReceiveError {
-    /// The session is over in which the messages came that were taken so far: what is taken from
-    /// here on belongs to the next one. Told once, in its place in the stream, and no mistake of
-    /// anybody's; taking goes on behind it.
+    /// The border between two sessions: the messages taken so far came in a session that is over,
+    /// and those that follow belong to the next one. It is returned once, in its place in the
+    /// stream, and is not an error of either end; later calls take what follows.
     SessionBorder(SessionLoss),
     /// The link has no such channel.
     NoSuchChannel,
     /// The channel is in send mode here.
     SendMode,
-    /// No message of that number waits to be handled: it never came, was never taken, or was
+    /// No message with that number waits to be handled: it never arrived, was never taken, or was
     /// settled before.
     NotWaiting,
-    /// The message came in a session that is over: its sender has its verdict, and nobody waits
-    /// for an answer any more.
+    /// The message arrived in a session that is over: its sender has its verdict, and nobody waits
+    /// for an answer.
     SessionLost,
 }
 
@@ -137,13 +136,13 @@ impl fmt::Display for ReceiveError {
 
 impl core::error::Error for ReceiveError {}
 
-/// A `handle_*` method was called in a state in which it makes no sense, for example
+/// A `handle_*` method was called in a state in which it is not allowed, for example
 /// `handle_secured` without an open connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OutOfOrder {
     /// What was reported to the link.
     pub input: crate::Input,
-    /// The link's state, which it has kept.
+    /// The link's state, which is unchanged.
     pub state: crate::LinkState,
 }
 
@@ -163,14 +162,14 @@ impl core::error::Error for OutOfOrder {}
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum EndReason {
-    /// Both ends agreed: everything that was sent has its verdict. Or this end is as sure of that,
-    /// and the peer did not come back to say the same (`docs/protocol.md`, Closing and resuming).
+    /// Both ends agreed: everything that was sent has its verdict. Or this end is certain of that,
+    /// and the peer did not come back to confirm it (`docs/protocol.md`, Closing and resuming).
     Closed {
         /// Whether this end asked first.
         by_us: bool,
-        /// What this end has said.
+        /// This end's reason.
         ours: CloseReason,
-        /// What the peer has said.
+        /// The peer's reason.
         theirs: CloseReason,
     },
     /// This end closed the link before it was up.
@@ -181,36 +180,36 @@ pub enum EndReason {
     AccusedByPeer {
         /// The peer's code (`docs/protocol.md`, Violations).
         code: u16,
-        /// The peer's words.
+        /// The peer's text.
         text: String,
     },
-    /// One end no longer accepts the other's identity: it has removed its pin, say. As things are
-    /// set, the two will not get together again.
+    /// One end no longer accepts the other's identity: it has removed its pin, say. With the
+    /// present settings, the two will not connect again.
     Revoked {
-        /// Whether it is this end that no longer accepts the peer.
+        /// Whether this end no longer accepts the peer, and not the other way round.
         by_us: bool,
     },
     /// The two ends' declarations don't fit together.
     Incompatible(Incompatible),
     /// The peer refused the link.
     Refused(Refusal),
-    /// An acceptor's link that never was: this end has turned the peer away
+    /// This end has refused the peer of an incoming connection
     /// ([`Incoming::refuse`](crate::Incoming::refuse)).
     TurnedAway(Refusal),
-    /// The connection was lost, and no other is waited for.
+    /// The connection was lost, and the link does not wait for another.
     Lost(Loss),
     /// The session is lost, and the link was declared to end with it
     /// ([`Config::single_session`](crate::Config::single_session)).
     SessionLost(SessionLoss),
-    /// An incoming connection went over to the link whose session its peer names.
+    /// The incoming connection was handed to the link whose session its peer names.
     TakenOver,
-    /// An incoming connection's HELLO named a session, but came so late that its opener has come back
-    /// on another connection since.
+    /// The HELLO of the incoming connection named a session, but arrived so late that its opener
+    /// has come back on another connection since.
     Stale,
 }
 
 impl EndReason {
-    /// A close in which both ends say that all is well.
+    /// Returns the reason of a close in which both ends say that all is well.
     #[must_use]
     pub const fn closed(by_us: bool) -> Self {
         Self::Closed {
@@ -230,16 +229,15 @@ impl EndReason {
         }
     }
 
-    /// Whether the link was closed, whatever the ends have said with it: everything that was sent
-    /// has its verdict.
+    /// Whether the link was closed, whatever the reasons: everything that was sent has its verdict.
     #[must_use]
     pub const fn is_closed(&self) -> bool {
         matches!(self, Self::Closed { .. } | Self::ClosedBeforeConnected)
     }
 
-    /// Whether this is the end of what there was to receive: the link was closed, and the peer says
-    /// that all is well. Anything else is an error to whoever receives, who may not take what came
-    /// for the whole.
+    /// Whether this is the proper end of the received messages: the link was closed, and the peer
+    /// says that all is well. After any other reason, the receiver must not take what it got for
+    /// the whole.
     #[must_use]
     pub const fn ends_stream(&self) -> bool {
         match self {
@@ -323,38 +321,39 @@ fn closed(
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Loss {
-    /// The transport failed or was reset; the caller knows more.
+    /// The transport failed or was reset. The caller knows the details.
     Transport,
     /// The peer ended the connection without closing the link, or it broke off.
     PeerLeft,
-    /// The peer ended the connection before the handshake was complete, without a word.
+    /// The peer ended the connection before the handshake was complete, without a reason.
     PeerLeftEarly,
-    /// The connection could not be secured, or what arrived is not what was sent; the caller knows
-    /// more.
+    /// The connection could not be secured, or what arrived is not what was sent. The caller knows
+    /// the details.
     Security,
-    /// The peer, proven to be the one that is pinned, does not accept this end's identity, or this
-    /// end's own security can't be had; neither ever will as they are set. The caller knows more.
+    /// The peer has proved to be the pinned one and does not accept this end's identity, or this
+    /// end's own security can't be set up. Neither changes with the present settings. The caller
+    /// knows the details.
     NotTrusted,
-    /// Whoever is at the other end has not proven to be the peer, and as things are set never
-    /// will: another identity, another service, or one that breaks the rules of TLS. A link that
-    /// was up before has merely lost a connection by this, another ends. The caller knows more.
+    /// The other end has not proved to be the peer, and with the present settings never will: it
+    /// has another identity, is another service, or breaks the rules of TLS. For a link that was up
+    /// before, this is only a lost connection; another link ends. The caller knows the details.
     Unproven,
-    /// One end's certificate is not valid now, by its own or by the other end's clock: it has expired
-    /// or is not valid yet. What mends it is time, or a new certificate: a link that was up before
-    /// waits for that, another ends. The caller knows more.
+    /// One end's certificate is not valid now, by its own or by the other end's clock: it has
+    /// expired or is not valid yet. Time or a new certificate fixes that: a link that was up before
+    /// waits for it, another link ends. The caller knows the details.
     OutOfDate,
-    /// Nothing came from the peer for [`Timeouts::give_up`](crate::Timeouts::give_up).
+    /// Nothing arrived from the peer for [`Timeouts::give_up`](crate::Timeouts::give_up).
     Silence,
     /// The handshake took longer than [`Timeouts::handshake`](crate::Timeouts::handshake).
     HandshakeTooSlow,
-    /// Nothing moved in an orderly close for [`Timeouts::close`](crate::Timeouts::close).
+    /// An orderly close made no progress for [`Timeouts::close`](crate::Timeouts::close).
     CloseTooSlow,
-    /// This end let go of the connection.
+    /// This end gave up the connection.
     Abandoned,
     /// The peer came back on another connection.
     Replaced,
-    /// The peer refused for now: it has no room, say. [`Link::refusal`](crate::Link::refusal) has
-    /// its words.
+    /// The peer refused for now: it has no room, say. [`Link::refusal`](crate::Link::refusal)
+    /// returns its reason.
     Refused,
     /// The peer did not come back within [`Timeouts::retain`](crate::Timeouts::retain).
     StayedAway,
@@ -363,7 +362,7 @@ pub enum Loss {
 }
 
 impl Loss {
-    /// Whether another connection may fare better.
+    /// Whether another connection may succeed.
     #[must_use]
     pub const fn can_heal(self) -> bool {
         !matches!(
@@ -372,8 +371,8 @@ impl Loss {
         )
     }
 
-    /// Whether only the connection is over, so that a session can go on.
-    pub(crate) const fn spares_session(self) -> bool {
+    /// Whether only the connection is over, so that the session can be resumed.
+    pub(crate) const fn keeps_session(self) -> bool {
         !matches!(
             self,
             Self::NotTrusted
@@ -391,13 +390,13 @@ impl Loss {
 pub enum SessionLoss {
     /// The acceptor does not know it: it was restarted, say.
     NotKnown,
-    /// The acceptor kept it for a time, and no longer.
+    /// The acceptor kept it for a time, and has given it up.
     TooOld,
     /// The new connection leads to another identity than the one that it was held with.
     OtherPeer,
     /// The opener named none, or another: it was restarted, say.
     StartedAnew,
-    /// The `tlsstream` dialect has none that outlives its connection.
+    /// The `tlsstream` dialect has no sessions that outlive a connection.
     Dialect,
 }
 
@@ -463,7 +462,7 @@ pub enum Incompatible {
     PolicyConflict {
         /// The channel's name.
         channel: String,
-        /// What the receiving end requires.
+        /// The policy that the receiving end requires.
         required: Policy,
     },
     /// The ends have no protocol version in common.
@@ -476,7 +475,7 @@ pub enum Incompatible {
 }
 
 impl Incompatible {
-    /// The code of the REFUSE frame that tells the peer.
+    /// Returns the code of the REFUSE frame that notifies the peer.
     #[must_use]
     pub const fn refuse_code(&self) -> u16 {
         match self {

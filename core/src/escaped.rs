@@ -1,19 +1,20 @@
-//! Text of others in what is shown to people: a reason, a name, a file's path.
+//! Escaping of foreign text in what is shown to people: a reason, a name, a file's path.
 //!
-//! A peer chooses its words, and may choose them for a terminal or a log: a newline forges a line, an
-//! escape sequence moves the cursor, a change of direction turns a sentence round.
+//! A peer may choose its text to attack a terminal or a log: a newline forges a line, an escape
+//! sequence moves the cursor, a change of direction turns a sentence round.
 
 use core::fmt::{self, Write as _};
 
-/// Shows a text so that it stays within its line and no terminal obeys it.
+/// Shows a text so that it stays within its line and has no effect on a terminal.
 ///
-/// `Display` writes out what is no printable character (`\n`, `\u{1b}`, `\u{202e}`), and combining marks
-/// where they have nothing of the text's to combine with or pile up. It breaks off with `…` after
-/// [`LIMIT`](Escaped::LIMIT) characters. `Debug` does the same within quotes, with quotes and backslashes
-/// written out too. What is escaped already stays as it is.
+/// `Display` escapes characters that are not printable (`\n`, `\u{1b}`, `\u{202e}`), and combining
+/// marks where they pile up or have no character of the text to combine with. It breaks off with
+/// `…` after [`LIMIT`](Escaped::LIMIT) characters. `Debug` does the same within quotes, and also
+/// escapes quotes and backslashes. What is escaped already stays as it is.
 ///
-/// Every `Display` in this project shows in this way what a peer, a certificate or a file says. The data
-/// themselves are as they came, so programs that show a `reason` or a `text` of their own do the same:
+/// Every `Display` in this project shows text of a peer, a certificate or a file in this way. The
+/// data themselves are unchanged, so programs that show a `reason` or a `text` themselves do the
+/// same:
 ///
 /// ```
 /// use countersign_core::Escaped;
@@ -37,7 +38,7 @@ impl Escaped<()> {
 }
 
 impl<T: fmt::Display> Escaped<T> {
-    /// Shows `text`, or its beginning if it is long.
+    /// Shows `text`, or its beginning if it is longer than [`LIMIT`](Escaped::LIMIT).
     pub const fn new(text: T) -> Self {
         let limit = Escaped::LIMIT;
         Self { text, limit }
@@ -64,10 +65,10 @@ impl<T: fmt::Display> fmt::Debug for Escaped<T> {
     }
 }
 
-/// Passes on what may be shown.
+/// Writes text to a formatter, escaping what may not be shown.
 struct Escaper<'a, 'f> {
     out: &'a mut fmt::Formatter<'f>,
-    /// How many characters may still be written; `None` once there were more.
+    /// How many characters may still be written; `None` once the limit was exceeded.
     left: Option<usize>,
     in_quotes: bool,
     /// How many marks may still combine with the character before.
@@ -143,8 +144,8 @@ enum Kind {
     Other,
 }
 
-/// What kind of character this is, no ASCII. The standard library's tables say so, but not directly: a
-/// mark is escaped at the beginning of a text alone.
+/// Returns the kind of a character that is not ASCII. The standard library's tables have it, but
+/// not directly: a mark is escaped only at the beginning of a text.
 fn kind(character: char) -> Kind {
     let mut pair = [b'a', 0, 0, 0, 0];
     let length = character.encode_utf8(&mut pair[1..]).len();
@@ -221,7 +222,7 @@ mod tests {
         let above = format!("{fits}a");
         assert_eq!(Escaped::new(&above).to_string(), format!("{fits}…"));
         assert_eq!(Escaped::whole(&above).to_string(), above);
-        // What is written out counts as long as it is shown.
+        // Escaped characters count as long as they are shown.
         let shown = Escaped::new("\u{1b}".repeat(Escaped::LIMIT)).to_string();
         assert_eq!(shown.chars().count(), Escaped::LIMIT + 1);
     }

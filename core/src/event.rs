@@ -1,4 +1,4 @@
-//! What a link tells its caller.
+//! Events of a link.
 
 use core::fmt;
 
@@ -21,31 +21,31 @@ impl fmt::Display for ChannelId {
     }
 }
 
-/// The sequence number of a message on its channel at one end: the first of a link is 1, and the
-/// next is one more. On the wire numbers begin again with each session; here they go on, so that
-/// none stands for two messages.
+/// The sequence number of a message on its channel at one end: the first of a link is 1, and each
+/// further one is one more. On the wire numbers restart with each session; here they continue, so
+/// that each stands for one message only.
 pub type Sequence = u64;
 
-/// What [`Link::poll_event`](crate::Link::poll_event) gives.
+/// An event, returned by [`Link::poll_event`](crate::Link::poll_event).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A session begins: the peer is known, accepts this end, and messages flow.
+    /// A session begins: the peer is known, has accepted this end, and messages flow.
     Connected,
-    /// The connection was lost; the session waits for the next one. Nothing needs to be done:
-    /// what has no verdict keeps its place, and more can be sent.
+    /// The connection was lost, and the session waits for the next one. Nothing needs to be done:
+    /// messages without a verdict keep their place, and more can be sent.
     Lost(Loss),
-    /// A new connection goes on with the session: nothing was lost, nothing comes twice.
+    /// The session was resumed on a new connection: no message is lost or delivered twice.
     Resumed,
-    /// The session could not be resumed. Every message of it has its verdict, told before this;
-    /// [`Event::Connected`] follows when a new one begins.
+    /// The session could not be resumed. Every message of it has its verdict, reported before this;
+    /// [`Event::Connected`] follows when a new session begins.
     SessionLost(SessionLoss),
-    /// At least one message waits on a channel in receive mode, or the border between two
-    /// sessions.
+    /// At least one message, or the border between two sessions, waits on a channel in receive
+    /// mode.
     Readable(ChannelId),
     /// A channel that was `Blocked` has room again.
     Room(ChannelId),
-    /// These messages were handled, but for those among them whose verdict came before in
+    /// These messages were handled, except those whose verdict was reported before in
     /// [`Event::Verdict`].
     Handled {
         /// The channel.
@@ -66,12 +66,12 @@ pub enum Event {
         /// What became of it.
         verdict: Verdict,
     },
-    /// Nothing has come on a channel for the time that its declaration names.
+    /// No message has arrived on a channel for the time that its declaration sets.
     Silent(ChannelId),
-    /// The peer has begun to close the link: it takes no more messages, and what was not yet on
-    /// the wire is withdrawn. [`Link::peer_closes`](crate::Link::peer_closes) has what it says.
+    /// The peer has begun to close the link: it accepts no more messages, and what was not yet on
+    /// the wire is withdrawn. [`Link::peer_closes`](crate::Link::peer_closes) returns its reason.
     PeerClosing,
-    /// The link has ended; [`Link::end_reason`](crate::Link::end_reason) tells why. All verdicts
-    /// have been given before.
+    /// The link has ended; [`Link::end_reason`](crate::Link::end_reason) returns why. All verdicts
+    /// were reported before.
     Ended,
 }

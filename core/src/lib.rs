@@ -1,31 +1,30 @@
 //! The protocol of countersign as a state machine without I/O.
 //!
-//! **Determinism.** The core has no clock, no randomness of its own, no sockets, no threads and no
+//! **Determinism.** The core has no clock, no source of randomness, no sockets, no threads and no
 //! global state. The same calls with the same arguments give the same results and the same output,
 //! byte for byte. Every backend, test and simulation relies on it.
 //!
-//! One [`Link`] is one end of a link. The caller moves bytes between it and a transport, tells it
-//! the time, and passes on its events; [`Link`]'s documentation has a worked example of two ends
-//! that hand each other bytes in memory. What goes over the wire is specified in
-//! `docs/protocol.md`.
+//! One [`Link`] is one end of a link. The caller moves bytes between it and a transport, passes in
+//! the time, and handles its events; [`Link`]'s documentation has a worked example of two ends that
+//! exchange bytes in memory. `docs/protocol.md` specifies what goes over the wire.
 //!
 //! # Map
 //!
 //! | to | look at |
 //! |---|---|
-//! | declare channels, limits and time-outs | [`Config`], [`SendChannel`], [`ReceiveChannel`], [`Timeouts`] |
-//! | say whether and when to connect again | [`Reconnect`], [`RetryLimit`] |
-//! | admit peers, and lead those that return to their links | [`Acceptor`], [`Incoming`], [`Route`], [`Limits`], [`Link::take_over`] |
+//! | declare channels, limits and timeouts | [`Config`], [`SendChannel`], [`ReceiveChannel`], [`Timeouts`] |
+//! | choose whether and when to connect again | [`Reconnect`], [`RetryLimit`] |
+//! | admit peers, and route those that return to their links | [`Acceptor`], [`Incoming`], [`Route`], [`Limits`], [`Link::take_over`] |
 //! | move the bytes of either | [`Protocol`] |
-//! | know how much memory a link takes at most | [`Config::memory_bound`] |
+//! | bound the memory of a link | [`Config::memory_bound`] |
 //! | drive a link | [`Link`], [`Output`], [`Event`], [`Instant`] |
-//! | know how a link stands | [`Link::status`] |
-//! | know what became of a message | [`Verdict`], [`VerdictCounts`], [`ChannelReport`] |
-//! | tell errors apart, by who is to blame | [`SendError`], [`ReceiveError`], [`OutOfOrder`] (this end's caller), [`PeerMisbehaved`] (the peer), [`Incompatible`] (both ends' declarations), [`Disconnect`] and [`Loss`] (the transport, as it is reported and as it is told); [`EndReason`] holds the one that ended a link |
+//! | see the state of a link | [`Link::status`] |
+//! | learn what became of a message | [`Verdict`], [`VerdictCounts`], [`ChannelReport`] |
+//! | tell errors apart by blame | [`SendError`], [`ReceiveError`], [`OutOfOrder`] (this end's caller), [`PeerMisbehaved`] (the peer), [`Incompatible`] (both ends' declarations), [`Disconnect`] and [`Loss`] (the transport, as the caller reports it and as the link does); [`EndReason`] holds the one that ended a link |
 //! | close a link and say why, or refuse one | [`Link::close`], [`CloseReason`], [`Refusal`] |
-//! | show what a peer says | [`Escaped`] |
-//! | read the table of a link's life | [`LinkState`], [`Input`], [`Step`] |
-//! | record everything that is done with a link | [`Link::observed`], [`Observe`], [`Call`], [`Outcome`] |
+//! | show text from a peer | [`Escaped`] |
+//! | read the table of a link's states | [`LinkState`], [`Input`], [`Step`] |
+//! | record every call of a link | [`Link::observed`], [`Observe`], [`Call`], [`Outcome`] |
 //! | work with frames themselves | [`wire`], [`abort`], [`close`], [`refuse`], [`reject`] |
 //!
 //! # Features
@@ -89,5 +88,5 @@ pub use state::{Input, LinkState, Step};
 pub use time::Instant;
 pub use verdict::*;
 
-/// The payload type, from the `bytes` crate: cheap to clone and to cut.
+/// The payload type, from the `bytes` crate: cheap to clone and to slice.
 pub use bytes::Bytes;

@@ -1,14 +1,14 @@
-//! What a peer did that the protocol forbids.
+//! Violations of the protocol by a peer.
 
 use core::fmt;
 
-/// What a peer did that the protocol forbids. Each is a violation in `docs/protocol.md`.
+/// A violation of the protocol by the peer. Each is a violation in `docs/protocol.md`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum PeerMisbehaved {
     /// The first bytes are not those of `countersign/1`.
     NotCountersign,
-    /// A frame type that must be known, and isn't.
+    /// A frame of an unknown type that may not be skipped.
     UnknownFrame(u8),
     /// Flags that the frame type does not have.
     UnknownFlags {
@@ -28,21 +28,21 @@ pub enum PeerMisbehaved {
     Truncated,
     /// A text that is not UTF-8.
     NotText,
-    /// A HELLO or WELCOME with fields that can't be, or a WELCOME that does not answer the HELLO.
+    /// A HELLO or WELCOME with invalid fields, or a WELCOME that does not answer the HELLO.
     Greeting,
-    /// A frame that has no place at this point of the connection.
+    /// A frame that is not allowed at this point of the connection.
     Unexpected,
     /// A channel that the handshake did not agree on.
     UnknownChannel(u16),
     /// A frame that only the other end of the channel may send.
     WrongDirection(u16),
-    /// A message number that does not follow the one before, or one that can't be.
+    /// A message number that does not follow the one before, or is out of range.
     SequenceGap,
-    /// A fragment that continues nothing, or a new message before the last one's end.
+    /// A fragment that continues no message, or a new message before the end of the last one.
     FragmentOrder,
     /// Fragments that are empty or don't add up to the announced length.
     FragmentLength,
-    /// A message above the receiver's limit.
+    /// A message that exceeds the receiver's limit.
     MessageTooLarge {
         /// The announced length in bytes.
         length: u64,
@@ -51,36 +51,36 @@ pub enum PeerMisbehaved {
     },
     /// More messages or bytes than the receiver's window allows.
     WindowExceeded,
-    /// An acknowledgement for what was never sent.
+    /// An acknowledgement of a message that was never sent.
     AckedTooMuch,
     /// An acknowledgement of less than was acknowledged before.
     AckedBackwards,
     /// A rejection or a note for a message that does not await one.
     NothingToSettle,
-    /// Skipped numbers that had come already.
+    /// A SKIP of numbers that have arrived already.
     SkippedBackwards,
-    /// A CLOSE that names a wrong channel or a number below one already seen.
+    /// A CLOSE that names a wrong channel, or a number below one already seen.
     CloseList,
-    /// A CLOSE that takes back what an earlier one said.
+    /// A CLOSE that contradicts an earlier one.
     CloseReason,
-    /// A message, a CLOSE or a DONE after the sender had said that no more would come.
+    /// A message, a CLOSE or a DONE after the sender had said that it would send no more.
     AfterClose,
     /// A DONE while messages or acknowledgements were outstanding.
     DoneTooEarly,
-    /// A resume with figures that contradict what was said before.
+    /// A resume with numbers that contradict earlier ones.
     Resume,
     /// `tlsstream`: a length that is not one to twenty digits and `!`.
     StreamLength,
     /// `tlsstream`: a message of length zero.
     StreamEmpty,
-    /// `tlsstream`: something else than `OK!`, or a confirmation of nothing.
+    /// `tlsstream`: something other than `OK!`, or a confirmation of nothing.
     StreamConfirmation,
     /// `tlsstream`: a message before the one before it was confirmed.
     StreamTooSoon,
 }
 
 impl PeerMisbehaved {
-    /// The code of the ABORT frame that tells the peer.
+    /// Returns the code of the ABORT frame that notifies the peer.
     #[must_use]
     pub const fn abort_code(self) -> u16 {
         match self {
@@ -137,7 +137,7 @@ impl fmt::Display for PeerMisbehaved {
 }
 
 impl PeerMisbehaved {
-    /// The text of those that carry no figures.
+    /// Returns the text of violations without parameters.
     const fn plain(self) -> &'static str {
         match self {
             Self::Truncated => "a frame that ends inside a field",

@@ -1,10 +1,10 @@
-//! Short names of what a link tells, the same in every version: for captures, metrics and the like.
-//! People read what `Display` says.
+//! Short names of what a link reports, the same in every version, for captures, metrics and the
+//! like. `Display` has the texts for people.
 
 use crate::{EndReason, Event, Loss, ReceiveError, SendError, SessionLoss};
 
 impl Loss {
-    /// All of them, in the order of their declaration.
+    /// All variants, in the order of their declaration.
     pub const ALL: [Self; 15] = [
         Self::Transport,
         Self::PeerLeft,
@@ -23,7 +23,7 @@ impl Loss {
         Self::Evicted,
     ];
 
-    /// The name, in lower case with dashes.
+    /// Returns the name, in lower case with dashes.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -47,7 +47,7 @@ impl Loss {
 }
 
 impl SessionLoss {
-    /// All of them, in the order of their declaration.
+    /// All variants, in the order of their declaration.
     pub const ALL: [Self; 5] = [
         Self::NotKnown,
         Self::TooOld,
@@ -56,7 +56,7 @@ impl SessionLoss {
         Self::Dialect,
     ];
 
-    /// The name, in lower case with dashes.
+    /// Returns the name, in lower case with dashes.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -70,7 +70,7 @@ impl SessionLoss {
 }
 
 impl EndReason {
-    /// The name, in lower case with dashes, without the details.
+    /// Returns the name, in lower case with dashes, without the details.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -93,7 +93,7 @@ impl EndReason {
 }
 
 impl SendError {
-    /// The name, in lower case with dashes.
+    /// Returns the name, in lower case with dashes.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -109,7 +109,7 @@ impl SendError {
 }
 
 impl ReceiveError {
-    /// The name, in lower case with dashes.
+    /// Returns the name, in lower case with dashes.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -123,7 +123,7 @@ impl ReceiveError {
 }
 
 impl Event {
-    /// The name, in lower case with dashes.
+    /// Returns the name, in lower case with dashes.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Listening in on a link: everything that goes into it, and everything that comes out.
+//! Observing a link: everything that goes into it and everything that comes out.
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -12,25 +12,26 @@ use crate::{
     TakeOver,
 };
 
-/// Hears of every call that may change a link, before it is made, and of what came of it. Of a
-/// message that is sent or taken it hears right afterwards, which costs those that nobody observes
-/// less.
+/// An observer of a link: it is notified of every call that may change the link, before it is made,
+/// and of its outcome. It is notified of a message that is sent or taken right after the call,
+/// which costs unobserved links less.
 ///
-/// The core is deterministic, so whoever makes the same calls again with the same times gets the
-/// same outcomes: that is what a capture of a link is made for (`docs/capture.md`). Getters are not
-/// told, and neither are calls that change nothing: [`Link::poll_event`](crate::Link::poll_event)
-/// where nothing is new, and [`Link::take`](crate::Link::take) where nothing is there.
+/// The core is deterministic, so making the same calls again with the same times gives the same
+/// outcomes: that is what a capture of a link is for (`docs/capture.md`). Getters are not reported,
+/// and neither are calls that change nothing: [`Link::poll_event`](crate::Link::poll_event) without
+/// an event, and [`Link::take`](crate::Link::take) without a message.
 ///
 /// An observer can't change anything. It is called while the link is in use, so it should be quick.
-/// A clone of a link has none.
+/// A clone of a link has no observer.
 pub trait Observe: Send + Sync {
-    /// By what the observers of [incoming](crate::Link::take_over) connections are told apart.
+    /// Returns the id that tells the observers of [incoming](crate::Link::take_over) connections
+    /// apart.
     fn id(&self) -> u64;
 
-    /// A call is made. `now` is the link's time during the call: the latest that it was told.
+    /// Handles a call. `now` is the link's time during the call: the latest that it was given.
     fn call(&mut self, now: Instant, call: &Call<'_>);
 
-    /// What came of the last call, of those that have an outcome. If none is told, the call did not
+    /// Handles the outcome of the last call, if it has one. Without an outcome, the call did not
     /// return.
     fn outcome(&mut self, outcome: &Outcome<'_>);
 }
@@ -39,13 +40,13 @@ pub trait Observe: Send + Sync {
 #[derive(Clone, Copy)]
 #[allow(missing_docs, reason = "the arguments have the names of the method's")]
 pub enum Call<'a> {
-    /// [`Link::observed`](crate::Link::observed): the first call of all.
+    /// [`Link::observed`](crate::Link::observed): the first call
     New {
         config: &'a Config,
         role: Role,
         seed: &'a [u8; 16],
     },
-    /// [`Incoming::observed`](crate::Incoming::observed): the second call of all, after [`Call::New`]
+    /// [`Incoming::observed`](crate::Incoming::observed): the second call, after [`Call::New`]
     AskToAdmit,
     /// [`Link::handle_opened`](crate::Link::handle_opened); then [`Outcome::InOrder`]
     Opened,
@@ -90,8 +91,8 @@ pub enum Call<'a> {
     /// [`Link::connect_now`](crate::Link::connect_now)
     ConnectNow,
     /// [`Link::take_over`](crate::Link::take_over); then [`Outcome::TakenOver`]. The incoming
-    /// connection is named by its observer's [`id`](Observe::id), if it has one. It is not told of
-    /// this call itself.
+    /// connection is identified by its observer's [`id`](Observe::id), if it has one. That observer
+    /// is not notified of this call.
     TakeOver { incoming: Option<u64> },
     /// [`Incoming::declare`](crate::Incoming::declare), where it changes the declaration
     Declare { channels: &'a [ChannelConfig] },
@@ -111,7 +112,7 @@ pub enum Call<'a> {
 }
 
 impl Call<'_> {
-    /// The method's name.
+    /// Returns the method's name.
     const fn name(&self) -> &'static str {
         match self {
             Self::New { .. } => "new",
@@ -142,7 +143,7 @@ impl Call<'_> {
 }
 
 impl fmt::Debug for Call<'_> {
-    /// The method, without what a log must not have: payloads, and the seed.
+    /// Writes the method without what a log must not have: payloads and the seed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_tuple(self.name());
         match self {
@@ -158,27 +159,28 @@ impl fmt::Debug for Call<'_> {
     }
 }
 
-/// What came of a [`Call`].
+/// The outcome of a [`Call`].
 #[derive(Clone, Copy)]
 pub enum Outcome<'a> {
     /// Whether the call made sense in the link's state.
     InOrder(Result<(), OutOfOrder>),
     /// The message's number, or why it was not accepted.
     Sent(Result<Sequence, SendError>),
-    /// The message's number and its length in bytes.
+    /// The message that was taken.
     Taken {
-        /// Its number.
+        /// The message's number.
         sequence: Sequence,
-        /// Its length.
+        /// The message's length in bytes.
         length: usize,
     },
-    /// Whether it could be done; of [`Link::take`](crate::Link::take), the border that it gave.
+    /// Whether it could be done; for [`Link::take`](crate::Link::take), the border that it
+    /// returned.
     Settled(Result<(), ReceiveError>),
-    /// Whose the connection is.
+    /// What became of the connection.
     TakenOver(TakeOver),
-    /// What was written, and the bytes if there were any.
+    /// The result, and the bytes if any were written.
     Output(Output, &'a [u8]),
-    /// What was told, and with [`Event::Ended`] why.
+    /// The event, and with [`Event::Ended`] the reason.
     Event(Option<&'a Event>, Option<&'a EndReason>),
 }
 
@@ -204,7 +206,7 @@ impl fmt::Debug for Outcome<'_> {
     }
 }
 
-/// A link's place for an observer. Two links that differ by that alone are equal.
+/// A link's observer, if it has one. Two links that differ by this alone are equal.
 #[derive(Default)]
 pub(crate) struct Observer(Option<Box<dyn Observe>>);
 
@@ -214,7 +216,7 @@ impl Observer {
     }
 
     #[inline(always)]
-    pub(crate) fn is_there(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.0.is_some()
     }
 
@@ -225,7 +227,7 @@ impl Observer {
     #[inline(always)]
     pub(crate) fn call(&mut self, now: Instant, call: Call<'_>) {
         if let Some(observer) = &mut self.0 {
-            tell(observer, now, &call);
+            notify(observer, now, &call);
         }
     }
 
@@ -237,11 +239,11 @@ impl Observer {
     }
 }
 
-/// Out of the way of links that nobody observes.
+/// Notifies the observer, out of line to keep the cost from links without one.
 #[cold]
 #[inline(never)]
 #[allow(clippy::borrowed_box, reason = "one pointer to pass on instead of two")]
-fn tell(observer: &mut Box<dyn Observe>, now: Instant, call: &Call<'_>) {
+fn notify(observer: &mut Box<dyn Observe>, now: Instant, call: &Call<'_>) {
     observer.call(now, call);
 }
 
@@ -265,6 +267,6 @@ impl Hash for Observer {
 
 impl fmt::Debug for Observer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_there() { "there" } else { "none" })
+        f.write_str(if self.is_set() { "set" } else { "none" })
     }
 }

@@ -5,23 +5,23 @@ use core::time::Duration;
 use crate::Instant;
 use crate::rng::Rng;
 
-/// How an opener goes about a connection that could not be had or was lost.
+/// What an opener does after a connection was lost or could not be opened.
 ///
-/// The delay before an attempt is drawn evenly from zero to a bound (full jitter), so that many
+/// The delay before an attempt is drawn uniformly from zero to a bound (full jitter), so that many
 /// openers that lost the same peer do not return all at once. The bound is
 /// [`first_delay`](Self::first_delay) and doubles with each failure in a row, up to
-/// [`longest_delay`](Self::longest_delay). The row ends when a peer says anything after its
-/// greeting.
+/// [`longest_delay`](Self::longest_delay). The row ends when any byte arrives from the peer after
+/// its greeting.
 ///
-/// What can't heal (a pin that does not match, declarations that don't fit, a violation) ends the
-/// link at once, whatever the limit.
+/// What another attempt can't fix (a pin that does not match, declarations that don't fit, a
+/// violation) ends the link at once, whatever the limit.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Reconnect {
-    /// How often, or for how long.
+    /// How often, or for how long, to try again.
     pub limit: RetryLimit,
-    /// The longest delay after the first failure. 100 ms by default.
+    /// The upper bound of the delay after the first failure. 100 ms by default.
     pub first_delay: Duration,
-    /// The longest delay of all. 10 s by default.
+    /// The upper bound of all delays. 10 s by default.
     pub longest_delay: Duration,
 }
 
@@ -30,11 +30,12 @@ pub struct Reconnect {
 pub enum RetryLimit {
     /// Until the application closes the link.
     Forever,
-    /// Not at all: the link ends with its first connection.
+    /// Never: the link ends with its first connection.
     Never,
-    /// This many times in a row, after the attempt or the connection that failed first.
+    /// This many times in a row, after the attempt or connection that failed first.
     Attempts(u32),
-    /// For this long after the first failure in a row, when the last attempt begins.
+    /// For this long after the first failure in a row; the last attempt begins when the time is
+    /// over.
     For(Duration),
 }
 
@@ -49,7 +50,7 @@ impl Default for Reconnect {
 }
 
 impl Reconnect {
-    /// The default delays with a limit.
+    /// Returns the default delays with this limit.
     #[must_use]
     pub fn limited(limit: RetryLimit) -> Self {
         Self {
@@ -58,14 +59,14 @@ impl Reconnect {
         }
     }
 
-    /// One connection and no other.
+    /// Returns a policy that never connects again.
     #[must_use]
     pub fn never() -> Self {
         Self::limited(RetryLimit::Never)
     }
 }
 
-/// The failures in a row so far.
+/// Counts the failures in a row.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) struct Backoff {
     failures: u32,
@@ -73,12 +74,12 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// Something went well: the next failure is the first.
+    /// Ends the row: the next failure is the first.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// Another failure: when to try again, if at all.
+    /// Records a failure. Returns when to try again, or `None` if there is no further attempt.
     pub(crate) fn fail(
         &mut self,
         now: Instant,

@@ -1,12 +1,12 @@
-//! Payloads in `Debug`: how long they are, and nothing else.
+//! `Debug` of types with payloads: how long they are, and nothing else.
 //!
-//! What is formatted ends in logs, and what is in messages is nobody's business there.
+//! `Debug` output ends up in logs, where the contents of messages do not belong.
 
 use core::fmt;
 
 use crate::{Link, Message, NotSent};
 
-/// So many bytes that are not shown.
+/// A number of bytes that are not shown.
 pub(crate) struct Redacted(pub(crate) usize);
 
 impl fmt::Debug for Redacted {
@@ -34,7 +34,7 @@ impl fmt::Debug for NotSent {
 }
 
 impl fmt::Debug for Link {
-    /// Where it stands. Without messages, session ids and what they are drawn from.
+    /// Writes the state without messages, session ids and the seed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link")
             .field("role", &self.role())

@@ -1,5 +1,4 @@
-//! Codes of the REFUSE frame (`docs/protocol.md`, Handshake), and what an acceptor says with it: why
-//! a link can't be.
+//! Codes of the REFUSE frame (`docs/protocol.md`, Handshake), and the acceptor's reason for it.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -18,16 +17,16 @@ pub const CHANNEL_MISSING: u16 = 3;
 pub const POLICY_CONFLICT: u16 = 4;
 /// The acceptor has too many links just now.
 pub const BUSY: u16 = 5;
-/// HELLO names a session, but its opener has come back on another connection since.
+/// HELLO names a session whose opener has come back on another connection since.
 pub const STALE: u16 = 6;
 /// The acceptor's link was declared to end with its session, and the peer came back without it.
 pub const SESSION_OVER: u16 = 7;
-/// What the acceptor would offer this peer makes no sense by itself: a mistake of its own.
+/// The acceptor's declaration for this peer is invalid: a mistake at its end.
 pub const MISCONFIGURED: u16 = 8;
-/// Codes from here on are the application's own, those below are countersign's.
+/// Codes from here on are the application's, those below are countersign's.
 pub const APPLICATION: u16 = 0x8000;
 
-/// What an acceptor says when it refuses a link: why, and whether another attempt can help.
+/// The reason that an acceptor gives when it refuses a link, and whether another attempt can help.
 ///
 /// ```
 /// use countersign_core::{Refusal, refuse};
@@ -38,7 +37,7 @@ pub const APPLICATION: u16 = 0x8000;
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Refusal {
-    /// One of the application's own from [`APPLICATION`] on, or one of countersign's.
+    /// One of the application's codes from [`APPLICATION`] on, or one of countersign's.
     pub code: u16,
     /// Text for people, at most 256 bytes of UTF-8; what is longer is cut between two characters.
     pub text: String,
@@ -47,8 +46,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A code, the application's own from [`APPLICATION`] on, and a text for people. The opener does
-    /// not come back by itself.
+    /// Creates a refusal with a code, the application's from [`APPLICATION`] on, and a text for
+    /// people. The opener does not connect again.
     #[must_use]
     pub fn new(code: u16, text: impl Into<String>) -> Self {
         Self {
@@ -58,21 +57,21 @@ impl Refusal {
         }
     }
 
-    /// There is no room for another link just now: the opener comes back later.
+    /// Creates a refusal for want of room: the opener connects again later.
     #[must_use]
     pub fn busy(text: impl Into<String>) -> Self {
         Self::new(BUSY, text).again()
     }
 
-    /// Lets the opener come back, after the time that its
-    /// [`Reconnect`](crate::Reconnect) says.
+    /// Lets the opener connect again, after a time that its [`Reconnect`](crate::Reconnect)
+    /// determines.
     #[must_use]
     pub fn again(mut self) -> Self {
         self.again = true;
         self
     }
 
-    /// The same with no more text than the wire carries.
+    /// Returns the refusal with its text cut to what the wire carries.
     pub(crate) fn cut(&self) -> Self {
         Self {
             code: self.code,

@@ -1,7 +1,7 @@
-//! The one stream of numbers that the core draws from its seed.
+//! The stream of numbers that the core draws from its seed.
 
-/// SplitMix64. Not a source of secrets: whoever needs an unguessable session id passes an
-/// unguessable seed, of which every number here is a function.
+/// SplitMix64. It is not a source of secrets: every number here is a function of the seed, so a
+/// caller that needs an unguessable session id passes an unguessable seed.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Rng(u64, u64);
 

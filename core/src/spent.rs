@@ -1,4 +1,4 @@
-//! Payloads that a link needs no more, until the caller drops them.
+//! Payloads that a link no longer needs, until the caller drops them.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -8,15 +8,15 @@ use bytes::Bytes;
 
 /// The payloads of messages that have their verdict.
 ///
-/// Dropping a payload may run code of whoever made it ([`Bytes::from_owner`]), and that may want to
-/// use the link. So nothing is dropped while a call is under way: what the call lets go of is here
-/// when it returns, for [`Link::take_spent`](crate::Link::take_spent).
+/// Dropping a payload may run foreign code ([`Bytes::from_owner`]), which may want to use the link.
+/// So nothing is dropped during a call: what it no longer needs is here when it returns, for
+/// [`Link::take_spent`](crate::Link::take_spent).
 ///
-/// Two links that differ by this alone are equal, and a clone has none.
+/// Two links that differ by this alone are equal, and a clone has no payloads.
 #[derive(Default)]
 pub struct Spent {
     payloads: Vec<Option<Bytes>>,
-    /// The caller takes all of them: none goes by itself.
+    /// Whether only the caller drops payloads ([`Link::keep_spent`](crate::Link::keep_spent)).
     keeps: bool,
 }
 
@@ -27,7 +27,7 @@ impl Spent {
         self.payloads.is_empty()
     }
 
-    /// Adds others.
+    /// Adds the payloads of another value.
     pub fn append(&mut self, mut others: Self) {
         self.payloads.append(&mut others.payloads);
     }
@@ -36,7 +36,7 @@ impl Spent {
         self.keeps = true;
     }
 
-    /// What there is; whether it goes by itself stays.
+    /// Takes the payloads, and leaves the setting of `keeps` as it is.
     #[inline]
     pub(crate) fn take(&mut self) -> Self {
         Self {
@@ -45,7 +45,7 @@ impl Spent {
         }
     }
 
-    /// Drops what nobody has taken.
+    /// Drops the payloads that were not taken, unless only the caller drops them.
     #[inline(always)]
     pub(crate) fn clear(&mut self) {
         if !self.payloads.is_empty() {
@@ -70,7 +70,7 @@ impl Spent {
         self.payloads.extend(payloads);
     }
 
-    /// Lets go of memory that an idle link does not need.
+    /// Releases memory that an idle link does not need.
     pub(crate) fn release_memory(&mut self) {
         self.payloads.shrink_to_fit();
     }

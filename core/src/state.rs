@@ -1,29 +1,29 @@
-//! The life of a link's connection, as one table.
+//! The states of a link's connection and the table of their transitions.
 
 use core::fmt;
 
-/// Where a link is in its life (`docs/protocol.md`, States of a connection).
+/// The state of a link (`docs/protocol.md`, States of a connection).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum LinkState {
     /// No transport connection: none yet, or the last one was lost and the next is awaited.
     Offline,
-    /// The caller is to open a transport connection.
+    /// The caller should open a transport connection.
     Connecting,
-    /// The transport connection is open, its security is being set up.
+    /// The transport connection is open and its security is being set up.
     Securing,
-    /// HELLO and WELCOME are under way.
+    /// HELLO and WELCOME are being exchanged.
     Greeting,
     /// Messages flow.
     Open,
-    /// One end has asked to close; what is on the wire gets its verdicts.
+    /// One end has asked to close; messages on the wire get their verdicts.
     Closing,
-    /// Both ends have said that nothing more will come; the connection is read to its end.
+    /// Both ends have sent DONE; the connection is read to its end.
     Finishing,
-    /// Over.
+    /// The link has ended.
     Ended,
 }
 
-/// What can happen to a link's life.
+/// An input of the table.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Input {
     /// It is time to open a transport connection.
@@ -36,17 +36,17 @@ pub enum Input {
     Greeted,
     /// This end's application asked to close.
     CloseAsked,
-    /// The peer's CLOSE came.
+    /// The peer's CLOSE arrived.
     CloseHeard,
-    /// DONE went and came.
+    /// DONE was sent and received.
     Drained,
-    /// The transport connection was lost, or could not be had, and another may come.
+    /// The transport connection was lost or could not be opened, and another may follow.
     ConnectionLost,
-    /// Nothing can go on: a violation, a refusal, a limit, or a close before there was a session.
+    /// The link ends: a violation, a refusal, a limit, or a close before there was a session.
     Failed,
 }
 
-/// What the table says to an input.
+/// The table's answer to an input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
     /// Go to this state.
@@ -58,7 +58,7 @@ pub enum Step {
 }
 
 impl LinkState {
-    /// All states, in the order of a life.
+    /// All states, in the order in which they follow each other.
     pub const ALL: [Self; 8] = [
         Self::Offline,
         Self::Connecting,
@@ -70,13 +70,13 @@ impl LinkState {
         Self::Ended,
     ];
 
-    /// Whether the two ends are connected: the handshake is over, and the end has not come.
+    /// Whether the two ends are connected: the handshake is complete, and the link has not ended.
     #[must_use]
     pub const fn is_up(self) -> bool {
         matches!(self, Self::Open | Self::Closing | Self::Finishing)
     }
 
-    /// The state's name in the specification.
+    /// Returns the state's name in the specification.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -91,7 +91,7 @@ impl LinkState {
         }
     }
 
-    /// What an input does in this state: the whole table, one row a state.
+    /// Returns what an input does in this state: the whole table, one row a state.
     #[must_use]
     pub const fn step(self, input: Input) -> Step {
         use Step::{Invalid, Stay, To};
@@ -197,7 +197,7 @@ impl Input {
         Self::Failed,
     ];
 
-    /// The input's name in the specification.
+    /// Returns the input's name in the specification.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

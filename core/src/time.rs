@@ -1,4 +1,4 @@
-//! Time as the core sees it: a number that the caller passes in.
+//! Time in the core: a number that the caller passes in.
 
 use core::fmt;
 use core::ops::Add;
@@ -6,9 +6,9 @@ use core::time::Duration;
 
 /// A moment, in microseconds from an epoch that the caller chooses.
 ///
-/// The core has no clock. Every call that depends on time takes an `Instant`; all of them must
-/// come from one clock that never runs backwards. A moment earlier than one already seen is
-/// treated as the one already seen.
+/// The core has no clock. Every call that depends on time takes an `Instant`; all of them must come
+/// from one clock that never runs backwards. A moment earlier than one already seen is treated as
+/// the one already seen.
 ///
 /// ```
 /// use core::time::Duration;
@@ -24,22 +24,23 @@ impl Instant {
     /// The epoch.
     pub const ZERO: Self = Self(0);
 
-    /// Stands for 'never' where places are many and small.
+    /// Stands for 'never' where an `Option` would take too much space.
     pub(crate) const NEVER: Self = Self(u64::MAX);
 
-    /// The moment `micros` microseconds after the epoch.
+    /// Returns the moment `micros` microseconds after the epoch.
     #[must_use]
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
 
-    /// Microseconds since the epoch.
+    /// Returns the microseconds since the epoch.
     #[must_use]
     pub const fn as_micros(self) -> u64 {
         self.0
     }
 
-    /// The moment `duration` later; `None` if there is none, which is as good as never.
+    /// Returns the moment `duration` later; `None`, which is as good as never, if it is out of
+    /// range.
     #[must_use]
     pub fn checked_add(self, duration: Duration) -> Option<Self> {
         let micros = u64::try_from(duration.as_micros()).ok()?;
@@ -47,7 +48,7 @@ impl Instant {
         at.filter(|at| *at != Self::NEVER)
     }
 
-    /// How long after `earlier` this moment is, zero if it is not after it.
+    /// Returns how long after `earlier` this moment is, zero if it is not after it.
     #[must_use]
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
@@ -57,7 +58,7 @@ impl Instant {
 impl Add<Duration> for Instant {
     type Output = Self;
 
-    /// Stops at the last moment that there is instead of overflowing.
+    /// Saturates at the last moment instead of overflowing.
     fn add(self, rhs: Duration) -> Self {
         self.checked_add(rhs).unwrap_or(Self::NEVER)
     }

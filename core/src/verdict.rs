@@ -1,4 +1,4 @@
-//! What became of a message.
+//! Verdicts of messages.
 
 use alloc::string::String;
 use core::fmt;
@@ -9,20 +9,20 @@ use crate::escaped::Escaped;
 /// The longest reason a rejection can carry, in bytes of UTF-8 (`docs/protocol.md`, Settling).
 pub const MAX_REASON: usize = 256;
 
-/// Codes of rejections that countersign itself gives. The application's own codes are those below
+/// Codes of rejections by countersign itself. The application's codes are those below
 /// [`reject::RESERVED`].
 pub mod reject {
-    /// Codes from here on are countersign's own.
+    /// Codes from here on are countersign's.
     pub const RESERVED: u32 = 0xFFFF_0000;
-    /// The receiving application took the message and let go of it without handling it.
+    /// The receiving application took the message and dropped it without handling it.
     pub const DROPPED: u32 = 0xFFFF_0001;
-    /// The receiving application no longer listens on the channel.
+    /// The receiving application no longer receives on the channel.
     pub const NO_RECEIVER: u32 = 0xFFFF_0002;
-    /// The message is larger than the peer takes; found out only once the link was up.
+    /// The message is larger than the peer accepts, which was known only once the link was up.
     pub const TOO_LARGE: u32 = 0xFFFF_0003;
 }
 
-/// Why a receiving application said no to a message.
+/// Why a receiving application rejected a message.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Rejection {
     /// The application's code, or one of [`reject`].
@@ -31,14 +31,14 @@ pub struct Rejection {
     pub reason: String,
 }
 
-/// What a receipt becomes. Every message gets exactly one verdict (`docs/protocol.md`, Verdicts).
+/// What became of a message. Every message gets exactly one verdict (`docs/protocol.md`, Verdicts).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Verdict {
     /// The receiving application handled the message.
     Handled,
-    /// The receiving application said no.
+    /// The receiving application rejected the message.
     Rejected(Rejection),
-    /// A newer message took its place before it was put on the wire (`Latest` only).
+    /// A newer message replaced it before it was put on the wire (`Latest` only).
     Superseded,
     /// Its expiry came before it was put on the wire.
     Expired,
@@ -49,7 +49,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Which of the six this is, without the rejection's details.
+    /// Returns which of the six verdicts this is, without the rejection's details.
     #[must_use]
     pub const fn kind(&self) -> VerdictKind {
         match self {
@@ -173,7 +173,7 @@ impl VerdictKind {
         Self::Unknown,
     ];
 
-    /// The kind's name in lower case.
+    /// Returns the kind's name in lower case.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -207,7 +207,7 @@ impl fmt::Display for VerdictKind {
 pub struct VerdictCounts([u64; 6]);
 
 impl VerdictCounts {
-    /// All verdicts together.
+    /// Returns the number of all verdicts.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
@@ -237,7 +237,7 @@ impl AddAssign for VerdictCounts {
 }
 
 impl fmt::Display for VerdictCounts {
-    /// The counts that are not zero, separated by commas; `none` if all are.
+    /// Writes the counts that are not zero, separated by commas; `none` if all are.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut any = false;
         for kind in VerdictKind::ALL {

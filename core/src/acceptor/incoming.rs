@@ -10,48 +10,49 @@ use crate::{
     Refusal, Role,
 };
 
-/// A connection that has arrived, and whose peer has not been led to a link yet. It reads HELLO, within
-/// the declaration's limits, and gives up after [`Timeouts::handshake`](crate::Timeouts::handshake).
+/// A connection that has arrived and does not belong to a link yet. It reads HELLO, within the
+/// declaration's limits, and gives up after [`Timeouts::handshake`](crate::Timeouts::handshake).
 ///
-/// Its bytes are moved by [`Protocol`](crate::Protocol), as those of a link. What becomes of it,
-/// [`Acceptor::route`](crate::Acceptor::route) decides:
+/// Its bytes are moved by [`Protocol`](crate::Protocol), like those of a link.
+/// [`Acceptor::route`](crate::Acceptor::route) decides where it goes:
 /// - it becomes a link ([`accept`](Self::accept)),
-/// - its connection goes over to the link that its peer returns to
+/// - its connection is handed to the link that its peer returns to
 ///   ([`Link::take_over`](crate::Link::take_over)), or
-/// - its peer is refused ([`refuse`](Self::refuse)): then its connection is driven until what there
-///   is to say is said.
+/// - its peer is refused ([`refuse`](Self::refuse)): then its connection is driven until the
+///   refusal is sent.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Incoming {
-    /// What it becomes. Until then nobody but this has it.
+    /// The link that it may become, which nothing else can reach until then.
     link: Box<Link>,
-    /// Which link the acceptor has named last.
-    named: Named,
+    /// Which candidates the acceptor has tried.
+    tried: Tried,
     /// What is remembered of the session that the peer names.
     gone: Option<GoneSession>,
 }
 
-/// Of the links to which a connection may belong, the one that was named last.
+/// The candidate that was tried last, of the links to which a connection may belong.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Named {
+enum Tried {
     None,
-    /// The one whose session the peer names.
+    /// The link whose session the peer names.
     BySession,
-    /// One that waits for the same peer.
+    /// A link that waits for the same peer.
     ByPeer,
 }
 
 impl Incoming {
-    /// Takes a connection that was accepted, for a link with this declaration. `seed` is all the
+    /// Creates an incoming connection for a link with this declaration. `seed` is all the
     /// randomness that it ever uses, see [`Link::new`].
     ///
     /// # Errors
     ///
-    /// What [`Config::check`] finds.
+    /// The errors of [`Config::check`].
     pub fn new(config: &Config, seed: [u8; 16]) -> Result<Self, ConfigError> {
-        Link::new(config, Role::Acceptor, seed).map(Self::of)
+        Link::new(config, Role::Acceptor, seed).map(Self::from_link)
     }
 
-    /// As [`Incoming::new`], with an observer: see [`Link::observed`].
+    /// Creates an incoming connection as [`Incoming::new`] does, with an observer: see
+    /// [`Link::observed`].
     ///
     /// # Errors
     ///
@@ -61,18 +62,18 @@ impl Incoming {
         seed: [u8; 16],
         observer: Box<dyn Observe>,
     ) -> Result<Self, ConfigError> {
-        Link::observed(config, Role::Acceptor, seed, observer).map(Self::of)
+        Link::observed(config, Role::Acceptor, seed, observer).map(Self::from_link)
     }
 
-    fn of(mut link: Link) -> Self {
+    fn from_link(mut link: Link) -> Self {
         link.ask_to_admit();
-        let (named, gone) = (Named::None, None);
+        let (tried, gone) = (Tried::None, None);
         let link = Box::new(link);
-        Self { link, named, gone }
+        Self { link, tried, gone }
     }
 
-    /// Returns what the peer wants, once it has said so: its HELLO has come, or, in the tlsstream
-    /// dialect, it has proved who it is. `None` again once it has its answer.
+    /// Returns what the peer requests, once its HELLO has arrived or, in the tlsstream dialect, it
+    /// has proved who it is. `None` again once it has its answer.
     ///
     /// In the tlsstream dialect the peer may send a message meanwhile, which is kept.
     #[must_use]
@@ -80,7 +81,8 @@ impl Incoming {
         self.link.request()
     }
 
-    /// Returns who the peer has proved to be; `None` before that, and on a plain connection.
+    /// Returns the identity that the peer has proved; `None` before that, and on a plain
+    /// connection.
     #[must_use]
     pub fn peer(&self) -> Option<PeerId> {
         self.link.peer()
@@ -92,18 +94,18 @@ impl Incoming {
         self.link.config()
     }
 
-    /// Returns why it will not become a link, once that is so.
+    /// Returns why the connection will not become a link, once that is so.
     #[must_use]
     pub fn end_reason(&self) -> Option<&EndReason> {
         self.link.end_reason()
     }
 
-    /// Gives the peer channels of its own, instead of those of the declaration.
+    /// Sets the channels for this peer, instead of those of the declaration.
     ///
     /// # Errors
     ///
-    /// What [`Config::check`] finds in a declaration with these channels, or that the peer has not
-    /// said what it wants, or has its answer. Nothing changes then.
+    /// The errors of [`Config::check`] for a declaration with these channels, or that no request is
+    /// pending: the peer has not sent it or has its answer. Nothing changes then.
     ///
     /// ```
     /// use countersign_core::{
@@ -123,7 +125,7 @@ impl Incoming {
     /// let Output::Written(length) = robot.poll_output(now, &mut hello) else { unreachable!() };
     /// incoming.handle_input(now, &hello[..length]);
     ///
-    /// // It knows now who has come, and that this one sends pictures.
+    /// // The peer is known now to be a robot that sends pictures.
     /// incoming.declare(vec![ReceiveChannel::new("video").into()])?;
     /// let link = incoming.accept(now).expect("they fit");
     /// assert!(link.state().is_up());
@@ -133,23 +135,23 @@ impl Incoming {
         self.link.declare(channels)
     }
 
-    /// Takes what is remembered of the session that the peer names, for the peer to be told when it is
-    /// accepted. [`Acceptor::route`](crate::Acceptor::route) does this by itself; a caller does it that
-    /// has its memory of sessions elsewhere. Of a peer that names no session, nothing is told.
+    /// Sets what is remembered of the session that the peer names, which is sent to the peer when
+    /// it is accepted. [`Acceptor::route`](crate::Acceptor::route) does this; a caller does it only
+    /// if it keeps the memory of sessions elsewhere. It has no effect if the peer names no session.
     pub fn remember(&mut self, gone: Option<GoneSession>) {
         self.gone = gone;
     }
 
-    /// Makes a link of it, with a new session. What the acceptor remembers of the session that the
-    /// peer names, if anything, the peer is told.
+    /// Turns the connection into a link with a new session. The peer gets what is remembered of the
+    /// session that it names, if anything.
     ///
     /// # Errors
     ///
-    /// The connection itself, whose peer has been refused: its declaration does not fit, or what it
-    /// has said is not allowed. [`end_reason`](Self::end_reason) tells. It is to be driven until all
-    /// is said.
+    /// The connection itself, whose peer has been refused: its declaration does not fit, or it
+    /// broke the protocol. [`end_reason`](Self::end_reason) says which. Drive it until its output
+    /// is written.
     ///
-    /// Before the peer has said what it wants, and after it had its answer, nothing changes.
+    /// While no request is pending, the connection is returned unchanged.
     pub fn accept(mut self, now: Instant) -> Result<Link, Self> {
         if self.link.admit(now, self.gone.as_ref()) {
             Ok(*self.link)
@@ -158,46 +160,46 @@ impl Incoming {
         }
     }
 
-    /// Refuses the peer, for want of room ([`Refusal::busy`]) or for a reason of the application's
-    /// own, which is told at both ends. It ends as [`EndReason::TurnedAway`], and is to be driven
-    /// until the peer has heard so. Does nothing before the peer has said what it wants.
+    /// Refuses the peer, for want of room ([`Refusal::busy`]) or for a reason of the application,
+    /// which is reported at both ends. The connection ends as [`EndReason::TurnedAway`] and is to
+    /// be driven until the peer has the refusal. Does nothing while no request is pending.
     ///
-    /// A peer whose declaration does not fit is told so instead of being told that this end is busy: to
-    /// wait for room does not heal it.
+    /// A peer whose declaration does not fit gets that as the reason instead of [`Refusal::busy`],
+    /// since waiting for room would not help it.
     ///
-    /// The tlsstream dialect has no words for it, so there the connection just ends.
+    /// The tlsstream dialect can't express a refusal, so there the connection just ends.
     pub fn refuse(&mut self, now: Instant, refusal: &Refusal) {
         self.link.refuse(now, refusal);
     }
 
-    /// As [`Link::plant`].
+    /// See [`Link::plant`].
     #[cfg(planted)]
     #[doc(hidden)]
     pub fn plant(&mut self, mistake: crate::Planted) {
         self.link.plant(mistake);
     }
 
-    /// The next link to which it may belong.
+    /// Returns the next link to which the connection may belong.
     pub(super) fn next_candidate<'s, L>(&mut self, sessions: &'s Sessions<L>) -> Option<&'s L> {
         let peer = self.peer();
-        if self.named == Named::None {
-            self.named = Named::BySession;
+        if self.tried == Tried::None {
+            self.tried = Tried::BySession;
             if let Some(Request::Resume(id)) = self.request()
                 && let Some(link) = sessions.find(id, peer)
             {
                 return Some(link);
             }
         }
-        if self.named == Named::BySession {
-            self.named = Named::ByPeer;
-            let (id, link) = sessions.left_behind(peer)?;
-            // Who has declined already does so again.
+        if self.tried == Tried::BySession {
+            self.tried = Tried::ByPeer;
+            let (id, link) = sessions.longest_away(peer)?;
+            // A link that has declined by session declines again.
             return (self.request() != Some(Request::Resume(id))).then_some(link);
         }
         None
     }
 
-    /// What becomes of it, for [`Link::take_over`] and for moving its bytes.
+    /// Returns the link behind it, for [`Link::take_over`] and for moving its bytes.
     pub(crate) fn inner(&self) -> &Link {
         &self.link
     }

@@ -1,4 +1,4 @@
-//! What an acceptor takes before it lets peers wait, or sends them away.
+//! The limits of an acceptor, beyond which peers wait or are refused.
 
 use alloc::format;
 use alloc::string::String;
@@ -11,54 +11,54 @@ pub const DEFAULT_HALF_OPEN: usize = 256;
 /// How many connections from one address may be half open by default.
 pub const DEFAULT_HALF_OPEN_PER_ADDRESS: usize = 128;
 
-/// How many connections an acceptor takes from one address by default.
+/// How many connections an acceptor accepts from one address by default.
 pub const DEFAULT_PER_ADDRESS: usize = 1024;
 
-/// How many links an acceptor has at a time by default.
+/// How many links an acceptor may have at a time by default.
 pub const DEFAULT_LINKS: usize = 16_384;
 
-/// How many new links wait for the application by default.
+/// How many new links may wait for the application by default.
 pub const DEFAULT_BACKLOG: usize = 256;
 
-/// How many links wait for their peers at a time by default.
+/// How many links may wait for their peers at a time by default.
 pub const DEFAULT_SESSIONS: usize = 1024;
 
-/// What an acceptor takes before it lets peers wait, or sends them away.
+/// The limits of an acceptor, beyond which peers wait or are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
-    /// How many connections may be in their handshake, or refused and not yet gone;
+    /// How many connections may be half open: in their handshake, or refused and not yet gone;
     /// [`DEFAULT_HALF_OPEN`] by default, at least one. Further ones wait in the system's queue,
     /// also those of peers that return to their links, for
     /// [`Timeouts::handshake`](crate::Timeouts::handshake) at most.
     pub half_open: usize,
-    /// How many of them may come from one address, counted as in [`per_address`](Self::per_address);
-    /// [`DEFAULT_HALF_OPEN_PER_ADDRESS`] by default, at least one. Further ones are closed at once,
-    /// so as long as this is less than [`half_open`](Self::half_open), nobody can keep all others
-    /// waiting from one address. Peers that come in greater numbers at once, through a NAT say, get
-    /// in when they try again, as openers do by their [`Reconnect`](crate::Reconnect).
+    /// How many of them may come from one address, counted as in
+    /// [`per_address`](Self::per_address); [`DEFAULT_HALF_OPEN_PER_ADDRESS`] by default, at least
+    /// one. Further ones are closed at once. So as long as this is less than
+    /// [`half_open`](Self::half_open), no single address can keep all others waiting. Peers that
+    /// come in greater numbers at once, through a NAT say, get in when they try again, as openers
+    /// do by their [`Reconnect`](crate::Reconnect).
     pub half_open_per_address: usize,
     /// How many new links may wait to be accepted by the application; [`DEFAULT_BACKLOG`] by
     /// default, at least one. Another peer is refused for now, as with [`links`](Self::links).
     ///
-    /// As many errors of connections that did not become links wait to be accepted; beyond that
-    /// the oldest is dropped with a warning.
+    /// The same number of errors of connections that did not become links may wait to be accepted;
+    /// beyond that the oldest is dropped with a warning.
     pub backlog: usize,
-    /// How many links there may be at a time, those without a connection included;
-    /// [`DEFAULT_LINKS`] by default, at least one. Another peer is refused for now, and
-    /// told so: openers try again by their [`Reconnect`](crate::Reconnect). Peers that
-    /// return to their links come in all the same.
+    /// How many links there may be at a time, including those without a connection;
+    /// [`DEFAULT_LINKS`] by default, at least one. Another peer is refused for now, so that openers
+    /// try again by their [`Reconnect`](crate::Reconnect). Peers that return to their links are not
+    /// affected.
     pub links: usize,
-    /// How many links may be without a connection, for their peers to come back, and how many
-    /// sessions that are over are remembered; [`DEFAULT_SESSIONS`] by default. With one more, the
-    /// link that has waited longest ends as [`Loss::Evicted`](crate::Loss::Evicted).
+    /// How many links may be without a connection, waiting for their peers, and how many sessions
+    /// that are over are remembered; [`DEFAULT_SESSIONS`] by default. With one more, the link that
+    /// has waited longest ends as [`Loss::Evicted`](crate::Loss::Evicted).
     pub sessions: usize,
     /// How many connections there may be from one IPv4 address or one IPv6 network of 64 bits at a
     /// time, those of links and of handshakes together; [`DEFAULT_PER_ADDRESS`] by default, at
     /// least one. Further ones are closed at once, also those of peers that return to their links:
-    /// who they are is not known yet, and their connections of before count until they are given
-    /// up ([`Timeouts::give_up`](crate::Timeouts::give_up)). So leave room for twice as
-    /// many as come from one address, as through a NAT. Connections over other transports are not
-    /// counted.
+    /// their identity is not known yet, and their previous connections count until they are given
+    /// up ([`Timeouts::give_up`](crate::Timeouts::give_up)). So leave room for twice as many as
+    /// come from one address, as through a NAT. Connections over other transports are not counted.
     pub per_address: usize,
 }
 
@@ -80,8 +80,8 @@ impl Default for Limits {
 pub struct TooMany {
     /// How many there are.
     pub count: usize,
-    /// Whether that is the limit of those that are half open
-    /// ([`Limits::half_open_per_address`]), and not that of all ([`Limits::per_address`]).
+    /// Whether that is the limit of half-open connections ([`Limits::half_open_per_address`]), and
+    /// not that of all ([`Limits::per_address`]).
     pub half_open: bool,
 }
 
@@ -102,8 +102,8 @@ impl fmt::Display for TooMany {
 
 impl core::error::Error for TooMany {}
 
-/// Why there is no room for another link, for its peer to read.
-pub(super) fn full(links: usize, backlog: usize, limits: &Limits) -> Option<String> {
+/// Returns why there is no room for another link, as a text for its peer, or `None` if there is.
+pub(super) fn no_room(links: usize, backlog: usize, limits: &Limits) -> Option<String> {
     if links >= limits.links.max(1) {
         let links = limits.links;
         return Some(format!(
@@ -116,8 +116,8 @@ pub(super) fn full(links: usize, backlog: usize, limits: &Limits) -> Option<Stri
     })
 }
 
-/// Whose connections are counted together: those of one IPv4 address, or of one IPv6 network of 64
-/// bits, which is what one subscriber has at least.
+/// Returns the address under which a connection is counted: one IPv4 address, or one IPv6 network
+/// of 64 bits, which is the least that a subscriber has.
 pub(super) fn counted_as(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

@@ -1,4 +1,4 @@
-//! Who comes back to which link, who is admitted, and who is refused.
+//! Routing of accepted connections: to their links, to new ones, or away.
 
 mod incoming;
 mod limits;
@@ -14,12 +14,12 @@ pub use limits::{
 };
 pub use sessions::{GoneSession, SessionId};
 
-use self::limits::{counted_as, full};
+use self::limits::{counted_as, no_room};
 use self::sessions::Sessions;
 use crate::{EndReason, Event, Link, LinkState, Refusal};
 
-/// Decides where an accepted connection goes: to the link that its peer returns to, to a new one, or
-/// away. One for each listener.
+/// Decides where an accepted connection goes: to the link that its peer returns to, to a new link,
+/// or away. There is one for each listener.
 ///
 /// `L` is how the caller finds a link: an index, a key, a reference. The caller
 /// - accepts connections while [`has_room`](Self::has_room) says so, and counts each with
@@ -27,9 +27,9 @@ use crate::{EndReason, Event, Link, LinkState, Refusal};
 /// - makes an [`Incoming`] of it, moves its bytes, and does what [`route`](Self::route) says;
 /// - passes each event of its links to [`follow`](Self::follow).
 ///
-/// A session is found only by the peer that it is held with. How long one is kept is each link's
-/// own decision ([`Timeouts::retain`](crate::Timeouts::retain)); how many are kept without a
-/// connection is decided here, as is everything in [`Limits`].
+/// A session is found only by the peer that it is held with. Each link decides how long its session
+/// is kept ([`Timeouts::retain`](crate::Timeouts::retain)); how many are kept without a connection
+/// is decided here, as is everything in [`Limits`].
 ///
 /// ```
 /// use countersign_core::{
@@ -45,7 +45,7 @@ use crate::{EndReason, Event, Link, LinkState, Refusal};
 /// incoming.handle_secured(now, None)?;
 /// assert!(matches!(acceptor.route(&mut incoming), Route::Wait));
 ///
-/// // Its peer says HELLO.
+/// // Its peer sends HELLO.
 /// let there = Config::new().channel(SendChannel::new("video"));
 /// let mut robot = Link::new(&there, Role::Opener, [2; 16])?;
 /// robot.handle_opened(now)?;
@@ -72,23 +72,23 @@ pub struct Acceptor<L> {
     sessions: Sessions<L>,
     half_open: usize,
     addresses: BTreeMap<IpAddr, Counts>,
-    /// How many links there are, or are about to be.
+    /// How many links there are, including those about to be.
     links: usize,
-    /// How many of them the application has not accepted yet.
+    /// How many of the links the application has not accepted yet.
     backlog: usize,
-    /// Once the links are to end: how they have.
+    /// Set once the acceptor is drained: how its links have ended.
     drained: Option<Drained>,
 }
 
-/// What there is from one address.
+/// The connections from one address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 struct Counts {
     connections: usize,
-    /// How many of them are half open.
+    /// How many of the connections are half open.
     half_open: usize,
 }
 
-/// What one connection counts for, until [`Acceptor::depart`] takes it back.
+/// One connection's place in the counts, until [`Acceptor::depart`] takes it back.
 #[derive(PartialEq, Eq, Hash, Debug)]
 #[must_use = "a connection that is not counted off takes room for ever"]
 pub struct ConnectionPermit {
@@ -96,7 +96,7 @@ pub struct ConnectionPermit {
     half_open: bool,
 }
 
-/// A link's place among those of its acceptor, until [`Acceptor::release`] takes it back.
+/// One link's place in the counts, until [`Acceptor::release`] takes it back.
 #[derive(PartialEq, Eq, Hash, Debug)]
 #[must_use = "a link that is not counted off takes room for ever"]
 pub struct LinkPermit {
@@ -106,29 +106,29 @@ pub struct LinkPermit {
 /// Where a connection goes.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Route<L> {
-    /// Nowhere yet: its peer has not said what it wants, or has its answer already.
+    /// Nowhere yet: the peer has not sent its request, or has its answer already.
     Wait,
-    /// Its peer may belong to this link: [`Link::take_over`] tells. Where that declines, or the link
-    /// is gone, ask again.
+    /// To this link, perhaps: [`Link::take_over`] decides. If it declines, or the link is gone,
+    /// call [`Acceptor::route`] again.
     Resume(L),
-    /// It is a new link, for which there is room: [`Incoming::accept`], or [`Incoming::refuse`] for a
-    /// reason of the application's. The permit goes back when the link has ended, or does not
-    /// come to be.
+    /// To a new link, for which there is room: [`Incoming::accept`], or [`Incoming::refuse`] for a
+    /// reason of the application. Return the permit when the link has ended, or if it is not
+    /// created.
     New(LinkPermit),
-    /// There is no room: [`Incoming::refuse`].
+    /// Away, because there is no room: [`Incoming::refuse`].
     Refuse(Refusal),
 }
 
-/// What an event of a link means for the acceptor's links.
+/// What the caller has to do because of an event of a link.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Consequence<L> {
-    /// One link too many waits for its peer: this one is to end ([`Link::evict`]).
+    /// Evict this link ([`Link::evict`]): too many links wait for their peers.
     Evict(L),
-    /// All links are to end, the one of this event too: it is to be closed.
+    /// Close the link of this event: the acceptor is drained.
     Close,
 }
 
-/// How the links of an acceptor have ended that was drained.
+/// How the links of a drained acceptor have ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Drained {
     /// How many were closed, with every message's verdict known.
@@ -144,7 +144,7 @@ impl<L> Default for Acceptor<L> {
 }
 
 impl<L> Acceptor<L> {
-    /// Makes an acceptor without links.
+    /// Creates an acceptor without links.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
@@ -160,8 +160,8 @@ impl<L> Acceptor<L> {
 
     // Connections.
 
-    /// Returns whether another connection may be accepted: fewer than [`Limits::half_open`] are.
-    /// Until then the others wait where the system keeps them.
+    /// Returns whether another connection may be accepted: fewer than [`Limits::half_open`] are
+    /// half open. Otherwise connections wait where the system keeps them.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.half_open < self.limits.half_open.max(1)
@@ -171,20 +171,20 @@ impl<L> Acceptor<L> {
     ///
     /// # Errors
     ///
-    /// [`TooMany`] come from this address: the connection is to be closed.
+    /// [`TooMany`] if too many come from this address: the connection is to be closed.
     pub fn arrive(&mut self, address: Option<IpAddr>) -> Result<ConnectionPermit, TooMany> {
         let address = address.map(counted_as);
         if let Some(address) = address {
-            let there_are = self.addresses.get(&address).copied().unwrap_or_default();
-            if there_are.connections >= self.limits.per_address.max(1) {
-                let count = there_are.connections;
+            let current = self.addresses.get(&address).copied().unwrap_or_default();
+            if current.connections >= self.limits.per_address.max(1) {
+                let count = current.connections;
                 return Err(TooMany {
                     count,
                     half_open: false,
                 });
             }
-            if there_are.half_open >= self.limits.half_open_per_address.max(1) {
-                let count = there_are.half_open;
+            if current.half_open >= self.limits.half_open_per_address.max(1) {
+                let count = current.half_open;
                 return Err(TooMany {
                     count,
                     half_open: true,
@@ -201,22 +201,22 @@ impl<L> Acceptor<L> {
         })
     }
 
-    /// Notes that a connection is half open no longer: it belongs to a link.
+    /// Notes that a connection is no longer half open: it belongs to a link.
     pub fn greeted(&mut self, permit: &mut ConnectionPermit) {
         if core::mem::take(&mut permit.half_open) {
             self.half_open -= 1;
-            self.count_off(permit.address, |counts| counts.half_open -= 1);
+            self.decrement(permit.address, |counts| counts.half_open -= 1);
         }
     }
 
     /// Notes that a connection is over.
     pub fn depart(&mut self, mut permit: ConnectionPermit) {
         self.greeted(&mut permit);
-        self.count_off(permit.address, |counts| counts.connections -= 1);
+        self.decrement(permit.address, |counts| counts.connections -= 1);
     }
 
-    /// Counts off what there is less from this address, and forgets it with the last of that.
-    fn count_off(&mut self, address: Option<IpAddr>, less: impl FnOnce(&mut Counts)) {
+    /// Lowers the counts of this address, and removes the address with its last connection.
+    fn decrement(&mut self, address: Option<IpAddr>, less: impl FnOnce(&mut Counts)) {
         let Some(address) = address else {
             return;
         };
@@ -236,11 +236,11 @@ impl<L> Acceptor<L> {
 
     // Links.
 
-    /// Decides where a connection goes, once its peer has said what it wants.
+    /// Decides where a connection goes, once its peer has sent its request.
     ///
-    /// Each link to which the connection may belong is named once: the one whose session its peer
-    /// names, and one that waits for the same peer, which may have been declared to end with its
-    /// session. When they all decline, the connection becomes a new link.
+    /// Each link to which the connection may belong is returned once: the one whose session its
+    /// peer names, and one that waits for the same peer, which may have been declared to end with
+    /// its session. When they all decline, the connection becomes a new link.
     pub fn route(&mut self, incoming: &mut Incoming) -> Route<L>
     where
         L: Clone,
@@ -255,7 +255,7 @@ impl<L> Acceptor<L> {
             let why = "the listener takes no more links, it is about to go";
             return Route::Refuse(Refusal::busy(why));
         }
-        if let Some(why) = full(self.links, self.backlog, &self.limits) {
+        if let Some(why) = no_room(self.links, self.backlog, &self.limits) {
             return Route::Refuse(Refusal::busy(why));
         }
         incoming.remember(self.sessions.gone(request, incoming.peer()).cloned());
@@ -264,22 +264,23 @@ impl<L> Acceptor<L> {
         Route::New(LinkPermit { in_backlog: true })
     }
 
-    /// Notes that the application has accepted a link: it waits no longer ([`Limits::backlog`]).
+    /// Notes that the application has accepted a link: it no longer counts in [`Limits::backlog`].
     pub fn accepted(&mut self, permit: &mut LinkPermit) {
         if core::mem::take(&mut permit.in_backlog) {
             self.backlog -= 1;
         }
     }
 
-    /// Notes that a link has ended, or has not come to be.
+    /// Notes that a link has ended, or was not created.
     pub fn release(&mut self, mut permit: LinkPermit) {
         self.accepted(&mut permit);
         self.links -= 1;
     }
 
-    /// Keeps the sessions in step with a link of this acceptor's: to be called with each event that
-    /// [`Link::poll_event`] gives, right after it did, and before [`route`](Self::route) is asked
-    /// again: what a link has not told yet is not known here. `key` is how the caller finds the link.
+    /// Updates the sessions with an event of one of this acceptor's links. Call it with each event,
+    /// right after [`Link::poll_event`] has returned it and before the next call of
+    /// [`route`](Self::route): what was not polled is not known here. `key` is how the caller finds
+    /// the link.
     #[must_use]
     pub fn follow(
         &mut self,
@@ -295,7 +296,7 @@ impl<L> Acceptor<L> {
                 self.sessions.add(link.session(), link.peer(), key());
                 return self.drained.is_some().then_some(Consequence::Close);
             }
-            // A peer that came back before it was missed is not away.
+            // Not if the peer has come back before its absence was noticed.
             Event::Lost(_) if link.state() == LinkState::Offline => {
                 let evicted = self.sessions.lost(link.session()).cloned();
                 return evicted.map(Consequence::Evict);
@@ -328,10 +329,10 @@ impl<L> Acceptor<L> {
         self.sessions.away()
     }
 
-    // The end.
+    // Draining.
 
-    /// Takes no new links from here on. The caller closes those that there are
-    /// ([`links`](Self::links)), and each that still comes ([`Consequence::Close`]).
+    /// Accepts no new links from here on. The caller closes the existing ones
+    /// ([`links`](Self::links)), and each one that is connected later ([`Consequence::Close`]).
     pub fn drain(&mut self) {
         self.drained.get_or_insert_default();
     }

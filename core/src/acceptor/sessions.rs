@@ -1,5 +1,4 @@
-//! Which link has which session: how an acceptor with many links finds the one that a returning
-//! peer belongs to.
+//! The sessions of an acceptor with many links: finds the link that a returning peer belongs to.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -20,33 +19,34 @@ pub struct GoneSession {
 }
 
 impl GoneSession {
-    /// What [`Link::gone_session`](crate::Link::gone_session) gives, made by hand: the session's
-    /// id, whom it was held with, and the last number that was settled on each channel in receive
-    /// mode, by the channel's name.
+    /// Creates what [`Link::gone_session`](crate::Link::gone_session) returns: the session's id,
+    /// the identity that it was held with, and the last number that was settled on each channel in
+    /// receive mode, by the channel's name.
     #[must_use]
     pub fn new(id: SessionId, peer: Option<PeerId>, settled: Vec<(String, Sequence)>) -> Self {
         Self { id, peer, settled }
     }
 
-    /// The session's id.
+    /// Returns the session's id.
     #[must_use]
     pub fn id(&self) -> SessionId {
         self.id
     }
 
-    /// Whom it was held with.
+    /// Returns the identity that the session was held with.
     #[must_use]
     pub fn peer(&self) -> Option<PeerId> {
         self.peer
     }
 
-    /// The channels in receive mode, by name, with the last number that was settled on each.
+    /// Returns the channels in receive mode, by name, with the last number that was settled on
+    /// each.
     pub fn channels(&self) -> impl Iterator<Item = (&str, Sequence)> {
         let settled = self.settled.iter();
         settled.map(|(name, settled)| (name.as_str(), *settled))
     }
 
-    /// The last number that was settled on a channel.
+    /// Returns the last number that was settled on a channel.
     pub(crate) fn settled(&self, channel: &str) -> Option<Sequence> {
         let found = self.settled.iter().find(|(name, _)| name == channel);
         found.map(|(_, settled)| *settled)
@@ -59,11 +59,11 @@ impl GoneSession {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Sessions<L> {
     held: BTreeMap<SessionId, Held<L>>,
-    /// Those without a connection, the one that has waited longest first.
+    /// Sessions without a connection, the one that has waited longest first.
     away: BTreeMap<u64, SessionId>,
-    /// The same by the peer that each is held with, of those that have proved who they are.
-    away_of: BTreeSet<(PeerId, u64)>,
-    /// How many times a connection was lost.
+    /// The same by peer, for peers that have proved who they are.
+    away_by_peer: BTreeSet<(PeerId, u64)>,
+    /// How many times a connection was lost; orders `away`.
     losses: u64,
     gone: VecDeque<GoneSession>,
     limit: usize,
@@ -77,42 +77,43 @@ struct Held<L> {
 }
 
 impl<L> Sessions<L> {
-    /// With room for `limit` sessions without a connection, and for as many memories of sessions
+    /// Creates an empty set, with room for `limit` sessions without a connection, and for as many
     /// that are over.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             held: BTreeMap::new(),
             away: BTreeMap::new(),
-            away_of: BTreeSet::new(),
+            away_by_peer: BTreeSet::new(),
             losses: 0,
             gone: VecDeque::new(),
             limit,
         }
     }
 
-    /// A session has begun.
+    /// Adds a session that has begun.
     pub(super) fn add(&mut self, id: SessionId, peer: Option<PeerId>, link: L) {
         let away = None;
         self.held.insert(id, Held { peer, link, away });
     }
 
-    /// The link that has the session that `peer` names, if it is this peer's.
+    /// Returns the link with the session that `peer` names, if it is this peer's.
     pub(super) fn find(&self, id: SessionId, peer: Option<PeerId>) -> Option<&L> {
         let held = self.held.get(&id).filter(|held| held.peer == peer);
         held.map(|held| &held.link)
     }
 
-    /// The link that has waited longest for `peer`; `None` for one that has not proved who it is.
-    pub(super) fn left_behind(&self, peer: Option<PeerId>) -> Option<(SessionId, &L)> {
+    /// Returns the link that has waited longest for `peer`; `None` if the peer has not proved who
+    /// it is.
+    pub(super) fn longest_away(&self, peer: Option<PeerId>) -> Option<(SessionId, &L)> {
         let peer = peer?;
-        let mut away = self.away_of.range((peer, 0)..=(peer, u64::MAX));
+        let mut away = self.away_by_peer.range((peer, 0)..=(peer, u64::MAX));
         let (_, loss) = away.next()?;
         let id = *self.away.get(loss)?;
         Some((id, &self.held.get(&id)?.link))
     }
 
-    /// A session has lost its connection. Where that makes one more than there is room for, the
-    /// link that has waited longest is given back, to be evicted.
+    /// Notes that a session has lost its connection. If that is one more than there is room for,
+    /// returns the link that has waited longest, to be evicted.
     pub(super) fn lost(&mut self, id: SessionId) -> Option<&L> {
         self.losses += 1;
         let held = self.held.get_mut(&id)?;
@@ -121,7 +122,8 @@ impl<L> Sessions<L> {
             self.forget_away(peer, earlier);
         }
         self.away.insert(self.losses, id);
-        self.away_of.extend(peer.map(|peer| (peer, self.losses)));
+        self.away_by_peer
+            .extend(peer.map(|peer| (peer, self.losses)));
         if self.away.len() <= self.limit {
             return None;
         }
@@ -133,7 +135,7 @@ impl<L> Sessions<L> {
         self.held.get(&oldest).map(|held| &held.link)
     }
 
-    /// A session goes on with a new connection.
+    /// Notes that a session was resumed.
     pub(super) fn resumed(&mut self, id: SessionId) {
         if let Some(held) = self.held.get_mut(&id)
             && let Some(away) = held.away.take()
@@ -146,13 +148,13 @@ impl<L> Sessions<L> {
     fn forget_away(&mut self, peer: Option<PeerId>, loss: u64) {
         self.away.remove(&loss);
         if let Some(peer) = peer {
-            self.away_of.remove(&(peer, loss));
+            self.away_by_peer.remove(&(peer, loss));
         }
     }
 
-    /// A link has ended, and its session with it. What there is to remember of it is kept for as
-    /// long as there is room. Returns whether the session had been added: a link that was made
-    /// for a connection which belongs to another, or which was sent away, never had one.
+    /// Removes the session of a link that has ended, and remembers it as long as there is room.
+    /// Returns whether the session had been added: a link whose connection was taken over or
+    /// refused never had one.
     pub(super) fn remove(&mut self, gone: GoneSession) -> bool {
         self.resumed(gone.id);
         if self.held.remove(&gone.id).is_none() {
@@ -165,7 +167,7 @@ impl<L> Sessions<L> {
         true
     }
 
-    /// What is remembered of the session that `peer` names, if it is over.
+    /// Returns what is remembered of the session that `peer` names, if it is over.
     pub(super) fn gone(&self, request: Request, peer: Option<PeerId>) -> Option<&GoneSession> {
         let Request::Resume(id) = request else {
             return None;
@@ -174,12 +176,12 @@ impl<L> Sessions<L> {
         gone.find(|gone| gone.id == id && gone.peer == peer)
     }
 
-    /// The links of all sessions, in the order of the sessions' ids.
+    /// Returns the links of all sessions, in the order of the sessions' ids.
     pub(super) fn links(&self) -> impl Iterator<Item = &L> {
         self.held.values().map(|held| &held.link)
     }
 
-    /// How many sessions wait for their peers.
+    /// Returns how many sessions wait for their peers.
     pub(super) fn away(&self) -> usize {
         self.away.len()
     }

@@ -1,4 +1,4 @@
-//! The orderly end of a link, asked for by either end (`docs/protocol.md`, Close).
+//! The orderly close of a link, by either end (`docs/protocol.md`, Close).
 
 use alloc::string::ToString;
 
@@ -14,60 +14,62 @@ use crate::observe::Call;
 use crate::state::{Input, LinkState};
 use crate::wire::{CloseHead, CloseList, Frame, encode_close};
 
-/// What becomes of what is under way when an application closes a link. Closing again can only be
+/// What happens to messages in flight when an application closes a link. Closing again can only be
 /// stricter: each of these is stricter than the one before.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub enum CloseMode {
-    /// Both ways: everything that this end has accepted is sent first, and the application goes on
-    /// taking what the peer has begun to send. What it does not take holds the close up.
+    /// Drains both ways: everything that this end has accepted is sent first, and the application
+    /// goes on taking what the peer has begun to send. Messages that it does not take hold the
+    /// close up.
     DrainBoth,
-    /// Everything that this end has accepted is sent first. What the peer has sent and nobody has
-    /// taken is rejected with [`reject::NO_RECEIVER`](crate::reject::NO_RECEIVER), and so is what
-    /// still comes.
+    /// Sends everything that this end has accepted first. What the peer has sent and the
+    /// application has not taken is rejected with
+    /// [`reject::NO_RECEIVER`](crate::reject::NO_RECEIVER), and so is what still arrives.
     #[default]
     Drain,
-    /// As [`CloseMode::Drain`], but what is not yet on the wire is withdrawn. Where there is any, not all
-    /// is well, and the peer is told so: with [`close::WITHDRAWN`](crate::close::WITHDRAWN), unless the
-    /// application says why.
+    /// Like [`CloseMode::Drain`], but what is not yet on the wire is withdrawn. If that withdraws
+    /// messages, the peer is notified that not all is well: with
+    /// [`close::WITHDRAWN`](crate::close::WITHDRAWN), unless the application gives a reason.
     Withdraw,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(super) struct Closing {
-    /// A close is under way, whether or not there is a connection.
+    /// Whether a close is in progress, with or without a connection.
     pub(super) asked: bool,
-    /// This end asked first.
+    /// Whether this end asked first.
     by_us: bool,
-    /// What this end says.
+    /// This end's reason.
     ours: CloseReason,
-    /// What the peer has said in this session, and can't take back.
-    heard: Option<CloseReason>,
-    /// The worst that it has said in any.
+    /// The peer's reason in this session, which it can't take back.
+    received: Option<CloseReason>,
+    /// The peer's reason over all sessions: the first that is not 'all is well', if any.
     theirs: Option<CloseReason>,
-    /// DONE has gone out on this connection or an earlier one.
+    /// Whether DONE was written on this connection or an earlier one.
     pub(super) ever_done: bool,
 }
 
-/// CLOSE and DONE as they go over one connection. On the next one they are said again.
+/// CLOSE and DONE on one connection. On the next one they are sent again.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(super) struct CloseFrames {
-    /// CLOSE is to go out, or to go out again.
+    /// Whether CLOSE has to be written, or written again.
     to_write: bool,
     written: bool,
-    /// The peer's CLOSE has come.
-    heard: bool,
+    /// Whether the peer's CLOSE has arrived.
+    received: bool,
     done_written: bool,
-    pub(super) done_heard: bool,
+    pub(super) done_received: bool,
 }
 
 impl Closing {
-    /// The next session is held with a peer that need not know what it said in this one.
+    /// Forgets the peer's reason: the peer need not know in the next session what it said in this
+    /// one.
     pub(super) fn lose_session(&mut self) {
-        self.heard = None;
+        self.received = None;
     }
 
-    /// The session that comes in the place of a lost one is closed as it begins, with this reason.
-    /// Whether no close was under way before.
+    /// Closes the session that replaces a lost one as it begins, with this reason. Returns whether
+    /// no close was in progress before.
     pub(super) fn end_session(&mut self, reason: CloseReason) -> bool {
         let asked = core::mem::replace(&mut self.asked, true);
         self.by_us |= !asked;
@@ -75,7 +77,7 @@ impl Closing {
         !asked
     }
 
-    /// How a link ends that was closed.
+    /// Returns the reason of the end of a link that was closed.
     pub(super) fn end_reason(&self) -> EndReason {
         EndReason::Closed {
             by_us: self.by_us,
@@ -84,50 +86,56 @@ impl Closing {
         }
     }
 
-    /// The peer's CLOSE has come. It may say later that all is not well after all, and nothing
-    /// else that differs.
-    fn hear(&mut self, said: CloseReason, frames: &mut CloseFrames) -> Result<(), PeerMisbehaved> {
-        match &self.heard {
-            Some(earlier) if *earlier == said && frames.heard => {
+    /// Records the peer's CLOSE. A later one may say that not all is well after all, and must not
+    /// differ otherwise.
+    fn record_close(
+        &mut self,
+        reason: CloseReason,
+        frames: &mut CloseFrames,
+    ) -> Result<(), PeerMisbehaved> {
+        match &self.received {
+            Some(earlier) if *earlier == reason && frames.received => {
                 return Err(PeerMisbehaved::AfterClose);
             }
-            Some(earlier) if *earlier != said && (!earlier.is_all_well() || said.is_all_well()) => {
+            Some(earlier)
+                if *earlier != reason && (!earlier.is_all_well() || reason.is_all_well()) =>
+            {
                 return Err(PeerMisbehaved::CloseReason);
             }
             _ => {}
         }
         if self.theirs.as_ref().is_none_or(CloseReason::is_all_well) {
-            self.theirs = Some(said.clone());
+            self.theirs = Some(reason.clone());
         }
-        self.heard = Some(said);
-        frames.heard = true;
+        self.received = Some(reason);
+        frames.received = true;
         Ok(())
     }
 }
 
 impl Link {
-    // Asking for it.
+    // Starting a close.
 
-    /// Closes the link in order, and says that all is well, unless that withdraws messages:
+    /// Closes the link in order and says that all is well, unless that withdraws messages. This is
     /// [`Link::close_with`] without a reason.
     pub fn close(&mut self, now: Instant, mode: CloseMode) {
         self.close_with(now, mode, CloseReason::ALL_WELL);
     }
 
-    /// Closes the link in order, and says why. No more messages are accepted at either end; what
-    /// becomes of those that are under way says [`CloseMode`]. The peer withdraws what it has not
-    /// yet put on the wire. Messages that the application has taken and not settled are waited for.
+    /// Closes the link in order, with a reason. No more messages are accepted at either end;
+    /// [`CloseMode`] says what happens to those in flight. The peer withdraws what it has not yet
+    /// put on the wire. Messages that the application has taken and not settled are waited for.
     ///
-    /// The link ends when both ends have all their verdicts, or when nothing has moved for
-    /// [`Timeouts::close`](crate::Timeouts::close); where the connection is lost meanwhile, or was
+    /// The link ends when both ends have all their verdicts, or when there was no progress for
+    /// [`Timeouts::close`](crate::Timeouts::close). If the connection is lost meanwhile, or was
     /// before, the close goes on with the next one within that time.
     ///
-    /// Closing again, or after the peer, is no error. It can only make the close stricter, and put
-    /// a reason in the place of 'all is well'. An end that has not closed by itself when the peer
+    /// Closing again, or after the peer, is no error. It can only make the close stricter, and
+    /// replace 'all is well' with another reason. An end that has not closed itself when the peer
     /// does says that all is well.
     ///
-    /// The tlsstream dialect has no words for a reason: there the connection ends in a way that
-    /// can't be taken for an orderly one.
+    /// The tlsstream dialect can't express a reason: there the connection ends in a way that can't
+    /// be taken for an orderly end.
     pub fn close_with(&mut self, now: Instant, mode: CloseMode, reason: CloseReason) {
         self.begin_call(now);
         let reason = reason.cut();
@@ -139,15 +147,15 @@ impl Link {
         self.start_close(mode, reason);
     }
 
-    /// What the peer has said with its CLOSE, once that has come.
+    /// Returns the reason in the peer's CLOSE, once that has arrived.
     #[must_use]
     pub fn peer_closes(&self) -> Option<&CloseReason> {
         self.closing.theirs.as_ref()
     }
 
-    /// Whether this end's direction of the connection is to end in a way that can't be taken for an
-    /// orderly one, without close_notify say, where [`Output::End`](crate::Output::End) tells to end
-    /// it: in the tlsstream dialect, whose peer would take a stream for whole that is not.
+    /// Whether to end this end's direction of the connection in a way that can't be taken for an
+    /// orderly end, without close_notify say, when [`Output::End`](crate::Output::End) asks for its
+    /// end: in the tlsstream dialect, whose peer would take an incomplete stream for whole.
     #[must_use]
     pub fn breaks_off(&self) -> bool {
         let orderly = self.end_reason().is_none_or(EndReason::is_orderly);
@@ -168,7 +176,7 @@ impl Link {
             LinkState::Finishing | LinkState::Ended => return,
             _ => {}
         }
-        self.say(reason);
+        self.set_reason(reason);
         let asked = self.closing.asked;
         if !asked {
             self.closing.by_us = true;
@@ -176,8 +184,8 @@ impl Link {
         match self.state {
             LinkState::Open => self.begin_closing(Input::CloseAsked),
             LinkState::Closing => {}
-            // There is a session and no connection: the close waits for the next one, as long as
-            // closes may.
+            // There is a session and no connection: the close waits for the next one, within the
+            // time limit of a close.
             _ if asked => {}
             _ => {
                 self.closing.asked = true;
@@ -186,20 +194,21 @@ impl Link {
             }
         }
         if mode == CloseMode::Withdraw && self.closing.by_us && self.withdraw_unbegun() {
-            // Its receiver would take what comes for the whole.
-            self.say(CloseReason::new(close::WITHDRAWN, ""));
+            // Otherwise the receiver would take what arrives for the whole.
+            self.set_reason(CloseReason::new(close::WITHDRAWN, ""));
         }
         if mode >= CloseMode::Drain {
-            self.turn_away();
+            self.abandon_receiving();
         }
-        // Rejections, and what CLOSE has named and will not come after all.
+        // There may be rejections to write, and a SKIP for what CLOSE has named and will not be
+        // sent.
         self.wants_output = true;
     }
 
-    /// Takes over what this end's CLOSE is to say, or is to say now after all.
-    fn say(&mut self, reason: CloseReason) {
+    /// Sets the reason in this end's CLOSE, unless it is fixed already.
+    fn set_reason(&mut self, reason: CloseReason) {
         let closing = &mut self.closing;
-        // With DONE everything is said.
+        // Nothing can follow DONE.
         if reason == closing.ours || !closing.ours.is_all_well() || closing.ever_done {
             return;
         }
@@ -210,8 +219,8 @@ impl Link {
         self.connection.close.to_write |= self.connection.close.written;
     }
 
-    /// Nobody takes what the peer has sent or still sends.
-    fn turn_away(&mut self) {
+    /// Rejects what the peer has sent or still sends and the application has not taken.
+    fn abandon_receiving(&mut self) {
         if !self.is_native() {
             self.stream_abandoned();
         }
@@ -235,15 +244,16 @@ impl Link {
         self.wants_output = true;
     }
 
-    /// The link is up again, and a close was asked for before.
-    pub(super) fn go_on_closing(&mut self) {
-        // Nothing has moved by that alone, so the time limit of the close runs on.
+    /// Goes on with a close that was asked for before the link was up again.
+    pub(super) fn resume_closing(&mut self) {
+        // That alone is no progress, so the time limit of the close runs on.
         let closes = self.step(Input::CloseAsked);
         debug_assert_eq!(closes, Ok(true));
         self.connection.close.to_write = self.is_native();
     }
 
-    /// Something of a message went, came or was settled: a close that moves is not given up.
+    /// Restarts the time limit of a close: a message, or a part of one, was sent, received or
+    /// settled.
     pub(super) fn progress(&mut self) {
         if self.state == LinkState::Closing {
             self.timers
@@ -251,13 +261,13 @@ impl Link {
         }
     }
 
-    /// Takes back everything that is not on the wire; true if there was anything.
+    /// Withdraws every message that is not on the wire. Returns whether there was any.
     fn withdraw_unbegun(&mut self) -> bool {
         let mut any = false;
         for half in &mut self.halves {
             if let Half::Send(half) = half {
                 any |= half.withdraw_unbegun(&mut self.spent);
-                self.has_news |= half.has_news();
+                self.has_events |= half.has_events();
             }
         }
         any
@@ -288,12 +298,13 @@ impl Link {
             }
             self.receiving(channel)?.close(last)?;
         }
-        let said = CloseReason {
+        let reason = CloseReason {
             code: head.code,
             text: head.text.to_string(),
             again: head.again,
         };
-        self.closing.hear(said, &mut self.connection.close)?;
+        self.closing
+            .record_close(reason, &mut self.connection.close)?;
         if self.state == LinkState::Open {
             self.begin_closing(Input::CloseHeard);
             self.push_event(Event::PeerClosing);
@@ -305,7 +316,7 @@ impl Link {
         if !self.is_settled() {
             return Err(PeerMisbehaved::DoneTooEarly);
         }
-        self.connection.close.done_heard = true;
+        self.connection.close.done_received = true;
         self.finish_if_done();
         Ok(())
     }
@@ -313,21 +324,21 @@ impl Link {
     /// Whether both ends have closed and everything has its verdict and its acknowledgement.
     fn is_settled(&self) -> bool {
         self.connection.close.written
-            && self.connection.close.heard
+            && self.connection.close.received
             && self.halves.iter().all(|half| match half {
                 Half::Send(half) => half.is_settled(),
                 Half::Receive(half) => half.is_settled(),
             })
     }
 
-    /// Moves on when DONE went and came.
+    /// Finishes when DONE was sent and received.
     fn finish_if_done(&mut self) {
-        if self.connection.close.done_written && self.connection.close.done_heard {
+        if self.connection.close.done_written && self.connection.close.done_received {
             self.finish(Input::Drained);
         }
     }
 
-    /// Nothing more will be said by either end; what is left is to end the connection.
+    /// Finishes the exchange: both ends are done, and only the connection is left to end.
     pub(super) fn finish(&mut self, input: Input) {
         if matches!(self.step(input), Ok(true)) {
             self.timers.stop(Timer::Close);
@@ -365,7 +376,8 @@ impl Link {
         Ok(())
     }
 
-    /// The tail of a close: numbers that will not come after all, then DONE.
+    /// Writes the last frames of a close: SKIP for numbers that will not be sent after all, then
+    /// DONE.
     pub(super) fn write_done(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
         if !self.connection.close.written || self.connection.close.done_written {
             return Ok(());

@@ -1,4 +1,4 @@
-//! The application's wishes.
+//! Commands of the application.
 
 use bytes::Bytes;
 
@@ -15,15 +15,15 @@ use crate::state::LinkState;
 use crate::{Instant, Sequence};
 
 impl Link {
-    /// Accepts a message for sending and gives its number. It is kept until its verdict, which
-    /// comes as [`Event::Handled`](crate::Event::Handled) or
+    /// Accepts a message for sending and returns its number. The message is kept until its verdict,
+    /// which is reported as [`Event::Handled`](crate::Event::Handled) or
     /// [`Event::Verdict`](crate::Event::Verdict). May be called before the link is up.
     ///
     /// A message that is not on the wire by `expires` is dropped as `Expired`.
     ///
     /// # Errors
     ///
-    /// [`NotSent`] gives the message back. [`SendError::Blocked`] is followed by
+    /// [`NotSent`] returns the message. [`SendError::Blocked`] is followed by
     /// [`Event::Room`](crate::Event::Room) when trying again makes sense.
     #[inline]
     pub fn send(
@@ -49,10 +49,10 @@ impl Link {
         };
         match half.accept(message, expires.unwrap_or(Instant::NEVER), &mut self.spent) {
             Ok(sequence) => {
-                // In a batch, the first message has settled both already.
+                // In a batch, the first message has set both already.
                 self.wants_output = self.wants_output || half.may_write();
-                self.has_news = self.has_news || half.has_superseded();
-                if self.observer.is_there() {
+                self.has_events = self.has_events || half.has_superseded();
+                if self.observer.is_set() {
                     self.observe_sent(channel, sequence);
                 }
                 Ok(sequence)
@@ -61,8 +61,8 @@ impl Link {
         }
     }
 
-    /// Tells the observer of a message that was accepted. Afterwards, and with what its channel has
-    /// kept of it: whatever is done with a message before costs every message, observed or not.
+    /// Notifies the observer of an accepted message. It does so afterwards, with what the channel
+    /// has stored, because work before that costs every message, observed or not.
     #[cold]
     #[inline(never)]
     fn observe_sent(&mut self, channel: ChannelId, sequence: Sequence) {
@@ -89,7 +89,7 @@ impl Link {
         expires: Option<Instant>,
         why: SendError,
     ) -> NotSent {
-        if self.observer.is_there() {
+        if self.observer.is_set() {
             self.observe_not_sent(channel, &message, expires, why);
         }
         NotSent { message, why }
@@ -127,16 +127,16 @@ impl Link {
         Ok(())
     }
 
-    /// The oldest message that waits on a channel. With `Auto` it is handled by being taken; with
-    /// `Manual` it waits for [`Link::handle`] or [`Link::reject`].
+    /// Takes the oldest message that waits on a channel. With `Auto` this handles it; with `Manual`
+    /// it waits for [`Link::handle`] or [`Link::reject`].
     ///
     /// What arrived before the link ended can still be taken afterwards.
     ///
     /// # Errors
     ///
-    /// [`ReceiveError::SessionBorder`], once, in its place between the last message of a session
-    /// that was lost and the first of the next one. Otherwise the channel does not exist or is in
-    /// send mode.
+    /// [`ReceiveError::SessionBorder`], once, in its place between the last message of a lost
+    /// session and the first of the next one. Otherwise the channel does not exist or is in send
+    /// mode.
     #[inline]
     pub fn take(
         &mut self,
@@ -158,13 +158,13 @@ impl Link {
             self.stream_taken();
         }
         self.progress();
-        if self.observer.is_there() {
+        if self.observer.is_set() {
             self.observe_taken(channel, sequence, payload.len());
         }
         Ok(Some(Message { sequence, payload }))
     }
 
-    /// The border between two sessions, if that is what [`Link::take`] gives next.
+    /// Returns the border between two sessions, if [`Link::take`] returns it next.
     #[must_use]
     pub fn border(&self, channel: ChannelId) -> Option<SessionLoss> {
         match self.halves.get(channel.index()) {
@@ -173,7 +173,7 @@ impl Link {
         }
     }
 
-    /// Tells the observer of a message that was taken; afterwards, as for sending.
+    /// Notifies the observer of a message that was taken; afterwards, as for sending.
     #[cold]
     #[inline(never)]
     fn observe_taken(&mut self, channel: ChannelId, sequence: Sequence, length: usize) {
@@ -188,13 +188,13 @@ impl Link {
         border
     }
 
-    /// The application has handled a message that it took from a `Manual` channel. Messages may
-    /// be handled in any order; the peer learns of them in order.
+    /// Marks a message that was taken from a `Manual` channel as handled. Messages may be handled
+    /// in any order; the peer is notified in order.
     ///
     /// # Errors
     ///
     /// [`ReceiveError::NotWaiting`] when the message does not wait to be handled, as on an `Auto`
-    /// channel, where taking was handling.
+    /// channel, where taking a message handles it.
     pub fn handle(
         &mut self,
         now: Instant,
@@ -213,8 +213,8 @@ impl Link {
         })
     }
 
-    /// The application refuses a message that it took from a `Manual` channel, with a code of its
-    /// own (below [`reject::RESERVED`](crate::reject::RESERVED)) and a reason, which is cut to
+    /// Rejects a message that was taken from a `Manual` channel, with a code of the application
+    /// (below [`reject::RESERVED`](crate::reject::RESERVED)) and a reason, which is cut to
     /// [`MAX_REASON`](crate::MAX_REASON) bytes.
     ///
     /// # Errors
@@ -244,9 +244,9 @@ impl Link {
         })
     }
 
-    /// Nobody will take messages from this channel any more: those that wait and those that come
-    /// are rejected with [`reject::NO_RECEIVER`](crate::reject::NO_RECEIVER). The `tlsstream`
-    /// dialect has no way to say so; there the link is closed.
+    /// Stops receiving on this channel: messages that wait and those that still arrive are rejected
+    /// with [`reject::NO_RECEIVER`](crate::reject::NO_RECEIVER). The `tlsstream` dialect has no
+    /// rejections; there the link is closed.
     ///
     /// # Errors
     ///
@@ -277,7 +277,7 @@ impl Link {
         }
     }
 
-    /// Whether taking a message from this channel is handling it.
+    /// Whether taking a message from this channel handles it.
     #[must_use]
     pub fn is_auto(&self, channel: ChannelId) -> bool {
         self.config
@@ -286,16 +286,17 @@ impl Link {
             .is_some_and(|channel| channel.mode() == Mode::Receive && !channel.is_manual())
     }
 
-    /// Ends the pause before the next attempt to connect: it is due at once
-    /// ([`Link::poll_deadline`]). True if there was such a pause; where there is a connection or an
-    /// attempt under way, or there will be none, nothing changes. The row of failures goes on, and
-    /// with it the pauses grow as before ([`Reconnect`](crate::Reconnect)).
+    /// Ends the delay before the next attempt to connect, which is due at once
+    /// ([`Link::poll_deadline`]). Returns whether there was such a delay. Nothing changes while
+    /// there is a connection or an attempt in progress, or if there is no further attempt. The row
+    /// of failures goes on, and with it the delays grow as before
+    /// ([`Reconnect`](crate::Reconnect)).
     pub fn connect_now(&mut self, now: Instant) -> bool {
         self.begin_call(now);
         self.observer.call(self.now, Call::ConnectNow);
         let waits = self.next_attempt().is_some_and(|at| at > self.now);
         if waits {
-            self.timers.put(Timer::Connect, Some(self.now));
+            self.timers.set(Timer::Connect, Some(self.now));
         }
         waits
     }

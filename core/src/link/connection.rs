@@ -1,10 +1,10 @@
-//! What lives as long as one transport connection. The next one gets a new value, so nothing of an old
-//! one can be left over.
+//! The state of one transport connection. The next one gets a new value, so that nothing of an old
+//! one can remain.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::arriving::Waiting;
+use super::admission::PendingRequest;
 use super::close::CloseFrames;
 use super::stream::Stream;
 use crate::config::Config;
@@ -12,86 +12,86 @@ use crate::refuse::Refusal;
 use crate::wire::{Decoder, SessionOutcome};
 use crate::{Instant, Sequence};
 
-/// One transport connection of a link, the latest.
+/// The latest transport connection of a link.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Connection {
     /// When it was opened.
     pub(super) opened_at: Instant,
-    /// It has not ended, as far as the caller has told.
-    pub(super) is_there: bool,
-    /// The peer has ended its direction.
+    /// Whether it is open, as far as the caller has reported.
+    pub(super) is_open: bool,
+    /// Whether the peer has ended its direction.
     pub(super) read_ended: bool,
-    /// The caller has been told to end ours.
+    /// Whether the caller was asked to end ours ([`Output::End`](super::Output::End)).
     pub(super) write_ended: bool,
     pub(super) decoder: Decoder,
-    /// The channel, as numbered on the wire, of the MESSAGE frame that is arriving.
-    pub(super) arriving: u16,
+    /// The wire number of the channel of the MESSAGE frame that is arriving.
+    pub(super) arriving_channel: u16,
     pub(super) stream: Stream,
     pub(super) to_greet: ToGreet,
     pub(super) close: CloseFrames,
-    /// The last words, once it has failed.
+    /// The last frame to write, once the link has ended.
     pub(super) last_frame: Option<LastFrame>,
-    /// When the peer was last heard of.
-    pub(super) heard: Instant,
+    /// When bytes last arrived from the peer.
+    pub(super) last_received: Instant,
     /// When this end last wrote anything.
-    pub(super) spoke: Instant,
+    pub(super) last_sent: Instant,
     pub(super) ping_outstanding: bool,
     pub(super) to_ping: Option<u64>,
     pub(super) to_pong: Option<u64>,
-    /// Acceptor: what has come, until the caller has decided.
-    pub(super) waiting: Option<Waiting>,
-    /// Acceptor: what an old session had settled, by channel, for WELCOME.
-    pub(super) settled_once: Vec<Option<Sequence>>,
+    /// Acceptor: what the peer has sent, until the caller has decided about it.
+    pub(super) pending_request: Option<PendingRequest>,
+    /// Acceptor: what a session that can't be resumed had settled, by channel, for WELCOME.
+    pub(super) old_settled: Vec<Option<Sequence>>,
 }
 
 impl Connection {
-    /// None, before the first.
+    /// Returns the value that stands for no connection, before the first.
     pub(super) fn none(config: &Config) -> Self {
         Self {
             opened_at: Instant::ZERO,
-            is_there: false,
+            is_open: false,
             read_ended: false,
             write_ended: false,
             decoder: Decoder::new(config.frame_limit),
-            arriving: 0,
+            arriving_channel: 0,
             stream: Stream::default(),
             to_greet: ToGreet::Nothing,
             close: CloseFrames::default(),
             last_frame: None,
-            heard: Instant::ZERO,
-            spoke: Instant::ZERO,
+            last_received: Instant::ZERO,
+            last_sent: Instant::ZERO,
             ping_outstanding: false,
             to_ping: None,
             to_pong: None,
-            waiting: None,
-            settled_once: Vec::new(),
+            pending_request: None,
+            old_settled: Vec::new(),
         }
     }
 
-    /// One that is open from now on.
+    /// Returns a connection that was opened at `now`.
     pub(super) fn opened(config: &Config, now: Instant) -> Self {
         Self {
             opened_at: now,
-            is_there: true,
-            heard: now,
-            spoke: now,
+            is_open: true,
+            last_received: now,
+            last_sent: now,
             ..Self::none(config)
         }
     }
 }
 
-/// What an opened connection still has to say before any message.
+/// The greeting that this end has to write before any message.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum ToGreet {
     Nothing,
-    /// Naming the session to resume, or none.
+    /// HELLO, which names the session to resume or none.
     Hello {
         resume: bool,
     },
     Welcome(SessionOutcome),
 }
 
-/// The last words on a connection that failed.
+/// The last frame on a connection whose link has ended.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) enum LastFrame {
     Abort { code: u16, text: String },

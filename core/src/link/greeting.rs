@@ -1,5 +1,5 @@
-//! HELLO and WELCOME: what the two ends tell each other before any message, and how their
-//! declarations are compared (`docs/protocol.md`, Handshake).
+//! HELLO and WELCOME: what the two ends exchange before any message, and how their declarations are
+//! compared (`docs/protocol.md`, Handshake).
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -22,7 +22,7 @@ use crate::wire::{
 impl Link {
     /// Writes the HELLO or WELCOME that is due.
     pub(super) fn write_greeting(&mut self, out: &mut [u8]) -> Result<usize, usize> {
-        let (kind, outcome, tells) = match self.connection.to_greet {
+        let (kind, outcome, entry_outcome) = match self.connection.to_greet {
             ToGreet::Nothing => return Ok(0),
             ToGreet::Hello { resume: true } => (
                 FrameType::Hello,
@@ -46,7 +46,7 @@ impl Link {
             frame_limit: u32::try_from(self.config.frame_limit).unwrap_or(u32::MAX),
             session,
         };
-        // Channels are listed in the order of HELLO, which at the opener is its own.
+        // Channels are listed in the order of HELLO, which is the opener's order.
         let order: Vec<usize> = match kind {
             FrameType::Hello => (0..self.halves.len()).collect(),
             _ => self
@@ -55,21 +55,21 @@ impl Link {
                 .map(|channel| usize::from(*channel))
                 .collect(),
         };
-        let entries = order.iter().map(|at| self.entry(*at, tells));
+        let entries = order.iter().map(|at| self.entry(*at, entry_outcome));
         let written = encode_greeting(kind, &head, entries, out).map_err(|small| small.needed)?;
         self.connection.to_greet = ToGreet::Nothing;
-        if tells == SessionOutcome::Resumed {
+        if entry_outcome == SessionOutcome::Resumed {
             for half in &mut self.halves {
                 if let Half::Receive(half) = half {
-                    half.greeted();
+                    half.greeting_written();
                 }
             }
         }
         Ok(written)
     }
 
-    /// One of this end's channels, for HELLO or WELCOME, with what there is to tell of a session
-    /// that goes on, or does not.
+    /// Returns the entry of one of this end's channels for HELLO or WELCOME, with its numbers where
+    /// a session is resumed or can't be.
     fn entry(&self, at: usize, outcome: SessionOutcome) -> ChannelEntry<'_> {
         let config = &self.config.channels[at];
         let mut entry = ChannelEntry {
@@ -94,14 +94,14 @@ impl Link {
                     entry.partial = half.partial();
                 }
                 SessionOutcome::NotKnown | SessionOutcome::TooOld => {
-                    entry.handled = self.settled_once(at);
+                    entry.handled = self.old_settled(at);
                 }
             }
         }
         entry
     }
 
-    /// The acceptor's side: judges HELLO and prepares the answer.
+    /// Handles HELLO at the acceptor: checks it and prepares the answer.
     pub(super) fn on_hello(&mut self, hello: &Greeting<'_>) -> Result<(), PeerMisbehaved> {
         if self.role != Role::Acceptor || self.state != LinkState::Greeting {
             return Err(PeerMisbehaved::Unexpected);
@@ -117,13 +117,13 @@ impl Link {
             return Err(PeerMisbehaved::Greeting);
         }
         let named = head.session != [0; 16];
-        let tells = if named {
+        let entry_outcome = if named {
             SessionOutcome::Resumed
         } else {
             SessionOutcome::New
         };
         for theirs in hello.channels() {
-            check_entry(&theirs, tells)?;
+            check_entry(&theirs, entry_outcome)?;
         }
         if named {
             return self.on_named_session(hello);
@@ -131,17 +131,17 @@ impl Link {
         self.on_new_session(hello)
     }
 
-    /// The acceptor opens a new session, if the declarations fit.
+    /// Begins a new session at the acceptor, if the declarations fit.
     pub(super) fn begin_session(
         &mut self,
         hello: &Greeting<'_>,
         outcome: SessionOutcome,
     ) -> Result<(), PeerMisbehaved> {
-        if self.ends_for_newcomers() {
-            self.meet_newcomer();
+        if self.ends_on_new_session() {
+            self.end_on_new_session();
             return Ok(());
         }
-        let Some(wire) = self.fit_channels(hello)? else {
+        let Some(wire) = self.match_or_refuse(hello)? else {
             return Ok(());
         };
         if self.has_session() {
@@ -153,12 +153,12 @@ impl Link {
         id[..8].copy_from_slice(&high.to_be_bytes());
         id[8..].copy_from_slice(&low.to_be_bytes());
         self.connection.to_greet = ToGreet::Welcome(outcome);
-        self.hold_session(id, hello);
-        self.agree(hello, false)
+        self.adopt_session(id, hello);
+        self.apply_greeting(hello, false)
     }
 
-    /// Matches HELLO's channels with this end's, and refuses the peer where they don't fit.
-    pub(super) fn fit_channels(
+    /// Matches HELLO's channels with this end's, and refuses the peer if they don't fit.
+    pub(super) fn match_or_refuse(
         &mut self,
         hello: &Greeting<'_>,
     ) -> Result<Option<Vec<u16>>, PeerMisbehaved> {
@@ -204,7 +204,7 @@ impl Link {
         Ok(wire)
     }
 
-    /// The opener's side: judges the answer to its HELLO.
+    /// Handles WELCOME at the opener.
     pub(super) fn on_welcome(&mut self, welcome: &Greeting<'_>) -> Result<(), PeerMisbehaved> {
         let answered = self.connection.to_greet == ToGreet::Nothing;
         if self.role != Role::Opener || self.state != LinkState::Greeting || !answered {
@@ -222,19 +222,20 @@ impl Link {
         }
         for (ours, theirs) in ours.iter().zip(welcome.channels()) {
             check_entry(&theirs, head.outcome)?;
-            // The acceptor has compared and agreed, so a difference now is no honest mistake.
+            // The acceptor has compared the declarations and agreed, so a difference is a
+            // violation.
             if ours.name() != theirs.name || compare(ours, &theirs).is_err() {
                 return Err(PeerMisbehaved::Greeting);
             }
         }
         self.wire = (0..).take(ours.len()).collect();
         let resumed = self.on_outcome(welcome)?;
-        self.hold_session(head.session, welcome);
-        self.agree(welcome, resumed)
+        self.adopt_session(head.session, welcome);
+        self.apply_greeting(welcome, resumed)
     }
 
-    /// Takes over the peer's figures; from here on messages flow.
-    pub(super) fn agree(
+    /// Applies the peer's limits and numbers; messages flow from here on.
+    pub(super) fn apply_greeting(
         &mut self,
         greeting: &Greeting<'_>,
         resumed: bool,
@@ -246,19 +247,25 @@ impl Link {
             match &mut self.halves[channel] {
                 Half::Send(half) => {
                     if resumed {
-                        let figures = ResumePoint {
+                        let point = ResumePoint {
                             handled: entry.handled,
                             received: entry.received,
                             partial: entry.partial,
                         };
-                        half.resume(figures, &mut self.spent)?;
+                        half.resume(point, &mut self.spent)?;
                     }
                     let (messages, bytes) = (entry.window_messages, entry.window_bytes);
-                    half.agree(number, entry.max_message, messages, bytes, &mut self.spent);
-                    // What is not begun again, and late, goes before anything that came behind
-                    // this greeting is looked at: a close would withdraw it.
+                    half.set_peer_limits(
+                        number,
+                        entry.max_message,
+                        messages,
+                        bytes,
+                        &mut self.spent,
+                    );
+                    // Messages that are unbegun again and have expired are dropped before anything
+                    // that follows this greeting is processed: a close would withdraw them.
                     half.expire(self.now, &mut self.spent);
-                    self.has_news |= half.has_news();
+                    self.has_events |= half.has_events();
                 }
                 Half::Receive(half) => {
                     half.wire = number;
@@ -272,12 +279,12 @@ impl Link {
         if resumed {
             self.err_at_resuming();
         }
-        self.be_open(resumed);
+        self.on_greeted(resumed);
         Ok(())
     }
 
-    /// The handshake is complete.
-    pub(super) fn be_open(&mut self, resumed: bool) {
+    /// Handles the end of the handshake.
+    pub(super) fn on_greeted(&mut self, resumed: bool) {
         if !matches!(self.step(Input::Greeted), Ok(true)) {
             return;
         }
@@ -296,14 +303,14 @@ impl Link {
             self.push_event(Event::Connected);
         }
         if self.closing.asked {
-            self.go_on_closing();
+            self.resume_closing();
         }
     }
 
-    /// Ends the link because the declarations don't fit, and tells the peer.
+    /// Ends the link because the declarations don't fit, and notifies the peer.
     fn refuse_declaration(&mut self, why: Incompatible, channel: u16) {
         let code = why.refuse_code();
-        // The words are the peer's to read, so 'this end' and 'the peer' change places.
+        // The peer reads the text, so 'this end' and 'the peer' change places.
         let text = for_the_peer(&why);
         let refusal = Refusal::new(code, text);
         let last_frame = LastFrame::Refuse { channel, refusal };
@@ -314,9 +321,9 @@ impl Link {
         );
     }
 
-    /// The peer refused the link.
+    /// Handles a REFUSE from the peer.
     pub(super) fn on_refusal(&mut self, channel: u16, refusal: Refusal) {
-        if refusal.again && self.outlives(Loss::Refused) {
+        if refusal.again && self.await_connection(Loss::Refused) {
             self.refusal = Some(refusal);
             self.disconnect(Loss::Refused);
             return;
@@ -389,32 +396,32 @@ fn check_head(head: &GreetingHead) -> Result<(), PeerMisbehaved> {
     }
 }
 
-/// Checks the figures of one channel by themselves. Only a session that goes on has something to
-/// tell about it, and only receivers tell.
+/// Checks the fields of one channel in isolation. Only receivers have numbers of a session, and
+/// only where it is resumed or can't be.
 pub(super) fn check_entry(
     entry: &ChannelEntry<'_>,
     outcome: SessionOutcome,
 ) -> Result<(), PeerMisbehaved> {
     let receives = entry.mode == Mode::Receive;
-    let windows = if receives {
+    let windows_fit = if receives {
         entry.window_messages > 0 && entry.window_bytes > 0
     } else {
         entry.window_messages == 0 && entry.window_bytes == 0
     };
     let (settled, arrived) = (entry.handled, entry.received | entry.partial);
-    let figures = match outcome {
+    let numbers_fit = match outcome {
         SessionOutcome::Resumed if receives => true,
         SessionOutcome::NotKnown | SessionOutcome::TooOld if receives => arrived == 0,
         _ => settled | arrived == 0,
     };
-    if windows && entry.max_message > 0 && figures {
+    if windows_fit && entry.max_message > 0 && numbers_fit {
         Ok(())
     } else {
         Err(PeerMisbehaved::Greeting)
     }
 }
 
-/// The text of a REFUSE frame: the same fact as seen from the other end.
+/// Returns the text of a REFUSE frame: the same fact as seen from the other end.
 fn for_the_peer(why: &Incompatible) -> String {
     match why {
         Incompatible::ChannelMissing { channel, here } => {

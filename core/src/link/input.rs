@@ -1,4 +1,4 @@
-//! What happens outside: connections, bytes, ends.
+//! Input from outside: connections, bytes and their ends.
 
 use alloc::string::ToString;
 
@@ -18,7 +18,7 @@ use crate::wire::{Frame, MessageHead, Piece};
 use crate::{Instant, abort, wire};
 
 impl Link {
-    /// A transport connection is open and is about to be secured. From here on
+    /// Reports that a transport connection is open and is about to be secured. From here on
     /// [`Timeouts::handshake`](crate::Timeouts::handshake) runs.
     ///
     /// # Errors
@@ -33,8 +33,8 @@ impl Link {
         })
     }
 
-    /// The connection is secured; `peer` is who has proved to be at its other end, `None` on a
-    /// plain connection.
+    /// Reports that the connection is secured. `peer` is the identity that the other end has
+    /// proved, `None` on a plain connection.
     ///
     /// # Errors
     ///
@@ -56,8 +56,8 @@ impl Link {
         })
     }
 
-    /// Bytes have come from the peer, already decrypted. They may be cut anywhere; the link takes
-    /// all of them. What is wrong with them shows in [`Link::end_reason`].
+    /// Processes bytes from the peer, already decrypted. They may be cut anywhere; the link takes
+    /// all of them. A violation shows in [`Link::end_reason`].
     #[inline]
     pub fn handle_input(&mut self, now: Instant, input: &[u8]) {
         self.begin_call(now);
@@ -73,7 +73,7 @@ impl Link {
         self.tally.received += input.len() as u64;
         let result = if self.is_native() {
             self.read_frames(input)
-        } else if self.keep_stream(input) {
+        } else if self.buffer_stream(input) {
             Ok(())
         } else {
             self.read_stream(input)
@@ -83,7 +83,7 @@ impl Link {
         }
     }
 
-    /// Ends the link because of what the peer did, and tells the peer.
+    /// Ends the link because of the peer's violation, and notifies the peer.
     pub(super) fn fail_peer(&mut self, violation: PeerMisbehaved) {
         let code = violation.abort_code();
         let text = violation.to_string();
@@ -91,7 +91,7 @@ impl Link {
         self.fail(Input::Failed, EndReason::Peer(violation), last_frame);
     }
 
-    /// The peer has ended its direction of the connection in an orderly way.
+    /// Reports that the peer has ended its direction of the connection in an orderly way.
     pub fn handle_eof(&mut self, now: Instant) {
         self.begin_call(now);
         self.observer.call(self.now, Call::Eof);
@@ -100,8 +100,8 @@ impl Link {
 
     pub(super) fn end_input(&mut self) {
         self.connection.read_ended = true;
-        if self.keep_stream(&[]) {
-            // Whether this is an orderly end shows once the peer is let in.
+        if self.buffer_stream(&[]) {
+            // Whether this is an orderly end is known once the peer is admitted.
             return;
         }
         let running = matches!(self.state, LinkState::Open | LinkState::Closing);
@@ -113,7 +113,7 @@ impl Link {
             self.end_connection_if_done();
         } else {
             let greeted = matches!(self.state, LinkState::Open | LinkState::Closing);
-            self.lose(if greeted {
+            self.on_connection_lost(if greeted {
                 Loss::PeerLeft
             } else {
                 Loss::PeerLeftEarly
@@ -121,8 +121,8 @@ impl Link {
         }
     }
 
-    /// The connection is lost, or could not be had, or the caller wants no more of it. What the
-    /// link does then depends on its role and its [`Reconnect`](crate::Reconnect) and
+    /// Reports that the connection was lost or could not be opened, or that the caller gives it up.
+    /// What the link does then depends on its role and its [`Reconnect`](crate::Reconnect) and
     /// [`Timeouts::retain`](crate::Timeouts::retain).
     pub fn handle_lost(&mut self, now: Instant, how: Disconnect) {
         self.begin_call(now);
@@ -130,13 +130,13 @@ impl Link {
         if self.state == LinkState::Finishing || self.state == LinkState::Ended {
             self.connection_ended();
         } else {
-            self.lose(how.loss());
+            self.on_connection_lost(how.loss());
         }
     }
 
     #[inline]
     fn read_frames(&mut self, input: &[u8]) -> Result<(), PeerMisbehaved> {
-        // The decoder lends out what it gathers, so it can't stay inside `self` meanwhile.
+        // The decoder lends out what it has gathered, so it can't stay inside `self` meanwhile.
         let mut decoder = core::mem::replace(&mut self.connection.decoder, wire::Decoder::new(0));
         let result = self.read_pieces(&mut decoder, input);
         self.connection.decoder = decoder;
@@ -157,12 +157,12 @@ impl Link {
             let Some(piece) = decoder.next(&mut input)? else {
                 return Ok(());
             };
-            self.has_news = true;
+            self.has_events = true;
             match piece {
-                Piece::Message { head, data } => self.begin_cut(&head, data)?,
+                Piece::Message { head, data } => self.begin_fragmented(&head, data)?,
                 Piece::More(data) => {
                     self.progress();
-                    let half = self.receiving(self.connection.arriving)?;
+                    let half = self.receiving(self.connection.arriving_channel)?;
                     half.more(now, data)?;
                     let answers = half.wants_output();
                     self.wants_output |= answers;
@@ -170,13 +170,13 @@ impl Link {
                 Piece::Frame(frame) => {
                     let greeting = self.state == LinkState::Greeting;
                     self.on_frame(&frame)?;
-                    // However the input is cut: this is not part of the greeting any more.
+                    // The rest counts as data behind the greeting, however the input is cut.
                     if greeting && !input.is_empty() {
                         self.note_arrival();
                     }
                 }
             }
-            // What follows would not be read in an input of its own either.
+            // The rest would not be read as a separate input either.
             if matches!(
                 self.state,
                 LinkState::Offline | LinkState::Finishing | LinkState::Ended
@@ -186,9 +186,9 @@ impl Link {
         }
     }
 
-    /// A message that comes in parts, kept out of the way of those that come whole.
+    /// Begins a message that arrives in parts, out of line to keep the path of whole ones short.
     #[inline(never)]
-    fn begin_cut(&mut self, head: &MessageHead, data: &[u8]) -> Result<(), PeerMisbehaved> {
+    fn begin_fragmented(&mut self, head: &MessageHead, data: &[u8]) -> Result<(), PeerMisbehaved> {
         self.begin_message(head, data)
     }
 
@@ -198,27 +198,27 @@ impl Link {
             return Err(PeerMisbehaved::Unexpected);
         }
         let now = self.now;
-        self.has_news = true;
+        self.has_events = true;
         self.progress();
-        self.connection.arriving = head.channel;
+        self.connection.arriving_channel = head.channel;
         let half = self.receiving(head.channel)?;
         half.begin(now, head, data)?;
-        // An abandoned channel answers at once.
+        // An abandoned channel rejects at once.
         let answers = half.wants_output();
         self.wants_output |= answers;
         Ok(())
     }
 
-    /// Whether the handshake is under way; the acceptor's is until its WELCOME is written.
+    /// Whether the handshake is in progress; the acceptor's is until its WELCOME is written.
     fn is_greeting(&self) -> bool {
         self.state == LinkState::Greeting || matches!(self.connection.to_greet, ToGreet::Welcome(_))
     }
 
-    /// Everything but MESSAGE.
+    /// Handles any frame but MESSAGE.
     fn on_frame(&mut self, frame: &Frame<'_>) -> Result<(), PeerMisbehaved> {
         if self.is_greeting() {
             return match *frame {
-                // A HELLO that waits for the caller's word was the only one.
+                // Only one HELLO may be sent, and it waits for the caller's decision.
                 Frame::Hello(_) if self.request().is_some() => Err(PeerMisbehaved::Unexpected),
                 Frame::Hello(ref hello) => self.on_hello(hello),
                 Frame::Welcome(ref welcome) => self.on_welcome(welcome),
@@ -240,10 +240,10 @@ impl Link {
             };
         }
         let last_frame = matches!(frame, Frame::Ping(_) | Frame::Pong(_) | Frame::Abort { .. });
-        if self.connection.close.done_heard && !last_frame {
+        if self.connection.close.done_received && !last_frame {
             return Err(PeerMisbehaved::AfterClose);
         }
-        // A peer that only answers pings does not get on with a close.
+        // A peer that only pings or answers pings makes no progress with a close.
         if !last_frame {
             self.progress();
         }
@@ -297,7 +297,7 @@ impl Link {
         self.fail(Input::Failed, reason, None);
     }
 
-    /// The receiving half with this number on the wire.
+    /// Returns the receiving half with this number on the wire.
     #[inline]
     pub(super) fn receiving(&mut self, channel: u16) -> Result<&mut ReceiveHalf, PeerMisbehaved> {
         let at = self.wire.get(usize::from(channel));
@@ -308,7 +308,7 @@ impl Link {
         }
     }
 
-    /// The sending half with this number on the wire, and where its payloads go.
+    /// Returns the sending half with this number on the wire, and where its spent payloads go.
     fn sending(&mut self, channel: u16) -> Result<(&mut SendHalf, &mut Spent), PeerMisbehaved> {
         let at = self.wire.get(usize::from(channel));
         match at.and_then(|at| self.halves.get_mut(usize::from(*at))) {

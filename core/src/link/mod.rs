@@ -1,6 +1,6 @@
 //! One end of a link.
 
-mod arriving;
+mod admission;
 mod bound;
 mod close;
 mod commands;
@@ -8,11 +8,11 @@ mod connection;
 mod greeting;
 mod input;
 mod output;
-mod over;
 #[cfg(planted)]
 mod planted;
 mod protocol;
 mod session;
+mod session_end;
 mod status;
 mod stream;
 mod timers;
@@ -23,7 +23,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-pub use arriving::{Request, TakeOver};
+pub use admission::{Request, TakeOver};
 pub use close::CloseMode;
 pub use output::Output;
 #[cfg(planted)]
@@ -54,18 +54,18 @@ use crate::state::{Input, LinkState, Step};
 use crate::verdict::VerdictCounts;
 use crate::{Instant, Sequence, SessionId};
 
-/// Who the peer is, whichever of its keys it proves itself with. The core only compares it.
+/// The identity of a peer, whichever of its keys proves it. The core only compares it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PeerId(pub [u8; 32]);
 
 /// A received message and its number.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Its number on its channel, by which a `Manual` receiver settles it.
+    /// The message's number on its channel, by which a `Manual` receiver settles it.
     pub sequence: Sequence,
-    /// What was sent. Short messages share memory with their neighbours, up to 16 KiB, so keeping
-    /// one for long keeps that; on a `Manual` channel no more for each than its part of the
-    /// window, its bytes divided by its messages.
+    /// The message's bytes. Short messages share memory with their neighbours, up to 16 KiB, so
+    /// keeping one for long keeps that. On a `Manual` channel it keeps no more than one message's
+    /// share of the window: its bytes divided by its messages.
     pub payload: Bytes,
 }
 
@@ -76,8 +76,8 @@ enum Half {
 }
 
 impl Half {
-    /// One for each channel of the declaration.
-    fn of_all(config: &Config) -> Vec<Self> {
+    /// Returns a half for each channel of the declaration.
+    fn for_all(config: &Config) -> Vec<Self> {
         let half = |channel: &ChannelConfig| match channel {
             ChannelConfig::Send(channel) => Self::Send(SendHalf::new(channel)),
             ChannelConfig::Receive(channel) => Self::Receive(ReceiveHalf::new(
@@ -102,18 +102,18 @@ impl Half {
 /// # Methods by class
 ///
 /// - **Getters** change nothing.
-/// - **`handle_*`** report what happened outside: the connection was opened, secured, ended; bytes
-///   arrived; time passed.
+/// - **`handle_*`** report what happened outside: a connection was opened, secured or lost, bytes
+///   arrived, time passed.
 /// - **Commands** ([`send`](Self::send), [`take`](Self::take), [`handle`](Self::handle),
 ///   [`reject`](Self::reject), [`abandon`](Self::abandon), [`close`](Self::close),
-///   [`connect_now`](Self::connect_now),
-///   [`lose`](Self::handle_lost)) are the application's wishes.
-/// - **`poll_*`** say what is to be done: bytes to write, an event to pass on, the moment at which
-///   to call [`handle_timeout`](Self::handle_timeout).
+///   [`connect_now`](Self::connect_now), and [`handle_lost`](Self::handle_lost) where the caller
+///   gives the link up) are what the application asks for.
+/// - **`poll_*`** return what is to be done: bytes to write, an event to pass on, the moment at
+///   which to call [`handle_timeout`](Self::handle_timeout).
 ///
-/// All of them may be called in any order at any time. After any call that is not a getter, there
-/// may be output, events and another deadline; a caller that polls all three until they are empty
-/// and then waits for input or for the deadline never stalls.
+/// All of them may be called in any order at any time. Any call that is not a getter may produce
+/// output, events and another deadline. A caller that polls all three until they are empty and then
+/// waits for input or for the deadline never stalls.
 ///
 /// ```
 /// use countersign_core::{Config, Event, Instant, Link, Output, ReceiveChannel, Role, SendChannel};
@@ -157,17 +157,17 @@ pub struct Link {
     state: LinkState,
     end_reason: Option<EndReason>,
     last_loss: Option<Loss>,
-    /// What the peer said when it refused for now, the last time.
+    /// The peer's latest refusal that allows another attempt.
     refusal: Option<Refusal>,
     /// The latest moment that any call has named.
     now: Instant,
     rng: Rng,
     session: Session,
-    /// Whoever is at the other end of the connection.
+    /// The identity that the other end of the connection has proved.
     peer: Option<PeerId>,
-    /// How many connections there were, this one included.
+    /// How many connections there were, including this one.
     connections: u64,
-    /// The latest of them.
+    /// The latest connection.
     connection: Connection,
     /// By [`ChannelId`].
     halves: Vec<Half>,
@@ -178,13 +178,13 @@ pub struct Link {
     closing: Closing,
     timers: Timers,
     backoff: Backoff,
-    /// Not before then to let go of memory again.
+    /// When memory may be released again.
     release_at: Instant,
 
     /// Whether `poll_output` might have something to write.
     wants_output: bool,
-    /// Whether `poll_event` might have something to give.
-    has_news: bool,
+    /// Whether `poll_event` might have something to return.
+    has_events: bool,
     /// Events that concern the link as a whole, at most one of each kind.
     events: VecDeque<Event>,
     /// Payloads for the caller to drop.
@@ -197,14 +197,14 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link that is not connected yet.
+    /// Creates a link that is not connected yet.
     ///
-    /// `seed` is all the randomness that the link ever uses; where session ids must not be
-    /// guessed, pass sixteen bytes from a good source.
+    /// `seed` is all the randomness that the link ever uses. Where session ids must not be guessed,
+    /// pass sixteen bytes from a good source.
     ///
     /// # Errors
     ///
-    /// What [`Config::check`] finds.
+    /// The errors of [`Config::check`].
     pub fn new(config: &Config, role: Role, seed: [u8; 16]) -> Result<Self, ConfigError> {
         config.check()?;
         Ok(Self {
@@ -220,7 +220,7 @@ impl Link {
             peer: None,
             connections: 0,
             connection: Connection::none(config),
-            halves: Half::of_all(config),
+            halves: Half::for_all(config),
             wire: Vec::new(),
             frame_limit: config.frame_limit,
             closing: Closing::default(),
@@ -231,7 +231,7 @@ impl Link {
             backoff: Backoff::default(),
             release_at: Instant::ZERO,
             wants_output: false,
-            has_news: false,
+            has_events: false,
             events: VecDeque::new(),
             spent: Spent::default(),
             tally: Tally::default(),
@@ -241,8 +241,8 @@ impl Link {
         })
     }
 
-    /// As [`Link::new`], with someone who hears of everything that is done with the link: `observer`
-    /// is told of this call first.
+    /// Creates a link as [`Link::new`] does, with an observer that is notified of every call that
+    /// may change the link, beginning with this one.
     ///
     /// # Errors
     ///
@@ -263,77 +263,77 @@ impl Link {
 
     // Getters.
 
-    /// Where the link is in its life.
+    /// Returns the state of the link.
     #[must_use]
     pub fn state(&self) -> LinkState {
         self.state
     }
 
-    /// Why the link ended, once it has.
+    /// Returns why the link ended, once it has.
     #[must_use]
     pub fn end_reason(&self) -> Option<&EndReason> {
         self.end_reason.as_ref()
     }
 
-    /// How the last connection was lost, or could not be had, if one was.
+    /// Returns how the last connection was lost or could not be opened, if one was.
     #[must_use]
     pub fn last_loss(&self) -> Option<Loss> {
         self.last_loss
     }
 
-    /// What the peer said when it refused the last time, though for now only
-    /// ([`Loss::Refused`]).
+    /// Returns the peer's latest refusal that allows another attempt ([`Loss::Refused`]).
     #[must_use]
     pub fn refusal(&self) -> Option<&Refusal> {
         self.refusal.as_ref()
     }
 
-    /// Which end this is.
+    /// Returns the role of this end.
     #[must_use]
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// The declaration that this end was made with, or got by [`Incoming::declare`](crate::Incoming::declare).
+    /// Returns the declaration that this end was created with, or that
+    /// [`Incoming::declare`](crate::Incoming::declare) has changed.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Who the peer is, once the connection is secured; `None` on a plain one.
+    /// Returns the peer's identity, once the connection is secured; `None` on a plain one.
     #[must_use]
     pub fn peer(&self) -> Option<PeerId> {
         self.peer
     }
 
-    /// The session's id, zeros before the first handshake.
+    /// Returns the session's id, zeros before the first handshake.
     #[must_use]
     pub fn session(&self) -> SessionId {
         self.session.id
     }
 
-    /// The number of the connection that the link has, or had last: the first is 1. What an older
-    /// one still brings is no business of this link's any more.
+    /// Returns the number of the current connection, or of the last one; the first is 1. What still
+    /// arrives on an older one must not reach the link.
     #[must_use]
     pub fn connection(&self) -> u64 {
         self.connections
     }
 
-    /// How many times a new connection has gone on with a session.
+    /// Returns how many times a session was resumed on a new connection.
     #[must_use]
     pub fn resumes(&self) -> u64 {
         self.session.resumes
     }
 
-    /// Whether the caller is to open a transport connection: it answers with
-    /// [`handle_opened`](Self::handle_opened), or with [`handle_lost`](Self::handle_lost) if none
-    /// can be had.
+    /// Whether the caller should open a transport connection and report it with
+    /// [`handle_opened`](Self::handle_opened), or with [`handle_lost`](Self::handle_lost) if it
+    /// can't be opened.
     #[must_use]
     pub fn wants_connect(&self) -> bool {
         self.state == LinkState::Connecting
     }
 
-    /// The channel of this name.
+    /// Returns the channel of this name.
     #[must_use]
     pub fn channel_id(&self, name: &str) -> Option<ChannelId> {
         let at = self
@@ -344,8 +344,8 @@ impl Link {
         u16::try_from(at).ok().map(ChannelId)
     }
 
-    /// The largest message that a channel carries, in bytes; once the link is up, the smaller
-    /// figure of both ends.
+    /// Returns the largest message that a channel carries, in bytes; once the link is up, the
+    /// smaller value of both ends.
     #[must_use]
     pub fn max_message(&self, channel: ChannelId) -> Option<usize> {
         self.halves.get(channel.index()).map(|half| match half {
@@ -354,7 +354,7 @@ impl Link {
         })
     }
 
-    /// How many messages wait to be taken from a channel; zero in send mode.
+    /// Returns how many messages wait to be taken from a channel; zero in send mode.
     #[must_use]
     pub fn waiting(&self, channel: ChannelId) -> usize {
         match self.halves.get(channel.index()) {
@@ -363,8 +363,8 @@ impl Link {
         }
     }
 
-    /// Whether [`Link::poll_output`] may have something to write. Whoever sends from outside of
-    /// the loop that drives the link wakes that loop when this is true.
+    /// Whether [`Link::poll_output`] may have something to write. A caller that sends from outside
+    /// of the loop that drives the link wakes that loop when this is true.
     #[must_use]
     pub fn wants_output(&self) -> bool {
         let writes = !matches!(
@@ -374,13 +374,15 @@ impl Link {
         self.wants_output && writes
     }
 
-    /// Whether the transport connection is still of use. When false, drop it.
+    /// Whether the link still needs the transport connection. Drop the connection when this is
+    /// false.
     #[must_use]
     pub fn wants_connection(&self) -> bool {
-        self.connection.is_there
+        self.connection.is_open
     }
 
-    /// How many messages of a channel in send mode got each verdict so far; all zero in receive mode.
+    /// Returns how many messages of a channel in send mode got each verdict so far; all zero in
+    /// receive mode.
     ///
     /// A verdict may be counted here before its event is polled.
     #[must_use]
@@ -388,38 +390,38 @@ impl Link {
         self.halves.get(channel.index()).map(Half::verdicts)
     }
 
-    /// Payloads that the link needs no more: those of messages that got their verdict, and of those
-    /// that were superseded, expired or withdrawn.
+    /// Takes the payloads that the link no longer needs: those of messages that got their verdict,
+    /// including those that were superseded, expired or withdrawn.
     ///
-    /// Dropping a payload may run code of whoever made it ([`Bytes::from_owner`]), which may use this
-    /// link. So a link drops none while a call is under way: it keeps them for whoever takes them here
-    /// after each call, to drop them where that code may run: once a lock is released, say. What was
-    /// not taken is dropped at the beginning of the next call that takes the time, but for
-    /// [`take`](Self::take), so a caller whose payloads run no such code need not care.
+    /// Dropping a payload may run foreign code ([`Bytes::from_owner`]), which may use this link. So
+    /// a link drops none during a call, but keeps them for the caller to take after each call and
+    /// to drop where that code may run: after a lock is released, say. What was not taken is
+    /// dropped at the beginning of the next call that takes the time, except [`take`](Self::take),
+    /// so a caller whose payloads run no such code can ignore this.
     #[must_use]
     pub fn take_spent(&mut self) -> Spent {
         self.spent.take()
     }
 
-    /// From here on the link drops no payload at all: the caller takes them
-    /// ([`take_spent`](Self::take_spent)), soon after each call, since as long as they are here they
-    /// count in no queue.
+    /// Makes the link drop no payload from here on. The caller takes them
+    /// ([`take_spent`](Self::take_spent)) soon after each call, since they count in no queue while
+    /// the link holds them.
     pub fn keep_spent(&mut self) {
         self.spent.keep();
     }
 
     // Events.
 
-    /// The next thing to tell the application.
+    /// Returns the next event for the application.
     ///
-    /// The number of events that wait is bounded: there is one of each kind for the link, one
+    /// The number of pending events is bounded: there is one of each kind for the link, one
     /// `Readable`, `Room`, `Handled` and `Silent` for each channel, and a `Verdict` counts in its
     /// channel's queue until it is polled here.
     pub fn poll_event(&mut self) -> Option<Event> {
-        if !self.has_news {
+        if !self.has_events {
             return None;
         }
-        if !self.observer.is_there() {
+        if !self.observer.is_set() {
             return self.next_event();
         }
         self.observer.call(self.now, Call::PollEvent);
@@ -432,7 +434,7 @@ impl Link {
     }
 
     fn next_event(&mut self) -> Option<Event> {
-        // The end, of the link or of a session, comes behind every verdict.
+        // The end of the link or of a session is reported after every verdict.
         let is_end = |event: &Event| matches!(event, Event::Ended | Event::SessionLost(_));
         if self.events.front().is_some_and(|event| !is_end(event)) {
             return self.events.pop_front();
@@ -440,20 +442,20 @@ impl Link {
         for (at, half) in self.halves.iter_mut().enumerate() {
             let channel = ChannelId(u16::try_from(at).unwrap_or(u16::MAX));
             let event = match half {
-                Half::Send(half) => half.poll_news(channel),
-                Half::Receive(half) => half.poll_news(channel),
+                Half::Send(half) => half.poll_event(channel),
+                Half::Receive(half) => half.poll_event(channel),
             };
             if event.is_some() {
                 return event;
             }
         }
         let event = self.events.pop_front();
-        self.has_news = event.is_some();
+        self.has_events = event.is_some();
         event
     }
 
-    /// Adds an event that concerns the link as a whole. Of one that happened before and was not
-    /// polled, only the newer one is told, so that their number is bounded.
+    /// Adds an event that concerns the link as a whole. It replaces an earlier one of its kind that
+    /// was not polled, so that their number is bounded.
     fn push_event(&mut self, event: Event) {
         let kind = core::mem::discriminant(&event);
         if !matches!(event, Event::Silent(_)) {
@@ -461,14 +463,15 @@ impl Link {
                 .retain(|earlier| core::mem::discriminant(earlier) != kind);
         }
         self.events.push_back(event);
-        self.has_news = true;
+        self.has_events = true;
     }
 
-    /// Applies an input to the table; true when the state changed.
+    /// Applies an input to the table. Returns whether the state changed.
     fn step(&mut self, input: Input) -> Result<bool, OutOfOrder> {
         match self.state.step(input) {
             Step::To(next) => {
-                self.tally.turn(self.now, self.state.is_up(), next.is_up());
+                self.tally
+                    .record_transition(self.now, self.state.is_up(), next.is_up());
                 self.state = next;
                 Ok(true)
             }
@@ -480,7 +483,7 @@ impl Link {
         }
     }
 
-    /// Does what a call asks for, and tells the observer of it before and after.
+    /// Does the work of a call, and notifies the observer before and after.
     #[inline]
     fn observe<'a, R: Copy>(
         &mut self,
@@ -494,7 +497,8 @@ impl Link {
         result
     }
 
-    /// What every call begins with that tells the time: as [`Spent`] says, and the clock.
+    /// Begins a call that takes the time: drops the payloads that the caller has not taken (see
+    /// [`Spent`]) and advances the clock.
     #[inline]
     fn begin_call(&mut self, now: Instant) {
         self.spent.clear();
@@ -505,7 +509,7 @@ impl Link {
         self.now = self.now.max(now);
     }
 
-    /// Ends the link, if it has not ended, with a last word to the peer if there is one.
+    /// Ends the link, if it has not ended, and sends the peer a last frame if there is one.
     fn fail(&mut self, input: Input, reason: EndReason, last_frame: Option<LastFrame>) {
         if !matches!(self.step(input), Ok(true)) {
             return;
@@ -515,7 +519,7 @@ impl Link {
                 half.end(&mut self.spent);
             }
         }
-        // Whatever became of the session in its place: the link had ended with the one before.
+        // Whatever happened to the session that replaced it: the link ended with the one before.
         let over = self.session.over.map(EndReason::SessionLost);
         self.end_reason = Some(over.unwrap_or(reason));
         self.connection.last_frame = last_frame;
@@ -523,7 +527,7 @@ impl Link {
             Timer::Linger,
             self.now.checked_add(self.config.timeouts.linger),
         );
-        self.wants_output = self.connection.is_there;
+        self.wants_output = self.connection.is_open;
         self.push_event(Event::Ended);
     }
 

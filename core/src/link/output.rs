@@ -1,4 +1,4 @@
-//! What a link writes, in which order.
+//! Output of a link, and its order.
 
 use super::connection::LastFrame;
 use super::{Half, Link};
@@ -8,7 +8,7 @@ use crate::send::Wrote;
 use crate::state::LinkState;
 use crate::wire::Frame;
 
-/// What [`Link::poll_output`] did.
+/// The result of [`Link::poll_output`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Output {
     /// This many bytes were written to the front of the buffer. There may be more.
@@ -17,11 +17,11 @@ pub enum Output {
     Idle,
     /// The buffer does not hold the next frame.
     TooSmall {
-        /// How many bytes it must hold at least.
+        /// How many bytes the buffer must hold at least.
         needed: usize,
     },
-    /// Nothing will be written on this connection any more: end this direction of it in an
-    /// orderly way, and go on reading until the peer has ended the other.
+    /// Nothing more will be written on this connection: end this direction of it in an orderly way,
+    /// and go on reading until the peer has ended the other.
     End,
 }
 
@@ -47,16 +47,16 @@ impl Out<'_> {
 }
 
 impl Link {
-    /// Writes as much as there is, and as `out` holds, to the front of `out`. Call it until it
-    /// answers [`Output::Idle`] or [`Output::End`].
+    /// Writes as much pending output as fits to the front of `out`. Call it until it returns
+    /// [`Output::Idle`] or [`Output::End`].
     ///
-    /// Frames that bound a peer's wait (answers to pings, acknowledgements, rejections) go before
-    /// messages, and channels declared earlier before those declared later; messages above the
-    /// frame limit are cut, so that one long message holds nothing up. A buffer of 16 KiB or a
-    /// multiple of it fits TLS records; 912 bytes are enough once the handshake is over.
+    /// Frames that a peer waits for (answers to pings, acknowledgements, rejections) go before
+    /// messages, and channels declared earlier before those declared later. Messages above the
+    /// frame limit are fragmented, so that one long message holds nothing up. A buffer of 16 KiB or
+    /// a multiple of it fits TLS records; 912 bytes are enough once the handshake is over.
     pub fn poll_output(&mut self, now: Instant, out: &mut [u8]) -> Output {
         self.begin_call(now);
-        if !self.observer.is_there() {
+        if !self.observer.is_set() {
             return self.fill(out);
         }
         let space = out.len();
@@ -88,7 +88,7 @@ impl Link {
                 Output::Idle
             }
             (written, _) => {
-                self.connection.spoke = self.now;
+                self.connection.last_sent = self.now;
                 self.tally.sent += written as u64;
                 Output::Written(written)
             }
@@ -101,7 +101,7 @@ impl Link {
             | LinkState::Connecting
             | LinkState::Securing
             | LinkState::Finishing => Ok(()),
-            LinkState::Ended => self.write_farewell(out),
+            LinkState::Ended => self.write_last_frame(out),
             LinkState::Greeting => self.greet(out),
             LinkState::Open | LinkState::Closing if self.is_native() => self.write_frames(out),
             LinkState::Open | LinkState::Closing => {
@@ -120,7 +120,7 @@ impl Link {
         Ok(())
     }
 
-    fn write_farewell(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
+    fn write_last_frame(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
         if let Some(last_frame) = &self.connection.last_frame {
             out.frame(&match last_frame {
                 LastFrame::Abort { code, text } => Frame::Abort { code: *code, text },
@@ -144,7 +144,7 @@ impl Link {
         self.write_answers(out, false)?;
         let messages = self.write_messages(out);
         if out.at > 0 {
-            // Something goes out anyway, so what may wait need not.
+            // Something goes out anyway, so delayed acknowledgements go along.
             self.write_answers(out, true)?;
         }
         messages?;
@@ -163,8 +163,9 @@ impl Link {
         Ok(())
     }
 
-    /// Rejections, acknowledgements and notes: everything that answers a message.
-    fn write_answers(&mut self, out: &mut Out<'_>, anyway: bool) -> Result<(), Full> {
+    /// Writes rejections, acknowledgements and notes. With `piggyback`, also acknowledgements that
+    /// are not due yet.
+    fn write_answers(&mut self, out: &mut Out<'_>, piggyback: bool) -> Result<(), Full> {
         for half in &mut self.halves {
             match half {
                 Half::Receive(half) => {
@@ -178,7 +179,7 @@ impl Link {
                         })?;
                         half.rejection_written();
                     }
-                    if let Some(handled) = half.ack(anyway) {
+                    if let Some(handled) = half.ack(piggyback) {
                         out.frame(&Frame::Ack { channel, handled })?;
                         half.ack_written();
                     }
@@ -202,7 +203,7 @@ impl Link {
         let before = out.at;
         let result = self.write_halves(out);
         if out.at > before {
-            // The transport has taken what was written before.
+            // That there is room means that the transport has taken what was written before.
             self.progress();
         }
         result
@@ -219,7 +220,7 @@ impl Link {
                     self.frame_limit,
                     &mut self.spent,
                 );
-                self.has_news |= half.has_news();
+                self.has_events |= half.has_events();
                 if let Wrote::Full { needed } = wrote {
                     return Err(needed);
                 }

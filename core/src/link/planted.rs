@@ -1,5 +1,5 @@
-//! Mistakes that the project's own tests plant, to see that they would be found. Nothing here is
-//! compiled without `--cfg planted`, and nothing happens without [`Link::plant`].
+//! Mistakes that the project's tests plant to check that they are found. Nothing here is compiled
+//! without `--cfg planted`, and nothing happens without [`Link::plant`].
 
 use super::{Half, Link};
 
@@ -7,55 +7,55 @@ use super::{Half, Link};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[doc(hidden)]
 pub enum Planted {
-    /// A link that goes on with another connection does not fence the old one off: it counts both
-    /// as one.
+    /// A link that resumes on another connection does not fence off the old one: it treats both as
+    /// one.
     NoFence,
-    /// After a resume, what was accepted meanwhile goes out before what has to go out again.
+    /// After a resume, new messages go out before those that have to be replayed.
     ReplayLast,
-    /// What has to go out again does not.
+    /// Nothing is replayed.
     NoReplay,
-    /// A sender that resumes begins its numbers again.
+    /// A sender that resumes restarts its numbers.
     SenderCountsAnew,
-    /// A receiver that has lost a connection has forgotten its counters.
+    /// A receiver that has lost a connection resets its counters.
     ReceiverForgets,
     /// A receiver passes from one session to the next without a border.
     NoBorder,
-    /// An acceptor follows a HELLO whatever attempt it names.
+    /// An acceptor resumes on a HELLO whatever attempt it names.
     FollowsLateHello,
-    /// An opener that was declared to end with its session goes on with the next.
+    /// An opener whose link was declared to end with its session goes on with the next session.
     OutlivesSession,
-    /// An acceptor's link ends with its session for a HELLO from before that began.
+    /// An acceptor's link ends with its session because of a HELLO from before the session began.
     EndsForLateHello,
 }
 
 impl Link {
-    /// Makes this link make a mistake from here on.
+    /// Makes this link make the mistake from here on.
     #[doc(hidden)]
     pub fn plant(&mut self, mistake: Planted) {
         self.planted = Some(mistake);
     }
 
-    /// Whether a HELLO that names an attempt of the past is followed.
+    /// Whether a HELLO that names an old attempt is accepted.
     pub(super) fn errs_about_attempts(&self) -> bool {
         self.planted == Some(Planted::FollowsLateHello)
     }
 
-    /// Whether a receiver is given no border.
+    /// Whether a receiver gets no border.
     pub(super) fn errs_about_borders(&self) -> bool {
         self.planted == Some(Planted::NoBorder)
     }
 
-    /// Whether the end of a session is taken for the next one's beginning.
+    /// Whether the link goes on with the next session where it should end.
     pub(super) fn errs_about_the_end(&self) -> bool {
         self.planted == Some(Planted::OutlivesSession)
     }
 
-    /// Whether it makes no difference when a peer has connected that comes without the session.
-    pub(super) fn errs_about_newcomers(&self) -> bool {
+    /// Whether the link ends also for a HELLO on a connection from before its session.
+    pub(super) fn errs_about_late_hellos(&self) -> bool {
         self.planted == Some(Planted::EndsForLateHello)
     }
 
-    /// A connection has begun.
+    /// Applies the mistakes that are made when a connection begins.
     pub(super) fn err_at_beginning(&mut self) {
         match self.planted {
             Some(Planted::NoFence) => self.connections = 1,
@@ -70,7 +70,7 @@ impl Link {
         }
     }
 
-    /// The session has resumed.
+    /// Applies the mistakes that are made when the session resumes.
     pub(super) fn err_at_resuming(&mut self) {
         for half in &mut self.halves {
             match (self.planted, half) {

@@ -1,4 +1,4 @@
-//! What moves the bytes of a connection, whether it belongs to a link already or not.
+//! The methods that move a connection's bytes, whether it belongs to a link or not.
 
 use super::{Link, Output, PeerId};
 use crate::{Config, Disconnect, Incoming, Instant, LinkState, OutOfOrder, Role};
@@ -9,10 +9,10 @@ mod sealed {
     impl Sealed for crate::Incoming {}
 }
 
-/// The protocol's end of a transport connection: what a caller that moves bytes needs of a [`Link`],
-/// and of an [`Incoming`] connection that does not belong to one yet.
+/// The methods of a [`Link`] that a caller needs to move the bytes of its connection, and of an
+/// [`Incoming`] connection that does not belong to a link yet.
 ///
-/// Each method does what the [`Link`]'s of the same name does.
+/// Each method does what the method of [`Link`] with the same name does.
 pub trait Protocol: sealed::Sealed {
     /// See [`Link::config`].
     fn config(&self) -> &Config;
@@ -32,13 +32,13 @@ pub trait Protocol: sealed::Sealed {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// See the method of [`Link`].
     fn handle_opened(&mut self, now: Instant) -> Result<(), OutOfOrder>;
     /// See [`Link::handle_secured`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// See the method of [`Link`].
     fn handle_secured(&mut self, now: Instant, peer: Option<PeerId>) -> Result<(), OutOfOrder>;
     /// See [`Link::handle_input`].
     fn handle_input(&mut self, now: Instant, input: &[u8]);
@@ -58,7 +58,7 @@ pub trait Protocol: sealed::Sealed {
     fn poll_output(&mut self, now: Instant, out: &mut [u8]) -> Output;
 }
 
-/// Passes every call on to a link's method of the same name.
+/// Forwards every call to the method of [`Link`] with the same name.
 macro_rules! protocol {
     ($for:ty, $self:ident, $link:expr, $link_mut:expr) => {
         impl Protocol for $for {

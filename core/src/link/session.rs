@@ -1,10 +1,10 @@
-//! Sessions: what outlives a connection, and how the next one goes on with it
-//! (`docs/protocol.md`, Sessions).
+//! Sessions: what outlives a connection, and how the next one resumes it (`docs/protocol.md`,
+//! Sessions).
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::arriving::Waiting;
+use super::admission::PendingRequest;
 use super::connection::{Connection, LastFrame, ToGreet};
 use super::timers::Timer;
 use super::{Half, Link, PeerId};
@@ -18,30 +18,30 @@ use crate::state::{Input, LinkState};
 use crate::wire::{ChannelEntry, Greeting, NOT_KNOWN, OwnedGreeting, SessionOutcome};
 use crate::{GoneSession, Instant, Sequence, SessionId, abort};
 
-/// What two ends have in common beyond a connection.
+/// The state that two ends share beyond a connection.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(super) struct Session {
-    /// Zeros where there is none.
+    /// Zeros if there is no session.
     pub(super) id: SessionId,
-    /// Whom it is held with.
+    /// The identity that the session is held with.
     peer: Option<PeerId>,
     /// The peer's policies, in the order of HELLO: they can't change within a session.
     policies: Vec<Option<Policy>>,
     pub(super) resumes: u64,
-    /// The link ends with this: the one that it was declared to end with is lost.
+    /// Set once the session is lost with which the link was declared to end.
     pub(super) over: Option<SessionLoss>,
-    /// Opener: how often HELLO has named the session. Acceptor: the attempt that it took last.
+    /// Opener: how often HELLO has named the session. Acceptor: the attempt that it accepted last.
     /// Modulo 2^24.
     pub(super) attempt: u32,
-    /// Opener: HELLO has named the session.
+    /// Opener: whether this connection's HELLO names the session.
     named: bool,
     /// Acceptor: when the session began.
     pub(super) began: Instant,
-    /// Acceptor: whoever comes is put to the caller.
-    pub(super) asks: bool,
+    /// Acceptor: whether the caller decides about a peer that does not resume the session.
+    pub(super) asks_to_admit: bool,
 }
 
-/// Attempts to resume are counted modulo 2^24.
+/// The modulus of the count of attempts to resume.
 const ATTEMPTS: u32 = 1 << 24;
 
 /// Whether an attempt is newer than another (RFC 1982, with 24 bits).
@@ -60,16 +60,16 @@ impl Link {
         self.begin_call(now);
         self.observer.call(self.now, Call::Evict);
         if self.state == LinkState::Offline {
-            self.lose(Loss::Evicted);
+            self.on_connection_lost(Loss::Evicted);
         }
     }
 
-    /// Ends the link because this end no longer accepts the identity of the peer, and tells the peer
-    /// where it can: [`EndReason::Revoked`] at both ends. Messages on the wire get the verdict
-    /// `Unknown`, the rest `Withdrawn`. A link in which everything is said already just finishes.
+    /// Ends the link because this end no longer accepts the identity of the peer, and notifies the
+    /// peer if it can: [`EndReason::Revoked`] at both ends. Messages on the wire get the verdict
+    /// `Unknown`, the others `Withdrawn`. A link on which both ends are done already just finishes.
     ///
-    /// The tlsstream dialect has no words for it: there the caller ends the connection in a way
-    /// that can't be taken for an orderly one.
+    /// The tlsstream dialect can't express this: there the caller ends the connection in a way that
+    /// can't be taken for an orderly end.
     pub fn revoke(&mut self, now: Instant) {
         self.begin_call(now);
         self.observer.call(self.now, Call::Revoke);
@@ -84,14 +84,15 @@ impl Link {
         self.fail(Input::Failed, reason, last_frame);
     }
 
-    /// Whom the session is held with; `None` before there is one, and on a plain connection.
+    /// Returns the identity that the session is held with; `None` before there is a session, and on
+    /// a plain connection.
     #[must_use]
     pub fn session_peer(&self) -> Option<PeerId> {
         self.session.peer.filter(|_| self.has_session())
     }
 
-    /// What to remember of this link's session once the link has ended: with it a peer that comes
-    /// back too late can be told what had become of its messages.
+    /// Returns what to remember of this link's session once the link has ended. With it, a peer
+    /// that comes back too late can be told what became of its messages.
     #[must_use]
     pub fn gone_session(&self) -> GoneSession {
         let channels = self.config.channels.iter().zip(&self.halves);
@@ -102,9 +103,9 @@ impl Link {
         GoneSession::new(self.session.id, self.session.peer, settled.collect())
     }
 
-    // The handshake's part.
+    // The handshake.
 
-    /// Whether the opener's next HELLO names the session.
+    /// Decides whether the opener's next HELLO names the session, and counts the attempt if so.
     pub(super) fn names_session(&mut self) -> bool {
         self.session.named = self.has_session() && self.session.peer == self.peer;
         if self.session.named {
@@ -113,7 +114,7 @@ impl Link {
         self.session.named
     }
 
-    /// What the next HELLO says about which attempt it is.
+    /// Returns the `attempt` field of the next HELLO.
     pub(super) fn attempt(&self) -> u32 {
         if self.session.named {
             self.session.attempt
@@ -122,25 +123,25 @@ impl Link {
         }
     }
 
-    /// An acceptor has read and checked the head of a HELLO that names a session.
+    /// Handles a HELLO that names a session, at an acceptor that has checked its head.
     pub(super) fn on_named_session(&mut self, hello: &Greeting<'_>) -> Result<(), PeerMisbehaved> {
         if self.is_resumed_by(hello, self.peer) {
             if self.is_next_attempt(hello.head.attempt) {
                 return self.resume_with(hello);
             }
-            self.lose(Loss::Replaced);
+            self.on_connection_lost(Loss::Replaced);
             return Ok(());
         }
-        if self.session.asks {
+        if self.session.asks_to_admit {
             self.await_admission(hello);
             return Ok(());
         }
         self.begin_session(hello, SessionOutcome::NotKnown)
     }
 
-    /// An acceptor has read and checked the head of a HELLO that names none.
+    /// Handles a HELLO that names no session, at an acceptor that has checked its head.
     pub(super) fn on_new_session(&mut self, hello: &Greeting<'_>) -> Result<(), PeerMisbehaved> {
-        if !self.session.asks {
+        if !self.session.asks_to_admit {
             return self.begin_session(hello, SessionOutcome::New);
         }
         self.await_admission(hello);
@@ -148,26 +149,26 @@ impl Link {
     }
 
     fn await_admission(&mut self, hello: &Greeting<'_>) {
-        self.connection.waiting = Some(Waiting::Hello(OwnedGreeting::new(hello)));
+        self.connection.pending_request = Some(PendingRequest::Hello(OwnedGreeting::new(hello)));
     }
 
-    /// A peer of the tlsstream dialect has proved who it is.
+    /// Handles a secured connection in the tlsstream dialect.
     pub(super) fn on_stream_secured(&mut self) {
-        if self.session.asks && self.role == Role::Acceptor {
-            self.connection.waiting = Some(Waiting::Stream(Vec::new()));
+        if self.session.asks_to_admit && self.role == Role::Acceptor {
+            self.connection.pending_request = Some(PendingRequest::Stream(Vec::new()));
         } else {
             self.stream_open();
         }
     }
 
-    /// Keeps what comes in the tlsstream dialect while its peer waits to be admitted; false if it
-    /// does not.
-    pub(super) fn keep_stream(&mut self, input: &[u8]) -> bool {
+    /// Buffers input in the tlsstream dialect while its peer waits to be admitted. Returns false if
+    /// the peer does not wait.
+    pub(super) fn buffer_stream(&mut self, input: &[u8]) -> bool {
         let waits = self.state == LinkState::Greeting;
-        // With one byte more than it may send, the peer has broken the protocol, whatever follows.
-        let most = self.most_unconfirmed().saturating_add(1);
-        match &mut self.connection.waiting {
-            Some(Waiting::Stream(kept)) if waits => {
+        // One byte beyond what the peer may send is enough to see the violation.
+        let most = self.max_unconfirmed().saturating_add(1);
+        match &mut self.connection.pending_request {
+            Some(PendingRequest::Stream(kept)) if waits => {
                 let room = most.saturating_sub(kept.len());
                 append(kept, &input[..input.len().min(room)], most);
                 true
@@ -176,8 +177,8 @@ impl Link {
         }
     }
 
-    /// Whether this HELLO may go on with this acceptor's session: it comes from whom the session
-    /// is held with, and declares the same channels.
+    /// Whether this HELLO may resume this acceptor's session: it comes from the peer that the
+    /// session is held with, and declares the same channels.
     pub(super) fn is_resumed_by(&self, hello: &Greeting<'_>, peer: Option<PeerId>) -> bool {
         let same = |(number, theirs): (usize, ChannelEntry<'_>)| {
             let ours = self
@@ -195,7 +196,7 @@ impl Link {
             && hello.channels().enumerate().all(same)
     }
 
-    /// Whether a HELLO with this attempt was written after the one that this acceptor has followed
+    /// Whether a HELLO with this attempt was written after the one that this acceptor accepted
     /// last.
     pub(super) fn is_next_attempt(&self, attempt: u32) -> bool {
         #[cfg(planted)]
@@ -205,17 +206,17 @@ impl Link {
         is_newer(attempt, self.session.attempt)
     }
 
-    /// The acceptor goes on with its session.
+    /// Resumes the acceptor's session.
     pub(super) fn resume_with(&mut self, hello: &Greeting<'_>) -> Result<(), PeerMisbehaved> {
         for theirs in hello.channels() {
             super::greeting::check_entry(&theirs, SessionOutcome::Resumed)?;
         }
         self.session.attempt = hello.head.attempt;
         self.connection.to_greet = ToGreet::Welcome(SessionOutcome::Resumed);
-        self.agree(hello, true)
+        self.apply_greeting(hello, true)
     }
 
-    /// The opener hears what became of the session.
+    /// Handles the outcome in a WELCOME. Returns whether the session was resumed.
     pub(super) fn on_outcome(&mut self, welcome: &Greeting<'_>) -> Result<bool, PeerMisbehaved> {
         let head = &welcome.head;
         let same = head.session == self.session.id;
@@ -239,8 +240,8 @@ impl Link {
         }
     }
 
-    /// Both ends are agreed on whom the session is held with, and about what.
-    pub(super) fn hold_session(&mut self, id: SessionId, greeting: &Greeting<'_>) {
+    /// Records a session that both ends have agreed on.
+    pub(super) fn adopt_session(&mut self, id: SessionId, greeting: &Greeting<'_>) {
         if self.role == Role::Acceptor {
             self.session.began = self.now;
         }
@@ -249,15 +250,15 @@ impl Link {
         self.session.policies = greeting.channels().map(|theirs| theirs.policy).collect();
     }
 
-    /// What the next greeting says that this end had settled of an old session.
-    pub(super) fn settled_once(&self, channel: usize) -> Sequence {
-        let settled = self.connection.settled_once.get(channel).copied().flatten();
+    /// Returns what WELCOME says that this end had settled of a session that can't be resumed.
+    pub(super) fn old_settled(&self, channel: usize) -> Sequence {
+        let settled = self.connection.old_settled.get(channel).copied().flatten();
         settled.unwrap_or(NOT_KNOWN)
     }
 
-    // The connection's part.
+    // The connection.
 
-    /// There is a new connection.
+    /// Begins a new connection.
     pub(super) fn begin_connection(&mut self) {
         self.connections += 1;
         self.connection = Connection::opened(&self.config, self.now);
@@ -269,15 +270,15 @@ impl Link {
         self.err_at_beginning();
     }
 
-    /// The connection is of no use any more. What that means for the link depends on why, on the
-    /// role and on the policy.
-    pub(super) fn lose(&mut self, loss: Loss) {
+    /// Handles the loss of the connection. What it means for the link depends on the reason, the
+    /// role and the policy.
+    pub(super) fn on_connection_lost(&mut self, loss: Loss) {
         let idle = matches!(self.state, LinkState::Offline | LinkState::Ended);
-        if idle && loss.spares_session() {
+        if idle && loss.keeps_session() {
             return;
         }
-        if !self.outlives(loss) {
-            let reason = if self.misses_only_the_farewell(loss) {
+        if !self.await_connection(loss) {
+            let reason = if self.counts_as_closed(loss) {
                 self.closing.end_reason()
             } else {
                 EndReason::Lost(loss)
@@ -288,29 +289,31 @@ impl Link {
         }
         let was_up = matches!(self.state, LinkState::Open | LinkState::Closing);
         self.disconnect(loss);
-        // An attempt that fails takes nothing with it: there was no session yet.
+        // Only if the link was up: an attempt that fails has no session to lose.
         if was_up && !self.is_native() {
-            // Without figures from the peer this can't contradict anything.
+            // Without numbers from the peer there is nothing to contradict.
             let _ = self.lose_session(SessionLoss::Dialect, &[]);
         }
     }
 
-    /// Whether a link that is given up had said DONE, and then lost the connection to a peer that
-    /// stays away: every message has its verdict and is settled, and the peer has asked to close
-    /// or agreed to it. It may have ended already, and its DONE been lost with the connection.
-    fn misses_only_the_farewell(&self, loss: Loss) -> bool {
+    /// Whether a link that is given up counts as closed: this end has sent DONE, then lost the
+    /// connection, and the peer stays away. Every message has its verdict and is settled then, and
+    /// the peer has asked to close or agreed to it. It may have ended already, with its DONE lost
+    /// with the connection.
+    fn counts_as_closed(&self, loss: Loss) -> bool {
         let is_away = !matches!(self.state, LinkState::Open | LinkState::Closing);
         let by_choice = matches!(loss, Loss::NotTrusted | Loss::Abandoned);
         self.closing.ever_done && is_away && !by_choice
     }
 
-    /// Decides whether the link waits for another connection, and for how long.
-    pub(super) fn outlives(&mut self, loss: Loss) -> bool {
-        // Anybody may take the place of a peer for a while, and must not end what is not theirs; and
-        // a certificate may be renewed.
+    /// Decides whether the link waits for another connection, and for how long. Starts the timer
+    /// that it takes.
+    pub(super) fn await_connection(&mut self, loss: Loss) -> bool {
+        // Anyone may answer in place of the peer for a while, and must not end a link that is not
+        // theirs; and a certificate may be renewed.
         let was_up = !self.wire.is_empty();
         let waits_if_up = matches!(loss, Loss::Unproven | Loss::OutOfDate);
-        if !loss.spares_session() || (waits_if_up && !was_up) {
+        if !loss.keeps_session() || (waits_if_up && !was_up) {
             return false;
         }
         if self.session.over.is_some() || self.ends_with_connection() {
@@ -321,12 +324,12 @@ impl Link {
                 let policy = &self.config.reconnect;
                 let at = self.backoff.fail(self.now, policy, &mut self.rng);
                 let due = at.filter(|at| *at != Instant::NEVER);
-                self.timers.put(Timer::Connect, due);
+                self.timers.set(Timer::Connect, due);
                 at.is_some()
             }
             Role::Acceptor => {
                 let retain = self.config.timeouts.retain;
-                // A return that fails does not begin the time anew.
+                // A failed attempt to return does not restart the time.
                 if self.timers.get(Timer::Retain).is_none() {
                     self.timers.start(Timer::Retain, self.now, retain);
                 }
@@ -335,7 +338,7 @@ impl Link {
         }
     }
 
-    /// Lets go of the connection and waits for the next.
+    /// Drops the connection and waits for the next.
     pub(super) fn disconnect(&mut self, loss: Loss) {
         let was_up = matches!(self.state, LinkState::Open | LinkState::Closing);
         if !matches!(self.step(Input::ConnectionLost), Ok(true)) {
@@ -355,7 +358,8 @@ impl Link {
     }
 }
 
-/// What an acceptor that can't resume says that it had settled, in the order of HELLO.
+/// Returns what an acceptor that can't resume had settled, by its own account, in the order of
+/// HELLO.
 fn known(welcome: &Greeting<'_>) -> Vec<Option<Sequence>> {
     let settled = |theirs: ChannelEntry<'_>| {
         (theirs.mode == Mode::Receive && theirs.handled != NOT_KNOWN).then_some(theirs.handled)

@@ -1,4 +1,4 @@
-//! What a link tells about itself.
+//! Reports about a link.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -13,7 +13,7 @@ use crate::error::Loss;
 use crate::state::LinkState;
 use crate::verdict::VerdictCounts;
 
-/// What became of the messages of one channel so far.
+/// The outcomes of the messages of one channel so far.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ChannelReport {
     /// The channel's name.
@@ -24,39 +24,39 @@ pub struct ChannelReport {
     pub verdicts: VerdictCounts,
     /// Receive mode: how many messages the application has taken. Send mode: zero.
     pub delivered: u64,
-    /// Send mode: how many messages went out again after a connection was lost. Receive mode:
+    /// Send mode: how many messages were sent again after a connection was lost. Receive mode:
     /// zero.
     pub replayed: u64,
 }
 
-/// How a link stands, as [`Link::status`] tells.
+/// A snapshot of a link, returned by [`Link::status`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct LinkStatus {
-    /// Which end this is.
+    /// The role of this end.
     pub role: Role,
-    /// Where the link is in its life. It is connected while that [is up](LinkState::is_up).
+    /// The state of the link. It is connected while that [is up](LinkState::is_up).
     pub state: LinkState,
-    /// When it was connected, or, if it is not, when it was last; `None` before its first
-    /// connection.
+    /// When the link was connected, or, if it no longer is, when it ceased to be; `None` before its
+    /// first connection.
     pub since: Option<Instant>,
-    /// How the last connection was lost, or could not be had, if one was.
+    /// How the last connection was lost or could not be opened, if one was.
     pub last_loss: Option<Loss>,
-    /// When the next attempt to connect begins, while the link waits for that.
+    /// When the next attempt to connect begins, while the link waits for it.
     pub next_attempt: Option<Instant>,
-    /// How many transport connections there were, this one and those that came to nothing included.
+    /// How many transport connections there were, including this one and those that failed.
     pub connections: u64,
-    /// How many times a new connection has gone on with a session.
+    /// How many times a session was resumed on a new connection.
     pub resumes: u64,
-    /// How many bytes this end has written, over all connections, before they were encrypted.
+    /// How many bytes this end has written, over all connections, before encryption.
     pub bytes_sent: u64,
-    /// How many bytes have come from the peer, over all connections, decrypted.
+    /// How many bytes have arrived from the peer, over all connections, after decryption.
     pub bytes_received: u64,
-    /// Its channels, in the order of their declaration.
+    /// The channels, in the order of their declaration.
     pub channels: Vec<ChannelStatus>,
 }
 
-/// How a channel stands.
+/// A snapshot of a channel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct ChannelStatus {
@@ -67,20 +67,19 @@ pub struct ChannelStatus {
     /// Send mode: how many messages were accepted so far. Receive mode: how many the application
     /// has taken or can take.
     pub messages: u64,
-    /// Send mode: how many messages wait for their verdict or for the peer's word that it knows.
-    /// Receive mode: how many wait to be taken.
+    /// Send mode: how many messages wait for their verdict, or for the acknowledgement to pass them
+    /// after a rejection. Receive mode: how many wait to be taken.
     pub waiting: usize,
-    /// How many bytes of payload are kept for the channel: those of messages that have no verdict, or
-    /// of what has arrived and is not settled.
+    /// How many bytes of payload are kept for the channel: those of messages without a verdict, or
+    /// those that have arrived and are not settled.
     pub bytes: usize,
-    /// How many messages of those on the wire, in send mode, have no acknowledgement yet. Receive
-    /// mode: zero.
+    /// Send mode: how many messages on the wire are not acknowledged yet. Receive mode: zero.
     pub in_flight: usize,
-    /// How many bytes more the receiver's window holds now; zero before the handshake.
+    /// How many more bytes the receiver's window holds now; zero before the handshake.
     pub window: usize,
 }
 
-/// What is counted for nothing but to be told. Two links that differ by this alone are equal.
+/// Counters that are only reported. Two links that differ by these alone are equal.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     pub(super) sent: u64,
@@ -89,9 +88,9 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// The link's life has gone on.
+    /// Notes when the link comes up or stops being up.
     #[inline]
-    pub(super) fn turn(&mut self, now: Instant, was_up: bool, is_up: bool) {
+    pub(super) fn record_transition(&mut self, now: Instant, was_up: bool, is_up: bool) {
         if was_up != is_up {
             self.since = Some(now);
         }
@@ -111,7 +110,8 @@ impl Hash for Tally {
 }
 
 impl Link {
-    /// What became of the messages so far, channel by channel in the order of declaration.
+    /// Returns the outcomes of the messages so far, one report for each channel in the order of
+    /// declaration.
     #[must_use]
     pub fn report(&self) -> Vec<ChannelReport> {
         let channels = self.config.channels.iter().zip(&self.halves);
@@ -131,7 +131,7 @@ impl Link {
         channels.map(report).collect()
     }
 
-    /// How the link stands now.
+    /// Returns a snapshot of the link.
     #[must_use]
     pub fn status(&self) -> LinkStatus {
         let channels = self.config.channels.iter().zip(&self.halves);
@@ -149,8 +149,8 @@ impl Link {
         }
     }
 
-    /// When an opener that has no connection begins its next attempt; `None` while there is one, and
-    /// where there will be none.
+    /// Returns when an opener without a connection begins its next attempt; `None` while it has
+    /// one, and where there is no further attempt.
     #[must_use]
     pub fn next_attempt(&self) -> Option<Instant> {
         self.running(Timer::Connect)

@@ -1,5 +1,5 @@
 //! The `tlsstream` dialect (`docs/protocol.md`, The tlsstream dialect): a length in decimal, `!`
-//! and the payload one way, `OK!` for each the other way.
+//! and the payload in one direction, `OK!` for each message in the other.
 
 use super::{Half, Link};
 use crate::error::PeerMisbehaved;
@@ -8,47 +8,48 @@ use crate::spent::Spent;
 use crate::state::{Input, LinkState};
 use crate::{Instant, SendHalf};
 
-/// What confirms a message.
+/// The confirmation of a message.
 const CONFIRMATION: &[u8] = b"OK!";
-/// The longest message, in bytes, that goes into one TLS record together with its length in the
-/// `tlsstream` dialect. The Python original takes what one read gives for the whole message, so of a
-/// longer one it may pass on the beginning alone and confirm it all the same.
+/// The longest message, in bytes, that fits into one TLS record together with its length in the
+/// `tlsstream` dialect. The Python original takes what one read returns for the whole message, so
+/// it may pass on only the beginning of a longer one and confirm it all the same.
 pub const STREAM_WHOLE: usize = 16_384 - "16378!".len();
 
-/// The most digits that a length can have.
+/// The largest number of digits of a length.
 const MAX_DIGITS: usize = 20;
 
-/// Where the stream of one connection stands.
+/// The state of the stream of one connection.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(super) struct Stream {
     /// Receive mode: the length so far, and how many digits it has.
     length: u64,
     digits: usize,
-    /// Send mode: how much of the confirmation has come.
+    /// Send mode: how many bytes of the confirmation have arrived.
     confirmed: usize,
-    /// Receive mode: a message has arrived whose confirmation is not written.
+    /// Receive mode: whether a message has arrived whose confirmation is not written.
     unconfirmed: bool,
 }
 
 impl Link {
-    /// There is no handshake: once secured, messages flow.
+    /// Opens the link: there is no handshake, so messages flow once the connection is secured.
     pub(super) fn stream_open(&mut self) {
         self.wire = alloc::vec![0];
         if let Some(Half::Send(half)) = self.halves.first_mut() {
-            half.agree(0, u64::MAX, 1, u64::MAX, &mut self.spent);
+            half.set_peer_limits(0, u64::MAX, 1, u64::MAX, &mut self.spent);
         }
-        self.be_open(false);
+        self.on_greeted(false);
     }
 
-    /// How many bytes a peer may send before anything is confirmed: one message with its length.
-    pub(super) fn most_unconfirmed(&self) -> usize {
+    /// Returns how many bytes a peer may send before anything is confirmed: one message with its
+    /// length.
+    pub(super) fn max_unconfirmed(&self) -> usize {
         match self.halves.first() {
             Some(Half::Receive(half)) => half.max_message().saturating_add(MAX_DIGITS + 1),
             _ => 0,
         }
     }
 
-    /// Whether the peer may end the connection here without cutting anything.
+    /// Whether the peer may end the connection here without cutting a message short.
     pub(super) fn stream_may_end(&self) -> bool {
         match self.halves.first() {
             Some(Half::Send(half)) => half.is_off_the_wire(),
@@ -59,8 +60,8 @@ impl Link {
         }
     }
 
-    /// The application took a message: there is no acknowledgement to send, but there may be room
-    /// for the next message again.
+    /// Notes that the application took a message: there is no acknowledgement to send, but there
+    /// may be room for the next message again.
     pub(super) fn stream_taken(&mut self) {
         if let Some(Half::Receive(half)) = self.halves.first_mut() {
             half.ack_written();
@@ -70,7 +71,7 @@ impl Link {
 
     pub(super) fn read_stream(&mut self, input: &[u8]) -> Result<(), PeerMisbehaved> {
         let now = self.now;
-        self.has_news = true;
+        self.has_events = true;
         self.wants_output = true;
         self.progress();
         match self.halves.first_mut() {
@@ -84,12 +85,12 @@ impl Link {
         }
     }
 
-    /// Writes the next part of the stream, and moves on when a close has nothing left to wait for.
+    /// Writes the next part of the stream, and finishes a close that has nothing left to wait for.
     pub(super) fn write_stream(&mut self, out: &mut [u8]) -> Result<usize, usize> {
         let mut written = match self.halves.first_mut() {
             Some(Half::Send(half)) => {
                 let written = write_message(half, self.now, out, &mut self.spent)?;
-                self.has_news |= half.has_news();
+                self.has_events |= half.has_events();
                 written
             }
             Some(Half::Receive(half)) => self.connection.stream.write_confirmation(half, out)?,
@@ -110,8 +111,8 @@ impl Link {
         Ok(written)
     }
 
-    /// A sender that does not say that all is well leaves a length unfinished: without TLS there is
-    /// nothing else by which its peer could tell.
+    /// Writes the beginning of a length where a sender closes and not all is well: without TLS, the
+    /// peer has no other way to tell.
     fn write_cut(&self, out: &mut [u8]) -> Result<usize, usize> {
         if !self.breaks_off() || !matches!(self.halves.first(), Some(Half::Send(_))) {
             return Ok(0);
@@ -120,8 +121,8 @@ impl Link {
         Ok(1)
     }
 
-    /// Nobody takes messages any more. What was taken is confirmed still, and nothing else: the
-    /// sender would take it for handled.
+    /// Stops receiving. A message that was taken is still confirmed, but none that was not: the
+    /// sender would take that for handled.
     pub(super) fn stream_abandoned(&mut self) {
         if let Some(Half::Receive(half)) = self.halves.first()
             && half.waiting() > 0
@@ -159,7 +160,7 @@ impl Stream {
         Ok(())
     }
 
-    /// One byte of a length or the `!` after it.
+    /// Reads one byte of a length or the `!` after it.
     fn read_length(&mut self, half: &mut ReceiveHalf, byte: u8) -> Result<(), PeerMisbehaved> {
         match byte {
             b'0'..=b'9' if self.digits < MAX_DIGITS => {
@@ -199,7 +200,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Confirms the message that has arrived, once there is room for another: the peer sends the
+    /// Confirms the message that has arrived, once there is room for another. The peer sends the
     /// next one only then, so a slow application holds it back.
     fn write_confirmation(&mut self, half: &ReceiveHalf, out: &mut [u8]) -> Result<usize, usize> {
         if !self.unconfirmed || !half.has_room() {
@@ -232,7 +233,7 @@ fn write_message(
     let mut at = 0;
     if offset == 0 {
         let head = alloc::format!("{length}!");
-        // At least one byte of payload goes with its length: the message has begun then.
+        // At least one byte of payload goes with its length, because the message has begun then.
         let needed = head.len() + 1;
         if out.len() < needed {
             return Err(needed);

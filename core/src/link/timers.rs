@@ -1,4 +1,4 @@
-//! What time does to a link.
+//! Timers and deadlines of a link.
 
 use core::time::Duration;
 
@@ -9,23 +9,23 @@ use crate::event::{ChannelId, Event};
 use crate::observe::Call;
 use crate::state::{Input, LinkState};
 
-/// What a link waits for, but not for ever.
+/// The timers of a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Timer {
-    /// Opener: to connect again.
+    /// Opener: the delay before the next attempt to connect.
     Connect,
-    /// Acceptor: for the peer to come back.
+    /// Acceptor: how long the session is kept for the peer to come back.
     Retain,
-    /// For a connection to be secured and greeted.
+    /// The time limit of securing a connection and of its handshake.
     Handshake,
-    /// For a close that does not move.
+    /// The time limit of a close without progress.
     Close,
-    /// For a connection to end on which everything is said.
+    /// The time limit for a connection to end once both ends are done with it.
     Linger,
 }
 
 impl Timer {
-    /// In the order in which those that are due go off.
+    /// All timers, in the order in which those that are due fire.
     const ALL: [Self; 5] = [
         Self::Retain,
         Self::Connect,
@@ -35,15 +35,15 @@ impl Timer {
     ];
 }
 
-/// When each of them goes off, of those that run.
+/// When each running timer fires.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(super) struct Timers([Option<Instant>; Timer::ALL.len()]);
 
 impl Timers {
-    /// This one alone.
+    /// Returns timers of which only this one runs.
     pub(super) fn only(timer: Timer, at: Option<Instant>) -> Self {
         let mut timers = Self::default();
-        timers.put(timer, at);
+        timers.set(timer, at);
         timers
     }
 
@@ -51,23 +51,23 @@ impl Timers {
         self.0[timer as usize]
     }
 
-    pub(super) fn put(&mut self, timer: Timer, at: Option<Instant>) {
+    pub(super) fn set(&mut self, timer: Timer, at: Option<Instant>) {
         self.0[timer as usize] = at;
     }
 
-    /// Goes off so long after `now`.
+    /// Starts the timer to fire `wait` after `now`.
     pub(super) fn start(&mut self, timer: Timer, now: Instant, wait: Duration) {
-        self.put(timer, now.checked_add(wait));
+        self.set(timer, now.checked_add(wait));
     }
 
     pub(super) fn stop(&mut self, timer: Timer) {
-        self.put(timer, None);
+        self.set(timer, None);
     }
 }
 
 impl Link {
-    /// The moment at which to call [`Link::handle_timeout`], unless something else comes first;
-    /// `None` when only input or a command can change anything.
+    /// Returns when to call [`Link::handle_timeout`], unless something else comes first; `None`
+    /// when only input or a command can change anything.
     #[must_use]
     pub fn poll_deadline(&self) -> Option<Instant> {
         let timers = Timer::ALL
@@ -85,32 +85,32 @@ impl Link {
         timers.chain(watch).chain(halves).min()
     }
 
-    /// When a timer goes off, if it counts now: the time that a peer has to come back does not end an
-    /// attempt to do so.
+    /// Returns when a timer fires, if it applies in this state: [`Timer::Retain`] does not end an
+    /// attempt of the peer to come back.
     pub(super) fn running(&self, timer: Timer) -> Option<Instant> {
         let counts = match timer {
             Timer::Connect | Timer::Retain => self.state == LinkState::Offline,
-            Timer::Linger => self.connection.is_there,
+            Timer::Linger => self.connection.is_open,
             Timer::Handshake | Timer::Close => true,
         };
         self.timers.get(timer).filter(|_| counts)
     }
 
-    /// Time has passed. Calling it early or often does no harm.
+    /// Handles the passing of time. Calling it early or often does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.begin_call(now);
         self.observer.call(self.now, Call::Timeout);
-        // First, so that what has expired by now is not withdrawn by an end that is found out now.
+        // First, so that what has expired by now is not withdrawn when the link ends below.
         if self.state != LinkState::Ended {
-            self.time_halves();
+            self.handle_halves_timeout();
         }
         for timer in Timer::ALL {
             if self.is_due(self.running(timer)) {
-                self.go_off(timer);
+                self.fire(timer);
             }
         }
         if self.is_due(self.give_up_at()) {
-            self.lose(Loss::Silence);
+            self.on_connection_lost(Loss::Silence);
         }
         if self.is_due(self.ping_at()) {
             self.ping();
@@ -121,28 +121,29 @@ impl Link {
         at.is_some_and(|at| at <= self.now)
     }
 
-    fn go_off(&mut self, timer: Timer) {
+    fn fire(&mut self, timer: Timer) {
         match timer {
             Timer::Connect => {
                 self.timers.stop(Timer::Connect);
                 let connects = self.step(Input::ConnectDue);
                 debug_assert_eq!(connects, Ok(true));
             }
-            Timer::Retain => self.lose(Loss::StayedAway),
-            Timer::Handshake => self.lose(Loss::HandshakeTooSlow),
-            Timer::Close => self.lose(Loss::CloseTooSlow),
+            Timer::Retain => self.on_connection_lost(Loss::StayedAway),
+            Timer::Handshake => self.on_connection_lost(Loss::HandshakeTooSlow),
+            Timer::Close => self.on_connection_lost(Loss::CloseTooSlow),
             Timer::Linger => self.connection_ended(),
         }
     }
 
-    fn time_halves(&mut self) {
+    fn handle_halves_timeout(&mut self) {
         for (at, half) in self.halves.iter_mut().enumerate() {
             match half {
                 Half::Send(half) => {
-                    // What is gone may have held back what follows, or leave a SKIP to write.
+                    // What was dropped may have held back what follows, or leave a SKIP to write.
                     self.wants_output |= half.expire(self.now, &mut self.spent);
-                    self.has_news |= half.has_news();
-                    // What CLOSE has named and will not come after all has to be said.
+                    self.has_events |= half.has_events();
+                    // A SKIP may be due for messages that CLOSE has named and that will not be sent
+                    // after all.
                     self.wants_output |= self.state == LinkState::Closing;
                 }
                 Half::Receive(half) => {
@@ -152,7 +153,7 @@ impl Link {
                         if !self.events.contains(&silent) {
                             self.events.push_back(silent);
                         }
-                        self.has_news = true;
+                        self.has_events = true;
                     }
                     self.wants_output |= half.wants_output();
                 }
@@ -160,29 +161,30 @@ impl Link {
         }
     }
 
-    /// Whether silence counts: only `countersign/1` can ask a silent peer whether it is there.
-    fn is_watched(&self) -> bool {
+    /// Whether silence of the peer is watched for: only `countersign/1` can ping a silent peer.
+    fn checks_liveness(&self) -> bool {
         self.is_native() && matches!(self.state, LinkState::Open | LinkState::Closing)
     }
 
-    /// When to write a PING: either to ask a silent peer whether it is there, or to tell one that
+    /// Returns when to write a PING: to check that a silent peer is alive, or to show a peer that
     /// has been sending all the while, a long message perhaps, that this end is.
     fn ping_at(&self) -> Option<Instant> {
         let connection = &self.connection;
-        let ask = (!connection.ping_outstanding).then_some(connection.heard);
-        let tells = connection.heard > connection.spoke && connection.to_ping.is_none();
-        let tell = tells.then_some(connection.spoke);
-        let since = ask
+        let probe = (!connection.ping_outstanding).then_some(connection.last_received);
+        let is_quiet =
+            connection.last_received > connection.last_sent && connection.to_ping.is_none();
+        let keep_alive = is_quiet.then_some(connection.last_sent);
+        let since = probe
             .into_iter()
-            .chain(tell)
+            .chain(keep_alive)
             .min()
-            .filter(|_| self.is_watched())?;
+            .filter(|_| self.checks_liveness())?;
         since.checked_add(self.config.timeouts.ping)
     }
 
     fn give_up_at(&self) -> Option<Instant> {
-        let heard = Some(self.connection.heard).filter(|_| self.is_watched())?;
-        heard.checked_add(self.config.timeouts.give_up)
+        let since = Some(self.connection.last_received).filter(|_| self.checks_liveness())?;
+        since.checked_add(self.config.timeouts.give_up)
     }
 
     fn ping(&mut self) {
@@ -192,9 +194,9 @@ impl Link {
         self.release_memory();
     }
 
-    /// A ping goes or has come: one end was silent for a while, so this is the moment to let go of
-    /// what a busy link kept for the next message. Whichever end asks first, the other may never
-    /// come to ask.
+    /// Releases what a busy link keeps for the next message, when a PING is sent or received: one
+    /// end was silent for a while then. It is done at either, because the end whose peer pings
+    /// first may never send a PING itself.
     pub(super) fn release_memory(&mut self) {
         if self.now < self.release_at {
             return;
@@ -209,12 +211,12 @@ impl Link {
         }
     }
 
-    /// Something came from the peer.
+    /// Notes that bytes have arrived from the peer.
     pub(super) fn note_arrival(&mut self) {
-        self.connection.heard = self.now;
+        self.connection.last_received = self.now;
         self.connection.ping_outstanding = false;
         if matches!(self.state, LinkState::Open | LinkState::Closing) {
-            // The peer goes on beyond its greeting: this connection is a good one.
+            // The peer sends beyond its greeting: this connection is a good one.
             self.backoff.reset();
         }
     }
@@ -226,9 +228,9 @@ impl Link {
         }
     }
 
-    /// Forgets the transport connection; in `Finishing`, that is the orderly end.
+    /// Forgets the transport connection. In `Finishing`, that is the orderly end.
     pub(super) fn connection_ended(&mut self) {
-        self.connection.is_there = false;
+        self.connection.is_open = false;
         self.wants_output = false;
         self.connection.last_frame = None;
         if self.state == LinkState::Finishing {

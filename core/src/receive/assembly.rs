@@ -1,16 +1,16 @@
-//! Messages that come in parts.
+//! Messages that arrive in parts.
 
 use alloc::vec::Vec;
 
-/// The most memory that a message gets before it has arrived.
+/// The most memory that is allocated for a message when it begins, in bytes.
 const FIRST_MEMORY: usize = 1 << 20;
 
-/// A message of which a part has arrived.
+/// A message that has arrived in part.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Assembly {
     pub(super) total: usize,
     pub(super) data: Vec<u8>,
-    /// What is missing of the current frame.
+    /// How many bytes of the current frame are missing.
     pub(super) frame_left: usize,
     /// Whether the current frame is the message's last.
     pub(super) last: bool,
@@ -23,8 +23,8 @@ impl Assembly {
     }
 }
 
-/// Appends what has arrived of at most `most` bytes. The memory grows with it, twofold and never
-/// beyond those.
+/// Appends what has arrived of at most `most` bytes. The memory grows twofold, and never beyond
+/// those.
 pub(crate) fn append(memory: &mut Vec<u8>, data: &[u8], most: usize) {
     let needed = memory.len() + data.len();
     if needed > memory.capacity() {
@@ -34,8 +34,8 @@ pub(crate) fn append(memory: &mut Vec<u8>, data: &[u8], most: usize) {
     memory.extend_from_slice(data);
 }
 
-/// The memory that a message gets when it begins. Its length is the peer's word, so a long one
-/// gets the rest only as it arrives.
+/// Returns the memory for a message that begins. The peer announces its length, so the memory of a
+/// long one grows only as it arrives.
 pub(super) fn first_memory(total: usize) -> Vec<u8> {
     Vec::with_capacity(total.min(FIRST_MEMORY))
 }

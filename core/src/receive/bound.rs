@@ -1,4 +1,4 @@
-//! How much memory a receiving half takes at most.
+//! Upper bounds of the memory of a receiving half.
 
 use super::left_over::Left;
 use super::{Pool, Queue, ReceiveHalf, Taken};
@@ -8,34 +8,34 @@ use crate::channel::{Acking, ReceiveChannel};
 use crate::config::Dialect;
 use crate::verdict::MAX_REASON;
 
-/// The most that comes before a payload in the `tlsstream` dialect, and some room.
+/// The most bytes before a payload in the `tlsstream` dialect, rounded up.
 const STREAM_HEAD: usize = 64;
 
 impl ReceiveHalf {
     pub(crate) fn memory_bound(config: &ReceiveChannel, dialect: Dialect) -> Bound {
         let messages = usize::try_from(config.window_messages).unwrap_or(usize::MAX);
-        // Without a reason, where taking is handling: only who abandons a channel rejects there.
+        // With `Auto`, only an abandoned channel rejects, and without a reason.
         let reasons = match config.acking {
             Acking::Auto => 0,
             Acking::Manual => messages.saturating_mul(MAX_REASON),
         };
         let waiting = match dialect {
             Dialect::Countersign => Pool::bound(config),
-            // Each message has memory of its own, and one more than the window holds may come.
+            // Each message has separate memory, and one more than the window holds may arrive.
             Dialect::TlsStream => Bound::default()
                 .bytes(config.window_bytes)
                 .bytes(config.max_message / 2 + STREAM_HEAD),
         };
-        // What waits, and what is left over of a lost session.
+        // What waits, and what is left over from a lost session.
         waiting
             .and(waiting)
             // What has arrived of a message counts in the window; the rest is room for what is
-            // to come, or what it is moved to.
+            // still to arrive, or what it is moved to.
             .bytes(config.max_message)
             .and(Queue::bound(config, dialect))
             .list::<Left>(messages)
             .list::<Taken>(messages)
-            // Rejections, and which of them are to be told.
+            // Rejections, and which of them have to be sent.
             .bytes(reasons)
             .list::<Sequence>(messages)
     }

@@ -1,4 +1,5 @@
-//! What is left of sessions that are over: it is taken before anything of the session that there is.
+//! Messages left over from sessions that are over. They are taken before those of the current
+//! session.
 
 use alloc::collections::VecDeque;
 
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use crate::error::SessionLoss;
 use crate::{ReceiveError, Sequence};
 
-/// A message that came whole in a session that is over, and the border behind it where it was the
+/// A message that arrived whole in a session that is over, and the border after it if it was the
 /// last one of its session.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Left {
@@ -22,7 +23,7 @@ pub(super) struct LeftOver {
     border: Option<SessionLoss>,
     messages: VecDeque<Left>,
     bytes: usize,
-    /// Not everything found room.
+    /// Whether something was dropped for want of room.
     is_cut_short: bool,
 }
 
@@ -31,21 +32,22 @@ impl LeftOver {
         self.border.is_none() && self.messages.is_empty()
     }
 
-    /// How many messages are left.
+    /// Returns how many messages are left.
     pub(super) fn messages(&self) -> usize {
         self.messages.len()
     }
 
-    /// How many bytes these have.
+    /// Returns how many bytes of payload these have.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Keeps a message where `count` messages with so many `bytes` have room.
+    /// Keeps a message, if there is room within `count` messages of `bytes` bytes altogether.
     pub(super) fn add(&mut self, sequence: Sequence, message: Bytes, count: usize, bytes: usize) {
         let held = self.bytes + message.len();
-        // What is left of two lost sessions may be more than a window. Its sender knows only that
-        // it may have been handled or not, and the beginning is worth more than a part with a gap.
+        // What is left of two lost sessions may exceed a window. The sender knows only that a
+        // dropped message may or may not have been handled, and the beginning is worth more than a
+        // part with a gap.
         if self.is_cut_short || self.messages.len() >= count || held > bytes {
             self.is_cut_short = true;
             return;
@@ -58,8 +60,8 @@ impl LeftOver {
         });
     }
 
-    /// A session ends behind what there is. Of borders with nothing between them the newer stays,
-    /// so that their number is bounded.
+    /// Puts the end of a session after what there is. Of borders with nothing between them the
+    /// newer stays, so that their number is bounded.
     pub(super) fn end_session(&mut self, why: SessionLoss) {
         let border = match self.messages.back_mut() {
             Some(last) => &mut last.border,
@@ -68,12 +70,12 @@ impl LeftOver {
         *border = Some(why);
     }
 
-    /// The border that comes next.
+    /// Returns the border, if it comes next.
     pub(super) fn border(&self) -> Option<SessionLoss> {
         self.border
     }
 
-    /// What comes next: a message or a border.
+    /// Takes what comes next: a message, or a border as an error.
     pub(super) fn take(&mut self) -> Result<Option<(Sequence, Bytes)>, ReceiveError> {
         if let Some(why) = self.border.take() {
             return Err(ReceiveError::SessionBorder(why));

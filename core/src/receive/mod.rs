@@ -27,11 +27,11 @@ use crate::verdict::{Rejection, reject};
 use crate::wire::MessageHead;
 use crate::{ChannelId, Event, Instant, PeerMisbehaved, ReceiveError, Sequence, SessionLoss};
 
-/// The highest number of a message. No session gets there by sending, so only a SKIP is checked
+/// The highest number of a message. No session reaches it by sending, so only a SKIP is checked
 /// against it; counting on from there can't overflow.
 const MAX_SEQUENCE: Sequence = Sequence::MAX / 2;
 
-/// A message that the application has, or has rejected, and that is not yet part of the
+/// A message that the application has taken or rejected, and that is not yet part of the
 /// acknowledged prefix.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Taken {
@@ -42,27 +42,27 @@ struct Taken {
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum TakenState {
-    /// The application has it.
+    /// The application has it and has not settled it.
     Waiting,
-    /// Handled, but something before it is not.
+    /// Handled, but a message before it is not settled.
     Handled,
-    /// Rejected; kept until the sender is known to know.
+    /// Rejected; kept until the sender has noted it.
     Rejected {
         code: u32,
         reason: String,
-        /// REJECT went out on this connection: the message is not in `to_reject`.
-        told: bool,
+        /// Whether REJECT was written on this connection: the message is not in `to_reject` then.
+        sent: bool,
     },
-    /// The sender knows of the rejection.
+    /// The sender has noted the rejection.
     Noted,
 }
 
 impl TakenState {
-    /// Rejected, and the sender is to be told.
+    /// Returns the state of a rejected message whose REJECT has to be sent.
     fn rejected(rejection: Rejection) -> Self {
         let Rejection { code, reason } = rejection;
-        let told = false;
-        Self::Rejected { code, reason, told }
+        let sent = false;
+        Self::Rejected { code, reason, sent }
     }
 }
 
@@ -76,40 +76,40 @@ pub(crate) struct ReceiveHalf {
     ack_delay: Duration,
     silence: Option<Duration>,
 
-    /// How many numbers earlier sessions have used: what the application is told counts on.
+    /// How many numbers earlier sessions have used: the application's numbers continue from there.
     base: Sequence,
-    /// What arrived whole in sessions that were lost, and has not been taken.
+    /// Messages that arrived whole in lost sessions and were not taken.
     left_over: LeftOver,
-    /// Everything up to this number has arrived or will not come.
+    /// Everything up to this number has arrived or will not be sent.
     received: Sequence,
     /// Everything up to this number is settled.
     settled: Sequence,
     /// Everything up to this number is acknowledged on the wire.
     acked: Sequence,
-    /// The peer has said that nothing follows this number.
+    /// The last number, once the peer's CLOSE has named it.
     last: Option<Sequence>,
     queue: Queue,
     taken: VecDeque<Taken>,
     assembly: Option<Assembly>,
     /// Bytes that have arrived and are not settled, parts of a message included.
     held_bytes: usize,
-    /// Bytes settled since the last acknowledgement. A peer that reads nothing gets none, and may go
-    /// on sending until this holds no more.
+    /// Bytes settled since the last acknowledgement. A peer that reads nothing gets no
+    /// acknowledgement and may go on sending, so this saturates.
     unacked_bytes: usize,
     ack_due: bool,
-    /// When an acknowledgement is due for lack of company.
+    /// When a delayed acknowledgement becomes due.
     ack_at: Option<Instant>,
-    /// Rejections of which the peer has not been told on this connection.
+    /// Rejections that were not sent on this connection yet.
     to_reject: VecDeque<Sequence>,
-    /// Nobody listens any more: what comes is rejected.
+    /// Whether the application has stopped receiving: what arrives is rejected.
     abandoned: bool,
-    /// When the last message arrived or the link opened.
-    heard: Option<Instant>,
-    silence_told: bool,
-    news: bool,
+    /// When the last message arrived, or the link first opened.
+    last_arrival: Option<Instant>,
+    silence_reported: bool,
+    readable_pending: bool,
     /// How many messages the application has taken.
     pub(crate) delivered: u64,
-    /// This many fresh messages or bytes are acknowledged at once.
+    /// This many newly settled messages or bytes are acknowledged at once.
     ack_messages: u64,
     ack_bytes: usize,
 }
@@ -139,9 +139,9 @@ impl ReceiveHalf {
             ack_at: None,
             to_reject: VecDeque::new(),
             abandoned: false,
-            heard: None,
-            silence_told: false,
-            news: false,
+            last_arrival: None,
+            silence_reported: false,
+            readable_pending: false,
             delivered: 0,
             ack_messages: u64::from(config.window_messages / 4).max(1),
             ack_bytes: config.window_bytes / 4,
@@ -152,25 +152,25 @@ impl ReceiveHalf {
         self.max_message
     }
 
-    /// How many bytes have arrived and are not settled, those of lost sessions included.
+    /// Returns how many bytes have arrived and are not settled, those of lost sessions included.
     pub(crate) fn kept_bytes(&self) -> usize {
         self.held_bytes.saturating_add(self.left_over.bytes())
     }
 
-    /// How many bytes more may arrive.
+    /// Returns how many more bytes may arrive.
     pub(crate) fn window_left(&self) -> usize {
         self.window_bytes.saturating_sub(self.held_bytes)
     }
 
-    /// The link is up. Silence counts from the first time on, and goes on counting while the link
-    /// is cut.
+    /// Notes that the link is up. Silence is counted from the first time on, also while the link is
+    /// not up again.
     pub(crate) fn open(&mut self, now: Instant) {
-        self.heard.get_or_insert(now);
+        self.last_arrival.get_or_insert(now);
     }
 
     // From the peer.
 
-    /// A MESSAGE frame begins; `data` is what has arrived of its payload.
+    /// Begins a MESSAGE frame; `data` is what has arrived of its payload.
     #[inline(always)]
     pub(crate) fn begin(
         &mut self,
@@ -257,7 +257,7 @@ impl ReceiveHalf {
         Ok(())
     }
 
-    /// The payload of the current MESSAGE frame goes on.
+    /// Continues the payload of the current MESSAGE frame.
     pub(crate) fn more(&mut self, now: Instant, data: &[u8]) -> Result<(), PeerMisbehaved> {
         let Some(assembly) = &mut self.assembly else {
             return Err(PeerMisbehaved::FragmentOrder);
@@ -274,21 +274,22 @@ impl ReceiveHalf {
         Ok(())
     }
 
-    /// A message of this length is here whole; gives its number if somebody may take it.
+    /// Records that a message of this length has arrived whole. Returns its number, unless it is
+    /// rejected because the channel is abandoned.
     #[inline(always)]
     fn arrive(&mut self, now: Instant, length: usize) -> Option<Sequence> {
         self.received += 1;
-        self.heard = Some(now);
-        self.silence_told = false;
+        self.last_arrival = Some(now);
+        self.silence_reported = false;
         if self.abandoned {
-            self.turn_away(self.received, length);
+            self.reject_no_receiver(self.received, length);
             return None;
         }
-        self.news = true;
+        self.readable_pending = true;
         Some(self.received)
     }
 
-    /// The numbers up to `through` will not come.
+    /// Handles a SKIP: the numbers up to `through` will not be sent.
     pub(crate) fn skip(&mut self, now: Instant, through: Sequence) -> Result<(), PeerMisbehaved> {
         if self.assembly.is_some() {
             return Err(PeerMisbehaved::FragmentOrder);
@@ -307,7 +308,7 @@ impl ReceiveHalf {
         Ok(())
     }
 
-    /// The peer will send nothing after `last`.
+    /// Handles a CLOSE: the peer will send nothing after `last`.
     pub(crate) fn close(&mut self, last: Sequence) -> Result<(), PeerMisbehaved> {
         let begun = self.received + u64::from(self.assembly.is_some());
         let changed = self.last.is_some_and(|earlier| earlier != last);
@@ -319,11 +320,11 @@ impl ReceiveHalf {
         Ok(())
     }
 
-    /// The sender knows of a rejection.
+    /// Handles a NOTED: the sender knows of a rejection.
     pub(crate) fn noted(&mut self, now: Instant, sequence: Sequence) -> Result<(), PeerMisbehaved> {
         let taken = self
             .find_taken(sequence)
-            .filter(|taken| matches!(taken.state, TakenState::Rejected { told: true, .. }))
+            .filter(|taken| matches!(taken.state, TakenState::Rejected { sent: true, .. }))
             .ok_or(PeerMisbehaved::NothingToSettle)?;
         taken.state = TakenState::Noted;
         self.advance(now);
@@ -339,7 +340,7 @@ impl ReceiveHalf {
 
     // Commands.
 
-    /// The oldest message that the application has not taken, or the border before it.
+    /// Takes the oldest message that the application has not taken, or the border before it.
     #[inline]
     pub(crate) fn take(&mut self, now: Instant) -> Result<Option<(Sequence, Bytes)>, ReceiveError> {
         if !self.left_over.is_empty() {
@@ -364,18 +365,18 @@ impl ReceiveHalf {
         Ok(Some((self.base.saturating_add(sequence), message)))
     }
 
-    /// How many messages wait to be taken.
+    /// Returns how many messages wait to be taken.
     pub(crate) fn waiting(&self) -> usize {
         self.left_over.messages() + self.queue.len()
     }
 
-    /// The border that would be taken next.
+    /// Returns the border, if it is taken next.
     #[inline]
     pub(crate) fn border(&self) -> Option<SessionLoss> {
         self.left_over.border()
     }
 
-    /// The application has handled a message.
+    /// Marks a message as handled.
     pub(crate) fn handle(&mut self, now: Instant, sequence: Sequence) -> Result<(), ReceiveError> {
         let length = self.waiting_mut(sequence).map(|taken| {
             taken.state = TakenState::Handled;
@@ -387,7 +388,7 @@ impl ReceiveHalf {
         Ok(())
     }
 
-    /// The application refuses a message.
+    /// Rejects a message.
     pub(crate) fn reject(
         &mut self,
         sequence: Sequence,
@@ -412,12 +413,12 @@ impl ReceiveHalf {
             .ok_or(ReceiveError::NotWaiting)
     }
 
-    /// Nobody listens any more: what waits and what comes is rejected.
+    /// Stops receiving: messages that wait and those that arrive are rejected.
     pub(crate) fn abandon(&mut self) {
         self.abandoned = true;
         self.left_over = LeftOver::default();
         while let Some((sequence, message)) = self.queue.pop() {
-            self.turn_away(sequence, message.len());
+            self.reject_no_receiver(sequence, message.len());
         }
     }
 
@@ -425,7 +426,7 @@ impl ReceiveHalf {
         self.abandoned
     }
 
-    fn turn_away(&mut self, sequence: Sequence, length: usize) {
+    fn reject_no_receiver(&mut self, sequence: Sequence, length: usize) {
         let rejection = Rejection {
             code: reject::NO_RECEIVER,
             reason: String::new(),
@@ -440,7 +441,7 @@ impl ReceiveHalf {
         self.to_reject.push_back(sequence);
     }
 
-    /// Moves the settled prefix on and decides when to acknowledge it.
+    /// Advances the settled prefix and decides when to acknowledge it.
     #[inline]
     fn advance(&mut self, now: Instant) {
         while let Some(front) = self.taken.front() {
@@ -456,8 +457,8 @@ impl ReceiveHalf {
         if fresh == 0 {
             return;
         }
-        // Whoever waits for the last message hears at once; in a stream, a quarter of the window
-        // is early enough for the sender never to run dry.
+        // The last message is acknowledged at once, since the sender may wait for that. In a
+        // stream, a quarter of the window is early enough for the sender never to run dry.
         self.ack_due |= self.settled == self.received
             || self.last.is_some()
             || fresh >= self.ack_messages
@@ -467,22 +468,23 @@ impl ReceiveHalf {
         }
     }
 
-    /// The next thing to tell the application.
-    pub(crate) fn poll_news(&mut self, channel: ChannelId) -> Option<Event> {
-        let news = self.news && (self.waiting() > 0 || self.border().is_some());
-        self.news = false;
-        news.then_some(Event::Readable(channel))
+    /// Returns the next event for the application.
+    pub(crate) fn poll_event(&mut self, channel: ChannelId) -> Option<Event> {
+        let readable = self.readable_pending && (self.waiting() > 0 || self.border().is_some());
+        self.readable_pending = false;
+        readable.then_some(Event::Readable(channel))
     }
 
     // To the wire.
 
-    /// The acknowledgement to write, if one is due, or if `anyway` and there is news.
-    pub(crate) fn ack(&self, anyway: bool) -> Option<Sequence> {
-        let due = self.ack_due || (anyway && self.settled > self.acked);
+    /// Returns the acknowledgement to write, if one is due, or, with `piggyback`, if there is
+    /// anything new to acknowledge.
+    pub(crate) fn ack(&self, piggyback: bool) -> Option<Sequence> {
+        let due = self.ack_due || (piggyback && self.settled > self.acked);
         due.then_some(self.settled)
     }
 
-    /// The acknowledgement was written.
+    /// Records that the acknowledgement was written.
     pub(crate) fn ack_written(&mut self) {
         self.acked = self.settled;
         self.ack_due = false;
@@ -495,7 +497,7 @@ impl ReceiveHalf {
         self.ack_due || !self.to_reject.is_empty()
     }
 
-    /// The next rejection to write: the message, the code and the reason.
+    /// Returns the next rejection to write: the message, the code and the reason.
     pub(crate) fn next_rejection(&self) -> Option<(Sequence, u32, &str)> {
         let sequence = *self.to_reject.front()?;
         let at = self
@@ -508,58 +510,58 @@ impl ReceiveHalf {
         }
     }
 
-    /// The next rejection was written.
+    /// Records that the next rejection was written.
     pub(crate) fn rejection_written(&mut self) {
         let written = self.to_reject.pop_front();
         let taken = written.and_then(|sequence| self.find_taken(sequence));
-        if let Some(TakenState::Rejected { told, .. }) = taken.map(|taken| &mut taken.state) {
-            *told = true;
+        if let Some(TakenState::Rejected { sent, .. }) = taken.map(|taken| &mut taken.state) {
+            *sent = true;
         }
     }
 
-    /// Whether everything that the peer will ever send has arrived and is settled.
+    /// Whether everything that the peer will ever send has arrived, is settled and is acknowledged.
     pub(crate) fn is_settled(&self) -> bool {
         self.last.is_some_and(|last| self.acked == last)
     }
 
     // Time.
 
-    /// The earliest moment at which this half has something to do.
+    /// Returns the earliest moment at which this half has something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         [self.ack_at, self.silent_at()].into_iter().flatten().min()
     }
 
     fn silent_at(&self) -> Option<Instant> {
-        let after = self.silence.filter(|_| !self.silence_told)?;
-        self.heard?.checked_add(after)
+        let after = self.silence.filter(|_| !self.silence_reported)?;
+        self.last_arrival?.checked_add(after)
     }
 
-    /// Time has passed; true when the application is to be told of silence.
+    /// Handles the passing of time. Returns whether to report silence to the application.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> bool {
         if self.ack_at.is_some_and(|at| at <= now) {
             self.ack_due = true;
             self.ack_at = None;
         }
         let silent = self.silent_at().is_some_and(|at| at <= now);
-        self.silence_told |= silent;
+        self.silence_reported |= silent;
         silent
     }
 
-    /// Lets go of memory that an idle channel does not need.
+    /// Releases memory that an idle channel does not need.
     pub(crate) fn release_memory(&mut self) {
-        // A peer can ping often, and each short message after this takes a piece of memory for
-        // many. So what waits shares the piece with what comes.
+        // A peer can ping often, and each short message that arrives after a release allocates a
+        // chunk for many. So the chunk is kept while messages wait or are not settled.
         let nothing_is_kept = self.waiting() == 0 && self.taken.is_empty();
         self.queue.release_memory(nothing_is_kept);
         self.taken.shrink_to_fit();
         self.to_reject.shrink_to_fit();
     }
 
-    // For the tlsstream dialect, which has its own way of arriving.
+    // For the tlsstream dialect, in which messages arrive differently.
 
-    /// A message of this length begins to arrive.
+    /// Begins a message of this length.
     pub(crate) fn stream_begin(&mut self, length: u64) -> Result<(), PeerMisbehaved> {
-        // The length is the peer's word: with what is held it may be more than a figure holds.
+        // The peer announces the length: added to what is held, it may overflow.
         let limit = self.max_message.min(usize::MAX - self.held_bytes);
         let total = match usize::try_from(length) {
             Ok(0) => return Err(PeerMisbehaved::StreamEmpty),
@@ -576,7 +578,7 @@ impl ReceiveHalf {
         Ok(())
     }
 
-    /// What is still missing of the message that is arriving.
+    /// Returns how many bytes are missing of the message that is arriving.
     pub(crate) fn stream_missing(&self) -> usize {
         self.assembly
             .as_ref()
@@ -588,7 +590,7 @@ impl ReceiveHalf {
         self.queue.len() < self.window_messages && self.held_bytes < self.window_bytes
     }
 
-    /// A rejection for the application's code and reason, cut to what the wire carries.
+    /// Returns a rejection with the application's code and reason, cut to what the wire carries.
     pub(crate) fn rejection(code: u32, reason: &str) -> Rejection {
         let reason = crate::wire::cut(reason, crate::verdict::MAX_REASON).to_string();
         Rejection { code, reason }

@@ -1,9 +1,9 @@
-//! Mistakes that the project's own tests plant.
+//! Mistakes that the project's tests plant.
 
 use super::ReceiveHalf;
 
 impl ReceiveHalf {
-    /// As if nothing had come yet.
+    /// Resets the counters, as if nothing had arrived.
     pub(crate) fn forget(&mut self) {
         self.received = 0;
         self.settled = 0;

@@ -1,4 +1,4 @@
-//! The memory of short messages.
+//! Shared memory for short messages.
 
 use alloc::collections::VecDeque;
 
@@ -7,34 +7,35 @@ use bytes::{Bytes, BytesMut};
 use crate::bound::{Bound, SHARED};
 use crate::channel::{Acking, ReceiveChannel};
 
-/// The longest piece of memory that messages share.
+/// The longest chunk: a piece of memory that messages share.
 const LONGEST_CHUNK: usize = 16_384;
-/// The shortest that is worth it.
+/// The shortest chunk that is worth it.
 const LEAST_CHUNK: usize = 256;
-/// A window holds at least this many.
+/// A window holds at least this many chunks.
 const CHUNKS: usize = 4;
 /// Messages up to this part of a chunk share one.
 const SHARE: usize = 4;
 
-/// Where short messages of one channel are copied to, side by side.
+/// Shared memory to which the short messages of one channel are copied, side by side.
 ///
-/// A message that is kept keeps its chunk, so chunks are cut such that a peer can't have more kept
-/// than [`Pool::bound`] says: a third more than the window, and a few chunks. On an `Auto` channel
-/// messages leave the link in the order in which they lie in the chunks, so what is kept lies
-/// side by side. On a `Manual` one they go in any order, and all that lies between two of
-/// a window may be kept by them: there the chunks for as many messages as the window has are as
-/// long as the window, and each message takes a quarter of one at most.
+/// A message that is kept keeps its chunk, so chunks are sized such that a peer can't make the
+/// application keep more than [`Pool::bound`] returns: a third more than the window, and a few
+/// chunks. On an `Auto` channel messages leave the link in the order in which they lie in the
+/// chunks, so what is kept lies side by side. On a `Manual` one they leave in any order, and
+/// everything that lies between two messages of a window may be kept by them. There, the chunks for
+/// as many messages as the window has are as long as the window, and each message takes a quarter
+/// of one at most.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     /// What is taken next.
     front: Bytes,
-    /// What follows it, of chunks that are full.
+    /// Full chunks that follow it.
     full: VecDeque<Bytes>,
-    /// What follows that, and room for more.
+    /// The last chunk, with room for more.
     filling: BytesMut,
-    /// Zero where nothing is shared.
+    /// The length of a chunk; zero if nothing is shared.
     chunk: usize,
-    /// The longest message that shares.
+    /// The longest message that shares a chunk.
     longest: usize,
 }
 
@@ -43,7 +44,7 @@ impl Pool {
         Self::cut(chunk(config))
     }
 
-    /// Nothing is shared.
+    /// Returns a pool in which nothing is shared.
     pub(crate) fn none() -> Self {
         Self::cut(0)
     }
@@ -64,7 +65,7 @@ impl Pool {
         length <= self.longest
     }
 
-    /// Copies a message behind those that wait; false if it is too long for that.
+    /// Copies a message behind those that wait. Returns false if it is too long for that.
     #[inline(always)]
     pub(crate) fn add(&mut self, data: &[u8]) -> bool {
         if !self.shares(data.len()) {
@@ -85,7 +86,7 @@ impl Pool {
         self.filling.reserve(self.chunk);
     }
 
-    /// Takes the first so many bytes, which were added as one message.
+    /// Takes the first `length` bytes, which were added as one message.
     #[inline(always)]
     pub(crate) fn take(&mut self, length: usize) -> Bytes {
         if self.front.len() < length {
@@ -94,32 +95,33 @@ impl Pool {
         self.front.split_to(length)
     }
 
-    /// Messages are not cut, so what is in front is used up.
+    /// Moves on to the next chunk: messages don't span chunks, so the front is used up.
     #[inline(never)]
     fn next_front(&mut self) {
         let next = self.full.pop_front();
         self.front = next.unwrap_or_else(|| self.filling.split().freeze());
     }
 
-    /// The bytes that wait.
+    /// Iterates over the bytes that wait.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = &u8> {
         let full = self.full.iter().flatten();
         self.front.iter().chain(full).chain(&self.filling)
     }
 
-    /// Lets go of all memory; only where nothing waits.
+    /// Releases all memory. Nothing may wait.
     pub(crate) fn release_memory(&mut self) {
         self.front = Bytes::new();
         self.full = VecDeque::new();
         self.filling = BytesMut::new();
     }
 
-    /// How many messages that do not share a window has room for.
+    /// Returns how many messages that don't share memory fit in a window.
     pub(crate) fn most_alone(config: &ReceiveChannel) -> usize {
         config.window_bytes / (chunk(config) / SHARE + 1)
     }
 
-    /// The most memory that messages within the window of a channel can keep, and the pool itself.
+    /// Returns the most memory that messages within the window of a channel can keep, and the pool
+    /// itself.
     pub(crate) fn bound(config: &ReceiveChannel) -> Bound {
         let window = config.window_bytes;
         let messages = usize::try_from(config.window_messages).unwrap_or(usize::MAX);
@@ -127,15 +129,15 @@ impl Pool {
         if chunk == 0 {
             return Bound::default().bytes(window);
         }
-        // Of each full chunk less than a share is unused.
+        // Less than a share of each full chunk is unused.
         let share = chunk / SHARE;
         let chunks = |filled: usize| (filled / (chunk - share) + 1).min(messages);
         let (full, unused) = match config.acking {
             Acking::Auto => (chunks(window), share),
             Acking::Manual => (chunks(messages.saturating_mul(share)), chunk),
         };
-        // The first may have been taken in part, the last is not full, and the pool may keep one
-        // that is.
+        // The first chunk may have been taken in part, the last is not full, and the pool may keep
+        // one that is.
         Bound::default()
             .bytes(window)
             .bytes(full.saturating_mul(unused))
@@ -145,7 +147,7 @@ impl Pool {
     }
 }
 
-/// How long the chunks of a channel are.
+/// Returns how long the chunks of a channel are; zero if nothing is shared.
 fn chunk(config: &ReceiveChannel) -> usize {
     let window = config.window_bytes;
     let chunk = match config.acking {

@@ -11,22 +11,22 @@ use crate::bound::Bound;
 use crate::channel::ReceiveChannel;
 use crate::config::Dialect;
 
-/// Messages in the order of their numbers.
+/// The waiting messages in the order of their numbers.
 ///
-/// The payloads of short ones lie side by side in shared memory, where each becomes a message of its
-/// own when it is taken: until then it costs its number and its length.
+/// The payloads of short ones lie side by side in shared memory, where each becomes a separate
+/// message when it is taken. Until then it costs its number and its length.
 #[derive(Clone, Debug)]
 pub(super) struct Queue {
     waiting: VecDeque<Waiting>,
     pool: Pool,
-    /// The payloads that do not share, in the same order.
+    /// The payloads that don't share memory, in the same order.
     alone: VecDeque<Bytes>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Waiting {
     sequence: Sequence,
-    /// The length of a payload that shares; [`ALONE`] of others.
+    /// The length of a payload in shared memory; [`ALONE`] for others.
     shares: u32,
 }
 
@@ -38,7 +38,7 @@ impl Queue {
             waiting: VecDeque::new(),
             pool: match dialect {
                 Dialect::Countersign => Pool::new(config),
-                // There is one message at a time.
+                // There is only one message at a time.
                 Dialect::TlsStream => Pool::none(),
             },
             alone: VecDeque::new(),
@@ -50,7 +50,7 @@ impl Queue {
         self.waiting.len()
     }
 
-    /// The number of the message that is taken next.
+    /// Returns the number of the message that is taken next.
     #[inline(always)]
     pub(super) fn first(&self) -> Option<Sequence> {
         self.waiting.front().map(|waiting| waiting.sequence)
@@ -59,7 +59,7 @@ impl Queue {
     /// Adds a copy of a message.
     #[inline(always)]
     pub(super) fn push_copy(&mut self, sequence: Sequence, data: &[u8]) {
-        // What shares is far shorter.
+        // Payloads in shared memory are far shorter.
         #[expect(clippy::cast_possible_truncation)]
         let shares = data.len() as u32;
         if self.pool.add(data) {
@@ -69,7 +69,7 @@ impl Queue {
         }
     }
 
-    /// Adds a message that has memory already; a short one is copied all the same.
+    /// Adds a message that has memory already. A short one is copied all the same.
     pub(super) fn push(&mut self, sequence: Sequence, message: Bytes) {
         if self.pool.shares(message.len()) {
             self.push_copy(sequence, &message);
@@ -95,13 +95,13 @@ impl Queue {
         Some((sequence, message))
     }
 
-    /// Takes all of them.
+    /// Takes all messages.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = (Sequence, Bytes)> {
         core::iter::from_fn(|| self.pop())
     }
 
-    /// Lets go of memory that an idle channel does not need, `shared` memory only if nothing that was
-    /// taken keeps it anyway.
+    /// Releases memory that an idle channel does not need; the shared memory only if `shared`, that
+    /// is, if no message that was taken keeps it anyway.
     pub(super) fn release_memory(&mut self, shared: bool) {
         if shared && self.waiting.is_empty() {
             self.pool.release_memory();
@@ -110,7 +110,7 @@ impl Queue {
         self.alone.shrink_to_fit();
     }
 
-    /// The most memory that messages within the window of a channel can keep.
+    /// Returns the most memory that the queue takes beside the pool.
     pub(super) fn bound(config: &ReceiveChannel, dialect: Dialect) -> Bound {
         let messages = usize::try_from(config.window_messages).unwrap_or(usize::MAX);
         let alone = match dialect {
@@ -123,7 +123,7 @@ impl Queue {
     }
 }
 
-// How the memory of what waits is cut makes no difference.
+// How payloads are spread over chunks makes no difference.
 impl PartialEq for Queue {
     fn eq(&self, other: &Self) -> bool {
         self.waiting == other.waiting
@@ -149,7 +149,8 @@ mod tests {
 
     use super::*;
 
-    /// Lengths about the limits of what shares, and chunks that fill up while others are taken.
+    /// Lengths around the limit of what shares memory, and chunks that fill up while others are
+    /// taken.
     #[test]
     fn messages_come_out_as_they_went_in_wherever_they_lie() {
         let config = ReceiveChannel::new("main")

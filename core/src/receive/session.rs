@@ -1,4 +1,4 @@
-//! What becomes of a receiving half when its connection is lost and another comes.
+//! The receiving half when its connection is lost and the next one comes.
 
 use bytes::Bytes;
 
@@ -6,23 +6,23 @@ use super::{ReceiveHalf, TakenState};
 use crate::{ReceiveError, Sequence, SessionLoss};
 
 impl ReceiveHalf {
-    /// Everything up to this number is settled.
+    /// Returns the number up to which everything is settled.
     pub(crate) fn settled(&self) -> Sequence {
         self.settled
     }
 
-    /// Everything up to this number has arrived whole, or was skipped.
+    /// Returns the number up to which everything has arrived whole or was skipped.
     pub(crate) fn received(&self) -> Sequence {
         self.received
     }
 
-    /// How many bytes have arrived of the message after those.
+    /// Returns how many bytes have arrived of the message after those.
     pub(crate) fn partial(&self) -> u64 {
         let arrived = self.assembly.as_ref().map(|assembly| assembly.data.len());
         arrived.unwrap_or(0) as u64
     }
 
-    /// Nothing more will come on this connection: a frame that it cut counts as far as it came.
+    /// Handles the end of the connection: a frame that it cut counts as far as it arrived.
     pub(crate) fn connection_lost(&mut self) {
         if let Some(assembly) = &mut self.assembly {
             self.held_bytes -= assembly.frame_left;
@@ -36,25 +36,26 @@ impl ReceiveHalf {
         self.ack_at = None;
     }
 
-    /// The greeting has told the sender what is settled.
-    pub(crate) fn greeted(&mut self) {
+    /// Records that a greeting was written, which says what is settled.
+    pub(crate) fn greeting_written(&mut self) {
         self.ack_written();
     }
 
-    /// On the new connection the sender is to hear again of every rejection that it has not noted.
+    /// Resumes on a new connection, on which every rejection that the sender has not noted is sent
+    /// again.
     pub(crate) fn resume(&mut self) {
         self.to_reject.clear();
         for taken in &mut self.taken {
-            if let TakenState::Rejected { told, .. } = &mut taken.state {
-                *told = false;
+            if let TakenState::Rejected { sent, .. } = &mut taken.state {
+                *sent = false;
                 self.to_reject.push_back(taken.sequence);
             }
         }
     }
 
-    /// The session is over, and a new one begins with nothing in it. What has arrived whole can
-    /// still be taken, up to a window's worth, and behind it the border, where there is one to be
-    /// told of; what has arrived in part is gone.
+    /// Ends the session and begins a new, empty one. What has arrived whole can still be taken, up
+    /// to a window's worth, followed by the border if there is one to report. What has arrived in
+    /// part is dropped.
     pub(crate) fn start_over(&mut self, border: Option<SessionLoss>) {
         let (base, received) = (self.base, self.received);
         let (count, bytes) = (self.window_messages, self.window_bytes);
@@ -64,9 +65,9 @@ impl ReceiveHalf {
         }
         if let Some(why) = border.filter(|_| !self.abandoned) {
             self.left_over.end_session(why);
-            self.news = true;
+            self.readable_pending = true;
         }
-        // Only a peer that skips enormous ranges makes this stop counting.
+        // Only a peer that skips enormous ranges makes this saturate.
         self.base = base.saturating_add(received);
         self.received = 0;
         self.settled = 0;
@@ -81,8 +82,8 @@ impl ReceiveHalf {
         self.ack_at = None;
     }
 
-    /// The session is over, and nothing of another follows what has arrived whole: what still comes
-    /// is rejected.
+    /// Ends the session as the last: what has arrived whole can still be taken, and what still
+    /// arrives is rejected.
     pub(crate) fn end_stream(&mut self) {
         self.start_over(None);
         self.abandoned = true;

@@ -1,4 +1,4 @@
-//! What the peer says of messages: acknowledgements and rejections.
+//! The peer's answers to messages: acknowledgements and rejections.
 
 use super::{Handled, SendHalf};
 use crate::spent::Spent;
@@ -6,7 +6,7 @@ use crate::verdict::{Rejection, Verdict, VerdictKind};
 use crate::{PeerMisbehaved, Sequence};
 
 impl SendHalf {
-    /// Everything up to `through` is settled.
+    /// Handles an acknowledgement of everything up to `through`.
     pub(crate) fn acknowledge(
         &mut self,
         through: Sequence,
@@ -19,19 +19,19 @@ impl SendHalf {
             return Err(PeerMisbehaved::AckedTooMuch);
         }
         let first = self.acked + 1;
-        // Looks at what it settles and no further: a peer may say the same as often as it likes.
+        // The cost depends on what this settles only: a peer may repeat an acknowledgement at will.
         let settled = self
             .store
             .partition_point(|entry| entry.sequence <= through);
         let (rejected, rejected_bytes) = self.check_rejected(settled)?;
-        let mut landed = 0;
+        let mut acked_bytes = 0;
         spent.extend(self.store.range_mut(..settled).map(|entry| {
-            landed += entry.length;
+            acked_bytes += entry.length;
             entry.payload.take()
         }));
         self.store.drain(..settled);
-        self.stored_bytes -= landed - rejected_bytes;
-        self.flight_bytes -= landed;
+        self.stored_bytes -= acked_bytes - rejected_bytes;
+        self.flight_bytes -= acked_bytes;
         self.written -= settled;
         self.acked = through;
         self.count_handled((settled - rejected) as u64, first, through);
@@ -54,7 +54,7 @@ impl SendHalf {
         handled.count += count;
     }
 
-    /// How many of the first so many messages were rejected, and how long those are.
+    /// Returns how many of the `first` messages in `store` were rejected, and their bytes.
     fn check_rejected(&self, first: usize) -> Result<(usize, usize), PeerMisbehaved> {
         let (mut count, mut bytes) = (0, 0);
         let oldest = self.store.front().map_or(0, |entry| entry.sequence);
@@ -62,7 +62,7 @@ impl SendHalf {
             return Ok((count, bytes));
         }
         for entry in self.store.range(..first).filter(|entry| entry.rejected) {
-            if entry.holds_prefix() {
+            if entry.blocks_ack() {
                 return Err(PeerMisbehaved::AckedTooMuch);
             }
             count += 1;
@@ -79,7 +79,7 @@ impl SendHalf {
                 .is_some_and(|e| e.sequence <= sequence)
     }
 
-    /// One message was rejected.
+    /// Handles the rejection of one message.
     pub(crate) fn rejected(
         &mut self,
         sequence: Sequence,
@@ -92,9 +92,9 @@ impl SendHalf {
             .ok_or(PeerMisbehaved::NothingToSettle)?;
         self.received = self.received.max(sequence);
         let entry = &mut self.store[at];
-        // A rejection may come again on a later connection, but one note at a time is enough.
-        if !entry.owed {
-            entry.owed = true;
+        // A rejection may be repeated on a later connection, but one note at a time is enough.
+        if !entry.note_pending {
+            entry.note_pending = true;
             self.to_note.push_back(sequence);
         }
         if !entry.rejected {
@@ -107,11 +107,11 @@ impl SendHalf {
         Ok(())
     }
 
-    /// The next note was written.
+    /// Records that the next note was written.
     pub(crate) fn note_written(&mut self) {
         let noted = self.to_note.pop_front();
         if let Some(at) = noted.and_then(|sequence| self.find(sequence)) {
-            self.store[at].owed = false;
+            self.store[at].note_pending = false;
             self.store[at].noted = true;
         }
     }

@@ -1,4 +1,4 @@
-//! How much memory a sending half takes at most.
+//! Upper bounds of the memory of a sending half.
 
 use bytes::Bytes;
 
@@ -8,10 +8,10 @@ use crate::channel::SendChannel;
 use crate::verdict::{MAX_REASON, Verdict};
 use crate::{Instant, Sequence};
 
-/// What the ordered set of expiries takes for one of them, at most: five in a node with room for
+/// What the ordered set of expiries takes for one of them at most: five in a node with room for
 /// eleven, and what leads to the nodes.
 const EXPIRY: usize = 3 * size_of::<(Instant, Sequence)>() + size_of::<usize>();
-/// One node of it.
+/// One node of that set.
 const EXPIRY_NODE: usize = 32 * size_of::<(Instant, Sequence)>();
 
 impl SendHalf {

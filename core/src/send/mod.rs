@@ -21,33 +21,33 @@ use crate::verdict::{Rejection, Verdict, VerdictCounts, reject};
 use crate::wire::Frame;
 use crate::{ChannelId, Event, Instant, SendError, Sequence};
 
-/// A message without a verdict, or with one that the receiver's acknowledgement has yet to pass.
+/// A message without a verdict, or a rejected one that the receiver has not acknowledged.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Entry {
     pub(crate) sequence: Sequence,
     /// None once the message has its verdict.
     payload: Option<Bytes>,
     expires: Instant,
-    /// The payload's length; stays when a rejection lets go of the payload.
+    /// The payload's length, which is kept when a rejection drops the payload.
     length: usize,
     rejected: bool,
-    /// The rejection is to be noted on this connection: the message stands in `to_note`.
-    owed: bool,
-    /// The rejection was noted, on this connection or an earlier one. Until then the receiver can't
-    /// know that we know.
+    /// Whether the rejection has to be noted on this connection: the message is in `to_note`.
+    note_pending: bool,
+    /// Whether the rejection was noted, on this connection or an earlier one. Until then the
+    /// receiver can't know that this end knows of it.
     noted: bool,
 }
 
 impl Entry {
-    /// What there is to send.
+    /// Returns the payload, empty once the message has its verdict.
     #[inline(always)]
     pub(crate) fn payload(&self) -> &[u8] {
         self.payload.as_deref().unwrap_or_default()
     }
 
-    /// Whether the receiver waits for a note, so that it can't have passed the message.
-    const fn holds_prefix(&self) -> bool {
-        self.rejected && (self.owed || !self.noted)
+    /// Whether the receiver waits for a note, so that it can't have acknowledged the message.
+    const fn blocks_ack(&self) -> bool {
+        self.rejected && (self.note_pending || !self.noted)
     }
 }
 
@@ -61,22 +61,22 @@ struct Handled {
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct SendHalf {
-    /// The channel's number on the wire, known from the handshake on.
+    /// The channel's number on the wire, known once the handshake is complete.
     pub(crate) wire: u16,
     policy: Policy,
     queue_messages: usize,
     queue_bytes: usize,
     /// The largest message that this end declares.
     own_max_message: usize,
-    /// The largest message of both ends, once the other's is known.
+    /// The smaller limit of both ends, once the peer's is known.
     max_message: usize,
     in_flight_limit: usize,
     window_messages: usize,
     window_bytes: usize,
 
-    /// All messages from the oldest that is not acknowledged, in order.
+    /// All messages from the oldest unacknowledged one on, in order.
     store: VecDeque<Entry>,
-    /// How many messages at the front of `store` are on the wire whole.
+    /// How many messages at the front of `store` are whole on the wire.
     written: usize,
     /// How many bytes of the message after those are on the wire.
     offset: usize,
@@ -84,34 +84,35 @@ pub(crate) struct SendHalf {
     flight_bytes: usize,
     /// Bytes of payload in `store`.
     stored_bytes: usize,
-    /// How many numbers earlier sessions have used: what the application is told counts on.
+    /// How many numbers earlier sessions have used: the application's numbers continue from there.
     base: Sequence,
     /// The number that the next accepted message gets.
     next: Sequence,
     /// The receiver knows of every number up to this one, or will if the connection lasts.
     announced: Sequence,
-    /// The receiver has everything up to this number, by its own word.
+    /// The receiver has everything up to this number, as it has said itself.
     received: Sequence,
     /// No message after this one was rejected.
     last_rejected: Sequence,
     /// Messages up to this number were begun on a connection that was lost.
     begun_before: Sequence,
-    /// How many messages went out again after a connection was lost, whole or in part.
+    /// How many messages were sent again, whole or in part, after a connection was lost.
     pub(crate) replayed: u64,
     /// Everything up to this number is acknowledged.
     acked: Sequence,
     /// The last number, once CLOSE has named it.
     last: Option<Sequence>,
-    /// Expiries of the messages that are not begun, for the next deadline.
+    /// The expiries of unbegun messages, for the next deadline.
     expiries: BTreeSet<(Instant, Sequence)>,
-    /// Rejections that are to be noted on this connection, in the order in which they came.
+    /// Rejections to be noted on this connection, in the order of their arrival.
     pub(crate) to_note: VecDeque<Sequence>,
 
     /// Verdicts other than `Handled` that the caller has not taken.
     verdicts: VecDeque<(Sequence, Verdict)>,
     /// Messages handled that no event has reported yet.
     handled: Option<Handled>,
-    /// The shortest message that was refused for want of room since room was last told of.
+    /// The length of the shortest message that was refused for want of room since room was last
+    /// reported.
     wants_room: Option<usize>,
     pub(crate) counts: VerdictCounts,
 }
@@ -151,9 +152,9 @@ impl SendHalf {
         }
     }
 
-    /// Takes over the receiver's figures. Messages already accepted that it does not take get
-    /// their verdict now.
-    pub(crate) fn agree(
+    /// Applies the receiver's limits. Messages already accepted that it does not take get their
+    /// verdict now.
+    pub(crate) fn set_peer_limits(
         &mut self,
         wire: u16,
         max: u64,
@@ -168,7 +169,7 @@ impl SendHalf {
         self.window_messages = usize::try_from(messages).unwrap_or(usize::MAX);
         self.window_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         let limit = self.max_message;
-        // What is on the wire was within the limit of its time.
+        // Messages on the wire were within the limit of their time.
         self.drop_all_unbegun(spent, |entry| {
             let rejection = || Rejection {
                 code: reject::TOO_LARGE,
@@ -178,14 +179,14 @@ impl SendHalf {
         });
     }
 
-    /// The index in `store` of the message with this number.
+    /// Returns the index in `store` of the message with this number.
     fn find(&self, sequence: Sequence) -> Option<usize> {
         self.store
             .binary_search_by_key(&sequence, |entry| entry.sequence)
             .ok()
     }
 
-    /// The index in `store` of the first message of which nothing is on the wire.
+    /// Returns the index in `store` of the first unbegun message: nothing of it is on the wire.
     fn unbegun(&self) -> usize {
         self.written + usize::from(self.offset > 0)
     }
@@ -194,12 +195,12 @@ impl SendHalf {
         self.max_message
     }
 
-    /// How many messages were accepted so far, in all sessions.
+    /// Returns how many messages were accepted so far, in all sessions.
     pub(crate) fn accepted(&self) -> u64 {
         self.base + self.next - 1
     }
 
-    /// How many messages are kept.
+    /// Returns how many messages are kept.
     pub(crate) fn waiting(&self) -> usize {
         self.store.len()
     }
@@ -208,14 +209,14 @@ impl SendHalf {
         self.stored_bytes
     }
 
-    /// How many messages are on the wire, in part at least, without an acknowledgement.
+    /// Returns how many messages are on the wire, at least in part, without an acknowledgement.
     pub(crate) fn in_flight(&self) -> usize {
         self.unbegun()
     }
 
     // Commands.
 
-    /// Accepts a message and gives it its number.
+    /// Accepts a message and returns its number.
     #[inline]
     pub(crate) fn accept(
         &mut self,
@@ -248,13 +249,13 @@ impl SendHalf {
             expires,
             length,
             rejected: false,
-            owed: false,
+            note_pending: false,
             noted: false,
         });
         Ok(self.base + sequence)
     }
 
-    /// The message that was accepted last, and its expiry.
+    /// Returns the message that was accepted last, and its expiry.
     pub(crate) fn newest(&self) -> Option<(&[u8], Instant)> {
         let newest = self.store.back()?;
         Some((newest.payload(), newest.expires))
@@ -263,34 +264,34 @@ impl SendHalf {
     #[inline]
     fn has_room(&self, length: usize, replaced: Option<usize>) -> bool {
         let freed = replaced.map_or(0, |at| self.store[at].length);
-        // A replaced message leaves its place in `store` and takes one in `verdicts`.
-        // The same bytes may be queued many times, so their sum may be more than there are addresses.
+        // A replaced message leaves its place in `store` and takes one in `verdicts`. The same
+        // bytes may be queued many times, so their sum may exceed the address space.
         let left = self.queue_bytes.saturating_sub(self.stored_bytes - freed);
         self.store.len() + self.verdicts.len() < self.queue_messages && length <= left
     }
 
-    /// The index of the message whose place a new one would take.
+    /// Returns the index of the message that a new one would replace.
     #[inline]
     fn replaced(&self) -> Option<usize> {
         let waits = self.policy == Policy::Latest && self.store.len() > self.unbegun();
         waits.then(|| self.store.len() - 1)
     }
 
-    /// Whether a message was refused that would be accepted now. Room for less than that is
-    /// none: whoever was told of it would be refused again.
+    /// Whether a message that was refused would be accepted now. Less room is not reported: the
+    /// caller would be refused again.
     fn has_wanted_room(&self) -> bool {
         self.wants_room
             .is_some_and(|length| self.has_room(length, self.replaced()))
     }
 
-    /// Takes back everything of which nothing is on the wire; true if there was anything.
+    /// Withdraws every unbegun message. Returns whether there was any.
     pub(crate) fn withdraw_unbegun(&mut self, spent: &mut Spent) -> bool {
         let any = self.store.len() > self.unbegun();
         self.drop_all_unbegun(spent, |_| Some(Verdict::Withdrawn));
         any
     }
 
-    /// Drops what has expired by `now`; true if there was anything.
+    /// Drops what has expired by `now`. Returns whether there was anything.
     pub(crate) fn expire(&mut self, now: Instant, spent: &mut Spent) -> bool {
         let (mut first, mut last) = (Sequence::MAX, 0);
         while let Some(&(expires, sequence)) = self.expiries.first() {
@@ -304,22 +305,22 @@ impl SendHalf {
         if last == 0 {
             return false;
         }
-        // Mostly one, or a few that follow each other.
+        // Usually it is one, or a few that follow each other.
         let from = self.store.partition_point(|entry| entry.sequence < first);
         let to = self.store.partition_point(|entry| entry.sequence <= last);
-        self.drop_of_unbegun(from..to, spent, |entry| {
+        self.drop_unbegun_in(from..to, spent, |entry| {
             let expired = entry.expires <= now && entry.expires != Instant::NEVER;
             expired.then_some(Verdict::Expired)
         });
         true
     }
 
-    /// The earliest expiry of a message of which nothing is on the wire.
+    /// Returns the earliest expiry of an unbegun message.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         self.expiries.first().map(|&(expires, _)| expires)
     }
 
-    /// Gives a message of which nothing is on the wire its verdict and lets go of it.
+    /// Drops an unbegun message with its verdict.
     fn drop_unbegun(&mut self, at: usize, verdict: Verdict, spent: &mut Spent) {
         if let Some(entry) = self.store.remove(at) {
             self.dropped(entry.sequence, entry.expires, entry.length, verdict);
@@ -327,14 +328,14 @@ impl SendHalf {
         }
     }
 
-    /// Lets go of every message of which nothing is on the wire and for which there is a verdict.
+    /// Drops every unbegun message that `verdict` returns a verdict for.
     fn drop_all_unbegun(&mut self, spent: &mut Spent, verdict: impl Fn(&Entry) -> Option<Verdict>) {
-        self.drop_of_unbegun(self.unbegun()..self.store.len(), spent, verdict);
+        self.drop_unbegun_in(self.unbegun()..self.store.len(), spent, verdict);
     }
 
-    /// The same among those at these indices, of none of which anything is on the wire; in one pass,
-    /// because how many there are is up to the peer.
-    fn drop_of_unbegun(
+    /// Does the same among those at these indices, all of which are unbegun. It takes one pass,
+    /// because the peer decides how many there are.
+    fn drop_unbegun_in(
         &mut self,
         at: Range<usize>,
         spent: &mut Spent,
@@ -358,11 +359,11 @@ impl SendHalf {
         spent.extend(self.store.drain(kept..at.end).map(|entry| entry.payload));
     }
 
-    /// A message of which nothing is on the wire has left `store` with this verdict.
+    /// Records the verdict of an unbegun message that has left `store`.
     fn dropped(&mut self, sequence: Sequence, expires: Instant, length: usize, verdict: Verdict) {
         self.stored_bytes -= length;
         self.forget_expiry(expires, sequence);
-        // It was counted when the link resumed, and does not go out again after all.
+        // It was counted when the link resumed, and is not sent again after all.
         self.replayed -= u64::from(sequence <= self.begun_before);
         self.settle(sequence, verdict);
     }
@@ -381,9 +382,9 @@ impl SendHalf {
 
     // Closing.
 
-    /// The number after which nothing more will come, if the link were closed now.
+    /// Returns the last number that will be sent, if the link is closed now.
     pub(crate) fn closing_at(&self) -> Sequence {
-        // A CLOSE that comes again after a resume names the same number.
+        // A CLOSE that is repeated after a resume names the same number.
         if let Some(last) = self.last {
             return last;
         }
@@ -393,7 +394,7 @@ impl SendHalf {
         }
     }
 
-    /// CLOSE was written with [`SendHalf::closing_at`].
+    /// Records that CLOSE was written with [`SendHalf::closing_at`].
     pub(crate) fn close(&mut self) {
         self.last = Some(self.closing_at());
     }
@@ -415,8 +416,8 @@ impl SendHalf {
         Ok(())
     }
 
-    /// Whether every message has its verdict, the receiver has acknowledged all that a close
-    /// named, and it knows what we know.
+    /// Whether every message has its verdict, the receiver has acknowledged everything that CLOSE
+    /// named, and every rejection is noted.
     pub(crate) fn is_settled(&self) -> bool {
         let acknowledged = self.last.is_none_or(|last| self.acked >= last);
         self.store.is_empty() && self.to_note.is_empty() && acknowledged
@@ -427,7 +428,7 @@ impl SendHalf {
         self.written == 0 && self.offset == 0
     }
 
-    /// The link is over: everything that is left gets its verdict.
+    /// Ends the session or the link: every message that is left gets its verdict.
     pub(crate) fn end(&mut self, spent: &mut Spent) {
         self.withdraw_unbegun(spent);
         while let Some(entry) = self.store.pop_front() {
@@ -443,16 +444,17 @@ impl SendHalf {
         self.to_note.clear();
     }
 
-    // For the tlsstream dialect, which has its own way of writing.
+    // For the tlsstream dialect, which has a different way of writing.
 
-    /// The message that is to go on the wire or is on it in part, and how much of it is there.
+    /// Returns the message that is on the wire in part, or is to be written next, and how much of
+    /// it is on the wire.
     pub(crate) fn current(&self) -> Option<(&Entry, usize)> {
         self.store
             .get(self.written)
             .map(|entry| (entry, self.offset))
     }
 
-    /// Takes the current message's expiry off the list, because it is about to be begun.
+    /// Removes the current message's expiry, because it is about to be begun.
     pub(crate) fn begin_current(&mut self) {
         if let Some(entry) = self.store.get(self.written) {
             let (expires, sequence) = (entry.expires, entry.sequence);
@@ -460,7 +462,7 @@ impl SendHalf {
         }
     }
 
-    /// The number of the oldest message on the wire without confirmation.
+    /// Returns the number of the oldest message on the wire without confirmation.
     pub(crate) fn oldest_written(&self) -> Option<Sequence> {
         self.store
             .front()
@@ -468,11 +470,11 @@ impl SendHalf {
             .map(|entry| entry.sequence)
     }
 
-    // To the caller.
+    // Events for the caller.
 
-    /// The next thing to tell the application. Verdicts other than `Handled` come first, so that
-    /// whoever then hears of a handled range knows the exceptions in it.
-    pub(crate) fn poll_news(&mut self, channel: ChannelId) -> Option<Event> {
+    /// Returns the next event for the application. Verdicts other than `Handled` come first, so
+    /// that the exceptions in a handled range are known when it is reported.
+    pub(crate) fn poll_event(&mut self, channel: ChannelId) -> Option<Event> {
         if let Some((sequence, verdict)) = self.verdicts.pop_front() {
             return Some(Event::Verdict {
                 channel,
@@ -495,19 +497,19 @@ impl SendHalf {
         None
     }
 
-    /// Whether there is anything to poll.
-    pub(crate) fn has_news(&self) -> bool {
+    /// Whether there are events to poll.
+    pub(crate) fn has_events(&self) -> bool {
         self.handled.is_some() || !self.verdicts.is_empty() || self.has_wanted_room()
     }
 
-    /// Whether a message was superseded by the one that was just accepted, or there are other
-    /// verdicts to tell.
+    /// Whether a message was superseded by the one that was just accepted, or other verdicts are
+    /// pending.
     #[inline]
     pub(crate) fn has_superseded(&self) -> bool {
         !self.verdicts.is_empty()
     }
 
-    /// Lets go of memory that an idle channel does not need.
+    /// Releases memory that an idle channel does not need.
     pub(crate) fn release_memory(&mut self) {
         self.store.shrink_to_fit();
         self.verdicts.shrink_to_fit();

@@ -1,11 +1,11 @@
-//! Mistakes that the project's own tests plant.
+//! Mistakes that the project's tests plant.
 
 use alloc::vec::Vec;
 
 use super::SendHalf;
 
 impl SendHalf {
-    /// What has to go out again changes places with what has not been on the wire.
+    /// Swaps the messages to be replayed with those that were never on the wire.
     pub(crate) fn replay_last(&mut self) {
         let again = usize::try_from(self.pending_replays()).unwrap_or(0);
         let from = self.unbegun();
@@ -18,7 +18,7 @@ impl SendHalf {
         }
     }
 
-    /// What is left counts as sent.
+    /// Treats every message as sent.
     pub(crate) fn replay_nothing(&mut self) {
         self.written = self.store.len();
         self.offset = 0;
@@ -26,7 +26,7 @@ impl SendHalf {
         self.flight_bytes = self.store.iter().map(|entry| entry.length).sum();
     }
 
-    /// The first message that is left becomes number 1.
+    /// Renumbers the messages from 1.
     pub(crate) fn count_anew(&mut self) {
         for (number, entry) in (1..).zip(&mut self.store) {
             entry.sequence = number;

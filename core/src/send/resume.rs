@@ -1,4 +1,4 @@
-//! What becomes of a sending half when its connection is lost and another comes.
+//! The sending half when its connection is lost and the next one comes.
 
 use super::SendHalf;
 use crate::channel::Policy;
@@ -15,25 +15,26 @@ pub(crate) struct ResumePoint {
 }
 
 impl SendHalf {
-    /// The receiver tells where the new connection begins. What it has not received is as if it
-    /// had never been on the wire: it goes out before anything new, and until then it can expire,
-    /// be superseded or be withdrawn.
+    /// Resumes where the receiver says. What it has not received is as if it had never been on the
+    /// wire: it goes out before anything new, and until then it can expire, be superseded or be
+    /// withdrawn.
     pub(crate) fn resume(
         &mut self,
-        figures: ResumePoint,
+        point: ResumePoint,
         spent: &mut Spent,
     ) -> Result<(), PeerMisbehaved> {
         let ResumePoint {
             handled,
             received,
             partial,
-        } = figures;
+        } = point;
         self.check_received(handled, received)?;
         let partial = self.check_partial(received, partial)?;
-        // Announced and acknowledged messages only: the half is as the last connection left it.
+        // Only announced messages are acknowledged here: the half is as the last connection left
+        // it.
         self.acknowledge(handled, spent)
             .map_err(|_| PeerMisbehaved::Resume)?;
-        self.forget_owed();
+        self.clear_pending_notes();
         self.replayed -= self.pending_replays();
         self.begun_before = self.begun_before.max(self.announced);
         self.written = self
@@ -50,7 +51,7 @@ impl SendHalf {
         Ok(())
     }
 
-    /// Neither more than was sent, nor less than the receiver has said before.
+    /// Checks that the receiver claims neither more than was sent nor less than it has said before.
     fn check_received(&self, handled: Sequence, received: Sequence) -> Result<(), PeerMisbehaved> {
         let whole = self.announced - u64::from(self.offset > 0);
         let floor = self.received.max(self.acked);
@@ -60,7 +61,8 @@ impl SendHalf {
         Ok(())
     }
 
-    /// How much the receiver has of the message after `received`, which must have been begun.
+    /// Checks how much the receiver has of the message after `received`, which must have been
+    /// begun.
     fn check_partial(&self, received: Sequence, partial: u64) -> Result<usize, PeerMisbehaved> {
         if partial == 0 {
             return Ok(0);
@@ -79,16 +81,17 @@ impl SendHalf {
         }
     }
 
-    /// Notes are owed to who rejects on this connection; the receiver repeats what it wants noted.
-    fn forget_owed(&mut self) {
+    /// Clears the pending notes: they belong to one connection, and the receiver repeats the
+    /// rejections that it wants noted.
+    fn clear_pending_notes(&mut self) {
         for sequence in core::mem::take(&mut self.to_note) {
             if let Some(at) = self.find(sequence) {
-                self.store[at].owed = false;
+                self.store[at].note_pending = false;
             }
         }
     }
 
-    /// How many messages are to go out that were begun on an earlier connection.
+    /// Returns how many messages that were begun on an earlier connection have to be sent again.
     pub(super) fn pending_replays(&self) -> u64 {
         let begun = |entry: &&super::Entry| entry.sequence <= self.begun_before;
         self.store.iter().skip(self.unbegun()).filter(begun).count() as u64
@@ -102,7 +105,7 @@ impl SendHalf {
         }
     }
 
-    /// `Latest` keeps one message that is not begun: the newest.
+    /// Keeps one unbegun message of a `Latest` channel: the newest.
     fn supersede_unbegun(&mut self, spent: &mut Spent) {
         if self.policy == Policy::Latest {
             let newest = self.store.back().map(|entry| entry.sequence);
@@ -112,8 +115,8 @@ impl SendHalf {
         }
     }
 
-    /// The session is over, and a new one begins with nothing in it. `handled` is the last number
-    /// that the receiver had settled, if it knows.
+    /// Ends the session and begins a new, empty one. `handled` is the last number that the receiver
+    /// had settled, if it knows.
     pub(crate) fn start_over(
         &mut self,
         handled: Option<Sequence>,
@@ -139,8 +142,9 @@ impl SendHalf {
         Ok(())
     }
 
-    /// Gives everything up to `through` that has no verdict the verdict `Handled`. Unlike an
-    /// acknowledgement it may pass anything: nothing of this session is on a connection any more.
+    /// Gives every message up to `through` that has no verdict the verdict `Handled`. Unlike an
+    /// acknowledgement, this may pass any message: nothing of this session is on a connection any
+    /// more.
     fn settle_rest(&mut self, through: Sequence, spent: &mut Spent) {
         let (first, mut last, mut count) = (self.acked + 1, 0, 0);
         while self

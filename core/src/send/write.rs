@@ -5,10 +5,10 @@ use crate::spent::Spent;
 use crate::wire::{FIRST_HEAD, Frame, MESSAGE_HEAD, MessageHead};
 use crate::{Instant, Sequence};
 
-/// Length of a SKIP frame.
+/// The length of a SKIP frame.
 const SKIP_LEN: usize = 16;
-/// A message is cut only where at least this much of it fits: shorter fragments cost more in
-/// heads than they gain.
+/// The least that fits of a message for it to be fragmented: shorter fragments cost more in heads
+/// than they gain.
 const LEAST_FRAGMENT: usize = 256;
 
 /// Why [`SendHalf::write`] stopped.
@@ -59,9 +59,9 @@ impl SendHalf {
         Wrote::Everything
     }
 
-    /// Writes messages for as long as each fits one frame, the output and the window, and
-    /// follows the one before. Does nothing that [`SendHalf::write_frame`] would not do, at a
-    /// fraction of its cost for short messages.
+    /// Writes messages as long as each fits one frame, the output and the window, and follows the
+    /// one before. Does nothing that [`SendHalf::write_frame`] would not do, at a fraction of its
+    /// cost for short messages.
     #[inline]
     fn write_whole(&mut self, out: &mut [u8], at: &mut usize, frame_limit: usize) {
         if self.offset > 0 {
@@ -84,7 +84,7 @@ impl SendHalf {
             let (frame, behind) = core::mem::take(&mut rest).split_at_mut(whole);
             rest = behind;
             let (head, data) = frame.split_at_mut(MESSAGE_HEAD);
-            // The low half is what goes on the wire.
+            // The wire carries the low half.
             #[expect(clippy::cast_possible_truncation)]
             let number = entry.sequence as u32;
             MessageHead::encode_whole(self.wire, number, entry.length, head);
@@ -125,7 +125,7 @@ impl SendHalf {
         let data_len = if fits_frame && whole <= space && left <= self.window_left() {
             left
         } else {
-            // A message that one frame holds goes whole into the next output, if there is one.
+            // A message that fits one frame goes whole into the next output, if there is one.
             if first && *at > 0 && fits_frame && whole > space {
                 return Err(whole);
             }
@@ -138,7 +138,7 @@ impl SendHalf {
             };
             if data_len < least {
                 let needed = skip + head_len + least;
-                // A short message whole is shorter than a fragment of it with its longer head.
+                // A short message is shorter whole than a fragment of it with its longer head.
                 let may_go_whole = left <= self.window_left();
                 return Err(if may_go_whole {
                     whole.min(needed)
@@ -149,7 +149,7 @@ impl SendHalf {
             data_len
         };
         if skip > 0 {
-            // The space was checked.
+            // The space was checked above, so this can't fail.
             let frame = Frame::Skip {
                 channel: self.wire,
                 through: sequence - 1,
@@ -162,7 +162,7 @@ impl SendHalf {
             channel: self.wire,
             first,
             last,
-            // The low half is what goes on the wire.
+            // The wire carries the low half.
             #[expect(clippy::cast_possible_truncation)]
             sequence: sequence as u32,
             total: (first && !last).then_some(entry.length as u64),
@@ -181,8 +181,8 @@ impl SendHalf {
         Ok(())
     }
 
-    /// How much of the message goes into a fragment. Never the whole rest, so that a frame with
-    /// the head of a first fragment is never also the last one.
+    /// Returns how much of the message goes into a fragment. Never the whole rest, so that a frame
+    /// with the head of a first fragment is never also the last one.
     fn fragment_len(&self, space: usize, head_len: usize, frame_limit: usize) -> usize {
         let left = self.store[self.written].length - self.offset;
         let room = space

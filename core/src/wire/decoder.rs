@@ -1,4 +1,4 @@
-//! From a stream of bytes, cut anywhere, to frames.
+//! Decoding of frames from a stream of bytes that may be cut anywhere.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -7,18 +7,18 @@ use crate::PeerMisbehaved;
 use crate::redact::Redacted;
 use crate::wire::{FIRST_HEAD, Frame, FrameType, HEADER_LEN, Header, MESSAGE_HEAD, MessageHead};
 
-/// One thing found in the stream.
+/// A piece of the stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Piece<'a> {
-    /// A MESSAGE frame begins. `data` is as much of its payload as has arrived; when that is less
-    /// than `head.length`, the rest follows as [`Piece::More`].
+    /// The beginning of a MESSAGE frame. `data` is as much of its payload as has arrived; if that
+    /// is less than `head.length`, the rest follows as [`Piece::More`].
     Message {
         /// What precedes the payload.
         head: MessageHead,
         /// The payload so far.
         data: &'a [u8],
     },
-    /// The payload of the MESSAGE frame goes on.
+    /// More of the payload of the MESSAGE frame.
     More(&'a [u8]),
     /// Any other frame, whole.
     Frame(Frame<'a>),
@@ -40,8 +40,8 @@ impl fmt::Debug for Piece<'_> {
 
 /// Finds frames in a stream of bytes that may be cut anywhere.
 ///
-/// Payloads are never gathered: they are handed on as slices of the input. Other frames are
-/// gathered only when the input cuts them; what that takes is bounded by
+/// Payloads are never buffered: they are passed on as slices of the input. Other frames are
+/// buffered only when the input cuts them; the memory for that is bounded by
 /// [`MAX_GREETING`](super::MAX_GREETING).
 ///
 /// ```
@@ -60,7 +60,7 @@ impl fmt::Debug for Piece<'_> {
 pub struct Decoder {
     frame_limit: usize,
     state: State,
-    /// The cut frame's bytes so far, or the last gathered frame.
+    /// The bytes so far of a frame that the input has cut, or the last frame that was gathered.
     gathered: Vec<u8>,
 }
 
@@ -84,12 +84,13 @@ enum State {
     Body { header: Header },
     /// Inside a frame of an unknown type that may be skipped.
     Skipping { left: usize },
-    /// `gathered` holds a frame that was handed out; it goes with the next call.
+    /// `gathered` holds a frame that was returned; it is cleared by the next call.
     HandedOut,
 }
 
 impl Decoder {
-    /// A decoder at the beginning of a stream, which takes frames of up to `frame_limit` bytes.
+    /// Creates a decoder at the beginning of a stream, which accepts frames of up to `frame_limit`
+    /// bytes.
     #[must_use]
     pub fn new(frame_limit: usize) -> Self {
         Self {
@@ -109,11 +110,11 @@ impl Decoder {
         }
     }
 
-    /// The next piece, taken from the front of `input`; `None` when `input` is used up.
+    /// Returns the next piece, taken from the front of `input`; `None` when `input` is used up.
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with the frame at the front. The decoder is of no use afterwards.
+    /// What is wrong with the frame at the front. The decoder is of no use afterwards.
     #[inline]
     pub fn next<'p, 'i: 'p>(
         &'p mut self,
@@ -140,7 +141,7 @@ impl Decoder {
                     return Ok(Some(Piece::More(self.begin_payload(left, input))));
                 }
                 State::Body { header } => {
-                    // Once, and no more than it takes: the length is bounded for every type.
+                    // Reserves exactly once; the length is bounded for every type.
                     let missing = header.length.saturating_sub(self.gathered.len());
                     self.gathered.reserve_exact(missing);
                     if !fill(&mut self.gathered, header.length, input) {
@@ -161,7 +162,8 @@ impl Decoder {
                     self.state = State::Between;
                 }
                 State::HandedOut => {
-                    // A greeting is the only large one, and there is one in a connection.
+                    // Only a greeting is large, and a connection has one, so the memory is not
+                    // kept.
                     self.gathered = Vec::new();
                     self.state = State::Between;
                 }
@@ -169,8 +171,8 @@ impl Decoder {
         }
     }
 
-    /// The next message, if it is in one frame and all of that is at the front of `input`, which
-    /// is then taken; otherwise [`Decoder::next`] says what there is.
+    /// Returns the next message, if it is in one frame and all of that is at the front of `input`,
+    /// and takes it from there. Otherwise [`Decoder::next`] returns what there is.
     #[inline]
     pub(crate) fn next_whole<'i>(
         &mut self,
@@ -185,7 +187,7 @@ impl Decoder {
         Some((head, data))
     }
 
-    /// The common case: at least a whole head is at the front of the input.
+    /// Decodes a frame in the common case: at least a whole head is at the front of the input.
     #[inline]
     fn whole_header<'p, 'i: 'p>(
         &'p mut self,
@@ -224,7 +226,7 @@ impl Decoder {
         }
     }
 
-    /// Hands out up to `length` bytes of payload from the front of the input.
+    /// Returns up to `length` bytes of payload from the front of the input.
     #[inline]
     fn begin_payload<'a>(&mut self, length: usize, input: &mut &'a [u8]) -> &'a [u8] {
         let (data, rest) = input.split_at(length.min(input.len()));
@@ -239,8 +241,9 @@ impl Decoder {
         data
     }
 
-    /// Gathers a header, and for MESSAGE the rest of its head; false when the input ends first.
-    /// Afterwards `gathered` holds a MESSAGE's head, or it is empty and the state has moved on.
+    /// Gathers a header, and for MESSAGE the rest of its head. Returns false if the input ends
+    /// first. Afterwards `gathered` holds a MESSAGE's head, or it is empty and the state has moved
+    /// on.
     fn gather_header(&mut self, input: &mut &[u8]) -> Result<bool, PeerMisbehaved> {
         if !fill(&mut self.gathered, HEADER_LEN, input) {
             return Ok(false);
@@ -249,7 +252,7 @@ impl Decoder {
         if header.kind == Some(FrameType::Message) {
             let with_total = header.flags & (super::FIRST | super::LAST) == super::FIRST;
             let needed = if with_total { FIRST_HEAD } else { MESSAGE_HEAD };
-            // A head cut short by its own length is judged by `cut_message`.
+            // `cut_message` reports a head that is cut short by the frame's length.
             let needed = needed.min(HEADER_LEN + header.length);
             return Ok(fill(&mut self.gathered, needed, input));
         }
@@ -263,7 +266,7 @@ impl Decoder {
         Ok(true)
     }
 
-    /// The head of a MESSAGE that was gathered, if that is what was gathered.
+    /// Returns the head of a MESSAGE, if that is what was gathered.
     fn cut_message(&mut self) -> Result<Option<MessageHead>, PeerMisbehaved> {
         if self.gathered.is_empty() {
             return Ok(None);
@@ -288,7 +291,7 @@ impl Decoder {
     }
 }
 
-/// Moves bytes from the front of `input` until `buffer` has `length` of them; false when the
+/// Moves bytes from the front of `input` until `buffer` has `length` of them. Returns false if the
 /// input ends first.
 fn fill(buffer: &mut Vec<u8>, length: usize, input: &mut &[u8]) -> bool {
     let missing = length.saturating_sub(buffer.len());

@@ -1,4 +1,4 @@
-//! Every frame but MESSAGE, between bytes and fields (`docs/protocol.md`, Frames).
+//! Encoding and decoding of every frame but MESSAGE (`docs/protocol.md`, Frames).
 
 use crate::config::MAX_CHANNELS;
 use crate::verdict::MAX_REASON;
@@ -15,7 +15,7 @@ pub enum Frame<'a> {
     Welcome(Greeting<'a>),
     /// See [`FrameType::Refuse`]. `channel` counts in the order of HELLO, [`NO_CHANNEL`] for none.
     Refuse {
-        /// The channel that it is about.
+        /// The channel that the refusal is about.
         channel: u16,
         /// Why.
         code: u16,
@@ -28,7 +28,7 @@ pub enum Frame<'a> {
     Skip {
         /// The channel.
         channel: u16,
-        /// The last sequence number that will not come.
+        /// The last sequence number that will not be sent.
         through: u64,
     },
     /// See [`FrameType::Ack`].
@@ -62,9 +62,9 @@ pub enum Frame<'a> {
     Pong(u64),
     /// See [`FrameType::Close`].
     Close {
-        /// What its sender says.
+        /// The sender's code and text.
         head: CloseHead<'a>,
-        /// The last number of each of its channels.
+        /// The last number of each of the sender's channels.
         list: CloseList<'a>,
     },
     /// See [`FrameType::Done`].
@@ -81,7 +81,7 @@ pub enum Frame<'a> {
 /// The `channel` of a REFUSE that is about no channel in particular.
 pub const NO_CHANNEL: u16 = u16::MAX;
 
-/// What a CLOSE says, but for its numbers.
+/// The fields of a CLOSE, except its numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CloseHead<'a> {
     /// Zero for 'all is well' (see [`close`](crate::close)).
@@ -106,7 +106,7 @@ impl CloseHead<'_> {
 pub struct CloseList<'a>(&'a [u8]);
 
 impl<'a> CloseList<'a> {
-    /// Channels and their last sequence numbers.
+    /// Returns the channels and their last sequence numbers.
     pub fn entries(&self) -> impl Iterator<Item = (u16, u64)> + use<'a> {
         let mut reader = Reader(self.0);
         core::iter::from_fn(move || Some((reader.u16().ok()?, reader.u64().ok()?)))
@@ -124,7 +124,7 @@ impl<'a> Frame<'a> {
         let again = header.flags & AGAIN != 0;
         let mut reader = Reader(body);
         let frame = match kind {
-            // MESSAGE never comes here: its payload is not gathered.
+            // MESSAGE is decoded elsewhere: its payload is not gathered.
             FrameType::Message => return Err(PeerMisbehaved::Unexpected),
             FrameType::Hello => return Ok(Self::Hello(Greeting::decode(body)?)),
             FrameType::Welcome => return Ok(Self::Welcome(Greeting::decode(body)?)),
@@ -186,10 +186,10 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// Writes a frame to the front of `out` and says how long it is.
+    /// Writes a frame to the front of `out` and returns its length.
     ///
     /// HELLO and WELCOME are written by [`encode_greeting`](super::encode_greeting), CLOSE by
-    /// [`encode_close`]; asking for them here writes nothing. Texts are cut at their limits.
+    /// [`encode_close`]; nothing is written for them here. Texts are cut at their limits.
     ///
     /// # Errors
     ///
@@ -271,7 +271,7 @@ impl<'a> Frame<'a> {
         Ok(needed)
     }
 
-    /// The frame's type.
+    /// Returns the frame's type.
     #[must_use]
     pub const fn kind(&self) -> FrameType {
         match self {
@@ -291,7 +291,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Writes a CLOSE frame to the front of `out` and says how long it is.
+/// Writes a CLOSE frame to the front of `out` and returns its length.
 ///
 /// # Errors
 ///
@@ -326,7 +326,7 @@ const fn again_flag(again: bool) -> u8 {
     if again { AGAIN } else { 0 }
 }
 
-/// The longest prefix of `text` that has at most `limit` bytes and ends between characters.
+/// Returns the longest prefix of `text` that has at most `limit` bytes and ends between characters.
 pub(crate) fn cut(text: &str, limit: usize) -> &str {
     let mut end = text.len().min(limit);
     while !text.is_char_boundary(end) {

@@ -24,11 +24,11 @@ const ANY_POLICY: u8 = 0xFF;
 pub enum SessionOutcome {
     /// A new session; the HELLO named none.
     New,
-    /// The named session goes on.
+    /// The named session is resumed.
     Resumed,
-    /// The named session is not known here: a new one.
+    /// The named session is not known: a new one begins.
     NotKnown,
-    /// The named session was kept too long and is gone: a new one.
+    /// The named session is known to be gone: a new one begins.
     TooOld,
 }
 
@@ -44,7 +44,7 @@ impl SessionOutcome {
     }
 }
 
-/// What HELLO and WELCOME have before their channels.
+/// The fields of HELLO and WELCOME before their channels.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct GreetingHead {
     /// HELLO: the lowest version spoken. WELCOME: the version chosen.
@@ -53,25 +53,25 @@ pub struct GreetingHead {
     pub version_max: u16,
     /// WELCOME: what became of the named session. HELLO: `New`.
     pub outcome: SessionOutcome,
-    /// HELLO that names a session: which attempt to resume it this is, modulo 2^24, the first is 1.
+    /// HELLO that names a session: the number of the attempt to resume it, from 1, modulo 2^24.
     /// Otherwise without meaning.
     pub attempt: u32,
-    /// The largest frame that this end takes, in bytes with the header.
+    /// The largest frame that the sender of the greeting accepts, in bytes with the header.
     pub frame_limit: u32,
     /// HELLO: the session to resume, zeros for none. WELCOME: the session from here on.
     pub session: [u8; 16],
 }
 
-/// One channel in HELLO or WELCOME, as the end that says it sees it.
+/// One channel in HELLO or WELCOME, as seen by the sender of the greeting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ChannelEntry<'a> {
-    /// The mode of the end that says it.
+    /// The mode of the sender of the greeting.
     pub mode: Mode,
     /// Send mode: the policy. Receive mode: the policy required of the sender, if any.
     pub policy: Option<Policy>,
     /// The name.
     pub name: &'a str,
-    /// The largest message that this end sends or takes, in bytes.
+    /// The largest message that the sender of the greeting sends or accepts, in bytes.
     pub max_message: u64,
     /// Receive mode: how many messages may be unacknowledged. Send mode: zero.
     pub window_messages: u32,
@@ -81,16 +81,16 @@ pub struct ChannelEntry<'a> {
     pub handled: u64,
     /// Receive mode: everything up to this number has arrived whole. Send mode: zero.
     pub received: u64,
-    /// Receive mode: this much has arrived of the message after `received`. Send mode: zero.
+    /// Receive mode: how many bytes have arrived of the message after `received`. Send mode: zero.
     pub partial: u64,
 }
 
 /// A decoded HELLO or WELCOME. The channels are numbered on the wire in the order of HELLO.
 ///
-/// Of a greeting whose versions do not include [`VERSION`], only the versions are read.
+/// If the versions of a greeting do not include [`VERSION`], only the versions are read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Greeting<'a> {
-    /// What comes before the channels.
+    /// The fields before the channels.
     pub head: GreetingHead,
     count: u16,
     entries: &'a [u8],
@@ -138,8 +138,8 @@ impl<'a> Greeting<'a> {
         })
     }
 
-    /// What can be known of a greeting in versions that are not spoken here: nothing behind them
-    /// need have today's layout.
+    /// Returns what can be known of a greeting in other versions: what follows the versions may
+    /// have another layout.
     const fn of_other_versions(version_min: u16, version_max: u16) -> Self {
         let head = GreetingHead {
             version_min,
@@ -156,15 +156,15 @@ impl<'a> Greeting<'a> {
         }
     }
 
-    /// The channels in order.
+    /// Returns the channels in order.
     pub fn channels(&self) -> impl Iterator<Item = ChannelEntry<'a>> + use<'a> {
         let mut reader = Reader(self.entries);
-        // Every entry was read once in `decode`.
+        // `decode` has checked every entry.
         (0..self.count).map_while(move |_| reader.entry().ok())
     }
 }
 
-/// A greeting that outlives the input that it came in.
+/// A greeting that outlives the input that it arrived in.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct OwnedGreeting {
     pub(crate) head: GreetingHead,
@@ -227,11 +227,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Writes a HELLO or WELCOME to the front of `out` and says how long it is.
+/// Writes a HELLO or WELCOME to the front of `out` and returns its length.
 ///
 /// # Errors
 ///
-/// [`BufferTooSmall`] when `out` does not hold it; nothing of use was written then.
+/// [`BufferTooSmall`] when `out` does not hold it; nothing is written then.
 pub fn encode_greeting<'a>(
     kind: FrameType,
     head: &GreetingHead,

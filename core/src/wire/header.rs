@@ -2,11 +2,11 @@
 
 use crate::PeerMisbehaved;
 
-/// Length of the header of every frame, in bytes.
+/// The length of the header of every frame, in bytes.
 pub const HEADER_LEN: usize = 8;
-/// Length of what precedes the payload in a MESSAGE frame that is not the first of several.
+/// The length of what precedes the payload in a MESSAGE frame that is not the first of several.
 pub const MESSAGE_HEAD: usize = HEADER_LEN + 4;
-/// Length of what precedes the payload in the first of several MESSAGE frames.
+/// The length of what precedes the payload in the first of several MESSAGE frames.
 pub const FIRST_HEAD: usize = MESSAGE_HEAD + 8;
 /// The smallest frame limit that an end may declare, in bytes with the header.
 pub const MIN_FRAME_LIMIT: usize = 512;
@@ -21,7 +21,7 @@ pub const MAX_TEXT: usize = 256;
 pub const FIRST: u8 = 0x01;
 /// MESSAGE flag: the message ends here.
 pub const LAST: u8 = 0x02;
-/// REFUSE and CLOSE flag: another attempt, another link, may fare better.
+/// REFUSE and CLOSE flag: another attempt, or another link, may succeed.
 pub const AGAIN: u8 = 0x01;
 
 /// Types from here on may be skipped by an end that does not know them.
@@ -29,7 +29,7 @@ const IGNORABLE: u8 = 0x80;
 
 macro_rules! frame_types {
     ($($(#[$doc:meta])* $name:ident = $value:literal),+ $(,)?) => {
-        /// What a frame is.
+        /// The type of a frame.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(u8)]
         pub enum FrameType { $($(#[$doc])* $name = $value),+ }
@@ -38,7 +38,7 @@ macro_rules! frame_types {
             /// Every type of `countersign/1`.
             pub const ALL: &'static [Self] = &[$(Self::$name),+];
 
-            /// The type with this number, if there is one.
+            /// Returns the type with this number, if there is one.
             #[must_use]
             pub const fn from_u8(value: u8) -> Option<Self> {
                 match value { $($value => Some(Self::$name),)+ _ => None }
@@ -52,11 +52,11 @@ frame_types! {
     Hello = 0x01,
     /// The acceptor's answer to HELLO.
     Welcome = 0x02,
-    /// The acceptor's no.
+    /// The acceptor refuses the link.
     Refuse = 0x03,
     /// A message or a fragment of one.
     Message = 0x10,
-    /// Sequence numbers that will not come.
+    /// Sequence numbers that will not be sent.
     Skip = 0x11,
     /// Everything up to a number is settled.
     Ack = 0x12,
@@ -64,21 +64,21 @@ frame_types! {
     Reject = 0x13,
     /// The sender knows of a rejection.
     Noted = 0x14,
-    /// Are you there?
+    /// Asks the peer for a PONG.
     Ping = 0x20,
-    /// I am here.
+    /// Answers a PING.
     Pong = 0x21,
     /// No more messages after these numbers.
     Close = 0x30,
-    /// Nothing more will come.
+    /// The sender will send nothing more.
     Done = 0x31,
     /// The connection ends because the peer misbehaved.
     Abort = 0x32,
 }
 
 impl FrameType {
-    /// The shortest and longest body that a frame of this type can have; MESSAGE is bounded by
-    /// the negotiated frame limit instead.
+    /// Returns the shortest and longest body of a frame of this type; MESSAGE is bounded by the
+    /// negotiated frame limit instead.
     const fn body_bounds(self) -> (usize, usize) {
         match self {
             Self::Hello | Self::Welcome => (34, MAX_GREETING),
@@ -97,11 +97,11 @@ impl FrameType {
 pub struct Header {
     /// The type, `None` for one that this version does not know but may skip.
     pub kind: Option<FrameType>,
-    /// The flags, not yet judged.
+    /// The flags.
     pub flags: u8,
     /// The channel, zero where the frame concerns none.
     pub channel: u16,
-    /// Length of the body in bytes.
+    /// The length of the body in bytes.
     pub length: usize,
 }
 
@@ -110,8 +110,8 @@ impl Header {
     ///
     /// # Errors
     ///
-    /// Unknown types that may not be skipped, unknown flags, bodies outside the type's bounds or
-    /// above `frame_limit`.
+    /// Unknown types that may not be skipped, unknown flags, and bodies outside the type's bounds
+    /// or above `frame_limit`.
     pub fn decode(bytes: &[u8; HEADER_LEN], frame_limit: usize) -> Result<Self, PeerMisbehaved> {
         let [kind_byte, flags, c0, c1, l0, l1, l2, l3] = *bytes;
         let length = u32::from_be_bytes([l0, l1, l2, l3]);
@@ -162,7 +162,7 @@ impl Header {
     }
 }
 
-/// What precedes the payload in a MESSAGE frame.
+/// The fields that precede the payload in a MESSAGE frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MessageHead {
     /// The channel.
@@ -173,14 +173,14 @@ pub struct MessageHead {
     pub last: bool,
     /// The low 32 bits of the message's sequence number.
     pub sequence: u32,
-    /// Length of the whole message in bytes, where it begins here and does not end here.
+    /// The length of the whole message in bytes, if it begins here and does not end here.
     pub total: Option<u64>,
-    /// Length of this frame's part of the payload in bytes.
+    /// The length of this frame's part of the payload in bytes.
     pub length: usize,
 }
 
 impl MessageHead {
-    /// Length of the encoded head in bytes: [`MESSAGE_HEAD`] or [`FIRST_HEAD`].
+    /// Returns the length of the encoded head in bytes: [`MESSAGE_HEAD`] or [`FIRST_HEAD`].
     #[must_use]
     pub const fn encoded_len(&self) -> usize {
         if self.total.is_some() {
@@ -202,7 +202,7 @@ impl MessageHead {
             "a frame is bounded by the negotiated limit"
         );
         let flags = if self.first { FIRST } else { 0 } | if self.last { LAST } else { 0 };
-        // Bounded just above.
+        // The assertion bounds it.
         #[expect(clippy::cast_possible_truncation)]
         let header = Header::encode(FrameType::Message, flags, self.channel, body as u32);
         out[..HEADER_LEN].copy_from_slice(&header);
@@ -212,8 +212,8 @@ impl MessageHead {
         }
     }
 
-    /// Writes the head of a message that one frame holds, [`MESSAGE_HEAD`] bytes, to the front
-    /// of `out`.
+    /// Writes the head of a message that fits one frame, [`MESSAGE_HEAD`] bytes, to the front of
+    /// `out`.
     #[inline]
     pub(crate) fn encode_whole(channel: u16, sequence: u32, length: usize, out: &mut [u8]) {
         let body = MESSAGE_HEAD - HEADER_LEN + length;
@@ -226,8 +226,8 @@ impl MessageHead {
         out[..MESSAGE_HEAD].copy_from_slice(&head);
     }
 
-    /// Reads the head of a message that one frame holds from the front of `input`; `None` for
-    /// everything else, sound or not.
+    /// Reads the head of a message that fits one frame from the front of `input`; `None` for
+    /// everything else, valid or not.
     #[inline]
     pub(crate) fn decode_whole(input: &[u8], frame_limit: usize) -> Option<Self> {
         const WHOLE: [u8; 2] = [FrameType::Message as u8, FIRST | LAST];

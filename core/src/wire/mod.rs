@@ -1,7 +1,7 @@
-//! `countersign/1` between bytes and frames, for those who fuzz, trace or write another peer.
+//! Encoding and decoding of `countersign/1` frames, for fuzzers, tracers and other implementations.
 //!
-//! The normative text is `docs/protocol.md`. Nothing here knows of sessions or windows: a frame
-//! that this module accepts may still be a violation where it comes.
+//! The normative text is `docs/protocol.md`. Nothing here knows about sessions or windows: a frame
+//! that this module accepts may still be a violation where it arrives.
 
 mod decoder;
 mod frame;

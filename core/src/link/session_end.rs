@@ -1,5 +1,5 @@
-//! A session that is over: what becomes of its messages, the border that it leaves in the stream, and
-//! links that end with it (`docs/protocol.md`, Refused resumes and what follows).
+//! The end of a session: the verdicts of its messages, the border that it leaves in the stream, and
+//! links that end with it (`docs/protocol.md`, Refused resumes and the sections after it).
 
 use alloc::borrow::ToOwned;
 
@@ -15,14 +15,14 @@ use crate::state::{Input, LinkState};
 use crate::wire::NO_CHANNEL;
 
 impl Link {
-    /// The session is over: every message of it gets its verdict, and the next has nothing of it.
-    /// `settled` is what the peer says that it had settled, by channel.
+    /// Ends the session: every message gets its verdict, and nothing carries over to the next
+    /// session. `settled` is what the peer says that it had settled, by channel.
     pub(super) fn lose_session(
         &mut self,
         why: SessionLoss,
         settled: &[Option<Sequence>],
     ) -> Result<(), PeerMisbehaved> {
-        // Who had said DONE has all verdicts: what is lost then is nothing but the last_frame.
+        // An end that has sent DONE has all verdicts: nothing but the peer's DONE can be lost then.
         let loss = Some(why).filter(|_| !self.closing.ever_done);
         let border = loss;
         #[cfg(planted)]
@@ -35,7 +35,7 @@ impl Link {
                 Half::Send(half) => {
                     half.start_over(settled.get(at).copied().flatten(), &mut self.spent)?;
                 }
-                // Of a session that is closed as it begins nothing is taken.
+                // Nothing is taken from the next session if it is closed as it begins.
                 Half::Receive(half) if loss.is_none() || single => half.end_stream(),
                 Half::Receive(half) => half.start_over(border),
             }
@@ -43,7 +43,7 @@ impl Link {
         self.session.id = [0; 16];
         self.session.attempt = 0;
         self.closing.lose_session();
-        self.has_news = true;
+        self.has_events = true;
         if let Some(why) = loss {
             self.push_event(Event::SessionLost(why));
             if single {
@@ -55,14 +55,14 @@ impl Link {
 
     // Links that end with their session.
 
-    /// Whether a lost connection takes the session with it, and this link ends with that.
+    /// Whether the link ends with a lost connection, because the session does.
     pub(super) fn ends_with_connection(&self) -> bool {
         let was_up = !self.wire.is_empty();
         self.config.single_session && !self.is_native() && was_up
     }
 
-    /// The session of an opener is lost: the link ends once the one that it gets in its place is
-    /// closed, so that the peer does not wait for anybody to come back to that.
+    /// Ends an opener's link with its session. The session that it got instead is closed first, so
+    /// that the peer does not wait for it to be resumed.
     pub(super) fn end_with_session(&mut self, why: SessionLoss) {
         self.session.over = Some(why);
         let text =
@@ -74,27 +74,28 @@ impl Link {
         }
     }
 
-    /// Whether an acceptor's link ends where somebody comes who does not go on with its session.
-    pub(super) fn ends_for_newcomers(&self) -> bool {
-        // Who has said DONE misses nothing but the last_frame.
+    /// Whether an acceptor's link ends when a peer comes that does not resume its session.
+    pub(super) fn ends_on_new_session(&self) -> bool {
+        // An end that has sent DONE misses nothing but the peer's DONE.
         self.config.single_session && self.has_session() && !self.closing.ever_done
     }
 
-    /// Whether the peer for which this link waits is on a connection that has arrived, and has come without its session.
-    /// On a connection without an identity anybody could say so. One that was open before the
-    /// session began is of an attempt that the peer may have given up since: its HELLO is late, and
-    /// says nothing of the session.
-    pub(super) fn is_left_behind_by(&self, arrived: &Self) -> bool {
-        let waits = self.state == LinkState::Offline && self.ends_for_newcomers();
+    /// Whether the peer that this link waits for has come without its session on the connection of
+    /// `arrived`. On a connection without an identity anyone could claim that. A connection that
+    /// was open before the session began belongs to an attempt that the peer may have given up
+    /// since: its HELLO is late and says nothing about the session.
+    pub(super) fn is_orphaned_by(&self, arrived: &Self) -> bool {
+        let waits = self.state == LinkState::Offline && self.ends_on_new_session();
         let peer = arrived.peer;
         let is_late = arrived.connection.opened_at < self.session.began;
         #[cfg(planted)]
-        let is_late = is_late && !self.errs_about_newcomers();
+        let is_late = is_late && !self.errs_about_late_hellos();
         waits && peer.is_some() && peer == self.session_peer() && !is_late
     }
 
-    /// The peer for which this link waits is on a connection that has arrived, and has begun anew.
-    pub(super) fn end_for(&mut self, arrived: &mut Self) {
+    /// Ends this link because its peer has come without the session on the connection of `arrived`,
+    /// and refuses the peer there.
+    pub(super) fn end_orphaned(&mut self, arrived: &mut Self) {
         let refusal = session_over();
         arrived.advance_clock(self.now);
         let channel = NO_CHANNEL;
@@ -104,29 +105,30 @@ impl Link {
         };
         let turned_away = EndReason::TurnedAway(refusal);
         arrived.fail(Input::Failed, turned_away, Some(last_frame));
-        self.end_anew(None);
+        self.end_as_started_anew(None);
     }
 
-    /// The only link of an acceptor hears from somebody who does not go on with its session.
-    pub(super) fn meet_newcomer(&mut self) {
+    /// Handles a peer that does not resume the session, at an acceptor's link that is driven
+    /// without an [`Incoming`](crate::Incoming).
+    pub(super) fn end_on_new_session(&mut self) {
         if self.peer.is_none() || self.peer != self.session_peer() {
-            return self.lose(Loss::Unproven);
+            return self.on_connection_lost(Loss::Unproven);
         }
         let last_frame = LastFrame::Refuse {
             channel: NO_CHANNEL,
             refusal: session_over(),
         };
-        self.end_anew(Some(last_frame));
+        self.end_as_started_anew(Some(last_frame));
     }
 
-    fn end_anew(&mut self, last_frame: Option<LastFrame>) {
+    fn end_as_started_anew(&mut self, last_frame: Option<LastFrame>) {
         let why = SessionLoss::StartedAnew;
         self.push_event(Event::SessionLost(why));
         self.fail(Input::Failed, EndReason::SessionLost(why), last_frame);
     }
 }
 
-/// What an opener hears that has begun anew, and what it is to do.
+/// Returns the refusal for an opener that comes without its session, which says what to do.
 fn session_over() -> Refusal {
     let text = "the session that this end held here before is over, and its link has ended with it; \
                 connect again to begin a new one";

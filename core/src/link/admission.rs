@@ -1,5 +1,6 @@
-//! What [`Incoming`] is made of: a link whose peer waits for the caller's word, and what that may be. The
-//! connection is another link's, or becomes this one, or is refused (`docs/protocol.md`, Sessions).
+//! Admission of peers: the state behind [`Incoming`], and what the caller may decide. The
+//! connection is handed to another link, becomes this one, or is refused (`docs/protocol.md`,
+//! Sessions).
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -18,68 +19,68 @@ use crate::state::{Input, LinkState};
 use crate::wire::{NO_CHANNEL, OwnedGreeting, SessionOutcome};
 use crate::{GoneSession, Incoming, Instant, SessionId};
 
-/// What a peer that waits to be admitted has said.
+/// What a peer that waits to be admitted has sent.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(super) enum Waiting {
+pub(super) enum PendingRequest {
     Hello(OwnedGreeting),
-    /// The tlsstream dialect, which begins without a greeting.
+    /// The tlsstream dialect, which begins without a greeting: the input so far.
     Stream(Vec<u8>),
 }
 
-/// What the peer of an [`Incoming`] wants.
+/// What the peer of an [`Incoming`] requests.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Request {
     /// A new session.
     New,
-    /// To go on with this session.
+    /// To resume this session.
     Resume(SessionId),
 }
 
-/// What became of a connection whose peer has named a session.
+/// The result of [`Link::take_over`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum TakeOver {
-    /// It is this link's from here on.
+    /// The connection belongs to this link from here on.
     Done,
-    /// The peer has come back on another connection since: it is refused on this one, and this link has
-    /// not changed.
+    /// The peer has come back on another connection since: it is refused on this one, and this link
+    /// is unchanged.
     Stale,
     /// This link was declared to end with its session
-    /// ([`Config::single_session`](crate::Config::single_session)), and its peer, for which it
-    /// waited, has come back without it: this link has ended as
-    /// [`EndReason::SessionLost`], and its peer is refused on this connection.
+    /// ([`Config::single_session`](crate::Config::single_session)), and the peer that it waited for
+    /// has come back without it. This link has ended as [`EndReason::SessionLost`], and the peer is
+    /// refused on this connection.
     SessionOver,
-    /// The session is not this link's, or can't go on. Nothing has changed.
+    /// The session is not this link's or can't be resumed. Nothing has changed.
     NotMine,
 }
 
 impl Link {
-    /// Makes the peer wait for the caller's word.
+    /// Makes the peer wait for the caller's decision.
     pub(crate) fn ask_to_admit(&mut self) {
         self.observer.call(self.now, Call::AskToAdmit);
-        self.session.asks = true;
+        self.session.asks_to_admit = true;
     }
 
-    /// What the peer wants, where it waits for the caller's word.
+    /// Returns what the peer requests, while it waits for the caller's decision.
     pub(crate) fn request(&self) -> Option<Request> {
         let waits = self.state == LinkState::Greeting;
-        let waiting = self.connection.waiting.as_ref().filter(|_| waits)?;
+        let waiting = self.connection.pending_request.as_ref().filter(|_| waits)?;
         Some(match waiting {
-            Waiting::Hello(hello) if hello.head.session != [0; 16] => {
+            PendingRequest::Hello(hello) if hello.head.session != [0; 16] => {
                 Request::Resume(hello.head.session)
             }
-            Waiting::Hello(_) | Waiting::Stream(_) => Request::New,
+            PendingRequest::Hello(_) | PendingRequest::Stream(_) => Request::New,
         })
     }
 
-    /// Goes on with this link's session on a connection whose peer has named it.
+    /// Resumes this link's session on a connection whose peer has named it.
     ///
-    /// The connection that this link still has, if any, is lost from here on (fenced): nothing
-    /// that comes on it may reach the link any more. [`Link::connection`] tells the two apart.
+    /// The connection that this link still has, if any, is lost from here on (fenced): nothing that
+    /// arrives on it may reach the link any more. [`Link::connection`] tells the two apart.
     /// `incoming` ends as [`EndReason::TakenOver`]. Both have the same clock.
     ///
-    /// [`TakeOver::NotMine`] where its peer is not the one that this session is held
-    /// with, names another, declares other channels, or this link has ended; [`TakeOver::Stale`]
-    /// where an older connection's HELLO comes after a newer one's.
+    /// Returns [`TakeOver::NotMine`] if the peer is not the one that this session is held with,
+    /// names another session or declares other channels, or if this link has ended;
+    /// [`TakeOver::Stale`] if an older connection's HELLO arrives after a newer one's.
     #[must_use]
     pub fn take_over(&mut self, now: Instant, incoming: &mut Incoming) -> TakeOver {
         self.begin_call(now);
@@ -97,16 +98,18 @@ impl Link {
         if over || self.role != Role::Acceptor || arrived.request().is_none() {
             return TakeOver::NotMine;
         }
-        let hello = match arrived.connection.waiting.take() {
-            Some(Waiting::Hello(hello)) if self.is_resumed_by(&hello.greeting(), arrived.peer) => {
+        let hello = match arrived.connection.pending_request.take() {
+            Some(PendingRequest::Hello(hello))
+                if self.is_resumed_by(&hello.greeting(), arrived.peer) =>
+            {
                 hello
             }
-            Some(Waiting::Hello(_)) if self.is_left_behind_by(arrived) => {
-                self.end_for(arrived);
+            Some(PendingRequest::Hello(_)) if self.is_orphaned_by(arrived) => {
+                self.end_orphaned(arrived);
                 return TakeOver::SessionOver;
             }
             other => {
-                arrived.connection.waiting = other;
+                arrived.connection.pending_request = other;
                 return TakeOver::NotMine;
             }
         };
@@ -127,12 +130,12 @@ impl Link {
         debug_assert!(greets, "an offline link takes any connection");
         self.peer = arrived.peer;
         let handshake = arrived.timers.get(Timer::Handshake);
-        self.timers.put(Timer::Handshake, handshake);
+        self.timers.set(Timer::Handshake, handshake);
         core::mem::swap(
             &mut self.connection.decoder,
             &mut arrived.connection.decoder,
         );
-        arrived.connection.is_there = false;
+        arrived.connection.is_open = false;
         arrived.fail(Input::Failed, EndReason::TakenOver, None);
         if let Err(violation) = self.resume_with(&hello.greeting()) {
             self.fail_peer(violation);
@@ -140,7 +143,7 @@ impl Link {
         TakeOver::Done
     }
 
-    /// Gives the peer that waits for the caller's word channels of its own.
+    /// Sets the channels for the peer that waits for the caller's decision.
     pub(crate) fn declare(&mut self, channels: Vec<ChannelConfig>) -> Result<(), DeclareError> {
         if self.request().is_none() {
             return Err(DeclareError::NobodyWaits);
@@ -152,23 +155,24 @@ impl Link {
         config.check().map_err(DeclareError::Config)?;
         let channels = &config.channels;
         self.observer.call(self.now, Call::Declare { channels });
-        self.halves = Half::of_all(&config);
+        self.halves = Half::for_all(&config);
         self.config = config;
         Ok(())
     }
 
-    /// Begins a new session with a peer that waits for the caller's word; false where it is refused, or
-    /// nobody waits. Where it has named one that can't be resumed, `gone` is what is still known of that.
+    /// Begins a new session with the peer that waits for the caller's decision. Returns false if it
+    /// is refused, or if no peer waits. If the peer has named a session that can't be resumed,
+    /// `gone` is what is remembered of it.
     pub(crate) fn admit(&mut self, now: Instant, gone: Option<&GoneSession>) -> bool {
         self.begin_call(now);
         self.observer.call(self.now, Call::Admit { gone });
         let Some(request) = self.request() else {
             return false;
         };
-        // It is a link like others from here on, and whoever comes to it is its own affair.
-        self.session.asks = false;
-        let result = match self.connection.waiting.take() {
-            Some(Waiting::Hello(hello)) => {
+        // It is an ordinary link from here on, which handles other peers itself.
+        self.session.asks_to_admit = false;
+        let result = match self.connection.pending_request.take() {
+            Some(PendingRequest::Hello(hello)) => {
                 let gone = gone.filter(|_| request != Request::New);
                 let outcome = match (request, gone) {
                     (Request::New, _) => SessionOutcome::New,
@@ -178,21 +182,21 @@ impl Link {
                 if let Some(gone) = gone {
                     let channels = self.config.channels.iter();
                     let settled = channels.map(|channel| gone.settled(channel.name()));
-                    self.connection.settled_once = settled.collect();
+                    self.connection.old_settled = settled.collect();
                 }
                 self.begin_session(&hello.greeting(), outcome)
             }
-            Some(Waiting::Stream(input)) => self.admit_stream(&input),
+            Some(PendingRequest::Stream(input)) => self.admit_stream(&input),
             None => Ok(()),
         };
         if let Err(violation) = result {
             self.fail_peer(violation);
         }
-        // In the tlsstream dialect it may have ended since.
+        // In the tlsstream dialect it may have ended already.
         self.state.is_up() || self.events.contains(&Event::Connected)
     }
 
-    /// Goes on with what has come in the tlsstream dialect meanwhile.
+    /// Processes what has arrived in the tlsstream dialect meanwhile.
     fn admit_stream(&mut self, input: &[u8]) -> Result<(), PeerMisbehaved> {
         self.stream_open();
         self.read_stream(input)?;
@@ -202,7 +206,7 @@ impl Link {
         Ok(())
     }
 
-    /// Refuses a peer that waits for the caller's word.
+    /// Refuses the peer that waits for the caller's decision.
     pub(crate) fn refuse(&mut self, now: Instant, refusal: &Refusal) {
         self.begin_call(now);
         self.observer.call(self.now, Call::Refuse { refusal });
@@ -210,20 +214,21 @@ impl Link {
             return;
         }
         let refusal = refusal.cut();
-        let waiting = self.connection.waiting.take();
-        if let Some(Waiting::Hello(hello)) = &waiting
+        let waiting = self.connection.pending_request.take();
+        if let Some(PendingRequest::Hello(hello)) = &waiting
             && refusal.code == refuse::BUSY
         {
-            match self.fit_channels(&hello.greeting()) {
+            match self.match_or_refuse(&hello.greeting()) {
                 Ok(Some(_)) => {}
                 Ok(None) => return,
                 Err(violation) => return self.fail_peer(violation),
             }
         }
-        let last_frame = matches!(waiting, Some(Waiting::Hello(_))).then(|| LastFrame::Refuse {
-            channel: NO_CHANNEL,
-            refusal: refusal.clone(),
-        });
+        let last_frame =
+            matches!(waiting, Some(PendingRequest::Hello(_))).then(|| LastFrame::Refuse {
+                channel: NO_CHANNEL,
+                refusal: refusal.clone(),
+            });
         self.fail(Input::Failed, EndReason::TurnedAway(refusal), last_frame);
     }
 }
