@@ -72,7 +72,7 @@ async fn echo(link: &Link) -> Result<(), Box<dyn Error + Send + Sync>> {
     while let Some(message) = up.recv().await? {
         // Waits for room, so a peer that doesn't read its echoes can't send more either. A message is
         // handled once its echo is on the way; where that fails, it is rejected by being dropped.
-        let _ = down.send(message.payload().clone()).await?;
+        drop(down.send(message.payload().clone()).await?);
         message.handled();
     }
     Ok(())

@@ -18,6 +18,7 @@ use clap::Parser;
 use countersign::prelude::*;
 use countersign::{Escaped, listen};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 /// Serves the peers of a list, each by its name.
 #[derive(Parser)]
@@ -51,30 +52,28 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("listening on {}", listener.local_addr());
 
     let mut handlers: HashMap<Arc<str>, mpsc::UnboundedSender<Link>> = HashMap::new();
+    let mut tasks = JoinSet::new();
     let mut stop = pin!(tokio::signal::ctrl_c());
     loop {
         let link = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok(link) => link,
-                Err(error) => {
-                    listener.log(&error);
-                    continue;
-                }
+                Err(error) => { listener.log(&error); continue }
             },
             stopped = &mut stop => break stopped?,
         };
         // Every line of a list has a name.
-        let Some(name) = link.peer_name() else {
-            continue;
-        };
+        let name = link.peer_name().unwrap_or_default();
         let handler = handlers.entry(name.clone()).or_insert_with(|| {
             let (links, of_peer) = mpsc::unbounded_channel();
-            tokio::spawn(handle(name, of_peer));
+            tasks.spawn(handle(name, of_peer));
             links
         });
         let _ = handler.send(link);
     }
     listener.drain(Duration::from_secs(5)).await;
+    drop(handlers); // Nothing more comes: each ends with what it has.
+    tasks.join_all().await;
     Ok(())
 }
 
@@ -84,6 +83,7 @@ async fn handle(name: Arc<str>, mut links: mpsc::UnboundedReceiver<Link>) {
     let mut next = links.recv().await;
     while let Some(link) = next {
         next = tokio::select! {
+            biased;
             served = serve(&name, &link, &mut lines) => {
                 if let Err(error) = served {
                     eprintln!("{name}: {error}");
@@ -110,7 +110,7 @@ async fn serve(
         *lines += 1;
         println!("{name}: {}", Escaped::new(String::from_utf8_lossy(&line)));
         let answer = format!("{name}, that was your line {lines}");
-        let _ = down.send(answer).await?;
+        drop(down.send(answer).await?);
     }
     Ok(())
 }

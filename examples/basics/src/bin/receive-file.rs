@@ -11,8 +11,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use countersign::CloseReason;
 use countersign::blocking::{ManualReceiver, listen};
-use countersign::prelude::{Config, Identity, Pins, ReceiveChannel, Security, Setup};
+use countersign::prelude::{CloseMode, Config, Identity, Pins, ReceiveChannel, Security, Setup};
 use sha2::{Digest, Sha256};
 
 const PIECE: usize = 64 * 1024;
@@ -64,14 +65,21 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let received = receive(&mut link.manual_receiver("file")?, &args.file);
     // The sender hears of everything before this program ends.
-    println!("{}", link.ended());
+    let report = match &received {
+        Ok(_) => link.ended(),
+        Err(error) => link.close_with(CloseMode::Drain, CloseReason::new(1, error.to_string())),
+    };
+    println!("{report}");
     println!("{} bytes received", received?);
     Ok(())
 }
 
 /// Receives the file, and tells its size.
 fn receive(pieces: &mut ManualReceiver, path: &Path) -> Result<u64, Box<dyn Error>> {
-    let mut next = || pieces.recv()?.ok_or_else(|| "the file broke off".into());
+    let mut next = || -> Result<_, Box<dyn Error>> {
+        let piece = pieces.recv()?;
+        Ok(piece.ok_or("the file broke off")?)
+    };
     let begin = next()?;
     let size = u64::from_be_bytes(begin[..].try_into()?);
     begin.handled();

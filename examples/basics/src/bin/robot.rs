@@ -39,7 +39,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let identity = Identity::from_pem_files(&args.cert, &args.key)?;
     let security = Security::tls(identity, Pins::from_files([&args.peer])?).build()?;
-    // Declared first, commands go first.
     let commands = ReceiveChannel::new("commands").manual();
     let config = Config::new()
         .channel(commands.silence(Duration::from_secs(1)))
@@ -72,7 +71,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn drive(link: Link) {
     let (Ok(video), Ok(mut commands)) = (link.sender("video"), link.manual_receiver("commands"))
     else {
-        return; // They are declared above.
+        return; // Both are declared above.
     };
     let camera = tokio::spawn(film(video));
     loop {
@@ -111,10 +110,9 @@ async fn film(video: Sender) -> Result<(), SendError> {
     for number in 1_u64.. {
         clock.tick().await;
         let picture = Outgoing::from(number.to_be_bytes().repeat(1000));
+        let picture = picture.expires_in(Duration::from_millis(200));
         // What became of a single picture is of no interest.
-        let _ = video
-            .send(picture.expires_in(Duration::from_millis(200)))
-            .await?;
+        drop(video.send(picture).await?);
     }
     Ok(())
 }

@@ -11,8 +11,9 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use clap::Parser;
-use countersign::blocking::connect;
-use countersign::prelude::*;
+use countersign::CloseReason;
+use countersign::blocking::{Sender, connect};
+use countersign::prelude::{CloseMode, Config, Identity, Pins, Security, SendChannel, Setup};
 use sha2::{Digest, Sha256};
 
 const PIECE: usize = 64 * 1024;
@@ -42,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .init();
     let args = Args::parse();
     let mut file = File::open(&args.file)?;
-    let mut left = file.metadata()?.len();
+    let size = file.metadata()?.len();
 
     let identity = Identity::from_pem_files(&args.cert, &args.key)?;
     let security = Security::tls(identity, Pins::from_files([&args.peer])?).build()?;
@@ -53,23 +54,32 @@ fn main() -> Result<(), Box<dyn Error>> {
         .single_session();
     let link = connect(args.connect, &Setup::new(config, security)?)?;
 
-    let pieces = link.sender("file")?;
-    let _ = pieces.send(left.to_be_bytes().to_vec())?;
+    let sent = send(&link.sender("file")?, &mut file, size);
+    // The receiver hears of everything before this program ends.
+    let report = match &sent {
+        Ok(()) => link.close(CloseMode::Drain),
+        Err(error) => link.close_with(CloseMode::Drain, CloseReason::new(1, error.to_string())),
+    };
+    println!("{report}");
+    sent
+}
+
+/// Sends as many bytes of the file, and waits for the verdict.
+fn send(pieces: &Sender, file: &mut File, mut left: u64) -> Result<(), Box<dyn Error>> {
+    drop(pieces.send(left.to_be_bytes().to_vec())?);
     let mut hash = Sha256::new();
     while left > 0 {
         let mut piece = Vec::with_capacity(PIECE);
         let length = left.min(PIECE as u64);
-        file.by_ref().take(length).read_to_end(&mut piece)?;
+        file.take(length).read_to_end(&mut piece)?;
         if piece.is_empty() {
             return Err("the file has become shorter meanwhile".into());
         }
         left -= piece.len() as u64;
         hash.update(&piece);
-        // Waits for room. The last verdict stands for all: the receiver gives it in this order.
-        let _ = pieces.send(piece)?;
+        // Waits for room. The last verdict stands for all, since they come in this order.
+        drop(pieces.send(piece)?);
     }
     let receipt = pieces.send(hash.finalize().to_vec())?;
-    receipt.wait().into_result()?;
-    println!("{}", link.close(CloseMode::Drain));
-    Ok(())
+    Ok(receipt.wait().into_result()?)
 }

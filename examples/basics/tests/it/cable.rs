@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-pub struct Cable {
+pub(crate) struct Cable {
     address: String,
     state: Arc<Mutex<State>>,
 }
@@ -18,7 +18,7 @@ struct State {
 
 impl Cable {
     /// Leads to this address.
-    pub fn to(target: &str) -> Self {
+    pub(crate) fn to(target: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let cable = Self {
             address: listener.local_addr().unwrap().to_string(),
@@ -36,11 +36,11 @@ impl Cable {
         cable
     }
 
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         let mut state = self.state.lock().unwrap();
         state.cut = true;
         for socket in state.sockets.drain(..) {
@@ -49,7 +49,7 @@ impl Cable {
         }
     }
 
-    pub fn mend(&self) {
+    pub(crate) fn mend(&self) {
         self.state.lock().unwrap().cut = false;
     }
 }

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread::{self, JoinHandle};
 
-pub struct Program {
+pub(crate) struct Program {
     child: Child,
     input: Option<ChildStdin>,
     output: Option<BufReader<ChildStdout>>,
@@ -14,12 +14,12 @@ pub struct Program {
 }
 
 impl Program {
-    pub fn start<A: AsRef<OsStr>>(binary: &str, arguments: &[A]) -> Self {
+    pub(crate) fn start<A: AsRef<OsStr>>(binary: &str, arguments: &[A]) -> Self {
         Self::over(binary, arguments, Stdio::piped(), Stdio::piped())
     }
 
     /// With this standard input and output.
-    pub fn over<A: AsRef<OsStr>>(
+    pub(crate) fn over<A: AsRef<OsStr>>(
         binary: &str,
         arguments: &[A],
         input: impl Into<Stdio>,
@@ -46,7 +46,7 @@ impl Program {
     }
 
     /// Waits for the next line of its output.
-    pub fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.output.as_mut().unwrap().read_line(&mut line).unwrap();
         assert!(line.ends_with('\n'), "it ends after '{line}'");
@@ -54,26 +54,26 @@ impl Program {
     }
 
     /// Waits for this line.
-    pub fn until(&mut self, line: &str) {
+    pub(crate) fn until(&mut self, line: &str) {
         while self.line() != line {}
     }
 
     /// Waits for a line that begins like this.
-    pub fn until_prefix(&mut self, prefix: &str) {
+    pub(crate) fn until_prefix(&mut self, prefix: &str) {
         while !self.line().starts_with(prefix) {}
     }
 
-    pub fn say(&mut self, line: &str) {
+    pub(crate) fn say(&mut self, line: &str) {
         writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
     }
 
-    pub fn end_input(&mut self) {
+    pub(crate) fn end_input(&mut self) {
         self.input = None;
     }
 
     /// Waits until it has ended with success, and returns the rest of its output. Its input stays open
     /// if it is.
-    pub fn rest(mut self) -> String {
+    pub(crate) fn rest(mut self) -> String {
         let mut rest = String::new();
         let output = self.output.as_mut().unwrap();
         output.read_to_string(&mut rest).unwrap();
@@ -83,18 +83,18 @@ impl Program {
     }
 
     /// Ends its input, and has it end with success and this output.
-    pub fn closes(mut self, output: &str) {
+    pub(crate) fn closes(mut self, output: &str) {
         self.end_input();
         assert_eq!(self.rest(), output);
     }
 
     /// Waits until it has ended with success, and returns what it has said on standard error.
-    pub fn told(self) -> String {
+    pub(crate) fn told(self) -> String {
         self.ends(0)
     }
 
     /// Waits until it has ended with this code, and returns what it has said on standard error.
-    pub fn fails(self, code: i32) -> String {
+    pub(crate) fn fails(self, code: i32) -> String {
         self.ends(code)
     }
 
@@ -107,13 +107,13 @@ impl Program {
 
     /// As Ctrl-C does.
     #[cfg(unix)]
-    pub fn interrupt(&self) {
+    pub(crate) fn interrupt(&self) {
         let kill = format!("kill -INT {}", self.child.id());
         let status = Command::new("sh").args(["-c", &kill]).status();
         assert!(status.unwrap().success());
     }
 
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.end();
     }
 
