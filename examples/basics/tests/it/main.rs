@@ -1,6 +1,10 @@
 //! Each program does what it says, with its counterpart, over sockets and pipes.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where something is wrong")]
+#![cfg_attr(
+    not(unix),
+    allow(dead_code, unused_imports, reason = "Ctrl-C is a signal")
+)]
 
 mod cable;
 mod program;
