@@ -1,0 +1,70 @@
+//! `server` without a runtime: prints the messages of one client, until that closes the link.
+//!
+//! ```sh
+//! cargo run -p basics --bin blocking-server -- --listen 127.0.0.1:3000 \
+//!     --cert server.crt --key server.key --peer client.crt
+//! ```
+//!
+//! The client may be `blocking-client` or `client`: what an end runs on is no matter of the other's.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use clap::Parser;
+use countersign::Escaped;
+use countersign::blocking::listen;
+use countersign::prelude::*;
+
+/// Prints the messages of one client, until that closes the link.
+#[derive(Parser)]
+struct Args {
+    /// The address to listen on; port 0 lets the system choose one.
+    #[arg(long)]
+    listen: String,
+    /// The file of this end's certificate.
+    #[arg(long)]
+    cert: PathBuf,
+    /// The file of its private key.
+    #[arg(long)]
+    key: PathBuf,
+    /// The file of the client's certificate.
+    #[arg(long)]
+    peer: PathBuf,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
+    let args = Args::parse();
+    let identity = Identity::from_pem_files(&args.cert, &args.key)?;
+    let security = Security::tls(identity, Pins::from_files([&args.peer])?).build()?;
+    // With `manual` a message is handled when this program says so, and not when it has arrived.
+    let config = Config::new().channel(ReceiveChannel::new("messages").manual());
+
+    // It is kept: a client that has lost its connection comes back through it.
+    let listener = listen(args.listen, Setup::new(config, security)?)?;
+    println!("listening on {}", listener.local_addr());
+    let link = loop {
+        match listener.accept() {
+            Ok(link) => break link,
+            Err(error) if error.is_closed() => return Err(error.into()),
+            // It is about one connection, of a stranger say.
+            Err(error) => listener.log(&error),
+        }
+    };
+
+    let mut messages = link.manual_receiver("messages")?;
+    while let Some(message) = messages.recv()? {
+        match std::str::from_utf8(&message) {
+            Ok(text) => {
+                println!("{}", Escaped::whole(text));
+                message.handled();
+            }
+            Err(_) => message.reject(1, "not text"),
+        }
+    }
+    // The client's receipts and its farewell are out once this returns.
+    println!("{}", link.ended());
+    Ok(())
+}
