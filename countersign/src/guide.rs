@@ -9,7 +9,6 @@
 
 #[doc = "[benchmarks.md#a-crowd-at-one-server]: https://github.com/countersign/countersign/blob/main/docs/benchmarks.md#a-crowd-at-one-server"]
 #[doc = "[custom-runtime.md]: crate::guide::custom_runtime"]
-#[doc = "[design.md#completion-too]: https://github.com/countersign/countersign/blob/main/docs/design.md#completion-too"]
 #[doc = "[verification.md#conformance]: https://github.com/countersign/countersign/blob/main/docs/verification.md#conformance"]
 #[doc = ""]
 #[doc = include_str!("../docs/backends.md")]
@@ -60,7 +59,5 @@ pub mod rotation {}
 #[doc = include_str!("../docs/secrets.md")]
 pub mod secrets {}
 
-#[doc = "[design.md#completion-too]: https://github.com/countersign/countersign/blob/main/docs/design.md#completion-too"]
-#[doc = ""]
 #[doc = include_str!("../docs/secure-streams.md")]
 pub mod secure_streams {}
