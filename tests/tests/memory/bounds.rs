@@ -10,7 +10,7 @@ use countersign_endpoint::Security;
 use countersign_tests::memory::{CAPACITY, End, link, settle};
 use countersign_tests::pair::tls;
 
-use crate::{MEMORY, turn};
+use crate::{MEMORY, in_turn};
 
 /// What the connection in memory takes: each direction grows by doubling.
 const NETWORK: usize = 2 * 3 * CAPACITY;
@@ -50,23 +50,24 @@ fn flood(setups: &[Setup; 2], lengths: &[usize]) -> usize {
 
 #[test]
 fn two_links_take_no_more_than_they_say() {
-    let _turn = turn();
-    let (one, other) = (fixtures::good("one"), fixtures::good("other"));
-    let secured = [
-        tls(&one, other.fingerprint()),
-        tls(&other, one.fingerprint()),
-    ];
-    let plain = [Security::plaintext(), Security::plaintext()];
-    for [up, down] in [plain, secured] {
-        let setups = [setup("up", "down", up), setup("down", "up", down)];
-        let bound = setups.iter().map(Setup::memory_bound).sum::<usize>() + NETWORK + SPARE;
-        let mut worst = 0;
-        for lengths in [&[65_536, 2000, 1][..], &[4000, 1], &[0], &[1, 65_536]] {
-            let most = flood(&setups, lengths);
-            assert!(most <= bound, "{lengths:?}: {most} of {bound} bytes");
-            worst = worst.max(most);
+    in_turn(|| {
+        let (one, other) = (fixtures::good("one"), fixtures::good("other"));
+        let secured = [
+            tls(&one, other.fingerprint()),
+            tls(&other, one.fingerprint()),
+        ];
+        let plain = [Security::plaintext(), Security::plaintext()];
+        for [up, down] in [plain, secured] {
+            let setups = [setup("up", "down", up), setup("down", "up", down)];
+            let bound = setups.iter().map(Setup::memory_bound).sum::<usize>() + NETWORK + SPARE;
+            let mut worst = 0;
+            for lengths in [&[65_536, 2000, 1][..], &[4000, 1], &[0], &[1, 65_536]] {
+                let most = flood(&setups, lengths);
+                assert!(most <= bound, "{lengths:?}: {most} of {bound} bytes");
+                worst = worst.max(most);
+            }
+            println!("took {worst} of {bound} bytes");
+            assert!(worst >= bound / 3, "{worst} of {bound} bytes");
         }
-        println!("took {worst} of {bound} bytes");
-        assert!(worst >= bound / 3, "{worst} of {bound} bytes");
-    }
+    });
 }

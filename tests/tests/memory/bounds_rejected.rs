@@ -9,7 +9,7 @@ use countersign_endpoint::Security;
 use countersign_tests::memory::{CAPACITY, connected, connecting};
 use countersign_tests::size::leaves_out;
 
-use crate::{MEMORY, turn};
+use crate::{MEMORY, in_turn};
 
 /// What the connection in memory takes: each direction grows by doubling.
 const NETWORK: usize = 2 * 3 * CAPACITY;
@@ -105,25 +105,26 @@ fn attack(setups: &[Setup; 2], order: Order, step: usize) -> usize {
 
 #[test]
 fn verdicts_in_any_order_take_no_more_than_is_said() {
-    let _turn = turn();
-    let setups = setups();
-    let bound = setups[0].memory_bound() + NETWORK + SPARE;
-    let part = leaves_out("verdicts that come in small numbers");
-    let steps = if part { &STEPS[3..] } else { &STEPS[..] };
-    let mut worst = 0;
-    for (name, order) in ORDERS {
-        for &step in steps {
-            let most = attack(&setups, order, step);
-            println!("{name}, {step} at a time: {most} of {bound} bytes");
-            assert!(most <= bound, "{name}, {step}: {most} of {bound} bytes");
-            worst = worst.max(most);
+    in_turn(|| {
+        let setups = setups();
+        let bound = setups[0].memory_bound() + NETWORK + SPARE;
+        let part = leaves_out("verdicts that come in small numbers");
+        let steps = if part { &STEPS[3..] } else { &STEPS[..] };
+        let mut worst = 0;
+        for (name, order) in ORDERS {
+            for &step in steps {
+                let most = attack(&setups, order, step);
+                println!("{name}, {step} at a time: {most} of {bound} bytes");
+                assert!(most <= bound, "{name}, {step}: {most} of {bound} bytes");
+                worst = worst.max(most);
+            }
         }
-    }
-    // With nothing settled, what waits takes this much.
-    let calm = attack(&setups, |_, _| 0, 0);
-    println!("{calm} bytes without a verdict");
-    assert!(
-        worst > calm + calm / 4,
-        "{worst}: what was settled took nothing"
-    );
+        // With nothing settled, what waits takes this much.
+        let calm = attack(&setups, |_, _| 0, 0);
+        println!("{calm} bytes without a verdict");
+        assert!(
+            worst > calm + calm / 4,
+            "{worst}: what was settled took nothing"
+        );
+    });
 }

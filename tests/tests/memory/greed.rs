@@ -12,7 +12,7 @@ use countersign_tests::backends::{Entry, tried_backends};
 use countersign_tests::pair::tls;
 use countersign_tests::watch;
 
-use crate::{MEMORY, turn};
+use crate::{MEMORY, in_turn};
 
 /// What the attacker has to say, a megabyte in one piece at most, with its TLS; the bystander's two
 /// ends, of which each has one short message under way; and what the runtime's threads keep.
@@ -48,31 +48,32 @@ fn peak(run: fn(&Victim), victim: Victim) -> usize {
 
 #[test]
 fn no_attack_takes_more_than_a_small_link() {
-    let _turn = turn();
-    let mut worst = (0, String::new());
-    let mut most = 0;
-    for entry in tried_backends("attacks whose memory is counted") {
-        let victim = |role| Victim::new(entry.backend, role);
-        most = bound(&victim(Role::Acceptor)).max(bound(&victim(Role::Opener)));
-        // What is made once and stays: runtimes, their threads, everybody's identities.
-        let pings = |attack: &Attack| attack.path() == "server::pings_without_reading";
-        let first = adversary::all().find(pings).expect("it is registered");
-        peak(first.scenario.run, victim(first.victim));
-        let before = MEMORY.current_usage();
-        let mut attacks = 0;
-        for attack in counted(entry) {
-            let path = format!("{}::{}", entry.name, attack.path());
-            let took = peak(attack.scenario.run, victim(attack.victim));
-            assert!(took <= most, "{path}: {took} of {most} bytes");
-            worst = worst.max((took, path));
-            attacks += 1;
+    in_turn(|| {
+        let mut worst = (0, String::new());
+        let mut most = 0;
+        for entry in tried_backends("attacks whose memory is counted") {
+            let victim = |role| Victim::new(entry.backend, role);
+            most = bound(&victim(Role::Acceptor)).max(bound(&victim(Role::Opener)));
+            // What is made once and stays: runtimes, their threads, everybody's identities.
+            let pings = |attack: &Attack| attack.path() == "server::pings_without_reading";
+            let first = adversary::all().find(pings).expect("it is registered");
+            peak(first.scenario.run, victim(first.victim));
+            let before = MEMORY.current_usage();
+            let mut attacks = 0;
+            for attack in counted(entry) {
+                let path = format!("{}::{}", entry.name, attack.path());
+                let took = peak(attack.scenario.run, victim(attack.victim));
+                assert!(took <= most, "{path}: {took} of {most} bytes");
+                worst = worst.max((took, path));
+                attacks += 1;
+            }
+            assert!(attacks > 70, "{attacks} attacks");
+            let kept = MEMORY.current_usage().saturating_sub(before);
+            assert!(kept <= BESIDE, "{}: {kept} bytes are left", entry.name);
         }
-        assert!(attacks > 70, "{attacks} attacks");
-        let kept = MEMORY.current_usage().saturating_sub(before);
-        assert!(kept <= BESIDE, "{}: {kept} bytes are left", entry.name);
-    }
-    let (took, path) = worst;
-    println!("{path} took {took} of {most} bytes");
-    // So that the bound means something.
-    assert!(took >= most / 3, "{took} of {most} bytes");
+        let (took, path) = worst;
+        println!("{path} took {took} of {most} bytes");
+        // So that the bound means something.
+        assert!(took >= most / 3, "{took} of {most} bytes");
+    });
 }

@@ -1,7 +1,9 @@
 //! What links, drivers and listeners take of memory, as the allocator counts it for the whole program:
 //! so its tests take turns.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use peak_alloc::PeakAlloc;
 
@@ -13,8 +15,12 @@ mod greed;
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// Waits until no other test counts. A test that has failed is no reason not to count.
-fn turn() -> MutexGuard<'static, ()> {
+/// Runs a test while no other one counts, in a thread that is gone with all that it kept before the
+/// next has its turn. A test that has failed is no reason not to count.
+fn in_turn(test: fn()) {
     static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Err(panic) = thread::spawn(test).join() {
+        resume_unwind(panic);
+    }
 }
