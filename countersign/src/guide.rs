@@ -1,11 +1,11 @@
-//! The guides, as they stand in the repository's `docs`.
+//! The guides, from the repository's `docs`.
 //!
 //! For programs: [`backends`], [`cancel_safety`], [`limits`], [`rotation`], [`secrets`],
-//! [`secure_streams`], [`capture`]; [`cli`] is about the program `countersign`. [`custom_runtime`] is for
-//! loops of one's own, and [`protocol`] the specification.
+//! [`secure_streams`], [`capture`]; [`cli`] is about the program `countersign`. [`custom_runtime`]
+//! is for applications with their own loop, and [`protocol`] is the specification.
 
-// Links to other files are defined twice: here for this documentation, and at a file's end for whoever reads it
-// in the repository. The first definition counts.
+// Links to other files are defined twice: here for this documentation, and at the end of each file
+// for readers in the repository. The first definition applies.
 
 #[doc = "[benchmarks.md#a-crowd-at-one-server]: https://github.com/countersign/countersign/blob/main/docs/benchmarks.md#a-crowd-at-one-server"]
 #[doc = "[custom-runtime.md]: crate::guide::custom_runtime"]

@@ -1,22 +1,22 @@
 //! Two machines hand each other messages directly, and know what became of every one of them.
 //!
-//! - **A verdict for each message.** Sending gives a [`Receipt`], which becomes exactly one
+//! - **A verdict for each message.** Sending returns a [`Receipt`], which becomes exactly one
 //!   [`Verdict`]: `Handled` by the application at the other end, `Rejected` by it with a reason,
 //!   `Superseded`, `Expired`, `Withdrawn`, or honestly `Unknown`. Never two, never none.
-//! - **A [`Link`] outlives its connections.** The next one goes on where the last one broke off:
-//!   nothing is lost, nothing comes twice, and channels stay in order.
-//! - **Pinned peers, no broker, no certificate authority.** TLS 1.3 only; each end holds its own key
-//!   and a pin of the other's. Nothing accepts just anybody.
-//! - **Bounds everywhere.** A full queue makes [`Sender::send`] wait; nothing is thrown away to make
-//!   room, and whatever a peer does, a link takes no more memory than it says beforehand
-//!   ([`Setup::memory_bound`]).
+//! - **A [`Link`] outlives its connections.** The next one continues where the last one broke off:
+//!   nothing is lost, nothing arrives twice, and channels stay in order.
+//! - **Pinned peers, no broker, no certificate authority.** TLS 1.3 only; each end holds its own
+//!   key and a pin of the other's. There is no 'accept anyone'.
+//! - **Bounds everywhere.** A full queue makes [`Sender::send`] wait; nothing is discarded to make
+//!   room, and whatever a peer does, a link takes no more memory than the bound that is known
+//!   beforehand ([`Setup::memory_bound`]).
 //!
 //! # A robot and its operator
 //!
-//! Each end declares its channels: names are the same at both ends, modes are opposite. Here are both
-//! ends in one program, with identities made on the spot; those of real machines are made once, by
-//! `countersign keygen` or the crate `countersign-certs`, and read by [`Identity::from_pem_files`] and
-//! [`Pins::from_files`].
+//! Each end declares its channels: names are the same at both ends, modes are opposite. This
+//! example has both ends in one program, with generated identities; those of real machines are
+//! generated once, by `countersign keygen` or the crate `countersign-certs`, and read by
+//! [`Identity::from_pem_files`] and [`Pins::from_files`].
 //!
 #![cfg_attr(all(feature = "tokio", feature = "aws-lc-rs"), doc = "```")]
 #![cfg_attr(not(all(feature = "tokio", feature = "aws-lc-rs")), doc = "```ignore")]
@@ -30,10 +30,9 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let (robot, operator) = (NewIdentity::new("robot").generate()?, NewIdentity::new("operator").generate()?);
 //!
-//! // The robot's end listens. Its commands are handled when it says so.
-//! let identity = Identity::from_der(robot.certificate_der(), robot.key_der())?;
-//! let security = Security::tls(identity, operator.fingerprint()).build()?;
-//! let config = Config::new()
+//! // The robot's end listens. It decides when its commands are handled. let identity =
+//! Identity::from_der(robot.certificate_der(), robot.key_der())?; let security =
+//! Security::tls(identity, operator.fingerprint()).build()?; let config = Config::new()
 //!     .channel(ReceiveChannel::new("commands").manual())
 //!     .channel(SendChannel::new("video"));
 //! let listener = listen("127.0.0.1:0", Setup::new(config, security)?).await?;
@@ -53,10 +52,9 @@
 //!     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
 //! });
 //!
-//! // The operator's end connects, and connects again whenever it has to.
-//! let identity = Identity::from_der(operator.certificate_der(), operator.key_der())?;
-//! let security = Security::tls(identity, robot.fingerprint()).build()?;
-//! let config = Config::new()
+//! // The operator's end connects, and reconnects when it has to. let identity =
+//! Identity::from_der(operator.certificate_der(), operator.key_der())?; let security =
+//! Security::tls(identity, robot.fingerprint()).build()?; let config = Config::new()
 //!     .channel(SendChannel::new("commands"))
 //!     .channel(ReceiveChannel::new("video"));
 //! let link = connect(address, &Setup::new(config, security)?).await?;
@@ -78,7 +76,8 @@
 //! | to | look at |
 //! |---|---|
 //! | declare channels, limits and timeouts | [`Config`], [`ChannelConfig`], [`Timeouts`], [`Reconnect`] |
-//! | say who this end is and who may be the other | [`Identity`], [`Pins`], [`Authority`], [`Security`], [`SecurityFiles`] |
+//! | set this end's identity and the accepted peers | [`Identity`], [`Pins`], [`Authority`],
+//! [`Security`], [`SecurityFiles`] |
 //! | open and accept links | `connect`, `listen`, [`Setup`], [`Limits`], [`Admission`], [`Listener`] |
 //! | send, and know what became of it | [`Sender`], [`Outgoing`], [`Receipt`], [`Verdict`] |
 //! | receive | [`Receiver`], [`ManualReceiver`], [`Delivery`] |
@@ -87,10 +86,10 @@
 //! | tell errors apart | [`LinkError`], [`SendError`], [`RecvError`], [`SetupError`], [`SecurityError`] |
 //! | read the guides | [`guide`](https://docs.rs/countersign/latest/countersign/guide/) |
 //!
-//! What does not depend on a runtime stands here in the root, and so, with the feature `tokio`, do
-//! tokio's functions. [`prelude`] has what most programs need. The other modules are there with the
-//! features of their names: `blocking` for programs without a runtime (`std`), `runtime` for each of
-//! the runtimes by name, `capture`.
+//! The root has everything that does not depend on a runtime and, with the feature `tokio`, tokio's
+//! functions. [`prelude`] has what most programs need. The other modules need their features:
+//! `blocking` is for programs without a runtime (`std`), `runtime` has each runtime by name, and
+//! `capture` has recordings.
 //!
 //! # Features
 //!
@@ -99,23 +98,25 @@
 //! | `tokio` (default) | links on tokio, in the root and in `runtime::tokio` |
 //! | `std` | links that block, in `blocking`; the crate needs the standard library either way |
 //! | `smol`, `async-std`, `futures-io` | links on these, in `runtime` |
-//! | `capture` | `Setup::capture` and `capture`: recording what links do, and playing it back |
+//! | `capture` | `Setup::capture` and `capture`, to record what links do and to play it back |
 //! | `aws-lc-rs` (default) | TLS by [aws-lc-rs](https://docs.rs/aws-lc-rs), with hybrid post-quantum key exchange; needs a C compiler |
-//! | `ring` | TLS by [ring](https://docs.rs/ring); where both are on, aws-lc-rs is taken |
+//! | `ring` | TLS by [ring](https://docs.rs/ring); if both are enabled, aws-lc-rs is used |
 //!
-//! With neither of the last two, TLS is by whatever [provider] the application has installed as rustls's
-//! default before it reads its identity; without one that fails ([`SetupError::NoProvider`]).
+//! With neither of the last two, TLS uses the [provider] that the application has installed as
+//! rustls's default before it loads its identity; without one, loading fails
+//! ([`SetupError::NoProvider`]).
 //!
 //! # Which crate
 //!
-//! This one. The others are parts of it, to be had by themselves:
+//! This one. The others are for special needs:
 //!
-//! - `countersign-compio`, for the compio runtime, which needs a newer Rust than this crate promises to
-//!   build with;
+//! - `countersign-compio`, for the compio runtime, which needs a newer Rust than this crate
+//!   supports;
 //! - `countersign-certs`, which makes identities, and `countersign-cli`, the program;
 //! - `countersign-driver`, for a backend for another runtime;
-//! - `countersign-endpoint`, for a loop of your own: ciphertext in, messages out, no I/O;
-//! - `countersign-core`, for everything else of your own: `no_std`, no TLS, no clock.
+//! - `countersign-endpoint`, for applications with their own loop: ciphertext in, messages out, no
+//!   I/O;
+//! - `countersign-core`, for everything else: `no_std`, no TLS, no clock.
 //!
 //! [provider]: https://docs.rs/rustls/latest/rustls/crypto/struct.CryptoProvider.html#method.install_default
 
@@ -137,9 +138,9 @@ pub use countersign_tokio::{connect_unix, listen_unix, start_connect_unix};
 
 /// Links for programs without a runtime: the same names, and methods that block.
 ///
-/// A thread of its own drives each link. The handles here ([`Link`](blocking::Link),
-/// [`Sender`](blocking::Sender) and so on) are others than those in the root; what is declared and what
-/// is told, from [`Config`] to [`Verdict`], is the same.
+/// A separate thread drives each link. The handles here ([`Link`](blocking::Link),
+/// [`Sender`](blocking::Sender) and so on) differ from those in the root; all other types, from
+/// [`Config`] to [`Verdict`], are the same.
 #[cfg(feature = "std")]
 pub mod blocking {
     pub use countersign_std::*;

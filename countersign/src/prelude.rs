@@ -1,6 +1,6 @@
 //! What most programs need: `use countersign::prelude::*`.
 //!
-//! The handles are those of runtimes. Programs that block name theirs beside it, which takes
+//! The handles are the async ones. Blocking programs also import theirs by name, which takes
 //! precedence: `use countersign::blocking::{Link, connect}`.
 
 pub use crate::{

@@ -1,8 +1,8 @@
-//! Each runtime by its name, for programs that use another than tokio, or several.
+//! Each runtime by name, for programs that use a runtime other than tokio, or several.
 //!
-//! Each of these has all names that the root has, and the functions of its runtime: `connect`,
-//! `listen`, `link_over`, `pair`, `secure_connect` and their forms. The handles are the same types in
-//! all of them, so a link may be opened on one runtime and used in another.
+//! Each of these has all names of the root, and the functions of its runtime: `connect`, `listen`,
+//! `link_over`, `pair`, `secure_connect` and their variants. The handles are the same types in all
+//! of them, so a link may be opened on one runtime and used on another.
 
 /// Links on tokio.
 #[cfg(feature = "tokio")]
@@ -23,7 +23,7 @@ pub mod async_std {
 }
 
 /// Links on any other executor, over streams of futures-io, with a
-/// [`Runtime`](futures_io::Runtime) that brings tasks and timers.
+/// [`Runtime`](futures_io::Runtime) that provides tasks and timers.
 #[cfg(feature = "futures-io")]
 pub mod futures_io {
     pub use countersign_futures_io::*;

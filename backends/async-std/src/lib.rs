@@ -1,8 +1,8 @@
 //! countersign for the async-std runtime.
 //!
-//! [`connect`] and [`listen`] give a [`Link`] for each peer; its channels are used through a
-//! [`Sender`] or a [`Receiver`] for each. Sending gives a [`Receipt`], a future of what became of
-//! the message.
+//! [`connect`] and [`listen`] return a [`Link`] for each peer; its channels are used through a
+//! [`Sender`] or a [`Receiver`] for each. Sending returns a [`Receipt`], a future of the message's
+//! verdict.
 //!
 //! ```
 //! use countersign_async_std::{
@@ -41,15 +41,15 @@
 //! ```
 //!
 //! Links run on async-std's executor, which starts its threads by itself, as many as the
-//! environment variable `ASYNC_STD_THREAD_COUNT` says and one for each core by default. The handles
+//! environment variable `ASYNC_STD_THREAD_COUNT` sets, one for each core by default. The handles
 //! may be used from anywhere, other runtimes included.
 //!
-//! async-std is no longer developed, and its authors point to smol. Programs that still run on it
-//! are served all the same, by everything that serves the others; `countersign-smol` has the same
-//! names for when they move.
+//! async-std is no longer developed, and its authors recommend smol. Programs that still run on it
+//! are fully supported, with the same code as on other runtimes; `countersign-smol` has the same
+//! names, for when they migrate.
 //!
-//! The sockets of async-std only flush when they are closed, and don't tell the peer. Those that this
-//! crate opens and accepts do; put a [`Socket`] around those that you hand in.
+//! Closing a socket of async-std only flushes it, and does not shut it down. Sockets that this
+//! crate opens and accepts are shut down; put a [`Socket`] around those that you pass in.
 
 mod runtime;
 

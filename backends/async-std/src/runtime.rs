@@ -1,4 +1,4 @@
-//! async-std, as links want it.
+//! async-std as a runtime of links.
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,7 +28,7 @@ impl Runtime for AsyncStd {
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
-        // Its handle may go: the task stays.
+        // Dropping the handle detaches the task.
         let task = task::Builder::new().name(name.to_owned()).spawn(task);
         task.map(drop)
     }
@@ -58,7 +58,7 @@ impl TcpRuntime for AsyncStd {
     }
 }
 
-/// A TCP socket that listens.
+/// A listening TCP socket.
 pub(crate) struct TcpListening(TcpListener);
 
 impl Accept for TcpListening {
@@ -85,7 +85,7 @@ impl UnixRuntime for AsyncStd {
     }
 }
 
-/// A Unix socket that listens.
+/// A listening Unix socket.
 #[cfg(unix)]
 pub(crate) struct UnixListening(UnixListener);
 

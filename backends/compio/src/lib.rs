@@ -1,10 +1,10 @@
-//! countersign for the compio runtime, where the operating system completes what it was asked for:
-//! by io_uring on Linux, by IOCP on Windows, and by polling elsewhere.
+//! countersign for the compio runtime, which is completion-based: with io_uring on Linux, IOCP on
+//! Windows, and polling elsewhere.
 //!
-//! The names are those of `countersign-tokio`, and so is what they mean: [`connect`] and [`listen`]
-//! give a [`Link`] for each peer; its channels are used through a [`Sender`] or a [`Receiver`] for
-//! each. Sending gives a [`Receipt`], a future of what became of the message. [`secure_connect`] and
-//! [`secure_over`] give a [`SecureStream`], for bytes instead of messages.
+//! The names and their meanings are those of `countersign-tokio`: [`connect`] and [`listen`] return
+//! a [`Link`] for each peer; its channels are used through a [`Sender`] or a [`Receiver`] for each.
+//! Sending returns a [`Receipt`], a future of the message's verdict. [`secure_connect`] and
+//! [`secure_over`] return a [`SecureStream`], for bytes instead of messages.
 //!
 //! ```
 //! use compio::runtime::{Runtime, spawn};
@@ -45,28 +45,29 @@
 //!
 //! # Threads
 //!
-//! compio's runtime lives in one thread, and so do the futures of the functions here, which panic
-//! outside of one, and the tasks that they start: those that accept and that drive links. What they
-//! give, [`Link`], [`Listener`], [`Sender`], [`Receiver`], [`Receipt`] and so on, is `Send` and
-//! `Sync` all the same, and works in every thread and under every executor, for as long as its
-//! runtime is run. To use several cores, have a runtime in each of several threads. When a runtime
-//! is dropped, its links end as lost, and its listeners are closed.
+//! A compio runtime lives in one thread, and so do the futures of the functions here, which panic
+//! outside of one, and the tasks that they start to accept connections and to drive links. The
+//! handles that they return, [`Link`], [`Listener`], [`Sender`], [`Receiver`], [`Receipt`] and so
+//! on, are nevertheless `Send` and `Sync`, and work in every thread and under every executor, for
+//! as long as their runtime is run. To use several cores, run a runtime in each of several threads.
+//! When a runtime is dropped, its links end as lost, and its listeners are closed.
 //!
 //! # Memory
 //!
-//! The operating system has the memory of a transfer until that is over, so no byte is copied on
-//! the way between it and the link. A connection on which little or nothing comes waits with 1 KiB of
-//! memory, not with room for four records.
+//! The operating system holds the memory of a transfer until that is complete, so no byte is copied
+//! between it and the link. A connection with little or no traffic waits with 1 KiB of memory, not
+//! with room for four records.
 //!
-//! Dropping what waits for a transfer asks the operating system to give it up. Until it has, compio
-//! keeps the memory and the socket, so the peer finds out when the runtime is next run.
+//! Dropping a pending transfer requests its cancellation from the operating system. Until that is
+//! complete, compio keeps the memory and the socket, so the peer notices when the runtime is next
+//! run.
 //!
-//! # Where there is no io_uring
+//! # Without io_uring
 //!
-//! On Linux compio asks the kernel when a runtime is made. If it lacks io_uring or what compio needs
-//! of it, or does not allow it, as in many containers, compio polls the sockets instead. Links
-//! behave the same. `compio::runtime::Runtime::driver_type` tells which it is, and
-//! `compio::driver::ProactorBuilder::driver_type` chooses.
+//! On Linux compio queries the kernel when a runtime is made. If it lacks io_uring or a feature
+//! that compio needs, or does not permit it, as in many containers, compio polls the sockets
+//! instead. Links behave the same. `compio::runtime::Runtime::driver_type` returns which is used,
+//! and `compio::driver::ProactorBuilder::driver_type` selects one.
 
 mod runtime;
 mod secure;

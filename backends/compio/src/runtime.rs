@@ -1,7 +1,7 @@
-//! compio, as links want it.
+//! compio as a runtime of links.
 //!
-//! Its tasks stay in the thread of their runtime, and so may what is in them; links ask for what may
-//! move. So whatever may not is wrapped, and looks at each use whether it is where it belongs.
+//! Its tasks stay in the thread of their runtime, so their contents need not be `Send`; links
+//! require `Send`. So what is not `Send` is wrapped, and each use checks that it is in its thread.
 
 use std::io;
 use std::net::SocketAddr;
@@ -66,15 +66,15 @@ impl TcpRuntime for Compio {
     }
 
     fn listen_tcp(&self, socket: std::net::TcpListener) -> io::Result<TcpListening> {
-        // io_uring waits for nothing on a socket that does not block. compio sets it back where it
-        // polls.
+        // With io_uring, operations on a non-blocking socket do not wait. compio sets it back if
+        // it polls.
         socket.set_nonblocking(false)?;
         let socket = TcpListener::from_std(socket)?;
         Ok(TcpListening(OwnThread::new(socket)))
     }
 }
 
-/// A TCP socket that listens.
+/// A listening TCP socket.
 pub(crate) struct TcpListening(OwnThread<TcpListener>);
 
 impl Accept for TcpListening {
@@ -115,7 +115,7 @@ impl UnixRuntime for Compio {
     }
 }
 
-/// A Unix socket that listens.
+/// A listening Unix socket.
 #[cfg(unix)]
 pub(crate) struct UnixListening(OwnThread<UnixListener>);
 

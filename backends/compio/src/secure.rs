@@ -34,24 +34,25 @@ countersign_driver::secure_methods! {
 }
 
 /// A stream of bytes between two ends that have checked each other's pins, for compio's traits:
-/// reading exactly, or to the end, comes from `AsyncReadExt`, writing all from `AsyncWriteExt`.
+/// `AsyncReadExt` reads an exact length, or to the end, `AsyncWriteExt` writes all.
 ///
-/// - Reading gives no bytes when the peer has ended its direction in order. A connection that just
-///   breaks off is an error, [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
+/// - Reading returns zero bytes when the peer has ended its direction in order. A connection that
+///   just breaks off is an error, [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
 /// - `shutdown` ends this end's direction, and the other can still be read.
 ///   [`SecureStream::close`] also waits for the peer. Dropping the stream without either cuts the
-///   connection, which the peer finds to be an error.
-/// - Each write becomes records of its own, up to 64 KiB at once: put a `BufWriter` around it for
-///   many small ones. What was written is sure to go out only with `flush`, `shutdown` or `close`.
-/// - For two tasks, [`Splittable::split`].
-/// - It stays in its thread, where its runtime is, and panics elsewhere.
+///   connection, which the peer reports as an error.
+/// - Each write becomes separate records, of up to 64 KiB at once: put a `BufWriter` around the
+///   stream for many small writes. Only `flush`, `shutdown` or `close` guarantee that written data
+///   is sent.
+/// - For two tasks, use [`Splittable::split`].
+/// - It stays in the thread of its runtime, and panics elsewhere.
 ///
-/// What was encrypted, and what waits to be decrypted, is copied to and from the caller's buffers,
-/// so a future that is dropped has either taken its bytes or not, and the caller's memory is never
-/// with the operating system. Cancel-safe are `read`, `fill_buf`, `write`, `flush`, `shutdown` and
-/// [`SecureStream::close`], though a buffer that was handed in goes with the future.
+/// Data is copied to and from the caller's buffers by encryption and decryption, so a future that
+/// is dropped has either taken its bytes or not, and the operating system never holds the caller's
+/// memory. `read`, `fill_buf`, `write`, `flush`, `shutdown` and [`SecureStream::close`] are
+/// cancel-safe, though a buffer that was passed in is dropped with the future.
 ///
-/// Holds at most 195 KiB while bytes move, and 1 KiB while it waits for some.
+/// Holds at most 195 KiB while bytes are transferred, and 1 KiB while it waits for some.
 #[derive(Debug)]
 pub struct SecureStream<S: Splittable> {
     inner: secure::SecureStream<OwnThread<Stream<S>>>,
@@ -105,7 +106,7 @@ where
     }
 }
 
-/// Takes what there is to read.
+/// Moves data that can be read to the buffer.
 fn take<T, B: IoBufMut>(stream: &mut secure::SecureStream<T>, buffer: B) -> BufResult<usize, B> {
     let BufResult(count, buffer) = copy(stream.data(), buffer);
     stream.consume(*count.as_ref().unwrap_or(&0));
@@ -123,12 +124,12 @@ fn copy<B: IoBufMut>(mut data: &[u8], buffer: B) -> BufResult<usize, B> {
 
 type Shared<S> = Rc<RefCell<secure::SecureStream<OwnThread<Stream<S>>>>>;
 
-/// The peer's direction of a [`SecureStream`], for a task.
+/// The receiving direction of a [`SecureStream`], for a task.
 #[derive(Debug)]
 pub struct ReadHalf<S: Splittable>(Shared<S>);
 
-/// This end's direction of a [`SecureStream`], for a task. Dropping both halves without `shutdown` cuts
-/// the connection.
+/// The sending direction of a [`SecureStream`], for a task. Dropping both halves without `shutdown`
+/// cuts the connection.
 #[derive(Debug)]
 pub struct WriteHalf<S: Splittable>(Shared<S>);
 

@@ -1,4 +1,4 @@
-//! compio's streams as transports: memory goes to the operating system whole, and comes back.
+//! compio's streams as transports, which pass buffers to the operating system as a whole.
 
 use std::fmt;
 use std::io;
@@ -16,16 +16,17 @@ use countersign_driver::{READ, StreamSocket, Transport};
 use countersign_endpoint::Buffer;
 use socket2::SockRef;
 
-/// How much memory waits with the operating system while little or nothing comes, in bytes.
-const LITTLE: usize = 1024;
+/// How much memory the operating system holds for a pending read with little or no traffic, in
+/// bytes.
+const SMALL_READ: usize = 1024;
 
-/// What an operation gives back: its direction of the stream, the outcome, and the memory.
-type Done<H> = (H, io::Result<usize>, Vec<u8>);
+/// What an operation returns: its direction of the stream, the result, and the memory.
+type Completed<H> = (H, io::Result<usize>, Vec<u8>);
 
-/// One direction of a stream, and the operation that owns it while under way.
+/// One direction of a stream, and the operation that owns it while it is in progress.
 struct Side<H> {
     half: Option<H>,
-    operation: Option<Pin<Box<dyn Future<Output = Done<H>>>>>,
+    operation: Option<Pin<Box<dyn Future<Output = Completed<H>>>>>,
 }
 
 impl<H> Side<H> {
@@ -36,8 +37,8 @@ impl<H> Side<H> {
         }
     }
 
-    /// Goes on with the operation; begins it if none is under way.
-    fn poll<F: Future<Output = Done<H>> + 'static>(
+    /// Polls the operation; begins it if none is in progress.
+    fn poll<F: Future<Output = Completed<H>> + 'static>(
         &mut self,
         context: &mut Context<'_>,
         begin: impl FnOnce(H) -> F,
@@ -55,20 +56,20 @@ impl<H> Side<H> {
     }
 }
 
-/// Any stream of compio's. Dropping it cancels what is under way; the memory for that is compio's
-/// until the operating system has let go of it.
+/// Any compio stream. Dropping it cancels its operations; compio keeps their memory until the
+/// operating system has released it.
 pub(crate) struct Stream<S: Splittable> {
     reading: Side<S::ReadHalf>,
-    /// Where in the caller's memory the content is, if that is what is read into.
+    /// The range of the content in the caller's memory, if a read uses that.
     content: Option<Range<usize>>,
-    /// Memory for when little comes.
-    little: Vec<u8>,
-    /// How much came last.
+    /// Memory for reads with little traffic.
+    small: Vec<u8>,
+    /// The number of bytes of the last read.
     latest: usize,
     writing: Side<S::WriteHalf>,
-    /// Where in the memory is what is written.
+    /// The range in the memory that is being written.
     output: Range<usize>,
-    /// What is under way is a flush.
+    /// The operation in progress is a flush.
     flushing: bool,
 }
 
@@ -78,7 +79,7 @@ impl<S: Splittable> Stream<S> {
         Self {
             reading: Side::new(reading),
             content: None,
-            little: Vec::new(),
+            small: Vec::new(),
             latest: 0,
             writing: Side::new(writing),
             output: 0..0,
@@ -88,7 +89,7 @@ impl<S: Splittable> Stream<S> {
 }
 
 impl<S: Splittable> Stream<S> {
-    /// The same, as links ask for it.
+    /// Makes a stream that is `Send`, as links require.
     pub(crate) fn in_thread(stream: S) -> OwnThread<Self> {
         OwnThread::new(Self::new(stream))
     }
@@ -102,11 +103,11 @@ impl<S: Splittable> fmt::Debug for Stream<S> {
     }
 }
 
-/// What must stay in its thread, where its runtime is. It panics elsewhere.
+/// A value that must stay in the thread of its runtime, and panics when it is used elsewhere.
 #[derive(Debug)]
 pub(crate) struct OwnThread<T>(SendWrapper<T>);
 
-/// Why it panics.
+/// The message of that panic.
 const ELSEWHERE: &str = "used outside of the thread of its compio runtime";
 
 impl<T> OwnThread<T> {
@@ -174,7 +175,7 @@ impl<S> Stream<S>
 where
     S: Splittable<WriteHalf: AsyncWrite + 'static>,
 {
-    /// A flush that is under way owns its direction, so what comes next waits for it.
+    /// Waits for a flush in progress, which owns its direction.
     fn finish_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.flushing {
             return Poll::Ready(Ok(()));
@@ -196,11 +197,11 @@ where
     ) -> Poll<io::Result<usize>> {
         let Self { content, .. } = self;
         let begin = |half| {
-            // Whoever waits for a message that may never come keeps a small piece of memory
-            // occupied, and not one for four records.
-            let (memory, from) = if buffer.is_empty() && self.latest < LITTLE {
-                let mut memory = take(&mut self.little);
-                memory.resize(LITTLE, 0);
+            // A wait for a message that may never arrive holds a small piece of memory, not one
+            // for four records.
+            let (memory, from) = if buffer.is_empty() && self.latest < SMALL_READ {
+                let mut memory = take(&mut self.small);
+                memory.resize(SMALL_READ, 0);
                 (memory, 0)
             } else {
                 buffer.space(READ);
@@ -218,7 +219,7 @@ where
         } else {
             buffer.space(self.latest)[..self.latest].copy_from_slice(&memory[..self.latest]);
             buffer.commit(self.latest);
-            self.little = memory;
+            self.small = memory;
         }
         Poll::Ready(result)
     }
@@ -252,26 +253,26 @@ where
     }
 }
 
-async fn read<H: AsyncRead>(mut half: H, memory: Vec<u8>, from: usize) -> Done<H> {
+async fn read<H: AsyncRead>(mut half: H, memory: Vec<u8>, from: usize) -> Completed<H> {
     let length = memory.len();
     let BufResult(result, slice) = half.read(memory.slice(from..length)).await;
     let mut memory = slice.into_inner();
-    // A stream that is none of compio's may have made the length what it read.
+    // Other streams than compio's may have set the length to what they have read.
     memory.resize(length, 0);
     (half, result, memory)
 }
 
-async fn write<H: AsyncWrite>(mut half: H, memory: Vec<u8>, filled: Range<usize>) -> Done<H> {
+async fn write<H: AsyncWrite>(mut half: H, memory: Vec<u8>, filled: Range<usize>) -> Completed<H> {
     let BufResult(result, slice) = half.write(memory.slice(filled)).await;
     (half, result, slice.into_inner())
 }
 
-async fn flush<H: AsyncWrite>(mut half: H) -> Done<H> {
+async fn flush<H: AsyncWrite>(mut half: H) -> Completed<H> {
     let result = half.flush().await;
     (half, result.map(|()| 0), Vec::new())
 }
 
-async fn shut_down<H: AsyncWrite>(mut half: H) -> Done<H> {
+async fn shut_down<H: AsyncWrite>(mut half: H) -> Completed<H> {
     let result = half.shutdown().await;
     (half, result.map(|()| 0), Vec::new())
 }
@@ -295,7 +296,7 @@ mod tests {
         (near, listener.accept().unwrap().0)
     }
 
-    /// Runs a test with what the system offers best, and polling.
+    /// Runs a test with the system's preferred driver, and with polling.
     fn on_every_driver<F: Future<Output = ()>>(test: impl Fn() -> F) {
         let mut polling = ProactorBuilder::new();
         if cfg!(unix) {
@@ -311,7 +312,7 @@ mod tests {
         Buffer::from_parts(bytes.to_vec(), 0..bytes.len())
     }
 
-    /// Polls once, which finds nothing to be over yet.
+    /// Polls once, and asserts that the operation is pending.
     async fn begin(mut poll: impl FnMut(&mut Context<'_>) -> Poll<io::Result<usize>>) {
         poll_fn(|context| {
             assert!(poll(context).is_pending());
@@ -349,7 +350,7 @@ mod tests {
             let (mut received, mut with_much) = (Vec::new(), false);
             while received.len() < sent.len() {
                 let count = poll_fn(|context| near.poll_read(context, &mut buffer)).await;
-                with_much |= count.unwrap() > LITTLE;
+                with_much |= count.unwrap() > SMALL_READ;
                 received.extend_from_slice(buffer.filled());
                 buffer.consume(buffer.filled().len());
             }
@@ -367,7 +368,7 @@ mod tests {
             let mut far = Socket::from_std(far).unwrap();
             let mut buffer = holding(b"ab");
             begin(|context| near.poll_read(context, &mut buffer)).await;
-            // The system would write into this memory as soon as something comes.
+            // The system would write into this memory as soon as something arrives.
             drop(near);
             let BufResult(count, _) = far.read(Vec::with_capacity(1)).await;
             assert_eq!(count.unwrap(), 0, "the socket was closed");

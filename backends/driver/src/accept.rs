@@ -1,4 +1,4 @@
-//! What the listeners of all backends have in common.
+//! The errors and the backlog of listeners, for all backends.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,7 +9,7 @@ use countersign_endpoint::Fingerprint;
 
 use crate::error::LinkError;
 
-/// How many lines about strangers a listener logs in a minute by default.
+/// How many lines per minute a listener logs about strangers by default.
 pub const DEFAULT_LOG_LINES: usize = 20;
 
 /// A connection that did not become a link, or a listener that has ended.
@@ -22,7 +22,7 @@ pub struct AcceptError {
 }
 
 impl AcceptError {
-    /// For a connection from `peer`, if it got that far.
+    /// Makes the error of a connection from `peer`, if its address is known.
     #[must_use]
     pub fn new(peer: Option<SocketAddr>, error: LinkError) -> Self {
         Self {
@@ -33,25 +33,26 @@ impl AcceptError {
         }
     }
 
-    /// The peer has proved to be one that this end accepts.
+    /// Sets the key of a peer that has authenticated and that this end accepts.
     pub(crate) fn of_known_peer(mut self, known: Option<Fingerprint>) -> Self {
         self.known = known;
         self
     }
 
-    /// Whether the peer has proved to be one that this end accepts, and the link did not come to be for
-    /// another reason: declarations that do not fit, say. On a plain connection nobody proves anything.
+    /// Whether the peer has authenticated as one that this end accepts, and there is no link for
+    /// another reason, such as declarations that do not fit. On a plain connection no peer
+    /// authenticates.
     #[must_use]
     pub fn is_of_known_peer(&self) -> bool {
         self.known.is_some()
     }
 
-    /// The key of such a peer.
+    /// Returns the key of a peer that has authenticated and that this end accepts.
     pub(crate) fn known_peer(&self) -> Option<Fingerprint> {
         self.known
     }
 
-    /// Nothing will be accepted any more.
+    /// Makes the error of a closed listener, which accepts nothing more.
     #[must_use]
     pub fn closed() -> Self {
         let error = io::Error::new(io::ErrorKind::NotConnected, "the listener is closed");
@@ -63,19 +64,20 @@ impl AcceptError {
         }
     }
 
-    /// Whether this is not about a connection: the listener was closed, and accepts nothing more.
+    /// Whether the error is not about a connection: the listener was closed, and accepts nothing
+    /// more.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// Where the connection came from, if it got that far.
+    /// Returns the address that the connection came from, if it is known.
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer
     }
 
-    /// Why it did not become a link.
+    /// Returns why the connection did not become a link.
     #[must_use]
     pub fn error(&self) -> &LinkError {
         &self.error
@@ -100,8 +102,8 @@ impl std::error::Error for AcceptError {
     }
 }
 
-/// Handshakes that are over and wait to be accepted, for listeners. Links are bounded by the limits for
-/// them; of errors the oldest is forgotten when there are too many.
+/// The results of handshakes that wait to be accepted. Links are bounded by the listener's limits;
+/// when there are too many errors, the oldest is discarded.
 #[derive(Debug)]
 pub(crate) struct Backlog<L> {
     results: VecDeque<Result<L, AcceptError>>,
@@ -111,7 +113,7 @@ pub(crate) struct Backlog<L> {
 }
 
 impl<L> Backlog<L> {
-    /// With room for `limit` errors, one at least.
+    /// Makes a backlog with room for `limit` errors, at least one.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             results: VecDeque::new(),
@@ -120,25 +122,25 @@ impl<L> Backlog<L> {
         }
     }
 
-    /// Adds what waits from now on. Gives the oldest error back where there was no room for another.
+    /// Adds a result. Returns the oldest error if there was no room for another.
     pub(crate) fn push(&mut self, result: Result<L, AcceptError>) -> Option<AcceptError> {
-        let mut forgotten = None;
+        let mut discarded = None;
         if result.is_err() {
-            forgotten = self.forget_oldest_error();
+            discarded = self.discard_oldest_error();
             self.errors += 1;
         }
         self.results.push_back(result);
-        forgotten
+        discarded
     }
 
-    /// Takes what has waited longest.
+    /// Takes the result that has waited longest.
     pub(crate) fn pop(&mut self) -> Option<Result<L, AcceptError>> {
         let result = self.results.pop_front()?;
         self.errors -= usize::from(result.is_err());
         Some(result)
     }
 
-    /// Takes everything. Dropping it closes the links: not under a lock that they need.
+    /// Takes everything. Dropping it closes the links: do so outside of the locks that they need.
     pub(crate) fn take_all(&mut self) -> impl Sized + Send + use<L>
     where
         L: Send,
@@ -147,8 +149,8 @@ impl<L> Backlog<L> {
         std::mem::take(&mut self.results)
     }
 
-    /// Makes room for one more error.
-    fn forget_oldest_error(&mut self) -> Option<AcceptError> {
+    /// Makes room for one more error, and returns the one discarded, if any.
+    fn discard_oldest_error(&mut self) -> Option<AcceptError> {
         if self.errors < self.limit {
             return None;
         }

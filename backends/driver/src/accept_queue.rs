@@ -1,4 +1,4 @@
-//! A listener's connections and links, until the application accepts them, and how they all end.
+//! A listener's connections and links until the application accepts them, and its shutdown.
 
 use std::fmt::Display;
 use std::future::poll_fn;
@@ -21,12 +21,12 @@ use crate::driver::Timer;
 use crate::error::LinkError;
 use crate::establish::Setup;
 use crate::link::Link;
-use crate::lock::{Later, Lock, Locked};
+use crate::lock::{Deferred, Lock, Locked};
 use crate::quota::Quotas;
 use crate::shared::Shared;
 use crate::wakers::{Waiting, Waits, WakerSet};
 
-/// What a listener's handle, its acceptor task and its links share.
+/// The state that a listener's handle, its acceptor task and its links share.
 ///
 /// Its lock is taken while a link's is held, and never the other way round.
 #[derive(Debug)]
@@ -38,33 +38,33 @@ pub(crate) struct AcceptQueue {
 #[derive(Debug)]
 pub(crate) struct State {
     acceptor: Acceptor<Weak<Shared>>,
-    /// How many connections there are that have got beyond their handshake.
+    /// The number of connections that have completed their handshake.
     greeted: usize,
     ready: Backlog<Link>,
     phase: Phase,
-    /// How many lines about those who are refused there may be.
+    /// Limits the log lines about refused connections.
     quotas: Quotas,
-    /// Who waits for something to accept, or for nothing to come any more.
+    /// Tasks that wait for a link to accept, or for the end of the listener.
     arrived: WakerSet,
-    /// Who waits for a connection to be no longer half open.
+    /// Tasks that wait for a connection to be no longer half open.
     room: WakerSet,
-    /// Who waits for a connection or a link to be over.
-    quieter: WakerSet,
-    /// Who waits for the listener to go.
+    /// Tasks that wait for a connection or a link to end.
+    departed: WakerSet,
+    /// Tasks that wait for the listener to close.
     gone: WakerSet,
-    later: Later,
+    deferred: Deferred,
 }
 
-/// What there is to wait for at a listener.
+/// What a task can wait for at a listener.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Happens {
-    /// Something waits to be accepted, or nothing will any more.
+pub(crate) enum QueueEvent {
+    /// A result is ready to be accepted, or none will be any more.
     Arrived,
     /// A connection is no longer half open.
     Room,
-    /// A connection or a link is over.
-    Quieter,
-    /// The listener goes, or has gone.
+    /// A connection or a link has ended.
+    Departed,
+    /// The listener is closing or closed.
     Gone,
 }
 
@@ -77,60 +77,61 @@ impl State {
         }
     }
 
-    /// All who wait for what there is to accept: a stream of links may have been woken for one and be
-    /// kept without being polled.
+    /// Wakes all tasks that wait for a link to accept: a stream of links may have been woken for
+    /// one and not be polled again.
     fn wake_acceptors(&mut self) {
-        self.arrived.wake_all(&mut self.later);
+        self.arrived.wake_all(&mut self.deferred);
     }
 
-    /// A connection or a link is over, or a connection half open no longer.
+    /// Wakes the tasks that wait for a connection or a link to end, or for a connection to be no
+    /// longer half open.
     fn wake_waiting(&mut self) {
-        self.room.wake_all(&mut self.later);
-        self.quieter.wake_all(&mut self.later);
+        self.room.wake_all(&mut self.deferred);
+        self.departed.wake_all(&mut self.deferred);
     }
 
-    fn go_on_to(&mut self, phase: Phase) {
+    fn enter(&mut self, phase: Phase) {
         self.phase = phase;
-        self.gone.wake_all(&mut self.later);
+        self.gone.wake_all(&mut self.deferred);
         self.wake_acceptors();
     }
 }
 
 impl Locked for State {
-    fn later(&mut self) -> &mut Later {
-        &mut self.later
+    fn deferred(&mut self) -> &mut Deferred {
+        &mut self.deferred
     }
 }
 
 impl Waits for AcceptQueue {
     type State = State;
-    type Awaited = Happens;
+    type Awaited = QueueEvent;
 
     fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
         self.state.with(work)
     }
 
-    fn wakers(state: &mut State, awaited: Happens) -> &mut WakerSet {
+    fn wakers(state: &mut State, awaited: QueueEvent) -> &mut WakerSet {
         match awaited {
-            Happens::Arrived => &mut state.arrived,
-            Happens::Room => &mut state.room,
-            Happens::Quieter => &mut state.quieter,
-            Happens::Gone => &mut state.gone,
+            QueueEvent::Arrived => &mut state.arrived,
+            QueueEvent::Room => &mut state.room,
+            QueueEvent::Departed => &mut state.departed,
+            QueueEvent::Gone => &mut state.gone,
         }
     }
 }
 
-/// How far the end of a listener has come.
+/// The phases of a listener's shutdown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Phase {
     Open,
-    /// No new links; those that there are have until then to close.
+    /// No new links; the present ones have until then to close.
     Draining {
         until: Option<Instant>,
     },
-    /// Nobody comes in any more.
+    /// Nothing is accepted any more.
     Closed,
-    /// The socket is gone too.
+    /// The socket is closed too.
     Gone(Drained),
 }
 
@@ -145,26 +146,27 @@ impl AcceptQueue {
                 quotas: Quotas::new(setup.log_lines),
                 arrived: WakerSet::default(),
                 room: WakerSet::default(),
-                quieter: WakerSet::default(),
+                departed: WakerSet::default(),
                 gone: WakerSet::default(),
-                later: Later::default(),
+                deferred: Deferred::default(),
             }),
             clock: setup.clock().clone(),
         })
     }
 
-    /// Waits for this, and looks at the state each time, until that has what is asked for.
-    async fn wait<R>(&self, what: Happens, mut look: impl FnMut(&mut State) -> Poll<R>) -> R {
+    /// Waits, checking the state after each event of this kind, until `check` returns `Ready`.
+    async fn wait<R>(&self, what: QueueEvent, mut check: impl FnMut(&mut State) -> Poll<R>) -> R {
         let mut waiting = Waiting::new(self, what);
-        poll_fn(|context| waiting.poll(context, &mut look)).await
+        poll_fn(|context| waiting.poll(context, &mut check)).await
     }
 
-    /// For what is polled without a future.
+    /// Returns a wait for links, for types that are polled without a future.
     pub(crate) fn waiting(&self) -> Waiting<&Self> {
-        Waiting::new(self, Happens::Arrived)
+        Waiting::new(self, QueueEvent::Arrived)
     }
 
-    /// What has waited longest to be accepted; `None` when nothing will come any more.
+    /// Returns the result that has waited longest to be accepted; `None` when the listener is
+    /// closed.
     pub(crate) fn poll_next(
         waiting: &mut Waiting<&Self>,
         context: &Context<'_>,
@@ -176,25 +178,25 @@ impl AcceptQueue {
         next
     }
 
-    /// Waits for what [`AcceptQueue::poll_next`] gives.
+    /// Waits for the result of [`AcceptQueue::poll_next`].
     pub(crate) async fn next(&self) -> Option<Result<Link, AcceptError>> {
         let mut waiting = self.waiting();
         poll_fn(|context| Self::poll_next(&mut waiting, context)).await
     }
 
-    /// Puts the result of a handshake where it can be accepted, unless nobody wants to know.
+    /// Queues the result of a handshake to be accepted, unless the listener is closing.
     pub(crate) fn push(&self, result: Result<Link, AcceptError>) {
-        let forgotten = self.state.with(|state| {
+        let discarded = self.state.with(|state| {
             if state.phase != Phase::Open {
-                // Closes a link.
-                state.later.drop(Some(result));
+                // Dropping a link closes it.
+                state.deferred.drop(Some(result));
                 return None;
             }
-            let forgotten = state.ready.push(result);
+            let discarded = state.ready.push(result);
             state.wake_acceptors();
-            forgotten
+            discarded
         });
-        if let Some(error) = forgotten {
+        if let Some(error) = discarded {
             if self.may_warn(error.known_peer()) {
                 tracing::warn!(%error, "nobody accepts: forgot about a refused connection");
             } else {
@@ -203,7 +205,7 @@ impl AcceptQueue {
         }
     }
 
-    /// Tells the log of a connection that came to nothing, and whose it was.
+    /// Logs a connection that did not become a link, of a peer with this key or of a stranger.
     pub(crate) fn log(&self, known: Option<Fingerprint>, words: &dyn Display) {
         if self.may_warn(known) {
             tracing::warn!("{words}");
@@ -212,8 +214,8 @@ impl AcceptQueue {
         }
     }
 
-    /// Whether a line may be a warning: there is no end of strangers, and a peer that is refused may come
-    /// back for ever.
+    /// Whether a line may be a warning: the number of strangers is unbounded, and a peer that is
+    /// refused may come back for ever.
     pub(crate) fn may_warn(&self, known: Option<Fingerprint>) -> bool {
         let now = Instant::now();
         let (granted, left_out) = self.state.with(|state| state.quotas.ask(known, now));
@@ -221,22 +223,21 @@ impl AcceptQueue {
         granted
     }
 
-    /// One connection did not become a link.
+    /// Queues the error of a connection that did not become a link.
     pub(crate) fn refuse(&self, peer: Option<SocketAddr>, error: LinkError) {
         self.push(Err(AcceptError::new(peer, error)));
     }
 
     /// Waits until one more connection may be half open.
     pub(crate) async fn has_room(&self) {
-        self.wait(Happens::Room, |state| match state.acceptor.has_room() {
+        self.wait(QueueEvent::Room, |state| match state.acceptor.has_room() {
             true => Poll::Ready(()),
             false => Poll::Pending,
         })
         .await;
     }
 
-    /// Counts a connection from this address, which is half open, unless there are as many as there
-    /// may be.
+    /// Counts a half-open connection from this address, unless a limit is reached.
     pub(crate) fn arrive(self: &Arc<Self>, peer: Option<SocketAddr>) -> io::Result<ConnectionSlot> {
         let address = peer.map(|peer| peer.ip());
         let arrived = self.state.with(|state| state.acceptor.arrive(address));
@@ -247,7 +248,7 @@ impl AcceptQueue {
         })
     }
 
-    /// Where a connection goes. With [`Decision::New`] comes a place among the links.
+    /// Decides where a connection goes. [`Decision::New`] comes with a slot for the link.
     pub(crate) fn route(self: &Arc<Self>, incoming: &mut Incoming) -> Decision {
         match self.state.with(|state| state.acceptor.route(incoming)) {
             Route::Wait => Decision::Wait,
@@ -273,57 +274,59 @@ impl AcceptQueue {
             .with(|state| state.acceptor.links().filter_map(Weak::upgrade).collect())
     }
 
-    /// Begins the end, or hastens it: no new links from here on.
-    pub(crate) fn end(&self, phase: Phase) {
+    /// Begins to shut down, or moves on to a later phase: no new links from here on.
+    pub(crate) fn begin_shutdown(&self, phase: Phase) {
         self.state.with(|state| {
-            // Closes the links that nobody accepted.
+            // Dropping them closes the links that were not accepted.
             let unwanted = state.ready.take_all();
-            state.later.drop(Some(unwanted));
-            state.go_on_to(state.phase.then(phase));
+            state.deferred.drop(Some(unwanted));
+            state.enter(state.phase.advance(phase));
         });
     }
 
-    /// The socket is gone.
-    fn leave(&self, drained: Drained) {
-        self.end(Phase::Closed);
+    /// Marks the socket as closed.
+    fn set_gone(&self, drained: Drained) {
+        self.begin_shutdown(Phase::Closed);
         let left_out = self.state.with(|state| {
-            state.go_on_to(Phase::Gone(drained));
+            state.enter(Phase::Gone(drained));
             state.quotas.take_left_out()
         });
         log_left_out(left_out);
     }
 
-    /// Waits until the socket is gone.
-    pub(crate) async fn left(&self) -> Drained {
-        self.wait(Happens::Gone, |state| match state.phase {
+    /// Waits until the socket is closed.
+    pub(crate) async fn gone(&self) -> Drained {
+        self.wait(QueueEvent::Gone, |state| match state.phase {
             Phase::Gone(drained) => Poll::Ready(drained),
             _ => Poll::Pending,
         })
         .await
     }
 
-    /// Waits until everybody who was refused has heard so, or has had the time for it.
-    pub(crate) async fn silent(&self) {
-        // Who was in a handshake when the socket closed is given up without a word.
-        self.wait(Happens::Quieter, |state| match state.acceptor.half_open() {
-            0 => Poll::Ready(()),
-            _ => Poll::Pending,
+    /// Waits until each refused peer has received its refusal, or its time for that is over.
+    pub(crate) async fn half_open_done(&self) {
+        // Connections that were still in a handshake when the socket closed are dropped silently.
+        self.wait(QueueEvent::Departed, |state| {
+            match state.acceptor.half_open() {
+                0 => Poll::Ready(()),
+                _ => Poll::Pending,
+            }
         })
         .await;
     }
 
-    /// Begins to close all links; there are no new ones from here on.
+    /// Begins to close all links; no new ones are accepted from here on.
     pub(crate) fn drain(&self, until: Option<Instant>) {
-        self.end(Phase::Draining { until });
+        self.begin_shutdown(Phase::Draining { until });
         self.state.with(|state| state.acceptor.drain());
         for shared in self.links() {
             shared.start_close();
         }
     }
 
-    /// Waits until all links have ended, and all is said on their connections.
+    /// Waits until all links have ended and their connections are closed.
     async fn drained(&self) {
-        self.wait(Happens::Quieter, |state| {
+        self.wait(QueueEvent::Departed, |state| {
             if state.acceptor.is_empty() && state.greeted == 0 {
                 Poll::Ready(())
             } else {
@@ -333,29 +336,30 @@ impl AcceptQueue {
         .await;
     }
 
-    /// Waits until nobody may come in any more.
+    /// Waits until nothing is accepted any more.
     pub(crate) async fn closed(&self) {
-        self.wait(Happens::Gone, |state| match state.phase {
+        self.wait(QueueEvent::Gone, |state| match state.phase {
             Phase::Closed | Phase::Gone(_) => Poll::Ready(()),
             _ => Poll::Pending,
         })
         .await;
     }
 
-    /// Waits for the end that [`AcceptQueue::end`] begins. Links that do not close in time are abandoned.
-    async fn over(&self, mut timer: impl Timer) -> Drained {
+    /// Waits for the shutdown that [`AcceptQueue::begin_shutdown`] begins. Links that do not close
+    /// in time are abandoned.
+    async fn shutdown(&self, mut timer: impl Timer) -> Drained {
         let begun = |state: &mut State| match state.phase {
             Phase::Open => Poll::Pending,
             phase => Poll::Ready(phase),
         };
         if !matches!(
-            self.wait(Happens::Gone, begun).await,
+            self.wait(QueueEvent::Gone, begun).await,
             Phase::Draining { .. }
         ) {
             return Drained::default();
         }
         let mut drained = pin!(self.drained());
-        let mut hastened = Waiting::new(self, Happens::Gone);
+        let mut hastened = Waiting::new(self, QueueEvent::Gone);
         poll_fn(|context| {
             let mut until = None;
             let ended = hastened.poll(context, |state| match state.phase {
@@ -389,8 +393,8 @@ fn log_left_out(lines: u64) {
 }
 
 impl Phase {
-    /// What follows when the end is begun again: it can only come sooner.
-    fn then(self, next: Self) -> Self {
+    /// Returns the phase after another request to shut down, which can only bring the end forward.
+    fn advance(self, next: Self) -> Self {
         match (self, next) {
             (Self::Closed | Self::Gone(_), _) => self,
             (Self::Draining { until: Some(one) }, Self::Draining { until: Some(other) }) => {
@@ -403,7 +407,7 @@ impl Phase {
     }
 }
 
-/// The acceptor task's hold of the queue: without it nobody comes in.
+/// The acceptor task's handle of the queue: when it is dropped, the listener accepts nothing more.
 #[derive(Debug)]
 pub struct AcceptorTask {
     pub(crate) queue: Arc<AcceptQueue>,
@@ -421,29 +425,29 @@ impl AcceptorTask {
         }
     }
 
-    /// Waits until the listener is to go.
-    pub(crate) async fn over(&mut self, timer: impl Timer) {
-        self.drained = self.queue.over(timer).await;
+    /// Waits until the listener is to close.
+    pub(crate) async fn shutdown(&mut self, timer: impl Timer) {
+        self.drained = self.queue.shutdown(timer).await;
     }
 }
 
 impl Drop for AcceptorTask {
     fn drop(&mut self) {
-        self.queue.leave(self.drained);
+        self.queue.set_gone(self.drained);
     }
 }
 
-/// Where a connection goes, see [`Route`].
+/// Where a connection goes; see [`Route`].
 #[derive(Debug)]
 pub(crate) enum Decision {
     Wait,
-    /// `None` where the link is gone by now.
+    /// `None` if the link is gone by now.
     Resume(Option<Arc<Shared>>),
     New(LinkSlot),
     Refuse(core::Refusal),
 }
 
-/// What a connection counts for, until it is over.
+/// Counts a connection towards the limits until it is dropped.
 #[derive(Debug)]
 pub(crate) struct ConnectionSlot {
     queue: Arc<AcceptQueue>,
@@ -456,7 +460,7 @@ impl ConnectionSlot {
         &self.queue
     }
 
-    /// The connection is half open no longer.
+    /// Marks the connection as no longer half open.
     pub(crate) fn greeted(&mut self) {
         self.greeted = true;
         let permit = &mut self.permit;
@@ -483,7 +487,7 @@ impl Drop for ConnectionSlot {
     }
 }
 
-/// A link's place among those of its listener, until it has ended.
+/// Counts a link towards its listener's limits until it has ended.
 #[derive(Debug)]
 pub(crate) struct LinkSlot(Arc<AcceptQueue>, Option<LinkPermit>);
 
@@ -492,7 +496,7 @@ impl LinkSlot {
         &self.0
     }
 
-    /// The application has accepted the link.
+    /// Reports that the application has accepted the link.
     pub(crate) fn accepted(&mut self) {
         if let Some(permit) = &mut self.1 {
             self.0.state.with(|state| state.acceptor.accepted(permit));

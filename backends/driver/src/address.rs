@@ -1,4 +1,4 @@
-//! Where a peer is, or where to listen: a host and a port.
+//! The address of a peer, or to listen on: a host and a port.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -7,16 +7,16 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::str::FromStr;
 
-use crate::open::at;
+use crate::open::with_address;
 
-/// The longest name of a host, in bytes (RFC 1035, section 2.3.4), with a dot at its end.
+/// The longest host name, in bytes (RFC 1035, section 2.3.4), with a trailing dot.
 const LONGEST_HOST: usize = 254;
 
-/// Where a peer is, or where to listen: a host and a port, or addresses that are known already.
+/// The address of a peer, or to listen on: a host and a port, or socket addresses.
 ///
-/// Written as `robot.local:4433`, `192.0.2.1:4433`, `[2001:db8::1]:4433` or, with the interface that
-/// leads to it, `[fe80::1%eth0]:4433`. Connecting and listening take whatever can become one: text, a
-/// pair of host and port, socket addresses.
+/// Written as `robot.local:4433`, `192.0.2.1:4433`, `[2001:db8::1]:4433` or, with an interface,
+/// `[fe80::1%eth0]:4433`. Functions that connect or listen take anything that converts into one:
+/// text, a pair of host and port, socket addresses.
 ///
 /// ```
 /// use countersign_driver::{Address, AddressFault};
@@ -28,10 +28,10 @@ const LONGEST_HOST: usize = 254;
 /// # Ok::<(), countersign_driver::AddressError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Address(Place);
+pub struct Address(Target);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Place {
+enum Target {
     /// To be looked up.
     Name {
         host: String,
@@ -40,7 +40,7 @@ enum Place {
     Known(Vec<SocketAddr>),
 }
 
-/// An address that is none, and what is wrong with it. No attempt was made to use it.
+/// An invalid address, and what is wrong with it. No attempt was made to use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressError {
     text: String,
@@ -51,13 +51,13 @@ pub struct AddressError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AddressFault {
-    /// There is nothing.
+    /// The text is empty.
     Empty,
     /// There is no port.
     NoPort,
     /// The port is not a number up to 65535.
     Port,
-    /// The port to connect to is zero, which stands for any free one where somebody listens.
+    /// The port to connect to is zero, which only listeners can use, for any free port.
     PortZero,
     /// There is no host, or `*` in its place.
     NoHost,
@@ -67,7 +67,7 @@ pub enum AddressFault {
     Brackets,
     /// A URL.
     Url,
-    /// There is a user in front of the host.
+    /// A user name precedes the host.
     User,
 }
 
@@ -77,7 +77,7 @@ impl AddressError {
         Self { text, fault }
     }
 
-    /// What is wrong.
+    /// Returns what is wrong.
     #[must_use]
     pub fn fault(&self) -> AddressFault {
         self.fault
@@ -136,8 +136,8 @@ impl From<Infallible> for AddressError {
     }
 }
 
-/// For functions that give errors of the system's: of the kind
-/// [`InvalidInput`](io::ErrorKind::InvalidInput), with this error inside.
+/// Makes an [`InvalidInput`](io::ErrorKind::InvalidInput) with this error inside, for functions
+/// that return errors of the operating system.
 impl From<AddressError> for io::Error {
     fn from(error: AddressError) -> Self {
         Self::new(io::ErrorKind::InvalidInput, error)
@@ -145,11 +145,11 @@ impl From<AddressError> for io::Error {
 }
 
 impl Address {
-    /// What anything that can be an address is.
+    /// Converts anything that can be an address.
     ///
     /// # Errors
     ///
-    /// It is none.
+    /// The address is invalid.
     pub fn of(
         address: impl TryInto<Self, Error: Into<AddressError>>,
     ) -> Result<Self, AddressError> {
@@ -160,14 +160,14 @@ impl Address {
     ///
     /// # Errors
     ///
-    /// It is none, or its port is zero.
+    /// The address is invalid, or its port is zero.
     pub fn of_peer(
         address: impl TryInto<Self, Error: Into<AddressError>>,
     ) -> Result<Self, AddressError> {
         let address = Self::of(address)?;
         let is_zero = match &address.0 {
-            Place::Name { port, .. } => *port == 0,
-            Place::Known(known) => known.iter().any(|known| known.port() == 0),
+            Target::Name { port, .. } => *port == 0,
+            Target::Known(known) => known.iter().any(|known| known.port() == 0),
         };
         if is_zero {
             return Err(AddressError::new(&address, AddressFault::PortZero));
@@ -175,12 +175,12 @@ impl Address {
         Ok(address)
     }
 
-    /// The addresses that `lookup` finds for the host and the port, in the order in which the system
-    /// prefers them. Where they are known already, nothing is looked up.
+    /// Returns the addresses that `lookup` finds for the host and the port, in the order in which
+    /// the system prefers them. Socket addresses are returned without a look-up.
     ///
     /// # Errors
     ///
-    /// That of `lookup`, with the name.
+    /// The error of `lookup`, with the name.
     pub async fn resolve<F, I>(
         &self,
         lookup: impl FnOnce(String, u16) -> F,
@@ -190,10 +190,10 @@ impl Address {
         I: IntoIterator<Item = SocketAddr>,
     {
         match &self.0 {
-            Place::Known(known) => Ok(known.clone()),
-            Place::Name { host, port } => match lookup(host.clone(), *port).await {
+            Target::Known(known) => Ok(known.clone()),
+            Target::Name { host, port } => match lookup(host.clone(), *port).await {
                 Ok(found) => Ok(found.into_iter().collect()),
-                Err(error) => Err(at(self, &error)),
+                Err(error) => Err(with_address(self, &error)),
             },
         }
     }
@@ -215,7 +215,7 @@ impl Address {
             return Err(AddressFault::User);
         }
         if is_ipv6(text) {
-            // Whether there is a port at its end nobody can tell.
+            // Without brackets, the last group may be a port or a part of the address.
             return Err(AddressFault::Brackets);
         }
         let (host, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
@@ -249,12 +249,12 @@ impl Address {
         let is_name = !host.contains(':');
         if host.len() > LONGEST_HOST
             || host.contains(is_foreign)
-            || (is_name && !is_lookup_of_use(host))
+            || (is_name && !is_resolvable(host))
         {
             return Err(AddressFault::Host);
         }
         let host = host.to_owned();
-        Ok(Self(Place::Name { host, port }))
+        Ok(Self(Target::Name { host, port }))
     }
 }
 
@@ -262,17 +262,17 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Whether anybody could know an address for this name. No part of a name is empty, but for what follows a
-/// dot at its end; and what has four numbers or more was meant as an address. Fewer are an old way to
-/// write one, which some systems take.
-fn is_lookup_of_use(host: &str) -> bool {
+/// Whether this name can be resolved at all. No label of a name is empty, except after a trailing
+/// dot; and four numbers or more were meant as an IPv4 address. Fewer numbers are an old notation
+/// for one, which some systems accept.
+fn is_resolvable(host: &str) -> bool {
     let mut parts = host.strip_suffix('.').unwrap_or(host).split('.');
     let numbers = parts.clone().take_while(|part| is_number(part)).count();
     let is_address = numbers >= 4 && numbers == parts.clone().count();
     !is_address && !host.contains('*') && parts.all(|part| !part.is_empty())
 }
 
-/// Whether this is an IPv6 address, with or without the interface that leads to it.
+/// Whether this is an IPv6 address, with or without an interface.
 fn is_ipv6(text: &str) -> bool {
     let (address, interface) = match text.split_once('%') {
         Some((address, interface)) => (address, Some(interface)),
@@ -285,9 +285,9 @@ fn is_ipv6(text: &str) -> bool {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Place::Name { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Place::Name { host, port } => write!(f, "{host}:{port}"),
-            Place::Known(known) => {
+            Target::Name { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Target::Name { host, port } => write!(f, "{host}:{port}"),
+            Target::Known(known) => {
                 for (index, known) in known.iter().enumerate() {
                     let separator = if index == 0 { "" } else { ", " };
                     write!(f, "{separator}{known}")?;
@@ -306,7 +306,7 @@ impl FromStr for Address {
     }
 }
 
-/// Text.
+/// Implements the conversions from text.
 macro_rules! from_text {
     ($($text:ty),*) => {$(
         impl TryFrom<$text> for Address {
@@ -330,12 +330,12 @@ macro_rules! from_text {
 
 from_text!(&str, String, &String);
 
-/// What is one address of its own.
+/// Implements the conversions from one socket address.
 macro_rules! from_known {
     ($($known:ty),*) => {$(
         impl From<$known> for Address {
             fn from(known: $known) -> Self {
-                Self(Place::Known(vec![known.into()]))
+                Self(Target::Known(vec![known.into()]))
             }
         }
     )*};
@@ -346,13 +346,13 @@ from_known!((IpAddr, u16), (Ipv4Addr, u16), (Ipv6Addr, u16));
 
 impl From<&[SocketAddr]> for Address {
     fn from(known: &[SocketAddr]) -> Self {
-        Self(Place::Known(known.to_vec()))
+        Self(Target::Known(known.to_vec()))
     }
 }
 
 impl From<Vec<SocketAddr>> for Address {
     fn from(known: Vec<SocketAddr>) -> Self {
-        Self(Place::Known(known))
+        Self(Target::Known(known))
     }
 }
 
@@ -374,7 +374,7 @@ mod tests {
         text.parse::<Address>().unwrap_err().fault()
     }
 
-    /// What is looked up for this address, if anything is.
+    /// Returns what is looked up for this address, if anything is.
     fn asked(address: &Address) -> Option<(String, u16)> {
         let mut asked = None;
         let lookup = |host, port| {

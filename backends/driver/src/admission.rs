@@ -1,4 +1,4 @@
-//! Whom a listener's application lets in, beyond what pins say.
+//! Admission: which authenticated peers a listener's application admits.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use countersign_core::{ChannelConfig, Refusal};
 use countersign_endpoint::{Fingerprint, Peer};
 
-/// A peer that wants a link of a listener, and has proved who it is.
+/// An authenticated peer that wants a link from a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival<'a> {
     peer: Option<&'a Peer>,
@@ -19,46 +19,47 @@ impl<'a> Arrival<'a> {
         Self { peer, address }
     }
 
-    /// What the application calls the peer, as [`Link::peer_name`](crate::Link::peer_name).
+    /// Returns the peer's name, as [`Link::peer_name`](crate::Link::peer_name).
     #[must_use]
     pub fn name(&self) -> Option<&'a str> {
         self.peer?.name()
     }
 
-    /// The key that the peer has proved to have; `None` on a plain connection, where nobody knows.
+    /// Returns the fingerprint of the key that the peer has proved to hold; `None` on a plain
+    /// connection, where it is unknown.
     #[must_use]
     pub fn fingerprint(&self) -> Option<Fingerprint> {
         self.peer.map(Peer::fingerprint)
     }
 
-    /// Where its connection comes from, if that is an address of the Internet.
+    /// Returns the address of the peer's connection, if that is an IP address.
     #[must_use]
     pub const fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 }
 
-/// What an application answers to an [`Arrival`].
+/// An application's answer to an [`Arrival`].
 ///
-/// With either yes the peer is refused all the same where its declaration does not fit, or where the
-/// listener has no room for another link ([`Limits`](crate::Limits)).
+/// An admitted peer is still refused if its declaration does not fit, or if the listener has no
+/// room for another link ([`Limits`](crate::Limits)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Admission {
-    /// It gets its link, with the channels of the listener's declaration.
+    /// Admits the peer, with the channels of the listener's declaration.
     Admit,
-    /// It gets its link, with these channels instead. Everything else is as the listener's
-    /// [`Config`](countersign_core::Config) says.
+    /// Admits the peer, with these channels instead. Everything else is as in the listener's
+    /// [`Config`](countersign_core::Config).
     ///
-    /// Channels that make no sense ([`Config::check`](countersign_core::Config::check)) are this end's
-    /// mistake: the peer is refused, and both ends are told what is wrong with them
+    /// Invalid channels ([`Config::check`](countersign_core::Config::check)) are this end's
+    /// mistake: the peer is refused, and the error at both ends says what is wrong with them
     /// ([`refuse::MISCONFIGURED`](countersign_core::refuse::MISCONFIGURED)).
     AdmitWith(Vec<ChannelConfig>),
-    /// It is turned away, and told why: with a code of the application's own
-    /// ([`refuse::APPLICATION`](countersign_core::refuse::APPLICATION) and above), a text, and whether to
-    /// come back. [`Listener::accept`](crate::Listener::accept) tells of it as of every refusal
-    /// ([`EndReason::TurnedAway`](countersign_core::EndReason::TurnedAway)). In the tlsstream dialect,
-    /// which has no words for it, the connection just ends.
+    /// Refuses the peer, which receives a code of the application
+    /// ([`refuse::APPLICATION`](countersign_core::refuse::APPLICATION) and above), a text, and
+    /// whether to come back. [`Listener::accept`](crate::Listener::accept) reports it like every
+    /// refusal ([`EndReason::TurnedAway`](countersign_core::EndReason::TurnedAway)). In the
+    /// tlsstream dialect, which cannot express it, the connection just ends.
     Refuse(Refusal),
 }
 
@@ -68,7 +69,7 @@ impl From<Refusal> for Admission {
     }
 }
 
-/// The application's word about those who arrive.
+/// The application's admission handler.
 #[derive(Clone)]
 pub(crate) struct Admit(Arc<dyn Fn(&Arrival<'_>) -> Admission + Send + Sync>);
 

@@ -1,4 +1,4 @@
-//! Listening on all addresses of a name.
+//! Listens on all addresses of a name.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -8,22 +8,23 @@ use std::task::{Context, Poll};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::open::at;
+use crate::open::with_address;
 
-/// How many connections wait in the system to be accepted, at most.
-const WAITING: i32 = 1024;
+/// The backlog of a listening socket, in connections.
+const BACKLOG: i32 = 1024;
 
-/// How many ports are tried, where any will do, until one is free on all addresses.
-const PORTS: usize = 16;
+/// How many ports are tried, if the system chooses, until one is free on all addresses.
+const PORT_TRIES: usize = 16;
 
 /// Listens on all of these addresses, with sockets that do not block. Where the port is zero, it is
 /// the same free one on all of them.
 ///
-/// Of several addresses, those that this machine does not have just now are left out, with a warning.
+/// Of several addresses, those that this machine does not have at present are skipped, with a
+/// warning.
 ///
 /// # Errors
 ///
-/// What the operating system says of an address: `AddrInUse` where somebody listens already.
+/// The operating system's error for an address, for example `AddrInUse`.
 pub(crate) fn bind(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
     let mut distinct: Vec<SocketAddr> = Vec::new();
     for address in addresses {
@@ -31,11 +32,11 @@ pub(crate) fn bind(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
             distinct.push(*address);
         }
     }
-    let mut tries = PORTS;
+    let mut tries = PORT_TRIES;
     loop {
         tries -= 1;
         match bind_all(&distinct) {
-            // Somebody has the port that the system has chosen, at another address.
+            // The port that the system has chosen is taken at another address.
             Err(error)
                 if error.kind() == io::ErrorKind::AddrInUse
                     && distinct.len() > 1
@@ -61,8 +62,10 @@ fn bind_all(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
                 port = Some(socket.local_addr()?.port());
                 sockets.push(socket);
             }
-            Err(error) if several && is_missing(&error) => failed = Some(at(wanted, &error)),
-            Err(error) => return Err(at(wanted, &error)),
+            Err(error) if several && is_missing(&error) => {
+                failed = Some(with_address(wanted, &error));
+            }
+            Err(error) => return Err(with_address(wanted, &error)),
         }
     }
     match failed {
@@ -85,20 +88,20 @@ fn bind_one(address: SocketAddr, several: bool) -> io::Result<TcpListener> {
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
-    // On Windows this would let others take the address too.
+    // On Windows this would let other processes bind the same address.
     #[cfg(not(windows))]
     socket.set_reuse_address(true)?;
     if several && address.is_ipv6() {
-        // IPv4 has an address of its own in the list, if it is wanted.
+        // The list has a separate IPv4 address if that is wanted.
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(WAITING)?;
+    socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
 
-/// Whether the machine does not have the address, or nothing of its kind.
+/// Whether the machine does not have the address, or does not support its family.
 fn is_missing(error: &io::Error) -> bool {
     !matches!(
         error.kind(),
@@ -106,8 +109,8 @@ fn is_missing(error: &io::Error) -> bool {
     )
 }
 
-/// Makes one function that accepts connections of several, for [`serve`](crate::serve). They take
-/// turns, so that none keeps the others waiting.
+/// Combines several functions that accept connections into one, for [`serve`](crate::serve). They
+/// take turns, so that none starves the others.
 pub(crate) fn accept_any<A, F>(
     accepts: impl IntoIterator<Item = A>,
 ) -> impl FnMut() -> AcceptAny<A, F>
@@ -115,49 +118,49 @@ where
     A: FnMut() -> F,
     F: Future,
 {
-    let doors = accepts.into_iter().map(|accept| Door {
+    let sources = accepts.into_iter().map(|accept| Source {
         accept,
         accepting: None,
     });
-    let doors = Row {
-        doors: doors.collect(),
+    let sources = Sources {
+        sources: sources.collect(),
         next: 0,
     };
-    let doors = Arc::new(Mutex::new(doors));
-    move || AcceptAny(doors.clone())
+    let sources = Arc::new(Mutex::new(sources));
+    move || AcceptAny(sources.clone())
 }
 
-/// A function that accepts, and its future, which is not lost when another is ready before it.
-struct Door<A, F> {
+/// A function that accepts, and its future, which is kept when another is ready first.
+struct Source<A, F> {
     accept: A,
     accepting: Option<Pin<Box<F>>>,
 }
 
-struct Row<A, F> {
-    doors: Vec<Door<A, F>>,
-    /// Whose turn it is first.
+struct Sources<A, F> {
+    sources: Vec<Source<A, F>>,
+    /// The index that is polled first.
     next: usize,
 }
 
 /// The future of [`accept_any`].
 pub(crate) struct AcceptAny<A, F>(
-    /// One task alone uses it, so nobody waits for the lock.
-    Arc<Mutex<Row<A, F>>>,
+    /// Only one task uses it, so the lock is never contended.
+    Arc<Mutex<Sources<A, F>>>,
 );
 
 impl<A: FnMut() -> F, F: Future> Future for AcceptAny<A, F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let mut row = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for step in 0..row.doors.len() {
-            let at = (row.next + step) % row.doors.len();
-            let door = &mut row.doors[at];
-            let accepting = &mut door.accepting;
-            let accepting = accepting.get_or_insert_with(|| Box::pin((door.accept)()));
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for step in 0..all.sources.len() {
+            let at = (all.next + step) % all.sources.len();
+            let source = &mut all.sources[at];
+            let accepting = &mut source.accepting;
+            let accepting = accepting.get_or_insert_with(|| Box::pin((source.accept)()));
             if let Poll::Ready(accepted) = accepting.as_mut().poll(context) {
-                door.accepting = None;
-                row.next = at + 1;
+                source.accepting = None;
+                all.next = at + 1;
                 return Poll::Ready(accepted);
             }
         }
@@ -180,7 +183,7 @@ mod tests {
         ]
     }
 
-    /// The other systems have no more than one loopback address by themselves.
+    /// Other systems have only one loopback address by default.
     #[cfg(target_os = "linux")]
     #[test]
     fn one_port_for_all() {
@@ -203,7 +206,7 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         let named = format!("127.0.0.2:{port}: ");
         assert!(error.to_string().starts_with(&named), "{error}");
-        // For documents, and no machine's (RFC 5737).
+        // Reserved for documentation (RFC 5737).
         let elsewhere = SocketAddr::from(([192, 0, 2, 1], 0));
         assert_eq!(bind(&[elsewhere, first]).unwrap().len(), 1);
         let error = bind(&[elsewhere]).unwrap_err();
@@ -214,7 +217,7 @@ mod tests {
     #[test]
     fn they_take_turns_and_none_loses_its_future() {
         let mut context = Context::from_waker(Waker::noop());
-        let mut accept = accept_any([1, 2, 3].map(|door| move || ready(door)));
+        let mut accept = accept_any([1, 2, 3].map(|source| move || ready(source)));
         for expected in [1, 2, 3, 1] {
             let accepted = pin!(accept()).poll(&mut context);
             assert_eq!(accepted, Poll::Ready(expected));

@@ -1,27 +1,27 @@
-//! Receivers that call for each message.
+//! Receivers that call a function for each message.
 
 use countersign_core::{Bytes, Rejection};
 
-// Callbacks that wait are `FnMut` that give a future, and not `AsyncFnMut`: of those, the compiler
-// can't tell yet whether their futures may go to other threads, which spawning asks for.
+// Async callbacks are `FnMut` that return a future, and not `AsyncFnMut`: those cannot express yet
+// that their futures are `Send`, which spawning requires.
 
 use crate::error::RecvError;
 use crate::receiver::{Delivery, ManualReceiver, Receiver};
 
 impl Receiver {
-    /// Calls `callback` with each message until the link has ended, or a session has: behind its
-    /// border a new call goes on.
+    /// Calls `callback` with each message until the link or a session has ended: after the border
+    /// between two sessions, a new call continues.
     ///
-    /// To have it run beside other work, move the receiver into a task:
-    /// `spawn(async move { receiver.on_message(|message| …).await })`.
+    /// To run it concurrently with other work, move the receiver into a task: `spawn(async move {
+    /// receiver.on_message(|message| …).await })`.
     ///
-    /// Messages count as handled when they are taken, before they are handed to the callback. If
-    /// that panics, the panic goes on to whoever polls this future, and its message stays handled.
-    /// The receiver can go on with the next message; if it is dropped with its task, what waits
-    /// and what still comes is rejected.
+    /// Messages count as handled when they are taken, before they are passed to the callback. If
+    /// that panics, the panic propagates to the caller that polls this future, and its message
+    /// stays handled. The receiver can continue with the next message; if it is dropped with its
+    /// task, pending and later messages are rejected.
     ///
     /// Cancel-safe: every message that was taken has been through the callback, and a new call
-    /// goes on with the next.
+    /// continues with the next.
     ///
     /// # Errors
     ///
@@ -33,12 +33,11 @@ impl Receiver {
         Ok(())
     }
 
-    /// As [`Receiver::on_message`], with a callback that may wait. One message is in its hands at
-    /// a time.
+    /// As [`Receiver::on_message`], with an async callback, which processes one message at a time.
     ///
-    /// Not cancel-safe for that one message: it counts as handled, and the callback's future is
-    /// dropped with this one, wherever it stands. A new call goes on with the next message. Where
-    /// this matters, a [`ManualReceiver`] tells the sender.
+    /// Not cancel-safe for the message in progress: it counts as handled, and the callback's future
+    /// is dropped with this one, whatever its progress. A new call continues with the next message.
+    /// If this matters, use a [`ManualReceiver`], which reports it to the sender.
     ///
     /// # Errors
     ///
@@ -55,20 +54,20 @@ impl Receiver {
 }
 
 impl ManualReceiver {
-    /// Calls `callback` with each message until the link has ended, or a session has: behind its
-    /// border a new call goes on. With `Ok` the message is handled, with `Err` it is rejected, as
-    /// by [`Delivery::reject`].
+    /// Calls `callback` with each message until the link or a session has ended: after the border
+    /// between two sessions, a new call continues. `Ok` marks the message as handled, `Err` rejects
+    /// it, as by [`Delivery::reject`].
     ///
-    /// To have it run beside other work, move the receiver into a task:
-    /// `spawn(async move { receiver.on_message(|message| …).await })`.
+    /// To run it concurrently with other work, move the receiver into a task: `spawn(async move {
+    /// receiver.on_message(|message| …).await })`.
     ///
     /// If the callback panics, its message is rejected with
-    /// [`reject::DROPPED`](countersign_core::reject::DROPPED), and the panic goes on to whoever
-    /// polls this future. The receiver can go on with the next message; if it is dropped with its
-    /// task, what waits and what still comes is rejected too.
+    /// [`reject::DROPPED`](countersign_core::reject::DROPPED), and the panic propagates to the
+    /// caller that polls this future. The receiver can continue with the next message; if it is
+    /// dropped with its task, pending and later messages are rejected too.
     ///
     /// Cancel-safe: every message that was taken has been through the callback and is settled, and
-    /// a new call goes on with the next.
+    /// a new call continues with the next.
     ///
     /// # Errors
     ///
@@ -84,13 +83,13 @@ impl ManualReceiver {
         Ok(())
     }
 
-    /// As [`ManualReceiver::on_message`], with a callback that may wait. One message is in its
-    /// hands at a time; its payload is cheap to clone into the future.
+    /// As [`ManualReceiver::on_message`], with an async callback, which processes one message at a
+    /// time; its payload is cheap to clone into the future.
     ///
-    /// Not cancel-safe for that one message: the callback's future is dropped with this one,
-    /// wherever it stands, and the message is rejected with
-    /// [`reject::DROPPED`](countersign_core::reject::DROPPED), so the sender knows. A new call goes
-    /// on with the next message.
+    /// Not cancel-safe for the message in progress: the callback's future is dropped with this one,
+    /// whatever its progress, and the message is rejected with
+    /// [`reject::DROPPED`](countersign_core::reject::DROPPED), which the sender receives. A new
+    /// call continues with the next message.
     ///
     /// # Errors
     ///
@@ -108,7 +107,7 @@ impl ManualReceiver {
 }
 
 impl Delivery {
-    /// Handles or rejects the message, as a callback has said.
+    /// Handles or rejects the message, according to a callback's result.
     fn settle_as(self, answer: Result<(), Rejection>) {
         match answer {
             Ok(()) => drop(self.handled()),

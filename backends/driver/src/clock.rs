@@ -1,4 +1,4 @@
-//! What time it is, for links and for the timers of their runtime.
+//! The clock of links and of the timers of their runtime.
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -6,24 +6,25 @@ use std::time::{Duration, Instant as StdInstant};
 
 use countersign_core::Instant;
 
-/// When the core's time begins: for all links, since a connection may go from one to another, and
-/// before the first of them, since a runtime's clock may have stood still for a while.
+/// The epoch of the core's time: the same for all links, since a connection may be handed from one
+/// to another, and before the first of them, since a runtime's clock may have stood still for a
+/// while.
 static EPOCH: LazyLock<StdInstant> = LazyLock::new(|| {
     let now = StdInstant::now();
     now.checked_sub(Duration::from_secs(600)).unwrap_or(now)
 });
 
-/// The clock that links go by: that of their runtime's timers, and the time for which the machine has
+/// The clock of links: that of their runtime's timers, plus the time for which the machine has
 /// slept (`docs/backends.md`, Time).
 ///
-/// The default one follows the machine's. Backends hand theirs in with
-/// [`Setup::timed_by`](crate::Setup::timed_by) where their runtime has another, which can be paused
-/// in tests, say.
+/// The default one follows the machine's. Backends set theirs with
+/// [`Setup::timed_by`](crate::Setup::timed_by) if their runtime has another, for example one that
+/// tests can pause.
 #[derive(Clone)]
 pub struct Clock {
-    /// The runtime's, if that is another than the machine's.
+    /// The runtime's clock, if that is not the machine's.
     timers: Option<Arc<dyn Fn() -> StdInstant + Send + Sync>>,
-    /// For how long the machine has slept, in all.
+    /// Returns for how long the machine has slept, in all.
     slept: fn() -> Duration,
 }
 
@@ -44,7 +45,7 @@ impl fmt::Debug for Clock {
 }
 
 impl Clock {
-    /// The clock of a runtime whose timers go by what `now` says.
+    /// Makes the clock of a runtime whose timers follow `now`.
     #[must_use]
     pub fn following(now: impl Fn() -> StdInstant + Send + Sync + 'static) -> Self {
         Self {
@@ -53,7 +54,7 @@ impl Clock {
         }
     }
 
-    /// What time it is for the runtime's timers, which stand still while the machine sleeps.
+    /// Returns the time of the runtime's timers, which stand still while the machine sleeps.
     #[must_use]
     pub fn of_timers(&self) -> StdInstant {
         match &self.timers {
@@ -62,20 +63,21 @@ impl Clock {
         }
     }
 
-    /// What time it is for links.
+    /// Returns the time of links.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.at(self.of_timers())
     }
 
-    /// The core's name for a moment of the timers' clock, if the machine does not sleep until then.
+    /// Converts an instant of the timers' clock to the core's, as long as the machine does not
+    /// sleep until then.
     #[must_use]
     pub fn at(&self, moment: StdInstant) -> Instant {
         Instant::ZERO + (moment.saturating_duration_since(*EPOCH) + (self.slept)())
     }
 
-    /// The timers' name for a moment of the core's, if the machine does not sleep until then; `None`
-    /// for one beyond what they can name.
+    /// Converts an instant of the core's to the timers' clock, as long as the machine does not
+    /// sleep until then; returns `None` for one beyond that clock's range.
     #[must_use]
     pub fn to_timers(&self, moment: Instant) -> Option<StdInstant> {
         let since = moment.saturating_since(Instant::ZERO);
@@ -84,71 +86,72 @@ impl Clock {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-use counts::slept;
+use suspend::slept;
 
-/// Where the standard library's clock goes on meanwhile, or the system has no other.
+/// Returns zero where the standard library's clock runs while the machine sleeps, or the system has
+/// no other clock.
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
 fn slept() -> Duration {
     Duration::ZERO
 }
 
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-mod counts {
+mod suspend {
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::{Duration, Instant as StdInstant};
 
     use rustix::time::{ClockId, clock_gettime};
 
-    /// The clock that goes on while the machine sleeps: that of the standard library stands still.
+    /// A clock that runs while the machine sleeps, unlike that of the standard library.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    const GOES_ON: ClockId = ClockId::Boottime;
+    const CLOCK_WITH_SLEEP: ClockId = ClockId::Boottime;
     #[cfg(target_vendor = "apple")]
-    const GOES_ON: ClockId = ClockId::Monotonic;
+    const CLOCK_WITH_SLEEP: ClockId = ClockId::Monotonic;
 
-    /// A moment by both clocks.
-    struct Both {
-        goes_on: Duration,
-        stands_still: StdInstant,
+    /// One instant by both clocks.
+    struct Reading {
+        with_sleep: Duration,
+        without_sleep: StdInstant,
     }
 
-    /// The first moment by both. The order makes the time between the two readings count as awake.
-    static FIRST: LazyLock<Both> = LazyLock::new(|| {
-        let stands_still = StdInstant::now();
-        Both {
-            goes_on: goes_on(),
-            stands_still,
+    /// The first reading of both. The order makes the time between the two readings count as awake.
+    static FIRST: LazyLock<Reading> = LazyLock::new(|| {
+        let without_sleep = StdInstant::now();
+        Reading {
+            with_sleep: with_sleep(),
+            without_sleep,
         }
     });
 
     /// The most that [`slept`] has found, in nanoseconds.
     static SLEPT: AtomicU64 = AtomicU64::new(0);
 
-    fn goes_on() -> Duration {
-        let time = clock_gettime(GOES_ON);
+    fn with_sleep() -> Duration {
+        let time = clock_gettime(CLOCK_WITH_SLEEP);
         let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
         let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
         Duration::new(seconds, nanos)
     }
 
-    impl Both {
-        /// How long the machine has slept from then until now.
+    impl Reading {
+        /// Returns how long the machine has slept between this reading and `now`.
         fn asleep(&self, now: &Self) -> Duration {
             let awake = now
-                .stands_still
-                .saturating_duration_since(self.stands_still);
-            let all = now.goes_on.saturating_sub(self.goes_on);
+                .without_sleep
+                .saturating_duration_since(self.without_sleep);
+            let all = now.with_sleep.saturating_sub(self.with_sleep);
             all.saturating_sub(awake)
         }
     }
 
-    /// How long the machine has slept since this was first asked. It never runs backwards: however
-    /// long lies between two readings, what is found is too little and not too much.
+    /// Returns how long the machine has slept since the first call. It never decreases: a delay
+    /// between the two readings makes the result too small, not too large.
     pub(super) fn slept() -> Duration {
         let first = &*FIRST;
-        let now = Both {
-            goes_on: goes_on(),
-            stands_still: StdInstant::now(),
+        let now = Reading {
+            with_sleep: with_sleep(),
+            without_sleep: StdInstant::now(),
         };
         let found = u64::try_from(first.asleep(&now).as_nanos()).unwrap_or(u64::MAX);
         let known = SLEPT.load(Ordering::Relaxed);
@@ -165,17 +168,17 @@ mod counts {
         #[test]
         fn what_one_clock_has_missed_the_machine_has_slept() {
             let second = Duration::from_secs(1);
-            let first = Both {
-                goes_on: 1000 * second,
-                stands_still: StdInstant::now(),
+            let first = Reading {
+                with_sleep: 1000 * second,
+                without_sleep: StdInstant::now(),
             };
-            let later = |all: u32, awake: u32| Both {
-                goes_on: first.goes_on + all * second,
-                stands_still: first.stands_still + awake * second,
+            let later = |all: u32, awake: u32| Reading {
+                with_sleep: first.with_sleep + all * second,
+                without_sleep: first.without_sleep + awake * second,
             };
             assert_eq!(first.asleep(&later(13, 1)), 12 * second);
             assert_eq!(first.asleep(&later(13, 13)), Duration::ZERO);
-            // A thread that was held up between the two readings.
+            // The thread was preempted between the two readings.
             assert_eq!(first.asleep(&later(13, 14)), Duration::ZERO);
             let known = slept();
             assert!(slept() >= known);
@@ -241,7 +244,7 @@ mod tests {
         assert_eq!(receipt.verdict(), None);
         assert!(clock.to_timers(expiry).unwrap() > clock.of_timers());
         SLEPT.store(HOUR.as_secs(), Ordering::SeqCst);
-        // A timer that is set now goes off at once.
+        // A timer that is set now fires at once.
         assert!(clock.to_timers(expiry).unwrap() <= clock.of_timers());
         shared.with(|state| state.link.handle_timeout(clock.now()));
         assert_eq!(receipt.verdict(), Some(Verdict::Expired));

@@ -13,26 +13,25 @@ use crate::shared::{Handle, Shared};
 use crate::status::{FailedAttempt, Status};
 use crate::wakers::{Awaited, Waiting};
 
-/// A link that is being established by its driver: a future of the [`Link`], ready when the peer has
-/// accepted this end, or with why there is no link.
+/// A link that is being established by its driver: a future of the [`Link`], ready when the peer
+/// has accepted this end, or with the reason why there is no link.
 ///
-/// While it waits for a peer that is not there, it tells of each attempt that has failed
-/// ([`failed`](Self::failed), [`failure`](Self::failure)), and can be told to try again at once
-/// ([`connect_now`](Self::connect_now)). Dropping it gives the connection up, or the wait for one; a
-/// [`ConnectHandle`] does that from elsewhere.
+/// While the peer cannot be reached, it reports each failed attempt ([`failed`](Self::failed),
+/// [`failure`](Self::failure)), and [`connect_now`](Self::connect_now) retries at once. Dropping it
+/// cancels the connection, or the wait for one; a [`ConnectHandle`] does that from another task.
 ///
-/// Cancel-safe: wait for `&mut connecting` to keep it when the wait is given up.
+/// Cancel-safe: wait for `&mut connecting` to keep it when the wait is cancelled.
 ///
 /// # Panics
 ///
-/// When it is polled again after it was ready.
+/// Panics if it is polled again after it was ready.
 #[derive(Debug)]
 #[must_use = "dropping it gives the connection up"]
 pub struct Connecting {
     handle: Option<Arc<Handle>>,
     waiting: Waiting<Arc<Shared>>,
-    /// The last failure that was told.
-    told: u64,
+    /// The number of the last failure that [`Connecting::failed`] has returned.
+    reported: u64,
 }
 
 impl Connecting {
@@ -40,7 +39,7 @@ impl Connecting {
         Self {
             waiting: Waiting::new(shared.clone(), Awaited::Link),
             handle: Some(Arc::new(Handle(shared))),
-            told: 0,
+            reported: 0,
         }
     }
 
@@ -48,11 +47,11 @@ impl Connecting {
         self.waiting.shared()
     }
 
-    /// Waits for the next attempt that fails; `None` when the wait for the link is over: what has come
-    /// of it, this future then gives at once. A failure that is followed by another before it was
-    /// asked for is left out ([`FailedAttempt::number`]).
+    /// Waits for the next failed attempt; returns `None` once the link is up or has ended, and
+    /// awaiting `self` then returns the outcome. A failure that is followed by another before this
+    /// is called is skipped ([`FailedAttempt::number`]).
     ///
-    /// Cancel-safe: a failure counts as told only when the future is ready.
+    /// Cancel-safe: a failure counts as reported only when the future is ready.
     ///
     /// ```no_run
     /// # async fn run(mut connecting: countersign_driver::Connecting) -> Result<(), Box<dyn std::error::Error>> {
@@ -70,13 +69,15 @@ impl Connecting {
     /// ```
     pub async fn failed(&mut self) -> Option<FailedAttempt> {
         let clock = self.shared().clock.clone();
-        let Self { waiting, told, .. } = self;
+        let Self {
+            waiting, reported, ..
+        } = self;
         poll_fn(|context| {
             waiting.poll(context, |state| {
                 let failure = state.failure.as_ref();
-                if let Some(failure) = failure.filter(|failure| failure.number > *told) {
-                    *told = failure.number;
-                    return Poll::Ready(Some(failure.told(&clock)));
+                if let Some(failure) = failure.filter(|failure| failure.number > *reported) {
+                    *reported = failure.number;
+                    return Poll::Ready(Some(failure.to_attempt(&clock)));
                 }
                 match state.connected || state.ended {
                     true => Poll::Ready(None),
@@ -87,38 +88,39 @@ impl Connecting {
         .await
     }
 
-    /// Why the latest attempt has failed, and when the next begins; `None` before any has.
+    /// Returns why the latest attempt has failed, and when the next begins; `None` before any has
+    /// failed.
     #[must_use]
     pub fn failure(&self) -> Option<FailedAttempt> {
         failure(self.shared())
     }
 
-    /// How it stands.
+    /// Returns the status of the link.
     #[must_use]
     pub fn status(&self) -> Status {
         Status::of(self.shared())
     }
 
-    /// Ends the pause before the next attempt: as [`Link::connect_now`].
+    /// Ends the pause before the next attempt, as [`Link::connect_now`] does.
     pub fn connect_now(&self) -> bool {
         connect_now(self.shared())
     }
 
-    /// For another task or thread: it ends the wait, or hastens it, while this one waits.
+    /// Returns a handle with which another task or thread can cancel the wait, or retry at once.
     #[must_use]
     pub fn handle(&self) -> ConnectHandle {
         ConnectHandle(self.shared().clone())
     }
 
-    /// Ready when the link is up, or has ended and has said why to the peer.
+    /// Returns `Ready` when the link is up, or has ended and its driver has finished.
     fn poll_up(&mut self, context: &Context<'_>) -> Poll<Result<Link, LinkError>> {
         ready!(self.waiting.poll(context, |state| {
             if state.connected {
-                // Also if it has ended since: what has arrived can still be received.
+                // Even if it has ended since: what has arrived can still be received.
                 return Poll::Ready(Ok(()));
             }
             match state.error() {
-                Some(error) if state.is_gone => Poll::Ready(Err(error)),
+                Some(error) if state.driver_gone => Poll::Ready(Err(error)),
                 _ => Poll::Pending,
             }
         }))?;
@@ -127,7 +129,7 @@ impl Connecting {
     }
 }
 
-/// An error comes once this end's last words have gone out, as for [`Link::ended`].
+/// An error is returned once this end's last frames have been sent, as for [`Link::ended`].
 impl Future for Connecting {
     type Output = Result<Link, LinkError>;
 
@@ -136,14 +138,15 @@ impl Future for Connecting {
     }
 }
 
-/// What another task or thread has of a [`Connecting`]. It keeps nothing alive: the link belongs to
-/// whoever waits for it.
+/// A handle to a [`Connecting`] for another task or thread. It keeps nothing alive: the link
+/// belongs to the [`Connecting`].
 #[derive(Clone, Debug)]
 pub struct ConnectHandle(Arc<Shared>);
 
 impl ConnectHandle {
-    /// Gives the connection up, or the wait for one: whoever waits gets
-    /// [`EndReason::ClosedBeforeConnected`](countersign_core::EndReason::ClosedBeforeConnected). Does nothing once the link is up.
+    /// Cancels the connection, or the wait for one: the [`Connecting`] fails with
+    /// [`EndReason::ClosedBeforeConnected`](countersign_core::EndReason::ClosedBeforeConnected).
+    /// Does nothing once the link is up.
     pub fn cancel(&self) {
         self.0.with(|state| {
             if !state.connected {
@@ -176,5 +179,5 @@ pub(crate) fn connect_now(shared: &Shared) -> bool {
 
 fn failure(shared: &Shared) -> Option<FailedAttempt> {
     let clock = &shared.clock;
-    shared.with(|state| Some(state.failure.as_ref()?.told(clock)))
+    shared.with(|state| Some(state.failure.as_ref()?.to_attempt(clock)))
 }

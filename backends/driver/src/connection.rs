@@ -9,36 +9,36 @@ use countersign_endpoint::{Endpoint, Security, ToSend};
 use crate::driver::Transport;
 use crate::status::Addresses;
 
-/// What is told of a transport that takes no bytes and says nothing of an error.
-pub(crate) fn takes_nothing() -> io::Error {
+/// Makes the error for a transport that takes no bytes without returning an error.
+pub(crate) fn write_zero() -> io::Error {
     io::Error::new(
         io::ErrorKind::WriteZero,
         "the transport takes no more bytes",
     )
 }
 
-/// A transport and what goes over it.
+/// A transport and the endpoint that uses it.
 #[derive(Debug)]
 pub(crate) struct Connection<T> {
     pub(crate) endpoint: Endpoint,
     transport: T,
-    /// The transport may still keep some of what it took.
+    /// The transport may still buffer some of what it took.
     unflushed: bool,
-    /// The transport takes nothing more before what it was given last.
+    /// A write is pending: the same write must be repeated before anything else.
     writing: bool,
-    /// It was read from, or about to be.
-    begun: bool,
+    /// The first call of `read` is past.
+    started: bool,
 }
 
 impl<T: Transport> Connection<T> {
-    /// Begins on a transport connection that has just been opened or accepted.
+    /// Takes a transport connection that has just been opened or accepted.
     pub(crate) fn new(security: &Security, role: Role, dialect: Dialect, transport: T) -> Self {
         Self {
             endpoint: Endpoint::new(security, role, dialect),
             transport,
             unflushed: false,
             writing: false,
-            begun: false,
+            started: false,
         }
     }
 
@@ -46,7 +46,7 @@ impl<T: Transport> Connection<T> {
         self.transport.addresses()
     }
 
-    /// Encrypts and sends what there is, as far as the transport takes it.
+    /// Encrypts and sends pending output, as far as the transport takes it.
     pub(crate) fn write(&mut self, context: &mut Context<'_>) {
         loop {
             match self.endpoint.to_send() {
@@ -68,17 +68,17 @@ impl<T: Transport> Connection<T> {
                         self.endpoint.sent();
                         self.unflushed = true;
                     }
-                    // Not the peer's doing, from which there would be something to read.
-                    Poll::Ready(Ok(_)) => self.endpoint.failed(takes_nothing()),
+                    // Not caused by the peer, so there is no alert to read.
+                    Poll::Ready(Ok(_)) => self.endpoint.failed(write_zero()),
                     Poll::Ready(Err(error)) => self.endpoint.cannot_send(error),
                 },
             }
         }
     }
 
-    /// Has the transport send what it keeps; false where it has failed.
+    /// Flushes the transport; returns false if that has failed.
     fn flush(&mut self, context: &mut Context<'_>) -> bool {
-        // One after the other: the transport may be at work on what it was asked last.
+        // Not while a write is pending: a transport does one thing at a time.
         if self.unflushed
             && !self.writing
             && let Poll::Ready(result) = self.transport.poll_flush(context)
@@ -102,10 +102,10 @@ impl<T: Transport> Connection<T> {
         self.endpoint.shut();
     }
 
-    /// Receives and decrypts what is there; true when there was something.
+    /// Receives and decrypts what has arrived; returns true if there was anything.
     pub(crate) fn read(&mut self, context: &mut Context<'_>) -> bool {
-        if !std::mem::replace(&mut self.begun, true) {
-            // What this end has to say first goes out, whatever there is to read.
+        if !std::mem::replace(&mut self.started, true) {
+            // This end's first output is sent before anything is read.
             return true;
         }
         if self.endpoint.is_read_ended() {
@@ -119,16 +119,17 @@ impl<T: Transport> Connection<T> {
         true
     }
 
-    /// Tells the peer why the connection could not be secured, as far as the transport takes it
-    /// at once: a link that goes on to another connection waits no longer for this one.
+    /// Sends the alert that tells the peer why the connection could not be secured, as far as the
+    /// transport takes it at once: a link that continues on another connection does not wait for
+    /// this one.
     pub(crate) fn flush_alert(&mut self, context: &mut Context<'_>) {
         if self.endpoint.failure().is_some() {
             self.write(context);
         }
     }
 
-    /// Hands the link what has arrived, lets it do what is due, and takes what it has to say. Where
-    /// something was `read` there may be more.
+    /// Passes the link what has arrived, lets it do what is due, and takes its output. If something
+    /// was `read`, there may be more.
     pub(crate) fn exchange(&mut self, now: Instant, link: &mut impl Protocol, read: bool) {
         if read {
             self.endpoint.exchange_while_reading(now, link);
@@ -137,9 +138,9 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// Has the transport send what it keeps, and lets go of memory that is not needed while nothing
-    /// moves; false where the transport has failed, so that there is something to do.
-    pub(crate) fn rest(&mut self, context: &mut Context<'_>) -> bool {
+    /// Flushes the transport, and releases memory that is not needed while idle; returns false if
+    /// the transport has failed, so that there is something to do.
+    pub(crate) fn flush_and_release(&mut self, context: &mut Context<'_>) -> bool {
         let flushed = self.flush(context);
         self.endpoint.release();
         flushed

@@ -15,26 +15,25 @@ use crate::establish::Setup;
 use crate::shared::Shared;
 use crate::status::Addresses;
 
-/// How much room there should be for what a transport reads at once, in bytes, at least.
+/// The least room that a buffer should have for one read of a transport, in bytes.
 pub const READ: usize = 16 * 1024;
 
 /// A byte stream in both directions that never blocks.
 ///
-/// A method that answers `Pending` has arranged for the context's waker to be woken when it is
+/// A method that returns `Pending` has arranged for the context's waker to be woken when it is
 /// worth trying again.
 ///
-/// For the sake of transports whose operating system needs the memory for as long as a transfer is
-/// under way, buffers are handed over whole: such a transport takes the buffer's content, leaves an
-/// empty one and answers `Pending`. When it is ready it gives back what it took. Between a
-/// `Pending` and the answer, the caller calls the same method with the same buffer, which it has
-/// not touched.
+/// Some operating systems need the memory for as long as a transfer is in flight. For transports on
+/// those, buffers are handed over whole: such a transport takes the buffer's content, leaves an
+/// empty one and returns `Pending`. When it is ready it puts back what it took. Between a `Pending`
+/// and the result, the caller calls the same method with the same buffer, which it has not touched.
 pub trait Transport {
-    /// Appends what there is to `buffer`, in which there should be room for [`READ`] bytes, and says
-    /// how much that is; zero bytes mean that the peer has ended its direction.
+    /// Appends what has arrived to `buffer`, which should have room for [`READ`] bytes, and returns
+    /// how many bytes that is; zero means that the peer has ended its direction.
     ///
     /// # Errors
     ///
-    /// Whatever the operating system says. Never `WouldBlock`.
+    /// The operating system's error. Never `WouldBlock`.
     fn poll_read(
         &mut self,
         context: &mut Context<'_>,
@@ -42,7 +41,7 @@ pub trait Transport {
     ) -> Poll<io::Result<usize>>;
 
     /// Sends as much from the front of `buffer` as the transport takes, removes it from there, and
-    /// says how much that is. At the first call the buffer is not empty.
+    /// returns how many bytes that is. At the first call the buffer is not empty.
     ///
     /// # Errors
     ///
@@ -53,7 +52,7 @@ pub trait Transport {
         buffer: &mut Buffer,
     ) -> Poll<io::Result<usize>>;
 
-    /// Sends what the transport itself has kept, if it is one that does.
+    /// Sends what the transport has buffered, if it buffers.
     ///
     /// # Errors
     ///
@@ -62,52 +61,52 @@ pub trait Transport {
         Poll::Ready(Ok(()))
     }
 
-    /// Ends this end's direction.
+    /// Shuts down this end's direction.
     ///
     /// # Errors
     ///
     /// As for [`Transport::poll_read`].
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Where its ends are, to be told to whoever asks for the link's
-    /// [`Status`](crate::Status); unknown by default.
+    /// Returns the addresses of both ends, for the link's [`Status`](crate::Status); unknown by
+    /// default.
     fn addresses(&self) -> Addresses {
         Addresses::default()
     }
 }
 
-/// How often a driver reads and writes in a row before others get their turn: a megabyte or two.
+/// How many times a driver reads and writes in a row before it yields: a megabyte or two.
 pub(crate) const ROUNDS: u32 = 32;
 
-/// A timer that can be set again.
+/// A timer that can be reset.
 pub trait Timer {
-    /// What time it is for this timer: that of the machine by default.
+    /// Returns the current time of this timer: the machine's by default.
     fn now(&self) -> StdInstant {
         StdInstant::now()
     }
 
-    /// Ready when `deadline` has come; before, the context's waker is woken then. The deadline
-    /// may be another at every call; only the latest counts.
+    /// Returns `Ready` once `deadline` has passed; until then, arranges for the context's waker to
+    /// be woken at that time. The deadline may differ at every call; only the latest counts.
     fn poll_until(&mut self, context: &mut Context<'_>, deadline: StdInstant) -> Poll<()>;
 }
 
 /// Opens transport connections to one peer, one at a time.
 pub trait Dial {
-    /// What it opens.
+    /// The transport that it opens.
     type Transport: Transport;
 
-    /// Ready when a connection stands, or could not be had; the next call begins with another. An
-    /// attempt has a time limit of its own.
+    /// Returns `Ready` when a connection is open or has failed; the next call begins another
+    /// attempt. Each attempt has its own time limit.
     fn poll_dial(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Self::Transport>>;
 
-    /// Gives up the attempt that is under way, if any.
+    /// Cancels the attempt in progress, if any.
     fn give_up(&mut self);
 
-    /// The connection that it opened last has led to the peer.
+    /// Reports that the connection opened last has led to the peer.
     fn arrived(&mut self) {}
 
-    /// Whether the peer may be elsewhere than where the last connection was opened to: there are
-    /// addresses that never had their turn.
+    /// Whether the peer may be at another address than that of the last connection: there are
+    /// addresses that have not been tried.
     fn has_others(&self) -> bool {
         false
     }
@@ -153,7 +152,7 @@ where
 }
 
 /// Opens nothing: for a link that ends with its connection, or whose peer is the one that connects.
-/// Such a link never asks.
+/// Such a link never dials.
 #[derive(Debug)]
 pub struct NoDial<T>(PhantomData<fn() -> T>);
 
@@ -168,36 +167,36 @@ impl<T: Transport> Dial for NoDial<T> {
 }
 
 /// Keeps a link connected, and moves bytes between it and its transport, until the link has ended
-/// and both are done with each other.
+/// and its last connection is closed.
 ///
-/// Holds no protocol decision: when to connect, when to write what, when to give up and what to
-/// tell are the core's. Dropping it ends the link as lost.
+/// Makes no protocol decision: when to connect, when to write what, when to give up and what to
+/// report are decided by the core. Dropping it ends the link as lost.
 pub struct Driver<D: Dial> {
     shared: Arc<Shared>,
-    /// Which of the link's drivers this is: the one that brought its latest connection goes on
-    /// with the link, those before it are done.
+    /// Which of the link's drivers this is: only the one that brought the latest connection drives
+    /// the link, those before it are done.
     number: u64,
     security: Security,
-    /// Tells when identity and trust are replaced.
+    /// Notifies when identity and trust are replaced.
     watch: Watch,
     connection: Option<Connection<D::Transport>>,
     dialer: D,
     /// An attempt to open a connection is under way.
-    dials: bool,
-    /// When to look again even if nothing else happens.
+    dialing: bool,
+    /// When to poll again even if nothing else happens.
     deadline: Option<Instant>,
 }
 
-/// What a look at a link has found.
+/// The outcome of one step of a driver.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Look {
+enum Step {
     /// There may be more to do at once.
     Again,
     /// There is nothing to do until something happens.
     Idle,
     /// The connection is of no more use.
     Over,
-    /// Another driver goes on with the link, or it needs none any more.
+    /// Another driver has taken the link over, or it no longer needs one.
     Done,
 }
 
@@ -217,7 +216,7 @@ impl<T: Transport> Driver<NoDial<T>> {
         driver
     }
 
-    /// Goes on with a connection that a listener has accepted, as its link's driver of this number.
+    /// Continues a connection that a listener has accepted, as its link's driver of this number.
     pub(crate) fn accepted(
         shared: Arc<Shared>,
         number: u64,
@@ -232,14 +231,14 @@ impl<T: Transport> Driver<NoDial<T>> {
             watch,
             connection: Some(connection),
             dialer: NoDial(PhantomData),
-            dials: false,
+            dialing: false,
             deadline: None,
         }
     }
 }
 
 impl<D: Dial> Driver<D> {
-    /// Drives a link over as many transport connections as it takes.
+    /// Drives a link over as many transport connections as it needs.
     pub(crate) fn dial(shared: Arc<Shared>, security: &Security, dialer: D) -> Self {
         Self {
             shared,
@@ -248,7 +247,7 @@ impl<D: Dial> Driver<D> {
             watch: security.watch(),
             connection: None,
             dialer,
-            dials: false,
+            dialing: false,
             deadline: None,
         }
     }
@@ -266,26 +265,27 @@ impl<D: Dial> Driver<D> {
         self.connection = Some(connection);
     }
 
-    /// Does what can be done now; ready when there is nothing left to do, ever.
+    /// Does what can be done now; returns `Ready` once the driver has finished for good.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.poll_replaced(context);
         for _ in 0..ROUNDS {
-            match self.look(context) {
-                Look::Again | Look::Over => {}
-                Look::Idle => return Poll::Pending,
-                Look::Done => {
-                    // An exchange may have ended the link for that, and nobody has said so yet.
+            match self.step(context) {
+                Step::Again | Step::Over => {}
+                Step::Idle => return Poll::Pending,
+                Step::Done => {
+                    // The exchange may have ended the link because trust was replaced, which is
+                    // not logged yet.
                     self.poll_replaced(context);
                     return Poll::Ready(());
                 }
             }
         }
-        // Who never runs dry must not keep the others waiting, nor word of identity and trust.
+        // A busy link must not starve other tasks, nor the check for replaced identity and trust.
         context.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// Hears whether identity and trust were replaced.
+    /// Checks whether identity and trust were replaced.
     fn poll_replaced(&mut self, context: &mut Context<'_>) {
         if self.watch.poll_changed(context).is_ready() {
             self.recheck();
@@ -293,102 +293,102 @@ impl<D: Dial> Driver<D> {
     }
 
     /// Moves bytes, and lets the link work once.
-    fn look(&mut self, context: &mut Context<'_>) -> Look {
+    fn step(&mut self, context: &mut Context<'_>) -> Step {
         let Some(mut connection) = self.connection.take() else {
-            return self.look_without_connection(context);
+            return self.step_offline(context);
         };
         connection.write(context);
         let read = connection.read(context);
-        let look = self.exchange(context, &mut connection, read);
+        let step = self.exchange(context, &mut connection, read);
         #[cfg(planted)]
-        if look == Look::Idle && crate::planted::is(crate::planted::Mistake::SleepsBlindly) {
+        if step == Step::Idle && crate::planted::is(crate::planted::Mistake::SleepsBlindly) {
             self.shared.sleep_blindly(context.waker());
         }
-        match look {
-            Look::Over => connection.flush_alert(context),
-            Look::Idle if !connection.rest(context) => {
+        match step {
+            Step::Over => connection.flush_alert(context),
+            Step::Idle if !connection.flush_and_release(context) => {
                 self.connection = Some(connection);
-                return Look::Again;
+                return Step::Again;
             }
             _ => self.connection = Some(connection),
         }
-        look
+        step
     }
 
-    /// Everything that concerns the link, under its lock.
+    /// Does everything that concerns the link, under its lock.
     fn exchange(
         &mut self,
         context: &Context<'_>,
         connection: &mut Connection<D::Transport>,
         read: bool,
-    ) -> Look {
+    ) -> Step {
         let now = self.shared.clock.now();
         let (number, deadline) = (self.number, &mut self.deadline);
         self.shared.with(|state| {
-            if state.begin_look(now, number) {
-                return Look::Done;
+            if state.begin_step(now, number) {
+                return Step::Done;
             }
             connection.exchange(now, &mut state.link, read);
-            state.learn(&mut connection.endpoint);
+            state.handle_events(&mut connection.endpoint);
             if connection.endpoint.is_over(now) {
                 state.log_loss(now);
-                return Look::Over;
+                return Step::Over;
             }
             if read || connection.endpoint.has_output() {
-                return Look::Again;
+                return Step::Again;
             }
             #[cfg(planted)]
             if crate::planted::is(crate::planted::Mistake::SleepsBlindly) {
-                return Look::Idle;
+                return Step::Idle;
             }
             *deadline = state.sleep(
                 context.waker(),
                 connection.endpoint.is_blocked(),
                 connection.endpoint.deadline(),
             );
-            Look::Idle
+            Step::Idle
         })
     }
 
-    /// Opens a connection if the link wants one. After a failure the next attempt has its time,
-    /// which may have come already: others have their turn in between.
-    fn look_without_connection(&mut self, context: &mut Context<'_>) -> Look {
+    /// Opens a connection if the link wants one. After a failure the link schedules the next
+    /// attempt, which may be due already: other tasks run in between.
+    fn step_offline(&mut self, context: &mut Context<'_>) -> Step {
         let now = self.shared.clock.now();
         let (number, deadline) = (self.number, &mut self.deadline);
-        let (look, wants, arrived) = self.shared.with(|state| {
-            if state.begin_look(now, number) || state.ended {
-                return (Look::Done, false, false);
+        let (step, wants, arrived) = self.shared.with(|state| {
+            if state.begin_step(now, number) || state.ended {
+                return (Step::Done, false, false);
             }
             if state.link.poll_deadline().is_some_and(|due| due <= now) {
                 state.link.handle_timeout(now);
             }
             let wants = state.link.wants_connect();
             let arrived = state.has_arrived();
-            // Whoever gives the link something to do from here on wakes this driver.
+            // From here on, a handle that gives the link something to do wakes this driver.
             *deadline = state.sleep(context.waker(), true, None);
-            (Look::Idle, wants, arrived)
+            (Step::Idle, wants, arrived)
         });
         if !wants {
-            if std::mem::take(&mut self.dials) {
+            if std::mem::take(&mut self.dialing) {
                 self.dialer.give_up();
             }
-            return look;
+            return step;
         }
-        if !self.dials && arrived {
+        if !self.dialing && arrived {
             self.dialer.arrived();
         }
         let result = self.dialer.poll_dial(context);
-        self.dials = result.is_pending();
+        self.dialing = result.is_pending();
         match result {
-            Poll::Pending => Look::Idle,
+            Poll::Pending => Step::Idle,
             Poll::Ready(Ok(transport)) => {
                 self.connect(transport);
-                Look::Again
+                Step::Again
             }
             Poll::Ready(Err(error)) => {
-                // Others have their turn before the next, also where that is due at once.
+                // Other tasks run before the next attempt, even if that is due at once.
                 self.on_not_opened(now, &Cause::from(error), context);
-                Look::Idle
+                Step::Idle
             }
         }
     }
@@ -402,7 +402,7 @@ impl<D: Dial> Driver<D> {
         });
     }
 
-    /// Identity and trust were replaced: the peer is judged again.
+    /// Verifies the peer again after identity or trust was replaced.
     fn recheck(&mut self) {
         let now = self.shared.clock.now();
         let Self {
@@ -413,17 +413,17 @@ impl<D: Dial> Driver<D> {
         } = self;
         let revoked = self.shared.with(|state| {
             if state.driver_number != *number {
-                // The link has gone over to another driver, which does this.
+                // Another driver has taken the link over, and does this.
                 return None;
             }
             match connection {
                 Some(connection) => {
                     connection.endpoint.recheck(now, &mut state.link);
-                    state.learn(&mut connection.endpoint);
+                    state.handle_events(&mut connection.endpoint);
                 }
                 None => {
                     if let Some(error) = security.recheck(now, &mut state.link) {
-                        state.explain(EndpointEvent::Failed(error));
+                        state.record_cause(EndpointEvent::Failed(error));
                     }
                 }
             }
@@ -434,14 +434,14 @@ impl<D: Dial> Driver<D> {
         }
     }
 
-    /// When to call [`Driver::poll`] again even if nothing else happens.
+    /// Returns when to call [`Driver::poll`] again even if nothing else happens.
     #[must_use]
     pub fn deadline(&self) -> Option<StdInstant> {
         self.deadline
             .and_then(|deadline| self.shared.clock.to_timers(deadline))
     }
 
-    /// Runs the driver with a timer of the runtime's, until there is nothing left to do.
+    /// Runs the driver with a timer of the runtime, until it has finished.
     pub async fn run(mut self, mut timer: impl Timer) {
         std::future::poll_fn(|context| {
             while self.poll(context).is_pending() {
@@ -461,7 +461,7 @@ impl<D: Dial> Drop for Driver<D> {
         let now = self.shared.clock.now();
         self.shared.with(|state| {
             if state.driver_number == self.number {
-                state.leave(now);
+                state.detach_driver(now);
             }
         });
     }

@@ -1,17 +1,17 @@
-//! What handles can't do for their callers.
+//! The errors of handles.
 
 use std::fmt;
 
 use countersign_core::{ReceiveError, SessionLoss};
 pub use countersign_endpoint::LinkError;
 
-/// A sender or receiver that can't be had from this link.
+/// Why a link has no such sender or receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChannelError {
     /// No channel of this name was declared.
     NoSuchChannel {
-        /// The name that was asked for.
+        /// The name that was requested.
         name: String,
     },
     /// The channel is in the other mode at this end.
@@ -21,7 +21,7 @@ pub enum ChannelError {
         /// The mode that it has.
         mode: countersign_core::Mode,
     },
-    /// The channel is `Auto`, and a receiver for `Manual` was asked for, or the other way round.
+    /// The channel is `Auto`, and a receiver for `Manual` was requested, or the other way round.
     OtherAcking {
         /// The channel.
         name: String,
@@ -61,21 +61,21 @@ impl std::error::Error for ChannelError {}
 #[non_exhaustive]
 pub enum RecvError {
     /// A session ended here ([`LinkEvent::SessionLost`](crate::LinkEvent::SessionLost)): the
-    /// messages received so far belong to it, what follows belongs to the next one. FailureLog once, in
-    /// its place in the stream. The link goes on, and so may receiving: with the next call.
+    /// messages received so far belong to it, those that follow belong to the next one. Reported
+    /// once, in its place in the stream. The link goes on, and the next call receives again.
     SessionBorder(SessionLoss),
     /// The link ended, and not in order. Nothing follows.
     Link(LinkError),
 }
 
 impl RecvError {
-    /// Whether this is the border between two sessions, behind which receiving can go on.
+    /// Whether this is the border between two sessions, after which receiving can continue.
     #[must_use]
     pub fn is_border(&self) -> bool {
         matches!(self, Self::SessionBorder(_))
     }
 
-    /// Why the link ended, if it has.
+    /// Returns why the link ended, if it has.
     #[must_use]
     pub fn link(&self) -> Option<&LinkError> {
         match self {
@@ -109,7 +109,7 @@ impl std::error::Error for RecvError {
     }
 }
 
-/// A message that was not sent, given back with the reason.
+/// A message that was not sent, returned with the reason.
 #[derive(Clone)]
 pub struct SendError {
     message: countersign_core::Bytes,
@@ -119,7 +119,8 @@ pub struct SendError {
 }
 
 impl SendError {
-    /// What the core has not accepted, and why the link has ended if it has.
+    /// Makes the error of a message that the core has not accepted, with the reason why the link
+    /// has ended, if it has.
     #[must_use]
     pub fn new(not_sent: countersign_core::NotSent, link: Option<LinkError>) -> Self {
         Self {
@@ -129,7 +130,7 @@ impl SendError {
         }
     }
 
-    /// Why it was not accepted.
+    /// Returns why the message was not accepted.
     #[must_use]
     pub fn why(&self) -> countersign_core::SendError {
         self.why
@@ -141,13 +142,13 @@ impl SendError {
         self.why == countersign_core::SendError::Blocked
     }
 
-    /// Why the link ended, if that is why the message was not accepted.
+    /// Returns why the link ended, if that is why the message was not accepted.
     #[must_use]
     pub fn link(&self) -> Option<&LinkError> {
         self.link.as_deref()
     }
 
-    /// The message, untouched.
+    /// Returns the message, unchanged.
     #[must_use]
     pub fn into_message(self) -> countersign_core::Bytes {
         self.message
@@ -155,7 +156,7 @@ impl SendError {
 }
 
 impl fmt::Debug for SendError {
-    /// Without the message, which may be long, and nobody else's business.
+    /// Leaves the message out, which may be long and confidential.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SendError")
             .field("length", &self.message.len())

@@ -1,4 +1,4 @@
-//! From a transport connection to a link.
+//! Makes links of transport connections.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,50 +14,50 @@ use crate::connecting::Connecting;
 use crate::driver::{Dial, Dialer, Driver, NoDial, Transport};
 use crate::key_log;
 use crate::receipt::Receipts;
-use crate::recorded::Recorded;
+use crate::recorder::Recorder;
 use crate::shared::Shared;
 
-/// What an end brings to every connection: its declaration and its security, and who listens in.
+/// An end's settings for every connection: its declaration, its security and its options.
 ///
 /// Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Setup {
     config: Arc<Config>,
     security: Security,
-    pub(crate) recorded: Recorded,
+    pub(crate) recorder: Recorder,
     pub(crate) admit: Option<Admit>,
     pub(crate) log_lines: usize,
     clock: Clock,
 }
 
 impl Setup {
-    /// Puts a declaration and a choice of security together. A security that writes keys down
-    /// (`TlsBuilder::key_log`) is worth a warning in the log.
+    /// Combines a declaration with a choice of security. Logs a warning if the security writes a
+    /// key log (`TlsBuilder::key_log`).
     ///
     /// # Errors
     ///
-    /// What [`Config::check`] finds.
+    /// The problem that [`Config::check`] finds.
     pub fn new(config: Config, security: Security) -> Result<Self, ConfigError> {
         config.check()?;
         key_log::warn(&security);
         Ok(Self {
             config: Arc::new(config),
             security,
-            recorded: Recorded::default(),
+            recorder: Recorder::default(),
             admit: None,
             log_lines: DEFAULT_LOG_LINES,
             clock: Clock::default(),
         })
     }
 
-    /// Asks the application about each peer that wants a link of a listener, once TLS has proved who it
-    /// is and before it is told that it has one. The answer lets the peer in, gives it channels of its
-    /// own, or turns it away ([`Admission`]). A peer that comes back to the link that it has is not asked
-    /// about again. Connecting ends ask nobody.
+    /// Asks the application about each peer that wants a link from a listener, after TLS has
+    /// authenticated the peer and before the peer is notified that it has a link. The answer admits
+    /// the peer, declares channels for this peer, or refuses it ([`Admission`]). The handler is not
+    /// called for a peer that resumes its link, nor on connecting ends.
     ///
-    /// The handler runs in the task or thread of the connection, without any lock being held. It holds
-    /// that up and, on a runtime with one thread, all others: it should look something up in memory, and
-    /// neither wait nor panic.
+    /// The handler runs in the task or thread of the connection, without any lock being held. It
+    /// blocks that task and, on a runtime with one thread, all others: it should look something up
+    /// in memory, and neither wait nor panic.
     ///
     /// ```
     /// use countersign_core::{Config, ReceiveChannel, Refusal, SendChannel, refuse};
@@ -87,8 +87,9 @@ impl Setup {
         self
     }
 
-    /// Asks the application about a peer that wants a link: [`Admission::Admit`] where it has no handler
-    /// ([`Setup::admit`]). Listeners do this; it is here for loops of one's own.
+    /// Asks the application about a peer that wants a link; returns [`Admission::Admit`] if there
+    /// is no handler ([`Setup::admit`]). Listeners call this; it is public for applications that
+    /// run their own loop.
     #[must_use]
     pub fn ask(&self, peer: Option<&Peer>, address: Option<SocketAddr>) -> Admission {
         let admit = self.admit.as_ref();
@@ -97,18 +98,18 @@ impl Setup {
         })
     }
 
-    /// How many lines a listener logs as warnings in a minute, at most, about connections that came to
-    /// nothing: those of all strangers together, and of each peer that has proved who it is;
-    /// [`DEFAULT_LOG_LINES`] by default. How many were left out, one more line says, with the next one
-    /// after that minute or when the listener goes. At the level `debug` there are all of them. What
-    /// [`Listener::log`](crate::Listener::log) is given counts too.
+    /// Sets how many lines per minute a listener logs as warnings, at most, about connections that
+    /// did not become links: for all strangers together, and for each authenticated peer;
+    /// [`DEFAULT_LOG_LINES`] by default. One more line reports how many were left out, with the
+    /// next line after that minute or when the listener closes. At the level `debug` all of them
+    /// are logged. Lines logged with [`Listener::log`](crate::Listener::log) count too.
     #[must_use]
     pub fn log_lines(mut self, lines: usize) -> Self {
         self.log_lines = lines;
         self
     }
 
-    /// The same with the clock of a runtime, which its backend asks for by itself.
+    /// Replaces the clock by that of a runtime. Backends call this.
     #[must_use]
     pub fn timed_by(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -119,17 +120,17 @@ impl Setup {
         &self.clock
     }
 
-    /// The declaration.
+    /// Returns the declaration.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// How many bytes of memory a link takes at most, with its driver and its connections, whatever
-    /// its peer and its application do (`docs/limits.md`). A link whose peer was given channels of its
-    /// own ([`Admission::AdmitWith`]) takes what a setup with these says. What counts besides, each for
-    /// itself: the handles that wait for something, receipts that are kept beyond their verdicts, and
-    /// messages that were taken from an `Auto` channel.
+    /// Returns how many bytes of memory a link takes at most, with its driver and its connections,
+    /// whatever its peer and its application do (`docs/limits.md`). For a link with channels
+    /// declared for its peer ([`Admission::AdmitWith`]), the bound is that of a setup with these
+    /// channels. Not included are handles that wait for something, receipts that are kept beyond
+    /// their verdicts, and messages that were taken from an `Auto` channel.
     #[must_use]
     pub fn memory_bound(&self) -> usize {
         let channels = self.config.channels().iter();
@@ -137,7 +138,7 @@ impl Setup {
             ChannelConfig::Send(channel) => Some(Receipts::memory_bound(channel.get_queue().0)),
             ChannelConfig::Receive(_) => None,
         });
-        // One connection may have been given up for the next and not be gone.
+        // A connection that was replaced by the next may not be dropped yet.
         let connections = self.security.memory_bound().saturating_mul(2);
         let link = self.config.memory_bound().saturating_add(connections);
         receipts
@@ -145,7 +146,7 @@ impl Setup {
             .saturating_add(Shared::memory_bound(self.config.channels().len()))
     }
 
-    /// The security.
+    /// Returns the security.
     #[must_use]
     pub fn security(&self) -> &Security {
         &self.security
@@ -155,10 +156,10 @@ impl Setup {
 fn make(
     config: &Config,
     role: Role,
-    recorded: &Recorded,
+    recorder: &Recorder,
 ) -> Result<countersign_core::Link, SetupError> {
     let seed = random_seed()?;
-    let made = match recorded.observer() {
+    let made = match recorder.observer() {
         Some(observer) => countersign_core::Link::observed(config, role, seed, observer),
         None => countersign_core::Link::new(config, role, seed),
     };
@@ -168,29 +169,29 @@ fn make(
 }
 
 impl Connecting {
-    /// Takes a transport connection that has just been opened, or accepted, as `role` says. The
-    /// link ends with it: there is no way to another.
+    /// Makes a link over a transport connection that has just been opened, or accepted, according
+    /// to `role`. The link ends with the connection, since it cannot open another.
     ///
     /// The driver must be run for anything to happen. It gives up by itself when the handshake
     /// takes longer than [`Timeouts::handshake`](countersign_core::Timeouts::handshake).
     ///
     /// # Errors
     ///
-    /// The system has no randomness to give.
+    /// The system provides no randomness.
     pub fn over<T: Transport>(
         setup: &Setup,
         role: Role,
         transport: T,
     ) -> Result<(Self, Driver<NoDial<T>>), SetupError> {
         let config = (*setup.config).clone().single_connection();
-        let link = make(&config, role, &setup.recorded)?;
+        let link = make(&config, role, &setup.recorder)?;
         let shared = Shared::new(link, &setup.security, setup.clock());
         let driver = Driver::over(shared.clone(), &setup.security, transport);
         Ok((Self::new(shared), driver))
     }
 
-    /// Opens a connection with the future that `open` makes, and another whenever the link is to
-    /// connect again. Such a future has to give up by itself when it takes too long.
+    /// Opens a connection with the future that `open` returns, and another for each reconnect. Such
+    /// a future must apply its own time limit.
     ///
     /// # Errors
     ///
@@ -207,12 +208,12 @@ impl Connecting {
         Self::dial_with(setup, Dialer::new(open))
     }
 
-    /// Opens connections with `dialer`: one now, and another whenever the link is to connect again.
+    /// Opens connections with `dialer`: one now, and another for each reconnect.
     pub(crate) fn dial_with<D: Dial>(
         setup: &Setup,
         dialer: D,
     ) -> Result<(Self, Driver<D>), SetupError> {
-        let link = make(&setup.config, Role::Opener, &setup.recorded)?;
+        let link = make(&setup.config, Role::Opener, &setup.recorder)?;
         let shared = Shared::new(link, &setup.security, setup.clock());
         let driver = Driver::dial(shared.clone(), &setup.security, dialer);
         Ok((Self::new(shared), driver))

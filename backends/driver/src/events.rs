@@ -10,37 +10,37 @@ use futures_core::{FusedStream, Stream};
 use crate::shared::Shared;
 use crate::wakers::{Awaited, Waiting};
 
-/// Something that happened to a link.
+/// An event of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkEvent {
-    /// Nothing has come on this channel for the time that its declaration names.
+    /// No message has arrived on this channel for the time that its declaration sets.
     Silent {
         /// The channel's name.
         channel: String,
     },
-    /// The peer has begun to close the link. [`Link::peer_closes`](crate::Link::peer_closes) has what
-    /// it says.
+    /// The peer has begun to close the link. [`Link::peer_closes`](crate::Link::peer_closes)
+    /// returns its reason.
     PeerClosing,
     /// The connection was lost. The link waits for the next one, and keeps everything.
     Lost {
         /// How, in the core's terms.
         loss: Loss,
-        /// The same with what the layers below say, for people.
+        /// The same with the errors of the layers below, for display.
         why: String,
     },
-    /// The link has a connection again: nothing was lost, nothing comes twice.
+    /// The link is connected again: no message was lost, none arrives twice.
     Resumed,
     /// The session could not be resumed. Every message of it has its verdict;
-    /// [`LinkEvent::NewSession`] follows. In the tlsstream dialect, which can't resume, this comes
-    /// with each loss of a connection.
+    /// [`LinkEvent::NewSession`] follows. In the tlsstream dialect, which cannot resume, this
+    /// follows each loss of a connection.
     SessionLost(SessionLoss),
-    /// The link has a connection again, and a new session in place of one that was lost.
+    /// The link is connected again, with a new session in place of the lost one.
     NewSession,
 }
 
 impl LinkEvent {
-    /// Whether a later event makes an earlier one, that was not heard, worthless.
+    /// Whether this event makes an earlier pending one obsolete.
     pub(crate) fn replaces(&self, earlier: &Self) -> bool {
         match (self, earlier) {
             (Self::Silent { channel }, Self::Silent { channel: other }) => channel == other,
@@ -49,10 +49,10 @@ impl LinkEvent {
     }
 }
 
-/// What happens to a link, as [`Link::events`](crate::Link::events) gives it. Ends when the link has
-/// ended.
+/// The stream of a link's events, returned by [`Link::events`](crate::Link::events). Ends when the
+/// link has ended.
 ///
-/// Dropping it loses no event: one is taken only when it is given.
+/// Dropping it loses no event: an event is taken only when the stream yields it.
 #[derive(Debug)]
 #[must_use = "streams do nothing unless they are polled"]
 pub struct Events {

@@ -1,60 +1,60 @@
-//! What the log was told of there being no connection.
+//! Which failures to connect were logged already.
 
 use std::time::Duration;
 
 use countersign_core::Instant;
 use countersign_endpoint::FailureKind;
 
-/// Of how many kinds of failures it is known that the log was told.
+/// How many kinds of failures are remembered as logged.
 pub(crate) const KINDS: usize = 16;
 
-/// How long after its last word the log is told again what is waited for.
+/// How long after the latest line a failure of a known kind is logged again.
 const REMIND: Duration = Duration::from_secs(60);
 
-/// What the log was told of there being no connection, since there was one. Whoever waits for a peer
-/// for long does not want to read the same again with each attempt, whatever the words of the moment,
-/// nor to find nothing but a line of last week.
+/// The failures to connect that were logged since the last connection. A link that waits long for
+/// its peer logs neither the same failure with each attempt, however its text varies, nor nothing
+/// at all.
 #[derive(Debug, Default)]
 pub(crate) struct FailureLog {
-    /// The kinds of failures, the one first that was new first.
+    /// The kinds of failures, the oldest first.
     kinds: Vec<FailureKind>,
-    /// When the log was told of any.
+    /// When any failure was logged last.
     latest: Instant,
 }
 
-/// What a failure is to the log.
+/// Whether a failure is to be logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Novelty {
-    /// None of this kind was told of.
+    /// None of this kind was logged.
     New,
-    /// One of this kind was, and for long there was no word of what is waited for.
-    Still,
-    /// For those who look closer.
-    Known,
+    /// One of this kind was logged, and none of any kind for a minute.
+    Reminder,
+    /// One of this kind was logged: of interest at the level `debug` only.
+    Repeated,
 }
 
 impl FailureLog {
-    /// What a failure of this kind is to the log. Of more kinds than there is room for, the oldest is
-    /// forgotten, and told again when it comes again.
-    pub(crate) fn hear(&mut self, kind: FailureKind, now: Instant) -> Novelty {
-        let news = if !self.kinds.contains(&kind) {
+    /// Records a failure of this kind, and returns whether it is to be logged. When there are more
+    /// than [`KINDS`], the oldest is forgotten, and is new again when it recurs.
+    pub(crate) fn record(&mut self, kind: FailureKind, now: Instant) -> Novelty {
+        let novelty = if !self.kinds.contains(&kind) {
             if self.kinds.len() == KINDS {
                 self.kinds.remove(0);
             }
             self.kinds.push(kind);
             Novelty::New
         } else if now.saturating_since(self.latest) >= REMIND {
-            Novelty::Still
+            Novelty::Reminder
         } else {
-            Novelty::Known
+            Novelty::Repeated
         };
-        if news != Novelty::Known {
+        if novelty != Novelty::Repeated {
             self.latest = now;
         }
-        news
+        novelty
     }
 
-    /// There is a connection: when it is gone, everything is news.
+    /// Forgets all failures, once there is a connection: after it, every failure is new.
     pub(crate) fn forget(&mut self) {
         *self = Self::default();
     }
@@ -69,9 +69,9 @@ mod tests {
 
     use super::*;
 
-    /// As many kinds as a test wants: each of these is what the system may say when no connection can
-    /// be opened.
-    const SAID: [io::ErrorKind; KINDS + 1] = [
+    /// Errors that the operating system may report when no connection can be opened, each of
+    /// another kind.
+    const ERRORS: [io::ErrorKind; KINDS + 1] = [
         io::ErrorKind::NotFound,
         io::ErrorKind::PermissionDenied,
         io::ErrorKind::ConnectionRefused,
@@ -91,68 +91,68 @@ mod tests {
         io::ErrorKind::Other,
     ];
 
-    fn kind(said: io::ErrorKind, words: &str) -> FailureKind {
+    fn kind(error: io::ErrorKind, text: &str) -> FailureKind {
         let config = Config::new().channel(SendChannel::new("data"));
         let link = Link::new(&config, Role::Opener, [1; 16]).unwrap();
         let mut error_context = ErrorContext::default();
-        error_context.unopened(&link, io::Error::new(said, words.to_owned()));
+        error_context.unopened(&link, io::Error::new(error, text.to_owned()));
         error_context.of_loss(&link, Loss::Transport).kind()
     }
 
-    /// The seconds since the beginning.
+    /// Returns the instant this many seconds after the epoch.
     fn at(seconds: u64) -> Instant {
         Instant::ZERO + Duration::from_secs(seconds)
     }
 
     #[test]
     fn each_kind_is_told_once_whatever_its_words() {
-        let mut told = FailureLog::default();
-        let mut hear = |said, words| told.hear(kind(said, words), at(1));
-        assert_eq!(hear(SAID[0], "not at 10:01"), Novelty::New);
-        assert_eq!(hear(SAID[0], "not at 10:02"), Novelty::Known);
-        assert_eq!(hear(SAID[1], "not at 10:02"), Novelty::New);
-        for said in [SAID[0], SAID[1]] {
-            assert_eq!(hear(said, "not at 10:03"), Novelty::Known);
+        let mut log = FailureLog::default();
+        let mut record = |error, text| log.record(kind(error, text), at(1));
+        assert_eq!(record(ERRORS[0], "not at 10:01"), Novelty::New);
+        assert_eq!(record(ERRORS[0], "not at 10:02"), Novelty::Repeated);
+        assert_eq!(record(ERRORS[1], "not at 10:02"), Novelty::New);
+        for error in [ERRORS[0], ERRORS[1]] {
+            assert_eq!(record(error, "not at 10:03"), Novelty::Repeated);
         }
-        told.forget();
-        for said in [SAID[0], SAID[1]] {
-            assert_eq!(told.hear(kind(said, "not at 10:04"), at(1)), Novelty::New);
+        log.forget();
+        for error in [ERRORS[0], ERRORS[1]] {
+            assert_eq!(log.record(kind(error, "not at 10:04"), at(1)), Novelty::New);
         }
     }
 
     #[test]
     fn so_many_kinds_are_known_and_no_more() {
-        let mut told = FailureLog::default();
-        let mut hear = |which: usize| told.hear(kind(SAID[which], ""), at(1));
+        let mut log = FailureLog::default();
+        let mut record = |which: usize| log.record(kind(ERRORS[which], ""), at(1));
         for which in 0..KINDS {
-            assert_eq!(hear(which), Novelty::New);
+            assert_eq!(record(which), Novelty::New);
         }
         for which in 0..KINDS {
-            assert_eq!(hear(which), Novelty::Known);
+            assert_eq!(record(which), Novelty::Repeated);
         }
-        // One above pushes the oldest out, and that one comes back in the place of the next.
-        assert_eq!(hear(KINDS), Novelty::New);
+        // One more pushes the oldest out, which then pushes out the next.
+        assert_eq!(record(KINDS), Novelty::New);
         for which in 1..=KINDS {
-            assert_eq!(hear(which), Novelty::Known);
+            assert_eq!(record(which), Novelty::Repeated);
         }
-        assert_eq!(hear(0), Novelty::New);
-        assert_eq!(hear(1), Novelty::New);
-        assert_eq!(hear(3), Novelty::Known);
-        assert_eq!(told.kinds.len(), KINDS);
+        assert_eq!(record(0), Novelty::New);
+        assert_eq!(record(1), Novelty::New);
+        assert_eq!(record(3), Novelty::Repeated);
+        assert_eq!(log.kinds.len(), KINDS);
     }
 
     #[test]
     fn a_minute_after_the_last_word_it_is_told_again() {
-        let mut told = FailureLog::default();
-        let mut hear = |which: usize, seconds| told.hear(kind(SAID[which], ""), at(seconds));
-        assert_eq!(hear(0, 1), Novelty::New);
-        assert_eq!(hear(0, 60), Novelty::Known);
-        assert_eq!(hear(0, 61), Novelty::Still);
-        assert_eq!(hear(0, 62), Novelty::Known);
-        // What is new is a word too, and of all kinds together there is one in a minute.
-        assert_eq!(hear(1, 100), Novelty::New);
-        assert_eq!(hear(0, 121), Novelty::Known);
-        assert_eq!(hear(0, 160), Novelty::Still);
-        assert_eq!(hear(1, 161), Novelty::Known);
+        let mut log = FailureLog::default();
+        let mut record = |which: usize, seconds| log.record(kind(ERRORS[which], ""), at(seconds));
+        assert_eq!(record(0, 1), Novelty::New);
+        assert_eq!(record(0, 60), Novelty::Repeated);
+        assert_eq!(record(0, 61), Novelty::Reminder);
+        assert_eq!(record(0, 62), Novelty::Repeated);
+        // A new kind counts as a line too, and all kinds together have one reminder a minute.
+        assert_eq!(record(1, 100), Novelty::New);
+        assert_eq!(record(0, 121), Novelty::Repeated);
+        assert_eq!(record(0, 160), Novelty::Reminder);
+        assert_eq!(record(1, 161), Novelty::Repeated);
     }
 }

@@ -12,10 +12,10 @@ use crate::link::Link;
 use crate::listener::Listener;
 use crate::wakers::Waiting;
 
-/// The peers that a listener accepts or refuses, as [`Listener::incoming`] gives them. Ends when
-/// the listener is closed.
+/// The stream of a listener's links and refused connections, returned by [`Listener::incoming`].
+/// Ends when the listener is closed.
 ///
-/// Dropping it loses no link: one is taken only when it is given.
+/// Dropping it loses no link: a link is taken only when the stream yields it.
 #[derive(Debug)]
 #[must_use = "streams do nothing unless they are polled"]
 pub struct Incoming<'l, A> {

@@ -1,4 +1,4 @@
-//! A warning wherever the keys of connections are written down.
+//! A warning wherever the keys of connections are written to a key log.
 
 use std::env;
 use std::fs::OpenOptions;
@@ -7,12 +7,12 @@ use std::path::PathBuf;
 
 use countersign_endpoint::Security;
 
-/// What is written to find out whether anything can be, on a full disk say: a line that readers of the
-/// format pass over.
+/// The line that is written to find out whether the file can be written, on a full disk for
+/// example: a comment, which readers of the format skip.
 const COMMENT: &[u8] = b"# keys of countersign's connections\n";
 
-/// Says so where `security` writes keys: whoever asked for it may have forgotten, and whoever reads
-/// the log may never have known.
+/// Warns if `security` writes a key log: it may have been enabled long ago, or by someone else than
+/// the reader of the log.
 pub(crate) fn warn(security: &Security) {
     if !security.logs_keys() {
         return;
@@ -21,7 +21,7 @@ pub(crate) fn warn(security: &Security) {
         tracing::warn!("the keys of connections are not written: SSLKEYLOGFILE names no file");
         return;
     };
-    // The TLS library has tried the same by now, made the file if it could, and tells nobody.
+    // The TLS library has opened the file by now, or created it, and does not report errors.
     let opened = OpenOptions::new().append(true).open(&path);
     match opened.and_then(|mut file| file.write_all(COMMENT)) {
         Ok(()) => tracing::warn!(

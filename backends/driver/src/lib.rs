@@ -1,37 +1,37 @@
 //! What all backends share: the handles of a link, and the driver that moves its bytes.
 //!
-//! Nothing here opens a connection, starts a thread or sleeps (a capture brings its own thread): that
-//! is what a backend's [`Runtime`] does, about a hundred lines. [`entry`] leads from there to links,
-//! listeners and secure streams, and [`functions!`] stamps what the backend's users call. A backend
+//! Nothing here opens a connection, starts a thread or sleeps (a capture brings its own thread): a
+//! backend's [`Runtime`] does that, in about a hundred lines. [`entry`] builds links, listeners and
+//! secure streams on it, and [`functions!`] generates what the backend's users call. A backend
 //! re-exports the handles: [`Link`], [`Sender`], [`Receiver`], [`ManualReceiver`], [`Receipt`].
 //!
-//! The handles and the driver share one lock, held only while the core works, never while
-//! anything is encrypted, decrypted, sent or received. Whoever gives the link something to do
-//! wakes the driver, and only then; an idle link sleeps.
+//! The handles and the driver share one lock, held only while the core works, never while anything
+//! is encrypted, decrypted, sent or received. A handle that gives the link something to do wakes
+//! the driver, and only then; an idle link sleeps.
 //!
 //! # Map
 //!
-//! `establish` leads from a transport connection to a [`Connecting`], and that to a [`Link`]; `driver`
-//! keeps it connected, `connection` moves the bytes of one connection; `shared` is the state under the
-//! lock and decides whom to wake, `lock` has that done once it is released, `wakers` knows who waits;
-//! `status` is what a link tells about itself; `sender`, `receiver`, `receipt`, `link` and `listener` are
-//! the handles, `sink`, `stream` and `callback` their other forms.
-//!
-//! `serve` takes a listener's connections, `pending` is one of them until it belongs to a link,
-//! `accept_queue` has them and the links until the application accepts them, `accept` the errors,
-//! `admission` the application's word; `quota` bounds what the log hears of strangers, `told` what it
-//! hears of connections that don't come about.
-//!
-//! `address` is a host and a port, `open` connects to one of several addresses, `reach` does so again and
-//! again, `bind` listens on several; `runtime` is what a backend brings, [`entry`] what its functions do
-//! with that; `clock` says what time it is, `sleep_timer` makes a [`Timer`] of a runtime's sleep; `unix`
-//! has the files of Unix sockets, `memory` connections within a process; `error` says what handles
-//! can't do. [`secure`] is apart
-//! from all of these: streams of bytes with the same pins, and no link.
+//! - A link: `establish` makes a [`Connecting`] of a transport connection, and that becomes a
+//!   [`Link`]; `driver` keeps it connected, `connection` moves the bytes of one connection;
+//!   `shared` is the state under the lock and decides what to wake, `lock` wakes it once the lock
+//!   is released, `wakers` holds the wakers of waiting tasks; `status` is a snapshot of a link.
+//! - Handles: `sender`, `receiver`, `receipt`, `link` and `listener`; `sink`, `stream` and
+//!   `callback` are their other forms; `error` has the errors of handles.
+//! - A listener: `serve` takes its connections, `pending` is one of them until it belongs to a
+//!   link, `accept_queue` holds them and the links until the application accepts them, `accept` has
+//!   the errors, `admission` the application's decision; `quota` bounds the log lines about
+//!   strangers, `failure_log` those about failed connections.
+//! - Addresses: `address` is a host and a port, `open` connects to one of several addresses,
+//!   `address_dialer` does so for each attempt of a link, `bind` listens on several.
+//! - A backend: `runtime` is what it implements, [`entry`] the functions on top of that; `clock` is
+//!   the time source, `sleep_timer` makes a [`Timer`] of a runtime's sleep; `unix` has the files of
+//!   Unix sockets, `memory` connections within a process.
+//! - [`secure`] is separate from all of these: streams of bytes with the same pins, and no link.
 
 mod accept;
 mod accept_queue;
 mod address;
+mod address_dialer;
 mod admission;
 mod bind;
 mod callback;
@@ -51,16 +51,14 @@ mod listener;
 mod lock;
 mod memory;
 mod open;
-mod parts;
 mod pending;
 #[cfg(planted)]
 #[doc(hidden)]
 pub mod planted;
 mod quota;
-mod reach;
 mod receipt;
 mod receiver;
-mod recorded;
+mod recorder;
 mod runtime;
 pub mod secure;
 mod sender;
@@ -69,6 +67,7 @@ mod shared;
 mod sink;
 mod sleep_timer;
 mod socket;
+mod split_warning;
 mod status;
 mod stream;
 mod sync;
@@ -109,7 +108,7 @@ pub use sleep_timer::SleepTimer;
 pub use socket::prepare_socket;
 pub use status::{Addresses, FailedAttempt, Status, TransportAddress};
 
-/// What the crates of the backends hand on to their users.
+/// What the backends' crates re-export to their users.
 pub mod api {
     pub use crate::{
         BatchReceipt, Connecting, Events, Incoming, Link, Listener, ManualReceiver, MessageSink,
@@ -117,7 +116,7 @@ pub mod api {
     };
     pub use common::*;
 
-    /// The same for handles that wait and for handles that block.
+    /// What is common to async and blocking handles.
     pub mod common {
         pub use crate::{
             AcceptError, Address, AddressError, AddressFault, Admission, Arrival, ChannelError,

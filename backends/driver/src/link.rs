@@ -21,16 +21,16 @@ use crate::wakers::{Awaited, Waiting};
 
 /// One end of a link that is up.
 ///
-/// It stays valid when its connection is lost: what has no verdict is kept and more can be sent,
-/// and [`Link::event`] tells of the loss and of the return. An end that connected connects again,
-/// as its [`Reconnect`](countersign_core::Reconnect) says; an end that listened waits for its peer
-/// for [`Timeouts::retain`](countersign_core::Timeouts::retain).
+/// It stays valid when its connection is lost: messages without a verdict are kept and more can be
+/// sent, and [`Link::event`] reports the loss and the return. An end that connected reconnects
+/// according to its [`Reconnect`](countersign_core::Reconnect); an end that listened waits for its
+/// peer for [`Timeouts::retain`](countersign_core::Timeouts::retain).
 ///
 /// Its channels are used through a [`Sender`] or a [`Receiver`] for each. When the `Link` and all
-/// of its senders and receivers are dropped, the link is closed in the background. An end that has
-/// channels to send on says [`close::DROPPED`](countersign_core::close::DROPPED) then, since nobody
-/// has said that all was sent: a program that fails and returns early must not look like one that is
-/// done. Receive channels of which nobody holds the receiver reject what comes.
+/// of its senders and receivers are dropped, the link is closed in the background. An end with send
+/// channels closes with [`close::DROPPED`](countersign_core::close::DROPPED) then, since the
+/// application has not confirmed that all was sent: a program that fails and returns early must not
+/// look like one that has finished. Receive channels without a receiver reject their messages.
 ///
 /// A clone is another handle of the same link.
 #[derive(Clone, Debug)]
@@ -38,7 +38,8 @@ pub struct Link {
     handle: Arc<Claims>,
 }
 
-/// What all clones of a [`Link`] have together: without them nobody can ask for receivers any more.
+/// Shared by all clones of a [`Link`]: once they are dropped, no receiver can be requested any
+/// more.
 #[derive(Debug)]
 struct Claims(Arc<Handle>);
 
@@ -48,7 +49,7 @@ impl Link {
         Self { handle }
     }
 
-    /// A sender for a channel that was declared in send mode.
+    /// Returns a sender for a channel that was declared in send mode.
     ///
     /// # Errors
     ///
@@ -58,7 +59,7 @@ impl Link {
         Ok(Sender::new(self.handle.0.clone(), channel))
     }
 
-    /// The receiver of a channel that was declared in receive mode. There is one.
+    /// Returns the receiver of a channel that was declared in receive mode. There is only one.
     ///
     /// # Errors
     ///
@@ -69,8 +70,8 @@ impl Link {
         Ok(Receiver::new(self.handle.0.clone(), channel))
     }
 
-    /// The receiver of a channel that was declared in receive mode with
-    /// [`manual`](countersign_core::ChannelConfig::manual). There is one.
+    /// Returns the receiver of a channel that was declared in receive mode with
+    /// [`manual`](countersign_core::ReceiveChannel::manual). There is only one.
     ///
     /// # Errors
     ///
@@ -99,63 +100,65 @@ impl Link {
         })
     }
 
-    /// The key that the peer has proved to have on its latest connection; `None` on a plain one.
-    /// A peer that changes its key while both are pinned comes back with the new one.
+    /// Returns the fingerprint of the key that the peer has proved to hold on its latest
+    /// connection; `None` on a plain one. A peer that changes its key while both are pinned comes
+    /// back with the new one.
     #[must_use]
     pub fn peer(&self) -> Option<Fingerprint> {
-        self.with(|state| state.known())
+        self.with(|state| state.current_peer())
             .as_ref()
             .map(Peer::fingerprint)
     }
 
-    /// What the application calls the peer: the name of its line in a
-    /// [list of peers](countersign_endpoint::Pins::from_list_file), or that of
-    /// [`Pins::named`](countersign_endpoint::Pins::named). `None` where the pins have no names, with an
-    /// authority, and on a plain connection.
+    /// Returns the peer's name: that of its line in a [list of
+    /// peers](countersign_endpoint::Pins::from_list_file), or that of
+    /// [`Pins::named`](countersign_endpoint::Pins::named). `None` if the pins have no names, with
+    /// an authority, and on a plain connection.
     ///
-    /// A list that is read again may call it otherwise from then on; a peer that was removed keeps its
-    /// last name.
+    /// The name changes when the list is read again with another name; a peer that was removed
+    /// keeps its last name.
     #[must_use]
     pub fn peer_name(&self) -> Option<Arc<str>> {
-        self.with(|state| state.known())?.shared_name()
+        self.with(|state| state.current_peer())?.shared_name()
     }
 
-    /// Who the peer is, whichever of its pinned keys it uses
+    /// Returns the identity of the peer, whichever of its pinned keys it uses
     /// ([`Pins::of_one_peer`](countersign_endpoint::Pins::of_one_peer)); `None` on a plain
-    /// connection. Good for comparing links of this process, and for nothing else.
+    /// connection. Only meaningful for comparing links of this process.
     #[must_use]
     pub fn peer_id(&self) -> Option<PeerId> {
         self.with(|state| state.link.peer())
     }
 
-    /// What became of the messages so far.
+    /// Returns what became of the messages so far.
     #[must_use]
     pub fn report(&self) -> Report {
         self.with(|state| report(state))
     }
 
-    /// How the link stands: addresses, peer, since when it is connected or not, what is queued, and
-    /// counts. A picture of one moment, for people and for their instruments.
+    /// Returns a snapshot of the link: addresses, peer, since when it is connected or not, queues
+    /// and counts, for display and monitoring.
     #[must_use]
     pub fn status(&self) -> Status {
         Status::of(self.shared())
     }
 
-    /// Connects again at once, where this end waits before its next attempt
-    /// ([`Reconnect`](countersign_core::Reconnect)): for programs that know of a network that is back.
-    /// True if there was such a wait. The row of failures goes on, so the waits grow as before.
+    /// Reconnects at once, if this end waits before its next attempt
+    /// ([`Reconnect`](countersign_core::Reconnect)): for programs that know that the network is
+    /// back. Returns true if there was such a wait. The back-off is not reset, so the waits grow as
+    /// before.
     pub fn connect_now(&self) -> bool {
         connect_now(self.shared())
     }
 
-    /// Why the link has ended, if it has.
+    /// Returns why the link has ended, if it has.
     #[must_use]
     pub fn end_reason(&self) -> Option<LinkError> {
         self.with(|state| state.error())
     }
 
-    /// Waits for something to happen to the link; `None` once it has ended. Before a program exits,
-    /// it waits for [`Link::ended`] as well.
+    /// Waits for the next event of the link; returns `None` once it has ended. Before a program
+    /// exits, it should wait for [`Link::ended`] as well.
     ///
     /// Cancel-safe: an event is taken only when the future is ready.
     pub async fn event(&self) -> Option<LinkEvent> {
@@ -169,8 +172,8 @@ impl Link {
         .await
     }
 
-    /// Returns what [`Link::event`] gives as a stream, which ends with the link. It does not keep the link
-    /// open. Of several streams and calls that wait, each event goes to one.
+    /// Returns the events of [`Link::event`] as a stream, which ends with the link. It does not
+    /// keep the link open. Each event goes to only one of several streams and pending calls.
     ///
     /// ```no_run
     /// # use countersign_driver::{Link, LinkEvent};
@@ -189,20 +192,20 @@ impl Link {
         Events::of(self.shared().clone())
     }
 
-    /// Waits until the link has ended and nothing more is to be said on its connection, and tells
-    /// why and what became of everything.
+    /// Waits until the link has ended and its connection is closed, and returns the reason and what
+    /// became of all messages.
     ///
     /// Cancel-safe: waiting changes nothing.
     ///
-    /// This end's last words, an abort say, have then gone out, and the peer has ended its direction
-    /// or has had [`Timeouts::linger`](countersign_core::Timeouts::linger) for it: a program can
-    /// exit without taking them with it. [`Link::event`] and the receivers tell of the end before
-    /// that. A runtime that is dropped ends all of its links' drivers, wherever they stand.
+    /// By then this end's last frames, such as an abort, have been sent, and the peer has ended its
+    /// direction or has had [`Timeouts::linger`](countersign_core::Timeouts::linger) for it: a
+    /// program can exit without losing them. [`Link::event`] and the receivers report the end
+    /// before that. Dropping a runtime ends all of its links' drivers, whatever their state.
     pub async fn ended(&self) -> Report {
         let mut waiting = Waiting::new(&**self.shared(), Awaited::Link);
         poll_fn(|context| {
             waiting.poll(context, |state| {
-                if state.ended && state.is_gone {
+                if state.ended && state.driver_gone {
                     Poll::Ready(report(state))
                 } else {
                     Poll::Pending
@@ -212,21 +215,22 @@ impl Link {
         .await
     }
 
-    /// Closes the link in order, and says that all is well unless that withdraws messages: see
-    /// [`CloseMode`] for what becomes of what is under way, and
-    /// [`Timeouts::close`](countersign_core::Timeouts::close) for how long it may go without anything
-    /// moving. A message that was taken from a
-    /// [`ManualReceiver`] and waits to be settled is waited for.
+    /// Closes the link in order, with the close reason 'all is well' unless that withdraws
+    /// messages: see [`CloseMode`] for what becomes of messages in flight, and
+    /// [`Timeouts::close`](countersign_core::Timeouts::close) for how long it may go without
+    /// progress. A message that was taken from a [`ManualReceiver`] and is not settled yet is
+    /// waited for.
     ///
     /// Cancel-safe: closing goes on when the future is dropped, [`Link::ended`] waits for it again,
-    /// and what was sent still gets its verdicts. A future that is never polled closes nothing.
+    /// and messages that were sent still get their verdicts. A future that is never polled closes
+    /// nothing.
     pub async fn close(&self, mode: CloseMode) -> Report {
         self.start_close(mode);
         self.ended().await
     }
 
-    /// As [`Link::close`], for an end with which not all is well: the peer's receivers end with an
-    /// error that has the reason, and not as if they had the whole of what there was to send.
+    /// As [`Link::close`], for an end that has failed: the peer's receivers end with an error that
+    /// contains the reason, and not as if they had received everything.
     ///
     /// ```
     /// # use countersign_driver::Link;
@@ -243,31 +247,31 @@ impl Link {
         self.ended().await
     }
 
-    /// Begins to close the link, as [`Link::close`], without waiting for the end.
+    /// Begins to close the link, as [`Link::close`] does, without waiting for the end.
     pub fn start_close(&self, mode: CloseMode) {
         self.start_close_with(mode, CloseReason::ALL_WELL);
     }
 
-    /// Begins to close the link, as [`Link::close_with`], without waiting for the end. Closing again
-    /// can only make the close stricter, and put a reason in the place of 'all is well'.
+    /// Begins to close the link, as [`Link::close_with`] does, without waiting for the end. Closing
+    /// again can only make the close stricter, and replace 'all is well' by another reason.
     pub fn start_close_with(&self, mode: CloseMode, reason: CloseReason) {
         self.with(|state| state.start_close(mode, reason));
     }
 
-    /// What the peer has said with its close, once it has begun to close.
+    /// Returns the peer's close reason, once it has begun to close.
     #[must_use]
     pub fn peer_closes(&self) -> Option<CloseReason> {
         self.with(|state| state.link.peer_closes().cloned())
     }
 
-    /// Ends the link at once, whatever is under way: what is on the wire gets the verdict
-    /// `Unknown`, the rest `Withdrawn`. The peer finds its connection lost, and when it comes back,
-    /// its session gone. Where both ends can still agree, [`Link::close`] is the better way.
+    /// Ends the link at once: messages on the wire get the verdict `Unknown`, the rest `Withdrawn`.
+    /// The peer loses its connection, and its session when it comes back. Prefer [`Link::close`]
+    /// while both ends can still agree.
     pub fn abandon(&self) {
         self.shared().abandon();
     }
 
-    /// Its listener has given it to the application.
+    /// Reports that the application has accepted the link from its listener.
     pub(crate) fn accepted(&self) {
         self.with(State::accepted);
     }
@@ -319,12 +323,12 @@ pub struct Report {
     pub end: Option<LinkError>,
     /// How many times a new connection has gone on with the link's session.
     pub resumes: u64,
-    /// Its channels, in the order of their declaration.
+    /// The link's channels, in the order of their declaration.
     pub channels: Vec<ChannelReport>,
 }
 
 impl Report {
-    /// The verdicts of all channels together.
+    /// Returns the verdicts of all channels together.
     #[must_use]
     pub fn verdicts(&self) -> VerdictCounts {
         let mut counts = VerdictCounts::default();
@@ -334,7 +338,7 @@ impl Report {
         counts
     }
 
-    /// Whether the link ended as both ends wanted: it was closed, and both say that all is well.
+    /// Whether the link was closed with the reason 'all is well' by both ends.
     #[must_use]
     pub fn is_orderly(&self) -> bool {
         self.end.as_ref().is_some_and(LinkError::is_orderly)

@@ -1,9 +1,8 @@
-//! A lock under which no code of others runs.
+//! A lock under which no foreign code runs.
 //!
-//! A waker that is woken or dropped, the destructor of a payload, whoever hears of a line in the log:
-//! all of these are others' code, and may want to use the very link that brought them about. So what
-//! works under a lock puts them into [`Later`], and that is done when the thread holds none of these
-//! locks any more.
+//! Waking or dropping a waker, the destructor of a payload, and a subscriber of the log are foreign
+//! code, and may use the very link that triggers them. So code under a lock puts such work into
+//! [`Deferred`], which runs once the thread holds none of these locks any more.
 
 use std::cell::{Cell, RefCell};
 use std::sync::PoisonError;
@@ -13,41 +12,41 @@ use countersign_core::Spent;
 
 use crate::sync::{Mutex, thread_local};
 
-/// What is to be done once the lock is released.
+/// Work to do once the lock is released.
 #[derive(Default)]
-pub(crate) struct Later {
-    wakes: Vec<Waker>,
+pub(crate) struct Deferred {
+    wakers: Vec<Waker>,
     spent: Spent,
-    rest: Vec<Box<dyn FnOnce() + Send>>,
+    work: Vec<Box<dyn FnOnce() + Send>>,
 }
 
-impl std::fmt::Debug for Later {
+impl std::fmt::Debug for Deferred {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Later")
-            .field("wakes", &self.wakes.len())
+        f.debug_struct("Deferred")
+            .field("wakers", &self.wakers.len())
             .finish_non_exhaustive()
     }
 }
 
-impl Later {
-    /// Those that are to be woken.
-    pub(crate) fn wakes(&mut self) -> &mut Vec<Waker> {
-        &mut self.wakes
+impl Deferred {
+    /// Returns the wakers to wake.
+    pub(crate) fn wakers(&mut self) -> &mut Vec<Waker> {
+        &mut self.wakers
     }
 
-    /// Wakes someone, if there is one.
+    /// Wakes the waker, if any.
     pub(crate) fn wake(&mut self, waker: Option<Waker>) {
-        self.wakes.extend(waker);
+        self.wakers.extend(waker);
     }
 
-    /// Drops something, if there is something.
+    /// Drops the value, if any.
     pub(crate) fn drop(&mut self, value: Option<impl Send + 'static>) {
         if let Some(value) = value {
-            self.then(move || drop(value));
+            self.push(move || drop(value));
         }
     }
 
-    /// Drops payloads that a link has let go of.
+    /// Drops payloads that a link has released.
     #[inline]
     pub(crate) fn drop_spent(&mut self, spent: Spent) {
         if self.spent.is_empty() {
@@ -57,48 +56,48 @@ impl Later {
         }
     }
 
-    /// Does anything else: writes a line, uses another link.
-    pub(crate) fn then(&mut self, work: impl FnOnce() + Send + 'static) {
-        self.rest.push(Box::new(work));
+    /// Runs anything else: writes to the log, uses another link.
+    pub(crate) fn push(&mut self, work: impl FnOnce() + Send + 'static) {
+        self.work.push(Box::new(work));
     }
 
     #[inline]
     fn is_empty(&self) -> bool {
-        self.wakes.is_empty() && self.spent.is_empty() && self.rest.is_empty()
+        self.wakers.is_empty() && self.spent.is_empty() && self.work.is_empty()
     }
 
     fn append(&mut self, other: Self) {
-        self.wakes.extend(other.wakes);
-        self.rest.extend(other.rest);
+        self.wakers.extend(other.wakers);
+        self.work.extend(other.work);
         self.drop_spent(other.spent);
     }
 
     fn run(self) {
-        self.wakes.into_iter().for_each(Waker::wake);
-        self.rest.into_iter().for_each(|work| work());
+        self.wakers.into_iter().for_each(Waker::wake);
+        self.work.into_iter().for_each(|work| work());
         drop(self.spent);
     }
 }
 
-/// What is behind a [`Lock`].
+/// State behind a [`Lock`].
 pub(crate) trait Locked {
-    /// What is to be done once the lock is released.
-    fn later(&mut self) -> &mut Later;
+    /// Returns the work to do once the lock is released.
+    fn deferred(&mut self) -> &mut Deferred;
 }
 
-/// A mutex for what several tasks or threads use.
+/// A mutex that runs deferred work after it is released.
 #[derive(Debug)]
 pub(crate) struct Lock<T>(Mutex<T>);
 
 thread_local! {
     /// How many of these locks this thread holds.
     static HELD: Cell<u32> = const { Cell::new(0) };
-    /// Something is in `LEFT`.
-    static IS_LEFT: Cell<bool> = const { Cell::new(false) };
-    /// What the inner of several have left for when the outermost is released.
-    static LEFT: RefCell<Later> = RefCell::default();
+    /// `DEFERRED` is not empty.
+    static HAS_DEFERRED: Cell<bool> = const { Cell::new(false) };
+    /// The work that inner locks have deferred until the outermost is released.
+    static DEFERRED: RefCell<Deferred> = RefCell::default();
     #[cfg(debug_assertions)]
-    static WHICH: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    static LOCKS: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Counts a lock that this thread holds, also where the work under it panics.
@@ -106,16 +105,16 @@ struct Held;
 
 impl Held {
     fn begin(_lock: usize) -> Self {
-        // What would wait for itself for ever is to be found by the first test that gets there. (A
-        // thread that is about to end has no list any more.)
+        // Locking again would deadlock: panic, so that tests find it. (A thread that is exiting has
+        // dropped its list already.)
         #[cfg(debug_assertions)]
-        let _ = WHICH.try_with(|which| {
-            let mut which = which.borrow_mut();
+        let _ = LOCKS.try_with(|locks| {
+            let mut locks = locks.borrow_mut();
             assert!(
-                !which.contains(&_lock),
+                !locks.contains(&_lock),
                 "code that runs under a lock has asked for it again"
             );
-            which.push(_lock);
+            locks.push(_lock);
         });
         HELD.with(|held| held.set(held.get() + 1));
         Self
@@ -126,30 +125,31 @@ impl Drop for Held {
     fn drop(&mut self) {
         HELD.with(|held| held.set(held.get() - 1));
         #[cfg(debug_assertions)]
-        let _ = WHICH.try_with(|which| which.borrow_mut().pop());
+        let _ = LOCKS.try_with(|locks| locks.borrow_mut().pop());
     }
 }
 
-/// Whether this thread holds such a lock.
+/// Whether this thread holds any of these locks.
 fn is_held() -> bool {
     HELD.with(Cell::get) > 0
 }
 
-/// Does what was left for later, or leaves it to the lock that this thread still holds.
+/// Runs the deferred work, or leaves it to the outer lock that this thread still holds.
 #[cold]
-fn leave_or_run(later: Later) {
+fn run_or_defer(deferred: Deferred) {
     if is_held() {
-        let mut later = Some(later);
-        // A thread that is about to end has no place for it any more.
-        let _ = LEFT.try_with(|left| {
-            left.borrow_mut().append(later.take().unwrap_or_default());
-            IS_LEFT.with(|is_left| is_left.set(true));
+        let mut deferred = Some(deferred);
+        // A thread that is exiting has dropped `DEFERRED` already.
+        let _ = DEFERRED.try_with(|left| {
+            left.borrow_mut()
+                .append(deferred.take().unwrap_or_default());
+            HAS_DEFERRED.with(|has_deferred| has_deferred.set(true));
         });
         return;
     }
-    later.run();
-    if IS_LEFT.with(|is_left| is_left.replace(false))
-        && let Ok(left) = LEFT.try_with(RefCell::take)
+    deferred.run();
+    if HAS_DEFERRED.with(|has_deferred| has_deferred.replace(false))
+        && let Ok(left) = DEFERRED.try_with(RefCell::take)
     {
         left.run();
     }
@@ -160,26 +160,26 @@ impl<T: Locked> Lock<T> {
         Self(Mutex::new(value))
     }
 
-    /// Works on what is behind the lock; then, once this thread holds no such lock any more, does what
-    /// was left for later.
+    /// Works on the state under the lock; then, once this thread holds no such lock any more, runs
+    /// the deferred work.
     #[inline]
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
         let held = Held::begin(std::ptr::from_ref(self) as usize);
         let mut value = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let result = work(&mut value);
-        let later = value.later();
-        if later.is_empty() {
+        let deferred = value.deferred();
+        if deferred.is_empty() {
             drop(value);
             drop(held);
-            if !is_held() && IS_LEFT.with(Cell::get) {
-                leave_or_run(Later::default());
+            if !is_held() && HAS_DEFERRED.with(Cell::get) {
+                run_or_defer(Deferred::default());
             }
             return result;
         }
-        let later = std::mem::take(later);
+        let deferred = std::mem::take(deferred);
         drop(value);
         drop(held);
-        leave_or_run(later);
+        run_or_defer(deferred);
         result
     }
 }
@@ -192,13 +192,13 @@ mod tests {
 
     #[derive(Default)]
     struct State {
-        later: Later,
+        deferred: Deferred,
         done: Vec<&'static str>,
     }
 
     impl Locked for State {
-        fn later(&mut self) -> &mut Later {
-            &mut self.later
+        fn deferred(&mut self) -> &mut Deferred {
+            &mut self.deferred
         }
     }
 
@@ -211,7 +211,7 @@ mod tests {
     fn what_is_left_may_use_the_lock() {
         let lock = Arc::new(Lock::new(State::default()));
         lock.with(|state| {
-            state.later.then(note(&lock, "left"));
+            state.deferred.push(note(&lock, "left"));
             state.done.push("work");
         });
         assert_eq!(lock.with(|state| state.done.clone()), ["work", "left"]);
@@ -221,7 +221,7 @@ mod tests {
     fn what_an_inner_lock_leaves_waits_for_the_outer() {
         let [outer, inner] = [(); 2].map(|()| Arc::new(Lock::new(State::default())));
         outer.with(|state| {
-            inner.with(|state| state.later.then(note(&outer, "of the inner")));
+            inner.with(|state| state.deferred.push(note(&outer, "of the inner")));
             state.done.push("work");
         });
         assert_eq!(
@@ -240,8 +240,8 @@ mod tests {
             .downcast_ref::<&str>()
             .map(drop)
             .unwrap();
-        lock.with(|state| state.later.then(note(&lock, "later")));
-        assert_eq!(lock.with(|state| state.done.clone()), ["later"]);
+        lock.with(|state| state.deferred.push(note(&lock, "deferred")));
+        assert_eq!(lock.with(|state| state.done.clone()), ["deferred"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A connection within one process.
+//! An in-memory connection within one process.
 
 use std::io;
 use std::sync::{Arc, PoisonError};
@@ -9,17 +9,17 @@ use countersign_endpoint::Buffer;
 use crate::driver::{READ, Transport};
 use crate::sync::{Mutex, MutexGuard};
 
-/// How much one direction holds, in bytes.
+/// How much one direction buffers, in bytes.
 const CAPACITY: usize = 64 * 1024;
 
-/// One end of a connection in memory. Dropping it ends the connection for the other end too.
+/// One end of an in-memory connection. Dropping it ends the connection for the other end too.
 #[derive(Debug)]
 pub struct Memory {
     reads: Direction,
     writes: Direction,
 }
 
-/// The two ends of a connection in memory.
+/// Makes the two ends of an in-memory connection.
 #[must_use]
 pub fn memory() -> (Memory, Memory) {
     let (up, down) = (Direction::default(), Direction::default());
@@ -40,11 +40,11 @@ struct Direction(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     bytes: Buffer,
-    /// The writing end has ended it.
+    /// The writing end has shut it down.
     ended: bool,
     /// The reading end is gone.
-    unread: bool,
-    /// Who waits for the other end to move.
+    reader_gone: bool,
+    /// The task that waits for the other end.
     waiting: Option<Waker>,
 }
 
@@ -53,8 +53,9 @@ impl Direction {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state, then wakes whoever waits for that. While `work` says `Pending`, that is
-    /// the context's task: an end only waits when the other has to move, so never both of them.
+    /// Changes the state, then wakes the task that waits for that. While `work` returns `Pending`,
+    /// the context's task waits: an end only waits when the other has to act, so never both of
+    /// them.
     fn with<R>(
         &self,
         context: &Context<'_>,
@@ -112,7 +113,7 @@ impl Transport for Memory {
         buffer: &mut Buffer,
     ) -> Poll<io::Result<usize>> {
         self.writes.with(context, |state| {
-            if state.unread {
+            if state.reader_gone {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             }
             let room = CAPACITY - state.bytes.filled().len();
@@ -137,6 +138,6 @@ impl Transport for Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         self.writes.change(|state| state.ended = true);
-        self.reads.change(|state| state.unread = true);
+        self.reads.change(|state| state.reader_gone = true);
     }
 }

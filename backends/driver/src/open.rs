@@ -1,4 +1,4 @@
-//! Connecting to one of several addresses, in the manner of happy eyeballs (RFC 8305).
+//! Connects to one of several addresses, in the manner of happy eyeballs (RFC 8305).
 
 use std::collections::VecDeque;
 use std::fmt::Display;
@@ -14,23 +14,23 @@ use socket2::{SockAddr, SockRef};
 use crate::driver::Timer;
 use crate::runtime::StreamSocket;
 
-/// How long an attempt has before the next address is tried beside it (RFC 8305, section 5).
+/// How long an attempt runs before the next address is tried in parallel (RFC 8305, section 5).
 pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Opens a transport connection to the first of a peer's addresses that answers.
 ///
 /// `lookup` finds the addresses, in the order in which the system prefers them. They are tried in
-/// that order, but with the families of addresses taking turns; each has [`ATTEMPT_DELAY`] before
-/// the next is tried beside it, and when one fails the next is tried at once (RFC 8305, sections 4
+/// that order, but with the address families interleaved; each has [`ATTEMPT_DELAY`] before the
+/// next is tried in parallel, and when one fails the next is tried at once (RFC 8305, sections 4
 /// and 5). The look-up, and after it all attempts together, may take `limit` each. Unlike the RFC
 /// proposes, attempts begin when all addresses are known, since that is how systems look names up.
 ///
-/// A connection of this machine to itself, see [`refuse_self`], is refused like one that nobody
-/// takes.
+/// A connection of this machine to itself, see [`refuse_self`], counts as refused.
 ///
 /// # Errors
 ///
-/// What each address answered, when none was to be had; that of the look-up; or `TimedOut`.
+/// The error of each address, if none could be connected to; the error of the look-up; or
+/// `TimedOut`.
 pub async fn open<S, F, T: Timer>(
     lookup: impl Future<Output = io::Result<Vec<SocketAddr>>>,
     limit: Duration,
@@ -42,11 +42,11 @@ where
     F: Future<Output = io::Result<S>>,
 {
     let addresses = look_up(lookup, limit, &mut timer).await?;
-    let (opened, _) = race(in_turn(addresses), limit, timer, connect).await;
+    let (opened, _) = race(interleave(addresses), limit, timer, connect).await;
     opened.map(|(_, stream)| stream)
 }
 
-/// Finds addresses, within a time limit.
+/// Looks up addresses, within a time limit.
 pub(crate) async fn look_up<T: Timer>(
     lookup: impl Future<Output = io::Result<Vec<SocketAddr>>>,
     limit: Duration,
@@ -64,8 +64,8 @@ pub(crate) async fn look_up<T: Timer>(
     .await
 }
 
-/// Opens a connection to the first of these addresses that answers; also tells which have had their
-/// turn: the one that has answered, and those that have failed.
+/// Opens a connection to the first of these addresses that answers; also returns which were tried:
+/// the one that has answered, and those that have failed.
 pub(crate) async fn race<S, F, T: Timer>(
     addresses: VecDeque<SocketAddr>,
     limit: Duration,
@@ -79,7 +79,7 @@ where
     let mut race = Race {
         waiting: addresses,
         attempts: Vec::new(),
-        had: Vec::new(),
+        tried: Vec::new(),
         failures: Vec::new(),
         next: None,
         until: timer.now().checked_add(limit),
@@ -87,15 +87,15 @@ where
         timer,
     };
     let opened = poll_fn(|context| race.poll(context)).await;
-    (opened, race.had)
+    (opened, race.tried)
 }
 
 /// Refuses a TCP connection of this machine to itself: from and to one address and port.
 ///
-/// That is what an end makes that waits for a listener on its own machine, at a port from which the
-/// system also takes those of connections: two that open a connection to each other at the same
-/// moment get one (RFC 9293, section 3.5), and so does one that opens it to its own port. Nobody else
-/// is there, and the listener would find its port taken.
+/// This happens to an end that waits for a listener on its own machine, at a port in the ephemeral
+/// range: two sockets that connect to each other at the same moment get one connection (RFC 9293,
+/// section 3.5), and so does a socket that connects to its own port. No peer is behind it, and the
+/// listener would find its port taken.
 ///
 /// # Errors
 ///
@@ -103,14 +103,14 @@ where
 pub fn refuse_self(socket: &SockRef<'_>) -> io::Result<()> {
     let address = |address: io::Result<SockAddr>| address.ok()?.as_socket();
     let ends = (address(socket.local_addr()), address(socket.peer_addr()));
-    // One that has neither by now has other troubles, which its next use tells.
+    // A socket without addresses has failed already, which its next use reports.
     let (Some(local), Some(peer)) = ends else {
         return Ok(());
     };
     if (local.ip(), local.port()) != (peer.ip(), peer.port()) {
         return Ok(());
     }
-    // Without the wait for stragglers, which would keep the port taken: there is nobody to send any.
+    // No TIME_WAIT, which would keep the port taken: no peer can send delayed segments.
     let _ = socket.set_linger(Some(Duration::ZERO));
     Err(io::Error::new(
         io::ErrorKind::ConnectionRefused,
@@ -118,8 +118,8 @@ pub fn refuse_self(socket: &SockRef<'_>) -> io::Result<()> {
     ))
 }
 
-/// Names the address in an error: of several, or in a log, it is not known otherwise.
-pub(crate) fn at(address: impl Display, error: &io::Error) -> io::Error {
+/// Adds the address to an error, which does not contain it.
+pub(crate) fn with_address(address: impl Display, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{address}: {error}"))
 }
 
@@ -127,8 +127,8 @@ fn is_past(timer: &mut impl Timer, context: &mut Context<'_>, moment: Option<Ins
     moment.is_some_and(|moment| timer.poll_until(context, moment).is_ready())
 }
 
-/// Addresses with the families taking turns, beginning with that of the first.
-pub(crate) fn in_turn(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
+/// Interleaves the address families, beginning with that of the first address.
+pub(crate) fn interleave(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (ours, others): (Vec<_>, Vec<_>) = addresses
         .into_iter()
@@ -143,14 +143,14 @@ pub(crate) fn in_turn(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     all
 }
 
-/// Attempts that run beside each other, until one of them has a connection.
+/// Attempts that run in parallel, until one of them has a connection.
 struct Race<F, C, T> {
     waiting: VecDeque<SocketAddr>,
     attempts: Vec<(SocketAddr, Pin<Box<F>>)>,
-    /// The addresses that have had their turn.
-    had: Vec<SocketAddr>,
+    /// The addresses that have answered or failed.
+    tried: Vec<SocketAddr>,
     failures: Vec<io::Error>,
-    /// When the next address has its turn; `None`: now.
+    /// When the next address is tried; `None`: now.
     next: Option<Instant>,
     until: Option<Instant>,
     connect: C,
@@ -192,7 +192,7 @@ where
         }
     }
 
-    /// Sees how the attempts are doing. Where one has failed, the next address need not wait.
+    /// Polls the attempts. After a failure, the next address is tried at once.
     fn poll_attempts(&mut self, context: &mut Context<'_>) -> Option<(SocketAddr, S)> {
         let mut index = 0;
         while let Some((address, attempt)) = self.attempts.get_mut(index) {
@@ -203,12 +203,12 @@ where
                 refuse_self(&stream.socket()).map(|()| stream)
             });
             if opened.is_ready() {
-                self.had.push(address);
+                self.tried.push(address);
             }
             match opened {
                 Poll::Ready(Ok(stream)) => return Some((address, stream)),
                 Poll::Ready(Err(error)) => {
-                    self.failures.push(at(address, &error));
+                    self.failures.push(with_address(address, &error));
                     drop(self.attempts.remove(index));
                     self.next = None;
                 }
@@ -218,7 +218,7 @@ where
         None
     }
 
-    /// Why there is no connection: what each address has answered.
+    /// Returns why there is no connection: the error of each address.
     fn failure(&mut self) -> io::Error {
         let Some(last) = self.failures.last() else {
             return io::Error::new(io::ErrorKind::NotFound, "the name has no address");
@@ -233,10 +233,10 @@ where
             .drain(..)
             .map(|(address, _)| address)
             .collect();
-        self.had.extend(&silent);
+        self.tried.extend(&silent);
         for address in silent.into_iter().chain(self.waiting.drain(..)) {
             self.failures
-                .push(at(address, &io::ErrorKind::TimedOut.into()));
+                .push(with_address(address, &io::ErrorKind::TimedOut.into()));
         }
         self.failure()
     }

@@ -1,4 +1,4 @@
-//! A connection that a listener has accepted, until it belongs to a link or is gone.
+//! A connection that a listener has accepted, until it belongs to a link or is closed.
 
 use std::future::poll_fn;
 use std::io;
@@ -23,7 +23,7 @@ use crate::establish::Setup;
 use crate::link::Link;
 use crate::shared::{Handle, Shared};
 
-/// A connection that a listener has accepted: what it takes to make a link of it.
+/// A connection that a listener has accepted and that is not served yet.
 #[derive(Debug)]
 pub struct PendingConnection {
     slot: ConnectionSlot,
@@ -45,28 +45,28 @@ impl PendingConnection {
         })
     }
 
-    /// The listener's declaration.
+    /// Returns the listener's declaration.
     #[must_use]
     pub fn config(&self) -> &Config {
         self.setup.config()
     }
 
-    /// Sends the connection away, for something that is wrong with it alone.
+    /// Drops the connection, for an error that concerns this connection only.
     pub fn refuse(self, error: io::Error) {
         let queue = self.slot.queue().clone();
         queue.refuse(self.peer, LinkError::transport(error));
     }
 
-    /// Makes a link of the connection: one for the application to accept, or the one to which its
-    /// peer returns.
+    /// Serves the connection: it becomes a new link for the application to accept, or its peer
+    /// resumes an existing one.
     ///
     /// # Errors
     ///
-    /// The system has no randomness to give.
+    /// The system provides no randomness.
     pub fn serve<T: Transport>(self, transport: T) -> io::Result<Served<T>> {
         let setup = self.setup;
         let (config, seed) = (setup.config(), random_seed().map_err(io::Error::other)?);
-        let incoming = match setup.recorded.observer() {
+        let incoming = match setup.recorder.observer() {
             Some(observer) => Incoming::observed(config, seed, observer),
             None => Incoming::new(config, seed),
         };
@@ -81,14 +81,14 @@ impl PendingConnection {
                 error_context: ErrorContext::default(),
                 peer: self.peer,
                 setup,
-                told: false,
+                reported: false,
                 deadline: None,
             },
         })
     }
 }
 
-/// A connection that a listener has accepted, with all that is left to do for it.
+/// A connection that a listener has accepted and that is ready to run.
 pub struct Served<T: Transport> {
     slot: ConnectionSlot,
     handshake: Handshake<T>,
@@ -101,7 +101,7 @@ impl<T: Transport> std::fmt::Debug for Served<T> {
 }
 
 impl<T: Transport> Served<T> {
-    /// Drives the connection until it is over. One that is refused counts as half open until then.
+    /// Drives the connection until it is closed. A refused one counts as half open until then.
     pub async fn run(self, mut timer: impl Timer) {
         let Self {
             mut slot,
@@ -115,40 +115,40 @@ impl<T: Transport> Served<T> {
     }
 }
 
-/// An incoming connection and all that is known of it. Nobody else has it, so there is no lock.
+/// An incoming connection and its state. Only one task has it, so there is no lock.
 struct Handshake<T: Transport> {
     incoming: Incoming,
     connection: Connection<T>,
-    /// Tells when identity and trust are replaced.
+    /// Notifies when identity and trust are replaced.
     watch: Watch,
     error_context: ErrorContext,
     peer: Option<SocketAddr>,
     setup: Setup,
-    /// The listener knows that it does not become a link.
-    told: bool,
-    /// When to look again even if nothing else happens.
+    /// The listener was notified that it does not become a link.
+    reported: bool,
+    /// When to poll again even if nothing else happens.
     deadline: Option<Instant>,
 }
 
-/// How a handshake ends: the connection goes on as a link's, or is over.
+/// How a handshake ends: with the driver of the link that takes the connection, or without one.
 type Outcome<T> = Option<Driver<NoDial<T>>>;
 
-/// What the bytes of a connection have come to.
+/// How far a handshake has come.
 enum Step {
-    /// The peer has said what it wants.
-    Asks,
+    /// The peer's request has arrived.
+    Requested,
     /// The connection is of no more use.
     Over,
 }
 
 impl<T: Transport> Handshake<T> {
-    /// Drives the connection until it belongs to a link, or is over. When the listener goes before that
-    /// is decided, the connection is given up.
+    /// Drives the connection until it belongs to a link, or is over. If the listener closes before
+    /// that is decided, the connection is dropped.
     async fn run(mut self, queue: &Arc<AcceptQueue>, timer: &mut impl Timer) -> Outcome<T> {
         let mut closed = pin!(queue.closed());
         loop {
             let step = poll_fn(|context| {
-                if !self.told && closed.as_mut().poll(context).is_ready() {
+                if !self.reported && closed.as_mut().poll(context).is_ready() {
                     return Poll::Ready(Step::Over);
                 }
                 loop {
@@ -172,7 +172,7 @@ impl<T: Transport> Handshake<T> {
         }
     }
 
-    /// Moves bytes, until the peer has said what it wants or there is nothing more to do.
+    /// Moves bytes, until the peer's request has arrived or the connection is over.
     fn poll(&mut self, queue: &Arc<AcceptQueue>, context: &mut Context<'_>) -> Poll<Step> {
         for _ in 0..ROUNDS {
             let now = queue.clock.now();
@@ -183,7 +183,7 @@ impl<T: Transport> Handshake<T> {
             let read = self.connection.read(context);
             self.exchange(now, read);
             if self.incoming.request().is_some() {
-                return Poll::Ready(Step::Asks);
+                return Poll::Ready(Step::Requested);
             }
             self.report_end(queue);
             if self.connection.endpoint.is_over(now) {
@@ -195,11 +195,14 @@ impl<T: Transport> Handshake<T> {
                 self.connection.endpoint.deadline(),
             ];
             self.deadline = deadlines.into_iter().flatten().min();
-            if !read && !self.connection.endpoint.has_output() && self.connection.rest(context) {
+            if !read
+                && !self.connection.endpoint.has_output()
+                && self.connection.flush_and_release(context)
+            {
                 return Poll::Pending;
             }
         }
-        // Who never runs dry must not keep the others waiting.
+        // A busy connection must not starve other tasks.
         context.waker().wake_by_ref();
         Poll::Pending
     }
@@ -211,13 +214,13 @@ impl<T: Transport> Handshake<T> {
         }
     }
 
-    /// Tells the listener once that there will be no link.
+    /// Notifies the listener, once, that there will be no link.
     fn report_end(&mut self, queue: &AcceptQueue) {
-        let Some(reason) = self.incoming.end_reason().filter(|_| !self.told) else {
+        let Some(reason) = self.incoming.end_reason().filter(|_| !self.reported) else {
             return;
         };
-        self.told = true;
-        // It is told that it has come back elsewhere, and nobody else needs to know.
+        self.reported = true;
+        // The peer has reconnected elsewhere: no error for the application.
         if *reason != EndReason::Stale {
             let error = AcceptError::new(self.peer, self.error_context.of(reason));
             queue.push(Err(error.of_known_peer(self.fingerprint())));
@@ -229,8 +232,7 @@ impl<T: Transport> Handshake<T> {
         peer.map(countersign_endpoint::Peer::fingerprint)
     }
 
-    /// Has it decided where the connection goes; gives the driver that goes on with it if that is a
-    /// link.
+    /// Routes the connection; returns a driver if it goes to a link.
     fn route(mut self, queue: &Arc<AcceptQueue>) -> ControlFlow<Driver<NoDial<T>>, Self> {
         let now = queue.clock.now();
         loop {
@@ -238,13 +240,13 @@ impl<T: Transport> Handshake<T> {
                 Decision::Wait => return ControlFlow::Continue(self),
                 Decision::Resume(None) => {}
                 Decision::Resume(Some(owner)) => self = self.resume(now, owner)?,
-                Decision::New(place) => self = self.admit(now, place)?,
+                Decision::New(slot) => self = self.admit(now, slot)?,
                 Decision::Refuse(refusal) => self.incoming.refuse(now, &refusal),
             }
         }
     }
 
-    /// Hands the connection over to the link to which its peer returns, if that takes it.
+    /// Hands the connection over to the link that its peer resumes, if that takes it.
     fn resume(mut self, now: Instant, owner: Arc<Shared>) -> ControlFlow<Driver<NoDial<T>>, Self> {
         let peer = self.connection.endpoint.peer().cloned();
         let addresses = self.connection.addresses();
@@ -262,8 +264,8 @@ impl<T: Transport> Handshake<T> {
         ControlFlow::Break(Driver::accepted(owner, number, &setup, watch, connection))
     }
 
-    /// Makes a new link of it, if the application wants one.
-    fn admit(mut self, now: Instant, place: LinkSlot) -> ControlFlow<Driver<NoDial<T>>, Self> {
+    /// Makes a new link of the connection, if the application admits the peer.
+    fn admit(mut self, now: Instant, slot: LinkSlot) -> ControlFlow<Driver<NoDial<T>>, Self> {
         if let Err(refusal) = self.ask() {
             self.incoming.refuse(now, &refusal);
             return ControlFlow::Continue(self);
@@ -272,17 +274,17 @@ impl<T: Transport> Handshake<T> {
             Ok(link) => link,
             Err(incoming) => return ControlFlow::Continue(Self { incoming, ..self }),
         };
-        let queue = place.queue().clone();
+        let queue = slot.queue().clone();
         let peer = self.connection.endpoint.peer().cloned();
         let addresses = self.connection.addresses();
-        let shared = Shared::accepted(link, &self.setup, peer, addresses, place);
+        let shared = Shared::accepted(link, &self.setup, peer, addresses, slot);
         let handle = Arc::new(Handle(shared.clone()));
         queue.push(Ok(Link::new(handle)));
         let driver = Driver::accepted(shared, 0, &self.setup, self.watch, self.connection);
         ControlFlow::Break(driver)
     }
 
-    /// Asks the application about the peer. It may give the peer channels of its own.
+    /// Asks the application about the peer. The answer may declare channels for this peer.
     fn ask(&mut self) -> Result<(), Refusal> {
         let peer = self.connection.endpoint.peer();
         let peer = peer.map(|peer| self.setup.security().renamed(peer));
@@ -301,7 +303,7 @@ impl<T: Transport> Handshake<T> {
 pub(crate) mod tests {
     use countersign_core::{Config, Incoming, Instant, Link, Output, Protocol, Role, SendChannel};
 
-    /// A connection whose peer wants a link and has said so.
+    /// Returns a connection whose peer has requested a link.
     pub(crate) fn incoming(config: &Config) -> Incoming {
         let now = Instant::ZERO;
         let mut incoming = Incoming::new(config, [1; 16]).unwrap();

@@ -1,35 +1,35 @@
-//! How much the log hears of those who are refused.
+//! Limits on the log lines about refused connections.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use countersign_endpoint::Fingerprint;
 
-/// For how long a listener's limit of lines counts.
+/// The period to which a listener's limit of lines applies.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// A number of lines for each minute, and how many were left out.
+/// A limit of lines per minute, and the number of lines that were left out.
 #[derive(Debug)]
 pub(crate) struct Quota {
-    most: usize,
-    /// When the minute began.
+    limit: usize,
+    /// When the current minute began.
     since: Option<Instant>,
     lines: usize,
     left_out: u64,
 }
 
 impl Quota {
-    pub(crate) const fn new(most: usize) -> Self {
+    pub(crate) const fn new(limit: usize) -> Self {
         Self {
-            most,
+            limit,
             since: None,
             lines: 0,
             left_out: 0,
         }
     }
 
-    /// Whether another line may be logged, and of how many it is to be said first that they were left
-    /// out, in the minutes before.
+    /// Returns whether another line may be logged, and how many lines were left out in the minutes
+    /// before, which are to be reported first.
     pub(crate) fn ask(&mut self, now: Instant) -> (bool, u64) {
         let mut left_out = 0;
         if self.is_over(now) {
@@ -37,7 +37,7 @@ impl Quota {
             self.lines = 0;
             left_out = self.take_left_out();
         }
-        let granted = self.lines < self.most;
+        let granted = self.lines < self.limit;
         if granted {
             self.lines += 1;
         } else {
@@ -51,53 +51,53 @@ impl Quota {
         self.since.is_none_or(since)
     }
 
-    /// How many lines were left out that nobody was told of.
+    /// Takes the number of lines that were left out and not reported yet.
     pub(crate) fn take_left_out(&mut self) -> u64 {
         std::mem::take(&mut self.left_out)
     }
 }
 
-/// Of how many peers there is a quota each at a time. An authority may have certified any number.
-const KNOWN: usize = 1024;
+/// How many peers have a quota each at a time. An authority may have certified any number.
+const MAX_PEERS: usize = 1024;
 
-/// One quota for all strangers, of whom there is no end, and one for each peer that has proved who it
-/// is, so that none of them hides what is said of another.
+/// One quota for all strangers, whose number is unbounded, and one for each authenticated peer, so
+/// that none of them crowds out the lines about another.
 #[derive(Debug)]
 pub(crate) struct Quotas {
-    most: usize,
+    limit: usize,
     strangers: Quota,
-    known: BTreeMap<Fingerprint, Quota>,
+    peers: BTreeMap<Fingerprint, Quota>,
 }
 
 impl Quotas {
-    pub(crate) const fn new(most: usize) -> Self {
+    pub(crate) const fn new(limit: usize) -> Self {
         Self {
-            most,
-            strangers: Quota::new(most),
-            known: BTreeMap::new(),
+            limit,
+            strangers: Quota::new(limit),
+            peers: BTreeMap::new(),
         }
     }
 
-    /// As [`Quota::ask`], about a peer with this key or about a stranger.
+    /// As [`Quota::ask`], for a peer with this key or for a stranger.
     pub(crate) fn ask(&mut self, known: Option<Fingerprint>, now: Instant) -> (bool, u64) {
-        if self.known.len() >= KNOWN {
-            self.forget(now);
+        if self.peers.len() >= MAX_PEERS {
+            self.remove_idle(now);
         }
-        let has_room = self.known.len() < KNOWN;
+        let has_room = self.peers.len() < MAX_PEERS;
         match known {
-            Some(peer) if has_room || self.known.contains_key(&peer) => {
-                let most = self.most.max(1);
-                let quota = self.known.entry(peer);
-                quota.or_insert_with(|| Quota::new(most)).ask(now)
+            Some(peer) if has_room || self.peers.contains_key(&peer) => {
+                let limit = self.limit.max(1);
+                let quota = self.peers.entry(peer);
+                quota.or_insert_with(|| Quota::new(limit)).ask(now)
             }
             _ => self.strangers.ask(now),
         }
     }
 
-    /// Forgets those of whom nothing was said for a minute.
-    fn forget(&mut self, now: Instant) {
+    /// Removes the peers that were not logged for a minute.
+    fn remove_idle(&mut self, now: Instant) {
         let strangers = &mut self.strangers;
-        self.known.retain(|_, quota| {
+        self.peers.retain(|_, quota| {
             let is_over = quota.is_over(now);
             if is_over {
                 strangers.left_out += quota.take_left_out();
@@ -106,9 +106,9 @@ impl Quotas {
         });
     }
 
-    /// As [`Quota::take_left_out`], of all together.
+    /// As [`Quota::take_left_out`], for all together.
     pub(crate) fn take_left_out(&mut self) -> u64 {
-        let known = self.known.values_mut().map(Quota::take_left_out);
+        let known = self.peers.values_mut().map(Quota::take_left_out);
         known.sum::<u64>() + self.strangers.take_left_out()
     }
 }
@@ -131,17 +131,17 @@ mod tests {
             assert_eq!(quotas.ask(None, now), (granted, 0));
         }
         assert_eq!(quotas.take_left_out(), 3);
-        // There is no end of those whom an authority has certified.
+        // An authority may have certified any number of peers.
         let mut quotas = Quotas::new(1);
-        for number in 0..2 * KNOWN as u64 {
+        for number in 0..2 * MAX_PEERS as u64 {
             let mut key = [0; 32];
             key[..8].copy_from_slice(&number.to_be_bytes());
             quotas.ask(Some(Fingerprint(key)), now);
         }
-        assert_eq!(quotas.known.len(), KNOWN);
+        assert_eq!(quotas.peers.len(), MAX_PEERS);
         assert_eq!(quotas.ask(one, now + WINDOW), (true, 0));
-        assert_eq!(quotas.known.len(), 1);
-        // Whoever wants no word of strangers still hears of peers.
+        assert_eq!(quotas.peers.len(), 1);
+        // A limit of zero for strangers leaves one line for each peer.
         assert_eq!(Quotas::new(0).ask(one, now), (true, 0));
     }
 
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(quota.ask(start), (false, 0));
         let late = start + WINDOW - Duration::from_millis(1);
         assert_eq!(quota.ask(late), (false, 0));
-        // Another minute, and word of those that were left out.
+        // A new minute reports the lines that were left out.
         assert_eq!(quota.ask(start + WINDOW), (true, 2));
         assert_eq!(quota.ask(start + WINDOW), (true, 0));
         assert_eq!(quota.take_left_out(), 0);

@@ -1,4 +1,4 @@
-//! Receipts: what a send gives back, and how a verdict gets to it.
+//! Receipts: what a send returns, and how verdicts reach them.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -10,23 +10,23 @@ use countersign_core::{Sequence, Verdict, VerdictCounts, VerdictKind};
 
 use crate::sync::{Mutex, MutexGuard};
 
-/// For how many receipts a channel keeps room once there are none.
-const KEPT: usize = 256;
+/// The capacity in receipts that a channel keeps once none are outstanding.
+const KEPT_CAPACITY: usize = 256;
 
-/// What [`Sender::send`](crate::Sender::send) gives: a future of the message's verdict.
+/// What [`Sender::send`](crate::Sender::send) returns: a future of the message's verdict.
 ///
-/// Every message gets exactly one. Dropping a receipt changes nothing for the message.
+/// Every message gets exactly one verdict. Dropping a receipt does not affect the message.
 ///
-/// Cancel-safe: wait for `&mut receipt` to keep the receipt when the wait is given up. Once it is
-/// ready it stays so.
+/// Cancel-safe: wait for `&mut receipt` to keep the receipt when the wait is cancelled. Once ready,
+/// it stays ready.
 #[derive(Debug)]
 pub struct Receipt {
     cell: Arc<Cell>,
     sequence: Sequence,
 }
 
-/// What [`Sender::send_batch`](crate::Sender::send_batch) gives: a future of all of a batch's
-/// verdicts, counted.
+/// What [`Sender::send_batch`](crate::Sender::send_batch) returns: a future of the counts of a
+/// batch's verdicts.
 ///
 /// Cancel-safe as [`Receipt`].
 #[derive(Debug)]
@@ -35,13 +35,13 @@ pub struct BatchReceipt {
 }
 
 impl Receipt {
-    /// The message's number on its channel.
+    /// Returns the message's sequence number on its channel.
     #[must_use]
     pub fn sequence(&self) -> Sequence {
         self.sequence
     }
 
-    /// The verdict, if it is known.
+    /// Returns the verdict, if it is known.
     #[must_use]
     pub fn verdict(&self) -> Option<Verdict> {
         let state = self.cell.lock();
@@ -58,14 +58,14 @@ impl Future for Receipt {
 }
 
 impl BatchReceipt {
-    /// How many messages have which verdict so far.
+    /// Returns how many messages have each verdict so far.
     #[must_use]
     pub fn counts(&self) -> VerdictCounts {
         self.cell.lock().counts
     }
 
-    /// The first message that was not handled so far, and its verdict, with the peer's words if it was
-    /// rejected. One that was superseded only while there is no other.
+    /// Returns the first message so far that was not handled, and its verdict, with the peer's
+    /// reason if it was rejected. Returns a superseded one only while there is no other.
     #[must_use]
     pub fn exception(&self) -> Option<(Sequence, Verdict)> {
         self.cell.lock().exception.clone()
@@ -80,7 +80,7 @@ impl Future for BatchReceipt {
     }
 }
 
-/// Where the verdicts of one message or one batch are put.
+/// Collects the verdicts of one message or one batch.
 #[derive(Debug)]
 struct Cell(Mutex<CellState>);
 
@@ -89,8 +89,8 @@ struct CellState {
     /// How many verdicts are missing.
     missing: u64,
     counts: VerdictCounts,
-    /// The first message that was not handled. One that was superseded counts as such only while
-    /// there is no other.
+    /// The first message that was not handled. A superseded one counts only while there is no
+    /// other.
     exception: Option<(Sequence, Verdict)>,
     waker: Option<Waker>,
 }
@@ -105,8 +105,8 @@ impl Cell {
         if state.is_settled() {
             return Poll::Ready(read(&mut state));
         }
-        // The waker that goes may take its task with it, and that a receipt or the last handle of
-        // the link: not under the lock.
+        // Dropping the old waker may drop its task, and with it a receipt or the last handle of the
+        // link: not under the lock.
         let old = state.waker.replace(context.waker().clone());
         drop(state);
         drop(old);
@@ -127,7 +127,7 @@ impl CellState {
     }
 
     /// Counts a verdict other than `Handled`.
-    fn except(&mut self, sequence: Sequence, verdict: Verdict) {
+    fn record_exception(&mut self, sequence: Sequence, verdict: Verdict) {
         self.missing -= 1;
         self.counts[verdict.kind()] += 1;
         let rank = |sequence: Sequence, verdict: &Verdict| {
@@ -139,7 +139,7 @@ impl CellState {
         }
     }
 
-    /// Takes the waker if the last verdict has come.
+    /// Takes the waker if the last verdict has arrived.
     fn settled(&mut self) -> Option<Waker> {
         if self.is_settled() {
             self.waker.take()
@@ -153,7 +153,7 @@ impl CellState {
 #[derive(Debug, Default)]
 pub(crate) struct Receipts {
     outstanding: VecDeque<Outstanding>,
-    /// How many of those are complete and have yet to be taken out.
+    /// How many of those are complete and not removed yet.
     complete: usize,
 }
 
@@ -164,20 +164,20 @@ struct Outstanding {
     last: Sequence,
     /// How many of them have no verdict.
     missing: u64,
-    /// None once all have one.
+    /// `None` once all have one.
     cell: Option<Arc<Cell>>,
 }
 
 impl Outstanding {
-    /// So many of them were handled.
-    fn handle(&mut self, count: u64, wakes: &mut Vec<Waker>) {
+    /// Counts this many of them as handled.
+    fn handle(&mut self, count: u64, wakers: &mut Vec<Waker>) {
         let Some(cell) = &self.cell else {
             return;
         };
         let mut state = cell.lock();
         state.missing -= count;
         state.counts[VerdictKind::Handled] += count;
-        wakes.extend(state.settled());
+        wakers.extend(state.settled());
         drop(state);
         self.missing -= count;
         if self.missing == 0 {
@@ -186,7 +186,7 @@ impl Outstanding {
     }
 }
 
-/// A batch that is still being sent: its receipt can't be ready before it is complete.
+/// A batch that is still being sent: its receipt cannot be ready before it is complete.
 #[derive(Debug)]
 pub(crate) struct OpenBatch(Arc<Cell>);
 
@@ -196,14 +196,14 @@ impl OpenBatch {
         Self(new_cell(1))
     }
 
-    /// Everything was sent.
+    /// Completes the batch once everything was sent.
     pub(crate) fn complete(self) -> BatchReceipt {
         self.0.lock().missing -= 1;
         BatchReceipt { cell: self.0 }
     }
 }
 
-/// The verdicts of what goes through a sink, as long as that lasts.
+/// Collects the verdicts of the messages of a sink.
 #[derive(Debug)]
 pub(crate) struct Tally(Arc<Cell>);
 
@@ -212,8 +212,8 @@ impl Tally {
         Self(new_cell(0))
     }
 
-    /// Ready when no verdict is missing: the first message that was neither handled nor superseded
-    /// since this was last ready.
+    /// Returns `Ready` when no verdict is missing, with the first message that was neither handled
+    /// nor superseded since this was last ready.
     pub(crate) fn poll_settled(&self, context: &Context<'_>) -> Poll<Option<(Sequence, Verdict)>> {
         let exception = self.0.poll(context, |state| state.exception.take());
         exception.map(|first| first.filter(|(_, verdict)| *verdict != Verdict::Superseded))
@@ -221,15 +221,16 @@ impl Tally {
 }
 
 impl Receipts {
-    /// How much memory they take at most, with as many messages without a verdict: a cell for each,
-    /// and a list that grows by doubling, a quarter of which may be complete.
+    /// Returns an upper bound of the memory used with this many messages without a verdict, in
+    /// bytes: a cell for each, and a list that grows by doubling, a quarter of which may be
+    /// complete.
     pub(crate) const fn memory_bound(messages: usize) -> usize {
         let cell = size_of::<Cell>() + 2 * size_of::<usize>();
         let place = 4 * size_of::<Outstanding>();
         (cell + place).saturating_mul(messages)
     }
 
-    /// A receipt for one message that was just accepted.
+    /// Makes the receipt of one message that was just accepted.
     pub(crate) fn single(&mut self, sequence: Sequence) -> Receipt {
         let cell = new_cell(0);
         self.add(&cell, sequence, 1);
@@ -243,7 +244,7 @@ impl Receipts {
         }
     }
 
-    /// Adds a message that was just accepted to those of a sink.
+    /// Adds a message that was just accepted to a sink's tally.
     pub(crate) fn count(&mut self, tally: &Tally, sequence: Sequence) {
         self.add(&tally.0, sequence, 1);
     }
@@ -259,8 +260,8 @@ impl Receipts {
         });
     }
 
-    /// One message got a verdict other than `Handled`.
-    pub(crate) fn settle(&mut self, sequence: Sequence, verdict: Verdict, wakes: &mut Vec<Waker>) {
+    /// Records a verdict other than `Handled`.
+    pub(crate) fn settle(&mut self, sequence: Sequence, verdict: Verdict, wakers: &mut Vec<Waker>) {
         let at = self
             .outstanding
             .partition_point(|outstanding| outstanding.last < sequence);
@@ -273,8 +274,8 @@ impl Receipts {
         };
         outstanding.missing -= 1;
         let mut state = cell.lock();
-        state.except(sequence, verdict);
-        wakes.extend(state.settled());
+        state.record_exception(sequence, verdict);
+        wakers.extend(state.settled());
         drop(state);
         if outstanding.missing == 0 {
             outstanding.cell = None;
@@ -283,9 +284,9 @@ impl Receipts {
         }
     }
 
-    /// Settles `count` messages as handled: all up to `last` whose verdicts are missing, or so many
-    /// of them.
-    pub(crate) fn handled(&mut self, last: Sequence, mut count: u64, wakes: &mut Vec<Waker>) {
+    /// Records that all messages up to `last` whose verdicts are missing were handled, or the first
+    /// `count` of them where there are more.
+    pub(crate) fn handled(&mut self, last: Sequence, mut count: u64, wakers: &mut Vec<Waker>) {
         let is_due = |first: &Outstanding| first.last <= last;
         while self.outstanding.front().is_some_and(is_due) {
             let Some(mut first) = self.outstanding.pop_front() else {
@@ -293,35 +294,36 @@ impl Receipts {
             };
             self.complete -= usize::from(first.cell.is_none());
             count -= first.missing;
-            first.handle(first.missing, wakes);
+            first.handle(first.missing, wakers);
         }
-        // Those at the beginning of a batch, of which nobody is told again.
+        // The rest are the first messages of a batch whose others are not handled yet.
         if count > 0
             && let Some(first) = self.outstanding.front_mut()
         {
-            first.handle(count, wakes);
+            first.handle(count, wakers);
             self.complete += usize::from(first.cell.is_none());
         }
         self.sweep();
     }
 
-    /// Takes out what is complete, once that is a quarter: to take each out of the middle by itself
-    /// would cost more where more waits, and which message gets its verdict when is up to the peer.
+    /// Removes the complete entries, once they are a quarter: removing each one from the middle
+    /// would cost more the longer the list is, and the peer controls the order of verdicts.
     fn sweep(&mut self) {
         if self.complete > self.outstanding.len() / 4 {
             self.outstanding.retain(|one| one.cell.is_some());
             self.complete = 0;
         }
-        // Whoever sends so many without a verdict pays little for this room to grow again.
-        if self.outstanding.is_empty() && self.outstanding.capacity() > KEPT {
+        // Growing again costs little compared with sending that many messages.
+        if self.outstanding.is_empty() && self.outstanding.capacity() > KEPT_CAPACITY {
             self.outstanding = VecDeque::new();
         }
     }
 
-    /// The link has ended and every other verdict was given: what is missing was handled.
-    pub(crate) fn end(&mut self, wakes: &mut Vec<Waker>) {
+    /// Settles the rest after the link has ended: all verdicts other than `Handled` were reported,
+    /// so the missing ones were handled.
+    pub(crate) fn end(&mut self, wakers: &mut Vec<Waker>) {
         let missing = self.outstanding.iter().map(|one| one.missing).sum::<u64>();
-        self.handled(Sequence::MAX, missing, wakes);
+        self.handled(Sequence::MAX, missing, wakers);
     }
 }
 
@@ -342,7 +344,7 @@ mod tests {
     #[test]
     fn a_channel_that_was_busy_keeps_little_room() {
         let mut receipts = Receipts::default();
-        for last in [100 * KEPT as u64, 10] {
+        for last in [100 * KEPT_CAPACITY as u64, 10] {
             for sequence in 1..=last {
                 drop(receipts.single(sequence));
             }
@@ -350,7 +352,7 @@ mod tests {
             assert_eq!(receipts.outstanding.len(), 1);
             receipts.handled(last, 1, &mut Vec::new());
             assert!(
-                receipts.outstanding.capacity() <= KEPT,
+                receipts.outstanding.capacity() <= KEPT_CAPACITY,
                 "{}",
                 receipts.outstanding.capacity()
             );

@@ -12,18 +12,18 @@ use crate::error::RecvError;
 use crate::shared::{Handle, Shared, State};
 use crate::wakers::{Awaited, Waiting};
 
-/// The receiving end of a channel on which a message is handled by being received.
+/// The receiving end of a channel on which a message counts as handled when it is received.
 ///
-/// Dropping it rejects what waits and what still comes, with
+/// Dropping it rejects pending and later messages, with
 /// [`reject::NO_RECEIVER`](countersign_core::reject::NO_RECEIVER).
 #[derive(Debug)]
 pub struct Receiver(pub(crate) Source);
 
 /// The receiving end of a channel declared with
-/// [`manual`](countersign_core::ChannelConfig::manual): a message is handled when the application
+/// [`manual`](countersign_core::ReceiveChannel::manual): a message is handled when the application
 /// says so.
 ///
-/// Dropping it rejects what waits and what still comes, with
+/// Dropping it rejects pending and later messages, with
 /// [`reject::NO_RECEIVER`](countersign_core::reject::NO_RECEIVER).
 #[derive(Debug)]
 pub struct ManualReceiver(pub(crate) Source);
@@ -33,24 +33,25 @@ impl Receiver {
         Self(Source::new(handle, channel))
     }
 
-    /// Waits for the next message; `None` when the link was closed in order, the peer says that all
-    /// is well, and nothing is left.
+    /// Waits for the next message; returns `None` when the link was closed in order, the peer's
+    /// close reason is 'all is well', and nothing is left.
     ///
     /// Cancel-safe: a message is taken, and thereby handled, only when the future is ready.
     ///
     /// # Errors
     ///
     /// [`RecvError::SessionBorder`], once, in its place between the messages of two sessions.
-    /// [`RecvError::Link`] once nothing is left to receive: why the link ended, if not in order, and
-    /// what the peer says if it has closed and not all is well. What came is not the whole then.
+    /// [`RecvError::Link`] once nothing is left to receive: with the reason if the link did not end
+    /// in order, or with the peer's close reason if that is not 'all is well'. The messages
+    /// received are then incomplete.
     pub async fn recv(&mut self) -> Result<Option<Bytes>, RecvError> {
         let message = self.0.wait_and_take().await?;
         Ok(message.map(|message| message.payload))
     }
 
-    /// Waits for at least one message, then appends all that wait, `limit` at most, to `messages`
-    /// and says how many; zero when the link was closed in order and nothing is left. The messages
-    /// of one batch are of one session.
+    /// Waits for at least one message, then appends all pending messages, at most `limit`, to
+    /// `messages` and returns how many; zero when the link was closed in order and nothing is left.
+    /// The messages of one batch belong to one session.
     ///
     /// Costs less for each message than receiving them one by one.
     ///
@@ -74,7 +75,7 @@ impl Receiver {
         .await
     }
 
-    /// The next message, if one waits.
+    /// Returns the next message, if one is pending.
     ///
     /// # Errors
     ///
@@ -90,23 +91,24 @@ impl ManualReceiver {
         Self(Source::new(handle, channel))
     }
 
-    /// Waits for the next message; `None` when the link was closed in order, the peer says that all
-    /// is well, and nothing is left.
+    /// Waits for the next message; returns `None` when the link was closed in order, the peer's
+    /// close reason is 'all is well', and nothing is left.
     ///
-    /// Cancel-safe: a message is taken only when the future is ready. From then on it is rejected
-    /// where its [`Delivery`] is dropped.
+    /// Cancel-safe: a message is taken only when the future is ready. From then on, dropping its
+    /// [`Delivery`] rejects it.
     ///
     /// # Errors
     ///
     /// [`RecvError::SessionBorder`], once, in its place between the messages of two sessions.
-    /// [`RecvError::Link`] once nothing is left to receive: why the link ended, if not in order, and
-    /// what the peer says if it has closed and not all is well. What came is not the whole then.
+    /// [`RecvError::Link`] once nothing is left to receive: with the reason if the link did not end
+    /// in order, or with the peer's close reason if that is not 'all is well'. The messages
+    /// received are then incomplete.
     pub async fn recv(&mut self) -> Result<Option<Delivery>, RecvError> {
         let message = self.0.wait_and_take().await?;
         Ok(message.map(|message| self.deliver(message)))
     }
 
-    /// The next message, if one waits.
+    /// Returns the next message, if one is pending.
     ///
     /// # Errors
     ///
@@ -127,10 +129,10 @@ impl ManualReceiver {
     }
 }
 
-/// A message that waits to be handled. Dropping it rejects it with
+/// A message that is to be handled or rejected. Dropping it rejects it with
 /// [`reject::DROPPED`](countersign_core::reject::DROPPED).
 ///
-/// It is its payload, for reading.
+/// Dereferences to its payload.
 pub struct Delivery {
     handle: Arc<Handle>,
     channel: ChannelId,
@@ -140,7 +142,7 @@ pub struct Delivery {
 }
 
 impl fmt::Debug for Delivery {
-    /// Without the message, which may be long, and nobody else's business.
+    /// Leaves the message out, which may be long and confidential.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delivery")
             .field("channel", &self.channel)
@@ -152,30 +154,30 @@ impl fmt::Debug for Delivery {
 }
 
 impl Delivery {
-    /// The message's number on its channel.
+    /// Returns the message's sequence number on its channel.
     #[must_use]
     pub fn sequence(&self) -> Sequence {
         self.sequence
     }
 
-    /// The payload, cheap to clone.
+    /// Returns the payload, which is cheap to clone.
     #[must_use]
     pub fn payload(&self) -> &Bytes {
         &self.payload
     }
 
-    /// The message is handled; the sender will know.
+    /// Marks the message as handled, which is reported to the sender, and returns the payload.
     ///
-    /// When the link has ended meanwhile, or the session was lost in which the message came
-    /// ([`LinkEvent::SessionLost`](crate::LinkEvent::SessionLost)), the sender can't be told: its
-    /// receipt says `Unknown`.
+    /// If the link has ended meanwhile, or the message's session was lost
+    /// ([`LinkEvent::SessionLost`](crate::LinkEvent::SessionLost)), the sender cannot be notified:
+    /// its receipt says `Unknown`.
     pub fn handled(mut self) -> Bytes {
         self.settle(|state, channel, sequence| state.link.handle(state.now, channel, sequence));
         std::mem::take(&mut self.payload)
     }
 
-    /// The message is refused; the sender will know the code, which is the application's own and
-    /// below [`reject::RESERVED`](countersign_core::reject::RESERVED), and the reason, cut to
+    /// Rejects the message. The sender receives the code, which the application chooses below
+    /// [`reject::RESERVED`](countersign_core::reject::RESERVED), and the reason, truncated to
     /// [`MAX_REASON`](countersign_core::MAX_REASON) bytes.
     pub fn reject(mut self, code: u32, reason: &str) {
         self.settle(|state, channel, sequence| {
@@ -191,8 +193,8 @@ impl Delivery {
     ) {
         self.settled = true;
         let (channel, sequence) = (self.channel, self.sequence);
-        // The message waits for exactly this, so the only thing that could be wrong is that its
-        // session is over, and then there is nobody to tell.
+        // The message is unsettled, so the command can fail only because its session is finished,
+        // and then the sender cannot be notified.
         let _ = self
             .handle
             .0
@@ -220,15 +222,15 @@ impl Drop for Delivery {
     }
 }
 
-/// What both kinds of receiver take messages from.
+/// The common part of both kinds of receiver.
 #[derive(Debug)]
 pub(crate) struct Source {
     handle: Arc<Handle>,
     channel: ChannelId,
-    /// The place of whoever uses the receiver as a stream.
+    /// The wait of the receiver's use as a stream.
     waiting: Waiting<Arc<Shared>>,
-    /// The stream has told its end.
-    over: bool,
+    /// The stream has returned its end.
+    finished: bool,
 }
 
 impl Source {
@@ -238,7 +240,7 @@ impl Source {
             handle,
             channel,
             waiting,
-            over: false,
+            finished: false,
         }
     }
 
@@ -251,12 +253,12 @@ impl Source {
         poll_fn(|context| waiting.poll(context, |state| poll_take(state, self.channel))).await
     }
 
-    /// The next message, a border or the error of the link, each once, for a stream.
+    /// Returns the next message, a border or the error of the link, each once, for a stream.
     pub(crate) fn poll_next(
         &mut self,
         context: &Context<'_>,
     ) -> Poll<Option<Result<Message, RecvError>>> {
-        if self.over {
+        if self.finished {
             return Poll::Ready(None);
         }
         let channel = self.channel;
@@ -264,14 +266,14 @@ impl Source {
             .waiting
             .poll(context, |state| poll_take(state, channel));
         next.map(|taken| {
-            self.over = matches!(taken, Ok(None) | Err(RecvError::Link(_)));
+            self.finished = matches!(taken, Ok(None) | Err(RecvError::Link(_)));
             taken.transpose()
         })
     }
 
-    /// Whether the stream has told its end.
-    pub(crate) fn is_over(&self) -> bool {
-        self.over
+    /// Whether the stream has returned its end.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
     }
 
     fn poll_take_batch(
@@ -282,7 +284,7 @@ impl Source {
     ) -> Poll<Result<usize, RecvError>> {
         let mut count = 0;
         while count < limit {
-            // What was taken comes first; the border waits for the next call.
+            // Return the messages first; the next call returns the border.
             if count > 0 && state.link.border(self.channel).is_some() {
                 break;
             }
@@ -290,7 +292,7 @@ impl Source {
                 Ok(Some(message)) => messages.push(message.payload),
                 Ok(None) => break,
                 Err(error) if count == 0 => return Poll::Ready(Err(error)),
-                // What was taken comes first; the error comes again.
+                // Return the messages first; the next call returns the error.
                 Err(_) => break,
             }
             count += 1;
@@ -306,13 +308,13 @@ impl Source {
     }
 }
 
-/// The next message or border; with none left, the error of a link that did not end in order, or
-/// whose peer does not say that all is well.
+/// Returns the next message or border; with none left, the error of a link that did not end in
+/// order, or whose peer's close reason is not 'all is well'.
 fn take(state: &mut State, channel: ChannelId) -> Result<Option<Message>, RecvError> {
     match state.link.take(state.now, channel) {
         Ok(Some(message)) => return Ok(Some(message)),
         Err(ReceiveError::SessionBorder(why)) => return Err(RecvError::SessionBorder(why)),
-        // The channel exists and is in receive mode: that was checked when the receiver was made.
+        // No other error is possible: the receiver was made for a channel in receive mode.
         Ok(None) | Err(_) => {}
     }
     match state.error() {
@@ -321,7 +323,7 @@ fn take(state: &mut State, channel: ChannelId) -> Result<Option<Message>, RecvEr
     }
 }
 
-/// As [`take`], but while more may come, there is a wait.
+/// As [`take`], but returns `Pending` while more messages may arrive.
 fn poll_take(state: &mut State, channel: ChannelId) -> Poll<Result<Option<Message>, RecvError>> {
     match take(state, channel) {
         Ok(None) if !state.ended => Poll::Pending,
@@ -331,7 +333,7 @@ fn poll_take(state: &mut State, channel: ChannelId) -> Poll<Result<Option<Messag
 
 impl Drop for Source {
     fn drop(&mut self) {
-        // As above: the channel is one that can be abandoned.
+        // The channel is in receive mode, so this cannot fail.
         let _ = self
             .handle
             .0

@@ -1,4 +1,4 @@
-//! What links need of a runtime.
+//! What links need from a runtime.
 
 use std::future::Future;
 use std::io;
@@ -13,34 +13,34 @@ use socket2::SockRef;
 use crate::clock::Clock;
 use crate::driver::Transport;
 
-/// What links need of a runtime: tasks, and time.
+/// What links need from a runtime: tasks and time.
 ///
 /// With this alone, links run over streams that the application opens. [`TcpRuntime`] adds TCP
-/// sockets, [`UnixRuntime`] Unix sockets. Links keep clones: make it cheap, or put it into an
-/// [`Arc`], which is a runtime too.
+/// sockets, [`UnixRuntime`] Unix sockets. Links keep clones: make cloning cheap, or use an [`Arc`],
+/// which is a runtime too.
 pub trait Runtime: Clone + Send + Sync + 'static {
-    /// Sleeps until some moment: what [`Runtime::sleep_until`] gives.
+    /// The future that [`Runtime::sleep_until`] returns.
     type Sleep: Future + Send + 'static;
 
-    /// Runs a task until it is done, beside all others and beside the caller. `name` says what the
-    /// task does, for runtimes whose tasks or threads have names.
+    /// Runs a task to completion, concurrently with all others and with the caller. `name` says
+    /// what the task does, for runtimes whose tasks or threads have names.
     ///
     /// A task that is dropped before it is done ends its link as lost.
     ///
     /// # Errors
     ///
-    /// The system has nothing to run it with: no thread, say. The task is dropped.
+    /// The system cannot run the task, for example for lack of threads. The task is dropped.
     fn spawn(
         &self,
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()>;
 
-    /// Sleeps until `deadline` or a little longer, and not shorter.
+    /// Sleeps until `deadline` or a little longer, never shorter.
     fn sleep_until(&self, deadline: Instant) -> Self::Sleep;
 
-    /// The clock that [`Runtime::sleep_until`] goes by: the machine's, unless the runtime has its
-    /// own, which tests can pause, say.
+    /// Returns the clock of [`Runtime::sleep_until`]: the machine's, unless the runtime has
+    /// another, for example one that tests can pause.
     fn clock(&self) -> Clock {
         Clock::default()
     }
@@ -50,36 +50,36 @@ pub trait Runtime: Clone + Send + Sync + 'static {
 pub trait TcpRuntime: Runtime {
     /// A connection.
     type TcpStream: StreamSocket;
-    /// A socket that listens.
+    /// A listening socket.
     type TcpListener: Accept<Stream = Self::TcpStream>;
 
-    /// Looks a name up: gives the addresses of a host, with this port, in the order in which the
+    /// Looks a name up: returns the addresses of a host, with this port, in the order in which the
     /// system prefers them.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// The operating system's error.
     fn resolve(
         &self,
         host: String,
         port: u16,
     ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
 
-    /// Opens a connection to one address. Dropping the future gives it up.
+    /// Opens a connection to one address. Dropping the future cancels the attempt.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// The operating system's error.
     fn connect_tcp(
         &self,
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send;
 
-    /// Takes over a socket that is bound and listens, and does not block.
+    /// Takes over a socket that is bound, listening and non-blocking.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// The operating system's error.
     fn listen_tcp(&self, socket: std::net::TcpListener) -> io::Result<Self::TcpListener>;
 }
 
@@ -88,24 +88,24 @@ pub trait TcpRuntime: Runtime {
 pub trait UnixRuntime: Runtime {
     /// A connection.
     type UnixStream: StreamSocket;
-    /// A socket that listens.
+    /// A listening socket.
     type UnixListener: Accept<Stream = Self::UnixStream>;
 
     /// Opens a connection to the socket at `path`.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// The operating system's error.
     fn connect_unix(
         &self,
         path: &Path,
     ) -> impl Future<Output = io::Result<Self::UnixStream>> + Send;
 
-    /// Takes over a socket that is bound and listens, and does not block.
+    /// Takes over a socket that is bound, listening and non-blocking.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// The operating system's error.
     fn listen_unix(
         &self,
         socket: std::os::unix::net::UnixListener,
@@ -114,31 +114,31 @@ pub trait UnixRuntime: Runtime {
 
 /// A connected socket of a runtime.
 pub trait StreamSocket: Transport + Send + 'static {
-    /// The system's socket, for its options and addresses. Asked for before anything is read or
-    /// written.
+    /// Returns the operating system's socket, for its options and addresses. Called before anything
+    /// is read or written.
     fn socket(&self) -> SockRef<'_>;
 }
 
 /// A listening socket of a runtime.
 pub trait Accept: Send + Sync + 'static {
-    /// What it accepts.
+    /// The connections that it accepts.
     type Stream: StreamSocket;
 
-    /// The next connection, and where it comes from if that has an address. Dropping the future
-    /// loses no connection that waits.
+    /// Returns the next connection, and the peer's address if it has one. Dropping the future loses
+    /// no pending connection.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// The operating system's error.
     fn accept(&self)
     -> impl Future<Output = io::Result<(Self::Stream, Option<SocketAddr>)>> + Send;
 
-    /// Closes the socket, where the system is not done with it as soon as it is dropped: the
-    /// address can be bound again when the future is ready. Drops it by default.
+    /// Closes the socket, where the system still holds it after it is dropped: the address can be
+    /// bound again when the future is ready. Drops the socket by default.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// The operating system's error.
     fn close(self) -> impl Future<Output = io::Result<()>> + Send
     where
         Self: Sized,

@@ -33,30 +33,30 @@ pub struct Outgoing {
 /// When a message is late.
 #[derive(Clone, Copy, Debug)]
 enum Expiry {
-    /// At a moment of the standard library's clock.
-    Moment(StdInstant),
-    /// So long after somebody said so, by the machine's clock.
-    After { said: Instant, time: Duration },
-    /// At a moment of the link's clock.
-    OfLink(Instant),
+    /// At an instant of the standard library's clock.
+    Std(StdInstant),
+    /// This long after the call that set it, by the machine's clock.
+    After { since: Instant, time: Duration },
+    /// At an instant of the link's clock.
+    Link(Instant),
 }
 
 impl Expiry {
-    /// The moment for a link with this clock.
+    /// Returns the expiry by the clock of a link.
     fn at(self, clock: &Clock) -> Instant {
         match self {
-            Self::Moment(moment) => clock.at(moment),
-            Self::After { said, time } => {
-                let over = Clock::default().now().saturating_since(said);
+            Self::Std(moment) => clock.at(moment),
+            Self::After { since, time } => {
+                let over = Clock::default().now().saturating_since(since);
                 clock.now() + time.saturating_sub(over)
             }
-            Self::OfLink(moment) => moment,
+            Self::Link(moment) => moment,
         }
     }
 }
 
 impl fmt::Debug for Outgoing {
-    /// Without the message, which may be long, and nobody else's business.
+    /// Leaves the message out, which may be long and confidential.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outgoing")
             .field("length", &self.message.len())
@@ -66,27 +66,27 @@ impl fmt::Debug for Outgoing {
 }
 
 impl Outgoing {
-    /// Drops the message, with the verdict `Expired`, if it is not on the wire after this time,
-    /// which begins now. It goes on while the machine sleeps (`docs/backends.md`, Time).
+    /// Drops the message, with the verdict `Expired`, if it is not on the wire within this time
+    /// from now. The time passes while the machine sleeps too (`docs/backends.md`, Time).
     #[must_use]
     pub fn expires_in(mut self, time: Duration) -> Self {
-        let said = Clock::default().now();
-        self.expires = Some(Expiry::After { said, time });
+        let since = Clock::default().now();
+        self.expires = Some(Expiry::After { since, time });
         self
     }
 
     /// Drops the message, with the verdict `Expired`, if it is not on the wire by then.
     ///
-    /// What is left until then stands still while the machine sleeps, where the standard library's
-    /// clock does: as long as the message was not accepted, by a full channel say. See
+    /// Until the message is accepted, for example while the channel is full, the remaining time
+    /// stands still while the machine sleeps, if the standard library's clock does. See
     /// [`Outgoing::expires_in`].
     #[must_use]
     pub fn expires(mut self, moment: StdInstant) -> Self {
-        self.expires = Some(Expiry::Moment(moment));
+        self.expires = Some(Expiry::Std(moment));
         self
     }
 
-    /// The message, and by when, by this clock, it is to be on the wire.
+    /// Returns the message, and the instant of this clock by which it must be on the wire.
     #[must_use]
     pub fn into_parts(self, clock: &Clock) -> (Bytes, Option<Instant>) {
         let expires = self.expires.map(|expiry| expiry.at(clock));
@@ -107,8 +107,8 @@ impl<T: Into<Bytes>> From<T> for Outgoing {
     }
 }
 
-/// The sending end of a channel. Cloning it gives another handle of the same channel; any thread
-/// or task may use any of them.
+/// The sending end of a channel. A clone is another handle of the same channel; any thread or task
+/// may use any of them.
 #[derive(Clone, Debug)]
 pub struct Sender {
     handle: Arc<Handle>,
@@ -123,16 +123,16 @@ impl Sender {
     /// Waits for room on the channel, then sends.
     ///
     /// Cancel-safe: a future that is dropped before it is ready has not sent the message, and one
-    /// that is ready has. The message goes with the future: keep a clone, which is cheap, to send
-    /// it again.
+    /// that is ready has. The message is dropped with the future: keep a clone, which is cheap, to
+    /// send it again.
     ///
     /// # Errors
     ///
-    /// The message comes back when the channel can't take it: too large, or the link is closing
+    /// Returns the message when the channel cannot take it: it is too large, or the link is closing
     /// or has ended.
     pub async fn send(&self, message: impl Into<Outgoing>) -> Result<Receipt, SendError> {
         let outgoing = message.into();
-        self.handle.0.parts.heed(outgoing.message.len());
+        self.handle.0.split_warning.check(outgoing.message.len());
         let mut message = Some(outgoing);
         let mut waiting = self.waiting();
         poll_fn(|context| {
@@ -143,8 +143,8 @@ impl Sender {
         .await
     }
 
-    /// Sends the message and notes it with its number, or leaves it where it is until there is
-    /// room.
+    /// Sends the message and calls `note` with its sequence number, or leaves it in place until
+    /// there is room.
     pub(crate) fn poll_accept<R>(
         &self,
         state: &mut State,
@@ -155,7 +155,7 @@ impl Sender {
             return Poll::Pending;
         };
         let expires = outgoing.expires.map(|expiry| match expiry {
-            Expiry::After { .. } => Expiry::OfLink(expiry.at(&self.handle.0.clock)),
+            Expiry::After { .. } => Expiry::Link(expiry.at(&self.handle.0.clock)),
             expiry => expiry,
         });
         let message_with = |message| Outgoing { message, expires };
@@ -169,14 +169,14 @@ impl Sender {
         }
     }
 
-    /// As [`Self::poll_accept`], without anybody who waits.
+    /// As [`Self::poll_accept`], without registering a waker.
     pub(crate) fn try_accept<R>(
         &self,
         message: &mut Option<Outgoing>,
         note: impl FnOnce(&mut Receipts, Sequence) -> R,
     ) -> Poll<Result<R, SendError>> {
         if let Some(outgoing) = &message {
-            self.handle.0.parts.heed(outgoing.message.len());
+            self.handle.0.split_warning.check(outgoing.message.len());
         }
         self.handle
             .0
@@ -190,32 +190,32 @@ impl Sender {
     /// As for [`Sender::send`], and [`SendError::is_blocked`] when there is no room.
     pub fn try_send(&self, message: impl Into<Outgoing>) -> Result<Receipt, SendError> {
         let outgoing = message.into();
-        self.handle.0.parts.heed(outgoing.message.len());
+        self.handle.0.split_warning.check(outgoing.message.len());
         self.handle
             .0
             .with(|state| self.accept(state, outgoing, Receipts::single))
     }
 
-    /// Sends many messages, waiting for room where there is none, and gives one receipt for all.
+    /// Sends many messages, waiting for room where there is none, and returns one receipt for all.
     /// Costs less for each message than sending them one by one.
     ///
     /// Messages are taken off the front of `messages` as they are accepted, so after an error it
-    /// holds those that were not sent. The verdicts of those that were are in
-    /// [`Link::report`](crate::Link::report) then.
+    /// holds those that were not sent. The verdicts of those that were sent are then counted in
+    /// [`Link::report`](crate::Link::report).
     ///
     /// Cancel-safe: when the future is dropped, `messages` holds those that were not sent, as after
-    /// an error, and the next call goes on with them; its receipt is about those alone.
+    /// an error, and the next call continues with them; its receipt covers those alone.
     ///
     /// # Errors
     ///
-    /// As for [`Sender::send`], about the message that is now at the front of `messages`.
+    /// As for [`Sender::send`], for the message that is now at the front of `messages`.
     pub async fn send_batch(
         &self,
         messages: &mut VecDeque<Bytes>,
     ) -> Result<BatchReceipt, SendError> {
-        if self.handle.0.parts.matter() {
+        if self.handle.0.split_warning.is_enabled() {
             let longest = messages.iter().map(Bytes::len).max();
-            self.handle.0.parts.heed(longest.unwrap_or(0));
+            self.handle.0.split_warning.check(longest.unwrap_or(0));
         }
         let mut batch = Some(OpenBatch::new());
         let mut waiting = self.waiting();
@@ -259,7 +259,8 @@ impl Sender {
         }
     }
 
-    /// The largest message that the channel carries, in bytes: the smaller figure of both ends.
+    /// Returns the largest message that the channel carries, in bytes: the smaller of both ends'
+    /// limits.
     #[must_use]
     pub fn max_message(&self) -> usize {
         self.handle
@@ -284,7 +285,7 @@ impl Sender {
         Waiting::new(&self.handle.0, Awaited::Channel(self.channel))
     }
 
-    /// For what is polled without a future.
+    /// Returns a wait that is not bound to a borrow, for types that are polled without a future.
     pub(crate) fn waiting_shared(&self) -> Waiting<Arc<Shared>> {
         Waiting::new(self.handle.0.clone(), Awaited::Channel(self.channel))
     }

@@ -1,4 +1,4 @@
-//! The loop that takes a listener's connections, for any runtime.
+//! The loop that accepts a listener's connections, for any runtime.
 
 use std::future::poll_fn;
 use std::io;
@@ -16,23 +16,23 @@ use crate::pending::PendingConnection;
 
 /// The first pause after an error that is not about one connection.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
-/// The longest: each is twice the one before.
+/// The longest pause: each is twice the one before.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// So many connections are accepted before others have their turn, however many wait.
-const TURNS: u32 = 64;
+/// How many connections are accepted in a row before the task yields.
+const ACCEPTS_PER_TURN: u32 = 64;
 
 /// Accepts connections and starts what serves them, until the listener is closed, drained or
 /// dropped.
 ///
-/// `accept` makes a future of the next connection and where it comes from; `start` runs what
-/// [`PendingConnection::serve`] gives, in a task or a thread of its own; `timers` makes timers of the runtime's.
-/// What is wrong with one connection alone, `start` tells by [`PendingConnection::refuse`] and is done.
-/// When the system has no more to give, of file descriptors, say, there is a pause before it is
-/// asked again, which grows to a second.
+/// `accept` returns a future of the next connection and its peer's address; `start` runs the result
+/// of [`PendingConnection::serve`] in a separate task or thread; `timers` makes timers of the
+/// runtime. If a connection has an error that concerns it alone, `start` calls
+/// [`PendingConnection::refuse`] and returns `Ok`. When the system runs out of a resource, such as
+/// file descriptors, there is a pause before the next attempt, for up to a second as errors repeat.
 ///
-/// Gives the task back when it has let go of `accept`. The listener is gone for the application
-/// when they are dropped: where a socket takes longer to close than to drop, after that.
+/// Returns the task once `accept` is dropped. For the application, the listener is closed when the
+/// task is dropped: if closing the socket takes longer, drop the task after that.
 pub async fn serve<S, F, T: Timer>(
     mut task: AcceptorTask,
     accept: impl FnMut() -> F,
@@ -46,8 +46,8 @@ where
         let (queue, setup) = (task.queue.clone(), task.setup.clone());
         let pauses = Pauses::new(timers());
         let mut accepting = pin!(accept_all(queue, setup, accept, start, pauses));
-        let mut over = pin!(task.over(timers()));
-        poll_fn(|context| match over.as_mut().poll(context) {
+        let mut shutdown = pin!(task.shutdown(timers()));
+        poll_fn(|context| match shutdown.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(()),
             Poll::Pending => accepting.as_mut().poll(context),
         })
@@ -66,7 +66,7 @@ async fn accept_all<S, F, T: Timer>(
     F: Future<Output = io::Result<(S, Option<SocketAddr>)>>,
 {
     for round in 1_u32.. {
-        if round % TURNS == 0 {
+        if round % ACCEPTS_PER_TURN == 0 {
             yield_now().await;
         }
         queue.has_room().await;
@@ -97,7 +97,7 @@ async fn accept_all<S, F, T: Timer>(
     }
 }
 
-/// Lets others have their turn, the end of the listener among them.
+/// Yields to other tasks, and to the shutdown of the listener.
 async fn yield_now() {
     let mut yielded = false;
     poll_fn(|context| {
@@ -110,8 +110,8 @@ async fn yield_now() {
     .await;
 }
 
-/// Whether an error of accepting tells of a connection that was gone too soon, and not of the
-/// listener.
+/// Whether an error of accepting is about one connection that was closed too soon, and not about
+/// the listener.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -124,10 +124,10 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// How long to wait before the system is asked for another connection.
+/// The pauses before another connection is accepted, after an error.
 struct Pauses<T> {
     timer: T,
-    /// The next pause, while they last.
+    /// The next pause, while errors repeat.
     next: Option<Duration>,
 }
 
@@ -137,7 +137,7 @@ impl<T: Timer> Pauses<T> {
     }
 
     async fn pause(&mut self, error: &io::Error, queue: &AcceptQueue) {
-        // Whoever takes the last descriptor again and again is a stranger too.
+        // Strangers can use up the descriptors again and again, so their quota applies.
         if self.next.is_none() && queue.may_warn(None) {
             tracing::warn!(%error, "no connection can be accepted; trying again from time to time");
         }

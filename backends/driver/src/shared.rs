@@ -1,4 +1,4 @@
-//! What the handles of a link and its driver share.
+//! The state that the handles of a link share with its driver.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -16,16 +16,16 @@ use crate::error::LinkError;
 use crate::establish::Setup;
 use crate::events::LinkEvent;
 use crate::failure_log::{FailureLog, KINDS, Novelty};
-use crate::lock::{Later, Lock, Locked};
-use crate::parts::Parts;
+use crate::lock::{Deferred, Lock, Locked};
 use crate::receipt::Receipts;
+use crate::split_warning::SplitWarning;
 use crate::status::{Addresses, Failure};
 use crate::wakers::{Awaited, Waits, WakerSet};
 
 /// One channel's waiting tasks and receipts.
 #[derive(Debug, Default)]
 pub(crate) struct Channel {
-    /// Whoever waits for room or for a message.
+    /// The tasks that wait for room or for a message.
     pub(crate) wakers: WakerSet,
     pub(crate) receipts: Receipts,
     /// The receiver was handed out.
@@ -33,89 +33,90 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    /// One for each that is declared.
+    /// Makes one for each declared channel.
     fn of_all(config: &Config) -> Vec<Self> {
         config.channels().iter().map(|_| Self::default()).collect()
     }
 }
 
-/// The link and everybody who waits for it.
+/// The link and the tasks that wait for it.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) link: Link,
     pub(crate) channels: Vec<Channel>,
     pub(crate) events: VecDeque<LinkEvent>,
-    /// Whoever waits for the link to connect, to end or to tell something.
+    /// The tasks that wait for the link to connect or to end, or for an event.
     pub(crate) wakers: WakerSet,
     pub(crate) connected: bool,
     /// The number of the latest connection that has led to the peer.
     arrived: u64,
     pub(crate) ended: bool,
-    /// Its driver is gone, and with it the last connection: nothing more can be said.
-    pub(crate) is_gone: bool,
-    /// The application was told of a lost session, and not yet of the next one.
+    /// The driver is gone, and the last connection with it: nothing more can be sent.
+    pub(crate) driver_gone: bool,
+    /// A lost session was reported to the application, and not yet the next one.
     session_lost: bool,
-    /// Who the peer has proved to be on the latest connection.
+    /// The identity that the peer has proved on the latest connection.
     pub(crate) peer: Option<Peer>,
-    /// What calls it by its name.
+    /// Resolves the peer's current name.
     security: Security,
-    /// Where the ends of the latest transport connection are.
+    /// The addresses of the latest transport connection.
     pub(crate) addresses: Addresses,
     pub(crate) error_context: ErrorContext,
-    told: FailureLog,
+    failure_log: FailureLog,
     /// Why there is no connection, while there is none.
     pub(crate) failure: Option<Failure>,
     failures: u64,
-    /// How often the link went over to another driver.
+    /// How many times another driver has taken the link over.
     pub(crate) driver_number: u64,
-    /// What wakes the driver.
+    /// Wakes the driver.
     driver: Option<Waker>,
-    /// The driver is not running, and runs only when it is woken or its time has come.
+    /// The driver sleeps until it is woken or its deadline passes.
     pub(crate) sleeps: bool,
-    /// What time it is, as of the last look at the clock.
+    /// The time when the clock was last read.
     pub(crate) now: Instant,
-    /// The transport takes nothing just now, so output is no reason to wake the driver.
+    /// The transport takes nothing at present, so output is no reason to wake the driver.
     pub(crate) blocked: bool,
-    /// When the driver wakes by itself.
+    /// The deadline at which the driver wakes by itself.
     pub(crate) armed: Option<Instant>,
-    pub(crate) later: Later,
+    pub(crate) deferred: Deferred,
     /// The listener that has accepted it, until it has ended.
     listener: Option<Listening>,
 }
 
-/// What a link has of its listener.
+/// A link's registration with its listener.
 #[derive(Debug)]
 struct Listening {
-    place: LinkSlot,
-    /// How the listener finds the link.
-    me: Weak<Shared>,
+    slot: LinkSlot,
+    /// The link, as the listener refers to it.
+    link: Weak<Shared>,
 }
 
 /// A link that several tasks or threads use.
 #[derive(Debug)]
 pub(crate) struct Shared {
     state: Lock<State>,
-    pub(crate) parts: Parts,
+    pub(crate) split_warning: SplitWarning,
     pub(crate) clock: Clock,
 }
 
-/// How many kinds of events an application may have to be told of, and how long the text of one is
-/// at most.
+/// How many kinds of events may be pending for the application, and the longest text of one, in
+/// bytes.
 const EVENTS: usize = 8;
 const TEXT: usize = 1024;
 
 impl Shared {
-    /// How much memory it takes at most, apart from the link, the receipts and the handles.
+    /// Returns an upper bound of the memory used, in bytes, excluding the link, receipts and
+    /// handles.
     pub(crate) const fn memory_bound(channels: usize) -> usize {
         let event = 3 * size_of::<LinkEvent>() + TEXT;
-        // A channel's name may be told as silent.
+        // Each channel may have a pending event with its name, for silence.
         let failures = 3 * KINDS * size_of::<FailureKind>() + 2 * TEXT;
         size_of::<Self>() + channels * (size_of::<Channel>() + event) + EVENTS * event + failures
     }
 
     pub(crate) fn new(mut link: Link, security: &Security, clock: &Clock) -> Arc<Self> {
         link.keep_spent();
-        let parts = Parts::of(link.config());
+        let split_warning = SplitWarning::of(link.config());
         let channels = Channel::of_all(link.config());
         let state = State {
             link,
@@ -125,13 +126,13 @@ impl Shared {
             connected: false,
             arrived: 0,
             ended: false,
-            is_gone: false,
+            driver_gone: false,
             session_lost: false,
             peer: None,
             addresses: Addresses::default(),
             security: security.clone(),
             error_context: ErrorContext::default(),
-            told: FailureLog::default(),
+            failure_log: FailureLog::default(),
             failure: None,
             failures: 0,
             driver_number: 0,
@@ -140,36 +141,36 @@ impl Shared {
             now: clock.now(),
             blocked: false,
             armed: Some(Instant::ZERO),
-            later: Later::default(),
+            deferred: Deferred::default(),
             listener: None,
         };
         Arc::new(Self {
             state: Lock::new(state),
-            parts,
+            split_warning,
             clock: clock.clone(),
         })
     }
 
-    /// A new link of a listener's, to which its peer can come back.
+    /// Makes a new link that a listener has accepted and its peer can resume.
     pub(crate) fn accepted(
         link: Link,
         setup: &Setup,
         peer: Option<Peer>,
         addresses: Addresses,
-        place: LinkSlot,
+        slot: LinkSlot,
     ) -> Arc<Self> {
         let shared = Self::new(link, setup.security(), setup.clock());
-        let me = Arc::downgrade(&shared);
+        let link = Arc::downgrade(&shared);
         shared.with(|state| {
             state.peer = peer;
             state.addresses = addresses;
-            state.listener = Some(Listening { place, me });
+            state.listener = Some(Listening { slot, link });
         });
         shared
     }
 
-    /// Goes on with this link over an incoming connection, if its peer has come back to it. With
-    /// [`TakeOver::Done`] come the new driver's number and the connection's.
+    /// Resumes this link over an incoming connection, if that is from its peer. With
+    /// [`TakeOver::Done`], also returns the numbers of the new driver and of the connection.
     pub(crate) fn take_over(
         &self,
         now: Instant,
@@ -191,13 +192,13 @@ impl Shared {
         })
     }
 
-    /// Works on the state, then does what follows from that. Once the lock is released, those are
-    /// woken whom that concerns: handles whose wait is over, and the driver if there is something to
-    /// write or an earlier deadline.
+    /// Works on the state, then dispatches the resulting events. Once the lock is released, wakes
+    /// the handles whose wait is over, and the driver if there is something to write or an earlier
+    /// deadline.
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
         self.state.with(|state| {
             if state.sleeps {
-                // The driver, which looks at the clock in every round, may have slept for long.
+                // The driver reads the clock in every step, but may have slept for long.
                 state.now = self.clock.now();
             }
             let result = work(state);
@@ -206,7 +207,7 @@ impl Shared {
                 state.wake_driver();
             }
             let spent = state.link.take_spent();
-            state.later.drop_spent(spent);
+            state.deferred.drop_spent(spent);
             result
         })
     }
@@ -217,18 +218,18 @@ impl Shared {
             .with(|state| _ = state.sleep(driver, false, None));
     }
 
-    /// Begins to close the link, as its listener wants.
+    /// Begins to close the link on behalf of its listener.
     pub(crate) fn start_close(&self) {
         self.with(State::go_away);
     }
 
-    /// Ends the link where it stands.
+    /// Ends the link at once.
     pub(crate) fn abandon(&self) {
         let now = self.clock.now();
         self.with(|state| state.abandon(now));
     }
 
-    /// Ends the link, because too many others wait for their peers.
+    /// Ends the link, because too many others are waiting for their peers.
     fn evict(&self) {
         let now = self.clock.now();
         self.with(|state| state.link.evict(now));
@@ -244,8 +245,9 @@ impl State {
                 .is_some_and(|deadline| self.armed.is_none_or(|armed| deadline < armed))
     }
 
-    /// Begins a look of the driver's of this number at the link; true where another goes on with it.
-    pub(crate) fn begin_look(&mut self, now: Instant, driver: u64) -> bool {
+    /// Begins a step of the driver with this number; returns true if another has taken the link
+    /// over.
+    pub(crate) fn begin_step(&mut self, now: Instant, driver: u64) -> bool {
         self.now = now;
         if self.driver_number != driver {
             return true;
@@ -254,44 +256,44 @@ impl State {
         false
     }
 
-    /// Takes note of what has become of the connection.
-    pub(crate) fn learn(&mut self, endpoint: &mut Endpoint) {
+    /// Handles the endpoint's events.
+    pub(crate) fn handle_events(&mut self, endpoint: &mut Endpoint) {
         while let Some(event) = endpoint.poll_event() {
             if matches!(event, EndpointEvent::Secured) {
                 self.peer = endpoint.peer().cloned();
             }
-            self.explain(event);
+            self.record_cause(event);
         }
     }
 
-    /// Keeps what may be why there is no connection. What the transport has said before is no reason any
-    /// more where security has failed.
-    pub(crate) fn explain(&mut self, event: EndpointEvent) {
+    /// Records what may explain a lost connection. A failure of security replaces what the
+    /// transport has reported before.
+    pub(crate) fn record_cause(&mut self, event: EndpointEvent) {
         if matches!(event, EndpointEvent::Failed(_)) {
             self.clear_error_context();
         }
         self.error_context.on_event(event);
     }
 
-    /// Passes on what the link has to tell.
+    /// Dispatches the link's events.
     fn dispatch(&mut self) {
         while let Some(event) = self.link.poll_event() {
             self.update_listener(&event);
             match event {
                 Event::Connected => {
-                    // A link that only comes back to close has nothing new to tell.
+                    // A link that reconnects only to close reports no new session.
                     if std::mem::take(&mut self.session_lost) {
                         self.push_event(LinkEvent::NewSession);
                     }
                     self.connected = true;
                     self.arrived = self.link.connection();
-                    self.forget_failure();
-                    self.wakers.wake_all(&mut self.later);
+                    self.clear_failure();
+                    self.wakers.wake_all(&mut self.deferred);
                 }
-                Event::Lost(loss) => self.lost(loss),
+                Event::Lost(loss) => self.on_lost(loss),
                 Event::Resumed => {
                     self.arrived = self.link.connection();
-                    self.forget_failure();
+                    self.clear_failure();
                     self.push_event(LinkEvent::Resumed);
                 }
                 Event::SessionLost(why) => {
@@ -306,7 +308,7 @@ impl State {
                     ..
                 } => {
                     let receipts = &mut self.channels[usize::from(channel.0)].receipts;
-                    receipts.handled(last, count, self.later.wakes());
+                    receipts.handled(last, count, self.deferred.wakers());
                 }
                 Event::Verdict {
                     channel,
@@ -314,7 +316,7 @@ impl State {
                     verdict,
                 } => {
                     let receipts = &mut self.channels[usize::from(channel.0)].receipts;
-                    receipts.settle(sequence, verdict, self.later.wakes());
+                    receipts.settle(sequence, verdict, self.deferred.wakers());
                 }
                 Event::Silent(channel) => {
                     let config = &self.link.config().channels()[usize::from(channel.0)];
@@ -325,7 +327,7 @@ impl State {
                     self.push_event(LinkEvent::PeerClosing);
                     self.wake_all();
                 }
-                Event::Ended => self.end(),
+                Event::Ended => self.on_ended(),
                 _ => {}
             }
         }
@@ -333,12 +335,12 @@ impl State {
 
     /// Keeps the listener's sessions in step with the link.
     fn update_listener(&mut self, event: &Event) {
-        let Some(Listening { place, me }) = &self.listener else {
+        let Some(Listening { slot, link }) = &self.listener else {
             return;
         };
-        match place.queue().follow(&self.link, event, me) {
-            Some(Consequence::Evict(link)) => self.later.then(move || {
-                if let Some(evicted) = link.upgrade() {
+        match slot.queue().follow(&self.link, event, link) {
+            Some(Consequence::Evict(evicted)) => self.deferred.push(move || {
+                if let Some(evicted) = evicted.upgrade() {
                     evicted.evict();
                 }
             }),
@@ -347,15 +349,15 @@ impl State {
         }
     }
 
-    /// The connection is gone, and the link waits for the next.
-    fn lost(&mut self, loss: Loss) {
+    /// Reports that the connection was lost and the link waits for the next.
+    fn on_lost(&mut self, loss: Loss) {
         let error = self.error_context.of_loss(&self.link, loss);
         let why = error.to_string();
         self.push_event(LinkEvent::Lost { loss, why });
     }
 
-    /// Tells the log why there is no connection, and what is done about it. If the link ends before
-    /// the next one, this is not why.
+    /// Logs why there is no connection, and what happens next. If the link ends before the next
+    /// connection, this is not the reason.
     pub(crate) fn log_loss(&mut self, now: Instant) {
         let (LinkState::Offline, Some(loss)) = (self.link.state(), self.link.last_loss()) else {
             return;
@@ -369,19 +371,19 @@ impl State {
             next: self.link.next_attempt(),
         };
         let former = self.failure.replace(failed);
-        self.later.drop(former);
+        self.deferred.drop(former);
         if !self.connected {
-            self.wakers.wake_all(&mut self.later);
+            self.wakers.wake_all(&mut self.deferred);
         }
-        let news = self.told.hear(error.kind(), now);
-        let next = match (self.link.role(), news) {
-            (Role::Opener, Novelty::Still) => "still trying",
+        let novelty = self.failure_log.record(error.kind(), now);
+        let next = match (self.link.role(), novelty) {
+            (Role::Opener, Novelty::Reminder) => "still trying",
             (Role::Opener, _) if self.connected => "connecting again",
             (Role::Opener, _) => "trying again",
             (Role::Acceptor, _) => "waiting for the peer to return",
         };
-        self.later.then(move || {
-            if news == Novelty::Known {
+        self.deferred.push(move || {
+            if novelty == Novelty::Repeated {
                 tracing::debug!("{error}; {next}");
             } else {
                 tracing::warn!("{error}; {next}");
@@ -389,21 +391,22 @@ impl State {
         });
     }
 
-    /// There is a connection: why there was none is of no interest any more.
-    fn forget_failure(&mut self) {
-        self.told.forget();
+    /// Discards the latest failure, once a connection has led to the peer.
+    fn clear_failure(&mut self) {
+        self.failure_log.forget();
         let former = self.failure.take();
-        self.later.drop(former);
+        self.deferred.drop(former);
     }
 
-    /// What was said about the last connection is no reason for what happens to the next.
+    /// Discards the errors of the last connection, which do not explain what happens to the next.
     fn clear_error_context(&mut self) {
         let former = std::mem::take(&mut self.error_context);
-        self.later.drop(Some(former));
+        self.deferred.drop(Some(former));
     }
 
-    /// Leaves a way to wake the driver, which is about to sleep, and says until when, or until this
-    /// moment if that is earlier. `blocked`: the transport takes nothing just now.
+    /// Stores the waker of the driver, which is about to sleep, and returns the deadline until
+    /// which it may sleep: the link's, or `until` if that is earlier. `blocked`: the transport
+    /// takes nothing at present.
     pub(crate) fn sleep(
         &mut self,
         driver: &Waker,
@@ -415,7 +418,7 @@ impl State {
         let known = self.driver.as_ref();
         if !known.is_some_and(|known| known.will_wake(driver)) {
             let former = self.driver.replace(driver.clone());
-            self.later.drop(former);
+            self.deferred.drop(former);
         }
         self.armed = self.link.poll_deadline();
         [self.armed, until].into_iter().flatten().min()
@@ -424,33 +427,33 @@ impl State {
     pub(crate) fn wake_driver(&mut self) {
         self.sleeps = false;
         let driver = self.driver.take();
-        self.later.wake(driver);
+        self.deferred.wake(driver);
     }
 
-    /// Keeps an event for the application. Of one that happened before and was not heard, only
-    /// the newer one is kept, so that their number is bounded.
+    /// Queues an event for the application. It replaces a pending earlier one of its kind, so that
+    /// their number is bounded.
     fn push_event(&mut self, event: LinkEvent) {
         self.events.retain(|earlier| !event.replaces(earlier));
         self.events.push_back(event);
-        self.wakers.wake_all(&mut self.later);
+        self.wakers.wake_all(&mut self.deferred);
     }
 
-    /// The application has accepted the link from its listener.
+    /// Reports to the listener that the application has accepted the link.
     pub(crate) fn accepted(&mut self) {
         if let Some(listening) = &mut self.listener {
-            listening.place.accepted();
+            listening.slot.accepted();
         }
     }
 
-    fn end(&mut self) {
+    fn on_ended(&mut self) {
         self.ended = true;
-        // With the last place goes whoever waits for all links to end.
+        // Dropping the last slot wakes the tasks that wait for all links to end.
         let listener = self.listener.take();
-        self.later.drop(listener);
+        self.deferred.drop(listener);
         for channel in &mut self.channels {
-            channel.receipts.end(self.later.wakes());
+            channel.receipts.end(self.deferred.wakers());
         }
-        // It may have nothing left to do, not even at the deadline that it sleeps until.
+        // Nothing else wakes the driver: the link may have nothing to send, and no deadline.
         self.wake_driver();
         self.wake_all();
     }
@@ -459,19 +462,19 @@ impl State {
     pub(crate) fn start_close(&mut self, mode: CloseMode, reason: CloseReason) {
         self.abandon_unclaimed();
         self.link.close_with(self.now, mode, reason);
-        // Whoever waits for room waits in vain.
+        // Tasks that wait for room would wait in vain.
         self.wake_all();
     }
 
-    /// Closes the link for its listener, which is about to go.
+    /// Closes the link on behalf of its listener, which is shutting down.
     fn go_away(&mut self) {
-        let reason = self.unless_done(close::GOING_AWAY).again();
+        let reason = self.implicit_close_reason(close::GOING_AWAY).again();
         self.start_close(CloseMode::DrainBoth, reason);
     }
 
-    /// What a link says that its application has not closed: on a channel in send mode it may have
-    /// wanted to send more.
-    fn unless_done(&self, code: u32) -> CloseReason {
+    /// Returns the close reason of a link that its application has not closed: this code if there
+    /// is a channel in send mode, on which it may have wanted to send more.
+    fn implicit_close_reason(&self, code: u32) -> CloseReason {
         let mut channels = self.link.config().channels().iter();
         if channels.any(|channel| channel.mode() == Mode::Send) {
             CloseReason::new(code, "")
@@ -480,7 +483,7 @@ impl State {
         }
     }
 
-    /// Rejects what comes on receive channels whose receivers nobody has asked for.
+    /// Rejects messages on receive channels whose receivers were not handed out.
     pub(crate) fn abandon_unclaimed(&mut self) {
         let unclaimed = self.link.config().channels().iter().zip(&self.channels);
         let unclaimed: Vec<_> = unclaimed
@@ -494,31 +497,31 @@ impl State {
         }
     }
 
-    /// Ends the link where it stands.
+    /// Ends the link at once.
     fn abandon(&mut self, now: Instant) {
         self.link.handle_lost(now, Disconnect::Abandoned);
-        // What is left to do is to let go of the connection, which is no output of the link's.
+        // The driver has still to drop the connection, which is no output of the link.
         self.wake_driver();
     }
 
-    /// The driver is done with the link, or dropped.
-    pub(crate) fn leave(&mut self, now: Instant) {
+    /// Marks the link as left by its driver, which has finished or was dropped.
+    pub(crate) fn detach_driver(&mut self, now: Instant) {
         self.link.handle_lost(now, Disconnect::Abandoned);
-        self.is_gone = true;
-        self.wakers.wake_all(&mut self.later);
+        self.driver_gone = true;
+        self.wakers.wake_all(&mut self.deferred);
     }
 
     fn wake(&mut self, channel: ChannelId) {
         self.channels[usize::from(channel.0)]
             .wakers
-            .wake_all(&mut self.later);
+            .wake_all(&mut self.deferred);
     }
 
-    /// Wakes every handle: what it waits for may never come.
+    /// Wakes every handle: what it waits for may never happen.
     pub(crate) fn wake_all(&mut self) {
-        self.wakers.wake_all(&mut self.later);
+        self.wakers.wake_all(&mut self.deferred);
         for channel in &mut self.channels {
-            channel.wakers.wake_all(&mut self.later);
+            channel.wakers.wake_all(&mut self.deferred);
         }
     }
 
@@ -527,26 +530,26 @@ impl State {
         self.arrived > 0 && self.arrived == self.link.connection()
     }
 
-    /// Who the peer has proved to be, under the name that it has now.
-    pub(crate) fn known(&self) -> Option<Peer> {
+    /// Returns the identity that the peer has proved, under its current name.
+    pub(crate) fn current_peer(&self) -> Option<Peer> {
         Some(self.security.renamed(self.peer.as_ref()?))
     }
 
-    /// Why this end no longer accepts the peer, if that has ended the link.
+    /// Returns why this end no longer accepts the peer, if that has ended the link.
     pub(crate) fn revoked(&self) -> Option<LinkError> {
         let revoked = self.link.end_reason() == Some(&EndReason::Revoked { by_us: true });
         revoked.then(|| self.error())?
     }
 
-    /// Why the link ended, once it has.
+    /// Returns why the link ended, once it has.
     pub(crate) fn error(&self) -> Option<LinkError> {
         self.error_context.of_end(&self.link)
     }
 }
 
 impl Locked for State {
-    fn later(&mut self) -> &mut Later {
-        &mut self.later
+    fn deferred(&mut self) -> &mut Deferred {
+        &mut self.deferred
     }
 }
 
@@ -566,7 +569,7 @@ impl Waits for Shared {
     }
 }
 
-/// What every handle holds: when the last one goes, the link is closed in order.
+/// Held by every handle: when the last one is dropped, the link is closed in order.
 #[derive(Debug)]
 pub(crate) struct Handle(pub(crate) Arc<Shared>);
 
@@ -574,7 +577,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.0.with(|state| {
             if state.link.state() != LinkState::Ended {
-                let reason = state.unless_done(close::DROPPED);
+                let reason = state.implicit_close_reason(close::DROPPED);
                 state.link.close_with(state.now, CloseMode::Drain, reason);
             }
         });

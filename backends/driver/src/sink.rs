@@ -14,33 +14,33 @@ use crate::sender::{Outgoing, Sender};
 use crate::shared::Shared;
 use crate::wakers::Waiting;
 
-/// A [`Sender`] as a [`Sink`], which [`Sender::sink`] gives. There may be several of one channel,
+/// A [`Sender`] as a [`Sink`], returned by [`Sender::sink`]. There may be several for one channel,
 /// beside any number of senders.
 ///
-/// - **Ready**: there is a place for one message, in the sink itself. A message that is given to
-///   the sink goes to the channel at once if there is room; if not, since others may have taken it,
-///   the sink keeps the message, and is ready again once that is in the channel.
-/// - **Flush**: waits until every message that was given to this sink has its verdict, then tells
-///   of the first that was not handled, in [`SinkError::NotHandled`]. `Superseded` is no error: it
-///   is what a [`Latest`](countersign_core::Policy::Latest) channel is for. Each flush is about
-///   the messages since the one that was ready before it; the sink can be used again after an
+/// - **Ready**: the sink itself has room for one message. A message passed to the sink goes to the
+///   channel at once if there is room; if not, since other senders may have taken it, the sink
+///   keeps the message, and is ready again once it is in the channel.
+/// - **Flush**: waits until every message that was passed to this sink has its verdict, then
+///   reports the first that was not handled, in [`SinkError::NotHandled`]. `Superseded` is no
+///   error: it is expected on a [`Latest`](countersign_core::Policy::Latest) channel. Each flush
+///   covers the messages since the previous completed flush; the sink can be used again after an
 ///   error.
-/// - **Close**: the same as flush. The link and its channels stay as they are; to end those there
-///   is [`Link::close`](crate::Link::close).
+/// - **Close**: the same as flush. The link and its channels stay open; to close them, use
+///   [`Link::close`](crate::Link::close).
 ///
-/// An error from ready, flush or close that is [`SinkError::NotSent`] gives back the message that
-/// the sink kept; the others' verdicts come with the next flush. The memory of a sink is that of one message and of
-/// a count, however many messages go through it.
+/// A [`SinkError::NotSent`] from ready, flush or close returns the message that the sink kept; the
+/// next flush reports the verdicts of the others. A sink takes the memory of one message and of a
+/// count, however many messages go through it.
 ///
-/// Cancel-safe: futures of a flush or of waiting to be ready change nothing by being dropped, and
-/// errors come only when such a future is ready. A message that was given to the sink is in the
-/// sink or in the channel. A sink that is dropped while it keeps a message that found no room
-/// drops that message, with a warning in the log, so flush first. A future that holds the message itself,
-/// such as `SinkExt::send`, drops it if the sink did not become ready before: where that matters,
-/// use [`Sender::send`] or wait to be ready first.
+/// Cancel-safe: dropping the future of a flush or of a wait for readiness changes nothing, and
+/// errors are reported only when such a future is ready. A message that was passed to the sink is
+/// in the sink or in the channel. Dropping a sink that keeps a message drops that message, with a
+/// warning in the log, so flush first. A future that holds the message itself, such as
+/// `SinkExt::send`, drops it if the sink has not become ready: if that matters, use
+/// [`Sender::send`] or wait for readiness first.
 ///
-/// It takes [`Outgoing`] alone: with several kinds of messages, a plain `sink.flush()` would have
-/// to say which it means.
+/// It takes [`Outgoing`] only: with several types of messages, a plain `sink.flush()` would be
+/// ambiguous.
 ///
 /// ```no_run
 /// # async fn run(link: countersign_driver::Link) -> Result<(), Box<dyn std::error::Error>> {
@@ -61,23 +61,23 @@ use crate::wakers::Waiting;
 #[must_use = "a sink does nothing until it is given messages"]
 pub struct MessageSink {
     sender: Sender,
-    /// The place for one message: what found no room.
+    /// A message that found no room in the channel.
     kept: Option<Outgoing>,
     waiting: Waiting<Arc<Shared>>,
     tally: Tally,
 }
 
-/// Why a [`MessageSink`] did not do what it was asked to.
+/// Why an operation of a [`MessageSink`] failed.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SinkError {
     /// A message was not accepted by the channel: too large, or the link is closing or has ended.
-    /// It is in the error.
+    /// The message is in the error.
     NotSent(SendError),
-    /// A message was sent and not handled. It is the first since the last flush; what others
-    /// there were, the link's [`Report`](crate::Report) counts.
+    /// A message was sent and not handled. It is the first since the last flush; the link's
+    /// [`Report`](crate::Report) counts the others.
     NotHandled {
-        /// Its number on the channel.
+        /// The message's sequence number on the channel.
         sequence: Sequence,
         /// What became of it.
         verdict: Verdict,
@@ -109,12 +109,12 @@ impl From<SendError> for SinkError {
 }
 
 impl Sender {
-    /// A sink for this channel, beside this sender.
+    /// Returns a sink for this channel, in addition to this sender.
     pub fn sink(&self) -> MessageSink {
         self.clone().into_sink()
     }
 
-    /// This sender as a sink.
+    /// Converts this sender into a sink.
     pub fn into_sink(self) -> MessageSink {
         MessageSink {
             waiting: self.waiting_shared(),
@@ -126,7 +126,7 @@ impl Sender {
 }
 
 impl MessageSink {
-    /// Sends what found no room before.
+    /// Sends the message that found no room before.
     fn poll_send_kept(&mut self, context: &Context<'_>) -> Poll<Result<(), SinkError>> {
         if self.kept.is_none() {
             return Poll::Ready(Ok(()));
@@ -168,7 +168,7 @@ impl Sink<Outgoing> for MessageSink {
         let (sender, kept, tally) = (&sink.sender, &mut sink.kept, &sink.tally);
         match sender.try_accept(kept, |receipts, sequence| receipts.count(tally, sequence)) {
             Poll::Ready(sent) => sent.map_err(SinkError::NotSent),
-            // It is kept.
+            // The sink keeps it.
             Poll::Pending => Ok(()),
         }
     }

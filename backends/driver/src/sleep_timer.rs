@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::driver::Timer;
 use crate::runtime::Runtime;
 
-/// A [`Timer`] that sleeps as its runtime does, and is allocated once.
+/// A [`Timer`] on top of its runtime's sleep, which is allocated once.
 pub struct SleepTimer<R: Runtime> {
     runtime: R,
     clock: Clock,
@@ -28,7 +28,7 @@ impl<R: Runtime> fmt::Debug for SleepTimer<R> {
 }
 
 impl<R: Runtime> SleepTimer<R> {
-    /// A timer that asks the runtime for a sleep when it first needs one.
+    /// Makes a timer that creates its sleep when it first needs one.
     #[must_use]
     pub fn new(runtime: &R) -> Self {
         Self {
@@ -55,8 +55,8 @@ impl<R: Runtime> Timer for SleepTimer<R> {
     }
 
     fn poll_until(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        // A deadline that moves away with every byte that arrives is not worth setting the timer
-        // again each time: it is left to go off early, and then set to what is true by then.
+        // A deadline that moves later with every byte that arrives is not worth resetting the timer
+        // each time: it may fire early, and is then set to the deadline of that time.
         if self.set_to.is_none_or(|set_to| deadline < set_to) {
             self.set(deadline);
         }
@@ -92,7 +92,7 @@ mod tests {
 
     use super::*;
 
-    /// The moments that sleeps were asked for.
+    /// Records the deadlines of the sleeps it makes.
     #[derive(Clone, Default)]
     struct Made(Arc<Mutex<Vec<Instant>>>);
 
@@ -102,7 +102,7 @@ mod tests {
         }
     }
 
-    /// Is ready once its moment has come, and may not be polled after that.
+    /// Is ready once its deadline has passed, and must not be polled after that.
     struct Sleep(Option<Instant>);
 
     impl Future for Sleep {

@@ -1,4 +1,4 @@
-//! What every TCP socket of a link is set to.
+//! The options of a link's TCP sockets.
 
 use std::io;
 use std::time::Duration;
@@ -6,26 +6,27 @@ use std::time::Duration;
 use countersign_core::{Config, Mode, Policy, Timeouts};
 use socket2::{SockRef, TcpKeepalive};
 
-/// How much may wait in the kernel unsent when a channel is `Latest`, in bytes: one TLS record.
+/// How much unsent data may be in the kernel when a channel is `Latest`, in bytes: one TLS record.
 const LATEST_UNSENT: u32 = 16_384;
 
-/// How many times the kernel asks a silent peer before it gives the connection up.
+/// How many keepalive probes the kernel sends to a silent peer before it drops the connection.
 const PROBES: u32 = 3;
 const SECOND: Duration = Duration::from_secs(1);
-/// The most that every system takes between two questions: Linux keeps seconds in 15 bits.
+/// The longest interval between two probes that every system accepts: Linux keeps seconds in 15
+/// bits.
 const LONGEST_PAUSE: Duration = Duration::from_secs(0x7FFF);
-/// The most that Linux takes for a time-out: it keeps milliseconds in 31 bits.
+/// The longest time-out that Linux accepts: it keeps milliseconds in 31 bits.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const LONGEST_TIMEOUT: Duration = Duration::from_millis(0x7FFF_FFFF);
 
-/// Sets a TCP socket to what a link with this declaration needs.
+/// Sets the options that a link with this declaration needs on a TCP socket.
 ///
 /// # Errors
 ///
-/// What the operating system says.
+/// The operating system's error.
 pub fn prepare_socket(socket: &SockRef<'_>, config: &Config) -> io::Result<()> {
-    // The core decides what travels together. Short frames, acknowledgements above all, must not
-    // wait in the kernel for company.
+    // The core decides what is sent together. Short frames, acknowledgements above all, must not
+    // wait in the kernel for more data.
     socket.set_tcp_nodelay(true)?;
     limit_silence(socket, config.get_timeouts())?;
     let has_latest = config
@@ -38,10 +39,10 @@ pub fn prepare_socket(socket: &SockRef<'_>, config: &Config) -> io::Result<()> {
     Ok(())
 }
 
-/// Has the kernel notice a dead peer in the time that the link would give it: the link's own pings
-/// do not go out while the transport takes nothing, and the tlsstream dialect has none.
+/// Has the kernel detect a dead peer in the same time as the link would: the link's pings are not
+/// sent while the transport takes nothing, and the tlsstream dialect has none.
 fn limit_silence(socket: &SockRef<'_>, timeouts: &Timeouts) -> io::Result<()> {
-    // The kernel counts in whole seconds, from one on.
+    // The kernel counts in whole seconds, at least one.
     let seconds = |pause: Duration| pause.clamp(SECOND, LONGEST_PAUSE);
     let ping = seconds(timeouts.ping);
     let probes = seconds(timeouts.give_up.saturating_sub(timeouts.ping) / PROBES);
@@ -56,14 +57,14 @@ fn limit_silence(socket: &SockRef<'_>, timeouts: &Timeouts) -> io::Result<()> {
     Ok(())
 }
 
-/// Keeps the kernel from taking more than it can send soon: what waits there can no longer be
-/// replaced by something newer.
+/// Keeps the kernel from taking more than it can send soon: data in its buffer can no longer be
+/// superseded.
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 fn limit_unsent(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_notsent_lowat(LATEST_UNSENT)
 }
 
-/// Elsewhere a small send buffer has to do.
+/// Sets a small send buffer, for want of a better option on other systems.
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
 fn limit_unsent(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_send_buffer_size(2 * LATEST_UNSENT as usize)

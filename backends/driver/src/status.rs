@@ -1,4 +1,4 @@
-//! What a link tells about itself.
+//! The status of a link.
 
 use std::fmt;
 use std::io;
@@ -17,30 +17,31 @@ use crate::error::LinkError;
 use crate::runtime::StreamSocket;
 use crate::shared::Shared;
 
-/// How a link stands: a picture of one moment, as [`Link::status`](crate::Link::status) gives it.
+/// A snapshot of a link, returned by [`Link::status`](crate::Link::status).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Status {
-    /// What the core knows: role and life, counts, queues and windows. Its times are the core's.
+    /// The core's status: role and state, counts, queues and windows. Its times are the core's.
     pub link: LinkStatus,
     /// When the link was connected, or, if it is not, when it was last; `None` before its first
     /// connection.
     pub since: Option<StdInstant>,
-    /// This end's address on the latest transport connection, where that has one.
+    /// This end's address on the latest transport connection, if that has one.
     pub local: Option<TransportAddress>,
-    /// The peer's address on the latest transport connection, where that has one.
+    /// The peer's address on the latest transport connection, if that has one.
     pub remote: Option<TransportAddress>,
-    /// Who the peer has proved to be on the latest connection, with its name if it has one; `None` on a
-    /// plain one.
+    /// The identity that the peer has proved on the latest connection, with its name if it has one;
+    /// `None` on a plain one.
     pub peer: Option<Peer>,
-    /// Who the peer is, whichever of its pinned keys it uses; `None` on a plain connection.
+    /// The identity of the peer, whichever of its pinned keys it uses; `None` on a plain
+    /// connection.
     pub peer_id: Option<PeerId>,
     /// Why there is no connection, while there is none.
     pub failure: Option<FailedAttempt>,
 }
 
 impl Status {
-    /// Whether there is a connection over which messages flow.
+    /// Whether the link is connected, so that messages flow.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.link.state.is_up()
@@ -54,25 +55,28 @@ impl Status {
                 since: link.since.and_then(|since| clock.to_timers(since)),
                 local: state.addresses.local.clone(),
                 remote: state.addresses.remote.clone(),
-                peer: state.known(),
+                peer: state.current_peer(),
                 peer_id: state.link.peer(),
-                failure: state.failure.as_ref().map(|failure| failure.told(clock)),
+                failure: state
+                    .failure
+                    .as_ref()
+                    .map(|failure| failure.to_attempt(clock)),
                 link,
             }
         })
     }
 }
 
-/// Why there is no connection: an attempt that came to nothing, or the loss before the first attempt.
+/// Why there is no connection: a failed attempt, or the loss before the first attempt.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FailedAttempt {
-    /// How many there were in the link's life, with this one. A number that is left out was followed
-    /// by the next too soon to be told.
+    /// How many failed attempts the link has had, including this one. A number is skipped if the
+    /// next attempt failed before it was reported.
     pub number: u64,
-    /// Why.
+    /// Why the attempt failed.
     pub error: LinkError,
-    /// When the next attempt begins; `None` where this end does not connect.
+    /// When the next attempt begins; `None` if this end does not connect.
     pub next: Option<StdInstant>,
 }
 
@@ -82,7 +86,7 @@ impl fmt::Display for FailedAttempt {
     }
 }
 
-/// The same, by the core's clock.
+/// A [`FailedAttempt`] by the core's clock.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) number: u64,
@@ -91,7 +95,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    pub(crate) fn told(&self, clock: &Clock) -> FailedAttempt {
+    pub(crate) fn to_attempt(&self, clock: &Clock) -> FailedAttempt {
         FailedAttempt {
             number: self.number,
             error: self.error.clone(),
@@ -100,13 +104,13 @@ impl Failure {
     }
 }
 
-/// Where an end of a transport connection is.
+/// The address of one end of a transport connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransportAddress {
     /// An IP address and a port.
     Ip(SocketAddr),
-    /// The file of a Unix socket; `None` for one without.
+    /// The file of a Unix socket; `None` for a socket without a file.
     Unix(Option<PathBuf>),
 }
 
@@ -124,7 +128,7 @@ impl TransportAddress {
         })
     }
 
-    /// The IP address and port, if it is such an address.
+    /// Returns the IP address and port, if it is such an address.
     #[must_use]
     pub fn ip(&self) -> Option<SocketAddr> {
         match self {
@@ -138,24 +142,24 @@ impl fmt::Display for TransportAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ip(address) => address.fmt(f),
-            // A path may have any bytes, and this may be shown at a terminal.
+            // A path may contain any bytes, and this may be shown on a terminal.
             Self::Unix(Some(path)) => path.display().to_string().escape_debug().fmt(f),
             Self::Unix(None) => f.write_str("a Unix socket without a name"),
         }
     }
 }
 
-/// Where both ends of a transport connection are, as far as that is known.
+/// The addresses of both ends of a transport connection, as far as they are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Addresses {
-    /// This end.
+    /// This end's.
     pub local: Option<TransportAddress>,
-    /// The other.
+    /// The peer's.
     pub remote: Option<TransportAddress>,
 }
 
 impl Addresses {
-    /// Those of a socket that is connected.
+    /// Returns the addresses of a connected socket.
     #[must_use]
     pub fn of<'s>(socket: impl Into<SockRef<'s>>) -> Self {
         let socket = socket.into();
@@ -167,7 +171,7 @@ impl Addresses {
     }
 }
 
-/// A socket that knows where its ends are also when it is no longer connected.
+/// A socket that remembers its addresses after it is disconnected.
 #[derive(Debug)]
 pub(crate) struct Addressed<T> {
     transport: T,
@@ -175,7 +179,7 @@ pub(crate) struct Addressed<T> {
 }
 
 impl<T: StreamSocket> Addressed<T> {
-    /// Asks a socket that is connected.
+    /// Queries the addresses of a connected socket.
     pub(crate) fn new(transport: T) -> Self {
         Self {
             addresses: Addresses::of(transport.socket()),

@@ -9,11 +9,12 @@ use futures_core::{FusedStream, Stream};
 use crate::error::RecvError;
 use crate::receiver::{Delivery, ManualReceiver, Receiver};
 
-/// The messages, and between those of two sessions the border as an error; then the error of a link
-/// that did not end in order, or whose peer does not say that all is well, once, then `None`.
+/// Yields the messages, and between those of two sessions the border as an error; at the end, once,
+/// the error of a link that did not end in order, or whose peer's close reason is not 'all is
+/// well'.
 ///
-/// Cancel-safe: a message is taken only when it is given. What is taken by
-/// [`Receiver::recv`] does not come here, and the other way round.
+/// Cancel-safe: a message is taken only when the stream yields it. A message taken by
+/// [`Receiver::recv`] is not yielded here, and the other way round.
 impl Stream for Receiver {
     type Item = Result<Bytes, RecvError>;
 
@@ -25,15 +26,16 @@ impl Stream for Receiver {
 
 impl FusedStream for Receiver {
     fn is_terminated(&self) -> bool {
-        self.0.is_over()
+        self.0.is_finished()
     }
 }
 
-/// The messages, and between those of two sessions the border as an error; then the error of a link
-/// that did not end in order, or whose peer does not say that all is well, once, then `None`.
+/// Yields the messages, and between those of two sessions the border as an error; at the end, once,
+/// the error of a link that did not end in order, or whose peer's close reason is not 'all is
+/// well'.
 ///
-/// Cancel-safe: a message is taken only when it is given. What is taken by
-/// [`ManualReceiver::recv`] does not come here, and the other way round.
+/// Cancel-safe: a message is taken only when the stream yields it. A message taken by
+/// [`ManualReceiver::recv`] is not yielded here, and the other way round.
 impl Stream for ManualReceiver {
     type Item = Result<Delivery, RecvError>;
 
@@ -45,6 +47,6 @@ impl Stream for ManualReceiver {
 
 impl FusedStream for ManualReceiver {
     fn is_terminated(&self) -> bool {
-        self.0.is_over()
+        self.0.is_finished()
     }
 }

@@ -1,4 +1,5 @@
-//! What threads share: the standard library's, or that of `shuttle`, which tries interleavings.
+//! Synchronization primitives: the standard library's, or those of `shuttle`, which explores
+//! interleavings.
 
 #[cfg(shuttle)]
 pub(crate) use shuttle::{

@@ -1,4 +1,4 @@
-//! Unix sockets' places in the file system.
+//! The files of Unix sockets.
 
 use std::fs;
 use std::io;
@@ -9,47 +9,47 @@ use std::process;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// The file of a listening Unix socket. Dropping it removes the file, wherever the working directory
-/// is by then, unless another has taken its place. A process that was forked off leaves the file to
-/// the one that has made it.
+/// The file of a listening Unix socket. Dropping it removes the file, whatever the working
+/// directory is by then, unless the file was replaced. A forked process leaves the file to the
+/// process that has created it.
 ///
-/// To be dropped before the socket: the number by which the file is known again may be given to
-/// another once both are gone, and meanwhile the file would look like one that was left.
+/// Must be dropped before the socket: the inode number that identifies the file may be reused once
+/// both are gone, and between the two drops the file would look stale.
 #[derive(Debug)]
 pub(crate) struct UnixPath {
-    /// From the root.
+    /// The absolute path.
     path: PathBuf,
-    /// The device and the number of the file.
+    /// The device and the inode number of the file.
     identity: (u64, u64),
-    /// The process that has made the file.
+    /// The process that has created the file.
     process: u32,
 }
 
 impl UnixPath {
-    /// The path of the file, from the root.
+    /// Returns the absolute path of the file.
     #[must_use]
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// The same path from the root, so that it stays the same when the working directory changes. Where
-/// that is longer than an address of a socket can be, it is left as it is.
+/// Makes the path absolute, so that it stays valid when the working directory changes. Returns it
+/// unchanged if the absolute path does not fit into a socket address.
 #[must_use]
-pub(crate) fn lasting(path: &Path) -> PathBuf {
+pub(crate) fn to_absolute(path: &Path) -> PathBuf {
     let absolute = path::absolute(path).ok();
     let fits = absolute.filter(|absolute| SockAddr::unix(absolute).is_ok());
     fits.unwrap_or_else(|| path.to_owned())
 }
 
-/// Listens on a Unix socket, which does not block. A socket's file that is left from a process
-/// which is gone is replaced. Of two processes that do so at the same moment, one may be left
-/// without a file: start one at a time.
+/// Listens on a non-blocking Unix socket. A socket file left behind by a process that has exited is
+/// replaced. If two processes do so at the same moment, one may end up without a file: start one at
+/// a time.
 ///
 /// # Errors
 ///
-/// What the operating system says: `AddrInUse` where somebody listens already, or where the path
-/// is taken by a file of another kind.
+/// The operating system's error: `AddrInUse` if a process is listening there already, or if the
+/// path is taken by another kind of file.
 pub(crate) fn bind_unix(path: &Path) -> io::Result<(UnixListener, UnixPath)> {
     let listener = match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
@@ -67,14 +67,14 @@ pub(crate) fn bind_unix(path: &Path) -> io::Result<(UnixListener, UnixPath)> {
     Ok((listener, file))
 }
 
-/// Whether this is a socket on which nobody listens.
+/// Whether this is a socket on which no process listens.
 fn is_stale(path: &Path) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
     is_socket && refuses(path).unwrap_or(false)
 }
 
-/// Whether connecting there is refused. Where somebody listens whose queue is full, connecting would
-/// wait, which this does not.
+/// Whether connecting there is refused. Connecting to a listener whose queue is full would block,
+/// so the socket is non-blocking.
 fn refuses(path: &Path) -> io::Result<bool> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
@@ -126,7 +126,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let (_listener, mut guard) = bind_unix(&path).unwrap();
-        // What a child finds in its memory: the number of its parent.
+        // A forked child inherits the process id of its parent.
         guard.process = process::id() + 1;
         drop(guard);
         assert!(path.exists());
@@ -138,11 +138,11 @@ mod tests {
         let short = Path::new("socket");
         let fits = SockAddr::unix(here.join(short)).is_ok();
         let expected = if fits { here.join(short) } else { short.into() };
-        assert_eq!(lasting(short), expected);
+        assert_eq!(to_absolute(short), expected);
         let root = Path::new("/run/socket");
-        assert_eq!(lasting(root), root);
+        assert_eq!(to_absolute(root), root);
         let long = PathBuf::from("x".repeat(100));
-        assert_eq!(lasting(&long), long);
+        assert_eq!(to_absolute(&long), long);
     }
 
     #[test]
@@ -156,7 +156,7 @@ mod tests {
         assert!(!path.exists());
         drop(listener);
 
-        // Left by a process that is gone: the file is there, and nobody listens.
+        // Left behind by a process that has exited: the file exists, and nothing listens.
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists());
         let (_listener, guard) = bind_unix(&path).unwrap();

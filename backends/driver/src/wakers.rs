@@ -1,4 +1,4 @@
-//! Who waits for what: a slot for each waiting future, given back when the future is dropped.
+//! The wakers of waiting futures: a slot for each, which is freed when the future is dropped.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -7,11 +7,11 @@ use std::task::{Context, Poll, Waker};
 
 use countersign_core::ChannelId;
 
-use crate::lock::{Later, Locked};
+use crate::lock::{Deferred, Locked};
 
-/// The wakers of those who wait for the same thing, each in a slot of its own.
+/// The wakers of the futures that wait for the same thing, each in a separate slot.
 ///
-/// A slot's number is never used again, so one that was given back late harms nobody.
+/// A slot's number is never reused, so freeing a slot late affects no other future.
 #[derive(Debug, Default)]
 pub(crate) struct WakerSet {
     slots: BTreeMap<u64, Waker>,
@@ -19,8 +19,8 @@ pub(crate) struct WakerSet {
 }
 
 impl WakerSet {
-    /// Puts a waker into a slot, a new one if there is none yet. Gives back the waker that was
-    /// there before.
+    /// Puts a waker into a slot, a new one if there is none yet. Returns the waker that was in the
+    /// slot before.
     fn put(&mut self, slot: &mut Option<u64>, waker: &Waker) -> Option<Waker> {
         let slot = *slot.get_or_insert_with(|| {
             self.next += 1;
@@ -32,40 +32,41 @@ impl WakerSet {
         }
     }
 
-    /// Has all of them woken once the lock is released.
-    pub(crate) fn wake_all(&mut self, later: &mut Later) {
-        later
-            .wakes()
+    /// Wakes all of them once the lock is released.
+    pub(crate) fn wake_all(&mut self, deferred: &mut Deferred) {
+        deferred
+            .wakers()
             .extend(std::mem::take(&mut self.slots).into_values());
     }
 }
 
-/// What a future waits for.
+/// What a handle's future waits for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Awaited {
-    /// The link to connect, to end or to tell something.
+    /// The link to connect or to end, or an event.
     Link,
     /// Room or a message on a channel.
     Channel(ChannelId),
 }
 
-/// What futures wait for.
+/// State behind a lock that futures wait for.
 pub(crate) trait Waits {
-    /// What is behind the lock.
+    /// The state behind the lock.
     type State: Locked;
-    /// What there is to wait for.
+    /// What a future can wait for.
     type Awaited: Copy + Debug;
 
     /// Works on the state, under the lock.
     fn with<R>(&self, work: impl FnOnce(&mut Self::State) -> R) -> R;
 
-    /// Who waits for this.
+    /// Returns the wakers of the futures that wait for this.
     fn wakers(state: &mut Self::State, awaited: Self::Awaited) -> &mut WakerSet;
 }
 
-/// One future's waiting: holds a slot from when it first has to wait until it is ready or dropped.
+/// The wait of one future: holds a slot from when it first has to wait until it is ready or
+/// dropped.
 ///
-/// A future borrows the state. What is polled without a future, a stream or a sink, shares it, and
+/// A future borrows the state. A stream or a sink, which is polled without a future, shares it, and
 /// keeps its slot as long as it waits.
 #[derive(Debug)]
 pub(crate) struct Waiting<S: Deref<Target: Waits>> {
@@ -87,12 +88,12 @@ impl<S: Deref<Target: Waits>> Waiting<S> {
         &self.shared
     }
 
-    /// Looks at the state; while that says `Pending`, the context's waker is woken when it is
-    /// worth looking again.
+    /// Checks the state with `check`; while that returns `Pending`, the context's waker is woken
+    /// when it is worth checking again.
     pub(crate) fn poll<R>(
         &mut self,
         context: &Context<'_>,
-        look: impl FnOnce(&mut <S::Target as Waits>::State) -> Poll<R>,
+        check: impl FnOnce(&mut <S::Target as Waits>::State) -> Poll<R>,
     ) -> Poll<R> {
         let Self {
             shared,
@@ -101,7 +102,7 @@ impl<S: Deref<Target: Waits>> Waiting<S> {
         } = self;
         #[cfg(planted)]
         if crate::planted::is(crate::planted::Mistake::LooksFirst) {
-            let result = shared.with(look);
+            let result = shared.with(check);
             if result.is_pending() {
                 shared.with(|state| {
                     S::Target::wakers(state, *awaited).put(slot, context.waker());
@@ -110,13 +111,13 @@ impl<S: Deref<Target: Waits>> Waiting<S> {
             return result;
         }
         shared.with(|state| {
-            let result = look(state);
+            let result = check(state);
             let wakers = S::Target::wakers(state, *awaited);
             let former = match &result {
                 Poll::Pending => wakers.put(slot, context.waker()),
                 Poll::Ready(_) => slot.take().and_then(|slot| wakers.slots.remove(&slot)),
             };
-            state.later().drop(former);
+            state.deferred().drop(former);
             result
         })
     }
@@ -127,7 +128,7 @@ impl<S: Deref<Target: Waits>> Drop for Waiting<S> {
         if let Some(slot) = self.slot {
             self.shared.with(|state| {
                 let former = S::Target::wakers(state, self.awaited).slots.remove(&slot);
-                state.later().drop(former);
+                state.deferred().drop(former);
             });
         }
     }

@@ -1,8 +1,8 @@
-//! TLS alerts: how a peer says why it ends a connection (RFC 8446, section 6).
+//! TLS alerts, which tell why a peer ends a connection (RFC 8446, section 6).
 
 use std::fmt;
 
-/// The number of a TLS alert, as registered with IANA. `Display` gives its name.
+/// The number of a TLS alert, as registered with IANA. `Display` shows its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Alert(
     /// The registered number.
@@ -18,7 +18,7 @@ impl Alert {
     pub(crate) const INTERNAL_ERROR: Self = Self(80);
     pub(crate) const NO_APPLICATION_PROTOCOL: Self = Self(120);
 
-    /// The registered name, or `None` for a number that has none.
+    /// Returns the registered name, or `None` for a number that has none.
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
         Some(match self.0 {
@@ -53,7 +53,7 @@ impl Alert {
         })
     }
 
-    /// Whether it says that the receiver's certificate, or the lack of one, is the reason.
+    /// Whether the alert is about the receiver's certificate, or the lack of one.
     #[must_use]
     pub const fn refuses_certificate(self) -> bool {
         matches!(self.0, 42..=46 | 48 | 49 | 116)

@@ -1,4 +1,4 @@
-//! Memory for bytes on their way, lent by the thread for as long as there are any.
+//! Buffers whose memory comes from a pool of the thread, while they are not empty.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -6,14 +6,14 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
 
-/// Length of a lent piece of memory: four TLS records and what TLS adds to them.
+/// The length of a pooled piece of memory, in bytes: four TLS records and their overhead.
 pub(crate) const LENGTH: usize = 4 * 16_384 + 1024;
-/// How many pieces a thread keeps for the next borrower.
+/// How many pieces the pool of a thread keeps.
 const KEPT: usize = 4;
-/// How many pieces all threads that wait keep together.
+/// How many pieces the pool of all waiting threads keeps.
 const SHARED_KEPT: usize = 16;
 
-/// What threads have handed over that wait.
+/// The pool of the threads that wait.
 static SHARED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 thread_local! {
@@ -22,8 +22,8 @@ thread_local! {
 
 /// Bytes that have been read and not used, or written and not sent.
 ///
-/// An empty buffer holds no memory once [`release`](Self::release) was called: idle links cost
-/// nothing here. What is lent has all of its length initialised, so that reading into it costs no
+/// An empty buffer holds no memory once [`release`](Self::release) was called, so idle links hold
+/// none. Pooled memory is initialised over its whole length, so that reading into it costs no
 /// zeroing.
 ///
 /// ```
@@ -43,24 +43,24 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// What is in the buffer.
+    /// Returns the content.
     #[must_use]
     pub fn filled(&self) -> &[u8] {
         &self.memory[self.start..self.end]
     }
 
-    /// What is in the buffer.
+    /// Returns the content, to change it in place.
     pub fn filled_mut(&mut self) -> &mut [u8] {
         &mut self.memory[self.start..self.end]
     }
 
-    /// Whether there is nothing in it.
+    /// Whether the buffer is empty.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// Forgets the first `count` bytes.
+    /// Removes the first `count` bytes.
     pub fn consume(&mut self, count: usize) {
         self.start = (self.start + count).min(self.end);
         if self.start == self.end {
@@ -69,7 +69,7 @@ impl Buffer {
         }
     }
 
-    /// Forgets everything.
+    /// Removes everything.
     pub(crate) fn clear(&mut self) {
         self.consume(self.end - self.start);
     }
@@ -80,7 +80,7 @@ impl Buffer {
         self.commit(bytes.len());
     }
 
-    /// Room for at least `least` bytes behind what is in the buffer.
+    /// Returns room for at least `least` bytes after the content.
     pub fn space(&mut self, least: usize) -> &mut [u8] {
         if self.memory.is_empty() {
             self.memory = SPARE
@@ -99,17 +99,17 @@ impl Buffer {
         &mut self.memory[self.end..]
     }
 
-    /// The first `count` bytes of the space are filled now.
+    /// Adds the first `count` bytes of the space to the content.
     pub fn commit(&mut self, count: usize) {
         self.end = (self.end + count).min(self.memory.len());
     }
 
-    /// Has `read` fill space behind what is in the buffer, `least` bytes of it or more, and keeps as
-    /// much as it says.
+    /// Passes `read` at least `least` bytes of space after the content, and adds as many bytes to
+    /// the content as it returns.
     ///
     /// # Errors
     ///
-    /// Those of `read`.
+    /// Returns the error of `read`.
     pub fn fill<E>(
         &mut self,
         least: usize,
@@ -122,11 +122,11 @@ impl Buffer {
         result
     }
 
-    /// Has `write` use what is in the buffer, and forgets as much of it as it says.
+    /// Passes `write` the content, and removes as many bytes from its front as it returns.
     ///
     /// # Errors
     ///
-    /// Those of `write`.
+    /// Returns the error of `write`.
     pub fn drain<E>(
         &mut self,
         write: impl FnOnce(&[u8]) -> Poll<Result<usize, E>>,
@@ -138,19 +138,19 @@ impl Buffer {
         result
     }
 
-    /// Gives the memory away, for an operating system that keeps it during a transfer, and where in
-    /// it the content is. All of the memory's length is initialised.
+    /// Returns the memory, for an operating system that keeps it during a transfer, and the range
+    /// of the content in it. The memory is initialised over its whole length.
     #[must_use]
     pub fn into_parts(self) -> (Vec<u8>, Range<usize>) {
         (self.memory, self.start..self.end)
     }
 
-    /// Takes memory with this content, such as [`Buffer::into_parts`] gives and a transfer has
-    /// filled further.
+    /// Takes memory with the content in this range, such as [`Buffer::into_parts`] returns and a
+    /// transfer has filled further.
     ///
     /// # Panics
     ///
-    /// If the content is not within the memory.
+    /// Panics if the range is not within the memory.
     #[must_use]
     pub fn from_parts(memory: Vec<u8>, filled: Range<usize>) -> Self {
         assert!(filled.start <= filled.end && filled.end <= memory.len());
@@ -158,7 +158,7 @@ impl Buffer {
         Self { memory, start, end }
     }
 
-    /// Gives the memory back if there is nothing in it.
+    /// Returns the memory to the pool if the buffer is empty.
     pub fn release(&mut self) {
         if self.is_empty() && !self.memory.is_empty() {
             let memory = std::mem::take(&mut self.memory);
@@ -170,8 +170,8 @@ impl Buffer {
         }
     }
 
-    /// Lets other threads have what this one keeps for the next borrower: for a thread that is
-    /// about to wait, and is one of many, as where each link has its own.
+    /// Moves the thread's pooled memory to the pool of all threads: for a thread that is about to
+    /// wait, and is one of many, as where each link has a thread.
     pub fn share_spare() {
         SPARE.with_borrow_mut(|spare| {
             if !spare.is_empty() {
@@ -186,7 +186,7 @@ impl Buffer {
 }
 
 impl fmt::Debug for Buffer {
-    /// Without the bytes, which may be many, and nobody else's business.
+    /// Leaves the bytes out, which may be many and confidential.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Buffer")
             .field("filled", &self.filled().len())

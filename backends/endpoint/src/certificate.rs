@@ -1,6 +1,6 @@
-//! What countersign reads from a certificate: its key, its two dates, and which is of whom.
+//! The fields that countersign reads from a certificate: its key, its two dates, and its names.
 //!
-//! rustls does not show them, so they are read here, with the `der` crate doing the decoding.
+//! rustls does not expose them, so they are read here, with the `der` crate for decoding.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,13 +12,13 @@ use rustls::server::ParsedCertificate;
 
 use crate::fingerprint::Fingerprint;
 
-/// What countersign reads from a certificate.
+/// The fields that countersign uses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
-    /// Of its public key.
+    /// The fingerprint of its public key.
     pub(crate) fingerprint: Fingerprint,
-    /// Why its key can sign no handshake that rustls checks, if that is so.
-    pub(crate) useless_key: Option<UselessKey>,
+    /// Why rustls supports no signature of its key, if so.
+    pub(crate) unsupported_key: Option<UnsupportedKey>,
     /// The first second at which it is valid.
     pub(crate) not_before: SystemTime,
     /// The last second at which it is valid.
@@ -26,7 +26,7 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// Reads `certificate`, which must also be one that rustls can use.
+    /// Reads `certificate`, which rustls must be able to parse too.
     pub(crate) fn read(certificate: &CertificateDer<'_>) -> Result<Self, Unusable> {
         let fields = Fields::read(certificate).map_err(|error| Unusable(error.to_string()))?;
         if fields.version < 3 {
@@ -36,28 +36,29 @@ impl Facts {
                 fields.version
             )));
         }
-        // What rustls can't parse would fail later, in the handshake, and less clearly.
+        // A certificate that rustls cannot parse would fail later, in the handshake, and with a
+        // less clear error.
         ParsedCertificate::try_from(certificate).map_err(|error| Unusable(error.to_string()))?;
         Ok(fields.facts)
     }
 
-    /// The same, if the certificate's key can be used as well.
+    /// As [`Facts::read`], but the certificate's key must be usable as well.
     pub(crate) fn read_usable(certificate: &CertificateDer<'_>) -> Result<Self, Unusable> {
         let facts = Self::read(certificate)?;
-        match facts.useless_key {
+        match facts.unsupported_key {
             Some(key) => Err(Unusable(key.to_string())),
             None => Ok(facts),
         }
     }
 }
 
-/// The names in a certificate, in DER: of its issuer, and of its subject.
+/// Returns the names in a certificate, in DER: of its issuer, and of its subject.
 pub(crate) fn names(certificate: &[u8]) -> Option<[&[u8]; 2]> {
     let fields = Fields::read(certificate).ok()?;
     Some([fields.issuer, fields.subject])
 }
 
-/// Why a certificate can't be used, as a clause.
+/// Why a certificate cannot be used, as a clause.
 #[derive(Clone, Debug)]
 pub(crate) struct Unusable(pub(crate) String);
 
@@ -69,10 +70,10 @@ impl fmt::Display for Unusable {
 
 impl std::error::Error for Unusable {}
 
-/// A public key for whose signatures rustls has no algorithm in TLS 1.3.
+/// A public key whose signatures rustls does not support in TLS 1.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum UselessKey {
-    /// RSA of so many bits.
+pub(crate) enum UnsupportedKey {
+    /// RSA with this number of bits.
     Rsa(usize),
     RsaPss,
     Ed448,
@@ -80,13 +81,13 @@ pub(crate) enum UselessKey {
     Other,
 }
 
-/// The kinds of keys that can be used, for people.
+/// The kinds of keys that can be used, for error messages.
 pub(crate) const USABLE_KEYS: &str = "P-256, P-384, P-521, Ed25519, or RSA of 2048 to 8192 bits";
 
-/// The bits of RSA keys that rustls takes.
+/// The sizes of RSA keys that rustls supports, in bits.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-impl fmt::Display for UselessKey {
+impl fmt::Display for UnsupportedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("its key is ")?;
         match self {
@@ -103,9 +104,9 @@ impl fmt::Display for UselessKey {
     }
 }
 
-/// The fields of a certificate that are looked at.
+/// The fields of a certificate that are read.
 struct Fields<'a> {
-    /// Of X.509, counted from 1.
+    /// The version of X.509, counted from 1.
     version: u8,
     issuer: &'a [u8],
     subject: &'a [u8],
@@ -113,7 +114,7 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// `Certificate ::= SEQUENCE { tbsCertificate, .. }`, RFC 5280, section 4.1.
+    /// Reads a `Certificate ::= SEQUENCE { tbsCertificate, .. }`, RFC 5280, section 4.1.
     fn read(certificate: &'a [u8]) -> der::Result<Self> {
         let mut outer = SliceReader::new(certificate)?;
         let mut tbs = SliceReader::new(sequence(&mut outer)?)?;
@@ -140,7 +141,7 @@ impl<'a> Fields<'a> {
         let spki = tbs.tlv_bytes()?;
         let facts = Facts {
             fingerprint: Fingerprint::of_public_key(spki),
-            useless_key: useless_key(spki)?,
+            unsupported_key: unsupported_key(spki)?,
             not_before,
             not_after,
         };
@@ -153,7 +154,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Takes a SEQUENCE, header and all.
+/// Takes a SEQUENCE with its header.
 fn sequence<'a>(reader: &mut SliceReader<'a>) -> der::Result<&'a [u8]> {
     sequence_header(reader)?;
     reader.tlv_bytes()
@@ -165,9 +166,9 @@ fn sequence_header(reader: &mut SliceReader<'_>) -> der::Result<()> {
     Ok(())
 }
 
-/// Judges a `SubjectPublicKeyInfo ::= SEQUENCE { algorithm, subjectPublicKey }`, RFC 5280, section
-/// 4.1.2.7.
-fn useless_key(spki: &[u8]) -> der::Result<Option<UselessKey>> {
+/// Returns why the key of a `SubjectPublicKeyInfo ::= SEQUENCE { algorithm, subjectPublicKey }`,
+/// RFC 5280, section 4.1.2.7, is useless, if it is.
+fn unsupported_key(spki: &[u8]) -> der::Result<Option<UnsupportedKey>> {
     /// The object identifier of RSASSA-PSS, RFC 4055, section 3.1.
     const RSA_PSS: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a";
     let mut reader = SliceReader::new(spki)?;
@@ -178,7 +179,7 @@ fn useless_key(spki: &[u8]) -> der::Result<Option<UselessKey>> {
         let mut key = SliceReader::new(key.raw_bytes())?;
         sequence_header(&mut key)?;
         let bits = bits(UintRef::decode(&mut key)?.as_bytes());
-        return Ok((!RSA_BITS.contains(&bits)).then_some(UselessKey::Rsa(bits)));
+        return Ok((!RSA_BITS.contains(&bits)).then_some(UnsupportedKey::Rsa(bits)));
     }
     let usable = [
         alg_id::ECDSA_P256,
@@ -191,14 +192,14 @@ fn useless_key(spki: &[u8]) -> der::Result<Option<UselessKey>> {
     ];
     Ok(match algorithm {
         known if usable.iter().any(|usable| usable.as_ref() == known) => None,
-        ed448 if ed448 == alg_id::ED448.as_ref() => Some(UselessKey::Ed448),
-        curve if curve == alg_id::ECDSA_P256K1.as_ref() => Some(UselessKey::Secp256k1),
-        pss if pss.starts_with(RSA_PSS) => Some(UselessKey::RsaPss),
-        _ => Some(UselessKey::Other),
+        ed448 if ed448 == alg_id::ED448.as_ref() => Some(UnsupportedKey::Ed448),
+        curve if curve == alg_id::ECDSA_P256K1.as_ref() => Some(UnsupportedKey::Secp256k1),
+        pss if pss.starts_with(RSA_PSS) => Some(UnsupportedKey::RsaPss),
+        _ => Some(UnsupportedKey::Other),
     })
 }
 
-/// How many bits a number has, without leading zeros.
+/// Returns how many bits a number has, without leading zeros.
 fn bits(number: &[u8]) -> usize {
     match number.iter().position(|byte| *byte != 0) {
         Some(first) => {
@@ -209,7 +210,7 @@ fn bits(number: &[u8]) -> usize {
     }
 }
 
-/// `Time ::= CHOICE { utcTime, generalTime }`, RFC 5280, section 4.1.2.5.
+/// Reads a `Time ::= CHOICE { utcTime, generalTime }`, RFC 5280, section 4.1.2.5.
 fn time<'a>(reader: &mut impl Reader<'a>) -> der::Result<SystemTime> {
     match Tag::peek(reader)? {
         Tag::UtcTime => Ok(UtcTime::decode(reader)?.to_system_time()),
@@ -217,7 +218,7 @@ fn time<'a>(reader: &mut impl Reader<'a>) -> der::Result<SystemTime> {
     }
 }
 
-/// `time` as people write it: `2031-02-03 04:05:06 UTC`.
+/// Formats `time` for display: `2031-02-03 04:05:06 UTC`.
 pub(crate) fn utc(time: SystemTime) -> String {
     let seconds = time
         .duration_since(UNIX_EPOCH)

@@ -10,38 +10,40 @@ use crate::error::{Reason, SecurityError};
 use crate::peer::Peer;
 use crate::plain::PlainConnection;
 use crate::security::{Choice, Security};
-use crate::tls::{Judgement, TlsConnection};
+use crate::tls::{Recheck, TlsConnection};
 use crate::translate::translate;
 
 /// The longest piece of input that can be incomplete, in bytes: a TLS record with its header
 /// (RFC 8446, section 5.2).
 ///
-/// A buffer of this size for what arrives is always enough, also before the peer is known: with
-/// that much in it, [`Connection::read`] either consumes something or fails.
+/// A receive buffer of this size is always enough, even before the peer is authenticated: with that
+/// much in it, [`Connection::read`] either consumes something or fails.
 pub const MAX_RECORD: usize = 5 + 16_384 + 256;
 
-/// What [`Connection::read`] found.
+/// What [`Connection::read`] delivers.
 #[derive(PartialEq, Eq)]
 pub enum Received<'a> {
     /// The handshake is done as far as this end can tell, once for each connection and before
     /// anything else.
     ///
-    /// On the connecting side the peer may still refuse: in TLS 1.3 the accepting side judges
+    /// On the connecting side the peer may still refuse: in TLS 1.3 the accepting side verifies
     /// the other's certificate last, and a refusal arrives as an error of a later `read`.
     Secured {
-        /// Who the peer has proved to be; `None` on a plain connection, where nobody knows.
+        /// The identity that the peer has proved; `None` on a plain connection, where it is
+        /// unknown.
         peer: Option<Peer>,
-        /// Whose key that is: the same for all pinned keys of [one peer](crate::Pins::of_one_peer).
+        /// The peer that owns the key: the same for all pinned keys of [one
+        /// peer](crate::Pins::of_one_peer).
         id: Option<PeerId>,
     },
     /// The peer's data, in the order it was sent; never empty.
     Data(&'a [u8]),
-    /// The peer ended its direction in an orderly way (close_notify): no data comes after this.
+    /// The peer ended its direction in an orderly way (close_notify): no data follows.
     End,
 }
 
 impl fmt::Debug for Received<'_> {
-    /// Without the data: what is formatted ends in logs.
+    /// Leaves the data out, since debug output ends up in logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Secured { peer, .. } => f.debug_tuple("Secured").field(peer).finish(),
@@ -54,16 +56,17 @@ impl fmt::Debug for Received<'_> {
 /// The security of one transport connection, without I/O: ciphertext in, plaintext out, and the
 /// other way round.
 ///
-/// Whoever owns the transport
-/// - hands what arrives to [`read`](Self::read), and its end to [`read_eof`](Self::read_eof);
-/// - sends what [`write_pending`](Self::write_pending) gives, at the start and after each `read`
+/// The owner of the transport
+/// - passes what arrives to [`read`](Self::read), and reports its end with
+///   [`read_eof`](Self::read_eof);
+/// - sends what [`write_pending`](Self::write_pending) writes, at the start and after each `read`
 ///   or `close`, also when `read` failed: then it is the alert that tells the peer why;
-/// - once [`may_write`](Self::may_write) says so, encrypts data with [`write`](Self::write).
+/// - once [`may_write`](Self::may_write) returns true, encrypts data with [`write`](Self::write).
 ///
-/// The methods may be called in any order. An error of `read` or `read_eof` is final and comes
-/// again from the methods called after it.
+/// The methods may be called in any order. An error of `read` or `read_eof` is final and is
+/// returned again by the methods called after it.
 ///
-/// The calendar's time and randomness are asked from the system, through rustls.
+/// Wall-clock time and randomness come from the system, through rustls.
 pub struct Connection {
     inner: Inner,
 }
@@ -86,52 +89,63 @@ macro_rules! inner {
 }
 
 impl Connection {
-    /// Begins on the side that opened the transport connection.
+    /// Begins the handshake on the side that opened the transport connection.
     ///
     /// # Errors
-    /// [`Reason::ServerNameMissing`] with an authority for which nobody said which server to
-    /// expect, [`Reason::Internal`] if the TLS library fails, for want of random bytes, say.
+    /// [`Reason::ServerNameMissing`] with an authority for which no server name was set,
+    /// [`Reason::Internal`] if the TLS library fails, for lack of random bytes for example.
     pub fn connect(security: &Security) -> Result<Self, SecurityError> {
         Self::connect_to(security, security.is_one_sided())
     }
 
-    /// The same, where the peer must ask for our certificate, whatever was said of that.
+    /// As [`connect`](Self::connect), but always requires the peer to request this end's
+    /// certificate.
     pub(crate) fn connect_mutually(security: &Security) -> Result<Self, SecurityError> {
         Self::connect_to(security, false)
     }
 
     fn connect_to(security: &Security, one_sided: bool) -> Result<Self, SecurityError> {
-        let Choice::Tls { store, bare, .. } = &security.choice else {
+        let Choice::Tls {
+            store,
+            without_alpn,
+            ..
+        } = &security.choice
+        else {
             return Ok(Self::plain());
         };
         let current = store.current();
-        let tls = current.tls(*bare);
+        let tls = current.tls(*without_alpn);
         let name = tls.server_name.clone().ok_or(Reason::ServerNameMissing)?;
-        let (client, asked) = if one_sided {
+        let (client, request) = if one_sided {
             (tls.client.clone(), None)
         } else {
-            let (client, asked) = tls.client_once();
-            (client, Some(asked))
+            let (client, request) = tls.client_once();
+            (client, Some(request))
         };
         let engine =
             UnbufferedClientConnection::new(client, name).map_err(|error| translate(error, tls))?;
         let (tls, store, generation) = (tls.clone(), store.clone(), current.generation);
-        let connection = TlsConnection::new(engine, tls, store, generation, asked)?;
+        let connection = TlsConnection::new(engine, tls, store, generation, request)?;
         Ok(Self {
             inner: Inner::Connecting(Box::new(connection)),
         })
     }
 
-    /// Begins on the side that accepted the transport connection.
+    /// Begins the handshake on the side that accepted the transport connection.
     ///
     /// # Errors
-    /// [`Reason::Internal`] if the TLS library fails, for want of random bytes, say.
+    /// [`Reason::Internal`] if the TLS library fails, for lack of random bytes for example.
     pub fn accept(security: &Security) -> Result<Self, SecurityError> {
-        let Choice::Tls { store, bare, .. } = &security.choice else {
+        let Choice::Tls {
+            store,
+            without_alpn,
+            ..
+        } = &security.choice
+        else {
             return Ok(Self::plain());
         };
         let current = store.current();
-        let tls = current.tls(*bare);
+        let tls = current.tls(*without_alpn);
         let engine = UnbufferedServerConnection::new(tls.server.clone())
             .map_err(|error| translate(error, tls))?;
         let (tls, store, generation) = (tls.clone(), store.clone(), current.generation);
@@ -141,7 +155,7 @@ impl Connection {
         })
     }
 
-    /// A connection that never was.
+    /// Makes a connection that is closed from the start.
     pub(crate) fn closed() -> Self {
         let mut connection = Self::plain();
         connection.close();
@@ -158,15 +172,16 @@ impl Connection {
     /// may be discarded.
     ///
     /// The rest is incomplete: it must be presented again, exactly as this call left it, with
-    /// more bytes behind it. (It may have been decrypted in place, so it can't be fetched from
-    /// anywhere else.) It is never [`MAX_RECORD`] bytes or more. With less than that nothing happens.
+    /// more bytes behind it. (It may have been decrypted in place, so it cannot be obtained from
+    /// anywhere else.) It is always shorter than [`MAX_RECORD`]. With less than that nothing
+    /// happens.
     ///
-    /// Finds everything that is complete, so that there is no need to call again before more
-    /// arrives. A plain connection is `Secured` at the first call, also with nothing to read.
+    /// Processes everything that is complete, so that there is no need to call again before more
+    /// arrives. A plain connection is `Secured` at the first call, even with nothing to read.
     ///
     /// # Errors
-    /// Final ones, each a [`Reason`]. What was delivered before stays valid; send what
-    /// [`write_pending`](Self::write_pending) gives, then close the transport.
+    /// Errors are final, each with a [`Reason`]. What was delivered before stays valid; send what
+    /// [`write_pending`](Self::write_pending) writes, then close the transport.
     pub fn read(
         &mut self,
         ciphertext: &mut [u8],
@@ -177,25 +192,25 @@ impl Connection {
             tls => tls.read(ciphertext, deliver))
     }
 
-    /// The transport says that nothing more will arrive. Whatever `read` left is dropped.
+    /// Reports that the transport has ended and nothing more will arrive. Drops what `read` left.
     ///
     /// # Errors
     /// [`Reason::Truncated`] unless the peer ended its direction before,
     /// [`Reason::ClosedDuringHandshake`] and [`Reason::NotTls`] before the connection was
-    /// secured; or the error that `read` gave. A plain connection can't tell and reports nothing.
+    /// secured; or the error that `read` has returned. A plain connection cannot detect truncation.
     pub fn read_eof(&mut self) -> Result<(), SecurityError> {
         inner!(&mut self.inner, _ => Ok(()), tls => tls.read_eof())
     }
 
-    /// How many bytes [`write_pending`](Self::write_pending) has to give.
+    /// Returns how many bytes [`write_pending`](Self::write_pending) has to write.
     #[must_use]
     pub fn pending_len(&self) -> usize {
         inner!(&self.inner, _ => 0, tls => tls.pending_len())
     }
 
-    /// Writes what the security layer itself has to say (handshake, alerts, key updates) to the
-    /// front of `out`, as much as fits. Returns how many bytes; they must be sent before anything
-    /// that a later call writes. Works after errors too.
+    /// Writes the security layer's output (handshake, alerts, key updates) to the front of `out`,
+    /// as much as fits. Returns how many bytes; they must be sent before anything that a later call
+    /// writes. Works after errors too.
     pub fn write_pending(&mut self, out: &mut [u8]) -> usize {
         inner!(&mut self.inner, _ => 0, tls => tls.write_pending(out))
     }
@@ -207,80 +222,81 @@ impl Connection {
         inner!(&self.inner, plain => plain.may_write(), tls => tls.may_write())
     }
 
-    /// How long `out` must be for [`write`](Self::write) to take `plaintext_len` bytes: 22 bytes
-    /// for each record of up to 16,384 bytes, what is pending, and some room for a change of keys.
+    /// Returns how long `out` must be for [`write`](Self::write) to take `plaintext_len` bytes: the
+    /// plaintext, 22 bytes for each record of up to 16,384 bytes, what is pending, and some room
+    /// for a key update.
     #[must_use]
     pub fn ciphertext_len(&self, plaintext_len: usize) -> usize {
         inner!(&self.inner, _ => plaintext_len, tls => tls.ciphertext_len(plaintext_len))
     }
 
-    /// Encrypts all of `plaintext` to the front of `out`, behind what is pending. Returns how
-    /// many bytes it became.
+    /// Encrypts all of `plaintext` to the front of `out`, after what is pending. Returns how
+    /// many bytes were written.
     ///
-    /// Each 16,384 bytes become one record, so the caller decides what travels together. The
+    /// Each 16,384 bytes become one record, so the caller decides what is sent together. The
     /// output goes into memory that the caller keeps and reuses, and not to the end of a vector,
     /// whose new bytes would have to be zeroed each time before rustls could fill them.
     ///
     /// # Errors
     /// [`Reason::OutputTooSmall`] when `out` is shorter than
-    /// [`ciphertext_len`](Self::ciphertext_len) says, [`Reason::NotSecured`] and
-    /// [`Reason::AlreadyClosed`]: after each the connection is as good as before. The error that
-    /// `read` gave, if it gave one.
+    /// [`ciphertext_len`](Self::ciphertext_len) returns, [`Reason::NotSecured`] and
+    /// [`Reason::AlreadyClosed`]: these leave the connection unchanged. The error that `read` has
+    /// returned, if any.
     pub fn write(&mut self, plaintext: &[u8], out: &mut [u8]) -> Result<usize, SecurityError> {
         inner!(&mut self.inner,
             plain => plain.write(plaintext, out),
             tls => tls.write(plaintext, out))
     }
 
-    /// Ends this end's direction: close_notify goes to what is pending, and nothing can be
-    /// written after it. The peer's direction stays open. Does nothing when called again.
+    /// Ends this end's direction: adds a close_notify to what is pending, after which nothing can
+    /// be written. The peer's direction stays open. Does nothing when called again.
     ///
     /// Before the connection is secured the close_notify waits until it is.
     pub fn close(&mut self) {
         inner!(&mut self.inner, plain => plain.close(), tls => tls.close());
     }
 
-    /// Judges the peer again if identity and trust were [replaced](Security::replace) since it was
-    /// judged last; otherwise costs a comparison. Before the connection is secured there is nothing
-    /// to judge: that happens by itself then.
+    /// Verifies the peer again if identity and trust were [replaced](Security::replace) since it
+    /// was last verified; otherwise costs a comparison. Does nothing before the connection is
+    /// secured: the handshake verifies the peer.
     ///
     /// # Errors
-    /// [`Reason::PinRemoved`] if the certificate that the peer has presented is none that is trusted
-    /// now. It is final, as the errors of [`read`](Self::read) are, and the peer is not told: TLS
-    /// has no way to say it after the handshake. The next connection tells.
+    /// [`Reason::PinRemoved`] if the certificate that the peer has presented is no longer trusted.
+    /// It is final, like the errors of [`read`](Self::read), and not reported to the peer: TLS
+    /// cannot express it after the handshake. The peer learns it on its next connection.
     pub fn recheck(&mut self) -> Result<(), SecurityError> {
         inner!(&mut self.inner, _ => Ok(()), tls => tls.recheck())
     }
 
-    /// Whether identity and trust were replaced since the peer was judged.
+    /// Whether identity and trust were replaced since the peer was verified.
     pub(crate) fn is_outdated(&self) -> bool {
         inner!(&self.inner, _ => false, tls => tls.is_outdated())
     }
 
-    /// As [`recheck`](Self::recheck), but the connection goes on whatever comes of it.
-    pub(crate) fn judge(&mut self) -> Result<Judgement, SecurityError> {
-        inner!(&mut self.inner, _ => Ok(Judgement::Same), tls => tls.judge())
+    /// As [`recheck`](Self::recheck), but does not fail the connection.
+    pub(crate) fn reverify(&mut self) -> Result<Recheck, SecurityError> {
+        inner!(&mut self.inner, _ => Ok(Recheck::Same), tls => tls.reverify())
     }
 
-    /// Whether there is no security.
+    /// Whether the connection is plain, without security.
     #[must_use]
     pub const fn is_plain(&self) -> bool {
         matches!(self.inner, Inner::Plain(_))
     }
 
-    /// The peer's certificate in DER, once the connection is secured.
+    /// Returns the peer's certificate in DER, once the connection is secured.
     #[must_use]
     pub fn peer_certificate(&self) -> Option<&[u8]> {
         inner!(&self.inner, _ => None, tls => tls.peer_certificate())
     }
 
-    /// The protocol agreed on through ALPN, once the connection is secured.
+    /// Returns the protocol agreed on through ALPN, once the connection is secured.
     #[must_use]
     pub fn protocol(&self) -> Option<&[u8]> {
         inner!(&self.inner, _ => None, tls => tls.protocol())
     }
 
-    /// The cipher suite in use, for people to read, once there is one.
+    /// Returns the name of the cipher suite in use, for display, once there is one.
     #[must_use]
     pub fn cipher(&self) -> Option<&'static str> {
         inner!(&self.inner, _ => None, tls => tls.cipher())

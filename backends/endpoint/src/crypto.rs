@@ -1,6 +1,7 @@
-//! Whose cryptography TLS uses: what a feature names, or else what the application has installed.
+//! The cryptographic provider of TLS: the one that a feature selects, or else the one that the
+//! application has installed.
 //!
-//! Fingerprints and seeds are not of it: they are there for plain links too.
+//! Fingerprints and seeds do not use it, since plain links need them too.
 
 use std::sync::Arc;
 
@@ -10,10 +11,10 @@ use rustls::sign::SigningKey;
 
 use crate::setup_error::SetupError;
 
-pub(crate) use whose::{provider, signing_key};
+pub(crate) use selected::{provider, signing_key};
 
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-mod whose {
+mod selected {
     use super::*;
 
     #[cfg(feature = "aws-lc-rs")]
@@ -21,7 +22,7 @@ mod whose {
     #[cfg(not(feature = "aws-lc-rs"))]
     use rustls::crypto::ring as named;
 
-    /// All that TLS needs.
+    /// Returns the provider of the selected feature.
     pub(crate) fn provider() -> Result<Arc<CryptoProvider>, SetupError> {
         Ok(Arc::new(named::default_provider()))
     }
@@ -35,10 +36,10 @@ mod whose {
 }
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
-mod whose {
+mod selected {
     use super::*;
 
-    /// All that TLS needs.
+    /// Returns the provider that the application has installed.
     pub(crate) fn provider() -> Result<Arc<CryptoProvider>, SetupError> {
         let installed = CryptoProvider::get_default();
         installed.cloned().ok_or(SetupError::NoProvider)
@@ -48,7 +49,7 @@ mod whose {
     pub(crate) fn signing_key(
         key: &PrivateKeyDer<'_>,
     ) -> Result<Option<Arc<dyn SigningKey>>, SetupError> {
-        // It takes a key of its own, and does with that what it does.
+        // The provider takes the key by value, and whether it wipes it is up to the provider.
         let key = key.clone_key();
         Ok(provider()?.key_provider.load_private_key(key).ok())
     }

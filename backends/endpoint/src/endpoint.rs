@@ -1,4 +1,4 @@
-//! One transport connection, and the bytes on their way between it and the core.
+//! One transport connection, and the bytes between it and the core.
 
 use std::time::Duration;
 
@@ -23,16 +23,16 @@ mod transfer;
 /// How much plaintext is taken from the link at once, in bytes: four TLS records.
 const PLAINTEXT: usize = 4 * 16_384;
 
-/// What happened to a connection. [`ErrorContext::hear`](crate::ErrorContext::hear) is to be given
-/// it: if the link has ended or lost its connection, this may be why.
+/// An event of a connection. Pass it to [`ErrorContext::on_event`](crate::ErrorContext::on_event):
+/// if the link has ended or lost its connection, this may be the reason.
 #[derive(Clone, Debug)]
 pub enum EndpointEvent {
-    /// The connection is secured, and the peer is known ([`Endpoint::peer`]).
+    /// The connection is secured, and the peer is authenticated ([`Endpoint::peer`]).
     Secured,
     /// The connection could not be secured, or is no longer.
     Failed(SecurityError),
-    /// The transport has failed, and the link has lost this connection by that. Not told to a link
-    /// that has another connection, or that had come to its end before.
+    /// The transport has failed, and the link has lost this connection as a result. Not reported
+    /// for a link that has another connection, or that had ended before.
     Lost(Cause),
 }
 
@@ -40,86 +40,89 @@ pub enum EndpointEvent {
 /// I/O: ciphertext in, messages out.
 ///
 /// The owner of the transport
-/// - while [`is_read_ended`](Self::is_read_ended) does not say otherwise, appends what there is to
-///   [`input`](Self::input) and says how much came to [`received`](Self::received), or that
-///   reading [`failed`](Self::failed);
-/// - calls [`exchange`](Self::exchange) with the link: after that, at [`Protocol::poll_deadline`](countersign_core::Protocol::poll_deadline),
-///   and when the link was given something to do;
-/// - does what [`to_send`](Self::to_send) says, until that is nothing or the transport takes no
-///   more, and exchanges again when it took something or this end's direction has ended;
-/// - calls [`recheck`](Self::recheck) when [`Security::watch`] tells that identity and trust were
-///   replaced;
-/// - drops the transport, and this, when [`is_over`](Self::is_over) says so, which it asks after
-///   all of these and at the [`deadline`](Self::deadline);
+/// - unless [`is_read_ended`](Self::is_read_ended) returns true, appends what has arrived to
+///   [`input`](Self::input) and passes the number of bytes to [`received`](Self::received), or the
+///   error of reading to [`failed`](Self::failed);
+/// - calls [`exchange`](Self::exchange) with the link: after that, at
+///   [`Protocol::poll_deadline`](countersign_core::Protocol::poll_deadline), and after commands to
+///   the link;
+/// - does what [`to_send`](Self::to_send) returns, until that is nothing or the transport takes no
+///   more, and exchanges again when the transport has taken something or this end's direction has
+///   ended;
+/// - calls [`recheck`](Self::recheck) when [`Security::watch`] notifies it that identity and trust
+///   were replaced;
+/// - drops the transport and the endpoint when [`is_over`](Self::is_over) returns true, which it
+///   checks after all of these and at the [`deadline`](Self::deadline);
 /// - calls [`release`](Self::release) before it waits.
 ///
-/// Nothing is encrypted or decrypted while the link is in use, so a link that several threads use
-/// is locked only for [`exchange`](Self::exchange), or for its parts.
+/// Nothing is encrypted or decrypted while the link is in use, so a link that several threads share
+/// needs to be locked only for [`exchange`](Self::exchange), or for its parts.
 ///
 /// # Bounds
-/// Input that waits to be complete is shorter than [`MAX_RECORD`](crate::MAX_RECORD); output that
-/// waits to be sent is at most about 64 KiB. What was received waits for the next exchange, so one
-/// should follow before more than 48 KiB are read: [`Security::memory_bound`] counts with that.
-/// What waits beyond that waits in the link, within the bounds that its declaration names.
+/// Incomplete input is shorter than [`MAX_RECORD`](crate::MAX_RECORD); pending output is at most
+/// about 64 KiB. Received data is kept until the next exchange, so one should follow before more
+/// than 48 KiB are read: [`Security::memory_bound`] assumes that. Everything else is queued in the
+/// link, within the bounds of its declaration.
 #[derive(Debug)]
 pub struct Endpoint {
     connection: Connection,
     security: Security,
-    /// Which of the link's connections this is, once the link knows of it. What comes on an older
+    /// Which of the link's connections this is, once it was reported to the link. Data of an older
     /// one does not reach the link.
     number: Option<u64>,
-    /// There are other addresses at which the peer may be.
+    /// The peer may be at other addresses.
     others: bool,
-    /// Why the connection could not be secured or is no longer, and what that is to the link.
+    /// Why the connection could not be secured or is no longer, and how that is reported to the
+    /// link.
     failure: Option<(SecurityError, Disconnect)>,
-    /// What the transport has said when it failed first. The last clone of it is not dropped before
-    /// this is: what happens then may be others' code.
+    /// The transport's first error. Kept as long as the endpoint, since dropping the last clone may
+    /// run foreign code.
     cause: Option<Cause>,
-    /// Who the peer has proved to be, once the connection is secured.
-    proven: Option<Proven>,
+    /// The identity that the peer has proved, once the connection is secured.
+    authenticated: Option<Authenticated>,
     receiving: Receiving,
     sending: Sending,
-    /// What was due was put off for what may still have to be read.
-    put_off: bool,
-    news: News,
-    /// What the link was when it was seen last.
-    seen: Seen,
+    /// A timeout that was due was deferred once, since there may be more to read.
+    deferred_timeout: bool,
+    events: PendingEvents,
+    /// The state of the link when it was last used.
+    snapshot: LinkSnapshot,
     /// When to stop waiting for a peer that does not end its direction.
     linger_until: Option<Instant>,
 }
 
-/// Who the peer has proved to be; nobody knows on a plain connection.
+/// The identity that the peer has proved; empty on a plain connection.
 #[derive(Debug)]
-struct Proven {
+struct Authenticated {
     peer: Option<Peer>,
     id: Option<PeerId>,
 }
 
-/// What the owner was not told yet.
+/// Events that were not polled yet.
 #[derive(Debug, Default)]
-struct News {
+struct PendingEvents {
     secured: bool,
     lost: Option<Cause>,
     failure: Option<SecurityError>,
-    /// The link knows of the failure.
-    link_told: bool,
+    /// The failure was reported to the link.
+    reported_to_link: bool,
 }
 
-/// What a link was when it was seen last.
+/// The state of a link when it was last used.
 #[derive(Clone, Copy, Debug, Default)]
-struct Seen {
-    /// It has gone on to another connection, or never took this one.
+struct LinkSnapshot {
+    /// It has moved on to another connection, or never took this one.
     fenced: bool,
     /// It waits for another connection.
-    away: bool,
-    /// It has ended, and leaves its peer so long to end the connection too.
+    offline: bool,
+    /// It has ended, and gives its peer this long to end the connection too.
     ended: Option<Duration>,
 }
 
 impl Endpoint {
-    /// Begins on a transport connection that has just been opened or accepted, for a link of this
-    /// role and with this [dialect](countersign_core::Config::get_dialect). The link hears of it
-    /// with the first [`exchange`](Self::exchange).
+    /// Takes a transport connection that has just been opened or accepted, for a link with this
+    /// role and [dialect](countersign_core::Config::get_dialect). The first
+    /// [`exchange`](Self::exchange) reports it to the link.
     #[must_use]
     pub fn new(security: &Security, role: Role, dialect: Dialect) -> Self {
         let security = match dialect {
@@ -141,12 +144,12 @@ impl Endpoint {
             others: false,
             failure: None,
             cause: None,
-            proven: None,
+            authenticated: None,
             receiving: Receiving::default(),
             sending: Sending::default(),
-            put_off: false,
-            news: News::default(),
-            seen: Seen::default(),
+            deferred_timeout: false,
+            events: PendingEvents::default(),
+            snapshot: LinkSnapshot::default(),
             linger_until: None,
         };
         match failure {
@@ -157,8 +160,8 @@ impl Endpoint {
         endpoint
     }
 
-    /// The peer may be elsewhere: it has other addresses, to which no connection was opened yet. If
-    /// whoever is at the other end of this one does not prove to be the peer, that ends no link,
+    /// Notes that the peer may be elsewhere: it has other addresses, to which no connection was
+    /// opened yet. If the other end of this one does not prove to be the peer, that ends no link,
     /// not even one that was never up ([`Disconnect::Security`] and not [`Disconnect::Unproven`]).
     pub fn expect_others(&mut self) {
         self.others = true;
@@ -166,21 +169,21 @@ impl Endpoint {
 
     // Receiving.
 
-    /// Whether nothing that still arrives would be looked at: there is no need to read.
+    /// Whether anything that still arrives would be ignored, so that there is no need to read.
     #[must_use]
     pub fn is_read_ended(&self) -> bool {
         self.receiving.ended
     }
 
-    /// Where what arrives is to be appended. 16 KiB at a time is a good measure; the longest record
-    /// takes two of these.
+    /// Returns the buffer to append received data to. 16 KiB at a time is a good size; the longest
+    /// record takes two of these.
     pub fn input(&mut self) -> &mut Buffer {
         &mut self.receiving.input
     }
 
-    /// Decrypts what has arrived: `count` bytes were appended to [`input`](Self::input). None mean
-    /// that the peer has ended its direction. The link gets it with the next
-    /// [`exchange`](Self::exchange).
+    /// Decrypts what has arrived: `count` bytes were appended to [`input`](Self::input). Zero means
+    /// that the peer has ended its direction. The next [`exchange`](Self::exchange) passes it to
+    /// the link.
     pub fn received(&mut self, count: usize) {
         if count > 0 {
             self.decrypt();
@@ -189,7 +192,7 @@ impl Endpoint {
         }
     }
 
-    /// Takes note that the transport has failed: nothing will arrive and nothing can be sent.
+    /// Reports that the transport has failed: nothing will arrive and nothing can be sent.
     pub fn failed(&mut self, error: impl Into<Cause>) {
         self.cause.get_or_insert_with(|| error.into());
         self.fail_transport();
@@ -200,28 +203,28 @@ impl Endpoint {
         self.receiving.discard_input();
         self.sending.ended = true;
         self.sending.shut = true;
-        // What has failed before is why the link loses the connection.
+        // An earlier failure is the reason why the link loses the connection.
         self.receiving.failed = self.failure.is_none();
     }
 
-    /// Whether nothing but the end of what comes is of interest: it has failed, or the link has
-    /// nothing more to say, so it has ended.
-    fn is_deaf(&self) -> bool {
+    /// Whether input is discarded up to its end: the connection has failed, or the link has no more
+    /// output, so it has ended.
+    fn ignores_input(&self) -> bool {
         self.failure.is_some() || self.receiving.ended || self.sending.ended
     }
 
     fn decrypt(&mut self) {
-        if self.is_deaf() {
+        if self.ignores_input() {
             self.receiving.discard_input();
             return;
         }
-        let (connection, proven) = (&mut self.connection, &mut self.proven);
-        if let Err(error) = self.receiving.decrypt(connection, proven) {
+        let (connection, authenticated) = (&mut self.connection, &mut self.authenticated);
+        if let Err(error) = self.receiving.decrypt(connection, authenticated) {
             self.fail(error);
         }
     }
 
-    /// The transport says that nothing more will arrive.
+    /// Handles the end of the transport's input.
     fn end_reading(&mut self) {
         self.receiving.ended = true;
         self.receiving.discard_input();
@@ -239,13 +242,13 @@ impl Endpoint {
         }
     }
 
-    /// The connection has failed, if it has not before.
+    /// Records the failure of the connection, unless it has failed before.
     fn fail(&mut self, error: SecurityError) {
         if self.failure.is_some() {
             return;
         }
         let how = match error.reason() {
-            // An end of the transport that only TLS knows to be one too early.
+            // Only TLS can tell that the transport has ended too early.
             Reason::Truncated => Disconnect::PeerLeft,
             Reason::ClosedDuringHandshake => Disconnect::PeerLeftEarly,
             _ if error.is_about_dates() => Disconnect::OutOfDate,
@@ -257,22 +260,22 @@ impl Endpoint {
         self.failure = Some((error, how));
     }
 
-    /// Whether the peer itself, and nobody in its place, has brought this about, or this end has.
+    /// Whether the error was caused by the authenticated peer itself, or by this end.
     ///
-    /// An alert about our certificate comes once the peer has proved who it is, and encrypted. In
-    /// clear anybody can send one. What else ends a secured connection may be the answer to bytes
-    /// that somebody else has put between, at either end.
+    /// An alert about this end's certificate arrives encrypted, after the peer has authenticated.
+    /// Anyone can send one in the clear. Other errors of a secured connection may be caused by
+    /// bytes that a third party has injected, at either end.
     fn is_final(&self, error: &SecurityError) -> bool {
         let refused = matches!(error.reason(), Reason::RefusedByPeer { .. });
-        // That it does not ask is known once it has proved who it is.
+        // That it does not request a certificate is known once it has authenticated.
         let does_not_ask = matches!(error.reason(), Reason::NotAskedForCertificate);
-        (refused && self.proven.is_some()) || does_not_ask || error.blame() == Blame::Local
+        (refused && self.authenticated.is_some()) || does_not_ask || error.blame() == Blame::Local
     }
 
     // Sending.
 
-    /// Returns what to send, if anything: encrypts what the last [`exchange`](Self::exchange) has
-    /// given.
+    /// Returns what to send, if anything: encrypts the output of the last
+    /// [`exchange`](Self::exchange).
     pub fn to_send(&mut self) -> ToSend<'_> {
         if self.sending.shut {
             return ToSend::Nothing;
@@ -294,7 +297,7 @@ impl Endpoint {
         ToSend::Nothing
     }
 
-    /// Whether [`to_send`](Self::to_send) has something new to say since it was asked last.
+    /// Whether [`to_send`](Self::to_send) would return something new since the last call.
     #[must_use]
     pub fn has_output(&self) -> bool {
         let bytes = !self.sending.is_empty() || self.connection.pending_len() > 0;
@@ -302,27 +305,26 @@ impl Endpoint {
         !self.is_blocked() && (bytes || ends)
     }
 
-    /// Takes note that some of what was to be sent was sent, and removed from the buffer.
+    /// Reports that some of the output was sent, and removed from the buffer.
     pub fn sent(&mut self) {
         self.sending.handed_out = false;
     }
 
-    /// Takes note that this end's direction was ended, or can't be.
+    /// Reports that this end's direction was shut down, or cannot be.
     pub fn shut(&mut self) {
         self.sending.shut = true;
     }
 
-    /// Takes note that sending has failed: nothing more goes out. What the peer still had to say,
-    /// an alert perhaps, may wait to be read and tell more than the error, so reading goes on to
-    /// its end.
+    /// Reports that sending has failed: nothing more is sent. Data that the peer sent before, such
+    /// as an alert, may explain more than the error, so reading continues to its end.
     pub fn cannot_send(&mut self, error: impl Into<Cause>) {
         self.cause.get_or_insert_with(|| error.into());
         self.sending.discard();
         self.sending.shut = true;
     }
 
-    /// Whether output of the link would not go out now: the transport has to take other bytes
-    /// first, or none any more.
+    /// Whether output of the link would not be sent now: the transport has to take other bytes
+    /// first, or takes none any more.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
         self.sending.handed_out || self.sending.ending || self.sending.shut
@@ -330,57 +332,57 @@ impl Endpoint {
 
     // The end.
 
-    /// When to ask [`is_over`](Self::is_over) again if nothing else happens.
+    /// Returns when to call [`is_over`](Self::is_over) again if nothing else happens.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.linger_until
     }
 
-    /// Whether the link has no more use for this connection, as of the last
+    /// Whether the link no longer needs this connection, as of the last
     /// [`exchange`](Self::exchange): it waits for the next one, or has one, or has ended.
     ///
-    /// A link that has ended still leaves the peer
+    /// A link that has ended still gives the peer
     /// [`Timeouts::linger`](countersign_core::Timeouts::linger) to end the connection too: closing
     /// with unread input would make the operating system reset it, and the peer might never read
-    /// our last words.
+    /// this end's last frames.
     pub fn is_over(&mut self, now: Instant) -> bool {
-        if self.seen.fenced || self.seen.away {
+        if self.snapshot.fenced || self.snapshot.offline {
             return true;
         }
-        let Some(linger) = self.seen.ended else {
+        let Some(linger) = self.snapshot.ended else {
             return false;
         };
         let until = *self.linger_until.get_or_insert(now + linger);
-        (self.has_said_all() && self.receiving.ended) || now >= until
+        (self.all_sent() && self.receiving.ended) || now >= until
     }
 
-    /// Whether nothing more goes out.
-    fn has_said_all(&self) -> bool {
+    /// Whether everything was sent, and nothing follows.
+    fn all_sent(&self) -> bool {
         let sending = &self.sending;
-        let said = sending.ended && self.connection.pending_len() == 0;
-        sending.shut || (said && sending.is_empty())
+        let flushed = sending.ended && self.connection.pending_len() == 0;
+        sending.shut || (flushed && sending.is_empty())
     }
 
-    /// Why the connection could not be secured or is no longer, if that is so.
+    /// Returns why the connection could not be secured, or is no longer secure, if it has failed.
     #[must_use]
     pub fn failure(&self) -> Option<&SecurityError> {
         self.failure.as_ref().map(|(error, _)| error)
     }
 
-    /// Who the peer has proved to be, once the connection is secured; `None` on a plain one. The
-    /// name is that of then: [`Security::name_of`] has the one of now.
+    /// Returns the identity that the peer has proved, once the connection is secured; `None` on a
+    /// plain one. The name is the one of that time: [`Security::name_of`] returns the current one.
     #[must_use]
     pub fn peer(&self) -> Option<&Peer> {
-        self.proven.as_ref()?.peer.as_ref()
+        self.authenticated.as_ref()?.peer.as_ref()
     }
 
-    /// The cipher suite in use, for people to read.
+    /// Returns the name of the cipher suite in use, for display.
     #[must_use]
     pub fn cipher(&self) -> Option<&'static str> {
         self.connection.cipher()
     }
 
-    /// Lets go of memory that is not needed while nothing moves.
+    /// Releases memory that is not needed while the connection is idle.
     pub fn release(&mut self) {
         self.receiving.release();
         self.sending.release();

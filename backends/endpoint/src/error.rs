@@ -1,4 +1,4 @@
-//! Why a connection could not be secured, or is no longer: who refused whom, and what to change.
+//! Why a connection could not be secured, or is no longer: which end refused, and what to change.
 
 use std::error::Error;
 use std::fmt;
@@ -14,35 +14,35 @@ use crate::fingerprint::Fingerprint;
 /// Why a connection could not be secured, or is no longer.
 ///
 /// `Display` is one line that says what to change. [`SecurityError::reason`] is for programs,
-/// [`SecurityError::blame`] says whose fault it is, [`SecurityError::can_retry`] whether another
-/// connection may fare better. The TLS library's own words, where there are any, are the
-/// [`source`](Error::source). No message ever holds a byte of a key.
+/// [`SecurityError::blame`] returns whose fault it is, [`SecurityError::can_retry`] whether another
+/// connection may succeed. The TLS library's error, if any, is the
+/// [`source`](Error::source). No message ever contains a byte of a key.
 #[derive(Clone, Debug)]
 pub struct SecurityError {
     reason: Box<Reason>,
-    source: Option<Arc<TlsWords>>,
+    source: Option<Arc<LibraryError>>,
 }
 
-/// The TLS library's own words, among which names of the peer's may be.
+/// The TLS library's error, escaped since it may contain names from the peer.
 #[derive(Debug)]
-struct TlsWords(rustls::Error);
+struct LibraryError(rustls::Error);
 
-impl fmt::Display for TlsWords {
+impl fmt::Display for LibraryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Escaped::new(&self.0).fmt(f)
     }
 }
 
-impl Error for TlsWords {}
+impl Error for LibraryError {}
 
 /// Whose fault an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Blame {
-    /// This end used the library, or is set up, in a way that can't work.
+    /// This end used the library, or is configured, in a way that cannot work.
     Local,
     /// The peer broke the rules of TLS, or what arrived is not what it sent.
     Peer,
-    /// Both ends did their part, and they do not go together, or one refused the other.
+    /// Both ends behaved correctly, and they are incompatible, or one refused the other.
     Refused,
     /// The connection ended before it should have.
     Transport,
@@ -54,13 +54,13 @@ pub enum Blame {
 pub enum PlainProtocol {
     /// HTTP, as a client or as a server.
     Http,
-    /// The tlsstream dialect in plain text: a decimal length comes first, or the confirmation.
+    /// The tlsstream dialect in plaintext: it begins with a decimal length, or the confirmation.
     Tlsstream,
     /// SSH.
     Ssh,
-    /// `countersign/1` in plain text.
+    /// `countersign/1` in plaintext.
     Countersign,
-    /// Nothing that is known here.
+    /// An unknown protocol.
     Unknown,
 }
 
@@ -72,14 +72,14 @@ pub enum Reason {
     PinMismatch {
         /// The fingerprint of the key it presented.
         presented: Fingerprint,
-        /// The fingerprints of the pins, [`Reason::SHOWN`] at most. If `presented` is among them, it
-        /// is the first: a certificate is pinned, and the peer has another one for the same key.
+        /// The fingerprints of the pins, at most [`Reason::SHOWN`]. If `presented` is among them,
+        /// it is the first: a certificate is pinned, and the peer has another one for the same key.
         expected: Vec<Fingerprint>,
         /// How many pins there are.
         pinned: usize,
     },
-    /// We refused the peer: what is pinned is the SHA-256 of its whole certificate, as `openssl x509
-    /// -fingerprint` shows it, and not that of its key.
+    /// We refused the peer: the pin is the SHA-256 of its whole certificate, as `openssl x509
+    /// -fingerprint` shows it, and not of its key.
     CertificateHashPinned {
         /// The fingerprint of the key it presented: the pin to use.
         presented: Fingerprint,
@@ -87,13 +87,14 @@ pub enum Reason {
         pinned: Fingerprint,
     },
     /// We no longer accept the peer: identity and trust were
-    /// [replaced](crate::Security::replace), and no pin, or no authority, lets it in any more.
+    /// [replaced](crate::Security::replace), and the new pins or authority do not accept it.
     PinRemoved {
-        /// The fingerprint of the key that it had presented; `None` for a peer that was away.
+        /// The fingerprint of the key that it had presented; `None` for a peer without a
+        /// connection.
         presented: Option<Fingerprint>,
     },
-    /// The pins were [replaced](crate::Security::replace) while the peer connected, and by the new
-    /// ones it is another peer. Another connection is judged by these alone.
+    /// The pins were [replaced](crate::Security::replace) while the peer connected, and according
+    /// to the new ones it is another peer. The next connection is verified against these alone.
     PinsChanged,
     /// We refused the peer: its certificate matches and has expired.
     PeerCertificateExpired {
@@ -113,21 +114,21 @@ pub enum Reason {
     PeerCertificateMissing,
     /// We refused the peer: the authority did not certify it, or the certificate is damaged.
     PeerCertificateRefused,
-    /// We refused the peer: nobody can be let in with its certificate, which is of an old version, or
-    /// damaged, or for a key that signs in no way that TLS 1.3 has here.
+    /// We refused the peer: its certificate is unusable, since it has an old version, or is
+    /// damaged, or its key supports no signature of TLS 1.3 that is supported here.
     PeerCertificateUnusable {
         /// Why, as a clause.
         why: String,
     },
-    /// We refused the peer, which accepted our connection: it did not ask for our certificate, so it does
-    /// not know who we are.
+    /// We refused the peer, which accepted our connection: it did not request our certificate, so
+    /// it did not authenticate us.
     NotAskedForCertificate,
-    /// We refused the peer: its certificate is one of those pinned, which anybody can have seen, and
-    /// it did not prove that it has the private key.
+    /// We refused the peer: it presented a pinned certificate, which is public, and did not prove
+    /// that it holds the private key.
     PeerKeyUnproven,
-    /// The peer refused us, on account of our certificate.
+    /// The peer refused us, because of our certificate.
     RefusedByPeer {
-        /// How it said so.
+        /// The alert that it sent.
         alert: Alert,
         /// The fingerprint of the key we presented.
         ours: Fingerprint,
@@ -139,14 +140,14 @@ pub enum Reason {
         /// What it seems to speak.
         seems: PlainProtocol,
     },
-    /// The peer speaks TLS, and none of the protocols that we do inside it.
+    /// The peer speaks TLS, and none of our protocols in it.
     Protocol {
-        /// The protocols that we offered or would have taken.
+        /// The protocols that we offered or would have accepted.
         ours: Vec<String>,
     },
     /// Both ends have opened the connection, and neither has accepted it.
     BothOpened,
-    /// The peer speaks TLS 1.3 and no cipher, key exchange or signature that we do.
+    /// The peer speaks TLS 1.3, and supports no cipher, key exchange or signature that we do.
     NoCommonAlgorithm,
     /// The peer ended the connection with an alert that is not about our certificate.
     PeerAlert {
@@ -155,30 +156,29 @@ pub enum Reason {
     },
     /// The peer broke the rules of TLS.
     PeerMisbehaved,
-    /// What arrived is not what the peer sent: it does not decrypt.
+    /// The received data is not what the peer sent: it does not decrypt.
     Corrupted,
-    /// The peer closed the connection before the handshake was done, without saying why.
+    /// The peer closed the connection before the handshake was done, without an alert.
     ClosedDuringHandshake,
-    /// The connection ended without the peer saying so (close_notify): more may have been meant
-    /// to come.
+    /// The connection ended without a close_notify from the peer: data may be missing.
     Truncated,
-    /// Data was to be written before the handshake was done.
+    /// The caller tried to write data before the handshake was done.
     NotSecured,
-    /// Data was to be written after this end had closed its direction.
+    /// The caller tried to write data after this end had closed its direction.
     AlreadyClosed,
-    /// The caller's buffer is too small. The connection is as good as before.
+    /// The caller's buffer is too small. The connection is unchanged.
     OutputTooSmall {
-        /// How many bytes it takes.
+        /// How many bytes are needed.
         needed: usize,
     },
-    /// The authority is known, and not the name of the server to connect to.
+    /// An authority is set, but not the name of the server to connect to.
     ServerNameMissing,
-    /// The TLS library failed, for want of random bytes or of the time, say.
+    /// The TLS library failed, for example for lack of random bytes or of the time.
     Internal,
 }
 
 impl Reason {
-    /// How many pins an error names at most: more in one line than this nobody compares.
+    /// How many pins an error lists at most, so that the line stays readable.
     pub const SHOWN: usize = 3;
 }
 
@@ -193,25 +193,25 @@ impl SecurityError {
     pub(crate) fn with_source(reason: Reason, source: rustls::Error) -> Self {
         Self {
             reason: Box::new(reason),
-            source: Some(Arc::new(TlsWords(source))),
+            source: Some(Arc::new(LibraryError(source))),
         }
     }
 
-    /// The same words of the TLS library, for another reason.
-    pub(crate) fn because_of(self, reason: Reason) -> Self {
+    /// Keeps the TLS library's error, with another reason.
+    pub(crate) fn with_reason(self, reason: Reason) -> Self {
         Self {
             reason: Box::new(reason),
             source: self.source,
         }
     }
 
-    /// What went wrong.
+    /// Returns what went wrong.
     #[must_use]
     pub fn reason(&self) -> &Reason {
         &self.reason
     }
 
-    /// Whose fault it is.
+    /// Returns whose fault it is.
     #[must_use]
     pub fn blame(&self) -> Blame {
         match *self.reason {
@@ -243,14 +243,14 @@ impl SecurityError {
         }
     }
 
-    /// Whether another connection may fare better with nothing changed on either machine.
+    /// Whether another connection may succeed with nothing changed on either machine.
     ///
-    /// True for what happens on the way and for what time alone mends: a certificate that is not
-    /// valid yet becomes so, or the clock is set. False for every refusal.
+    /// True for failures of the network and for those that time mends: a certificate that is not
+    /// valid yet becomes valid, or the clock is set. False for every refusal.
     #[must_use]
     pub fn can_retry(&self) -> bool {
         match *self.reason {
-            // Something went wrong at the peer, or on the way there.
+            // A failure of the peer, or of the network.
             Reason::PeerAlert { alert } => {
                 matches!(alert, Alert::INTERNAL_ERROR | Alert::BAD_RECORD_MAC)
             }
@@ -266,8 +266,8 @@ impl SecurityError {
 }
 
 impl SecurityError {
-    /// Whether one end's certificate is not valid now, by its own or by the other end's clock: it
-    /// has expired or is not valid yet. A link that was up waits until that is mended.
+    /// Whether one end's certificate is not valid at present, by either end's clock: it has expired
+    /// or is not valid yet. A link that was up waits until that is fixed.
     #[must_use]
     pub fn is_about_dates(&self) -> bool {
         match *self.reason {
@@ -455,7 +455,7 @@ fn pin_mismatch(
 fn refused_by_peer(f: &mut fmt::Formatter<'_>, alert: Alert, ours: &Fingerprint) -> fmt::Result {
     write!(f, "the peer refused our certificate ({alert}); ")?;
     match alert {
-        // rustls and OpenSSL use it for certificates that are not valid yet as well.
+        // rustls and OpenSSL also send it for certificates that are not valid yet.
         Alert::CERTIFICATE_EXPIRED => write!(
             f,
             "check its validity dates and the peer's clock, and compare our fingerprint {ours} \

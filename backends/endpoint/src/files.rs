@@ -1,4 +1,4 @@
-//! Where identity and pins are read from, and read again.
+//! The files of identity and pins, which can be reloaded.
 
 use std::path::{self, PathBuf};
 
@@ -8,11 +8,11 @@ use crate::pins::Pins;
 use crate::security::{Replaced, Security};
 use crate::setup_error::SetupError;
 
-/// The files of an identity and of its peers' pins, to be read at the start and whenever they have
+/// The files of an identity and of its peers' pins, to read at the start and whenever they have
 /// changed (`docs/rotation.md`).
 ///
-/// A relative path is made absolute when it is given, so a change of the working directory changes
-/// nothing; errors name the whole path.
+/// A relative path is made absolute when it is set, so it does not depend on later changes of the
+/// working directory; errors name the absolute path.
 ///
 /// ```no_run
 /// use countersign_endpoint::{Security, SecurityFiles};
@@ -20,7 +20,7 @@ use crate::setup_error::SetupError;
 /// let files = SecurityFiles::new("station.crt", "station.key").peer_file("robot.crt");
 /// let (identity, pins) = files.read()?;
 /// let security = Security::tls(identity, pins).build()?;
-/// // Later, when somebody has changed them:
+/// // Later, when they have changed:
 /// match files.reload(&security) {
 ///     Ok(replaced) => println!("{replaced}"),
 ///     Err(error) => println!("nothing has changed: {error}"),
@@ -43,48 +43,48 @@ enum Peer {
 }
 
 impl SecurityFiles {
-    /// The files of this end's certificate and private key, as
-    /// [`Identity::from_pem_files`] reads them.
+    /// Sets the files of this end's certificate and private key, in the format of
+    /// [`Identity::from_pem_files`].
     #[must_use]
     pub fn new(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         Self {
-            certificate: lasting(certificate.into()),
-            key: lasting(key.into()),
+            certificate: to_absolute(certificate.into()),
+            key: to_absolute(key.into()),
             peers: Vec::new(),
             validity_dates: ValidityDates::default(),
         }
     }
 
-    /// One more peer, whose pins are in this file, as [`Pins::from_files`] reads it.
+    /// Adds a peer whose pins are in this file, in the format of [`Pins::from_files`].
     #[must_use]
     pub fn peer_file(mut self, file: impl Into<PathBuf>) -> Self {
-        self.peers.push(Peer::File(lasting(file.into())));
+        self.peers.push(Peer::File(to_absolute(file.into())));
         self
     }
 
-    /// More peers, of which this file is a list, as [`Pins::from_list_file`] reads it.
+    /// Adds the peers in this list, in the format of [`Pins::from_list_file`].
     #[must_use]
     pub fn peer_list(mut self, file: impl Into<PathBuf>) -> Self {
-        self.peers.push(Peer::List(lasting(file.into())));
+        self.peers.push(Peer::List(to_absolute(file.into())));
         self
     }
 
-    /// More peers, with pins that are in no file and stay.
+    /// Adds peers with fixed pins, which are not read from a file.
     #[must_use]
     pub fn peer_pins(mut self, pins: impl Into<Pins>) -> Self {
         self.peers.push(Peer::Pins(pins.into()));
         self
     }
 
-    /// Says whether the peers' certificates' validity dates count; they do unless told otherwise.
+    /// Sets whether the validity dates of the peers' certificates are checked; they are by default.
     #[must_use]
     pub fn validity_dates(mut self, validity_dates: ValidityDates) -> Self {
         self.validity_dates = validity_dates;
         self
     }
 
-    /// Reads all of it, and checks what can be checked: that each file is whole, that key and
-    /// certificate belong together, and that there is a pin in every file of pins.
+    /// Reads all files, and checks that each file is complete, that key and certificate belong
+    /// together, and that there is a pin in every file of pins.
     ///
     /// # Errors
     /// A [`SetupError`] that names the file and says what is wrong with it.
@@ -106,21 +106,20 @@ impl SecurityFiles {
         Ok((identity, pins.with_validity_dates(self.validity_dates)))
     }
 
-    /// Reads all of it again and [puts it in force](Security::replace), at once.
+    /// Reads all files again and [replaces](Security::replace) identity and trust, both at once.
     ///
-    /// [`Security::identity`] has the [warnings](Identity::warnings) about what is in force
-    /// afterwards.
+    /// The new identity ([`Security::identity`]) may have [warnings](Identity::warnings).
     ///
     /// # Errors
-    /// Those of [`read`](Self::read) and of [`Security::replace`]; then nothing has changed.
+    /// As for [`read`](Self::read) and [`Security::replace`]; then nothing has changed.
     pub fn reload(&self, security: &Security) -> Result<Replaced, SetupError> {
         let (identity, pins) = self.read()?;
         security.replace(identity, pins)
     }
 }
 
-/// The same path from the root. One from which nothing can be read, an empty one say, is left for
-/// reading to complain of.
-fn lasting(path: PathBuf) -> PathBuf {
+/// Makes the path absolute. A path that cannot be, such as an empty one, is returned unchanged, and
+/// reading it reports the error.
+fn to_absolute(path: PathBuf) -> PathBuf {
     path::absolute(&path).unwrap_or(path)
 }

@@ -1,4 +1,4 @@
-//! The fingerprint of a public key: what two people compare over the telephone.
+//! The fingerprint of a public key, which two people may compare over the telephone.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,20 +7,20 @@ use countersign_core::Escaped;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-/// What every fingerprint in text begins with, so that the hash function can change one day.
+/// The prefix of every fingerprint in text, so that the hash function can change later.
 const PREFIX: &str = "sha256:";
 
 /// The SHA-256 of a certificate's SubjectPublicKeyInfo in DER (RFC 5280, section 4.1.2.7).
 ///
-/// It names a key, not a certificate: a certificate renewed for the same key keeps its
+/// It identifies a key, not a certificate: a certificate renewed for the same key keeps its
 /// fingerprint. It is **not** what `openssl x509 -fingerprint` prints, which is the hash of the
-/// whole certificate. With OpenSSL the same value comes from
-/// `openssl x509 -in robot.crt -pubkey -noout | openssl pkey -pubin -outform der | sha256sum`.
+/// whole certificate. With OpenSSL the same value comes from `openssl x509 -in robot.crt -pubkey
+/// -noout | openssl pkey -pubin -outform der | sha256sum`.
 ///
-/// In text it is `sha256:` and 64 lowercase hexadecimal digits. Parsing also takes uppercase
+/// In text it is `sha256:` and 64 lowercase hexadecimal digits. Parsing also accepts uppercase
 /// digits and colons between the bytes, and `sha256//` and base64, as `curl --pinnedpubkey` does.
-/// What says itself that it is the hash of something else, of a certificate or of an SSH key, is an
-/// error that tells so.
+/// The hash of a certificate or of an SSH key, in the form in which tools print it, is an error
+/// that says so.
 ///
 /// ```
 /// use countersign_endpoint::Fingerprint;
@@ -38,7 +38,7 @@ pub struct Fingerprint(
 );
 
 impl Fingerprint {
-    /// The fingerprint of a SubjectPublicKeyInfo in DER.
+    /// Returns the fingerprint of a SubjectPublicKeyInfo in DER.
     #[must_use]
     pub fn of_public_key(spki: &[u8]) -> Self {
         Self::of(spki)
@@ -46,9 +46,9 @@ impl Fingerprint {
 }
 
 impl Fingerprint {
-    /// Whether a text was meant as a fingerprint, though it may be none: it begins with the name of a
-    /// hash function, or is the digits of a SHA-256. For those who take fingerprints and names of files
-    /// in one place.
+    /// Whether a text is meant as a fingerprint, though it may be invalid: it begins with the name
+    /// of a hash function, or is the digits of a SHA-256. For programs that take fingerprints and
+    /// file names in the same place.
     #[must_use]
     pub fn is_meant(text: &str) -> bool {
         let (name, rest) = text.split_at_checked(3).unwrap_or_default();
@@ -56,7 +56,7 @@ impl Fingerprint {
         is_hash || is_bare(text)
     }
 
-    /// The SHA-256 of these bytes.
+    /// Returns the SHA-256 of these bytes.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
@@ -85,7 +85,7 @@ pub enum ParseFingerprintError {
          whole certificate)"
     )]
     Prefix,
-    /// The digits of a SHA-256, and nothing that tells of what.
+    /// The digits of a SHA-256, without a prefix that says of what.
     #[error(
         "these are the digits of a hash, and not of what; `countersign pin` shows the fingerprint of \
          a certificate's key, which begins with `sha256:`"
@@ -165,7 +165,7 @@ impl FromStr for Fingerprint {
     }
 }
 
-/// What a text is, judged by its beginning.
+/// The form of a text, according to its beginning.
 enum Form<'a> {
     Hexadecimal(&'a str),
     Base64(&'a str),
@@ -188,7 +188,7 @@ impl<'a> Form<'a> {
             return Self::OfCertificate;
         }
         match without(PREFIX) {
-            // 43 digits of base64, where ours would have 64 others.
+            // 43 digits of base64, where a fingerprint would have 64 hexadecimal digits.
             Some(digits) if digits.len() == 43 && digits.bytes().all(is_base64) => Self::OfSshKey,
             Some(digits) => Self::Hexadecimal(digits),
             None if is_bare(text) => Self::Bare,
@@ -207,7 +207,7 @@ fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')
 }
 
-/// 32 bytes in base64: 43 digits of six bits, and perhaps the `=` that fills them up.
+/// Decodes 32 bytes in base64: 43 digits of six bits, and optional `=` padding.
 fn base64(digits: &str) -> Result<Fingerprint, ParseFingerprintError> {
     const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let digits = digits.strip_suffix('=').unwrap_or(digits);
@@ -245,7 +245,7 @@ mod tests {
         let upper = text.to_uppercase();
         let hex: Vec<String> = sample().0.iter().map(|b| format!("{b:02X}")).collect();
         let colons = format!("sha256:{}", hex.join(":"));
-        // base64 of the same bytes.
+        // The same bytes in base64.
         let curl = "sha256//AQgPFh0kKzI5QEdOVVxjanF4f4aNlJuiqbC3vsXM09o".to_owned();
         let filled = format!("{curl}=");
         for spelling in [
@@ -271,7 +271,7 @@ mod tests {
         for (text, error) in [
             (hex.clone(), Bare),
             (colons.clone(), Bare),
-            // OpenSSL 3 and what was before it.
+            // The output of OpenSSL 3 and of earlier versions.
             (format!("sha256 Fingerprint={colons}"), OfCertificate),
             (format!("SHA256 Fingerprint={colons}"), OfCertificate),
             (format!("SHA1 Fingerprint={}", &colons[..59]), OfCertificate),

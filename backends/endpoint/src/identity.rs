@@ -1,4 +1,4 @@
-//! Who this end is: a private key and its certificate.
+//! This end's identity: a private key and its certificate.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,11 +15,11 @@ use crate::fingerprint::Fingerprint;
 use crate::pem::{FILE_LIMIT, Sections, read_file};
 use crate::setup_error::{Origin, SetupError, shown};
 
-/// A private key and its certificate: what this end proves itself with.
+/// A private key and its certificate, with which this end authenticates.
 ///
-/// The certificate may be followed by those that certify it, which are sent along for a peer
-/// that trusts an authority; a peer with pins looks at the first only. At most
-/// [`Identity::MAX_CHAIN`] certificates in all, the key's own first.
+/// The certificate may be followed by those that certify it, which are sent too, for a peer that
+/// trusts an authority; a peer with pins checks the first only. There are at most
+/// [`Identity::MAX_CHAIN`] certificates in all, with the key's certificate first.
 ///
 /// Keys may be in PKCS#8, SEC1 or PKCS#1, without a password: P-256, P-384, P-521, Ed25519, and
 /// RSA of 2048 to 8192 bits. Cloning is cheap. `Debug` shows the fingerprint, never the key.
@@ -38,19 +38,20 @@ use crate::setup_error::{Origin, SetupError, shown};
 pub struct Identity {
     certified: Arc<CertifiedKey>,
     facts: Facts,
-    /// The key's file, when others than its owner could read it as it was loaded.
+    /// The key's file, if other users could read it when it was loaded.
     exposed: Option<PathBuf>,
 }
 
 impl Identity {
-    /// The most certificates an identity may have: its own and seven that certify it.
+    /// The most certificates an identity may have: the key's, and seven that certify it.
     pub const MAX_CHAIN: usize = 8;
 
-    /// Reads the certificate and the private key from two PEM files, or twice the same one.
+    /// Reads the certificate and the private key from two PEM files, which may be the same file.
     ///
     /// # Errors
-    /// A [`SetupError`] that names the file and says what to do: missing, unreadable, swapped,
-    /// damaged, encrypted, of an unsupported kind, or two that do not belong together.
+    /// A [`SetupError`] that names the file and says what to do: files that are missing,
+    /// unreadable, swapped, damaged, encrypted, of an unsupported kind, or that do not belong
+    /// together.
     pub fn from_pem_files(
         certificate: impl AsRef<Path>,
         key: impl AsRef<Path>,
@@ -67,7 +68,7 @@ impl Identity {
     /// Takes the certificate and the private key as PEM text.
     ///
     /// # Errors
-    /// Those of [`Identity::from_pem_files`], but for the files.
+    /// As for [`Identity::from_pem_files`], except for the files.
     pub fn from_pem(certificate: &[u8], key: &[u8]) -> Result<Self, SetupError> {
         let certificate_origin = Origin::Memory("the certificate text");
         let key_origin = Origin::Memory("the private key text");
@@ -77,11 +78,11 @@ impl Identity {
     /// Takes the certificate and the private key in DER, the key in PKCS#8, SEC1 or PKCS#1.
     ///
     /// # Errors
-    /// Those of [`Identity::from_pem_files`], but for the files.
+    /// As for [`Identity::from_pem_files`], except for the files.
     pub fn from_der(certificate: &[u8], key: &[u8]) -> Result<Self, SetupError> {
         let origin = Origin::Memory("the certificate");
         let key_origin = Origin::Memory("the private key");
-        // The caller's own bytes: there is no copy that would have to be wiped.
+        // This borrows the caller's bytes, so there is no copy to wipe.
         let key = PrivateKeyDer::try_from(key).map_err(|detail| SetupError::UnsupportedKey {
             origin: key_origin.clone(),
             detail: detail.to_owned(),
@@ -133,9 +134,9 @@ impl Identity {
             });
         }
         let facts = read_all(&certificates, certificate_origin)?;
-        // First, since the certificate tells what kind of key it is.
+        // First, since the certificate tells which kind of key it is.
         read_usable(&certificates[0], 1, certificate_origin)?;
-        // The TLS library's word is about how it reads keys.
+        // The TLS library's error only describes how it parses keys.
         let key = crypto::signing_key(key)?.ok_or_else(|| SetupError::UnsupportedKey {
             origin: key_origin.clone(),
             detail: "it is damaged, or of a kind with which no connection can be secured"
@@ -169,13 +170,13 @@ impl Identity {
         })
     }
 
-    /// The fingerprint of this identity's public key: what the peer may pin.
+    /// Returns the fingerprint of this identity's public key, which the peer may pin.
     #[must_use]
     pub const fn fingerprint(&self) -> Fingerprint {
         self.facts.fingerprint
     }
 
-    /// The certificate in DER, without those that certify it.
+    /// Returns the certificate in DER, without those that certify it.
     #[must_use]
     pub fn certificate_der(&self) -> &[u8] {
         self.certified
@@ -184,13 +185,14 @@ impl Identity {
             .map_or(&[], |certificate| certificate.as_ref())
     }
 
-    /// What is not wrong yet, judged by this machine's clock: show it to whoever runs this.
+    /// Returns problems that do not prevent the use of the identity, by this machine's clock: show
+    /// them to the user.
     #[must_use]
     pub fn warnings(&self) -> Vec<IdentityWarning> {
         self.warnings_at(SystemTime::now())
     }
 
-    /// Those of [`Identity::warnings`] that hold at `now`.
+    /// Returns the warnings of [`Identity::warnings`] that apply at `now`.
     #[must_use]
     pub fn warnings_at(&self, now: SystemTime) -> Vec<IdentityWarning> {
         let Facts {
@@ -222,7 +224,7 @@ impl Identity {
     }
 }
 
-/// How long before its end a certificate's end is worth a warning.
+/// How long before a certificate expires there is a warning.
 const EXPIRES_SOON: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 impl fmt::Debug for Identity {
@@ -234,26 +236,26 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Something about an identity that works and should not be left as it is.
+/// A problem of an identity that still works and should be fixed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IdentityWarning {
-    /// Others than its owner may read the private key's file (Unix only).
+    /// Other users may read the private key's file (Unix only).
     KeyExposed {
         /// The key's file.
         path: PathBuf,
     },
     /// The certificate is no longer valid: a peer that checks dates refuses it.
     Expired {
-        /// The last second at which it was.
+        /// The last second at which it was valid.
         not_after: SystemTime,
     },
     /// The certificate is not valid yet, or this machine's clock is behind.
     NotYetValid {
-        /// The first second at which it is.
+        /// The first second at which it is valid.
         not_before: SystemTime,
     },
-    /// The certificate ends in less than 30 days.
+    /// The certificate expires in less than 30 days.
     ExpiresSoon {
         /// The last second at which it is valid.
         not_after: SystemTime,
@@ -292,7 +294,7 @@ impl fmt::Display for IdentityWarning {
     }
 }
 
-/// The one private key in `sections`.
+/// Returns the only private key in `sections`.
 fn only_key(
     sections: Sections,
     origin: &Origin,
@@ -312,7 +314,7 @@ fn only_key(
     }
 }
 
-/// Reads every certificate, so that a damaged one is found here and not by the peer.
+/// Reads every certificate, so that a damaged one is detected here and not by the peer.
 fn read_all(
     certificates: &[CertificateDer<'_>],
     origin: &Origin,
@@ -323,7 +325,7 @@ fn read_all(
         .collect()
 }
 
-/// Reads the certificate that is number `number` in `origin`.
+/// Reads certificate number `number` in `origin`.
 fn read_one(
     certificate: &CertificateDer<'_>,
     number: usize,
@@ -332,7 +334,7 @@ fn read_one(
     Facts::read(certificate).map_err(|unusable| bad(unusable, number, origin))
 }
 
-/// The same, of one whose key has to be of use.
+/// As [`read_one`], for a certificate whose key must be usable.
 pub(crate) fn read_usable(
     certificate: &CertificateDer<'_>,
     number: usize,
@@ -349,14 +351,14 @@ fn bad(unusable: Unusable, number: usize, origin: &Origin) -> SetupError {
     }
 }
 
-/// Whether others than its owner may read `file`.
+/// Whether other users may read `file`.
 #[cfg(unix)]
 fn exposed(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
 }
 
-/// Access lists are not read: only Unix modes are judged.
+/// Returns false: only Unix modes are checked, not access lists.
 #[cfg(not(unix))]
 fn exposed(_file: &Path) -> bool {
     false

@@ -1,27 +1,29 @@
 //! Identities, pins and TLS around the countersign core, still without I/O.
 //!
 //! The security half, in the order in which it is used:
-//! - [`Identity`]: who this end is. [`Pins`], or by choice an [`Authority`]: whom it lets in.
-//! - [`Security`]: both put together, for all of a link's connections.
-//! - [`Connection`]: one of them. Ciphertext in, plaintext out, and the other way round.
-//! - [`SetupError`] is what can be wrong before there is a connection, [`SecurityError`]
-//!   afterwards.
+//! - [`Identity`]: this end's identity. [`Pins`], or by choice an [`Authority`]: the peers that it
+//!   accepts.
+//! - [`Security`]: both combined, for all of a link's connections.
+//! - [`Connection`]: one of these. Ciphertext in, plaintext out, and the other way round.
+//! - [`SetupError`] covers what can be wrong before there is a connection, [`SecurityError`] what
+//!   can go wrong afterwards.
 //!
-//! With the core, for whoever drives links without a backend:
-//! - [`Endpoint`]: a connection of a link. Ciphertext in, messages out, or all that there is to do with
-//!   a [`Stream`] that does not block. `docs/custom-runtime.md` tells how to use it.
-//! - [`Links`]: any number of links over such streams, opened and accepted: what is left for a loop of
-//!   one's own is to open and accept the streams, and to know when they are ready.
-//! - [`LinkError`]: why there is no link, for people, from an [`ErrorContext`].
+//! With the core, for applications that drive links without a backend:
+//! - [`Endpoint`]: a connection of a link. Ciphertext in, messages out; or all the work on a
+//!   non-blocking [`Stream`]. `docs/custom-runtime.md` explains how to use it.
+//! - [`Links`]: any number of links over such streams, opened and accepted: the application's loop
+//!   only opens and accepts the streams, and reports when they are ready.
+//! - [`LinkError`]: why there is no link, for display, from an [`ErrorContext`].
 //!
-//! TLS 1.3 only, both ends present a certificate and check the other's, and nothing accepts
-//! just anybody. rustls is hidden: none of its types shows.
+//! TLS 1.3 only; both ends present a certificate and verify the other's, and there is no 'accept
+//! anyone'. rustls is hidden: none of its types is public.
 //!
 //! # Features
 //!
-//! `aws-lc-rs` (default) and `ring` say whose cryptography TLS uses, the first where both are on. With
-//! neither it is rustls's provider that the application has installed as the process's default
-//! before it loads an identity; without one that is [`SetupError::NoProvider`].
+//! `aws-lc-rs` (default) and `ring` select the cryptographic provider of TLS, `aws-lc-rs` if both
+//! are enabled. With neither, it is the rustls provider that the application has installed as the
+//! process's default before it loads an identity; without one, loading an identity fails with
+//! [`SetupError::NoProvider`].
 //!
 //! ```
 //! use countersign_certs::NewIdentity;
@@ -35,7 +37,7 @@
 //! let identity = Identity::from_der(station.certificate_der(), station.key_der())?;
 //! let on_station = Security::tls(identity, robot.fingerprint()).build()?;
 //!
-//! // Carries what one has to say to the other, as a network would, and collects the data.
+//! // Carries the output of one to the other, as a network would, and collects the data.
 //! fn carry(from: &mut Connection, to: &mut Connection) -> Result<Vec<u8>, SecurityError> {
 //!     let mut wire = vec![0; from.pending_len()];
 //!     from.write_pending(&mut wire);
@@ -64,12 +66,12 @@
 //! ```
 //!
 //! # Modules
-//! Each file has one subject: `fingerprint`, `identity`, `pin`, `pins` (whose pins), `pin_file` and
-//! `peer_list` (where they are read from), `peer` (who has proved to have one), `trust` (pins or an
-//! authority), `verify` (the check rustls calls), `endpoint` (a link's connection), `security`
-//! (settings of a link), `connection` over `tls` and `plain`, `error` and `alert`, `link_error`
-//! (why a link ended), `links` and `stream` (many of them in one loop), `translate` (from rustls's
-//! errors), `setup_error`, `certificate` (what is read from one) and `pem`.
+//! Each file has one subject: `fingerprint`, `identity`, `pin`, `pins` (grouped by peer),
+//! `pin_file` and `peer_list` (their file formats), `peer` (an authenticated peer), `trust` (pins
+//! or an authority), `verify` (the verifier that rustls calls), `endpoint` (a link's connection),
+//! `security` (settings of a link), `connection` over `tls` and `plain`, `error` and `alert`,
+//! `link_error` (why a link ended), `links` and `stream` (many links in one loop), `translate`
+//! (from rustls's errors), `setup_error`, `certificate` (what is read from one) and `pem`.
 
 mod alert;
 mod buffer;

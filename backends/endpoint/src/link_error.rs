@@ -1,4 +1,4 @@
-//! Why a link ended, with what the layers below the core know about it.
+//! Why a link ended, with the errors of the layers below the core.
 
 use std::fmt;
 use std::io;
@@ -10,37 +10,37 @@ use countersign_core::{CloseReason, EndReason, Escaped, Link, LinkState, Loss, P
 use crate::EndpointEvent;
 use crate::error::{Reason, SecurityError};
 
-/// Why a link ended, or never came to be.
+/// Why a link ended, or was never established.
 ///
-/// `Display` is one line that says what to change; [`source`](std::error::Error::source) gives
-/// the layer below its word. It comes from an [`ErrorContext`].
+/// `Display` is one line that says what to change; [`source`](std::error::Error::source) returns
+/// the error of the layer below. It is made by an [`ErrorContext`].
 ///
-/// It may be known before this end's last words, an abort say, have gone out to the peer. Whoever
-/// drives the link sends them afterwards, so a program waits for that before it exits, with the
-/// handles' `ended` and `close`.
+/// It may be known before this end's last frames, such as an abort, have been sent to the peer. The
+/// driver of the link sends them afterwards, so a program should wait for that before it exits,
+/// with the handles' `ended` and `close`.
 #[derive(Clone, Debug)]
 pub struct LinkError {
-    /// Apart, so that whoever hands an error on does not hand on so much.
+    /// Boxed to keep results that contain this error small.
     reason: Box<EndReason>,
     detail: Option<Detail>,
-    /// What the peer had said with its close, where the link did not end by that.
-    peer_said: Option<Box<CloseReason>>,
+    /// The peer's close reason, if the link was lost after the peer had begun to close.
+    peer_reason: Option<Box<CloseReason>>,
 }
 
-/// What the layer below says.
+/// The error of the layer below.
 #[derive(Clone, Debug)]
 enum Detail {
     Security(SecurityError),
     Transport(Cause),
     /// No connection could be opened.
     Unopened(Cause),
-    /// This end was used in a way that can't work.
+    /// This end was used in a way that cannot work.
     Usage(Arc<dyn std::error::Error + Send + Sync>),
     /// The peer refused for now.
     Refused(Refusal),
 }
 
-/// A kind of failures, as [`LinkError::kind`] tells: good for comparing.
+/// The kind of a failure, returned by [`LinkError::kind`], for comparison.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FailureKind {
     reason: Discriminant<EndReason>,
@@ -57,24 +57,23 @@ enum DetailKind {
     Refused(u16),
 }
 
-/// An error of the transport, and its words.
+/// An error of the transport, and its text.
 ///
-/// What an error says, and what happens when it is dropped, may be the code of whoever made the
-/// transport. So it is made into this before a lock is taken for an [`ErrorContext`], and a clone of
-/// it kept until the lock is released: an [`Endpoint`](crate::Endpoint) keeps one for as long as it
-/// is there.
+/// Formatting or dropping an error may run code of the transport's author. So it is converted into
+/// this before a lock is taken for an [`ErrorContext`], and a clone of it is kept until the lock is
+/// released: an [`Endpoint`](crate::Endpoint) keeps one for its whole life.
 #[derive(Clone, Debug)]
 pub struct Cause(Arc<(io::Error, String)>);
 
 impl From<io::Error> for Cause {
     fn from(error: io::Error) -> Self {
-        let words = error.to_string();
-        Self(Arc::new((error, words)))
+        let text = error.to_string();
+        Self(Arc::new((error, text)))
     }
 }
 
 impl Cause {
-    /// The error itself.
+    /// Returns the error itself.
     #[must_use]
     pub fn error(&self) -> &io::Error {
         &self.0.0
@@ -88,17 +87,17 @@ impl fmt::Display for Cause {
 }
 
 impl LinkError {
-    /// With what the core knows, and no word of the layers below.
+    /// Makes an error with the core's reason, and without details of the layers below.
     #[must_use]
     pub fn new(reason: EndReason) -> Self {
         Self {
             reason: Box::new(reason),
             detail: None,
-            peer_said: None,
+            peer_reason: None,
         }
     }
 
-    /// An error of the transport before there was a link.
+    /// Makes an error of the transport before there was a link.
     #[must_use]
     pub fn transport(error: io::Error) -> Self {
         let detail = Some(Detail::Transport(error.into()));
@@ -108,8 +107,8 @@ impl LinkError {
         }
     }
 
-    /// A link was asked for in a way that can't work: at an address that is none, say. No attempt
-    /// was made.
+    /// Makes an error for a request that cannot work, such as an invalid address. No attempt was
+    /// made to connect.
     #[must_use]
     pub fn unusable(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self {
@@ -118,7 +117,7 @@ impl LinkError {
         }
     }
 
-    /// In which way a link was asked for that can't work, if that is why there is none.
+    /// Returns what is wrong with the request for the link, if that is why there is none.
     #[must_use]
     pub fn usage(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
         match &self.detail {
@@ -127,23 +126,23 @@ impl LinkError {
         }
     }
 
-    /// Why the link ended, in the core's terms.
+    /// Returns why the link ended, in the core's terms.
     #[must_use]
     pub fn reason(&self) -> &EndReason {
         &self.reason
     }
 
-    /// What the peer has said with its close, if that had come: also where the link was lost before
-    /// the close was complete. It may be that all is well.
+    /// Returns the peer's close reason, if that has arrived, even if the link was lost before the
+    /// close was complete. It may be 'all is well'.
     #[must_use]
     pub fn peer_closes(&self) -> Option<&CloseReason> {
         match &*self.reason {
             EndReason::Closed { theirs, .. } => Some(theirs),
-            _ => self.peer_said.as_deref(),
+            _ => self.peer_reason.as_deref(),
         }
     }
 
-    /// Why the connection could not be secured, if that is why the link ended.
+    /// Returns why the connection could not be secured, if that is why the link ended.
     #[must_use]
     pub fn security(&self) -> Option<&SecurityError> {
         match &self.detail {
@@ -152,7 +151,7 @@ impl LinkError {
         }
     }
 
-    /// What the transport said, if that is why the link ended.
+    /// Returns the transport's error, if that is why the link ended.
     #[must_use]
     pub fn io(&self) -> Option<&io::Error> {
         match &self.detail {
@@ -161,8 +160,8 @@ impl LinkError {
         }
     }
 
-    /// What kind of failure this is. Two that differ in their words alone, in an address or a time,
-    /// are of the same kind.
+    /// Returns the kind of this failure. Two failures that differ only in their text, in an address
+    /// or a time, are of the same kind.
     #[must_use]
     pub fn kind(&self) -> FailureKind {
         let loss = match *self.reason {
@@ -192,14 +191,13 @@ impl LinkError {
         }
     }
 
-    /// Whether the link ended as both ends wanted: it was closed, and both say that all is well.
+    /// Whether the link was closed with the reason 'all is well' by both ends.
     #[must_use]
     pub fn is_orderly(&self) -> bool {
         self.reason.is_orderly()
     }
 
-    /// Whether this is the end of what there was to receive
-    /// ([`EndReason::ends_stream`]).
+    /// Whether everything that the peer sent was received ([`EndReason::ends_stream`]).
     #[must_use]
     pub fn ends_stream(&self) -> bool {
         self.reason.ends_stream()
@@ -209,15 +207,17 @@ impl LinkError {
 impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.fmt_end(f)?;
-        match self.peer_said.as_deref() {
-            Some(said) if !said.is_all_well() => write!(f, "; the peer had closed it: {said}"),
+        match self.peer_reason.as_deref() {
+            Some(reason) if !reason.is_all_well() => {
+                write!(f, "; the peer had closed it: {reason}")
+            }
             _ => Ok(()),
         }
     }
 }
 
 impl LinkError {
-    /// How the link ended, without what the peer had said before.
+    /// Formats how the link ended, without the peer's close reason.
     fn fmt_end(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&*self.reason, &self.detail) {
             (
@@ -260,10 +260,10 @@ impl std::error::Error for LinkError {
     }
 }
 
-/// What the layers below the core have said about a link's latest connection, or about there
-/// being none. Whoever drives a link keeps one beside it, and makes [`LinkError`]s of it.
+/// The errors of the layers below the core, about a link's latest connection or the lack of one.
+/// The driver of a link keeps one beside it, and makes [`LinkError`]s of it.
 ///
-/// What is said once the link has ended is not why it ended, and is not kept.
+/// An error that occurs once the link has ended is not the reason for that, and is ignored.
 ///
 /// ```
 /// use std::io;
@@ -285,29 +285,29 @@ impl std::error::Error for LinkError {
 pub struct ErrorContext(Option<Detail>);
 
 impl ErrorContext {
-    /// What an [`Endpoint`](crate::Endpoint) has told of the link's connection.
+    /// Records an event of the link's connection, from its [`Endpoint`](crate::Endpoint).
     pub fn on_event(&mut self, event: EndpointEvent) {
         match event {
             EndpointEvent::Secured => {}
-            // Security says more than an error of the transport's that may have been seen before.
+            // An error of security says more than an earlier one of the transport.
             EndpointEvent::Failed(error) => self.0 = Some(Detail::Security(error)),
             EndpointEvent::Lost(cause) => _ = self.0.get_or_insert(Detail::Transport(cause)),
         }
     }
 
-    /// No transport connection could be opened.
+    /// Records that no transport connection could be opened.
     pub fn unopened(&mut self, link: &impl Protocol, error: impl Into<Cause>) {
         if link.state() != LinkState::Ended {
             self.0.get_or_insert(Detail::Unopened(error.into()));
         }
     }
 
-    /// Forgets what was said: it is no reason for what happens to the next connection.
+    /// Discards all errors, which do not explain what happens to the next connection.
     pub fn clear(&mut self) {
         self.0 = None;
     }
 
-    /// How the link lost a connection.
+    /// Makes the error of a link that has lost a connection.
     #[must_use]
     pub fn of_loss(&self, link: &Link, loss: Loss) -> LinkError {
         let refusal = link.refusal().filter(|_| loss == Loss::Refused);
@@ -318,7 +318,7 @@ impl ErrorContext {
         }
     }
 
-    /// Why an incoming connection did not become a link, which has ended for this reason.
+    /// Makes the error of an incoming connection that has ended for this reason.
     #[must_use]
     pub fn of(&self, reason: &EndReason) -> LinkError {
         LinkError {
@@ -327,17 +327,17 @@ impl ErrorContext {
         }
     }
 
-    /// Why the link ended, once it has.
+    /// Returns why the link ended, once it has.
     #[must_use]
     pub fn of_end(&self, link: &Link) -> Option<LinkError> {
         let reason = link.end_reason()?.clone();
-        let peer_said = match &reason {
+        let peer_reason = match &reason {
             EndReason::Lost(_) => link.peer_closes().cloned().map(Box::new),
             _ => None,
         };
         Some(LinkError {
             detail: self.0.clone(),
-            peer_said,
+            peer_reason,
             ..LinkError::new(reason)
         })
     }

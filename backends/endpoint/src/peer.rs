@@ -1,12 +1,12 @@
-//! Who a peer is: its key, and its name.
+//! An authenticated peer: its key and its name.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::fingerprint::Fingerprint;
 
-/// A peer that has proved who it is: the key that it has, and what the application calls whoever has
-/// that. `Display` is one line for people.
+/// An authenticated peer: the key that it holds, and the peer name of that key. `Display` is one
+/// line of text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Peer {
     key: Fingerprint,
@@ -18,20 +18,20 @@ impl Peer {
         Self { key, name }
     }
 
-    /// The fingerprint of the key that it has proved to have.
+    /// Returns the fingerprint of the key that the peer has proved to hold.
     #[must_use]
     pub const fn fingerprint(&self) -> Fingerprint {
         self.key
     }
 
-    /// The peer name, as the [list of peers](crate::Pins::from_list_file) has it; `None` where the pins
-    /// have no names, and with an [authority](crate::Authority).
+    /// Returns the peer name from the [list of peers](crate::Pins::from_list_file); `None` if the
+    /// pins have no names, and with an [authority](crate::Authority).
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// The same, to be kept.
+    /// Returns the peer name as a shared value.
     #[must_use]
     pub fn shared_name(&self) -> Option<Arc<str>> {
         self.name.clone()

@@ -1,4 +1,4 @@
-//! Reading a list of peers: each line is one, with its name and its pins.
+//! Reads a list of peers: each line is one, with its name and its pins.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use crate::pin::Pin;
 use crate::pins::{is_name, read_pins};
 use crate::setup_error::{Origin, SetupError};
 
-/// The longest list that is read, in bytes: room for as many peers as there may be, with a long name
-/// and several pins each.
+/// The longest list that is read, in bytes: enough for the maximum number of peers, with a long
+/// name and several pins each.
 pub(crate) const FILE_LIMIT: u64 = 32 << 20;
 
-/// One peer.
+/// The line of one peer.
 pub(crate) struct Line {
     /// Counted from 1.
     pub(crate) number: usize,
@@ -23,7 +23,7 @@ pub(crate) struct Line {
     pub(crate) pins: Vec<Pin>,
 }
 
-/// Reads line by line.
+/// Reads the peers, line by line.
 pub(crate) fn read<'a>(
     text: &'a [u8],
     folder: &'a Path,
@@ -44,21 +44,21 @@ type Named = (Arc<str>, Vec<Pin>);
 
 /// What is wrong with a line.
 enum Problem {
-    /// In these words.
-    Says(String),
-    /// This is wrong with a file that it names.
+    /// A problem of the line itself.
+    Text(String),
+    /// An error of a file that the line names.
     File(SetupError),
 }
 
 impl From<String> for Problem {
-    fn from(words: String) -> Self {
-        Self::Says(words)
+    fn from(text: String) -> Self {
+        Self::Text(text)
     }
 }
 
 fn bad(origin: &Origin, line: usize, problem: Problem) -> SetupError {
     match problem {
-        Problem::Says(problem) => SetupError::BadPeer {
+        Problem::Text(problem) => SetupError::BadPeer {
             origin: origin.clone(),
             line,
             problem,
@@ -67,7 +67,7 @@ fn bad(origin: &Origin, line: usize, problem: Problem) -> SetupError {
     }
 }
 
-/// What a line leads to.
+/// Adds the line to an error that it has caused.
 pub(crate) fn at_line(origin: &Origin, line: usize, error: &SetupError) -> SetupError {
     SetupError::BadPeer {
         origin: origin.clone(),
@@ -76,7 +76,7 @@ pub(crate) fn at_line(origin: &Origin, line: usize, error: &SetupError) -> Setup
     }
 }
 
-/// A name or a key that is in a line before.
+/// Makes the error for a name or a key that an earlier line has already.
 pub(crate) fn twice(origin: &Origin, line: usize, name: &str, first: usize) -> SetupError {
     SetupError::BadPeer {
         origin: origin.clone(),
@@ -133,7 +133,7 @@ fn one(line: &[u8], folder: &Path) -> Result<Option<Named>, Problem> {
     Ok(Some((name.into(), pins)))
 }
 
-/// The words of a line, up to a comment.
+/// Splits a line into words, up to a comment.
 fn words(line: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;

@@ -1,4 +1,4 @@
-//! Whose keys are whose: what the core knows a peer as, whichever of its keys it uses.
+//! The ids of peers in the core, which do not depend on the key that a peer uses.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,59 +11,61 @@ use crate::pin::Pin;
 use crate::pins::Pins;
 use crate::trust::Trust;
 
-/// The peers that some trust lets in, and the ids under which their sessions are held.
+/// The peers that a trust accepts, and the ids under which their sessions are held.
 ///
-/// An id is given to a peer once and is nobody else's after that: it does not follow from a key
-/// alone, since a key may be one peer's today and another's when both have changed hands.
+/// An id is assigned to one peer and never to another: it is not derived from a key alone, since a
+/// key may be pinned for one peer today and for another one later.
 #[derive(Clone, Debug)]
 pub(crate) enum Peers {
     Pinned(Pinned),
-    /// Whoever an authority has certified: each key is a peer of its own. Counted from this
-    /// generation on.
+    /// Peers that an authority has certified, each key a separate peer, since this generation.
     Certified(u64),
 }
 
 /// Peers whose keys are known.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pinned {
-    /// Whose each key is.
+    /// The peer of each key.
     ids: HashMap<Fingerprint, PeerId>,
-    /// Everybody there is, and what the application calls them.
+    /// All peers, with their names.
     names: HashMap<PeerId, Option<Arc<str>>>,
 }
 
 impl Peers {
-    /// Of the first trust there is.
+    /// Makes the peers of the initial trust.
     pub(crate) fn first(trust: &Trust) -> Self {
         match trust {
             Trust::Authority(_) => Self::Certified(0),
-            Trust::Pins(pins) => Self::Pinned(Pinned::default().then(pins, 0)),
+            Trust::Pins(pins) => Self::Pinned(Pinned::default().replaced_by(pins, 0)),
         }
     }
 
-    /// Of the trust that follows on this one. A peer goes on as the one that it has a key in common
-    /// with; of several, which are merged by this, as the one whose key is pinned first. A peer that
-    /// is parted goes on as none of its parts: what was whose can't be told.
-    pub(crate) fn then(&self, trust: &Trust, generation: u64) -> Self {
+    /// Makes the peers of the trust that replaces this one. A peer keeps the id of the old peer
+    /// that it shares a key with; if this merges several, that of the one whose key is pinned
+    /// first. The parts of a peer that is split get new ids, since it is unknown which of them was
+    /// the old peer.
+    pub(crate) fn replaced_by(&self, trust: &Trust, generation: u64) -> Self {
         match (self, trust) {
             (Self::Certified(since), Trust::Authority(_)) => Self::Certified(*since),
             (Self::Pinned(_), Trust::Authority(_)) => Self::Certified(generation),
             (Self::Certified(_), Trust::Pins(pins)) => {
-                Self::Pinned(Pinned::default().then(pins, generation))
+                Self::Pinned(Pinned::default().replaced_by(pins, generation))
             }
-            (Self::Pinned(old), Trust::Pins(pins)) => Self::Pinned(old.then(pins, generation)),
+            (Self::Pinned(old), Trust::Pins(pins)) => {
+                Self::Pinned(old.replaced_by(pins, generation))
+            }
         }
     }
 
-    /// What the peer with this key is known as.
+    /// Returns the id of the peer with this key.
     pub(crate) fn id(&self, key: Fingerprint) -> Option<PeerId> {
         match self {
             Self::Pinned(pinned) => pinned.ids.get(&key).copied(),
-            Self::Certified(since) => Some(fresh(key, *since)),
+            Self::Certified(since) => Some(new_id(key, *since)),
         }
     }
 
-    /// What the application calls the peer with this key.
+    /// Returns the name of the peer with this key.
     pub(crate) fn name(&self, key: Fingerprint) -> Option<Arc<str>> {
         match self {
             Self::Pinned(pinned) => pinned.names.get(pinned.ids.get(&key)?)?.clone(),
@@ -71,20 +73,20 @@ impl Peers {
         }
     }
 
-    /// Whether a peer known as this may be let in, with one of its keys.
-    pub(crate) fn may_know(&self, id: PeerId) -> bool {
+    /// Whether the peer with this id may be accepted, with one of its keys.
+    pub(crate) fn may_accept(&self, id: PeerId) -> bool {
         match self {
             Self::Pinned(pinned) => pinned.names.contains_key(&id),
-            // Whom an authority certifies shows only when a certificate is there.
+            // Whether the authority has certified it is known only when it presents a certificate.
             Self::Certified(_) => true,
         }
     }
 }
 
 impl Pinned {
-    fn then(&self, pins: &Pins, generation: u64) -> Self {
-        // Which of the old peers each new one has keys of, and how many new ones have those of each
-        // old one.
+    fn replaced_by(&self, pins: &Pins, generation: u64) -> Self {
+        // The old peers that each new one shares keys with, and for each old one the number of new
+        // ones that do.
         let mut heirs: HashMap<PeerId, usize> = HashMap::new();
         let ancestors: Vec<Vec<PeerId>> = pins
             .entries()
@@ -106,7 +108,7 @@ impl Pinned {
         for ((name, pins), ancestors) in pins.entries().zip(ancestors) {
             let inherited = ancestors.into_iter().find(|id| heirs.get(id) == Some(&1));
             let first = pins.first().map(Pin::fingerprint);
-            let Some(id) = inherited.or_else(|| Some(fresh(first?, generation))) else {
+            let Some(id) = inherited.or_else(|| Some(new_id(first?, generation))) else {
                 continue;
             };
             new.ids
@@ -117,8 +119,8 @@ impl Pinned {
     }
 }
 
-/// An id that nobody has had.
-fn fresh(key: Fingerprint, generation: u64) -> PeerId {
+/// Makes an id that no other peer has had.
+fn new_id(key: Fingerprint, generation: u64) -> PeerId {
     if generation == 0 {
         return PeerId(key.0);
     }
@@ -136,7 +138,7 @@ mod tests {
     const B: Fingerprint = Fingerprint([2; 32]);
     const C: Fingerprint = Fingerprint([3; 32]);
 
-    /// Pins with these peers, each with these keys.
+    /// Makes pins of these peers, each with these keys.
     fn pinned(peers: &[&[Fingerprint]]) -> Trust {
         let one = |keys: &&[Fingerprint]| Pins::of_one_peer(keys.iter().copied().map(Pin::from));
         let mut each = peers.iter().map(|keys| one(keys).unwrap());
@@ -144,11 +146,11 @@ mod tests {
         Trust::Pins(each.fold(first, |all, one| all.and(&one).unwrap()))
     }
 
-    /// The peers after all of these, one after the other.
+    /// Returns the peers after all of these, one after the other.
     fn after(trusts: &[&[&[Fingerprint]]]) -> Peers {
         let mut peers = Peers::first(&pinned(trusts[0]));
         for (generation, trust) in (1..).zip(&trusts[1..]) {
-            peers = peers.then(&pinned(trust), generation);
+            peers = peers.replaced_by(&pinned(trust), generation);
         }
         peers
     }
@@ -170,21 +172,21 @@ mod tests {
 
     #[test]
     fn an_id_is_nobody_elses_afterwards() {
-        // The old key, pinned again for another peer, finds nothing of what was its own.
+        // The old key, pinned again for another peer, does not get the old id.
         let peers = after(&[&[&[A]], &[&[A, B]], &[&[B]], &[&[B], &[A]]]);
         assert_eq!(peers.id(B), Some(PeerId(A.0)));
         assert_ne!(peers.id(A), peers.id(B));
-        // Nor does one that comes back after a time in which it was not pinned.
+        // Nor does one that is pinned again after it was removed.
         let peers = after(&[&[&[A]], &[&[B]], &[&[A]]]);
         assert!(peers.id(A).is_some() && peers.id(A) != Some(PeerId(A.0)));
-        assert!(!peers.may_know(PeerId(A.0)));
+        assert!(!peers.may_accept(PeerId(A.0)));
     }
 
     #[test]
     fn without_overlap_it_is_another_peer() {
         let [old, new] = [after(&[&[&[A]]]), after(&[&[&[A]], &[&[B]]])];
         assert_ne!(old.id(A), new.id(B));
-        assert!(old.may_know(PeerId(A.0)) && !new.may_know(PeerId(A.0)));
+        assert!(old.may_accept(PeerId(A.0)) && !new.may_accept(PeerId(A.0)));
     }
 
     #[test]
@@ -194,10 +196,10 @@ mod tests {
         assert_eq!([merged.id(A), merged.id(B)], [Some(PeerId(B.0)); 2]);
         let parted = after(&[&[&[A, B]], apart]);
         assert_ne!(parted.id(A), parted.id(B));
-        assert!(!parted.may_know(PeerId(A.0)));
-        // Parted and merged with others at once: what is whole goes on.
+        assert!(!parted.may_accept(PeerId(A.0)));
+        // Split and merged with others at once: the peer that is not split keeps its id.
         let both = after(&[&[&[A, B], &[C]], &[&[A, C], &[B]]]);
         assert_eq!([both.id(A), both.id(C)], [Some(PeerId(C.0)); 2]);
-        assert!(both.id(B).is_some() && !both.may_know(PeerId(A.0)));
+        assert!(both.id(B).is_some() && !both.may_accept(PeerId(A.0)));
     }
 }

@@ -1,4 +1,4 @@
-//! Reading PEM and DER, with errors that say what is in the file instead.
+//! Reads PEM and DER, with errors that say what is in the file instead.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -13,11 +13,11 @@ use crate::setup_error::{Origin, SetupError};
 /// The longest file that is read, in bytes: far more than the largest bundle in use.
 pub(crate) const FILE_LIMIT: u64 = 1 << 20;
 
-/// What some editors put in front of a text to say that it is UTF-8.
+/// The mark that some editors put in front of UTF-8 text.
 pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Reads a whole file of `limit` bytes at most into memory that is wiped when it is dropped, since it
-/// may hold a key.
+/// Reads a whole file of at most `limit` bytes into memory that is wiped when it is dropped, since
+/// it may contain a key.
 pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, SetupError> {
     let unreadable = |source: std::io::Error| match source.kind() {
         ErrorKind::NotFound => SetupError::NotFound {
@@ -30,7 +30,7 @@ pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, S
     };
     let file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
-    // A pipe doesn't say how much will come.
+    // The length of a pipe is unknown.
     let length = if metadata.is_file() {
         metadata.len()
     } else {
@@ -43,7 +43,7 @@ pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, S
     if length > limit {
         return Err(too_long());
     }
-    // All of it at once: a vector that grew would leave copies of a key behind.
+    // Allocated at once: growing the vector would leave copies of a key behind.
     let capacity = usize::try_from(length).unwrap_or_default().max(16 * 1024);
     let mut bytes = Zeroizing::new(Vec::with_capacity(capacity + 1));
     file.take(limit + 1)
@@ -55,24 +55,24 @@ pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, S
     Ok(bytes)
 }
 
-/// What a PEM text holds.
+/// The sections of a PEM text.
 #[derive(Default)]
 pub(crate) struct Sections {
     pub(crate) certificates: Vec<CertificateDer<'static>>,
-    /// Wiped when they are dropped, also with an error that comes after them.
+    /// Wiped when they are dropped, also if an error follows.
     pub(crate) keys: Vec<Zeroizing<PrivateKeyDer<'static>>>,
     /// There is a private key with a password.
     pub(crate) encrypted_key: bool,
 }
 
 impl Sections {
-    /// Sorts the sections of `pem`; other kinds of section are passed over.
+    /// Collects the sections of `pem`; other kinds of section are ignored.
     pub(crate) fn read(pem: &[u8], origin: &Origin) -> Result<Self, SetupError> {
         let pem = pem.strip_prefix(BYTE_ORDER_MARK).unwrap_or(pem);
         let contains = |needle: &[u8]| pem.windows(needle.len()).any(|window| window == needle);
         let mut sections = Self {
-            // The first is PKCS#8's way of saying so (RFC 5958), the second OpenSSL's old one
-            // (RFC 1421), whose header lines the PEM reader would take for damage.
+            // The first marks an encrypted key in PKCS#8 (RFC 5958), the second in OpenSSL's old
+            // format (RFC 1421), whose header lines the PEM reader would reject as damaged.
             encrypted_key: contains(b"BEGIN ENCRYPTED PRIVATE KEY")
                 || contains(b"Proc-Type: 4,ENCRYPTED"),
             ..Self::default()
@@ -81,7 +81,7 @@ impl Sections {
             let (kind, der) = match section {
                 Ok(section) => section,
                 Err(_) if sections.encrypted_key => continue,
-                // The reader's own words could quote a line of a key, so they are not passed on.
+                // The reader's error could quote a line of a key, so it is not passed on.
                 Err(error) => {
                     return Err(SetupError::BadPem {
                         origin: origin.clone(),
@@ -104,7 +104,7 @@ impl Sections {
     }
 }
 
-/// `error` without any of the text it happened in.
+/// Describes `error` without quoting any of the input.
 pub(crate) fn describe(error: &rustls::pki_types::pem::Error) -> &'static str {
     use rustls::pki_types::pem::Error;
     match error {

@@ -1,4 +1,4 @@
-//! What this end requires the peer's certificate to match.
+//! A pin: what this end requires the peer's certificate to match.
 
 use std::fmt;
 
@@ -10,8 +10,8 @@ use crate::setup_error::{Origin, SetupError};
 
 /// A certificate, byte for byte, or the fingerprint of a public key.
 ///
-/// Names in the certificate, its CA flag and who signed it do not matter: either it is the one,
-/// or it is not. What `openssl req -x509` makes is as good as any.
+/// Names in the certificate, its CA flag and its issuer do not matter: either it is the pinned one,
+/// or it is not. A self-signed certificate made by `openssl req -x509` is fine.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pin {
     fingerprint: Fingerprint,
@@ -22,8 +22,8 @@ impl Pin {
     /// Pins exactly the certificate `der`.
     ///
     /// # Errors
-    /// [`SetupError::BadCertificate`] when it can't be read, or its key is of a kind with which no
-    /// connection can be secured.
+    /// [`SetupError::BadCertificate`] if it cannot be read, or if its key is of a kind with which
+    /// no connection can be secured.
     pub fn certificate(der: &[u8]) -> Result<Self, SetupError> {
         let certificate = CertificateDer::from(der.to_vec());
         Self::of_certificate(certificate, 1, &Origin::Memory("the pinned certificate"))
@@ -42,7 +42,7 @@ impl Pin {
         })
     }
 
-    /// Pins a public key, in whatever certificate it comes.
+    /// Pins a public key, in any certificate.
     #[must_use]
     pub const fn public_key(fingerprint: Fingerprint) -> Self {
         Self {
@@ -51,19 +51,19 @@ impl Pin {
         }
     }
 
-    /// The fingerprint of the pinned public key, or of the pinned certificate's.
+    /// Returns the fingerprint of the pinned public key, or of the pinned certificate's key.
     #[must_use]
     pub const fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
 
-    /// Whether it takes the whole certificate to match, not just its public key.
+    /// Whether the whole certificate must match, not just its public key.
     #[must_use]
     pub const fn is_certificate(&self) -> bool {
         self.certificate.is_some()
     }
 
-    /// The pinned certificate in DER, if it is one.
+    /// Returns the pinned certificate in DER, if a certificate is pinned.
     #[must_use]
     pub fn certificate_der(&self) -> Option<&[u8]> {
         self.certificate.as_deref()
@@ -96,13 +96,13 @@ impl fmt::Debug for Pin {
     }
 }
 
-/// Whether a pinned certificate's validity dates count.
+/// Whether a pinned certificate's validity dates are checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ValidityDates {
-    /// Outside its dates a certificate is refused, by this machine's clock.
+    /// Refuses a certificate outside its validity dates, by this machine's clock.
     #[default]
     Check,
-    /// The pin alone decides. For machines without a clock to rely on, or for certificates that
-    /// nobody can renew.
+    /// Only the pin decides. For machines without a reliable clock, or for certificates that
+    /// cannot be renewed.
     Ignore,
 }

@@ -1,8 +1,8 @@
-//! Reading a text of pins: fingerprints and certificates, in any order.
+//! Reads a text of pins: fingerprints and certificates, in any order.
 //!
-//! A pin that is passed over ends the links of its peer, so what can't be told apart from half a
-//! pin is an error. Tools write what a certificate says in front of it, and nowhere else; such
-//! text is let through there (RFC 7468, section 5.2).
+//! Ignoring a pin would end the links of its peer, so anything that cannot be told from part of a
+//! pin is an error. Tools write a description of a certificate before it, and nowhere else; such
+//! text is ignored there (RFC 7468, section 5.2).
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -43,16 +43,16 @@ pub(crate) fn read(text: &[u8], origin: &Origin) -> Result<Vec<Pin>, SetupError>
         .collect()
 }
 
-/// What may be a pin.
+/// A candidate for a pin.
 enum Found {
     Key(Fingerprint),
-    /// A certificate, and which of the file's it is, counted from 1.
+    /// A certificate, and its number in the file, counted from 1.
     Certificate(CertificateDer<'static>, usize),
 }
 
-/// Leaves out the certificates that certify another one of these: of a chain, the leaf is the pin. A
-/// certificate that names itself as its issuer certifies none, so those of a key and of its successor,
-/// which have the same name, are both left.
+/// Removes the certificates that certify another one of these: of a chain, the leaf is the pin. A
+/// certificate that names itself as its issuer certifies no other, so the certificates of a key and
+/// of its successor, which have the same name, are both kept.
 fn without_issuers(mut found: Vec<Found>) -> Vec<Found> {
     let names = |found: &Found| match found {
         Found::Certificate(certificate, _) => {
@@ -72,14 +72,14 @@ fn without_issuers(mut found: Vec<Found>) -> Vec<Found> {
 struct PinFile<'a> {
     text: &'a [u8],
     origin: &'a Origin,
-    /// Where the next line begins.
+    /// The offset of the next line.
     next: usize,
-    /// How many certificates there were.
+    /// How many certificates were read.
     certificates: usize,
 }
 
-/// A line, and where it begins. A line that is no UTF-8 is no line of a key, so that no copy has to
-/// be wiped.
+/// A line and its offset. A line that is not UTF-8, of which this is a copy, cannot be part of a
+/// PEM key, so the copy need not be wiped.
 struct Line<'a> {
     start: usize,
     text: Cow<'a, str>,
@@ -88,7 +88,7 @@ struct Line<'a> {
 impl<'a> PinFile<'a> {
     fn read(mut self) -> Result<Vec<Found>, SetupError> {
         let mut pins = Vec::new();
-        // Where text begins that needs a certificate behind it.
+        // The offset of text that must be followed by a certificate.
         let mut heading = None;
         while let Some(line) = self.line() {
             let text = line.text.trim();
@@ -102,8 +102,8 @@ impl<'a> PinFile<'a> {
             }
             match (text.parse::<Fingerprint>(), heading) {
                 (Ok(fingerprint), None) => pins.push(Found::Key(fingerprint)),
-                // What a tool says about a certificate may have fingerprints in it, of other things
-                // too.
+                // A tool's description of a certificate may contain fingerprints, which may be of
+                // other things.
                 (Ok(_), Some(heading)) => return Err(self.not_a_pin(heading)),
                 (Err(source), _) if Fingerprint::is_meant(text) => {
                     return Err(self.bad_fingerprint(line.start, source));
@@ -119,7 +119,7 @@ impl<'a> PinFile<'a> {
         let rest = self.text.get(self.next..).filter(|rest| !rest.is_empty())?;
         let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
         let length = rest.iter().position(is_end).unwrap_or(rest.len());
-        // Also within: files were put one behind the other.
+        // Also in the middle: files may have been concatenated.
         let mut line = &rest[..length];
         while let Some(unmarked) = line.strip_prefix(BYTE_ORDER_MARK) {
             line = unmarked;
@@ -130,7 +130,7 @@ impl<'a> PinFile<'a> {
         Some(Line { start, text })
     }
 
-    /// Reads the section that begins with `begin`, a line with a dash in front.
+    /// Reads the section that begins with `begin`, a line that starts with a dash.
     fn section(&mut self, begin: &Line<'_>) -> Result<Found, SetupError> {
         let (origin, line) = (self.origin.clone(), self.number(begin.start));
         if begin.text.contains("PRIVATE KEY") {
@@ -161,7 +161,7 @@ impl<'a> PinFile<'a> {
         Ok(Found::Certificate(certificate, self.certificates))
     }
 
-    /// The number of the line that begins at `start`, counted from 1.
+    /// Returns the number of the line that begins at `start`, counted from 1.
     fn number(&self, start: usize) -> usize {
         let before = &self.text[..start];
         let count = |end| before.iter().filter(|byte| **byte == end).count();

@@ -1,4 +1,4 @@
-//! The peers that are pinned: which keys are whose, and what the application calls them.
+//! The pinned peers: their keys and their names.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,13 +14,13 @@ use crate::pin::{Pin, ValidityDates};
 use crate::setup_error::{Origin, SetupError};
 use crate::{peer_list, pin_file};
 
-/// The peers that are let in, each with one or more pins, of which its certificate must match one, and
-/// perhaps with a name.
+/// The accepted peers, each with one or more pins, one of which its certificate must match, and
+/// with an optional name.
 ///
-/// A peer has several pins for the time in which it changes its identity: pin the old and the new key
-/// as [that peer's](Self::of_one_peer), let the peer change, drop the old one (`docs/rotation.md`). A
-/// session belongs to a peer and not to a key, so it goes on meanwhile. Pins of the same key are
-/// always of the same peer.
+/// A peer has several pins while it changes its identity: pin the old and the new key as [that
+/// peer's](Self::of_one_peer), let the peer change, remove the old one (`docs/rotation.md`). A
+/// session belongs to a peer and not to a key, so it survives the change. Pins of the same key
+/// always belong to the same peer.
 ///
 /// Looking a peer up takes as long among thousands as among two. Cloning is cheap.
 ///
@@ -50,13 +50,13 @@ struct Set {
     /// Sorted by peer.
     pins: Vec<Pin>,
     peers: Vec<Entry>,
-    /// Which of the peers has a key.
+    /// The index of the peer that owns a key.
     owners: HashMap<Fingerprint, usize>,
 }
 
 struct Entry {
     name: Option<Arc<str>>,
-    /// Where its pins end.
+    /// The end of its pins in `Set::pins`.
     end: usize,
 }
 
@@ -68,13 +68,13 @@ pub struct PinnedPeer<'a> {
 }
 
 impl<'a> PinnedPeer<'a> {
-    /// What the application calls it, if it has a name.
+    /// Returns the peer's name, if it has one.
     #[must_use]
     pub const fn name(&self) -> Option<&'a str> {
         self.name
     }
 
-    /// Its pins, one at least.
+    /// Returns the peer's pins, at least one.
     #[must_use]
     pub const fn pins(&self) -> &'a [Pin] {
         self.pins
@@ -89,53 +89,53 @@ impl Pins {
     /// The longest name a peer may have, in bytes of UTF-8.
     pub const MAX_NAME: usize = 64;
 
-    /// A set of `pins`, each of a peer of its own, without a name; one given twice counts once.
+    /// Makes a set of `pins`, each of a separate peer without a name; duplicates count once.
     /// Validity dates are checked.
     ///
     /// # Errors
     /// [`SetupError::NoPins`] and [`SetupError::TooManyPins`].
     pub fn new(pins: impl IntoIterator<Item = Pin>) -> Result<Self, SetupError> {
-        let mut peers = Drafts::default();
+        let mut peers = PeersBuilder::default();
         for pin in pins {
             peers.add(None, [pin])?;
         }
         peers.finish()
     }
 
-    /// A set of `pins` that are all keys of one peer. Otherwise as [`Pins::new`].
+    /// Makes a set of `pins` that all belong to one peer. Otherwise as [`Pins::new`].
     ///
     /// # Errors
     /// As for [`Pins::new`], and [`SetupError::TooManyPinsOfOne`].
     pub fn of_one_peer(pins: impl IntoIterator<Item = Pin>) -> Result<Self, SetupError> {
-        let mut peers = Drafts::default();
+        let mut peers = PeersBuilder::default();
         peers.add(None, pins)?;
         peers.finish()
     }
 
-    /// The same set of one peer, which the application calls `name`: 1 to [`MAX_NAME`](Self::MAX_NAME)
-    /// bytes of letters, digits and signs, without blanks, and without `#` or a dash in front.
+    /// Names the peer of a set of one peer. A name has 1 to [`MAX_NAME`](Self::MAX_NAME) bytes of
+    /// letters, digits and signs, without blanks, and does not begin with `#` or a dash.
     ///
     /// # Errors
-    /// [`SetupError::BadPeerName`], also where there are several peers, which can't have one name.
+    /// [`SetupError::BadPeerName`], also if there are several peers, which cannot share a name.
     pub fn named(self, name: &str) -> Result<Self, SetupError> {
         if self.set.peers.len() != 1 || !is_name(name) {
             return Err(SetupError::BadPeerName {
                 name: name.to_owned(),
             });
         }
-        let mut peers = Drafts::default();
+        let mut peers = PeersBuilder::default();
         peers.add(Some(name.into()), self.iter().cloned())?;
         Ok(peers.finish()?.with_validity_dates(self.validity_dates))
     }
 
-    /// These peers and those of `other`, with this set's choice about validity dates. Peers that
-    /// have a key in both are one peer.
+    /// Combines these peers with those of `other`, with this set's choice about validity dates.
+    /// Peers that share a key in both sets are merged.
     ///
     /// # Errors
-    /// [`SetupError::TooManyPins`] and its kin, and [`SetupError::AmbiguousPeer`] where a key has two
-    /// names, or a name has two peers.
+    /// [`SetupError::TooManyPins`] or [`SetupError::TooManyPinsOfOne`], and
+    /// [`SetupError::AmbiguousPeer`] if a key has two names, or a name has two peers.
     pub fn and(&self, other: &Self) -> Result<Self, SetupError> {
-        let mut peers = Drafts::default();
+        let mut peers = PeersBuilder::default();
         for peer in self.set.all().chain(other.set.all()) {
             let (name, pins) = peer;
             peers.add(name.cloned(), pins.iter().cloned())?;
@@ -143,33 +143,34 @@ impl Pins {
         Ok(peers.finish()?.with_validity_dates(self.validity_dates))
     }
 
-    /// Reads pins from files, one for each peer. A file holds certificates in PEM and fingerprints, one
-    /// to a line, in any order, with empty lines and lines that begin with `#` passed over. What one
-    /// file holds are keys of one peer: for many peers in one file there are
-    /// [lists](Self::from_list_file).
+    /// Reads pins from files, one for each peer. A file contains certificates in PEM and
+    /// fingerprints, one per line, in any order; empty lines and lines that begin with `#` are
+    /// ignored. All pins in a file belong to one peer: for many peers in one file, use a
+    /// [list](Self::from_list_file).
     ///
-    /// Every certificate is a pin, but for those that certify another one in the file, as in a
-    /// `fullchain.pem`: of a chain the leaf is the pin. That shows by the names alone: another
-    /// certificate names this one's subject as its issuer, and has another subject itself.
+    /// Every certificate is a pin, except those that certify another one in the file, as in a
+    /// `fullchain.pem`: of a chain, the leaf is the pin. Only the names decide: a certificate is
+    /// left out if another one names its subject as issuer, and has a different subject itself.
     ///
-    /// Text is passed over directly in front of a certificate, where tools write what it says
-    /// (RFC 7468, section 5.2), unless it looks like a pin or half a one: begins with a dash, or
-    /// with the name of a hash function, or is 64 hexadecimal digits. All else is an error, other
-    /// sections of PEM too. So a file that was cut off is noticed, unless it was between two pins.
+    /// Text directly before a certificate is ignored, where tools write a description of it (RFC
+    /// 7468, section 5.2), unless it looks like a pin or part of one: it begins with a dash, or
+    /// with the name of a hash function, or is 64 hexadecimal digits. Anything else is an error,
+    /// including other PEM sections. So a truncated file is detected, unless it was truncated
+    /// between two pins.
     ///
     /// # Errors
     /// A [`SetupError`] that names the file and says what is wrong with it.
     pub fn from_files<P: AsRef<Path>>(
         files: impl IntoIterator<Item = P>,
     ) -> Result<Self, SetupError> {
-        let mut peers = Drafts::default();
+        let mut peers = PeersBuilder::default();
         for file in files {
             peers.add(None, read_pins(file.as_ref())?)?;
         }
         peers.finish()
     }
 
-    /// Reads pins from the text of such a file as [`Pins::from_files`] reads.
+    /// Reads pins from text in the format of [`Pins::from_files`].
     ///
     /// # Errors
     /// A [`SetupError`] that says what is wrong with it.
@@ -179,10 +180,11 @@ impl Pins {
 
     /// Reads a list of peers from a file, in the manner of `authorized_keys`: each line is a peer.
     ///
-    /// A line has the peer's [name](Self::named) and one or more pins, with blanks between them. A pin is a
-    /// [`Fingerprint`], or `file:` and the path of a file such as [`Pins::from_files`] reads, relative
-    /// to the folder of the list; within double quotes a path may have blanks. Empty lines are passed
-    /// over, and whatever follows a `#` at the beginning of a line or after a blank.
+    /// A line has the peer's [name](Self::named) and one or more pins, separated by blanks. A pin
+    /// is a [`Fingerprint`], or `file:` and the path of a file in the format of
+    /// [`Pins::from_files`], relative to the folder of the list; within double quotes a path may
+    /// contain blanks. Empty lines are ignored, and so is everything after a `#` at the beginning
+    /// of a line or after a blank.
     ///
     /// ```text
     /// # name  pins
@@ -202,7 +204,7 @@ impl Pins {
         Self::from_list_at(&text, folder, &file.into())
     }
 
-    /// Reads the text of such a list as [`Pins::from_list_file`] reads; paths in it are relative to the
+    /// Reads text in the format of [`Pins::from_list_file`]; paths in it are relative to the
     /// working directory.
     ///
     /// # Errors
@@ -212,11 +214,11 @@ impl Pins {
     }
 
     fn from_list_at(text: &[u8], folder: &Path, origin: &Origin) -> Result<Self, SetupError> {
-        let mut peers = Drafts::default();
+        let mut peers = PeersBuilder::default();
         let mut lines = HashMap::new();
         for line in peer_list::read(text, folder, origin) {
             let peer_list::Line { number, name, pins } = line?;
-            // Two lines are two peers: none of them is merged into another.
+            // Each line is a separate peer: lines are not merged.
             let owner = pins
                 .iter()
                 .find_map(|pin| peers.owners.get(&pin.fingerprint()));
@@ -236,20 +238,20 @@ impl Pins {
         peers.finish()
     }
 
-    /// Says whether the certificates' validity dates count; they do unless told otherwise.
+    /// Sets whether the certificates' validity dates are checked; they are by default.
     #[must_use]
     pub fn with_validity_dates(mut self, validity_dates: ValidityDates) -> Self {
         self.validity_dates = validity_dates;
         self
     }
 
-    /// Whether the certificates' validity dates count.
+    /// Returns whether the certificates' validity dates are checked.
     #[must_use]
     pub const fn validity_dates(&self) -> ValidityDates {
         self.validity_dates
     }
 
-    /// The peers, in the order they were given.
+    /// Returns the peers, in the order they were given.
     pub fn peers(&self) -> impl Iterator<Item = PinnedPeer<'_>> {
         self.set.all().map(|(name, pins)| PinnedPeer {
             name: name.map(|name| &**name),
@@ -257,36 +259,36 @@ impl Pins {
         })
     }
 
-    /// The names of the peers, shared with this, and their pins.
+    /// Returns the shared names of the peers, and their pins.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (Option<&Arc<str>>, &[Pin])> {
         self.set.all()
     }
 
-    /// The pins, peer by peer, in the order they were given.
+    /// Returns the pins, peer by peer, in the order they were given.
     pub fn iter(&self) -> impl Iterator<Item = &Pin> {
         self.set.pins.iter()
     }
 
-    /// How many pins there are; one at least.
+    /// Returns the number of pins, at least one.
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "it never is")]
     pub fn len(&self) -> usize {
         self.set.pins.len()
     }
 
-    /// The fingerprints of the pins, in the order of [`Pins::iter`].
+    /// Returns the fingerprints of the pins, in the order of [`Pins::iter`].
     pub fn fingerprints(&self) -> impl Iterator<Item = Fingerprint> {
         self.iter().map(Pin::fingerprint)
     }
 
-    /// The name of the peer with this key, if there is one and it has a name.
+    /// Returns the name of the peer with this key, if there is one and it has a name.
     #[must_use]
     pub fn name_of(&self, key: Fingerprint) -> Option<&str> {
         let owner = self.set.owners.get(&key)?;
         self.set.peers[*owner].name.as_deref()
     }
 
-    /// The pin that the certificate `der` matches, whatever its validity dates.
+    /// Returns the pin that the certificate `der` matches, whatever its validity dates.
     #[must_use]
     pub fn find(&self, der: &[u8]) -> Option<&Pin> {
         let facts = Facts::read(&CertificateDer::from(der)).ok()?;
@@ -298,18 +300,18 @@ impl Pins {
         pins.find(|pin| pin.matches(der, fingerprint))
     }
 
-    /// Whether a pin is of this key, in whatever certificate.
+    /// Whether a pin has this key, in any certificate.
     pub(crate) fn has_key(&self, fingerprint: Fingerprint) -> bool {
         self.set.owners.contains_key(&fingerprint)
     }
 
-    /// Whether exactly this pin is there.
+    /// Whether exactly this pin is in the set.
     pub(crate) fn has(&self, pin: &Pin) -> bool {
         let pins = self.pins_of(pin.fingerprint());
         pins.is_some_and(|pins| pins.contains(pin))
     }
 
-    /// The pins of the peer with this key.
+    /// Returns the pins of the peer with this key.
     fn pins_of(&self, key: Fingerprint) -> Option<&[Pin]> {
         Some(self.set.pins_at(*self.set.owners.get(&key)?))
     }
@@ -330,7 +332,7 @@ impl Set {
     }
 }
 
-/// Reads a file of one peer's pins, which must have one.
+/// Reads a file of one peer's pins, which must contain at least one.
 pub(crate) fn read_pins(file: &Path) -> Result<Vec<Pin>, SetupError> {
     let pins = pin_file::read(&read_file(file, FILE_LIMIT)?, &file.into())?;
     if pins.is_empty() {
@@ -340,8 +342,7 @@ pub(crate) fn read_pins(file: &Path) -> Result<Vec<Pin>, SetupError> {
     Ok(pins)
 }
 
-/// Whether `name` can be a peer's: a word that is neither a comment nor a pin, nor anything that a
-/// terminal would not show.
+/// Whether `name` can be a peer's name: a word that is neither a comment nor a pin, and printable.
 pub(crate) fn is_name(name: &str) -> bool {
     let is_word = |one: char| !one.is_whitespace() && one != '"';
     let is_shown = countersign_core::Escaped::whole(name).to_string() == name;
@@ -353,9 +354,9 @@ pub(crate) fn is_name(name: &str) -> bool {
         && !name.starts_with("file:")
 }
 
-/// Peers that are put together, key by key.
+/// A set of peers under construction.
 #[derive(Default)]
-struct Drafts {
+struct PeersBuilder {
     /// Emptied where a peer was merged into an earlier one.
     peers: Vec<(Option<Arc<str>>, Vec<Pin>)>,
     owners: HashMap<Fingerprint, usize>,
@@ -363,8 +364,9 @@ struct Drafts {
     count: usize,
 }
 
-impl Drafts {
-    /// Adds a peer; returns its place. It is one with all those that have one of its keys.
+impl PeersBuilder {
+    /// Adds a peer and returns its index, after merging it with all those that share one of its
+    /// keys.
     fn add(
         &mut self,
         name: Option<Arc<str>>,
@@ -372,7 +374,7 @@ impl Drafts {
     ) -> Result<usize, SetupError> {
         let mut at = self.peers.len();
         self.peers.push((None, Vec::new()));
-        self.call(at, name)?;
+        self.set_name(at, name)?;
         for pin in pins {
             if let Some(owner) = self.owners.get(&pin.fingerprint()).copied() {
                 at = self.merge(at, owner)?;
@@ -400,8 +402,8 @@ impl Drafts {
         }
     }
 
-    /// Gives a peer a name, which must be its only one and nobody else's.
-    fn call(&mut self, at: usize, name: Option<Arc<str>>) -> Result<(), SetupError> {
+    /// Names a peer, which must have no other name, and no other peer this name.
+    fn set_name(&mut self, at: usize, name: Option<Arc<str>>) -> Result<(), SetupError> {
         let Some(name) = name else {
             return Ok(());
         };
@@ -417,7 +419,7 @@ impl Drafts {
         Ok(())
     }
 
-    /// Makes two peers one, in the place of the earlier.
+    /// Merges two peers into the earlier one, and returns its index.
     fn merge(&mut self, one: usize, other: usize) -> Result<usize, SetupError> {
         let (earlier, later) = (one.min(other), one.max(other));
         if earlier == later {
@@ -427,7 +429,7 @@ impl Drafts {
         if let Some(name) = &name {
             self.names.remove(name);
         }
-        self.call(earlier, name)?;
+        self.set_name(earlier, name)?;
         for pin in pins {
             self.owners.insert(pin.fingerprint(), earlier);
             self.peers[earlier].1.push(pin);
@@ -486,7 +488,7 @@ impl From<Fingerprint> for Pins {
 
 impl fmt::Debug for Pins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// Nobody reads more of them.
+        /// The limit that keeps the output readable.
         const SHOWN: usize = 8;
         let peers: Vec<_> = self.peers().take(SHOWN).collect();
         f.debug_struct("Pins")

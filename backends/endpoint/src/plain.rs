@@ -1,4 +1,4 @@
-//! A connection without security: bytes in are bytes out.
+//! A connection without security, which passes bytes through.
 
 use crate::connection::Received;
 use crate::error::{Reason, SecurityError};

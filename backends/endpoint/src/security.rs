@@ -1,4 +1,4 @@
-//! How connections are secured: chosen once, then shared by all of a link's connections.
+//! The security of connections: chosen once, then shared by all of a link's connections.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,15 +22,16 @@ use crate::watch::{Store, Watch};
 /// The protocol name that native connections agree on through ALPN (RFC 7301).
 pub const ALPN_COUNTERSIGN: &str = "countersign";
 
-/// What TLS itself takes at most for one connection: its keys, a flight of the handshake, the
-/// peer's certificates, and records that rustls has looked at and not consumed. A peer's
-/// message is no longer than [`MAX_RECORD`].
+/// The most memory that TLS takes for one connection, in bytes: its keys, a flight of the
+/// handshake, the peer's certificates, and records that rustls has processed and not consumed. A
+/// peer's message is no longer than [`MAX_RECORD`].
 const TLS: usize = 6 * MAX_RECORD;
 
 /// How connections are secured: TLS 1.3 with this identity and this trust, or not at all.
 ///
-/// Cloning is cheap, and all clones are one: to change identity and pins, [replace](Self::replace)
-/// them, and every listener, opener and link that was given a clone goes on with the new ones.
+/// Cloning is cheap, and all clones share their state: to change identity and pins,
+/// [replace](Self::replace) them, and every listener, opener and link with a clone uses the new
+/// ones.
 ///
 /// ```no_run
 /// use countersign_endpoint::{Identity, Pins, Security};
@@ -51,21 +52,21 @@ pub(crate) enum Choice {
     Tls {
         store: Arc<Store>,
         /// Without ALPN.
-        bare: bool,
-        /// An acceptor need not ask for our certificate.
+        without_alpn: bool,
+        /// An acceptor need not request this end's certificate.
         one_sided: bool,
     },
 }
 
 impl Tls {
-    /// Whether peers are pinned, and not certified by an authority.
+    /// Whether peers are pinned, not certified by an authority.
     pub(crate) const fn is_pinned(&self) -> bool {
         matches!(self.trust, Trust::Pins(_))
     }
 }
 
 impl Security {
-    /// TLS 1.3 with `identity` for this end and `trust` in the other: [`Pins`](crate::Pins),
+    /// Chooses TLS 1.3 with this end's `identity` and `trust` in the other: [`Pins`](crate::Pins),
     /// a [`Pin`](crate::Pin), a [`Fingerprint`], or an [`Authority`](crate::Authority).
     pub fn tls(identity: Identity, trust: impl Into<Trust>) -> TlsBuilder {
         TlsBuilder {
@@ -76,8 +77,8 @@ impl Security {
         }
     }
 
-    /// No security at all: anybody on the way can read and change everything, and anybody can
-    /// connect. For tests, and for wires that are protected by other means.
+    /// Chooses no security at all: anyone on the network path can read and change everything, and
+    /// anyone can connect. For tests, and for networks that are protected by other means.
     #[must_use]
     pub const fn plaintext() -> Self {
         Self {
@@ -100,10 +101,10 @@ impl Security {
         }
     }
 
-    /// Returns how many bytes of memory an [`Endpoint`] takes at most for one connection that is
-    /// secured like this, whatever its peer does (`docs/limits.md`): where the link has what was
-    /// received, 48 KiB at most, before more is read. Buffers are lent by the thread, and given back
-    /// when they are empty.
+    /// Returns how many bytes of memory an [`Endpoint`] takes at most for one connection with this
+    /// security, whatever its peer does (`docs/limits.md`), provided that received data, 48 KiB at
+    /// most, is passed to the link before more is read. Buffers are borrowed from the thread, and
+    /// returned when they are empty.
     #[must_use]
     pub const fn memory_bound(&self) -> usize {
         match self.choice {
@@ -112,8 +113,8 @@ impl Security {
         }
     }
 
-    /// The same without ALPN: what the tlsstream dialect needs, whose original knows nothing of it.
-    /// It follows when identity and trust are [replaced](Self::replace).
+    /// Returns the same security without ALPN, for the tlsstream dialect, whose original does not
+    /// support it. Replacing identity and trust ([`replace`](Self::replace)) applies to both.
     #[must_use]
     pub fn without_alpn(&self) -> Self {
         let choice = match &self.choice {
@@ -122,24 +123,29 @@ impl Security {
                 store, one_sided, ..
             } => Choice::Tls {
                 store: store.clone(),
-                bare: true,
+                without_alpn: true,
                 one_sided: *one_sided,
             },
         };
         Self { choice }
     }
 
-    /// The same for a [`Connection`](crate::Connection) that goes on with an acceptor which does not ask
-    /// for this end's certificate, as most servers of the web. Such a peer does not know who we are, so
-    /// this is nothing for links, which demand that both ends present a certificate and do so with this
-    /// too. It follows when identity and trust are [replaced](Self::replace).
+    /// Returns the same security for a [`Connection`](crate::Connection) that accepts an acceptor
+    /// which does not request this end's certificate, as most web servers do not. Such a peer does
+    /// not authenticate this end, so links do not use this: they require that both ends present a
+    /// certificate, with this security too. Replacing identity and trust
+    /// ([`replace`](Self::replace)) applies to both.
     #[must_use]
     pub fn one_sided(&self) -> Self {
         let choice = match &self.choice {
             Choice::Plaintext => Choice::Plaintext,
-            Choice::Tls { store, bare, .. } => Choice::Tls {
+            Choice::Tls {
+                store,
+                without_alpn,
+                ..
+            } => Choice::Tls {
                 store: store.clone(),
-                bare: *bare,
+                without_alpn: *without_alpn,
                 one_sided: true,
             },
         };
@@ -156,14 +162,14 @@ impl Security {
         )
     }
 
-    /// What the peer with this key is called now, if it is pinned and has a
+    /// Returns the current name of the peer with this key, if it is pinned and has a
     /// [name](crate::Pins::named).
     #[must_use]
     pub fn name_of(&self, key: Fingerprint) -> Option<Arc<str>> {
         self.tls_store()?.current().peers.name(key)
     }
 
-    /// A peer under the name that it has now; one that is not pinned any more keeps its last.
+    /// Returns a peer with its current name; one that is no longer pinned keeps its last.
     #[must_use]
     pub fn renamed(&self, peer: &Peer) -> Peer {
         let key = peer.fingerprint();
@@ -175,25 +181,26 @@ impl Security {
         }
     }
 
-    /// Puts another identity and another trust in force, both at once, for this and all of its
-    /// clones; protocol names and the key log stay. From here on
-    /// - every new connection takes these;
-    /// - a handshake that is under way goes on with the identity that it began with, and its peer is
-    ///   judged by both trusts;
-    /// - whoever drives a link hears of it ([`Security::watch`]) and has the peer judged again: the
-    ///   link ends ([`EndReason::Revoked`](countersign_core::EndReason::Revoked)) if the certificate
-    ///   that it has presented is none that is trusted now. Validity dates count as of the moment at
-    ///   which the peer was let in, so a certificate that has expired since ends no link;
-    /// - links whose peers are away end if no key of their peers is pinned any more.
+    /// Replaces identity and trust, both at once, for this and all of its clones; protocol names
+    /// and the key log stay. From now on
+    /// - every new connection uses these;
+    /// - a handshake in progress continues with the identity that it began with, and its peer is
+    ///   verified against both trusts;
+    /// - the driver of a link is notified ([`Security::watch`]) and verifies the peer again: the
+    ///   link ends ([`EndReason::Revoked`](countersign_core::EndReason::Revoked)) if the
+    ///   certificate that the peer has presented is no longer trusted. Validity dates are checked
+    ///   for the time at which the peer was accepted, so a certificate that has expired since ends
+    ///   no link;
+    /// - links without a connection end if no key of their peers is pinned any more.
     ///
     /// A session belongs to a peer, whichever of its keys that uses: a peer of the new pins is the
-    /// peer of the old ones that it has a key in common with ([`Pins`](crate::Pins)). Of several old
-    /// ones, merged by this, it is the one whose key is pinned first; a peer that is parted into
-    /// several is gone, and each part is new. `docs/rotation.md` has the steps in order.
+    /// peer of the old ones that it shares a key with ([`Pins`](crate::Pins)). If this merges
+    /// several old peers, it is the one whose key is pinned first; if it splits a peer, the old
+    /// peer is gone, and each part is new. `docs/rotation.md` has the steps in order.
     ///
     /// # Errors
-    /// [`SetupError::Plaintext`], and [`SetupError::Refused`] if the TLS library objects; then
-    /// nothing has changed.
+    /// [`SetupError::Plaintext`], and [`SetupError::Refused`] if the TLS library refuses the
+    /// settings; then nothing has changed.
     pub fn replace(
         &self,
         identity: Identity,
@@ -203,10 +210,10 @@ impl Security {
             return Err(SetupError::Plaintext);
         };
         let [old, new] = store.replace(identity, trust.into())?;
-        Ok(Replaced::between(&old.named, &new.named))
+        Ok(Replaced::between(&old.with_alpn, &new.with_alpn))
     }
 
-    /// What tells when identity and trust are replaced; never, in plaintext.
+    /// Returns a watch that notifies when identity and trust are replaced; never in plaintext.
     #[must_use]
     pub fn watch(&self) -> Watch {
         Watch::new(match &self.choice {
@@ -215,9 +222,9 @@ impl Security {
         })
     }
 
-    /// Judges a link that has no connection to its peer: it ends if no key of the peer that its
-    /// session is held with is trusted any more. Returns why, if it has just ended. To be called for
-    /// each such link when identity and trust were replaced; where there is a connection,
+    /// Verifies the peer of a link that has no connection: the link ends if no key of its session's
+    /// peer is trusted any more. Returns why, if it has just ended. Must be called for each such
+    /// link when identity and trust were replaced; for a link with a connection,
     /// [`Endpoint::recheck`] does this too.
     #[must_use]
     pub fn recheck(&self, now: Instant, link: &mut impl Protocol) -> Option<SecurityError> {
@@ -226,7 +233,7 @@ impl Security {
             LinkState::Finishing | LinkState::Ended => None,
             _ => link.session_peer(),
         };
-        if current.peers.may_know(held_with?) {
+        if current.peers.may_accept(held_with?) {
             return None;
         }
         link.revoke(now);
@@ -241,31 +248,34 @@ impl Security {
     }
 
     fn in_force(&self) -> Option<Arc<Tls>> {
-        Some(self.tls_store()?.current().named.clone())
+        Some(self.tls_store()?.current().with_alpn.clone())
     }
 
-    /// The protocols to agree on through ALPN, the preferred one first; none in plaintext.
+    /// Returns the protocols to agree on through ALPN, the preferred one first; none in plaintext.
     #[must_use]
     pub fn protocols(&self) -> &[Vec<u8>] {
         match &self.choice {
-            Choice::Plaintext | Choice::Tls { bare: true, .. } => &[],
+            Choice::Plaintext
+            | Choice::Tls {
+                without_alpn: true, ..
+            } => &[],
             Choice::Tls { store, .. } => &store.fixed().alpn,
         }
     }
 
-    /// The fingerprint of this end's identity as it is now; none in plaintext.
+    /// Returns the fingerprint of this end's current identity; `None` in plaintext.
     #[must_use]
     pub fn fingerprint(&self) -> Option<Fingerprint> {
         Some(self.in_force()?.identity.fingerprint())
     }
 
-    /// This end's identity as it is now; none in plaintext.
+    /// Returns this end's current identity; `None` in plaintext.
     #[must_use]
     pub fn identity(&self) -> Option<Identity> {
         Some(self.in_force()?.identity.clone())
     }
 
-    /// Whom this end accepts now; none in plaintext.
+    /// Returns the peers that this end currently accepts; `None` in plaintext.
     #[must_use]
     pub fn trust(&self) -> Option<Trust> {
         Some(self.in_force()?.trust.clone())
@@ -285,25 +295,25 @@ impl fmt::Debug for Security {
     }
 }
 
-/// What [`Security::replace`] has changed. `Display` is one line for people.
+/// What [`Security::replace`] has changed. `Display` is one line of text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Replaced {
     /// The fingerprints of this end's identity, before and now.
     pub identities: [Fingerprint; 2],
-    /// Whether this end's certificate is another one, for the same key perhaps.
+    /// Whether this end's certificate has changed, perhaps for the same key.
     pub certificate_changed: bool,
-    /// The pins that were not there before.
+    /// The pins that are new.
     pub added: Vec<NamedPin>,
-    /// The pins that are not there any more.
+    /// The pins that were removed.
     pub removed: Vec<NamedPin>,
 }
 
-/// A pin, and the name of the peer that it is of.
+/// A pin, and the name of its peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NamedPin {
-    /// What the application calls the peer, if it has a name.
+    /// The peer's name, if it has one.
     pub name: Option<Arc<str>>,
     /// One of its pins.
     pub pin: Pin,
@@ -316,7 +326,7 @@ impl PartialEq<Pin> for NamedPin {
 }
 
 impl Replaced {
-    /// How many pins `Display` names of those added, and of those removed.
+    /// How many added and how many removed pins `Display` lists, at most.
     pub const SHOWN: usize = 8;
 
     fn between(old: &Tls, new: &Tls) -> Self {
@@ -328,7 +338,7 @@ impl Replaced {
         }
     }
 
-    /// Whether identity or pins are other ones than before.
+    /// Whether identity or pins have changed.
     #[must_use]
     pub fn is_change(&self) -> bool {
         self.certificate_changed || !self.added.is_empty() || !self.removed.is_empty()
@@ -365,7 +375,7 @@ impl fmt::Display for Replaced {
     }
 }
 
-/// The pins of `all` that are not among the `others`.
+/// Returns the pins of `all` that are not among the `others`.
 fn without(all: &Trust, others: &Trust) -> Vec<NamedPin> {
     let (Trust::Pins(all), others) = (all, others) else {
         return Vec::new();
@@ -394,10 +404,10 @@ pub struct TlsBuilder {
 }
 
 impl TlsBuilder {
-    /// The protocols to agree on through ALPN (RFC 7301), the preferred one first.
+    /// Sets the protocols to agree on through ALPN (RFC 7301), the preferred one first.
     ///
     /// With any, a peer that agrees on none of them is refused; [`ALPN_COUNTERSIGN`] by default.
-    /// With none, nothing is offered and nothing is asked for.
+    /// With none, nothing is offered and nothing is required.
     pub fn alpn<P: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
         self.alpn = protocols
             .into_iter()
@@ -406,20 +416,21 @@ impl TlsBuilder {
         self
     }
 
-    /// Writes the keys of all connections to the file that the environment variable
-    /// `SSLKEYLOGFILE` names, for a network analyser. Whoever has that file can read everything, so
-    /// `countersign-driver` warns of it in the log; a loop of the caller's own has to
-    /// ([`Security::logs_keys`]). [`build`](Self::build) opens it, and it stays that file when identity
-    /// and trust are replaced.
+    /// Writes the keys of all connections to the file that the environment variable `SSLKEYLOGFILE`
+    /// names, for a network analyser. With that file all traffic can be decrypted, so
+    /// `countersign-driver` logs a warning; applications with their own loop should do the same
+    /// ([`Security::logs_keys`]). [`build`](Self::build) opens the file, which stays the same when
+    /// identity and trust are replaced.
     pub fn key_log(mut self, enabled: bool) -> Self {
         self.key_log = enabled;
         self
     }
 
-    /// Checks the settings and puts them into force.
+    /// Checks the settings and makes the security.
     ///
     /// # Errors
-    /// [`SetupError::BadProtocolName`], and [`SetupError::Refused`] if the TLS library objects.
+    /// [`SetupError::BadProtocolName`], and [`SetupError::Refused`] if the TLS library refuses the
+    /// settings.
     pub fn build(self) -> Result<Security, SetupError> {
         if let Some(bad) = self
             .alpn
@@ -436,18 +447,18 @@ impl TlsBuilder {
         Ok(Security {
             choice: Choice::Tls {
                 store,
-                bare: false,
+                without_alpn: false,
                 one_sided: false,
             },
         })
     }
 }
 
-/// Sixteen random bytes for [`Link::new`](countersign_core::Link::new), good enough for session
-/// ids that nobody guesses.
+/// Returns sixteen random bytes for [`Link::new`](countersign_core::Link::new), good enough for
+/// unguessable session ids.
 ///
 /// # Errors
-/// [`SetupError::Refused`] if the system has no randomness to give.
+/// [`SetupError::Refused`] if the system provides no randomness.
 pub fn random_seed() -> Result<[u8; 16], SetupError> {
     let mut seed = [0; 16];
     getrandom::fill(&mut seed).map_err(|_| SetupError::Refused {

@@ -1,4 +1,4 @@
-//! rustls's settings, made of an identity and of whom to trust.
+//! The settings for rustls, derived from identity and trust.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,20 +19,20 @@ use crate::setup_error::SetupError;
 use crate::trust::Trust;
 use crate::verify::PinVerifier;
 
-/// What stays when identity and trust are replaced.
+/// The settings that stay when identity and trust are replaced.
 #[derive(Clone, Debug)]
 pub(crate) struct Fixed {
     pub(crate) alpn: Vec<Vec<u8>>,
-    /// Opened once: its name may be relative, and the working directory another by the next time.
+    /// Opened once: its name may be relative, and the working directory may change.
     pub(crate) key_log: Option<Arc<dyn KeyLog>>,
 }
 
-/// What connections need of the choice for TLS.
+/// The TLS settings of connections.
 #[derive(Clone)]
 pub(crate) struct Tls {
     pub(crate) client: Arc<ClientConfig>,
     pub(crate) server: Arc<ServerConfig>,
-    /// Missing when there is an authority and nobody said which server to expect.
+    /// `None` with an authority for which no server name was set.
     pub(crate) server_name: Option<ServerName<'static>>,
     pub(crate) identity: Identity,
     pub(crate) trust: Trust,
@@ -40,7 +40,7 @@ pub(crate) struct Tls {
     verifiers: Verifiers,
 }
 
-/// Which end of a connection a peer is.
+/// The side of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Connecting,
@@ -50,20 +50,20 @@ pub(crate) enum Side {
 impl Tls {
     pub(crate) fn new(identity: Identity, trust: Trust, fixed: &Fixed) -> Result<Self, SetupError> {
         let fast_aes = has_aes_instructions();
-        let provider = Arc::new(suited(&*crypto::provider()?, fast_aes));
+        let provider = Arc::new(with_preferred_suites(&*crypto::provider()?, fast_aes));
         let verifiers = Verifiers::new(&trust, &provider)?;
-        let making = Making {
+        let inputs = ConfigInputs {
             identity: &identity,
             trust: &trust,
             fixed,
         };
-        let client = making.client(&provider, verifiers.server.clone())?;
-        let server = making.server(&provider, verifiers.client.clone(), fast_aes)?;
+        let client = inputs.client(&provider, verifiers.server.clone())?;
+        let server = inputs.server(&provider, verifiers.client.clone(), fast_aes)?;
         Ok(Self {
             client: Arc::new(client),
             server: Arc::new(server),
             server_name: match &trust {
-                // Never sent and never looked at: rustls wants a name all the same.
+                // Never sent and never checked, but rustls requires a name.
                 Trust::Pins(_) => ServerName::try_from("countersign.invalid").ok(),
                 Trust::Authority(authority) => authority.server_name.clone(),
             },
@@ -74,19 +74,19 @@ impl Tls {
         })
     }
 
-    /// The connecting end's settings for one connection, and whether its peer has asked for our
-    /// certificate.
-    pub(crate) fn client_once(&self) -> (Arc<ClientConfig>, Arc<Asked>) {
-        let asked = Arc::new(Asked {
+    /// Returns the connecting end's settings for one connection, and a flag that is set when the
+    /// peer requests this end's certificate.
+    pub(crate) fn client_once(&self) -> (Arc<ClientConfig>, Arc<CertificateRequest>) {
+        let request = Arc::new(CertificateRequest {
             certificate: self.client.client_auth_cert_resolver.clone(),
-            was: AtomicBool::new(false),
+            requested: AtomicBool::new(false),
         });
         let mut client = (*self.client).clone();
-        client.client_auth_cert_resolver = asked.clone();
-        (Arc::new(client), asked)
+        client.client_auth_cert_resolver = request.clone();
+        (Arc::new(client), request)
     }
 
-    /// The same without ALPN.
+    /// Returns the same settings without ALPN.
     pub(crate) fn without_alpn(&self) -> Self {
         let mut client = (*self.client).clone();
         client.alpn_protocols.clear();
@@ -100,9 +100,8 @@ impl Tls {
         }
     }
 
-    /// Whether a peer that is that end of a connection would be let in, if it presented this chain of
-    /// certificates at that time.
-    pub(crate) fn judge(
+    /// Verifies a peer on this side of a connection, with this chain of certificates, at this time.
+    pub(crate) fn verify_peer(
         &self,
         peer: Side,
         chain: &[CertificateDer<'_>],
@@ -113,41 +112,41 @@ impl Tls {
         };
         match (peer, &self.server_name) {
             (Side::Connecting, _) => {
-                let judged = self.verifiers.client.verify_client_cert(first, rest, at);
-                judged.map(|_| ())
+                let verified = self.verifiers.client.verify_client_cert(first, rest, at);
+                verified.map(|_| ())
             }
             (Side::Accepting, Some(name)) => {
                 let server = &self.verifiers.server;
-                let judged = server.verify_server_cert(first, rest, name, &[], at);
-                judged.map(|_| ())
+                let verified = server.verify_server_cert(first, rest, name, &[], at);
+                verified.map(|_| ())
             }
-            // Nobody has said any more which server to expect.
+            // The new trust has no server name.
             (Side::Accepting, None) => Err(rustls::CertificateError::NotValidForName.into()),
         }
     }
 }
 
-/// Gives the peer our certificate, and takes note that it has asked for it. rustls tells in no other
-/// way, and asks here once for each connection at most.
+/// Resolves this end's certificate, and records that the peer has requested it. rustls reports that
+/// in no other way, and calls this at most once for each connection.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct CertificateRequest {
     certificate: Arc<dyn ResolvesClientCert>,
-    was: AtomicBool,
+    requested: AtomicBool,
 }
 
-impl Asked {
-    pub(crate) fn was(&self) -> bool {
-        self.was.load(Ordering::Relaxed)
+impl CertificateRequest {
+    pub(crate) fn was_received(&self) -> bool {
+        self.requested.load(Ordering::Relaxed)
     }
 }
 
-impl ResolvesClientCert for Asked {
+impl ResolvesClientCert for CertificateRequest {
     fn resolve(
         &self,
         root_hint_subjects: &[&[u8]],
         schemes: &[SignatureScheme],
     ) -> Option<Arc<CertifiedKey>> {
-        self.was.store(true, Ordering::Relaxed);
+        self.requested.store(true, Ordering::Relaxed);
         self.certificate.resolve(root_hint_subjects, schemes)
     }
 
@@ -156,14 +155,14 @@ impl ResolvesClientCert for Asked {
     }
 }
 
-/// What rustls's two sets of settings are made of.
-struct Making<'a> {
+/// The inputs of rustls's client and server settings.
+struct ConfigInputs<'a> {
     identity: &'a Identity,
     trust: &'a Trust,
     fixed: &'a Fixed,
 }
 
-impl Making<'_> {
+impl ConfigInputs<'_> {
     fn client(
         &self,
         provider: &Arc<CryptoProvider>,
@@ -176,8 +175,8 @@ impl Making<'_> {
             .dangerous()
             .with_custom_certificate_verifier(verifier)
             .with_client_cert_resolver(Arc::new(resolver));
-        // A resumed connection would skip the certificate, and with it the pin. Tickets come
-        // when the remembered certificate is checked again against the pins of the day.
+        // A resumed connection would skip the certificate, and with it the pin. Tickets need the
+        // remembered certificate to be checked again against the current pins.
         config.resumption = Resumption::disabled();
         config.enable_sni = matches!(self.trust, Trust::Authority(_));
         config.alpn_protocols.clone_from(&self.fixed.alpn);
@@ -203,8 +202,8 @@ impl Making<'_> {
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.alpn_protocols.clone_from(&self.fixed.alpn);
-        // The connecting end's order counts unless this end is the one without instructions for
-        // AES, so that ChaCha20 is taken when either end is without.
+        // The connecting end's order decides, unless this end has no AES instructions, so that
+        // ChaCha20 is used if either end has none.
         config.ignore_client_order = !fast_aes;
         if let Some(key_log) = &self.fixed.key_log {
             config.key_log = key_log.clone();
@@ -213,12 +212,12 @@ impl Making<'_> {
     }
 }
 
-/// The checks of the peer's certificate.
+/// The verifiers of the peer's certificate.
 #[derive(Clone)]
 struct Verifiers {
-    /// Of the accepting end's, for the connecting end.
+    /// Verifies the accepting end, for the connecting end.
     server: Arc<dyn ServerCertVerifier>,
-    /// Of the connecting end's, for the accepting end.
+    /// Verifies the connecting end, for the accepting end.
     client: Arc<dyn ClientCertVerifier>,
 }
 
@@ -256,9 +255,9 @@ fn refused(error: impl fmt::Display) -> SetupError {
     }
 }
 
-/// A provider with its key exchange groups as they are, and the cipher suites of TLS 1.3 in the order
-/// that suits this processor.
-fn suited(provider: &CryptoProvider, fast_aes: bool) -> CryptoProvider {
+/// Returns the provider with its key exchange groups unchanged, and the cipher suites of TLS 1.3 in
+/// the order that suits this processor.
+fn with_preferred_suites(provider: &CryptoProvider, fast_aes: bool) -> CryptoProvider {
     let mut provider = provider.clone();
     provider
         .cipher_suites
@@ -275,7 +274,7 @@ fn suited(provider: &CryptoProvider, fast_aes: bool) -> CryptoProvider {
     provider
 }
 
-/// Whether this processor has instructions for AES-GCM: both for AES and for its hash.
+/// Whether this processor has instructions for AES-GCM: for both AES and GHASH.
 fn has_aes_instructions() -> bool {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     {
@@ -283,7 +282,7 @@ fn has_aes_instructions() -> bool {
     }
     #[cfg(target_arch = "aarch64")]
     {
-        // On this architecture Rust's `aes` stands for both.
+        // On this architecture Rust's `aes` covers both.
         std::arch::is_aarch64_feature_detected!("aes")
     }
     #[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
@@ -301,7 +300,7 @@ mod tests {
     }
 
     fn suites(fast_aes: bool) -> Vec<CipherSuite> {
-        suited(&named(), fast_aes)
+        with_preferred_suites(&named(), fast_aes)
             .cipher_suites
             .iter()
             .map(rustls::SupportedCipherSuite::suite)
@@ -321,7 +320,7 @@ mod tests {
     #[cfg(feature = "aws-lc-rs")]
     #[test]
     fn hybrid_post_quantum_key_exchange_comes_first() {
-        let first = suited(&named(), true).kx_groups[0].name();
+        let first = with_preferred_suites(&named(), true).kx_groups[0].name();
         assert_eq!(first, rustls::NamedGroup::X25519MLKEM768);
     }
 }

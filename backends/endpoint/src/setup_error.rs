@@ -1,4 +1,4 @@
-//! What can be wrong before there is any connection: files, identities, pins, settings.
+//! Errors before there is any connection: of files, identities, pins and settings.
 
 use std::fmt;
 use std::io;
@@ -10,13 +10,13 @@ use thiserror::Error;
 use crate::certificate::USABLE_KEYS;
 use crate::fingerprint::ParseFingerprintError;
 
-/// Where something was read from, as error messages name it.
+/// The source of something that was read, as error messages name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
     /// A file.
     File(PathBuf),
-    /// Bytes handed over in memory; the text says which.
+    /// Bytes in memory; the text says which.
     Memory(&'static str),
 }
 
@@ -29,12 +29,12 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A path as it is shown, whatever bytes its name has.
+/// Escapes a path for display.
 pub(crate) fn shown(path: &Path) -> Escaped<impl fmt::Display> {
     Escaped::whole(path.display())
 }
 
-/// What to do about a file that can't be read, where that is known.
+/// Returns advice about a file that cannot be read, if there is any.
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => "; check its owner and mode",
@@ -49,10 +49,10 @@ impl From<&Path> for Origin {
     }
 }
 
-/// Something about an identity, a pin or a setting that must be put right on this machine.
+/// An error of an identity, a pin or a setting that must be fixed on this machine.
 ///
-/// Every message is one line, names the file where there is one, and says what to change. No
-/// message ever holds a byte of a private key.
+/// Every message is one line, names the file if there is one, and says what to change. No
+/// message ever contains a byte of a private key.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SetupError {
@@ -62,15 +62,15 @@ pub enum SetupError {
         /// The file that is missing.
         path: PathBuf,
     },
-    /// The file is there and can't be read.
+    /// The file exists and cannot be read.
     #[error("{}: cannot be read ({source}){}", shown(.path), advice(.source))]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// The file is longer than any certificate or key file is.
+    /// The file is too long for a certificate or key file.
     #[error("{}: longer than {limit} bytes, so not a certificate or key file", shown(.path))]
     TooLong {
         /// The file.
@@ -78,7 +78,7 @@ pub enum SetupError {
         /// The longest file that is read, in bytes.
         limit: u64,
     },
-    /// There are PEM markers, and what is between them is damaged.
+    /// There are PEM markers, and the text between them is damaged.
     #[error("{origin}: damaged PEM ({}); copy the file again, in text mode", Escaped::new(.detail))]
     BadPem {
         /// Where it was read from.
@@ -116,7 +116,7 @@ pub enum SetupError {
         /// Where it was read from.
         origin: Origin,
     },
-    /// There is more than one private key, and no telling which is meant.
+    /// There is more than one private key, so it is ambiguous.
     #[error("{origin}: holds {count} private keys; leave the one of the certificate")]
     SeveralKeys {
         /// Where it was read from.
@@ -133,7 +133,7 @@ pub enum SetupError {
         /// Where it was read from.
         origin: Origin,
     },
-    /// The private key is of a kind that can't be used, or damaged.
+    /// The private key is of a kind that cannot be used, or damaged.
     #[error(
         "{origin}: this private key cannot be used ({}); take {USABLE_KEYS}",
         Escaped::new(.detail)
@@ -144,7 +144,7 @@ pub enum SetupError {
         /// What is wrong with it.
         detail: String,
     },
-    /// The certificate can't be used, or is damaged.
+    /// The certificate cannot be used, or is damaged.
     #[error(
         "{origin}: certificate number {number} cannot be used ({}); have its owner make a new one",
         Escaped::new(.detail)
@@ -179,7 +179,7 @@ pub enum SetupError {
         /// Which one the key belongs to, counted from 1.
         number: usize,
     },
-    /// More certificates than an identity may have.
+    /// There are more certificates than an identity may have.
     #[error("{origin}: holds {count} certificates; an identity has at most {limit}")]
     ChainTooLong {
         /// Where they were read from.
@@ -189,16 +189,16 @@ pub enum SetupError {
         /// How many there may be.
         limit: usize,
     },
-    /// A set of pins without a pin: nobody could ever connect.
+    /// The set of pins is empty, so no peer could ever connect.
     #[error("there is no pin; name the peer's certificate or its fingerprint")]
     NoPins,
-    /// A file that is to hold a peer's pins holds none.
+    /// A file of a peer's pins contains none.
     #[error("{}: holds no pin; it needs certificates in PEM, or lines of fingerprints", shown(.path))]
     EmptyPinFile {
         /// The file.
         path: PathBuf,
     },
-    /// A list of peers without a peer.
+    /// The list of peers is empty.
     #[error(
         "{origin}: lists no peer; it needs lines of a name and its pins, which are fingerprints or \
          `file:` with the path of a certificate"
@@ -207,16 +207,16 @@ pub enum SetupError {
         /// Where it was read from.
         origin: Origin,
     },
-    /// Identity and pins of a plain connection were to be replaced.
+    /// A plain connection has no identity and no pins to replace.
     #[error("a plain connection has no identity and no pins that could be replaced")]
     Plaintext,
-    /// More pins than a peer may have.
+    /// There are more pins than a peer may have.
     #[error("a peer has at most {limit} pins; remove those of its identities no longer in use")]
     TooManyPinsOfOne {
         /// How many there may be.
         limit: usize,
     },
-    /// A word that can't name a peer, or a name for several.
+    /// The word is not a valid peer name, or the name is for several peers.
     #[error(
         "`{}` can't name a peer; a name is one word, without blanks, and is one peer's",
         Escaped::new(.name)
@@ -225,7 +225,7 @@ pub enum SetupError {
         /// The word.
         name: String,
     },
-    /// A name that two peers have, or a peer's second name.
+    /// Two peers have the same name, or a peer has two names.
     #[error(
         "`{}` can't be told from another peer: the two have a name or a key in common; give each key \
          to one peer, and each peer one name",
@@ -235,14 +235,14 @@ pub enum SetupError {
         /// The name.
         name: String,
     },
-    /// A line in a list of peers is none.
+    /// A line in a list of peers is invalid.
     #[error("{origin}: line {line}: {}", Escaped::whole(.problem))]
     BadPeer {
         /// Where it was read from.
         origin: Origin,
         /// Which line, counted from 1.
         line: usize,
-        /// What is wrong with it, for people.
+        /// What is wrong with it, for display.
         problem: String,
     },
     /// Each certificate in a text of pins certifies another one of them.
@@ -254,13 +254,13 @@ pub enum SetupError {
         /// Where it was read from.
         origin: Origin,
     },
-    /// More pins than a set may have.
+    /// There are more pins than a set may have.
     #[error("there are more than {limit} pins; remove those of identities no longer in use")]
     TooManyPins {
         /// How many there may be.
         limit: usize,
     },
-    /// A line meant as a fingerprint is none.
+    /// A line that looks like a fingerprint is invalid.
     #[error("{origin}: line {line}: {source}")]
     BadFingerprint {
         /// Where it was read from.
@@ -270,7 +270,7 @@ pub enum SetupError {
         /// What is wrong with it.
         source: ParseFingerprintError,
     },
-    /// There is a private key in a text of pins, where it is no use and others may read it.
+    /// There is a private key in a text of pins, where it is of no use and other users may read it.
     #[error(
         "{origin}: line {line}: a private key does not belong among pins; are the certificate file \
          and the key file swapped?"
@@ -292,7 +292,7 @@ pub enum SetupError {
         /// Which line it begins with, counted from 1.
         line: usize,
     },
-    /// A line in a text of pins is none, nor does it stand in front of a certificate.
+    /// A line in a text of pins is neither a pin nor the description of a certificate that follows.
     #[error(
         "{origin}: line {line}: neither a fingerprint, which begins with `sha256:`, nor a \
          certificate or the text in front of one; remove it, or put `#` in front"
@@ -303,10 +303,10 @@ pub enum SetupError {
         /// Which line, counted from 1.
         line: usize,
     },
-    /// An authority without a root certificate.
+    /// The authority has no root certificate.
     #[error("there is no certificate of an authority; name at least one")]
     NoRoots,
-    /// The name that the server's certificate should carry is no name.
+    /// The expected name of the server's certificate is invalid.
     #[error("`{}` is neither a DNS name nor an IP address", Escaped::new(.name))]
     BadServerName {
         /// The name.
@@ -318,7 +318,7 @@ pub enum SetupError {
         /// How many bytes it has.
         length: usize,
     },
-    /// Nobody has said whose cryptography to use: neither feature of this crate is on, and nothing is
+    /// There is no cryptographic provider: neither feature of this crate is enabled, and none is
     /// installed.
     #[error(
         "TLS has no cryptography: turn on the feature `aws-lc-rs` or `ring`, or install a provider for rustls \
@@ -328,7 +328,7 @@ pub enum SetupError {
     /// The TLS library refused the settings.
     #[error("the TLS library refused the settings: {}", Escaped::new(.detail))]
     Refused {
-        /// What it said.
+        /// The library's error.
         detail: String,
     },
 }

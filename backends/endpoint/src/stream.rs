@@ -1,16 +1,16 @@
-//! A stream of its owner's, over which bytes are moved.
+//! The streams that applications with their own loop provide.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
-/// A stream of bytes in both directions that does not block: where it would, it says
+/// A non-blocking stream of bytes in both directions: instead of blocking, it returns
 /// [`WouldBlock`](io::ErrorKind::WouldBlock). It is not flushed.
 pub trait Stream: Read + Write {
-    /// Ends this end's direction, as `shutdown(Shutdown::Write)` does with a socket.
+    /// Shuts down this end's direction, as `shutdown(Shutdown::Write)` does on a socket.
     ///
     /// # Errors
     ///
-    /// Whatever the operating system says. The connection is gone then, and reading tells.
+    /// The operating system's error. The connection is gone then, which reading reports.
     fn end(&mut self) -> io::Result<()>;
 }
 

@@ -1,11 +1,12 @@
 //! rustls's unbuffered API behind the methods of [`Connection`](crate::Connection).
 //!
-//! What that API asks of its user, and why this file is shaped as it is:
-//! - Output is encoded in the middle of reading, so it waits in `pending` until it is asked for.
-//! - After an error the alert comes out of further calls, as long as `wants_write` says there is
-//!   something. Without that check the call would go on to parse input that is no longer there.
-//! - It remembers positions in the input while a handshake message spans records. Calling it for
-//!   any reason with other input than it saw last makes it panic; `held` is what it saw last.
+//! The requirements of that API explain the structure of this file:
+//! - Output is encoded in the middle of reading, so it is kept in `pending` until it is requested.
+//! - After an error, further calls return the alert, as long as `wants_write` returns true. Without
+//!   that check the call would go on to parse input that no longer exists.
+//! - It remembers positions in the input while a handshake message spans records. Any call with
+//!   input that differs from that of the last call makes it panic; `held` is the input of the last
+//!   call.
 
 use std::mem;
 use std::ops::DerefMut;
@@ -26,24 +27,25 @@ use crate::connection::{MAX_RECORD, Received};
 use crate::error::{PlainProtocol, Reason, SecurityError};
 use crate::fingerprint::Fingerprint;
 use crate::peer::Peer;
-use crate::settings::{Asked, Side, Tls};
+use crate::settings::{CertificateRequest, Side, Tls};
 use crate::translate::{FirstBytes, RECORD_HEADER, protocol, recognise, translate};
 use crate::watch::{Current, Store};
 
 /// The largest piece of plaintext in one record (RFC 8446, section 5.1).
 const MAX_FRAGMENT: usize = 16_384;
-/// What a record adds: its header, the inner content type, and the tag of any of TLS 1.3's AEADs.
+/// The overhead of a record: its header, the inner content type, and the tag of any of TLS 1.3's
+/// AEADs.
 const RECORD_OVERHEAD: usize = RECORD_HEADER + 1 + 16;
-/// A key update of our own and an answer to the peer's, 27 bytes each, can come before data.
+/// A key update by this end and a response to the peer's, 27 bytes each, may precede data.
 const KEY_UPDATES: usize = 2 * (RECORD_OVERHEAD + 5);
 /// An alert: its level and its number.
 const ALERT: usize = 2;
 
-/// What the two sides of rustls have in common and no trait of its own expresses.
+/// The common interface of rustls's two sides, for which rustls has no trait.
 pub(crate) trait Engine: DerefMut<Target = UnbufferedConnectionCommon<Self::Data>> {
     type Data;
 
-    /// Which end the peer is.
+    /// The peer's side.
     const PEER: Side;
 
     fn process<'c, 'i>(
@@ -81,43 +83,43 @@ pub(crate) struct TlsConnection<E> {
     engine: E,
     settings: Arc<Tls>,
     store: Arc<Store>,
-    /// Which trust the peer was judged by last.
-    judged: u64,
-    /// When, of the calendar, it was let in.
+    /// The generation of the trust that the peer was last verified against.
+    verified_generation: u64,
+    /// The wall-clock time at which the peer was accepted.
     secured_at: UnixTime,
-    /// Whether it has asked for our certificate, where it has to.
-    asked: Option<Arc<Asked>>,
-    /// What it was known as then.
+    /// Whether the peer has requested this end's certificate, if it must.
+    request: Option<Arc<CertificateRequest>>,
+    /// The peer's id when it was accepted.
     peer_id: Option<PeerId>,
-    /// Encoded and not yet asked for.
+    /// Encoded output that was not requested yet.
     pending: Vec<u8>,
     /// The unconsumed input, while there are records in it that rustls has already processed.
     held: Vec<u8>,
-    /// How much the last `read` left.
+    /// How many bytes the last `read` left.
     left: usize,
-    /// The first bytes were those of TLS.
+    /// The first bytes were recognised as TLS.
     recognised: bool,
-    /// A first byte has arrived that no TLS connection begins with.
+    /// The first byte is one with which no TLS connection begins.
     suspicious: bool,
     secured: bool,
     /// `close` was called.
     closed: bool,
-    /// `close` was called, and close_notify is still to be sent.
+    /// `close` was called, and the close_notify is still to be sent.
     close_due: bool,
     peer_ended: bool,
     failure: Option<SecurityError>,
 }
 
-/// What a peer is that is still trusted.
+/// The identity of a peer that is still trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Judgement {
-    /// The one that it was.
+pub(crate) enum Recheck {
+    /// The same peer as before.
     Same,
-    /// Another, since the pins have been grouped in another way.
+    /// Another peer, since the pins are grouped differently.
     Other,
 }
 
-/// What a call of rustls led to.
+/// The outcome of a call of rustls.
 enum Step {
     /// There may be more to do.
     Again,
@@ -135,15 +137,15 @@ impl<E: Engine> TlsConnection<E> {
         settings: Arc<Tls>,
         store: Arc<Store>,
         generation: u64,
-        asked: Option<Arc<Asked>>,
+        request: Option<Arc<CertificateRequest>>,
     ) -> Result<Self, SecurityError> {
         let mut connection = Self {
             engine,
             settings,
             store,
-            judged: generation,
+            verified_generation: generation,
             secured_at: UnixTime::since_unix_epoch(Duration::ZERO),
-            asked,
+            request,
             peer_id: None,
             pending: Vec::new(),
             held: Vec::new(),
@@ -169,7 +171,7 @@ impl<E: Engine> TlsConnection<E> {
             return Err(failure.clone());
         }
         if ciphertext.len() < self.left {
-            // Without what was left there is nothing to go on with, and rustls would panic.
+            // Without the bytes that were left rustls would panic.
             return Ok(0);
         }
         if !self.recognised {
@@ -181,15 +183,15 @@ impl<E: Engine> TlsConnection<E> {
                     return Ok(0);
                 }
                 FirstBytes::Tls => self.recognised = true,
-                // No alert: whatever this is, it could not read one.
+                // No alert, which a peer without TLS could not read.
                 FirstBytes::Plain(seems) => return Err(self.fail(Reason::NotTls { seems }.into())),
             }
         }
         let consumed = self.process(ciphertext, deliver)?;
         let rest = &ciphertext[consumed..];
         if rest.len() >= MAX_RECORD {
-            // Only a handshake message in several records is that long, and no honest peer of
-            // ours has one: certificates take a tenth of it.
+            // Only a handshake message in several records is that long, and no honest peer sends
+            // one: certificates take a tenth of it.
             return Err(self.fail(Reason::PeerMisbehaved.into()));
         }
         self.left = rest.len();
@@ -228,7 +230,7 @@ impl<E: Engine> TlsConnection<E> {
                 }
             }
         }
-        // What follows a close_notify is to be ignored (RFC 8446, section 6.1).
+        // Data after a close_notify must be ignored (RFC 8446, section 6.1).
         Ok(ciphertext.len())
     }
 
@@ -263,18 +265,18 @@ impl<E: Engine> TlsConnection<E> {
                 Step::Again
             }
             Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Step::End,
-            // Early data is never accepted, and later versions' states are unknown.
+            // Early data is never accepted, and states of later versions are unknown.
             Ok(_) => Step::Idle,
         };
         *consumed += discard;
         Ok(step)
     }
 
-    /// Tells that the connection is secured, once, if the protocol is one of ours.
+    /// Reports that the connection is secured, once, if the peer passes the remaining checks.
     fn announce(&mut self, deliver: &mut dyn FnMut(Received<'_>)) -> Result<(), SecurityError> {
-        // rustls lets a peer pass that does not take part in ALPN.
+        // rustls accepts a peer without ALPN.
         if !self.settings.alpn.is_empty() && self.engine.alpn_protocol().is_none() {
-            // No close_notify: a peer that speaks tlsstream would take it for the end of its stream.
+            // No close_notify, which a tlsstream peer would take for the end of its stream.
             return Err(self.fail(protocol(&self.settings).into()));
         }
         let certificate = self.peer_certificate().map(CertificateDer::from);
@@ -282,14 +284,18 @@ impl<E: Engine> TlsConnection<E> {
         let Some(facts) = facts else {
             return Err(self.fail(Reason::PeerCertificateMissing.into()));
         };
-        // A peer that does not want to know who we are lets anybody in.
-        if self.asked.take().is_some_and(|asked| !asked.was()) {
+        // A peer that does not request a certificate accepts anyone.
+        if self
+            .request
+            .take()
+            .is_some_and(|request| !request.was_received())
+        {
             return Err(self.fail(Reason::NotAskedForCertificate.into()));
         }
         self.secured_at = UnixTime::now();
-        // The handshake may have begun before the trust of today.
+        // Identity and trust may have been replaced during the handshake.
         let current = self.store.current();
-        if let Err(error) = self.judge_by(&current, facts.fingerprint) {
+        if let Err(error) = self.verify_against(&current, facts.fingerprint) {
             return Err(self.fail(error));
         }
         self.secured = true;
@@ -302,48 +308,50 @@ impl<E: Engine> TlsConnection<E> {
         Ok(())
     }
 
-    /// Judges the peer by this trust, unless it was the last that it was judged by.
-    fn judge_by(&mut self, current: &Current, key: Fingerprint) -> Result<(), SecurityError> {
-        if current.generation == self.judged {
+    /// Verifies the peer against this trust, unless that was done last.
+    fn verify_against(&mut self, current: &Current, key: Fingerprint) -> Result<(), SecurityError> {
+        if current.generation == self.verified_generation {
             return Ok(());
         }
-        self.judged = current.generation;
+        self.verified_generation = current.generation;
         let chain = self.engine.peer_certificates().unwrap_or_default();
-        let judged = current.named.judge(E::PEER, chain, self.secured_at);
-        judged.map_err(|error| {
-            let error = translate(error, &current.named);
+        let verified = current
+            .with_alpn
+            .verify_peer(E::PEER, chain, self.secured_at);
+        verified.map_err(|error| {
+            let error = translate(error, &current.with_alpn);
             match error.reason() {
                 Reason::PinMismatch { .. }
                 | Reason::CertificateHashPinned { .. }
                 | Reason::PeerCertificateRefused => {
                     let presented = Some(key);
-                    error.because_of(Reason::PinRemoved { presented })
+                    error.with_reason(Reason::PinRemoved { presented })
                 }
                 _ => error,
             }
         })
     }
 
-    /// Whether there is another trust than the one that the peer was judged by last.
+    /// Whether the trust has been replaced since the peer was last verified.
     pub(crate) fn is_outdated(&self) -> bool {
-        self.secured && self.store.generation() != self.judged
+        self.secured && self.store.generation() != self.verified_generation
     }
 
-    /// Judges the peer again if there is another trust than the one it was judged by last.
-    pub(crate) fn judge(&mut self) -> Result<Judgement, SecurityError> {
+    /// Verifies the peer again if the trust has been replaced since.
+    pub(crate) fn reverify(&mut self) -> Result<Recheck, SecurityError> {
         if !self.is_outdated() {
-            return Ok(Judgement::Same);
+            return Ok(Recheck::Same);
         }
         let certificate = self.peer_certificate().map(CertificateDer::from);
         let facts = certificate.and_then(|certificate| Facts::read(&certificate).ok());
         let key = facts.ok_or(Reason::PeerCertificateMissing)?.fingerprint;
         let current = self.store.current();
-        self.judge_by(&current, key)?;
+        self.verify_against(&current, key)?;
         let id = current.peers.id(key);
         Ok(if id == self.peer_id {
-            Judgement::Same
+            Recheck::Same
         } else {
-            Judgement::Other
+            Recheck::Other
         })
     }
 
@@ -351,7 +359,7 @@ impl<E: Engine> TlsConnection<E> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
-        match self.judge() {
+        match self.reverify() {
             Ok(_) => Ok(()),
             Err(error) => Err(self.fail(error)),
         }
@@ -362,9 +370,9 @@ impl<E: Engine> TlsConnection<E> {
         self.fail(error)
     }
 
-    /// Makes `error` final, and the alert that goes with it pending.
+    /// Makes `error` final, and its alert pending.
     fn fail(&mut self, error: SecurityError) -> SecurityError {
-        // After our close_notify nothing may follow, not even an alert.
+        // Nothing may follow this end's close_notify, not even an alert.
         if !self.closed {
             self.collect();
         }
@@ -373,14 +381,14 @@ impl<E: Engine> TlsConnection<E> {
         error
     }
 
-    /// Moves what rustls has ready to `pending`.
+    /// Moves rustls's output to `pending`.
     fn collect(&mut self) {
         while self.engine.wants_write() {
             match self.engine.process(&mut []).state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
                     encode(&mut data, &mut self.pending);
                 }
-                // Data that nobody will ask for any more comes before it.
+                // Drops data that precedes the output and will not be read any more.
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while traffic.next_record().is_some() {}
                 }
@@ -416,7 +424,7 @@ impl<E: Engine> TlsConnection<E> {
         let count = self.pending.len().min(out.len());
         out[..count].copy_from_slice(&self.pending[..count]);
         if count == self.pending.len() {
-            // Let go of the memory: after the handshake there is next to nothing to say.
+            // Release the memory: after the handshake there is hardly any output.
             self.pending = Vec::new();
         } else {
             self.pending.drain(..count);
@@ -462,8 +470,8 @@ impl<E: Engine> TlsConnection<E> {
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
                     return match traffic.encrypt(plaintext, &mut out[written..]) {
                         Ok(count) => Ok(written + count),
-                        // There is room enough, and rustls changes keys long before they are
-                        // used up.
+                        // Unreachable: the buffer is long enough, and rustls updates keys long
+                        // before their limits.
                         Err(_) => Err(self.fail(Reason::Internal.into())),
                     };
                 }
@@ -489,7 +497,7 @@ impl<E: Engine> TlsConnection<E> {
         self.send_due_close_notify();
     }
 
-    /// Ends our direction if it is to end and already can.
+    /// Ends this end's direction if that is due and already possible.
     fn send_due_close_notify(&mut self) {
         if self.close_due && self.secured {
             self.close_due = false;
@@ -500,7 +508,7 @@ impl<E: Engine> TlsConnection<E> {
     }
 
     /// Makes a close_notify pending, which rustls allows once the handshake is done. `rest` is
-    /// the input that it has yet to consume; data in it is dropped.
+    /// the unconsumed input; data in it is dropped.
     fn send_close_notify(&mut self, mut rest: &mut [u8]) {
         loop {
             let UnbufferedStatus { discard, state } = self.engine.process(rest);
@@ -540,7 +548,7 @@ impl<E: Engine> TlsConnection<E> {
     }
 }
 
-/// Appends what rustls has encoded to `pending`, which grows for it.
+/// Appends the output that rustls has encoded to `pending`, which grows as needed.
 fn encode<Data>(data: &mut EncodeTlsData<'_, Data>, pending: &mut Vec<u8>) {
     let start = pending.len();
     while let Err(EncodeError::InsufficientSize(size)) = data.encode(&mut pending[start..]) {
@@ -548,7 +556,7 @@ fn encode<Data>(data: &mut EncodeTlsData<'_, Data>, pending: &mut Vec<u8>) {
     }
 }
 
-/// Whether `bytes`, which begins with a record, has all of it.
+/// Whether `bytes`, which begins with a record, contains all of it.
 fn has_whole_record(bytes: &[u8]) -> bool {
     match bytes {
         [_, _, _, high, low, rest @ ..] => {

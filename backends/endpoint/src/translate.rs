@@ -1,4 +1,4 @@
-//! From rustls's errors to countersign's, in one place: it is what changes with rustls.
+//! Translates rustls's errors to countersign's, in one place, since this changes with rustls.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,7 +11,7 @@ use crate::error::{PlainProtocol, Reason, SecurityError};
 use crate::settings::Tls;
 use crate::verify::PinMismatch;
 
-/// What `error` means on a connection with the settings `tls`.
+/// Translates `error` of a connection with the settings `tls`.
 pub(crate) fn translate(error: Error, tls: &Tls) -> SecurityError {
     let reason = match &error {
         Error::AlertReceived(description) => alert(*description, tls),
@@ -34,7 +34,7 @@ pub(crate) fn translate(error: Error, tls: &Tls) -> SecurityError {
     SecurityError::with_source(reason, error)
 }
 
-/// That no protocol was agreed on.
+/// Returns the reason that no protocol was agreed on.
 pub(crate) fn protocol(tls: &Tls) -> Reason {
     let ours = tls
         .alpn
@@ -104,7 +104,7 @@ fn certificate(refusal: &CertificateError, tls: &Tls) -> Reason {
             },
         },
         // The signature in the handshake is not by the certificate's key. With an authority it may
-        // be the certificate's own signature as well.
+        // be the signature of the certificate instead.
         #[allow(deprecated)]
         CertificateError::BadSignature if tls.is_pinned() => Reason::PeerKeyUnproven,
         _ => Reason::PeerCertificateRefused,
@@ -123,7 +123,7 @@ fn incompatible(incompatible: &rustls::PeerIncompatible) -> Reason {
     }
 }
 
-/// What the first bytes of a connection are.
+/// What the first bytes of a connection look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FirstBytes {
     /// Too few to tell.
@@ -137,10 +137,10 @@ pub(crate) enum FirstBytes {
 /// A TLS record's header: type, version, length (RFC 8446, section 5.1).
 pub(crate) const RECORD_HEADER: usize = 5;
 
-/// Judges the first bytes of a connection, and always by the same number of them, so that it
-/// does not matter in which pieces they arrive.
+/// Recognises the first bytes of a connection, always by the same number of them, so that it does
+/// not matter in which pieces they arrive.
 pub(crate) fn recognise(bytes: &[u8]) -> FirstBytes {
-    /// How records of these types are numbered; a connection begins with one of them.
+    /// The record types with which a connection can begin.
     const ALERT_OR_HANDSHAKE: std::ops::RangeInclusive<u8> = 21..=22;
     match bytes.get(..RECORD_HEADER) {
         None => FirstBytes::TooFew,
@@ -166,7 +166,7 @@ fn plain(start: &[u8]) -> PlainProtocol {
     }
 }
 
-/// Whether a tlsstream sender could begin like this: with digits, and a `!` after them.
+/// Whether a tlsstream sender could begin like this: with digits, followed by `!`.
 fn is_length(start: &[u8]) -> bool {
     let digits = start
         .iter()
@@ -175,7 +175,7 @@ fn is_length(start: &[u8]) -> bool {
     digits > 0 && start.get(digits).is_none_or(|after| *after == b'!')
 }
 
-/// Whether a `countersign/1` connection could begin like this: with a HELLO, or as its answer a
+/// Whether a `countersign/1` connection could begin like this: with a HELLO, or, as the response, a
 /// WELCOME, a REFUSE or an ABORT, all without flags.
 fn is_first_frame(start: &[u8]) -> bool {
     use countersign_core::wire::FrameType;

@@ -1,4 +1,5 @@
-//! Whom this end lets in: pinned peers, or, chosen by name, whomever an authority certifies.
+//! The peers that this end accepts: pinned ones, or, by explicit choice, those that an authority
+//! certifies.
 
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use crate::pin::Pin;
 use crate::pins::Pins;
 use crate::setup_error::{Origin, SetupError};
 
-/// Whom this end accepts as its peer. There is no way to accept anybody.
+/// The peers that this end accepts. There is no way to accept anyone.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Trust {
@@ -46,10 +47,10 @@ impl From<Authority> for Trust {
     }
 }
 
-/// A certificate authority: anybody it has certified is let in.
+/// A certificate authority, all of whose certified peers are accepted.
 ///
-/// That is more than one machine, and whoever holds the authority's key can add to them: prefer
-/// [`Pins`]. Certificates that were revoked are not noticed.
+/// That may be many machines, and the holder of the authority's key can add more: prefer [`Pins`].
+/// Revocation of certificates is not checked.
 #[derive(Clone, Debug)]
 pub struct Authority {
     pub(crate) roots: RootCertStore,
@@ -57,7 +58,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Reads the root certificates from PEM files, of which each may hold several.
+    /// Reads the root certificates from PEM files, each of which may contain several.
     ///
     /// # Errors
     /// A [`SetupError`] that names the file and says what is wrong with it.
@@ -75,7 +76,7 @@ impl Authority {
     /// Takes the root certificates as PEM text.
     ///
     /// # Errors
-    /// Those of [`Authority::from_files`], but for the files.
+    /// As for [`Authority::from_files`], except for the files.
     pub fn from_pem(pem: &[u8]) -> Result<Self, SetupError> {
         let mut roots = RootCertStore::empty();
         add(
@@ -98,7 +99,7 @@ impl Authority {
 
     /// Expects the accepting end's certificate to be for `name`, a DNS name or an IP address.
     ///
-    /// Connecting needs it; accepting does not look at it.
+    /// Required for connecting, ignored for accepting.
     ///
     /// # Errors
     /// [`SetupError::BadServerName`].

@@ -1,7 +1,7 @@
-//! The certificate check that rustls calls on either side: the pins and the validity dates.
+//! The certificate verifier that rustls calls on either side: pins and validity dates.
 //!
-//! This is all of it. That the peer holds the certificate's private key is checked by rustls,
-//! with the provider's own algorithms, in `verify_tls13_signature`.
+//! There are no other checks here. rustls checks that the peer holds the certificate's private key,
+//! with the provider's algorithms, in `verify_tls13_signature`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::fingerprint::Fingerprint;
 use crate::pin::ValidityDates;
 use crate::pins::Pins;
 
-/// Lets in whoever presents a pinned certificate and holds its key.
+/// Accepts peers that present a pinned certificate and hold its key.
 #[derive(Debug)]
 pub(crate) struct PinVerifier {
     pub(crate) pins: Pins,
@@ -32,7 +32,7 @@ pub(crate) struct PinVerifier {
 impl PinVerifier {
     fn mismatch(&self, certificate: &[u8], presented: Fingerprint) -> PinMismatch {
         let hash = Fingerprint::of(certificate);
-        // Pinned is another certificate of the same key, or none.
+        // If the key is pinned, it is with another certificate.
         let same = self.pins.has_key(presented).then_some(presented);
         let others = self.pins.fingerprints().filter(|key| Some(*key) != same);
         PinMismatch {
@@ -43,19 +43,19 @@ impl PinVerifier {
         }
     }
 
-    /// Certificates and fingerprints are public, so comparing them in constant time would hide
-    /// nothing. What follows the first certificate has no say.
+    /// Verifies the first certificate; the others are ignored. Certificates and fingerprints are
+    /// public, so comparing them in constant time would hide nothing.
     fn verify(&self, certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
-        let facts = Facts::read(certificate).map_err(other)?;
+        let facts = Facts::read(certificate).map_err(wrap)?;
         if self
             .pins
             .find_with(certificate, facts.fingerprint)
             .is_none()
         {
-            return Err(other(self.mismatch(certificate, facts.fingerprint)));
+            return Err(wrap(self.mismatch(certificate, facts.fingerprint)));
         }
-        if let Some(key) = facts.useless_key {
-            return Err(other(Unusable(key.to_string())));
+        if let Some(key) = facts.unsupported_key {
+            return Err(wrap(Unusable(key.to_string())));
         }
         match self.pins.validity_dates() {
             ValidityDates::Check => check_dates(&facts, now),
@@ -64,12 +64,12 @@ impl PinVerifier {
     }
 }
 
-/// An error of ours, for rustls to carry.
-fn other(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+/// Wraps an error for rustls.
+fn wrap(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     CertificateError::Other(OtherError(Arc::new(error))).into()
 }
 
-/// Both dates belong to the time of validity (RFC 5280, section 4.1.2.5).
+/// Checks the validity dates, which are both inclusive (RFC 5280, section 4.1.2.5).
 fn check_dates(facts: &Facts, time: UnixTime) -> Result<(), Error> {
     let now = UNIX_EPOCH + Duration::from_secs(time.as_secs());
     let unix = |at: std::time::SystemTime| {
@@ -86,14 +86,14 @@ fn check_dates(facts: &Facts, time: UnixTime) -> Result<(), Error> {
     Ok(())
 }
 
-/// The peer presented another certificate than one of those pinned.
+/// The peer presented a certificate that is not pinned.
 #[derive(Clone, Debug)]
 pub(crate) struct PinMismatch {
     pub(crate) presented: Fingerprint,
     pub(crate) expected: Vec<Fingerprint>,
-    /// How many are pinned.
+    /// How many pins there are.
     pub(crate) pinned: usize,
-    /// The SHA-256 of its whole certificate, if that is pinned as if it were a key's.
+    /// The SHA-256 of its whole certificate, if that is pinned as if it were that of a key.
     pub(crate) certificate: Option<Fingerprint>,
 }
 

@@ -1,4 +1,4 @@
-//! What identity and trust are in force, and who wants to know when others are.
+//! The identity and trust in force, and the notification when they are replaced.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,28 +12,29 @@ use crate::settings::{Fixed, Tls};
 use crate::setup_error::SetupError;
 use crate::trust::Trust;
 
-/// What all clones of a [`Security`](crate::Security) share, and every connection made with one.
+/// The state shared by all clones of a [`Security`](crate::Security), and by every connection made
+/// with one.
 pub(crate) struct Store {
     current: RwLock<Arc<Current>>,
-    /// That of `current`, for those who only want to know whether it is another.
+    /// The generation of `current`, to detect a replacement without locking.
     generation: AtomicU64,
     fixed: Fixed,
     watchers: Mutex<Watchers>,
 }
 
-/// Identity and trust, and what follows from them.
+/// Identity and trust, and the TLS settings derived from them.
 pub(crate) struct Current {
-    /// How often they were replaced.
+    /// How many times they were replaced.
     pub(crate) generation: u64,
     pub(crate) peers: Peers,
-    /// With the names for ALPN, and without.
-    pub(crate) named: Arc<Tls>,
-    pub(crate) bare: Arc<Tls>,
+    /// The settings with the names for ALPN, and those without.
+    pub(crate) with_alpn: Arc<Tls>,
+    pub(crate) without_alpn: Arc<Tls>,
 }
 
 #[derive(Default)]
 struct Watchers {
-    /// The number of the next.
+    /// The key of the next watcher.
     next: u64,
     wakers: BTreeMap<u64, Waker>,
 }
@@ -67,7 +68,7 @@ impl Store {
         &self.fixed
     }
 
-    /// Puts others in force, and gives back those that were; an error changes nothing.
+    /// Replaces identity and trust, and returns the old and the new ones; an error changes nothing.
     pub(crate) fn replace(
         &self,
         identity: Identity,
@@ -75,7 +76,7 @@ impl Store {
     ) -> Result<[Arc<Current>; 2], SetupError> {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         let generation = current.generation + 1;
-        let peers = current.peers.then(&trust, generation);
+        let peers = current.peers.replaced_by(&trust, generation);
         let new = Arc::new(Current::new(
             identity,
             trust,
@@ -86,7 +87,7 @@ impl Store {
         let old = std::mem::replace(&mut *current, new.clone());
         self.generation.store(generation, Ordering::Release);
         drop(current);
-        // Whoever comes too late for this finds the new generation when it looks again.
+        // A watch that registers after this finds the new generation when it polls.
         let wakers: Vec<Waker> = self.watchers().wakers.values().cloned().collect();
         wakers.into_iter().for_each(Waker::wake);
         Ok([old, new])
@@ -98,8 +99,12 @@ impl Store {
 }
 
 impl Current {
-    pub(crate) fn tls(&self, bare: bool) -> &Arc<Tls> {
-        if bare { &self.bare } else { &self.named }
+    pub(crate) fn tls(&self, without_alpn: bool) -> &Arc<Tls> {
+        if without_alpn {
+            &self.without_alpn
+        } else {
+            &self.with_alpn
+        }
     }
 
     fn new(
@@ -109,26 +114,26 @@ impl Current {
         peers: Peers,
         generation: u64,
     ) -> Result<Self, SetupError> {
-        let named = Arc::new(Tls::new(identity, trust, fixed)?);
-        let bare = Arc::new(named.without_alpn());
+        let with_alpn = Arc::new(Tls::new(identity, trust, fixed)?);
+        let without_alpn = Arc::new(with_alpn.without_alpn());
         Ok(Self {
             generation,
             peers,
-            named,
-            bare,
+            with_alpn,
+            without_alpn,
         })
     }
 }
 
-/// Tells when the identity and the trust of a [`Security`](crate::Security) were replaced.
+/// Notifies when the identity and the trust of a [`Security`](crate::Security) were replaced.
 ///
-/// Made by [`Security::watch`](crate::Security::watch). One that tells of nothing costs whoever
-/// asks it a comparison; there is no polling behind it.
+/// Made by [`Security::watch`](crate::Security::watch). Polling it without a replacement costs a
+/// comparison; nothing runs in the background.
 pub struct Watch {
-    /// None in plaintext, where nothing can be replaced.
+    /// `None` in plaintext, where nothing can be replaced.
     store: Option<Arc<Store>>,
-    /// Its place among the watchers, once it waits.
-    place: Option<u64>,
+    /// Its key among the watchers, once it waits.
+    key: Option<u64>,
     waker: Option<Waker>,
     seen: u64,
 }
@@ -138,15 +143,15 @@ impl Watch {
         let seen = store.as_ref().map_or(0, |store| store.generation());
         Self {
             store,
-            place: None,
+            key: None,
             waker: None,
             seen,
         }
     }
 
-    /// Ready, once, when they were replaced since it was last ready, or since this was made; several
-    /// times count as one. Otherwise the context's waker is woken when they are, with those of all
-    /// others.
+    /// Returns `Ready`, once, if they were replaced since it was last ready, or since this was
+    /// made; several replacements count as one. Otherwise the context's waker is woken when they
+    /// are, with those of all other watches.
     pub fn poll_changed(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(store) = &self.store else {
             return Poll::Pending;
@@ -156,14 +161,14 @@ impl Watch {
             let waker = context.waker().clone();
             let former = self.waker.replace(waker.clone());
             let mut watchers = store.watchers();
-            let place = *self.place.get_or_insert(watchers.next);
-            watchers.next = watchers.next.max(place + 1);
-            let replaced = watchers.wakers.insert(place, waker);
-            // A waker that goes may run code of others.
+            let key = *self.key.get_or_insert(watchers.next);
+            watchers.next = watchers.next.max(key + 1);
+            let replaced = watchers.wakers.insert(key, waker);
+            // Dropping a waker may run foreign code.
             drop(watchers);
             drop((former, replaced));
         }
-        // After the waker is in its place, so that nothing is missed in between.
+        // After the waker is registered, so that nothing is missed in between.
         let generation = store.generation();
         if std::mem::replace(&mut self.seen, generation) == generation {
             return Poll::Pending;
@@ -174,9 +179,9 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if let (Some(store), Some(place)) = (&self.store, self.place) {
+        if let (Some(store), Some(key)) = (&self.store, self.key) {
             let mut watchers = store.watchers();
-            let waker = watchers.wakers.remove(&place);
+            let waker = watchers.wakers.remove(&key);
             drop(watchers);
             drop(waker);
         }

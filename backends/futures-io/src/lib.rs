@@ -1,16 +1,17 @@
 //! countersign over the streams of futures-io, for any executor.
 //!
-//! This is for runtimes that have no crate of their own, and for transports that are no sockets.
+//! This is for runtimes without a dedicated crate, and for transports other than sockets.
 //! `countersign-smol` and `countersign-async-std` are built on it; programs on these runtimes use
 //! those.
 //!
-//! A [`Runtime`] brings tasks and sleep, two methods. With it, [`connect_with`] and [`link_over`]
-//! give a [`Link`], [`listen_over`] a [`Listener`], and [`secure_over`] a [`SecureStream`], over
-//! anything that implements [`AsyncRead`] and [`AsyncWrite`]. A [`TcpRuntime`] brings TCP sockets too,
-//! a [`UnixRuntime`] Unix sockets: for those are [`connect`], [`listen`], [`secure_connect`] and
-//! their like. What is used then is the same on all runtimes.
+//! A [`Runtime`] provides tasks and sleep, in two methods. With it, [`connect_with`] and
+//! [`link_over`] return a [`Link`], [`listen_over`] a [`Listener`], and [`secure_over`] a
+//! [`SecureStream`], over anything that implements [`AsyncRead`] and [`AsyncWrite`]. A
+//! [`TcpRuntime`] also provides TCP sockets, a [`UnixRuntime`] Unix sockets: [`connect`],
+//! [`listen`], [`secure_connect`] and the related functions use those. The handles are the same on
+//! all runtimes.
 //!
-//! Here is a runtime of async-executor and async-io, with one thread for all its tasks:
+//! This is a runtime with async-executor and async-io, with one thread for all its tasks:
 //!
 //! ```
 //! use std::future::Future;
@@ -52,7 +53,7 @@
 //!     type TcpListener = Listening;
 //!
 //!     async fn resolve(&self, host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
-//!         // This blocks: a crate for a runtime has it done elsewhere.
+//!         // This blocks: a real runtime should run it on another thread.
 //!         Ok((host, port).to_socket_addrs()?.collect())
 //!     }
 //!
@@ -107,8 +108,8 @@
 //!
 //! # Map
 //!
-//! `stream` makes transports of the streams of futures-io; `socket` mends sockets that close without
-//! a word; `secure` has the secure streams.
+//! `stream` makes transports of the streams of futures-io; `socket` wraps sockets whose `close`
+//! does not shut them down; `secure` has the secure streams.
 
 mod secure;
 mod socket;

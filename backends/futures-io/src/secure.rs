@@ -22,23 +22,23 @@ countersign_driver::secure_functions! {
 }
 
 /// A stream of bytes between two ends that have checked each other's pins, for the traits of
-/// futures-io: reading exactly, until a separator or by lines comes from the `AsyncReadExt` and
-/// `AsyncBufReadExt` of the runtime or of `futures-util`, and needs no `BufReader` around this.
+/// futures-io: the `AsyncReadExt` and `AsyncBufReadExt` of the runtime or of `futures-util` read an
+/// exact length, up to a separator or by lines, without a `BufReader` around the stream.
 ///
-/// - Reading gives no bytes when the peer has ended its direction in order. A connection that just
-///   breaks off is an error, [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
+/// - Reading returns zero bytes when the peer has ended its direction in order. A connection that
+///   just breaks off is an error, [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
 /// - The `close` of `AsyncWriteExt` ends this end's direction, and the other can still be read.
 ///   [`SecureStream::close`] also waits for the peer. Dropping the stream without either cuts the
-///   connection, which the peer finds to be an error.
-/// - Each write becomes records of its own, up to 64 KiB at once: put a `BufWriter` around it for
-///   many small ones. As with every `AsyncWrite`, what was written is sure to go out only with
-///   `flush` or one of the two `close`.
-/// - For two tasks, `split` of `AsyncReadExt` or its like.
+///   connection, which the peer reports as an error.
+/// - Each write becomes separate records, of up to 64 KiB at once: put a `BufWriter` around the
+///   stream for many small writes. As with every `AsyncWrite`, only `flush` or one of the two
+///   `close` guarantee that written data is sent.
+/// - For two tasks, use `split` of `AsyncReadExt` or a similar function.
 ///
-/// Cancel-safe are `read`, `fill_buf`, `write`, `flush` and both `close`; not `read_exact` and
-/// `write_all`, which don't tell how far they got.
+/// `read`, `fill_buf`, `write`, `flush` and both `close` are cancel-safe; `read_exact` and
+/// `write_all` are not, since they do not report their progress.
 ///
-/// Holds at most 195 KiB while bytes move, and no buffer while none do.
+/// Holds at most 195 KiB while bytes are transferred, and no buffer while idle.
 pub struct SecureStream<S> {
     inner: secure::SecureStream<Stream<S>>,
     /// Makes the timer of closing.
@@ -54,7 +54,7 @@ impl<S: fmt::Debug> fmt::Debug for SecureStream<S> {
 }
 
 impl<S> SecureStream<S> {
-    /// For crates that bring a runtime: a stream that it has secured.
+    /// Wraps a stream that a runtime has secured, for the crates of runtimes.
     #[doc(hidden)]
     pub fn new<R: Runtime>(runtime: &R, inner: secure::SecureStream<Stream<S>>) -> Self {
         let runtime = runtime.clone();

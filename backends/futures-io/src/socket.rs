@@ -1,4 +1,4 @@
-//! Sockets that say so when they are closed.
+//! Sockets that are shut down when they are closed.
 
 use std::io;
 use std::net::Shutdown;
@@ -12,11 +12,12 @@ use std::task::{Context, Poll, ready};
 use futures_io::{AsyncRead, AsyncWrite};
 use socket2::SockRef;
 
-/// A socket whose `close` ends this end's direction, as links and secure streams need it: for those
-/// which by themselves only flush, as `async_io::Async` and the sockets of async-std do.
+/// A socket whose `close` shuts down this end's direction, as links and secure streams need it: a
+/// wrapper for sockets whose `close` only flushes, such as `async_io::Async` and those of
+/// async-std.
 #[derive(Debug)]
 pub struct Socket<S>(
-    /// The socket as its runtime has it.
+    /// The socket of the runtime.
     pub S,
 );
 

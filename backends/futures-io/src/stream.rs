@@ -9,11 +9,11 @@ use countersign_endpoint::Buffer;
 use futures_io::{AsyncRead, AsyncWrite};
 use socket2::SockRef;
 
-/// Any stream of futures-io's as a transport: what the sockets of a
-/// [`TcpRuntime`](crate::TcpRuntime) are.
+/// Any stream of futures-io as a transport, such as the sockets of a
+/// [`TcpRuntime`](crate::TcpRuntime).
 #[derive(Debug)]
 pub struct Stream<S>(
-    /// The stream as its runtime has it.
+    /// The stream of the runtime.
     pub S,
 );
 

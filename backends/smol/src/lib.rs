@@ -1,8 +1,8 @@
 //! countersign for the smol runtime.
 //!
-//! [`connect`] and [`listen`] give a [`Link`] for each peer; its channels are used through a
-//! [`Sender`] or a [`Receiver`] for each. Sending gives a [`Receipt`], a future of what became of
-//! the message.
+//! [`connect`] and [`listen`] return a [`Link`] for each peer; its channels are used through a
+//! [`Sender`] or a [`Receiver`] for each. Sending returns a [`Receipt`], a future of the message's
+//! verdict.
 //!
 //! ```
 //! use countersign_smol::{
@@ -41,9 +41,9 @@
 //! ```
 //!
 //! Links run on smol's global executor, which starts its threads by itself, as many as the
-//! environment variable `SMOL_THREADS` says and one by default. The handles may be used from
-//! anywhere, [`smol::LocalExecutor`] and other runtimes included. For links on an executor of your
-//! own, see `countersign-futures-io`.
+//! environment variable `SMOL_THREADS` sets, one by default. The handles may be used from anywhere,
+//! [`smol::LocalExecutor`] and other runtimes included. For links on another executor, see
+//! `countersign-futures-io`.
 
 mod runtime;
 

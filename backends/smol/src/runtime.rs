@@ -1,4 +1,4 @@
-//! smol, as links want it.
+//! smol as a runtime of links.
 
 use std::io;
 use std::net::SocketAddr;
@@ -53,7 +53,7 @@ impl TcpRuntime for Smol {
     }
 }
 
-/// A TCP socket that listens.
+/// A listening TCP socket.
 pub(crate) struct TcpListening(TcpListener);
 
 impl Accept for TcpListening {
@@ -79,7 +79,7 @@ impl UnixRuntime for Smol {
     }
 }
 
-/// A Unix socket that listens.
+/// A listening Unix socket.
 #[cfg(unix)]
 pub(crate) struct UnixListening(UnixListener);
 

@@ -1,4 +1,4 @@
-//! Waiting for a future in a thread.
+//! Blocks a thread until a future is ready.
 
 use std::future::Future;
 use std::pin::pin;
@@ -38,7 +38,7 @@ pub(crate) fn on<F: Future>(future: F) -> F::Output {
 
 /// Blocks the thread until the future is ready, but no longer than `limit`.
 pub(crate) fn on_for<F: Future>(future: F, limit: Duration) -> Result<F::Output, WaitTimeoutError> {
-    // A limit beyond what the clock can name is none.
+    // A limit beyond the range of the clock is no limit.
     let Some(deadline) = Instant::now().checked_add(limit) else {
         return Ok(on(future));
     };

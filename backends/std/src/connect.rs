@@ -1,4 +1,4 @@
-//! Links that this end opens.
+//! Opens links.
 
 use std::net::TcpStream;
 #[cfg(unix)]
@@ -17,8 +17,8 @@ use crate::link::Link;
 use crate::runtime::{Stream, Threads};
 
 #[doc = shared_doc!(connect)]
-/// The name is looked up in a thread of its own; a look-up that outlasts its attempt goes on, and its
-/// answer serves the next one.
+/// The name is looked up in a separate thread; a look-up that outlasts its attempt goes on, and the
+/// next attempt uses its result.
 ///
 #[doc = shared_doc!(connect_errors)]
 #[doc = shared_doc!(connect_example, "countersign_std", "", "", "", "")]
@@ -55,7 +55,7 @@ pub fn start_connect_unix(
     entry::start_connect_unix(&Threads::default(), path, setup).map(Connecting)
 }
 
-/// A socket that is already connected, of one of the kinds that a link can be made over.
+/// A connected socket of one of the types that a link can be made over.
 #[derive(Debug)]
 pub struct Socket(Kind);
 
@@ -80,8 +80,8 @@ impl From<UnixStream> for Socket {
 }
 
 #[doc = shared_doc!(link_over)]
-/// What the peer has sent since must not have been read yet. For what is no socket, there is
-/// [`link_over_halves`](crate::link_over_halves).
+/// Bytes that the peer has sent since must not have been read yet. For streams other than sockets,
+/// use [`link_over_halves`](crate::link_over_halves).
 ///
 #[doc = shared_doc!(as_connect_errors)]
 pub fn link_over(socket: impl Into<Socket>, role: Role, setup: &Setup) -> Result<Link, LinkError> {

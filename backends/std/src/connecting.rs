@@ -8,12 +8,12 @@ use crate::block;
 use crate::link::Link;
 use crate::timeout::{ConnectTimeoutError, WaitTimeoutError};
 
-/// A link that is being established in a thread of its own, as [`start_connect`](crate::start_connect)
-/// begins it.
+/// A link that is being established in a separate thread, returned by
+/// [`start_connect`](crate::start_connect).
 ///
-/// While it waits for a peer that is not there, it tells of each attempt that has failed, and can be
-/// told to try again at once. Dropping it gives the connection up, or the wait for one;
-/// [`handle`](Self::handle) gives what does that from another thread.
+/// While the peer cannot be reached, it reports each failed attempt, and can retry at once.
+/// Dropping it cancels the connection, or the wait for one; [`handle`](Self::handle) returns a
+/// handle that does so from another thread.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -45,7 +45,7 @@ impl Connecting {
     ///
     /// # Errors
     ///
-    /// Why there is no link: as for [`connect`](crate::connect);
+    /// The reason why there is no link, as for [`connect`](crate::connect);
     /// [`ClosedBeforeConnected`](countersign_core::EndReason::ClosedBeforeConnected) after
     /// [`ConnectHandle::cancel`].
     pub fn wait(self) -> Result<Link, LinkError> {
@@ -56,8 +56,8 @@ impl Connecting {
     ///
     /// # Errors
     ///
-    /// [`ConnectTimeoutError::Timeout`] when that has passed: it has this in it, to be waited for again
-    /// or dropped. Otherwise as for [`Connecting::wait`].
+    /// [`ConnectTimeoutError::Timeout`] after `limit`: it contains `self`, to wait for again or to
+    /// drop. Otherwise as for [`Connecting::wait`].
     pub fn wait_timeout(mut self, limit: Duration) -> Result<Link, ConnectTimeoutError> {
         match block::on_for(&mut self.0, limit) {
             Ok(Ok(link)) => Ok(Link::new(link)),
@@ -66,9 +66,9 @@ impl Connecting {
         }
     }
 
-    /// Waits for the next attempt that fails; `None` when the wait for the link is over: what has come
-    /// of it, [`wait`](Self::wait) then gives at once. A failure that is followed by another before it
-    /// was asked for is left out ([`FailedAttempt::number`]).
+    /// Waits for the next failed attempt; returns `None` once the link is up or has ended, and
+    /// [`wait`](Self::wait) then returns at once. A failure that is followed by another before this
+    /// is called is skipped ([`FailedAttempt::number`]).
     pub fn failed(&mut self) -> Option<FailedAttempt> {
         block::on(self.0.failed())
     }
@@ -77,7 +77,7 @@ impl Connecting {
     ///
     /// # Errors
     ///
-    /// The time was over first.
+    /// The limit has passed first.
     pub fn failed_timeout(
         &mut self,
         limit: Duration,
@@ -85,24 +85,25 @@ impl Connecting {
         block::on_for(self.0.failed(), limit)
     }
 
-    /// Why the latest attempt has failed, and when the next begins; `None` before any has.
+    /// Returns why the latest attempt has failed, and when the next begins; `None` before any has
+    /// failed.
     #[must_use]
     pub fn failure(&self) -> Option<FailedAttempt> {
         self.0.failure()
     }
 
-    /// How it stands.
+    /// Returns the status of the link.
     #[must_use]
     pub fn status(&self) -> Status {
         self.0.status()
     }
 
-    /// Ends the pause before the next attempt: as [`Link::connect_now`].
+    /// Ends the pause before the next attempt, as [`Link::connect_now`] does.
     pub fn connect_now(&self) -> bool {
         self.0.connect_now()
     }
 
-    /// For another thread: it ends the wait, or hastens it, while this one waits.
+    /// Returns a handle with which another thread can cancel the wait, or retry at once.
     #[must_use]
     pub fn handle(&self) -> ConnectHandle {
         self.0.handle()

@@ -1,4 +1,4 @@
-//! Links over what only blocks: a reader and a writer, with a thread for each.
+//! Links over a blocking reader and a blocking writer, with a thread for each.
 
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,40 +13,39 @@ use crate::block;
 use crate::link::Link;
 use crate::runtime::Threads;
 
-/// How much is with the writer at once, in bytes: what is there can't be overtaken by anything more
-/// urgent, and a serial line takes its time.
+/// The most that is passed to the writer at once, in bytes: nothing more urgent can overtake it,
+/// and serial lines are slow.
 const WRITE: usize = 4 * 1024;
 
-/// Makes a link over a reader and a writer that block, and waits until the peer has accepted this
-/// end: for a serial port, a pair of pipes, or anything else that is no socket. Of the two ends one
-/// must be the opener and one the acceptor. The link ends with the stream.
+/// Makes a link over a blocking reader and a blocking writer, and waits until the peer has accepted
+/// this end: for a serial port, a pair of pipes, or any other stream that is not a socket. One end
+/// must be the opener and the other the acceptor. The link ends with the stream.
 ///
-/// Each half has a thread, which waits in its `read` or `write` while the link's own thread answers
-/// pings and keeps its time limits. What both do when they have nothing to do is to block: of a
-/// reader or writer that does not, a thread would turn in circles.
+/// Each half has a thread, which waits in its `read` or `write` while the link's thread answers
+/// pings and keeps its time limits. Reader and writer must block while there is nothing to do:
+/// otherwise their threads spin.
 ///
-/// # What ends the two threads
+/// # When the two threads end
 ///
-/// The reader's thread ends when `read` gives zero bytes, which is the peer's end of the stream, or an
-/// error; and otherwise once the link is done with the stream, as soon as `read` returns. A call that
-/// blocks can't be broken off, so until then that thread is there, and the reader is not dropped.
-/// Where that matters, give the reader a time-out, as serial ports have one:
-/// [`TimedOut`](io::ErrorKind::TimedOut) and [`WouldBlock`](io::ErrorKind::WouldBlock) end nothing,
-/// and are followed by the next `read` as long as there is a link.
+/// The reader's thread ends when `read` returns zero bytes, which is the peer's end of the stream,
+/// or an error; otherwise once the link no longer needs the stream, as soon as `read` returns. A
+/// blocking call cannot be interrupted, so until then that thread remains, and the reader is not
+/// dropped. Where that matters, set a time-out on the reader, which serial ports support:
+/// [`TimedOut`](io::ErrorKind::TimedOut) and [`WouldBlock`](io::ErrorKind::WouldBlock) are no
+/// errors, and `read` is called again as long as there is a link.
 ///
-/// The writer's thread writes and flushes what the link has said, and ends when that is all, or at an
-/// error, or once the link is done and `write` returns. With a time-out it tries again, as the
-/// reader's does.
+/// The writer's thread writes and flushes the link's output, and ends when that is complete, or at
+/// an error, or once the link has ended and `write` returns. After a time-out it tries again, as
+/// the reader's thread does.
 ///
 /// # The end of the stream
 ///
-/// Dropping the writer is what tells the peer that this end has said all. A pipe's does. A serial port
-/// has no end, and what was cloned of a socket ends nothing when it is dropped: there each end waits
-/// for the other's end for [`Timeouts::linger`](crate::Timeouts::linger) after both have agreed
-/// to close, and then lets go, which loses nothing. [`Link::close`] and [`Link::ended`] take that
-/// long.
+/// Dropping the writer must end this end's direction, as it does with a pipe. A serial port has no
+/// end, and dropping the clone of a socket ends nothing: there each end waits for the other's end
+/// for [`Timeouts::linger`](crate::Timeouts::linger) after both have agreed to close, and then
+/// drops the stream, which loses nothing. [`Link::close`] and [`Link::ended`] take that long.
 ///
-/// A line that is cut without an error, a serial cable, say, is found by the peer's silence
+/// A line that is cut without an error, such as a serial cable, is detected by the peer's silence
 /// ([`Timeouts::give_up`](crate::Timeouts::give_up)).
 ///
 #[doc = shared_doc!(as_connect_errors)]
@@ -65,7 +64,7 @@ const WRITE: usize = 4 * 1024;
 /// let operator = Config::new().channel(SendChannel::new("commands"));
 /// let operator = Setup::new(operator, Security::plaintext())?;
 ///
-/// // Of a serial port, `try_clone` gives the other half.
+/// // For a serial port, `try_clone` returns the other half.
 /// let (from_operator, to_robot) = std::io::pipe()?;
 /// let (from_robot, to_operator) = std::io::pipe()?;
 /// let robot = std::thread::spawn(move || {
@@ -93,64 +92,64 @@ pub fn link_over_halves(
     block::on(connecting).map(Link::new)
 }
 
-/// A transport whose halves are in threads. Dropping it lets them end.
+/// A transport whose halves run in threads. Dropping it lets the threads end.
 struct Halves {
-    reading: Arc<Lane>,
-    writing: Arc<Lane>,
+    reading: Arc<Direction>,
+    writing: Arc<Direction>,
 }
 
 /// One direction between the link's thread and that of a half.
 #[derive(Default)]
-struct Lane {
+struct Direction {
     state: Mutex<State>,
-    /// For the thread of the half.
+    /// Notifies the thread of the half.
     changed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// What was read and not taken, or is to be written.
+    /// Bytes that were read and not taken yet, or that are to be written.
     bytes: Vec<u8>,
-    /// What the writer was given and has not written and flushed.
+    /// The writer has bytes that it has not written and flushed yet.
     is_busy: bool,
     /// How the half has ended: without an error, or with one.
     ended: Option<io::Result<()>>,
     /// Nothing more is to be written.
     is_shut: bool,
-    /// The link is done with the stream.
+    /// The link no longer needs the stream.
     is_over: bool,
-    /// Who waits in the link's thread.
+    /// The task that waits in the link's thread.
     waker: Option<Waker>,
 }
 
 impl State {
-    /// Leaves the waker for the half's thread.
+    /// Stores the waker for the half's thread.
     fn wait<T>(&mut self, context: &Context<'_>) -> Poll<T> {
         self.waker = Some(context.waker().clone());
         Poll::Pending
     }
 
-    /// Why the half has ended, if by an error.
+    /// Returns the error with which the half has ended, if any.
     fn error(&self) -> Option<io::Error> {
         let error = self.ended.as_ref()?.as_ref().err()?;
-        // An error can't be cloned, and its words are asked for once in most cases.
+        // An `io::Error` cannot be cloned; in most cases this is called once.
         Some(io::Error::new(error.kind(), error.to_string()))
     }
 }
 
-impl Lane {
+impl Direction {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits in the half's thread, until there is something to do.
+    /// Waits in the half's thread while the condition holds.
     fn wait_while(&self, condition: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
         let state = self.lock();
         let waited = self.changed.wait_while(state, |state| condition(state));
         waited.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes something in the half's thread, and wakes that of the link.
+    /// Changes the state in the half's thread, and wakes the link's thread.
     fn update(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
         change(&mut state);
@@ -164,79 +163,79 @@ impl Lane {
     }
 }
 
-/// Tells the link's thread how a half has ended, also by a panic.
-struct Ending<'l> {
-    lane: &'l Lane,
+/// Reports to the link's thread how a half has ended, even by a panic.
+struct EndReporter<'l> {
+    direction: &'l Direction,
     result: io::Result<()>,
 }
 
-impl<'l> Ending<'l> {
-    fn of(lane: &'l Lane) -> Self {
+impl<'l> EndReporter<'l> {
+    fn of(direction: &'l Direction) -> Self {
         let result = Err(io::Error::other("half of the stream has panicked"));
-        Self { lane, result }
+        Self { direction, result }
     }
 }
 
-impl Drop for Ending<'_> {
+impl Drop for EndReporter<'_> {
     fn drop(&mut self) {
         let result = std::mem::replace(&mut self.result, Ok(()));
-        self.lane.update(|state| state.ended = Some(result));
+        self.direction.update(|state| state.ended = Some(result));
     }
 }
 
-/// Whether a call that blocks is to be made again.
-fn is_to_be_repeated(error: &io::Error) -> bool {
+/// Whether a blocking call is to be repeated after this error.
+fn is_transient(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::Interrupted | io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock
     )
 }
 
-/// Reads until the end, an error, or nobody wants more.
-fn read_all(lane: &Lane, reader: &mut impl Read) -> io::Result<()> {
+/// Reads until the end, an error, or the link no longer needs the stream.
+fn read_all(direction: &Direction, reader: &mut impl Read) -> io::Result<()> {
     let mut piece = vec![0; READ];
-    while !lane.is_over() {
+    while !direction.is_over() {
         let count = match reader.read(&mut piece) {
             Ok(0) => break,
             Ok(count) => count,
-            Err(error) if is_to_be_repeated(&error) => continue,
+            Err(error) if is_transient(&error) => continue,
             Err(error) => return Err(error),
         };
         // The next piece is read when this one was taken.
-        drop(lane.wait_while(|state| !state.bytes.is_empty() && !state.is_over));
-        lane.update(|state| state.bytes.extend_from_slice(&piece[..count]));
+        drop(direction.wait_while(|state| !state.bytes.is_empty() && !state.is_over));
+        direction.update(|state| state.bytes.extend_from_slice(&piece[..count]));
     }
     Ok(())
 }
 
-/// Writes until that was all, an error, or nobody wants more.
-fn write_all(lane: &Lane, writer: &mut impl Write) -> io::Result<()> {
+/// Writes until everything is written, an error, or the link no longer needs the stream.
+fn write_all(direction: &Direction, writer: &mut impl Write) -> io::Result<()> {
     loop {
         let idle = |state: &State| state.bytes.is_empty() && !state.is_shut && !state.is_over;
-        let mut state = lane.wait_while(idle);
+        let mut state = direction.wait_while(idle);
         if state.is_over || state.bytes.is_empty() {
             return Ok(());
         }
         let bytes = std::mem::take(&mut state.bytes);
         drop(state);
         let mut left = &bytes[..];
-        while !left.is_empty() && !lane.is_over() {
+        while !left.is_empty() && !direction.is_over() {
             match writer.write(left) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => left = &left[count..],
-                Err(error) if is_to_be_repeated(&error) => {}
+                Err(error) if is_transient(&error) => {}
                 Err(error) => return Err(error),
             }
         }
         while let Err(error) = writer.flush() {
-            if !is_to_be_repeated(&error) {
+            if !is_transient(&error) {
                 return Err(error);
             }
-            if lane.is_over() {
+            if direction.is_over() {
                 return Ok(());
             }
         }
-        lane.update(|state| state.is_busy = false);
+        direction.update(|state| state.is_busy = false);
     }
 }
 
@@ -245,21 +244,21 @@ impl Halves {
         mut reader: impl Read + Send + 'static,
         mut writer: impl Write + Send + 'static,
     ) -> io::Result<Self> {
-        // If the second thread is not to be had, dropping this ends the first.
+        // If the second thread cannot be spawned, dropping this ends the first.
         let halves = Self {
             reading: Arc::default(),
             writing: Arc::default(),
         };
-        let lane = halves.reading.clone();
+        let direction = halves.reading.clone();
         let read = move || {
-            let mut ending = Ending::of(&lane);
-            ending.result = read_all(&lane, &mut reader);
+            let mut reporter = EndReporter::of(&direction);
+            reporter.result = read_all(&direction, &mut reader);
         };
-        let lane = halves.writing.clone();
+        let direction = halves.writing.clone();
         let write = move || {
-            let mut ending = Ending::of(&lane);
-            ending.result = write_all(&lane, &mut writer);
-            // The peer is told before the link is.
+            let mut reporter = EndReporter::of(&direction);
+            reporter.result = write_all(&direction, &mut writer);
+            // Ends the direction before the link is notified.
             drop(writer);
         };
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
@@ -338,9 +337,9 @@ impl Transport for Halves {
 
 impl Drop for Halves {
     fn drop(&mut self) {
-        for lane in [&self.reading, &self.writing] {
-            lane.lock().is_over = true;
-            lane.changed.notify_one();
+        for direction in [&self.reading, &self.writing] {
+            direction.lock().is_over = true;
+            direction.changed.notify_one();
         }
     }
 }

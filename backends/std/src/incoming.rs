@@ -8,14 +8,15 @@ use countersign_driver::AcceptError;
 use crate::link::Link;
 use crate::listener::Listener;
 
-/// The links that peers open, until the listener is closed: [`Listener::incoming`].
+/// The iterator of a listener's links, until it is closed, returned by [`Listener::incoming`].
 #[derive(Debug)]
 #[must_use = "an iterator does nothing until it is asked"]
 pub struct Incoming<'l, A = SocketAddr>(&'l Listener<A>);
 
 impl<A> Listener<A> {
-    /// [`Listener::accept`] again and again: waits for each next peer that was accepted, or
-    /// refused. An error is about one connection; `None` when the listener was closed.
+    /// Returns an iterator that calls [`Listener::accept`]: it waits for the next link, or the next
+    /// connection that was refused. An error is about one connection; the iterator ends when the
+    /// listener is closed.
     pub fn incoming(&self) -> Incoming<'_, A> {
         Incoming(self)
     }

@@ -1,7 +1,7 @@
 //! countersign for blocking code: threads and sockets, no runtime.
 //!
-//! [`connect`] and [`listen`] give a [`Link`] for each peer. Its types can be used from any
-//! thread; their methods block, most of them also with a time limit. A thread of its own drives
+//! [`connect`] and [`listen`] return a [`Link`] for each peer. Its types can be used from any
+//! thread; their methods block, most of them also with a time limit. A separate thread drives
 //! each link, so pings are answered and acknowledgements arrive while the application is busy
 //! elsewhere. An idle link's thread sleeps in the operating system.
 //!
@@ -40,9 +40,9 @@
 //!
 //! # Bytes instead of messages
 //!
-//! [`secure_connect`] and [`secure_over`] give a [`SecureStream`]: the same identities and pins, and
-//! the standard library's own traits for reading and writing. There are no messages, no receipts, no
-//! thread, and no other connection when this one is lost.
+//! [`secure_connect`] and [`secure_over`] return a [`SecureStream`]: the same identities and pins,
+//! with the standard library's traits for reading and writing. There are no messages, no receipts,
+//! no thread, and no reconnection when the connection is lost.
 //!
 //! ```
 //! use std::io::{BufRead, Read, Write};
@@ -63,10 +63,10 @@
 //! let address = listener.local_addr()?;
 //! let serving = std::thread::spawn(move || -> std::io::Result<()> {
 //!     let (socket, _) = listener.accept()?;
-//!     // In a thread for each, where many connect: a handshake takes time, and a bad one longer.
+//!     // A server should use a thread for each: a handshake takes time, and a bad one longer.
 //!     let mut stream = secure_over(socket, Role::Acceptor, &on_robot)?;
 //!     let mut question = Vec::new();
-//!     // No more than 1000 bytes, whatever comes.
+//!     // No more than 1000 bytes, whatever arrives.
 //!     (&mut stream).take(1000).read_until(b'\n', &mut question)?;
 //!     stream.write_all(b"forward")?;
 //!     stream.close()
@@ -88,6 +88,7 @@
 mod block;
 mod connect;
 mod connecting;
+mod event_loop;
 mod halves;
 mod incoming;
 mod link;
@@ -97,7 +98,6 @@ mod receiver;
 mod runtime;
 mod secure;
 mod timeout;
-mod waiting;
 
 pub use connect::{Socket, connect, link_over, pair, start_connect};
 #[cfg(unix)]

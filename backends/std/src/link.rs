@@ -16,10 +16,10 @@ use crate::timeout::WaitTimeoutError;
 /// One end of a link that is up. Usable from any thread.
 ///
 /// When the `Link` and all of its senders and receivers are dropped, the link is closed in the
-/// background. An end that has channels to send on says
-/// [`close::DROPPED`](countersign_core::close::DROPPED) then, since nobody has said that all was sent: a
-/// program that fails and returns early must not look like one that is done. Receive channels of
-/// which nobody holds the receiver reject what comes.
+/// background. An end with send channels closes with
+/// [`close::DROPPED`](countersign_core::close::DROPPED) then, since the application has not
+/// confirmed that all was sent: a program that fails and returns early must not look like one that
+/// has finished. Receive channels without a receiver reject their messages.
 #[derive(Debug)]
 pub struct Link(driver::Link);
 
@@ -28,7 +28,7 @@ impl Link {
         Self(link)
     }
 
-    /// A sender for a channel that was declared in send mode.
+    /// Returns a sender for a channel that was declared in send mode.
     ///
     /// # Errors
     ///
@@ -37,7 +37,7 @@ impl Link {
         self.0.sender(name).map(Sender)
     }
 
-    /// The receiver of a channel that was declared in receive mode. There is one.
+    /// Returns the receiver of a channel that was declared in receive mode. There is only one.
     ///
     /// # Errors
     ///
@@ -47,8 +47,8 @@ impl Link {
         self.0.receiver(name).map(Receiver::new)
     }
 
-    /// The receiver of a channel that was declared in receive mode with
-    /// [`manual`](countersign_core::ChannelConfig::manual). There is one.
+    /// Returns the receiver of a channel that was declared in receive mode with
+    /// [`manual`](countersign_core::ReceiveChannel::manual). There is only one.
     ///
     /// # Errors
     ///
@@ -58,56 +58,58 @@ impl Link {
         self.0.manual_receiver(name).map(ManualReceiver::new)
     }
 
-    /// The key that the peer has proved to have on its latest connection; `None` on a plain one.
-    /// A peer that changes its key while both are pinned comes back with the new one.
+    /// Returns the fingerprint of the key that the peer has proved to hold on its latest
+    /// connection; `None` on a plain one. A peer that changes its key while both are pinned comes
+    /// back with the new one.
     #[must_use]
     pub fn peer(&self) -> Option<Fingerprint> {
         self.0.peer()
     }
 
-    /// What the application calls the peer: the name of its line in a
-    /// [list of peers](countersign_endpoint::Pins::from_list_file), or that of
-    /// [`Pins::named`](countersign_endpoint::Pins::named). `None` where the pins have no names, with an
-    /// authority, and on a plain connection.
+    /// Returns the peer's name: that of its line in a [list of
+    /// peers](countersign_endpoint::Pins::from_list_file), or that of
+    /// [`Pins::named`](countersign_endpoint::Pins::named). `None` if the pins have no names, with
+    /// an authority, and on a plain connection.
     #[must_use]
     pub fn peer_name(&self) -> Option<Arc<str>> {
         self.0.peer_name()
     }
 
-    /// Who the peer is, whichever of its pinned keys it uses; `None` on a plain connection. Good
-    /// for comparing links of this process, and for nothing else.
+    /// Returns the identity of the peer, whichever of its pinned keys it uses; `None` on a plain
+    /// connection. Only meaningful for comparing links of this process.
     #[must_use]
     pub fn peer_id(&self) -> Option<PeerId> {
         self.0.peer_id()
     }
 
-    /// What became of the messages so far.
+    /// Returns what became of the messages so far.
     #[must_use]
     pub fn report(&self) -> Report {
         self.0.report()
     }
 
-    /// How the link stands: addresses, peer, since when it is connected or not, what is queued, and
-    /// counts. A picture of one moment, for people and for their instruments.
+    /// Returns a snapshot of the link: addresses, peer, since when it is connected or not, queues
+    /// and counts, for display and monitoring.
     #[must_use]
     pub fn status(&self) -> Status {
         self.0.status()
     }
 
-    /// Connects again at once, where this end waits before its next attempt
-    /// ([`Reconnect`](countersign_core::Reconnect)): for programs that know of a network that is back.
-    /// True if there was such a wait. The row of failures goes on, so the waits grow as before.
+    /// Reconnects at once, if this end waits before its next attempt
+    /// ([`Reconnect`](countersign_core::Reconnect)): for programs that know that the network is
+    /// back. Returns true if there was such a wait. The back-off is not reset, so the waits grow as
+    /// before.
     pub fn connect_now(&self) -> bool {
         self.0.connect_now()
     }
 
-    /// Why the link has ended, if it has.
+    /// Returns why the link has ended, if it has.
     #[must_use]
     pub fn end_reason(&self) -> Option<LinkError> {
         self.0.end_reason()
     }
 
-    /// Waits for something to happen to the link; `None` once it has ended.
+    /// Waits for the next event of the link; returns `None` once it has ended.
     #[must_use]
     pub fn event(&self) -> Option<LinkEvent> {
         block::on(self.0.event())
@@ -122,12 +124,13 @@ impl Link {
         block::on_for(self.0.event(), limit)
     }
 
-    /// Waits until the link has ended and nothing more is to be said on its connection, and tells
-    /// why and what became of everything.
+    /// Waits until the link has ended and its connection is closed, and returns the reason and what
+    /// became of all messages.
     ///
-    /// This end's last words, an abort say, have then gone out, and the peer has ended its direction
-    /// or has had [`Timeouts::linger`](countersign_core::Timeouts::linger) for it: a program can exit
-    /// without taking them with it. [`Link::event`] and the receivers tell of the end before that.
+    /// By then this end's last frames, such as an abort, have been sent, and the peer has ended its
+    /// direction or has had [`Timeouts::linger`](countersign_core::Timeouts::linger) for it: a
+    /// program can exit without losing them. [`Link::event`] and the receivers report the end
+    /// before that.
     #[must_use]
     pub fn ended(&self) -> Report {
         block::on(self.0.ended())
@@ -142,48 +145,48 @@ impl Link {
         block::on_for(self.0.ended(), limit)
     }
 
-    /// Closes the link in order, says that all is well unless that withdraws messages, and waits for the
-    /// end: see [`CloseMode`] for what becomes of what is under way, and
-    /// [`Timeouts::close`](countersign_core::Timeouts::close) for how long it may go without anything
-    /// moving. A message that was taken from a [`ManualReceiver`] and waits to be settled is waited
-    /// for: settle it in another thread, or before.
+    /// Closes the link in order, with the close reason 'all is well' unless that withdraws
+    /// messages, and waits for the end: see [`CloseMode`] for what becomes of messages in flight,
+    /// and [`Timeouts::close`](countersign_core::Timeouts::close) for how long it may go without
+    /// progress. A message that was taken from a [`ManualReceiver`] and is not settled yet is
+    /// waited for: settle it in another thread, or before.
     pub fn close(&self, mode: CloseMode) -> Report {
         block::on(self.0.close(mode))
     }
 
-    /// As [`Link::close`], for an end with which not all is well: the peer's receivers end with an
-    /// error that has the reason, and not as if they had the whole of what there was to send.
+    /// As [`Link::close`], for an end that has failed: the peer's receivers end with an error that
+    /// contains the reason, and not as if they had received everything.
     pub fn close_with(&self, mode: CloseMode, reason: CloseReason) -> Report {
         block::on(self.0.close_with(mode, reason))
     }
 
-    /// Begins to close the link, as [`Link::close`], without waiting for the end.
+    /// Begins to close the link, as [`Link::close`] does, without waiting for the end.
     pub fn start_close(&self, mode: CloseMode) {
         self.0.start_close(mode);
     }
 
-    /// Begins to close the link, as [`Link::close_with`], without waiting for the end. Closing again
-    /// can only make the close stricter, and put a reason in the place of 'all is well'.
+    /// Begins to close the link, as [`Link::close_with`] does, without waiting for the end. Closing
+    /// again can only make the close stricter, and replace 'all is well' by another reason.
     pub fn start_close_with(&self, mode: CloseMode, reason: CloseReason) {
         self.0.start_close_with(mode, reason);
     }
 
-    /// What the peer has said with its close, once it has begun to close.
+    /// Returns the peer's close reason, once it has begun to close.
     #[must_use]
     pub fn peer_closes(&self) -> Option<CloseReason> {
         self.0.peer_closes()
     }
 
-    /// Ends the link at once, whatever is under way: what is on the wire gets the verdict
-    /// `Unknown`, the rest `Withdrawn`. The peer finds its connection lost, and when it comes back,
-    /// its session gone. Where both ends can still agree, [`Link::close`] is the better way.
+    /// Ends the link at once: messages on the wire get the verdict `Unknown`, the rest `Withdrawn`.
+    /// The peer loses its connection, and its session when it comes back. Prefer [`Link::close`]
+    /// while both ends can still agree.
     pub fn abandon(&self) {
         self.0.abandon();
     }
 }
 
-/// The sending end of a channel. Cloning it gives another handle of the same channel; any thread
-/// may use any of them.
+/// The sending end of a channel. A clone is another handle of the same channel; any thread may use
+/// any of them.
 #[derive(Clone, Debug)]
 pub struct Sender(driver::Sender);
 
@@ -192,7 +195,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// The message comes back when the channel can't take it: too large, or the link is closing
+    /// Returns the message when the channel cannot take it: it is too large, or the link is closing
     /// or has ended.
     pub fn send(&self, message: impl Into<Outgoing>) -> Result<Receipt, SendError> {
         block::on(self.0.send(message)).map(Receipt)
@@ -209,7 +212,7 @@ impl Sender {
         limit: Duration,
     ) -> Result<Receipt, SendError> {
         let message = message.into();
-        // A payload is cheap to clone, and what is not sent is given back.
+        // A payload is cheap to clone, and `try_send` returns the message if it is not sent.
         match block::on_for(self.0.send(message.clone()), limit) {
             Ok(result) => result.map(Receipt),
             Err(WaitTimeoutError) => self.try_send(message),
@@ -225,47 +228,48 @@ impl Sender {
         self.0.try_send(message).map(Receipt)
     }
 
-    /// Sends many messages, waiting for room where there is none, and gives one receipt for all.
+    /// Sends many messages, waiting for room where there is none, and returns one receipt for all.
     /// Costs less for each message than sending them one by one.
     ///
     /// Messages are taken off the front of `messages` as they are accepted, so after an error it
-    /// holds those that were not sent. The verdicts of those that were are in [`Link::report`]
-    /// then.
+    /// holds those that were not sent. The verdicts of those that were sent are then counted in
+    /// [`Link::report`].
     ///
     /// # Errors
     ///
-    /// As for [`Sender::send`], about the message that is now at the front of `messages`.
+    /// As for [`Sender::send`], for the message that is now at the front of `messages`.
     pub fn send_batch(&self, messages: &mut VecDeque<Bytes>) -> Result<BatchReceipt, SendError> {
         block::on(self.0.send_batch(messages)).map(BatchReceipt)
     }
 
-    /// The largest message that the channel carries, in bytes: the smaller figure of both ends.
+    /// Returns the largest message that the channel carries, in bytes: the smaller of both ends'
+    /// limits.
     #[must_use]
     pub fn max_message(&self) -> usize {
         self.0.max_message()
     }
 }
 
-/// What [`Sender::send`] gives: a way to wait for the message's verdict.
+/// What [`Sender::send`] returns, to wait for the message's verdict.
 ///
-/// Every message gets exactly one. Dropping a receipt changes nothing for the message.
+/// Every message gets exactly one verdict. Dropping a receipt does not affect the message.
 #[derive(Debug)]
 pub struct Receipt(driver::Receipt);
 
 impl Receipt {
-    /// The message's number on its channel.
+    /// Returns the message's sequence number on its channel.
     #[must_use]
     pub fn sequence(&self) -> Sequence {
         self.0.sequence()
     }
 
-    /// The verdict, if it is known.
+    /// Returns the verdict, if it is known.
     #[must_use]
     pub fn verdict(&self) -> Option<Verdict> {
         self.0.verdict()
     }
 
-    /// Waits for the verdict. A lost link gives one too, so this ends.
+    /// Waits for the verdict. A lost link settles all its messages, so this always returns.
     #[must_use]
     pub fn wait(self) -> Verdict {
         block::on(self.0)
@@ -281,12 +285,12 @@ impl Receipt {
     }
 }
 
-/// What [`Sender::send_batch`] gives: a way to wait for all of a batch's verdicts.
+/// What [`Sender::send_batch`] returns, to wait for all verdicts of a batch.
 #[derive(Debug)]
 pub struct BatchReceipt(driver::BatchReceipt);
 
 impl BatchReceipt {
-    /// How many messages have which verdict so far.
+    /// Returns how many messages have each verdict so far.
     #[must_use]
     pub fn counts(&self) -> VerdictCounts {
         self.0.counts()

@@ -1,4 +1,4 @@
-//! Looking names up, which blocks.
+//! Looks names up, which blocks.
 
 use std::future::poll_fn;
 use std::io;
@@ -8,29 +8,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::thread;
 
-/// Looks names up in a thread of its own, one at a time.
+/// Looks names up in a separate thread, one at a time.
 ///
-/// A look-up can't be broken off. When nobody waits for it any more, it goes on, and the next who
-/// asks is given what it finds: so the threads do not pile up while the system does not answer.
+/// A look-up cannot be cancelled. When its caller stops waiting, it goes on, and the next caller
+/// gets its result: so threads do not pile up while the system does not answer.
 #[derive(Clone, Default)]
 pub(crate) struct Lookup(Arc<Mutex<Slot>>);
 
-/// Where the thread puts what it has found.
+/// Where the thread puts its result.
 #[derive(Default)]
 struct Slot {
-    /// There is a thread, or what it has found was not taken yet.
-    asked: bool,
+    /// A look-up is running, or its result was not taken yet.
+    pending: bool,
     found: Option<io::Result<Vec<SocketAddr>>>,
     waker: Option<Waker>,
 }
 
 impl Lookup {
-    /// Finds the addresses of a name, which has to be the same each time.
+    /// Finds the addresses of a name, which must be the same in each call.
     pub(crate) async fn find(
         &self,
         address: impl ToSocketAddrs + Send + 'static,
     ) -> io::Result<Vec<SocketAddr>> {
-        self.ask(address)?;
+        self.start(address)?;
         poll_fn(|context| self.poll(context.waker())).await
     }
 
@@ -38,22 +38,22 @@ impl Lookup {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ask(&self, address: impl ToSocketAddrs + Send + 'static) -> io::Result<()> {
-        if std::mem::replace(&mut self.lock().asked, true) {
+    fn start(&self, address: impl ToSocketAddrs + Send + 'static) -> io::Result<()> {
+        if std::mem::replace(&mut self.lock().pending, true) {
             return Ok(());
         }
-        let theirs = self.clone();
+        let lookup = self.clone();
         let work = move || {
             let find = || address.to_socket_addrs().map(Iterator::collect);
-            // Without an answer nobody would ever ask again.
+            // Without a result no look-up would ever start again.
             let found = catch_unwind(AssertUnwindSafe(find));
-            theirs.put(found.unwrap_or_else(|_| Err(io::Error::other("the look-up panicked"))));
+            lookup.put(found.unwrap_or_else(|_| Err(io::Error::other("the look-up panicked"))));
         };
         let thread = thread::Builder::new().name("countersign-lookup".to_owned());
-        // What is to be looked up is the caller's, and may go here.
+        // Outside of the lock, since a failure drops the caller's address.
         let spawned = thread.spawn(work);
         if spawned.is_err() {
-            self.lock().asked = false;
+            self.lock().pending = false;
         }
         spawned.map(drop)
     }
@@ -70,7 +70,7 @@ impl Lookup {
         let mut slot = self.lock();
         match slot.found.take() {
             Some(found) => {
-                slot.asked = false;
+                slot.pending = false;
                 Poll::Ready(found)
             }
             None => {
@@ -94,10 +94,10 @@ mod tests {
     use super::*;
     use crate::block;
 
-    /// A name that is found when the test says so, under the number of the look-up as its port.
+    /// A name whose look-up ends when the test permits it, with the number of the look-up as port.
     #[derive(Clone)]
     struct Slow {
-        asked: Arc<AtomicU16>,
+        started: Arc<AtomicU16>,
         go: Arc<Mutex<Receiver<()>>>,
     }
 
@@ -105,7 +105,7 @@ mod tests {
         fn new() -> (Self, Sender<()>) {
             let (go, wait) = channel();
             let slow = Self {
-                asked: Arc::default(),
+                started: Arc::default(),
                 go: Arc::new(Mutex::new(wait)),
             };
             (slow, go)
@@ -116,7 +116,7 @@ mod tests {
         type Iter = vec::IntoIter<SocketAddr>;
 
         fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
-            let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+            let number = self.started.fetch_add(1, Ordering::SeqCst) + 1;
             let go = self.go.lock().map_err(|_| io::ErrorKind::Other)?;
             go.recv().map_err(|_| io::ErrorKind::Other)?;
             Ok(vec![SocketAddr::from(([127, 0, 0, 1], number))].into_iter())
@@ -135,14 +135,14 @@ mod tests {
         go.send(()).unwrap();
         let found = block::on(lookup.find(slow.clone())).unwrap();
         assert_eq!(found[0].port(), 1);
-        assert_eq!(slow.asked.load(Ordering::SeqCst), 1);
-        // What was taken is not given out again.
+        assert_eq!(slow.started.load(Ordering::SeqCst), 1);
+        // A result that was taken is not returned again.
         go.send(()).unwrap();
         let found = block::on(lookup.find(slow.clone())).unwrap();
         assert_eq!(found[0].port(), 2);
     }
 
-    /// A name that nobody can look up.
+    /// A name whose look-up panics.
     struct Bad;
 
     impl ToSocketAddrs for Bad {

@@ -1,4 +1,4 @@
-//! The receiving ends of channels, blocking.
+//! The blocking receiving ends of channels.
 
 use std::future::poll_fn;
 use std::io;
@@ -15,11 +15,11 @@ use futures_core::Stream;
 use crate::block;
 use crate::timeout::RecvTimeoutError;
 
-/// The receiving end of a channel on which a message is handled by being received.
+/// The receiving end of a channel on which a message counts as handled when it is received.
 ///
-/// Dropping it rejects what waits and what still comes. As an iterator, for which `&mut` will do,
-/// it gives messages until the link has ended, between those of two sessions the border as an error,
-/// then the error of a link that did not end in order, once.
+/// Dropping it rejects pending and later messages. As an iterator, which a `&mut` reference is too,
+/// it yields messages until the link has ended, between those of two sessions the border as an
+/// error, and at the end, once, the error of a link that did not end in order.
 #[derive(Debug)]
 pub struct Receiver(driver::Receiver);
 
@@ -28,14 +28,15 @@ impl Receiver {
         Self(receiver)
     }
 
-    /// Waits for the next message; `None` when the link was closed in order, the peer says that all
-    /// is well, and nothing is left.
+    /// Waits for the next message; returns `None` when the link was closed in order, the peer's
+    /// close reason is 'all is well', and nothing is left.
     ///
     /// # Errors
     ///
     /// [`RecvError::SessionBorder`], once, in its place between the messages of two sessions;
-    /// [`RecvError::Link`], once nothing is left to receive: why the link ended, if not in order, and
-    /// what the peer says if it has closed and not all is well. What came is not the whole then.
+    /// [`RecvError::Link`] once nothing is left to receive: with the reason if the link did not end
+    /// in order, or with the peer's close reason if that is not 'all is well'. The messages
+    /// received are then incomplete.
     pub fn recv(&mut self) -> Result<Option<Bytes>, RecvError> {
         block::on(self.0.recv())
     }
@@ -44,14 +45,14 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// [`RecvTimeoutError::Timeout`] when that has passed; otherwise as for [`Receiver::recv`].
+    /// [`RecvTimeoutError::Timeout`] after `limit`; otherwise as for [`Receiver::recv`].
     pub fn recv_timeout(&mut self, limit: Duration) -> Result<Option<Bytes>, RecvTimeoutError> {
         block::on_for(self.0.recv(), limit)?.map_err(RecvTimeoutError::Recv)
     }
 
-    /// Waits for at least one message, then appends all that wait, `limit` at most, to `messages`
-    /// and says how many; zero when the link was closed in order and nothing is left. The messages
-    /// of one batch are of one session.
+    /// Waits for at least one message, then appends all pending messages, at most `limit`, to
+    /// `messages` and returns how many; zero when the link was closed in order and nothing is left.
+    /// The messages of one batch belong to one session.
     ///
     /// # Errors
     ///
@@ -64,7 +65,7 @@ impl Receiver {
         block::on(self.0.recv_batch(messages, limit))
     }
 
-    /// The next message, if one waits.
+    /// Returns the next message, if one is pending.
     ///
     /// # Errors
     ///
@@ -73,18 +74,19 @@ impl Receiver {
         self.0.try_recv()
     }
 
-    /// The messages until the link has ended, between those of two sessions the border as an error,
-    /// then the error of a link that did not end in order, once: the receiver itself, borrowed.
+    /// Returns the receiver itself as an iterator, which yields messages until the link has ended,
+    /// between those of two sessions the border as an error, and at the end, once, the error of a
+    /// link that did not end in order.
     pub fn iter(&mut self) -> impl Iterator<Item = Result<Bytes, RecvError>> + use<'_> {
         self
     }
 
-    /// Calls `callback` with each message until the link has ended, or a session has: behind its
-    /// border a new call goes on.
+    /// Calls `callback` with each message until the link or a session has ended: after the border
+    /// between two sessions, a new call continues.
     ///
-    /// Messages count as handled when they are taken, before they are handed to the callback. If
-    /// that panics, the panic goes on to the caller, and its message stays handled. The receiver
-    /// can go on with the next message.
+    /// Messages count as handled when they are taken, before they are passed to the callback. If
+    /// that panics, the panic propagates to the caller, and its message stays handled. The receiver
+    /// can continue with the next message.
     ///
     /// # Errors
     ///
@@ -93,19 +95,19 @@ impl Receiver {
         block::on(self.0.on_message(callback))
     }
 
-    /// As [`Receiver::on_message`], in a thread of this name. Joining it tells why that ended, and
-    /// gives the receiver back, with which to go on behind the border of a session.
+    /// As [`Receiver::on_message`], in a thread with this name. Joining it returns its result and
+    /// the receiver, which can continue after the border between two sessions.
     ///
-    /// If the callback panics, the thread ends: joining it gives the panic, the receiver is
-    /// dropped, and what waits and what still comes is rejected.
+    /// If the callback panics, the thread ends: joining it returns the panic, the receiver is
+    /// dropped, and pending and later messages are rejected.
     ///
     /// # Errors
     ///
-    /// The system has no thread to give; the receiver is dropped.
+    /// The system provides no thread; the receiver is dropped.
     ///
     /// # Panics
     ///
-    /// If the name contains a zero byte.
+    /// Panics if the name contains a zero byte.
     pub fn on_message_in_thread(
         mut self,
         name: impl Into<String>,
@@ -130,12 +132,12 @@ impl Iterator for Receiver {
 impl FusedIterator for Receiver {}
 
 /// The receiving end of a channel declared with
-/// [`manual`](countersign_core::ChannelConfig::manual): a message is handled when the application says
-/// so.
+/// [`manual`](countersign_core::ReceiveChannel::manual): a message is handled when the application
+/// says so.
 ///
-/// Dropping it rejects what waits and what still comes. As an iterator, for which `&mut` will do,
-/// it gives messages until the link has ended, between those of two sessions the border as an error,
-/// then the error of a link that did not end in order, once.
+/// Dropping it rejects pending and later messages. As an iterator, which a `&mut` reference is too,
+/// it yields messages until the link has ended, between those of two sessions the border as an
+/// error, and at the end, once, the error of a link that did not end in order.
 #[derive(Debug)]
 pub struct ManualReceiver(driver::ManualReceiver);
 
@@ -144,14 +146,15 @@ impl ManualReceiver {
         Self(receiver)
     }
 
-    /// Waits for the next message; `None` when the link was closed in order, the peer says that all
-    /// is well, and nothing is left.
+    /// Waits for the next message; returns `None` when the link was closed in order, the peer's
+    /// close reason is 'all is well', and nothing is left.
     ///
     /// # Errors
     ///
     /// [`RecvError::SessionBorder`], once, in its place between the messages of two sessions;
-    /// [`RecvError::Link`], once nothing is left to receive: why the link ended, if not in order, and
-    /// what the peer says if it has closed and not all is well. What came is not the whole then.
+    /// [`RecvError::Link`] once nothing is left to receive: with the reason if the link did not end
+    /// in order, or with the peer's close reason if that is not 'all is well'. The messages
+    /// received are then incomplete.
     pub fn recv(&mut self) -> Result<Option<Delivery>, RecvError> {
         block::on(self.0.recv())
     }
@@ -160,12 +163,12 @@ impl ManualReceiver {
     ///
     /// # Errors
     ///
-    /// [`RecvTimeoutError::Timeout`] when that has passed; otherwise as for [`ManualReceiver::recv`].
+    /// [`RecvTimeoutError::Timeout`] after `limit`; otherwise as for [`ManualReceiver::recv`].
     pub fn recv_timeout(&mut self, limit: Duration) -> Result<Option<Delivery>, RecvTimeoutError> {
         block::on_for(self.0.recv(), limit)?.map_err(RecvTimeoutError::Recv)
     }
 
-    /// The next message, if one waits.
+    /// Returns the next message, if one is pending.
     ///
     /// # Errors
     ///
@@ -174,19 +177,20 @@ impl ManualReceiver {
         self.0.try_recv()
     }
 
-    /// The messages until the link has ended, between those of two sessions the border as an error,
-    /// then the error of a link that did not end in order, once: the receiver itself, borrowed.
+    /// Returns the receiver itself as an iterator, which yields messages until the link has ended,
+    /// between those of two sessions the border as an error, and at the end, once, the error of a
+    /// link that did not end in order.
     pub fn iter(&mut self) -> impl Iterator<Item = Result<Delivery, RecvError>> + use<'_> {
         self
     }
 
-    /// Calls `callback` with each message until the link has ended, or a session has: behind its
-    /// border a new call goes on. With `Ok` the message is handled, with `Err` it is rejected, as
-    /// by [`Delivery::reject`].
+    /// Calls `callback` with each message until the link or a session has ended: after the border
+    /// between two sessions, a new call continues. `Ok` marks the message as handled, `Err` rejects
+    /// it, as by [`Delivery::reject`].
     ///
     /// If the callback panics, its message is rejected with
-    /// [`reject::DROPPED`](countersign_core::reject::DROPPED), and the panic goes on to the caller.
-    /// The receiver can go on with the next message.
+    /// [`reject::DROPPED`](countersign_core::reject::DROPPED), and the panic propagates to the
+    /// caller. The receiver can continue with the next message.
     ///
     /// # Errors
     ///
@@ -198,19 +202,19 @@ impl ManualReceiver {
         block::on(self.0.on_message(callback))
     }
 
-    /// As [`ManualReceiver::on_message`], in a thread of this name. Joining it tells why that
-    /// ended, and gives the receiver back, with which to go on behind the border of a session.
+    /// As [`ManualReceiver::on_message`], in a thread with this name. Joining it returns its result
+    /// and the receiver, which can continue after the border between two sessions.
     ///
-    /// If the callback panics, the thread ends: joining it gives the panic, the receiver is
-    /// dropped, and what waits and what still comes is rejected too.
+    /// If the callback panics, the thread ends: joining it returns the panic, the receiver is
+    /// dropped, and pending and later messages are rejected too.
     ///
     /// # Errors
     ///
-    /// The system has no thread to give; the receiver is dropped.
+    /// The system provides no thread; the receiver is dropped.
     ///
     /// # Panics
     ///
-    /// If the name contains a zero byte.
+    /// Panics if the name contains a zero byte.
     pub fn on_message_in_thread(
         mut self,
         name: impl Into<String>,
@@ -234,7 +238,7 @@ impl Iterator for ManualReceiver {
 
 impl FusedIterator for ManualReceiver {}
 
-/// Blocks until the stream has more.
+/// Blocks until the stream yields its next item or ends.
 fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
     block::on(poll_fn(|context| Pin::new(&mut *stream).poll_next(context)))
 }

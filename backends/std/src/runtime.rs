@@ -1,4 +1,4 @@
-//! Threads, as links want a runtime.
+//! The runtime of links on threads.
 
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
@@ -19,10 +19,10 @@ use mio::net::{TcpListener, TcpStream};
 use mio::net::{UnixListener, UnixStream};
 use socket2::SockRef;
 
+use crate::event_loop::{EventLoop, Sleep, unwatch, watch};
 use crate::lookup::Lookup;
-use crate::waiting::{Sleep, Waiting, forget, watch};
 
-/// A thread for each task, and one that looks up the one name that this is used for.
+/// A runtime with a thread for each task, and one that looks up the only name that it is used for.
 #[derive(Clone, Default)]
 pub(crate) struct Threads {
     lookup: Lookup,
@@ -36,7 +36,7 @@ impl Runtime for Threads {
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
-        Waiting::new()?.spawn(name, task)
+        EventLoop::new()?.spawn(name, task)
     }
 
     fn sleep_until(&self, deadline: Instant) -> Sleep {
@@ -64,7 +64,7 @@ impl TcpRuntime for Threads {
     }
 }
 
-/// How far the system has come with connecting.
+/// Checks whether the system has finished connecting.
 fn is_connected(socket: &TcpStream) -> Poll<io::Result<()>> {
     if let Some(error) = socket.take_error()? {
         return Poll::Ready(Err(error));
@@ -93,7 +93,7 @@ impl UnixRuntime for Threads {
     }
 }
 
-/// A listening socket that does not block. One thread alone accepts, so nobody waits for the lock.
+/// A non-blocking listening socket. Only one thread accepts, so the lock is never contended.
 pub(crate) struct Listening<L>(Mutex<Watched<L>>);
 
 impl<L: Source> Listening<L> {
@@ -130,7 +130,7 @@ impl Accept for Listening<UnixListener> {
     }
 }
 
-/// A stream socket that does not block.
+/// A non-blocking stream socket.
 #[derive(Debug)]
 pub(crate) struct Stream<S>(Watched<S>);
 
@@ -139,10 +139,10 @@ impl<S: Source> Stream<S> {
         Self(Watched::new(socket))
     }
 
-    /// The socket, for which this thread does not wait any more.
+    /// Returns the socket, after deregistering it from this thread's poller.
     pub(crate) fn into_socket(mut self) -> io::Result<S> {
         if self.0.is_watched {
-            forget(&mut self.0.socket)?;
+            unwatch(&mut self.0.socket)?;
         }
         Ok(self.0.socket)
     }
@@ -159,7 +159,7 @@ where
 }
 
 // The poller reports a socket whenever it becomes ready after it was found not to be, so `Pending`
-// needs no arrangement of its own.
+// needs no further registration.
 impl<S: Source + Read + Write> Transport for Stream<S>
 where
     for<'s> SockRef<'s>: From<&'s S>,
@@ -179,8 +179,8 @@ where
     }
 }
 
-/// A socket, and whether the thread that uses it waits for it. It does so from the first use on: that
-/// is the thread to wait, whichever has made the socket.
+/// A socket, and whether it is registered with the poller of the thread that uses it. That happens
+/// at the first use, since the socket may have been made in another thread.
 #[derive(Debug)]
 struct Watched<S> {
     socket: S,
@@ -202,7 +202,7 @@ impl<S: Source> Watched<S> {
     }
 }
 
-/// Makes a call again that was interrupted; `Pending` where it would have to wait.
+/// Repeats the call while it is interrupted; returns `Pending` if it would block.
 fn nonblocking<T>(mut call: impl FnMut() -> io::Result<T>) -> Poll<io::Result<T>> {
     loop {
         match call() {

@@ -1,4 +1,4 @@
-//! Waits that have a limit, and what comes of them when it has passed.
+//! The errors of waits with a time limit.
 
 use std::error::Error;
 use std::fmt;
@@ -7,8 +7,7 @@ use countersign_driver::{AcceptError, LinkError, RecvError};
 
 use crate::connecting::Connecting;
 
-/// A wait with a limit was over before what it waited for has come. Nothing is lost: it can be waited
-/// for again.
+/// A wait has reached its time limit. Nothing is lost: the caller can wait again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WaitTimeoutError;
 
@@ -23,28 +22,28 @@ impl Error for WaitTimeoutError {}
 /// Why no message was received in time.
 #[derive(Clone, Debug)]
 pub enum RecvTimeoutError {
-    /// None came within the limit.
+    /// No message arrived within the limit.
     Timeout,
-    /// As without a limit.
+    /// The error of a wait without a limit.
     Recv(RecvError),
 }
 
 /// Why no link was accepted in time.
 #[derive(Clone, Debug)]
 pub enum AcceptTimeoutError {
-    /// Nobody came within the limit.
+    /// No peer connected within the limit.
     Timeout,
-    /// As without a limit.
+    /// The error of a wait without a limit.
     Accept(AcceptError),
 }
 
-/// Why there is no link in time.
+/// Why a link was not established in time.
 #[derive(Debug)]
 pub enum ConnectTimeoutError {
-    /// It takes longer than the limit. It goes on, and can be waited for again; dropping it gives it
-    /// up.
+    /// The attempt takes longer than the limit. It goes on, and can be waited for again; dropping
+    /// it cancels it.
     Timeout(Connecting),
-    /// As without a limit.
+    /// The error of a wait without a limit.
     Connect(Box<LinkError>),
 }
 

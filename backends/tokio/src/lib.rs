@@ -1,8 +1,8 @@
 //! countersign for the tokio runtime.
 //!
-//! [`connect`] and [`listen`] give a [`Link`] for each peer; its channels are used through a
-//! [`Sender`] or a [`Receiver`] for each. Sending gives a [`Receipt`], a future of what became of
-//! the message.
+//! [`connect`] and [`listen`] return a [`Link`] for each peer; its channels are used through a
+//! [`Sender`] or a [`Receiver`] for each. Sending returns a [`Receipt`], a future of the message's
+//! verdict.
 //!
 //! ```
 //! use countersign_tokio::{
@@ -41,9 +41,9 @@
 //!
 //! # Bytes instead of messages
 //!
-//! [`secure_connect`] and [`secure_over`] give a [`SecureStream`]: the same identities and pins, and
-//! tokio's own traits for reading and writing. There are no messages, no receipts, and no other
-//! connection when this one is lost.
+//! [`secure_connect`] and [`secure_over`] return a [`SecureStream`]: the same identities and pins,
+//! with tokio's traits for reading and writing. There are no messages, no receipts, and no
+//! reconnection when the connection is lost.
 //!
 //! ```
 //! use countersign_certs::NewIdentity;
@@ -64,10 +64,10 @@
 //! let address = listener.local_addr()?;
 //! let serving = tokio::spawn(async move {
 //!     let (socket, _) = listener.accept().await?;
-//!     // In a task for each, where many connect: a handshake takes time, and a bad one longer.
+//!     // A server should use a task for each: a handshake takes time, and a bad one longer.
 //!     let mut stream = secure_over(socket, Role::Acceptor, &on_robot).await?;
 //!     let mut question = Vec::new();
-//!     // No more than 1000 bytes, whatever comes.
+//!     // No more than 1000 bytes, whatever arrives.
 //!     (&mut stream).take(1000).read_until(b'\n', &mut question).await?;
 //!     stream.write_all(b"forward").await?;
 //!     stream.close().await
@@ -87,7 +87,7 @@
 //! ```
 //!
 //! Everything here must be called inside a tokio runtime with its I/O and time drivers enabled.
-//! Both flavours of runtime will do.
+//! Both runtime flavours work.
 
 mod runtime;
 mod secure;

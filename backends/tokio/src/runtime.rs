@@ -1,4 +1,4 @@
-//! tokio, as links want it.
+//! tokio as a runtime of links.
 
 use std::io;
 use std::net::SocketAddr;
@@ -39,7 +39,7 @@ impl Runtime for Tokio {
         sleep_until(deadline.into())
     }
 
-    /// It can be paused.
+    /// Returns tokio's clock, which tests can pause.
     fn clock(&self) -> Clock {
         Clock::following(|| tokio::time::Instant::now().into_std())
     }
@@ -62,7 +62,7 @@ impl TcpRuntime for Tokio {
     }
 }
 
-/// A TCP socket that listens.
+/// A listening TCP socket.
 pub(crate) struct TcpListening(TcpListener);
 
 impl Accept for TcpListening {
@@ -88,7 +88,7 @@ impl UnixRuntime for Tokio {
     }
 }
 
-/// A Unix socket that listens.
+/// A listening Unix socket.
 #[cfg(unix)]
 pub(crate) struct UnixListening(UnixListener);
 
@@ -102,7 +102,7 @@ impl Accept for UnixListening {
     }
 }
 
-/// Any stream of tokio's.
+/// Any tokio stream as a transport.
 #[derive(Debug)]
 pub(crate) struct Stream<S>(pub(crate) S);
 

@@ -26,24 +26,24 @@ countersign_driver::secure_methods! {
 }
 
 /// A stream of bytes between two ends that have checked each other's pins, for tokio's traits:
-/// reading exactly, until a separator or by lines comes from `AsyncReadExt` and `AsyncBufReadExt`,
-/// which needs no `BufReader` around this.
+/// `AsyncReadExt` and `AsyncBufReadExt` read an exact length, up to a separator or by lines,
+/// without a `BufReader` around the stream.
 ///
-/// - Reading gives no bytes when the peer has ended its direction in order. A connection that just
-///   breaks off is an error, [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
+/// - Reading returns zero bytes when the peer has ended its direction in order. A connection that
+///   just breaks off is an error, [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
 /// - `shutdown` ends this end's direction, and the other can still be read.
 ///   [`SecureStream::close`] also waits for the peer. Dropping the stream without either cuts the
-///   connection, which the peer finds to be an error.
-/// - Each write becomes records of its own, up to 64 KiB at once: put a
-///   `BufWriter` around it for many small ones. As with every `AsyncWrite`,
-///   what was written is sure to go out only with `flush`, `shutdown` or `close`.
-/// - For two tasks, `tokio::io::split`.
+///   connection, which the peer reports as an error.
+/// - Each write becomes separate records, of up to 64 KiB at once: put a `BufWriter` around the
+///   stream for many small writes. As with every `AsyncWrite`, only `flush`, `shutdown` or `close`
+///   guarantee that written data is sent.
+/// - For two tasks, use `tokio::io::split`.
 ///
-/// Cancel-safe are `read`, `fill_buf`, `write`, `flush`, `shutdown`, [`SecureStream::close`], and
-/// `read_until` and `read_line` as far as tokio says so of them; not `read_exact` and `write_all`,
-/// which don't tell how far they got.
+/// `read`, `fill_buf`, `write`, `flush`, `shutdown` and [`SecureStream::close`] are cancel-safe,
+/// and so are `read_until` and `read_line` as far as tokio documents them to be; `read_exact` and
+/// `write_all` are not, since they do not report their progress.
 ///
-/// Holds at most 195 KiB while bytes move, and no buffer while none do.
+/// Holds at most 195 KiB while bytes are transferred, and no buffer while idle.
 #[derive(Debug)]
 pub struct SecureStream<S> {
     inner: secure::SecureStream<Stream<S>>,

@@ -1,4 +1,4 @@
-//! Links that this end opens.
+//! Opens links.
 
 use std::future::Future;
 use std::io;
@@ -9,6 +9,7 @@ use countersign_core::Role;
 use countersign_endpoint::SetupError;
 
 use crate::address::{Address, AddressError};
+use crate::address_dialer::address_dialer;
 use crate::connecting::Connecting;
 use crate::driver::{Dial, Driver, Transport};
 use crate::error::LinkError;
@@ -16,8 +17,7 @@ use crate::establish::Setup;
 use crate::link::Link;
 use crate::memory::memory;
 #[cfg(unix)]
-use crate::open::at;
-use crate::reach::reach;
+use crate::open::with_address;
 #[cfg(unix)]
 use crate::runtime::UnixRuntime;
 use crate::runtime::{Runtime, TcpRuntime};
@@ -25,13 +25,13 @@ use crate::sleep_timer::SleepTimer;
 #[cfg(unix)]
 use crate::status::Addressed;
 #[cfg(unix)]
-use crate::unix::lasting;
+use crate::unix::to_absolute;
 
 /// Begins to connect over TCP, to one of the addresses of a name.
 ///
 /// # Errors
 ///
-/// What is no address. The system gives no randomness, or has nothing to run the link with.
+/// An invalid address. The system provides no randomness, or nothing to run the link on.
 pub fn start_connect<R: TcpRuntime>(
     runtime: &R,
     address: impl TryInto<Address, Error: Into<AddressError>>,
@@ -39,7 +39,7 @@ pub fn start_connect<R: TcpRuntime>(
 ) -> Result<Connecting, LinkError> {
     let address = Address::of_peer(address).map_err(LinkError::unusable)?;
     let setup = timed(runtime, setup);
-    let dialer = reach(runtime.clone(), address, setup.clone());
+    let dialer = address_dialer(runtime.clone(), address, setup.clone());
     drive(runtime, Connecting::dial_with(&setup, dialer))
 }
 
@@ -54,20 +54,20 @@ pub fn start_connect_unix<R: UnixRuntime>(
     path: impl Into<PathBuf>,
     setup: &Setup,
 ) -> Result<Connecting, LinkError> {
-    let (theirs, path) = (runtime.clone(), lasting(&path.into()));
+    let (theirs, path) = (runtime.clone(), to_absolute(&path.into()));
     let open = move || {
         let (runtime, path) = (theirs.clone(), path.clone());
         async move {
             let connected = runtime.connect_unix(&path).await;
-            let stream = connected.map_err(|error| at(path.display(), &error))?;
+            let stream = connected.map_err(|error| with_address(path.display(), &error))?;
             Ok(Addressed::new(stream))
         }
     };
     start_connect_with(runtime, open, setup)
 }
 
-/// Begins to connect over transports that `open` opens: one now, and another whenever the link is
-/// to connect again. `open` has to give up by itself when it takes too long.
+/// Begins to connect over transports that `open` opens: one now, and another for each reconnect.
+/// `open` must apply its own time limit.
 ///
 /// # Errors
 ///
@@ -85,7 +85,7 @@ where
     drive(runtime, Connecting::dial(&timed(runtime, setup), open))
 }
 
-/// Begins a link over a transport that is already open. It ends with the transport.
+/// Begins a link over a transport that is already open. The link ends with the transport.
 ///
 /// # Errors
 ///
@@ -108,7 +108,7 @@ where
 ///
 /// # Errors
 ///
-/// Why there is none.
+/// The reason why there is no link.
 pub async fn pair<R: Runtime>(
     runtime: &R,
     opener: &Setup,
@@ -120,12 +120,12 @@ pub async fn pair<R: Runtime>(
     Ok((opening.await?, accepting.await?))
 }
 
-/// The same setup, for links that go by the runtime's clock.
+/// Returns the setup with the runtime's clock.
 fn timed(runtime: &impl Runtime, setup: &Setup) -> Setup {
     setup.clone().timed_by(runtime.clock())
 }
 
-/// Drives a link in a task.
+/// Spawns a task that drives the link.
 fn drive<R: Runtime, D: Dial<Transport: Send> + Send + 'static>(
     runtime: &R,
     made: Result<(Connecting, Driver<D>), SetupError>,

@@ -1,37 +1,37 @@
-//! What the documentation of functions says that async and blocking crates have alike.
+//! The documentation that the functions of async and blocking crates share.
 //!
-//! Links begin at `crate`, which is the crate that the text appears in. Where a function and a
-//! module have the same name, `()` says that the function is meant.
+//! Doc links begin at `crate`, which is the crate that the text appears in. Where a function and a
+//! module have the same name, `()` selects the function.
 
-/// The documentation of a function that this crate's name for it stands for, as a literal:
-/// `#[doc = countersign_driver::shared_doc!(connect)]`.
+/// Expands to the shared documentation of the function named, as a literal: `#[doc =
+/// countersign_driver::shared_doc!(connect)]`.
 ///
-/// Examples are given the crate's name, a parameter for the runtime and how it is handed on, and
-/// how to wait: `"async "` and `".await"`, or nothing where functions block.
+/// Examples take the crate's name, a parameter for the runtime and the argument that passes it on,
+/// and how to wait: `"async "` and `".await"`, or empty strings where functions block.
 #[macro_export]
 macro_rules! shared_doc {
     (connect) => {
         "Connects to a listening peer over TCP, and waits until it has accepted this end.
 
-A connection that can't be had, or is lost later, is tried again as
-[`Reconnect`](countersign_core::Reconnect) says: for ever by default, so this waits for a peer that is
-not there yet. What another attempt can't heal, a pin that does not match or declarations that don't
-fit, ends it at once. The log tells of each kind of failure, and once a minute of what is still
-waited for.
+A connection that cannot be opened, or is lost later, is retried as
+[`Reconnect`](countersign_core::Reconnect) specifies: for ever by default, so this waits for a peer
+that is not reachable yet. A failure that a retry cannot mend, such as a pin that does not match or
+declarations that do not fit, ends the wait at once. Each kind of failure is logged, with a reminder
+once a minute while the link is still waiting.
 
-A name is looked up again for each attempt. Of several addresses the first that answers is taken
-(RFC 8305); where that does not lead to the peer, does not get on with the handshake or refuses for
-now, the others have their turn. Looking the name up, the TCP connection and the handshake may each
-take [`Timeouts::handshake`](countersign_core::Timeouts::handshake). The sockets are set to what links
+The name is looked up again for each attempt. If it has several addresses, the first one that
+answers is used (RFC 8305); if that one is not the peer, stalls in the handshake or refuses for now,
+the others are tried. The look-up, the TCP connection and the handshake may each take
+[`Timeouts::handshake`](countersign_core::Timeouts::handshake). Sockets get the options that links
 need.
 "
     };
     (connect_errors) => {
         "# Errors
 
-[`LinkError`](crate::LinkError) tells who refused whom and what to change; its
-[`can_retry`](crate::LinkError::can_retry) whether trying again can help. What is no address
-([`AddressError`](crate::AddressError)) is its [`usage`](crate::LinkError::usage).
+[`LinkError`](crate::LinkError) says which end refused the other and what to change;
+[`can_retry`](crate::LinkError::can_retry) returns whether trying again can help. An invalid address
+([`AddressError`](crate::AddressError)) is reported as [`usage`](crate::LinkError::usage).
 "
     };
     (connect_example, $name:literal, $given:literal, $argument:literal, $async:literal, $await:literal) => {
@@ -73,30 +73,31 @@ println!(\"forward: {:?}\", receipt.verdict());
         )
     };
     (start_connect) => {
-        "Begins to connect as [`connect`](crate::connect()) does, and gives what can be waited for,
-asked for its failures, hastened and given up.
+        "Begins to connect as [`connect`](crate::connect()) does, and returns a handle to wait for the
+link, to inspect failed attempts, to retry at once and to cancel.
 "
     };
     (start_connect_errors) => {
         "# Errors
 
-What is no address, as for [`connect`](crate::connect()). What the system does not give: randomness,
-or a thread where links have threads.
+An invalid address, as for [`connect`](crate::connect()). The system provides no randomness, or no
+thread where links run on threads.
 "
     };
     (connect_unix) => {
-        "Connects to a listening peer over a Unix socket, as [`connect`](crate::connect()) does over TCP.
+        "Connects to a listening peer over a Unix socket, as [`connect`](crate::connect()) does over
+TCP.
 "
     };
     (start_connect_unix) => {
-        "Begins to connect as [`connect_unix`](crate::connect_unix()) does, and gives what can be waited
-for, asked for its failures, hastened and given up.
+        "Begins to connect as [`connect_unix`](crate::connect_unix()) does, and returns a handle to
+wait for the link, to inspect failed attempts, to retry at once and to cancel.
 "
     };
     (start_errors) => {
         "# Errors
 
-What the system does not give: randomness, or a thread where links have threads.
+The system provides no randomness, or no thread where links run on threads.
 "
     };
     (as_connect_errors) => {
@@ -106,30 +107,30 @@ As for [`connect`](crate::connect()).
 "
     };
     (pair) => {
-        "Makes a link between two declarations in one process, over a connection in memory: for tests,
-and for parts that may move apart some day.
+        "Makes a link between two declarations in one process, over an in-memory connection: for tests,
+and for components that may move to separate machines later.
 "
     };
     (link_over) => {
-        "Makes a link over a stream that is already open, and waits until the peer has accepted this end.
-Of the two ends one must be the opener and one the acceptor. The link ends with the stream.
+        "Makes a link over a stream that is already open, and waits until the peer has accepted this
+end. One end must be the opener and the other the acceptor. The link ends with the stream.
 
-The stream may have carried other bytes before, of a protocol that the two ends spoke until now.
+The stream may have carried another protocol until now.
 "
     };
     (listen) => {
-        "Listens on a TCP address; port 0 lets the system choose one. Where a name has several addresses,
-it listens on all of them, at the same port.
+        "Listens on a TCP address; port 0 lets the system choose a port. If a name has several
+addresses, the listener uses all of them, with the same port.
 
-[`Limits`](crate::Limits) are the default ones; [`listen_with`](crate::listen_with()) takes others.
+Uses the default [`Limits`](crate::Limits); [`listen_with`](crate::listen_with()) takes others.
 "
     };
     (listen_errors) => {
         "# Errors
 
-What the operating system says, that the address is in use, say; of the kind
-[`InvalidInput`](std::io::ErrorKind::InvalidInput), with an [`AddressError`](crate::AddressError)
-inside, for what is none.
+The operating system's error, for example when the address is in use. An invalid address is
+[`InvalidInput`](std::io::ErrorKind::InvalidInput) with an [`AddressError`](crate::AddressError)
+inside.
 "
     };
     (listen_example, $name:literal, $given:literal, $argument:literal, $async:literal, $await:literal) => {
@@ -161,7 +162,7 @@ loop {
             " {
         Ok(link) => link,
         Err(error) if error.is_closed() => return Ok(()),
-        // It is about one peer: there are others.
+        // The error concerns one peer only: go on accepting.
         Err(error) => {
             listener.log(&error);
             continue;
@@ -180,7 +181,7 @@ loop {
         )
     };
     (listen_with) => {
-        "Listens as [`listen`](crate::listen()) does, with other limits than the default ones.
+        "Listens as [`listen`](crate::listen()) does, with the given limits.
 "
     };
     (as_listen_errors) => {
@@ -190,63 +191,67 @@ As for [`listen`](crate::listen()).
 "
     };
     (listen_unix) => {
-        "Listens on a Unix socket. Its file is removed with the listener; one that is left from a process
-which is gone is replaced.
+        "Listens on a Unix socket. Its file is removed with the listener; a file left behind by a
+process that has exited is replaced.
 
 # Errors
 
-What the operating system says, that somebody listens there already, say.
+The operating system's error, for example when another process is listening there already.
 "
     };
     (secure_connect) => {
-        "Opens a TCP connection and secures it, as its opener: see
+        "Opens a TCP connection and secures it as the opener: see
 [`secure_over`](crate::secure_over()).
 
-Of several addresses the first that answers is taken (RFC 8305). Looking the name up, the TCP
-connection and the handshake may each take
-[`StreamSetup::handshake_limit`](crate::StreamSetup::handshake_limit). Records go out at once
-(`TCP_NODELAY`). There is one attempt.
+If the name has several addresses, the first one that answers is used (RFC 8305). The look-up, the
+TCP connection and the handshake may each take
+[`StreamSetup::handshake_limit`](crate::StreamSetup::handshake_limit). Records are sent at once
+(`TCP_NODELAY`). A failed attempt is not retried.
 "
     };
     (secure_connect_errors) => {
         "# Errors
 
-What the operating system says of each address, and as for
+The operating system's error for each address, and the errors of
 [`secure_over`](crate::secure_over()).
 "
     };
     (secure_over) => {
-        "Secures a stream that is open: of the two ends, one is the opener and one the acceptor.
+        "Secures a stream that is already open. One end must be the opener and the other the acceptor.
 
-An accepting program calls it with [`Role::Acceptor`](countersign_core::Role::Acceptor) for what its
-listening socket has accepted, in a task or thread for each, so that a peer that stalls holds up
-nobody else.
+A server calls this with [`Role::Acceptor`](countersign_core::Role::Acceptor) for each stream that
+its listening socket has accepted, in a separate task or thread, so that a peer that stalls does not
+hold up the others.
 
-The stream may have carried other bytes before, until the two agreed to go on in TLS. What a
-buffered reader has read too far belongs to TLS already: see
+The stream may have carried another protocol until both ends switched to TLS. Bytes that a buffered
+reader has read beyond that point belong to TLS: pass them to
 [`secure_over_with`](crate::secure_over_with()).
 
-Done when this end has accepted the peer. An opener may still be refused after that, since in TLS
-1.3 the acceptor judges last: then the first read fails, and tells why. Where this end refuses the
-peer, the peer is told, and is given [`StreamSetup::shutdown_limit`](crate::StreamSetup::shutdown_limit)
-to hear it.
+Returns once this end has accepted the peer. An opener may still be refused afterwards, since in TLS
+1.3 the acceptor verifies last: the first read then fails with the reason. If this end refuses the
+peer, it sends an alert and gives the peer
+[`StreamSetup::shutdown_limit`](crate::StreamSetup::shutdown_limit) to receive it.
 "
     };
     (secure_over_errors) => {
         "# Errors
 
-Inside of the [`io::Error`](std::io::Error) is a
-[`SecurityError`](countersign_endpoint::SecurityError) with one line that says what to change: of the kind
-[`PermissionDenied`](std::io::ErrorKind::PermissionDenied) where one end has refused the other's
-certificate, [`UnexpectedEof`](std::io::ErrorKind::UnexpectedEof) where the stream ended, and
-[`InvalidData`](std::io::ErrorKind::InvalidData) where what came is not what TLS 1.3 asks for.
-[`TimedOut`](std::io::ErrorKind::TimedOut) after
-[`StreamSetup::handshake_limit`](crate::StreamSetup::handshake_limit). Else what the stream says.
+The [`io::Error`](std::io::Error) contains a
+[`SecurityError`](countersign_endpoint::SecurityError) with one line that says what to change. Its
+kind is
+
+- [`PermissionDenied`](std::io::ErrorKind::PermissionDenied) if one end has refused the other's
+  certificate,
+- [`UnexpectedEof`](std::io::ErrorKind::UnexpectedEof) if the stream ended,
+- [`InvalidData`](std::io::ErrorKind::InvalidData) if the peer's data does not conform to TLS 1.3.
+
+After [`StreamSetup::handshake_limit`](crate::StreamSetup::handshake_limit) the error is
+[`TimedOut`](std::io::ErrorKind::TimedOut). Otherwise it is the stream's error.
 "
     };
     (secure_over_with) => {
-        "Secures a stream as [`secure_over`](crate::secure_over()) does, where `already_read` is what the
-caller has read from the stream beyond the point where TLS begins.
+        "Secures a stream as [`secure_over`](crate::secure_over()) does, where `already_read` holds the
+bytes that the caller has read from the stream beyond the point where TLS begins.
 
 # Errors
 
@@ -254,8 +259,8 @@ As for [`secure_over`](crate::secure_over()).
 "
     };
     (secure_close) => {
-        "Ends this end's direction, and waits until the peer has ended the other. What still comes is
-thrown away: to have it, end this end's direction alone and read to the end first.
+        "Ends this end's direction, and waits until the peer has ended the other. Data that still
+arrives is discarded: to keep it, shut down this end's direction alone and read to the end first.
 "
     };
     (secure_close_errors) => {
@@ -263,7 +268,7 @@ thrown away: to have it, end this end's direction alone and read to the end firs
 
 [`TimedOut`](std::io::ErrorKind::TimedOut) after
 [`StreamSetup::shutdown_limit`](crate::StreamSetup::shutdown_limit); otherwise as for reading, and
-what the stream below says if data could not be sent.
+the underlying stream's error if data could not be sent.
 "
     };
 }

@@ -1,18 +1,19 @@
-//! What stamps the functions of async crates.
+//! Macros that generate the functions of async crates.
 
-/// Stamps the functions that lead to links, with their documentation, for one runtime.
+/// Generates the functions that make links, with their documentation, for one runtime.
 ///
 /// - `crate`: the name of the crate, for examples.
 /// - `runtime`: an expression of the type `&R`, where `R` is a [`Runtime`](crate::Runtime), a
 ///   [`TcpRuntime`](crate::TcpRuntime) and a [`UnixRuntime`](crate::UnixRuntime).
-/// - `given`: the parameters in front of all others, where the caller brings the runtime: of
-///   functions that need tasks and time, those that need TCP, and those that need Unix sockets. Then
-///   such a parameter, and how it is handed on, for examples.
-/// - `stream`: what an application's stream has to be, and the function that makes a
-///   [`Transport`](crate::Transport) of it; `note` is what else there is to know about such streams.
-/// - `send`: `[Send +]` where what the application hands in has to be.
-/// - `own`: where it need not, what makes a function `Send` that stays in its thread, and what makes a
-///   future so; else [`std::convert::identity`] for both.
+/// - `given`: the leading parameters, where the caller passes the runtime: for functions that need
+///   tasks and time, for those that need TCP, and for those that need Unix sockets. Then such a
+///   parameter and the argument that passes it on, for examples.
+/// - `stream`: the bounds on an application's stream, and the function that makes a
+///   [`Transport`](crate::Transport) of it; `note` is further documentation of such streams.
+/// - `send`: `[Send +]` where what the application passes in must be `Send`.
+/// - `own`: where it need not be, the function that makes a `Send` function of one that stays in
+///   its thread, and the function that does the same for a future; otherwise
+///   [`std::convert::identity`] for both.
 #[macro_export]
 macro_rules! functions {
     (
@@ -25,7 +26,7 @@ macro_rules! functions {
         own: $own:expr, $own_future:expr $(,)?
     ) => {
         #[doc = $crate::shared_doc!(connect)]
-        /// Cancel-safe: dropping the future gives the attempt and its connection up; the peer sees
+        /// Cancel-safe: dropping the future abandons the attempt and its connection; the peer sees
         /// an error, or a link that ends without a message.
         ///
         #[doc = $crate::shared_doc!(connect_errors)]
@@ -82,12 +83,12 @@ macro_rules! functions {
             $crate::entry::start_connect_unix($runtime, path, setup)
         }
 
-        /// Connects over streams that `dial` opens: one now, and another whenever the link is to
-        /// connect again. `dial` has to give up by itself when it takes too long.
+        /// Connects over streams that `dial` opens: one now, and another for each reconnect.
+        /// `dial` must apply its own time limit.
         ///
         #[doc = $note]
         ///
-        /// Cancel-safe as [`connect`]; what `dial` is about is dropped.
+        /// Cancel-safe as [`connect`]; the future that `dial` returned is dropped.
         ///
         #[doc = $crate::shared_doc!(as_connect_errors)]
         pub async fn connect_with<S, F>(
@@ -103,8 +104,8 @@ macro_rules! functions {
             $crate::entry::start_connect_with($runtime, open, setup)?.await
         }
 
-        /// Begins to connect as [`connect_with`] does, and gives what can be waited for, asked for
-        /// its failures, hastened and given up.
+        /// Begins to connect as [`connect_with`] does, and returns a handle to wait for the link,
+        /// to inspect failed attempts, to retry at once and to cancel.
         ///
         #[doc = $crate::shared_doc!(start_errors)]
         pub fn start_connect_with<S, F>(
@@ -134,12 +135,12 @@ macro_rules! functions {
         }
 
         #[doc = $crate::shared_doc!(link_over)]
-        /// Where some of what the peer has sent since is already in a buffer, hand in the stream with
-        /// that buffer: a buffered reader which passes writing on is a stream too.
+        /// If a buffer already holds bytes that the peer has sent since, pass the stream with that
+        /// buffer: a buffered reader that forwards writes is a stream too.
         ///
         #[doc = $note]
         ///
-        /// Cancel-safe as [`connect`]; the stream goes with the future.
+        /// Cancel-safe as [`connect`]; the stream is dropped with the future.
         ///
         #[doc = $crate::shared_doc!(as_connect_errors)]
         pub async fn link_over<S>(
@@ -156,7 +157,7 @@ macro_rules! functions {
 
         #[doc = $crate::shared_doc!(listen)]
         ///
-        /// Cancel-safe: when the future is dropped, nobody listens.
+        /// Cancel-safe: when the future is dropped, nothing listens.
         ///
         #[doc = $crate::shared_doc!(listen_errors)]
         ///
@@ -201,13 +202,13 @@ macro_rules! functions {
             $crate::entry::listen_unix($runtime, path, setup, limits)
         }
 
-        /// Makes links of the streams that `accept` gives, each with the address of its peer if it
-        /// has one: for other transports than TCP and Unix sockets.
+        /// Makes links of the streams that `accept` returns, each with the address of its peer if
+        /// it has one: for transports other than TCP and Unix sockets.
         ///
         #[doc = $note]
         ///
-        /// An error of `accept` is followed by a pause, which grows to a second. It is dropped when
-        /// the listener is closed.
+        /// After an error of `accept` the listener pauses, for up to a second as errors repeat.
+        /// `accept` is dropped when the listener is closed.
         #[must_use]
         pub fn listen_over<S, F>(
             $($any)*
@@ -233,7 +234,7 @@ macro_rules! functions {
         }
     };
 
-    // A function that opens transports, of one that opens streams.
+    // Makes a function that opens transports of one that opens streams.
     (@open $dial:ident, $transport:expr, $own:expr, $own_future:expr) => {{
         let mut dial = $own($dial);
         move || {
@@ -243,10 +244,10 @@ macro_rules! functions {
     }};
 }
 
-/// Stamps the functions that lead to secure streams, with their documentation. The parameters are
+/// Generates the functions that make secure streams, with their documentation. The parameters are
 /// those of [`functions!`](crate::functions), and:
 ///
-/// - `tcp`: the stream in the runtime's TCP transport, behind what it is generic over.
+/// - `tcp`: the generic parameters, then the stream in the runtime's TCP transport.
 /// - `secured`: a function that makes the crate's `SecureStream<S>` of the runtime and a
 ///   [`secure::SecureStream`](crate::secure::SecureStream).
 #[macro_export]
@@ -261,7 +262,7 @@ macro_rules! secure_functions {
     ) => {
         #[doc = $crate::shared_doc!(secure_connect)]
         ///
-        /// Cancel-safe: dropping the future gives the connection up.
+        /// Cancel-safe: dropping the future drops the connection.
         ///
         #[doc = $crate::shared_doc!(secure_connect_errors)]
         pub async fn secure_connect<$($generic)*>(
@@ -319,12 +320,12 @@ macro_rules! secure_functions {
     };
 }
 
-/// Stamps the methods of an async crate's secure stream. It has a field `inner`, which is a
+/// Generates the methods of an async crate's secure stream, whose field `inner` is a
 /// [`secure::SecureStream`](crate::secure::SecureStream).
 ///
 /// - `stream`: as for [`functions!`](crate::functions).
-/// - `get_ref`: the stream in a transport, where that still has it.
-/// - `timer`: a [`Timer`](crate::Timer) for closing, of a `&SecureStream<S>`.
+/// - `get_ref`: a function that returns the stream in a transport, for transports that keep it.
+/// - `timer`: a function that makes a [`Timer`](crate::Timer) for closing of a `&SecureStream<S>`.
 #[macro_export]
 macro_rules! secure_methods {
     (
@@ -336,7 +337,7 @@ macro_rules! secure_methods {
             $crate::secure_getters!();
 
             $(
-                /// The stream below, for its addresses and settings.
+                /// Returns the underlying stream, for its addresses and settings.
                 #[must_use]
                 pub fn get_ref(&self) -> &S {
                     $get_ref(self.inner.transport())
@@ -345,7 +346,7 @@ macro_rules! secure_methods {
 
             #[doc = $crate::shared_doc!(secure_close)]
             ///
-            /// Cancel-safe: called again, it goes on, with all of its time.
+            /// Cancel-safe: a further call continues, with the full time limit.
             ///
             #[doc = $crate::shared_doc!(secure_close_errors)]
             pub async fn close(&mut self) -> ::std::io::Result<()> {
@@ -356,37 +357,38 @@ macro_rules! secure_methods {
     };
 }
 
-/// Stamps what a secure stream tells about itself, for [`secure_methods!`](crate::secure_methods) and
-/// for streams that block. Their field `inner` is a
+/// Generates the getters of a secure stream, for [`secure_methods!`](crate::secure_methods) and for
+/// blocking streams. Their field `inner` is a
 /// [`secure::SecureStream`](crate::secure::SecureStream).
 #[macro_export]
 macro_rules! secure_getters {
     () => {
-        /// Which key the peer has; `None` on a plain stream, where nobody knows.
+        /// Returns the fingerprint of the peer's key; `None` on a plain stream, where it is
+        /// unknown.
         #[must_use]
         pub fn peer(&self) -> ::core::option::Option<$crate::api::Fingerprint> {
             self.inner.peer()
         }
 
-        /// What the application calls the peer, if its pins have a name; that of when it was let in.
+        /// Returns the peer's name, if its pins have one, as it was when the peer was accepted.
         #[must_use]
         pub fn peer_name(&self) -> ::core::option::Option<&str> {
             self.inner.peer_name()
         }
 
-        /// The peer's certificate in DER; `None` on a plain stream.
+        /// Returns the peer's certificate in DER; `None` on a plain stream.
         #[must_use]
         pub fn peer_certificate(&self) -> ::core::option::Option<&[u8]> {
             self.inner.peer_certificate()
         }
 
-        /// The cipher suite in use, for people to read; `None` on a plain stream.
+        /// Returns the name of the cipher suite in use, for display; `None` on a plain stream.
         #[must_use]
         pub fn cipher(&self) -> ::core::option::Option<&'static str> {
             self.inner.cipher()
         }
 
-        /// The protocol agreed on through ALPN, if the setup's security names any.
+        /// Returns the protocol agreed on through ALPN, if the setup's security names any.
         #[must_use]
         pub fn protocol(&self) -> ::core::option::Option<&[u8]> {
             self.inner.protocol()

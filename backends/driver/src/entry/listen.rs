@@ -1,4 +1,4 @@
-//! Links that peers open.
+//! Listens for links that peers open.
 
 use std::future::Future;
 use std::io;
@@ -30,7 +30,7 @@ use crate::unix::{UnixPath, bind_unix};
 ///
 /// # Errors
 ///
-/// What the system says; of the kind [`InvalidInput`](io::ErrorKind::InvalidInput) for what is no
+/// The operating system's error; [`InvalidInput`](io::ErrorKind::InvalidInput) for an invalid
 /// address.
 pub async fn listen<R: TcpRuntime>(
     runtime: &R,
@@ -55,11 +55,11 @@ pub async fn listen<R: TcpRuntime>(
     Ok(listener)
 }
 
-/// Listens on a Unix socket. Its file goes with the listener.
+/// Listens on a Unix socket. Its file is removed with the listener.
 ///
 /// # Errors
 ///
-/// What the system says.
+/// The operating system's error.
 #[cfg(unix)]
 pub fn listen_unix<R: UnixRuntime>(
     runtime: &R,
@@ -79,11 +79,11 @@ pub fn listen_unix<R: UnixRuntime>(
     Ok(listener)
 }
 
-/// Makes links of the transports that `accept` gives, each with the address of its peer if it has
-/// one. An error of `accept` is followed by a pause, which grows to a second.
+/// Makes links of the transports that `accept` returns, each with the address of its peer if it has
+/// one. After an error of `accept` the listener pauses, for up to a second as errors repeat.
 ///
-/// Where the runtime has nothing to run that with, the listener is closed from the beginning, and
-/// the log tells why.
+/// If the runtime cannot spawn the task for this, the listener is closed from the start, and the
+/// log says why.
 #[must_use]
 pub fn listen_over<R, T, F>(
     runtime: &R,
@@ -97,8 +97,8 @@ where
     F: Future<Output = io::Result<(T, Option<SocketAddr>)>> + Send + 'static,
 {
     let (listener, task) = Listener::new((), setup.timed_by(runtime.clock()), limits);
-    let over = async {};
-    if let Err(error) = start_acceptor(runtime, task, accept, Ok, over) {
+    let close = async {};
+    if let Err(error) = start_acceptor(runtime, task, accept, Ok, close) {
         tracing::error!(%error, "nothing accepts the connections of a listener");
     }
     listener
@@ -107,7 +107,7 @@ where
 /// A Unix socket and its file.
 #[cfg(unix)]
 struct OnFile<L> {
-    /// In front of the socket, so that it is dropped before.
+    /// Declared before the socket, so that it is dropped first.
     file: UnixPath,
     socket: L,
 }
@@ -126,7 +126,7 @@ impl<L: Accept> Accept for OnFile<L> {
     }
 }
 
-/// Starts the task that accepts from these sockets, until it has closed them.
+/// Starts the task that accepts from these sockets and closes them at the end.
 fn accept_from<R: Runtime, L: Accept, T: Transport + Send + 'static>(
     runtime: &R,
     task: AcceptorTask,
@@ -141,7 +141,7 @@ fn accept_from<R: Runtime, L: Accept, T: Transport + Send + 'static>(
         }
     }));
     let close = async {
-        // Nobody else has them any more.
+        // By now no other task holds them.
         for socket in sockets.into_iter().filter_map(Arc::into_inner) {
             if let Err(error) = socket.close().await {
                 tracing::debug!(%error, "a listening socket could not be closed");
@@ -151,10 +151,10 @@ fn accept_from<R: Runtime, L: Accept, T: Transport + Send + 'static>(
     start_acceptor(runtime, task, accept, prepare, close)
 }
 
-/// Starts the acceptor task, which starts one for each connection that it accepts.
+/// Starts the acceptor task, which starts a task for each connection that it accepts.
 ///
-/// A system that completes what it was asked for has a listening socket a little longer than
-/// somebody waits for that: only after `close` can the address be bound again.
+/// On a completion-based system the kernel holds a listening socket a little longer than the
+/// pending accept lives: the address can be bound again only after `close`.
 fn start_acceptor<R, S, T, F>(
     runtime: &R,
     task: AcceptorTask,

@@ -1,10 +1,10 @@
-//! The ways to a link, a listener and a secure stream, once for all runtimes.
+//! Entry points to links, listeners and secure streams, shared by all runtimes.
 //!
-//! The functions here are generic over the [`Runtime`](crate::Runtime) and take transports. What a
-//! crate's users call is stamped by [`functions!`](crate::functions) and
-//! [`secure_functions!`](crate::secure_functions): the same names with the crate's own runtime and
-//! kind of streams, with their documentation. A crate whose handles block writes its functions
-//! itself, around these, and takes the documentation from [`shared_doc!`](crate::shared_doc).
+//! The functions here are generic over the [`Runtime`](crate::Runtime) and take transports.
+//! [`functions!`](crate::functions) and [`secure_functions!`](crate::secure_functions) generate
+//! what a crate's users call: the same names for the crate's runtime and kind of streams, with
+//! their documentation. A crate whose handles block defines its functions by hand on top of these,
+//! and takes the documentation from [`shared_doc!`](crate::shared_doc).
 
 mod connect;
 mod docs;

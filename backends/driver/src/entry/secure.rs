@@ -1,4 +1,4 @@
-//! Secure streams: bytes between two pinned ends.
+//! Opens secure streams: bytes between two pinned ends.
 
 use std::io;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use crate::runtime::{Runtime, StreamSocket, TcpRuntime};
 use crate::secure::{SecureStream, StreamSetup};
 use crate::sleep_timer::SleepTimer;
 
-/// Opens a TCP connection to the first of a name's addresses that answers, on which what is written
-/// goes out at once (`TCP_NODELAY`). Looking the name up and connecting may take `limit` each.
+/// Opens a TCP connection to the first of a name's addresses that answers, with `TCP_NODELAY` set.
+/// The look-up and the connection may take `limit` each.
 ///
 /// # Errors
 ///
-/// What the system says of each address.
+/// The operating system's error for each address.
 pub async fn open_tcp<R: TcpRuntime>(
     runtime: &R,
     address: impl TryInto<Address, Error: Into<AddressError>>,
@@ -31,11 +31,11 @@ pub async fn open_tcp<R: TcpRuntime>(
     Ok(stream)
 }
 
-/// Secures a transport that is open: [`SecureStream::establish`] with the runtime's timer.
+/// Secures an open transport: [`SecureStream::establish`] with the runtime's timer.
 ///
 /// # Errors
 ///
-/// As there.
+/// As for [`SecureStream::establish`].
 pub async fn secure_over<R: Runtime, T: Transport>(
     runtime: &R,
     transport: T,

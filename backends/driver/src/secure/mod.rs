@@ -1,4 +1,4 @@
-//! The secure stream: bytes between two pinned ends, for any runtime.
+//! Secure streams: bytes between two pinned ends, for any runtime.
 
 mod reading;
 mod setup;
@@ -21,7 +21,7 @@ pub use reading::Reading;
 pub use setup::{DEFAULT_HANDSHAKE_LIMIT, DEFAULT_SHUTDOWN_LIMIT, StreamSetup};
 pub use writing::Writing;
 
-/// Gives access to the security of a stream, for as long as a closure runs.
+/// Gives access to the TLS state of a stream, for as long as a closure runs.
 ///
 /// A [`Connection`] gives access to itself. The two halves of a stream in two threads share it
 /// under a lock, held only while something is encrypted or decrypted.
@@ -46,116 +46,116 @@ impl ConnectionAccess for &Mutex<Connection> {
 /// ends that have checked each other's pins.
 ///
 /// The methods that read only ever read from the transport, and those that write only ever write
-/// to it, so each direction may be polled with a waker of its own. (The one exception is an alert
-/// that goes out after a failed read, and only while no writer waits.)
+/// to it, so each direction may be polled with a different waker. (The one exception is an alert
+/// that is sent after a failed read, and only while no writer waits.)
 ///
-/// Memory: at most 65 KiB each for what has arrived, what is decrypted, and what is encrypted, lent
-/// by the thread while there is something in it. An idle stream holds none of the three.
+/// Memory: at most 65 KiB each for received ciphertext, plaintext, and ciphertext to send, borrowed
+/// from the thread while there is data in it. An idle stream holds none of the three.
 ///
-/// Where identity and trust are [replaced](countersign_endpoint::Security::replace), and the peer is
-/// not trusted any more, the stream fails with
-/// [`PermissionDenied`](io::ErrorKind::PermissionDenied), and the peer finds it cut off: at once
-/// where somebody reads, else with the next read or write. (A read of the std backend's, which blocks
-/// in the system, only notices when something comes, of which it hands out nothing.)
+/// When identity or trust is [replaced](countersign_endpoint::Security::replace) and the peer is no
+/// longer trusted, the stream fails with
+/// [`PermissionDenied`](io::ErrorKind::PermissionDenied), and the peer finds it cut off: at once if
+/// a read is pending, otherwise with the next read or write. (A read of the std backend, which
+/// blocks in the system, only notices when data arrives, and discards that data.)
 ///
-/// Dropping it ends the transport without a goodbye, which the peer finds to be an error.
+/// Dropping it closes the transport without a close_notify, which the peer reports as an error.
 #[derive(Debug)]
 pub struct SecureStream<T> {
     parts: Parts<T>,
 }
 
-/// What a [`SecureStream`] consists of, for backends whose halves go separate ways.
+/// The parts of a [`SecureStream`], for backends that split it into halves.
 #[derive(Debug)]
 pub struct Parts<T> {
-    /// The security.
+    /// The TLS state.
     pub connection: Connection,
-    /// The peer's direction.
+    /// The receiving direction.
     pub reading: Reading,
-    /// This end's direction.
+    /// The sending direction.
     pub writing: Writing,
-    /// What carries both.
+    /// The transport of both directions.
     pub transport: T,
     /// How long closing may take.
     pub shutdown: Duration,
 }
 
 impl<T> SecureStream<T> {
-    /// Goes on with what [`SecureStream::into_parts`] gave.
+    /// Makes a stream of the parts that [`SecureStream::into_parts`] has returned.
     pub fn from_parts(parts: Parts<T>) -> Self {
         Self { parts }
     }
 
-    /// Takes the stream apart.
+    /// Takes the stream apart into its parts.
     pub fn into_parts(self) -> Parts<T> {
         self.parts
     }
 
-    /// The transport. Whoever reads from it or writes to it breaks the stream.
+    /// Returns the transport. Reading from it or writing to it breaks the stream.
     pub fn transport(&self) -> &T {
         &self.parts.transport
     }
 
-    /// The transport, as [`SecureStream::transport`].
+    /// Returns the transport, as [`SecureStream::transport`].
     pub fn transport_mut(&mut self) -> &mut T {
         &mut self.parts.transport
     }
 
-    /// Which key the peer has; `None` on a plain stream, where nobody knows.
+    /// Returns the fingerprint of the peer's key; `None` on a plain stream, where it is unknown.
     pub fn peer(&self) -> Option<Fingerprint> {
         self.parts.reading.peer().map(Peer::fingerprint)
     }
 
-    /// What the application calls the peer, as [`Link::peer_name`](crate::Link::peer_name); the name of
-    /// when it was let in.
+    /// Returns the peer's name, as [`Link::peer_name`](crate::Link::peer_name), as it was when the
+    /// peer was accepted.
     pub fn peer_name(&self) -> Option<&str> {
         self.parts.reading.peer()?.name()
     }
 
-    /// The peer's certificate in DER; `None` on a plain stream.
+    /// Returns the peer's certificate in DER; `None` on a plain stream.
     pub fn peer_certificate(&self) -> Option<&[u8]> {
         self.parts.connection.peer_certificate()
     }
 
-    /// The cipher suite in use, for people to read; `None` on a plain stream.
+    /// Returns the name of the cipher suite in use, for display; `None` on a plain stream.
     pub fn cipher(&self) -> Option<&'static str> {
         self.parts.connection.cipher()
     }
 
-    /// The protocol agreed on through ALPN, where [`StreamSetup`]'s security names any.
+    /// Returns the protocol agreed on through ALPN, if [`StreamSetup`]'s security names any.
     pub fn protocol(&self) -> Option<&[u8]> {
         self.parts.connection.protocol()
     }
 
-    /// What is there to read now.
+    /// Returns the data that can be read now.
     pub fn data(&self) -> &[u8] {
         self.parts.reading.data()
     }
 
-    /// Forgets the first `count` bytes of what [`SecureStream::poll_fill_buf`] gave.
+    /// Discards the first `count` bytes of what [`SecureStream::poll_fill_buf`] has returned.
     pub fn consume(&mut self, count: usize) {
         self.parts.reading.consume(count);
     }
 }
 
 impl<T: Transport> SecureStream<T> {
-    /// Secures a transport that is open. Of the two ends one must be the opener and one the
-    /// acceptor. `already_read` is what the caller has read from the transport beyond the point
-    /// where TLS begins, if anything.
+    /// Secures an open transport. One end must be the opener and the other the acceptor.
+    /// `already_read` holds the bytes that the caller has read from the transport beyond the point
+    /// where TLS begins, if any.
     ///
-    /// Done when this end has accepted the peer. An opener may still be refused after that, since
-    /// in TLS 1.3 the acceptor judges last: then the first read fails, and tells why.
+    /// Returns once this end has accepted the peer. An opener may still be refused afterwards,
+    /// since in TLS 1.3 the acceptor verifies last: the first read then fails with the reason.
     ///
-    /// Where this end refuses the peer, it says so before it gives the error back, and gives the
-    /// peer as long as closing takes to hear it. Dropping the future drops the transport.
+    /// If this end refuses the peer, it sends an alert before it returns the error, and gives the
+    /// peer as long as closing may take to receive it. Dropping the future drops the transport.
     ///
     /// # Errors
     ///
-    /// A [`SecurityError`] inside of an [`io::Error`]: of the kind
-    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) where one end has refused the other's
-    /// certificate, [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) where the transport ended, or
-    /// [`InvalidData`](io::ErrorKind::InvalidData) where what came is not what TLS 1.3 asks for.
-    /// [`TimedOut`](io::ErrorKind::TimedOut) after [`StreamSetup::handshake_limit`]. Else what the
-    /// transport says.
+    /// A [`SecurityError`] inside an [`io::Error`], whose kind is
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) if one end has refused the other's
+    /// certificate, [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) if the transport ended, or
+    /// [`InvalidData`](io::ErrorKind::InvalidData) if the peer's data does not conform to TLS 1.3.
+    /// [`TimedOut`](io::ErrorKind::TimedOut) after [`StreamSetup::handshake_limit`]. Otherwise the
+    /// transport's error.
     pub async fn establish(
         transport: T,
         role: Role,
@@ -187,10 +187,13 @@ impl<T: Transport> SecureStream<T> {
         if error.kind() == io::ErrorKind::TimedOut {
             return Err(error);
         }
-        // Nothing can be closed in order any more. But the peer must hear why we refuse it; or it
-        // has said why it refuses us, and hung up while we were writing.
+        // The stream cannot be closed in order any more. But the peer must receive the alert if
+        // this end refuses it; or the peer has sent an alert, and closed while this end was
+        // writing.
         match stream.close(timer).await {
-            Err(told) if security_error(&error).is_none() && is_refusal(&told) => Err(told),
+            Err(close_error) if security_error(&error).is_none() && is_refusal(&close_error) => {
+                Err(close_error)
+            }
             _ => Err(error),
         }
     }
@@ -207,27 +210,28 @@ impl<T: Transport> SecureStream<T> {
         if connection.may_write() {
             return flushed.map(Ok);
         }
-        // Also while output waits: the peer may take no more of it before this end has taken what
-        // the peer says meanwhile. Data that comes right behind the handshake is kept.
+        // Even while output is pending: the peer may take no more of it before this end reads what
+        // the peer sends meanwhile. Data that follows the handshake directly is kept.
         ready!(reading.poll_receive(context, transport, connection, &mut |_| 0))?;
         let flushed = writing.poll_flush(context, transport, connection)?;
         if connection.may_write() && flushed.is_ready() {
             return Poll::Ready(Ok(()));
         }
-        // After every piece, so that a peer that never lets a read wait has no longer than others.
+        // Yield after each read, so that the time limit applies to a peer that never lets a read
+        // wait.
         context.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// Reads what there is to the front of `buffer`, and waits while there is nothing; zero bytes
-    /// mean that the peer has ended its direction in order.
+    /// Reads data to the front of `buffer`, waiting while there is none; zero bytes mean that the
+    /// peer has ended its direction in order.
     ///
     /// # Errors
     ///
-    /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) when the transport ended and the peer has
-    /// not said that it would: more may have been meant to come. Other errors of the security
-    /// layer as for [`SecureStream::establish`]; all of these come again with every read. Else
-    /// what the transport says.
+    /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) if the transport ended without the peer's
+    /// close_notify: data may be missing. Other errors of the security layer are as for
+    /// [`SecureStream::establish`]; all of these are returned again by every read. Otherwise the
+    /// transport's error.
     pub fn poll_read(
         &mut self,
         context: &mut Context<'_>,
@@ -244,9 +248,9 @@ impl<T: Transport> SecureStream<T> {
         Poll::Ready(Ok(filled))
     }
 
-    /// As [`SecureStream::poll_read`], into memory of any kind: `take` is given what there is,
-    /// perhaps in several pieces, and says how much it has taken of each, all of it as long as it
-    /// has room. It must have room for a byte, and is not called at the end.
+    /// As [`SecureStream::poll_read`], into memory of any kind: `take` receives the data, perhaps
+    /// in several pieces, and returns how many bytes of each it has taken, all of them as long as
+    /// it has room. It must have room for one byte, and is not called at the end.
     ///
     /// # Errors
     ///
@@ -267,8 +271,8 @@ impl<T: Transport> SecureStream<T> {
         Poll::Ready(read.inspect_err(|_| self.flush_alert(context)))
     }
 
-    /// What there is to read, without taking it, and waits while there is nothing; empty when the
-    /// peer has ended its direction in order. [`SecureStream::consume`] takes it.
+    /// Returns the data that can be read, without taking it, waiting while there is none; empty
+    /// when the peer has ended its direction in order. [`SecureStream::consume`] takes it.
     ///
     /// # Errors
     ///
@@ -278,7 +282,7 @@ impl<T: Transport> SecureStream<T> {
         Poll::Ready(Ok(self.data()))
     }
 
-    /// Waits until [`SecureStream::data`] gives what [`SecureStream::poll_fill_buf`] would.
+    /// Waits until [`SecureStream::data`] returns what [`SecureStream::poll_fill_buf`] would.
     ///
     /// # Errors
     ///
@@ -292,10 +296,11 @@ impl<T: Transport> SecureStream<T> {
         Poll::Ready(ready!(waited).inspect_err(|_| self.flush_alert(context)))
     }
 
-    /// Tells the peer why reading has failed, as far as that is possible at once.
+    /// Sends the alert that tells the peer why reading has failed, as far as the transport takes it
+    /// at once.
     fn flush_alert(&mut self, context: &mut Context<'_>) {
         let parts = &mut self.parts;
-        // With something on its way a writer waits, whose waker must stay.
+        // While output is pending a writer waits, whose waker must not be replaced.
         if parts.writing.is_idle() {
             let transport = &mut parts.transport;
             let _ = parts
@@ -305,14 +310,14 @@ impl<T: Transport> SecureStream<T> {
     }
 
     /// Encrypts and sends from the front of `bytes`: at most 64 KiB, in records that are full
-    /// except for the last. How much it took, which is sent or will be with the next call: after
-    /// the last write, flush. `Pending` has taken nothing.
+    /// except for the last. Returns how many bytes it took, which are sent now or with the next
+    /// call: flush after the last write. `Pending` has taken nothing.
     ///
     /// # Errors
     ///
     /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) after [`SecureStream::poll_shutdown`]. The error
-    /// that reading gave, if it came from the security layer. Else what the transport says; the
-    /// next read may tell more, what the peer did not like about us, say.
+    /// that reading has returned, if it is one of the security layer. Otherwise the transport's
+    /// error; the next read may say more, for example why the peer has refused this end.
     pub fn poll_write(
         &mut self,
         context: &mut Context<'_>,
@@ -329,7 +334,7 @@ impl<T: Transport> SecureStream<T> {
     ///
     /// # Errors
     ///
-    /// What the transport says.
+    /// The transport's error.
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let parts = &mut self.parts;
         let transport = &mut parts.transport;
@@ -338,12 +343,12 @@ impl<T: Transport> SecureStream<T> {
             .poll_flush(context, transport, &mut parts.connection)
     }
 
-    /// Ends this end's direction: sends everything, then a close_notify, then ends the transport's.
-    /// The peer's direction can still be read. Does nothing when it is done already.
+    /// Ends this end's direction: sends everything, then a close_notify, then shuts the transport
+    /// down. The peer's direction can still be read. Does nothing if it is done already.
     ///
     /// # Errors
     ///
-    /// What the transport says.
+    /// The transport's error.
     pub fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let parts = &mut self.parts;
         let transport = &mut parts.transport;
@@ -352,32 +357,32 @@ impl<T: Transport> SecureStream<T> {
             .poll_shutdown(context, transport, &mut parts.connection)
     }
 
-    /// Ends this end's direction, and waits until the peer has ended the other. What still comes
-    /// is thrown away: to have it, shut down and read to the end first.
+    /// Ends this end's direction, and waits until the peer has ended the other. Data that still
+    /// arrives is discarded: to keep it, shut down and read to the end first.
     ///
-    /// Cancel-safe: called again, it goes on, with all of its time.
+    /// Cancel-safe: a further call continues, with the full time limit.
     ///
     /// # Errors
     ///
     /// [`TimedOut`](io::ErrorKind::TimedOut) after [`StreamSetup::shutdown_limit`]; otherwise as
-    /// for [`SecureStream::poll_read`], and what the transport says if data could not be sent. A
-    /// goodbye that a peer who has said his own does not wait for is no error.
+    /// for [`SecureStream::poll_read`], and the transport's error if data could not be sent. A
+    /// close_notify that cannot be sent, because the peer has sent its own and closed, is no error.
     pub async fn close(&mut self, timer: &mut impl Timer) -> io::Result<()> {
         let limit = self.parts.shutdown;
         within(limit, "closing", timer, |context| self.poll_close(context)).await
     }
 
     fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let said = self.poll_shutdown(context);
+        let sent = self.poll_shutdown(context);
         let parts = &mut self.parts;
         let transport = &mut parts.transport;
-        let heard = parts
+        let received = parts
             .reading
             .poll_discard(context, transport, &mut parts.connection);
-        match (said, heard) {
-            // What the peer has said tells more than that it does not listen.
+        match (sent, received) {
+            // The peer's alert says more than a failure to send.
             (_, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
-            (Poll::Ready(Err(error)), Poll::Ready(Ok(()))) if !parts.writing.is_leaving() => {
+            (Poll::Ready(Err(error)), Poll::Ready(Ok(()))) if !parts.writing.is_closing() => {
                 Poll::Ready(Err(error))
             }
             (Poll::Ready(_), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
@@ -391,22 +396,22 @@ fn security_error(error: &io::Error) -> Option<&SecurityError> {
     inner.and_then(<dyn Error + Send + Sync>::downcast_ref)
 }
 
-/// Whether the peer has said that, and why, there is no stream.
+/// Whether the error is the peer's refusal.
 fn is_refusal(error: &io::Error) -> bool {
     security_error(error).is_some_and(|error| error.blame() == Blame::Refused)
 }
 
-/// Does `work`, but no longer than `limit`.
+/// Polls `work`, for no longer than `limit`.
 async fn within(
     limit: Duration,
     what: &str,
     timer: &mut impl Timer,
     mut work: impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>>,
 ) -> io::Result<()> {
-    // A limit beyond what the clock can name is none.
+    // A limit beyond the range of the clock is no limit.
     let deadline = timer.now().checked_add(limit);
     poll_fn(|context| {
-        // First, so that a transport that blocks learns how long it may.
+        // First, so that a blocking transport knows how long it may block.
         let late = deadline.is_some_and(|at| timer.poll_until(context, at).is_ready());
         match work(context) {
             Poll::Pending if late => {

@@ -1,4 +1,4 @@
-//! The peer's direction of a secure stream.
+//! The receiving direction of a secure stream.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -9,31 +9,31 @@ use super::ConnectionAccess;
 use super::setup::io_error;
 use crate::driver::Transport;
 
-/// The peer's direction: what has arrived and was not read yet.
+/// The receiving direction: data that has arrived and was not read yet.
 ///
-/// Nothing is asked of the transport while there is something to read, so at most what one call of
-/// the transport gave is in memory: 65 KiB as it came and 65 KiB decrypted. Both are given back as
-/// soon as they are empty.
+/// The transport is not read while there is data, so memory holds at most the result of one read:
+/// 65 KiB of ciphertext and 65 KiB of plaintext. Both buffers are released as soon as they are
+/// empty.
 #[derive(Debug)]
 pub struct Reading {
-    /// As it came; between calls a part of a record at most, or nothing.
+    /// Ciphertext; between calls part of a record at most, or nothing.
     input: Buffer,
-    /// Decrypted, for the application.
+    /// Plaintext, for the application.
     plain: Buffer,
-    /// Bytes that came before the stream was secured are in `input` and not looked at yet.
+    /// `input` holds bytes that were read before the stream was secured, not processed yet.
     preloaded: bool,
     peer: Option<Peer>,
     /// The peer has ended its direction in order.
     ended: bool,
-    /// Nothing more comes from the transport.
+    /// The transport has reached its end.
     exhausted: bool,
     failure: Option<SecurityError>,
-    /// Tells when identity and trust are replaced.
+    /// Notifies when identity and trust are replaced.
     watch: Watch,
 }
 
 impl Reading {
-    /// Of a stream that is secured by this.
+    /// Makes the receiving direction of a stream with this security.
     pub(super) fn new(security: &Security) -> Self {
         Self {
             input: Buffer::default(),
@@ -47,7 +47,7 @@ impl Reading {
         }
     }
 
-    /// Bytes that somebody has read from the transport already.
+    /// Adds bytes that the caller has read from the transport already.
     pub(super) fn preload(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.input.space(bytes.len())[..bytes.len()].copy_from_slice(bytes);
@@ -60,8 +60,8 @@ impl Reading {
         self.peer.as_ref()
     }
 
-    /// Receives once, and decrypts. Data goes to `take`, which says how much of it it has taken,
-    /// and from there on to `plain`.
+    /// Receives once, and decrypts. Data goes to `take`, which returns how many bytes it has taken;
+    /// the rest goes to `plain`.
     pub(super) fn poll_receive(
         &mut self,
         context: &mut Context<'_>,
@@ -79,7 +79,7 @@ impl Reading {
             if received == 0 {
                 return Poll::Ready(self.end(access));
             }
-            // A transport that blocks may have waited for long.
+            // A blocking transport may have waited for long.
             if let Err(error) = access.with(Connection::recheck) {
                 return Poll::Ready(Err(self.fail(error)));
             }
@@ -88,7 +88,8 @@ impl Reading {
         Poll::Ready(self.decrypt(access, take))
     }
 
-    /// The one place that reads from the transport. How many bytes came; none at its end.
+    /// Reads from the transport, as the only place that does. Returns how many bytes were read;
+    /// zero at its end.
     fn poll_fetch(
         &mut self,
         context: &mut Context<'_>,
@@ -97,15 +98,15 @@ impl Reading {
         let fetched = transport.poll_read(context, &mut self.input);
         match fetched {
             Poll::Ready(Ok(count)) => self.exhausted |= count == 0,
-            // While nothing comes, nothing is held.
+            // An idle stream holds no memory.
             Poll::Pending | Poll::Ready(Err(_)) => self.input.release(),
         }
         fetched
     }
 
-    /// The transport has ended, in order or not.
+    /// Handles the end of the transport, in order or not.
     fn end(&mut self, access: &mut impl ConnectionAccess) -> io::Result<()> {
-        self.forget_input();
+        self.discard_input();
         match access.with(Connection::read_eof) {
             Ok(()) => {
                 self.ended = true;
@@ -140,32 +141,32 @@ impl Reading {
         match result {
             Ok(consumed) => {
                 self.input.consume(consumed);
-                // Whoever only writes from now on does not come by again.
+                // An application that only writes from now on does not call this again.
                 self.input.release();
                 if self.ended {
-                    self.forget_input();
+                    self.discard_input();
                 }
                 Ok(())
             }
-            // What was delivered before is still read before the error shows.
+            // Data delivered before is still read before the error is reported.
             Err(error) => Err(self.fail(error)),
         }
     }
 
     fn fail(&mut self, error: SecurityError) -> io::Error {
-        self.forget_input();
+        self.discard_input();
         self.failure = Some(error.clone());
         io_error(error)
     }
 
-    fn forget_input(&mut self) {
+    fn discard_input(&mut self) {
         let length = self.input.filled().len();
         self.input.consume(length);
         self.input.release();
     }
 
-    /// Hands what there is to `take`, which says how much of it it has taken: at least a byte.
-    /// Ready without having called it at the end.
+    /// Passes data to `take`, which returns how many bytes it has taken: at least one. At the end,
+    /// returns `Ready` without having called `take`.
     ///
     /// # Errors
     ///
@@ -183,8 +184,8 @@ impl Reading {
                 self.consume(taken);
                 return Poll::Ready(Ok(()));
             }
-            if let Some(over) = self.over() {
-                return Poll::Ready(over);
+            if let Some(outcome) = self.outcome() {
+                return Poll::Ready(outcome);
             }
             let mut taken = 0;
             let mut counting = |data: &[u8]| {
@@ -194,7 +195,7 @@ impl Reading {
             };
             let received = ready!(self.poll_receive(context, transport, access, &mut counting));
             if taken > 0 {
-                // An error of the security layer is kept for the next call.
+                // An error of the security layer is reported by the next call.
                 return Poll::Ready(Ok(()));
             }
             if received.is_err() && self.plain.is_empty() {
@@ -203,7 +204,7 @@ impl Reading {
         }
     }
 
-    /// Waits for data or the end, without taking anything: [`Reading::data`] tells which.
+    /// Waits for data or the end, without taking anything: [`Reading::data`] is empty at the end.
     ///
     /// # Errors
     ///
@@ -215,8 +216,8 @@ impl Reading {
         access: &mut impl ConnectionAccess,
     ) -> Poll<io::Result<()>> {
         while self.plain.is_empty() {
-            if let Some(over) = self.over() {
-                return Poll::Ready(over);
+            if let Some(outcome) = self.outcome() {
+                return Poll::Ready(outcome);
             }
             let received = ready!(self.poll_receive(context, transport, access, &mut |_| 0));
             if received.is_err() && self.plain.is_empty() {
@@ -226,28 +227,28 @@ impl Reading {
         Poll::Ready(Ok(()))
     }
 
-    /// How nothing more comes, if that is so.
-    fn over(&self) -> Option<io::Result<()>> {
+    /// Returns the end or the failure of the stream, once there is no more data.
+    fn outcome(&self) -> Option<io::Result<()>> {
         match &self.failure {
             Some(failure) => Some(Err(io_error(failure.clone()))),
             None => self.ended.then_some(Ok(())),
         }
     }
 
-    /// What [`Reading::poll_data`] has waited for; empty at the end.
+    /// Returns the data that [`Reading::poll_data`] has waited for; empty at the end.
     #[must_use]
     pub fn data(&self) -> &[u8] {
         self.plain.filled()
     }
 
-    /// Forgets the first `count` bytes of [`Reading::data`].
+    /// Discards the first `count` bytes of [`Reading::data`].
     pub fn consume(&mut self, count: usize) {
         self.plain.consume(count);
         self.plain.release();
     }
 
-    /// Throws away what comes until the peer has ended its direction, or after a failure the
-    /// transport has. Gives others their turn after every piece.
+    /// Discards data until the peer has ended its direction, or, after a failure, until the
+    /// transport has ended. Yields after each read.
     pub(super) fn poll_discard(
         &mut self,
         context: &mut Context<'_>,
@@ -257,13 +258,13 @@ impl Reading {
         let length = self.plain.filled().len();
         self.consume(length);
         if self.ended || (self.failure.is_some() && self.exhausted) {
-            return Poll::Ready(self.over().unwrap_or(Ok(())));
+            return Poll::Ready(self.outcome().unwrap_or(Ok(())));
         }
         if self.failure.is_some() {
-            // No longer of interest, but a transport with unread bytes in it is reset when it is
-            // closed, and a reset overtakes the alert that tells the peer why.
+            // The data is of no interest, but closing a transport with unread bytes resets it, and
+            // a reset overtakes the alert that tells the peer why.
             let fetched = ready!(self.poll_fetch(context, transport));
-            self.forget_input();
+            self.discard_input();
             self.exhausted |= fetched.is_err();
         } else {
             let received = self.poll_receive(context, transport, access, &mut <[u8]>::len);

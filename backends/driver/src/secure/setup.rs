@@ -1,4 +1,4 @@
-//! What a secure stream is made with, and what it says when it fails.
+//! The settings of a secure stream, and the errors that it returns.
 
 use std::io;
 use std::time::Duration;
@@ -13,11 +13,11 @@ pub const DEFAULT_HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// How long closing a secure stream waits for the peer by default: as long as a link's.
 pub const DEFAULT_SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 
-/// What an end brings to every secure stream: its security, and how long it waits.
+/// An end's settings for every secure stream: its security and its time limits.
 ///
 /// Cheap to clone. The identity and the pins are those of a link. The protocol name of links
 /// ([`ALPN_COUNTERSIGN`]) is left out, so the peer can be anything that speaks TLS 1.3 and has the
-/// pinned identity; other names that [`Security`] was given stay.
+/// pinned identity; other names set on the [`Security`] are kept.
 ///
 /// ```
 /// use std::time::Duration;
@@ -36,9 +36,10 @@ pub struct StreamSetup {
 }
 
 impl StreamSetup {
-    /// With the default limits: [`DEFAULT_HANDSHAKE_LIMIT`] and [`DEFAULT_SHUTDOWN_LIMIT`].
+    /// Makes a setup with the default limits: [`DEFAULT_HANDSHAKE_LIMIT`] and
+    /// [`DEFAULT_SHUTDOWN_LIMIT`].
     ///
-    /// [`Security::plaintext`] works too, and has to be asked for by that name.
+    /// [`Security::plaintext`] works too, and has to be named explicitly.
     #[must_use]
     pub fn new(security: Security) -> Self {
         key_log::warn(&security);
@@ -54,58 +55,58 @@ impl StreamSetup {
         }
     }
 
-    /// Goes on with an acceptor that does not ask for this end's certificate, as most servers of the web
-    /// do not. The acceptor then does not know who we are; this end checks the acceptor's certificate as
-    /// ever. Without this, an opener that is not asked refuses the peer
-    /// ([`Reason::NotAskedForCertificate`]), since it may be set to let anybody in. An acceptor asks in
-    /// any case.
+    /// Accepts an acceptor that does not request this end's certificate, as most web servers do
+    /// not. The acceptor then does not authenticate this end; this end still verifies the
+    /// acceptor's certificate. By default, an opener that is not asked for its certificate refuses
+    /// the peer ([`Reason::NotAskedForCertificate`]), which may be configured to admit anyone. An
+    /// acceptor always requests a certificate.
     #[must_use]
     pub fn one_sided(mut self) -> Self {
         self.security = self.security.one_sided();
         self
     }
 
-    /// How long the handshake may take, from the open transport on. Afterwards it has failed with
-    /// [`TimedOut`](io::ErrorKind::TimedOut): with zero always, but for plain streams, which have
-    /// none. With [`Duration::MAX`] it may take for ever.
+    /// Sets how long the handshake may take, from the open transport on. After that it fails with
+    /// [`TimedOut`](io::ErrorKind::TimedOut): with zero it always fails, except on plain streams,
+    /// which have no handshake. With [`Duration::MAX`] it may take for ever.
     #[must_use]
     pub fn handshake_limit(mut self, limit: Duration) -> Self {
         self.handshake = limit;
         self
     }
 
-    /// How long closing may take in all: sending what is left, ending our direction, and waiting
-    /// until the peer has ended the other. Afterwards it has failed with
-    /// [`TimedOut`](io::ErrorKind::TimedOut). With zero, closing says what can be said at once and
-    /// waits for nothing, with [`Duration::MAX`] it may wait for ever.
+    /// Sets how long closing may take in all: sending what is left, ending this end's direction,
+    /// and waiting until the peer has ended the other. After that it fails with
+    /// [`TimedOut`](io::ErrorKind::TimedOut). With zero, closing sends what can be sent at once and
+    /// does not wait; with [`Duration::MAX`] it may wait for ever.
     ///
-    /// A failed handshake gives the peer as long to take the alert that tells it why.
+    /// After a failed handshake, the peer has as long to receive the alert that tells it why.
     #[must_use]
     pub fn shutdown_limit(mut self, limit: Duration) -> Self {
         self.shutdown = limit;
         self
     }
 
-    /// The security, as streams use it.
+    /// Returns the security, as streams use it.
     #[must_use]
     pub fn security(&self) -> &Security {
         &self.security
     }
 
-    /// How long the handshake may take.
+    /// Returns how long the handshake may take.
     #[must_use]
     pub fn handshake(&self) -> Duration {
         self.handshake
     }
 
-    /// How long closing may take.
+    /// Returns how long closing may take.
     #[must_use]
     pub fn shutdown(&self) -> Duration {
         self.shutdown
     }
 }
 
-/// What readers and writers get for an error of the security layer, which stays inside.
+/// Wraps an error of the security layer for readers and writers.
 pub(super) fn io_error(error: SecurityError) -> io::Error {
     let kind = match error.reason() {
         Reason::Truncated | Reason::ClosedDuringHandshake => io::ErrorKind::UnexpectedEof,

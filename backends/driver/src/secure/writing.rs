@@ -1,4 +1,4 @@
-//! This end's direction of a secure stream.
+//! The sending direction of a secure stream.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -7,36 +7,37 @@ use countersign_endpoint::{Buffer, Connection};
 
 use super::ConnectionAccess;
 use super::setup::io_error;
-use crate::connection::takes_nothing;
+use crate::connection::write_zero;
 use crate::driver::Transport;
 
 /// How much is encrypted at once at most, in bytes: four full TLS records.
 const PLAINTEXT: usize = 4 * 16_384;
 
-/// This end's direction: what is encrypted and was not sent yet, 65 KiB at most. The memory is
-/// given back as soon as all of it is sent.
+/// The sending direction: ciphertext that was not sent yet, 65 KiB at most. The memory is released
+/// as soon as all of it is sent.
 #[derive(Debug, Default)]
 pub struct Writing {
     output: Buffer,
     /// The transport has not taken all of the output yet, and may hold it.
     sending: bool,
-    /// The transport has yet to be done with a flush, or with ending our direction: somebody waits.
+    /// A flush or the shutdown of the transport is pending: a caller waits for it.
     waiting: bool,
-    /// All data is sent, and nothing follows but our goodbye.
-    leaving: bool,
-    /// Our goodbye is sent too: the transport is at work on ending our direction.
-    shutting: bool,
-    /// Our direction of the transport has ended.
-    shut: bool,
+    /// All data is sent, and only the close_notify follows.
+    closing: bool,
+    /// The close_notify is sent too: the shutdown of the transport is pending.
+    shutting_down: bool,
+    /// The transport's direction is shut down.
+    shut_down: bool,
 }
 
 impl Writing {
     /// Encrypts and sends from the front of `bytes`, as soon as what was encrypted before is sent;
-    /// how much it took. See [`SecureStream::poll_write`](super::SecureStream::poll_write).
+    /// returns how many bytes it took. See
+    /// [`SecureStream::poll_write`](super::SecureStream::poll_write).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As for [`SecureStream::poll_write`](super::SecureStream::poll_write).
     pub fn poll_write(
         &mut self,
         context: &mut Context<'_>,
@@ -58,19 +59,19 @@ impl Writing {
         match encrypted {
             Ok(count) => self.output.commit(count),
             Err(error) => {
-                // An alert may wait to tell the peer why.
+                // An alert that tells the peer why may be pending.
                 let _ = self.poll_flush(context, transport, access);
                 return Poll::Ready(Err(io_error(error)));
             }
         }
-        // What does not go out now goes before the next.
+        // What is not sent now is sent before the next write.
         match self.poll_send(context, transport) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(bytes.len())),
         }
     }
 
-    /// The one place that writes to the transport: sends all that is encrypted.
+    /// Sends all ciphertext, as the only place that writes to the transport.
     fn poll_send(
         &mut self,
         context: &mut Context<'_>,
@@ -80,26 +81,26 @@ impl Writing {
             let sent = transport.poll_write(context, &mut self.output);
             self.sending = sent.is_pending();
             if ready!(sent)? == 0 {
-                return Poll::Ready(Err(takes_nothing()));
+                return Poll::Ready(Err(write_zero()));
             }
         }
         self.output.release();
         Poll::Ready(Ok(()))
     }
 
-    /// Sends everything that waits to be sent.
+    /// Sends everything that is pending.
     ///
     /// # Errors
     ///
-    /// What the transport says.
+    /// The transport's error.
     pub fn poll_flush(
         &mut self,
         context: &mut Context<'_>,
         transport: &mut impl Transport,
         access: &mut impl ConnectionAccess,
     ) -> Poll<io::Result<()>> {
-        if self.shutting {
-            // Nothing is left, and the transport is at work on something else.
+        if self.shutting_down {
+            // Nothing is left to send, and the shutdown of the transport is pending.
             return Poll::Ready(Ok(()));
         }
         ready!(self.poll_send(context, transport))?;
@@ -117,48 +118,48 @@ impl Writing {
         flushed
     }
 
-    /// Sends everything, then a close_notify, then ends this direction of the transport.
+    /// Sends everything, then a close_notify, then shuts this direction of the transport down.
     ///
     /// # Errors
     ///
-    /// What the transport says.
+    /// The transport's error.
     pub fn poll_shutdown(
         &mut self,
         context: &mut Context<'_>,
         transport: &mut impl Transport,
         access: &mut impl ConnectionAccess,
     ) -> Poll<io::Result<()>> {
-        if self.shut {
+        if self.shut_down {
             return Poll::Ready(Ok(()));
         }
-        if !self.leaving {
+        if !self.closing {
             ready!(self.poll_flush(context, transport, access))?;
             access.with(Connection::close);
-            self.leaving = true;
+            self.closing = true;
         }
-        if !self.shutting {
+        if !self.shutting_down {
             ready!(self.poll_flush(context, transport, access))?;
-            self.shutting = true;
+            self.shutting_down = true;
         }
-        let shut = transport.poll_shutdown(context);
-        self.waiting = shut.is_pending();
-        match ready!(shut) {
-            // Some systems say so when the peer has ended the connection before.
+        let shut_down = transport.poll_shutdown(context);
+        self.waiting = shut_down.is_pending();
+        match ready!(shut_down) {
+            // Some systems return this if the peer has ended the connection before.
             Err(error) if error.kind() != io::ErrorKind::NotConnected => {
                 return Poll::Ready(Err(error));
             }
-            _ => self.shut = true,
+            _ => self.shut_down = true,
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Whether nobody waits for the transport to take something.
+    /// Whether no caller waits for the transport.
     pub(super) fn is_idle(&self) -> bool {
         self.output.is_empty() && !self.sending && !self.waiting
     }
 
-    /// Whether all data is sent, and nothing follows but our goodbye.
-    pub(super) fn is_leaving(&self) -> bool {
-        self.leaving
+    /// Whether all data is sent, and only the close_notify follows.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing
     }
 }

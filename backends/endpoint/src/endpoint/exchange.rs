@@ -1,25 +1,24 @@
-//! What a connection and its link have for each other.
+//! The exchange between a connection and its link.
 
 use countersign_core::{Disconnect, Instant, LinkState, Output, Protocol};
 
 use crate::error::{Reason, SecurityError};
-use crate::tls::Judgement;
+use crate::tls::Recheck;
 
-use super::{Endpoint, EndpointEvent, PLAINTEXT, Seen};
+use super::{Endpoint, EndpointEvent, LinkSnapshot, PLAINTEXT};
 
 impl Endpoint {
-    /// Hands the link what has arrived, lets it do what is due, and takes what it has to say: all
+    /// Passes the link what has arrived, lets it do what is due, and takes its output: everything
     /// that concerns the link.
     pub fn exchange(&mut self, now: Instant, link: &mut impl Protocol) {
         self.exchange_amid(now, link, false);
     }
 
-    /// As [`exchange`](Self::exchange), before the transport has said that there is nothing more to
-    /// read.
+    /// As [`exchange`](Self::exchange), while there may be more to read from the transport.
     ///
-    /// What waits there has arrived before now, so an owner that was held up for long must not take
-    /// that for the peer's silence: what is due is put off, once, to the next exchange. The longest
-    /// record takes two reads of 16 KiB.
+    /// Unread data has arrived before now, so an owner that was delayed for long must not mistake
+    /// its delay for the peer's silence: a timeout that is due is deferred, once, to the next
+    /// exchange. The longest record takes two reads of 16 KiB.
     pub fn exchange_while_reading(&mut self, now: Instant, link: &mut impl Protocol) {
         self.exchange_amid(now, link, true);
     }
@@ -27,27 +26,30 @@ impl Endpoint {
     fn exchange_amid(&mut self, now: Instant, link: &mut impl Protocol, reading: bool) {
         self.deliver(now, link);
         let due = link.poll_deadline().is_some_and(|deadline| deadline <= now);
-        self.put_off = due && reading && !self.put_off;
-        if due && !self.put_off {
+        self.deferred_timeout = due && reading && !self.deferred_timeout;
+        if due && !self.deferred_timeout {
             link.handle_timeout(now);
         }
         self.collect(now, link);
     }
 
-    /// Hands the link what has arrived: the first part of [`exchange`](Self::exchange).
+    /// Passes the link what has arrived: the first part of [`exchange`](Self::exchange).
     pub fn deliver(&mut self, now: Instant, link: &mut impl Protocol) {
         self.open(now, link);
-        self.keep_up(now, link);
+        self.apply_replaced_trust(now, link);
         if self.receiving.secured && self.is_current(link) {
-            let id = self.proven.as_ref().and_then(|proven| proven.id);
-            // A link that has ended meanwhile does not care.
-            self.news.secured = link.handle_secured(now, id).is_ok();
+            let id = self
+                .authenticated
+                .as_ref()
+                .and_then(|authenticated| authenticated.id);
+            // A link that has ended meanwhile ignores it.
+            self.events.secured = link.handle_secured(now, id).is_ok();
         }
         if !self.receiving.plaintext.is_empty() && self.is_current(link) {
             link.handle_input(now, self.receiving.plaintext.filled());
         }
         let ends = self.receiving.eof || self.receiving.failed;
-        // One that is finishing has come to its end before.
+        // A link that is finishing has ended before.
         let losing = ends && self.is_current(link) && link.state() != LinkState::Finishing;
         if self.receiving.eof && self.is_current(link) {
             link.handle_eof(now);
@@ -56,24 +58,28 @@ impl Endpoint {
             link.handle_lost(now, Disconnect::Transport);
         }
         if losing && !link.wants_connection() {
-            self.news.lost = self.cause.clone();
+            self.events.lost = self.cause.clone();
         }
         self.receiving.discard();
         self.report_failure(now, link);
-        self.see(link);
+        self.observe(link);
     }
 
-    /// Tells the link of the connection, once.
+    /// Reports the connection to the link, once.
     fn open(&mut self, now: Instant, link: &mut impl Protocol) {
         if self.number.is_none() {
             let opened = link.handle_opened(now).is_ok();
-            // A link that did not want this connection has none of this number.
+            // A link that did not want this connection has no connection 0.
             self.number = Some(if opened { link.connection() } else { 0 });
         }
     }
 
     fn report_failure(&mut self, now: Instant, link: &mut impl Protocol) {
-        let Some((error, how)) = self.failure.as_ref().filter(|_| !self.news.link_told) else {
+        let Some((error, how)) = self
+            .failure
+            .as_ref()
+            .filter(|_| !self.events.reported_to_link)
+        else {
             return;
         };
         let how = *how;
@@ -81,27 +87,27 @@ impl Endpoint {
             return;
         }
         if !self.is_fenced_by(link) && link.state() != LinkState::Ended {
-            self.news.failure = Some(error.clone());
+            self.events.failure = Some(error.clone());
         }
-        self.news.link_told = true;
+        self.events.reported_to_link = true;
         if self.is_current(link) {
             link.handle_lost(now, how);
         }
     }
 
-    /// Takes what the link has to say, if what it has said before is sent.
+    /// Takes the link's output, once its previous output is sent.
     pub fn collect(&mut self, now: Instant, link: &mut impl Protocol) {
-        self.keep_up(now, link);
+        self.apply_replaced_trust(now, link);
         self.report_failure(now, link);
         if self.may_collect() {
             if self.connection.may_write() {
                 self.collect_from(now, link);
             } else if link.state() == LinkState::Ended || self.is_fenced_by(link) {
-                // A link that ended during the handshake has nothing to say any more, or not here.
+                // A link that ended during the handshake, or has moved on, sends nothing here.
                 self.sending.ended = true;
             }
         }
-        self.see(link);
+        self.observe(link);
     }
 
     fn may_collect(&self) -> bool {
@@ -114,7 +120,7 @@ impl Endpoint {
             self.sending.ended = true;
             return;
         }
-        // On a plain connection what the link writes is what is sent: straight to where it goes.
+        // On a plain connection the link writes directly to the output.
         let buffer = if self.connection.is_plain() {
             &mut self.sending.output
         } else {
@@ -129,7 +135,7 @@ impl Endpoint {
                 }
                 self.sending.ended = true;
             }
-            // The buffer holds any frame, so this can't come; a link that can't write is lost.
+            // Unreachable, since the buffer holds any frame; a link that cannot write is lost.
             Output::TooSmall { .. } => {
                 self.fail_transport();
                 link.handle_lost(now, Disconnect::Transport);
@@ -137,44 +143,46 @@ impl Endpoint {
         }
     }
 
-    /// Judges the peer again if identity and trust were [replaced](crate::Security::replace) since it was
-    /// judged last; otherwise costs a comparison. To be called for every connection when
-    /// [`Security::watch`](crate::Security::watch) tells of it: it ends links in which nothing moves, and
-    /// those on their way back whose peer has not proved yet who it is. In an
-    /// [`exchange`](Self::exchange) it is done in any case for a peer that has.
+    /// Verifies the peer again if identity and trust were [replaced](crate::Security::replace)
+    /// since it was last verified; otherwise costs a comparison. Must be called for every
+    /// connection when [`Security::watch`](crate::Security::watch) reports a replacement: it ends
+    /// idle links, and those that are reconnecting and whose peer has not authenticated yet. An
+    /// [`exchange`](Self::exchange) does it anyway for a peer that has authenticated.
     ///
-    /// If the peer is not trusted any more, the link ends, and what is to be sent
-    /// from here on tells the peer. In the tlsstream dialect, which has no words for it, the
-    /// connection breaks off, so that the peer does not take it for an orderly end.
+    /// If the peer is no longer trusted, the link ends, and the output that follows tells the peer.
+    /// In the tlsstream dialect, which cannot express it, the connection breaks off, so that the
+    /// peer does not take it for an orderly end.
     pub fn recheck(&mut self, now: Instant, link: &mut impl Protocol) {
         if self.failure.is_none() && !self.is_fenced_by(link) {
-            self.judge(now, link);
+            self.reverify(now, link);
         }
-        self.see(link);
+        self.observe(link);
     }
 
-    fn judge(&mut self, now: Instant, link: &mut impl Protocol) {
-        let known = self.proven.is_some() && !self.receiving.secured;
+    fn reverify(&mut self, now: Instant, link: &mut impl Protocol) {
+        let known = self.authenticated.is_some() && !self.receiving.secured;
         if !known || !link.wants_connection() {
             // The link may have a session from an earlier connection, or wait for the next.
             if let Some(error) = self.security.recheck(now, link) {
-                self.news.failure = Some(error);
+                self.events.failure = Some(error);
             }
         }
-        match self.connection.judge() {
-            Ok(Judgement::Same) => {}
-            // As in the handshake: the link has not heard of this peer, and does not.
-            Ok(Judgement::Other) if !known => self.give_up(now, Reason::PinsChanged.into(), link),
-            Err(error) if !known => self.give_up(now, error, link),
-            // What is under way goes on. But nobody begins or resumes anything as a peer that is
-            // none any more.
-            Ok(Judgement::Other) if link.state() == LinkState::Greeting => {
-                self.give_up(now, Reason::PinsChanged.into(), link);
+        match self.connection.reverify() {
+            Ok(Recheck::Same) => {}
+            // As in the handshake: the peer is not reported to the link.
+            Ok(Recheck::Other) if !known => {
+                self.fail_connection(now, Reason::PinsChanged.into(), link);
             }
-            Ok(Judgement::Other) => {}
+            Err(error) if !known => self.fail_connection(now, error, link),
+            // A session in progress goes on. But none is begun or resumed under an identity that
+            // is no longer a peer's.
+            Ok(Recheck::Other) if link.state() == LinkState::Greeting => {
+                self.fail_connection(now, Reason::PinsChanged.into(), link);
+            }
+            Ok(Recheck::Other) => {}
             Err(error) if link.wants_connection() => {
                 if link.state() != LinkState::Ended {
-                    self.news.failure = Some(error);
+                    self.events.failure = Some(error);
                 }
                 link.revoke(now);
             }
@@ -182,28 +190,28 @@ impl Endpoint {
         }
     }
 
-    /// The connection is of no more use, and the link hears nothing more from it than that.
-    fn give_up(&mut self, now: Instant, error: SecurityError, link: &mut impl Protocol) {
+    /// Fails the connection, and reports nothing else from it to the link.
+    fn fail_connection(&mut self, now: Instant, error: SecurityError, link: &mut impl Protocol) {
         self.receiving.discard();
         self.fail(error);
         self.report_failure(now, link);
     }
 
-    /// Nothing passes that has come, or was given to the link, since identity and trust were
-    /// replaced, unless the peer is trusted still. Drivers hear of it later, in the middle of much
-    /// work perhaps.
-    fn keep_up(&mut self, now: Instant, link: &mut impl Protocol) {
+    /// Verifies the peer again if identity and trust were replaced, so that nothing passes in
+    /// either direction unless the peer is still trusted. The notification of drivers may come
+    /// later, while they are busy.
+    fn apply_replaced_trust(&mut self, now: Instant, link: &mut impl Protocol) {
         if self.connection.is_outdated() {
             self.recheck(now, link);
         }
     }
 
-    /// Goes on for the link that has taken this connection over
+    /// Attaches this connection to the link that has taken it over
     /// ([`Link::take_over`](countersign_core::Link::take_over)). `connection` is that link's
     /// [`Link::connection`](countersign_core::Link::connection) right afterwards.
     pub fn attach(&mut self, connection: u64) {
         self.number = Some(connection);
-        self.seen = Seen::default();
+        self.snapshot = LinkSnapshot::default();
         self.linger_until = None;
     }
 
@@ -212,39 +220,39 @@ impl Endpoint {
             .is_some_and(|number| number != link.connection())
     }
 
-    /// Whether this is the link's connection, and is of use to it.
+    /// Whether this is the link's connection, and the link still needs it.
     fn is_current(&self, link: &impl Protocol) -> bool {
         !self.is_fenced_by(link) && link.wants_connection()
     }
 
-    fn see(&mut self, link: &impl Protocol) {
+    fn observe(&mut self, link: &impl Protocol) {
         if self.number.is_none() {
             return;
         }
         let state = link.state();
         let ended = state == LinkState::Ended;
-        self.seen = Seen {
+        self.snapshot = LinkSnapshot {
             fenced: self.is_fenced_by(link),
-            away: matches!(state, LinkState::Offline | LinkState::Connecting),
+            offline: matches!(state, LinkState::Offline | LinkState::Connecting),
             ended: ended.then(|| link.config().get_timeouts().linger),
         };
     }
 
-    /// Whether the link has gone on to another connection, or never took this one, as of the last
+    /// Whether the link has moved on to another connection, or never took this one, as of the last
     /// [`exchange`](Self::exchange): then nothing passes between the two any more, and the
     /// transport can be dropped.
     #[must_use]
     pub fn is_fenced(&self) -> bool {
-        self.seen.fenced
+        self.snapshot.fenced
     }
 
-    /// Returns the next thing to know of the connection, after an
-    /// [`exchange`](Self::exchange) or a [`recheck`](Self::recheck).
+    /// Returns the next event of the connection, after an [`exchange`](Self::exchange) or a
+    /// [`recheck`](Self::recheck).
     pub fn poll_event(&mut self) -> Option<EndpointEvent> {
-        if std::mem::take(&mut self.news.secured) {
+        if std::mem::take(&mut self.events.secured) {
             return Some(EndpointEvent::Secured);
         }
-        let lost = self.news.lost.take().map(EndpointEvent::Lost);
-        lost.or_else(|| self.news.failure.take().map(EndpointEvent::Failed))
+        let lost = self.events.lost.take().map(EndpointEvent::Lost);
+        lost.or_else(|| self.events.failure.take().map(EndpointEvent::Failed))
     }
 }

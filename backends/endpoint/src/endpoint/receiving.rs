@@ -1,34 +1,35 @@
-//! What has arrived on a connection, until the link has it.
+//! The receiving direction of a connection: data that the link has not taken yet.
 
 use crate::buffer::Buffer;
 use crate::connection::{Connection, Received};
 use crate::error::SecurityError;
 
-use super::Proven;
+use super::Authenticated;
 
-/// What has arrived, in the order in which the link gets it.
+/// What has arrived. The link is informed of `secured`, `plaintext`, `eof` and `failed` in this
+/// order.
 #[derive(Debug, Default)]
 pub(super) struct Receiving {
-    /// What is not decrypted.
+    /// Data that is not decrypted yet.
     pub(super) input: Buffer,
-    /// The link was not told that the connection is secured,
+    /// The connection is secured, which was not reported to the link yet.
     pub(super) secured: bool,
-    /// of this,
+    /// Data that was not passed to the link yet.
     pub(super) plaintext: Buffer,
-    /// that the peer has ended its direction,
+    /// The peer has ended its direction, which was not reported to the link yet.
     pub(super) eof: bool,
-    /// or that the transport has failed.
+    /// The transport has failed, which was not reported to the link yet.
     pub(super) failed: bool,
-    /// Nothing more will come.
+    /// Nothing more will arrive.
     pub(super) ended: bool,
 }
 
 impl Receiving {
-    /// Decrypts what is complete. What came before an error stays.
+    /// Decrypts all complete records. Data before an error is kept.
     pub(super) fn decrypt(
         &mut self,
         connection: &mut Connection,
-        proven: &mut Option<Proven>,
+        authenticated: &mut Option<Authenticated>,
     ) -> Result<(), SecurityError> {
         let Self {
             input,
@@ -41,12 +42,12 @@ impl Receiving {
         let plain = connection.is_plain();
         let result = connection.read(input.filled_mut(), &mut |received| match received {
             Received::Secured { peer, id } => {
-                *proven = Some(Proven { peer, id });
+                *authenticated = Some(Authenticated { peer, id });
                 *secured = true;
             }
-            // Not copied where it is all that was read.
+            // Not copied if it is all that was read: see the swap below.
             Received::Data(_) if plain && plaintext.is_empty() => {}
-            // The TLS library decrypts to memory that it keeps, and not in place.
+            // The TLS library does not decrypt in place, but to memory that it owns.
             Received::Data(data) => plaintext.append(data),
             Received::End => {
                 *ended = true;
@@ -66,13 +67,13 @@ impl Receiving {
         result.map(|_| ())
     }
 
-    /// Drops what was read.
+    /// Drops input that is not decrypted.
     pub(super) fn discard_input(&mut self) {
         self.input.clear();
         self.input.release();
     }
 
-    /// Drops what the link was not told: it is not to hear of it any more.
+    /// Drops what was not passed to the link, which no longer receives it.
     pub(super) fn discard(&mut self) {
         self.secured = false;
         self.eof = false;

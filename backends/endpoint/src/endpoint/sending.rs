@@ -1,38 +1,37 @@
-//! What is on its way out of a connection.
+//! The sending direction of a connection.
 
 use crate::buffer::{Buffer, LENGTH};
 use crate::connection::Connection;
 use crate::error::SecurityError;
 
-/// What is to be done with the sending direction of a transport.
+/// What to do with the sending direction of a transport.
 #[derive(Debug)]
 pub enum ToSend<'a> {
-    /// The content of this buffer is to be sent, one byte at least. Remove what was sent from its
-    /// front, and call [`Endpoint::sent`](super::Endpoint::sent). Until then the next answer is
-    /// this buffer again, untouched, so a transport that needs the memory may hold its content
+    /// Send the content of this buffer, which is at least one byte. Remove what was sent from its
+    /// front, and call [`Endpoint::sent`](super::Endpoint::sent). Until then the next result is
+    /// this buffer again, untouched, so a transport that needs the memory may take its content
     /// meanwhile and leave it empty.
     Bytes(&'a mut Buffer),
     /// There is nothing to send until something happens.
     Nothing,
-    /// This end's direction is to be ended; [`Endpoint::shut`](super::Endpoint::shut) takes note
-    /// that it was.
+    /// Shut down this end's direction, and call [`Endpoint::shut`](super::Endpoint::shut) then.
     End,
 }
 
-/// What is on its way out.
+/// Output that was not sent yet.
 #[derive(Debug, Default)]
 pub(super) struct Sending {
-    /// What the link has said and is not encrypted.
+    /// Output of the link that is not encrypted.
     pub(super) plaintext: Buffer,
-    /// What is to be sent.
+    /// Bytes to send.
     pub(super) output: Buffer,
     /// The output was handed out, and none of it is known to be sent: the transport may hold it.
     pub(super) handed_out: bool,
-    /// The link has nothing more to say.
+    /// The link has no more output.
     pub(super) ended: bool,
-    /// Our direction of the transport is to be ended.
+    /// This end's direction of the transport is to be shut down.
     pub(super) ending: bool,
-    /// Our direction of the transport has ended, or can't be used any more.
+    /// This end's direction of the transport is shut down, or unusable.
     pub(super) shut: bool,
 }
 
@@ -42,12 +41,12 @@ impl Sending {
         self.handed_out || !self.output.is_empty()
     }
 
-    /// Whether everything that the link has said is sent.
+    /// Whether all output of the link is sent.
     pub(super) const fn is_empty(&self) -> bool {
         !self.has_output() && self.plaintext.is_empty()
     }
 
-    /// Makes output of what the link has said, behind what the security layer has to say.
+    /// Encrypts the link's output, after the pending output of the security layer.
     pub(super) fn encrypt(&mut self, connection: &mut Connection) -> Result<(), SecurityError> {
         let pending = connection.pending_len();
         if pending > 0 {
@@ -56,7 +55,7 @@ impl Sending {
         }
         let length = self.plaintext.filled().len();
         let needed = connection.ciphertext_len(length);
-        // Both together are in no need of more memory than either, or the second waits.
+        // The second is encrypted later if both together need more memory than one buffer.
         let fits = self.output.is_empty() || self.output.filled().len() + needed <= LENGTH;
         if length == 0 || !fits {
             return Ok(());

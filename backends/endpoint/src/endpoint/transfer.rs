@@ -1,4 +1,4 @@
-//! The bytes on their way between a connection and a stream of its owner's.
+//! The transfer of bytes between a connection and its owner's stream.
 
 use std::io::{self, ErrorKind};
 
@@ -7,27 +7,27 @@ use countersign_core::{Instant, Protocol};
 use super::{Endpoint, ToSend};
 use crate::stream::Stream;
 
-/// How much is read before the link gets it, in bytes.
+/// How much is read before it is passed to the link, in bytes.
 const READ_AT_ONCE: usize = 3 * READ;
 /// How much room there is for one read, in bytes.
 const READ: usize = 16 * 1024;
-/// How often is written before others have their turn: about a megabyte.
+/// How many writes are done before yielding: about a megabyte.
 const WRITES: u32 = 16;
 
 impl Endpoint {
-    /// Moves bytes between a stream that does not block and the link: reads, does an
-    /// [`exchange`](Self::exchange), and writes, for as long as the stream takes and the link has
-    /// something to say. Returns whether there may be more to do at once: about 48 KiB are read and
-    /// a megabyte is written, and then others have their turn.
+    /// Moves bytes between a non-blocking stream and the link: reads, does an
+    /// [`exchange`](Self::exchange), and writes, for as long as the stream takes data and the link
+    /// has output. Returns whether there may be more to do at once: it reads about 48 KiB and
+    /// writes about a megabyte, and then returns so that other links get their turn.
     ///
     /// When it returns `false`, there is nothing to do before the stream is ready for what it was
-    /// not ready for, the link has something to do, or a deadline comes. That holds for readiness
-    /// that is told only when it changes (edge-triggered), too. Memory that is not needed meanwhile
-    /// is let go of ([`release`](Self::release)).
+    /// not ready for, the link has something to do, or a deadline passes. That also holds for
+    /// readiness that is reported only when it changes (edge-triggered). Memory that is not needed
+    /// meanwhile is released ([`release`](Self::release)).
     ///
-    /// After each transfer the owner asks [`poll_event`](Self::poll_event), the link's events,
-    /// for an [`Incoming`](countersign_core::Incoming) where it
-    /// [goes](countersign_core::Acceptor::route), and whether this [is over](Self::is_over).
+    /// After each transfer the owner polls [`poll_event`](Self::poll_event) and the link's events,
+    /// [routes](countersign_core::Acceptor::route) an
+    /// [`Incoming`](countersign_core::Incoming), and checks whether this [is over](Self::is_over).
     ///
     /// ```no_run
     /// # fn turn(
@@ -52,22 +52,22 @@ impl Endpoint {
         stream: &mut impl Stream,
     ) -> bool {
         if self.number.is_none() {
-            // What this end has to say first goes out, whatever there is to read.
-            self.pass(now, link);
+            // This end's first output is sent before anything is read.
+            self.exchange_without_timeouts(now, link);
             self.write_to(now, link, stream);
         }
-        let reads_on = self.read_from(stream);
-        if reads_on {
+        let more_to_read = self.read_from(stream);
+        if more_to_read {
             self.exchange_while_reading(now, link);
         } else {
             self.exchange(now, link);
         }
-        let writes_on = self.write_to(now, link, stream);
+        let more_to_write = self.write_to(now, link, stream);
         self.release();
-        reads_on || writes_on
+        more_to_read || more_to_write
     }
 
-    /// Reads what there is; true where there may be more.
+    /// Reads what has arrived; returns true if there may be more.
     fn read_from(&mut self, stream: &mut impl Stream) -> bool {
         let mut total = 0;
         while !self.is_read_ended() {
@@ -75,7 +75,7 @@ impl Endpoint {
                 return true;
             }
             let input = self.input();
-            match uninterrupted(|| stream.read(&mut input.space(READ)[..READ])) {
+            match retry(|| stream.read(&mut input.space(READ)[..READ])) {
                 Ok(count) => {
                     input.commit(count);
                     total += count;
@@ -88,7 +88,8 @@ impl Endpoint {
         false
     }
 
-    /// Writes what there is, and what the link says then; true where there may be more.
+    /// Writes pending output, and the link's output that follows; returns true if there may be
+    /// more.
     fn write_to(
         &mut self,
         now: Instant,
@@ -99,39 +100,41 @@ impl Endpoint {
             match self.to_send() {
                 ToSend::Nothing => return false,
                 ToSend::End => {
-                    // Where this fails the connection is gone, and reading tells.
+                    // If this fails the connection is gone, which reading reports.
                     let _ = stream.end();
                     self.shut();
                 }
-                ToSend::Bytes(output) => match uninterrupted(|| stream.write(output.filled())) {
-                    // Not the peer's doing, from which there would be something to read.
-                    Ok(0) => self.failed(takes_nothing()),
-                    Ok(count) => {
-                        output.consume(count);
-                        self.sent();
+                ToSend::Bytes(output) => {
+                    match retry(|| stream.write(output.filled())) {
+                        // Not caused by the peer, so there is no alert to read.
+                        Ok(0) => self.failed(write_zero()),
+                        Ok(count) => {
+                            output.consume(count);
+                            self.sent();
+                        }
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                        Err(error) => self.cannot_send(error),
                     }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-                    Err(error) => self.cannot_send(error),
-                },
+                }
             }
-            self.pass(now, link);
+            self.exchange_without_timeouts(now, link);
         }
         self.has_output()
     }
 
-    /// An exchange in which nothing comes due.
-    fn pass(&mut self, now: Instant, link: &mut impl Protocol) {
+    /// Does an exchange without timeouts.
+    fn exchange_without_timeouts(&mut self, now: Instant, link: &mut impl Protocol) {
         self.deliver(now, link);
         self.collect(now, link);
     }
 }
 
-fn takes_nothing() -> io::Error {
+fn write_zero() -> io::Error {
     io::Error::new(ErrorKind::WriteZero, "the transport takes no more bytes")
 }
 
-/// Does it again for as long as a signal is in the way.
-fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+/// Repeats the call while a signal interrupts it.
+fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -1,4 +1,4 @@
-//! What happens to links, for their owner.
+//! Events of links, for their owner.
 
 use std::net::SocketAddr;
 
@@ -8,67 +8,67 @@ use super::{LinkId, ListenerId};
 use crate::link_error::LinkError;
 use crate::peer::Peer;
 
-/// Something that has happened to [`Links`](crate::Links).
+/// An event of [`Links`](crate::Links).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Happened {
-    /// A peer wants a link of a listener that [asks](crate::Links::ask), and waits for an answer.
+    /// A peer wants a link from a listener that [asks](crate::Links::ask), and waits for an answer.
     Asks {
         /// The listener.
         listener: ListenerId,
-        /// The link that it will be, for [`admit`](crate::Links::admit) and
+        /// The id of the future link, for [`admit`](crate::Links::admit) and
         /// [`refuse`](crate::Links::refuse).
         link: LinkId,
-        /// Where it comes from.
+        /// The address of the connection.
         from: SocketAddr,
-        /// Who it has proved to be; nobody knows in plain text.
+        /// The identity that the peer has proved; `None` in plaintext, where it is unknown.
         peer: Option<Peer>,
     },
     /// A listener has a new link.
     Accepted {
         /// The listener.
         listener: ListenerId,
-        /// The link, which is the caller's from here on.
+        /// The link, which the caller owns from now on.
         link: LinkId,
-        /// Where its first connection came from.
+        /// The address of its first connection.
         from: SocketAddr,
     },
     /// A connection to a listener did not become a link.
     Refused {
         /// The listener.
         listener: ListenerId,
-        /// Where it came from.
+        /// The address of the connection.
         from: SocketAddr,
-        /// Why.
+        /// The reason.
         error: LinkError,
     },
     /// A link has lost its connection and waits for the next: nothing needs to be done.
     Lost {
         /// The link.
         link: LinkId,
-        /// How.
+        /// How the connection was lost.
         error: LinkError,
     },
     /// A link that this end opens could not be connected; it tries again by itself.
     NotConnected {
         /// The link.
         link: LinkId,
-        /// Why not.
+        /// The reason.
         error: LinkError,
     },
-    /// A link has ended. What has arrived can still be taken; then the caller
-    /// [forgets](crate::Links::forget) it.
+    /// A link has ended. Messages that have arrived can still be taken; then the caller should
+    /// [forget](crate::Links::forget) it.
     Ended {
         /// The link.
         link: LinkId,
-        /// Why.
+        /// The reason.
         error: LinkError,
     },
-    /// Anything else that the core tells of a link.
+    /// Any other event of a link.
     Event {
         /// The link.
         link: LinkId,
-        /// What the core tells.
+        /// The core's event.
         event: Event,
     },
 }

@@ -1,8 +1,8 @@
 //! Many links in one loop.
 
-mod carrier;
+mod context;
 mod happened;
-mod turns;
+mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -21,11 +21,11 @@ use crate::security::{Security, random_seed};
 use crate::setup_error::SetupError;
 use crate::watch::Watch;
 
-use carrier::{Admission, Carrier, Origin};
+use context::{Admission, LinkContext, Origin};
 pub use happened::Happened;
 
-/// A link of [`Links`], and a stream that was accepted: no other, and no listener, ever has the
-/// same number there. A poller may know the stream by it.
+/// The id of a link of [`Links`], or of an accepted stream: unique among all links, streams and
+/// listeners there, and never reused. It may serve as the stream's token in a poller.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LinkId(pub usize);
 
@@ -33,41 +33,41 @@ pub struct LinkId(pub usize);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ListenerId(pub usize);
 
-/// Any number of links, opened and accepted, over streams of the owner's that do not block.
+/// Any number of links, opened and accepted, over the owner's non-blocking streams.
 ///
-/// There is no I/O in here but the calls of these [streams](crate::Stream), no clock and no thread.
-/// The owner
-/// - accepts streams while a listener [has room](Self::has_room), and hands them in
-///   ([`arrive`](Self::arrive));
-/// - opens streams for those that are [`wanting`](Self::wanting), and hands them in
-///   ([`opened`](Self::opened)) or says why not ([`not_opened`](Self::not_opened)). It gives up an
-///   attempt that is not wanted any more, or takes longer than
+/// Does no I/O except through these [streams](crate::Stream), and has no clock and no threads. The
+/// owner
+/// - accepts streams while a listener [has room](Self::has_room), and passes them to
+///   [`arrive`](Self::arrive);
+/// - opens streams for those that are [`wanting`](Self::wanting), and passes them to
+///   [`opened`](Self::opened), or the error to [`not_opened`](Self::not_opened). It cancels an
+///   attempt that is no longer wanted, or takes longer than
 ///   [`Timeouts::handshake`](countersign_core::Timeouts::handshake);
-/// - says which streams are [`ready`](Self::ready), or that [all may be](Self::ready_all);
+/// - reports which streams are [`ready`](Self::ready), or that [all may be](Self::ready_all);
 /// - calls [`service`](Self::service) after all of these, after commands, and at the
 ///   [`deadline`](Self::deadline).
 ///
-/// What comes back to which link, who is admitted and who is refused, take-over, eviction, and what
-/// is said before a stream is dropped are seen to. Dropping this drops all streams.
+/// Resuming, admission and refusal of peers, take-over, eviction, and the output that is due before
+/// a stream is dropped are taken care of. Dropping this drops all streams.
 ///
 /// `examples/own-loop` and `examples/readiness` are such owners.
 pub struct Links<S> {
     /// Woken when identity and trust of a link are replaced.
     waker: Waker,
-    /// How many links, streams and listeners there were: the number of the next.
-    numbered: usize,
+    /// How many ids were given out: the number of the next.
+    next_id: usize,
     listeners: BTreeMap<ListenerId, Listener>,
-    arriving: BTreeMap<LinkId, (Incoming, Carrier<S>)>,
-    links: BTreeMap<LinkId, (Link, Carrier<S>)>,
-    /// Streams that carry other links than those of their numbers.
+    arriving: BTreeMap<LinkId, (Incoming, LinkContext<S>)>,
+    links: BTreeMap<LinkId, (Link, LinkContext<S>)>,
+    /// Streams that carry a link with another number than theirs, with that link.
     moved: BTreeMap<LinkId, LinkId>,
-    /// Tell where identity and trust are replaced.
+    /// Notify when identity and trust are replaced.
     watches: BTreeMap<usize, Watch>,
-    /// Those that a stream is to be opened for.
+    /// Links that a stream is to be opened for.
     wanting: BTreeSet<LinkId>,
     /// Those that need a turn now.
     ready: BTreeSet<LinkId>,
-    /// When the others need one, each at most once, and the same by their numbers.
+    /// When the others need one, each at most once; `armed` has the same by their numbers.
     deadlines: BTreeSet<(Instant, LinkId)>,
     armed: BTreeMap<LinkId, Instant>,
 }
@@ -76,9 +76,9 @@ struct Listener {
     config: Config,
     security: Security,
     acceptor: Acceptor<LinkId>,
-    /// The owner decides who gets a link.
+    /// The owner decides which peers get a link.
     asks: bool,
-    /// What links that come while it is drained are closed with.
+    /// The close reason of links that are accepted while it is drained.
     close_reason: CloseReason,
 }
 
@@ -93,14 +93,14 @@ impl<S> fmt::Debug for Links<S> {
 }
 
 impl<S> Links<S> {
-    /// None so far. `waker` is woken, from whichever thread, when identity and trust of a link are
+    /// Makes an empty set. `waker` is woken, from any thread, when identity and trust of a link are
     /// [replaced](Security::replace): [`service`](Self::service) should be called then. An owner
-    /// that does not sleep has no use for it ([`Waker::noop`]).
+    /// that does not sleep may pass [`Waker::noop`].
     #[must_use]
     pub fn new(waker: Waker) -> Self {
         Self {
             waker,
-            numbered: 0,
+            next_id: 0,
             listeners: BTreeMap::new(),
             arriving: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -115,13 +115,13 @@ impl<S> Links<S> {
 
     // Listeners.
 
-    /// Makes a listener: what the owner accepts for it is handed in with [`arrive`](Self::arrive).
-    /// Peers that have lost their connections come back to their links through it, so it should be
-    /// kept as long as the links.
+    /// Makes a listener: the owner passes the streams that it accepts for it to
+    /// [`arrive`](Self::arrive). Peers that have lost their connections resume their links through
+    /// it, so it should be kept as long as the links.
     ///
     /// # Errors
     ///
-    /// What [`Config::check`] finds.
+    /// The problem that [`Config::check`] finds.
     pub fn listen(
         &mut self,
         config: &Config,
@@ -129,7 +129,7 @@ impl<S> Links<S> {
         limits: Limits,
     ) -> Result<ListenerId, ConfigError> {
         config.check()?;
-        let id = ListenerId(self.number());
+        let id = ListenerId(self.allocate_id());
         self.watches.insert(id.0, security.watch());
         let listener = Listener {
             config: config.clone(),
@@ -142,70 +142,69 @@ impl<S> Links<S> {
         Ok(id)
     }
 
-    /// Has the owner decide about each peer that wants a link of a listener's and has proved who it
-    /// is, instead of letting all in: [`Happened::Asks`] names it, and it waits for
+    /// Has the owner decide about each authenticated peer that wants a link from a listener,
+    /// instead of admitting all: [`Happened::Asks`] names the peer, which waits for
     /// [`admit`](Self::admit) or [`refuse`](Self::refuse), no longer than
-    /// [`Timeouts::handshake`](countersign_core::Timeouts::handshake). One that comes back to the
-    /// link that it has is not asked about again.
+    /// [`Timeouts::handshake`](countersign_core::Timeouts::handshake). A peer that resumes its link
+    /// is not asked about again.
     pub fn ask(&mut self, listener: ListenerId) {
         if let Some(listener) = self.listeners.get_mut(&listener) {
             listener.asks = true;
         }
     }
 
-    /// Gives a peer that was [asked](Happened::Asks) about its link, with these channels if not
-    /// with those of the listener's declaration. Channels that make no sense are this end's
-    /// mistake: the peer is refused for it
-    /// ([`refuse::MISCONFIGURED`](countersign_core::refuse::MISCONFIGURED)).
+    /// Admits a peer that was [asked](Happened::Asks) about, with these channels or, if `None`,
+    /// with those of the listener's declaration. Invalid channels are this end's mistake: the peer
+    /// is refused then ([`refuse::MISCONFIGURED`](countersign_core::refuse::MISCONFIGURED)).
     pub fn admit(&mut self, id: LinkId, channels: Option<Vec<ChannelConfig>>) {
         self.answer(id, Admission::Admitted(channels));
     }
 
-    /// Turns a peer away that was [asked](Happened::Asks) about, and tells it why.
+    /// Refuses a peer that was [asked](Happened::Asks) about, with the reason.
     pub fn refuse(&mut self, id: LinkId, refusal: Refusal) {
         self.answer(id, Admission::Refused(refusal));
     }
 
     fn answer(&mut self, id: LinkId, answer: Admission) {
-        if let Some((_, carrier)) = self.arriving.get_mut(&id)
-            && matches!(carrier.admission, Admission::Asked)
+        if let Some((_, context)) = self.arriving.get_mut(&id)
+            && matches!(context.admission, Admission::Asked)
         {
-            carrier.admission = answer;
+            context.admission = answer;
             self.ready.insert(id);
         }
     }
 
-    /// Returns whether a listener takes another stream just now ([`Limits::half_open`]).
+    /// Whether a listener takes another stream at present ([`Limits::half_open`]).
     #[must_use]
     pub fn has_room(&self, listener: ListenerId) -> bool {
         let listener = self.listeners.get(&listener);
         listener.is_some_and(|listener| listener.acceptor.has_room())
     }
 
-    /// Takes a stream that was accepted, made by `stream` under the number by which it is known
-    /// here. What becomes of it, [`service`](Self::service) tells.
+    /// Takes an accepted stream, which `stream` makes with the number that it has here.
+    /// [`service`](Self::service) reports what becomes of it.
     ///
     /// # Errors
     ///
-    /// That of `stream`; or as many streams come from this address as [`Limits`] allow, or the
-    /// system has no randomness to give.
+    /// The error of `stream`; or this address has as many streams as [`Limits`] allow, or the
+    /// system provides no randomness.
     pub fn arrive(
         &mut self,
         listener: ListenerId,
         from: SocketAddr,
         stream: impl FnOnce(LinkId) -> io::Result<S>,
     ) -> Result<LinkId, LinkError> {
-        let taken = self.take_in(listener, from, stream);
+        let taken = self.accept_stream(listener, from, stream);
         taken.map_err(LinkError::transport)
     }
 
-    fn take_in(
+    fn accept_stream(
         &mut self,
         id: ListenerId,
         from: SocketAddr,
         stream: impl FnOnce(LinkId) -> io::Result<S>,
     ) -> io::Result<LinkId> {
-        let number = LinkId(self.number());
+        let number = LinkId(self.allocate_id());
         let listener = self.listeners.get_mut(&id);
         let listener = listener.ok_or(io::ErrorKind::NotFound)?;
         let seed = random_seed().map_err(io::Error::other)?;
@@ -222,18 +221,18 @@ impl<S> Links<S> {
         let origin = Origin {
             listener: id,
             from,
-            place: None,
+            permit: None,
         };
-        let mut carrier = Carrier::new(&listener.security, Some(origin));
-        carrier.connect(number, &incoming, stream, Some(permit));
-        self.arriving.insert(number, (incoming, carrier));
+        let mut context = LinkContext::new(&listener.security, Some(origin));
+        context.connect(number, &incoming, stream, Some(permit));
+        self.arriving.insert(number, (incoming, context));
         self.ready.insert(number);
         Ok(number)
     }
 
-    /// Closes all links of a listener's for this reason, and admits no new ones. Peers still come
-    /// back meanwhile, so streams are to be accepted until [`drained`](Self::drained) says that it
-    /// is over.
+    /// Closes all links of a listener for this reason, and admits no new ones. Peers may still
+    /// resume their links meanwhile, so streams are to be accepted until [`drained`](Self::drained)
+    /// returns a result.
     pub fn drain(&mut self, now: Instant, listener: ListenerId, reason: &CloseReason) {
         let Some(listener) = self.listeners.get_mut(&listener) else {
             return;
@@ -248,18 +247,19 @@ impl<S> Links<S> {
         }
     }
 
-    /// Returns how the links of a listener have ended since it was drained, once all have and all
-    /// is said.
+    /// Returns how the links of a listener have ended since [`drain`](Self::drain), once all have
+    /// ended and their connections are closed.
     #[must_use]
     pub fn drained(&self, listener: ListenerId) -> Option<Drained> {
         let acceptor = &self.listeners.get(&listener)?.acceptor;
-        let mut carriers = self.links.values().map(|(_, carrier)| carrier);
-        let speak = carriers.any(|carrier| carrier.is_of(listener) && carrier.connection.is_some());
-        (acceptor.is_empty() && !speak).then(|| acceptor.drained())
+        let mut contexts = self.links.values().map(|(_, context)| context);
+        let connected =
+            contexts.any(|context| context.is_of(listener) && context.connection.is_some());
+        (acceptor.is_empty() && !connected).then(|| acceptor.drained())
     }
 
-    /// Abandons those links of a listener that have not ended: they had their time. Returns how all
-    /// have ended since it was drained.
+    /// Abandons those links of a listener that have not ended in time. Returns how all have ended
+    /// since [`drain`](Self::drain).
     pub fn abandon(&mut self, now: Instant, listener: ListenerId) -> Drained {
         let Some(listener) = self.listeners.get(&listener) else {
             return Drained::default();
@@ -277,16 +277,16 @@ impl<S> Links<S> {
         drained
     }
 
-    /// Lets go of a listener, and of handshakes that are under way; those who are refused still
-    /// hear so. Its links stay, but their peers can't come back to them any more.
+    /// Removes a listener, and drops handshakes in progress; refusals are still sent. Its links
+    /// stay, but their peers can no longer resume them.
     pub fn unlisten(&mut self, listener: ListenerId) {
         self.listeners.remove(&listener);
         self.watches.remove(&listener.0);
-        let stays = |carrier: &Carrier<S>| !carrier.is_of(listener) || carrier.forgotten;
+        let stays = |context: &LinkContext<S>| !context.is_of(listener) || context.forgotten;
         let gone: Vec<_> = self
             .arriving
             .iter()
-            .filter(|(_, (_, carrier))| !stays(carrier))
+            .filter(|(_, (_, context))| !stays(context))
             .map(|(id, _)| *id)
             .collect();
         for id in gone {
@@ -297,21 +297,22 @@ impl<S> Links<S> {
 
     // Links.
 
-    /// Makes a link that this end opens, and opens again, as its declaration's
-    /// [`Reconnect`](countersign_core::Reconnect) says: [`wanting`](Self::wanting) names it when it
+    /// Makes a link that this end opens, and reopens according to its declaration's
+    /// [`Reconnect`](countersign_core::Reconnect): [`wanting`](Self::wanting) returns it when it
     /// wants a stream.
     ///
     /// # Errors
     ///
-    /// The system has no randomness to give, or something is wrong with the declaration.
+    /// The system provides no randomness, or the declaration is invalid.
     pub fn open(&mut self, config: &Config, security: &Security) -> Result<LinkId, SetupError> {
         let made = Link::new(config, Role::Opener, random_seed()?);
         let link = made.map_err(|error| SetupError::Refused {
             detail: error.to_string(),
         })?;
-        let id = LinkId(self.number());
+        let id = LinkId(self.allocate_id());
         self.watches.insert(id.0, security.watch());
-        self.links.insert(id, (link, Carrier::new(security, None)));
+        self.links
+            .insert(id, (link, LinkContext::new(security, None)));
         self.ready.insert(id);
         Ok(id)
     }
@@ -324,32 +325,32 @@ impl<S> Links<S> {
     /// Takes a stream that was opened for a link that [wants](Self::wanting) one.
     pub fn opened(&mut self, id: LinkId, stream: S) {
         if self.wanting.remove(&id)
-            && let Some((link, carrier)) = self.links.get_mut(&id)
+            && let Some((link, context)) = self.links.get_mut(&id)
         {
-            carrier.connect(id, link, stream, None);
+            context.connect(id, link, stream, None);
             self.ready.insert(id);
         }
     }
 
-    /// Takes note that no stream could be opened for a link that [wants](Self::wanting) one.
+    /// Reports that no stream could be opened for a link that [wants](Self::wanting) one.
     pub fn not_opened(&mut self, now: Instant, id: LinkId, error: io::Error) {
         if self.wanting.remove(&id)
-            && let Some((link, carrier)) = self.links.get_mut(&id)
+            && let Some((link, context)) = self.links.get_mut(&id)
         {
-            carrier.error_context.unopened(link, error);
-            carrier.given_up = true;
+            context.error_context.unopened(link, error);
+            context.connection_lost = true;
             link.handle_lost(now, Disconnect::Transport);
             self.ready.insert(id);
         }
     }
 
-    /// Returns who a link's peer has proved to be; `None` before it has, and in plain text.
+    /// Returns the identity that a link's peer has proved; `None` before it has, and in plaintext.
     #[must_use]
     pub fn peer(&self, id: LinkId) -> Option<Peer> {
-        self.links.get(&id)?.1.named()
+        self.links.get(&id)?.1.current_peer()
     }
 
-    /// Returns the stream that carries a link just now.
+    /// Returns the stream that carries a link at present.
     #[must_use]
     pub fn stream(&self, id: LinkId) -> Option<&S> {
         let connection = self.links.get(&id)?.1.connection.as_ref();
@@ -359,25 +360,25 @@ impl<S> Links<S> {
     /// Returns a link, for its getters.
     #[must_use]
     pub fn link(&self, id: LinkId) -> Option<&Link> {
-        let (link, carrier) = self.links.get(&id)?;
-        (!carrier.forgotten).then_some(link)
+        let (link, context) = self.links.get(&id)?;
+        (!context.forgotten).then_some(link)
     }
 
-    /// Returns a link, for its commands: to send, take, handle, reject, abandon and close. It has a
-    /// turn in the next [`service`](Self::service), so none of them moves a byte by itself.
+    /// Returns a link, for its commands: to send, take, handle, reject, abandon and close. None of
+    /// them moves a byte: that happens in the next [`service`](Self::service).
     ///
-    /// This is also how a new link is accepted: from the first time on it does not count for
-    /// [`Limits::backlog`] any more.
+    /// The first call for a new link accepts it: it no longer counts towards [`Limits::backlog`]
+    /// then.
     pub fn link_mut(&mut self, id: LinkId) -> Option<&mut Link> {
-        let (link, carrier) = self.links.get_mut(&id)?;
-        if carrier.forgotten {
+        let (link, context) = self.links.get_mut(&id)?;
+        if context.forgotten {
             return None;
         }
-        if let Some(origin) = &mut carrier.origin
-            && let Some(place) = &mut origin.place
+        if let Some(origin) = &mut context.origin
+            && let Some(permit) = &mut origin.permit
             && let Some(listener) = self.listeners.get_mut(&origin.listener)
         {
-            listener.acceptor.accepted(place);
+            listener.acceptor.accepted(permit);
         }
         self.ready.insert(id);
         Some(link)
@@ -386,30 +387,30 @@ impl<S> Links<S> {
     /// Returns why a link has ended, once it has.
     #[must_use]
     pub fn error(&self, id: LinkId) -> Option<LinkError> {
-        let (link, carrier) = self.links.get(&id)?;
-        carrier.error_context.of_end(link)
+        let (link, context) = self.links.get(&id)?;
+        context.error_context.of_end(link)
     }
 
-    /// Takes a link away. One that has not ended is abandoned: without its peer's consent. What is
-    /// left to say to the peer goes out in the turns to come.
+    /// Removes a link. One that has not ended is abandoned, without the peer's consent. Output that
+    /// is left for the peer is sent in the next turns.
     pub fn forget(&mut self, now: Instant, id: LinkId) {
-        if let Some((link, carrier)) = self.links.get_mut(&id) {
+        if let Some((link, context)) = self.links.get_mut(&id) {
             if !matches!(link.state(), LinkState::Finishing | LinkState::Ended) {
                 link.handle_lost(now, Disconnect::Abandoned);
             }
-            carrier.forgotten = true;
+            context.forgotten = true;
             self.ready.insert(id);
         }
     }
 
-    /// Returns how many links there are, those among them whose handshake is under way, and those
-    /// that have ended and are not gone yet.
+    /// Returns the number of links, including those whose handshake is in progress, and those that
+    /// have ended and are not removed yet.
     #[must_use]
     pub fn len(&self) -> usize {
         self.links.len() + self.arriving.len()
     }
 
-    /// Returns whether there is none.
+    /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -417,20 +418,20 @@ impl<S> Links<S> {
 
     // Turns.
 
-    /// Takes note that there may be something to read from a stream, or room to write: the one that
-    /// arrived under this number, or was opened for this link.
+    /// Reports that there may be something to read from a stream, or room to write: the one that
+    /// arrived with this number, or was opened for this link.
     pub fn ready(&mut self, id: LinkId) {
         let owner = self.moved.get(&id).copied();
         self.ready.insert(owner.unwrap_or(id));
     }
 
-    /// The same for all streams: for an owner that does not know which.
+    /// As [`ready`](Self::ready), for all streams: for an owner that does not know which are.
     pub fn ready_all(&mut self) {
         self.ready.extend(self.arriving.keys());
         self.ready.extend(self.links.keys());
     }
 
-    /// Returns when [`service`](Self::service) is to be called even if nothing happens;
+    /// Returns when [`service`](Self::service) must be called even if nothing happens;
     /// [`Instant::ZERO`] for at once, `None` for never.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
@@ -440,7 +441,7 @@ impl<S> Links<S> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    /// Notes when one needs a turn.
+    /// Sets when one needs a turn.
     fn arm(&mut self, id: LinkId, deadline: Option<Instant>) {
         if let Some(former) = self.armed.remove(&id) {
             self.deadlines.remove(&(former, id));
@@ -451,8 +452,8 @@ impl<S> Links<S> {
         }
     }
 
-    fn number(&mut self) -> usize {
-        self.numbered += 1;
-        self.numbered - 1
+    fn allocate_id(&mut self) -> usize {
+        self.next_id += 1;
+        self.next_id - 1
     }
 }

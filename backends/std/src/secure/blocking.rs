@@ -1,4 +1,4 @@
-//! A blocking socket and its time limits, as the shared driver wants them.
+//! A blocking socket with time limits as a transport of the driver.
 
 use std::future::Future;
 use std::io::{self, Read, Write};
@@ -14,13 +14,13 @@ use countersign_endpoint::Buffer;
 /// The system refuses a time-out of zero.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// A blocking socket. Its methods block, so they answer `Pending` only when a time limit is over:
-/// that of a [`Deadline`], or one that the application has set.
+/// A blocking socket. Its methods block, so they return `Pending` only when a time limit has
+/// passed: that of a [`Deadline`], or one that the application has set.
 #[derive(Debug)]
 pub(super) struct Blocking {
     socket: Arc<TcpStream>,
     deadline: Deadline,
-    /// What the socket said when its time was over.
+    /// The socket's error when its time limit has passed.
     late: Option<io::Error>,
 }
 
@@ -62,8 +62,8 @@ impl Blocking {
         &self.socket
     }
 
-    /// The same socket, for another thread.
-    pub(super) fn another(&self) -> Self {
+    /// Returns another handle of the socket, for another thread.
+    pub(super) fn share(&self) -> Self {
         Self {
             socket: self.socket.clone(),
             deadline: Deadline::default(),
@@ -71,12 +71,12 @@ impl Blocking {
         }
     }
 
-    /// The time limits of this socket.
+    /// Returns the deadline of this socket.
     pub(super) fn deadline(&self) -> Deadline {
         self.deadline.clone()
     }
 
-    /// What a call that blocks has come to.
+    /// Converts the result of a blocking call: `Pending` is the socket's time-out.
     pub(super) fn done<R>(&mut self, result: Poll<io::Result<R>>) -> io::Result<R> {
         match result {
             Poll::Ready(result) => result,
@@ -140,7 +140,7 @@ pub(super) fn context() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }
 
-/// Runs what blocks by itself, and puts the socket's time-outs back to what they were.
+/// Runs a future that blocks when polled, and restores the socket's time-outs.
 pub(super) fn run<R>(
     socket: &TcpStream,
     deadline: &Deadline,

@@ -1,4 +1,4 @@
-//! The two directions of a secure stream, for a thread each.
+//! The two directions of a secure stream, for one thread each.
 
 use std::io::{self, BufRead, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,9 +10,9 @@ use countersign_endpoint::Connection;
 use super::SecureStream;
 use super::blocking::{Blocking, context};
 
-/// The peer's direction of a [`SecureStream`].
+/// The receiving direction of a [`SecureStream`].
 ///
-/// The two halves share the security, under a lock that is held only while something is encrypted
+/// The two halves share the TLS state, under a lock that is held only while something is encrypted
 /// or decrypted, and never while a half waits for the network.
 #[derive(Debug)]
 pub struct ReadHalf {
@@ -22,10 +22,10 @@ pub struct ReadHalf {
     shutdown: Duration,
 }
 
-/// This end's direction of a [`SecureStream`].
+/// The sending direction of a [`SecureStream`].
 ///
-/// An alert that tells the peer why the other half could not read what it sent goes out with the
-/// next `write`, `flush` or `shutdown`. Dropping both halves without [`WriteHalf::shutdown`] cuts
+/// An alert that tells the peer why the other half could not read its data is sent with the next
+/// `write`, `flush` or `shutdown`. Dropping both halves without [`WriteHalf::shutdown`] cuts
 /// the connection.
 #[derive(Debug)]
 pub struct WriteHalf {
@@ -40,7 +40,7 @@ pub(super) fn split(stream: secure::SecureStream<Blocking>) -> (ReadHalf, WriteH
     let write = WriteHalf {
         connection: connection.clone(),
         writing: parts.writing,
-        transport: parts.transport.another(),
+        transport: parts.transport.share(),
     };
     let read = ReadHalf {
         connection,
@@ -52,11 +52,11 @@ pub(super) fn split(stream: secure::SecureStream<Blocking>) -> (ReadHalf, WriteH
 }
 
 impl ReadHalf {
-    /// Puts the two halves of a stream together again.
+    /// Reunites the two halves of a stream.
     ///
     /// # Errors
     ///
-    /// Halves of different streams are given back.
+    /// Returns the halves if they belong to different streams.
     pub fn reunite(self, other: WriteHalf) -> Result<SecureStream, Box<(Self, WriteHalf)>> {
         if !Arc::ptr_eq(&self.connection, &other.connection) {
             return Err(Box::new((self, other)));
@@ -75,7 +75,7 @@ impl ReadHalf {
                     shutdown: self.shutdown,
                 }),
             }),
-            // There are only these two holders, so this does not come.
+            // Unreachable, since only the two halves share it.
             Err(connection) => {
                 let other = WriteHalf {
                     connection: connection.clone(),
@@ -89,11 +89,11 @@ impl ReadHalf {
 }
 
 impl WriteHalf {
-    /// Ends this end's direction, as [`SecureStream::shutdown`].
+    /// Ends this end's direction, as [`SecureStream::shutdown`] does.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As for [`SecureStream::shutdown`].
     pub fn shutdown(&mut self) -> io::Result<()> {
         let access = &mut &*self.connection;
         let result = self

@@ -11,14 +11,14 @@ use countersign_driver::{
     Address, AddressError, StreamSetup, entry, secure, secure_getters, shared_doc,
 };
 
+use crate::event_loop::EventLoop;
 use crate::runtime::Threads;
-use crate::waiting::Waiting;
 use blocking::{Blocking, Deadline, context, run};
 
 pub use halves::{ReadHalf, WriteHalf};
 
 #[doc = shared_doc!(secure_connect)]
-/// The name is looked up in a thread of its own, which goes on when the look-up took too long.
+/// The name is looked up in a separate thread, which goes on if the look-up takes too long.
 ///
 #[doc = shared_doc!(secure_connect_errors)]
 pub fn secure_connect(
@@ -27,13 +27,12 @@ pub fn secure_connect(
 ) -> io::Result<SecureStream> {
     let runtime = Threads::default();
     let opening = entry::open_tcp(&runtime, address, setup.handshake());
-    let socket = Waiting::new()?.run(async { opening.await?.into_socket() })??;
+    let socket = EventLoop::new()?.run(async { opening.await?.into_socket() })??;
     secure_over(socket.into(), Role::Opener, setup)
 }
 
 #[doc = shared_doc!(secure_over)]
-/// The socket is made blocking. Its time-outs are used for the handshake, and then put back to what
-/// they were.
+/// The socket is set to blocking. Its time-outs are used for the handshake, and then restored.
 ///
 #[doc = shared_doc!(secure_over_errors)]
 pub fn secure_over(socket: TcpStream, role: Role, setup: &StreamSetup) -> io::Result<SecureStream> {
@@ -42,8 +41,8 @@ pub fn secure_over(socket: TcpStream, role: Role, setup: &StreamSetup) -> io::Re
 
 #[doc = shared_doc!(secure_over_with)]
 ///
-/// That is what [`BufReader::buffer`](io::BufReader::buffer) shows, before
-/// [`into_inner`](io::BufReader::into_inner) gives the socket.
+/// [`BufReader::buffer`](io::BufReader::buffer) returns these bytes, before
+/// [`into_inner`](io::BufReader::into_inner) returns the socket.
 pub fn secure_over_with(
     socket: TcpStream,
     role: Role,
@@ -53,30 +52,30 @@ pub fn secure_over_with(
     socket.set_nonblocking(false)?;
     let deadline = Deadline::default();
     let transport = Blocking::new(socket, deadline.clone());
-    let kept = transport.another();
+    let socket = transport.share();
     let mut timer = deadline.clone();
     let established =
         secure::SecureStream::establish(transport, role, setup, already_read, &mut timer);
-    let inner = run(kept.socket(), &deadline, established)??;
+    let inner = run(socket.socket(), &deadline, established)??;
     Ok(SecureStream { inner })
 }
 
 /// A stream of bytes between two ends that have checked each other's pins, for the standard
-/// library's traits: reading exactly, until a separator or by lines comes from `Read` and
-/// `BufRead`, which needs no `BufReader` around this.
+/// library's traits: `Read` and `BufRead` read an exact length, up to a separator or by lines,
+/// without a `BufReader` around the stream.
 ///
-/// - Reading gives no bytes when the peer has ended its direction in order. A connection that just
-///   breaks off is an error, [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
+/// - Reading returns zero bytes when the peer has ended its direction in order. A connection that
+///   just breaks off is an error, [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
 /// - [`SecureStream::shutdown`] ends this end's direction, and the other can still be read.
 ///   [`SecureStream::close`] also waits for the peer. Dropping the stream without either cuts the
-///   connection, which the peer finds to be an error.
-/// - Each write becomes records of its own, up to 64 KiB at once: put a
-///   [`BufWriter`](io::BufWriter) around it for many small ones.
-/// - For two threads, [`SecureStream::split`].
-/// - Time-outs of the socket ([`SecureStream::get_ref`]) work as they do there, and lose nothing:
-///   a `read` that failed for it can be called again, and so can a `write`.
+///   connection, which the peer reports as an error.
+/// - Each write becomes separate records, of up to 64 KiB at once: put a
+///   [`BufWriter`](io::BufWriter) around the stream for many small writes.
+/// - For two threads, use [`SecureStream::split`].
+/// - Time-outs of the socket ([`SecureStream::get_ref`]) apply, and lose nothing: a `read` or a
+///   `write` that has timed out can be called again.
 ///
-/// Holds at most 195 KiB while bytes move, and no buffer while none do.
+/// Holds at most 195 KiB while bytes are transferred, and no buffer while idle.
 #[derive(Debug)]
 pub struct SecureStream {
     inner: secure::SecureStream<Blocking>,
@@ -85,18 +84,18 @@ pub struct SecureStream {
 impl SecureStream {
     secure_getters!();
 
-    /// The socket below, for its addresses and settings.
+    /// Returns the underlying socket, for its addresses and settings.
     #[must_use]
     pub fn get_ref(&self) -> &TcpStream {
         self.inner.transport().socket()
     }
 
-    /// Ends this end's direction: sends everything, then says so to the peer. The peer's direction
-    /// can still be read. Does nothing when it is done already.
+    /// Ends this end's direction: sends everything, then a close_notify. The peer's direction
+    /// can still be read. Does nothing if it is done already.
     ///
     /// # Errors
     ///
-    /// What the operating system says.
+    /// The operating system's error.
     pub fn shutdown(&mut self) -> io::Result<()> {
         let result = self.inner.poll_shutdown(&mut context());
         self.inner.transport_mut().done(result)
@@ -105,14 +104,14 @@ impl SecureStream {
     #[doc = shared_doc!(secure_close)]
     #[doc = shared_doc!(secure_close_errors)]
     pub fn close(&mut self) -> io::Result<()> {
-        let kept = self.inner.transport().another();
+        let socket = self.inner.transport().share();
         let deadline = self.inner.transport().deadline();
         let mut timer = deadline.clone();
-        run(kept.socket(), &deadline, self.inner.close(&mut timer))?
+        run(socket.socket(), &deadline, self.inner.close(&mut timer))?
     }
 
-    /// Takes the two directions apart, for a thread each. [`ReadHalf::reunite`] puts them together
-    /// again, to close the stream.
+    /// Splits the stream into its two directions, for one thread each. [`ReadHalf::reunite`]
+    /// reunites them, to close the stream.
     #[must_use]
     pub fn split(self) -> (ReadHalf, WriteHalf) {
         halves::split(self.inner)

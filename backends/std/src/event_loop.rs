@@ -1,4 +1,4 @@
-//! What a thread waits with: for its sockets, for a moment, and for whoever wakes it.
+//! The event loop of a thread, which waits for its sockets, for timers and for wake-ups.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -32,14 +32,14 @@ impl Wake for Interrupt {
 }
 
 thread_local! {
-    /// The poller of what runs in this thread.
+    /// The poller of the future that runs in this thread.
     static POLLER: RefCell<Option<Poller>> = const { RefCell::new(None) };
-    /// The earliest moment that it waits for.
+    /// The earliest deadline that it waits for.
     static EARLIEST: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// Sleeps in a thread that waits. For when has to be said again each time that it has woken up, which
-/// polling does.
+/// A sleep until a deadline, in a thread with an event loop. Each poll sets the deadline for the
+/// next wait.
 pub(crate) struct Sleep(pub(crate) Instant);
 
 impl Future for Sleep {
@@ -55,8 +55,8 @@ impl Future for Sleep {
     }
 }
 
-/// From here on this thread is woken when the socket becomes ready after it was found not to be.
-/// That ends when the socket is closed.
+/// Registers the socket with this thread's poller: from now on the thread is woken when the socket
+/// becomes ready after it was found not to be, until the socket is closed.
 pub(crate) fn watch(socket: &mut dyn Source) -> io::Result<()> {
     with_poller(|poller| {
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -64,8 +64,8 @@ pub(crate) fn watch(socket: &mut dyn Source) -> io::Result<()> {
     })
 }
 
-/// Ends that while the socket stays open.
-pub(crate) fn forget(socket: &mut dyn Source) -> io::Result<()> {
+/// Deregisters the socket, which stays open.
+pub(crate) fn unwatch(socket: &mut dyn Source) -> io::Result<()> {
     with_poller(|poller| poller.registry().deregister(socket))
 }
 
@@ -76,13 +76,13 @@ fn with_poller<R>(work: impl FnOnce(&mut Poller) -> io::Result<R>) -> io::Result
     })
 }
 
-/// What a thread needs to wait.
-pub(crate) struct Waiting {
+/// A poller and its waker, for one thread.
+pub(crate) struct EventLoop {
     poller: Poller,
     waker: Waker,
 }
 
-impl Waiting {
+impl EventLoop {
     pub(crate) fn new() -> io::Result<Self> {
         let poller = Poller::new()?;
         let waker = mio::Waker::new(poller.registry(), WAKE)?;
@@ -90,7 +90,7 @@ impl Waiting {
         Ok(Self { poller, waker })
     }
 
-    /// Runs a future to its end in a thread of its own.
+    /// Runs a future to completion in a new thread.
     pub(crate) fn spawn(
         self,
         name: &str,
@@ -106,16 +106,16 @@ impl Waiting {
         thread.spawn(run).map(drop)
     }
 
-    /// Runs a future to its end in this thread.
+    /// Runs a future to completion in this thread.
     ///
     /// # Errors
     ///
-    /// The system can't wait for sockets.
+    /// The system cannot wait for sockets.
     pub(crate) fn run<R>(self, future: impl Future<Output = R>) -> io::Result<R> {
         let mut future = pin!(future);
         let mut context = Context::from_waker(&self.waker);
         let mut events = Events::with_capacity(4);
-        let _outer = Outer::make_way(self.poller);
+        let _outer = Outer::suspend(self.poller);
         loop {
             EARLIEST.set(None);
             if let Poll::Ready(result) = future.as_mut().poll(&mut context) {
@@ -123,7 +123,7 @@ impl Waiting {
             }
             let earliest = EARLIEST.get();
             let left = earliest.map(|at| at.saturating_duration_since(Instant::now()));
-            // Every link has such a thread, and most of them wait.
+            // Every link has such a thread, and most of them are waiting.
             Buffer::share_spare();
             match with_poller(|poller| poller.poll(&mut events, left)) {
                 Ok(()) => {}
@@ -134,14 +134,15 @@ impl Waiting {
     }
 }
 
-/// What runs in this thread already, where it calls from a handler. It goes on when this is dropped.
+/// The state of an outer call in this thread, if this one is made from a handler. Restored when it
+/// is dropped.
 struct Outer {
     poller: Option<Poller>,
     earliest: Option<Instant>,
 }
 
 impl Outer {
-    fn make_way(inner: Poller) -> Self {
+    fn suspend(inner: Poller) -> Self {
         Self {
             poller: POLLER.replace(Some(inner)),
             earliest: EARLIEST.take(),

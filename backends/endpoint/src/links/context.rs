@@ -1,4 +1,4 @@
-//! What carries a link, or an incoming connection, and what is known of both.
+//! The connection of a link or of an incoming, and their common state.
 
 use std::net::SocketAddr;
 
@@ -11,22 +11,22 @@ use crate::security::Security;
 use crate::stream::Stream;
 use crate::{Endpoint, EndpointEvent};
 
-pub(super) struct Carrier<S> {
+pub(super) struct LinkContext<S> {
     pub(super) security: Security,
-    /// None where this end opens the connections.
+    /// `None` if this end opens the connections.
     pub(super) origin: Option<Origin>,
     pub(super) connection: Option<Box<Connection<S>>>,
     pub(super) error_context: ErrorContext,
-    /// Who the peer has proved to be.
+    /// The identity that the peer has proved.
     pub(super) peer: Option<Peer>,
-    /// A connection was given up, or could not be had, and the owner was not told of it yet.
-    pub(super) given_up: bool,
-    /// The owner is not to hear of it any more.
+    /// A connection was dropped, or could not be opened, which was not reported to the owner yet.
+    pub(super) connection_lost: bool,
+    /// No more events are reported to the owner.
     pub(super) forgotten: bool,
     pub(super) admission: Admission,
 }
 
-/// The owner's word about a peer that wants a link.
+/// The owner's decision about a peer that wants a link.
 pub(super) enum Admission {
     Unasked,
     Asked,
@@ -34,24 +34,24 @@ pub(super) enum Admission {
     Refused(Refusal),
 }
 
-/// Of what a listener has accepted.
+/// Where an accepted connection comes from.
 pub(super) struct Origin {
     pub(super) listener: ListenerId,
     pub(super) from: SocketAddr,
-    /// The link's place at the listener, until it has ended.
-    pub(super) place: Option<LinkPermit>,
+    /// Counts the link at the listener, until it has ended.
+    pub(super) permit: Option<LinkPermit>,
 }
 
 pub(super) struct Connection<S> {
-    /// What its owner calls it.
+    /// The stream's number, by which the owner refers to it.
     pub(super) number: LinkId,
     pub(super) stream: S,
     pub(super) endpoint: Endpoint,
-    /// What it counts for at the listener that has accepted it.
+    /// Counts the connection at the listener that has accepted it.
     pub(super) permit: Option<ConnectionPermit>,
 }
 
-impl<S> Carrier<S> {
+impl<S> LinkContext<S> {
     pub(super) fn new(security: &Security, origin: Option<Origin>) -> Self {
         Self {
             security: security.clone(),
@@ -59,13 +59,13 @@ impl<S> Carrier<S> {
             connection: None,
             error_context: ErrorContext::default(),
             peer: None,
-            given_up: false,
+            connection_lost: false,
             forgotten: false,
             admission: Admission::Unasked,
         }
     }
 
-    /// There is a connection from here on.
+    /// Takes a stream as the connection.
     pub(super) fn connect(
         &mut self,
         number: LinkId,
@@ -82,8 +82,8 @@ impl<S> Carrier<S> {
         }));
     }
 
-    /// Who the peer has proved to be, under the name that it has now.
-    pub(super) fn named(&self) -> Option<Peer> {
+    /// Returns the identity that the peer has proved, under its current name.
+    pub(super) fn current_peer(&self) -> Option<Peer> {
         Some(self.security.renamed(self.peer.as_ref()?))
     }
 
@@ -92,7 +92,7 @@ impl<S> Carrier<S> {
         origin.is_some_and(|origin| origin.listener == listener)
     }
 
-    /// When to have a turn if nothing happens before.
+    /// Returns when the next turn is due, if nothing happens before.
     pub(super) fn deadline(&self, link: &impl Protocol) -> Option<Instant> {
         let connection = self.connection.as_ref();
         let lingers = connection.and_then(|connection| connection.endpoint.deadline());
@@ -100,8 +100,8 @@ impl<S> Carrier<S> {
     }
 }
 
-impl<S: Stream> Carrier<S> {
-    /// Judges the peer again: identity and trust were replaced.
+impl<S: Stream> LinkContext<S> {
+    /// Verifies the peer again after identity and trust were replaced.
     pub(super) fn recheck(&mut self, now: Instant, link: &mut impl Protocol) {
         match &mut self.connection {
             Some(connection) => connection.endpoint.recheck(now, link),
@@ -113,8 +113,8 @@ impl<S: Stream> Carrier<S> {
         }
     }
 
-    /// Does all that can be done now; true where there is more, once others have had their turn.
-    pub(super) fn turn(&mut self, now: Instant, link: &mut impl Protocol) -> bool {
+    /// Does all that can be done now; returns true if there is more to do in the next turn.
+    pub(super) fn service(&mut self, now: Instant, link: &mut impl Protocol) -> bool {
         let Some(connection) = &mut self.connection else {
             link.handle_timeout(now);
             return false;

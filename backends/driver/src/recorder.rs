@@ -1,6 +1,6 @@
-//! Links whose doings are recorded, where the feature `capture` is on, or whose are not.
+//! The recording of links, with the feature `capture`, and its stub without.
 
-pub(crate) use variant::Recorded;
+pub(crate) use variant::Recorder;
 
 #[cfg(feature = "capture")]
 mod variant {
@@ -9,24 +9,24 @@ mod variant {
 
     use crate::Setup;
 
-    /// What listens in to links.
+    /// The capture that records links, if any.
     #[derive(Clone, Debug, Default)]
-    pub(crate) struct Recorded(Option<Capture>);
+    pub(crate) struct Recorder(Option<Capture>);
 
-    impl Recorded {
-        /// Who listens in to the next link.
+    impl Recorder {
+        /// Makes an observer for the next link, if links are recorded.
         pub(crate) fn observer(&self) -> Option<Box<dyn Observe>> {
             Some(self.0.as_ref()?.observer())
         }
     }
 
     impl Setup {
-        /// Records all links that are made with this from here on: whatever goes into them and comes
-        /// out of them, decrypted. A listener's links and the connections that it leads to them are in
-        /// one capture. Finish it ([`Capture::finish`]) before the program ends.
+        /// Records all links that are made with this setup from now on: all of their input and
+        /// output, decrypted. A listener's links and the connections that it routes to them are in
+        /// one capture. Call [`Capture::finish`] before the program ends.
         #[must_use]
         pub fn capture(mut self, capture: &Capture) -> Self {
-            self.recorded = Recorded(Some(capture.clone()));
+            self.recorder = Recorder(Some(capture.clone()));
             self
         }
     }
@@ -36,11 +36,11 @@ mod variant {
 mod variant {
     use countersign_core::Observe;
 
-    /// Nothing listens in.
+    /// Records nothing.
     #[derive(Clone, Debug, Default)]
-    pub(crate) struct Recorded {}
+    pub(crate) struct Recorder {}
 
-    impl Recorded {
+    impl Recorder {
         #[allow(clippy::unused_self, reason = "the other variant has something to say")]
         pub(crate) fn observer(&self) -> Option<Box<dyn Observe>> {
             None
