@@ -75,3 +75,15 @@ pub enum Event {
     /// were reported before.
     Ended,
 }
+
+impl Event {
+    /// Whether this begins, interrupts, continues or ends a session, so that the acceptor has to
+    /// [follow](crate::Acceptor::follow) it.
+    #[must_use]
+    pub fn changes_session(&self) -> bool {
+        matches!(
+            self,
+            Self::Connected | Self::Lost(_) | Self::Resumed | Self::Ended
+        )
+    }
+}

@@ -338,6 +338,10 @@ impl State {
         let Some(Listening { slot, link }) = &self.listener else {
             return;
         };
+        // The others don't need the lock that all links of a listener share.
+        if !event.changes_session() {
+            return;
+        }
         match slot.queue().follow(&self.link, event, link) {
             Some(Consequence::Evict(evicted)) => self.deferred.push(move || {
                 if let Some(evicted) = evicted.upgrade() {
@@ -362,6 +366,8 @@ impl State {
         let (LinkState::Offline, Some(loss)) = (self.link.state(), self.link.last_loss()) else {
             return;
         };
+        // The link's event about the loss has the same cause.
+        self.dispatch();
         let error = self.error_context.of_loss(&self.link, loss);
         self.clear_error_context();
         self.failures += 1;

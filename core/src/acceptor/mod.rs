@@ -278,9 +278,9 @@ impl<L> Acceptor<L> {
     }
 
     /// Updates the sessions with an event of one of this acceptor's links. Call it with each event,
-    /// right after [`Link::poll_event`] has returned it and before the next call of
-    /// [`route`](Self::route): what was not polled is not known here. `key` is how the caller finds
-    /// the link.
+    /// or each that [changes a session](Event::changes_session), right after [`Link::poll_event`]
+    /// has returned it and before the next call of [`route`](Self::route): what was not polled is
+    /// not known here. `key` is how the caller finds the link.
     #[must_use]
     pub fn follow(
         &mut self,

@@ -2,5 +2,6 @@
 
 mod abandon;
 mod close;
+mod lost;
 mod paused;
 mod write_zero;
