@@ -9,7 +9,7 @@ use crate::escaped::Escaped;
 use crate::wire::{MAX_FRAME_LIMIT, MIN_FRAME_LIMIT};
 
 /// An invalid declaration.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ConfigError {
     /// The channel, if the problem is one channel's.
     pub channel: Option<String>,
@@ -70,6 +70,13 @@ impl fmt::Display for ConfigProblem {
                 f.write_str("timeouts.ping must be shorter than timeouts.give_up")
             }
         }
+    }
+}
+
+impl fmt::Debug for ConfigError {
+    /// Shows the text for people: a program whose `main` returns an error prints it this way.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

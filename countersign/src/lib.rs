@@ -30,9 +30,10 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let (robot, operator) = (NewIdentity::new("robot").generate()?, NewIdentity::new("operator").generate()?);
 //!
-//! // The robot's end listens. It decides when its commands are handled. let identity =
-//! Identity::from_der(robot.certificate_der(), robot.key_der())?; let security =
-//! Security::tls(identity, operator.fingerprint()).build()?; let config = Config::new()
+//! // The robot's end listens. It decides when its commands are handled.
+//! let identity = Identity::from_der(robot.certificate_der(), robot.key_der())?;
+//! let security = Security::tls(identity, operator.fingerprint()).build()?;
+//! let config = Config::new()
 //!     .channel(ReceiveChannel::new("commands").manual())
 //!     .channel(SendChannel::new("video"));
 //! let listener = listen("127.0.0.1:0", Setup::new(config, security)?).await?;
@@ -41,7 +42,7 @@
 //!     let link = listener.accept().await?; // an error is about one peer: accept again
 //!     // A picture that is too old to be of use is not sent at all.
 //!     let picture = Outgoing::from(vec![0; 100_000]).expires_in(Duration::from_secs(2));
-//!     let _ = link.sender("video")?.send(picture).await?;
+//!     drop(link.sender("video")?.send(picture).await?); // its receipt is not needed
 //!     let mut commands = link.manual_receiver("commands")?;
 //!     while let Some(command) = commands.recv().await? {
 //!         match &command[..] {
@@ -52,9 +53,10 @@
 //!     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
 //! });
 //!
-//! // The operator's end connects, and reconnects when it has to. let identity =
-//! Identity::from_der(operator.certificate_der(), operator.key_der())?; let security =
-//! Security::tls(identity, robot.fingerprint()).build()?; let config = Config::new()
+//! // The operator's end connects, and reconnects when it has to.
+//! let identity = Identity::from_der(operator.certificate_der(), operator.key_der())?;
+//! let security = Security::tls(identity, robot.fingerprint()).build()?;
+//! let config = Config::new()
 //!     .channel(SendChannel::new("commands"))
 //!     .channel(ReceiveChannel::new("video"));
 //! let link = connect(address, &Setup::new(config, security)?).await?;
@@ -75,9 +77,8 @@
 //!
 //! | to | look at |
 //! |---|---|
-//! | declare channels, limits and timeouts | [`Config`], [`ChannelConfig`], [`Timeouts`], [`Reconnect`] |
-//! | set this end's identity and the accepted peers | [`Identity`], [`Pins`], [`Authority`],
-//! [`Security`], [`SecurityFiles`] |
+//! | declare channels, limits and timeouts | [`Config`], [`SendChannel`], [`ReceiveChannel`], [`Timeouts`], [`Reconnect`] |
+//! | set this end's identity and the accepted peers | [`Identity`], [`Pins`], [`Authority`], [`Security`], [`SecurityFiles`] |
 //! | open and accept links | `connect`, `listen`, [`Setup`], [`Limits`], [`Admission`], [`Listener`] |
 //! | send, and know what became of it | [`Sender`], [`Outgoing`], [`Receipt`], [`Verdict`] |
 //! | receive | [`Receiver`], [`ManualReceiver`], [`Delivery`] |
@@ -90,6 +91,13 @@
 //! functions. [`prelude`] has what most programs need. The other modules need their features:
 //! `blocking` is for programs without a runtime (`std`), `runtime` has each runtime by name, and
 //! `capture` has recordings.
+//!
+//! # Logging
+//!
+//! A link that can't reach its peer keeps trying and returns no error, so the log is where a program
+//! says what it waits for. It uses [`tracing`](https://docs.rs/tracing): install a subscriber, for
+//! example `tracing_subscriber::fmt().with_writer(std::io::stderr).init()`. [`ConnectHandle::status`]
+//! and [`Link::events`] have the same for the program itself.
 //!
 //! # Features
 //!

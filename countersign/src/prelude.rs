@@ -4,6 +4,7 @@
 //! precedence: `use countersign::blocking::{Link, connect}`.
 
 pub use crate::{
-    CloseMode, Config, Identity, Link, LinkEvent, Listener, ManualReceiver, Outgoing, Pins,
-    Receipt, ReceiveChannel, Receiver, Security, SendChannel, Sender, Setup, Verdict,
+    CloseMode, CloseReason, Config, Delivery, Escaped, Identity, Link, LinkEvent, Listener,
+    ManualReceiver, Outgoing, Pins, Receipt, ReceiveChannel, Receiver, Reconnect, Security,
+    SendChannel, Sender, Setup, Timeouts, Verdict,
 };

@@ -13,7 +13,7 @@ use crate::error::LinkError;
 pub const DEFAULT_LOG_LINES: usize = 20;
 
 /// A connection that did not become a link, or a listener that has ended.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct AcceptError {
     peer: Option<SocketAddr>,
     error: Box<LinkError>,
@@ -81,6 +81,13 @@ impl AcceptError {
     #[must_use]
     pub fn error(&self) -> &LinkError {
         &self.error
+    }
+}
+
+impl fmt::Debug for AcceptError {
+    /// Shows the text for people: a program whose `main` returns an error prints it this way.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

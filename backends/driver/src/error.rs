@@ -57,7 +57,7 @@ impl fmt::Display for ChannelError {
 impl std::error::Error for ChannelError {}
 
 /// Why there is no message to receive.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum RecvError {
     /// A session ended here ([`LinkEvent::SessionLost`](crate::LinkEvent::SessionLost)): the
@@ -88,6 +88,13 @@ impl RecvError {
 impl From<LinkError> for RecvError {
     fn from(error: LinkError) -> Self {
         Self::Link(error)
+    }
+}
+
+impl fmt::Debug for RecvError {
+    /// Shows the text for people: a program whose `main` returns an error prints it this way.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -156,13 +163,10 @@ impl SendError {
 }
 
 impl fmt::Debug for SendError {
-    /// Leaves the message out, which may be long and confidential.
+    /// Shows the text for people, without the message: a program whose `main` returns an error
+    /// prints it this way.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SendError")
-            .field("length", &self.message.len())
-            .field("why", &self.why)
-            .field("link", &self.link)
-            .finish_non_exhaustive()
+        fmt::Display::fmt(self, f)
     }
 }
 

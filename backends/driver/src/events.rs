@@ -1,10 +1,11 @@
 //! The events of a link as a stream.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use countersign_core::{Loss, SessionLoss};
+use countersign_core::{Escaped, Loss, SessionLoss};
 use futures_core::{FusedStream, Stream};
 
 use crate::shared::Shared;
@@ -37,6 +38,19 @@ pub enum LinkEvent {
     SessionLost(SessionLoss),
     /// The link is connected again, with a new session in place of the lost one.
     NewSession,
+}
+
+impl fmt::Display for LinkEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silent { channel } => write!(f, "channel '{}' is silent", Escaped::new(channel)),
+            Self::PeerClosing => f.write_str("the peer is closing the link"),
+            Self::Lost { why, .. } => f.write_str(why),
+            Self::Resumed => f.write_str("connected again, with the same session"),
+            Self::SessionLost(why) => write!(f, "the session was lost: {why}"),
+            Self::NewSession => f.write_str("connected again, with a new session"),
+        }
+    }
 }
 
 impl LinkEvent {

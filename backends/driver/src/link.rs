@@ -157,8 +157,8 @@ impl Link {
         self.with(|state| state.error())
     }
 
-    /// Waits for the next event of the link; returns `None` once it has ended. Before a program
-    /// exits, it should wait for [`Link::ended`] as well.
+    /// Waits for the next event of the link; returns `None` once it has ended, each time that it is
+    /// called. Before a program exits, it should wait for [`Link::ended`] as well.
     ///
     /// Cancel-safe: an event is taken only when the future is ready.
     pub async fn event(&self) -> Option<LinkEvent> {
@@ -342,6 +342,18 @@ impl Report {
     #[must_use]
     pub fn is_orderly(&self) -> bool {
         self.end.as_ref().is_some_and(LinkError::is_orderly)
+    }
+
+    /// Returns the report, or why the link ended if that was not orderly: for `?`.
+    ///
+    /// # Errors
+    ///
+    /// The link has ended, and not [in order](Self::is_orderly).
+    pub fn into_result(self) -> Result<Self, LinkError> {
+        match self.end {
+            Some(error) if !error.is_orderly() => Err(error),
+            _ => Ok(self),
+        }
     }
 }
 

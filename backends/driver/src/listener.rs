@@ -19,7 +19,10 @@ use crate::link::Link;
 /// handshake does not hold up the others. [`Limits`] bound what a listener takes.
 ///
 /// A peer that has lost its connection resumes the link that it already has: that link goes on, and
-/// [`Listener::accept`] does not return it again.
+/// [`Listener::accept`] does not return it again. A peer whose program was started again has no
+/// session to resume: it gets a new link, and its former one waits for
+/// [`Timeouts::retain`](countersign_core::Timeouts::retain). A server that wants one link for each
+/// peer accepts on, and [abandons](crate::Link::abandon) the former one.
 ///
 /// Dropping the listener drops what is not accepted, and has the runtime close the socket soon, at
 /// the latest when it next polls the task that holds it: use [`Listener::close`] to know when the

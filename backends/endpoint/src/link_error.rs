@@ -18,7 +18,7 @@ use crate::error::{Reason, SecurityError};
 /// It may be known before this end's last frames, such as an abort, have been sent to the peer. The
 /// driver of the link sends them afterwards, so a program should wait for that before it exits,
 /// with the handles' `ended` and `close`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LinkError {
     /// Boxed to keep results that contain this error small.
     reason: Box<EndReason>,
@@ -201,6 +201,13 @@ impl LinkError {
     #[must_use]
     pub fn ends_stream(&self) -> bool {
         self.reason.ends_stream()
+    }
+}
+
+impl fmt::Debug for LinkError {
+    /// Shows the text for people: a program whose `main` returns an error prints it this way.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

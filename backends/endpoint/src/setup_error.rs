@@ -53,7 +53,7 @@ impl From<&Path> for Origin {
 ///
 /// Every message is one line, names the file if there is one, and says what to change. No
 /// message ever contains a byte of a private key.
-#[derive(Debug, Error)]
+#[derive(Error)]
 #[non_exhaustive]
 pub enum SetupError {
     /// There is no such file.
@@ -331,4 +331,11 @@ pub enum SetupError {
         /// The library's error.
         detail: String,
     },
+}
+
+impl fmt::Debug for SetupError {
+    /// Shows the text for people: a program whose `main` returns an error prints it this way.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }

@@ -20,7 +20,7 @@ use crate::timeout::WaitTimeoutError;
 /// [`close::DROPPED`](countersign_core::close::DROPPED) then, since the application has not
 /// confirmed that all was sent: a program that fails and returns early must not look like one that
 /// has finished. Receive channels without a receiver reject their messages.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Link(driver::Link);
 
 impl Link {
