@@ -8,8 +8,7 @@ use countersign_core::{
     SendChannel, Timeouts,
 };
 
-use crate::decode::{Fields, ItemError};
-use crate::encode::Cbor;
+use crate::cbor::{Cbor, Fields, ItemError};
 
 pub(crate) const fn role(role: Role) -> &'static str {
     match role {

@@ -1,11 +1,10 @@
 //! Decoding of records.
 
-use countersign_core::{
-    CloseMode, CloseReason, Disconnect, Instant, PeerId, Refusal, SessionLoss, TakeOver,
-};
+use countersign_core::{CloseMode, CloseReason, Disconnect, Refusal, SessionLoss, TakeOver};
 use minicbor::data::Type;
 use minicbor::decode::Decoder;
 
+use crate::cbor::{Cbor, Fields, ItemError};
 use crate::config;
 use crate::record::{Data, Ended, Entry, Gone, Happened, Outcome, Part, Record, Said, Taken};
 
@@ -40,25 +39,6 @@ pub enum ReadError {
         /// What is expected, or what is wrong.
         what: &'static str,
     },
-}
-
-/// What is wrong with an item.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum ItemError {
-    /// The bytes end inside it.
-    Short,
-    /// It is not what it should be.
-    Value(&'static str),
-}
-
-impl From<minicbor::decode::Error> for ItemError {
-    fn from(error: minicbor::decode::Error) -> Self {
-        if error.is_end_of_input() {
-            Self::Short
-        } else {
-            Self::Value("an item of another type, or none of CBOR")
-        }
-    }
 }
 
 /// The header of a capture.
@@ -163,7 +143,7 @@ enum HeaderError {
 
 /// Whether these bytes begin as a capture does, as far as they go.
 fn is_beginning(bytes: &[u8]) -> bool {
-    let mut expected = crate::encode::Cbor::new();
+    let mut expected = Cbor::new();
     expected.tag(SELF_DESCRIBED).array(3).text(MAGIC);
     let expected = expected.bytes_so_far();
     let length = bytes.len().min(expected.len());
@@ -183,99 +163,10 @@ impl Iterator for Reader<'_> {
     }
 }
 
-/// A reader of the items of one header or record.
-pub(crate) struct Fields<'a>(Decoder<'a>);
-
 impl<'a> Fields<'a> {
     /// Decodes bytes that are one record.
     pub(crate) fn record_of(bytes: &'a [u8]) -> Option<Record> {
         Self(Decoder::new(bytes)).record().ok()
-    }
-
-    pub(crate) fn uint(&mut self) -> Result<u64, ItemError> {
-        Ok(self.0.u64()?)
-    }
-
-    pub(crate) fn u32(&mut self) -> Result<u32, ItemError> {
-        Ok(self.0.u32()?)
-    }
-
-    pub(crate) fn size(&mut self) -> Result<usize, ItemError> {
-        usize::try_from(self.uint()?).map_err(|_| ItemError::Value("a size of this machine's"))
-    }
-
-    pub(crate) fn flag(&mut self) -> Result<bool, ItemError> {
-        Ok(self.0.bool()?)
-    }
-
-    pub(crate) fn text(&mut self) -> Result<&'a str, ItemError> {
-        Ok(self.0.str()?)
-    }
-
-    fn owned(&mut self) -> Result<String, ItemError> {
-        self.text().map(str::to_owned)
-    }
-
-    pub(crate) fn array(&mut self) -> Result<u64, ItemError> {
-        self.0
-            .array()?
-            .ok_or(ItemError::Value("an array of known length"))
-    }
-
-    pub(crate) fn expect_array(&mut self, length: u64) -> Result<(), ItemError> {
-        if self.array()? == length {
-            Ok(())
-        } else {
-            Err(ItemError::Value("an array of another length"))
-        }
-    }
-
-    fn kind(&self) -> Result<Type, ItemError> {
-        Ok(self.0.datatype()?)
-    }
-
-    pub(crate) fn is_text(&self) -> Result<bool, ItemError> {
-        Ok(self.kind()? == Type::String)
-    }
-
-    pub(crate) fn is_uint(&self) -> Result<bool, ItemError> {
-        let kind = self.kind()?;
-        Ok(matches!(kind, Type::U8 | Type::U16 | Type::U32 | Type::U64))
-    }
-
-    fn is_null(&self) -> Result<bool, ItemError> {
-        Ok(self.kind()? == Type::Null)
-    }
-
-    /// Reads what `read` reads, or null.
-    pub(crate) fn optional<T>(
-        &mut self,
-        read: impl FnOnce(&mut Self) -> Result<T, ItemError>,
-    ) -> Result<Option<T>, ItemError> {
-        if self.is_null()? {
-            self.0.null()?;
-            return Ok(None);
-        }
-        read(self).map(Some)
-    }
-
-    fn chunk<const N: usize>(&mut self) -> Result<[u8; N], ItemError> {
-        let bytes = self.0.bytes()?;
-        bytes
-            .try_into()
-            .map_err(|_| ItemError::Value("bytes of another length"))
-    }
-
-    fn peer(&mut self) -> Result<Option<PeerId>, ItemError> {
-        self.optional(|fields| fields.chunk().map(PeerId))
-    }
-
-    fn time(&mut self) -> Result<Instant, ItemError> {
-        self.uint().map(Instant::from_micros)
-    }
-
-    fn channel(&mut self) -> Result<u16, ItemError> {
-        Ok(self.0.u16()?)
     }
 
     /// Reads the header, or only the version if it is another.

@@ -1,114 +1,16 @@
 //! Encoding of calls and outcomes in CBOR.
 
 use countersign_core::{
-    Call, CloseMode, CloseReason, EndReason, Event, GoneSession, Outcome, Output, PeerId,
-    ReceiveError, Refusal, TakeOver, Verdict,
+    Call, CloseMode, CloseReason, EndReason, Event, GoneSession, Outcome, Output, ReceiveError,
+    Refusal, TakeOver, Verdict,
 };
-use minicbor::Encoder;
 
+use crate::cbor::Cbor;
 use crate::config;
 use crate::split::Split;
 
 /// The length of the longest [`end`] record, in bytes.
 pub(crate) const END_LEN: usize = 32;
-
-/// CBOR in memory, where writing can't fail.
-#[derive(Debug)]
-pub(crate) struct Cbor(Encoder<Vec<u8>>);
-
-impl Cbor {
-    pub(crate) fn new() -> Self {
-        Self(Encoder::new(Vec::new()))
-    }
-
-    pub(crate) fn bytes_so_far(&self) -> &[u8] {
-        self.0.writer()
-    }
-
-    pub(crate) fn clear(&mut self) {
-        let buffer = self.0.writer_mut();
-        buffer.clear();
-        // One long message must not keep its memory from then on.
-        buffer.shrink_to(1 << 16);
-    }
-
-    pub(crate) fn uint(&mut self, value: u64) -> &mut Self {
-        let _ = self.0.u64(value);
-        self
-    }
-
-    pub(crate) fn size(&mut self, value: usize) -> &mut Self {
-        self.uint(value as u64)
-    }
-
-    pub(crate) fn text(&mut self, value: &str) -> &mut Self {
-        let _ = self.0.str(value);
-        self
-    }
-
-    pub(crate) fn raw(&mut self, value: &[u8]) -> &mut Self {
-        let _ = self.0.bytes(value);
-        self
-    }
-
-    pub(crate) fn flag(&mut self, value: bool) -> &mut Self {
-        let _ = self.0.bool(value);
-        self
-    }
-
-    pub(crate) fn null(&mut self) -> &mut Self {
-        let _ = self.0.null();
-        self
-    }
-
-    pub(crate) fn array(&mut self, length: usize) -> &mut Self {
-        let _ = self.0.array(length as u64);
-        self
-    }
-
-    pub(crate) fn map(&mut self, length: usize) -> &mut Self {
-        let _ = self.0.map(length as u64);
-        self
-    }
-
-    pub(crate) fn tag(&mut self, tag: u64) -> &mut Self {
-        let _ = self.0.tag(minicbor::data::Tag::new(tag));
-        self
-    }
-
-    fn peer(&mut self, peer: Option<PeerId>) -> &mut Self {
-        match peer {
-            Some(PeerId(id)) => self.raw(&id),
-            None => self.null(),
-        }
-    }
-
-    /// Writes these bytes, without payloads if `split` finds them.
-    pub(crate) fn data(&mut self, bytes: &[u8], split: Option<&mut Split>) -> &mut Self {
-        let Some(split) = split else {
-            return self.raw(bytes);
-        };
-        let mut parts: Vec<(usize, bool)> = Vec::new();
-        split.split(bytes, |piece, keep| match parts.last_mut() {
-            Some((length, same)) if *same == keep => *length += piece.len(),
-            _ => parts.push((piece.len(), keep)),
-        });
-        if parts.iter().all(|(_, keep)| *keep) {
-            return self.raw(bytes);
-        }
-        self.array(parts.len());
-        let mut at = 0;
-        for (length, keep) in parts {
-            if keep {
-                self.raw(&bytes[at..at + length]);
-            } else {
-                self.size(length);
-            }
-            at += length;
-        }
-        self
-    }
-}
 
 /// Returns the first item of a file.
 pub(crate) fn header(payloads: bool, unix_micros: u64) -> Vec<u8> {

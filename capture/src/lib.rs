@@ -35,6 +35,7 @@
 //! declarations, `split` finds payloads, and `replay` plays captures back.
 
 mod capture;
+mod cbor;
 mod config;
 mod decode;
 mod encode;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use countersign_core::{Call, Instant, Observe, Outcome, TakeOver};
 
 use crate::capture::{EndGuard, Inner};
-use crate::encode::{self, Cbor};
+use crate::cbor::Cbor;
+use crate::encode;
 
 /// Records one link.
 #[derive(Debug)]

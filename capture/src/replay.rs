@@ -10,7 +10,8 @@ use countersign_core::{
 };
 
 use crate::capture::Inner;
-use crate::decode::{Fields, ReadError, Reader};
+use crate::cbor::Fields;
+use crate::decode::{ReadError, Reader};
 use crate::observer::Observer;
 use crate::record::{Data, Entry, Gone, Part, Record};
 

@@ -9,6 +9,7 @@ use crate::channel::{Mode, Policy};
 use crate::close::CloseReason;
 use crate::escaped::Escaped;
 pub use crate::misbehaved::PeerMisbehaved;
+use crate::redact::Redacted;
 use crate::refuse::Refusal;
 
 /// The output slice does not hold the next thing to be written.
@@ -33,6 +34,15 @@ pub struct NotSent {
     pub message: Bytes,
     /// Why it was not accepted.
     pub why: SendError,
+}
+
+impl fmt::Debug for NotSent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NotSent")
+            .field("message", &Redacted(self.message.len()))
+            .field("why", &self.why)
+            .finish()
+    }
 }
 
 impl fmt::Display for NotSent {

@@ -7,7 +7,7 @@ use countersign_core::{Dialect, Disconnect, Instant, PeerId, Role};
 use crate::buffer::Buffer;
 use crate::connection::Connection;
 use crate::error::{Blame, Reason, SecurityError};
-use crate::link_error::Cause;
+use crate::event::Cause;
 use crate::peer::Peer;
 use crate::security::Security;
 
@@ -15,6 +15,7 @@ use receiving::Receiving;
 use sending::Sending;
 pub use sending::ToSend;
 
+mod bound;
 mod exchange;
 mod receiving;
 mod sending;
@@ -22,19 +23,6 @@ mod transfer;
 
 /// How much plaintext is taken from the link at once, in bytes: four TLS records.
 const PLAINTEXT: usize = 4 * 16_384;
-
-/// An event of a connection. Pass it to [`ErrorContext::on_event`](crate::ErrorContext::on_event):
-/// if the link has ended or lost its connection, this may be the reason.
-#[derive(Clone, Debug)]
-pub enum EndpointEvent {
-    /// The connection is secured, and the peer is authenticated ([`Endpoint::peer`]).
-    Secured,
-    /// The connection could not be secured, or is no longer.
-    Failed(SecurityError),
-    /// The transport has failed, and the link has lost this connection as a result. Not reported
-    /// for a link that has another connection, or that had ended before.
-    Lost(Cause),
-}
 
 /// One transport connection of a link, or of an [`Incoming`](countersign_core::Incoming), without
 /// I/O: ciphertext in, messages out.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use countersign_core::{CloseReason, EndReason, Escaped, Link, LinkState, Loss, Protocol, Refusal};
 
-use crate::EndpointEvent;
 use crate::error::{Reason, SecurityError};
+use crate::event::{Cause, EndpointEvent};
 
 /// Why a link ended, or was never established.
 ///
@@ -55,35 +55,6 @@ enum DetailKind {
     Unopened(io::ErrorKind),
     Usage,
     Refused(u16),
-}
-
-/// An error of the transport, and its text.
-///
-/// Formatting or dropping an error may run code of the transport's author. So it is converted into
-/// this before a lock is taken for an [`ErrorContext`], and a clone of it is kept until the lock is
-/// released: an [`Endpoint`](crate::Endpoint) keeps one for its whole life.
-#[derive(Clone, Debug)]
-pub struct Cause(Arc<(io::Error, String)>);
-
-impl From<io::Error> for Cause {
-    fn from(error: io::Error) -> Self {
-        let text = error.to_string();
-        Self(Arc::new((error, text)))
-    }
-}
-
-impl Cause {
-    /// Returns the error itself.
-    #[must_use]
-    pub fn error(&self) -> &io::Error {
-        &self.0.0
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.1)
-    }
 }
 
 impl LinkError {

@@ -1,7 +1,7 @@
 //! A connection without security, which passes bytes through.
 
-use crate::connection::Received;
 use crate::error::{Reason, SecurityError};
+use crate::received::Received;
 
 /// The state of a plain connection.
 #[derive(Debug, Default)]

@@ -6,9 +6,6 @@ use std::sync::Arc;
 use countersign_core::{Instant, LinkState, Protocol};
 use rustls::KeyLogFile;
 
-use crate::Endpoint;
-use crate::buffer::LENGTH;
-use crate::connection::MAX_RECORD;
 use crate::error::{Reason, SecurityError};
 use crate::fingerprint::Fingerprint;
 use crate::identity::Identity;
@@ -21,11 +18,6 @@ use crate::watch::{Store, Watch};
 
 /// The protocol name that native connections agree on through ALPN (RFC 7301).
 pub const ALPN_COUNTERSIGN: &str = "countersign";
-
-/// The most memory that TLS takes for one connection, in bytes: its keys, a flight of the
-/// handshake, the peer's certificates, and records that rustls has processed and not consumed. A
-/// peer's message is no longer than [`MAX_RECORD`].
-const TLS: usize = 6 * MAX_RECORD;
 
 /// How connections are secured: TLS 1.3 with this identity and this trust, or not at all.
 ///
@@ -98,18 +90,6 @@ impl Security {
         match &self.choice {
             Choice::Plaintext => false,
             Choice::Tls { store, .. } => store.fixed().key_log.is_some(),
-        }
-    }
-
-    /// Returns how many bytes of memory an [`Endpoint`] takes at most for one connection with this
-    /// security, whatever its peer does (`docs/limits.md`), provided that received data, 48 KiB at
-    /// most, is passed to the link before more is read. Buffers are borrowed from the thread, and
-    /// returned when they are empty.
-    #[must_use]
-    pub const fn memory_bound(&self) -> usize {
-        match self.choice {
-            Choice::Plaintext => size_of::<Endpoint>() + 3 * LENGTH,
-            Choice::Tls { .. } => size_of::<Endpoint>() + 4 * LENGTH + TLS,
         }
     }
 
@@ -225,7 +205,7 @@ impl Security {
     /// Verifies the peer of a link that has no connection: the link ends if no key of its session's
     /// peer is trusted any more. Returns why, if it has just ended. Must be called for each such
     /// link when identity and trust were replaced; for a link with a connection,
-    /// [`Endpoint::recheck`] does this too.
+    /// [`Endpoint::recheck`](crate::Endpoint::recheck) does this too.
     #[must_use]
     pub fn recheck(&self, now: Instant, link: &mut impl Protocol) -> Option<SecurityError> {
         let current = self.tls_store()?.current();

@@ -23,10 +23,11 @@ use rustls::unbuffered::{
 };
 
 use crate::certificate::Facts;
-use crate::connection::{MAX_RECORD, Received};
+
 use crate::error::{PlainProtocol, Reason, SecurityError};
 use crate::fingerprint::Fingerprint;
 use crate::peer::Peer;
+use crate::received::{MAX_RECORD, Received};
 use crate::settings::{CertificateRequest, Side, Tls};
 use crate::translate::{FirstBytes, RECORD_HEADER, protocol, recognise, translate};
 use crate::watch::{Current, Store};

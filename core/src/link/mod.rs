@@ -20,6 +20,7 @@ mod timers;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::fmt;
 
 use bytes::Bytes;
 
@@ -46,6 +47,7 @@ use crate::event::{ChannelId, Event};
 use crate::observe::{Call, Observe, Observer, Outcome};
 use crate::receive::ReceiveHalf;
 use crate::reconnect::Backoff;
+use crate::redact::Redacted;
 use crate::refuse::Refusal;
 use crate::rng::Rng;
 use crate::send::SendHalf;
@@ -67,6 +69,15 @@ pub struct Message {
     /// keeping one for long keeps that. On a `Manual` channel it keeps no more than one message's
     /// share of the window: its bytes divided by its messages.
     pub payload: Bytes,
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("sequence", &self.sequence)
+            .field("payload", &Redacted(self.payload.len()))
+            .finish()
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -533,5 +544,20 @@ impl Link {
 
     fn is_native(&self) -> bool {
         self.config.dialect == Dialect::Countersign
+    }
+}
+
+impl fmt::Debug for Link {
+    /// Writes the state without messages, session ids and the seed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("role", &self.role())
+            .field("state", &self.state())
+            .field("end_reason", &self.end_reason())
+            .field("last_loss", &self.last_loss())
+            .field("peer", &self.peer())
+            .field("connection", &self.connection())
+            .field("channels", &self.report())
+            .finish_non_exhaustive()
     }
 }

@@ -3,9 +3,10 @@
 use countersign_core::{Disconnect, Instant, LinkState, Output, Protocol};
 
 use crate::error::{Reason, SecurityError};
+use crate::event::EndpointEvent;
 use crate::tls::Recheck;
 
-use super::{Endpoint, EndpointEvent, LinkSnapshot, PLAINTEXT};
+use super::{Endpoint, LinkSnapshot, PLAINTEXT};
 
 impl Endpoint {
     /// Passes the link what has arrived, lets it do what is due, and takes its output: everything

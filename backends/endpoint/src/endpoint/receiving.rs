@@ -1,8 +1,9 @@
 //! The receiving direction of a connection: data that the link has not taken yet.
 
 use crate::buffer::Buffer;
-use crate::connection::{Connection, Received};
+use crate::connection::Connection;
 use crate::error::SecurityError;
+use crate::received::Received;
 
 use super::Authenticated;
 
