@@ -133,8 +133,7 @@ impl Connection {
     /// The rest is incomplete: it must be presented again, exactly as this call left it, with
     /// more bytes behind it. (It may have been decrypted in place, so it cannot be obtained from
     /// anywhere else.) It is always shorter than [`MAX_RECORD`](crate::MAX_RECORD). With less than
-    /// that nothing
-    /// happens.
+    /// that nothing happens.
     ///
     /// Processes everything that is complete, so that there is no need to call again before more
     /// arrives. A plain connection is `Secured` at the first call, even with nothing to read.
