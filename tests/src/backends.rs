@@ -133,13 +133,14 @@ impl Couple {
         format!("{}_to_{}", self.client.name, self.server.name)
     }
 
-    /// How its connections are secured: both ways, but for a pair of two backends of which a part is
-    /// tried.
+    /// How its connections are secured: both ways where all is tried, and on tokio. Where a part is
+    /// tried, each other backend has TLS with itself, and both ways with tokio at one of the ends.
     #[must_use]
     pub fn transports(&self) -> &'static [Transport] {
-        if Size::get() >= Size::All || self.client.name == self.server.name {
+        let with_itself = self.client.name == self.server.name;
+        if Size::get() >= Size::All || (with_itself && self.server.name == "tokio") {
             &[Transport::Tls, Transport::Plain]
-        } else if self.server.name == "tokio" {
+        } else if with_itself || self.server.name == "tokio" {
             &[Transport::Tls]
         } else {
             &[Transport::Plain]
