@@ -62,6 +62,7 @@ pub struct PeerId(pub [u8; 32]);
 
 /// A received message and its number.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Message {
     /// The message's number on its channel, by which a `Manual` receiver settles it.
     pub sequence: Sequence,

@@ -15,6 +15,7 @@ use crate::verdict::VerdictCounts;
 
 /// The outcomes of the messages of one channel so far.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct ChannelReport {
     /// The channel's name.
     pub name: String,
