@@ -47,6 +47,19 @@ pub enum Role {
 }
 
 /// The timeouts of a link.
+///
+/// ```
+/// use core::time::Duration;
+/// use countersign_core::{Config, SendChannel, Timeouts};
+///
+/// let timeouts = Timeouts {
+///     ping: Duration::from_millis(500),
+///     give_up: Duration::from_millis(1500),
+///     ..Timeouts::default()
+/// };
+/// let config = Config::new().channel(SendChannel::new("drive")).timeouts(timeouts);
+/// # assert!(config.check().is_ok());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Timeouts {
     /// From the opening of the transport connection to the end of the handshake. 10 s by default.

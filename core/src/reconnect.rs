@@ -15,6 +15,19 @@ use crate::rng::Rng;
 ///
 /// What another attempt can't fix (a pin that does not match, declarations that don't fit, a
 /// violation) ends the link at once, whatever the limit.
+///
+/// ```
+/// use core::time::Duration;
+/// use countersign_core::{Config, Reconnect, RetryLimit};
+///
+/// let reconnect = Reconnect {
+///     limit: RetryLimit::For(Duration::from_secs(600)),
+///     longest_delay: Duration::from_secs(5),
+///     ..Reconnect::default()
+/// };
+/// let config = Config::new().reconnect(reconnect);
+/// # let _ = config;
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Reconnect {
     /// How often, or for how long, to try again.

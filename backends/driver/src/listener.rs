@@ -28,6 +28,19 @@ use crate::link::Link;
 /// the latest when it next polls the task that holds it: use [`Listener::close`] to know when the
 /// address can be bound again. Links that were accepted stay up, but their peers cannot resume them
 /// once a connection is lost; to end them all in order, use [`Listener::drain`].
+///
+/// ```
+/// # use countersign_driver::{Link, Listener};
+/// # async fn example(listener: Listener, serve: impl Fn(Link)) {
+/// loop {
+///     match listener.accept().await {
+///         Ok(link) => serve(link), // spawns a task for it, say
+///         Err(error) if error.is_closed() => break,
+///         Err(error) => listener.log(&error), // about one peer: others may come
+///     }
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Listener<A = SocketAddr> {
     /// At least one.

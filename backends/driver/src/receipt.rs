@@ -19,6 +19,16 @@ const KEPT_CAPACITY: usize = 256;
 ///
 /// Cancel-safe: wait for `&mut receipt` to keep the receipt when the wait is cancelled. Once ready,
 /// it stays ready.
+///
+/// ```
+/// use countersign_core::NotHandled;
+/// # use countersign_driver::Receipt;
+/// # async fn example(receipt: Receipt) -> Result<(), NotHandled> {
+/// receipt.await.into_result()?; // an error unless the message was handled
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a receipt says what became of the message; drop it if that does not matter"]
 #[derive(Debug)]
 pub struct Receipt {
     cell: Arc<Cell>,
@@ -29,6 +39,7 @@ pub struct Receipt {
 /// batch's verdicts.
 ///
 /// Cancel-safe as [`Receipt`].
+#[must_use = "a receipt says what became of the messages; drop it if that does not matter"]
 #[derive(Debug)]
 pub struct BatchReceipt {
     cell: Arc<Cell>,

@@ -16,6 +16,16 @@ use crate::wakers::{Awaited, Waiting};
 ///
 /// Dropping it rejects pending and later messages, with
 /// [`reject::NO_RECEIVER`](countersign_core::reject::NO_RECEIVER).
+///
+/// ```
+/// # use countersign_driver::{Receiver, RecvError};
+/// # async fn example(mut video: Receiver) -> Result<(), RecvError> {
+/// while let Some(picture) = video.recv().await? {
+///     println!("a picture of {} bytes", picture.len());
+/// }
+/// # Ok(()) // the link was closed in order
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Receiver(pub(crate) Source);
 
@@ -25,6 +35,19 @@ pub struct Receiver(pub(crate) Source);
 ///
 /// Dropping it rejects pending and later messages, with
 /// [`reject::NO_RECEIVER`](countersign_core::reject::NO_RECEIVER).
+///
+/// ```
+/// # use countersign_driver::{ManualReceiver, RecvError};
+/// # async fn example(mut commands: ManualReceiver) -> Result<(), RecvError> {
+/// while let Some(command) = commands.recv().await? {
+///     match &command[..] {
+///         b"forward" => drop(command.handled()),
+///         _ => command.reject(1, "no such command"),
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ManualReceiver(pub(crate) Source);
 

@@ -109,6 +109,15 @@ impl<T: Into<Bytes>> From<T> for Outgoing {
 
 /// The sending end of a channel. A clone is another handle of the same channel; any thread or task
 /// may use any of them.
+///
+/// ```
+/// # use countersign_driver::{SendError, Sender};
+/// # async fn example(commands: &Sender) -> Result<(), SendError> {
+/// let receipt = commands.send("forward").await?; // it is numbered, and on its way
+/// println!("forward: {}", receipt.await); // the peer has handled it, or why not
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Sender {
     handle: Arc<Handle>,

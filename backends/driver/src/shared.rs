@@ -1,6 +1,7 @@
 //! The state that the handles of a link share with its driver.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
@@ -92,11 +93,17 @@ struct Listening {
 }
 
 /// A link that several tasks or threads use.
-#[derive(Debug)]
 pub(crate) struct Shared {
     state: Lock<State>,
     pub(crate) split_warning: SplitWarning,
     pub(crate) clock: Clock,
+}
+
+impl fmt::Debug for Shared {
+    /// Writes nothing of the state, for which the link would have to be locked.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
 }
 
 /// How many kinds of events may be pending for the application, and the longest text of one, in

@@ -253,6 +253,7 @@ impl Sender {
 /// What [`Sender::send`] returns, to wait for the message's verdict.
 ///
 /// Every message gets exactly one verdict. Dropping a receipt does not affect the message.
+#[must_use = "a receipt says what became of the message; drop it if that does not matter"]
 #[derive(Debug)]
 pub struct Receipt(driver::Receipt);
 
@@ -286,6 +287,7 @@ impl Receipt {
 }
 
 /// What [`Sender::send_batch`] returns, to wait for all verdicts of a batch.
+#[must_use = "a receipt says what became of the messages; drop it if that does not matter"]
 #[derive(Debug)]
 pub struct BatchReceipt(driver::BatchReceipt);
 

@@ -45,8 +45,8 @@ impl fmt::Debug for Victim {
 /// How the victim is set.
 #[derive(Clone, Debug)]
 pub struct Terms {
-    /// Its declaration. By default one that ends links with their connections and never runs out
-    /// of timeouts.
+    /// Its declaration. By default one that ends links with their connections and has no
+    /// time-out.
     pub config: Config,
     /// What its listener takes.
     pub limits: Limits,

@@ -68,7 +68,7 @@ fn one(channel: impl Into<ChannelConfig>) -> Config {
     Config::new().channel(channel)
 }
 
-/// A timeouts with these few figures.
+/// The default time-outs, but for a few.
 fn timeouts(change: impl FnOnce(&mut Timeouts)) -> Timeouts {
     let mut timeouts = Timeouts::default();
     change(&mut timeouts);

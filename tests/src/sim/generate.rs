@@ -46,7 +46,7 @@ pub fn plan(seed: u64, keys: Option<Keys>) -> Plan {
         ..Plan::pair(channels, Vec::new(), Vec::new())
     };
     if plan.keys.is_some() {
-        // The greeting is that much longer, and timeouts is not.
+        // The greeting is that much longer, and the time-outs are not.
         plan.net.room = plan.net.room.max(3_000);
         plan.net.rate = plan.net.rate.map(|rate| rate.max(500));
     }

@@ -96,7 +96,7 @@ macro_rules! transports {
                     let (opener, acceptor): (Link, Link) = ($opener, $acceptor);
                     let sender = opener.sender("data").unwrap();
                     let mut receiver = acceptor.receiver("data").unwrap();
-                    $wait!(sender.send("message")).unwrap();
+                    drop($wait!(sender.send("message")).unwrap());
                     assert_eq!($wait!(receiver.recv()).unwrap().unwrap(), "message");
                     opener.start_close(CloseMode::Drain);
                     assert!($wait!(receiver.recv()).unwrap().is_none());
@@ -297,7 +297,7 @@ macro_rules! transports {
                         let near = $socket(near);
                         let link = $wait!(link_over(near, Role::Opener, &opener)).unwrap();
                         let sender = link.sender("data").unwrap();
-                        $wait!(sender.send("message")).unwrap();
+                        drop($wait!(sender.send("message")).unwrap());
                         assert!($wait!(link.close(CloseMode::Drain)).is_orderly());
                     });
                     accepting.join().unwrap();

@@ -276,7 +276,7 @@ fn over_when_both_have_ended() {
     }
 }
 
-/// A peer that does not end its direction is waited for as long as the timeouts says.
+/// A peer that does not end its direction is waited for as long as the time-outs say.
 #[test]
 fn lingers_no_longer_than_it_should() {
     let [mut opener, _] = pair();
