@@ -19,7 +19,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     loop {
         let now = Instant::ZERO + begun.elapsed();
         server.service(now, &mut |what| println!("{what:?}"));
-        // Whatever else this program does in its loop would be done here.
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5)); // or the rest of the program's loop
     }
 }
