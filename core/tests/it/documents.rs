@@ -102,7 +102,7 @@ fn every_dependency_is_accounted_for() {
 
 #[test]
 fn no_crate_has_unsafe_code() {
-    // Whoever forbids can't be overruled within a crate, and the compiler does the rest.
+    // `forbid` can't be overruled within a crate, and the compiler enforces the rest.
     assert!(text("Cargo.toml").contains("unsafe_code = \"forbid\""));
     for (member, manifest) in manifests().iter().filter(|(member, _)| member != "fuzz") {
         let follows = manifest.contains("[lints]\nworkspace = true");

@@ -48,8 +48,8 @@ fn settle([a, b]: [&mut Link; 2]) {
     }
 }
 
-/// A driver that is told of output while it secures the connection looks for it, finds none, and
-/// looks again without end.
+/// A driver that learns of output while it secures the connection would look for it, find none, and
+/// look again without end.
 #[test]
 fn what_waits_for_a_session_is_no_output_while_a_connection_is_secured() {
     let [mut sender, mut receiver] = pair();

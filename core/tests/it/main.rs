@@ -1,5 +1,5 @@
-//! The core against its specification, its model and its documents. What a link takes of memory is
-//! counted in a program of its own, `memory`.
+//! The core against its specification, its model and its documents. How much memory a link takes is
+//! measured in a separate program, `memory`.
 
 mod common;
 mod documents;

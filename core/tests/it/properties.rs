@@ -21,7 +21,7 @@ fn config() -> ProptestConfig {
 }
 
 /// Runs a case twice: it must hold, and come out the same. Then once more with everything arriving
-/// byte by byte, of which nobody may notice anything.
+/// byte by byte, which must not change anything.
 fn run(case: &LastingCase) {
     let first = World::new(case).run();
     let second = World::new(case).run();

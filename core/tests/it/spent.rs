@@ -1,4 +1,4 @@
-//! A payload's destructor is somebody else's code: it runs between calls, and never within one.
+//! A payload's destructor is the application's code: it runs between calls, and never within one.
 
 use core::cell::Cell;
 use core::time::Duration;
@@ -37,7 +37,7 @@ fn picky(length: usize) -> Bytes {
     Bytes::from_owner(Picky(vec![7; length]))
 }
 
-/// Makes a call and takes what the link has let go of.
+/// Makes a call and takes what the link no longer needs.
 fn call<R>(link: &mut Link, work: impl FnOnce(&mut Link) -> R) -> R {
     WITHIN.set(true);
     let result = work(link);

@@ -1,5 +1,5 @@
-//! A link that was busy lets go of its memory when it falls silent, whichever end asks first
-//! whether the other is still there.
+//! A link that was busy frees its memory when it falls silent, whichever end is the first to ask
+//! whether the other is still connected.
 
 use crate::{MEMORY, turn};
 use countersign_core::{
@@ -70,7 +70,7 @@ fn a_silent_link_lets_go_whichever_end_asks() {
         let before = MEMORY.current_usage();
         let after = flood(&mut links, now, &mut buffer);
         assert!(after > before + 4 * LITTLE, "{before}, then {after}");
-        // The other's own time never comes: it hears of its peer just before.
+        // The other's own deadline is never reached: its peer's frame arrives just before.
         for _ in 0..3 {
             now = now + ping;
             links[asks].handle_timeout(now);

@@ -102,8 +102,8 @@ impl Pair {
         self.eof_told = [false; 2];
     }
 
-    /// The opener comes back on a connection of its own choosing, while its peer's link may still
-    /// have the old one: what a listener with many links does then.
+    /// The opener reconnects on a new connection while its peer's link may still have the old one,
+    /// as can happen at a listener with many links.
     pub(crate) fn come_back(&mut self) {
         if self.ends[OPENER].state() != LinkState::Offline {
             self.ends[OPENER].handle_lost(self.now, Disconnect::Transport);
@@ -129,7 +129,7 @@ impl Pair {
     /// The acceptor loses everything, and its connection with it.
     pub(crate) fn restart_acceptor(&mut self) {
         let config = self.ends[ACCEPTOR].config().clone();
-        // Whoever starts anew has another seed, or it would draw the same session again.
+        // A restarted end needs another seed, or it would draw the same session again.
         self.restarts += 1;
         let link = Link::new(&config, Role::Acceptor, [100 + self.restarts; 16]);
         self.ends[ACCEPTOR] = link.expect("it did before");

@@ -134,7 +134,8 @@ impl Peer {
         self.ended = false;
     }
 
-    /// An opener's link connects again, names the session of [`Greeting::welcome`] and hears this.
+    /// An opener's link reconnects, names the session of [`Greeting::welcome`] and gets this
+    /// answer.
     pub(crate) fn return_to(&mut self, answer: &Greeting) {
         self.connect();
         let hello = self.say();
@@ -143,8 +144,8 @@ impl Peer {
         self.hear(&answer.bytes());
     }
 
-    /// An opener with one channel to send on connects again and hears what its peer has; what it
-    /// says then.
+    /// An opener with one send channel reconnects and learns its peer's figures. Returns its
+    /// output.
     pub(crate) fn resumes(&mut self, figures: [u64; 3]) -> Vec<u8> {
         let entry = Entry::receive("main").having(figures);
         self.return_to(&Greeting::resumed(&[entry]));
@@ -171,7 +172,7 @@ impl Peer {
         (figures, welcome[94..].to_vec())
     }
 
-    /// The link hears these bytes.
+    /// Passes these bytes to the link.
     pub(crate) fn hear(&mut self, input: &[u8]) {
         for piece in self.cut.pieces(input) {
             self.link.handle_input(self.now, piece);
@@ -263,13 +264,13 @@ impl Peer {
         assert_eq!(self.say(), []);
     }
 
-    /// Hears something and must accuse its peer of this.
+    /// Passes bytes for which the link must accuse its peer of this.
     pub(crate) fn refuses(&mut self, input: &[u8], of: PeerMisbehaved, code: u8) {
         self.hear(input);
         self.accused(of, code);
     }
 
-    /// Hears something and must take it.
+    /// Passes bytes that the link must accept.
     pub(crate) fn takes(&mut self, input: &[u8]) {
         self.hear(input);
         assert_eq!(self.link.end_reason(), None);

@@ -13,15 +13,16 @@ pub(crate) enum Happens {
     Usual(Op),
     /// Moves bytes both ways, this many times.
     Flow(usize),
-    /// This end is told that its connection is lost. What it has written may still arrive.
+    /// This end learns that its connection is lost. What it has written may still arrive.
     Lose(usize),
-    /// Everything on its way is lost, and nobody is told.
+    /// Everything in flight is lost, and neither end learns of it.
     Drop,
     /// The opener connects, or its attempt gets one step further.
     Connect,
     /// Both ends are told, and the opener connects at once.
     Reconnect,
-    /// Only the opener is told, and it connects at once. What it has written may still arrive.
+    /// Only the opener learns of it, and it reconnects at once. What it has written may still
+    /// arrive.
     Return { arrives: bool },
     /// This much of what an end has to say arrives, then both ends are told.
     CutInside { from: usize, bytes: usize },
@@ -46,7 +47,7 @@ pub(crate) struct LastingCase {
     pub(crate) last_cut: bool,
     /// Which ends' links are declared to end with their session.
     pub(crate) single: [bool; 2],
-    /// Each end has proved to the other who it is.
+    /// Each end has proved its identity to the other.
     pub(crate) proven: bool,
     pub(crate) happens: Vec<Happens>,
 }
@@ -59,8 +60,8 @@ impl LastingCase {
         }
     }
 
-    /// Whether this end's link ends with its session. A single link of an acceptor that has lost its
-    /// peer would turn everybody away who can't prove to be that, until its time is over.
+    /// Whether this end's link ends with its session. Once its peer is lost, an acceptor's single
+    /// link would turn away every peer without a proven identity until its time runs out.
     pub(crate) fn single(&self, end: usize) -> bool {
         self.single[end] && (end == 0 || self.listens || self.proven)
     }

@@ -95,7 +95,7 @@ impl World<'_> {
         }
     }
 
-    /// Takes note of a connection that a link has let go of.
+    /// Notes a connection that a link has dropped.
     fn note_connection(&mut self, at: usize) {
         let end = &mut self.ends[at];
         if let Some(connection) = end.connection
@@ -207,7 +207,7 @@ impl World<'_> {
         assert!(self.ends[at].owes.remove(what), "told of '{what}'");
     }
 
-    // The end of every case: everybody takes everything, then somebody closes.
+    // The end of every case: both ends take everything, then one or both close.
 
     pub(super) fn finish(&mut self) {
         let [opener, acceptor] = [0, 1].map(|at| self.ends[at].connection);
@@ -259,7 +259,7 @@ impl World<'_> {
         for sender in self.senders.iter().filter_map(|all| all.last()) {
             assert!(sender.is_settled() || over, "stalled: {sender:?}");
         }
-        // Only delayed acknowledgements are worth waiting for, unless somebody closes.
+        // Only delayed acknowledgements are worth waiting for, unless an end closes.
         let took = self.now.saturating_since(start);
         let closing = self.ends.iter().any(|end| end.is_closing);
         let prompt = took < Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! The model's network: connections, what is on its way on them, and who still has them.
+//! The model's network: connections, the bytes in flight on them, and which ends still hold them.
 
 use std::collections::VecDeque;
 
@@ -15,14 +15,14 @@ pub(super) struct Connection {
     /// Observers of what an end writes and of what it reads.
     pub(super) out: [Observer; 2],
     pub(super) inp: [Observer; 2],
-    /// An end has ended its direction, or has let go of the connection.
+    /// An end has ended its direction, or has dropped the connection.
     pub(super) write_ended: [bool; 2],
     pub(super) gone: [bool; 2],
-    /// An end was told that the other's direction has ended.
+    /// An end has learned that the other's direction has ended.
     pub(super) eof_told: [bool; 2],
-    /// Nothing arrives any more, and nobody is told.
+    /// Nothing arrives any more, and neither end learns of it.
     pub(super) is_dead: bool,
-    /// Nobody is told when it ends.
+    /// Neither end learns when it ends.
     pub(super) is_silent: bool,
     /// The session that HELLO has named.
     pub(super) named: Option<SessionId>,
@@ -75,7 +75,7 @@ impl Connection {
         }
     }
 
-    /// Whether an end is due to hear that the other's direction has ended.
+    /// Whether an end has yet to learn that the other's direction has ended.
     pub(super) fn owes_eof(&self, to: usize) -> bool {
         let from = 1 - to;
         let ended = self.write_ended[from] || self.gone[from];

@@ -195,7 +195,7 @@ impl World<'_> {
         if let Some(place) = self.place.take() {
             self.acceptor.release(place);
         }
-        // What the application has handled since the end counts, if it was before this was told.
+        // What the application handles between the end and its report counts as well.
         let session = self.ends[ACCEPTOR].session;
         if session != [0; 16] {
             let settled = self.receivers.iter().map(Receiver::settled);

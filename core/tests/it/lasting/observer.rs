@@ -102,8 +102,8 @@ impl Observer {
         core::iter::from_fn(|| self.frame()).collect()
     }
 
-    /// What has come of a MESSAGE frame that has not come whole: its channel, whether it is a
-    /// message's first, and how much of its payload is there.
+    /// What has arrived of an incomplete MESSAGE frame: its channel, whether it is a message's
+    /// first frame, and how much of its payload has arrived.
     pub(crate) fn unfinished(&self) -> Option<(usize, bool, usize)> {
         let (head, body) = self.buffer.split_at_checked(8)?;
         let first = head[1] & 1 != 0;

@@ -70,12 +70,12 @@ pub(crate) struct Receiver {
     /// How many sessions are over.
     over: usize,
     pub(crate) delivered: u64,
-    /// Arrivals that the application has not been told of.
+    /// Whether messages have arrived that the application has not been notified of.
     unread: bool,
-    /// When a message last came, or the link first was up, unless silence was told since.
+    /// When a message last arrived, or the link first was up, unless silence was reported since.
     heard: Option<Instant>,
     was_open: bool,
-    /// Silence that the application has not been told of.
+    /// Whether there is a silence that the application has not been notified of.
     silent: bool,
 }
 
@@ -110,7 +110,8 @@ impl Receiver {
 
     // The wire.
 
-    /// A part of a message has come. Where that was its end: whether nobody wants it.
+    /// A part of a message has arrived. If it is the last, and the message unwanted, returns its
+    /// rejection.
     pub(crate) fn arrive(
         &mut self,
         now: Instant,
@@ -278,8 +279,8 @@ impl Receiver {
     pub(crate) fn check_place(&mut self, session: usize) {
         let borders = core::mem::take(&mut self.borders);
         if let Some(last) = self.last_session.replace(session) {
-            // Where nothing came between, one border stands for several; each counts if taken. There
-            // may be more sessions than greetings that told of one.
+            // With no message in between, one border stands for several; each counts if taken.
+            // There may be more sessions than greetings that announced one.
             let later = session.checked_sub(last).expect("sessions in order");
             let (least, most) = (later.min(1), self.over * later.min(1));
             let holds = (least..=most).contains(&borders);
@@ -310,7 +311,7 @@ impl Receiver {
         item.origin
     }
 
-    /// Nobody listens any more: what is refused by that.
+    /// The receiver is dropped. Returns what is rejected for that.
     pub(crate) fn abandon(&mut self) -> Vec<(Origin, Verdict)> {
         self.abandoned = true;
         self.left.clear();
@@ -334,7 +335,7 @@ impl Receiver {
         }
     }
 
-    /// The link's clock was told of `now`.
+    /// The link's clock has advanced to `now`.
     pub(crate) fn wait(&mut self, now: Instant) {
         let after = self.chan.silence.map(Duration::from_millis);
         if let (Some(heard), Some(after)) = (self.heard, after)

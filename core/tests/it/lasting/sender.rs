@@ -25,7 +25,7 @@ pub(crate) struct Msg {
     decision: Option<Verdict>,
     /// The verdict that it must get, once that is certain.
     expected: Option<Verdict>,
-    /// The verdict that the sender was told.
+    /// The verdict that the sender got.
     pub(super) told: Option<Verdict>,
 }
 
@@ -126,7 +126,7 @@ impl Sender {
         Ok(self.msgs.len() as u64)
     }
 
-    /// The sender's clock was told of `now`.
+    /// The sender's clock has advanced to `now`.
     pub(crate) fn expire(&mut self, now: Instant) {
         for msg in self.waiting() {
             if msg.expires.is_some_and(|expires| expires <= now) {
@@ -352,7 +352,7 @@ impl Sender {
         msg.told = Some(verdict.clone());
     }
 
-    /// Checks that the application was told all there is to tell.
+    /// Checks that every verdict has been reported to the application.
     pub(crate) fn check_told(&self, takes: bool) {
         for (at, msg) in self.msgs.iter().enumerate() {
             assert_eq!(msg.told, msg.expected, "message {}: {msg:?}", at + 1);
@@ -362,7 +362,7 @@ impl Sender {
         }
     }
 
-    /// Every message of an earlier session has its verdict, and it was told.
+    /// Whether every message of an earlier session has its verdict, and it was reported.
     pub(crate) fn is_told_of_the_past(&self) -> bool {
         self.msgs[..self.base].iter().all(|msg| msg.told.is_some())
     }
@@ -381,8 +381,8 @@ impl Sender {
         self.replayed
     }
 
-    /// Checks that a message has come to its receiver if its sender was told so, and has not if it
-    /// was told so.
+    /// Checks that a message has arrived if its verdict implies that, and has not if it implies the
+    /// opposite.
     pub(crate) fn check_came(&self, sequence: Sequence, came: bool) {
         let msg = &self.msgs[index(sequence - 1)];
         let holds = match &msg.told {

@@ -136,7 +136,7 @@ pub(crate) struct Case {
     /// No pings, which would hide a stall by waking everything up.
     pub(crate) unwatched: bool,
     pub(crate) ack_delay: u64,
-    /// Who closes at the end, how, and with which code.
+    /// For each end: whether it closes at the end, how, and with which code.
     pub(crate) closers: [Option<(CloseMode, u32)>; 2],
     pub(crate) last_space: usize,
     /// Whatever arrives comes byte by byte. No result may depend on it.

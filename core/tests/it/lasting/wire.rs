@@ -107,7 +107,7 @@ impl World<'_> {
         self.begin_anew(at, link);
     }
 
-    /// Nobody will come back to the acceptor's link.
+    /// No peer will return to the acceptor's link.
     pub(super) fn retire_acceptor(&mut self) {
         let now = self.now;
         if !self.ends[ACCEPTOR].is_over {
@@ -177,7 +177,7 @@ impl World<'_> {
         self.note(at);
     }
 
-    /// An end has let go of a connection: what it has of a cut frame counts.
+    /// An end has dropped a connection: what it has of a cut frame counts.
     pub(super) fn lose_parts(&mut self, at: usize, connection: usize) {
         let connection = &mut self.connections[connection];
         connection.gone[at] = true;
@@ -268,7 +268,7 @@ impl World<'_> {
         }
     }
 
-    /// The acceptor's only link hears from whoever comes.
+    /// The acceptor's only link gets the HELLO of any peer.
     fn hear_hello(&mut self, connection: usize, hello: &Greeted) {
         let own = self.ends[ACCEPTOR].session;
         if own == id(&hello.session) && own != [0; 16] {
@@ -292,7 +292,7 @@ impl World<'_> {
         let ends = at == OPENER && self.ends_with_session(why);
         let is_closed = self.ends[at].ever_done;
         for channel in self.receiving(at) {
-            // Of a session that is closed as it begins nothing is taken.
+            // If the session is closed as it begins, none of its messages are taken.
             if ends || is_closed {
                 self.receivers[channel].end_stream();
             } else {

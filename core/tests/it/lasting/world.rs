@@ -48,7 +48,7 @@ pub(super) struct End {
     pub(super) lost_at: Option<Instant>,
     /// It ends with its session, and that is lost.
     pub(super) over: Option<SessionLoss>,
-    /// The caller has let go of it, or evicted it.
+    /// The caller has dropped or evicted it.
     pub(super) was_dropped: bool,
     /// What it was when it was last looked at.
     pub(super) was_up: bool,
@@ -113,7 +113,7 @@ pub(crate) struct World<'a> {
     pub(super) came: BTreeMap<(usize, Origin), usize>,
     /// The sessions in the order of their beginning.
     pub(super) held: Vec<SessionId>,
-    /// How many connections there were when somebody began to close.
+    /// How many connections there were when the first end began to close.
     pub(super) closing_on: Option<usize>,
     pub(super) seeds: u64,
     #[cfg(planted)]
@@ -174,7 +174,7 @@ impl<'a> World<'a> {
         self.log
     }
 
-    // Who is who.
+    // Ids and roles.
 
     pub(super) fn id(&self, channel: usize, end: usize) -> ChannelId {
         ChannelId(self.case.pair.position(channel, end))
@@ -493,7 +493,7 @@ impl<'a> World<'a> {
 
     // Time.
 
-    /// An end's clock is told of the time again.
+    /// Passes the time to an end again.
     pub(super) fn time(&mut self, at: usize) {
         let now = self.now;
         let end = &mut self.ends[at];

@@ -32,7 +32,7 @@ fn greeted(seed: u8, who: Option<PeerId>, hello: &Greeting) -> Incoming {
     incoming
 }
 
-/// A connection from somebody new.
+/// A connection from a new peer.
 pub(super) fn newcomer(seed: u8) -> Incoming {
     greeted(seed, ALICE, &hello())
 }
@@ -54,7 +54,7 @@ fn follow(acceptor: &mut Acceptor<u8>, link: &mut Link, key: u8) -> Vec<Conseque
     all
 }
 
-/// A link of this peer, of which the number is the seed as well.
+/// A link of this peer. The key is also the seed.
 fn begun(acceptor: &mut Acceptor<u8>, key: u8, who: Option<PeerId>) -> (Link, LinkPermit) {
     let mut incoming = greeted(key, who, &hello());
     let permit = match acceptor.route(&mut incoming) {
@@ -69,7 +69,7 @@ fn begun(acceptor: &mut Acceptor<u8>, key: u8, who: Option<PeerId>) -> (Link, Li
     (link, permit)
 }
 
-/// It loses its connection. Who is to go for that.
+/// The link loses its connection. Returns which link is to be evicted for that.
 fn lose(acceptor: &mut Acceptor<u8>, link: &mut Link, key: u8) -> Option<u8> {
     link.handle_lost(NOW, Disconnect::Transport);
     match &follow(acceptor, link, key)[..] {
@@ -92,7 +92,7 @@ fn end(acceptor: &mut Acceptor<u8>, link: &mut Link, key: u8) {
     assert_eq!(follow(acceptor, link, key), []);
 }
 
-/// The links to which a connection may belong, in order. It becomes a link of its own after them.
+/// The links to which a connection may belong, in order. If none takes it, it becomes a new link.
 fn candidates(acceptor: &mut Acceptor<u8>, who: Option<PeerId>, hello: &Greeting) -> Vec<u8> {
     let (mut incoming, mut all) = (greeted(98, who, hello), Vec::new());
     loop {
@@ -169,7 +169,8 @@ fn as_many_are_kept_as_there_is_room_for() {
     strange.handle_lost(NOW, Disconnect::Transport);
     assert_eq!(acceptor.follow(&strange, &lost, || 9), None);
     assert_eq!(acceptor.away(), 3);
-    // One above: who has waited longest goes, which after its second loss is not the first.
+    // One too many: the link that has waited longest goes. After its second loss that is not the
+    // first.
     assert_eq!(lose(&mut acceptor, &mut links[3], 4), Some(2));
     assert_eq!(acceptor.away(), 3);
     // One that is back leaves its room.
@@ -196,7 +197,7 @@ fn who_is_back_before_it_was_missed_is_not_away() {
     let mut incoming = greeted(2, ALICE, &naming(link.session()));
     assert_eq!(acceptor.route(&mut incoming), Route::Resume(1));
     assert_eq!(link.take_over(NOW, &mut incoming), TakeOver::Done);
-    // It tells of a loss and of a return, and there was no room for the loss.
+    // It reports a loss and a return, and there was no room for the loss.
     assert_eq!(follow(&mut acceptor, &mut link, 1), []);
     assert_eq!((acceptor.away(), link.resumes()), (0, 1));
 }
@@ -274,7 +275,7 @@ fn the_link_that_was_left_behind_is_found() {
         "anybody could be that"
     );
     assert_eq!(left_behind(&mut acceptor, ALICE), Some(1));
-    // Who names a session that there is has it tried first.
+    // A peer that names an existing session has that session tried first.
     let third = naming(links[2].session());
     assert_eq!(candidates(&mut acceptor, ALICE, &third), [3, 1]);
     assert_eq!(candidates(&mut acceptor, BOB, &third), [0; 0]);
@@ -391,7 +392,7 @@ fn who_is_about_to_go_takes_no_new_links() {
     let permit = place(&mut acceptor, &mut coming);
     assert_eq!(acceptor.drained(), Drained::default());
     acceptor.drain();
-    // Nobody new is let in, whatever room there is.
+    // No new peer is let in, however much room there is.
     let mut late = newcomer(6);
     let Route::Refuse(refusal) = acceptor.route(&mut late) else {
         panic!("no new links");
@@ -403,7 +404,7 @@ fn who_is_about_to_go_takes_no_new_links() {
     let mut coming = coming.accept(NOW).expect("fits");
     assert_eq!(follow(&mut acceptor, &mut coming, 5), [Consequence::Close]);
     links.push((coming, permit));
-    // Who returns does so: it has messages whose verdicts are owed.
+    // A returning peer is let in: it has messages whose verdicts are due.
     assert_eq!(lose(&mut acceptor, &mut links[0].0, 2), None);
     resume(&mut acceptor, &mut links[0].0, 2);
     assert_eq!(acceptor.links().count(), 4);

@@ -105,7 +105,7 @@ fn borders_with_nothing_between_them_are_one() {
         assert_eq!(peer.take(), Some((1, b"1".to_vec())));
         peer.take_border(SessionLoss::TooOld);
         assert_eq!(peer.take(), None);
-        // What was not seen together is told again.
+        // Losses that were not reported together are reported separately.
         lose_session(peer);
         peer.take_border(NOT_KNOWN);
     });

@@ -50,7 +50,7 @@ fn close_names_the_last_number_of_every_channel() {
         peer.takes(&ack(0, 1));
         assert_eq!(peer.say(), message(0, 2, b"2"));
     });
-    // Whoever hears of a close answers with its own.
+    // An end that learns of a close answers with its own.
     against_sender(&Config::default(), |peer| {
         peer.takes(&close(&[]));
         assert_eq!(peer.say(), [close(&[(0, 0)]), done()].concat());

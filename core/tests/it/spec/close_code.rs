@@ -239,13 +239,13 @@ fn what_a_close_withdraws_is_not_all_well() {
         assert_eq!(end, closed(true, withdrawn.clone(), CloseReason::ALL_WELL));
         assert!(end.is_closed() && !end.is_orderly());
     });
-    // An application that has words of its own has said it.
+    // If the application gives a reason, that is what goes out.
     two(&|peer| {
         peer.link
             .close_with(peer.now, CloseMode::Withdraw, failed());
         assert_eq!(peer.say(), closing(0, 3, &[(0, 1)], b"no input"));
     });
-    // Where nothing is left to withdraw all is well, and so it is for who only answers.
+    // If nothing is left to withdraw all is well, and likewise for an end that only answers.
     against_sender(&slow, |peer| {
         peer.send(b"1");
         peer.say();
@@ -409,7 +409,7 @@ fn a_new_session_does_not_whitewash_the_old_one() {
 
 #[test]
 fn a_lost_farewell_does_not_lose_the_reason() {
-    // [RECLOSE-7] [RECLOSE-3] DONE has gone out, and nobody comes back.
+    // [RECLOSE-7] [RECLOSE-3] DONE has gone out, and the peer does not return.
     against_lasting(Role::Acceptor, &receiver(), |peer| {
         peer.hello(&[Entry::send("main")]);
         peer.takes(&closing(0, 3, &[(0, 0)], b"no input"));

@@ -1,4 +1,4 @@
-//! Channels that a listener gives to one peer, when it knows who has come.
+//! Channels that a listener gives to one peer once it knows which peer has connected.
 
 use countersign_core::{
     ChannelConfig, Config, ConfigProblem, DeclareError, Dialect, Disconnect, EndReason, Event,
@@ -11,7 +11,7 @@ use crate::common::bytes::{Entry, Greeting, coded, message};
 
 const NOW: Instant = Instant::from_micros(1_000_000);
 
-/// What the listener declares for everybody.
+/// What the listener declares for every peer.
 fn base(dialect: Dialect) -> Config {
     Config::new()
         .dialect(dialect)
@@ -37,7 +37,7 @@ fn greeted(hello: &Greeting) -> Incoming {
     incoming
 }
 
-/// HELLO of the peer that has channels of its own.
+/// HELLO of the peer that has its own channels.
 fn hello() -> Greeting {
     Greeting::hello(&[Entry::receive("video"), Entry::send("commands")])
 }
@@ -189,13 +189,13 @@ fn a_session_goes_on_with_them() {
     let session = link.session();
     let naming = || Greeting::naming(session, &hello().entries);
     link.handle_lost(NOW, Disconnect::Transport);
-    // The connection has the channels of everybody; the link knows its own.
+    // The connection has the channels that every peer has; the link knows its own.
     let mut guest = greeted(&naming());
     assert_eq!(guest.request(), Some(Request::Resume(session)));
     assert_eq!(link.take_over(NOW, &mut guest), TakeOver::Done);
     assert_eq!((link.state(), link.resumes()), (LinkState::Open, 1));
 
-    // One that comes too late is told what had become of its messages, by the channels' names.
+    // A peer that returns too late learns what became of its messages, by the channels' names.
     link.handle_lost(NOW, Disconnect::Abandoned);
     let mut guest = greeted(&naming());
     guest.declare(own()).expect("makes sense");

@@ -1,5 +1,6 @@
-//! Figures at the limits of the types that hold them: on 64 bits and on 32, where a length from
-//! the wire may be more than any address. Nothing may overflow, whoever names them.
+//! Figures at the limits of the types that hold them: on 64 bits and on 32, where a length from the
+//! wire may be more than any address. Nothing may overflow, whether the figures come from the
+//! application or the peer.
 
 use core::time::Duration;
 

@@ -108,7 +108,7 @@ fn an_opener_whose_acceptor_is_gone_is_closed() {
 
 #[test]
 fn what_is_no_absence_is_told() {
-    // [RECLOSE-7] [CLOSE-12] A peer that is there, and does not say its DONE,
+    // [RECLOSE-7] [CLOSE-12] The peer is connected but does not send its DONE.
     against_lasting(Role::Acceptor, &receiver(), |peer| {
         said_done(peer);
         peer.sleep(CLOSE);
@@ -134,7 +134,7 @@ fn what_is_no_absence_is_told() {
         let expected = EndReason::Lost(Loss::CloseTooSlow);
         assert_eq!(peer.link.end_reason(), Some(&expected));
     });
-    // [CLOSE-13] and a link of one connection, of which nobody can return.
+    // [CLOSE-13] The link has only one connection, so the peer can't return.
     against(Role::Acceptor, &receiver(), |peer| {
         said_done(peer);
         peer.link.handle_lost(peer.now, Disconnect::Transport);

@@ -181,7 +181,7 @@ fn an_abandoned_channel_rejects() {
         peer.take();
         peer.link.abandon(peer.now, MAIN).expect("receive mode");
         assert_eq!(peer.say(), reject(0, 2, codes::NO_RECEIVER, ""));
-        // What comes later is answered without anybody asking.
+        // Later messages are answered without a call.
         peer.takes(&message(0, 3, b"c"));
         assert!(peer.link.wants_output());
         assert_eq!(peer.say(), reject(0, 3, codes::NO_RECEIVER, ""));

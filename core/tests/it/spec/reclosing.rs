@@ -160,7 +160,7 @@ fn a_peer_says_the_same_again_too() {
         assert!(peer.ended);
         peer.link.handle_eof(peer.now);
         assert_eq!(peer.link.end_reason(), Some(&BY_PEER));
-        // The application was told once.
+        // The application was notified once.
         assert!(!peer.events().contains(&Event::PeerClosing));
     });
 }
@@ -384,7 +384,7 @@ fn a_close_goes_through_however_often_it_is_cut() {
                 assert_eq!(counts[VerdictKind::Unknown], 0);
                 let [opener, acceptor] = reasons(pair).map(Option::unwrap);
                 assert!(opener.is_orderly(), "{opener}");
-                // Nobody comes back to an acceptor that waits for the last word only.
+                // The peer does not return to an acceptor that only waits for the last word.
                 let slow = EndReason::Lost(Loss::CloseTooSlow);
                 assert!(acceptor.is_orderly() || *acceptor == slow, "{acceptor}");
             });
@@ -394,7 +394,7 @@ fn a_close_goes_through_however_often_it_is_cut() {
 
 #[test]
 fn who_said_done_has_closed_in_order() {
-    // [RECLOSE-3] [RECLOSE-2] [RECLOSE-5] The acceptor is gone with everybody's verdicts.
+    // [RECLOSE-3] [RECLOSE-2] [RECLOSE-5] The acceptor is gone, and all verdicts with it.
     for outcome in [2, 3] {
         against_lasting(Role::Opener, &sender(), |peer| {
             peer.welcome(&[Entry::receive("main")]);
@@ -416,7 +416,7 @@ fn who_said_done_has_closed_in_order() {
             assert_eq!(counts(peer), [1, 0, 0]);
         });
     }
-    // Who had not has lost what has no verdict, and closes what it gets instead.
+    // An end that had not said DONE loses what has no verdict, and closes the new session.
     three(|peer| {
         peer.link.close(peer.now, CloseMode::Drain);
         let entry = Entry::receive("main").having([1, 0, 0]);
@@ -438,7 +438,7 @@ fn the_session_that_nobody_wanted_is_closed_at_once() {
         pair.take_all(ACCEPTOR, MAIN);
         pair.run();
         pair.ends[OPENER].close(pair.now, CloseMode::Drain);
-        // Of CLOSE and DONE only the first arrives, and DONE goes out.
+        // CLOSE arrives without DONE, and the other DONE goes out.
         for (from, most) in [(OPENER, 1024), (ACCEPTOR, 14), (OPENER, 1024)] {
             let mut buffer = [0; 1024];
             let output = pair.ends[from].poll_output(pair.now, &mut buffer);
@@ -483,7 +483,7 @@ fn abort(peer: &mut Peer) {
 
 #[test]
 fn a_violation_ends_the_session() {
-    // [RECLOSE-4] [ABORT-3] [ABORT-5] Who is accused,
+    // [RECLOSE-4] [ABORT-3] [ABORT-5] An accused opener.
     three(|peer| {
         peer.resumes([0, 0, 0]);
         abort(peer);
@@ -494,7 +494,7 @@ fn a_violation_ends_the_session() {
         peer.link.handle_eof(peer.now);
         assert_eq!(peer.link.poll_deadline(), None);
     });
-    // who accuses,
+    // An opener that accuses.
     three(|peer| {
         peer.resumes([0, 0, 0]);
         peer.refuses(&ack(0, 9), PeerMisbehaved::AckedTooMuch, 4);
@@ -508,7 +508,7 @@ fn a_violation_ends_the_session() {
         abort(peer);
         assert!(peer.link.handle_opened(peer.now).is_err());
     });
-    // It is not there any more for who comes back to it.
+    // The session no longer exists for a peer that returns to it.
     lasting(&sender(), &receiver(), |pair| {
         pair.run();
         let now = pair.now;

@@ -178,13 +178,13 @@ fn events_that_wait_stay_in_order_across_a_lost_session() {
             }
         }
         told.sort_unstable();
-        // The first was told before.
+        // The first was reported before.
         assert_eq!(told, [2, 3, 4, 5, 6, 7], "{events:?}");
     });
 }
 
 /// An opener that receives on a channel, and has three messages: one handled, one taken, one
-/// waiting; half of a fourth is there.
+/// waiting; half of a fourth has arrived.
 fn receiving(script: impl Fn(&mut Peer)) {
     let config = Config::new().channel(ReceiveChannel::new("main").manual());
     against_lasting(Role::Opener, &config, |peer| {
@@ -211,14 +211,14 @@ fn what_arrived_can_still_be_taken() {
         let readable = Event::Readable(MAIN);
         assert_eq!(peer.events(), [readable, lost, Event::Connected]);
         assert_eq!(peer.link.waiting(MAIN), 1);
-        // The new session's first follows it, under a number of its own.
+        // The new session's first follows it, and gets its own number.
         peer.takes(&message(0, 1, b"new"));
         assert_eq!(peer.link.waiting(MAIN), 2);
         assert_eq!(peer.take(), Some((3, vec![3])));
         peer.take_border(SessionLoss::NotKnown);
         assert_eq!(peer.take(), Some((4, b"new".to_vec())));
         assert_eq!(peer.take(), None);
-        // Nobody waits for an answer to what came in the old session.
+        // No answer is expected to what arrived in the old session.
         for old in 1..=3 {
             let lost = Err(ReceiveError::SessionLost);
             assert_eq!(peer.link.handle(peer.now, MAIN, old), lost);
@@ -243,7 +243,7 @@ fn what_arrived_can_still_be_taken() {
             ]
         );
     });
-    // Rejections that nobody was told of are forgotten.
+    // Rejections that were never sent are forgotten.
     receiving(|peer| {
         peer.link
             .reject(peer.now, MAIN, 2, 7, "")
@@ -340,7 +340,7 @@ fn who_comes_too_late_hears_what_was_handled() {
             pair.send(OPENER, MAIN, payload);
         }
         pair.run();
-        // Two are handled, and the opener does not hear of it.
+        // Two are handled, and the opener does not learn of it.
         for _ in 0..2 {
             pair.ends[ACCEPTOR]
                 .take(pair.now, MAIN)

@@ -33,7 +33,7 @@ fn three(script: impl Fn(&mut Peer)) {
     });
 }
 
-/// A sender with a message of 1500 bytes, of which a window of 1000 has let as many out.
+/// A sender with a message of 1500 bytes, and a window of 1000 that has let as many out.
 fn unfinished(script: impl Fn(&mut Peer)) {
     against_lasting(Role::Opener, &Config::default(), |peer| {
         let mut entry = Entry::receive("main");
@@ -117,7 +117,7 @@ fn figures_that_cannot_be_are_violations() {
         [1, 1, 2],
         [1, 2, 3],
         [1, 2, MAX],
-        // Nothing of the fourth was sent, or is there to be sent.
+        // Nothing of the fourth was sent, or can be.
         [1, 3, 1],
         [3, 3, MAX],
     ] {
@@ -267,7 +267,7 @@ fn handled_passes_what_was_noted() {
         let handled = |event: &Event| matches!(event, Event::Handled { .. });
         assert!(!peer.events().iter().any(handled));
     });
-    // Nobody can know of a NOTED that never went out.
+    // A peer can't know of a NOTED that never went out.
     rejected(&|peer| {
         peer.lose();
         contradicts(peer, [1, 1, 0]);

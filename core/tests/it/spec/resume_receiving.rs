@@ -156,7 +156,7 @@ fn a_receiver_repeats_its_rejections() {
         peer.link.handle(peer.now, MAIN, 1).expect("it waits");
         assert_eq!(peer.say(), ack(0, 2));
     });
-    // What is rejected without a connection is told on the next, once.
+    // What is rejected without a connection is reported on the next, once.
     two(&|peer| {
         peer.lose();
         rejects(peer);

@@ -437,7 +437,7 @@ fn events_that_nobody_polls_do_not_pile_up() {
 
 #[test]
 fn drivers_that_sleep_to_the_deadline_never_stall() {
-    // [RESUME-16] [MODE-3] Whoever sleeps exactly until the next deadline misses nothing.
+    // [RESUME-16] [MODE-3] A driver that sleeps exactly until the next deadline misses nothing.
     let latest = Config::new()
         .channel(SendChannel::new("main"))
         .channel(SendChannel::new("back").latest());

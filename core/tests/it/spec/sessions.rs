@@ -191,7 +191,7 @@ fn nobody_else_gets_a_session() {
         &mut fresh(&both(), 4, ALICE),
         "names nothing yet",
     );
-    // Without TLS it is whoever knows the id.
+    // Without TLS, knowing the id is enough.
     let mut plain = begun(&both(), None);
     let mut guest = returning(&both(), None, plain.session(), &entries());
     assert_eq!(plain.take_over(NOW, &mut guest), TakeOver::Done);
@@ -310,7 +310,7 @@ fn a_foreign_session_is_answered_like_none() {
     assert_eq!(answer[66..74], [0xFF; 8]);
     assert_eq!(answer[74..90], [0; 16]);
     assert!(answers.iter().all(|other| *other == answer));
-    // Its owner hears that it was.
+    // Its owner learns that the session existed.
     let answer = routed(&mut acceptor, ALICE, link.session());
     assert_eq!((answer[16], &answer[66..74]), (3, &[0; 8][..]));
 }
@@ -387,7 +387,7 @@ fn a_return_that_fails_gives_no_more_time() {
         link.handle_lost(now, Disconnect::Security);
         assert_eq!(link.poll_deadline(), Some(end));
     }
-    // It may go on beyond the time, though: a peer that is there has come back.
+    // An attempt may go on beyond that time, though: a peer that can be reached has returned.
     let late = Instant::from_micros(end.as_micros() - 1);
     link.handle_opened(late).expect("offline");
     link.handle_timeout(end + MICRO);

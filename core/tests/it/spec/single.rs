@@ -34,7 +34,7 @@ fn code_of(said: &[u8]) -> u32 {
     u32::from_be_bytes(said[8..12].try_into().expect("four bytes"))
 }
 
-/// An opener with four messages, of which one is acknowledged and one is not begun, comes back.
+/// An opener with four messages, one acknowledged and one not begun, reconnects.
 fn four(script: impl Fn(&mut Peer)) {
     against_lasting(Role::Opener, &sender(), |peer| {
         peer.welcome(&[Entry::receive("main")]);
@@ -65,13 +65,15 @@ fn an_opener_ends_with_its_session() {
                 assert_eq!(counts[VerdictKind::Handled], known);
                 assert_eq!(counts[VerdictKind::Unknown], 3 - known);
                 assert_eq!(counts[VerdictKind::Withdrawn], 1);
-                // The application hears at once, and nothing of the session in its place.
+                // The application learns of the loss at once, and nothing of the session that
+                // replaces it.
                 let told = peer.events();
                 assert_eq!(told.last(), Some(&Event::SessionLost(why)), "{told:?}");
                 assert!(!told.contains(&Event::Connected));
                 let refused = peer.link.send(peer.now, MAIN, &b"5"[..], None);
                 assert_eq!(refused.map_err(|not| not.why), Err(SendError::Closing));
-                // That is closed in order, so that nobody there waits for this end to come back.
+                // The new session is closed in order, so that the peer does not wait for this end
+                // to return.
                 let said = peer.say();
                 assert_eq!((said[0], code_of(&said)), (0x30, codes::SESSION_OVER));
                 peer.takes(&[close(&[]), done()].concat());
@@ -104,7 +106,7 @@ fn an_opener_that_has_ended_does_not_come_back() {
         |peer| peer.hear(&coded(0x32, 0, 1, b"no")),
         |peer| peer.link.revoke(peer.now),
         |peer| {
-            // Nobody answers.
+            // The peer does not answer.
             while peer.link.state() != LinkState::Ended {
                 peer.sleep_to_deadline();
                 peer.say();
@@ -343,7 +345,7 @@ fn nobody_but_its_peer_ends_a_link() {
     };
     refuses(away(&both(), ALICE), BOB);
     refuses(away(&both(), ALICE), None);
-    // Anybody could say it without an identity.
+    // Without an identity, any peer could claim to be this one.
     refuses(away(&both(), None), None);
     // A link that has its connection has its peer: this is another of the same identity.
     refuses(begun(&both(), ALICE), ALICE);
@@ -377,7 +379,7 @@ fn a_hello_from_before_the_session_ends_nothing() {
             (LinkState::Offline, None)
         );
         assert_eq!(accepted(after(4), late).state(), LinkState::Open);
-        // Who has connected since does end it.
+        // A peer that has connected since does end it.
         let mut anew = connected(after(5));
         anew.handle_input(after(6), &hello.bytes());
         assert_eq!(link.take_over(after(6), &mut anew), TakeOver::SessionOver);
@@ -418,7 +420,7 @@ fn an_acceptor_with_one_link_ends_it_all_the_same() {
     assert_eq!(link.end_reason(), Some(&STARTED_ANEW));
     let text = refusal_of(&said(&mut link));
     assert_eq!(text.code, refuse::SESSION_OVER);
-    // Anybody else finds nobody, and the link waits on.
+    // Any other peer finds no such session, and the link waits on.
     for (first, second) in [(ALICE, BOB), (ALICE, None), (None, None)] {
         let mut link = meets(first, second);
         assert_eq!(

@@ -18,7 +18,7 @@ fn receiver() -> Config {
     Config::new().channel(ReceiveChannel::new("main"))
 }
 
-/// HELLO of an opener that has a session, on a connection of its own.
+/// HELLO of an opener that has a session, on a separate connection.
 fn hello_again(opener: &mut Link, now: Instant) -> Vec<u8> {
     while !opener.wants_connect() {
         let due = opener.poll_deadline().expect("it connects again");

@@ -334,7 +334,7 @@ fn a_receiver_that_closes_confirms_what_was_taken_and_no_more() {
             });
         }
     }
-    // With a receiver that was let go of it is the same.
+    // The same with a receiver that was dropped.
     receiving(|peer| {
         peer.takes(b"1!a");
         peer.link.abandon(peer.now, MAIN).expect("receive mode");

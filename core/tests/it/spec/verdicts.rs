@@ -111,7 +111,8 @@ fn a_handled_range_is_told_with_what_was_counted() {
             count: last - first + 1,
         };
         assert_eq!(peer.events().last(), Some(&range));
-        // What is acknowledged behind it is told nowhere again: it was not handled.
+        // An acknowledgement that covers the rejected message is not reported again: it was not
+        // handled.
         peer.say();
         peer.takes(&ack(0, 3));
         assert_eq!(peer.events(), []);

@@ -29,7 +29,7 @@ impl World<'_> {
         }
     }
 
-    /// Takes note of an ended link, and of a connection that it has let go of.
+    /// Notes an ended link, and a connection that it has dropped.
     fn note_end(&mut self, at: usize) {
         let end = &mut self.ends[at];
         if end.link.state() == LinkState::Ended && end.stage != Stage::Over {
@@ -70,7 +70,7 @@ impl World<'_> {
         assert!(holds, "end {at} ended: {reason}");
     }
 
-    // The end of every case: everybody takes everything, then somebody closes.
+    // The end of every case: both ends take everything, then one or both close.
 
     pub(super) fn finish(&mut self) {
         let start = self.now;

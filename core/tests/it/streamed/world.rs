@@ -45,7 +45,7 @@ pub(super) struct End {
     pub(super) pipe: VecDeque<u8>,
     pub(super) write_ended: bool,
     pub(super) eof_given: bool,
-    /// It has let go of the connection.
+    /// It has dropped the connection.
     pub(super) dropped: bool,
     pub(super) connected_told: bool,
     pub(super) closing_told: bool,
@@ -408,8 +408,8 @@ impl<'a> World<'a> {
         }
     }
 
-    /// The receiver confirms a message: it has come, and somebody has taken it or will. Then it is
-    /// handled, as far as this dialect can tell.
+    /// The receiver confirms a message: it has arrived, and is or will be taken. As far as this
+    /// dialect can tell it is handled then.
     fn confirm(&mut self) {
         assert!(self.confirmed < self.arrived, "confirmed before it came");
         let taken = self.confirmed < self.taken;
@@ -483,7 +483,7 @@ impl<'a> World<'a> {
         else {
             panic!("{seen:?} is no part of a message");
         };
-        // Where nobody listens, nobody looks at what comes.
+        // Without a receiver nothing looks at what arrives.
         if !self.abandoned {
             let origin = |number| (0, self.begun[usize::try_from(number).expect("few") - 1]);
             let refused = self

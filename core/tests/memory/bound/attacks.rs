@@ -64,8 +64,8 @@ fn single_bytes(scale: Scale) -> Vec<Op> {
     each(scale, scale.messages, |channel| vec![whole(channel, 1)])
 }
 
-/// A byte on one channel, which nobody takes, and between two of them what fills a piece of
-/// memory on another, where all is taken.
+/// A byte on one channel that is never taken, and between two of them what fills a piece of memory
+/// on another channel, where everything is taken.
 fn kept_beside_others(scale: Scale) -> Vec<Op> {
     let last = scale.channels - 1;
     let round = |_| {

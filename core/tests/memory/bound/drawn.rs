@@ -1,4 +1,4 @@
-//! Attacks that nobody thought of.
+//! Attacks that are drawn at random.
 
 use countersign_core::{Config, Role};
 use proptest::prelude::*;

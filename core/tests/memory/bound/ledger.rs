@@ -25,7 +25,7 @@ pub(crate) struct Incoming {
     base: u64,
     /// The last number that was sent whole or skipped.
     pub(crate) sent: u64,
-    /// Of the message after that: its length, and how much of it was sent.
+    /// Total length of the message after that, and how much of it was sent.
     pub(crate) partial: Option<(usize, usize)>,
     held: usize,
     messages: VecDeque<(u64, usize, State)>,
@@ -54,7 +54,7 @@ impl Incoming {
         self.window_bytes - self.held
     }
 
-    /// So many bytes were sent of a message of `total`.
+    /// Notes that `length` bytes were sent of a message of `total`.
     pub(crate) fn send(&mut self, total: usize, length: usize) {
         let before = self.partial.take().map_or(0, |(_, sent)| sent);
         self.held += length;
@@ -144,7 +144,7 @@ impl Incoming {
     pub(crate) fn resume(&mut self, received: u64, partial: usize) {
         assert_eq!(received, self.sent, "everything has arrived");
         assert_eq!(self.partial.map_or(0, |(_, sent)| sent), partial);
-        // It will tell of its rejections again.
+        // The victim will report its rejections again.
         for (_, _, state) in &mut self.messages {
             if *state == State::Told {
                 *state = State::Rejected;
@@ -184,7 +184,7 @@ pub(crate) struct Outgoing {
     fresh: VecDeque<u64>,
     /// Rejected and not acknowledged.
     rejected: BTreeSet<u64>,
-    /// Of those, what the victim has not noted.
+    /// The rejected messages whose rejection the victim has not noted.
     unnoted: BTreeSet<u64>,
     /// The least that a resume has to say was received.
     floor: u64,

@@ -1,4 +1,4 @@
-//! The `tlsstream` dialect, which has a wire format of its own.
+//! The `tlsstream` dialect, which has a different wire format.
 
 use std::time::Duration;
 
@@ -142,7 +142,8 @@ impl Victim<Incoming> {
     }
 }
 
-/// Full windows, of an earlier connection and this one, and a message that is moved once more.
+/// Full windows on two connections, an earlier one and this one, and a message that is moved once
+/// more.
 fn unread(what: &str, config: &Config, length: usize, more: usize) {
     let mut victim = Victim::new(config);
     victim.fill(length);

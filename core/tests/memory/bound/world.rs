@@ -149,7 +149,7 @@ impl World {
         )
     }
 
-    /// The victim hears this.
+    /// Passes this to the victim.
     pub(crate) fn hear(&mut self, input: &[u8]) {
         let (link, now) = (&mut self.link, self.now);
         self.meter.run(|| link.handle_input(now, input));

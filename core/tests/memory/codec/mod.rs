@@ -1,4 +1,4 @@
-//! Frames with fields of their own, and the bytes of them.
+//! Frames as values with owned fields, and their bytes.
 
 use countersign_core::wire::{
     ChannelEntry, CloseHead, Decoder, Frame, FrameType, Greeting, GreetingHead, HEADER_LEN, Header,
@@ -77,7 +77,7 @@ impl Entry {
 }
 
 impl Item {
-    /// Appends the frame's bytes, after checking that `needed` is told right.
+    /// Appends the frame's bytes, after checking that `needed` is reported correctly.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let mut buffer = vec![0; 20_000];
         let length = match self {
@@ -295,7 +295,8 @@ fn greeting() -> impl Strategy<Value = Item> {
         Just(SessionOutcome::NotKnown),
         Just(SessionOutcome::TooOld),
     ];
-    // Around the version spoken here: of a greeting in others, nothing but the versions is read.
+    // Around the version spoken here: in a greeting with other versions, only the versions are
+    // read.
     let versions = (0..=VERSION, VERSION..4);
     let entries = prop::collection::vec(entry(), 0..5);
     (

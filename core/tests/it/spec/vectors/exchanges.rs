@@ -25,7 +25,7 @@ fn links_say_what_the_exchanges_say() {
 struct End {
     link: Link,
     told: VecDeque<String>,
-    /// Who has proved to be at the other end.
+    /// The identity that the other end has proved.
     peer: Option<PeerId>,
 }
 
@@ -132,7 +132,7 @@ impl End {
         }
     }
 
-    /// The next thing that the application hears, but for what says nothing of verdicts.
+    /// The next event that the application gets, leaving out those that don't concern verdicts.
     fn hears(&mut self) -> String {
         while let Some(event) = self.link.poll_event() {
             let told = self.describe(&event);
