@@ -38,7 +38,8 @@ impl Subscriber for Levels {
     fn exit(&self, _: &Id) {}
 }
 
-/// What is logged when so many strangers come within a minute; `None` where the minute was over.
+/// The levels at which `strangers` connections within a minute are logged; `None` if it took
+/// longer.
 fn levels(strangers: usize, log_lines: usize) -> Option<Vec<Level>> {
     let begun = Instant::now();
     let setup = Setup::new(Config::default(), Security::plaintext()).unwrap();
@@ -63,7 +64,7 @@ fn strangers_are_warned_of_up_to_the_limit_and_no_further() {
         }
     };
     assert_eq!(within(3), [Level::WARN; 3]);
-    // One above is there for those who look closer.
+    // The next one is logged at the debug level.
     assert_eq!(
         within(4),
         [Level::WARN, Level::WARN, Level::WARN, Level::DEBUG]

@@ -1,5 +1,5 @@
-//! A connection takes no more memory than [`Security::memory_bound`] says, whatever a peer with TLS
-//! of its own sends.
+//! A connection takes no more memory than [`Security::memory_bound`] says, whatever a peer with a
+//! TLS implementation of its own sends.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -68,7 +68,7 @@ impl Victim {
         }
     }
 
-    /// Hears as much as may come between two exchanges, and what is left, before the link has any.
+    /// Passes as much as may arrive between two exchanges, and the rest, before the link gets any.
     fn hear_at_once(&mut self, bytes: &[u8]) {
         for bytes in bytes.chunks(3 * 16_384) {
             self.count(|link, endpoint| {
@@ -108,7 +108,7 @@ fn declaration() -> Config {
     Config::new().channel(send.queue(4, 4 * 65_536))
 }
 
-/// Somebody that the victim has pinned, with a chain of so many certificates.
+/// An attacker that the victim has pinned, with a chain of `certificates` certificates.
 fn attacker(own: &GeneratedIdentity, certificates: usize) -> Foreign {
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(own.key_der().to_vec()));
     let key = any_supported_type(&key).unwrap();
@@ -147,7 +147,7 @@ fn change_keys(victim: &mut Victim, attacker: &mut Foreign) {
     }
 }
 
-/// All that can be on its way at once: output that nobody reads, and a record that is not whole.
+/// All that can be in flight at once: output that is not read, and an incomplete record.
 fn pile_up(victim: &mut Victim, attacker: &mut Foreign) {
     for _ in 0..4 {
         victim.count(|link, _| {
@@ -161,7 +161,7 @@ fn pile_up(victim: &mut Victim, attacker: &mut Foreign) {
     victim.say(false);
 }
 
-/// A frame that is skipped, of so many bytes.
+/// A frame of `length` bytes that is skipped.
 fn skipped(length: u16) -> Vec<u8> {
     let [high, low] = (length - 8).to_be_bytes();
     let mut frame = vec![0xFF, 0, 0, 0, 0, 0, high, low];

@@ -139,7 +139,7 @@ fn messages_of_all_sizes_over_pipes_with_tls() {
     far_ended.recv().unwrap();
 }
 
-/// A reader with a time-out, of a line that never ends.
+/// A reader of an endless line, with a timeout.
 struct Line<T>(T);
 
 impl Read for Line<PipeReader> {
@@ -243,7 +243,7 @@ fn the_end_of_the_stream_ends_the_link() {
     near_shut.recv().unwrap();
 }
 
-/// What reads from or writes to it goes wrong as soon as it is told so.
+/// A stream whose reads and writes fail once it has been sent an error.
 struct Wrong<T> {
     inner: T,
     told: Receiver<fn() -> io::Error>,

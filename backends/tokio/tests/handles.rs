@@ -33,7 +33,7 @@ async fn a_link_is_open_as_long_as_a_clone_of_it() {
     let handled: Result<(), NotHandled> = receipt.await.into();
     handled.unwrap();
 
-    // With the last one nobody takes what comes.
+    // Once the last handle is gone, messages are no longer taken.
     let (near, far) = linked().await;
     let _open = far.receiver("more").unwrap();
     drop((far.clone(), far));

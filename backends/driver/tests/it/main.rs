@@ -1,5 +1,5 @@
-//! The driver on a runtime of its own, made for these tests. What it logs is looked at in a program of
-//! its own, `strangers_log.rs`: who else logs would be heard.
+//! The driver on a small runtime made for these tests. What it logs is tested in a separate
+//! program, `strangers_log.rs`: here the log of other tests would be captured too.
 
 mod opening;
 mod serving;

@@ -218,7 +218,7 @@ fn a_connection_to_oneself_is_refused_and_the_next_address_tried() {
     let both = |address: &SocketAddr| error.to_string().contains(&format!("{address}: nobody"));
     assert!(addresses.iter().all(both), "{error}");
 
-    // Its port is free at once for who is to listen there.
+    // Its port is free at once for the next listener.
     let held = comes_back();
     let held_at = held.local_addr().unwrap().as_socket().unwrap();
     assert!(countersign_driver::refuse_self(&SockRef::from(&held)).is_err());

@@ -106,7 +106,7 @@ fn one_thing_after_the_other() {
     let mut context = Context::from_waker(Waker::noop());
     let mut connected = pin!(opening);
     let mut link = None;
-    // Nobody needs as many rounds.
+    // More rounds than are ever needed.
     for _ in 0..100 {
         let _ = opener.poll(&mut context);
         let _ = acceptor.poll(&mut context);

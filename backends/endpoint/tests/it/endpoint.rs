@@ -127,7 +127,7 @@ impl End {
     }
 }
 
-/// What is told of a connection, in short.
+/// The kinds of a connection's events.
 fn names(news: &[EndpointEvent]) -> Vec<String> {
     let name = |event: &EndpointEvent| match event {
         EndpointEvent::Secured => "Secured".to_owned(),
@@ -361,7 +361,7 @@ fn data_before_an_error_arrives() {
     let lost = EndReason::Lost(Loss::Security);
     assert_eq!(acceptor.0.end_reason(), Some(&lost));
     assert_eq!(names(&acceptor.news()), ["Corrupted"]);
-    // The peer is told, and then that nothing follows.
+    // The peer gets an alert, and then the end of the stream.
     opener.hears(&acceptor.says());
     assert_eq!(names(&opener.news()), ["PeerAlert"]);
     assert!(matches!(acceptor.1.to_send(), ToSend::End));
@@ -392,8 +392,8 @@ fn an_error_of_the_transport_is_no_reason_afterwards() {
     assert_eq!(names(&opener.news()), ["ConnectionReset"]);
 }
 
-/// What the transport says is told once, the first of it, and only where the link has lost its
-/// connection by that.
+/// An error of the transport is reported once, the first of several, and only if the link has lost
+/// its connection by it.
 #[test]
 fn the_first_error_of_the_transport_is_the_reason() {
     let reset = || io::Error::from(ErrorKind::ConnectionReset);
@@ -512,7 +512,7 @@ fn the_last_flight_and_hello_are_sent_together() {
     assert_eq!(acceptor.0.state(), LinkState::Open);
 }
 
-/// That a connection was secured is told before what became of it, and each once.
+/// That a connection was secured is reported before what became of it, and each once.
 #[test]
 fn news_come_once_and_in_order() {
     let [robot, station, other] = ["robot", "station", "other"].map(fixtures::good);

@@ -175,7 +175,7 @@ fn python_and_we_refuse_each_other() {
         identity.write(directory.path(), Overwrite::No).unwrap();
     }
     let start = |role: &str, peer: &str| Python::start(role, directory.path(), "station", peer);
-    // Python trusts somebody else.
+    // Python trusts another certificate.
     for (role, mut end) in ends(&security(&robot, certificate_pin(&station))) {
         let mut python = start(role, "stranger");
         python.carry(&mut end, |end| end.error.is_some());
@@ -186,7 +186,7 @@ fn python_and_we_refuse_each_other() {
         assert_eq!(*ours, robot.fingerprint());
         assert!(!python.finish().0);
     }
-    // We pin somebody else: Python hears of it by an alert.
+    // We pin another certificate: Python learns of it by an alert.
     for (role, mut end) in ends(&security(&robot, certificate_pin(&stranger))) {
         let mut python = start(role, "robot");
         python.carry(&mut end, |end| end.error.is_some());

@@ -26,7 +26,7 @@ fn the_end_of_a_connection_that_was_given_up_is_no_news() {
         end(&mut endpoint);
         endpoint.exchange(later, &mut link);
         assert_eq!(link.state(), LinkState::Connecting);
-        // The attempt's own end is told to the link itself.
+        // The end of the attempt itself is passed to the link directly.
         link.handle_lost(later, Disconnect::Transport);
         assert_eq!(link.state(), LinkState::Offline);
     }

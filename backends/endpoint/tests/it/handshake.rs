@@ -1,4 +1,4 @@
-//! Who lets whom in, and what each of the two ends says when one does not.
+//! Which peers are let in, and what each end reports when one is refused.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 

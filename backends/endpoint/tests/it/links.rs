@@ -103,7 +103,7 @@ struct World {
     openers: Links<Pipe>,
     links: Links<Pipe>,
     listener: ListenerId,
-    /// Nobody gets through to the listener.
+    /// No connection reaches the listener.
     cut_off: bool,
     at_openers: Vec<Happened>,
     at_listener: Vec<Happened>,
@@ -294,7 +294,7 @@ fn a_stream_is_ready_under_the_number_it_came_with() {
     let mut world = World::plain(Limits::default());
     let opened = world.open();
     let accepted = world.accepted()[0];
-    // Only the opener's end breaks: the other hears nothing.
+    // Only the opener's end breaks: the other learns nothing.
     let stream = world.openers.stream(opened).unwrap();
     stream.near.borrow_mut().ended = true;
     world.run();
@@ -313,8 +313,8 @@ fn a_stream_is_ready_under_the_number_it_came_with() {
     assert_eq!(world.links.link(accepted).unwrap().waiting(data), 1);
 }
 
-/// Who gets a link, and with which channels, its owner decides when it likes, and nothing is read
-/// meanwhile.
+/// The owner decides in its own time which peer gets a link, and with which channels. Nothing is
+/// read meanwhile.
 #[test]
 fn the_owner_is_asked() {
     let [robot, station] = ["robot", "station"].map(fixtures::good);
@@ -351,7 +351,7 @@ fn the_owner_is_asked() {
     let end = world.openers.error(opened).unwrap();
     assert_eq!(*end.reason(), EndReason::Refused(closed));
 
-    // Channels of its own: those that fit, those that do not, those that make no sense.
+    // Channels for this peer: some that fit, some that do not, some that are invalid.
     let data = || ChannelConfig::from(ReceiveChannel::new("data"));
     let other = ChannelConfig::from(ReceiveChannel::new("other"));
     for (channels, fits) in [
@@ -453,7 +453,7 @@ fn so_many_from_one_address() {
     let made = |_| Ok(Pipe::pair().into_iter().next().unwrap());
     let error = arrive(&mut world, 1, made).unwrap_err();
     assert!(error.to_string().contains("2 connections"), "{error}");
-    // Whoever's stream can't be made does not count.
+    // An address whose stream can't be made does not count.
     for _ in 0..3 {
         let broken = arrive(&mut world, 2, |_| Err(ErrorKind::NotFound.into()));
         assert!(!broken.unwrap_err().to_string().contains("connections from"));
@@ -497,7 +497,7 @@ fn a_listener_is_drained() {
     let [first, second] = [world.open(), world.open()];
     let accepted = world.accepted();
     assert_eq!(world.links.drained(world.listener), None);
-    // A message that nobody takes holds the second up.
+    // A message that is not taken holds the second up.
     let link = world.openers.link_mut(second).unwrap();
     let data = link.channel_id("data").unwrap();
     let _ = link.send(NOW, data, "not taken", None).unwrap();

@@ -1,5 +1,5 @@
-//! Endpoints against each other, and against TLS of others. What a connection takes of memory is counted
-//! in a program of its own, `memory.rs`.
+//! Endpoints against each other, and against other implementations of TLS. How much memory a
+//! connection takes is measured in a separate program, `memory.rs`.
 
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
 

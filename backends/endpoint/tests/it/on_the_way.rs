@@ -1,4 +1,4 @@
-//! Whoever is on the way between two ends, and has kept all that went by.
+//! An attacker on the path between two ends that has recorded all traffic.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -68,7 +68,7 @@ fn what_is_said_and_who_says_it_is_not_on_the_wire() {
             }
         }
     }
-    // What would show it does, where it is there to be seen.
+    // The check does find the message in plain text.
     let plain = recorded(&Security::plaintext(), &Security::plaintext());
     assert!(plain.iter().all(|wire| holds(wire, MESSAGE)));
 }
@@ -111,8 +111,8 @@ fn a_record_that_comes_again_or_out_of_turn_is_noticed() {
     }
 }
 
-/// A ticket would let its holder in without a certificate, and data ahead of the handshake could
-/// be sent again by anybody.
+/// A ticket would let its holder in without a certificate, and early data could be replayed by
+/// anyone.
 #[test]
 fn every_connection_is_proven_anew() {
     let (robot, station) = (fixtures::good("robot"), fixtures::good("station"));

@@ -1,4 +1,5 @@
-//! Lists of peers: what a line may be, what is wrong with one, and who is who afterwards.
+//! Lists of peers: what a line may contain, what is wrong with one, and which peer has which name
+//! afterwards.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -130,7 +131,7 @@ fn what_is_wrong_is_named_with_its_line() {
     ));
 }
 
-/// So many pins of one peer.
+/// `count` pins of one peer.
 fn more(count: usize) -> String {
     (100..100 + count)
         .map(|number| format!(" {}", print(number)))
@@ -180,7 +181,8 @@ fn names_are_one_peers_each() {
     assert!(both.named("all").is_err());
 }
 
-/// Both ends know each other among thousands, and a stranger is told apart without naming them all.
+/// Both ends know each other among thousands of peers, and a stranger is reported without naming
+/// them all.
 #[test]
 fn a_peer_is_found_among_thousands() {
     let (robot, station) = (fixtures::good("robot"), fixtures::good("station"));
@@ -300,7 +302,7 @@ fn a_list_that_is_read_again_takes_effect_with_the_identity() {
     );
     assert_eq!(security.name_of(b).as_deref(), Some("robot-7"));
 
-    // Who has many new peers does not want to read all of them in one line.
+    // Many new peers are not all named in one line.
     let many: String = (10..30)
         .map(|number| format!("robot-{number} {}\n", print(number)))
         .collect();

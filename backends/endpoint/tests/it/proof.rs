@@ -11,7 +11,7 @@ use countersign_core::{
 use countersign_endpoint::{Endpoint, Identity, Reason, Security, ToSend};
 
 const NOW: Instant = Instant::ZERO;
-/// An alert in clear, as anybody can send it: bad_certificate.
+/// An alert in clear, as any attacker can send it: bad_certificate.
 const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 42];
 
 fn tls(own: &GeneratedIdentity, peer: &GeneratedIdentity) -> Security {
@@ -94,8 +94,8 @@ fn lasting(client: &GeneratedIdentity, server: &GeneratedIdentity) -> (Link, Lin
     (opener, acceptor)
 }
 
-/// What an opener hears from somebody who is not its peer; before, the link that was up has lost
-/// its connection.
+/// What an opener gets from another service than its peer after a link that was up has lost its
+/// connection.
 fn strangers() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("a portal", b"HTTP/1.1 302 Found\r\n\r\n".to_vec()),
@@ -121,7 +121,7 @@ fn strangers_cost_a_link_no_more_than_a_connection() {
         assert!(!end.endpoint.failure().unwrap().can_retry(), "{who}");
         assert_eq!(link.last_loss(), Some(Loss::Unproven), "{who}");
         assert_eq!(link.state(), LinkState::Offline, "{who}");
-        // Then the peer is there again.
+        // Then the peer is reachable again.
         let mut left = End::new(&tls(&client, &server), &mut link);
         let mut right = End::new(&tls(&server, &client), &mut acceptor);
         carry([&mut left, &mut right], [&mut link, &mut acceptor]);
@@ -156,14 +156,15 @@ fn another_identity_is_a_stranger_too() {
         (link.state(), link.last_loss()),
         (LinkState::Offline, Some(Loss::Unproven))
     );
-    // It is told: the opener's own alert.
+    // The stranger learns of it by the opener's own alert.
     let why = right.endpoint.failure().unwrap().reason();
     assert!(matches!(why, Reason::RefusedByPeer { .. }), "{why}");
     let expected = EndReason::Lost(Loss::Unproven);
     assert_eq!(stranger.end_reason(), Some(&expected));
 }
 
-/// Both roles, and both who refuses and who is refused. Renewed, the link goes on.
+/// In both roles, as the end that refuses and as the one that is refused. Renewed, the link goes
+/// on.
 #[test]
 fn dates_are_waited_for_on_a_link_that_was_up() {
     // [RECONNECT-8]
@@ -185,7 +186,7 @@ fn dates_are_waited_for_on_a_link_that_was_up() {
             carry([&mut left, &mut right], [&mut link, &mut visitor]);
             let expected = (LinkState::Offline, Some(Loss::OutOfDate));
             assert_eq!((link.state(), link.last_loss()), expected);
-            // The acceptor's own link hears nothing of who did not get in.
+            // The acceptor's own link learns nothing of a peer that was not let in.
             let expected = EndReason::Lost(Loss::OutOfDate);
             assert_eq!(visitor.end_reason(), Some(&expected));
             let mut left = End::new(&tls(&client, &server), &mut link);
@@ -239,7 +240,7 @@ fn bytes_put_between_end_no_link() {
                 true => left.hear(&mut opener, &bytes),
                 false => right.hear(&mut acceptor, &bytes),
             }
-            // The other end hears of it by an alert, which does not end it either.
+            // The other end learns of it by an alert, which does not end it either.
             carry([&mut left, &mut right], [&mut opener, &mut acceptor]);
             for link in [&opener, &acceptor] {
                 assert_eq!(link.state(), LinkState::Offline, "{bytes:?}");

@@ -45,7 +45,7 @@ fn a_connection_by_itself_is_judged_too() {
     assert_eq!(right.connection.pending_len(), 0);
     let mut plain = countersign_endpoint::Connection::accept(&Security::plaintext()).unwrap();
     plain.recheck().unwrap();
-    // A new connection is refused in so many words.
+    // A new connection is refused explicitly.
     let mut raw = [Raw::connect(&securities[0]), Raw::accept(&securities[1])];
     let [left, right] = &mut raw;
     carry(left, right, usize::MAX);
@@ -101,7 +101,7 @@ fn clones_follow_and_watches_tell_once() {
     for security in [&security, &bare] {
         assert_eq!(security.fingerprint(), Some(station.fingerprint()));
     }
-    // Who waits no longer is not woken.
+    // Dropped watches are not woken.
     drop(watches);
     security
         .replace(identity(&robot), station.fingerprint())

@@ -31,7 +31,7 @@ fn one_peer(keys: &[&GeneratedIdentity]) -> Pins {
 struct End {
     link: Link,
     error_context: ErrorContext,
-    /// Who is at the other end of its connection.
+    /// The key at the other end of its connection.
     key: Option<Fingerprint>,
     endpoint: Option<Endpoint>,
     security: Security,
@@ -72,7 +72,7 @@ impl End {
         self.listen();
     }
 
-    /// Hears what connection and link have to tell.
+    /// Takes the events of connection and link.
     fn listen(&mut self) {
         while let Some(event) = self.endpoint.as_mut().and_then(Endpoint::poll_event) {
             if matches!(event, EndpointEvent::Secured) {
@@ -85,7 +85,7 @@ impl End {
             .extend(std::iter::from_fn(|| self.link.poll_event()));
     }
 
-    /// What its driver does when it hears that identity and pins were replaced.
+    /// What its driver does when it learns that identity and pins were replaced.
     fn recheck(&mut self) {
         match &mut self.endpoint {
             Some(endpoint) => endpoint.recheck(NOW, &mut self.link),
@@ -98,8 +98,7 @@ impl End {
         self.listen();
     }
 
-    /// Carries what this end has to send now to its peer, so many bytes at most; true if there was
-    /// anything.
+    /// Carries this end's output to its peer, up to `most` bytes. Returns whether there was any.
     fn moves(&mut self, peer: &mut Self, most: usize) -> bool {
         self.exchange();
         let (Some(endpoint), Some(other)) = (&mut self.endpoint, &mut peer.endpoint) else {
@@ -431,7 +430,7 @@ fn who_is_away_is_waited_for_only_while_pinned() {
     }
 }
 
-/// The next connection stands, but the link was not told of it yet.
+/// The next connection stands, but the link has not been notified of it yet.
 #[test]
 fn who_comes_back_is_waited_for_only_while_pinned() {
     for by in [OPENER, ACCEPTOR] {

@@ -30,7 +30,7 @@ fn a_client_without_a_certificate_is_refused() {
     }
 }
 
-/// A server of rustls that asks for nobody's certificate, as those of the web.
+/// A rustls server that asks for no client certificate, as on the web.
 fn indifferent(own: &countersign_certs::GeneratedIdentity) -> Foreign {
     let mut config = foreign_server(own, &[&TLS13]);
     let provider = config.crypto_provider().clone();
@@ -43,7 +43,7 @@ fn indifferent(own: &countersign_certs::GeneratedIdentity) -> Foreign {
     Foreign::server(config)
 }
 
-/// TLS lets a server go without asking; then it can't know who we are. [TLS-6]
+/// TLS allows a server not to ask for a certificate; then it can't know who we are. [TLS-6]
 #[test]
 fn an_end_that_is_not_asked_for_its_certificate_does_not_go_on() {
     let (robot, station) = (fixtures::good("robot"), fixtures::good("station"));
@@ -56,7 +56,7 @@ fn an_end_that_is_not_asked_for_its_certificate_does_not_go_on() {
         assert_eq!(error.blame(), Blame::Refused);
         assert!(!error.can_retry() && end.secured.is_none());
         assert!(!end.connection.may_write());
-        // It hears an end in order, and nothing of ours.
+        // It gets an orderly end, and no data of ours.
         assert!(server.error.is_none() && server.data.is_empty());
     }
     // One that asks gets it, and so does the next connection of the same settings.
@@ -96,7 +96,7 @@ fn a_one_sided_connection_has_to_be_asked_for() {
         end.error.unwrap().reason(),
         Reason::PinMismatch { .. }
     ));
-    // And who accepts asks for a certificate all the same.
+    // An acceptor asks for a certificate all the same.
     let accepting = Security::tls(identity(&robot), station.fingerprint());
     let accepting = accepting.build().unwrap().without_alpn().one_sided();
     let client = foreign_client(None, &[&TLS13]);
@@ -178,7 +178,7 @@ fn what_is_not_tls_is_named() {
                 assert_eq!(error.reason(), &Reason::NotTls { seems }, "{wire:?}");
                 assert_eq!((error.blame(), error.can_retry()), (Blame::Refused, false));
                 assert!(error.to_string().contains("does not speak TLS"));
-                // There is nobody to understand an alert.
+                // An alert would not be understood.
                 assert!(end.depart().is_empty() && end.secured.is_none());
             }
         }
@@ -261,7 +261,7 @@ fn every_alert_has_a_meaning() {
     }
 }
 
-/// Nobody answers, and both are told what is the matter, not to update anything.
+/// Neither answers, and both report what is wrong rather than advise an update.
 #[test]
 fn two_ends_that_have_both_opened_the_connection() {
     let (on_robot, _) = ours();

@@ -1,4 +1,4 @@
-//! The bytes on their way between an endpoint and a stream that does as it is told.
+//! The bytes between an endpoint and a scripted stream.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -172,8 +172,8 @@ fn from_the_first_byte_to_the_end() {
     }
 }
 
-/// An acceptor has nothing to say before it hears, an opener does, even if there is no end of what
-/// comes.
+/// An acceptor has nothing to send before it has received something; an opener does, even if input
+/// never ends.
 #[test]
 fn an_opener_speaks_first() {
     let mut opener = End::new(Role::Opener);
@@ -234,8 +234,8 @@ fn others_have_their_turn() {
     assert!(opener.stream.written.len() < 100);
 }
 
-/// Whoever was held up for long does not take that for the peer's silence, also where what has come
-/// is not yet all that the link can use.
+/// A driver that was held up for long does not take that for the peer's silence, even if the bytes
+/// that have arrived are not yet all that the link can use.
 #[test]
 fn what_waits_is_no_silence() {
     let [mut opener, mut acceptor] = pair();

@@ -251,7 +251,7 @@ fn writing_between_the_records_of_a_split_message() {
             right.arrive(&there);
             for bytes in here.chunks(piece.min(10)) {
                 assert!(left.arrive(bytes), "{}", left.message());
-                // A slip of the caller's, who should have presented what was left.
+                // A mistake of the caller's, which should have passed what was left.
                 let slip = left.connection.read(&mut [], &mut |_| unreachable!());
                 assert_eq!(slip.unwrap(), 0);
                 if left.connection.may_write() {

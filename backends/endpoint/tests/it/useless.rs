@@ -206,7 +206,7 @@ fn of_a_chain_the_leaf_is_the_pin() {
         pins.fingerprints()
             .eq([leaf.unwrap(), print, other_leaf.unwrap()])
     );
-    // The root alone is one, as somebody may well use it.
+    // The root alone is a pin, since it can be a peer's certificate.
     assert_eq!(Pins::from_text(root.as_bytes()).unwrap().len(), 1);
     // A key and its successor have the same name, and neither certifies the other.
     let (old, new) = (fixtures::good("robot"), fixtures::good("robot"));

@@ -10,7 +10,7 @@ use countersign_tokio::{
     connect, listen,
 };
 
-/// Longer than any test runs: whoever waits this long waits for ever.
+/// Longer than any test runs: to wait this long is to wait for ever.
 const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn setup(own: &GeneratedIdentity, peer: &GeneratedIdentity, config: Config) -> Setup {

@@ -1,4 +1,4 @@
-//! Time that tokio's clock has paused: tests of users who have links in them take none.
+//! tokio's paused clock: users' tests with links in them take no time.
 
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
 
@@ -80,7 +80,7 @@ async fn nobody_answers() {
     assert!(!hello.is_empty());
 }
 
-/// A link that is idle asks its peer from time to time whether it is there.
+/// An idle link asks from time to time whether its peer is still connected.
 #[tokio::test(start_paused = true)]
 async fn an_hour_passes() {
     let (opener, acceptor) = pair(&sending(), &receiving()).await.unwrap();

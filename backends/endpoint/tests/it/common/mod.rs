@@ -256,7 +256,7 @@ pub fn shake(connecting: &Security, accepting: &Security, piece: usize) -> (End,
     (left, right)
 }
 
-/// A foreign client's settings, of versions `versions`, that trusts anybody.
+/// A foreign client's settings, of versions `versions`, that trusts any certificate.
 pub fn foreign_client(
     own: Option<&GeneratedIdentity>,
     versions: &[&'static rustls::SupportedProtocolVersion],
@@ -277,7 +277,7 @@ pub fn foreign_client(
     }
 }
 
-/// A foreign server's settings, of versions `versions`, that trusts anybody.
+/// A foreign server's settings, of versions `versions`, that trusts any certificate.
 pub fn foreign_server(
     own: &GeneratedIdentity,
     versions: &[&'static rustls::SupportedProtocolVersion],

@@ -29,7 +29,7 @@ fn peers_that_are_merged_or_parted() {
         assert_eq!(session_of(own, apart(), apart()), 1);
         assert_eq!(session_of(own, together(), together()), 1);
     }
-    // Who has not said yet which session it means says it as who it is now.
+    // A peer that has not named its session yet would name it under its new name.
     let acceptor = tls(&station, together());
     let mut pair = Pair::new(&tls(&first, station.fingerprint()), &acceptor);
     while pair.lives()[ACCEPTOR] != LinkState::Greeting {
@@ -40,7 +40,7 @@ fn peers_that_are_merged_or_parted() {
     assert_eq!(pair.lives()[ACCEPTOR], LinkState::Ended);
     let error = pair.0[ACCEPTOR].error();
     assert!(error.contains("pins were changed"), "{error}");
-    // So does who has said it, where the link has not heard of it yet.
+    // So does one that has named it, as long as the link has not seen that.
     for rechecked in [false, true] {
         let acceptor = tls(&station, together());
         let mut pair = Pair::new(&tls(&first, station.fingerprint()), &acceptor);
