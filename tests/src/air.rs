@@ -78,7 +78,7 @@ impl Lane {
             let length = match device.recv(&mut buffer) {
                 Ok(length) => length,
                 Err(error) if is_down(&error) => {
-                    // There is nothing to wait for: a device tells nobody that it is up again.
+                    // There is no event to wait for: a device does not report that it is up again.
                     thread::sleep(Duration::from_millis(10));
                     continue;
                 }

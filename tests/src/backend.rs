@@ -34,10 +34,10 @@ pub trait Listener: Send + Sync {
     /// Waits for the next peer.
     fn accept(&self) -> Result<Box<dyn Link>, AcceptError>;
 
-    /// Lets go of the address, and waits until it is free.
+    /// Releases the address, and waits until it is free.
     fn close(self: Box<Self>);
 
-    /// Ends all links in order, and no longer than `limit`, then lets go of the address.
+    /// Ends all links in order, within `limit`, then releases the address.
     fn drain(&self, limit: Duration) -> Drained;
 }
 
@@ -50,7 +50,7 @@ pub struct Standing {
     pub local: Option<SocketAddr>,
     /// The peer's address.
     pub remote: Option<SocketAddr>,
-    /// Who the peer is.
+    /// The peer's fingerprint.
     pub peer: Option<Fingerprint>,
 }
 
@@ -74,7 +74,7 @@ pub trait Link: Send + Sync {
     fn receiver(&self, name: &str) -> Result<Box<dyn Receiver>, ChannelError>;
     /// The receiver of a `Manual` channel.
     fn manual_receiver(&self, name: &str) -> Result<Box<dyn ManualReceiver>, ChannelError>;
-    /// Who the peer is.
+    /// Returns the peer's fingerprint.
     fn peer(&self) -> Option<Fingerprint>;
     /// What the application calls it.
     fn peer_name(&self) -> Option<Arc<str>>;

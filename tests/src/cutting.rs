@@ -236,9 +236,9 @@ struct Fate {
 enum Cut {
     /// Nothing passes any more, and both ends read to an end.
     Both,
-    /// Nothing passes any more, and both ends hear that the connection was reset.
+    /// Nothing passes any more, and both ends learn that the connection was reset.
     Reset,
-    /// The opener is told that the connection has ended, and what it has said still arrives.
+    /// The opener learns that the connection has ended, and what it has sent still arrives.
     Down,
 }
 
@@ -308,7 +308,7 @@ impl Rules for Cutter {
         let mut state = self.lock();
         let mut fate = fate(connection);
         if !state.armed && state.random.up_to(2) == 1 {
-            // Less than what an acceptor must hear before it takes an opener in.
+            // Less than an acceptor must receive before it lets an opener in.
             let most = match self.plan.transport {
                 Transport::Plain => 40,
                 Transport::Tls => 1000,

@@ -1,4 +1,4 @@
-//! The handles, of the shared driver and of those backends that have their own.
+//! The handles: those of the shared driver, and those of backends that have their own.
 
 use std::collections::VecDeque;
 use std::convert::identity;

@@ -11,7 +11,7 @@
 //! It makes a second test of every scenario that can bear it, in which the links
 //! are lasting and their connections are cut at random ([`cutting`]).
 //!
-//! Secure streams have a suite of their own, in [`secure`]. Hostile peers have [`adversary`].
+//! Secure streams have a separate suite, in [`secure`]. Hostile peers are in [`adversary`].
 //!
 //! Scenarios wait for events. The only time limit is [`watch`]'s, which turns a hang into a
 //! failure.

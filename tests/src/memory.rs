@@ -252,11 +252,11 @@ pub enum Polling {
     Often,
 }
 
-/// Runs work beside the drivers until all of it is done. Each piece is a task of its own.
+/// Runs work beside the drivers until all of it is done. Each piece is a separate task.
 ///
 /// # Errors
 ///
-/// Nobody is awake, and these pieces are not done.
+/// The pieces that are not done, if no task is awake any more.
 pub fn run(ends: &mut [End], work: Vec<Work>, polling: Polling) -> Result<(), Vec<usize>> {
     let task = |work| Task {
         work: Some(work),
@@ -309,7 +309,7 @@ pub fn link(client: &Setup, server: &Setup) -> ([Link; 2], [End; 2]) {
     link_over(CAPACITY, client, server)
 }
 
-/// The same over a connection that holds so many bytes in each direction.
+/// Returns the same over a connection that holds this many bytes in each direction.
 #[must_use]
 pub fn link_over(capacity: usize, client: &Setup, server: &Setup) -> ([Link; 2], [End; 2]) {
     let (connecting, mut ends) = connecting_over(wires(capacity), client, server);
@@ -364,9 +364,9 @@ pub struct Network(Arc<Mutex<NetworkState>>);
 struct NetworkState {
     answer: Answer,
     attempts: u64,
-    /// Who waits for an answer.
+    /// Those that wait for an answer.
     waiting: Vec<Waker>,
-    /// The acceptor's ends of connections that nobody has accepted.
+    /// The acceptor's ends of connections that are not accepted yet.
     arrived: VecDeque<Wire>,
     pipes: Vec<Arc<Mutex<Pipe>>>,
     /// How often the opener's ends were called.
@@ -462,7 +462,7 @@ impl Listening {
         let arriving = Arc::<Mutex<VecDeque<Wire>>>::default();
         let served = Arc::<Mutex<Option<Served<Wire>>>>::default();
         let (arrivals, serves) = (arriving.clone(), served.clone());
-        // Polled by hand when something has arrived, so nobody needs to be woken.
+        // Polled by hand when something has arrived, so no waker is needed.
         let accept = move || {
             let arrivals = arrivals.clone();
             std::future::poll_fn(move |_| match arrivals.lock().unwrap().pop_front() {
@@ -489,7 +489,7 @@ impl Listening {
         self.served.lock().unwrap().take().expect("it is accepted")
     }
 
-    /// The next link, which is there.
+    /// Returns the next link, which must have arrived.
     #[must_use]
     pub fn accepted(&self) -> Link {
         match poll_once(&mut Box::pin(self.listener.accept())) {

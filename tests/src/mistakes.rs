@@ -8,7 +8,7 @@ use countersign_core::{Incoming, Link};
 #[cfg(planted)]
 pub use countersign_core::Planted;
 
-/// A mistake, of which there is none in this build.
+/// A mistake; this build has none.
 #[cfg(not(planted))]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Planted {}

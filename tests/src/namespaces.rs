@@ -22,8 +22,8 @@ pub const SECOND: &str = "10.99.0.2";
 const CABLE: &str = "cable";
 
 impl Namespaces {
-    /// Makes both and joins them. `tag`, of one letter, tells several pairs of one process apart;
-    /// what the network does follows from `quality` and `seed`.
+    /// Makes both and joins them. `tag`, of one letter, distinguishes pairs of one process; what
+    /// the network does follows from `quality` and `seed`.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The std backend, with blocking handles of its own.
+//! The std backend, with its own blocking handles.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -75,7 +75,7 @@ impl fmt::Debug for Ends {
     }
 }
 
-/// The identities that all scenarios share, of the opener and of the acceptor.
+/// The identities that all scenarios share: the opener's and the acceptor's.
 pub static IDENTITIES: LazyLock<[GeneratedIdentity; 2]> =
     LazyLock::new(|| [fixtures::good("client"), fixtures::good("server")]);
 
@@ -108,8 +108,9 @@ pub fn payload(count: usize, seed: usize) -> Vec<u8> {
 
 /// An address of this machine, with a free port.
 ///
-/// Where the system has enough of them, it is one that nobody has had before. Whoever has lost a
-/// peer connects to its address again and again, and would disturb the next one there.
+/// Where the system has enough of them, it is an address that was never used before. An end that
+/// has lost its peer connects to its address again and again, and would disturb the next listener
+/// there.
 #[must_use]
 pub fn loopback() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(1);
@@ -201,7 +202,7 @@ impl Pair {
         Setup::new(config, self.server_security()).unwrap()
     }
 
-    /// A link through a proxy that outlives its connections as long as the listener is there.
+    /// Makes a link through a proxy that outlives its connections as long as the listener exists.
     #[must_use]
     pub fn lasting_link(&self, client: Config, server: Config) -> (Ends, Proxy, Box<dyn Listener>) {
         let server = self.lasting_server(server);
@@ -210,7 +211,7 @@ impl Pair {
         (ends, proxy, listener)
     }
 
-    /// Opens a link through a proxy of its own, and accepts it.
+    /// Opens a link through a separate proxy, and accepts it.
     #[must_use]
     pub fn lasting_join(&self, listener: &dyn Listener, client: Config) -> (Ends, Proxy) {
         let proxy = Proxy::to(listener.address());
@@ -225,7 +226,7 @@ impl Pair {
         self.join_with(listener, address, &self.client_setup(client))
     }
 
-    /// Opens a link to `address` with a setup of its own, and accepts it.
+    /// Opens a link to `address` with this setup, and accepts it.
     #[must_use]
     pub fn join_with(&self, listener: &dyn Listener, address: SocketAddr, client: &Setup) -> Ends {
         thread::scope(|scope| {

@@ -26,12 +26,12 @@ struct Lanes {
 
 #[derive(Debug)]
 struct State {
-    /// `None` lets nobody through.
+    /// `None` refuses all connections.
     target: Option<SocketAddr>,
     lanes: [Lane; 2],
     /// The most bytes to pass at once.
     piece: usize,
-    /// How often somebody has connected.
+    /// How many connections have been attempted.
     attempts: u64,
     /// Those that are not cut.
     connections: Vec<Arc<Connection>>,
@@ -41,7 +41,7 @@ struct State {
 
 type Connection = relay::Connection<()>;
 
-/// One direction, of all connections together.
+/// One direction, over all connections.
 #[derive(Debug)]
 struct Lane {
     /// How many bytes may pass of those that came, passed ones included.
@@ -57,7 +57,7 @@ impl Proxy {
         Self::start(Some(target))
     }
 
-    /// Hangs up on everybody, for now.
+    /// Hangs up on every connection, for now.
     #[must_use]
     pub fn to_nowhere() -> Self {
         Self::start(None)
@@ -94,23 +94,23 @@ impl Proxy {
         self.0.address()
     }
 
-    /// Leads those who connect from now on to another address.
+    /// Leads later connections to another address.
     pub fn hand_over(&self, target: SocketAddr) {
         self.change(|state| state.target = Some(target));
     }
 
-    /// Hangs up on those who connect from now on.
+    /// Hangs up on later connections.
     pub fn lead_nowhere(&self) {
         self.change(|state| state.target = None);
     }
 
-    /// How often somebody has connected.
+    /// Returns how many connections have been attempted.
     #[must_use]
     pub fn attempts(&self) -> u64 {
         self.lanes().lock().attempts
     }
 
-    /// Waits until somebody has connected so many times.
+    /// Waits until this many connections have been attempted.
     pub fn wait_for_attempts(&self, attempts: u64) {
         let mut state = self.lanes().lock();
         while state.attempts < attempts {
@@ -124,7 +124,7 @@ impl Proxy {
         self.lanes().lock().lanes[direction as usize].granted
     }
 
-    /// Waits until so many bytes have passed in total.
+    /// Waits until this many bytes have passed in total.
     pub fn wait_for(&self, direction: Direction, bytes: u64) {
         let mut state = self.lanes().lock();
         while state.lanes[direction as usize].passed < bytes {
@@ -132,7 +132,7 @@ impl Proxy {
         }
     }
 
-    /// Lets pass so many bytes in total, and holds up the rest.
+    /// Lets this many bytes pass in total, and holds up the rest.
     pub fn allow(&self, direction: Direction, bytes: u64) {
         self.change(|state| state.lanes[direction as usize].allowed = bytes);
     }
@@ -176,7 +176,7 @@ impl Proxy {
         });
     }
 
-    /// Waits until the acceptor has let go of what [`Proxy::orphan`] left it.
+    /// Waits until the acceptor has dropped what [`Proxy::orphan`] left it.
     pub fn wait_for_orphans(&self) {
         let orphans = std::mem::take(&mut self.lanes().lock().orphans);
         for orphan in orphans {
@@ -231,7 +231,7 @@ impl Rules for Lanes {
 
     fn begin(&self, connection: &Arc<Connection>, target: SocketAddr) -> bool {
         let mut state = self.lock();
-        // Whoever has led it elsewhere meanwhile counts on it.
+        // A caller that has led it elsewhere meanwhile relies on it.
         let goes_on = state.target == Some(target);
         if goes_on {
             state.connections.push(connection.clone());

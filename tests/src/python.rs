@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use crate::Transport;
 use crate::pair::IDENTITIES;
 
-/// Whether a program is there. Where it is missing the test says so and is skipped; in CI, where
-/// nobody reads what tests say, that is a failure.
+/// Returns whether a program is installed. If it is not, the test says so and is skipped; in CI,
+/// where the output of tests is not read, that is a failure.
 #[must_use]
 pub fn have(program: &str, argument: &str) -> bool {
     let run = Command::new(program)

@@ -52,7 +52,7 @@ impl Size {
 pub fn leaves_out(what: &str) -> bool {
     let part = Size::get() == Size::Part;
     if part {
-        // Who does not listen does not want to know.
+        // If it can't be written there is nothing to do.
         let _ = writeln!(io::stderr(), "left out without {TESTS}=all: {what}");
     }
     part

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Far more than any test takes on any machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Runs a test in a thread of its own, and panics if it hangs.
+/// Runs a test in a separate thread, and panics if it hangs.
 pub fn watch<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
     let thread = thread::current();
     watch_as(thread.name().unwrap_or("test"), test)

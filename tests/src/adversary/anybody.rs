@@ -1,5 +1,5 @@
-//! A check of certificates that lets anybody in: attackers don't care whom they talk to. countersign
-//! itself has none.
+//! A certificate verifier that accepts every certificate: attackers don't care which peer they talk
+//! to. countersign itself has none.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -10,7 +10,7 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 #[derive(Debug)]
 pub(super) struct TrustsAnybody;
 
-/// All that anybody's key may sign with.
+/// All schemes that a key may sign with.
 const SCHEMES: [SignatureScheme; 10] = [
     SignatureScheme::ECDSA_NISTP256_SHA256,
     SignatureScheme::ECDSA_NISTP384_SHA384,

@@ -51,7 +51,7 @@ impl Count {
     }
 }
 
-/// Tells whoever waits for the next round that there will be none.
+/// Tells those that wait for the next round that there will be none.
 struct OnPanic(Arc<Count>);
 
 impl Drop for OnPanic {

@@ -109,7 +109,7 @@ pub fn message(number: u64, payload: &[u8]) -> Vec<u8> {
     fragments(number, payload, payload.len().max(1)).remove(0)
 }
 
-/// A message in frames with so many bytes of it each, on the first channel.
+/// Returns a message on the first channel in frames with `each` bytes of payload.
 #[must_use]
 pub fn fragments(number: u64, payload: &[u8], each: usize) -> Vec<Vec<u8>> {
     let pieces: Vec<_> = match payload {

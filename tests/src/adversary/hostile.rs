@@ -1,4 +1,4 @@
-//! The attacker: a blocking socket, and TLS of its own if it wants.
+//! The attacker: a blocking socket, with its own TLS if it wants.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -107,7 +107,7 @@ impl Hostile {
         self.tls.is_some()
     }
 
-    /// Whether its TLS has more to say or to hear before data.
+    /// Returns whether its TLS has more to send or to receive before data.
     #[must_use]
     pub fn is_handshaking(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
@@ -214,7 +214,7 @@ impl Hostile {
                     self.seen = Some(Seen::Alert(alert.into()));
                     return;
                 }
-                // It has an alert of its own to send, and hears no more but the end.
+                // It has an alert to send, and receives nothing more but the end.
                 Err(_) => {
                     self.failed = true;
                     break;
@@ -223,7 +223,7 @@ impl Hostile {
         }
     }
 
-    /// Waits for exactly so many bytes; `None` when the end comes before.
+    /// Waits for exactly `count` bytes and returns them, or `None` if the end comes first.
     pub fn hear(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.heard.len() < count {
             // The last words may come together with the end.
@@ -242,7 +242,7 @@ impl Hostile {
         Some(frame)
     }
 
-    /// Waits for a message of at most so many bytes; how long it is.
+    /// Waits for a message of at most `most` bytes and returns its length.
     pub fn hear_message(&mut self, most: usize) -> usize {
         let mut length = 0;
         loop {

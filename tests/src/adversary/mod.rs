@@ -4,11 +4,10 @@
 //! The [`Stage`] holds the victim's listener, or what it connects to, and a [bystander](Bystander),
 //! an honest link of the same backend and, where the victim accepts, of the same listener, over
 //! which messages go all the while. The attacker is a [`Hostile`]: a plain blocking socket in a
-//! thread of its own, with TLS of its own if it wants, which knows nothing of any backend.
+//! separate thread, with its own TLS if it wants, which knows nothing of any backend.
 //!
 //! What a scenario shows is what the victim reports, what the attacker [sees](Seen), and that the
-//! bystander goes on while the attacker is there. No scenario looks at a clock: the watchdog bounds
-//! them.
+//! bystander goes on during the attack. No scenario looks at a clock: the watchdog bounds them.
 //!
 //! [`all`] lists the attacks as data. `tests/suites.rs` makes a test of each for
 //! each backend, called `adversaries::backend::server::scenario` or `adversaries::backend::client::scenario` for the end that

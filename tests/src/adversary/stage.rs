@@ -22,7 +22,7 @@ use crate::pair::{loopback, tls};
 /// Longer than any test takes.
 const EVER: Duration = Duration::from_secs(3600);
 
-/// Who is attacked: one end of links that have a channel called `data`.
+/// The end under attack: one end of links that have a channel called `data`.
 #[derive(Clone, Copy)]
 pub struct Victim {
     /// Its backend.
@@ -132,7 +132,7 @@ impl Victim {
         Self { mode, ..*self }
     }
 
-    /// Whoever is at this end of a link with it: itself, or one that fits.
+    /// What is at this end of a link with it: itself, or its counterpart.
     fn at(&self, role: Role) -> Self {
         let mode = match role == self.role {
             true => self.mode,
@@ -237,7 +237,7 @@ impl Victim {
         Bystander::on(self.join(listener, &setup))
     }
 
-    /// An honest link to a listener, at which nobody else must be. Where that gives handshakes
+    /// Makes an honest link to a listener that has no other peers. Where that gives handshakes
     /// little time, it may take several attempts.
     fn join(&self, listener: &dyn Listener, setup: &Setup) -> Ends {
         let address = listener.address();
@@ -258,11 +258,11 @@ impl Victim {
 
 /// A victim, a bystander, and where to attack.
 pub struct Stage {
-    /// Who is attacked.
+    /// The end under attack.
     pub victim: Victim,
     /// The victim's declaration and security.
     pub setup: Setup,
-    /// Who must not suffer from it.
+    /// The honest link that must not suffer from it.
     pub bystander: Bystander,
     /// The bystander's, and the victim's where it accepts.
     listener: Box<dyn Listener>,
@@ -344,9 +344,9 @@ impl Stage {
         }
     }
 
-    /// The attacker in a thread of its own, and what the victim makes of it. Gives what both say in
-    /// the end. When the attack is over the attacker leaves its socket open until the bystander has
-    /// kept pace: whoever waits for it to go makes the others wait for ever.
+    /// Runs the attacker in a separate thread, and `victim` on the outcome at the victim. Returns
+    /// the results of both. After the attack the attacker keeps its socket open until the bystander
+    /// has kept pace: a victim that waited for it to leave would make the others wait for ever.
     pub fn meet<A: Send, V>(
         &self,
         attack: impl FnOnce(Hostile) -> A + Send,

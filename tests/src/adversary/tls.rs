@@ -1,4 +1,4 @@
-//! Who takes part, and the attacker's own TLS, which has no scruples.
+//! The identities that take part, and the attacker's own TLS, which has no scruples.
 
 use std::sync::{Arc, LazyLock};
 
@@ -16,7 +16,7 @@ use rustls::{
 
 use super::anybody::TrustsAnybody;
 
-/// Everybody's identities.
+/// All identities.
 #[derive(Debug)]
 pub struct Cast {
     /// The one that is attacked.
@@ -25,7 +25,7 @@ pub struct Cast {
     pub peer: GeneratedIdentity,
     /// The bystander, whom the victim has pinned as well.
     pub bystander: GeneratedIdentity,
-    /// Nobody has pinned it.
+    /// An identity that is pinned nowhere.
     pub stranger: GeneratedIdentity,
     /// Pinned, and expired yesterday.
     pub expired: GeneratedIdentity,
@@ -43,7 +43,7 @@ pub static CAST: LazyLock<Cast> = LazyLock::new(|| Cast {
     not_yet_valid: fixtures::not_yet_valid("not-yet-valid"),
 });
 
-/// What an attacker presents itself as. It trusts anybody.
+/// What an attacker presents itself as. It trusts every certificate.
 #[derive(Clone, Copy, Debug)]
 pub struct Disguise<'a> {
     /// Whose certificate it presents, if it presents one.
@@ -139,7 +139,7 @@ impl<'a> Disguise<'a> {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = self.protocols();
-        // For those who go on by hand.
+        // For attackers that continue by hand.
         config.enable_secret_extraction = true;
         config
     }
@@ -154,7 +154,7 @@ impl<'a> Disguise<'a> {
         };
         let mut config = builder.with_cert_resolver(self.certified());
         config.alpn_protocols = self.protocols();
-        // For those who go on by hand.
+        // For attackers that continue by hand.
         config.enable_secret_extraction = true;
         config
     }

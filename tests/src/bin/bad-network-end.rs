@@ -1,5 +1,5 @@
-//! One end of a link as a process of its own: sends so many messages, receives as many, and tells
-//! what became of them.
+//! One end of a link as a separate process: sends a number of messages, receives as many, and
+//! reports what became of them.
 //!
 //! `bad-network-end listen|connect tokio|std ADDRESS FOLDER COUNT`; the folder holds `listen` and
 //! `connect` as pairs of `.crt` and `.key`. Every tenth of the way a line `received N` goes out,

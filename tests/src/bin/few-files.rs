@@ -1,5 +1,5 @@
-//! A listener in a process that may not have many files: it tells its address, accepts two links,
-//! and tells of each.
+//! A listener in a process that may not have many files: it prints its address, accepts two links,
+//! and reports each.
 //!
 //! `few-files tokio|std FILES`
 
@@ -16,7 +16,7 @@ fn tell_address(address: SocketAddr) {
     println!("{address}");
 }
 
-/// Tells of a link; false for a connection that did not become one.
+/// Reports a link. Returns false for a connection that did not become one.
 fn tell<L>(accepted: &Result<L, AcceptError>) -> bool {
     match accepted {
         Ok(_) => println!("accepted"),

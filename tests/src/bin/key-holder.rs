@@ -1,6 +1,6 @@
-//! A process that has a private key in every way in which the library takes one, and tells when it
-//! has it and when it should have it no more. At each of these moments it waits for a line, so that
-//! somebody else can look through its memory.
+//! A process that has a private key in every way in which the library takes one, and reports when
+//! it has it and when it should no longer have it. At each of these moments it waits for a line, so
+//! that another process can search its memory.
 //!
 //! `key-holder CASE FOLDER ARGUMENTS...`
 

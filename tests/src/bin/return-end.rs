@@ -1,4 +1,4 @@
-//! One end of a link as a process of its own, for timing how soon it goes on after a cut.
+//! One end of a link as a separate process, for timing how soon it goes on after a cut.
 //!
 //! `return-end listen|connect ADDRESS FOLDER`; the folder as for `bad-network-end`. The end that
 //! connects says `dial` whenever it opens a connection, `lost` and `resumed`, and sends a message

@@ -129,7 +129,7 @@ pub enum Receives {
     ManualCallback,
     /// Planted: waits once more after it has taken a message.
     PlantedWaitsAfter,
-    /// Planted: asks, and has nobody wake it.
+    /// Planted: polls without having itself woken.
     PlantedSleeps,
 }
 
@@ -154,7 +154,7 @@ impl Receives {
         )
     }
 
-    /// Receives until the link was closed in order; each message goes to `got` when it is there.
+    /// Receives until the link was closed in order; each message goes to `got` as it arrives.
     pub(super) async fn receive_all(
         self,
         link: &Link,

@@ -42,11 +42,11 @@ pub struct Outcome {
     /// What the opener and the acceptor heard of the link.
     events: [Vec<LinkEvent>; 2],
     reports: [Option<Report>; 2],
-    /// Of all futures together.
+    /// The drops of all futures together.
     pub drops: Rc<Drops>,
 }
 
-/// The messages of a job: numbered, none like another, of lengths from little to several frames.
+/// The messages of a job: numbered, all different, in lengths from a few bytes to several frames.
 fn messages(count: usize) -> Vec<Bytes> {
     let lengths = [0, 1, 30, 300, 700, LONGEST - 8];
     let message = |number: usize| {
@@ -58,8 +58,8 @@ fn messages(count: usize) -> Vec<Bytes> {
 }
 
 impl Job {
-    /// The declarations of the opener and the acceptor, with windows so small that everybody waits
-    /// for everybody.
+    /// Returns the declarations of the opener and the acceptor, with windows so small that all
+    /// tasks wait for each other.
     #[must_use]
     pub fn configs(&self) -> [Config; 2] {
         let send = |name| {
@@ -136,7 +136,7 @@ impl Desk {
         let sender = link.sender(channel).unwrap();
         let messages = messages(self.job.count);
         self.job.sends.send_all(sender, messages, &self.drops).await;
-        // Nobody waits for it only if the test has failed.
+        // The receiver is gone only if the test has failed.
         let _ = sent.send(());
     }
 
@@ -146,7 +146,7 @@ impl Desk {
         receives.receive_all(&link, channel, &self.drops, got).await;
     }
 
-    /// Hears everything that the link has to tell.
+    /// Takes all events of the link.
     async fn listen(self, link: Rc<Link>, end: usize) {
         while let Some(event) = persist(&self.drops, async || link.event().await).await {
             self.outcome.borrow_mut().events[end].push(event);
@@ -173,7 +173,7 @@ impl Desk {
 }
 
 impl Outcome {
-    /// Compares with what a job of so many messages must come to.
+    /// Compares with the outcome that a job of `count` messages must have.
     ///
     /// # Errors
     ///
@@ -223,7 +223,7 @@ fn compare(sent: &[Bytes], got: &[Bytes]) -> Result<(), String> {
 ///
 /// # Errors
 ///
-/// What is different from what it must be, or that everybody sleeps while there is work left.
+/// What differs from what it must be, or that all tasks sleep while there is work left.
 pub fn in_memory(job: Job, capacity: usize, polling: Polling) -> Result<Outcome, String> {
     let [client, server] = job
         .configs()

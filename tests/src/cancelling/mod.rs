@@ -9,7 +9,7 @@
 //! [`on_sockets`] runs the same on a backend, and what only a backend has: connecting, accepting,
 //! closing the listener; [`cancelling!`](crate::cancelling!) makes tests of it, one line for each.
 //!
-//! That the harness notices what it is there for is shown with forms that are planted.
+//! Planted forms with mistakes show that the harness notices them.
 
 pub mod forms;
 mod job;
@@ -71,7 +71,7 @@ impl Drops {
 /// When a future is dropped.
 #[derive(Clone, Copy, Debug)]
 struct Moment {
-    /// After so many polls.
+    /// After this many polls.
     polls: u32,
     /// Not at once, but when it would be polled again.
     woken: bool,

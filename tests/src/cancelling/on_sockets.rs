@@ -92,7 +92,7 @@ async fn job_on<B: AsyncBackend>(backend: &B, job: Job) -> [u64; 2] {
     let address = listener.local_addr();
     let (near, far) = join(backend.connect(address, &client), listener.accept()).await;
     let (work, outcome) = job.work([near.unwrap(), far.unwrap()]);
-    // Each piece has a waker of its own.
+    // Each piece has a separate waker.
     let mut work: FuturesUnordered<_> = work.into_iter().collect();
     while work.next().await.is_some() {}
     let checked = outcome.borrow().check(job.count);
@@ -215,7 +215,7 @@ async fn become_acceptor<B: AsyncBackend>(backend: &B, drops: &Drops) {
     assert_eq!(got, ["hello"]);
 }
 
-/// The next connection; others have their turn until it is there.
+/// Returns the next connection; other tasks run until it arrives.
 async fn arrival(listener: &TcpListener) -> std::net::TcpStream {
     loop {
         match listener.accept() {

@@ -44,7 +44,7 @@ pub(super) enum Fate {
     InHand(u8, Sequence),
     Handled,
     Rejected,
-    /// It was told that the session was lost before it could handle it.
+    /// Its application learned that the session was lost before it could handle it.
     TooLate,
 }
 
@@ -90,7 +90,7 @@ pub(super) struct Account {
     /// Sessions that the acceptor has lost.
     pub(super) sessions_lost: u8,
     pub(super) closes: u8,
-    /// Of those, how many were of a link that the acceptor has lost.
+    /// How many of those closes were of a link that the acceptor has lost.
     pub(super) closes_void: u8,
     pub(super) expired: bool,
     /// The opener's session, or the first one.
@@ -283,7 +283,7 @@ impl Account {
         }
     }
 
-    /// A link of the acceptor is gone. Its application was told of it, or is gone itself.
+    /// A link of the acceptor is gone. Its application learned of it, or is gone itself.
     pub(super) fn forget(&mut self, setup: &Setup, slot: u8, restarted: bool) {
         let mut settled = true;
         for (receipts, lane) in self.receipts.iter_mut().zip(&setup.lanes) {

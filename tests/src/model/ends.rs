@@ -90,8 +90,8 @@ impl World {
         }
     }
 
-    /// Whether a link of the acceptor's has ended because its peer began anew, and no opener has its
-    /// session, or is about to hear of it.
+    /// Whether a link of the acceptor's has ended because its peer began anew, and no opener has
+    /// its session, or is about to learn of it.
     pub(super) fn is_left_behind(&self, setup: &Setup, slot: u8) -> bool {
         let Some(part) = self.part(End::Acceptor, slot) else {
             return false;
@@ -111,8 +111,8 @@ impl World {
         ended && setup.single[End::Acceptor.at()] && !knows && !self.conns.iter().any(is_told)
     }
 
-    /// Whether a link at this end that was closed knows what nobody said, at either end, or does
-    /// not know that its peer has ended with its session.
+    /// Whether a closed link at this end reports a reason that no end gave, or does not know that
+    /// its peer has ended with its session.
     fn is_deceived(&self, link: &AnyLink, end: End) -> bool {
         let Some(EndReason::Closed { ours, theirs, .. }) = link.end_reason() else {
             return false;

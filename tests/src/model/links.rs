@@ -140,7 +140,7 @@ impl World {
         }
     }
 
-    /// Puts something on its way, if anybody is there to hear it.
+    /// Puts something on its way, if the other end still has the connection.
     pub(super) fn push(&mut self, conn: usize, from: End, chunk: Chunk) {
         let conn = &mut self.conns[conn];
         if conn.tips[from.other().at()] != Tip::Gone {
@@ -148,7 +148,7 @@ impl World {
         }
     }
 
-    /// Whoever drives a connection that was fenced off drops it.
+    /// The driver of a connection that was fenced off drops it.
     fn drop_fenced(&mut self) {
         for conn in 0..self.conns.len() {
             for end in End::BOTH {
@@ -161,7 +161,7 @@ impl World {
         }
     }
 
-    /// Takes links away that are over, and those that wait for nobody.
+    /// Removes links that are over, and those that no peer will return to.
     fn bury(&mut self, setup: &Setup) {
         for slot in self.places(End::Acceptor) {
             let Some(part) = self.part(End::Acceptor, slot) else {

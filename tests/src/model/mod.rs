@@ -37,13 +37,13 @@ pub enum End {
 const WHO: PeerId = PeerId([7; 32]);
 /// When [`Move::Expire`] has not happened, and when it has.
 const TIMES: [Instant; 2] = [Instant::from_micros(0), Instant::from_micros(1_000_000)];
-/// When everybody has given up waiting.
+/// When every wait has timed out.
 const MUCH_LATER: Instant = Instant::from_micros(10_000_000_000);
 
 /// One channel, and what is sent on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Lane {
-    /// Who sends.
+    /// The end that sends.
     pub from: End,
     /// How many messages at most.
     pub messages: u8,
@@ -80,7 +80,7 @@ impl Lane {
 pub struct Setup {
     /// The channels.
     pub lanes: Vec<Lane>,
-    /// How often a connection is cut. Each end hears of a cut on its own, or much later.
+    /// How often a connection is cut. Each end learns of a cut separately, or much later.
     pub cuts: u8,
     /// How often the acceptor loses its sessions: it is restarted and knows nothing any more, or it
     /// gives up one that waits for its peer.

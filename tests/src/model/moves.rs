@@ -11,8 +11,8 @@ use super::world::{Chunk, Conn, Notes, Tip, World, acceptor};
 use super::{End, Setup, WHO};
 use crate::mistakes;
 
-/// One thing that may happen. Connections are counted in the order in which they were opened, of
-/// those of which anything is left.
+/// One thing that may happen. Connections are counted in the order in which they were opened, among
+/// those that have not wholly gone.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Move {
     /// The opener opens a connection.
@@ -21,7 +21,7 @@ pub enum Move {
     Send(u8),
     /// An end writes one frame.
     Write(u8, End),
-    /// This end hears the next piece of what is under way to it.
+    /// This end receives the next piece of what is under way to it.
     Deliver(u8, End),
     /// An application takes a message from a channel; at the acceptor, from this link.
     Take(u8, u8),
@@ -29,9 +29,9 @@ pub enum Move {
     Handle(u8, u8),
     /// An application rejects this message of a channel.
     Reject(u8, u8),
-    /// A connection is cut, and this end hears so.
+    /// A connection is cut, and this end learns of it.
     Cut(u8, End),
-    /// This end hears that a connection was lost.
+    /// This end learns that a connection was lost.
     HearLoss(u8, End),
     /// The acceptor forgets everything.
     Restart,
@@ -233,7 +233,7 @@ impl World {
             pipes: Default::default(),
             cut: false,
         });
-        // With TLS an acceptor knows of a connection before anybody can greet on it.
+        // With TLS an acceptor knows of a connection before any greeting can arrive on it.
         if single {
             self.welcome(setup, self.conns.len() - 1);
         }

@@ -21,17 +21,17 @@ use super::world::World;
 pub struct Seen {
     /// States in which nothing more happens by itself.
     pub ends: u64,
-    /// Of those, how many had resumed a session.
+    /// How many of those had resumed a session.
     pub resumed: u64,
-    /// Of those, how many had sent a message again.
+    /// How many of those had sent a message again.
     pub replayed: u64,
-    /// Of those, how many had lost a session.
+    /// How many of those had lost a session.
     pub lost: u64,
-    /// Of those, how many openers had ended with their session.
+    /// In how many of those the opener had ended with its session.
     pub over: u64,
-    /// Of those, how many had a link of the acceptor's that has ended because its peer began anew.
+    /// How many of those had a link of the acceptor's that has ended because its peer began anew.
     pub left_behind: u64,
-    /// Of those, in how many there is a message with each verdict, in the order of
+    /// In how many of those there is a message with each verdict, in the order of
     /// [`VerdictKind::ALL`].
     pub verdicts: [u64; 6],
     /// How often a fence kept something out.
@@ -254,7 +254,7 @@ pub fn search(setup: &Setup, threads: usize, steps: bool) -> Found {
 #[must_use]
 pub fn search_for(setup: &Setup, property: &'static str) -> Found {
     let mut found = search_within(setup, property, None);
-    // A search goes on for a little after it has found something, and tells of the last.
+    // A search goes on for a little after its first find, and reports the last.
     while let Some((_, way)) = found.broken.first() {
         let shorter = search_within(setup, property, Some(way.len() + 1));
         if shorter.broken.is_empty() {

@@ -82,7 +82,7 @@ pub(super) enum Tip {
     Unheard,
     /// It belongs to this link, for as long as that has no later connection than this.
     Of { slot: u8, number: u64 },
-    /// This end has let go of it.
+    /// This end has dropped it.
     Gone,
 }
 
@@ -95,8 +95,8 @@ pub(super) struct Conn {
     pub(super) tips: [Tip; 2],
     /// What is under way to each of them.
     pub(super) pipes: [VecDeque<Chunk>; 2],
-    /// It was cut: who has not let go of it can hear so at any time, or hear first what is still
-    /// under way.
+    /// It was cut: an end that has not dropped it can learn so at any time, or first receive what
+    /// is still under way.
     pub(super) cut: bool,
 }
 
@@ -294,7 +294,7 @@ impl World {
         (0..self.conns.len()).filter(move |conn| self.fed(*conn, end) == Some(slot))
     }
 
-    /// An end lets go of a connection. In order, it has said all and heard all.
+    /// An end drops a connection. If in order, it has sent and received everything.
     pub(super) fn drop_finished(&mut self, conn: usize, end: End, in_order: bool) {
         let conn = &mut self.conns[conn];
         conn.tips[end.at()] = Tip::Gone;
@@ -317,8 +317,8 @@ impl World {
         !named && !(0..self.conns.len()).any(may_learn)
     }
 
-    /// The acceptor's link that its application sends on: of those to which the opener may come
-    /// back, the one that it has got last.
+    /// The acceptor's link that its application sends on: the newest of those to which the opener
+    /// may return.
     pub(super) fn sending_slot(&self) -> Option<u8> {
         let live = |slot: &u8| {
             let part = self.part(End::Acceptor, *slot);
@@ -327,7 +327,7 @@ impl World {
         self.places(End::Acceptor).into_iter().rev().find(live)
     }
 
-    /// Lets everybody who waits give up waiting, to see whether each is told.
+    /// Lets every wait at this end time out, to see whether each is reported.
     pub(super) fn much_later(&mut self, end: End, slot: u8) {
         self.with_any(end, slot, |link| {
             link.protocol_mut().handle_timeout(MUCH_LATER);

@@ -184,7 +184,7 @@ impl BatchReceipt for LoopBatchReceipt {
     }
 }
 
-/// Of an `Auto` or a `Manual` channel.
+/// The receiver of an `Auto` or a `Manual` channel.
 pub(super) struct LoopReceiver {
     handle: Handle,
     channel: ChannelId,
@@ -309,7 +309,7 @@ impl LoopDelivery {
         self.settled = true;
         let (id, channel, number) = (self.handle.id(), self.channel, self.message.sequence);
         let reason = reason.to_owned();
-        // If the session is over there is nobody to tell.
+        // If the session is over the rejection goes nowhere.
         self.handle.thread().ask(move |world| {
             let _ = world.on(id, |link, now| {
                 link.reject(now, channel, number, code, &reason)

@@ -1,4 +1,4 @@
-//! How verdicts get to those who wait for them.
+//! How verdicts reach the receipts that wait for them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};

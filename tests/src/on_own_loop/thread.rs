@@ -18,8 +18,8 @@ type Job = Box<dyn FnMut(&mut World) -> bool + Send>;
 /// What time it is for all loops.
 pub(super) static CLOCK: LazyLock<Clock> = LazyLock::new(Clock::default);
 
-/// The loops that all links of this backend share, of both roles and of all tests that run beside
-/// each other. One would do, but a test that is about a time limit would then wait for others that
+/// The loops that all links of this backend share, in both roles and in all tests that run in
+/// parallel. One would do, but a test that is about a time limit would then wait for others that
 /// move megabytes.
 static LOOPS: LazyLock<[Loop; 8]> = LazyLock::new(|| std::array::from_fn(|_| Loop::start()));
 
@@ -83,7 +83,7 @@ impl Loop {
         self.push(Box::new(move |world| {
             let found = look(world);
             let done = found.is_some();
-            // Whoever asked waits for the answer.
+            // The caller waits for the answer.
             found
                 .into_iter()
                 .for_each(|found| sender.send(found).unwrap());

@@ -34,7 +34,7 @@ pub(super) struct Known {
     pub(super) end: Option<LinkError>,
     pub(super) events: VecDeque<LinkEvent>,
     session_lost: bool,
-    /// Nobody holds a handle of it any more.
+    /// All handles of it were dropped.
     dropped: bool,
     pub(super) channels: Vec<Channel>,
 }
@@ -42,14 +42,14 @@ pub(super) struct Known {
 /// One channel of a link.
 #[derive(Default)]
 pub(super) struct Channel {
-    /// Somebody has its receiver, or had.
+    /// Its receiver has been claimed.
     pub(super) taken: bool,
     /// There was no room, and there has not been any since.
     blocked: bool,
     receipts: Receipts,
 }
 
-/// One listener, for whoever accepts.
+/// One listener, and what waits to be accepted.
 struct Door {
     setup: Setup,
     /// Handshakes that are over.
@@ -103,7 +103,7 @@ impl World {
         self.doors.get_mut(&listener).unwrap()
     }
 
-    /// Nobody accepts any more.
+    /// The listener's handle was dropped.
     fn close(&mut self, listener: ListenerId) {
         let door = self.door(listener);
         door.closed = true;
@@ -263,7 +263,7 @@ impl World {
         self.known(id).unblock();
     }
 
-    /// The link's own handle is gone: nobody can ask for receivers any more.
+    /// The link's own handle is gone: no more receivers can be claimed.
     pub(super) fn drop_link(&mut self, id: LinkId) {
         self.abandon_unclaimed(id);
     }
@@ -397,7 +397,7 @@ impl Known {
                 self.tell(LinkEvent::PeerClosing);
                 self.unblock();
             }
-            // Whoever waits for messages looks for them.
+            // Receivers that wait look for messages themselves.
             Event::Readable(_) => {}
             event => panic!("{event:?}"),
         }
@@ -411,14 +411,14 @@ impl Known {
         }
     }
 
-    /// Whoever waits for room waits in vain, and should hear so.
+    /// Lets those that wait for room look again, since no room will come.
     fn unblock(&mut self) {
         for channel in &mut self.channels {
             channel.blocked = false;
         }
     }
 
-    /// Keeps an event; of one that was not heard, only the newer one.
+    /// Keeps an event; it replaces an unread one of the same kind.
     fn tell(&mut self, event: LinkEvent) {
         self.events.retain(|earlier| match (earlier, &event) {
             (LinkEvent::Silent { channel }, LinkEvent::Silent { channel: new }) => channel != new,

@@ -1,4 +1,4 @@
-//! The application has a word about who gets a link.
+//! The application decides which peers get a link.
 
 use std::sync::{Arc, Mutex};
 
@@ -33,8 +33,8 @@ fn receive() -> Config {
     one(ReceiveChannel::new("data"))
 }
 
-/// By its name one peer gets a link and another is turned away, with words that reach it, and with the
-/// advice to come back or not. Who returns to the link that it has is not asked about again.
+/// By its name one peer gets a link and another is refused, with a text that reaches it, and with
+/// the advice to retry or not. A peer that returns to its link is not asked about again.
 fn by_name(pair: &Pair) {
     let [robot, station] = IDENTITIES.each_ref();
     let (drone, shy) = (fixtures::good("drone"), fixtures::good("shy"));
@@ -130,8 +130,8 @@ fn without_a_lock(pair: &Pair) {
     drop(first.lock().unwrap().take());
 }
 
-/// Two peers get channels of their own, in directions of their own, and the rest those of the listener's
-/// declaration. They keep them when they come back.
+/// Two peers get channels and directions of their own, and all others those of the listener's
+/// declaration. They keep them when they return.
 fn channels_by_peer(pair: &Pair) {
     let [robot, station] = IDENTITIES.each_ref();
     let (operator, sensor) = (fixtures::good("operator"), fixtures::good("sensor"));
@@ -188,7 +188,8 @@ fn channels_by_peer(pair: &Pair) {
     assert_eq!(picture.wait(), Verdict::Handled);
 }
 
-/// Channels that make no sense, or that are not the peer's, let nobody in, and both ends are told why.
+/// Invalid channels, or channels that do not match the peer's, refuse the peer, and both ends learn
+/// why.
 fn channels_that_make_no_sense(pair: &Pair) {
     let [robot, station] = IDENTITIES.each_ref();
     let missing = |here| {

@@ -159,7 +159,7 @@ fn in_their_place(pair: &Pair) {
 }
 
 /// The same where the application says when a message is handled; what it still holds of the old
-/// session is nobody's any more.
+/// session no longer counts.
 fn on_a_manual_channel(pair: &Pair) {
     let mut world = World::new(pair, ReceiveChannel::new("data").manual());
     let mut receiver = world.client.manual_receiver("data").unwrap();
@@ -176,7 +176,7 @@ fn on_a_manual_channel(pair: &Pair) {
     assert!(receiver.try_recv().unwrap().is_none());
 }
 
-/// A receiver that waits is told, although no message came.
+/// A waiting receiver learns of the loss although no message arrives.
 fn where_no_message_waits(pair: &Pair) {
     let mut world = World::new(pair, ReceiveChannel::new("data"));
     let mut receiver = world.client.receiver("data").unwrap();
@@ -189,7 +189,7 @@ fn where_no_message_waits(pair: &Pair) {
     assert_border(received);
     world.send(&["one"]);
     assert_eq!(receiver.take(), "one");
-    // Of several without a message between them, one is told.
+    // Several losses without a message between them are reported as one.
     world.restart_quietly();
     world.restart_quietly();
     assert_border(receiver.recv());

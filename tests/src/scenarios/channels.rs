@@ -76,7 +76,7 @@ fn an_urgent_message_overtakes(pair: &Pair) {
     assert!(long.wait().is_handled());
 }
 
-/// A channel that nobody reads does not hold up the others.
+/// A channel that is not read does not hold up the others.
 fn a_full_channel_holds_up_no_other(pair: &Pair) {
     let sending = one(SendChannel::new("full")).channel(SendChannel::new("free"));
     let receiving = one(ReceiveChannel::new("full")

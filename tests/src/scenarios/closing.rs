@@ -133,7 +133,7 @@ fn after_idling(pair: &Pair) {
 
 /// What has arrived stays receivable after the close.
 fn the_rest_then_none(pair: &Pair) {
-    // A channel that nobody claims rejects at close, so the receiver is claimed first.
+    // An unclaimed channel rejects at close, so the receiver is claimed first.
     both_ways(
         pair,
         &send(),
@@ -209,8 +209,8 @@ fn delivered(report: &Report) -> u64 {
     receiving.map(|channel| channel.delivered).sum()
 }
 
-/// Whether another message has come, and not the end, of which the peer may say that it has withdrawn
-/// the rest.
+/// Whether another message has arrived, rather than the end, with which the peer may say that it
+/// has withdrawn the rest.
 fn takes_more(receiver: &mut dyn Receiver) -> bool {
     let error = match receiver.recv() {
         Ok(message) => return message.is_some(),
@@ -321,7 +321,7 @@ fn dropping_all_handles_closes(pair: &Pair) {
     }
 }
 
-/// Dropping an end that only receives closes the link too, and what nobody took is rejected.
+/// Dropping an end that only receives closes the link too, and what was not taken is rejected.
 fn dropping_the_receiving_end(pair: &Pair) {
     let Ends { client, server } = pair.link(send(), receive());
     let sender = client.sender("data").unwrap();

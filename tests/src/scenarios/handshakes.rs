@@ -82,7 +82,7 @@ fn assert_too_slow(refused: &AcceptError, from: SocketAddr) {
     );
 }
 
-/// Waits until the other end has let go of a connection, whichever way.
+/// Waits until the other end has dropped a connection, in any way.
 fn wait_for_end(mut stream: &TcpStream) {
     let mut buffer = [0; 1024];
     while matches!(stream.read(&mut buffer), Ok(count) if count > 0) {}
@@ -103,7 +103,7 @@ fn assert_works(ends: &Ends) {
     assert!(receipt.wait().is_handled());
 }
 
-/// Somebody connects and says nothing, or one byte: after a time it is reported and hung up.
+/// A stranger connects and sends nothing, or one byte: after a time it is reported and dropped.
 fn strangers_that_say_nothing(pair: &Pair) {
     let listener = pair.listen(impatient());
     for words in [&[], first_byte(pair)] {
@@ -114,7 +114,7 @@ fn strangers_that_say_nothing(pair: &Pair) {
     }
 }
 
-/// Somebody connects and leaves at once.
+/// A stranger connects and leaves at once.
 fn strangers_that_leave(pair: &Pair) {
     let listener = pair.listen(patient(receive()));
     for words in [&[], first_byte(pair)] {
@@ -129,7 +129,7 @@ fn strangers_that_leave(pair: &Pair) {
     }
 }
 
-/// Somebody speaks something else.
+/// A stranger speaks another protocol.
 fn strangers_that_speak_something_else(pair: &Pair) {
     let listener = pair.listen(patient(receive()));
     let noise = [0xA5; 4000];
@@ -299,7 +299,7 @@ fn refused_peers_that_stay(pair: &Pair) {
     });
 }
 
-/// Errors that nobody accepts are forgotten, the oldest first.
+/// Errors that are not accepted are forgotten, the oldest first.
 fn errors_that_nobody_accepts(pair: &Pair) {
     let setup = pair.server_setup(patient(receive()));
     let limits = Limits {
@@ -360,7 +360,7 @@ fn a_dropped_listener(pair: &Pair) {
     let listener = pair.listen(patient(receive()));
     let ends = pair.join(&*listener, listener.address(), send());
     let stranger = TcpStream::connect(listener.address()).unwrap();
-    // Who connects later is seen later: so the stranger has been seen by now.
+    // Connections are seen in order, so the stranger's has been seen by now.
     let second = pair.join(&*listener, listener.address(), send());
     drop(listener);
     wait_for_end(&stranger);
@@ -368,7 +368,7 @@ fn a_dropped_listener(pair: &Pair) {
     assert_works(&second);
 }
 
-/// A link that nobody accepts is closed when its listener goes.
+/// A link that is not accepted is closed when its listener is dropped.
 fn a_link_that_nobody_accepts(pair: &Pair) {
     let listener = pair.listen(patient(receive()));
     let link = pair.connect(listener.address(), patient(send())).unwrap();

@@ -28,7 +28,7 @@ fn receive() -> Config {
     one(ReceiveChannel::new("data"))
 }
 
-/// The application is told when no message comes, once for each silence.
+/// The application is notified when no message arrives, once for each silence.
 fn silence_on_a_channel(pair: &Pair) {
     let receiving = one(ReceiveChannel::new("data").silence(SOON));
     both_ways(pair, &send(), &receiving, |from, to| {

@@ -58,7 +58,7 @@ fn a_full_queue_hands_back(pair: &Pair) {
     });
 }
 
-/// The queue's bytes are a bound of their own.
+/// The queue has a separate bound in bytes.
 fn a_full_queue_of_bytes(pair: &Pair) {
     let sending = one(send().queue(1000, 1 << 20));
     both_ways(pair, &sending, &one(receive()), |from, to| {
@@ -231,7 +231,7 @@ fn drink(link: &dyn Link, channel: &str) {
     }
 }
 
-/// Both ends send at full speed through full buffers, and nobody reads until both are stuck.
+/// Both ends send at full speed through full buffers, and neither reads until both are stuck.
 fn both_ends_full(pair: &Pair) {
     let send = |name| {
         SendChannel::new(name)
@@ -251,7 +251,7 @@ fn both_ends_full(pair: &Pair) {
     thread::scope(|scope| {
         scope.spawn(|| pour(&*client, "up", &stuck));
         scope.spawn(|| pour(&*server, "down", &stuck));
-        // With a queue of a mebibyte and nobody reading, both get stuck.
+        // With a queue of a mebibyte and no reader, both get stuck.
         while stuck.load(Ordering::SeqCst) < 2 {
             thread::yield_now();
         }

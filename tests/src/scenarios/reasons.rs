@@ -99,7 +99,7 @@ fn a_failed_sender_is_no_end_of_the_stream(pair: &Pair) {
     });
 }
 
-/// Both ends close and say something: each hears the other.
+/// Both ends close and give a reason: each gets the other's.
 fn both_ends_say_something(pair: &Pair) {
     let other = CloseReason::new(4, "").again();
     both_ways(pair, &send(), &receive(), |from, to| {
@@ -108,8 +108,8 @@ fn both_ends_say_something(pair: &Pair) {
         to.start_close_with(CloseMode::Drain, other.clone());
         drop(receiver);
         let (ours, theirs) = (reason(&from.ended()), reason(&to.ended()));
-        // Whoever heard of the close before it asked for it can still say that not all is well,
-        // unless it had said its last word by then.
+        // An end that learned of the close before it asked for it can still say that not all is
+        // well, unless its CLOSE had gone out by then.
         let heard = |reason: &EndReason| match reason {
             EndReason::Closed { ours, theirs, .. } => (ours.clone(), theirs.clone()),
             other => panic!("{other}"),
@@ -145,8 +145,8 @@ fn a_second_thought(pair: &Pair) {
     });
 }
 
-/// The peer has said why it closes, and the connection is lost before the close is complete: what is
-/// told of the end says both.
+/// The peer has said why it closes, and the connection is lost before the close is complete: the
+/// reported end has both.
 fn a_close_that_is_cut_off(pair: &Pair) {
     let receiving = ReceiveChannel::new("data").manual();
     let (client, server) = (
@@ -170,7 +170,7 @@ fn a_close_that_is_cut_off(pair: &Pair) {
     assert_eq!(end.peer_closes(), Some(&failed()));
     drop(delivery);
     assert_eq!(receipt.wait().kind(), VerdictKind::Unknown);
-    // The other end was told that all is well, or nothing.
+    // The other end learned that all is well, or nothing.
     let end = from.ended().end.unwrap();
     assert!(end.peer_closes().is_none_or(CloseReason::is_all_well));
 }
@@ -214,7 +214,7 @@ fn withdrawn_is_not_all_well(pair: &Pair) {
     });
 }
 
-/// A program that returns early, or panics, lets go of its handles: that is not 'all is well'.
+/// A program that returns early, or panics, drops its handles: that is not 'all is well'.
 fn dropped_without_closing(pair: &Pair) {
     for turned in [false, true] {
         let up = one(SendChannel::new("up")).channel(ReceiveChannel::new("down").manual());

@@ -46,7 +46,7 @@ fn limited(limit: RetryLimit) -> Config {
     send().reconnect(Reconnect::limited(limit))
 }
 
-/// An address that refuses connections, for as long as the socket is there.
+/// Returns an address that refuses connections, for as long as the socket is kept.
 fn refusing() -> (Socket, SocketAddr) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&loopback().into()).unwrap();
@@ -162,7 +162,7 @@ fn not_where_declarations_do_not_fit(pair: &Pair) {
     assert_eq!(*refused.error().reason(), conflict);
 }
 
-/// A server that trusts somebody else when it comes back is not tried again.
+/// A server that trusts another identity on reconnection is not tried again.
 fn not_where_the_peer_refuses(pair: &Pair) {
     let [_, server_is] = &*IDENTITIES;
     let stranger = fixtures::good("stranger");
@@ -186,7 +186,7 @@ fn not_where_the_peer_refuses(pair: &Pair) {
     assert!(other.accept().is_err());
 }
 
-/// Whoever else is at the peer's address for a while ends no link: it goes on with the peer, and
+/// A stranger that is at the peer's address for a while ends no link: it goes on with the peer, and
 /// nothing is lost.
 fn past_strangers(pair: &Pair) {
     const ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 42];
@@ -215,8 +215,8 @@ fn past_strangers(pair: &Pair) {
     }
 }
 
-/// The same with somebody who speaks countersign and has another identity. He is told that he is
-/// not the one.
+/// The same with a stranger that speaks countersign and has another identity. It learns that it is
+/// not the expected peer.
 fn past_another_identity(pair: &Pair) {
     let [client_is, _] = &*IDENTITIES;
     let (ends, proxy, listener) = pair.lasting_link(send(), receive());
@@ -241,7 +241,7 @@ fn past_another_identity(pair: &Pair) {
     assert!(receipt.wait().is_handled());
 }
 
-/// In the `tlsstream` dialect every connection is a session of its own: what was under way is
+/// In the `tlsstream` dialect every connection is a separate session: what was under way is
 /// unknown, what was not is withdrawn, and the opener's handles go on.
 fn in_the_tlsstream_dialect(pair: &Pair) {
     let (ends, proxy, listener) = pair.lasting_link(

@@ -51,7 +51,7 @@ fn begin(link: &dyn Link, proxy: &Proxy, direction: Direction, message: &str) ->
     receipt
 }
 
-/// Both handles stay valid across cuts, are told of loss and return, and nothing is lost.
+/// Both handles stay valid across cuts and report loss and return, and nothing is lost.
 fn handles_survive_cuts(pair: &Pair) {
     let (ends, proxy, _listener) = pair.lasting_link(send(), receive());
     let Ends { client, server } = ends;
@@ -81,7 +81,7 @@ fn handles_survive_cuts(pair: &Pair) {
     assert_eq!(server.report().channels[0].delivered, 10);
 }
 
-/// What was on the wire goes out again, and is there once. The reports tell of both.
+/// What was on the wire is sent again, and arrives once. The reports count both.
 fn what_was_under_way_goes_out_again(pair: &Pair) {
     both_ways_lasting(pair, &send(), &receive(), |from, to, proxy, direction| {
         let mut receiver = to.receiver("data").unwrap();
@@ -312,7 +312,7 @@ fn a_close_goes_on_after_the_return(pair: &Pair) {
     });
 }
 
-/// A close is given up when nobody comes back for as long as closes may take.
+/// A close is given up when the peer does not return for as long as closes may take.
 fn a_close_for_which_nobody_returns(pair: &Pair) {
     let short = timeouts(|timeouts| timeouts.close = Duration::from_millis(100));
     let sending = send().timeouts(short);
@@ -348,7 +348,7 @@ fn handles_dropped_while_away(pair: &Pair) {
         };
         assert_eq!(*end.reason(), expected);
     });
-    // The end that receives: nobody takes what comes.
+    // The end that receives: messages are not taken.
     both_ways_lasting(pair, &send(), &receive(), |from, to, proxy, _| {
         away(proxy, [&*from, &*to]);
         let receipt = from.sender("data").unwrap().give("too late");

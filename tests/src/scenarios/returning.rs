@@ -61,8 +61,8 @@ fn end(link: &dyn Link) -> EndReason {
     link.ended().end.unwrap().reason().clone()
 }
 
-/// Several links of the same identity: each peer comes back to its own, and the listener hears
-/// nothing of it.
+/// Several links of the same identity: each peer returns to its own, and the listener does not
+/// report it.
 fn to_its_own_link(pair: &Pair) {
     const LINKS: usize = 4;
     let listener = listen(pair, receive());
@@ -88,7 +88,7 @@ fn to_its_own_link(pair: &Pair) {
             }
         }
     }
-    // What the listener hears of next is a new peer.
+    // What the listener accepts next is a new peer.
     let (new, _proxy) = pair.lasting_join(&*listener, send());
     assert_passes(&new, "new");
     for (link, _) in &links {
@@ -97,8 +97,8 @@ fn to_its_own_link(pair: &Pair) {
     }
 }
 
-/// The acceptor still believes in the old connection when its peer comes back: it takes the new
-/// one at once and lets go of the old.
+/// The acceptor still believes in the old connection when its peer returns: it takes the new one at
+/// once and drops the old.
 fn while_the_old_connection_seems_alive(pair: &Pair) {
     let (link, proxy, _listener) = pair.lasting_link(send(), receive());
     let sender = link.client.sender("data").unwrap();
@@ -170,8 +170,8 @@ fn to_a_listener_that_was_restarted(pair: &Pair) {
     assert_eq!(report.resumes, 1);
 }
 
-/// The program that connects is restarted: its new link is accepted, and the old one ends when
-/// nobody has come back to it.
+/// The program that connects is restarted: its new link is accepted, and the old one ends when its
+/// peer has not returned in time.
 fn as_another_link_after_a_restart(pair: &Pair) {
     let short = timeouts(|timeouts| timeouts.retain = Duration::from_millis(100));
     let listener = listen(pair, receive().timeouts(short));
@@ -192,7 +192,7 @@ fn as_another_link_after_a_restart(pair: &Pair) {
     assert!(new.server.end_reason().is_none());
 }
 
-/// A peer that comes back too late hears what was handled meanwhile, and begins a new session.
+/// A peer that returns too late learns what was handled meanwhile, and begins a new session.
 fn too_late(pair: &Pair) {
     let short = timeouts(|timeouts| timeouts.retain = Duration::from_millis(200));
     let (link, proxy, listener) = pair.lasting_link(send(), manual().timeouts(short));
@@ -230,7 +230,8 @@ fn too_late(pair: &Pair) {
     assert!(receipt.wait().is_handled());
 }
 
-/// A listener keeps so many links without a connection, and with one more ends the oldest.
+/// A listener keeps a limited number of links without a connection, and with one more ends the
+/// oldest.
 fn more_than_there_is_room_for(pair: &Pair) {
     const ROOM: usize = 2;
     let limits = Limits {

@@ -46,7 +46,7 @@ fn pins(keys: &[&GeneratedIdentity]) -> Pins {
     Pins::of_one_peer(keys.iter().map(|key| Pin::from(key.fingerprint()))).unwrap()
 }
 
-/// A lasting link through a proxy, and the security of both ends, of the opener first.
+/// A lasting link through a proxy, and the security of both ends, the opener's first.
 struct Linked {
     ends: Ends,
     securities: [Security; 2],
@@ -195,12 +195,13 @@ fn a_pin_is_removed(pair: &Pair) {
             VerdictKind::Withdrawn,
         ];
         assert_eq!(kinds.map(|kind| verdicts[kind]).iter().sum::<u64>(), 2);
-        // Nobody comes back, and nobody tries to.
+        // The peer does not return, and makes no attempt.
         assert_eq!(linked.proxy.attempts(), 1);
     }
 }
 
-/// Whoever is away when its pin is removed is waited for no longer; who has another key is.
+/// A peer that is away when its pin is removed is no longer waited for; one that has another key
+/// is.
 fn a_pin_of_a_peer_that_is_away(pair: &Pair) {
     for by in [0, 1] {
         let linked = Linked::new(pair, send(), receive());
@@ -257,8 +258,9 @@ fn at_a_listener(pair: &Pair) {
     assert!(matches!(unknown, Reason::PinMismatch { .. }), "{unknown}");
 }
 
-/// A listener knows its peers by name, and takes another list at once: who is not in it any more goes,
-/// who has another name has that, who is new comes in, and the others notice nothing.
+/// A listener knows its peers by name, and applies another list at once: a peer that is no longer
+/// in it goes, one with another name gets that name, a new one comes in, and the others notice
+/// nothing.
 fn a_list_of_peers(pair: &Pair) {
     let [robot, station] = IDENTITIES.each_ref();
     let (drone, late) = (fixtures::good("drone"), fixtures::good("late"));
@@ -331,7 +333,7 @@ fn in_the_tlsstream_dialect(pair: &Pair) {
         EndReason::Revoked { by_us: true },
         "{local}"
     );
-    // It is no orderly end, so the opener comes back, and hears the reason.
+    // It is no orderly end, so the opener reconnects, and learns the reason.
     let remote = linked.ends.client.ended().end.unwrap();
     assert_eq!(
         *remote.reason(),

@@ -1,4 +1,4 @@
-//! Who is let in, and what both ends say about whom they don't.
+//! Which peers are let in, and what both ends report when one is not.
 
 use std::slice;
 
@@ -100,7 +100,7 @@ fn assert_mismatch(error: &LinkError, theirs: Fingerprint, pinned: Fingerprint) 
     assert!(!error.can_retry());
 }
 
-/// A link over which a message goes, with who the peers are.
+/// Makes a link and sends a message over it; checks the fingerprints of the peers.
 fn assert_works(pair: &Pair, client: &Setup, server: Setup) {
     let prints = [client, &server].map(|setup| setup.security().fingerprint());
     let listener = pair
@@ -118,7 +118,7 @@ fn assert_works(pair: &Pair, client: &Setup, server: Setup) {
     });
 }
 
-/// The opener has pinned somebody else.
+/// The opener has pinned another identity.
 fn wrong_pin_at_the_client(pair: &Pair) {
     let [client, server] = &*IDENTITIES;
     let other = fixtures::good("other").fingerprint();
@@ -130,7 +130,8 @@ fn wrong_pin_at_the_client(pair: &Pair) {
     assert_refused_by_peer(&at_server, server.fingerprint());
 }
 
-/// The acceptor has pinned somebody else. The opener believes itself connected when it is told.
+/// The acceptor has pinned another identity. The opener believes itself connected when it learns of
+/// it.
 fn wrong_pin_at_the_server(pair: &Pair) {
     let [client, server] = &*IDENTITIES;
     let other = fixtures::good("other").fingerprint();
@@ -197,7 +198,7 @@ fn not_yet_valid(pair: &Pair) {
     }
 }
 
-/// Dates don't count for whoever ignores them.
+/// Dates don't count for an end that ignores them.
 fn dates_ignored(pair: &Pair) {
     for flawed in [fixtures::expired("old"), fixtures::not_yet_valid("new")] {
         let pins = Pins::new([flawed.fingerprint().into()]).unwrap();
@@ -207,7 +208,7 @@ fn dates_ignored(pair: &Pair) {
     }
 }
 
-/// A set of two pins lets in both, and nobody else.
+/// A set of two pins lets in both peers, and no others.
 fn pin_rotation(pair: &Pair) {
     let [client, server] = &*IDENTITIES;
     let successor = fixtures::good("successor");
@@ -304,8 +305,8 @@ fn plain_server(pair: &Pair) {
     assert_says(&at_server, &["TLS", "plain text"]);
 }
 
-/// Without a handshake of the link's own, as in the `tlsstream` dialect, the opener may already
-/// be in the middle of a long message when it is refused. It is told why all the same.
+/// Without a handshake of the link, as in the `tlsstream` dialect, the opener may already be in the
+/// middle of a long message when it is refused. It learns why all the same.
 fn refused_while_sending(pair: &Pair) {
     let [client, server] = &*IDENTITIES;
     let other = fixtures::good("other").fingerprint();

@@ -68,7 +68,7 @@ fn assert_full(listener: &dyn Listener) {
     assert!(error.to_string().contains(&PLACES.to_string()), "{error}");
 }
 
-/// An opener that does not try again is told.
+/// An opener that does not try again learns that it is refused.
 fn assert_refused(pair: &Pair, listener: &dyn Listener) {
     let config = send().reconnect(Reconnect::never());
     let setup = Setup::new(config, pair.client_security()).unwrap();
@@ -107,7 +107,7 @@ fn as_many_links_as_there_may_be(pair: &Pair) {
     }
 }
 
-/// Of many that come at once, exactly as many get in as there are places.
+/// If many connect at once, exactly as many get in as there are places.
 fn no_more_links_than_there_may_be(pair: &Pair) {
     const PEERS: usize = 4 * PLACES;
     let listener = listen(pair, receive());
@@ -176,7 +176,7 @@ fn one_more_gets_in_when_one_is_accepted(pair: &Pair) {
     let lasting = pair.lasting_client(send());
     let servers: Vec<_> = thread::scope(|scope| {
         let opening = scope.spawn(|| pair.client.connect(listener.address(), &lasting).unwrap());
-        // Those that were sent away are told of as well.
+        // The refused ones are reported as well.
         let accepted = std::iter::repeat_with(|| listener.accept()).filter_map(Result::ok);
         let servers = accepted.take(PLACES + 1).collect();
         clients.push(opening.join().unwrap());
@@ -195,7 +195,7 @@ fn one_more_gets_in_when_one_is_accepted(pair: &Pair) {
     assert_eq!(came, ["from 0", "from 1", "from 2", "from 3"]);
 }
 
-/// One address may have so many connections and no more, those of others do not count.
+/// The number of connections of one address is limited; those of others do not count.
 fn so_many_from_one_address(pair: &Pair) {
     let limits = Limits {
         per_address: PLACES,
@@ -280,7 +280,7 @@ fn links_that_are_not_drained_in_time(pair: &Pair) {
     let in_time = pair.lasting_join(&*listener, send());
     let late = pair.lasting_join(&*listener, send());
     let receipt = late.0.client.sender("data").unwrap().give("not taken");
-    // Its receiver is there, and takes nothing.
+    // Its receiver has been claimed, and takes nothing.
     let mut receiver = late.0.server.receiver("data").unwrap();
     // A message that has arrived is not withdrawn when the link closes.
     while late.0.server.status().link.channels[0].waiting == 0 {

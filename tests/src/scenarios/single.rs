@@ -112,8 +112,8 @@ fn an_opener_that_came_too_late(pair: &Pair) {
     );
 }
 
-/// The program that connects is restarted: the link that waits for it ends, and it is told. Only
-/// who proves to be the same can bring that about.
+/// The program that connects is restarted: the link that waits for it ends, and says why. Only a
+/// peer that proves to be the same can bring that about.
 fn an_acceptor_whose_peer_was_restarted(pair: &Pair) {
     let listener = {
         let setup = pair.lasting_server(receive().single_session());
@@ -162,7 +162,7 @@ fn an_acceptor_whose_peer_was_restarted(pair: &Pair) {
     assert_eq!(end(&*old.server), expected);
     let error = receiver.recv().unwrap_err();
     assert_eq!(error.link().map(LinkError::reason), Some(&expected));
-    // What it is told to do helps.
+    // The advice in the error helps.
     let (new, _proxy) = pair.lasting_join(&*listener, send());
     let receipt = new.client.sender("data").unwrap().give("new");
     assert_eq!(new.server.receiver("data").unwrap().take(), "new");

@@ -28,7 +28,7 @@ fn receive() -> Config {
     one(ReceiveChannel::new("data").manual())
 }
 
-/// How many messages an end has accepted or got, and how many of them wait for somebody.
+/// How many messages an end has accepted or got, and how many of them are waiting.
 fn messages(standing: &Standing) -> (u64, usize) {
     let channel = &standing.link.channels[0];
     (channel.messages, channel.waiting)
@@ -75,7 +75,7 @@ fn of_both_ends(pair: &Pair) {
             assert!(!standing.link.state.is_up(), "{standing:?}");
             assert!(standing.link.last_loss.is_some());
             assert_eq!(standing.link.role, role);
-            // Who waits for its peer has nothing to try.
+            // An end that waits for its peer has no next attempt.
             assert!(role == Role::Opener || standing.link.next_attempt.is_none());
         }
         let _receipt = sender.give("unsent");
@@ -105,7 +105,7 @@ fn addresses(pair: &Pair) {
     assert_eq!(near.local, far.remote);
 }
 
-/// A pause of an hour is over when somebody says so, and only at the end that connects.
+/// `connect_now` ends a pause of an hour, and only at the end that connects.
 fn connect_now_ends_the_pause(pair: &Pair) {
     let hour = Duration::from_secs(3600);
     let config = send().reconnect(Reconnect {

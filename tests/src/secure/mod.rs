@@ -1,10 +1,10 @@
 //! Secure streams: what a backend is to a scenario, and the pairs that scenarios run on.
 //!
 //! As with links, a scenario is written once, in [`scenarios`], against the traits here, and is
-//! blocking. [`trials`] makes a test of each for each pair of [backends](crate::backends). A backend
-//! joins by implementing [`Backend`]: where its streams implement the traits of
-//! `std`, as [`Std`](crate::on_std::Std)'s do, of tokio, of compio, or of futures-io, most of it is
-//! there.
+//! blocking. [`trials`] makes a test of each for each pair of [backends](crate::backends). A
+//! backend joins by implementing [`Backend`]: if its streams implement the traits of `std`, as
+//! [`Std`](crate::on_std::Std)'s do, of tokio, of compio, or of futures-io, most of that exists
+//! already.
 
 mod on_compio;
 mod on_futures_io;
@@ -75,7 +75,7 @@ pub trait Stream: Source + Sink {
     fn close(&mut self) -> io::Result<()>;
     /// Takes the two apart.
     fn split(self: Box<Self>) -> (Box<dyn Source>, Box<dyn Sink>);
-    /// Who the peer is.
+    /// Returns the peer's fingerprint.
     fn peer(&self) -> Option<Fingerprint>;
     /// What it is called.
     fn peer_name(&self) -> Option<&str>;

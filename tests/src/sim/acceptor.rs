@@ -81,7 +81,7 @@ impl World<'_> {
         true
     }
 
-    /// The acceptor follows what its links tell. Who is to go for that.
+    /// The acceptor follows the events of its links. Returns which link is to be evicted for that.
     pub(super) fn follow(&mut self, node: usize, event: &Event) -> Option<usize> {
         let it = &mut self.nodes[node];
         let link = it.link.link().filter(|_| it.end == ACCEPTOR)?;

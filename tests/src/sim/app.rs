@@ -26,7 +26,7 @@ struct Held {
 #[derive(Debug)]
 pub(super) struct Inbox {
     held: Vec<Held>,
-    /// Channels that have told of messages that were not taken yet.
+    /// Channels that have reported messages that were not taken yet.
     readable: Vec<bool>,
     /// It takes nothing until then.
     stalled: u64,
@@ -66,7 +66,7 @@ impl Inbox {
 /// The sending side of the application of one end of a pair, whichever link it has just now.
 #[derive(Debug)]
 pub(super) struct Party {
-    /// What it does at a moment of its own, and what once its link was up; each in order.
+    /// What it does at a given moment, and what once its link was up; each in order.
     acts: [VecDeque<Act>; 2],
     /// Its link.
     pub(super) node: Option<usize>,

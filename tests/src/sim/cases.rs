@@ -28,9 +28,9 @@ pub struct Case {
     pub tls: bool,
     /// Which ends' links end with their session.
     pub single: [bool; 2],
-    /// Whose bytes are counted, how many pass, and who hears of the cut; by connection.
+    /// Whose bytes are counted, how many pass, and which ends learn of the cut; by connection.
     pub cuts: Vec<(usize, u64, Learn)>,
-    /// Who crashes, after how many steps, and whether the other end hears of it.
+    /// Which end crashes, after how many steps, and whether the other end learns of it.
     pub crash: Option<(usize, u64, bool)>,
 }
 
@@ -70,7 +70,7 @@ impl Case {
         if let Some((end, step, told)) = self.crash {
             plan.crash = Some(Crash { step, end, told });
             plan.lasting = false;
-            // Many small steps, each of them at a time of its own.
+            // Many small steps, each of them at a different time.
             plan.net.piece = 24;
             plan.net.rate = Some(24);
             for timeouts in &mut plan.timeouts {

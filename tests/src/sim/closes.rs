@@ -61,7 +61,8 @@ impl World<'_> {
         }
     }
 
-    /// A link has ended: it knows what it has said itself, and nothing of its peer that nobody said.
+    /// A link has ended: it knows which reason it gave itself, and none of its peer that its peer
+    /// did not give.
     pub(super) fn check_said(&mut self, node: usize) {
         let it = &self.nodes[node];
         let Some(EndReason::Closed { ours, theirs, .. }) = it.link.end_reason() else {

@@ -248,7 +248,7 @@ impl World<'_> {
         true
     }
 
-    /// Lets go of a link's connection if the link has no more use for it.
+    /// Drops a link's connection if the link has no more use for it.
     fn drop_finished(&mut self, node: usize) -> bool {
         let Some(conn) = self.nodes[node].at else {
             return false;
@@ -279,7 +279,7 @@ impl World<'_> {
         self.end_pipe(conn, end, Piece::End);
     }
 
-    /// A connection carries no more: both ends will hear what the plan lets them hear.
+    /// A connection carries no more: both ends will learn what the plan lets them learn.
     fn cut_soon(&mut self, conn: usize) {
         let planned = self.plan.cuts.iter().find(|cut| cut.connection == conn);
         if let Some(cut) = planned

@@ -70,7 +70,7 @@ impl World<'_> {
                 self.abandon(conn, OPENER, told);
             }
         }
-        // There is somebody again who is to close in the end.
+        // Again there is a link that has to be closed in the end.
         self.finale = false;
         self.begin_opener(pair);
     }

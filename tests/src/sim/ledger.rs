@@ -37,7 +37,7 @@ struct Message {
     fate: Fate,
     /// The link that brought it.
     receiver: Option<usize>,
-    /// The link that brought it has ended, and had told of it before, or can tell.
+    /// The link that brought it has ended, and had reported it before, or can report it.
     on_record: bool,
 }
 
@@ -89,7 +89,7 @@ pub(super) struct Ledger {
     /// Verdicts of the events that are being read.
     unknown: usize,
     withdrawn: usize,
-    /// Of a message that is Unknown and need not be.
+    /// A message that is Unknown and need not be.
     forgotten: Option<usize>,
     objections: Vec<String>,
 }
@@ -192,7 +192,7 @@ impl Ledger {
         id
     }
 
-    /// The sender hears a verdict other than `Handled`.
+    /// The sender gets a verdict other than `Handled`.
     pub(super) fn verdict(
         &mut self,
         (node, channel): (usize, usize),
@@ -256,7 +256,7 @@ impl Ledger {
         }
     }
 
-    /// The sender hears that these were handled, but for those with another verdict.
+    /// The sender learns that these were handled, except those with another verdict.
     pub(super) fn handled_range(&mut self, node: usize, channel: usize, first: u64, last: u64) {
         let mut any = false;
         for number in first..=last {
@@ -313,8 +313,8 @@ impl Ledger {
         self.withdrawn = 0;
     }
 
-    /// A receiving link has ended in order of its own: whatever its application had handled by
-    /// now, if nothing else of the channel was in its hands, is on record.
+    /// A receiving link has ended in order by itself: whatever its application had handled by now,
+    /// if nothing else of the channel was in its hands, is on record.
     pub(super) fn ended(&mut self, node: usize) {
         for channel in 0..self.channels.len() {
             let is_here =
@@ -406,7 +406,7 @@ impl Ledger {
         self.messages[id].fate = Fate::Refused;
     }
 
-    /// Nobody listens any more.
+    /// The receiver has been dropped.
     pub(super) fn abandoned(&mut self, pair: usize, channel: usize) {
         self.abandoned.insert((pair, channel));
     }

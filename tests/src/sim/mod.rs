@@ -1,10 +1,10 @@
 //! A world in which links meet, without sockets, threads or a clock: every run is a function of
 //! its [`Plan`].
 //!
-//! Hosts have clocks of their own, connections carry real bytes between real
-//! [`Endpoint`](countersign_endpoint::Endpoint)s, the acceptor leads returning peers to their
-//! links as a listener does, and applications send, take, handle and reject. Each message carries
-//! its own number, by which the world's books find out whatever the links got wrong.
+//! Hosts have separate clocks, connections carry real bytes between real
+//! [`Endpoint`](countersign_endpoint::Endpoint)s, the acceptor leads returning peers to their links
+//! as a listener does, and applications send, take, handle and reject. Each message carries its own
+//! number, by which the world's books find out whatever the links got wrong.
 
 mod acceptor;
 mod app;

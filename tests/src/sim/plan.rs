@@ -1,4 +1,4 @@
-//! What a run is made of: who talks to whom about what, and what goes wrong meanwhile.
+//! What a run is made of: the ends, what they send to each other, and what goes wrong meanwhile.
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ pub enum Do {
     },
     /// Closes the link.
     Close(Closes),
-    /// Takes nothing from its channels for so many microseconds.
+    /// Takes nothing from its channels for this many microseconds.
     Stall(u64),
     /// Listens on a channel no longer.
     Abandon(usize),
@@ -104,7 +104,7 @@ pub struct Net {
     pub piece: usize,
 }
 
-/// Who hears that a connection is cut.
+/// Which ends learn that a connection is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Learn {
     /// Both ends, as a failure.
@@ -139,7 +139,7 @@ impl Learn {
     }
 }
 
-/// A connection that carries no byte after so many.
+/// A connection that carries no byte after a given number.
 #[derive(Clone, Copy, Debug)]
 pub struct Cut {
     /// Which of the world's connections, counted from zero.
@@ -148,7 +148,7 @@ pub struct Cut {
     pub from: usize,
     /// How many of them arrive.
     pub after: u64,
-    /// Who hears of it.
+    /// Which ends learn of it.
     pub learn: Learn,
 }
 
@@ -159,16 +159,16 @@ pub struct Crash {
     pub step: u64,
     /// Whose.
     pub end: usize,
-    /// Whether the other end hears that the connection is gone.
+    /// Whether the other end learns that the connection is gone.
     pub told: bool,
 }
 
-/// What goes wrong at a moment of its own.
+/// What goes wrong at a given moment.
 #[derive(Clone, Copy, Debug)]
 pub enum Disturbance {
     /// A pair's newest connection is cut.
     Cut(usize, Learn),
-    /// A pair's newest connection carries nothing for so many microseconds, then everything.
+    /// A pair's newest connection carries nothing for a number of microseconds, then everything.
     Freeze {
         /// Which pair.
         pair: usize,
@@ -181,15 +181,15 @@ pub enum Disturbance {
     RestartOpener {
         /// Which pair.
         pair: usize,
-        /// Whether the acceptor hears that the connection is gone.
+        /// Whether the acceptor learns that the connection is gone.
         told: bool,
     },
     /// The acceptor loses its state, all links' at once.
     RestartAcceptor {
-        /// Whether the openers hear that their connections are gone.
+        /// Whether the openers learn that their connections are gone.
         told: bool,
     },
-    /// Nobody gets through to the acceptor for so many microseconds.
+    /// The acceptor can't be reached for this many microseconds.
     Unreachable(u64),
 }
 
@@ -210,7 +210,7 @@ pub enum Plant {
     RepeatVerdict,
     /// Returning peers are not led to their links.
     ForgetSessions,
-    /// Nobody looks at the acceptor's deadlines.
+    /// The acceptor's deadlines are ignored.
     Oversleep,
     /// A few bytes on the way are lost without a trace.
     LoseBytes,
@@ -228,8 +228,8 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Identities for an acceptor and so many openers. All signatures have one length, so that
-    /// two runs differ in no count of bytes.
+    /// Makes identities for an acceptor and this many openers. All signatures have one length, so
+    /// that two runs differ in no count of bytes.
     ///
     /// # Panics
     ///
@@ -283,13 +283,13 @@ pub struct Plan {
     pub single: [bool; 2],
     /// Whether an opener's application begins another link where one has ended so.
     pub begins_anew: bool,
-    /// One message in so many is rejected on `Manual` channels, none if zero.
+    /// One message in this many is rejected on `Manual` channels, none if zero.
     pub rejects: u64,
     /// How long an application holds a message on `Manual` channels, at most.
     pub holds: u64,
     /// Which ends close when everything is done.
     pub closers: [bool; 2],
-    /// One connection in so many is read on after it was replaced or lost, none if zero.
+    /// One connection in this many is read on after it was replaced or lost, none if zero.
     pub slow_drivers: u64,
     /// What goes wrong when.
     pub disturbances: Vec<(u64, Disturbance)>,

@@ -1,4 +1,4 @@
-//! How many runs there are, from the environment, and how one that fails is told.
+//! How many runs there are, from the environment, and how a failed one is reported.
 
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,7 +37,7 @@ pub fn expect(plan: &Plan, test: &str, variable: &str, case: impl Display) -> Su
 ///
 /// # Panics
 ///
-/// If it is there and is none.
+/// If it is set and is not a range.
 #[must_use]
 pub fn range(variable: &str, default: std::ops::Range<u64>) -> std::ops::Range<u64> {
     let Ok(text) = std::env::var(variable) else {
@@ -54,7 +54,7 @@ pub fn range(variable: &str, default: std::ops::Range<u64>) -> std::ops::Range<u
 ///
 /// # Panics
 ///
-/// If it is there and is none.
+/// If it is set and is not a number.
 #[must_use]
 pub fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;

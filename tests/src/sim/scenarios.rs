@@ -110,7 +110,7 @@ fn rejections() -> Plan {
     }
 }
 
-/// Pictures that replace each other, of several frames each, and telemetry that expires.
+/// Pictures that replace each other, each in several frames, and telemetry that expires.
 fn latest() -> Plan {
     let channels = vec![
         Channel::new("up", OPENER).latest(),
@@ -133,7 +133,7 @@ fn latest() -> Plan {
     Plan::pair(channels, pictures(UP), down.collect())
 }
 
-/// A close right behind the first messages, of which one is rejected.
+/// A close right behind the first messages, one of which is rejected.
 fn close_soon() -> Plan {
     let mut opener = sends(UP, &[10, 11]);
     opener.push(Act::up(0, Do::Close(Closes::saying(7, CloseMode::Drain))));

@@ -12,8 +12,7 @@ impl World<'_> {
         self.plan.single[self.nodes[node].end]
     }
 
-    /// Whether a peer can tell that it is the same as before, without which nobody's link is ended
-    /// by it.
+    /// Whether a peer can prove that it is the same as before; without that it ends no link.
     fn has_identities(&self) -> bool {
         self.plan.keys.is_some()
     }
@@ -67,7 +66,7 @@ impl World<'_> {
 
     // The acceptor.
 
-    /// An incoming connection becomes a link of its own. Where its peer has left one behind, that had to end.
+    /// An incoming connection becomes a new link. If its peer has left one behind, that had to end.
     pub(super) fn check_none_left_behind(&mut self, incoming: usize) {
         let pair = self.nodes[incoming].pair;
         let waits = |at: &usize| {
@@ -76,7 +75,7 @@ impl World<'_> {
             of_pair && node.away && node.link.state() == LinkState::Offline
         };
         let waiting: Vec<usize> = self.live.iter().copied().filter(waits).collect();
-        // Of several the one that has waited longest is asked, and no other.
+        // Of several links the one that has waited longest is asked, and no other.
         if let [holder] = waiting[..]
             && self.must_end_for(holder, incoming)
         {
@@ -93,7 +92,7 @@ impl World<'_> {
         let names_it = newcomer.link.request() == Some(Request::Resume(link.session));
         let open = !link.closing && link.link.link().and_then(Link::peer_closes).is_none();
         let waits = link.link.state() == LinkState::Offline && open && !names_it;
-        // Who was on its way before there was the session can't know of it.
+        // A connection opened before the session existed can't know of it.
         let knows = newcomer.born > link.began;
         waits && knows && self.may_end_for(holder, incoming)
     }
@@ -103,8 +102,8 @@ impl World<'_> {
         same && self.is_single(holder) && self.has_identities()
     }
 
-    /// A link has ended because its peer has begun anew. Nobody may be there who could have gone on
-    /// with its session.
+    /// A link has ended because its peer has begun anew. There may be no opener that could have
+    /// gone on with its session.
     pub(super) fn end_for(&mut self, holder: usize, incoming: usize) {
         self.say(|| format!("{} ends: its peer began anew", self.name(holder)));
         self.summary.left_behind += 1;
@@ -161,7 +160,7 @@ impl World<'_> {
         }
     }
 
-    /// An acceptor that has closed the session which an opener got instead of its own knows why.
+    /// An acceptor that has closed the session which an opener got in place of its own knows why.
     pub(super) fn check_told(&mut self) {
         let mut wrong = Vec::new();
         for opener in &self.nodes {

@@ -123,7 +123,7 @@ pub(super) struct Side {
     pub(super) node: usize,
     /// Its direction has ended.
     pub(super) shut: bool,
-    /// Nobody reads or writes here any more.
+    /// This end neither reads nor writes any more.
     pub(super) gone: bool,
 }
 
@@ -142,10 +142,10 @@ impl Side {
 #[derive(Debug)]
 pub(super) struct Conn {
     pub(super) pair: usize,
-    /// By who writes.
+    /// By the end that writes.
     pub(super) pipes: [Pipe; 2],
     pub(super) sides: [Side; 2],
-    /// When it will be cut for good, and who hears of it.
+    /// When it will be cut for good, and which ends learn of it.
     pub(super) cut: Option<(u64, Learn)>,
     /// It was cut.
     pub(super) dead: bool,

@@ -18,7 +18,7 @@ use super::rng::Rng;
 use super::wire::Conn;
 use crate::any_link::AnyLink;
 
-/// After so many steps a run counts as one that never ends.
+/// After this many steps a run counts as one that never ends.
 const MOST_STEPS: u64 = 400_000;
 /// How long, in microseconds, a run may take after the last thing that goes wrong.
 const MOST_TIME: u64 = 3_600_000_000;
@@ -47,7 +47,7 @@ pub(super) struct Node {
     pub(super) session: SessionId,
     /// Acceptor: when that began.
     pub(super) began: u64,
-    /// Opener: the first session that it was told of.
+    /// Opener: the first session that it learned of.
     pub(super) first_session: SessionId,
     /// It was declared to end with its session, and that is over.
     pub(super) over: Option<SessionLoss>,
@@ -115,13 +115,13 @@ pub struct World<'a> {
     /// Connections that are being opened: when they will be, and by whom.
     pub(super) dials: Vec<(u64, usize)>,
     pub(super) acceptor: Acceptor<usize>,
-    /// Who has, or had, which session at the acceptor.
+    /// Which link has, or had, which session at the acceptor.
     pub(super) holders: BTreeMap<SessionId, usize>,
     /// Sessions that an opener has heard of.
     pub(super) known: BTreeSet<SessionId>,
     pub(super) ledger: Ledger,
     pub(super) summary: Summary,
-    /// Who records the links.
+    /// Where the links are recorded.
     capture: Option<&'a Capture>,
     /// How many disturbances have come.
     pub(super) disturbed: usize,
@@ -389,7 +389,7 @@ impl<'a> World<'a> {
         let quiet = self.disturbed == self.plan.disturbances.len();
         let over = |party: &Party| party.node.is_some_and(|node| self.nodes[node].ended);
         let scripts = self.parties.iter().all(|[opener, acceptor]| {
-            // Without an opener nobody will ever come.
+            // Without an opener no connection will ever arrive.
             let alone = over(opener) && acceptor.node.is_none();
             (over(opener) || opener.is_done()) && (alone || over(acceptor) || acceptor.is_done())
         });
@@ -481,7 +481,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// How far everybody is, for people.
+    /// The state of all ends, for people.
     fn state(&self) -> String {
         let mut lines = vec![format!("after {} steps", self.summary.steps)];
         for index in &self.live {

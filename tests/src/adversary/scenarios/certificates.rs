@@ -91,12 +91,12 @@ fn no_certificate(victim: &Victim) {
     }
 }
 
-/// The pinned server, which does not want to know who comes: so anybody may be talking to it. [TLS-6]
+/// The pinned server does not ask for a certificate, so any client may be talking to it. [TLS-6]
 fn does_not_ask(victim: &Victim) {
     let disguise = Disguise::of(&CAST.peer).without_asking();
     let (error, seen) = victim.stage().repels(comes_as(disguise));
     assert_eq!(security(&error), &Reason::NotAskedForCertificate);
-    // It has proved who it is, and will not be another.
+    // It has proved its identity, and another attempt would not change it.
     let reason = error.reason();
     assert_eq!(*reason, EndReason::Lost(Loss::NotTrusted), "{error}");
     assert!(!error.can_retry(), "{error}");
@@ -134,7 +134,8 @@ fn unpinned(victim: &Victim) {
     assert_eq!(seen, CERTIFICATE_UNKNOWN);
 }
 
-/// The pinned certificate, which anybody can have seen, and a signature by another key. [TLS-1]
+/// The pinned certificate, which any attacker can have seen, and a signature by another key.
+/// [TLS-1]
 fn without_its_key(victim: &Victim) {
     let disguise = Disguise::of(&CAST.peer).with_the_key_of(&CAST.stranger);
     let (error, seen) = refused(victim, disguise);

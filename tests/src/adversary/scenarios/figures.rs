@@ -18,9 +18,9 @@ scenarios! {
     }
 }
 
-/// A connection ends behind each record of some messages, one of which travels in three. The session
-/// goes on with the next: the peer hears just what had come, sends the rest, and the application gets
-/// each message once. [RESUME-9] [RESUME-10]
+/// A connection ends after each record of some messages, one of which travels in three. The session
+/// goes on with the next: the peer learns exactly what had arrived, sends the rest, and the
+/// application gets each message once. [RESUME-9] [RESUME-10]
 fn goes_on_after_every_record(victim: &Victim) {
     let victim = &victim.receiving();
     let whole = [&b"short"[..], &[7; 3000], b"last"];
@@ -41,7 +41,7 @@ fn goes_on_after_every_record(victim: &Victim) {
         };
         let (session, link) = stage.meet(attack, Result::unwrap);
         assert!(matches!(link.event(), Some(LinkEvent::Lost { .. })));
-        // Of the messages: the first; the second, in the three frames that follow; the third.
+        // The messages: the first; the second, in the three frames that follow; the third.
         let had = match count {
             0 => (0, 0),
             1..=3 => (1, 1000 * (count as u64 - 1)),
@@ -74,8 +74,8 @@ fn goes_on_after_every_record(victim: &Victim) {
     stage.bystander.keeps_pace();
 }
 
-/// The pinned peer and the victim greet, of whom one names a session and the other answers as these
-/// words have it: the session from then on, and how much of which message the victim has.
+/// The pinned peer and the victim greet: one names a session and the other answers as `words` say.
+/// Returns the session from then on, and how much of which message the victim has.
 fn greet(hostile: &mut Hostile, words: &Words) -> (SessionId, u64, u64) {
     hostile.shake(Disguise::of(&CAST.peer)).unwrap();
     let (hello, welcome) = match hostile.victim() {
@@ -114,7 +114,7 @@ fn figures(greeting: &[u8]) -> (GreetingHead, u64, u64) {
 /// The peer closes the link in order, behind this message on each channel on which it sends. The
 /// victim has no more to say.
 pub(super) fn close(hostile: &mut Hostile, last: &[u64]) {
-    // All is well, and so many channels.
+    // All is well, and the number of channels.
     let mut list = vec![0, 0, 0, 0, 0, last.len() as u8];
     for last in last {
         list.extend([0, 0]);
@@ -182,7 +182,7 @@ impl Away {
         }
     }
 
-    /// The attacker's greeting, when the session goes on for so many times now.
+    /// The attacker's greeting, with this attempt of its session.
     fn claim(&self, victim: &Victim, attempt: u32, claim: Claim) -> Vec<u8> {
         let (handled, received, partial) = claim;
         let words = Words {
@@ -198,7 +198,7 @@ impl Away {
     }
 }
 
-/// The victim's next frame is the rest of this message, behind so many bytes of it.
+/// The victim's next frame is the rest of this message, after its first `partial` bytes.
 fn hears(hostile: &mut Hostile, number: u64, partial: u64) {
     let said = SAID[number as usize - 1];
     let rest = [&(number as u32).to_be_bytes(), &said[partial as usize..]].concat();

@@ -1,4 +1,4 @@
-//! Attackers in great numbers, of whom nothing is known yet.
+//! Attackers in great numbers, before any of them has proved an identity.
 
 use std::net::Ipv4Addr;
 use std::thread;
@@ -42,7 +42,8 @@ fn theirs(at: usize) -> Ipv4Addr {
     Ipv4Addr::new(127, 251, high, low)
 }
 
-/// An honest peer gets in and its messages arrive, whatever the listener tells of others meanwhile.
+/// An honest peer gets in and its messages arrive, whatever the listener reports of others
+/// meanwhile.
 fn assert_lets_in(stage: &Stage, told: &mut Vec<String>) -> [Box<dyn Link>; 2] {
     let ends = thread::scope(|scope| {
         let client = scope.spawn(|| stage.honest_peer());
@@ -90,9 +91,9 @@ fn half_open_from_one_address(victim: &Victim) {
     }
 }
 
-/// From as many addresses as there are connections, they can take all places. A link that is there
-/// goes on beside them. They have to give them back when their time is over, and an honest peer gets
-/// its turn.
+/// From as many addresses as there are connections, attackers can take all places. An existing link
+/// goes on beside them. They lose their places when their time is over, and an honest peer gets its
+/// turn.
 fn half_open_from_many_addresses(victim: &Victim) {
     let terms = victim.terms().limits(|limits| limits.half_open = PLACES);
     let stage = victim.stage_with(&terms);
@@ -100,7 +101,7 @@ fn half_open_from_many_addresses(victim: &Victim) {
         hostile.throw(&[22]);
         let _crowd = crowd(&stage, PLACES, theirs);
         stage.bystander.keeps_pace();
-        // Nobody's time runs out, so all places were taken until now.
+        // No handshake has timed out, so all places were taken until now.
         hostile.end();
         hostile.hear_end();
     });
@@ -122,7 +123,7 @@ fn half_open_from_many_addresses(victim: &Victim) {
     }
 }
 
-/// One address has so many connections, and no more. Others get in.
+/// One address may have a limited number of connections. Others get in.
 fn connections_from_one_address(victim: &Victim) {
     let stage = victim.stage_with(&victim.terms().limits(|limits| limits.per_address = SHARE));
     let crowd = crowd(&stage, MANY, |_| theirs(0));

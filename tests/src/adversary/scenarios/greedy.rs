@@ -1,5 +1,4 @@
-//! Attackers whom the victim has pinned, and who keep to the letter of the protocol to take more
-//! than their share.
+//! Pinned attackers that keep to the letter of the protocol to take more than their share.
 
 use std::time::Duration;
 
@@ -47,8 +46,8 @@ fn message(number: u32, payload: &[u8]) -> Vec<u8> {
     frame(FrameType::Message as u8, 3, 0, &body)
 }
 
-/// Messages without a byte cost the attacker next to nothing: the window's number of messages
-/// bounds them, where nobody takes them, whatever they weigh.
+/// Empty messages cost the attacker next to nothing: if they are not taken, the window's number of
+/// messages bounds them, whatever they weigh.
 fn empty_messages(victim: &Victim) {
     let victim = &victim.receiving();
     let stage = victim.stage_with(&terms(victim));
@@ -118,8 +117,8 @@ fn empty_messages_without_end(victim: &Victim) {
     stage.bystander.keeps_pace();
 }
 
-/// A message in fragments of one byte each, of which the last never comes. The link goes on for as
-/// long as the attacker does, and no other is held up.
+/// A message in fragments of one byte each, whose last fragment never arrives. The link goes on for
+/// as long as the attacker does, and no other is held up.
 fn fragments_without_an_end(victim: &Victim) {
     let victim = &victim.receiving();
     let stage = victim.stage_with(&terms(victim));
@@ -188,8 +187,8 @@ fn pings_without_reading(victim: &Victim) {
     stage.bystander.keeps_pace();
 }
 
-/// Nothing is read: the victim's application is told that there is no room when its queue is full,
-/// and the attacker is given up when its time is over. [PING-3]
+/// The attacker reads nothing: the victim's application learns that there is no room when its queue
+/// is full, and the attacker is given up when its time is over. [PING-3]
 fn nothing_is_read(victim: &Victim) {
     let victim = &victim.sending();
     let terms = terms(victim).timeouts(|timeouts| {

@@ -15,7 +15,7 @@ scenarios! {
     }
 }
 
-/// Records without a byte. rustls lets so many pass in a row.
+/// Empty records. rustls accepts this many in a row.
 const IN_A_ROW: usize = 32;
 /// How many there are together.
 const MANY: usize = 100_000;

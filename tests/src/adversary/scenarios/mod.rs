@@ -48,8 +48,8 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
     MODULES.iter().copied().flatten()
 }
 
-/// Why the victim could not secure the connection. Everybody who fails before the link is up ends
-/// it in one of these ways.
+/// Returns why the victim could not secure the connection. Every peer that fails before the link is
+/// up ends it in one of these ways.
 fn security(error: &LinkError) -> &Reason {
     let EndReason::Lost(loss) = *error.reason() else {
         panic!("{error}");
@@ -74,8 +74,8 @@ fn assert_says(error: &LinkError, text: &str) {
     assert_eq!(error.to_string(), text);
 }
 
-/// The last words that the attacker hears are ABORT with this code and text, and then the connection
-/// ends in order. [ABORT-1] [ABORT-2]
+/// The attacker's last input is ABORT with this code and text, and then the connection ends in
+/// order. [ABORT-1] [ABORT-2]
 fn assert_aborted(hostile: &mut Hostile, code: u16, text: &str) {
     let mut last = None;
     while let Some(frame) = hostile.hear_frame() {
@@ -106,8 +106,7 @@ fn number(kind: FrameType, channel: u16, value: u64) -> Vec<u8> {
     frame(kind as u8, 0, channel, &value.to_be_bytes())
 }
 
-/// An attacker that the victim has pinned completes the handshake of TLS, and hears HELLO if it is
-/// the one that answers.
+/// A pinned attacker completes the TLS handshake, and reads HELLO if it is the one that answers.
 fn shake(hostile: &mut Hostile) {
     hostile.shake(Disguise::of(&CAST.peer)).unwrap();
     if hostile.victim() == Role::Opener {

@@ -38,7 +38,7 @@ struct Hello {
     received: u64,
 }
 
-/// A client that names its session for so many times now, and has so much of it.
+/// A client that names its session with this attempt, and has received this much of it.
 fn returns(attempt: u32, received: u64) -> Hello {
     Hello {
         session: SESSION,
@@ -102,7 +102,7 @@ fn lose(mut hostile: Hostile, link: &dyn Link) {
     assert!(matches!(link.event(), Some(LinkEvent::Lost { .. })));
 }
 
-/// The client says these messages next, and the attacker hears them.
+/// The client sends these messages next, and the attacker reads them.
 fn hears(hostile: &mut Hostile, first: u64, messages: &[&str]) {
     for (number, text) in (first..).zip(messages) {
         let heard = hostile.hear_frame().expect("a message");
@@ -145,7 +145,7 @@ impl Away {
         }
     }
 
-    /// The client comes back for so many times now, and the attacker lets it go on.
+    /// The client returns with this attempt, and the attacker lets the session go on.
     fn resumes(&self, attempt: u32, welcome: &[u8]) -> Hostile {
         let (mut hostile, hello) = comes(&self.stage, None);
         assert_eq!(hello, returns(attempt, 0));
@@ -160,8 +160,8 @@ impl Away {
         waited.collect()
     }
 
-    /// The link ends for what the attacker has said, which hears of it too, and the client does not
-    /// come back. What was handled stays so, and nothing of the rest is taken for it.
+    /// The link ends for what the attacker has sent, the attacker is notified, and the client does
+    /// not return. What was handled stays handled, and nothing of the rest is taken for it.
     fn accuses(self, mut hostile: Hostile, of: PeerMisbehaved) {
         hears_abort(&mut hostile, of);
         // While the attacker stays, the end waits for it to have heard the last word.
@@ -185,9 +185,9 @@ fn peer() -> Option<Disguise<'static>> {
     Some(Disguise::of(&CAST.peer))
 }
 
-/// Answers to the client's session with another one that is said to go on, with the same one that is
-/// said not to, or as if none had been named: no message is taken for handled by that, and none is
-/// said to anybody again. [HELLO-18] [VERDICT-5] [RECONNECT-5]
+/// Answers to the client's session with another one that supposedly goes on, with the same one that
+/// supposedly does not, or as if none had been named: no message counts as handled by that, and
+/// none is sent to any other peer again. [HELLO-18] [VERDICT-5] [RECONNECT-5]
 fn answers_with_another_session(victim: &Victim) {
     use SessionOutcome::{New, NotKnown, Resumed, TooOld};
     for (outcome, session) in [
@@ -249,8 +249,8 @@ fn denies_the_session(victim: &Victim) {
     }
 }
 
-/// Another pinned identity is where the client comes back to: it hears neither of the session nor of
-/// the messages, and can't go on with the session although it knows its id. [SESSION-4]
+/// Another pinned identity answers where the client reconnects: it learns neither of the session
+/// nor of the messages, and can't go on with the session although it knows its id. [SESSION-4]
 fn another_is_in_its_place(victim: &Victim) {
     let bystander = || Some(Disguise::of(&CAST.bystander));
     let nobodys = Hello {
@@ -280,9 +280,9 @@ fn another_is_in_its_place(victim: &Victim) {
     assert_eq!(away.verdicts(), [unknown.clone(), unknown, withdrawn]);
 }
 
-/// In plain text anybody can listen, and say again what the server has said: the answer to the first
-/// HELLO, and one whose figures are behind what was said since. It costs the session, and no message
-/// is taken for something that it is not. [HELLO-18] [RESUME-6] [VERDICT-5]
+/// In plain text any attacker can listen, and replay what the server has sent: the answer to the
+/// first HELLO, and one whose figures are older than what was sent since. It costs the session, and
+/// no message is taken for something that it is not. [HELLO-18] [RESUME-6] [VERDICT-5]
 fn recorded_welcome(victim: &Victim) {
     let first = answer(SessionOutcome::New, SESSION, 0, 0).welcome();
     let away = Away::new(victim, None);
@@ -370,7 +370,7 @@ fn recorded_server(victim: &Victim) {
     let seen = replays(stage.approach());
     assert_eq!(seen, Seen::Ended);
 
-    // The true one is there again: it hears of the session for the first time.
+    // The true server is back: it learns of the session for the first time.
     let (mut hostile, hello) = comes(&stage, peer());
     assert_eq!(hello, returns(1, 1));
     let goes_on = Words {

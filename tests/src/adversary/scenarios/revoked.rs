@@ -1,4 +1,4 @@
-//! Attackers whose pin the victim removes while they have a link with it, and who do not mind.
+//! Attackers whose pin the victim removes while they have a link with it, and which carry on.
 
 use std::sync::Barrier;
 use std::thread::sleep;
@@ -28,19 +28,19 @@ scenarios! {
 const LINGER: Duration = Duration::from_millis(250);
 /// Between two words of an attacker.
 const DRIP: Duration = Duration::from_millis(5);
-/// A message, of which so many are more than any buffer on the way holds.
+/// A message; `MANY` of these are more than any buffer on the way holds.
 const LONG: usize = 256 * 1024;
 const MANY: usize = 64;
 /// What RFC 8446, section 6, calls certificate_unknown.
 const CERTIFICATE_UNKNOWN: Seen = Seen::Alert(46);
 
-/// The victim soon lets go of a peer that does not leave, and of others never.
+/// The victim soon drops the connection of a peer that does not leave.
 fn soon(terms: Terms) -> Terms {
     terms.timeouts(|timeouts| timeouts.linger = LINGER)
 }
 
-/// Two that each wait for the other to be there: an acceptor has its link before the opener hears of
-/// it, and an opener after the acceptor has said so.
+/// A barrier at which both ends wait for each other: an acceptor has its link before the opener
+/// learns of it, and an opener after the acceptor has said so.
 fn rendezvous() -> Barrier {
     Barrier::new(2)
 }
@@ -66,7 +66,7 @@ fn assert_revoked(error: &LinkError) {
     assert!(!error.can_retry(), "{error}");
 }
 
-/// The attacker is told why, in order. [ABORT-6]
+/// The attacker learns why, in order. [ABORT-6]
 fn assert_told(hostile: &mut Hostile) {
     let text = "this end no longer accepts the identity of its peer";
     assert_aborted(hostile, abort::NOT_TRUSTED, text);
@@ -80,7 +80,7 @@ fn assert_told_or_cut_off(hostile: &mut Hostile) {
     assert_eq!(hostile.hear_end() == Seen::Closed, told);
 }
 
-/// Says something small for as long as the victim takes it: until it has let go of the connection.
+/// Sends something small for as long as the victim takes it: until it has dropped the connection.
 fn stays(hostile: &mut Hostile) {
     while hostile.say(&number(FrameType::Ping, 0, 1)) {
         sleep(DRIP);
@@ -177,7 +177,7 @@ fn revoked_floods_on(victim: &Victim) {
     stage.bystander.keeps_pace();
 }
 
-/// Greets, loses its pin once the victim has its link, and hears why.
+/// Greets, loses its pin once the victim has its link, and learns why.
 fn is_removed(hostile: &mut Hostile, stage: &Stage, both: &Barrier) {
     greet(hostile, &stage.victim);
     both.wait();
@@ -185,7 +185,7 @@ fn is_removed(hostile: &mut Hostile, stage: &Stage, both: &Barrier) {
     assert_told(hostile);
 }
 
-/// Hears why, says nothing to it and stays. [ABORT-6]
+/// Learns why, does not answer and stays. [ABORT-6]
 fn revoked_stays(victim: &Victim) {
     let stage = victim.stage_with(&soon(victim.terms()));
     let both = rendezvous();

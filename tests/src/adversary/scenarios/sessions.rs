@@ -40,7 +40,7 @@ fn greet(hostile: &mut Hostile, words: Words) -> (SessionOutcome, SessionId) {
     welcome(&hostile.hear_frame().unwrap())
 }
 
-/// Who owns a session, and its link at the victim.
+/// The owner of a session, the session's id, and its link at the victim.
 fn owner(stage: &Stage, disguise: Option<Disguise<'_>>) -> (Hostile, SessionId, Box<dyn Link>) {
     let mut hostile = stage.approach();
     if let Some(disguise) = disguise {
@@ -64,9 +64,9 @@ fn assert_undisturbed(owner: &mut Hostile, link: &dyn Link, number: u64) {
     );
 }
 
-/// Another pinned identity names a session that is not its own, while its owner is there and while it
-/// is away: it is answered as one that names a session which never was, gets a link of its own, and
-/// the owner's link is not touched. [SESSION-2] [SESSION-3]
+/// Another pinned identity names a session that is not its own, while its owner is connected and
+/// while it is away: it is answered like a peer that names a session which never was, gets a new
+/// link, and the owner's link is not touched. [SESSION-2] [SESSION-3]
 fn session_of_another(victim: &Victim) {
     let stage = victim.stage_with(&lasting(victim));
     let (mut owner, session, link) = owner(&stage, Some(Disguise::of(&CAST.peer)));
@@ -108,8 +108,8 @@ fn session_of_another(victim: &Victim) {
     stage.bystander.keeps_pace();
 }
 
-/// In plain text anybody can listen, and say again what a peer has said. A HELLO with an attempt that
-/// is not newer is refused, and neither the session nor its connection is touched. [SESSION-7]
+/// In plain text any attacker can listen, and replay what a peer has sent. A HELLO with an attempt
+/// that is not newer is refused, and neither the session nor its connection is touched. [SESSION-7]
 fn recorded_hello(victim: &Victim) {
     let stage = victim.stage_with(&lasting(victim).plain());
     let (first, session, link) = owner(&stage, None);

@@ -84,7 +84,7 @@ fn first_byte(hostile: &mut Hostile) -> bool {
     hears_hello(hostile) && hostile.throw(&[22])
 }
 
-/// The first flight but for its last record: of a client, that is nothing of its one record.
+/// The first flight without its last record: a client's has only one, so nothing is sent.
 fn most_of_the_first_flight(hostile: &mut Hostile) -> bool {
     hostile.disguise(Disguise::of(&CAST.peer));
     let mut records = next_records(hostile);
@@ -161,9 +161,9 @@ fn assert_left(error: &LinkError, secured: bool) {
     assert_eq!(security(error), &expected);
 }
 
-/// A stall after each flight. A victim that waits for ever lets the bystander go on meanwhile. Of one
-/// that does not, the time for all of it together runs out, the victim says so, and ends the
-/// connection. Where TLS is done by then it does so in order. [PING-6]
+/// A stall after each flight. A victim that waits for ever lets the bystander go on meanwhile. One
+/// that does not runs out of time for all flights together, reports it, and ends the connection: in
+/// order, if TLS is done by then. [PING-6]
 fn stalls_after_each_flight(victim: &Victim) {
     // A client is done when it has heard all of the server's flight.
     let secured_by_then = match victim.role {
@@ -229,12 +229,12 @@ fn drips(hostile: &mut Hostile, bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// One byte after the other, each of them in good time: of a record that is as long as a record may
-/// be. All of it would take a minute and a half, and the victim would say something else. [PING-6]
+/// One byte at a time, each of them in good time, of a record that is as long as a record may be.
+/// All of it would take a minute and a half, and the victim would report something else. [PING-6]
 fn drips_a_record(victim: &Victim) {
     let mut record = vec![0; 5 + 16_384];
     record[..5].copy_from_slice(&[22, 3, 3, 0x40, 0]);
-    // ClientHello or ServerHello, of the length that is left.
+    // ClientHello or ServerHello, with the length that remains.
     let kind = match victim.role {
         Role::Acceptor => 1,
         Role::Opener => 2,
@@ -246,8 +246,8 @@ fn drips_a_record(victim: &Victim) {
     assert!(taken < record.len());
 }
 
-/// The same within TLS, by the pinned peer, of a greeting as long as a greeting may be: each byte in
-/// a record of its own.
+/// The same within TLS, by the pinned peer, with a greeting as long as a greeting may be: each byte
+/// in a separate record.
 fn drips_a_greeting(victim: &Victim) {
     let mut greeting = victim.words().to(victim.role);
     greeting[4..8].copy_from_slice(&(MAX_GREETING as u32).to_be_bytes());
@@ -258,8 +258,8 @@ fn drips_a_greeting(victim: &Victim) {
     assert!(taken < greeting.len());
 }
 
-/// Is refused, and talks on for ever. A victim that listens on for ever lets the bystander go on
-/// meanwhile; one that does not lets go after a time.
+/// Is refused, and keeps sending for ever. A victim that listens for ever lets the bystander go on
+/// meanwhile; one that does not drops the connection after a time.
 fn talks_on_when_refused(victim: &Victim) {
     let said = b"GET / HTTP/1.1\r\n\r\n";
     let text = "the peer does not speak TLS, but HTTP; check the address and the port";

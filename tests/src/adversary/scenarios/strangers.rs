@@ -22,7 +22,7 @@ fn shouts(bytes: &[u8]) -> impl FnOnce(Hostile) -> Seen + Send {
     }
 }
 
-/// The victim knows what it is not, and says nothing: nobody would understand.
+/// The victim reports what the peer is not, and sends nothing: it would not be understood.
 fn assert_not_tls(victim: &Victim, bytes: &[u8], seems: PlainProtocol, text: &str) {
     let stage = victim.stage();
     let (error, seen) = stage.repels(shouts(bytes));

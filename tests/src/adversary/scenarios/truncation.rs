@@ -36,11 +36,11 @@ enum Cut {
 /// All that the attacker has to say, record by record.
 struct Script {
     hostile: Hostile,
-    /// How many frames it hears before it answers, once it has greeted.
+    /// How many frames it reads before it answers, once it has greeted.
     hears: usize,
     /// Records of TLS itself that are encrypted and not sent.
     ready: VecDeque<Vec<u8>>,
-    /// What follows, each in a record of its own.
+    /// What follows, each frame in a separate record.
     frames: VecDeque<Vec<u8>>,
     /// All records that the victim needs to have TLS secured are sent.
     secured: bool,
@@ -120,8 +120,8 @@ impl Script {
         self.hostile.encrypt(frame)
     }
 
-    /// Sends so many records, or all, holds still until the bystander has kept pace, and ends the
-    /// connection. How far it came, and what the attacker sees.
+    /// Sends `count` records, or all, holds still until the bystander has kept pace, and ends the
+    /// connection. Returns how far it got, and what the attacker sees.
     fn cut_after(mut self, count: usize, cut: Cut, bystander: &Bystander) -> Sent {
         let all = (0..count).any(|_| !self.send());
         bystander.keeps_pace();
@@ -233,7 +233,7 @@ fn assert_error(error: &LinkError, sent: &Sent, cut: Cut) {
                 let expected = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
                 assert!(expected.contains(&said.kind()), "{error}");
             }
-            // The system had told that to who was writing just then.
+            // The system had reported that to a write at the same moment.
             None => {
                 let reason = security(error);
                 let expected = [Reason::ClosedDuringHandshake, Reason::Truncated];

@@ -1,4 +1,4 @@
-//! Attackers whom the victim has pinned, and who break the protocol.
+//! Pinned attackers that break the protocol.
 
 use countersign_core::wire::{FrameType, Header, MAX_GREETING};
 use countersign_core::{Dialect, EndReason, Mode, PeerMisbehaved};
@@ -45,15 +45,15 @@ fn fragment(number: u32, payload: &[u8]) -> Vec<u8> {
     )
 }
 
-/// The victim accuses the attacker of this, as its application hears.
+/// The victim accuses the attacker of this, as its application learns.
 pub(super) fn assert_accused(error: &LinkError, of: PeerMisbehaved) {
     assert_eq!(*error.reason(), EndReason::Peer(of), "{error}");
     assert_says(error, &format!("the peer broke the protocol: {of}"));
     assert!(!error.can_retry(), "{error}");
 }
 
-/// The last words that the attacker hears are ABORT with the code and the text of this, and then the
-/// connection ends in order. [ABORT-1] [ABORT-2]
+/// The attacker's last input is ABORT with the code and the text of this, and then the connection
+/// ends in order. [ABORT-1] [ABORT-2]
 pub(super) fn hears_abort(hostile: &mut Hostile, of: PeerMisbehaved) {
     assert_aborted(hostile, of.abort_code(), &of.to_string());
 }

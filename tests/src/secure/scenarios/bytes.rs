@@ -95,7 +95,7 @@ fn both_directions_at_once(pair: &Pair) {
     });
 }
 
-/// `read_exact` gets as many bytes as it was asked for, or says that there are not so many.
+/// `read_exact` gets as many bytes as it was asked for, or reports that there are fewer.
 fn exactly(pair: &Pair) {
     pair.both_ways(|mut first, mut second| {
         first.write_all(&payload(50_000, 3)).unwrap();
@@ -195,7 +195,7 @@ fn agree(pair: &Pair, answer: &str) {
             stream.close().unwrap();
         });
         if answer.is_empty() {
-            // What comes next is there too, and so is read with the question.
+            // What comes next has arrived too, and so is read with the question.
             let mut there = [0; 100];
             while far.peek(&mut there).unwrap() <= QUESTION.len() {
                 thread::yield_now();

@@ -162,7 +162,7 @@ fn what_came_before_the_cut_is_read(pair: &Pair) {
     assert_eq!(rest, b"in part");
 }
 
-/// Bytes that are not the peer's end the stream, and the peer hears of it.
+/// Bytes that are not the peer's end the stream, and the peer learns of it.
 fn a_changed_record(pair: &Pair) {
     let (near, far) = sockets();
     let mut socket = near.try_clone().unwrap();

@@ -1,4 +1,4 @@
-//! Who gets a stream, and what the others hear.
+//! Which peers get a stream, and what the others learn.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -32,7 +32,7 @@ scenarios! {
     }
 }
 
-/// Both ends know who the other is.
+/// Both ends know the other's identity.
 fn peers_are_known(pair: &Pair) {
     let [client_identity, server_identity] = &*IDENTITIES;
     let (client, server) = pair.streams();
@@ -80,7 +80,7 @@ fn a_peer_that_does_not_ask(pair: &Pair) {
                 };
                 let mut far = far;
                 let mut stream = rustls::Stream::new(&mut tls, &mut far);
-                // Refused, it hears a goodbye where a line would be.
+                // If refused, it reads an end of stream in place of a line.
                 let mut line = [0; 5];
                 if stream.read_exact(&mut line).is_ok() {
                     assert_eq!(&line, b"hello");
@@ -108,7 +108,8 @@ fn a_peer_that_does_not_ask(pair: &Pair) {
     }
 }
 
-/// Secures both ends, and lets the opener read until it fails if it got so far: what each is told.
+/// Secures both ends, and lets the opener read until it fails if it got that far. Returns both
+/// errors.
 fn refused(pair: &Pair, setups: &[StreamSetup; 2]) -> (io::Error, io::Error) {
     let (near, far) = sockets();
     thread::scope(|scope| {
@@ -157,7 +158,7 @@ fn assert_refusal(refuses: &io::Error, is_refused: &io::Error, seen: usize, own:
     assert!(!security(is_refused).can_retry());
 }
 
-/// The opener expects somebody else.
+/// The opener expects another identity.
 fn wrong_pin_at_the_client(pair: &Pair) {
     let stranger = fixtures::good("stranger");
     let [_, server] = pair.setups();
@@ -166,7 +167,7 @@ fn wrong_pin_at_the_client(pair: &Pair) {
     assert_refusal(&client, &server, 1, 1);
 }
 
-/// The acceptor expects somebody else: the opener hears of it when it reads.
+/// The acceptor expects another identity: the opener learns of it when it reads.
 fn wrong_pin_at_the_server(pair: &Pair) {
     let stranger = fixtures::good("stranger");
     let [client, _] = pair.setups();
@@ -261,8 +262,8 @@ fn a_peer_that_does_not_speak_tls(pair: &Pair) {
     assert_eq!(receiver.iter().count(), 2, "the peer has seen us go");
 }
 
-/// A removed pin ends a stream that is up, with the next that is written or read; nobody is let in
-/// by it any more. What has another pin goes on.
+/// A removed pin ends a stream that is up at the next write or read, and lets in no new one. A
+/// stream with another pin goes on.
 fn a_pin_is_removed(pair: &Pair) {
     let [client_is, server_is] = &*IDENTITIES;
     let setups = pair.setups();
