@@ -214,7 +214,7 @@ fn how_soon_a_link_goes_on() {
     listens.hear(&["got"]);
     let mut took = Vec::new();
     for _ in 0..ROUNDS {
-        // An end without a network is told so at once when it connects, and tries again soon.
+        // Without a network an end's attempt to connect fails at once, and it soon tries again.
         network.set_up(1, false).unwrap();
         connects.ask();
         connects.hear(&["lost"]);

@@ -16,7 +16,7 @@ use countersign_tests::{Pair, Proxy, Transport, backends};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Everything that is logged, by whoever.
+/// Everything that is logged, by any crate.
 #[derive(Clone, Default)]
 struct Collected(Arc<Mutex<Vec<u8>>>);
 
@@ -165,7 +165,7 @@ fn no_log_has_a_key_or_a_payload() {
         }
     }
     let text = collected.text();
-    // The log is there, with what the library and those below it say.
+    // The log has lines from the library and from those below it.
     for words in ["its pin was removed", "rustls", "the link is ended", "mio"] {
         assert!(text.contains(words), "{words}");
     }

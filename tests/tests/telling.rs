@@ -1,4 +1,4 @@
-//! What the log is told while there is no connection. tokio's clock is paused, so that waiting takes no
+//! What is logged while there is no connection. tokio's clock is paused, so that waiting takes no
 //! time.
 
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
@@ -73,7 +73,7 @@ fn setup(channel: impl Into<ChannelConfig>) -> Setup {
     Setup::new(config, Security::plaintext()).unwrap()
 }
 
-/// Attempts to connect, of which a test says what comes.
+/// Attempts to connect, whose results a test decides.
 #[derive(Clone)]
 struct Attempts {
     begun: UnboundedSender<()>,
@@ -156,7 +156,7 @@ async fn each_kind_is_told_once_until_there_is_a_connection() {
     let (link, accepted) = (link.unwrap(), accepted.unwrap());
     assert_eq!(warnings.take(), [""; 0]);
 
-    // The other end is gone without a word, and what was told before is news again.
+    // The other end is gone without a word, and what was logged before is logged again.
     accepted.abandon();
     assert!(matches!(link.event().await, Some(LinkEvent::Lost { .. })));
     script.attempted().await;
@@ -173,7 +173,7 @@ async fn each_kind_is_told_once_until_there_is_a_connection() {
     );
 }
 
-/// Whoever waits for a name that there is not is told so for as long as that lasts, and not each time.
+/// Waiting for a name that does not resolve is logged as long as it lasts, but not at each attempt.
 #[tokio::test(start_paused = true)]
 async fn what_is_waited_for_is_told_once_a_minute() {
     let (warnings, _collects) = Warnings::collect();
@@ -257,8 +257,8 @@ impl Transport for WithPeer {
     }
 }
 
-/// A peer that is trusted no more is told of, also where its link is over in the very turn of the driver
-/// in which that happened.
+/// A peer that is no longer trusted is logged, even if its link ends in the same turn of the
+/// driver.
 #[test]
 fn a_peer_that_is_trusted_no_more_is_told_of() {
     let (warnings, _guard) = Warnings::collect();

@@ -1,5 +1,5 @@
-//! Several who wait for links of the same listener. Nothing here waits: everything is polled by
-//! hand.
+//! Several tasks that wait for links of the same listener. Nothing here waits: everything is polled
+//! by hand.
 
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
 
@@ -93,7 +93,7 @@ impl World {
         (listener, world)
     }
 
-    /// Opens so many links, and runs everything until they are up at both ends.
+    /// Opens `count` links, and runs everything until they are up at both ends.
     fn open(&mut self, count: usize) -> Vec<Link> {
         let mut opening = Vec::new();
         for _ in 0..count {
@@ -104,7 +104,7 @@ impl World {
             self.arriving.borrow_mut().push_back(far);
             opening.push(Box::pin(connecting));
         }
-        // Nobody needs as many rounds.
+        // More rounds than are ever needed.
         for _ in 0..100 {
             self.work.append(&mut self.started.borrow_mut());
             self.work.retain_mut(|work| poll_once(work).is_pending());
@@ -126,7 +126,7 @@ fn each_link_wakes_one_who_waits_for_it() {
     for (task, accept) in tasks.iter().zip(&mut accepts) {
         assert!(task.poll(accept.as_mut()).is_pending());
     }
-    // All are there before any of those who wait has its turn.
+    // All links are up before any of the waiting tasks is polled.
     let _opened = world.open(3);
     assert!(tasks.iter().all(|task| task.woken() > 0));
     for (task, accept) in tasks.iter().zip(&mut accepts) {

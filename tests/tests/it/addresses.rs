@@ -43,7 +43,7 @@ fn an_address_is_free_when_its_blocking_listener_was_dropped() {
         for _ in 0..TIMES {
             let listener = countersign_std::listen(loopback(), receiving()).unwrap();
             let address = listener.local_addr();
-            // Somebody in the middle of a handshake does not hold it.
+            // A peer in the middle of a handshake does not hold it.
             let stranger = std::net::TcpStream::connect(address).unwrap();
             drop(listener);
             countersign_std::listen(address, receiving()).unwrap();
@@ -93,7 +93,7 @@ mod silent {
 
     use super::*;
 
-    /// A listener that answers nobody, and what fills its queue.
+    /// A listener that never answers, and the connections that fill its queue.
     fn silent() -> (TcpListener, Vec<TcpStream>) {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let socket = socket.unwrap();

@@ -33,7 +33,7 @@ fn acceptor() -> Setup {
     Setup::new(config, Security::plaintext()).unwrap()
 }
 
-/// An address that refuses connections, for as long as the socket is there.
+/// Returns an address that refuses connections, for as long as the socket is kept.
 fn refusing() -> (Socket, SocketAddr) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&loopback().into()).unwrap();

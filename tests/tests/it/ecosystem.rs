@@ -111,7 +111,7 @@ fn a_stream_tells_an_error_once() {
     assert!(matches!(next(&mut receiver), Poll::Ready(Some(Err(_)))));
     assert!(receiver.is_terminated());
     assert!(matches!(next(&mut receiver), Poll::Ready(None)));
-    // Whoever asks otherwise is told again.
+    // Other ways of receiving report the error again.
     assert!(receiver.try_recv().is_err());
 }
 

@@ -130,7 +130,7 @@ fn a_driver_sleeps_while_its_stream_shuts_down() {
                 link_over(far, Role::Acceptor, &server)
             );
             let (near, far) = (near.unwrap(), far.unwrap());
-            // A driver that does not sleep lets nobody else run.
+            // A driver that does not sleep lets no other task run.
             let report = near.close(CloseMode::Drain).await;
             assert!(report.is_orderly(), "{report}");
             stage.open();

@@ -14,7 +14,7 @@ use countersign_driver::Setup;
 use countersign_endpoint::Security;
 use countersign_tests::watch;
 
-/// The most that the process may have, of which some are for itself.
+/// The most files that the process may have; some of them are for itself.
 const FILES: usize = 40;
 
 fn goes_on(backend: &'static str) {
@@ -29,7 +29,7 @@ fn goes_on(backend: &'static str) {
 
         let before = countersign_std::connect(address, &setup).unwrap();
         assert_eq!(lines.next().unwrap().unwrap(), "accepted");
-        // More than it has files for. They say nothing, and are let go of before their handshakes
+        // More than it has files for. They send nothing, and are dropped before their handshakes
         // have run out of time.
         let strangers: Vec<_> = (0..2 * FILES)
             .map(|_| TcpStream::connect(address).unwrap())

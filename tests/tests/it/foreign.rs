@@ -1,5 +1,5 @@
-//! Code of others, run by links: the destructors of payloads, whoever hears of lines in the log, wakers.
-//! All of them may use the very link that runs them.
+//! Foreign code that links run: the destructors of payloads, subscribers of the log, wakers. All of
+//! it may use the very link that runs it.
 //!
 //! What runs under a lock and asks for it again is a panic in builds with assertions, and would else
 //! hang: the watchdog says so.
@@ -478,7 +478,7 @@ fn wakers_that_use_the_link() {
         assert_eq!(runtime.block_on(receiver.recv()).unwrap().unwrap(), "one");
         assert_eq!(second.recv().unwrap(), "woken");
 
-        // Whoever waits for an event, is replaced, dropped, and woken by the end.
+        // Wakers of an event: replaced, dropped, and woken by the end.
         let mut event = Box::pin(from.event());
         let first = poll_restlessly(&from, &mut event);
         let second = poll_restlessly(&from, &mut event);

@@ -27,7 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::yield_now;
 
-/// What the program that ends is to do; that it is there says that this is it.
+/// The variable with the task of the program that ends. If it is set, this process is that program.
 const TASK: &str = "COUNTERSIGN_TEST_TASK";
 /// More than a drain takes.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -57,7 +57,7 @@ fn plain(channel: impl Into<ChannelConfig>) -> Setup {
     Setup::new(Config::new().channel(channel), Security::plaintext()).unwrap()
 }
 
-/// With an identity and a pin that nobody else has.
+/// A setup with an identity and a pin that are used nowhere else.
 fn secured(channel: impl Into<ChannelConfig>, own: &str, pinned: &str) -> Setup {
     let [own, pinned] = [own, pinned].map(fixtures::good);
     let config = Config::new().channel(channel);
@@ -69,7 +69,7 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// An end that has pinned somebody else says so before it goes.
+/// An end that has pinned another identity says so before it goes.
 fn connect_fails(test: &'static str, connect: fn(SocketAddr, &Setup) -> LinkError) {
     if let Ok(address) = env::var(TASK) {
         let setup = secured(SendChannel::new("data"), "client", "other");
@@ -124,7 +124,7 @@ fn on_tokio(setup: Setup) -> bool {
     })
 }
 
-/// A link that was let in is closed, and its peer hears why.
+/// A link that was let in is closed, and its peer learns why.
 fn drain_closes(test: &'static str, serves: Serves) {
     if env::var_os(TASK).is_some() {
         exit(i32::from(!serves(plain(SendChannel::new("data")))));
@@ -155,7 +155,7 @@ fn a_link_whose_listener_drains_on_tokio() {
     drain_closes("a_link_whose_listener_drains_on_tokio", on_tokio);
 }
 
-/// A peer that does not fit is refused, and hears why.
+/// An incompatible peer is refused, and learns why.
 fn drain_refuses(test: &'static str, serves: Serves) {
     if env::var_os(TASK).is_some() {
         exit(i32::from(serves(plain(ReceiveChannel::new("data")))));
@@ -183,7 +183,7 @@ fn a_refusal_whose_listener_drains_on_tokio() {
     drain_refuses("a_refusal_whose_listener_drains_on_tokio", on_tokio);
 }
 
-/// A connection that takes nothing more once it has brought something, until it is let go.
+/// A connection that takes nothing more once it has brought something, until it is released.
 struct Held {
     stream: DuplexStream,
     gate: Arc<Mutex<Gate>>,

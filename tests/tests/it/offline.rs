@@ -18,7 +18,7 @@ use countersign_tests::pair::{IDENTITIES, payload, tls};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A listener, of whose links one may wait for its peer.
+/// A listener; one of its links may wait for its peer.
 fn one_at_a_time() -> Listening {
     listening(receive())
 }
@@ -79,8 +79,8 @@ fn is_lost(event: &Option<LinkEvent>) -> bool {
     matches!(event, Some(LinkEvent::Lost { .. }))
 }
 
-/// Nobody has woken the driver, and so many looks at a connection tell it that there is nothing to
-/// do.
+/// Asserts that the driver has not been woken, and that `looks` calls of the connection show it
+/// that there is nothing to do.
 fn assert_sleeps(end: &mut End, looks: u64) {
     assert!(!end.run_if_woken(), "something wakes the driver");
     let (polls, calls) = (end.polls, end.calls());
@@ -169,7 +169,7 @@ fn sending_wakes_no_driver_that_secures_its_connection() {
     let client = connected(opening);
     network.cut();
     while ends[0].run_if_woken() {}
-    // Nobody answers its first words.
+    // The opener's first bytes are not answered.
     assert_eq!(network.attempts(), 2);
     let sender = client.sender("data").unwrap();
     for _ in 0..100 {

@@ -62,7 +62,7 @@ fn secret_range(der: &[u8]) -> std::ops::Range<usize> {
     }
 }
 
-/// What a key looks like in memory. Of its text, all pieces have at least ten characters of the
+/// What a key looks like in memory. Pieces of its text all have at least ten characters of the
 /// secret number.
 fn forms(der: &[u8], pem: &str) -> [Form; 4] {
     let range = secret_range(der);
@@ -123,7 +123,7 @@ struct Holder<'a> {
 }
 
 impl Holder<'_> {
-    /// What was found of a key, at each moment that the process told of.
+    /// What was found of a key, at each moment that the process reported.
     fn run(&self, key: &dyn Fn() -> [Form; 4]) -> Vec<(String, BTreeSet<&'static str>)> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_key-holder"));
         command.arg(self.case).arg(self.folder).args(self.arguments);
@@ -145,7 +145,7 @@ impl Holder<'_> {
         moments
     }
 
-    /// The key is there when the process has it, and nothing is when it has it no more.
+    /// The key is found while the process has it, and nothing is once it no longer has it.
     fn check(&self, key: &dyn Fn() -> [Form; 4]) {
         let moments = self.run(key);
         assert_eq!(moments.last().unwrap().0, "gone");

@@ -33,7 +33,7 @@ struct Lane {
     ended: bool,
 }
 
-/// One end of a connection. Whoever waits is polled again at once.
+/// One end of a connection. A pending operation is polled again at once.
 struct End {
     from: Arc<Mutex<Lane>>,
     to: Arc<Mutex<Lane>>,
@@ -179,7 +179,7 @@ fn nothing_is_lost_or_touched() {
     }
 }
 
-/// A transport on which there is always one more byte, of a record as long as can be.
+/// A transport on which there is always one more byte, of the longest possible record.
 struct Drip(Arc<AtomicUsize>);
 
 impl Transport for Drip {
@@ -211,8 +211,8 @@ impl Timer for Over {
     }
 }
 
-/// Whoever never lets a read wait can't stretch the time limit of a handshake: it is looked at after
-/// each piece, and not only where nothing comes.
+/// A peer that never lets a read wait can't stretch the time limit of a handshake: the limit is
+/// checked after each piece, and not only when nothing arrives.
 #[test]
 fn a_drip_does_not_stretch_the_limit() {
     watch(|| {

@@ -77,7 +77,7 @@ impl Program {
         panic!("no line with {start}: {complaint}");
     }
 
-    /// Where it listens, of which it says no more than the port, or all.
+    /// Where the program listens. It prints either the port alone or the whole address.
     fn address(&mut self, start: &str) -> SocketAddr {
         let said = self.line(start);
         let port = said.rsplit(':').next().unwrap();

@@ -1,4 +1,4 @@
-//! Secure streams hear that a pin was removed, also while nobody writes.
+//! Secure streams learn that a pin was removed, also without any writes.
 
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
 

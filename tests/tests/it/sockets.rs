@@ -133,7 +133,7 @@ mod linux {
         }
     }
 
-    /// Who is connected to an address.
+    /// The other end of the connection to an address.
     fn peer_of(here: SocketAddr) -> SocketAddr {
         let table = fs::read_to_string("/proc/net/tcp").unwrap();
         let port = format!(":{:04X}", here.port());

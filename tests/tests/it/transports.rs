@@ -24,9 +24,9 @@ fn setups() -> [Setup; 2] {
     ]
 }
 
-/// An address where nobody listens, and the one of a listener.
+/// An address without a listener, and the one of a listener.
 fn dead_and_alive(alive: SocketAddr) -> &'static [SocketAddr] {
-    // Bound, and not listening: whoever connects there is refused, and nobody else gets it.
+    // Bound, and not listening: connections are refused, and no other socket gets the address.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&loopback().into()).unwrap();
     let dead = socket.local_addr().unwrap().as_socket().unwrap();
@@ -146,7 +146,7 @@ macro_rules! transports {
                 });
             }
 
-            /// One refuses, one answers and is somebody else, one answers and says nothing.
+            /// One refuses, one answers with another identity, one accepts and stays silent.
             #[test]
             fn all_addresses_have_their_turn() {
                 // [RECONNECT-9]

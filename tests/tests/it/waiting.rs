@@ -42,7 +42,7 @@ fn setups() -> [Setup; 2] {
     ]
 }
 
-/// Polls a future as a task of its own, which it must leave waiting.
+/// Polls a future as a separate task, which it must leave waiting.
 fn wait_as<F: Future>(task: &Arc<Task>, future: F) {
     let waker = Waker::from(task.clone());
     let polled = pin!(future).poll(&mut Context::from_waker(&waker));
@@ -79,7 +79,7 @@ fn a_connection_that_is_given_up_leaves_no_waker() {
     let ([opening, _accepting], _ends) = connecting(&client, &server);
     let task = Arc::<Task>::default();
     wait_as(&task, opening);
-    // Giving it up ends the link, and may wake whoever waited for it.
+    // Giving it up ends the link, and may wake those that waited for it.
     assert_eq!(Arc::strong_count(&task), 1);
 }
 

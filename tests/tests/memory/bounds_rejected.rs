@@ -18,7 +18,7 @@ const SPARE: usize = 4 * 66_560;
 /// Three quarters of what a list has that grew by doubling, and a little more: with a third as many
 /// that have their verdicts and are not taken out, it is full and grows once more.
 const QUEUE: usize = 3 * 1024 + 16;
-/// So many are settled before the queue is filled again.
+/// How many are settled before the queue is filled again.
 const STEPS: [usize; 4] = [1, QUEUE / 16, QUEUE / 4, QUEUE];
 /// Enough that the link takes more than it says if something stays for each of them.
 const MESSAGES: usize = 24 * QUEUE;
@@ -86,7 +86,7 @@ fn attack(setups: &[Setup; 2], order: Order, step: usize) -> usize {
     // Small steps cost as much each as large ones.
     let messages = MESSAGES.min(QUEUE + step * 2000);
     loop {
-        // Nobody keeps a receipt.
+        // All receipts are dropped.
         while meter.count(|| sender.try_send(vec![]).is_ok()) {}
         settle(&mut meter);
         held.extend(std::iter::from_fn(|| receiver.try_recv().unwrap()));

@@ -22,8 +22,7 @@ const SPREAD: usize = DEFAULT_HALF_OPEN + 100;
 /// What a connection may take before its peer is known, in bytes: a lent buffer for what comes, and
 /// as much again for TLS, the link and the task.
 const EACH: usize = 2 * 66_560;
-/// What the errors that nobody accepts, the threads' spare buffers and the attackers' own sockets
-/// take.
+/// What unaccepted errors, the threads' spare buffers and the attackers' own sockets take.
 const REST: usize = 4 << 20;
 
 /// A record of a ClientHello that is as long as can be, but for its last byte: nothing of it can be
@@ -52,7 +51,8 @@ fn peak<T>(stage: &Stage, attack: impl FnOnce() -> T) -> (usize, T) {
     (MEMORY.peak_usage().saturating_sub(before), attackers)
 }
 
-/// They leave, and the listener has let go of them: the next count begins without them.
+/// The attackers leave, and the listener has dropped their connections: the next count begins
+/// without them.
 fn leave(attackers: Vec<Hostile>) {
     for mut hostile in attackers {
         hostile.end();

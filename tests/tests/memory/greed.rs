@@ -15,8 +15,8 @@ use countersign_tests::watch;
 
 use crate::{MEMORY, in_turn};
 
-/// What the attacker has to say, a megabyte in one piece at most, with its TLS; the bystander's two
-/// ends, of which each has one short message under way; and what the runtime's threads keep.
+/// What the attacker sends, a megabyte in one piece at most, with its TLS; the bystander's two
+/// ends, each with one short message under way; and what the runtime's threads keep.
 const BESIDE: usize = 3 << 19;
 
 /// What the victim's link may take by the declaration with which it meets greedy peers: one that sends
@@ -60,7 +60,7 @@ fn no_attack_takes_more_than_a_small_link() {
         {
             let victim = |role| Victim::new(entry.backend, role);
             most = bound(&victim(Role::Acceptor)).max(bound(&victim(Role::Opener)));
-            // What is made once and stays: runtimes, their threads, everybody's identities.
+            // What is made once and stays: runtimes, their threads, all identities.
             let pings = |attack: &Attack| attack.path() == "server::pings_without_reading";
             let first = adversary::all().find(pings).expect("it is registered");
             peak(first.scenario.run, victim(first.victim));

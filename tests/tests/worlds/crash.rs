@@ -98,7 +98,7 @@ fn ends_of_tls_connections_at_every_step() {
     assert_eq!(left_behind, 0);
 }
 
-/// Links that end with their session, at one end or at both. Without identities nobody can end one
+/// Links that end with their session, at one end or at both. Without identities no peer can end one
 /// at the acceptor.
 #[test]
 fn single_sessions_on_plain_connections_at_every_step() {

@@ -146,7 +146,7 @@ fn single(scenario: &str, tls: bool) -> Case {
     }
 }
 
-/// Links that end with their session go on as others do. Without identities nobody can end one.
+/// Links that end with their session go on as others do. Without identities no peer can end one.
 #[test]
 fn single_sessions_on_plain_connections_behind_every_byte() {
     let keys = Keys::new(1);

@@ -145,7 +145,7 @@ impl World {
         self.pump(at);
     }
 
-    /// Everything under way is lost, and both ends hear of it.
+    /// Everything under way is lost, and both ends learn of it.
     fn cut(&mut self) {
         for end in &mut self.ends {
             end.arriving.clear();

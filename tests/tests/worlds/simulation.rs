@@ -18,8 +18,8 @@ use countersign_tests::size::leaves_out;
 
 /// A handshake of TLS costs more than many runs without.
 const SECURED: u64 = 100;
-/// Where an acceptor's links end with their session, which nobody can bring about who has not
-/// proved who it is.
+/// Where an acceptor's links end with their session, which only a peer with a proven identity can
+/// bring about.
 const SECURED_SINGLE: u64 = 10;
 
 fn plan(seed: u64, keys: &Keys) -> Plan {
