@@ -1,5 +1,5 @@
-//! Captures from anybody: reading one ends, every beginning of it is read alike, and a replay of it
-//! neither panics nor goes on for ever.
+//! Captures from untrusted sources: reading one ends, every beginning of it is read alike, and a
+//! replay of it neither panics nor goes on for ever.
 //!
 //! Input: the capture as it is.
 

@@ -21,7 +21,7 @@ impl<'a> Draw<'a> {
         self.0.is_empty()
     }
 
-    /// One of the numbers from `low` to `high`. So many bytes are used up as `high - low` has.
+    /// Returns a number from `low` to `high`. It uses up as many bytes as `high - low` has.
     fn from(&mut self, low: u64, high: u64) -> u64 {
         self.0.int_in_range(low..=high).unwrap_or(low)
     }

@@ -118,7 +118,7 @@ impl Table {
         self.read(&written);
     }
 
-    /// What the end under test says must be frames, and in order, whatever it hears.
+    /// What the end under test writes must be frames, and in order, whatever it reads.
     fn read(&mut self, written: &[u8]) {
         let Some((_, theirs)) = &mut self.keys else {
             return self.peer.read(written);

@@ -1,5 +1,5 @@
-//! An endpoint before it knows its peer: raw bytes, and an honest handshake that somebody on the
-//! way tampers with, or the peer itself inside its own encryption.
+//! An endpoint before it knows its peer: raw bytes, and an honest handshake that is tampered with
+//! on the way, or by the peer itself inside its own encryption.
 //!
 //! Input: the role, then what becomes of each record that an honest peer says. A zero lets it pass.
 
@@ -36,10 +36,10 @@ pub fn check(input: &[u8]) {
     }
 }
 
-/// Whether this may be the offer of early data (RFC 8446, section 4.2.10). A server passes over what
-/// it can't decrypt then, some kilobytes of it, and rustls counts a record again each time that more
-/// of the next one comes: how soon it gives such a peer up hangs on how its bytes are cut. It has
-/// nobody who could offer any, since nobody has a ticket from it.
+/// Whether this may be the offer of early data (RFC 8446, section 4.2.10). A server then passes
+/// over what it can't decrypt, up to some kilobytes, and rustls counts a record again each time
+/// that more of the next one arrives: how soon it gives such a peer up depends on how its bytes are
+/// cut. No honest peer could offer any, since none has a ticket from it.
 fn may_be_early(role: Role, bytes: &[u8]) -> bool {
     role == Role::Acceptor && bytes.windows(2).any(|type_| type_ == [0, 42])
 }
@@ -75,7 +75,7 @@ fn shake(input: &mut Unstructured<'_>, victim: &mut Victim, role: Role, early: &
     let mut way = Way::new(role);
     for flight in 0..8 {
         for record in records(&victim.take_written()) {
-            // Once the keys are those of its application, nobody needs an answer.
+            // Once the keys are those of its application, no answer is needed.
             if peer.is_shaking() {
                 peer.hear(record);
             }

@@ -37,7 +37,7 @@ pub fn check(mut input: &[u8]) {
 /// What a decoder made of a stream.
 #[derive(PartialEq, Eq, Debug)]
 struct Decoded {
-    /// The frames, written again; of a message that is not whole, what there is.
+    /// The frames, written again; of an incomplete message, what has arrived.
     frames: Vec<Vec<u8>>,
     error: Option<PeerMisbehaved>,
     between: bool,
@@ -211,7 +211,7 @@ fn canonical_greeting(frame: &mut Vec<u8>) {
             end += ENTRY + usize::from(frame[end + 3]);
         }
     } else {
-        // Of other versions nothing else is read.
+        // In other versions nothing else is read.
         frame[16..FIXED].fill(0);
     }
     frame.truncate(end);

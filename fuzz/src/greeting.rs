@@ -1,8 +1,8 @@
 //! HELLO and WELCOME: what an end makes of them, against a reading of the chapter Handshake of
 //! `docs/protocol.md` that knows nothing of the core.
 //!
-//! Input: one byte for who hears and for how the greeting is made, one for the size of pieces,
-//! then its body, or what a body is made from.
+//! Input: one byte for the end that reads and for how the greeting is made, one for the size of
+//! pieces, then its body, or what a body is made from.
 
 mod layout;
 
@@ -75,7 +75,7 @@ fn config(how: u8) -> Config {
     }
 }
 
-/// The decoder finds what is there, and what is written again reads the same.
+/// The decoder finds what the frame has, and what is written again reads the same.
 fn decode(frame: &[u8], parsed: &Parsed) {
     let mut decoder = Decoder::new(512);
     let mut input = frame;
@@ -156,7 +156,7 @@ fn output(link: &mut Link) -> Vec<u8> {
     all
 }
 
-/// What an acceptor may answer. Of several faults it is free to name any.
+/// Returns what an acceptor may answer. It is free to name any of several faults.
 fn to_hello(hello: &Parsed, config: &Config) -> Vec<Answer> {
     if !hello.faults.is_empty() {
         return hello.faults.iter().copied().map(Answer::Abort).collect();

@@ -1,4 +1,4 @@
-//! A link that hears any bytes, in any state that it can be in, while its application and its
+//! A link that gets any bytes, in any state that it can be in, while its application and its
 //! network do what they like.
 //!
 //! Input: a declaration, the state that the link is brought to, then steps: bytes from the peer

@@ -105,7 +105,7 @@ fn certificate(der: &[u8]) {
     if let Ok((rest, certificate)) = X509Certificate::from_der(der) {
         assert!(rest.is_empty(), "bytes behind a certificate that is pinned");
         let key = certificate.public_key().raw;
-        // Of a key with something behind its last field it shows only the fields.
+        // If a key has something after its last field, the other reader shows only the fields.
         if is_whole(key) {
             assert_eq!(pin.fingerprint(), Fingerprint::of_public_key(key));
         }

@@ -37,7 +37,7 @@ pub(crate) struct Subject {
     buffer: Vec<u8>,
     pub(crate) seen: Seen,
     ledger: Ledger,
-    /// Its end was told.
+    /// Its end was reported.
     over: bool,
     windows: Vec<(usize, usize)>,
     /// By channel, the bytes that were taken since anything came.
@@ -211,7 +211,7 @@ impl Subject {
     fn listen(&mut self) {
         let mut count = 0;
         let Some(link) = &mut self.link else {
-            // What has not become a link tells nobody.
+            // What has not become a link has no events.
             self.over = self.protocol().state() == LinkState::Ended;
             return;
         };

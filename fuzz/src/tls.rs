@@ -88,7 +88,7 @@ impl Honest {
         self.tls.is_handshaking() && !self.failed
     }
 
-    /// Hears one record, or what is to pass for one.
+    /// Reads one record, or bytes in place of one.
     pub(crate) fn hear(&mut self, mut record: &[u8]) {
         while !record.is_empty() && !self.failed {
             let heard = self.tls.read_tls(&mut record);
@@ -107,7 +107,7 @@ impl Honest {
         said
     }
 
-    /// The keys of a secret by its name in key logs, if it is there yet.
+    /// Returns the keys of a secret by its name in key logs, if it was logged yet.
     pub(crate) fn keys(&self, label: &str) -> Option<Keys> {
         let logged = self
             .secrets

@@ -1,4 +1,4 @@
-//! Links that outlive their connections: cuts that either end hears of or not, half-open
+//! Links that outlive their connections: cuts that either end learns of or not, half-open
 //! connections, restarts, evictions, and all that happens to a pair.
 //!
 //! Input: the declarations of both ends, then what happens, one choice and its numbers each.

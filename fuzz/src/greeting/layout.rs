@@ -47,7 +47,7 @@ impl Parsed {
         if parsed.versions.0 > parsed.versions.1 {
             parsed.faults.push(HANDSHAKE);
         }
-        // Of other versions nothing else is known.
+        // In other versions nothing else is known.
         if !parsed.is_spoken() {
             return parsed;
         }
@@ -87,7 +87,7 @@ impl Parsed {
 impl Entry {
     /// Reads a channel; `None` where the body ends inside of it.
     fn read(rest: &mut &[u8], faults: &mut Vec<u16>) -> Option<Self> {
-        // Of a channel that is cut short, what is there may be wrong as well.
+        // If a channel is cut short, the part that has arrived may be wrong as well.
         let at = |at: usize| rest.get(at).copied().unwrap_or(0);
         let (mode, policy, length) = (at(0), at(1), usize::from(at(3)));
         if mode > 1 || (policy > 1 && (mode, policy) != (1, 0xFF)) || length > 64 {

@@ -145,7 +145,7 @@ fn lose(how: u8, subject: &mut Subject) {
     subject.protocol().handle_lost(now, how);
 }
 
-/// Who is at the other end.
+/// The identity at the other end.
 pub(super) fn someone(how: u8) -> Option<PeerId> {
     match how {
         0..200 => Some(PeerId([1; 32])),

@@ -249,7 +249,7 @@ fn stream(how: u8, input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// A frame of a type that nobody knows.
+/// A frame of an unknown type.
 fn unknown(how: u8, input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     let length = u16::arbitrary(input)? % 600;
     let mut out = Header::encode(FrameType::Done, how, how.into(), length.into()).to_vec();

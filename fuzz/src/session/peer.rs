@@ -202,7 +202,7 @@ impl Peer {
 
     // What the link says.
 
-    /// Reads what the link has written, which must keep to the rules whatever it hears.
+    /// Reads what the link has written, which must keep to the rules whatever it reads.
     pub(crate) fn read(&mut self, bytes: &[u8]) {
         let Some(mut decoder) = self.decoder.take() else {
             return;

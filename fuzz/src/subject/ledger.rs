@@ -145,7 +145,7 @@ impl Ledger {
         }
     }
 
-    /// The end was told: nothing is left open.
+    /// The end was reported: nothing is left open.
     pub(super) fn end(&self, link: &Link) {
         let with_session = match link.end_reason() {
             Some(EndReason::SessionLost(why)) => Some(*why),

@@ -1,4 +1,4 @@
-//! Someone who listens in on a link, and puts all of it into words.
+//! An observer of a link that formats everything it gets.
 
 use countersign_core::{Call, Instant, Observe, Outcome};
 

@@ -1,4 +1,4 @@
-//! An endpoint with its link, driven by the book, and what must hold whatever it hears.
+//! An endpoint with its link, driven by the book, and what must hold whatever it reads.
 
 use std::mem;
 
@@ -24,7 +24,7 @@ pub(crate) struct Victim {
     seen: Seen,
     /// What it has written since that was last asked for.
     written: Vec<u8>,
-    /// Its direction has ended; its transport was dropped; its end was told.
+    /// Its direction has ended; its transport was dropped; its end was reported.
     ended: bool,
     dropped: bool,
     over: bool,
@@ -229,8 +229,8 @@ impl Victim {
         self.seen.note(&settled.map_err(|error| error.to_string()));
     }
 
-    /// Lets time pass to the next deadline, of the link or of its connection; false if there is
-    /// none.
+    /// Lets time pass to the next deadline, of the link or of its connection. Returns false if
+    /// there is none.
     pub(crate) fn pass(&mut self) -> bool {
         let linger = self.endpoint.deadline().filter(|_| !self.dropped);
         let Some(next) = self.link.poll_deadline().into_iter().chain(linger).min() else {
