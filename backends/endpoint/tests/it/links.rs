@@ -489,8 +489,8 @@ fn one_link_too_many_is_evicted() {
     assert_eq!(ended.collect::<Vec<_>>(), [&EndReason::Lost(Loss::Evicted)]);
 }
 
-/// Draining closes all links, takes no new ones, and says how they ended; what is left in the end is
-/// abandoned.
+/// Draining closes all links, takes no new ones, and says how they ended; what is left in the end
+/// is abandoned.
 #[test]
 fn a_listener_is_drained() {
     let mut world = World::plain(Limits::default());

@@ -1,5 +1,5 @@
-//! Certificates and pins with which no connection can be secured, which are told before there is one,
-//! and what is like a pin and none.
+//! Certificates and pins with which no connection can be secured, which are told before there is
+//! one, and what is like a pin and none.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 

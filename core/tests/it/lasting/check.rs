@@ -317,8 +317,8 @@ impl World<'_> {
         }
     }
 
-    /// What one end has said with its close is what the other has heard, where one connection was enough
-    /// for that.
+    /// What one end has said with its close is what the other has heard, where one connection was
+    /// enough for that.
     fn check_words(&self) {
         let whole = self.connections.last().is_some_and(|last| !last.is_dead);
         if !whole || self.closing_on != Some(self.connections.len()) {

@@ -42,8 +42,8 @@ impl World<'_> {
         true
     }
 
-    /// Whether the acceptor's link ends for a peer that comes without its session. A listener's does
-    /// only while it has no connection.
+    /// Whether the acceptor's link ends for a peer that comes without its session. A listener's
+    /// does only while it has no connection.
     pub(super) fn ends_for_newcomers(&self) -> bool {
         let end = &self.ends[ACCEPTOR];
         let waits = !self.case.listens || end.link.state() == LinkState::Offline;

@@ -361,7 +361,8 @@ fn a_new_session_begins_with_a_whole_window() {
 
 #[test]
 fn skips_are_counted_from_received() {
-    // [RESUME-12] [RESUME-18] Expired, superseded or skipped before: what the peer has not seen is skipped.
+    // [RESUME-12] [RESUME-18] Expired, superseded or skipped before: what the peer has not seen is
+    // skipped.
     against_lasting(Role::Opener, &Config::default(), |peer| {
         peer.welcome(&[Entry::receive("main")]);
         peer.send(b"1");

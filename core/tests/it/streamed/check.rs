@@ -50,7 +50,8 @@ impl World<'_> {
         let end = &self.ends[at];
         let timeouts = self.case.timeouts();
         let holds = match reason {
-            // Every end of the connection between messages is a close, with which nothing can be said.
+            // Every end of the connection between messages is a close, with which nothing can be
+            // said.
             EndReason::Closed {
                 by_us,
                 ours,

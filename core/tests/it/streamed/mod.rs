@@ -1,5 +1,5 @@
-//! A model of two links in the `tlsstream` dialect, which has one connection, one channel and no sessions.
-//! Sender and receiver are those of [`lasting`](crate::lasting).
+//! A model of two links in the `tlsstream` dialect, which has one connection, one channel and no
+//! sessions. Sender and receiver are those of [`lasting`](crate::lasting).
 
 use crate::lasting::usual::{Case, Op};
 
