@@ -140,8 +140,8 @@ impl Lane {
     }
 }
 
-/// Whether a device will bring packets again, but not now: that is what reading from one that is
-/// down gives.
+/// Whether a device will bring packets again, but not now: reading from one that is down gives this
+/// error.
 fn is_down(error: &io::Error) -> bool {
     const EIO: i32 = 5;
     error.raw_os_error() == Some(EIO)

@@ -76,7 +76,7 @@ impl AnyLink {
         }
     }
 
-    /// Makes a link of an incoming connection. Whether it has become one.
+    /// Makes a link of an incoming connection. Returns whether it has become one.
     pub(crate) fn accept(&mut self, now: Instant) -> bool {
         if let Some(incoming) = self.incoming.take() {
             match incoming.accept(now) {
@@ -98,7 +98,7 @@ impl AnyLink {
         }
     }
 
-    /// Zeros where there is none.
+    /// Returns zeros if there is none.
     pub(crate) fn session(&self) -> SessionId {
         self.link().map(Link::session).unwrap_or_default()
     }

@@ -28,7 +28,7 @@ pub trait Backend: Send + Sync {
 
 /// Accepts links.
 pub trait Listener: Send + Sync {
-    /// Where it listens.
+    /// Returns the address that it listens on.
     fn address(&self) -> SocketAddr;
 
     /// Waits for the next peer.
@@ -68,25 +68,25 @@ impl From<Status> for Standing {
 
 /// One end of a link.
 pub trait Link: Send + Sync {
-    /// A sender.
+    /// Returns a sender.
     fn sender(&self, name: &str) -> Result<Box<dyn Sender>, ChannelError>;
-    /// The receiver of an `Auto` channel.
+    /// Returns the receiver of an `Auto` channel.
     fn receiver(&self, name: &str) -> Result<Box<dyn Receiver>, ChannelError>;
-    /// The receiver of a `Manual` channel.
+    /// Returns the receiver of a `Manual` channel.
     fn manual_receiver(&self, name: &str) -> Result<Box<dyn ManualReceiver>, ChannelError>;
     /// Returns the peer's fingerprint.
     fn peer(&self) -> Option<Fingerprint>;
-    /// What the application calls it.
+    /// Returns the application's name for the peer.
     fn peer_name(&self) -> Option<Arc<str>>;
-    /// What became of the messages so far.
+    /// Returns what became of the messages so far.
     fn report(&self) -> Report;
-    /// How it stands.
+    /// Returns the status of the link.
     fn status(&self) -> Standing;
-    /// Ends the pause before the next attempt to connect; whether there was one.
+    /// Ends the pause before the next attempt to connect. Returns whether there was one.
     fn connect_now(&self) -> bool;
-    /// Why the link ended.
+    /// Returns why the link ended.
     fn end_reason(&self) -> Option<LinkError>;
-    /// Waits for something to happen.
+    /// Waits for an event.
     fn event(&self) -> Option<LinkEvent>;
     /// Waits for the end.
     fn ended(&self) -> Report;
@@ -98,7 +98,7 @@ pub trait Link: Send + Sync {
     fn start_close(&self, mode: CloseMode);
     /// Begins to close with a reason.
     fn start_close_with(&self, mode: CloseMode, reason: CloseReason);
-    /// What the peer has said with its close.
+    /// Returns the reason of the peer's close.
     fn peer_closes(&self) -> Option<CloseReason>;
 }
 
@@ -113,9 +113,9 @@ pub trait Sender: Send + Sync {
         &self,
         messages: &mut VecDeque<Bytes>,
     ) -> Result<Box<dyn BatchReceipt>, SendError>;
-    /// The largest message.
+    /// Returns the largest message.
     fn max_message(&self) -> usize;
-    /// Another handle of the same channel.
+    /// Returns another handle of the same channel.
     fn another(&self) -> Box<dyn Sender>;
 }
 
@@ -127,7 +127,7 @@ pub trait Receiver: Send {
     fn recv_batch(&mut self, messages: &mut Vec<Bytes>, limit: usize) -> Result<usize, RecvError>;
     /// Takes a message if one waits.
     fn try_recv(&mut self) -> Result<Option<Bytes>, RecvError>;
-    /// Waits for what comes next of it as a stream or an iterator, whichever it is.
+    /// Waits for the next item of it as a stream or an iterator.
     fn next_item(&mut self) -> Option<Result<Bytes, RecvError>>;
 }
 
@@ -141,19 +141,19 @@ pub trait ManualReceiver: Send {
 
 /// A message that waits to be handled. Dropping it rejects it.
 pub trait Delivery: Deref<Target = [u8]> + fmt::Debug + Send {
-    /// The message's number.
+    /// Returns the message's number.
     fn sequence(&self) -> Sequence;
-    /// It is handled.
+    /// Marks it as handled.
     fn handled(self: Box<Self>) -> Bytes;
-    /// It is refused.
+    /// Rejects it.
     fn reject(self: Box<Self>, code: u32, reason: &str);
 }
 
 /// What sending one message gives.
 pub trait Receipt: Send {
-    /// The message's number.
+    /// Returns the message's number.
     fn sequence(&self) -> Sequence;
-    /// The verdict, if known.
+    /// Returns the verdict, if known.
     fn verdict(&self) -> Option<Verdict>;
     /// Waits for the verdict.
     fn wait(self: Box<Self>) -> Verdict;
@@ -161,7 +161,7 @@ pub trait Receipt: Send {
 
 /// What sending a batch gives.
 pub trait BatchReceipt: Send {
-    /// The verdicts so far.
+    /// Returns the verdicts so far.
     fn counts(&self) -> VerdictCounts;
     /// Waits for all verdicts.
     fn wait(self: Box<Self>) -> VerdictCounts;
@@ -183,7 +183,7 @@ impl dyn Sender {
 }
 
 impl dyn Receiver {
-    /// Receives a message that must come.
+    /// Receives a message, which must arrive.
     #[must_use]
     pub fn take(&mut self) -> Bytes {
         self.recv().unwrap().expect("a message, not the end")
@@ -197,7 +197,7 @@ impl dyn Receiver {
 }
 
 impl dyn ManualReceiver {
-    /// Receives a message that must come.
+    /// Receives a message, which must arrive.
     #[must_use]
     pub fn take(&mut self) -> Box<dyn Delivery> {
         self.recv().unwrap().expect("a message, not the end")

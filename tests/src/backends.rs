@@ -13,7 +13,7 @@ use crate::{Pair, Transport, secure};
 
 /// A backend that takes part.
 pub struct Entry {
-    /// How tests call it.
+    /// Its name in tests.
     pub name: &'static str,
     /// The backend itself.
     pub backend: &'static dyn Backend,
@@ -79,8 +79,8 @@ pub struct Couple {
     pub server: &'static Entry,
 }
 
-/// The pairs that are tried: each backend with itself and, both ways, with tokio; or, where all is
-/// tried, each with each.
+/// Returns the pairs to test: each backend with itself and, both ways, with tokio; or, if all is
+/// tested, each with each.
 #[must_use]
 pub fn couples() -> Vec<Couple> {
     let size = Size::get();
@@ -90,8 +90,8 @@ pub fn couples() -> Vec<Couple> {
         .collect()
 }
 
-/// The backends of a test that takes long for each: one of each way to drive links, tasks, threads and a
-/// loop; or, where all is tried, every one.
+/// Returns the backends for a test that takes long for each: one for each way to drive links,
+/// tasks, threads and a loop; or, if all is tested, every one.
 pub fn tried_backends(what: &str) -> impl Iterator<Item = &'static Entry> {
     const PART: [&str; 3] = ["tokio", "std", "own_loop"];
     let part = leaves_out(&format!(
@@ -102,14 +102,14 @@ pub fn tried_backends(what: &str) -> impl Iterator<Item = &'static Entry> {
     BACKENDS.iter().filter(tried)
 }
 
-/// All pairs: each backend with each, itself included, both ways.
+/// Returns all pairs: each backend with each, itself included, both ways.
 pub fn all_couples() -> impl Iterator<Item = Couple> {
     let with_each = |client| BACKENDS.iter().map(move |server| Couple { client, server });
     BACKENDS.iter().flat_map(with_each)
 }
 
 impl Entry {
-    /// Why this backend can't do a scenario, if so.
+    /// Returns why this backend can't run a scenario, if so.
     #[must_use]
     pub fn cannot(&self, path: &str) -> Option<&'static str> {
         let covers = |pattern: &str| match pattern.strip_suffix('*') {
@@ -127,14 +127,15 @@ impl Couple {
         client == server || [client, server].contains(&"tokio")
     }
 
-    /// `opener_to_acceptor`, as tests are called.
+    /// Returns `opener_to_acceptor`, as in the names of tests.
     #[must_use]
     pub fn name(&self) -> String {
         format!("{}_to_{}", self.client.name, self.server.name)
     }
 
-    /// How its connections are secured: both ways where all is tried, and on tokio. Where a part is
-    /// tried, each other backend has TLS with itself, and both ways with tokio at one of the ends.
+    /// Returns how its connections are secured: both ways if all is tested, and on tokio. If a part
+    /// is tested, each other backend has TLS with itself, and both ways with tokio at one of the
+    /// ends.
     #[must_use]
     pub fn transports(&self) -> &'static [Transport] {
         let with_itself = self.client.name == self.server.name;
@@ -147,13 +148,13 @@ impl Couple {
         }
     }
 
-    /// Why one of the two can't do a scenario, if so.
+    /// Returns why one of the two can't run a scenario, if so.
     #[must_use]
     pub fn cannot(&self, path: &str) -> Option<&'static str> {
         self.client.cannot(path).or(self.server.cannot(path))
     }
 
-    /// What a scenario runs on.
+    /// Returns what a scenario runs on.
     #[must_use]
     pub fn pair(&self, transport: Transport) -> Pair {
         Pair {

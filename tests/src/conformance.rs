@@ -1,18 +1,17 @@
 //! The tests that are made of the [scenarios](mod@crate::scenarios).
 //!
-//! A scenario runs as it is, with links that end with their connections, and again with lasting links
-//! whose connections are [cut at random](crate::cutting), but for those that can't bear that, each for
-//! the reason that stands beside it.
+//! A scenario runs as it is, with links that end with their connections, and again with lasting
+//! links whose connections are [cut at random](crate::cutting), except for those that can't bear
+//! that; each states the reason.
 //!
-//! What runs on which [pair of backends](crate::backends) comes from their list and from that of the
-//! scenarios alone.
+//! Which scenario runs on which [pair of backends](crate::backends) follows from their lists alone.
 
 use crate::backends::Couple;
 use crate::harness::{Trial, trial};
 use crate::scenarios::{self, Scenario};
 use crate::{Pair, cutting, watch_as};
 
-/// A test of each scenario for each of the pairs, secured and plain.
+/// Returns a test of each scenario for each of the pairs, secured and plain.
 #[must_use]
 pub fn plainly(couples: &[Couple]) -> Vec<Trial> {
     let all = |_: &Scenario| true;
@@ -21,8 +20,8 @@ pub fn plainly(couples: &[Couple]) -> Vec<Trial> {
     })
 }
 
-/// A test of each scenario that can bear it, with connections that are cut at random, and one for
-/// each pair that says that they are.
+/// Returns a test of each scenario that can bear it, with connections that are cut at random, and
+/// for each pair one that checks that cuts do happen.
 #[must_use]
 pub fn with_cuts(couples: &[Couple]) -> Vec<Trial> {
     let bears = |scenario: &Scenario| scenario.of_one_connection.is_none();
@@ -36,7 +35,7 @@ pub fn with_cuts(couples: &[Couple]) -> Vec<Trial> {
     trials
 }
 
-/// A link that carries more than its cuts are apart is cut as often as it was to be.
+/// A link that carries enough bytes is cut as often as planned.
 fn connections_are_cut(name: &str, couple: Couple) {
     let path = "pressure::both_ends_full";
     let scenario = scenarios::all().find(|scenario| scenario.path() == path);

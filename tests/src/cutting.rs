@@ -5,12 +5,11 @@
 //! Links are lasting in this mode, so no scenario may notice: messages arrive once and in order,
 //! and verdicts are what they are without cuts.
 //!
-//! Two things are left alone, since a peer that comes back can't mend them:
-//! - The first handshake is cut only where the acceptor can't have finished it. A connection that
-//!   ends between the acceptor's word and the opener's ear leaves the acceptor with a link whose
-//!   opener does not know of it.
-//! - Once a link is being closed, what the opener says reaches the acceptor. An opener that has
-//!   heard and said its last word does not come back to repeat it.
+//! Two things are left alone, since a peer that returns can't repair them:
+//! - The first handshake is cut only where the acceptor can't have finished it. If the acceptor's
+//!   answer is sent and does not arrive, the acceptor has a link that its opener does not know of.
+//! - Once a link is being closed, what the opener sends reaches the acceptor. An opener that has
+//!   received and sent its last frame does not return to repeat it.
 
 use std::collections::hash_map::RandomState;
 use std::env;
@@ -43,10 +42,10 @@ pub const SEED: &str = "COUNTERSIGN_CUTS";
 const CUTS: u64 = 8;
 /// After how many bytes, in both directions together.
 const BYTES: std::ops::Range<f64> = 24.0..400_000.0;
-/// How long what a test has left behind may take to end.
+/// How long links that a test leaves behind may take to end.
 const AFTERWARDS: Duration = Duration::from_secs(2);
 
-/// Runs a scenario with cuts, and gives how many there were and how many there would have been with
+/// Runs a scenario with cuts. Returns how many there were and how many there would have been with
 /// enough bytes. `name` is the test's.
 pub fn run(name: &str, pair: Pair, scenario: fn(&Pair)) -> [u64; 2] {
     let seed = seed();
@@ -110,7 +109,7 @@ impl Random {
         1 + self.next() % most
     }
 
-    /// As many small figures as large ones.
+    /// Draws small figures as often as large ones.
     fn bytes(&mut self) -> u64 {
         let even = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
         let (least, most) = (BYTES.start.ln(), BYTES.end.ln());
@@ -130,11 +129,11 @@ struct Plan {
 struct PlanState {
     /// By the order in which their links were opened.
     cutters: Vec<Arc<Relay<Cutter>>>,
-    /// They stay while the test runs, for peers that come back.
+    /// Kept while the test runs, for peers that return.
     listeners: Vec<Kept>,
     /// Links opened before this one are being closed, as far as we know.
     closing: usize,
-    /// No more cuts.
+    /// Makes no more cuts.
     over: bool,
     cuts: u64,
     planned: u64,
@@ -153,7 +152,7 @@ impl Plan {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Some link is about to be closed, one of those that there are.
+    /// One of the current links is about to be closed.
     fn begin_close(&self) {
         let mut state = self.lock();
         state.closing = state.cutters.len();
@@ -163,7 +162,7 @@ impl Plan {
         number < self.lock().closing
     }
 
-    /// No more cuts; what goes on in the background may take a little longer.
+    /// Makes no more cuts; what goes on in the background may take a little longer.
     fn finish(&self) -> [u64; 2] {
         let mut state = self.lock();
         state.over = true;
@@ -178,7 +177,7 @@ impl Plan {
         [state.cuts, state.planned]
     }
 
-    /// A proxy for one link.
+    /// Makes a proxy for one link.
     fn cutter(self: &Arc<Self>, target: SocketAddr) -> Arc<Relay<Cutter>> {
         let listener = TcpListener::bind(loopback()).unwrap();
         let mut state = self.lock();
@@ -214,7 +213,7 @@ struct Cutter {
 #[derive(Debug)]
 struct CutterState {
     random: Random,
-    /// How many are left.
+    /// How many cuts are left.
     cuts: u64,
     /// The link is up.
     armed: bool,
@@ -222,7 +221,7 @@ struct CutterState {
 
 type Connection = relay::Connection<Mutex<Fate>>;
 
-/// What becomes of one connection.
+/// The fate of one connection.
 #[derive(Debug, Default)]
 struct Fate {
     /// How many of the opener's bytes may pass before the link is up, if not all.
@@ -256,8 +255,8 @@ impl Cutter {
         self.lock().armed = true;
     }
 
-    /// How many of `count` bytes pass. What is decided here about the connection's end is done
-    /// once they have.
+    /// Returns how many of `count` bytes pass. What is decided here about the connection's end is
+    /// done once they have.
     fn passes(&self, of: &Connection, direction: Direction, count: usize) -> usize {
         let mut state = fate(of);
         match (state.cut, direction) {
@@ -434,7 +433,7 @@ impl Listener for CutListener {
     }
 }
 
-/// Whether that was a handshake that we have cut.
+/// Returns whether that was a handshake that we have cut.
 fn was_cut(error: &AcceptError) -> bool {
     let lost = matches!(error.error().reason(), EndReason::Lost(_));
     lost && error.error().can_retry()
@@ -507,7 +506,7 @@ impl Link for CutLink {
 }
 
 impl Drop for CutLink {
-    /// With the last of its handles the link is closed.
+    /// The link is closed when the last of its handles is dropped.
     fn drop(&mut self) {
         self.plan.begin_close();
     }

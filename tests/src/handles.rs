@@ -61,8 +61,9 @@ impl Listener for countersign_driver::Listener {
     }
 }
 
-/// Makes the traits' handles of a crate's, which have the same methods: `$wait` waits for what those
-/// that wait give, `$next` for the next item of a receiver, and `$finish` for what becomes of a boxed receipt.
+/// Implements the traits for a crate's handles, which have the same methods: `$wait` waits for the
+/// result of a waiting method, `$next` for the next item of a receiver, and `$finish` for the
+/// verdict of a boxed receipt.
 macro_rules! handles {
     ($backend:ident, $wait:path, $next:expr, |$receipt:ident| $finish:expr) => {
         impl Link for $backend::Link {
@@ -197,7 +198,7 @@ handles!(countersign_std, identity, Iterator::next, |receipt| {
     (*receipt).wait()
 });
 
-/// Waits for what a stream gives next.
+/// Waits for the next item of a stream.
 fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
     block_on(poll_fn(|context| Pin::new(&mut *stream).poll_next(context)))
 }

@@ -1,15 +1,14 @@
 //! The conformance suite of countersign and everything that runs several of its parts together.
 //!
 //! A scenario is written once, in [`scenarios`], against the traits of [`backend`], and knows
-//! neither which backends it runs on nor whether the connection is secured. Each is registered in its
-//! module (`scenarios!`), each backend in [`backends`]; `tests/suites.rs` makes a test of each scenario
-//! for each pair. A backend joins by implementing [`backend::Backend`], and by its line in the
-//! list: see [`on_tokio`] for one whose handles are the shared driver's, [`on_std`] for one that
-//! has its own, [`on_own_loop`] for one that
-//! does without the shared driver.
+//! neither which backends it runs on nor whether the connection is secured. Each is registered in
+//! its module (`scenarios!`), each backend in [`backends`]; `tests/suites.rs` makes a test of each
+//! scenario for each pair. A backend joins by implementing [`backend::Backend`], and by its line in
+//! the list: see [`on_tokio`] for one whose handles are the shared driver's, [`on_std`] for one
+//! that has its own, [`on_own_loop`] for one that does without the shared driver.
 //!
-//! It makes a second test of every scenario that can bear it, in which the links
-//! are lasting and their connections are cut at random ([`cutting`]).
+//! It makes a second test of every scenario that can bear it, in which the links are lasting and
+//! their connections are cut at random ([`cutting`]).
 //!
 //! Secure streams have a separate suite, in [`secure`]. Hostile peers are in [`adversary`].
 //!
@@ -54,8 +53,8 @@ pub mod pair;
 pub mod planted;
 pub mod proxy;
 pub mod python;
-/// The demo's relay. The program is published and can't depend on what is not, and tests need not build
-/// a program.
+/// The demo's relay. The program is published and can't depend on unpublished crates, and tests
+/// need not build a program.
 #[path = "../../cli/src/relay.rs"]
 pub mod relay;
 pub mod scenarios;

@@ -117,7 +117,7 @@ impl Drop for Wire {
     }
 }
 
-/// A driver, whichever way it comes to its connections.
+/// A driver, however it gets its connections.
 pub trait Drive: Debug + Send {
     /// As [`Driver::poll`].
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()>;
@@ -167,14 +167,14 @@ impl End {
         }
     }
 
-    /// How often the transport was called.
+    /// Returns how often the transport was called.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::SeqCst)
     }
 
-    /// Polls the driver if it was woken since; true if so. As a runtime does, it asks for the
-    /// deadline after every poll.
+    /// Polls the driver if it was woken since, and returns whether it was. As a runtime does, it
+    /// asks for the deadline after every poll.
     pub fn run_if_woken(&mut self) -> bool {
         let woken = self.alarm.0.load(Ordering::SeqCst);
         if woken == self.answered {
@@ -248,7 +248,7 @@ impl Task {
 pub enum Polling {
     /// When it was woken, and never otherwise.
     WhenWoken,
-    /// Also in every round in which anything else happens, for nothing.
+    /// Also, needlessly, in every round in which anything else happens.
     Often,
 }
 
@@ -291,7 +291,7 @@ pub fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Lets others have their turn: pending once, and woken at once.
+/// Lets other tasks run: pending once, and woken at once.
 pub fn turn() -> impl Future<Output = ()> {
     let mut waited = false;
     std::future::poll_fn(move |context| {
@@ -303,7 +303,7 @@ pub fn turn() -> impl Future<Output = ()> {
     })
 }
 
-/// Two links over a connection in memory, and what drives them.
+/// Returns two links over a connection in memory, and their drivers.
 #[must_use]
 pub fn link(client: &Setup, server: &Setup) -> ([Link; 2], [End; 2]) {
     link_over(CAPACITY, client, server)
@@ -333,7 +333,7 @@ fn connecting_over(
     ([opening, accepting], [opener, acceptor])
 }
 
-/// The two ends of a connection.
+/// Returns the two ends of a connection.
 fn wires(capacity: usize) -> [Wire; 2] {
     let [up, down] = [Pipe::holding(capacity), Pipe::holding(capacity)];
     let wire = |reads: &Arc<Mutex<Pipe>>, writes: &Arc<Mutex<Pipe>>| Wire {
@@ -374,7 +374,7 @@ struct NetworkState {
 }
 
 impl Network {
-    /// What becomes of attempts from now on, and of those that wait.
+    /// Sets the result of later attempts, and of those that wait.
     pub fn answer(&self, answer: Answer) {
         let mut state = self.0.lock().unwrap();
         state.answer = answer;
@@ -383,13 +383,13 @@ impl Network {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// How many attempts to connect there were.
+    /// Returns how many attempts to connect there were.
     #[must_use]
     pub fn attempts(&self) -> u64 {
         self.0.lock().unwrap().attempts
     }
 
-    /// Ends all connections that there are.
+    /// Ends all current connections.
     pub fn cut(&self) {
         let pipes = std::mem::take(&mut self.0.lock().unwrap().pipes);
         for pipe in pipes {
@@ -399,7 +399,7 @@ impl Network {
         }
     }
 
-    /// An opener that connects here.
+    /// Makes an opener that connects here.
     pub fn dial(&self, setup: &Setup) -> (Connecting, End) {
         let network = self.clone();
         let open = move || {
@@ -441,7 +441,7 @@ impl Network {
 
 /// A listener, and the task that accepts its connections.
 pub struct Listening {
-    /// What the application has of it.
+    /// The application's handle.
     pub listener: Listener<()>,
     arriving: Arc<Mutex<VecDeque<Wire>>>,
     served: Arc<Mutex<Option<Served<Wire>>>>,
@@ -455,7 +455,7 @@ impl Debug for Listening {
 }
 
 impl Listening {
-    /// One that makes links of this setup.
+    /// Makes a listener whose links have this setup.
     #[must_use]
     pub fn new(setup: Setup, limits: Limits) -> Self {
         let (listener, task) = Listener::new((), setup, limits);
@@ -544,7 +544,7 @@ impl Drive for Accepted {
     }
 }
 
-/// The link that is up by now.
+/// Returns the link, which must be up.
 #[must_use]
 pub fn connected(connecting: Connecting) -> Link {
     match poll_once(&mut Box::pin(connecting)) {

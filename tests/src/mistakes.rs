@@ -1,7 +1,7 @@
-//! Mistakes that links of the core make when they are told to, to see that these are found.
+//! Mistakes that the core's links make on demand, to see that they are found.
 //!
-//! Built with `--cfg planted` there are some. Else there is none, so that nothing can be planted, and
-//! the tests that would are compiled out: see `.ci/planted`.
+//! Built with `--cfg planted` there are some. Otherwise there are none, so that nothing can be
+//! planted, and the tests that would are compiled out: see `.ci/planted`.
 
 use countersign_core::{Incoming, Link};
 
@@ -13,7 +13,7 @@ pub use countersign_core::Planted;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Planted {}
 
-/// Has a link make this mistake from here on, if it is to make one.
+/// Makes a link make this mistake from here on, if there is one.
 #[cfg(planted)]
 pub(crate) fn plant(link: &mut Link, mistake: Option<Planted>) {
     if let Some(mistake) = mistake {
@@ -21,7 +21,7 @@ pub(crate) fn plant(link: &mut Link, mistake: Option<Planted>) {
     }
 }
 
-/// The same for a link to be.
+/// The same for an incoming connection.
 #[cfg(planted)]
 pub(crate) fn plant_incoming(incoming: &mut Incoming, mistake: Option<Planted>) {
     if let Some(mistake) = mistake {
@@ -29,13 +29,13 @@ pub(crate) fn plant_incoming(incoming: &mut Incoming, mistake: Option<Planted>) 
     }
 }
 
-/// Nothing, as there is no mistake.
+/// Does nothing, as there is no mistake.
 #[cfg(not(planted))]
 pub(crate) fn plant(_: &mut Link, mistake: Option<Planted>) {
     let None = mistake;
 }
 
-/// Nothing, as there is no mistake.
+/// Does nothing, as there is no mistake.
 #[cfg(not(planted))]
 pub(crate) fn plant_incoming(_: &mut Incoming, mistake: Option<Planted>) {
     let None = mistake;

@@ -18,7 +18,7 @@ pub struct Namespaces {
 pub const FIRST: &str = "10.99.0.1";
 /// The address of the second.
 pub const SECOND: &str = "10.99.0.2";
-/// What the cable's ends are called, inside of each.
+/// The names of the cable's ends, inside each.
 const CABLE: &str = "cable";
 
 impl Namespaces {
@@ -27,7 +27,7 @@ impl Namespaces {
     ///
     /// # Errors
     ///
-    /// What the system says: it takes root, `ip`, and devices for packets (tun).
+    /// Errors of the system: it takes root, `ip`, and devices for packets (tun).
     pub fn new(tag: char, quality: Quality, seed: u64) -> io::Result<Self> {
         let name = |at: usize| format!("cs-{}-{tag}-{at}", std::process::id());
         let pair = Self {
@@ -62,12 +62,12 @@ impl Namespaces {
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// Errors of the system.
     pub fn set_up(&self, at: usize, up: bool) -> io::Result<()> {
         self.ip(at, &["link", "set", CABLE, if up { "up" } else { "down" }])
     }
 
-    /// A command that runs on one of the two machines.
+    /// Returns a command that runs on one of the two machines.
     #[must_use]
     pub fn command(&self, at: usize, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("ip");

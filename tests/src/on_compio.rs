@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use crate::backend::{Backend, Link, Listener};
 use crate::cancelling::on_sockets::AsyncBackend;
 
-/// Makes what the runtime's thread is to do: a future that stays there.
+/// Makes the future that the runtime's thread runs.
 type Job = Box<dyn FnOnce() -> LocalBoxFuture<'static, ()> + Send>;
 
 /// A thread with a runtime, until this is dropped.
@@ -60,7 +60,7 @@ impl RuntimeThread {
 ///
 /// # Errors
 ///
-/// Its own.
+/// As that function.
 pub fn start_connect(address: SocketAddr, setup: &Setup) -> Result<driver::Connecting, LinkError> {
     let setup = setup.clone();
     THREAD.run(move || async move { countersign_compio::start_connect(address, &setup) })

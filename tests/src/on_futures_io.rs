@@ -51,7 +51,7 @@ impl Tasks {
 ///
 /// # Errors
 ///
-/// Its own.
+/// As that function.
 pub fn start_connect(address: SocketAddr, setup: &Setup) -> Result<driver::Connecting, LinkError> {
     backend::start_connect(&*THREADS, address, setup)
 }

@@ -27,7 +27,7 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// How tests call it.
+    /// Returns its name in tests.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -79,14 +79,14 @@ impl fmt::Debug for Ends {
 pub static IDENTITIES: LazyLock<[GeneratedIdentity; 2]> =
     LazyLock::new(|| [fixtures::good("client"), fixtures::good("server")]);
 
-/// TLS with an identity and a trust.
+/// Returns TLS with an identity and a trust.
 pub fn tls(identity: &GeneratedIdentity, trust: impl Into<Trust>) -> Security {
     let own = Identity::from_der(identity.certificate_der(), identity.key_der()).unwrap();
     Security::tls(own, trust).build().unwrap()
 }
 
-/// The security of a process that is one end, `listen` or `connect`: the folder holds both as pairs
-/// of `.crt` and `.key`.
+/// Returns the security of a process that is one end, `listen` or `connect`: the folder holds both
+/// as pairs of `.crt` and `.key`.
 #[must_use]
 pub fn role_security(folder: &Path, role: &str) -> Security {
     let file = |name: &str, kind: &str| folder.join(format!("{name}.{kind}"));
@@ -100,13 +100,13 @@ pub fn role_security(folder: &Path, role: &str) -> Security {
     Security::tls(identity, pins).build().unwrap()
 }
 
-/// `count` bytes that differ from place to place and from `seed` to `seed`.
+/// Returns `count` bytes that differ from place to place and from `seed` to `seed`.
 #[must_use]
 pub fn payload(count: usize, seed: usize) -> Vec<u8> {
     (0..count).map(|at| ((at + seed) % 251) as u8).collect()
 }
 
-/// An address of this machine, with a free port.
+/// Returns an address of this machine, with a free port.
 ///
 /// Where the system has enough of them, it is an address that was never used before. An end that
 /// has lost its peer connects to its address again and again, and would disturb the next listener
@@ -124,14 +124,14 @@ pub fn loopback() -> SocketAddr {
 }
 
 impl Pair {
-    /// The opener's security.
+    /// Returns the opener's security.
     #[must_use]
     pub fn client_security(&self) -> Security {
         let [client, server] = &*IDENTITIES;
         self.security(client, server)
     }
 
-    /// The acceptor's security.
+    /// Returns the acceptor's security.
     #[must_use]
     pub fn server_security(&self) -> Security {
         let [client, server] = &*IDENTITIES;
@@ -145,19 +145,19 @@ impl Pair {
         }
     }
 
-    /// The opener's setup.
+    /// Returns the opener's setup.
     #[must_use]
     pub fn client_setup(&self, config: Config) -> Setup {
         Setup::new(config.single_connection(), self.client_security()).unwrap()
     }
 
-    /// The acceptor's setup.
+    /// Returns the acceptor's setup.
     #[must_use]
     pub fn server_setup(&self, config: Config) -> Setup {
         Setup::new(config.single_connection(), self.server_security()).unwrap()
     }
 
-    /// A listener with the acceptor's security.
+    /// Opens a listener with the acceptor's security.
     #[must_use]
     pub fn listen(&self, config: Config) -> Box<dyn Listener> {
         let setup = self.server_setup(config);
@@ -169,14 +169,14 @@ impl Pair {
         self.client.connect(to, &self.client_setup(config))
     }
 
-    /// A link between an opener and an acceptor.
+    /// Makes a link between an opener and an acceptor.
     #[must_use]
     pub fn link(&self, client: Config, server: Config) -> Ends {
         let listener = self.listen(server);
         self.join(&*listener, listener.address(), client)
     }
 
-    /// A link that goes through a proxy.
+    /// Makes a link that goes through a proxy.
     #[must_use]
     pub fn link_through(&self, client: Config, server: Config) -> (Ends, Proxy) {
         let listener = self.listen(server);
@@ -185,7 +185,7 @@ impl Pair {
         (ends, proxy)
     }
 
-    /// The opener's setup for links that outlive their connections.
+    /// Returns the opener's setup for links that outlive their connections.
     #[must_use]
     pub fn lasting_client(&self, config: Config) -> Setup {
         let reconnect = Reconnect {
@@ -196,7 +196,7 @@ impl Pair {
         Setup::new(config.reconnect(reconnect), self.client_security()).unwrap()
     }
 
-    /// The acceptor's setup for links that outlive their connections.
+    /// Returns the acceptor's setup for links that outlive their connections.
     #[must_use]
     pub fn lasting_server(&self, config: Config) -> Setup {
         Setup::new(config, self.server_security()).unwrap()
@@ -238,7 +238,7 @@ impl Pair {
         })
     }
 
-    /// Tries to make a link that can't be, and gives both ends' errors.
+    /// Tries to make a link that must fail, and returns both ends' errors.
     #[must_use]
     pub fn refused(&self, client: &Setup, server: Setup) -> (LinkError, LinkError) {
         let listener = self.server.listen(loopback(), server, Limits::default());

@@ -1,11 +1,11 @@
-//! Secrets that are planted, and the search for them in what was written.
+//! Planted secrets, and the search for them in output.
 
 use std::fmt::Write as _;
 
-/// What a payload begins with that must be nowhere.
+/// The beginning of a payload, which must be found nowhere.
 pub const PAYLOAD: &[u8] = b"planted-payload-\xE2\x9C\x93-7f3a";
 
-/// A payload of this number.
+/// Returns a payload with this number.
 #[must_use]
 pub fn payload(number: usize) -> Vec<u8> {
     [PAYLOAD, number.to_string().as_bytes()].concat()
@@ -14,8 +14,8 @@ pub fn payload(number: usize) -> Vec<u8> {
 /// The shortest piece of a secret that counts as found, in bytes.
 const PIECE: usize = 8;
 
-/// The forms in which bytes get into a text: as they are, escaped, in hexadecimal digits of either case
-/// with and without something between them, as a list of numbers, and in base64.
+/// The forms in which bytes can appear in a text: as they are, escaped, in hexadecimal digits of
+/// either case with and without separators, as a list of numbers, and in base64.
 fn forms(secret: &[u8]) -> Vec<String> {
     let list = |write: &dyn Fn(&mut String, u8), between: &str| {
         let mut text = String::new();

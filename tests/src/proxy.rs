@@ -10,7 +10,7 @@ use crate::pair::loopback;
 pub use crate::relay::Direction;
 use crate::relay::{self, Pass, Relay, Rules};
 
-/// Small, so that little hides between the two ends.
+/// Small, so that few bytes are buffered between the two ends.
 const BUFFER: usize = 64 * 1024;
 
 /// Forwards connections to one address.
@@ -33,9 +33,9 @@ struct State {
     piece: usize,
     /// How many connections have been attempted.
     attempts: u64,
-    /// Those that are not cut.
+    /// Connections that are not cut.
     connections: Vec<Arc<Connection>>,
-    /// Those of which the opener's sides are gone.
+    /// Connections whose opener's side is gone.
     orphans: Vec<Arc<Connection>>,
 }
 
@@ -44,7 +44,7 @@ type Connection = relay::Connection<()>;
 /// One direction, over all connections.
 #[derive(Debug)]
 struct Lane {
-    /// How many bytes may pass of those that came, passed ones included.
+    /// How many bytes may pass, those that have passed included.
     granted: u64,
     passed: u64,
     allowed: u64,
@@ -88,7 +88,7 @@ impl Proxy {
         Self(Relay::new(listener, lanes).unwrap())
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.0.address()
@@ -118,7 +118,7 @@ impl Proxy {
         }
     }
 
-    /// How many bytes have passed, or are about to.
+    /// Returns how many bytes have passed, or are about to.
     #[must_use]
     pub fn passed(&self, direction: Direction) -> u64 {
         self.lanes().lock().lanes[direction as usize].granted
@@ -160,13 +160,13 @@ impl Proxy {
         self.change(|state| state.piece = 1);
     }
 
-    /// Ends all connections that there are.
+    /// Ends all current connections.
     pub fn cut(&self) {
         self.change(State::cut);
     }
 
-    /// Ends the opener's sides of all connections that there are. The acceptor's stay open and
-    /// silent: it believes in them.
+    /// Ends the opener's sides of all current connections. The acceptor's stay open and silent: it
+    /// takes them for alive.
     pub fn orphan(&self) {
         self.change(|state| {
             for connection in state.connections.drain(..) {
@@ -239,7 +239,7 @@ impl Rules for Lanes {
         goes_on
     }
 
-    /// Waits until something may pass and says how much.
+    /// Waits until something may pass and returns how much.
     fn pass(&self, of: &Connection, direction: Direction, count: usize) -> Pass {
         let mut state = self.lock();
         loop {
@@ -269,7 +269,7 @@ impl Rules for Lanes {
         self.changed.notify_all();
     }
 
-    /// Also an end is held up.
+    /// Holds up an end of the direction as well.
     fn end(&self, of: &Connection, direction: Direction) {
         if self.pass(of, direction, 1) == Pass::Some(1) {
             self.lock().lanes[direction as usize].granted -= 1;

@@ -34,13 +34,13 @@ pub fn have(program: &str, argument: &str) -> bool {
     false
 }
 
-/// The folder of the Python programs.
+/// Returns the folder of the Python programs.
 #[must_use]
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("python")
 }
 
-/// A Python peer that runs.
+/// A running Python peer.
 #[derive(Debug)]
 pub struct Peer {
     child: Child,
@@ -48,36 +48,37 @@ pub struct Peer {
     folder: TempDir,
 }
 
-/// What a Python peer left behind.
+/// The results of a Python peer.
 #[derive(Debug)]
 pub struct Outcome {
     /// How it exited.
     pub status: ExitStatus,
-    /// Its last words for programs, `CONFIRMED n` or `RECEIVED n`.
+    /// Its last line for programs, `CONFIRMED n` or `RECEIVED n`.
     pub said: String,
-    /// What was not as expected.
+    /// What it complained of.
     pub complaint: String,
     /// The messages that it received.
     pub received: Vec<Vec<u8>>,
 }
 
-/// What a Python peer does.
+/// The task of a Python peer.
 #[derive(Clone, Copy, Debug)]
 pub enum Job<'a> {
-    /// It sends these.
+    /// Sends these.
     Send(&'a [Vec<u8>]),
-    /// It receives, with these further arguments.
+    /// Receives, with these further arguments.
     Receive(&'a [&'a str]),
 }
 
 impl Peer {
-    /// A peer that connects. Its identity is the opener's of [`IDENTITIES`].
+    /// Starts a peer that connects. Its identity is the opener's of [`IDENTITIES`].
     #[must_use]
     pub fn connecting(transport: Transport, to: SocketAddr, job: Job<'_>) -> Self {
         Self::start(transport, &["--connect", &to.to_string()], 0, job)
     }
 
-    /// A peer that listens, and where. Its identity is the acceptor's of [`IDENTITIES`].
+    /// Starts a peer that listens. Returns its address too. Its identity is the acceptor's of
+    /// [`IDENTITIES`].
     #[must_use]
     pub fn listening(transport: Transport, job: Job<'_>) -> (Self, SocketAddr) {
         let mut peer = Self::start(transport, &["--listen", "127.0.0.1:0"], 1, job);

@@ -1,14 +1,14 @@
-//! How much is tried: [`TESTS`] says.
+//! How much is tested, from [`TESTS`].
 
 use std::env;
 use std::io::{self, Write};
 use std::sync::LazyLock;
 
-/// The environment variable that says how much is tried. Where it is not set that is what a change is
-/// tried with at one's desk, `all` is what decides whether it lands, and `long` takes an hour.
+/// The environment variable that sets how much is tested. If it is not set, a part that suits
+/// development; `all` is what every change must pass, and `long` takes an hour.
 pub const TESTS: &str = "COUNTERSIGN_TESTS";
 
-/// How much is tried.
+/// How much is tested.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Size {
     /// A part of it: minutes.
@@ -20,11 +20,11 @@ pub enum Size {
 }
 
 impl Size {
-    /// What the environment says.
+    /// Reads the size from the environment.
     ///
     /// # Panics
     ///
-    /// If it says something else.
+    /// If the variable has another value.
     #[must_use]
     pub fn get() -> Self {
         static SIZE: LazyLock<Size> = LazyLock::new(|| match env::var(TESTS).as_deref() {
@@ -36,7 +36,7 @@ impl Size {
         *SIZE
     }
 
-    /// One of these, which are what to try in a part, in all, and at length.
+    /// Returns the one of these for this size: for a part, for all, and for long.
     #[must_use]
     pub fn of<T>(self, [part, all, long]: [T; 3]) -> T {
         match self {
@@ -47,8 +47,8 @@ impl Size {
     }
 }
 
-/// Tells what a test leaves out where only a part is tried, and how to try it; whether that is so. It
-/// is seen where the harness keeps what tests print to itself, too.
+/// Reports what a test leaves out if only a part is tested, and how to test it. Returns whether
+/// that is so. The message is visible even if the harness captures the output of tests.
 pub fn leaves_out(what: &str) -> bool {
     let part = Size::get() == Size::Part;
     if part {

@@ -7,14 +7,14 @@ pub struct Scenario<S: 'static, P: 'static> {
     pub name: &'static str,
     /// The scenario itself.
     pub run: fn(&S),
-    /// Where it runs: over which transports, say.
+    /// Where it runs, such as over which transports.
     pub places: &'static [P],
     /// Why its connections can't be cut at random, if so.
     pub of_one_connection: Option<&'static str>,
 }
 
 impl<S, P> Scenario<S, P> {
-    /// A scenario of the module with this path. `scenarios!` makes them.
+    /// Makes a scenario of the module with this path. `scenarios!` calls it.
     #[must_use]
     pub const fn new(
         path: &'static str,
@@ -32,13 +32,13 @@ impl<S, P> Scenario<S, P> {
         }
     }
 
-    /// The module that it is in.
+    /// Returns the module that it is in.
     #[must_use]
     pub fn module(&self) -> &'static str {
         self.path.rsplit("::").next().unwrap_or(self.path)
     }
 
-    /// The scenario's name among all of its suite, `module::scenario`.
+    /// Returns the scenario's name in its suite, `module::scenario`.
     #[must_use]
     pub fn path(&self) -> String {
         format!("{}::{}", self.module(), self.name)
@@ -51,11 +51,11 @@ impl<S, P> std::fmt::Debug for Scenario<S, P> {
     }
 }
 
-/// Registers the scenarios of a module, by the places that they run in, which the module around it
+/// Registers the scenarios of a module, by the places that they run in, which the parent module
 /// names together with its `Scenario`; each may say why its connections can't be cut at random.
 ///
-/// It is the only list: a name without a function does not compile, and a function without its name
-/// here is dead code, and so are the scenarios of a module that its suite leaves out.
+/// It is the only list: a name without a function does not compile, and a function that is not
+/// named here is dead code, and so are the scenarios of a module that its suite leaves out.
 macro_rules! scenarios {
     ($($places:ident { $($name:ident $(: $why:literal)?,)* })*) => {
         /// The scenarios of this module.

@@ -14,7 +14,7 @@ pub fn watch<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T 
     watch_as(thread.name().unwrap_or("test"), test)
 }
 
-/// The same, with a name for the thread, which stands in front of what it says when it panics.
+/// The same, with a name for the thread, which is part of its panic message.
 pub fn watch_as<T: Send + 'static>(name: &str, test: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = mpsc::channel();
     let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {

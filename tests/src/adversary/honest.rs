@@ -6,8 +6,8 @@ use countersign_core::wire::{
 };
 use countersign_core::{DEFAULT_FRAME_LIMIT, Mode, Policy, Role, SessionId};
 
-/// What an attacker with one channel called `data` says of itself. By default a new session, in which
-/// the opener sends.
+/// What an attacker with one channel called `data` says of itself. By default a new session, in
+/// which the opener sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Words {
     /// Whether the opener sends: what a HELLO says, and of what a WELCOME says the opposite.

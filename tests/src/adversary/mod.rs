@@ -9,9 +9,9 @@
 //! What a scenario shows is what the victim reports, what the attacker [sees](Seen), and that the
 //! bystander goes on during the attack. No scenario looks at a clock: the watchdog bounds them.
 //!
-//! [`all`] lists the attacks as data. `tests/suites.rs` makes a test of each for
-//! each backend, called `adversaries::backend::server::scenario` or `adversaries::backend::client::scenario` for the end that
-//! is attacked. `docs/adversaries.md` has a line for each, which a test checks.
+//! [`all`] lists the attacks as data. `tests/suites.rs` makes a test of each for each backend,
+//! called `adversaries::backend::server::scenario` or `adversaries::backend::client::scenario` for
+//! the end that is attacked. `docs/adversaries.md` has a line for each, which a test checks.
 
 mod anybody;
 mod by_hand;

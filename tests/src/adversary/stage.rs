@@ -315,7 +315,8 @@ impl Stage {
         matches!(accepted, Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 
-    /// The same from another address of the attacker's machine. The victim must be one that accepts.
+    /// The same from another address of the attacker's machine. The victim must be one that
+    /// accepts.
     #[must_use]
     pub fn approach_from(&self, address: Ipv4Addr) -> Hostile {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();

@@ -313,7 +313,8 @@ impl World {
                 from,
                 peer,
             } => {
-                // The application may use its links meanwhile, so not on the thread that serves them.
+                // The application may use its links meanwhile, so not on the thread that serves
+                // them.
                 let (setup, thread) = (self.door(listener).setup.clone(), self.thread.clone());
                 thread::spawn(move || {
                     let answer = setup.ask(peer.as_ref(), Some(from));

@@ -140,8 +140,8 @@ fn a_batch_counts_its_verdicts(pair: &Pair) {
     );
 }
 
-/// A batch whose beginning was acknowledged long before the rest is rejected has all its verdicts then,
-/// whatever comes after it.
+/// A batch whose beginning was acknowledged long before the rest is rejected has all its verdicts
+/// then, whatever comes after it.
 fn a_batch_may_be_handled_in_part(pair: &Pair) {
     both_ways(
         pair,

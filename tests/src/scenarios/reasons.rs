@@ -175,8 +175,8 @@ fn a_close_that_is_cut_off(pair: &Pair) {
     assert!(end.peer_closes().is_none_or(CloseReason::is_all_well));
 }
 
-/// An end closes without waiting for what it has not begun, and says nothing more: its receiver does not
-/// take the rest for the whole.
+/// An end closes without waiting for what it has not begun, and says nothing more: its receiver
+/// does not take the rest for the whole.
 fn withdrawn_is_not_all_well(pair: &Pair) {
     let withdrawn = CloseReason::new(close::WITHDRAWN, "");
     let receiving = one(ReceiveChannel::new("data").manual().window(1, 1 << 24));
@@ -233,7 +233,8 @@ fn dropped_without_closing(pair: &Pair) {
         let mut receiver = server.receiver("up").unwrap();
         assert_eq!(receiver.take(), "the first of many");
         assert!(receipt.wait().is_handled());
-        // As a thread that panics drops them. Where compio's are dropped by one, that ends the process.
+        // As a thread that panics drops them. Where compio's are dropped by one, that ends the
+        // process.
         drop((sender, client));
         let dropped = CloseReason::new(close::DROPPED, "");
         assert_says(&receiver.recv().unwrap_err(), &dropped);
@@ -245,8 +246,8 @@ fn dropped_without_closing(pair: &Pair) {
     }
 }
 
-/// A receiver that stays in hand while its link is closed does not hold the close up, though its peer
-/// never stops sending.
+/// A receiver that stays in hand while its link is closed does not hold the close up, though its
+/// peer never stops sending.
 fn a_receiver_in_hand(pair: &Pair) {
     for mode in [CloseMode::Drain, CloseMode::Withdraw] {
         let small = one(SendChannel::new("data").queue(50, 16 << 20));

@@ -90,8 +90,8 @@ impl Linked {
     }
 }
 
-/// Sends numbers, with a few under way at any time, until told to stop. How many were handled, which
-/// is all of them.
+/// Sends numbers, with a few under way at any time, until told to stop. How many were handled,
+/// which is all of them.
 fn send_numbers(link: &dyn Link, stop: &AtomicBool) -> usize {
     let sender = link.sender("data").unwrap();
     let mut receipts: VecDeque<Box<dyn Receipt>> = VecDeque::new();

@@ -1,4 +1,4 @@
-//! The applications: what they send, what they make of what they get, and what they are told.
+//! The applications: what they send, what they do with what they get, and which events they see.
 
 use std::collections::VecDeque;
 
@@ -49,7 +49,7 @@ impl Inbox {
         self.held.len() + self.readable.iter().filter(|readable| **readable).count()
     }
 
-    /// When the application goes on by itself.
+    /// When the application acts by itself.
     pub(super) fn next(&self, now: u64) -> Option<u64> {
         let settles = self.held.iter().map(|held| held.due).min();
         let takes = self
@@ -258,7 +258,7 @@ impl World<'_> {
         any | self.hear_end_of_incoming(node)
     }
 
-    /// A connection that does not become a link tells nothing. Whether it has just ended.
+    /// A connection that does not become a link has no events. Returns whether it has just ended.
     fn hear_end_of_incoming(&mut self, node: usize) -> bool {
         let it = &self.nodes[node];
         let ends = it.link.incoming().is_some() && it.link.state() == LinkState::Ended && !it.ended;
@@ -335,7 +335,7 @@ impl World<'_> {
         }
     }
 
-    /// Only an acceptor that has not got the session any more can have said so.
+    /// Only an acceptor that no longer has the session can have said so.
     fn hear_session_lost(&mut self, node: usize, why: SessionLoss) {
         if self.nodes[node].end == ACCEPTOR {
             // Whether there was a reason was looked at when its peer came.

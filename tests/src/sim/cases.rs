@@ -15,7 +15,7 @@ const SINGLE: [([bool; 2], &str); 3] = [
     ([true, true], "both"),
 ];
 
-/// A scenario and what goes wrong in it, in words that can be read back:
+/// A scenario and what goes wrong in it, in a form that can be parsed:
 /// `close/tls/opener:120:Both/acceptor:7:End` is cut behind the opener's byte 120, then, on the
 /// next connection, behind the acceptor's byte 7; in `acks/plain/crash:acceptor:31:told` the
 /// acceptor loses its state after 31 steps; in `acks/tls/single:both/...` both ends' links end with
@@ -35,7 +35,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// A scenario in which nothing goes wrong yet.
+    /// Returns a scenario in which nothing goes wrong yet.
     #[must_use]
     pub fn new(scenario: &str, tls: bool) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl Case {
         }
     }
 
-    /// The plan; `keys` are for TLS.
+    /// Returns the plan; `keys` are for TLS.
     ///
     /// # Panics
     ///

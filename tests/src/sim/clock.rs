@@ -12,19 +12,19 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that is right.
+    /// Returns a clock that is right.
     pub const RIGHT: Self = Self {
         epoch: 0,
         rate: 1000,
     };
 
-    /// What it shows at a moment of the world.
+    /// Returns what it shows at a moment of the world.
     #[must_use]
     pub fn at(self, world: u64) -> Instant {
         Instant::from_micros(self.epoch + world * self.rate / 1000)
     }
 
-    /// The first moment of the world at which it shows `local` or more.
+    /// Returns the first moment of the world at which it shows `local` or more.
     #[must_use]
     pub fn when(self, local: Instant) -> u64 {
         let passed = local.as_micros().saturating_sub(self.epoch);

@@ -1,4 +1,4 @@
-//! What ends say when they close: what one end said is what the other heard, or nothing.
+//! What ends say when they close: an end learns what the other said, or nothing.
 
 use countersign_core::{CloseMode, CloseReason, EndReason, Link, LinkState, VerdictKind, close};
 
@@ -6,7 +6,7 @@ use super::plan::Closes;
 use super::single::is_over;
 use super::world::World;
 
-/// What is said with a code.
+/// Returns what is said with a code.
 fn reason(code: u32) -> CloseReason {
     match code {
         0 => CloseReason::ALL_WELL,
@@ -40,8 +40,8 @@ impl World<'_> {
         }
     }
 
-    /// A link is up: where it is closing already, a session in place of the one that it closed is
-    /// closed as it begins, and nothing of it is taken.
+    /// A link is up: if it is closing already, a session in place of the one that it closed is
+    /// closed as it begins, and none of its messages are taken.
     pub(super) fn hear_closing(&mut self, node: usize) {
         let state = self.nodes[node].link.state();
         if matches!(
@@ -83,8 +83,8 @@ impl World<'_> {
         }
     }
 
-    /// Two links that closed one session have heard each other; what an end has heard in a session
-    /// before, from a link that is gone, it does not forget.
+    /// Two links that closed one session know each other's reasons; what an end has learned in a
+    /// session before, from a link that is gone, it does not forget.
     pub(super) fn check_heard(&mut self) {
         let mut wrong = Vec::new();
         for (at, one) in self.nodes.iter().enumerate() {

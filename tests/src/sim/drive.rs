@@ -9,8 +9,8 @@ use super::world::{MOST_TURNS, World};
 use crate::any_link::AnyLink;
 
 impl World<'_> {
-    /// Whatever there is to do for a link now. `pressed` where its driver looks at its output by
-    /// itself, as after an arrival; else it does when the link says that it has some.
+    /// Does everything that there is to do for a link now. `pressed` if its driver looks at its
+    /// output by itself, as after an arrival; otherwise it does so when the link reports some.
     pub(super) fn touch(&mut self, node: usize, pressed: bool) {
         let mut pressed = pressed;
         for turn in 0.. {
@@ -178,8 +178,7 @@ impl World<'_> {
         }
     }
 
-    /// Writes what a link has to say, as far as its connection takes it; true when it did
-    /// anything.
+    /// Writes a link's output, as far as its connection takes it. Returns true if it did anything.
     fn write(&mut self, node: usize, pressed: bool) -> bool {
         let end = self.nodes[node].end;
         let Some(conn) = self.nodes[node].at else {
@@ -223,7 +222,7 @@ impl World<'_> {
         wrote
     }
 
-    /// Moves output on its way; false when there is none, or no room.
+    /// Moves output on its way. Returns false if there is none, or no room.
     fn push(&mut self, conn: usize, end: usize) -> bool {
         let Conn { pipes, sides, .. } = &mut self.conns[conn];
         let (endpoint, pipe) = (&mut sides[end].endpoint, &mut pipes[end]);
@@ -263,7 +262,7 @@ impl World<'_> {
         true
     }
 
-    /// A connection of which a link has no more use: its last words go out, then its end. Now and
+    /// A connection of which a link has no more use: its last bytes go out, then its end. Now and
     /// then a driver is slow, and reads on.
     pub(super) fn release(&mut self, conn: usize, end: usize) {
         self.write_side(conn, end);
@@ -324,7 +323,7 @@ impl World<'_> {
         }
     }
 
-    /// A connection that was being opened is open, or could not be had.
+    /// A connection that was being opened is open, or has failed.
     pub(super) fn dial(&mut self, node: usize) {
         self.nodes[node].dials = false;
         if self.nodes[node].crashed || !self.nodes[node].link.wants_connect() {

@@ -15,7 +15,8 @@ pub const MOST_PAIRS: usize = 4;
 
 const NAMES: [&str; 4] = ["commands", "answers", "pictures", "telemetry"];
 
-/// The plan of a seed. `keys` are for [`MOST_PAIRS`] openers; with none, connections are plain.
+/// Returns the plan of a seed. `keys` are for [`MOST_PAIRS`] openers; with none, connections are
+/// plain.
 #[must_use]
 pub fn plan(seed: u64, keys: Option<Keys>) -> Plan {
     let mut rng = Rng::new(seed);
@@ -134,7 +135,7 @@ fn timeouts(rng: &mut Rng) -> Timeouts {
     }
 }
 
-/// Up to a tenth too fast or too slow, and it may be any time at all.
+/// Up to a tenth too fast or too slow, and at any time at all.
 fn clock(rng: &mut Rng) -> Clock {
     Clock {
         epoch: rng.pick(&[0, 1, 86_400_000_000, 1 << 50]),

@@ -1,4 +1,4 @@
-//! The books of a run: what every message went through at both ends, and whether that can be.
+//! The books of a run: what every message went through at both ends, and whether that is possible.
 //!
 //! Each message carries its own number in these books, so that the receiving application can tell
 //! which one it got, whatever the links make of it.
@@ -329,7 +329,7 @@ impl Ledger {
 
     // The receiver.
 
-    /// The application takes a message; gives its number in these books.
+    /// The application takes a message. Returns its number in these books.
     pub(super) fn took(
         &mut self,
         (pair, node, channel): (usize, usize, usize),
@@ -458,9 +458,9 @@ impl Ledger {
         }
     }
 
-    /// Where no session may be lost, every message was handled or refused, unless it could
-    /// expire, be superseded, or be withdrawn by a close. `orphans` are links whose opener never
-    /// heard that they have a session.
+    /// If no session may be lost, every message was handled or rejected, unless it could expire, be
+    /// superseded, or be withdrawn by a close. `orphans` are links whose opener never learned that
+    /// they have a session.
     pub(super) fn check_lasting(&mut self, orphans: &BTreeSet<usize>) {
         let mut wrong = Vec::new();
         for (id, message) in self.messages.iter().enumerate() {

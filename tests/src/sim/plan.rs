@@ -45,7 +45,7 @@ pub struct Closes {
 }
 
 impl Closes {
-    /// When everything is done: nothing is left to do but to take what still comes.
+    /// When everything is done: all that is left is to take what still arrives.
     pub const DONE: Self = Self {
         mode: CloseMode::DrainBoth,
         code: 0,
@@ -74,7 +74,7 @@ pub enum Do {
     Close(Closes),
     /// Takes nothing from its channels for this many microseconds.
     Stall(u64),
-    /// Listens on a channel no longer.
+    /// Drops the receiver of a channel.
     Abandon(usize),
 }
 
@@ -196,7 +196,7 @@ pub enum Disturbance {
 /// Something that is done wrong on purpose, for the checks to find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plant {
-    /// What a connection brings that was replaced reaches the link all the same.
+    /// Input of a replaced connection reaches the link all the same.
     NoFence,
     /// One message that the application takes never reaches it.
     LoseTaken,
@@ -212,7 +212,7 @@ pub enum Plant {
     ForgetSessions,
     /// The acceptor's deadlines are ignored.
     Oversleep,
-    /// A few bytes on the way are lost without a trace.
+    /// A few bytes in flight are lost without a trace.
     LoseBytes,
 }
 
@@ -259,7 +259,7 @@ impl Keys {
 /// Everything that a run depends on.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// From which whatever is not said here is drawn.
+    /// The seed of everything that is not given here.
     pub seed: u64,
     /// The channels of every link.
     pub channels: Vec<Channel>,
@@ -303,12 +303,12 @@ pub struct Plan {
     pub plant: Option<Plant>,
     /// What every link does wrong on purpose.
     pub mistake: Option<Planted>,
-    /// Whether to tell everything that happens.
+    /// Whether to print everything that happens.
     pub trace: bool,
 }
 
 impl Plan {
-    /// One pair on a good network, which does nothing yet.
+    /// Returns one pair on a good network, which does nothing yet.
     #[must_use]
     pub fn pair(channels: Vec<Channel>, opener: Vec<Act>, acceptor: Vec<Act>) -> Self {
         let timeouts = Timeouts {
@@ -352,7 +352,7 @@ impl Plan {
         }
     }
 
-    /// One end's declaration. The acceptor names its channels the other way round.
+    /// Returns one end's declaration. The acceptor names its channels the other way round.
     #[must_use]
     pub(super) fn config(&self, end: usize) -> Config {
         let mut config = Config::new()
@@ -368,7 +368,7 @@ impl Plan {
         config
     }
 
-    /// Where an end's declaration has a channel; the same both ways.
+    /// Returns where an end's declaration has a channel; the same both ways.
     pub(super) fn place(&self, end: usize, channel: usize) -> usize {
         if end == OPENER {
             channel
@@ -379,7 +379,7 @@ impl Plan {
 }
 
 impl Channel {
-    /// A reliable channel from one end to the other, with small figures.
+    /// Returns a reliable channel from one end to the other, with small figures.
     #[must_use]
     pub const fn new(name: &'static str, sender: usize) -> Self {
         Self {
@@ -428,14 +428,14 @@ impl Channel {
 }
 
 impl Act {
-    /// Something at a moment of the world.
+    /// Does something at a moment of the world.
     #[must_use]
     pub const fn at(at: u64, what: Do) -> Self {
         let once_up = false;
         Self { at, once_up, what }
     }
 
-    /// Something so long after the link was up.
+    /// Does something this long after the link was up.
     #[must_use]
     pub const fn up(at: u64, what: Do) -> Self {
         let once_up = true;
@@ -444,7 +444,7 @@ impl Act {
 }
 
 impl Do {
-    /// Sends a message that is always of use.
+    /// Sends a message that never expires.
     #[must_use]
     pub const fn send(channel: usize, size: usize) -> Self {
         let expires = None;

@@ -10,7 +10,7 @@ use super::world::{Summary, World};
 ///
 /// # Errors
 ///
-/// What was found wrong.
+/// The first objection.
 pub fn run(plan: &Plan) -> Result<Summary, String> {
     catch_unwind(AssertUnwindSafe(|| World::run(plan))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -23,7 +23,7 @@ pub fn run(plan: &Plan) -> Result<Summary, String> {
 ///
 /// # Panics
 ///
-/// If it does not, with the one command that runs `case` again and tells what happens in it.
+/// If it does not, with the one command that runs `case` again and prints what happens in it.
 pub fn expect(plan: &Plan, test: &str, variable: &str, case: impl Display) -> Summary {
     run(plan).unwrap_or_else(|wrong| {
         panic!(
@@ -33,7 +33,7 @@ pub fn expect(plan: &Plan, test: &str, variable: &str, case: impl Display) -> Su
     })
 }
 
-/// A range of the environment, as `from..to`.
+/// Reads a range from the environment, as `from..to`.
 ///
 /// # Panics
 ///
@@ -50,7 +50,7 @@ pub fn range(variable: &str, default: std::ops::Range<u64>) -> std::ops::Range<u
     parsed.unwrap_or_else(|| panic!("{variable} must look like 0..20000, and is '{text}'"))
 }
 
-/// A number of the environment.
+/// Reads a number from the environment.
 ///
 /// # Panics
 ///

@@ -31,7 +31,7 @@ fn sends(channel: usize, sizes: &[usize]) -> Vec<Act> {
     sizes.iter().map(send).collect()
 }
 
-/// Every scenario.
+/// Returns every scenario.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
     let long = |name, plan| Scenario {

@@ -19,8 +19,8 @@ impl World<'_> {
 
     // The opener.
 
-    /// The opener's session is lost. The one that it got instead is closed, and nothing is taken of
-    /// it.
+    /// The opener's session is lost. The one that replaces it is closed, and none of its messages
+    /// are taken.
     pub(super) fn hear_over(&mut self, node: usize, why: SessionLoss) {
         if !self.is_single(node) {
             return;
@@ -33,8 +33,8 @@ impl World<'_> {
         self.nodes[node].said.push(close::SESSION_OVER);
     }
 
-    /// The application has taken a message. That of a link which ends with its session is of no
-    /// other.
+    /// The application has taken a message. If the link ends with its session, the message must be
+    /// of that session.
     pub(super) fn check_session_of(&mut self, node: usize, taken: usize) {
         let it = &self.nodes[node];
         if !self.is_single(node) || it.end != OPENER {
@@ -123,8 +123,8 @@ impl World<'_> {
 
     // The end.
 
-    /// Whether a link may not end like this, as far as that is about links that end with their
-    /// session; `None` where it is not.
+    /// Whether a link may not end like this, as far as that concerns links that end with their
+    /// session; `None` if it does not.
     pub(super) fn judge_over(&self, node: usize, reason: &EndReason) -> Option<bool> {
         let it = &self.nodes[node];
         let ours = self.plan.single[ACCEPTOR] && self.has_identities();
@@ -141,8 +141,8 @@ impl World<'_> {
         })
     }
 
-    /// What an opener's application does whose link has ended with its session, or was refused
-    /// because the acceptor's has: it may begin another.
+    /// The application of an opener's link that has ended with its session, or was refused because
+    /// the acceptor's has, may begin another.
     pub(super) fn begin_anew(&mut self, node: usize) {
         let (pair, end) = (self.nodes[node].pair, self.nodes[node].end);
         if end != OPENER || self.parties[pair][OPENER].node != Some(node) {
@@ -185,8 +185,8 @@ impl World<'_> {
     }
 }
 
-/// Whether this is what a link says that ends with its session: that, that another link may fare
-/// better, and why.
+/// Whether this is the reason that a link gives which ends with its session: that it does, that
+/// another link may succeed, and why.
 pub(super) fn is_over(said: &CloseReason) -> bool {
     said.code == close::SESSION_OVER && said.again && !said.text.is_empty()
 }

@@ -13,7 +13,7 @@ pub(super) enum Piece {
     Bytes(Vec<u8>),
     /// The other end has ended its direction.
     End,
-    /// The other end knows nothing of this connection.
+    /// The other end does not know this connection.
     Reset,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Pipe {
     held_until: u64,
     /// It takes no more than this; its end counts as a byte.
     pub(super) limit: Option<u64>,
-    /// It swallows everything.
+    /// It discards everything.
     dead: bool,
     ended: bool,
 }
@@ -50,7 +50,7 @@ impl Pipe {
         self.flying.is_empty()
     }
 
-    /// Takes bytes; true when a limit has cut them.
+    /// Takes bytes. Returns true if a limit has cut them.
     pub(super) fn push(&mut self, now: u64, net: &Net, rng: &mut Rng, bytes: &[u8]) -> bool {
         let left = self.limit.map_or(u64::MAX, |limit| limit - self.written);
         let some = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -61,7 +61,7 @@ impl Pipe {
         some < bytes.len()
     }
 
-    /// Takes its end, or a reset; true when a limit has cut it.
+    /// Takes its end, or a reset. Returns true if a limit has cut it.
     pub(super) fn end(&mut self, now: u64, net: &Net, rng: &mut Rng, piece: Piece) -> bool {
         if std::mem::replace(&mut self.ended, true) {
             return false;

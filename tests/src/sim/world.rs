@@ -1,4 +1,4 @@
-//! Hosts, their links, the connections between them, and one thing that happens after the other.
+//! Hosts, their links, the connections between them, and one event after the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,15 +35,15 @@ pub(super) struct Node {
     pub(super) end: usize,
     /// Its connection, if it has one.
     pub(super) at: Option<usize>,
-    /// When it wants to know the time.
+    /// When it next needs the time.
     pub(super) wake: u64,
     /// Its host was restarted.
     pub(super) crashed: bool,
-    /// It has told its end.
+    /// It has reported its end.
     pub(super) ended: bool,
     /// When it was made.
     pub(super) born: u64,
-    /// Its session, as last told.
+    /// Its session, as last reported.
     pub(super) session: SessionId,
     /// Acceptor: when that began.
     pub(super) began: u64,
@@ -138,7 +138,7 @@ impl std::fmt::Debug for World<'_> {
     }
 }
 
-/// An acceptor that has forgotten everything.
+/// Makes an acceptor that has forgotten everything.
 pub(super) fn acceptor(plan: &Plan) -> Acceptor<usize> {
     Acceptor::new(Limits {
         sessions: plan.sessions,
@@ -162,7 +162,7 @@ impl<'a> World<'a> {
     ///
     /// # Errors
     ///
-    /// What was found wrong first.
+    /// The first objection.
     pub fn run(plan: &'a Plan) -> Result<Summary, String> {
         Self::run_captured(plan, None)
     }
@@ -439,8 +439,8 @@ impl<'a> World<'a> {
             .map_or(Ok(()), |objection| Err(objection.to_owned()))
     }
 
-    /// Where nothing is a reason to lose a session, both ends close in order; only one that lacks
-    /// nothing but the other's last word may give up on it.
+    /// If nothing is a reason to lose a session, both ends close in order; only an end that lacks
+    /// nothing but the other's last frame may give up on it.
     fn check_ends(&mut self) {
         for pair in 0..self.plan.pairs.len() {
             let of = |end: usize| {

@@ -207,6 +207,7 @@ fn another_protocol(victim: &Victim) {
 fn no_protocol(victim: &Victim) {
     let (error, seen) = refused(victim, Disguise::of(&CAST.peer).speaking(None));
     assert_other_protocol(&error);
-    // Without close_notify, which a peer that speaks tlsstream would take for the end of its stream.
+    // Without close_notify, which a peer that speaks tlsstream would take for the end of its
+    // stream.
     assert_eq!(seen, Seen::Ended);
 }

@@ -78,8 +78,8 @@ fn empty_messages(victim: &Victim) {
     stage.bystander.keeps_pace();
 }
 
-/// Messages without a byte, as many as the window lets through and again when they are acknowledged,
-/// for long: the application gets each, and no other link is held up.
+/// Messages without a byte, as many as the window lets through and again when they are
+/// acknowledged, for long: the application gets each, and no other link is held up.
 fn empty_messages_without_end(victim: &Victim) {
     const WINDOW: usize = 1000;
     let victim = &victim.receiving();
@@ -148,9 +148,9 @@ fn fragments_without_an_end(victim: &Victim) {
     stage.bystander.keeps_pace();
 }
 
-/// Nothing but pings, in great numbers, whose answers the attacker does not read until the end. Only
-/// the last that waits is answered, so they are not piled up, and the link is as good as before.
-/// [PING-4]
+/// Nothing but pings, in great numbers, whose answers the attacker does not read until the end.
+/// Only the last that waits is answered, so they are not piled up, and the link is as good as
+/// before. [PING-4]
 fn pings_without_reading(victim: &Victim) {
     let stage = victim.stage_with(&terms(victim));
     let attack = |mut hostile: Hostile| {

@@ -80,7 +80,8 @@ fn answer(outcome: SessionOutcome, session: SessionId, handled: u64, received: u
     }
 }
 
-/// The client's link has come to be, in its session, and the attacker's end of it, which is recorded.
+/// The client's link has come to be, in its session, and the attacker's end of it, which is
+/// recorded.
 fn begins(stage: &Stage, disguise: Option<Disguise<'_>>) -> (Hostile, Box<dyn Link>) {
     let words = Words {
         session: SESSION,
@@ -348,9 +349,10 @@ fn recorded_messages(victim: &Victim) {
     assert!(stage.nobody_comes());
 }
 
-/// All that an honest server has said on a connection over TLS, a message among it, is said again to
-/// the client that comes back, and to one that comes for the first time: there the keys are others, so
-/// nothing of it can be read. The session goes on as if there had been no such connection.
+/// All that an honest server has said on a connection over TLS, a message among it, is said again
+/// to the client that comes back, and to one that comes for the first time: there the keys are
+/// others, so nothing of it can be read. The session goes on as if there had been no such
+/// connection.
 fn recorded_server(victim: &Victim) {
     let victim = victim.receiving();
     let stage = victim.stage_with(&victim.terms().lasting());
