@@ -1,5 +1,5 @@
-//! The program's splitters: how a stream is cut into chunks changes neither messages nor errors,
-//! no message is above its limit, and what is put together again is what was taken apart, but for what
+//! The program's splitters: how a stream is cut into chunks changes neither messages nor errors, no
+//! message is above its limit, and what is put together again is what was taken apart, but for what
 //! lies between pictures.
 //!
 //! Input: one byte for the way, one for the limit, one for the size of chunks, then the stream.
@@ -119,8 +119,8 @@ impl Outcome {
     }
 }
 
-/// An error says where in the stream it is: behind what was split before, and with pictures behind what
-/// was skipped too.
+/// An error says where in the stream it is: behind what was split before, and with pictures behind
+/// what was skipped too.
 fn place(way: Way, error: &SplitError, behind: usize, length: usize) {
     let (behind, length) = (behind as u64, length as u64);
     let follows = |offset: u64| match way {

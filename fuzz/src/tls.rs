@@ -1,4 +1,5 @@
-//! TLS as a hostile peer has it: an honest handshake by rustls alone, and the keys to go on by hand.
+//! TLS as a hostile peer has it: an honest handshake by rustls alone, and the keys to go on by
+//! hand.
 
 mod records;
 mod same;

@@ -1,5 +1,5 @@
-//! Whole processes on a bad network: two network namespaces, a cable that delays, loses and reorders
-//! packets, is slow, and is pulled for seconds. TLS as in earnest.
+//! Whole processes on a bad network: two network namespaces, a cable that delays, loses and
+//! reorders packets, is slow, and is pulled for seconds. TLS as in earnest.
 //!
 //! `COUNTERSIGN_MESSAGES` says how many messages go each way, 100,000 where all is tried, and
 //! `COUNTERSIGN_SEED` what the network does to packets; what meets which packet is up to the

@@ -1,8 +1,8 @@
 //! The suites: scenarios that are written once, for every pair of backends or for every backend.
 //!
 //! - `conformance`: every scenario of links, secured and plain.
-//! - `cutting`: those again that can bear it, with connections that are cut at random. Each test that
-//!   fails tells the seed of its cuts and the command that replays it.
+//! - `cutting`: those again that can bear it, with connections that are cut at random. A failed test
+//!   prints the seed of its cuts and the command that replays it.
 //! - `secure`: every scenario of secure streams.
 //! - `adversaries`: every scenario with a hostile peer, at either end.
 

@@ -1,5 +1,5 @@
-//! The declarations of both ends, and what happens to links whatever becomes of their connections: one
-//! choice and its numbers each.
+//! The declarations of both ends, and what happens to links whatever becomes of their connections:
+//! one choice and its numbers each.
 
 use countersign_core::{CloseMode, Dialect};
 

@@ -1,5 +1,5 @@
-//! Links over streams that keep what is written to them until they are flushed, and over streams that
-//! take a byte at a time.
+//! Links over streams that keep what is written to them until they are flushed, and over streams
+//! that take a byte at a time.
 
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
 

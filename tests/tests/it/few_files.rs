@@ -44,8 +44,8 @@ fn goes_on(backend: &'static str) {
     });
 }
 
-/// Waits until the process has all the files that it may have, but for a few: an accepted connection
-/// may take more than one.
+/// Waits until the process has all the files that it may have, but for a few: an accepted
+/// connection may take more than one.
 fn wait_until_used_up(process: u32) {
     let files = format!("/proc/{process}/fd");
     while fs::read_dir(&files).unwrap().count() < FILES - 3 {

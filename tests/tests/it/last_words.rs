@@ -1,4 +1,5 @@
-//! What a program says last reaches its peer, though the program is gone as soon as it has its answer.
+//! What a program says last reaches its peer, though the program is gone as soon as it has its
+//! answer.
 //!
 //! Such a program is this one, run once more for one test, and ends by [`exit`] with whatever its
 //! threads and tasks are in the middle of.

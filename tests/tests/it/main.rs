@@ -1,5 +1,5 @@
-//! What the suites of scenarios do not have: what only some backends can, other peers, and links polled
-//! by hand. What needs a process for itself is beside this folder.
+//! What the suites of scenarios do not have: what only some backends can, other peers, and links
+//! polled by hand. What needs a process for itself is beside this folder.
 
 mod accepting;
 mod addresses;

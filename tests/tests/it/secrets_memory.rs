@@ -18,8 +18,8 @@ use countersign_tests::watch;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 
-/// The shortest piece of a key that counts as found, in bytes of the secret number and in characters
-/// of its text: 128 bits.
+/// The shortest piece of a key that counts as found, in bytes of the secret number and in
+/// characters of its text: 128 bits.
 const PIECE: usize = 16;
 const TEXT_PIECE: usize = 24;
 const LINE: usize = 64;

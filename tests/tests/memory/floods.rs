@@ -40,8 +40,8 @@ fn stranger(stage: &Stage, address: Ipv4Addr, words: &[u8]) -> Hostile {
     hostile
 }
 
-/// The most that was allocated at once during an attack, beyond what was before, while the bystander
-/// went on.
+/// The most that was allocated at once during an attack, beyond what was before, while the
+/// bystander went on.
 fn peak<T>(stage: &Stage, attack: impl FnOnce() -> T) -> (usize, T) {
     stage.bystander.keeps_pace();
     let before = MEMORY.current_usage();

@@ -1,6 +1,6 @@
-//! What each attack costs: hostile peers against every backend, in one scenario after the other, take no
-//! more memory than a link that declares little, whatever they claim, send and leave unread, and what
-//! they took is given back. `floods.rs` counts those that come in crowds.
+//! What each attack costs: hostile peers against every backend, in one scenario after the other,
+//! take no more memory than a link that declares little, whatever they claim, send and leave
+//! unread, and what they took is given back. `floods.rs` counts those that come in crowds.
 
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
 
@@ -19,9 +19,9 @@ use crate::{MEMORY, in_turn};
 /// ends, each with one short message under way; and what the runtime's threads keep.
 const BESIDE: usize = 3 << 19;
 
-/// What the victim's link may take by the declaration with which it meets greedy peers: one that sends
-/// or one that receives, whichever is more. Where an attack is about something else the victim
-/// declares much more, by default, and must not take more all the same.
+/// What the victim's link may take by the declaration with which it meets greedy peers: one that
+/// sends or one that receives, whichever is more. Where an attack is about something else the
+/// victim declares much more, by default, and must not take more all the same.
 fn bound(victim: &Victim) -> usize {
     let of = |victim: Victim| {
         let security = tls(&CAST.victim, CAST.peer.fingerprint());

@@ -1,5 +1,5 @@
-//! What links, drivers and listeners take of memory, as the allocator counts it for the whole program:
-//! so its tests take turns.
+//! What links, drivers and listeners take of memory, as the allocator counts it for the whole
+//! program: so its tests take turns.
 
 use std::panic::resume_unwind;
 use std::sync::{Mutex, PoisonError};

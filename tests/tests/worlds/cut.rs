@@ -1,8 +1,9 @@
 //! Connections that are cut behind every single byte, and come back.
 //!
-//! `COUNTERSIGN_TESTS=long` tries every way of learning of a cut at every byte, and every pair of bytes
-//! for two cuts; `all` thins runs where the tests say so, and without it only short scenarios are cut, in
-//! one way at each byte. `COUNTERSIGN_CASE` names one run, to be told in full by `replay`.
+//! `COUNTERSIGN_TESTS=long` tries every way of learning of a cut at every byte, and every pair of
+//! bytes for two cuts; `all` thins runs where the tests say so, and without it only short scenarios
+//! are cut, in one way at each byte. `COUNTERSIGN_CASE` names one run, to be told in full by
+//! `replay`.
 
 use std::time::Instant;
 

@@ -1,7 +1,7 @@
 //! All interleavings of small worlds: real links, in every order of everything that may happen.
 //!
-//! `docs/verification.md` has the figures. Without `COUNTERSIGN_TESTS=all` some worlds are smaller. Larger
-//! ones, for a long run in release:
+//! `docs/verification.md` has the figures. Without `COUNTERSIGN_TESTS=all` some worlds are smaller.
+//! Larger ones, for a long run in release:
 //!
 //! ```text
 //! COUNTERSIGN_TESTS=long cargo test --release -p countersign-tests --test worlds -- \

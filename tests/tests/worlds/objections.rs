@@ -145,8 +145,8 @@ mod planted {
         assert_says(&wrong, "goes on without its session");
     }
 
-    /// What the opener has said on its first connection is held up until the acceptor's link waits for
-    /// it to come back to the session of the second.
+    /// What the opener has said on its first connection is held up until the acceptor's link waits
+    /// for it to come back to the session of the second.
     fn with_a_late_hello() -> Plan {
         let case: Case = "both-ways/tls/single:acceptor".parse().expect("a case");
         let mut plan = case.plan(&Keys::new(1));

@@ -1,8 +1,8 @@
 //! Many links on bad networks, each run from one seed.
 //!
 //! `COUNTERSIGN_SEEDS=from..to` says which seeds are tried, `COUNTERSIGN_SEED=n` which one `replay`
-//! tells in full. One run in [`SECURED`] is over TLS, and one in [`SECURED_SINGLE`] where an acceptor's
-//! links end with their session.
+//! tells in full. One run in [`SECURED`] is over TLS, and one in [`SECURED_SINGLE`] where an
+//! acceptor's links end with their session.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
