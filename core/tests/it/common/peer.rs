@@ -22,7 +22,7 @@ pub(crate) struct Peer {
     pub(crate) ended: bool,
 }
 
-/// How a link ends of which this end asked for the close, or the peer did.
+/// How a link ends that is closed by this end, or by the peer.
 pub(crate) fn closed(by_us: bool, ours: CloseReason, theirs: CloseReason) -> EndReason {
     EndReason::Closed {
         by_us,

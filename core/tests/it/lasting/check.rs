@@ -219,7 +219,7 @@ impl World<'_> {
         } else {
             self.connect();
         }
-        // One that had said its last word has ended with its connection.
+        // An end that had sent its last frame has ended with its connection.
         if self.ends[OPENER].is_over && !self.ends[ACCEPTOR].is_over {
             self.poll_events(OPENER);
             self.check_report(OPENER);
@@ -317,8 +317,8 @@ impl World<'_> {
         }
     }
 
-    /// What one end has said with its close is what the other has heard, where one connection was
-    /// enough for that.
+    /// The reason of one end's close is what the other has received, if one connection was enough
+    /// for that.
     fn check_words(&self) {
         let whole = self.connections.last().is_some_and(|last| !last.is_dead);
         if !whole || self.closing_on != Some(self.connections.len()) {

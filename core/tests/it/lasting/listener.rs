@@ -78,7 +78,7 @@ impl World<'_> {
         count > 0
     }
 
-    /// The listener finds out to whom a connection belongs.
+    /// The listener finds the link that a connection belongs to.
     fn find_link(&mut self, connection: usize, hello: &Greeted) {
         let now = self.now;
         // What its link has to tell comes before the decision.

@@ -288,7 +288,7 @@ impl Receiver {
         }
     }
 
-    /// The numbers that wait for a word of the application.
+    /// The numbers that the application has yet to settle.
     pub(crate) fn waiting(&self) -> Vec<Sequence> {
         let taken = self.items.iter().filter(|item| item.state == State::Taken);
         taken.map(|item| self.base + item.number).collect()

@@ -183,7 +183,7 @@ impl Sender {
         }
     }
 
-    /// The session is over. `known`: what its receiver had settled, by its own word.
+    /// The session is over. `known`: what its receiver says it has settled.
     pub(crate) fn lose(&mut self, known: Option<u64>) {
         for (number, msg) in (1..).zip(self.session()) {
             msg.settled = true;

@@ -42,8 +42,8 @@ impl World<'_> {
         true
     }
 
-    /// Whether the acceptor's link ends for a peer that comes without its session. A listener's
-    /// does only while it has no connection.
+    /// Whether the acceptor's link ends for a peer that arrives without its session. A listener's
+    /// does so only while it has no connection.
     pub(super) fn ends_for_newcomers(&self) -> bool {
         let end = &self.ends[ACCEPTOR];
         let waits = !self.case.listens || end.link.state() == LinkState::Offline;
@@ -58,7 +58,7 @@ impl World<'_> {
         end.owes.insert("session lost");
     }
 
-    /// A connection's peer has been refused: its word goes out, and it is gone.
+    /// A connection's peer has been refused: the refusal goes out, and the connection ends.
     pub(super) fn send_away(&mut self, mut incoming: Incoming, connection: usize) {
         let reason = incoming.end_reason();
         assert!(matches!(reason, Some(EndReason::TurnedAway(why)) if is_over(why)));

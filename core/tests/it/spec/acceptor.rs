@@ -162,7 +162,7 @@ fn as_many_are_kept_as_there_is_room_for() {
         let link = &mut links[usize::from(key) - 1];
         assert_eq!(lose(&mut acceptor, link, key), None);
     }
-    // The same again, and one that is not there, is no other.
+    // Reporting the same link again, or an unknown one, adds none.
     let lost = Event::Lost(Loss::Transport);
     assert_eq!(acceptor.follow(&links[0], &lost, || 1), None);
     let (mut strange, _permit) = begun(&mut with_sessions(1), 9, ALICE);

@@ -1,4 +1,4 @@
-//! Whom a listener lets in: every connection waits for the caller's word.
+//! Which peers a listener lets in: every connection waits for the caller's decision.
 
 use core::time::Duration;
 
@@ -147,7 +147,7 @@ fn nothing_comes_between_hello_and_the_word() {
         let expected = EndReason::Peer(PeerMisbehaved::Unexpected);
         assert_eq!(guest.end_reason(), Some(&expected));
         assert_eq!(guest.request(), None);
-        // It is too late for a word.
+        // It is too late for a decision.
         let ended = guest.clone();
         let mut guest = declined(NOW, guest);
         guest.refuse(NOW, &Refusal::busy(WHY));
@@ -291,7 +291,7 @@ fn in_the_tlsstream_dialect_the_stream_waits() {
     assert_eq!(link.state(), LinkState::Open);
     assert_eq!(said(&mut link), b"OK!");
     assert_eq!(link.waiting(countersign_core::ChannelId(0)), 1);
-    // There are no words for a refusal.
+    // The dialect has no frame for a refusal.
     refused.refuse(NOW, &Refusal::busy(WHY));
     assert_eq!(refused.end_reason(), Some(&busy()));
     assert_eq!(refused.poll_output(NOW, &mut [0; 9]), Output::End);

@@ -167,7 +167,7 @@ fn all_may_be_well_at_first_and_not_later() {
             .close_with(peer.now, CloseMode::Withdraw, failed());
         let worse = closing(0, 3, &[(0, 2)], b"no input");
         assert_eq!(peer.say(), [worse, skip(0, 2)].concat());
-        // That is the last word, and nothing takes it back.
+        // That CLOSE is final.
         let other = CloseReason::new(4, "");
         for reason in [CloseReason::ALL_WELL, other, failed()] {
             peer.link.close_with(peer.now, CloseMode::Withdraw, reason);

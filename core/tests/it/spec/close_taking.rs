@@ -1,5 +1,5 @@
-//! What becomes of what the peer has sent when an application closes, and of a peer that never
-//! stops sending.
+//! What becomes of the peer's messages when an application closes, and of a peer that never stops
+//! sending.
 
 use core::time::Duration;
 

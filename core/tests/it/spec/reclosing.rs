@@ -431,14 +431,14 @@ fn who_said_done_has_closed_in_order() {
 
 #[test]
 fn the_session_that_nobody_wanted_is_closed_at_once() {
-    // [RECLOSE-3] [RECLOSE-5] Both ends are real, and the opener has the last word lost.
+    // [RECLOSE-3] [RECLOSE-5] Both ends are real, and the acceptor's DONE is lost.
     lasting(&sender(), &receiver(), |pair| {
         pair.send(OPENER, MAIN, b"1");
         pair.run();
         pair.take_all(ACCEPTOR, MAIN);
         pair.run();
         pair.ends[OPENER].close(pair.now, CloseMode::Drain);
-        // CLOSE arrives without DONE, and the other DONE goes out.
+        // The acceptor's CLOSE arrives without its DONE, and the opener's DONE goes out.
         for (from, most) in [(OPENER, 1024), (ACCEPTOR, 14), (OPENER, 1024)] {
             let mut buffer = [0; 1024];
             let output = pair.ends[from].poll_output(pair.now, &mut buffer);

@@ -428,7 +428,7 @@ fn events_that_nobody_polls_do_not_pile_up() {
             let lost = if end == OPENER { 100 - handled } else { 0 };
             assert_eq!(u64::try_from(verdicts), Ok(lost));
         }
-        // The last word of each kind is the newest.
+        // Only the newest of each kind counts.
         let link = |event: &&Event| matches!(event, Event::Lost(_) | Event::Resumed);
         let told: Vec<&Event> = pair.events[OPENER].iter().filter(link).collect();
         assert_eq!(told, [&Event::Resumed, &Event::Lost(Loss::Transport)]);

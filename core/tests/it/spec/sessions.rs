@@ -123,7 +123,7 @@ fn a_connection_takes_over_from_another() {
             session: link.session(),
             ..Greeting::resumed(&[main, back])
         };
-        // The peer has nothing of what was sent before, by its own word.
+        // The peer says that it has nothing of what was sent before.
         let expected = [welcome.bytes(), message(1, 1, b"out")].concat();
         assert_eq!(said(&mut link), expected);
     }

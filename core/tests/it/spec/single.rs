@@ -282,7 +282,7 @@ fn assert_turned_away(incoming: &mut Incoming) {
 
 #[test]
 fn an_acceptor_ends_when_its_peer_begins_anew() {
-    // [SINGLE-3] Whether it names no session or one that is not there.
+    // [SINGLE-3] Whether it names no session or one that does not exist.
     for hello in [
         Greeting::hello(&entries()),
         Greeting::naming([5; 16], &entries()),

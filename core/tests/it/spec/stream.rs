@@ -39,7 +39,7 @@ fn sending(script: impl Fn(&mut Peer)) {
     });
 }
 
-/// The link must end because of this, without a word.
+/// The link must end because of this, and send nothing.
 fn ends(peer: &mut Peer, input: &[u8], of: PeerMisbehaved) {
     // [STREAM-9]
     peer.hear(input);
