@@ -68,7 +68,7 @@ fn send_all(link: &Link, messages: &[Vec<u8>]) {
     assert!(link.close(CloseMode::Drain).is_orderly());
 }
 
-/// Whatever it is, with word of when it is dropped.
+/// A value that reports when it is dropped.
 struct Watched<T>(T, Sender<()>);
 
 impl<T> Watched<T> {

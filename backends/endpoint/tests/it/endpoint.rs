@@ -419,7 +419,7 @@ fn the_first_error_of_the_transport_is_the_reason() {
     opener.1.failed(reset());
     opener.exchange();
     assert!(opener.news().is_empty());
-    // One that has ended, and one that has only its last words to say.
+    // One that has ended, and one that has only its last frames to send.
     let [mut opener, _] = pair();
     opener.0.handle_lost(NOW, Disconnect::Abandoned);
     opener.1.failed(reset());

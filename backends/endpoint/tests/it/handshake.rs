@@ -29,7 +29,7 @@ fn assert_secured(connecting: &Security, accepting: &Security) {
     }
 }
 
-/// Two ends of which one refuses the other's certificate: what either end says.
+/// Makes two ends, one of which refuses the other's certificate. Returns what each end reports.
 fn assert_refused(connecting: &Security, accepting: &Security, by_connecting: bool, why: Why) {
     for piece in PIECES {
         let (left, right) = shake(connecting, accepting, piece);

@@ -362,7 +362,7 @@ fn the_owner_is_asked() {
         world.open_with(&never, &tls(&robot, &station));
         let link = asked(&mut world);
         world.links.admit(link, Some(channels.clone()));
-        // The first word counts.
+        // The first decision counts.
         world.links.refuse(link, Refusal::new(9999, "too late"));
         world.run();
         if fits {
@@ -385,7 +385,8 @@ fn the_owner_is_asked() {
     }
 }
 
-/// A peer waits for the owner's word no longer than for its handshake, and gives its place back.
+/// A peer waits for the owner's decision no longer than for its handshake, and gives its place
+/// back.
 #[test]
 fn an_owner_that_never_answers() {
     let limits = Limits {
@@ -489,8 +490,8 @@ fn one_link_too_many_is_evicted() {
     assert_eq!(ended.collect::<Vec<_>>(), [&EndReason::Lost(Loss::Evicted)]);
 }
 
-/// Draining closes all links, takes no new ones, and says how they ended; what is left in the end
-/// is abandoned.
+/// Draining closes all links, takes no new ones, and reports how they ended; what is left in the
+/// end is abandoned.
 #[test]
 fn a_listener_is_drained() {
     let mut world = World::plain(Limits::default());

@@ -123,7 +123,7 @@ fn what_looks_like_a_pin_is_not_taken_for_text() {
     ] {
         assert_refused(&format!("# one\n{text}\n{one}"), 2, words);
     }
-    // Two files of which the first does not end its last line.
+    // Two files; the first does not end its last line.
     let half = one.trim_end();
     let last = one.lines().count();
     assert_refused(

@@ -41,7 +41,7 @@ fn a_connection_by_itself_is_judged_too() {
     left.send(b"unheard");
     carry(&mut left, &mut right, usize::MAX);
     assert!(right.data.is_empty());
-    // TLS has no words for it any more, and a goodbye would be taken for an orderly end.
+    // TLS has no alert for it at this stage, and a close_notify would be taken for an orderly end.
     assert_eq!(right.connection.pending_len(), 0);
     let mut plain = countersign_endpoint::Connection::accept(&Security::plaintext()).unwrap();
     plain.recheck().unwrap();

@@ -1,5 +1,5 @@
-//! Certificates and pins with which no connection can be secured, which are told before there is
-//! one, and what is like a pin and none.
+//! Certificates and pins with which no connection can be secured, which are reported before there
+//! is one, and texts that look like a pin and are none.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
