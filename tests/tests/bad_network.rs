@@ -1,5 +1,5 @@
 //! Whole processes on a bad network: two network namespaces, a cable that delays, loses and
-//! reorders packets, is slow, and is pulled for seconds. TLS as in earnest.
+//! reorders packets, is slow, and is pulled for seconds. TLS as in production.
 //!
 //! `COUNTERSIGN_MESSAGES` says how many messages go each way, 100,000 where all is tried, and
 //! `COUNTERSIGN_SEED` what the network does to packets; what meets which packet is up to the
@@ -53,7 +53,7 @@ impl End {
         Self { child, lines }
     }
 
-    /// Waits until it says one of these words, and gives the time that it says behind it.
+    /// Waits until it prints one of these words, and returns the time that follows it.
     fn hear(&mut self, words: &[&str]) -> (String, i64) {
         let mut lines = self.lines.by_ref().map(Result::unwrap);
         let found = lines.find_map(|line| {

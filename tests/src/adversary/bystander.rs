@@ -108,7 +108,7 @@ impl Bystander {
     }
 }
 
-/// Nothing that happened to it may have to do with the attack.
+/// Checks that the attack has not affected it.
 fn assert_undisturbed(link: &dyn Link) {
     let report = link.ended();
     assert!(report.is_orderly(), "the bystander: {report}");

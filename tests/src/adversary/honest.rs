@@ -1,4 +1,4 @@
-//! The words of the protocol, put together by hand, for attackers that know them.
+//! The frames of the protocol, built by hand, for attackers that know them.
 
 use countersign_core::wire::{
     ChannelEntry, Decoder, Frame, FrameType, GreetingHead, MAX_GREETING, MessageHead, Piece,
@@ -6,8 +6,8 @@ use countersign_core::wire::{
 };
 use countersign_core::{DEFAULT_FRAME_LIMIT, Mode, Policy, Role, SessionId};
 
-/// What an attacker with one channel called `data` says of itself. By default a new session, in
-/// which the opener sends.
+/// An attacker's greeting, with one channel called `data`. By default a new session, in which the
+/// opener sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Words {
     /// Whether the opener sends: what a HELLO says, and of what a WELCOME says the opposite.

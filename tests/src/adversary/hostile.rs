@@ -71,19 +71,19 @@ impl Hostile {
         }
     }
 
-    /// The role of whom it attacks.
+    /// Returns the role of its victim.
     #[must_use]
     pub fn victim(&self) -> Role {
         self.victim
     }
 
-    /// Its own address.
+    /// Returns its own address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.socket.local_addr().unwrap()
     }
 
-    /// Sends bytes as they are; false when the connection does not take them any more.
+    /// Sends bytes as they are. Returns false if the connection does not take them any more.
     pub fn throw(&mut self, bytes: &[u8]) -> bool {
         if let Some(recording) = &mut self.recording {
             recording.extend_from_slice(bytes);
@@ -96,12 +96,12 @@ impl Hostile {
         self.tls = Some(disguise.connection(self.victim));
     }
 
-    /// The attacker's own TLS.
+    /// Returns the attacker's own TLS.
     pub fn tls(&mut self) -> &mut Connection {
         self.tls.as_mut().expect("an attacker that speaks TLS")
     }
 
-    /// Whether it speaks TLS.
+    /// Returns whether it speaks TLS.
     #[must_use]
     pub fn is_disguised(&self) -> bool {
         self.tls.is_some()
@@ -118,7 +118,7 @@ impl Hostile {
     ///
     /// # Errors
     ///
-    /// How the victim has ended it.
+    /// How the victim has ended the connection.
     pub fn shake(&mut self, disguise: Disguise<'_>) -> Result<(), Seen> {
         self.disguise(disguise);
         while self.tls().is_handshaking() && !self.failed {
@@ -152,8 +152,8 @@ impl Hostile {
         self.flight()
     }
 
-    /// Says something, through TLS if there is one; false when the connection does not take it any
-    /// more.
+    /// Sends something, through TLS if there is one. Returns false if the connection does not take
+    /// it any more.
     pub fn say(&mut self, plaintext: &[u8]) -> bool {
         if self.tls.is_none() {
             return self.throw(plaintext);
@@ -162,7 +162,7 @@ impl Hostile {
         self.throw(&records)
     }
 
-    /// Waits for something to come; false when nothing does any more.
+    /// Waits for input. Returns false if there is no more.
     pub fn hear_more(&mut self) -> bool {
         if self.seen.is_some() {
             return false;
@@ -234,7 +234,8 @@ impl Hostile {
         Some(self.heard.drain(..count).collect())
     }
 
-    /// Waits for the next frame of countersign, header and body; `None` when the end comes before.
+    /// Waits for the next frame of countersign and returns header and body, or `None` if the end
+    /// comes first.
     pub fn hear_frame(&mut self) -> Option<Vec<u8>> {
         let mut frame = self.hear(HEADER_LEN)?;
         let length = u32::from_be_bytes(frame[4..].try_into().unwrap());
@@ -261,7 +262,7 @@ impl Hostile {
         }
     }
 
-    /// Waits for the end, and tells how it was. What comes before it is lost.
+    /// Waits for the end, and returns how it was. Input before it is discarded.
     pub fn hear_end(&mut self) -> Seen {
         while self.hear_more() {
             self.heard.clear();

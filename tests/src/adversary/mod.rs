@@ -45,7 +45,7 @@ pub struct Attack {
     pub scenario: &'static Scenario,
 }
 
-/// Every attack.
+/// Returns every attack.
 pub fn all() -> impl Iterator<Item = Attack> {
     [Role::Acceptor, Role::Opener]
         .into_iter()
@@ -57,7 +57,7 @@ pub fn all() -> impl Iterator<Item = Attack> {
 }
 
 impl Attack {
-    /// Its name among all, `server::scenario` or `client::scenario`.
+    /// Returns its name among all, `server::scenario` or `client::scenario`.
     #[must_use]
     pub fn path(&self) -> String {
         let end = match self.victim {

@@ -145,7 +145,7 @@ impl Victim {
         }
     }
 
-    /// What its peer says of itself.
+    /// Returns its peer's greeting.
     #[must_use]
     pub fn words(&self) -> Words {
         Words {
@@ -163,7 +163,7 @@ impl Victim {
         }
     }
 
-    /// The terms that scenarios change as they need.
+    /// Returns the terms that scenarios change as they need.
     #[must_use]
     pub fn terms(&self) -> Terms {
         let terms = Terms {
@@ -295,7 +295,8 @@ impl Stage {
         }
     }
 
-    /// A connection between the attacker and the victim. One that opens its links must be about to.
+    /// Opens a connection between the attacker and the victim. A victim that opens its links must
+    /// be about to connect.
     #[must_use]
     pub fn approach(&self) -> Hostile {
         let socket = match &self.attackers {
@@ -334,7 +335,7 @@ impl Stage {
         self.victim.backend.connect(self.address(), &setup).unwrap()
     }
 
-    /// The victim's next link, or why there is none.
+    /// Returns the victim's next link, or why there is none.
     pub fn link(&self) -> Result<Box<dyn Link>, LinkError> {
         match self.victim.role {
             Role::Acceptor => self
@@ -370,8 +371,8 @@ impl Stage {
         })
     }
 
-    /// An attack that leads to no link: why not, for the victim, and what the attack gives.
-    /// Before the attacker goes and afterwards the bystander keeps pace.
+    /// Runs an attack that leads to no link. Returns the victim's error, and the result of the
+    /// attack. The bystander keeps pace before the attacker leaves and afterwards.
     pub fn repels<A: Send>(&self, attack: impl FnOnce(Hostile) -> A + Send) -> (LinkError, A) {
         let (seen, error) = self.meet(attack, |link| link.err().expect("there is no link"));
         self.bystander.keeps_pace();

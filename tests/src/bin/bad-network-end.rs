@@ -125,12 +125,12 @@ fn send(link: &dyn Link, count: u64, channel: &str) -> VerdictCounts {
     verdicts
 }
 
-/// What came, compared with what was to come.
+/// What arrived, compared with what was expected.
 #[derive(Default)]
 struct Ledger {
-    /// How many messages came in their turn.
+    /// How many messages arrived in order.
     right: u64,
-    /// How many were another one than the next: lost, repeated or damaged.
+    /// How many differed from the expected one: lost, repeated or damaged.
     wrong: u64,
 }
 

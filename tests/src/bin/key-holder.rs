@@ -57,8 +57,8 @@ fn secured(identity: &Identity) -> Security {
     security.build().unwrap()
 }
 
-/// Makes a hole in the memory that there is, as in every program that has run for a while: what is
-/// put into it and grows has to move.
+/// Makes a hole in the heap, as in every program that has run for a while: a value that is put into
+/// it and grows has to move.
 fn hole() -> impl Sized {
     let hole = vec![0_u8; 40_000];
     let edge = vec![0_u8; 64];

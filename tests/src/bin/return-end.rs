@@ -1,9 +1,9 @@
 //! One end of a link as a separate process, for timing how soon it goes on after a cut.
 //!
 //! `return-end listen|connect ADDRESS FOLDER`; the folder as for `bad-network-end`. The end that
-//! connects says `dial` whenever it opens a connection, `lost` and `resumed`, and sends a message
-//! for each line that it reads; the other says `got` for each that comes. Behind each word stands
-//! the time in microseconds.
+//! connects prints `dial` whenever it opens a connection, `lost` and `resumed`, and sends a message
+//! for each line that it reads; the other prints `got` for each that arrives. Each word is followed
+//! by the time in microseconds.
 
 #![allow(
     clippy::unwrap_used,

@@ -30,7 +30,7 @@ pub enum Property {
     OneSession,
     /// A link that has something to write says so.
     NoStall,
-    /// Where nothing more happens by itself, every receipt has its verdict, and the link is up, or
+    /// Once nothing more happens by itself, every receipt has its verdict, and the link is up, or
     /// closed if it was to be.
     Settled,
 }

@@ -194,8 +194,7 @@ impl World {
         self.account.closes_void += u8::from(self.closing.remove(&slot));
     }
 
-    /// An incoming connection's peer may have said what it wants: finds the link that it belongs
-    /// to.
+    /// An incoming connection's peer may have sent its request: finds the link that it belongs to.
     pub(super) fn route(&mut self, conn: usize, slot: u8) {
         let now = self.now();
         loop {

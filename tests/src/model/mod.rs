@@ -33,7 +33,7 @@ pub enum End {
     Acceptor,
 }
 
-/// Whom the acceptor finds at the other end of every connection.
+/// The peer that the acceptor finds at the other end of every connection.
 const WHO: PeerId = PeerId([7; 32]);
 /// When [`Move::Expire`] has not happened, and when it has.
 const TIMES: [Instant; 2] = [Instant::from_micros(0), Instant::from_micros(1_000_000)];

@@ -126,7 +126,7 @@ const FORMS: [Form; 4] = [
     |receiver| Ok(receiver.next_item().transpose()?.into_iter().collect()),
 ];
 
-/// However it is received: what is left of a session, the border, what came in the next.
+/// In every way of receiving: the rest of a session, the border, the messages of the next.
 fn in_their_place(pair: &Pair) {
     for form in FORMS {
         let mut world = World::new(pair, ReceiveChannel::new("data"));
@@ -196,7 +196,7 @@ fn where_no_message_waits(pair: &Pair) {
     assert!(receiver.try_recv().unwrap().is_none());
 }
 
-/// There every lost connection is a border.
+/// In that dialect every lost connection is a border.
 fn in_the_tlsstream_dialect(pair: &Pair) {
     let (ends, proxy, listener) = pair.lasting_link(
         one(ReceiveChannel::new("data")).dialect(Dialect::TlsStream),

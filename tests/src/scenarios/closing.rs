@@ -100,10 +100,10 @@ fn idle(pair: &Pair) {
     }
 }
 
-/// A link on which nothing has happened for longer than a close may take closes in order: the
-/// time that it has counts from the close.
+/// A link that was idle for longer than a close may take closes in order: its time counts from the
+/// close.
 ///
-/// The one place where time is what is waited for, since it is what this is about.
+/// The only test that waits for time, since time is its subject.
 fn after_idling(pair: &Pair) {
     const CLOSE: Duration = Duration::from_millis(200);
     let idle = timeouts(|timeouts| {
@@ -161,8 +161,8 @@ fn the_rest_then_none(pair: &Pair) {
     );
 }
 
-/// What an end does with its sender while the link is closed under it: sends until it is refused,
-/// and says how many were accepted.
+/// Sends on a link that is being closed until it is refused, and returns how many messages were
+/// accepted.
 fn send_until_refused(link: &dyn Link, channel: &str) -> u64 {
     let sender = link.sender(channel).unwrap();
     let mut accepted = 0;

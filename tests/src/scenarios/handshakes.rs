@@ -56,7 +56,7 @@ fn patient(config: Config) -> Config {
     }))
 }
 
-/// The beginning of what an opener says, as short as it gets.
+/// The first bytes of an opener, as few as there can be.
 fn first_byte(pair: &Pair) -> &'static [u8] {
     match pair.transport {
         Transport::Tls => &[22],

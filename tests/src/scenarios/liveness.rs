@@ -45,7 +45,7 @@ fn silence_on_a_channel(pair: &Pair) {
     });
 }
 
-/// A peer of which nothing comes is given up, by whichever end.
+/// A silent peer is given up, by either end.
 fn a_silent_peer_is_given_up(pair: &Pair) {
     let short = timeouts(|timeouts| {
         timeouts.ping = SOON;
@@ -87,7 +87,7 @@ fn ping_length(pair: &Pair) -> u64 {
     }
 }
 
-/// Pings keep a link alive on which nothing is said, while the applications do something else.
+/// Pings keep an idle link alive while the applications do something else.
 fn pings_keep_a_link_alive(pair: &Pair) {
     const PINGS: u64 = 60;
     let short = timeouts(|timeouts| {

@@ -58,7 +58,7 @@ static MODULES: &[&[Scenario]] = &[
     rotation::SCENARIOS,
 ];
 
-/// Every scenario.
+/// Returns every scenario.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
     MODULES.iter().copied().flatten()
 }

@@ -1,4 +1,4 @@
-//! What ends say when they close, and what becomes of what the peer has sent then.
+//! The reasons that ends give when they close, and what becomes of the peer's messages then.
 
 use std::thread;
 
@@ -41,7 +41,7 @@ fn reason(report: &Report) -> EndReason {
     report.end.as_ref().unwrap().reason().clone()
 }
 
-/// How a link ends of which this end asked for the close, or the peer did.
+/// How a link ends that is closed by this end, or by the peer.
 fn closed(by_us: bool, ours: CloseReason, theirs: CloseReason) -> EndReason {
     EndReason::Closed {
         by_us,
@@ -175,8 +175,8 @@ fn a_close_that_is_cut_off(pair: &Pair) {
     assert!(end.peer_closes().is_none_or(CloseReason::is_all_well));
 }
 
-/// An end closes without waiting for what it has not begun, and says nothing more: its receiver
-/// does not take the rest for the whole.
+/// An end closes without waiting for what it has not begun, and gives no reason: its receiver does
+/// not take the rest for the whole.
 fn withdrawn_is_not_all_well(pair: &Pair) {
     let withdrawn = CloseReason::new(close::WITHDRAWN, "");
     let receiving = one(ReceiveChannel::new("data").manual().window(1, 1 << 24));
@@ -233,8 +233,7 @@ fn dropped_without_closing(pair: &Pair) {
         let mut receiver = server.receiver("up").unwrap();
         assert_eq!(receiver.take(), "the first of many");
         assert!(receipt.wait().is_handled());
-        // As a thread that panics drops them. Where compio's are dropped by one, that ends the
-        // process.
+        // As a panicking thread drops them. With compio, that would end the process.
         drop((sender, client));
         let dropped = CloseReason::new(close::DROPPED, "");
         assert_says(&receiver.recv().unwrap_err(), &dropped);
@@ -246,8 +245,8 @@ fn dropped_without_closing(pair: &Pair) {
     }
 }
 
-/// A receiver that stays in hand while its link is closed does not hold the close up, though its
-/// peer never stops sending.
+/// A receiver that is kept while its link is closed does not hold up the close, though its peer
+/// never stops sending.
 fn a_receiver_in_hand(pair: &Pair) {
     for mode in [CloseMode::Drain, CloseMode::Withdraw] {
         let small = one(SendChannel::new("data").queue(50, 16 << 20));
@@ -301,7 +300,8 @@ fn assert_breaks_off(error: &RecvError) {
     assert!(lost && !error.is_orderly(), "{error}");
 }
 
-/// The tlsstream dialect has no words for a reason, so what is not well is no orderly end there.
+/// The tlsstream dialect has no field for a reason, so an end that is not well is not orderly
+/// there.
 fn in_the_tlsstream_dialect(pair: &Pair) {
     let dialect = Dialect::TlsStream;
     let (sending, receiving) = (send().dialect(dialect), receive().dialect(dialect));

@@ -280,7 +280,7 @@ fn more_than_there_is_room_for(pair: &Pair) {
     assert!(receipt.wait().is_handled());
 }
 
-/// Lets an opener come back whose acceptor has not missed it.
+/// Lets an opener return whose acceptor has not noticed its absence.
 fn back_from(proxy: &Proxy, link: &Ends) {
     proxy.resume();
     assert_eq!(link.client.event(), Some(LinkEvent::Resumed));

@@ -90,8 +90,8 @@ impl Linked {
     }
 }
 
-/// Sends numbers, with a few under way at any time, until told to stop. How many were handled,
-/// which is all of them.
+/// Sends numbers, with a few under way at any time, until told to stop. Returns how many were
+/// handled, which is all of them.
 fn send_numbers(link: &dyn Link, stop: &AtomicBool) -> usize {
     let sender = link.sender("data").unwrap();
     let mut receipts: VecDeque<Box<dyn Receipt>> = VecDeque::new();
@@ -314,7 +314,7 @@ fn a_list_of_peers(pair: &Pair) {
     assert_eq!(at_robot.peer(), Some(robot.fingerprint()));
 }
 
-/// tlsstream has no words for it: the connection breaks off, and the next is refused.
+/// tlsstream has no frame for it: the connection breaks off, and the next is refused.
 fn in_the_tlsstream_dialect(pair: &Pair) {
     let dialect = |config: Config| config.dialect(Dialect::TlsStream);
     let linked = Linked::new(pair, dialect(send()), dialect(receive()));

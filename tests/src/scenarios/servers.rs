@@ -129,7 +129,7 @@ fn no_more_links_than_there_may_be(pair: &Pair) {
     });
 }
 
-/// One more waits outside, and gets in when a link ends, with all that it has to send.
+/// One more peer has to wait, and gets in when a link ends, with all that it has to send.
 fn one_more_gets_in_when_one_ends(pair: &Pair) {
     let listener = listen(pair, receive());
     let mut links: Vec<_> = (0..PLACES)
@@ -229,8 +229,8 @@ fn so_many_from_one_address(pair: &Pair) {
     }
 }
 
-/// Draining lets links say what they have to say, also those whose peers are away just now, takes
-/// no new ones, and ends with the socket.
+/// Draining lets links send what they have to send, even if their peers are away just now, takes no
+/// new ones, and ends with the socket.
 fn links_that_are_drained(pair: &Pair) {
     let listener = listen(pair, receive());
     let (there, _proxy) = pair.lasting_join(&*listener, send());
@@ -362,8 +362,8 @@ fn whose_session_is_gone_needs_a_place(pair: &Pair) {
     drop(links);
 }
 
-/// The tlsstream dialect has no words for a refusal: the connection just ends, and what was sent
-/// on it is not confirmed.
+/// The tlsstream dialect has no frame for a refusal: the connection just ends, and what was sent on
+/// it is not confirmed.
 fn in_the_tlsstream_dialect(pair: &Pair) {
     let stream = |config: Config| config.dialect(Dialect::TlsStream);
     let listener = listen(pair, stream(receive()));

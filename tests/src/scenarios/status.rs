@@ -1,4 +1,4 @@
-//! What a link tells about itself, and being told not to wait.
+//! A link's status, and the call that ends its pause.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn messages(standing: &Standing) -> (u64, usize) {
     (channel.messages, channel.waiting)
 }
 
-/// Both ends tell how they stand: with a connection, without, and with the next.
+/// Both ends report their status: with a connection, without, and with the next.
 fn of_both_ends(pair: &Pair) {
     both_ways_lasting(pair, &send(), &receive(), |from, to, proxy, _| {
         let ends: [&dyn Link; 2] = [&*from, &*to];

@@ -109,7 +109,7 @@ fn rejected_with_code_and_reason(pair: &Pair) {
     });
 }
 
-/// Letting go of a message rejects it.
+/// Dropping a message rejects it.
 fn rejected_by_dropping_the_delivery(pair: &Pair) {
     both_ways(pair, &one(send()), &one(receive().manual()), |from, to| {
         let receipt = from.sender("data").unwrap().give("message");
@@ -119,7 +119,7 @@ fn rejected_by_dropping_the_delivery(pair: &Pair) {
     });
 }
 
-/// Letting go of the receiver rejects what waits, what was taken unhandled, and what comes.
+/// Dropping the receiver rejects what waits, what was taken unhandled, and what comes.
 fn rejected_by_dropping_the_receiver(pair: &Pair) {
     both_ways(pair, &one(send()), &one(receive().manual()), |from, to| {
         let sender = from.sender("data").unwrap();
@@ -241,7 +241,7 @@ fn expired(pair: &Pair) {
     });
 }
 
-/// How a link ends of which this end asked for the close, or the peer did.
+/// How a link ends that is closed by this end, or by the peer.
 fn closed(by_us: bool, ours: CloseReason, theirs: CloseReason) -> EndReason {
     EndReason::Closed {
         by_us,

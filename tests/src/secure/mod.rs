@@ -77,9 +77,9 @@ pub trait Stream: Source + Sink {
     fn split(self: Box<Self>) -> (Box<dyn Source>, Box<dyn Sink>);
     /// Returns the peer's fingerprint.
     fn peer(&self) -> Option<Fingerprint>;
-    /// What it is called.
+    /// Returns the application's name for the peer.
     fn peer_name(&self) -> Option<&str>;
-    /// The cipher in use.
+    /// Returns the cipher in use.
     fn cipher(&self) -> Option<&'static str>;
 }
 
@@ -102,7 +102,7 @@ impl fmt::Debug for Pair {
     }
 }
 
-/// A stream that must be there.
+/// Unwraps a stream that must have been made.
 pub type Made = Box<dyn Stream>;
 
 /// A TCP connection, the opener's end first.

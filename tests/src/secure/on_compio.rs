@@ -27,7 +27,7 @@ thread_local! {
     static KEPT: RefCell<HashMap<u64, Box<dyn Any>>> = RefCell::default();
 }
 
-/// Something in a runtime's thread, used by one that blocks.
+/// A value in a runtime's thread, used by a thread that blocks.
 struct Remote<T: 'static> {
     thread: Arc<RuntimeThread>,
     number: u64,

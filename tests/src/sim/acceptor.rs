@@ -6,7 +6,7 @@ use super::plan::{ACCEPTOR, Closes, Plant};
 use super::world::World;
 
 impl World<'_> {
-    /// An incoming connection's peer may have said what it wants.
+    /// An incoming connection's peer may have sent its request.
     pub(super) fn route(&mut self, node: usize) {
         let forgets = self.plan.plant == Some(Plant::ForgetSessions);
         while let Some(incoming) = self.nodes[node].link.incoming_mut() {

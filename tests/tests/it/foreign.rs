@@ -1,8 +1,8 @@
 //! Foreign code that links run: the destructors of payloads, subscribers of the log, wakers. All of
 //! it may use the very link that runs it.
 //!
-//! What runs under a lock and asks for it again is a panic in builds with assertions, and would
-//! else hang: the watchdog says so.
+//! Code that runs under a lock and takes it again panics in builds with assertions, and would hang
+//! otherwise: the watchdog reports that.
 
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
 
@@ -142,8 +142,7 @@ fn destructors_of_handled_messages() {
             let meddling = Meddling::new(client, meddle);
             meddling.send(20);
             let mut receiver = server.receiver("data").unwrap();
-            // The first that is handled may close the link, and what is not on its way goes with
-            // it.
+            // The first that is handled may close the link, which withdraws what is not on its way.
             for _ in 0..20 {
                 if !matches!(receiver.recv(), Ok(Some(_))) {
                     break;

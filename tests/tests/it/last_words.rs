@@ -1,4 +1,4 @@
-//! What a program says last reaches its peer, though the program is gone as soon as it has its
+//! The last frames of a program reach its peer, though the program ends as soon as it has its
 //! answer.
 //!
 //! Such a program is this one, run once more for one test, and ends by [`exit`] with whatever its

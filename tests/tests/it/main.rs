@@ -1,5 +1,5 @@
-//! What the suites of scenarios do not have: what only some backends can, other peers, and links
-//! polled by hand. What needs a process for itself is beside this folder.
+//! What the suites of scenarios leave out: features of some backends only, other peers, and links
+//! polled by hand. Tests that need a separate process are beside this folder.
 
 mod accepting;
 mod addresses;

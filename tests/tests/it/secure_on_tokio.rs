@@ -302,7 +302,7 @@ async fn an_idle_stream_holds_no_buffer() {
     }
 }
 
-/// A peer that has said why it does not want us, and hung up before we said a word.
+/// A peer that has said why it refuses us, and hung up before we sent anything.
 struct HungUp(&'static [u8]);
 
 impl AsyncRead for HungUp {

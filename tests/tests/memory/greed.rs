@@ -1,6 +1,6 @@
 //! What each attack costs: hostile peers against every backend, in one scenario after the other,
 //! take no more memory than a link that declares little, whatever they claim, send and leave
-//! unread, and what they took is given back. `floods.rs` counts those that come in crowds.
+//! unread, and what they took is freed. `floods.rs` counts those that come in crowds.
 
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
 

@@ -1,4 +1,4 @@
-//! What links, drivers and listeners take of memory, as the allocator counts it for the whole
+//! How much memory links, drivers and listeners take, as the allocator counts it for the whole
 //! program: so its tests take turns.
 
 use std::panic::resume_unwind;

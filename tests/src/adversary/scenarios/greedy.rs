@@ -78,8 +78,8 @@ fn empty_messages(victim: &Victim) {
     stage.bystander.keeps_pace();
 }
 
-/// Messages without a byte, as many as the window lets through and again when they are
-/// acknowledged, for long: the application gets each, and no other link is held up.
+/// Empty messages, as many as the window allows and again when they are acknowledged, many times
+/// over: the application gets each, and no other link is held up.
 fn empty_messages_without_end(victim: &Victim) {
     const WINDOW: usize = 1000;
     let victim = &victim.receiving();
@@ -227,7 +227,7 @@ fn nothing_is_read(victim: &Victim) {
     stage.bystander.keeps_pace();
 }
 
-/// A peer may declare windows without a bound: what waits for it is the sender's own to bound.
+/// A peer may declare windows without a bound: the sender has to bound what waits for it.
 fn windows_without_a_bound(victim: &Victim) {
     let victim = &victim.sending();
     let stage = victim.stage_with(&terms(victim));

@@ -1,4 +1,4 @@
-//! Attackers whom the victim has pinned, with records of TLS that no library would say.
+//! Pinned attackers with TLS records that no library would send.
 
 use countersign_core::wire::FrameType;
 use countersign_core::{EndReason, Loss};
@@ -21,8 +21,8 @@ const IN_A_ROW: usize = 32;
 const MANY: usize = 100_000;
 const CLOSE_NOTIFY: [u8; 2] = [1, 0];
 
-/// Records without a byte, as many in a row as may be, and a record with a ping, for long: the link
-/// is as good as before, and no other is held up. With one more in a row it ends.
+/// Empty records, as many in a row as allowed, followed by a record with a ping, many times over:
+/// the link still works, and no other is held up. With one more in a row it ends.
 fn empty_records(victim: &Victim) {
     let victim = &victim.receiving();
     let stage = victim.stage();
@@ -74,9 +74,9 @@ fn empty_records(victim: &Victim) {
     stage.bystander.keeps_pace();
 }
 
-/// Says close_notify, and then messages in good records, and then bytes that are none for as long
-/// as they are taken: the end counts, nothing of the rest is looked at, and the victim does not
-/// wait for more (RFC 8446, section 6.1). [CLOSE-13]
+/// Sends close_notify, then messages in valid records, and then invalid bytes for as long as they
+/// are taken: the end counts, the rest is ignored, and the victim does not wait for more (RFC 8446,
+/// section 6.1). [CLOSE-13]
 fn goes_on_after_close_notify(victim: &Victim) {
     let victim = &victim.receiving();
     let stage = victim.stage();

@@ -43,7 +43,7 @@ static MODULES: &[&[Scenario]] = &[
     resumes::SCENARIOS,
 ];
 
-/// Every scenario.
+/// Returns every scenario.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
     MODULES.iter().copied().flatten()
 }

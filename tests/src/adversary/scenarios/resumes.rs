@@ -1,4 +1,4 @@
-//! Attackers to whom a client comes back with its session, after its connection was lost.
+//! Attackers to which a client returns with its session, after its connection was lost.
 
 use countersign_core::wire::{Frame, Piece, SessionOutcome};
 use countersign_core::{
@@ -80,8 +80,7 @@ fn answer(outcome: SessionOutcome, session: SessionId, handled: u64, received: u
     }
 }
 
-/// The client's link has come to be, in its session, and the attacker's end of it, which is
-/// recorded.
+/// The client's link is up, in its session, and the attacker's end of it is recorded.
 fn begins(stage: &Stage, disguise: Option<Disguise<'_>>) -> (Hostile, Box<dyn Link>) {
     let words = Words {
         session: SESSION,
@@ -209,10 +208,9 @@ fn answers_with_another_session(victim: &Victim) {
     }
 }
 
-/// Says that it does not know the session any more. What it says to have handled of it counts, the
-/// rest is unknown or withdrawn, and nothing of it is said again in the session that follows; more
-/// than there was, and less than it had said before, it can't have handled. [REFUSED-3] [REFUSED-4]
-/// [REFUSED-5]
+/// Says that it no longer knows the session. What it says to have handled of it counts, the rest is
+/// unknown or withdrawn, and nothing of it is sent again in the next session. It can't have handled
+/// more than there was, nor less than it had said before. [REFUSED-3] [REFUSED-4] [REFUSED-5]
 fn denies_the_session(victim: &Victim) {
     use SessionOutcome::{NotKnown, TooOld};
     for (outcome, why) in [
@@ -315,8 +313,8 @@ fn recorded_welcome(victim: &Victim) {
     }
 }
 
-/// The same of messages: the whole of a server's connection is said again on the client's next one.
-/// They have come before, so nothing is taken twice. [NUMBER-2]
+/// The same with messages: a server's whole connection is replayed on the client's next one. The
+/// messages have arrived before, so nothing is taken twice. [NUMBER-2]
 fn recorded_messages(victim: &Victim) {
     let victim = victim.receiving();
     let stage = victim.stage_with(&victim.terms().lasting().plain());
@@ -349,10 +347,9 @@ fn recorded_messages(victim: &Victim) {
     assert!(stage.nobody_comes());
 }
 
-/// All that an honest server has said on a connection over TLS, a message among it, is said again
-/// to the client that comes back, and to one that comes for the first time: there the keys are
-/// others, so nothing of it can be read. The session goes on as if there had been no such
-/// connection.
+/// Everything that an honest server has sent on a connection over TLS, a message included, is
+/// replayed to the returning client, and to a new one: the keys are different there, so nothing of
+/// it can be read. The session goes on as if there had been no such connection.
 fn recorded_server(victim: &Victim) {
     let victim = victim.receiving();
     let stage = victim.stage_with(&victim.terms().lasting());

@@ -91,8 +91,8 @@ fn assert_ends(link: &dyn Link) {
     assert_revoked(&link.ended().end.expect("why it ended"));
 }
 
-/// Reads nothing more, the ABORT neither, and keeps the connection open: the link ends all the
-/// same, and the connection when `linger` is over, whether or not its last words could be sent.
+/// Reads nothing more, not even the ABORT, and keeps the connection open: the link ends all the
+/// same, and the connection when `linger` is over, whether or not its last frames could be sent.
 /// [ABORT-6]
 fn revoked_reads_nothing(victim: &Victim) {
     for victim in &[victim.receiving(), victim.sending()] {
@@ -270,8 +270,8 @@ fn revoked_while_away(victim: &Victim) {
     assert_kept_out(&stage);
 }
 
-/// Has completed TLS, and greets when its pin was removed. There is no link. Where the victim had
-/// not heard all of TLS by then, there are no words for why. [ABORT-6]
+/// Has completed TLS, and greets after its pin was removed. There is no link. If the victim had not
+/// received all of TLS by then, it can't say why. [ABORT-6]
 fn revoked_before_it_greets(victim: &Victim) {
     let stage = victim.stage_with(&soon(victim.terms()));
     let (error, seen) = stage.repels(|mut hostile| {

@@ -153,9 +153,9 @@ fn recorded_hello(victim: &Victim) {
     );
 }
 
-/// All that an honest peer has said on a connection over TLS, the return to its session and a
-/// message among it, is said again on a connection of the attacker's: there the keys are others, so
-/// nothing of it can be read. Not even the first attempt has reached the session.
+/// Everything that an honest peer has sent on a connection over TLS, the return to its session and
+/// a message included, is replayed on a connection of the attacker's: the keys are different there,
+/// so nothing of it can be read. Not even the first attempt has reached the session.
 fn recorded_ciphertext(victim: &Victim) {
     let stage = victim.stage_with(&lasting(victim));
     let (first, session, link) = owner(&stage, Some(Disguise::of(&CAST.peer)));

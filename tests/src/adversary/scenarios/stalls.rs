@@ -44,8 +44,8 @@ fn assert_too_slow(error: &LinkError) {
 /// Goes as far as it means to; false when the victim has ended it before.
 type Begin = fn(&mut Hostile) -> bool;
 
-/// What an attacker sees of a victim that gives handshakes little time, once it has begun. The time
-/// of a machine that has much else to do may be over before: then it comes again.
+/// Returns what an attacker sees of a victim that gives handshakes little time, once the attacker
+/// has begun. On a busy machine that time may be over before; then the attacker tries again.
 fn outlasted<A: Send>(stage: &Stage, begin: Begin, attack: impl Fn(&mut Hostile) -> A + Sync) -> A {
     loop {
         let (error, seen) = stage.repels(|mut hostile| {
@@ -131,7 +131,7 @@ fn most_of_a_greeting(hostile: &mut Hostile) -> bool {
     no_greeting(hostile) && hostile.say(&greeting[..greeting.len() - 1])
 }
 
-/// Has heard what a client says first: the client knows that it is connected, and takes nothing
+/// Has received a client's first bytes: the client knows that it is connected, and takes nothing
 /// that follows for an answer to anything else.
 fn hears_hello(hostile: &mut Hostile) -> bool {
     if hostile.victim() == Role::Acceptor {

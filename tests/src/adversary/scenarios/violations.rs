@@ -222,7 +222,7 @@ fn handled_goes_backwards(victim: &Victim) {
     stage.bystander.keeps_pace();
 }
 
-/// Frames for channels that there are not, greetings after the greetings, and frames that are none.
+/// Frames for channels that don't exist, greetings after the greetings, and invalid frames.
 fn frames_out_of_place(victim: &Victim) {
     for victim in [victim.receiving(), victim.sending()] {
         violate(&victim, out_of_place(&victim));
@@ -323,7 +323,7 @@ fn out_of_place(victim: &Victim) -> Vec<Case> {
     cases
 }
 
-/// Greetings with more of everything than there may be. No link comes of them.
+/// Greetings with more of everything than allowed. They lead to no link.
 fn enormous_greetings(victim: &Victim) {
     let sound = victim.words().to(victim.role);
     let kind = sound[0];

@@ -21,7 +21,7 @@ static SECURED: &[Transport] = &[Transport::Tls];
 
 static MODULES: &[&[Scenario]] = &[bytes::SCENARIOS, ends::SCENARIOS, trust::SCENARIOS];
 
-/// Every scenario.
+/// Returns every scenario.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
     MODULES.iter().copied().flatten()
 }
