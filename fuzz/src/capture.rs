@@ -5,7 +5,7 @@
 
 use countersign_capture::{ReadError, Reader, Record, Replay};
 
-/// How many bytes a replay may stand for.
+/// How many bytes a replay may cover.
 const BUDGET: u64 = 1 << 20;
 
 /// Tries one input.

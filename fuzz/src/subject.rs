@@ -22,7 +22,7 @@ use crate::input::pieces;
 /// When every case begins.
 pub(crate) const START: Instant = Instant::from_micros(1_000_000);
 
-/// What a payload would look like in words.
+/// What a payload would look like in formatted text.
 const PAYLOAD_SHOWN: &str = "7, 7, 7, 7";
 
 /// A link and all that has been seen of it.

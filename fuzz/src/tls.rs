@@ -171,7 +171,7 @@ fn server(
     server.expect("random bytes").into()
 }
 
-/// A hostile peer does not care whom it talks to.
+/// A hostile peer accepts every certificate.
 #[derive(Debug)]
 struct Anybody;
 

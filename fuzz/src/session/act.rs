@@ -101,7 +101,7 @@ fn pass(how: u8, subject: &mut Subject) {
     subject.protocol().handle_timeout(now);
 }
 
-/// The listener's word to a peer that waits for it.
+/// The listener's decision about a peer that waits for it.
 pub(super) fn answer(how: u8, subject: &mut Subject) {
     match (subject.request(), how % 4) {
         (None, _) => {}
@@ -139,7 +139,7 @@ fn lose(how: u8, subject: &mut Subject) {
         Disconnect::NotTrusted,
     ];
     let at = usize::from(how >> 1);
-    // What ends a link for good comes seldom.
+    // Actions that end a link finally are rare.
     let how = ways[at.checked_sub(100).map_or(0, |at| at % ways.len())];
     let now = subject.now;
     subject.protocol().handle_lost(now, how);

@@ -53,7 +53,7 @@ impl Peer {
         }
         let channel = self.channel(kind, how);
         let Some(lane) = self.lanes.get_mut(usize::from(channel)) else {
-            // One that is not there.
+            // A channel that does not exist.
             return Ok(write(&Frame::Ack {
                 channel,
                 handled: 1,

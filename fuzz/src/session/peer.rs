@@ -25,7 +25,7 @@ pub(crate) struct Peer {
     attempt: u32,
     /// The link has named a session in its HELLO.
     named: bool,
-    /// What the link has said last on this connection, if that is to be its last word.
+    /// The link's last frame on this connection, if it must be final.
     last_word: Option<FrameType>,
     /// The channel and the missing bytes of the message that is arriving.
     arriving: (usize, usize),

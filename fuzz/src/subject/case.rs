@@ -21,7 +21,7 @@ pub(crate) struct Case {
     pub(crate) role: Role,
     /// For each channel in receive mode its window, in messages and bytes.
     pub(crate) windows: Vec<(usize, usize)>,
-    /// Whether an acceptor waits for the word of its listener.
+    /// Whether an acceptor waits for its listener's decision.
     pub(crate) asks: bool,
     /// The length of the buffer for output.
     pub(crate) buffer: usize,

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// What was seen: as a digest, which takes no memory, and in words where they are asked for.
+/// What was seen: as a digest, which takes no memory, and as text if asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     digest: DefaultHasher,
