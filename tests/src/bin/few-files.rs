@@ -47,6 +47,10 @@ fn main() {
                         links.extend(accepted);
                     }
                 }
+                // Their peers may not know yet that they have links.
+                for link in links {
+                    link.ended().await;
+                }
             });
         }
         "std" => {
@@ -58,6 +62,9 @@ fn main() {
                 if tell(&accepted) {
                     links.extend(accepted);
                 }
+            }
+            for link in links {
+                drop(link.ended());
             }
         }
         other => panic!("no backend '{other}'"),
