@@ -1,4 +1,4 @@
-//! What can be said on the command line.
+//! The flags and commands of the command line.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -61,19 +61,19 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether connections are lost on purpose, so that the log need not warn of it.
+    /// Returns whether connections are lost on purpose, so that the log need not warn of it.
     #[must_use]
     pub fn loses_connections(&self) -> bool {
         matches!(self, Self::Demo(_))
     }
 
-    /// Whether keys are written down, of which the log has to warn.
+    /// Returns whether keys are written to a file, which the log has to warn of.
     #[must_use]
     pub fn writes_keys(&self) -> bool {
         self.link().is_some_and(|link| link.security.key_log)
     }
 
-    /// Whether a channel is named where there are none.
+    /// Returns whether a channel is named although the dialect has none.
     #[must_use]
     pub fn names_a_channel_in_vain(&self) -> bool {
         self.link()
@@ -131,14 +131,14 @@ pub enum PipeCommand {
     /// arrival, it counts as handled when it was taken from the connection.
     ///
     /// Ends with 0 only if the sender has said that this was all of its input. One exception: with
-    /// --dialect tlsstream and --plaintext, a sender that was killed between two messages can't be told
-    /// from one that was done.
+    /// --dialect tlsstream and --plaintext, a sender that was killed between two messages can't be
+    /// told from one that was done.
     #[command(override_usage = help::USAGE_RECV, after_help = help::after("pipe", help::RECV))]
     Recv(ReceiveArgs),
 }
 
 impl PipeCommand {
-    /// What both directions have in common.
+    /// Returns the flags that both directions have in common.
     #[must_use]
     pub fn link(&self) -> &LinkArgs {
         match self {
@@ -182,7 +182,7 @@ const LINK: &str = "Link";
 const MESSAGES: &str = "Messages";
 /// Flags that say who the peer is, and who this end is.
 const SECURITY: &str = "Security";
-/// Flags that have a link recorded.
+/// Flags for recording a link.
 const CAPTURE: &str = "Capture";
 
 /// What both directions of a pipe have in common.
@@ -251,7 +251,7 @@ pub struct LinkArgs {
 }
 
 impl LinkArgs {
-    /// The channel's name.
+    /// Returns the channel's name.
     #[must_use]
     pub fn channel(&self) -> &str {
         self.channel.as_deref().unwrap_or(DEFAULT_CHANNEL)
@@ -370,8 +370,8 @@ pub struct SecurityArgs {
     /// Let the peer's certificate in although it expired or is not valid yet
     #[arg(long, help_heading = SECURITY)]
     pub ignore_dates: bool,
-    /// Write the connection's keys to the file that SSLKEYLOGFILE names, for a network analyser; the
-    /// log warns of it, so it does not go with --quiet
+    /// Write the connection's keys to the file that SSLKEYLOGFILE names, for a network analyser;
+    /// the log warns of it, so it does not go with --quiet
     #[arg(long, help_heading = SECURITY)]
     pub key_log: bool,
     /// No security at all: anybody on the way can read and change everything
@@ -478,9 +478,9 @@ pub enum BackendName {
 /// How fast pictures come.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
-    /// One each of these.
+    /// One per interval.
     Every(Duration),
-    /// Each when one of the two before it was handled.
+    /// Each when one of the previous two was handled.
     Max,
 }
 

@@ -1,4 +1,4 @@
-//! `--capture`: everything that the program's links do, in a file.
+//! `--capture`: records everything that the program's links do in a file.
 
 use std::fmt::Display;
 use std::io;
@@ -11,19 +11,19 @@ use crate::args::{CaptureArgs, Payloads};
 use crate::exit::Failure;
 use crate::words::count;
 
-/// The capture that the command line asks for, if it does.
+/// The capture that the command line asks for, if any.
 #[derive(Debug, Default)]
 pub struct Recording(Option<(Capture, PathBuf)>);
 
-/// The ends of a capture that has all that it was asked to have: `--capture-limit` is such a wish too.
+/// How a capture ends that has all that was asked for: `--capture-limit` asks for less.
 const WHOLE: [&str; 2] = ["finished", "limit"];
 
 impl Recording {
-    /// Makes the file. What else may be wrong with the command line is to be found before, since the
-    /// file would be in the way of the next try.
+    /// Creates the file. Everything else that may be wrong with the command line must be checked
+    /// first, since the file would be in the way of the next try.
     ///
     /// # Errors
-    /// It is there already, or can't be made.
+    /// The file exists already, or can't be created.
     pub fn begin(args: &CaptureArgs) -> Result<Self, Failure> {
         let Some(path) = &args.capture else {
             return Ok(Self(None));
@@ -44,7 +44,7 @@ impl Recording {
         Ok(Self(Some((capture, path.clone()))))
     }
 
-    /// The same setup, whose links are recorded.
+    /// Returns the setup with its links recorded.
     #[must_use]
     pub fn of(&self, setup: Setup) -> Setup {
         match &self.0 {
@@ -53,12 +53,12 @@ impl Recording {
         }
     }
 
-    /// Waits until all of it is written, and says how the program ends, which without it would be with
-    /// `result`. That the file is incomplete changes nothing for the links, and does for whoever asked for
-    /// it: it is a failure where nothing else is, and has its line in any case.
+    /// Waits until the capture is written, and returns how the program ends: with `result`, or with
+    /// a failure if that is a success and the capture is incomplete. An incomplete capture does not
+    /// affect the links, but the user asked for a complete one, so it is reported in any case.
     ///
     /// # Errors
-    /// That of `result`, or the capture lacks something.
+    /// That of `result`, or the capture is incomplete.
     pub fn conclude(self, result: Result<(), Failure>) -> Result<(), Failure> {
         match (result, self.finish()) {
             (Ok(()), written) => written,

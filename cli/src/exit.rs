@@ -1,4 +1,4 @@
-//! Exit codes, and what ends the program before it has done what it was asked for.
+//! Exit codes, and failures that end the program early.
 
 use std::error::Error;
 use std::fmt;
@@ -11,26 +11,26 @@ use crate::words;
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Everything that was asked for was done.
+    /// Everything requested was done.
     Done = 0,
     /// Something failed on the way.
     Failed = 1,
-    /// The command line makes no sense.
+    /// The command line is invalid.
     Usage = 2,
     /// One end refused the other.
     Refused = 3,
-    /// An identity, a pin or a file of this machine's can't be used.
+    /// An identity, a pin or a local file can't be used.
     Files = 4,
-    /// Broken off by [`Signal::Hangup`].
+    /// Stopped by [`Signal::Hangup`].
     HungUp = 129,
-    /// Broken off by [`Signal::Interrupt`].
+    /// Stopped by [`Signal::Interrupt`].
     Interrupted = 130,
-    /// Broken off by [`Signal::Terminate`].
+    /// Stopped by [`Signal::Terminate`].
     Terminated = 143,
 }
 
 impl Exit {
-    /// All of them, in the order of their codes.
+    /// All exit codes, in ascending order.
     pub const ALL: [Self; 8] = [
         Self::Done,
         Self::Failed,
@@ -42,13 +42,13 @@ impl Exit {
         Self::Terminated,
     ];
 
-    /// The number that the system gets.
+    /// Returns the number that the system gets.
     #[must_use]
     pub const fn code(self) -> u8 {
         self as u8
     }
 
-    /// What it means, as `--help` and the guide say it.
+    /// Returns the meaning that `--help` and the guide give.
     #[must_use]
     pub const fn meaning(self) -> &'static str {
         match self {
@@ -69,8 +69,8 @@ impl Exit {
         }
     }
 
-    /// What it means for the command of this name, if it can end so; any other name stands for all of
-    /// them.
+    /// Returns the meaning for the command of this name, or `None` if it can't end so. Any other
+    /// name stands for all commands.
     #[must_use]
     pub fn meaning_for(self, command: &str) -> Option<&'static str> {
         let done_or_failed = match command {
@@ -94,7 +94,7 @@ impl Exit {
         }
     }
 
-    /// The list of exit codes at the end of a command's `--help`.
+    /// Returns the list of exit codes at the end of a command's `--help`.
     #[must_use]
     pub fn help(command: &str) -> String {
         let mut text = String::from("Exit codes:");
@@ -107,7 +107,7 @@ impl Exit {
     }
 }
 
-/// What is wrong where nothing else can be.
+/// The meaning of a failure for commands where nothing else can fail.
 const UNWRITTEN: &str = "standard output cannot be written, or the system failed";
 
 impl From<Exit> for ExitCode {
@@ -128,7 +128,8 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// How the program ends then: with what a shell says of one that the signal has killed.
+    /// Returns how the program ends then: with the code that a shell gives to one killed by the
+    /// signal.
     #[must_use]
     pub const fn exit(self) -> Exit {
         match self {
@@ -149,8 +150,7 @@ impl fmt::Display for Signal {
     }
 }
 
-/// What ended the program early: one line that tells what to change, the exit code, and what
-/// lies beneath.
+/// Why the program ended early: one line that says what to change, the exit code, and the cause.
 #[derive(Debug)]
 pub struct Failure {
     exit: Exit,
@@ -159,28 +159,28 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Something failed on the way.
+    /// Returns a failure for something that failed on the way.
     pub fn failed(message: impl Into<String>) -> Self {
         Self::new(Exit::Failed, message)
     }
 
-    /// The command line makes no sense in a way that only shows now.
+    /// Returns a failure for a command line that is invalid in a way that only shows now.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)
     }
 
-    /// A file of this machine's can't be used.
+    /// Returns a failure for a local file that can't be used.
     pub fn files(message: impl Into<String>) -> Self {
         Self::new(Exit::Files, message)
     }
 
-    /// The program was asked to stop before it was done.
+    /// Returns a failure for a program that was asked to stop before it was done.
     #[must_use]
     pub fn stopped(signal: Signal) -> Self {
         Self::new(signal.exit(), format!("broken off by {signal}"))
     }
 
-    /// The same, where a signal has brought it about.
+    /// Returns the same failure, brought about by a signal.
     #[must_use]
     pub fn stopped_by(mut self, signal: Signal) -> Self {
         if self.exit != signal.exit() {
@@ -198,12 +198,13 @@ impl Failure {
         }
     }
 
-    /// Why a link ended or never came to be, after `what` this end was about.
+    /// Returns a failure for a link that ended or never came to be, after `what` this end was
+    /// doing.
     #[must_use]
     pub fn link(what: &str, error: LinkError) -> Self {
         let refused = match (error.security(), error.reason()) {
             (Some(security), _) => security.blame() == Blame::Refused,
-            // Nothing is wrong with how the two are set: a new link may be had.
+            // Nothing is wrong with either end's settings: a new link may succeed.
             (None, EndReason::Refused(refusal)) if refusal.code == refuse::SESSION_OVER => false,
             (
                 None,
@@ -227,7 +228,7 @@ impl Failure {
         self
     }
 
-    /// Adds what to look at.
+    /// Adds what to check.
     #[must_use]
     pub fn hint(mut self, hint: &str) -> Self {
         self.message.push_str("; ");
@@ -235,26 +236,26 @@ impl Failure {
         self
     }
 
-    /// Adds what lies beneath, which `--verbose` shows.
+    /// Adds the cause, which `--verbose` shows.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// The exit code that belongs to it.
+    /// Returns the exit code.
     #[must_use]
     pub fn exit(&self) -> Exit {
         self.exit
     }
 
-    /// Logs it; with the chain of causes if `verbose`.
+    /// Logs the failure, with the chain of causes if `verbose`.
     pub fn report(&self, verbose: bool) {
         tracing::error!("{self}");
         let mut said = self.to_string();
         let mut next = self.source();
         while let Some(cause) = next.filter(|_| verbose) {
-            // Most of the library's errors hold their cause's words already.
+            // Most of the library's errors contain the text of their cause already.
             let words = cause.to_string();
             if !said.contains(&words) {
                 tracing::error!("caused by: {words}");

@@ -1,9 +1,9 @@
-//! What `--help` says besides the flags: examples, exit codes, and what is required.
+//! What `--help` says besides the flags: examples, exit codes, and which flags are required.
 
 use crate::exit::Exit;
 
-/// The usage of `pipe send`. What the flags alone would give leaves out what is required unless
-/// `--plaintext` is there, and an error's usage would show that flag.
+/// The usage of `pipe send`. The usage made from the flags would leave out those that are required
+/// unless `--plaintext` is given, and that of an error would show that flag.
 pub(crate) const USAGE_SEND: &str = "\
 countersign pipe send <--listen ADDR:PORT | --connect HOST:PORT>
            --cert FILE --key FILE <--peer FILE|FINGERPRINT | --peers FILE> [OPTIONS]";
@@ -53,7 +53,7 @@ pub(crate) const TRACE: &str = "  countersign trace demo.capture
   countersign trace demo.capture --channel video --kind ACK --from 1.5s
   countersign trace demo.capture --replay";
 
-/// The end of a `--help`.
+/// Returns the end of a command's `--help`.
 pub(crate) fn after(command: &str, examples: &str) -> String {
     format!("Examples:\n{examples}\n\n{}", Exit::help(command))
 }

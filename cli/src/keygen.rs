@@ -10,12 +10,14 @@ use crate::stdio;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Writes NAME.crt and NAME.key and tells what to do with them.
+/// Writes NAME.crt and NAME.key and prints what to do with them.
 ///
 /// # Errors
-/// A name or a time that can't be in a certificate, files that can't be written, or standard output that can't.
+/// The name or the validity can't be in a certificate, or the files or standard output can't be
+/// written.
 pub fn run(args: &KeygenArgs) -> Result<(), Failure> {
-    // Before any file is made: whoever can't read the fingerprint would have to remove it.
+    // Opened before any file is made: a user who can't read the fingerprint would have to remove
+    // them.
     let mut out = stdio::output()?;
     let mut new = NewIdentity::new(&args.name);
     if args.ed25519 {

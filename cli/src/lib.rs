@@ -2,15 +2,16 @@
 //!
 //! The program itself is `main.rs`, which reads the arguments and calls [`run`].
 //!
-//! - [`args`]: what can be said on the command line; [`usage`] reads it, [`values`] are its values.
-//! - [`exit`]: exit codes, and what ends the program early.
+//! - [`args`]: flags and commands; [`usage`] reads the command line, [`values`] the values of
+//!   flags.
+//! - [`exit`]: exit codes, and failures that end the program early.
 //! - [`log`]: where the log goes.
 //! - [`keygen`], [`pin`], [`pipe`], [`demo`]: the commands.
 //! - [`proxy`]: a connection that can be cut, for the demo, over a [`relay`].
-//! - [`security`]: from files and fingerprints to a link's security.
+//! - [`security`]: turns files and fingerprints into a link's security.
 //! - [`capture`], [`trace`]: what links do, recorded and shown.
 //! - [`stdio`]: standard input, output and error.
-//! - [`words`]: what is said of links, in the words of the command line.
+//! - [`words`]: what the program says about links, in the terms of the command line.
 //! - [`split`]: how a stream of bytes becomes messages, and messages a stream again.
 
 pub mod args;
@@ -35,12 +36,12 @@ pub mod words;
 use args::{Args, Command};
 use exit::Failure;
 
-/// Does what the command line asks for.
+/// Runs the command line.
 ///
 /// # Errors
-/// What ended it early, with the exit code that belongs to it.
+/// The failure that ended the program early, with its exit code.
 pub fn run(args: Args) -> Result<(), Failure> {
-    // Global flags and those of a command don't know of each other.
+    // Clap can't relate global flags to those of a command.
     if args.log.quiet && args.command.writes_keys() {
         let why = "--key-log cannot be used with --quiet: the log has to warn of it";
         return Err(Failure::usage(why));

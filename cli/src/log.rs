@@ -20,14 +20,14 @@ use crate::args::LogArgs;
 use crate::exit::Failure;
 use crate::stdio::{self, Sink};
 
-/// Where the library logs what becomes of connections.
+/// The target under which the library logs what becomes of connections.
 const DRIVER: &str = "countersign_driver";
 
 /// The log file, if there is one.
 static LOG_FILE: OnceLock<LogFile> = OnceLock::new();
 
-/// Starts logging, for the rest of the program. Where it `expects_losses` of connections, the
-/// warnings about them are for those who ask for more.
+/// Starts logging, for the rest of the program. If it `expects_losses` of connections, warnings
+/// about them are only shown on request.
 ///
 /// # Errors
 /// The log file can't be written.
@@ -39,7 +39,7 @@ pub fn start(args: &LogArgs, expects_losses: bool) -> Result<(), Failure> {
         (false, 2) => LevelFilter::DEBUG,
         (false, _) => LevelFilter::TRACE,
     };
-    // The driver tells of connections that come and go, and of nothing else that a demo meets.
+    // Connections that come and go are all that the driver logs in a demo.
     let of_driver = match args.verbose {
         0 if expects_losses => LevelFilter::ERROR,
         _ => level,
@@ -54,13 +54,13 @@ pub fn start(args: &LogArgs, expects_losses: bool) -> Result<(), Failure> {
                 .with_target(DRIVER, of_driver),
         );
     let opened = args.log_file.as_deref().map(LogFile::open).transpose();
-    // An error about the file has to be told too, on standard error.
+    // An error about the file must be reported too, on standard error.
     let (file, result) = match opened {
         Ok(file) => (file, Ok(())),
         Err(failure) => (None, Err(failure)),
     };
     let to_file = file.map(|file| {
-        // Whoever asks for a file wants to find more in it than on the screen.
+        // A log file should hold more than the screen shows.
         let level = level.max(LevelFilter::INFO);
         let file: &'static LogFile = LOG_FILE.get_or_init(|| file);
         layer()
@@ -76,13 +76,13 @@ pub fn start(args: &LogArgs, expects_losses: bool) -> Result<(), Failure> {
     result
 }
 
-/// Whether there is a log file.
+/// Returns whether there is a log file.
 pub(crate) fn has_file() -> bool {
     LOG_FILE.get().is_some()
 }
 
-/// Opens the log file again, under its name: the one so far may have been renamed. If that fails, the
-/// log goes on in the one so far.
+/// Opens the log file again by its name, since the current one may have been renamed. If that
+/// fails, logging goes on in the current one.
 pub(crate) fn reopen() {
     if let Some(log) = LOG_FILE.get() {
         match log.reopen() {
@@ -92,18 +92,18 @@ pub(crate) fn reopen() {
     }
 }
 
-/// A log file. That it can't be written is no failure of what the program was asked for.
+/// A log file. If it can't be written, that is no failure of the program's task.
 struct LogFile {
-    /// From the root, so that it is the same when it is opened again.
+    /// Absolute, so that it is the same when it is opened again.
     path: PathBuf,
     state: Mutex<Opened>,
 }
 
-/// What is open under the log file's name, or was.
+/// The file that is, or was, open under the log file's name.
 struct Opened {
     file: File,
     sink: Sink,
-    /// It was said that it can't be written.
+    /// It was reported that the file can't be written.
     complained: bool,
 }
 
@@ -182,7 +182,7 @@ fn escape(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt
     }
 }
 
-/// What an event says.
+/// The text of an event.
 #[derive(Default)]
 struct Words {
     message: String,
@@ -199,7 +199,8 @@ impl Visit for Words {
     }
 }
 
-/// `error: what happened`: no time and no module, which a person at a terminal does not need.
+/// Formats `error: what happened`, without time and module, which a person at a terminal does not
+/// need.
 struct Short;
 
 impl<S, N> FormatEvent<S, N> for Short
@@ -221,8 +222,8 @@ where
             Level::TRACE => "trace",
         };
         write!(writer, "{level}: ")?;
-        // What happened and then why, as a sentence. Nothing else of the libraries' fields is for a
-        // person.
+        // What happened and then why, as a sentence. The libraries' other fields are not for
+        // people.
         let mut words = Words::default();
         event.record(&mut words);
         match words.error {
@@ -241,7 +242,7 @@ mod tests {
 
     #[test]
     fn the_file_is_opened_again_where_it_was() {
-        // One that is there, since opening makes it otherwise; nothing is written.
+        // An existing file, since opening creates a missing one; nothing is written.
         let log = LogFile::open(Path::new("Cargo.toml")).unwrap();
         let expected = std::env::current_dir().unwrap().join("Cargo.toml");
         assert_eq!(log.path, expected);

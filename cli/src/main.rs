@@ -1,4 +1,4 @@
-//! The `countersign` program: see the library beside it.
+//! The `countersign` program; its parts are in the library beside it.
 
 use std::process::ExitCode;
 
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Help and version are results, everything else is for people.
+/// Prints help and version to standard output, as results, and everything else to standard error.
 fn say(error: &clap::Error) -> ExitCode {
     let text = error.render();
     let text = |styled: bool| match styled {

@@ -16,7 +16,7 @@ use crate::stdio;
 /// Prints one line for each certificate and each fingerprint in the files.
 ///
 /// # Errors
-/// A file that can't be used as a pin, or standard output that can't be written.
+/// A file can't be used as a pin, or standard output can't be written.
 pub fn run(args: &PinArgs) -> Result<(), Failure> {
     let mut out = stdio::output()?;
     for path in &args.file {
@@ -29,7 +29,7 @@ pub fn run(args: &PinArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The file as pins, a line each: what `--peer` would make of it is what is shown.
+/// Returns the pins of the file, a line each, as `--peer` reads them.
 fn describe(path: &Path) -> Result<Vec<String>, Failure> {
     let pins = Pins::from_files([path])
         .map_err(|error| not_a_list(error).unwrap_or_else(Failure::from))?;
@@ -48,7 +48,8 @@ fn line(fingerprint: Fingerprint, what: &str) -> String {
     format!("{fingerprint}  {what}")
 }
 
-/// The certificate's name and dates. It is not judged here, so what can't be read is left out.
+/// Returns the certificate's name and dates. It is not judged here, so what can't be read is left
+/// out.
 fn facts(der: &[u8]) -> String {
     let Ok(certificate) = Certificate::from_der(der) else {
         return "name and dates unreadable".to_owned();
@@ -69,8 +70,8 @@ fn day(time: DateTime) -> String {
     format!("{year}-{month:02}-{day:02}")
 }
 
-/// What the certificate calls its owner. Whoever made it chose that, so control characters, with
-/// which a terminal could be made to show something else, are escaped.
+/// Returns the name of the certificate's owner. The certificate's author chose it, so control
+/// characters, which could make a terminal show something else, are escaped.
 fn name(certificate: &Certificate) -> String {
     let subject = certificate.tbs_certificate().subject();
     let common = subject.common_name().ok().flatten();
@@ -82,10 +83,11 @@ fn name(certificate: &Certificate) -> String {
 mod tests {
     use super::*;
 
-    /// Whoever made a certificate chose the name in it, and may have chosen it for a terminal.
+    /// The author of a certificate chose the name in it, and may have chosen it to attack a
+    /// terminal.
     #[test]
     fn names_are_shown_and_not_obeyed() {
-        // Nothing of ours makes such a name, so it is put into a certificate afterwards.
+        // No code of the project makes such a name, so it is put into a certificate afterwards.
         let (good, bad) = (b"ro#[2Jbot~ok", b"ro\x1b[2Jbot\nok");
         let made = countersign_certs::NewIdentity::new("ro#[2Jbot~ok");
         let mut certificate = made.generate().unwrap().certificate_der().to_vec();

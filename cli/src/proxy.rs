@@ -1,6 +1,6 @@
-//! A stretch of network that can be cut: forwards TCP connections, and breaks them off on demand.
+//! A stretch of network that can be cut: forwards TCP connections, and breaks them on demand.
 //!
-//! The demo and the program's tests put it between two ends that are on one machine.
+//! The demo and the program's tests put it between two ends on one machine.
 
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener};
@@ -8,7 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::relay::{self, Direction, Pass, Relay, Rules};
 
-/// What is worth a cut, in bytes: a part of a message. Less is an acknowledgement or a ping.
+/// The least number of bytes worth a cut: a part of a message. Less is an acknowledgement or a
+/// ping.
 const WORTH_A_CUT: usize = 512;
 
 /// Forwards connections to one address until it is dropped.
@@ -24,7 +25,7 @@ struct Cuts {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The next piece that is worth it is cut through.
+    /// The next piece worth a cut is cut through.
     armed: bool,
     cuts: u64,
     closed: bool,
@@ -35,18 +36,18 @@ struct State {
 type Connection = relay::Connection<Mutex<bool>>;
 
 impl Proxy {
-    /// Listens on this machine, and connects to `target` for each connection that comes.
+    /// Listens on this machine, and connects to `target` for each connection that arrives.
     ///
     /// # Errors
-    /// The system gives no socket or no thread.
+    /// The system can't provide a socket or a thread.
     pub fn to(target: SocketAddr) -> io::Result<Self> {
         Self::at((Ipv4Addr::LOCALHOST, 0).into(), target)
     }
 
-    /// As [`Proxy::to`], but listens where it is told to.
+    /// Like [`Proxy::to`], but listens on the given address.
     ///
     /// # Errors
-    /// The address is in use, say.
+    /// For example, the address is in use.
     pub fn at(address: SocketAddr, target: SocketAddr) -> io::Result<Self> {
         let cuts = Cuts {
             target,
@@ -56,25 +57,25 @@ impl Proxy {
         Relay::new(TcpListener::bind(address)?, cuts).map(Self)
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.0.address()
     }
 
-    /// Cuts the connection on which the next part of a message comes, in the middle of that: some
-    /// of it still arrives, and what else is under way in either direction is lost.
+    /// Cuts the connection on which the next part of a message comes, in the middle of that part:
+    /// some of it still arrives, and everything else under way in either direction is lost.
     pub fn cut_next(&self) {
         self.0.rules().lock().armed = true;
     }
 
-    /// How many connections were cut.
+    /// Returns how many connections were cut.
     #[must_use]
     pub fn cuts(&self) -> u64 {
         self.0.rules().lock().cuts
     }
 
-    /// Waits until so many connections were cut.
+    /// Waits until `count` connections were cut.
     pub fn wait_for_cuts(&self, count: u64) {
         let few = |state: &mut State| state.cuts < count;
         let rules = self.0.rules();
@@ -130,7 +131,7 @@ impl Rules for Cuts {
         state
             .connections
             .retain(|other| !std::ptr::eq(&**other, of));
-        // Also the other direction may come here.
+        // The other direction may come here too.
         if state.connections.len() < before {
             state.cuts += 1;
         }
@@ -140,7 +141,7 @@ impl Rules for Cuts {
 
     fn end(&self, of: &Connection, direction: Direction) {
         let (from, to) = of.sockets(direction);
-        // The other direction may have more to say.
+        // The other direction may have more to send.
         let _ = to.shutdown(Shutdown::Write);
         let _ = from.shutdown(Shutdown::Read);
     }
@@ -168,7 +169,7 @@ mod tests {
         let mut near = TcpStream::connect(proxy.address()).unwrap();
         let (mut far, _) = target.accept().unwrap();
         proxy.cut_next();
-        // A short word passes in either direction.
+        // A short message passes in either direction.
         let mut word = [0; 4];
         near.write_all(b"ping").unwrap();
         far.read_exact(&mut word).unwrap();

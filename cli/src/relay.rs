@@ -1,7 +1,8 @@
-//! Forwards TCP connections, as far as some rules let their bytes pass.
+//! Forwards TCP connections, as far as a set of rules lets their bytes pass.
 //!
-//! The demo's [`proxy`](crate::proxy) is one set of rules. The project's tests have others, and compile
-//! this file into their own crate, so that there is one relay and what is published needs no crate for it.
+//! The demo's [`proxy`](crate::proxy) is one set of rules. The project's tests have others, and
+//! compile this file into their own crate, so that there is one relay, and what is published needs
+//! no separate crate for it.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -12,32 +13,32 @@ use std::thread;
 /// One of the two directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// From whoever connects to the target.
+    /// From the client to the target.
     Up,
-    /// From the target to whoever has connected.
+    /// From the target to the client.
     Down,
 }
 
 /// One connection through a relay.
 #[derive(Debug)]
 pub struct Connection<S> {
-    /// The socket of whoever has connected.
+    /// The socket to the client.
     pub near: TcpStream,
     /// The socket to the target.
     pub far: TcpStream,
-    /// What the rules know of it.
+    /// The state that the rules keep for it.
     pub state: S,
 }
 
 impl<S> Connection<S> {
-    /// Ends both directions. The sockets may be closed already.
+    /// Ends both directions. The sockets may already be closed.
     pub fn sever(&self) {
         for socket in [&self.near, &self.far] {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
 
-    /// Where a direction comes from, and where it goes.
+    /// Returns the sockets that a direction reads from and writes to.
     #[must_use]
     pub fn sockets(&self, direction: Direction) -> (&TcpStream, &TcpStream) {
         match direction {
@@ -47,34 +48,35 @@ impl<S> Connection<S> {
     }
 }
 
-/// What passes of some bytes that have come.
+/// How many of the bytes that arrived pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
-    /// So many of them, and the rules are asked about the others.
+    /// So many of them; the rules are asked about the rest.
     Some(usize),
-    /// So many of them, and the others are lost.
+    /// So many of them; the rest is lost.
     Only(usize),
-    /// None any more in this direction, nor its end.
+    /// No more in this direction, nor its end.
     Over,
 }
 
-/// What may pass.
+/// Rules for what may pass.
 pub trait Rules: Send + Sync + 'static {
-    /// What they know of a connection.
+    /// The state that they keep for a connection.
     type State: Default + Send + Sync + 'static;
-    /// How many bytes are read at once at most.
+    /// The most bytes that are read at once.
     const PIECE: usize;
 
-    /// Somebody has connected: where they are led. `None` hangs up.
+    /// Returns the target for a client that has connected, or `None` to hang up.
     fn target(&self) -> Option<SocketAddr>;
 
-    /// They are connected with that target, and bytes may come from here on: whether that still holds.
+    /// Begins a connection to that target, from which bytes may come from here on. Returns whether
+    /// it is still wanted.
     fn begin(&self, connection: &Arc<Connection<Self::State>>, target: SocketAddr) -> bool;
 
-    /// How many of `count` bytes pass. It may wait.
+    /// Returns how many of `count` bytes pass. It may block.
     fn pass(&self, of: &Connection<Self::State>, direction: Direction, count: usize) -> Pass;
 
-    /// So many bytes have passed, or could not since nobody wants them any more.
+    /// Notes that `count` bytes have passed, or failed to because the receiver is gone.
     fn passed(
         &self,
         of: &Connection<Self::State>,
@@ -83,10 +85,11 @@ pub trait Rules: Send + Sync + 'static {
         result: io::Result<()>,
     );
 
-    /// One direction has come to its end.
+    /// Notes that one direction has come to its end.
     fn end(&self, of: &Connection<Self::State>, direction: Direction);
 
-    /// There is no relay any more: whoever waits in [`pass`](Rules::pass) goes on, and all connections end.
+    /// Closes the rules, since the relay is gone: calls that wait in [`pass`](Rules::pass) return,
+    /// and all connections end.
     fn close(&self);
 }
 
@@ -94,15 +97,15 @@ pub trait Rules: Send + Sync + 'static {
 pub struct Relay<R: Rules> {
     address: SocketAddr,
     rules: Arc<R>,
-    /// As long as somebody has it.
+    /// Shows the listening thread that the relay still exists.
     is_there: Arc<()>,
 }
 
 impl<R: Rules> Relay<R> {
-    /// Forwards those who connect to this listener.
+    /// Forwards the clients that connect to this listener.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system can't provide a thread.
     pub fn new(listener: TcpListener, rules: R) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let (rules, is_there) = (Arc::new(rules), Arc::new(()));
@@ -112,7 +115,7 @@ impl<R: Rules> Relay<R> {
                 if exists.strong_count() == 0 {
                     return;
                 }
-                // Whoever connects finds out, and tries again.
+                // The client notices, and tries again.
                 if let Err(error) = near.and_then(|near| forward(&serving, near)) {
                     tracing::debug!(%error, "a connection was not forwarded");
                 }
@@ -125,13 +128,13 @@ impl<R: Rules> Relay<R> {
         })
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its rules.
+    /// Returns its rules.
     #[must_use]
     pub fn rules(&self) -> &R {
         &self.rules
@@ -142,7 +145,7 @@ impl<R: Rules> Drop for Relay<R> {
     fn drop(&mut self) {
         self.is_there = Arc::default();
         self.rules.close();
-        // Wakes the thread that listens; if it can't be reached it is gone already.
+        // Wakes the thread that listens; if it can't be reached, it has already ended.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -167,7 +170,7 @@ fn forward<R: Rules>(rules: &Arc<R>, near: TcpStream) -> io::Result<()> {
     };
     let far = TcpStream::connect(target)?;
     if far.local_addr()? == far.peer_addr()? {
-        // Nobody listens, and the system gave the connection the target's own port.
+        // Nothing listens there, and the system gave the connection the target's own port.
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
     near.set_nodelay(true)?;
@@ -203,7 +206,7 @@ fn pump<R: Rules>(rules: &R, of: &Connection<R::State>, direction: Direction) {
             let failed = written.is_err();
             rules.passed(of, direction, count, written);
             if failed {
-                // Nobody wants it: the other direction tells whoever sends.
+                // The receiver is gone: the other direction tells the sender.
                 return;
             }
             rest = others;

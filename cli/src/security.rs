@@ -1,4 +1,4 @@
-//! From files and fingerprints to a link's security.
+//! Turns files and fingerprints into a link's security.
 
 use std::ffi::OsString;
 use std::path::{self, Path, PathBuf};
@@ -10,17 +10,17 @@ use countersign::{
 use crate::args::SecurityArgs;
 use crate::exit::Failure;
 
-/// One `--peer`.
+/// One value of `--peer`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// The fingerprint of a public key, as it was written, or what was meant as one.
+    /// The fingerprint of a public key as it was written, or what was meant as one.
     Fingerprint(String),
     /// A file with certificates or fingerprints.
     File(PathBuf),
 }
 
 impl From<OsString> for Peer {
-    /// What looks like a fingerprint is one, unless there is such a file.
+    /// Takes what looks like a fingerprint as one, unless there is a file of that name.
     fn from(word: OsString) -> Self {
         let is_fingerprint = |text: &&str| {
             let is_whole = text.get(..7).is_some_and(|start| {
@@ -40,14 +40,14 @@ impl From<OsString> for Peer {
 pub struct Secured {
     /// Identity and pins, in force.
     pub security: Security,
-    /// Where they come from; nowhere in plain text.
+    /// Where they come from; `None` in plain text.
     pub files: Option<SecurityFiles>,
 }
 
-/// Puts together what the command line says about security, and logs what is questionable.
+/// Builds the security that the command line describes, and logs what is questionable.
 ///
 /// # Errors
-/// A file that can't be used, or a fingerprint that is none.
+/// A file can't be used, or a fingerprint is invalid.
 pub fn from_args(args: &SecurityArgs) -> Result<Secured, Failure> {
     let (Some(cert), Some(key)) = (&args.cert, &args.key) else {
         tracing::warn!("--plaintext: anybody on the way can read and change everything");
@@ -82,7 +82,8 @@ pub fn from_args(args: &SecurityArgs) -> Result<Secured, Failure> {
     Ok(Secured { security, files })
 }
 
-/// A file can't be used. What is to be done about one that is missing depends on what it is for.
+/// Returns the failure for a file that can't be used. The remedy for a missing one depends on its
+/// purpose.
 fn unread(error: SetupError, cert: &Path, key: &Path) -> Failure {
     let error = match not_a_list(error) {
         Ok(failure) => return failure,
@@ -99,10 +100,11 @@ fn unread(error: SetupError, cert: &Path, key: &Path) -> Failure {
     Failure::from(error).or(hint)
 }
 
-/// What to say of a file that is no file of one peer's pins, where it is a good list of peers.
+/// Returns the failure for a file that should hold one peer's pins and is a good list of peers
+/// instead.
 ///
 /// # Errors
-/// The same error, where it is about something else.
+/// The same error, if it is about something else.
 pub(crate) fn not_a_list(error: SetupError) -> Result<Failure, SetupError> {
     match &error {
         SetupError::NotAPin {

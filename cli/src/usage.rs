@@ -1,20 +1,20 @@
-//! The command line, read, and what is said of one that makes no sense.
+//! Reads the command line, and words the errors of an invalid one.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory, Parser};
 
 use crate::args::Args;
 
-/// The flag that is suggested as what a typing error may have meant to nobody who has not begun to write
-/// it: it takes all security away.
+/// The flag that is not suggested for a typing error unless the user has begun to write it: it
+/// takes all security away.
 const NEVER_SUGGESTED: &str = "--plaintext";
-/// What somebody who means that flag begins with.
+/// How an argument begins that means that flag.
 const MEANS_IT: &str = "--plain";
 
 /// Reads a command line, the program's name first.
 ///
 /// # Errors
-/// It makes no sense, or asks for `--help` or `--version`.
+/// The command line is invalid, or asks for `--help` or `--version`.
 pub fn read<I, T>(line: I) -> Result<Args, clap::Error>
 where
     I: IntoIterator<Item = T>,
@@ -27,7 +27,7 @@ where
     })
 }
 
-/// Takes back what looks similar and is no help, and names the command that has the flag.
+/// Removes suggestions that look similar but don't help, and names the command that has the flag.
 fn suggest(mut error: clap::Error) -> clap::Error {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
@@ -52,7 +52,7 @@ fn suggest(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// Names what may stand in the place of flags that are missing.
+/// Names the alternatives to flags that are missing.
 fn name_alternatives(mut error: clap::Error) -> clap::Error {
     const CREDENTIALS: [&str; 3] = ["--cert ", "--key ", "--peer "];
     let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) else {

@@ -1,4 +1,4 @@
-//! The values of flags: what each may be, and what is said of one that can't be.
+//! The values of flags: what each may be, and the error for one that is invalid.
 //!
 //! One rule holds for every time: it has a unit, and only 0 needs none.
 
@@ -13,11 +13,10 @@ use countersign::capture::MIN_LIMIT;
 
 use crate::trace;
 
-/// The most that `--max-message` takes, in bytes: a message is held in memory as a whole, at both
-/// ends.
+/// The most that `--max-message` takes, in bytes: both ends hold a whole message in memory.
 pub const MAX_MESSAGE_LIMIT: usize = 1 << 30;
 
-/// The largest message, in bytes.
+/// Parses the size of the largest message, in bytes.
 pub(crate) fn max_message(text: &str) -> Result<usize, String> {
     match usize::try_from(size(text)?) {
         Ok(size @ 1..=MAX_MESSAGE_LIMIT) => Ok(size),
@@ -28,7 +27,7 @@ pub(crate) fn max_message(text: &str) -> Result<usize, String> {
     }
 }
 
-/// The size of a capture, in bytes.
+/// Parses the size of a capture, in bytes.
 pub(crate) fn capture_limit(text: &str) -> Result<u64, String> {
     match size(text)? {
         size @ MIN_LIMIT.. => Ok(size),
@@ -36,7 +35,7 @@ pub(crate) fn capture_limit(text: &str) -> Result<u64, String> {
     }
 }
 
-/// A number of bytes. One that is beyond all measure is as good as the largest.
+/// Parses a number of bytes. One that is too large to represent counts as the largest.
 fn size(text: &str) -> Result<u64, String> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Ok(text.parse().unwrap_or(u64::MAX));
@@ -46,7 +45,7 @@ fn size(text: &str) -> Result<u64, String> {
     Ok(size.as_u64())
 }
 
-/// How long something takes or is waited for.
+/// Parses how long something takes or is waited for.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text);
     time.map_err(|_| {
@@ -54,7 +53,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     })
 }
 
-/// How long a message is worth being sent.
+/// Parses how long a message is worth sending.
 pub(crate) fn expiry(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("with 0 every message is late before it is sent".to_owned()),
@@ -62,7 +61,7 @@ pub(crate) fn expiry(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A channel's name.
+/// Parses a channel's name.
 pub(crate) fn channel(text: &str) -> Result<String, String> {
     match text.len() {
         1..=MAX_CHANNEL_NAME => Ok(text.to_owned()),
@@ -72,24 +71,24 @@ pub(crate) fn channel(text: &str) -> Result<String, String> {
     }
 }
 
-/// For how many days a certificate is valid.
+/// Parses for how many days a certificate is valid.
 pub(crate) fn days(text: &str) -> Result<u32, String> {
     /// The calendar of certificates ends with the year 9999.
     const MOST: u32 = 366 * 8000;
     number(text, 1..=MOST)
 }
 
-/// How many pictures a film has.
+/// Parses how many pictures a film has.
 pub(crate) fn frames(text: &str) -> Result<u32, String> {
     number(text, 1..=1_000_000)
 }
 
-/// How often something is done.
+/// Parses how often something is done.
 pub(crate) fn count(text: &str) -> Result<u32, String> {
     number(text, 0..=u32::MAX)
 }
 
-/// The number of a link in a capture.
+/// Parses the number of a link in a capture.
 pub(crate) fn link(text: &str) -> Result<u64, String> {
     number(text, 1..=u64::MAX)
 }
@@ -108,7 +107,7 @@ where
     }
 }
 
-/// A kind of line in a trace.
+/// Parses a kind of line in a trace.
 pub(crate) fn kind(text: &str) -> Result<String, String> {
     if trace::kinds().any(|kind| kind.eq_ignore_ascii_case(text)) {
         return Ok(text.to_owned());

@@ -1,7 +1,7 @@
-//! What the program says of links, in the words of the command line.
+//! What the program says about links, in the terms of the command line.
 //!
-//! The library speaks to programmers: of declarations, modes and receivers. Where that is another
-//! word than what somebody has typed, it is put here.
+//! The library addresses programmers: it speaks of declarations, modes and receivers. Where its
+//! terms differ from what the user typed, they are replaced here.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use countersign::{
     Reason, Rejection, SecurityError, Verdict, VerdictCounts, VerdictKind, close, refuse, reject,
 };
 
-/// A number of things: `1 message`, `2 messages`.
+/// Formats a number of things: `1 message`, `2 messages`.
 pub fn count(number: impl Into<u64>, one: &str) -> String {
     match number.into() {
         1 => format!("1 {one}"),
@@ -18,14 +18,14 @@ pub fn count(number: impl Into<u64>, one: &str) -> String {
     }
 }
 
-/// A number of bytes or of what else is counted in memory.
+/// Formats a number of bytes or of anything else that is counted in memory.
 pub fn size(number: usize, one: &str) -> String {
     count(number as u64, one)
 }
 
-/// Why a link ended or never came to be.
+/// Says why a link ended or never came to be.
 pub fn of_link(error: &LinkError) -> String {
-    // Whatever became of the connection after that.
+    // This comes first, whatever became of the connection after it.
     if let Some(said) = error.peer_closes().filter(|said| !said.is_all_well()) {
         return of_peer(said);
     }
@@ -34,13 +34,14 @@ pub fn of_link(error: &LinkError) -> String {
     }
     match error.reason() {
         EndReason::Incompatible(what) => incompatible(what),
-        // That of the start before, if this end was restarted; else both would have gone on.
+        // The session of an earlier start, if this end was restarted; otherwise both would have
+        // gone on.
         EndReason::Refused(refusal) if refusal.code == refuse::SESSION_OVER => {
             format!(
                 "the peer waited for an earlier start of this end, and ends without it; {AGAIN}"
             )
         }
-        // No fault of a peer's whose dialect does not tell it the limit.
+        // Not the fault of a peer whose dialect does not transmit the limit.
         EndReason::Peer(what @ PeerMisbehaved::MessageTooLarge { .. }) => {
             format!("the peer has sent {what}; raise --max-message")
         }
@@ -48,10 +49,10 @@ pub fn of_link(error: &LinkError) -> String {
     }
 }
 
-/// What is to be done where the two ends can't go on together.
+/// What to do if the two ends can't go on together.
 const AGAIN: &str = "start both again";
 
-/// Why a connection could not be secured. The library's advice is for whoever writes a program.
+/// Says why a connection could not be secured. The library's advice is for programmers.
 fn of_security(error: &SecurityError) -> String {
     let text = error.to_string();
     match error.reason() {
@@ -62,7 +63,7 @@ fn of_security(error: &SecurityError) -> String {
     }
 }
 
-/// Why a peer that came was not let in.
+/// Says why a peer was not admitted.
 pub fn of_visitor(error: &AcceptError) -> String {
     let words = of_link(error.error());
     match error.peer() {
@@ -89,7 +90,7 @@ fn incompatible(what: &Incompatible) -> String {
     }
 }
 
-/// What the peer says with a close with which not all is well.
+/// Says what the peer gave as its reason for closing when not all is well.
 pub fn of_peer(reason: &CloseReason) -> String {
     if reason.code == close::SESSION_OVER {
         return format!("the peer has lost what was under way; {AGAIN}");
@@ -101,7 +102,7 @@ pub fn of_peer(reason: &CloseReason) -> String {
     format!("the peer broke off: {says}")
 }
 
-/// Why the peer said no to a message.
+/// Says why the peer rejected a message.
 pub fn of_rejection(rejection: &Rejection) -> String {
     match rejection.code {
         0..reject::RESERVED if !rejection.reason.is_empty() => {

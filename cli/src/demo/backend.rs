@@ -1,4 +1,4 @@
-//! What the demo needs of a backend: blocking calls, whatever the links run on.
+//! What the demo needs from a backend: blocking calls, whatever the links run on.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,7 +17,7 @@ use crate::exit::Failure;
 /// Where the robot listens: this machine, any free port.
 const ADDRESS: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 
-/// What links run on. Each method is the backend's own of that name.
+/// A backend that links run on. Each method calls the backend's method of that name.
 pub(super) trait Backend: Sync {
     type Listener: Sync;
     type Link: Sync;
@@ -103,7 +103,7 @@ impl Backend for Std {
     }
 }
 
-/// A tokio runtime for the connections; who uses them waits in a thread.
+/// A tokio runtime for the connections; its callers wait in threads.
 pub(super) struct Tokio(Runtime);
 
 impl Tokio {

@@ -1,4 +1,4 @@
-//! Whether what was received is what the verdicts say.
+//! Checks that what was received matches the verdicts.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,11 +16,11 @@ pub(super) fn hash(message: &[u8]) -> Hash {
     Sha256::digest(message).into()
 }
 
-/// What tells a message from all others of its channel: its number among those sent, from 1. It
-/// goes before the content, since the same picture may come again.
+/// Distinguishes a message from all others of its channel: its number among those sent, from 1. It
+/// precedes the content, since the same picture may come again.
 pub(super) type Identity = u64;
 
-/// A message: its identity and its content.
+/// Returns a message: its identity, then its content.
 pub(super) fn message(identity: Identity, content: &[u8]) -> Bytes {
     let mut message = BytesMut::with_capacity(8 + content.len());
     message.extend_from_slice(&identity.to_be_bytes());
@@ -28,7 +28,7 @@ pub(super) fn message(identity: Identity, content: &[u8]) -> Bytes {
     message.freeze()
 }
 
-/// The identity and the content of a message; none of a message without.
+/// Returns the identity and the content of a message, or `None` if it has no identity.
 pub(super) fn read(message: &[u8]) -> Option<(Identity, &[u8])> {
     let (identity, content) = message.split_first_chunk()?;
     Some((Identity::from_be_bytes(*identity), content))
@@ -37,9 +37,9 @@ pub(super) fn read(message: &[u8]) -> Option<(Identity, &[u8])> {
 /// A message that arrived.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Received {
-    /// None where it did not even have that.
+    /// `None` if the message was too short to have one.
     pub(super) identity: Option<Identity>,
-    /// Of all of it.
+    /// Of the whole message.
     pub(super) hash: Hash,
 }
 
@@ -55,13 +55,13 @@ impl Received {
 /// How the received messages differ from what the verdicts say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Findings {
-    /// Handled by their verdicts, and never arrived.
+    /// Handled according to their verdicts, but never arrived.
     pub(super) lost: u64,
-    /// Arrived once more.
+    /// Arrived again.
     pub(super) duplicated: u64,
-    /// Arrived with another content.
+    /// Arrived with different content.
     pub(super) changed: u64,
-    /// Arrived behind one that was sent later.
+    /// Arrived after one that was sent later.
     pub(super) disordered: u64,
     /// Arrived although their verdicts say that they were not sent, or never sent at all.
     pub(super) unexpected: u64,
@@ -97,8 +97,8 @@ impl fmt::Display for Findings {
     }
 }
 
-/// Compares both ends. What was handled must have arrived: unchanged, in order, once. What has an
-/// unknown fate may have arrived. Nothing else may.
+/// Compares both ends. A message that was handled must have arrived: unchanged, in order and once.
+/// One whose fate is unknown may have arrived. No other may.
 pub(super) fn check(sent: &[Sent], received: &[Received]) -> Findings {
     let mut findings = Findings::default();
     let mut ledger = BTreeMap::new();
@@ -139,8 +139,8 @@ mod tests {
     use super::*;
     use VerdictKind::{Expired, Handled, Superseded, Unknown, Withdrawn};
 
-    /// What becomes of messages with these verdicts when these arrive, each by its number and its
-    /// content. All are sent with the content `a`: the same picture may come again.
+    /// Returns the findings for messages with these verdicts when these arrive, each by its number
+    /// and its content. All are sent with the content `a`: the same picture may come again.
     fn result(verdicts: &[VerdictKind], received: &[(Identity, &str)]) -> Findings {
         let of = |(identity, verdict): (Identity, &VerdictKind)| Sent {
             hash: hash(&message(identity, b"a")),
@@ -191,7 +191,7 @@ mod tests {
             (&[(1, "a"), (3, "b")], changed),
             (&[(3, "a"), (1, "a")], disordered),
             (&[(1, "a"), (1, "a"), (3, "a")], duplicated),
-            // However much later.
+            // However late the duplicate comes.
             (&[(1, "a"), (3, "a"), (1, "a")], duplicated),
             (&[(1, "a"), (2, "a"), (3, "a")], unexpected),
             (&[(1, "a"), (3, "a"), (4, "a")], unexpected),

@@ -6,10 +6,10 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::proxy::Proxy;
 
-/// How many pictures a film has for each cut at least, so that some get through in between.
+/// The least number of pictures for each cut, so that some get through in between.
 pub(super) const PICTURES_PER_CUT: u32 = 2;
 
-/// How many cuts a film can bear.
+/// Returns the largest number of cuts in a film of this length.
 pub(super) const fn most_cuts(pictures: u32) -> u32 {
     pictures / PICTURES_PER_CUT
 }
@@ -28,12 +28,12 @@ pub(super) struct Cuts {
 struct Recovery {
     /// How many connections the operator has had.
     connections: u64,
-    /// There will be no more.
+    /// No more connections will come.
     over: bool,
 }
 
 impl Cuts {
-    /// Spreads `count` cuts over the sending of so many pictures to `target`.
+    /// Spreads `count` cuts over the sending of `pictures` pictures to `target`.
     pub(super) fn plan(target: SocketAddr, count: u32, pictures: u32) -> io::Result<Self> {
         Ok(Self {
             proxy: Proxy::to(target)?,
@@ -44,12 +44,12 @@ impl Cuts {
         })
     }
 
-    /// Where to connect to.
+    /// Returns the address to connect to.
     pub(super) fn address(&self) -> SocketAddr {
         self.proxy.address()
     }
 
-    /// How many cuts there were.
+    /// Returns how many cuts were made.
     pub(super) fn made(&self) -> u64 {
         self.proxy.cuts()
     }
@@ -58,8 +58,8 @@ impl Cuts {
         self.recovery.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Picture `number`, counting from 0, is about to be sent: if it is to be cut through, holds it
-    /// until the connection that will be cut is up.
+    /// Prepares for sending picture `number`, counting from 0: if it is to be cut through, waits
+    /// until the connection to be cut is up.
     pub(super) fn before(&self, number: u32) {
         let Some(connection) = self.due(number) else {
             return;
@@ -70,24 +70,25 @@ impl Cuts {
         self.proxy.cut_next();
     }
 
-    /// Which connection is to be cut with this picture, if one is.
+    /// Returns which connection is to be cut with this picture, if any.
     fn due(&self, number: u32) -> Option<u64> {
         let number = u64::from(number);
         (1..=u64::from(self.count)).find(|cut| self.picture(*cut) == number)
     }
 
-    /// With which picture a cut comes: the cuts part the film into pieces of about one length.
+    /// Returns the picture that a cut comes with. The cuts divide the film into pieces of about
+    /// equal length.
     fn picture(&self, cut: u64) -> u64 {
         u64::from(self.pictures) * cut / (u64::from(self.count) + 1)
     }
 
-    /// The operator has had so many connections by now.
+    /// Notes how many connections the operator has had.
     pub(super) fn connected(&self, connections: u64) {
         self.lock().connections = connections;
         self.changed.notify_all();
     }
 
-    /// The operator will have no other connection.
+    /// Notes that the operator will have no more connections.
     pub(super) fn over(&self) {
         self.lock().over = true;
         self.changed.notify_all();

@@ -8,11 +8,11 @@ use crate::split::{Splitter, Way};
 /// 132 pictures of "Big Buck Bunny", © 2008 Blender Foundation, CC BY 3.0: see `data/README.md`.
 static FILM: &[u8] = include_bytes!("../../data/bunny-320x180.mjpeg");
 
-/// Pictures, again and again.
+/// Pictures that are played in a loop.
 pub(super) struct Film(Vec<Bytes>);
 
 impl Film {
-    /// The film that is part of the program.
+    /// Returns the film that is part of the program.
     pub(super) fn embedded() -> Result<Self, Failure> {
         let mut rest = FILM;
         let mut splitter = Splitter::new(Way::Jpeg, FILM.len());
@@ -24,7 +24,7 @@ impl Film {
         Ok(Self(pictures))
     }
 
-    /// `count` pictures, from the beginning again after the last.
+    /// Returns `count` pictures, starting again after the last.
     pub(super) fn play(&self, count: u32) -> impl Iterator<Item = &Bytes> {
         self.0.iter().cycle().take(count as usize)
     }

@@ -2,14 +2,14 @@
 //!
 //! A robot listens and an operator connects, over TLS on this machine. The robot sends a film on a
 //! channel that carries the newest picture; the operator answers each picture with a command that
-//! is of no use when it is late. Now and then the connection between them is cut, and both go on
-//! with the next. In the end it is checked that every message whose verdict says
-//! so did arrive, unchanged, in order and once.
+//! is useless when it is late. Now and then the connection between them is cut, and both continue
+//! on the next. At the end, the demo checks that every message whose verdict says so did arrive,
+//! unchanged, in order and once.
 //!
 //! - `robot` and `operator` are the two ends, `traffic` what both record.
 //! - `backend` lets them run on threads or on tokio without knowing which.
 //! - `cuts` says when the connection is cut.
-//! - `film` is the input, `check` the judge, `table` the report.
+//! - `film` is the input, `check` compares the two ends, `table` is the report.
 
 mod backend;
 mod check;
@@ -41,17 +41,17 @@ use cuts::{Cuts, PICTURES_PER_CUT, most_cuts};
 use film::Film;
 use traffic::Traffic;
 
-/// The robot's pictures: the newest counts.
+/// The channel of the robot's pictures: the newest counts.
 const VIDEO: &str = "video";
-/// The operator's commands: every one counts, for a short time.
+/// The channel of the operator's commands: every one counts, for a short time.
 const COMMANDS: &str = "commands";
-/// How long a command is worth being sent.
+/// How long a command is worth sending.
 const COMMAND_LIFE: Duration = Duration::from_millis(200);
 
-/// How often the connection is cut, if nothing else is said and the film is long enough.
+/// How often the connection is cut by default, if the film is long enough.
 const CUTS: u32 = 3;
 
-/// Runs the demo and prints what came of it.
+/// Runs the demo and prints the result.
 ///
 /// # Errors
 /// A link failed or did not survive a cut, or a message did not arrive as its verdict says.
@@ -101,14 +101,14 @@ fn run_on<B: Backend>(backend: &B, args: &DemoArgs) -> Result<(), Failure> {
     let made = cuts.map_or(0, |cuts| cuts.made());
     let concluded = robot.and_then(|robot| {
         let (report, verdict) = conclude(&robot, &operator?, asked, made);
-        // What was found out matters more than whether anybody reads it.
+        // The verdict matters more than a failure to print it.
         let printed = stdio::print(&mut out, report);
         verdict.and(printed)
     });
     recording.conclude(concluded)
 }
 
-/// How many cuts there are to be.
+/// Returns how many cuts to make.
 fn how_many_cuts(args: &DemoArgs) -> Result<u32, Failure> {
     let most = most_cuts(args.frames);
     match args.cuts {
@@ -123,7 +123,8 @@ fn how_many_cuts(args: &DemoArgs) -> Result<u32, Failure> {
     }
 }
 
-/// What came of the demo: the table with the check's findings, and its word.
+/// Returns the report, which is the table with the check's findings, and whether the demo
+/// succeeded.
 fn conclude(
     robot: &Traffic,
     operator: &Traffic,
@@ -131,7 +132,7 @@ fn conclude(
     made: u64,
 ) -> (String, Result<(), Failure>) {
     let mut report = format!("{}\n", table::render(&robot.sent, &operator.sent));
-    // Of both ends the one that connects knows which connections there were.
+    // The end that connects knows which connections there were.
     let survived = operator.report.resumes.min(made);
     if asked > 0 {
         let replayed = robot.replayed() + operator.replayed();
@@ -170,14 +171,15 @@ fn join<T>(thread: ScopedJoinHandle<'_, Result<T, Failure>>) -> Result<T, Failur
     result.unwrap_or_else(|_| Err(Failure::failed("a part of the demo panicked")))
 }
 
-/// A bar on a terminal, nothing elsewhere.
+/// Returns a progress bar, which shows on a terminal and nowhere else.
 fn progress(frames: u32) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} pictures, {elapsed}");
     ProgressBar::new(frames.into())
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// What the robot and the operator declare, each with an identity in a file as on two machines.
+/// Returns what the robot and the operator declare, each with an identity in files as on two
+/// machines.
 fn setups() -> Result<[Setup; 2], Failure> {
     let folder = tempfile::tempdir().map_err(|error| {
         Failure::files(format!("no temporary folder can be made: {error}")).because(error)
@@ -188,7 +190,7 @@ fn setups() -> Result<[Setup; 2], Failure> {
             .and_then(|identity: GeneratedIdentity| identity.write(folder.path(), Overwrite::No))
             .map_err(|error| Failure::files(error.to_string()))?;
     }
-    // Nobody else is kept from connecting, so nobody has to wait for long.
+    // No other peer is kept from connecting, so the delays can be short.
     let reconnect = Reconnect {
         longest_delay: Duration::from_millis(100),
         ..Reconnect::default()
@@ -224,7 +226,8 @@ mod tests {
     use super::traffic::Sent;
     use super::*;
 
-    /// An end that has sent `sent` messages, all handled, and received those with these numbers.
+    /// Returns an end that has sent `sent` messages, all handled, and received those with these
+    /// numbers.
     fn end(sent: u64, received: &[u64], resumes: u64) -> Traffic {
         let of = |identity| Sent {
             hash: hash(&message(identity, b"content")),
@@ -256,7 +259,7 @@ mod tests {
             (&[1][..], 3, 3, "1 lost"),
             (&[1, 1, 2], 3, 3, "1 duplicated"),
             (&[1, 2], 2, 3, "survived 2 of the 3 cuts"),
-            // A connection that was lost otherwise is no cut.
+            // A connection lost for another reason is not a cut.
             (&[1, 2], 3, 2, "survived 2 of the 3 cuts"),
         ] {
             let (code, message) = conclude(received, resumes, made).unwrap_err();

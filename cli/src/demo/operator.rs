@@ -1,4 +1,4 @@
-//! The operator: looks at the film, answers each picture with a command.
+//! The operator: watches the film and answers each picture with a command.
 
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
@@ -31,7 +31,7 @@ pub(super) fn run<B: Backend>(
         }
         let settling = scope.spawn(|| Ok(collect(backend, settle, || {})));
         let received = watch(backend, video, &commands, &receipts);
-        // Nothing more is to be settled.
+        // No more receipts come.
         drop(receipts);
         (join(settling), received)
     });
@@ -46,7 +46,7 @@ pub(super) fn run<B: Backend>(
     }
 }
 
-/// Tells of each connection, until the link ends.
+/// Reports each connection to `cuts`, until the link ends.
 fn tell<B: Backend>(backend: &B, link: &B::Link, cuts: &Cuts) {
     loop {
         cuts.connected(1 + backend.report(link).resumes);
@@ -69,7 +69,7 @@ fn watch<B: Backend>(
         .map_err(|error| failed("operator", error))?
     {
         received.push(Received::of(&picture));
-        // The robot takes every command that it is sent, until it leaves.
+        // The robot takes every command until it leaves.
         let identity = received.len() as u64;
         match send(backend, commands, message(identity, &command(&picture))) {
             Ok(waiting) => drop(receipts.send(waiting)),
@@ -81,7 +81,7 @@ fn watch<B: Backend>(
     Ok(received)
 }
 
-/// What the operator makes of a picture. A real one would look at it.
+/// Returns the command for a picture. A real operator would look at it.
 fn command(picture: &[u8]) -> Vec<u8> {
     let (number, picture) = read(picture).unwrap_or((0, picture));
     let turn = picture.len() % 91;

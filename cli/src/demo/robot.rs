@@ -1,4 +1,4 @@
-//! The robot: sends its film, obeys commands.
+//! The robot: sends its film and obeys commands.
 
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
@@ -17,8 +17,8 @@ use super::{COMMANDS, VIDEO, failed, join};
 use crate::args::{DemoArgs, Pace};
 use crate::exit::Failure;
 
-/// How many pictures wait for their verdicts at most when they come at a fixed pace. The channel
-/// supersedes all but a few, so this is never reached unless verdicts stay away.
+/// The most pictures that wait for their verdicts when they come at a fixed pace. The channel
+/// supersedes all but a few, so this is only reached if verdicts stay away.
 const WAITING: usize = 1024;
 
 /// Sends the film, waits for all verdicts, and closes the link.
@@ -33,7 +33,7 @@ pub(super) fn run<B: Backend>(
     let wrong = |error: countersign::ChannelError| Failure::failed(error.to_string());
     let video = backend.sender(link, VIDEO).map_err(wrong)?;
     let commands = backend.receiver(link, COMMANDS).map_err(wrong)?;
-    // Without a pace, handing a receipt over waits until the one before is settled.
+    // Without a pace, handing over a receipt waits until the previous one is settled.
     let waiting = match args.fps {
         Pace::Every(_) => WAITING,
         Pace::Max => 0,
@@ -43,12 +43,12 @@ pub(super) fn run<B: Backend>(
         let obeying = scope.spawn(|| obey(backend, commands));
         let settling = scope.spawn(|| Ok(collect(backend, settle, || progress.inc(1))));
         let filmed = show(backend, &video, film, args, cuts, &receipts);
-        // Nothing more is to be settled.
+        // No more receipts come.
         drop(receipts);
         let sent = join(settling);
         let report = backend.close(link);
         let received = join(obeying);
-        // Why the link was lost tells more than what could not be sent then.
+        // The reason why the link was lost says more than the send that failed then.
         match &report.end {
             Some(end) if !end.is_orderly() => Err(failed("robot", end.clone())),
             _ => filmed.map_err(|error| Failure::failed(error.to_string())),

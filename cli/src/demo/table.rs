@@ -1,4 +1,4 @@
-//! What came of the demo, as a table.
+//! The demo's results as a table.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use countersign::VerdictKind;
 use super::traffic::Sent;
 use super::{COMMANDS, VIDEO};
 
-/// Both channels side by side.
+/// Returns a table with both channels side by side.
 pub(super) fn render(video: &[Sent], commands: &[Sent]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
@@ -42,7 +42,8 @@ fn bytes<'a>(messages: impl Iterator<Item = &'a Sent>) -> usize {
     messages.map(|message| message.bytes).sum()
 }
 
-/// The time within which that many of 100 handled messages were handled; none without messages.
+/// Returns the time within which `percent` of 100 handled messages were handled, or `None` without
+/// messages.
 fn took(sent: &[Sent], percent: usize) -> Option<Duration> {
     let mut times: Vec<_> = with(sent, VerdictKind::Handled)
         .map(|message| message.took)
@@ -54,14 +55,14 @@ fn took(sent: &[Sent], percent: usize) -> Option<Duration> {
 
 fn show(time: Option<Duration>) -> String {
     match time {
-        // Three digits are all that repeats from run to run.
+        // No more than three digits repeat from run to run.
         Some(time) if time < Duration::from_millis(1) => format!("{} µs", time.as_micros()),
         Some(time) => format!("{:.2} ms", time.as_secs_f64() * 1e3),
         None => "-".to_owned(),
     }
 }
 
-/// From the first message handed to the link to the last verdict, in seconds.
+/// Returns the time from the first message handed to the link to the last verdict, in seconds.
 fn elapsed(sent: &[Sent]) -> Option<f64> {
     let first = sent.first()?.at;
     let last = sent.iter().map(|message| message.at + message.took).max()?;

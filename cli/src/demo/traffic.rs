@@ -1,4 +1,4 @@
-//! What an end of the demo records: what it sent and what became of it, and what it received.
+//! What an end of the demo records: the messages it sent, their verdicts, and those it received.
 
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -8,25 +8,25 @@ use countersign::{Report, VerdictKind};
 use super::backend::Backend;
 use super::check::{Hash, Received};
 
-/// All that one end sent and received.
+/// Everything that one end sent and received.
 pub(super) struct Traffic {
     /// In the order of sending.
     pub(super) sent: Vec<Sent>,
     /// In the order of receiving.
     pub(super) received: Vec<Received>,
-    /// What the link says.
+    /// The link's report.
     pub(super) report: Report,
 }
 
 impl Traffic {
-    /// How many messages went out again after a cut.
+    /// Returns how many messages were sent again after a cut.
     pub(super) fn replayed(&self) -> u64 {
         let channels = self.report.channels.iter();
         channels.map(|channel| channel.replayed).sum()
     }
 }
 
-/// A message and what became of it.
+/// A message and its verdict.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     pub(super) hash: Hash,
@@ -34,11 +34,11 @@ pub(super) struct Sent {
     pub(super) verdict: VerdictKind,
     /// When it was handed to the link.
     pub(super) at: Instant,
-    /// From then to the verdict.
+    /// The time from then to the verdict.
     pub(super) took: Duration,
 }
 
-/// A message whose verdict is missing.
+/// A message that waits for its verdict.
 pub(super) struct Waiting<R> {
     pub(super) hash: Hash,
     pub(super) bytes: usize,
@@ -46,8 +46,8 @@ pub(super) struct Waiting<R> {
     pub(super) receipt: R,
 }
 
-/// Waits for the verdicts of all messages that come, in the order of sending. That is the order in
-/// which messages are handled, so none is found handled later than it was.
+/// Waits for the verdicts of all messages that come, in the order of sending. Messages are handled
+/// in that order, so the measured times are not too long.
 pub(super) fn collect<B: Backend>(
     backend: &B,
     waiting: Receiver<Waiting<B::Receipt>>,

@@ -1,4 +1,4 @@
-//! The input stream, read and taken apart in a thread of its own.
+//! The input stream, read and split in a separate thread.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -9,13 +9,13 @@ use tokio::sync::mpsc;
 
 use crate::split::{SplitError, Splitter, Way};
 
-/// How much is read at once, in bytes.
+/// The most that is read at once, in bytes.
 const CHUNK: usize = 128 * 1024;
 
-/// Why the input can't be read on.
+/// Why the input can't be read further.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InputError {
-    /// It does not hold what `--split` says.
+    /// It does not match `--split`.
     #[error(transparent)]
     Split(#[from] SplitError),
     /// The system can't read it.
@@ -23,14 +23,14 @@ pub(super) enum InputError {
     Read(#[from] io::Error),
 }
 
-/// What was read at once: at least one message.
+/// The result of one read: at least one message.
 pub(super) type Batch = VecDeque<Bytes>;
 
 /// Messages as they come, until the input ends; an error comes last.
 pub(super) type Input = mpsc::Receiver<Result<Batch, InputError>>;
 
-/// Starts to read. At most one batch waits to be taken and one to be put where that waits, so
-/// whoever writes to the input feels it when messages are not taken.
+/// Starts to read. At most one batch waits to be taken, and one more to be queued behind it, so the
+/// writer of the input is slowed down when messages are not taken.
 pub(super) fn start(
     source: impl Read + Send + 'static,
     way: Way,
@@ -41,7 +41,7 @@ pub(super) fn start(
     let reader = thread::Builder::new().name("standard-input".to_owned());
     reader.spawn(move || {
         if let Err(error) = read(source, splitter, &sender) {
-            // Nobody may want any more of it.
+            // The receiver may be gone.
             let _ = sender.blocking_send(Err(error));
         }
     })?;
@@ -62,7 +62,7 @@ fn read(
         };
         let mut batch = Batch::new();
         let taken = take_apart(&mut splitter, &chunk[..count], &mut batch);
-        // What came before an error is sent all the same.
+        // What came before an error is still sent.
         if !batch.is_empty() && sender.blocking_send(Ok(batch)).is_err() {
             return Ok(());
         }

@@ -12,7 +12,7 @@ pub(super) struct Ledger {
     pub(super) messages: u64,
     /// Their bytes.
     pub(super) bytes: u64,
-    /// The first rejection that was seen: why the peer said no.
+    /// The first rejection: why the peer refused a message.
     pub(super) rejection: Option<Rejection>,
 }
 
@@ -30,7 +30,7 @@ impl Entry {
         }
     }
 
-    /// Why the peer said no, if it did.
+    /// Returns why the peer refused a message, if it did.
     fn rejection(&self) -> Option<Rejection> {
         let verdict = match self {
             Self::One(receipt) => receipt.verdict(),
@@ -44,23 +44,23 @@ impl Entry {
 }
 
 impl Ledger {
-    /// One message was accepted.
+    /// Adds the receipt of one message.
     pub(super) fn add(&mut self, receipt: Receipt) {
         self.push(Entry::One(receipt));
     }
 
-    /// That many messages were accepted together.
+    /// Adds the receipt of `count` messages that were accepted together.
     pub(super) fn add_batch(&mut self, receipt: BatchReceipt, count: u64) {
         self.push(Entry::Many { receipt, count });
     }
 
     fn push(&mut self, entry: Entry) {
-        // Verdicts come about in order, so this keeps no more than the link itself does.
+        // Verdicts come in order, so this keeps no more than the link itself does.
         self.sweep();
         self.waiting.push_back(entry);
     }
 
-    /// Takes out the front that is settled.
+    /// Removes the settled receipts at the front.
     fn sweep(&mut self) {
         while self.waiting.front().is_some_and(Entry::is_settled) {
             let settled = self.waiting.pop_front();
@@ -74,7 +74,7 @@ impl Ledger {
         }
     }
 
-    /// Counts what was accepted.
+    /// Counts accepted messages and their bytes.
     pub(super) fn count(&mut self, messages: usize, bytes: usize) {
         self.messages += messages as u64;
         self.bytes += bytes as u64;
@@ -91,7 +91,7 @@ impl Ledger {
         }
     }
 
-    /// Notes what those say that have their verdicts, once the link has ended.
+    /// Notes the verdicts that exist once the link has ended.
     pub(super) fn conclude(&mut self) {
         while let Some(entry) = self.waiting.pop_front() {
             self.note(&entry);

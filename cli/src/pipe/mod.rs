@@ -1,9 +1,9 @@
 //! `countersign pipe`: a stream of bytes as messages over a link.
 //!
 //! - `send` and `receive` are the two directions, `input` and `output` their ends of the stream.
-//! - `farewell` is what the peer is told when not all is well.
-//! - `watch` looks after the link while its connections come and go.
-//! - `reload` reads identity and pins again when asked to.
+//! - `farewell` has the reasons that the peer gets when not all is well.
+//! - `watch` follows the link while its connections come and go.
+//! - `reload` reads identity and pins again on request.
 //! - `ledger` keeps the receipts that wait for their verdicts.
 //! - `stop` turns signals into an orderly close.
 
@@ -33,8 +33,8 @@ use crate::{stdio, words};
 use stop::Stop;
 use watch::Watch;
 
-/// How many bytes of messages a channel holds at least. Enough to keep a fast network busy, and
-/// little enough that a machine with small memory can run several pipes.
+/// The least number of bytes of messages that a channel can hold. Enough to keep a fast network
+/// busy, and little enough that a machine with little memory can run several pipes.
 const HELD: usize = 8 << 20;
 
 /// Sends or receives until the stream or the link ends.
@@ -42,9 +42,9 @@ const HELD: usize = 8 << 20;
 /// # Errors
 /// There is no link, it was lost, or a message was not handled.
 pub fn run(command: PipeCommand) -> Result<(), Failure> {
-    // One thread drives the connection; the standard streams, which block, have their own. That
-    // one thread also means that the last words of a connection, why a peer is refused say, are
-    // on their way before the program hears of its end.
+    // One thread drives the connection; the standard streams, which block, have their own. With a
+    // single thread, the last bytes of a connection, such as why a peer is refused, are on their
+    // way before the program learns that it has ended.
     let mut recording = Recording::default();
     let runtime = Builder::new_current_thread()
         .enable_all()
@@ -59,7 +59,7 @@ pub fn run(command: PipeCommand) -> Result<(), Failure> {
             PipeCommand::Recv(args) => receive::run(args.link, &mut recording, stop).await,
         }
     });
-    // A thread that waits for a standard stream would be waited for otherwise.
+    // Otherwise the program would wait for threads that wait for a standard stream.
     runtime.shutdown_background();
     recording.conclude(result)
 }
@@ -81,7 +81,7 @@ async fn establish(
         .channel(channel)
         .dialect(args.dialect.into())
         .timeouts(timeouts)
-        // What follows a gap belongs to another stream.
+        // What follows a gap belongs to a different stream.
         .single_session()
         .reconnect(Reconnect::limited(args.retry.0));
     let setup = Setup::new(config, secured.security)
@@ -107,8 +107,8 @@ async fn reach(args: &LinkArgs, setup: Setup) -> Result<Watch, Failure> {
     }
 }
 
-/// Why there is no link. That nobody listens is worth the name of the flag, which the library
-/// does not know.
+/// Returns the failure for a link that never came to be. If nobody listens, it names the flag,
+/// which the library does not know.
 fn unreachable(address: &Address, error: LinkError) -> Failure {
     let kind = error.io().map(io::Error::kind);
     if kind != Some(io::ErrorKind::ConnectionRefused) {
@@ -118,7 +118,7 @@ fn unreachable(address: &Address, error: LinkError) -> Failure {
     Failure::failed(message).because(error)
 }
 
-/// Waits for the first peer that is let in.
+/// Waits for the first peer that is admitted.
 async fn serve(address: &Address, setup: Setup) -> Result<Watch, Failure> {
     let listener = listen(address, setup).await.map_err(|error| {
         let message = format!("{address}: cannot listen there ({error}); choose another --listen");
@@ -136,15 +136,15 @@ async fn serve(address: &Address, setup: Setup) -> Result<Watch, Failure> {
     }
 }
 
-/// What to look at where the first bytes that came are none of the tlsstream dialect's, which has no
-/// handshake in which the ends could find out.
+/// What to check if the first bytes are not those of the tlsstream dialect, which has no handshake
+/// in which the ends could find out.
 const SAME_DIALECT: &str = "check that both ends use the same --dialect";
 
-/// What to look at where a connection in that dialect just ended.
+/// What to check if a connection in that dialect just ended.
 const NO_WORDS: &str = "the tlsstream dialect has no words for why; see what the other end says";
 
-/// A link has ended without the peer's word, after `what` this end was about, and the other end has
-/// `understood` something by then or not.
+/// Returns the failure for a link that ended without the peer closing it, after `what` this end was
+/// doing. `understood` is whether the other end had understood anything by then.
 fn lost(what: &str, error: LinkError, args: &LinkArgs, understood: bool) -> Failure {
     let hint = match error.reason() {
         _ if !is_tlsstream(args) => None,
@@ -163,12 +163,12 @@ fn lost(what: &str, error: LinkError, args: &LinkArgs, understood: bool) -> Fail
     }
 }
 
-/// What a channel holds, which is one message of the largest size at least.
+/// Returns the bytes that a channel can hold: at least one message of the largest size.
 fn held(args: &LinkArgs) -> usize {
     HELD.max(args.max_message)
 }
 
-/// Whether messages are confirmed as they arrive, before they could be written.
+/// Returns whether messages are confirmed as they arrive, before they could be written.
 fn is_tlsstream(args: &LinkArgs) -> bool {
     args.dialect == Dialect::Tlsstream
 }

@@ -1,4 +1,4 @@
-//! The output stream: what was received, written, and only then handled.
+//! The output stream: messages are handled only once they are written.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -26,7 +26,7 @@ pub(super) enum OutputError {
     /// The messages don't go into one stream in the way that `--split` says.
     #[error("{0}; choose another --split")]
     Join(#[from] JoinError),
-    /// Whoever reads the output has gone.
+    /// The reader of the output has gone.
     #[error("standard output was closed by whoever reads it, so the rest was not handled")]
     Closed(#[source] io::Error),
     /// The system can't write it.
@@ -45,9 +45,9 @@ impl From<io::Error> for OutputError {
 
 /// A message to be written.
 pub(super) enum Item {
-    /// It waits to be handled.
+    /// It is not handled yet.
     Manual(Delivery),
-    /// It was handled as it was taken.
+    /// It was handled when it was taken.
     Auto(Bytes),
 }
 
@@ -72,7 +72,7 @@ impl Item {
     }
 }
 
-/// What has left this program. Whoever waits for a write that does not end can look at it.
+/// What has left this program, for a caller that waits for a write that does not end.
 #[derive(Debug, Default)]
 pub(super) struct Written {
     messages: AtomicU64,
@@ -98,12 +98,12 @@ impl fmt::Display for Written {
     }
 }
 
-/// Where messages are written, one after another. Each is settled by what the system took of it.
+/// Writes messages one after another, and settles each by how much of it the system took.
 #[derive(Debug)]
 pub(super) struct Output<W> {
     joiner: Joiner,
     out: W,
-    /// Short messages that the system has not been asked to take yet.
+    /// Short messages that were not given to the system yet.
     gathered: Vec<u8>,
     /// How many bytes were to be written, and how many the system took.
     added: u64,
@@ -113,9 +113,9 @@ pub(super) struct Output<W> {
     written: Arc<Written>,
 }
 
-/// What messages can be written to.
+/// A destination for messages.
 pub(super) trait Target: Write {
-    /// Takes the last `count` bytes back, if it can: returns whether it did.
+    /// Takes the last `count` bytes back if possible; returns whether it did.
     fn take_back(&mut self, count: u64) -> bool;
 }
 
@@ -138,10 +138,10 @@ impl<W: Target> Output<W> {
         }
     }
 
-    /// Writes all of it. Each message is handled as soon as the system took the whole of it; after an
+    /// Writes all items. Each message is handled as soon as the system took all of it; after an
     /// error the others are rejected. Blocks.
     pub(super) fn put(&mut self, items: Vec<Item>) -> Result<(), OutputError> {
-        // With the end of each, counted in bytes of the stream.
+        // Each item with its end, in bytes of the stream.
         let mut waiting: VecDeque<(u64, Item)> = VecDeque::new();
         let mut items = items.into_iter();
         let result = self.write(&mut items, &mut waiting);
@@ -165,7 +165,7 @@ impl<W: Target> Output<W> {
             let head = match self.joiner.head(message.len() as u64) {
                 Ok(head) => head,
                 Err(error) => {
-                    // It is no part of the stream, but those before it are.
+                    // It is not part of the stream, but the messages before it are.
                     waiting.push_back((u64::MAX, item));
                     self.flush()?;
                     return Err(error.into());
@@ -181,8 +181,8 @@ impl<W: Target> Output<W> {
         Ok(())
     }
 
-    /// The output is to end with a message that was handled. Where the beginning of another can't be
-    /// taken back, the log tells of it.
+    /// Makes the output end with a message that was handled. If the beginning of another can't be
+    /// taken back, logs that.
     fn mend(&mut self, error: &OutputError) {
         let torn = self.taken - self.settled;
         if torn == 0 {
@@ -196,7 +196,7 @@ impl<W: Target> Output<W> {
         }
     }
 
-    /// Gathers short pieces; a long one goes straight through.
+    /// Gathers short pieces, and writes a long one directly.
     fn add(&mut self, piece: &[u8]) -> io::Result<()> {
         if self.gathered.len() + piece.len() > GATHERED {
             self.flush()?;
@@ -214,7 +214,7 @@ impl<W: Target> Output<W> {
         result
     }
 
-    /// Handles those of which the system took the whole.
+    /// Handles the messages that the system took completely.
     fn settle(&mut self, waiting: &mut VecDeque<(u64, Item)>) {
         while waiting.front().is_some_and(|(end, _)| *end <= self.taken) {
             if let Some((end, item)) = waiting.pop_front() {
@@ -226,7 +226,7 @@ impl<W: Target> Output<W> {
     }
 }
 
-/// Writes all of it, and counts what the system takes, also where it does not take all.
+/// Writes all bytes, and counts those that the system takes, also if it does not take all.
 fn hand_over(out: &mut impl Write, mut bytes: &[u8], taken: &mut u64) -> io::Result<()> {
     while !bytes.is_empty() {
         match out.write(bytes)? {
@@ -244,7 +244,7 @@ fn hand_over(out: &mut impl Write, mut bytes: &[u8], taken: &mut u64) -> io::Res
 mod tests {
     use super::*;
 
-    /// A disk with room for so many bytes, which takes a few at a time.
+    /// A disk with room for a limited number of bytes, which takes a few at a time.
     struct Disk {
         holds: Vec<u8>,
         room: usize,
@@ -280,7 +280,7 @@ mod tests {
         }
     }
 
-    /// How many messages count as written, and what was written.
+    /// Returns how many messages count as written, and what was written.
     fn put(
         way: Way,
         messages: &[Vec<u8>],
@@ -306,7 +306,7 @@ mod tests {
         let long = vec![b'y'; GATHERED + 1];
         let messages = [short.clone(), long.clone(), Vec::new(), short.clone(), long];
         for (way, head) in [(Way::Lines, 0), (Way::Length, 4)] {
-            // With the end of each message in the stream.
+            // The end of each message in the stream.
             let ends: Vec<usize> = messages
                 .iter()
                 .scan(0, |end, message| {

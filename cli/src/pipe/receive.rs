@@ -21,11 +21,11 @@ use crate::stdio::{self, Stdout};
 
 type Output = output::Output<Stdout>;
 
-/// How much is written between two flushes at most, in bytes and in messages.
+/// The most that is written between two flushes, in bytes and in messages.
 const BATCH_BYTES: usize = 2 << 20;
 const BATCH_MESSAGES: usize = 4096;
 
-/// How long a write may still take after the link has ended at a signal.
+/// How long a write may still take after a signal has ended the link.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(
@@ -57,7 +57,7 @@ pub(super) async fn run(
             (Some(failure), farewell::too_early())
         }
     };
-    // Waits for what the end still has to tell the peer, that a message was rejected say.
+    // Waits for what this end still has to tell the peer, such as that a message was rejected.
     let report = watch.close(CloseMode::Withdraw, farewell).await;
     let from = named(watch.link(), "from");
     stdio::tell(format_args!("{written}{from}"));
@@ -71,7 +71,7 @@ pub(super) async fn run(
     }
 }
 
-/// Whether it is the tlsstream dialect without TLS.
+/// Returns whether it is the tlsstream dialect without TLS.
 fn is_bare(args: &LinkArgs) -> bool {
     is_tlsstream(args) && args.security.plaintext
 }
@@ -90,15 +90,15 @@ impl From<Broken> for Cut {
     }
 }
 
-/// In tlsstream without TLS, nothing but a message tells a sender that is done from anything else
+/// In tlsstream without TLS, only a message distinguishes a sender that is done from anything else
 /// that ends a connection.
 const NOTHING_CAME: &str = "the connection ended before any message came";
 
-/// What is to be said of an end that came without the peer's word.
+/// What to say of a link that ended without the peer closing it.
 const MORE: &str = "the peer may have had more to send";
 
-/// Writes what comes until nothing more does. When asked to stop it closes the link, and what was
-/// on its way by then still comes; but a write that does not end is not waited for then.
+/// Writes what comes until nothing more does. When asked to stop, closes the link; messages on
+/// their way by then still come, but a write that does not end is not waited for.
 async fn pump(
     watch: &mut Watch,
     mut source: Source,
@@ -142,16 +142,16 @@ async fn pump(
     }
 }
 
-/// What is to be said of an output that takes no more when the program is asked to stop.
+/// What to say of an output that takes no more when the program is asked to stop.
 const STUCK: &str = "standard output takes no more, so not everything that came was written; see \
                      whether its reader still reads";
 
-/// The output, in this thread or in another that writes: whoever reads the output may be slow, and
-/// pings must be answered.
+/// The output, held by this thread or by another that writes: the reader of the output may be slow,
+/// and pings must be answered.
 enum Writer {
     Idle(Output),
     Busy(JoinHandle<(Output, Result<(), OutputError>)>),
-    /// The thread that had it panicked.
+    /// The thread that held it panicked.
     Gone,
 }
 
@@ -160,7 +160,7 @@ impl Writer {
         !matches!(self, Self::Busy(_))
     }
 
-    /// Begins to write.
+    /// Starts a write.
     fn put(&mut self, batch: Vec<Item>) {
         *self = match std::mem::replace(self, Self::Gone) {
             Self::Idle(mut output) => Self::Busy(tokio::task::spawn_blocking(move || {
@@ -171,7 +171,7 @@ impl Writer {
         };
     }
 
-    /// Waits until what was begun is written, for ever where nothing was. Cancel-safe.
+    /// Waits until the current write is done, or forever if there is none. Cancel-safe.
     async fn written(&mut self) -> Result<(), Broken> {
         let Self::Busy(writing) = self else {
             return std::future::pending().await;
@@ -207,7 +207,7 @@ impl Source {
         })
     }
 
-    /// Waits for a message and takes what else is there; `None` when nothing more will come.
+    /// Waits for a message and takes what else has arrived; `None` when nothing more will come.
     /// Cancel-safe.
     async fn next(&mut self) -> Result<Option<Vec<Item>>, RecvError> {
         let first = match self {
@@ -220,7 +220,7 @@ impl Source {
         let mut bytes = first.bytes().len();
         let mut batch = vec![first];
         while bytes < BATCH_BYTES && batch.len() < BATCH_MESSAGES {
-            // The error of a link that was lost comes again, once all is written.
+            // The error of a link that was lost comes again, once everything is written.
             let Ok(Some(item)) = self.try_next() else {
                 break;
             };

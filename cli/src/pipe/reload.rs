@@ -1,4 +1,4 @@
-//! SIGHUP: the log file is opened again, and identity and pins are read again and put in force if they
+//! SIGHUP: opens the log file again, reads identity and pins again, and puts them in force if they
 //! are good.
 
 #[cfg(unix)]
@@ -11,12 +11,12 @@ use crate::security::Secured;
 #[cfg(unix)]
 use crate::security::warn_about;
 
-/// Whether SIGHUP is for files to be opened again. Where there are none, it ends the pipe.
+/// Returns whether SIGHUP asks to open files again. If there are none, it ends the pipe.
 pub(super) fn takes_hangups(args: &LinkArgs) -> bool {
     !args.security.plaintext || log::has_file()
 }
 
-/// Takes SIGHUP from now on, for as long as the runtime runs, if it is for files.
+/// Handles SIGHUP from now on, for as long as the runtime runs, if there are files to open again.
 #[cfg(unix)]
 pub(super) fn on_hangup(secured: &Secured) -> Result<(), Failure> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -46,8 +46,8 @@ pub(super) fn on_hangup(secured: &Secured) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Puts in force what was read, without a pause in between, so that the log tells of this before it
-/// tells of a link that ends by it.
+/// Puts in force what was read, without awaiting in between, so that the log reports this before a
+/// link that ends because of it.
 #[cfg(unix)]
 fn replace(security: &Security, read: Result<(Identity, Pins), SetupError>) {
     match read.and_then(|(identity, pins)| security.replace(identity, pins)) {
@@ -63,7 +63,7 @@ fn replace(security: &Security, read: Result<(Identity, Pins), SetupError>) {
     }
 }
 
-/// Elsewhere nobody asks.
+/// Other systems have no SIGHUP.
 #[cfg(not(unix))]
 pub(super) fn on_hangup(_: &Secured) -> Result<(), Failure> {
     Ok(())

@@ -41,7 +41,7 @@ pub(super) async fn run(
         .sender(args.link.channel())
         .map_err(|error| Failure::failed(error.to_string()))?;
     let limit = match split {
-        // What is one message is this end's choice, so none is too large for the peer.
+        // This end chooses what a message is, so none is too large for the peer.
         Way::Bytes => bytes_limit(&args.link).min(sender.max_message()),
         _ => args.link.max_message,
     };
@@ -88,16 +88,16 @@ pub(super) async fn run(
     }
 }
 
-/// How many messages wait for their verdicts at most: what receivers hold by default, and as much
-/// again on its way.
+/// The most messages that wait for their verdicts: what receivers hold by default, and as many
+/// again on their way.
 const QUEUE_MESSAGES: usize = 16_384;
 
-/// What is to be said of flags that drop messages where these are no more than pieces of a stream.
+/// What to say of flags that drop messages if messages are mere pieces of a stream.
 const NO_MESSAGES: &str = "--latest and --expire-after drop whole messages, and --split bytes has none; \
                            choose another --split";
 
-/// What a message is. Flags that drop messages want some that mean something by themselves: pieces of a
-/// stream don't, and lines do.
+/// Returns what a message is. Flags that drop messages need messages that mean something by
+/// themselves: pieces of a stream don't, and lines do.
 fn split(args: &SendArgs) -> Result<Way, Failure> {
     let drops = args.latest || args.expire_after.is_some();
     match args.link.split {
@@ -108,7 +108,7 @@ fn split(args: &SendArgs) -> Result<Way, Failure> {
     }
 }
 
-/// The largest piece of a stream of bytes that this end may send.
+/// Returns the largest piece of a stream of bytes that this end may send.
 fn bytes_limit(args: &LinkArgs) -> usize {
     match is_tlsstream(args) {
         true => args.max_message.min(STREAM_WHOLE),
@@ -116,7 +116,7 @@ fn bytes_limit(args: &LinkArgs) -> usize {
     }
 }
 
-/// The messages that did not end as whoever gave the flags wanted.
+/// Counts the messages that did not end as the flags ask.
 fn missing(mut verdicts: VerdictCounts, args: &SendArgs) -> VerdictCounts {
     verdicts[VerdictKind::Handled] = 0;
     if args.latest {
@@ -132,7 +132,8 @@ fn missing(mut verdicts: VerdictCounts, args: &SendArgs) -> VerdictCounts {
 enum Unfed {
     /// The program was asked to stop.
     Stopped(Signal),
-    /// The input can't be read on, or what it holds can't be sent; and how the peer is told.
+    /// The input can't be read further, or what it holds can't be sent; with the reason for the
+    /// peer.
     Input(Failure, CloseReason),
     /// The link takes no more.
     CutOff,
@@ -154,15 +155,15 @@ struct Outcome<'a> {
     sent: u64,
     /// The peer has confirmed something.
     understood: bool,
-    /// Why the peer said no to a message, if it did.
+    /// Why the peer rejected a message, if it did.
     rejection: Option<Rejection>,
     end: Option<LinkError>,
-    /// What was asked for.
+    /// The arguments of the link.
     link: &'a LinkArgs,
 }
 
 impl Outcome<'_> {
-    /// What the program's end is to be, after the input was sent like that.
+    /// Returns how the program ends after the input was sent with this result.
     fn judge(self, fed: Result<(), Unfed>) -> Result<(), Failure> {
         let complete = self.missing.total() == 0;
         match fed {
@@ -177,12 +178,13 @@ impl Outcome<'_> {
         }
     }
 
-    /// Everything was sent and handled: nothing can be missing but the farewell.
+    /// Returns how the program ends after everything was sent and handled: only the farewell can be
+    /// missing.
     fn farewell(self) -> Result<(), Failure> {
         const HANDLED: &str = "every message was handled, and then";
         match self.end {
             Some(end) if end.is_orderly() => Ok(()),
-            // The receiver does not take it for the whole.
+            // The receiver does not take it for the whole stream.
             Some(end) if matches!(end.reason(), EndReason::Closed { .. }) => {
                 Err(lost(HANDLED, end, self.link, self.understood))
             }
@@ -194,7 +196,7 @@ impl Outcome<'_> {
         }
     }
 
-    /// How far it came.
+    /// Says how far it came.
     fn what(&self) -> String {
         match self.missing.total() {
             0 => "the input had not ended".to_owned(),
@@ -206,7 +208,7 @@ impl Outcome<'_> {
         }
     }
 
-    /// How the link ended explains why no more could be sent, or what the peer says does.
+    /// Returns the failure. What explains it is how the link ended, or the peer's rejection.
     fn why(self) -> Failure {
         let what = self.what();
         match (self.end, self.rejection) {
@@ -227,7 +229,7 @@ impl Outcome<'_> {
     }
 }
 
-/// Whether the peer has closed the link and given no reason.
+/// Returns whether the peer has closed the link and given no reason.
 fn says_that_all_is_well(end: &LinkError) -> bool {
     matches!(end.reason(), EndReason::Closed { theirs, .. } if theirs.is_all_well())
 }
@@ -263,7 +265,7 @@ impl Feeder {
         }
     }
 
-    /// Sends what was read at once.
+    /// Sends the messages of one read.
     async fn send(&mut self, mut batch: Batch) -> Result<(), Unfed> {
         let before = (batch.len(), bytes(&batch));
         let sent = match self.expire_after {
@@ -281,7 +283,7 @@ impl Feeder {
     async fn send_together(&mut self, batch: &mut Batch) -> Result<(), Cut> {
         let count = batch.len() as u64;
         let receipt = tokio::select! {
-            // What is left when the session was lost is not for the next one.
+            // What is left when the session is lost is not for the next one.
             biased;
             signal = self.stop.asked() => return Err(Cut::Short(Unfed::Stopped(signal))),
             _ = self.watch.next() => return Err(Cut::Short(Unfed::CutOff)),
@@ -330,8 +332,8 @@ impl Feeder {
         Unfed::Input(failure, farewell)
     }
 
-    /// Waits for all verdicts, without a time limit, unless the peer closes, for closing has one, or
-    /// until asked to stop: says so then.
+    /// Waits for all verdicts, without a time limit, unless the peer closes, since closing has one.
+    /// Returns early with the signal if asked to stop.
     async fn settle(&mut self) -> Option<Signal> {
         let mut settled = pin!(self.ledger.settle());
         loop {
@@ -346,7 +348,7 @@ impl Feeder {
     }
 }
 
-/// Why what was read at once was not all accepted.
+/// Why the messages of one read were not all accepted.
 enum Cut {
     Short(Unfed),
     Refused(SendError),

@@ -1,4 +1,4 @@
-//! Signals: the first asks to close in order, the second ends the program at once.
+//! Signals: the first asks for an orderly close, the second ends the program at once.
 
 use std::io;
 use std::thread;
@@ -8,14 +8,13 @@ use tokio::sync::watch;
 
 use crate::exit::{Failure, Signal};
 
-/// Knows whether the program was asked to stop, and by what.
+/// Whether the program was asked to stop, and by which signal.
 #[derive(Clone, Debug)]
 pub(super) struct Stop(watch::Receiver<Option<Signal>>);
 
 impl Stop {
-    /// Takes SIGINT and SIGTERM from now on, and SIGHUP if it is `hangups` that end the program, in a thread
-    /// of its own: the second ends the program also while everything else waits for something that does
-    /// not come.
+    /// Handles SIGINT and SIGTERM from now on, and SIGHUP if `hangups` end the program, in a
+    /// separate thread: the second signal ends the program even while everything else is blocked.
     pub(super) fn listen(hangups: bool) -> Result<Self, Failure> {
         let unheard = |error: io::Error| {
             Failure::failed("the system does not pass signals on").because(error)
@@ -32,7 +31,7 @@ impl Stop {
         let listener = thread::Builder::new().name("signals".to_owned());
         let listening = async move {
             let first = signals.next().await;
-            // Nobody may care any more.
+            // The receiver may be gone.
             let _ = sender.send(Some(first));
             tracing::info!("asked to stop: closing the link; once more ends at once");
             let second = signals.next().await;
@@ -49,7 +48,7 @@ impl Stop {
         let asked = self.0.wait_for(Option::is_some).await.ok();
         match asked.and_then(|asked| *asked) {
             Some(signal) => signal,
-            // Nobody listens for it any more.
+            // The thread that takes signals is gone.
             None => std::future::pending().await,
         }
     }
@@ -83,7 +82,7 @@ impl Signals {
     }
 }
 
-/// Waits for the signal, for ever where it is not taken.
+/// Waits for the signal, or forever if it is not taken.
 #[cfg(unix)]
 async fn heard(signal: &mut Option<tokio::signal::unix::Signal>) {
     match signal {
@@ -92,9 +91,8 @@ async fn heard(signal: &mut Option<tokio::signal::unix::Signal>) {
     }
 }
 
-/// Whether whoever started the program has said that it is to outlive its terminal, as `nohup` does.
-/// Where the system does not tell, a pipe that ends early is better than one whose peer takes what it
-/// has for the whole.
+/// Returns whether the program was started to outlive its terminal, as `nohup` does. If the system
+/// does not say, a pipe that ends early is better than one whose peer takes a part for the whole.
 #[cfg(unix)]
 fn ignores_hangups() -> bool {
     const HANGUP: u64 = 1;

@@ -1,5 +1,5 @@
-//! Watches over a pipe's link: tells the log what becomes of its connections, turns away whoever
-//! else comes, and says when it is over.
+//! Watches a pipe's link: logs what becomes of its connections, turns other peers away, and says
+//! when it is over.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use countersign::{AcceptError, CloseMode, CloseReason, Link, LinkEvent, Listener
 use super::farewell;
 use crate::words;
 
-/// A link, and at the end that listens the way back to it.
+/// A link and, at the end that listens, the listener through which its peer reconnects.
 #[derive(Debug)]
 pub(super) struct Watch {
     link: Link,
-    /// Where the peer comes back to.
+    /// Where the peer reconnects.
     listener: Option<Listener>,
 }
 
-/// How long others have, at the end, to hear that they were turned away.
+/// How long peers that were turned away have, at the end, to receive the reason.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// What whoever uses the link has to know.
+/// What the user of the link has to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     /// The peer takes no more messages.
@@ -28,7 +28,7 @@ pub(super) enum Turn {
     Ended,
 }
 
-/// What is to be looked at.
+/// What happened.
 enum News {
     OfLink(Option<LinkEvent>),
     AtDoor(Result<Link, AcceptError>),
@@ -43,7 +43,7 @@ impl Watch {
         &self.link
     }
 
-    /// Waits for the next turn; the end comes again and again. Cancel-safe.
+    /// Waits for the next turn; the end is returned again and again. Cancel-safe.
     pub(super) async fn next(&mut self) -> Turn {
         loop {
             let news = tokio::select! {
@@ -71,8 +71,8 @@ impl Watch {
         }
     }
 
-    /// Lets go of a peer that has opened a link of its own. It is told that its messages were not taken,
-    /// or that it does not have all that there is.
+    /// Closes the link that another peer has opened. The reason keeps it from believing that its
+    /// messages were taken, or that it has received everything.
     fn turn_away(&self, visitor: &Link) {
         visitor.start_close_with(CloseMode::Withdraw, farewell::taken());
         if let Some(listener) = &self.listener {
@@ -82,8 +82,8 @@ impl Watch {
         }
     }
 
-    /// Closes the link and waits for the end, turning others away meanwhile; and until all have heard
-    /// why, so that none of them waits for a program that is gone.
+    /// Closes the link and waits for its end, turning other peers away meanwhile; then waits until
+    /// all of them have received the reason, so that none waits for a program that is gone.
     pub(super) async fn close(&mut self, mode: CloseMode, reason: CloseReason) -> Report {
         self.link.start_close_with(mode, reason);
         while self.next().await != Turn::Ended {}
@@ -102,12 +102,12 @@ fn hear(event: &LinkEvent) -> Option<Turn> {
             None
         }
         LinkEvent::PeerClosing => Some(Turn::PeerClosing),
-        // The library has told the log, or the end tells it.
+        // The library has logged it, or the end reports it.
         _ => None,
     }
 }
 
-/// Waits for somebody at the door, for ever where there is none.
+/// Waits for another peer, or forever if there is no listener.
 async fn visit(listener: Option<&Listener>) -> Result<Link, AcceptError> {
     match listener {
         Some(listener) => listener.accept().await,
@@ -115,7 +115,7 @@ async fn visit(listener: Option<&Listener>) -> Result<Link, AcceptError> {
     }
 }
 
-/// What the log calls a link's peer.
+/// Returns what the log calls a link's peer.
 pub(super) fn name(link: &Link) -> String {
     match (link.peer_name(), link.peer()) {
         (Some(name), Some(key)) => format!("{name} ({key})"),
@@ -124,7 +124,7 @@ pub(super) fn name(link: &Link) -> String {
     }
 }
 
-/// Who the peer is, for a report of what it was sent or has sent: nothing where it has no name.
+/// Returns the peer's name after the word `before`, for a report, or nothing if it has no name.
 pub(super) fn named(link: &Link, before: &str) -> String {
     let name = link.peer_name();
     name.map_or_else(String::new, |name| format!(" {before} {name}"))

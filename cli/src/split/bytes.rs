@@ -1,6 +1,6 @@
 //! Bytes as they come, one message for each read.
 
-/// The largest message, in bytes, however large the maximum is.
+/// The largest message in bytes, even if the maximum is larger.
 const MOST: usize = 64 * 1024;
 
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use crate::words::{count, size};
 /// The flag of `countersign pipe` that sets the maximum message size.
 pub const MAX_MESSAGE_FLAG: &str = "--max-message";
 
-/// Why a stream could not be taken apart. Offsets count the bytes of the stream from 0.
+/// Why a stream could not be split. Offsets count the bytes of the stream from 0.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SplitError {
@@ -44,16 +44,16 @@ pub enum SplitError {
         offset: u64,
         /// How long the stream was.
         end: u64,
-        /// What had to come yet.
+        /// What is missing.
         missing: &'static str,
     },
-    /// A byte that is neither a picture's nor what may lie between pictures.
+    /// A byte that belongs neither to a picture nor to what may lie between pictures.
     #[error(
         "byte {offset} of the input is {found:#04x}, where a JPEG picture (0xff 0xd8) starts, or \
          padding or a multipart head before it"
     )]
     NotAPicture {
-        /// Where the byte stands.
+        /// Where the byte is.
         offset: u64,
         /// The byte.
         found: u8,
@@ -66,7 +66,7 @@ pub enum SplitError {
     NoPictureFollows {
         /// Where what was skipped starts.
         offset: u64,
-        /// How much is skipped at most, in bytes.
+        /// The most that is skipped, in bytes.
         limit: u64,
     },
     /// The stream had only what may lie between pictures.
@@ -80,14 +80,14 @@ pub enum SplitError {
     BadPicture {
         /// Where the byte stands.
         offset: u64,
-        /// The byte.
+        /// Where the byte is.
         found: u8,
         /// What belongs there.
         expected: &'static str,
     },
 }
 
-/// Why a message could not be put into a stream.
+/// Why a message could not be joined to a stream.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {

@@ -1,16 +1,15 @@
-//! Messages put together to a stream.
+//! Joins messages into a stream.
 
 use super::{JoinError, Way, length};
 
-/// Puts messages together to a stream of bytes, the way a [`Splitter`](super::Splitter) takes one
-/// apart.
+/// Joins messages into a stream of bytes, as the inverse of a [`Splitter`](super::Splitter).
 ///
 /// A message that is in memory goes through [`join`](Self::join). One that arrives in pieces is
-/// written as [`head`](Self::head), and then the pieces.
+/// written as [`head`](Self::head), followed by the pieces.
 ///
-/// Messages go into the stream as they are, one after another. [`Way::Lines`] adds no newlines, and
-/// [`Way::Jpeg`] doesn't check that it was handed pictures: so the stream that was taken apart comes
-/// out whole, whichever of these ways either end has.
+/// Messages go into the stream unchanged, one after another. [`Way::Lines`] adds no newlines, and
+/// [`Way::Jpeg`] doesn't check that it gets pictures: so the stream that was split is restored,
+/// whichever of these ways either end uses.
 ///
 /// ```
 /// use countersign_cli::split::{Joiner, Way};
@@ -30,13 +29,14 @@ pub struct Joiner {
 }
 
 impl Joiner {
-    /// A joiner at the start of a stream.
+    /// Returns a joiner at the start of a stream.
     #[must_use]
     pub fn new(way: Way) -> Self {
         Self { way, any: false }
     }
 
-    /// Begins a message of `length` bytes: returns what goes before it, empty for most ways.
+    /// Begins a message of `length` bytes and returns what precedes it, which is empty for most
+    /// ways.
     ///
     /// # Errors
     /// The way has no room for a message of that length, or for another message.
@@ -50,10 +50,10 @@ impl Joiner {
         Ok(head)
     }
 
-    /// Appends one whole message to `out`, with what goes before it.
+    /// Appends one whole message to `out`, with what precedes it.
     ///
     /// # Errors
-    /// As [`head`](Self::head); `out` is unchanged then.
+    /// Like [`head`](Self::head); `out` is unchanged then.
     pub fn join(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), JoinError> {
         let head = self.head(message.len() as u64)?;
         out.extend_from_slice(&head);

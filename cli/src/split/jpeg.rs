@@ -1,15 +1,15 @@
 //! One message for each JPEG picture of an MJPEG elementary stream.
 //!
 //! The marker syntax is that of ITU-T T.81, annex B. A picture runs from SOI to the EOI on its own
-//! level: segments are skipped by their length, so whatever they hold, a preview picture in APP1
-//! for instance, ends nothing. Whether the picture can be decoded is not judged here.
+//! level: segments are skipped by their length, so nothing in them, such as a preview picture in
+//! APP1, ends it. Whether the picture can be decoded is not checked here.
 //!
-//! What cameras write between pictures is no part of them and skipped: see [`Between`].
+//! What cameras write between pictures is not part of them and is skipped: see [`Between`].
 
 use super::SplitError;
 use super::partial::Partial;
 
-/// What every marker begins with.
+/// The first byte of every marker.
 const MARKER: u8 = 0xff;
 const SOI: u8 = 0xd8;
 const EOI: u8 = 0xd9;
@@ -21,8 +21,8 @@ const RST7: u8 = 0xd7;
 const SOF0: u8 = 0xc0;
 const LAST_SEGMENT: u8 = 0xfe;
 
-/// How much is skipped between two pictures at most, in bytes. None of it is kept, but a stream
-/// without pictures should not pass for one in which the next is about to come.
+/// The most that is skipped between two pictures, in bytes. None of it is kept, but a stream
+/// without pictures should not pass for one whose next picture is about to come.
 const MOST_BETWEEN: u64 = 1 << 20;
 
 /// What the next byte of the stream is.
@@ -36,9 +36,9 @@ enum Place {
 
 /// What the next byte is outside a picture.
 ///
-/// There may be padding: zeros, white space, and fill bytes (0xff) before a picture. And there may be
-/// heads of a multipart stream (RFC 2046): a line that begins with `--`, then lines `name: value`, then
-/// an empty line. Some cameras leave out the empty line, and some the head.
+/// There may be padding: zeros, white space, and fill bytes (0xff) before a picture. And there may
+/// be heads of a multipart stream (RFC 2046): a line that begins with `--`, then lines `name:
+/// value`, then an empty line. Some cameras leave out the empty line, and some the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Between {
     /// Padding, or the first byte of something else.
@@ -81,7 +81,7 @@ pub(super) struct Jpeg {
     place: Place,
     /// Bytes since the last picture.
     between: u64,
-    /// There was a picture.
+    /// There was a picture already.
     any: bool,
     picture: Partial,
 }
@@ -120,7 +120,7 @@ impl Jpeg {
     /// Takes a byte outside a picture.
     fn outside(&mut self, between: Between, input: &mut &[u8], byte: u8) -> Result<(), SplitError> {
         if between == Between::StartCode && byte == SOI {
-            // The byte before was the first of a picture, and this is its second.
+            // The previous byte was the first of a picture, and this is its second.
             self.picture.skip(self.between - 1);
             self.between = 0;
             self.picture.take(&mut &[MARKER][..], 1)?;
@@ -146,7 +146,7 @@ impl Jpeg {
         Ok(())
     }
 
-    /// Takes a byte of a picture, or several; true if the picture ends with it.
+    /// Takes one or more bytes of a picture; returns true if the picture ends with them.
     fn inside(&mut self, part: Part, input: &mut &[u8], byte: u8) -> Result<bool, SplitError> {
         let count = skippable(part, input);
         if count > 0 {
@@ -165,7 +165,7 @@ impl Jpeg {
         Ok(next.is_none())
     }
 
-    /// The part after `byte`, or `None` if the picture ends with it.
+    /// Returns the part after `byte`, or `None` if the picture ends with it.
     fn after(&self, part: Part, byte: u8) -> Result<Option<Part>, SplitError> {
         let part = match part {
             Part::Marker if byte == MARKER => Part::Code,
@@ -177,7 +177,7 @@ impl Jpeg {
             Part::LengthHigh { scan } => Part::LengthLow { scan, high: byte },
             Part::LengthLow { scan, high } => self.after_length(scan, high, byte)?,
             Part::Scan if byte == MARKER => Part::ScanCode,
-            // These bytes are taken together; the answers hold all the same.
+            // These bytes are taken together; the result for one of them is right all the same.
             Part::Scan => Part::Scan,
             Part::Segment { scan, left } => in_segment(scan, left - 1),
         };
@@ -198,7 +198,7 @@ impl Jpeg {
         }
     }
 
-    /// The length counts its own two bytes.
+    /// Returns the part after a segment's length, which counts its own two bytes.
     fn after_length(&self, scan: bool, high: u8, low: u8) -> Result<Part, SplitError> {
         match usize::from(u16::from_be_bytes([high, low])).checked_sub(2) {
             Some(left) => Ok(in_segment(scan, left)),
@@ -208,7 +208,7 @@ impl Jpeg {
 
     fn bad(&self, found: u8, expected: &'static str) -> SplitError {
         SplitError::BadPicture {
-            // Where the next byte stands in the stream.
+            // The position of the next byte in the stream.
             offset: self.picture.start() + self.picture.len() as u64,
             found,
             expected,
@@ -227,21 +227,21 @@ impl Jpeg {
 }
 
 impl Between {
-    /// What comes after `byte`, or `None` if that can't be there. SOI is not looked for.
+    /// Returns what comes after `byte`, or `None` if it can't be there. SOI is not looked for.
     fn after(self, byte: u8) -> Option<Self> {
         match (self, byte) {
             (Self::Padding | Self::Line, MARKER) => Some(Self::StartCode),
             (Self::Padding | Self::Line, b'-') => Some(Self::Dash),
             (Self::Padding, 0 | b'\r' | b'\n' | b' ' | b'\t') => Some(Self::Padding),
             (Self::StartCode, MARKER) => Some(Self::StartCode),
-            // The fill bytes belonged to no marker, and so were padding.
+            // The fill bytes belonged to no marker, so they were padding.
             (Self::StartCode, _) => Self::Padding.after(byte),
             (Self::Dash, b'-') => Some(Self::Boundary),
             (Self::Boundary | Self::Value, b'\n') => Some(Self::Line),
             (Self::Boundary | Self::Value, _) if is_text(byte) => Some(self),
             (Self::Line, b'\n') => Some(Self::Padding),
             (Self::Line, b'\r') => Some(Self::Line),
-            // A value may go on in the next line.
+            // A value may continue on the next line.
             (Self::Line, b' ' | b'\t') => Some(Self::Value),
             (Self::Line, 0) => Some(Self::Padding),
             (Self::Line | Self::Name, _) if byte.is_ascii_graphic() && byte != b':' => {
@@ -253,8 +253,8 @@ impl Between {
     }
 }
 
-/// How many bytes of the input need no look at each: the rest of a segment, or entropy-coded data
-/// up to the next 0xff.
+/// Returns how many bytes of the input need not be looked at one by one: the rest of a segment, or
+/// entropy-coded data up to the next 0xff.
 fn skippable(part: Part, input: &[u8]) -> usize {
     match part {
         Part::Segment { left, .. } => left.min(input.len()),
@@ -266,7 +266,7 @@ fn skippable(part: Part, input: &[u8]) -> usize {
     }
 }
 
-/// The part in a segment with `left` bytes to come.
+/// Returns the part in a segment with `left` bytes to come.
 fn in_segment(scan: bool, left: usize) -> Part {
     match (left, scan) {
         (0, true) => Part::Scan,
@@ -279,7 +279,7 @@ fn is_restart(code: u8) -> bool {
     (RST0..=RST7).contains(&code)
 }
 
-/// Whether a line of a head may have it.
+/// Returns whether a line of a head may contain the byte.
 fn is_text(byte: u8) -> bool {
     matches!(byte, b'\t' | b'\r' | b' '..=b'~')
 }

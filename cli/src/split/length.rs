@@ -1,9 +1,9 @@
-//! Messages with their length before them.
+//! Messages preceded by their length.
 
 use super::partial::Partial;
 use super::{JoinError, SplitError};
 
-/// How many bytes a length takes.
+/// The size of a length, in bytes.
 const PREFIX: usize = 4;
 
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Length {
         Ok(Some(self.body.complete(PREFIX as u64)))
     }
 
-    /// The length of the message under way, once its prefix is there and allowed.
+    /// Returns the length of the current message, once its prefix is complete and allowed.
     fn read_prefix(&mut self, input: &mut &[u8]) -> Result<Option<usize>, SplitError> {
         let count = input.len().min(PREFIX - self.prefix_len);
         let (taken, rest) = input.split_at(count);
@@ -74,7 +74,7 @@ impl Length {
     }
 }
 
-/// What a message of `length` bytes has before it in the stream.
+/// Returns what precedes a message of `length` bytes in the stream.
 pub(super) fn prefix(length: u64) -> Result<[u8; PREFIX], JoinError> {
     u32::try_from(length)
         .map(u32::to_be_bytes)

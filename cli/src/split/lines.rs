@@ -3,7 +3,7 @@
 use super::SplitError;
 use super::partial::Partial;
 
-/// What ends a line. It is the only thing that does.
+/// The only thing that ends a line.
 const NEWLINE: u8 = b'\n';
 
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 //!
 //! `countersign pipe` reads one stream and sends messages; at the other end it receives messages
 //! and writes one stream. A [`Way`] says where one message ends and the next begins. [`Splitter`]
-//! takes a stream apart, [`Joiner`] puts one together; neither does any I/O.
+//! splits a stream, [`Joiner`] joins messages into one; neither does any I/O.
 //!
 //! ```
 //! use countersign_cli::split::{Splitter, Way};
@@ -23,14 +23,13 @@
 //! ```
 //!
 //! # What a splitter promises
-//! - The messages depend on the bytes alone, never on how they were cut into chunks. Errors too. Only
-//!   [`Way::Bytes`] is about chunks.
-//! - Joined again in the same way, the messages are the stream, byte by byte; but for what
+//! - The messages depend on the bytes alone, never on how they were cut into chunks. So do errors.
+//!   Only [`Way::Bytes`] is about chunks.
+//! - Joined again in the same way, the messages are the stream, byte by byte, except for what
 //!   [`Way::Jpeg`] skips between pictures.
 //! - Every byte is looked at once, and copied once, into the message it becomes part of.
-//! - It holds the message that is under way and nothing else, so never more than the largest
-//!   message that it was told to accept. What a chunk holds beyond the message returned stays
-//!   with the caller.
+//! - It holds the current message and nothing else, so never more than the largest message that it
+//!   accepts. What a chunk holds beyond the message returned stays with the caller.
 //! - A length that the input merely claims reserves no memory.
 
 mod bytes;
@@ -56,14 +55,14 @@ pub enum Way {
     /// Each line is a message, with its newline
     ///
     /// Only `\n` ends a line. A `\r` before it belongs to the line. What follows the last `\n` is a
-    /// message too, without a newline, if it is anything at all. So the messages one after another are
-    /// the text, whatever its line ends.
+    /// message too, without a newline, if it is anything at all. So the messages one after another
+    /// are the text, whatever its line ends.
     Lines,
     /// Each JPEG picture of an MJPEG stream is a message
     ///
     /// Pictures are told apart by reading their markers and segments, so a preview picture inside a
-    /// segment is no end. What cameras write between pictures is skipped, up to 1 MiB at a time: zeros,
-    /// fill bytes, white space, and the heads of multipart streams, which begin with `--`.
+    /// segment is no end. What cameras write between pictures is skipped, up to 1 MiB at a time:
+    /// zeros, fill bytes, white space, and the heads of multipart streams, which begin with `--`.
     Jpeg,
     /// Each message has its length before it, four bytes, the most significant first
     ///
@@ -75,7 +74,7 @@ pub enum Way {
     Whole,
 }
 
-/// Takes a stream of bytes apart into messages.
+/// Splits a stream of bytes into messages.
 ///
 /// After an error, every further call returns that error.
 #[derive(Debug)]
@@ -94,7 +93,8 @@ enum State {
 }
 
 impl Splitter {
-    /// A splitter that accepts messages of up to `max_message` bytes, at the start of a stream.
+    /// Returns a splitter at the start of a stream that accepts messages of up to `max_message`
+    /// bytes.
     #[must_use]
     pub fn new(way: Way, max_message: usize) -> Self {
         let state = match way {
@@ -112,11 +112,11 @@ impl Splitter {
 
     /// Takes bytes off the front of `input` until a message is complete, and returns it.
     ///
-    /// `None` means that `input` is used up (it is empty then) and more is needed. To take a chunk
-    /// apart, call this until it returns `None`.
+    /// `None` means that `input` is used up (it is empty then) and more is needed. To split a
+    /// chunk, call this until it returns `None`.
     ///
     /// # Errors
-    /// A message above the maximum, or bytes that the [`Way`] does not allow. What is left in
+    /// A message is above the maximum, or the [`Way`] does not allow the bytes. What is left in
     /// `input` then is of no use.
     pub fn next_message(&mut self, input: &mut &[u8]) -> Result<Option<Vec<u8>>, SplitError> {
         if let Some(error) = &self.failed {
@@ -135,7 +135,7 @@ impl Splitter {
         result
     }
 
-    /// The stream has ended: returns the last message, if the end of the stream is what ends it.
+    /// Ends the stream, and returns the last message if the end of the stream is what ends it.
     ///
     /// # Errors
     /// The stream ended inside a message, or had failed before.

@@ -1,4 +1,4 @@
-//! The message that is under way.
+//! The message that is being read.
 
 use super::SplitError;
 
@@ -11,7 +11,7 @@ pub(super) struct Partial {
 }
 
 impl Partial {
-    /// Nothing yet, at the start of the stream.
+    /// Returns an empty message at the start of the stream.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             bytes: Vec::new(),
@@ -20,22 +20,22 @@ impl Partial {
         }
     }
 
-    /// How many bytes there are so far.
+    /// Returns how many bytes there are so far.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Where in the stream the message starts.
+    /// Returns where in the stream the message starts.
     pub(super) fn start(&self) -> u64 {
         self.start
     }
 
-    /// The largest message that is accepted.
+    /// Returns the size of the largest message that is accepted.
     pub(super) fn limit(&self) -> usize {
         self.limit
     }
 
-    /// The next message starts that many bytes later. There is nothing of it yet.
+    /// Moves the start of the message `count` bytes on. None of it was taken yet.
     pub(super) fn skip(&mut self, count: u64) {
         self.start += count;
     }
@@ -54,15 +54,15 @@ impl Partial {
         Ok(())
     }
 
-    /// The message is complete: hands it out and starts the next one, after `around` bytes that
-    /// the stream has for it besides its own.
+    /// Completes the message: returns it and starts the next one, after `around` bytes that the
+    /// stream has for it besides its content.
     pub(super) fn complete(&mut self, around: u64) -> Vec<u8> {
         self.start += self.bytes.len() as u64 + around;
         std::mem::take(&mut self.bytes)
     }
 
-    /// The stream ended here, `around` bytes (not in the message) and all those so far after the
-    /// message's start.
+    /// Returns the error for a stream that ended here: after the message's bytes so far, and
+    /// `around` bytes that are not part of the message.
     pub(super) fn truncated(&self, around: u64, missing: &'static str) -> SplitError {
         let end = self.start + around + self.bytes.len() as u64;
         SplitError::Truncated {

@@ -1,14 +1,14 @@
 //! The standard streams on systems other than Unix.
 //!
-//! They block there unless somebody went to great lengths, and nothing tells whether they were closed when
-//! the program began.
+//! They block there, except in very unusual programs, and nothing shows whether they were closed
+//! when the program began.
 
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use super::Unusable;
 
-/// How much is handed over at once: all of it is taken, or nothing of it counts.
+/// The most that is written at once: either all of it is taken, or none of it counts.
 const PIECE: usize = 64 * 1024;
 
 #[expect(clippy::disallowed_methods, reason = "this is the module for it")]
@@ -20,7 +20,7 @@ pub(super) fn read(buffer: &mut [u8]) -> io::Result<usize> {
 pub(super) fn write(bytes: &[u8]) -> io::Result<usize> {
     let piece = &bytes[..bytes.len().min(PIECE)];
     let mut out = io::stdout();
-    // Its buffer must not hold what counts as written.
+    // Its buffer must not hold bytes that count as written.
     out.write_all(piece).and_then(|()| out.flush())?;
     Ok(piece.len())
 }

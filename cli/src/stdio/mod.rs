@@ -1,19 +1,19 @@
 //! Standard input, output and error: the only way from this program to any of them.
 //!
-//! The standard library's own way does not do here. `println!` and `eprintln!` panic where nobody
+//! The standard library's functions are not enough here. `println!` and `eprintln!` panic if nobody
 //! reads or a disk is full. A descriptor that is closed counts as one that takes everything. A
-//! descriptor that was made non-blocking, by whoever shares the terminal or the pipe, is an error as
-//! soon as it is busy. And its buffers don't tell which bytes the system took.
+//! descriptor that was made non-blocking, by another program that shares the terminal or the pipe,
+//! is an error as soon as it is busy. And the buffers don't show which bytes the system took.
 //!
-//! - [`tell`] is for people: a line on standard error. That it can't be written is no failure of what
-//!   the program was asked for, so it is only remembered, and told when lines can be written again.
-//! - [`print()`] is for results on standard output. That they can't be written is a failure, unless
-//!   their reader has gone and so has seen enough.
-//! - [`Stdin`] and [`Stdout`] are the streams themselves, without a buffer. They wait where they are
+//! - [`tell`] is for people: a line on standard error. If it can't be written, that is no failure
+//!   of the program's task, so it is only remembered, and reported when lines can be written again.
+//! - [`print()`] is for results on standard output. If they can't be written, that is a failure,
+//!   unless their reader has gone and so has seen enough.
+//! - [`Stdin`] and [`Stdout`] are the streams themselves, without a buffer. They wait if they are
 //!   non-blocking and busy.
 //! - [`input`] and [`output`] find a stream that was closed before the program began.
 //!
-//! `clippy.toml` keeps everything else in this crate from the standard library's way.
+//! `clippy.toml` forbids the standard library's functions everywhere else in this crate.
 
 #[cfg(not(unix))]
 mod elsewhere;
@@ -46,13 +46,13 @@ impl Read for Stdin {
 /// Standard output, without a buffer: what `write` returns is what the system took.
 #[derive(Debug, Default)]
 pub struct Stdout {
-    /// Where in its file it began to write, once it has, if it is a file at all.
+    /// Where in its file it began to write, if it has and if it is a file.
     base: Option<u64>,
     taken: u64,
 }
 
 impl Stdout {
-    /// Takes the last `count` bytes back, if it is a file and nobody else writes to it: returns
+    /// Takes the last `count` bytes back, if it is a file that nothing else writes to; returns
     /// whether it did.
     pub fn take_back(&mut self, count: u64) -> bool {
         let end = self.base.map(|base| base + self.taken);
@@ -79,17 +79,17 @@ impl Write for Stdout {
     }
 }
 
-/// What keeps a standard stream from use from the beginning.
+/// What makes a standard stream unusable from the beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(unix), expect(dead_code, reason = "only Unix tells"))]
 enum Unusable {
     /// It was closed.
     Closed,
-    /// It is open for the other direction alone.
+    /// It is open for the other direction only.
     WrongWay,
 }
 
-/// Standard input, if it was open when the program began. That nobody gave an input is not the same
+/// Returns standard input, if it was open when the program began. A missing input is not the same
 /// as an empty one.
 ///
 /// # Errors
@@ -105,8 +105,8 @@ pub fn input() -> Result<Stdin, Failure> {
     }
 }
 
-/// Standard output, if it was open when the program began. Otherwise what is written would go nowhere
-/// without a word.
+/// Returns standard output, if it was open when the program began. Otherwise what is written would
+/// be lost silently.
 ///
 /// # Errors
 /// It was closed, or can't be written to.
@@ -128,14 +128,14 @@ fn unusable(stream: &str, why: Unusable, instead: &str) -> Failure {
     })
 }
 
-/// Makes a write that is beyond a limit of the system's an error like any other. Without it, such a
-/// write ends the program where it stands, and nobody is told.
+/// Makes a write beyond the system's limit for the size of files an ordinary error. Otherwise such
+/// a write ends the program on the spot, without a message.
 pub fn outlive_file_limits() {
-    // The program works without.
+    // The program works without it.
     let _ = system::outlive_file_limits();
 }
 
-/// What became of lines for standard error.
+/// What became of the lines for standard error.
 static ERRORS: Mutex<Sink> = Mutex::new(Sink::new());
 
 /// Writes a line for people to standard error, or remembers that it could not.
@@ -143,10 +143,10 @@ pub fn tell(line: impl Display) {
     tell_raw(format!("{line}\n").as_bytes());
 }
 
-/// The same, for a line that ends with its newline.
+/// Writes a line like [`tell`], but one that includes its newline.
 fn tell_raw(line: &[u8]) {
     let mut errors = ERRORS.lock().unwrap_or_else(PoisonError::into_inner);
-    // Where should it be told?
+    // There is nowhere left to report it.
     let _ = errors.put(system::stderr(), line);
 }
 
@@ -165,7 +165,7 @@ impl Write for Stderr {
     }
 }
 
-/// Writes results to standard output. A reader that has gone has seen enough.
+/// Writes results to standard output. A reader that has gone has seen enough, so that is no error.
 ///
 /// # Errors
 /// The system can't write them.
@@ -173,10 +173,10 @@ pub fn print(out: &mut Stdout, text: impl Display) -> Result<(), Failure> {
     finish(out.write_all(text.to_string().as_bytes()))
 }
 
-/// What is to be said of results, from how writing them ended.
+/// Returns the failure for results that could not be written, if any.
 ///
 /// # Errors
-/// As [`print()`].
+/// Those of [`print()`].
 pub(crate) fn finish(written: io::Result<()>) -> Result<(), Failure> {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -187,13 +187,13 @@ pub(crate) fn finish(written: io::Result<()>) -> Result<(), Failure> {
     }
 }
 
-/// Whether bold and coloured text is shown as such on standard output.
+/// Returns whether standard output shows bold and coloured text.
 #[must_use]
 pub fn styles_output() -> bool {
     styles(&system::stdout())
 }
 
-/// Whether bold and coloured text is shown as such on standard error.
+/// Returns whether standard error shows bold and coloured text.
 #[must_use]
 pub fn styles_errors() -> bool {
     styles(&system::stderr())

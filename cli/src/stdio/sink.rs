@@ -1,4 +1,4 @@
-//! Lines that may get lost, but not without a word.
+//! Lines that may get lost, but not silently.
 
 use std::io;
 #[cfg(not(unix))]
@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use super::system;
 
-/// How long a line waits for room. A terminal or a pipe whose reader has stopped must not stop a link.
+/// How long a line waits for room. A terminal or a pipe whose reader has stopped must not stop a
+/// link.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What became of the lines so far.
 #[derive(Debug)]
 pub(crate) struct Sink {
-    /// How many were lost since the last that was written.
+    /// How many lines were lost since the last that was written.
     lost: u64,
-    /// The last one stands there in part.
+    /// The last line was written in part.
     torn: bool,
 }
 
@@ -29,9 +30,10 @@ impl Sink {
         }
     }
 
-    /// Writes a line, which has its newline, after a word about those that were lost before it.
+    /// Writes a line, which includes its newline, after a note about those that were lost before
+    /// it.
     pub(crate) fn put(&mut self, to: impl Target, line: &[u8]) -> io::Result<()> {
-        // One wait is enough for all that are lost together.
+        // One wait is enough for all lines that are lost together.
         let patience = match self.lost {
             0 => PATIENCE,
             _ => Duration::ZERO,
@@ -68,7 +70,7 @@ mod tests {
 
     use super::*;
 
-    /// A line of that many bytes.
+    /// Returns a line of `length` bytes.
     fn line(length: usize) -> Vec<u8> {
         let mut line = vec![b'x'; length - 1];
         line.push(b'\n');

@@ -1,9 +1,9 @@
 //! Descriptors 0, 1 and 2 on Unix.
 //!
-//! Before `main`, Rust's runtime opens `/dev/null`, for reading and writing, in the place of each of them
-//! that is closed. A shell's `> /dev/null` and `< /dev/null` are open for one direction, so that is how
-//! the closed ones are found. A parent that opens `/dev/null` for both directions itself (Python's
-//! `subprocess.DEVNULL`, `daemon(3)`) looks the same, and is told the same.
+//! Before `main`, Rust's runtime opens `/dev/null`, for reading and writing, in place of each of
+//! them that is closed. A shell's `> /dev/null` and `< /dev/null` are open for one direction, which
+//! distinguishes them from closed ones. A parent that opens `/dev/null` for both directions itself
+//! (Python's `subprocess.DEVNULL`, `daemon(3)`) looks the same, and gets the same error.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -18,7 +18,8 @@ use rustix::stdio;
 
 use super::Unusable;
 
-/// Between two tries where the system can't tell when a descriptor is ready, as some can't for terminals.
+/// The time between two tries if the system can't tell when a descriptor is ready, as some can't
+/// for terminals.
 const PAUSE: Duration = Duration::from_millis(10);
 
 pub(super) fn read(buffer: &mut [u8]) -> io::Result<usize> {
@@ -41,12 +42,13 @@ pub(super) fn write(bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
-/// Where standard output stands in its file, if it is one.
+/// Returns the position of standard output in its file, if it is one.
 pub(super) fn position() -> Option<u64> {
     tell(stdio::stdout()).ok()
 }
 
-/// Cuts the file that is standard output back to `to`, if it ends at `end` and so do we.
+/// Cuts the file that is standard output back to `to`, if both the file and the position are at
+/// `end`; returns whether it did.
 pub(super) fn cut(end: u64, to: u64) -> bool {
     let out = stdio::stdout();
     let ends_here = fstat(out).is_ok_and(|file| {
@@ -67,8 +69,8 @@ pub(super) fn stderr() -> BorrowedFd<'static> {
     stdio::stderr()
 }
 
-/// Writes a line as far as there is room within `patience`: returns how many bytes the system took,
-/// and why not all of them.
+/// Writes as much of a line as there is room for within `patience`; returns how many bytes the
+/// system took, and why not all of them.
 pub(super) fn offer(to: impl AsFd, line: &[u8], patience: Duration) -> (usize, io::Result<()>) {
     let deadline = Instant::now() + patience;
     let mut taken = 0;
@@ -89,7 +91,8 @@ pub(super) fn offer(to: impl AsFd, line: &[u8], patience: Duration) -> (usize, i
     (taken, Ok(()))
 }
 
-/// Waits until a descriptor is ready or can't become so any more; false if it was not within the time.
+/// Waits until a descriptor is ready or can no longer become so; returns false if the time runs
+/// out.
 fn wait(fd: BorrowedFd<'_>, flags: PollFlags, time: Option<Duration>) -> bool {
     let time = time.and_then(|time| Timespec::try_from(time).ok());
     let mut fds = [PollFd::from_borrowed_fd(fd, flags)];
@@ -104,15 +107,15 @@ fn wait(fd: BorrowedFd<'_>, flags: PollFlags, time: Option<Duration>) -> bool {
     }
 }
 
-/// From here on a write beyond the largest file that the program may make (`ulimit -f`) is an error, as
-/// on a full disk, instead of the program's end.
+/// Makes a write beyond the largest file that the program may make (`ulimit -f`) an error, as on a
+/// full disk, instead of the program's end.
 pub(super) fn outlive_file_limits() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;
     let _entered = runtime.enter();
-    // Nobody waits for it. What has been installed for it stays when this is gone.
+    // Nothing waits for it. The handler stays installed when this is dropped.
     signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
 }
 
@@ -133,7 +136,7 @@ fn check(fd: BorrowedFd<'_>, wrong: OFlags) -> Result<(), Unusable> {
     }
 }
 
-/// Whether it is `/dev/null`.
+/// Returns whether the descriptor is `/dev/null`.
 fn is_null(fd: BorrowedFd<'_>) -> bool {
     let (Ok(this), Ok(null)) = (fstat(fd), stat("/dev/null")) else {
         return false;

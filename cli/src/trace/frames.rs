@@ -1,4 +1,4 @@
-//! From the bytes of one direction of a connection to frames.
+//! Reads the bytes of one direction of a connection as frames.
 
 use countersign::capture::wire::{
     Decoder, Frame, FrameType, Greeting, MAX_FRAME_LIMIT, MessageHead, Piece,
@@ -8,7 +8,7 @@ use countersign::{Dialect, Mode, Policy};
 
 use super::line::{PREVIEW, Payload};
 
-/// What takes the place of payloads that were left out, piece by piece.
+/// What replaces payloads that were left out, piece by piece.
 const ZEROS: &[u8] = &[0; 1 << 16];
 
 /// What was found in a direction.
@@ -23,7 +23,7 @@ pub(super) enum Found {
         /// The names of the channels, if it is a greeting.
         names: Vec<String>,
     },
-    /// From here on these are no frames.
+    /// From here on the bytes are not frames.
     Rubbish(String),
 }
 
@@ -35,7 +35,7 @@ pub(super) enum Field {
     Hex(&'static str, Vec<u8>),
 }
 
-/// One direction.
+/// One direction of a connection.
 #[derive(Debug)]
 pub(super) enum Direction {
     Frames(Decoder),
@@ -50,7 +50,8 @@ pub(super) enum Direction {
 }
 
 impl Direction {
-    /// A new connection. `mode` is that of the first channel at the end that speaks.
+    /// Returns the state for a new connection. `mode` is that of the first channel at the end that
+    /// sends these bytes.
     pub(super) fn new(dialect: Dialect, mode: Mode) -> Self {
         match (dialect, mode) {
             (Dialect::Countersign, _) => Self::Frames(Decoder::new(MAX_FRAME_LIMIT)),
@@ -127,7 +128,7 @@ fn frame(kind: &str, channel: Option<u16>) -> Found {
     }
 }
 
-/// Adds to what is shown of the payload found last.
+/// Adds to what is shown of the last payload found.
 fn more(found: &mut [Found], data: &[u8], known: bool) {
     if let Some(Found::Frame {
         payload: Some(payload),
@@ -189,7 +190,7 @@ fn message(head: &MessageHead) -> Found {
     }
 }
 
-/// The type's name, as the specification writes it.
+/// Returns the type's name, as the specification writes it.
 pub(super) fn name(kind: &FrameType) -> String {
     format!("{kind:?}").to_uppercase()
 }
@@ -260,7 +261,7 @@ fn other(frame: &Frame<'_>) -> Found {
     }
 }
 
-/// What REFUSE and CLOSE say for people and for programs.
+/// Returns the fields of REFUSE and CLOSE.
 fn said(code: u64, again: bool, text: &str) -> Vec<Field> {
     let mut fields = vec![Field::Number("code", code)];
     if again {
@@ -311,7 +312,7 @@ fn greeting_fields(greeting: &Greeting<'_>) -> Vec<Field> {
     fields
 }
 
-/// Messages of the tlsstream dialect; false where these are none.
+/// Reads messages of the tlsstream dialect; returns false if the bytes are none.
 fn messages(
     length: &mut u64,
     digits: &mut usize,

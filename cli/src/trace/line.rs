@@ -1,7 +1,7 @@
 //! One line of a trace, for people and for programs.
 //!
-//! Names, reasons and payloads come from the peer. Nothing of them reaches a terminal but printable
-//! characters: what else there is, is written out.
+//! Names, reasons and payloads come from the peer. Only printable characters of them reach a
+//! terminal: all others are escaped.
 
 use std::fmt::Write as _;
 
@@ -9,10 +9,10 @@ use countersign::Escaped;
 
 use crate::words::count;
 
-/// The longest beginning of a payload that is shown, in bytes.
+/// The most bytes that are shown of a payload.
 pub(super) const PREVIEW: usize = 48;
 
-/// Where a line's content goes.
+/// The direction of a line's content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Way {
     /// From the peer.
@@ -48,7 +48,7 @@ pub(super) struct Line {
     /// The number of the link's connection; zero before the first.
     pub(super) connection: u64,
     pub(super) way: Way,
-    /// A frame's type, in capitals, or what else it is.
+    /// A frame's type, in capitals, or the name of the record.
     pub(super) kind: String,
     pub(super) channel: Option<String>,
     pub(super) fields: Vec<(&'static str, Value)>,
@@ -76,7 +76,7 @@ impl Line {
         self
     }
 
-    /// For people: `begin` is when the capture began.
+    /// Renders the line for people. `begin` is when the capture began.
     pub(super) fn render(&self, begin: u64, payloads: bool) -> String {
         let since = self.time.saturating_sub(begin);
         let way = match self.way {
@@ -120,7 +120,7 @@ impl Line {
         text
     }
 
-    /// For programs: one object of JSON, in ASCII.
+    /// Renders the line for programs: one JSON object, in ASCII.
     pub(super) fn json(&self, payloads: bool) -> String {
         let way = match self.way {
             Way::In => "in",
@@ -162,7 +162,8 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A text as it is if it is a plain word, else in quotes with everything odd written out.
+/// Returns the text as it is if it is a plain word, otherwise quoted and with special characters
+/// escaped.
 pub(super) fn quoted(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/+".contains(&byte);
     if !text.is_empty() && text.bytes().all(is_plain) {
@@ -172,7 +173,7 @@ pub(super) fn quoted(text: &str) -> String {
     }
 }
 
-/// A text with everything odd written out.
+/// Returns the text with special characters escaped.
 pub(super) fn plain(text: &str) -> String {
     Escaped::whole(text).to_string()
 }

@@ -14,11 +14,11 @@ use super::line::{Line, PREVIEW, Payload, Way};
 pub(super) struct Known {
     role: Role,
     dialect: Dialect,
-    /// This end's mode on the first channel, which is what counts in the tlsstream dialect.
+    /// This end's mode on the first channel, which is what matters in the tlsstream dialect.
     mode: Mode,
     /// The names of its channels, as it declares them.
     names: Vec<String>,
-    /// And as they are numbered on the wire.
+    /// The same, as they are numbered on the wire.
     wire: Vec<String>,
     connection: u64,
     input: Direction,
@@ -46,8 +46,9 @@ impl Known {
         known
     }
 
-    /// What it declares may change until its peer is admitted. In the tlsstream dialect, where only the
-    /// mode tells what comes, that is how its connection is read from then on.
+    /// Notes what the link declares, which may change until its peer is admitted. In the tlsstream
+    /// dialect, where only the mode shows what comes, the connection is read accordingly from then
+    /// on.
     fn declare(&mut self, channels: &[ChannelConfig]) {
         let mode = channels.first().map_or(Mode::Send, ChannelConfig::mode);
         self.names = names_of(channels);
@@ -65,7 +66,7 @@ impl Known {
         self.begin();
     }
 
-    /// Reads a connection from its beginning.
+    /// Starts to read a connection from its beginning.
     fn begin(&mut self) {
         self.input = Direction::new(self.dialect, self.mode.opposite());
         self.output = Direction::new(self.dialect, self.mode);
@@ -82,12 +83,12 @@ fn name_of(names: &[String], channel: u16) -> String {
     name.cloned().unwrap_or_else(|| format!("#{channel}"))
 }
 
-/// All of them.
+/// All links.
 #[derive(Debug, Default)]
 pub(super) struct Links(BTreeMap<u64, Known>);
 
 impl Links {
-    /// The lines that a record makes; none where nothing happened.
+    /// Returns the lines for a record, none if nothing happened.
     pub(super) fn lines(&mut self, record: &Record) -> Vec<Line> {
         self.note(record);
         let connection = self.0.get(&record.link).map_or(0, |link| link.connection);
@@ -127,7 +128,7 @@ impl Links {
         }
     }
 
-    /// Keeps up with what a record changes.
+    /// Notes what a record changes.
     fn note(&mut self, record: &Record) {
         match &record.entry {
             Entry::New { role, config, .. } => {
@@ -232,7 +233,7 @@ fn in_order(line: Line, outcome: Option<bool>) -> Line {
     }
 }
 
-/// A line about what is neither input nor output.
+/// Returns the line for a record that is neither input nor output.
 fn here(line: Line, entry: &Entry, names: &[String]) -> Line {
     let on = |line: Line, channel: u16| line.on(name_of(names, channel));
     match entry {
@@ -247,7 +248,7 @@ fn here(line: Line, entry: &Entry, names: &[String]) -> Line {
         Entry::Clock { unix_micros } => {
             let since = std::time::Duration::from_micros(*unix_micros);
             let time = std::time::UNIX_EPOCH.checked_add(since);
-            // Beyond the year 9999 there are no words for it.
+            // Years beyond 9999 can't be formatted.
             match time.filter(|_| since.as_secs() < 253_402_300_800) {
                 Some(time) => {
                     let time = humantime::format_rfc3339_micros(time);
@@ -346,7 +347,7 @@ fn here(line: Line, entry: &Entry, names: &[String]) -> Line {
     }
 }
 
-/// What an end says when it closes or refuses.
+/// Adds what an end says when it closes or refuses.
 fn said(line: Line, code: u64, text: &str, again: bool) -> Line {
     let mut line = line.number("code", code);
     if again {

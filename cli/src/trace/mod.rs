@@ -1,7 +1,7 @@
-//! `countersign trace`: what is in a capture.
+//! `countersign trace`: shows what is in a capture.
 //!
 //! - `frames` finds frames in bytes, `links` says what each record is about.
-//! - `line` is how that is written, for people and for programs.
+//! - `line` formats that, for people and for programs.
 //! - `summary` counts.
 
 mod frames;
@@ -25,11 +25,11 @@ use line::Line;
 use links::Links;
 use summary::Summary;
 
-/// Tells what is in a capture.
+/// Prints what is in a capture.
 ///
 /// # Errors
-/// The file can't be read or is none, standard output can't be written, there is no time between `--from` and `--to`, or a replay did
-/// something else.
+/// The file can't be read or is not a capture, standard output can't be written, there is no time
+/// between `--from` and `--to`, or a replay did something else.
 pub fn run(args: &TraceArgs) -> Result<(), Failure> {
     if args.to.is_some_and(|to| args.from > Some(to)) {
         return Err(Failure::usage(
@@ -69,7 +69,7 @@ fn unreadable(args: &TraceArgs, error: &ReadError) -> Failure {
     Failure::files(format!("{}: {error}", args.file.display()))
 }
 
-/// What is to be said about the end of a capture.
+/// Reports how a capture ends.
 fn conclude(
     args: &TraceArgs,
     reader: &Reader<'_>,
@@ -77,7 +77,7 @@ fn conclude(
 ) -> Result<(), Failure> {
     let name = args.file.display();
     match error {
-        // Whatever wrote it was killed, or still writes.
+        // Its writer was killed, or still writes.
         Some(error @ ReadError::Truncated { .. }) => tracing::warn!("{name}: {error}"),
         Some(error) => return Err(unreadable(args, error)),
         None if reader.is_complete() => {}
@@ -133,7 +133,7 @@ fn tell(args: &TraceArgs, mut reader: Reader<'_>, out: &mut impl Write) -> Told 
     Ok(conclude(args, &reader, wrong.as_ref()).and_then(|()| there.check(args)))
 }
 
-/// What a capture has of what can be asked for by name or number.
+/// The links and channels of a capture, which can be selected by number or name.
 #[derive(Debug, Default)]
 struct There {
     links: BTreeSet<u64>,
@@ -142,7 +142,7 @@ struct There {
 
 impl There {
     fn note(&mut self, link: u64, lines: &[Line]) {
-        // What concerns all of them has number 0.
+        // Number 0 stands for all links.
         if link > 0 {
             self.links.insert(link);
         }
@@ -157,7 +157,8 @@ impl There {
         }
     }
 
-    /// That there is nothing of what was asked for is no answer to a typing error.
+    /// Fails if something that was asked for does not exist: an empty answer would hide a typing
+    /// error.
     fn check(&self, args: &TraceArgs) -> Result<(), Failure> {
         if let Some(link) = args.link.filter(|link| !self.links.contains(link)) {
             let links = list(&self.links);
@@ -179,7 +180,7 @@ impl There {
     }
 }
 
-/// All of them, or a word for none.
+/// Lists all items, or says that there are none.
 fn list<T: ToString>(of: &BTreeSet<T>) -> String {
     let all: Vec<String> = of.iter().map(ToString::to_string).collect();
     match all.is_empty() {
@@ -188,10 +189,10 @@ fn list<T: ToString>(of: &BTreeSet<T>) -> String {
     }
 }
 
-/// Every kind that a line may have.
+/// Returns every kind that a line may have.
 pub(crate) fn kinds() -> impl Iterator<Item = String> {
     let frames = FrameType::ALL.iter().map(frames::name);
-    // What comes in is shown in frames, and always makes some, if not good ones.
+    // Input is shown as frames, and always yields some, even if malformed.
     let records = Entry::NAMES.into_iter().filter(|name| *name != "in");
     let others = ["OK", "no-frame", "too-small"].into_iter();
     frames.chain(others.chain(records).map(str::to_owned))
@@ -233,7 +234,7 @@ fn replay(args: &TraceArgs, mut reader: Reader<'_>, out: &mut impl Write) -> Tol
     Ok(conclude(args, &reader, wrong.as_ref()))
 }
 
-/// Shows what a link did, and what it did again.
+/// Shows what a link did, and what its replay did.
 fn differs(args: &TraceArgs, error: &ReplayError, links: &mut Links, out: &mut impl Write) -> Told {
     if let ReplayError::Differs(difference) = error {
         let mut show = |what: &str, record: Option<&Record>| -> io::Result<()> {
@@ -247,8 +248,8 @@ fn differs(args: &TraceArgs, error: &ReplayError, links: &mut Links, out: &mut i
             }
             Ok(())
         };
-        // The second is read as if it followed the first, so of output only the first is shown in
-        // frames where it cuts one.
+        // The second is read as if it followed the first, so where output cuts a frame, only the
+        // first is shown in frames.
         show("captured", Some(&difference.captured))?;
         show("replayed", difference.replayed.as_ref())?;
     }

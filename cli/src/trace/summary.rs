@@ -1,4 +1,4 @@
-//! What a capture comes to: frames, bytes, verdicts, and how long these took.
+//! Totals of a capture: frames, bytes, verdicts, and how long these took.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,9 +14,9 @@ use super::line::{Line, Way, plain, quoted};
 pub(super) struct Summary {
     first: Option<u64>,
     last: u64,
-    /// By link: bytes that came, bytes that went, and how it ended.
+    /// By link: bytes received, bytes sent, and how it ended.
     links: BTreeMap<u64, (u64, u64, Option<String>)>,
-    /// By kind: how many frames came, how many went.
+    /// By kind: frames received, frames sent.
     frames: BTreeMap<String, (u64, u64)>,
     /// By link and channel.
     channels: BTreeMap<(u64, String), Channel>,
@@ -83,7 +83,7 @@ impl Summary {
         }
     }
 
-    /// The summary, for people.
+    /// Renders the summary, for people.
     pub(super) fn render(&self) -> String {
         let micros = self.last.saturating_sub(self.first.unwrap_or(self.last));
         let seconds = (micros as f64 / 1e6).max(1e-6);

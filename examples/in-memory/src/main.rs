@@ -1,11 +1,11 @@
-//! An example: both ends of a link in one program. No socket, no clock, no thread: bytes are
-//! carried by hand, and time passes when the program says so.
+//! An example: both ends of a link in one program. There is no socket, clock or thread: the program
+//! carries the bytes itself, and time passes when it says so.
 //!
 //! ```sh
 //! cargo run -p in-memory
 //! ```
 //!
-//! What is here in one place is what every owner of a transport does, whatever the transport: see
+//! This shows in one place what every owner of a transport does, whatever the transport: see
 //! `docs/custom-runtime.md`.
 
 use std::error::Error;
@@ -18,7 +18,7 @@ use countersign_core::{
 };
 use countersign_endpoint::{Endpoint, Identity, Security, ToSend, random_seed};
 
-/// One end: a link, which outlives its connections, and the connection that it has.
+/// One end: a link, which outlives its connections, and its current connection.
 struct End {
     name: &'static str,
     link: Link,
@@ -46,14 +46,14 @@ impl End {
         })
     }
 
-    /// There is a connection from here on.
+    /// Gives the link a connection.
     fn connect(&mut self, now: Instant) {
         let (role, dialect) = (self.link.role(), self.link.config().get_dialect());
         self.endpoint = Some(Endpoint::new(&self.security, role, dialect));
         self.exchange(now);
     }
 
-    /// Lets link and connection have what they have for each other.
+    /// Exchanges data between the link and its connection.
     fn exchange(&mut self, now: Instant) {
         match &mut self.endpoint {
             Some(endpoint) => endpoint.exchange(now, &mut self.link),
@@ -61,13 +61,13 @@ impl End {
         }
     }
 
-    /// The connection is gone, without a word.
+    /// Loses the connection without notice.
     fn lose(&mut self, now: Instant) {
         self.endpoint = None;
         self.link.handle_lost(now, Disconnect::Transport);
     }
 
-    /// Drops the connection once nobody needs it.
+    /// Drops the connection once it is no longer needed.
     fn drop_finished(&mut self, now: Instant) {
         if let Some(endpoint) = &mut self.endpoint
             && endpoint.is_over(now)
@@ -82,7 +82,7 @@ impl End {
     }
 }
 
-/// Carries what one end has to send to the other; true when there was anything.
+/// Carries what one end has to send to the other; returns true if there was anything.
 fn carry(now: Instant, from: &mut End, to: &mut End) -> bool {
     let mut carried = false;
     loop {
@@ -145,7 +145,7 @@ impl World<'_> {
         self.hear();
     }
 
-    /// Listens to what both links have to tell.
+    /// Handles the events of both links.
     fn hear(&mut self) {
         while let Some(event) = self.operator.link.poll_event() {
             let words = format!("{}: {event:?}", self.operator.name);
@@ -163,7 +163,7 @@ impl World<'_> {
         }
     }
 
-    /// Lets time pass until the next deadline; false when nothing is left to wait for.
+    /// Lets time pass until the next deadline; returns false if there is nothing left to wait for.
     fn pass(&mut self) -> bool {
         let deadlines = [self.robot.deadline(), self.operator.deadline()];
         let next = deadlines.into_iter().flatten().min();
@@ -204,13 +204,13 @@ fn run(tell: &mut dyn FnMut(&str)) -> Result<(), Box<dyn Error>> {
     world.operator.lose(now);
     world.order("left")?;
     world.settle();
-    // The operator's end tries again after a random delay; nobody has to wait for it here.
+    // The operator's end tries again after a random delay, which takes no real time here.
     while world.operator.link.state() != LinkState::Open {
         world.pass();
         world.settle();
     }
 
-    // Silence: each end asks the other whether it is there, for as long as the program likes.
+    // Silence: each end checks that the other is alive, for as long as the program likes.
     let later = world.now + Duration::from_secs(60);
     while world.now < later && world.pass() {
         world.settle();

@@ -1,7 +1,7 @@
 //! An example: countersign in a loop of your own.
 //!
 //! No runtime, no threads, no clock: one thread serves any number of links over TCP, opened and
-//! accepted. The caller says what time it is and when to do something. What is about sockets is
+//! accepted. The caller says what time it is and when to do something. The code for sockets is
 //! here, the rest is `countersign_endpoint::Links`. `docs/custom-runtime.md` has the contract.
 //!
 //! ```

@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let config = Config::new().channel(ReceiveChannel::new(DEFAULT_CHANNEL));
     let mut links = OwnLoop::new()?;
     links.listen(address.parse()?, &config, &security, Limits::default())?;
-    // Our clock. All that the loop knows of time is what it is told.
+    // The program's clock. The loop knows only the times that are passed to it.
     let begun = StdInstant::now();
     let clock = || Instant::ZERO + begun.elapsed();
     let mut happened = Vec::new();
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 _ => {}
             }
         }
-        // Whatever else this program does in its loop would be done here.
+        // Anything else that this program does in its loop would go here.
         let deadline = links.deadline();
         links.wait(deadline.map(|deadline| deadline.saturating_since(clock())))?;
     }

@@ -17,9 +17,9 @@ use crate::Socket;
 
 /// Any number of links, opened and accepted, in one thread: the caller's.
 ///
-/// Nothing happens but in [`service`](Self::service), which never blocks and is told what time it
-/// is. See the [crate](crate) for a loop around it. What is not about sockets is done with the
-/// [`Links`] that this is. Dropping it drops all connections.
+/// Everything happens in [`service`](Self::service), which never blocks and is passed the time. See
+/// the [crate](crate) for a loop around it. Whatever is not about sockets is done with [`Links`],
+/// to which this dereferences. Dropping it drops all connections.
 #[derive(Debug)]
 pub struct OwnLoop {
     links: Links<Socket>,
@@ -27,9 +27,9 @@ pub struct OwnLoop {
     found: Events,
     waker: Waker,
     listeners: BTreeMap<ListenerId, (TcpListener, Config)>,
-    /// Where the links lead that this end opens, and what is being opened, until then at most.
+    /// The addresses of the links that this end opens, and attempts under way with their deadlines.
     openers: BTreeMap<LinkId, (SocketAddr, Option<(Socket, Instant)>)>,
-    /// Nothing is accepted before then.
+    /// Nothing is accepted until then.
     pause: Option<Instant>,
 }
 
@@ -37,13 +37,13 @@ struct WakesPoll(mio::Waker);
 
 impl Wake for WakesPoll {
     fn wake(self: Arc<Self>) {
-        // A poller that can't be woken says so when it is asked.
+        // A poller that can't be woken returns an error when it is polled.
         let _ = self.0.wake();
     }
 }
 
 impl OwnLoop {
-    /// A loop without links.
+    /// Returns a loop without links.
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), Token(usize::MAX))?;
@@ -59,12 +59,12 @@ impl OwnLoop {
         })
     }
 
-    /// Wakes [`wait`](Self::wait), from any thread.
+    /// Returns a waker for [`wait`](Self::wait), for use in any thread.
     pub fn waker(&self) -> Waker {
         self.waker.clone()
     }
 
-    /// As [`Links::listen`], on an address.
+    /// Like [`Links::listen`], on an address.
     pub fn listen(
         &mut self,
         address: SocketAddr,
@@ -81,18 +81,18 @@ impl OwnLoop {
         Ok(listener)
     }
 
-    /// Where a listener listens.
+    /// Returns the address of a listener.
     pub fn address(&self, listener: ListenerId) -> Option<SocketAddr> {
         self.listeners.get(&listener)?.0.local_addr().ok()
     }
 
-    /// As [`Links::unlisten`], and lets go of the address.
+    /// Like [`Links::unlisten`]; frees the address.
     pub fn unlisten(&mut self, listener: ListenerId) {
         self.listeners.remove(&listener);
         self.links.unlisten(listener);
     }
 
-    /// As [`Links::open`], to an address.
+    /// Like [`Links::open`], to an address.
     pub fn connect(
         &mut self,
         address: SocketAddr,
@@ -105,16 +105,16 @@ impl OwnLoop {
         Ok(id)
     }
 
-    /// When [`service`](Self::service) is to be called even if nothing happens;
-    /// [`Instant::ZERO`] for at once, `None` for never.
+    /// Returns when [`service`](Self::service) must be called even if nothing happens:
+    /// [`Instant::ZERO`] means at once, `None` never.
     pub fn deadline(&self) -> Option<Instant> {
         let attempts = self.openers.values().flat_map(|(_, attempt)| attempt);
         let limits = attempts.map(|(_, until)| *until);
         limits.chain(self.links.deadline()).chain(self.pause).min()
     }
 
-    /// Waits until a socket is ready, the [waker](Self::waker) was used, or `limit` is over.
-    /// Callers that wait in another way, or never, do without.
+    /// Waits until a socket is ready, the [waker](Self::waker) is used, or `limit` has passed.
+    /// Callers that wait in another way, or never, need not call it.
     pub fn wait(&mut self, limit: Option<Duration>) -> io::Result<()> {
         match self.poll.poll(&mut self.found, limit) {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
@@ -126,8 +126,8 @@ impl OwnLoop {
         Ok(())
     }
 
-    /// It is `now`: does everything that can be done without waiting, and appends what happened to
-    /// `happened`. Errors are those of the poller; those of connections are told to their links.
+    /// Does everything that can be done at `now` without waiting, and appends what happened to
+    /// `happened`. Errors are those of the poller; those of connections go to their links.
     pub fn service(&mut self, now: Instant, happened: &mut Vec<Happened>) -> io::Result<()> {
         self.wait(Some(Duration::ZERO))?;
         self.links.service(now, happened);
@@ -140,7 +140,7 @@ impl OwnLoop {
         let (links, registry) = (&mut self.links, self.poll.registry());
         self.openers.retain(|id, _| links.link(*id).is_some());
         for (&id, (address, attempt)) in &mut self.openers {
-            // One that is under way may not be wanted any more.
+            // An attempt under way may no longer be wanted.
             let under_way = attempt.take();
             let Some(link) = links.link(id).filter(|link| link.wants_connect()) else {
                 continue;
@@ -168,9 +168,9 @@ impl OwnLoop {
                 let (stream, from) = match socket.accept() {
                     Ok(accepted) => accepted,
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                    // That was about one connection, whose peer was faster.
+                    // Concerns one connection, which its peer has aborted already.
                     Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
-                    // Out of file descriptors, perhaps: in time it passes.
+                    // Out of file descriptors, perhaps: this passes with time.
                     Err(_) => {
                         self.pause = Some(now + Duration::from_millis(100));
                         break;

@@ -11,22 +11,22 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
-/// A TCP socket that does not block.
+/// A non-blocking TCP socket.
 #[derive(Debug)]
 pub struct Socket(pub TcpStream);
 
 impl Socket {
-    /// Sets a socket to what a link with this declaration needs, and has the poller watch it.
+    /// Configures a socket for a link with this declaration, and registers it with the poller.
     pub(crate) fn new(
         mut socket: TcpStream,
         config: &Config,
         registry: &Registry,
         id: LinkId,
     ) -> io::Result<Self> {
-        // The core decides what travels together: acknowledgements must not wait for company.
+        // The core decides what is sent together: acknowledgements must not wait for more data.
         socket.set_nodelay(true)?;
         // The link's pings do not go out while the system takes nothing, so the system has to
-        // notice a dead peer by itself then. Linux keeps the milliseconds for that in 31 bits.
+        // detect a dead peer by itself then. Linux keeps that time in 31 bits, in milliseconds.
         let silence = config
             .get_timeouts()
             .give_up
@@ -35,7 +35,7 @@ impl Socket {
         SockRef::from(&socket).set_tcp_user_timeout(Some(silence))?;
         let mut channels = config.channels().iter();
         if channels.any(|one| one.mode() == Mode::Send && one.policy() == Some(Policy::Latest)) {
-            // What waits in the system can't be replaced by something newer any more.
+            // What waits in the system can no longer be replaced by something newer.
             SockRef::from(&socket).set_send_buffer_size(32_768)?;
         }
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -43,13 +43,13 @@ impl Socket {
         Ok(Self(socket))
     }
 
-    /// Whether the connection stands that was to be opened.
+    /// Returns whether the connection that is being opened is established.
     pub(crate) fn stands(&self) -> io::Result<bool> {
         if let Some(error) = self.0.take_error()? {
             return Err(error);
         }
         match self.0.peer_addr() {
-            // Nobody listens at a port of this machine's, and the system gave us just that.
+            // Nothing listens at this local port, and the system chose it for our end.
             Ok(peer) if peer == self.0.local_addr()? => Err(ErrorKind::ConnectionRefused.into()),
             Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
             result => result.map(|_| true),

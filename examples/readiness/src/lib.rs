@@ -1,7 +1,7 @@
-//! An example: an echo server for many peers that is served by calling it again and again.
+//! An example: an echo server for many peers that is driven by repeated calls.
 //!
-//! It has nothing but the standard library's sockets: no poller, no runtime, no thread, no clock.
-//! Whoever calls [`service`](Server::service) says what time it is.
+//! It uses only the standard library's sockets: no poller, no runtime, no thread, no clock. The
+//! caller of [`service`](Server::service) says what time it is.
 
 #![allow(clippy::missing_errors_doc, reason = "they are the system's")]
 
@@ -22,12 +22,12 @@ pub struct Server {
     socket: TcpListener,
     listener: ListenerId,
     links: Links<TcpStream>,
-    /// What waits for room.
+    /// Messages that wait for room.
     held: BTreeMap<LinkId, Bytes>,
 }
 
 impl Server {
-    /// Listens on an address, port 0 for any.
+    /// Listens on an address; port 0 takes any free port.
     pub fn new(address: SocketAddr, security: &Security) -> io::Result<Self> {
         let config = Config::new()
             .channel(ReceiveChannel::new("words"))
@@ -44,15 +44,15 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// It is `now`: does everything that can be done without waiting, and tells what happened.
+    /// Does everything that can be done at `now` without waiting, and reports what happened.
     pub fn service(&mut self, now: Instant, tell: &mut dyn FnMut(&Happened)) {
         self.accept();
-        // A caller with a poller would name those that are ready.
+        // A caller with a poller would name the sockets that are ready.
         self.links.ready_all();
         let mut happened = Vec::new();
         self.links.service(now, &mut happened);
@@ -76,13 +76,13 @@ impl Server {
         self.links.drain(now, self.listener, &CloseReason::ALL_WELL);
     }
 
-    /// How all links have ended that were drained, once all is said.
+    /// Returns how the drained links ended, once all have and their connections are closed.
     pub fn drained(&self) -> Option<Drained> {
         self.links.drained(self.listener)
     }
 
     fn accept(&mut self) {
-        // What is an error of the system's now, no more sockets say, may be none next time.
+        // An error of the system, such as a lack of sockets, may be gone the next time.
         while self.links.has_room(self.listener)
             && let Ok((stream, from)) = self.socket.accept()
         {
@@ -114,7 +114,7 @@ impl Server {
                     _ => return,
                 },
             };
-            // A link that is being closed goes without.
+            // A link that is being closed gets no echo.
             if let Err(not_sent) = link.send(now, echoes, message, None)
                 && not_sent.why == SendError::Blocked
             {

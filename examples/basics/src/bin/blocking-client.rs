@@ -5,7 +5,7 @@
 //!     --cert client.crt --key client.key --peer server.crt hello goodbye
 //! ```
 //!
-//! The server may be `blocking-server` or `server`: what an end runs on is no matter of the other's.
+//! The server may be `blocking-server` or `server`: it doesn't matter what the other end runs on.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ struct Args {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // The log says what is waited for while the server can't be reached.
+    // The log shows what is waited for while the server can't be reached.
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .init();

@@ -1,4 +1,5 @@
-//! Two people at two terminals: what one types, the other reads. End of input (Ctrl-D) closes the link.
+//! Two people at two terminals: what one types, the other reads. End of input (Ctrl-D) closes the
+//! link.
 //!
 //! ```sh
 //! cargo run -p basics --bin chat -- --listen 0.0.0.0:3000 --cert ann.crt --key ann.key --peer bob.crt
@@ -52,7 +53,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let identity = Identity::from_pem_files(&args.cert, &args.key)?;
     let security = Security::tls(identity, Pins::from_files([&args.peer])?).build()?;
-    // A channel has the same name at both ends: up goes from who connects to who listens.
+    // A channel has one name at both ends: `up` goes from the end that connects to the one that
+    // listens.
     let (ours, theirs) = match args.place.connect {
         Some(_) => ("up", "down"),
         None => ("down", "up"),
@@ -62,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .channel(ReceiveChannel::new(theirs));
     let setup = Setup::new(config, security)?;
 
-    let listener; // Kept until the end: a peer that has lost its connection comes back through it.
+    let listener; // Kept until the end: a peer that lost its connection comes back through it.
     let link = if let Some(address) = args.place.connect {
         connect(address, &setup)?
     } else {
@@ -72,13 +74,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     println!("connected");
 
-    // The link is in two threads' hands: one types, this one reads.
+    // Two threads share the link: one types, this one reads.
     let link = Arc::new(link);
     let typing = link.clone();
     let sender = link.sender(ours)?;
     thread::spawn(move || {
         for line in stdin().lines().map_while(Result::ok) {
-            // It fails once the other has gone, and then the link has ended.
+            // This fails once the other has gone, and then the link has ended.
             if sender.send(line).is_err() {
                 return;
             }
@@ -87,7 +89,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     for line in link.receiver(theirs)?.iter() {
         match line {
-            // What a peer says is shown so that no terminal obeys it.
+            // What a peer says is escaped, so that it can't control the terminal.
             Ok(line) => println!("> {}", Escaped::new(String::from_utf8_lossy(&line))),
             Err(error) if error.is_border() => println!("{error}"),
             Err(error) => return Err(error.into()),
@@ -102,7 +104,7 @@ fn accept(listener: &Listener) -> Result<Link, Box<dyn Error>> {
         match listener.accept() {
             Ok(link) => return Ok(link),
             Err(error) if error.is_closed() => return Err(error.into()),
-            // It is about one connection, of a stranger say.
+            // The error concerns a single connection, such as that of a stranger.
             Err(error) => listener.log(&error),
         }
     }

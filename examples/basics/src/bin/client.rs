@@ -36,7 +36,7 @@ struct Args {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // The log says what is waited for while the server can't be reached.
+    // The log shows what is waited for while the server can't be reached.
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .init();

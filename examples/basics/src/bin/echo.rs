@@ -55,13 +55,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
                     }
                     println!("{}", link.ended().await);
                 })),
-                // It is about one connection, of a stranger say.
+                // The error concerns a single connection, such as that of a stranger.
                 Err(error) => listener.log(&error),
             },
             stopped = &mut stop => break stopped?,
         }
     }
-    // Closes what links there are.
+    // Closes the links that remain.
     listener.drain(Duration::from_secs(5)).await;
     Ok(())
 }
@@ -70,8 +70,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn echo(link: &Link) -> Result<(), Box<dyn Error + Send + Sync>> {
     let (mut up, down) = (link.manual_receiver("up")?, link.sender("down")?);
     while let Some(message) = up.recv().await? {
-        // Waits for room, so a peer that doesn't read its echoes can't send more either. A message is
-        // handled once its echo is on the way; where that fails, it is rejected by being dropped.
+        // Waits for room, so a peer that doesn't read its echoes can't send more either. A message
+        // is handled once its echo is on the way; if that fails, it is rejected by being dropped.
         drop(down.send(message.payload().clone()).await?);
         message.handled();
     }

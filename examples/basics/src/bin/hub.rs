@@ -1,4 +1,4 @@
-//! A chat of many: each line goes to all others, and who can't keep up is dropped. Ctrl-C ends it.
+//! A chat of many: each line goes to all others, and slow members are dropped. Ctrl-C ends it.
 //!
 //! ```sh
 //! cargo run -p basics --bin hub -- --listen 0.0.0.0:3000 \
@@ -40,7 +40,7 @@ struct Args {
     peers: PathBuf,
 }
 
-/// Who is there. A member may be there several times.
+/// The members that are connected. One may be connected several times.
 type Members = Arc<Mutex<BTreeMap<u64, Member>>>;
 
 struct Member {
@@ -57,7 +57,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let identity = Identity::from_pem_files(&args.cert, &args.key)?;
     let security = Security::tls(identity, Pins::from_list_file(&args.peers)?).build()?;
-    // 64 lines wait for a member at most, each with a name in front.
+    // At most 64 lines wait for a member, each with a name in front.
     let down = SendChannel::new("down").max_message(2 * LINE);
     let config = Config::new()
         .channel(ReceiveChannel::new("up").max_message(LINE))
@@ -80,7 +80,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Passes on what one member says, until that has gone or was dropped.
+/// Passes on what one member says, until it has left or was dropped.
 async fn serve(members: Members, number: u64, link: Link) {
     let (Ok(mut up), Ok(down)) = (link.receiver("up"), link.sender("down")) else {
         return; // They are declared above.
@@ -102,7 +102,7 @@ async fn serve(members: Members, number: u64, link: Link) {
     println!("{name}: {}", link.ended().await);
 }
 
-/// Tells all but the one who said it. Nobody is waited for: who is too far behind is dropped.
+/// Sends a line to all others without waiting: members that are too far behind are dropped.
 async fn broadcast(members: &Members, from: Option<u64>, line: Bytes) {
     members.lock().await.retain(|number, member| {
         if Some(*number) == from {

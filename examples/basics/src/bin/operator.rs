@@ -1,4 +1,4 @@
-//! Steers a `robot`: sends it the lines of standard input as commands, and prints what became of each.
+//! Steers a `robot`: sends it lines of standard input as commands, and prints their verdicts.
 //!
 //! ```sh
 //! cargo run -p basics --bin operator -- --connect robot.local:3000 \
@@ -41,7 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let identity = Identity::from_pem_files(&args.cert, &args.key)?;
     let security = Security::tls(identity, Pins::from_files([&args.peer])?).build()?;
-    // It tries for ever, and once a second at least.
+    // Tries forever, and at least once a second.
     let reconnect = Reconnect {
         longest_delay: Duration::from_secs(1),
         ..Reconnect::default()
@@ -61,7 +61,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         tokio::select! {
             line = lines.recv() => match line {
                 Some(line) => {
-                    // A command that comes late is worse than none.
+                    // A late command is worse than none.
                     let command = Outgoing::from(line.clone());
                     let command = command.expires_in(Duration::from_millis(500));
                     let receipt = commands.send(command).await?;
@@ -86,7 +86,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The lines of standard input. A thread of its own reads them, for which nobody has to wait at the end.
+/// Returns the lines of standard input, read by a thread that is not waited for at the end.
 fn lines() -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel(1);
     std::thread::spawn(move || {
@@ -110,7 +110,7 @@ async fn watch(mut video: Receiver) -> u64 {
                     println!("the first picture has {} bytes", picture.len());
                 }
             }
-            // What follows is of the next session: video goes on.
+            // What follows is from the next session: video goes on.
             Err(error) if error.is_border() => {}
             Ok(None) | Err(_) => return seen,
         }

@@ -1,4 +1,4 @@
-//! A server that knows its peers by name, and has a handler for each; `chat` can be one. Ctrl-C ends it.
+//! A server with a handler for each peer of a list; `chat` can be one. Ctrl-C ends it.
 //!
 //! ```sh
 //! cargo run -p basics --bin peers -- --listen 127.0.0.1:3000 \
@@ -72,7 +72,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let _ = handler.send(link);
     }
     listener.drain(Duration::from_secs(5)).await;
-    drop(handlers); // Nothing more comes: each ends with what it has.
+    drop(handlers); // No more links come: each handler ends after those it has.
     tasks.join_all().await;
     Ok(())
 }
@@ -91,7 +91,7 @@ async fn handle(name: Arc<str>, mut links: mpsc::UnboundedReceiver<Link>) {
                 println!("{name}: {}", link.ended().await);
                 links.recv().await
             }
-            // The peer's program was started again. Its former link would wait for it in vain.
+            // The peer's program was restarted. Its former link would wait for it in vain.
             newer = links.recv() => {
                 link.abandon();
                 newer

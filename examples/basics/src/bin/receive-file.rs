@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let identity = Identity::from_pem_files(&args.cert, &args.key)?;
     let security = Security::tls(identity, Pins::from_files([&args.peer])?).build()?;
-    // 16 pieces are held at most, however fast they come and slow the disk is.
+    // At most 16 pieces are held, however fast they come and however slow the disk is.
     let pieces = ReceiveChannel::new("file").manual().max_message(PIECE);
     let config = Config::new()
         .channel(pieces.window(16, 16 * PIECE))
@@ -58,13 +58,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         match listener.accept() {
             Ok(link) => break link,
             Err(error) if error.is_closed() => return Err(error.into()),
-            // It is about one connection, of a stranger say.
+            // The error concerns a single connection, such as that of a stranger.
             Err(error) => listener.log(&error),
         }
     };
 
     let received = receive(&mut link.manual_receiver("file")?, &args.file);
-    // The sender hears of everything before this program ends.
+    // The sender learns of everything before this program ends.
     let report = match &received {
         Ok(_) => link.ended(),
         Err(error) => link.close_with(CloseMode::Drain, CloseReason::new(1, error.to_string())),
@@ -74,7 +74,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Receives the file, and tells its size.
+/// Receives the file, and returns its size.
 fn receive(pieces: &mut ManualReceiver, path: &Path) -> Result<u64, Box<dyn Error>> {
     let mut next = || -> Result<_, Box<dyn Error>> {
         let piece = pieces.recv()?;
@@ -84,7 +84,7 @@ fn receive(pieces: &mut ManualReceiver, path: &Path) -> Result<u64, Box<dyn Erro
     let size = u64::from_be_bytes(begin[..].try_into()?);
     begin.handled();
 
-    // Under another name until it is complete.
+    // Written under another name until it is complete.
     let part = path.with_extension("part");
     let mut file = File::create(&part)?;
     let mut left = size;

@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok(link) => {
-                    // The operator's program was started again: its former link is of no use.
+                    // The operator's program was restarted: its former link is of no use.
                     if let Some(former) = operator.replace(link.clone()) {
                         former.abandon();
                     }
@@ -82,7 +82,7 @@ async fn drive(link: Link) {
                 Ok(None) | Err(_) => break,
             },
             Some(event) = link.event() => match event {
-                // Nobody steers. The link itself goes on, and waits for the operator.
+                // Nobody steers. The link goes on, and waits for the operator.
                 LinkEvent::Lost { .. } => println!("stop: the connection is lost"),
                 LinkEvent::Silent { .. } => println!("stop: no command for a second"),
                 LinkEvent::Resumed => println!("the operator is back"),
@@ -104,14 +104,14 @@ fn obey(command: Delivery) {
     }
 }
 
-/// Sends 25 pictures a second; here a number stands for what a camera gives.
+/// Sends 25 pictures a second; a number stands in for what a camera gives.
 async fn film(video: Sender) -> Result<(), SendError> {
     let mut clock = tokio::time::interval(Duration::from_millis(40));
     for number in 1_u64.. {
         clock.tick().await;
         let picture = Outgoing::from(number.to_be_bytes().repeat(1000));
         let picture = picture.expires_in(Duration::from_millis(200));
-        // What became of a single picture is of no interest.
+        // What becomes of a single picture does not matter.
         drop(video.send(picture).await?);
     }
     Ok(())

@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let identity = Identity::from_pem_files(&args.cert, &args.key)?;
     let security = Security::tls(identity, Pins::from_files([&args.peer])?).build()?;
-    // 16 pieces are held at most. With a session that is lost, the link ends: half a file is none.
+    // At most 16 pieces are held. If the session is lost, the link ends: half a file is useless.
     let pieces = SendChannel::new("file").max_message(PIECE);
     let config = Config::new()
         .channel(pieces.queue(16, 16 * PIECE))
@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let link = connect(args.connect, &Setup::new(config, security)?)?;
 
     let sent = send(&link.sender("file")?, &mut file, size);
-    // The receiver hears of everything before this program ends.
+    // The receiver learns of everything before this program ends.
     let report = match &sent {
         Ok(()) => link.close(CloseMode::Drain),
         Err(error) => link.close_with(CloseMode::Drain, CloseReason::new(1, error.to_string())),
@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     sent
 }
 
-/// Sends as many bytes of the file, and waits for the verdict.
+/// Sends `left` bytes of the file, and waits for the verdict.
 fn send(pieces: &Sender, file: &mut File, mut left: u64) -> Result<(), Box<dyn Error>> {
     drop(pieces.send(left.to_be_bytes().to_vec())?);
     let mut hash = Sha256::new();
@@ -77,7 +77,7 @@ fn send(pieces: &Sender, file: &mut File, mut left: u64) -> Result<(), Box<dyn E
         }
         left -= piece.len() as u64;
         hash.update(&piece);
-        // Waits for room. The last verdict stands for all, since they come in this order.
+        // Waits for room. The last verdict stands for all, since they come in order.
         drop(pieces.send(piece)?);
     }
     let receipt = pieces.send(hash.finalize().to_vec())?;

@@ -1,4 +1,4 @@
-//! A link over what is no socket: standard input and output, which may be a serial line.
+//! A link over something other than a socket: standard input and output, perhaps a serial line.
 //!
 //! ```sh
 //! stty -F /dev/ttyUSB0 115200 raw -echo
@@ -11,7 +11,7 @@
 //! serial --cert station.crt --key station.key --peer robot.crt forward stop < /dev/ttyS1 > /dev/ttyS1
 //! ```
 //!
-//! `link_over_halves` takes any reader and writer in their place.
+//! `link_over_halves` takes any reader and writer instead.
 
 use std::error::Error;
 use std::io::{stdin, stdout};
@@ -46,8 +46,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let identity = Identity::from_pem_files(&args.cert, &args.key)?;
     let security = Security::tls(identity, Pins::from_files([&args.peer])?).build()?;
-    // A line has no end, so neither end waits long for the other's once both have agreed to close.
-    // Small frames, since it is slow.
+    // A serial line never ends, so neither end waits long for that once both have agreed to close.
+    // Frames are small, since the line is slow.
     let timeouts = Timeouts {
         linger: Duration::from_millis(200),
         ..Timeouts::default()

@@ -1,12 +1,12 @@
-//! Prints the messages of one `client`, until that closes the link.
+//! Prints the messages of one `client`, until it closes the link.
 //!
 //! ```sh
 //! cargo run -p basics --bin server -- --listen 127.0.0.1:3000 \
 //!     --cert server.crt --key server.key --peer client.crt
 //! ```
 //!
-//! `countersign keygen server` makes `server.crt` and `server.key`. For a server with many clients see
-//! `peers`.
+//! `countersign keygen server` makes `server.crt` and `server.key`. For a server with many clients
+//! see `peers`.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -40,17 +40,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let identity = Identity::from_pem_files(&args.cert, &args.key)?;
     let security = Security::tls(identity, Pins::from_files([&args.peer])?).build()?;
-    // With `manual` a message is handled when this program says so, and not when it has arrived.
+    // With `manual`, a message is handled when this program says so, not when it arrives.
     let config = Config::new().channel(ReceiveChannel::new("messages").manual());
 
-    // It is kept: a client that has lost its connection comes back through it.
+    // Kept, because a client that lost its connection comes back through it.
     let listener = listen(args.listen, Setup::new(config, security)?).await?;
     println!("listening on {}", listener.local_addr());
     let link = loop {
         match listener.accept().await {
             Ok(link) => break link,
             Err(error) if error.is_closed() => return Err(error.into()),
-            // It is about one connection, of a stranger say.
+            // The error concerns a single connection, such as that of a stranger.
             Err(error) => listener.log(&error),
         }
     };
@@ -65,7 +65,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Err(_) => message.reject(1, "not text"),
         }
     }
-    // The client's receipts and its farewell are out once this is ready.
+    // Once this is ready, the client's receipts and its farewell are out.
     println!("{}", link.ended().await);
     Ok(())
 }
