@@ -95,7 +95,7 @@ impl Proxy {
     }
 
     /// Leads later connections to another address.
-    pub fn hand_over(&self, target: SocketAddr) {
+    pub fn redirect(&self, target: SocketAddr) {
         self.change(|state| state.target = Some(target));
     }
 

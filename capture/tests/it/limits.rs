@@ -142,7 +142,7 @@ fn a_capture_ends_where_its_file_takes_less_than_links_make() {
     for (length, why) in [(fits, "finished"), (fits + 1, "overrun")] {
         let sink = Sink::default();
         let (began, has_begun) = channel();
-        let (drop_finished, go_on) = channel();
+        let (release, go_on) = channel();
         let slow = Slow {
             sink: sink.clone(),
             began,
@@ -160,7 +160,7 @@ fn a_capture_ends_where_its_file_takes_less_than_links_make() {
             assert!(arrived.payload == message);
             assert_eq!(sink.bytes().len(), 0);
         }
-        drop(drop_finished);
+        drop(release);
         let end = capture.finish().unwrap();
         let entries = assert_ended(&sink, &end, why);
         let sends = entries.iter().filter(

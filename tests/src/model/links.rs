@@ -135,7 +135,7 @@ impl World {
                 self.push(conn, end, Chunk::End);
             }
             if !wanted {
-                self.drop_finished(conn, end, true);
+                self.drop_conn(conn, end, true);
             }
         }
     }
@@ -155,7 +155,7 @@ impl World {
                 let belongs = matches!(self.conns[conn].tips[end.at()], Tip::Of { .. });
                 if belongs && self.fed(conn, end).is_none() {
                     self.notes.fenced |= !self.conns[conn].pipes[end.at()].is_empty();
-                    self.drop_finished(conn, end, false);
+                    self.drop_conn(conn, end, false);
                 }
             }
         }

@@ -369,7 +369,7 @@ impl World {
                 link.protocol_mut().handle_lost(now, Disconnect::Transport);
             });
         }
-        self.drop_finished(conn, end, false);
+        self.drop_conn(conn, end, false);
     }
 
     fn restart(&mut self, setup: &Setup) {
@@ -383,7 +383,7 @@ impl World {
         self.acceptor = acceptor();
         for conn in 0..self.conns.len() {
             if matches!(self.conns[conn].tips[End::Acceptor.at()], Tip::Of { .. }) {
-                self.drop_finished(conn, End::Acceptor, false);
+                self.drop_conn(conn, End::Acceptor, false);
             }
         }
     }

@@ -295,7 +295,7 @@ impl World {
     }
 
     /// An end drops a connection. If in order, it has sent and received everything.
-    pub(super) fn drop_finished(&mut self, conn: usize, end: End, in_order: bool) {
+    pub(super) fn drop_conn(&mut self, conn: usize, end: End, in_order: bool) {
         let conn = &mut self.conns[conn];
         conn.tips[end.at()] = Tip::Gone;
         conn.pipes[end.at()].clear();

@@ -63,7 +63,7 @@ fn to_a_peer_that_is_not_there_yet(pair: &Pair) {
         proxy.wait_for_attempts(5);
         let setup = pair.lasting_server(receive());
         let listener = pair.server.listen(loopback(), setup, Limits::default());
-        proxy.hand_over(listener.address());
+        proxy.redirect(listener.address());
         let server = listener.accept().unwrap();
         let client = opening.join().unwrap();
         let receipt = client.sender("data").unwrap().give("at last");
@@ -145,7 +145,7 @@ fn not_where_declarations_do_not_fit(pair: &Pair) {
     let unsent = client.sender("data").unwrap().give("unsent");
     let other = pair.server_setup(send());
     let other = pair.server.listen(loopback(), other, Limits::default());
-    proxy.hand_over(other.address());
+    proxy.redirect(other.address());
     // The attempt that is stalled leads to the old one.
     proxy.cut();
     proxy.resume();
@@ -174,7 +174,7 @@ fn not_where_the_peer_refuses(pair: &Pair) {
     let other = pair
         .server
         .listen(loopback(), pins_other, Limits::default());
-    proxy.hand_over(other.address());
+    proxy.redirect(other.address());
     proxy.cut();
     proxy.resume();
     let end = client.ended().end.unwrap();
@@ -196,7 +196,7 @@ fn past_strangers(pair: &Pair) {
         away(&proxy, [&*ends.client, &*ends.server]);
         let receipt = ends.client.sender("data").unwrap().give(says.to_vec());
         let stranger = TcpListener::bind(loopback()).unwrap();
-        proxy.hand_over(stranger.local_addr().unwrap());
+        proxy.redirect(stranger.local_addr().unwrap());
         proxy.cut();
         proxy.resume();
         for _ in 0..2 {
@@ -205,7 +205,7 @@ fn past_strangers(pair: &Pair) {
             // Until the opener has turned away.
             let _ = visit.read_to_end(&mut Vec::new());
         }
-        proxy.hand_over(listener.address());
+        proxy.redirect(listener.address());
         drop(stranger);
         for link in [&*ends.client, &*ends.server] {
             assert_eq!(link.event(), Some(LinkEvent::Resumed));
@@ -225,7 +225,7 @@ fn past_another_identity(pair: &Pair) {
     let is_other = tls(&fixtures::good("stranger"), client_is.fingerprint());
     let is_other = Setup::new(receive(), is_other).unwrap();
     let stranger = pair.server.listen(loopback(), is_other, Limits::default());
-    proxy.hand_over(stranger.address());
+    proxy.redirect(stranger.address());
     proxy.cut();
     proxy.resume();
     for _ in 0..2 {
@@ -233,7 +233,7 @@ fn past_another_identity(pair: &Pair) {
         let reason = error.error().security().unwrap().reason();
         assert!(matches!(reason, Reason::RefusedByPeer { .. }), "{error}");
     }
-    proxy.hand_over(listener.address());
+    proxy.redirect(listener.address());
     for link in [&*ends.client, &*ends.server] {
         assert_eq!(link.event(), Some(LinkEvent::Resumed));
     }

@@ -332,7 +332,7 @@ fn lines_about_lost_connections() {
             assert!(matches!(client.event(), Some(LinkEvent::Lost { .. })));
             SHIPPING.wait_for("connecting again");
             SHIPPING.wait_for("waiting for the peer to return");
-            proxy.hand_over(listener.address());
+            proxy.redirect(listener.address());
             assert_eq!(client.event(), Some(LinkEvent::Resumed));
             SHIPPING.over.lock().unwrap().clear();
         });
