@@ -17,7 +17,7 @@ pub(crate) const SELF_DESCRIBED: u64 = 55_799;
 pub(crate) const MAGIC: &str = "countersign capture";
 
 /// Why a capture can't be read, or not to its end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// The bytes do not begin as a capture does.
     #[error("this is no capture: it does not begin with the header of one")]
@@ -40,6 +40,8 @@ pub enum ReadError {
         what: &'static str,
     },
 }
+
+countersign_core::debug_as_display!(ReadError);
 
 /// The header of a capture.
 #[derive(Clone, PartialEq, Eq, Debug)]

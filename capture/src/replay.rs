@@ -27,7 +27,7 @@ pub struct Replayed {
 }
 
 /// Why a replay does not reach the end of a capture.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReplayError {
     /// The capture can't be read, or not to its end. What can be read of it was replayed without a
     /// difference.
@@ -47,6 +47,8 @@ pub enum ReplayError {
         what: &'static str,
     },
 }
+
+countersign_core::debug_as_display!(ReplayError);
 
 /// Where a replay first differs from the capture.
 #[derive(Clone, PartialEq, Eq, Debug)]

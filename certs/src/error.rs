@@ -1,9 +1,10 @@
 //! Errors of making and writing identities.
 
+use std::fmt;
 use std::path::PathBuf;
 
 /// Why an identity could not be made or written, in one line that says what to change.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The name can't be a common name and a file name.
@@ -40,4 +41,11 @@ pub enum Error {
         /// The system's error.
         source: std::io::Error,
     },
+}
+
+impl fmt::Debug for Error {
+    /// Writes the text: a program whose `main` returns an error prints it with `Debug`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }

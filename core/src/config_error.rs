@@ -73,12 +73,7 @@ impl fmt::Display for ConfigProblem {
     }
 }
 
-impl fmt::Debug for ConfigError {
-    /// Shows the text for people: a program whose `main` returns an error prints it this way.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+crate::debug_as_display!(ConfigError, DeclareError);
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,7 +87,7 @@ impl fmt::Display for ConfigError {
 impl core::error::Error for ConfigError {}
 
 /// Why [`Incoming::declare`](crate::Incoming::declare) fails.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeclareError {
     /// No peer is waiting to be admitted.

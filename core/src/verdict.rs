@@ -92,7 +92,7 @@ impl Verdict {
 }
 
 /// A verdict other than [`Verdict::Handled`], as an error.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct NotHandled(Verdict);
 
 impl NotHandled {
@@ -102,6 +102,8 @@ impl NotHandled {
         &self.0
     }
 }
+
+crate::debug_as_display!(NotHandled);
 
 impl fmt::Display for NotHandled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

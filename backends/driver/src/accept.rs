@@ -84,12 +84,7 @@ impl AcceptError {
     }
 }
 
-impl fmt::Debug for AcceptError {
-    /// Shows the text for people: a program whose `main` returns an error prints it this way.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+countersign_core::debug_as_display!(AcceptError);
 
 impl fmt::Display for AcceptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,7 +6,7 @@ use countersign_core::{ReceiveError, SessionLoss};
 pub use countersign_endpoint::LinkError;
 
 /// Why a link has no such sender or receiver.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChannelError {
     /// No channel of this name was declared.
@@ -32,6 +32,8 @@ pub enum ChannelError {
         name: String,
     },
 }
+
+countersign_core::debug_as_display!(RecvError, SendError, ChannelError);
 
 impl fmt::Display for ChannelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,13 +90,6 @@ impl RecvError {
 impl From<LinkError> for RecvError {
     fn from(error: LinkError) -> Self {
         Self::Link(error)
-    }
-}
-
-impl fmt::Debug for RecvError {
-    /// Shows the text for people: a program whose `main` returns an error prints it this way.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 
@@ -159,14 +154,6 @@ impl SendError {
     #[must_use]
     pub fn into_message(self) -> countersign_core::Bytes {
         self.message
-    }
-}
-
-impl fmt::Debug for SendError {
-    /// Shows the text for people, without the message: a program whose `main` returns an error
-    /// prints it this way.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

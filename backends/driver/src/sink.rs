@@ -68,7 +68,7 @@ pub struct MessageSink {
 }
 
 /// Why an operation of a [`MessageSink`] failed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum SinkError {
     /// A message was not accepted by the channel: too large, or the link is closing or has ended.
@@ -83,6 +83,8 @@ pub enum SinkError {
         verdict: Verdict,
     },
 }
+
+countersign_core::debug_as_display!(SinkError);
 
 impl fmt::Display for SinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,7 +10,8 @@ use crate::error::SecurityError;
 /// if the link has ended or lost its connection, this may be the reason.
 #[derive(Clone, Debug)]
 pub enum EndpointEvent {
-    /// The connection is secured, and the peer is authenticated ([`Endpoint::peer`](crate::Endpoint::peer)).
+    /// The connection is secured, and the peer is authenticated
+    /// ([`Endpoint::peer`](crate::Endpoint::peer)).
     Secured,
     /// The connection could not be secured, or is no longer.
     Failed(SecurityError),
@@ -22,8 +23,8 @@ pub enum EndpointEvent {
 /// An error of the transport, and its text.
 ///
 /// Formatting or dropping an error may run code of the transport's author. So it is converted into
-/// this before a lock is taken for an [`ErrorContext`](crate::ErrorContext), and a clone of it is kept until the lock is
-/// released: an [`Endpoint`](crate::Endpoint) keeps one for its whole life.
+/// this before a lock is taken for an [`ErrorContext`](crate::ErrorContext), and a clone of it is
+/// kept until the lock is released: an [`Endpoint`](crate::Endpoint) keeps one for its whole life.
 #[derive(Clone, Debug)]
 pub struct Cause(Arc<(io::Error, String)>);
 

@@ -175,12 +175,7 @@ impl LinkError {
     }
 }
 
-impl fmt::Debug for LinkError {
-    /// Shows the text for people: a program whose `main` returns an error prints it this way.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+countersign_core::debug_as_display!(LinkError);
 
 impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

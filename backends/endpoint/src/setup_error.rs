@@ -333,9 +333,4 @@ pub enum SetupError {
     },
 }
 
-impl fmt::Debug for SetupError {
-    /// Shows the text for people: a program whose `main` returns an error prints it this way.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+countersign_core::debug_as_display!(SetupError);

@@ -8,8 +8,15 @@ use countersign_driver::{AcceptError, LinkError, RecvError};
 use crate::connecting::Connecting;
 
 /// A wait has reached its time limit. Nothing is lost: the caller can wait again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WaitTimeoutError;
+
+countersign_core::debug_as_display!(
+    WaitTimeoutError,
+    RecvTimeoutError,
+    AcceptTimeoutError,
+    ConnectTimeoutError
+);
 
 impl fmt::Display for WaitTimeoutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -20,7 +27,7 @@ impl fmt::Display for WaitTimeoutError {
 impl Error for WaitTimeoutError {}
 
 /// Why no message was received in time.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum RecvTimeoutError {
     /// No message arrived within the limit.
     Timeout,
@@ -29,7 +36,7 @@ pub enum RecvTimeoutError {
 }
 
 /// Why no link was accepted in time.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum AcceptTimeoutError {
     /// No peer connected within the limit.
     Timeout,
@@ -38,7 +45,6 @@ pub enum AcceptTimeoutError {
 }
 
 /// Why a link was not established in time.
-#[derive(Debug)]
 pub enum ConnectTimeoutError {
     /// The attempt takes longer than the limit. It goes on, and can be waited for again; dropping
     /// it cancels it.
