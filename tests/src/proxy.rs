@@ -94,9 +94,13 @@ impl Proxy {
         self.0.address()
     }
 
-    /// Leads later connections to another address.
+    /// Forwards later connections to another address, and ends the current ones. Both at once: a
+    /// connection that has begun to the new target is not cut.
     pub fn redirect(&self, target: SocketAddr) {
-        self.change(|state| state.target = Some(target));
+        self.change(|state| {
+            state.target = Some(target);
+            state.cut();
+        });
     }
 
     /// Hangs up on later connections.

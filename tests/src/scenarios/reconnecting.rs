@@ -146,8 +146,6 @@ fn not_where_declarations_do_not_fit(pair: &Pair) {
     let other = pair.server_setup(send());
     let other = pair.server.listen(loopback(), other, Limits::default());
     proxy.redirect(other.address());
-    // The attempt that is stalled leads to the old one.
-    proxy.cut();
     proxy.resume();
     let conflict = EndReason::Incompatible(Incompatible::ModeConflict {
         channel: "data".to_owned(),
@@ -175,7 +173,6 @@ fn not_where_the_peer_refuses(pair: &Pair) {
         .server
         .listen(loopback(), pins_other, Limits::default());
     proxy.redirect(other.address());
-    proxy.cut();
     proxy.resume();
     let end = client.ended().end.unwrap();
     assert_eq!(*end.reason(), EndReason::Lost(Loss::NotTrusted), "{end}");
@@ -197,7 +194,6 @@ fn past_strangers(pair: &Pair) {
         let receipt = ends.client.sender("data").unwrap().give(says.to_vec());
         let stranger = TcpListener::bind(loopback()).unwrap();
         proxy.redirect(stranger.local_addr().unwrap());
-        proxy.cut();
         proxy.resume();
         for _ in 0..2 {
             let (mut visit, _) = stranger.accept().unwrap();
@@ -226,7 +222,6 @@ fn past_another_identity(pair: &Pair) {
     let is_other = Setup::new(receive(), is_other).unwrap();
     let stranger = pair.server.listen(loopback(), is_other, Limits::default());
     proxy.redirect(stranger.address());
-    proxy.cut();
     proxy.resume();
     for _ in 0..2 {
         let error = stranger.accept().err().expect("the opener turns away");
