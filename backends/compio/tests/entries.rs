@@ -9,7 +9,7 @@ use compio::net::TcpStream;
 use compio::runtime::{Runtime, spawn, spawn_blocking};
 use countersign_compio::{
     ChannelConfig, CloseMode, Config, EndReason, Limits, Link, Loss, ReceiveChannel, Receiver,
-    Role, Security, SendChannel, Sender, Setup, connect, connect_with, link_over, listen,
+    Role, Security, SendChannel, Sender, Setup, close, connect, connect_with, link_over, listen,
     listen_over, pair,
 };
 
@@ -154,4 +154,38 @@ fn handles_outlive_their_runtime() {
         assert_eq!(end.reason(), &EndReason::Lost(Loss::Abandoned));
         assert!(sender.send("too late").await.is_err());
     });
+}
+
+async fn assert_dropped(far: &Link) {
+    let report = far.ended().await;
+    match report.end.as_ref().unwrap().reason() {
+        EndReason::Closed { theirs, .. } => assert_eq!(theirs.code, close::DROPPED),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// compio's wakers abort the process where a thread that unwinds wakes them.
+#[test]
+fn a_thread_that_panics_with_a_link_ends_the_link_alone() {
+    for runtime in runtimes() {
+        runtime.block_on(async {
+            let [near, far] = setups();
+            let (near, far) = pair(&near, &far).await.unwrap();
+            let panics = move || {
+                let _link = near;
+                panic!("on purpose");
+            };
+            std::thread::spawn(panics).join().unwrap_err();
+            assert_dropped(&far).await;
+
+            let [near, far] = setups();
+            let (near, far) = pair(&near, &far).await.unwrap();
+            let task = spawn(async move {
+                let _link = near;
+                panic!("on purpose");
+            });
+            assert!(task.await.is_err());
+            assert_dropped(&far).await;
+        });
+    }
 }

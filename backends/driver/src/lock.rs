@@ -6,7 +6,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::PoisonError;
+use std::sync::mpsc::{self, SendError};
 use std::task::Waker;
+use std::thread;
 
 use countersign_core::Spent;
 
@@ -73,9 +75,26 @@ impl Deferred {
     }
 
     fn run(self) {
-        self.wakers.into_iter().for_each(Waker::wake);
+        wake(self.wakers);
         self.work.into_iter().for_each(|work| work());
         drop(self.spent);
+    }
+}
+
+/// Wakes all; for a thread that unwinds, in another. compio's wakers abort the process where they
+/// run in a thread that unwinds, and so does every waker that panics there.
+fn wake(wakers: Vec<Waker>) {
+    if wakers.is_empty() || !thread::panicking() || cfg!(shuttle) {
+        wakers.into_iter().for_each(Waker::wake);
+        return;
+    }
+    let (hand_over, handed_over) = mpsc::channel::<Waker>();
+    // Where no thread can be had, sending fails.
+    let _ = thread::Builder::new().spawn(move || handed_over.into_iter().for_each(Waker::wake));
+    for waker in wakers {
+        if let Err(SendError(waker)) = hand_over.send(waker) {
+            waker.wake();
+        }
     }
 }
 

@@ -233,7 +233,7 @@ fn dropped_without_closing(pair: &Pair) {
         let mut receiver = server.receiver("up").unwrap();
         assert_eq!(receiver.take(), "the first of many");
         assert!(receipt.wait().is_handled());
-        // As a panicking thread drops them. With compio, that would end the process.
+        // As a panicking thread drops them.
         drop((sender, client));
         let dropped = CloseReason::new(close::DROPPED, "");
         assert_says(&receiver.recv().unwrap_err(), &dropped);
