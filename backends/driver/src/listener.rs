@@ -155,7 +155,8 @@ impl<A> Listener<A> {
     /// closed with [`close::GOING_AWAY`](countersign_core::close::GOING_AWAY), since the
     /// application may have wanted to send more; an application that is done closes its links
     /// itself before. Peers that lose their connection meanwhile can still come back to end their
-    /// link. When `limit` has passed, the remaining links are abandoned.
+    /// link. When `limit` has passed, the remaining links are abandoned. Then it waits as
+    /// [`Listener::close`] does until each refused peer has received its refusal.
     ///
     /// Cancel-safe: draining goes on when the future is dropped, and another call waits for it
     /// again; dropping the listener cuts it short. A future that is never polled drains nothing.
@@ -163,7 +164,9 @@ impl<A> Listener<A> {
         // A limit beyond the range of the clock is no limit.
         let until = self.queue.clock.of_timers().checked_add(limit);
         self.queue.drain(until);
-        self.queue.gone().await
+        let drained = self.queue.gone().await;
+        self.queue.half_open_done().await;
+        drained
     }
 }
 

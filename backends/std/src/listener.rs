@@ -130,7 +130,8 @@ impl<A> Listener<A> {
     /// send channels are closed with [`close::GOING_AWAY`](countersign_core::close::GOING_AWAY),
     /// since the application may have wanted to send more; an application that is done closes its
     /// links itself before. Peers that lose their connection meanwhile can still come back to end
-    /// their link. When `limit` has passed, the remaining links are abandoned.
+    /// their link. When `limit` has passed, the remaining links are abandoned. Then it waits as
+    /// [`Listener::close`] does until each refused peer has received its refusal.
     pub fn drain(&self, limit: Duration) -> Drained {
         block::on(self.0.drain(limit))
     }

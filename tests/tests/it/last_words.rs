@@ -7,10 +7,10 @@
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
 
 use std::env;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::process::{Child, Command, Stdio, exit};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -20,7 +20,7 @@ use countersign_certs::fixtures;
 use countersign_core::{
     ChannelConfig, Config, EndReason, LinkState, ReceiveChannel, Role, SendChannel, close,
 };
-use countersign_driver::{LinkError, Setup};
+use countersign_driver::{Limits, LinkError, Setup};
 use countersign_endpoint::{Blame, Security, SecurityError};
 use countersign_tests::pair::{loopback, tls};
 use countersign_tests::watch_as;
@@ -280,6 +280,54 @@ fn a_connect_that_fails_over_a_slow_connection() {
             let error = accepted.await.unwrap();
             let blame = error.security().map(SecurityError::blame);
             assert_eq!(blame, Some(Blame::Refused), "{error}");
+        });
+    });
+}
+
+/// A listener that drains does not end before a peer that it refuses can have heard so.
+#[test]
+fn a_refusal_over_a_slow_connection_while_its_listener_drains() {
+    watch_as("slow", || {
+        runtime().block_on(async {
+            let (near, far) = duplex(1 << 16);
+            let gate = Arc::new(Mutex::new(Gate::default()));
+            let mut held = Some(Held {
+                stream: far,
+                gate: gate.clone(),
+            });
+            let accept = move || {
+                let held = held.take();
+                async move {
+                    match held {
+                        Some(stream) => Ok((stream, None)),
+                        None => pending().await,
+                    }
+                }
+            };
+            let setup = plain(ReceiveChannel::new("data"));
+            let listener = countersign_tokio::listen_over(accept, setup, Limits::default());
+            let opens = tokio::spawn(async move {
+                // It receives, too.
+                let setup = plain(ReceiveChannel::new("data"));
+                let linked = countersign_tokio::link_over(near, Role::Opener, &setup);
+                linked.await.unwrap_err()
+            });
+            let refused = listener.accept().await.unwrap_err();
+            assert!(!refused.is_closed(), "{refused}");
+            let mut drained = pin!(listener.drain(LIMIT));
+            let mut waits = async || {
+                let polled = poll_fn(|context| Poll::Ready(drained.as_mut().poll(context)));
+                polled.await.is_pending()
+            };
+            assert!(waits().await);
+            // Nothing is accepted any more, and the refusal has not been said.
+            assert!(listener.accept().await.unwrap_err().is_closed());
+            assert!(waits().await);
+            gate.lock().unwrap().open();
+            let _ = drained.await;
+            let error = opens.await.unwrap();
+            let is_refused = matches!(error.reason(), EndReason::Incompatible(_));
+            assert!(is_refused, "{error}");
         });
     });
 }
