@@ -29,7 +29,6 @@ pub mod suite;
 pub mod adversary;
 #[cfg(target_os = "linux")]
 pub mod air;
-mod any_link;
 pub mod backend;
 pub mod backends;
 pub mod cancelling;
@@ -38,8 +37,6 @@ pub mod cutting;
 mod handles;
 pub mod harness;
 pub mod memory;
-pub mod mistakes;
-pub mod model;
 #[cfg(target_os = "linux")]
 pub mod namespaces;
 pub mod on_async_std;
@@ -59,7 +56,6 @@ pub mod python;
 pub mod relay;
 pub mod scenarios;
 pub mod secure;
-pub mod sim;
 pub mod size;
 mod watchdog;
 

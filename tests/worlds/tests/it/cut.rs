@@ -7,11 +7,11 @@
 
 use std::time::Instant;
 
-use countersign_tests::sim::cases::Case;
-use countersign_tests::sim::plan::{ACCEPTOR, Keys, Learn, OPENER};
-use countersign_tests::sim::scenarios::{self, Scenario};
-use countersign_tests::sim::{Summary, run};
-use countersign_tests::size::{Size, leaves_out};
+use countersign_worlds::sim::cases::Case;
+use countersign_worlds::sim::plan::{ACCEPTOR, Keys, Learn, OPENER};
+use countersign_worlds::sim::scenarios::{self, Scenario};
+use countersign_worlds::sim::{Summary, run};
+use countersign_worlds::size::{Size, leaves_out};
 
 const ENDS: [usize; 2] = [OPENER, ACCEPTOR];
 

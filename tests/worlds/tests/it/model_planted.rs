@@ -2,8 +2,8 @@
 //!
 //! A search that finds nothing proves little unless it would have found something.
 
-use countersign_tests::mistakes::Planted;
-use countersign_tests::model::{End, Lane, Move, Setup, search, search_for};
+use countersign_worlds::mistakes::Planted;
+use countersign_worlds::model::{End, Lane, Move, Setup, search, search_for};
 
 fn up(messages: u8) -> Lane {
     Lane::new(End::Opener, messages)

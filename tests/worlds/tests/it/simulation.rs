@@ -11,10 +11,10 @@ use std::thread;
 use std::time::Instant;
 
 use countersign_core::VerdictKind;
-use countersign_tests::sim::generate::{self, MOST_PAIRS};
-use countersign_tests::sim::plan::{ACCEPTOR, Keys, Plan};
-use countersign_tests::sim::{Summary, run};
-use countersign_tests::size::leaves_out;
+use countersign_worlds::sim::generate::{self, MOST_PAIRS};
+use countersign_worlds::sim::plan::{ACCEPTOR, Keys, Plan};
+use countersign_worlds::sim::{Summary, run};
+use countersign_worlds::size::leaves_out;
 
 /// A handshake of TLS costs more than many runs without.
 const SECURED: u64 = 100;

@@ -4,10 +4,10 @@
 
 use std::time::Instant;
 
-use countersign_tests::sim::cases::Case;
-use countersign_tests::sim::plan::{ACCEPTOR, Keys, Learn, OPENER};
-use countersign_tests::sim::{Summary, run, scenarios};
-use countersign_tests::size::{Size, leaves_out};
+use countersign_worlds::sim::cases::Case;
+use countersign_worlds::sim::plan::{ACCEPTOR, Keys, Learn, OPENER};
+use countersign_worlds::sim::{Summary, run, scenarios};
+use countersign_worlds::size::{Size, leaves_out};
 
 fn expect(case: &Case, keys: &Keys) -> Summary {
     let summary = run::expect(&case.plan(keys), "crash", "COUNTERSIGN_CASE", case);

@@ -4,7 +4,7 @@
 //! Larger ones, for a long run in release:
 //!
 //! ```text
-//! COUNTERSIGN_TESTS=long cargo test --release -p countersign-tests --test worlds -- \
+//! COUNTERSIGN_TESTS=long cargo test --release -p countersign-worlds -- \
 //!     --nocapture --test-threads=1 model::
 //! ```
 
@@ -14,8 +14,8 @@
 )]
 
 use countersign_core::VerdictKind;
-use countersign_tests::model::{End, Found, Lane, Setup, search};
-use countersign_tests::size::{Size, TESTS, leaves_out};
+use countersign_worlds::model::{End, Found, Lane, Setup, search};
+use countersign_worlds::size::{Size, TESTS, leaves_out};
 
 /// Visits every state of one of these worlds, from small to large, and checks that all is well.
 fn check(name: &str, worlds: [&Setup; 3]) -> Found {
@@ -32,7 +32,7 @@ fn check(name: &str, worlds: [&Setup; 3]) -> Found {
     println!("{name}: {found:?}");
     assert!(
         found.broken.is_empty(),
-        "cargo test -p countersign-tests --test worlds model::{name} finds this again, with the same {TESTS}:\n{found:?}"
+        "cargo test -p countersign-worlds model::{name} finds this again, with the same {TESTS}:\n{found:?}"
     );
     assert!(found.complete, "{found:?}");
     assert_ne!(found.acyclic, Some(false), "{found:?}");

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use countersign_capture::{Capture, Entry, Options, QUEUE, Reader, replay};
 use countersign_core::TakeOver;
-use countersign_tests::sim::plan::Keys;
-use countersign_tests::sim::{World, generate, run};
-use countersign_tests::size::leaves_out;
+use countersign_worlds::sim::plan::Keys;
+use countersign_worlds::sim::{World, generate, run};
+use countersign_worlds::size::leaves_out;
 
 /// What a capture has written.
 #[derive(Clone, Default)]

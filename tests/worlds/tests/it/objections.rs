@@ -1,10 +1,10 @@
 //! What the simulated world checks can fail: each fault that is planted in it is found.
 
 use countersign_core::Instant;
-use countersign_tests::sim::cases::Case;
-use countersign_tests::sim::clock::Clock;
-use countersign_tests::sim::plan::{Keys, Plan, Plant};
-use countersign_tests::sim::{generate, run, scenarios};
+use countersign_worlds::sim::cases::Case;
+use countersign_worlds::sim::clock::Clock;
+use countersign_worlds::sim::plan::{Keys, Plan, Plant};
+use countersign_worlds::sim::{generate, run, scenarios};
 
 #[test]
 fn sleeping_until_a_moment_reaches_it_and_not_sooner() {
@@ -132,8 +132,8 @@ fn a_listener_that_ends_no_link_whose_peer_began_anew() {
 /// Mistakes that the links make themselves.
 #[cfg(planted)]
 mod planted {
-    use countersign_tests::mistakes::Planted;
-    use countersign_tests::sim::plan::{Disturbance, Learn};
+    use countersign_worlds::mistakes::Planted;
+    use countersign_worlds::sim::plan::{Disturbance, Learn};
 
     use super::*;
 

@@ -9,11 +9,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use countersign_certs::{GeneratedIdentity, fixtures};
 use countersign_core::{
     ChannelId, Config, Disconnect, Instant, Link, LinkState, ReceiveChannel, Role, SendChannel,
 };
-use countersign_endpoint::{Endpoint, Security, ToSend};
-use countersign_tests::pair::{IDENTITIES, tls};
+use countersign_endpoint::{Endpoint, Fingerprint, Identity, Security, ToSend};
 
 /// From one end to the other.
 const DELAY: Duration = Duration::from_millis(50);
@@ -32,6 +32,11 @@ struct End {
     secured: Option<Instant>,
 }
 
+fn tls(identity: &GeneratedIdentity, pin: Fingerprint) -> Security {
+    let own = Identity::from_der(identity.certificate_der(), identity.key_der()).unwrap();
+    Security::tls(own, pin).build().unwrap()
+}
+
 struct World {
     ends: [End; 2],
     now: Instant,
@@ -39,7 +44,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let [client, server] = &*IDENTITIES;
+        let [client, server] = ["client", "server"].map(fixtures::good);
         let opener = Config::new()
             .channel(SendChannel::new("up"))
             .channel(ReceiveChannel::new("down"));
@@ -54,8 +59,12 @@ impl World {
             secured: None,
         };
         let ends = [
-            end(&opener, Role::Opener, tls(client, server.fingerprint())),
-            end(&acceptor, Role::Acceptor, tls(server, client.fingerprint())),
+            end(&opener, Role::Opener, tls(&client, server.fingerprint())),
+            end(
+                &acceptor,
+                Role::Acceptor,
+                tls(&server, client.fingerprint()),
+            ),
         ];
         let now = Instant::from_micros(1);
         Self { ends, now }

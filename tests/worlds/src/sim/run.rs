@@ -28,7 +28,7 @@ pub fn expect(plan: &Plan, test: &str, variable: &str, case: impl Display) -> Su
     run(plan).unwrap_or_else(|wrong| {
         panic!(
             "{wrong}\n  case: {case}\n  replay: {variable}='{case}' cargo test -p \
-             countersign-tests --test worlds -- --nocapture {test}::replay"
+             countersign-worlds -- --nocapture {test}::replay"
         )
     })
 }
