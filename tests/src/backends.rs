@@ -122,9 +122,14 @@ impl Entry {
 }
 
 impl Couple {
+    /// Returns whether both ends have the same backend.
+    #[must_use]
+    pub fn is_of_one_backend(&self) -> bool {
+        self.client.name == self.server.name
+    }
+
     fn is_central(&self) -> bool {
-        let [client, server] = [self.client.name, self.server.name];
-        client == server || [client, server].contains(&"tokio")
+        self.is_of_one_backend() || [self.client.name, self.server.name].contains(&"tokio")
     }
 
     /// Returns `opener_to_acceptor`, as in the names of tests.
@@ -138,7 +143,7 @@ impl Couple {
     /// ends.
     #[must_use]
     pub fn transports(&self) -> &'static [Transport] {
-        let with_itself = self.client.name == self.server.name;
+        let with_itself = self.is_of_one_backend();
         if Size::get() >= Size::All || (with_itself && self.server.name == "tokio") {
             &[Transport::Tls, Transport::Plain]
         } else if with_itself || self.server.name == "tokio" {

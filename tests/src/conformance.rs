@@ -9,6 +9,7 @@
 use crate::backends::Couple;
 use crate::harness::{Trial, trial};
 use crate::scenarios::{self, Scenario};
+use crate::size::leaves_out;
 use crate::{Pair, cutting, watch_as};
 
 /// Returns a test of each scenario for each of the pairs, secured and plain.
@@ -25,10 +26,14 @@ pub fn plainly(couples: &[Couple]) -> Vec<Trial> {
 #[must_use]
 pub fn with_cuts(couples: &[Couple]) -> Vec<Trial> {
     let bears = |scenario: &Scenario| scenario.of_one_connection.is_none();
-    let mut trials = tests("cutting", couples, bears, |name, pair, run| {
+    let mut couples = couples.to_vec();
+    if leaves_out("cut connections between different backends") {
+        couples.retain(Couple::is_of_one_backend);
+    }
+    let mut trials = tests("cutting", &couples, bears, |name, pair, run| {
         let _ = cutting::run(name, pair, run);
     });
-    for couple in couples.iter().copied() {
+    for couple in couples {
         let name = format!("cutting::connections_are_cut::{}", couple.name());
         trials.push(trial(name, move |name| connections_are_cut(name, couple)));
     }

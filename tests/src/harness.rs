@@ -21,7 +21,7 @@ use crate::size::leaves_out;
 pub const SLOWEST: &str = "COUNTERSIGN_SLOWEST";
 
 /// How many tests run side by side on each core. They wait more than they work.
-const TESTS_PER_CORE: usize = 4;
+const TESTS_PER_CORE: usize = 8;
 
 /// What the tests took.
 static TIMES: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());

@@ -10,7 +10,7 @@ use countersign_tests::adversary::scenarios::greedy;
 use countersign_tests::adversary::{self, Attack, CAST, Victim};
 use countersign_tests::backends::{BACKENDS, Entry};
 use countersign_tests::pair::tls;
-use countersign_tests::size::leaves_out;
+use countersign_tests::size::{Size, leaves_out};
 use countersign_tests::watch;
 
 use crate::{MEMORY, in_turn};
@@ -34,8 +34,9 @@ fn bound(victim: &Victim) -> usize {
 /// The scenarios that are counted here, for this backend.
 fn counted(entry: &'static Entry) -> impl Iterator<Item = Attack> {
     adversary::all().filter(|attack| {
-        let is_crowd = attack.scenario.module() == "floods";
-        !is_crowd && entry.cannot(&attack.path()).is_none()
+        let module = attack.scenario.module();
+        let waits = ["stalls", "truncation"].contains(&module) && Size::get() == Size::Part;
+        module != "floods" && !waits && entry.cannot(&attack.path()).is_none()
     })
 }
 
@@ -53,7 +54,9 @@ fn no_attack_takes_more_than_a_small_link() {
         let mut worst = (0, String::new());
         let mut most = 0;
         // What is counted is mostly the core's and the endpoint's.
-        let part = leaves_out("attacks whose memory is counted, on other backends than tokio");
+        let part = leaves_out(
+            "the memory of attacks on other backends than tokio, and of those that stall or break off",
+        );
         for entry in BACKENDS
             .iter()
             .filter(|entry| !part || entry.name == "tokio")
@@ -73,7 +76,7 @@ fn no_attack_takes_more_than_a_small_link() {
                 worst = worst.max((took, path));
                 attacks += 1;
             }
-            assert!(attacks > 70, "{attacks} attacks");
+            assert!(attacks > if part { 50 } else { 70 }, "{attacks} attacks");
             let kept = MEMORY.current_usage().saturating_sub(before);
             assert!(kept <= BESIDE, "{}: {kept} bytes are left", entry.name);
         }

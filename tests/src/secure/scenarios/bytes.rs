@@ -46,7 +46,7 @@ fn echo_of_all_sizes(pair: &Pair) {
             // By sevens a mebibyte would take long, and show nothing new.
             let sizes = SIZES
                 .into_iter()
-                .filter(|size| written.min(read) > 7 || *size < 70_000);
+                .filter(|size| written.min(read) > 7 || *size < 20_000);
             let data = payload(sizes.sum(), written);
             let (mut source, mut sink) = first.split();
             thread::scope(|scope| {
