@@ -79,8 +79,8 @@ pub struct Couple {
     pub server: &'static Entry,
 }
 
-/// Returns the pairs to test: each backend with itself and, both ways, with tokio; or, if all is
-/// tested, each with each.
+/// Returns the pairs to test: each backend with itself and as the opener of links to tokio; or, if
+/// all is tested, each with each.
 #[must_use]
 pub fn couples() -> Vec<Couple> {
     let size = Size::get();
@@ -90,13 +90,13 @@ pub fn couples() -> Vec<Couple> {
         .collect()
 }
 
-/// Returns the backends for a test that takes long for each: one for each way to drive links,
-/// tasks, threads and a loop; or, if all is tested, every one.
+/// Returns the backends for a test that takes long for each: one of the shared driver's, and the
+/// one that does without it; or, if all is tested, every one.
 pub fn tried_backends(what: &str) -> impl Iterator<Item = &'static Entry> {
-    const PART: [&str; 3] = ["tokio", "std", "own_loop"];
+    const PART: [&str; 2] = ["tokio", "own_loop"];
     let part = leaves_out(&format!(
         "{what}, on other backends than {}",
-        PART.join(", ")
+        PART.join(" and ")
     ));
     let tried = move |entry: &&Entry| !part || PART.contains(&entry.name);
     BACKENDS.iter().filter(tried)
@@ -129,7 +129,7 @@ impl Couple {
     }
 
     fn is_central(&self) -> bool {
-        self.is_of_one_backend() || [self.client.name, self.server.name].contains(&"tokio")
+        self.is_of_one_backend() || self.server.name == "tokio"
     }
 
     /// Returns `opener_to_acceptor`, as in the names of tests.
@@ -139,14 +139,13 @@ impl Couple {
     }
 
     /// Returns how its connections are secured: both ways if all is tested, and on tokio. If a part
-    /// is tested, each other backend has TLS with itself, and both ways with tokio at one of the
-    /// ends.
+    /// is tested, each other backend has TLS with itself and plain text with tokio.
     #[must_use]
     pub fn transports(&self) -> &'static [Transport] {
         let with_itself = self.is_of_one_backend();
         if Size::get() >= Size::All || (with_itself && self.server.name == "tokio") {
             &[Transport::Tls, Transport::Plain]
-        } else if with_itself || self.server.name == "tokio" {
+        } else if with_itself {
             &[Transport::Tls]
         } else {
             &[Transport::Plain]

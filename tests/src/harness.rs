@@ -70,7 +70,7 @@ fn tell(couples: &[Couple], tests: usize) {
     let others = all_couples().count() - couples.len();
     if others > 0 {
         leaves_out(&format!(
-            "{others} pairs of backends of which neither is tokio, and a transport of each of two backends"
+            "{others} pairs of backends, and one of TLS and plain text with each of the others"
         ));
     }
     for backend in BACKENDS {

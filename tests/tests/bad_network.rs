@@ -131,8 +131,8 @@ fn survive(tag: char, backends: [&str; 2]) {
     let Some(network) = network(tag, QUALITY, seed) else {
         return;
     };
-    let part = leaves_out("messages above 20,000, and pulling the cable more than once");
-    let most = if part { 20_000 } else { 100_000 };
+    let part = leaves_out("messages above 10,000, and pulling the cable more than once");
+    let most = if part { 10_000 } else { 100_000 };
     let pulls = PULLS[usize::from(part)];
     let count = number("COUNTERSIGN_MESSAGES", most);
     let folder = identities();
@@ -189,7 +189,8 @@ fn std_at_both_ends() {
 #[test]
 fn how_soon_a_link_goes_on() {
     const DELAY: Duration = Duration::from_millis(50);
-    const ROUNDS: usize = 5;
+    const ROUNDS: [usize; 2] = [5, 2];
+    let rounds = ROUNDS[usize::from(leaves_out("more than two losses of the network"))];
     let quality = Quality {
         delay: DELAY,
         jitter: Duration::ZERO,
@@ -211,7 +212,7 @@ fn how_soon_a_link_goes_on() {
     connects.ask();
     listens.hear(&["got"]);
     let mut took = Vec::new();
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         // Without a network an end's attempt to connect fails at once, and it soon tries again.
         network.set_up(1, false).unwrap();
         connects.ask();

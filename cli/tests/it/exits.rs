@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "panicking is how a test fails")]
 
 use std::io::{Read, Write};
+use std::thread;
 
 use crate::common::{self, Finished, Identities, Running, pipe, run};
+use crate::size::leaves_out;
 
 /// What happens to the sender once its first message was handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,38 +275,46 @@ fn another_dialect() {
 /// The same without TLS, which is what would tell the two apart at once.
 #[test]
 fn another_dialect_in_plain_text() {
-    for (listening, connecting) in [("recv", "send"), ("send", "recv")] {
-        let flags = ["--plaintext".to_owned()];
-        let tlsstream = ["--plaintext", "--dialect", "tlsstream"].map(str::to_owned);
-        let start = |end, place, flags: &[String], more: &[&str]| {
-            Running::start(pipe(end, place, flags, more))
-        };
-        let listener = start(listening, ["--listen", "127.0.0.1:0"], &tlsstream, &[]);
-        let address = listener.address.clone().unwrap();
-        let more = ["--connect", &address, "--retry", "never"];
-        let opener = run(pipe(connecting, [more[0], more[1]], &flags, &more[2..]));
-        opener.expect(
-            1,
-            "both ends must agree on TLS or plain text and on the dialect",
-        );
-        let told = listener.finish();
-        told.expect(1, "the peer broke the protocol");
-        told.expect(1, "; check that both ends use the same --dialect\n");
+    // Side by side, since each waits.
+    thread::scope(|scope| {
+        scope.spawn(|| dialects_differ("recv", "send"));
+        scope.spawn(|| dialects_differ("send", "recv"));
+    });
+}
 
-        // It waits for a HELLO for as long as a handshake may take.
-        let mut listener = start(listening, ["--listen", "127.0.0.1:0"], &flags, &[]);
-        let address = listener.address.clone().unwrap();
-        let place = ["--connect", &address];
-        let mut opener = start(connecting, place, &tlsstream, &["--retry", "never"]);
-        if connecting == "send" {
-            opener.feed(b"one");
-        }
-        opener.finish().expect(1, "; see what the other end says\n");
-        let words = "both must agree on TLS or plain text and on the dialect";
-        listener.wait_for_log(words, 1);
-        listener.kill();
-        listener.finish();
+fn dialects_differ(listening: &str, connecting: &str) {
+    let flags = ["--plaintext".to_owned()];
+    let tlsstream = ["--plaintext", "--dialect", "tlsstream"].map(str::to_owned);
+    let start =
+        |end, place, flags: &[String], more: &[&str]| Running::start(pipe(end, place, flags, more));
+    let listener = start(listening, ["--listen", "127.0.0.1:0"], &tlsstream, &[]);
+    let address = listener.address.clone().unwrap();
+    let more = ["--connect", &address, "--retry", "never"];
+    let opener = run(pipe(connecting, [more[0], more[1]], &flags, &more[2..]));
+    opener.expect(
+        1,
+        "both ends must agree on TLS or plain text and on the dialect",
+    );
+    let told = listener.finish();
+    told.expect(1, "the peer broke the protocol");
+    told.expect(1, "; check that both ends use the same --dialect\n");
+
+    // It waits for a HELLO for as long as a handshake may take.
+    if leaves_out("a listener in plain text that hears another dialect") {
+        return;
     }
+    let mut listener = start(listening, ["--listen", "127.0.0.1:0"], &flags, &[]);
+    let address = listener.address.clone().unwrap();
+    let place = ["--connect", &address];
+    let mut opener = start(connecting, place, &tlsstream, &["--retry", "never"]);
+    if connecting == "send" {
+        opener.feed(b"one");
+    }
+    opener.finish().expect(1, "; see what the other end says\n");
+    let words = "both must agree on TLS or plain text and on the dialect";
+    listener.wait_for_log(words, 1);
+    listener.kill();
+    listener.finish();
 }
 
 /// What has nothing to do with the other end's dialect is not put down to it.

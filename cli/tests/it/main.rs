@@ -10,6 +10,14 @@ mod peer_words;
 mod peers;
 mod pipe;
 mod reload;
+#[allow(
+    clippy::disallowed_methods,
+    dead_code,
+    unreachable_pub,
+    reason = "it is of other tests, which are no program that users run"
+)]
+#[path = "../../../tests/src/size.rs"]
+mod size;
 mod split;
 mod stdio;
 mod streams;

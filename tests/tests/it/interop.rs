@@ -14,6 +14,7 @@ use countersign_tests::on_std::Std;
 use countersign_tests::on_tokio::Tokio;
 use countersign_tests::pair::payload;
 use countersign_tests::python::{self, Job, Outcome, Peer};
+use countersign_tests::size::leaves_out;
 use countersign_tests::{Pair, Transport, watch};
 
 /// A message that fits into one TLS record together with its length.
@@ -178,7 +179,10 @@ interop! {
 /// The Python peer's own tests.
 #[test]
 fn the_python_peers_own_tests() {
-    if !python::have("python3", "--version") || !python::have("openssl", "version") {
+    if leaves_out("the Python peer's own tests")
+        || !python::have("python3", "--version")
+        || !python::have("openssl", "version")
+    {
         return;
     }
     let output = Command::new("python3")

@@ -153,7 +153,7 @@ macro_rules! transports {
                 watch(|| {
                     $run(async {
                         let [opener, acceptor] = setups();
-                        let opener = hurried(&opener, Duration::from_secs(2));
+                        let opener = hurried(&opener, Duration::from_secs(1));
                         let other = $wait!(listen(loopback(), stranger(&acceptor))).unwrap();
                         let silent = TcpListener::bind(loopback()).unwrap();
                         let listener = $wait!(listen(loopback(), acceptor)).unwrap();

@@ -104,8 +104,8 @@ impl Totals {
 
 #[test]
 fn seeds() {
-    let most = if leaves_out("seeds above 5,000") {
-        5_000
+    let most = if leaves_out("seeds above 3,000") {
+        3_000
     } else {
         20_000
     };
