@@ -17,13 +17,13 @@ use countersign_endpoint::Fingerprint;
 
 use crate::accept::{AcceptError, Backlog};
 use crate::clock::Clock;
-use crate::driver::Timer;
 use crate::error::LinkError;
-use crate::establish::Setup;
 use crate::link::Link;
 use crate::lock::{Deferred, Lock, Locked};
 use crate::quota::Quotas;
+use crate::setup::Setup;
 use crate::shared::Shared;
+use crate::transport::Timer;
 use crate::wakers::{Waiting, Waits, WakerSet};
 
 /// The state that a listener's handle, its acceptor task and its links share.

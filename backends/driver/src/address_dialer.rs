@@ -8,13 +8,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use crate::address::Address;
-use crate::driver::{Dial, Transport};
-use crate::establish::Setup;
+use crate::dial::Dial;
 use crate::open::{interleave, look_up, race};
+use crate::runtime::Addressed;
 use crate::runtime::{StreamSocket, TcpRuntime};
+use crate::setup::Setup;
 use crate::sleep_timer::SleepTimer;
 use crate::socket::prepare_socket;
-use crate::status::Addressed;
+use crate::transport::Transport;
 
 /// The rotation of a peer's addresses.
 ///

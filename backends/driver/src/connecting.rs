@@ -8,9 +8,10 @@ use std::task::{Context, Poll, ready};
 use countersign_core::CloseMode;
 
 use crate::error::LinkError;
+use crate::failure::FailedAttempt;
 use crate::link::Link;
 use crate::shared::{Handle, Shared};
-use crate::status::{FailedAttempt, Status};
+use crate::status::Status;
 use crate::wakers::{Awaited, Waiting};
 
 /// A link that is being established by its driver: a future of the [`Link`], ready when the peer
@@ -103,7 +104,7 @@ impl Connecting {
 
     /// Ends the pause before the next attempt, as [`Link::connect_now`] does.
     pub fn connect_now(&self) -> bool {
-        connect_now(self.shared())
+        self.shared().connect_now()
     }
 
     /// Returns a handle with which another task or thread can cancel the wait, or retry at once.
@@ -157,7 +158,7 @@ impl ConnectHandle {
 
     /// As [`Connecting::connect_now`].
     pub fn connect_now(&self) -> bool {
-        connect_now(&self.0)
+        self.0.connect_now()
     }
 
     /// As [`Connecting::failure`].
@@ -171,10 +172,6 @@ impl ConnectHandle {
     pub fn status(&self) -> Status {
         Status::of(&self.0)
     }
-}
-
-pub(crate) fn connect_now(shared: &Shared) -> bool {
-    shared.with(|state| state.link.connect_now(state.now))
 }
 
 fn failure(shared: &Shared) -> Option<FailedAttempt> {

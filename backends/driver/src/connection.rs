@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 use countersign_core::{Dialect, Instant, Protocol, Role};
 use countersign_endpoint::{Endpoint, Security, ToSend};
 
-use crate::driver::Transport;
-use crate::status::Addresses;
+use crate::addresses::Addresses;
+use crate::transport::Transport;
 
 /// Makes the error for a transport that takes no bytes without returning an error.
 pub(crate) fn write_zero() -> io::Error {

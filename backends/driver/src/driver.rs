@@ -1,170 +1,20 @@
 //! The loop that keeps a link connected and moves its bytes, for any runtime.
 
-use std::io;
-use std::marker::PhantomData;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant as StdInstant;
 
 use countersign_core::{Disconnect, Instant};
-use countersign_endpoint::{Buffer, Cause, EndpointEvent, Security, Watch};
+use countersign_endpoint::{Cause, EndpointEvent, Security, Watch};
 
 use crate::connection::Connection;
-use crate::establish::Setup;
+use crate::dial::{Dial, NoDial};
+use crate::setup::Setup;
 use crate::shared::Shared;
-use crate::status::Addresses;
-
-/// The least room that a buffer should have for one read of a transport, in bytes.
-pub const READ: usize = 16 * 1024;
-
-/// A byte stream in both directions that never blocks.
-///
-/// A method that returns `Pending` has arranged for the context's waker to be woken when it is
-/// worth trying again.
-///
-/// Some operating systems need the memory for as long as a transfer is in flight. For transports on
-/// those, buffers are handed over whole: such a transport takes the buffer's content, leaves an
-/// empty one and returns `Pending`. When it is ready it puts back what it took. Between a `Pending`
-/// and the result, the caller calls the same method with the same buffer, which it has not touched.
-pub trait Transport {
-    /// Appends what has arrived to `buffer`, which should have room for [`READ`] bytes, and returns
-    /// how many bytes that is; zero means that the peer has ended its direction.
-    ///
-    /// # Errors
-    ///
-    /// The operating system's error. Never `WouldBlock`.
-    fn poll_read(
-        &mut self,
-        context: &mut Context<'_>,
-        buffer: &mut Buffer,
-    ) -> Poll<io::Result<usize>>;
-
-    /// Sends as much from the front of `buffer` as the transport takes, removes it from there, and
-    /// returns how many bytes that is. At the first call the buffer is not empty.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Transport::poll_read`].
-    fn poll_write(
-        &mut self,
-        context: &mut Context<'_>,
-        buffer: &mut Buffer,
-    ) -> Poll<io::Result<usize>>;
-
-    /// Sends what the transport has buffered, if it buffers.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Transport::poll_read`].
-    fn poll_flush(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    /// Shuts down this end's direction.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Transport::poll_read`].
-    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
-
-    /// Returns the addresses of both ends, for the link's [`Status`](crate::Status); unknown by
-    /// default.
-    fn addresses(&self) -> Addresses {
-        Addresses::default()
-    }
-}
+use crate::transport::{Timer, Transport};
 
 /// How many times a driver reads and writes in a row before it yields: a megabyte or two.
 pub(crate) const ROUNDS: u32 = 32;
-
-/// A timer that can be reset.
-pub trait Timer {
-    /// Returns the current time of this timer: the machine's by default.
-    fn now(&self) -> StdInstant {
-        StdInstant::now()
-    }
-
-    /// Returns `Ready` once `deadline` has passed; until then, arranges for the context's waker to
-    /// be woken at that time. The deadline may differ at every call; only the latest counts.
-    fn poll_until(&mut self, context: &mut Context<'_>, deadline: StdInstant) -> Poll<()>;
-}
-
-/// Opens transport connections to one peer, one at a time.
-pub trait Dial {
-    /// The transport that it opens.
-    type Transport: Transport;
-
-    /// Returns `Ready` when a connection is open or has failed; the next call begins another
-    /// attempt. Each attempt has its own time limit.
-    fn poll_dial(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Self::Transport>>;
-
-    /// Cancels the attempt in progress, if any.
-    fn give_up(&mut self);
-
-    /// Reports that the connection opened last has led to the peer.
-    fn arrived(&mut self) {}
-
-    /// Whether the peer may be at another address than that of the last connection: there are
-    /// addresses that have not been tried.
-    fn has_others(&self) -> bool {
-        false
-    }
-}
-
-/// Opens connections with the futures that a closure makes.
-pub struct Dialer<Open, F> {
-    open: Open,
-    attempt: Option<Pin<Box<F>>>,
-}
-
-impl<Open, F> std::fmt::Debug for Dialer<Open, F> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Dialer").finish_non_exhaustive()
-    }
-}
-
-impl<Open, F> Dialer<Open, F> {
-    pub(crate) fn new(open: Open) -> Self {
-        let attempt = None;
-        Self { open, attempt }
-    }
-}
-
-impl<Open, F, T> Dial for Dialer<Open, F>
-where
-    Open: FnMut() -> F,
-    F: Future<Output = io::Result<T>>,
-    T: Transport,
-{
-    type Transport = T;
-
-    fn poll_dial(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let attempt = self.attempt.get_or_insert_with(|| Box::pin((self.open)()));
-        let result = ready!(attempt.as_mut().poll(context));
-        self.attempt = None;
-        Poll::Ready(result)
-    }
-
-    fn give_up(&mut self) {
-        self.attempt = None;
-    }
-}
-
-/// Opens nothing: for a link that ends with its connection, or whose peer is the one that connects.
-/// Such a link never dials.
-#[derive(Debug)]
-pub struct NoDial<T>(PhantomData<fn() -> T>);
-
-impl<T: Transport> Dial for NoDial<T> {
-    type Transport = T;
-
-    fn poll_dial(&mut self, _: &mut Context<'_>) -> Poll<io::Result<T>> {
-        Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
-    }
-
-    fn give_up(&mut self) {}
-}
 
 /// Keeps a link connected, and moves bytes between it and its transport, until the link has ended
 /// and its last connection is closed.
@@ -211,7 +61,7 @@ impl<D: Dial> std::fmt::Debug for Driver<D> {
 impl<T: Transport> Driver<NoDial<T>> {
     /// Drives a link over one transport connection.
     pub(crate) fn over(shared: Arc<Shared>, security: &Security, transport: T) -> Self {
-        let mut driver = Self::dial(shared, security, NoDial(PhantomData));
+        let mut driver = Self::dial(shared, security, NoDial::new());
         driver.connect(transport);
         driver
     }
@@ -230,7 +80,7 @@ impl<T: Transport> Driver<NoDial<T>> {
             security: setup.security().clone(),
             watch,
             connection: Some(connection),
-            dialer: NoDial(PhantomData),
+            dialer: NoDial::new(),
             dialing: false,
             deadline: None,
         }

@@ -10,9 +10,9 @@ use countersign_core::{
 };
 use countersign_endpoint::{Fingerprint, Peer};
 
-use crate::connecting::connect_now;
 use crate::error::{ChannelError, LinkError};
-use crate::events::{Events, LinkEvent};
+use crate::events::Events;
+use crate::link_event::LinkEvent;
 use crate::receiver::{ManualReceiver, Receiver};
 use crate::sender::Sender;
 use crate::shared::{Handle, Shared, State};
@@ -42,6 +42,13 @@ pub struct Link {
 /// more.
 #[derive(Debug)]
 struct Claims(Arc<Handle>);
+
+impl Shared {
+    /// Ends the pause before the next attempt to connect; returns whether there was one.
+    pub(crate) fn connect_now(&self) -> bool {
+        self.with(|state| state.link.connect_now(state.now))
+    }
+}
 
 impl Link {
     pub(crate) fn new(handle: Arc<Handle>) -> Self {
@@ -148,7 +155,7 @@ impl Link {
     /// back. Returns true if there was such a wait. The back-off is not reset, so the waits grow as
     /// before.
     pub fn connect_now(&self) -> bool {
-        connect_now(self.shared())
+        self.shared().connect_now()
     }
 
     /// Returns why the link has ended, if it has.

@@ -9,9 +9,9 @@ use countersign_core::{Drained, Limits};
 
 use crate::accept::AcceptError;
 use crate::accept_queue::{AcceptQueue, AcceptorTask, Phase};
-use crate::establish::Setup;
 use crate::incoming::Incoming;
 use crate::link::Link;
+use crate::setup::Setup;
 
 /// Accepts links from any number of peers, at an address of type `A`.
 ///

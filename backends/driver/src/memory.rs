@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Waker};
 
 use countersign_endpoint::Buffer;
 
-use crate::driver::{READ, Transport};
 use crate::sync::{Mutex, MutexGuard};
+use crate::transport::{READ, Transport};
 
 /// How much one direction buffers, in bytes.
 const CAPACITY: usize = 64 * 1024;

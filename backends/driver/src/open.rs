@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use socket2::{SockAddr, SockRef};
 
-use crate::driver::Timer;
 use crate::runtime::StreamSocket;
+use crate::transport::Timer;
 
 /// How long an attempt runs before the next address is tried in parallel (RFC 8305, section 5).
 pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);

@@ -17,11 +17,13 @@ use crate::accept::AcceptError;
 use crate::accept_queue::{AcceptQueue, ConnectionSlot, Decision, LinkSlot};
 use crate::admission::Admission;
 use crate::connection::Connection;
-use crate::driver::{Driver, NoDial, ROUNDS, Timer, Transport};
+use crate::dial::NoDial;
+use crate::driver::{Driver, ROUNDS};
 use crate::error::LinkError;
-use crate::establish::Setup;
 use crate::link::Link;
+use crate::setup::Setup;
 use crate::shared::{Handle, Shared};
+use crate::transport::{Timer, Transport};
 
 /// A connection that a listener has accepted and that is not served yet.
 #[derive(Debug)]
@@ -277,7 +279,7 @@ impl<T: Transport> Handshake<T> {
         let queue = slot.queue().clone();
         let peer = self.connection.endpoint.peer().cloned();
         let addresses = self.connection.addresses();
-        let shared = Shared::accepted(link, &self.setup, peer, addresses, slot);
+        let shared = Shared::accepted(link, self.setup.security(), peer, addresses, slot);
         let handle = Arc::new(Handle(shared.clone()));
         queue.push(Ok(Link::new(handle)));
         let driver = Driver::accepted(shared, 0, &self.setup, self.watch, self.connection);

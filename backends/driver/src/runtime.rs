@@ -6,12 +6,15 @@ use std::net::SocketAddr;
 #[cfg(unix)]
 use std::path::Path;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
+use countersign_endpoint::Buffer;
 use socket2::SockRef;
 
+use crate::addresses::Addresses;
 use crate::clock::Clock;
-use crate::driver::Transport;
+use crate::transport::Transport;
 
 /// What links need from a runtime: tasks and time.
 ///
@@ -195,5 +198,52 @@ impl<R: UnixRuntime> UnixRuntime for Arc<R> {
 
     fn listen_unix(&self, socket: std::os::unix::net::UnixListener) -> io::Result<R::UnixListener> {
         (**self).listen_unix(socket)
+    }
+}
+
+/// A socket that remembers its addresses after it is disconnected.
+#[derive(Debug)]
+pub(crate) struct Addressed<T> {
+    transport: T,
+    addresses: Addresses,
+}
+
+impl<T: StreamSocket> Addressed<T> {
+    /// Queries the addresses of a connected socket.
+    pub(crate) fn new(transport: T) -> Self {
+        Self {
+            addresses: Addresses::of(transport.socket()),
+            transport,
+        }
+    }
+}
+
+impl<T: Transport> Transport for Addressed<T> {
+    fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut Buffer,
+    ) -> Poll<io::Result<usize>> {
+        self.transport.poll_read(context, buffer)
+    }
+
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut Buffer,
+    ) -> Poll<io::Result<usize>> {
+        self.transport.poll_write(context, buffer)
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport.poll_flush(context)
+    }
+
+    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport.poll_shutdown(context)
+    }
+
+    fn addresses(&self) -> Addresses {
+        self.addresses.clone()
     }
 }

@@ -9,10 +9,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::accept_queue::{AcceptQueue, AcceptorTask};
-use crate::driver::Timer;
 use crate::error::LinkError;
-use crate::establish::Setup;
 use crate::pending::PendingConnection;
+use crate::setup::Setup;
+use crate::transport::Timer;
 
 /// The first pause after an error that is not about one connection.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);

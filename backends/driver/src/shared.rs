@@ -12,15 +12,15 @@ use countersign_core::{
 use countersign_endpoint::{Endpoint, EndpointEvent, ErrorContext, FailureKind, Peer, Security};
 
 use crate::accept_queue::LinkSlot;
+use crate::addresses::Addresses;
 use crate::clock::Clock;
 use crate::error::LinkError;
-use crate::establish::Setup;
-use crate::events::LinkEvent;
+use crate::failure::Failure;
 use crate::failure_log::{FailureLog, KINDS, Novelty};
+use crate::link_event::LinkEvent;
 use crate::lock::{Deferred, Lock, Locked};
 use crate::receipt::Receipts;
 use crate::split_warning::SplitWarning;
-use crate::status::{Addresses, Failure};
 use crate::wakers::{Awaited, Waits, WakerSet};
 
 /// One channel's waiting tasks and receipts.
@@ -161,12 +161,12 @@ impl Shared {
     /// Makes a new link that a listener has accepted and its peer can resume.
     pub(crate) fn accepted(
         link: Link,
-        setup: &Setup,
+        security: &Security,
         peer: Option<Peer>,
         addresses: Addresses,
         slot: LinkSlot,
     ) -> Arc<Self> {
-        let shared = Self::new(link, setup.security(), setup.clock());
+        let shared = Self::new(link, security, &slot.queue().clock);
         let link = Arc::downgrade(&shared);
         shared.with(|state| {
             state.peer = peer;

@@ -7,8 +7,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use crate::clock::Clock;
-use crate::driver::Timer;
 use crate::runtime::Runtime;
+use crate::transport::Timer;
 
 /// A [`Timer`] on top of its runtime's sleep, which is allocated once.
 pub struct SleepTimer<R: Runtime> {

@@ -11,19 +11,21 @@ use countersign_endpoint::SetupError;
 use crate::address::{Address, AddressError};
 use crate::address_dialer::address_dialer;
 use crate::connecting::Connecting;
-use crate::driver::{Dial, Driver, Transport};
+use crate::dial::Dial;
+use crate::driver::Driver;
 use crate::error::LinkError;
-use crate::establish::Setup;
 use crate::link::Link;
 use crate::memory::memory;
 #[cfg(unix)]
 use crate::open::with_address;
 #[cfg(unix)]
+use crate::runtime::Addressed;
+#[cfg(unix)]
 use crate::runtime::UnixRuntime;
 use crate::runtime::{Runtime, TcpRuntime};
+use crate::setup::Setup;
 use crate::sleep_timer::SleepTimer;
-#[cfg(unix)]
-use crate::status::Addressed;
+use crate::transport::Transport;
 #[cfg(unix)]
 use crate::unix::to_absolute;
 

@@ -12,17 +12,17 @@ use countersign_core::Limits;
 use crate::accept_queue::AcceptorTask;
 use crate::address::{Address, AddressError};
 use crate::bind::{accept_any, bind};
-use crate::driver::Transport;
-use crate::establish::Setup;
 use crate::listener::Listener;
 use crate::pending::PendingConnection;
+use crate::runtime::Addressed;
 #[cfg(unix)]
 use crate::runtime::UnixRuntime;
 use crate::runtime::{Accept, Runtime, StreamSocket, TcpRuntime};
 use crate::serve::serve;
+use crate::setup::Setup;
 use crate::sleep_timer::SleepTimer;
 use crate::socket::prepare_socket;
-use crate::status::Addressed;
+use crate::transport::Transport;
 #[cfg(unix)]
 use crate::unix::{UnixPath, bind_unix};
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use countersign_core::Role;
 
 use crate::address::{Address, AddressError};
-use crate::driver::Transport;
 use crate::open::open;
 use crate::runtime::{Runtime, StreamSocket, TcpRuntime};
 use crate::secure::{SecureStream, StreamSetup};
 use crate::sleep_timer::SleepTimer;
+use crate::transport::Transport;
 
 /// Opens a TCP connection to the first of a name's addresses that answers, with `TCP_NODELAY` set.
 /// The look-up and the connection may take `limit` each.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use countersign_core::Role;
 use countersign_endpoint::{Blame, Connection, Fingerprint, Peer, SecurityError};
 
-use crate::driver::{Timer, Transport};
+use crate::transport::{Timer, Transport};
 use setup::io_error;
 
 pub use reading::Reading;

@@ -7,7 +7,7 @@ use countersign_endpoint::{Buffer, Connection, Peer, Received, Security, Securit
 
 use super::ConnectionAccess;
 use super::setup::io_error;
-use crate::driver::Transport;
+use crate::transport::Transport;
 
 /// The receiving direction: data that has arrived and was not read yet.
 ///

@@ -8,7 +8,7 @@ use countersign_endpoint::{Buffer, Connection};
 use super::ConnectionAccess;
 use super::setup::io_error;
 use crate::connection::write_zero;
-use crate::driver::Transport;
+use crate::transport::Transport;
 
 /// How much is encrypted at once at most, in bytes: four full TLS records.
 const PLAINTEXT: usize = 4 * 16_384;
