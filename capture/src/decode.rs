@@ -6,7 +6,7 @@ use minicbor::decode::Decoder;
 
 use crate::cbor::{Cbor, Fields, ItemError};
 use crate::config;
-use crate::record::{Data, Ended, Entry, Gone, Happened, Outcome, Part, Record, Said, Taken};
+use crate::record::{Data, Ended, Entry, Gone, Outcome, Part, Record, RecordedEvent, Said, Taken};
 
 /// The version of the format that this crate writes and reads.
 pub const VERSION: u64 = 1;
@@ -427,27 +427,27 @@ impl<'a> Fields<'a> {
         self.data().map(Said::Bytes)
     }
 
-    fn happened(&mut self) -> Result<Happened, ItemError> {
+    fn happened(&mut self) -> Result<RecordedEvent, ItemError> {
         let length = self.array()?;
         let name = self.text()?;
         Ok(match (name, length) {
-            ("connected" | "resumed" | "peer-closing", 1) => Happened::Plain {
+            ("connected" | "resumed" | "peer-closing", 1) => RecordedEvent::Plain {
                 name: name.to_owned(),
             },
-            ("lost" | "session-lost", 2) => Happened::Because {
+            ("lost" | "session-lost", 2) => RecordedEvent::Because {
                 name: name.to_owned(),
                 why: self.owned()?,
             },
-            ("readable" | "room" | "silent", 2) => Happened::OnChannel {
+            ("readable" | "room" | "silent", 2) => RecordedEvent::OnChannel {
                 name: name.to_owned(),
                 channel: self.channel()?,
             },
-            ("handled", 4) => Happened::Handled {
+            ("handled", 4) => RecordedEvent::Handled {
                 channel: self.channel()?,
                 first: self.uint()?,
                 last: self.uint()?,
             },
-            ("verdict", 4 | 6) => Happened::Verdict {
+            ("verdict", 4 | 6) => RecordedEvent::Verdict {
                 channel: self.channel()?,
                 sequence: self.uint()?,
                 kind: self.owned()?,
@@ -457,7 +457,7 @@ impl<'a> Fields<'a> {
                     None
                 },
             },
-            ("ended", 3) => Happened::Ended(Ended {
+            ("ended", 3) => RecordedEvent::Ended(Ended {
                 name: self.owned()?,
                 text: self.owned()?,
             }),

@@ -46,5 +46,5 @@ mod split;
 
 pub use capture::{Capture, Captured, DEFAULT_LIMIT, MIN_LIMIT, Options, QUEUE};
 pub use decode::{Header, MAX_DATA, ReadError, Reader, VERSION};
-pub use record::{Data, Ended, Entry, Gone, Happened, Outcome, Part, Record, Said, Taken};
+pub use record::{Data, Ended, Entry, Gone, Outcome, Part, Record, RecordedEvent, Said, Taken};
 pub use replay::{Difference, Replay, ReplayError, Replayed, replay};

@@ -90,7 +90,7 @@ pub enum Entry {
         outcome: Option<Said>,
     },
     Event {
-        outcome: Option<Option<Happened>>,
+        outcome: Option<Option<RecordedEvent>>,
     },
     Gone,
     End {
@@ -181,7 +181,7 @@ pub struct Gone {
 /// An event of a link.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs, reason = "the fields are those of the specification")]
-pub enum Happened {
+pub enum RecordedEvent {
     /// An event without details.
     Plain { name: String },
     /// `lost` or `session-lost`, and how.
@@ -262,7 +262,7 @@ impl Entry {
     }
 }
 
-impl Happened {
+impl RecordedEvent {
     /// Returns the event's name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -91,7 +91,7 @@ impl core::error::Error for ConfigError {}
 #[non_exhaustive]
 pub enum DeclareError {
     /// No peer is waiting to be admitted.
-    NobodyWaits,
+    NoRequest,
     /// The declaration is invalid.
     Config(ConfigError),
 }
@@ -99,7 +99,7 @@ pub enum DeclareError {
 impl fmt::Display for DeclareError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NobodyWaits => f.write_str("no peer waits to be admitted"),
+            Self::NoRequest => f.write_str("no peer waits to be admitted"),
             Self::Config(error) => error.fmt(f),
         }
     }

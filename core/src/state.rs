@@ -35,9 +35,9 @@ pub enum Input {
     /// The handshake is complete.
     Greeted,
     /// This end's application asked to close.
-    CloseAsked,
+    CloseRequested,
     /// The peer's CLOSE arrived.
-    CloseHeard,
+    CloseReceived,
     /// DONE was sent and received.
     Drained,
     /// The transport connection was lost or could not be opened, and another may follow.
@@ -95,7 +95,7 @@ impl LinkState {
     #[must_use]
     pub const fn step(self, input: Input) -> Step {
         use Step::{Invalid, Stay, To};
-        // ConnectDue, Opened, Secured, Greeted, CloseAsked, CloseHeard, Drained, ConnectionLost,
+        // ConnectDue, Opened, Secured, Greeted, CloseRequested, CloseReceived, Drained, ConnectionLost,
         // Failed
         let row = match self {
             Self::Offline => [
@@ -190,8 +190,8 @@ impl Input {
         Self::Opened,
         Self::Secured,
         Self::Greeted,
-        Self::CloseAsked,
-        Self::CloseHeard,
+        Self::CloseRequested,
+        Self::CloseReceived,
         Self::Drained,
         Self::ConnectionLost,
         Self::Failed,
@@ -205,8 +205,8 @@ impl Input {
             Self::Opened => "opened",
             Self::Secured => "secured",
             Self::Greeted => "greeted",
-            Self::CloseAsked => "close asked",
-            Self::CloseHeard => "close heard",
+            Self::CloseRequested => "close requested",
+            Self::CloseReceived => "close received",
             Self::Drained => "drained",
             Self::ConnectionLost => "connection lost",
             Self::Failed => "failed",

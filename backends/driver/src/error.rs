@@ -22,7 +22,7 @@ pub enum ChannelError {
         mode: countersign_core::Mode,
     },
     /// The channel is `Auto`, and a receiver for `Manual` was requested, or the other way round.
-    OtherAcking {
+    WrongReceiver {
         /// The channel.
         name: String,
     },
@@ -44,7 +44,7 @@ impl fmt::Display for ChannelError {
             Self::OtherMode { name, mode } => {
                 write!(f, "channel '{name}' is in {mode} at this end")
             }
-            Self::OtherAcking { name } => write!(
+            Self::WrongReceiver { name } => write!(
                 f,
                 "channel '{name}': ask for a receiver where it was declared without manual(), and \
                  for a manual_receiver where it was declared with it"

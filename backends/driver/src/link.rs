@@ -94,7 +94,7 @@ impl Link {
             let channel = find(state, name, Mode::Receive)?;
             let at = usize::from(channel.0);
             if state.link.config().channels()[at].is_manual() != manual {
-                return Err(ChannelError::OtherAcking {
+                return Err(ChannelError::WrongReceiver {
                     name: name.to_owned(),
                 });
             }

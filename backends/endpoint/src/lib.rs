@@ -115,7 +115,7 @@ pub use files::SecurityFiles;
 pub use fingerprint::{Fingerprint, ParseFingerprintError};
 pub use identity::{Identity, IdentityWarning};
 pub use link_error::{ErrorContext, FailureKind, LinkError};
-pub use links::{Happened, LinkId, Links, ListenerId};
+pub use links::{LinkId, Links, LinksEvent, ListenerId};
 pub use peer::Peer;
 pub use pin::{Pin, ValidityDates};
 pub use pins::{PinnedPeer, Pins};

@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use countersign_certs::NewIdentity;
 use countersign_core::{Event, Instant};
 use countersign_tokio::{Config, Fingerprint, Limits, ReceiveChannel, Security, Setup};
-use own_loop::{Happened, OwnLoop};
+use own_loop::{LinksEvent, OwnLoop};
 
 use super::process::{Usage, raise_file_limit};
 use super::{CHANNEL, runtime, security};
@@ -263,17 +263,17 @@ fn on_own_loop(
 fn run_own_loop(mut links: OwnLoop, counts: &Counts) -> Result<(), Failure> {
     let begun = StdInstant::now();
     let clock = || Instant::ZERO + begun.elapsed();
-    let mut happened = Vec::new();
+    let mut events = Vec::new();
     loop {
         let now = clock();
-        links.service(now, &mut happened)?;
-        for what in happened.drain(..) {
-            match what {
-                Happened::Accepted { link, .. } => {
+        links.service(now, &mut events)?;
+        for event in events.drain(..) {
+            match event {
+                LinksEvent::Accepted { link, .. } => {
                     let _accepted = links.link_mut(link);
                     Counts::add(&counts.accepted);
                 }
-                Happened::Event {
+                LinksEvent::Event {
                     link,
                     event: Event::Readable(channel),
                 } => {
@@ -282,7 +282,7 @@ fn run_own_loop(mut links: OwnLoop, counts: &Counts) -> Result<(), Failure> {
                         Counts::add(&counts.messages);
                     }
                 }
-                Happened::Ended { link, .. } => {
+                LinksEvent::Ended { link, .. } => {
                     Counts::add(&counts.ended);
                     links.forget(now, link);
                 }

@@ -8,7 +8,8 @@ use crate::common::{
     self, MARKER, Pair, Sink, VIDEO, captured, configs, payload, records, sessions, visits,
 };
 use countersign_capture::{
-    Capture, Entry, Happened, MIN_LIMIT, Options, ReadError, Reader, ReplayError, Taken, replay,
+    Capture, Entry, MIN_LIMIT, Options, ReadError, Reader, RecordedEvent, ReplayError, Taken,
+    replay,
 };
 use countersign_core::TakeOver;
 
@@ -93,7 +94,7 @@ fn refused_evicted_and_revoked_links_play_back_too() {
         assert!(has(name), "no '{name}' in the capture");
     }
     let too_old = records.iter().any(|record| {
-        matches!(&record.entry, Entry::Event { outcome: Some(Some(Happened::Because { why, .. })) }
+        matches!(&record.entry, Entry::Event { outcome: Some(Some(RecordedEvent::Because { why, .. })) }
             if why == "too-old")
     });
     assert!(too_old, "the opener hears that its session is gone");
@@ -126,7 +127,7 @@ fn sessions_that_are_lost_play_back_too() {
         });
         assert_eq!(left_behind, 1);
         let over = count(|entry| {
-            matches!(entry, Entry::Event { outcome: Some(Some(Happened::Ended(end))) }
+            matches!(entry, Entry::Event { outcome: Some(Some(RecordedEvent::Ended(end))) }
                 if end.name == "session-lost")
         });
         assert_eq!(over, 2);

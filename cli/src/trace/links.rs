@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use countersign::capture::TakeOver;
-use countersign::capture::{Data, Entry, Happened, Outcome, Record, Said, Taken};
+use countersign::capture::{Data, Entry, Outcome, Record, RecordedEvent, Said, Taken};
 use countersign::{ChannelConfig, Config, Dialect, Mode, Role};
 
 use super::frames::{Direction, Field, Found};
@@ -373,20 +373,20 @@ fn payload(data: &Data) -> Payload {
     }
 }
 
-fn event(line: Line, happened: &Happened, names: &[String]) -> Line {
+fn event(line: Line, happened: &RecordedEvent, names: &[String]) -> Line {
     let line = line.text("event", happened.name());
     let on = |line: Line, channel: u16| line.on(name_of(names, channel));
     match happened {
-        Happened::Because { why, .. } => line.text("why", why),
-        Happened::OnChannel { channel, .. } => on(line, *channel),
-        Happened::Handled {
+        RecordedEvent::Because { why, .. } => line.text("why", why),
+        RecordedEvent::OnChannel { channel, .. } => on(line, *channel),
+        RecordedEvent::Handled {
             channel,
             first,
             last,
         } => on(line, *channel)
             .number("first", *first)
             .number("last", *last),
-        Happened::Verdict {
+        RecordedEvent::Verdict {
             channel,
             sequence,
             kind,
@@ -399,7 +399,7 @@ fn event(line: Line, happened: &Happened, names: &[String]) -> Line {
                 None => line,
             }
         }
-        Happened::Ended(ended) => line.text("why", &ended.name).text("text", &ended.text),
+        RecordedEvent::Ended(ended) => line.text("why", &ended.name).text("text", &ended.text),
         _ => line,
     }
 }

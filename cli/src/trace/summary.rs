@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use countersign::capture::{Entry, Happened, Record, Said, Taken};
+use countersign::capture::{Entry, Record, RecordedEvent, Said, Taken};
 
 use crate::words::{count, size};
 
@@ -71,7 +71,7 @@ impl Summary {
             ) => self.links.entry(record.link).or_default().1 += data.len(),
             (
                 Entry::Event {
-                    outcome: Some(Some(Happened::Ended(ended))),
+                    outcome: Some(Some(RecordedEvent::Ended(ended))),
                 },
                 _,
             ) => self.links.entry(record.link).or_default().2 = Some(ended.name.clone()),
@@ -137,10 +137,10 @@ fn tally(channel: &mut Channel, entry: &Entry, now: u64) {
             channel.taken_bytes = channel.taken_bytes.saturating_add(*length);
         }
         Entry::Event {
-            outcome: Some(Some(Happened::Verdict { sequence, kind, .. })),
+            outcome: Some(Some(RecordedEvent::Verdict { sequence, kind, .. })),
         } => channel.settle(*sequence, now, kind),
         Entry::Event {
-            outcome: Some(Some(Happened::Handled { first, last, .. })),
+            outcome: Some(Some(RecordedEvent::Handled { first, last, .. })),
         } if first <= last => {
             let numbers: Vec<u64> = channel.open.range(first..=last).map(|(n, _)| *n).collect();
             for number in numbers {

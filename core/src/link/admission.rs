@@ -146,7 +146,7 @@ impl Link {
     /// Sets the channels for the peer that waits for the caller's decision.
     pub(crate) fn declare(&mut self, channels: Vec<ChannelConfig>) -> Result<(), DeclareError> {
         if self.request().is_none() {
-            return Err(DeclareError::NobodyWaits);
+            return Err(DeclareError::NoRequest);
         }
         let config = Config {
             channels,

@@ -182,7 +182,7 @@ impl Link {
             self.closing.by_us = true;
         }
         match self.state {
-            LinkState::Open => self.begin_closing(Input::CloseAsked),
+            LinkState::Open => self.begin_closing(Input::CloseRequested),
             LinkState::Closing => {}
             // There is a session and no connection: the close waits for the next one, within the
             // time limit of a close.
@@ -236,7 +236,7 @@ impl Link {
             return;
         }
         self.closing.asked = true;
-        if input == Input::CloseHeard {
+        if input == Input::CloseReceived {
             self.withdraw_unbegun();
         }
         self.progress();
@@ -247,7 +247,7 @@ impl Link {
     /// Goes on with a close that was asked for before the link was up again.
     pub(super) fn resume_closing(&mut self) {
         // That alone is no progress, so the time limit of the close runs on.
-        let closes = self.step(Input::CloseAsked);
+        let closes = self.step(Input::CloseRequested);
         debug_assert_eq!(closes, Ok(true));
         self.connection.close.to_write = self.is_native();
     }
@@ -306,7 +306,7 @@ impl Link {
         self.closing
             .record_close(reason, &mut self.connection.close)?;
         if self.state == LinkState::Open {
-            self.begin_closing(Input::CloseHeard);
+            self.begin_closing(Input::CloseReceived);
             self.push_event(Event::PeerClosing);
         }
         Ok(())

@@ -106,7 +106,7 @@ impl Link {
         }
         let running = matches!(self.state, LinkState::Open | LinkState::Closing);
         if running && !self.is_native() && self.stream_may_end() {
-            self.begin_closing(Input::CloseHeard);
+            self.begin_closing(Input::CloseReceived);
             self.finish(Input::Drained);
         }
         if self.state == LinkState::Finishing || self.state == LinkState::Ended {

@@ -9,7 +9,7 @@
 //!
 //! use countersign_core::{Config, Event, Instant, ReceiveChannel, SendChannel};
 //! use countersign_endpoint::Security;
-//! use own_loop::{Happened, Limits, OwnLoop};
+//! use own_loop::{LinksEvent, Limits, OwnLoop};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let sends = Config::new().channel(SendChannel::new("orders"));
@@ -22,24 +22,24 @@
 //! let client = links.connect(address, &sends, &security)?;
 //!
 //! let begun = StdInstant::now();
-//! let mut happened = Vec::new();
+//! let mut events = Vec::new();
 //! let verdict = 'served: loop {
 //!     let now = Instant::ZERO + begun.elapsed();
-//!     links.service(now, &mut happened)?;
-//!     for what in happened.drain(..) {
-//!         match what {
-//!             Happened::Event { link, event: Event::Connected } => {
+//!     links.service(now, &mut events)?;
+//!     for event in events.drain(..) {
+//!         match event {
+//!             LinksEvent::Event { link, event: Event::Connected } => {
 //!                 let link = links.link_mut(link).ok_or("gone")?;
 //!                 let orders = link.channel_id("orders").ok_or("undeclared")?;
 //!                 link.send(now, orders, "go", None)?;
 //!             }
-//!             Happened::Event { link, event: Event::Readable(channel) } => {
+//!             LinksEvent::Event { link, event: Event::Readable(channel) } => {
 //!                 let link = links.link_mut(link).ok_or("gone")?;
 //!                 while let Some(message) = link.take(now, channel)? {
 //!                     assert_eq!(message.payload, "go");
 //!                 }
 //!             }
-//!             Happened::Event { link, event: Event::Handled { .. } } => break 'served link,
+//!             LinksEvent::Event { link, event: Event::Handled { .. } } => break 'served link,
 //!             _ => {}
 //!         }
 //!     }
@@ -57,6 +57,6 @@ mod own_loop;
 mod socket;
 
 pub use countersign_core::Limits;
-pub use countersign_endpoint::{Happened, LinkId, ListenerId};
+pub use countersign_endpoint::{LinkId, LinksEvent, ListenerId};
 pub use own_loop::OwnLoop;
 pub use socket::Socket;

@@ -9,7 +9,7 @@ use countersign_core::{
     Config, DEFAULT_CHANNEL, Escaped, Event, Instant, ReceiveChannel, ReceiveError,
 };
 use countersign_endpoint::{Identity, Pins, Security};
-use own_loop::{Happened, Limits, LinkId, OwnLoop};
+use own_loop::{Limits, LinkId, LinksEvent, OwnLoop};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -24,15 +24,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The program's clock. The loop knows only the times that are passed to it.
     let begun = StdInstant::now();
     let clock = || Instant::ZERO + begun.elapsed();
-    let mut happened = Vec::new();
+    let mut events = Vec::new();
     loop {
         let now = clock();
-        links.service(now, &mut happened)?;
-        for what in happened.drain(..) {
-            println!("{what:?}");
-            match what {
-                Happened::Event { link, event } => obey(&mut links, now, link, &event)?,
-                Happened::Ended { link, .. } => links.forget(now, link),
+        links.service(now, &mut events)?;
+        for event in events.drain(..) {
+            println!("{event:?}");
+            match event {
+                LinksEvent::Event { link, event } => obey(&mut links, now, link, &event)?,
+                LinksEvent::Ended { link, .. } => links.forget(now, link),
                 _ => {}
             }
         }

@@ -9,7 +9,7 @@ use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use countersign_core::{Config, Instant, Limits};
-use countersign_endpoint::{Happened, LinkId, Links, ListenerId, Security};
+use countersign_endpoint::{LinkId, Links, LinksEvent, ListenerId, Security};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
@@ -127,12 +127,12 @@ impl OwnLoop {
     }
 
     /// Does everything that can be done at `now` without waiting, and appends what happened to
-    /// `happened`. Errors are those of the poller; those of connections go to their links.
-    pub fn service(&mut self, now: Instant, happened: &mut Vec<Happened>) -> io::Result<()> {
+    /// `events`. Errors are those of the poller; those of connections go to their links.
+    pub fn service(&mut self, now: Instant, events: &mut Vec<LinksEvent>) -> io::Result<()> {
         self.wait(Some(Duration::ZERO))?;
-        self.links.service(now, happened);
+        self.links.service(now, events);
         self.open(now);
-        self.accept(now, happened);
+        self.accept(now, events);
         Ok(())
     }
 
@@ -158,7 +158,7 @@ impl OwnLoop {
         }
     }
 
-    fn accept(&mut self, now: Instant, happened: &mut Vec<Happened>) {
+    fn accept(&mut self, now: Instant, events: &mut Vec<LinksEvent>) {
         if self.pause.is_some_and(|until| now < until) {
             return;
         }
@@ -178,7 +178,7 @@ impl OwnLoop {
                 };
                 let socket = |id| Socket::new(stream, config, self.poll.registry(), id);
                 if let Err(error) = self.links.arrive(listener, from, socket) {
-                    happened.push(Happened::Refused {
+                    events.push(LinksEvent::Refused {
                         listener,
                         from,
                         error,

@@ -14,7 +14,7 @@ use countersign_core::{
     Bytes, CloseReason, Config, Drained, Instant, Limits, ReceiveChannel, ReceiveError,
     SendChannel, SendError,
 };
-use countersign_endpoint::{Happened, LinkId, Links, ListenerId, Security};
+use countersign_endpoint::{LinkId, Links, LinksEvent, ListenerId, Security};
 
 /// Sends back on `echoes` what comes on `words`.
 #[derive(Debug)]
@@ -50,19 +50,19 @@ impl Server {
     }
 
     /// Does everything that can be done at `now` without waiting, and reports what happened.
-    pub fn service(&mut self, now: Instant, tell: &mut dyn FnMut(&Happened)) {
+    pub fn service(&mut self, now: Instant, tell: &mut dyn FnMut(&LinksEvent)) {
         self.accept();
         // A caller with a poller would name the sockets that are ready.
         self.links.ready_all();
-        let mut happened = Vec::new();
-        self.links.service(now, &mut happened);
-        for what in happened {
-            tell(&what);
-            match what {
-                Happened::Accepted { link, .. } | Happened::Event { link, .. } => {
+        let mut events = Vec::new();
+        self.links.service(now, &mut events);
+        for event in events {
+            tell(&event);
+            match event {
+                LinksEvent::Accepted { link, .. } | LinksEvent::Event { link, .. } => {
                     self.echo(now, link);
                 }
-                Happened::Ended { link, .. } => {
+                LinksEvent::Ended { link, .. } => {
                     self.held.remove(&link);
                     self.links.forget(now, link);
                 }

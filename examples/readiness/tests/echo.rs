@@ -9,7 +9,7 @@ use std::time::Instant as StdInstant;
 
 use countersign_certs::{GeneratedIdentity, fixtures};
 use countersign_core::{Config, Drained, Event, Instant, ReceiveChannel, SendChannel};
-use countersign_endpoint::{Happened, Identity, Security};
+use countersign_endpoint::{Identity, LinksEvent, Security};
 use countersign_tokio::{LinkEvent, Setup, connect_with};
 use readiness::Server;
 
@@ -80,8 +80,8 @@ fn many_peers_hear_themselves() {
     while server.drained().is_none() || !peers.is_empty() {
         let now = Instant::ZERO + begun.elapsed();
         server.service(now, &mut |what| match what {
-            Happened::Accepted { .. } => accepted += 1,
-            Happened::Event { event, .. } => match event {
+            LinksEvent::Accepted { .. } => accepted += 1,
+            LinksEvent::Event { event, .. } => match event {
                 Event::Handled { first, last, .. } => words += last - first + 1,
                 Event::Resumed => resumed += 1,
                 _ => {}

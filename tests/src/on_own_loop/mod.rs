@@ -105,7 +105,7 @@ impl LoopLink {
         self.0.thread().ask(move |world| {
             let at = usize::from(channel.0);
             if world.link(id).config().channels()[at].is_manual() != manual {
-                return Err(ChannelError::OtherAcking { name });
+                return Err(ChannelError::WrongReceiver { name });
             }
             if std::mem::replace(&mut world.known(id).channels[at].taken, true) {
                 return Err(ChannelError::Taken { name });

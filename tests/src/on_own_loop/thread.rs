@@ -110,13 +110,13 @@ impl Queue {
 
 /// The loop of the program that this backend stands for.
 fn run(mut world: World, queue: &Queue) {
-    let mut happened = Vec::new();
+    let mut events = Vec::new();
     let mut waiting: Vec<Job> = Vec::new();
     loop {
         world.now = CLOCK.now();
-        world.links.service(world.now, &mut happened).unwrap();
-        for what in happened.drain(..) {
-            world.note(what);
+        world.links.service(world.now, &mut events).unwrap();
+        for event in events.drain(..) {
+            world.note(event);
         }
         waiting.extend(queue.lock().drain(..));
         waiting.retain_mut(|job| !job(&mut world));

@@ -13,7 +13,7 @@ use countersign_core::{
 use countersign_driver::{
     AcceptError, Admission, Drained, Limits, LinkError, LinkEvent, Outgoing, Report, Setup,
 };
-use own_loop::{Happened, LinkId, ListenerId, OwnLoop};
+use own_loop::{LinkId, LinksEvent, ListenerId, OwnLoop};
 
 use super::receipts::{Cell, Receipts};
 use super::thread::{CLOCK, Loop};
@@ -305,9 +305,9 @@ impl World {
     // Events.
 
     /// Takes note of what has happened.
-    pub(super) fn note(&mut self, what: Happened) {
+    pub(super) fn note(&mut self, what: LinksEvent) {
         match what {
-            Happened::Asks {
+            LinksEvent::Asks {
                 listener,
                 link,
                 from,
@@ -326,7 +326,7 @@ impl World {
                     });
                 });
             }
-            Happened::Accepted { listener, link, .. } => {
+            LinksEvent::Accepted { listener, link, .. } => {
                 self.know(link, true);
                 let door = self.door(listener);
                 door.results.push_back(Ok(link));
@@ -334,7 +334,7 @@ impl World {
                     self.close(listener);
                 }
             }
-            Happened::Refused {
+            LinksEvent::Refused {
                 listener,
                 from,
                 error,
@@ -342,18 +342,18 @@ impl World {
                 let error = AcceptError::new(Some(from), error);
                 self.door(listener).push_error(error);
             }
-            Happened::Lost { link, error } => {
+            LinksEvent::Lost { link, error } => {
                 let EndReason::Lost(loss) = *error.reason() else {
                     panic!("{error}");
                 };
                 let why = error.to_string();
                 self.known(link).tell(LinkEvent::Lost { loss, why });
             }
-            Happened::Ended { link, error } => {
+            LinksEvent::Ended { link, error } => {
                 self.known(link).end(error);
                 self.forget_if_done(link);
             }
-            Happened::Event { link, event } => {
+            LinksEvent::Event { link, event } => {
                 if let Event::Silent(channel) = event {
                     let config = &self.link(link).config().channels()[usize::from(channel.0)];
                     let channel = config.name().to_owned();
@@ -362,7 +362,7 @@ impl World {
                     self.known(link).note(event);
                 }
             }
-            Happened::NotConnected { .. } => {}
+            LinksEvent::NotConnected { .. } => {}
             what => panic!("{what:?}"),
         }
     }

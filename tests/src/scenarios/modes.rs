@@ -163,11 +163,11 @@ fn handles_that_can_not_be_had(pair: &Pair) {
     );
     assert_eq!(
         server.receiver("out").err(),
-        Some(ChannelError::OtherAcking { name: name("out") })
+        Some(ChannelError::WrongReceiver { name: name("out") })
     );
     assert_eq!(
         client.manual_receiver("in").err(),
-        Some(ChannelError::OtherAcking { name: name("in") })
+        Some(ChannelError::WrongReceiver { name: name("in") })
     );
     let _receiver = client.receiver("in").unwrap();
     assert_eq!(

@@ -1,7 +1,7 @@
 //! Many links in one loop.
 
 mod context;
-mod happened;
+mod event;
 mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ use crate::setup_error::SetupError;
 use crate::watch::Watch;
 
 use context::{Admission, LinkContext, Origin};
-pub use happened::Happened;
+pub use event::LinksEvent;
 
 /// The id of a link of [`Links`], or of an accepted stream: unique among all links, streams and
 /// listeners there, and never reused. It may serve as the stream's token in a poller.
@@ -143,7 +143,7 @@ impl<S> Links<S> {
     }
 
     /// Has the owner decide about each authenticated peer that wants a link from a listener,
-    /// instead of admitting all: [`Happened::Asks`] names the peer, which waits for
+    /// instead of admitting all: [`LinksEvent::Asks`] names the peer, which waits for
     /// [`admit`](Self::admit) or [`refuse`](Self::refuse), no longer than
     /// [`Timeouts::handshake`](countersign_core::Timeouts::handshake). A peer that resumes its link
     /// is not asked about again.
@@ -153,14 +153,14 @@ impl<S> Links<S> {
         }
     }
 
-    /// Admits a peer that was [asked](Happened::Asks) about, with these channels or, if `None`,
+    /// Admits a peer that was [asked](LinksEvent::Asks) about, with these channels or, if `None`,
     /// with those of the listener's declaration. Invalid channels are this end's mistake: the peer
     /// is refused then ([`refuse::MISCONFIGURED`](countersign_core::refuse::MISCONFIGURED)).
     pub fn admit(&mut self, id: LinkId, channels: Option<Vec<ChannelConfig>>) {
         self.answer(id, Admission::Admitted(channels));
     }
 
-    /// Refuses a peer that was [asked](Happened::Asks) about, with the reason.
+    /// Refuses a peer that was [asked](LinksEvent::Asks) about, with the reason.
     pub fn refuse(&mut self, id: LinkId, refusal: Refusal) {
         self.answer(id, Admission::Refused(refusal));
     }

@@ -9,13 +9,13 @@ use countersign_core::{
 };
 
 use super::context::{Admission, LinkContext, Origin};
-use super::{Happened, LinkId, Links, Listener, ListenerId};
+use super::{LinkId, Links, LinksEvent, Listener, ListenerId};
 use crate::stream::Stream;
 
 impl<S: Stream> Links<S> {
     /// Does everything that can be done at `now` without waiting, and appends the events to
-    /// `happened`.
-    pub fn service(&mut self, now: Instant, happened: &mut Vec<Happened>) {
+    /// `events`.
+    pub fn service(&mut self, now: Instant, events: &mut Vec<LinksEvent>) {
         while let Some(&(deadline, id)) = self.deadlines.first()
             && deadline <= now
         {
@@ -27,9 +27,9 @@ impl<S: Stream> Links<S> {
         }
         for id in std::mem::take(&mut self.ready) {
             if let Some((incoming, context)) = self.arriving.remove(&id) {
-                self.serve_arriving(now, id, incoming, context, happened);
+                self.serve_arriving(now, id, incoming, context, events);
             } else if let Some((link, context)) = self.links.remove(&id) {
-                self.serve_link(now, id, link, context, happened);
+                self.serve_link(now, id, link, context, events);
             } else {
                 self.arm(id, None);
             }
@@ -61,14 +61,14 @@ impl<S: Stream> Links<S> {
         id: LinkId,
         mut incoming: Incoming,
         mut context: LinkContext<S>,
-        happened: &mut Vec<Happened>,
+        events: &mut Vec<LinksEvent>,
     ) {
         let stays = match context.admission {
             Admission::Unasked => {
                 let more = context.service(now, &mut incoming);
                 match incoming.request() {
                     None => Some((incoming, context, more)),
-                    Some(_) => self.route(now, id, incoming, context, happened),
+                    Some(_) => self.route(now, id, incoming, context, events),
                 }
             }
             Admission::Asked => {
@@ -78,11 +78,11 @@ impl<S: Stream> Links<S> {
                 Some((incoming, context, ended))
             }
             Admission::Admitted(_) | Admission::Refused(_) => {
-                self.settle(now, id, incoming, context, happened)
+                self.settle(now, id, incoming, context, events)
             }
         };
         if let Some((incoming, context, more)) = stays {
-            self.keep_incoming(now, id, incoming, context, happened);
+            self.keep_incoming(now, id, incoming, context, events);
             if more && self.arriving.contains_key(&id) {
                 self.ready.insert(id);
             }
@@ -96,7 +96,7 @@ impl<S: Stream> Links<S> {
         id: LinkId,
         incoming: Incoming,
         mut context: LinkContext<S>,
-        happened: &mut Vec<Happened>,
+        events: &mut Vec<LinksEvent>,
     ) {
         if incoming.end_reason().is_some() {
             context.admission = Admission::Unasked;
@@ -113,7 +113,7 @@ impl<S: Stream> Links<S> {
         {
             let (listener, from) = (origin.listener, origin.from);
             let error = context.error_context.of(reason);
-            happened.push(Happened::Refused {
+            events.push(LinksEvent::Refused {
                 listener,
                 from,
                 error,
@@ -136,7 +136,7 @@ impl<S: Stream> Links<S> {
         id: LinkId,
         mut incoming: Incoming,
         mut context: LinkContext<S>,
-        happened: &mut Vec<Happened>,
+        events: &mut Vec<LinksEvent>,
     ) -> Option<(Incoming, LinkContext<S>, bool)> {
         let listener = context.origin.as_ref()?.listener;
         loop {
@@ -155,10 +155,10 @@ impl<S: Stream> Links<S> {
                     let origin = context.origin.as_mut()?;
                     origin.permit = Some(permit);
                     if !entry.asks {
-                        return self.settle(now, id, incoming, context, happened);
+                        return self.settle(now, id, incoming, context, events);
                     }
                     context.admission = Admission::Asked;
-                    happened.push(Happened::Asks {
+                    events.push(LinksEvent::Asks {
                         listener,
                         link: id,
                         from: origin.from,
@@ -177,7 +177,7 @@ impl<S: Stream> Links<S> {
         id: LinkId,
         mut incoming: Incoming,
         mut context: LinkContext<S>,
-        happened: &mut Vec<Happened>,
+        events: &mut Vec<LinksEvent>,
     ) -> Option<(Incoming, LinkContext<S>, bool)> {
         match std::mem::replace(&mut context.admission, Admission::Unasked) {
             Admission::Refused(refusal) => incoming.refuse(now, &refusal),
@@ -193,7 +193,7 @@ impl<S: Stream> Links<S> {
         match incoming.accept(now) {
             Ok(link) => {
                 greeted(&mut self.listeners, &mut context);
-                self.serve_link(now, id, link, context, happened);
+                self.serve_link(now, id, link, context, events);
                 None
             }
             Err(refused) => Some((refused, context, true)),
@@ -234,11 +234,11 @@ impl<S: Stream> Links<S> {
         id: LinkId,
         mut link: Link,
         mut context: LinkContext<S>,
-        happened: &mut Vec<Happened>,
+        events: &mut Vec<LinksEvent>,
     ) {
         let more = context.service(now, &mut link);
         self.drop_finished(now, &mut context);
-        let evicted = self.push_events(now, id, &mut link, &mut context, happened);
+        let evicted = self.push_events(now, id, &mut link, &mut context, events);
         if link.wants_connect() && context.connection.is_none() {
             self.wanting.insert(id);
         } else {
@@ -270,7 +270,7 @@ impl<S: Stream> Links<S> {
         id: LinkId,
         link: &mut Link,
         context: &mut LinkContext<S>,
-        happened: &mut Vec<Happened>,
+        events: &mut Vec<LinksEvent>,
     ) -> Option<LinkId> {
         let mut evicted = None;
         let mut lost = false;
@@ -278,7 +278,7 @@ impl<S: Stream> Links<S> {
             lost |= matches!(event, Event::Lost(_));
             evicted = self.follow(now, id, link, context, &event).or(evicted);
             if !context.forgotten {
-                happened.extend(describe(id, link, context, event));
+                events.extend(describe(id, link, context, event));
             }
         }
         if std::mem::take(&mut context.connection_lost)
@@ -287,7 +287,7 @@ impl<S: Stream> Links<S> {
         {
             if context.origin.is_none() && !lost {
                 let error = context.error_context.of_loss(link, loss);
-                happened.push(Happened::NotConnected { link: id, error });
+                events.push(LinksEvent::NotConnected { link: id, error });
             }
             // Errors of this connection do not explain what happens to the next.
             context.error_context.clear();
@@ -368,21 +368,21 @@ fn describe<S>(
     link: &Link,
     context: &LinkContext<S>,
     event: Event,
-) -> Option<Happened> {
+) -> Option<LinksEvent> {
     Some(match (event, &context.origin) {
-        (Event::Connected, Some(origin)) => Happened::Accepted {
+        (Event::Connected, Some(origin)) => LinksEvent::Accepted {
             listener: origin.listener,
             link: id,
             from: origin.from,
         },
-        (Event::Lost(loss), _) => Happened::Lost {
+        (Event::Lost(loss), _) => LinksEvent::Lost {
             link: id,
             error: context.error_context.of_loss(link, loss),
         },
-        (Event::Ended, _) => Happened::Ended {
+        (Event::Ended, _) => LinksEvent::Ended {
             link: id,
             error: context.error_context.of_end(link)?,
         },
-        (event, _) => Happened::Event { link: id, event },
+        (event, _) => LinksEvent::Event { link: id, event },
     })
 }

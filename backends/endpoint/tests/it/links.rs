@@ -12,7 +12,7 @@ use countersign_core::{
     ChannelConfig, CloseMode, CloseReason, Config, Drained, EndReason, Event, Incompatible,
     Instant, Limits, Loss, ReceiveChannel, Reconnect, Refusal, SendChannel, Timeouts, refuse,
 };
-use countersign_endpoint::{Happened, LinkError, LinkId, Links, ListenerId, Security, Stream};
+use countersign_endpoint::{LinkError, LinkId, Links, LinksEvent, ListenerId, Security, Stream};
 
 use crate::common::identity;
 
@@ -105,8 +105,8 @@ struct World {
     listener: ListenerId,
     /// No connection reaches the listener.
     cut_off: bool,
-    at_openers: Vec<Happened>,
-    at_listener: Vec<Happened>,
+    at_openers: Vec<LinksEvent>,
+    at_listener: Vec<LinksEvent>,
 }
 
 impl World {
@@ -188,7 +188,7 @@ impl World {
     fn accepted(&mut self) -> Vec<LinkId> {
         let mut accepted = Vec::new();
         for what in std::mem::take(&mut self.at_listener) {
-            if let Happened::Accepted { link, from, .. } = what {
+            if let LinksEvent::Accepted { link, from, .. } = what {
                 assert_eq!(from, address(1));
                 accepted.push(link);
             }
@@ -200,7 +200,7 @@ impl World {
     fn refused(&mut self) -> Vec<EndReason> {
         let mut refused = Vec::new();
         for what in std::mem::take(&mut self.at_listener) {
-            if let Happened::Refused { error, .. } = what {
+            if let LinksEvent::Refused { error, .. } = what {
                 refused.push(error.reason().clone());
             }
         }
@@ -236,7 +236,7 @@ fn a_peer_comes_back_to_its_link() {
     assert_eq!(peer.fingerprint(), robot.fingerprint());
 
     world.cut();
-    assert!(matches!(world.at_listener[..], [Happened::Lost { link, .. }] if link == accepted));
+    assert!(matches!(world.at_listener[..], [LinksEvent::Lost { link, .. }] if link == accepted));
     assert!(world.links.stream(accepted).is_none());
     let link = world.openers.link_mut(opened).unwrap();
     let data = link.channel_id("data").unwrap();
@@ -245,7 +245,7 @@ fn a_peer_comes_back_to_its_link() {
     while world.at_openers.is_empty() {
         world.pass();
     }
-    let [Happened::NotConnected { link, error }] = &world.at_openers[..] else {
+    let [LinksEvent::NotConnected { link, error }] = &world.at_openers[..] else {
         panic!("{:?}", world.at_openers);
     };
     assert_eq!(*link, opened);
@@ -257,11 +257,11 @@ fn a_peer_comes_back_to_its_link() {
         world.pass();
     }
     let [
-        Happened::Event {
+        LinksEvent::Event {
             link,
             event: Event::Resumed,
         },
-        Happened::Event {
+        LinksEvent::Event {
             event: Event::Readable(channel),
             ..
         },
@@ -324,7 +324,7 @@ fn the_owner_is_asked() {
     let closed = Refusal::new(refuse::APPLICATION, "closed");
     let asked = |world: &mut World| {
         let [
-            Happened::Asks {
+            LinksEvent::Asks {
                 link,
                 from,
                 ref peer,
@@ -397,7 +397,7 @@ fn an_owner_that_never_answers() {
     world.links.ask(world.listener);
     let never = send().reconnect(Reconnect::never());
     world.open_with(&never, &Security::plaintext());
-    let [Happened::Asks { link, .. }] = world.at_listener[..] else {
+    let [LinksEvent::Asks { link, .. }] = world.at_listener[..] else {
         panic!("{:?}", world.at_listener);
     };
     world.at_listener.clear();
@@ -416,7 +416,7 @@ fn an_owner_that_never_answers() {
     assert!(world.at_listener.is_empty());
     // Its place is free.
     world.open_with(&never, &Security::plaintext());
-    assert!(matches!(world.at_listener[..], [Happened::Asks { .. }]));
+    assert!(matches!(world.at_listener[..], [LinksEvent::Asks { .. }]));
 }
 
 /// A link that is not accepted takes one of the places of the backlog.
@@ -484,7 +484,7 @@ fn one_link_too_many_is_evicted() {
     world.at_listener.clear();
     world.cut();
     let ended = world.at_listener.iter().filter_map(|what| match what {
-        Happened::Ended { error, .. } => Some(error.reason()),
+        LinksEvent::Ended { error, .. } => Some(error.reason()),
         _ => None,
     });
     assert_eq!(ended.collect::<Vec<_>>(), [&EndReason::Lost(Loss::Evicted)]);

@@ -142,7 +142,7 @@ fn where_nobody_waits_nothing_changes() {
     lost.handle_lost(NOW, Disconnect::Transport);
     for mut incoming in [new, early, refused, declined, lost] {
         let before = incoming.clone();
-        assert_eq!(incoming.declare(own()), Err(DeclareError::NobodyWaits));
+        assert_eq!(incoming.declare(own()), Err(DeclareError::NoRequest));
         assert!(incoming == before);
     }
 }

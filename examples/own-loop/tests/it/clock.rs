@@ -9,7 +9,7 @@ use countersign_core::{
     ChannelConfig, Config, EndReason, Event, Instant, Loss, ReceiveChannel, SendChannel, Timeouts,
 };
 use countersign_endpoint::Security;
-use own_loop::{Happened, Limits, LinkId, OwnLoop};
+use own_loop::{Limits, LinkId, LinksEvent, OwnLoop};
 
 fn loopback() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
@@ -24,14 +24,14 @@ fn serve_until<T>(
     client: &mut OwnLoop,
     server: &mut OwnLoop,
     now: Instant,
-    mut done: impl FnMut(&Happened) -> Option<T>,
+    mut done: impl FnMut(&LinksEvent) -> Option<T>,
 ) -> T {
-    let mut happened = Vec::new();
+    let mut events = Vec::new();
     loop {
-        client.service(now, &mut happened).unwrap();
-        server.service(now, &mut happened).unwrap();
-        for what in happened.drain(..) {
-            if let Some(result) = done(&what) {
+        client.service(now, &mut events).unwrap();
+        server.service(now, &mut events).unwrap();
+        for event in events.drain(..) {
+            if let Some(result) = done(&event) {
                 return result;
             }
         }
@@ -50,8 +50,8 @@ fn link(client: &mut OwnLoop, server: &mut OwnLoop, timeouts: Timeouts) -> [Link
     let mut connected = false;
     let accepted = serve_until(client, server, Instant::ZERO, |what| {
         match what {
-            Happened::Accepted { link, .. } => accepted = Some(*link),
-            Happened::Event {
+            LinksEvent::Accepted { link, .. } => accepted = Some(*link),
+            LinksEvent::Event {
                 event: Event::Connected,
                 ..
             } => connected = true,
@@ -72,18 +72,18 @@ fn a_silent_peer_is_given_up_when_the_clock_says_so() {
     // From here on nobody serves the server.
     let ping = Instant::ZERO + timeouts.ping;
     let give_up = Instant::ZERO + timeouts.give_up;
-    let mut happened = Vec::new();
+    let mut events = Vec::new();
 
-    client.service(Instant::ZERO, &mut happened).unwrap();
+    client.service(Instant::ZERO, &mut events).unwrap();
     assert_eq!(client.deadline(), Some(ping));
-    client.service(ping, &mut happened).unwrap();
+    client.service(ping, &mut events).unwrap();
     assert_eq!(client.deadline(), Some(give_up), "it has asked, and waits");
     let before = Instant::from_micros(give_up.as_micros() - 1);
-    client.service(before, &mut happened).unwrap();
-    assert!(happened.is_empty(), "{happened:?}");
-    client.service(give_up, &mut happened).unwrap();
-    let [Happened::Ended { link, error }] = &happened[..] else {
-        panic!("{happened:?}");
+    client.service(before, &mut events).unwrap();
+    assert!(events.is_empty(), "{events:?}");
+    client.service(give_up, &mut events).unwrap();
+    let [LinksEvent::Ended { link, error }] = &events[..] else {
+        panic!("{events:?}");
     };
     assert_eq!(*link, opened);
     assert_eq!(*error.reason(), EndReason::Lost(Loss::Silence));
@@ -99,14 +99,14 @@ fn a_peer_that_answers_is_not_given_up() {
     for _ in 0..100 {
         now = now + timeouts.ping;
         let next = now + timeouts.ping;
-        let mut happened = Vec::new();
+        let mut events = Vec::new();
         // Both have heard of the other when both have the same time to wait again.
         while client.deadline() != Some(next) || server.deadline() != Some(next) {
             for links in [&mut client, &mut server] {
-                links.service(now, &mut happened).unwrap();
+                links.service(now, &mut events).unwrap();
             }
         }
-        assert!(happened.is_empty(), "{happened:?}");
+        assert!(events.is_empty(), "{events:?}");
     }
     assert!(now > Instant::ZERO + 10 * timeouts.give_up);
     assert!(client.error(opened).is_none() && server.error(accepted).is_none());
@@ -144,24 +144,24 @@ fn a_stranger_is_given_up_when_the_clock_says_so() {
     let mut now = Instant::ZERO;
     for _ in 0..3 {
         let stranger = std::net::TcpStream::connect(address).unwrap();
-        let mut happened = Vec::new();
+        let mut events = Vec::new();
         while server.is_empty() {
-            server.service(now, &mut happened).unwrap();
+            server.service(now, &mut events).unwrap();
         }
-        server.service(now, &mut happened).unwrap();
+        server.service(now, &mut events).unwrap();
         assert_eq!(server.deadline(), Some(now + timeouts.handshake));
         now = now + timeouts.handshake;
-        server.service(now, &mut happened).unwrap();
-        let [Happened::Refused { from, error, .. }] = &happened[..] else {
-            panic!("{happened:?}");
+        server.service(now, &mut events).unwrap();
+        let [LinksEvent::Refused { from, error, .. }] = &events[..] else {
+            panic!("{events:?}");
         };
         assert_eq!(*from, stranger.local_addr().unwrap());
         assert_eq!(*error.reason(), EndReason::Lost(Loss::HandshakeTooSlow));
         // It stays, and is waited for as long as it may linger.
-        server.service(now, &mut happened).unwrap();
+        server.service(now, &mut events).unwrap();
         assert_eq!(server.len(), 1);
         now = now + timeouts.linger + Duration::from_micros(1);
-        server.service(now, &mut happened).unwrap();
+        server.service(now, &mut events).unwrap();
         assert!(server.is_empty());
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant as StdInstant};
 use countersign_certs::fixtures;
 use countersign_core::{CloseMode, Config, Event, Instant, ReceiveChannel, SendChannel, Timeouts};
 use countersign_endpoint::{Identity, Security};
-use own_loop::{Happened, Limits, LinkId, OwnLoop};
+use own_loop::{Limits, LinkId, LinksEvent, OwnLoop};
 
 const LINKS: usize = 300;
 const MESSAGES: u64 = 20;
@@ -61,23 +61,23 @@ fn hundreds_of_links_in_one_thread() {
     let begun = StdInstant::now();
     let clock = || Instant::ZERO + begun.elapsed();
     let mut known: BTreeMap<LinkId, Known> = BTreeMap::new();
-    let mut happened = Vec::new();
+    let mut events = Vec::new();
     while known.values().filter(|known| known.ended).count() < 2 * LINKS {
         let now = clock();
-        links.service(now, &mut happened).unwrap();
-        for what in happened.drain(..) {
-            match what {
-                Happened::Accepted { link, .. } => drop(known.entry(link).or_default()),
-                Happened::Event { link, event } => {
+        links.service(now, &mut events).unwrap();
+        for event in events.drain(..) {
+            match event {
+                LinksEvent::Accepted { link, .. } => drop(known.entry(link).or_default()),
+                LinksEvent::Event { link, event } => {
                     let its = known.entry(link).or_default();
                     serve(&mut links, now, link, its, &event);
                 }
-                Happened::Ended { link, error } => {
+                LinksEvent::Ended { link, error } => {
                     assert!(error.is_orderly(), "{error}");
                     known.get_mut(&link).unwrap().ended = true;
                     links.forget(now, link);
                 }
-                what => panic!("{what:?}"),
+                event => panic!("{event:?}"),
             }
         }
         let now = clock();
@@ -95,8 +95,8 @@ fn hundreds_of_links_in_one_thread() {
     }
     // What is left to do is to see the connections end.
     while !links.is_empty() {
-        links.service(clock(), &mut happened).unwrap();
-        assert!(happened.is_empty());
+        links.service(clock(), &mut events).unwrap();
+        assert!(events.is_empty());
     }
     assert_eq!(links.deadline(), None, "nothing is left to wait for");
 }

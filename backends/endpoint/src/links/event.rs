@@ -11,7 +11,7 @@ use crate::peer::Peer;
 /// An event of [`Links`](crate::Links).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum Happened {
+pub enum LinksEvent {
     /// A peer wants a link from a listener that [asks](crate::Links::ask), and waits for an answer.
     Asks {
         /// The listener.
