@@ -129,7 +129,8 @@ impl SendChannel {
     }
 
     /// Sets the largest message in bytes, [`DEFAULT_MAX_MESSAGE`] by default. The smaller value of
-    /// the two ends counts. Raises the queue's bytes to hold one such message.
+    /// the two ends counts. Raises the queue's bytes to hold one such message: to set fewer, call
+    /// [`queue`](Self::queue) afterwards, with no fewer than this.
     #[must_use]
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
@@ -137,8 +138,9 @@ impl SendChannel {
         self
     }
 
-    /// Sets how many messages, and how many bytes of them, may wait for their verdicts. Defaults:
-    /// [`DEFAULT_QUEUE_MESSAGES`], [`DEFAULT_QUEUE_BYTES`].
+    /// Sets how many messages, and how many bytes of them, may wait for their verdicts: at least one
+    /// of [`max_message`](Self::max_message). Defaults: [`DEFAULT_QUEUE_MESSAGES`],
+    /// [`DEFAULT_QUEUE_BYTES`].
     #[must_use]
     pub fn queue(mut self, messages: usize, bytes: usize) -> Self {
         self.queue_messages = messages;
@@ -186,8 +188,11 @@ impl SendChannel {
     }
 
     fn check(&self) -> Result<(), ConfigProblem> {
-        if self.queue_messages == 0 || self.in_flight == 0 {
-            return Err(ConfigProblem::Zero("queue_messages and in_flight"));
+        if self.queue_messages == 0 {
+            return Err(ConfigProblem::Zero("the messages of queue()"));
+        }
+        if self.in_flight == 0 {
+            return Err(ConfigProblem::Zero("in_flight()"));
         }
         if self.queue_bytes < self.max_message {
             return Err(ConfigProblem::QueueTooSmall);
@@ -257,7 +262,8 @@ impl ReceiveChannel {
     }
 
     /// Sets the largest message in bytes, [`DEFAULT_MAX_MESSAGE`] by default. The smaller value of
-    /// the two ends counts. Raises the window's bytes to hold one such message.
+    /// the two ends counts. Raises the window's bytes to hold one such message: to set fewer, call
+    /// [`window`](Self::window) afterwards, with no fewer than this.
     #[must_use]
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
@@ -265,8 +271,9 @@ impl ReceiveChannel {
         self
     }
 
-    /// Sets how many messages, and how many bytes of them, may be held unhandled. Defaults:
-    /// [`DEFAULT_WINDOW_MESSAGES`], [`DEFAULT_WINDOW_BYTES`].
+    /// Sets how many messages, and how many bytes of them, may be held unhandled: at least one of
+    /// [`max_message`](Self::max_message). Defaults: [`DEFAULT_WINDOW_MESSAGES`],
+    /// [`DEFAULT_WINDOW_BYTES`].
     #[must_use]
     pub fn window(mut self, messages: u32, bytes: usize) -> Self {
         self.window_messages = messages;
@@ -320,13 +327,13 @@ impl ReceiveChannel {
 
     fn check(&self) -> Result<(), ConfigProblem> {
         if self.window_messages == 0 {
-            return Err(ConfigProblem::Zero("window_messages"));
+            return Err(ConfigProblem::Zero("the messages of window()"));
         }
         if self.window_bytes < self.max_message {
             return Err(ConfigProblem::WindowTooSmall);
         }
         if self.silence == Some(Duration::ZERO) {
-            return Err(ConfigProblem::Zero("silence"));
+            return Err(ConfigProblem::Zero("silence()"));
         }
         Ok(())
     }
@@ -402,7 +409,7 @@ impl ChannelConfig {
             return Err(ConfigProblem::NameTooLong);
         }
         if self.max_message() == 0 {
-            return Err(ConfigProblem::Zero("max_message"));
+            return Err(ConfigProblem::Zero("max_message()"));
         }
         match self {
             Self::Send(channel) => channel.check(),

@@ -200,7 +200,9 @@ impl Config {
     /// [`refuse::SESSION_OVER`](crate::refuse::SESSION_OVER). Neither a peer that has not proved
     /// its identity nor a connection that was open before the session began can cause that. So a
     /// peer can have one such link at a time with an acceptor: beginning another while the first
-    /// has no connection ends the first.
+    /// has no connection ends the first, and is refused once. So an opener that was restarted tries
+    /// again, and an acceptor goes on accepting. One that waits for a peer that never comes back
+    /// ends after [`Timeouts::retain`], which is minutes by default.
     #[must_use]
     pub fn single_session(mut self) -> Self {
         self.single_session = true;

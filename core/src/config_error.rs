@@ -3,7 +3,7 @@
 use alloc::string::String;
 use core::fmt;
 
-use crate::channel::MAX_CHANNEL_NAME;
+use crate::channel::{DEFAULT_MAX_MESSAGE, MAX_CHANNEL_NAME};
 use crate::config::MAX_CHANNELS;
 use crate::escaped::Escaped;
 use crate::wire::{MAX_FRAME_LIMIT, MIN_FRAME_LIMIT};
@@ -60,8 +60,16 @@ impl fmt::Display for ConfigProblem {
                     "frame_limit must be from {MIN_FRAME_LIMIT} to {MAX_FRAME_LIMIT} bytes"
                 )
             }
-            Self::QueueTooSmall => f.write_str("the queue must hold one message of max_message"),
-            Self::WindowTooSmall => f.write_str("the window must hold one message of max_message"),
+            Self::QueueTooSmall => write!(
+                f,
+                "the bytes of queue() must be no fewer than max_message(), which is \
+                 {DEFAULT_MAX_MESSAGE} unless it is set"
+            ),
+            Self::WindowTooSmall => write!(
+                f,
+                "the bytes of window() must be no fewer than max_message(), which is \
+                 {DEFAULT_MAX_MESSAGE} unless it is set"
+            ),
             Self::ManualTlsStream => {
                 f.write_str("the tlsstream dialect confirms on arrival and can't be manual")
             }

@@ -134,7 +134,11 @@ impl fmt::Display for ReceiveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::SessionBorder(why) => {
-                return write!(f, "a session ended here, what follows is of another: {why}");
+                return write!(
+                    f,
+                    "a session ended here; receive again for what follows, which is of another: \
+                     {why}"
+                );
             }
             Self::NoSuchChannel => "the link has no such channel",
             Self::SendMode => "the channel is in send mode at this end",

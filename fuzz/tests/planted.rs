@@ -17,7 +17,7 @@ fn the_corpus_finds_mistakes_about_sessions() {
     std::panic::set_hook(Box::new(|_| {}));
     // A HELLO that is held up until its opener is back on a newer connection (`FollowsLateHello`)
     // does not come up here, nor does one from before the session that it ends
-    // (`EndsForLateHello`): the searches of `tests/tests/worlds/model.rs` have both.
+    // (`EndsForLateHello`): the searches of `tests/worlds/tests/it/model_planted.rs` have both.
     let mistakes = [
         Planted::NoFence,
         Planted::ReplayLast,

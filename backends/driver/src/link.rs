@@ -137,6 +137,20 @@ impl Link {
         self.with(|state| state.link.peer())
     }
 
+    /// Whether both are handles of the same link: a peer that was restarted has a new one, with the
+    /// same [`peer_id`](Link::peer_id).
+    ///
+    /// ```
+    /// # use countersign_driver::Link;
+    /// # fn example(links: &mut Vec<Link>, gone: &Link) {
+    /// links.retain(|link| !link.same_link(gone));
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn same_link(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self.shared(), other.shared())
+    }
+
     /// Returns what became of the messages so far.
     #[must_use]
     pub fn report(&self) -> Report {

@@ -21,8 +21,12 @@ use crate::setup::Setup;
 /// A peer that has lost its connection resumes the link that it already has: that link goes on, and
 /// [`Listener::accept`] does not return it again. A peer whose program was started again has no
 /// session to resume: it gets a new link, and its former one waits for
-/// [`Timeouts::retain`](countersign_core::Timeouts::retain). A server that wants one link for each
-/// peer accepts on, and [abandons](crate::Link::abandon) the former one.
+/// [`Timeouts::retain`](countersign_core::Timeouts::retain), without an end and without an error
+/// for who receives: [`LinkEvent::Lost`](crate::LinkEvent::Lost) says that nobody is there. A
+/// server that wants one link for each peer compares [`Link::peer_id`](crate::Link::peer_id), and
+/// [closes](crate::Link::close_with) the former one with a reason. It does not
+/// [abandon](crate::Link::abandon) it: a second program with the same identity would not know why,
+/// connect again, and drive out the first.
 ///
 /// Dropping the listener drops what is not accepted, and has the runtime close the socket soon, at
 /// the latest when it next polls the task that holds it: use [`Listener::close`] to know when the

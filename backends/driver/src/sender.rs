@@ -68,6 +68,10 @@ impl fmt::Debug for Outgoing {
 impl Outgoing {
     /// Drops the message, with the verdict `Expired`, if it is not on the wire within this time
     /// from now. The time passes while the machine sleeps too (`docs/backends.md`, Time).
+    ///
+    /// A message that is on its way by then is delivered, however long the network holds it up.
+    /// Fewer messages on their way
+    /// ([`in_flight`](countersign_core::SendChannel::in_flight)) leave fewer of those.
     #[must_use]
     pub fn expires_in(mut self, time: Duration) -> Self {
         let since = Clock::default().now();

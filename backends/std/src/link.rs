@@ -82,6 +82,12 @@ impl Link {
         self.0.peer_id()
     }
 
+    /// Whether both are handles of the same link.
+    #[must_use]
+    pub fn same_link(&self, other: &Self) -> bool {
+        self.0.same_link(&other.0)
+    }
+
     /// Returns what became of the messages so far.
     #[must_use]
     pub fn report(&self) -> Report {

@@ -54,3 +54,10 @@ async fn a_peer_that_comes_back_is_told() {
     let told = LinkEvent::SessionLost(SessionLoss::TooOld);
     assert_eq!(opener.event().await, Some(told));
 }
+
+#[tokio::test]
+async fn handles_of_one_link_are_told_from_those_of_another() {
+    let (_listener, opener, acceptor) = pair().await;
+    assert!(opener.same_link(&opener.clone()));
+    assert!(!opener.same_link(&acceptor));
+}
