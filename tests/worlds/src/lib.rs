@@ -15,6 +15,6 @@ mod any_link;
 pub mod mistakes;
 pub mod model;
 pub mod sim;
-/// As in the suites, which need not wait for this package.
+// As in the suites, which need not wait for this package.
 #[path = "../../src/size.rs"]
 pub mod size;
