@@ -9,9 +9,9 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use countersign::{Address, AddressError, DEFAULT_CHANNEL, RetryLimit};
 
 use crate::help;
-use crate::security::Peer;
 use crate::split::Way;
-use crate::values;
+use crate::trace::kinds;
+use crate::values::{self, Peer};
 
 /// Hand messages directly to one pinned peer, and know what became of every one of them
 #[derive(Debug, Parser)]
@@ -440,7 +440,7 @@ pub struct TraceArgs {
     pub channel: Vec<String>,
     /// Only frames of this type (MESSAGE, ACK, ...), or this record (send, event, ...); repeat for
     /// several
-    #[arg(long, value_name = "KIND", value_parser = values::kind)]
+    #[arg(long, value_name = "KIND", value_parser = kinds::kind)]
     pub kind: Vec<String>,
     /// Only this link; they are numbered in the order of their beginning
     #[arg(long, value_name = "NUMBER", value_parser = values::link, allow_negative_numbers = true)]

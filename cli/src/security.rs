@@ -1,6 +1,5 @@
 //! Turns files and fingerprints into a link's security.
 
-use std::ffi::OsString;
 use std::path::{self, Path, PathBuf};
 
 use countersign::{
@@ -9,31 +8,7 @@ use countersign::{
 
 use crate::args::SecurityArgs;
 use crate::exit::Failure;
-
-/// One value of `--peer`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// The fingerprint of a public key as it was written, or what was meant as one.
-    Fingerprint(String),
-    /// A file with certificates or fingerprints.
-    File(PathBuf),
-}
-
-impl From<OsString> for Peer {
-    /// Takes what looks like a fingerprint as one, unless there is a file of that name.
-    fn from(word: OsString) -> Self {
-        let is_fingerprint = |text: &&str| {
-            let is_whole = text.get(..7).is_some_and(|start| {
-                start.eq_ignore_ascii_case("sha256:") || start.eq_ignore_ascii_case("sha256/")
-            });
-            is_whole || (Fingerprint::is_meant(text) && !Path::new(text).exists())
-        };
-        match word.to_str().filter(is_fingerprint) {
-            Some(text) => Self::Fingerprint(text.to_owned()),
-            None => Self::File(word.into()),
-        }
-    }
-}
+use crate::values::Peer;
 
 /// What the command line says about security, and how to read it again.
 #[derive(Debug)]

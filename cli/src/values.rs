@@ -2,16 +2,41 @@
 //!
 //! One rule holds for every time: it has a unit, and only 0 needs none.
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use countersign::MAX_CHANNEL_NAME;
 use countersign::capture::MIN_LIMIT;
+use countersign::{Fingerprint, MAX_CHANNEL_NAME};
 
-use crate::trace;
+/// One value of `--peer`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// The fingerprint of a public key as it was written, or what was meant as one.
+    Fingerprint(String),
+    /// A file with certificates or fingerprints.
+    File(PathBuf),
+}
+
+impl From<OsString> for Peer {
+    /// Takes what looks like a fingerprint as one, unless there is a file of that name.
+    fn from(word: OsString) -> Self {
+        let is_fingerprint = |text: &&str| {
+            let is_whole = text.get(..7).is_some_and(|start| {
+                start.eq_ignore_ascii_case("sha256:") || start.eq_ignore_ascii_case("sha256/")
+            });
+            is_whole || (Fingerprint::is_meant(text) && !Path::new(text).exists())
+        };
+        match word.to_str().filter(is_fingerprint) {
+            Some(text) => Self::Fingerprint(text.to_owned()),
+            None => Self::File(word.into()),
+        }
+    }
+}
 
 /// The most that `--max-message` takes, in bytes: both ends hold a whole message in memory.
 pub const MAX_MESSAGE_LIMIT: usize = 1 << 30;
@@ -105,15 +130,6 @@ where
             range.end()
         )),
     }
-}
-
-/// Parses a kind of line in a trace.
-pub(crate) fn kind(text: &str) -> Result<String, String> {
-    if trace::kinds().any(|kind| kind.eq_ignore_ascii_case(text)) {
-        return Ok(text.to_owned());
-    }
-    let kinds: Vec<_> = trace::kinds().collect();
-    Err(format!("no such kind; there are {}", kinds.join(", ")))
 }
 
 #[cfg(test)]

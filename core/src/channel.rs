@@ -5,21 +5,10 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::config_error::ConfigProblem;
-
-/// The longest name of a channel, in bytes of UTF-8.
-pub const MAX_CHANNEL_NAME: usize = 64;
-/// The largest message by default, in bytes.
-pub const DEFAULT_MAX_MESSAGE: usize = 16 << 20;
-/// How many messages a receive channel holds unhandled by default.
-pub const DEFAULT_WINDOW_MESSAGES: u32 = 8192;
-/// How many bytes of unhandled messages a receive channel holds by default.
-pub const DEFAULT_WINDOW_BYTES: usize = 16 << 20;
-/// How many messages without a verdict a send channel holds by default.
-pub const DEFAULT_QUEUE_MESSAGES: usize = 16_384;
-/// How many bytes of messages without a verdict a send channel holds by default.
-pub const DEFAULT_QUEUE_BYTES: usize = 32 << 20;
-/// How many messages a `Latest` channel keeps unacknowledged by default.
-pub const DEFAULT_LATEST_IN_FLIGHT: u32 = 2;
+use crate::limits::{
+    DEFAULT_LATEST_IN_FLIGHT, DEFAULT_MAX_MESSAGE, DEFAULT_QUEUE_BYTES, DEFAULT_QUEUE_MESSAGES,
+    DEFAULT_WINDOW_BYTES, DEFAULT_WINDOW_MESSAGES, MAX_CHANNEL_NAME,
+};
 
 /// Which end of a channel this is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -8,15 +8,9 @@ use core::time::Duration;
 
 use crate::channel::{ChannelConfig, SendChannel};
 use crate::config_error::{ConfigError, ConfigProblem};
+use crate::limits::{DEFAULT_CHANNEL, DEFAULT_FRAME_LIMIT, MAX_CHANNELS};
 use crate::reconnect::Reconnect;
 use crate::wire::{MAX_FRAME_LIMIT, MIN_FRAME_LIMIT};
-
-/// The most channels that one link can have.
-pub const MAX_CHANNELS: usize = 64;
-/// The name of the channel of [`Config::default`].
-pub const DEFAULT_CHANNEL: &str = "main";
-/// The largest frame by default, in bytes with its header: what one TLS record holds.
-pub const DEFAULT_FRAME_LIMIT: usize = 16_384;
 
 /// The wire format.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

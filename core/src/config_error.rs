@@ -3,9 +3,8 @@
 use alloc::string::String;
 use core::fmt;
 
-use crate::channel::{DEFAULT_MAX_MESSAGE, MAX_CHANNEL_NAME};
-use crate::config::MAX_CHANNELS;
 use crate::escaped::Escaped;
+use crate::limits::{DEFAULT_MAX_MESSAGE, MAX_CHANNEL_NAME, MAX_CHANNELS};
 use crate::wire::{MAX_FRAME_LIMIT, MIN_FRAME_LIMIT};
 
 /// An invalid declaration.

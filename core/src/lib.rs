@@ -47,6 +47,7 @@ mod disconnect;
 mod error;
 mod escaped;
 mod event;
+mod limits;
 mod link;
 mod misbehaved;
 mod names;
@@ -72,6 +73,7 @@ pub use disconnect::Disconnect;
 pub use error::*;
 pub use escaped::Escaped;
 pub use event::*;
+pub use limits::*;
 #[cfg(planted)]
 #[doc(hidden)]
 pub use link::Planted;

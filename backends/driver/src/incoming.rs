@@ -9,11 +9,10 @@ use futures_core::{FusedStream, Stream};
 use crate::accept::AcceptError;
 use crate::accept_queue::AcceptQueue;
 use crate::link::Link;
-use crate::listener::Listener;
 use crate::wakers::Waiting;
 
-/// The stream of a listener's links and refused connections, returned by [`Listener::incoming`].
-/// Ends when the listener is closed.
+/// The stream of a listener's links and refused connections, returned by
+/// [`Listener::incoming`](crate::Listener::incoming). Ends when the listener is closed.
 ///
 /// Dropping it loses no link: a link is taken only when the stream yields it.
 #[derive(Debug)]
@@ -25,9 +24,9 @@ pub struct Incoming<'l, A> {
 }
 
 impl<'l, A> Incoming<'l, A> {
-    pub(crate) fn of(listener: &'l Listener<A>) -> Self {
+    pub(crate) fn of(queue: &'l AcceptQueue) -> Self {
         Self {
-            waiting: listener.queue().waiting(),
+            waiting: queue.waiting(),
             ended: false,
             address: PhantomData,
         }

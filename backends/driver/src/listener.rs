@@ -124,11 +124,7 @@ impl<A> Listener<A> {
     /// Returns the results of [`Listener::accept`] as a stream, which ends when the listener is
     /// closed.
     pub fn incoming(&self) -> Incoming<'_, A> {
-        Incoming::of(self)
-    }
-
-    pub(crate) fn queue(&self) -> &AcceptQueue {
-        &self.queue
+        Incoming::of(&self.queue)
     }
 
     /// Closes the socket and drops what is not accepted, as dropping the listener does, and waits

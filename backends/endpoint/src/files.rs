@@ -103,7 +103,7 @@ impl SecurityFiles {
             });
         }
         let pins = pins.ok_or(SetupError::NoPins)?;
-        Ok((identity, pins.with_validity_dates(self.validity_dates)))
+        Ok((identity, pins.validity_dates(self.validity_dates)))
     }
 
     /// Reads all files again and [replaces](Security::replace) identity and trust, both at once.

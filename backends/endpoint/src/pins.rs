@@ -125,7 +125,7 @@ impl Pins {
         }
         let mut peers = PeersBuilder::default();
         peers.add(Some(name.into()), self.iter().cloned())?;
-        Ok(peers.finish()?.with_validity_dates(self.validity_dates))
+        Ok(peers.finish()?.validity_dates(self.validity_dates))
     }
 
     /// Combines these peers with those of `other`, with this set's choice about validity dates.
@@ -140,7 +140,7 @@ impl Pins {
             let (name, pins) = peer;
             peers.add(name.cloned(), pins.iter().cloned())?;
         }
-        Ok(peers.finish()?.with_validity_dates(self.validity_dates))
+        Ok(peers.finish()?.validity_dates(self.validity_dates))
     }
 
     /// Reads pins from files, one for each peer. A file contains certificates in PEM and
@@ -240,14 +240,14 @@ impl Pins {
 
     /// Sets whether the certificates' validity dates are checked; they are by default.
     #[must_use]
-    pub fn with_validity_dates(mut self, validity_dates: ValidityDates) -> Self {
+    pub fn validity_dates(mut self, validity_dates: ValidityDates) -> Self {
         self.validity_dates = validity_dates;
         self
     }
 
     /// Returns whether the certificates' validity dates are checked.
     #[must_use]
-    pub const fn validity_dates(&self) -> ValidityDates {
+    pub const fn get_validity_dates(&self) -> ValidityDates {
         self.validity_dates
     }
 

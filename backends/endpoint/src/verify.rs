@@ -57,7 +57,7 @@ impl PinVerifier {
         if let Some(key) = facts.unsupported_key {
             return Err(wrap(Unusable(key.to_string())));
         }
-        match self.pins.validity_dates() {
+        match self.pins.get_validity_dates() {
             ValidityDates::Check => check_dates(&facts, now),
             ValidityDates::Ignore => Ok(()),
         }

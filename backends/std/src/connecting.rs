@@ -1,12 +1,14 @@
 //! A link that is not up yet.
 
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use countersign_driver::{self as driver, ConnectHandle, FailedAttempt, LinkError, Status};
 
 use crate::block;
 use crate::link::Link;
-use crate::timeout::{ConnectTimeoutError, WaitTimeoutError};
+use crate::timeout::WaitTimeoutError;
 
 /// A link that is being established in a separate thread, returned by
 /// [`start_connect`](crate::start_connect).
@@ -107,5 +109,34 @@ impl Connecting {
     #[must_use]
     pub fn handle(&self) -> ConnectHandle {
         self.0.handle()
+    }
+}
+
+/// Why a link was not established in time.
+pub enum ConnectTimeoutError {
+    /// The attempt takes longer than the limit. It goes on, and can be waited for again; dropping
+    /// it cancels it.
+    Timeout(Connecting),
+    /// The error of a wait without a limit.
+    Connect(Box<LinkError>),
+}
+
+countersign_core::debug_as_display!(ConnectTimeoutError);
+
+impl fmt::Display for ConnectTimeoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout(_) => WaitTimeoutError.fmt(f),
+            Self::Connect(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for ConnectTimeoutError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Timeout(_) => None,
+            Self::Connect(error) => error.source(),
+        }
     }
 }

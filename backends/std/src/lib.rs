@@ -102,7 +102,7 @@ mod timeout;
 pub use connect::{Socket, connect, link_over, pair, start_connect};
 #[cfg(unix)]
 pub use connect::{connect_unix, start_connect_unix};
-pub use connecting::Connecting;
+pub use connecting::{ConnectTimeoutError, Connecting};
 pub use halves::link_over_halves;
 pub use incoming::Incoming;
 pub use link::{BatchReceipt, Link, Receipt, Sender};
@@ -113,6 +113,6 @@ pub use receiver::{ManualReceiver, Receiver};
 pub use secure::{
     ReadHalf, SecureStream, WriteHalf, secure_connect, secure_over, secure_over_with,
 };
-pub use timeout::{AcceptTimeoutError, ConnectTimeoutError, RecvTimeoutError, WaitTimeoutError};
+pub use timeout::{AcceptTimeoutError, RecvTimeoutError, WaitTimeoutError};
 
 pub use countersign_driver::api::common::*;

@@ -3,20 +3,13 @@
 use std::error::Error;
 use std::fmt;
 
-use countersign_driver::{AcceptError, LinkError, RecvError};
-
-use crate::connecting::Connecting;
+use countersign_driver::{AcceptError, RecvError};
 
 /// A wait has reached its time limit. Nothing is lost: the caller can wait again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WaitTimeoutError;
 
-countersign_core::debug_as_display!(
-    WaitTimeoutError,
-    RecvTimeoutError,
-    AcceptTimeoutError,
-    ConnectTimeoutError
-);
+countersign_core::debug_as_display!(WaitTimeoutError, RecvTimeoutError, AcceptTimeoutError);
 
 impl fmt::Display for WaitTimeoutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,15 +35,6 @@ pub enum AcceptTimeoutError {
     Timeout,
     /// The error of a wait without a limit.
     Accept(AcceptError),
-}
-
-/// Why a link was not established in time.
-pub enum ConnectTimeoutError {
-    /// The attempt takes longer than the limit. It goes on, and can be waited for again; dropping
-    /// it cancels it.
-    Timeout(Connecting),
-    /// The error of a wait without a limit.
-    Connect(Box<LinkError>),
 }
 
 impl From<WaitTimeoutError> for RecvTimeoutError {
@@ -83,15 +67,6 @@ impl fmt::Display for AcceptTimeoutError {
     }
 }
 
-impl fmt::Display for ConnectTimeoutError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Timeout(_) => WaitTimeoutError.fmt(f),
-            Self::Connect(error) => error.fmt(f),
-        }
-    }
-}
-
 impl Error for RecvTimeoutError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
@@ -106,15 +81,6 @@ impl Error for AcceptTimeoutError {
         match self {
             Self::Timeout => None,
             Self::Accept(error) => error.source(),
-        }
-    }
-}
-
-impl Error for ConnectTimeoutError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Timeout(_) => None,
-            Self::Connect(error) => error.source(),
         }
     }
 }

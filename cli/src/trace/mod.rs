@@ -5,6 +5,7 @@
 //! - `summary` counts.
 
 mod frames;
+pub(crate) mod kinds;
 mod line;
 mod links;
 mod summary;
@@ -14,8 +15,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 
 use countersign::Escaped;
-use countersign::capture::wire::FrameType;
-use countersign::capture::{Entry, ReadError, Reader, Record, Replay, ReplayError};
+use countersign::capture::{ReadError, Reader, Record, Replay, ReplayError};
 
 use crate::args::TraceArgs;
 use crate::exit::Failure;
@@ -187,15 +187,6 @@ fn list<T: ToString>(of: &BTreeSet<T>) -> String {
         true => "none at all".to_owned(),
         false => Escaped::whole(all.join(", ")).to_string(),
     }
-}
-
-/// Returns every kind that a line may have.
-pub(crate) fn kinds() -> impl Iterator<Item = String> {
-    let frames = FrameType::ALL.iter().map(frames::name);
-    // Input is shown as frames, and always yields some, even if malformed.
-    let records = Entry::NAMES.into_iter().filter(|name| *name != "in");
-    let others = ["OK", "no-frame", "too-small"].into_iter();
-    frames.chain(others.chain(records).map(str::to_owned))
 }
 
 fn is_within(args: &TraceArgs, time: u64, begin: u64) -> bool {

@@ -1,7 +1,8 @@
 //! Encoding and decoding of every frame but MESSAGE (`docs/protocol.md`, Frames).
 
-use crate::config::MAX_CHANNELS;
+use crate::limits::MAX_CHANNELS;
 use crate::verdict::MAX_REASON;
+use crate::wire::cursor::{Reader, Writer};
 use crate::wire::greeting::Greeting;
 use crate::wire::{AGAIN, FrameType, HEADER_LEN, Header, MAX_TEXT};
 use crate::{BufferTooSmall, PeerMisbehaved};
@@ -335,49 +336,7 @@ pub(crate) fn cut(text: &str, limit: usize) -> &str {
     &text[..end]
 }
 
-/// Reads fields from the front of a body.
-#[derive(Clone, Copy)]
-pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
-
 impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], PeerMisbehaved> {
-        let (field, rest) = self
-            .0
-            .split_at_checked(length)
-            .ok_or(PeerMisbehaved::Truncated)?;
-        self.0 = rest;
-        Ok(field)
-    }
-
-    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], PeerMisbehaved> {
-        let (field, rest) = self
-            .0
-            .split_first_chunk::<N>()
-            .ok_or(PeerMisbehaved::Truncated)?;
-        self.0 = rest;
-        Ok(*field)
-    }
-
-    pub(crate) fn u8(&mut self) -> Result<u8, PeerMisbehaved> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
-    pub(crate) fn u16(&mut self) -> Result<u16, PeerMisbehaved> {
-        self.array().map(u16::from_be_bytes)
-    }
-
-    pub(crate) fn u32(&mut self) -> Result<u32, PeerMisbehaved> {
-        self.array().map(u32::from_be_bytes)
-    }
-
-    pub(crate) fn u64(&mut self) -> Result<u64, PeerMisbehaved> {
-        self.array().map(u64::from_be_bytes)
-    }
-
-    pub(crate) fn text(&mut self, length: usize) -> Result<&'a str, PeerMisbehaved> {
-        core::str::from_utf8(self.take(length)?).map_err(|_| PeerMisbehaved::NotText)
-    }
-
     fn code_and_text(&mut self) -> Result<(u16, &'a str), PeerMisbehaved> {
         let code = self.u16()?;
         let _reserved = self.u16()?;
@@ -390,18 +349,5 @@ impl<'a> Reader<'a> {
             return Err(PeerMisbehaved::CloseList);
         }
         self.take(count * 10).map(CloseList)
-    }
-}
-
-/// Writes fields one after the other into a slice that is long enough.
-pub(crate) struct Writer<'a> {
-    pub(crate) out: &'a mut [u8],
-    pub(crate) at: usize,
-}
-
-impl Writer<'_> {
-    pub(crate) fn put(&mut self, field: &[u8]) {
-        self.out[self.at..self.at + field.len()].copy_from_slice(field);
-        self.at += field.len();
     }
 }

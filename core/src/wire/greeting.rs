@@ -2,9 +2,9 @@
 
 use alloc::vec::Vec;
 
-use crate::channel::{MAX_CHANNEL_NAME, Mode, Policy};
-use crate::config::MAX_CHANNELS;
-use crate::wire::frame::{Reader, Writer};
+use crate::channel::{Mode, Policy};
+use crate::limits::{MAX_CHANNEL_NAME, MAX_CHANNELS};
+use crate::wire::cursor::{Reader, Writer};
 use crate::wire::{FrameType, HEADER_LEN, Header};
 use crate::{BufferTooSmall, PeerMisbehaved};
 

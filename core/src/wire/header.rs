@@ -86,7 +86,7 @@ impl FrameType {
             Self::Message => (4, MAX_FRAME_LIMIT - HEADER_LEN),
             Self::Skip | Self::Ack | Self::Noted | Self::Ping | Self::Pong => (8, 8),
             Self::Reject => (12, 12 + crate::verdict::MAX_REASON),
-            Self::Close => (6, 6 + 10 * crate::config::MAX_CHANNELS + MAX_TEXT),
+            Self::Close => (6, 6 + 10 * crate::limits::MAX_CHANNELS + MAX_TEXT),
             Self::Done => (0, 0),
         }
     }

@@ -3,6 +3,7 @@
 //! The normative text is `docs/protocol.md`. Nothing here knows about sessions or windows: a frame
 //! that this module accepts may still be a violation where it arrives.
 
+mod cursor;
 mod decoder;
 mod frame;
 mod greeting;

@@ -206,7 +206,7 @@ fn validity_dates_count_unless_told_otherwise() {
             assert_refused(&check, &on_robot, true, why);
             let (end, _) = shake(&check, &on_robot, usize::MAX);
             assert!(end.message().contains(" UTC") && end.message().contains("ignore validity"));
-            let ignore = security(&station, pins.with_validity_dates(ValidityDates::Ignore));
+            let ignore = security(&station, pins.validity_dates(ValidityDates::Ignore));
             assert_secured(&on_robot, &ignore);
             assert_secured(&ignore, &on_robot);
         }
@@ -216,7 +216,7 @@ fn validity_dates_count_unless_told_otherwise() {
 #[test]
 fn dates_are_ignored_and_pins_are_not() {
     let (robot, station) = (fixtures::expired("robot"), fixtures::good("station"));
-    let pins = Pins::from(station.fingerprint()).with_validity_dates(ValidityDates::Ignore);
+    let pins = Pins::from(station.fingerprint()).validity_dates(ValidityDates::Ignore);
     let on_robot = security(&robot, station.fingerprint());
     assert_refused(&on_robot, &security(&station, pins), false, Why::Pin);
 }

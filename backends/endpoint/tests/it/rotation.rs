@@ -501,7 +501,7 @@ fn tlsstream_breaks_off_and_the_next_handshake_tells() {
 fn dates_count_as_of_the_moment_of_the_handshake() {
     let station = fixtures::good("station");
     let expired = fixtures::expired("robot");
-    let pins = |dates| one_peer(&[&expired]).with_validity_dates(dates);
+    let pins = |dates| one_peer(&[&expired]).validity_dates(dates);
     let acceptor = tls(&station, pins(ValidityDates::Ignore));
     let mut pair = Pair::new(&tls(&expired, station.fingerprint()), &acceptor);
     pair.run();
