@@ -70,12 +70,12 @@ impl Table {
                 rest.clear();
                 for record in records(&written) {
                     if honest.is_shaking() {
-                        honest.hear(record);
+                        honest.receive(record);
                     } else {
                         rest.extend_from_slice(record);
                     }
                 }
-                victim.hear(&honest.say());
+                victim.receive(&honest.say());
                 victim.settle();
                 written = victim.take_written();
                 assert!(victim.is_well(), "an honest handshake");
@@ -139,7 +139,7 @@ impl Table {
     /// The peer says this, in records of some size, each with padding.
     fn say(&mut self, kind: u8, content: &[u8], size: usize, padding: usize) {
         let Some((ours, _)) = &mut self.keys else {
-            return self.victim.hear(content);
+            return self.victim.receive(content);
         };
         let size = if size == 0 { 16_384 } else { size };
         let mut wire = Vec::new();
@@ -147,7 +147,7 @@ impl Table {
             self.last = ours.seal(kind, part, padding);
             wire.extend_from_slice(&self.last);
         }
-        self.victim.hear(&wire);
+        self.victim.receive(&wire);
     }
 
     fn step(&mut self, input: &mut Unstructured<'_>) -> Result<()> {
@@ -209,7 +209,7 @@ impl Table {
             // Nothing, and much of it.
             (110, Some((ours, _))) => {
                 let empty: Vec<u8> = (0..how).flat_map(|_| ours.seal(DATA, &[], 0)).collect();
-                self.victim.hear(&empty);
+                self.victim.receive(&empty);
             }
             (111, _) => self.say(DATA, raw(input)?, 0, usize::from(how) * 60),
             // On the way.
@@ -217,17 +217,17 @@ impl Table {
                 let mut record = ours.seal(DATA, raw(input)?, 0);
                 let at = usize::from(how) % record.len();
                 record[at] ^= input.arbitrary::<u8>()?.max(1);
-                self.victim.hear(&record);
+                self.victim.receive(&record);
             }
             (115, Some((ours, _))) => ours.count = ours.count.wrapping_add(how.into()),
-            (116, Some(_)) => self.victim.hear(&self.last),
+            (116, Some(_)) => self.victim.receive(&self.last),
             (117, _) => {
                 let cut = usize::from(how).min(self.last.len());
-                self.victim.hear(&self.last[..cut]);
+                self.victim.receive(&self.last[..cut]);
             }
-            (118, _) => self.victim.hear(raw(input)?),
-            (119, _) => self.victim.hear(&[20, 3, 3, 0, 1, 1]),
-            (120, _) => self.victim.hear_end(),
+            (118, _) => self.victim.receive(raw(input)?),
+            (119, _) => self.victim.receive(&[20, 3, 3, 0, 1, 1]),
+            (120, _) => self.victim.receive_end(),
             (121..=124, _) if self.peer.dialect() == Dialect::Countersign => {
                 let greeting = self.peer.greeting(input)?;
                 self.say(DATA, &greeting, usize::from(how), 0);

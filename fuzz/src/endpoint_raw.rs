@@ -65,7 +65,7 @@ fn run(input: &[u8], cut: usize, seen: Seen, early: &Cell<bool>) -> Seen {
     // Whatever is left comes as it is.
     let rest = input.take_rest();
     early.set(early.get() || may_be_early(role, rest));
-    victim.hear(rest);
+    victim.receive(rest);
     victim.finish()
 }
 
@@ -77,7 +77,7 @@ fn shake(input: &mut Unstructured<'_>, victim: &mut Victim, role: Role, early: &
         for record in records(&victim.take_written()) {
             // Once the keys are those of its application, no answer is needed.
             if peer.is_shaking() {
-                peer.hear(record);
+                peer.receive(record);
             }
         }
         let said = peer.say();
@@ -93,7 +93,7 @@ fn shake(input: &mut Unstructured<'_>, victim: &mut Victim, role: Role, early: &
         if flight == 0 && arrives != said {
             early.set(early.get() || may_be_early(role, &arrives));
         }
-        victim.hear(&arrives);
+        victim.receive(&arrives);
         victim.settle();
     }
 }

@@ -46,9 +46,9 @@ pub fn check(mut input: &[u8]) {
 
     let parsed = Parsed::read(&body);
     decode(&frame, &parsed);
-    let answer = hear(&config, role, std::iter::once(&frame[..]));
-    assert_eq!(answer, hear(&config, role, pieces(&frame, 1)));
-    assert_eq!(answer, hear(&config, role, pieces(&frame, size)));
+    let answer = receive(&config, role, std::iter::once(&frame[..]));
+    assert_eq!(answer, receive(&config, role, pieces(&frame, 1)));
+    assert_eq!(answer, receive(&config, role, pieces(&frame, size)));
     let allowed = match role {
         Role::Acceptor => to_hello(&parsed, &config),
         Role::Opener => to_welcome(&parsed, &config),
@@ -121,7 +121,7 @@ enum Answer {
     Abort(u16),
 }
 
-fn hear<'a>(config: &Config, role: Role, input: impl Iterator<Item = &'a [u8]>) -> Answer {
+fn receive<'a>(config: &Config, role: Role, input: impl Iterator<Item = &'a [u8]>) -> Answer {
     let mut link = Link::new(config, role, [5; 16]).expect("a sound declaration");
     link.handle_opened(NOW).expect("offline");
     link.handle_secured(NOW, None).expect("securing");

@@ -58,7 +58,7 @@ fn step(input: &mut Unstructured<'_>, subject: &mut Subject, peer: &mut Peer) ->
     let kind: u8 = input.arbitrary()?;
     if kind & 0x7F < 80 {
         let length = usize::from(u8::arbitrary(input)?).min(input.len());
-        subject.hear(input.bytes(length)?);
+        subject.receive(input.bytes(length)?);
     } else {
         act(kind & 0x7F, input, subject, peer)?;
     }

@@ -35,7 +35,7 @@ fn step(input: &mut Unstructured<'_>, subject: &mut Subject, peer: &mut Peer) ->
     let kind: u8 = input.arbitrary()?;
     if kind & 0x7F < 80 {
         let bytes = peer.speak(kind & 0x7F, input)?;
-        subject.hear(&bytes);
+        subject.receive(&bytes);
     } else {
         act(kind & 0x7F, input, subject, peer)?;
     }

@@ -137,7 +137,7 @@ impl Subject {
     }
 
     /// Bytes come from the peer.
-    pub(crate) fn hear(&mut self, bytes: &[u8]) {
+    pub(crate) fn receive(&mut self, bytes: &[u8]) {
         self.taken.fill(0);
         let size = if self.cut == 0 { bytes.len() } else { self.cut };
         for piece in pieces(bytes, size) {
@@ -219,7 +219,7 @@ impl Subject {
             count += 1;
             assert!(count < 10_000, "events without end");
             assert!(!self.over, "{event:?} after the end");
-            self.ledger.hear(&event, link);
+            self.ledger.receive(&event, link);
             self.seen.note(&event);
             if event == Event::Ended {
                 self.over = true;
@@ -296,7 +296,7 @@ impl Subject {
             .note(&(text, name, loss.map(|loss| loss.to_string())));
         let shown = format!("{:?} {:?}", self.link, self.incoming);
         assert!(!shown.contains(PAYLOAD_SHOWN));
-        self.hear(&[0x10; 40]);
+        self.receive(&[0x10; 40]);
         let ended = self.protocol();
         ended.handle_eof(now);
         assert!(ended.handle_opened(now).is_err());

@@ -90,7 +90,7 @@ impl Honest {
     }
 
     /// Reads one record, or bytes in place of one.
-    pub(crate) fn hear(&mut self, mut record: &[u8]) {
+    pub(crate) fn receive(&mut self, mut record: &[u8]) {
         while !record.is_empty() && !self.failed {
             let heard = self.tls.read_tls(&mut record);
             self.failed |= !matches!(heard, Ok(1..));

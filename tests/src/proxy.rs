@@ -104,7 +104,7 @@ impl Proxy {
     }
 
     /// Hangs up on later connections.
-    pub fn lead_nowhere(&self) {
+    pub fn hang_up_on_later(&self) {
         self.change(|state| state.target = None);
     }
 

@@ -54,7 +54,7 @@ impl End {
     }
 
     /// Waits until it prints one of these words, and returns the time that follows it.
-    fn hear(&mut self, words: &[&str]) -> (String, i64) {
+    fn receive(&mut self, words: &[&str]) -> (String, i64) {
         let mut lines = self.lines.by_ref().map(Result::unwrap);
         let found = lines.find_map(|line| {
             let (word, time) = line.rsplit_once(' ')?;
@@ -210,25 +210,25 @@ fn how_soon_a_link_goes_on() {
     let start = |at: usize| End::start(&network, at, program, &[ROLES[at], &address, &folder_name]);
     let (mut listens, mut connects) = (start(0), start(1));
     connects.ask();
-    listens.hear(&["got"]);
+    listens.receive(&["got"]);
     let mut took = Vec::new();
     for _ in 0..rounds {
         // Without a network an end's attempt to connect fails at once, and it soon tries again.
         network.set_up(1, false).unwrap();
         connects.ask();
-        connects.hear(&["lost"]);
+        connects.receive(&["lost"]);
         network.set_up(1, true).unwrap();
         let mut dialed = 0;
-        while let (word, time) = connects.hear(&["dial", "resumed"])
+        while let (word, time) = connects.receive(&["dial", "resumed"])
             && word == "dial"
         {
             dialed = time;
         }
-        let (_, got) = listens.hear(&["got"]);
+        let (_, got) = listens.receive(&["got"]);
         took.push(Duration::from_micros(u64::try_from(got - dialed).unwrap()));
     }
     drop(connects.child.stdin.take());
-    let (_, replayed) = connects.hear(&["replayed"]);
+    let (_, replayed) = connects.receive(&["replayed"]);
     println!("from the attempt to the first replayed message: {took:?}, {replayed} in all");
     // Faster than the network carries it, it would be another message.
     assert!(took.iter().all(|took| *took >= 6 * DELAY), "{took:?}");

@@ -53,7 +53,7 @@ impl Watch {
             };
             let turn = match news {
                 News::OfLink(None) => Some(Turn::Ended),
-                News::OfLink(Some(event)) => hear(&event),
+                News::OfLink(Some(event)) => on_event(&event),
                 News::AtDoor(Ok(visitor)) => {
                     self.turn_away(&visitor);
                     None
@@ -95,7 +95,7 @@ impl Watch {
     }
 }
 
-fn hear(event: &LinkEvent) -> Option<Turn> {
+fn on_event(event: &LinkEvent) -> Option<Turn> {
     match event {
         LinkEvent::Resumed => {
             tracing::warn!("connected again: going on, nothing was lost");

@@ -11,7 +11,7 @@ use super::system;
 
 /// How long a line waits for room. A terminal or a pipe whose reader has stopped must not stop a
 /// link.
-const PATIENCE: Duration = Duration::from_secs(1);
+const WRITE_LIMIT: Duration = Duration::from_secs(1);
 
 /// What became of the lines so far.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl Sink {
     pub(crate) fn put(&mut self, to: impl Target, line: &[u8]) -> io::Result<()> {
         // One wait is enough for all lines that are lost together.
         let patience = match self.lost {
-            0 => PATIENCE,
+            0 => WRITE_LIMIT,
             _ => Duration::ZERO,
         };
         let mut text = self.before().into_bytes();

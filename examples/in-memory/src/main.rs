@@ -138,15 +138,15 @@ impl World<'_> {
         while carry(now, &mut self.operator, &mut self.robot)
             | carry(now, &mut self.robot, &mut self.operator)
         {
-            self.hear();
+            self.receive();
         }
         self.robot.drop_finished(now);
         self.operator.drop_finished(now);
-        self.hear();
+        self.receive();
     }
 
     /// Handles the events of both links.
-    fn hear(&mut self) {
+    fn receive(&mut self) {
         while let Some(event) = self.operator.link.poll_event() {
             let words = format!("{}: {event:?}", self.operator.name);
             self.say(&words);

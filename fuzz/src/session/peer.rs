@@ -135,7 +135,7 @@ impl Peer {
                 greeting.extend(Header::encode(FrameType::Ping, 0, 0, 8));
                 greeting.extend([how; 8]);
             }
-            subject.hear(&greeting);
+            subject.receive(&greeting);
         }
         if subject.request().is_some() {
             answer(input.arbitrary()?, subject);

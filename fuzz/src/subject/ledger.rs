@@ -87,7 +87,7 @@ impl Ledger {
     }
 
     /// What a link tells that ends with its session.
-    fn hear_single(&mut self, event: &Event, link: &Link) {
+    fn receive_single(&mut self, event: &Event, link: &Link) {
         let goes_on = matches!(
             event,
             Event::Connected | Event::Resumed | Event::Lost(_) | Event::PeerClosing
@@ -106,9 +106,9 @@ impl Ledger {
         }
     }
 
-    pub(super) fn hear(&mut self, event: &Event, link: &Link) {
+    pub(super) fn receive(&mut self, event: &Event, link: &Link) {
         if self.single {
-            self.hear_single(event, link);
+            self.receive_single(event, link);
         }
         match event {
             Event::Handled {

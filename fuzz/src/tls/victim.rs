@@ -60,7 +60,7 @@ impl Victim {
     }
 
     /// Bytes come from the peer.
-    pub(crate) fn hear(&mut self, bytes: &[u8]) {
+    pub(crate) fn receive(&mut self, bytes: &[u8]) {
         let size = if self.cut == 0 { bytes.len() } else { self.cut };
         for piece in pieces(bytes, size) {
             // As a transport reads: never more than there is room for.
@@ -86,7 +86,7 @@ impl Victim {
     }
 
     /// The peer has ended its direction.
-    pub(crate) fn hear_end(&mut self) {
+    pub(crate) fn receive_end(&mut self) {
         if !self.dropped {
             self.endpoint.received(0);
             self.deliver();
@@ -244,7 +244,7 @@ impl Victim {
     /// Whatever has happened, both the connection and the link come to their end.
     pub(crate) fn finish(mut self) -> Seen {
         self.settle();
-        self.hear_end();
+        self.receive_end();
         self.link.close(self.now, CloseMode::Withdraw);
         for _ in 0..40 {
             self.settle();

@@ -79,7 +79,7 @@ impl ByHand {
     }
 
     /// Waits for the next record, what kind it is and what is in it; `None` at the end.
-    pub fn hear(&mut self) -> Option<(ContentType, Vec<u8>)> {
+    pub fn receive(&mut self) -> Option<(ContentType, Vec<u8>)> {
         let mut header = [0; 5];
         self.socket.read_exact(&mut header).ok()?;
         let mut sealed = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];

@@ -125,7 +125,7 @@ impl Hostile {
             let flight = self.flight();
             if !flight.is_empty() {
                 self.throw(&flight);
-            } else if !self.hear_more() {
+            } else if !self.receive_more() {
                 break;
             }
         }
@@ -163,7 +163,7 @@ impl Hostile {
     }
 
     /// Waits for input. Returns false if there is no more.
-    pub fn hear_more(&mut self) -> bool {
+    pub fn receive_more(&mut self) -> bool {
         if self.seen.is_some() {
             return false;
         }
@@ -224,10 +224,10 @@ impl Hostile {
     }
 
     /// Waits for exactly `count` bytes and returns them, or `None` if the end comes first.
-    pub fn hear(&mut self, count: usize) -> Option<Vec<u8>> {
+    pub fn receive(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.heard.len() < count {
             // The last words may come together with the end.
-            if !self.hear_more() && self.heard.len() < count {
+            if !self.receive_more() && self.heard.len() < count {
                 return None;
             }
         }
@@ -236,18 +236,18 @@ impl Hostile {
 
     /// Waits for the next frame of countersign and returns header and body, or `None` if the end
     /// comes first.
-    pub fn hear_frame(&mut self) -> Option<Vec<u8>> {
-        let mut frame = self.hear(HEADER_LEN)?;
+    pub fn receive_frame(&mut self) -> Option<Vec<u8>> {
+        let mut frame = self.receive(HEADER_LEN)?;
         let length = u32::from_be_bytes(frame[4..].try_into().unwrap());
-        frame.extend(self.hear(length as usize)?);
+        frame.extend(self.receive(length as usize)?);
         Some(frame)
     }
 
     /// Waits for a message of at most `most` bytes and returns its length.
-    pub fn hear_message(&mut self, most: usize) -> usize {
+    pub fn receive_message(&mut self, most: usize) -> usize {
         let mut length = 0;
         loop {
-            let frame = self.hear_frame().expect("a part of a message");
+            let frame = self.receive_frame().expect("a part of a message");
             let (first, last) = (frame[1] & FIRST != 0, frame[1] & LAST != 0);
             let head = if first && !last {
                 FIRST_HEAD
@@ -263,8 +263,8 @@ impl Hostile {
     }
 
     /// Waits for the end, and returns how it was. Input before it is discarded.
-    pub fn hear_end(&mut self) -> Seen {
-        while self.hear_more() {
+    pub fn receive_end(&mut self) -> Seen {
+        while self.receive_more() {
             self.heard.clear();
         }
         self.seen.expect("it has ended")
@@ -272,7 +272,7 @@ impl Hostile {
 
     /// Whether nothing has come and nothing has ended so far.
     #[must_use]
-    pub fn hears_nothing(&self) -> bool {
+    pub fn receives_nothing(&self) -> bool {
         self.socket.set_nonblocking(true).unwrap();
         let peeked = self.socket.peek(&mut [0]);
         self.socket.set_nonblocking(false).unwrap();

@@ -114,7 +114,7 @@ fn no_longer_than_the_limit_after_a_loss(pair: &Pair) {
         let _taken = server.manual_receiver("data").unwrap().take();
         // The window is full.
         let unsent = sender.give("unsent");
-        proxy.lead_nowhere();
+        proxy.hang_up_on_later();
         let before = proxy.attempts();
         proxy.cut();
         assert_eq!(taken.wait(), Verdict::Unknown);

@@ -327,7 +327,7 @@ fn lines_about_lost_connections() {
             let [client, server] = shipping();
             let (ends, proxy, listener) = pair.lasting_link(client, server);
             let client = SHIPPING.over(ends.client);
-            proxy.lead_nowhere();
+            proxy.hang_up_on_later();
             proxy.cut();
             assert!(matches!(client.event(), Some(LinkEvent::Lost { .. })));
             SHIPPING.wait_for("connecting again");

@@ -56,7 +56,7 @@ fn peak<T>(stage: &Stage, attack: impl FnOnce() -> T) -> (usize, T) {
 fn leave(attackers: Vec<Hostile>) {
     for mut hostile in attackers {
         hostile.end();
-        hostile.hear_end();
+        hostile.receive_end();
     }
 }
 

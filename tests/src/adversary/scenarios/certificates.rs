@@ -37,7 +37,7 @@ const NO_APPLICATION_PROTOCOL: Seen = Seen::Alert(120);
 fn comes_as(disguise: Disguise<'_>) -> impl FnOnce(Hostile) -> Seen + Send {
     move |mut hostile| {
         let _ = hostile.shake(disguise);
-        hostile.hear_end()
+        hostile.receive_end()
     }
 }
 
@@ -72,7 +72,7 @@ fn tls_1_2_unasked(victim: &Victim) {
     let answer = [&[22, 3, 3, 0, 42, 2, 0, 0, 38][..], &hello].concat();
     let (error, seen) = victim.stage().repels(|mut hostile| {
         hostile.throw(&answer);
-        hostile.hear_end()
+        hostile.receive_end()
     });
     assert_eq!(security(&error), &Reason::TlsVersion);
     assert_eq!(seen, PROTOCOL_VERSION);

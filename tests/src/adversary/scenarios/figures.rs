@@ -4,7 +4,7 @@ use countersign_core::wire::{Frame, FrameType, GreetingHead, LAST, Piece, Sessio
 use countersign_core::{PeerMisbehaved, Role, SessionId, Verdict};
 use countersign_driver::LinkEvent;
 
-use super::violations::{assert_accused, hears_abort};
+use super::violations::{assert_accused, receives_abort};
 use super::{frame, greet_with, shake};
 use crate::adversary::{CAST, Disguise, Hostile, Seen, Stage, Victim, Words};
 use crate::adversary::{ack, fragments, message, read};
@@ -36,7 +36,7 @@ fn goes_on_after_every_record(victim: &Victim) {
             }
             stage.bystander.keeps_pace();
             hostile.end();
-            hostile.hear_end();
+            hostile.receive_end();
             session
         };
         let (session, link) = stage.meet(attack, Result::unwrap);
@@ -81,10 +81,10 @@ fn greet(hostile: &mut Hostile, words: &Words) -> (SessionId, u64, u64) {
     let (hello, welcome) = match hostile.victim() {
         Role::Acceptor => {
             hostile.say(&words.hello());
-            (words.hello(), hostile.hear_frame().unwrap())
+            (words.hello(), hostile.receive_frame().unwrap())
         }
         Role::Opener => {
-            let hello = hostile.hear_frame().unwrap();
+            let hello = hostile.receive_frame().unwrap();
             hostile.say(&words.welcome());
             (hello, words.welcome())
         }
@@ -122,7 +122,7 @@ pub(super) fn close(hostile: &mut Hostile, last: &[u64]) {
     }
     hostile.say(&frame(FrameType::Close as u8, 0, 0, &list));
     loop {
-        let kind = hostile.hear_frame().expect("DONE")[0];
+        let kind = hostile.receive_frame().expect("DONE")[0];
         assert_ne!(kind, FrameType::Message as u8);
         if kind == FrameType::Done as u8 {
             break;
@@ -131,7 +131,7 @@ pub(super) fn close(hostile: &mut Hostile, last: &[u64]) {
     hostile.say(&frame(FrameType::Done as u8, 0, 0, &[]));
     hostile.close_notify();
     hostile.end();
-    assert_eq!(hostile.hear_end(), Seen::Closed);
+    assert_eq!(hostile.receive_end(), Seen::Closed);
 }
 
 fn assert_resumed_and_closed(link: &dyn Link) {
@@ -157,13 +157,13 @@ impl Away {
     fn from(stage: &Stage) -> Self {
         let attack = |mut hostile: Hostile| {
             let (session, ..) = greet(&mut hostile, &stage.victim.words());
-            hears(&mut hostile, 1, 0);
+            receives(&mut hostile, 1, 0);
             hostile.say(&ack(1));
-            hears(&mut hostile, 2, 0);
-            hears(&mut hostile, 3, 0);
+            receives(&mut hostile, 2, 0);
+            receives(&mut hostile, 3, 0);
             stage.bystander.keeps_pace();
             hostile.end();
-            hostile.hear_end();
+            hostile.receive_end();
             session
         };
         let (session, (link, receipts)) = stage.meet(attack, |link| {
@@ -199,14 +199,14 @@ impl Away {
 }
 
 /// The victim's next frame is the rest of this message, after its first `partial` bytes.
-fn hears(hostile: &mut Hostile, number: u64, partial: u64) {
+fn receives(hostile: &mut Hostile, number: u64, partial: u64) {
     let said = SAID[number as usize - 1];
     let rest = [&(number as u32).to_be_bytes(), &said[partial as usize..]].concat();
     let expected = match partial {
         0 => message(number, said),
         _ => frame(FrameType::Message as u8, LAST, 0, &rest),
     };
-    assert_eq!(hostile.hear_frame().expect("a message"), expected);
+    assert_eq!(hostile.receive_frame().expect("a message"), expected);
 }
 
 /// A peer that takes messages may have as much of them as it says, whatever has come: it gets the
@@ -231,7 +231,7 @@ fn goes_on_from_any_byte(victim: &Victim) {
         stage.bystander.keeps_pace();
         let (_, received, mut partial) = claim;
         for number in received + 1..=3 {
-            hears(&mut hostile, number, std::mem::take(&mut partial));
+            receives(&mut hostile, number, std::mem::take(&mut partial));
         }
         hostile.say(&ack(3));
         let mut verdicts = away.receipts.into_iter().map(<dyn Receipt>::wait);
@@ -272,13 +272,13 @@ fn claims_that_cant_be(victim: &Victim) {
             assert_eq!(away.link.event(), Some(LinkEvent::Resumed));
             stage.bystander.keeps_pace();
             hostile.end();
-            hostile.hear_end();
+            hostile.receive_end();
             assert!(matches!(away.link.event(), Some(LinkEvent::Lost { .. })));
         }
         let mut hostile = stage.approach();
         shake(&mut hostile);
         hostile.say(&away.claim(victim, claims.len() as u32, *last));
-        hears_abort(&mut hostile, of);
+        receives_abort(&mut hostile, of);
         stage.bystander.keeps_pace();
         drop(hostile);
         assert_accused(&away.link.ended().end.expect("why it ended"), of);

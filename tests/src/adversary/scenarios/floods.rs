@@ -83,11 +83,11 @@ fn half_open_from_one_address(victim: &Victim) {
          as the listener's limit allows"
     );
     assert_eq!(told, vec![text; MANY - SHARE]);
-    crowd.retain(|hostile| !hostile.hears_nothing());
+    crowd.retain(|hostile| !hostile.receives_nothing());
     assert_eq!(crowd.len(), MANY - SHARE);
     for mut hostile in crowd {
         // What it had said was not read.
-        assert!(matches!(hostile.hear_end(), Seen::Ended | Seen::Reset));
+        assert!(matches!(hostile.receive_end(), Seen::Ended | Seen::Reset));
     }
 }
 
@@ -103,7 +103,7 @@ fn half_open_from_many_addresses(victim: &Victim) {
         stage.bystander.keeps_pace();
         // No handshake has timed out, so all places were taken until now.
         hostile.end();
-        hostile.hear_end();
+        hostile.receive_end();
     });
     assert_eq!(security(&error), &Reason::ClosedDuringHandshake);
     let stage = victim.stage_with(&terms.timeouts(|timeouts| {
@@ -119,7 +119,7 @@ fn half_open_from_many_addresses(victim: &Victim) {
          and the other accept it, and both must agree on TLS or plain text and on the dialect";
     assert_eq!(told, vec![text; MANY]);
     for mut hostile in crowd {
-        assert_eq!(hostile.hear_end(), Seen::Ended);
+        assert_eq!(hostile.receive_end(), Seen::Ended);
     }
 }
 
@@ -135,6 +135,6 @@ fn connections_from_one_address(victim: &Victim) {
          listener's limit allows"
     );
     assert_eq!(told, vec![text; MANY - SHARE]);
-    let stay = crowd.iter().filter(|hostile| hostile.hears_nothing());
+    let stay = crowd.iter().filter(|hostile| hostile.receives_nothing());
     assert_eq!(stay.count(), SHARE);
 }

@@ -59,10 +59,10 @@ fn empty_messages(victim: &Victim) {
             said.extend(message(number, b""));
         }
         hostile.say(&said);
-        let abort = hostile.hear_frame().expect("a last word");
+        let abort = hostile.receive_frame().expect("a last word");
         assert_eq!(abort[0], FrameType::Abort as u8);
         assert_eq!(abort[8..10], of.abort_code().to_be_bytes());
-        assert_eq!(hostile.hear_end(), Seen::Closed);
+        assert_eq!(hostile.receive_end(), Seen::Closed);
     };
     let ((), ()) = stage.meet(attack, |link| {
         let link = link.expect("the link was up");
@@ -96,7 +96,7 @@ fn empty_messages_without_end(victim: &Victim) {
                 stage.bystander.keeps_pace();
             }
             let all = number(FrameType::Ack, 0, last as u64);
-            while hostile.hear_frame().expect("an answer") != all {}
+            while hostile.receive_frame().expect("an answer") != all {}
         }
         close(&mut hostile, &[MANY as u64]);
     };
@@ -136,7 +136,7 @@ fn fragments_without_an_end(victim: &Victim) {
         }
         hostile.close_notify();
         hostile.end();
-        hostile.hear_end()
+        hostile.receive_end()
     };
     let (_, error) = stage.meet(attack, |link| {
         let link = link.expect("the link was up");
@@ -166,7 +166,7 @@ fn pings_without_reading(victim: &Victim) {
         // Answers to those before, much fewer than there were, and to the last.
         let mut answers = 0;
         loop {
-            let pong = hostile.hear_frame().expect("an answer");
+            let pong = hostile.receive_frame().expect("an answer");
             assert_eq!(pong[0], FrameType::Pong as u8);
             answers += 1;
             if pong[8..] == 2_u64.to_be_bytes() {
@@ -175,7 +175,7 @@ fn pings_without_reading(victim: &Victim) {
         }
         hostile.close_notify();
         hostile.end();
-        hostile.hear_end();
+        hostile.receive_end();
         answers
     };
     let (answers, error) = stage.meet(attack, |link| {
@@ -237,14 +237,14 @@ fn windows_without_a_bound(victim: &Victim) {
         greeting[8 + 34 + 4..8 + 34 + 24].fill(0xFF);
         greet_with(&mut hostile, &greeting);
         for sequence in 1..=2_u64 {
-            let heard = hostile.hear_message(SHORT);
+            let heard = hostile.receive_message(SHORT);
             assert_eq!(heard, SHORT);
             hostile.say(&number(FrameType::Ack, 0, sequence));
         }
         stage.bystander.keeps_pace();
         hostile.close_notify();
         hostile.end();
-        hostile.hear_end();
+        hostile.receive_end();
     };
     let ((), ()) = stage.meet(attack, |link| {
         let link = link.expect("the link was up");

@@ -45,7 +45,7 @@ fn empty_records(victim: &Victim) {
         assert!(hostile.throw(&said));
         let ack = number(FrameType::Ack, 0, 1);
         loop {
-            let (kind, data) = hostile.hear().expect("an answer");
+            let (kind, data) = hostile.receive().expect("an answer");
             assert_eq!(kind, ContentType::ApplicationData);
             // Beside answers to pings.
             if data.windows(ack.len()).any(|frame| frame == ack) {
@@ -58,7 +58,7 @@ fn empty_records(victim: &Victim) {
             hostile.throw(&said);
         }
         // At most the last answer, and no alert.
-        while let Some((kind, _)) = hostile.hear() {
+        while let Some((kind, _)) = hostile.receive() {
             assert_eq!(kind, ContentType::ApplicationData);
         }
     };
@@ -91,7 +91,7 @@ fn goes_on_after_close_notify(victim: &Victim) {
         assert!(hostile.throw(&said));
         while hostile.throw(&[0x55; 16 * 1024]) {}
         let mut last = None;
-        while let Some(heard) = hostile.hear() {
+        while let Some(heard) = hostile.receive() {
             last = Some(heard);
         }
         last.expect("a last word")

@@ -78,7 +78,7 @@ fn assert_says(error: &LinkError, text: &str) {
 /// order. [ABORT-1] [ABORT-2]
 fn assert_aborted(hostile: &mut Hostile, code: u16, text: &str) {
     let mut last = None;
-    while let Some(frame) = hostile.hear_frame() {
+    while let Some(frame) = hostile.receive_frame() {
         last = Some(frame);
     }
     let last = last.expect("a last word");
@@ -89,7 +89,7 @@ fn assert_aborted(hostile: &mut Hostile, code: u16, text: &str) {
         true => Seen::Closed,
         false => Seen::Ended,
     };
-    assert_eq!(hostile.hear_end(), in_order);
+    assert_eq!(hostile.receive_end(), in_order);
 }
 
 /// A frame with any header and body.
@@ -110,7 +110,7 @@ fn number(kind: FrameType, channel: u16, value: u64) -> Vec<u8> {
 fn shake(hostile: &mut Hostile) {
     hostile.shake(Disguise::of(&CAST.peer)).unwrap();
     if hostile.victim() == Role::Opener {
-        let hello = hostile.hear_frame().expect("HELLO");
+        let hello = hostile.receive_frame().expect("HELLO");
         assert_eq!(hello[0], FrameType::Hello as u8);
     }
 }
@@ -125,7 +125,7 @@ fn greet_with(hostile: &mut Hostile, greeting: &[u8]) {
     shake(hostile);
     hostile.say(greeting);
     if hostile.victim() == Role::Acceptor {
-        let welcome = hostile.hear_frame().expect("WELCOME");
+        let welcome = hostile.receive_frame().expect("WELCOME");
         assert_eq!(welcome[0], FrameType::Welcome as u8);
     }
 }

@@ -7,7 +7,7 @@ use countersign_core::{
 use countersign_driver::LinkEvent;
 use countersign_endpoint::Reason;
 
-use super::violations::hears_abort;
+use super::violations::receives_abort;
 use super::{assert_says, security};
 use crate::adversary::{CAST, Disguise, Hostile, Seen, Stage, Victim, Words, ack, message, read};
 use crate::backend::{Link, Receipt, Sender};
@@ -50,15 +50,15 @@ fn returns(attempt: u32, received: u64) -> Hello {
 /// The client's next connection, to an attacker in this disguise or in plain text, and its HELLO.
 fn comes(stage: &Stage, disguise: Option<Disguise<'_>>) -> (Hostile, Hello) {
     let mut hostile = stage.approach();
-    let hello = hears_hello(&mut hostile, disguise);
+    let hello = receives_hello(&mut hostile, disguise);
     (hostile, hello)
 }
 
-fn hears_hello(hostile: &mut Hostile, disguise: Option<Disguise<'_>>) -> Hello {
+fn receives_hello(hostile: &mut Hostile, disguise: Option<Disguise<'_>>) -> Hello {
     if let Some(disguise) = disguise {
         hostile.shake(disguise).unwrap();
     }
-    let frame = hostile.hear_frame().expect("HELLO");
+    let frame = hostile.receive_frame().expect("HELLO");
     read(&frame, |piece| match piece {
         Piece::Frame(Frame::Hello(hello)) => Hello {
             session: hello.head.session,
@@ -88,7 +88,7 @@ fn begins(stage: &Stage, disguise: Option<Disguise<'_>>) -> (Hostile, Box<dyn Li
     };
     let greets = |mut hostile: Hostile| {
         hostile.recording = Some(Vec::new());
-        assert_eq!(hears_hello(&mut hostile, disguise).session, [0; 16]);
+        assert_eq!(receives_hello(&mut hostile, disguise).session, [0; 16]);
         hostile.say(&words.welcome());
         hostile
     };
@@ -98,14 +98,14 @@ fn begins(stage: &Stage, disguise: Option<Disguise<'_>>) -> (Hostile, Box<dyn Li
 /// The attacker ends the connection, and the client notices.
 fn lose(mut hostile: Hostile, link: &dyn Link) {
     hostile.end();
-    hostile.hear_end();
+    hostile.receive_end();
     assert!(matches!(link.event(), Some(LinkEvent::Lost { .. })));
 }
 
 /// The client sends these messages next, and the attacker reads them.
-fn hears(hostile: &mut Hostile, first: u64, messages: &[&str]) {
+fn receives(hostile: &mut Hostile, first: u64, messages: &[&str]) {
     for (number, text) in (first..).zip(messages) {
-        let heard = hostile.hear_frame().expect("a message");
+        let heard = hostile.receive_frame().expect("a message");
         assert_eq!(heard, message(number, text.as_bytes()));
     }
 }
@@ -130,11 +130,11 @@ impl Away {
         let (mut hostile, link) = begins(&stage, disguise);
         let sender = link.sender("data").unwrap();
         let first = sender.give("one");
-        hears(&mut hostile, 1, &["one"]);
+        receives(&mut hostile, 1, &["one"]);
         hostile.say(&ack(1));
         assert!(first.wait().is_handled());
         let mut receipts = vec![sender.give("two"), sender.give("three")];
-        hears(&mut hostile, 2, &["two", "three"]);
+        receives(&mut hostile, 2, &["two", "three"]);
         lose(hostile, &*link);
         receipts.push(sender.give("four"));
         Self {
@@ -162,8 +162,8 @@ impl Away {
 
     /// The link ends for what the attacker has sent, the attacker is notified, and the client does
     /// not return. What was handled stays handled, and nothing of the rest is taken for it.
-    fn accuses(self, mut hostile: Hostile, of: PeerMisbehaved) {
-        hears_abort(&mut hostile, of);
+    fn expects_abort(self, mut hostile: Hostile, of: PeerMisbehaved) {
+        receives_abort(&mut hostile, of);
         // While the attacker stays, the end waits for it to have heard the last word.
         drop(hostile);
         let report = self.link.ended();
@@ -204,7 +204,7 @@ fn answers_with_another_session(victim: &Victim) {
         let received = if outcome == Resumed { 3 } else { 0 };
         let handled = if outcome == New { 0 } else { 3 };
         hostile.say(&answer(outcome, session, handled, received).welcome());
-        away.accuses(hostile, PeerMisbehaved::Greeting);
+        away.expects_abort(hostile, PeerMisbehaved::Greeting);
     }
 }
 
@@ -225,7 +225,7 @@ fn denies_the_session(victim: &Victim) {
             assert_eq!(away.link.event(), Some(LinkEvent::SessionLost(why)));
             assert_eq!(away.link.event(), Some(LinkEvent::NewSession));
             let next = away.sender.give("five");
-            hears(&mut hostile, 1, &["five"]);
+            receives(&mut hostile, 1, &["five"]);
             hostile.say(&ack(1));
             assert!(next.wait().is_handled());
             away.stage.bystander.keeps_pace();
@@ -243,7 +243,7 @@ fn denies_the_session(victim: &Victim) {
             let away = Away::new(victim, peer());
             let (mut hostile, _) = comes(&away.stage, peer());
             hostile.say(&answer(outcome, ANOTHER, handled, 0).welcome());
-            away.accuses(hostile, PeerMisbehaved::Resume);
+            away.expects_abort(hostile, PeerMisbehaved::Resume);
         }
     }
 }
@@ -261,7 +261,7 @@ fn another_is_in_its_place(victim: &Victim) {
     assert_eq!(hello, nobodys);
     let resumed = answer(SessionOutcome::Resumed, SESSION, 3, 3);
     hostile.say(&resumed.welcome());
-    away.accuses(hostile, PeerMisbehaved::Greeting);
+    away.expects_abort(hostile, PeerMisbehaved::Greeting);
 
     let away = Away::new(victim, peer());
     let (mut hostile, hello) = comes(&away.stage, bystander());
@@ -273,7 +273,7 @@ fn another_is_in_its_place(victim: &Victim) {
     assert_eq!(away.link.event(), Some(LinkEvent::NewSession));
     assert_eq!(away.link.peer(), Some(CAST.bystander.fingerprint()));
     let _next = away.sender.give("five");
-    hears(&mut hostile, 1, &["five"]);
+    receives(&mut hostile, 1, &["five"]);
     away.stage.bystander.keeps_pace();
     let [unknown, withdrawn] = [Verdict::Unknown, Verdict::Withdrawn];
     assert_eq!(away.verdicts(), [unknown.clone(), unknown, withdrawn]);
@@ -288,7 +288,7 @@ fn recorded_welcome(victim: &Victim) {
     let (mut hostile, hello) = comes(&away.stage, None);
     assert_eq!(hello, returns(1, 0));
     hostile.say(&first);
-    away.accuses(hostile, PeerMisbehaved::Greeting);
+    away.expects_abort(hostile, PeerMisbehaved::Greeting);
 
     // More is said since by an acknowledgement, or by a greeting.
     let recorded = answer(SessionOutcome::Resumed, SESSION, 1, 1).welcome();
@@ -297,11 +297,11 @@ fn recorded_welcome(victim: &Victim) {
         let mut away = Away::new(victim, None);
         let mut hostile = away.resumes(1, &recorded);
         // What it says that it has not received comes again.
-        hears(&mut hostile, 2, &["two", "three", "four"]);
+        receives(&mut hostile, 2, &["two", "three", "four"]);
         if by_greeting {
             lose(hostile, &*away.link);
             hostile = away.resumes(2, &more);
-            hears(&mut hostile, 3, &["three", "four"]);
+            receives(&mut hostile, 3, &["three", "four"]);
         } else {
             hostile.say(&ack(2));
             assert!(away.receipts.remove(0).wait().is_handled());
@@ -309,7 +309,7 @@ fn recorded_welcome(victim: &Victim) {
         lose(hostile, &*away.link);
         let (mut hostile, _) = comes(&away.stage, None);
         hostile.say(&recorded);
-        away.accuses(hostile, PeerMisbehaved::Resume);
+        away.expects_abort(hostile, PeerMisbehaved::Resume);
     }
 }
 
@@ -338,7 +338,7 @@ fn recorded_messages(victim: &Victim) {
     assert_eq!(hello, returns(2, 2));
     hostile.say(&recorded);
     let of = PeerMisbehaved::SequenceGap;
-    hears_abort(&mut hostile, of);
+    receives_abort(&mut hostile, of);
     drop(hostile);
     let error = link.ended().end.expect("why it ended");
     assert_eq!(*error.reason(), EndReason::Peer(of), "{error}");
@@ -361,10 +361,10 @@ fn recorded_server(victim: &Victim) {
     lose(hostile, &*link);
     let replays = |mut hostile: Hostile| {
         // What the client begins with is not to be taken for its answer.
-        hostile.hear_more();
+        hostile.receive_more();
         hostile.throw(&recorded);
         hostile.end();
-        hostile.hear_end()
+        hostile.receive_end()
     };
     let seen = replays(stage.approach());
     assert_eq!(seen, Seen::Ended);

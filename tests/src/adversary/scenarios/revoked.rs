@@ -74,10 +74,10 @@ fn assert_told(hostile: &mut Hostile) {
 
 /// The same where there may have been no room for it behind what had been sent before.
 fn assert_told_or_cut_off(hostile: &mut Hostile) {
-    let frames = std::iter::from_fn(|| hostile.hear_frame());
+    let frames = std::iter::from_fn(|| hostile.receive_frame());
     let last = frames.last().expect("a part of a message")[0];
     let told = last == FrameType::Abort as u8;
-    assert_eq!(hostile.hear_end() == Seen::Closed, told);
+    assert_eq!(hostile.receive_end() == Seen::Closed, told);
 }
 
 /// Sends something small for as long as the victim takes it: until it has dropped the connection.
@@ -207,7 +207,7 @@ fn revoked_stays(victim: &Victim) {
 fn assert_kept_out(stage: &Stage) {
     let (error, seen) = stage.repels(|mut hostile| {
         let _ = hostile.shake(Disguise::of(&CAST.peer));
-        hostile.hear_end()
+        hostile.receive_end()
     });
     assert_eq!(*error.reason(), EndReason::Lost(Loss::Unproven), "{error}");
     let is_pin = matches!(security(&error), Reason::PinMismatch { .. });
@@ -249,7 +249,7 @@ fn revoked_while_away(victim: &Victim) {
     let attack = |mut hostile: Hostile| {
         greet(&mut hostile, victim);
         hostile.end();
-        hostile.hear_end();
+        hostile.receive_end();
     };
     let ((), link) = stage.meet(attack, Result::unwrap);
     assert!(matches!(link.event(), Some(LinkEvent::Lost { .. })));
@@ -264,7 +264,7 @@ fn revoked_while_away(victim: &Victim) {
     assert_says(&error, text);
     if let Some(mut hostile) = back {
         let _ = hostile.shake(Disguise::of(&CAST.peer));
-        assert_eq!(hostile.hear_frame(), None, "not even HELLO");
+        assert_eq!(hostile.receive_frame(), None, "not even HELLO");
         assert!(stage.nobody_comes());
     }
     assert_kept_out(&stage);
@@ -278,8 +278,8 @@ fn revoked_before_it_greets(victim: &Victim) {
         shake(&mut hostile);
         remove_pin(&stage);
         hostile.say(&victim.words().to(victim.role));
-        let last = hostile.hear_frame();
-        (last.map(|frame| frame[0]), hostile.hear_end())
+        let last = hostile.receive_frame();
+        (last.map(|frame| frame[0]), hostile.receive_end())
     });
     if let EndReason::Lost(_) = error.reason() {
         assert_eq!(victim.role, Role::Acceptor, "{error}");

@@ -37,7 +37,7 @@ fn welcome(answer: &[u8]) -> (SessionOutcome, SessionId) {
 /// Says HELLO, and tells the outcome and the session of the WELCOME.
 fn greet(hostile: &mut Hostile, words: Words) -> (SessionOutcome, SessionId) {
     hostile.say(&words.hello());
-    welcome(&hostile.hear_frame().unwrap())
+    welcome(&hostile.receive_frame().unwrap())
 }
 
 /// The owner of a session, the session's id, and its link at the victim.
@@ -91,7 +91,7 @@ fn session_of_another(victim: &Victim) {
     let _there = [steal(session), steal([9; 16])];
     assert_undisturbed(&mut owner, &*link, 1);
     owner.end();
-    assert_eq!(owner.hear_end(), Seen::Ended);
+    assert_eq!(owner.receive_end(), Seen::Ended);
     assert!(matches!(link.event(), Some(LinkEvent::Lost { .. })));
     let _away = steal(session);
     // The owner comes back to it, with the first attempt.
@@ -125,14 +125,14 @@ fn recorded_hello(victim: &Victim) {
     };
     let mut back = stage.approach();
     back.say(&recording(3));
-    let answer = back.hear_frame().unwrap();
+    let answer = back.receive_frame().unwrap();
     assert_eq!(welcome(&answer), (SessionOutcome::Resumed, session));
     assert_eq!(link.event(), Some(LinkEvent::Resumed));
     // The last one, those before it, and one of the other half of all numbers there are.
     for attempt in [3, 2, 1, 0, 1 << 23 | 3] {
         let mut replayed = stage.approach();
         replayed.say(&recording(attempt));
-        let answer = replayed.hear_frame().unwrap();
+        let answer = replayed.receive_frame().unwrap();
         read(&answer, |piece| match piece {
             Piece::Frame(Frame::Refuse { code, text, .. }) => {
                 assert_eq!(code, refuse::STALE);
@@ -140,7 +140,7 @@ fn recorded_hello(victim: &Victim) {
             }
             other => panic!("attempt {attempt}: {other:?}"),
         });
-        assert_eq!(replayed.hear_end(), Seen::Ended);
+        assert_eq!(replayed.receive_end(), Seen::Ended);
         stage.bystander.keeps_pace();
     }
     back.say(&message(1, b"mine"));
@@ -175,13 +175,13 @@ fn recorded_ciphertext(victim: &Victim) {
     assert_eq!(receiver.take(), "once");
     let recorded = back.recording.take().unwrap();
     back.end();
-    back.hear_end();
+    back.receive_end();
     assert_eq!(link.event(), Some(LinkEvent::Resumed));
     assert!(matches!(link.event(), Some(LinkEvent::Lost { .. })));
     let (error, seen) = stage.repels(|mut hostile| {
         hostile.throw(&recorded);
         hostile.end();
-        hostile.hear_end()
+        hostile.receive_end()
     });
     assert_eq!(security(&error), &Reason::Corrupted);
     assert_eq!(*error.reason(), EndReason::Lost(Loss::Security));

@@ -65,7 +65,7 @@ fn outlasted<A: Send>(stage: &Stage, begin: Begin, attack: impl Fn(&mut Hostile)
 fn next_records(hostile: &mut Hostile) -> Vec<Vec<u8>> {
     if hostile.victim() == Role::Opener {
         while hostile.is_handshaking() && !hostile.tls().wants_write() {
-            if !hostile.hear_more() {
+            if !hostile.receive_more() {
                 return Vec::new();
             }
         }
@@ -76,12 +76,12 @@ fn next_records(hostile: &mut Hostile) -> Vec<Vec<u8>> {
 
 /// Says nothing.
 fn nothing(hostile: &mut Hostile) -> bool {
-    hears_hello(hostile)
+    receives_hello(hostile)
 }
 
 /// Begins a record.
 fn first_byte(hostile: &mut Hostile) -> bool {
-    hears_hello(hostile) && hostile.throw(&[22])
+    receives_hello(hostile) && hostile.throw(&[22])
 }
 
 /// The first flight without its last record: a client's has only one, so nothing is sent.
@@ -111,7 +111,7 @@ fn most_of_the_second_flight(hostile: &mut Hostile) -> bool {
         return true;
     }
     while hostile.is_handshaking() {
-        if !hostile.hear_more() {
+        if !hostile.receive_more() {
             return false;
         }
     }
@@ -133,13 +133,13 @@ fn most_of_a_greeting(hostile: &mut Hostile) -> bool {
 
 /// Has received a client's first bytes: the client knows that it is connected, and takes nothing
 /// that follows for an answer to anything else.
-fn hears_hello(hostile: &mut Hostile) -> bool {
+fn receives_hello(hostile: &mut Hostile) -> bool {
     if hostile.victim() == Role::Acceptor {
         return true;
     }
-    let heard = hostile.hear(5).is_some();
-    while heard && !hostile.hears_nothing() {
-        if !hostile.hear_more() {
+    let heard = hostile.receive(5).is_some();
+    while heard && !hostile.receives_nothing() {
+        if !hostile.receive_more() {
             return false;
         }
     }
@@ -147,8 +147,9 @@ fn hears_hello(hostile: &mut Hostile) -> bool {
 }
 
 /// All of TLS, and the client's greeting.
-fn hears_greeting(hostile: &mut Hostile) -> bool {
-    no_greeting(hostile) && (hostile.victim() == Role::Acceptor || hostile.hear_frame().is_some())
+fn receives_greeting(hostile: &mut Hostile) -> bool {
+    no_greeting(hostile)
+        && (hostile.victim() == Role::Acceptor || hostile.receive_frame().is_some())
 }
 
 /// The victim says no more than that the attacker has left. So that is what ended it, and all that
@@ -185,7 +186,7 @@ fn stalls_after_each_flight(victim: &Victim) {
             assert!(stalls(&mut hostile));
             patient.bystander.keeps_pace();
             hostile.end();
-            hostile.hear_end()
+            hostile.receive_end()
         });
         assert_left(&error, expected == Seen::Closed);
         assert_eq!(seen, Seen::Ended);
@@ -194,7 +195,7 @@ fn stalls_after_each_flight(victim: &Victim) {
     drop(patient);
     let impatient = impatient(victim);
     for (stalls, expected) in all {
-        let seen = outlasted(&impatient, stalls, Hostile::hear_end);
+        let seen = outlasted(&impatient, stalls, Hostile::receive_end);
         assert_eq!(seen, expected);
     }
 }
@@ -213,7 +214,7 @@ fn drips_beside(victim: &Victim, begin: Begin, bytes: &[u8]) -> LinkError {
             stage.bystander.keeps_pace();
         }
         hostile.end();
-        hostile.hear_end();
+        hostile.receive_end();
     });
     error
 }
@@ -221,7 +222,7 @@ fn drips_beside(victim: &Victim, begin: Begin, bytes: &[u8]) -> LinkError {
 /// Says one byte after the other as long as the victim takes them.
 fn drips(hostile: &mut Hostile, bytes: &[u8]) -> usize {
     for (at, byte) in bytes.iter().enumerate() {
-        if !hostile.say(&[*byte]) || !hostile.hears_nothing() {
+        if !hostile.say(&[*byte]) || !hostile.receives_nothing() {
             return at;
         }
         std::thread::sleep(DRIP);
@@ -240,9 +241,9 @@ fn drips_a_record(victim: &Victim) {
         Role::Opener => 2,
     };
     record[5..9].copy_from_slice(&[kind, 0, 0x3F, 0xFC]);
-    assert_left(&drips_beside(victim, hears_hello, &record), false);
+    assert_left(&drips_beside(victim, receives_hello, &record), false);
     let stage = impatient(victim);
-    let taken = outlasted(&stage, hears_hello, |hostile| drips(hostile, &record));
+    let taken = outlasted(&stage, receives_hello, |hostile| drips(hostile, &record));
     assert!(taken < record.len());
 }
 
@@ -252,9 +253,11 @@ fn drips_a_greeting(victim: &Victim) {
     let mut greeting = victim.words().to(victim.role);
     greeting[4..8].copy_from_slice(&(MAX_GREETING as u32).to_be_bytes());
     greeting.resize(8 + MAX_GREETING, 0);
-    assert_left(&drips_beside(victim, hears_greeting, &greeting), true);
+    assert_left(&drips_beside(victim, receives_greeting, &greeting), true);
     let stage = impatient(victim);
-    let taken = outlasted(&stage, hears_greeting, |hostile| drips(hostile, &greeting));
+    let taken = outlasted(&stage, receives_greeting, |hostile| {
+        drips(hostile, &greeting)
+    });
     assert!(taken < greeting.len());
 }
 

@@ -18,7 +18,7 @@ scenarios! {
 fn shouts(bytes: &[u8]) -> impl FnOnce(Hostile) -> Seen + Send {
     move |mut hostile| {
         hostile.throw(bytes);
-        hostile.hear_end()
+        hostile.receive_end()
     }
 }
 

@@ -79,7 +79,7 @@ impl Script {
                 return;
             }
             if flight.is_empty() {
-                assert!(self.hostile.hear_more(), "{:?}", self.hostile);
+                assert!(self.hostile.receive_more(), "{:?}", self.hostile);
             }
         }
     }
@@ -106,7 +106,7 @@ impl Script {
         if self.said == 1 && self.frames.len() == MESSAGES {
             // What comes later is an answer.
             for _ in 0..self.hears {
-                self.hostile.hear_frame().unwrap();
+                self.hostile.receive_frame().unwrap();
             }
         }
         true
@@ -114,7 +114,7 @@ impl Script {
 
     fn encrypt_in_turn(&mut self, frame: &[u8]) -> Vec<u8> {
         if self.said == 0 && self.hostile.victim() == Role::Opener {
-            self.hostile.hear_frame().unwrap();
+            self.hostile.receive_frame().unwrap();
         }
         self.said += 1;
         self.hostile.encrypt(frame)
@@ -143,7 +143,7 @@ impl Script {
             self.hostile.close_notify();
         }
         self.hostile.end();
-        sent.seen = Some(self.hostile.hear_end());
+        sent.seen = Some(self.hostile.receive_end());
         sent
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn assert_accused(error: &LinkError, of: PeerMisbehaved) {
 
 /// The attacker's last input is ABORT with the code and the text of this, and then the connection
 /// ends in order. [ABORT-1] [ABORT-2]
-pub(super) fn hears_abort(hostile: &mut Hostile, of: PeerMisbehaved) {
+pub(super) fn receives_abort(hostile: &mut Hostile, of: PeerMisbehaved) {
     assert_aborted(hostile, of.abort_code(), &of.to_string());
 }
 
@@ -71,7 +71,7 @@ fn violate(victim: &Victim, cases: Vec<Case>) {
         let attack = |mut hostile: Hostile| {
             greet(&mut hostile, victim);
             hostile.say(&said);
-            hears_abort(&mut hostile, of);
+            receives_abort(&mut hostile, of);
         };
         let ((), error) = stage.meet(attack, ended);
         assert_accused(&error, of);
@@ -193,15 +193,15 @@ fn handled_goes_backwards(victim: &Victim) {
     let attack = |mut hostile: Hostile| {
         greet(&mut hostile, victim);
         for _ in 0..2 {
-            let heard = hostile.hear_frame().expect("a message");
+            let heard = hostile.receive_frame().expect("a message");
             assert_eq!(heard[0], MESSAGE);
         }
         hostile.say(&number(FrameType::Ack, 0, 2));
         // That one is taken for true before the next comes.
-        let heard = hostile.hear_frame().expect("a message");
+        let heard = hostile.receive_frame().expect("a message");
         assert_eq!(heard[0], MESSAGE);
         hostile.say(&number(FrameType::Ack, 0, 1));
-        hears_abort(&mut hostile, of);
+        receives_abort(&mut hostile, of);
     };
     let ((), error) = stage.meet(attack, |link| {
         let link = link.expect("the link is up");
@@ -364,7 +364,7 @@ fn enormous_greetings(victim: &Victim) {
         let (error, ()) = stage.repels(|mut hostile| {
             shake(&mut hostile);
             hostile.say(&greeting);
-            hears_abort(&mut hostile, of);
+            receives_abort(&mut hostile, of);
         });
         assert_accused(&error, of);
     }
@@ -428,9 +428,9 @@ fn violate_stream(victim: &Victim) {
                 .shake(Disguise::of(&CAST.peer).speaking(None))
                 .unwrap();
             hostile.say(said);
-            assert_eq!(hostile.hear(1), None, "not a word");
+            assert_eq!(hostile.receive(1), None, "not a word");
             // Not even the one by which a peer would take it for an orderly end.
-            assert_eq!(hostile.hear_end(), Seen::Ended);
+            assert_eq!(hostile.receive_end(), Seen::Ended);
         };
         let ((), error) = stage.meet(attack, ended);
         assert_accused(&error, of);

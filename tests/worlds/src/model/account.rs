@@ -123,7 +123,7 @@ impl Account {
     }
 
     /// The first promise that is broken is the one that counts.
-    pub(super) fn accuse(&mut self, property: Property) {
+    pub(super) fn note_broken(&mut self, property: Property) {
         self.broken.get_or_insert(property);
     }
 
@@ -158,7 +158,7 @@ impl Account {
         let later = receipts.iter().skip(which + 1);
         let overtaken = later.clone().any(|later| later.fate != Fate::Unseen);
         let Some(receipt) = receipts.get_mut(which).filter(|_| whole) else {
-            return self.accuse(Property::AtMostOnce);
+            return self.note_broken(Property::AtMostOnce);
         };
         let again = receipt.fate != Fate::Unseen;
         let may_come = matches!(
@@ -185,15 +185,15 @@ impl Account {
             },
         };
         if again {
-            self.accuse(Property::AtMostOnce);
+            self.note_broken(Property::AtMostOnce);
         } else if foreign {
-            self.accuse(Property::OneSession);
+            self.note_broken(Property::OneSession);
         } else if !parted {
-            self.accuse(Property::Border);
+            self.note_broken(Property::Border);
         } else if overtaken {
-            self.accuse(Property::InOrder);
+            self.note_broken(Property::InOrder);
         } else if !may_come {
-            self.accuse(Property::VerdictWithCause);
+            self.note_broken(Property::VerdictWithCause);
         }
     }
 
@@ -202,12 +202,12 @@ impl Account {
         self.places[usize::from(lane)].borders += 1;
         let receiver = setup.lanes[usize::from(lane)].from.other();
         if setup.single[receiver.at()] {
-            self.accuse(Property::OneSession);
+            self.note_broken(Property::OneSession);
         }
     }
 
     /// A link has something to tell its application.
-    pub(super) fn hear(&mut self, setup: &Setup, source: Source, event: &Event) {
+    pub(super) fn on_event(&mut self, setup: &Setup, source: Source, event: &Event) {
         match *event {
             Event::Handled {
                 channel,
@@ -228,10 +228,12 @@ impl Account {
             Event::SessionLost(_) if source.end == End::Acceptor => {
                 self.left_behind += 1;
                 if !setup.single[1] || !source.ghost {
-                    self.accuse(Property::SessionKept);
+                    self.note_broken(Property::SessionKept);
                 }
             }
-            Event::SessionLost(_) if self.sessions_lost == 0 => self.accuse(Property::SessionKept),
+            Event::SessionLost(_) if self.sessions_lost == 0 => {
+                self.note_broken(Property::SessionKept);
+            }
             _ => {}
         }
     }
@@ -253,12 +255,12 @@ impl Account {
             .last()
             .is_some_and(|last| last.slot == source.slot && last.number > number);
         let Some(receipt) = receipts.iter_mut().find(same) else {
-            return self.accuse(Property::VerdictWithCause);
+            return self.note_broken(Property::VerdictWithCause);
         };
         match receipt.told {
-            Told::Verdict(VerdictKind::Handled) => return self.accuse(Property::OneVerdict),
+            Told::Verdict(VerdictKind::Handled) => return self.note_broken(Property::OneVerdict),
             Told::Verdict(_) if verdict == VerdictKind::Handled => return,
-            Told::Verdict(_) => return self.accuse(Property::OneVerdict),
+            Told::Verdict(_) => return self.note_broken(Property::OneVerdict),
             Told::Nothing | Told::Restarted => {}
         }
         receipt.told = Told::Verdict(verdict);
@@ -279,7 +281,7 @@ impl Account {
             VerdictKind::Unknown => lost,
         };
         if !caused {
-            self.accuse(Property::VerdictWithCause);
+            self.note_broken(Property::VerdictWithCause);
         }
     }
 
@@ -305,7 +307,7 @@ impl Account {
             }
         }
         if !settled {
-            self.accuse(Property::Settled);
+            self.note_broken(Property::Settled);
         }
     }
 

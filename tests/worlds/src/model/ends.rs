@@ -43,10 +43,10 @@ pub(super) fn is_turned_away(link: &AnyLink) -> bool {
 
 impl World {
     /// The opener's link has something to tell about its session, which is `id` from here on.
-    pub(super) fn hear_session(&mut self, setup: &Setup, id: SessionId, event: &Event) {
+    pub(super) fn on_session(&mut self, setup: &Setup, id: SessionId, event: &Event) {
         match event {
             Event::Connected | Event::Resumed if self.account.over => {
-                self.account.accuse(Property::OneSession);
+                self.account.note_broken(Property::OneSession);
             }
             Event::Connected => {
                 self.account.first.get_or_insert(id);
@@ -86,7 +86,7 @@ impl World {
             (!as_it_should).then_some(Property::OneSession)
         };
         if let Some(property) = wrong {
-            self.account.accuse(property);
+            self.account.note_broken(property);
         }
     }
 

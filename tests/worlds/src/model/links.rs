@@ -57,7 +57,7 @@ impl World {
             }
             self.with_any(end, slot, |link| link.protocol_mut().handle_timeout(now));
         }
-        self.account.accuse(Property::NoStall);
+        self.account.note_broken(Property::NoStall);
     }
 
     fn pass_events(&mut self, setup: &Setup, end: End, slot: u8) {
@@ -84,15 +84,15 @@ impl World {
             turned_away,
         };
         for event in events {
-            self.account.hear(setup, source, &event);
+            self.account.on_event(setup, source, &event);
             if end == End::Opener {
-                self.hear_session(setup, id, &event);
+                self.on_session(setup, id, &event);
             }
             if matches!(event, Event::PeerClosing | Event::Ended) {
                 self.shut.insert((end, slot));
             }
             if event == Event::Ended && end == End::Opener && lost {
-                self.account.accuse(Property::SessionKept);
+                self.account.note_broken(Property::SessionKept);
             }
         }
         self.check_end(setup, end, slot);
@@ -122,7 +122,7 @@ impl World {
         let output = self.poll_output(end, slot, now, &mut []);
         let writes = matches!(output, Some(Output::TooSmall { .. }));
         if writes && !said {
-            self.account.accuse(Property::NoStall);
+            self.account.note_broken(Property::NoStall);
         }
         self.set_writes(end, slot, writes);
         let wanted = self
@@ -219,7 +219,7 @@ impl World {
                     self.with_any(End::Acceptor, slot, |link| link.accept(now));
                     return;
                 }
-                Some(Route::Refuse(_)) => return self.account.accuse(Property::Settled),
+                Some(Route::Refuse(_)) => return self.account.note_broken(Property::Settled),
                 Some(Route::Wait) | None => return,
             }
         }

@@ -254,7 +254,7 @@ impl World {
         match sent {
             Some(Ok((number, session))) => self.account.accept(lane, slot, number, session),
             // A link that closes says so, and everything else has room.
-            _ => self.account.accuse(Property::Settled),
+            _ => self.account.note_broken(Property::Settled),
         }
     }
 
@@ -270,7 +270,7 @@ impl World {
             output = self.poll_output(end, slot, now, &mut buffer);
         }
         let Some(Output::Written(written)) = output else {
-            return self.account.accuse(Property::NoStall);
+            return self.account.note_broken(Property::NoStall);
         };
         buffer.truncate(written);
         let frame = Bytes::from(buffer);
@@ -338,7 +338,7 @@ impl World {
         match taken {
             Some(Ok(Some(message))) => self.account.take(setup, lane, slot, &message),
             Some(Err(ReceiveError::SessionBorder(_))) => self.account.cross(setup, lane),
-            _ => self.account.accuse(Property::Settled),
+            _ => self.account.note_broken(Property::Settled),
         }
     }
 
@@ -357,7 +357,7 @@ impl World {
         let fate = match done {
             Some(Ok(())) => fate,
             Some(Err(ReceiveError::SessionLost)) => Fate::TooLate,
-            _ => return self.account.accuse(Property::Settled),
+            _ => return self.account.note_broken(Property::Settled),
         };
         self.account.receipts[usize::from(lane)][usize::from(which)].fate = fate;
     }

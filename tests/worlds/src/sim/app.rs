@@ -225,7 +225,7 @@ impl World<'_> {
     // Hearing.
 
     /// Reads a link's events; true when there were any.
-    pub(super) fn hear(&mut self, node: usize) -> bool {
+    pub(super) fn on_event(&mut self, node: usize) -> bool {
         let (mut session_lost, mut on_record) = (false, false);
         let mut any = false;
         let mut evicted = Vec::new();
@@ -255,15 +255,15 @@ impl World<'_> {
         for node in evicted {
             self.evict(node);
         }
-        any | self.hear_end_of_incoming(node)
+        any | self.on_end_of_incoming(node)
     }
 
     /// A connection that does not become a link has no events. Returns whether it has just ended.
-    fn hear_end_of_incoming(&mut self, node: usize) -> bool {
+    fn on_end_of_incoming(&mut self, node: usize) -> bool {
         let it = &self.nodes[node];
         let ends = it.link.incoming().is_some() && it.link.state() == LinkState::Ended && !it.ended;
         if ends {
-            self.hear_end(node);
+            self.on_end(node);
         }
         ends
     }
@@ -280,11 +280,11 @@ impl World<'_> {
         }
         match event {
             Event::Connected => {
-                self.hear_up(node);
-                self.hear_closing(node);
+                self.on_up(node);
+                self.on_closing(node);
             }
-            Event::Resumed => self.hear_up(node),
-            Event::SessionLost(why) => self.hear_session_lost(node, why),
+            Event::Resumed => self.on_up(node),
+            Event::SessionLost(why) => self.on_session_lost(node, why),
             Event::Readable(id) => {
                 let channel = self.channel(node, id);
                 self.nodes[node].inbox.readable[channel] = true;
@@ -311,12 +311,12 @@ impl World<'_> {
                 let of = (node, self.channel(node, channel));
                 self.ledger.verdict(of, sequence, &verdict, &sight);
             }
-            Event::Ended => self.hear_end(node),
+            Event::Ended => self.on_end(node),
             _ => {}
         }
     }
 
-    fn hear_up(&mut self, node: usize) {
+    fn on_up(&mut self, node: usize) {
         self.check_not_over(node);
         self.nodes[node].ups += 1;
         let end = self.nodes[node].end;
@@ -336,7 +336,7 @@ impl World<'_> {
     }
 
     /// Only an acceptor that no longer has the session can have said so.
-    fn hear_session_lost(&mut self, node: usize, why: SessionLoss) {
+    fn on_session_lost(&mut self, node: usize, why: SessionLoss) {
         if self.nodes[node].end == ACCEPTOR {
             // Whether there was a reason was looked at when its peer came.
             if self.nodes[node].over != Some(why) {
@@ -347,7 +347,7 @@ impl World<'_> {
             return;
         }
         self.summary.lost_sessions += 1;
-        self.hear_over(node, why);
+        self.on_over(node, why);
         let id = self.nodes[node].session;
         let holder = self.holders.get(&id).map(|holder| &self.nodes[*holder]);
         let over = |state| matches!(state, LinkState::Finishing | LinkState::Ended);
@@ -360,7 +360,7 @@ impl World<'_> {
         }
     }
 
-    fn hear_end(&mut self, node: usize) {
+    fn on_end(&mut self, node: usize) {
         self.nodes[node].ended = true;
         if self.nodes[node].end == ACCEPTOR {
             self.ledger.ended(node);

@@ -42,7 +42,7 @@ impl World<'_> {
 
     /// A link is up: if it is closing already, a session in place of the one that it closed is
     /// closed as it begins, and none of its messages are taken.
-    pub(super) fn hear_closing(&mut self, node: usize) {
+    pub(super) fn on_closing(&mut self, node: usize) {
         let state = self.nodes[node].link.state();
         if matches!(
             state,

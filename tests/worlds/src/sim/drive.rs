@@ -16,7 +16,7 @@ impl World<'_> {
         for turn in 0.. {
             let wrote = self.write(node, pressed);
             pressed = false;
-            let heard = self.hear(node);
+            let heard = self.on_event(node);
             self.route(node);
             if !wrote && !heard && !self.has_output(node) {
                 break;

@@ -21,7 +21,7 @@ impl World<'_> {
 
     /// The opener's session is lost. The one that replaces it is closed, and none of its messages
     /// are taken.
-    pub(super) fn hear_over(&mut self, node: usize, why: SessionLoss) {
+    pub(super) fn on_over(&mut self, node: usize, why: SessionLoss) {
         if !self.is_single(node) {
             return;
         }
