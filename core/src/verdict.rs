@@ -31,6 +31,15 @@ pub struct Rejection {
     pub reason: String,
 }
 
+impl Rejection {
+    /// Makes a rejection with a code of the application and a text for people.
+    #[must_use]
+    pub fn new(code: u32, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self { code, reason }
+    }
+}
+
 /// What became of a message. Every message gets exactly one verdict (`docs/protocol.md`, Verdicts).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Verdict {

@@ -26,6 +26,13 @@ impl Receiver {
     /// # Errors
     ///
     /// As for [`Receiver::recv`].
+    ///
+    /// ```
+    /// # use countersign_driver::{Receiver, RecvError};
+    /// # async fn example(mut video: Receiver) -> Result<(), RecvError> {
+    /// video.on_message(|picture| println!("{} bytes", picture.len())).await
+    /// # }
+    /// ```
     pub async fn on_message(&mut self, mut callback: impl FnMut(Bytes)) -> Result<(), RecvError> {
         while let Some(message) = self.recv().await? {
             callback(message);
@@ -72,6 +79,18 @@ impl ManualReceiver {
     /// # Errors
     ///
     /// As for [`ManualReceiver::recv`].
+    ///
+    /// ```
+    /// # use countersign_core::Rejection;
+    /// # use countersign_driver::{ManualReceiver, RecvError};
+    /// # async fn example(mut commands: ManualReceiver) -> Result<(), RecvError> {
+    /// let obey = |command: &[u8]| match command {
+    ///     b"forward" => Ok(()),
+    ///     _ => Err(Rejection::new(1, "no such command")),
+    /// };
+    /// commands.on_message(|command| obey(&command)).await
+    /// # }
+    /// ```
     pub async fn on_message(
         &mut self,
         mut callback: impl FnMut(&Delivery) -> Result<(), Rejection>,

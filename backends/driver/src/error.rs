@@ -59,6 +59,21 @@ impl fmt::Display for ChannelError {
 impl std::error::Error for ChannelError {}
 
 /// Why there is no message to receive.
+///
+/// ```
+/// # use countersign_driver::{LinkError, Receiver, RecvError};
+/// # async fn example(commands: &mut Receiver) -> Result<(), LinkError> {
+/// loop {
+///     match commands.recv().await {
+///         Ok(Some(command)) => println!("{} bytes", command.len()),
+///         Ok(None) => return Ok(()), // the peer has closed, and all is well
+///         // The peer was restarted, say: what follows is of another session.
+///         Err(RecvError::SessionBorder(why)) => println!("{why}"),
+///         Err(error) => return Err(error.link().cloned().expect("the link has ended")),
+///     }
+/// }
+/// # }
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum RecvError {

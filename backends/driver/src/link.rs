@@ -338,6 +338,17 @@ fn report(state: &State) -> Report {
 }
 
 /// What became of a link's messages.
+///
+/// ```
+/// # use countersign_driver::{Link, LinkError};
+/// # use countersign_core::CloseMode;
+/// # async fn example(link: &Link) -> Result<(), LinkError> {
+/// let report = link.close(CloseMode::Drain).await;
+/// println!("{report}");
+/// report.into_result()?; // an error unless all is well at both ends
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Why the link ended; `None` while it is up.

@@ -4,7 +4,19 @@ use std::fmt;
 
 use countersign_core::{Escaped, Loss, SessionLoss};
 
-/// An event of a link.
+/// An event of a link, as [`Link::event`](crate::Link::event) returns it.
+///
+/// ```
+/// # use countersign_driver::{Link, LinkEvent};
+/// # async fn example(link: &Link, stop_motors: impl Fn()) {
+/// while let Some(event) = link.event().await {
+///     match event {
+///         LinkEvent::Lost { .. } | LinkEvent::Silent { .. } => stop_motors(),
+///         event => println!("{event}"),
+///     }
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkEvent {

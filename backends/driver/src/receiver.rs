@@ -156,6 +156,19 @@ impl ManualReceiver {
 /// [`reject::DROPPED`](countersign_core::reject::DROPPED).
 ///
 /// Dereferences to its payload.
+///
+/// ```
+/// # use countersign_driver::{ManualReceiver, RecvError};
+/// # async fn example(commands: &mut ManualReceiver) -> Result<(), RecvError> {
+/// while let Some(command) = commands.recv().await? {
+///     match &command[..] {
+///         b"forward" => drop(command.handled()),
+///         _ => command.reject(1, "no such command"),
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct Delivery {
     handle: Arc<Handle>,
     channel: ChannelId,

@@ -10,6 +10,18 @@ use crate::failure::FailedAttempt;
 use crate::shared::Shared;
 
 /// A snapshot of a link, returned by [`Link::status`](crate::Link::status).
+///
+/// ```
+/// # use countersign_driver::Link;
+/// # fn example(link: &Link) {
+/// let status = link.status();
+/// match (&status.remote, &status.failure) {
+///     (Some(peer), None) => println!("connected to {peer}"),
+///     (_, Some(failure)) => println!("not connected: {failure}"),
+///     _ => println!("not connected yet"),
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Status {

@@ -24,6 +24,14 @@ pub const DEFAULT_BACKLOG: usize = 256;
 pub const DEFAULT_SESSIONS: usize = 1024;
 
 /// The limits of an acceptor, beyond which peers wait or are refused.
+///
+/// ```
+/// use countersign_core::Limits;
+///
+/// // For a device that serves a few peers on a network of its own.
+/// let limits = Limits { links: 8, half_open: 8, ..Limits::default() };
+/// assert!(limits.backlog > limits.links);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// How many connections may be half open: in their handshake, or refused and not yet gone;
