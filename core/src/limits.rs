@@ -2,7 +2,7 @@
 
 /// The most channels that one link can have.
 pub const MAX_CHANNELS: usize = 64;
-/// The name of the channel of [`Config::default`].
+/// The name of the channel of [`Config::default`](crate::Config::default).
 pub const DEFAULT_CHANNEL: &str = "main";
 /// The largest frame by default, in bytes with its header: what one TLS record holds.
 pub const DEFAULT_FRAME_LIMIT: usize = 16_384;
