@@ -67,8 +67,9 @@
 //!
 //! # Modules
 //! Each file has one subject: `fingerprint`, `identity`, `pin`, `pins` (grouped by peer),
-//! `pin_file` and `peer_list` (their file formats), `peer` (an authenticated peer), `trust` (pins
-//! or an authority), `verify` (the verifier that rustls calls), `endpoint` (a link's connection),
+//! `pin_file`, `peer_list` and `peer_name` (their file formats), `peer` (an authenticated peer),
+//! `trust` (pins or an authority), `verify` (the verifier that rustls calls), `endpoint` (a link's
+//! connection),
 //! `security` (settings of a link), `connection` over `tls` and `plain`, `error` and `alert`,
 //! `link_error` (why a link ended), `links` and `stream` (many links in one loop), `translate`
 //! (from rustls's errors), `setup_error`, `certificate` (what is read from one) and `pem`.
@@ -88,6 +89,7 @@ mod link_error;
 mod links;
 mod peer;
 mod peer_list;
+mod peer_name;
 mod peers;
 mod pem;
 mod pin;

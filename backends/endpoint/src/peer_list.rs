@@ -6,9 +6,10 @@ use std::sync::Arc;
 use countersign_core::Escaped;
 
 use crate::fingerprint::Fingerprint;
+use crate::peer_name::{self, is_name};
 use crate::pem::BYTE_ORDER_MARK;
 use crate::pin::Pin;
-use crate::pins::{is_name, read_pins};
+use crate::pin_file;
 use crate::setup_error::{Origin, SetupError};
 
 /// The longest list that is read, in bytes: enough for the maximum number of peers, with a long
@@ -108,7 +109,7 @@ fn one(line: &[u8], folder: &Path) -> Result<Option<Named>, Problem> {
         return Err(format!(
             "`{shown}` can't name a peer; a name is a word of 1 to {} bytes, without `\"`, and without a \
              `-` in front",
-            crate::Pins::MAX_NAME
+            peer_name::MAX
         )
         .into());
     }
@@ -116,7 +117,9 @@ fn one(line: &[u8], folder: &Path) -> Result<Option<Named>, Problem> {
     for word in words {
         match word.strip_prefix("file:") {
             Some("") => return Err("`file:` names no file".to_owned().into()),
-            Some(path) => pins.extend(read_pins(&folder.join(path)).map_err(Problem::File)?),
+            Some(path) => {
+                pins.extend(pin_file::read_file(&folder.join(path)).map_err(Problem::File)?);
+            }
             None => {
                 let pin = word.parse::<Fingerprint>();
                 let pin = pin.map_err(|error| {

@@ -6,15 +6,26 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::certificate::names;
 use crate::fingerprint::{Fingerprint, ParseFingerprintError};
-use crate::pem::{BYTE_ORDER_MARK, describe};
+use crate::pem::{self, BYTE_ORDER_MARK, FILE_LIMIT, describe};
 use crate::pin::Pin;
 use crate::setup_error::{Origin, SetupError};
+
+/// Reads a file of one peer's pins, which must contain at least one.
+pub(crate) fn read_file(file: &Path) -> Result<Vec<Pin>, SetupError> {
+    let pins = read(&pem::read_file(file, FILE_LIMIT)?, &file.into())?;
+    if pins.is_empty() {
+        let path = file.to_owned();
+        return Err(SetupError::EmptyPinFile { path });
+    }
+    Ok(pins)
+}
 
 /// Reads all of `text`.
 pub(crate) fn read(text: &[u8], origin: &Origin) -> Result<Vec<Pin>, SetupError> {

@@ -9,7 +9,8 @@ use rustls::pki_types::CertificateDer;
 
 use crate::certificate::Facts;
 use crate::fingerprint::Fingerprint;
-use crate::pem::{FILE_LIMIT, read_file};
+use crate::peer_name::{self, is_name};
+use crate::pem::read_file;
 use crate::pin::{Pin, ValidityDates};
 use crate::setup_error::{Origin, SetupError};
 use crate::{peer_list, pin_file};
@@ -87,7 +88,7 @@ impl Pins {
     /// The most pins a peer may have.
     pub const PER_PEER: usize = 64;
     /// The longest name a peer may have, in bytes of UTF-8.
-    pub const MAX_NAME: usize = 64;
+    pub const MAX_NAME: usize = peer_name::MAX;
 
     /// Makes a set of `pins`, each of a separate peer without a name; duplicates count once.
     /// Validity dates are checked.
@@ -165,7 +166,7 @@ impl Pins {
     ) -> Result<Self, SetupError> {
         let mut peers = PeersBuilder::default();
         for file in files {
-            peers.add(None, read_pins(file.as_ref())?)?;
+            peers.add(None, pin_file::read_file(file.as_ref())?)?;
         }
         peers.finish()
     }
@@ -330,28 +331,6 @@ impl Set {
         let peers = self.peers.iter().enumerate();
         peers.map(|(at, peer)| (peer.name.as_ref(), self.pins_at(at)))
     }
-}
-
-/// Reads a file of one peer's pins, which must contain at least one.
-pub(crate) fn read_pins(file: &Path) -> Result<Vec<Pin>, SetupError> {
-    let pins = pin_file::read(&read_file(file, FILE_LIMIT)?, &file.into())?;
-    if pins.is_empty() {
-        let path = file.to_owned();
-        return Err(SetupError::EmptyPinFile { path });
-    }
-    Ok(pins)
-}
-
-/// Whether `name` can be a peer's name: a word that is neither a comment nor a pin, and printable.
-pub(crate) fn is_name(name: &str) -> bool {
-    let is_word = |one: char| !one.is_whitespace() && one != '"';
-    let is_shown = countersign_core::Escaped::whole(name).to_string() == name;
-    (1..=Pins::MAX_NAME).contains(&name.len())
-        && name.chars().all(is_word)
-        && is_shown
-        && !name.starts_with(['#', '-'])
-        && !Fingerprint::is_meant(name)
-        && !name.starts_with("file:")
 }
 
 /// A set of peers under construction.
