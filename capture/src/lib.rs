@@ -40,11 +40,14 @@ mod config;
 mod decode;
 mod encode;
 mod observer;
+mod options;
 mod record;
+mod recording;
 mod replay;
 mod split;
 
-pub use capture::{Capture, Captured, DEFAULT_LIMIT, MIN_LIMIT, Options, QUEUE};
+pub use capture::{Capture, Captured};
 pub use decode::{Header, MAX_DATA, ReadError, Reader, VERSION};
+pub use options::{DEFAULT_LIMIT, MIN_LIMIT, Options, QUEUE};
 pub use record::{Data, Ended, Entry, Gone, Outcome, Part, Record, RecordedEvent, Said, Taken};
 pub use replay::{Difference, Replay, ReplayError, Replayed, replay};

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use countersign_core::{Call, Instant, Observe, Outcome, TakeOver};
 
-use crate::capture::{EndGuard, Inner};
 use crate::cbor::Cbor;
 use crate::encode;
+use crate::recording::{EndGuard, Recording};
 
 /// Records one link.
 #[derive(Debug)]
 pub(crate) struct Observer {
-    inner: Arc<Inner>,
+    recording: Arc<Recording>,
     /// Keeps the capture from ending.
     _end_guard: Option<Arc<EndGuard>>,
     link: u64,
@@ -32,9 +32,13 @@ enum Last {
 }
 
 impl Observer {
-    pub(crate) fn new(inner: Arc<Inner>, end_guard: Option<Arc<EndGuard>>, link: u64) -> Self {
+    pub(crate) fn new(
+        recording: Arc<Recording>,
+        end_guard: Option<Arc<EndGuard>>,
+        link: u64,
+    ) -> Self {
         Self {
-            inner,
+            recording,
             _end_guard: end_guard,
             link,
             time: 0,
@@ -53,7 +57,7 @@ impl Observer {
 
     fn finish(&mut self) {
         if self.items > 0 {
-            self.inner
+            self.recording
                 .record(self.items, self.body.bytes_so_far(), self.time);
         }
         self.items = 0;
@@ -79,7 +83,7 @@ impl Observe for Observer {
     }
 
     fn call(&mut self, now: Instant, call: &Call<'_>) {
-        if self.inner.has_ended() {
+        if self.recording.has_ended() {
             return;
         }
         self.time = now.as_micros();
@@ -89,16 +93,19 @@ impl Observe for Observer {
             _ => Last::Other,
         };
         if let Call::New { config, .. } = call {
-            self.inner.begin_link(self.link, config);
+            self.recording.begin_link(self.link, config);
         }
-        if let (Call::Opened, Some(clock)) = (call, self.inner.unix_micros()) {
+        if let (Call::Opened, Some(clock)) = (call, self.recording.unix_micros()) {
             self.note("clock", Some(clock));
         }
         self.begin();
         let Self {
-            body, inner, link, ..
+            body,
+            recording,
+            link,
+            ..
         } = self;
-        let written = inner.with_split(*link, 0, |split| encode::call(body, call, split));
+        let written = recording.with_split(*link, 0, |split| encode::call(body, call, split));
         self.items += written;
         let size = match *call {
             Call::Input(input) => input.len(),
@@ -106,7 +113,7 @@ impl Observe for Observer {
             _ => 0,
         };
         if size as u64 > crate::MAX_DATA {
-            self.inner.end("too-large");
+            self.recording.end("too-large");
         }
         if !encode::has_outcome(call) {
             self.finish();
@@ -118,15 +125,18 @@ impl Observe for Observer {
             return;
         }
         let Self {
-            body, inner, link, ..
+            body,
+            recording,
+            link,
+            ..
         } = self;
-        inner.with_split(*link, 1, |split| encode::outcome(body, outcome, split));
+        recording.with_split(*link, 1, |split| encode::outcome(body, outcome, split));
         self.items += 1;
         self.finish();
         match (self.last, outcome) {
-            (Last::Opened, Outcome::InOrder(Ok(()))) => self.inner.begin_connection(self.link),
+            (Last::Opened, Outcome::InOrder(Ok(()))) => self.recording.begin_connection(self.link),
             (Last::TakeOver { incoming }, Outcome::TakenOver(TakeOver::Done)) => {
-                self.inner.move_connection(incoming, self.link);
+                self.recording.move_connection(incoming, self.link);
             }
             _ => {}
         }
@@ -135,10 +145,10 @@ impl Observe for Observer {
 
 impl Drop for Observer {
     fn drop(&mut self) {
-        if self.inner.has_ended() {
+        if self.recording.has_ended() {
             return;
         }
         self.note("gone", None);
-        self.inner.forget_link(self.link);
+        self.recording.forget_link(self.link);
     }
 }

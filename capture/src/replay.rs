@@ -9,11 +9,11 @@ use countersign_core::{
     Protocol, Role,
 };
 
-use crate::capture::Inner;
 use crate::cbor::Fields;
 use crate::decode::{ReadError, Reader};
 use crate::observer::Observer;
 use crate::record::{Data, Entry, Gone, Part, Record};
+use crate::recording::Recording;
 
 /// The result of a replay.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -96,7 +96,7 @@ pub fn replay(bytes: &[u8]) -> Result<Replayed, ReplayError> {
 /// A replay of links, record by record.
 #[derive(Debug)]
 pub struct Replay {
-    recorder: Arc<Inner>,
+    recorder: Arc<Recording>,
     links: BTreeMap<u64, Played>,
     replayed: Replayed,
     /// The memory of payloads that were left out.
@@ -112,7 +112,7 @@ impl Replay {
     #[must_use]
     pub fn new(payloads: bool) -> Self {
         Self {
-            recorder: Arc::new(Inner::in_memory(payloads)),
+            recorder: Arc::new(Recording::in_memory(payloads)),
             links: BTreeMap::new(),
             replayed: Replayed::default(),
             zeros: Bytes::new(),
@@ -404,7 +404,7 @@ fn replayed_incoming(
     config: &Config,
     seed: [u8; 16],
     observer: Observer,
-    recorder: Arc<Inner>,
+    recorder: Arc<Recording>,
 ) -> Result<Incoming, &'static str> {
     let observer = Box::new(SkipNew { observer, recorder });
     Incoming::observed(config, seed, observer).map_err(|_| NO_SENSE)
@@ -414,7 +414,7 @@ fn replayed_incoming(
 #[derive(Debug)]
 struct SkipNew {
     observer: Observer,
-    recorder: Arc<Inner>,
+    recorder: Arc<Recording>,
 }
 
 impl Observe for SkipNew {
