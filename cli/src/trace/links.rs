@@ -150,11 +150,11 @@ impl Links {
                 incoming: Some(incoming),
                 outcome: Some(TakeOver::Done),
             } => {
-                let Some(former) = self.0.get_mut(incoming) else {
+                let Some(pending) = self.0.get_mut(incoming) else {
                     return;
                 };
-                let input = std::mem::replace(&mut former.input, Direction::Rubbish);
-                let wire = former.wire.clone();
+                let input = std::mem::replace(&mut pending.input, Direction::Rubbish);
+                let wire = pending.wire.clone();
                 if let Some(link) = self.0.get_mut(&record.link) {
                     link.connect();
                     (link.input, link.wire) = (input, wire);
