@@ -109,6 +109,7 @@ fn main() {
         last: true,
         sequence: u32::try_from(waiting).expect("a low number"),
         total: None,
+        times: None,
         length: PAYLOAD.len(),
     };
     for at in 1..=frames {

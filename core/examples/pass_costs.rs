@@ -44,12 +44,16 @@ impl Receiver {
             outcome: outcome.unwrap_or(SessionOutcome::New),
             attempt: 0,
             frame_limit: u32::try_from(DEFAULT_FRAME_LIMIT).expect("a default"),
+            time: 0,
+            arrived: 0,
             session: [7; 16],
         };
         let entry = ChannelEntry {
             mode: Mode::Receive,
             policy: None,
             name: "main",
+            wants_times: false,
+            max_reply: 0,
             max_message: self.max_message as u64,
             window_messages: u32::try_from(self.window).expect("a window"),
             window_bytes: 64 << 20,

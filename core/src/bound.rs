@@ -63,7 +63,7 @@ impl Config {
     /// let sensor = Config::new()
     ///     .channel(SendChannel::new("values").max_message(64).queue(32, 1024))
     ///     .channel(ReceiveChannel::new("commands").max_message(64).window(4, 256));
-    /// assert!(sensor.memory_bound() < 50 * 1024);
+    /// assert!(sensor.memory_bound() < 54 * 1024);
     /// ```
     #[must_use]
     pub fn memory_bound(&self) -> usize {

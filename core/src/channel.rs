@@ -6,8 +6,9 @@ use core::time::Duration;
 
 use crate::config_error::ConfigProblem;
 use crate::limits::{
-    DEFAULT_LATEST_IN_FLIGHT, DEFAULT_MAX_MESSAGE, DEFAULT_QUEUE_BYTES, DEFAULT_QUEUE_MESSAGES,
-    DEFAULT_WINDOW_BYTES, DEFAULT_WINDOW_MESSAGES, MAX_CHANNEL_NAME,
+    DEFAULT_LATEST_IN_FLIGHT, DEFAULT_MAX_MESSAGE, DEFAULT_MAX_REPLY, DEFAULT_QUEUE_BYTES,
+    DEFAULT_QUEUE_MESSAGES, DEFAULT_WINDOW_BYTES, DEFAULT_WINDOW_MESSAGES, MAX_CHANNEL_NAME,
+    MAX_REPLY,
 };
 
 /// Which end of a channel this is.
@@ -83,6 +84,7 @@ pub struct SendChannel {
     pub(crate) queue_messages: usize,
     pub(crate) queue_bytes: usize,
     pub(crate) in_flight: u32,
+    pub(crate) max_reply: usize,
 }
 
 impl SendChannel {
@@ -96,6 +98,7 @@ impl SendChannel {
             queue_messages: DEFAULT_QUEUE_MESSAGES,
             queue_bytes: DEFAULT_QUEUE_BYTES,
             in_flight: u32::MAX,
+            max_reply: DEFAULT_MAX_REPLY,
         }
     }
 
@@ -146,6 +149,14 @@ impl SendChannel {
         self
     }
 
+    /// Sets the longest reply to a message that this end accepts, in bytes, up to [`MAX_REPLY`];
+    /// [`DEFAULT_MAX_REPLY`] by default, zero for none. The smaller value of the two ends counts.
+    #[must_use]
+    pub fn max_reply(mut self, bytes: usize) -> Self {
+        self.max_reply = bytes;
+        self
+    }
+
     /// Returns the name, by which the two ends match their declarations of the channel.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -176,6 +187,12 @@ impl SendChannel {
         self.in_flight
     }
 
+    /// Returns the longest reply to a message, in bytes.
+    #[must_use]
+    pub fn get_max_reply(&self) -> usize {
+        self.max_reply
+    }
+
     fn check(&self) -> Result<(), ConfigProblem> {
         if self.queue_messages == 0 {
             return Err(ConfigProblem::Zero("the messages of queue()"));
@@ -198,7 +215,7 @@ impl SendChannel {
 ///
 /// let commands = ReceiveChannel::new("commands")
 ///     .manual()
-///     .silence(Duration::from_millis(1500));
+///     .lease(Duration::from_millis(300));
 /// let config = Config::new().channel(commands);
 /// # assert!(config.check().is_ok());
 /// ```
@@ -210,7 +227,8 @@ pub struct ReceiveChannel {
     pub(crate) max_message: usize,
     pub(crate) window_messages: u32,
     pub(crate) window_bytes: usize,
-    pub(crate) silence: Option<Duration>,
+    pub(crate) max_reply: usize,
+    pub(crate) lease: Option<Duration>,
 }
 
 impl ReceiveChannel {
@@ -225,7 +243,8 @@ impl ReceiveChannel {
             max_message: DEFAULT_MAX_MESSAGE,
             window_messages: DEFAULT_WINDOW_MESSAGES,
             window_bytes: DEFAULT_WINDOW_BYTES,
-            silence: None,
+            max_reply: DEFAULT_MAX_REPLY,
+            lease: None,
         }
     }
 
@@ -270,11 +289,27 @@ impl ReceiveChannel {
         self
     }
 
-    /// Reports [`Event::Silent`](crate::Event::Silent) when no message has arrived for this long,
-    /// counted from the moment at which the link is first up.
+    /// Sets the longest reply that this end gives to a message of a [`manual`](Self::manual)
+    /// channel, in bytes, up to [`MAX_REPLY`]; [`DEFAULT_MAX_REPLY`] by default, zero for none. The
+    /// smaller value of the two ends counts.
     #[must_use]
-    pub fn silence(mut self, after: Duration) -> Self {
-        self.silence = Some(after);
+    pub fn max_reply(mut self, bytes: usize) -> Self {
+        self.max_reply = bytes;
+        self
+    }
+
+    /// Makes the channel's messages carry authority that lapses: the newest message that was taken
+    /// holds it for this long from the moment at which its *sender* accepted it, as far as this end
+    /// can know ([`Message::age`](crate::Message::age)). Nothing else prolongs it: not the network,
+    /// not the queues, not a process that stands still. [`Event::LeaseHeld`](crate::Event::LeaseHeld)
+    /// and [`Event::LeaseLapsed`](crate::Event::LeaseLapsed) report the changes.
+    ///
+    /// The lease is not held before the first message. A message that is older than this when it is
+    /// taken renews nothing. The sender adds the times of every message on such a channel, also of
+    /// those without a limited life.
+    #[must_use]
+    pub fn lease(mut self, time: Duration) -> Self {
+        self.lease = Some(time);
         self
     }
 
@@ -308,10 +343,16 @@ impl ReceiveChannel {
         (self.window_messages, self.window_bytes)
     }
 
-    /// Returns the time without a message after which silence is reported, or `None` if it is not.
+    /// Returns the longest reply to a message, in bytes.
     #[must_use]
-    pub fn get_silence(&self) -> Option<Duration> {
-        self.silence
+    pub fn get_max_reply(&self) -> usize {
+        self.max_reply
+    }
+
+    /// Returns for how long a message's authority lasts, or `None` if the channel has no lease.
+    #[must_use]
+    pub fn get_lease(&self) -> Option<Duration> {
+        self.lease
     }
 
     fn check(&self) -> Result<(), ConfigProblem> {
@@ -321,8 +362,8 @@ impl ReceiveChannel {
         if self.window_bytes < self.max_message {
             return Err(ConfigProblem::WindowTooSmall);
         }
-        if self.silence == Some(Duration::ZERO) {
-            return Err(ConfigProblem::Zero("silence()"));
+        if self.lease == Some(Duration::ZERO) {
+            return Err(ConfigProblem::Zero("lease()"));
         }
         Ok(())
     }
@@ -393,9 +434,27 @@ impl ChannelConfig {
         matches!(self, Self::Receive(channel) if channel.is_manual())
     }
 
+    /// Whether the sender is to add the times of every message.
+    pub(crate) fn wants_times(&self) -> bool {
+        matches!(self, Self::Receive(channel) if channel.lease.is_some())
+    }
+
+    /// Returns the longest reply to a message, in bytes; zero for a receiver that gives none.
+    pub(crate) fn max_reply(&self) -> u32 {
+        let most = match self {
+            Self::Send(channel) => channel.max_reply,
+            Self::Receive(channel) if channel.is_manual() => channel.max_reply,
+            Self::Receive(_) => 0,
+        };
+        u32::try_from(most).unwrap_or(u32::MAX)
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigProblem> {
         if self.name().len() > MAX_CHANNEL_NAME {
             return Err(ConfigProblem::NameTooLong);
+        }
+        if usize::try_from(self.max_reply()).is_ok_and(|most| most > MAX_REPLY) {
+            return Err(ConfigProblem::ReplyTooLong);
         }
         if self.max_message() == 0 {
             return Err(ConfigProblem::Zero("max_message()"));

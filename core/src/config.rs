@@ -276,6 +276,9 @@ impl Config {
             if self.dialect == Dialect::TlsStream && channel.is_manual() {
                 return Err(named(ConfigProblem::ManualTlsStream));
             }
+            if self.dialect == Dialect::TlsStream && channel.wants_times() {
+                return Err(named(ConfigProblem::LeaseTlsStream));
+            }
         }
         if self.dialect == Dialect::TlsStream && self.channels.len() > 1 {
             return Err(whole(ConfigProblem::ManyTlsStream));

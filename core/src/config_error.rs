@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::fmt;
 
 use crate::escaped::Escaped;
-use crate::limits::{DEFAULT_MAX_MESSAGE, MAX_CHANNEL_NAME, MAX_CHANNELS};
+use crate::limits::{DEFAULT_MAX_MESSAGE, MAX_CHANNEL_NAME, MAX_CHANNELS, MAX_REPLY};
 use crate::wire::{MAX_FRAME_LIMIT, MIN_FRAME_LIMIT};
 
 /// An invalid declaration.
@@ -36,6 +36,10 @@ pub enum ConfigProblem {
     QueueTooSmall,
     /// The receive window does not hold one message of the largest size.
     WindowTooSmall,
+    /// `max_reply()` is above [`MAX_REPLY`].
+    ReplyTooLong,
+    /// The messages of `tlsstream` have no times, so it can't have a lease.
+    LeaseTlsStream,
     /// `tlsstream` confirms on arrival, so it can't be `Manual`.
     ManualTlsStream,
     /// `tlsstream` has exactly one channel.
@@ -68,6 +72,13 @@ impl fmt::Display for ConfigProblem {
                 f,
                 "the bytes of window() must be no fewer than max_message(), which is \
                  {DEFAULT_MAX_MESSAGE} unless it is set"
+            ),
+            Self::ReplyTooLong => {
+                write!(f, "max_reply() must be no more than {MAX_REPLY} bytes")
+            }
+            Self::LeaseTlsStream => f.write_str(
+                "the messages of the tlsstream dialect don't say when they were sent, so it has no \
+                 leases",
             ),
             Self::ManualTlsStream => {
                 f.write_str("the tlsstream dialect confirms on arrival and can't be manual")

@@ -125,6 +125,11 @@ pub enum ReceiveError {
     /// No message with that number waits to be handled: it never arrived, was never taken, or was
     /// settled before.
     NotWaiting,
+    /// A reply is longer than the channel's limit. The message still waits to be handled.
+    ReplyTooLong {
+        /// The smaller limit of both ends, in bytes.
+        limit: usize,
+    },
     /// The message arrived in a session that is over: its sender has its verdict, and nobody waits
     /// for an answer.
     SessionLost,
@@ -139,6 +144,9 @@ impl fmt::Display for ReceiveError {
                     "a session ended here; receive again for what follows, which is of another: \
                      {why}"
                 );
+            }
+            Self::ReplyTooLong { limit } => {
+                return write!(f, "replies on this channel have {limit} bytes at most");
             }
             Self::NoSuchChannel => "the link has no such channel",
             Self::SendMode => "the channel is in send mode at this end",

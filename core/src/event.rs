@@ -66,8 +66,12 @@ pub enum Event {
         /// What became of it.
         verdict: Verdict,
     },
-    /// No message has arrived on a channel for the time that its declaration sets.
-    Silent(ChannelId),
+    /// The lease of a channel is held: a message that was taken is young enough. It was not held
+    /// before, or had lapsed.
+    LeaseHeld(ChannelId),
+    /// The lease of a channel has lapsed: the newest message that was taken may be older than the
+    /// [lease](crate::ReceiveChannel::lease), or the link has ended.
+    LeaseLapsed(ChannelId),
     /// The peer has begun to close the link: it accepts no more messages, and what was not yet on
     /// the wire is withdrawn. [`Link::peer_closes`](crate::Link::peer_closes) returns its reason.
     PeerClosing,

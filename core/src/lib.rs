@@ -38,6 +38,7 @@ extern crate alloc;
 
 pub mod abort;
 mod acceptor;
+mod age;
 mod bound;
 mod channel;
 pub mod close;
@@ -52,6 +53,7 @@ mod link;
 mod misbehaved;
 mod names;
 mod observe;
+mod peer_clock;
 mod receive;
 mod reconnect;
 mod redact;
@@ -65,6 +67,7 @@ mod verdict;
 pub mod wire;
 
 pub use acceptor::*;
+pub use age::Age;
 pub use channel::*;
 pub use close::CloseReason;
 pub use config::*;

@@ -19,5 +19,9 @@ pub const DEFAULT_WINDOW_BYTES: usize = 16 << 20;
 pub const DEFAULT_QUEUE_MESSAGES: usize = 16_384;
 /// How many bytes of messages without a verdict a send channel holds by default.
 pub const DEFAULT_QUEUE_BYTES: usize = 32 << 20;
+/// The longest reply to a message that a channel may be declared with, in bytes.
+pub const MAX_REPLY: usize = 4096;
+/// The longest reply to a message by default, in bytes.
+pub const DEFAULT_MAX_REPLY: usize = 256;
 /// How many messages a `Latest` channel keeps unacknowledged by default.
 pub const DEFAULT_LATEST_IN_FLIGHT: u32 = 2;

@@ -51,6 +51,13 @@ pub enum PeerMisbehaved {
     },
     /// More messages or bytes than the receiver's window allows.
     WindowExceeded,
+    /// A reply that is longer than the channel allows.
+    ReplyTooLong {
+        /// The length of the reply in bytes.
+        length: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// An acknowledgement of a message that was never sent.
     AckedTooMuch,
     /// An acknowledgement of less than was acknowledged before.
@@ -91,7 +98,9 @@ impl PeerMisbehaved {
             | Self::Truncated
             | Self::NotText => crate::abort::FRAMING,
             Self::Greeting | Self::Unexpected | Self::Resume => crate::abort::HANDSHAKE,
-            Self::MessageTooLarge { .. } | Self::WindowExceeded => crate::abort::LIMIT,
+            Self::MessageTooLarge { .. } | Self::ReplyTooLong { .. } | Self::WindowExceeded => {
+                crate::abort::LIMIT
+            }
             Self::CloseList | Self::CloseReason | Self::AfterClose | Self::DoneTooEarly => {
                 crate::abort::CLOSE
             }
@@ -126,6 +135,9 @@ impl fmt::Display for PeerMisbehaved {
             }
             Self::MessageTooLarge { length, limit } => {
                 write!(f, "a message of {length} bytes where {limit} are allowed")
+            }
+            Self::ReplyTooLong { length, limit } => {
+                write!(f, "a reply of {length} bytes where {limit} are allowed")
             }
             Self::UnknownChannel(channel) => write!(f, "a frame for unknown channel {channel}"),
             Self::WrongDirection(channel) => {

@@ -117,6 +117,7 @@ impl ReceiveError {
             Self::NoSuchChannel => "no-such-channel",
             Self::SendMode => "send-mode",
             Self::NotWaiting => "not-waiting",
+            Self::ReplyTooLong { .. } => "reply-too-long",
             Self::SessionLost => "session-lost",
         }
     }
@@ -135,7 +136,8 @@ impl Event {
             Self::Room(_) => "room",
             Self::Handled { .. } => "handled",
             Self::Verdict { .. } => "verdict",
-            Self::Silent(_) => "silent",
+            Self::LeaseHeld(_) => "lease-held",
+            Self::LeaseLapsed(_) => "lease-lapsed",
             Self::PeerClosing => "peer-closing",
             Self::Ended => "ended",
         }

@@ -19,7 +19,7 @@ use crate::{
 /// The core is deterministic, so making the same calls again with the same times gives the same
 /// outcomes: that is what a capture of a link is for (`docs/capture.md`). Getters are not reported,
 /// and neither are calls that change nothing: [`Link::poll_event`](crate::Link::poll_event) without
-/// an event, and [`Link::take`](crate::Link::take) without a message.
+/// an event, and [`Link::take`](crate::Link::take) where nothing waits.
 ///
 /// An observer can't change anything. It is called while the link is in use, so it should be quick.
 /// A clone of a link has no observer.
@@ -66,13 +66,16 @@ pub enum Call<'a> {
         message: &'a [u8],
         expires: Option<Instant>,
     },
-    /// [`Link::take`](crate::Link::take); then [`Outcome::Taken`], or [`Outcome::Settled`] with
-    /// the border between two sessions
+    /// [`Link::take`](crate::Link::take); then [`Outcome::Taken`], or [`Outcome::Settled`]: with the
+    /// border between two sessions, or with success where late messages were dropped and none was
+    /// taken
     Take { channel: ChannelId },
-    /// [`Link::handle`](crate::Link::handle); then [`Outcome::Settled`]
+    /// [`Link::handle`](crate::Link::handle), or [`Link::handle_with`](crate::Link::handle_with) with
+    /// a reply; then [`Outcome::Settled`]
     Handle {
         channel: ChannelId,
         sequence: Sequence,
+        reply: Option<&'a [u8]>,
     },
     /// [`Link::reject`](crate::Link::reject); then [`Outcome::Settled`]
     Reject {
@@ -151,7 +154,9 @@ impl fmt::Debug for Call<'_> {
             Self::Send {
                 channel, message, ..
             } => shown.field(channel).field(&Redacted(message.len())),
-            Self::Handle { channel, sequence } => shown.field(channel).field(sequence),
+            Self::Handle {
+                channel, sequence, ..
+            } => shown.field(channel).field(sequence),
             Self::Lost(how) => shown.field(how),
             _ => return shown.finish_non_exhaustive(),
         };
@@ -173,8 +178,8 @@ pub enum Outcome<'a> {
         /// The message's length in bytes.
         length: usize,
     },
-    /// Whether it could be done; for [`Link::take`](crate::Link::take), the border that it
-    /// returned.
+    /// Whether it could be done; for [`Link::take`](crate::Link::take), the border that it returned,
+    /// or that nothing was left to take.
     Settled(Result<(), ReceiveError>),
     /// What became of the connection.
     TakenOver(TakeOver),

@@ -4,7 +4,10 @@ use alloc::string::String;
 use core::fmt;
 use core::ops::{AddAssign, Index, IndexMut};
 
+use bytes::Bytes;
+
 use crate::escaped::Escaped;
+use crate::redact::Redacted;
 
 /// The longest reason a rejection can carry, in bytes of UTF-8 (`docs/protocol.md`, Settling).
 pub const MAX_REASON: usize = 256;
@@ -20,6 +23,9 @@ pub mod reject {
     pub const NO_RECEIVER: u32 = 0xFFFF_0002;
     /// The message is larger than the peer accepts, which was known only once the link was up.
     pub const TOO_LARGE: u32 = 0xFFFF_0003;
+    /// The message was late when the receiving application would have taken it: its verdict is
+    /// [`Expired`](super::Verdict::Expired).
+    pub const EXPIRED: u32 = 0xFFFF_0004;
 }
 
 /// Why a receiving application rejected a message.
@@ -41,15 +47,16 @@ impl Rejection {
 }
 
 /// What became of a message. Every message gets exactly one verdict (`docs/protocol.md`, Verdicts).
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// The receiving application handled the message.
-    Handled,
+    /// The receiving application handled the message, and gave this reply if it gave one.
+    Handled(Option<Bytes>),
     /// The receiving application rejected the message.
     Rejected(Rejection),
     /// A newer message replaced it before it was put on the wire (`Latest` only).
     Superseded,
-    /// Its expiry came before it was put on the wire.
+    /// It was late: its expiry came before it was put on the wire, or before the receiving
+    /// application would have taken it. No application has taken it.
     Expired,
     /// It was never put on the wire, because the link ended first.
     Withdrawn,
@@ -58,11 +65,14 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// The verdict of a message that was handled without a reply.
+    pub const HANDLED: Self = Self::Handled(None);
+
     /// Returns which of the six verdicts this is, without the rejection's details.
     #[must_use]
     pub const fn kind(&self) -> VerdictKind {
         match self {
-            Self::Handled => VerdictKind::Handled,
+            Self::Handled(_) => VerdictKind::Handled,
             Self::Rejected(_) => VerdictKind::Rejected,
             Self::Superseded => VerdictKind::Superseded,
             Self::Expired => VerdictKind::Expired,
@@ -74,11 +84,20 @@ impl Verdict {
     /// Whether the message was handled.
     #[must_use]
     pub const fn is_handled(&self) -> bool {
-        matches!(self, Self::Handled)
+        matches!(self, Self::Handled(_))
     }
 
-    /// Returns `Ok` for a message that was handled, for callers that take every other verdict as an
-    /// error.
+    /// Returns the receiver's reply, if the message was handled and the receiver gave one.
+    #[must_use]
+    pub const fn reply(&self) -> Option<&Bytes> {
+        match self {
+            Self::Handled(reply) => reply.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Returns `Ok` for a message that was handled, with the reply if there is one, for callers that
+    /// take every other verdict as an error.
     ///
     /// # Errors
     ///
@@ -87,14 +106,14 @@ impl Verdict {
     /// ```
     /// use countersign_core::Verdict;
     ///
-    /// assert!(Verdict::Handled.into_result().is_ok());
+    /// assert!(Verdict::HANDLED.into_result().is_ok());
     /// let error = Verdict::Expired.into_result().unwrap_err();
     /// assert_eq!(error.verdict(), &Verdict::Expired);
     /// assert_eq!(error.to_string(), "the message was not handled: expired");
     /// ```
-    pub fn into_result(self) -> Result<(), NotHandled> {
+    pub fn into_result(self) -> Result<Option<Bytes>, NotHandled> {
         match self {
-            Self::Handled => Ok(()),
+            Self::Handled(reply) => Ok(reply),
             other => Err(NotHandled(other)),
         }
     }
@@ -122,9 +141,30 @@ impl fmt::Display for NotHandled {
 
 impl core::error::Error for NotHandled {}
 
-impl From<Verdict> for Result<(), NotHandled> {
+impl From<Verdict> for Result<Option<Bytes>, NotHandled> {
     fn from(verdict: Verdict) -> Self {
         verdict.into_result()
+    }
+}
+
+impl fmt::Debug for Verdict {
+    /// Leaves the reply out, which may be confidential.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Handled(None) => "Handled",
+            Self::Handled(Some(reply)) => {
+                let reply = Redacted(reply.len());
+                return f.debug_tuple("Handled").field(&reply).finish();
+            }
+            Self::Rejected(rejection) => {
+                return f.debug_tuple("Rejected").field(rejection).finish();
+            }
+            Self::Superseded => "Superseded",
+            Self::Expired => "Expired",
+            Self::Withdrawn => "Withdrawn",
+            Self::Unknown => "Unknown",
+        };
+        f.write_str(name)
     }
 }
 

@@ -133,7 +133,7 @@ impl CellState {
     fn single(&self) -> Verdict {
         match &self.exception {
             Some((_, verdict)) => verdict.clone(),
-            None => Verdict::Handled,
+            None => Verdict::HANDLED,
         }
     }
 
@@ -424,7 +424,7 @@ mod tests {
             let expected = if expired {
                 Verdict::Expired
             } else {
-                Verdict::Handled
+                Verdict::HANDLED
             };
             assert!(state.is_settled());
             assert_eq!(state.single(), expected, "{}", receipt.sequence);

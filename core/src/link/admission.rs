@@ -135,6 +135,7 @@ impl Link {
             &mut self.connection.decoder,
             &mut arrived.connection.decoder,
         );
+        self.connection.peer_clock = core::mem::take(&mut arrived.connection.peer_clock);
         arrived.connection.is_open = false;
         arrived.fail(Input::Failed, EndReason::TakenOver, None);
         if let Err(violation) = self.resume_with(&hello.greeting()) {

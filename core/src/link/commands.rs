@@ -10,7 +10,7 @@ use crate::config::Dialect;
 use crate::error::{NotSent, ReceiveError, SendError, SessionLoss};
 use crate::event::ChannelId;
 use crate::observe::{Call, Outcome};
-use crate::receive::ReceiveHalf;
+use crate::receive::{Answer, ReceiveHalf, TakenMessage};
 use crate::state::LinkState;
 use crate::{Instant, Sequence};
 
@@ -19,7 +19,10 @@ impl Link {
     /// which is reported as [`Event::Handled`](crate::Event::Handled) or
     /// [`Event::Verdict`](crate::Event::Verdict). May be called before the link is up.
     ///
-    /// A message that is not on the wire by `expires` is dropped as `Expired`.
+    /// A message that is good for a limited time is late at `expires`. It is dropped as `Expired` at
+    /// the latest when the receiving application would take it: here if it is not on the wire by
+    /// then, or at the other end, which judges by the message's age (`docs/protocol.md`, Age). The
+    /// age is counted from `now`.
     ///
     /// # Errors
     ///
@@ -47,8 +50,14 @@ impl Link {
                 return Err(self.not_sent(channel, message, expires, SendError::NoSuchChannel));
             }
         };
-        match half.accept(message, expires.unwrap_or(Instant::NEVER), &mut self.spent) {
+        let (now, late_at) = (self.now, expires.unwrap_or(Instant::NEVER));
+        match half.accept(message, now, late_at, &mut self.spent) {
             Ok(sequence) => {
+                if expires.is_some() && !self.sends_times {
+                    // The peer may have to know this end's clock first.
+                    self.sends_times = true;
+                    self.wants_output = true;
+                }
                 // In a batch, the first message has set both already.
                 self.wants_output = self.wants_output || half.may_write();
                 self.has_events = self.has_events || half.has_superseded();
@@ -132,6 +141,11 @@ impl Link {
     ///
     /// What arrived before the link ended can still be taken afterwards.
     ///
+    /// A message that is late at `now` ([`Link::late_at`]) is not returned but dropped, with the
+    /// verdict `Expired`, so a channel with messages that wait may return `None`. `now` must not be
+    /// an earlier reading of the clock: a process may stand still between any two of its
+    /// instructions.
+    ///
     /// # Errors
     ///
     /// [`ReceiveError::SessionBorder`], once, in its place between the last message of a lost
@@ -146,22 +160,92 @@ impl Link {
         self.advance_clock(now);
         let now = self.now;
         let half = self.receive_half(channel)?;
-        let (sequence, payload) = match half.take(now) {
-            Ok(Some(message)) => message,
-            Ok(None) => return Ok(None),
-            Err(border) => return Err(self.observe_border(channel, border)),
+        if half.takes_slowly() {
+            return self.take_slowly(channel);
+        }
+        let Some((sequence, payload)) = half.take(now) else {
+            return Ok(None);
         };
         if half.wants_output() {
             self.wants_output = true;
         }
+        self.after_taking(channel, sequence, payload.len());
+        let timing = None;
+        Ok(Some(Message {
+            sequence,
+            payload,
+            timing,
+        }))
+    }
+
+    #[inline]
+    fn after_taking(&mut self, channel: ChannelId, sequence: Sequence, length: usize) {
         if self.config.dialect == Dialect::TlsStream {
             self.stream_taken();
         }
         self.progress();
         if self.observer.is_set() {
-            self.observe_taken(channel, sequence, payload.len());
+            self.observe_taken(channel, sequence, length);
         }
-        Ok(Some(Message { sequence, payload }))
+    }
+
+    /// Takes the oldest message where borders or late messages may come before it.
+    #[cold]
+    fn take_slowly(&mut self, channel: ChannelId) -> Result<Option<Message>, ReceiveError> {
+        let now = self.now;
+        let half = self.receive_half(channel)?;
+        let expired = half.expired;
+        let taken = half.take_slowly(now);
+        let drops = half.expired > expired;
+        let answers = half.wants_output();
+        self.wants_output |= answers;
+        // The lease may be held from here on.
+        self.has_events = true;
+        if drops {
+            self.progress();
+        }
+        match taken {
+            Ok(Some(message)) => {
+                let TakenMessage {
+                    sequence,
+                    payload,
+                    timing,
+                } = message;
+                self.after_taking(channel, sequence, payload.len());
+                Ok(Some(Message {
+                    sequence,
+                    payload,
+                    timing,
+                }))
+            }
+            Ok(None) => {
+                if drops {
+                    self.observe_nothing_taken(channel);
+                }
+                Ok(None)
+            }
+            Err(border) => Err(self.observe_border(channel, border)),
+        }
+    }
+
+    /// Returns when the message that [`Link::take`] returns next is late, if it is good for a
+    /// limited time. An application that reads its clock rarely reads it again before taking such a
+    /// message.
+    #[must_use]
+    pub fn late_at(&self, channel: ChannelId) -> Option<Instant> {
+        match self.halves.get(channel.index()) {
+            Some(Half::Receive(half)) if half.takes_slowly() => half.late_at(),
+            _ => None,
+        }
+    }
+
+    /// Returns when the lease of a channel lapses, while it is held.
+    #[must_use]
+    pub fn lease_until(&self, channel: ChannelId) -> Option<Instant> {
+        match self.halves.get(channel.index()) {
+            Some(Half::Receive(half)) => half.lease_until(),
+            _ => None,
+        }
     }
 
     /// Returns the border between two sessions, if [`Link::take`] returns it next.
@@ -179,6 +263,12 @@ impl Link {
     fn observe_taken(&mut self, channel: ChannelId, sequence: Sequence, length: usize) {
         self.observer.call(self.now, Call::Take { channel });
         self.observer.outcome(Outcome::Taken { sequence, length });
+    }
+
+    #[cold]
+    fn observe_nothing_taken(&mut self, channel: ChannelId) {
+        self.observer.call(self.now, Call::Take { channel });
+        self.observer.outcome(Outcome::Settled(Ok(())));
     }
 
     #[cold]
@@ -201,12 +291,47 @@ impl Link {
         channel: ChannelId,
         sequence: Sequence,
     ) -> Result<(), ReceiveError> {
+        self.settle(now, channel, sequence, None)
+    }
+
+    /// Marks a message that was taken from a `Manual` channel as handled, with a reply for its
+    /// sender, whose verdict is `Handled` with these bytes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Link::handle`], and [`ReceiveError::ReplyTooLong`] above the smaller limit of both
+    /// ends ([`ReceiveChannel::max_reply`](crate::ReceiveChannel::max_reply)): the message still
+    /// waits then.
+    pub fn handle_with(
+        &mut self,
+        now: Instant,
+        channel: ChannelId,
+        sequence: Sequence,
+        reply: &[u8],
+    ) -> Result<(), ReceiveError> {
+        self.settle(now, channel, sequence, Some(reply))
+    }
+
+    fn settle(
+        &mut self,
+        now: Instant,
+        channel: ChannelId,
+        sequence: Sequence,
+        reply: Option<&[u8]>,
+    ) -> Result<(), ReceiveError> {
         self.begin_call(now);
-        let call = Call::Handle { channel, sequence };
+        let call = Call::Handle {
+            channel,
+            sequence,
+            reply,
+        };
         self.observe(&call, Outcome::Settled, |link| {
             let now = link.now;
             let half = link.receive_half(channel)?;
-            half.handle(now, sequence)?;
+            match reply {
+                Some(reply) => half.reply(sequence, reply)?,
+                None => half.handle(now, sequence)?,
+            }
             link.wants_output |= half.wants_output();
             link.progress();
             Ok(())
@@ -237,7 +362,8 @@ impl Link {
         };
         self.observe(&call, Outcome::Settled, |link| {
             let half = link.receive_half(channel)?;
-            half.reject(sequence, ReceiveHalf::rejection(code, reason))?;
+            let rejection = ReceiveHalf::rejection(code, reason);
+            half.answer(sequence, Answer::Rejected(rejection))?;
             link.wants_output = true;
             link.progress();
             Ok(())

@@ -8,6 +8,7 @@ use super::admission::PendingRequest;
 use super::close::CloseFrames;
 use super::stream::Stream;
 use crate::config::Config;
+use crate::peer_clock::PeerClock;
 use crate::refuse::Refusal;
 use crate::wire::{Decoder, SessionOutcome};
 use crate::{Instant, Sequence};
@@ -36,8 +37,12 @@ pub(super) struct Connection {
     /// When this end last wrote anything.
     pub(super) last_sent: Instant,
     pub(super) ping_outstanding: bool,
-    pub(super) to_ping: Option<u64>,
-    pub(super) to_pong: Option<u64>,
+    pub(super) to_ping: bool,
+    pub(super) to_pong: bool,
+    /// Opener: the peer has no answer to a time of its own yet, without which it can't judge the
+    /// age of messages.
+    pub(super) owes_time: bool,
+    pub(super) peer_clock: PeerClock,
     /// Acceptor: what the peer has sent, until the caller has decided about it.
     pub(super) pending_request: Option<PendingRequest>,
     /// Acceptor: what a session that can't be resumed had settled, by channel, for WELCOME.
@@ -61,8 +66,10 @@ impl Connection {
             last_received: Instant::ZERO,
             last_sent: Instant::ZERO,
             ping_outstanding: false,
-            to_ping: None,
-            to_pong: None,
+            to_ping: false,
+            to_pong: false,
+            owes_time: false,
+            peer_clock: PeerClock::default(),
             pending_request: None,
             old_settled: Vec::new(),
         }

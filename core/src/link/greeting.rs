@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use super::connection::{LastFrame, ToGreet};
 use super::timers::Timer;
 use super::{Half, Link};
+use crate::Instant;
 use crate::channel::{ChannelConfig, Mode, Policy};
 use crate::config::Role;
 use crate::error::{EndReason, Incompatible, Loss, PeerMisbehaved, SessionLoss};
@@ -38,6 +39,7 @@ impl Link {
             ToGreet::Hello { resume: false } => [0; 16],
             _ => self.session.id,
         };
+        let heard_at = self.connection.peer_clock.heard_at();
         let head = GreetingHead {
             version_min: VERSION,
             version_max: VERSION,
@@ -45,6 +47,11 @@ impl Link {
             attempt: self.attempt(),
             frame_limit: u32::try_from(self.config.frame_limit).unwrap_or(u32::MAX),
             session,
+            time: self.now.as_micros(),
+            arrived: match kind {
+                FrameType::Hello => 0,
+                _ => heard_at.map_or(0, Instant::as_micros),
+            },
         };
         // Channels are listed in the order of HELLO, which is the opener's order.
         let order: Vec<usize> = match kind {
@@ -58,6 +65,7 @@ impl Link {
         let entries = order.iter().map(|at| self.entry(*at, entry_outcome));
         let written = encode_greeting(kind, &head, entries, out).map_err(|small| small.needed)?;
         self.connection.to_greet = ToGreet::Nothing;
+        self.connection.peer_clock.ask(self.now);
         if entry_outcome == SessionOutcome::Resumed {
             for half in &mut self.halves {
                 if let Half::Receive(half) = half {
@@ -76,6 +84,8 @@ impl Link {
             mode: config.mode(),
             policy: config.policy(),
             name: config.name(),
+            wants_times: config.wants_times(),
+            max_reply: config.max_reply(),
             max_message: config.max_message() as u64,
             window_messages: 0,
             window_bytes: 0,
@@ -220,6 +230,10 @@ impl Link {
         {
             return Err(PeerMisbehaved::Greeting);
         }
+        self.connection
+            .peer_clock
+            .answered_by_welcome(self.now, head);
+        self.connection.owes_time = true;
         for (ours, theirs) in ours.iter().zip(welcome.channels()) {
             check_entry(&theirs, head.outcome)?;
             // The acceptor has compared the declarations and agreed, so a difference is a
@@ -262,6 +276,8 @@ impl Link {
                         bytes,
                         &mut self.spent,
                     );
+                    half.set_answers(entry.wants_times, entry.max_reply);
+                    self.sends_times |= entry.wants_times;
                     // Messages that are unbegun again and have expired are dropped before anything
                     // that follows this greeting is processed: a close would withdraw them.
                     half.expire(self.now, &mut self.spent);
@@ -269,6 +285,7 @@ impl Link {
                 }
                 Half::Receive(half) => {
                     half.wire = number;
+                    half.set_max_reply(entry.max_reply);
                     if resumed {
                         half.resume();
                     }
@@ -287,11 +304,6 @@ impl Link {
     pub(super) fn on_greeted(&mut self, resumed: bool) {
         if !matches!(self.step(Input::Greeted), Ok(true)) {
             return;
-        }
-        for half in &mut self.halves {
-            if let Half::Receive(half) = half {
-                half.open(self.now);
-            }
         }
         self.timers.stop(Timer::Handshake);
         self.timers.stop(Timer::Retain);

@@ -2,6 +2,8 @@
 
 use alloc::string::ToString;
 
+use bytes::Bytes;
+
 use super::connection::{LastFrame, ToGreet};
 use super::{Half, Link, PeerId};
 use crate::Disconnect;
@@ -13,8 +15,8 @@ use crate::refuse::Refusal;
 use crate::send::SendHalf;
 use crate::spent::Spent;
 use crate::state::{Input, LinkState};
-use crate::verdict::Rejection;
-use crate::wire::{Frame, MessageHead, Piece};
+use crate::verdict::{Rejection, Verdict, reject};
+use crate::wire::{Frame, MessageHead, Piece, Times};
 use crate::{Instant, abort, wire};
 
 impl Link {
@@ -149,7 +151,6 @@ impl Link {
         decoder: &mut wire::Decoder,
         mut input: &[u8],
     ) -> Result<(), PeerMisbehaved> {
-        let now = self.now;
         loop {
             while let Some((head, data)) = decoder.next_whole(&mut input) {
                 self.begin_message(&head, data)?;
@@ -163,7 +164,7 @@ impl Link {
                 Piece::More(data) => {
                     self.progress();
                     let half = self.receiving(self.connection.arriving_channel)?;
-                    half.more(now, data)?;
+                    half.more(data)?;
                     let answers = half.wants_output();
                     self.wants_output |= answers;
                 }
@@ -197,13 +198,40 @@ impl Link {
         if self.is_greeting() {
             return Err(PeerMisbehaved::Unexpected);
         }
-        let now = self.now;
         self.has_events = true;
         self.progress();
         self.connection.arriving_channel = head.channel;
+        if let Some(times) = head.times {
+            return self.begin_timed(head, times, data);
+        }
         let half = self.receiving(head.channel)?;
-        half.begin(now, head, data)?;
+        half.begin(head, data)?;
         // An abandoned channel rejects at once.
+        let answers = half.wants_output();
+        self.wants_output |= answers;
+        Ok(())
+    }
+
+    /// Begins a message that has times, out of line to keep the path of others short.
+    #[inline(never)]
+    fn begin_timed(
+        &mut self,
+        head: &MessageHead,
+        times: Times,
+        data: &[u8],
+    ) -> Result<(), PeerMisbehaved> {
+        let now = self.now;
+        #[cfg(planted)]
+        if self.errs_about_clocks() {
+            self.connection.peer_clock.narrow(now);
+        }
+        let timing = self.connection.peer_clock.timing(now, times);
+        if self.connection.peer_clock.wants_to_ask(now) {
+            self.connection.to_ping = true;
+            self.wants_output = true;
+        }
+        let half = self.receiving(head.channel)?;
+        half.begin_timed(head, timing, data)?;
         let answers = half.wants_output();
         self.wants_output |= answers;
         Ok(())
@@ -220,7 +248,10 @@ impl Link {
             return match *frame {
                 // Only one HELLO may be sent, and it waits for the caller's decision.
                 Frame::Hello(_) if self.request().is_some() => Err(PeerMisbehaved::Unexpected),
-                Frame::Hello(ref hello) => self.on_hello(hello),
+                Frame::Hello(ref hello) => {
+                    self.connection.peer_clock.hear(self.now, hello.head.time);
+                    self.on_hello(hello)
+                }
                 Frame::Welcome(ref welcome) => self.on_welcome(welcome),
                 Frame::Refuse {
                     channel,
@@ -253,11 +284,12 @@ impl Link {
                 return Err(PeerMisbehaved::Unexpected);
             }
             Frame::Abort { code, text } => self.on_abort(code, text),
-            Frame::Ping(value) => {
-                self.connection.to_pong = Some(value);
+            Frame::Ping(time) => {
+                self.connection.peer_clock.hear(now, time);
+                self.connection.to_pong = true;
                 self.release_memory();
             }
-            Frame::Pong(_) => {}
+            Frame::Pong(pong) => self.connection.peer_clock.answered(now, &pong),
             Frame::Close { head, list } => self.on_close(&head, list)?,
             Frame::Done => self.on_done()?,
             Frame::Skip { channel, through } => self.receiving(channel)?.skip(now, through)?,
@@ -278,8 +310,22 @@ impl Link {
                     code,
                     reason: reason.to_string(),
                 };
+                let verdict = match code {
+                    reject::EXPIRED => Verdict::Expired,
+                    _ => Verdict::Rejected(rejection),
+                };
                 let (half, spent) = self.sending(channel)?;
-                half.rejected(sequence, rejection, spent)?;
+                half.answered(sequence, verdict, spent)?;
+            }
+            Frame::Reply {
+                channel,
+                sequence,
+                reply,
+            } => {
+                let (half, spent) = self.sending(channel)?;
+                half.check_reply(reply)?;
+                let verdict = Verdict::Handled(Some(Bytes::copy_from_slice(reply)));
+                half.answered(sequence, verdict, spent)?;
             }
         }
         self.wants_output = true;

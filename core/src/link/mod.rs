@@ -39,6 +39,7 @@ use self::session::Session;
 use self::status::Tally;
 use self::timers::{Timer, Timers};
 
+use crate::age::{Age, Timing};
 use crate::channel::ChannelConfig;
 use crate::config::{Config, Dialect, Role};
 use crate::config_error::ConfigError;
@@ -70,6 +71,18 @@ pub struct Message {
     /// keeping one for long keeps that. On a `Manual` channel it keeps no more than one message's
     /// share of the window: its bytes divided by its messages.
     pub payload: Bytes,
+    timing: Option<Timing>,
+}
+
+impl Message {
+    /// Returns how old the message is at `now`, by the clock of the calls of its link; `None` if its
+    /// sender has not added its times, which it does for messages with a limited life and on
+    /// channels with a [`lease`](crate::ReceiveChannel::lease), or if nothing is known of the
+    /// sender's clock.
+    #[must_use]
+    pub fn age(&self, now: Instant) -> Option<Age> {
+        self.timing.as_ref()?.age(now)
+    }
 }
 
 impl fmt::Debug for Message {
@@ -193,6 +206,8 @@ pub struct Link {
     /// When memory may be released again.
     release_at: Instant,
 
+    /// Whether this end adds times to any message, so that the peer needs to know its clock.
+    sends_times: bool,
     /// Whether `poll_output` might have something to write.
     wants_output: bool,
     /// Whether `poll_event` might have something to return.
@@ -242,6 +257,7 @@ impl Link {
             },
             backoff: Backoff::default(),
             release_at: Instant::ZERO,
+            sends_times: false,
             wants_output: false,
             has_events: false,
             events: VecDeque::new(),
@@ -427,7 +443,7 @@ impl Link {
     /// Returns the next event for the application.
     ///
     /// The number of pending events is bounded: there is one of each kind for the link, one
-    /// `Readable`, `Room`, `Handled` and `Silent` for each channel, and a `Verdict` counts in its
+    /// `Readable`, `Room`, `Handled`, `LeaseHeld` and `LeaseLapsed` for each channel, and a `Verdict` counts in its
     /// channel's queue until it is polled here.
     pub fn poll_event(&mut self) -> Option<Event> {
         if !self.has_events {
@@ -470,10 +486,8 @@ impl Link {
     /// was not polled, so that their number is bounded.
     fn push_event(&mut self, event: Event) {
         let kind = core::mem::discriminant(&event);
-        if !matches!(event, Event::Silent(_)) {
-            self.events
-                .retain(|earlier| core::mem::discriminant(earlier) != kind);
-        }
+        self.events
+            .retain(|earlier| core::mem::discriminant(earlier) != kind);
         self.events.push_back(event);
         self.has_events = true;
     }
@@ -527,8 +541,9 @@ impl Link {
             return;
         }
         for half in &mut self.halves {
-            if let Half::Send(half) = half {
-                half.end(&mut self.spent);
+            match half {
+                Half::Send(half) => half.end(&mut self.spent),
+                Half::Receive(half) => half.end_lease(),
             }
         }
         // Whatever happened to the session that replaced it: the link ended with the one before.

@@ -4,8 +4,10 @@ use super::connection::LastFrame;
 use super::{Half, Link};
 use crate::Instant;
 use crate::observe::{Call, Outcome};
+use crate::receive::Answer;
 use crate::send::Wrote;
 use crate::state::LinkState;
+use crate::verdict::Rejection;
 use crate::wire::Frame;
 
 /// The result of [`Link::poll_output`].
@@ -50,10 +52,11 @@ impl Link {
     /// Writes as much pending output as fits to the front of `out`. Call it until it returns
     /// [`Output::Idle`] or [`Output::End`].
     ///
-    /// Frames that a peer waits for (answers to pings, acknowledgements, rejections) go before
+    /// Frames that a peer waits for (answers to pings, acknowledgements, rejections, replies) go before
     /// messages, and channels declared earlier before those declared later. Messages above the
     /// frame limit are fragmented, so that one long message holds nothing up. A buffer of 16 KiB or
-    /// a multiple of it fits TLS records; 912 bytes are enough once the handshake is over.
+    /// a multiple of it fits TLS records; 912 bytes are enough once the handshake is over,
+    /// and 16 more than the longest reply of a channel, if that is more.
     pub fn poll_output(&mut self, now: Instant, out: &mut [u8]) -> Output {
         self.begin_call(now);
         if !self.observer.is_set() {
@@ -152,32 +155,45 @@ impl Link {
     }
 
     fn write_pings(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
-        if let Some(value) = self.connection.to_pong {
-            out.frame(&Frame::Pong(value))?;
-            self.connection.to_pong = None;
+        let connection = &mut self.connection;
+        let gives_time = self.sends_times && connection.owes_time;
+        if (connection.to_pong || gives_time)
+            && let Some(pong) = connection.peer_clock.answer(self.now)
+        {
+            out.frame(&Frame::Pong(pong))?;
+            connection.to_pong = false;
+            connection.owes_time = false;
         }
-        if let Some(value) = self.connection.to_ping {
-            out.frame(&Frame::Ping(value))?;
-            self.connection.to_ping = None;
+        if connection.to_ping {
+            out.frame(&Frame::Ping(self.now.as_micros()))?;
+            connection.peer_clock.ask(self.now);
+            connection.to_ping = false;
         }
         Ok(())
     }
 
-    /// Writes rejections, acknowledgements and notes. With `piggyback`, also acknowledgements that
+    /// Writes rejections, replies, acknowledgements and notes. With `piggyback`, also acknowledgements that
     /// are not due yet.
     fn write_answers(&mut self, out: &mut Out<'_>, piggyback: bool) -> Result<(), Full> {
         for half in &mut self.halves {
             match half {
                 Half::Receive(half) => {
                     let channel = half.wire;
-                    while let Some((sequence, code, reason)) = half.next_rejection() {
-                        out.frame(&Frame::Reject {
-                            channel,
-                            sequence,
-                            code,
-                            reason,
+                    while let Some((sequence, answer)) = half.next_answer() {
+                        out.frame(&match answer {
+                            Answer::Rejected(Rejection { code, reason }) => Frame::Reject {
+                                channel,
+                                sequence,
+                                code: *code,
+                                reason,
+                            },
+                            Answer::Replied(reply) => Frame::Reply {
+                                channel,
+                                sequence,
+                                reply,
+                            },
                         })?;
-                        half.rejection_written();
+                        half.answer_written();
                     }
                     if let Some(handled) = half.ack(piggyback) {
                         out.frame(&Frame::Ack { channel, handled })?;

@@ -3,7 +3,7 @@
 
 use super::{Half, Link};
 
-/// A mistake about sessions that an implementation could make.
+/// A mistake that an implementation could make.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[doc(hidden)]
 pub enum Planted {
@@ -26,6 +26,10 @@ pub enum Planted {
     OutlivesSession,
     /// An acceptor's link ends with its session because of a HELLO from before the session began.
     EndsForLateHello,
+    /// A receiver delivers messages however old they are.
+    IgnoresAge,
+    /// A receiver takes its estimate of the peer's clock for exact.
+    ClockBoundTooSmall,
 }
 
 impl Link {
@@ -33,6 +37,16 @@ impl Link {
     #[doc(hidden)]
     pub fn plant(&mut self, mistake: Planted) {
         self.planted = Some(mistake);
+        for half in &mut self.halves {
+            if let Half::Receive(half) = half {
+                half.ignores_age = mistake == Planted::IgnoresAge;
+            }
+        }
+    }
+
+    /// Whether the peer's clock is taken to be known exactly.
+    pub(super) fn errs_about_clocks(&self) -> bool {
+        self.planted == Some(Planted::ClockBoundTooSmall)
     }
 
     /// Whether a HELLO that names an old attempt is accepted.

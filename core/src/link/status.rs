@@ -25,6 +25,9 @@ pub struct ChannelReport {
     pub verdicts: VerdictCounts,
     /// Receive mode: how many messages the application has taken. Send mode: zero.
     pub delivered: u64,
+    /// Receive mode: how many messages were late when the application would have taken them. Send
+    /// mode: zero; their verdict is [`Expired`](crate::Verdict::Expired).
+    pub expired: u64,
     /// Send mode: how many messages were sent again after a connection was lost. Receive mode:
     /// zero.
     pub replayed: u64,
@@ -123,6 +126,10 @@ impl Link {
             delivered: match half {
                 Half::Send(_) => 0,
                 Half::Receive(half) => half.delivered,
+            },
+            expired: match half {
+                Half::Send(_) => 0,
+                Half::Receive(half) => half.expired,
             },
             replayed: match half {
                 Half::Send(half) => half.replayed,

@@ -70,7 +70,6 @@ impl Link {
     }
 
     pub(super) fn read_stream(&mut self, input: &[u8]) -> Result<(), PeerMisbehaved> {
-        let now = self.now;
         self.has_events = true;
         self.wants_output = true;
         self.progress();
@@ -80,7 +79,7 @@ impl Link {
                     .stream
                     .read_confirmations(half, input, &mut self.spent)
             }
-            Some(Half::Receive(half)) => self.connection.stream.read_messages(half, now, input),
+            Some(Half::Receive(half)) => self.connection.stream.read_messages(half, input),
             None => Ok(()),
         }
     }
@@ -136,7 +135,6 @@ impl Stream {
     fn read_messages(
         &mut self,
         half: &mut ReceiveHalf,
-        now: Instant,
         mut input: &[u8],
     ) -> Result<(), PeerMisbehaved> {
         if half.is_abandoned() {
@@ -146,7 +144,7 @@ impl Stream {
             let missing = half.stream_missing();
             if missing > 0 {
                 let (data, rest) = input.split_at(missing.min(input.len()));
-                half.more(now, data)?;
+                half.more(data)?;
                 self.unconfirmed = half.stream_missing() == 0;
                 input = rest;
                 continue;

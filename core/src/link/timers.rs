@@ -5,7 +5,6 @@ use core::time::Duration;
 use super::{Half, Link};
 use crate::Instant;
 use crate::error::Loss;
-use crate::event::{ChannelId, Event};
 use crate::observe::Call;
 use crate::state::{Input, LinkState};
 
@@ -136,7 +135,7 @@ impl Link {
     }
 
     fn handle_halves_timeout(&mut self) {
-        for (at, half) in self.halves.iter_mut().enumerate() {
+        for half in &mut self.halves {
             match half {
                 Half::Send(half) => {
                     // What was dropped may have held back what follows, or leave a SKIP to write.
@@ -147,14 +146,7 @@ impl Link {
                     self.wants_output |= self.state == LinkState::Closing;
                 }
                 Half::Receive(half) => {
-                    if half.handle_timeout(self.now) {
-                        let silent =
-                            Event::Silent(ChannelId(u16::try_from(at).unwrap_or(u16::MAX)));
-                        if !self.events.contains(&silent) {
-                            self.events.push_back(silent);
-                        }
-                        self.has_events = true;
-                    }
+                    self.has_events |= half.handle_timeout(self.now);
                     self.wants_output |= half.wants_output();
                 }
             }
@@ -171,8 +163,7 @@ impl Link {
     fn ping_at(&self) -> Option<Instant> {
         let connection = &self.connection;
         let probe = (!connection.ping_outstanding).then_some(connection.last_received);
-        let is_quiet =
-            connection.last_received > connection.last_sent && connection.to_ping.is_none();
+        let is_quiet = connection.last_received > connection.last_sent && !connection.to_ping;
         let keep_alive = is_quiet.then_some(connection.last_sent);
         let since = probe
             .into_iter()
@@ -189,7 +180,7 @@ impl Link {
 
     fn ping(&mut self) {
         self.connection.ping_outstanding = true;
-        self.connection.to_ping = Some(self.rng.next_u64());
+        self.connection.to_ping = true;
         self.wants_output = true;
         self.release_memory();
     }
@@ -215,6 +206,11 @@ impl Link {
     pub(super) fn note_arrival(&mut self) {
         self.connection.last_received = self.now;
         self.connection.ping_outstanding = false;
+        if self.checks_liveness() {
+            // Until it is read, nothing else about the peer's clock arrives with it.
+            self.connection.to_ping |= self.connection.peer_clock.wants_to_ask(self.now);
+            self.wants_output |= self.connection.to_ping;
+        }
         if matches!(self.state, LinkState::Open | LinkState::Closing) {
             // The peer sends beyond its greeting: this connection is a good one.
             self.backoff.reset();

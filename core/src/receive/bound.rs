@@ -1,7 +1,7 @@
 //! Upper bounds of the memory of a receiving half.
 
 use super::left_over::Left;
-use super::{Pool, Queue, ReceiveHalf, Taken};
+use super::{Pool, Queue, ReceiveHalf, Taken, Timed};
 use crate::Sequence;
 use crate::bound::Bound;
 use crate::channel::{Acking, ReceiveChannel};
@@ -14,10 +14,10 @@ const STREAM_HEAD: usize = 64;
 impl ReceiveHalf {
     pub(crate) fn memory_bound(config: &ReceiveChannel, dialect: Dialect) -> Bound {
         let messages = usize::try_from(config.window_messages).unwrap_or(usize::MAX);
-        // With `Auto`, only an abandoned channel rejects, and without a reason.
-        let reasons = match config.acking {
+        // With `Auto`, only an abandoned channel and late messages are rejected, without a reason.
+        let answers = match config.acking {
             Acking::Auto => 0,
-            Acking::Manual => messages.saturating_mul(MAX_REASON),
+            Acking::Manual => messages.saturating_mul(MAX_REASON.max(config.max_reply)),
         };
         let waiting = match dialect {
             Dialect::Countersign => Pool::bound(config),
@@ -35,8 +35,9 @@ impl ReceiveHalf {
             .and(Queue::bound(config, dialect))
             .list::<Left>(messages)
             .list::<Taken>(messages)
-            // Rejections, and which of them have to be sent.
-            .bytes(reasons)
+            .list::<Timed>(messages)
+            // Answers, and which of them have to be sent.
+            .bytes(answers)
             .list::<Sequence>(messages)
     }
 }

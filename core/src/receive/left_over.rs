@@ -3,17 +3,15 @@
 
 use alloc::collections::VecDeque;
 
-use bytes::Bytes;
-
+use super::TakenMessage;
+use crate::ReceiveError;
 use crate::error::SessionLoss;
-use crate::{ReceiveError, Sequence};
 
 /// A message that arrived whole in a session that is over, and the border after it if it was the
 /// last one of its session.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Left {
-    sequence: Sequence,
-    message: Bytes,
+    message: TakenMessage,
     border: Option<SessionLoss>,
 }
 
@@ -43,8 +41,8 @@ impl LeftOver {
     }
 
     /// Keeps a message, if there is room within `count` messages of `bytes` bytes altogether.
-    pub(super) fn add(&mut self, sequence: Sequence, message: Bytes, count: usize, bytes: usize) {
-        let held = self.bytes + message.len();
+    pub(super) fn add(&mut self, message: TakenMessage, count: usize, bytes: usize) {
+        let held = self.bytes + message.payload.len();
         // What is left of two lost sessions may exceed a window. The sender knows only that a
         // dropped message may or may not have been handled, and the beginning is worth more than a
         // part with a gap.
@@ -53,11 +51,8 @@ impl LeftOver {
             return;
         }
         self.bytes = held;
-        self.messages.push_back(Left {
-            sequence,
-            message,
-            border: None,
-        });
+        let border = None;
+        self.messages.push_back(Left { message, border });
     }
 
     /// Puts the end of a session after what there is. Of borders with nothing between them the
@@ -70,22 +65,28 @@ impl LeftOver {
         *border = Some(why);
     }
 
+    /// Returns the message that is taken next, if it is one.
+    pub(super) fn first(&self) -> Option<&TakenMessage> {
+        let first = self.messages.front().filter(|_| self.border.is_none())?;
+        Some(&first.message)
+    }
+
     /// Returns the border, if it comes next.
     pub(super) fn border(&self) -> Option<SessionLoss> {
         self.border
     }
 
     /// Takes what comes next: a message, or a border as an error.
-    pub(super) fn take(&mut self) -> Result<Option<(Sequence, Bytes)>, ReceiveError> {
+    pub(super) fn take(&mut self) -> Result<Option<TakenMessage>, ReceiveError> {
         if let Some(why) = self.border.take() {
             return Err(ReceiveError::SessionBorder(why));
         }
         let Some(left) = self.messages.pop_front() else {
             return Ok(None);
         };
-        self.bytes -= left.message.len();
+        self.bytes -= left.message.payload.len();
         self.is_cut_short &= !self.messages.is_empty();
         self.border = left.border;
-        Ok(Some((left.sequence, left.message)))
+        Ok(Some(left.message))
     }
 }

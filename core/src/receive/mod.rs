@@ -1,26 +1,34 @@
 //! The receiving half of a channel: messages from the wire to the acknowledgement.
 
+mod answers;
 mod assembly;
 mod bound;
+mod lease;
 mod left_over;
 #[cfg(planted)]
 mod planted;
 mod pool;
 mod queue;
 mod session;
+mod timed;
 
 use alloc::collections::VecDeque;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use core::time::Duration;
 
 use bytes::Bytes;
 
+pub(crate) use answers::Answer;
 pub(crate) use assembly::append;
 use assembly::{Assembly, first_memory};
+use lease::Lease;
 use left_over::LeftOver;
 use pool::Pool;
 use queue::Queue;
+pub(crate) use timed::TakenMessage;
+use timed::Timed;
 
+use crate::age::Timing;
 use crate::channel::{Acking, ReceiveChannel};
 use crate::config::Dialect;
 use crate::verdict::{Rejection, reject};
@@ -46,24 +54,14 @@ enum TakenState {
     Waiting,
     /// Handled, but a message before it is not settled.
     Handled,
-    /// Rejected; kept until the sender has noted it.
-    Rejected {
-        code: u32,
-        reason: String,
-        /// Whether REJECT was written on this connection: the message is not in `to_reject` then.
+    /// Rejected, or handled with a reply; kept until the sender has noted it.
+    Answered {
+        answer: Answer,
+        /// Whether VERDICT was written on this connection: the message is not in `to_answer` then.
         sent: bool,
     },
-    /// The sender has noted the rejection.
+    /// The sender has noted the answer.
     Noted,
-}
-
-impl TakenState {
-    /// Returns the state of a rejected message whose REJECT has to be sent.
-    fn rejected(rejection: Rejection) -> Self {
-        let Rejection { code, reason } = rejection;
-        let sent = false;
-        Self::Rejected { code, reason, sent }
-    }
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -74,7 +72,9 @@ pub(crate) struct ReceiveHalf {
     window_messages: usize,
     window_bytes: usize,
     ack_delay: Duration,
-    silence: Option<Duration>,
+    /// The longest reply that this end declares, and the smaller of both ends' figures.
+    own_max_reply: usize,
+    max_reply: usize,
 
     /// How many numbers earlier sessions have used: the application's numbers continue from there.
     base: Sequence,
@@ -89,6 +89,13 @@ pub(crate) struct ReceiveHalf {
     /// The last number, once the peer's CLOSE has named it.
     last: Option<Sequence>,
     queue: Queue,
+    /// The timing of messages in `queue` that have times.
+    timed: VecDeque<Timed>,
+    /// The timing of the message that is arriving, if it has times.
+    arriving: Option<Timing>,
+    /// Whether [`ReceiveHalf::take_slowly`] has to be used.
+    takes_slowly: bool,
+    lease: Option<Lease>,
     taken: VecDeque<Taken>,
     assembly: Option<Assembly>,
     /// Bytes that have arrived and are not settled, parts of a message included.
@@ -99,16 +106,17 @@ pub(crate) struct ReceiveHalf {
     ack_due: bool,
     /// When a delayed acknowledgement becomes due.
     ack_at: Option<Instant>,
-    /// Rejections that were not sent on this connection yet.
-    to_reject: VecDeque<Sequence>,
+    /// Answers that were not sent on this connection yet.
+    to_answer: VecDeque<Sequence>,
     /// Whether the application has stopped receiving: what arrives is rejected.
     abandoned: bool,
-    /// When the last message arrived, or the link first opened.
-    last_arrival: Option<Instant>,
-    silence_reported: bool,
     readable_pending: bool,
     /// How many messages the application has taken.
     pub(crate) delivered: u64,
+    /// How many messages were late when the application would have taken them.
+    pub(crate) expired: u64,
+    #[cfg(planted)]
+    pub(crate) ignores_age: bool,
     /// This many newly settled messages or bytes are acknowledged at once.
     ack_messages: u64,
     ack_bytes: usize,
@@ -123,7 +131,8 @@ impl ReceiveHalf {
             window_messages: usize::try_from(config.window_messages).unwrap_or(usize::MAX),
             window_bytes: config.window_bytes,
             ack_delay,
-            silence: config.silence,
+            own_max_reply: config.max_reply,
+            max_reply: config.max_reply,
             base: 0,
             left_over: LeftOver::default(),
             received: 0,
@@ -131,18 +140,23 @@ impl ReceiveHalf {
             acked: 0,
             last: None,
             queue: Queue::new(config, dialect),
+            timed: VecDeque::new(),
+            arriving: None,
+            takes_slowly: false,
+            lease: config.lease.map(Lease::new),
             taken: VecDeque::new(),
             assembly: None,
             held_bytes: 0,
             unacked_bytes: 0,
             ack_due: false,
             ack_at: None,
-            to_reject: VecDeque::new(),
+            to_answer: VecDeque::new(),
             abandoned: false,
-            last_arrival: None,
-            silence_reported: false,
             readable_pending: false,
             delivered: 0,
+            expired: 0,
+            #[cfg(planted)]
+            ignores_age: false,
             ack_messages: u64::from(config.window_messages / 4).max(1),
             ack_bytes: config.window_bytes / 4,
         }
@@ -162,22 +176,17 @@ impl ReceiveHalf {
         self.window_bytes.saturating_sub(self.held_bytes)
     }
 
-    /// Notes that the link is up. Silence is counted from the first time on, also while the link is
-    /// not up again.
-    pub(crate) fn open(&mut self, now: Instant) {
-        self.last_arrival.get_or_insert(now);
+    /// Applies the sender's limit of replies.
+    pub(crate) fn set_max_reply(&mut self, theirs: u32) {
+        let theirs = usize::try_from(theirs).unwrap_or(usize::MAX);
+        self.max_reply = self.own_max_reply.min(theirs);
     }
 
     // From the peer.
 
     /// Begins a MESSAGE frame; `data` is what has arrived of its payload.
     #[inline(always)]
-    pub(crate) fn begin(
-        &mut self,
-        now: Instant,
-        head: &MessageHead,
-        data: &[u8],
-    ) -> Result<(), PeerMisbehaved> {
+    pub(crate) fn begin(&mut self, head: &MessageHead, data: &[u8]) -> Result<(), PeerMisbehaved> {
         let sequence = self
             .received
             .checked_add(1)
@@ -198,14 +207,14 @@ impl ReceiveHalf {
         if head.first && head.last && data.len() == head.length && self.assembly.is_none() {
             self.check_begin(head.length as u64)?;
             self.held_bytes += head.length;
-            if let Some(sequence) = self.arrive(now, data.len()) {
+            if let Some(sequence) = self.arrive(data.len()) {
                 self.queue.push_copy(sequence, data);
             }
             return Ok(());
         }
         self.begin_fragment(head)?;
         self.held_bytes += head.length;
-        self.more(now, data)
+        self.more(data)
     }
 
     #[inline(always)]
@@ -258,18 +267,18 @@ impl ReceiveHalf {
     }
 
     /// Continues the payload of the current MESSAGE frame.
-    pub(crate) fn more(&mut self, now: Instant, data: &[u8]) -> Result<(), PeerMisbehaved> {
+    pub(crate) fn more(&mut self, data: &[u8]) -> Result<(), PeerMisbehaved> {
         let Some(assembly) = &mut self.assembly else {
             return Err(PeerMisbehaved::FragmentOrder);
         };
         assembly.append(data);
         assembly.frame_left -= data.len();
         let complete = assembly.frame_left == 0 && assembly.last;
-        if complete
-            && let Some(whole) = self.assembly.take()
-            && let Some(sequence) = self.arrive(now, whole.data.len())
-        {
-            self.queue.push(sequence, Bytes::from(whole.data));
+        if complete && let Some(whole) = self.assembly.take() {
+            if let Some(sequence) = self.arrive(whole.data.len()) {
+                self.queue.push(sequence, Bytes::from(whole.data));
+            }
+            self.timed_arrived();
         }
         Ok(())
     }
@@ -277,10 +286,8 @@ impl ReceiveHalf {
     /// Records that a message of this length has arrived whole. Returns its number, unless it is
     /// rejected because the channel is abandoned.
     #[inline(always)]
-    fn arrive(&mut self, now: Instant, length: usize) -> Option<Sequence> {
+    fn arrive(&mut self, length: usize) -> Option<Sequence> {
         self.received += 1;
-        self.last_arrival = Some(now);
-        self.silence_reported = false;
         if self.abandoned {
             self.reject_no_receiver(self.received, length);
             return None;
@@ -320,17 +327,6 @@ impl ReceiveHalf {
         Ok(())
     }
 
-    /// Handles a NOTED: the sender knows of a rejection.
-    pub(crate) fn noted(&mut self, now: Instant, sequence: Sequence) -> Result<(), PeerMisbehaved> {
-        let taken = self
-            .find_taken(sequence)
-            .filter(|taken| matches!(taken.state, TakenState::Rejected { sent: true, .. }))
-            .ok_or(PeerMisbehaved::NothingToSettle)?;
-        taken.state = TakenState::Noted;
-        self.advance(now);
-        Ok(())
-    }
-
     fn find_taken(&mut self, sequence: Sequence) -> Option<&mut Taken> {
         let found = self
             .taken
@@ -340,29 +336,30 @@ impl ReceiveHalf {
 
     // Commands.
 
-    /// Takes the oldest message that the application has not taken, or the border before it.
+    /// Takes the oldest message that the application has not taken, where
+    /// [`ReceiveHalf::takes_slowly`] is false.
     #[inline]
-    pub(crate) fn take(&mut self, now: Instant) -> Result<Option<(Sequence, Bytes)>, ReceiveError> {
-        if !self.left_over.is_empty() {
-            return self.take_left_over();
-        }
-        let Some((sequence, message)) = self.queue.pop() else {
-            return Ok(None);
-        };
+    pub(crate) fn take(&mut self, now: Instant) -> Option<(Sequence, Bytes)> {
+        let (sequence, message) = self.queue.pop()?;
+        self.deliver(now, sequence, message.len());
+        Some((self.base.saturating_add(sequence), message))
+    }
+
+    /// Notes that the application takes a message of this length.
+    #[inline]
+    fn deliver(&mut self, now: Instant, sequence: Sequence, length: usize) {
         self.delivered += 1;
         if self.acking == Acking::Auto {
-            self.held_bytes -= message.len();
-            self.unacked_bytes = self.unacked_bytes.saturating_add(message.len());
+            self.held_bytes -= length;
+            self.unacked_bytes = self.unacked_bytes.saturating_add(length);
             self.advance(now);
         } else {
-            let length = message.len();
             self.taken.push_back(Taken {
                 sequence,
                 length,
                 state: TakenState::Waiting,
             });
         }
-        Ok(Some((self.base.saturating_add(sequence), message)))
     }
 
     /// Returns how many messages wait to be taken.
@@ -388,21 +385,6 @@ impl ReceiveHalf {
         Ok(())
     }
 
-    /// Rejects a message.
-    pub(crate) fn reject(
-        &mut self,
-        sequence: Sequence,
-        rejection: Rejection,
-    ) -> Result<(), ReceiveError> {
-        let length = self.waiting_mut(sequence).map(|taken| {
-            taken.state = TakenState::rejected(rejection);
-            taken.length
-        })?;
-        self.held_bytes -= length;
-        self.to_reject.push_back(sequence.saturating_sub(self.base));
-        Ok(())
-    }
-
     fn waiting_mut(&mut self, sequence: Sequence) -> Result<&mut Taken, ReceiveError> {
         if (1..=self.base).contains(&sequence) {
             return Err(ReceiveError::SessionLost);
@@ -417,6 +399,7 @@ impl ReceiveHalf {
     pub(crate) fn abandon(&mut self) {
         self.abandoned = true;
         self.left_over = LeftOver::default();
+        self.timed.clear();
         while let Some((sequence, message)) = self.queue.pop() {
             self.reject_no_receiver(sequence, message.len());
         }
@@ -431,14 +414,7 @@ impl ReceiveHalf {
             code: reject::NO_RECEIVER,
             reason: String::new(),
         };
-        let state = TakenState::rejected(rejection);
-        self.taken.push_back(Taken {
-            sequence,
-            length,
-            state,
-        });
-        self.held_bytes -= length;
-        self.to_reject.push_back(sequence);
+        self.answer_untaken(sequence, length, Answer::Rejected(rejection));
     }
 
     /// Advances the settled prefix and decides when to acknowledge it.
@@ -470,6 +446,10 @@ impl ReceiveHalf {
 
     /// Returns the next event for the application.
     pub(crate) fn poll_event(&mut self, channel: ChannelId) -> Option<Event> {
+        let lease = self.poll_lease(channel);
+        if lease.is_some() {
+            return lease;
+        }
         let readable = self.readable_pending && (self.waiting() > 0 || self.border().is_some());
         self.readable_pending = false;
         readable.then_some(Event::Readable(channel))
@@ -492,31 +472,9 @@ impl ReceiveHalf {
         self.ack_at = None;
     }
 
-    /// Whether an acknowledgement or a rejection should go out now.
+    /// Whether an acknowledgement or an answer should go out now.
     pub(crate) fn wants_output(&self) -> bool {
-        self.ack_due || !self.to_reject.is_empty()
-    }
-
-    /// Returns the next rejection to write: the message, the code and the reason.
-    pub(crate) fn next_rejection(&self) -> Option<(Sequence, u32, &str)> {
-        let sequence = *self.to_reject.front()?;
-        let at = self
-            .taken
-            .binary_search_by_key(&sequence, |taken| taken.sequence)
-            .ok()?;
-        match &self.taken.get(at)?.state {
-            TakenState::Rejected { code, reason, .. } => Some((sequence, *code, reason)),
-            _ => None,
-        }
-    }
-
-    /// Records that the next rejection was written.
-    pub(crate) fn rejection_written(&mut self) {
-        let written = self.to_reject.pop_front();
-        let taken = written.and_then(|sequence| self.find_taken(sequence));
-        if let Some(TakenState::Rejected { sent, .. }) = taken.map(|taken| &mut taken.state) {
-            *sent = true;
-        }
+        self.ack_due || !self.to_answer.is_empty()
     }
 
     /// Whether everything that the peer will ever send has arrived, is settled and is acknowledged.
@@ -528,23 +486,19 @@ impl ReceiveHalf {
 
     /// Returns the earliest moment at which this half has something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        [self.ack_at, self.silent_at()].into_iter().flatten().min()
+        [self.ack_at, self.lease_until()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
-    fn silent_at(&self) -> Option<Instant> {
-        let after = self.silence.filter(|_| !self.silence_reported)?;
-        self.last_arrival?.checked_add(after)
-    }
-
-    /// Handles the passing of time. Returns whether to report silence to the application.
+    /// Handles the passing of time. Returns whether there is an event for the application.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> bool {
         if self.ack_at.is_some_and(|at| at <= now) {
             self.ack_due = true;
             self.ack_at = None;
         }
-        let silent = self.silent_at().is_some_and(|at| at <= now);
-        self.silence_reported |= silent;
-        silent
+        self.lapse_lease(now)
     }
 
     /// Releases memory that an idle channel does not need.
@@ -554,7 +508,8 @@ impl ReceiveHalf {
         let nothing_is_kept = self.waiting() == 0 && self.taken.is_empty();
         self.queue.release_memory(nothing_is_kept);
         self.taken.shrink_to_fit();
-        self.to_reject.shrink_to_fit();
+        self.to_answer.shrink_to_fit();
+        self.timed.shrink_to_fit();
     }
 
     // For the tlsstream dialect, in which messages arrive differently.
@@ -588,11 +543,5 @@ impl ReceiveHalf {
     /// Whether the window lets another message begin.
     pub(crate) fn has_room(&self) -> bool {
         self.queue.len() < self.window_messages && self.held_bytes < self.window_bytes
-    }
-
-    /// Returns a rejection with the application's code and reason, cut to what the wire carries.
-    pub(crate) fn rejection(code: u32, reason: &str) -> Rejection {
-        let reason = crate::wire::cut(reason, crate::verdict::MAX_REASON).to_string();
-        Rejection { code, reason }
     }
 }

@@ -95,11 +95,6 @@ impl Queue {
         Some((sequence, message))
     }
 
-    /// Takes all messages.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = (Sequence, Bytes)> {
-        core::iter::from_fn(|| self.pop())
-    }
-
     /// Releases memory that an idle channel does not need; the shared memory only if `shared`, that
     /// is, if no message that was taken keeps it anyway.
     pub(super) fn release_memory(&mut self, shared: bool) {
@@ -176,8 +171,7 @@ mod tests {
                     assert_eq!((sequence, &message[..]), (first, &data[..]));
                 }
             }
-            let rest: Vec<_> = queue
-                .drain()
+            let rest: Vec<_> = core::iter::from_fn(|| queue.pop())
                 .map(|(at, data)| (at, data.to_vec()))
                 .collect();
             assert_eq!(rest, Vec::from(expected));

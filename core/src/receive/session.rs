@@ -1,9 +1,7 @@
 //! The receiving half when its connection is lost and the next one comes.
 
-use bytes::Bytes;
-
-use super::{ReceiveHalf, TakenState};
-use crate::{ReceiveError, Sequence, SessionLoss};
+use super::{ReceiveHalf, TakenMessage, TakenState};
+use crate::{Sequence, SessionLoss};
 
 impl ReceiveHalf {
     /// Returns the number up to which everything is settled.
@@ -30,6 +28,7 @@ impl ReceiveHalf {
             assembly.last = false;
             if assembly.data.is_empty() {
                 self.assembly = None;
+                self.arriving = None;
             }
         }
         self.ack_due = false;
@@ -41,14 +40,13 @@ impl ReceiveHalf {
         self.ack_written();
     }
 
-    /// Resumes on a new connection, on which every rejection that the sender has not noted is sent
-    /// again.
+    /// Resumes on a new connection, on which every answer that the sender has not noted is sent again.
     pub(crate) fn resume(&mut self) {
-        self.to_reject.clear();
+        self.to_answer.clear();
         for taken in &mut self.taken {
-            if let TakenState::Rejected { sent, .. } = &mut taken.state {
+            if let TakenState::Answered { sent, .. } = &mut taken.state {
                 *sent = false;
-                self.to_reject.push_back(taken.sequence);
+                self.to_answer.push_back(taken.sequence);
             }
         }
     }
@@ -59,12 +57,18 @@ impl ReceiveHalf {
     pub(crate) fn start_over(&mut self, border: Option<SessionLoss>) {
         let (base, received) = (self.base, self.received);
         let (count, bytes) = (self.window_messages, self.window_bytes);
-        for (sequence, message) in self.queue.drain() {
-            let sequence = base.saturating_add(sequence);
-            self.left_over.add(sequence, message, count, bytes);
+        while let Some((sequence, payload)) = self.queue.pop() {
+            let left = TakenMessage {
+                timing: self.leave_timed(sequence),
+                sequence: base.saturating_add(sequence),
+                payload,
+            };
+            self.left_over.add(left, count, bytes);
         }
+        self.takes_slowly = !self.left_over.is_empty();
         if let Some(why) = border.filter(|_| !self.abandoned) {
             self.left_over.end_session(why);
+            self.takes_slowly = true;
             self.readable_pending = true;
         }
         // Only a peer that skips enormous ranges makes this saturate.
@@ -74,8 +78,9 @@ impl ReceiveHalf {
         self.acked = 0;
         self.last = None;
         self.taken.clear();
-        self.to_reject.clear();
+        self.to_answer.clear();
         self.assembly = None;
+        self.arriving = None;
         self.held_bytes = 0;
         self.unacked_bytes = 0;
         self.ack_due = false;
@@ -87,12 +92,5 @@ impl ReceiveHalf {
     pub(crate) fn end_stream(&mut self) {
         self.start_over(None);
         self.abandoned = true;
-    }
-
-    #[cold]
-    pub(super) fn take_left_over(&mut self) -> Result<Option<(Sequence, Bytes)>, ReceiveError> {
-        let taken = self.left_over.take();
-        self.delivered += u64::from(matches!(taken, Ok(Some(_))));
-        taken
     }
 }

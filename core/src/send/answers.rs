@@ -1,8 +1,8 @@
-//! The peer's answers to messages: acknowledgements and rejections.
+//! The peer's answers to messages: acknowledgements, rejections and replies.
 
 use super::{Handled, SendHalf};
 use crate::spent::Spent;
-use crate::verdict::{Rejection, Verdict, VerdictKind};
+use crate::verdict::{Verdict, VerdictKind};
 use crate::{PeerMisbehaved, Sequence};
 
 impl SendHalf {
@@ -23,18 +23,18 @@ impl SendHalf {
         let settled = self
             .store
             .partition_point(|entry| entry.sequence <= through);
-        let (rejected, rejected_bytes) = self.check_rejected(settled)?;
+        let (answered, answered_bytes) = self.check_answered(settled)?;
         let mut acked_bytes = 0;
         spent.extend(self.store.range_mut(..settled).map(|entry| {
             acked_bytes += entry.length;
             entry.payload.take()
         }));
         self.store.drain(..settled);
-        self.stored_bytes -= acked_bytes - rejected_bytes;
+        self.stored_bytes -= acked_bytes - answered_bytes;
         self.flight_bytes -= acked_bytes;
         self.written -= settled;
         self.acked = through;
-        self.count_handled((settled - rejected) as u64, first, through);
+        self.count_handled((settled - answered) as u64, first, through);
         Ok(())
     }
 
@@ -54,14 +54,14 @@ impl SendHalf {
         handled.count += count;
     }
 
-    /// Returns how many of the `first` messages in `store` were rejected, and their bytes.
-    fn check_rejected(&self, first: usize) -> Result<(usize, usize), PeerMisbehaved> {
+    /// Returns how many of the `first` messages in `store` have an answer, and their bytes.
+    fn check_answered(&self, first: usize) -> Result<(usize, usize), PeerMisbehaved> {
         let (mut count, mut bytes) = (0, 0);
         let oldest = self.store.front().map_or(0, |entry| entry.sequence);
-        if oldest > self.last_rejected {
+        if oldest > self.last_answered {
             return Ok((count, bytes));
         }
-        for entry in self.store.range(..first).filter(|entry| entry.rejected) {
+        for entry in self.store.range(..first).filter(|entry| entry.answered) {
             if entry.blocks_ack() {
                 return Err(PeerMisbehaved::AckedTooMuch);
             }
@@ -79,11 +79,20 @@ impl SendHalf {
                 .is_some_and(|e| e.sequence <= sequence)
     }
 
-    /// Handles the rejection of one message.
-    pub(crate) fn rejected(
+    /// Checks that a reply is within the limit of the channel.
+    pub(crate) fn check_reply(&self, reply: &[u8]) -> Result<(), PeerMisbehaved> {
+        let (length, limit) = (reply.len(), self.max_reply);
+        if length > limit {
+            return Err(PeerMisbehaved::ReplyTooLong { length, limit });
+        }
+        Ok(())
+    }
+
+    /// Handles the answer to one message: its verdict, which has content.
+    pub(crate) fn answered(
         &mut self,
         sequence: Sequence,
-        rejection: Rejection,
+        verdict: Verdict,
         spent: &mut Spent,
     ) -> Result<(), PeerMisbehaved> {
         let at = self
@@ -92,17 +101,17 @@ impl SendHalf {
             .ok_or(PeerMisbehaved::NothingToSettle)?;
         self.received = self.received.max(sequence);
         let entry = &mut self.store[at];
-        // A rejection may be repeated on a later connection, but one note at a time is enough.
+        // An answer may be repeated on a later connection, but one note at a time is enough.
         if !entry.note_pending {
             entry.note_pending = true;
             self.to_note.push_back(sequence);
         }
-        if !entry.rejected {
-            entry.rejected = true;
-            self.last_rejected = self.last_rejected.max(sequence);
+        if !entry.answered {
+            entry.answered = true;
+            self.last_answered = self.last_answered.max(sequence);
             spent.push(entry.payload.take());
             self.stored_bytes -= entry.length;
-            self.settle(sequence, Verdict::Rejected(rejection));
+            self.settle(sequence, verdict);
         }
         Ok(())
     }

@@ -24,12 +24,12 @@ impl SendHalf {
             // Payloads for the caller to drop.
             .list::<Option<Bytes>>(messages)
             // Each message has one verdict at most, which may wait for the caller together with the
-            // message for the peer: a rejection, with its reason.
+            // message for the peer: a rejection with its reason, or a reply.
             .list::<(Sequence, Verdict)>(messages)
-            .bytes(messages.saturating_mul(MAX_REASON))
+            .bytes(messages.saturating_mul(MAX_REASON.max(config.max_reply + SHARED)))
             .bytes(messages.saturating_mul(EXPIRY))
             .bytes(2 * EXPIRY_NODE)
-            // Rejections to be noted.
+            // Answers to be noted.
             .list::<Sequence>(messages)
     }
 }

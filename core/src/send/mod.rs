@@ -21,20 +21,23 @@ use crate::verdict::{Rejection, Verdict, VerdictCounts, reject};
 use crate::wire::Frame;
 use crate::{ChannelId, Event, Instant, SendError, Sequence};
 
-/// A message without a verdict, or a rejected one that the receiver has not acknowledged.
+/// A message without a verdict, or one with an answer that the receiver has not acknowledged.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Entry {
     pub(crate) sequence: Sequence,
     /// None once the message has its verdict.
     payload: Option<Bytes>,
+    /// When it was accepted.
+    accepted: Instant,
     expires: Instant,
-    /// The payload's length, which is kept when a rejection drops the payload.
+    /// The payload's length, which is kept when an answer drops the payload.
     length: usize,
-    rejected: bool,
-    /// Whether the rejection has to be noted on this connection: the message is in `to_note`.
+    /// Whether its verdict came in a frame of its own.
+    answered: bool,
+    /// Whether the answer has to be noted on this connection: the message is in `to_note`.
     note_pending: bool,
-    /// Whether the rejection was noted, on this connection or an earlier one. Until then the
-    /// receiver can't know that this end knows of it.
+    /// Whether the answer was noted, on this connection or an earlier one. Until then the receiver
+    /// can't know that this end knows of it.
     noted: bool,
 }
 
@@ -47,7 +50,7 @@ impl Entry {
 
     /// Whether the receiver waits for a note, so that it can't have acknowledged the message.
     const fn blocks_ack(&self) -> bool {
-        self.rejected && (self.note_pending || !self.noted)
+        self.answered && (self.note_pending || !self.noted)
     }
 }
 
@@ -73,6 +76,11 @@ pub(crate) struct SendHalf {
     in_flight_limit: usize,
     window_messages: usize,
     window_bytes: usize,
+    /// The longest reply that this end declares, and the smaller of both ends' figures.
+    own_max_reply: usize,
+    max_reply: usize,
+    /// Whether the receiver wants the times of every message.
+    adds_times: bool,
 
     /// All messages from the oldest unacknowledged one on, in order.
     store: VecDeque<Entry>,
@@ -92,8 +100,8 @@ pub(crate) struct SendHalf {
     announced: Sequence,
     /// The receiver has everything up to this number, as it has said itself.
     received: Sequence,
-    /// No message after this one was rejected.
-    last_rejected: Sequence,
+    /// No message after this one has an answer.
+    last_answered: Sequence,
     /// Messages up to this number were begun on a connection that was lost.
     begun_before: Sequence,
     /// How many messages were sent again, whole or in part, after a connection was lost.
@@ -104,7 +112,7 @@ pub(crate) struct SendHalf {
     last: Option<Sequence>,
     /// The expiries of unbegun messages, for the next deadline.
     expiries: BTreeSet<(Instant, Sequence)>,
-    /// Rejections to be noted on this connection, in the order of their arrival.
+    /// Answers to be noted on this connection, in the order of their arrival.
     pub(crate) to_note: VecDeque<Sequence>,
 
     /// Verdicts other than `Handled` that the caller has not taken.
@@ -129,6 +137,9 @@ impl SendHalf {
             in_flight_limit: usize::try_from(config.in_flight).unwrap_or(usize::MAX),
             window_messages: 0,
             window_bytes: 0,
+            own_max_reply: config.max_reply,
+            max_reply: config.max_reply,
+            adds_times: false,
             store: VecDeque::new(),
             written: 0,
             offset: 0,
@@ -138,7 +149,7 @@ impl SendHalf {
             next: 1,
             announced: 0,
             received: 0,
-            last_rejected: 0,
+            last_answered: 0,
             begun_before: 0,
             replayed: 0,
             acked: 0,
@@ -177,6 +188,13 @@ impl SendHalf {
             };
             (entry.length > limit).then(|| Verdict::Rejected(rejection()))
         });
+    }
+
+    /// Applies what the receiver wants and gives: times of every message, and how long replies are.
+    pub(crate) fn set_answers(&mut self, wants_times: bool, max_reply: u32) {
+        let theirs = usize::try_from(max_reply).unwrap_or(usize::MAX);
+        self.adds_times = wants_times;
+        self.max_reply = self.own_max_reply.min(theirs);
     }
 
     /// Returns the index in `store` of the message with this number.
@@ -221,6 +239,7 @@ impl SendHalf {
     pub(crate) fn accept(
         &mut self,
         payload: Bytes,
+        accepted: Instant,
         expires: Instant,
         spent: &mut Spent,
     ) -> Result<Sequence, (Bytes, SendError)> {
@@ -246,9 +265,10 @@ impl SendHalf {
         self.store.push_back(Entry {
             sequence,
             payload: Some(payload),
+            accepted,
             expires,
             length,
-            rejected: false,
+            answered: false,
             note_pending: false,
             noted: false,
         });
@@ -417,7 +437,7 @@ impl SendHalf {
     }
 
     /// Whether every message has its verdict, the receiver has acknowledged everything that CLOSE
-    /// named, and every rejection is noted.
+    /// named, and every answer is noted.
     pub(crate) fn is_settled(&self) -> bool {
         let acknowledged = self.last.is_none_or(|last| self.acked >= last);
         self.store.is_empty() && self.to_note.is_empty() && acknowledged
@@ -432,7 +452,7 @@ impl SendHalf {
     pub(crate) fn end(&mut self, spent: &mut Spent) {
         self.withdraw_unbegun(spent);
         while let Some(entry) = self.store.pop_front() {
-            if !entry.rejected {
+            if !entry.answered {
                 self.settle(entry.sequence, Verdict::Unknown);
             }
             spent.push(entry.payload);

@@ -82,7 +82,7 @@ impl SendHalf {
     }
 
     /// Clears the pending notes: they belong to one connection, and the receiver repeats the
-    /// rejections that it wants noted.
+    /// answers that it wants noted.
     fn clear_pending_notes(&mut self) {
         for sequence in core::mem::take(&mut self.to_note) {
             if let Some(at) = self.find(sequence) {
@@ -135,7 +135,7 @@ impl SendHalf {
         self.announced = 0;
         self.acked = 0;
         self.received = 0;
-        self.last_rejected = 0;
+        self.last_answered = 0;
         self.begun_before = 0;
         self.last = None;
         self.max_message = self.own_max_message;
@@ -156,7 +156,7 @@ impl SendHalf {
                 break;
             };
             self.written -= 1;
-            if !entry.rejected {
+            if !entry.answered {
                 count += 1;
                 last = entry.sequence;
             }

@@ -1,8 +1,8 @@
 //! From the store to the wire: which frames a channel writes, and how long they are.
 
-use super::SendHalf;
+use super::{Entry, SendHalf};
 use crate::spent::Spent;
-use crate::wire::{FIRST_HEAD, Frame, MESSAGE_HEAD, MessageHead};
+use crate::wire::{FIRST_HEAD, Frame, MESSAGE_HEAD, MessageHead, TIMES_LEN, Times};
 use crate::{Instant, Sequence};
 
 /// The length of a SKIP frame.
@@ -64,7 +64,7 @@ impl SendHalf {
     /// cost for short messages.
     #[inline]
     fn write_whole(&mut self, out: &mut [u8], at: &mut usize, frame_limit: usize) {
-        if self.offset > 0 {
+        if self.offset > 0 || self.adds_times {
             return;
         }
         let most = self.in_flight_limit.min(self.window_messages);
@@ -77,7 +77,8 @@ impl SendHalf {
         for entry in self.store.range(self.written..) {
             let whole = MESSAGE_HEAD + entry.length;
             let follows = entry.sequence == announced + 1;
-            let may = written < most && entry.length <= window && whole <= frame_limit;
+            let untimed = entry.expires == Instant::NEVER;
+            let may = untimed && written < most && entry.length <= window && whole <= frame_limit;
             if !follows || !may || rest.len() < whole {
                 break;
             }
@@ -89,9 +90,6 @@ impl SendHalf {
             let number = entry.sequence as u32;
             MessageHead::encode_whole(self.wire, number, entry.length, head);
             data.copy_from_slice(entry.payload());
-            if entry.expires != Instant::NEVER {
-                self.expiries.remove(&(entry.expires, entry.sequence));
-            }
             window -= entry.length;
             written += 1;
             announced = entry.sequence;
@@ -119,9 +117,11 @@ impl SendHalf {
         };
         let space = out.len() - *at;
         let left = entry.length - self.offset;
-        let whole = skip + MESSAGE_HEAD + left;
         let first = self.offset == 0;
-        let fits_frame = MESSAGE_HEAD + left <= frame_limit;
+        let times = self.times(entry).filter(|_| first);
+        let times_len = if times.is_some() { TIMES_LEN } else { 0 };
+        let whole = skip + MESSAGE_HEAD + times_len + left;
+        let fits_frame = MESSAGE_HEAD + times_len + left <= frame_limit;
         let data_len = if fits_frame && whole <= space && left <= self.window_left() {
             left
         } else {
@@ -129,7 +129,7 @@ impl SendHalf {
             if first && *at > 0 && fits_frame && whole > space {
                 return Err(whole);
             }
-            let head_len = if first { FIRST_HEAD } else { MESSAGE_HEAD };
+            let head_len = times_len + if first { FIRST_HEAD } else { MESSAGE_HEAD };
             let data_len = self.fragment_len(space.saturating_sub(skip), head_len, frame_limit);
             let least = if *at > 0 {
                 LEAST_FRAGMENT.min(left).max(1)
@@ -166,6 +166,7 @@ impl SendHalf {
             #[expect(clippy::cast_possible_truncation)]
             sequence: sequence as u32,
             total: (first && !last).then_some(entry.length as u64),
+            times,
             length: data_len,
         };
         let frame = &mut out[*at..];
@@ -181,6 +182,15 @@ impl SendHalf {
         Ok(())
     }
 
+    /// Returns the times that go with a message.
+    fn times(&self, entry: &Entry) -> Option<Times> {
+        let is_limited = entry.expires != Instant::NEVER;
+        (is_limited || self.adds_times).then(|| Times {
+            accepted: entry.accepted.as_micros(),
+            expires: entry.expires.as_micros(),
+        })
+    }
+
     /// Returns how much of the message goes into a fragment. Never the whole rest, so that a frame
     /// with the head of a first fragment is never also the last one.
     fn fragment_len(&self, space: usize, head_len: usize, frame_limit: usize) -> usize {
@@ -189,7 +199,7 @@ impl SendHalf {
             .min(frame_limit)
             .saturating_sub(head_len)
             .min(self.window_left());
-        if head_len == FIRST_HEAD {
+        if self.offset == 0 {
             room.min(left.saturating_sub(1))
         } else {
             room.min(left)

@@ -5,7 +5,7 @@ use core::fmt;
 
 use crate::PeerMisbehaved;
 use crate::redact::Redacted;
-use crate::wire::{FIRST_HEAD, Frame, FrameType, HEADER_LEN, Header, MESSAGE_HEAD, MessageHead};
+use crate::wire::{Frame, FrameType, HEADER_LEN, Header, LONGEST_HEAD, MESSAGE_HEAD, MessageHead};
 
 /// A piece of the stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -122,7 +122,7 @@ impl Decoder {
     ) -> Result<Option<Piece<'p>>, PeerMisbehaved> {
         loop {
             match self.state {
-                State::Between if self.gathered.is_empty() && input.len() >= FIRST_HEAD => {
+                State::Between if self.gathered.is_empty() && input.len() >= LONGEST_HEAD => {
                     return self.whole_header(input);
                 }
                 State::Between => {
@@ -250,10 +250,8 @@ impl Decoder {
         }
         let header = self.gathered_header()?;
         if header.kind == Some(FrameType::Message) {
-            let with_total = header.flags & (super::FIRST | super::LAST) == super::FIRST;
-            let needed = if with_total { FIRST_HEAD } else { MESSAGE_HEAD };
             // `cut_message` reports a head that is cut short by the frame's length.
-            let needed = needed.min(HEADER_LEN + header.length);
+            let needed = HEADER_LEN + MessageHead::encoded_rest(&header).min(header.length);
             return Ok(fill(&mut self.gathered, needed, input));
         }
         self.gathered.clear();

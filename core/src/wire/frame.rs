@@ -1,10 +1,10 @@
 //! Encoding and decoding of every frame but MESSAGE (`docs/protocol.md`, Frames).
 
-use crate::limits::MAX_CHANNELS;
+use crate::limits::{MAX_CHANNELS, MAX_REPLY};
 use crate::verdict::MAX_REASON;
 use crate::wire::cursor::{Reader, Writer};
 use crate::wire::greeting::Greeting;
-use crate::wire::{AGAIN, FrameType, HEADER_LEN, Header, MAX_TEXT};
+use crate::wire::{AGAIN, FrameType, HEADER_LEN, Header, MAX_TEXT, REPLY};
 use crate::{BufferTooSmall, PeerMisbehaved};
 
 /// A decoded frame that is not a MESSAGE.
@@ -39,7 +39,7 @@ pub enum Frame<'a> {
         /// Everything up to this sequence number is settled.
         handled: u64,
     },
-    /// See [`FrameType::Reject`].
+    /// See [`FrameType::Verdict`]: without the flag REPLY.
     Reject {
         /// The channel.
         channel: u16,
@@ -50,17 +50,26 @@ pub enum Frame<'a> {
         /// The application's reason.
         reason: &'a str,
     },
+    /// See [`FrameType::Verdict`]: with the flag REPLY.
+    Reply {
+        /// The channel.
+        channel: u16,
+        /// The handled message.
+        sequence: u64,
+        /// The application's reply.
+        reply: &'a [u8],
+    },
     /// See [`FrameType::Noted`].
     Noted {
         /// The channel.
         channel: u16,
-        /// The rejected message.
+        /// The rejected message, or the one with a reply.
         sequence: u64,
     },
-    /// See [`FrameType::Ping`].
+    /// See [`FrameType::Ping`]: the time of the end that sends it, in microseconds.
     Ping(u64),
     /// See [`FrameType::Pong`].
-    Pong(u64),
+    Pong(Pong),
     /// See [`FrameType::Close`].
     Close {
         /// The sender's code and text.
@@ -77,6 +86,17 @@ pub enum Frame<'a> {
         /// What the peer did wrong, for people.
         text: &'a str,
     },
+}
+
+/// The times in a PONG, in microseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Pong {
+    /// The peer's time that this answers, from a PING, HELLO or WELCOME.
+    pub echo: u64,
+    /// When that arrived, by the clock of the end that answers.
+    pub arrived: u64,
+    /// When this was written, by the same clock.
+    pub time: u64,
 }
 
 /// The `channel` of a REFUSE that is about no channel in particular.
@@ -150,9 +170,23 @@ impl<'a> Frame<'a> {
                 channel,
                 handled: reader.u64()?,
             },
-            FrameType::Reject => {
+            FrameType::Verdict if header.flags & REPLY != 0 => {
+                let sequence = reader.u64()?;
+                let reply = reader.take(reader.0.len())?;
+                Self::Reply {
+                    channel,
+                    sequence,
+                    reply,
+                }
+            }
+            FrameType::Verdict => {
                 let (sequence, code) = (reader.u64()?, reader.u32()?);
-                let reason = reader.text(reader.0.len())?;
+                let length = reader.0.len();
+                if length > MAX_REASON {
+                    let (kind, length) = (kind as u8, body.len());
+                    return Err(PeerMisbehaved::FrameLength { kind, length });
+                }
+                let reason = reader.text(length)?;
                 Self::Reject {
                     channel,
                     sequence,
@@ -165,7 +199,11 @@ impl<'a> Frame<'a> {
                 sequence: reader.u64()?,
             },
             FrameType::Ping => Self::Ping(reader.u64()?),
-            FrameType::Pong => Self::Pong(reader.u64()?),
+            FrameType::Pong => Self::Pong(Pong {
+                echo: reader.u64()?,
+                arrived: reader.u64()?,
+                time: reader.u64()?,
+            }),
             FrameType::Close => {
                 let (code, list) = (reader.u32()?, reader.close_list()?);
                 let length = reader.0.len();
@@ -190,15 +228,16 @@ impl<'a> Frame<'a> {
     /// Writes a frame to the front of `out` and returns its length.
     ///
     /// HELLO and WELCOME are written by [`encode_greeting`](super::encode_greeting), CLOSE by
-    /// [`encode_close`]; nothing is written for them here. Texts are cut at their limits.
+    /// [`encode_close`]; nothing is written for them here. Texts and replies are cut at their
+    /// limits.
     ///
     /// # Errors
     ///
     /// [`BufferTooSmall`] when `out` does not hold the frame.
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, BufferTooSmall> {
-        let mut number = [0; 12];
+        let mut number = [0; 24];
         let mut flags = 0;
-        let (kind, channel, fixed, text): (_, _, &[u8], &str) = match *self {
+        let (kind, channel, fixed, content): (_, _, &[u8], &[u8]) = match *self {
             Self::Hello(_) | Self::Welcome(_) | Self::Close { .. } => return Ok(0),
             Self::Refuse {
                 channel,
@@ -212,12 +251,13 @@ impl<'a> Frame<'a> {
                     FrameType::Refuse,
                     channel,
                     &number[..4],
-                    cut(text, MAX_TEXT),
+                    cut(text, MAX_TEXT).as_bytes(),
                 )
             }
             Self::Abort { code, text } => {
                 number[..2].copy_from_slice(&code.to_be_bytes());
-                (FrameType::Abort, 0, &number[..4], cut(text, MAX_TEXT))
+                let text = cut(text, MAX_TEXT).as_bytes();
+                (FrameType::Abort, 0, &number[..4], text)
             }
             Self::Reject {
                 channel,
@@ -228,13 +268,23 @@ impl<'a> Frame<'a> {
                 number[..8].copy_from_slice(&sequence.to_be_bytes());
                 number[8..12].copy_from_slice(&code.to_be_bytes());
                 (
-                    FrameType::Reject,
+                    FrameType::Verdict,
                     channel,
                     &number[..12],
-                    cut(reason, MAX_REASON),
+                    cut(reason, MAX_REASON).as_bytes(),
                 )
             }
-            Self::Done => (FrameType::Done, 0, &number[..0], ""),
+            Self::Reply {
+                channel,
+                sequence,
+                reply,
+            } => {
+                flags = REPLY;
+                number[..8].copy_from_slice(&sequence.to_be_bytes());
+                let reply = &reply[..reply.len().min(MAX_REPLY)];
+                (FrameType::Verdict, channel, &number[..8], reply)
+            }
+            Self::Done => (FrameType::Done, 0, &number[..0], &[]),
             Self::Skip {
                 channel,
                 through: value,
@@ -248,14 +298,20 @@ impl<'a> Frame<'a> {
                 sequence: value,
             } => {
                 number[..8].copy_from_slice(&value.to_be_bytes());
-                (self.kind(), channel, &number[..8], "")
+                (self.kind(), channel, &number[..8], &[])
             }
-            Self::Ping(value) | Self::Pong(value) => {
-                number[..8].copy_from_slice(&value.to_be_bytes());
-                (self.kind(), 0, &number[..8], "")
+            Self::Ping(time) => {
+                number[..8].copy_from_slice(&time.to_be_bytes());
+                (FrameType::Ping, 0, &number[..8], &[])
+            }
+            Self::Pong(pong) => {
+                number[..8].copy_from_slice(&pong.echo.to_be_bytes());
+                number[8..16].copy_from_slice(&pong.arrived.to_be_bytes());
+                number[16..].copy_from_slice(&pong.time.to_be_bytes());
+                (FrameType::Pong, 0, &number[..], &[])
             }
         };
-        let body = fixed.len() + text.len();
+        let body = fixed.len() + content.len();
         let needed = HEADER_LEN + body;
         if out.len() < needed {
             return Err(BufferTooSmall { needed });
@@ -268,7 +324,7 @@ impl<'a> Frame<'a> {
             u32::try_from(body).unwrap_or(u32::MAX),
         ));
         writer.put(fixed);
-        writer.put(text.as_bytes());
+        writer.put(content);
         Ok(needed)
     }
 
@@ -281,7 +337,7 @@ impl<'a> Frame<'a> {
             Self::Refuse { .. } => FrameType::Refuse,
             Self::Skip { .. } => FrameType::Skip,
             Self::Ack { .. } => FrameType::Ack,
-            Self::Reject { .. } => FrameType::Reject,
+            Self::Reject { .. } | Self::Reply { .. } => FrameType::Verdict,
             Self::Noted { .. } => FrameType::Noted,
             Self::Ping(_) => FrameType::Ping,
             Self::Pong(_) => FrameType::Pong,

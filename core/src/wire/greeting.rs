@@ -15,8 +15,10 @@ pub const VERSION: u16 = 1;
 /// Stands for 'not known' in the `handled` field of an answer to a refused resume.
 pub const NOT_KNOWN: u64 = u64::MAX;
 
-const FIXED: usize = 34;
-const ENTRY: usize = 48;
+const FIXED: usize = 50;
+const ENTRY: usize = 52;
+/// Flag of a channel: its receiver wants the times of every message.
+const WANTS_TIMES: u8 = 0x01;
 const ANY_POLICY: u8 = 0xFF;
 
 /// What became of the session that a HELLO named, in a WELCOME; zero in a HELLO.
@@ -60,6 +62,10 @@ pub struct GreetingHead {
     pub frame_limit: u32,
     /// HELLO: the session to resume, zeros for none. WELCOME: the session from here on.
     pub session: [u8; 16],
+    /// When the greeting was written, by the clock of its sender, in microseconds.
+    pub time: u64,
+    /// WELCOME: when HELLO arrived, by the same clock. HELLO: zero.
+    pub arrived: u64,
 }
 
 /// One channel in HELLO or WELCOME, as seen by the sender of the greeting.
@@ -71,6 +77,11 @@ pub struct ChannelEntry<'a> {
     pub policy: Option<Policy>,
     /// The name.
     pub name: &'a str,
+    /// Receive mode: whether every message is to come with its times. Send mode: false.
+    pub wants_times: bool,
+    /// The longest reply to a message that the sender of the greeting accepts or gives, in bytes;
+    /// zero for none.
+    pub max_reply: u32,
     /// The largest message that the sender of the greeting sends or accepts, in bytes.
     pub max_message: u64,
     /// Receive mode: how many messages may be unacknowledged. Send mode: zero.
@@ -115,6 +126,7 @@ impl<'a> Greeting<'a> {
         let attempt = u32::from_be_bytes([0, high, middle, low]);
         let frame_limit = reader.u32()?;
         let session = reader.array()?;
+        let (time, arrived) = (reader.u64()?, reader.u64()?);
         let count = reader.u16()?;
         if usize::from(count) > MAX_CHANNELS {
             return Err(PeerMisbehaved::Greeting);
@@ -130,6 +142,8 @@ impl<'a> Greeting<'a> {
             attempt,
             frame_limit,
             session,
+            time,
+            arrived,
         };
         Ok(Self {
             head,
@@ -148,6 +162,8 @@ impl<'a> Greeting<'a> {
             attempt: 0,
             frame_limit: 0,
             session: [0; 16],
+            time: 0,
+            arrived: 0,
         };
         Self {
             head,
@@ -203,7 +219,7 @@ impl<'a> Reader<'a> {
             (ANY_POLICY, Mode::Receive) => None,
             _ => return Err(PeerMisbehaved::Greeting),
         };
-        let _reserved = self.u8()?;
+        let wants_times = self.u8()? & WANTS_TIMES != 0 && mode == Mode::Receive;
         let name_len = usize::from(self.u8()?);
         if name_len > MAX_CHANNEL_NAME {
             return Err(PeerMisbehaved::Greeting);
@@ -212,11 +228,14 @@ impl<'a> Reader<'a> {
         let window_messages = self.u32()?;
         let window_bytes = self.u64()?;
         let (handled, received, partial) = (self.u64()?, self.u64()?, self.u64()?);
+        let max_reply = self.u32()?;
         let name = self.text(name_len)?;
         Ok(ChannelEntry {
             mode,
             policy,
             name,
+            wants_times,
+            max_reply,
             max_message,
             window_messages,
             window_bytes,
@@ -257,6 +276,8 @@ pub fn encode_greeting<'a>(
     writer.put(&[head.outcome as u8, high, middle, low]);
     writer.put(&head.frame_limit.to_be_bytes());
     writer.put(&head.session);
+    writer.put(&head.time.to_be_bytes());
+    writer.put(&head.arrived.to_be_bytes());
     let count = u16::try_from(channels.clone().count()).unwrap_or(u16::MAX);
     writer.put(&count.to_be_bytes());
     for entry in channels {
@@ -277,13 +298,15 @@ impl Writer<'_> {
             None => ANY_POLICY,
         };
         let name_len = u8::try_from(entry.name.len()).unwrap_or(u8::MAX);
-        self.put(&[mode, policy, 0, name_len]);
+        let flags = if entry.wants_times { WANTS_TIMES } else { 0 };
+        self.put(&[mode, policy, flags, name_len]);
         self.put(&entry.max_message.to_be_bytes());
         self.put(&entry.window_messages.to_be_bytes());
         self.put(&entry.window_bytes.to_be_bytes());
         self.put(&entry.handled.to_be_bytes());
         self.put(&entry.received.to_be_bytes());
         self.put(&entry.partial.to_be_bytes());
+        self.put(&entry.max_reply.to_be_bytes());
         self.put(entry.name.as_bytes());
     }
 }

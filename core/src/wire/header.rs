@@ -1,6 +1,7 @@
 //! The eight bytes that every frame begins with (`docs/protocol.md`, Frames).
 
 use crate::PeerMisbehaved;
+use crate::wire::cursor::{Reader, Writer};
 
 /// The length of the header of every frame, in bytes.
 pub const HEADER_LEN: usize = 8;
@@ -8,6 +9,10 @@ pub const HEADER_LEN: usize = 8;
 pub const MESSAGE_HEAD: usize = HEADER_LEN + 4;
 /// The length of what precedes the payload in the first of several MESSAGE frames.
 pub const FIRST_HEAD: usize = MESSAGE_HEAD + 8;
+/// The length of the times of a message, in bytes.
+pub const TIMES_LEN: usize = 16;
+/// The length of the longest head: that of the first of several MESSAGE frames, with times.
+pub const LONGEST_HEAD: usize = FIRST_HEAD + TIMES_LEN;
 /// The smallest frame limit that an end may declare, in bytes with the header.
 pub const MIN_FRAME_LIMIT: usize = 512;
 /// The largest frame limit that an end may declare, in bytes with the header.
@@ -21,6 +26,10 @@ pub const MAX_TEXT: usize = 256;
 pub const FIRST: u8 = 0x01;
 /// MESSAGE flag: the message ends here.
 pub const LAST: u8 = 0x02;
+/// MESSAGE flag: the frame has the message's times. Only where the message begins.
+pub const TIMES: u8 = 0x04;
+/// VERDICT flag: the message was handled, and the body is the receiver's reply.
+pub const REPLY: u8 = 0x01;
 /// REFUSE and CLOSE flag: another attempt, or another link, may succeed.
 pub const AGAIN: u8 = 0x01;
 
@@ -60,9 +69,9 @@ frame_types! {
     Skip = 0x11,
     /// Everything up to a number is settled.
     Ack = 0x12,
-    /// One message was refused by the application.
-    Reject = 0x13,
-    /// The sender knows of a rejection.
+    /// What became of one message, where that has content: a rejection or a reply.
+    Verdict = 0x13,
+    /// The sender knows of a verdict.
     Noted = 0x14,
     /// Asks the peer for a PONG.
     Ping = 0x20,
@@ -81,11 +90,12 @@ impl FrameType {
     /// negotiated frame limit instead.
     const fn body_bounds(self) -> (usize, usize) {
         match self {
-            Self::Hello | Self::Welcome => (34, MAX_GREETING),
+            Self::Hello | Self::Welcome => (50, MAX_GREETING),
             Self::Refuse | Self::Abort => (4, 4 + MAX_TEXT),
             Self::Message => (4, MAX_FRAME_LIMIT - HEADER_LEN),
-            Self::Skip | Self::Ack | Self::Noted | Self::Ping | Self::Pong => (8, 8),
-            Self::Reject => (12, 12 + crate::verdict::MAX_REASON),
+            Self::Skip | Self::Ack | Self::Noted | Self::Ping => (8, 8),
+            Self::Pong => (24, 24),
+            Self::Verdict => (8, 8 + crate::limits::MAX_REPLY),
             Self::Close => (6, 6 + 10 * crate::limits::MAX_CHANNELS + MAX_TEXT),
             Self::Done => (0, 0),
         }
@@ -118,7 +128,9 @@ impl Header {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         let kind = FrameType::from_u8(kind_byte);
         let allowed = match kind {
-            Some(FrameType::Message) => FIRST | LAST,
+            Some(FrameType::Message) if flags & FIRST != 0 => FIRST | LAST | TIMES,
+            Some(FrameType::Message) => LAST,
+            Some(FrameType::Verdict) => REPLY,
             Some(FrameType::Refuse | FrameType::Close) => AGAIN,
             Some(_) => 0,
             None if kind_byte >= IGNORABLE => u8::MAX,
@@ -162,6 +174,20 @@ impl Header {
     }
 }
 
+/// When a message was accepted and when it is late, by the clock of its sender, in microseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Times {
+    /// When the sender accepted the message.
+    pub accepted: u64,
+    /// When it is late; [`Times::NEVER`] for a message without a limited life.
+    pub expires: u64,
+}
+
+impl Times {
+    /// Stands for 'never' in [`expires`](Self::expires).
+    pub const NEVER: u64 = u64::MAX;
+}
+
 /// The fields that precede the payload in a MESSAGE frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MessageHead {
@@ -175,18 +201,25 @@ pub struct MessageHead {
     pub sequence: u32,
     /// The length of the whole message in bytes, if it begins here and does not end here.
     pub total: Option<u64>,
+    /// The message's times, if it begins here and has any.
+    pub times: Option<Times>,
     /// The length of this frame's part of the payload in bytes.
     pub length: usize,
 }
 
 impl MessageHead {
-    /// Returns the length of the encoded head in bytes: [`MESSAGE_HEAD`] or [`FIRST_HEAD`].
+    /// Returns the length of the encoded head in bytes, from [`MESSAGE_HEAD`] to [`LONGEST_HEAD`].
     #[must_use]
     pub const fn encoded_len(&self) -> usize {
-        if self.total.is_some() {
+        let head = if self.total.is_some() {
             FIRST_HEAD
         } else {
             MESSAGE_HEAD
+        };
+        if self.times.is_some() {
+            head + TIMES_LEN
+        } else {
+            head
         }
     }
 
@@ -201,14 +234,21 @@ impl MessageHead {
             body <= MAX_FRAME_LIMIT,
             "a frame is bounded by the negotiated limit"
         );
-        let flags = if self.first { FIRST } else { 0 } | if self.last { LAST } else { 0 };
+        let flag = |set, flag| if set { flag } else { 0 };
+        let times = flag(self.times.is_some(), TIMES);
+        let flags = flag(self.first, FIRST) | flag(self.last, LAST) | times;
         // The assertion bounds it.
         #[expect(clippy::cast_possible_truncation)]
         let header = Header::encode(FrameType::Message, flags, self.channel, body as u32);
-        out[..HEADER_LEN].copy_from_slice(&header);
-        out[HEADER_LEN..MESSAGE_HEAD].copy_from_slice(&self.sequence.to_be_bytes());
+        let mut writer = Writer { out, at: 0 };
+        writer.put(&header);
+        writer.put(&self.sequence.to_be_bytes());
         if let Some(total) = self.total {
-            out[MESSAGE_HEAD..FIRST_HEAD].copy_from_slice(&total.to_be_bytes());
+            writer.put(&total.to_be_bytes());
+        }
+        if let Some(times) = self.times {
+            writer.put(&times.accepted.to_be_bytes());
+            writer.put(&times.expires.to_be_bytes());
         }
     }
 
@@ -242,6 +282,7 @@ impl MessageHead {
             last: true,
             sequence: u32::from_be_bytes([s0, s1, s2, s3]),
             total: None,
+            times: None,
             length,
         })
     }
@@ -251,18 +292,22 @@ impl MessageHead {
     pub(crate) fn decode(header: &Header, body: &[u8]) -> Option<Result<Self, PeerMisbehaved>> {
         let first = header.flags & FIRST != 0;
         let last = header.flags & LAST != 0;
-        let with_total = first && !last;
-        let rest = if with_total { 12 } else { 4 };
+        let rest = Self::encoded_rest(header);
         if header.length < rest {
             let (kind, length) = (FrameType::Message as u8, header.length);
             return Some(Err(PeerMisbehaved::FrameLength { kind, length }));
         }
-        let sequence = body
-            .first_chunk::<4>()
-            .map(|bytes| u32::from_be_bytes(*bytes))?;
-        let total = if with_total {
-            let bytes = body.get(4..)?.first_chunk::<8>()?;
-            Some(u64::from_be_bytes(*bytes))
+        let mut reader = Reader(body.get(..rest)?);
+        // The body holds all fields, so none of these is `None`.
+        let sequence = reader.u32().ok()?;
+        let total = if first && !last {
+            Some(reader.u64().ok()?)
+        } else {
+            None
+        };
+        let times = if header.flags & TIMES != 0 {
+            let (accepted, expires) = (reader.u64().ok()?, reader.u64().ok()?);
+            Some(Times { accepted, expires })
         } else {
             None
         };
@@ -273,7 +318,20 @@ impl MessageHead {
             last,
             sequence,
             total,
+            times,
             length,
         }))
+    }
+
+    /// Returns the length of what follows the header of a MESSAGE before its payload.
+    pub(crate) const fn encoded_rest(header: &Header) -> usize {
+        let with_total = header.flags & (FIRST | LAST) == FIRST;
+        let total = if with_total { 8 } else { 0 };
+        let times = if header.flags & TIMES != 0 {
+            TIMES_LEN
+        } else {
+            0
+        };
+        4 + total + times
     }
 }

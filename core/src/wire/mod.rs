@@ -11,13 +11,14 @@ mod header;
 
 pub use decoder::{Decoder, Piece};
 pub(crate) use frame::cut;
-pub use frame::{CloseHead, CloseList, Frame, NO_CHANNEL, encode_close};
+pub use frame::{CloseHead, CloseList, Frame, NO_CHANNEL, Pong, encode_close};
 pub(crate) use greeting::OwnedGreeting;
 pub use greeting::{
     ChannelEntry, Greeting, GreetingHead, MAGIC, NOT_KNOWN, SessionOutcome, VERSION,
     encode_greeting,
 };
 pub use header::{
-    AGAIN, FIRST, FIRST_HEAD, FrameType, HEADER_LEN, Header, LAST, MAX_FRAME_LIMIT, MAX_GREETING,
-    MAX_TEXT, MESSAGE_HEAD, MIN_FRAME_LIMIT, MessageHead,
+    AGAIN, FIRST, FIRST_HEAD, FrameType, HEADER_LEN, Header, LAST, LONGEST_HEAD, MAX_FRAME_LIMIT,
+    MAX_GREETING, MAX_TEXT, MESSAGE_HEAD, MIN_FRAME_LIMIT, MessageHead, REPLY, TIMES, TIMES_LEN,
+    Times,
 };

@@ -104,7 +104,11 @@ impl LinkCase {
         let receive = ReceiveChannel::new("in")
             .max_message(3000)
             .window(WINDOW.0, WINDOW.1)
-            .silence(Duration::from_secs(1));
+            .max_reply(64);
+        let receive = match self.dialect {
+            Dialect::Countersign => receive.lease(Duration::from_secs(1)),
+            Dialect::TlsStream => receive,
+        };
         let receive = if self.manual {
             receive.manual()
         } else {

@@ -40,7 +40,7 @@ impl CellState {
     /// One message's verdict.
     pub(super) fn single(&self) -> Option<Verdict> {
         let settled = self.is_settled();
-        settled.then(|| self.exception.clone().unwrap_or(Verdict::Handled))
+        settled.then(|| self.exception.clone().unwrap_or(Verdict::HANDLED))
     }
 }
 
@@ -67,7 +67,7 @@ impl Receipts {
         let handled = std::mem::replace(&mut self.0, later);
         handled
             .into_values()
-            .for_each(|cell| cell.settle(Verdict::Handled));
+            .for_each(|cell| cell.settle(Verdict::HANDLED));
     }
 
     /// The link has ended, and every other verdict was given.

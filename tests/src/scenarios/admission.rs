@@ -97,7 +97,7 @@ fn by_name(pair: &Pair) {
     }
     let receipt = robots.sender("data").unwrap().give("still here");
     assert_eq!(at_robot.receiver("data").unwrap().take(), "still here");
-    assert_eq!(receipt.wait(), Verdict::Handled);
+    assert_eq!(receipt.wait(), Verdict::HANDLED);
 
     let expected = [("robot", robot), ("drone", &drone), ("shy", &shy)]
         .map(|(name, key)| (name.to_owned(), true, Some(key.fingerprint())));
@@ -171,12 +171,12 @@ fn channels_by_peer(pair: &Pair) {
     let passed_on = Bytes::copy_from_slice(&delivery);
     let passed_on = robots.1.sender("commands").unwrap().give(passed_on);
     assert_eq!(robots.0.receiver("commands").unwrap().take(), "left");
-    assert_eq!(passed_on.wait(), Verdict::Handled);
+    assert_eq!(passed_on.wait(), Verdict::HANDLED);
     delivery.handled();
-    assert_eq!(steers.wait(), Verdict::Handled);
+    assert_eq!(steers.wait(), Verdict::HANDLED);
     let reading = sensors.0.sender("data").unwrap().give("21 degrees");
     assert_eq!(sensors.1.receiver("data").unwrap().take(), "21 degrees");
-    assert_eq!(reading.wait(), Verdict::Handled);
+    assert_eq!(reading.wait(), Verdict::HANDLED);
 
     proxy.cut();
     for link in [&robots.0, &robots.1] {
@@ -185,7 +185,7 @@ fn channels_by_peer(pair: &Pair) {
     }
     let picture = robots.0.sender("video").unwrap().give("picture");
     assert_eq!(robots.1.receiver("video").unwrap().take(), "picture");
-    assert_eq!(picture.wait(), Verdict::Handled);
+    assert_eq!(picture.wait(), Verdict::HANDLED);
 }
 
 /// Invalid channels, or channels that do not match the peer's, refuse the peer, and both ends learn

@@ -58,7 +58,7 @@ fn drain(pair: &Pair) {
         });
         assert_eq!(got, 500);
         for receipt in receipts {
-            assert_eq!(receipt.verdict(), Some(Verdict::Handled));
+            assert_eq!(receipt.verdict(), Some(Verdict::HANDLED));
         }
         let report = to.ended();
         assert_eq!(reason(&report), EndReason::closed(false));

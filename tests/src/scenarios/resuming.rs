@@ -116,7 +116,7 @@ fn the_latest_message_is_the_one_that_goes_out(pair: &Pair) {
         assert_eq!(receiver.take(), "three");
         let verdicts = receipts.map(Receipt::wait);
         let old = Verdict::Superseded;
-        assert_eq!(verdicts, [old.clone(), old.clone(), Verdict::Handled]);
+        assert_eq!(verdicts, [old.clone(), old.clone(), Verdict::HANDLED]);
 
         let begun = begin(&*from, proxy, direction, "begun");
         let newer = sender.give("newer");
@@ -200,7 +200,7 @@ fn deliveries_are_held_across_cuts(pair: &Pair) {
         for (pair, code) in verdicts.chunks(2).zip(1..) {
             let reason = "no".to_owned();
             let rejected = Verdict::Rejected(Rejection { code, reason });
-            assert_eq!(pair, [Verdict::Handled, rejected]);
+            assert_eq!(pair, [Verdict::HANDLED, rejected]);
         }
         assert!(receiver.try_recv().unwrap().is_none());
         assert_eq!(to.report().channels[0].delivered, 6);

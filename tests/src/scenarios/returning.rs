@@ -212,7 +212,7 @@ fn too_late(pair: &Pair) {
     assert!(rest.iter().all(|receipt| receipt.verdict().is_none()));
     proxy.resume();
     let mut verdicts = rest.into_iter().map(Receipt::wait);
-    assert_eq!(verdicts.next(), Some(Verdict::Handled));
+    assert_eq!(verdicts.next(), Some(Verdict::HANDLED));
     assert_eq!(verdicts.next(), Some(Verdict::Unknown));
     // Its place in the window was free again since the first was handled, so it may have been sent.
     let last = verdicts.next().unwrap().kind();

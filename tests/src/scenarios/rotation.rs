@@ -101,11 +101,11 @@ fn send_numbers(link: &dyn Link, stop: &AtomicBool) -> usize {
         sent += 1;
         if receipts.len() > 32 {
             let oldest = receipts.pop_front().unwrap();
-            assert_eq!(oldest.wait(), Verdict::Handled);
+            assert_eq!(oldest.wait(), Verdict::HANDLED);
         }
     }
     for receipt in receipts {
-        assert_eq!(receipt.wait(), Verdict::Handled);
+        assert_eq!(receipt.wait(), Verdict::HANDLED);
     }
     sender.give("end").wait();
     sent

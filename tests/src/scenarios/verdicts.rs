@@ -58,8 +58,8 @@ fn handled_by_being_taken(pair: &Pair) {
         let mut receiver = to.receiver("data").unwrap();
         assert_eq!(receiver.take(), "one");
         assert_eq!(receiver.take(), "two");
-        assert_eq!(first.wait(), Verdict::Handled);
-        assert_eq!(second.wait(), Verdict::Handled);
+        assert_eq!(first.wait(), Verdict::HANDLED);
+        assert_eq!(second.wait(), Verdict::HANDLED);
         assert_eq!(counted(from, VerdictKind::Handled), 2);
         assert_eq!(to.report().channels[0].delivered, 2);
     });
@@ -78,8 +78,8 @@ fn handled_when_said_so(pair: &Pair) {
         // What is acknowledged is a prefix, so the second waits for the first.
         assert_eq!(second.verdict(), None);
         assert_eq!(one.handled(), "one");
-        assert_eq!(first.wait(), Verdict::Handled);
-        assert_eq!(second.wait(), Verdict::Handled);
+        assert_eq!(first.wait(), Verdict::HANDLED);
+        assert_eq!(second.wait(), Verdict::HANDLED);
     });
 }
 
@@ -99,7 +99,7 @@ fn rejected_with_code_and_reason(pair: &Pair) {
         }
         let verdicts: Vec<_> = receipts.into_iter().map(Receipt::wait).collect();
         let no = rejected(77, "disk full: größer geht nicht");
-        assert_eq!(verdicts, [Verdict::Handled, no, Verdict::Handled]);
+        assert_eq!(verdicts, [Verdict::HANDLED, no, Verdict::HANDLED]);
         let long = sender.give("message");
         receiver.take().reject(1, &"é".repeat(MAX_REASON));
         let Verdict::Rejected(cut) = long.wait() else {
@@ -129,7 +129,7 @@ fn rejected_by_dropping_the_receiver(pair: &Pair) {
         let delivery = receiver.take();
         drop(receiver);
         let _ = delivery.handled();
-        assert_eq!(taken.wait(), Verdict::Handled);
+        assert_eq!(taken.wait(), Verdict::HANDLED);
         let nobody = |verdict| match verdict {
             Verdict::Rejected(rejection) => assert_eq!(rejection.code, reject::NO_RECEIVER),
             other => panic!("{other}"),
@@ -159,9 +159,9 @@ fn superseded(pair: &Pair) {
             assert_eq!(receipt.wait(), Verdict::Superseded);
         }
         let _ = delivery.handled();
-        assert_eq!(first.wait(), Verdict::Handled);
+        assert_eq!(first.wait(), Verdict::HANDLED);
         assert_eq!(receiver.take().handled(), "newest");
-        assert_eq!(newest.wait(), Verdict::Handled);
+        assert_eq!(newest.wait(), Verdict::HANDLED);
         assert_eq!(counted(from, VerdictKind::Superseded), 5);
     });
 }
@@ -187,7 +187,7 @@ fn latest_keeps_two_in_flight(pair: &Pair) {
             assert_eq!(four.handled(), "fourth");
             let _ = two.handled();
             for receipt in [first, second, fourth] {
-                assert_eq!(receipt.wait(), Verdict::Handled);
+                assert_eq!(receipt.wait(), Verdict::HANDLED);
             }
         },
     );
@@ -209,7 +209,7 @@ fn in_flight_holds_back(pair: &Pair) {
                 // The next one is only sent once this one's acknowledgement is on its way.
                 assert!(receiver.try_recv().unwrap().is_none());
                 let _ = delivery.handled();
-                assert_eq!(receipt.wait(), Verdict::Handled);
+                assert_eq!(receipt.wait(), Verdict::HANDLED);
             }
         },
     );
@@ -236,8 +236,8 @@ fn expired(pair: &Pair) {
         let delivery = receiver.take();
         assert_eq!((delivery.sequence(), &delivery[..]), (4, &b"late"[..]));
         let _ = delivery.handled();
-        assert_eq!(first.wait(), Verdict::Handled);
-        assert_eq!(late.wait(), Verdict::Handled);
+        assert_eq!(first.wait(), Verdict::HANDLED);
+        assert_eq!(late.wait(), Verdict::HANDLED);
     });
 }
 
@@ -270,7 +270,7 @@ fn withdrawn_by_close(pair: &Pair) {
             let refused = sender.try_send("three".into()).err().unwrap();
             assert_eq!(refused.into_message(), "three");
             let _ = delivery.handled();
-            assert_eq!(on_the_wire.wait(), Verdict::Handled);
+            assert_eq!(on_the_wire.wait(), Verdict::HANDLED);
             let (ours, theirs) = (from.ended(), to.ended());
             assert_eq!(ours.verdicts().total(), 2);
             // An end that only answers has nothing to complain of.
@@ -299,7 +299,7 @@ fn unknown_after_a_cut(pair: &Pair) {
     let mut receiver = server.manual_receiver("data").unwrap();
     let handled = sender.give("handled");
     let _ = receiver.take().handled();
-    assert_eq!(handled.wait(), Verdict::Handled);
+    assert_eq!(handled.wait(), Verdict::HANDLED);
     let taken = sender.give("taken");
     let waiting = sender.give("waiting");
     let unsent = sender.give("unsent");

@@ -86,7 +86,7 @@ fn send(number: usize, sender: &(dyn Sender + 'static)) {
     let sent = (0..MESSAGES).map(|at| sender.give(payload(SIZE, number + at)));
     let receipts: Vec<Box<dyn Receipt>> = sent.collect();
     for receipt in receipts {
-        assert_eq!(receipt.wait(), Verdict::Handled);
+        assert_eq!(receipt.wait(), Verdict::HANDLED);
     }
 }
 
@@ -113,7 +113,7 @@ fn crowd(pair: &Pair) {
     for ((number, opener), (_, acceptor, receiver)) in opened.iter().zip(&mut accepted) {
         let receipt = opener.sender("data").unwrap().give("still here");
         assert_eq!(receiver.take(), "still here");
-        assert_eq!(receipt.wait(), Verdict::Handled);
+        assert_eq!(receipt.wait(), Verdict::HANDLED);
         assert_undisturbed(*number, &**opener);
         assert_undisturbed(*number, &**acceptor);
     }

@@ -34,7 +34,7 @@ pub(crate) fn next(channel: u16, number: u32, last: bool, payload: &[u8]) -> Vec
     frame(0x10, flags, channel, &body.concat())
 }
 
-/// A frame whose body is one number: SKIP, ACK, NOTED, PING, PONG.
+/// A frame whose body is one number: SKIP, ACK, NOTED, PING.
 pub(crate) fn number(kind: u8, channel: u16, value: u64) -> Vec<u8> {
     frame(kind, 0, channel, &value.to_be_bytes())
 }
@@ -45,6 +45,29 @@ pub(crate) fn skip(channel: u16, through: u64) -> Vec<u8> {
 
 pub(crate) fn ack(channel: u16, handled: u64) -> Vec<u8> {
     number(0x12, channel, handled)
+}
+
+/// A PONG.
+pub(crate) fn pong(echo: u64, arrived: u64, time: u64) -> Vec<u8> {
+    let body = [echo, arrived, time].map(u64::to_be_bytes);
+    frame(0x21, 0, 0, body.as_flattened())
+}
+
+/// A message in one frame, with the times at which it was accepted and is late.
+pub(crate) fn timed(channel: u16, number: u32, times: [u64; 2], payload: &[u8]) -> Vec<u8> {
+    let times = times.map(u64::to_be_bytes);
+    let body = [&number.to_be_bytes()[..], times.as_flattened(), payload];
+    frame(0x10, 7, channel, &body.concat())
+}
+
+/// A VERDICT with a reply.
+pub(crate) fn reply(channel: u16, number: u64, reply: &[u8]) -> Vec<u8> {
+    frame(
+        0x13,
+        1,
+        channel,
+        &[&number.to_be_bytes()[..], reply].concat(),
+    )
 }
 
 pub(crate) fn noted(channel: u16, number_: u64) -> Vec<u8> {
@@ -114,6 +137,7 @@ pub(crate) struct Entry {
     pub(crate) window_messages: u32,
     pub(crate) window_bytes: u64,
     pub(crate) resume: [u64; 3],
+    pub(crate) max_reply: u32,
 }
 
 impl Entry {
@@ -127,6 +151,7 @@ impl Entry {
             window_messages: 0,
             window_bytes: 0,
             resume: [0; 3],
+            max_reply: 256,
         }
     }
 
@@ -155,6 +180,7 @@ impl Entry {
         for figure in self.resume {
             out.extend(figure.to_be_bytes());
         }
+        out.extend(self.max_reply.to_be_bytes());
         out.extend(&self.name);
         out
     }
@@ -170,6 +196,8 @@ pub(crate) struct Greeting {
     pub(crate) reserved: [u8; 3],
     pub(crate) frame_limit: u32,
     pub(crate) session: [u8; 16],
+    /// When it was written, and when the HELLO arrived that it answers.
+    pub(crate) times: [u64; 2],
     pub(crate) count: Option<u16>,
     pub(crate) entries: Vec<Entry>,
     pub(crate) tail: Vec<u8>,
@@ -185,6 +213,7 @@ impl Greeting {
             reserved: [0; 3],
             frame_limit: 16_384,
             session: [0; 16],
+            times: [0; 2],
             count: None,
             entries: entries.to_vec(),
             tail: Vec::new(),
@@ -236,6 +265,9 @@ impl Greeting {
         out.extend(self.reserved);
         out.extend(self.frame_limit.to_be_bytes());
         out.extend(self.session);
+        for time in self.times {
+            out.extend(time.to_be_bytes());
+        }
         let count = u16::try_from(self.entries.len()).expect("few");
         out.extend(self.count.unwrap_or(count).to_be_bytes());
         for entry in &self.entries {

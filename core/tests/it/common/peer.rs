@@ -8,12 +8,14 @@ use countersign_core::{
 };
 
 use super::Cut;
-use super::bytes::{Entry, Greeting};
+use super::bytes::{Entry, Greeting, pong};
 
 /// The link under test, and all that it has told so far.
 pub(crate) struct Peer {
     pub(crate) link: Link,
     pub(crate) now: Instant,
+    /// When the last WELCOME was heard.
+    welcomed: Instant,
     /// The length of the buffer that output is written to.
     pub(crate) buffer: usize,
     cut: Cut,
@@ -78,6 +80,7 @@ impl Peer {
         Self {
             link,
             now,
+            welcomed: now,
             buffer: 65_536,
             cut,
             log: Vec::new(),
@@ -90,6 +93,7 @@ impl Peer {
         let hello = self.say();
         assert_eq!(hello.first(), Some(&1), "HELLO comes first");
         self.hear(&Greeting::welcome(entries).bytes());
+        self.welcomed = self.now;
         assert_eq!(
             self.link.state(),
             LinkState::Open,
@@ -142,6 +146,18 @@ impl Peer {
         assert_eq!(hello.first(), Some(&1), "HELLO comes first");
         assert_eq!(hello[24..40], [7; 16], "it names the session");
         self.hear(&answer.bytes());
+        self.welcomed = self.now;
+    }
+
+    /// What an opener answers to WELCOME before its first message with times, now.
+    pub(crate) fn answer_to_welcome(&self) -> Vec<u8> {
+        pong(0, self.welcomed.as_micros(), self.now.as_micros())
+    }
+
+    /// What the link answers to a PING that arrives now.
+    pub(crate) fn answer_to_ping(&self, time: u64) -> Vec<u8> {
+        let now = self.now.as_micros();
+        pong(time, now, now)
     }
 
     /// An opener with one send channel reconnects and learns its peer's figures. Returns its
@@ -168,8 +184,8 @@ impl Peer {
             let bytes = welcome[at..at + 8].try_into().expect("eight bytes");
             u64::from_be_bytes(bytes)
         };
-        let figures = [figure(66), figure(74), figure(82)];
-        (figures, welcome[94..].to_vec())
+        let figures = [figure(82), figure(90), figure(98)];
+        (figures, welcome[114..].to_vec())
     }
 
     /// Passes these bytes to the link.

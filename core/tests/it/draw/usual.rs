@@ -21,7 +21,7 @@ fn chan(native: bool) -> impl Strategy<Value = Chan> {
         prop_oneof![3 => Just(None), 1 => (1..3000_u64).prop_map(Some)],
     )
         .prop_map(
-            move |(kind, (max, other), queue, window, in_flight, silence)| {
+            move |(kind, (max, other), queue, window, in_flight, lease)| {
                 let (sender, latest, manual) = kind;
                 Chan {
                     sender,
@@ -32,7 +32,7 @@ fn chan(native: bool) -> impl Strategy<Value = Chan> {
                     queue,
                     window,
                     in_flight,
-                    silence,
+                    lease: lease.filter(|_| native),
                 }
             },
         )

@@ -173,8 +173,10 @@ impl World<'_> {
         assert!(!self.ends[at].ended_told, "{event:?} after the end");
         let of = |channel: &ChannelId| usize::from(self.case.pair.position(channel.0.into(), at));
         let what = match event {
+            Event::LeaseHeld(channel) | Event::LeaseLapsed(channel) => {
+                return self.receivers[of(channel)].lease.told(event);
+            }
             Event::Readable(channel) => return self.receivers[of(channel)].readable(),
-            Event::Silent(channel) => return self.receivers[of(channel)].silent(),
             Event::Handled { channel, .. }
             | Event::Verdict { channel, .. }
             | Event::Room(channel) => {

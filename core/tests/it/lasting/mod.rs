@@ -3,6 +3,7 @@
 pub(crate) mod case;
 mod check;
 mod connection;
+pub(crate) mod lease;
 mod listener;
 pub(crate) mod observer;
 pub(crate) mod receiver;

@@ -79,9 +79,9 @@ fn length(bytes: &[u8]) -> usize {
 }
 
 fn greeted(body: &[u8]) -> Greeted {
-    let mut rest = &body[34..];
+    let mut rest = &body[50..];
     let mut channels = Vec::new();
-    while let Some((fixed, tail)) = rest.split_at_checked(48) {
+    while let Some((fixed, tail)) = rest.split_at_checked(52) {
         channels.push(GreetedChannel {
             receives: fixed[0] == 1,
             max_message: length(&fixed[4..12]),
@@ -96,6 +96,13 @@ fn greeted(body: &[u8]) -> Greeted {
     }
 }
 
+/// How long what precedes the payload of a MESSAGE is, behind the header.
+const fn message_head(flags: u8) -> usize {
+    let total = if flags & 3 == 1 { 8 } else { 0 };
+    let times = if flags & 4 != 0 { 16 } else { 0 };
+    4 + total + times
+}
+
 impl Observer {
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<Seen> {
         self.buffer.extend_from_slice(bytes);
@@ -107,7 +114,7 @@ impl Observer {
     pub(crate) fn unfinished(&self) -> Option<(usize, bool, usize)> {
         let (head, body) = self.buffer.split_at_checked(8)?;
         let first = head[1] & 1 != 0;
-        let own_head = if first && head[1] & 2 == 0 { 12 } else { 4 };
+        let own_head = message_head(head[1]);
         let payload = body.len().checked_sub(own_head)?;
         (head[0] == 0x10).then(|| (length(&head[2..4]), first, payload))
     }
@@ -128,14 +135,14 @@ impl Observer {
             0x01 | 0x02 => Seen::Greeting(greeted(body)),
             0x10 => {
                 let (first, last) = (frame[1] & 1 != 0, frame[1] & 2 != 0);
-                let head = if first && !last { 12 } else { 4 };
+                let head = message_head(frame[1]);
                 Seen::Data {
                     channel,
                     number: u32::try_from(number(&body[..4])).ok(),
                     first,
                     last,
                     length: body.len() - head,
-                    total: (head == 12).then(|| length(&body[4..12])),
+                    total: (first && !last).then(|| length(&body[4..12])),
                 }
             }
             0x11 => Seen::Skip {

@@ -1,10 +1,10 @@
 //! The model's receiver: what one link has got on one channel, and what it may say of that.
 
-use core::time::Duration;
 use std::collections::VecDeque;
 
-use countersign_core::{Instant, Rejection, Sequence, SessionLoss, Verdict, reject};
+use countersign_core::{Rejection, Sequence, SessionLoss, Verdict, reject};
 
+use crate::lasting::lease::Lease;
 use crate::lasting::usual::Chan;
 
 /// Which message: its sender's incarnation, and its number there.
@@ -72,11 +72,7 @@ pub(crate) struct Receiver {
     pub(crate) delivered: u64,
     /// Whether messages have arrived that the application has not been notified of.
     unread: bool,
-    /// When a message last arrived, or the link first was up, unless silence was reported since.
-    heard: Option<Instant>,
-    was_open: bool,
-    /// Whether there is a silence that the application has not been notified of.
-    silent: bool,
+    pub(crate) lease: Lease,
 }
 
 fn no_receiver() -> Rejection {
@@ -102,9 +98,7 @@ impl Receiver {
             over: 0,
             delivered: 0,
             unread: false,
-            heard: None,
-            was_open: false,
-            silent: false,
+            lease: Lease::new(chan),
         }
     }
 
@@ -114,7 +108,6 @@ impl Receiver {
     /// rejection.
     pub(crate) fn arrive(
         &mut self,
-        now: Instant,
         (first, last): (bool, bool),
         length: usize,
         origin: impl Fn(u64) -> Origin,
@@ -125,7 +118,6 @@ impl Receiver {
             return None;
         }
         self.received += 1;
-        self.heard = Some(now);
         let (number, origin) = (self.received, origin(self.received));
         let state = if self.abandoned {
             State::Rejected(no_receiver())
@@ -241,6 +233,33 @@ impl Receiver {
         }
     }
 
+    /// The message that `take` must give, unless it is late.
+    pub(crate) fn next(&self) -> Option<(u64, Origin)> {
+        match self.left.front() {
+            Some(Left::Message(number, origin, _)) => Some((*number, *origin)),
+            Some(Left::Border(_)) => None,
+            None => {
+                let mut queued = self.items.iter().filter(|item| item.state == State::Queued);
+                let item = queued.next()?;
+                Some((self.base + item.number, item.origin))
+            }
+        }
+    }
+
+    /// `take` has dropped that one. Returns whether its sender is to hear of it.
+    pub(crate) fn drop_late(&mut self) -> bool {
+        if self.left.pop_front().is_some() {
+            self.cut_short &= self.left_over().0 > 0;
+            return false;
+        }
+        let mut items = self.items.iter_mut();
+        let item = items
+            .find(|item| item.state == State::Queued)
+            .expect("a message");
+        item.state = State::Rejected(Rejection::new(reject::EXPIRED, ""));
+        true
+    }
+
     /// What `take` must give.
     pub(crate) fn take(&mut self) -> Taken {
         match self.left.pop_front() {
@@ -325,31 +344,7 @@ impl Receiver {
         refused
     }
 
-    // Time and events.
-
-    /// The link is up.
-    pub(crate) fn open(&mut self, now: Instant) {
-        if !self.was_open {
-            self.was_open = true;
-            self.heard = Some(now);
-        }
-    }
-
-    /// The link's clock has advanced to `now`.
-    pub(crate) fn wait(&mut self, now: Instant) {
-        let after = self.chan.silence.map(Duration::from_millis);
-        if let (Some(heard), Some(after)) = (self.heard, after)
-            && now >= heard + after
-        {
-            self.silent = true;
-            self.heard = None;
-        }
-    }
-
-    pub(crate) fn silent(&mut self) {
-        assert!(self.silent, "told of silence too early or again");
-        self.silent = false;
-    }
+    // Events.
 
     pub(crate) fn readable(&mut self) {
         let is_there = self.queued() > 0 || self.border().is_some();
@@ -358,7 +353,7 @@ impl Receiver {
     }
 
     pub(crate) fn check_read(&self) {
-        assert!(!self.silent, "not told of silence");
+        self.lease.check();
         let read = !self.unread || (self.queued() == 0 && self.border().is_none());
         assert!(read, "not told of a message");
     }

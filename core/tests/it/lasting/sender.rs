@@ -11,6 +11,7 @@ use crate::lasting::usual::Chan;
 #[derive(Clone, Debug)]
 pub(crate) struct Msg {
     length: usize,
+    accepted: Instant,
     expires: Option<Instant>,
     /// The receiver has some of it or may get it, and all of it, on this connection.
     begun: bool,
@@ -76,12 +77,15 @@ impl Sender {
 
     fn has_room(&self, length: usize) -> bool {
         let stored = |msg: &&Msg| (msg.begun && !msg.settled) || msg.is_waiting();
-        let rejected = |msg: &Msg| matches!(msg.expected, Some(Verdict::Rejected(_)));
         let count = self.msgs.iter().filter(stored).count();
         let untold = self.msgs.iter().filter(|msg| {
             msg.told.is_none() && msg.expected.as_ref().is_some_and(|v| !v.is_handled())
         });
-        let held = self.msgs.iter().filter(stored).filter(|msg| !rejected(msg));
+        let held = self
+            .msgs
+            .iter()
+            .filter(stored)
+            .filter(|msg| msg.expected.is_none());
         let bytes: usize = held.map(|msg| msg.length).sum();
         let mut replaced = self.msgs.iter().filter(|msg| msg.is_waiting());
         let freed = match replaced.next() {
@@ -96,6 +100,7 @@ impl Sender {
     pub(crate) fn send(
         &mut self,
         length: usize,
+        accepted: Instant,
         expires: Option<Instant>,
     ) -> Result<Sequence, SendError> {
         let limit = self.limit;
@@ -113,6 +118,7 @@ impl Sender {
         }
         self.msgs.push(Msg {
             length,
+            accepted,
             expires,
             begun: false,
             whole: false,
@@ -191,9 +197,9 @@ impl Sender {
                 continue;
             }
             msg.expected = Some(if known.is_some_and(|known| number <= known) {
-                let handled = msg.whole && msg.decision == Some(Verdict::Handled);
+                let handled = msg.whole && msg.decision == Some(Verdict::HANDLED);
                 assert!(handled, "said to be handled: {msg:?}");
-                Verdict::Handled
+                Verdict::HANDLED
             } else if msg.begun {
                 Verdict::Unknown
             } else {
@@ -281,7 +287,10 @@ impl Sender {
             } => {
                 let msg = &mut self.session()[index(sequence - 1)];
                 let (code, reason) = (*code, reason.clone());
-                let said = Verdict::Rejected(Rejection { code, reason });
+                let said = match code {
+                    reject::EXPIRED => Verdict::Expired,
+                    _ => Verdict::Rejected(Rejection { code, reason }),
+                };
                 assert_eq!(msg.decision.as_ref(), Some(&said));
                 // One that is repeated says the same.
                 assert!(msg.expected.is_none() || msg.expected.as_ref() == Some(&said));
@@ -295,16 +304,26 @@ impl Sender {
         for msg in &mut self.session()[..index(through)] {
             if msg.begun && msg.expected.is_none() {
                 assert!(msg.whole, "acknowledged before it was written: {msg:?}");
-                let handled = msg.decision == Some(Verdict::Handled);
+                let handled = msg.decision == Some(Verdict::HANDLED);
                 assert!(handled, "acknowledged but not handled: {msg:?}");
-                msg.expected = Some(Verdict::Handled);
+                msg.expected = Some(Verdict::HANDLED);
             }
             assert!(msg.expected.is_some(), "acknowledged unsent: {msg:?}");
             msg.settled |= msg.begun;
         }
     }
 
-    /// What the receiving application said of a message.
+    /// When a message was accepted.
+    pub(crate) fn accepted(&self, sequence: Sequence) -> Instant {
+        self.msgs[index(sequence - 1)].accepted
+    }
+
+    /// When a message is late, if it is good for a limited time.
+    pub(crate) fn expires(&self, sequence: Sequence) -> Option<Instant> {
+        self.msgs[index(sequence - 1)].expires
+    }
+
+    /// What the receiving application said of a message, or that it was late.
     pub(crate) fn decide(&mut self, sequence: Sequence, decision: Verdict) {
         let msg = &mut self.msgs[index(sequence - 1)];
         assert_eq!(msg.decision, None, "decided on twice");
@@ -328,7 +347,7 @@ impl Sender {
                 let mut handled = 0;
                 for sequence in *first..=*last {
                     if self.msgs[index(sequence - 1)].told.is_none() {
-                        self.tell(sequence, &Verdict::Handled);
+                        self.tell(sequence, &Verdict::HANDLED);
                         handled += 1;
                     }
                 }
@@ -387,8 +406,9 @@ impl Sender {
         let msg = &self.msgs[index(sequence - 1)];
         let holds = match &msg.told {
             None | Some(Verdict::Unknown) => true,
-            Some(Verdict::Handled) => came && msg.decision == Some(Verdict::Handled),
+            Some(Verdict::Handled(_)) => came && msg.decision == Some(Verdict::HANDLED),
             Some(Verdict::Rejected(no)) => came == (no.code != reject::TOO_LARGE),
+            Some(Verdict::Expired) => came == msg.decision.is_some(),
             Some(_) => !came,
         };
         assert!(holds, "message {sequence}, came: {came}, {msg:?}");

@@ -19,7 +19,7 @@ pub(crate) struct Chan {
     pub(crate) queue: (usize, usize),
     pub(crate) window: (u32, usize),
     pub(crate) in_flight: Option<u32>,
-    pub(crate) silence: Option<u64>,
+    pub(crate) lease: Option<u64>,
 }
 
 impl Chan {
@@ -58,8 +58,8 @@ impl Chan {
             if self.manual {
                 channel = channel.manual();
             }
-            if let Some(millis) = self.silence {
-                channel = channel.silence(Duration::from_millis(millis));
+            if let Some(millis) = self.lease {
+                channel = channel.lease(Duration::from_millis(millis));
             }
             channel.into()
         }

@@ -224,7 +224,7 @@ impl World<'_> {
                 assert_eq!(self.case.pair.channels[channel].sender, 1 - at);
                 let receiver = &mut self.receivers[channel];
                 let origin = |number| from.origin(channel, number);
-                let refused = receiver.arrive(now, (*first, *last), *length, origin);
+                let refused = receiver.arrive((*first, *last), *length, origin);
                 if *last {
                     let came = from.origin(channel, receiver.figures()[1]);
                     let earlier = self.came.insert((channel, came), from.session);
@@ -310,10 +310,6 @@ impl World<'_> {
             sender.agree(max);
             // What is not begun again may be late.
             sender.expire(now);
-        }
-        for channel in self.receiving(at) {
-            let now = self.now;
-            self.receivers[channel].open(now);
         }
     }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_core::{
     Acceptor, ChannelId, CloseMode, CloseReason, Disconnect, Event, Incoming, Instant, Link,
-    LinkPermit, LinkState, Output, Protocol, ReceiveError, Rejection, Role, SendError, SessionId,
-    SessionLoss, Verdict, close,
+    LinkPermit, LinkState, Message, Output, Protocol, ReceiveError, Rejection, Role, SendError,
+    SessionId, SessionLoss, Verdict, close,
 };
 
 use super::case::{Happens, LastingCase};
@@ -340,7 +340,7 @@ impl<'a> World<'a> {
         let expected = match (is_over, is_closing) {
             (true, _) => Err(SendError::Ended),
             (_, true) => Err(SendError::Closing),
-            _ => self.sender(channel).send(length, expires),
+            _ => self.sender(channel).send(length, now, expires),
         };
         assert_eq!(got, expected);
         if got.is_ok() && expires.is_some_and(|expires| expires <= now) {
@@ -354,6 +354,7 @@ impl<'a> World<'a> {
         let link = &mut self.ends[at].link;
         assert_eq!(link.border(id), self.receivers[channel].border());
         let got = link.take(self.now, id);
+        self.drop_late(channel, &got);
         let (number, origin, length, handles) = match self.receivers[channel].take() {
             Taken::Nothing => {
                 assert_eq!(got, Ok(None));
@@ -375,11 +376,32 @@ impl<'a> World<'a> {
         let expected = (number, message(channel, origin, length));
         assert!(got == Some(expected), "took {got:?}, not {number}");
         if handles {
-            self.decide(channel, origin, Verdict::Handled);
+            self.decide(channel, origin, Verdict::HANDLED);
         }
         let session = self.came[&(channel, origin)];
         self.receivers[channel].check_place(session);
         true
+    }
+
+    /// Messages that are late are not taken, those that may be need not be, and others must be.
+    fn drop_late(&mut self, channel: usize, got: &Result<Option<Message>, ReceiveError>) {
+        let taken = got.as_ref().ok().and_then(Option::as_ref);
+        while let Some((number, origin)) = self.receivers[channel].next() {
+            let expires = self.senders[channel][origin.0].expires(origin.1);
+            if taken.is_some_and(|message| message.sequence == number) {
+                assert!(
+                    expires.is_none_or(|expires| self.now < expires),
+                    "taken late"
+                );
+                let accepted = self.senders[channel][origin.0].accepted(origin.1);
+                self.receivers[channel].lease.take(self.now, accepted);
+                break;
+            }
+            assert!(expires.is_some(), "message {number} is not taken");
+            if self.receivers[channel].drop_late() {
+                self.decide(channel, origin, Verdict::Expired);
+            }
+        }
     }
 
     pub(super) fn decide(&mut self, channel: usize, origin: Origin, decision: Verdict) {
@@ -399,7 +421,7 @@ impl<'a> World<'a> {
         };
         assert_eq!(self.ends[at].link.handle(self.now, id, sequence), Ok(()));
         let origin = self.receivers[channel].handle(sequence);
-        self.decide(channel, origin, Verdict::Handled);
+        self.decide(channel, origin, Verdict::HANDLED);
         true
     }
 
@@ -508,9 +530,9 @@ impl<'a> World<'a> {
             for channel in self.sending(at) {
                 self.sender(channel).expire(now);
             }
-            for channel in self.receiving(at) {
-                self.receivers[channel].wait(now);
-            }
+        }
+        for channel in self.receiving(at) {
+            self.receivers[channel].lease.wait(now);
         }
         self.note(at);
     }

@@ -80,7 +80,7 @@ fn what_is_still_known_is_nothing_to_new_ones() {
     let mut guest = arrived(&receiver(), 2);
     guest.handle_input(NOW, &hello());
     let answer = said(&mut accepted_after(NOW, guest, Some(&link.gone_session())));
-    assert_eq!((answer[16], &answer[66..90]), (0, &[0; 24][..]));
+    assert_eq!((answer[16], &answer[82..106]), (0, &[0; 24][..]));
 }
 
 #[test]

@@ -8,7 +8,8 @@ use countersign_core::{
 };
 
 use crate::common::bytes::{
-    Entry, ack, close, coded, done, first, message, next, noted, number, reject, skip, withdrawing,
+    Entry, ack, close, coded, done, first, message, next, noted, number, pong, reject, skip,
+    withdrawing,
 };
 use crate::common::pair::{ACCEPTOR, OPENER, Pair, paired};
 use crate::common::peer::{MAIN, Peer, against, against_receiver, against_sender, closed};
@@ -273,8 +274,8 @@ fn only_signs_of_life_follow_done() {
     }
     against_receiver(&receiver(), |peer| {
         peer_is_done(peer);
-        peer.takes(&[number(0x20, 0, 4), number(0x21, 0, 5)].concat());
-        assert_eq!(peer.say(), [number(0x21, 0, 4), done()].concat());
+        peer.takes(&[number(0x20, 0, 4), pong(5, 6, 7)].concat());
+        assert_eq!(peer.say(), [peer.answer_to_ping(4), done()].concat());
         assert_eq!(peer.link.state(), LinkState::Finishing);
     });
     against_receiver(&receiver(), |peer| {
@@ -429,7 +430,7 @@ fn a_close_that_moves_goes_on() {
             assert_eq!(peer.link.end_reason(), None);
         }
         peer.sleep(nearly);
-        peer.takes(&number(0x21, 0, 0));
+        peer.takes(&pong(0, 0, 0));
         peer.sleep(Duration::from_micros(1));
         let late = EndReason::Lost(Loss::CloseTooSlow);
         assert_eq!(peer.link.end_reason(), Some(&late));

@@ -52,15 +52,15 @@ fn texts_are_utf8() {
 
 /// Type, shortest and longest body.
 const BOUNDS: [(u8, usize, usize); 12] = [
-    (0x01, 34, 8192),
-    (0x02, 34, 8192),
+    (0x01, 50, 8192),
+    (0x02, 50, 8192),
     (0x03, 4, 260),
     (0x11, 8, 8),
     (0x12, 8, 8),
-    (0x13, 12, 268),
+    (0x13, 8, 4104),
     (0x14, 8, 8),
     (0x20, 8, 8),
-    (0x21, 8, 8),
+    (0x21, 24, 24),
     (0x30, 6, 902),
     (0x31, 0, 0),
     (0x32, 4, 260),
@@ -88,8 +88,8 @@ fn bodies_have_bounds() {
             });
         }
     }
-    // MESSAGE has its number, and its length where it begins and goes on.
-    for (flags, length) in [(3, 3), (2, 3), (0, 3), (1, 11)] {
+    // MESSAGE has its number, its length where it begins and goes on, and its times with a flag.
+    for (flags, length) in [(3, 3), (2, 3), (0, 3), (1, 11), (7, 19), (5, 27)] {
         against_receiver(&receiver(), |peer| {
             let expected = PeerMisbehaved::FrameLength { kind: 0x10, length };
             peer.refuses(&frame(0x10, flags, 0, &vec![0; length]), expected, 1);
@@ -159,8 +159,8 @@ fn unknown_types_are_violations_or_skipped() {
 fn unknown_flags_are_violations() {
     // [FRAME-7]
     for (kind, _, most) in BOUNDS {
-        // REFUSE and CLOSE have one flag.
-        let first = u8::from(matches!(kind, 0x03 | 0x30));
+        // REFUSE, VERDICT and CLOSE have one flag.
+        let first = u8::from(matches!(kind, 0x03 | 0x13 | 0x30));
         for bit in first..8 {
             let flags = 1 << bit;
             against_receiver(&receiver(), |peer| {
@@ -169,11 +169,12 @@ fn unknown_flags_are_violations() {
             });
         }
     }
-    for bit in 2..8 {
+    // MESSAGE has three, one of them only where the message begins.
+    for flags in (3..8).map(|bit| 3 | 1 << bit).chain([4, 6]) {
         against_receiver(&receiver(), |peer| {
-            let (kind, flags) = (0x10, 3 | 1 << bit);
+            let kind = 0x10;
             let expected = PeerMisbehaved::UnknownFlags { kind, flags };
-            peer.refuses(&frame(kind, flags, 0, &[0; 5]), expected, 1);
+            peer.refuses(&frame(kind, flags, 0, &[0; 21]), expected, 1);
         });
     }
 }
@@ -193,7 +194,7 @@ fn idle_channels_and_reserved_bytes_are_ignored() {
         assert_eq!(welcome[2..4], [0, 0], "channel");
         assert_eq!(welcome[8 + 9..8 + 12], [0; 3]);
         peer.takes(&number(0x20, 500, 7));
-        assert_eq!(peer.say(), number(0x21, 0, 7));
+        assert_eq!(peer.say(), peer.answer_to_ping(7));
         let mut abort = coded(0x32, 500, 4, b"no");
         abort[10..12].copy_from_slice(&[8, 9]);
         peer.hear(&abort);

@@ -270,7 +270,7 @@ fn a_new_session_has_received_nothing() {
 fn bytes_behind_the_channels_are_ignored() {
     // [HELLO-14]
     judged(|greeting| greeting.tail = vec![0xAB; 100], None);
-    let fixed = 34 + 48 + 4;
+    let fixed = 50 + 52 + 4;
     judged(|greeting| greeting.tail = vec![0xAB; 8192 - fixed], None);
     let (kind_of, length) = (|role| if role == Role::Acceptor { 1 } else { 2 }, 8193);
     for (role, greeting) in [(Role::Acceptor, hello()), (Role::Opener, welcome())] {

@@ -32,7 +32,9 @@ fn defaults_are_those_of_the_table() {
             max_message: 16 << 20,
             ..Entry::send("main")
         };
-        assert_eq!(peer.say(), Greeting::hello(&[entry]).bytes());
+        let mut hello = Greeting::hello(&[entry]);
+        hello.times[0] = peer.now.as_micros();
+        assert_eq!(peer.say(), hello.bytes());
     });
     let receiver = one(ReceiveChannel::new("main"));
     against(Role::Opener, &receiver, |peer| {
@@ -40,9 +42,12 @@ fn defaults_are_those_of_the_table() {
             max_message: 16 << 20,
             window_messages: 8192,
             window_bytes: 16 << 20,
+            max_reply: 0,
             ..Entry::receive("main")
         };
-        assert_eq!(peer.say(), Greeting::hello(&[entry]).bytes());
+        let mut hello = Greeting::hello(&[entry]);
+        hello.times[0] = peer.now.as_micros();
+        assert_eq!(peer.say(), hello.bytes());
     });
     let expected = Timeouts {
         handshake: Duration::from_secs(10),
@@ -106,7 +111,7 @@ fn channels_have_bounds() {
     assert!(zero(&one(send().queue(0, 32 << 20))));
     assert!(zero(&one(send().in_flight(0))));
     assert!(zero(&one(receive().window(0, 16 << 20))));
-    assert!(zero(&one(receive().silence(Duration::ZERO))));
+    assert!(zero(&one(receive().lease(Duration::ZERO))));
     let expected = Some(ConfigProblem::QueueTooSmall);
     assert_eq!(problem(&one(send().max_message(9).queue(1, 8))), expected);
     assert_eq!(problem(&one(send().max_message(9).queue(1, 9))), None);

@@ -2,11 +2,9 @@
 
 use core::time::Duration;
 
-use countersign_core::{
-    Config, EndReason, Event, Instant, Link, Loss, Output, ReceiveChannel, Role,
-};
+use countersign_core::{Config, EndReason, Instant, Link, Loss, Output, ReceiveChannel, Role};
 
-use crate::common::bytes::{ack, coded, message, number};
+use crate::common::bytes::{ack, coded, message, number, pong};
 use crate::common::pair::{OPENER, paired};
 use crate::common::peer::{MAIN, against, against_receiver, against_sender};
 
@@ -22,9 +20,9 @@ fn silence_is_met_with_one_ping() {
     against_receiver(&receiver(), |peer| {
         peer.sleep(3 * SECOND);
         peer.takes(&number(0x20, 0, 1));
-        assert_eq!(peer.say(), number(0x21, 0, 1));
+        assert_eq!(peer.say(), peer.answer_to_ping(1));
         // The first byte of a frame, then the rest of it.
-        let bytes = number(0x21, 0, 1);
+        let bytes = pong(1, 2, 3);
         peer.takes(&bytes[..1]);
         assert_eq!(peer.link.poll_deadline(), Some(peer.now + 5 * SECOND));
         peer.sleep(5 * SECOND - Duration::from_micros(1));
@@ -83,10 +81,10 @@ fn pings_are_answered_and_answers_coalesce() {
     // [PING-4] [PING-5]
     against_receiver(&receiver(), |peer| {
         peer.takes(&number(0x20, 0, 0xDEAD_BEEF));
-        assert_eq!(peer.say(), number(0x21, 0, 0xDEAD_BEEF));
+        assert_eq!(peer.say(), peer.answer_to_ping(0xDEAD_BEEF));
         peer.takes(&[number(0x20, 0, 1), number(0x20, 0, 2), number(0x20, 0, 3)].concat());
-        assert_eq!(peer.say(), number(0x21, 0, 3));
-        peer.takes(&number(0x21, 0, 99));
+        assert_eq!(peer.say(), peer.answer_to_ping(3));
+        peer.takes(&pong(99, 0, 0));
         assert_eq!(peer.say(), []);
     });
 }
@@ -148,23 +146,5 @@ fn a_failed_link_waits_for_its_peer_no_longer_than_it_says() {
         peer.say();
         peer.link.handle_eof(peer.now);
         assert!(!peer.link.wants_connection());
-    });
-}
-
-#[test]
-fn the_application_hears_of_silence() {
-    // [PING-1]
-    let channel = ReceiveChannel::new("main").silence(Duration::from_millis(1500));
-    against_receiver(&Config::new().channel(channel), |peer| {
-        peer.sleep_to_deadline();
-        assert_eq!(peer.events(), [Event::Silent(MAIN)]);
-        peer.sleep(SECOND);
-        assert_eq!(peer.events(), []);
-        peer.takes(&message(0, 1, b"x"));
-        assert_eq!(peer.events(), [Event::Readable(MAIN)]);
-        peer.sleep(Duration::from_millis(1499));
-        assert_eq!(peer.events(), []);
-        peer.sleep_to_deadline();
-        assert_eq!(peer.events(), [Event::Silent(MAIN)]);
     });
 }

@@ -63,11 +63,13 @@ fn a_begun_message_is_not_superseded() {
             .expect("accepted");
         let mut buffer = [0; 512];
         peer.link.poll_output(peer.now, &mut buffer);
-        assert_eq!(buffer[..], first(0, 1, 600, &payload[..492]));
+        let (answer, frame) = buffer.split_at(32);
+        assert_eq!(answer, peer.answer_to_welcome());
+        assert_eq!(frame[36..], payload[..444], "begun");
         peer.send(b"b");
         peer.sleep(Duration::from_millis(5));
         assert_eq!(peer.events(), []);
-        let rest = [next(0, 1, true, &payload[492..]), message(0, 2, b"b")];
+        let rest = [next(0, 1, true, &payload[444..]), message(0, 2, b"b")];
         assert_eq!(peer.say(), rest.concat());
     });
 }
@@ -109,7 +111,11 @@ fn what_is_not_begun_expires() {
         assert_eq!(peer.now, soon);
         assert_eq!(peer.events(), [verdict(2, Verdict::Expired)]);
         peer.takes(&ack(0, 1));
-        assert_eq!(peer.say(), [skip(0, 2), message(0, 3, b"c")].concat());
+        let answer = peer.answer_to_welcome();
+        assert_eq!(
+            peer.say(),
+            [answer, skip(0, 2), message(0, 3, b"c")].concat()
+        );
     });
     // Judged when it would be written, too.
     against_sender(&config, |peer| {
@@ -117,7 +123,7 @@ fn what_is_not_begun_expires() {
         peer.link
             .send(now, MAIN, &b"a"[..], Some(now))
             .expect("accepted");
-        assert_eq!(peer.say(), []);
+        assert_eq!(peer.say(), peer.answer_to_welcome());
         assert_eq!(peer.events(), [verdict(1, Verdict::Expired)]);
     });
 }
@@ -135,7 +141,8 @@ fn what_expires_behind_close_is_skipped() {
             .expect("accepted");
         peer.link
             .close(peer.now, countersign_core::CloseMode::Drain);
-        assert_eq!(peer.say(), close(&[(0, 2)]));
+        let answer = peer.answer_to_welcome();
+        assert_eq!(peer.say(), [answer, close(&[(0, 2)])].concat());
         peer.sleep_to_deadline();
         assert!(peer.link.wants_output());
         assert_eq!(peer.say(), skip(0, 2));

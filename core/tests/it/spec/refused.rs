@@ -237,7 +237,7 @@ fn what_arrived_can_still_be_taken() {
         peer.connect();
         let hello = peer.say();
         assert_eq!(
-            hello[66..90],
+            hello[82..106],
             [
                 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0
             ]

@@ -117,10 +117,12 @@ fn a_connection_takes_over_from_another() {
         assert_eq!(said(&mut guest), []);
         let mut main = Entry::receive("main").having([0, 1, 2]);
         (main.max_message, main.window_messages, main.window_bytes) = (16 << 20, 8192, 16 << 20);
+        main.max_reply = 0;
         let mut back = Entry::send("back");
         back.max_message = 16 << 20;
         let welcome = Greeting {
             session: link.session(),
+            times: [NOW.as_micros(); 2],
             ..Greeting::resumed(&[main, back])
         };
         // The peer says that it has nothing of what was sent before.
@@ -307,12 +309,12 @@ fn a_foreign_session_is_answered_like_none() {
     }
     let answer = answers.pop().expect("four");
     assert_eq!(answer[16], 2, "not known");
-    assert_eq!(answer[66..74], [0xFF; 8]);
-    assert_eq!(answer[74..90], [0; 16]);
+    assert_eq!(answer[82..90], [0xFF; 8]);
+    assert_eq!(answer[90..106], [0; 16]);
     assert!(answers.iter().all(|other| *other == answer));
     // Its owner learns that the session existed.
     let answer = routed(&mut acceptor, ALICE, link.session());
-    assert_eq!((answer[16], &answer[66..74]), (3, &[0; 8][..]));
+    assert_eq!((answer[16], &answer[82..90]), (3, &[0; 8][..]));
 }
 
 #[test]

@@ -178,9 +178,6 @@ impl<'a> World<'a> {
             1 => {
                 end.link.handle_secured(now, None).expect("securing");
                 end.stage = Stage::Open;
-                if at == self.to() {
-                    self.receiver.open(now);
-                }
             }
             _ => return,
         }
@@ -208,7 +205,7 @@ impl<'a> World<'a> {
             Stage::Over => Err(SendError::Ended),
             Stage::Closing => Err(SendError::Closing),
             _ if length == 0 => Err(SendError::Empty),
-            _ => sender.send(length, expires),
+            _ => sender.send(length, now, expires),
         };
         assert_eq!(got, expected);
         if got.is_ok() && expires.is_some_and(|expires| expires <= now) {
@@ -308,8 +305,6 @@ impl<'a> World<'a> {
             if self.ends[at].stage != Stage::Over {
                 if at == self.from {
                     self.sender.expire(to);
-                } else {
-                    self.receiver.wait(to);
                 }
             }
             let next = self.ends[at].link.poll_deadline();
@@ -420,7 +415,7 @@ impl<'a> World<'a> {
             "confirmed without room"
         );
         self.sender
-            .decide(self.begun[self.confirmed], Verdict::Handled);
+            .decide(self.begun[self.confirmed], Verdict::HANDLED);
         self.confirmed += 1;
     }
 
@@ -486,9 +481,7 @@ impl<'a> World<'a> {
         // Without a receiver nothing looks at what arrives.
         if !self.abandoned {
             let origin = |number| (0, self.begun[usize::try_from(number).expect("few") - 1]);
-            let refused = self
-                .receiver
-                .arrive(self.now, (first, last), length, origin);
+            let refused = self.receiver.arrive((first, last), length, origin);
             assert_eq!(refused, None);
             self.arrived += usize::from(last);
         }
@@ -538,7 +531,6 @@ impl<'a> World<'a> {
                 end.ended_told = true;
             }
             Event::Readable(_) => self.receiver.readable(),
-            Event::Silent(_) => self.receiver.silent(),
             Event::Handled { .. } | Event::Verdict { .. } | Event::Room(_) => {
                 let takes = matches!(end.stage, Stage::Before | Stage::Open);
                 self.sender.told(event, takes);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use countersign_core::wire::{
     ChannelEntry, Decoder, Frame, FrameType, Greeting, GreetingHead, HEADER_LEN, MAX_GREETING,
-    MessageHead, NOT_KNOWN, Piece, SessionOutcome, VERSION, encode_greeting,
+    MessageHead, NOT_KNOWN, Piece, SessionOutcome, Times, VERSION, encode_greeting,
 };
 use countersign_core::{
     ChannelConfig, ChannelId, Config, Disconnect, Instant, Link, LinkState, Message, Mode, Output,
@@ -250,6 +250,8 @@ impl World {
             attempt: self.attempt,
             frame_limit: 512,
             session: self.session,
+            time: 0,
+            arrived: 0,
         };
         let channels = self.config.channels().iter();
         let mut entries: Vec<ChannelEntry<'_>> = channels.map(opposite).collect();
@@ -312,6 +314,11 @@ impl World {
             #[expect(clippy::cast_possible_truncation)]
             sequence: (ledger.sent + 1) as u32,
             total: (first && !last).then_some(total as u64),
+            // Later than anything: what is known of it is kept as long as the message.
+            times: first.then_some(Times {
+                accepted: self.now.as_micros(),
+                expires: Times::NEVER - 1,
+            }),
             length,
         };
         ledger.send(total, length);
@@ -536,6 +543,8 @@ fn opposite(channel: &ChannelConfig) -> ChannelEntry<'_> {
             Some(channel.policy().unwrap_or(Policy::Reliable))
         },
         name: channel.name(),
+        wants_times: receives,
+        max_reply: u32::MAX,
         max_message: u64::MAX,
         window_messages: if receives { u32::MAX } else { 0 },
         window_bytes: if receives { u64::MAX } else { 0 },

@@ -2,7 +2,7 @@
 
 use countersign_core::wire::{
     ChannelEntry, CloseHead, Decoder, Frame, FrameType, Greeting, GreetingHead, HEADER_LEN, Header,
-    MessageHead, Piece, SessionOutcome, VERSION, encode_close, encode_greeting,
+    MessageHead, Piece, Pong, SessionOutcome, Times, VERSION, encode_close, encode_greeting,
 };
 use countersign_core::{Mode, PeerMisbehaved, Policy};
 use proptest::prelude::*;
@@ -27,7 +27,8 @@ pub(crate) enum Item {
     Reject(u16, u64, u32, String),
     Noted(u16, u64),
     Ping(u64),
-    Pong(u64),
+    Pong(Pong),
+    Reply(u16, u64, Vec<u8>),
     Close(u32, bool, String, Vec<(u16, u64)>),
     Done,
     Abort(u16, String),
@@ -50,6 +51,8 @@ impl Entry {
             mode: self.mode,
             policy: self.policy,
             name: &self.name,
+            wants_times: self.mode == Mode::Receive && partial % 2 == 1,
+            max_reply: u32::try_from(received & 0xFFFF_FFFF).expect("masked"),
             max_message,
             window_messages: u32::try_from(messages & 0xFFFF_FFFF).expect("masked"),
             window_bytes,
@@ -60,7 +63,7 @@ impl Entry {
     }
 
     fn from_lent(entry: &ChannelEntry<'_>) -> Self {
-        Self {
+        let this = Self {
             mode: entry.mode,
             policy: entry.policy,
             name: entry.name.into(),
@@ -72,7 +75,10 @@ impl Entry {
                 entry.received,
                 entry.partial,
             ],
-        }
+        };
+        // Those that follow from others come out as they went in.
+        assert_eq!(this.lend(), *entry);
+        this
     }
 }
 
@@ -137,7 +143,12 @@ impl Item {
             },
             Self::Noted(channel, sequence) => Frame::Noted { channel, sequence },
             Self::Ping(value) => Frame::Ping(value),
-            Self::Pong(value) => Frame::Pong(value),
+            Self::Pong(pong) => Frame::Pong(pong),
+            Self::Reply(channel, sequence, ref reply) => Frame::Reply {
+                channel,
+                sequence,
+                reply,
+            },
             Self::Done => Frame::Done,
             Self::Abort(code, ref text) => Frame::Abort { code, text },
             _ => unreachable!("written otherwise"),
@@ -168,7 +179,12 @@ impl Item {
             } => Self::Reject(channel, sequence, code, reason.into()),
             Frame::Noted { channel, sequence } => Self::Noted(channel, sequence),
             Frame::Ping(value) => Self::Ping(value),
-            Frame::Pong(value) => Self::Pong(value),
+            Frame::Pong(pong) => Self::Pong(pong),
+            Frame::Reply {
+                channel,
+                sequence,
+                reply,
+            } => Self::Reply(channel, sequence, reply.into()),
             Frame::Close { head, list } => {
                 let text = head.text.into();
                 Self::Close(head.code, head.again, text, list.entries().collect())
@@ -321,6 +337,8 @@ fn greeting() -> impl Strategy<Value = Item> {
                     attempt: frame_limit >> 8,
                     frame_limit,
                     session,
+                    time: u64::from(frame_limit) << 32,
+                    arrived: u64::from(session[0]) << 56,
                 };
                 Item::Greeting(kind, head, entries)
             },
@@ -336,6 +354,10 @@ fn message() -> impl Strategy<Value = Item> {
     let flags = prop_oneof![2 => Just((true, true)), 1 => any::<(bool, bool)>()];
     (channel(), flags, sequence, number(), payload).prop_map(
         |(channel, (first, last), sequence, total, payload)| {
+            let times = (first && total % 3 == 1).then_some(Times {
+                accepted: total,
+                expires: !total,
+            });
             let total = (first && !last).then_some(total);
             let length = payload.len();
             let head = MessageHead {
@@ -344,6 +366,7 @@ fn message() -> impl Strategy<Value = Item> {
                 last,
                 sequence,
                 total,
+                times,
                 length,
             };
             Item::Message(head, payload)
@@ -365,7 +388,11 @@ pub(crate) fn item() -> impl Strategy<Value = Item> {
             .prop_map(|(c, n, code, t)| Item::Reject(c, n, code, t)),
         1 => (channel(), number()).prop_map(|(c, n)| Item::Noted(c, n)),
         1 => any::<u64>().prop_map(Item::Ping),
-        1 => any::<u64>().prop_map(Item::Pong),
+        1 => (number(), number(), any::<u64>()).prop_map(|(echo, arrived, time)| {
+            Item::Pong(Pong { echo, arrived, time })
+        }),
+        2 => (channel(), number(), prop::collection::vec(any::<u8>(), 0..300))
+            .prop_map(|(c, n, r)| Item::Reply(c, n, r)),
         1 => (code(), any::<bool>(), text(256), list)
             .prop_map(|(n, a, t, l)| Item::Close(n, a, t, l)),
         1 => Just(Item::Done),
@@ -477,6 +504,7 @@ fn next_message(sequence: u64, length: usize, frames: usize, bytes: &mut Vec<u8>
             last,
             sequence: u32::try_from(sequence & 0xFFFF_FFFF).expect("masked"),
             total: (first && !last).then_some(length as u64),
+            times: None,
             length: payload.len(),
         };
         Item::Message(head, payload).encode(bytes);

@@ -84,8 +84,8 @@ fn send_and_wait() {
         let sender = near.sender("data").unwrap();
         let first = block_on(sender.send("one")).unwrap();
         let second = block_on(sender.send("two")).unwrap();
-        assert_eq!(block_on(first), Verdict::Handled);
-        assert_eq!(block_on(second), Verdict::Handled);
+        assert_eq!(block_on(first), Verdict::HANDLED);
+        assert_eq!(block_on(second), Verdict::HANDLED);
     });
     let mut receiver = far.receiver("data").unwrap();
     assert_eq!(block_on(receiver.recv()).unwrap().unwrap(), "one");
@@ -104,7 +104,7 @@ fn receive_and_close() {
     let sender = near.sender("data").unwrap();
     let receipt = block_on(sender.send("one")).unwrap();
     assert!(block_on(near.close(CloseMode::Drain)).is_orderly());
-    assert_eq!(block_on(receipt), Verdict::Handled);
+    assert_eq!(block_on(receipt), Verdict::HANDLED);
     receives.join().unwrap();
 }
 
@@ -148,7 +148,7 @@ fn drop_while_waking() {
     let sends = thread::spawn(move || {
         let sender = near.sender("data").unwrap();
         let receipt = block_on(sender.send("one")).unwrap();
-        assert_eq!(block_on(receipt), Verdict::Handled);
+        assert_eq!(block_on(receipt), Verdict::HANDLED);
     });
     let early = block_on(network::polled_once(receiver.recv()));
     let message = match early {
@@ -197,8 +197,8 @@ fn returning_peer() {
     }
     let second = block_on(sender.send("two")).unwrap();
     assert!(block_on(link.close(CloseMode::Drain)).is_orderly());
-    assert_eq!(block_on(first), Verdict::Handled);
-    assert_eq!(block_on(second), Verdict::Handled);
+    assert_eq!(block_on(first), Verdict::HANDLED);
+    assert_eq!(block_on(second), Verdict::HANDLED);
     receives.join().unwrap();
 }
 

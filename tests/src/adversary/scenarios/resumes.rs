@@ -233,7 +233,7 @@ fn denies_the_session(victim: &Victim) {
             assert!(report.end.is_none(), "{report}");
             let is_handled = |number| handled != NOT_KNOWN && number <= handled;
             let verdict = |number| match is_handled(number) {
-                true => Verdict::Handled,
+                true => Verdict::HANDLED,
                 false => Verdict::Unknown,
             };
             let expected = [verdict(2), verdict(3), Verdict::Withdrawn];

@@ -207,7 +207,7 @@ impl Ledger {
         let message = &self.messages[id];
         let taken = message.fate != Fate::NotTaken;
         let wrong = match verdict {
-            Verdict::Handled => Some("Handled comes as a verdict of its own"),
+            Verdict::Handled(None) => Some("Handled comes as a verdict of its own"),
             Verdict::Rejected(why) => self.judge_rejection(id, why.code, &why.reason),
             _ if taken && !matches!(verdict, Verdict::Unknown) => {
                 Some("the receiving application has it")

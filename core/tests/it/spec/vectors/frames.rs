@@ -1,8 +1,8 @@
 //! Valid frames: bytes to fields and back.
 
 use countersign_core::wire::{
-    ChannelEntry, CloseHead, Decoder, Frame, FrameType, GreetingHead, MessageHead, Piece,
-    SessionOutcome, encode_close, encode_greeting,
+    ChannelEntry, CloseHead, Decoder, Frame, FrameType, GreetingHead, MessageHead, Piece, Pong,
+    SessionOutcome, Times, encode_close, encode_greeting,
 };
 use countersign_core::{Mode, Policy};
 
@@ -78,6 +78,10 @@ fn message_lines(head: &MessageHead) -> Vec<String> {
         line("number", head.sequence),
     ];
     lines.extend(head.total.map(|total| line("total", total)));
+    if let Some(times) = head.times {
+        lines.push(line("accepted", times.accepted));
+        lines.push(line("expires", times.expires));
+    }
     lines
 }
 
@@ -93,6 +97,8 @@ fn frame_lines(frame: &Frame<'_>) -> Vec<String> {
             put("attempt", &greeting.head.attempt.to_string());
             put("frame_limit", &greeting.head.frame_limit);
             put("session", &to_hex(&greeting.head.session));
+            put("time", &greeting.head.time);
+            put("arrived", &greeting.head.arrived);
             for entry in greeting.channels() {
                 put("channel", &entry_line(&entry));
             }
@@ -122,16 +128,32 @@ fn frame_lines(frame: &Frame<'_>) -> Vec<String> {
             code,
             reason,
         } => {
+            put("reply", &false);
             put("channel", &channel);
             put("number", &sequence);
             put("code", &code);
             put("reason", &reason);
         }
+        Frame::Reply {
+            channel,
+            sequence,
+            reply,
+        } => {
+            put("reply", &true);
+            put("channel", &channel);
+            put("number", &sequence);
+            put("content", &to_hex(reply));
+        }
         Frame::Noted { channel, sequence } => {
             put("channel", &channel);
             put("number", &sequence);
         }
-        Frame::Ping(value) | Frame::Pong(value) => put("value", &value),
+        Frame::Ping(time) => put("time", &time),
+        Frame::Pong(pong) => {
+            put("echo", &pong.echo);
+            put("arrived", &pong.arrived);
+            put("time", &pong.time);
+        }
         Frame::Close { head, list } => {
             put("code", &head.code);
             put("again", &head.again);
@@ -158,8 +180,10 @@ fn entry_line(entry: &ChannelEntry<'_>) -> String {
         .policy
         .map_or("any".to_owned(), |policy| policy.to_string());
     format!(
-        "mode={mode} policy={policy} max_message={} window_messages={} window_bytes={} handled={} \
-         received={} partial={} name={}",
+        "mode={mode} policy={policy} wants_times={} max_reply={} max_message={} window_messages={} \
+         window_bytes={} handled={} received={} partial={} name={}",
+        entry.wants_times,
+        entry.max_reply,
         entry.max_message,
         entry.window_messages,
         entry.window_bytes,
@@ -172,6 +196,7 @@ fn entry_line(entry: &ChannelEntry<'_>) -> String {
 
 fn encode(vector: &Vector) -> Vec<u8> {
     let mut out = vec![0; 1 << 14];
+    let reply = vector.all("content").next().map(bytes);
     let written = match vector.get("type") {
         "HELLO" => greeting(FrameType::Hello, vector, &mut out),
         "WELCOME" => greeting(FrameType::Welcome, vector, &mut out),
@@ -189,13 +214,15 @@ fn encode(vector: &Vector) -> Vec<u8> {
             };
             encode_close(&head, last.into_iter(), &mut out).expect("long enough")
         }
-        kind => plain(kind, vector).encode(&mut out).expect("long enough"),
+        kind => plain(kind, vector, reply.as_deref())
+            .encode(&mut out)
+            .expect("long enough"),
     };
     out.truncate(written);
     out
 }
 
-fn plain<'a>(kind: &str, vector: &'a Vector) -> Frame<'a> {
+fn plain<'a>(kind: &str, vector: &'a Vector, reply: Option<&'a [u8]>) -> Frame<'a> {
     let channel = || vector.number("channel");
     let sequence = || vector.number("number");
     match kind {
@@ -213,18 +240,29 @@ fn plain<'a>(kind: &str, vector: &'a Vector) -> Frame<'a> {
             channel: channel(),
             handled: vector.number("handled"),
         },
-        "REJECT" => Frame::Reject {
-            channel: channel(),
-            sequence: sequence(),
-            code: vector.number("code"),
-            reason: vector.get("reason"),
+        "VERDICT" => match reply {
+            Some(reply) => Frame::Reply {
+                channel: channel(),
+                sequence: sequence(),
+                reply,
+            },
+            None => Frame::Reject {
+                channel: channel(),
+                sequence: sequence(),
+                code: vector.number("code"),
+                reason: vector.get("reason"),
+            },
         },
         "NOTED" => Frame::Noted {
             channel: channel(),
             sequence: sequence(),
         },
-        "PING" => Frame::Ping(vector.number("value")),
-        "PONG" => Frame::Pong(vector.number("value")),
+        "PING" => Frame::Ping(vector.number("time")),
+        "PONG" => Frame::Pong(Pong {
+            echo: vector.number("echo"),
+            arrived: vector.number("arrived"),
+            time: vector.number("time"),
+        }),
         "DONE" => Frame::Done,
         "ABORT" => Frame::Abort {
             code: vector.number("code"),
@@ -242,6 +280,10 @@ fn message(vector: &Vector, out: &mut [u8]) -> usize {
         last: vector.number("last"),
         sequence: vector.number("number"),
         total: vector.all("total").next().map(parse),
+        times: vector.all("accepted").next().map(|accepted| Times {
+            accepted: parse(accepted),
+            expires: vector.number("expires"),
+        }),
         length: payload.len(),
     };
     head.encode(out);
@@ -264,6 +306,8 @@ fn greeting(kind: FrameType, vector: &Vector, out: &mut [u8]) -> usize {
         attempt: vector.number("attempt"),
         frame_limit: vector.number("frame_limit"),
         session: bytes(vector.get("session")).try_into().expect("16 bytes"),
+        time: vector.number("time"),
+        arrived: vector.number("arrived"),
     };
     let entries: Vec<ChannelEntry<'_>> = vector.all("channel").map(entry).collect();
     encode_greeting(kind, &head, entries.into_iter(), out).expect("long enough")
@@ -287,6 +331,8 @@ fn entry(line: &str) -> ChannelEntry<'_> {
             _ => None,
         },
         name: field("name"),
+        wants_times: parse(field("wants_times")),
+        max_reply: parse(field("max_reply")),
         max_message: parse(field("max_message")),
         window_messages: parse(field("window_messages")),
         window_bytes: parse(field("window_bytes")),
