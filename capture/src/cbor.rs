@@ -78,6 +78,15 @@ impl Cbor {
         }
     }
 
+    /// Writes the bytes of a message or of a reply, or only how many they are.
+    pub(crate) fn payload(&mut self, bytes: &[u8], leave_out: bool) -> &mut Self {
+        if leave_out && !bytes.is_empty() {
+            self.array(1).size(bytes.len())
+        } else {
+            self.raw(bytes)
+        }
+    }
+
     /// Writes these bytes, without payloads if `split` finds them.
     pub(crate) fn data(&mut self, bytes: &[u8], split: Option<&mut Split>) -> &mut Self {
         let Some(split) = split else {

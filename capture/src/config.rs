@@ -78,7 +78,7 @@ fn duration(cbor: &mut Cbor, duration: Duration) {
 }
 
 fn encode_channel(cbor: &mut Cbor, channel: &ChannelConfig) {
-    cbor.array(11).text(channel.name());
+    cbor.array(12).text(channel.name());
     cbor.text(match channel.mode() {
         Mode::Send => "send",
         Mode::Receive => "receive",
@@ -92,20 +92,22 @@ fn encode_channel(cbor: &mut Cbor, channel: &ChannelConfig) {
     // Fields that only the other mode has are written with their defaults.
     let mut queue = (DEFAULT_QUEUE_MESSAGES, DEFAULT_QUEUE_BYTES);
     let mut window = (DEFAULT_WINDOW_MESSAGES, DEFAULT_WINDOW_BYTES);
-    let (mut in_flight, mut silence) = (u32::MAX, None);
-    match channel {
+    let (mut in_flight, mut lease) = (u32::MAX, None);
+    let max_reply = match channel {
         ChannelConfig::Send(channel) => {
             (queue, in_flight) = (channel.get_queue(), channel.get_in_flight());
+            channel.get_max_reply()
         }
         ChannelConfig::Receive(channel) => {
-            (window, silence) = (channel.get_window(), channel.get_silence());
+            (window, lease) = (channel.get_window(), channel.get_lease());
+            channel.get_max_reply()
         }
-    }
+    };
     cbor.size(queue.0).size(queue.1);
     cbor.uint(window.0.into()).size(window.1);
-    cbor.uint(in_flight.into());
-    match silence {
-        Some(silence) => duration(cbor, silence),
+    cbor.uint(in_flight.into()).size(max_reply);
+    match lease {
+        Some(lease) => duration(cbor, lease),
         None => _ = cbor.null(),
     }
 }
@@ -186,7 +188,7 @@ fn decode_reconnect(fields: &mut Fields<'_>) -> Result<Reconnect, ItemError> {
 }
 
 fn decode_channel(fields: &mut Fields<'_>) -> Result<ChannelConfig, ItemError> {
-    fields.expect_array(11)?;
+    fields.expect_array(12)?;
     let name = fields.text()?;
     let mode = fields.text()?;
     let policy = match fields.optional(Fields::text)? {
@@ -200,7 +202,8 @@ fn decode_channel(fields: &mut Fields<'_>) -> Result<ChannelConfig, ItemError> {
     let (queue_messages, queue_bytes) = (fields.size()?, fields.size()?);
     let (window_messages, window_bytes) = (fields.u32()?, fields.size()?);
     let in_flight = fields.u32()?;
-    let silence = fields.optional(decode_duration)?;
+    let max_reply = fields.size()?;
+    let lease = fields.optional(decode_duration)?;
     match mode {
         "send" => {
             let channel = SendChannel::new(name);
@@ -212,7 +215,8 @@ fn decode_channel(fields: &mut Fields<'_>) -> Result<ChannelConfig, ItemError> {
             // `max_message` raises the sizes of queue and window, so it comes first.
             let channel = channel.max_message(max_message);
             let channel = channel.queue(queue_messages, queue_bytes);
-            Ok(channel.in_flight(in_flight).into())
+            let channel = channel.in_flight(in_flight);
+            Ok(channel.max_reply(max_reply).into())
         }
         "receive" => {
             let mut channel = ReceiveChannel::new(name);
@@ -224,10 +228,10 @@ fn decode_channel(fields: &mut Fields<'_>) -> Result<ChannelConfig, ItemError> {
             if manual {
                 channel = channel.manual();
             }
-            if let Some(silence) = silence {
-                channel = channel.silence(silence);
+            if let Some(lease) = lease {
+                channel = channel.lease(lease);
             }
-            let channel = channel.max_message(max_message);
+            let channel = channel.max_message(max_message).max_reply(max_reply);
             Ok(channel.window(window_messages, window_bytes).into())
         }
         _ => Err(ItemError::Value("a mode")),

@@ -1,6 +1,8 @@
 //! Decoding of records.
 
-use countersign_core::{CloseMode, CloseReason, Disconnect, Refusal, SessionLoss, TakeOver};
+use countersign_core::{
+    CloseMode, CloseReason, Disconnect, MAX_REPLY, Refusal, SessionLoss, TakeOver,
+};
 use minicbor::data::Type;
 use minicbor::decode::Decoder;
 
@@ -256,6 +258,8 @@ impl<'a> Fields<'a> {
             "handle" => Entry::Handle {
                 channel: self.channel()?,
                 sequence: self.uint()?,
+                // One that is too long is an error of the call, so it may be in a capture.
+                reply: self.optional(Self::data_of_any_length)?,
                 outcome: self.when(returned, Self::settled)?,
             },
             "reject" => Entry::Reject {
@@ -357,6 +361,15 @@ impl<'a> Fields<'a> {
         Ok(data)
     }
 
+    /// Reads a reply that has arrived.
+    fn reply(&mut self) -> Result<Data, ItemError> {
+        let reply = self.data_of_any_length()?;
+        if reply.len() > MAX_REPLY as u64 {
+            return Err(ItemError::Value("more bytes than a reply has"));
+        }
+        Ok(reply)
+    }
+
     fn data_of_any_length(&mut self) -> Result<Data, ItemError> {
         if self.kind()? == Type::Bytes {
             let bytes = self.0.bytes()?;
@@ -396,6 +409,10 @@ impl<'a> Fields<'a> {
     }
 
     fn taken(&mut self) -> Result<Taken, ItemError> {
+        if self.is_null()? {
+            self.0.null()?;
+            return Ok(Taken::Nothing);
+        }
         self.expect_array(2)?;
         if self.is_uint()? {
             return Ok(Taken::Message(self.uint()?, self.uint()?));
@@ -438,7 +455,7 @@ impl<'a> Fields<'a> {
                 name: name.to_owned(),
                 why: self.owned()?,
             },
-            ("readable" | "room" | "silent", 2) => RecordedEvent::OnChannel {
+            ("readable" | "room" | "lease-held" | "lease-lapsed", 2) => RecordedEvent::OnChannel {
                 name: name.to_owned(),
                 channel: self.channel()?,
             },
@@ -447,10 +464,11 @@ impl<'a> Fields<'a> {
                 first: self.uint()?,
                 last: self.uint()?,
             },
-            ("verdict", 4 | 6) => RecordedEvent::Verdict {
+            ("verdict", 4..=6) => RecordedEvent::Verdict {
                 channel: self.channel()?,
                 sequence: self.uint()?,
                 kind: self.owned()?,
+                reply: (length == 5).then(|| self.reply()).transpose()?,
                 rejection: if length == 6 {
                     Some((self.u32()?, self.owned()?))
                 } else {
@@ -475,8 +493,7 @@ fn shape(name: &str) -> Option<(u64, bool)> {
         "close" => (4, false),
         "opened" | "event" => (0, true),
         "secured" | "take" | "abandon" | "takeover" | "out" => (1, true),
-        "handle" => (2, true),
-        "send" => (3, true),
+        "send" | "handle" => (3, true),
         "reject" => (4, true),
         _ => return None,
     })

@@ -81,10 +81,7 @@ pub(crate) fn call(cbor: &mut Cbor, call: &Call<'_>, input: Option<&mut Split>) 
             expires,
         } => {
             cbor.text("send").uint(channel.0.into());
-            match input {
-                Some(_) if !message.is_empty() => cbor.array(1).size(message.len()),
-                _ => cbor.raw(message),
-            };
+            cbor.payload(message, input.is_some());
             match expires {
                 Some(expires) => cbor.uint(expires.as_micros()),
                 None => cbor.null(),
@@ -95,9 +92,17 @@ pub(crate) fn call(cbor: &mut Cbor, call: &Call<'_>, input: Option<&mut Split>) 
             cbor.text("take").uint(channel.0.into());
             2
         }
-        Call::Handle { channel, sequence } => {
+        Call::Handle {
+            channel,
+            sequence,
+            reply,
+        } => {
             cbor.text("handle").uint(channel.0.into()).uint(sequence);
-            3
+            match reply {
+                Some(reply) => cbor.payload(reply, input.is_some()),
+                None => cbor.null(),
+            };
+            4
         }
         Call::Reject {
             channel,
@@ -199,16 +204,21 @@ pub(crate) fn outcome(cbor: &mut Cbor, outcome: &Outcome<'_>, output: Option<&mu
         Outcome::Output(Output::End, _) => _ = cbor.text("end"),
         Outcome::Output(Output::TooSmall { needed }, _) => _ = cbor.size(needed),
         Outcome::Event(None, _) => _ = cbor.null(),
-        Outcome::Event(Some(event), reason) => encode_event(cbor, event, reason),
+        Outcome::Event(Some(event), reason) => {
+            encode_event(cbor, event, reason, output.is_some());
+        }
     }
 }
 
-fn encode_event(cbor: &mut Cbor, event: &Event, reason: Option<&EndReason>) {
+fn encode_event(cbor: &mut Cbor, event: &Event, reason: Option<&EndReason>, leave_out: bool) {
     let name = event.name();
     match event {
         Event::Lost(loss) => _ = cbor.array(2).text(name).text(loss.name()),
         Event::SessionLost(loss) => _ = cbor.array(2).text(name).text(loss.name()),
-        Event::Readable(channel) | Event::Room(channel) | Event::Silent(channel) => {
+        Event::Readable(channel)
+        | Event::Room(channel)
+        | Event::LeaseHeld(channel)
+        | Event::LeaseLapsed(channel) => {
             cbor.array(2).text(name).uint(channel.0.into());
         }
         Event::Handled {
@@ -225,16 +235,19 @@ fn encode_event(cbor: &mut Cbor, event: &Event, reason: Option<&EndReason>) {
             sequence,
             verdict,
         } => {
-            let kind = verdict.kind().name();
-            let rejection = match verdict {
-                Verdict::Rejected(rejection) => Some(rejection),
-                _ => None,
-            };
-            cbor.array(if rejection.is_some() { 6 } else { 4 });
+            cbor.array(match verdict {
+                Verdict::Rejected(_) => 6,
+                Verdict::Handled(Some(_)) => 5,
+                _ => 4,
+            });
             cbor.text(name).uint(channel.0.into());
-            cbor.uint(*sequence).text(kind);
-            if let Some(rejection) = rejection {
-                cbor.uint(rejection.code.into()).text(&rejection.reason);
+            cbor.uint(*sequence).text(verdict.kind().name());
+            match verdict {
+                Verdict::Rejected(rejection) => {
+                    cbor.uint(rejection.code.into()).text(&rejection.reason);
+                }
+                Verdict::Handled(Some(reply)) => _ = cbor.payload(reply, leave_out),
+                _ => {}
             }
         }
         Event::Ended => {

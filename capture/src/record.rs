@@ -55,6 +55,7 @@ pub enum Entry {
     Handle {
         channel: u16,
         sequence: Sequence,
+        reply: Option<Data>,
         outcome: Option<Outcome<()>>,
     },
     Reject {
@@ -105,6 +106,8 @@ pub enum Taken {
     Message(Sequence, u64),
     /// The border between two sessions, and why the older one was lost.
     SessionBorder(SessionLoss),
+    /// Nothing: all messages that waited were late, and were dropped.
+    Nothing,
 }
 
 /// The outcome of a command: a value, or the name of the error.
@@ -186,7 +189,7 @@ pub enum RecordedEvent {
     Plain { name: String },
     /// `lost` or `session-lost`, and how.
     Because { name: String, why: String },
-    /// `readable`, `room` or `silent`.
+    /// `readable`, `room`, `lease-held` or `lease-lapsed`.
     OnChannel { name: String, channel: u16 },
     /// `handled`.
     Handled {
@@ -199,6 +202,9 @@ pub enum RecordedEvent {
         channel: u16,
         sequence: Sequence,
         kind: String,
+        /// The reply, if a message that was handled has one.
+        reply: Option<Data>,
+        /// Code and reason, if it was rejected.
         rejection: Option<(u32, String)>,
     },
     /// `ended`.

@@ -217,16 +217,6 @@ impl Replay {
                 self.protocol(id)?.poll_output(now, &mut buffer[..space]);
                 self.buffer = buffer;
             }
-            Entry::Send {
-                channel,
-                message,
-                expires,
-                ..
-            } => {
-                let message = self.message(message)?;
-                let link = self.link_at(id)?;
-                let _ = link.send(now, ChannelId(*channel), message, *expires);
-            }
             entry => self.play_connection(id, now, entry)?,
         }
         Ok(true)
@@ -257,12 +247,30 @@ impl Replay {
 
     /// Plays a command of the application.
     fn play_command(&mut self, id: u64, now: Instant, entry: &Entry) -> Result<(), &'static str> {
+        let payload = match entry {
+            Entry::Send { message, .. } => Some(message),
+            Entry::Handle { reply, .. } => reply.as_ref(),
+            _ => None,
+        };
+        let payload = payload.map(|data| self.payload(data)).transpose()?;
         let link = self.link_at(id)?;
         match entry {
+            Entry::Send {
+                channel, expires, ..
+            } => {
+                let message = payload.unwrap_or_default();
+                let _ = link.send(now, ChannelId(*channel), message, *expires);
+            }
             Entry::Take { channel, .. } => _ = link.take(now, ChannelId(*channel)),
             Entry::Handle {
                 channel, sequence, ..
-            } => _ = link.handle(now, ChannelId(*channel), *sequence),
+            } => {
+                let channel = ChannelId(*channel);
+                let _ = match payload {
+                    Some(reply) => link.handle_with(now, channel, *sequence, &reply),
+                    None => link.handle(now, channel, *sequence),
+                };
+            }
             Entry::Reject {
                 channel,
                 sequence,
@@ -372,12 +380,12 @@ impl Replay {
         Ok(())
     }
 
-    /// Returns a message; those that were left out share their zeros.
-    fn message(&mut self, data: &Data) -> Result<Bytes, &'static str> {
+    /// Returns a message or a reply; those that were left out share their zeros.
+    fn payload(&mut self, data: &Data) -> Result<Bytes, &'static str> {
         let [Part::LeftOut(length)] = data.0[..] else {
-            let mut message = Vec::new();
-            self.gather(data, &mut message)?;
-            return Ok(message.into());
+            let mut payload = Vec::new();
+            self.gather(data, &mut payload)?;
+            return Ok(payload.into());
         };
         let length = self.spend(length)?;
         if self.zeros.len() < length {

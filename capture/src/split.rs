@@ -3,13 +3,16 @@
 //! Bytes that can't be frames are left out too, from where that shows: the link ends there and
 //! processes nothing after it, and a peer that speaks another protocol may send anything.
 
-use countersign_core::wire::{FIRST, FIRST_HEAD, FrameType, HEADER_LEN, LAST, MESSAGE_HEAD};
-use countersign_core::{Dialect, Mode};
+use countersign_core::wire::{
+    FIRST, FIRST_HEAD, FrameType, HEADER_LEN, Header, LAST, MAX_FRAME_LIMIT, MESSAGE_HEAD, REPLY,
+    TIMES, TIMES_LEN,
+};
+use countersign_core::{Dialect, MAX_REASON, Mode};
 
-/// The longest body of a frame that is not a MESSAGE: `docs/protocol.md`, Limits.
-const LONGEST_BODY: usize = countersign_core::wire::MAX_GREETING;
-/// Types from here on may be skipped, whatever is in them.
-const IGNORABLE: u8 = 0x80;
+/// The length of what precedes the reply in a VERDICT.
+const REPLY_FIELDS: usize = 8;
+/// The longest body of a VERDICT without a reply.
+const LONGEST_REJECTION: usize = 12 + MAX_REASON;
 const CONFIRMATION: &[u8] = b"OK!";
 const MAX_DIGITS: usize = 20;
 
@@ -19,10 +22,11 @@ pub(crate) struct Split(State);
 
 #[derive(Clone, Debug)]
 enum State {
-    /// The beginning of a frame: what has arrived of its head.
-    Head { bytes: [u8; FIRST_HEAD], at: usize },
-    /// The rest of a frame.
-    Rest { left: usize, payload: bool },
+    /// The beginning of a frame: what has arrived of its header.
+    Header { bytes: [u8; HEADER_LEN], at: usize },
+    /// The body of a frame: how many bytes are missing of its fields, and of the payload behind
+    /// them.
+    Body { fields: usize, payload: usize },
     /// tlsstream: a length so far, and its digits.
     Length { value: u64, digits: usize },
     /// tlsstream: the rest of a message.
@@ -65,20 +69,21 @@ impl Split {
     /// Returns how many bytes at the front belong together, one at least, and whether to keep them.
     fn step(&mut self, bytes: &[u8]) -> (usize, bool) {
         match &mut self.0 {
-            State::Head { bytes: head, at } => {
-                let wanted = head_len(head, *at);
-                let taken = (wanted - *at).min(bytes.len());
-                head[*at..*at + taken].copy_from_slice(&bytes[..taken]);
+            State::Header { bytes: header, at } => {
+                let taken = (HEADER_LEN - *at).min(bytes.len());
+                header[*at..*at + taken].copy_from_slice(&bytes[..taken]);
                 *at += taken;
-                if *at == head_len(head, *at) {
-                    self.0 = after_head(head, *at);
+                if *at == HEADER_LEN {
+                    self.0 = after_header(header);
                 }
                 (taken, true)
             }
-            State::Rest { left, payload } => {
-                let (taken, keep) = ((*left).min(bytes.len()), !*payload);
+            State::Body { fields, payload } => {
+                let keep = *fields > 0;
+                let left = if keep { &mut *fields } else { &mut *payload };
+                let taken = (*left).min(bytes.len());
                 *left -= taken;
-                if *left == 0 {
+                if *fields + *payload == 0 {
                     self.0 = frame_start();
                 }
                 (taken, keep)
@@ -131,37 +136,45 @@ impl Split {
 }
 
 fn frame_start() -> State {
-    let bytes = [0; FIRST_HEAD];
-    State::Head { bytes, at: 0 }
+    let bytes = [0; HEADER_LEN];
+    State::Header { bytes, at: 0 }
 }
 
-fn body_len(head: &[u8; FIRST_HEAD]) -> usize {
-    let length = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
-    usize::try_from(length).unwrap_or(usize::MAX)
-}
-
-/// Returns the length of a head of which `at` bytes are known.
-fn head_len(head: &[u8; FIRST_HEAD], at: usize) -> usize {
-    if at < HEADER_LEN || head[0] != FrameType::Message as u8 {
-        return HEADER_LEN;
+/// Returns the state after a complete header.
+fn after_header(bytes: &[u8; HEADER_LEN]) -> State {
+    let Ok(header) = Header::decode(bytes, MAX_FRAME_LIMIT) else {
+        return State::Ignored;
+    };
+    match fields_len(&header) {
+        None => State::Ignored,
+        Some(_) if header.length == 0 => frame_start(),
+        Some(fields) => State::Body {
+            fields,
+            payload: header.length - fields,
+        },
     }
-    let with_total = head[1] & (FIRST | LAST) == FIRST;
-    let whole = if with_total { FIRST_HEAD } else { MESSAGE_HEAD };
-    // A head cut short by the frame's length is a violation.
-    whole.min(HEADER_LEN.saturating_add(body_len(head)))
 }
 
-/// Returns the state after a complete head.
-fn after_head(head: &[u8; FIRST_HEAD], length: usize) -> State {
-    let kind = head[0];
-    let left = body_len(head) - (length - HEADER_LEN);
-    let payload = kind == FrameType::Message as u8 || kind >= IGNORABLE;
-    let is_frame = payload || (FrameType::from_u8(kind).is_some() && left <= LONGEST_BODY);
-    match (is_frame, left) {
-        (false, _) => State::Ignored,
-        (true, 0) => frame_start(),
-        (true, left) => State::Rest { left, payload },
-    }
+/// Returns how much of a frame's body is to be kept; `None` if the body can't be one.
+fn fields_len(header: &Header) -> Option<usize> {
+    let fields = match header.kind {
+        Some(FrameType::Message) => {
+            let with_total = header.flags & (FIRST | LAST) == FIRST;
+            let head = if with_total { FIRST_HEAD } else { MESSAGE_HEAD };
+            let times = if header.flags & TIMES > 0 {
+                TIMES_LEN
+            } else {
+                0
+            };
+            head - HEADER_LEN + times
+        }
+        Some(FrameType::Verdict) if header.flags & REPLY > 0 => REPLY_FIELDS,
+        // Whoever forgets the flag sends a reply too.
+        Some(FrameType::Verdict) if header.length > LONGEST_REJECTION => return None,
+        Some(_) => header.length,
+        None => 0,
+    };
+    (fields <= header.length).then_some(fields)
 }
 
 #[cfg(test)]
@@ -220,22 +233,96 @@ mod tests {
     }
 
     #[test]
+    fn times_are_kept_and_replies_are_not() {
+        let bytes = b"\x10\x07\0\0\0\0\0\x17\0\0\0\x01acceptedexpires.abc\
+            \x10\x05\0\0\0\0\0\x1e\0\0\0\x02\0\0\0\0\0\0\0\x05acceptedexpires.ab\
+            \x13\x01\0\0\0\0\0\x0a\0\0\0\0\0\0\0\x03de\
+            \x13\x01\0\0\0\0\0\x08\0\0\0\0\0\0\0\x04\
+            \x13\0\0\0\0\0\0\x0e\0\0\0\0\0\0\0\x05\0\0\0\x07no";
+        let expected: &[(&[u8], bool)] = &[
+            (b"\x10\x07\0\0\0\0\0\x17\0\0\0\x01acceptedexpires.", true),
+            (b"abc", false),
+            (
+                b"\x10\x05\0\0\0\0\0\x1e\0\0\0\x02\0\0\0\0\0\0\0\x05acceptedexpires.",
+                true,
+            ),
+            (b"ab", false),
+            (b"\x13\x01\0\0\0\0\0\x0a\0\0\0\0\0\0\0\x03", true),
+            (b"de", false),
+            // A reply of no bytes, and a rejection with its reason.
+            (
+                b"\x13\x01\0\0\0\0\0\x08\0\0\0\0\0\0\0\x04\
+                  \x13\0\0\0\0\0\0\x0e\0\0\0\0\0\0\0\x05\0\0\0\x07no",
+                true,
+            ),
+        ];
+        check(Dialect::Countersign, Mode::Send, bytes, expected);
+    }
+
+    /// A frame of this kind, with these flags, whose body is `secret` as often as it fits.
+    fn secrets(kind: u8, flags: u8, length: usize) -> ([u8; HEADER_LEN], Vec<u8>) {
+        let [a, b, c, d] = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
+        let body = b"secret".iter().copied().cycle().take(length).collect();
+        ([kind, flags, 0, 0, a, b, c, d], body)
+    }
+
+    /// Checks that only the header is kept of such a frame, and nothing of what follows it.
+    fn check_left_out(kind: u8, flags: u8, length: usize) {
+        let (header, mut body) = secrets(kind, flags, length);
+        body.extend_from_slice(b"\x20\0\0\0\0\0\0\x08pingping");
+        let bytes = [&header[..], &body].concat();
+        let expected: &[(&[u8], bool)] = &[(&header, true), (&body, false)];
+        check(Dialect::Countersign, Mode::Receive, &bytes, expected);
+    }
+
+    /// Checks that so much is kept of such a frame, and all of what follows it.
+    fn check_kept(kind: u8, flags: u8, length: usize, kept: usize) {
+        let ping = b"\x20\0\0\0\0\0\0\x08pingping";
+        let (header, body) = secrets(kind, flags, length);
+        let (fields, payload) = body.split_at(kept);
+        let bytes = [&header[..], &body, ping].concat();
+        let beginning = [&header[..], fields].concat();
+        let expected: &[(&[u8], bool)] = &[(&beginning, true), (payload, false), (ping, true)];
+        check(Dialect::Countersign, Mode::Receive, &bytes, expected);
+    }
+
+    #[test]
     fn what_is_no_frame_is_left_out() {
-        let check = |bytes: &[u8], expected: &[(&[u8], bool)]| {
-            check(Dialect::Countersign, Mode::Receive, bytes, expected);
-        };
         check(
+            Dialect::Countersign,
+            Mode::Receive,
             b"GET / HTTP/1.1",
             &[(b"GET / HT", true), (b"TP/1.1", false)],
         );
-        // A PING of a megabyte, and a head that its own length cuts.
+        // A PING of a byte too much.
+        check_left_out(0x20, 0, 9);
+        // A message whose fields its own length cuts: the number, the length, the times.
+        for (flags, fields) in [(FIRST | LAST, 4), (FIRST, 12), (FIRST | LAST | TIMES, 20)] {
+            check_left_out(0x10, flags, fields - 1);
+            check_kept(0x10, flags, fields + 1, fields);
+        }
+        // Times where the message does not begin, and flags that nobody knows.
+        check_left_out(0x10, LAST | TIMES, 30);
+        check_left_out(0x10, FIRST | LAST | 0x08, 30);
+        check_left_out(0x13, REPLY | 0x02, 30);
+    }
+
+    #[test]
+    fn a_verdict_is_left_out_where_it_is_longer_than_one() {
+        use countersign_core::MAX_REPLY;
+
+        check_kept(0x13, REPLY, 8 + MAX_REPLY, 8);
+        check_left_out(0x13, REPLY, 8 + MAX_REPLY + 1);
+        check_left_out(0x13, REPLY, 7);
+        // A reply without its flag.
+        check_left_out(0x13, 0, 12 + MAX_REASON + 1);
+        let (header, body) = secrets(0x13, 0, 12 + MAX_REASON);
+        let bytes = [&header[..], &body].concat();
         check(
-            b"\x20\0\0\0\0\x10\0\0secret",
-            &[(b"\x20\0\0\0\0\x10\0\0", true), (b"secret", false)],
-        );
-        check(
-            b"\x10\x01\0\0\0\0\0\x02ab",
-            &[(b"\x10\x01\0\0\0\0\0\x02ab", true)],
+            Dialect::Countersign,
+            Mode::Receive,
+            &bytes,
+            &[(&bytes, true)],
         );
     }
 

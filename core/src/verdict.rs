@@ -96,8 +96,8 @@ impl Verdict {
         }
     }
 
-    /// Returns `Ok` for a message that was handled, with the reply if there is one, for callers that
-    /// take every other verdict as an error.
+    /// Returns `Ok` for a message that was handled, for callers that take every other verdict as an
+    /// error.
     ///
     /// # Errors
     ///
@@ -111,7 +111,16 @@ impl Verdict {
     /// assert_eq!(error.verdict(), &Verdict::Expired);
     /// assert_eq!(error.to_string(), "the message was not handled: expired");
     /// ```
-    pub fn into_result(self) -> Result<Option<Bytes>, NotHandled> {
+    pub fn into_result(self) -> Result<(), NotHandled> {
+        self.into_reply().map(drop)
+    }
+
+    /// As [`into_result`](Self::into_result), with the reply, if the receiver gave one.
+    ///
+    /// # Errors
+    ///
+    /// Any other verdict, as [`NotHandled`].
+    pub fn into_reply(self) -> Result<Option<Bytes>, NotHandled> {
         match self {
             Self::Handled(reply) => Ok(reply),
             other => Err(NotHandled(other)),
@@ -141,7 +150,7 @@ impl fmt::Display for NotHandled {
 
 impl core::error::Error for NotHandled {}
 
-impl From<Verdict> for Result<Option<Bytes>, NotHandled> {
+impl From<Verdict> for Result<(), NotHandled> {
     fn from(verdict: Verdict) -> Self {
         verdict.into_result()
     }

@@ -4,7 +4,7 @@
 //! precedence: `use countersign::blocking::{Link, connect}`.
 
 pub use crate::{
-    CloseMode, CloseReason, Config, Delivery, Escaped, Identity, Link, LinkEvent, Listener,
+    CloseMode, CloseReason, Config, Delivery, Escaped, Identity, Lease, Link, LinkEvent, Listener,
     ManualReceiver, Outgoing, Pins, Receipt, ReceiveChannel, Receiver, Reconnect, Security,
     SendChannel, Sender, Setup, Timeouts, Verdict,
 };

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_core::{
-    Bytes, CloseMode, CloseReason, LinkStatus, Sequence, Verdict, VerdictCounts,
+    Age, Bytes, CloseMode, CloseReason, LinkStatus, Sequence, Verdict, VerdictCounts,
 };
 use countersign_driver::{
     AcceptError, ChannelError, Drained, Limits, LinkError, LinkEvent, Outgoing, RecvError, Report,
-    SendError, Setup, Status, TransportAddress,
+    RequestError, SendError, Setup, Status, TransportAddress,
 };
 use countersign_endpoint::Fingerprint;
 
@@ -74,6 +74,8 @@ pub trait Link: Send + Sync {
     fn receiver(&self, name: &str) -> Result<Box<dyn Receiver>, ChannelError>;
     /// Returns the receiver of a `Manual` channel.
     fn manual_receiver(&self, name: &str) -> Result<Box<dyn ManualReceiver>, ChannelError>;
+    /// Returns the lease of a channel.
+    fn lease(&self, name: &str) -> Result<Box<dyn Lease>, ChannelError>;
     /// Returns the peer's fingerprint.
     fn peer(&self) -> Option<Fingerprint>;
     /// Returns the application's name for the peer.
@@ -108,6 +110,8 @@ pub trait Sender: Send + Sync {
     fn send(&self, message: Outgoing) -> Result<Box<dyn Receipt>, SendError>;
     /// Sends if there is room.
     fn try_send(&self, message: Outgoing) -> Result<Box<dyn Receipt>, SendError>;
+    /// Sends, and waits for the reply.
+    fn request(&self, message: Outgoing) -> Result<Option<Bytes>, RequestError>;
     /// Sends many.
     fn send_batch(
         &self,
@@ -125,6 +129,8 @@ pub trait Receiver: Send {
     fn recv(&mut self) -> Result<Option<Bytes>, RecvError>;
     /// Waits for at least one message.
     fn recv_batch(&mut self, messages: &mut Vec<Bytes>, limit: usize) -> Result<usize, RecvError>;
+    /// Waits for a message, and returns its age too.
+    fn recv_message(&mut self) -> Result<Option<(Bytes, Option<Age>)>, RecvError>;
     /// Takes a message if one waits.
     fn try_recv(&mut self) -> Result<Option<Bytes>, RecvError>;
     /// Waits for the next item of it as a stream or an iterator.
@@ -143,10 +149,24 @@ pub trait ManualReceiver: Send {
 pub trait Delivery: Deref<Target = [u8]> + fmt::Debug + Send {
     /// Returns the message's number.
     fn sequence(&self) -> Sequence;
+    /// Returns its age.
+    fn age(&self) -> Option<Age>;
     /// Marks it as handled.
     fn handled(self: Box<Self>) -> Bytes;
+    /// Marks it as handled with a reply, or returns it with the limit that the reply exceeds.
+    fn handled_with(self: Box<Self>, reply: &[u8]) -> Result<Bytes, (Box<dyn Delivery>, usize)>;
     /// Rejects it.
     fn reject(self: Box<Self>, code: u32, reason: &str);
+}
+
+/// The lease of a channel.
+pub trait Lease: Send {
+    /// Whether it is held.
+    fn is_held(&self) -> bool;
+    /// Waits until it is not.
+    fn lapsed(&self);
+    /// Waits until it is; false once the link has ended.
+    fn held(&self) -> bool;
 }
 
 /// What sending one message gives.

@@ -29,7 +29,7 @@ use countersign_driver::{
 use countersign_endpoint::Fingerprint;
 use socket2::SockRef;
 
-use crate::backend::{Backend, Link, Listener, ManualReceiver, Receiver, Sender, Standing};
+use crate::backend::{Backend, Lease, Link, Listener, ManualReceiver, Receiver, Sender, Standing};
 use crate::pair::loopback;
 use crate::relay::{self, Direction, Pass, Relay, Rules};
 use crate::size::TESTS;
@@ -453,6 +453,9 @@ impl Link for CutLink {
     }
     fn manual_receiver(&self, name: &str) -> Result<Box<dyn ManualReceiver>, ChannelError> {
         self.link.manual_receiver(name)
+    }
+    fn lease(&self, name: &str) -> Result<Box<dyn Lease>, ChannelError> {
+        self.link.lease(name)
     }
     fn peer(&self) -> Option<Fingerprint> {
         self.link.peer()

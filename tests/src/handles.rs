@@ -10,16 +10,17 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use countersign_core::{Bytes, CloseMode, CloseReason, Sequence, Verdict, VerdictCounts};
+use countersign_core::{Age, Bytes, CloseMode, CloseReason, Sequence, Verdict, VerdictCounts};
 use countersign_driver::{
     AcceptError, ChannelError, Drained, LinkError, LinkEvent, Outgoing, RecvError, Report,
-    SendError,
+    RequestError, SendError,
 };
 use countersign_endpoint::Fingerprint;
 use futures_core::Stream;
 
 use crate::backend::{
-    BatchReceipt, Delivery, Link, Listener, ManualReceiver, Receipt, Receiver, Sender, Standing,
+    BatchReceipt, Delivery, Lease, Link, Listener, ManualReceiver, Receipt, Receiver, Sender,
+    Standing,
 };
 
 struct Unpark(Thread);
@@ -76,6 +77,9 @@ macro_rules! handles {
             fn manual_receiver(&self, name: &str) -> Result<Box<dyn ManualReceiver>, ChannelError> {
                 Ok(Box::new(self.manual_receiver(name)?))
             }
+            fn lease(&self, name: &str) -> Result<Box<dyn Lease>, ChannelError> {
+                Ok(Box::new(self.lease(name)?))
+            }
             fn peer(&self) -> Option<Fingerprint> {
                 self.peer()
             }
@@ -124,6 +128,9 @@ macro_rules! handles {
             fn try_send(&self, message: Outgoing) -> Result<Box<dyn Receipt>, SendError> {
                 Ok(Box::new(self.try_send(message)?))
             }
+            fn request(&self, message: Outgoing) -> Result<Option<Bytes>, RequestError> {
+                $wait(self.request(message))
+            }
             fn send_batch(
                 &self,
                 messages: &mut VecDeque<Bytes>,
@@ -149,6 +156,10 @@ macro_rules! handles {
             ) -> Result<usize, RecvError> {
                 $wait(self.recv_batch(messages, limit))
             }
+            fn recv_message(&mut self) -> Result<Option<(Bytes, Option<Age>)>, RecvError> {
+                let message = $wait(self.recv_message())?;
+                Ok(message.map(|message| (message.payload().clone(), message.age())))
+            }
             fn try_recv(&mut self) -> Result<Option<Bytes>, RecvError> {
                 self.try_recv()
             }
@@ -163,6 +174,18 @@ macro_rules! handles {
             }
             fn try_recv(&mut self) -> Result<Option<Box<dyn Delivery>>, RecvError> {
                 Ok(self.try_recv()?.map(boxed))
+            }
+        }
+
+        impl Lease for $backend::Lease {
+            fn is_held(&self) -> bool {
+                self.is_held()
+            }
+            fn lapsed(&self) {
+                $wait(self.lapsed())
+            }
+            fn held(&self) -> bool {
+                $wait(self.held())
             }
         }
 
@@ -211,8 +234,15 @@ impl Delivery for countersign_driver::Delivery {
     fn sequence(&self) -> Sequence {
         self.sequence()
     }
+    fn age(&self) -> Option<Age> {
+        self.age()
+    }
     fn handled(self: Box<Self>) -> Bytes {
         (*self).handled()
+    }
+    fn handled_with(self: Box<Self>, reply: &[u8]) -> Result<Bytes, (Box<dyn Delivery>, usize)> {
+        let result = (*self).handled_with(reply);
+        result.map_err(|error| (boxed(error.delivery), error.limit))
     }
     fn reject(self: Box<Self>, code: u32, reason: &str) {
         (*self).reject(code, reason);

@@ -125,7 +125,68 @@ impl ManualReceiver {
     }
 }
 
+impl ManualReceiver {
+    /// As [`ManualReceiver::on_message`], for messages that get a reply: `Ok` marks the message as
+    /// handled with these bytes. A reply that is longer than the channel allows rejects its message
+    /// with [`reject::DROPPED`](countersign_core::reject::DROPPED), and is logged.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ManualReceiver::recv`].
+    ///
+    /// ```
+    /// # use countersign_core::{Bytes, Rejection};
+    /// # use countersign_driver::{ManualReceiver, RecvError};
+    /// # async fn example(mut questions: ManualReceiver) -> Result<(), RecvError> {
+    /// let answer = |question: &[u8]| match question {
+    ///     b"where are you?" => Ok(Bytes::from("in the kitchen")),
+    ///     _ => Err(Rejection::new(1, "no such question")),
+    /// };
+    /// questions.on_request(|question| answer(&question)).await
+    /// # }
+    /// ```
+    pub async fn on_request(
+        &mut self,
+        mut callback: impl FnMut(&Delivery) -> Result<Bytes, Rejection>,
+    ) -> Result<(), RecvError> {
+        while let Some(message) = self.recv().await? {
+            let answer = callback(&message);
+            message.reply_as(answer);
+        }
+        Ok(())
+    }
+
+    /// As [`ManualReceiver::on_request`], with an async callback, as
+    /// [`ManualReceiver::on_message_async`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`ManualReceiver::recv`].
+    pub async fn on_request_async<F: Future<Output = Result<Bytes, Rejection>>>(
+        &mut self,
+        mut callback: impl FnMut(&Delivery) -> F,
+    ) -> Result<(), RecvError> {
+        while let Some(message) = self.recv().await? {
+            let answer = callback(&message).await;
+            message.reply_as(answer);
+        }
+        Ok(())
+    }
+}
+
 impl Delivery {
+    /// Replies to the message or rejects it, according to a callback's result.
+    fn reply_as(self, answer: Result<Bytes, Rejection>) {
+        match answer {
+            Ok(reply) => {
+                if let Err(error) = self.handled_with(&reply) {
+                    tracing::warn!("a reply of {} bytes is not sent: {error}", reply.len());
+                }
+            }
+            Err(rejection) => self.reject(rejection.code, &rejection.reason),
+        }
+    }
+
     /// Handles or rejects the message, according to a callback's result.
     fn settle_as(self, answer: Result<(), Rejection>) {
         match answer {

@@ -26,6 +26,11 @@ pub enum ChannelError {
         /// The channel.
         name: String,
     },
+    /// The channel was declared without a lease.
+    NoLease {
+        /// The channel.
+        name: String,
+    },
     /// The receiver was handed out before; there is one for each channel.
     Taken {
         /// The channel.
@@ -49,6 +54,9 @@ impl fmt::Display for ChannelError {
                 "channel '{name}': ask for a receiver where it was declared without manual(), and \
                  for a manual_receiver where it was declared with it"
             ),
+            Self::NoLease { name } => {
+                write!(f, "channel '{name}' was declared without a lease()")
+            }
             Self::Taken { name } => {
                 write!(f, "the receiver of channel '{name}' was handed out before")
             }

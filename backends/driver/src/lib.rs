@@ -15,8 +15,8 @@
 //!   [`Link`]; `driver` keeps it connected, `connection` moves the bytes of one connection;
 //!   `shared` is the state under the lock and decides what to wake, `lock` wakes it once the lock
 //!   is released, `wakers` holds the wakers of waiting tasks; `status` is a snapshot of a link.
-//! - Handles: `sender`, `receiver`, `receipt`, `link` and `listener`; `sink`, `stream` and
-//!   `callback` are their other forms; `error` has the errors of handles.
+//! - Handles: `sender`, `receiver` and `received`, `receipt`, `lease`, `link` and `listener`; `sink`,
+//!   `stream`, `callback` and `request` are their other forms; `error` has the errors of handles.
 //! - A listener: `serve` takes its connections, `pending` is one of them until it belongs to a
 //!   link, `accept_queue` holds them and the links until the application accepts them, `accept` has
 //!   the errors, `admission` the application's decision; `quota` bounds the log lines about
@@ -49,6 +49,7 @@ mod failure;
 mod failure_log;
 mod incoming;
 mod key_log;
+mod lease;
 mod link;
 mod link_event;
 mod listener;
@@ -61,8 +62,10 @@ mod pending;
 pub mod planted;
 mod quota;
 mod receipt;
+mod received;
 mod receiver;
 mod recorder;
+mod request;
 mod runtime;
 pub mod secure;
 mod sender;
@@ -98,6 +101,7 @@ pub use error::{ChannelError, LinkError, RecvError, SendError};
 pub use events::Events;
 pub use failure::FailedAttempt;
 pub use incoming::Incoming;
+pub use lease::Lease;
 pub use link::{Link, Report};
 pub use link_event::LinkEvent;
 pub use listener::Listener;
@@ -105,7 +109,9 @@ pub use memory::{Memory, memory};
 pub use open::{ATTEMPT_DELAY, open, refuse_self};
 pub use pending::{PendingConnection, Served};
 pub use receipt::{BatchReceipt, Receipt};
+pub use received::{Received, ReplyTooLong};
 pub use receiver::{Delivery, ManualReceiver, Receiver};
+pub use request::RequestError;
 #[cfg(unix)]
 pub use runtime::UnixRuntime;
 pub use runtime::{Accept, Runtime, StreamSocket, TcpRuntime};
@@ -122,8 +128,8 @@ pub use transport::{READ, Timer, Transport};
 /// What the backends' crates re-export to their users.
 pub mod api {
     pub use crate::{
-        BatchReceipt, Connecting, Events, Incoming, Link, Listener, ManualReceiver, MessageSink,
-        Receipt, Receiver, Sender, SinkError,
+        BatchReceipt, Connecting, Events, Incoming, Lease, Link, Listener, ManualReceiver,
+        MessageSink, Receipt, Receiver, Sender, SinkError,
     };
     pub use common::*;
 
@@ -134,7 +140,8 @@ pub mod api {
             ConnectHandle, DEFAULT_BACKLOG, DEFAULT_HALF_OPEN, DEFAULT_HALF_OPEN_PER_ADDRESS,
             DEFAULT_HANDSHAKE_LIMIT, DEFAULT_LINKS, DEFAULT_LOG_LINES, DEFAULT_PER_ADDRESS,
             DEFAULT_SHUTDOWN_LIMIT, Delivery, Drained, FailedAttempt, Limits, LinkError, LinkEvent,
-            Outgoing, RecvError, Report, SendError, Setup, Status, StreamSetup, TransportAddress,
+            Outgoing, Received, RecvError, ReplyTooLong, Report, RequestError, SendError, Setup,
+            Status, StreamSetup, TransportAddress,
         };
 
         pub use countersign_core::{

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use countersign_core::{
-    ChannelId, ChannelReport, CloseMode, CloseReason, Mode, PeerId, VerdictCounts,
+    ChannelConfig, ChannelId, ChannelReport, CloseMode, CloseReason, Mode, PeerId, VerdictCounts,
 };
 use countersign_endpoint::{Fingerprint, Peer};
 
 use crate::error::{ChannelError, LinkError};
 use crate::events::Events;
+use crate::lease::Lease;
 use crate::link_event::LinkEvent;
 use crate::receiver::{ManualReceiver, Receiver};
 use crate::sender::Sender;
@@ -87,6 +88,25 @@ impl Link {
     pub fn manual_receiver(&self, name: &str) -> Result<ManualReceiver, ChannelError> {
         let channel = self.take_receiver(name, true)?;
         Ok(ManualReceiver::new(self.handle.0.clone(), channel))
+    }
+
+    /// Returns the lease of a channel that was declared in receive mode with
+    /// [`lease`](countersign_core::ReceiveChannel::lease), at any time and as often as wanted.
+    ///
+    /// # Errors
+    ///
+    /// There is no such channel, it is in send mode, or it has no lease.
+    pub fn lease(&self, name: &str) -> Result<Lease, ChannelError> {
+        let channel = self.with(|state| {
+            let channel = find(state, name, Mode::Receive)?;
+            match &state.link.config().channels()[usize::from(channel.0)] {
+                ChannelConfig::Receive(config) if config.get_lease().is_some() => Ok(channel),
+                _ => Err(ChannelError::NoLease {
+                    name: name.to_owned(),
+                }),
+            }
+        })?;
+        Ok(Lease::new(self.shared().clone(), channel))
     }
 
     fn take_receiver(&self, name: &str, manual: bool) -> Result<ChannelId, ChannelError> {
@@ -398,7 +418,12 @@ impl fmt::Display for Report {
         for channel in &self.channels {
             match channel.mode {
                 Mode::Send => write!(f, "; {}: {}", channel.name, channel.verdicts)?,
-                Mode::Receive => write!(f, "; {}: {} received", channel.name, channel.delivered)?,
+                Mode::Receive => {
+                    write!(f, "; {}: {} received", channel.name, channel.delivered)?;
+                    if channel.expired > 0 {
+                        write!(f, ", {} late", channel.expired)?;
+                    }
+                }
             }
         }
         Ok(())

@@ -11,7 +11,7 @@ use countersign_core::{Escaped, Loss, SessionLoss};
 /// # async fn example(link: &Link, stop_motors: impl Fn()) {
 /// while let Some(event) = link.event().await {
 ///     match event {
-///         LinkEvent::Lost { .. } | LinkEvent::Silent { .. } => stop_motors(),
+///         LinkEvent::LeaseLapsed { .. } => stop_motors(),
 ///         event => println!("{event}"),
 ///     }
 /// }
@@ -20,8 +20,15 @@ use countersign_core::{Escaped, Loss, SessionLoss};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkEvent {
-    /// No message has arrived on this channel for the time that its declaration sets.
-    Silent {
+    /// The lease of this channel is held: a message was taken that is young enough. It was not held
+    /// before, or had lapsed. [`Link::lease`](crate::Link::lease) waits for it.
+    LeaseHeld {
+        /// The channel's name.
+        channel: String,
+    },
+    /// The lease of this channel has lapsed: the newest message taken may be too old to be acted on
+    /// still, or the link has ended.
+    LeaseLapsed {
         /// The channel's name.
         channel: String,
     },
@@ -48,7 +55,20 @@ pub enum LinkEvent {
 impl fmt::Display for LinkEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Silent { channel } => write!(f, "channel '{}' is silent", Escaped::new(channel)),
+            Self::LeaseHeld { channel } => {
+                write!(
+                    f,
+                    "the lease of channel '{}' is held",
+                    Escaped::new(channel)
+                )
+            }
+            Self::LeaseLapsed { channel } => {
+                write!(
+                    f,
+                    "the lease of channel '{}' has lapsed",
+                    Escaped::new(channel)
+                )
+            }
             Self::PeerClosing => f.write_str("the peer is closing the link"),
             Self::Lost { why, .. } => f.write_str(why),
             Self::Resumed => f.write_str("connected again, with the same session"),
@@ -62,7 +82,10 @@ impl LinkEvent {
     /// Whether this event makes an earlier pending one obsolete.
     pub(crate) fn replaces(&self, earlier: &Self) -> bool {
         match (self, earlier) {
-            (Self::Silent { channel }, Self::Silent { channel: other }) => channel == other,
+            (Self::LeaseHeld { channel }, Self::LeaseHeld { channel: other })
+            | (Self::LeaseLapsed { channel }, Self::LeaseLapsed { channel: other }) => {
+                channel == other
+            }
             (new, old) => std::mem::discriminant(new) == std::mem::discriminant(old),
         }
     }

@@ -177,12 +177,14 @@ impl<T: Transport> Handshake<T> {
     /// Moves bytes, until the peer's request has arrived or the connection is over.
     fn poll(&mut self, queue: &Arc<AcceptQueue>, context: &mut Context<'_>) -> Poll<Step> {
         for _ in 0..ROUNDS {
-            let now = queue.clock.now();
             if self.watch.poll_changed(context).is_ready() {
+                let now = queue.clock.now();
                 self.connection.endpoint.recheck(now, &mut self.incoming);
             }
             self.connection.write(context);
             let read = self.connection.read(context);
+            // After reading: the peer may have written since any earlier moment.
+            let now = queue.clock.now();
             self.exchange(now, read);
             if self.incoming.request().is_some() {
                 return Poll::Ready(Step::Requested);

@@ -137,12 +137,16 @@ impl CellState {
         }
     }
 
-    /// Counts a verdict other than `Handled`.
+    /// Counts a verdict other than `Handled` without a reply.
     fn record_exception(&mut self, sequence: Sequence, verdict: Verdict) {
         self.missing -= 1;
         self.counts[verdict.kind()] += 1;
         let rank = |sequence: Sequence, verdict: &Verdict| {
-            (verdict.kind() == VerdictKind::Superseded, sequence)
+            let is_failure = !matches!(
+                verdict.kind(),
+                VerdictKind::Handled | VerdictKind::Superseded
+            );
+            (!is_failure, sequence)
         };
         let known = self.exception.as_ref();
         if known.is_none_or(|(at, known)| rank(sequence, &verdict) < rank(*at, known)) {
@@ -227,7 +231,9 @@ impl Tally {
     /// nor superseded since this was last ready.
     pub(crate) fn poll_settled(&self, context: &Context<'_>) -> Poll<Option<(Sequence, Verdict)>> {
         let exception = self.0.poll(context, |state| state.exception.take());
-        exception.map(|first| first.filter(|(_, verdict)| *verdict != Verdict::Superseded))
+        let is_failure =
+            |verdict: &Verdict| *verdict != Verdict::Superseded && !verdict.is_handled();
+        exception.map(|first| first.filter(|(_, verdict)| is_failure(verdict)))
     }
 }
 
@@ -271,7 +277,7 @@ impl Receipts {
         });
     }
 
-    /// Records a verdict other than `Handled`.
+    /// Records a verdict other than `Handled` without a reply.
     pub(crate) fn settle(&mut self, sequence: Sequence, verdict: Verdict, wakers: &mut Vec<Waker>) {
         let at = self
             .outstanding

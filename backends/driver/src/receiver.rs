@@ -6,9 +6,11 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use countersign_core::{Bytes, ChannelId, Message, ReceiveError, Sequence, reject};
+use countersign_core::{Age, Bytes, ChannelId, Message, ReceiveError, Sequence, reject};
 
+use crate::clock::Clock;
 use crate::error::RecvError;
+use crate::received::{Received, ReplyTooLong};
 use crate::shared::{Handle, Shared, State};
 use crate::wakers::{Awaited, Waiting};
 
@@ -70,6 +72,16 @@ impl Receiver {
     pub async fn recv(&mut self) -> Result<Option<Bytes>, RecvError> {
         let message = self.0.wait_and_take().await?;
         Ok(message.map(|message| message.payload))
+    }
+
+    /// As [`Receiver::recv`], with the message's number and age.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Receiver::recv`].
+    pub async fn recv_message(&mut self) -> Result<Option<Received>, RecvError> {
+        let message = self.0.wait_and_take().await?;
+        Ok(message.map(|message| Received::new(message, self.0.clock().clone())))
     }
 
     /// Waits for at least one message, then appends all pending messages, at most `limit`, to
@@ -145,8 +157,7 @@ impl ManualReceiver {
         Delivery {
             handle: self.0.handle.clone(),
             channel: self.0.channel,
-            sequence: message.sequence,
-            payload: message.payload,
+            message,
             settled: false,
         }
     }
@@ -172,8 +183,7 @@ impl ManualReceiver {
 pub struct Delivery {
     handle: Arc<Handle>,
     channel: ChannelId,
-    sequence: Sequence,
-    payload: Bytes,
+    message: Message,
     settled: bool,
 }
 
@@ -182,8 +192,8 @@ impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delivery")
             .field("channel", &self.channel)
-            .field("sequence", &self.sequence)
-            .field("length", &self.payload.len())
+            .field("sequence", &self.sequence())
+            .field("length", &self.message.payload.len())
             .field("settled", &self.settled)
             .finish_non_exhaustive()
     }
@@ -193,13 +203,19 @@ impl Delivery {
     /// Returns the message's sequence number on its channel.
     #[must_use]
     pub fn sequence(&self) -> Sequence {
-        self.sequence
+        self.message.sequence
     }
 
     /// Returns the payload, which is cheap to clone.
     #[must_use]
     pub fn payload(&self) -> &Bytes {
-        &self.payload
+        &self.message.payload
+    }
+
+    /// Returns how old the message is at this moment, as [`Received::age`].
+    #[must_use]
+    pub fn age(&self) -> Option<Age> {
+        self.message.age(self.handle.0.clock.now())
     }
 
     /// Marks the message as handled, which is reported to the sender, and returns the payload.
@@ -208,33 +224,62 @@ impl Delivery {
     /// ([`LinkEvent::SessionLost`](crate::LinkEvent::SessionLost)), the sender cannot be notified:
     /// its receipt says `Unknown`.
     pub fn handled(mut self) -> Bytes {
-        self.settle(|state, channel, sequence| state.link.handle(state.now, channel, sequence));
-        std::mem::take(&mut self.payload)
+        let handle =
+            |state: &mut State, channel, sequence| state.link.handle(state.now, channel, sequence);
+        let _ = self.settle(handle);
+        std::mem::take(&mut self.message.payload)
+    }
+
+    /// Marks the message as handled, as [`Delivery::handled`], with a reply for its sender: its
+    /// receipt says `Handled`, and gives these bytes. A reply arrives as surely as any message.
+    ///
+    /// # Errors
+    ///
+    /// The reply is longer than the channel allows. The message still waits.
+    ///
+    /// ```
+    /// # use countersign_driver::{Delivery, ReplyTooLong};
+    /// # fn example(question: Delivery) -> Result<(), ReplyTooLong> {
+    /// question.handled_with(b"in the kitchen")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn handled_with(mut self, reply: &[u8]) -> Result<Bytes, ReplyTooLong> {
+        let settled = self.settle(|state, channel, sequence| {
+            state.link.handle_with(state.now, channel, sequence, reply)
+        });
+        if let Err(ReceiveError::ReplyTooLong { limit }) = settled {
+            self.settled = false;
+            return Err(ReplyTooLong {
+                delivery: self,
+                limit,
+            });
+        }
+        Ok(std::mem::take(&mut self.message.payload))
     }
 
     /// Rejects the message. The sender receives the code, which the application chooses below
     /// [`reject::RESERVED`](countersign_core::reject::RESERVED), and the reason, truncated to
     /// [`MAX_REASON`](countersign_core::MAX_REASON) bytes.
     pub fn reject(mut self, code: u32, reason: &str) {
-        self.settle(|state, channel, sequence| {
+        let _ = self.settle(|state, channel, sequence| {
             state
                 .link
                 .reject(state.now, channel, sequence, code, reason)
         });
     }
 
+    /// The message is unsettled, so apart from a reply that is too long, the command can fail only
+    /// because its session is finished, and then the sender cannot be notified.
     fn settle(
         &mut self,
         command: impl FnOnce(&mut State, ChannelId, Sequence) -> Result<(), ReceiveError>,
-    ) {
+    ) -> Result<(), ReceiveError> {
         self.settled = true;
-        let (channel, sequence) = (self.channel, self.sequence);
-        // The message is unsettled, so the command can fail only because its session is finished,
-        // and then the sender cannot be notified.
-        let _ = self
-            .handle
+        let (channel, sequence) = (self.channel, self.message.sequence);
+        self.handle
             .0
-            .with(|state| command(state, channel, sequence));
+            .with(|state| command(state, channel, sequence))
     }
 }
 
@@ -242,14 +287,14 @@ impl Deref for Delivery {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.payload
+        &self.message.payload
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
         if !self.settled {
-            self.settle(|state, channel, sequence| {
+            let _ = self.settle(|state, channel, sequence| {
                 state
                     .link
                     .reject(state.now, channel, sequence, reject::DROPPED, "")
@@ -284,9 +329,14 @@ impl Source {
         Waiting::new(&self.handle.0, Awaited::Channel(self.channel))
     }
 
+    fn clock(&self) -> &Clock {
+        &self.handle.0.clock
+    }
+
     async fn wait_and_take(&self) -> Result<Option<Message>, RecvError> {
         let mut waiting = self.waiting();
-        poll_fn(|context| waiting.poll(context, |state| poll_take(state, self.channel))).await
+        let take = |state: &mut State| poll_take(state, self.channel, self.clock());
+        poll_fn(|context| waiting.poll(context, take)).await
     }
 
     /// Returns the next message, a border or the error of the link, each once, for a stream.
@@ -297,10 +347,10 @@ impl Source {
         if self.finished {
             return Poll::Ready(None);
         }
-        let channel = self.channel;
+        let (channel, clock) = (self.channel, &self.handle.0.clock);
         let next = self
             .waiting
-            .poll(context, |state| poll_take(state, channel));
+            .poll(context, |state| poll_take(state, channel, clock));
         next.map(|taken| {
             self.finished = matches!(taken, Ok(None) | Err(RecvError::Link(_)));
             taken.transpose()
@@ -324,7 +374,7 @@ impl Source {
             if count > 0 && state.link.border(self.channel).is_some() {
                 break;
             }
-            match take(state, self.channel) {
+            match take(state, self.channel, self.clock()) {
                 Ok(Some(message)) => messages.push(message.payload),
                 Ok(None) => break,
                 Err(error) if count == 0 => return Poll::Ready(Err(error)),
@@ -340,13 +390,24 @@ impl Source {
     }
 
     fn try_take(&self) -> Result<Option<Message>, RecvError> {
-        self.handle.0.with(|state| take(state, self.channel))
+        self.handle
+            .0
+            .with(|state| take(state, self.channel, self.clock()))
     }
 }
 
 /// Returns the next message or border; with none left, the error of a link that did not end in
 /// order, or whose peer's close reason is not 'all is well'.
-fn take(state: &mut State, channel: ChannelId) -> Result<Option<Message>, RecvError> {
+///
+/// Where messages may be late, the clock is read for each: the driver may have read it long ago.
+fn take(
+    state: &mut State,
+    channel: ChannelId,
+    clock: &Clock,
+) -> Result<Option<Message>, RecvError> {
+    if state.link.is_timed(channel) {
+        state.now = clock.now();
+    }
     match state.link.take(state.now, channel) {
         Ok(Some(message)) => return Ok(Some(message)),
         Err(ReceiveError::SessionBorder(why)) => return Err(RecvError::SessionBorder(why)),
@@ -360,8 +421,12 @@ fn take(state: &mut State, channel: ChannelId) -> Result<Option<Message>, RecvEr
 }
 
 /// As [`take`], but returns `Pending` while more messages may arrive.
-fn poll_take(state: &mut State, channel: ChannelId) -> Poll<Result<Option<Message>, RecvError>> {
-    match take(state, channel) {
+fn poll_take(
+    state: &mut State,
+    channel: ChannelId,
+    clock: &Clock,
+) -> Poll<Result<Option<Message>, RecvError>> {
+    match take(state, channel, clock) {
         Ok(None) if !state.ended => Poll::Pending,
         result => Poll::Ready(result),
     }

@@ -66,12 +66,13 @@ impl fmt::Debug for Outgoing {
 }
 
 impl Outgoing {
-    /// Drops the message, with the verdict `Expired`, if it is not on the wire within this time
-    /// from now. The time passes while the machine sleeps too (`docs/backends.md`, Time).
+    /// Makes the message good for this long, from now on: no application takes it later. Wherever it
+    /// is when the time is over, here, on its way or in the peer's queue, it is dropped at the latest
+    /// when it would be taken, and its verdict is `Expired`.
     ///
-    /// A message that is on its way by then is delivered, however long the network holds it up.
-    /// Fewer messages on their way
-    /// ([`in_flight`](countersign_core::SendChannel::in_flight)) leave fewer of those.
+    /// The peer judges by the message's age, which it knows to within about a round trip: where that
+    /// leaves a doubt, the message counts as late (`docs/live.md`). The time passes while a machine
+    /// sleeps too (`docs/backends.md`, Time).
     #[must_use]
     pub fn expires_in(mut self, time: Duration) -> Self {
         let since = Clock::default().now();
@@ -79,7 +80,7 @@ impl Outgoing {
         self
     }
 
-    /// Drops the message, with the verdict `Expired`, if it is not on the wire by then.
+    /// Makes the message good until then, as [`Outgoing::expires_in`].
     ///
     /// Until the message is accepted, for example while the channel is full, the remaining time
     /// stands still while the machine sleeps, if the standard library's clock does. See
@@ -90,7 +91,7 @@ impl Outgoing {
         self
     }
 
-    /// Returns the message, and the instant of this clock by which it must be on the wire.
+    /// Returns the message, and the instant of this clock at which it is late.
     #[must_use]
     pub fn into_parts(self, clock: &Clock) -> (Bytes, Option<Instant>) {
         let expires = self.expires.map(|expiry| expiry.at(clock));
@@ -249,6 +250,9 @@ impl Sender {
         let mut first = 0;
         let mut count = 0;
         let mut refused = None;
+        if state.link.is_timed(self.channel) {
+            state.now = self.handle.0.clock.now();
+        }
         while let Some(message) = messages.pop_front() {
             match state.link.send(state.now, self.channel, message, None) {
                 Ok(sequence) => {
@@ -287,7 +291,12 @@ impl Sender {
         outgoing: Outgoing,
         note: impl FnOnce(&mut Receipts, Sequence) -> R,
     ) -> Result<R, SendError> {
-        let (message, expires) = outgoing.into_parts(&self.handle.0.clock);
+        let clock = &self.handle.0.clock;
+        let (message, expires) = outgoing.into_parts(clock);
+        // The age of a message is counted from here.
+        if expires.is_some() || state.link.is_timed(self.channel) {
+            state.now = clock.now();
+        }
         match state.link.send(state.now, self.channel, message, expires) {
             Ok(sequence) => Ok(note(&mut self.channel(state).receipts, sequence)),
             Err(not_sent) => Err(SendError::new(not_sent, state.error())),

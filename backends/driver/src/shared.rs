@@ -116,9 +116,12 @@ impl Shared {
     /// handles.
     pub(crate) const fn memory_bound(channels: usize) -> usize {
         let event = 3 * size_of::<LinkEvent>() + TEXT;
-        // Each channel may have a pending event with its name, for silence.
+        // Each channel may have two pending events with its name, for its lease.
         let failures = 3 * KINDS * size_of::<FailureKind>() + 2 * TEXT;
-        size_of::<Self>() + channels * (size_of::<Channel>() + event) + EVENTS * event + failures
+        size_of::<Self>()
+            + channels * (size_of::<Channel>() + 2 * event)
+            + EVENTS * event
+            + failures
     }
 
     pub(crate) fn new(mut link: Link, security: &Security, clock: &Clock) -> Arc<Self> {
@@ -325,11 +328,8 @@ impl State {
                     let receipts = &mut self.channels[usize::from(channel.0)].receipts;
                     receipts.settle(sequence, verdict, self.deferred.wakers());
                 }
-                Event::Silent(channel) => {
-                    let config = &self.link.config().channels()[usize::from(channel.0)];
-                    let channel = config.name().to_owned();
-                    self.push_event(LinkEvent::Silent { channel });
-                }
+                Event::LeaseHeld(channel) => self.on_lease(channel, true),
+                Event::LeaseLapsed(channel) => self.on_lease(channel, false),
                 Event::PeerClosing => {
                     self.push_event(LinkEvent::PeerClosing);
                     self.wake_all();
@@ -445,7 +445,7 @@ impl State {
 
     /// Queues an event for the application. It replaces a pending earlier one of its kind, so that
     /// their number is bounded.
-    fn push_event(&mut self, event: LinkEvent) {
+    pub(crate) fn push_event(&mut self, event: LinkEvent) {
         self.events.retain(|earlier| !event.replaces(earlier));
         self.events.push_back(event);
         self.wakers.wake_all(&mut self.deferred);
@@ -524,7 +524,7 @@ impl State {
         self.wakers.wake_all(&mut self.deferred);
     }
 
-    fn wake(&mut self, channel: ChannelId) {
+    pub(crate) fn wake(&mut self, channel: ChannelId) {
         self.channels[usize::from(channel.0)]
             .wakers
             .wake_all(&mut self.deferred);

@@ -91,6 +91,7 @@ mod connecting;
 mod event_loop;
 mod halves;
 mod incoming;
+mod lease;
 mod link;
 mod listener;
 mod lookup;
@@ -105,6 +106,7 @@ pub use connect::{connect_unix, start_connect_unix};
 pub use connecting::{ConnectTimeoutError, Connecting};
 pub use halves::link_over_halves;
 pub use incoming::Incoming;
+pub use lease::Lease;
 pub use link::{BatchReceipt, Link, Receipt, Sender};
 #[cfg(unix)]
 pub use listener::listen_unix;

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use countersign_core::{Bytes, CloseMode, CloseReason, PeerId, Sequence, Verdict, VerdictCounts};
 use countersign_driver as driver;
-use countersign_driver::{ChannelError, LinkError, LinkEvent, Outgoing, Report, SendError, Status};
+use countersign_driver::{
+    ChannelError, LinkError, LinkEvent, Outgoing, Report, RequestError, SendError, Status,
+};
 use countersign_endpoint::Fingerprint;
 
 use crate::block;
+use crate::lease::Lease;
 use crate::receiver::{ManualReceiver, Receiver};
 use crate::timeout::WaitTimeoutError;
 
@@ -56,6 +59,16 @@ impl Link {
     /// before.
     pub fn manual_receiver(&self, name: &str) -> Result<ManualReceiver, ChannelError> {
         self.0.manual_receiver(name).map(ManualReceiver::new)
+    }
+
+    /// Returns the lease of a channel that was declared in receive mode with
+    /// [`lease`](countersign_core::ReceiveChannel::lease), at any time and as often as wanted.
+    ///
+    /// # Errors
+    ///
+    /// There is no such channel, it is in send mode, or it has no lease.
+    pub fn lease(&self, name: &str) -> Result<Lease, ChannelError> {
+        self.0.lease(name).map(Lease::new)
     }
 
     /// Returns the fingerprint of the key that the peer has proved to hold on its latest
@@ -246,6 +259,23 @@ impl Sender {
     /// As for [`Sender::send`], for the message that is now at the front of `messages`.
     pub fn send_batch(&self, messages: &mut VecDeque<Bytes>) -> Result<BatchReceipt, SendError> {
         block::on(self.0.send_batch(messages)).map(BatchReceipt)
+    }
+
+    /// Sends a message and waits for its verdict: for those who think in calls. Returns the peer's
+    /// reply ([`Delivery::handled_with`](crate::Delivery::handled_with)), or `None` if it has
+    /// handled the message without one.
+    ///
+    /// A message that is good for a limited time ([`Outgoing::expires_in`]) is not handled after
+    /// that, and its request fails with the verdict `Expired`. That is known once the peer has said
+    /// so, which takes a connection: to wait no longer than some time, [`send`](Self::send) and
+    /// [`Receipt::wait_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::NotSent`] as for [`Sender::send`]; [`RequestError::NotHandled`] with the
+    /// verdict.
+    pub fn request(&self, message: impl Into<Outgoing>) -> Result<Option<Bytes>, RequestError> {
+        block::on(self.0.request(message))
     }
 
     /// Returns the largest message that the channel carries, in bytes: the smaller of both ends'

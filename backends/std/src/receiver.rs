@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use countersign_core::{Bytes, Rejection};
 use countersign_driver as driver;
-use countersign_driver::{Delivery, RecvError};
+use countersign_driver::{Delivery, Received, RecvError};
 use futures_core::Stream;
 
 use crate::block;
@@ -39,6 +39,15 @@ impl Receiver {
     /// received are then incomplete.
     pub fn recv(&mut self) -> Result<Option<Bytes>, RecvError> {
         block::on(self.0.recv())
+    }
+
+    /// As [`Receiver::recv`], with the message's number and age.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Receiver::recv`].
+    pub fn recv_message(&mut self) -> Result<Option<Received>, RecvError> {
+        block::on(self.0.recv_message())
     }
 
     /// As [`Receiver::recv`], but no longer than `limit`.
@@ -200,6 +209,20 @@ impl ManualReceiver {
         callback: impl FnMut(&Delivery) -> Result<(), Rejection>,
     ) -> Result<(), RecvError> {
         block::on(self.0.on_message(callback))
+    }
+
+    /// As [`ManualReceiver::on_message`], for messages that get a reply: `Ok` marks the message as
+    /// handled with these bytes. A reply that is longer than the channel allows rejects its message
+    /// with [`reject::DROPPED`](countersign_core::reject::DROPPED), and is logged.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ManualReceiver::recv`].
+    pub fn on_request(
+        &mut self,
+        callback: impl FnMut(&Delivery) -> Result<Bytes, Rejection>,
+    ) -> Result<(), RecvError> {
+        block::on(self.0.on_request(callback))
     }
 
     /// As [`ManualReceiver::on_message`], in a thread with this name. Joining it returns its result

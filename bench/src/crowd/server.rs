@@ -265,8 +265,8 @@ fn run_own_loop(mut links: OwnLoop, counts: &Counts) -> Result<(), Failure> {
     let clock = || Instant::ZERO + begun.elapsed();
     let mut events = Vec::new();
     loop {
+        links.service(clock, &mut events)?;
         let now = clock();
-        links.service(now, &mut events)?;
         for event in events.drain(..) {
             match event {
                 LinksEvent::Accepted { link, .. } => {

@@ -291,6 +291,7 @@ fn every_call_that_may_change_a_link_is_recorded() {
         "handle_opened",
         "handle_secured",
         "handle_timeout",
+        "handle_with",
         // About the memory of payloads alone.
         "keep_spent",
         // A mistake that the project's own tests plant.

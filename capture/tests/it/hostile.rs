@@ -5,8 +5,10 @@
 
 use countersign_capture::{Reader, Record, Replay, ReplayError};
 use proptest::prelude::*;
+use proptest::sample::Index;
 
 const KEPT: &[u8] = include_bytes!("../captures/visits.capture");
+const LIVES: &[u8] = include_bytes!("../captures/lives.capture");
 
 fn read(bytes: &[u8]) -> Vec<Record> {
     let reader = Reader::new(bytes).into_iter().flatten();
@@ -25,16 +27,18 @@ fn play(bytes: &[u8], budget: u64) -> Result<u64, ReplayError> {
 proptest! {
     #[test]
     fn bytes_that_were_changed_are_read_and_played_to_some_end(
-        changes in prop::collection::vec((0..KEPT.len(), any::<u8>()), 1..6),
-        cut in 0..KEPT.len(),
-        moved in (0..KEPT.len(), 0..64_usize),
+        kept in prop::sample::select(vec![KEPT, LIVES]),
+        changes in prop::collection::vec((any::<Index>(), any::<u8>()), 1..6),
+        cut in any::<Index>(),
+        moved in (any::<Index>(), 0..64_usize),
     ) {
-        let mut bytes = KEPT.to_vec();
+        let mut bytes = kept.to_vec();
         for (at, byte) in changes {
-            bytes[at] = byte;
+            bytes[at.index(kept.len())] = byte;
         }
-        let (from, length) = moved;
-        let piece: Vec<u8> = bytes[from..(from + length).min(KEPT.len())].to_vec();
+        let (from, length) = (moved.0.index(kept.len()), moved.1);
+        let piece: Vec<u8> = bytes[from..(from + length).min(kept.len())].to_vec();
+        let cut = cut.index(kept.len());
         bytes.splice(cut..cut, piece);
         let records = read(&bytes);
         let beginning = read(&bytes[..cut]);
@@ -64,13 +68,14 @@ fn a_few_bytes_can_ask_for_no_more_than_the_budget() {
         ends.push((reader.offset(), record.entry.name()));
     }
     let (second, _) = ends[1];
-    // After its beginning the first link is asked for output, given input, and told to send, of 2^28
-    // bytes each, in calls that never returned.
+    // After its beginning the first link is asked for output, given input, and told to send and to
+    // reply, of 2^28 bytes each, in calls that never returned.
     let huge = b"\x1a\x10\x00\x00\x00";
     for record in [
         [b"\x84\x01\x00\x63out", &huge[..]].concat(),
         [b"\x84\x01\x00\x62in\x81", &huge[..]].concat(),
         [b"\x86\x01\x00\x64send\x00\x81", &huge[..], b"\xf6"].concat(),
+        [b"\x86\x01\x00\x66handle\x00\x01\x81", &huge[..]].concat(),
     ] {
         let bytes = [&KEPT[..second], &record].concat();
         let error = play(&bytes, 1 << 20).unwrap_err();

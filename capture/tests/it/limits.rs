@@ -6,8 +6,13 @@ use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::common::{Pair, Sink, VIDEO, configs, payload, records};
-use countersign_capture::{Capture, Captured, Entry, MAX_DATA, Options, QUEUE, Reader, replay};
-use countersign_core::{Bytes, Config, LinkState, ReceiveChannel, SendChannel};
+use countersign_capture::{
+    Capture, Captured, Entry, MAX_DATA, Options, QUEUE, ReadError, Reader, Record, RecordedEvent,
+    replay,
+};
+use countersign_core::{
+    Bytes, Config, Event, LinkState, MAX_REPLY, ReceiveChannel, ReceiveError, SendChannel, Verdict,
+};
 
 /// The last record says how the capture ended, and all of it plays back.
 fn assert_ended(sink: &Sink, end: &Captured, why: &str) -> Vec<Entry> {
@@ -170,4 +175,116 @@ fn a_capture_ends_where_its_file_takes_less_than_links_make() {
         let opened = |entry: &Entry| matches!(entry, Entry::Opened { .. });
         assert!(entries.iter().any(opened), "what came before is there");
     }
+}
+
+/// A pair with replies of any length that there may be, and a message that has been taken.
+fn asked(capture: &Capture) -> (Pair, u64) {
+    let configs = [
+        Config::new().channel(SendChannel::new("video").max_reply(MAX_REPLY)),
+        Config::new().channel(ReceiveChannel::new("video").manual().max_reply(MAX_REPLY)),
+    ];
+    let mut pair = Pair::new(capture, &configs);
+    pair.connect();
+    pair.settle();
+    pair.ends[0]
+        .send(pair.now, VIDEO, payload(1), None)
+        .unwrap();
+    pair.settle();
+    let asked = pair.ends[1].take(pair.now, VIDEO).unwrap().unwrap();
+    (pair, asked.sequence)
+}
+
+#[test]
+fn replies_of_any_length_are_captured() {
+    for payloads in [false, true] {
+        let sink = Sink::default();
+        let capture = Capture::to(sink.clone(), Options::new().payloads(payloads)).unwrap();
+        let (mut pair, number) = asked(&capture);
+        // One that is too long has no effect, and is in the capture as it was given.
+        for (length, expected) in [
+            (1 << 20, Err(())),
+            (MAX_REPLY + 1, Err(())),
+            (MAX_REPLY, Ok(())),
+        ] {
+            let given = pair.ends[1].handle_with(pair.now, VIDEO, number, &payload(length));
+            let given = given.map_err(|error| {
+                let limit = MAX_REPLY;
+                assert_eq!(error, ReceiveError::ReplyTooLong { limit });
+            });
+            assert_eq!(given, expected, "{length}");
+        }
+        let told = pair.settle();
+        let reply = told.iter().find_map(|event| match event {
+            Event::Verdict { verdict, .. } => Verdict::reply(verdict),
+            _ => None,
+        });
+        assert_eq!(reply, Some(&payload(MAX_REPLY)));
+        let entries = assert_ended(&sink, &capture.finish().unwrap(), "finished");
+        let lengths = entries.iter().filter_map(|entry| match entry {
+            Entry::Handle { reply, .. } => Some(reply.as_ref()?.len()),
+            Entry::Event { outcome } => match outcome.as_ref()?.as_ref()? {
+                RecordedEvent::Verdict { reply, .. } => Some(reply.as_ref()?.len()),
+                _ => None,
+            },
+            _ => None,
+        });
+        let most = MAX_REPLY as u64;
+        let expected = [1 << 20, most + 1, most, most];
+        assert_eq!(lengths.collect::<Vec<_>>(), expected);
+    }
+}
+
+/// Reads a capture that has these bytes behind the header of another.
+fn read_behind_header(capture: &[u8], behind: &[u8]) -> Result<Record, ReadError> {
+    let mut reader = Reader::new(capture).unwrap();
+    reader.next();
+    let bytes = [&capture[..reader.offset()], behind].concat();
+    Reader::new(&bytes).unwrap().next().unwrap()
+}
+
+#[test]
+fn no_verdict_has_more_bytes_than_a_reply() {
+    let sink = Sink::default();
+    let capture = Capture::to(sink.clone(), Options::new()).unwrap();
+    capture.finish().unwrap();
+    // 4096 bytes, in one part and in two; the last digit counts on.
+    for reply in [
+        &b"\x81\x19\x10\x00"[..],
+        b"\x82\x41x\x19\x0f\xff",
+        b"\x82\x18\xff\x19\x0f\x01",
+    ] {
+        for more in [0, 1] {
+            let verdict = b"\x84\x01\x00\x65event\x85\x67verdict\x00\x01\x67handled";
+            let mut bytes = [&verdict[..], reply].concat();
+            let at = bytes.len() - 2;
+            let figure = u16::from_be_bytes([bytes[at], bytes[at + 1]]) + more;
+            bytes[at..].copy_from_slice(&figure.to_be_bytes());
+            let read = read_behind_header(&sink.bytes(), &bytes);
+            let what = "more bytes than a reply has";
+            match read {
+                Ok(_) => assert_eq!(more, 0),
+                Err(error) => {
+                    assert_eq!(more, 1);
+                    assert!(matches!(error, ReadError::Damaged { what: said, .. } if said == what));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_declaration_has_longer_replies_than_there_are() {
+    let sink = Sink::default();
+    let capture = Capture::to(sink.clone(), Options::new()).unwrap();
+    drop(asked(&capture));
+    capture.finish().unwrap();
+    let mut bytes = sink.bytes();
+    assert!(replay(&bytes).unwrap().complete);
+    let longest = b"\x1a\xff\xff\xff\xff\x19\x10\x00\xf6";
+    let at = |window: &[u8]| window == longest;
+    // After the default of another figure, in the declaration of the opener.
+    let found = bytes.windows(longest.len()).position(at).unwrap();
+    bytes[found + 7] = 1;
+    let error = Reader::new(&bytes).unwrap().find_map(Result::err).unwrap();
+    assert!(matches!(error, ReadError::Damaged { what, .. } if what == "a declaration"));
 }

@@ -4,4 +4,5 @@ mod captures;
 mod common;
 mod hostile;
 mod limits;
+mod lives;
 mod vectors;

@@ -1,7 +1,8 @@
 //! Reads the bytes of one direction of a connection as frames.
 
 use countersign::capture::wire::{
-    Decoder, Frame, FrameType, Greeting, MAX_FRAME_LIMIT, MessageHead, Piece,
+    Decoder, Frame, FrameType, Greeting, MAX_FRAME_LIMIT, MessageHead, NO_CHANNEL, Piece, Pong,
+    Times,
 };
 use countersign::capture::{Data, Part};
 use countersign::{Dialect, Mode, Policy};
@@ -10,6 +11,9 @@ use super::line::{PREVIEW, Payload};
 
 /// What replaces payloads that were left out, piece by piece.
 const ZEROS: &[u8] = &[0; 1 << 16];
+
+/// The specification's `time`, when a frame was written: each line has a time of its own.
+const WRITTEN: &str = "written";
 
 /// What was found in a direction.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,17 +24,37 @@ pub(super) enum Found {
         channel: Option<u16>,
         fields: Vec<Field>,
         payload: Option<Payload>,
-        /// The names of the channels, if it is a greeting.
-        names: Vec<String>,
+        note: Note,
     },
     /// From here on the bytes are not frames.
     Rubbish(String),
+}
+
+/// What a frame says that later ones are read by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Note {
+    Nothing,
+    /// HELLO: the names of the channels, and the time.
+    Hello {
+        names: Vec<String>,
+        time: u64,
+    },
+    Welcome {
+        arrived: u64,
+        time: u64,
+    },
+    Ping(u64),
+    Pong(Pong),
+    /// It has the reply to a message.
+    Reply,
 }
 
 /// A field of a frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Field {
     Number(&'static str, u64),
+    /// Microseconds, which are shown in milliseconds.
+    Millis(&'static str, u64),
     Text(&'static str, String),
     Hex(&'static str, Vec<u8>),
 }
@@ -124,7 +148,7 @@ fn frame(kind: &str, channel: Option<u16>) -> Found {
         channel,
         fields: Vec::new(),
         payload: None,
-        names: Vec::new(),
+        note: Note::Nothing,
     }
 }
 
@@ -162,7 +186,7 @@ fn frames(
                 more(found, data, known && !data.is_empty());
             }
             Piece::More(data) => more(found, data, known),
-            Piece::Frame(frame) => found.push(other(&frame)),
+            Piece::Frame(frame) => found.push(other(&frame, known)),
         }
     }
     Ok(())
@@ -178,6 +202,17 @@ fn message(head: &MessageHead) -> Found {
     };
     fields.extend(part.map(|part| Field::Text("part", part.to_owned())));
     fields.extend(head.total.map(|total| Field::Number("length", total)));
+    if let Some(Times { accepted, expires }) = head.times {
+        fields.push(Field::Number("accepted", accepted));
+        fields.push(match expires {
+            Times::NEVER => Field::Text("life", "unlimited".to_owned()),
+            // One that is over when it begins is none.
+            _ => match expires.wrapping_sub(accepted).cast_signed() {
+                life @ 0.. => Field::Millis("life_ms", life.cast_unsigned()),
+                _ => Field::Millis("life_ms", 0),
+            },
+        });
+    }
     Found::Frame {
         kind: "MESSAGE".to_owned(),
         channel: Some(head.channel),
@@ -186,7 +221,7 @@ fn message(head: &MessageHead) -> Found {
             length: head.length as u64,
             bytes: (head.length == 0).then(Vec::new),
         }),
-        names: Vec::new(),
+        note: Note::Nothing,
     }
 }
 
@@ -195,18 +230,54 @@ pub(super) fn name(kind: &FrameType) -> String {
     format!("{kind:?}").to_uppercase()
 }
 
-fn other(frame: &Frame<'_>) -> Found {
-    use Field::{Number, Text};
+/// Returns what a frame that is no MESSAGE says. `known` is false where a reply was left out.
+fn other(frame: &Frame<'_>, known: bool) -> Found {
+    let (channel, fields) = fields(frame);
+    let payload = match *frame {
+        Frame::Reply { reply, .. } => Some(Payload {
+            length: reply.len() as u64,
+            bytes: (known || reply.is_empty()).then(|| reply[..reply.len().min(PREVIEW)].to_vec()),
+        }),
+        _ => None,
+    };
+    Found::Frame {
+        kind: name(&frame.kind()),
+        channel,
+        fields,
+        payload,
+        note: note(frame),
+    }
+}
 
-    let kind = name(&frame.kind());
-    let mut names = Vec::new();
-    let (channel, fields) = match *frame {
-        Frame::Hello(ref greeting) | Frame::Welcome(ref greeting) => {
-            names = greeting
+fn note(frame: &Frame<'_>) -> Note {
+    match frame {
+        Frame::Hello(greeting) => Note::Hello {
+            names: greeting
                 .channels()
                 .map(|entry| entry.name.to_owned())
-                .collect();
-            (None, greeting_fields(greeting))
+                .collect(),
+            time: greeting.head.time,
+        },
+        Frame::Welcome(greeting) => Note::Welcome {
+            arrived: greeting.head.arrived,
+            time: greeting.head.time,
+        },
+        Frame::Ping(time) => Note::Ping(*time),
+        Frame::Pong(pong) => Note::Pong(*pong),
+        Frame::Reply { .. } => Note::Reply,
+        _ => Note::Nothing,
+    }
+}
+
+/// Returns the number of the frame's channel, and its fields under their names in the specification.
+fn fields(frame: &Frame<'_>) -> (Option<u16>, Vec<Field>) {
+    use Field::{Number, Text};
+
+    match *frame {
+        Frame::Hello(ref greeting) => (None, greeting_fields(greeting, None)),
+        Frame::Welcome(ref greeting) => {
+            let arrived = Number("arrived", greeting.head.arrived);
+            (None, greeting_fields(greeting, Some(arrived)))
         }
         Frame::Refuse {
             channel,
@@ -214,7 +285,7 @@ fn other(frame: &Frame<'_>) -> Found {
             again,
             text,
         } => (
-            (channel != u16::MAX).then_some(channel),
+            (channel != NO_CHANNEL).then_some(channel),
             said(code.into(), again, text),
         ),
         Frame::Skip { channel, through } => (Some(channel), vec![Number("through", through)]),
@@ -232,10 +303,18 @@ fn other(frame: &Frame<'_>) -> Found {
                 Text("reason", reason.to_owned()),
             ],
         ),
-        Frame::Noted { channel, sequence } => (Some(channel), vec![Number("number", sequence)]),
-        Frame::Ping(value) | Frame::Pong(value) => {
-            let value = value.to_be_bytes().to_vec();
-            (None, vec![Field::Hex("value", value)])
+        Frame::Reply {
+            channel, sequence, ..
+        }
+        | Frame::Noted { channel, sequence } => (Some(channel), vec![Number("number", sequence)]),
+        Frame::Ping(time) => (None, vec![Number(WRITTEN, time)]),
+        Frame::Pong(Pong {
+            echo,
+            arrived,
+            time,
+        }) => {
+            let (echo, arrived) = (Number("echo", echo), Number("arrived", arrived));
+            (None, vec![echo, arrived, Number(WRITTEN, time)])
         }
         Frame::Close { head, list } => {
             let mut fields = said(head.code.into(), head.again, head.text);
@@ -251,13 +330,6 @@ fn other(frame: &Frame<'_>) -> Found {
             None,
             vec![Number("code", code.into()), Text("text", text.to_owned())],
         ),
-    };
-    Found::Frame {
-        kind,
-        channel,
-        fields,
-        payload: None,
-        names,
     }
 }
 
@@ -273,7 +345,7 @@ fn said(code: u64, again: bool, text: &str) -> Vec<Field> {
     fields
 }
 
-fn greeting_fields(greeting: &Greeting<'_>) -> Vec<Field> {
+fn greeting_fields(greeting: &Greeting<'_>, arrived: Option<Field>) -> Vec<Field> {
     let head = &greeting.head;
     let mut fields = vec![
         Field::Number("lowest", head.version_min.into()),
@@ -281,7 +353,9 @@ fn greeting_fields(greeting: &Greeting<'_>) -> Vec<Field> {
         Field::Text("outcome", format!("{:?}", head.outcome)),
         Field::Number("frame_limit", head.frame_limit.into()),
         Field::Hex("session", head.session.to_vec()),
+        Field::Number(WRITTEN, head.time),
     ];
+    fields.extend(arrived);
     if head.attempt > 0 {
         fields.push(Field::Number("attempt", head.attempt.into()));
     }
@@ -295,7 +369,13 @@ fn greeting_fields(greeting: &Greeting<'_>) -> Vec<Field> {
             Some(Policy::Latest) => "Latest",
             None => "any",
         };
-        let mut text = format!("{} {mode} {policy} max={}", entry.name, entry.max_message);
+        let mut text = format!(
+            "{} {mode} {policy} max={} reply={}",
+            entry.name, entry.max_message, entry.max_reply
+        );
+        if entry.wants_times {
+            text.push_str(" times");
+        }
         if entry.mode == Mode::Receive {
             let figures = format!(
                 " window={}/{} handled={} received={} partial={}",

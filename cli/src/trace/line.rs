@@ -27,11 +27,13 @@ pub(super) enum Way {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Value {
     Number(u64),
+    /// Microseconds, which are shown in milliseconds.
+    Millis(u64),
     Text(String),
     Hex(Vec<u8>),
 }
 
-/// The payload of a message, or of a part of one.
+/// The payload of a message or of a part of one, or a reply.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Payload {
     pub(super) length: u64,
@@ -59,6 +61,17 @@ impl Line {
     pub(super) fn number(mut self, name: &'static str, value: u64) -> Self {
         self.fields.push((name, Value::Number(value)));
         self
+    }
+
+    pub(super) fn millis(mut self, name: &'static str, micros: u64) -> Self {
+        self.fields.push((name, Value::Millis(micros)));
+        self
+    }
+
+    /// Adds the reply to a message.
+    pub(super) fn reply(mut self, reply: Payload) -> Self {
+        self.payload = Some(reply);
+        self.text("reply", "yes")
     }
 
     pub(super) fn text(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -98,6 +111,7 @@ impl Line {
         for (name, value) in &self.fields {
             let _ = match value {
                 Value::Number(number) => write!(text, " {name}={number}"),
+                Value::Millis(micros) => write!(text, " {name}={}", millis(*micros)),
                 Value::Text(value) => write!(text, " {name}={}", quoted(value)),
                 Value::Hex(value) => write!(text, " {name}={}", hex(value)),
             };
@@ -140,6 +154,7 @@ impl Line {
         for (name, value) in &self.fields {
             let _ = match value {
                 Value::Number(number) => write!(text, ",\"{name}\":{number}"),
+                Value::Millis(micros) => write!(text, ",\"{name}\":{}", millis(*micros)),
                 Value::Text(value) => write!(text, ",\"{name}\":{}", json_text(value)),
                 Value::Hex(value) => write!(text, ",\"{name}\":\"{}\"", hex(value)),
             };
@@ -153,6 +168,10 @@ impl Line {
         text.push('}');
         text
     }
+}
+
+fn millis(micros: u64) -> String {
+    format!("{}.{:03}", micros / 1000, micros % 1000)
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
@@ -213,9 +232,12 @@ mod tests {
             }),
         };
         let line = line.on(nasty).text("reason", nasty).hex("id", &[0xab]);
+        let line = line.millis("life_ms", 300_050);
         let text = line.render(500_000, true);
         assert!(text.starts_with("    1.000000 1/2 < "), "{text}");
-        assert!(text.ends_with("id=ab 4 bytes \"\\x1b[0m\""), "{text}");
+        let end = "id=ab life_ms=300.050 4 bytes \"\\x1b[0m\"";
+        assert!(text.ends_with(end), "{text}");
+        assert!(line.json(true).contains(",\"life_ms\":300.050,"));
         for text in [text, line.json(true)] {
             assert!(
                 text.bytes().all(|byte| (b' '..=b'~').contains(&byte)),

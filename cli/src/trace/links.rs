@@ -6,7 +6,8 @@ use countersign::capture::TakeOver;
 use countersign::capture::{Data, Entry, Outcome, Record, RecordedEvent, Said, Taken};
 use countersign::{ChannelConfig, Config, Dialect, Mode, Role};
 
-use super::frames::{Direction, Field, Found};
+use super::clock::Asked;
+use super::frames::{Direction, Field, Found, Note};
 use super::line::{Line, PREVIEW, Payload, Way};
 
 /// What has been read of one link.
@@ -23,6 +24,8 @@ pub(super) struct Known {
     connection: u64,
     input: Direction,
     output: Direction,
+    /// The times that it has written on the connection.
+    asked: Asked,
 }
 
 impl Known {
@@ -37,6 +40,7 @@ impl Known {
             connection: 0,
             input: Direction::Rubbish,
             output: Direction::Rubbish,
+            asked: Asked::default(),
         };
         known.declare(config.channels());
         if role == Role::Opener {
@@ -70,6 +74,67 @@ impl Known {
     fn begin(&mut self) {
         self.input = Direction::new(self.dialect, self.mode.opposite());
         self.output = Direction::new(self.dialect, self.mode);
+        self.asked = Asked::default();
+    }
+
+    /// Returns the line of a frame, and notes what later ones are read by.
+    fn frame(&mut self, found: Found, line: Line) -> Line {
+        let (kind, channel, fields, payload, note) = match found {
+            Found::Rubbish(why) => {
+                let kind = "no-frame".to_owned();
+                return Line { kind, ..line }.text("why", why);
+            }
+            Found::Frame {
+                kind,
+                channel,
+                fields,
+                payload,
+                note,
+            } => (kind, channel, fields, payload, note),
+        };
+        let (now, way) = (line.time, line.way);
+        let mut line = Line {
+            kind,
+            channel: channel.map(|channel| name_of(&self.wire, channel)),
+            ..line
+        };
+        for field in fields {
+            line = match field {
+                Field::Number(name, value) => line.number(name, value),
+                Field::Millis(name, value) => line.millis(name, value),
+                Field::Text(name, value) => line.text(name, value),
+                Field::Hex(name, value) => line.hex(name, &value),
+            };
+        }
+        let line = match (payload, &note) {
+            (Some(reply), Note::Reply) => line.reply(reply),
+            (payload, _) => Line { payload, ..line },
+        };
+        match self.take_note(note, way, now) {
+            Some(round_trip) => line.millis("round_trip_ms", round_trip),
+            None => line,
+        }
+    }
+
+    /// Returns how long the way there and back took, in microseconds, if this frame shows it.
+    fn take_note(&mut self, note: Note, way: Way, now: u64) -> Option<u64> {
+        match (note, way) {
+            (Note::Hello { names, .. }, Way::In) if self.role == Role::Acceptor => {
+                self.wire = names;
+            }
+            (
+                Note::Hello { time, .. } | Note::Welcome { time, .. } | Note::Ping(time),
+                Way::Out,
+            ) => {
+                self.asked.ask(time);
+            }
+            (Note::Welcome { arrived, time }, Way::In) => {
+                return self.asked.first_round_trip(now, arrived, time);
+            }
+            (Note::Pong(pong), Way::In) => return self.asked.round_trip(now, &pong),
+            _ => {}
+        }
+        None
     }
 }
 
@@ -173,43 +238,8 @@ impl Links {
             Way::In => &mut link.input,
             _ => &mut link.output,
         };
-        let mut lines = Vec::new();
-        for found in direction.read(data) {
-            let line = line.clone();
-            lines.push(match found {
-                Found::Rubbish(why) => Line {
-                    kind: "no-frame".to_owned(),
-                    ..line
-                }
-                .text("why", why),
-                Found::Frame {
-                    kind,
-                    channel,
-                    fields,
-                    payload,
-                    names,
-                } => {
-                    if kind == "HELLO" && line.way == Way::In && link.role == Role::Acceptor {
-                        link.wire = names;
-                    }
-                    let mut line = Line {
-                        kind,
-                        payload,
-                        channel: channel.map(|channel| name_of(&link.wire, channel)),
-                        ..line
-                    };
-                    for field in fields {
-                        line = match field {
-                            Field::Number(name, value) => line.number(name, value),
-                            Field::Text(name, value) => line.text(name, value),
-                            Field::Hex(name, value) => line.hex(name, &value),
-                        };
-                    }
-                    line
-                }
-            });
-        }
-        lines
+        let found = direction.read(data).into_iter();
+        found.map(|found| link.frame(found, line.clone())).collect()
     }
 }
 
@@ -298,17 +328,19 @@ fn here(line: Line, entry: &Entry, names: &[String]) -> Line {
                 Some(Taken::SessionBorder(why)) => line
                     .text("outcome", "session-border")
                     .text("why", why.name()),
+                Some(Taken::Nothing) => line.text("outcome", "late"),
                 None => never_returned(line),
             }
         }
         Entry::Handle {
             channel,
             sequence,
+            reply,
             outcome,
-        } => settled(
-            on(line, *channel).number("number", *sequence),
-            outcome.as_ref(),
-        ),
+        } => {
+            let line = on(line, *channel).number("number", *sequence);
+            settled(replied(line, reply.as_ref()), outcome.as_ref())
+        }
         Entry::Reject {
             channel,
             sequence,
@@ -359,6 +391,13 @@ fn said(line: Line, code: u64, text: &str, again: bool) -> Line {
     line
 }
 
+fn replied(line: Line, reply: Option<&Data>) -> Line {
+    match reply {
+        Some(reply) => line.reply(payload(reply)),
+        None => line,
+    }
+}
+
 fn payload(data: &Data) -> Payload {
     use countersign::capture::Part;
 
@@ -390,10 +429,11 @@ fn event(line: Line, happened: &RecordedEvent, names: &[String]) -> Line {
             channel,
             sequence,
             kind,
+            reply,
             rejection,
         } => {
             let line = on(line, *channel).number("number", *sequence);
-            let line = line.text("verdict", kind);
+            let line = replied(line.text("verdict", kind), reply.as_ref());
             match rejection {
                 Some((code, reason)) => line.number("code", (*code).into()).text("reason", reason),
                 None => line,

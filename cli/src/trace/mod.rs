@@ -1,14 +1,17 @@
 //! `countersign trace`: shows what is in a capture.
 //!
-//! - `frames` finds frames in bytes, `links` says what each record is about.
+//! - `frames` finds frames in bytes, `links` says what each record is about, `clock` has round trips.
 //! - `line` formats that, for people and for programs.
 //! - `summary` counts.
 
+mod clock;
 mod frames;
 pub(crate) mod kinds;
 mod line;
 mod links;
 mod summary;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::fs::File;

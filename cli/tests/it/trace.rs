@@ -228,10 +228,10 @@ fn a_capture_begins_when_files_and_flags_are_good() {
 
 #[test]
 fn json_has_one_object_in_each_line() {
-    let shown = trace(&[&kept("visits.capture"), "--json", "--kind", "REJECT"]).text();
+    let shown = trace(&[&kept("visits.capture"), "--json", "--kind", "VERDICT"]).text();
     let line = shown.lines().find(|line| line.contains("out")).unwrap();
     assert!(line.starts_with("{\"time\":10"), "{line}");
-    let end = "\"way\":\"out\",\"kind\":\"REJECT\",\"channel\":\"commands\",\"number\":2,\"code\":5,\
+    let end = "\"way\":\"out\",\"kind\":\"VERDICT\",\"channel\":\"commands\",\"number\":2,\"code\":5,\
                \"reason\":\"no\"}";
     assert!(line.ends_with(end), "{line}");
 }

@@ -200,7 +200,7 @@ impl Link {
         let answers = half.wants_output();
         self.wants_output |= answers;
         // The lease may be held from here on.
-        self.has_events = true;
+        self.has_events |= matches!(taken, Ok(Some(_)));
         if drops {
             self.progress();
         }
@@ -228,9 +228,21 @@ impl Link {
         }
     }
 
+    /// Whether messages of this channel may be judged by their age just then: in receive mode,
+    /// whether any wait that have times, or a border; in send mode, whether the peer wants the times
+    /// of every message. A caller that reads its clock rarely reads it for [`Link::take`] and
+    /// [`Link::send`] then.
+    #[must_use]
+    pub fn is_timed(&self, channel: ChannelId) -> bool {
+        match self.halves.get(channel.index()) {
+            Some(Half::Receive(half)) => half.takes_slowly(),
+            Some(Half::Send(half)) => half.adds_times(),
+            None => false,
+        }
+    }
+
     /// Returns when the message that [`Link::take`] returns next is late, if it is good for a
-    /// limited time. An application that reads its clock rarely reads it again before taking such a
-    /// message.
+    /// limited time.
     #[must_use]
     pub fn late_at(&self, channel: ChannelId) -> Option<Instant> {
         match self.halves.get(channel.index()) {

@@ -95,6 +95,10 @@ impl fmt::Debug for Message {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there are few, and every message goes through one"
+)]
 enum Half {
     Send(SendHalf),
     Receive(ReceiveHalf),

@@ -400,6 +400,7 @@ impl ReceiveHalf {
         self.abandoned = true;
         self.left_over = LeftOver::default();
         self.timed.clear();
+        self.takes_slowly = false;
         while let Some((sequence, message)) = self.queue.pop() {
             self.reject_no_receiver(sequence, message.len());
         }

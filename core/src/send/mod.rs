@@ -197,6 +197,11 @@ impl SendHalf {
         self.max_reply = self.own_max_reply.min(theirs);
     }
 
+    /// Whether every message goes out with its times.
+    pub(crate) fn adds_times(&self) -> bool {
+        self.adds_times
+    }
+
     /// Returns the index in `store` of the message with this number.
     fn find(&self, sequence: Sequence) -> Option<usize> {
         self.store

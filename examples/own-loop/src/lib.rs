@@ -22,20 +22,20 @@
 //! let client = links.connect(address, &sends, &security)?;
 //!
 //! let begun = StdInstant::now();
+//! let clock = || Instant::ZERO + begun.elapsed();
 //! let mut events = Vec::new();
 //! let verdict = 'served: loop {
-//!     let now = Instant::ZERO + begun.elapsed();
-//!     links.service(now, &mut events)?;
+//!     links.service(clock, &mut events)?;
 //!     for event in events.drain(..) {
 //!         match event {
 //!             LinksEvent::Event { link, event: Event::Connected } => {
 //!                 let link = links.link_mut(link).ok_or("gone")?;
 //!                 let orders = link.channel_id("orders").ok_or("undeclared")?;
-//!                 link.send(now, orders, "go", None)?;
+//!                 link.send(clock(), orders, "go", None)?;
 //!             }
 //!             LinksEvent::Event { link, event: Event::Readable(channel) } => {
 //!                 let link = links.link_mut(link).ok_or("gone")?;
-//!                 while let Some(message) = link.take(now, channel)? {
+//!                 while let Some(message) = link.take(clock(), channel)? {
 //!                     assert_eq!(message.payload, "go");
 //!                 }
 //!             }
@@ -43,8 +43,7 @@
 //!             _ => {}
 //!         }
 //!     }
-//!     let now = Instant::ZERO + begun.elapsed();
-//!     links.wait(links.deadline().map(|deadline| deadline.saturating_since(now)))?;
+//!     links.wait(links.deadline().map(|deadline| deadline.saturating_since(clock())))?;
 //! };
 //! assert_eq!(verdict, client);
 //! # Ok(())

@@ -26,13 +26,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let clock = || Instant::ZERO + begun.elapsed();
     let mut events = Vec::new();
     loop {
-        let now = clock();
-        links.service(now, &mut events)?;
+        links.service(clock, &mut events)?;
         for event in events.drain(..) {
             println!("{event:?}");
             match event {
-                LinksEvent::Event { link, event } => obey(&mut links, now, link, &event)?,
-                LinksEvent::Ended { link, .. } => links.forget(now, link),
+                LinksEvent::Event { link, event } => obey(&mut links, clock(), link, &event)?,
+                LinksEvent::Ended { link, .. } => links.forget(clock(), link),
                 _ => {}
             }
         }

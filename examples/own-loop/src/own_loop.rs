@@ -126,11 +126,16 @@ impl OwnLoop {
         Ok(())
     }
 
-    /// Does everything that can be done at `now` without waiting, and appends what happened to
-    /// `events`. Errors are those of the poller; those of connections go to their links.
-    pub fn service(&mut self, now: Instant, events: &mut Vec<LinksEvent>) -> io::Result<()> {
+    /// Does everything that can be done without waiting, and appends what happened to `events`.
+    /// `clock` reads the time. Errors are those of the poller; those of connections go to their links.
+    pub fn service(
+        &mut self,
+        clock: impl Fn() -> Instant,
+        events: &mut Vec<LinksEvent>,
+    ) -> io::Result<()> {
         self.wait(Some(Duration::ZERO))?;
-        self.links.service(now, events);
+        self.links.service(&clock, events);
+        let now = clock();
         self.open(now);
         self.accept(now, events);
         Ok(())

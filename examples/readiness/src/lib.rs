@@ -49,13 +49,15 @@ impl Server {
         self.socket.local_addr()
     }
 
-    /// Does everything that can be done at `now` without waiting, and reports what happened.
-    pub fn service(&mut self, now: Instant, tell: &mut dyn FnMut(&LinksEvent)) {
+    /// Does everything that can be done without waiting, and reports what happened. `clock` reads the
+    /// time.
+    pub fn service(&mut self, clock: impl Fn() -> Instant, tell: &mut dyn FnMut(&LinksEvent)) {
         self.accept();
         // A caller with a poller would name the sockets that are ready.
         self.links.ready_all();
         let mut events = Vec::new();
-        self.links.service(now, &mut events);
+        self.links.service(&clock, &mut events);
+        let now = clock();
         for event in events {
             tell(&event);
             match event {

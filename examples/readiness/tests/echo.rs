@@ -79,7 +79,7 @@ fn many_peers_hear_themselves() {
     let (mut accepted, mut words, mut resumed) = (0, 0, 0);
     while server.drained().is_none() || !peers.is_empty() {
         let now = Instant::ZERO + begun.elapsed();
-        server.service(now, &mut |what| match what {
+        server.service(|| now, &mut |what| match what {
             LinksEvent::Accepted { .. } => accepted += 1,
             LinksEvent::Event { event, .. } => match event {
                 Event::Handled { first, last, .. } => words += last - first + 1,

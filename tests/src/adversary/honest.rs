@@ -83,12 +83,16 @@ impl Words {
             attempt: self.attempt,
             frame_limit: DEFAULT_FRAME_LIMIT as u32,
             session: self.session,
+            time: 0,
+            arrived: 0,
         };
         let receives = self.mode == Mode::Receive;
         let entry = ChannelEntry {
             mode: self.mode,
             policy: Some(Policy::Reliable),
             name: "data",
+            wants_times: false,
+            max_reply: 256,
             max_message: 1 << 20,
             window_messages: if receives { 64 } else { 0 },
             window_bytes: if receives { 1 << 20 } else { 0 },
@@ -124,6 +128,7 @@ pub fn fragments(number: u64, payload: &[u8], each: usize) -> Vec<Vec<u8>> {
             last: at + 1 == count,
             sequence: number as u32,
             total: (at == 0 && count > 1).then_some(payload.len() as u64),
+            times: None,
             length: piece.len(),
         };
         let mut frame = vec![0; head.encoded_len()];

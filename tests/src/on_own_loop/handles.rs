@@ -5,15 +5,15 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use countersign_core::{
-    Bytes, ChannelId, Message, ReceiveError, Sequence, Verdict, VerdictCounts, reject,
+    Age, Bytes, ChannelId, Message, ReceiveError, Sequence, Verdict, VerdictCounts, reject,
 };
-use countersign_driver::{Outgoing, RecvError, SendError};
+use countersign_driver::{Outgoing, RecvError, RequestError, SendError};
 use own_loop::LinkId;
 
 use super::receipts::Cell;
 use super::thread::{CLOCK, Loop};
 use super::world::World;
-use crate::backend::{BatchReceipt, Delivery, ManualReceiver, Receipt, Receiver, Sender};
+use crate::backend::{BatchReceipt, Delivery, Lease, ManualReceiver, Receipt, Receiver, Sender};
 
 /// What every handle holds: when the last one goes, the link is closed in order.
 #[derive(Clone, Debug)]
@@ -90,6 +90,10 @@ impl Sender for LoopSender {
             sequence,
             cell,
         }))
+    }
+    fn request(&self, message: Outgoing) -> Result<Option<Bytes>, RequestError> {
+        let receipt = self.send(message)?;
+        Ok(receipt.wait().into_reply()?)
     }
     fn send_batch(
         &self,
@@ -184,6 +188,46 @@ impl BatchReceipt for LoopBatchReceipt {
     }
 }
 
+pub(super) struct LoopLease {
+    thread: Loop,
+    id: LinkId,
+    channel: ChannelId,
+}
+
+impl LoopLease {
+    pub(super) fn new(thread: Loop, id: LinkId, channel: ChannelId) -> Self {
+        Self {
+            thread,
+            id,
+            channel,
+        }
+    }
+}
+
+fn is_held(world: &World, id: LinkId, channel: ChannelId) -> bool {
+    let until = world.link(id).lease_until(channel);
+    until.is_some_and(|until| CLOCK.now() < until)
+}
+
+impl Lease for LoopLease {
+    fn is_held(&self) -> bool {
+        let (id, channel) = (self.id, self.channel);
+        self.thread.ask(move |world| is_held(world, id, channel))
+    }
+    fn lapsed(&self) {
+        let (id, channel) = (self.id, self.channel);
+        self.thread
+            .wait(move |world| (!is_held(world, id, channel)).then_some(()));
+    }
+    fn held(&self) -> bool {
+        let (id, channel) = (self.id, self.channel);
+        self.thread.wait(move |world| {
+            let held = is_held(world, id, channel);
+            (held || world.known(id).end.is_some()).then_some(held)
+        })
+    }
+}
+
 /// The receiver of an `Auto` or a `Manual` channel.
 pub(super) struct LoopReceiver {
     handle: Handle,
@@ -226,10 +270,12 @@ impl LoopReceiver {
 fn take(world: &mut World, id: LinkId, channel: ChannelId) -> Result<Option<Message>, RecvError> {
     let link = world.link(id);
     if link.waiting(channel) > 0 || link.border(channel).is_some() {
-        return match world.on(id, |link, now| link.take(now, channel)) {
-            Err(ReceiveError::SessionBorder(why)) => Err(RecvError::SessionBorder(why)),
-            taken => Ok(taken.unwrap()),
-        };
+        match world.on(id, |link, now| link.take(now, channel)) {
+            Err(ReceiveError::SessionBorder(why)) => return Err(RecvError::SessionBorder(why)),
+            Ok(Some(message)) => return Ok(Some(message)),
+            // What waited was late.
+            taken => assert_eq!(taken, Ok(None)),
+        }
     }
     match &world.known(id).end {
         Some(error) if !error.ends_stream() => Err(error.clone().into()),
@@ -270,6 +316,10 @@ impl Receiver for LoopReceiver {
         messages.push(first);
         messages.extend(rest.iter().map(|message| message.payload.clone()));
         Ok(1 + rest.len())
+    }
+    fn recv_message(&mut self) -> Result<Option<(Bytes, Option<Age>)>, RecvError> {
+        let message = self.wait()?;
+        Ok(message.map(|message| (message.payload.clone(), message.age(CLOCK.now()))))
     }
     fn try_recv(&mut self) -> Result<Option<Bytes>, RecvError> {
         Ok(self.try_take()?.map(|message| message.payload))
@@ -321,6 +371,26 @@ impl LoopDelivery {
 impl Delivery for LoopDelivery {
     fn sequence(&self) -> Sequence {
         self.message.sequence
+    }
+    fn age(&self) -> Option<Age> {
+        self.message.age(CLOCK.now())
+    }
+    fn handled_with(
+        mut self: Box<Self>,
+        reply: &[u8],
+    ) -> Result<Bytes, (Box<dyn Delivery>, usize)> {
+        let (id, channel, number) = (self.handle.id(), self.channel, self.message.sequence);
+        let reply = reply.to_owned();
+        let done = self.handle.thread().ask(move |world| {
+            world.on(id, |link, now| {
+                link.handle_with(now, channel, number, &reply)
+            })
+        });
+        if let Err(ReceiveError::ReplyTooLong { limit }) = done {
+            return Err((self, limit));
+        }
+        self.settled = true;
+        Ok(self.message.payload.clone())
     }
     fn handled(mut self: Box<Self>) -> Bytes {
         self.settled = true;

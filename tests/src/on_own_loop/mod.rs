@@ -12,17 +12,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_core::{ChannelId, CloseMode, CloseReason, Mode};
+use countersign_core::{ChannelConfig, ChannelId, CloseMode, CloseReason, Mode};
 use countersign_driver::{
     AcceptError, ChannelError, Drained, Limits, LinkError, LinkEvent, Report, Setup,
 };
 use countersign_endpoint::Fingerprint;
 use own_loop::{LinkId, ListenerId};
 
-use self::handles::{Handle, LoopReceiver, LoopSender};
+use self::handles::{Handle, LoopLease, LoopReceiver, LoopSender};
 use self::thread::Loop;
 use self::world::World;
-use crate::backend::{Backend, Link, Listener, ManualReceiver, Receiver, Sender, Standing};
+use crate::backend::{Backend, Lease, Link, Listener, ManualReceiver, Receiver, Sender, Standing};
 
 /// The endpoint in a loop of one's own.
 #[derive(Debug)]
@@ -140,6 +140,18 @@ impl Link for LoopLink {
     }
     fn manual_receiver(&self, name: &str) -> Result<Box<dyn ManualReceiver>, ChannelError> {
         Ok(Box::new(self.take(name, true)?))
+    }
+    fn lease(&self, name: &str) -> Result<Box<dyn Lease>, ChannelError> {
+        let channel = self.find(name, Mode::Receive)?;
+        let (id, name) = (self.0.id(), name.to_owned());
+        self.0.thread().ask(move |world| {
+            match &world.link(id).config().channels()[usize::from(channel.0)] {
+                ChannelConfig::Receive(config) if config.get_lease().is_some() => Ok(()),
+                _ => Err(ChannelError::NoLease { name }),
+            }
+        })?;
+        let thread = self.0.thread().clone();
+        Ok(Box::new(LoopLease::new(thread, id, channel)))
     }
     fn peer(&self) -> Option<Fingerprint> {
         let id = self.0.id();

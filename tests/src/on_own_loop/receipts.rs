@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use countersign_core::{Sequence, Verdict, VerdictCounts, VerdictKind};
+use countersign_core::{Sequence, Verdict, VerdictCounts};
 
 /// The verdicts of one message or one batch.
 #[derive(Clone, Debug, Default)]
@@ -13,7 +13,7 @@ pub(super) struct Cell(Arc<Mutex<CellState>>);
 pub(super) struct CellState {
     missing: u64,
     pub(super) counts: VerdictCounts,
-    /// The last verdict other than `Handled`.
+    /// The last verdict other than `Handled` without a reply.
     exception: Option<Verdict>,
 }
 
@@ -26,7 +26,7 @@ impl Cell {
         let mut state = self.lock();
         state.missing -= 1;
         state.counts[verdict.kind()] += 1;
-        if verdict.kind() != VerdictKind::Handled {
+        if verdict != Verdict::HANDLED {
             state.exception = Some(verdict);
         }
     }
@@ -54,7 +54,7 @@ impl Receipts {
         self.0.insert(sequence, cell.clone());
     }
 
-    /// A verdict other than `Handled`.
+    /// A verdict other than `Handled` without a reply.
     pub(super) fn settle(&mut self, sequence: Sequence, verdict: Verdict) {
         if let Some(cell) = self.0.remove(&sequence) {
             cell.settle(verdict);

@@ -113,8 +113,8 @@ fn run(mut world: World, queue: &Queue) {
     let mut events = Vec::new();
     let mut waiting: Vec<Job> = Vec::new();
     loop {
+        world.links.service(|| CLOCK.now(), &mut events).unwrap();
         world.now = CLOCK.now();
-        world.links.service(world.now, &mut events).unwrap();
         for event in events.drain(..) {
             world.note(event);
         }

@@ -198,7 +198,8 @@ impl World {
 
     /// Gives a link a command.
     pub(super) fn on<R>(&mut self, id: LinkId, work: impl FnOnce(&mut Link, Instant) -> R) -> R {
-        work(self.links.link_mut(id).unwrap(), self.now)
+        // The age of a message is judged at this moment.
+        work(self.links.link_mut(id).unwrap(), CLOCK.now())
     }
 
     pub(super) fn report(&self, id: LinkId) -> Report {
@@ -354,10 +355,13 @@ impl World {
                 self.forget_if_done(link);
             }
             LinksEvent::Event { link, event } => {
-                if let Event::Silent(channel) = event {
+                if let Event::LeaseHeld(channel) | Event::LeaseLapsed(channel) = event {
                     let config = &self.link(link).config().channels()[usize::from(channel.0)];
                     let channel = config.name().to_owned();
-                    self.known(link).tell(LinkEvent::Silent { channel });
+                    self.known(link).tell(match event {
+                        Event::LeaseHeld(_) => LinkEvent::LeaseHeld { channel },
+                        _ => LinkEvent::LeaseLapsed { channel },
+                    });
                 } else {
                     self.known(link).note(event);
                 }
@@ -422,7 +426,10 @@ impl Known {
     /// Keeps an event; it replaces an unread one of the same kind.
     fn tell(&mut self, event: LinkEvent) {
         self.events.retain(|earlier| match (earlier, &event) {
-            (LinkEvent::Silent { channel }, LinkEvent::Silent { channel: new }) => channel != new,
+            (LinkEvent::LeaseHeld { channel }, LinkEvent::LeaseHeld { channel: new })
+            | (LinkEvent::LeaseLapsed { channel }, LinkEvent::LeaseLapsed { channel: new }) => {
+                channel != new
+            }
             (earlier, event) => discriminant(earlier) != discriminant(event),
         });
         self.events.push_back(event);

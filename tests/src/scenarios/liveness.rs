@@ -1,17 +1,15 @@
-//! Silence, pings, and peers that are no longer there.
+//! Pings, and peers that are no longer there.
 
 use std::time::Duration;
 
 use countersign_core::{Config, EndReason, Loss, ReceiveChannel, SendChannel, Verdict};
-use countersign_driver::LinkEvent;
 
-use super::{both_ways, one, timeouts};
+use super::{one, timeouts};
 use crate::pair::payload;
 use crate::{Direction, Ends, Pair, Transport};
 
 scenarios! {
     SECURED_OR_PLAIN {
-        silence_on_a_channel,
         a_silent_peer_is_given_up: "a link that ends with its connection",
         pings_keep_a_link_alive: "counts bytes",
         a_cut_is_noticed: "a link that ends with its connection",
@@ -26,23 +24,6 @@ fn send() -> Config {
 
 fn receive() -> Config {
     one(ReceiveChannel::new("data"))
-}
-
-/// The application is notified when no message arrives, once for each silence.
-fn silence_on_a_channel(pair: &Pair) {
-    let receiving = one(ReceiveChannel::new("data").silence(SOON));
-    both_ways(pair, &send(), &receiving, |from, to| {
-        let mut receiver = to.receiver("data").unwrap();
-        let channel = "data".to_owned();
-        let silent = Some(LinkEvent::Silent { channel });
-        assert_eq!(to.event(), silent);
-        for _ in 0..3 {
-            let receipt = from.sender("data").unwrap().give("go on");
-            assert_eq!(receiver.take(), "go on");
-            assert!(receipt.wait().is_handled());
-            assert_eq!(to.event(), silent);
-        }
-    });
 }
 
 /// A silent peer is given up, by either end.

@@ -5,6 +5,7 @@ mod borders;
 mod channels;
 mod closing;
 mod handshakes;
+mod live;
 mod liveness;
 mod modes;
 mod pressure;
@@ -43,6 +44,7 @@ static MODULES: &[&[Scenario]] = &[
     channels::SCENARIOS,
     closing::SCENARIOS,
     reasons::SCENARIOS,
+    live::SCENARIOS,
     liveness::SCENARIOS,
     handshakes::SCENARIOS,
     resuming::SCENARIOS,

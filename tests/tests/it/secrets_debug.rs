@@ -178,6 +178,7 @@ fn frames_and_buffers() {
         sequence: 1,
         first: true,
         last: true,
+        times: None,
         total: None,
         length: bytes.len(),
     };

@@ -25,19 +25,22 @@ impl Endpoint {
     /// readiness that is reported only when it changes (edge-triggered). Memory that is not needed
     /// meanwhile is released ([`release`](Self::release)).
     ///
+    /// `clock` reads the time; the core judges by it how old messages are. It is read again after
+    /// reading from the stream: what arrives has been written since any earlier moment, perhaps.
+    ///
     /// After each transfer the owner polls [`poll_event`](Self::poll_event) and the link's events,
     /// [routes](countersign_core::Acceptor::route) an
     /// [`Incoming`](countersign_core::Incoming), and checks whether this [is over](Self::is_over).
     ///
     /// ```no_run
     /// # fn turn(
-    /// #     now: countersign_core::Instant,
+    /// #     clock: impl Fn() -> countersign_core::Instant,
     /// #     link: &mut countersign_core::Link,
     /// #     endpoint: &mut countersign_endpoint::Endpoint,
     /// #     error_context: &mut countersign_endpoint::ErrorContext,
     /// #     socket: &mut std::net::TcpStream,
     /// # ) {
-    /// let again = endpoint.transfer(now, link, socket);
+    /// let again = endpoint.transfer(clock, link, socket);
     /// while let Some(event) = endpoint.poll_event() {
     ///     error_context.on_event(event);
     /// }
@@ -47,16 +50,18 @@ impl Endpoint {
     #[must_use]
     pub fn transfer(
         &mut self,
-        now: Instant,
+        clock: impl Fn() -> Instant,
         link: &mut impl Protocol,
         stream: &mut impl Stream,
     ) -> bool {
         if self.number.is_none() {
+            let now = clock();
             // This end's first output is sent before anything is read.
             self.exchange_without_timeouts(now, link);
             self.write_to(now, link, stream);
         }
         let more_to_read = self.read_from(stream);
+        let now = clock();
         if more_to_read {
             self.exchange_while_reading(now, link);
         } else {

@@ -114,15 +114,19 @@ impl<S: Stream> LinkContext<S> {
     }
 
     /// Does all that can be done now; returns true if there is more to do in the next turn.
-    pub(super) fn service(&mut self, now: Instant, link: &mut impl Protocol) -> bool {
+    pub(super) fn service(
+        &mut self,
+        clock: &impl Fn() -> Instant,
+        link: &mut impl Protocol,
+    ) -> bool {
         let Some(connection) = &mut self.connection else {
-            link.handle_timeout(now);
+            link.handle_timeout(clock());
             return false;
         };
         let Connection {
             stream, endpoint, ..
         } = &mut **connection;
-        let more = endpoint.transfer(now, link, stream);
+        let more = endpoint.transfer(clock, link, stream);
         while let Some(event) = endpoint.poll_event() {
             if matches!(event, EndpointEvent::Secured) {
                 self.peer = endpoint.peer().cloned();

@@ -13,9 +13,11 @@ use super::{LinkId, Links, LinksEvent, Listener, ListenerId};
 use crate::stream::Stream;
 
 impl<S: Stream> Links<S> {
-    /// Does everything that can be done at `now` without waiting, and appends the events to
-    /// `events`.
-    pub fn service(&mut self, now: Instant, events: &mut Vec<LinksEvent>) {
+    /// Does everything that can be done without waiting, and appends the events to `events`. `clock`
+    /// reads the time, once for each link that has something to do: what arrives may have been
+    /// written at any moment until it is read.
+    pub fn service(&mut self, clock: impl Fn() -> Instant, events: &mut Vec<LinksEvent>) {
+        let now = clock();
         while let Some(&(deadline, id)) = self.deadlines.first()
             && deadline <= now
         {
@@ -27,9 +29,9 @@ impl<S: Stream> Links<S> {
         }
         for id in std::mem::take(&mut self.ready) {
             if let Some((incoming, context)) = self.arriving.remove(&id) {
-                self.serve_arriving(now, id, incoming, context, events);
+                self.serve_arriving(&clock, id, incoming, context, events);
             } else if let Some((link, context)) = self.links.remove(&id) {
-                self.serve_link(now, id, link, context, events);
+                self.serve_link(&clock, id, link, context, events);
             } else {
                 self.arm(id, None);
             }
@@ -57,20 +59,20 @@ impl<S: Stream> Links<S> {
 
     fn serve_arriving(
         &mut self,
-        now: Instant,
+        clock: &impl Fn() -> Instant,
         id: LinkId,
         mut incoming: Incoming,
         mut context: LinkContext<S>,
         events: &mut Vec<LinksEvent>,
     ) {
+        let reads = matches!(context.admission, Admission::Unasked);
+        let more = reads && context.service(clock, &mut incoming);
+        let now = clock();
         let stays = match context.admission {
-            Admission::Unasked => {
-                let more = context.service(now, &mut incoming);
-                match incoming.request() {
-                    None => Some((incoming, context, more)),
-                    Some(_) => self.route(now, id, incoming, context, events),
-                }
-            }
+            Admission::Unasked => match incoming.request() {
+                None => Some((incoming, context, more)),
+                Some(_) => self.route(clock, id, incoming, context, events),
+            },
             Admission::Asked => {
                 // Nothing more is read until there is an answer, or none is needed any more.
                 incoming.handle_timeout(now);
@@ -78,7 +80,7 @@ impl<S: Stream> Links<S> {
                 Some((incoming, context, ended))
             }
             Admission::Admitted(_) | Admission::Refused(_) => {
-                self.settle(now, id, incoming, context, events)
+                self.settle(clock, id, incoming, context, events)
             }
         };
         if let Some((incoming, context, more)) = stays {
@@ -132,12 +134,13 @@ impl<S: Stream> Links<S> {
     /// and whether there is more to do for it.
     fn route(
         &mut self,
-        now: Instant,
+        clock: &impl Fn() -> Instant,
         id: LinkId,
         mut incoming: Incoming,
         mut context: LinkContext<S>,
         events: &mut Vec<LinksEvent>,
     ) -> Option<(Incoming, LinkContext<S>, bool)> {
+        let now = clock();
         let listener = context.origin.as_ref()?.listener;
         loop {
             let entry = self.listeners.get_mut(&listener)?;
@@ -155,7 +158,7 @@ impl<S: Stream> Links<S> {
                     let origin = context.origin.as_mut()?;
                     origin.permit = Some(permit);
                     if !entry.asks {
-                        return self.settle(now, id, incoming, context, events);
+                        return self.settle(clock, id, incoming, context, events);
                     }
                     context.admission = Admission::Asked;
                     events.push(LinksEvent::Asks {
@@ -173,12 +176,13 @@ impl<S: Stream> Links<S> {
     /// Makes a link of a connection for which there is room, unless its owner has refused it.
     fn settle(
         &mut self,
-        now: Instant,
+        clock: &impl Fn() -> Instant,
         id: LinkId,
         mut incoming: Incoming,
         mut context: LinkContext<S>,
         events: &mut Vec<LinksEvent>,
     ) -> Option<(Incoming, LinkContext<S>, bool)> {
+        let now = clock();
         match std::mem::replace(&mut context.admission, Admission::Unasked) {
             Admission::Refused(refusal) => incoming.refuse(now, &refusal),
             Admission::Admitted(Some(channels)) => {
@@ -193,7 +197,7 @@ impl<S: Stream> Links<S> {
         match incoming.accept(now) {
             Ok(link) => {
                 greeted(&mut self.listeners, &mut context);
-                self.serve_link(now, id, link, context, events);
+                self.serve_link(clock, id, link, context, events);
                 None
             }
             Err(refused) => Some((refused, context, true)),
@@ -230,13 +234,14 @@ impl<S: Stream> Links<S> {
 
     fn serve_link(
         &mut self,
-        now: Instant,
+        clock: &impl Fn() -> Instant,
         id: LinkId,
         mut link: Link,
         mut context: LinkContext<S>,
         events: &mut Vec<LinksEvent>,
     ) {
-        let more = context.service(now, &mut link);
+        let more = context.service(clock, &mut link);
+        let now = clock();
         self.drop_finished(now, &mut context);
         let evicted = self.push_events(now, id, &mut link, &mut context, events);
         if link.wants_connect() && context.connection.is_none() {

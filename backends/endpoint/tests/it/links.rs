@@ -164,8 +164,8 @@ impl World {
             self.links.ready_all();
             self.connect();
             let before = self.passed();
-            self.openers.service(self.now, &mut self.at_openers);
-            self.links.service(self.now, &mut self.at_listener);
+            self.openers.service(|| self.now, &mut self.at_openers);
+            self.links.service(|| self.now, &mut self.at_listener);
             let ready = [self.openers.deadline(), self.links.deadline()];
             let at_once = ready.into_iter().flatten().any(|at| at <= self.now);
             if self.passed() == before && !at_once && self.openers.wanting().next().is_none() {
@@ -306,10 +306,10 @@ fn a_stream_is_ready_under_the_number_it_came_with() {
     let link = world.openers.link_mut(opened).unwrap();
     let data = link.channel_id("data").unwrap();
     let _ = link.send(world.now, data, "on the second", None).unwrap();
-    world.openers.service(world.now, &mut world.at_openers);
+    world.openers.service(|| world.now, &mut world.at_openers);
     assert_eq!(world.links.link(accepted).unwrap().waiting(data), 0);
     world.links.ready(number);
-    world.links.service(world.now, &mut world.at_listener);
+    world.links.service(|| world.now, &mut world.at_listener);
     assert_eq!(world.links.link(accepted).unwrap().waiting(data), 1);
 }
 

@@ -97,7 +97,7 @@ impl End {
             endpoint,
             stream,
         } = self;
-        endpoint.transfer(now, link, stream)
+        endpoint.transfer(|| now, link, stream)
     }
 
     fn send(&mut self, length: usize) {

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test program uses a part of this")]
 #![allow(clippy::unwrap_used, reason = "a test stops where something is wrong")]
 
+mod lives;
+
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,6 +15,8 @@ use countersign_core::{
     GoneSession, Incoming, Instant, Link, LinkState, Output, PeerId, Protocol, ReceiveChannel,
     ReceiveError, Role, SendChannel, TakeOver,
 };
+
+pub(crate) use lives::{LONGEST_REPLY, left_behind, lives};
 
 /// What stands in every payload, and nowhere else.
 pub(crate) const MARKER: &[u8] = b"MARKER";
@@ -58,9 +62,13 @@ pub(crate) fn configs() -> [Config; 2] {
     let opener = Config::new()
         .frame_limit(512)
         .channel(SendChannel::new("video").latest())
-        .channel(ReceiveChannel::new("commands").manual());
+        .channel(
+            ReceiveChannel::new("commands")
+                .manual()
+                .lease(Duration::from_secs(60)),
+        );
     let acceptor = Config::new()
-        .channel(ReceiveChannel::new("video").silence(Duration::from_secs(60)))
+        .channel(ReceiveChannel::new("video"))
         .channel(SendChannel::new("commands"));
     [opener, acceptor]
 }
@@ -143,10 +151,16 @@ impl Pair {
             let mut moved = false;
             let (now, cut) = (self.now, self.cut);
             for from in [0, 1] {
-                while let Output::Written(length) = self.end(from).poll_output(now, &mut buffer) {
-                    moved = true;
-                    for piece in buffer[..length].chunks(cut.min(length)) {
-                        self.end(1 - from).handle_input(now, piece);
+                loop {
+                    match self.end(from).poll_output(now, &mut buffer) {
+                        Output::Written(length) => {
+                            moved = true;
+                            for piece in buffer[..length].chunks(cut.min(length)) {
+                                self.end(1 - from).handle_input(now, piece);
+                            }
+                        }
+                        Output::TooSmall { needed } => buffer.resize(needed, 0),
+                        Output::Idle | Output::End => break,
                     }
                 }
                 events.extend(std::iter::from_fn(|| self.ends[from].poll_event()));
@@ -176,7 +190,7 @@ impl Pair {
         self.ends[0].close_with(
             self.now,
             CloseMode::Drain,
-            CloseReason::new(3, "no input").again(),
+            CloseReason::new(3, "input ended").again(),
         );
         self.settle();
         for end in &mut self.ends {
@@ -196,7 +210,8 @@ pub(crate) fn visits(capture: &Capture, cut: usize) {
     pair.accept(None);
     pair.settle();
     for length in [0, 1, 3000, 700] {
-        let expires = Some(pair.now + Duration::from_secs(1));
+        // One of them is good for ever.
+        let expires = (length != 1).then(|| pair.now + Duration::from_secs(1));
         pair.ends[0]
             .send(pair.now, VIDEO, payload(length), expires)
             .unwrap();
@@ -213,6 +228,10 @@ pub(crate) fn visits(capture: &Capture, cut: usize) {
     let command = pair.ends[0].take(pair.now, COMMANDS).unwrap().unwrap();
     pair.ends[0]
         .reject(pair.now, COMMANDS, command.sequence, 5, "no")
+        .unwrap();
+    let command = pair.ends[0].take(pair.now, COMMANDS).unwrap().unwrap();
+    pair.ends[0]
+        .handle_with(pair.now, COMMANDS, command.sequence, &payload(9))
         .unwrap();
     pair.ends[0].handle(pair.now, COMMANDS, 99).unwrap_err();
     pair.ends[0]

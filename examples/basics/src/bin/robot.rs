@@ -41,7 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let security = Security::tls(identity, Pins::from_files([&args.peer])?).build()?;
     let commands = ReceiveChannel::new("commands").manual();
     let config = Config::new()
-        .channel(commands.silence(Duration::from_secs(1)))
+        .channel(commands.lease(Duration::from_millis(300)))
         .channel(SendChannel::new("video").latest());
     let listener = listen(args.listen, Setup::new(config, security)?).await?;
     println!("listening on {}", listener.local_addr());
@@ -82,10 +82,11 @@ async fn drive(link: Link) {
                 Ok(None) | Err(_) => break,
             },
             Some(event) = link.event() => match event {
-                // Nobody steers. The link goes on, and waits for the operator.
-                LinkEvent::Lost { .. } => println!("stop: the connection is lost"),
-                LinkEvent::Silent { .. } => println!("stop: no command for a second"),
-                LinkEvent::Resumed => println!("the operator is back"),
+                // The newest command is too old to go by it, whatever the reason. The link goes on,
+                // and waits for the operator.
+                LinkEvent::LeaseLapsed { .. } => println!("motors off"),
+                LinkEvent::LeaseHeld { .. } => println!("motors on"),
+                LinkEvent::Lost { why, .. } => println!("waiting for the operator: {why}"),
                 _ => {}
             },
         }

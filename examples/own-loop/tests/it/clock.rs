@@ -28,8 +28,8 @@ fn serve_until<T>(
 ) -> T {
     let mut events = Vec::new();
     loop {
-        client.service(now, &mut events).unwrap();
-        server.service(now, &mut events).unwrap();
+        client.service(|| now, &mut events).unwrap();
+        server.service(|| now, &mut events).unwrap();
         for event in events.drain(..) {
             if let Some(result) = done(&event) {
                 return result;
@@ -74,14 +74,14 @@ fn a_silent_peer_is_given_up_when_the_clock_says_so() {
     let give_up = Instant::ZERO + timeouts.give_up;
     let mut events = Vec::new();
 
-    client.service(Instant::ZERO, &mut events).unwrap();
+    client.service(|| Instant::ZERO, &mut events).unwrap();
     assert_eq!(client.deadline(), Some(ping));
-    client.service(ping, &mut events).unwrap();
+    client.service(|| ping, &mut events).unwrap();
     assert_eq!(client.deadline(), Some(give_up), "it has asked, and waits");
     let before = Instant::from_micros(give_up.as_micros() - 1);
-    client.service(before, &mut events).unwrap();
+    client.service(|| before, &mut events).unwrap();
     assert!(events.is_empty(), "{events:?}");
-    client.service(give_up, &mut events).unwrap();
+    client.service(|| give_up, &mut events).unwrap();
     let [LinksEvent::Ended { link, error }] = &events[..] else {
         panic!("{events:?}");
     };
@@ -103,7 +103,7 @@ fn a_peer_that_answers_is_not_given_up() {
         // Both have heard of the other when both have the same time to wait again.
         while client.deadline() != Some(next) || server.deadline() != Some(next) {
             for links in [&mut client, &mut server] {
-                links.service(now, &mut events).unwrap();
+                links.service(|| now, &mut events).unwrap();
             }
         }
         assert!(events.is_empty(), "{events:?}");
@@ -146,22 +146,22 @@ fn a_stranger_is_given_up_when_the_clock_says_so() {
         let stranger = std::net::TcpStream::connect(address).unwrap();
         let mut events = Vec::new();
         while server.is_empty() {
-            server.service(now, &mut events).unwrap();
+            server.service(|| now, &mut events).unwrap();
         }
-        server.service(now, &mut events).unwrap();
+        server.service(|| now, &mut events).unwrap();
         assert_eq!(server.deadline(), Some(now + timeouts.handshake));
         now = now + timeouts.handshake;
-        server.service(now, &mut events).unwrap();
+        server.service(|| now, &mut events).unwrap();
         let [LinksEvent::Refused { from, error, .. }] = &events[..] else {
             panic!("{events:?}");
         };
         assert_eq!(*from, stranger.local_addr().unwrap());
         assert_eq!(*error.reason(), EndReason::Lost(Loss::HandshakeTooSlow));
         // It stays, and is waited for as long as it may linger.
-        server.service(now, &mut events).unwrap();
+        server.service(|| now, &mut events).unwrap();
         assert_eq!(server.len(), 1);
         now = now + timeouts.linger + Duration::from_micros(1);
-        server.service(now, &mut events).unwrap();
+        server.service(|| now, &mut events).unwrap();
         assert!(server.is_empty());
     }
 }

@@ -157,7 +157,7 @@ fn messages_that_cant_be(victim: &Victim) {
 
 /// Acknowledgements and rejections that a sender has to check.
 fn answers_that_cant_be(victim: &Victim) {
-    let reject = frame(FrameType::Reject as u8, 0, 0, &[0; 12]);
+    let reject = frame(FrameType::Verdict as u8, 0, 0, &[0; 12]);
     violate(
         &victim.sending(),
         vec![

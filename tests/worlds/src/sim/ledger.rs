@@ -208,6 +208,7 @@ impl Ledger {
         let taken = message.fate != Fate::NotTaken;
         let wrong = match verdict {
             Verdict::Handled(None) => Some("Handled comes as a verdict of its own"),
+            Verdict::Handled(Some(_)) => None,
             Verdict::Rejected(why) => self.judge_rejection(id, why.code, &why.reason),
             _ if taken && !matches!(verdict, Verdict::Unknown) => {
                 Some("the receiving application has it")

@@ -1,0 +1,68 @@
+//! Round trips, by the times that an end writes and its peer answers (`docs/protocol.md`, Age).
+
+use countersign::capture::wire::Pong;
+
+/// The times that an end has written on a connection: the first one, in its greeting, and the last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Asked(Option<(u64, u64)>);
+
+impl Asked {
+    /// Notes that the end has written its time.
+    pub(super) fn ask(&mut self, time: u64) {
+        let first = self.0.map_or(time, |(first, _)| first);
+        self.0 = Some((first, time));
+    }
+
+    /// Returns how long the way there and back took, in microseconds, without what the answer waited
+    /// at the peer. `None` if it answers no time of this end's.
+    pub(super) fn round_trip(&self, now: u64, answer: &Pong) -> Option<u64> {
+        let (first, last) = self.0?;
+        if !(first..=last).contains(&answer.echo) {
+            return None;
+        }
+        let waited = answer.time.wrapping_sub(answer.arrived);
+        Some(now.saturating_sub(answer.echo).saturating_sub(waited))
+    }
+
+    /// Returns the same of a WELCOME, which answers the greeting.
+    pub(super) fn first_round_trip(&self, now: u64, arrived: u64, time: u64) -> Option<u64> {
+        let (echo, _) = self.0?;
+        let answer = Pong {
+            echo,
+            arrived,
+            time,
+        };
+        self.round_trip(now, &answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_answers_to_times_that_were_written_have_a_round_trip() {
+        let mut asked = Asked::default();
+        let answer = |echo| Pong {
+            echo,
+            arrived: u64::MAX - 10,
+            time: 19,
+        };
+        assert_eq!(asked.round_trip(1200, &answer(1000)), None);
+        assert_eq!(asked.first_round_trip(1200, 0, 5), None);
+        asked.ask(1000);
+        asked.ask(1100);
+        // The peer's clock has passed its end meanwhile.
+        for (echo, expected) in [
+            (999, None),
+            (1000, Some(170)),
+            (1100, Some(70)),
+            (1101, None),
+        ] {
+            assert_eq!(asked.round_trip(1200, &answer(echo)), expected);
+        }
+        assert_eq!(asked.first_round_trip(1200, 7, 57), Some(150));
+        // A peer that says that it has waited longer than that.
+        assert_eq!(asked.first_round_trip(1200, 7, 1000), Some(0));
+    }
+}
