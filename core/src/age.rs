@@ -42,6 +42,27 @@ impl fmt::Display for Age {
     }
 }
 
+/// How far this end's clock is ahead of its peer's, in microseconds: between two bounds. Both clocks
+/// have epochs of their own, so the number itself means little; how close its bounds are says how
+/// well the age of messages is known.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ClockOffset {
+    /// This end's clock is ahead by at least this much; less than zero where it is behind.
+    pub at_least: i64,
+    /// This end's clock is ahead by at most this much.
+    pub at_most: i64,
+}
+
+impl ClockOffset {
+    /// Returns how far the two bounds are apart: what is not known of a message's age, apart from
+    /// the drift.
+    #[must_use]
+    pub fn uncertainty(&self) -> Duration {
+        let apart = self.at_most.wrapping_sub(self.at_least);
+        Duration::from_micros(u64::try_from(apart).unwrap_or(0))
+    }
+}
+
 /// When a message that has arrived was accepted and when it is late, as far as this end knows, by
 /// its clock.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

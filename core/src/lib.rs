@@ -67,7 +67,7 @@ mod verdict;
 pub mod wire;
 
 pub use acceptor::*;
-pub use age::Age;
+pub use age::{Age, ClockOffset};
 pub use channel::*;
 pub use close::CloseReason;
 pub use config::*;

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::Instant;
-use crate::age::{Timing, drift};
+use crate::age::{ClockOffset, Timing, drift};
 use crate::wire::{GreetingHead, Pong, Times};
 
 /// How soon after a reading the next is taken, while messages with times arrive: the first time,
@@ -206,6 +206,19 @@ impl PeerClock {
             let bound = Some(Bound { offset, at: now });
             (self.low, self.high) = (bound, bound);
         }
+    }
+
+    /// Returns what is known of the offset.
+    pub(crate) fn offset(&self, now: Instant) -> Option<ClockOffset> {
+        Some(ClockOffset {
+            at_least: self.low_at(now)?.cast_signed(),
+            at_most: self.high_at(now)?.cast_signed(),
+        })
+    }
+
+    /// Returns the shortest round trip.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.round_trip.map(Duration::from_micros)
     }
 
     fn low_at(&self, now: Instant) -> Option<u64> {

@@ -3,10 +3,12 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
+use core::time::Duration;
 
 use super::timers::Timer;
 use super::{Half, Link};
 use crate::Instant;
+use crate::age::ClockOffset;
 use crate::channel::{ChannelConfig, Mode};
 use crate::config::Role;
 use crate::error::Loss;
@@ -56,6 +58,11 @@ pub struct LinkStatus {
     pub bytes_sent: u64,
     /// How many bytes have arrived from the peer, over all connections, after decryption.
     pub bytes_received: u64,
+    /// The shortest round trip of a PING on this connection, or the last one, without the time that
+    /// the peer took to answer; `None` before the first.
+    pub round_trip: Option<Duration>,
+    /// How far this end's clock is ahead of the peer's; `None` while that is not known.
+    pub clock: Option<ClockOffset>,
     /// The channels, in the order of their declaration.
     pub channels: Vec<ChannelStatus>,
 }
@@ -153,6 +160,8 @@ impl Link {
             resumes: self.session.resumes,
             bytes_sent: self.tally.sent,
             bytes_received: self.tally.received,
+            round_trip: self.connection.peer_clock.round_trip(),
+            clock: self.connection.peer_clock.offset(self.now),
             channels: channels.map(|(config, half)| half.status(config)).collect(),
         }
     }

@@ -354,11 +354,11 @@ impl<'a> World<'a> {
         let link = &mut self.ends[at].link;
         assert_eq!(link.border(id), self.receivers[channel].border());
         let got = link.take(self.now, id);
-        self.drop_late(channel, &got);
+        let dropped = self.drop_late(channel, &got);
         let (number, origin, length, handles) = match self.receivers[channel].take() {
             Taken::Nothing => {
                 assert_eq!(got, Ok(None));
-                return false;
+                return dropped;
             }
             Taken::Border(why) => {
                 assert_eq!(got, Err(ReceiveError::SessionBorder(why)));
@@ -384,7 +384,8 @@ impl<'a> World<'a> {
     }
 
     /// Messages that are late are not taken, those that may be need not be, and others must be.
-    fn drop_late(&mut self, channel: usize, got: &Result<Option<Message>, ReceiveError>) {
+    fn drop_late(&mut self, channel: usize, got: &Result<Option<Message>, ReceiveError>) -> bool {
+        let mut dropped = false;
         let taken = got.as_ref().ok().and_then(Option::as_ref);
         while let Some((number, origin)) = self.receivers[channel].next() {
             let expires = self.senders[channel][origin.0].expires(origin.1);
@@ -401,7 +402,9 @@ impl<'a> World<'a> {
             if self.receivers[channel].drop_late() {
                 self.decide(channel, origin, Verdict::Expired);
             }
+            dropped = true;
         }
+        dropped
     }
 
     pub(super) fn decide(&mut self, channel: usize, origin: Origin, decision: Verdict) {

@@ -169,7 +169,7 @@ fn pings_without_reading(victim: &Victim) {
             let pong = hostile.receive_frame().expect("an answer");
             assert_eq!(pong[0], FrameType::Pong as u8);
             answers += 1;
-            if pong[8..] == 2_u64.to_be_bytes() {
+            if pong[8..16] == 2_u64.to_be_bytes() {
                 break;
             }
         }
@@ -234,7 +234,7 @@ fn windows_without_a_bound(victim: &Victim) {
     let attack = |mut hostile: Hostile| {
         let mut greeting = victim.words().to(victim.role);
         // Largest message, window in messages and in bytes: docs/protocol.md, Handshake.
-        greeting[8 + 34 + 4..8 + 34 + 24].fill(0xFF);
+        greeting[8 + 50 + 4..8 + 50 + 24].fill(0xFF);
         greet_with(&mut hostile, &greeting);
         for sequence in 1..=2_u64 {
             let heard = hostile.receive_message(SHORT);

@@ -102,7 +102,7 @@ fn revoked_reads_nothing(victim: &Victim) {
             let mut greeting = victim.words().to(victim.role);
             if victim.mode == Mode::Send {
                 // Largest message, windows in messages and in bytes: docs/protocol.md, Handshake.
-                greeting[8 + 34 + 4..8 + 34 + 24].fill(0xFF);
+                greeting[8 + 50 + 4..8 + 50 + 24].fill(0xFF);
             }
             greet_with(&mut hostile, &greeting);
             both.wait();

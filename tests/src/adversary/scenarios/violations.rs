@@ -334,7 +334,7 @@ fn enormous_greetings(victim: &Victim) {
     };
     let impossible = PeerMisbehaved::Greeting;
     // Where things are in a greeting: docs/protocol.md, Handshake, behind a header of eight bytes.
-    let channel = 8 + 34;
+    let channel = 8 + 50;
     let mut long = with(4, &u32::MAX.to_be_bytes());
     long.truncate(8);
     let cases = [

@@ -9,6 +9,8 @@ use super::{End, Setup};
 pub enum Property {
     /// No application gets a message twice, or one that was changed on the way.
     AtMostOnce,
+    /// No application gets a message that is late.
+    NeverLate,
     /// Messages of a channel are taken in the order in which they were sent.
     InOrder,
     /// Between the messages of two sessions, and nowhere else, a receiver is given a border, once.
@@ -43,6 +45,8 @@ pub(super) enum Fate {
     /// It has it from this link, under this number.
     InHand(u8, Sequence),
     Handled,
+    /// Handled, with a reply.
+    Replied,
     Rejected,
     /// Its application learned that the session was lost before it could handle it.
     TooLate,
@@ -53,6 +57,8 @@ pub(super) enum Fate {
 pub(super) enum Told {
     Nothing,
     Verdict(VerdictKind),
+    /// `Handled`, with a reply.
+    Reply,
     /// It was restarted meanwhile.
     Restarted,
 }
@@ -186,6 +192,8 @@ impl Account {
         };
         if again {
             self.note_broken(Property::AtMostOnce);
+        } else if lane.expires && self.expired {
+            self.note_broken(Property::NeverLate);
         } else if foreign {
             self.note_broken(Property::OneSession);
         } else if !parted {
@@ -217,14 +225,21 @@ impl Account {
             } => {
                 for number in first..=last {
                     // What got another verdict before is an exception in the range.
-                    self.judge(setup, source, channel.0, number, VerdictKind::Handled);
+                    let told = Told::Verdict(VerdictKind::Handled);
+                    self.judge(setup, source, channel.0, number, told);
                 }
             }
             Event::Verdict {
                 channel,
                 sequence,
                 ref verdict,
-            } => self.judge(setup, source, channel.0, sequence, verdict.kind()),
+            } => {
+                let told = match verdict.reply() {
+                    Some(_) => Told::Reply,
+                    None => Told::Verdict(verdict.kind()),
+                };
+                self.judge(setup, source, channel.0, sequence, told);
+            }
             Event::SessionLost(_) if source.end == End::Acceptor => {
                 self.left_behind += 1;
                 if !setup.single[1] || !source.ghost {
@@ -238,14 +253,7 @@ impl Account {
         }
     }
 
-    fn judge(
-        &mut self,
-        setup: &Setup,
-        source: Source,
-        lane: u16,
-        number: Sequence,
-        verdict: VerdictKind,
-    ) {
+    fn judge(&mut self, setup: &Setup, source: Source, lane: u16, number: Sequence, told: Told) {
         let settings = &setup.lanes[usize::from(lane)];
         let receipts = &mut self.receipts[usize::from(lane)];
         let same = |receipt: &&mut Receipt| {
@@ -259,11 +267,17 @@ impl Account {
         };
         match receipt.told {
             Told::Verdict(VerdictKind::Handled) => return self.note_broken(Property::OneVerdict),
-            Told::Verdict(_) if verdict == VerdictKind::Handled => return,
-            Told::Verdict(_) => return self.note_broken(Property::OneVerdict),
+            Told::Verdict(_) | Told::Reply if told == Told::Verdict(VerdictKind::Handled) => return,
+            Told::Verdict(_) | Told::Reply => return self.note_broken(Property::OneVerdict),
             Told::Nothing | Told::Restarted => {}
         }
-        receipt.told = Told::Verdict(verdict);
+        receipt.told = told;
+        let Told::Verdict(verdict) = told else {
+            if receipt.fate != Fate::Replied {
+                self.note_broken(Property::VerdictWithCause);
+            }
+            return;
+        };
         let unseen = receipt.fate == Fate::Unseen;
         let lost = self.sessions_lost > 0 || source.ghost;
         let caused = match verdict {

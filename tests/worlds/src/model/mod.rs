@@ -57,6 +57,8 @@ pub struct Lane {
     pub manual: bool,
     /// Whether messages expire.
     pub expires: bool,
+    /// Whether messages that are handled after they were taken may get a reply.
+    pub replies: bool,
 }
 
 impl Lane {
@@ -71,6 +73,7 @@ impl Lane {
             latest: false,
             manual: false,
             expires: false,
+            replies: false,
         }
     }
 }

@@ -27,6 +27,8 @@ pub enum Move {
     Take(u8, u8),
     /// An application handles this message of a channel.
     Handle(u8, u8),
+    /// An application handles this message of a channel, with a reply.
+    Reply(u8, u8),
     /// An application rejects this message of a channel.
     Reject(u8, u8),
     /// A connection is cut, and this end learns of it.
@@ -52,6 +54,7 @@ impl Move {
             | Self::Deliver(..)
             | Self::Take(..)
             | Self::Handle(..)
+            | Self::Reply(..)
             | Self::Reject(..)
             | Self::HearLoss(..) => true,
             Self::Send(_)
@@ -162,6 +165,9 @@ impl World {
             }
             for which in self.account.in_hand(lane) {
                 moves.push(Move::Handle(lane, which));
+                if settings.replies {
+                    moves.push(Move::Reply(lane, which));
+                }
                 moves.push(Move::Reject(lane, which));
             }
         }
@@ -177,6 +183,7 @@ impl World {
             Move::Deliver(conn, end) => next.deliver(setup, conn.into(), end),
             Move::Take(lane, slot) => next.take(setup, lane, slot),
             Move::Handle(lane, which) => next.settle(setup, lane, which, Fate::Handled),
+            Move::Reply(lane, which) => next.settle(setup, lane, which, Fate::Replied),
             Move::Reject(lane, which) => next.settle(setup, lane, which, Fate::Rejected),
             Move::Cut(conn, end) => {
                 next.cuts += 1;
@@ -338,6 +345,8 @@ impl World {
         match taken {
             Some(Ok(Some(message))) => self.account.take(setup, lane, slot, &message),
             Some(Err(ReceiveError::SessionBorder(_))) => self.account.cross(setup, lane),
+            // All that waited was late.
+            Some(Ok(None)) if self.account.expired && setup.lanes[usize::from(lane)].expires => {}
             _ => self.account.note_broken(Property::Settled),
         }
     }
@@ -352,6 +361,7 @@ impl World {
         let now = self.now();
         let done = self.with(receiver, slot, |link| match fate {
             Fate::Rejected => link.reject(now, channel, number, 1, ""),
+            Fate::Replied => link.handle_with(now, channel, number, b"r"),
             _ => link.handle(now, channel, number),
         });
         let fate = match done {

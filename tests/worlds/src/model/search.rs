@@ -141,6 +141,7 @@ impl Model for Space {
         use Property as P;
         vec![
             Checked::always("at most once", |_, world| kept(world, P::AtMostOnce)),
+            Checked::always("never late", |_, world| kept(world, P::NeverLate)),
             Checked::always("in order", |_, world| kept(world, P::InOrder)),
             Checked::always("a border between sessions", |_, world| {
                 kept(world, P::Border)

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 
 use countersign_core::{
-    ChannelId, EndReason, Event, LinkState, Loss, ReceiveError, RetryLimit, SendError, SessionLoss,
+    ChannelId, EndReason, Event, Link, LinkState, Loss, ReceiveError, RetryLimit, SendError,
+    SessionLoss,
 };
 
-use super::ledger::{Reading, Sight, code};
+use super::ledger::{Reading, Sight, code, reply};
 use super::plan::{ACCEPTOR, Act, Do, OPENER, Plant};
 use super::rng::mix;
 use super::world::World;
@@ -203,7 +204,11 @@ impl World<'_> {
                 Ok(number) => {
                     let ups = self.nodes[node].ups + u64::from(!self.is_up(node));
                     let from = (pair, node, channel);
-                    self.ledger.accepted(from, number, size, expires, ups);
+                    let due = self.parties[pair][end].waiting[channel]
+                        .front()
+                        .and_then(|(_, due)| *due);
+                    let life = (self.now, due);
+                    self.ledger.accepted(from, number, size, expires, life, ups);
                     self.parties[pair][end].waiting[channel].pop_front();
                 }
                 Err(not) => match not.why {
@@ -309,7 +314,8 @@ impl World<'_> {
                     ups: self.nodes[node].ups,
                 };
                 let of = (node, self.channel(node, channel));
-                self.ledger.verdict(of, sequence, &verdict, &sight);
+                let early = self.ledger.verdict(of, sequence, &verdict, &sight);
+                self.check_early(node, early);
             }
             Event::Ended => self.on_end(node),
             _ => {}
@@ -363,7 +369,8 @@ impl World<'_> {
     fn on_end(&mut self, node: usize) {
         self.nodes[node].ended = true;
         if self.nodes[node].end == ACCEPTOR {
-            self.ledger.ended(node);
+            let drops = self.nodes[node].drops.len();
+            self.ledger.ended(node, drops);
         }
         self.check_said(node);
         let it = &self.nodes[node];
@@ -432,7 +439,14 @@ impl World<'_> {
             let Some(link) = self.nodes[node].link.link_mut() else {
                 return;
             };
-            let message = match link.take(now, id) {
+            let late = |link: &Link| link.report()[usize::from(id.0)].expired;
+            let before = late(link);
+            let taken = link.take(now, id);
+            if late(link) > before {
+                let now = self.now;
+                self.nodes[node].drops.push(now);
+            }
+            let message = match taken {
                 Ok(Some(message)) => message,
                 Ok(None) => return,
                 Err(ReceiveError::SessionBorder(why)) => {
@@ -454,6 +468,7 @@ impl World<'_> {
             let Some(taken) = self.ledger.took(of, number, bytes) else {
                 return;
             };
+            self.check_in_time(node, taken);
             self.say(|| format!("{}: takes #{taken} on {channel}", self.name(node)));
             self.check_session_of(node, taken);
             if self.plan.plant == Some(Plant::TakeTwice) && !self.planted {
@@ -474,6 +489,39 @@ impl World<'_> {
         }
     }
 
+    /// No application takes a message that is late, in the world's time.
+    fn check_in_time(&mut self, node: usize, id: usize) {
+        let it = &self.nodes[node];
+        let (pair, sender) = (it.pair, 1 - it.end);
+        let Some((_, due)) = self.ledger.life(id).filter(|_| self.knows_ages(pair)) else {
+            return;
+        };
+        if self.now >= due + self.deceived_by(pair, sender) {
+            let over = self.now - due;
+            self.ledger
+                .object(format!("message #{id} is taken {over} us late"));
+        }
+    }
+
+    /// A message has expired before its time by its sender's clock: its receiver was in doubt.
+    fn check_early(&mut self, node: usize, early: Option<usize>) {
+        let (pair, sender) = (self.nodes[node].pair, self.nodes[node].end);
+        let clocks = [0, pair + 1].map(|host| self.plan.clocks[host]);
+        let honest = clocks.iter().all(|clock| clock.is_honest());
+        let Some(id) = early.filter(|_| honest) else {
+            return;
+        };
+        let Some((accepted, due)) = self.ledger.life(id) else {
+            return;
+        };
+        if !self.may_have_dropped(pair, sender, due, due - accepted) {
+            self.ledger.object(format!(
+                "message #{id} is Expired {} us before its time",
+                due.saturating_sub(self.now)
+            ));
+        }
+    }
+
     fn settle(&mut self, node: usize, held: &Held) {
         let now = self.local(node);
         let channel = self.id(node, held.channel);
@@ -481,9 +529,13 @@ impl World<'_> {
             return;
         };
         let rejects = self.ledger.is_rejected(held.id, self.plan.rejects);
+        let replies = self.ledger.is_replied(held.id, self.plan.replies);
         let done = if rejects {
             self.ledger.refused(held.id);
             link.reject(now, channel, held.number, code(held.id), "no")
+        } else if replies {
+            self.ledger.replied(held.id);
+            link.handle_with(now, channel, held.number, &reply(held.id))
         } else {
             if self.plan.plant != Some(Plant::ConfirmUnhandled) {
                 self.ledger.handled(held.id);

@@ -12,6 +12,9 @@ impl World<'_> {
     /// Does everything that there is to do for a link now. `pressed` if its driver looks at its
     /// output by itself, as after an arrival; otherwise it does so when the link reports some.
     pub(super) fn touch(&mut self, node: usize, pressed: bool) {
+        if self.stopped(node) > self.now {
+            return;
+        }
         let mut pressed = pressed;
         for turn in 0.. {
             let wrote = self.write(node, pressed);
@@ -55,7 +58,7 @@ impl World<'_> {
     }
 
     /// The acceptor's host is the first, the openers' follow.
-    fn host(&self, node: usize) -> usize {
+    pub(super) fn host(&self, node: usize) -> usize {
         let node = &self.nodes[node];
         if node.end == ACCEPTOR {
             0
@@ -93,7 +96,8 @@ impl World<'_> {
             self.cut_now(conn, learn);
             return;
         }
-        let due = |from: &usize| it.pipes[*from].next().is_some_and(|at| at <= self.now);
+        let stopped = self.stopped_ends(conn);
+        let due = |from: &usize| it.arrives(*from, stopped).is_some_and(|at| at <= self.now);
         if let Some(from) = [OPENER, ACCEPTOR].into_iter().find(due) {
             self.arrive(conn, from);
         }
@@ -158,6 +162,9 @@ impl World<'_> {
                 self.ledger
                     .object("a connection that was replaced reaches the link");
             }
+        }
+        if !stale && self.is_up(node) {
+            self.check_clock(node);
         }
         self.say(|| {
             let old = if stale {
@@ -288,7 +295,8 @@ impl World<'_> {
             let learn = cut.learn;
             self.say(|| format!("connection {conn} is cut: {learn:?}"));
             // What arrives still arrives until then.
-            self.conns[conn].cut = Some((self.now + 2 * self.plan.net.delay + 1, learn));
+            let delay = 2 * self.plan.net.delay + self.plan.net.back;
+            self.conns[conn].cut = Some((self.now + delay + 1, learn));
         }
     }
 
@@ -352,6 +360,7 @@ impl World<'_> {
         let conn = self.conns.len();
         self.say(|| format!("{}: connection {conn}", self.name(node)));
         let mut pipes = [Pipe::default(), Pipe::default()];
+        pipes[ACCEPTOR].back = self.plan.net.back;
         for cut in self.plan.cuts.iter().filter(|cut| cut.connection == conn) {
             pipes[cut.from].limit = Some(cut.after);
         }

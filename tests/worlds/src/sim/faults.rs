@@ -34,7 +34,32 @@ impl World<'_> {
             Disturbance::RestartOpener { pair, told } => self.restart_opener(pair, told),
             Disturbance::RestartAcceptor { told } => self.restart_acceptor(told),
             Disturbance::Unreachable(time) => self.unreachable_until = self.now + time,
+            Disturbance::Stop(host, time) => {
+                let until = &mut self.stopped[host];
+                *until = (*until).max(self.now + time);
+                self.resumes.push((*until, host));
+            }
         }
+    }
+
+    /// A host goes on: everything that has come meanwhile happens at once.
+    pub(super) fn go_on(&mut self, host: usize) {
+        self.say(|| format!("host {host} goes on"));
+        for node in self.live.clone() {
+            if self.host(node) == host && !self.nodes[node].crashed {
+                self.touch(node, true);
+            }
+        }
+    }
+
+    /// Until when the host of a link stands still.
+    pub(super) fn stopped(&self, node: usize) -> u64 {
+        self.stopped[self.host(node)]
+    }
+
+    /// The same for both ends of a connection.
+    pub(super) fn stopped_ends(&self, conn: usize) -> [u64; 2] {
+        [OPENER, ACCEPTOR].map(|end| self.stopped(self.conns[conn].sides[end].node))
     }
 
     fn newest(&self, pair: usize) -> Option<usize> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use countersign_core::{CloseMode, Reconnect, RetryLimit, Timeouts};
 
-use super::clock::Clock;
+use super::clock::{Clock, HONEST};
 use super::plan::{
     ACCEPTOR, Act, Channel, Closes, Disturbance, Do, Keys, Learn, Net, OPENER, Plan, Scripts,
 };
@@ -33,12 +33,13 @@ pub fn plan(seed: u64, keys: Option<Keys>) -> Plan {
         frame_limits: [0; 2].map(|_| rng.pick(&[512, 600, 4096, 16_384])),
         timeouts: [0; 2].map(|_| timeouts(rng)),
         reconnect: reconnect(rng),
-        clocks: (0..=pairs).map(|_| clock(rng)).collect(),
+        clocks: (0..=pairs).map(|_| clock(rng, time)).collect(),
         pairs: scripts,
         keys,
         net: net(rng),
         sessions: usize::try_from(rng.between(1, 5)).unwrap_or(1),
         rejects: rng.pick(&[0, 0, 3, 10]),
+        replies: rng.pick(&[0, 0, 2, 5]),
         holds: rng.pick(&[0, 3_000, 200_000]),
         closers: rng.pick(&[[true, false], [true, false], [true, true]]),
         slow_drivers: rng.pick(&[0, 1, 3]),
@@ -135,17 +136,26 @@ fn timeouts(rng: &mut Rng) -> Timeouts {
     }
 }
 
-/// Up to a tenth too fast or too slow, and at any time at all.
-fn clock(rng: &mut Rng) -> Clock {
+/// At any time at all, and wrong by as much as links allow for, or by far more.
+fn clock(rng: &mut Rng, time: u64) -> Clock {
+    let most = if rng.one_in(8) { 100_000 } else { HONEST };
+    let fast = |rng: &mut Rng| {
+        let by = rng.below(2 * most.unsigned_abs() + 1);
+        i64::try_from(by).unwrap_or(0) - most
+    };
+    let jumps = rng.one_in(20);
     Clock {
         epoch: rng.pick(&[0, 1, 86_400_000_000, 1 << 50]),
-        rate: rng.between(900, 1100),
+        fast: [fast(rng), fast(rng)],
+        turn: rng.pick(&[100_000, 3_000_000, 60_000_000]),
+        jump: jumps.then(|| (rng.below(time), rng.pick(&[1_000, 50_000, 2_000_000]))),
     }
 }
 
 fn net(rng: &mut Rng) -> Net {
     Net {
         delay: rng.pick(&[50, 1_000, 10_000, 80_000]),
+        back: rng.pick(&[0, 0, 5_000, 150_000]),
         jitter: rng.pick(&[0, 500, 20_000]),
         rate: rng.pick(&[None, None, Some(500), Some(20)]),
         room: rng.pick(&[200, 3_000, 65_536]),
@@ -181,7 +191,10 @@ fn script(rng: &mut Rng, channels: &[Channel], end: usize, time: u64) -> Vec<Act
             let what = Do::Send {
                 channel,
                 size: usize::try_from(size).unwrap_or(8),
-                expires: rng.one_in(6).then(|| rng.below(300_000)),
+                expires: rng.one_in(4).then(|| {
+                    let most = rng.pick(&[300_000, 300_000, 5_000_000]);
+                    rng.below(most)
+                }),
             };
             act(rng, what);
         }
@@ -225,7 +238,7 @@ fn disturbances(rng: &mut Rng, pairs: usize, time: u64) -> Vec<(u64, Disturbance
 
 fn disturbance(rng: &mut Rng, pairs: usize) -> Disturbance {
     let pair = usize::try_from(rng.below(pairs as u64)).unwrap_or(0);
-    match rng.below(12) {
+    match rng.below(15) {
         0..=4 => Disturbance::Cut(pair, rng.pick(&Learn::ALL)),
         5..=8 => Disturbance::Freeze {
             pair,
@@ -233,6 +246,10 @@ fn disturbance(rng: &mut Rng, pairs: usize) -> Disturbance {
             lost: rng.one_in(2),
         },
         9 => Disturbance::Unreachable(rng.pick(&[500_000, 3_000_000, 30_000_000])),
+        12..=14 => {
+            let host = usize::try_from(rng.below(pairs as u64 + 1)).unwrap_or(0);
+            Disturbance::Stop(host, rng.pick(&[30_000, 400_000, 5_000_000]))
+        }
         10 => Disturbance::RestartOpener {
             pair,
             told: rng.one_in(2),

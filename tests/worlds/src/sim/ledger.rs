@@ -31,6 +31,12 @@ struct Message {
     number: u64,
     size: usize,
     expires: Option<Instant>,
+    /// When it was accepted, and when it is late, if it ever is, by the world's time.
+    accepted: u64,
+    due: Option<u64>,
+    /// Whether its receiver has replied, and its sender has the reply.
+    replied: bool,
+    has_reply: bool,
     /// How often the sender's link had been up when it accepted the message, now included.
     ups: u64,
     verdict: Option<VerdictKind>,
@@ -112,6 +118,11 @@ pub(super) fn code(id: usize) -> u32 {
     (id & 0xFFFF) as u32
 }
 
+/// The application's reply to a message.
+pub(super) fn reply(id: usize) -> Vec<u8> {
+    vec![fill(id, 3); id % 40]
+}
+
 impl Ledger {
     pub(super) fn new(channels: &[Channel]) -> Self {
         Self {
@@ -142,6 +153,10 @@ impl Ledger {
         one_in > 0 && mix(id as u64 + 1).is_multiple_of(one_in)
     }
 
+    pub(super) fn is_replied(&self, id: usize, one_in: u64) -> bool {
+        one_in > 0 && mix(id as u64 + 2).is_multiple_of(one_in)
+    }
+
     // The sender.
 
     /// The payload of the next message.
@@ -155,6 +170,7 @@ impl Ledger {
         number: u64,
         size: usize,
         expires: Option<Instant>,
+        (accepted, due): (u64, Option<u64>),
         ups: u64,
     ) {
         let id = self.messages.len();
@@ -172,6 +188,10 @@ impl Ledger {
             number,
             size: size.max(LEAST),
             expires,
+            accepted,
+            due,
+            replied: false,
+            has_reply: false,
             ups,
             verdict: None,
             fate: Fate::NotTaken,
@@ -192,23 +212,27 @@ impl Ledger {
         id
     }
 
-    /// The sender gets a verdict other than `Handled`.
+    /// The sender gets a verdict other than a plain `Handled`. Returns the message if it is `Expired`
+    /// before its time.
     pub(super) fn verdict(
         &mut self,
         (node, channel): (usize, usize),
         number: u64,
         verdict: &Verdict,
         sight: &Sight,
-    ) {
-        let Some(id) = self.find(node, channel, number) else {
-            return;
-        };
+    ) -> Option<usize> {
+        let id = self.find(node, channel, number)?;
         self.settle(id, verdict.kind());
         let message = &self.messages[id];
         let taken = message.fate != Fate::NotTaken;
+        let mut early = false;
         let wrong = match verdict {
             Verdict::Handled(None) => Some("Handled comes as a verdict of its own"),
-            Verdict::Handled(Some(_)) => None,
+            Verdict::Handled(Some(given)) => {
+                let right = message.replied && *given == reply(id)[..];
+                self.messages[id].has_reply = true;
+                (!right).then_some("the receiving application did not reply that")
+            }
             Verdict::Rejected(why) => self.judge_rejection(id, why.code, &why.reason),
             _ if taken && !matches!(verdict, Verdict::Unknown) => {
                 Some("the receiving application has it")
@@ -219,8 +243,9 @@ impl Ledger {
                 (!replaced).then_some("nothing took its place")
             }
             Verdict::Expired => {
-                let due = message.expires.is_some_and(|expires| expires <= sight.now);
-                (!due).then_some("its time has not come")
+                early = message.expires.is_some_and(|expires| expires > sight.now);
+                let limited = message.expires.is_some();
+                (!limited).then_some("its life is not limited")
             }
             Verdict::Withdrawn => {
                 self.withdrawn += 1;
@@ -241,6 +266,7 @@ impl Ledger {
                 verdict.kind()
             ));
         }
+        early.then_some(id)
     }
 
     fn judge_rejection(&self, id: usize, said: u32, reason: &str) -> Option<&'static str> {
@@ -266,7 +292,11 @@ impl Ledger {
             };
             let message = &self.messages[id];
             match message.verdict {
+                Some(VerdictKind::Handled) if message.has_reply => {}
                 Some(VerdictKind::Handled) => self.object(format!("#{id} is handled twice")),
+                None if message.replied => {
+                    self.object(format!("#{id} is handled, and its reply is lost"));
+                }
                 Some(_) => {}
                 None => {
                     any = true;
@@ -315,13 +345,17 @@ impl Ledger {
     }
 
     /// A receiving link has ended in order by itself: whatever its application had handled by now,
-    /// if nothing else of the channel was in its hands, is on record.
-    pub(super) fn ended(&mut self, node: usize) {
+    /// if nothing else of the channel was in its hands, is on record. What it has answered holds the
+    /// record back until its sender knows: replies, and late messages, `drops` of them.
+    pub(super) fn ended(&mut self, node: usize, drops: usize) {
         for channel in 0..self.channels.len() {
             let is_here =
                 |message: &Message| message.receiver == Some(node) && message.channel == channel;
             let messages = || self.messages.iter().filter(|message| is_here(message));
-            if messages().all(|message| message.fate == Fate::Handled) {
+            let known = |message: &Message| {
+                message.fate == Fate::Handled && (!message.replied || message.has_reply)
+            };
+            if drops == 0 && messages().all(known) {
                 let messages = self.messages.iter_mut().filter(|message| is_here(message));
                 messages.for_each(|message| message.on_record = true);
             }
@@ -400,6 +434,18 @@ impl Ledger {
     /// The application has handled it.
     pub(super) fn handled(&mut self, id: usize) {
         self.messages[id].fate = Fate::Handled;
+    }
+
+    /// The application has handled it, with a reply.
+    pub(super) fn replied(&mut self, id: usize) {
+        self.messages[id].fate = Fate::Handled;
+        self.messages[id].replied = true;
+    }
+
+    /// When a message was accepted and when it is late, if it ever is.
+    pub(super) fn life(&self, id: usize) -> Option<(u64, u64)> {
+        let message = &self.messages[id];
+        Some((message.accepted, message.due?))
     }
 
     /// The application has refused it.

@@ -7,6 +7,7 @@
 //! number, by which the world's books find out whatever the links got wrong.
 
 mod acceptor;
+mod age;
 mod app;
 pub mod cases;
 pub mod clock;

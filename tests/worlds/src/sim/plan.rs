@@ -94,6 +94,8 @@ pub struct Act {
 pub struct Net {
     /// How long a byte travels.
     pub delay: u64,
+    /// How much longer it travels from the acceptor to an opener.
+    pub back: u64,
     /// And how much longer at most.
     pub jitter: u64,
     /// How many bytes a millisecond go through, if that is bounded.
@@ -191,6 +193,9 @@ pub enum Disturbance {
     },
     /// The acceptor can't be reached for this many microseconds.
     Unreachable(u64),
+    /// A host stands still for this many microseconds, and its clock goes on: the acceptor's is the
+    /// first, the openers' follow.
+    Stop(usize, u64),
 }
 
 /// Something that is done wrong on purpose, for the checks to find.
@@ -285,6 +290,8 @@ pub struct Plan {
     pub begins_anew: bool,
     /// One message in this many is rejected on `Manual` channels, none if zero.
     pub rejects: u64,
+    /// One message in this many is handled with a reply on `Manual` channels, none if zero.
+    pub replies: u64,
     /// How long an application holds a message on `Manual` channels, at most.
     pub holds: u64,
     /// Which ends close when everything is done.
@@ -303,6 +310,8 @@ pub struct Plan {
     pub plant: Option<Plant>,
     /// What every link does wrong on purpose.
     pub mistake: Option<Planted>,
+    /// Whether what links know of clocks goes unchecked, to see that late messages are found without.
+    pub unchecked_clocks: bool,
     /// Whether to print everything that happens.
     pub trace: bool,
 }
@@ -330,6 +339,7 @@ impl Plan {
             keys: None,
             net: Net {
                 delay: 10_000,
+                back: 0,
                 jitter: 0,
                 rate: None,
                 room: 65_536,
@@ -339,6 +349,7 @@ impl Plan {
             single: [false; 2],
             begins_anew: true,
             rejects: 0,
+            replies: 0,
             holds: 0,
             closers: [true, false],
             slow_drivers: 0,
@@ -348,6 +359,7 @@ impl Plan {
             lasting: true,
             plant: None,
             mistake: None,
+            unchecked_clocks: false,
             trace: false,
         }
     }

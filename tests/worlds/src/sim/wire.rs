@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use countersign_endpoint::Endpoint;
 
-use super::plan::{Learn, Net};
+use super::plan::{ACCEPTOR, Learn, Net, OPENER};
 use super::rng::Rng;
 
 /// What arrives.
@@ -30,6 +30,8 @@ pub(super) struct Pipe {
     held_until: u64,
     /// It takes no more than this; its end counts as a byte.
     pub(super) limit: Option<u64>,
+    /// How much longer it takes than the other direction.
+    pub(super) back: u64,
     /// It discards everything.
     dead: bool,
     ended: bool,
@@ -84,7 +86,7 @@ impl Pipe {
         let sending = net.rate.map_or(0, |rate| length as u64 * 1000 / rate);
         self.free = self.free.max(now) + sending;
         let jitter = rng.below(net.jitter + 1);
-        let at = (self.free + net.delay + jitter).max(self.last);
+        let at = (self.free + net.delay + self.back + jitter).max(self.last);
         self.last = at.max(self.held_until);
         self.inside += length;
         self.flying.push_back((self.last, piece));
@@ -152,14 +154,21 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    /// When something happens here.
-    pub(super) fn next(&self) -> Option<u64> {
-        let arrivals = self.pipes.iter().filter_map(Pipe::next).min();
+    /// When something happens here. What is on its way to an end whose host stands still arrives
+    /// when that goes on.
+    pub(super) fn next(&self, stopped: [u64; 2]) -> Option<u64> {
+        let arrives = |from: usize| self.arrives(from, stopped);
+        let arrivals = [OPENER, ACCEPTOR].into_iter().filter_map(arrives).min();
         let cut = self.cut.filter(|_| !self.dead).map(|(at, _)| at);
         match (arrivals, cut) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }
+    }
+
+    /// When the next bytes of an end arrive at the other.
+    pub(super) fn arrives(&self, from: usize, stopped: [u64; 2]) -> Option<u64> {
+        self.pipes[from].next().map(|at| at.max(stopped[1 - from]))
     }
 
     /// Nothing happens here any more.

@@ -58,6 +58,10 @@ pub(super) struct Node {
     /// With which codes.
     pub(super) said: Vec<u32>,
     pub(super) inbox: Inbox,
+    /// The worst that it has known of its peer's clock, in microseconds, and when late messages were
+    /// dropped.
+    pub(super) vague: u64,
+    pub(super) drops: Vec<u64>,
     /// Acceptor: it waits for its peer, as the acceptor knows.
     pub(super) away: bool,
     /// Acceptor: its place among the links.
@@ -89,6 +93,8 @@ pub struct Summary {
     pub lost_sessions: u64,
     /// How many messages were accepted.
     pub messages: u64,
+    /// How many of them were late at their receiver.
+    pub late: u64,
     /// How many of them ended in each verdict.
     pub verdicts: [u64; 6],
     /// How many connections still brought bytes after they had been replaced.
@@ -126,6 +132,9 @@ pub struct World<'a> {
     /// How many disturbances have come.
     pub(super) disturbed: usize,
     pub(super) unreachable_until: u64,
+    /// Until when each host stands still, and when one that did goes on.
+    pub(super) stopped: Vec<u64>,
+    pub(super) resumes: Vec<(u64, usize)>,
     /// What is done wrong on purpose was done.
     pub(super) planted: bool,
     /// Everything was done, and links are being closed.
@@ -154,6 +163,7 @@ enum Next {
     Application(usize),
     Dial(usize),
     Act(usize, usize),
+    Resume(usize),
     Disturbance,
 }
 
@@ -206,6 +216,8 @@ impl<'a> World<'a> {
             capture,
             disturbed: 0,
             unreachable_until: 0,
+            stopped: vec![0; plan.pairs.len() + 1],
+            resumes: Vec::new(),
             planted: false,
             finale: false,
         };
@@ -243,6 +255,8 @@ impl<'a> World<'a> {
             closing: false,
             said: Vec::new(),
             inbox: Inbox::new(self.plan.channels.len()),
+            vague: 0,
+            drops: Vec::new(),
             away: false,
             place: None,
             dials: false,
@@ -332,6 +346,12 @@ impl<'a> World<'a> {
     /// The earliest thing that happens; of several at one moment, the first in a fixed order.
     fn next(&self) -> Option<(u64, Next)> {
         let mut best: Option<(u64, Next)> = None;
+        // Before all else: what is due on that host has waited for it.
+        let first = self
+            .resumes
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, (at, _))| *at);
         let mut consider = |at: Option<u64>, next: Next| {
             if let Some(at) = at
                 && best.is_none_or(|(earliest, _)| at < earliest)
@@ -339,25 +359,34 @@ impl<'a> World<'a> {
                 best = Some((at, next));
             }
         };
+        consider(
+            first.map(|(_, (at, _))| *at),
+            Next::Resume(first.map_or(0, |(which, _)| which)),
+        );
         let disturbance = self.plan.disturbances.get(self.disturbed);
         consider(disturbance.map(|(at, _)| *at), Next::Disturbance);
         for conn in &self.open {
-            consider(self.conns[*conn].next(), Next::Connection(*conn));
+            let next = self.conns[*conn].next(self.stopped_ends(*conn));
+            consider(next, Next::Connection(*conn));
         }
         for dial in 0..self.dials.len() {
-            consider(Some(self.dials[dial].0), Next::Dial(dial));
+            let (at, node) = self.dials[dial];
+            consider(Some(at.max(self.stopped(node))), Next::Dial(dial));
         }
         for node in &self.live {
             let it = &self.nodes[*node];
-            consider(
-                (it.wake != u64::MAX).then_some(it.wake),
-                Next::Deadline(*node),
-            );
-            consider(it.inbox.next(self.now), Next::Application(*node));
+            let stopped = self.stopped(*node);
+            let later = |at: u64| at.max(stopped);
+            let wake = (it.wake != u64::MAX).then_some(it.wake);
+            consider(wake.map(later), Next::Deadline(*node));
+            let acts = it.inbox.next(self.now);
+            consider(acts.map(later), Next::Application(*node));
         }
         for (pair, parties) in self.parties.iter().enumerate() {
             for end in [OPENER, ACCEPTOR] {
-                consider(parties[end].next(), Next::Act(pair, end));
+                let host = if end == ACCEPTOR { 0 } else { pair + 1 };
+                let later = |at: u64| at.max(self.stopped[host]);
+                consider(parties[end].next().map(later), Next::Act(pair, end));
             }
         }
         best
@@ -376,6 +405,10 @@ impl<'a> World<'a> {
                 self.dial(node);
             }
             Next::Act(pair, end) => self.act(pair, end),
+            Next::Resume(which) => {
+                let (_, host) = self.resumes.remove(which);
+                self.go_on(host);
+            }
             Next::Disturbance => {
                 let (_, disturbance) = self.plan.disturbances[self.disturbed];
                 self.disturbed += 1;
@@ -468,6 +501,8 @@ impl<'a> World<'a> {
             self.summary.written.push(written);
         }
         for node in &self.nodes {
+            let report = node.link.link().map(Link::report).unwrap_or_default();
+            self.summary.late += report.iter().map(|channel| channel.expired).sum::<u64>();
             if node.end == OPENER {
                 self.summary.openers += 1;
                 self.summary.resumes += node.link.link().map_or(0, Link::resumes);

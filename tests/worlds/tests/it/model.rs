@@ -165,6 +165,52 @@ fn rejections() {
     came_up(&found, &[VerdictKind::Handled, VerdictKind::Rejected]);
 }
 
+/// Replies, rejections and plain verdicts, in every order.
+#[test]
+fn replies() {
+    let replying = |lane: Lane| Lane {
+        replies: true,
+        ..manual(lane)
+    };
+    let small = Setup {
+        cuts: 1,
+        ..Setup::new([replying(up(2))])
+    };
+    let larger = Setup {
+        cuts: 2,
+        losses: 1,
+        ..small.clone()
+    };
+    let found = check("replies", [&small, &small, &larger]);
+    came_up(&found, &[VerdictKind::Handled, VerdictKind::Rejected]);
+}
+
+/// Messages whose time may be over anywhere: before they are written, on their way, and where they
+/// wait to be taken.
+#[test]
+fn messages_that_are_late() {
+    let brief = |lane: Lane| Lane {
+        expires: true,
+        ..lane
+    };
+    let small = Setup {
+        cuts: 1,
+        ..Setup::new([brief(up(2))])
+    };
+    let world = Setup {
+        lanes: vec![brief(manual(up(2)))],
+        ..small.clone()
+    };
+    let larger = Setup {
+        cuts: 2,
+        losses: 1,
+        lanes: vec![brief(manual(up(2))), brief(down(1))],
+        ..small.clone()
+    };
+    let found = check("messages_that_are_late", [&small, &world, &larger]);
+    came_up(&found, &[VerdictKind::Handled, VerdictKind::Expired]);
+}
+
 #[test]
 fn messages_that_are_dropped() {
     let world = Setup {

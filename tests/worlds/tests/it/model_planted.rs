@@ -41,6 +41,20 @@ fn once_cut(lanes: impl Into<Vec<Lane>>) -> Setup {
 }
 
 #[test]
+fn a_receiver_that_ignores_age_is_found() {
+    let brief = Lane {
+        expires: true,
+        ..up(1)
+    };
+    let planted = Setup {
+        planted: Some(Planted::IgnoresAge),
+        ..Setup::new([brief])
+    };
+    let found = search_for(&planted, "never late");
+    assert!(!found.broken.is_empty(), "{found:?}");
+}
+
+#[test]
 fn a_missing_fence_is_found() {
     let breaks = "no violation";
     found_out(Planted::NoFence, &once_cut([up(1)]), breaks, 12);

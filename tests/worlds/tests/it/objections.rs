@@ -1,22 +1,8 @@
 //! What the simulated world checks can fail: each fault that is planted in it is found.
 
-use countersign_core::Instant;
 use countersign_worlds::sim::cases::Case;
-use countersign_worlds::sim::clock::Clock;
 use countersign_worlds::sim::plan::{Keys, Plan, Plant};
 use countersign_worlds::sim::{generate, run, scenarios};
-
-#[test]
-fn sleeping_until_a_moment_reaches_it_and_not_sooner() {
-    for rate in [900, 999, 1000, 1001, 1100] {
-        let clock = Clock { epoch: 77, rate };
-        for micros in 78..2000 {
-            let local = Instant::from_micros(micros);
-            let world = clock.when(local);
-            assert!(clock.at(world) >= local && clock.at(world - 1) < local);
-        }
-    }
-}
 
 /// What is found in a scenario with a fault in it.
 fn found(scenario: &str, plant: Plant) -> String {
@@ -136,6 +122,32 @@ mod planted {
     use countersign_worlds::sim::plan::{Disturbance, Learn};
 
     use super::*;
+
+    /// In one of many seeds, the links' mistake shows in these words.
+    fn assert_shows(mistake: Planted, unchecked_clocks: bool, words: &str) {
+        let plan = |seed| Plan {
+            mistake: Some(mistake),
+            unchecked_clocks,
+            ..generate::plan(seed, None)
+        };
+        let mut shown = (0..2000).filter_map(|seed| run::run(&plan(seed)).err());
+        let found = shown.any(|wrong| wrong.contains(words));
+        assert!(found, "'{words}' is never found");
+    }
+
+    #[test]
+    fn a_receiver_that_ignores_age() {
+        assert_shows(Planted::IgnoresAge, false, "us late");
+    }
+
+    #[test]
+    fn a_bound_of_the_clock_that_is_too_small() {
+        let mistake = Planted::ClockBoundTooSmall;
+        assert_shows(mistake, false, "takes its clock to be ahead by");
+        for words in ["us late", "us before its time"] {
+            assert_shows(mistake, true, words);
+        }
+    }
 
     #[test]
     fn an_opener_that_outlives_its_session() {

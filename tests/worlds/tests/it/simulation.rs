@@ -42,6 +42,7 @@ struct Totals {
     stale: u64,
     evicted: u64,
     left_behind: u64,
+    late: u64,
     verdicts: [u64; 6],
     ends: BTreeMap<String, u64>,
 }
@@ -57,6 +58,7 @@ impl Totals {
             stale: summary.stale,
             evicted: summary.evicted,
             left_behind: summary.left_behind,
+            late: summary.late,
             verdicts: summary.verdicts,
             ends: summary.ends,
         });
@@ -71,6 +73,7 @@ impl Totals {
         self.stale += more.stale;
         self.evicted += more.evicted;
         self.left_behind += more.left_behind;
+        self.late += more.late;
         for (mine, more) in self.verdicts.iter_mut().zip(more.verdicts) {
             *mine += more;
         }
@@ -82,7 +85,8 @@ impl Totals {
     fn tell(&self, begin: Instant) {
         println!(
             "{} seeds in {:.1?}: {} steps, {} messages, {} resumes, {} lost sessions, {} arrivals \
-             on connections that were replaced, {} evictions, {} left behind",
+             on connections that were replaced, {} evictions, {} left behind, {} messages late where \
+             they would have been taken",
             self.runs,
             begin.elapsed(),
             self.steps,
@@ -92,6 +96,7 @@ impl Totals {
             self.stale,
             self.evicted,
             self.left_behind,
+            self.late,
         );
         for (kind, count) in VerdictKind::ALL.iter().zip(self.verdicts) {
             println!("  verdict {kind}: {count}");
@@ -145,6 +150,7 @@ fn seeds() {
         assert!(totals.resumes > 1000 && totals.lost_sessions > 1000);
         assert!(totals.stale > 1000 && totals.evicted > 100);
         assert!(totals.left_behind > 10);
+        assert!(totals.late > 1000);
     }
 }
 
