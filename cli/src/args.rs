@@ -422,6 +422,10 @@ pub struct DemoArgs {
     /// all [default: 3, fewer if the film is too short]
     #[arg(long, value_parser = values::count, allow_negative_numbers = true)]
     pub cuts: Option<u32>,
+    /// How often the network stands still meanwhile, a second each time, two pictures for each stall
+    /// at least; 0 for not at all [default: 1, none if the film is too short]
+    #[arg(long, value_parser = values::count, allow_negative_numbers = true)]
+    pub stalls: Option<u32>,
     /// Where everything that both links do is recorded, if anywhere.
     #[command(flatten)]
     pub capture: CaptureArgs,

@@ -5,6 +5,7 @@
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::relay::{self, Direction, Pass, Relay, Rules};
 
@@ -27,6 +28,8 @@ struct Cuts {
 struct State {
     /// The next piece worth a cut is cut through.
     armed: bool,
+    /// Nothing passes until then.
+    stalled_until: Option<Instant>,
     cuts: u64,
     closed: bool,
     connections: Vec<Arc<Connection>>,
@@ -69,6 +72,11 @@ impl Proxy {
         self.0.rules().lock().armed = true;
     }
 
+    /// Holds everything up for this long, in both directions, and loses nothing.
+    pub fn stall(&self, time: Duration) {
+        self.0.rules().lock().stalled_until = Instant::now().checked_add(time);
+    }
+
     /// Returns how many connections were cut.
     #[must_use]
     pub fn cuts(&self) -> u64 {
@@ -93,6 +101,19 @@ impl Cuts {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Waits until nothing is held up, or everything is over.
+    fn while_stalled<'s>(&'s self, mut state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+        while let Some(until) = state.stalled_until.filter(|_| !state.closed) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state
+    }
 }
 
 impl Rules for Cuts {
@@ -112,7 +133,7 @@ impl Rules for Cuts {
     }
 
     fn pass(&self, of: &Connection, _: Direction, count: usize) -> Pass {
-        let mut state = self.lock();
+        let mut state = self.while_stalled(self.lock());
         if !state.armed || count < WORTH_A_CUT {
             return Pass::Some(count);
         }
@@ -152,6 +173,7 @@ impl Rules for Cuts {
         let connections = std::mem::take(&mut state.connections);
         drop(state);
         connections.iter().for_each(|connection| connection.sever());
+        self.changed.notify_all();
     }
 }
 

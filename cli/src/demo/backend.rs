@@ -3,12 +3,11 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use bytes::Bytes;
 use countersign as tokio_links;
 use countersign::blocking as threads;
 use countersign::{
-    AcceptError, ChannelError, CloseMode, LinkError, LinkEvent, Outgoing, RecvError, Report,
-    SendError, Setup, Verdict,
+    AcceptError, ChannelError, CloseMode, LinkError, LinkEvent, Outgoing, Received, RecvError,
+    Report, SendError, Setup, Verdict,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -24,6 +23,7 @@ pub(super) trait Backend: Sync {
     type Sender: Send;
     type Receiver: Send;
     type Receipt: Send;
+    type Lease: Sync;
 
     fn listen(&self, setup: Setup) -> io::Result<Self::Listener>;
     fn address(&self, listener: &Self::Listener) -> SocketAddr;
@@ -33,7 +33,10 @@ pub(super) trait Backend: Sync {
     fn receiver(&self, link: &Self::Link, channel: &str) -> Result<Self::Receiver, ChannelError>;
     fn send(&self, sender: &Self::Sender, message: Outgoing) -> Result<Self::Receipt, SendError>;
     fn wait(&self, receipt: Self::Receipt) -> Verdict;
-    fn recv(&self, receiver: &mut Self::Receiver) -> Result<Option<Bytes>, RecvError>;
+    fn recv(&self, receiver: &mut Self::Receiver) -> Result<Option<Received>, RecvError>;
+    fn lease(&self, link: &Self::Link, channel: &str) -> Result<Self::Lease, ChannelError>;
+    fn held(&self, lease: &Self::Lease) -> bool;
+    fn lapsed(&self, lease: &Self::Lease);
     fn close(&self, link: &Self::Link) -> Report;
     fn ended(&self, link: &Self::Link) -> Report;
     fn report(&self, link: &Self::Link) -> Report;
@@ -49,6 +52,7 @@ impl Backend for Std {
     type Sender = threads::Sender;
     type Receiver = threads::Receiver;
     type Receipt = threads::Receipt;
+    type Lease = threads::Lease;
 
     fn listen(&self, setup: Setup) -> io::Result<Self::Listener> {
         threads::listen(ADDRESS, setup)
@@ -82,8 +86,20 @@ impl Backend for Std {
         receipt.wait()
     }
 
-    fn recv(&self, receiver: &mut Self::Receiver) -> Result<Option<Bytes>, RecvError> {
-        receiver.recv()
+    fn recv(&self, receiver: &mut Self::Receiver) -> Result<Option<Received>, RecvError> {
+        receiver.recv_message()
+    }
+
+    fn lease(&self, link: &Self::Link, channel: &str) -> Result<Self::Lease, ChannelError> {
+        link.lease(channel)
+    }
+
+    fn held(&self, lease: &Self::Lease) -> bool {
+        lease.held()
+    }
+
+    fn lapsed(&self, lease: &Self::Lease) {
+        lease.lapsed();
     }
 
     fn close(&self, link: &Self::Link) -> Report {
@@ -125,6 +141,7 @@ impl Backend for Tokio {
     type Sender = tokio_links::Sender;
     type Receiver = tokio_links::Receiver;
     type Receipt = tokio_links::Receipt;
+    type Lease = tokio_links::Lease;
 
     fn listen(&self, setup: Setup) -> io::Result<Self::Listener> {
         self.0.block_on(tokio_links::listen(ADDRESS, setup))
@@ -158,8 +175,20 @@ impl Backend for Tokio {
         self.0.block_on(receipt)
     }
 
-    fn recv(&self, receiver: &mut Self::Receiver) -> Result<Option<Bytes>, RecvError> {
-        self.0.block_on(receiver.recv())
+    fn recv(&self, receiver: &mut Self::Receiver) -> Result<Option<Received>, RecvError> {
+        self.0.block_on(receiver.recv_message())
+    }
+
+    fn lease(&self, link: &Self::Link, channel: &str) -> Result<Self::Lease, ChannelError> {
+        link.lease(channel)
+    }
+
+    fn held(&self, lease: &Self::Lease) -> bool {
+        self.0.block_on(lease.held())
+    }
+
+    fn lapsed(&self, lease: &Self::Lease) {
+        self.0.block_on(lease.lapsed());
     }
 
     fn close(&self, link: &Self::Link) -> Report {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use countersign::VerdictKind;
@@ -41,13 +42,27 @@ pub(super) struct Received {
     pub(super) identity: Option<Identity>,
     /// Of the whole message.
     pub(super) hash: Hash,
+    /// When it was taken, and how old it was at most then, if that is known.
+    pub(super) at: Instant,
+    pub(super) age: Option<Duration>,
 }
 
 impl Received {
-    pub(super) fn of(message: &[u8]) -> Self {
+    pub(super) fn of(message: &countersign::Received) -> Self {
+        Self {
+            at: Instant::now(),
+            age: message.age().map(|age| age.at_most),
+            ..Self::with(message)
+        }
+    }
+
+    /// Returns a message with this content, of unknown age.
+    pub(super) fn with(message: &[u8]) -> Self {
         Self {
             identity: read(message).map(|(identity, _)| identity),
             hash: hash(message),
+            at: Instant::now(),
+            age: None,
         }
     }
 }
@@ -134,8 +149,6 @@ pub(super) fn check(sent: &[Sent], received: &[Received]) -> Findings {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use super::*;
     use VerdictKind::{Expired, Handled, Superseded, Unknown, Withdrawn};
 
@@ -151,7 +164,7 @@ mod tests {
         };
         let sent: Vec<_> = (1..).zip(verdicts).map(of).collect();
         let arrived = |(identity, content): &(Identity, &str)| {
-            Received::of(&message(*identity, content.as_bytes()))
+            Received::with(&message(*identity, content.as_bytes()))
         };
         let received: Vec<_> = received.iter().map(arrived).collect();
         check(&sent, &received)
@@ -201,7 +214,7 @@ mod tests {
         ] {
             assert_eq!(result(&verdicts, received), findings, "{received:?}");
         }
-        let short = Received::of(b"short");
+        let short = Received::with(b"short");
         assert_eq!(check(&[], &[short]), unexpected);
         assert!(!unexpected.is_good());
         assert_eq!(

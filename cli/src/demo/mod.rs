@@ -2,19 +2,22 @@
 //!
 //! A robot listens and an operator connects, over TLS on this machine. The robot sends a film on a
 //! channel that carries the newest picture; the operator answers each picture with a command that
-//! is useless when it is late. Now and then the connection between them is cut, and both continue
-//! on the next. At the end, the demo checks that every message whose verdict says so did arrive,
+//! is useless when it is late, and the robot's motors run as long as the newest command is young
+//! enough. Now and then the connection between them is cut, and both continue on the next; now and
+//! then it stands still, and the motors with it. At the end, the demo checks that every message whose verdict says so did arrive,
 //! unchanged, in order and once.
 //!
 //! - `robot` and `operator` are the two ends, `traffic` what both record.
 //! - `backend` lets them run on threads or on tokio without knowing which.
-//! - `cuts` says when the connection is cut.
+//! - `cuts` says when the connection is cut and when it stands still, `motors` what the robot does
+//!   meanwhile.
 //! - `film` is the input, `check` compares the two ends, `table` is the report.
 
 mod backend;
 mod check;
 mod cuts;
 mod film;
+mod motors;
 mod operator;
 mod robot;
 mod table;
@@ -45,11 +48,21 @@ use traffic::Traffic;
 const VIDEO: &str = "video";
 /// The channel of the operator's commands: every one counts, for a short time.
 const COMMANDS: &str = "commands";
-/// How long a command is worth sending.
+/// How long a command is good for.
 const COMMAND_LIFE: Duration = Duration::from_millis(200);
+/// How long the newest command keeps the motors running.
+const LEASE: Duration = Duration::from_millis(300);
+/// How long the operator waits for a picture before it repeats its last command.
+const REPEAT: Duration = Duration::from_millis(50);
+/// How long a picture is worth seeing.
+const PICTURE_LIFE: Duration = Duration::from_secs(1);
 
-/// How often the connection is cut by default, if the film is long enough.
+/// How often the connection is cut and held up by default, if the film is long enough.
 const CUTS: u32 = 3;
+const STALLS: u32 = 1;
+/// How late a command can look on a machine that is busy: the time when it was taken is read after
+/// that.
+const BUSY: Duration = Duration::from_millis(100);
 
 /// Runs the demo and prints the result.
 ///
@@ -63,7 +76,8 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
 }
 
 fn run_on<B: Backend>(backend: &B, args: &DemoArgs) -> Result<(), Failure> {
-    let asked = how_many_cuts(args)?;
+    let asked = how_many("cut", args.cuts, CUTS, args)?;
+    let stalls = how_many("stall", args.stalls, STALLS, args)?;
     let mut out = stdio::output()?;
     let film = Film::embedded()?;
     let setups = setups()?;
@@ -74,10 +88,10 @@ fn run_on<B: Backend>(backend: &B, args: &DemoArgs) -> Result<(), Failure> {
         .listen(robot)
         .map_err(|error| Failure::failed(format!("cannot listen on this machine: {error}")))?;
     let mut address = backend.address(&listener);
-    let cuts = match asked {
+    let cuts = match asked + stalls {
         0 => None,
         _ => {
-            let cuts = Cuts::plan(address, asked, args.frames);
+            let cuts = Cuts::plan(address, asked, stalls, args.frames);
             Some(cuts.map_err(|error| Failure::failed("the system gives no proxy").because(error))?)
         }
     };
@@ -100,7 +114,7 @@ fn run_on<B: Backend>(backend: &B, args: &DemoArgs) -> Result<(), Failure> {
     progress.finish_and_clear();
     let made = cuts.map_or(0, |cuts| cuts.made());
     let concluded = robot.and_then(|robot| {
-        let (report, verdict) = conclude(&robot, &operator?, asked, made);
+        let (report, verdict) = conclude(&robot, &operator?, asked, made, stalls);
         // The verdict matters more than a failure to print it.
         let printed = stdio::print(&mut out, report);
         verdict.and(printed)
@@ -108,17 +122,17 @@ fn run_on<B: Backend>(backend: &B, args: &DemoArgs) -> Result<(), Failure> {
     recording.conclude(concluded)
 }
 
-/// Returns how many cuts to make.
-fn how_many_cuts(args: &DemoArgs) -> Result<u32, Failure> {
+/// Returns how many cuts or stalls to make.
+fn how_many(what: &str, asked: Option<u32>, default: u32, args: &DemoArgs) -> Result<u32, Failure> {
     let most = most_cuts(args.frames);
-    match args.cuts {
-        None => Ok(CUTS.min(most)),
-        Some(cuts) if cuts <= most => Ok(cuts),
-        Some(cuts) => Err(Failure::usage(format!(
-            "--cuts {cuts}: a film of {} bears {}, {PICTURES_PER_CUT} pictures for each; make it \
+    match asked {
+        None => Ok(default.min(most)),
+        Some(asked) if asked <= most => Ok(asked),
+        Some(asked) => Err(Failure::usage(format!(
+            "--{what}s {asked}: a film of {} bears {}, {PICTURES_PER_CUT} pictures for each; make it \
              longer with --frames",
             count(args.frames, "picture"),
-            count(most, "cut")
+            count(most, what)
         ))),
     }
 }
@@ -130,14 +144,23 @@ fn conclude(
     operator: &Traffic,
     asked: u32,
     made: u64,
+    stalls: u32,
 ) -> (String, Result<(), Failure>) {
-    let mut report = format!("{}\n", table::render(&robot.sent, &operator.sent));
+    let mut report = format!(
+        "{}\n",
+        table::render(
+            (&robot.sent, &operator.received),
+            (&operator.sent, &robot.received),
+        )
+    );
     // The end that connects knows which connections there were.
     let survived = operator.report.resumes.min(made);
     if asked > 0 {
         let replayed = robot.replayed() + operator.replayed();
         report += &format!("cuts survived: {survived} of {asked}; messages replayed: {replayed}\n");
     }
+    let (late, worst) = motors::late(&operator.sent, &robot.received, COMMAND_LIFE);
+    report += &told_of_motors(robot, operator, stalls, late);
     let video = check::check(&robot.sent, &operator.received);
     let commands = check::check(&operator.sent, &robot.received);
     let Findings {
@@ -151,11 +174,31 @@ fn conclude(
         }
     }
     report += "checked by SHA-256: what was handled arrived once, unchanged and in order\n";
+    if worst > BUSY {
+        let message = format!("a command was taken {} ms late", worst.as_millis());
+        return (report, Err(Failure::failed(message)));
+    }
     if survived < asked.into() {
         let message = format!("the link survived {survived} of the {asked} cuts asked for");
         return (report, Err(Failure::failed(message)));
     }
     (report, Ok(()))
+}
+
+/// Returns the lines about commands and motors.
+fn told_of_motors(robot: &Traffic, operator: &Traffic, stalls: u32, late: usize) -> String {
+    let mut told = String::new();
+    if stalls > 0 {
+        let seconds = cuts::STALL.as_secs();
+        told += &format!("stalls of the network: {stalls}, {seconds} s each\n");
+    }
+    let longest = motors::longest(&robot.runs, &operator.sent, &robot.received);
+    let longest = longest.unwrap_or_default().as_millis();
+    told += &format!(
+        "commands late: {late}; motors stopped: {}; longest without a fresh command: {longest} ms\n",
+        robot.runs.len()
+    );
+    told
 }
 
 fn failed(end: &str, error: impl Into<RecvError>) -> Failure {
@@ -173,7 +216,7 @@ fn join<T>(thread: ScopedJoinHandle<'_, Result<T, Failure>>) -> Result<T, Failur
 
 /// Returns a progress bar, which shows on a terminal and nowhere else.
 fn progress(frames: u32) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} pictures, {elapsed}");
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} pictures, {elapsed} {msg}");
     ProgressBar::new(frames.into())
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
@@ -196,7 +239,7 @@ fn setups() -> Result<[Setup; 2], Failure> {
         ..Reconnect::default()
     };
     let robot = Config::new()
-        .channel(ReceiveChannel::new(COMMANDS).reliable())
+        .channel(ReceiveChannel::new(COMMANDS).reliable().lease(LEASE))
         .channel(SendChannel::new(VIDEO).latest());
     let operator = Config::new()
         .reconnect(reconnect)
@@ -236,10 +279,11 @@ mod tests {
             at: Instant::now(),
             took: Duration::ZERO,
         };
-        let arrived = |identity: &u64| Received::of(&message(*identity, b"content"));
+        let arrived = |identity: &u64| Received::with(&message(*identity, b"content"));
         Traffic {
             sent: (1..=sent).map(of).collect(),
             received: received.iter().map(arrived).collect(),
+            runs: Vec::new(),
             report: Report {
                 end: None,
                 resumes,
@@ -251,7 +295,7 @@ mod tests {
     #[test]
     fn what_is_lost_or_doubled_or_not_survived_is_a_failure() {
         let conclude = |received: &[u64], resumes, made| {
-            let (_, result) = conclude(&end(2, &[], 0), &end(0, received, resumes), 3, made);
+            let (_, result) = conclude(&end(2, &[], 0), &end(0, received, resumes), 3, made, 0);
             result.map_err(|failure| (failure.exit().code(), failure.to_string()))
         };
         assert_eq!(conclude(&[1, 2], 3, 3), Ok(()));
@@ -275,13 +319,14 @@ mod tests {
                 frames,
                 fps: crate::args::Pace::Max,
                 cuts,
+                stalls: None,
                 capture: crate::args::CaptureArgs {
                     capture: None,
                     capture_limit: 0,
                     capture_payloads: crate::args::Payloads::None,
                 },
             };
-            how_many_cuts(&args).map_err(|failure| failure.exit().code())
+            how_many("cut", args.cuts, CUTS, &args).map_err(|failure| failure.exit().code())
         };
         assert_eq!(cuts(132, None), Ok(CUTS));
         assert_eq!(cuts(1, None), Ok(0));

@@ -1,6 +1,7 @@
-//! The operator: watches the film and answers each picture with a command.
+//! The operator: watches the film and answers each picture with a command, which it repeats while no
+//! picture comes.
 
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Instant;
 
@@ -12,7 +13,7 @@ use super::backend::Backend;
 use super::check::{Received, hash, message, read};
 use super::cuts::Cuts;
 use super::traffic::{Traffic, Waiting, collect};
-use super::{COMMAND_LIFE, COMMANDS, VIDEO, failed, join};
+use super::{COMMAND_LIFE, COMMANDS, REPEAT, VIDEO, failed, join};
 use crate::exit::Failure;
 
 /// Watches and steers until the robot closes the link.
@@ -30,10 +31,13 @@ pub(super) fn run<B: Backend>(
             scope.spawn(|| tell(backend, link, cuts));
         }
         let settling = scope.spawn(|| Ok(collect(backend, settle, || {})));
-        let received = watch(backend, video, &commands, &receipts);
+        let (pictures, seen) = channel();
+        let watching = scope.spawn(|| watch(backend, video, pictures));
+        let steered = steer(backend, &commands, &seen, &receipts);
         // No more receipts come.
         drop(receipts);
-        (join(settling), received)
+        let received = join(watching);
+        (join(settling), steered.and(received))
     });
     let report = backend.ended(link);
     match &report.end {
@@ -41,6 +45,7 @@ pub(super) fn run<B: Backend>(
         _ => Ok(Traffic {
             sent: sent?,
             received: received?,
+            runs: Vec::new(),
             report,
         }),
     }
@@ -57,11 +62,11 @@ fn tell<B: Backend>(backend: &B, link: &B::Link, cuts: &Cuts) {
     cuts.over();
 }
 
+/// Watches the film, and passes each picture on.
 fn watch<B: Backend>(
     backend: &B,
     mut video: B::Receiver,
-    commands: &B::Sender,
-    receipts: &Sender<Waiting<B::Receipt>>,
+    pictures: Sender<Bytes>,
 ) -> Result<Vec<Received>, Failure> {
     let mut received = Vec::new();
     while let Some(picture) = backend
@@ -69,16 +74,35 @@ fn watch<B: Backend>(
         .map_err(|error| failed("operator", error))?
     {
         received.push(Received::of(&picture));
-        // The robot takes every command until it leaves.
-        let identity = received.len() as u64;
-        match send(backend, commands, message(identity, &command(&picture))) {
+        // Fails once nobody steers any more.
+        let _ = pictures.send(picture.into_payload());
+    }
+    Ok(received)
+}
+
+/// Answers each picture with a command, and repeats the last one while none comes, until the film is
+/// over.
+fn steer<B: Backend>(
+    backend: &B,
+    commands: &B::Sender,
+    pictures: &mpsc::Receiver<Bytes>,
+    receipts: &Sender<Waiting<B::Receipt>>,
+) -> Result<(), Failure> {
+    let mut last = Vec::new();
+    for identity in 1.. {
+        match pictures.recv_timeout(REPEAT) {
+            Ok(picture) => last = command(&picture),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        match send(backend, commands, message(identity, &last)) {
             Ok(waiting) => drop(receipts.send(waiting)),
             // The robot is leaving and takes no more commands; its last pictures still come.
             Err(error) if matches!(error.why(), Why::Closing | Why::Ended) => {}
             Err(error) => return Err(Failure::failed(error.to_string())),
         }
     }
-    Ok(received)
+    Ok(())
 }
 
 /// Returns the command for a picture. A real operator would look at it.

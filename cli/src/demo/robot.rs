@@ -13,7 +13,7 @@ use super::check::{Identity, Received, hash, message};
 use super::cuts::Cuts;
 use super::film::Film;
 use super::traffic::{Traffic, Waiting, collect};
-use super::{COMMANDS, VIDEO, failed, join};
+use super::{COMMANDS, PICTURE_LIFE, VIDEO, failed, join, motors};
 use crate::args::{DemoArgs, Pace};
 use crate::exit::Failure;
 
@@ -33,13 +33,15 @@ pub(super) fn run<B: Backend>(
     let wrong = |error: countersign::ChannelError| Failure::failed(error.to_string());
     let video = backend.sender(link, VIDEO).map_err(wrong)?;
     let commands = backend.receiver(link, COMMANDS).map_err(wrong)?;
+    let lease = backend.lease(link, COMMANDS).map_err(wrong)?;
     // Without a pace, handing over a receipt waits until the previous one is settled.
     let waiting = match args.fps {
         Pace::Every(_) => WAITING,
         Pace::Max => 0,
     };
     let (receipts, settle) = sync_channel(waiting);
-    let (sent, received, report) = thread::scope(|scope| {
+    let (sent, received, runs, report) = thread::scope(|scope| {
+        let running = scope.spawn(|| Ok(motors::run(backend, &lease, progress)));
         let obeying = scope.spawn(|| obey(backend, commands));
         let settling = scope.spawn(|| Ok(collect(backend, settle, || progress.inc(1))));
         let filmed = show(backend, &video, film, args, cuts, &receipts);
@@ -48,16 +50,18 @@ pub(super) fn run<B: Backend>(
         let sent = join(settling);
         let report = backend.close(link);
         let received = join(obeying);
+        let runs = join(running);
         // The reason why the link was lost says more than the send that failed then.
         match &report.end {
             Some(end) if !end.is_orderly() => Err(failed("robot", end.clone())),
             _ => filmed.map_err(|error| Failure::failed(error.to_string())),
         }?;
-        Ok::<_, Failure>((sent?, received?, report))
+        Ok::<_, Failure>((sent?, received?, runs?, report))
     })?;
     Ok(Traffic {
         sent,
         received,
+        runs,
         report,
     })
 }
@@ -97,7 +101,7 @@ fn send<B: Backend>(
     let message = message(identity, picture);
     let (hash, bytes) = (hash(&message), message.len());
     let at = Instant::now();
-    let receipt = backend.send(video, Outgoing::from(message))?;
+    let receipt = backend.send(video, Outgoing::from(message).expires_in(PICTURE_LIFE))?;
     Ok(Waiting {
         hash,
         bytes,

@@ -6,11 +6,12 @@ use bytesize::ByteSize;
 use comfy_table::{CellAlignment, Table, presets};
 use countersign::VerdictKind;
 
+use super::check::Received;
 use super::traffic::Sent;
 use super::{COMMANDS, VIDEO};
 
 /// Returns a table with both channels side by side.
-pub(super) fn render(video: &[Sent], commands: &[Sent]) -> Table {
+pub(super) fn render(video: (&[Sent], &[Received]), commands: (&[Sent], &[Received])) -> Table {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
     table.set_header(["", VIDEO, COMMANDS]);
@@ -18,7 +19,7 @@ pub(super) fn render(video: &[Sent], commands: &[Sent]) -> Table {
         column.set_cell_alignment(CellAlignment::Right);
     }
     let mut row = |name: &str, value: &dyn Fn(&[Sent]) -> String| {
-        table.add_row([name.to_owned(), value(video), value(commands)]);
+        table.add_row([name.to_owned(), value(video.0), value(commands.0)]);
     };
     row("messages", &|sent| sent.len().to_string());
     row("bytes", &|sent| bytes(sent.iter()).to_string());
@@ -31,6 +32,14 @@ pub(super) fn render(video: &[Sent], commands: &[Sent]) -> Table {
     });
     row("handled in a second", &messages_per_second);
     row("handled bytes in a second", &bytes_per_second);
+    for (name, percent) in [
+        ("age when taken, median", 50),
+        ("age when taken, 99th percentile", 99),
+        ("age when taken, oldest", 100),
+    ] {
+        let of = |received| show(age(received, percent));
+        table.add_row([name.to_owned(), of(video.1), of(commands.1)]);
+    }
     table
 }
 
@@ -42,15 +51,24 @@ fn bytes<'a>(messages: impl Iterator<Item = &'a Sent>) -> usize {
     messages.map(|message| message.bytes).sum()
 }
 
-/// Returns the time within which `percent` of 100 handled messages were handled, or `None` without
-/// messages.
-fn took(sent: &[Sent], percent: usize) -> Option<Duration> {
-    let mut times: Vec<_> = with(sent, VerdictKind::Handled)
-        .map(|message| message.took)
-        .collect();
+/// Returns the age that `percent` of 100 messages had at most when they were taken, as far as their
+/// receiver knows, or `None` without messages.
+fn age(received: &[Received], percent: usize) -> Option<Duration> {
+    let ages = received.iter().filter_map(|message| message.age);
+    percentile(ages.collect(), percent)
+}
+
+fn percentile(mut times: Vec<Duration>, percent: usize) -> Option<Duration> {
     times.sort_unstable();
     let rank = (times.len() * percent).div_ceil(100);
     times.get(rank.checked_sub(1)?).copied()
+}
+
+/// Returns the time within which `percent` of 100 handled messages were handled, or `None` without
+/// messages.
+fn took(sent: &[Sent], percent: usize) -> Option<Duration> {
+    let handled = with(sent, VerdictKind::Handled);
+    percentile(handled.map(|message| message.took).collect(), percent)
 }
 
 fn show(time: Option<Duration>) -> String {
@@ -121,6 +139,10 @@ mod tests {
         assert_eq!(took(&sent[..1], 99), Some(Duration::from_millis(200)));
         assert_eq!(took(&[], 50), None);
         assert_eq!(elapsed(&sent), Some(0.2));
-        assert!(render(&sent, &[]).to_string().contains("100.00 ms"));
+        assert!(
+            render((&sent, &[]), (&[], &[]))
+                .to_string()
+                .contains("100.00 ms")
+        );
     }
 }

@@ -7,6 +7,7 @@ use countersign::{Report, VerdictKind};
 
 use super::backend::Backend;
 use super::check::{Hash, Received};
+use super::motors::Run;
 
 /// Everything that one end sent and received.
 pub(super) struct Traffic {
@@ -14,6 +15,8 @@ pub(super) struct Traffic {
     pub(super) sent: Vec<Sent>,
     /// In the order of receiving.
     pub(super) received: Vec<Received>,
+    /// The robot's motors.
+    pub(super) runs: Vec<Run>,
     /// The link's report.
     pub(super) report: Report,
 }

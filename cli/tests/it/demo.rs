@@ -48,6 +48,12 @@ fn both_backends_at_both_paces_over_cuts() {
             assert_eq!(cells(&text, "| unknown "), ["0", "0"]);
             assert_ne!(cells(&text, "| handled ")[0], "0");
             assert_eq!(figures(&text, "messages lost: "), [0, 0]);
+            // It ran, and stopped at the latest with the link.
+            let [late, stopped, _] = figures(&text, "commands late: ")[..] else {
+                panic!("{text}");
+            };
+            assert!(late == 0 && stopped > 0, "{text}");
+            assert_eq!(figures(&text, "stalls of the network: "), [1, 1]);
             if cuts == "0" {
                 assert!(!text.contains("cuts"), "{text}");
             } else {
@@ -69,6 +75,23 @@ fn cuts_are_made_by_default_and_shown_to_those_who_ask() {
     let demo = run(["demo", "--frames", "1"]);
     demo.expect(0, "");
     assert!(!demo.text().contains("cuts"), "{}", demo.text());
+}
+
+#[test]
+fn motors_stop_in_each_stall() {
+    let demo = run(["demo", "--frames", "60", "--cuts", "0", "--stalls", "2"]);
+    demo.expect(0, "");
+    let text = demo.text();
+    assert_eq!(figures(&text, "stalls of the network: "), [2, 1]);
+    // In each, and with the link; on a busy machine they may stop more often.
+    assert!(figures(&text, "commands late: ")[1] >= 3, "{text}");
+    // What the operator said into the stalls was of no use any more.
+    assert_ne!(cells(&text, "| expired ")[1], "0");
+    let demo = run(["demo", "--frames", "12", "--stalls", "0", "--fps", "max"]);
+    demo.expect(0, "");
+    assert!(!demo.text().contains("stalls"), "{}", demo.text());
+    run(["demo", "--frames", "12", "--stalls", "7"])
+        .expect(2, "a film of 12 pictures bears 6 stalls");
 }
 
 #[test]

@@ -339,7 +339,7 @@ fn enormous_greetings(victim: &Victim) {
     long.truncate(8);
     let cases = [
         ("a frame limit", with(8 + 12, &[0xFF; 4]), impossible),
-        ("channels", with(8 + 32, &[0xFF; 2]), impossible),
+        ("channels", with(8 + 48, &[0xFF; 2]), impossible),
         ("a name", with(channel + 3, &[0xFF]), impossible),
         (
             "a body",
