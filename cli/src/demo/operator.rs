@@ -32,7 +32,7 @@ pub(super) fn run<B: Backend>(
         }
         let settling = scope.spawn(|| Ok(collect(backend, settle, || {})));
         let (pictures, seen) = channel();
-        let watching = scope.spawn(|| watch(backend, video, pictures));
+        let watching = scope.spawn(move || watch(backend, video, &pictures));
         let steered = steer(backend, &commands, &seen, &receipts);
         // No more receipts come.
         drop(receipts);
@@ -66,7 +66,7 @@ fn tell<B: Backend>(backend: &B, link: &B::Link, cuts: &Cuts) {
 fn watch<B: Backend>(
     backend: &B,
     mut video: B::Receiver,
-    pictures: Sender<Bytes>,
+    pictures: &Sender<Bytes>,
 ) -> Result<Vec<Received>, Failure> {
     let mut received = Vec::new();
     while let Some(picture) = backend

@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let begun = StdInstant::now();
     loop {
         server.service(|| Instant::ZERO + begun.elapsed(), &mut |what| {
-            println!("{what:?}")
+            println!("{what:?}");
         });
         std::thread::sleep(Duration::from_millis(5)); // or the rest of the program's loop
     }

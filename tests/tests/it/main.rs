@@ -18,6 +18,8 @@ mod idle;
 mod interop;
 mod last_words;
 mod lists;
+#[cfg(unix)]
+mod live;
 mod offline;
 mod secrets_debug;
 mod secrets_memory;

@@ -3,6 +3,7 @@
 pub(crate) mod case;
 mod check;
 mod connection;
+mod late;
 pub(crate) mod lease;
 mod listener;
 pub(crate) mod observer;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_core::{
     Acceptor, ChannelId, CloseMode, CloseReason, Disconnect, Event, Incoming, Instant, Link,
-    LinkPermit, LinkState, Message, Output, Protocol, ReceiveError, Rejection, Role, SendError,
-    SessionId, SessionLoss, Verdict, close,
+    LinkPermit, LinkState, Output, Protocol, ReceiveError, Rejection, Role, SendError, SessionId,
+    SessionLoss, Verdict, close,
 };
 
 use super::case::{Happens, LastingCase};
@@ -381,30 +381,6 @@ impl<'a> World<'a> {
         let session = self.came[&(channel, origin)];
         self.receivers[channel].check_place(session);
         true
-    }
-
-    /// Messages that are late are not taken, those that may be need not be, and others must be.
-    fn drop_late(&mut self, channel: usize, got: &Result<Option<Message>, ReceiveError>) -> bool {
-        let mut dropped = false;
-        let taken = got.as_ref().ok().and_then(Option::as_ref);
-        while let Some((number, origin)) = self.receivers[channel].next() {
-            let expires = self.senders[channel][origin.0].expires(origin.1);
-            if taken.is_some_and(|message| message.sequence == number) {
-                assert!(
-                    expires.is_none_or(|expires| self.now < expires),
-                    "taken late"
-                );
-                let accepted = self.senders[channel][origin.0].accepted(origin.1);
-                self.receivers[channel].lease.take(self.now, accepted);
-                break;
-            }
-            assert!(expires.is_some(), "message {number} is not taken");
-            if self.receivers[channel].drop_late() {
-                self.decide(channel, origin, Verdict::Expired);
-            }
-            dropped = true;
-        }
-        dropped
     }
 
     pub(super) fn decide(&mut self, channel: usize, origin: Origin, decision: Verdict) {

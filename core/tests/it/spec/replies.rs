@@ -230,7 +230,7 @@ fn a_close_waits_for_replies() {
         assert!(
             pair.ends[OPENER]
                 .end_reason()
-                .is_some_and(|why| why.is_closed())
+                .is_some_and(countersign_core::EndReason::is_closed)
         );
     });
 }

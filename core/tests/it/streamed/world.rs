@@ -302,10 +302,8 @@ impl<'a> World<'a> {
         for at in [0, 1] {
             self.ends[at].link.handle_timeout(to);
             // A link that ends now has seen to its channels first.
-            if self.ends[at].stage != Stage::Over {
-                if at == self.from {
-                    self.sender.expire(to);
-                }
+            if self.ends[at].stage != Stage::Over && at == self.from {
+                self.sender.expire(to);
             }
             let next = self.ends[at].link.poll_deadline();
             assert!(

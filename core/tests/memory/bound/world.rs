@@ -314,7 +314,6 @@ impl World {
             #[expect(clippy::cast_possible_truncation)]
             sequence: (ledger.sent + 1) as u32,
             total: (first && !last).then_some(total as u64),
-            // Later than anything: what is known of it is kept as long as the message.
             times: first.then_some(Times {
                 accepted: self.now.as_micros(),
                 expires: Times::NEVER - 1,

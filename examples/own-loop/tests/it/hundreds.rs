@@ -95,7 +95,7 @@ fn hundreds_of_links_in_one_thread() {
     }
     // What is left to do is to see the connections end.
     while !links.is_empty() {
-        links.service(&clock, &mut events).unwrap();
+        links.service(clock, &mut events).unwrap();
         assert!(events.is_empty());
     }
     assert_eq!(links.deadline(), None, "nothing is left to wait for");
