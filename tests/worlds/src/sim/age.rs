@@ -15,7 +15,10 @@ impl World<'_> {
         let Some(link) = self.nodes[node].link.link() else {
             return;
         };
-        let Some(clock) = link.status().clock else {
+        let status = link.status();
+        // What has only come in part, as a record of TLS may, tells the link nothing, not even the time.
+        let heard = std::mem::replace(&mut self.nodes[node].heard, status.bytes_received);
+        let Some(clock) = status.clock.filter(|_| status.bytes_received > heard) else {
             return;
         };
         let vague = u64::try_from(clock.uncertainty().as_micros()).unwrap_or(u64::MAX);

@@ -345,16 +345,15 @@ impl Ledger {
     }
 
     /// A receiving link has ended in order by itself: whatever its application had handled by now,
-    /// if nothing else of the channel was in its hands, is on record. What it has answered holds the
-    /// record back until its sender knows: replies, and late messages, `drops` of them.
+    /// if nothing else of the channel was in its hands, is on record. Not where it has answered
+    /// anything, since what the sender has not noted holds the record back: replies, and late
+    /// messages, `drops` of them.
     pub(super) fn ended(&mut self, node: usize, drops: usize) {
         for channel in 0..self.channels.len() {
             let is_here =
                 |message: &Message| message.receiver == Some(node) && message.channel == channel;
             let messages = || self.messages.iter().filter(|message| is_here(message));
-            let known = |message: &Message| {
-                message.fate == Fate::Handled && (!message.replied || message.has_reply)
-            };
+            let known = |message: &Message| message.fate == Fate::Handled && !message.replied;
             if drops == 0 && messages().all(known) {
                 let messages = self.messages.iter_mut().filter(|message| is_here(message));
                 messages.for_each(|message| message.on_record = true);

@@ -61,6 +61,8 @@ pub(super) struct Node {
     /// The worst that it has known of its peer's clock, in microseconds, and when late messages were
     /// dropped.
     pub(super) vague: u64,
+    /// How many bytes its link had received when what it knows was last looked at.
+    pub(super) heard: u64,
     pub(super) drops: Vec<u64>,
     /// Acceptor: it waits for its peer, as the acceptor knows.
     pub(super) away: bool,
@@ -256,6 +258,7 @@ impl<'a> World<'a> {
             said: Vec::new(),
             inbox: Inbox::new(self.plan.channels.len()),
             vague: 0,
+            heard: 0,
             drops: Vec::new(),
             away: false,
             place: None,
