@@ -157,7 +157,8 @@ pub struct SendArgs {
     /// Of messages that wait to be sent keep the newest only; a superseded one is no failure
     #[arg(long, help_heading = MESSAGES)]
     pub latest: bool,
-    /// Drop a message that is not on its way after this time, 200ms say; that is no failure then
+    /// Drop a message that has not been received this long after it was read, 200ms say; that is no
+    /// failure then
     #[arg(
         long,
         value_name = "DURATION",

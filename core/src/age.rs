@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use crate::Instant;
 
-/// The most by which the clocks of two ends drift apart, in microseconds for each second: no common
-/// system slews its clock by more than half of it.
+/// The most by which the clocks of two ends drift apart, in microseconds for each second: each may
+/// be wrong by half of it, the most by which Linux corrects the frequency of its clock.
 pub(crate) const DRIFT_PPM: u64 = 1000;
 
 /// Returns by how much a time can be wrong that two clocks have measured, in microseconds.

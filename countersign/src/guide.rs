@@ -1,6 +1,6 @@
 //! The guides, from the repository's `docs`.
 //!
-//! For programs: [`backends`], [`cancel_safety`], [`limits`], [`rotation`], [`secrets`],
+//! For programs: [`backends`], [`live`], [`cancel_safety`], [`limits`], [`rotation`], [`secrets`],
 //! [`secure_streams`], [`capture`]; [`cli`] is about the program `countersign`. [`custom_runtime`]
 //! is for applications with their own loop, and [`protocol`] is the specification.
 
@@ -9,6 +9,7 @@
 
 #[doc = "[benchmarks.md#a-crowd-at-one-server]: https://github.com/countersign/countersign/blob/main/docs/benchmarks.md#a-crowd-at-one-server"]
 #[doc = "[custom-runtime.md]: crate::guide::custom_runtime"]
+#[doc = "[live.md]: crate::guide::live"]
 #[doc = "[verification.md#conformance]: https://github.com/countersign/countersign/blob/main/docs/verification.md#conformance"]
 #[doc = ""]
 #[doc = include_str!("../docs/backends.md")]
@@ -26,6 +27,7 @@ pub mod cancel_safety {}
 pub mod capture {}
 
 #[doc = "[capture.md]: crate::guide::capture"]
+#[doc = "[live.md]: crate::guide::live"]
 #[doc = "[rotation.md]: crate::guide::rotation"]
 #[doc = ""]
 #[doc = include_str!("../docs/cli.md")]
@@ -35,6 +37,7 @@ pub mod cli {}
 #[doc = "[../examples/own-loop]: https://github.com/countersign/countersign/blob/main/examples/own-loop"]
 #[doc = "[../examples/readiness]: https://github.com/countersign/countersign/blob/main/examples/readiness"]
 #[doc = "[backends.md#time]: crate::guide::backends#time"]
+#[doc = "[live.md]: crate::guide::live"]
 #[doc = "[rotation.md]: crate::guide::rotation"]
 #[doc = ""]
 #[doc = include_str!("../docs/custom-runtime.md")]
@@ -44,6 +47,14 @@ pub mod custom_runtime {}
 #[doc = ""]
 #[doc = include_str!("../docs/limits.md")]
 pub mod limits {}
+
+#[doc = "[backends.md#time]: crate::guide::backends#time"]
+#[doc = "[custom-runtime.md#time]: crate::guide::custom_runtime#time"]
+#[doc = "[protocol.md#age]: crate::guide::protocol#age"]
+#[doc = "[verification.md]: https://github.com/countersign/countersign/blob/main/docs/verification.md"]
+#[doc = ""]
+#[doc = include_str!("../docs/live.md")]
+pub mod live {}
 
 #[doc = "[limits.md]: crate::guide::limits"]
 #[doc = "[vectors/README.md]: https://github.com/countersign/countersign/blob/main/docs/vectors/README.md"]

@@ -40,7 +40,7 @@
 //! let address = listener.local_addr();
 //! let on_robot = tokio::spawn(async move {
 //!     let link = listener.accept().await?; // an error is about one peer: accept again
-//!     // A picture that is too old to be of use is not sent at all.
+//!     // Nobody takes this picture once it is older than that.
 //!     let picture = Outgoing::from(vec![0; 100_000]).expires_in(Duration::from_secs(2));
 //!     drop(link.sender("video")?.send(picture).await?); // its receipt is not needed
 //!     let mut commands = link.manual_receiver("commands")?;
@@ -81,7 +81,9 @@
 //! | set this end's identity and the accepted peers | [`Identity`], [`Pins`], [`Authority`], [`Security`], [`SecurityFiles`] |
 //! | open and accept links | `connect`, `listen`, [`Setup`], [`Limits`], [`Admission`], [`Listener`] |
 //! | send, and know what became of it | [`Sender`], [`Outgoing`], [`Receipt`], [`Verdict`] |
-//! | receive | [`Receiver`], [`ManualReceiver`], [`Delivery`] |
+//! | receive, and reply | [`Receiver`], [`ManualReceiver`], [`Delivery`] |
+//! | call, and answer calls | [`Sender::request`], [`ManualReceiver::on_request`] |
+//! | know how old messages are, and stop what they started | [`Age`], [`Lease`], [`guide::live`](https://docs.rs/countersign/latest/countersign/guide/live/) |
 //! | follow a link, and end it | [`LinkEvent`], [`Status`], [`CloseMode`], [`Report`] |
 //! | carry bytes instead of messages | `secure_connect`, `secure_over`, [`StreamSetup`] |
 //! | tell errors apart | [`LinkError`], [`SendError`], [`RecvError`], [`SetupError`], [`SecurityError`] |

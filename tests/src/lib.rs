@@ -68,6 +68,11 @@ pub use watchdog::{watch, watch_as};
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+/// So do those in the guide to live messages.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/live.md")]
+struct Live;
+
 /// So does the guide to driving links by oneself.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/custom-runtime.md")]
