@@ -240,6 +240,7 @@ impl World<'_> {
             self.say(|| format!("{}: {event:?}", self.name(node)));
             session_lost |= matches!(event, Event::SessionLost(_));
             on_record |= matches!(event, Event::SessionLost(SessionLoss::TooOld));
+            self.nodes[node].lost |= matches!(event, Event::Lost(_));
             self.pass_on(node, event);
         }
         if any {
@@ -325,6 +326,7 @@ impl World<'_> {
     fn on_up(&mut self, node: usize) {
         self.check_not_over(node);
         self.nodes[node].ups += 1;
+        self.nodes[node].lost = false;
         let end = self.nodes[node].end;
         if self.nodes[node].at == Some(0) && self.summary.greeting[end] == 0 {
             self.summary.greeting[end] = self.conns[0].pipes[end].written;

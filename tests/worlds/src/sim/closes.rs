@@ -105,7 +105,9 @@ impl World<'_> {
                     let its = (node.pair, node.end) == (other.pair, other.end);
                     its && index != from && node.said.contains(&heard.code)
                 });
-                if heard != said && (heard.is_all_well() || !earlier) {
+                // What was said last, with DONE, is lost with the connection.
+                let unheard = one.lost && heard.is_all_well();
+                if heard != said && !unheard && (heard.is_all_well() || !earlier) {
                     wrong.push(format!("link {from} says {said}, link {at} hears {heard}"));
                 }
             }

@@ -51,8 +51,9 @@ pub(super) struct Node {
     pub(super) first_session: SessionId,
     /// It was declared to end with its session, and that is over.
     pub(super) over: Option<SessionLoss>,
-    /// How often it was up.
+    /// How often it was up, and whether it has lost its connection since.
     pub(super) ups: u64,
+    pub(super) lost: bool,
     /// Its application has asked it to close.
     pub(super) closing: bool,
     /// With which codes.
@@ -254,6 +255,7 @@ impl<'a> World<'a> {
             first_session: [0; 16],
             over: None,
             ups: 0,
+            lost: false,
             closing: false,
             said: Vec::new(),
             inbox: Inbox::new(self.plan.channels.len()),
