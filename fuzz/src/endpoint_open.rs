@@ -8,7 +8,7 @@ use countersign_core::{ChannelId, CloseMode, Dialect, Role};
 
 use crate::memory::bounded;
 use crate::session::Peer;
-use crate::subject::{Case, Seen, same};
+use crate::subject::{Case, Moment, Seen, same};
 use crate::tls::{Honest, Keys, Victim, records, security};
 
 /// What TLS and the test take beyond what the limits promise, in bytes.
@@ -105,7 +105,7 @@ impl Table {
 
     fn greet(&mut self, input: &mut Unstructured<'_>) -> Result<()> {
         if self.peer.dialect() == Dialect::Countersign {
-            let greeting = self.peer.greeting(input)?;
+            let greeting = self.peer.greeting(self.victim.now, input)?;
             self.say(DATA, &greeting, 0, 0);
         }
         self.settle();
@@ -120,15 +120,21 @@ impl Table {
 
     /// What the end under test writes must be frames, and in order, whatever it reads.
     fn read(&mut self, written: &[u8]) {
+        // What of the peer's words has come through is not known here.
+        let moment = Moment {
+            now: self.victim.now,
+            heard: None,
+            timed: true,
+        };
         let Some((_, theirs)) = &mut self.keys else {
-            return self.peer.read(written);
+            return self.peer.read(&moment, written);
         };
         for record in records(written) {
             let Some(keys) = theirs else {
                 return;
             };
             match keys.open(record) {
-                Some((DATA, data)) => self.peer.read(&data),
+                Some((DATA, data)) => self.peer.read(&moment, &data),
                 Some((HANDSHAKE, message)) if message.first() == Some(&24) => keys.update(),
                 Some((ALERT | HANDSHAKE, _)) => {}
                 other => panic!("{other:?} in a record"),
@@ -154,11 +160,11 @@ impl Table {
         let kind: u8 = input.arbitrary()?;
         match kind & 0x7F {
             kind @ 0..64 => {
-                let said = self.peer.speak(kind + kind / 4, input)?;
+                let said = self.peer.speak(kind + kind / 4, self.victim.now, input)?;
                 self.say(DATA, &said, 0, 0);
             }
             64..=67 => {
-                let said = self.peer.speak(kind & 3, input)?;
+                let said = self.peer.speak(kind & 3, self.victim.now, input)?;
                 let size = usize::from(input.arbitrary::<u8>()?).max(1);
                 self.say(DATA, &said, size, size % 3 * 5);
             }
@@ -177,8 +183,10 @@ impl Table {
         let channel = ChannelId(u16::from(how % 5));
         match kind {
             68..=74 => {
-                let length = usize::from(input.arbitrary::<u16>()? % 3100);
-                self.victim.send(channel, length);
+                let length: u16 = input.arbitrary()?;
+                // Some are good for a while only.
+                let life = (length >= 15 * 3100).then_some(20_000);
+                self.victim.send(channel, usize::from(length % 3100), life);
             }
             75..=84 => self.victim.take(channel),
             85..=88 => self.victim.settle_one(usize::from(how)),
@@ -229,7 +237,7 @@ impl Table {
             (119, _) => self.victim.receive(&[20, 3, 3, 0, 1, 1]),
             (120, _) => self.victim.receive_end(),
             (121..=124, _) if self.peer.dialect() == Dialect::Countersign => {
-                let greeting = self.peer.greeting(input)?;
+                let greeting = self.peer.greeting(self.victim.now, input)?;
                 self.say(DATA, &greeting, usize::from(how), 0);
             }
             _ => {}

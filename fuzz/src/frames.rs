@@ -199,15 +199,16 @@ fn canonical(raw: &[u8]) -> Vec<u8> {
 
 /// Cuts off what is behind the last channel.
 fn canonical_greeting(frame: &mut Vec<u8>) {
-    const FIXED: usize = HEADER_LEN + 34;
-    const ENTRY: usize = 48;
+    const FIXED: usize = HEADER_LEN + 50;
+    const ENTRY: usize = 52;
     frame[2..4].fill(0);
     let number = |frame: &[u8], at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
     let (lowest, highest) = (number(frame, 12), number(frame, 14));
     let mut end = FIXED;
     if (lowest..=highest).contains(&VERSION) {
         for _ in 0..number(frame, FIXED - 2) {
-            frame[end + 2] = 0;
+            // One of the flags means something, and only at a receiver.
+            frame[end + 2] &= frame[end];
             end += ENTRY + usize::from(frame[end + 3]);
         }
     } else {

@@ -20,6 +20,7 @@ use crate::input::{byte, pieces};
 const NOW: Instant = Instant::from_micros(1_000_000);
 const HELLO: u8 = 0x01;
 const WELCOME: u8 = 0x02;
+const PONG: u8 = 0x21;
 const FRAMING: u16 = 1;
 const HANDSHAKE: u16 = 2;
 
@@ -33,7 +34,7 @@ pub fn check(mut input: &[u8]) {
     } else {
         layout::draw(&mut Unstructured::new(input))
     };
-    if !(34..=MAX_GREETING).contains(&body.len()) {
+    if !(layout::FIXED..=MAX_GREETING).contains(&body.len()) {
         return;
     }
     let (kind, role) = match how & 2 {
@@ -90,6 +91,7 @@ fn decode(frame: &[u8], parsed: &Parsed) {
                 assert_eq!(head.attempt, parsed.attempt);
                 assert_eq!(head.frame_limit, parsed.frame_limit);
                 assert_eq!(head.session, parsed.session);
+                assert_eq!((head.time, head.arrived), parsed.times);
             }
             let entries: Vec<_> = greeting.channels().collect();
             assert_eq!(entries.len(), parsed.entries.len());
@@ -113,8 +115,8 @@ fn decode(frame: &[u8], parsed: &Parsed) {
 /// What an end answers to a greeting.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Answer {
-    /// The connection is open.
-    Open,
+    /// The connection is open; whether its opener answers the time of the WELCOME at once.
+    Open(bool),
     /// REFUSE, with its code and channel.
     Refused(u16, u16),
     /// ABORT, with its code.
@@ -134,9 +136,16 @@ fn receive<'a>(config: &Config, role: Role, input: impl Iterator<Item = &'a [u8]
     let said = output(&mut link);
     if link.state() == LinkState::Open {
         assert_eq!(link.poll_event(), Some(Event::Connected));
-        assert_eq!(said.first(), (role == Role::Acceptor).then_some(&WELCOME));
         assert_ne!(link.session(), [0; 16]);
-        return Answer::Open;
+        if role == Role::Acceptor {
+            assert_eq!(said.first(), Some(&WELCOME));
+            // When it was written, and when HELLO came.
+            let now = NOW.as_micros().to_be_bytes();
+            assert_eq!([&said[40..48], &said[48..56]], [now; 2]);
+            return Answer::Open(false);
+        }
+        assert!(matches!(said.first(), None | Some(&PONG)), "{said:?}");
+        return Answer::Open(!said.is_empty());
     }
     assert_eq!(link.state(), LinkState::Ended);
     assert_eq!(link.poll_event(), Some(Event::Ended));
@@ -172,7 +181,7 @@ fn to_hello(hello: &Parsed, config: &Config) -> Vec<Answer> {
     let mismatch = mismatch(hello, config);
     let repeats = hello.repeats_a_name().then_some(Answer::Abort(HANDSHAKE));
     match (mismatch, repeats) {
-        (None, None) => vec![Answer::Open],
+        (None, None) => vec![Answer::Open(false)],
         (mismatch, repeats) => mismatch.into_iter().chain(repeats).collect(),
     }
 }
@@ -229,7 +238,9 @@ fn to_welcome(welcome: &Parsed, config: &Config) -> Vec<Answer> {
             theirs.is_sound(0) && theirs.name == ours.name() && is_other && fits(theirs, ours)
         });
     if right {
-        vec![Answer::Open]
+        // A receiver that wants the times of messages needs to know whose times they are.
+        let wanted = welcome.entries.iter().any(Entry::wants_times);
+        vec![Answer::Open(wanted)]
     } else {
         vec![Answer::Abort(HANDSHAKE)]
     }

@@ -43,7 +43,7 @@ fn run(case: &Case, mut input: Unstructured<'_>, cut: usize, seen: Seen) -> Seen
     while !input.is_empty() {
         let _ = step(&mut input, &mut subject, &mut peer);
     }
-    subject.finish(&mut |bytes| peer.read(bytes))
+    subject.finish(&mut |moment, bytes| peer.read(moment, bytes))
 }
 
 /// Brings the link to some state, as an honest peer would.
@@ -58,12 +58,12 @@ fn step(input: &mut Unstructured<'_>, subject: &mut Subject, peer: &mut Peer) ->
     let kind: u8 = input.arbitrary()?;
     if kind & 0x7F < 80 {
         let length = usize::from(u8::arbitrary(input)?).min(input.len());
-        subject.receive(input.bytes(length)?);
+        peer.say_raw(subject, input.bytes(length)?);
     } else {
         act(kind & 0x7F, input, subject, peer)?;
     }
     if kind & 0x80 == 0 {
-        subject.settle(&mut |bytes| peer.read(bytes));
+        subject.settle(&mut |moment, bytes| peer.read(moment, bytes));
     }
     Ok(())
 }

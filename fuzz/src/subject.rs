@@ -1,18 +1,24 @@
 //! A link that is driven by the book, whatever its peer and its application do, and what must
 //! hold meanwhile.
 
+mod application;
+mod arrivals;
 mod case;
+mod leases;
 mod ledger;
 mod listener;
 mod seen;
 
 use countersign_core::wire::{HEADER_LEN, MAX_GREETING};
 use countersign_core::{
-    ChannelId, Dialect, Disconnect, EndReason, Event, GoneSession, Incoming, Instant, Link,
-    LinkState, Output, Protocol, ReceiveError, Refusal, Request, Role, Sequence,
+    ChannelId, Disconnect, EndReason, Event, GoneSession, Incoming, Instant, Link, LinkState,
+    Output, Protocol, Refusal, Request, Role, Sequence,
 };
 
+pub(crate) use self::application::Answer;
+use self::arrivals::Arrivals;
 pub(crate) use self::case::Case;
+use self::leases::Leases;
 use self::ledger::Ledger;
 use self::listener::Listener;
 pub(crate) use self::seen::{Seen, same};
@@ -25,6 +31,19 @@ pub(crate) const START: Instant = Instant::from_micros(1_000_000);
 /// What a payload would look like in formatted text.
 const PAYLOAD_SHOWN: &str = "7, 7, 7, 7";
 
+/// When a link writes something, and what it has read before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) now: Instant,
+    /// The latest time that it has to answer, and when that came, if it is known.
+    pub(crate) heard: Option<(u64, Instant)>,
+    /// Messages with times may have come.
+    pub(crate) timed: bool,
+}
+
+/// Reads what a link has written.
+pub(crate) type Read<'a> = &'a mut dyn FnMut(&Moment, &[u8]);
+
 /// A link and all that has been seen of it.
 #[derive(Debug)]
 pub(crate) struct Subject {
@@ -32,11 +51,16 @@ pub(crate) struct Subject {
     incoming: Option<Incoming>,
     pub(crate) link: Option<Link>,
     pub(crate) now: Instant,
+    /// By how much the peer's clock is ahead of the link's, as long as all that it has told on the
+    /// connection is true.
+    pub(crate) offset: Option<u64>,
     /// How input is cut; zero where it is not.
     cut: usize,
     buffer: Vec<u8>,
     pub(crate) seen: Seen,
     ledger: Ledger,
+    arrivals: Arrivals,
+    leases: Leases,
     /// Its end was reported.
     over: bool,
     windows: Vec<(usize, usize)>,
@@ -44,6 +68,17 @@ pub(crate) struct Subject {
     taken: Vec<usize>,
     /// What the application has taken and not settled, where it has to.
     pub(crate) unsettled: Vec<(ChannelId, Sequence)>,
+    #[cfg(planted)]
+    mistake: Option<countersign_core::Planted>,
+}
+
+/// The link, which makes this mistake from here on.
+#[cfg(planted)]
+fn planted(mut link: Link, mistake: Option<countersign_core::Planted>) -> Link {
+    if let Some(mistake) = mistake {
+        link.plant(mistake);
+    }
+    link
 }
 
 impl Subject {
@@ -65,11 +100,16 @@ impl Subject {
             };
             link = Some(made.expect("a sound declaration"));
         }
+        #[cfg(planted)]
+        let link = link.map(|link| planted(link, case.mistake));
         Self {
             ledger: Ledger::new(config),
+            arrivals: Arrivals::new(config),
+            leases: Leases::new(config),
             incoming,
             link,
             now: START,
+            offset: None,
             cut,
             buffer: vec![0; case.buffer],
             seen,
@@ -77,6 +117,8 @@ impl Subject {
             windows: case.windows.clone(),
             taken: vec![0; case.windows.len()],
             unsettled: Vec::new(),
+            #[cfg(planted)]
+            mistake: case.mistake,
         }
     }
 
@@ -111,6 +153,8 @@ impl Subject {
         let declared = incoming.declare(channels);
         if declared.is_ok() {
             self.windows.reverse();
+            self.leases.reverse();
+            self.ledger.reverse();
         }
         self.seen.note(&declared.map_err(|error| error.to_string()));
     }
@@ -122,7 +166,11 @@ impl Subject {
         };
         incoming.remember(gone);
         match incoming.accept(self.now) {
-            Ok(link) => self.link = Some(link),
+            Ok(link) => {
+                #[cfg(planted)]
+                let link = planted(link, self.mistake);
+                self.link = Some(link);
+            }
             Err(incoming) => {
                 assert!(incoming.end_reason().is_some(), "declined without a reason");
                 self.incoming = Some(incoming);
@@ -142,12 +190,19 @@ impl Subject {
         let size = if self.cut == 0 { bytes.len() } else { self.cut };
         for piece in pieces(bytes, size) {
             let now = self.now;
+            let (state, connection) = (self.protocol().state(), self.protocol().connection());
+            if matches!(
+                state,
+                LinkState::Greeting | LinkState::Open | LinkState::Closing
+            ) {
+                self.arrivals.receive(now, connection, self.offset, piece);
+            }
             self.protocol().handle_input(now, piece);
         }
     }
 
     /// Does what a driver does until there is nothing to do: writes, tells, lets time act.
-    pub(crate) fn settle(&mut self, read: &mut dyn FnMut(&[u8])) {
+    pub(crate) fn settle(&mut self, read: Read<'_>) {
         self.write(read);
         self.listen();
         let comes_back = self.link.as_ref().is_some_and(Link::wants_connect);
@@ -170,13 +225,27 @@ impl Subject {
         let reason = self.end_reason().cloned();
         let of_link = |link: &Link| (link.session(), link.resumes());
         let more = self.link.as_ref().map(of_link);
+        if let Some(link) = &self.link {
+            self.leases.check(self.now, deadline, link);
+            self.check_clock(link);
+        }
         let protocol = self.protocol();
         let state = (protocol.state(), deadline, protocol.wants_connection());
         self.seen.note(&(state, reason, more));
     }
 
+    /// What a link knows of its peer's clock is true where the peer tells the truth.
+    fn check_clock(&self, link: &Link) {
+        if let Some((ahead, clock)) = self.offset.zip(link.status().clock) {
+            let behind = ahead.wrapping_neg().cast_signed();
+            let above = behind.wrapping_sub(clock.at_least);
+            let below = clock.at_most.wrapping_sub(behind);
+            assert!(above >= 0 && below >= 0, "{behind}, not {clock:?}");
+        }
+    }
+
     /// Writes all that there is.
-    fn write(&mut self, read: &mut dyn FnMut(&[u8])) {
+    fn write(&mut self, read: Read<'_>) {
         let silent = !self.protocol().wants_output();
         let mut written = 0;
         loop {
@@ -195,7 +264,12 @@ impl Subject {
                     written += length;
                     assert!(written < 1 << 20, "output without end");
                     self.seen.note(&self.buffer[..length]);
-                    read(&self.buffer[..length]);
+                    let moment = Moment {
+                        now,
+                        heard: self.arrivals.heard,
+                        timed: self.arrivals.timed,
+                    };
+                    read(&moment, &self.buffer[..length]);
                 }
                 Output::TooSmall { needed } => {
                     assert!(needed > self.buffer.len() && needed <= HEADER_LEN + MAX_GREETING);
@@ -220,6 +294,7 @@ impl Subject {
             assert!(count < 10_000, "events without end");
             assert!(!self.over, "{event:?} after the end");
             self.ledger.receive(&event, link);
+            self.leases.receive(&event);
             self.seen.note(&event);
             if event == Event::Ended {
                 self.over = true;
@@ -228,55 +303,13 @@ impl Subject {
         }
     }
 
-    // The application.
-
-    pub(crate) fn send(&mut self, channel: ChannelId, length: usize, expires: Option<Instant>) {
-        let Some(link) = &mut self.link else {
-            return;
-        };
-        let result = link.send(self.now, channel, vec![7; length], expires);
-        if let Ok(number) = result {
-            self.ledger.accept(channel, number);
-        }
-        self.seen.note(&result.map_err(|error| error.to_string()));
-    }
-
-    pub(crate) fn take(&mut self, channel: ChannelId) {
-        let Some(link) = &mut self.link else {
-            return;
-        };
-        let waiting = link.waiting(channel);
-        let message = match link.take(self.now, channel) {
-            Ok(Some(message)) => message,
-            Err(ReceiveError::SessionBorder(_)) => return self.ledger.cross(),
-            _ => return,
-        };
-        let (at, window) = (usize::from(channel.0), self.windows[usize::from(channel.0)]);
-        self.taken[at] += message.payload.len();
-        // What was left of earlier sessions comes on top, and in the tlsstream dialect, where a
-        // receiver that has any room asks for the next message, one of those.
-        if link.connection() == 1 {
-            let most = match link.config().get_dialect() {
-                Dialect::Countersign => window.1,
-                Dialect::TlsStream => 2 * window.1,
-            };
-            let bytes = self.taken[at];
-            assert!(
-                waiting <= window.0 && bytes <= most,
-                "{waiting} messages, {bytes} bytes"
-            );
-        }
-        let (number, length) = (message.sequence, message.payload.len());
-        self.seen.note(&(channel, number, message.payload.as_ref()));
-        self.ledger.take(channel, number, length);
-        if !link.is_auto(channel) {
-            self.unsettled.push((channel, number));
-        }
-    }
-
     /// Ends whatever there is, and looks whether it is the end.
-    pub(crate) fn finish(mut self, read: &mut dyn FnMut(&[u8])) -> Seen {
+    pub(crate) fn finish(mut self, read: Read<'_>) -> Seen {
         self.settle(read);
+        // Whatever becomes of the connection, leases lapse.
+        self.now = self.now.max(self.leases.last().unwrap_or_default());
+        self.settle(read);
+        self.leases.check_lapsed();
         let now = self.now;
         self.protocol().handle_lost(now, Disconnect::Abandoned);
         self.settle(read);

@@ -41,7 +41,7 @@ fn chan(draw: &mut Draw<'_>) -> Chan {
             draw.one_of([(1, 300), (1, 9000)]),
         ),
         in_flight: (draw.size(0, 2) == 2).then(|| draw.from(1, 4) as u32),
-        silence: (draw.size(0, 3) == 3).then(|| draw.from(1, 3000)),
+        lease: (draw.size(0, 3) == 3).then(|| draw.from(1, 3000)),
     }
 }
 

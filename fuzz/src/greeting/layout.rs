@@ -6,6 +6,11 @@ use countersign_core::{Mode, Policy};
 
 use super::{FRAMING, HANDSHAKE};
 
+/// How long the body of a greeting is before its channels.
+pub(super) const FIXED: usize = 50;
+/// How long a channel is before its name.
+const ENTRY: usize = 52;
+
 /// The body of a greeting, as far as it can be read.
 #[derive(Default, Debug)]
 pub(super) struct Parsed {
@@ -16,6 +21,8 @@ pub(super) struct Parsed {
     pub(super) attempt: u32,
     pub(super) frame_limit: u32,
     pub(super) session: [u8; 16],
+    /// When it was written, and when the other's arrived.
+    pub(super) times: (u64, u64),
     pub(super) entries: Vec<Entry>,
 }
 
@@ -24,21 +31,24 @@ pub(super) struct Parsed {
 pub(super) struct Entry {
     pub(super) mode: u8,
     pub(super) policy: u8,
+    flags: u8,
     pub(super) name: String,
     /// In the order of the layout: largest message, window in messages and in bytes, handled,
-    /// received, partial.
-    pub(super) figures: [u64; 6],
+    /// received, partial, longest reply.
+    pub(super) figures: [u64; 7],
 }
 
 impl Parsed {
     pub(super) fn read(body: &[u8]) -> Self {
         let number = |at: usize| u16::from_be_bytes([body[at], body[at + 1]]);
+        let long = |at: usize| u64::from_be_bytes(body[at..at + 8].try_into().expect("eight"));
         let mut parsed = Self {
             versions: (number(4), number(6)),
             outcome: body[8],
             attempt: u32::from_be_bytes([0, body[9], body[10], body[11]]),
             frame_limit: u32::from_be_bytes(body[12..16].try_into().expect("four")),
             session: body[16..32].try_into().expect("sixteen"),
+            times: (long(32), long(40)),
             ..Self::default()
         };
         if &body[..4] != b"CSGN" {
@@ -51,11 +61,11 @@ impl Parsed {
         if !parsed.is_spoken() {
             return parsed;
         }
-        let count = number(32);
+        let count = number(48);
         if parsed.outcome > 3 || count > 64 {
             parsed.faults.push(HANDSHAKE);
         }
-        let mut rest = &body[34..];
+        let mut rest = &body[FIXED..];
         for _ in 0..count {
             let Some(entry) = Entry::read(&mut rest, &mut parsed.faults) else {
                 parsed.faults.push(FRAMING);
@@ -93,7 +103,7 @@ impl Entry {
         if mode > 1 || (policy > 1 && (mode, policy) != (1, 0xFF)) || length > 64 {
             faults.push(HANDSHAKE);
         }
-        let (fixed, after) = rest.split_first_chunk::<48>()?;
+        let (fixed, after) = rest.split_first_chunk::<ENTRY>()?;
         let (name, after) = after.split_at_checked(length)?;
         *rest = after;
         let name = String::from_utf8(name.to_vec()).unwrap_or_else(|_| {
@@ -101,18 +111,20 @@ impl Entry {
             String::new()
         });
         let long = |at: usize| u64::from_be_bytes(fixed[at..at + 8].try_into().expect("eight"));
-        let short = u32::from_be_bytes(fixed[12..16].try_into().expect("four"));
+        let short = |at: usize| u32::from_be_bytes(fixed[at..at + 4].try_into().expect("four"));
         Some(Self {
             mode,
             policy,
+            flags: fixed[2],
             name,
             figures: [
                 long(4),
-                short.into(),
+                short(12).into(),
                 long(16),
                 long(24),
                 long(32),
                 long(40),
+                short(48).into(),
             ],
         })
     }
@@ -121,9 +133,14 @@ impl Entry {
         self.mode == 1
     }
 
+    /// Whether each of its messages is to have its times.
+    pub(super) fn wants_times(&self) -> bool {
+        self.receives() && self.flags & 1 != 0
+    }
+
     /// Whether its figures can be, in a greeting with this outcome, or for one that resumes, 1.
     pub(super) fn is_sound(&self, outcome: u8) -> bool {
-        let [largest, messages, bytes, handled, received, partial] = self.figures;
+        let [largest, messages, bytes, handled, received, partial, _] = self.figures;
         let windows = match self.receives() {
             true => messages > 0 && bytes > 0,
             false => messages == 0 && bytes == 0,
@@ -144,8 +161,8 @@ impl Entry {
             None => 0xFF,
         };
         assert_eq!(
-            (mode, policy, theirs.name),
-            (self.mode, self.policy, &*self.name)
+            (mode, policy, theirs.name, theirs.wants_times),
+            (self.mode, self.policy, &*self.name, self.wants_times())
         );
         let figures = [
             theirs.max_message,
@@ -154,6 +171,7 @@ impl Entry {
             theirs.handled,
             theirs.received,
             theirs.partial,
+            theirs.max_reply.into(),
         ];
         assert_eq!(figures, self.figures);
     }
@@ -179,7 +197,8 @@ fn draw_body(input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     body.extend(lowest.to_be_bytes());
     body.extend(highest.to_be_bytes());
     body.push(rarely(input, &[0, 1, 2, 3, 4])?);
-    body.extend(<[u8; 3]>::arbitrary(input)?);
+    let attempt = <[u8; 3]>::arbitrary(input)?;
+    body.extend(attempt);
     let limits: [u32; 7] = [
         16_384,
         512,
@@ -192,6 +211,9 @@ fn draw_body(input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     body.extend(rarely(input, &limits)?.to_be_bytes());
     let session: [u8; 16] = rarely(input, &[[7; 16], [0; 16], [9; 16]])?;
     body.extend(session);
+    // Nothing depends on the times: any two will do.
+    body.extend([attempt[0]; 8]);
+    body.extend([attempt[1]; 8]);
     let count = input.int_in_range(0..=6)?;
     let said = rarely(input, &[count, count + 1, 0, 64, 65, u16::MAX])?;
     body.extend(said.to_be_bytes());
@@ -236,6 +258,7 @@ fn draw_entry(input: &mut Unstructured<'_>, number: u16, body: &mut Vec<u8>) -> 
     for _figure in 0..3 {
         body.extend(rarely(input, &[0, 1, u64::MAX, any])?.to_be_bytes());
     }
+    body.extend((any as u32).to_be_bytes());
     body.extend(name);
     Ok(())
 }

@@ -4,12 +4,26 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use countersign_core::{
-    ChannelId, CloseMode, CloseReason, Disconnect, GoneSession, LinkState, Mode, PeerId, Protocol,
-    Refusal, Request, Role, refuse,
+    ChannelId, CloseMode, CloseReason, Disconnect, GoneSession, Instant, LinkState, MAX_REPLY,
+    Mode, PeerId, Protocol, Refusal, Request, Role, refuse,
 };
 
 use super::Peer;
-use crate::subject::Subject;
+use crate::subject::{Answer, Subject};
+
+/// A time far away, behind which there is still room.
+const FAR: Instant = Instant::from_micros(1 << 62);
+/// For how long messages are good, in microseconds.
+const LIVES: [u64; 8] = [
+    20_000,
+    0,
+    1,
+    500_000,
+    5_000_000,
+    400_000_000,
+    1 << 62,
+    20_000,
+];
 
 /// Does one thing; `kind` is from 80 to 127.
 pub(crate) fn act(
@@ -23,12 +37,13 @@ pub(crate) fn act(
     match kind {
         80..=89 => {
             let length = usize::from(u16::arbitrary(input)? % 3100);
-            let expires = (how & 0x80 != 0).then(|| subject.now + Duration::from_millis(20));
+            let life = LIVES[usize::from(how >> 4) % 8];
+            let expires = (how & 0x80 != 0).then(|| subject.now + Duration::from_micros(life));
             subject.send(channel, length, expires);
         }
         90..=97 => subject.take(channel),
         98..=101 => settle_one(how, input, subject)?,
-        102 => _ = subject.link.as_mut().map(|link| link.abandon(now, channel)),
+        102 => subject.abandon(channel),
         103 => close(subject, CloseMode::Drain, how),
         104 if how < 128 => close(subject, CloseMode::Withdraw, how),
         104 => close(subject, CloseMode::DrainBoth, how),
@@ -68,31 +83,39 @@ fn reason(how: u8) -> CloseReason {
     }
 }
 
-/// Handles or rejects one of the messages that were taken.
+/// Handles or rejects one of the messages that were taken; seldom one that was not.
 fn settle_one(how: u8, input: &mut Unstructured<'_>, subject: &mut Subject) -> Result<()> {
+    if subject.unsettled.is_empty() && how < 240 {
+        (0..4).for_each(|channel| subject.take(ChannelId(channel)));
+    }
     let (channel, number) = match subject.unsettled.len() {
         0 => (ChannelId(u16::from(how % 4)), u64::from(how)),
         count => subject.unsettled.swap_remove(usize::from(how >> 1) % count),
     };
-    let Some(link) = &mut subject.link else {
-        return Ok(());
+    let answer = match how {
+        _ if how & 1 != 0 => {
+            let reason = "ü".repeat(usize::from(u8::arbitrary(input)?));
+            Answer::Rejected(how.into(), reason)
+        }
+        0..128 => Answer::Handled,
+        // At the limits that are declared, and one above.
+        _ => {
+            let lengths = [0, 5, 6, 256, 257, MAX_REPLY, MAX_REPLY + 1, 100];
+            Answer::Reply(vec![b'r'; lengths[usize::from(how >> 4) % 8]])
+        }
     };
-    let result = if how & 1 == 0 {
-        link.handle(subject.now, channel, number)
-    } else {
-        let reason = "ü".repeat(usize::from(u8::arbitrary(input)?));
-        link.reject(subject.now, channel, number, how.into(), &reason)
-    };
-    subject
-        .seen
-        .note(&result.map_err(|error| error.to_string()));
+    subject.answer(channel, number, &answer);
     Ok(())
 }
 
 /// Lets time pass: to the next deadline, or for a while.
 fn pass(how: u8, subject: &mut Subject) {
     let millis = [1, 20, 500, 5_000, 11_000, 16_000, 400_000][usize::from(how >> 1) % 7];
-    let later = subject.now + Duration::from_millis(millis);
+    let later = match how {
+        // Its clock jumps.
+        255 => subject.now.max(FAR),
+        _ => subject.now + Duration::from_millis(millis),
+    };
     let now = match subject.protocol().poll_deadline() {
         Some(at) if how & 1 == 0 => at.max(subject.now),
         _ => later,

@@ -1,11 +1,12 @@
 //! Frames of a peer that knows what it ought to say.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use countersign_core::Dialect;
-use countersign_core::refuse;
-use countersign_core::wire::{CloseHead, Frame, FrameType, Header, MessageHead, encode_close};
+use countersign_core::wire::{CloseHead, Frame, FrameType, Header, encode_close};
+use countersign_core::{Dialect, Instant, MAX_REPLY, refuse, reject};
 
+use super::messages::Say;
 use super::peer::{Lane, Peer};
+use crate::frames::encode;
 
 /// Numbers at which something might give way.
 const EXTREMES: [u64; 12] = [
@@ -46,22 +47,71 @@ fn text(input: &mut Unstructured<'_>) -> Result<String> {
 
 impl Peer {
     /// What it says next, in bytes; `kind` is below 80.
-    pub(crate) fn speak(&mut self, kind: u8, input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+    pub(crate) fn speak(
+        &mut self,
+        kind: u8,
+        now: Instant,
+        input: &mut Unstructured<'_>,
+    ) -> Result<Vec<u8>> {
         let how: u8 = input.arbitrary()?;
         if self.dialect == Dialect::TlsStream && kind < 70 {
             return stream(how, input);
         }
+        match kind {
+            0..=51 => self.speak_of_channel(kind, how, now, input),
+            60..=65 => self.close(how, input),
+            70 | 71 => self.give_up(kind, how, input),
+            72 | 73 => self.greeting(now, input),
+            74..=76 => stream(how, input),
+            78.. => unknown(how, input),
+            _ => {
+                let frame = match kind {
+                    52..=55 | 59 => Frame::Pong(self.clock.pong(now, how, input)?),
+                    56..=58 => Frame::Ping(self.clock.tell(now, how, input)?),
+                    66..=69 => Frame::Done,
+                    _ => {
+                        self.clock.jump(input)?;
+                        Frame::Ping(self.clock.time(now))
+                    }
+                };
+                Ok(encode(&frame))
+            }
+        }
+    }
+
+    /// A frame about one channel; `kind` is below 52.
+    fn speak_of_channel(
+        &mut self,
+        kind: u8,
+        how: u8,
+        now: Instant,
+        input: &mut Unstructured<'_>,
+    ) -> Result<Vec<u8>> {
         let channel = self.channel(kind, how);
         let Some(lane) = self.lanes.get_mut(usize::from(channel)) else {
             // A channel that does not exist.
-            return Ok(write(&Frame::Ack {
+            return Ok(encode(&Frame::Ack {
                 channel,
                 handled: 1,
             }));
         };
         let frame = match kind {
-            0..=19 => return message(channel, lane, input),
-            20..=27 => return fragment(channel, lane, input),
+            0..=27 => {
+                let mut say = Say {
+                    channel,
+                    lane,
+                    clock: &mut self.clock,
+                    count: &mut self.count,
+                    now,
+                    out: Vec::new(),
+                };
+                if kind < 20 {
+                    say.message(input)?;
+                } else {
+                    say.fragment(input)?;
+                }
+                return Ok(say.out);
+            }
             28..=31 => {
                 let through = figure(input, lane.next)?;
                 lane.next = through.wrapping_add(1);
@@ -72,38 +122,35 @@ impl Peer {
                 lane.acknowledged = handled;
                 Frame::Ack { channel, handled }
             }
-            42..=47 => return reject(channel, lane, input),
-            48..=51 => Frame::Noted {
-                channel,
-                sequence: figure(input, lane.next.wrapping_sub(1))?,
-            },
-            56..=58 => Frame::Ping(how.into()),
-            59 => Frame::Pong(how.into()),
-            60..=65 => return self.close(how, input),
-            66..=69 => Frame::Done,
-            70 => {
-                let text = text(input)?;
-                return Ok(write(&Frame::Abort {
-                    code: how.into(),
-                    text: &text,
-                }));
+            42..=47 => return answer(channel, kind, lane, input),
+            _ => {
+                let sequence = figure(input, lane.note_next())?;
+                Frame::Noted { channel, sequence }
             }
-            71 => {
-                let text = text(input)?;
+        };
+        Ok(encode(&frame))
+    }
+
+    /// The last word of an end that is not content.
+    fn give_up(&self, kind: u8, how: u8, input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+        let text = text(input)?;
+        let text = &*text;
+        Ok(encode(&match kind {
+            70 => Frame::Abort {
+                code: how.into(),
+                text,
+            },
+            _ => {
                 let code = u16::from(how % 9);
-                return Ok(write(&Frame::Refuse {
-                    channel,
+                Frame::Refuse {
+                    channel: self.channel(kind, how),
                     code,
                     // An acceptor that has no room lets its peer come back, mostly.
                     again: (code == refuse::BUSY) != (how >= 200),
-                    text: &text,
-                }));
+                    text,
+                }
             }
-            72 | 73 => return self.greeting(input),
-            74..=76 => return stream(how, input),
-            _ => return unknown(how, input),
-        };
-        Ok(write(&frame))
+        }))
     }
 
     /// A channel that such a frame may be about; rarely, any.
@@ -146,95 +193,44 @@ impl Peer {
     }
 }
 
-/// Writes any frame but a greeting, a close and a message.
-fn write(frame: &Frame<'_>) -> Vec<u8> {
-    let mut out = vec![0; 300];
-    let length = frame.encode(&mut out).expect("room");
-    out.truncate(length);
-    out
-}
-
-/// A whole message, in one frame or several.
-fn message(channel: u16, lane: &mut Lane, input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
-    let sequence = figure(input, lane.next)?;
-    let (length, parts): (u16, u8) = input.arbitrary()?;
-    let length = usize::from(length % 3100);
-    let parts = usize::from(parts % 4 + 1).min(length.max(1));
-    let total = figure(input, length as u64)?;
-    let mut out = Vec::new();
-    for part in 0..parts {
-        let (from, to) = (length * part / parts, length * (part + 1) / parts);
-        let (first, last) = (part == 0, part + 1 == parts);
-        push(channel, sequence, (first, last), total, to - from, &mut out);
-    }
-    (lane.next, lane.open) = (sequence.wrapping_add(1), None);
-    Ok(out)
-}
-
-/// A part of a message: the beginning, or what follows of one that has begun.
-fn fragment(channel: u16, lane: &mut Lane, input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
-    let sequence = figure(input, lane.next)?;
-    let (size, flags): (u16, u8) = input.arbitrary()?;
-    let size = u64::from(size % 600);
-    let (total, sent) = match lane.open {
-        Some(open) => open,
-        None => (figure(input, size * 3)?, 0),
-    };
-    let missing = total.saturating_sub(sent);
-    let (first, last) = match flags {
-        0..250 => (sent == 0, size >= missing),
-        _ => (flags & 1 != 0, flags & 2 != 0),
-    };
-    let size = if flags < 245 { size.min(missing) } else { size };
-    let mut out = Vec::new();
-    push(
-        channel,
-        sequence,
-        (first, last),
-        total,
-        size as usize,
-        &mut out,
-    );
-    lane.open = (!last).then_some((total, sent + size));
-    if last {
-        lane.next = sequence.wrapping_add(1);
-    }
-    Ok(out)
-}
-
-fn push(
+/// A rejection or a reply.
+fn answer(
     channel: u16,
-    sequence: u64,
-    (first, last): (bool, bool),
-    total: u64,
-    length: usize,
-    out: &mut Vec<u8>,
-) {
-    let head = MessageHead {
-        channel,
-        first,
-        last,
-        sequence: sequence as u32,
-        total: (first && !last).then_some(total),
-        length,
-    };
-    let at = out.len();
-    out.resize(at + head.encoded_len() + length, b'm');
-    head.encode(&mut out[at..]);
+    kind: u8,
+    lane: &mut Lane,
+    input: &mut Unstructured<'_>,
+) -> Result<Vec<u8>> {
+    // Those that have come and are not acknowledged, one after the other.
+    let next = lane.answered.max(lane.acknowledged).wrapping_add(1);
+    let sequence = figure(input, next.min(lane.received))?;
+    lane.answered = sequence;
+    let (code, reason) = (u32::arbitrary(input)?, text(input)?);
+    let reply = vec![b'r'; reply_length(code, lane.max_reply as usize)];
+    Ok(encode(&match kind {
+        42..=44 => Frame::Reject {
+            channel,
+            sequence,
+            code: if kind == 44 { reject::EXPIRED } else { code },
+            reason: &reason,
+        },
+        _ => Frame::Reply {
+            channel,
+            sequence,
+            reply: &reply,
+        },
+    }))
 }
 
-fn reject(channel: u16, lane: &mut Lane, input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
-    // Those that have come and are not acknowledged, one after the other.
-    let next = lane.rejected.max(lane.acknowledged).wrapping_add(1);
-    let sequence = figure(input, next.min(lane.received))?;
-    lane.rejected = sequence;
-    let (code, reason) = (u32::arbitrary(input)?, text(input)?);
-    Ok(write(&Frame::Reject {
-        channel,
-        sequence,
-        code,
-        reason: &reason,
-    }))
+/// How long a reply is: mostly within the limit, and then often all of it.
+fn reply_length(how: u32, limit: usize) -> usize {
+    let any = (how >> 8) as usize;
+    match how % 8 {
+        0..=2 => any % (limit + 1),
+        3 | 4 => limit,
+        5 => limit + 1,
+        6 => 0,
+        _ => any % (MAX_REPLY + 1),
+    }
 }
 
 /// What the tlsstream dialect has to say.

@@ -1,14 +1,18 @@
 //! A peer that knows what an honest one would say, so that what it says instead is near.
 
+use std::collections::VecDeque;
+
 use arbitrary::{Result, Unstructured};
 use countersign_core::wire::{
-    ChannelEntry, Decoder, Frame, FrameType, Greeting, GreetingHead, Header, MAX_FRAME_LIMIT,
-    MessageHead, Piece, SessionOutcome, VERSION, encode_greeting,
+    ChannelEntry, Decoder, Frame, FrameType, GreetingHead, MAX_FRAME_LIMIT, SessionOutcome,
+    VERSION, encode_greeting,
 };
-use countersign_core::{ChannelConfig, Dialect, Link, LinkState, Mode, Policy, Role};
+use countersign_core::{ChannelConfig, Dialect, Instant, Link, LinkState, Mode, Policy, Role};
 
 use super::act::{answer, someone, wait_offline};
+use super::clock::Clock;
 use super::frames::{figure, lie};
+use crate::frames::encode;
 use crate::subject::{Case, Subject};
 
 /// The other end.
@@ -16,27 +20,41 @@ use crate::subject::{Case, Subject};
 pub(crate) struct Peer {
     pub(super) dialect: Dialect,
     /// The role of the link that it talks to.
-    role: Role,
+    pub(super) role: Role,
+    pub(super) clock: Clock,
     /// Its channels, by their numbers on the wire.
     pub(super) lanes: Vec<Lane>,
     /// What it reads of the link; nothing once that is no stream of frames any more.
-    decoder: Option<Decoder>,
-    session: [u8; 16],
+    pub(super) decoder: Option<Decoder>,
+    pub(super) session: [u8; 16],
     attempt: u32,
     /// The link has named a session in its HELLO.
-    named: bool,
+    pub(super) named: bool,
+    /// The link has answered a time on this connection.
+    pub(super) was_answered: bool,
     /// The link's last frame on this connection, if it must be final.
-    last_word: Option<FrameType>,
+    pub(super) last_word: Option<FrameType>,
     /// The channel and the missing bytes of the message that is arriving.
-    arriving: (usize, usize),
+    pub(super) arriving: (usize, usize),
+    /// How many messages it has begun, which makes each of them another.
+    pub(super) count: u64,
 }
 
 /// One channel, as the peer has it.
 #[derive(Clone, Debug)]
 pub(super) struct Lane {
-    name: String,
-    mode: Mode,
+    pub(super) name: String,
+    pub(super) mode: Mode,
     policy: Option<Policy>,
+    /// The receiver wants the times of each message.
+    pub(super) wants_times: bool,
+    /// The longest reply in the peer's greeting and in the link's, and the longest that both have
+    /// allowed in this session.
+    own_reply: u32,
+    their_reply: u32,
+    pub(super) max_reply: u32,
+    /// Sender: the answers of the link on this connection, and whether they are noted.
+    pub(super) answers: VecDeque<(u64, bool)>,
     /// Sender: the number of the message that comes next or goes on.
     pub(super) next: u64,
     /// Sender: the length of an unfinished message, and how much of it is sent.
@@ -44,9 +62,9 @@ pub(super) struct Lane {
     /// Receiver: the last number that has come whole or was skipped, and what has come of the
     /// next message.
     pub(super) received: u64,
-    partial: u64,
+    pub(super) partial: u64,
     pub(super) acknowledged: u64,
-    pub(super) rejected: u64,
+    pub(super) answered: u64,
 }
 
 impl Lane {
@@ -58,12 +76,17 @@ impl Lane {
                 Mode::Send => None,
                 Mode::Receive => config.policy().or(Some(Policy::Reliable)),
             },
+            wants_times: false,
+            own_reply: 0,
+            their_reply: 0,
+            max_reply: 0,
+            answers: VecDeque::new(),
             next: 1,
             open: None,
             received: 0,
             partial: 0,
             acknowledged: 0,
-            rejected: 0,
+            answered: 0,
         }
     }
 
@@ -75,7 +98,38 @@ impl Lane {
     fn begin_again(&mut self) {
         (self.next, self.open) = (1, None);
         (self.received, self.partial) = (0, 0);
-        (self.acknowledged, self.rejected) = (0, 0);
+        (self.acknowledged, self.answered) = (0, 0);
+        self.max_reply = 0;
+    }
+
+    /// The link has greeted with this.
+    pub(super) fn greeted(&mut self, theirs: &ChannelEntry<'_>) {
+        if self.sends() {
+            self.wants_times = theirs.wants_times;
+        }
+        self.their_reply = theirs.max_reply;
+        self.allow_replies();
+        if self.sends() && theirs.received > 0 || theirs.partial > 0 {
+            self.next = theirs.received.saturating_add(1);
+            // How long it was to be does not come back; a guess will do.
+            self.open = (theirs.partial > 0).then_some((theirs.partial + 9, theirs.partial));
+        }
+    }
+
+    /// The next answer of the link that is not noted, which is as good as noted then; without one,
+    /// the last message.
+    pub(super) fn note_next(&mut self) -> u64 {
+        let answer = self.answers.iter_mut().find(|(_, noted)| !noted);
+        answer.map_or(self.next.wrapping_sub(1), |(sequence, noted)| {
+            *noted = true;
+            *sequence
+        })
+    }
+
+    /// A greeting has come. What was given before a resume may be longer than what is taken now.
+    fn allow_replies(&mut self) {
+        let both = self.own_reply.min(self.their_reply);
+        self.max_reply = self.max_reply.max(both);
     }
 }
 
@@ -84,13 +138,16 @@ impl Peer {
         Self {
             dialect: case.config.get_dialect(),
             role: case.role,
+            clock: Clock::new(case.cut),
             lanes: case.config.channels().iter().map(Lane::of).collect(),
             decoder: None,
             session: [0; 16],
             attempt: 0,
             named: false,
+            was_answered: false,
             last_word: None,
             arriving: (0, 0),
+            count: 0,
         }
     }
 
@@ -99,12 +156,29 @@ impl Peer {
         self.last_word = None;
         self.arriving = (0, 0);
         self.named = false;
+        self.was_answered = false;
+        self.clock.begin();
+        for lane in &mut self.lanes {
+            lane.answers.clear();
+        }
         self.decoder =
             (self.dialect == Dialect::Countersign).then(|| Decoder::new(MAX_FRAME_LIMIT));
     }
 
     pub(crate) fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// Says this to the link.
+    pub(crate) fn say(&self, subject: &mut Subject, bytes: &[u8]) {
+        subject.offset = self.clock.offset();
+        subject.receive(bytes);
+    }
+
+    /// Says this, of which it knows nothing.
+    pub(crate) fn say_raw(&mut self, subject: &mut Subject, bytes: &[u8]) {
+        self.clock.lie();
+        self.say(subject, bytes);
     }
 
     /// Opens a connection if the link may have one, and greets; an input of zeros is the truth.
@@ -127,20 +201,19 @@ impl Peer {
         {
             return Ok(());
         }
-        subject.settle(&mut |bytes| self.read(bytes));
+        subject.settle(&mut |moment, bytes| self.read(moment, bytes));
         if self.dialect == Dialect::Countersign {
-            let mut greeting = self.greeting(input)?;
+            let mut greeting = self.greeting(now, input)?;
             if how & 1 != 0 && self.role == Role::Opener {
                 // With something behind it, for which an acceptor has not waited.
-                greeting.extend(Header::encode(FrameType::Ping, 0, 0, 8));
-                greeting.extend([how; 8]);
+                greeting.extend(encode(&Frame::Ping(self.clock.time(now))));
             }
-            subject.receive(&greeting);
+            self.say(subject, &greeting);
         }
         if subject.request().is_some() {
             answer(input.arbitrary()?, subject);
         }
-        subject.settle(&mut |bytes| self.read(bytes));
+        subject.settle(&mut |moment, bytes| self.read(moment, bytes));
         let open = |link: &&Link| link.state() == LinkState::Open;
         if let Some(link) = subject.link.as_ref().filter(open)
             && self.role == Role::Opener
@@ -151,7 +224,11 @@ impl Peer {
     }
 
     /// A HELLO or WELCOME that goes on with the session if there is one.
-    pub(crate) fn greeting(&mut self, input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+    pub(crate) fn greeting(
+        &mut self,
+        now: Instant,
+        input: &mut Unstructured<'_>,
+    ) -> Result<Vec<u8>> {
         let how: u8 = input.arbitrary()?;
         let has_session = self.session != [0; 16];
         let (kind, outcome) = match self.role {
@@ -182,116 +259,33 @@ impl Peer {
             attempt: self.attempt & 0xFF_FFFF,
             frame_limit: [16_384, 512, 600][usize::from(how) % 3],
             session,
+            time: self.clock.tell(now, how, input)?,
+            arrived: match kind {
+                FrameType::Hello => 0,
+                _ => self.clock.welcome(how, input)?,
+            },
         };
         if !resumes && outcome == SessionOutcome::New {
             self.lanes.iter_mut().for_each(Lane::begin_again);
         }
         let mut entries = Vec::new();
         let lanes = self.lanes.clone();
-        for lane in &lanes {
-            entries.push(entry(lane, resumes, outcome, input)?);
-        }
-        if !resumes {
-            self.lanes.iter_mut().for_each(Lane::begin_again);
+        for (was, lane) in lanes.iter().zip(&mut self.lanes) {
+            let entry = entry(was, resumes, outcome, input)?;
+            if !resumes {
+                lane.begin_again();
+            }
+            lane.own_reply = entry.max_reply;
+            lane.allow_replies();
+            if !lane.sends() {
+                lane.wants_times = entry.wants_times;
+            }
+            entries.push(entry);
         }
         let mut out = vec![0; 4096];
         let length = encode_greeting(kind, &head, entries.into_iter(), &mut out);
         out.truncate(length.expect("room for five channels"));
         Ok(out)
-    }
-
-    // What the link says.
-
-    /// Reads what the link has written, which must keep to the rules whatever it reads.
-    pub(crate) fn read(&mut self, bytes: &[u8]) {
-        let Some(mut decoder) = self.decoder.take() else {
-            return;
-        };
-        let mut input = bytes;
-        while let Some(piece) = decoder.next(&mut input).expect("a link writes frames") {
-            match piece {
-                Piece::Message { head, data } => self.read_message(&head, data),
-                Piece::More(data) => self.read_more(data.len()),
-                Piece::Frame(frame) => self.read_frame(&frame),
-            }
-        }
-        self.decoder = Some(decoder);
-    }
-
-    fn lane(&mut self, channel: u16) -> &mut Lane {
-        &mut self.lanes[usize::from(channel)]
-    }
-
-    fn read_message(&mut self, head: &MessageHead, data: &[u8]) {
-        assert_eq!(self.last_word, None, "a message behind the last word");
-        let lane = self.lane(head.channel);
-        assert!(!lane.sends(), "a message the wrong way");
-        if head.first {
-            lane.partial = 0;
-        }
-        if head.last {
-            (lane.received, lane.partial) = (lane.received.saturating_add(1), 0);
-        } else {
-            lane.partial += data.len() as u64;
-        }
-        let missing = if head.last {
-            0
-        } else {
-            head.length - data.len()
-        };
-        self.arriving = (head.channel.into(), missing);
-    }
-
-    fn read_more(&mut self, length: usize) {
-        let (lane, missing) = self.arriving;
-        if missing > 0 {
-            self.lanes[lane].partial += length as u64;
-            self.arriving.1 = missing - length;
-        }
-    }
-
-    fn read_frame(&mut self, frame: &Frame<'_>) {
-        let may_follow = matches!(frame, Frame::Ping(_) | Frame::Pong(_) | Frame::Abort { .. });
-        match self.last_word {
-            Some(FrameType::Done) => assert!(may_follow, "{frame:?} behind DONE"),
-            Some(last) => panic!("{frame:?} behind {last:?}"),
-            None => {}
-        }
-        match *frame {
-            Frame::Hello(ref greeting) | Frame::Welcome(ref greeting) => self.greeted(greeting),
-            Frame::Refuse { .. } | Frame::Abort { .. } | Frame::Done => {
-                self.last_word = Some(frame.kind());
-            }
-            Frame::Skip { channel, through } => {
-                let lane = self.lane(channel);
-                (lane.received, lane.partial) = (through, 0);
-            }
-            Frame::Noted { channel, .. } => assert!(!self.lane(channel).sends()),
-            Frame::Ack { channel, .. } | Frame::Reject { channel, .. } => {
-                assert!(self.lane(channel).sends());
-            }
-            Frame::Ping(_) | Frame::Pong(_) | Frame::Close { .. } => {}
-        }
-    }
-
-    fn greeted(&mut self, greeting: &Greeting<'_>) {
-        self.named = greeting.head.session != [0; 16];
-        if self.role == Role::Acceptor {
-            self.session = greeting.head.session;
-        }
-        let theirs: Vec<_> = greeting.channels().collect();
-        assert_eq!(theirs.len(), self.lanes.len());
-        for (lane, theirs) in self.lanes.iter_mut().zip(theirs) {
-            assert_eq!(
-                (&*lane.name, lane.mode.opposite()),
-                (theirs.name, theirs.mode)
-            );
-            if lane.sends() && theirs.received > 0 || theirs.partial > 0 {
-                lane.next = theirs.received.saturating_add(1);
-                // How long it was to be does not come back; a guess will do.
-                lane.open = (theirs.partial > 0).then_some((theirs.partial + 9, theirs.partial));
-            }
-        }
     }
 }
 
@@ -313,6 +307,8 @@ fn entry<'a>(
         max_message: [3000, 100, 1, u64::MAX][usize::from(size >> 2) % 4],
         window_messages: if receives { messages } else { 0 },
         window_bytes: if receives { bytes } else { 0 },
+        wants_times: receives && size & 0x40 != 0,
+        max_reply: [256, 0, 5, u32::MAX][usize::from(size >> 4) % 4],
         handled: 0,
         received: 0,
         partial: 0,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
 use countersign_core::{
-    ChannelConfig, Config, Dialect, ReceiveChannel, Role, SendChannel, Timeouts,
+    ChannelConfig, Config, Dialect, MAX_REPLY, ReceiveChannel, Role, SendChannel, Timeouts,
 };
 
 /// No message is longer.
@@ -25,13 +25,17 @@ pub(crate) struct Case {
     pub(crate) asks: bool,
     /// The length of the buffer for output.
     pub(crate) buffer: usize,
-    /// What can't be about a declaration like this one, if anything.
+    /// What can't be about a declaration like this one, if anything: of most, one kind, and of some
+    /// four.
     spoil: u8,
     /// One of the sizes that input is cut to.
     pub(crate) cut: usize,
     /// The most memory that all of it takes, in bytes: what the declaration promises of a link, the
     /// buffer, and what the peer and the books of the test need.
     pub(crate) promise: usize,
+    /// What the link does wrong.
+    #[cfg(planted)]
+    pub(crate) mistake: Option<countersign_core::Planted>,
 }
 
 impl Case {
@@ -70,7 +74,7 @@ impl Case {
         if how & 0x80 != 0 {
             config = config.single_connection();
         }
-        let spoil = buffer >> 2;
+        let spoil = buffer;
         let buffer = [700, 20_000, 1, 40][usize::from(buffer) % 4];
         Ok(Self {
             promise: config.memory_bound() + buffer + TEST,
@@ -81,6 +85,8 @@ impl Case {
             buffer,
             spoil,
             cut: usize::from(cut).max(2),
+            #[cfg(planted)]
+            mistake: None,
         })
     }
 
@@ -90,10 +96,10 @@ impl Case {
     }
 }
 
-/// Declares what can't be, for some of 64 values.
+/// Declares what can't be, for some of 64 values, most of them in one way and some in four.
 fn spoil(config: Config, how: u8) -> Option<Config> {
     let receive = |name: &str| ReceiveChannel::new(name);
-    Some(match how {
+    Some(match how >> 2 {
         50 => config.frame_limit(511),
         51 => config.frame_limit((1 << 24) + 1),
         52 => config.channel(receive("c0")),
@@ -101,7 +107,14 @@ fn spoil(config: Config, how: u8) -> Option<Config> {
         54 => config.channel(receive("x").max_message(0)),
         55 => config.channel(receive("x").window(0, 1 << 30)),
         56 => config.channel(receive("x").window(1, 1)),
-        57 => config.channel(receive("x").silence(Duration::ZERO)),
+        57 => match how % 4 {
+            0 => config.channel(receive("x").lease(Duration::ZERO)),
+            1 => config.channel(receive("x").manual().max_reply(MAX_REPLY + 1)),
+            2 => config.channel(SendChannel::new("x").max_reply(MAX_REPLY + 1)),
+            _ => Config::new()
+                .dialect(Dialect::TlsStream)
+                .channel(receive("x").lease(Duration::from_secs(1))),
+        },
         58 => config.channel(SendChannel::new("x").max_message(0)),
         59 => config.channel(SendChannel::new("x").queue(0, 1 << 30)),
         60 => config.channel(SendChannel::new("x").queue(1, 1)),
@@ -138,20 +151,26 @@ fn channel(number: u8, how: u8, window: (usize, usize), dialect: Dialect) -> Cha
     let name = format!("c{number}");
     let largest = window.1.min(LARGEST);
     let native = dialect == Dialect::Countersign;
+    let max_reply = [256, 0, 5, MAX_REPLY][usize::from(how >> 4) % 4];
     if how & 1 == 0 {
         let messages = u32::try_from(window.0).expect("few");
         let mut channel = ReceiveChannel::new(name)
             .max_message(largest)
-            .window(messages, window.1);
+            .window(messages, window.1)
+            .max_reply(max_reply);
         if how & 4 != 0 && native {
             channel = channel.manual();
         }
-        if how & 8 != 0 {
-            channel = channel.silence(Duration::from_millis(500));
+        if how & 8 != 0 && native {
+            let micros = [500_000, 20_000, 5_000_000, 1][usize::from(how >> 6)];
+            channel = channel.lease(Duration::from_micros(micros));
         }
         return channel.into();
     }
-    let mut channel = SendChannel::new(name).max_message(largest).queue(8, 4000);
+    let mut channel = SendChannel::new(name)
+        .max_message(largest)
+        .queue(8, 4000)
+        .max_reply(max_reply);
     if how & 4 != 0 && native {
         channel = channel.latest();
     }

@@ -1,7 +1,8 @@
 //! What an application has a right to: one verdict for each message, and each message once.
 
 use countersign_core::{
-    ChannelId, Config, Dialect, EndReason, Event, Link, Mode, Sequence, SessionLoss, Verdict,
+    ChannelConfig, ChannelId, Config, Dialect, EndReason, Event, Link, Mode, Sequence, SessionLoss,
+    Verdict,
 };
 
 use super::case::LARGEST;
@@ -31,6 +32,21 @@ struct Account {
     left: usize,
     /// How many messages of the session have got `Unknown`.
     unknown: u64,
+    /// The longest reply that it takes.
+    max_reply: usize,
+}
+
+impl Account {
+    fn new(config: &ChannelConfig) -> Self {
+        let max_reply = match config {
+            ChannelConfig::Send(channel) => channel.get_max_reply(),
+            ChannelConfig::Receive(_) => 0,
+        };
+        Self {
+            max_reply,
+            ..Self::default()
+        }
+    }
 }
 
 /// Where the books have a message.
@@ -40,13 +56,18 @@ fn place(number: Sequence) -> usize {
 
 impl Ledger {
     pub(super) fn new(config: &Config) -> Self {
-        let accounts = config.channels().iter().map(|_| Account::default());
+        let accounts = config.channels().iter().map(Account::new);
         Self {
             accounts: accounts.collect(),
             single: config.is_single_session(),
             stream: config.get_dialect() == Dialect::TlsStream,
             over: None,
         }
+    }
+
+    /// The channels have changed places, before anything was sent.
+    pub(super) fn reverse(&mut self) {
+        self.accounts.reverse();
     }
 
     fn account(&mut self, channel: ChannelId) -> &mut Account {
@@ -131,11 +152,15 @@ impl Ledger {
                 sequence,
                 verdict,
             } => {
-                let settled = &mut self.account(*channel).settled[place(*sequence)];
+                let account = self.account(*channel);
+                let settled = &mut account.settled[place(*sequence)];
                 assert!(!*settled, "a second verdict: {event:?}");
-                assert!(*verdict != Verdict::Handled);
                 *settled = true;
-                self.account(*channel).unknown += u64::from(*verdict == Verdict::Unknown);
+                account.unknown += u64::from(*verdict == Verdict::Unknown);
+                if let Verdict::Handled(reply) = verdict {
+                    let reply = reply.as_ref().expect("in a range, without a reply");
+                    assert!(reply.len() <= account.max_reply, "{event:?}");
+                }
             }
             Event::SessionLost(_) => {
                 let accounts = self.accounts.iter_mut();

@@ -1,6 +1,7 @@
 //! An endpoint with its link, driven by the book, and what must hold whatever it reads.
 
 use std::mem;
+use std::time::Duration;
 
 use countersign_core::{
     ChannelId, CloseMode, Config, Disconnect, Event, Instant, Link, LinkState, Role,
@@ -200,8 +201,10 @@ impl Victim {
 
     // The application.
 
-    pub(crate) fn send(&mut self, channel: ChannelId, length: usize) {
-        let result = self.link.send(self.now, channel, vec![7; length], None);
+    /// Sends a message that is good for so many microseconds.
+    pub(crate) fn send(&mut self, channel: ChannelId, length: usize, life: Option<u64>) {
+        let expires = life.map(|life| self.now + Duration::from_micros(life));
+        let result = self.link.send(self.now, channel, vec![7; length], expires);
         self.seen.note(&result.map_err(|error| error.to_string()));
     }
 
@@ -221,10 +224,10 @@ impl Victim {
             return;
         }
         let (channel, number) = self.unsettled.swap_remove(how / 2 % self.unsettled.len());
-        let settled = if how.is_multiple_of(2) {
-            self.link.handle(self.now, channel, number)
-        } else {
-            self.link.reject(self.now, channel, number, 3, "no")
+        let settled = match how {
+            _ if !how.is_multiple_of(2) => self.link.reject(self.now, channel, number, 3, "no"),
+            0..128 => self.link.handle(self.now, channel, number),
+            _ => self.link.handle_with(self.now, channel, number, b"yes"),
         };
         self.seen.note(&settled.map_err(|error| error.to_string()));
     }
