@@ -7,6 +7,7 @@ mod case;
 mod leases;
 mod ledger;
 mod listener;
+mod peer_clock;
 mod seen;
 
 use countersign_core::wire::{HEADER_LEN, MAX_GREETING};
@@ -21,6 +22,7 @@ pub(crate) use self::case::Case;
 use self::leases::Leases;
 use self::ledger::Ledger;
 use self::listener::Listener;
+pub(crate) use self::peer_clock::PeerClock;
 pub(crate) use self::seen::{Seen, same};
 
 use crate::input::pieces;
@@ -51,9 +53,8 @@ pub(crate) struct Subject {
     incoming: Option<Incoming>,
     pub(crate) link: Option<Link>,
     pub(crate) now: Instant,
-    /// By how much the peer's clock is ahead of the link's, as long as all that it has told on the
-    /// connection is true.
-    pub(crate) offset: Option<u64>,
+    /// The peer's clock, as long as all that it has told on the connection is true.
+    pub(crate) clock: Option<PeerClock>,
     /// How input is cut; zero where it is not.
     cut: usize,
     buffer: Vec<u8>,
@@ -109,7 +110,7 @@ impl Subject {
             incoming,
             link,
             now: START,
-            offset: None,
+            clock: None,
             cut,
             buffer: vec![0; case.buffer],
             seen,
@@ -195,7 +196,7 @@ impl Subject {
                 state,
                 LinkState::Greeting | LinkState::Open | LinkState::Closing
             ) {
-                self.arrivals.receive(now, connection, self.offset, piece);
+                self.arrivals.receive(now, connection, self.clock, piece);
             }
             self.protocol().handle_input(now, piece);
         }
@@ -236,11 +237,12 @@ impl Subject {
 
     /// What a link knows of its peer's clock is true where the peer tells the truth.
     fn check_clock(&self, link: &Link) {
-        if let Some((ahead, clock)) = self.offset.zip(link.status().clock) {
-            let behind = ahead.wrapping_neg().cast_signed();
-            let above = behind.wrapping_sub(clock.at_least);
-            let below = clock.at_most.wrapping_sub(behind);
-            assert!(above >= 0 && below >= 0, "{behind}, not {clock:?}");
+        if let Some((clock, told)) = self.clock.zip(link.status().clock) {
+            let now = self.now.as_micros();
+            let ahead = now.wrapping_sub(clock.shows(self.now)).cast_signed();
+            let above = ahead.wrapping_sub(told.at_least);
+            let below = told.at_most.wrapping_sub(ahead);
+            assert!(above >= 0 && below >= 0, "{ahead}, not {told:?}");
         }
     }
 

@@ -5,9 +5,12 @@ use countersign_core::Instant;
 use countersign_core::wire::{Pong, Times};
 
 use super::frames::figure;
+use crate::subject::PeerClock;
 
 /// What a peer's clock shows where the link's shows zero. One of them soon passes its end.
 const EPOCHS: [u64; 4] = [0, 1 << 40, u64::MAX - 3_000_000, 1 << 63];
+/// By how much it is too fast, in millionths: nearly by as much as two clocks may differ.
+const DRIFTS: [i64; 4] = [0, 990, -990, 990];
 /// For how long messages are good, in microseconds.
 const LIVES: [u64; 8] = [
     500_000,
@@ -19,16 +22,36 @@ const LIVES: [u64; 8] = [
     1 << 62,
     1_000,
 ];
+/// By how much a clock jumps.
+const JUMPS: [i64; 8] = [
+    10_000_000,
+    -10_000_000,
+    3_600_000_000,
+    -3_600_000_000,
+    1_000,
+    -1_000,
+    1 << 56,
+    -1 << 56,
+];
 /// How long ago they were accepted.
 const AGES: [u64; 4] = [1_000, 19_000, 600_000, 1 << 40];
+
+/// What can be said of all that a peer has told of its clock on a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Told {
+    /// It is true.
+    True,
+    /// It was, until the clock jumped. Its next answer shows that.
+    Before,
+    /// Some of it is not.
+    Wrong,
+}
 
 /// The peer's clock, and what has become known of it on a connection.
 #[derive(Debug)]
 pub(super) struct Clock {
-    /// By how much it is ahead of the link's, modulo 2^64.
-    ahead: u64,
-    /// All that it has told is true.
-    is_true: bool,
+    clock: PeerClock,
+    told: Told,
     /// The latest time of the link's that asks for an answer, and when it came, by this clock.
     heard: Option<(u64, u64)>,
     /// The link waits for that answer.
@@ -38,8 +61,11 @@ pub(super) struct Clock {
 impl Clock {
     pub(super) fn new(which: usize) -> Self {
         Self {
-            ahead: EPOCHS[which % EPOCHS.len()],
-            is_true: true,
+            clock: PeerClock {
+                ahead: EPOCHS[which % EPOCHS.len()],
+                drift: DRIFTS[which % DRIFTS.len()],
+            },
+            told: Told::True,
             heard: None,
             owes: false,
         }
@@ -47,22 +73,37 @@ impl Clock {
 
     /// A connection begins: what was said before does not count.
     pub(super) fn begin(&mut self) {
-        (self.is_true, self.heard, self.owes) = (true, None, false);
+        (self.told, self.heard, self.owes) = (Told::True, None, false);
     }
 
     /// What it shows.
     pub(super) fn time(&self, now: Instant) -> u64 {
-        now.as_micros().wrapping_add(self.ahead)
+        self.clock.shows(now)
     }
 
-    /// By how much it is ahead of the link's clock, if all that it has told is true.
-    pub(super) fn offset(&self) -> Option<u64> {
-        self.is_true.then_some(self.ahead)
+    /// The clock itself, if all that it has told is true.
+    pub(super) fn known(&self) -> Option<PeerClock> {
+        (self.told == Told::True).then_some(self.clock)
     }
 
     /// Something was said about it that nobody knows.
     pub(super) fn lie(&mut self) {
-        self.is_true = false;
+        self.told = Told::Wrong;
+    }
+
+    /// Something was said about it, which `is_true` or not.
+    fn say(&mut self, is_true: bool) {
+        if !is_true {
+            self.told = Told::Wrong;
+        }
+    }
+
+    /// A time of the link's is answered truly.
+    fn answer(&mut self) {
+        self.owes = false;
+        if self.told == Told::Before {
+            self.told = Told::True;
+        }
     }
 
     /// A time of the link's has come.
@@ -74,7 +115,7 @@ impl Clock {
     /// When that came, for a WELCOME, which answers it; seldom something else.
     pub(super) fn welcome(&mut self, how: u8, input: &mut Unstructured<'_>) -> Result<u64> {
         let Some((_, truth)) = self.heard else {
-            self.is_true = false;
+            self.lie();
             return Ok(0);
         };
         self.owes = false;
@@ -83,14 +124,30 @@ impl Clock {
         } else {
             truth
         };
-        self.is_true &= told == truth;
+        self.say(told == truth);
         Ok(told)
     }
 
     /// It shows something else from now on.
-    pub(super) fn jump(&mut self, input: &mut Unstructured<'_>) -> Result<()> {
-        self.ahead = figure(input, self.ahead)?;
-        self.is_true = false;
+    pub(super) fn jump(
+        &mut self,
+        now: Instant,
+        how: u8,
+        input: &mut Unstructured<'_>,
+    ) -> Result<()> {
+        let by = match how {
+            0..200 => JUMPS[usize::from(how) % JUMPS.len()],
+            _ => figure(input, 0)?.cast_signed(),
+        };
+        self.clock.ahead = self.clock.ahead.wrapping_add(by.cast_unsigned());
+        // What is known of the clock gets less precise with time, and hides a short jump.
+        let shows = 1_000_000 + now.as_micros() / 100..1 << 62;
+        self.told = match self.told {
+            Told::True if shows.contains(&by.unsigned_abs()) => Told::Before,
+            _ => Told::Wrong,
+        };
+        // What came before can't be answered any more: when it came is wrong now.
+        (self.heard, self.owes) = (None, false);
         Ok(())
     }
 
@@ -107,14 +164,14 @@ impl Clock {
         } else {
             figure(input, truth)?
         };
-        self.is_true &= told == truth;
+        self.say(told == truth);
         Ok(told)
     }
 
     /// The answer that the link waits for, if it does.
     pub(super) fn owed(&mut self, now: Instant) -> Option<Pong> {
         let (echo, arrived) = self.heard.filter(|_| self.owes)?;
-        self.owes = false;
+        self.answer();
         let time = self.time(now);
         Some(Pong {
             echo,
@@ -137,7 +194,9 @@ impl Clock {
             arrived,
             time,
         };
-        self.owes = false;
+        if how < 200 && self.heard.is_some() {
+            self.answer();
+        }
         if how >= 200 {
             let field = match how % 3 {
                 0 => &mut pong.echo,
@@ -145,7 +204,7 @@ impl Clock {
                 _ => &mut pong.time,
             };
             *field = figure(input, *field)?;
-            self.is_true = false;
+            self.lie();
         }
         Ok(pong)
     }
@@ -177,7 +236,7 @@ impl Clock {
             _ => input.arbitrary()?,
         };
         // No sender accepts a message before it has it.
-        self.is_true &= truth.wrapping_sub(accepted) < 1 << 63;
+        self.say(truth.wrapping_sub(accepted) < 1 << 63);
         Ok(Some(Times { accepted, expires }))
     }
 }

@@ -70,7 +70,7 @@ impl Peer {
                     56..=58 => Frame::Ping(self.clock.tell(now, how, input)?),
                     66..=69 => Frame::Done,
                     _ => {
-                        self.clock.jump(input)?;
+                        self.clock.jump(now, how, input)?;
                         Frame::Ping(self.clock.time(now))
                     }
                 };

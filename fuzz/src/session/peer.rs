@@ -171,7 +171,7 @@ impl Peer {
 
     /// Says this to the link.
     pub(crate) fn say(&self, subject: &mut Subject, bytes: &[u8]) {
-        subject.offset = self.clock.offset();
+        subject.clock = self.clock.known();
         subject.receive(bytes);
     }
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 use countersign_core::wire::{Decoder, Frame, Greeting, MessageHead, Piece, Times};
 use countersign_core::{ChannelId, Config, Dialect, Instant};
 
+use super::PeerClock;
+
 /// A message that has come, as far as its times say something about it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Came {
@@ -29,7 +31,7 @@ impl Came {
     fn new(
         now: Instant,
         times: Option<Times>,
-        offset: Option<u64>,
+        clock: Option<PeerClock>,
         answered: Option<Instant>,
     ) -> Self {
         let limited = times.filter(|times| times.expires != Times::NEVER);
@@ -38,9 +40,10 @@ impl Came {
         let mut came = Self {
             at: now,
             timed: times.is_some(),
-            accepted: times
-                .zip(offset)
-                .map(|(times, offset)| times.accepted.wrapping_sub(offset)),
+            accepted: times.zip(clock).map(|(times, clock)| {
+                let age = clock.since(now, times.accepted);
+                now.as_micros().wrapping_sub(age)
+            }),
             life: life.map(|life| u64::try_from(life.cast_signed()).unwrap_or(0)),
             sure_until: Instant::from_micros(u64::MAX),
         };
@@ -56,7 +59,8 @@ impl Came {
     fn left_for_sure(&self, life: u64, answered: Instant) -> Option<u64> {
         let drift = |micros: u64| micros / 1000 + 1;
         let since = self.at.saturating_since(answered).as_micros() as u64;
-        let most = self.age(self.at)?.saturating_add(drift(since));
+        // As much as the clocks may have drifted since then, and as much as the link allows for.
+        let most = self.age(self.at)?.saturating_add(2 * drift(since));
         let left = life.checked_sub(most.saturating_add(drift(most)))?;
         left.checked_sub(drift(left))
     }
@@ -146,13 +150,13 @@ impl Arrivals {
         }
     }
 
-    /// Reads what the link is about to read on this connection. The peer's clock is ahead of the
-    /// link's by `offset`, if it is known to have told the truth so far.
+    /// Reads what the link is about to read on this connection. The peer's clock is given if it is
+    /// known to have told the truth so far.
     pub(super) fn receive(
         &mut self,
         now: Instant,
         connection: u64,
-        offset: Option<u64>,
+        clock: Option<PeerClock>,
         bytes: &[u8],
     ) {
         if self.native && self.connection != connection {
@@ -167,9 +171,9 @@ impl Arrivals {
         let mut input = bytes;
         while let Ok(piece) = decoder.next(&mut input) {
             match piece {
-                Some(Piece::Message { head, data }) => self.begin(now, offset, &head, data),
+                Some(Piece::Message { head, data }) => self.begin(now, clock, &head, data),
                 Some(Piece::More(data)) => self.go_on(data),
-                Some(Piece::Frame(frame)) => self.hear(now, offset, &frame),
+                Some(Piece::Frame(frame)) => self.hear(now, clock, &frame),
                 None => {
                     self.decoder = Some(decoder);
                     return;
@@ -178,14 +182,14 @@ impl Arrivals {
         }
     }
 
-    fn hear(&mut self, now: Instant, offset: Option<u64>, frame: &Frame<'_>) {
+    fn hear(&mut self, now: Instant, clock: Option<PeerClock>, frame: &Frame<'_>) {
         match frame {
             Frame::Hello(greeting) | Frame::Welcome(greeting) => {
                 self.heard = Some((greeting.head.time, now));
                 self.greeted(greeting);
             }
             Frame::Ping(time) => self.heard = Some((*time, now)),
-            Frame::Pong(pong) if offset.is_some() => {
+            Frame::Pong(pong) if clock.is_some() => {
                 self.answered = Some(Instant::from_micros(pong.echo));
             }
             _ => {}
@@ -202,13 +206,13 @@ impl Arrivals {
         (number < self.lines.len()).then_some(number)
     }
 
-    fn begin(&mut self, now: Instant, offset: Option<u64>, head: &MessageHead, data: &[u8]) {
+    fn begin(&mut self, now: Instant, clock: Option<PeerClock>, head: &MessageHead, data: &[u8]) {
         let at = self.wire.get(usize::from(head.channel));
         let at = at.copied().flatten();
         if let Some(line) = at.map(|at| &mut self.lines[at])
             && head.first
         {
-            let came = Came::new(now, head.times, offset, self.answered);
+            let came = Came::new(now, head.times, clock, self.answered);
             line.part = Some((DefaultHasher::new(), came));
         }
         self.timed |= head.times.is_some();
