@@ -13,10 +13,11 @@ pub(super) struct Lease {
     time: u64,
     /// When it lapses, while it is held.
     pub(super) until: Option<Instant>,
-    /// Changes that are to be reported. Between two reports it may lapse and be held again, or the
+    /// Whether it is held by what was reported last.
+    told: bool,
+    /// Whether it has changed since. Between two reports it may lapse and be held again, or the
     /// other way round, any number of times.
-    held: bool,
-    lapsed: bool,
+    changed: bool,
     /// Whether the link has ended: it can't be held again.
     over: bool,
 }
@@ -26,8 +27,8 @@ impl Lease {
         Self {
             time: u64::try_from(time.as_micros()).unwrap_or(u64::MAX),
             until: None,
-            held: false,
-            lapsed: false,
+            told: false,
+            changed: false,
             over: false,
         }
     }
@@ -39,7 +40,7 @@ impl Lease {
             return;
         }
         if self.until.is_none() {
-            self.held = true;
+            self.changed = true;
         }
         self.until = self.until.max(Some(until));
     }
@@ -49,24 +50,24 @@ impl Lease {
         let lapses = self.until.is_some_and(|until| until <= now);
         if lapses {
             self.until = None;
-            self.lapsed = true;
+            self.changed = true;
         }
         lapses
     }
 
     /// Returns the next change to report.
     fn poll_event(&mut self, channel: ChannelId) -> Option<Event> {
-        let held_last = self.until.is_some();
-        let lapsed_next = self.lapsed && (held_last || !self.held);
-        if lapsed_next {
-            self.lapsed = false;
-            Some(Event::LeaseLapsed(channel))
-        } else if self.held {
-            self.held = false;
-            Some(Event::LeaseHeld(channel))
-        } else {
-            None
+        if !self.changed {
+            return None;
         }
+        // Where it is again as it was told, both changes are reported.
+        self.told = !self.told;
+        self.changed = self.told != self.until.is_some();
+        Some(if self.told {
+            Event::LeaseHeld(channel)
+        } else {
+            Event::LeaseLapsed(channel)
+        })
     }
 }
 
