@@ -50,7 +50,9 @@ impl Leases {
             _ => return,
         };
         let lease = self.0[usize::from(channel.0)].as_mut();
-        lease.expect("a channel without a lease").held = held;
+        let lease = lease.expect("a channel without a lease");
+        assert!(held != lease.held, "told again: {event:?}");
+        lease.held = held;
     }
 
     /// The application has taken a message that came like this.
