@@ -6,9 +6,9 @@ use crate::Instant;
 use crate::age::{ClockOffset, Timing, drift};
 use crate::wire::{GreetingHead, Pong, Times};
 
-/// How soon after a reading the next is taken, while messages with times arrive: the first time,
-/// and at most. The time doubles in between.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// How long after a PING the next one goes out, while messages with times arrive: at first, and at
+/// most. It doubles in between.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// The same while none has arrived.
 const IDLE_PAUSE: Duration = Duration::from_secs(10);
@@ -79,10 +79,10 @@ impl PeerClock {
     pub(crate) fn ask(&mut self, now: Instant) {
         let first = self.asked.map_or(now, |(first, _)| first);
         self.asked = Some((first, now));
+        self.ask_at = now + self.pause;
         if self.pause < IDLE_PAUSE {
             self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         }
-        self.ask_at = now + self.pause;
     }
 
     /// Whether asking again is worth it.
