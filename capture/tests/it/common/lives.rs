@@ -7,7 +7,7 @@ use countersign_core::{
     Config, Event, Instant, Output, ReceiveChannel, ReceiveError, SendChannel, TakeOver,
 };
 
-use super::{Pair, VIDEO, incoming, payload};
+use super::{Pair, VIDEO, come_back_too_late, incoming, payload};
 
 /// The longest reply on the channel: the sender's figure, which is the smaller one.
 pub(crate) const LONGEST_REPLY: usize = 40;
@@ -195,13 +195,7 @@ pub(crate) fn left_behind(capture: &Capture, cut: usize) {
         }
         pair.settle();
         pair.lose();
-        pair.ends[1].evict(pair.now);
-        pair.settle();
-        let gone = pair.ends[1].gone_session();
-        pair.incoming = Some(incoming(capture, &acceptor, 9));
-        pair.connect();
-        pair.settle();
-        pair.accept(Some(gone));
+        come_back_too_late(&mut pair, capture, &acceptor);
         pair.settle();
         let in_time = lives.iter().filter(|life| **life > 1).count();
         for _ in 0..in_time {

@@ -253,19 +253,24 @@ pub(crate) fn visits(capture: &Capture, cut: usize) {
     pair.close();
 }
 
+/// The acceptor gives the session up while its peer is away, and gets another with it.
+fn come_back_too_late(pair: &mut Pair, capture: &Capture, acceptor: &Config) {
+    pair.ends[1].evict(pair.now);
+    pair.settle();
+    let gone = pair.ends[1].gone_session();
+    pair.incoming = Some(incoming(capture, acceptor, 9));
+    pair.connect();
+    pair.settle();
+    pair.accept(Some(gone));
+}
+
 /// A link whose session is lost, and a border in what is taken of it; the same of an opener that ends
 /// with its session, and of an acceptor's link that does.
 pub(crate) fn sessions(capture: &Capture, cut: usize) {
     let [opener, acceptor] = configs();
     for opener in [opener.clone(), opener.clone().single_session()] {
         let mut pair = begun(capture, &[opener, acceptor.clone()], cut);
-        pair.ends[1].evict(pair.now);
-        pair.settle();
-        let gone = pair.ends[1].gone_session();
-        pair.incoming = Some(incoming(capture, &acceptor, 9));
-        pair.connect();
-        pair.settle();
-        pair.accept(Some(gone));
+        come_back_too_late(&mut pair, capture, &acceptor);
         pair.ends[1]
             .send(pair.now, COMMANDS, payload(20), None)
             .unwrap();
