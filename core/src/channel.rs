@@ -85,6 +85,7 @@ pub struct SendChannel {
     pub(crate) queue_bytes: usize,
     pub(crate) in_flight: u32,
     pub(crate) max_reply: usize,
+    pub(crate) urgent: bool,
 }
 
 impl SendChannel {
@@ -99,6 +100,7 @@ impl SendChannel {
             queue_bytes: DEFAULT_QUEUE_BYTES,
             in_flight: u32::MAX,
             max_reply: DEFAULT_MAX_REPLY,
+            urgent: false,
         }
     }
 
@@ -155,6 +157,20 @@ impl SendChannel {
     pub fn max_reply(mut self, bytes: usize) -> Self {
         self.max_reply = bytes;
         self
+    }
+
+    /// Makes the channel urgent: its messages go before those of all channels that are not, and
+    /// don't wait for a [latency budget](crate::Config::latency_budget). Keep them few and short.
+    #[must_use]
+    pub fn urgent(mut self) -> Self {
+        self.urgent = true;
+        self
+    }
+
+    /// Whether the channel is urgent.
+    #[must_use]
+    pub fn is_urgent(&self) -> bool {
+        self.urgent
     }
 
     /// Returns the name, by which the two ends match their declarations of the channel.
@@ -432,6 +448,12 @@ impl ChannelConfig {
     #[must_use]
     pub fn is_manual(&self) -> bool {
         matches!(self, Self::Receive(channel) if channel.is_manual())
+    }
+
+    /// Whether its messages go before those of others.
+    #[must_use]
+    pub fn is_urgent(&self) -> bool {
+        matches!(self, Self::Send(channel) if channel.urgent)
     }
 
     /// Whether the sender is to add the times of every message.

@@ -112,6 +112,7 @@ pub struct Config {
     pub(crate) timeouts: Timeouts,
     pub(crate) reconnect: Reconnect,
     pub(crate) single_session: bool,
+    pub(crate) latency_budget: Option<Duration>,
 }
 
 impl Default for Config {
@@ -134,6 +135,7 @@ impl Config {
             timeouts: Timeouts::default(),
             reconnect: Reconnect::default(),
             single_session: false,
+            latency_budget: None,
         }
     }
 
@@ -203,6 +205,38 @@ impl Config {
         self
     }
 
+    /// Bounds what this end has under way: messages have to wait before they are written while more
+    /// bytes are on their way to the peer than the link delivers in this time, apart from those that
+    /// the path holds by itself. So a message of a channel that is [urgent](SendChannel::urgent)
+    /// waits behind others for no longer than about this, whatever the buffers of kernels and
+    /// routers would hold. 50 ms say, more than zero; unbounded by default. The peer declares its
+    /// own.
+    ///
+    /// The link measures its rate by PINGs among the messages, some ten for each time that the
+    /// budget runs out, and keeps the path busy. `docs/protocol.md`, Latency budget.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use countersign_core::{Config, SendChannel};
+    ///
+    /// let config = Config::new()
+    ///     .channel(SendChannel::new("stop").urgent())
+    ///     .channel(SendChannel::new("video").latest())
+    ///     .latency_budget(Duration::from_millis(50));
+    /// # assert!(config.check().is_ok());
+    /// ```
+    #[must_use]
+    pub fn latency_budget(mut self, time: Duration) -> Self {
+        self.latency_budget = Some(time);
+        self
+    }
+
+    /// Returns the latency budget, if any.
+    #[must_use]
+    pub fn get_latency_budget(&self) -> Option<Duration> {
+        self.latency_budget
+    }
+
     /// Whether the link ends with its session.
     #[must_use]
     pub fn is_single_session(&self) -> bool {
@@ -260,6 +294,12 @@ impl Config {
         }
         if self.timeouts.ping >= self.timeouts.give_up {
             return Err(whole(ConfigProblem::PingNotBeforeGivingUp));
+        }
+        if self.latency_budget == Some(Duration::ZERO) {
+            return Err(whole(ConfigProblem::Zero("latency_budget()")));
+        }
+        if self.latency_budget.is_some() && self.dialect == Dialect::TlsStream {
+            return Err(whole(ConfigProblem::BudgetTlsStream));
         }
         for (at, channel) in self.channels.iter().enumerate() {
             let named = |problem| ConfigError {

@@ -40,6 +40,8 @@ pub enum ConfigProblem {
     ReplyTooLong,
     /// The messages of `tlsstream` have no times, so it can't have a lease.
     LeaseTlsStream,
+    /// `tlsstream` has no PING, by which a latency budget is kept.
+    BudgetTlsStream,
     /// `tlsstream` confirms on arrival, so it can't be `Manual`.
     ManualTlsStream,
     /// `tlsstream` has exactly one channel.
@@ -79,6 +81,9 @@ impl fmt::Display for ConfigProblem {
             Self::LeaseTlsStream => f.write_str(
                 "the messages of the tlsstream dialect don't say when they were sent, so it has no \
                  leases",
+            ),
+            Self::BudgetTlsStream => f.write_str(
+                "the tlsstream dialect can't measure its rate, so it has no latency budget",
             ),
             Self::ManualTlsStream => {
                 f.write_str("the tlsstream dialect confirms on arrival and can't be manual")

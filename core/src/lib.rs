@@ -53,6 +53,7 @@ mod link;
 mod misbehaved;
 mod names;
 mod observe;
+mod pace;
 mod peer_clock;
 mod receive;
 mod reconnect;

@@ -1,6 +1,7 @@
 //! The state of one transport connection. The next one gets a new value, so that nothing of an old
 //! one can remain.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -8,6 +9,7 @@ use super::admission::PendingRequest;
 use super::close::CloseFrames;
 use super::stream::Stream;
 use crate::config::Config;
+use crate::pace::Pace;
 use crate::peer_clock::PeerClock;
 use crate::refuse::Refusal;
 use crate::wire::{Decoder, SessionOutcome};
@@ -43,6 +45,8 @@ pub(super) struct Connection {
     /// age of messages.
     pub(super) owes_time: bool,
     pub(super) peer_clock: PeerClock,
+    /// Where the link has a latency budget.
+    pub(super) pace: Option<Box<Pace>>,
     /// Acceptor: what the peer has sent, until the caller has decided about it.
     pub(super) pending_request: Option<PendingRequest>,
     /// Acceptor: what a session that can't be resumed had settled, by channel, for WELCOME.
@@ -70,6 +74,9 @@ impl Connection {
             to_pong: false,
             owes_time: false,
             peer_clock: PeerClock::default(),
+            pace: config
+                .latency_budget
+                .map(|budget| Box::new(Pace::new(budget))),
             pending_request: None,
             old_settled: Vec::new(),
         }

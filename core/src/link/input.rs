@@ -289,7 +289,13 @@ impl Link {
                 self.connection.to_pong = true;
                 self.release_memory();
             }
-            Frame::Pong(pong) => self.connection.peer_clock.answered(now, &pong),
+            Frame::Pong(pong) => {
+                self.connection.peer_clock.answered(now, &pong);
+                if let Some(pace) = &mut self.connection.pace {
+                    pace.answered(now, &pong);
+                    self.wants_output |= pace.is_held();
+                }
+            }
             Frame::Close { head, list } => self.on_close(&head, list)?,
             Frame::Done => self.on_done()?,
             Frame::Skip { channel, through } => self.receiving(channel)?.skip(now, through)?,

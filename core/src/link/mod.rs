@@ -212,6 +212,8 @@ pub struct Link {
 
     /// Whether this end adds times to any message, so that the peer needs to know its clock.
     sends_times: bool,
+    /// Whether a channel is urgent.
+    has_urgent: bool,
     /// Whether `poll_output` might have something to write.
     wants_output: bool,
     /// Whether `poll_event` might have something to return.
@@ -262,6 +264,7 @@ impl Link {
             backoff: Backoff::default(),
             release_at: Instant::ZERO,
             sends_times: false,
+            has_urgent: config.channels.iter().any(ChannelConfig::is_urgent),
             wants_output: false,
             has_events: false,
             events: VecDeque::new(),

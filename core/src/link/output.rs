@@ -4,6 +4,7 @@ use super::connection::LastFrame;
 use super::{Half, Link};
 use crate::Instant;
 use crate::observe::{Call, Outcome};
+use crate::pace::Waits;
 use crate::receive::Answer;
 use crate::send::Wrote;
 use crate::state::LinkState;
@@ -93,6 +94,9 @@ impl Link {
             (written, _) => {
                 self.connection.last_sent = self.now;
                 self.tally.sent += written as u64;
+                if let Some(pace) = &mut self.connection.pace {
+                    pace.wrote(self.now, written);
+                }
                 Output::Written(written)
             }
         }
@@ -145,7 +149,7 @@ impl Link {
         self.write_pings(out)?;
         self.write_close(out)?;
         self.write_answers(out, false)?;
-        let messages = self.write_messages(out);
+        let messages = self.write_messages(out).and_then(|()| self.write_mark(out));
         if out.at > 0 {
             // Something goes out anyway, so delayed acknowledgements go along.
             self.write_answers(out, true)?;
@@ -165,9 +169,25 @@ impl Link {
             connection.owes_time = false;
         }
         if connection.to_ping {
-            out.frame(&Frame::Ping(self.now.as_micros()))?;
-            connection.peer_clock.ask(self.now);
-            connection.to_ping = false;
+            self.write_ping(out)?;
+            self.connection.to_ping = false;
+        }
+        // Behind an output that was full.
+        self.write_mark(out)
+    }
+
+    fn write_ping(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
+        let date = match &self.connection.pace {
+            Some(pace) => pace.date(self.now),
+            None => Some(self.now),
+        };
+        let Some(date) = date else {
+            return Ok(());
+        };
+        out.frame(&Frame::Ping(date.as_micros()))?;
+        self.connection.peer_clock.ask(date);
+        if let Some(pace) = &mut self.connection.pace {
+            pace.ask(date, out.at);
         }
         Ok(())
     }
@@ -225,12 +245,46 @@ impl Link {
         result
     }
 
+    /// Marks a place in the output, by which the peer's answer says how fast it arrives.
+    fn write_mark(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
+        match &self.connection.pace {
+            Some(pace) if pace.wants_to_ask(out.at) => self.write_ping(out),
+            _ => Ok(()),
+        }
+    }
+
     #[inline]
     fn write_halves(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
+        if self.has_urgent {
+            self.write_channels(out, true, usize::MAX)?;
+        }
+        let Some(pace) = &self.connection.pace else {
+            return self.write_channels(out, false, usize::MAX);
+        };
+        let end = out.at.saturating_add(pace.room(self.now, out.at));
+        let result = self.write_channels(out, false, end);
+        let (waits, result) = match result {
+            Ok(()) => (Waits::Nothing, Ok(())),
+            Err(_) if end < out.buffer.len() => (Waits::Held, Ok(())),
+            Err(needed) => (Waits::Full, Err(needed)),
+        };
+        if let Some(pace) = &mut self.connection.pace {
+            pace.note_waiting(self.now, waits);
+        }
+        result
+    }
+
+    /// Writes messages of the channels that are urgent, or of those that are not, until the output
+    /// is full or `end` bytes long.
+    #[inline]
+    fn write_channels(&mut self, out: &mut Out<'_>, urgent: bool, end: usize) -> Result<(), Full> {
+        let end = end.min(out.buffer.len());
         for half in &mut self.halves {
-            if let Half::Send(half) = half {
+            if let Half::Send(half) = half
+                && half.urgent == urgent
+            {
                 let wrote = half.write(
-                    out.buffer,
+                    &mut out.buffer[..end],
                     &mut out.at,
                     self.now,
                     self.frame_limit,

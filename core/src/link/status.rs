@@ -63,6 +63,14 @@ pub struct LinkStatus {
     pub round_trip: Option<Duration>,
     /// How far this end's clock is ahead of the peer's; `None` while that is not known.
     pub clock: Option<ClockOffset>,
+    /// How many bytes of frames arrive at the peer in a second where there is enough to send, as
+    /// measured on this connection; `None` before that, and on links without a
+    /// [latency budget](crate::Config::latency_budget).
+    pub rate: Option<u64>,
+    /// A rate at which messages don't wait, in bits a second, for the encoder of a video say: a
+    /// little less than the path carries, and, where there was too little to send to know that, a
+    /// quarter more than has been carried. `None` where [`rate`](Self::rate) is.
+    pub target_bitrate: Option<u64>,
     /// The channels, in the order of their declaration.
     pub channels: Vec<ChannelStatus>,
 }
@@ -150,6 +158,7 @@ impl Link {
     #[must_use]
     pub fn status(&self) -> LinkStatus {
         let channels = self.config.channels.iter().zip(&self.halves);
+        let pace = self.connection.pace.as_ref();
         LinkStatus {
             role: self.role,
             state: self.state,
@@ -162,6 +171,8 @@ impl Link {
             bytes_received: self.tally.received,
             round_trip: self.connection.peer_clock.round_trip(),
             clock: self.connection.peer_clock.offset(self.now),
+            rate: pace.and_then(|pace| pace.rate()),
+            target_bitrate: pace.and_then(|pace| pace.target_bitrate()),
             channels: channels.map(|(config, half)| half.status(config)).collect(),
         }
     }

@@ -81,7 +81,12 @@ impl Link {
             Half::Send(half) => half.next_expiry(),
             Half::Receive(half) => half.deadline(),
         });
-        timers.chain(watch).chain(halves).min()
+        let pace = self
+            .connection
+            .pace
+            .as_ref()
+            .and_then(|pace| pace.deadline());
+        timers.chain(watch).chain(halves).chain(pace).min()
     }
 
     /// Returns when a timer fires, if it applies in this state: [`Timer::Retain`] does not end an
@@ -107,6 +112,9 @@ impl Link {
             if self.is_due(self.running(timer)) {
                 self.fire(timer);
             }
+        }
+        if let Some(pace) = &mut self.connection.pace {
+            self.wants_output |= pace.handle_timeout(self.now);
         }
         if self.is_due(self.give_up_at()) {
             self.on_connection_lost(Loss::Silence);

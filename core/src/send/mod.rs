@@ -81,6 +81,8 @@ pub(crate) struct SendHalf {
     max_reply: usize,
     /// Whether the receiver wants the times of every message.
     adds_times: bool,
+    /// Whether its messages go first, whatever is under way.
+    pub(crate) urgent: bool,
 
     /// All messages from the oldest unacknowledged one on, in order.
     store: VecDeque<Entry>,
@@ -140,6 +142,7 @@ impl SendHalf {
             own_max_reply: config.max_reply,
             max_reply: config.max_reply,
             adds_times: false,
+            urgent: config.urgent,
             store: VecDeque::new(),
             written: 0,
             offset: 0,

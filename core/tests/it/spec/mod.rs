@@ -6,6 +6,7 @@ mod acceptor_limits;
 mod admission;
 mod age;
 mod border;
+mod budget;
 mod close;
 mod close_code;
 mod close_taking;

@@ -1,0 +1,353 @@
+//! How much a link has under way, and how much it may have (`docs/protocol.md`, Latency budget).
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use crate::Instant;
+use crate::wire::Pong;
+
+/// What may be under way while the rate is not known, in bytes: ten segments, as TCP begins with
+/// (RFC 6928).
+const FIRST_CAP: u64 = 14_600;
+/// What may be under way at least, whatever was measured.
+const LEAST_CAP: u64 = 4096;
+/// Less room than this is none: short fragments cost more in heads than they gain.
+const LEAST_ROOM: u64 = 1024;
+/// How many PINGs are spread over what may be under way.
+const SHARES: u64 = 8;
+/// By how much a PING may be dated back for no two to have the same time, in microseconds.
+const DATED_BACK: u64 = 15;
+/// How many PINGs without an answer are remembered.
+const MOST_ASKED: usize = 32;
+/// How fast a burst may grow, in percent of the rate.
+const GAIN: u64 = 125;
+/// For how many flights a rate counts.
+const FLIGHTS: usize = 10;
+/// How long the shortest round trip counts before it is measured again.
+const ROUND_TRIP_LIFE: Duration = Duration::from_secs(10);
+
+/// The bytes under way on one connection, the rate at which they arrive, and the round trip without
+/// queues.
+///
+/// PINGs mark places in what this end writes. The answer to one says when the peer's clock showed
+/// its arrival; the bytes between two marks by the time between their arrivals are a rate. That is
+/// the bottleneck's wherever there was more to send than it carried, so the highest of the last
+/// flights counts. What the path holds by itself is the rate times the shortest round trip; the
+/// budget comes on top of it. So queues hold no more than the budget, the path is never idle, and
+/// when it gets faster, the next flight shows it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Pace {
+    budget: Duration,
+    /// How many bytes this end has written on the connection.
+    sent: u64,
+    /// The time of the last PING.
+    dated: Option<Instant>,
+    /// PINGs without an answer, in the order in which they were written.
+    asked: VecDeque<Mark>,
+    /// The latest that was answered.
+    arrived: Option<Arrival>,
+    /// Bytes in a second, one figure for each flight, the newest last.
+    rates: VecDeque<u64>,
+    /// How much will have been written when the newest flight is over.
+    flight: u64,
+    /// The shortest round trip, and when it was measured.
+    round_trip: Option<(Duration, Instant)>,
+    /// Whether next to nothing is to be under way, for the round trip to be measured.
+    probes: bool,
+    /// How many bytes may be written in a burst, as of a moment.
+    tokens: (u64, Instant),
+    /// What waits after the latest output.
+    waits: Waits,
+    /// How much had been written when nothing was waiting last.
+    idle_at: u64,
+}
+
+/// Why messages wait to be written.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Waits {
+    /// None do.
+    Nothing,
+    /// For room in the budget.
+    Held,
+    /// For room in the output.
+    Full,
+}
+
+/// A PING, and what was known when it was written.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Mark {
+    written: Instant,
+    /// How many bytes were written up to its end.
+    sent: u64,
+    /// What had been answered by then.
+    before: Option<Arrival>,
+    /// Whether there was always more to send since `before`.
+    busy: bool,
+}
+
+/// A PING that was answered.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Arrival {
+    written: Instant,
+    sent: u64,
+    /// When it arrived, by the peer's clock.
+    at: u64,
+}
+
+impl Pace {
+    pub(crate) fn new(budget: Duration) -> Self {
+        Self {
+            budget,
+            sent: 0,
+            dated: None,
+            asked: VecDeque::new(),
+            arrived: None,
+            rates: VecDeque::new(),
+            flight: 0,
+            round_trip: None,
+            probes: false,
+            tokens: (0, Instant::ZERO),
+            waits: Waits::Nothing,
+            idle_at: 0,
+        }
+    }
+
+    /// Returns how many bytes a second arrive at the peer where there is enough to send.
+    pub(crate) fn rate(&self) -> Option<u64> {
+        self.rates.iter().max().copied()
+    }
+
+    /// Returns at which rate messages wait for nothing, in bits a second.
+    pub(crate) fn target_bitrate(&self) -> Option<u64> {
+        let percent = if self.is_busy() { 90 } else { 125 };
+        let bits = self.rate()?.saturating_mul(8);
+        Some((bits / 100).saturating_mul(percent))
+    }
+
+    /// Returns how many bytes are on their way, as far as this end knows.
+    pub(crate) fn under_way(&self) -> u64 {
+        self.sent - self.arrived.map_or(0, |arrived| arrived.sent)
+    }
+
+    /// Whether there was always something to send of late.
+    pub(crate) fn is_busy(&self) -> bool {
+        let is_busy = |arrived: Arrival| self.idle_at < arrived.sent;
+        self.waits != Waits::Nothing && self.arrived.is_some_and(is_busy)
+    }
+
+    /// Returns how many bytes may be under way.
+    fn cap(&self) -> u64 {
+        let (Some(_), Some((round_trip, _))) = (self.rate(), self.round_trip) else {
+            return FIRST_CAP;
+        };
+        if self.probes {
+            return LEAST_CAP;
+        }
+        let time = round_trip.saturating_add(self.budget);
+        self.carried(time).unwrap_or(u64::MAX).max(LEAST_CAP)
+    }
+
+    /// Returns how many more bytes may be under way.
+    fn cap_room(&self) -> u64 {
+        self.cap().saturating_sub(self.under_way())
+    }
+
+    /// Returns the room that is worth using.
+    fn least_room(&self) -> u64 {
+        let share = self.cap() / SHARES / 2;
+        share.min(self.burst() / 4).max(LEAST_ROOM)
+    }
+
+    /// Returns how much may be written at once: half of the budget. What is written faster than it
+    /// arrives waits in a queue.
+    fn burst(&self) -> u64 {
+        self.carried(self.budget / 2)
+            .unwrap_or(u64::MAX)
+            .max(LEAST_CAP)
+    }
+
+    /// Returns how many bytes arrive in this time.
+    fn carried(&self, time: Duration) -> Option<u64> {
+        let bytes = u128::from(self.rate()?).saturating_mul(time.as_micros()) / 1_000_000;
+        Some(u64::try_from(bytes).unwrap_or(u64::MAX))
+    }
+
+    /// Returns how much may be written now, as far as bursts are concerned: it grows by a quarter
+    /// faster than bytes arrive, so that a path that has got faster is noticed.
+    fn tokens(&self, now: Instant) -> u64 {
+        let (left, at) = self.tokens;
+        match self.carried(now.saturating_since(at)) {
+            Some(carried) => left
+                .saturating_add(carried.saturating_mul(GAIN) / 100)
+                .min(self.burst()),
+            None => u64::MAX,
+        }
+    }
+
+    /// Returns when there will be room for messages that wait, if only time is needed for that.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let least = self.least_room();
+        if !self.is_held() || self.cap_room() < least {
+            return None;
+        }
+        let missing = least.saturating_sub(self.tokens.0);
+        let rate = self.rate()?.saturating_mul(GAIN).max(1);
+        let wait = u128::from(missing) * 100_000_000 / u128::from(rate) + 1;
+        let wait = Duration::from_micros(u64::try_from(wait).unwrap_or(u64::MAX));
+        self.tokens.1.checked_add(wait)
+    }
+
+    /// Handles the passing of time. Returns whether messages need not wait any more.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> bool {
+        let is_due = self.deadline().is_some_and(|at| at <= now);
+        if is_due {
+            self.waits = Waits::Full;
+        }
+        is_due
+    }
+
+    /// Returns how many more bytes may be written of messages that have no priority, `pending`
+    /// bytes of output being written.
+    pub(crate) fn room(&self, now: Instant, pending: usize) -> usize {
+        let room = self
+            .cap_room()
+            .min(self.tokens(now))
+            .saturating_sub(pending as u64);
+        if room < self.least_room() {
+            return 0;
+        }
+        usize::try_from(room).unwrap_or(usize::MAX)
+    }
+
+    /// Notes what waits after the messages of an output were written.
+    pub(crate) fn note_waiting(&mut self, now: Instant, waits: Waits) {
+        self.waits = waits;
+        self.wrote(now, 0);
+    }
+
+    /// Whether messages wait for room.
+    pub(crate) fn is_held(&self) -> bool {
+        self.waits == Waits::Held
+    }
+
+    /// Notes output.
+    pub(crate) fn wrote(&mut self, now: Instant, bytes: usize) {
+        self.tokens = (self.tokens(now).saturating_sub(bytes as u64), now);
+        self.sent += bytes as u64;
+        if self.waits == Waits::Nothing {
+            self.idle_at = self.sent;
+        }
+    }
+
+    /// Whether a PING is due: one for each share, and one behind everything where messages wait for
+    /// its answer.
+    pub(crate) fn wants_to_ask(&self, pending: usize) -> bool {
+        let marked = match (self.asked.back(), self.arrived) {
+            (Some(mark), _) => mark.sent,
+            (None, Some(arrived)) => arrived.sent,
+            (None, None) => 0,
+        };
+        let since = self.sent + pending as u64 - marked;
+        // What waits for room needs an answer; while one is on its way, that is soon enough.
+        let due = since >= self.cap() / SHARES || (self.is_held() && self.asked.is_empty());
+        due && since > 0 && self.asked.len() < MOST_ASKED
+    }
+
+    /// Returns the time for a PING: now, or a little before, so that the answer says which PING it is
+    /// for. Too early is the safe side: it makes messages look older. `None` if there were too many
+    /// at once.
+    pub(crate) fn date(&self, now: Instant) -> Option<Instant> {
+        let now = now.as_micros();
+        let free = self.dated.map_or(0, |last| last.as_micros() + 1);
+        let date = now.saturating_sub(DATED_BACK).max(free);
+        (date <= now).then_some(Instant::from_micros(date))
+    }
+
+    /// Notes a PING with this time at the end of `pending` bytes of output.
+    pub(crate) fn ask(&mut self, date: Instant, pending: usize) {
+        self.dated = Some(date);
+        if self.asked.len() < MOST_ASKED {
+            self.asked.push_back(Mark {
+                written: date,
+                sent: self.sent + pending as u64,
+                before: self.arrived,
+                busy: self.is_busy(),
+            });
+        }
+    }
+
+    /// Handles a PONG. One that answers no PING is ignored.
+    pub(crate) fn answered(&mut self, now: Instant, pong: &Pong) {
+        let echo = Instant::from_micros(pong.echo);
+        let Some(at) = self.asked.iter().position(|mark| mark.written == echo) else {
+            return;
+        };
+        // Those before it have arrived, and will not be answered.
+        let Some(mark) = self.asked.drain(..=at).next_back() else {
+            return;
+        };
+        let answering = Duration::from_micros(pong.time.wrapping_sub(pong.arrived));
+        let whole = now.saturating_since(echo);
+        self.note_round_trip(now, whole.saturating_sub(answering), &mark);
+        let arrived = Arrival {
+            written: mark.written,
+            sent: mark.sent,
+            at: pong.arrived,
+        };
+        self.note_rate(&arrived, &mark);
+        self.arrived = Some(arrived);
+    }
+
+    fn note_round_trip(&mut self, now: Instant, round_trip: Duration, mark: &Mark) {
+        let in_front = mark.sent - mark.before.map_or(0, |before| before.sent);
+        match self.round_trip {
+            // Queues make it longer, unless there are none.
+            Some((least, _))
+                if round_trip > least && !(self.probes && in_front <= 2 * LEAST_CAP) => {}
+            least => {
+                self.round_trip = Some((round_trip, now));
+                // The first one may have queued behind what was sent before anything was known.
+                self.probes = least.is_none() && in_front > 2 * LEAST_CAP;
+            }
+        }
+        let Some((least, at)) = self.round_trip else {
+            return;
+        };
+        self.probes |= now.saturating_since(at) > ROUND_TRIP_LIFE;
+        let waits = round_trip.saturating_sub(least);
+        if waits > self.budget.saturating_mul(2) && !self.probes {
+            // The path is slower than it was, or longer.
+            self.probes = true;
+            self.rates.drain(..self.rates.len().saturating_sub(1));
+        }
+    }
+
+    fn note_rate(&mut self, arrived: &Arrival, mark: &Mark) {
+        let Some(before) = mark.before else {
+            return;
+        };
+        // Not faster than it was written, however close together the two have arrived.
+        let apart = Duration::from_micros(arrived.at.wrapping_sub(before.at));
+        let took = apart.max(arrived.written.saturating_since(before.written));
+        let bytes = u128::from(arrived.sent - before.sent);
+        let Some(rate) = (bytes * 1_000_000).checked_div(took.as_micros()) else {
+            return;
+        };
+        let rate = u64::try_from(rate).unwrap_or(u64::MAX);
+        // Where there was too little to send, the path can do at least this.
+        let counts = mark.busy && !self.probes;
+        if !counts && self.rate().is_some_and(|known| rate <= known) {
+            return;
+        }
+        match self.rates.back_mut() {
+            Some(newest) if before.sent < self.flight => *newest = rate.max(*newest),
+            _ => {
+                if self.rates.len() == FLIGHTS {
+                    self.rates.pop_front();
+                }
+                self.rates.push_back(rate);
+                self.flight = self.sent;
+            }
+        }
+    }
+}

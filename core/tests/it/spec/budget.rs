@@ -1,0 +1,311 @@
+//! The latency budget, over a path with a bottleneck and full buffers, in virtual time.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use countersign_core::{
+    ChannelId, Config, ConfigProblem, Dialect, Event, Instant, Link, Output, ReceiveChannel, Role,
+    SendChannel, SendError,
+};
+
+const STOP: ChannelId = ChannelId(0);
+const BULK: ChannelId = ChannelId(1);
+const STEP: u64 = 100;
+const BUDGET: Duration = Duration::from_millis(50);
+
+/// One way: a buffer that takes so many bytes, and a bottleneck behind it.
+struct Path {
+    /// Bytes a second at a time, in microseconds.
+    rate: fn(u64) -> u64,
+    /// How long the way takes behind the bottleneck, in microseconds.
+    delay: fn(u64) -> u64,
+    buffer: usize,
+}
+
+struct Way {
+    path: Path,
+    queue: VecDeque<u8>,
+    /// What the bottleneck has let through and not used of its rate, in millionths of a byte.
+    credit: u64,
+    flying: VecDeque<(u64, Vec<u8>)>,
+}
+
+impl Way {
+    fn new(path: Path) -> Self {
+        Self {
+            path,
+            queue: VecDeque::new(),
+            credit: 0,
+            flying: VecDeque::new(),
+        }
+    }
+
+    /// Takes from a link what there is room for.
+    fn fill(&mut self, now: u64, link: &mut Link) {
+        let mut buffer = [0; 16_384];
+        loop {
+            let room = (self.path.buffer - self.queue.len()).min(buffer.len());
+            // A transport that is nearly full is not ready.
+            if room < 2048 {
+                return;
+            }
+            match link.poll_output(Instant::from_micros(now), &mut buffer[..room]) {
+                Output::Written(written) => self.queue.extend(&buffer[..written]),
+                Output::Idle => return,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Lets a step of time pass. Returns what arrives.
+    fn pass(&mut self, now: u64) -> Vec<u8> {
+        self.credit += (self.path.rate)(now) * STEP;
+        let served = usize::try_from(self.credit / 1_000_000).expect("small");
+        self.credit %= 1_000_000;
+        let served = served.min(self.queue.len());
+        if served > 0 {
+            let bytes = self.queue.drain(..served).collect();
+            self.flying.push_back((now + (self.path.delay)(now), bytes));
+        }
+        let mut arrived = Vec::new();
+        while self.flying.front().is_some_and(|(at, _)| *at <= now) {
+            arrived.extend(self.flying.pop_front().expect("not empty").1);
+        }
+        arrived
+    }
+}
+
+struct World {
+    sender: Link,
+    receiver: Link,
+    there: Way,
+    back: Way,
+    now: u64,
+    /// Bulk in bytes that was accepted, and that was handled.
+    bulk: u64,
+    /// When each urgent message was sent, and how long its verdict took.
+    sent: VecDeque<u64>,
+    took: Vec<Duration>,
+}
+
+const MESSAGE: usize = 10_000;
+
+impl World {
+    fn new(there: Path, budget: Option<Duration>) -> Self {
+        let mut config = Config::new()
+            .channel(SendChannel::new("stop").urgent())
+            .channel(SendChannel::new("bulk"));
+        if let Some(budget) = budget {
+            config = config.latency_budget(budget);
+        }
+        let others = Config::new()
+            .channel(ReceiveChannel::new("stop"))
+            .channel(ReceiveChannel::new("bulk"));
+        let back = Path {
+            rate: |_| 10_000_000,
+            delay: there.delay,
+            buffer: 65_536,
+        };
+        let mut world = Self {
+            sender: Link::new(&config, Role::Opener, [1; 16]).expect("valid"),
+            receiver: Link::new(&others, Role::Acceptor, [2; 16]).expect("valid"),
+            there: Way::new(there),
+            back: Way::new(back),
+            now: 0,
+            bulk: 0,
+            sent: VecDeque::new(),
+            took: Vec::new(),
+        };
+        let now = Instant::ZERO;
+        world.sender.handle_timeout(now);
+        for link in [&mut world.sender, &mut world.receiver] {
+            link.handle_opened(now).expect("offline");
+            link.handle_secured(now, None).expect("securing");
+        }
+        world
+    }
+
+    /// Runs for a while. Returns the rate of the bulk in bytes a second.
+    fn run(&mut self, time: Duration, bulk: impl Fn(u64) -> bool) -> u64 {
+        let end = self.now + u64::try_from(time.as_micros()).expect("short");
+        let before = self.bulk;
+        while self.now < end {
+            self.step(&bulk);
+        }
+        (self.bulk - before) * 1_000_000 / u64::try_from(time.as_micros()).expect("short")
+    }
+
+    fn step(&mut self, bulk: &impl Fn(u64) -> bool) {
+        self.now += STEP;
+        let now = Instant::from_micros(self.now);
+        let arrived = self.there.pass(self.now);
+        self.receiver.handle_input(now, &arrived);
+        let arrived = self.back.pass(self.now);
+        self.sender.handle_input(now, &arrived);
+        for link in [&mut self.sender, &mut self.receiver] {
+            if link.poll_deadline().is_some_and(|at| at <= now) {
+                link.handle_timeout(now);
+            }
+        }
+        for channel in [STOP, BULK] {
+            while self.receiver.take(now, channel).expect("open").is_some() {}
+        }
+        while self.receiver.poll_event().is_some() {}
+        while let Some(event) = self.sender.poll_event() {
+            if let Event::Handled { channel, count, .. } = event {
+                self.handled(channel, count);
+            }
+        }
+        if bulk(self.now) {
+            while self.send(BULK, MESSAGE) {}
+        }
+        // Not in step with anything.
+        if self.now.is_multiple_of(73_100) && self.send(STOP, 20) {
+            self.sent.push_back(self.now);
+        }
+        self.there.fill(self.now, &mut self.sender);
+        self.back.fill(self.now, &mut self.receiver);
+    }
+
+    fn send(&mut self, channel: ChannelId, length: usize) -> bool {
+        let now = Instant::from_micros(self.now);
+        match self.sender.send(now, channel, vec![7; length], None) {
+            Ok(_) => true,
+            Err(error) => {
+                assert!(matches!(error.why, SendError::Blocked), "{error:?}");
+                false
+            }
+        }
+    }
+
+    fn handled(&mut self, channel: ChannelId, count: u64) {
+        for _ in 0..count {
+            if channel == BULK {
+                self.bulk += MESSAGE as u64;
+            } else {
+                let sent = self.sent.pop_front().expect("sent");
+                self.took.push(Duration::from_micros(self.now - sent));
+            }
+        }
+    }
+
+    /// Returns the longest time to an urgent verdict since this was last called.
+    fn worst(&mut self) -> Duration {
+        assert!(self.took.len() > 10);
+        self.took.drain(..).max().expect("some")
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn always(_: u64) -> bool {
+    true
+}
+
+fn relay(rate: fn(u64) -> u64, delay: fn(u64) -> u64) -> Path {
+    Path {
+        rate,
+        delay,
+        buffer: 256 * 1024,
+    }
+}
+
+/// Bulk alone, and with a budget. Returns the worst times and the rates.
+fn both(path: fn() -> Path) -> ([Duration; 2], [u64; 2]) {
+    let mut worst = [Duration::ZERO; 2];
+    let mut rates = [0; 2];
+    for (at, budget) in [None, Some(BUDGET)].into_iter().enumerate() {
+        let mut world = World::new(path(), budget);
+        world.run(2 * SECOND, always);
+        world.took.clear();
+        rates[at] = world.run(25 * SECOND, always);
+        worst[at] = world.worst();
+    }
+    (worst, rates)
+}
+
+#[test]
+fn an_urgent_message_waits_for_no_more_than_the_budget() {
+    let paths: [(fn() -> Path, u64); 3] = [
+        (|| relay(|_| 500_000, |_| 100), 0),
+        (|| relay(|_| 2_000_000, |_| 5_000), 10),
+        (|| relay(|_| 500_000, |_| 40_000), 80),
+    ];
+    for (path, round_trip) in paths {
+        let (worst, rates) = both(path);
+        let most = BUDGET + 2 * Duration::from_millis(round_trip) + Duration::from_millis(30);
+        assert!(worst[0] > most, "{worst:?}");
+        assert!(worst[1] <= most, "{worst:?}");
+        assert!(rates[1] * 100 >= rates[0] * 93, "{rates:?}");
+    }
+}
+
+#[test]
+fn a_path_that_changes_is_measured_again() {
+    // Faster by ten, slower by ten.
+    let rate = |now| match now / 6_000_000 {
+        0 | 2 => 200_000,
+        _ => 2_000_000,
+    };
+    let mut world = World::new(relay(rate, |_| 1_000), Some(BUDGET));
+    for (seconds, least) in [(6, 180_000), (6, 1_700_000), (6, 180_000)] {
+        // What is under way when the path gets slower has to get through first.
+        world.run(2 * SECOND, always);
+        world.took.clear();
+        let rate = world.run((seconds - 2) * SECOND, always);
+        assert!(rate >= least, "{rate} of {least}");
+        // What is under way at least, 4 KiB, takes 20 ms here, and the round trip is measured with
+        // up to twice that.
+        let worst = world.worst();
+        assert!(worst < Duration::from_millis(110), "{worst:?}");
+        let told = world.sender.status().rate.expect("measured");
+        assert!((least..=least * 5 / 4).contains(&told), "{told} of {least}");
+    }
+}
+
+#[test]
+fn a_longer_way_does_not_starve_messages() {
+    let delay = |now| if now < 5_000_000 { 2_000 } else { 150_000 };
+    let mut world = World::new(relay(|_| 500_000, delay), Some(BUDGET));
+    world.run(30 * SECOND, always);
+    let rate = world.run(10 * SECOND, always);
+    assert!(rate >= 450_000, "{rate}");
+    let trip = world.sender.status().round_trip.expect("measured");
+    assert!(trip < Duration::from_millis(5), "the shortest: {trip:?}");
+}
+
+#[test]
+fn a_target_grows_until_messages_wait() {
+    // Half of the time there is nothing to send.
+    let mut world = World::new(relay(|_| 500_000, |_| 1_000), Some(BUDGET));
+    world.run(5 * SECOND, |now| now % 1_000_000 < 1_000);
+    assert!(world.sender.status().rate.is_some());
+    world.run(5 * SECOND, always);
+    let target = world.sender.status().target_bitrate.expect("measured");
+    assert!((3_200_000..=4_000_000).contains(&target), "{target}");
+}
+
+#[test]
+fn without_a_budget_nothing_is_measured() {
+    let mut world = World::new(relay(|_| 500_000, |_| 1_000), None);
+    world.run(SECOND, always);
+    assert_eq!(world.sender.status().rate, None);
+    assert_eq!(world.sender.status().target_bitrate, None);
+}
+
+#[test]
+fn a_budget_is_more_than_nothing_and_needs_pings() {
+    let config = || Config::new().channel(SendChannel::new("main"));
+    let check = |config: Config| config.check().map_err(|error| error.problem);
+    let least = Duration::from_nanos(1);
+    assert_eq!(check(config().latency_budget(least)), Ok(()));
+    assert_eq!(check(config().latency_budget(Duration::MAX)), Ok(()));
+    assert_eq!(
+        check(config().latency_budget(Duration::ZERO)),
+        Err(ConfigProblem::Zero("latency_budget()"))
+    );
+    assert_eq!(
+        check(config().latency_budget(BUDGET).dialect(Dialect::TlsStream)),
+        Err(ConfigProblem::BudgetTlsStream)
+    );
+}
