@@ -39,8 +39,13 @@ const fn durations(timeouts: &Timeouts) -> [Duration; 7] {
 }
 
 pub(crate) fn encode(cbor: &mut Cbor, config: &Config) {
-    // The last item is written only where it is true, which is rare.
-    let length = 5 + usize::from(config.is_single_session());
+    // The last items are written only where they say something, which is rare.
+    let budget = config.get_latency_budget();
+    let length = match (config.is_single_session(), budget) {
+        (_, Some(_)) => 7,
+        (true, None) => 6,
+        (false, None) => 5,
+    };
     cbor.array(length).text(match config.get_dialect() {
         Dialect::Countersign => "countersign",
         Dialect::TlsStream => "tlsstream",
@@ -60,8 +65,11 @@ pub(crate) fn encode(cbor: &mut Cbor, config: &Config) {
     duration(cbor, reconnect.first_delay);
     duration(cbor, reconnect.longest_delay);
     encode_channels(cbor, config.channels());
-    if config.is_single_session() {
-        cbor.flag(true);
+    if length > 5 {
+        cbor.flag(config.is_single_session());
+    }
+    if let Some(budget) = budget {
+        duration(cbor, budget);
     }
 }
 
@@ -78,7 +86,8 @@ fn duration(cbor: &mut Cbor, duration: Duration) {
 }
 
 fn encode_channel(cbor: &mut Cbor, channel: &ChannelConfig) {
-    cbor.array(12).text(channel.name());
+    let length = 12 + usize::from(channel.is_urgent());
+    cbor.array(length).text(channel.name());
     cbor.text(match channel.mode() {
         Mode::Send => "send",
         Mode::Receive => "receive",
@@ -110,12 +119,15 @@ fn encode_channel(cbor: &mut Cbor, channel: &ChannelConfig) {
         Some(lease) => duration(cbor, lease),
         None => _ = cbor.null(),
     }
+    if channel.is_urgent() {
+        cbor.flag(true);
+    }
 }
 
 pub(crate) fn decode(fields: &mut Fields<'_>) -> Result<Config, ItemError> {
     let length = fields.array()?;
-    if !(5..=6).contains(&length) {
-        return Err(ItemError::Value("a declaration of five or six parts"));
+    if !(5..=7).contains(&length) {
+        return Err(ItemError::Value("a declaration of five to seven parts"));
     }
     let dialect = match fields.text()? {
         "countersign" => Dialect::Countersign,
@@ -143,8 +155,11 @@ pub(crate) fn decode(fields: &mut Fields<'_>) -> Result<Config, ItemError> {
     for channel in decode_channels(fields)? {
         config = config.channel(channel);
     }
-    if length == 6 && fields.flag()? {
+    if length > 5 && fields.flag()? {
         config = config.single_session();
+    }
+    if length == 7 {
+        config = config.latency_budget(decode_duration(fields)?);
     }
     config
         .check()
@@ -188,7 +203,10 @@ fn decode_reconnect(fields: &mut Fields<'_>) -> Result<Reconnect, ItemError> {
 }
 
 fn decode_channel(fields: &mut Fields<'_>) -> Result<ChannelConfig, ItemError> {
-    fields.expect_array(12)?;
+    let length = fields.array()?;
+    if !(12..=13).contains(&length) {
+        return Err(ItemError::Value("a channel of twelve or thirteen parts"));
+    }
     let name = fields.text()?;
     let mode = fields.text()?;
     let policy = match fields.optional(Fields::text)? {
@@ -204,6 +222,7 @@ fn decode_channel(fields: &mut Fields<'_>) -> Result<ChannelConfig, ItemError> {
     let in_flight = fields.u32()?;
     let max_reply = fields.size()?;
     let lease = fields.optional(decode_duration)?;
+    let urgent = length == 13 && fields.flag()?;
     match mode {
         "send" => {
             let channel = SendChannel::new(name);
@@ -215,10 +234,13 @@ fn decode_channel(fields: &mut Fields<'_>) -> Result<ChannelConfig, ItemError> {
             // `max_message` raises the sizes of queue and window, so it comes first.
             let channel = channel.max_message(max_message);
             let channel = channel.queue(queue_messages, queue_bytes);
-            let channel = channel.in_flight(in_flight);
-            Ok(channel.max_reply(max_reply).into())
+            let mut channel = channel.in_flight(in_flight).max_reply(max_reply);
+            if urgent {
+                channel = channel.urgent();
+            }
+            Ok(channel.into())
         }
-        "receive" => {
+        "receive" if !urgent => {
             let mut channel = ReceiveChannel::new(name);
             channel = match policy {
                 Some(Policy::Reliable) => channel.reliable(),

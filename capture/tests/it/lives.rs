@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::common::{
-    LONGEST_REPLY, MARKER, Pair, Sink, VIDEO, left_behind, lives, payload, records,
+    LONGEST_REPLY, MARKER, Pair, Sink, VIDEO, left_behind, lives, paced, payload, records,
 };
 use countersign_capture::{
     Capture, Data, Entry, Options, Part, Record, RecordedEvent, ReplayError, Taken, replay,
@@ -147,6 +147,23 @@ fn replies_and_how_long_they_may_be() {
             (18, "handled", reply(LONGEST_REPLY)),
         ];
         assert!(verdicts.ends_with(&expected), "{verdicts:?}");
+    });
+}
+
+#[test]
+fn a_latency_budget() {
+    each(paced, |records, _| {
+        let Entry::New { config, .. } = &records[0].entry else {
+            panic!("a link begins");
+        };
+        assert_eq!(config.get_latency_budget(), Some(Duration::from_millis(20)));
+        assert!(!config.is_single_session());
+        let urgent: Vec<_> = config
+            .channels()
+            .iter()
+            .map(|one| one.is_urgent())
+            .collect();
+        assert_eq!(urgent, [false, true]);
     });
 }
 

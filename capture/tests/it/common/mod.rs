@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where something is wrong")]
 
 mod lives;
+mod paced;
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -17,6 +18,7 @@ use countersign_core::{
 };
 
 pub(crate) use lives::{LONGEST_REPLY, left_behind, lives};
+pub(crate) use paced::paced;
 
 /// What stands in every payload, and nowhere else.
 pub(crate) const MARKER: &[u8] = b"MARKER";
