@@ -5,6 +5,7 @@ use core::mem::size_of;
 use crate::channel::ChannelConfig;
 use crate::config::Config;
 use crate::link::Link;
+use crate::pace::Pace;
 use crate::receive::ReceiveHalf;
 use crate::send::SendHalf;
 
@@ -69,7 +70,9 @@ impl Config {
     pub fn memory_bound(&self) -> usize {
         let channels = self.channels.iter();
         let of_channels = channels.map(|channel| self.channel_bound(channel));
+        let paced = self.latency_budget.map(|_| Pace::memory_bound());
         of_channels
+            .chain(paced)
             .fold(Link::memory_bound(self.channels.len()), Bound::and)
             .total()
     }

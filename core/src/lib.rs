@@ -59,6 +59,7 @@ mod receive;
 mod reconnect;
 mod redact;
 pub mod refuse;
+mod reported;
 mod rng;
 mod send;
 mod spent;

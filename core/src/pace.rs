@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use crate::Instant;
+use crate::bound::Bound;
 use crate::wire::Pong;
 
 /// What may be under way while the rate is not known, in bytes: ten segments, as TCP begins with
@@ -110,6 +111,14 @@ impl Pace {
             waits: Waits::Nothing,
             idle_at: 0,
         }
+    }
+
+    /// Returns how much memory this takes at most.
+    pub(crate) fn memory_bound() -> Bound {
+        Bound::default()
+            .bytes(size_of::<Self>())
+            .list::<Mark>(MOST_ASKED)
+            .list::<u64>(FLIGHTS)
     }
 
     /// Returns how many bytes a second arrive at the peer where there is enough to send.

@@ -237,7 +237,7 @@ impl Subject {
 
     /// What a link knows of its peer's clock is true where the peer tells the truth.
     fn check_clock(&self, link: &Link) {
-        if let Some((clock, told)) = self.clock.zip(link.status().clock) {
+        if let Some((clock, told)) = self.clock.zip(link.status(self.now).clock) {
             let now = self.now.as_micros();
             let ahead = now.wrapping_sub(clock.shows(self.now)).cast_signed();
             let above = ahead.wrapping_sub(told.at_least);

@@ -54,7 +54,7 @@ impl Status {
     pub(crate) fn of(shared: &Shared) -> Self {
         let clock = &shared.clock;
         shared.with(|state| {
-            let link = state.link.status();
+            let link = state.link.status(clock.now());
             Self {
                 since: link.since.and_then(|since| clock.to_timers(since)),
                 local: state.addresses.local.clone(),

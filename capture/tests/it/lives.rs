@@ -10,7 +10,7 @@ use crate::common::{
 use countersign_capture::{
     Capture, Data, Entry, Options, Part, Record, RecordedEvent, ReplayError, Taken, replay,
 };
-use countersign_core::{Config, ReceiveChannel, SendChannel, SessionLoss};
+use countersign_core::{ChannelConfig, Config, ReceiveChannel, SendChannel, SessionLoss};
 
 /// Captures what `scenario` does, in each way to capture it, and plays it back.
 fn each(scenario: fn(&Capture, usize), check: impl Fn(&[Record], bool)) {
@@ -161,7 +161,7 @@ fn a_latency_budget() {
         let urgent: Vec<_> = config
             .channels()
             .iter()
-            .map(|one| one.is_urgent())
+            .map(ChannelConfig::is_urgent)
             .collect();
         assert_eq!(urgent, [false, true]);
     });

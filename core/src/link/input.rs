@@ -72,7 +72,7 @@ impl Link {
             return;
         }
         self.note_arrival();
-        self.tally.received += input.len() as u64;
+        self.tally.0.received += input.len() as u64;
         let result = if self.is_native() {
             self.read_frames(input)
         } else if self.buffer_stream(input) {

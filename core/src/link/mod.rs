@@ -50,6 +50,7 @@ use crate::receive::ReceiveHalf;
 use crate::reconnect::Backoff;
 use crate::redact::Redacted;
 use crate::refuse::Refusal;
+use crate::reported::Reported;
 use crate::rng::Rng;
 use crate::send::SendHalf;
 use crate::spent::Spent;
@@ -222,7 +223,7 @@ pub struct Link {
     events: VecDeque<Event>,
     /// Payloads for the caller to drop.
     spent: Spent,
-    tally: Tally,
+    tally: Reported<Tally>,
     observer: Observer,
 
     #[cfg(planted)]
@@ -269,7 +270,7 @@ impl Link {
             has_events: false,
             events: VecDeque::new(),
             spent: Spent::default(),
-            tally: Tally::default(),
+            tally: Reported::default(),
             observer: Observer::default(),
             #[cfg(planted)]
             planted: None,
@@ -504,6 +505,7 @@ impl Link {
         match self.state.step(input) {
             Step::To(next) => {
                 self.tally
+                    .0
                     .record_transition(self.now, self.state.is_up(), next.is_up());
                 self.state = next;
                 Ok(true)

@@ -93,7 +93,7 @@ impl Link {
             }
             (written, _) => {
                 self.connection.last_sent = self.now;
-                self.tally.sent += written as u64;
+                self.tally.0.sent += written as u64;
                 if let Some(pace) = &mut self.connection.pace {
                     pace.wrote(self.now, written);
                 }

@@ -2,13 +2,12 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::hash::{Hash, Hasher};
 use core::time::Duration;
 
 use super::timers::Timer;
 use super::{Half, Link};
 use crate::Instant;
-use crate::age::ClockOffset;
+use crate::age::{Age, ClockOffset};
 use crate::channel::{ChannelConfig, Mode};
 use crate::config::Role;
 use crate::error::Loss;
@@ -96,9 +95,16 @@ pub struct ChannelStatus {
     pub in_flight: usize,
     /// How many more bytes the receiver's window holds now; zero before the handshake.
     pub window: usize,
+    /// Send mode: how long ago the oldest of the messages that wait was accepted; `None` if none
+    /// does. Receive mode: `None`.
+    pub oldest: Option<Duration>,
+    /// Receive mode: how old the last message with times was when the application took it. Messages
+    /// with a limited life have times, and those of channels with a lease. `None` before the first.
+    /// Send mode: `None`.
+    pub age: Option<Age>,
 }
 
-/// Counters that are only reported. Two links that differ by these alone are equal.
+/// What is counted for reports alone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     pub(super) sent: u64,
@@ -114,18 +120,6 @@ impl Tally {
             self.since = Some(now);
         }
     }
-}
-
-impl PartialEq for Tally {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Tally {}
-
-impl Hash for Tally {
-    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 impl Link {
@@ -154,26 +148,29 @@ impl Link {
         channels.map(report).collect()
     }
 
-    /// Returns a snapshot of the link.
+    /// Returns a snapshot of the link as it is now.
     #[must_use]
-    pub fn status(&self) -> LinkStatus {
+    pub fn status(&self, now: Instant) -> LinkStatus {
+        let now = now.max(self.now);
         let channels = self.config.channels.iter().zip(&self.halves);
         let pace = self.connection.pace.as_ref();
         LinkStatus {
             role: self.role,
             state: self.state,
-            since: self.tally.since,
+            since: self.tally.0.since,
             last_loss: self.last_loss,
             next_attempt: self.next_attempt(),
             connections: self.connections,
             resumes: self.session.resumes,
-            bytes_sent: self.tally.sent,
-            bytes_received: self.tally.received,
+            bytes_sent: self.tally.0.sent,
+            bytes_received: self.tally.0.received,
             round_trip: self.connection.peer_clock.round_trip(),
-            clock: self.connection.peer_clock.offset(self.now),
+            clock: self.connection.peer_clock.offset(now),
             rate: pace.and_then(|pace| pace.rate()),
             target_bitrate: pace.and_then(|pace| pace.target_bitrate()),
-            channels: channels.map(|(config, half)| half.status(config)).collect(),
+            channels: channels
+                .map(|(config, half)| half.status(config, now))
+                .collect(),
         }
     }
 
@@ -186,7 +183,7 @@ impl Link {
 }
 
 impl Half {
-    fn status(&self, config: &ChannelConfig) -> ChannelStatus {
+    fn status(&self, config: &ChannelConfig, now: Instant) -> ChannelStatus {
         let name = config.name().to_string();
         match self {
             Self::Send(half) => ChannelStatus {
@@ -197,6 +194,8 @@ impl Half {
                 bytes: half.stored_bytes(),
                 in_flight: half.in_flight(),
                 window: half.window_left(),
+                oldest: half.oldest().map(|at| now.saturating_since(at)),
+                age: None,
             },
             Self::Receive(half) => ChannelStatus {
                 name,
@@ -206,6 +205,8 @@ impl Half {
                 bytes: half.kept_bytes(),
                 in_flight: 0,
                 window: half.window_left(),
+                oldest: None,
+                age: half.last_age.0,
             },
         }
     }

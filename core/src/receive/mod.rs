@@ -28,9 +28,10 @@ use queue::Queue;
 pub(crate) use timed::TakenMessage;
 use timed::Timed;
 
-use crate::age::Timing;
+use crate::age::{Age, Timing};
 use crate::channel::{Acking, ReceiveChannel};
 use crate::config::Dialect;
+use crate::reported::Reported;
 use crate::verdict::{Rejection, reject};
 use crate::wire::MessageHead;
 use crate::{ChannelId, Event, Instant, PeerMisbehaved, ReceiveError, Sequence, SessionLoss};
@@ -115,6 +116,8 @@ pub(crate) struct ReceiveHalf {
     pub(crate) delivered: u64,
     /// How many messages were late when the application would have taken them.
     pub(crate) expired: u64,
+    /// How old the last message with times was when the application took it.
+    pub(crate) last_age: Reported<Option<Age>>,
     #[cfg(planted)]
     pub(crate) ignores_age: bool,
     /// This many newly settled messages or bytes are acknowledged at once.
@@ -155,6 +158,7 @@ impl ReceiveHalf {
             readable_pending: false,
             delivered: 0,
             expired: 0,
+            last_age: Reported::default(),
             #[cfg(planted)]
             ignores_age: false,
             ack_messages: u64::from(config.window_messages / 4).max(1),

@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::{Answer, ReceiveHalf};
 use crate::age::Timing;
+use crate::reported::Reported;
 use crate::verdict::{Rejection, reject};
 use crate::wire::MessageHead;
 use crate::{Instant, PeerMisbehaved, ReceiveError, Sequence};
@@ -82,6 +83,7 @@ impl ReceiveHalf {
         })) = &taken
         {
             self.renew_lease(now, timing);
+            self.last_age = Reported(timing.age(now).or(self.last_age.0));
         }
         taken
     }

@@ -231,6 +231,11 @@ impl SendHalf {
         self.store.len()
     }
 
+    /// Returns when the oldest of these was accepted.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.store.front().map(|entry| entry.accepted)
+    }
+
     pub(crate) fn stored_bytes(&self) -> usize {
         self.stored_bytes
     }

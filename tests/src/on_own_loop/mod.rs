@@ -175,7 +175,7 @@ impl Link for LoopLink {
                 let tcp = &socket.0;
                 [tcp.local_addr(), tcp.peer_addr()].map(Result::ok)
             });
-            (world.link(id).status(), addresses)
+            (world.link(id).status(CLOCK.now()), addresses)
         });
         let [local, remote] = addresses.unwrap_or_default();
         Standing {

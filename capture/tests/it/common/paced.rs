@@ -71,7 +71,7 @@ pub(crate) fn paced(capture: &Capture, cut: usize) {
         }
     }
     assert_eq!(stops, 3);
-    assert!(pair.ends[0].status().rate.is_some());
+    assert!(pair.ends[0].status(pair.now).rate.is_some());
     assert!(
         most < 40_000,
         "messages wait for the budget, not here: {most}"

@@ -4,8 +4,8 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use countersign_core::{
-    ChannelId, Config, ConfigProblem, Dialect, Event, Instant, Link, Output, ReceiveChannel, Role,
-    SendChannel, SendError,
+    ChannelId, Config, ConfigProblem, Dialect, Event, Instant, Link, LinkStatus, Output,
+    ReceiveChannel, Role, SendChannel, SendError,
 };
 
 const STOP: ChannelId = ChannelId(0);
@@ -167,6 +167,10 @@ impl World {
         self.back.fill(self.now, &mut self.receiver);
     }
 
+    fn status(&self) -> LinkStatus {
+        self.sender.status(Instant::from_micros(self.now))
+    }
+
     fn send(&mut self, channel: ChannelId, length: usize) -> bool {
         let now = Instant::from_micros(self.now);
         match self.sender.send(now, channel, vec![7; length], None) {
@@ -258,7 +262,7 @@ fn a_path_that_changes_is_measured_again() {
         // up to twice that.
         let worst = world.worst();
         assert!(worst < Duration::from_millis(110), "{worst:?}");
-        let told = world.sender.status().rate.expect("measured");
+        let told = world.status().rate.expect("measured");
         assert!((least..=least * 5 / 4).contains(&told), "{told} of {least}");
     }
 }
@@ -270,7 +274,7 @@ fn a_longer_way_does_not_starve_messages() {
     world.run(30 * SECOND, always);
     let rate = world.run(10 * SECOND, always);
     assert!(rate >= 450_000, "{rate}");
-    let trip = world.sender.status().round_trip.expect("measured");
+    let trip = world.status().round_trip.expect("measured");
     assert!(trip < Duration::from_millis(5), "the shortest: {trip:?}");
 }
 
@@ -279,9 +283,9 @@ fn a_target_grows_until_messages_wait() {
     // Half of the time there is nothing to send.
     let mut world = World::new(relay(|_| 500_000, |_| 1_000), Some(BUDGET));
     world.run(5 * SECOND, |now| now % 1_000_000 < 1_000);
-    assert!(world.sender.status().rate.is_some());
+    assert!(world.status().rate.is_some());
     world.run(5 * SECOND, always);
-    let target = world.sender.status().target_bitrate.expect("measured");
+    let target = world.status().target_bitrate.expect("measured");
     assert!((3_200_000..=4_000_000).contains(&target), "{target}");
 }
 
@@ -289,8 +293,8 @@ fn a_target_grows_until_messages_wait() {
 fn without_a_budget_nothing_is_measured() {
     let mut world = World::new(relay(|_| 500_000, |_| 1_000), None);
     world.run(SECOND, always);
-    assert_eq!(world.sender.status().rate, None);
-    assert_eq!(world.sender.status().target_bitrate, None);
+    assert_eq!(world.status().rate, None);
+    assert_eq!(world.status().target_bitrate, None);
 }
 
 #[test]

@@ -33,6 +33,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
     ("a full store, rejected", rejected_store),
     ("a store that is rejected again and again", rejected_again),
     ("expiries", expiries),
+    ("answers that are late", late_answers),
     ("everything in flight, resumed", resumed),
     ("sessions lost with all that they had", lost_sessions),
     ("sessions lost with long messages", lost_long),
@@ -257,6 +258,22 @@ fn expiries(scale: Scale) -> Vec<Op> {
     ops.push(Op::Wait { seconds: 3 });
     ops.extend(fill(scale, 3, true));
     ops
+}
+
+/// As many PINGs without an answer as there may be, again and again.
+fn late_answers(scale: Scale) -> Vec<Op> {
+    let step = |channel| {
+        let send = Op::Send {
+            channel,
+            length: scale.share,
+            expires: false,
+        };
+        let mut ops = vec![Op::Answer];
+        ops.extend(vec![send; 4]);
+        ops.extend([Op::Read, Op::Wait { seconds: 1 }, Op::Ack { channel }]);
+        ops
+    };
+    each(scale, scale.messages.min(200), step)
 }
 
 fn resumed(scale: Scale) -> Vec<Op> {

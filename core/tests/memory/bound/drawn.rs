@@ -31,6 +31,7 @@ fn op(scale: Scale) -> impl Strategy<Value = Op> {
         3 => (channel(), 0..=256_usize)
             .prop_map(|(channel, reason)| Op::Reject { channel, reason }),
         1 => Just(Op::Ping),
+        2 => Just(Op::Answer),
         1 => (0..400_usize).prop_map(|length| Op::Unknown { length }),
         2 => Just(Op::Read),
         1 => Just(Op::Lose),

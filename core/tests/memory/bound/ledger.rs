@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use countersign_core::wire::{Frame, Greeting, SessionOutcome};
+
 /// What became of a message that the victim has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -235,5 +237,51 @@ impl Outgoing {
 
     pub(crate) fn start_over(&mut self) {
         *self = Self::default();
+    }
+}
+
+pub(crate) fn sending(outgoing: &mut [(u16, Outgoing)], channel: u16) -> &mut Outgoing {
+    let found = outgoing.iter_mut().find(|(at, _)| *at == channel);
+    &mut found.expect("a channel on which the victim sends").1
+}
+
+/// Takes note of what a frame of the victim's says.
+pub(crate) fn note_frame(
+    frame: &Frame<'_>,
+    incoming: &mut [(u16, Incoming)],
+    outgoing: &mut [(u16, Outgoing)],
+    session: &mut [u8; 16],
+) {
+    match frame {
+        Frame::Hello(greeting) | Frame::Welcome(greeting) => {
+            let resumes = greeting.head.outcome == SessionOutcome::Resumed;
+            if let Frame::Welcome(_) = frame {
+                *session = greeting.head.session;
+            }
+            let goes_on = resumes || (matches!(frame, Frame::Hello(_)) && *session != [0; 16]);
+            note_figures(greeting, incoming, goes_on);
+        }
+        Frame::Reject {
+            channel, sequence, ..
+        } => {
+            let found = incoming.iter_mut().find(|(at, _)| at == channel);
+            found.expect("a channel").1.told(*sequence);
+        }
+        Frame::Noted { channel, sequence } => sending(outgoing, *channel).noted(*sequence),
+        Frame::Skip { channel, through } => sending(outgoing, *channel).received = *through,
+        Frame::Abort { text, .. } => panic!("accused: {text}"),
+        _ => {}
+    }
+}
+
+fn note_figures(greeting: &Greeting<'_>, incoming: &mut [(u16, Incoming)], goes_on: bool) {
+    for (at, entry) in (0..).zip(greeting.channels()) {
+        if let Some((_, ledger)) = incoming.iter_mut().find(|(channel, _)| *channel == at) {
+            ledger.declared(entry.window_messages, entry.window_bytes);
+            if goes_on {
+                let partial = usize::try_from(entry.partial).expect("a part");
+                ledger.resume(entry.received, partial);
+            }
+        }
     }
 }

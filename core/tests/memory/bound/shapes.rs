@@ -84,6 +84,15 @@ pub(crate) fn shapes() -> Vec<(&'static str, Config, Scale)> {
             ]),
             scale(2, 200, 4096, 1024),
         ),
+        (
+            "a budget",
+            link([
+                send("stop", 64, 8, 256).urgent(),
+                send("bulk", 4096, 60, 60_000),
+            ])
+            .latency_budget(Duration::from_millis(50)),
+            scale(2, 120, 4096, 1024),
+        ),
         ("many channels", link(many), scale(43, 10, 64, 16)),
         (
             "numbers that are no powers of two",

@@ -5,15 +5,15 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use countersign_core::wire::{
-    ChannelEntry, Decoder, Frame, FrameType, Greeting, GreetingHead, HEADER_LEN, MAX_GREETING,
-    MessageHead, NOT_KNOWN, Piece, SessionOutcome, Times, VERSION, encode_greeting,
+    ChannelEntry, Decoder, Frame, FrameType, GreetingHead, HEADER_LEN, MAX_GREETING, MessageHead,
+    NOT_KNOWN, Piece, Pong, SessionOutcome, Times, VERSION, encode_greeting,
 };
 use countersign_core::{
     ChannelConfig, ChannelId, Config, Disconnect, Instant, Link, LinkState, Message, Mode, Output,
     Policy, Protocol, Role,
 };
 
-use super::ledger::{Incoming, Outgoing};
+use super::ledger::{Incoming, Outgoing, note_frame, sending};
 use crate::meter::Meter;
 
 /// What the attacker may do, and what the application does meanwhile. Channels count among those
@@ -46,6 +46,8 @@ pub(crate) enum Op {
         reason: usize,
     },
     Ping,
+    /// The oldest PING of the victim's that has no answer gets one.
+    Answer,
     /// The beginning of a frame that is to be skipped, or of one that never ends.
     Unknown {
         length: usize,
@@ -94,6 +96,8 @@ pub(crate) struct World {
     outgoing: Vec<(u16, Outgoing)>,
     /// What the application has taken from each channel of `incoming` and not settled.
     kept: Vec<VecDeque<Message>>,
+    /// PINGs of the victim's without an answer: their times, and when they were read.
+    pings: VecDeque<(u64, u64)>,
 }
 
 const LIMIT: usize = 1 << 24;
@@ -114,6 +118,7 @@ impl World {
             incoming: Vec::new(),
             outgoing: Vec::new(),
             kept: Vec::new(),
+            pings: VecDeque::new(),
         };
         for (at, channel) in (0..).zip(config.channels()) {
             match channel {
@@ -204,6 +209,7 @@ impl World {
             link.handle_secured(now, None).expect("securing");
         });
         self.decoder = Decoder::new(LIMIT);
+        self.pings.clear();
         let had = self.session != [0; 16];
         if !resume {
             self.session = [0; 16];
@@ -293,6 +299,9 @@ impl World {
                         sending(&mut self.outgoing, head.channel).hear(head.last);
                     }
                     Piece::More(_) => {}
+                    Piece::Frame(Frame::Ping(time)) => {
+                        self.pings.push_back((time, now.as_micros()));
+                    }
                     Piece::Frame(frame) => {
                         let (incoming, outgoing) = (&mut self.incoming, &mut self.outgoing);
                         note_frame(&frame, incoming, outgoing, &mut self.session);
@@ -341,6 +350,16 @@ impl World {
                 self.attack_sender(op);
             }
             Op::Ping if self.is_up() => self.frame(&Frame::Ping(1)),
+            Op::Answer if self.is_up() => {
+                if let Some((echo, arrived)) = self.pings.pop_front() {
+                    let time = self.now.as_micros();
+                    self.frame(&Frame::Pong(Pong {
+                        echo,
+                        arrived,
+                        time,
+                    }));
+                }
+            }
             Op::Unknown { length } if self.is_up() => {
                 let length = length.min(400);
                 let mut frame = vec![0xFF, 0, 0, 0];
@@ -550,51 +569,5 @@ fn opposite(channel: &ChannelConfig) -> ChannelEntry<'_> {
         handled: 0,
         received: 0,
         partial: 0,
-    }
-}
-
-fn sending(outgoing: &mut [(u16, Outgoing)], channel: u16) -> &mut Outgoing {
-    let found = outgoing.iter_mut().find(|(at, _)| *at == channel);
-    &mut found.expect("a channel on which the victim sends").1
-}
-
-/// Takes note of what a frame of the victim's says.
-fn note_frame(
-    frame: &Frame<'_>,
-    incoming: &mut [(u16, Incoming)],
-    outgoing: &mut [(u16, Outgoing)],
-    session: &mut [u8; 16],
-) {
-    match frame {
-        Frame::Hello(greeting) | Frame::Welcome(greeting) => {
-            let resumes = greeting.head.outcome == SessionOutcome::Resumed;
-            if let Frame::Welcome(_) = frame {
-                *session = greeting.head.session;
-            }
-            let goes_on = resumes || (matches!(frame, Frame::Hello(_)) && *session != [0; 16]);
-            note_figures(greeting, incoming, goes_on);
-        }
-        Frame::Reject {
-            channel, sequence, ..
-        } => {
-            let found = incoming.iter_mut().find(|(at, _)| at == channel);
-            found.expect("a channel").1.told(*sequence);
-        }
-        Frame::Noted { channel, sequence } => sending(outgoing, *channel).noted(*sequence),
-        Frame::Skip { channel, through } => sending(outgoing, *channel).received = *through,
-        Frame::Abort { text, .. } => panic!("accused: {text}"),
-        _ => {}
-    }
-}
-
-fn note_figures(greeting: &Greeting<'_>, incoming: &mut [(u16, Incoming)], goes_on: bool) {
-    for (at, entry) in (0..).zip(greeting.channels()) {
-        if let Some((_, ledger)) = incoming.iter_mut().find(|(channel, _)| *channel == at) {
-            ledger.declared(entry.window_messages, entry.window_bytes);
-            if goes_on {
-                let partial = usize::try_from(entry.partial).expect("a part");
-                ledger.resume(entry.received, partial);
-            }
-        }
     }
 }

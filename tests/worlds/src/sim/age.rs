@@ -15,7 +15,12 @@ impl World<'_> {
         let Some(link) = self.nodes[node].link.link() else {
             return;
         };
-        let status = link.status();
+        let host = if self.nodes[node].end == ACCEPTOR {
+            0
+        } else {
+            self.nodes[node].pair + 1
+        };
+        let status = link.status(self.plan.clocks[host].at(self.now));
         // What has only come in part, as a record of TLS may, tells the link nothing, not even the time.
         let heard = std::mem::replace(&mut self.nodes[node].heard, status.bytes_received);
         let Some(clock) = status.clock.filter(|_| status.bytes_received > heard) else {
