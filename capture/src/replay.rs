@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use countersign_core::{
-    Bytes, Call, ChannelId, Config, GoneSession, Incoming, Instant, Link, Observe, Outcome,
+    Age, Bytes, Call, ChannelId, Config, GoneSession, Incoming, Instant, Link, Observe, Outcome,
     Protocol, Role,
 };
 
@@ -104,6 +104,8 @@ pub struct Replay {
     buffer: Vec<u8>,
     /// How many bytes may still be played.
     budget: u64,
+    /// How old the message was that the latest step took.
+    age: Option<Age>,
 }
 
 impl Replay {
@@ -118,6 +120,7 @@ impl Replay {
             zeros: Bytes::new(),
             buffer: Vec::new(),
             budget: u64::MAX,
+            age: None,
         }
     }
 
@@ -133,6 +136,13 @@ impl Replay {
     #[must_use]
     pub fn replayed(&self) -> &Replayed {
         &self.replayed
+    }
+
+    /// Returns how old the message was that the latest step took; `None` if it took none, or the
+    /// message has no times, or nothing was known of its sender's clock.
+    #[must_use]
+    pub const fn age(&self) -> Option<Age> {
+        self.age
     }
 
     /// Returns the link with this number in its present state; `None` also while it is an incoming
@@ -180,6 +190,7 @@ impl Replay {
     /// Makes the call of a record. Returns false if the record is no call.
     fn play(&mut self, record: &Record) -> Result<bool, &'static str> {
         let (id, now) = (record.link, record.time);
+        self.age = None;
         match &record.entry {
             Entry::New { role, seed, config } => {
                 if self.links.contains_key(&id) {
@@ -261,7 +272,10 @@ impl Replay {
                 let message = payload.unwrap_or_default();
                 let _ = link.send(now, ChannelId(*channel), message, *expires);
             }
-            Entry::Take { channel, .. } => _ = link.take(now, ChannelId(*channel)),
+            Entry::Take { channel, .. } => {
+                let taken = link.take(now, ChannelId(*channel));
+                self.age = taken.ok().flatten().and_then(|message| message.age(now));
+            }
             Entry::Handle {
                 channel, sequence, ..
             } => {

@@ -459,7 +459,7 @@ pub struct TraceArgs {
     /// Lines for programs: an object of JSON each
     #[arg(long, conflicts_with_all = ["summary", "replay"])]
     pub json: bool,
-    /// Counts, bytes, rates, verdicts and how long these took, instead of lines
+    /// Counts, bytes, rates, round trips, ages, verdicts and how long these took, instead of lines
     #[arg(long, conflicts_with_all = ["payloads", "replay"])]
     pub summary: bool,
     /// Make the same calls on links of this program, all of them, and tell where they first do

@@ -4,8 +4,9 @@
 //! terminal: all others are escaped.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use countersign::Escaped;
+use countersign::{Age, Escaped};
 
 use crate::words::count;
 
@@ -66,6 +67,22 @@ impl Line {
     pub(super) fn millis(mut self, name: &'static str, micros: u64) -> Self {
         self.fields.push((name, Value::Millis(micros)));
         self
+    }
+
+    /// Returns what a field has in microseconds that is shown in milliseconds.
+    pub(super) fn millis_of(&self, name: &str) -> Option<u64> {
+        let mut fields = self.fields.iter();
+        fields.find_map(|(field, value)| match value {
+            Value::Millis(micros) if *field == name => Some(*micros),
+            _ => None,
+        })
+    }
+
+    /// Adds the age of the message that is taken.
+    pub(super) fn age(self, age: &Age) -> Self {
+        let micros = |bound: Duration| u64::try_from(bound.as_micros()).unwrap_or(u64::MAX);
+        self.millis("age_least_ms", micros(age.at_least))
+            .millis("age_most_ms", micros(age.at_most))
     }
 
     /// Adds the reply to a message.

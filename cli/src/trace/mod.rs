@@ -2,9 +2,10 @@
 //!
 //! - `frames` finds frames in bytes, `links` says what each record is about, `clock` has round trips.
 //! - `line` formats that, for people and for programs.
-//! - `summary` counts.
+//! - `summary` counts, and `figures` plays the capture along to know what only links knew.
 
 mod clock;
+mod figures;
 mod frames;
 pub(crate) mod kinds;
 mod line;
@@ -24,6 +25,7 @@ use crate::args::TraceArgs;
 use crate::exit::Failure;
 use crate::stdio;
 use crate::words::count;
+use figures::Figures;
 use line::Line;
 use links::Links;
 use summary::Summary;
@@ -94,8 +96,9 @@ type Told = io::Result<Result<(), Failure>>;
 fn tell(args: &TraceArgs, mut reader: Reader<'_>, out: &mut impl Write) -> Told {
     let (mut links, mut summary) = (Links::default(), Summary::default());
     let mut there = There::default();
+    let mut figures = Figures::new(reader.header().payloads);
     let (mut begin, mut wrong) = (None, None);
-    for record in reader.by_ref() {
+    while let Some(record) = reader.next() {
         let record = match record {
             Ok(record) => record,
             Err(error) => {
@@ -108,8 +111,12 @@ fn tell(args: &TraceArgs, mut reader: Reader<'_>, out: &mut impl Write) -> Told 
             begin = Some(time);
         }
         let begin = begin.unwrap_or(time);
-        let lines = links.lines(&record);
+        let mut lines = links.lines(&record);
         there.note(record.link, &lines);
+        if let Some(age) = figures.step(&record, reader.offset()) {
+            // A message that is taken is one line.
+            lines = lines.into_iter().map(|line| line.age(&age)).collect();
+        }
         if args.link.is_some_and(|link| link != record.link) || !is_within(args, time, begin) {
             continue;
         }
@@ -131,7 +138,7 @@ fn tell(args: &TraceArgs, mut reader: Reader<'_>, out: &mut impl Write) -> Told 
         }
     }
     if args.summary {
-        write!(out, "{}", summary.render())?;
+        write!(out, "{}", summary.render(&figures.finish()))?;
     }
     Ok(conclude(args, &reader, wrong.as_ref()).and_then(|()| there.check(args)))
 }

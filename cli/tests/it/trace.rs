@@ -23,7 +23,7 @@ fn trace(args: &[&str]) -> Finished {
 
 /// A file with these bytes, and its name.
 fn file(bytes: &[u8]) -> (TempDir, String) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = TempDir::new().unwrap();
     let path = folder.path().join("a.capture");
     fs::write(&path, bytes).unwrap();
     let name = path.to_str().unwrap().to_owned();
@@ -32,7 +32,7 @@ fn file(bytes: &[u8]) -> (TempDir, String) {
 
 #[test]
 fn a_demo_is_captured_shown_and_played_back() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = TempDir::new().unwrap();
     let path = folder.path().join("demo.capture");
     let path = path.to_str().unwrap();
     let demo = [
@@ -344,4 +344,34 @@ fn limits_and_payloads_need_a_capture() {
     run(small).expect(2, "4096 bytes at least");
     let nowhere = ["demo", "--capture", "/nowhere/to/be.written"];
     run(nowhere).expect(4, "cannot be written");
+}
+
+#[test]
+fn ages_and_what_links_knew_are_found_by_playing_along() {
+    let file = kept("lives.capture");
+    let shown = trace(&[&file, "--kind", "take"]).text();
+    let line = " take video number=1 age_least_ms=0.099 age_most_ms=0.103 20 bytes";
+    assert!(shown.contains(line), "{shown}");
+    let summary = trace(&[&file, "--summary"]).text();
+    for words in [
+        "link 1: round trips 0.000 ms at least, ",
+        "; the peer's clock known to 0.002 ms\n",
+        " 12 taken, 3075 bytes; age when taken 0.043 ms at least, ",
+    ] {
+        assert!(summary.contains(words), "no {words} in {summary}");
+    }
+    let summary = trace(&[&kept("paced.capture"), "--summary"]).text();
+    assert!(summary.contains("; delivery rate 1044000/s\n"), "{summary}");
+    // With another seed the acceptor gives its session another id.
+    let mut bytes = fs::read(&file).unwrap();
+    let seed = [2; 16];
+    let at = bytes.windows(16).position(|window| window == seed).unwrap();
+    bytes[at] = 3;
+    let folder = TempDir::new().unwrap();
+    let changed = folder.path().join("changed.capture");
+    fs::write(&changed, bytes).unwrap();
+    let shown = trace(&[changed.to_str().unwrap(), "--kind", "take"]);
+    shown.expect(0, "");
+    let line = " take video number=1 20 bytes";
+    assert!(shown.text().contains(line), "{}", shown.text());
 }
