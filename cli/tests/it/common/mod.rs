@@ -10,8 +10,35 @@ use std::thread::{self, JoinHandle};
 
 use tempfile::TempDir;
 
+/// Lets SIGHUP reach the programs that are started from here on, where these tests themselves were
+/// started to ignore it (`nohup`) and their programs would do the same. What a process handles is reset
+/// in those that it starts; what it ignores is not.
+#[cfg(target_os = "linux")]
+fn pass_on_hangups() {
+    use tokio::signal::unix::{SignalKind, signal};
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let status = std::fs::read_to_string("/proc/self/status").expect("there is /proc");
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let mask = u64::from_str_radix(ignored.expect("it is listed").trim(), 16);
+        if mask.expect("it is a mask") & 1 == 0 {
+            return;
+        }
+        // The handler stays when the runtime is gone, and does nothing.
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().expect("there is room");
+        let _entered = runtime.enter();
+        drop(signal(SignalKind::hangup()).expect("it can be handled"));
+    });
+}
+
+/// On other systems the program can't tell that it is to ignore SIGHUP.
+#[cfg(not(target_os = "linux"))]
+fn pass_on_hangups() {}
+
 /// The program, not started yet.
 pub(crate) fn countersign<I: IntoIterator<Item: AsRef<str>>>(args: I) -> Command {
+    pass_on_hangups();
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
     for arg in args {
         command.arg(arg.as_ref());
@@ -23,6 +50,7 @@ pub(crate) fn countersign<I: IntoIterator<Item: AsRef<str>>>(args: I) -> Command
 /// A shell that does `script`, in which `"$@"` is the program with its arguments.
 #[cfg(unix)]
 pub(crate) fn shell<I: IntoIterator<Item: AsRef<str>>>(script: &str, args: I) -> Command {
+    pass_on_hangups();
     let mut command = Command::new("sh");
     command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_countersign")]);
     for arg in args {
