@@ -142,9 +142,9 @@ impl Link {
     /// What arrived before the link ended can still be taken afterwards.
     ///
     /// A message that is late at `now` ([`Link::late_at`]) is not returned but dropped, with the
-    /// verdict `Expired`, so a channel with messages that wait may return `None`. `now` must not be
-    /// an earlier reading of the clock: a process may stand still between any two of its
-    /// instructions.
+    /// verdict `Expired`, so a channel with messages that wait may return `None`, and still leave
+    /// output: the verdict. `now` must not be an earlier reading of the clock: a process may stand
+    /// still between any two of its instructions.
     ///
     /// # Errors
     ///
