@@ -34,7 +34,7 @@ pub struct Quality {
 }
 
 /// One direction.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Lane {
     state: Mutex<State>,
     changed: Condvar,
@@ -46,22 +46,38 @@ struct State {
     packets: BinaryHeap<Reverse<(Instant, u64, Vec<u8>)>>,
     waiting: usize,
     count: u64,
+    /// Nothing leaves.
+    stalled: bool,
     /// The device that they come from is gone.
     closed: bool,
 }
 
-/// Carries packets between two devices until they are gone.
-pub fn carry(devices: [SyncDevice; 2], quality: Quality, seed: u64) {
-    let [first, second] = devices.map(Arc::new);
-    for (number, from, to) in [(0, first.clone(), second.clone()), (1, second, first)] {
-        let lane = Arc::new(Lane {
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        });
-        let rng = Rng::with_seed(seed.wrapping_add(number));
-        let entrance = lane.clone();
-        thread::spawn(move || entrance.take_in(&from, quality, rng));
-        thread::spawn(move || lane.let_out(&to));
+/// What is between two machines, in both directions.
+#[derive(Debug, Default)]
+pub struct Air {
+    /// From the first machine, and from the second.
+    lanes: [Arc<Lane>; 2],
+}
+
+impl Air {
+    /// Carries packets between two devices until they are gone.
+    pub fn carry(&self, devices: [SyncDevice; 2], quality: Quality, seed: u64) {
+        let [first, second] = devices.map(Arc::new);
+        let ways = [(first.clone(), second.clone()), (second, first)];
+        for (number, (lane, (from, to))) in (0..).zip(self.lanes.iter().zip(ways)) {
+            let rng = Rng::with_seed(seed.wrapping_add(number));
+            let (entrance, exit) = (lane.clone(), lane.clone());
+            thread::spawn(move || entrance.take_in(&from, quality, rng));
+            thread::spawn(move || exit.let_out(&to));
+        }
+    }
+
+    /// Keeps back what comes from one of the two machines, or lets all of it arrive at once: it is as
+    /// old then as the stall was long.
+    pub fn stall(&self, from: usize, stalled: bool) {
+        let lane = &self.lanes[from];
+        lane.lock().stalled = stalled;
+        lane.changed.notify_one();
     }
 }
 
@@ -111,10 +127,9 @@ impl Lane {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
-            let left = state
-                .packets
-                .peek()
-                .map(|Reverse((leaves, ..))| leaves.saturating_duration_since(now));
+            let goes = !state.stalled || state.closed;
+            let next = state.packets.peek().filter(|_| goes);
+            let left = next.map(|Reverse((leaves, ..))| leaves.saturating_duration_since(now));
             match left {
                 None if state.closed => return,
                 None => {

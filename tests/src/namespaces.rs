@@ -4,14 +4,16 @@ use std::ffi::OsStr;
 use std::io;
 use std::process::{Command, Output};
 
+use rustix::time::{ClockId, clock_gettime};
 use tun_rs::DeviceBuilder;
 
-use crate::air::{Quality, carry};
+use crate::air::{Air, Quality};
 
 /// Two machines, as far as the network goes, with a cable between them.
 #[derive(Debug)]
 pub struct Namespaces {
     names: [String; 2],
+    air: Air,
 }
 
 /// The address of the first of the two.
@@ -32,6 +34,7 @@ impl Namespaces {
         let name = |at: usize| format!("cs-{}-{tag}-{at}", std::process::id());
         let pair = Self {
             names: [name(1), name(2)],
+            air: Air::default(),
         };
         let mut devices = Vec::new();
         for (at, name) in pair.names.iter().enumerate() {
@@ -46,11 +49,8 @@ impl Namespaces {
             pair.ip(at, &["link", "set", CABLE, "up"])?;
         }
         let devices = devices.try_into();
-        carry(
-            devices.map_err(|_| io::ErrorKind::InvalidData)?,
-            quality,
-            seed,
-        );
+        let devices = devices.map_err(|_| io::ErrorKind::InvalidData)?;
+        pair.air.carry(devices, quality, seed);
         Ok(pair)
     }
 
@@ -65,6 +65,11 @@ impl Namespaces {
     /// Errors of the system.
     pub fn set_up(&self, at: usize, up: bool) -> io::Result<()> {
         self.ip(at, &["link", "set", CABLE, if up { "up" } else { "down" }])
+    }
+
+    /// Keeps back what comes from one of the two, or lets all of it arrive at once.
+    pub fn stall(&self, from: usize, stalled: bool) {
+        self.air.stall(from, stalled);
     }
 
     /// Returns a command that runs on one of the two machines.
@@ -85,6 +90,14 @@ impl Drop for Namespaces {
             }
         }
     }
+}
+
+/// Returns the time by the one clock of both machines, in nanoseconds: nobody sets it, unlike the date,
+/// and it is not that of one process.
+#[must_use]
+pub fn now() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    u64::try_from(now.tv_sec * 1_000_000_000 + now.tv_nsec).unwrap()
 }
 
 fn run<'a>(program: &str, arguments: impl IntoIterator<Item = &'a str>) -> io::Result<()> {

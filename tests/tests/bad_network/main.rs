@@ -1,5 +1,5 @@
 //! Whole processes on a bad network: two network namespaces, a cable that delays, loses and
-//! reorders packets, is slow, and is pulled for seconds. TLS as in production.
+//! reorders packets, is slow, stands still, and is pulled for seconds. TLS as in production.
 //!
 //! `COUNTERSIGN_MESSAGES` says how many messages go each way, 100,000 where all is tried, and
 //! `COUNTERSIGN_SEED` what the network does to packets; what meets which packet is up to the
@@ -11,9 +11,12 @@
     reason = "panicking is how a helper of a test fails"
 )]
 
+mod leases;
+
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Lines, Write};
-use std::process::{Child, ChildStdout, Stdio};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -37,10 +40,10 @@ const PULLED: Duration = Duration::from_secs(3);
 /// At which tenths of the way: where all is tested, and else.
 const PULLS: [&[u64]; 2] = [&[2, 4, 6, 8], &[5]];
 
-/// A process at one end.
+/// A process at one end. What it says is read all the time: otherwise it would stop some time.
 struct End {
     child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: mpsc::IntoIter<String>,
 }
 
 impl End {
@@ -49,14 +52,20 @@ impl End {
         command.args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (said, lines) = mpsc::channel();
+        thread::spawn(move || {
+            // Nobody hears it where the test has failed.
+            let mut lines = output.lines().map(Result::unwrap);
+            lines.try_for_each(|line| said.send(line))
+        });
+        let lines = lines.into_iter();
         Self { child, lines }
     }
 
     /// Waits until it prints one of these words, and returns the time that follows it.
     fn receive(&mut self, words: &[&str]) -> (String, i64) {
-        let mut lines = self.lines.by_ref().map(Result::unwrap);
-        let found = lines.find_map(|line| {
+        let found = self.lines.find_map(|line| {
             let (word, time) = line.rsplit_once(' ')?;
             words
                 .contains(&word)
@@ -73,13 +82,13 @@ impl End {
     /// Waits until so much has come.
     fn wait_for(&mut self, received: u64) {
         let line = format!("received {received}");
-        let found = self.lines.any(|said| said.unwrap() == line);
+        let found = self.lines.any(|said| said == line);
         assert!(found, "the process has ended before '{line}'");
     }
 
     /// The figures that it ends with.
     fn figures(mut self) -> BTreeMap<String, String> {
-        let last = self.lines.by_ref().map(Result::unwrap).last().unwrap();
+        let last = self.lines.by_ref().last().unwrap();
         assert!(self.child.wait().unwrap().success(), "{last}");
         let words: Vec<_> = last.split(' ').skip(1).map(str::to_owned).collect();
         let pairs = words
