@@ -12,7 +12,8 @@ use crate::wire::Pong;
 const FIRST_CAP: u64 = 14_600;
 /// What may be under way at least, whatever was measured.
 const LEAST_CAP: u64 = 4096;
-/// Less room than this is none: short fragments cost more in heads than they gain.
+/// Where there is any room, there is room for so much: short fragments cost more in heads than they
+/// gain.
 const LEAST_ROOM: u64 = 1024;
 /// How many PINGs are spread over what may be under way.
 const SHARES: u64 = 8;
@@ -21,9 +22,13 @@ const DATED_BACK: u64 = 15;
 /// How many PINGs without an answer are remembered.
 const MOST_ASKED: usize = 32;
 /// How fast a burst may grow, in percent of the rate.
-const GAIN: u64 = 125;
+const GAIN: u128 = 125;
+/// How fast it may grow at least, in bytes a second, so that what was measured while the peer stood
+/// still holds nothing up for long.
+const LEAST_FILL: u64 = 10 * LEAST_CAP;
 /// For how many flights a rate counts.
 const FLIGHTS: usize = 10;
+const MILLION: u128 = 1_000_000;
 /// How long the shortest round trip counts before it is measured again.
 const ROUND_TRIP_LIFE: Duration = Duration::from_secs(10);
 
@@ -49,14 +54,18 @@ pub(crate) struct Pace {
     arrived: Option<Arrival>,
     /// Bytes in a second, one figure for each flight, the newest last.
     rates: VecDeque<u64>,
+    /// Whether one of these is of a flight in which there was always more to send. Until then it is
+    /// not known how much the path carries.
+    is_measured: bool,
     /// How much will have been written when the newest flight is over.
     flight: u64,
     /// The shortest round trip, and when it was measured.
     round_trip: Option<(Duration, Instant)>,
     /// Whether next to nothing is to be under way, for the round trip to be measured.
     probes: bool,
-    /// How many bytes may be written in a burst, as of a moment.
-    tokens: (u64, Instant),
+    /// How many millionths of a byte may be written in a burst, as of a moment; less than zero where
+    /// more was written.
+    tokens: (i128, Instant),
     /// What waits after the latest output.
     waits: Waits,
     /// How much had been written when nothing was waiting last.
@@ -95,6 +104,11 @@ struct Arrival {
     at: u64,
 }
 
+/// Bytes and times are far below the limit.
+fn signed(figure: u128) -> i128 {
+    i128::try_from(figure).unwrap_or(i128::MAX)
+}
+
 impl Pace {
     pub(crate) fn new(budget: Duration) -> Self {
         Self {
@@ -104,6 +118,7 @@ impl Pace {
             asked: VecDeque::new(),
             arrived: None,
             rates: VecDeque::new(),
+            is_measured: false,
             flight: 0,
             round_trip: None,
             probes: false,
@@ -121,15 +136,22 @@ impl Pace {
             .list::<u64>(FLIGHTS)
     }
 
-    /// Returns how many bytes a second arrive at the peer where there is enough to send.
+    /// Returns how many bytes a second arrive at the peer where there is enough to send, if there
+    /// was.
     pub(crate) fn rate(&self) -> Option<u64> {
+        self.carried_at_least().filter(|_| self.is_measured)
+    }
+
+    /// Returns how many bytes a second the path carries, or, where there was too little to send to
+    /// know that, has carried.
+    fn carried_at_least(&self) -> Option<u64> {
         self.rates.iter().max().copied()
     }
 
     /// Returns at which rate messages wait for nothing, in bits a second.
     pub(crate) fn target_bitrate(&self) -> Option<u64> {
         let percent = if self.is_busy() { 90 } else { 125 };
-        let bits = self.rate()?.saturating_mul(8);
+        let bits = self.carried_at_least()?.saturating_mul(8);
         Some((bits / 100).saturating_mul(percent))
     }
 
@@ -146,14 +168,17 @@ impl Pace {
 
     /// Returns how many bytes may be under way.
     fn cap(&self) -> u64 {
-        let (Some(_), Some((round_trip, _))) = (self.rate(), self.round_trip) else {
-            return FIRST_CAP;
-        };
-        if self.probes {
+        if self.probes && self.is_measured {
             return LEAST_CAP;
         }
-        let time = round_trip.saturating_add(self.budget);
-        self.carried(time).unwrap_or(u64::MAX).max(LEAST_CAP)
+        let least = if self.is_measured {
+            LEAST_CAP
+        } else {
+            FIRST_CAP
+        };
+        let round_trip = self.round_trip.map(|(round_trip, _)| round_trip);
+        let time = round_trip.unwrap_or_default().saturating_add(self.budget);
+        self.carried(time).max(least)
     }
 
     /// Returns how many more bytes may be under way.
@@ -161,8 +186,8 @@ impl Pace {
         self.cap().saturating_sub(self.under_way())
     }
 
-    /// Returns the room that is worth using.
-    fn least_room(&self) -> u64 {
+    /// Returns the room that is worth waiting for.
+    fn worthwhile(&self) -> u64 {
         let share = self.cap() / SHARES / 2;
         share.min(self.burst() / 4).max(LEAST_ROOM)
     }
@@ -170,40 +195,45 @@ impl Pace {
     /// Returns how much may be written at once: half of the budget. What is written faster than it
     /// arrives waits in a queue.
     fn burst(&self) -> u64 {
-        self.carried(self.budget / 2)
-            .unwrap_or(u64::MAX)
-            .max(LEAST_CAP)
+        self.carried(self.budget / 2).max(LEAST_CAP)
     }
 
-    /// Returns how many bytes arrive in this time.
-    fn carried(&self, time: Duration) -> Option<u64> {
-        let bytes = u128::from(self.rate()?).saturating_mul(time.as_micros()) / 1_000_000;
-        Some(u64::try_from(bytes).unwrap_or(u64::MAX))
+    /// Returns how many bytes arrive in this time; zero where nothing is known of that.
+    fn carried(&self, time: Duration) -> u64 {
+        let rate = u128::from(self.carried_at_least().unwrap_or(0));
+        let bytes = rate.saturating_mul(time.as_micros()) / MILLION;
+        u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 
-    /// Returns how much may be written now, as far as bursts are concerned: it grows by a quarter
-    /// faster than bytes arrive, so that a path that has got faster is noticed.
-    fn tokens(&self, now: Instant) -> u64 {
+    /// Returns how many bytes a second a burst may grow by: a quarter more than arrive, so that a
+    /// path that has got faster is noticed. `None` while it is not known how many do.
+    fn fill_rate(&self) -> Option<u128> {
+        let filled = u128::from(self.rate()?) * GAIN / 100;
+        Some(filled.max(LEAST_FILL.into()))
+    }
+
+    /// Returns how much may be written now, as far as bursts are concerned, in millionths of a byte;
+    /// `None` where that is anything.
+    fn tokens(&self, now: Instant) -> Option<i128> {
         let (left, at) = self.tokens;
-        match self.carried(now.saturating_since(at)) {
-            Some(carried) => left
-                .saturating_add(carried.saturating_mul(GAIN) / 100)
-                .min(self.burst()),
-            None => u64::MAX,
-        }
+        let most = signed(u128::from(self.burst()) * MILLION);
+        let filled = self
+            .fill_rate()?
+            .saturating_mul(now.saturating_since(at).as_micros());
+        Some(left.max(-most).saturating_add(signed(filled)).min(most))
     }
 
     /// Returns when there will be room for messages that wait, if only time is needed for that.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let least = self.least_room();
-        if !self.is_held() || self.cap_room() < least {
+        if !self.is_held() || self.cap_room() == 0 {
             return None;
         }
-        let missing = least.saturating_sub(self.tokens.0);
-        let rate = self.rate()?.saturating_mul(GAIN).max(1);
-        let wait = u128::from(missing) * 100_000_000 / u128::from(rate) + 1;
+        let (left, at) = self.tokens;
+        let missing = signed(u128::from(self.worthwhile()) * MILLION).saturating_sub(left);
+        let missing = u128::try_from(missing).unwrap_or(0);
+        let wait = missing.div_ceil(self.fill_rate()?);
         let wait = Duration::from_micros(u64::try_from(wait).unwrap_or(u64::MAX));
-        self.tokens.1.checked_add(wait)
+        at.checked_add(wait)
     }
 
     /// Handles the passing of time. Returns whether messages need not wait any more.
@@ -216,16 +246,18 @@ impl Pace {
     }
 
     /// Returns how many more bytes may be written of messages that have no priority, `pending`
-    /// bytes of output being written.
+    /// bytes of output being written. It may be a little more than is left, so that messages are
+    /// not cut into small pieces.
     pub(crate) fn room(&self, now: Instant, pending: usize) -> usize {
-        let room = self
-            .cap_room()
-            .min(self.tokens(now))
-            .saturating_sub(pending as u64);
-        if room < self.least_room() {
+        let burst = match self.tokens(now) {
+            Some(tokens) => u64::try_from(tokens / signed(MILLION)).unwrap_or(0),
+            None => u64::MAX,
+        };
+        let room = self.cap_room().min(burst).saturating_sub(pending as u64);
+        if room == 0 {
             return 0;
         }
-        usize::try_from(room).unwrap_or(usize::MAX)
+        usize::try_from(room.max(LEAST_ROOM)).unwrap_or(usize::MAX)
     }
 
     /// Notes what waits after the messages of an output were written.
@@ -241,7 +273,8 @@ impl Pace {
 
     /// Notes output.
     pub(crate) fn wrote(&mut self, now: Instant, bytes: usize) {
-        self.tokens = (self.tokens(now).saturating_sub(bytes as u64), now);
+        let written = signed(bytes as u128 * MILLION);
+        self.tokens = (self.tokens(now).unwrap_or(0).saturating_sub(written), now);
         self.sent += bytes as u64;
         if self.waits == Waits::Nothing {
             self.idle_at = self.sent;
@@ -303,7 +336,7 @@ impl Pace {
             sent: mark.sent,
             at: pong.arrived,
         };
-        self.note_rate(&arrived, &mark);
+        self.note_rate(now, &arrived, &mark);
         self.arrived = Some(arrived);
     }
 
@@ -331,7 +364,7 @@ impl Pace {
         }
     }
 
-    fn note_rate(&mut self, arrived: &Arrival, mark: &Mark) {
+    fn note_rate(&mut self, now: Instant, arrived: &Arrival, mark: &Mark) {
         let Some(before) = mark.before else {
             return;
         };
@@ -345,8 +378,13 @@ impl Pace {
         let rate = u64::try_from(rate).unwrap_or(u64::MAX);
         // Where there was too little to send, the path can do at least this.
         let counts = mark.busy && !self.probes;
-        if !counts && self.rate().is_some_and(|known| rate <= known) {
+        if !counts && self.carried_at_least().is_some_and(|known| rate <= known) {
             return;
+        }
+        if counts && !self.is_measured {
+            self.is_measured = true;
+            // From here on bursts are bounded.
+            self.tokens = (0, now);
         }
         match self.rates.back_mut() {
             Some(newest) if before.sent < self.flight => *newest = rate.max(*newest),

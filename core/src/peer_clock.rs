@@ -77,8 +77,9 @@ impl Default for PeerClock {
 impl PeerClock {
     /// Notes that this end writes its time, which the peer answers.
     pub(crate) fn ask(&mut self, now: Instant) {
-        let first = self.asked.map_or(now, |(first, _)| first);
-        self.asked = Some((first, now));
+        // A PING may be dated back, also to before the greeting.
+        let (first, last) = self.asked.unwrap_or((now, now));
+        self.asked = Some((first.min(now), last.max(now)));
         self.ask_at = now + self.pause;
         if self.pause < IDLE_PAUSE {
             self.pause = (self.pause * 2).min(LONGEST_PAUSE);

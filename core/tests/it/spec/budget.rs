@@ -8,6 +8,8 @@ use countersign_core::{
     ReceiveChannel, Role, SendChannel, SendError,
 };
 
+use crate::common::pair::{ACCEPTOR, OPENER, lasting};
+
 const STOP: ChannelId = ChannelId(0);
 const BULK: ChannelId = ChannelId(1);
 const STEP: u64 = 100;
@@ -279,6 +281,23 @@ fn a_longer_way_does_not_starve_messages() {
 }
 
 #[test]
+fn little_to_send_and_a_slow_begin_starve_nothing() {
+    let slow = |now| if now < 10_000_000 { 1_000 } else { 500_000 };
+    let begins: [(fn(u64) -> u64, fn(u64) -> bool); 2] = [
+        // The urgent messages alone: some 500 bytes a second.
+        (|_| 500_000, |_| false),
+        (slow, always),
+    ];
+    for (rate, bulk) in begins {
+        let mut world = World::new(relay(rate, |_| 1_000), Some(BUDGET));
+        world.run(10 * SECOND, bulk);
+        world.run(SECOND, always);
+        let rate = world.run(2 * SECOND, always);
+        assert!(rate >= 450_000, "{rate}");
+    }
+}
+
+#[test]
 fn a_target_grows_until_messages_wait() {
     // Half of the time there is nothing to send.
     let mut world = World::new(relay(|_| 500_000, |_| 1_000), Some(BUDGET));
@@ -312,4 +331,32 @@ fn a_budget_is_more_than_nothing_and_needs_pings() {
         check(config().latency_budget(BUDGET).dialect(Dialect::TlsStream)),
         Err(ConfigProblem::BudgetTlsStream)
     );
+}
+
+/// PINGs are dated back, the first ones to before the greeting in front of them. Answers to both
+/// count.
+#[test]
+fn the_first_messages_on_a_connection_have_an_age() {
+    for sent in [0, 100, 30_000] {
+        let sender = Config::new()
+            .channel(SendChannel::new("data"))
+            .channel(ReceiveChannel::new("bulk"));
+        let receiver = Config::new()
+            .latency_budget(BUDGET)
+            .channel(ReceiveChannel::new("data"))
+            .channel(SendChannel::new("bulk"));
+        lasting(&sender, &receiver, |pair| {
+            if sent > 0 {
+                pair.send(ACCEPTOR, BULK, &vec![7; sent]);
+            }
+            let expires = Some(pair.now + SECOND);
+            pair.ends[OPENER]
+                .send(pair.now, STOP, vec![7; 10], expires)
+                .unwrap();
+            pair.run();
+            let taken = pair.ends[ACCEPTOR].take(pair.now, STOP).unwrap();
+            let age = taken.unwrap().age(pair.now).unwrap();
+            assert!(age.at_most < Duration::from_millis(1), "{age}");
+        });
+    }
 }

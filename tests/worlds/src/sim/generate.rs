@@ -13,6 +13,16 @@ use super::rng::Rng;
 /// The most openers in a plan.
 pub const MOST_PAIRS: usize = 4;
 
+/// Latency budgets, in microseconds.
+const BUDGETS: [Option<u64>; 6] = [
+    None,
+    None,
+    Some(1),
+    Some(5_000),
+    Some(50_000),
+    Some(2_000_000),
+];
+
 const NAMES: [&str; 4] = ["commands", "answers", "pictures", "telemetry"];
 
 /// Returns the plan of a seed. `keys` are for [`MOST_PAIRS`] openers; with none, connections are
@@ -64,6 +74,11 @@ pub fn plan(seed: u64, keys: Option<Keys>) -> Plan {
         [true; 2],
     ]);
     plan.begins_anew = rng.one_in(2);
+    // Drawn last, so that what was drawn before is as it was.
+    plan.budgets = [0; 2].map(|_| rng.pick(&BUDGETS).map(Duration::from_micros));
+    for channel in &mut plan.channels {
+        channel.urgent = rng.one_in(4);
+    }
     plan
 }
 
@@ -118,6 +133,7 @@ fn channels(rng: &mut Rng) -> Vec<Channel> {
         window: u32::try_from(rng.between(1, 12)).unwrap_or(1),
         queue: usize::try_from(rng.between(1, 24)).unwrap_or(1),
         largest: rng.pick(&[64, 1500, 6000]),
+        urgent: false,
     };
     (0..count).map(one).collect()
 }

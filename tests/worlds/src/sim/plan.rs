@@ -33,6 +33,8 @@ pub struct Channel {
     pub queue: usize,
     /// The largest message.
     pub largest: usize,
+    /// Its messages go before those of other channels.
+    pub urgent: bool,
 }
 
 /// How an application closes a link.
@@ -272,6 +274,8 @@ pub struct Plan {
     pub frame_limits: [usize; 2],
     /// Timeouts of openers and acceptor.
     pub timeouts: [Timeouts; 2],
+    /// Latency budgets of openers and acceptor.
+    pub budgets: [Option<Duration>; 2],
     /// When openers connect again.
     pub reconnect: Reconnect,
     /// The acceptor's clock, then the openers'.
@@ -333,6 +337,7 @@ impl Plan {
             channels,
             frame_limits: [512; 2],
             timeouts: [timeouts; 2],
+            budgets: [None; 2],
             reconnect: Reconnect::default(),
             clocks: vec![Clock::RIGHT; 2],
             pairs: vec![Scripts([opener, acceptor])],
@@ -374,6 +379,9 @@ impl Plan {
         if self.single[end] {
             config = config.single_session();
         }
+        if let Some(budget) = self.budgets[end] {
+            config = config.latency_budget(budget);
+        }
         for at in 0..self.channels.len() {
             config = config.channel(self.channels[self.place(end, at)].declare(end));
         }
@@ -402,6 +410,7 @@ impl Channel {
             window: 16,
             queue: 32,
             largest: 4096,
+            urgent: false,
         }
     }
 
@@ -409,6 +418,13 @@ impl Channel {
     #[must_use]
     pub const fn manual(mut self) -> Self {
         self.manual = true;
+        self
+    }
+
+    /// Its messages go before those of other channels.
+    #[must_use]
+    pub const fn urgent(mut self) -> Self {
+        self.urgent = true;
         self
     }
 
@@ -426,6 +442,7 @@ impl Channel {
                 .max_message(largest)
                 .queue(self.queue, largest * 4);
             let sends = if self.latest { sends.latest() } else { sends };
+            let sends = if self.urgent { sends.urgent() } else { sends };
             return sends.into();
         }
         let receives = ReceiveChannel::new(self.name)

@@ -1,5 +1,7 @@
 //! Short runs in which nothing goes wrong, for connections to be cut and ends to crash in.
 
+use std::time::Duration;
+
 use countersign_core::CloseMode;
 
 use super::plan::{ACCEPTOR, Act, Channel, Closes, Do, OPENER, Plan};
@@ -52,6 +54,7 @@ pub fn all() -> Vec<Scenario> {
         long("acks", acks()),
         short("rejections", rejections()),
         long("latest", latest()),
+        long("budget", budget()),
         short("close-soon", close_soon()),
         long("close", close(CloseMode::Drain, 3, [true, false])),
         long(
@@ -131,6 +134,22 @@ fn latest() -> Plan {
     };
     let down = pictures(DOWN).into_iter().chain((0..4).map(telemetry));
     Plan::pair(channels, pictures(UP), down.collect())
+}
+
+/// Messages that wait for a latency budget, and urgent ones that do not.
+fn budget() -> Plan {
+    let channels = vec![
+        Channel::new("up", OPENER),
+        Channel::new("stop", OPENER).urgent(),
+    ];
+    let mut opener = sends(0, &[600]);
+    let bulk = [2000, 2000, 1500].map(|size| Act::up(50_000, Do::send(0, size)));
+    opener.extend(bulk);
+    opener.push(Act::up(51_000, Do::send(1, 20)));
+    Plan {
+        budgets: [Some(Duration::from_micros(1)), None],
+        ..Plan::pair(channels, opener, vec![])
+    }
 }
 
 /// A close right behind the first messages, one of which is rejected.
