@@ -125,6 +125,7 @@ impl Table {
             now: self.victim.now,
             heard: None,
             timed: true,
+            paced: self.victim.link.config().get_latency_budget().is_some(),
         };
         let Some((_, theirs)) = &mut self.keys else {
             return self.peer.read(&moment, written);

@@ -41,6 +41,8 @@ pub(crate) struct Moment {
     pub(crate) heard: Option<(u64, Instant)>,
     /// Messages with times may have come.
     pub(crate) timed: bool,
+    /// It has a latency budget.
+    pub(crate) paced: bool,
 }
 
 /// Reads what a link has written.
@@ -65,6 +67,8 @@ pub(crate) struct Subject {
     /// Its end was reported.
     over: bool,
     windows: Vec<(usize, usize)>,
+    /// Whether it has a latency budget.
+    pub(crate) paced: bool,
     /// By channel, the bytes that were taken since anything came.
     taken: Vec<usize>,
     /// What the application has taken and not settled, where it has to.
@@ -116,6 +120,7 @@ impl Subject {
             seen,
             over: false,
             windows: case.windows.clone(),
+            paced: config.get_latency_budget().is_some(),
             taken: vec![0; case.windows.len()],
             unsettled: Vec::new(),
             #[cfg(planted)]
@@ -270,6 +275,7 @@ impl Subject {
                         now,
                         heard: self.arrivals.heard,
                         timed: self.arrivals.timed,
+                        paced: self.paced,
                     };
                     read(&moment, &self.buffer[..length]);
                 }

@@ -32,6 +32,8 @@ pub(crate) struct Peer {
     pub(super) named: bool,
     /// The link has answered a time on this connection.
     pub(super) was_answered: bool,
+    /// The time of its last PING on this connection.
+    pub(super) last_ping: Option<u64>,
     /// The link's last frame on this connection, if it must be final.
     pub(super) last_word: Option<FrameType>,
     /// The channel and the missing bytes of the message that is arriving.
@@ -145,6 +147,7 @@ impl Peer {
             attempt: 0,
             named: false,
             was_answered: false,
+            last_ping: None,
             last_word: None,
             arriving: (0, 0),
             count: 0,
@@ -157,6 +160,7 @@ impl Peer {
         self.arriving = (0, 0);
         self.named = false;
         self.was_answered = false;
+        self.last_ping = None;
         self.clock.begin();
         for lane in &mut self.lanes {
             lane.answers.clear();

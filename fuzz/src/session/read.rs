@@ -8,6 +8,8 @@ use crate::subject::Moment;
 
 /// How many answers of a link the books have at most.
 const MOST: usize = 16;
+/// By how much a PING may be dated back, in microseconds.
+const DATED_BACK: u64 = 15;
 
 impl Peer {
     /// Reads what the link has written.
@@ -114,7 +116,7 @@ impl Peer {
                 assert!(reply.len() <= limit as usize, "{} bytes", reply.len());
                 self.read_answer(channel, sequence);
             }
-            Frame::Ping(time) => self.read_time(moment, time),
+            Frame::Ping(time) => self.read_ping(moment, time),
             Frame::Pong(pong) => self.read_pong(moment, pong),
             Frame::Close { .. } => {}
         }
@@ -123,6 +125,21 @@ impl Peer {
     /// A link writes what its clock shows.
     fn read_time(&mut self, moment: &Moment, time: u64) {
         assert_eq!(time, moment.now.as_micros());
+        self.clock.hear(moment.now, time);
+    }
+
+    /// With a latency budget, each PING has a time of its own: it is dated back for that.
+    fn read_ping(&mut self, moment: &Moment, time: u64) {
+        if !moment.paced {
+            return self.read_time(moment, time);
+        }
+        assert!(time <= moment.now.as_micros());
+        assert!(moment.now.as_micros() - time <= DATED_BACK);
+        assert!(
+            self.last_ping.is_none_or(|last| last < time),
+            "{time} again"
+        );
+        self.last_ping = Some(time);
         self.clock.hear(moment.now, time);
     }
 

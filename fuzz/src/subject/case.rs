@@ -49,10 +49,15 @@ impl Case {
             0 => Role::Acceptor,
             _ => Role::Opener,
         };
+        let (timeouts, paced) = timeouts(input)?;
         let mut config = Config::new()
             .dialect(dialect)
             .frame_limit([1024, 512, 16_384][usize::from(how >> 5) % 3])
-            .timeouts(timeouts(input)?);
+            .timeouts(timeouts);
+        if paced && dialect == Dialect::Countersign {
+            // A short one, so that messages wait for it.
+            config = config.latency_budget(Duration::from_micros(1));
+        }
         // The upper bits of the count are of no other use.
         if count >= 192 {
             config = config.single_session();
@@ -100,6 +105,13 @@ impl Case {
 fn spoil(config: Config, how: u8) -> Option<Config> {
     let receive = |name: &str| ReceiveChannel::new(name);
     Some(match how >> 2 {
+        49 => match how % 4 {
+            0 | 1 => config.latency_budget(Duration::ZERO),
+            _ => Config::new()
+                .dialect(Dialect::TlsStream)
+                .channel(receive("x"))
+                .latency_budget(Duration::from_secs(1)),
+        },
         50 => config.frame_limit(511),
         51 => config.frame_limit((1 << 24) + 1),
         52 => config.channel(receive("c0")),
@@ -130,7 +142,8 @@ fn spoil(config: Config, how: u8) -> Option<Config> {
     })
 }
 
-fn timeouts(input: &mut Unstructured<'_>) -> Result<Timeouts> {
+/// Draws timeouts, and whether there is a latency budget.
+fn timeouts(input: &mut Unstructured<'_>) -> Result<(Timeouts, bool)> {
     let how: u8 = input.arbitrary()?;
     let mut timeouts = Timeouts::default();
     if how & 1 != 0 {
@@ -143,7 +156,7 @@ fn timeouts(input: &mut Unstructured<'_>) -> Result<Timeouts> {
         timeouts.close = Duration::ZERO;
         timeouts.linger = Duration::ZERO;
     }
-    Ok(timeouts)
+    Ok((timeouts, how & 8 != 0))
 }
 
 /// A channel whose messages are as large as its window allows, up to [`LARGEST`].
@@ -176,6 +189,9 @@ fn channel(number: u8, how: u8, window: (usize, usize), dialect: Dialect) -> Cha
     }
     if how & 8 != 0 {
         channel = channel.in_flight(1);
+    }
+    if how & 0x80 != 0 {
+        channel = channel.urgent();
     }
     channel.into()
 }
