@@ -100,8 +100,9 @@ struct Mark {
 struct Arrival {
     written: Instant,
     sent: u64,
-    /// When it arrived, by the peer's clock.
-    at: u64,
+    /// When it arrived, by the peer's clock; `None` where that is not known, because a PING behind
+    /// it was answered that has no mark.
+    at: Option<u64>,
 }
 
 /// Bytes and times are far below the limit.
@@ -225,11 +226,12 @@ impl Pace {
 
     /// Returns when there will be room for messages that wait, if only time is needed for that.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        if !self.is_held() || self.cap_room() == 0 {
+        let worthwhile = self.worthwhile();
+        if !self.is_held() || self.cap_room() < worthwhile {
             return None;
         }
         let (left, at) = self.tokens;
-        let missing = signed(u128::from(self.worthwhile()) * MILLION).saturating_sub(left);
+        let missing = signed(u128::from(worthwhile) * MILLION).saturating_sub(left);
         let missing = u128::try_from(missing).unwrap_or(0);
         let wait = missing.div_ceil(self.fill_rate()?);
         let wait = Duration::from_micros(u64::try_from(wait).unwrap_or(u64::MAX));
@@ -253,10 +255,13 @@ impl Pace {
             Some(tokens) => u64::try_from(tokens / signed(MILLION)).unwrap_or(0),
             None => u64::MAX,
         };
-        let room = self.cap_room().min(burst).saturating_sub(pending as u64);
-        if room == 0 {
+        let room = self.cap_room().min(burst);
+        // What waits does so until it is worth it.
+        let least = if self.is_held() { self.worthwhile() } else { 1 };
+        if room < least {
             return 0;
         }
+        let room = room.saturating_sub(pending as u64);
         usize::try_from(room.max(LEAST_ROOM)).unwrap_or(usize::MAX)
     }
 
@@ -321,22 +326,26 @@ impl Pace {
     /// Handles a PONG. One that answers no PING is ignored.
     pub(crate) fn answered(&mut self, now: Instant, pong: &Pong) {
         let echo = Instant::from_micros(pong.echo);
-        let Some(at) = self.asked.iter().position(|mark| mark.written == echo) else {
+        if self.dated.is_none_or(|last| echo > last) {
+            return;
+        }
+        // Those before it have arrived too, and will not be answered.
+        let count = self.asked.partition_point(|mark| mark.written <= echo);
+        let Some(mark) = self.asked.drain(..count).next_back() else {
             return;
         };
-        // Those before it have arrived, and will not be answered.
-        let Some(mark) = self.asked.drain(..=at).next_back() else {
-            return;
-        };
-        let answering = Duration::from_micros(pong.time.wrapping_sub(pong.arrived));
-        let whole = now.saturating_since(echo);
-        self.note_round_trip(now, whole.saturating_sub(answering), &mark);
+        let exact = mark.written == echo;
         let arrived = Arrival {
             written: mark.written,
             sent: mark.sent,
-            at: pong.arrived,
+            at: exact.then_some(pong.arrived),
         };
-        self.note_rate(now, &arrived, &mark);
+        if exact {
+            let answering = Duration::from_micros(pong.time.wrapping_sub(pong.arrived));
+            let whole = now.saturating_since(echo);
+            self.note_round_trip(now, whole.saturating_sub(answering), &mark);
+            self.note_rate(now, &mark, pong.arrived);
+        }
         self.arrived = Some(arrived);
     }
 
@@ -364,14 +373,15 @@ impl Pace {
         }
     }
 
-    fn note_rate(&mut self, now: Instant, arrived: &Arrival, mark: &Mark) {
-        let Some(before) = mark.before else {
+    /// Notes how fast what is in front of the mark, which arrived then, has arrived.
+    fn note_rate(&mut self, now: Instant, mark: &Mark, arrived: u64) {
+        let Some((before, at)) = mark.before.and_then(|before| Some((before, before.at?))) else {
             return;
         };
         // Not faster than it was written, however close together the two have arrived.
-        let apart = Duration::from_micros(arrived.at.wrapping_sub(before.at));
-        let took = apart.max(arrived.written.saturating_since(before.written));
-        let bytes = u128::from(arrived.sent - before.sent);
+        let apart = Duration::from_micros(arrived.wrapping_sub(at));
+        let took = apart.max(mark.written.saturating_since(before.written));
+        let bytes = u128::from(mark.sent - before.sent);
         let Some(rate) = (bytes * 1_000_000).checked_div(took.as_micros()) else {
             return;
         };

@@ -360,3 +360,47 @@ fn the_first_messages_on_a_connection_have_an_age() {
         });
     }
 }
+
+/// What is urgent is not bounded, so there may be more PINGs on the way than are remembered. The
+/// answer to one that is not says what has arrived, too.
+#[test]
+fn more_pings_than_are_remembered() {
+    let sender = Config::new()
+        .latency_budget(BUDGET)
+        .channel(SendChannel::new("stop").urgent())
+        .channel(SendChannel::new("bulk"));
+    let receiver = Config::new()
+        .channel(ReceiveChannel::new("stop"))
+        .channel(ReceiveChannel::new("bulk"));
+    lasting(&sender, &receiver, |pair| {
+        pair.run();
+        for _ in 0..100 {
+            pair.send(OPENER, STOP, &[7; 1000]);
+            pair.send(OPENER, BULK, &[7; 1000]);
+        }
+        // All that the sender writes arrives at once, and with it the PING of its timer.
+        let mut buffer = vec![0; 1000];
+        let mut written = Vec::new();
+        for _ in 0..2 {
+            while let Output::Written(length) = pair.ends[OPENER].poll_output(pair.now, &mut buffer)
+            {
+                written.extend_from_slice(&buffer[..length]);
+            }
+            pair.now = pair.now + 6 * SECOND;
+            pair.ends[OPENER].handle_timeout(pair.now);
+        }
+        assert!(written.len() < 200_000, "bulk waits");
+        pair.ends[ACCEPTOR].handle_input(pair.now, &written);
+        pair.run();
+        assert_eq!(pair.take_all(ACCEPTOR, STOP).len(), 100);
+        let begin = pair.now;
+        let mut bulk = pair.take_all(ACCEPTOR, BULK).len();
+        while bulk < 100 {
+            assert!(pair.sleep(), "nothing will happen any more");
+            pair.run();
+            bulk += pair.take_all(ACCEPTOR, BULK).len();
+            let took = pair.now.saturating_since(begin);
+            assert!(took < 5 * SECOND, "{bulk} of 100");
+        }
+    });
+}
