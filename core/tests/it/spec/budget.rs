@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 
+use countersign_core::wire::{Frame, Pong};
 use countersign_core::{
     ChannelId, Config, ConfigProblem, Dialect, Event, Instant, Link, LinkStatus, Output,
     ReceiveChannel, Role, SendChannel, SendError,
@@ -178,7 +179,7 @@ impl World {
         match self.sender.send(now, channel, vec![7; length], None) {
             Ok(_) => true,
             Err(error) => {
-                assert!(matches!(error.why, SendError::Blocked), "{error:?}");
+                assert!(matches!(error.why, SendError::Blocked), "{error:?} {:?}", self.sender.end_reason());
                 false
             }
         }
@@ -306,6 +307,42 @@ fn a_target_grows_until_messages_wait() {
     world.run(5 * SECOND, always);
     let target = world.status().target_bitrate.expect("measured");
     assert!((3_200_000..=4_000_000).contains(&target), "{target}");
+}
+
+/// Whatever a peer answers, what is sent to it goes on, at a pace that is its own affair.
+#[test]
+fn a_peer_that_lies_in_its_answers_slows_nothing_but_what_it_is_sent() {
+    let mut world = World::new(relay(|_| 500_000, |_| 1_000), Some(BUDGET));
+    // A greeting comes first.
+    world.run(Duration::from_millis(100), always);
+    let mut bytes = [0; 64];
+    for round in 0..400_u64 {
+        let now = world.now;
+        let lies = [
+            0,
+            1,
+            now,
+            now.saturating_sub(15),
+            now / 2,
+            u64::MAX,
+            1 << 63,
+        ];
+        let lie = |of: u64| lies[usize::try_from(round / of % 7).unwrap()];
+        let pong = Frame::Pong(Pong {
+            echo: lie(1),
+            arrived: lie(7),
+            time: lie(49),
+        });
+        let length = pong.encode(&mut bytes).unwrap();
+        // Behind a frame of the peer's own.
+        world.back.queue.extend(&bytes[..length]);
+        world.run(Duration::from_millis(10), always);
+        assert_eq!(world.sender.end_reason(), None);
+        world.status();
+    }
+    world.took.clear();
+    world.run(5 * SECOND, always);
+    assert!(world.run(5 * SECOND, always) > 200_000);
 }
 
 #[test]
