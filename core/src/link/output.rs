@@ -6,7 +6,7 @@ use crate::Instant;
 use crate::observe::{Call, Outcome};
 use crate::pace::Waits;
 use crate::receive::Answer;
-use crate::send::Wrote;
+use crate::send::{SendHalf, Wrote};
 use crate::state::LinkState;
 use crate::verdict::Rejection;
 use crate::wire::Frame;
@@ -255,14 +255,21 @@ impl Link {
 
     #[inline]
     fn write_halves(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
-        if self.has_urgent {
-            self.write_channels(out, true, usize::MAX)?;
+        if self.has_urgent || self.connection.pace.is_some() {
+            return self.write_by_urgency(out);
         }
+        self.write_channels(out, usize::MAX, |_| true)
+    }
+
+    /// Writes what is urgent, and then what the latency budget has room for.
+    #[cold]
+    fn write_by_urgency(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
+        self.write_those(out, usize::MAX, true)?;
         let Some(pace) = &self.connection.pace else {
-            return self.write_channels(out, false, usize::MAX);
+            return self.write_those(out, usize::MAX, false);
         };
         let end = out.at.saturating_add(pace.room(self.now, out.at));
-        let result = self.write_channels(out, false, end);
+        let result = self.write_those(out, end, false);
         let (waits, result) = match result {
             Ok(()) => (Waits::Nothing, Ok(())),
             Err(_) if end < out.buffer.len() => (Waits::Held, Ok(())),
@@ -274,14 +281,24 @@ impl Link {
         result
     }
 
-    /// Writes messages of the channels that are urgent, or of those that are not, until the output
-    /// is full or `end` bytes long.
-    #[inline]
-    fn write_channels(&mut self, out: &mut Out<'_>, urgent: bool, end: usize) -> Result<(), Full> {
+    /// Writes messages of the channels that are urgent, or of those that are not.
+    #[inline(never)]
+    fn write_those(&mut self, out: &mut Out<'_>, end: usize, urgent: bool) -> Result<(), Full> {
+        self.write_channels(out, end, |half| half.urgent == urgent)
+    }
+
+    /// Writes messages of some channels, until the output is full or `end` bytes long.
+    #[inline(always)]
+    fn write_channels(
+        &mut self,
+        out: &mut Out<'_>,
+        end: usize,
+        of: impl Fn(&SendHalf) -> bool,
+    ) -> Result<(), Full> {
         let end = end.min(out.buffer.len());
         for half in &mut self.halves {
             if let Half::Send(half) = half
-                && half.urgent == urgent
+                && of(half)
             {
                 let wrote = half.write(
                     &mut out.buffer[..end],

@@ -40,7 +40,7 @@ impl SendHalf {
     }
 
     /// Writes as many frames as `out` and the receiver's window allow, from `at` on.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write(
         &mut self,
         out: &mut [u8],
