@@ -179,7 +179,11 @@ impl World {
         match self.sender.send(now, channel, vec![7; length], None) {
             Ok(_) => true,
             Err(error) => {
-                assert!(matches!(error.why, SendError::Blocked), "{error:?} {:?}", self.sender.end_reason());
+                assert!(
+                    matches!(error.why, SendError::Blocked),
+                    "{error:?} {:?}",
+                    self.sender.end_reason()
+                );
                 false
             }
         }
@@ -284,14 +288,11 @@ fn a_longer_way_does_not_starve_messages() {
 #[test]
 fn little_to_send_and_a_slow_begin_starve_nothing() {
     let slow = |now| if now < 10_000_000 { 1_000 } else { 500_000 };
-    let begins: [(fn(u64) -> u64, fn(u64) -> bool); 2] = [
-        // The urgent messages alone: some 500 bytes a second.
-        (|_| 500_000, |_| false),
-        (slow, always),
-    ];
-    for (rate, bulk) in begins {
+    // The urgent messages alone, some 500 bytes a second; and bulk.
+    for begins_slowly in [false, true] {
+        let rate = if begins_slowly { slow } else { |_| 500_000 };
         let mut world = World::new(relay(rate, |_| 1_000), Some(BUDGET));
-        world.run(10 * SECOND, bulk);
+        world.run(10 * SECOND, |_| begins_slowly);
         world.run(SECOND, always);
         let rate = world.run(2 * SECOND, always);
         assert!(rate >= 450_000, "{rate}");
