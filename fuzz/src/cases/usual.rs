@@ -12,14 +12,19 @@ pub(super) const MOST: usize = 150;
 /// A case in which nothing happens yet.
 pub(super) fn case(draw: &mut Draw<'_>) -> Case {
     let count = draw.size(1, 4);
+    let channels = (0..count).map(|_| chan(draw)).collect();
+    let frame_limits = [frame_limit(draw), frame_limit(draw)];
+    let (reversed, eager, connected) = (draw.flag(), draw.flag(), draw.size(0, 4) > 0);
+    let watched = draw.size(0, 7);
     Case {
         dialect: Dialect::Countersign,
-        channels: (0..count).map(|_| chan(draw)).collect(),
-        frame_limits: [frame_limit(draw), frame_limit(draw)],
-        reversed: draw.flag(),
-        eager: draw.flag(),
-        connected: draw.size(0, 4) > 0,
-        unwatched: draw.flag(),
+        channels,
+        frame_limits,
+        reversed,
+        eager,
+        connected,
+        unwatched: watched & 1 != 0,
+        paced: [watched & 2 != 0, watched & 4 != 0],
         ack_delay: draw.one_of([(0, 0), (1000, 1000), (1, 50_000)]) as u64,
         closers: closers(draw),
         last_space: draw.one_of([(16_384, 16_384), (600, 2000)]),
@@ -30,9 +35,11 @@ pub(super) fn case(draw: &mut Draw<'_>) -> Case {
 fn chan(draw: &mut Draw<'_>) -> Chan {
     let max = draw.one_of([(1, 40), (200, 600), (1000, 5000)]);
     let other = (draw.size(0, 4) == 4).then(|| draw.size(1, 3000));
+    let (sender, how) = (draw.size(0, 1), draw.size(0, 7));
     Chan {
-        sender: draw.size(0, 1),
-        latest: draw.flag(),
+        sender,
+        latest: how & 1 != 0,
+        urgent: how >= 6,
         manual: draw.flag(),
         max: [max, other.unwrap_or(max)],
         queue: (draw.size(1, 12), draw.size(1, 6000)),

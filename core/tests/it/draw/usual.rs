@@ -10,7 +10,12 @@ fn chan(native: bool) -> impl Strategy<Value = Chan> {
     let max = prop_oneof![1..40_usize, 200..600_usize, 1000..5000_usize];
     let same = prop_oneof![4 => Just(None), 1 => (1..3000_usize).prop_map(Some)];
     (
-        (0..2_usize, any::<bool>(), any::<bool>()),
+        (
+            0..2_usize,
+            any::<bool>(),
+            any::<bool>(),
+            prop::bool::weighted(0.25),
+        ),
         (max, same),
         (1..12_usize, 1..6000_usize),
         (
@@ -22,10 +27,11 @@ fn chan(native: bool) -> impl Strategy<Value = Chan> {
     )
         .prop_map(
             move |(kind, (max, other), queue, window, in_flight, lease)| {
-                let (sender, latest, manual) = kind;
+                let (sender, latest, manual, urgent) = kind;
                 Chan {
                     sender,
                     latest,
+                    urgent,
                     manual: manual && native,
                     // Without a handshake, two figures that differ are a mistake of the callers'.
                     max: [max, other.filter(|_| native).unwrap_or(max)],
@@ -127,6 +133,7 @@ pub(super) fn case_of(dialect: Dialect) -> impl Strategy<Value = Case> {
             any::<bool>(),
             prop::bool::weighted(0.8),
             any::<bool>(),
+            any::<[bool; 2]>(),
         ),
         prop_oneof![Just(0_u64), Just(1000_u64), 1..50_000_u64],
         closers(),
@@ -134,7 +141,7 @@ pub(super) fn case_of(dialect: Dialect) -> impl Strategy<Value = Case> {
     )
         .prop_map(
             move |(channels, frame_limits, flags, ack_delay, closers, last_space)| {
-                let (reversed, eager, connected, unwatched) = flags;
+                let (reversed, eager, connected, unwatched, paced) = flags;
                 Case {
                     dialect,
                     channels,
@@ -143,6 +150,7 @@ pub(super) fn case_of(dialect: Dialect) -> impl Strategy<Value = Case> {
                     eager,
                     connected,
                     unwatched,
+                    paced,
                     ack_delay,
                     closers,
                     last_space,

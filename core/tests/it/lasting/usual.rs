@@ -13,6 +13,7 @@ pub(crate) struct Chan {
     /// Which end sends.
     pub(crate) sender: usize,
     pub(crate) latest: bool,
+    pub(crate) urgent: bool,
     pub(crate) manual: bool,
     /// The largest message at the sender and at the receiver.
     pub(crate) max: [usize; 2],
@@ -44,6 +45,11 @@ impl Chan {
                 .max_message(self.max[0]);
             let channel = if self.latest {
                 channel.latest()
+            } else {
+                channel
+            };
+            let channel = if self.urgent {
+                channel.urgent()
             } else {
                 channel
             };
@@ -135,6 +141,8 @@ pub(crate) struct Case {
     pub(crate) connected: bool,
     /// No pings, which would hide a stall by waking everything up.
     pub(crate) unwatched: bool,
+    /// Whether each end has a latency budget: a short one, so that messages wait for it.
+    pub(crate) paced: [bool; 2],
     pub(crate) ack_delay: u64,
     /// For each end: whether it closes at the end, how, and with which code.
     pub(crate) closers: [Option<(CloseMode, u32)>; 2],
@@ -178,6 +186,9 @@ impl Case {
             .dialect(self.dialect)
             .frame_limit(self.frame_limits[end])
             .timeouts(self.timeouts());
+        if self.paced[end] && self.dialect == Dialect::Countersign {
+            config = config.latency_budget(Duration::from_micros(1));
+        }
         for at in 0..self.channels.len() {
             // Reversing twice is the identity, so this is the inverse too.
             let channel = usize::from(self.position(at, end));
