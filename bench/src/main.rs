@@ -5,11 +5,13 @@
 //! `cargo run --release -p countersign-bench`.
 //!
 //! `crowd` and `idle` are something else: many links at one server, which is a process of its own.
+//! So is `urgent`: one link over a slow network.
 
 mod crowd;
 mod peers;
 mod table;
 mod tls;
+mod urgent;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -19,6 +21,7 @@ use clap::{Parser, Subcommand};
 use crate::crowd::{CrowdArgs, IdleArgs, ServerArgs};
 use crate::peers::{Contender, Failure, Measurement};
 use crate::table::{Bytes, Results, Series};
+use crate::urgent::UrgentArgs;
 
 /// The warm-up is this much shorter than a measurement.
 const WARM_UP: u32 = 4;
@@ -55,6 +58,7 @@ struct Args {
 enum Command {
     Crowd(CrowdArgs),
     Idle(IdleArgs),
+    Urgent(UrgentArgs),
     #[command(hide = true)]
     CrowdServer(ServerArgs),
 }
@@ -89,6 +93,7 @@ fn main() -> ExitCode {
         None => run(&args),
         Some(Command::Crowd(args)) => crowd::crowd(args),
         Some(Command::Idle(args)) => crowd::idle(args),
+        Some(Command::Urgent(args)) => urgent::urgent(args),
         Some(Command::CrowdServer(args)) => crowd::serve(args),
     };
     match done {

@@ -133,7 +133,8 @@ pub(crate) fn markdown(results: &[Results]) -> String {
         .join("\n")
 }
 
-fn median(figures: &[f64]) -> Option<f64> {
+/// The middle one of some figures, or the mean of the two in the middle.
+pub(crate) fn median(figures: &[f64]) -> Option<f64> {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
     let upper = *sorted.get(sorted.len() / 2)?;

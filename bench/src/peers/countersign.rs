@@ -28,7 +28,11 @@ impl Setups {
     }
 }
 
-fn security(own: &GeneratedIdentity, peer: &GeneratedIdentity) -> Result<Security, Failure> {
+/// Mutual TLS with the peer's pin.
+pub(crate) fn security(
+    own: &GeneratedIdentity,
+    peer: &GeneratedIdentity,
+) -> Result<Security, Failure> {
     let identity = Identity::from_der(own.certificate_der(), own.key_der())?;
     Ok(Security::tls(identity, peer.fingerprint()).build()?)
 }

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use crate::tls::Configs;
+pub(crate) use countersign::security;
 
 mod countersign;
 mod countersign_compio;
