@@ -3,11 +3,13 @@
 use std::io;
 use std::time::Duration;
 
-use countersign_core::{Config, Mode, Policy, Timeouts};
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+use countersign_core::{ChannelConfig, Policy};
+use countersign_core::{Config, Mode, Timeouts};
 use socket2::{SockRef, TcpKeepalive};
 
-/// How much unsent data may be in the kernel when a channel is `Latest`, in bytes: one TLS record.
-const LATEST_UNSENT: u32 = 16_384;
+/// How much unsent data the kernel takes, in bytes: one TLS record.
+const UNSENT: u32 = 16_384;
 
 /// How many keepalive probes the kernel sends to a silent peer before it drops the connection.
 const PROBES: u32 = 3;
@@ -29,12 +31,9 @@ pub fn prepare_socket(socket: &SockRef<'_>, config: &Config) -> io::Result<()> {
     // wait in the kernel for more data.
     socket.set_tcp_nodelay(true)?;
     limit_silence(socket, config.get_timeouts())?;
-    let has_latest = config
-        .channels()
-        .iter()
-        .any(|channel| channel.mode() == Mode::Send && channel.policy() == Some(Policy::Latest));
-    if has_latest {
-        limit_unsent(socket)?;
+    let mut channels = config.channels().iter();
+    if channels.any(|channel| channel.mode() == Mode::Send) {
+        limit_unsent(socket, config)?;
     }
     Ok(())
 }
@@ -57,15 +56,25 @@ fn limit_silence(socket: &SockRef<'_>, timeouts: &Timeouts) -> io::Result<()> {
     Ok(())
 }
 
-/// Keeps the kernel from taking more than it can send soon: data in its buffer can no longer be
-/// superseded.
+/// Keeps the kernel from taking more than it can send soon: data in its buffer can't be superseded,
+/// expire, or be overtaken by another channel. Every channel may have messages that expire.
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-fn limit_unsent(socket: &SockRef<'_>) -> io::Result<()> {
-    socket.set_tcp_notsent_lowat(LATEST_UNSENT)
+fn limit_unsent(socket: &SockRef<'_>, _: &Config) -> io::Result<()> {
+    socket.set_tcp_notsent_lowat(UNSENT)
 }
 
-/// Sets a small send buffer, for want of a better option on other systems.
+/// Sets a small send buffer where messages hurry, for want of a better option on other systems. It
+/// also bounds what is on its way, so that a link over a long path is slow; a latency budget does
+/// better.
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-fn limit_unsent(socket: &SockRef<'_>) -> io::Result<()> {
-    socket.set_send_buffer_size(2 * LATEST_UNSENT as usize)
+fn limit_unsent(socket: &SockRef<'_>, config: &Config) -> io::Result<()> {
+    let hurries = |channel: &ChannelConfig| {
+        let is_latest = channel.policy() == Some(Policy::Latest);
+        channel.mode() == Mode::Send && (is_latest || channel.is_urgent())
+    };
+    let has_budget = config.get_latency_budget().is_some();
+    if !has_budget && config.channels().iter().any(hurries) {
+        socket.set_send_buffer_size(2 * UNSENT as usize)?;
+    }
+    Ok(())
 }

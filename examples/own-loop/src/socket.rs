@@ -2,14 +2,13 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
-#[cfg(target_os = "linux")]
-use std::time::Duration;
 
-use countersign_core::{Config, Mode, Policy};
+use countersign_core::Config;
 use countersign_endpoint::{LinkId, Stream};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use socket2::SockRef;
+#[cfg(target_os = "linux")]
+use {countersign_core::Mode, socket2::SockRef, std::time::Duration};
 
 /// A non-blocking TCP socket.
 #[derive(Debug)]
@@ -25,19 +24,8 @@ impl Socket {
     ) -> io::Result<Self> {
         // The core decides what is sent together: acknowledgements must not wait for more data.
         socket.set_nodelay(true)?;
-        // The link's pings do not go out while the system takes nothing, so the system has to
-        // detect a dead peer by itself then. Linux keeps that time in 31 bits, in milliseconds.
-        let silence = config
-            .get_timeouts()
-            .give_up
-            .min(Duration::from_millis(0x7FFF_FFFF));
         #[cfg(target_os = "linux")]
-        SockRef::from(&socket).set_tcp_user_timeout(Some(silence))?;
-        let mut channels = config.channels().iter();
-        if channels.any(|one| one.mode() == Mode::Send && one.policy() == Some(Policy::Latest)) {
-            // What waits in the system can no longer be replaced by something newer.
-            SockRef::from(&socket).set_send_buffer_size(32_768)?;
-        }
+        prepare(&SockRef::from(&socket), config)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         registry.register(&mut socket, Token(id.0), interest)?;
         Ok(Self(socket))
@@ -55,6 +43,22 @@ impl Socket {
             result => result.map(|_| true),
         }
     }
+}
+
+/// Sets what Linux offers for links.
+#[cfg(target_os = "linux")]
+fn prepare(socket: &SockRef<'_>, config: &Config) -> io::Result<()> {
+    // The link's pings do not go out while the system takes nothing, so the system has to detect a
+    // dead peer by itself then. It keeps that time in 31 bits, in milliseconds.
+    let longest = Duration::from_millis(0x7FFF_FFFF);
+    let silence = config.get_timeouts().give_up.min(longest);
+    socket.set_tcp_user_timeout(Some(silence))?;
+    let mut channels = config.channels().iter();
+    if channels.any(|channel| channel.mode() == Mode::Send) {
+        // What waits in the system can't be replaced, expire or be overtaken any more.
+        socket.set_tcp_notsent_lowat(16_384)?;
+    }
+    Ok(())
 }
 
 impl Read for Socket {

@@ -70,6 +70,27 @@ mod linux {
     }
 
     #[test]
+    fn the_system_takes_little_that_it_can_not_send() {
+        let unsent = |config: Config| {
+            let [stream, _] = connection();
+            let socket = SockRef::from(&stream);
+            prepare_socket(&socket, &config).unwrap();
+            socket.tcp_notsent_lowat().unwrap()
+        };
+        let receives = || Config::new().channel(ReceiveChannel::new("back"));
+        let [stream, _] = connection();
+        let default = SockRef::from(&stream).tcp_notsent_lowat().unwrap();
+        assert_ne!(default, 16_384);
+        assert_eq!(unsent(receives()), default);
+        // Any message may have a limited life.
+        let channel = || SendChannel::new("data");
+        for sends in [channel(), channel().latest(), channel().urgent()] {
+            assert_eq!(unsent(Config::new().channel(sends.clone())), 16_384);
+            assert_eq!(unsent(receives().channel(sends)), 16_384);
+        }
+    }
+
+    #[test]
     fn any_patience_can_be_set() {
         let day = Duration::from_secs(24 * 3600);
         let short = Duration::from_millis(1);
