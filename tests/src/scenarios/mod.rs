@@ -2,6 +2,7 @@
 
 mod admission;
 mod borders;
+mod budget;
 mod channels;
 mod closing;
 mod handshakes;
@@ -45,6 +46,7 @@ static MODULES: &[&[Scenario]] = &[
     closing::SCENARIOS,
     reasons::SCENARIOS,
     live::SCENARIOS,
+    budget::SCENARIOS,
     liveness::SCENARIOS,
     handshakes::SCENARIOS,
     resuming::SCENARIOS,
