@@ -93,6 +93,8 @@ struct Mark {
     before: Option<Arrival>,
     /// Whether there was always more to send since `before`.
     busy: bool,
+    /// Whether next to nothing was to be under way.
+    probes: bool,
 }
 
 /// A PING that was answered.
@@ -319,6 +321,7 @@ impl Pace {
                 sent: self.sent + pending as u64,
                 before: self.arrived,
                 busy: self.is_busy(),
+                probes: self.probes,
             });
         }
     }
@@ -351,14 +354,15 @@ impl Pace {
 
     fn note_round_trip(&mut self, now: Instant, round_trip: Duration, mark: &Mark) {
         let in_front = mark.sent - mark.before.map_or(0, |before| before.sent);
+        // Queues make it longer, unless there were none when it was asked for.
+        let is_clean = self.probes && mark.probes && in_front <= 2 * LEAST_CAP;
         match self.round_trip {
-            // Queues make it longer, unless there are none.
-            Some((least, _))
-                if round_trip > least && !(self.probes && in_front <= 2 * LEAST_CAP) => {}
+            Some((least, _)) if round_trip > least && !is_clean => {}
             least => {
                 self.round_trip = Some((round_trip, now));
-                // The first one may have queued behind what was sent before anything was known.
-                self.probes = least.is_none() && in_front > 2 * LEAST_CAP;
+                // One behind much has queued, and so may the first one have, behind what was sent
+                // before anything was known.
+                self.probes = in_front > 2 * LEAST_CAP && (self.probes || least.is_none());
             }
         }
         let Some((least, at)) = self.round_trip else {

@@ -275,6 +275,22 @@ fn a_path_that_changes_is_measured_again() {
 }
 
 #[test]
+fn what_has_queued_is_no_round_trip() {
+    // At first, and when it is measured again after 10 s.
+    for rate in [|_| 50_000, |_| 100_000, |_| 200_000] {
+        let mut world = World::new(relay(rate, |_| 1_000), Some(BUDGET));
+        world.run(2 * SECOND, always);
+        world.took.clear();
+        let carried = world.run(20 * SECOND, always);
+        // It is measured with 4 KiB under way.
+        let most = BUDGET + Duration::from_micros(4096 * 1_000_000 / rate(0)) + SECOND / 100;
+        let worst = world.worst();
+        assert!(worst < most, "{worst:?} of {most:?}");
+        assert!(carried * 100 >= rate(0) * 95, "{carried} of {}", rate(0));
+    }
+}
+
+#[test]
 fn a_longer_way_does_not_starve_messages() {
     let delay = |now| if now < 5_000_000 { 2_000 } else { 150_000 };
     let mut world = World::new(relay(|_| 500_000, delay), Some(BUDGET));
