@@ -171,7 +171,7 @@ impl Pace {
 
     /// Returns how many bytes may be under way.
     fn cap(&self) -> u64 {
-        if self.probes && self.is_measured {
+        if self.probes {
             return LEAST_CAP;
         }
         let least = if self.is_measured {
