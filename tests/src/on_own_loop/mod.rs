@@ -20,7 +20,7 @@ use countersign_endpoint::Fingerprint;
 use own_loop::{LinkId, ListenerId};
 
 use self::handles::{Handle, LoopLease, LoopReceiver, LoopSender};
-use self::thread::Loop;
+use self::thread::{CLOCK, Loop};
 use self::world::World;
 use crate::backend::{Backend, Lease, Link, Listener, ManualReceiver, Receiver, Sender, Standing};
 
