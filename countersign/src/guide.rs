@@ -48,7 +48,9 @@ pub mod custom_runtime {}
 #[doc = include_str!("../docs/limits.md")]
 pub mod limits {}
 
+#[doc = "[backends.md]: crate::guide::backends"]
 #[doc = "[backends.md#time]: crate::guide::backends#time"]
+#[doc = "[benchmarks.md]: https://github.com/countersign/countersign/blob/main/docs/benchmarks.md"]
 #[doc = "[custom-runtime.md#time]: crate::guide::custom_runtime#time"]
 #[doc = "[protocol.md#age]: crate::guide::protocol#age"]
 #[doc = "[verification.md]: https://github.com/countersign/countersign/blob/main/docs/verification.md"]
