@@ -8,7 +8,9 @@ use core::time::Duration;
 
 use crate::channel::{ChannelConfig, SendChannel};
 use crate::config_error::{ConfigError, ConfigProblem};
-use crate::limits::{DEFAULT_CHANNEL, DEFAULT_FRAME_LIMIT, MAX_CHANNELS};
+use crate::limits::{
+    DEFAULT_CHANNEL, DEFAULT_FRAME_LIMIT, MAX_CHANNELS, MAX_LATENCY_BUDGET, MIN_LATENCY_BUDGET,
+};
 use crate::reconnect::Reconnect;
 use crate::wire::{MAX_FRAME_LIMIT, MIN_FRAME_LIMIT};
 
@@ -205,15 +207,17 @@ impl Config {
         self
     }
 
-    /// Bounds what this end has under way: messages have to wait before they are written while more
-    /// bytes are on their way to the peer than the link delivers in this time, apart from those that
-    /// the path holds by itself. So a message of a channel that is [urgent](SendChannel::urgent)
-    /// waits behind others for no longer than about this, whatever the buffers of kernels and
-    /// routers would hold. 50 ms say, more than zero; unbounded by default. The peer declares its
-    /// own.
+    /// Bounds what this end has under way: messages wait before they are written while more bytes
+    /// are on their way to the peer than the path delivers in its shortest round trip and this time
+    /// together. So a message of a channel that is [urgent](SendChannel::urgent) waits behind others
+    /// for no longer than about this time, whatever the buffers of kernels and routers would hold.
+    /// From [`MIN_LATENCY_BUDGET`] to [`MAX_LATENCY_BUDGET`], 50 ms say; unbounded by default.
     ///
-    /// The link measures its rate by PINGs among the messages, some ten for each time that the
-    /// budget runs out, and keeps the path busy. `docs/protocol.md`, Latency budget.
+    /// The peer declares its own. Where both send much, both need one: otherwise verdicts wait
+    /// behind what the peer has under way.
+    ///
+    /// The link measures its rate by PINGs among the messages: 8 to 36 for what is under way.
+    /// `docs/protocol.md`, Latency budget.
     ///
     /// ```
     /// use core::time::Duration;
@@ -295,8 +299,11 @@ impl Config {
         if self.timeouts.ping >= self.timeouts.give_up {
             return Err(whole(ConfigProblem::PingNotBeforeGivingUp));
         }
-        if self.latency_budget == Some(Duration::ZERO) {
-            return Err(whole(ConfigProblem::Zero("latency_budget()")));
+        let bounds = MIN_LATENCY_BUDGET..=MAX_LATENCY_BUDGET;
+        if let Some(budget) = self.latency_budget
+            && !bounds.contains(&budget)
+        {
+            return Err(whole(ConfigProblem::LatencyBudget));
         }
         if self.latency_budget.is_some() && self.dialect == Dialect::TlsStream {
             return Err(whole(ConfigProblem::BudgetTlsStream));

@@ -4,7 +4,10 @@ use alloc::string::String;
 use core::fmt;
 
 use crate::escaped::Escaped;
-use crate::limits::{DEFAULT_MAX_MESSAGE, MAX_CHANNEL_NAME, MAX_CHANNELS, MAX_REPLY};
+use crate::limits::{
+    DEFAULT_MAX_MESSAGE, MAX_CHANNEL_NAME, MAX_CHANNELS, MAX_LATENCY_BUDGET, MAX_REPLY,
+    MIN_LATENCY_BUDGET,
+};
 use crate::wire::{MAX_FRAME_LIMIT, MIN_FRAME_LIMIT};
 
 /// An invalid declaration.
@@ -38,6 +41,8 @@ pub enum ConfigProblem {
     WindowTooSmall,
     /// `max_reply()` is above [`MAX_REPLY`].
     ReplyTooLong,
+    /// The latency budget is outside [`MIN_LATENCY_BUDGET`] to [`MAX_LATENCY_BUDGET`].
+    LatencyBudget,
     /// The messages of `tlsstream` have no times, so it can't have a lease.
     LeaseTlsStream,
     /// `tlsstream` has no PING, by which a latency budget is kept.
@@ -78,6 +83,10 @@ impl fmt::Display for ConfigProblem {
             Self::ReplyTooLong => {
                 write!(f, "max_reply() must be no more than {MAX_REPLY} bytes")
             }
+            Self::LatencyBudget => write!(
+                f,
+                "latency_budget() must be from {MIN_LATENCY_BUDGET:?} to {MAX_LATENCY_BUDGET:?}"
+            ),
             Self::LeaseTlsStream => f.write_str(
                 "the messages of the tlsstream dialect don't say when they were sent, so it has no \
                  leases",

@@ -1,5 +1,7 @@
 //! The limits of declarations, and their defaults.
 
+use core::time::Duration;
+
 /// The most channels that one link can have.
 pub const MAX_CHANNELS: usize = 64;
 /// The name of the channel of [`Config::default`](crate::Config::default).
@@ -23,5 +25,9 @@ pub const DEFAULT_QUEUE_BYTES: usize = 32 << 20;
 pub const MAX_REPLY: usize = 4096;
 /// The longest reply to a message by default, in bytes.
 pub const DEFAULT_MAX_REPLY: usize = 256;
+/// The shortest latency budget.
+pub const MIN_LATENCY_BUDGET: Duration = Duration::from_millis(1);
+/// The longest latency budget.
+pub const MAX_LATENCY_BUDGET: Duration = Duration::from_secs(10);
 /// How many messages a `Latest` channel keeps unacknowledged by default.
 pub const DEFAULT_LATEST_IN_FLIGHT: u32 = 2;

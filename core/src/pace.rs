@@ -10,25 +10,37 @@ use crate::wire::Pong;
 /// What may be under way while the rate is not known, in bytes: ten segments, as TCP begins with
 /// (RFC 6928).
 const FIRST_CAP: u64 = 14_600;
-/// What may be under way at least, whatever was measured.
+/// What may be under way at least of messages without priority, whatever was measured and whatever
+/// else is.
 const LEAST_CAP: u64 = 4096;
+/// The same while the round trip is measured.
+const PROBE_CAP: u64 = 2048;
 /// Where there is any room, there is room for so much: short fragments cost more in heads than they
 /// gain.
 const LEAST_ROOM: u64 = 1024;
-/// How many PINGs are spread over what may be under way.
+/// How many PINGs are spread over what may be under way, at least and at most.
 const SHARES: u64 = 8;
+const MOST_SHARES: u64 = 36;
+/// How many PINGs without an answer are remembered.
+const MOST_ASKED: usize = 48;
 /// By how much a PING may be dated back for no two to have the same time, in microseconds.
 const DATED_BACK: u64 = 15;
-/// How many PINGs without an answer are remembered.
-const MOST_ASKED: usize = 32;
-/// How fast a burst may grow, in percent of the rate.
+/// How fast a burst may grow, in percent of the rate: at first, and once the rate has stopped
+/// growing.
+const FIRST_GAIN: u128 = 250;
 const GAIN: u128 = 125;
 /// How fast it may grow at least, in bytes a second, so that what was measured while the peer stood
 /// still holds nothing up for long.
 const LEAST_FILL: u64 = 10 * LEAST_CAP;
+/// The longest burst.
+const LONGEST_BURST: Duration = Duration::from_millis(50);
+const MILLION: u128 = 1_000_000;
+/// The shortest time that a rate is measured over: clocks are not exact.
+const LEAST_TIME: Duration = Duration::from_millis(1);
 /// For how many flights a rate counts.
 const FLIGHTS: usize = 10;
-const MILLION: u128 = 1_000_000;
+/// After how many flights without a gain of a quarter the rate has stopped growing.
+const STALLED: u8 = 3;
 /// How long the shortest round trip counts before it is measured again.
 const ROUND_TRIP_LIFE: Duration = Duration::from_secs(10);
 
@@ -39,19 +51,20 @@ const ROUND_TRIP_LIFE: Duration = Duration::from_secs(10);
 /// its arrival; the bytes between two marks by the time between their arrivals are a rate. That is
 /// the bottleneck's wherever there was more to send than it carried, so the highest of the last
 /// flights counts. What the path holds by itself is the rate times the shortest round trip; the
-/// budget comes on top of it. So queues hold no more than the budget, the path is never idle, and
-/// when it gets faster, the next flight shows it.
+/// budget comes on top of it, so that queues hold no more than that. Until the rate stops growing
+/// twice as much may be under way.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Pace {
     budget: Duration,
-    /// How many bytes this end has written on the connection.
-    sent: u64,
+    written: Written,
     /// The time of the last PING.
     dated: Option<Instant>,
     /// PINGs without an answer, in the order in which they were written.
     asked: VecDeque<Mark>,
-    /// The latest that was answered.
-    arrived: Option<Arrival>,
+    /// What had been written up to the latest that was answered.
+    arrived: Written,
+    /// The arrival that the next rate is measured from.
+    base: Option<Arrival>,
     /// Bytes in a second, one figure for each flight, the newest last.
     rates: VecDeque<u64>,
     /// Whether one of these is of a flight in which there was always more to send. Until then it is
@@ -59,9 +72,14 @@ pub(crate) struct Pace {
     is_measured: bool,
     /// How much will have been written when the newest flight is over.
     flight: u64,
+    /// While the rate grows: what it was when it had last grown by a quarter, and how many flights
+    /// there were since.
+    grows: Option<(u64, u8)>,
     /// The shortest round trip, and when it was measured.
     round_trip: Option<(Duration, Instant)>,
-    /// Whether next to nothing is to be under way, for the round trip to be measured.
+    /// The shortest way to the peer, as the difference between two clocks, modulo 2^64.
+    way: Option<u64>,
+    /// Whether next to nothing is to be under way, for these two to be measured.
     probes: bool,
     /// How many millionths of a byte may be written in a burst, as of a moment; less than zero where
     /// more was written.
@@ -70,6 +88,14 @@ pub(crate) struct Pace {
     waits: Waits,
     /// How much had been written when nothing was waiting last.
     idle_at: u64,
+}
+
+/// How much was written on the connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+struct Written {
+    all: u64,
+    /// Of messages without priority.
+    paced: u64,
 }
 
 /// Why messages wait to be written.
@@ -86,12 +112,13 @@ pub(crate) enum Waits {
 /// A PING, and what was known when it was written.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Mark {
-    written: Instant,
-    /// How many bytes were written up to its end.
-    sent: u64,
-    /// What had been answered by then.
-    before: Option<Arrival>,
-    /// Whether there was always more to send since `before`.
+    date: Instant,
+    /// What was written up to its end.
+    written: Written,
+    /// How much of that without priority was under way.
+    in_front: u64,
+    base: Option<Arrival>,
+    /// Whether there was always more to send since `base`.
     busy: bool,
     /// Whether next to nothing was to be under way.
     probes: bool,
@@ -100,11 +127,11 @@ struct Mark {
 /// A PING that was answered.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Arrival {
-    written: Instant,
+    date: Instant,
+    /// How much was written up to its end.
     sent: u64,
-    /// When it arrived, by the peer's clock; `None` where that is not known, because a PING behind
-    /// it was answered that has no mark.
-    at: Option<u64>,
+    /// When it arrived, by the peer's clock.
+    at: u64,
 }
 
 /// Bytes and times are far below the limit.
@@ -116,14 +143,17 @@ impl Pace {
     pub(crate) fn new(budget: Duration) -> Self {
         Self {
             budget,
-            sent: 0,
+            written: Written::default(),
             dated: None,
             asked: VecDeque::new(),
-            arrived: None,
+            arrived: Written::default(),
+            base: None,
             rates: VecDeque::new(),
             is_measured: false,
             flight: 0,
+            grows: Some((0, 0)),
             round_trip: None,
+            way: None,
             probes: false,
             tokens: (0, Instant::ZERO),
             waits: Waits::Nothing,
@@ -153,52 +183,67 @@ impl Pace {
 
     /// Returns at which rate messages wait for nothing, in bits a second.
     pub(crate) fn target_bitrate(&self) -> Option<u64> {
-        let percent = if self.is_busy() { 90 } else { 125 };
-        let bits = self.carried_at_least()?.saturating_mul(8);
-        Some((bits / 100).saturating_mul(percent))
-    }
-
-    /// Returns how many bytes are on their way, as far as this end knows.
-    pub(crate) fn under_way(&self) -> u64 {
-        self.sent - self.arrived.map_or(0, |arrived| arrived.sent)
+        let percent = if self.is_measured { 90 } else { 125 };
+        let bits = u128::from(self.carried_at_least()?) * 8 * percent / 100;
+        Some(u64::try_from(bits).unwrap_or(u64::MAX))
     }
 
     /// Whether there was always something to send of late.
-    pub(crate) fn is_busy(&self) -> bool {
-        let is_busy = |arrived: Arrival| self.idle_at < arrived.sent;
-        self.waits != Waits::Nothing && self.arrived.is_some_and(is_busy)
+    fn is_busy(&self) -> bool {
+        let is_busy = |base: Arrival| self.idle_at < base.sent;
+        self.waits != Waits::Nothing && self.base.is_some_and(is_busy)
     }
 
     /// Returns how many bytes may be under way.
     fn cap(&self) -> u64 {
-        if self.probes {
-            return LEAST_CAP;
-        }
-        let least = if self.is_measured {
-            LEAST_CAP
-        } else {
-            FIRST_CAP
-        };
         let round_trip = self.round_trip.map(|(round_trip, _)| round_trip);
         let time = round_trip.unwrap_or_default().saturating_add(self.budget);
-        self.carried(time).max(least)
+        let carried = self.carried(time);
+        // Where some has arrived is not known until the next PING is answered.
+        let unknown = carried / MOST_SHARES + LEAST_ROOM.min(carried / 16);
+        let carried = carried.saturating_add(unknown);
+        match self.grows {
+            Some(_) => carried.saturating_mul(2).max(FIRST_CAP),
+            None => carried.max(LEAST_CAP),
+        }
     }
 
-    /// Returns how many more bytes may be under way.
+    /// Returns how many bytes of messages without priority are on their way, as far as this end
+    /// knows.
+    fn paced_under_way(&self) -> u64 {
+        self.written.paced - self.arrived.paced
+    }
+
+    /// Returns how many more bytes of messages without priority may be under way.
     fn cap_room(&self) -> u64 {
-        self.cap().saturating_sub(self.under_way())
+        // What has priority counts, and may be all that there is room for.
+        let under_way = self.paced_under_way();
+        if self.probes {
+            return PROBE_CAP.saturating_sub(under_way);
+        }
+        let least = LEAST_CAP.saturating_sub(under_way);
+        let under_way = self.written.all - self.arrived.all;
+        self.cap().saturating_sub(under_way).max(least)
     }
 
-    /// Returns the room that is worth waiting for.
-    fn worthwhile(&self) -> u64 {
-        let share = self.cap() / SHARES / 2;
-        share.min(self.burst() / 4).max(LEAST_ROOM)
+    /// Returns how many bytes there are between two PINGs: some to a budget, so that what is under
+    /// way is known to less than that, and not too many in all.
+    fn share(&self) -> u64 {
+        let cap = self.cap();
+        let share = (self.carried(self.budget) / 2).min(cap / SHARES);
+        share.max(cap / MOST_SHARES).max(LEAST_ROOM)
     }
 
     /// Returns how much may be written at once: half of the budget. What is written faster than it
     /// arrives waits in a queue.
     fn burst(&self) -> u64 {
-        self.carried(self.budget / 2).max(LEAST_CAP)
+        let time = (self.budget / 2).min(LONGEST_BURST);
+        self.carried(time).max(LEAST_CAP)
+    }
+
+    /// Returns the part of a burst that is worth waiting for, in millionths of a byte.
+    fn worthwhile(&self) -> i128 {
+        signed(u128::from((self.burst() / 4).max(LEAST_ROOM)) * MILLION)
     }
 
     /// Returns how many bytes arrive in this time; zero where nothing is known of that.
@@ -208,10 +253,11 @@ impl Pace {
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 
-    /// Returns how many bytes a second a burst may grow by: a quarter more than arrive, so that a
-    /// path that has got faster is noticed. `None` while it is not known how many do.
+    /// Returns how many bytes a second a burst may grow by: more than arrive, so that a path that
+    /// carries more is noticed. `None` while it is not known how many do.
     fn fill_rate(&self) -> Option<u128> {
-        let filled = u128::from(self.rate()?) * GAIN / 100;
+        let gain = self.grows.map_or(GAIN, |_| FIRST_GAIN);
+        let filled = u128::from(self.rate()?) * gain / 100;
         Some(filled.max(LEAST_FILL.into()))
     }
 
@@ -228,13 +274,11 @@ impl Pace {
 
     /// Returns when there will be room for messages that wait, if only time is needed for that.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let worthwhile = self.worthwhile();
-        if !self.is_held() || self.cap_room() < worthwhile {
+        if !self.is_held() || self.cap_room() < LEAST_ROOM {
             return None;
         }
         let (left, at) = self.tokens;
-        let missing = signed(u128::from(worthwhile) * MILLION).saturating_sub(left);
-        let missing = u128::try_from(missing).unwrap_or(0);
+        let missing = u128::try_from(self.worthwhile().saturating_sub(left)).unwrap_or(0);
         let wait = missing.div_ceil(self.fill_rate()?);
         let wait = Duration::from_micros(u64::try_from(wait).unwrap_or(u64::MAX));
         at.checked_add(wait)
@@ -253,24 +297,30 @@ impl Pace {
     /// bytes of output being written. It may be a little more than is left, so that messages are
     /// not cut into small pieces.
     pub(crate) fn room(&self, now: Instant, pending: usize) -> usize {
-        let burst = match self.tokens(now) {
-            Some(tokens) => u64::try_from(tokens / signed(MILLION)).unwrap_or(0),
-            None => u64::MAX,
-        };
-        let room = self.cap_room().min(burst);
+        let (room, tokens) = (self.cap_room(), self.tokens(now));
         // What waits does so until it is worth it.
-        let least = if self.is_held() { self.worthwhile() } else { 1 };
-        if room < least {
+        let (least, worthwhile) = if self.is_held() {
+            (LEAST_ROOM, self.worthwhile())
+        } else {
+            (1, 1)
+        };
+        if room < least || tokens.is_some_and(|tokens| tokens < worthwhile) {
             return 0;
         }
-        let room = room.saturating_sub(pending as u64);
+        let burst = tokens.map_or(u64::MAX, |tokens| {
+            u64::try_from(tokens / signed(MILLION)).unwrap_or(0)
+        });
+        let room = room.min(burst).saturating_sub(pending as u64);
         usize::try_from(room.max(LEAST_ROOM)).unwrap_or(usize::MAX)
     }
 
-    /// Notes what waits after the messages of an output were written.
-    pub(crate) fn note_waiting(&mut self, now: Instant, waits: Waits) {
+    /// Notes how much was written of messages without priority, and why the others wait.
+    pub(crate) fn wrote_messages(&mut self, bytes: usize, waits: Waits) {
+        self.written.paced += bytes as u64;
         self.waits = waits;
-        self.wrote(now, 0);
+        if waits == Waits::Nothing {
+            self.idle_at = self.written.all;
+        }
     }
 
     /// Whether messages wait for room.
@@ -282,23 +332,19 @@ impl Pace {
     pub(crate) fn wrote(&mut self, now: Instant, bytes: usize) {
         let written = signed(bytes as u128 * MILLION);
         self.tokens = (self.tokens(now).unwrap_or(0).saturating_sub(written), now);
-        self.sent += bytes as u64;
+        self.written.all += bytes as u64;
         if self.waits == Waits::Nothing {
-            self.idle_at = self.sent;
+            self.idle_at = self.written.all;
         }
     }
 
     /// Whether a PING is due: one for each share, and one behind everything where messages wait for
     /// its answer.
     pub(crate) fn wants_to_ask(&self, pending: usize) -> bool {
-        let marked = match (self.asked.back(), self.arrived) {
-            (Some(mark), _) => mark.sent,
-            (None, Some(arrived)) => arrived.sent,
-            (None, None) => 0,
-        };
-        let since = self.sent + pending as u64 - marked;
+        let marked = self.asked.back().map_or(self.arrived, |mark| mark.written);
+        let since = self.written.all + pending as u64 - marked.all;
         // What waits for room needs an answer; while one is on its way, that is soon enough.
-        let due = since >= self.cap() / SHARES || (self.is_held() && self.asked.is_empty());
+        let due = since >= self.share() || (self.is_held() && self.asked.is_empty());
         due && since > 0 && self.asked.len() < MOST_ASKED
     }
 
@@ -307,7 +353,9 @@ impl Pace {
     /// at once.
     pub(crate) fn date(&self, now: Instant) -> Option<Instant> {
         let now = now.as_micros();
-        let free = self.dated.map_or(0, |last| last.as_micros() + 1);
+        let free = self
+            .dated
+            .map_or(Some(0), |last| last.as_micros().checked_add(1))?;
         let date = now.saturating_sub(DATED_BACK).max(free);
         (date <= now).then_some(Instant::from_micros(date))
     }
@@ -317,9 +365,13 @@ impl Pace {
         self.dated = Some(date);
         if self.asked.len() < MOST_ASKED {
             self.asked.push_back(Mark {
-                written: date,
-                sent: self.sent + pending as u64,
-                before: self.arrived,
+                date,
+                written: Written {
+                    all: self.written.all + pending as u64,
+                    ..self.written
+                },
+                in_front: self.paced_under_way(),
+                base: self.base,
                 busy: self.is_busy(),
                 probes: self.probes,
             });
@@ -333,65 +385,85 @@ impl Pace {
             return;
         }
         // Those before it have arrived too, and will not be answered.
-        let count = self.asked.partition_point(|mark| mark.written <= echo);
+        let count = self.asked.partition_point(|mark| mark.date <= echo);
         let Some(mark) = self.asked.drain(..count).next_back() else {
             return;
         };
-        let exact = mark.written == echo;
-        let arrived = Arrival {
-            written: mark.written,
-            sent: mark.sent,
-            at: exact.then_some(pong.arrived),
-        };
-        if exact {
-            let answering = Duration::from_micros(pong.time.wrapping_sub(pong.arrived));
-            let whole = now.saturating_since(echo);
-            self.note_round_trip(now, whole.saturating_sub(answering), &mark);
-            self.note_rate(now, &mark, pong.arrived);
+        // The answer may be to a PING behind it that has no mark.
+        if mark.date == echo {
+            self.note_round_trip(now, pong, &mark);
+            self.note_rate(now, pong.arrived, &mark);
         }
-        self.arrived = Some(arrived);
+        self.arrived = mark.written;
     }
 
-    fn note_round_trip(&mut self, now: Instant, round_trip: Duration, mark: &Mark) {
-        let in_front = mark.sent - mark.before.map_or(0, |before| before.sent);
+    fn note_round_trip(&mut self, now: Instant, pong: &Pong, mark: &Mark) {
+        let answering = Duration::from_micros(pong.time.wrapping_sub(pong.arrived));
+        let round_trip = now.saturating_since(mark.date).saturating_sub(answering);
+        let way = pong.arrived.wrapping_sub(pong.echo);
         // Queues make it longer, unless there were none when it was asked for.
-        let is_clean = self.probes && mark.probes && in_front <= 2 * LEAST_CAP;
+        let is_clean = self.probes && mark.probes && mark.in_front <= 2 * LEAST_CAP;
         match self.round_trip {
             Some((least, _)) if round_trip > least && !is_clean => {}
             least => {
                 self.round_trip = Some((round_trip, now));
                 // One behind much has queued, and so may the first one have, behind what was sent
                 // before anything was known.
-                self.probes = in_front > 2 * LEAST_CAP && (self.probes || least.is_none());
+                self.probes = mark.in_front > 2 * LEAST_CAP && (self.probes || least.is_none());
             }
         }
-        let Some((least, at)) = self.round_trip else {
-            return;
+        let waits = match self.way {
+            Some(least) if !is_clean => way.wrapping_sub(least).cast_signed(),
+            _ => 0,
         };
-        self.probes |= now.saturating_since(at) > ROUND_TRIP_LIFE;
-        let waits = round_trip.saturating_sub(least);
-        if waits > self.budget.saturating_mul(2) && !self.probes {
-            // The path is slower than it was, or longer.
+        if waits <= 0 {
+            self.way = Some(way);
+        }
+        let is_old = |(_, at)| now.saturating_since(at) > ROUND_TRIP_LIFE;
+        self.probes |= self.round_trip.is_some_and(is_old);
+        let waits = Duration::from_micros(u64::try_from(waits).unwrap_or(0));
+        if waits
+            <= self
+                .budget
+                .saturating_mul(2)
+                .max(round_trip / 2)
+                .max(LONGEST_BURST)
+        {
+            return;
+        }
+        // A queue that long is one at the bottleneck, so its rate has been seen.
+        if self.grows.is_some_and(|(_, stalled)| stalled > 0) {
+            self.grows = None;
+        }
+        if self.grows.is_none() && !self.probes {
+            // The path is slower than it was, or longer: the rate up to this mark counts alone.
             self.probes = true;
-            self.rates.drain(..self.rates.len().saturating_sub(1));
+            self.rates.clear();
         }
     }
 
     /// Notes how fast what is in front of the mark, which arrived then, has arrived.
-    fn note_rate(&mut self, now: Instant, mark: &Mark, arrived: u64) {
-        let Some((before, at)) = mark.before.and_then(|before| Some((before, before.at?))) else {
+    fn note_rate(&mut self, now: Instant, arrived: u64, mark: &Mark) {
+        let since = |base: Arrival| Duration::from_micros(arrived.wrapping_sub(base.at));
+        if self.base.is_none_or(|base| since(base) >= LEAST_TIME) {
+            self.base = Some(Arrival {
+                date: mark.date,
+                sent: mark.written.all,
+                at: arrived,
+            });
+        }
+        let Some(base) = mark.base else {
             return;
         };
         // Not faster than it was written, however close together the two have arrived.
-        let apart = Duration::from_micros(arrived.wrapping_sub(at));
-        let took = apart.max(mark.written.saturating_since(before.written));
-        let bytes = u128::from(mark.sent - before.sent);
-        let Some(rate) = (bytes * 1_000_000).checked_div(took.as_micros()) else {
+        let took = since(base).max(mark.date.saturating_since(base.date));
+        if took < LEAST_TIME {
             return;
-        };
-        let rate = u64::try_from(rate).unwrap_or(u64::MAX);
+        }
+        let bytes = u128::from(mark.written.all - base.sent);
+        let rate = u64::try_from(bytes * MILLION / took.as_micros()).unwrap_or(u64::MAX);
         // Where there was too little to send, the path can do at least this.
-        let counts = mark.busy && !self.probes;
+        let counts = mark.busy && !mark.probes && !self.probes;
         if !counts && self.carried_at_least().is_some_and(|known| rate <= known) {
             return;
         }
@@ -401,14 +473,25 @@ impl Pace {
             self.tokens = (0, now);
         }
         match self.rates.back_mut() {
-            Some(newest) if before.sent < self.flight => *newest = rate.max(*newest),
-            _ => {
-                if self.rates.len() == FLIGHTS {
-                    self.rates.pop_front();
-                }
-                self.rates.push_back(rate);
-                self.flight = self.sent;
-            }
+            Some(newest) if base.sent < self.flight => *newest = rate.max(*newest),
+            _ => self.begin_flight(rate, counts),
         }
+    }
+
+    fn begin_flight(&mut self, rate: u64, counts: bool) {
+        let best = self.carried_at_least().unwrap_or(0);
+        if let Some((grown, stalled)) = self.grows.filter(|_| counts) {
+            let is_more = best >= grown.saturating_add(grown / 4).max(1);
+            self.grows = match stalled + 1 {
+                _ if is_more => Some((best, 0)),
+                STALLED => None,
+                stalled => Some((grown, stalled)),
+            };
+        }
+        if self.rates.len() == FLIGHTS {
+            self.rates.pop_front();
+        }
+        self.rates.push_back(rate);
+        self.flight = self.written.all;
     }
 }

@@ -10,6 +10,8 @@ use crate::wire::{GreetingHead, Pong, Times};
 /// most. It doubles in between.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How long the shortest round trip counts where others are longer.
+const ROUND_TRIP_LIFE: Duration = Duration::from_secs(10);
 /// The same while none has arrived.
 const IDLE_PAUSE: Duration = Duration::from_secs(10);
 
@@ -49,8 +51,8 @@ const fn is_above(offset: u64, other: u64) -> bool {
 pub(crate) struct PeerClock {
     low: Option<Bound>,
     high: Option<Bound>,
-    /// The shortest round trip, in microseconds.
-    round_trip: Option<u64>,
+    /// The shortest round trip of late, in microseconds, and when that was.
+    round_trip: Option<(u64, Instant)>,
     /// The latest time of the peer that can be answered, and when it arrived.
     heard: Option<(u64, Instant)>,
     /// The first time of this end that the peer can have answered, and the last.
@@ -136,10 +138,11 @@ impl PeerClock {
         }
         let whole = micros(now.saturating_since(echo));
         let round_trip = whole.saturating_sub(pong.time.wrapping_sub(pong.arrived));
-        self.round_trip = Some(
-            self.round_trip
-                .map_or(round_trip, |least| least.min(round_trip)),
-        );
+        let is_shorter =
+            |(least, at)| round_trip <= least || now.saturating_since(at) > ROUND_TRIP_LIFE;
+        if self.round_trip.is_none_or(is_shorter) {
+            self.round_trip = Some((round_trip, now));
+        }
         self.arrives(now, pong.time);
         let low = pong.echo.wrapping_sub(pong.arrived);
         let contradicts = self.high_at(now).is_some_and(|high| is_above(low, high));
@@ -219,7 +222,8 @@ impl PeerClock {
 
     /// Returns the shortest round trip.
     pub(crate) fn round_trip(&self) -> Option<Duration> {
-        self.round_trip.map(Duration::from_micros)
+        self.round_trip
+            .map(|(least, _)| Duration::from_micros(least))
     }
 
     fn low_at(&self, now: Instant) -> Option<u64> {

@@ -150,10 +150,11 @@ pub mod api {
             DEFAULT_FRAME_LIMIT, DEFAULT_LATEST_IN_FLIGHT, DEFAULT_MAX_MESSAGE, DEFAULT_MAX_REPLY,
             DEFAULT_QUEUE_BYTES, DEFAULT_QUEUE_MESSAGES, DEFAULT_SESSIONS, DEFAULT_WINDOW_BYTES,
             DEFAULT_WINDOW_MESSAGES, DeclareError, Dialect, EndReason, Escaped, Incompatible, Loss,
-            MAX_CHANNEL_NAME, MAX_CHANNELS, MAX_REASON, MAX_REPLY, Mode, NotHandled, PeerId,
-            PeerMisbehaved, Policy, ReceiveChannel, Reconnect, Refusal, Rejection, RetryLimit,
-            Role, STREAM_WHOLE, SendChannel, SendError as SendErrorKind, Sequence, SessionLoss,
-            Timeouts, Verdict, VerdictCounts, VerdictKind, abort, close, refuse, reject,
+            MAX_CHANNEL_NAME, MAX_CHANNELS, MAX_LATENCY_BUDGET, MAX_REASON, MAX_REPLY,
+            MIN_LATENCY_BUDGET, Mode, NotHandled, PeerId, PeerMisbehaved, Policy, ReceiveChannel,
+            Reconnect, Refusal, Rejection, RetryLimit, Role, STREAM_WHOLE, SendChannel,
+            SendError as SendErrorKind, Sequence, SessionLoss, Timeouts, Verdict, VerdictCounts,
+            VerdictKind, abort, close, refuse, reject,
         };
 
         pub use countersign_endpoint::{

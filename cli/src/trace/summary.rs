@@ -231,7 +231,7 @@ fn of_time(round_trips: &[u64], known: Known) -> Option<String> {
         parts.push(format!("the peer's clock known to {millis:.3} ms"));
     }
     if let Some(rate) = known.rate {
-        parts.push(format!("delivery rate {rate}/s"));
+        parts.push(format!("{rate} bytes/s delivered"));
     }
     (!parts.is_empty()).then(|| parts.join("; "))
 }

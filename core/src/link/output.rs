@@ -169,27 +169,27 @@ impl Link {
             connection.owes_time = false;
         }
         if connection.to_ping {
-            self.write_ping(out)?;
-            self.connection.to_ping = false;
+            self.connection.to_ping = !self.write_ping(out)?;
         }
         // Behind an output that was full.
         self.write_mark(out)
     }
 
-    fn write_ping(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
+    /// Returns false if there were so many PINGs just now that there is no time for another.
+    fn write_ping(&mut self, out: &mut Out<'_>) -> Result<bool, Full> {
         let date = match &self.connection.pace {
             Some(pace) => pace.date(self.now),
             None => Some(self.now),
         };
         let Some(date) = date else {
-            return Ok(());
+            return Ok(false);
         };
         out.frame(&Frame::Ping(date.as_micros()))?;
         self.connection.peer_clock.ask(date);
         if let Some(pace) = &mut self.connection.pace {
             pace.ask(date, out.at);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Writes rejections, replies, acknowledgements and notes. With `piggyback`, also acknowledgements that
@@ -248,7 +248,7 @@ impl Link {
     /// Marks a place in the output, by which the peer's answer says how fast it arrives.
     fn write_mark(&mut self, out: &mut Out<'_>) -> Result<(), Full> {
         match &self.connection.pace {
-            Some(pace) if pace.wants_to_ask(out.at) => self.write_ping(out),
+            Some(pace) if pace.wants_to_ask(out.at) => self.write_ping(out).map(|_| ()),
             _ => Ok(()),
         }
     }
@@ -268,7 +268,8 @@ impl Link {
         let Some(pace) = &self.connection.pace else {
             return self.write_those(out, usize::MAX, false);
         };
-        let end = out.at.saturating_add(pace.room(self.now, out.at));
+        let begin = out.at;
+        let end = begin.saturating_add(pace.room(self.now, begin));
         let result = self.write_those(out, end, false);
         let (waits, result) = match result {
             Ok(()) => (Waits::Nothing, Ok(())),
@@ -276,7 +277,7 @@ impl Link {
             Err(needed) => (Waits::Full, Err(needed)),
         };
         if let Some(pace) = &mut self.connection.pace {
-            pace.note_waiting(self.now, waits);
+            pace.wrote_messages(out.at - begin, waits);
         }
         result
     }

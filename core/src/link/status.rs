@@ -57,18 +57,21 @@ pub struct LinkStatus {
     pub bytes_sent: u64,
     /// How many bytes have arrived from the peer, over all connections, after decryption.
     pub bytes_received: u64,
-    /// The shortest round trip of a PING on this connection, or the last one, without the time that
-    /// the peer took to answer; `None` before the first.
+    /// The shortest round trip of a PING on this connection, or on the last one, without the time
+    /// that the peer took to answer; `None` before the first. A shorter one counts at once, a longer
+    /// one once that is older than 10 s.
     pub round_trip: Option<Duration>,
     /// How far this end's clock is ahead of the peer's; `None` while that is not known.
     pub clock: Option<ClockOffset>,
     /// How many bytes of frames arrive at the peer in a second where there is enough to send, as
-    /// measured on this connection; `None` before that, and on links without a
+    /// measured on this connection; `None` until there was, and on links without a
     /// [latency budget](crate::Config::latency_budget).
     pub rate: Option<u64>,
-    /// A rate at which messages don't wait, in bits a second, for the encoder of a video say: a
-    /// little less than the path carries, and, where there was too little to send to know that, a
-    /// quarter more than has been carried. `None` where [`rate`](Self::rate) is.
+    /// How much all channels may send together without messages that wait, in bits a second, for
+    /// the encoder of a video say, which leaves room for the other channels, for frame heads and for
+    /// replies: nine tenths of [`rate`](Self::rate), or, until that is known, a quarter more than
+    /// has been carried. It grows when messages had to wait and the path turns out to carry more.
+    /// `None` while nothing has been measured, and on links without a latency budget.
     pub target_bitrate: Option<u64>,
     /// The channels, in the order of their declaration.
     pub channels: Vec<ChannelStatus>,

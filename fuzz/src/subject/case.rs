@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
 use countersign_core::{
-    ChannelConfig, Config, Dialect, MAX_REPLY, ReceiveChannel, Role, SendChannel, Timeouts,
+    ChannelConfig, Config, Dialect, MAX_REPLY, MIN_LATENCY_BUDGET, ReceiveChannel, Role, SendChannel, Timeouts,
 };
 
 /// No message is longer.
@@ -56,7 +56,7 @@ impl Case {
             .timeouts(timeouts);
         if paced && dialect == Dialect::Countersign {
             // A short one, so that messages wait for it.
-            config = config.latency_budget(Duration::from_micros(1));
+            config = config.latency_budget(MIN_LATENCY_BUDGET);
         }
         // The upper bits of the count are of no other use.
         if count >= 192 {

@@ -4,7 +4,8 @@
 use core::time::Duration;
 
 use countersign_core::{
-    ChannelConfig, CloseMode, CloseReason, Config, Dialect, ReceiveChannel, SendChannel, Timeouts,
+    ChannelConfig, CloseMode, CloseReason, Config, Dialect, MIN_LATENCY_BUDGET, ReceiveChannel,
+    SendChannel, Timeouts,
 };
 
 /// One channel of a case, as both ends declare it.
@@ -187,7 +188,7 @@ impl Case {
             .frame_limit(self.frame_limits[end])
             .timeouts(self.timeouts());
         if self.paced[end] && self.dialect == Dialect::Countersign {
-            config = config.latency_budget(Duration::from_micros(1));
+            config = config.latency_budget(MIN_LATENCY_BUDGET);
         }
         for at in 0..self.channels.len() {
             // Reversing twice is the identity, so this is the inverse too.

@@ -5,14 +5,15 @@ use std::collections::VecDeque;
 
 use countersign_core::wire::{Frame, Pong};
 use countersign_core::{
-    ChannelId, Config, ConfigProblem, Dialect, Event, Instant, Link, LinkStatus, Output,
-    ReceiveChannel, Role, SendChannel, SendError,
+    ChannelConfig, ChannelId, Config, ConfigProblem, Dialect, Event, Instant, Link, LinkStatus,
+    MAX_LATENCY_BUDGET, MIN_LATENCY_BUDGET, Output, ReceiveChannel, Role, SendChannel, SendError,
 };
 
 use crate::common::pair::{ACCEPTOR, OPENER, lasting};
 
 const STOP: ChannelId = ChannelId(0);
 const BULK: ChannelId = ChannelId(1);
+const BACK: ChannelId = ChannelId(2);
 const STEP: u64 = 100;
 const BUDGET: Duration = Duration::from_millis(50);
 
@@ -81,11 +82,15 @@ impl Way {
 struct World {
     sender: Link,
     receiver: Link,
+    /// Whether the receiver sends bulk, too.
+    answers: bool,
     there: Way,
     back: Way,
     now: u64,
     /// Bulk in bytes that was accepted, and that was handled.
     bulk: u64,
+    /// How often an urgent message is sent, in microseconds, and its length.
+    stop: (u64, usize),
     /// When each urgent message was sent, and how long its verdict took.
     sent: VecDeque<u64>,
     took: Vec<Duration>,
@@ -112,20 +117,29 @@ impl World {
         let mut world = Self {
             sender: Link::new(&config, Role::Opener, [1; 16]).expect("valid"),
             receiver: Link::new(&others, Role::Acceptor, [2; 16]).expect("valid"),
+            answers: false,
             there: Way::new(there),
             back: Way::new(back),
             now: 0,
             bulk: 0,
+            // Not in step with anything.
+            stop: (73_100, 20),
             sent: VecDeque::new(),
             took: Vec::new(),
         };
+        world.connect(&config, &others);
+        world
+    }
+
+    fn connect(&mut self, sender: &Config, receiver: &Config) {
+        self.sender = Link::new(sender, Role::Opener, [1; 16]).expect("valid");
+        self.receiver = Link::new(receiver, Role::Acceptor, [2; 16]).expect("valid");
         let now = Instant::ZERO;
-        world.sender.handle_timeout(now);
-        for link in [&mut world.sender, &mut world.receiver] {
+        self.sender.handle_timeout(now);
+        for link in [&mut self.sender, &mut self.receiver] {
             link.handle_opened(now).expect("offline");
             link.handle_secured(now, None).expect("securing");
         }
-        world
     }
 
     /// Runs for a while. Returns the rate of the bulk in bytes a second.
@@ -154,6 +168,14 @@ impl World {
             while self.receiver.take(now, channel).expect("open").is_some() {}
         }
         while self.receiver.poll_event().is_some() {}
+        if self.answers {
+            while self
+                .receiver
+                .send(now, BACK, vec![7; MESSAGE], None)
+                .is_ok()
+            {}
+            while self.sender.take(now, BACK).expect("open").is_some() {}
+        }
         while let Some(event) = self.sender.poll_event() {
             if let Event::Handled { channel, count, .. } = event {
                 self.handled(channel, count);
@@ -162,8 +184,8 @@ impl World {
         if bulk(self.now) {
             while self.send(BULK, MESSAGE) {}
         }
-        // Not in step with anything.
-        if self.now.is_multiple_of(73_100) && self.send(STOP, 20) {
+        let (every, length) = self.stop;
+        if self.now.is_multiple_of(every) && self.send(STOP, length) {
             self.sent.push_back(self.now);
         }
         self.there.fill(self.now, &mut self.sender);
@@ -193,7 +215,7 @@ impl World {
         for _ in 0..count {
             if channel == BULK {
                 self.bulk += MESSAGE as u64;
-            } else {
+            } else if channel == STOP {
                 let sent = self.sent.pop_front().expect("sent");
                 self.took.push(Duration::from_micros(self.now - sent));
             }
@@ -298,7 +320,8 @@ fn a_longer_way_does_not_starve_messages() {
     let rate = world.run(10 * SECOND, always);
     assert!(rate >= 450_000, "{rate}");
     let trip = world.status().round_trip.expect("measured");
-    assert!(trip < Duration::from_millis(5), "the shortest: {trip:?}");
+    let way = Duration::from_millis(300);
+    assert!(trip >= way, "the shortest of late: {trip:?}");
 }
 
 #[test]
@@ -313,6 +336,108 @@ fn little_to_send_and_a_slow_begin_starve_nothing() {
         let rate = world.run(2 * SECOND, always);
         assert!(rate >= 450_000, "{rate}");
     }
+}
+
+#[test]
+fn bulk_gets_what_urgent_messages_leave() {
+    for (delay, every, length) in [(40_000, 5_000, 500), (100_000, 1_000, 100)] {
+        let path: fn(u64) -> u64 = if delay == 40_000 {
+            |_| 40_000
+        } else {
+            |_| 100_000
+        };
+        let mut world = World::new(relay(|_| 500_000, path), Some(BUDGET));
+        world.stop = (every, length);
+        world.run(3 * SECOND, always);
+        for _ in 0..3 {
+            // Over the 10 s after which the round trip is measured again.
+            let rate = world.run(10 * SECOND, always);
+            assert!(rate >= 340_000, "{rate} beside 100,000");
+        }
+    }
+}
+
+#[test]
+fn budgets_that_are_short_or_long_for_the_way_cost_little() {
+    let millis = Duration::from_millis;
+    let cases: [(Path, Duration); 7] = [
+        (relay(|_| 500_000, |_| 40_000), MIN_LATENCY_BUDGET),
+        (relay(|_| 500_000, |_| 40_000), millis(5)),
+        (relay(|_| 500_000, |_| 40_000), millis(10)),
+        (relay(|_| 500_000, |_| 40_000), MAX_LATENCY_BUDGET),
+        (relay(|_| 2_000_000, |_| 100_000), BUDGET),
+        (relay(|_| 500_000, |_| 300_000), BUDGET),
+        (relay(|_| 2_000_000, |_| 150_000), BUDGET),
+    ];
+    for (path, budget) in cases {
+        let most = (path.rate)(0);
+        let mut world = World::new(path, Some(budget));
+        world.run(10 * SECOND, always);
+        let rate = world.run(30 * SECOND, always);
+        assert!(rate * 100 >= most * 80, "{rate} of {most}, {budget:?}");
+    }
+}
+
+#[test]
+fn a_peer_with_bulk_of_its_own_needs_a_budget_too() {
+    for (budget, most) in [(None, 1_200), (Some(BUDGET), 120)] {
+        let config = |first: bool| {
+            let config = Config::new();
+            let urgent = if first {
+                SendChannel::new("stop").urgent().into()
+            } else {
+                ChannelConfig::from(ReceiveChannel::new("stop"))
+            };
+            let config = config.channel(urgent);
+            if first {
+                config
+                    .channel(SendChannel::new("bulk"))
+                    .channel(ReceiveChannel::new("back"))
+                    .latency_budget(BUDGET)
+            } else {
+                let config = config
+                    .channel(ReceiveChannel::new("bulk"))
+                    .channel(SendChannel::new("back"));
+                match budget {
+                    Some(budget) => config.latency_budget(budget),
+                    None => config,
+                }
+            }
+        };
+        let mut world = World::new(relay(|_| 500_000, |_| 1_000), None);
+        world.back = Way::new(relay(|_| 500_000, |_| 1_000));
+        world.connect(&config(true), &config(false));
+        world.answers = true;
+        world.run(5 * SECOND, always);
+        world.took.clear();
+        let rate = world.run(10 * SECOND, always);
+        let worst = world.worst();
+        assert!(rate >= 300_000, "{rate}, {budget:?}");
+        assert!(worst < Duration::from_millis(most), "{worst:?}, {budget:?}");
+    }
+}
+
+#[test]
+fn an_encoder_that_follows_the_target_waits_for_nothing() {
+    let mut world = World::new(relay(|_| 500_000, |_| 10_000), Some(BUDGET));
+    // Some at full speed, and then 30 pictures a second of the length that the target allows.
+    for _ in 0..30 {
+        assert!(world.send(BULK, MESSAGE));
+    }
+    world.run(SECOND, |_| false);
+    let mut targets = Vec::new();
+    for _ in 0..600 {
+        let target = world.status().target_bitrate.expect("measured");
+        targets.push(target);
+        let length = usize::try_from(target / 8 / 30).expect("small");
+        assert!(world.send(BULK, length));
+        world.run(Duration::from_micros(33_300), |_| false);
+        let oldest = world.status().channels[1].oldest.unwrap_or_default();
+        assert!(oldest < Duration::from_millis(120), "{oldest:?}");
+    }
+    let (least, most) = (targets.iter().min(), targets.iter().max());
+    assert!(most < Some(&4_000_000), "{most:?}");
+    assert!(least > Some(&3_400_000), "{least:?}");
 }
 
 #[test]
@@ -371,16 +496,17 @@ fn without_a_budget_nothing_is_measured() {
 }
 
 #[test]
-fn a_budget_is_more_than_nothing_and_needs_pings() {
+fn a_budget_has_bounds_and_needs_pings() {
     let config = || Config::new().channel(SendChannel::new("main"));
     let check = |config: Config| config.check().map_err(|error| error.problem);
-    let least = Duration::from_nanos(1);
-    assert_eq!(check(config().latency_budget(least)), Ok(()));
-    assert_eq!(check(config().latency_budget(Duration::MAX)), Ok(()));
-    assert_eq!(
-        check(config().latency_budget(Duration::ZERO)),
-        Err(ConfigProblem::Zero("latency_budget()"))
-    );
+    let nano = Duration::from_nanos(1);
+    for budget in [MIN_LATENCY_BUDGET, MAX_LATENCY_BUDGET] {
+        assert_eq!(check(config().latency_budget(budget)), Ok(()));
+    }
+    for budget in [MIN_LATENCY_BUDGET - nano, MAX_LATENCY_BUDGET + nano] {
+        let refused = Err(ConfigProblem::LatencyBudget);
+        assert_eq!(check(config().latency_budget(budget)), refused);
+    }
     assert_eq!(
         check(config().latency_budget(BUDGET).dialect(Dialect::TlsStream)),
         Err(ConfigProblem::BudgetTlsStream)

@@ -17,10 +17,10 @@ pub const MOST_PAIRS: usize = 4;
 const BUDGETS: [Option<u64>; 6] = [
     None,
     None,
-    Some(1),
+    Some(1_000),
     Some(5_000),
     Some(50_000),
-    Some(2_000_000),
+    Some(10_000_000),
 ];
 
 const NAMES: [&str; 4] = ["commands", "answers", "pictures", "telemetry"];

@@ -1,8 +1,6 @@
 //! Short runs in which nothing goes wrong, for connections to be cut and ends to crash in.
 
-use std::time::Duration;
-
-use countersign_core::CloseMode;
+use countersign_core::{CloseMode, MIN_LATENCY_BUDGET};
 
 use super::plan::{ACCEPTOR, Act, Channel, Closes, Do, OPENER, Plan};
 
@@ -147,7 +145,7 @@ fn budget() -> Plan {
     opener.extend(bulk);
     opener.push(Act::up(51_000, Do::send(1, 20)));
     Plan {
-        budgets: [Some(Duration::from_micros(1)), None],
+        budgets: [Some(MIN_LATENCY_BUDGET), None],
         ..Plan::pair(channels, opener, vec![])
     }
 }
