@@ -38,7 +38,7 @@ const LOOKS: Duration = Duration::from_millis(1);
 
 #[cfg(not(target_os = "linux"))]
 fn now() -> u64 {
-    unimplemented!("only Linux has the networks that this is for")
+    panic!("only Linux has the networks that this is for")
 }
 
 fn main() {
