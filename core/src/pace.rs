@@ -34,6 +34,8 @@ const GAIN: u128 = 125;
 const LEAST_FILL: u64 = 10 * LEAST_CAP;
 /// The longest burst.
 const LONGEST_BURST: Duration = Duration::from_millis(50);
+/// Queues that are shorter than this say nothing about the path.
+const LEAST_WAIT: Duration = Duration::from_millis(50);
 const MILLION: u128 = 1_000_000;
 /// The shortest time that a rate is measured over: clocks are not exact.
 const LEAST_TIME: Duration = Duration::from_millis(1);
@@ -422,13 +424,8 @@ impl Pace {
         let is_old = |(_, at)| now.saturating_since(at) > ROUND_TRIP_LIFE;
         self.probes |= self.round_trip.is_some_and(is_old);
         let waits = Duration::from_micros(u64::try_from(waits).unwrap_or(0));
-        if waits
-            <= self
-                .budget
-                .saturating_mul(2)
-                .max(round_trip / 2)
-                .max(LONGEST_BURST)
-        {
+        let usual = self.budget.saturating_mul(2).max(round_trip / 2);
+        if waits <= usual.max(LEAST_WAIT) {
             return;
         }
         // A queue that long is one at the bottleneck, so its rate has been seen.
