@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
 use countersign_core::{
-    ChannelConfig, Config, Dialect, MAX_REPLY, MIN_LATENCY_BUDGET, ReceiveChannel, Role, SendChannel, Timeouts,
+    ChannelConfig, Config, Dialect, MAX_REPLY, MIN_LATENCY_BUDGET, ReceiveChannel, Role,
+    SendChannel, Timeouts,
 };
 
 /// No message is longer.
