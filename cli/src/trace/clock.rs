@@ -2,15 +2,16 @@
 
 use countersign::capture::wire::Pong;
 
-/// The times that an end has written on a connection: the first one, in its greeting, and the last.
+/// The times that an end has written on a connection: the earliest and the latest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Asked(Option<(u64, u64)>);
 
 impl Asked {
     /// Notes that the end has written its time.
     pub(super) fn ask(&mut self, time: u64) {
-        let first = self.0.map_or(time, |(first, _)| first);
-        self.0 = Some((first, time));
+        // With a latency budget a PING may be dated back, also to before the greeting.
+        let (first, last) = self.0.unwrap_or((time, time));
+        self.0 = Some((first.min(time), last.max(time)));
     }
 
     /// Returns how long the way there and back took, in microseconds, without what the answer waited
@@ -64,5 +65,20 @@ mod tests {
         assert_eq!(asked.first_round_trip(1200, 7, 57), Some(150));
         // A peer that says that it has waited longer than that.
         assert_eq!(asked.first_round_trip(1200, 7, 1000), Some(0));
+    }
+
+    #[test]
+    fn a_ping_may_be_dated_back_to_before_the_greeting() {
+        let mut asked = Asked::default();
+        asked.ask(1000);
+        asked.ask(990);
+        for (echo, expected) in [(990, Some(210)), (1000, Some(200))] {
+            let answer = Pong {
+                echo,
+                arrived: 5,
+                time: 5,
+            };
+            assert_eq!(asked.round_trip(1200, &answer), expected);
+        }
     }
 }
