@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use crate::Instant;
 use crate::bound::Bound;
+use crate::peer_clock::ROUND_TRIP_LIFE;
 use crate::wire::Pong;
 
 /// What may be under way while the rate is not known, in bytes: ten segments, as TCP begins with
@@ -34,8 +35,8 @@ const GAIN: u128 = 125;
 const LEAST_FILL: u64 = 10 * LEAST_CAP;
 /// The longest burst.
 const LONGEST_BURST: Duration = Duration::from_millis(50);
-/// Queues that are shorter than this say nothing about the path.
-const LEAST_WAIT: Duration = Duration::from_millis(50);
+/// Queueing delays that are shorter than this say nothing about the path.
+const LEAST_QUEUED: Duration = Duration::from_millis(50);
 const MILLION: u128 = 1_000_000;
 /// The shortest time that a rate is measured over: clocks are not exact.
 const LEAST_TIME: Duration = Duration::from_millis(1);
@@ -43,8 +44,6 @@ const LEAST_TIME: Duration = Duration::from_millis(1);
 const FLIGHTS: usize = 10;
 /// After how many flights without a gain of a quarter the rate has stopped growing.
 const STALLED: u8 = 3;
-/// How long the shortest round trip counts before it is measured again.
-const ROUND_TRIP_LIFE: Duration = Duration::from_secs(10);
 
 /// The bytes under way on one connection, the rate at which they arrive, and the round trip without
 /// queues.
@@ -79,8 +78,9 @@ pub(crate) struct Pace {
     grows: Option<(u64, u8)>,
     /// The shortest round trip, and when it was measured.
     round_trip: Option<(Duration, Instant)>,
-    /// The shortest way to the peer, as the difference between two clocks, modulo 2^64.
-    way: Option<u64>,
+    /// The shortest one-way delay to the peer, apart from the offset between the two clocks, modulo
+    /// 2^64.
+    one_way: Option<u64>,
     /// Whether next to nothing is to be under way, for these two to be measured.
     probes: bool,
     /// How many millionths of a byte may be written in a burst, as of a moment; less than zero where
@@ -155,7 +155,7 @@ impl Pace {
             flight: 0,
             grows: Some((0, 0)),
             round_trip: None,
-            way: None,
+            one_way: None,
             probes: false,
             tokens: (0, Instant::ZERO),
             waits: Waits::Nothing,
@@ -400,9 +400,8 @@ impl Pace {
     }
 
     fn note_round_trip(&mut self, now: Instant, pong: &Pong, mark: &Mark) {
-        let answering = Duration::from_micros(pong.time.wrapping_sub(pong.arrived));
-        let round_trip = now.saturating_since(mark.date).saturating_sub(answering);
-        let way = pong.arrived.wrapping_sub(pong.echo);
+        let round_trip = pong.round_trip(now);
+        let one_way = pong.arrived.wrapping_sub(pong.echo);
         // Queues make it longer, unless there were none when it was asked for.
         let is_clean = self.probes && mark.probes && mark.in_front <= 2 * LEAST_CAP;
         match self.round_trip {
@@ -414,18 +413,18 @@ impl Pace {
                 self.probes = mark.in_front > 2 * LEAST_CAP && (self.probes || least.is_none());
             }
         }
-        let waits = match self.way {
-            Some(least) if !is_clean => way.wrapping_sub(least).cast_signed(),
+        let queued = match self.one_way {
+            Some(least) if !is_clean => one_way.wrapping_sub(least).cast_signed(),
             _ => 0,
         };
-        if waits <= 0 {
-            self.way = Some(way);
+        if queued <= 0 {
+            self.one_way = Some(one_way);
         }
         let is_old = |(_, at)| now.saturating_since(at) > ROUND_TRIP_LIFE;
         self.probes |= self.round_trip.is_some_and(is_old);
-        let waits = Duration::from_micros(u64::try_from(waits).unwrap_or(0));
+        let queued = Duration::from_micros(u64::try_from(queued).unwrap_or(0));
         let usual = self.budget.saturating_mul(2).max(round_trip / 2);
-        if waits <= usual.max(LEAST_WAIT) {
+        if queued <= usual.max(LEAST_QUEUED) {
             return;
         }
         // A queue that long is one at the bottleneck, so its rate has been seen.

@@ -10,10 +10,10 @@ use crate::wire::{GreetingHead, Pong, Times};
 /// most. It doubles in between.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// How long the shortest round trip counts where others are longer.
-const ROUND_TRIP_LIFE: Duration = Duration::from_secs(10);
 /// The same while none has arrived.
 const IDLE_PAUSE: Duration = Duration::from_secs(10);
+/// How long the shortest round trip counts where others are longer.
+pub(crate) const ROUND_TRIP_LIFE: Duration = Duration::from_secs(10);
 
 /// How far this end's clock is ahead of the peer's, as far as it is known, in microseconds.
 ///
@@ -51,8 +51,8 @@ const fn is_above(offset: u64, other: u64) -> bool {
 pub(crate) struct PeerClock {
     low: Option<Bound>,
     high: Option<Bound>,
-    /// The shortest round trip of late, in microseconds, and when that was.
-    round_trip: Option<(u64, Instant)>,
+    /// The shortest round trip of late, and when that was.
+    round_trip: Option<(Duration, Instant)>,
     /// The latest time of the peer that can be answered, and when it arrived.
     heard: Option<(u64, Instant)>,
     /// The first time of this end that the peer can have answered, and the last.
@@ -136,8 +136,7 @@ impl PeerClock {
         if !self.asked.is_some_and(is_ours) {
             return;
         }
-        let whole = micros(now.saturating_since(echo));
-        let round_trip = whole.saturating_sub(pong.time.wrapping_sub(pong.arrived));
+        let round_trip = pong.round_trip(now);
         let is_shorter =
             |(least, at)| round_trip <= least || now.saturating_since(at) > ROUND_TRIP_LIFE;
         if self.round_trip.is_none_or(is_shorter) {
@@ -222,8 +221,7 @@ impl PeerClock {
 
     /// Returns the shortest round trip.
     pub(crate) fn round_trip(&self) -> Option<Duration> {
-        self.round_trip
-            .map(|(least, _)| Duration::from_micros(least))
+        self.round_trip.map(|(least, _)| least)
     }
 
     fn low_at(&self, now: Instant) -> Option<u64> {

@@ -1,5 +1,6 @@
 //! Round trips, by the times that an end writes and its peer answers (`docs/protocol.md`, Age).
 
+use countersign::capture::Instant;
 use countersign::capture::wire::Pong;
 
 /// The times that an end has written on a connection: the earliest and the latest.
@@ -21,8 +22,8 @@ impl Asked {
         if !(first..=last).contains(&answer.echo) {
             return None;
         }
-        let waited = answer.time.wrapping_sub(answer.arrived);
-        Some(now.saturating_sub(answer.echo).saturating_sub(waited))
+        let round_trip = answer.round_trip(Instant::from_micros(now));
+        u64::try_from(round_trip.as_micros()).ok()
     }
 
     /// Returns the same of a WELCOME, which answers the greeting.

@@ -33,7 +33,7 @@ impl Figures {
         }
     }
 
-    /// Plays a record, which begins there. Returns how old the message was that it took.
+    /// Plays a record, which begins at `offset`. Returns how old the message was that it took.
     pub(super) fn step(&mut self, record: &Record, offset: usize) -> Option<Age> {
         // A link forgets these with its connection.
         if matches!(record.entry, Entry::Lost(_) | Entry::Eof | Entry::Gone) {

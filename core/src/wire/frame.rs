@@ -1,11 +1,13 @@
 //! Encoding and decoding of every frame but MESSAGE (`docs/protocol.md`, Frames).
 
+use core::time::Duration;
+
 use crate::limits::{MAX_CHANNELS, MAX_REPLY};
 use crate::verdict::MAX_REASON;
 use crate::wire::cursor::{Reader, Writer};
 use crate::wire::greeting::Greeting;
 use crate::wire::{AGAIN, FrameType, HEADER_LEN, Header, MAX_TEXT, REPLY};
-use crate::{BufferTooSmall, PeerMisbehaved};
+use crate::{BufferTooSmall, Instant, PeerMisbehaved};
 
 /// A decoded frame that is not a MESSAGE.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,6 +99,17 @@ pub struct Pong {
     pub arrived: u64,
     /// When this was written, by the same clock.
     pub time: u64,
+}
+
+impl Pong {
+    /// Returns how long the way there and back took, without what the answer waited at the peer, if
+    /// it arrives `now` by the clock that wrote `echo`; zero where the peer says that it waited longer.
+    #[must_use]
+    pub fn round_trip(&self, now: Instant) -> Duration {
+        let waited = Duration::from_micros(self.time.wrapping_sub(self.arrived));
+        let whole = now.saturating_since(Instant::from_micros(self.echo));
+        whole.saturating_sub(waited)
+    }
 }
 
 /// The `channel` of a REFUSE that is about no channel in particular.
