@@ -1,6 +1,6 @@
 //! What links know of each other's clocks, and whether it is true.
 
-use super::plan::{ACCEPTOR, OPENER};
+use super::plan::{ACCEPTOR, OPENER, host};
 use super::world::World;
 
 /// The most by which two clocks may drift apart, for what is said of late messages: a thousandth.
@@ -15,12 +15,7 @@ impl World<'_> {
         let Some(link) = self.nodes[node].link.link() else {
             return;
         };
-        let host = if self.nodes[node].end == ACCEPTOR {
-            0
-        } else {
-            self.nodes[node].pair + 1
-        };
-        let status = link.status(self.plan.clocks[host].at(self.now));
+        let status = link.status(self.local(node));
         // What has only come in part, as a record of TLS may, tells the link nothing, not even the time.
         let heard = std::mem::replace(&mut self.nodes[node].heard, status.bytes_received);
         let Some(clock) = status.clock.filter(|_| status.bytes_received > heard) else {
@@ -29,7 +24,7 @@ impl World<'_> {
         let vague = u64::try_from(clock.uncertainty().as_micros()).unwrap_or(u64::MAX);
         self.nodes[node].vague = self.nodes[node].vague.max(vague);
         let pair = self.nodes[node].pair;
-        let hosts = [pair + 1, 0];
+        let hosts = [OPENER, ACCEPTOR].map(|end| host(pair, end));
         let honest = hosts.iter().all(|host| self.plan.clocks[*host].is_honest());
         if !honest || self.plan.unchecked_clocks {
             return;
@@ -50,8 +45,9 @@ impl World<'_> {
 
     /// By how much a message may be late, because a clock has jumped: the sender's forward.
     pub(super) fn deceived_by(&self, pair: usize, sender: usize) -> u64 {
-        let host = if sender == ACCEPTOR { 0 } else { pair + 1 };
-        self.plan.clocks[host].jump.map_or(0, |(_, by)| by)
+        self.plan.clocks[host(pair, sender)]
+            .jump
+            .map_or(0, |(_, by)| by)
     }
 
     /// Whether links can know how old messages of a pair are.

@@ -8,7 +8,7 @@ use countersign_core::{
 };
 
 use super::ledger::{Reading, Sight, code, reply};
-use super::plan::{ACCEPTOR, Act, Do, OPENER, Plant};
+use super::plan::{ACCEPTOR, Act, Do, OPENER, Plant, host};
 use super::rng::mix;
 use super::world::World;
 
@@ -195,8 +195,8 @@ impl World<'_> {
         while let Some((size, expires)) = self.parties[pair][end].waiting[channel].front().copied()
         {
             let payload = self.ledger.compose(size);
-            let host = self.plan.clocks[if end == ACCEPTOR { 0 } else { pair + 1 }];
-            let expires = expires.map(|at| host.at(at));
+            let clock = self.plan.clocks[host(pair, end)];
+            let expires = expires.map(|at| clock.at(at));
             let Some(link) = self.nodes[node].link.link_mut() else {
                 return;
             };

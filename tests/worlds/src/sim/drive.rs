@@ -3,7 +3,7 @@
 use countersign_core::{Disconnect, Role};
 use countersign_endpoint::{Endpoint, ToSend};
 
-use super::plan::{ACCEPTOR, Learn, OPENER, Plant};
+use super::plan::{ACCEPTOR, Learn, OPENER, Plant, host};
 use super::wire::{Conn, Piece, Pipe, Side};
 use super::world::{MOST_TURNS, World};
 use crate::any_link::AnyLink;
@@ -57,14 +57,10 @@ impl World<'_> {
         };
     }
 
-    /// The acceptor's host is the first, the openers' follow.
+    /// The host that a link runs on.
     pub(super) fn host(&self, node: usize) -> usize {
         let node = &self.nodes[node];
-        if node.end == ACCEPTOR {
-            0
-        } else {
-            node.pair + 1
-        }
+        host(node.pair, node.end)
     }
 
     /// The time on a link's host.

@@ -16,6 +16,11 @@ pub const OPENER: usize = 0;
 /// Which end of a pair.
 pub const ACCEPTOR: usize = 1;
 
+/// The acceptor's host is the first, the openers' follow.
+pub(super) const fn host(pair: usize, end: usize) -> usize {
+    if end == ACCEPTOR { 0 } else { pair + 1 }
+}
+
 /// One channel, as both ends declare it.
 #[derive(Clone, Copy, Debug)]
 pub struct Channel {
