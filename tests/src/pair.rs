@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use countersign_certs::{GeneratedIdentity, fixtures};
-use countersign_core::{Config, Reconnect};
+use countersign_core::{Config, Reconnect, Timeouts};
 use countersign_driver::{Limits, LinkError, Setup};
 use countersign_endpoint::{Identity, Pins, Security, Trust};
 
@@ -83,6 +83,24 @@ pub static IDENTITIES: LazyLock<[GeneratedIdentity; 2]> =
 pub fn tls(identity: &GeneratedIdentity, trust: impl Into<Trust>) -> Security {
     let own = Identity::from_der(identity.certificate_der(), identity.key_der()).unwrap();
     Security::tls(own, trust).build().unwrap()
+}
+
+/// Returns the declaration, without channels, of a process that is one end of a bad network: it
+/// notices soon that there is no way, and soon tries again.
+#[must_use]
+pub fn restless(give_up: Duration) -> Config {
+    let timeouts = Timeouts {
+        ping: Duration::from_millis(500),
+        give_up,
+        handshake: Duration::from_secs(3),
+        close: Duration::from_secs(60),
+        ..Timeouts::default()
+    };
+    let reconnect = Reconnect {
+        longest_delay: Duration::from_millis(500),
+        ..Reconnect::default()
+    };
+    Config::new().timeouts(timeouts).reconnect(reconnect)
 }
 
 /// Returns the security of a process that is one end, `listen` or `connect`: the folder holds both

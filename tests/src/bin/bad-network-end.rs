@@ -18,14 +18,13 @@ use std::thread;
 use std::time::Duration;
 
 use countersign_core::{
-    Bytes, CloseMode, Config, ReceiveChannel, Reconnect, SendChannel, Timeouts, VerdictCounts,
-    VerdictKind,
+    Bytes, CloseMode, Config, ReceiveChannel, SendChannel, VerdictCounts, VerdictKind,
 };
 use countersign_driver::{Limits, Setup};
 use countersign_tests::backend::{Backend, Link};
 use countersign_tests::on_std::Std;
 use countersign_tests::on_tokio::Tokio;
-use countersign_tests::pair::role_security;
+use countersign_tests::pair::{restless, role_security};
 
 /// The length of a message: its number, and bytes that follow from it.
 const LENGTH: usize = 64;
@@ -55,18 +54,7 @@ fn main() {
 }
 
 fn config(listens: bool) -> Config {
-    let timeouts = Timeouts {
-        ping: Duration::from_millis(500),
-        give_up: Duration::from_millis(1500),
-        handshake: Duration::from_secs(3),
-        close: Duration::from_secs(60),
-        ..Timeouts::default()
-    };
-    let reconnect = Reconnect {
-        longest_delay: Duration::from_millis(500),
-        ..Reconnect::default()
-    };
-    let config = Config::new().timeouts(timeouts).reconnect(reconnect);
+    let config = restless(Duration::from_millis(1500));
     let (up, down) = ("up", "down");
     if listens {
         let config = config.channel(ReceiveChannel::new(up));

@@ -22,15 +22,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use countersign_core::{
-    CloseMode, Config, ReceiveChannel, Reconnect, SendChannel, Timeouts, VerdictKind,
-};
+use countersign_core::{CloseMode, Config, ReceiveChannel, SendChannel, VerdictKind};
 use countersign_driver::{Limits, LinkEvent, Outgoing, Setup};
 use countersign_tests::backend::Link;
 use countersign_tests::backends::BACKENDS;
 #[cfg(target_os = "linux")]
 use countersign_tests::namespaces::now;
-use countersign_tests::pair::role_security;
+use countersign_tests::pair::{restless, role_security};
 
 /// How often commands come, and how often the robot looks for one and at its lease.
 const EVERY: Duration = Duration::from_millis(20);
@@ -65,18 +63,7 @@ fn main() {
 }
 
 fn config(listens: bool, times: &[Duration]) -> Config {
-    let timeouts = Timeouts {
-        ping: Duration::from_millis(500),
-        give_up: Duration::from_secs(3),
-        handshake: Duration::from_secs(3),
-        close: Duration::from_secs(60),
-        ..Timeouts::default()
-    };
-    let reconnect = Reconnect {
-        longest_delay: Duration::from_millis(500),
-        ..Reconnect::default()
-    };
-    let config = Config::new().timeouts(timeouts).reconnect(reconnect);
+    let config = restless(Duration::from_secs(3));
     if listens {
         config.channel(ReceiveChannel::new("commands").lease(times[0]))
     } else {
