@@ -17,10 +17,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::crowd::{CrowdArgs, IdleArgs, ServerArgs};
-use crate::peers::{Contender, Failure, Measurement};
-use crate::table::{Bytes, Results, Series};
+use crate::peers::{Contender, Failure};
+use crate::table::{Bytes, Results, Round, Series};
 use crate::urgent::UrgentArgs;
 
 /// The warm-up is this much shorter than a measurement.
@@ -156,12 +157,25 @@ fn measure(
     Ok(Results { size, series })
 }
 
-fn turn(
-    contender: &dyn Contender,
-    size: usize,
-    duration: Duration,
-) -> Result<Measurement, Failure> {
-    contender
+/// One turn of a contender. Its processor time includes connecting and closing.
+fn turn(contender: &dyn Contender, size: usize, duration: Duration) -> Result<Round, Failure> {
+    let before = processor_time();
+    let measurement = contender
         .run(size, duration)
-        .map_err(|failure| format!("{} at {}: {failure}", contender.name(), Bytes(size)).into())
+        .map_err(|failure| format!("{} at {}: {failure}", contender.name(), Bytes(size)))?;
+    let processor = processor_time().saturating_sub(before);
+    Ok(Round {
+        measurement,
+        processor,
+    })
+}
+
+/// How long the processors have worked for this process so far, the system's part included.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    // Neither part is negative.
+    Duration::new(
+        time.tv_sec.unsigned_abs(),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
 }

@@ -13,7 +13,15 @@ use crate::peers::{Measurement, ROUND_TRIP_BASELINE, throughput_baseline};
 #[derive(Debug)]
 pub(crate) struct Series {
     pub(crate) name: &'static str,
-    pub(crate) rounds: Vec<Measurement>,
+    pub(crate) rounds: Vec<Round>,
+}
+
+/// What one contender did in one round.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Round {
+    pub(crate) measurement: Measurement,
+    /// How long the processors worked, for both ends.
+    pub(crate) processor: Duration,
 }
 
 /// What all contenders did at one size.
@@ -26,7 +34,16 @@ pub(crate) struct Results {
 impl Series {
     /// One figure for each round; nothing for a round of the other kind.
     fn figures(&self, figure: impl Fn(&Measurement) -> Option<f64>) -> Vec<f64> {
-        self.rounds.iter().filter_map(figure).collect()
+        let measured = self.rounds.iter().map(|round| &round.measurement);
+        measured.filter_map(figure).collect()
+    }
+
+    /// The processor time for each message, in seconds.
+    fn costs(&self) -> Vec<f64> {
+        let cost = |round: &Round| {
+            round.processor.as_secs_f64() / round.measurement.messages().max(1) as f64
+        };
+        self.rounds.iter().map(cost).collect()
     }
 
     fn rates(&self) -> Vec<f64> {
@@ -58,48 +75,52 @@ impl Results {
         self.series.iter().find(|series| series.name == name)
     }
 
+    /// The medians of a figure's ratios to the baseline's, and of its processor time's.
+    fn ratios(
+        &self,
+        series: &Series,
+        baseline: &str,
+        figures: impl Fn(&Series) -> Vec<f64>,
+    ) -> [Ratio; 2] {
+        let baseline = self.named(baseline);
+        let ratio = |figures: &dyn Fn(&Series) -> Vec<f64>| {
+            Ratio(baseline.and_then(|baseline| median_ratio(&figures(series), &figures(baseline))))
+        };
+        [ratio(&figures), ratio(&Series::costs)]
+    }
+
     fn throughput_rows(&self, rows: &mut Vec<String>) {
-        let baseline_name = throughput_baseline(self.size);
-        let baseline = self.named(baseline_name).map(Series::rates);
+        let baseline = throughput_baseline(self.size);
         for series in &self.series {
             let rates = series.rates();
             let Some(rate) = median(&rates) else { continue };
+            let [by_rate, by_cost] = self.ratios(series, baseline, Series::rates);
             rows.push(format!(
-                "| {} | {} | {}/s | {}B/s | {} | {} × {} |",
+                "| {} | {} | {}/s | {}B/s | {} | {by_rate} × {baseline} | {} | {by_cost} × |",
                 Bytes(self.size),
                 series.name,
                 Scaled(rate),
                 Scaled(rate * self.size as f64),
                 Range(&rates),
-                Ratio(
-                    baseline
-                        .as_deref()
-                        .and_then(|baseline| median_ratio(&rates, baseline))
-                ),
-                baseline_name,
+                Time(median(&series.costs())),
             ));
         }
     }
 
     fn round_trip_rows(&self, rows: &mut Vec<String>) {
-        let baseline = self.named(ROUND_TRIP_BASELINE).map(Series::medians);
         for series in &self.series {
             let medians = series.medians();
             let (Some(middle), Some(p99)) = (median(&medians), median(&series.p99s())) else {
                 continue;
             };
+            let [by_time, by_cost] = self.ratios(series, ROUND_TRIP_BASELINE, Series::medians);
             rows.push(format!(
-                "| {} | {} | {:.1?} | {:.1?} | {} × {} |",
+                "| {} | {} | {} | {} | {by_time} × {ROUND_TRIP_BASELINE} | {} | {by_cost} × |",
                 Bytes(self.size),
                 series.name,
-                Duration::from_secs_f64(middle),
-                Duration::from_secs_f64(p99),
-                Ratio(
-                    baseline
-                        .as_deref()
-                        .and_then(|baseline| median_ratio(&medians, baseline))
-                ),
-                ROUND_TRIP_BASELINE,
+                Time(Some(middle)),
+                Time(Some(p99)),
+                Time(median(&series.costs())),
             ));
         }
     }
@@ -115,13 +136,15 @@ pub(crate) fn markdown(results: &[Results]) -> String {
     }
     let tables = [
         (
-            "| size | throughput of | messages | payload | lowest to highest | rate |\n\
-             |---:|---|---:|---:|---:|---:|",
+            "| size | throughput of | messages | payload | lowest to highest | rate \
+             | processor time a message | |\n\
+             |---:|---|---:|---:|---:|---:|---:|---:|",
             throughput,
         ),
         (
-            "| size | one at a time | median | p99 | time |\n\
-             |---:|---|---:|---:|---:|",
+            "| size | one at a time | median | p99 | time \
+             | processor time a message | |\n\
+             |---:|---|---:|---:|---:|---:|---:|",
             round_trips,
         ),
     ];
@@ -202,6 +225,18 @@ impl Display for Range<'_> {
     }
 }
 
+/// A time in seconds with three digits or four, or a dash.
+struct Time(Option<f64>);
+
+impl Display for Time {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(seconds) => write!(f, "{:.1?}", Duration::from_secs_f64(seconds)),
+            None => f.write_str("–"),
+        }
+    }
+}
+
 /// A ratio, or a dash where the baseline was not measured.
 struct Ratio(Option<f64>);
 
@@ -220,7 +255,11 @@ mod tests {
 
     fn throughput(name: &'static str, messages: [u64; 3]) -> Series {
         let elapsed = Duration::from_secs(2);
-        let rounds = messages.map(|messages| Measurement::Throughput { messages, elapsed });
+        let processor = Duration::from_secs(3);
+        let rounds = messages.map(|messages| Round {
+            measurement: Measurement::Throughput { messages, elapsed },
+            processor,
+        });
         Series {
             name,
             rounds: rounds.to_vec(),
@@ -235,29 +274,34 @@ mod tests {
         ];
         assert_eq!(
             markdown(&[Results { size: 1024, series }]),
-            "| size | throughput of | messages | payload | lowest to highest | rate |\n\
-             |---:|---|---:|---:|---:|---:|\n\
-             | 1 KiB | ldc | 1.00 M/s | 1.02 GB/s | 10.0 k – 2.00 M | 1.00 × ldc |\n\
-             | 1 KiB | other | 1.00 M/s | 1.02 GB/s | 10.0 k – 1.50 M | 1.00 × ldc |\n"
+            "| size | throughput of | messages | payload | lowest to highest | rate \
+             | processor time a message | |\n\
+             |---:|---|---:|---:|---:|---:|---:|---:|\n\
+             | 1 KiB | ldc | 1.00 M/s | 1.02 GB/s | 10.0 k – 2.00 M | 1.00 × ldc | 1.5µs | 1.00 × |\n\
+             | 1 KiB | other | 1.00 M/s | 1.02 GB/s | 10.0 k – 1.50 M | 1.00 × ldc | 1.5µs | 1.00 × |\n"
         );
     }
 
     #[test]
     fn round_trips_have_a_table_of_their_own() {
         let micros = Duration::from_micros;
-        let rounds = vec![Measurement::RoundTrips {
-            median: micros(20),
-            p99: micros(51),
-        }];
+        let round = Round {
+            measurement: Measurement::RoundTrips {
+                messages: 10,
+                median: micros(20),
+                p99: micros(51),
+            },
+            processor: micros(90),
+        };
         let series = vec![Series {
             name: "ldc-pingpong",
-            rounds,
+            rounds: vec![round],
         }];
         assert_eq!(
             markdown(&[Results { size: 64, series }]),
-            "| size | one at a time | median | p99 | time |\n\
-             |---:|---|---:|---:|---:|\n\
-             | 64 B | ldc-pingpong | 20.0µs | 51.0µs | 1.00 × ldc-pingpong |\n"
+            "| size | one at a time | median | p99 | time | processor time a message | |\n\
+             |---:|---|---:|---:|---:|---:|---:|\n\
+             | 64 B | ldc-pingpong | 20.0µs | 51.0µs | 1.00 × ldc-pingpong | 9.0µs | 1.00 × |\n"
         );
     }
 
@@ -268,7 +312,8 @@ mod tests {
             size: 1 << 20,
             series,
         }]);
-        assert!(table.ends_with("| 2.00 /s | 2.10 MB/s | 1.00  – 3.00  | – × raw-rustls |\n"));
+        let row = "| 2.00 /s | 2.10 MB/s | 1.00  – 3.00  | – × raw-rustls | 750.0ms | – × |\n";
+        assert!(table.ends_with(row), "{table}");
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub(crate) enum Measurement {
     },
     /// One message at a time, from sending it to knowing that it was handled.
     RoundTrips {
+        /// How many there were.
+        messages: u64,
         /// Half of the round trips were no longer than this.
         median: Duration,
         /// 99 of 100 were no longer than this.
@@ -96,8 +98,19 @@ impl Measurement {
         times.sort_unstable();
         let at = |percent: usize| times.get(times.len() * percent / 100).copied();
         match (at(50), at(99)) {
-            (Some(median), Some(p99)) => Ok(Self::RoundTrips { median, p99 }),
+            (Some(median), Some(p99)) => Ok(Self::RoundTrips {
+                messages: times.len() as u64,
+                median,
+                p99,
+            }),
             _ => Err("no round trip was completed".into()),
+        }
+    }
+
+    /// How many messages there were.
+    pub(crate) fn messages(&self) -> u64 {
+        match self {
+            Self::Throughput { messages, .. } | Self::RoundTrips { messages, .. } => *messages,
         }
     }
 }
